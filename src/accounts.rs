@@ -1,0 +1,449 @@
+//! Accounts: names, permissions, Argon2id password hashes and token hashes, as lines of text.
+//!
+//! ```text
+//! # comment
+//! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
+//! ```
+//!
+//! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106),
+//! tokens as SHA-256 alone, which is enough for 256 random bits. A line that can't be read is left as it is and reported
+//! with its number; the others still work.
+
+mod file;
+
+pub use file::AccountFile;
+
+use crate::credential::Credential;
+use crate::error::{Misuse, Reason};
+use crate::grant::Grant;
+use crate::limits;
+use crate::verifier::Verifier;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
+use core::fmt;
+use rand::TryRng;
+use sha2::{Digest, Sha256};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use zeroize::Zeroizing;
+
+/// What every issued token begins with, so that a leaked one is recognised for what it is.
+const TOKEN_PREFIX: &str = "cst_";
+
+/// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
+///
+/// ```
+/// use countersign::{Accounts, Credential, Reason, Verifier};
+///
+/// let mut accounts = Accounts::new();
+/// accounts.add("alice", ["read"])?;
+/// accounts.set_password("alice", b"correct horse")?;
+/// let grant = accounts.verify(Credential::Password { user: "alice", password: b"correct horse" });
+/// assert_eq!(grant.map(|grant| grant.permits("read")), Ok(true));
+/// let wrong = accounts.verify(Credential::Password { user: "alice", password: b"battery staple" });
+/// assert_eq!(wrong, Err(Reason::WrongPassword));
+/// # Ok::<(), countersign::accounts::AccountError>(())
+/// ```
+#[derive(Default)]
+pub struct Accounts {
+    lines: Vec<Line>,
+    /// Where in `lines` an account is.
+    names: HashMap<String, usize>,
+    /// Where in `lines` the account with this token is, by the token's SHA-256.
+    tokens: HashMap<[u8; 32], usize>,
+    /// Keyed afresh in each process: which stored hash an unknown name imitates can't be predicted.
+    imitation: RandomState,
+}
+
+/// One line of the file. What is no account is kept word for word.
+enum Line {
+    Account(Account),
+    Other(String),
+}
+
+/// One account.
+pub struct Account {
+    grant: Grant,
+    password: Option<String>,
+    tokens: Vec<[u8; 32]>,
+}
+
+impl Account {
+    /// The user's name.
+    pub fn name(&self) -> &str {
+        self.grant.principal()
+    }
+
+    /// What the user is granted on login.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// Whether a password is set.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// How many tokens are valid.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    fn parse(line: &str) -> Result<Self, LineError> {
+        let mut words = line.split_ascii_whitespace();
+        let name = words.next().ok_or(LineError::Name)?;
+        let (mut permissions, mut password, mut tokens) = (None, None, Vec::new());
+        for word in words {
+            let (field, value) = word.split_once('=').ok_or(LineError::Field)?;
+            match field {
+                "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
+                "password" if password.is_none() => {
+                    check_hash(value)?;
+                    password = Some(value.to_owned());
+                }
+                "token" => tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
+                _ => return Err(LineError::Field),
+            }
+        }
+        check_name(name).map_err(|_| LineError::Name)?;
+        let grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
+        Ok(Self { grant, password, tokens })
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        for (index, permission) in self.grant.permissions().enumerate() {
+            f.write_str(if index == 0 { " permissions=" } else { "," })?;
+            f.write_str(permission)?;
+        }
+        if let Some(password) = &self.password {
+            write!(f, " password={password}")?;
+        }
+        self.tokens.iter().try_for_each(|hash| write!(f, " token=SHA256:{}", Base64Unpadded::encode_string(hash)))
+    }
+}
+
+/// Prints no hashes.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+/// A line that is no account, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {number}: {error}")]
+pub struct BrokenLine {
+    /// The line's number; the first is 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub error: LineError,
+}
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// The name is missing or not allowed.
+    #[error("not a user name")]
+    Name,
+    /// An earlier line has this name.
+    #[error("this user has an earlier line")]
+    DuplicateName,
+    /// A word is not `permissions=`, `password=` or `token=`, or one of the first two comes twice.
+    #[error("a field is unknown, repeated, or not of the form field=value; expected permissions=, password= or token=")]
+    Field,
+    /// The permissions are not allowed or too many.
+    #[error("the permissions are not a comma-separated list of different words")]
+    Permissions,
+    /// The password is not an Argon2id PHC string.
+    #[error("the password is not an Argon2id hash ($argon2id$v=19$...)")]
+    Password,
+    /// A token is not a SHA-256 hash.
+    #[error("a token is not SHA256: and unpadded base64")]
+    Token,
+    /// An earlier account has the same token.
+    #[error("a token also belongs to an earlier line")]
+    DuplicateToken,
+}
+
+/// Why an account could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// There is an account of this name.
+    #[error("user {0} exists already")]
+    Exists(String),
+    /// There is no account of this name.
+    #[error("there is no user {0}")]
+    Unknown(String),
+    /// The name can't stand in an account file.
+    #[error("not a user name: 1 to 255 bytes, no spaces or control characters, not starting with #")]
+    BadName,
+    /// The password is empty or longer than a login can carry.
+    #[error("a password has 1 to {} bytes", limits::MAX_SECRET)]
+    BadPassword,
+    /// The permissions are not allowed.
+    #[error(transparent)]
+    Permissions(#[from] Misuse),
+    /// The operating system gave no randomness, or the hash found no memory.
+    #[error("hashing failed: out of memory or randomness")]
+    Hashing,
+}
+
+impl Accounts {
+    /// No accounts.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads lines of accounts, and says which lines could not be read.
+    pub fn parse(text: &str) -> (Self, Vec<BrokenLine>) {
+        let mut accounts = Self::new();
+        let mut broken = Vec::new();
+        for (index, line) in text.lines().enumerate() {
+            let content = line.trim_ascii();
+            if content.is_empty() || content.starts_with('#') {
+                accounts.lines.push(Line::Other(line.to_owned()));
+                continue;
+            }
+            if let Err(error) = Account::parse(content).and_then(|account| accounts.insert(account)) {
+                accounts.lines.push(Line::Other(line.to_owned()));
+                broken.push(BrokenLine { number: index.saturating_add(1), error });
+            }
+        }
+        (accounts, broken)
+    }
+
+    /// The accounts, in the order of their lines.
+    pub fn iter(&self) -> impl Iterator<Item = &Account> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Account(account) => Some(account),
+            Line::Other(_) => None,
+        })
+    }
+
+    /// The account of this name.
+    pub fn get(&self, name: &str) -> Option<&Account> {
+        self.at(*self.names.get(name)?)
+    }
+
+    /// Adds an account without a password or a token.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn add<P: Into<String>>(
+        &mut self,
+        name: &str,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Result<(), AccountError> {
+        check_name(name)?;
+        if self.names.contains_key(name) {
+            return Err(AccountError::Exists(name.to_owned()));
+        }
+        let account = Account { grant: Grant::new(name, permissions)?, password: None, tokens: Vec::new() };
+        self.insert(account).map_err(|_| AccountError::Exists(name.to_owned()))
+    }
+
+    /// Sets a user's password, hashed with Argon2id at the crate's defaults (RFC 9106 and OWASP: 19 MiB, 2 passes).
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn set_password(&mut self, name: &str, password: &[u8]) -> Result<(), AccountError> {
+        self.set_password_with(name, password, &Argon2::default())
+    }
+
+    /// Sets a user's password under parameters of your own.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn set_password_with(&mut self, name: &str, password: &[u8], argon2: &Argon2<'_>) -> Result<(), AccountError> {
+        if password.is_empty() || password.len() > limits::MAX_SECRET {
+            return Err(AccountError::BadPassword);
+        }
+        let account = self.get_mut(name)?;
+        let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
+        check_hash(&hash).map_err(|_| AccountError::Hashing)?;
+        account.password = Some(hash);
+        Ok(())
+    }
+
+    /// Gives a user a new token of 256 random bits. It is returned this once and stored only as a hash.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn issue_token(&mut self, name: &str) -> Result<Zeroizing<String>, AccountError> {
+        let mut secret = Zeroizing::new([0; 32]);
+        rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
+        let token =
+            Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
+        let hash = hash_token(token.as_bytes());
+        self.get_mut(name)?.tokens.push(hash);
+        self.reindex();
+        Ok(token)
+    }
+
+    /// Takes all of a user's tokens away. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`].
+    pub fn revoke_tokens(&mut self, name: &str) -> Result<usize, AccountError> {
+        let count = core::mem::take(&mut self.get_mut(name)?.tokens).len();
+        self.reindex();
+        Ok(count)
+    }
+
+    /// Removes an account.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`].
+    pub fn remove(&mut self, name: &str) -> Result<(), AccountError> {
+        let unknown = || AccountError::Unknown(name.to_owned());
+        let index = self.names.get(name).copied().ok_or_else(unknown)?;
+        if index >= self.lines.len() {
+            return Err(unknown());
+        }
+        self.lines.remove(index);
+        self.reindex();
+        Ok(())
+    }
+
+    fn at(&self, index: usize) -> Option<&Account> {
+        match self.lines.get(index)? {
+            Line::Account(account) => Some(account),
+            Line::Other(_) => None,
+        }
+    }
+
+    fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
+        let line = self.names.get(name).and_then(|&index| self.lines.get_mut(index));
+        match line {
+            Some(Line::Account(account)) => Ok(account),
+            _ => Err(AccountError::Unknown(name.to_owned())),
+        }
+    }
+
+    fn insert(&mut self, account: Account) -> Result<(), LineError> {
+        let index = self.lines.len();
+        if self.names.contains_key(account.name()) {
+            return Err(LineError::DuplicateName);
+        }
+        if account.tokens.iter().any(|hash| self.tokens.contains_key(hash)) {
+            return Err(LineError::DuplicateToken);
+        }
+        self.names.insert(account.name().to_owned(), index);
+        self.tokens.extend(account.tokens.iter().map(|hash| (*hash, index)));
+        self.lines.push(Line::Account(account));
+        Ok(())
+    }
+
+    fn reindex(&mut self) {
+        let (mut names, mut tokens) = (HashMap::new(), HashMap::new());
+        for (index, line) in self.lines.iter().enumerate() {
+            if let Line::Account(account) = line {
+                names.insert(account.name().to_owned(), index);
+                tokens.extend(account.tokens.iter().map(|hash| (*hash, index)));
+            }
+        }
+        (self.names, self.tokens) = (names, tokens);
+    }
+
+    fn verify_password(&self, user: &str, password: &[u8]) -> Result<Grant, Reason> {
+        let account = self.get(user);
+        match account.and_then(|account| account.password.as_deref()) {
+            Some(hash) => {
+                let good = matches(hash, password)?;
+                account.filter(|_| good).map(|account| account.grant.clone()).ok_or(Reason::WrongPassword)
+            }
+            None => {
+                // The work of a known user's wrong password, and its result thrown away.
+                let _ = self.imitate(user, password);
+                Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
+            }
+        }
+    }
+
+    /// One password hash at the parameters of a stored user: always the same one for the same unknown name.
+    fn imitate(&self, user: &str, password: &[u8]) -> Result<bool, Reason> {
+        let stored: Vec<&str> = self.iter().filter_map(|account| account.password.as_deref()).collect();
+        let hash = self.imitation.hash_one(user);
+        let pick = u64::try_from(stored.len()).ok().and_then(|count| hash.checked_rem(count));
+        match pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?)) {
+            Some(hash) => matches(hash, password),
+            None => {
+                let mut out = [0; 32];
+                let done = Argon2::default().hash_password_into(password, b"no stored user", &mut out);
+                done.map(|()| false).map_err(|_| Reason::StoreUnavailable)
+            }
+        }
+    }
+}
+
+/// As a file: what [`Accounts::parse`] reads.
+impl fmt::Display for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| match line {
+            Line::Account(account) => writeln!(f, "{account}"),
+            Line::Other(text) => writeln!(f, "{text}"),
+        })
+    }
+}
+
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").field("count", &self.names.len()).finish_non_exhaustive()
+    }
+}
+
+impl Verifier for Accounts {
+    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        match credential {
+            Credential::Password { user, password } => self.verify_password(user, password),
+            Credential::Token(token) => {
+                // Looked up by hash: the time it takes says nothing about any token.
+                let account = self.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
+                account.map(|account| account.grant.clone()).ok_or(Reason::UnknownToken)
+            }
+        }
+    }
+}
+
+/// Names can stand in a line of words: no white space, and no `#` in front.
+fn check_name(name: &str) -> Result<(), AccountError> {
+    let allowed = !name.is_empty() && name.len() <= limits::MAX_USER && !name.starts_with('#');
+    if allowed && !name.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        Ok(())
+    } else {
+        Err(AccountError::BadName)
+    }
+}
+
+/// A PHC string that this module can verify against, checked now so that it can't fail at a login.
+fn check_hash(phc: &str) -> Result<(), LineError> {
+    let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
+    let complete = hash.salt.is_some() && hash.hash.is_some();
+    let readable = argon2::Params::try_from(&hash).is_ok();
+    if hash.algorithm == argon2::ARGON2ID_IDENT && complete && readable { Ok(()) } else { Err(LineError::Password) }
+}
+
+fn matches(phc: &str, password: &[u8]) -> Result<bool, Reason> {
+    let hash = PasswordHash::new(phc).map_err(|_| Reason::StoreUnavailable)?;
+    match Argon2::default().verify_password(password, &hash) {
+        Ok(()) => Ok(true),
+        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
+        Err(_) => Err(Reason::StoreUnavailable),
+    }
+}
+
+fn hash_token(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let decoded = Base64Unpadded::decode(text.strip_prefix("SHA256:")?, &mut bytes).ok()?;
+    (decoded.len() == 32).then_some(bytes)
+}

@@ -1,0 +1,367 @@
+//! The client's machine: bytes in, bytes and decisions out (PROTOCOL.md, "Client states").
+//!
+//! | state | what it waits for | next |
+//! |---|---|---|
+//! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
+//! | [`Challenge`] | *trust this key?* | [`Trusted`] |
+//! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
+//! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`] |
+//!
+//! ```text
+//! start ──ClientHello──▶ AwaitChallenge ──▶ Challenge ──▶ Trusted ──ClientLogin──▶ AwaitVerdict ──▶ Session
+//! ```
+//!
+//! Each state is consumed by the step out of it; on an error it is gone, and a new try is a new connection. Dropping any
+//! state is always safe. The machine holds no clock, no socket and no randomness of its own.
+
+use crate::codec::{self, Bytes, ClientHello, ClientLogin, KeyShare, List, ServerHello, Text};
+use crate::credential::{Credential, CredentialKind};
+use crate::crypto::{
+    ChannelBinding, CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, Provider, PublicKey, SharedSecret, Suite,
+    Transcript,
+};
+use crate::error::{Error, Misuse, Violation};
+use crate::frame::{self, FrameType};
+use crate::handshake::{self, Secrets, VERSION};
+use crate::limits;
+use crate::session::{Session, Side};
+use crate::time::Moment;
+use crate::trust::ServerTrust;
+use core::time::Duration;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What a client keeps from one login to the next.
+///
+/// ```
+/// use countersign::{ClientConfig, crypto::rustcrypto};
+///
+/// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
+/// # Ok::<(), countersign::Misuse>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    provider: &'static dyn Provider,
+    suites: Vec<Suite>,
+    server_name: String,
+    prologue: Vec<u8>,
+    handshake_timeout: Duration,
+}
+
+impl ClientConfig {
+    /// A configuration with this crypto provider, the forward-secret suites, no server name, no prologue, and
+    /// [`limits::HANDSHAKE_TIMEOUT`].
+    pub fn new(provider: &'static dyn Provider) -> Self {
+        Self {
+            provider,
+            suites: Suite::DEFAULT.to_vec(),
+            server_name: String::new(),
+            prologue: Vec::new(),
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+        }
+    }
+
+    /// Offers these suites, most wanted first.
+    ///
+    /// # Errors
+    /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
+    pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
+        self.suites = handshake::check_suites(self.provider, suites)?;
+        Ok(self)
+    }
+
+    /// Names the server that is wanted, for servers with several keys: up to 255 bytes of printable ASCII. It crosses
+    /// the wire in the clear.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`].
+    pub fn with_server_name(mut self, name: &str) -> Result<Self, Misuse> {
+        if !handshake::is_server_name(name) {
+            return Err(Misuse::BadInput("the server name"));
+        }
+        self.server_name = name.to_owned();
+        Ok(self)
+    }
+
+    /// Sets the application's prologue: bytes both ends must agree on and that are never sent, such as the name and
+    /// version of the protocol inside. Up to 65535 bytes.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`].
+    pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
+        self.prologue = handshake::check_prologue(prologue)?;
+        Ok(self)
+    }
+
+    /// Bounds the whole handshake, from [`start`] to the verdict.
+    #[must_use]
+    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+}
+
+/// Begins a login: gives the ClientHello frame to send, and the state that awaits the answer.
+///
+/// `known_keys` are server keys at hand ([`ServerTrust::known_keys`]), up to 8; the server need not send those.
+///
+/// # Errors
+/// [`Error::Misuse`] for too many known keys; [`Error::Crypto`] where the provider fails.
+pub fn start(
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    known_keys: &[PublicKey],
+    rng: &mut dyn CryptoRng,
+    now: Moment,
+) -> Result<(Vec<u8>, AwaitChallenge), Error> {
+    let mut nonce = [0; limits::NONCE];
+    rng.fill_bytes(&mut nonce);
+    let mut exchanges: Vec<(KeyExchange, Box<dyn Exchange>)> = Vec::new();
+    for suite in &config.suites {
+        let exchange = suite.key_exchange;
+        if exchange != KeyExchange::Rsa && exchanges.iter().all(|(started, _)| *started != exchange) {
+            exchanges.push((exchange, config.provider.start_exchange(exchange, rng)?));
+        }
+    }
+
+    let suites: Vec<u16> = config.suites.iter().map(|suite| suite.number()).collect();
+    let shares: Vec<KeyShare<'_>> = exchanges
+        .iter()
+        .map(|(exchange, ours)| KeyShare { exchange: exchange.number(), share: Bytes(ours.share()) })
+        .collect();
+    let mut ids: Vec<[u8; limits::KEY_ID]> = known_keys.iter().map(|key| *key.id().as_bytes()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let hello = ClientHello {
+        versions: list("the versions", &[VERSION])?,
+        suites: list("the suites", &suites)?,
+        nonce,
+        key_shares: list("the key shares", &shares)?,
+        server_name: Text(&config.server_name),
+        known_keys: list("the known keys", &ids)?,
+    };
+    let frame = handshake::build(FrameType::ClientHello, 512, |body| codec::encode(&hello, body))?;
+    let mut transcript = Transcript::new(&config.prologue, binding);
+    transcript.add(&frame);
+    let state = AwaitChallenge {
+        config: Arc::clone(config),
+        transcript,
+        exchanges,
+        known_keys: known_keys.to_vec(),
+        deadline: now.after(config.handshake_timeout),
+    };
+    Ok((frame, state))
+}
+
+fn list<T: Copy + Default, const N: usize>(what: &'static str, entries: &[T]) -> Result<List<T, N>, Misuse> {
+    List::from_slice(entries).ok_or(Misuse::TooMany { what, limit: N })
+}
+
+/// The ClientHello is out; a ServerHello is awaited.
+pub struct AwaitChallenge {
+    config: Arc<ClientConfig>,
+    transcript: Transcript,
+    exchanges: Vec<(KeyExchange, Box<dyn Exchange>)>,
+    known_keys: Vec<PublicKey>,
+    deadline: Moment,
+}
+
+impl AwaitChallenge {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello];
+
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Reads the ServerHello, one whole frame.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then. Nothing secret has been sent.
+    pub fn read(mut self, frame: &[u8], now: Moment) -> Result<Challenge, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let hello: ServerHello<'_> = codec::decode(frame::expect(frame, FrameType::ServerHello)?)?;
+        if hello.version != VERSION {
+            return Err(Violation::VersionNotOffered(hello.version).into());
+        }
+        let suite = Suite::from_number(hello.suite)
+            .filter(|suite| self.config.suites.contains(suite))
+            .ok_or(Violation::SuiteNotOffered(hello.suite))?;
+        handshake::check_list("the credential kinds", &hello.credential_kinds)?;
+        let key = self.server_key(&hello)?;
+        let exchange = match suite.key_exchange {
+            KeyExchange::Rsa if hello.key_share.is_empty() => SharedSecret::none(),
+            KeyExchange::Rsa => return Err(Violation::BadKeyShare.into()),
+            exchange => self.finish_exchange(exchange, &hello.key_share)?,
+        };
+        self.transcript.add(frame);
+        Ok(Challenge {
+            config: self.config,
+            transcript: self.transcript,
+            exchange,
+            suite,
+            key,
+            kinds: hello.credential_kinds.iter().filter_map(|&number| CredentialKind::from_number(number)).collect(),
+            deadline: self.deadline,
+        })
+    }
+
+    fn server_key(&self, hello: &ServerHello<'_>) -> Result<PublicKey, Error> {
+        let id = KeyId::from_bytes(hello.key_id);
+        if hello.spki.is_empty() {
+            return self.known_keys.iter().find(|key| key.id() == id).cloned().ok_or(Violation::KeyNotSent.into());
+        }
+        let key = PublicKey::from_spki_der(&hello.spki).map_err(Error::ServerKey)?;
+        if key.id() != id {
+            return Err(Violation::KeyIdMismatch.into());
+        }
+        Ok(key)
+    }
+
+    fn finish_exchange(&mut self, exchange: KeyExchange, share: &[u8]) -> Result<SharedSecret, Error> {
+        // The suite was offered, so its key exchange was started.
+        let at = self.exchanges.iter().position(|(started, _)| *started == exchange).ok_or(Violation::BadKeyShare)?;
+        let (_, ours) = self.exchanges.swap_remove(at);
+        ours.finish(share).map_err(from_exchange)
+    }
+}
+
+/// A peer's bad share is the peer's fault; anything else is the provider's.
+pub(crate) fn from_exchange(error: CryptoError) -> Error {
+    match error {
+        CryptoError::BadKeyShare => Violation::BadKeyShare.into(),
+        other => other.into(),
+    }
+}
+
+/// The server's challenge and key are here. *Is this key the right one?*
+pub struct Challenge {
+    config: Arc<ClientConfig>,
+    transcript: Transcript,
+    exchange: SharedSecret,
+    suite: Suite,
+    key: PublicKey,
+    kinds: Vec<CredentialKind>,
+    deadline: Moment,
+}
+
+impl Challenge {
+    /// The server's key. It is well-formed; whether it is the right one is what to decide now.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The suite the server picked, one of those offered.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// The credential kinds that the server takes and this library knows.
+    pub fn credential_kinds(&self) -> &[CredentialKind] {
+        &self.kinds
+    }
+
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Goes on if `trust` covers the server's key and the suite. There is no other way on.
+    ///
+    /// # Errors
+    /// [`Error::Untrusted`] and [`Error::UnderFloor`]; nothing secret has been sent.
+    pub fn trust(self, trust: &ServerTrust) -> Result<Trusted, Error> {
+        trust.check(self.key.id(), self.suite)?;
+        Ok(Trusted(self))
+    }
+}
+
+/// The server's key is trusted. *Which credential?*
+pub struct Trusted(Challenge);
+
+impl Trusted {
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.0.deadline
+    }
+
+    /// Seals the credential to the server's key and to this very connection: gives the ClientLogin frame to send.
+    ///
+    /// # Errors
+    /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
+    /// has been sent.
+    pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
+        let Challenge { config, mut transcript, exchange, suite, key, kinds, deadline } = self.0;
+        let provider = config.provider;
+        if !kinds.contains(&credential.kind()) {
+            return Err(Error::KindNotTaken(credential.kind()));
+        }
+        let credential = credential.to_message()?;
+
+        // OAEP(secret || transcript hash): the secret opens nothing but this connection.
+        let mut message = Zeroizing::new([0; limits::SEALED_SECRET]);
+        let (secret, bound_to) = message.split_at_mut(limits::SECRET);
+        rng.fill_bytes(secret);
+        bound_to.copy_from_slice(&transcript.hash());
+        let mut secret = Zeroizing::new([0; limits::SECRET]);
+        secret.copy_from_slice(message.split_at(limits::SECRET).0);
+        let mut ciphertext = Vec::with_capacity(key.size());
+        provider.encrypt(&key, &message, rng, &mut ciphertext)?;
+
+        // The capacity holds the largest plaintext: growing would leave a copy of the secret behind.
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::MAX_SEALED_CREDENTIAL));
+        codec::encode_padded(&credential, limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL, &mut plaintext)
+            .map_err(handshake::from_encode)?;
+        plaintext.extend_from_slice(&[0; limits::TAG]);
+        let login = ClientLogin { rsa_ciphertext: Bytes(&ciphertext), sealed_credential: Bytes(&plaintext) };
+        let capacity = ciphertext.len().saturating_add(plaintext.len()).saturating_add(4);
+        let mut frame =
+            Zeroizing::new(handshake::build(FrameType::ClientLogin, capacity, |body| codec::encode(&login, body))?);
+
+        let (prefix, rest) =
+            frame.split_at_mut_checked(handshake::sealed_prefix(ciphertext.len())).ok_or(CryptoError::Failed)?;
+        transcript.add(prefix);
+        let mut secrets = Secrets::new(provider, suite, transcript, &secret, &exchange);
+        let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
+        handshake::seal(&*secrets.credential_key()?, sealed)?;
+        secrets.add(rest);
+        Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, deadline }))
+    }
+}
+
+/// The login is out; a ServerVerdict is awaited.
+pub struct AwaitVerdict {
+    secrets: Secrets,
+    deadline: Moment,
+}
+
+impl AwaitVerdict {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerVerdict];
+
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Reads the ServerVerdict, one whole frame. A session is the proof that the server holds the private key, saw
+    /// every byte as this side did, and accepted.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for an authentic refusal, [`Error::VerdictNotAuthentic`] for bytes that are no verdict of
+    /// this handshake, and the rest of [`Error`].
+    pub fn read(self, frame: &[u8], now: Moment) -> Result<Session, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        match self.secrets.open_verdict(frame)? {
+            Some(grant) => Ok(self.secrets.session(frame, Side::Client, grant)?),
+            None => Err(Error::Refused),
+        }
+    }
+}
+
+crate::opaque_debug!(AwaitChallenge, Challenge, Trusted, AwaitVerdict);

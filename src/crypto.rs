@@ -1,0 +1,19 @@
+//! Crypto: suites, RSA keys, the provider interface, the transcript and the key schedule.
+//!
+//! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD and key exchange come
+//! from a [`Provider`], a value that the caller names.
+
+mod key;
+mod provider;
+#[cfg(feature = "rustcrypto")]
+pub mod rustcrypto;
+pub(crate) mod schedule;
+mod suite;
+mod transcript;
+
+pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
+pub use provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
+pub use rand_core::CryptoRng;
+pub use suite::{Aead, KeyExchange, Suite};
+pub use transcript::ChannelBinding;
+pub(crate) use transcript::{Transcript, TranscriptHash};

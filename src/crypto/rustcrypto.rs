@@ -1,0 +1,155 @@
+//! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`. Pure Rust.
+//!
+//! RUSTSEC-2023-0071 ("Marvin") still lists no patched release of `rsa`. This provider always blinds the private-key
+//! operation, and the protocol turns every failure into the same work; SECURITY.md says what that does and does not
+//! buy.
+
+use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
+use super::{Aead, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
+use crate::limits;
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes256Gcm, Nonce, Tag};
+use chacha20poly1305::ChaCha20Poly1305;
+use core::fmt;
+use pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rand_core::CryptoRng;
+use rsa::traits::PublicKeyParts;
+use rsa::{BoxedUint, Oaep, RsaPrivateKey, RsaPublicKey};
+use sha2::Sha256;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The provider. It holds no state.
+pub fn provider() -> &'static dyn Provider {
+    &RustCrypto
+}
+
+#[derive(Debug)]
+struct RustCrypto;
+
+impl Provider for RustCrypto {
+    fn name(&self) -> &'static str {
+        "rustcrypto"
+    }
+
+    fn supports(&self, suite: Suite) -> bool {
+        Suite::ALL.contains(&suite)
+    }
+
+    fn encrypt(
+        &self,
+        key: &PublicKey,
+        message: &[u8; limits::SEALED_SECRET],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(key.modulus()), BoxedUint::from(key.exponent()));
+        let sizes = limits::MIN_MODULUS_BITS..=limits::MAX_MODULUS_BITS;
+        let rsa = RsaPublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)?;
+        let ciphertext = rsa.encrypt(rng, Oaep::<Sha256>::new(), message).map_err(|_| CryptoError::Failed)?;
+        out.extend_from_slice(&ciphertext);
+        Ok(())
+    }
+
+    fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
+        let rsa = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
+        rsa.validate().map_err(|_| KeyError::Inconsistent)?;
+        if rsa.n_bytes().as_ref() != key.public_key().modulus() {
+            return Err(KeyError::Inconsistent);
+        }
+        Ok(Arc::new(LoadedKey(rsa)))
+    }
+
+    fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
+        let rsa = RsaPrivateKey::new(rng, size.bits()).map_err(|_| KeyError::Provider)?;
+        let der = rsa.to_pkcs8_der().map_err(|_| KeyError::Provider)?;
+        PrivateKey::from_pkcs8_der(der.as_bytes())
+    }
+
+    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(match aead {
+            Aead::Aes256Gcm => Box::new(InOut(Aes256Gcm::new(key.into()))),
+            Aead::ChaCha20Poly1305 => Box::new(InOut(ChaCha20Poly1305::new(key.into()))),
+        })
+    }
+
+    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
+        match exchange {
+            KeyExchange::X25519 => {
+                let secret = x25519_dalek::EphemeralSecret::random_from_rng(rng);
+                let share = x25519_dalek::PublicKey::from(&secret);
+                Ok(Box::new(X25519 { secret, share }))
+            }
+            KeyExchange::Rsa => Err(CryptoError::Unsupported),
+        }
+    }
+
+    fn answer_exchange(
+        &self,
+        exchange: KeyExchange,
+        share: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
+        let ours = self.start_exchange(exchange, rng)?;
+        Ok((ours.share().to_vec(), ours.finish(share)?))
+    }
+}
+
+struct LoadedKey(RsaPrivateKey);
+
+impl Decrypt for LoadedKey {
+    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        // The crate's error and success take the same work (measured; SECURITY.md, "Timing"). Blinding is what keeps
+        // that work from depending on the key.
+        match self.0.decrypt_blinded(rng, Oaep::<Sha256>::new(), ciphertext) {
+            Ok(plaintext) => Decrypted::new(&Zeroizing::new(plaintext)),
+            Err(_) => Decrypted::failed(),
+        }
+    }
+}
+
+/// Both AEADs have 12-byte nonces and 16-byte tags, so one adapter serves.
+struct InOut<A>(A);
+
+impl<A> AeadKey for InOut<A>
+where
+    A: AeadInOut<NonceSize = aes_gcm::aead::consts::U12, TagSize = aes_gcm::aead::consts::U16> + Send + Sync,
+{
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> Result<[u8; limits::TAG], CryptoError> {
+        let nonce = Nonce::from(*nonce);
+        let tag = self.0.encrypt_inout_detached(&nonce, aad, data.into()).map_err(|_| CryptoError::Failed)?;
+        Ok(tag.into())
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; limits::TAG]) -> Result<(), CryptoError> {
+        let (nonce, tag) = (Nonce::from(*nonce), Tag::from(*tag));
+        self.0.decrypt_inout_detached(&nonce, aad, data.into(), &tag).map_err(|_| CryptoError::NotAuthentic)
+    }
+}
+
+struct X25519 {
+    secret: x25519_dalek::EphemeralSecret,
+    share: x25519_dalek::PublicKey,
+}
+
+impl Exchange for X25519 {
+    fn share(&self) -> &[u8] {
+        self.share.as_bytes()
+    }
+
+    fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+        let share: [u8; 32] = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
+        let shared = self.secret.diffie_hellman(&share.into());
+        // A share of small order gives the all-zero secret (RFC 7748, section 6.1).
+        if !shared.was_contributory() {
+            return Err(CryptoError::BadKeyShare);
+        }
+        SharedSecret::new(shared.as_bytes())
+    }
+}
+
+impl fmt::Debug for LoadedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoadedKey").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,64 @@
+//! The key schedule: HKDF-SHA-256 (RFC 5869) from three secrets to every key (PROTOCOL.md, "Key schedule").
+
+use super::{SharedSecret, TranscriptHash};
+use crate::limits;
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// A 32-byte key, zeroized when dropped.
+pub(crate) type Key = Zeroizing<[u8; 32]>;
+
+/// What every `info` begins with, after the length.
+const PREFIX: &[u8] = b"countersign v1 ";
+
+/// Longest output that HKDF-Expand can give (RFC 5869, section 2.3).
+pub(crate) const MAX_OUTPUT: usize = 255 * 32;
+
+/// A pseudo-random key from which others are expanded.
+pub(crate) struct Secret(Hkdf<Sha256>);
+
+impl Secret {
+    /// The handshake's master secret:
+    /// `HKDF-Extract(HKDF-Extract(HKDF-Extract(0^32, ticket or 0^32), rsa), exchange or 0^32)`.
+    pub(crate) fn master(rsa: &[u8; limits::SECRET], exchange: &SharedSecret) -> Self {
+        let mut salt = [0; 32];
+        let mut last = Hkdf::<Sha256>::new(Some(&salt), &[0; 32]);
+        for ikm in [&[0; 32][..], rsa, exchange.as_bytes()] {
+            let (mut prk, hkdf) = Hkdf::extract(Some(&salt), ikm);
+            salt = prk.into();
+            last = hkdf;
+            zeroize::Zeroize::zeroize(prk.as_mut_slice());
+        }
+        zeroize::Zeroize::zeroize(&mut salt);
+        Self(last)
+    }
+
+    /// A secret that [`Secret::key`] gave, to expand further.
+    pub(crate) fn from_key(key: &[u8; 32]) -> Self {
+        // A pseudo-random key of 32 bytes is long enough for SHA-256, so the fallback is never taken.
+        Self(Hkdf::from_prk(key).unwrap_or_else(|_| Hkdf::new(None, key)))
+    }
+
+    /// `Expand(self, label, context)`, 32 bytes.
+    pub(crate) fn key(&self, label: &str, context: &TranscriptHash) -> Key {
+        let mut out = Key::new([0; 32]);
+        self.fill(label, context, out.as_mut_slice());
+        out
+    }
+
+    /// `Expand(self, label, context)`:
+    /// `HKDF-Expand(self, u16(L) || "countersign v1 " || label || 0x00 || context, L)`, where L is the length of `out`.
+    ///
+    /// Labels have no zero byte, so no two (label, context) pairs share an info string.
+    pub(crate) fn fill(&self, label: &str, context: &[u8], out: &mut [u8]) {
+        debug_assert!(out.len() <= MAX_OUTPUT && !label.contains('\0'));
+        let len = u16::try_from(out.len()).unwrap_or(u16::MAX).to_be_bytes();
+        let info = [&len[..], PREFIX, label.as_bytes(), &[0], context];
+        #[allow(
+            clippy::expect_used,
+            reason = "callers ask for at most MAX_OUTPUT bytes, the only thing that can fail"
+        )]
+        self.0.expand_multi_info(&info, out).expect("at most 255 * 32 bytes");
+    }
+}

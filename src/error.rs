@@ -1,0 +1,190 @@
+//! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
+
+use crate::codec::DecodeError;
+use crate::credential::CredentialKind;
+use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
+use crate::frame::FrameError;
+use crate::session::RecordError;
+
+/// Why a handshake or a session ended.
+///
+/// An error is for the local side only: nothing in the library turns one into bytes. What the peer learns is at most
+/// one refusal that looks the same whatever the reason (PROTOCOL.md, "Refusals").
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer's bytes are not the frame this state waits for.
+    #[error("bad frame from the peer: {0}")]
+    Frame(#[from] FrameError),
+    /// The peer's frame has a body that is not a message of its type.
+    #[error("malformed message from the peer: {0}")]
+    Decode(#[from] DecodeError),
+    /// The peer sent a well-formed message that breaks a rule of the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Violation(#[from] Violation),
+    /// The server sent a public key that this library refuses to use.
+    #[error("the server's key is unusable: {0}")]
+    ServerKey(KeyError),
+    /// The server's key is not one the client trusts; nothing secret was sent.
+    #[error(
+        "the server's key {0} is not trusted; nothing secret was sent. If this is the right server, pin this fingerprint"
+    )]
+    Untrusted(KeyId),
+    /// The server picked a suite under the floor kept with the pin; nothing secret was sent.
+    #[error("the server picked {0}, which is under the floor kept with its pin; nothing secret was sent")]
+    UnderFloor(Suite),
+    /// The server takes no credential of the kind the client has; nothing secret was sent.
+    #[error("the server takes no {0} credential; nothing secret was sent")]
+    KindNotTaken(CredentialKind),
+    /// The server opened the login and refused it. It never says why.
+    #[error(
+        "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
+    )]
+    Refused,
+    /// The verdict does not open under the keys of this handshake.
+    ///
+    /// The server could not open the login, was too busy to try, or somebody altered a frame on the way.
+    #[error(
+        "the verdict is not authentic: the server could not open the login or would not try, or a frame was altered on the way"
+    )]
+    VerdictNotAuthentic,
+    /// The handshake took longer than its deadline.
+    #[error("the handshake did not finish before its deadline")]
+    DeadlinePassed,
+    /// A record of the session broke a rule; the session is over.
+    #[error("the session is broken: {0}")]
+    Record(#[from] RecordError),
+    /// Our caller handed in something that can't be used; the peer is not at fault.
+    #[error("misuse: {0}")]
+    Misuse(#[from] Misuse),
+    /// The crypto provider failed at something that does not depend on the peer.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+/// A rule of PROTOCOL.md that a well-formed message broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Violation {
+    /// The client offers no version that this server speaks.
+    #[error("no protocol version in common")]
+    NoCommonVersion,
+    /// The client offers no suite that this server takes.
+    #[error("no suite in common")]
+    NoCommonSuite,
+    /// A list that must not be empty is.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// A list names the same thing twice.
+    #[error("{0} names an entry twice")]
+    Duplicate(&'static str),
+    /// A ClientHello must carry one key share for each key exchange of its suites and no others.
+    #[error("the key shares do not match the suites offered")]
+    KeyShares,
+    /// The peer's key share has the wrong length or yields no shared secret.
+    #[error("unusable key share")]
+    BadKeyShare,
+    /// The server picked a version that the client did not offer.
+    #[error("the server picked version {0}, which was not offered")]
+    VersionNotOffered(u16),
+    /// The server picked a suite that the client did not offer.
+    #[error("the server picked suite {0:#06x}, which was not offered")]
+    SuiteNotOffered(u16),
+    /// The key id is not the SHA-256 of the key that came with it.
+    #[error("the key id does not match the key")]
+    KeyIdMismatch,
+    /// The server left out a key that the client did not list as known.
+    #[error("the server left out a key that the client does not know")]
+    KeyNotSent,
+    /// The RSA ciphertext's length is not the modulus's, or it is not below the modulus.
+    #[error("the RSA ciphertext is out of range for the key")]
+    CiphertextRange,
+    /// The sealed credential's length is not a multiple of the padding block plus a tag.
+    #[error("the sealed credential has an impossible length")]
+    SealedLength,
+    /// A string has a length or a character that the message does not allow.
+    #[error("{0} is not allowed here")]
+    BadString(&'static str),
+    /// The verdict is neither accept nor reject.
+    #[error("unknown decision {0}")]
+    UnknownDecision(u8),
+}
+
+/// Something our own caller did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misuse {
+    /// An input is longer than the protocol can carry.
+    #[error("{what} is {len} bytes long, over the limit of {limit}")]
+    TooLong {
+        /// The input.
+        what: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The largest length in bytes.
+        limit: usize,
+    },
+    /// A list has more entries than the protocol can carry.
+    #[error("{what} has more than {limit} entries")]
+    TooMany {
+        /// The list.
+        what: &'static str,
+        /// The largest number of entries.
+        limit: usize,
+    },
+    /// An input that must not be empty is, or has a character it must not have.
+    #[error("{0} is empty or has a character that is not allowed")]
+    BadInput(&'static str),
+    /// A list names the same thing twice.
+    #[error("{0} names an entry twice")]
+    Duplicate(&'static str),
+    /// A suite that the chosen provider does not implement.
+    #[error("the crypto provider does not implement the suite {0}")]
+    UnsupportedSuite(Suite),
+    /// The stream was already closed by our side.
+    #[error("this side of the session is already closed")]
+    Closed,
+    /// The two halves belong to different sessions, or a step got a value of another connection.
+    #[error("this value belongs to another key or connection")]
+    Mismatch,
+}
+
+/// Why a server refused a login: the rich local reason, for the audit log.
+///
+/// It has no encoding, and the verdict that goes out is the same for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The login frame was malformed; it was refused before the RSA operation.
+    #[error("the login is malformed: {0}")]
+    Malformed(Error),
+    /// The admission check turned the login away before the RSA operation.
+    #[error("not admitted: {0}")]
+    NotAdmitted(&'static str),
+    /// The login did not open: OAEP failed, it was made for another challenge, or it was altered.
+    ///
+    /// Which of these is deliberately not known.
+    #[error("the login does not open under this key and challenge")]
+    NotOpened,
+    /// The credential is of a kind that this server does not take.
+    #[error("a {0} credential, which this server does not take")]
+    KindNotTaken(CredentialKind),
+    /// There is no such user.
+    #[error("unknown user")]
+    UnknownUser,
+    /// The user exists; the password is not theirs.
+    #[error("wrong password")]
+    WrongPassword,
+    /// No account has this token.
+    #[error("unknown token")]
+    UnknownToken,
+    /// The account exists and may not log in.
+    #[error("account disabled")]
+    AccountDisabled,
+    /// The store of accounts could not be asked.
+    #[error("the account store is unavailable")]
+    StoreUnavailable,
+    /// The application's own reason.
+    #[error("{0}")]
+    Application(&'static str),
+}

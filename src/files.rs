@@ -1,0 +1,174 @@
+//! Keys on disk: read with care, written atomically.
+//!
+//! A file is written beside its target, synced, and moved into place, so that a crash leaves the old file or the new
+//! one. Secret files get mode 0600; one that others can read is refused.
+
+use crate::crypto::{KeyError, PrivateKey, PublicKey};
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// No key or account file is anywhere near this long; `/dev/zero` is.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// Why a file could not be used. Every variant names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FileError {
+    /// The operating system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// A secret file that everybody on the machine can read or write.
+    #[error("{path}: mode {mode:04o} opens this secret file to everyone; run: chmod 600 {path}", path = path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is there already and was to be left alone.
+    #[error("{}: the file exists and was left as it is", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is too long or not UTF-8: not a text file of ours.
+    #[error("{}: not a text file", path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file holds no acceptable key.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the key.
+        source: KeyError,
+    },
+}
+
+/// What to do where the file is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Leave it, and fail with [`FileError::Exists`].
+    Keep,
+    /// Replace it.
+    Replace,
+}
+
+/// Reads a private key in PEM (`PRIVATE KEY`) that others can't read.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_private_key(path: &Path) -> Result<PrivateKey, FileError> {
+    let text = read_secret(path)?;
+    PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
+}
+
+/// Reads a public key in PEM (`PUBLIC KEY`).
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_public_key(path: &Path) -> Result<PublicKey, FileError> {
+    let file = File::open(path).map_err(io_error(path))?;
+    let text = read_text(&file, path)?;
+    PublicKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
+}
+
+/// Writes a private key in PEM with mode 0600.
+///
+/// # Errors
+/// [`FileError`]; the file is then as it was before.
+pub fn write_private_key(path: &Path, key: &PrivateKey, existing: Existing) -> Result<(), FileError> {
+    write(path, key.to_pem().as_bytes(), 0o600, existing)
+}
+
+/// Writes a public key in PEM with mode 0644.
+///
+/// # Errors
+/// [`FileError`]; the file is then as it was before.
+pub fn write_public_key(path: &Path, key: &PublicKey, existing: Existing) -> Result<(), FileError> {
+    write(path, key.to_pem().as_bytes(), 0o644, existing)
+}
+
+/// Reads a text file, unless everyone on the machine can read or write it.
+pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let file = File::open(path).map_err(io_error(path))?;
+    check_mode(&file, path)?;
+    read_text(&file, path)
+}
+
+/// Group access is left to the operator: it is how a service account is given a key.
+#[cfg(unix)]
+pub(crate) fn check_mode(file: &File, path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata().map_err(io_error(path))?.permissions().mode() & 0o7777;
+    if mode & 0o007 == 0 { Ok(()) } else { Err(FileError::Exposed { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check_mode(_: &File, _: &Path) -> Result<(), FileError> {
+    Ok(())
+}
+
+pub(crate) fn read_text(file: &File, path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(io_error(path))?;
+    let is_whole = u64::try_from(bytes.len()).is_ok_and(|len| len < MAX_FILE);
+    match core::str::from_utf8(&bytes) {
+        Ok(text) if is_whole => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(FileError::NotText { path: path.to_owned() }),
+    }
+}
+
+/// Writes beside the target, syncs, moves into place, and syncs the directory.
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // A temporary file has mode 0600 from its first moment.
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error(path))?;
+    file.write_all(bytes).map_err(io_error(path))?;
+    set_mode(file.as_file(), mode).map_err(io_error(path))?;
+    file.as_file().sync_all().map_err(io_error(path))?;
+    let moved = match existing {
+        Existing::Replace => file.persist(path),
+        Existing::Keep => file.persist_noclobber(path),
+    };
+    if let Err(error) = moved {
+        return Err(match error.error.kind() {
+            io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_owned() },
+            _ => FileError::Io { path: path.to_owned(), source: error.error },
+        });
+    }
+    sync_folder(folder).map_err(io_error(path))
+}
+
+#[cfg(unix)]
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// A rename is only durable once its directory is. Other systems than Unix can't open one.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { path, source }
+}

@@ -1,0 +1,291 @@
+//! Frames: a typed, length-prefixed unit of a byte stream (PROTOCOL.md, "Frames").
+//!
+//! ```text
+//! frame = type (1 byte) || length (u16, big-endian) || body (length bytes)
+//! ```
+//!
+//! This module knows nothing of what a body means. [`FrameReader`] is the one parser that every adapter feeds.
+
+use crate::limits;
+use core::fmt;
+
+/// What a frame is. The numbers are the type bytes on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum FrameType {
+    /// Frame 1, client to server: offers and the client's nonce.
+    ClientHello = 1,
+    /// Frame 2, server to client: the challenge and the server's key.
+    ServerHello = 2,
+    /// Frame 3, client to server: the sealed secret and credential.
+    ClientLogin = 3,
+    /// Frame 4, server to client: the sealed verdict.
+    ServerVerdict = 4,
+    /// A session's data record.
+    Data = 5,
+    /// A session's key update.
+    KeyUpdate = 6,
+    /// A session's authenticated end of one direction.
+    Close = 7,
+}
+
+impl FrameType {
+    /// Every frame type, in the order of the type bytes.
+    pub const ALL: [Self; 7] = [
+        Self::ClientHello,
+        Self::ServerHello,
+        Self::ClientLogin,
+        Self::ServerVerdict,
+        Self::Data,
+        Self::KeyUpdate,
+        Self::Close,
+    ];
+
+    /// The frame type with this type byte.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
+    }
+
+    /// The type byte.
+    pub const fn byte(self) -> u8 {
+        self as u8
+    }
+
+    /// The largest body, in bytes, that a frame of this type may have.
+    pub const fn max_body(self) -> usize {
+        match self {
+            Self::ClientHello => limits::MAX_CLIENT_HELLO,
+            Self::ServerHello => limits::MAX_SERVER_HELLO,
+            Self::ClientLogin => limits::MAX_CLIENT_LOGIN,
+            Self::ServerVerdict => limits::SERVER_VERDICT,
+            Self::Data => limits::MAX_RECORD + limits::TAG,
+            Self::KeyUpdate | Self::Close => limits::TAG,
+        }
+    }
+
+    /// The smallest body, in bytes, that a frame of this type may have.
+    pub const fn min_body(self) -> usize {
+        match self {
+            Self::ClientHello | Self::ServerHello | Self::ClientLogin => 1,
+            Self::ServerVerdict => limits::SERVER_VERDICT,
+            Self::Data => 1 + limits::TAG,
+            Self::KeyUpdate | Self::Close => limits::TAG,
+        }
+    }
+}
+
+impl fmt::Display for FrameType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Bytes that are not the expected frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// No frame type has this type byte; the peer probably speaks another protocol.
+    #[error("{0:#04x} is no frame type; does the peer speak this protocol?")]
+    UnknownType(u8),
+    /// A frame of another type than this state takes.
+    #[error("a {0} frame, which is not expected now")]
+    UnexpectedType(FrameType),
+    /// The length is outside what a frame of this type may have.
+    #[error("a {kind} frame with a body of {len} bytes; it may have {min} to {max}")]
+    Length {
+        /// The frame's type.
+        kind: FrameType,
+        /// The body length the header states, in bytes.
+        len: usize,
+        /// The smallest body of this type, in bytes.
+        min: usize,
+        /// The largest body of this type, in bytes.
+        max: usize,
+    },
+    /// The bytes end before the frame does.
+    #[error("the frame is cut short: {missing} bytes are missing")]
+    Truncated {
+        /// How many bytes are missing, as far as is known; at least 1.
+        missing: usize,
+    },
+    /// Bytes follow the end of the frame.
+    #[error("{0} bytes follow the end of the frame")]
+    Trailing(usize),
+}
+
+/// A frame's header: its type and the length of its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The frame's type.
+    pub kind: FrameType,
+    /// The length of the body in bytes.
+    pub body: usize,
+}
+
+impl Header {
+    /// Reads a header; `Ok(None)` while the bytes so far are too few to tell.
+    ///
+    /// A bad type is refused at the first byte and a bad length at the third.
+    ///
+    /// # Errors
+    /// [`FrameError::UnknownType`] and [`FrameError::Length`].
+    pub fn parse(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
+        let Some(&type_byte) = bytes.first() else {
+            return Ok(None);
+        };
+        let kind = FrameType::from_byte(type_byte).ok_or(FrameError::UnknownType(type_byte))?;
+        let (Some(&high), Some(&low)) = (bytes.get(1), bytes.get(2)) else {
+            return Ok(None);
+        };
+        let body = usize::from(u16::from_be_bytes([high, low]));
+        let (min, max) = (kind.min_body(), kind.max_body());
+        if body < min || body > max {
+            return Err(FrameError::Length { kind, len: body, min, max });
+        }
+        Ok(Some(Self { kind, body }))
+    }
+
+    /// The three bytes of a header; a body that no `u16` can state is a [`FrameError::Length`].
+    pub(crate) fn to_bytes(self) -> Result<[u8; limits::FRAME_HEADER], FrameError> {
+        let Self { kind, body } = self;
+        let (min, max) = (kind.min_body(), kind.max_body());
+        match u16::try_from(body) {
+            Ok(len) if body >= min && body <= max => {
+                let [high, low] = len.to_be_bytes();
+                Ok([kind.byte(), high, low])
+            }
+            _ => Err(FrameError::Length { kind, len: body, min, max }),
+        }
+    }
+}
+
+/// Builds a whole frame around a body that `write` appends to the buffer.
+pub(crate) fn build<E: From<FrameError>>(
+    kind: FrameType,
+    capacity: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Vec<u8>, E> {
+    let mut frame = Vec::with_capacity(capacity.saturating_add(limits::FRAME_HEADER));
+    frame.extend_from_slice(&[0; limits::FRAME_HEADER]);
+    write(&mut frame)?;
+    let body = frame.len().saturating_sub(limits::FRAME_HEADER);
+    let header = Header { kind, body }.to_bytes()?;
+    for (slot, byte) in frame.iter_mut().zip(header) {
+        *slot = byte;
+    }
+    Ok(frame)
+}
+
+/// Splits one whole frame, header included, into its type and body.
+///
+/// ```
+/// use countersign::frame::{FrameType, split};
+///
+/// let close = [&[7, 0, 16][..], &[0xaa; 16]].concat();
+/// let (kind, body) = split(&close)?;
+/// assert_eq!(kind, FrameType::Close);
+/// assert_eq!(body.len(), 16);
+/// # Ok::<(), countersign::frame::FrameError>(())
+/// ```
+///
+/// # Errors
+/// Every [`FrameError`] but [`FrameError::UnexpectedType`].
+pub fn split(frame: &[u8]) -> Result<(FrameType, &[u8]), FrameError> {
+    let Some(header) = Header::parse(frame)? else {
+        let missing = limits::FRAME_HEADER.saturating_sub(frame.len());
+        return Err(FrameError::Truncated { missing });
+    };
+    let body = frame.get(limits::FRAME_HEADER..).unwrap_or_default();
+    match body.len().checked_sub(header.body) {
+        Some(0) => Ok((header.kind, body)),
+        Some(extra) => Err(FrameError::Trailing(extra)),
+        None => Err(FrameError::Truncated { missing: header.body.saturating_sub(body.len()) }),
+    }
+}
+
+/// The body of `frame`, which must be one whole frame of type `expected`.
+pub(crate) fn expect(frame: &[u8], expected: FrameType) -> Result<&[u8], FrameError> {
+    match frame.first().and_then(|&byte| FrameType::from_byte(byte)) {
+        Some(kind) if kind != expected => Err(FrameError::UnexpectedType(kind)),
+        _ => split(frame).map(|(_, body)| body),
+    }
+}
+
+/// Cuts a byte stream into frames, whatever pieces the stream comes in.
+///
+/// It takes only the bytes of the frame it is on and leaves the rest to the caller, so nothing is ever read ahead.
+/// Its buffer grows with the bytes that have arrived, never with the length that a header states.
+///
+/// ```
+/// use countersign::frame::{FrameReader, FrameType};
+///
+/// let mut reader = FrameReader::new();
+/// let stream = [&[7, 0, 16][..], &[0xaa; 16], &[7]].concat();
+/// // One byte, then the rest: the frame ends where it says, and one byte is left over.
+/// assert_eq!(reader.feed(&stream[..1], &[FrameType::Close])?, 1);
+/// assert_eq!(reader.feed(&stream[1..], &[FrameType::Close])?, 18);
+/// assert_eq!(reader.take(), Some(stream[..19].to_vec()));
+/// # Ok::<(), countersign::frame::FrameError>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct FrameReader {
+    buffer: Vec<u8>,
+}
+
+impl FrameReader {
+    /// A reader at the start of a frame. It holds no heap memory yet.
+    pub const fn new() -> Self {
+        Self { buffer: Vec::new() }
+    }
+
+    /// Takes bytes of the current frame from the front of `input` and says how many; the rest is the caller's.
+    ///
+    /// `expected` lists the frame types that may come now. Takes 0 bytes once the frame is complete.
+    ///
+    /// # Errors
+    /// [`FrameError::UnknownType`], [`FrameError::UnexpectedType`] at the first byte; [`FrameError::Length`] at the
+    /// third. The stream can't be followed any further then.
+    pub fn feed(&mut self, input: &[u8], expected: &[FrameType]) -> Result<usize, FrameError> {
+        let mut taken: usize = 0;
+        while let Some(rest) = input.get(taken..) {
+            let missing = self.missing()?;
+            let piece = rest.get(..missing.min(rest.len())).unwrap_or_default();
+            if piece.is_empty() {
+                break;
+            }
+            self.buffer.extend_from_slice(piece);
+            taken = taken.saturating_add(piece.len());
+            if let Some(kind) = self.buffer.first().and_then(|&byte| FrameType::from_byte(byte))
+                && !expected.contains(&kind)
+            {
+                return Err(FrameError::UnexpectedType(kind));
+            }
+        }
+        self.missing()?;
+        Ok(taken)
+    }
+
+    /// How many more bytes the current frame certainly needs: up to 3 for its header, then its body's; 0 when complete.
+    ///
+    /// # Errors
+    /// As [`FrameReader::feed`].
+    pub fn missing(&self) -> Result<usize, FrameError> {
+        Ok(match Header::parse(&self.buffer)? {
+            None => limits::FRAME_HEADER.saturating_sub(self.buffer.len()),
+            Some(header) => header.body.saturating_add(limits::FRAME_HEADER).saturating_sub(self.buffer.len()),
+        })
+    }
+
+    /// The complete frame, header included, if there is one; the reader is then at the start of the next.
+    pub fn take(&mut self) -> Option<Vec<u8>> {
+        match self.missing() {
+            Ok(0) => Some(core::mem::take(&mut self.buffer)),
+            _ => None,
+        }
+    }
+
+    /// Whether no byte of a frame has arrived: the stream may end here.
+    pub fn is_at_boundary(&self) -> bool {
+        self.buffer.is_empty()
+    }
+}

@@ -1,0 +1,115 @@
+//! Grants: who a client is, and what it may do.
+
+use crate::codec::{List, Text, VerdictMessage};
+use crate::error::{Misuse, Violation};
+use crate::limits;
+
+/// A principal and its permissions: what a server's verifier says of a good credential, and what both ends hold after
+/// the login.
+///
+/// A grant always fits in a verdict; that is checked here, once.
+///
+/// ```
+/// use countersign::Grant;
+///
+/// let grant = Grant::new("alice", ["read", "write"])?;
+/// assert!(grant.permits("read"));
+/// assert!(!grant.permits("admin"));
+/// # Ok::<(), countersign::Misuse>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    principal: String,
+    permissions: Vec<String>,
+}
+
+impl Grant {
+    /// A grant for `principal` (1 to 255 bytes, no control characters) with up to 32 different permissions (1 to 64
+    /// bytes each, printable ASCII without spaces and commas). Order is kept.
+    ///
+    /// # Errors
+    /// [`Misuse`] where one of them is out of bounds, or all together do not fit in the 1024 bytes of a verdict.
+    pub fn new<P: Into<String>>(
+        principal: impl Into<String>,
+        permissions: impl IntoIterator<Item = P>,
+    ) -> Result<Self, Misuse> {
+        let grant =
+            Self { principal: principal.into(), permissions: permissions.into_iter().map(Into::into).collect() };
+        grant.check()?;
+        Ok(grant)
+    }
+
+    /// Whom the client is logged in as.
+    pub fn principal(&self) -> &str {
+        &self.principal
+    }
+
+    /// What they may do.
+    pub fn permissions(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.permissions.iter().map(String::as_str)
+    }
+
+    /// Whether the grant has this permission.
+    pub fn permits(&self, permission: &str) -> bool {
+        self.permissions().any(|held| held == permission)
+    }
+
+    pub(crate) fn to_message(&self) -> VerdictMessage<'_> {
+        let mut list = List::new();
+        for permission in self.permissions() {
+            // Never full: `check` counted them.
+            let _ = list.push(Text(permission));
+        }
+        VerdictMessage { decision: Self::ACCEPT, principal: Text(&self.principal), permissions: list }
+    }
+
+    /// The message that grants nothing.
+    pub(crate) fn reject() -> VerdictMessage<'static> {
+        VerdictMessage { decision: Self::REJECT, principal: Text(""), permissions: List::new() }
+    }
+
+    /// The grant that a verdict carries; `Ok(None)` for a rejection.
+    pub(crate) fn from_message(message: &VerdictMessage<'_>) -> Result<Option<Self>, Violation> {
+        match message.decision {
+            Self::REJECT if *message == Self::reject() => Ok(None),
+            Self::ACCEPT => Self::new(message.principal.0, message.permissions.iter().map(|text| text.0))
+                .map(Some)
+                .map_err(|_| Violation::BadString("the grant")),
+            Self::REJECT => Err(Violation::BadString("the grant of a rejection")),
+            other => Err(Violation::UnknownDecision(other)),
+        }
+    }
+
+    const ACCEPT: u8 = 1;
+    const REJECT: u8 = 0;
+
+    fn check(&self) -> Result<(), Misuse> {
+        within("the principal", &self.principal, limits::MAX_PRINCIPAL, |c| !c.is_control())?;
+        if self.permissions.len() > limits::MAX_PERMISSIONS {
+            return Err(Misuse::TooMany { what: "the permissions", limit: limits::MAX_PERMISSIONS });
+        }
+        for (index, permission) in self.permissions.iter().enumerate() {
+            within("a permission", permission, limits::MAX_PERMISSION, |c| c.is_ascii_graphic() && c != ',')?;
+            if self.permissions.iter().take(index).any(|earlier| earlier == permission) {
+                return Err(Misuse::Duplicate("the permissions"));
+            }
+        }
+        // decision, principal, count, permissions: the layout of VerdictMessage.
+        let texts = core::iter::once(&self.principal).chain(&self.permissions);
+        let len = texts.fold(2_usize, |sum, text| sum.saturating_add(text.len()).saturating_add(2));
+        if len > limits::VERDICT {
+            return Err(Misuse::TooLong { what: "the grant", len, limit: limits::VERDICT });
+        }
+        Ok(())
+    }
+}
+
+fn within(what: &'static str, text: &str, limit: usize, allowed: impl Fn(char) -> bool) -> Result<(), Misuse> {
+    if text.len() > limit {
+        return Err(Misuse::TooLong { what, len: text.len(), limit });
+    }
+    if text.is_empty() || !text.chars().all(allowed) {
+        return Err(Misuse::BadInput(what));
+    }
+    Ok(())
+}

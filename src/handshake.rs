@@ -1,0 +1,176 @@
+//! What both machines share: configuration checks, and everything from the RSA secret on.
+
+use crate::codec::VerdictMessage;
+use crate::codec::{self, EncodeError};
+use crate::crypto::schedule::{Key, Secret};
+use crate::crypto::{AeadKey, CryptoError, Provider, SharedSecret, Suite, Transcript};
+use crate::error::{Error, Misuse, Violation};
+use crate::frame::{self, FrameError, FrameType};
+use crate::grant::Grant;
+use crate::limits;
+use crate::session::{Session, Side};
+
+/// The one protocol version there is.
+pub const VERSION: u16 = 1;
+
+/// Credential and verdict keys seal one message each, so their nonce is fixed.
+const ONLY_NONCE: [u8; 12] = [0; 12];
+
+/// The suites a configuration may name: at least one, each once, each implemented.
+pub(crate) fn check_suites(provider: &dyn Provider, suites: &[Suite]) -> Result<Vec<Suite>, Misuse> {
+    if suites.is_empty() {
+        return Err(Misuse::BadInput("the list of suites"));
+    }
+    if has_duplicate(suites) {
+        return Err(Misuse::Duplicate("the list of suites"));
+    }
+    match suites.iter().find(|&&suite| !provider.supports(suite)) {
+        Some(&suite) => Err(Misuse::UnsupportedSuite(suite)),
+        None => Ok(suites.to_vec()),
+    }
+}
+
+/// A prologue fits in the transcript: up to 65535 bytes.
+pub(crate) fn check_prologue(prologue: &[u8]) -> Result<Vec<u8>, Misuse> {
+    let limit = usize::from(u16::MAX);
+    if prologue.len() > limit {
+        return Err(Misuse::TooLong { what: "the prologue", len: prologue.len(), limit });
+    }
+    Ok(prologue.to_vec())
+}
+
+/// Server names are DNS-like: up to 255 bytes of printable ASCII without spaces.
+pub(crate) fn is_server_name(name: &str) -> bool {
+    name.len() <= limits::MAX_SERVER_NAME && name.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Lists are short and bounded, so comparing every pair is the quickest way.
+pub(crate) fn has_duplicate<T: PartialEq>(list: &[T]) -> bool {
+    list.iter().enumerate().any(|(index, entry)| list.iter().take(index).any(|earlier| earlier == entry))
+}
+
+/// A list of the peer's that must have entries, each once.
+pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result<(), Violation> {
+    if list.is_empty() {
+        return Err(Violation::Empty(what));
+    }
+    if has_duplicate(list) {
+        return Err(Violation::Duplicate(what));
+    }
+    Ok(())
+}
+
+/// Where in a ClientLogin frame the sealed credential begins, and its length's two bytes before it.
+///
+/// `frame = header || u16 || rsa_ciphertext || u16 || sealed_credential`
+pub(crate) const fn sealed_prefix(ciphertext: usize) -> usize {
+    limits::FRAME_HEADER.saturating_add(2).saturating_add(ciphertext)
+}
+
+/// The handshake from the moment the RSA secret is known: the same on both sides, byte for byte.
+pub(crate) struct Secrets {
+    provider: &'static dyn Provider,
+    suite: Suite,
+    transcript: Transcript,
+    master: Secret,
+}
+
+impl Secrets {
+    /// `transcript` covers ClientHello, ServerHello, and ClientLogin up to the end of the RSA ciphertext.
+    pub(crate) fn new(
+        provider: &'static dyn Provider,
+        suite: Suite,
+        transcript: Transcript,
+        rsa: &[u8; limits::SECRET],
+        exchange: &SharedSecret,
+    ) -> Self {
+        Self { provider, suite, transcript, master: Secret::master(rsa, exchange) }
+    }
+
+    /// The suite of this handshake.
+    pub(crate) fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// `credential_key = Expand(master, "credential", transcript up to the RSA ciphertext)`
+    pub(crate) fn credential_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
+        self.key("credential")
+    }
+
+    /// Adds the rest of the ClientLogin frame.
+    pub(crate) fn add(&mut self, bytes: &[u8]) {
+        self.transcript.add(bytes);
+    }
+
+    /// The whole ServerVerdict frame for a verdict.
+    pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>) -> Result<Vec<u8>, Error> {
+        let key = self.key("verdict")?;
+        let mut frame = frame::build(FrameType::ServerVerdict, limits::SERVER_VERDICT, |body| {
+            codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, body).map_err(from_encode)?;
+            body.extend_from_slice(&[0; limits::TAG]);
+            Ok::<_, Error>(())
+        })?;
+        let sealed = frame.get_mut(limits::FRAME_HEADER..).unwrap_or_default();
+        seal(&*key, sealed)?;
+        Ok(frame)
+    }
+
+    /// Opens a ServerVerdict frame. `Ok(None)` is an authentic rejection.
+    pub(crate) fn open_verdict(&self, frame: &[u8]) -> Result<Option<Grant>, Error> {
+        let mut sealed = frame::expect(frame, FrameType::ServerVerdict)?.to_vec();
+        let plaintext = open(&*self.key("verdict")?, &mut sealed).map_err(|error| match error {
+            CryptoError::NotAuthentic => Error::VerdictNotAuthentic,
+            other => Error::Crypto(other),
+        })?;
+        let verdict = codec::decode_padded::<VerdictMessage<'_>>(plaintext, limits::VERDICT)?;
+        Ok(Grant::from_message(&verdict)?)
+    }
+
+    /// The session that follows an accepting verdict.
+    pub(crate) fn session(mut self, verdict: &[u8], side: Side, grant: Grant) -> Result<Session, CryptoError> {
+        self.transcript.add(verdict);
+        Session::new(self.provider, self.suite, &self.master, &self.transcript.hash(), side, grant)
+    }
+
+    fn key(&self, label: &str) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let key: Key = self.master.key(label, &self.transcript.hash());
+        self.provider.aead(self.suite.aead, &key)
+    }
+}
+
+/// `AEAD-Seal(key, 0^12, "", plaintext)` in place: `data` is the plaintext and room for the tag.
+pub(crate) fn seal(key: &dyn AeadKey, data: &mut [u8]) -> Result<(), CryptoError> {
+    let (plaintext, tag) = data.split_last_chunk_mut().ok_or(CryptoError::Failed)?;
+    *tag = key.seal(&ONLY_NONCE, b"", plaintext)?;
+    Ok(())
+}
+
+/// `AEAD-Open(key, 0^12, "", ciphertext, tag)` in place; gives the plaintext.
+pub(crate) fn open<'a>(key: &dyn AeadKey, data: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
+    let (ciphertext, tag) = data.split_last_chunk_mut().ok_or(CryptoError::NotAuthentic)?;
+    key.open(&ONLY_NONCE, b"", ciphertext, tag)?;
+    Ok(ciphertext)
+}
+
+/// A message of ours that does not encode: the caller's inputs were too long for it.
+pub(crate) fn from_encode(error: EncodeError) -> Error {
+    let (len, limit) = match error {
+        EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => (limit.saturating_add(1), limit),
+        EncodeError::Unencodable => (0, 0),
+    };
+    Error::Misuse(Misuse::TooLong { what: "the message", len, limit })
+}
+
+/// A frame of ours with a body that is too long for its type: again the caller's inputs.
+pub(crate) fn build(
+    kind: FrameType,
+    capacity: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<Vec<u8>, Error> {
+    frame::build(kind, capacity, |body| write(body).map_err(from_encode)).map_err(|error| match error {
+        Error::Frame(FrameError::Length { len, max, .. }) => {
+            Error::Misuse(Misuse::TooLong { what: "the message", len, limit: max })
+        }
+        other => other,
+    })
+}

@@ -1,0 +1,122 @@
+//! RSA challenge-response login for your own TCP protocol: the server publishes one RSA key, the client seals a
+//! password or token to that key and to this very connection, and out comes a named peer on an encrypted stream.
+#![cfg_attr(
+    all(feature = "rustcrypto", feature = "accounts"),
+    doc = r#"
+```
+use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeySize, PrivateKey, ServerConfig};
+use countersign::{ServerKey, ServerTrust, blocking, crypto::rustcrypto};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+
+# fn main() -> Result<(), Box<dyn std::error::Error>> {
+let provider = rustcrypto::provider();
+# let key = PrivateKey::from_pem(include_str!("../tests/keys/rsa2048.pem"))?;
+# /*
+let key = PrivateKey::from_pem(&std::fs::read_to_string("server.pem")?)?;
+# */
+let pin = key.public_key().id(); // what the operator hands out; prints as SHA256:...
+
+// The server: a key, accounts, a listener.
+let server_key = ServerKey::load(&key, provider)?;
+let mut accounts = Accounts::new();
+accounts.add("alice", ["read"])?;
+accounts.set_password("alice", b"correct horse")?;
+let listener = TcpListener::bind("127.0.0.1:0")?;
+let address = listener.local_addr()?;
+let server = std::thread::spawn(move || -> Result<(), blocking::Error> {
+    let config = Arc::new(ServerConfig::new(provider));
+    let (stream, _) = listener.accept()?;
+    let mut session = blocking::accept(stream, &config, &ChannelBinding::none(), &server_key, &accounts)?;
+    let name = session.grant().principal().to_owned();
+    writeln!(session, "hello, {name}")?;
+    session.close()
+});
+
+// The client: a pin, a credential, a stream.
+let config = Arc::new(ClientConfig::new(provider));
+let alice = Credential::Password { user: "alice", password: b"correct horse" };
+let stream = TcpStream::connect(address)?;
+let session = blocking::connect(stream, &config, &ChannelBinding::none(), &ServerTrust::pin(pin), alice)?;
+let mut line = String::new();
+BufReader::new(session).read_line(&mut line)?;
+assert_eq!(line, "hello, alice\n");
+# server.join().expect("the server thread")?;
+# Ok(())
+# }
+```
+"#
+)]
+//!
+//! # Map
+//!
+//! | to | see |
+//! |---|---|
+//! | log in over any `Read + Write` | [`blocking`] |
+//! | drive the protocol yourself, without sockets | [`client`], [`server`] |
+//! | decide which server keys to trust | [`ServerTrust`], [`KeyId`] |
+//! | verify credentials | [`Verifier`], and `Accounts` for a file of them |
+//! | read and write keys | [`PrivateKey`], [`PublicKey`], [`ServerKey`] |
+//! | seal what follows the login | [`Session`] |
+//! | look at bytes | [`frame`], [`codec`] |
+//! | plug in other crypto, or an HSM | [`crypto::Provider`], [`crypto::Decrypt`] |
+//!
+//! The bytes are fixed by PROTOCOL.md; what is and is not defended against is in SECURITY.md.
+//!
+//! # Features
+//!
+//! Features add abilities and never change behaviour. On by default: `rustcrypto`, the pure-Rust crypto provider;
+//! `accounts`, the account file.
+
+#![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "accounts")]
+pub mod accounts;
+pub mod blocking;
+pub mod client;
+pub mod codec;
+mod credential;
+pub mod crypto;
+mod error;
+#[cfg(feature = "files")]
+pub mod files;
+pub mod frame;
+mod grant;
+mod handshake;
+pub mod limits;
+pub mod server;
+mod session;
+mod time;
+mod trust;
+mod verifier;
+
+#[cfg(feature = "accounts")]
+pub use accounts::Accounts;
+pub use client::ClientConfig;
+pub use credential::{Credential, CredentialKind};
+pub use crypto::{
+    Aead, ChannelBinding, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite,
+};
+pub use error::{Error, Misuse, Reason, Violation};
+pub use grant::Grant;
+pub use handshake::VERSION;
+pub use server::ServerConfig;
+pub use session::{Opener, Received, RecordError, Sealer, Session, SessionId};
+pub use time::Moment;
+pub use trust::ServerTrust;
+pub use verifier::Verifier;
+
+/// `Debug` that prints the name alone, for types that hold secrets.
+macro_rules! opaque_debug {
+    ($($type:ty),*) => { $(
+        impl core::fmt::Debug for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                let name = stringify!($type);
+                f.debug_struct(name.split('<').next().unwrap_or(name)).finish_non_exhaustive()
+            }
+        }
+    )* };
+}
+use opaque_debug;

@@ -1,0 +1,118 @@
+//! Budgets: what a stranger can make either side hold, and for how long.
+//!
+//! Each number stands beside the reason it was chosen. Sizes are in bytes. PROTOCOL.md, "Limits", repeats the ones that
+//! cross the wire; a test compares the two.
+
+use core::time::Duration;
+
+/// Length of a frame header: one type byte and a `u16` length.
+pub const FRAME_HEADER: usize = 3;
+
+/// Length of each side's nonce; the server's is the challenge.
+pub const NONCE: usize = 32;
+
+/// Length of a key id: SHA-256 of the SubjectPublicKeyInfo.
+pub const KEY_ID: usize = 32;
+
+/// Length of an AEAD tag; both suites' AEADs have the same.
+pub const TAG: usize = 16;
+
+/// Length of the fresh secret that the client seals to the server's RSA key.
+pub const SECRET: usize = 32;
+
+/// Length of the RSA-OAEP plaintext: the secret, then the transcript hash.
+pub const SEALED_SECRET: usize = 64;
+
+/// Smallest accepted RSA modulus in bits (NIST SP 800-131A revision 2, table 5).
+pub const MIN_MODULUS_BITS: usize = 2048;
+
+/// Largest accepted RSA modulus in bits: a private-key operation at 8192 bits already costs about 50 times one at 2048.
+pub const MAX_MODULUS_BITS: usize = 8192;
+
+/// Largest number of versions in a ClientHello.
+pub const MAX_VERSIONS: usize = 8;
+
+/// Largest number of suites in a ClientHello.
+pub const MAX_SUITES: usize = 16;
+
+/// Largest number of key shares in a ClientHello: one per key exchange.
+pub const MAX_KEY_SHARES: usize = 4;
+
+/// Largest number of key ids a client may list as already known.
+pub const MAX_KNOWN_KEYS: usize = 8;
+
+/// Largest server name: a DNS name's limit (RFC 1035, section 2.3.4).
+pub const MAX_SERVER_NAME: usize = 255;
+
+/// Largest key share: room for the 1216 bytes of X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem).
+pub const MAX_KEY_SHARE: usize = 1536;
+
+/// Largest SubjectPublicKeyInfo: an 8192-bit modulus takes 1062 bytes with e = 65537; an exponent may be up to 8 bytes.
+pub const MAX_SPKI: usize = 1088;
+
+/// Largest number of credential kinds in a ServerHello.
+pub const MAX_CREDENTIAL_KINDS: usize = 8;
+
+/// Largest user name.
+pub const MAX_USER: usize = 255;
+
+/// Largest password or token. Bearer tokens such as JWTs commonly reach 2 KiB.
+pub const MAX_SECRET: usize = 4096;
+
+/// A credential's plaintext is padded to a multiple of this, so that its length tells little.
+pub const CREDENTIAL_BLOCK: usize = 256;
+
+/// A verdict's plaintext is padded to this, so that accept and reject look alike.
+pub const VERDICT: usize = 1024;
+
+/// Largest principal name.
+pub const MAX_PRINCIPAL: usize = 255;
+
+/// Largest number of permissions in a grant.
+pub const MAX_PERMISSIONS: usize = 32;
+
+/// Largest permission name.
+pub const MAX_PERMISSION: usize = 64;
+
+/// Largest body of a ClientHello: every list full.
+pub const MAX_CLIENT_HELLO: usize = 1
+    + 2 * MAX_VERSIONS
+    + 1
+    + 2 * MAX_SUITES
+    + NONCE
+    + 1
+    + MAX_KEY_SHARES * 3
+    + 2 * MAX_KEY_SHARE
+    + 2
+    + MAX_SERVER_NAME
+    + 1
+    + KEY_ID * MAX_KNOWN_KEYS;
+
+/// Largest body of a ServerHello.
+pub const MAX_SERVER_HELLO: usize =
+    2 + 2 + NONCE + KEY_ID + 2 + MAX_SPKI + 2 + MAX_KEY_SHARE + 1 + MAX_CREDENTIAL_KINDS;
+
+/// Largest sealed credential: the largest user and secret, padded, and a tag.
+pub const MAX_SEALED_CREDENTIAL: usize = (1 + 2 + MAX_USER + 2 + MAX_SECRET).next_multiple_of(CREDENTIAL_BLOCK) + TAG;
+
+/// Largest body of a ClientLogin.
+pub const MAX_CLIENT_LOGIN: usize = 2 + MAX_MODULUS_BITS / 8 + 2 + MAX_SEALED_CREDENTIAL;
+
+/// The one body size of a ServerVerdict.
+pub const SERVER_VERDICT: usize = VERDICT + TAG;
+
+/// Largest plaintext of a record, as in TLS 1.3 (RFC 8446, section 5.1).
+pub const MAX_RECORD: usize = 16 * 1024;
+
+/// Records sealed under one traffic key before the sender updates it.
+///
+/// AES-GCM keeps its confidentiality margin of 2^-60 for about 2^24.5 full-size records (RFC 8446, section 5.5);
+/// ChaCha20-Poly1305 for more. One number serves both.
+pub const RECORDS_PER_KEY: u64 = 1 << 24;
+
+/// Default bound on a whole handshake, from the first byte to the login's arrival.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default time from a login's arrival to the release of a refusal: several times what one Argon2id verification at
+/// its defaults takes, so that the reason for a refusal does not show in its timing.
+pub const REFUSAL_FLOOR: Duration = Duration::from_millis(250);

@@ -1,0 +1,495 @@
+//! The server's machine: bytes in, bytes and decisions out (PROTOCOL.md, "Server states").
+//!
+//! | state | what it waits for | next |
+//! |---|---|---|
+//! | [`AwaitHello`] | a ClientHello | [`ChooseKey`] |
+//! | [`ChooseKey`] | *which key?* | [`AwaitLogin`] |
+//! | [`AwaitLogin`] | a ClientLogin | [`Login`] |
+//! | [`Login`] | *admit it?* | [`Open`] |
+//! | [`Open`] | the RSA operation | [`Claim`] |
+//! | [`Claim`] | *is the credential good?* | [`Accepted`] or [`Refusal`] |
+//!
+//! ```text
+//! AwaitHello ──▶ ChooseKey ──ServerHello──▶ AwaitLogin ──▶ Login ──▶ Open ──▶ Claim ──ServerVerdict──▶ Accepted
+//!     │              │                          │            │                  │
+//!     ▼              ▼                          ▼            ▼                  ▼
+//!   close          close                     Refusal      Refusal            Refusal ──ServerVerdict──▶ close
+//! ```
+//!
+//! Each state is consumed by the step out of it: one attempt per challenge. Dropping any state is always safe. The
+//! machine holds no clock, no socket, no randomness of its own and no accounts.
+
+use crate::client::from_exchange;
+use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, ServerHello};
+use crate::credential::{Credential, CredentialKind};
+use crate::crypto::{
+    ChannelBinding, CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript,
+    TranscriptHash,
+};
+use crate::error::{Error, Misuse, Reason, Violation};
+use crate::frame::{self, FrameType};
+use crate::grant::Grant;
+use crate::handshake::{self, Secrets, VERSION};
+use crate::limits;
+use crate::session::{Session, Side};
+use crate::time::Moment;
+use core::time::Duration;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// What a server keeps from one login to the next.
+///
+/// ```
+/// use countersign::{ServerConfig, crypto::rustcrypto};
+/// use std::time::Duration;
+///
+/// let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::from_millis(400));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    provider: &'static dyn Provider,
+    suites: Vec<Suite>,
+    kinds: Vec<CredentialKind>,
+    prologue: Vec<u8>,
+    handshake_timeout: Duration,
+    refusal_floor: Duration,
+}
+
+impl ServerConfig {
+    /// A configuration with this crypto provider, the forward-secret suites, passwords and tokens, no prologue,
+    /// [`limits::HANDSHAKE_TIMEOUT`] and [`limits::REFUSAL_FLOOR`].
+    pub fn new(provider: &'static dyn Provider) -> Self {
+        Self {
+            provider,
+            suites: Suite::DEFAULT.to_vec(),
+            kinds: CredentialKind::ALL.to_vec(),
+            prologue: Vec::new(),
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            refusal_floor: limits::REFUSAL_FLOOR,
+        }
+    }
+
+    /// Takes these suites, most wanted first; the server's order decides.
+    ///
+    /// # Errors
+    /// [`Misuse`] where the list is empty, names one twice, or names one the provider does not implement.
+    pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
+        self.suites = handshake::check_suites(self.provider, suites)?;
+        Ok(self)
+    }
+
+    /// Takes these credential kinds. A login that does not open costs what refusing the first of them costs.
+    ///
+    /// # Errors
+    /// [`Misuse`] where the list is empty or names one twice.
+    pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
+        if kinds.is_empty() {
+            return Err(Misuse::BadInput("the list of credential kinds"));
+        }
+        if handshake::has_duplicate(kinds) {
+            return Err(Misuse::Duplicate("the list of credential kinds"));
+        }
+        self.kinds = kinds.to_vec();
+        Ok(self)
+    }
+
+    /// Sets the application's prologue: bytes both ends must agree on and that are never sent. Up to 65535 bytes.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`].
+    pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
+        self.prologue = handshake::check_prologue(prologue)?;
+        Ok(self)
+    }
+
+    /// Bounds the time from [`AwaitHello::new`] to the login's arrival.
+    #[must_use]
+    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Sets how long after a login's arrival a refusal is released. Keep it above what verifying a credential takes,
+    /// or the reason for a refusal may show in its timing.
+    #[must_use]
+    pub fn with_refusal_floor(mut self, floor: Duration) -> Self {
+        self.refusal_floor = floor;
+        self
+    }
+}
+
+/// A connection is here; a ClientHello is awaited.
+pub struct AwaitHello {
+    config: Arc<ServerConfig>,
+    transcript: Transcript,
+    deadline: Moment,
+}
+
+impl AwaitHello {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ClientHello];
+
+    /// The start of every handshake.
+    pub fn new(config: &Arc<ServerConfig>, binding: &ChannelBinding, now: Moment) -> Self {
+        Self {
+            config: Arc::clone(config),
+            transcript: Transcript::new(&config.prologue, binding),
+            deadline: now.after(config.handshake_timeout),
+        }
+    }
+
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Reads the ClientHello, one whole frame.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then, and send nothing.
+    pub fn read(mut self, frame: &[u8], now: Moment) -> Result<ChooseKey<'_>, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let hello: ClientHello<'_> = codec::decode(frame::expect(frame, FrameType::ClientHello)?)?;
+        handshake::check_list("the versions", &hello.versions)?;
+        handshake::check_list("the suites", &hello.suites)?;
+        check_shares(&hello)?;
+        if handshake::has_duplicate(&hello.known_keys) {
+            return Err(Violation::Duplicate("the known keys").into());
+        }
+        if !handshake::is_server_name(&hello.server_name) {
+            return Err(Violation::BadString("the server name").into());
+        }
+        if !hello.versions.contains(&VERSION) {
+            return Err(Violation::NoCommonVersion.into());
+        }
+        let suite = self.config.suites.iter().copied().find(|suite| hello.suites.contains(&suite.number()));
+        let suite = suite.ok_or(Violation::NoCommonSuite)?;
+        self.transcript.add(frame);
+        Ok(ChooseKey { config: self.config, transcript: self.transcript, deadline: self.deadline, hello, suite })
+    }
+}
+
+/// Exactly one share for each key exchange among the suites, known to us or not, but for RSA alone, which has none.
+fn check_shares(hello: &ClientHello<'_>) -> Result<(), Violation> {
+    let exchange_of = |suite: &u16| suite.to_be_bytes()[0];
+    let has_share = |exchange: u8| hello.key_shares.iter().any(|share| share.exchange == exchange);
+    let is_offered = |exchange: u8| hello.suites.iter().any(|suite| exchange_of(suite) == exchange);
+    let rsa = KeyExchange::Rsa.number();
+    let all_sent = hello.suites.iter().map(exchange_of).all(|exchange| exchange == rsa || has_share(exchange));
+    let all_wanted = hello.key_shares.iter().all(|share| share.exchange != rsa && is_offered(share.exchange));
+    let exchanges: Vec<u8> = hello.key_shares.iter().map(|share| share.exchange).collect();
+    if all_sent && all_wanted && !handshake::has_duplicate(&exchanges) { Ok(()) } else { Err(Violation::KeyShares) }
+}
+
+/// The client's offer is here. *Which key is the challenge sent under?*
+pub struct ChooseKey<'a> {
+    config: Arc<ServerConfig>,
+    transcript: Transcript,
+    deadline: Moment,
+    hello: ClientHello<'a>,
+    suite: Suite,
+}
+
+impl ChooseKey<'_> {
+    /// The server name that the client wants: up to 255 bytes of printable ASCII, empty if it named none. Not
+    /// authenticated, and readable by anyone on the way.
+    pub fn server_name(&self) -> &str {
+        self.hello.server_name.0
+    }
+
+    /// The ids of the server keys that the client has at hand. A hint for choosing among several.
+    pub fn known_keys(&self) -> impl Iterator<Item = KeyId> {
+        self.hello.known_keys.iter().map(|id| KeyId::from_bytes(*id))
+    }
+
+    /// The suite that will be used.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Gives the ServerHello frame to send: a fresh challenge under `key`.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then, and send nothing.
+    pub fn challenge(self, key: &ServerKey, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitLogin), Error> {
+        let Self { config, mut transcript, deadline, hello, suite } = self;
+        let mut nonce = [0; limits::NONCE];
+        rng.fill_bytes(&mut nonce);
+        let mut fallback = Zeroizing::new([0; limits::SECRET]);
+        rng.fill_bytes(fallback.as_mut_slice());
+        let (key_share, exchange) = match suite.key_exchange {
+            KeyExchange::Rsa => (Vec::new(), SharedSecret::none()),
+            other => {
+                let theirs = hello.key_shares.iter().find(|share| share.exchange == other.number());
+                let theirs = theirs.ok_or(Violation::KeyShares)?;
+                config.provider.answer_exchange(other, &theirs.share, rng).map_err(from_exchange)?
+            }
+        };
+
+        let public = key.public_key();
+        let is_known = hello.known_keys.contains(public.id().as_bytes());
+        let mut kinds = List::new();
+        for kind in &config.kinds {
+            // Never full: the configuration holds each kind at most once.
+            let _ = kinds.push(kind.number());
+        }
+        let answer = ServerHello {
+            version: VERSION,
+            suite: suite.number(),
+            nonce,
+            key_id: *public.id().as_bytes(),
+            spki: Bytes(if is_known { &[] } else { public.spki_der() }),
+            key_share: Bytes(&key_share),
+            credential_kinds: kinds,
+        };
+        let frame = handshake::build(FrameType::ServerHello, 640, |body| codec::encode(&answer, body))?;
+        transcript.add(&frame);
+        let challenge = transcript.hash();
+        let state = AwaitLogin { config, key: key.clone(), transcript, challenge, fallback, exchange, suite, deadline };
+        Ok((frame, state))
+    }
+}
+
+/// The challenge is out; a ClientLogin is awaited.
+///
+/// This is the state a half-open connection sits in. It holds no frame, and no heap memory of its own.
+pub struct AwaitLogin {
+    config: Arc<ServerConfig>,
+    key: ServerKey,
+    transcript: Transcript,
+    challenge: TranscriptHash,
+    fallback: Zeroizing<[u8; limits::SECRET]>,
+    exchange: SharedSecret,
+    suite: Suite,
+    deadline: Moment,
+}
+
+impl AwaitLogin {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ClientLogin];
+
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Takes the ClientLogin, one whole frame. Checks everything that can be checked without the private key.
+    ///
+    /// # Errors
+    /// A [`Refusal`] to send, the same on the wire as any other.
+    pub fn read(self, frame: Vec<u8>, now: Moment) -> Result<Login, Refusal> {
+        match self.check(&frame, now) {
+            Ok(ciphertext) => Ok(Login(Pending { state: self, frame, ciphertext, arrival: now })),
+            Err(error) => Err(self.refuse(&frame, Reason::Malformed(error), now)),
+        }
+    }
+
+    /// Refuses without a login: the stream did not carry one. Gives the one answer there is.
+    pub fn fail(self, error: Error, now: Moment) -> Refusal {
+        self.refuse(&[], Reason::Malformed(error), now)
+    }
+
+    /// Gives the length of the RSA ciphertext.
+    fn check(&self, frame: &[u8], now: Moment) -> Result<usize, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let login: ClientLogin<'_> = codec::decode(frame::expect(frame, FrameType::ClientLogin)?)?;
+        if !self.key.public_key().admits(&login.rsa_ciphertext) {
+            return Err(Violation::CiphertextRange.into());
+        }
+        let sealed = login.sealed_credential.len();
+        let padded = sealed.checked_sub(limits::TAG).ok_or(Violation::SealedLength)?;
+        if padded == 0 || padded % limits::CREDENTIAL_BLOCK != 0 || sealed > limits::MAX_SEALED_CREDENTIAL {
+            return Err(Violation::SealedLength.into());
+        }
+        Ok(login.rsa_ciphertext.len())
+    }
+
+    /// The one refusal, before the RSA operation: sealed under the fallback secret, which nobody can open.
+    fn refuse(self, login: &[u8], reason: Reason, arrival: Moment) -> Refusal {
+        let mut transcript = self.transcript;
+        transcript.add(login);
+        let secrets = Secrets::new(self.config.provider, self.suite, transcript, &self.fallback, &self.exchange);
+        Refusal::seal(&secrets, reason, arrival.after(self.config.refusal_floor))
+    }
+}
+
+/// A login and everything needed to open it.
+struct Pending {
+    state: AwaitLogin,
+    frame: Vec<u8>,
+    ciphertext: usize,
+    arrival: Moment,
+}
+
+impl Pending {
+    fn ciphertext(&self) -> &[u8] {
+        let end = handshake::sealed_prefix(self.ciphertext);
+        self.frame.get(limits::FRAME_HEADER.saturating_add(2)..end).unwrap_or_default()
+    }
+}
+
+/// A well-formed login is here. *Is it admitted to the private-key operation?*
+///
+/// This is the place for rate limits and load shedding: nothing costly has been done yet.
+pub struct Login(Pending);
+
+impl Login {
+    /// Goes on to the RSA operation.
+    pub fn admit(self) -> Open {
+        Open(self.0)
+    }
+
+    /// Refuses before the RSA operation: too many tries, too busy.
+    pub fn refuse(self, reason: Reason) -> Refusal {
+        let Pending { state, frame, arrival, .. } = self.0;
+        state.refuse(&frame, reason, arrival)
+    }
+}
+
+/// The RSA operation, to be done here or anywhere: `Send + 'static`.
+///
+/// Either call [`Open::run`] on whatever thread suits, or hand [`Open::ciphertext`] to a queue or a hardware module and
+/// come back with [`Open::answer`].
+pub struct Open(Pending);
+
+impl Open {
+    /// The RSA-OAEP ciphertext: as long as the key's modulus, and below it.
+    pub fn ciphertext(&self) -> &[u8] {
+        self.0.ciphertext()
+    }
+
+    /// The key it was sealed to.
+    pub fn key(&self) -> &ServerKey {
+        &self.0.state.key
+    }
+
+    /// Does the RSA operation with the server key. `rng` is for blinding.
+    pub fn run(self, rng: &mut dyn CryptoRng) -> Claim {
+        let decrypted = self.key().private().decrypt(self.ciphertext(), rng);
+        self.answer(decrypted)
+    }
+
+    /// Goes on with what somebody else decrypted. A failure goes on just the same: it ends in the same refusal.
+    pub fn answer(self, decrypted: Decrypted) -> Claim {
+        let Pending { state, frame, ciphertext, arrival } = self.0;
+        let mut frame = Zeroizing::new(frame);
+        // Implicit rejection: whatever went wrong, there is a secret; if it is the fallback, the AEAD will not open.
+        let secret = decrypted.secret_or(&state.challenge, &state.fallback);
+        let mut transcript = state.transcript;
+        let at = handshake::sealed_prefix(ciphertext).min(frame.len());
+        let (prefix, rest) = frame.split_at_mut(at);
+        transcript.add(prefix);
+        let mut secrets = Secrets::new(state.config.provider, state.suite, transcript, &secret, &state.exchange);
+        // The key covers the transcript so far; the rest is added as received, before it is opened in place.
+        let key = secrets.credential_key();
+        secrets.add(rest);
+        let (_, sealed) = rest.split_at_mut(2.min(rest.len()));
+        let opened = key.and_then(|key| handshake::open(&*key, sealed).map(drop)).is_ok();
+        let mut claim = Claim { config: state.config, secrets, frame, ciphertext, fault: None, arrival };
+        claim.fault = claim.find_fault(opened);
+        claim
+    }
+}
+
+/// An opened login, not yet verified. *Is the credential good?*
+///
+/// A login that did not open is a claim, too: its [`Claim::credential`] is a decoy that no account matches, so that the
+/// verifier does its usual work, and [`Claim::accept`] refuses it.
+pub struct Claim {
+    config: Arc<ServerConfig>,
+    secrets: Secrets,
+    frame: Zeroizing<Vec<u8>>,
+    ciphertext: usize,
+    fault: Option<Reason>,
+    arrival: Moment,
+}
+
+impl Claim {
+    /// The credential to verify. Do not look at it to skip work: verify it, then accept or reject.
+    pub fn credential(&self) -> Credential<'_> {
+        // The configuration always names a kind.
+        let decoy = Credential::decoy(self.config.kinds.first().copied().unwrap_or(CredentialKind::Password));
+        if self.fault.is_some() { decoy } else { self.opened().unwrap_or(decoy) }
+    }
+
+    /// The suite of this handshake.
+    pub fn suite(&self) -> Suite {
+        self.secrets.suite()
+    }
+
+    /// The credential is good: gives the verdict to send and the session.
+    ///
+    /// # Errors
+    /// A [`Refusal`] where the login had not opened (the claim was a decoy), or where the crypto provider fails.
+    pub fn accept(self, grant: Grant) -> Result<Accepted, Refusal> {
+        if let Some(reason) = self.fault.clone() {
+            return Err(self.reject(reason));
+        }
+        let sealed = self.secrets.seal_verdict(&grant.to_message());
+        let not_before = self.arrival.after(self.config.refusal_floor);
+        let accepted = sealed.and_then(|frame| {
+            let session = self.secrets.session(&frame, Side::Server, grant)?;
+            Ok(Accepted { frame, session })
+        });
+        accepted.map_err(|error| Refusal { frame: Vec::new(), not_before, reason: Reason::Malformed(error) })
+    }
+
+    /// The credential is not good: gives the verdict to send, and when. For a login that had not opened, the refusal's
+    /// reason is [`Reason::NotOpened`] or [`Reason::KindNotTaken`], whatever is said here.
+    pub fn reject(self, reason: Reason) -> Refusal {
+        let reason = self.fault.unwrap_or(reason);
+        Refusal::seal(&self.secrets, reason, self.arrival.after(self.config.refusal_floor))
+    }
+
+    fn find_fault(&self, opened: bool) -> Option<Reason> {
+        if !opened {
+            return Some(Reason::NotOpened);
+        }
+        match self.opened() {
+            Some(credential) if self.config.kinds.contains(&credential.kind()) => None,
+            Some(credential) => Some(Reason::KindNotTaken(credential.kind())),
+            None => Some(Reason::NotOpened),
+        }
+    }
+
+    /// The credential in the opened plaintext; `None` where it breaks a rule of PROTOCOL.md, "Credential".
+    fn opened(&self) -> Option<Credential<'_>> {
+        let start = handshake::sealed_prefix(self.ciphertext).checked_add(2)?;
+        let end = self.frame.len().checked_sub(limits::TAG)?;
+        let plaintext = self.frame.get(start..end)?;
+        let message = codec::decode_padded::<CredentialMessage<'_>>(plaintext, limits::CREDENTIAL_BLOCK).ok()?;
+        Credential::from_message(&message)
+    }
+}
+
+/// A login that was accepted.
+pub struct Accepted {
+    /// The ServerVerdict frame to send, at once.
+    pub frame: Vec<u8>,
+    /// The session, ready once the frame is sent.
+    pub session: Session,
+}
+
+/// A login that was refused. On the wire every refusal is the same.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The ServerVerdict frame to send. Then close the connection. Empty if the crypto provider failed: close at once.
+    pub frame: Vec<u8>,
+    /// Send the frame no earlier than this.
+    pub not_before: Moment,
+    /// Why, for the audit log alone.
+    pub reason: Reason,
+}
+
+impl Refusal {
+    fn seal(secrets: &Secrets, reason: Reason, not_before: Moment) -> Self {
+        let frame = secrets.seal_verdict(&Grant::reject()).unwrap_or_default();
+        Self { frame, not_before, reason }
+    }
+}
+
+crate::opaque_debug!(AwaitHello, ChooseKey<'_>, AwaitLogin, Login, Open, Claim, Accepted);

@@ -1,0 +1,366 @@
+//! The session: sealed records after the login (PROTOCOL.md, "Records").
+//!
+//! Sans-IO like the handshake: a [`Sealer`] turns plaintext into records, an [`Opener`] turns records into plaintext, in
+//! place. The adapters move the bytes.
+
+use crate::crypto::schedule::{Key, MAX_OUTPUT, Secret};
+use crate::crypto::{AeadKey, CryptoError, Provider, Suite, TranscriptHash};
+use crate::error::{Error, Misuse};
+use crate::frame::{self, FrameError, FrameType, Header};
+use crate::grant::Grant;
+use crate::limits;
+use core::fmt;
+use sha2::{Digest, Sha256};
+
+/// Why a session ended other than by a close. Once it has, no more bytes come out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// A record was altered, replayed, dropped or put out of order.
+    #[error("a record is not authentic: it was altered, dropped, repeated or put out of order")]
+    NotAuthentic,
+    /// A record came after the peer's close, or after an earlier error.
+    #[error("a record came after the end of the session")]
+    AfterEnd,
+    /// The stream ended without the peer's close: somebody may have cut it.
+    #[error("the stream ended without the peer's close; its last bytes may be missing")]
+    Truncated,
+    /// The peer sealed more records under one key than is safe.
+    #[error("the peer did not update its key in time")]
+    KeyOverused,
+    /// The bytes are no record.
+    #[error("bad record frame: {0}")]
+    Frame(FrameError),
+}
+
+/// Which end of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// A login that succeeded: a named peer, and keys for both directions.
+///
+/// Only an accepting verdict creates one.
+pub struct Session {
+    grant: Grant,
+    suite: Suite,
+    id: SessionId,
+    exporter: Secret,
+    sealer: Sealer,
+    opener: Opener,
+}
+
+impl Session {
+    /// The frames that may come in a session.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::Data, FrameType::KeyUpdate, FrameType::Close];
+
+    pub(crate) fn new(
+        provider: &'static dyn Provider,
+        suite: Suite,
+        master: &Secret,
+        transcript: &TranscriptHash,
+        side: Side,
+        grant: Grant,
+    ) -> Result<Self, CryptoError> {
+        let client = Direction::new(provider, suite, master.key("client traffic", transcript))?;
+        let server = Direction::new(provider, suite, master.key("server traffic", transcript))?;
+        let (ours, theirs) = match side {
+            Side::Client => (client, server),
+            Side::Server => (server, client),
+        };
+        let mut id = [0; 16];
+        master.fill("session id", transcript, &mut id);
+        Ok(Self {
+            grant,
+            suite,
+            id: SessionId(id),
+            exporter: Secret::from_key(&master.key("exporter", transcript)),
+            sealer: Sealer { direction: ours, closed: false },
+            opener: Opener { direction: theirs, ended: false },
+        })
+    }
+
+    /// Who the client is, and what it may do.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The suite of the session.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// A name for this session that both ends share and that gives nothing away: for logs.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Fills `out` with key material that only the two ends of this session can compute, for protocols on top
+    /// (PROTOCOL.md, "Exporter"). The label has 1 to 255 bytes and no NUL; `out` up to 8160 bytes.
+    ///
+    /// # Errors
+    /// [`Misuse`] for a label or a length out of bounds.
+    pub fn export(&self, label: &str, context: &[u8], out: &mut [u8]) -> Result<(), Misuse> {
+        if label.is_empty() || label.len() > 255 || label.contains('\0') {
+            return Err(Misuse::BadInput("the exporter label"));
+        }
+        if out.len() > MAX_OUTPUT {
+            return Err(Misuse::TooLong { what: "the exported key", len: out.len(), limit: MAX_OUTPUT });
+        }
+        let context: [u8; 32] = Sha256::digest(context).into();
+        self.exporter.fill(&format!("export {label}"), &context, out);
+        Ok(())
+    }
+
+    /// Seals `data` into as many records as it takes and appends them to `out`.
+    ///
+    /// # Errors
+    /// [`Misuse::Closed`] after [`Session::close`]; [`Error::Crypto`].
+    pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        self.sealer.seal(data, out)
+    }
+
+    /// Opens one whole frame in place.
+    ///
+    /// # Errors
+    /// [`Error::Record`]; the session is over then, and every later call fails.
+    pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
+        self.opener.open(frame)
+    }
+
+    /// Appends a key update to `out`: what is sealed from now on is under a new key, and the old one is gone.
+    ///
+    /// # Errors
+    /// As [`Session::seal`].
+    pub fn update_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.sealer.update_key(out)
+    }
+
+    /// Appends the authenticated end of this direction to `out`.
+    ///
+    /// # Errors
+    /// [`Misuse::Closed`] the second time.
+    pub fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.sealer.close(out)
+    }
+
+    /// As [`Opener::end`].
+    ///
+    /// # Errors
+    /// As [`Opener::end`].
+    pub fn end(&self) -> Result<(), RecordError> {
+        self.opener.end()
+    }
+
+    /// The two directions, each owned on its own.
+    pub fn split(self) -> (Sealer, Opener) {
+        (self.sealer, self.opener)
+    }
+}
+
+/// A public name of a session: 16 bytes, printed in hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId([u8; 16]);
+
+impl SessionId {
+    /// The 16 bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a record held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Received<'a> {
+    /// The peer's next bytes: 1 to 16384.
+    Data(&'a [u8]),
+    /// The peer changed its key; nothing to do.
+    KeyUpdate,
+    /// The peer will send no more. Nothing was cut off.
+    Close,
+}
+
+impl fmt::Debug for Received<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => write!(f, "Data({} bytes)", data.len()),
+            Self::KeyUpdate => f.write_str("KeyUpdate"),
+            Self::Close => f.write_str("Close"),
+        }
+    }
+}
+
+/// The sending half of a session.
+pub struct Sealer {
+    direction: Direction,
+    closed: bool,
+}
+
+impl Sealer {
+    /// As [`Session::seal`].
+    ///
+    /// # Errors
+    /// As [`Session::seal`].
+    pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        for piece in data.chunks(limits::MAX_RECORD) {
+            if self.direction.sealed >= limits::RECORDS_PER_KEY {
+                self.update_key(out)?;
+            }
+            self.record(FrameType::Data, piece, out)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Session::update_key`].
+    ///
+    /// # Errors
+    /// As [`Session::seal`].
+    pub fn update_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.record(FrameType::KeyUpdate, b"", out)?;
+        Ok(self.direction.next_key()?)
+    }
+
+    /// As [`Session::close`].
+    ///
+    /// # Errors
+    /// [`Misuse::Closed`] the second time.
+    pub fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        self.record(FrameType::Close, b"", out)?;
+        self.closed = true;
+        Ok(())
+    }
+
+    /// `header || AEAD-Seal(key, nonce, header, data)`
+    fn record(&mut self, kind: FrameType, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.closed {
+            return Err(Misuse::Closed.into());
+        }
+        let header = Header { kind, body: data.len().saturating_add(limits::TAG) }.to_bytes()?;
+        let nonce = self.direction.next_nonce()?;
+        out.reserve(limits::FRAME_HEADER.saturating_add(data.len()).saturating_add(limits::TAG));
+        out.extend_from_slice(&header);
+        let start = out.len();
+        out.extend_from_slice(data);
+        let sealed = self.direction.key.seal(&nonce, &header, out.get_mut(start..).unwrap_or_default());
+        match sealed {
+            Ok(tag) => out.extend_from_slice(&tag),
+            Err(error) => {
+                // No plaintext is left behind in a buffer that is on its way to the wire.
+                out.truncate(start.saturating_sub(limits::FRAME_HEADER));
+                self.closed = true;
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The receiving half of a session.
+pub struct Opener {
+    direction: Direction,
+    ended: bool,
+}
+
+impl Opener {
+    /// As [`Session::open`].
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
+        let received = self.record(frame);
+        self.ended |= matches!(received, Err(_) | Ok(Received::Close));
+        received
+    }
+
+    /// The stream ended: right after a close, that is the end; otherwise somebody may have cut it.
+    ///
+    /// # Errors
+    /// [`RecordError::Truncated`].
+    pub fn end(&self) -> Result<(), RecordError> {
+        if self.ended { Ok(()) } else { Err(RecordError::Truncated) }
+    }
+
+    fn record<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
+        if self.ended {
+            return Err(RecordError::AfterEnd.into());
+        }
+        let (kind, _) = frame::split(frame).map_err(RecordError::Frame)?;
+        if !Session::EXPECTS.contains(&kind) {
+            return Err(RecordError::Frame(FrameError::UnexpectedType(kind)).into());
+        }
+        // One record past the limit is left for the key update that must come then.
+        if self.direction.sealed > limits::RECORDS_PER_KEY {
+            return Err(RecordError::KeyOverused.into());
+        }
+        let nonce = self.direction.next_nonce()?;
+        let (header, body) = frame.split_at_mut(limits::FRAME_HEADER);
+        let (data, tag) = body.split_last_chunk_mut().ok_or(RecordError::NotAuthentic)?;
+        self.direction.key.open(&nonce, header, data, tag).map_err(|_| RecordError::NotAuthentic)?;
+        Ok(match kind {
+            FrameType::KeyUpdate => {
+                self.direction.next_key()?;
+                Received::KeyUpdate
+            }
+            FrameType::Close => Received::Close,
+            _ => Received::Data(data),
+        })
+    }
+}
+
+/// One direction's key, and its place in the sequence.
+struct Direction {
+    provider: &'static dyn Provider,
+    suite: Suite,
+    secret: Key,
+    key: Box<dyn AeadKey>,
+    iv: [u8; 12],
+    /// Records so far under this key.
+    sealed: u64,
+}
+
+impl Direction {
+    /// `key = Expand(secret, "key", ""), iv = Expand(secret, "iv", "")`
+    fn new(provider: &'static dyn Provider, suite: Suite, secret: Key) -> Result<Self, CryptoError> {
+        let from = Secret::from_key(&secret);
+        let mut key = Key::new([0; 32]);
+        from.fill("key", b"", key.as_mut_slice());
+        let mut iv = [0; 12];
+        from.fill("iv", b"", &mut iv);
+        Ok(Self { provider, suite, secret, key: provider.aead(suite.aead, &key)?, iv, sealed: 0 })
+    }
+
+    /// `secret' = Expand(secret, "update", "")`; the sequence starts over.
+    fn next_key(&mut self) -> Result<(), CryptoError> {
+        let mut secret = Key::new([0; 32]);
+        Secret::from_key(&self.secret).fill("update", b"", secret.as_mut_slice());
+        *self = Self::new(self.provider, self.suite, secret)?;
+        Ok(())
+    }
+
+    /// `nonce = iv XOR (0^32 || u64(sequence number))`, and on to the next number (RFC 8446, section 5.3).
+    fn next_nonce(&mut self) -> Result<[u8; 12], CryptoError> {
+        let sequence = self.sealed;
+        self.sealed = sequence.checked_add(1).ok_or(CryptoError::Failed)?;
+        let mut nonce = self.iv;
+        for (slot, byte) in nonce.iter_mut().skip(4).zip(sequence.to_be_bytes()) {
+            *slot ^= byte;
+        }
+        Ok(nonce)
+    }
+}
+
+crate::opaque_debug!(Session, Sealer, Opener);

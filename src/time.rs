@@ -1,0 +1,41 @@
+//! Time as data: the machines never read a clock.
+
+use core::time::Duration;
+
+/// A moment: the time since an origin that the caller picks, on a clock that never goes back.
+///
+/// The machines compare moments and add durations to them, nothing else; with `std`, an origin is one
+/// [`std::time::Instant`] and a moment is its `elapsed()`.
+///
+/// ```
+/// use countersign::Moment;
+/// use std::time::Duration;
+///
+/// let start = Moment::ORIGIN;
+/// let later = start.after(Duration::from_secs(10));
+/// assert_eq!(later.saturating_since(start), Duration::from_secs(10));
+/// assert_eq!(start.saturating_since(later), Duration::ZERO);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// The origin of the caller's clock.
+    pub const ORIGIN: Self = Self(Duration::ZERO);
+
+    /// The moment this long after the origin.
+    pub const fn after_origin(elapsed: Duration) -> Self {
+        Self(elapsed)
+    }
+
+    /// The time from `earlier` to `self`; zero where `earlier` is the later one.
+    pub fn saturating_since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The moment `wait` later; saturates at the end of time.
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(wait))
+    }
+}

@@ -1,0 +1,27 @@
+//! Verifiers: where the application says whether a credential is good.
+
+use crate::credential::Credential;
+use crate::error::Reason;
+use crate::grant::Grant;
+
+/// Says whether a credential is good, and for what.
+///
+/// Any `Fn(Credential<'_>) -> Result<Grant, Reason>` is one. What each kind of mistake costs:
+///
+/// - returning a grant without checking: anyone logs in;
+/// - skipping the password hash for an unknown user: names can be enumerated, up to the refusal floor's hiding it;
+/// - treating an empty password as "anonymous" in a directory behind it: nothing, since a login with an empty secret
+///   never opens and is refused whatever the verifier says.
+pub trait Verifier {
+    /// Checks a credential. An unknown user must cost what a wrong password costs.
+    ///
+    /// # Errors
+    /// The local reason for the refusal; it goes to the audit log and never onto the wire.
+    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason>;
+}
+
+impl<F: Fn(Credential<'_>) -> Result<Grant, Reason>> Verifier for F {
+    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        self(credential)
+    }
+}
