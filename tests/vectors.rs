@@ -1,0 +1,481 @@
+//! The vectors of `tests/vectors/`: made here, checked here, and printed into PROTOCOL.md from here.
+//!
+//! The oracle in `vectors/oracle.rs` computes every byte and every secret from PROTOCOL.md and the primitives' crates
+//! alone; the library's machines must agree with it, and both with the files. To write the files anew, after a change
+//! of the protocol: `UPDATE_VECTORS=1 cargo test --test vectors`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects, unreachable_pub)]
+
+#[path = "vectors/oracle.rs"]
+mod oracle;
+
+use countersign::crypto::rustcrypto;
+use countersign::{
+    ChannelBinding, ClientConfig, Credential, CredentialKind, Error, Grant, KeyExchange, Moment, PrivateKey, Reason,
+    ServerConfig, ServerKey, ServerTrust, Session, Suite, client, server,
+};
+use oracle::{Inputs, Script, Secrets};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Vector {
+    name: String,
+    about: String,
+    suite: String,
+    server_key: String,
+    inputs: Inputs,
+    /// The frames as they arrived: where one was altered on the way, it is the altered one.
+    frames: Vec<String>,
+    secrets: Option<Secrets>,
+    records: Option<Records>,
+    outcome: Outcome,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Records {
+    /// Client to server: one Data, one KeyUpdate, one Data under the next key, one Close.
+    client: Vec<String>,
+    /// Server to client: one Data, one Close.
+    server: Vec<String>,
+    export_label: String,
+    export_context: String,
+    exported: String,
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Outcome {
+    /// Who refuses first, by which rule; `null` for an accept.
+    rule: Option<String>,
+    /// What the client ends with: `accepted`, `refused` (a reject that opened), or an error.
+    client: String,
+    /// What the server's log says: `accepted`, the reason for a refusal, or why it closed; `null` if it is left waiting.
+    server: Option<String>,
+}
+
+/// What makes one vector differ from the plain accept.
+struct Case {
+    name: &'static str,
+    about: &'static str,
+    rule: Option<&'static str>,
+    key: &'static str,
+    client_suites: Vec<Suite>,
+    server_suites: Vec<Suite>,
+    server_kinds: Vec<CredentialKind>,
+    credential: Credential<'static>,
+    knows_key: bool,
+    pins_other: bool,
+    floor: KeyExchange,
+    /// Alters a frame on the way; it is told which one (1 to 4).
+    alter: fn(usize, &mut Vec<u8>),
+    /// Replaces the padded credential by these bytes, sealed as the client would.
+    plaintext: Option<fn() -> Vec<u8>>,
+}
+
+const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"correct horse battery staple" };
+const PROLOGUE: &[u8] = b"example/1";
+
+impl Case {
+    fn accept(name: &'static str, about: &'static str, suite: Suite) -> Self {
+        Self {
+            name,
+            about,
+            rule: None,
+            key: "rsa2048",
+            client_suites: vec![suite],
+            server_suites: vec![suite],
+            server_kinds: CredentialKind::ALL.to_vec(),
+            credential: ALICE,
+            knows_key: false,
+            pins_other: false,
+            floor: KeyExchange::Rsa,
+            alter: |_, _| {},
+            plaintext: None,
+        }
+    }
+
+    fn refuse(name: &'static str, rule: &'static str, about: &'static str) -> Self {
+        Self { rule: Some(rule), ..Self::accept(name, about, Suite::X25519_AES_256_GCM) }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let x25519 = Suite::X25519_AES_256_GCM;
+    vec![
+        Case::accept("rsa2048-x25519-aes256gcm", "the exchange printed in PROTOCOL.md", x25519),
+        Case {
+            key: "rsa3072",
+            ..Case::accept("rsa3072-x25519-chacha20poly1305", "a 3072-bit key", Suite::X25519_CHACHA20_POLY1305)
+        },
+        Case::accept("rsa2048-rsa-aes256gcm", "RSA alone", Suite::RSA_AES_256_GCM),
+        Case {
+            key: "rsa4096",
+            credential: Credential::Token(b"an-opaque-token"),
+            ..Case::accept("rsa4096-rsa-chacha20poly1305", "RSA alone, a token", Suite::RSA_CHACHA20_POLY1305)
+        },
+        Case {
+            knows_key: true,
+            client_suites: Suite::ALL.to_vec(),
+            server_suites: Suite::ALL.to_vec(),
+            ..Case::accept("known-key", "the client listed the key's id, so the server leaves the key out", x25519)
+        },
+        Case {
+            client_suites: vec![Suite::RSA_AES_256_GCM],
+            ..Case::refuse("s8-no-common-suite", "S8", "the client offers RSA alone; the server wants X25519")
+        },
+        Case {
+            // The suite's low byte, behind the header and the version.
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[6] ^= 3;
+                }
+            },
+            ..Case::refuse("c4-suite-not-offered", "C4", "the picked suite was changed from 0201 to 0202 on the way")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[3 + 2 + 2 + 32] ^= 1;
+                }
+            },
+            ..Case::refuse("c8-key-id-mismatch", "C8", "a bit of the key id was flipped on the way")
+        },
+        Case { pins_other: true, ..Case::refuse("t1-untrusted-key", "T1", "the client has pinned another key") },
+        Case {
+            client_suites: vec![x25519, Suite::RSA_AES_256_GCM],
+            server_suites: vec![Suite::RSA_AES_256_GCM],
+            floor: KeyExchange::X25519,
+            ..Case::refuse("t2-under-floor", "T2", "the server picks RSA alone; the pin's floor is X25519")
+        },
+        Case {
+            server_kinds: vec![CredentialKind::Token],
+            ..Case::refuse("t3-kind-not-taken", "T3", "the server takes tokens; the client has a password")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 3 {
+                    bytes.push(0);
+                    let length = u16::try_from(bytes.len() - 3).unwrap().to_be_bytes();
+                    bytes[1..3].copy_from_slice(&length);
+                }
+            },
+            ..Case::refuse("l2-trailing-byte", "L2", "one byte too many in the ClientLogin")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 3 {
+                    bytes[5..5 + 256].fill(0xff);
+                }
+            },
+            ..Case::refuse("l3-ciphertext-range", "L3", "the RSA ciphertext is not below the modulus")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 3 {
+                    bytes.pop();
+                    let length = u16::try_from(bytes.len() - 3).unwrap().to_be_bytes();
+                    bytes[1..3].copy_from_slice(&length);
+                    bytes[5 + 256 + 1] -= 1;
+                }
+            },
+            ..Case::refuse("l4-sealed-length", "L4", "the sealed credential is one byte short of 256 and a tag")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 3 {
+                    bytes[5 + 255] ^= 1;
+                }
+            },
+            ..Case::refuse("l6-not-decrypted", "L6", "a bit of the RSA ciphertext was flipped: OAEP fails")
+        },
+        Case {
+            // The server's nonce as the client saw it: the OAEP plaintext is bound to another transcript.
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[7] ^= 1;
+                }
+            },
+            ..Case::refuse("l6-other-challenge", "L6", "a bit of the challenge was flipped on the way to the client")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 3 {
+                    bytes[5 + 256 + 2] ^= 1;
+                }
+            },
+            ..Case::refuse("l7-credential-altered", "L7", "a bit of the sealed credential was flipped")
+        },
+        Case {
+            plaintext: Some(|| oracle::padded(1, "alice", b"correct horse battery staple", |pad| pad[0] = 1)),
+            ..Case::refuse("l8-padding", "L8", "the padding is not all zeros")
+        },
+        Case {
+            plaintext: Some(|| oracle::padded(1, "", b"correct horse battery staple", |_| {})),
+            ..Case::refuse("l8-empty-user", "L8", "a password without a user name")
+        },
+        Case {
+            server_kinds: vec![CredentialKind::Password],
+            plaintext: Some(|| oracle::padded(2, "", b"an-opaque-token", |_| {})),
+            ..Case::refuse("l9-kind-not-taken", "L9", "a token, which the server said it does not take")
+        },
+        Case {
+            credential: Credential::Password { user: "alice", password: b"wrong" },
+            ..Case::refuse("l10-wrong-password", "L10", "a wrong password")
+        },
+        Case {
+            credential: Credential::Password { user: "mallory", password: b"correct horse battery staple" },
+            ..Case::refuse("l10-unknown-user", "L10", "an unknown user")
+        },
+        Case {
+            credential: Credential::Token(b"another-token"),
+            ..Case::refuse("l10-unknown-token", "L10", "an unknown token")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 4 {
+                    bytes[3] ^= 1;
+                }
+            },
+            ..Case::refuse("v2-verdict-altered", "V2", "a bit of the verdict was flipped")
+        },
+    ]
+}
+
+#[test]
+fn the_machines_and_the_oracle_agree_with_every_vector_file() {
+    let folder = folder();
+    let update = std::env::var_os("UPDATE_VECTORS").is_some();
+    let mut names = Vec::new();
+    for case in cases() {
+        let vector = run(&case);
+        let text = serde_json::to_string_pretty(&vector).unwrap() + "\n";
+        let path = folder.join(format!("{}.json", case.name));
+        if update {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let filed = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(serde_json::from_str::<Vector>(&filed).unwrap(), vector, "{} has drifted", case.name);
+        names.push(format!("{}.json", case.name));
+    }
+    let filed = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for name in filed.filter(|name| name.ends_with(".json")) {
+        assert!(names.contains(&name), "{name} belongs to no case");
+    }
+}
+
+#[test]
+fn the_exchange_in_protocol_md_is_the_vector() {
+    let vector = run(&cases()[0]);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("PROTOCOL.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once("<!-- exchange:begin").unwrap();
+    let (marker, rest) = rest.split_once("-->\n").unwrap();
+    let (_, after) = rest.split_once("<!-- exchange:end -->").unwrap();
+    let fresh = format!("{before}<!-- exchange:begin{marker}-->\n{}<!-- exchange:end -->{after}", in_hex(&vector));
+    if std::env::var_os("UPDATE_VECTORS").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), fresh, "PROTOCOL.md's exchange has drifted");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors")
+}
+
+fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
+    match credential {
+        Credential::Password { user: "alice", password: b"correct horse battery staple" } => {
+            Ok(Grant::new("alice", ["read", "write"]).unwrap())
+        }
+        Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
+        Credential::Token(b"an-opaque-token") => Ok(Grant::new("robot", [""; 0]).unwrap()),
+        Credential::Token(_) => Err(Reason::UnknownToken),
+        _ => Err(Reason::UnknownUser),
+    }
+}
+
+/// Runs a case through both machines, checks it against the oracle, and gives the vector.
+fn run(case: &Case) -> Vector {
+    let key = load(case.key);
+    let inputs = Inputs::derive(case.name, case.key, &case.credential, PROLOGUE, case.knows_key);
+    let mut vector = Vector {
+        name: case.name.to_owned(),
+        about: case.about.to_owned(),
+        suite: format!("{:04x}", case.server_suites[0].number()),
+        server_key: format!("tests/keys/{}.pem", case.key),
+        inputs,
+        frames: Vec::new(),
+        secrets: None,
+        records: None,
+        outcome: Outcome { rule: case.rule.map(str::to_owned), client: String::new(), server: None },
+    };
+    let end = exchange(case, &key, &mut vector);
+    if let Some((mut client, mut server)) = end {
+        vector.records = Some(records(&mut client, &mut server));
+    }
+    if vector.frames.len() >= 3 {
+        let secrets = oracle::secrets(&vector.inputs, &vector.suite, &vector.frames);
+        if case.rule.is_none() {
+            oracle::check(&secrets, &vector.suite, &vector.frames, &vector.records.as_ref().unwrap().client);
+            assert_eq!(vector.records.as_ref().unwrap().exported, oracle::exported(&secrets));
+        }
+        if vector.frames.len() == 4 && case.rule != Some("V2") {
+            let opens = oracle::verdict(&secrets, &vector.suite, &vector.frames[3]).is_some();
+            if case.plaintext.is_some() {
+                // The client that really sealed this plaintext opens the reject; ours had sealed another.
+                vector.outcome.client = "refused".to_owned();
+            }
+            // L7's client has another transcript than its altered frame gives, so it alone can't open the verdict.
+            let expected = vector.outcome.client != "verdict not authentic" || case.rule == Some("L7");
+            assert_eq!(opens, expected, "{}", case.name);
+        }
+        vector.secrets = Some(secrets);
+    }
+    vector
+}
+
+/// Both machines, frame by frame. Gives both sessions if the login was accepted.
+fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Session, Session)> {
+    let provider = rustcrypto::provider();
+    let now = Moment::ORIGIN;
+    let inputs = vector.inputs.clone();
+    let exchanges = case.client_suites.iter().any(|suite| suite.key_exchange != KeyExchange::Rsa);
+    let mut client_rng = Script::new(&[&inputs.client_nonce, if exchanges { &inputs.client_x25519 } else { "" }]);
+    let mut login_rng = Script::new(&[&inputs.rsa_secret, &inputs.oaep_seed]);
+    let mut server_rng = Script::new(&[&inputs.server_nonce, &inputs.fallback, &inputs.server_x25519]);
+
+    let binding = ChannelBinding::none();
+    let config = ClientConfig::new(provider).with_suites(&case.client_suites).unwrap();
+    let config = Arc::new(config.with_prologue(PROLOGUE).unwrap().with_server_name("db.example").unwrap());
+    let pinned = if case.pins_other { load("other2048") } else { load(case.key) };
+    let known = if case.knows_key { vec![key.public_key().clone()] } else { Vec::new() };
+    let trust = ServerTrust::pin(pinned.public_key().id()).with_floor(case.floor);
+    let (frame, challenged) = client::start(&config, &binding, &known, &mut client_rng, now).unwrap();
+    let hello = cross(case, vector, frame);
+
+    let config = ServerConfig::new(provider).with_suites(&case.server_suites).unwrap();
+    let config = config.with_prologue(PROLOGUE).unwrap().with_credential_kinds(&case.server_kinds).unwrap();
+    let waiting = server::AwaitHello::new(&Arc::new(config), &binding, now);
+    let chosen = match waiting.read(&hello, now) {
+        Ok(chosen) => chosen,
+        Err(error) => return end(vector, "disconnected", Some(error.to_string())),
+    };
+    let server_key = ServerKey::load(key, provider).unwrap();
+    let (frame, waiting) = chosen.challenge(&server_key, &mut server_rng).unwrap();
+    let challenge = cross(case, vector, frame);
+
+    let login = challenged
+        .read(&challenge, now)
+        .and_then(|challenge| challenge.trust(&trust))
+        .and_then(|trusted| trusted.login(case.credential, &mut login_rng));
+    let (mut frame, verdict_waits) = match login {
+        Ok(login) => login,
+        Err(error) => return end(vector, &error.to_string(), None),
+    };
+    if let Some(plaintext) = case.plaintext {
+        let frames = [&hello, &challenge].map(hex::encode);
+        frame = oracle::reseal(&vector.inputs, &vector.suite, &frames, &frame, &plaintext());
+    }
+    let login = cross(case, vector, frame);
+
+    let verdict = match waiting.read(login, now) {
+        Ok(login) => {
+            let claim = login.admit().run(&mut Script::new(&[]));
+            match verify(claim.credential()) {
+                Ok(grant) => claim.accept(grant),
+                Err(reason) => Err(claim.reject(reason)),
+            }
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let (frame, server) = match verdict {
+        Ok(accepted) => (accepted.frame, Ok(accepted.session)),
+        Err(refusal) => (refusal.frame, Err(refusal.reason.to_string())),
+    };
+    let frame = cross(case, vector, frame);
+    let client = verdict_waits.read(&frame, now);
+    let seen = match &client {
+        Ok(_) => "accepted".to_owned(),
+        Err(Error::Refused) => "refused".to_owned(),
+        Err(Error::VerdictNotAuthentic) => "verdict not authentic".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let logged = server.as_ref().map_or_else(Clone::clone, |_| "accepted".to_owned());
+    end(vector, &seen, Some(logged));
+    client.ok().zip(server.ok())
+}
+
+fn cross(case: &Case, vector: &mut Vector, mut frame: Vec<u8>) -> Vec<u8> {
+    (case.alter)(vector.frames.len() + 1, &mut frame);
+    vector.frames.push(hex::encode(&frame));
+    frame
+}
+
+fn end(vector: &mut Vector, client: &str, server: Option<String>) -> Option<(Session, Session)> {
+    let accepted = client == "accepted" && server.as_deref() == Some("accepted");
+    assert_eq!(accepted, vector.outcome.rule.is_none(), "{}: {client}, {server:?}", vector.name);
+    vector.outcome.client = client.to_owned();
+    vector.outcome.server = server;
+    None
+}
+
+fn records(client: &mut Session, server: &mut Session) -> Records {
+    assert_eq!(client.id(), server.id());
+    let take = |session: &mut Session, step: &dyn Fn(&mut Session, &mut Vec<u8>)| {
+        let mut frame = Vec::new();
+        step(session, &mut frame);
+        hex::encode(frame)
+    };
+    let data = |text: &'static [u8]| move |s: &mut Session, out: &mut Vec<u8>| s.seal(text, out).unwrap();
+    let client_records = vec![
+        take(client, &data(b"whoami\n")),
+        take(client, &|s, out| s.update_key(out).unwrap()),
+        take(client, &data(b"quit\n")),
+        take(client, &|s, out| s.close(out).unwrap()),
+    ];
+    let server_records = vec![take(server, &data(b"alice\n")), take(server, &|s, out| s.close(out).unwrap())];
+    for (receiver, frames) in [(&mut *server, &client_records), (&mut *client, &server_records)] {
+        for frame in frames {
+            receiver.open(&mut hex::decode(frame).unwrap()).unwrap();
+        }
+    }
+    let mut exported = [0; 48];
+    client.export(oracle::EXPORT_LABEL, oracle::EXPORT_CONTEXT, &mut exported).unwrap();
+    Records {
+        client: client_records,
+        server: server_records,
+        export_label: oracle::EXPORT_LABEL.to_owned(),
+        export_context: hex::encode(oracle::EXPORT_CONTEXT),
+        exported: hex::encode(exported),
+    }
+}
+
+fn load(name: &str) -> PrivateKey {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/keys/{name}.pem"));
+    PrivateKey::from_pem(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+/// The frames and secrets of a vector as PROTOCOL.md prints them.
+fn in_hex(vector: &Vector) -> String {
+    let secrets = vector.secrets.as_ref().unwrap();
+    let records = vector.records.as_ref().unwrap();
+    let names = ["ClientHello", "ServerHello", "ClientLogin", "ServerVerdict"];
+    let mut parts: Vec<(String, &str)> = vec![("prologue".into(), &vector.inputs.prologue)];
+    for (index, name) in names.iter().enumerate() {
+        parts.push((format!("frame {}, {name}", index + 1), &vector.frames[index]));
+    }
+    let value = serde_json::to_value(secrets).unwrap();
+    let order = Secrets::ORDER.map(|name| (name.to_owned(), value[name].as_str().unwrap().to_owned()));
+    parts.extend(order.iter().map(|(name, hex)| (name.clone(), hex.as_str())));
+    parts.push(("client's first record: \"whoami\\n\"".into(), &records.client[0]));
+    parts.push(("server's first record: \"alice\\n\"".into(), &records.server[0]));
+    let mut out = String::from("```text\n");
+    for (name, hex) in parts {
+        out.push_str(&format!("{name} ({} bytes)\n", hex.len() / 2));
+        for line in hex.as_bytes().chunks(112) {
+            out.push_str(&format!("  {}\n", std::str::from_utf8(line).unwrap()));
+        }
+    }
+    out + "```\n"
+}
