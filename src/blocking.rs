@@ -172,7 +172,7 @@ pub fn receive<S: Transport>(
     link.deadline = state.deadline();
     let frame = link.receive(server::AwaitHello::EXPECTS)?;
     let choice = state.read(&frame, link.now())?;
-    let key = choose_key(choice.server_name()).ok_or(crate::Error::from(Misuse::BadInput("the chosen key")))?;
+    let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
     let (challenge, state) = choice.challenge(&key, &mut rng)?;
     drop(frame);
     link.send(&challenge)?;
@@ -318,7 +318,7 @@ impl<S: Transport> Link<S> {
             reader: FrameReader::new(),
             opened: Vec::new(),
             read: 0,
-            sealed: Vec::new(),
+            outbox: Outbox::default(),
             ended: false,
         })
     }
@@ -359,8 +359,41 @@ pub struct Stream<S> {
     reader: FrameReader,
     opened: Vec<u8>,
     read: usize,
-    sealed: Vec<u8>,
+    outbox: Outbox,
     ended: bool,
+}
+
+/// Sealed bytes on their way out. What the transport did not take yet is kept: a record is never sent in part.
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outbox {
+    /// The buffer to append to.
+    fn room(&mut self) -> &mut Vec<u8> {
+        if self.sent >= self.bytes.len() {
+            self.bytes.clear();
+            self.sent = 0;
+        }
+        &mut self.bytes
+    }
+
+    /// Sends everything, or fails with the rest kept for the next call.
+    fn drain(&mut self, transport: &mut impl Write) -> io::Result<()> {
+        loop {
+            match self.bytes.get(self.sent..).unwrap_or_default() {
+                [] => return Ok(()),
+                rest => match transport.write(rest) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => self.sent = self.sent.saturating_add(count),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                },
+            }
+        }
+    }
 }
 
 impl<S: Read + Write> Stream<S> {
@@ -394,9 +427,8 @@ impl<S: Read + Write> Stream<S> {
     /// # Errors
     /// [`Error`].
     pub fn update_key(&mut self) -> Result<(), Error> {
-        self.sealed.clear();
-        self.session.update_key(&mut self.sealed)?;
-        Ok(self.transport.write_all(&self.sealed)?)
+        self.session.update_key(self.outbox.room())?;
+        Ok(self.outbox.drain(&mut self.transport)?)
     }
 
     /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on.
@@ -404,10 +436,8 @@ impl<S: Read + Write> Stream<S> {
     /// # Errors
     /// [`Error`]; [`Misuse::Closed`] the second time.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.sealed.clear();
-        self.session.close(&mut self.sealed)?;
-        self.transport.write_all(&self.sealed)?;
-        Ok(self.transport.flush()?)
+        self.session.close(self.outbox.room())?;
+        Ok(self.flush()?)
     }
 
     /// Reads the next record; false after the peer's close.
@@ -465,15 +495,20 @@ impl<S: Read + Write> Read for Stream<S> {
 }
 
 impl<S: Read + Write> Write for Stream<S> {
+    /// Seals up to 16384 bytes and sends them. Where the transport has a timeout and takes only a part in time, the rest
+    /// goes out with the next write or flush.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outbox.drain(&mut self.transport)?;
         let piece = bytes.get(..bytes.len().min(limits::MAX_RECORD)).unwrap_or_default();
-        self.sealed.clear();
-        self.session.seal(piece, &mut self.sealed).map_err(|error| into_io(error.into()))?;
-        self.transport.write_all(&self.sealed)?;
-        Ok(piece.len())
+        self.session.seal(piece, self.outbox.room()).map_err(|error| into_io(error.into()))?;
+        match self.outbox.drain(&mut self.transport) {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Err(error),
+            _ => Ok(piece.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.outbox.drain(&mut self.transport)?;
         self.transport.flush()
     }
 }

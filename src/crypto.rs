@@ -14,6 +14,6 @@ mod transcript;
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
 pub use provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
 pub use rand_core::CryptoRng;
-pub use suite::{Aead, KeyExchange, Suite};
+pub use suite::{Aead, KeyExchange, ParseSuiteError, Suite};
 pub use transcript::ChannelBinding;
 pub(crate) use transcript::{Transcript, TranscriptHash};

@@ -51,6 +51,9 @@ pub enum Error {
     /// The handshake took longer than its deadline.
     #[error("the handshake did not finish before its deadline")]
     DeadlinePassed,
+    /// The server has no key for the name that the client wants; it closed the connection.
+    #[error("no server key for the name that the client wants")]
+    NoServerKey,
     /// A record of the session broke a rule; the session is over.
     #[error("the session is broken: {0}")]
     Record(#[from] RecordError),

@@ -67,7 +67,8 @@ pub enum Existing {
 ///
 /// # Errors
 /// [`FileError`].
-pub fn read_private_key(path: &Path) -> Result<PrivateKey, FileError> {
+pub fn read_private_key(path: impl AsRef<Path>) -> Result<PrivateKey, FileError> {
+    let path = path.as_ref();
     let text = read_secret(path)?;
     PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
 }
@@ -76,7 +77,8 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKey, FileError> {
 ///
 /// # Errors
 /// [`FileError`].
-pub fn read_public_key(path: &Path) -> Result<PublicKey, FileError> {
+pub fn read_public_key(path: impl AsRef<Path>) -> Result<PublicKey, FileError> {
+    let path = path.as_ref();
     let file = File::open(path).map_err(io_error(path))?;
     let text = read_text(&file, path)?;
     PublicKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
@@ -86,16 +88,16 @@ pub fn read_public_key(path: &Path) -> Result<PublicKey, FileError> {
 ///
 /// # Errors
 /// [`FileError`]; the file is then as it was before.
-pub fn write_private_key(path: &Path, key: &PrivateKey, existing: Existing) -> Result<(), FileError> {
-    write(path, key.to_pem().as_bytes(), 0o600, existing)
+pub fn write_private_key(path: impl AsRef<Path>, key: &PrivateKey, existing: Existing) -> Result<(), FileError> {
+    write(path.as_ref(), key.to_pem().as_bytes(), 0o600, existing)
 }
 
 /// Writes a public key in PEM with mode 0644.
 ///
 /// # Errors
 /// [`FileError`]; the file is then as it was before.
-pub fn write_public_key(path: &Path, key: &PublicKey, existing: Existing) -> Result<(), FileError> {
-    write(path, key.to_pem().as_bytes(), 0o644, existing)
+pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Existing) -> Result<(), FileError> {
+    write(path.as_ref(), key.to_pem().as_bytes(), 0o644, existing)
 }
 
 /// Reads a text file, unless everyone on the machine can read or write it.

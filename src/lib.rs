@@ -67,7 +67,8 @@ assert_eq!(line, "hello, alice\n");
 //! # Features
 //!
 //! Features add abilities and never change behaviour. On by default: `rustcrypto`, the pure-Rust crypto provider;
-//! `accounts`, the account file.
+//! `accounts`, the account file, and with it `files`, keys on disk. Off by default: `serde`, which makes [`KeyId`],
+//! [`Suite`] and [`Grant`] fit for configuration files and reports.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -86,6 +87,8 @@ pub mod frame;
 mod grant;
 mod handshake;
 pub mod limits;
+#[cfg(feature = "serde")]
+mod serde;
 pub mod server;
 mod session;
 mod time;
@@ -120,3 +123,8 @@ macro_rules! opaque_debug {
     )* };
 }
 use opaque_debug;
+
+/// The code of README.md compiles.
+#[cfg(all(doctest, feature = "rustcrypto", feature = "accounts"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

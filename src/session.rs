@@ -364,3 +364,42 @@ impl Direction {
 }
 
 crate::opaque_debug!(Session, Sealer, Opener);
+
+#[cfg(all(test, feature = "rustcrypto"))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::crypto::rustcrypto;
+
+    fn pair() -> (Sealer, Opener) {
+        let direction =
+            || Direction::new(rustcrypto::provider(), Suite::X25519_AES_256_GCM, Key::new([7; 32])).unwrap();
+        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), ended: false })
+    }
+
+    /// As if this many records had crossed under the first key.
+    fn pair_after(records: u64) -> (Sealer, Opener) {
+        let (mut sealer, mut opener) = pair();
+        (sealer.direction.sealed, opener.direction.sealed) = (records, records);
+        (sealer, opener)
+    }
+
+    #[test]
+    fn a_sender_updates_its_key_after_2_to_the_24_records() {
+        let (mut sealer, mut opener) = pair_after(limits::RECORDS_PER_KEY);
+        let mut out = Vec::new();
+        sealer.seal(b"next", &mut out).unwrap();
+        let (update, data) = out.split_at_mut(limits::FRAME_HEADER + limits::TAG);
+        assert_eq!(opener.open(update).unwrap(), Received::KeyUpdate);
+        assert_eq!(opener.open(data).unwrap(), Received::Data(b"next"));
+        assert_eq!((sealer.direction.sealed, opener.direction.sealed), (1, 1));
+    }
+
+    #[test]
+    fn r5_a_key_used_past_2_to_the_24_records_is_refused() {
+        let (mut sealer, mut opener) = pair_after(limits::RECORDS_PER_KEY + 1);
+        let mut out = Vec::new();
+        sealer.record(FrameType::Data, b"too many", &mut out).unwrap();
+        assert_eq!(opener.open(&mut out), Err(RecordError::KeyOverused.into()));
+    }
+}

@@ -35,7 +35,8 @@ impl AccountFile {
     ///
     /// # Errors
     /// [`FileError`]. Broken lines are no error; see [`AccountFile::broken_lines`].
-    pub fn open(path: &Path) -> Result<Self, FileError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
+        let path = path.as_ref();
         Ok(Self { path: path.to_owned(), current: RwLock::new(read(path)?) })
     }
 
@@ -71,10 +72,11 @@ impl AccountFile {
     /// # Errors
     /// [`FileError`], and what `change` says.
     pub fn edit<T, E: From<FileError>>(
-        path: &Path,
+        path: impl AsRef<Path>,
         create: bool,
         change: impl FnOnce(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
+        let path = path.as_ref();
         let file = lock(path, create)?;
         files::check_mode(&file, path)?;
         let (mut accounts, _) = Accounts::parse(&files::read_text(&file, path)?);

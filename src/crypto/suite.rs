@@ -75,6 +75,7 @@ impl fmt::Display for Aead {
 /// assert_eq!(Suite::X25519_AES_256_GCM.number(), 0x0201);
 /// assert_eq!(Suite::from_number(0x0201), Some(Suite::X25519_AES_256_GCM));
 /// assert_eq!(Suite::X25519_AES_256_GCM.to_string(), "rsa+x25519/aes-256-gcm");
+/// assert_eq!("rsa+x25519/aes-256-gcm".parse(), Ok(Suite::X25519_AES_256_GCM));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Suite {
@@ -117,3 +118,16 @@ impl fmt::Display for Suite {
         write!(f, "{}/{}", self.key_exchange, self.aead)
     }
 }
+
+impl core::str::FromStr for Suite {
+    type Err = ParseSuiteError;
+
+    fn from_str(name: &str) -> Result<Self, ParseSuiteError> {
+        Self::ALL.into_iter().find(|suite| suite.to_string() == name).ok_or(ParseSuiteError)
+    }
+}
+
+/// Text that names no suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a suite: expected rsa+x25519/ or rsa/, and aes-256-gcm or chacha20-poly1305")]
+pub struct ParseSuiteError;
