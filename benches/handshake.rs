@@ -1,1 +1,171 @@
-fn main() {}
+//! What a login costs, by side and step, by key size and suite.
+//!
+//! - `client/...`, `server/...`: one step each, named in the order of the handshake; `.../login/...`: a whole side.
+//! - `server/verify/...`: the account file, at the default Argon2id parameters. An attacker who can tell a known user from
+//!   an unknown one reads it off these.
+//! - `bare/...`: the `rsa` crate with nothing around it, in the same run: what a step costs over it is ours.
+//!
+//! A step's state is made in the setup, which is not timed. The whole sides are replayed instead: the machines are
+//! functions of bytes, time and randomness, so the peer's frames, recorded once, fit every time.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod support;
+
+use core::hint::black_box;
+use core::time::Duration;
+use countersign::{Accounts, Credential, Reason, Suite, Verifier};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
+use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
+use sha2::Sha256;
+use support::{ALICE, KEYS, NOW, Peers, grant, private_key, rng};
+
+const SUITE: Suite = Suite::DEFAULT[0];
+
+/// Steps that the server key's size does not touch, beyond a few more bytes to hash.
+fn by_suite(c: &mut Criterion) {
+    for suite in Suite::ALL {
+        let peers = &Peers::new(suite, KEYS[0].1);
+        let rng = &mut rng();
+
+        c.bench_function(&format!("client/hello/{suite}"), |b| b.iter(|| peers.hello(rng)));
+
+        let (hello, _) = peers.hello(rng);
+        c.bench_function(&format!("server/challenge/{suite}"), |b| b.iter(|| peers.challenge(black_box(&hello), rng)));
+
+        // Turned away before the RSA operation: what shedding a login costs.
+        let (login, ..) = peers.login(rng);
+        c.bench_function(&format!("server/refuse/{suite}"), |b| {
+            let setup = || (peers.challenge(&hello, rng).1, login.clone());
+            let refuse = |(state, login): (countersign::server::AwaitLogin, _)| {
+                state.read(login, NOW).map(|login| login.refuse(Reason::NotAdmitted("busy"))).unwrap()
+            };
+            b.iter_batched(setup, refuse, BatchSize::SmallInput);
+        });
+
+        c.bench_function(&format!("server/accept/{suite}"), |b| {
+            let setup = || (peers.claim(rng).0, grant());
+            b.iter_batched(setup, |(claim, grant)| claim.accept(grant).unwrap(), BatchSize::SmallInput);
+        });
+
+        c.bench_function(&format!("server/reject/{suite}"), |b| {
+            let setup = || peers.claim(rng).0;
+            b.iter_batched(setup, |claim| claim.reject(Reason::WrongPassword), BatchSize::SmallInput);
+        });
+
+        c.bench_function(&format!("client/verdict/{suite}"), |b| {
+            let setup = || {
+                let (claim, client) = peers.claim(rng);
+                (client, claim.accept(grant()).unwrap().frame)
+            };
+            b.iter_batched(setup, |(client, frame)| client.read(&frame, NOW).unwrap(), BatchSize::SmallInput);
+        });
+    }
+}
+
+/// Steps with RSA in them, under one suite.
+fn by_key(c: &mut Criterion) {
+    for (name, pem) in KEYS {
+        let peers = &Peers::new(SUITE, pem);
+
+        c.bench_function(&format!("client/seal/{name}"), |b| {
+            let (setup_rng, rng) = (&mut rng(), &mut rng());
+            let setup = || {
+                let (hello, client) = peers.hello(setup_rng);
+                (client, peers.challenge(&hello, setup_rng).0)
+            };
+            b.iter_batched(setup, |(client, challenge)| peers.seal(client, &challenge, rng), BatchSize::SmallInput);
+        });
+
+        c.bench_function(&format!("server/open/{name}"), |b| {
+            let (setup_rng, rng) = (&mut rng(), &mut rng());
+            b.iter_batched(|| peers.open(setup_rng).0, |open| open.run(rng), BatchSize::SmallInput);
+        });
+    }
+}
+
+/// Everything one side does, from its first step to its session. The credential is taken at its word.
+fn whole(c: &mut Criterion) {
+    for suite in Suite::ALL {
+        for (name, pem) in KEYS {
+            let peers = &Peers::new(suite, pem);
+            // One login, recorded. A replay needs each side's generator where it was: at the start.
+            let (client_rng, server_rng) = (&mut rng(), &mut rng());
+            let (hello, client) = peers.hello(client_rng);
+            let (challenge, server) = peers.challenge(&hello, server_rng);
+            let (login, _) = peers.seal(client, &challenge, client_rng);
+            let claim = server.read(login.clone(), NOW).unwrap().admit().run(server_rng);
+            let verdict = claim.accept(grant()).unwrap().frame;
+
+            c.bench_function(&format!("client/login/{suite}/{name}"), |b| {
+                let replay = |mut rng| {
+                    let (_, state) = peers.hello(&mut rng);
+                    let (_, state) = peers.seal(state, &challenge, &mut rng);
+                    state.read(&verdict, NOW).unwrap()
+                };
+                b.iter_batched(rng, replay, BatchSize::SmallInput);
+            });
+
+            c.bench_function(&format!("server/login/{suite}/{name}"), |b| {
+                let replay = |(mut rng, login, grant)| {
+                    let (_, state) = peers.challenge(&hello, &mut rng);
+                    let claim = state.read(login, NOW).unwrap().admit().run(&mut rng);
+                    black_box(claim.credential());
+                    claim.accept(grant).unwrap()
+                };
+                b.iter_batched(|| (rng(), login.clone(), grant()), replay, BatchSize::SmallInput);
+            });
+        }
+    }
+}
+
+/// The same RSA operations without this library.
+fn bare(c: &mut Criterion) {
+    for (name, pem) in KEYS {
+        let key = private_key(pem);
+        let (rng, message) = (&mut rng(), [7; 64]);
+
+        let spki = key.public_key().spki_der();
+        let encrypt = |rng: &mut _| {
+            let key = RsaPublicKey::from_public_key_der(black_box(spki)).unwrap();
+            key.encrypt(rng, Oaep::<Sha256>::new(), &message).unwrap()
+        };
+        c.bench_function(&format!("bare/parse-and-oaep-encrypt/{name}"), |b| b.iter(|| encrypt(rng)));
+
+        let ciphertext = encrypt(rng);
+        let key = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
+        c.bench_function(&format!("bare/oaep-decrypt/{name}"), |b| {
+            // Blinded, as the provider does it.
+            b.iter(|| key.decrypt_blinded(rng, Oaep::<Sha256>::new(), black_box(&ciphertext)).unwrap());
+        });
+    }
+}
+
+fn verify(c: &mut Criterion) {
+    let mut accounts = Accounts::new();
+    accounts.add("alice", ["read", "write"]).unwrap();
+    accounts.set_password("alice", b"correct horse").unwrap();
+    let wrong = Credential::Password { user: "alice", password: b"battery staple" };
+    let unknown = Credential::Password { user: "mallory", password: b"battery staple" };
+    for (name, credential, expected) in [
+        ("known-user", ALICE, Ok(grant())),
+        ("wrong-password", wrong, Err(Reason::WrongPassword)),
+        ("unknown-user", unknown, Err(Reason::UnknownUser)),
+    ] {
+        assert_eq!(accounts.verify(credential), expected);
+        c.bench_function(&format!("server/verify/{name}"), |b| b.iter(|| accounts.verify(black_box(credential))));
+    }
+}
+
+/// Short: there are some sixty of them, and a few percent is all that a shared machine can tell anyway.
+fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
+}
+
+criterion_group! { name = benches; config = config(); targets = by_suite, by_key, bare, whole, verify }
+criterion_main!(benches);

@@ -1,1 +1,68 @@
-fn main() {}
+//! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
+
+mod demo;
+mod failure;
+mod inspect;
+mod keys;
+mod lines;
+mod login;
+mod secrets;
+mod serve;
+mod term;
+mod users;
+
+use clap::{Parser, Subcommand};
+use failure::Failure;
+use std::process::ExitCode;
+
+/// RSA challenge-response login over TCP: make keys, keep accounts, serve, log in, and look at the bytes.
+#[derive(Parser)]
+#[command(name = "countersign", version, max_term_width = 100, after_help = FIRST_STEPS)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const FIRST_STEPS: &str = "\
+See it work, with nothing to prepare:
+  countersign demo
+
+Set up a server and log in:
+  countersign keygen --out server.pem
+  countersign user add alice --users users.txt --permission read
+  countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
+  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem";
+
+#[derive(Subcommand)]
+enum Command {
+    Keygen(keys::Keygen),
+    /// Look at keys.
+    #[command(subcommand)]
+    Key(keys::Key),
+    /// Keep the accounts of a users file.
+    #[command(subcommand)]
+    User(users::User),
+    Serve(serve::Serve),
+    Login(login::Login),
+    Demo(demo::Demo),
+    Inspect(inspect::Inspect),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Keygen(keygen) => keygen.run(),
+        Command::Key(key) => key.run(),
+        Command::User(user) => user.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::Login(login) => login.run(),
+        Command::Demo(demo) => demo.run(),
+        Command::Inspect(inspect) => inspect.run(),
+    }
+}
