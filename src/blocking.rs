@@ -3,14 +3,15 @@
 //! [`connect`] is the client's one call and [`accept`] the server's. [`receive`] stops a server's login at the point
 //! where the private-key operation is about to begin, for admission control.
 
+use crate::binding::ChannelBinding;
 use crate::client::{self, ClientConfig};
 use crate::credential::Credential;
-use crate::crypto::{ChannelBinding, CryptoError, ServerKey};
-use crate::error::{Misuse, Reason};
+use crate::crypto::{CryptoError, ServerKey};
+use crate::error::{Misuse, Reason, RecordError};
 use crate::frame::{FrameReader, FrameType};
 use crate::grant::Grant;
 use crate::server::{self, ServerConfig};
-use crate::session::{Received, RecordError, Session, SessionId};
+use crate::session::{Received, Session, SessionId};
 use crate::time::Moment;
 use crate::trust::ServerTrust;
 use crate::verifier::Verifier;

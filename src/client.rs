@@ -14,11 +14,11 @@
 //! Each state is consumed by the step out of it; on an error it is gone, and a new try is a new connection. Dropping any
 //! state is always safe. The machine holds no clock, no socket and no randomness of its own.
 
-use crate::codec::{self, Bytes, ClientHello, ClientLogin, KeyShare, List, ServerHello, Text};
-use crate::credential::{Credential, CredentialKind};
+use crate::binding::ChannelBinding;
+use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialKind, KeyShare, List, ServerHello, Text};
+use crate::credential::Credential;
 use crate::crypto::{
-    ChannelBinding, CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, Provider, PublicKey, SharedSecret, Suite,
-    Transcript,
+    CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, Provider, PublicKey, SharedSecret, Suite, Transcript,
 };
 use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameType};
@@ -141,7 +141,7 @@ pub fn start(
         known_keys: list("the known keys", &ids)?,
     };
     let frame = handshake::build(FrameType::ClientHello, 512, |body| codec::encode(&hello, body))?;
-    let mut transcript = Transcript::new(&config.prologue, binding);
+    let mut transcript = binding.transcript(&config.prologue);
     transcript.add(&frame);
     let state = AwaitChallenge {
         config: Arc::clone(config),
@@ -225,15 +225,7 @@ impl AwaitChallenge {
         // The suite was offered, so its key exchange was started.
         let at = self.exchanges.iter().position(|(started, _)| *started == exchange).ok_or(Violation::BadKeyShare)?;
         let (_, ours) = self.exchanges.swap_remove(at);
-        ours.finish(share).map_err(from_exchange)
-    }
-}
-
-/// A peer's bad share is the peer's fault; anything else is the provider's.
-pub(crate) fn from_exchange(error: CryptoError) -> Error {
-    match error {
-        CryptoError::BadKeyShare => Violation::BadKeyShare.into(),
-        other => other.into(),
+        ours.finish(share).map_err(handshake::from_exchange)
     }
 }
 

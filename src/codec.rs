@@ -18,7 +18,8 @@ mod message;
 mod primitive;
 
 pub use message::{
-    ClientHello, ClientLogin, CredentialMessage, KeyShare, Message, ServerHello, ServerVerdict, VerdictMessage,
+    ClientHello, ClientLogin, CredentialKind, CredentialMessage, KeyShare, Message, ServerHello, ServerVerdict,
+    VerdictMessage,
 };
 pub use primitive::{Bytes, List, Text};
 

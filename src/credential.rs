@@ -1,45 +1,8 @@
 //! Credentials: what a client proves who it is with.
 
-use crate::codec::{Bytes, CredentialMessage, Text};
+use crate::codec::{Bytes, CredentialKind, CredentialMessage, Text};
 use crate::error::Misuse;
 use crate::limits;
-use core::fmt;
-
-/// The kind of a credential. The numbers are those on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum CredentialKind {
-    /// A user name and a password.
-    Password = 1,
-    /// A bearer token.
-    Token = 2,
-    // 3 is set aside for signatures.
-}
-
-impl CredentialKind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Password, Self::Token];
-
-    /// The number on the wire.
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The kind with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.number() == number)
-    }
-}
-
-impl fmt::Display for CredentialKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Password => "password",
-            Self::Token => "token",
-        })
-    }
-}
 
 /// A credential: borrowed, secret, and never printed.
 ///

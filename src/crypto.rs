@@ -15,5 +15,4 @@ pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, 
 pub use provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
 pub use rand_core::CryptoRng;
 pub use suite::{Aead, KeyExchange, ParseSuiteError, Suite};
-pub use transcript::ChannelBinding;
 pub(crate) use transcript::{Transcript, TranscriptHash};

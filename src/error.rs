@@ -1,10 +1,8 @@
 //! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
 
-use crate::codec::DecodeError;
-use crate::credential::CredentialKind;
+use crate::codec::{CredentialKind, DecodeError};
 use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
 use crate::frame::FrameError;
-use crate::session::RecordError;
 
 /// Why a handshake or a session ended.
 ///
@@ -111,6 +109,27 @@ pub enum Violation {
     /// The verdict is neither accept nor reject.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
+}
+
+/// Why a session ended other than by a close. Once it has, no more bytes come out of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// A record was altered, replayed, dropped or put out of order.
+    #[error("a record is not authentic: it was altered, dropped, repeated or put out of order")]
+    NotAuthentic,
+    /// A record came after the peer's close, or after an earlier error.
+    #[error("a record came after the end of the session")]
+    AfterEnd,
+    /// The stream ended without the peer's close: somebody may have cut it.
+    #[error("the stream ended without the peer's close; its last bytes may be missing")]
+    Truncated,
+    /// The peer sealed more records under one key than is safe.
+    #[error("the peer did not update its key in time")]
+    KeyOverused,
+    /// The bytes are no record.
+    #[error("bad record frame: {0}")]
+    Frame(FrameError),
 }
 
 /// Something our own caller did.

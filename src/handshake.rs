@@ -174,3 +174,11 @@ pub(crate) fn build(
         other => other,
     })
 }
+
+/// A peer's bad share is the peer's fault; anything else is the provider's.
+pub(crate) fn from_exchange(error: CryptoError) -> Error {
+    match error {
+        CryptoError::BadKeyShare => Violation::BadKeyShare.into(),
+        other => other.into(),
+    }
+}

@@ -75,6 +75,7 @@ assert_eq!(line, "hello, alice\n");
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
+mod binding;
 pub mod blocking;
 pub mod client;
 pub mod codec;
@@ -97,16 +98,16 @@ mod verifier;
 
 #[cfg(feature = "accounts")]
 pub use accounts::Accounts;
+pub use binding::ChannelBinding;
 pub use client::ClientConfig;
-pub use credential::{Credential, CredentialKind};
-pub use crypto::{
-    Aead, ChannelBinding, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite,
-};
-pub use error::{Error, Misuse, Reason, Violation};
+pub use codec::CredentialKind;
+pub use credential::Credential;
+pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite};
+pub use error::{Error, Misuse, Reason, RecordError, Violation};
 pub use grant::Grant;
 pub use handshake::VERSION;
 pub use server::ServerConfig;
-pub use session::{Opener, Received, RecordError, Sealer, Session, SessionId};
+pub use session::{Opener, Received, Sealer, Session, SessionId};
 pub use time::Moment;
 pub use trust::ServerTrust;
 pub use verifier::Verifier;

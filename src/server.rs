@@ -19,12 +19,11 @@
 //! Each state is consumed by the step out of it: one attempt per challenge. Dropping any state is always safe. The
 //! machine holds no clock, no socket, no randomness of its own and no accounts.
 
-use crate::client::from_exchange;
-use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, ServerHello};
-use crate::credential::{Credential, CredentialKind};
+use crate::binding::ChannelBinding;
+use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialKind, CredentialMessage, List, ServerHello};
+use crate::credential::Credential;
 use crate::crypto::{
-    ChannelBinding, CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript,
-    TranscriptHash,
+    CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
 };
 use crate::error::{Error, Misuse, Reason, Violation};
 use crate::frame::{self, FrameType};
@@ -133,7 +132,7 @@ impl AwaitHello {
     pub fn new(config: &Arc<ServerConfig>, binding: &ChannelBinding, now: Moment) -> Self {
         Self {
             config: Arc::clone(config),
-            transcript: Transcript::new(&config.prologue, binding),
+            transcript: binding.transcript(&config.prologue),
             deadline: now.after(config.handshake_timeout),
         }
     }
@@ -224,7 +223,7 @@ impl ChooseKey<'_> {
             other => {
                 let theirs = hello.key_shares.iter().find(|share| share.exchange == other.number());
                 let theirs = theirs.ok_or(Violation::KeyShares)?;
-                config.provider.answer_exchange(other, &theirs.share, rng).map_err(from_exchange)?
+                config.provider.answer_exchange(other, &theirs.share, rng).map_err(handshake::from_exchange)?
             }
         };
 

@@ -5,33 +5,12 @@
 
 use crate::crypto::schedule::{Key, MAX_OUTPUT, Secret};
 use crate::crypto::{AeadKey, CryptoError, Provider, Suite, TranscriptHash};
-use crate::error::{Error, Misuse};
+use crate::error::{Error, Misuse, RecordError};
 use crate::frame::{self, FrameError, FrameType, Header};
 use crate::grant::Grant;
 use crate::limits;
 use core::fmt;
 use sha2::{Digest, Sha256};
-
-/// Why a session ended other than by a close. Once it has, no more bytes come out of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// A record was altered, replayed, dropped or put out of order.
-    #[error("a record is not authentic: it was altered, dropped, repeated or put out of order")]
-    NotAuthentic,
-    /// A record came after the peer's close, or after an earlier error.
-    #[error("a record came after the end of the session")]
-    AfterEnd,
-    /// The stream ended without the peer's close: somebody may have cut it.
-    #[error("the stream ended without the peer's close; its last bytes may be missing")]
-    Truncated,
-    /// The peer sealed more records under one key than is safe.
-    #[error("the peer did not update its key in time")]
-    KeyOverused,
-    /// The bytes are no record.
-    #[error("bad record frame: {0}")]
-    Frame(FrameError),
-}
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

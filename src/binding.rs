@@ -1,0 +1,62 @@
+//! Channel binding: what ties a login to the channel underneath (PROTOCOL.md, "Transcript").
+
+use crate::crypto::Transcript;
+use crate::error::Misuse;
+
+/// The channel underneath, if both ends can name it: it enters the transcript and is never sent.
+///
+/// Both ends must state the same type and bytes, or the login fails.
+///
+/// ```
+/// use countersign::ChannelBinding;
+/// let exporter = [7; 32]; // from the TLS library, on both ends
+/// let binding = ChannelBinding::tls_exporter(exporter);
+/// assert_ne!(binding, ChannelBinding::none());
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelBinding {
+    kind: String,
+    bytes: Vec<u8>,
+}
+
+impl ChannelBinding {
+    /// No channel to bind to: a bare TCP connection.
+    pub const fn none() -> Self {
+        Self { kind: String::new(), bytes: Vec::new() }
+    }
+
+    /// A TLS connection, by the 32 bytes of its exporter `EXPORTER-Channel-Binding` (RFC 9266).
+    pub fn tls_exporter(exporter: [u8; 32]) -> Self {
+        Self { kind: "tls-exporter".to_owned(), bytes: exporter.to_vec() }
+    }
+
+    /// Another channel: the type's name (1 to 255 bytes) and the bytes that name this channel (up to 65535).
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`] and [`Misuse::BadInput`].
+    pub fn new(kind: &str, bytes: &[u8]) -> Result<Self, Misuse> {
+        if kind.is_empty() {
+            return Err(Misuse::BadInput("the channel binding's type"));
+        }
+        if kind.len() > 255 {
+            return Err(Misuse::TooLong { what: "the channel binding's type", len: kind.len(), limit: 255 });
+        }
+        let limit = usize::from(u16::MAX);
+        if bytes.len() > limit {
+            return Err(Misuse::TooLong { what: "the channel binding", len: bytes.len(), limit });
+        }
+        Ok(Self { kind: kind.to_owned(), bytes: bytes.to_vec() })
+    }
+
+    /// The transcript at the start of a handshake over this channel.
+    pub(crate) fn transcript(&self, prologue: &[u8]) -> Transcript {
+        Transcript::new(prologue, &self.kind, &self.bytes)
+    }
+}
+
+/// Prints the type alone: the bytes may be secret.
+impl core::fmt::Debug for ChannelBinding {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ChannelBinding").field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
