@@ -3,61 +3,31 @@
 //! [`connect`] is the client's one call and [`accept`] the server's. [`receive`] stops a server's login at the point
 //! where the private-key operation is about to begin, for admission control.
 
+use crate::adapter::{self, Timer, into_io};
 use crate::binding::ChannelBinding;
 use crate::client::{self, ClientConfig};
 use crate::credential::Credential;
-use crate::crypto::{CryptoError, ServerKey};
-use crate::error::{Misuse, Reason, RecordError};
+use crate::crypto::{ServerKey, Suite};
+use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
 use crate::grant::Grant;
+use crate::pipe::{Inbox, Outbox};
 use crate::server::{self, ServerConfig};
-use crate::session::{Received, Session, SessionId};
+use crate::session::{Session, SessionId, SessionInfo};
 use crate::time::Moment;
 use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
-use crate::{Suite, limits};
 use core::fmt;
 use core::time::Duration;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
+use rand::rngs::StdRng;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Instant;
 
-/// Why a login or a stream over a blocking transport failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The transport failed.
-    #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
-    /// The peer closed the connection in the middle of the handshake.
-    #[error("the peer closed the connection before its {awaited}{}", before(*awaited))]
-    Disconnected {
-        /// The frame that was awaited.
-        awaited: FrameType,
-    },
-    /// The handshake or the session failed.
-    #[error(transparent)]
-    Protocol(#[from] crate::Error),
-    /// Server side: the login was refused, and the refusal sent.
-    #[error("login refused: {reason}")]
-    Refused {
-        /// The user the client named, where the login opened and named one.
-        user: Option<String>,
-        /// Why, for the audit log alone.
-        reason: Reason,
-    },
-}
+pub use crate::adapter::Error;
 
-fn before(awaited: FrameType) -> &'static str {
-    match awaited {
-        FrameType::ServerHello => ": it may be busy, share no version or suite, or speak another protocol",
-        FrameType::ServerVerdict => ": it may have been stopped, or the login took too long",
-        _ => "",
-    }
-}
+/// What one read takes from the transport at the most: a full record and the header of the next.
+const SCRATCH: usize = 16 * 1024 + 64;
 
 /// A byte stream that a deadline can be put on.
 ///
@@ -124,10 +94,10 @@ pub fn connect<S: Transport>(
     trust: &ServerTrust,
     credential: Credential<'_>,
 ) -> Result<Stream<S>, Error> {
-    let mut rng = rng()?;
+    let mut rng = adapter::rng()?;
     let mut link = Link::new(stream);
     let (hello, state) = client::start(config, binding, trust.known_keys(), &mut rng, link.now())?;
-    link.deadline = state.deadline();
+    link.timer.set_deadline(state.deadline());
     link.send(&hello)?;
     let frame = link.receive(client::AwaitChallenge::EXPECTS)?;
     let trusted = state.read(&frame, link.now())?.trust(trust)?;
@@ -167,10 +137,10 @@ pub fn receive<S: Transport>(
     binding: &ChannelBinding,
     choose_key: impl FnOnce(&str) -> Option<ServerKey>,
 ) -> Result<Incoming<S>, Error> {
-    let mut rng = rng()?;
+    let mut rng = adapter::rng()?;
     let mut link = Link::new(stream);
     let state = server::AwaitHello::new(config, binding, link.now());
-    link.deadline = state.deadline();
+    link.timer.set_deadline(state.deadline());
     let frame = link.receive(server::AwaitHello::EXPECTS)?;
     let choice = state.read(&frame, link.now())?;
     let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
@@ -204,20 +174,13 @@ impl<S: Transport> Incoming<S> {
     /// # Errors
     /// [`Error`]; a refusal was sent.
     pub fn verify(mut self, verifier: &(impl Verifier + ?Sized)) -> Result<Stream<S>, Error> {
-        let claim = self.login.admit().run(&mut self.rng);
-        let credential = claim.credential();
-        let user = credential.user().filter(|user| !user.is_empty()).map(str::to_owned);
-        let verdict = match verifier.verify(credential) {
-            Ok(grant) => claim.accept(grant),
-            Err(reason) => Err(claim.reject(reason)),
-        };
-        match verdict {
-            Ok(accepted) => {
-                self.link.extend_deadline();
+        match adapter::decide(self.login.admit().run(&mut self.rng), verifier) {
+            (_, Ok(accepted)) => {
+                self.link.timer.allow_for_verdict();
                 self.link.send(&accepted.frame)?;
                 self.link.into_stream(accepted.session)
             }
-            Err(refusal) => Err(self.link.refuse(refusal, user)),
+            (user, Err(refusal)) => Err(self.link.refuse(refusal, user)),
         }
     }
 
@@ -233,40 +196,24 @@ impl<S> fmt::Debug for Incoming<S> {
     }
 }
 
-/// A generator seeded by the operating system.
-fn rng() -> Result<StdRng, Error> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| crate::Error::from(CryptoError::Failed).into())
-}
-
-/// A transport under a deadline, with a clock that starts when it does.
+/// A transport under a deadline.
 struct Link<S> {
     stream: S,
-    start: Instant,
-    deadline: Moment,
+    timer: Timer,
 }
-
-/// How long sending a verdict may take once the handshake's own deadline no longer bounds it.
-const VERDICT_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: Transport> Link<S> {
     fn new(stream: S) -> Self {
-        Self { stream, start: Instant::now(), deadline: Moment::ORIGIN }
+        Self { stream, timer: Timer::start() }
     }
 
     fn now(&self) -> Moment {
-        Moment::after_origin(self.start.elapsed())
-    }
-
-    fn extend_deadline(&mut self) {
-        self.deadline = self.now().after(VERDICT_TIMEOUT);
+        self.timer.now()
     }
 
     /// Puts what is left of the deadline on the next call of the transport.
     fn arm(&mut self) -> Result<(), Error> {
-        match self.deadline.saturating_since(self.now()) {
-            Duration::ZERO => Err(crate::Error::DeadlinePassed.into()),
-            left => Ok(self.stream.set_timeouts(Some(left))?),
-        }
+        Ok(self.stream.set_timeouts(Some(self.timer.left()?))?)
     }
 
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
@@ -278,10 +225,10 @@ impl<S: Transport> Link<S> {
                 Err(error) => retry(error)?,
             }
         }
-        self.stream.flush()?;
-        Ok(())
+        Ok(self.stream.flush()?)
     }
 
+    /// Receives one whole frame, and never a byte past its end.
     fn receive(&mut self, expected: &[FrameType]) -> Result<Vec<u8>, Error> {
         let mut reader = FrameReader::new();
         let mut scratch = [0; 1024];
@@ -290,22 +237,25 @@ impl<S: Transport> Link<S> {
                 return Ok(frame);
             }
             self.arm()?;
-            match fill(&mut self.stream, &mut reader, &mut scratch, expected) {
+            let wanted = reader.missing().map_err(crate::Error::from)?.min(scratch.len());
+            let room = scratch.get_mut(..wanted).unwrap_or_default();
+            match self.stream.read(room) {
                 Ok(0) => {
-                    let awaited = expected.first().copied().unwrap_or(FrameType::Close);
-                    return Err(Error::Disconnected { awaited });
+                    return Err(Error::Disconnected { awaited: expected.first().copied().unwrap_or(FrameType::Close) });
                 }
-                Ok(_) => {}
-                Err(Error::Io(error)) => retry(error)?,
-                Err(error) => return Err(error),
+                Ok(count) => {
+                    let bytes = room.get(..count).unwrap_or_default();
+                    reader.feed(bytes, expected).map_err(crate::Error::from)?;
+                }
+                Err(error) => retry(error)?,
             }
         }
     }
 
     /// Sends a refusal when it is due, and gives the error that says so locally.
     fn refuse(&mut self, refusal: server::Refusal, user: Option<String>) -> Error {
-        std::thread::sleep(refusal.not_before.saturating_since(self.now()));
-        self.extend_deadline();
+        std::thread::sleep(self.timer.until(refusal.not_before));
+        self.timer.allow_for_verdict();
         // The refusal is the news; a peer that has left already changes nothing.
         let _ = self.send(&refusal.frame);
         Error::Refused { user, reason: refusal.reason }
@@ -313,31 +263,9 @@ impl<S: Transport> Link<S> {
 
     fn into_stream(mut self, session: Session) -> Result<Stream<S>, Error> {
         self.stream.set_timeouts(None)?;
-        Ok(Stream {
-            transport: self.stream,
-            session,
-            reader: FrameReader::new(),
-            opened: Vec::new(),
-            read: 0,
-            outbox: Outbox::default(),
-            ended: false,
-        })
+        let (info, sealer, opener) = session.split();
+        Ok(Stream { transport: self.stream, info, inbox: Inbox::new(opener), outbox: Outbox::new(sealer) })
     }
-}
-
-/// Reads once into the frame that `reader` is on, never past its end. Gives the number of bytes; 0 at the end.
-fn fill<S: Read>(
-    stream: &mut S,
-    reader: &mut FrameReader,
-    scratch: &mut [u8],
-    expected: &[FrameType],
-) -> Result<usize, Error> {
-    let wanted = reader.missing().map_err(crate::Error::from)?.min(scratch.len());
-    let room = scratch.get_mut(..wanted).unwrap_or_default();
-    let count = stream.read(room)?;
-    let bytes = room.get(..count).unwrap_or_default();
-    reader.feed(bytes, expected).map_err(crate::Error::from)?;
-    Ok(count)
 }
 
 fn retry(error: io::Error) -> Result<(), Error> {
@@ -356,66 +284,30 @@ fn retry(error: io::Error) -> Result<(), Error> {
 /// peer will rightly report a cut.
 pub struct Stream<S> {
     transport: S,
-    session: Session,
-    reader: FrameReader,
-    opened: Vec<u8>,
-    read: usize,
+    info: SessionInfo,
+    inbox: Inbox,
     outbox: Outbox,
-    ended: bool,
 }
 
-/// Sealed bytes on their way out. What the transport did not take yet is kept: a record is never sent in part.
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl Outbox {
-    /// The buffer to append to.
-    fn room(&mut self) -> &mut Vec<u8> {
-        if self.sent >= self.bytes.len() {
-            self.bytes.clear();
-            self.sent = 0;
-        }
-        &mut self.bytes
-    }
-
-    /// Sends everything, or fails with the rest kept for the next call.
-    fn drain(&mut self, transport: &mut impl Write) -> io::Result<()> {
-        loop {
-            match self.bytes.get(self.sent..).unwrap_or_default() {
-                [] => return Ok(()),
-                rest => match transport.write(rest) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => self.sent = self.sent.saturating_add(count),
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                },
-            }
-        }
-    }
-}
-
-impl<S: Read + Write> Stream<S> {
+impl<S> Stream<S> {
     /// Who the client is, and what it may do.
     pub fn grant(&self) -> &Grant {
-        self.session.grant()
+        self.info.grant()
     }
 
     /// The suite of the session.
     pub fn suite(&self) -> Suite {
-        self.session.suite()
+        self.info.suite()
     }
 
     /// The session's public name, the same at both ends: for logs.
     pub fn id(&self) -> SessionId {
-        self.session.id()
+        self.info.id()
     }
 
-    /// The session itself, for [`Session::export`].
-    pub fn session(&self) -> &Session {
-        &self.session
+    /// What is known of the session, its exporter among it.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
     }
 
     /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
@@ -423,115 +315,167 @@ impl<S: Read + Write> Stream<S> {
         &self.transport
     }
 
+    /// Two halves for two threads. `duplicate` makes a second handle of the transport, as [`TcpStream::try_clone`] does.
+    ///
+    /// # Errors
+    /// As `duplicate`.
+    pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(Reader<S>, Writer<S>)> {
+        let transport = duplicate(&self.transport)?;
+        Ok((Reader { transport, inbox: self.inbox }, Writer { transport: self.transport, outbox: self.outbox }))
+    }
+}
+
+impl<S: Write> Stream<S> {
     /// Changes the sending key, so that what was sent so far can't be read with what is in memory from now on.
     ///
     /// # Errors
     /// [`Error`].
     pub fn update_key(&mut self) -> Result<(), Error> {
-        self.session.update_key(self.outbox.room())?;
-        Ok(self.outbox.drain(&mut self.transport)?)
+        update_key(&mut self.transport, &mut self.outbox)
     }
 
     /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on.
     ///
     /// # Errors
-    /// [`Error`]; [`Misuse::Closed`] the second time.
+    /// [`Error`]; [`crate::Misuse::Closed`] the second time.
     pub fn close(&mut self) -> Result<(), Error> {
-        self.session.close(self.outbox.room())?;
-        Ok(self.flush()?)
-    }
-
-    /// Reads the next record; false after the peer's close.
-    fn next_record(&mut self) -> Result<bool, Error> {
-        let mut scratch = [0; 4096];
-        loop {
-            let Some(frame) = self.reader.take() else {
-                let count = match fill(&mut self.transport, &mut self.reader, &mut scratch, Session::EXPECTS) {
-                    Err(Error::Protocol(crate::Error::Frame(error))) => {
-                        return Err(crate::Error::from(RecordError::Frame(error)).into());
-                    }
-                    other => other?,
-                };
-                if count == 0 {
-                    self.session.end().map_err(crate::Error::from)?;
-                    return Ok(false);
-                }
-                continue;
-            };
-            self.opened = frame;
-            self.read = self.opened.len();
-            match self.session.open(&mut self.opened)? {
-                Received::Data(data) => {
-                    let (start, end) = (limits::FRAME_HEADER, limits::FRAME_HEADER.saturating_add(data.len()));
-                    self.opened.truncate(end);
-                    self.read = start;
-                    return Ok(true);
-                }
-                Received::KeyUpdate => {}
-                Received::Close => {
-                    self.ended = true;
-                    return Ok(false);
-                }
-            }
-        }
+        close(&mut self.transport, &mut self.outbox)
     }
 }
 
-impl<S: Read + Write> Read for Stream<S> {
+impl<S: Read> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        if self.read >= self.opened.len() && (self.ended || !self.next_record().map_err(into_io)?) {
-            return Ok(0);
-        }
-        let ready = self.opened.get(self.read..).unwrap_or_default();
-        let count = ready.len().min(buffer.len());
-        if let (Some(to), Some(from)) = (buffer.get_mut(..count), ready.get(..count)) {
-            to.copy_from_slice(from);
-        }
-        self.read = self.read.saturating_add(count);
-        Ok(count)
+        read(&mut self.transport, &mut self.inbox, buffer)
     }
 }
 
-impl<S: Read + Write> Write for Stream<S> {
-    /// Seals up to 16384 bytes and sends them. Where the transport has a timeout and takes only a part in time, the rest
-    /// goes out with the next write or flush.
+impl<S: Write> Write for Stream<S> {
+    /// Seals up to 64 KiB and sends them. Where the transport has a timeout and takes only a part in time, the rest goes
+    /// out with the next write or flush.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.outbox.drain(&mut self.transport)?;
-        let piece = bytes.get(..bytes.len().min(limits::MAX_RECORD)).unwrap_or_default();
-        self.session.seal(piece, self.outbox.room()).map_err(|error| into_io(error.into()))?;
-        match self.outbox.drain(&mut self.transport) {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Err(error),
-            _ => Ok(piece.len()),
-        }
+        write(&mut self.transport, &mut self.outbox, bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.outbox.drain(&mut self.transport)?;
-        self.transport.flush()
-    }
-}
-
-/// As `Read` and `Write` report it: the transport's own error as it is, ours inside one of a fitting kind.
-fn into_io(error: Error) -> io::Error {
-    match error {
-        Error::Io(inner) => inner,
-        Error::Protocol(inner) => {
-            let kind = match inner {
-                crate::Error::Record(RecordError::Truncated) => io::ErrorKind::UnexpectedEof,
-                crate::Error::Misuse(Misuse::Closed) => io::ErrorKind::BrokenPipe,
-                _ => io::ErrorKind::InvalidData,
-            };
-            io::Error::new(kind, inner)
-        }
-        other => io::Error::other(other),
+        flush(&mut self.transport, &mut self.outbox)
     }
 }
 
 impl<S> fmt::Debug for Stream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("session", &self.session.id()).finish_non_exhaustive()
+        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
     }
+}
+
+/// The reading half of a [`Stream`].
+pub struct Reader<S> {
+    transport: S,
+    inbox: Inbox,
+}
+
+impl<S: Read> Read for Reader<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        read(&mut self.transport, &mut self.inbox, buffer)
+    }
+}
+
+impl<S> fmt::Debug for Reader<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").finish_non_exhaustive()
+    }
+}
+
+/// The writing half of a [`Stream`].
+pub struct Writer<S> {
+    transport: S,
+    outbox: Outbox,
+}
+
+impl<S: Write> Writer<S> {
+    /// As [`Stream::update_key`].
+    ///
+    /// # Errors
+    /// As [`Stream::update_key`].
+    pub fn update_key(&mut self) -> Result<(), Error> {
+        update_key(&mut self.transport, &mut self.outbox)
+    }
+
+    /// As [`Stream::close`].
+    ///
+    /// # Errors
+    /// As [`Stream::close`].
+    pub fn close(&mut self) -> Result<(), Error> {
+        close(&mut self.transport, &mut self.outbox)
+    }
+}
+
+impl<S: Write> Write for Writer<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(&mut self.transport, &mut self.outbox, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        flush(&mut self.transport, &mut self.outbox)
+    }
+}
+
+impl<S> fmt::Debug for Writer<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Writer").finish_non_exhaustive()
+    }
+}
+
+fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::Result<usize> {
+    if buffer.is_empty() {
+        return Ok(0);
+    }
+    let mut scratch = [0; SCRATCH];
+    loop {
+        if let Some(count) = inbox.read(buffer).map_err(into_io)? {
+            return Ok(count);
+        }
+        match transport.read(&mut scratch) {
+            Ok(0) => inbox.finish(),
+            Ok(count) => inbox.push(scratch.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
+    drain(transport, outbox)?;
+    let count = outbox.seal(bytes).map_err(into_io)?;
+    match drain(transport, outbox) {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Err(error),
+        _ => Ok(count),
+    }
+}
+
+fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
+    drain(transport, outbox)?;
+    transport.flush()
+}
+
+fn update_key(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
+    outbox.update_key()?;
+    Ok(flush(transport, outbox)?)
+}
+
+fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
+    outbox.close()?;
+    Ok(flush(transport, outbox)?)
+}
+
+/// Sends everything that is sealed, or fails and keeps the rest for the next call.
+fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
+    while !outbox.pending().is_empty() {
+        match transport.write(outbox.pending()) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => outbox.advance(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

@@ -205,9 +205,15 @@ pub fn split(frame: &[u8]) -> Result<(FrameType, &[u8]), FrameError> {
 
 /// The body of `frame`, which must be one whole frame of type `expected`.
 pub(crate) fn expect(frame: &[u8], expected: FrameType) -> Result<&[u8], FrameError> {
-    match frame.first().and_then(|&byte| FrameType::from_byte(byte)) {
-        Some(kind) if kind != expected => Err(FrameError::UnexpectedType(kind)),
-        _ => split(frame).map(|(_, body)| body),
+    check_type(frame, &[expected])?;
+    split(frame).map(|(_, body)| body)
+}
+
+/// Refuses a frame type that is not expected, as soon as its byte is there. Leaves an unknown one to [`Header::parse`].
+pub(crate) fn check_type(bytes: &[u8], expected: &[FrameType]) -> Result<(), FrameError> {
+    match bytes.first().and_then(|&byte| FrameType::from_byte(byte)) {
+        Some(kind) if !expected.contains(&kind) => Err(FrameError::UnexpectedType(kind)),
+        _ => Ok(()),
     }
 }
 
@@ -255,11 +261,7 @@ impl FrameReader {
             }
             self.buffer.extend_from_slice(piece);
             taken = taken.saturating_add(piece.len());
-            if let Some(kind) = self.buffer.first().and_then(|&byte| FrameType::from_byte(byte))
-                && !expected.contains(&kind)
-            {
-                return Err(FrameError::UnexpectedType(kind));
-            }
+            check_type(&self.buffer, expected)?;
         }
         self.missing()?;
         Ok(taken)

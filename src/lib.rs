@@ -75,6 +75,7 @@ assert_eq!(line, "hello, alice\n");
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
+mod adapter;
 mod binding;
 pub mod blocking;
 pub mod client;
@@ -88,6 +89,7 @@ pub mod frame;
 mod grant;
 mod handshake;
 pub mod limits;
+mod pipe;
 #[cfg(feature = "serde")]
 mod serde;
 pub mod server;
@@ -107,7 +109,7 @@ pub use error::{Error, Misuse, Reason, RecordError, Violation};
 pub use grant::Grant;
 pub use handshake::VERSION;
 pub use server::ServerConfig;
-pub use session::{Opener, Received, Sealer, Session, SessionId};
+pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 pub use time::Moment;
 pub use trust::ServerTrust;
 pub use verifier::Verifier;

@@ -29,6 +29,10 @@ pub const MIN_MODULUS_BITS: usize = 2048;
 /// Largest accepted RSA modulus in bits: a private-key operation at 8192 bits already costs about 50 times one at 2048.
 pub const MAX_MODULUS_BITS: usize = 8192;
 
+/// Accepted public exponents. Small ones have a history of attacks; large ones only cost the client time, and libraries
+/// disagree on them (the upper bound is the `rsa` crate's and BoringSSL's).
+pub const EXPONENTS: core::ops::RangeInclusive<u64> = 65537..=(1 << 33) - 1;
+
 /// Largest number of versions in a ClientHello.
 pub const MAX_VERSIONS: usize = 8;
 
@@ -47,7 +51,7 @@ pub const MAX_SERVER_NAME: usize = 255;
 /// Largest key share: room for the 1216 bytes of X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem).
 pub const MAX_KEY_SHARE: usize = 1536;
 
-/// Largest SubjectPublicKeyInfo: an 8192-bit modulus takes 1062 bytes with e = 65537; an exponent may be up to 8 bytes.
+/// Largest SubjectPublicKeyInfo: an 8192-bit modulus and a 33-bit exponent take 1064 bytes.
 pub const MAX_SPKI: usize = 1088;
 
 /// Largest number of credential kinds in a ServerHello.

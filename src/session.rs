@@ -23,10 +23,7 @@ pub(crate) enum Side {
 ///
 /// Only an accepting verdict creates one.
 pub struct Session {
-    grant: Grant,
-    suite: Suite,
-    id: SessionId,
-    exporter: Secret,
+    info: SessionInfo,
     sealer: Sealer,
     opener: Opener,
 }
@@ -51,11 +48,9 @@ impl Session {
         };
         let mut id = [0; 16];
         master.fill("session id", transcript, &mut id);
+        let exporter = Secret::from_key(&master.key("exporter", transcript));
         Ok(Self {
-            grant,
-            suite,
-            id: SessionId(id),
-            exporter: Secret::from_key(&master.key("exporter", transcript)),
+            info: SessionInfo { grant, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
             opener: Opener { direction: theirs, ended: false },
         })
@@ -63,34 +58,30 @@ impl Session {
 
     /// Who the client is, and what it may do.
     pub fn grant(&self) -> &Grant {
-        &self.grant
+        self.info.grant()
     }
 
-    /// The suite of the session.
-    pub fn suite(&self) -> Suite {
-        self.suite
+    /// What is known of the session beside its keys.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
     }
 
     /// A name for this session that both ends share and that gives nothing away: for logs.
     pub fn id(&self) -> SessionId {
-        self.id
+        self.info.id()
     }
 
-    /// Fills `out` with key material that only the two ends of this session can compute, for protocols on top
-    /// (PROTOCOL.md, "Exporter"). The label has 1 to 255 bytes and no NUL; `out` up to 8160 bytes.
+    /// The suite of the session.
+    pub fn suite(&self) -> Suite {
+        self.info.suite()
+    }
+
+    /// As [`SessionInfo::export`].
     ///
     /// # Errors
-    /// [`Misuse`] for a label or a length out of bounds.
+    /// As [`SessionInfo::export`].
     pub fn export(&self, label: &str, context: &[u8], out: &mut [u8]) -> Result<(), Misuse> {
-        if label.is_empty() || label.len() > 255 || label.contains('\0') {
-            return Err(Misuse::BadInput("the exporter label"));
-        }
-        if out.len() > MAX_OUTPUT {
-            return Err(Misuse::TooLong { what: "the exported key", len: out.len(), limit: MAX_OUTPUT });
-        }
-        let context: [u8; 32] = Sha256::digest(context).into();
-        self.exporter.fill(&format!("export {label}"), &context, out);
-        Ok(())
+        self.info.export(label, context, out)
     }
 
     /// Seals `data` into as many records as it takes and appends them to `out`.
@@ -133,9 +124,51 @@ impl Session {
         self.opener.end()
     }
 
-    /// The two directions, each owned on its own.
-    pub fn split(self) -> (Sealer, Opener) {
-        (self.sealer, self.opener)
+    /// What is known of the session, and its two directions, each owned on its own.
+    pub fn split(self) -> (SessionInfo, Sealer, Opener) {
+        (self.info, self.sealer, self.opener)
+    }
+}
+
+/// What both ends know of a session beside the keys of its records.
+pub struct SessionInfo {
+    grant: Grant,
+    suite: Suite,
+    id: SessionId,
+    exporter: Secret,
+}
+
+impl SessionInfo {
+    /// Who the client is, and what it may do.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// The suite of the session.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// A name for this session that both ends share and that gives nothing away: for logs.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Fills `out` with key material that only the two ends of this session can compute, for protocols on top
+    /// (PROTOCOL.md, "Exporter"). The label has 1 to 255 bytes and no NUL; `out` up to 8160 bytes.
+    ///
+    /// # Errors
+    /// [`Misuse`] for a label or a length out of bounds.
+    pub fn export(&self, label: &str, context: &[u8], out: &mut [u8]) -> Result<(), Misuse> {
+        if label.is_empty() || label.len() > 255 || label.contains('\0') {
+            return Err(Misuse::BadInput("the exporter label"));
+        }
+        if out.len() > MAX_OUTPUT {
+            return Err(Misuse::TooLong { what: "the exported key", len: out.len(), limit: MAX_OUTPUT });
+        }
+        let context: [u8; 32] = Sha256::digest(context).into();
+        self.exporter.fill(&format!("export {label}"), &context, out);
+        Ok(())
     }
 }
 
@@ -221,6 +254,11 @@ impl Sealer {
         self.record(FrameType::Close, b"", out)?;
         self.closed = true;
         Ok(())
+    }
+
+    /// Whether this direction has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// `header || AEAD-Seal(key, nonce, header, data)`
@@ -339,6 +377,12 @@ impl Direction {
             *slot ^= byte;
         }
         Ok(nonce)
+    }
+}
+
+impl fmt::Debug for SessionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionInfo").field("id", &self.id).field("grant", &self.grant).finish_non_exhaustive()
     }
 }
 

@@ -132,8 +132,8 @@ pub enum KeyError {
     /// The modulus is even.
     #[error("the modulus is even")]
     EvenModulus,
-    /// The public exponent is even, below 65537, or longer than 8 bytes.
-    #[error("the public exponent must be odd and at least 65537")]
+    /// The public exponent is even, below 65537, or above 2^33 - 1.
+    #[error("the public exponent must be odd, and from 65537 to 2^33 - 1")]
     Exponent,
     /// The parts of the private key do not fit each other.
     #[error("the private key is inconsistent")]
@@ -152,7 +152,7 @@ fn hint(found: &str) -> &'static str {
     }
 }
 
-/// An RSA public key that passed the rules of key hygiene: 2048 to 8192 bits, odd modulus, odd exponent >= 65537.
+/// An RSA public key that passed the rules of key hygiene: 2048 to 8192 bits, odd modulus, odd exponent from 65537 to 2^33 - 1.
 ///
 /// Cheap to clone.
 #[derive(Clone)]
@@ -385,13 +385,13 @@ fn check_modulus(modulus: &[u8]) -> Result<usize, KeyError> {
     Ok(bits)
 }
 
-/// A big-endian exponent without leading zeros, as a number: odd, at least 65537, at most 8 bytes.
+/// A big-endian exponent without leading zeros, as a number: odd, from 65537 to 2^33 - 1.
 fn check_exponent(exponent: &[u8]) -> Result<u64, KeyError> {
     let mut padded = [0; 8];
     let start = padded.len().checked_sub(exponent.len()).ok_or(KeyError::Exponent)?;
     padded.get_mut(start..).ok_or(KeyError::Exponent)?.copy_from_slice(exponent);
     match u64::from_be_bytes(padded) {
-        exponent if exponent >= 65537 && exponent & 1 == 1 => Ok(exponent),
+        exponent if limits::EXPONENTS.contains(&exponent) && exponent & 1 == 1 => Ok(exponent),
         _ => Err(KeyError::Exponent),
     }
 }
