@@ -55,8 +55,11 @@ pub(crate) fn rng() -> Result<StdRng, Error> {
     StdRng::try_from_rng(&mut SysRng).map_err(|_| crate::Error::from(CryptoError::Failed).into())
 }
 
-/// Asks the verifier and gives the verdict, with the user's name for the log.
-pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized)) -> (Option<String>, Result<Accepted, Refusal>) {
+/// The user's name for the log, where the login opened and named one, and the verdict.
+pub(crate) type Decision = (Option<String>, Result<Accepted, Refusal>);
+
+/// Asks the verifier and gives the verdict.
+pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized)) -> Decision {
     let credential: Credential<'_> = claim.credential();
     let user = credential.user().filter(|user| !user.is_empty()).map(str::to_owned);
     let verdict = match verifier.verify(credential) {

@@ -54,6 +54,7 @@ assert_eq!(line, "hello, alice\n");
 //! | to | see |
 //! |---|---|
 //! | log in over any `Read + Write` | [`blocking`] |
+//! | log in over any `AsyncRead + AsyncWrite` | `tokio`, behind the feature of that name |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`] |
 //! | decide which server keys to trust | [`ServerTrust`], [`KeyId`] |
 //! | verify credentials | [`Verifier`], and `Accounts` for a file of them |
@@ -67,7 +68,8 @@ assert_eq!(line, "hello, alice\n");
 //! # Features
 //!
 //! Features add abilities and never change behaviour. On by default: `rustcrypto`, the pure-Rust crypto provider;
-//! `accounts`, the account file, and with it `files`, keys on disk. Off by default: `serde`, which makes [`KeyId`],
+//! `accounts`, the account file, and with it `files`, keys on disk. Off by default: `tokio`, the adapter for it;
+//! `serde`, which makes [`KeyId`],
 //! [`Suite`] and [`Grant`] fit for configuration files and reports.
 
 #![forbid(unsafe_code)]
@@ -95,6 +97,8 @@ mod serde;
 pub mod server;
 mod session;
 mod time;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 mod trust;
 mod verifier;
 

@@ -36,6 +36,7 @@ impl Outbox {
         self.sealer.close(&mut self.sealed)
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) fn is_closed(&self) -> bool {
         self.sealer.is_closed()
     }
@@ -43,6 +44,14 @@ impl Outbox {
     /// What is still to be sent.
     pub(crate) fn pending(&self) -> &[u8] {
         self.sealed.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Gives back the buffer's memory if everything in it was sent: an idle session holds none.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn release(&mut self) {
+        if self.pending().is_empty() {
+            self.sealed = Vec::new();
+        }
     }
 
     /// The transport took this many bytes.
@@ -109,6 +118,7 @@ impl Inbox {
     }
 
     /// Gives back the buffer's memory if nothing is in it: an idle session holds none.
+    #[cfg(feature = "tokio")]
     pub(crate) fn release(&mut self) {
         if self.next >= self.bytes.len() {
             self.bytes = Vec::new();

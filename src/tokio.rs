@@ -1,0 +1,411 @@
+//! The tokio adapter: a login over any `AsyncRead + AsyncWrite`, and the encrypted stream after it.
+//!
+//! [`connect`] is the client's one call; an [`Acceptor`] is the server's. The RSA operation and the password hash run on
+//! tokio's blocking threads, a bounded number at once.
+//!
+//! Every call honours the handshake's deadline. Dropping a future in the middle of a handshake ends the handshake; the
+//! stream after it may be read and written in `select!` without losing a byte.
+#![cfg_attr(
+    all(feature = "rustcrypto", feature = "accounts"),
+    doc = r#"
+```
+use countersign::tokio::{Acceptor, connect};
+use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, PrivateKey, ServerConfig, ServerKey, ServerTrust};
+use countersign::crypto::rustcrypto;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+# #[tokio::main(flavor = "current_thread")]
+# async fn main() -> Result<(), Box<dyn std::error::Error>> {
+# let key = PrivateKey::from_pem(include_str!("../tests/keys/rsa2048.pem"))?;
+let trust = ServerTrust::pin(key.public_key().id());
+let mut accounts = Accounts::new();
+accounts.add("alice", ["read"])?;
+accounts.set_password("alice", b"correct horse")?;
+let provider = rustcrypto::provider();
+let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+
+let (ours, theirs) = tokio::io::duplex(4096); // two TCP sockets, usually
+let server = tokio::spawn(async move {
+    let mut session = acceptor.accept(theirs, &ChannelBinding::none()).await?;
+    session.write_all(b"hello, ").await?;
+    let name = session.grant().principal().to_owned();
+    session.write_all(name.as_bytes()).await?;
+    session.shutdown().await?; // the authenticated close
+    Ok::<_, countersign::tokio::Error>(())
+});
+
+let config = Arc::new(ClientConfig::new(provider));
+let alice = Credential::Password { user: "alice", password: b"correct horse" };
+let mut session = connect(ours, &config, &ChannelBinding::none(), &trust, alice).await?;
+let mut greeting = String::new();
+session.read_to_string(&mut greeting).await?;
+assert_eq!(greeting, "hello, alice");
+# server.await??;
+# Ok(())
+# }
+```
+"#
+)]
+
+use crate::adapter::{self, Timer, into_io};
+use crate::binding::ChannelBinding;
+use crate::client::{self, ClientConfig};
+use crate::credential::Credential;
+use crate::crypto::{ServerKey, Suite};
+use crate::error::Reason;
+use crate::frame::{FrameReader, FrameType};
+use crate::grant::Grant;
+use crate::pipe::{Inbox, Outbox};
+use crate::server::{self, Login, ServerConfig};
+use crate::session::{Session, SessionId, SessionInfo};
+use crate::trust::ServerTrust;
+use crate::verifier::Verifier;
+use core::fmt;
+use core::future::Future;
+use core::mem::MaybeUninit;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use core::time::Duration;
+use rand::rngs::StdRng;
+use std::io;
+use std::sync::Arc;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::Semaphore;
+
+pub use crate::adapter::Error;
+
+/// What one read takes from the transport at the most: a full record and the header of the next.
+const SCRATCH: usize = 16 * 1024 + 64;
+
+/// Default bound on the logins that wait for their turn. With 25 ms for each and two at once, the last of them waits
+/// about three seconds: within the client's deadline.
+const WAITING: usize = 256;
+
+/// Logs in over `stream`: sends the ClientHello, checks the server's key against `trust`, sends the credential, and
+/// waits for the verdict.
+///
+/// # Errors
+/// [`Error`]. Unless it says otherwise, nothing secret has been sent.
+pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    trust: &ServerTrust,
+    credential: Credential<'_>,
+) -> Result<Stream<S>, Error> {
+    let mut rng = adapter::rng()?;
+    let mut link = Link::new(stream);
+    let (hello, state) = client::start(config, binding, trust.known_keys(), &mut rng, link.timer.now())?;
+    link.timer.set_deadline(state.deadline());
+    link.send(&hello).await?;
+    let frame = link.receive(client::AwaitChallenge::EXPECTS).await?;
+    let trusted = state.read(&frame, link.timer.now())?.trust(trust)?;
+    let (login, state) = trusted.login(credential, &mut rng)?;
+    link.send(&login).await?;
+    let frame = link.receive(client::AwaitVerdict::EXPECTS).await?;
+    let session = state.read(&frame, link.timer.now())?;
+    Ok(link.into_stream(session))
+}
+
+/// What all logins to one server share. Cheap to clone; a clone shares the bounds.
+#[derive(Clone)]
+pub struct Acceptor(Arc<Shared>);
+
+struct Shared {
+    config: Arc<ServerConfig>,
+    key: ServerKey,
+    verifier: Arc<dyn Verifier + Send + Sync>,
+    /// A permit for each login that may compute now.
+    working: Arc<Semaphore>,
+    /// A permit for each login that may compute or wait for its turn.
+    waiting: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    /// Accepts logins under `key`, and asks `verifier` about them on a blocking thread. As many logins compute at once as
+    /// there are processors, and 256 more may wait.
+    pub fn new(config: ServerConfig, key: ServerKey, verifier: impl Verifier + Send + Sync + 'static) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        Self::with_bounds(config, key, verifier, processors, WAITING)
+    }
+
+    /// As [`Acceptor::new`], with bounds of your own: `working` logins (at least 1) compute at once, and `waiting` more
+    /// wait for their turn, but no longer than until their handshake's deadline. Past that they are refused before the
+    /// RSA operation, as [`Reason::NotAdmitted`].
+    pub fn with_bounds(
+        config: ServerConfig,
+        key: ServerKey,
+        verifier: impl Verifier + Send + Sync + 'static,
+        working: usize,
+        waiting: usize,
+    ) -> Self {
+        let working = working.clamp(1, Semaphore::MAX_PERMITS);
+        let waiting = waiting.saturating_add(working).min(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            config: Arc::new(config),
+            key,
+            verifier: Arc::new(verifier),
+            working: Arc::new(Semaphore::new(working)),
+            waiting: Arc::new(Semaphore::new(waiting)),
+        }))
+    }
+
+    /// Accepts a login over `stream`: everything from the ClientHello to the verdict. A refusal is sent before this
+    /// returns, no earlier than the refusal floor.
+    ///
+    /// How many handshakes are open at once is for the caller to bound.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::Refused`] has the reason for the audit log.
+    pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        binding: &ChannelBinding,
+    ) -> Result<Stream<S>, Error> {
+        let shared = &*self.0;
+        let mut rng = adapter::rng()?;
+        let mut link = Link::new(stream);
+        let state = server::AwaitHello::new(&shared.config, binding, link.timer.now());
+        link.timer.set_deadline(state.deadline());
+        let state = {
+            let frame = link.receive(server::AwaitHello::EXPECTS).await?;
+            let (challenge, state) = state.read(&frame, link.timer.now())?.challenge(&shared.key, &mut rng)?;
+            drop(frame);
+            link.send(&challenge).await?;
+            state
+        };
+        let login = match link.receive(server::AwaitLogin::EXPECTS).await {
+            Ok(frame) => state.read(frame, link.timer.now()),
+            // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
+            Err(Error::Protocol(error @ crate::Error::Frame(_))) => Err(state.fail(error, link.timer.now())),
+            Err(error) => return Err(error),
+        };
+        let (user, verdict) = match login {
+            Ok(login) => self.decide(login, rng, &link.timer).await?,
+            Err(refusal) => (None, Err(refusal)),
+        };
+        match verdict {
+            Ok(accepted) => {
+                link.timer.allow_for_verdict();
+                link.send(&accepted.frame).await?;
+                Ok(link.into_stream(accepted.session))
+            }
+            Err(refusal) => Err(link.refuse(refusal, user).await),
+        }
+    }
+
+    /// Waits for a turn, then does the RSA operation and the verification on a blocking thread. The turn is over when the
+    /// work is, even if nobody waits for it any more.
+    async fn decide(&self, login: Login, mut rng: StdRng, timer: &Timer) -> Result<adapter::Decision, Error> {
+        let shared = &*self.0;
+        let busy = |login: Login| Ok((None, Err(login.refuse(Reason::NotAdmitted("too many logins at once")))));
+        let Ok(place) = Arc::clone(&shared.waiting).try_acquire_owned() else {
+            return busy(login);
+        };
+        let turn = match timer.left() {
+            Ok(left) => tokio::time::timeout(left, Arc::clone(&shared.working).acquire_owned()).await,
+            Err(_) => return busy(login),
+        };
+        let Ok(Ok(turn)) = turn else {
+            return busy(login);
+        };
+        let verifier = Arc::clone(&shared.verifier);
+        let work = tokio::task::spawn_blocking(move || {
+            let _held = (place, turn);
+            adapter::decide(login.admit().run(&mut rng), &*verifier)
+        });
+        work.await.map_err(|error| Error::Io(io::Error::other(error)))
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("key", &self.0.key).finish_non_exhaustive()
+    }
+}
+
+/// A transport under a deadline.
+struct Link<S> {
+    stream: S,
+    timer: Timer,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, timer: Timer::start() }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        within(self.timer.left()?, async {
+            self.stream.write_all(bytes).await?;
+            self.stream.flush().await
+        })
+        .await
+    }
+
+    /// Receives one whole frame, and never a byte past its end.
+    async fn receive(&mut self, expected: &[FrameType]) -> Result<Vec<u8>, Error> {
+        let mut reader = FrameReader::new();
+        loop {
+            if let Some(frame) = reader.take() {
+                return Ok(frame);
+            }
+            // Small, because it is part of the future of every half-open login.
+            let mut scratch = [0; 256];
+            let wanted = reader.missing().map_err(crate::Error::from)?.min(scratch.len());
+            let room = scratch.get_mut(..wanted).unwrap_or_default();
+            let count = within(self.timer.left()?, self.stream.read(room)).await?;
+            if count == 0 {
+                return Err(Error::Disconnected { awaited: expected.first().copied().unwrap_or(FrameType::Close) });
+            }
+            reader.feed(room.get(..count).unwrap_or_default(), expected).map_err(crate::Error::from)?;
+        }
+    }
+
+    /// Sends a refusal when it is due, and gives the error that says so locally.
+    async fn refuse(&mut self, refusal: server::Refusal, user: Option<String>) -> Error {
+        tokio::time::sleep(self.timer.until(refusal.not_before)).await;
+        self.timer.allow_for_verdict();
+        // The refusal is the news; a peer that has left already changes nothing.
+        let _ = self.send(&refusal.frame).await;
+        Error::Refused { user, reason: refusal.reason }
+    }
+
+    fn into_stream(self, session: Session) -> Stream<S> {
+        let (info, sealer, opener) = session.split();
+        Stream { transport: self.stream, info, inbox: Inbox::new(opener), outbox: Outbox::new(sealer) }
+    }
+}
+
+async fn within<T>(left: Duration, work: impl Future<Output = io::Result<T>>) -> Result<T, Error> {
+    match tokio::time::timeout(left, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(crate::Error::DeadlinePassed.into()),
+    }
+}
+
+/// The encrypted stream after a login: `AsyncRead + AsyncWrite`, with the peer's name on it.
+///
+/// Reading gives 0 bytes only after the peer's authenticated close. A stream that was cut, or altered on the way, gives
+/// an [`io::Error`] whose inner error is a [`crate::Error`]. Every write is sealed into records of its own, and sent as
+/// far as the transport takes them; flush to be sure. Shutting down sends the authenticated close and shuts the
+/// transport's writing side down; reading goes on. Dropping the stream does neither, and the peer will rightly report a
+/// cut. [`tokio::io::split`] gives two halves.
+///
+/// An idle stream holds no buffer.
+pub struct Stream<S> {
+    transport: S,
+    info: SessionInfo,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+impl<S> Stream<S> {
+    /// Who the client is, and what it may do.
+    pub fn grant(&self) -> &Grant {
+        self.info.grant()
+    }
+
+    /// The suite of the session.
+    pub fn suite(&self) -> Suite {
+        self.info.suite()
+    }
+
+    /// The session's public name, the same at both ends: for logs.
+    pub fn id(&self) -> SessionId {
+        self.info.id()
+    }
+
+    /// What is known of the session, its exporter among it.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
+    pub fn transport(&self) -> &S {
+        &self.transport
+    }
+
+    /// Changes the sending key with the next write or flush.
+    ///
+    /// # Errors
+    /// [`crate::Misuse::Closed`] after a shutdown.
+    pub fn update_key(&mut self) -> Result<(), Error> {
+        Ok(self.outbox.update_key()?)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Stream<S> {
+    /// Sends everything that is sealed.
+    fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.outbox.pending().is_empty() {
+            match ready!(Pin::new(&mut self.transport).poll_write(context, self.outbox.pending()))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                count => self.outbox.advance(count),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if out.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        loop {
+            if let Some(count) = this.inbox.read(out.initialize_unfilled()).map_err(into_io)? {
+                out.advance(count);
+                return Poll::Ready(Ok(()));
+            }
+            let mut scratch = [const { MaybeUninit::uninit() }; SCRATCH];
+            let mut arrived = ReadBuf::uninit(&mut scratch);
+            match Pin::new(&mut this.transport).poll_read(context, &mut arrived)? {
+                Poll::Pending => {
+                    this.inbox.release();
+                    return Poll::Pending;
+                }
+                Poll::Ready(()) if arrived.filled().is_empty() => this.inbox.finish(),
+                Poll::Ready(()) => this.inbox.push(arrived.filled()),
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    /// Takes up to 64 KiB once everything before it is sent. What is taken is sealed, and goes out with this call, a
+    /// later write, or a flush.
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(context))?;
+        let count = this.outbox.seal(bytes).map_err(into_io)?;
+        match this.poll_drain(context) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(count)),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_drain(context))?;
+        this.outbox.release();
+        Pin::new(&mut this.transport).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if !this.outbox.is_closed() {
+            this.outbox.close().map_err(into_io)?;
+        }
+        ready!(this.poll_drain(context))?;
+        Pin::new(&mut this.transport).poll_shutdown(context)
+    }
+}
+
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
+    }
+}
