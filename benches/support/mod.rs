@@ -1,0 +1,103 @@
+//! Two peers that know each other, and a shortcut to every state of a login between them.
+
+#![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this module")]
+
+use countersign::client::{self, AwaitChallenge, AwaitVerdict};
+use countersign::crypto::rustcrypto;
+use countersign::server::{AwaitHello, AwaitLogin, Claim, Open};
+use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
+use countersign::{ServerKey, ServerTrust, Session, Suite};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+/// The test keys, by what the names of benches call them.
+pub const KEYS: [(&str, &str); 3] = [
+    ("rsa2048", include_str!("../../tests/keys/rsa2048.pem")),
+    ("rsa3072", include_str!("../../tests/keys/rsa3072.pem")),
+    ("rsa4096", include_str!("../../tests/keys/rsa4096.pem")),
+];
+
+pub const ALICE: Credential<'_> = Credential::Password { user: "alice", password: b"correct horse" };
+
+/// No clock is read: every state is reached at once.
+pub const NOW: Moment = Moment::ORIGIN;
+
+/// The machines get all their randomness from here, so every run measures the same bytes.
+pub fn rng() -> StdRng {
+    StdRng::seed_from_u64(1)
+}
+
+pub fn private_key(pem: &str) -> PrivateKey {
+    PrivateKey::from_pem(pem).unwrap()
+}
+
+pub struct Peers {
+    pub client: Arc<ClientConfig>,
+    pub server: Arc<ServerConfig>,
+    pub key: ServerKey,
+    pub trust: ServerTrust,
+}
+
+impl Peers {
+    /// A client and a server that speak this suite alone, and the fingerprint between them.
+    pub fn new(suite: Suite, pem: &str) -> Self {
+        let provider = rustcrypto::provider();
+        let key = ServerKey::load(&private_key(pem), provider).unwrap();
+        Self {
+            client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
+            server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap()),
+            trust: ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa),
+            key,
+        }
+    }
+
+    pub fn hello(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitChallenge) {
+        client::start(&self.client, &ChannelBinding::none(), self.trust.known_keys(), rng, NOW).unwrap()
+    }
+
+    pub fn await_hello(&self) -> AwaitHello {
+        AwaitHello::new(&self.server, &ChannelBinding::none(), NOW)
+    }
+
+    pub fn challenge(&self, hello: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
+        self.await_hello().read(hello, NOW).unwrap().challenge(&self.key, rng).unwrap()
+    }
+
+    /// From the server's challenge to the client's login: the client's half of the work.
+    pub fn seal(&self, state: AwaitChallenge, challenge: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitVerdict) {
+        state.read(challenge, NOW).unwrap().trust(&self.trust).unwrap().login(ALICE, rng).unwrap()
+    }
+
+    /// A login at the server's, and what the client awaits.
+    pub fn login(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin, AwaitVerdict) {
+        let (hello, client) = self.hello(rng);
+        let (challenge, server) = self.challenge(&hello, rng);
+        let (login, client) = self.seal(client, &challenge, rng);
+        (login, server, client)
+    }
+
+    /// Just before the RSA operation.
+    pub fn open(&self, rng: &mut StdRng) -> (Open, AwaitVerdict) {
+        let (login, server, client) = self.login(rng);
+        (server.read(login, NOW).unwrap().admit(), client)
+    }
+
+    /// Just after it.
+    pub fn claim(&self, rng: &mut StdRng) -> (Claim, AwaitVerdict) {
+        let (open, client) = self.open(rng);
+        (open.run(rng), client)
+    }
+
+    /// A whole login: the client's session, the server's.
+    pub fn sessions(&self) -> (Session, Session) {
+        let rng = &mut rng();
+        let (claim, client) = self.claim(rng);
+        let accepted = claim.accept(grant()).unwrap();
+        (client.read(&accepted.frame, NOW).unwrap(), accepted.session)
+    }
+}
+
+pub fn grant() -> Grant {
+    Grant::new("alice", ["read", "write"]).unwrap()
+}

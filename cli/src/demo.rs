@@ -1,0 +1,371 @@
+//! `demo`: one login and four refusals, with a look at every frame.
+
+mod frames;
+mod relay;
+
+use crate::failure::Failure;
+use crate::login::{Talk, describe};
+use crate::serve::{Log, Options, Server};
+use crate::{keys, term};
+use clap::Args;
+use countersign::accounts::AccountFile;
+use countersign::crypto::rustcrypto;
+use countersign::files::{self, Existing};
+use countersign::frame::FrameType;
+use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, ServerTrust, blocking};
+use relay::Towards;
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Watch one login and four refusals over real TCP, frame by frame, with nothing to prepare.
+///
+/// Makes a key and an account in a temporary directory, starts a server on a loopback port, and logs in through a relay
+/// that prints each frame as it crosses. Exits with 0 only if everything went as it should.
+#[derive(Args)]
+#[command(after_help = "Example:\n  countersign demo")]
+pub(crate) struct Demo {}
+
+const USER: &str = "alice";
+const PASSWORD: &str = "correct horse battery staple";
+const PATIENCE: Duration = Duration::from_secs(10);
+const WIDTH: usize = 100;
+
+/// One try to log in.
+struct Scene {
+    title: &'static str,
+    user: &'static str,
+    password: &'static str,
+    pin: KeyId,
+    /// Flip the lowest bit of the RSA ciphertext on the way.
+    flip: bool,
+    /// Say what each frame shows.
+    explain: bool,
+    /// What the client must end with; `None` for a login.
+    refusal: Option<Error>,
+    /// What the server's log must say.
+    log: [&'static str; 2],
+    moral: &'static str,
+}
+
+impl Demo {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let start = Instant::now();
+        term::line("One login and four refusals, over real TCP on this machine.\n\nSetting up")?;
+        let folder = tempfile::Builder::new().prefix("countersign-demo-").tempdir().map_err(|error| setup(&error))?;
+        let path = folder.path().to_owned();
+        // Ctrl-C ends a process without dropping anything. Without the handler the folder would stay, no more.
+        let _ = ctrlc::set_handler(move || {
+            let _ = std::fs::remove_dir_all(&path);
+            std::process::exit(130);
+        });
+        let mut stage = Stage::set_up(folder.path())?;
+        for (index, scene) in scenes(stage.pin).into_iter().enumerate() {
+            stage.play(index.saturating_add(1), &scene)?;
+        }
+        stage.finish()?;
+        folder.close().map_err(|error| setup(&error))?;
+        term::line(format_args!("\nAll as it should be, in {}. The temporary files are gone.", time(start.elapsed())))
+    }
+}
+
+fn scenes(pin: KeyId) -> [Scene; 5] {
+    let right = Scene {
+        title: "The right password",
+        user: USER,
+        password: PASSWORD,
+        pin,
+        flip: false,
+        explain: true,
+        refusal: None,
+        log: ["event=login-accepted user=\"alice\"", "permissions=\"read,write\""],
+        moral: "Two round trips. The client knows that it spoke to the owner of the pinned key, the server knows who the \
+                client is, and what follows is sealed.",
+    };
+    let wrong = Scene {
+        title: "A wrong password",
+        password: "incorrect horse",
+        refusal: Some(Error::Refused),
+        log: ["event=login-refused user=\"alice\"", "reason=\"wrong password\""],
+        moral: "The reason stays in the server's log. The refusal has the size of the grant above.",
+        explain: false,
+        ..right
+    };
+    let unknown = Scene {
+        title: "A user that does not exist",
+        user: "mallory",
+        refusal: Some(Error::Refused),
+        log: ["event=login-refused user=\"mallory\"", "reason=\"unknown user\""],
+        moral: "The same answer, of the same size, after the same time: nobody finds out who has an account.",
+        explain: false,
+        ..right
+    };
+    let untrusted = Scene {
+        title: "A server with another key than the one pinned",
+        pin: KeyId::from_bytes([7; 32]),
+        refusal: Some(Error::Untrusted(pin)),
+        log: ["event=handshake-failed", "before its ClientLogin"],
+        moral: "The client left before its ClientLogin: a key that is not trusted gets no password, not even sealed.",
+        explain: false,
+        ..right
+    };
+    let flipped = Scene {
+        title: "The right password, and one bit flipped on the way",
+        flip: true,
+        refusal: Some(Error::VerdictNotAuthentic),
+        log: ["event=login-refused", "does not open"],
+        moral: "The server goes on with a made-up secret, so that its refusal tells nothing about the RSA decryption. The \
+                client sees that the verdict belongs to no handshake of its own.",
+        explain: false,
+        ..right
+    };
+    [right, wrong, unknown, untrusted, flipped]
+}
+
+/// Everything that is set up once.
+struct Stage {
+    pin: KeyId,
+    server: Server,
+    server_address: SocketAddr,
+    relay: TcpListener,
+    relay_address: SocketAddr,
+    log: Receiver<String>,
+    /// Every byte that crossed, for the eavesdropper's search at the end.
+    crossed: Vec<u8>,
+    /// The handshake frames of the right login: refusals must look the same.
+    shape: Vec<(FrameType, usize)>,
+}
+
+/// A frame that crossed the relay.
+type Crossed = (FrameType, Vec<u8>);
+
+impl Stage {
+    fn set_up(folder: &Path) -> Result<Self, Failure> {
+        let start = Instant::now();
+        let (key_path, users) = (folder.join("server.pem"), folder.join("users.txt"));
+        files::write_private_key(&key_path, &keys::generate(KeySize::Rsa2048)?, Existing::Keep)?;
+        let key = keys::load(&key_path)?;
+        let pin = key.public_key().id();
+        let made = time(start.elapsed());
+        item("key", format_args!("RSA, 2048 bits, made in {made} (to be quick; keygen makes 3072)"))?;
+        item("fingerprint", pin)?;
+
+        let start = Instant::now();
+        AccountFile::edit(&users, true, |accounts| -> Result<(), Failure> {
+            accounts.add(USER, ["read", "write"])?;
+            Ok(accounts.set_password(USER, PASSWORD.as_bytes())?)
+        })?;
+        let hashed = time(start.elapsed());
+        item("account", format_args!("{USER}, password \"{PASSWORD}\", hashed in {hashed}"))?;
+
+        let file = AccountFile::open(&users)?;
+        let (lines, log) = channel();
+        let log_to = Log::new(Box::new(LogLines(lines)));
+        let server = Server::new(key, &users, file, &Options::default(), log_to)?;
+        let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
+        let (server_address, listener) = bind().map_err(|error| setup(&error))?;
+        let (relay_address, relay) = bind().map_err(|error| setup(&error))?;
+        server.start(listener)?;
+        item("server", server_address)?;
+        item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
+        Ok(Self { pin, server, server_address, relay, relay_address, log, crossed: Vec::new(), shape: Vec::new() })
+    }
+
+    fn play(&mut self, number: usize, scene: &Scene) -> Result<(), Failure> {
+        term::line(format_args!("\n{number}. {}\n", scene.title))?;
+        let start = Instant::now();
+        let frames: Mutex<Vec<Crossed>> = Mutex::default();
+        let watch = |towards: Towards, kind: FrameType, frame: &mut Vec<u8>| {
+            if scene.flip && kind == FrameType::ClientLogin {
+                flip(frame);
+            }
+            // The relay goes on if nobody reads what it prints.
+            let _ = show(scene, start.elapsed(), towards, kind, frame);
+            frames.lock().unwrap_or_else(PoisonError::into_inner).push((kind, frame.clone()));
+        };
+        let (outcome, carried) = thread::scope(|scope| {
+            let relay = scope.spawn(|| relay::carry(&self.relay, self.server_address, &watch));
+            let outcome = self.client(scene);
+            let carried = relay.join().unwrap_or_else(|_| Err(io::Error::other("the relay failed")));
+            (outcome, carried)
+        });
+        carried.map_err(|error| unexpected(scene, format_args!("the relay: {error}")))?;
+        let line = self.server_says(scene)?;
+        let outcome = outcome.map_err(|error| unexpected(scene, error))?;
+        let frames = frames.into_inner().unwrap_or_else(PoisonError::into_inner);
+
+        term::line("")?;
+        said("client says", &outcome.said)?;
+        said("server logs", line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest))?;
+        said("time", &format!("{} until the client knew{}", time(outcome.time), floor_note(scene)))?;
+        said("so", scene.moral)?;
+        self.check(scene, &frames, &line, &outcome)?;
+        self.crossed.extend(frames.into_iter().flat_map(|(_, frame)| frame));
+        Ok(())
+    }
+
+    /// The client's part: log in, and if that works, talk a little and close.
+    fn client(&self, scene: &Scene) -> Result<Outcome, String> {
+        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(PATIENCE));
+        let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
+        let trust = ServerTrust::pin(scene.pin);
+        let start = Instant::now();
+        let stream = TcpStream::connect(self.relay_address).map_err(|error| error.to_string())?;
+        let session = blocking::connect(stream, &config, &ChannelBinding::none(), &trust, credential);
+        let time = start.elapsed();
+        let session = match session {
+            Ok(session) => session,
+            Err(blocking::Error::Protocol(error)) => {
+                return Ok(Outcome { said: error.to_string(), refusal: Some(error), time });
+            }
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut said = format!("logged in as {}, session {}", describe(session.grant()), session.info().id());
+        session.transport().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+        let mut talk = Talk::new(session);
+        let answer = talk.ask("whoami").map_err(|error| error.to_string())?;
+        said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
+        talk.close().map_err(|error| error.to_string())?;
+        Ok(Outcome { said, refusal: None, time })
+    }
+
+    /// The server's line about the login.
+    fn server_says(&self, scene: &Scene) -> Result<String, Failure> {
+        loop {
+            match self.log.recv_timeout(PATIENCE) {
+                Ok(line) if line.contains("event=session-ended") => {}
+                Ok(line) => return Ok(line),
+                Err(_) => return Err(unexpected(scene, "the server logged nothing")),
+            }
+        }
+    }
+
+    /// Compares what happened with what should have.
+    fn check(&mut self, scene: &Scene, frames: &[Crossed], line: &str, outcome: &Outcome) -> Result<(), Failure> {
+        let handshake = |(kind, _): &&Crossed| kind.byte() <= FrameType::ServerVerdict.byte();
+        let shape: Vec<_> = frames.iter().filter(handshake).map(|(kind, frame)| (*kind, frame.len())).collect();
+        if scene.refusal.is_none() {
+            self.shape.clone_from(&shape);
+        }
+        let sent = if matches!(scene.refusal, Some(Error::Untrusted(_))) { 2 } else { 4 };
+        let expectations = [
+            (outcome.refusal == scene.refusal, "the client should have seen another end"),
+            (scene.log.iter().all(|part| line.contains(part)), "the server should have logged something else"),
+            (self.shape.get(..sent) == Some(&*shape), "other frames should have crossed, or of other sizes"),
+            (!is_held_back(scene) || outcome.time >= REFUSAL_FLOOR, "the refusal should have been held back"),
+        ];
+        match expectations.into_iter().find(|(met, _)| !met) {
+            Some((_, what)) => Err(unexpected(scene, what)),
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self) -> Result<(), Failure> {
+        self.server.stopper().stop();
+        self.server.run_until_stopped();
+        let contains = |secret: &str| self.crossed.windows(secret.len()).any(|window| window == secret.as_bytes());
+        if contains(USER) || contains(PASSWORD) {
+            return Err(Failure::new("the relay found the user name or the password in what crossed"));
+        }
+        let total = self.crossed.len();
+        let found =
+            format!("{total} bytes crossed the relay. It looked for the user name and the password: not there.");
+        term::line(format_args!("\nThe eavesdropper's catch\n\n  {found}"))
+    }
+}
+
+/// How a try ended for the client.
+struct Outcome {
+    said: String,
+    refusal: Option<Error>,
+    time: Duration,
+}
+
+/// Sends each of the server's log lines to the stage.
+struct LogLines(Sender<String>);
+
+impl Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // The stage no longer listens at the end.
+        let _ = self.0.send(String::from_utf8_lossy(bytes).trim_end().to_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Flips the lowest bit of the RSA ciphertext: the sealed credential follows it, and its own length of two bytes.
+fn flip(frame: &mut [u8]) {
+    let after = CREDENTIAL_BLOCK.saturating_add(TAG).saturating_add(3);
+    if let Some(byte) = frame.len().checked_sub(after).and_then(|at| frame.get_mut(at)) {
+        *byte ^= 1;
+    }
+}
+
+fn show(scene: &Scene, at: Duration, towards: Towards, kind: FrameType, frame: &[u8]) -> Result<(), Failure> {
+    let way = match towards {
+        Towards::Server => "client --> server",
+        Towards::Client => "client <-- server",
+    };
+    let note = if scene.flip && kind == FrameType::ClientLogin { "   (one bit flipped)" } else { "" };
+    let body = frame.len().saturating_sub(FRAME_HEADER);
+    let name = kind.to_string();
+    term::line(format_args!("  {:>9}   {way}   {name:<13}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at)))?;
+    if scene.explain {
+        let view = frames::view(frame);
+        for (label, text) in [("seen", view.seen.as_str()), ("hidden", view.hidden)] {
+            block(14, 8, label, text)?;
+        }
+    }
+    Ok(())
+}
+
+/// A labelled text in lines that fit the terminal.
+fn block(indent: usize, label_width: usize, label: &str, text: &str) -> Result<(), Failure> {
+    let mut label = label;
+    for line in term::wrap(text, WIDTH.saturating_sub(indent).saturating_sub(label_width)) {
+        term::line(format_args!("{:indent$}{label:label_width$}{line}", ""))?;
+        label = "";
+    }
+    Ok(())
+}
+
+fn said(who: &str, what: &str) -> Result<(), Failure> {
+    block(2, 13, who, what)
+}
+
+fn item(name: &str, value: impl Display) -> Result<(), Failure> {
+    block(2, 13, name, &value.to_string())
+}
+
+fn is_held_back(scene: &Scene) -> bool {
+    matches!(scene.refusal, Some(Error::Refused | Error::VerdictNotAuthentic))
+}
+
+fn floor_note(scene: &Scene) -> String {
+    if is_held_back(scene) {
+        format!("; every refusal is held back until {} after the login came", time(REFUSAL_FLOOR))
+    } else {
+        String::new()
+    }
+}
+
+fn time(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+}
+
+fn setup(error: &io::Error) -> Failure {
+    Failure::new(format_args!("setting up: {error}"))
+}
+
+fn unexpected(scene: &Scene, what: impl Display) -> Failure {
+    Failure::new(format_args!("\"{}\" did not go as expected: {what}", scene.title))
+}

@@ -1,0 +1,75 @@
+//! What whoever sits on the wire learns from a frame, and what not.
+
+use crate::inspect::fields::{credential_kind, join, key, suite};
+use countersign::KeyId;
+use countersign::codec::{self, ClientHello, ClientLogin, DecodeError, ServerHello};
+use countersign::frame::{FrameType, split};
+
+/// What an eavesdropper sees, and what stays hidden.
+pub(super) struct View {
+    pub(super) seen: String,
+    pub(super) hidden: &'static str,
+}
+
+/// The view of one whole frame.
+pub(super) fn view(frame: &[u8]) -> View {
+    let whole = split(frame).ok();
+    whole
+        .and_then(|(kind, body)| of_body(kind, body).ok())
+        .unwrap_or(View { seen: "bytes that are no frame of the protocol".to_owned(), hidden: "nothing" })
+}
+
+fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
+    Ok(match kind {
+        FrameType::ClientHello => {
+            let hello: ClientHello<'_> = codec::decode(body)?;
+            View {
+                seen: format!(
+                    "version {}; suites {}; a random nonce; {} key share",
+                    join(&hello.versions, ", ", u16::to_string),
+                    join(&hello.suites, " and ", |&number| suite(number)),
+                    hello.key_shares.len(),
+                ),
+                hidden: "nothing yet: who is about to log in is not in it",
+            }
+        }
+        FrameType::ServerHello => {
+            let hello: ServerHello<'_> = codec::decode(body)?;
+            let id = KeyId::from_bytes(hello.key_id);
+            let (spki, _) = key(&hello.spki, id);
+            View {
+                seen: format!(
+                    "the suite picked, {}; the challenge, 32 random bytes; the server's public key ({spki}; {id}); its key \
+                     share; credentials taken: {}",
+                    suite(hello.suite),
+                    join(&hello.credential_kinds, ", ", |&kind| credential_kind(kind)),
+                ),
+                hidden: "nothing: all of it is public",
+            }
+        }
+        FrameType::ClientLogin => {
+            let login: ClientLogin<'_> = codec::decode(body)?;
+            View {
+                seen: format!(
+                    "{} bytes sealed to the server's RSA key; {} bytes of sealed credential",
+                    login.rsa_ciphertext.len(),
+                    login.sealed_credential.len(),
+                ),
+                hidden: "the user name, the password, and how long they are. Sent again on another connection, it opens \
+                         nothing: it answers this one challenge",
+            }
+        }
+        FrameType::ServerVerdict => View {
+            seen: format!("{} bytes, as many for yes as for no", body.len()),
+            hidden: "whether it is yes or no, the name, and the permissions. Only the owner of the private key can make it",
+        },
+        FrameType::Data => View {
+            seen: format!("that {} bytes are said", body.len().saturating_sub(countersign::limits::TAG)),
+            hidden: "what they say",
+        },
+        FrameType::KeyUpdate => View { seen: "a change of keys".to_owned(), hidden: "the keys" },
+        FrameType::Close => {
+            View { seen: "that this direction ends".to_owned(), hidden: "nothing; but nobody else can make this frame" }
+        }
+    })
+}

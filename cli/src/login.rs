@@ -1,0 +1,254 @@
+//! `login`: a client of `serve`.
+
+use crate::failure::Failure;
+use crate::lines::{Line, Lines, MAX_LINE};
+use crate::{secrets, term};
+use clap::Args;
+use countersign::crypto::rustcrypto;
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, blocking, files};
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Log in to a server, and talk to it in lines.
+///
+/// Prints who you are on standard error. Then sends each --send line, or else each line of standard input, and prints
+/// each answer on standard output.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
+  countersign login --server db.example:4500 --user alice --pin SHA256:... --send whoami
+  countersign login --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
+
+The fingerprint for --pin is what `countersign keygen`, `key show` and `serve` print on the server.
+Get it in a way that nobody can tamper with: whoever can swap it can read your password.
+
+Exit status:
+  0  logged in, and every line was answered
+  1  the server refused the login
+  2  the command line can't be right, or a file or the secret can't be used
+  3  the server's key is not trusted, or its suite is too weak; nothing secret was sent
+  4  the network or the protocol failed")]
+pub(crate) struct Login {
+    /// The server; host names are looked up
+    #[arg(long, value_name = "HOST:PORT")]
+    server: String,
+    /// Who to log in as
+    #[arg(long, value_name = "NAME", required_unless_present = "token_stdin", conflicts_with = "token_stdin")]
+    user: Option<String>,
+    /// Trust the server key with this fingerprint; can be repeated, for when the key is about to change
+    #[arg(long = "pin", value_name = "SHA256:...")]
+    pins: Vec<KeyId>,
+    /// Trust the server key in this file; can be repeated
+    #[arg(long = "server-key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// Read the password from the first line of standard input instead of asking for it
+    #[arg(long, conflicts_with = "token_stdin")]
+    password_stdin: bool,
+    /// Log in with the token on the first line of standard input, without a user name and a password
+    #[arg(long)]
+    token_stdin: bool,
+    /// Send this line, print its answer, and exit; can be repeated
+    #[arg(long = "send", value_name = "LINE")]
+    lines: Vec<String>,
+    /// How long to wait for the connection, for the login, and for each answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
+    timeout: Duration,
+}
+
+const REFUSED: u8 = 1;
+const UNTRUSTED: u8 = 3;
+const NETWORK: u8 = 4;
+
+impl Login {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let trust = self.trust()?;
+        if let Some(line) = self.lines.iter().find(|line| line.contains('\n') || line.len() > MAX_LINE) {
+            let len = line.len();
+            return Err(Failure::usage(format_args!(
+                "--send takes one line of at most {MAX_LINE} bytes, and this has {len} or a line break"
+            )));
+        }
+        let secret = if self.token_stdin {
+            secrets::ask("", true, "--token-stdin")?
+        } else {
+            let user = self.user.as_deref().unwrap_or_default();
+            secrets::ask(format_args!("Password for {user}: "), self.password_stdin, "--password-stdin")?
+        };
+        let credential = match &self.user {
+            Some(user) => Credential::Password { user, password: &secret },
+            None => Credential::Token(&secret),
+        };
+        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(self.timeout));
+        let stream = connect(&self.server, self.timeout)?;
+        let session = blocking::connect(stream, &config, &ChannelBinding::none(), &trust, credential)
+            .map_err(|error| failure(&error))?;
+        drop(secret);
+        term::note(format_args!("logged in as {}", describe(session.grant())));
+        term::note(format_args!("suite {}, session {}", session.info().suite(), session.info().id()));
+        let transport = session.transport();
+        transport
+            .set_read_timeout(Some(self.timeout))
+            .and_then(|()| transport.set_write_timeout(Some(self.timeout)))
+            .map_err(|error| broken(&error))?;
+        Talk::new(session).run(&self.lines)
+    }
+
+    fn trust(&self) -> Result<ServerTrust, Failure> {
+        let pinned = self.pins.iter().map(|&pin| Ok(ServerTrust::pin(pin)));
+        let read = self.keys.iter().map(|path| match files::read_public_key(path) {
+            Ok(key) => Ok(ServerTrust::key(key)),
+            Err(error) => {
+                Err(Failure::missing(&error, "get the server's public key from its operator").status(Failure::USAGE))
+            }
+        });
+        let all = pinned.chain(read).collect::<Result<Vec<_>, _>>()?;
+        all.into_iter().reduce(ServerTrust::or).ok_or_else(|| {
+            Failure::usage(
+                "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem. The fingerprint is \
+                 what `countersign key show server.pem` prints on the server, and `countersign serve` when it starts; \
+                 get it in a way that nobody can tamper with",
+            )
+        })
+    }
+}
+
+/// `alice (permissions read, write)`
+pub(crate) fn describe(grant: &Grant) -> String {
+    let permissions: Vec<&str> = grant.permissions().collect();
+    let permissions = if permissions.is_empty() { "no permissions".to_owned() } else { permissions.join(", ") };
+    format!("{} ({permissions})", grant.principal())
+}
+
+fn connect(server: &str, timeout: Duration) -> Result<TcpStream, Failure> {
+    let failure = |error: &dyn std::fmt::Display| {
+        let advice = "is the server running there, and nothing in between blocking the port?";
+        Failure::with_status(NETWORK, format_args!("cannot connect to {server}: {error}; {advice}"))
+    };
+    let addresses = server.to_socket_addrs().map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidInput => {
+            Failure::usage(format_args!("--server {server}: {error}; write it as HOST:PORT"))
+        }
+        _ => Failure::with_status(NETWORK, format_args!("cannot look up {server}: {error}; check the name")),
+    })?;
+    let start = Instant::now();
+    let mut last = None;
+    for address in addresses {
+        let left = timeout.saturating_sub(start.elapsed());
+        if left.is_zero() {
+            break;
+        }
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(stream) => {
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| failure(&"no address answered in time"), |error| failure(&error)))
+}
+
+/// The exit status of a login that failed, and what to do next.
+fn failure(error: &blocking::Error) -> Failure {
+    let (status, advice) = match error {
+        blocking::Error::Protocol(inner) => match inner {
+            Error::Refused | Error::KindNotTaken(_) => (REFUSED, ""),
+            Error::Untrusted(_) => (
+                UNTRUSTED,
+                ". Ask its operator for the fingerprint first: a key that is not the right one is what an attack looks like",
+            ),
+            Error::UnderFloor(_) | Error::ServerKey(_) => (UNTRUSTED, "; ask the server's operator"),
+            Error::Misuse(_) => (Failure::USAGE, ""),
+            Error::DeadlinePassed => (NETWORK, "; if the network is slow, give a longer --timeout"),
+            Error::VerdictNotAuthentic => (NETWORK, "; try again, and if it stays so, ask the server's operator"),
+            _ => (NETWORK, "; is this a countersign server, of the same version?"),
+        },
+        _ => (NETWORK, "; try again"),
+    };
+    Failure::with_status(status, format_args!("{error}{advice}"))
+}
+
+/// The session failed after the login.
+fn broken(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Failure::with_status(NETWORK, "the server did not answer in time; give a longer --timeout, or log in again")
+        }
+        _ => Failure::with_status(NETWORK, format_args!("the session broke: {error}; log in again")),
+    }
+}
+
+/// A conversation in lines.
+pub(crate) struct Talk<S> {
+    stream: blocking::Stream<S>,
+    answers: Lines,
+}
+
+impl<S: Read + Write> Talk<S> {
+    pub(crate) fn new(stream: blocking::Stream<S>) -> Self {
+        Self { stream, answers: Lines::default() }
+    }
+
+    fn run(mut self, lines: &[String]) -> Result<(), Failure> {
+        if lines.is_empty() {
+            self.relay()?;
+        } else {
+            for line in lines {
+                self.send(line)?;
+            }
+        }
+        self.close().map_err(|error| broken(&error))
+    }
+
+    /// Sends each line of standard input, until its end or a `quit`.
+    fn relay(&mut self) -> Result<(), Failure> {
+        let stdin = io::stdin();
+        if stdin.is_terminal() {
+            term::note("type whoami, echo TEXT, or quit");
+        }
+        for line in stdin.lock().lines() {
+            let line = line
+                .map_err(|error| Failure::usage(format_args!("standard input: {error}; lines must be UTF-8 text")))?;
+            self.send(&line)?;
+            if line == "quit" {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, line: &str) -> Result<(), Failure> {
+        let answer = self.ask(line).map_err(|error| broken(&error))?;
+        match answer {
+            Some(answer) => term::line(term::from_peer(&answer)),
+            None => Err(Failure::with_status(
+                NETWORK,
+                format_args!("the server closed the session before it answered {line:?}; log in again to go on"),
+            )),
+        }
+    }
+
+    /// Sends a line and waits for its answer; `None` where the server has closed the session.
+    pub(crate) fn ask(&mut self, line: &str) -> io::Result<Option<String>> {
+        self.stream.write_all(format!("{line}\n").as_bytes())?;
+        match self.answers.next(&mut self.stream)? {
+            Line::Text(answer) => Ok(Some(answer)),
+            Line::End => Ok(None),
+            Line::TooLong | Line::NotUtf8 => Err(io::Error::new(io::ErrorKind::InvalidData, "the answer is no line")),
+        }
+    }
+
+    /// Ends the session: says so, and waits for the server to say so, too.
+    pub(crate) fn close(mut self) -> io::Result<()> {
+        // A server that has closed already may be gone.
+        if self.stream.close().is_err() {
+            return Ok(());
+        }
+        while self.answers.next(&mut self.stream)? != Line::End {}
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Passwords and tokens: from a terminal without echo, or from the first line of standard input. Never from arguments,
+//! which everyone on the machine can read.
+
+use crate::failure::Failure;
+use countersign::limits::MAX_SECRET;
+use std::fmt::Display;
+use std::io::{self, BufRead, Read};
+use zeroize::Zeroizing;
+
+/// A secret of 1 to 4096 bytes.
+pub(crate) type Secret = Zeroizing<Vec<u8>>;
+
+/// Asks once, or reads the first line of standard input.
+pub(crate) fn ask(prompt: impl Display, from_stdin: bool, switch: &str) -> Result<Secret, Failure> {
+    if from_stdin { first_line() } else { check(hidden(prompt, switch)?) }
+}
+
+/// Asks twice, and wants the same answer, or reads the first line of standard input.
+pub(crate) fn ask_new(user: &str, from_stdin: bool) -> Result<Secret, Failure> {
+    const SWITCH: &str = "--password-stdin";
+    if from_stdin {
+        return first_line();
+    }
+    let first = check(hidden(format_args!("New password for {user}: "), SWITCH)?)?;
+    if hidden("The same again: ", SWITCH)? == first {
+        Ok(first)
+    } else {
+        Err(Failure::new("the two passwords differ; nothing was changed, try again"))
+    }
+}
+
+fn hidden(prompt: impl Display, switch: &str) -> Result<Secret, Failure> {
+    match rpassword::prompt_password(prompt.to_string()) {
+        Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
+        Err(error) => Err(Failure::usage(format_args!(
+            "there is no terminal to ask on ({error}); give it on the first line of standard input with {switch}"
+        ))),
+    }
+}
+
+/// The first line of standard input, without its line ending. What follows is left for others to read.
+fn first_line() -> Result<Secret, Failure> {
+    // Room for the longest line from the start: growing would leave copies of the secret behind.
+    let room = MAX_SECRET.saturating_add(2);
+    let mut line = Zeroizing::new(Vec::with_capacity(room));
+    let limit = u64::try_from(room).unwrap_or(u64::MAX);
+    io::stdin()
+        .lock()
+        .take(limit)
+        .read_until(b'\n', &mut line)
+        .map_err(|error| Failure::new(format_args!("standard input: {error}")))?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+    }
+    check(line)
+}
+
+fn check(secret: Secret) -> Result<Secret, Failure> {
+    match secret.len() {
+        0 => Err(Failure::usage("the password or token is empty; it has 1 to 4096 bytes")),
+        1..=MAX_SECRET => Ok(secret),
+        _ => Err(Failure::usage("the password or token is longer than 4096 bytes")),
+    }
+}

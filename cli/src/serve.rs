@@ -1,0 +1,319 @@
+//! `serve`: logins over TCP, and a small service of lines behind them.
+
+mod accounts;
+mod conn;
+mod gate;
+mod hashers;
+mod log;
+mod service;
+
+pub(crate) use log::{Entry, Log};
+
+use crate::failure::Failure;
+use crate::{keys, term, users};
+use accounts::{Desk, Users};
+use clap::Args;
+use conn::Conn;
+use countersign::accounts::AccountFile;
+use countersign::crypto::rustcrypto;
+use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, blocking};
+use gate::{Gate, Limits, Place};
+use hashers::Hashers;
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Serve logins over TCP, with a small service of lines behind them: whoami, echo TEXT, quit.
+///
+/// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
+/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  countersign keygen --out server.pem
+  countersign user add alice --users users.txt
+  countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
+
+When the table of open handshakes is full, the oldest that still waits for its client is cut to
+make room: a flood of idle connections does not keep good clients out. Each connection takes a
+thread and a file descriptor: keep --max-handshakes plus --max-sessions below `ulimit -n`.")]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    /// The server's private key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The users file
+    #[arg(long, value_name = "FILE")]
+    users: PathBuf,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Options {
+    /// Open handshakes at once; the oldest make way for newcomers
+    #[arg(long, value_name = "NUMBER", default_value = "256")]
+    max_handshakes: NonZeroUsize,
+    /// Sessions at once; further logins are refused before they cost an RSA operation
+    #[arg(long, value_name = "NUMBER", default_value = "512")]
+    max_sessions: NonZeroUsize,
+    /// How long a client may take to log in
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
+    handshake_timeout: Duration,
+    /// How long after a login's arrival a refusal goes out, whatever its reason: keep it above what a password hash takes
+    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = term::duration)]
+    refusal_floor: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        use countersign::limits;
+        const MANY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+        Self {
+            max_handshakes: MANY,
+            max_sessions: MANY,
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            refusal_floor: limits::REFUSAL_FLOOR,
+        }
+    }
+}
+
+/// A session without a word for this long is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// How long an end that has said goodbye waits for the peer's.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a server that was told to stop waits for its sessions' goodbyes.
+const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+
+impl Serve {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let key = keys::load(&self.key)?;
+        let file = users::open(&self.users)?;
+        let listener = TcpListener::bind(&self.listen).map_err(|error| {
+            Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
+        })?;
+        let address = listener.local_addr().map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
+        let fingerprint = key.public_key().id();
+        // Standard output keeps its lines whole when many threads write.
+        let log = Log::new(Box::new(io::stdout()));
+        let server = Server::new(key, &self.users, file, &self.options, log)?;
+        server.warnings().iter().for_each(term::note);
+        let stopper = server.stopper();
+        ctrlc::set_handler(move || stopper.stop())
+            .map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+        server.start(listener)?;
+        term::line(format_args!("listening on {address}"))?;
+        term::line(format_args!("fingerprint {fingerprint}"))?;
+        server.run_until_stopped();
+        Ok(())
+    }
+}
+
+/// A running server.
+pub(crate) struct Server(Arc<Shared>);
+
+/// What all connections share.
+struct Shared {
+    gate: Arc<Gate>,
+    config: Arc<ServerConfig>,
+    key: ServerKey,
+    users: Users,
+    log: Log,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Stops a server from another thread.
+pub(crate) struct Stopper(Arc<Gate>);
+
+impl Stopper {
+    pub(crate) fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+impl Server {
+    pub(crate) fn new(
+        key: ServerKey,
+        path: &Path,
+        file: AccountFile,
+        options: &Options,
+        log: Log,
+    ) -> Result<Self, Failure> {
+        let limits = Limits {
+            handshakes: options.max_handshakes.get(),
+            sessions: options.max_sessions.get(),
+            cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            patience: options.handshake_timeout,
+        };
+        let config = ServerConfig::new(rustcrypto::provider())
+            .with_handshake_timeout(options.handshake_timeout)
+            .with_refusal_floor(options.refusal_floor);
+        Ok(Self(Arc::new(Shared {
+            gate: Arc::new(Gate::new(limits)),
+            config: Arc::new(config),
+            key,
+            users: Users::new(path, file, Hashers::start(limits.cores)?),
+            log,
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })))
+    }
+
+    /// What is wrong with the users file.
+    fn warnings(&self) -> Vec<String> {
+        self.0.users.warnings()
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.0.gate))
+    }
+
+    /// Accepts connections from now on, on a thread of its own: it may be stuck in `accept` when the server stops.
+    pub(crate) fn start(&self, listener: TcpListener) -> Result<(), Failure> {
+        let shared = Arc::clone(&self.0);
+        let spawned = thread::Builder::new().name("accept".to_owned()).spawn(move || shared.accept_all(&listener));
+        spawned.map(drop).map_err(|error| Failure::new(format_args!("cannot start a thread: {error}")))
+    }
+
+    /// Waits until somebody stops the server, then for the sessions' goodbyes, and logs the counts.
+    pub(crate) fn run_until_stopped(self) {
+        let Self(shared) = self;
+        shared.gate.wait_for_stop();
+        shared.gate.wait_until_empty(STOP_TIMEOUT);
+        let entry = Entry::new("stopped")
+            .field("accepted", shared.accepted.load(Ordering::Relaxed))
+            .field("refused", shared.refused.load(Ordering::Relaxed))
+            .field("failed", shared.failed.load(Ordering::Relaxed))
+            .field("pushed_out", shared.gate.evicted());
+        shared.log.finish(&entry);
+    }
+}
+
+impl Shared {
+    fn accept_all(self: &Arc<Self>, listener: &TcpListener) {
+        while !self.gate.is_stopping() {
+            match listener.accept() {
+                Ok((stream, peer)) => self.take_in(stream, peer),
+                // The peer is gone already; nothing of ours is short.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
+                }
+                Err(error) => {
+                    self.log.write_stranger(&Entry::new("accept-failed").text("reason", &error.to_string()));
+                    self.gate.make_room();
+                }
+            }
+        }
+    }
+
+    fn take_in(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        // Frames are written whole; waiting to fill a packet would only add to a login's time.
+        let _ = stream.set_nodelay(true);
+        let problem = match self.gate.enter(Conn::new(stream, peer)) {
+            Some(place) => {
+                let shared = Arc::clone(self);
+                let spawned = thread::Builder::new().name("connection".to_owned()).spawn(move || shared.serve(&place));
+                // The closure, and the connection in it, is dropped on failure.
+                spawned.err().map(|error| error.to_string())
+            }
+            None => Some("too many connections at once".to_owned()),
+        };
+        if let Some(problem) = problem {
+            self.failed.fetch_add(1, Ordering::Relaxed);
+            self.log.write_stranger(&Entry::new("connection-dropped").field("peer", peer).text("reason", &problem));
+        }
+    }
+
+    fn serve(&self, place: &Place) {
+        let peer = place.conn().peer();
+        match self.log_in(place) {
+            Ok(stream) => {
+                self.accepted.fetch_add(1, Ordering::Relaxed);
+                self.attend(place, stream);
+            }
+            Err(blocking::Error::Refused { user, reason }) => {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                let entry = Entry::new("login-refused");
+                // A login that did not open, or a token, names nobody.
+                let entry = match user {
+                    Some(user) => entry.text("user", &user),
+                    None => entry,
+                };
+                self.log.write(&entry.field("peer", peer).text("reason", &reason.to_string()));
+            }
+            Err(error) => {
+                self.failed.fetch_add(1, Ordering::Relaxed);
+                let reason = match (place.is_stopping(), place.conn().is_cut()) {
+                    (true, _) => "the server is stopping".to_owned(),
+                    (_, true) => "made way for a newer connection (--max-handshakes)".to_owned(),
+                    _ => error.to_string(),
+                };
+                let entry = Entry::new("handshake-failed").field("peer", peer).text("reason", &reason);
+                self.log.write_stranger(&entry);
+            }
+        }
+    }
+
+    fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Conn>, blocking::Error> {
+        let incoming =
+            blocking::receive(place.conn(), &self.config, &ChannelBinding::none(), |_| Some(self.key.clone()))?;
+        match place.admit() {
+            Err(refusal) => Err(incoming.refuse(Reason::NotAdmitted(refusal))),
+            Ok(permit) => {
+                let desk = Desk::new(&self.users, &self.log, permit);
+                let stream = incoming.verify(&desk)?;
+                // Before the desk hands the core on: from here on nobody can push this connection out.
+                place.become_session();
+                Ok(stream)
+            }
+        }
+    }
+
+    /// Serves a session from its login to its end.
+    fn attend(&self, place: &Place, mut stream: blocking::Stream<&Conn>) {
+        let (peer, start, session) = (place.conn().peer(), Instant::now(), stream.info().id());
+        let user = stream.grant().principal().to_owned();
+        let permissions: Vec<&str> = stream.grant().permissions().collect();
+        let entry = Entry::new("login-accepted").text("user", &user).field("peer", peer);
+        let entry = entry.text("permissions", &permissions.join(","));
+        self.log.write(&entry.field("suite", stream.info().suite()).field("session", session));
+
+        let served = place.conn().set_timeouts(Some(IDLE_TIMEOUT)).and_then(|()| service::run(&mut stream));
+        let end = match served {
+            _ if place.is_stopping() => "the server is stopping".to_owned(),
+            Ok(end) => end.to_owned(),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                "idle for too long".to_owned()
+            }
+            Err(error) => error.to_string(),
+        };
+        say_goodbye(place.conn(), &mut stream);
+        let seconds = start.elapsed().as_secs();
+        let entry = Entry::new("session-ended").text("user", &user).field("peer", peer).field("session", session);
+        self.log.write(&entry.field("seconds", seconds).text("reason", &end));
+    }
+}
+
+/// Ends a session with an authenticated close, and waits a moment for the peer's: closing a socket that still has
+/// something to read could take the last answer back.
+fn say_goodbye(conn: &Conn, stream: &mut blocking::Stream<&Conn>) {
+    let closed = conn.set_timeouts(Some(GOODBYE_TIMEOUT)).is_ok() && stream.close().is_ok();
+    let deadline = Instant::now().checked_add(GOODBYE_TIMEOUT);
+    let mut rest = [0; 1024];
+    while closed && deadline.is_some_and(|deadline| Instant::now() < deadline) {
+        if !stream.read(&mut rest).is_ok_and(|count| count > 0) {
+            break;
+        }
+    }
+}

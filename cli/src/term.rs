@@ -1,0 +1,55 @@
+//! Standard output and standard error, without the panics of `println!`.
+
+use crate::failure::Failure;
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+/// Prints a line on standard output and flushes it: a script may be waiting for it.
+pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// Prints a line on standard error. If that is gone, there is nobody left to tell.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// The peer's text as a terminal may be shown it: control characters could make it do things. Scripts get every byte.
+pub(crate) fn from_peer(text: &str) -> String {
+    if !io::stdout().is_terminal() {
+        return text.to_owned();
+    }
+    let shown = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    text.chars().map(shown).collect()
+}
+
+/// `1 bit`, `2 bits`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// Breaks words into lines of at most `width` characters.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count().saturating_add(word.chars().count()) < width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// Parses a duration such as `10s`, `250ms` or `1m 30s`.
+pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 10s, 250ms or 1m30s"))
+}
+
+/// As [`duration`], where none at all would make no sense.
+pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("it must be more than zero".to_owned()) } else { Ok(time) })
+}

@@ -1,0 +1,149 @@
+//! Strangers who only want to be in the way.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use countersign::crypto::rustcrypto;
+use countersign::{ChannelBinding, ClientConfig, Moment, client};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::Arc;
+use support::{House, PATIENCE, Server};
+
+const GOOD: &str = "secret of alice";
+
+fn connect(server: &Server) -> TcpStream {
+    let stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Reads until the server closes: nothing may come.
+#[track_caller]
+fn closes_silently(mut stream: TcpStream) {
+    let mut bytes = [0; 16];
+    match stream.read(&mut bytes) {
+        Ok(0) => {}
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {}
+        other => panic!("expected a closed connection, got {other:?}"),
+    }
+}
+
+#[test]
+fn half_open_connections_make_way_for_a_good_client() {
+    let house = House::new();
+    // They would outlast the test if nothing pushed them out.
+    let mut server = house.serve(&["--max-handshakes", "32", "--handshake-timeout", "1h"]);
+    let mut idle = Vec::new();
+    for round in 0..600 {
+        let mut stream = connect(&server);
+        match round % 4 {
+            0 => {}
+            1 => stream.write_all(&[1]).unwrap(),
+            2 => stream.write_all(&[1, 0, 79, 1, 0, 1]).unwrap(),
+            _ => {
+                let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+            }
+        }
+        idle.push(stream);
+        if round % 100 == 99 {
+            assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+            server.wait_for(&["event=login-accepted", "user=\"alice\""]);
+        }
+    }
+    // The first was idle, and long since pushed out.
+    closes_silently(idle.remove(0));
+    let (status, _) = server.stop("-TERM");
+    assert_eq!(status, 0);
+    let last = server.seen.last().unwrap();
+    assert!(last.contains("accepted=6 "), "{last}");
+    assert!(server.seen.iter().any(|line| line.contains("made way for a newer connection")));
+    let pushed_out: u32 = last.split("pushed_out=").nth(1).unwrap().parse().unwrap();
+    assert!(pushed_out >= 300, "{last}");
+}
+
+/// A server that may have no more than 48 files open.
+fn with_few_descriptors(house: &House, more: &[&str]) -> Server {
+    let script = "ulimit -n 48; exec \"$0\" \"$@\"";
+    let files = ["--key", &house.path("server.pem"), "--users", &house.path("users.txt")];
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_countersign"), "serve", "--listen", "127.0.0.1:0"]);
+    shell.args(files).args(more);
+    Server::of(shell)
+}
+
+#[test]
+fn refusals_that_are_not_due_yet_hold_no_descriptors() {
+    let house = House::new();
+    let mut server = with_few_descriptors(&house, &["--max-handshakes", "32", "--refusal-floor", "1h"]);
+    let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
+    let mut rng = StdRng::seed_from_u64(1);
+    let (hello, _) = client::start(&config, &ChannelBinding::none(), &[], &mut rng, Moment::ORIGIN).unwrap();
+    let waiting: Vec<TcpStream> = (0..150)
+        .map(|_| {
+            let mut stream = connect(&server);
+            // A login of one byte is refused, an hour later.
+            stream.write_all(&[&hello[..], &[3, 0, 1, 0]].concat()).unwrap();
+            // The challenge is here: the server has read the hello.
+            stream.read_exact(&mut [0; 3]).unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+    server.wait_for(&["event=login-accepted"]);
+    drop(waiting);
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert!(!server.seen.iter().any(|line| line.contains("event=accept-failed")), "{:#?}", server.seen);
+}
+
+#[test]
+fn running_out_of_descriptors_makes_room_too() {
+    let house = House::new();
+    let mut server = with_few_descriptors(&house, &["--max-handshakes", "1000", "--handshake-timeout", "1h"]);
+    let idle: Vec<TcpStream> = (0..300).map(|_| connect(&server)).collect();
+    assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+    server.wait_for(&["event=login-accepted"]);
+    drop(idle);
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert!(server.seen.iter().any(|line| line.contains("event=accept-failed")), "{:#?}", server.seen);
+}
+
+#[test]
+fn garbage_gets_at_most_a_closed_connection() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let huge = [&[1, 0xff, 0xff][..], &[0; 4096]].concat();
+    let empty_lists = [&[1, 0, 38, 0, 0][..], &[0; 32], &[0, 0, 0, 0]].concat();
+    for (bytes, reason) in [
+        (&b"GET / HTTP/1.1\r\n\r\n"[..], "is no frame type"),
+        (b"\x16\x03\x01\x02\x00\x01", "is no frame type"),
+        (&[0; 64], "is no frame type"),
+        (&huge, "65535"),
+        (&[3, 0, 4], "not expected now"),
+        (&[1, 0, 0], "a body of 0 bytes"),
+        (&[1, 0, 4, 200, 0, 0, 0], "a list has 200 entries"),
+        (&empty_lists, "the peer broke the protocol"),
+    ] {
+        let mut stream = connect(&server);
+        // The server may close before it has all of it.
+        let _ = stream.write_all(bytes);
+        closes_silently(stream);
+        server.wait_for(&["event=handshake-failed", "peer=127.0.0.1:", reason]);
+    }
+    drop(connect(&server));
+    server.wait_for(&["event=handshake-failed", "before its ClientHello"]);
+    server.login(&house, "alice", GOOD, &[]).ok();
+}
+
+#[test]
+fn a_stalled_handshake_ends_at_its_deadline() {
+    let house = House::new();
+    let mut server = house.serve(&["--handshake-timeout", "300ms"]);
+    let mut stream = connect(&server);
+    stream.write_all(&[1, 0]).unwrap();
+    closes_silently(stream);
+    server.wait_for(&["event=handshake-failed", "deadline"]);
+}

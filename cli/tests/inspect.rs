@@ -1,0 +1,175 @@
+//! `inspect`: good streams and broken ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::crypto::rustcrypto;
+use countersign::{
+    ChannelBinding, ClientConfig, Credential, Grant, Moment, ServerConfig, ServerKey, ServerTrust, client, server,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+use support::{House, Said, run};
+
+/// A login and a few records: what the client sent, and what the server did.
+fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
+    let (provider, none, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let mut rng = StdRng::seed_from_u64(1);
+    let private = countersign::PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&private, provider).unwrap();
+    let trust = ServerTrust::pin(private.public_key().id());
+    let client_config = Arc::new(ClientConfig::new(provider).with_server_name("db.example").unwrap());
+    let server_config = Arc::new(ServerConfig::new(provider));
+
+    let (hello, state) = client::start(&client_config, &none, &[], &mut rng, now).unwrap();
+    let choice = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let (challenge, await_login) = choice.challenge(&key, &mut rng).unwrap();
+    let trusted = state.read(&challenge, now).unwrap().trust(&trust).unwrap();
+    let credential = Credential::Password { user: "alice", password: b"secret of alice" };
+    let (login, state) = trusted.login(credential, &mut rng).unwrap();
+    let claim = await_login.read(login.clone(), now).unwrap().admit().run(&mut rng);
+    let mut accepted = claim.accept(Grant::new("alice", ["read"]).unwrap()).unwrap();
+    let mut session = state.read(&accepted.frame, now).unwrap();
+
+    let (mut from_client, mut from_server) = ([hello, login].concat(), [challenge, accepted.frame].concat());
+    session.seal(b"whoami\n", &mut from_client).unwrap();
+    session.update_key(&mut from_client).unwrap();
+    session.close(&mut from_client).unwrap();
+    accepted.session.seal(b"alice\n", &mut from_server).unwrap();
+    (from_client, from_server)
+}
+
+fn inspect(house: &House, bytes: &[u8]) -> Said {
+    run(&["inspect", &house.write("stream.bin", bytes, 0o600)], "")
+}
+
+#[track_caller]
+fn shows(said: &Said, parts: &[&str]) {
+    for part in parts {
+        assert!(said.out.contains(part), "{part:?} is missing in {}", said.out);
+    }
+}
+
+#[test]
+fn good_streams_are_shown_field_by_field() {
+    let house = House::new();
+    let (from_client, from_server) = capture(&house);
+    let said = inspect(&house, &from_client).ok();
+    shows(
+        &said,
+        &[
+            "frame 1: ClientHello at offset 0, 3 + ",
+            "versions            1\n",
+            "rsa+x25519/aes-256-gcm",
+            "rsa+x25519/chacha20-poly1305",
+            &hex::encode(&from_client[11..43]),
+            "rsa+x25519, 32 bytes: ",
+            "\"db.example\"",
+            "known_keys          none",
+            "frame 2: ClientLogin",
+            "256 bytes, sealed to an RSA key of 2048 bits",
+            "272 bytes, sealed: 256 bytes of padded credential",
+            "frame 3: Data",
+            "23 bytes, sealed: 7 bytes of data",
+            "frame 4: KeyUpdate",
+            "frame 5: Close",
+            "5 frames, ",
+            ", nothing wrong",
+        ],
+    );
+    assert!(!said.out.contains("alice"));
+
+    // From standard input, too.
+    let said = run(&["inspect", "-"], &from_server).ok();
+    shows(
+        &said,
+        &[
+            "frame 1: ServerHello at offset 0, 3 + 401 bytes",
+            "suite               rsa+x25519/aes-256-gcm",
+            &format!("key_id              {}", house.pin()),
+            "294 bytes: RSA 2048 bits, e = 65537",
+            "credential_kinds    password, token",
+            "frame 2: ServerVerdict",
+            "1040 bytes, sealed: 1024 bytes of verdict",
+            "frame 3: Data",
+        ],
+    );
+    assert_eq!(inspect(&house, b"").ok().out, "0 frames, 0 bytes, nothing wrong\n");
+}
+
+/// Offsets in a stream that begins with the ServerHello: its SPKI's length, and its end.
+const SPKI: usize = 3 + 2 + 2 + 32 + 32;
+const SERVER_HELLO: usize = 3 + 401;
+
+#[test]
+fn broken_streams_say_where_and_why_after_what_could_be_read() {
+    let house = House::new();
+    let (from_client, from_server) = capture(&house);
+    let hello = 3 + usize::from(u16::from_be_bytes([from_client[1], from_client[2]]));
+
+    let said = inspect(&house, &from_server[..SERVER_HELLO - 10]).fails(1, &["offset 394", "10 bytes are missing"]);
+    shows(&said, &["frame 1: ServerHello", "nonce", "key_id", "spki"]);
+    assert!(!said.out.contains("credential_kinds"));
+
+    let said = inspect(&house, &[&from_client[..hello], &[3, 1]].concat());
+    let said = said.fails(1, &[&format!("offset {hello}"), "1 bytes are missing"]);
+    shows(&said, &["frame 1: ClientHello", "known_keys"]);
+
+    let said = inspect(&house, &[&from_client[..hello], b"GET / HTTP/1.1\r\n"].concat());
+    shows(&said.fails(1, &[&format!("offset {hello}"), "0x47 is no frame type"]), &["frame 1: ClientHello"]);
+    inspect(&house, &[3, 0xff, 0xff]).fails(1, &["offset 0", "a ClientLogin frame with a body of 65535 bytes"]);
+
+    // A count over its limit, in the second field: the first was read.
+    let mut bytes = from_client.clone();
+    bytes[3 + 1 + 2] = 200;
+    let said = inspect(&house, &bytes).fails(1, &["offset 6", "a list has 200 entries; it may have 16"]);
+    shows(&said, &["versions            1\n", "frame 2: ClientLogin", "frame 5: Close"]);
+    assert!(!said.out.contains("suites"), "{}", said.out);
+
+    // A server name that is not UTF-8: `0xff` for its first letter. The fields before it were read.
+    let mut bytes = from_client.clone();
+    let name = bytes.windows(10).position(|window| window == b"db.example").unwrap();
+    bytes[name] = 0xff;
+    let said = inspect(&house, &bytes).fails(1, &["a string is not UTF-8", &format!("offset {}", name + 9)]);
+    shows(&said, &["key_shares", "frame 2: ClientLogin"]);
+    assert!(!said.out.contains("server_name"), "{}", said.out);
+
+    // A SPKI that is shorter than its place: what follows is read wrongly, or left over.
+    let mut bytes = from_server.clone();
+    bytes[SPKI + 1] -= 1;
+    shows(&inspect(&house, &bytes).fails(1, &["the server's key is unusable"]), &["WRONG at offset"]);
+
+    // Another key than the one named.
+    let mut bytes = from_server.clone();
+    bytes[SPKI - 1] ^= 1;
+    let offset = format!("offset {SPKI}: ");
+    inspect(&house, &bytes).fails(1, &[&offset, "the key id does not match", &house.pin()]);
+
+    // A byte too many in a body, stated in the header.
+    let mut bytes = from_client[..hello].to_vec();
+    bytes[2] += 1;
+    bytes.push(0);
+    inspect(&house, &bytes).fails(1, &[&format!("offset {hello}"), "1 bytes follow the end"]);
+
+    // Both directions in one file.
+    let said = inspect(&house, &[from_client, from_server].concat()).fails(1, &["both directions"]);
+    shows(&said, &["8 frames", "1 problem\n"]);
+}
+
+#[test]
+fn every_cut_and_every_flipped_byte_is_survived() {
+    let house = House::new();
+    let (from_client, _) = capture(&house);
+    for cut in [1, 2, 3, 4, 7, 30, 60, 90, 100, 400] {
+        inspect(&house, &from_client[..cut]).fails(1, &["offset"]);
+    }
+    for at in (0..96).step_by(5) {
+        let mut bytes = from_client.clone();
+        bytes[at] ^= 0xff;
+        let said = inspect(&house, &bytes);
+        assert!([0, 1].contains(&said.status), "{said:?}");
+    }
+    run(&["inspect", "no-such-file"], "").fails(1, &["no-such-file"]);
+}

@@ -1,0 +1,152 @@
+//! `keygen` and `key show`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::process::{Command, Stdio};
+use support::{House, run};
+
+#[test]
+fn keygen_makes_a_pair_that_key_show_reads() {
+    let house = House::empty();
+    let said = run(&["keygen", "--bits", "2048", "--out", &house.path("server.pem")], "").ok();
+    let fingerprint = said.out.trim_end();
+    assert_eq!(said.out.lines().count(), 1);
+    assert!(fingerprint.starts_with("SHA256:") && fingerprint.len() == 50, "{fingerprint}");
+    assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (0o600, 0o644));
+    assert!(house.read("server.pem").starts_with("-----BEGIN PRIVATE KEY-----\n"));
+    assert!(house.read("server.pub.pem").starts_with("-----BEGIN PUBLIC KEY-----\n"));
+    for (file, kind) in [("server.pem", "private"), ("server.pub.pem", "public")] {
+        let said = run(&["key", "show", &house.path(file)], "").ok();
+        assert_eq!(said.out, format!("kind:        {kind}\nbits:        2048\nfingerprint: {fingerprint}\n"));
+    }
+}
+
+#[test]
+fn the_default_is_3072_bits_and_a_name_without_pem_gets_an_ending() {
+    let house = House::empty();
+    run(&["keygen", "--out", &house.path("server")], "").ok();
+    let said = run(&["key", "show", &house.path("server.pub.pem")], "").ok();
+    assert!(said.out.contains("bits:        3072\n"), "{said:?}");
+    assert_eq!(house.mode("server"), 0o600);
+}
+
+#[test]
+fn keygen_leaves_both_files_alone_if_either_exists() {
+    for existing in ["server.pem", "server.pub.pem"] {
+        let house = House::empty();
+        house.write(existing, b"precious", 0o640);
+        let keygen = ["keygen", "--bits", "2048", "--out", &house.path("server.pem")];
+        run(&keygen, "").fails(1, &[existing, "--force"]);
+        assert_eq!(house.read(existing), "precious");
+        assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 1);
+
+        run(&[&keygen[..], &["--force"]].concat(), "").ok();
+        assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (0o600, 0o644));
+        run(&["key", "show", &house.path(existing)], "").ok();
+    }
+}
+
+#[test]
+fn keygen_says_where_it_cannot_write() {
+    let house = House::empty();
+    run(&["keygen", "--bits", "2048", "--out", &house.path("no/such/server.pem")], "")
+        .fails(1, &["no/such/server.pem"]);
+    run(&["keygen", "--bits", "1024", "--out", &house.path("server.pem")], "").fails(2, &["1024", "2048"]);
+}
+
+/// Runs `openssl` in the house; `None` where there is none on this machine.
+fn openssl(house: &House, args: &str) -> Option<()> {
+    let status = Command::new("openssl")
+        .args(args.split_ascii_whitespace())
+        .current_dir(house.folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
+    assert!(status.success(), "openssl {args}");
+    Some(())
+}
+
+#[test]
+fn keys_made_by_openssl_are_read() {
+    let house = House::empty();
+    if openssl(&house, "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem").is_none() {
+        return;
+    }
+    openssl(&house, "pkey -in key.pem -pubout -out key.pub.pem");
+    house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
+    let private = run(&["key", "show", &house.path("key.pem")], "").ok().out;
+    let public = run(&["key", "show", &house.path("key.pub.pem")], "").ok().out;
+    assert_eq!(private.replace("private", "public"), public);
+}
+
+#[test]
+fn keys_of_openssl_that_are_no_good_are_refused_with_their_reason() {
+    let house = House::empty();
+    if openssl(&house, "version").is_none() {
+        return;
+    }
+    for (make, reason) in [
+        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out key.pem", "the key has 1024 bits"),
+        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem", "not an RSA key"),
+        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3 -out key.pem", "exponent"),
+        ("genrsa -traditional -out key.pem 2048", "openssl pkcs8 -topk8 -nocrypt"),
+        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -aes256 -pass pass:secret -out key.pem", "decrypt it"),
+    ] {
+        openssl(&house, make);
+        house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
+        run(&["key", "show", &house.path("key.pem")], "").fails(1, &["key.pem", reason]);
+    }
+}
+
+#[test]
+fn crafted_public_keys_are_refused_with_their_reason() {
+    let house = House::empty();
+    if openssl(&house, "version").is_none() {
+        return;
+    }
+    let odd = format!("0xC{}1", "0".repeat(510));
+    let even = format!("0xC{}2", "0".repeat(510));
+    for (modulus, exponent, reason) in [
+        (&odd, "65537", None),
+        (&even, "65537", Some("the modulus is even")),
+        (&odd, "1", Some("the public exponent must be odd")),
+        (&odd, "3", Some("the public exponent must be odd")),
+        (&odd, "65538", Some("the public exponent must be odd")),
+    ] {
+        let config = format!(
+            "asn1=SEQUENCE:spki\n[spki]\nalgorithm=SEQUENCE:rsa\nkey=BITWRAP,SEQUENCE:key\n\
+             [rsa]\noid=OID:rsaEncryption\nnull=NULL\n[key]\nmodulus=INTEGER:{modulus}\nexponent=INTEGER:{exponent}\n"
+        );
+        house.write("key.conf", config.as_bytes(), 0o600);
+        openssl(&house, "asn1parse -genconf key.conf -noout -out key.der");
+        openssl(&house, "base64 -in key.der -out key.base64");
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{}-----END PUBLIC KEY-----\n", house.read("key.base64"));
+        house.write("key.pem", pem.as_bytes(), 0o644);
+        let said = run(&["key", "show", &house.path("key.pem")], "");
+        match reason {
+            Some(reason) => said.fails(1, &[reason]),
+            None => said.ok(),
+        };
+    }
+}
+
+#[test]
+fn files_that_are_no_keys_are_refused() {
+    let house = House::empty();
+    let exposed = house.key("rsa2048.pem", "exposed.pem");
+    house.write("exposed.pem", house.read("exposed.pem").as_bytes(), 0o644);
+    run(&["key", "show", &exposed], "").fails(1, &["0644", "chmod 600"]);
+    for (bytes, reason) in [
+        (&b"hello"[..], "not a PEM file"),
+        (b"", "not a PEM file"),
+        (b"\xff\xfe\x00", "not a text file"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not valid DER"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "CERTIFICATE"),
+    ] {
+        let path = house.write("file", bytes, 0o600);
+        run(&["key", "show", &path], "").fails(1, &["file", reason]);
+    }
+    run(&["key", "show", &house.path("missing.pem")], "").fails(1, &["missing.pem"]);
+}

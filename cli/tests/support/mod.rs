@@ -1,0 +1,199 @@
+//! Runs the real command, over real files and sockets.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+pub fn command<A: AsRef<std::ffi::OsStr>>(args: &[A]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What a command that ran to its end said.
+#[derive(Debug)]
+pub struct Said {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.status, 0, "{self:?}");
+        self
+    }
+
+    /// Fails with this status, and says each of these on standard error.
+    #[track_caller]
+    pub fn fails(self, status: i32, parts: &[&str]) -> Self {
+        assert_eq!(self.status, status, "{self:?}");
+        for part in parts {
+            assert!(self.err.contains(part), "{part:?} is missing in {self:?}");
+        }
+        self
+    }
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code().expect("an exit status, not a signal"),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+pub fn run<A: AsRef<std::ffi::OsStr>>(args: &[A], stdin: impl AsRef<[u8]>) -> Said {
+    let mut child = command(args).spawn().unwrap();
+    // A command that needs no input may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_ref());
+    child.wait_with_output().unwrap().into()
+}
+
+/// A temporary folder with a key and a users file in it.
+pub struct House {
+    pub folder: tempfile::TempDir,
+}
+
+impl House {
+    pub fn empty() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// With `server.pem`, its public half, and the users alice (permissions read and write, a password) and robot (a
+    /// token).
+    pub fn new() -> Self {
+        let house = Self::empty();
+        house.key("rsa2048.pem", "server.pem");
+        house.write("server.pub.pem", house.public_key().to_pem().as_bytes(), 0o644);
+        let users = house.path("users.txt");
+        let add = ["user", "add", "alice", "--permission", "read", "--permission", "write", "--password-stdin"];
+        run(&[&add[..], &["--users", &users]].concat(), "secret of alice\n").ok();
+        house
+    }
+
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8], mode: u32) -> String {
+        let path = self.path(name);
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    pub fn mode(&self, name: &str) -> u32 {
+        fs::metadata(self.path(name)).unwrap().permissions().mode() & 0o7777
+    }
+
+    /// Copies one of the library's test keys here, readable by its owner alone.
+    pub fn key(&self, key: &str, name: &str) -> String {
+        let keys: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/keys");
+        self.write(name, &fs::read(keys.join(key)).unwrap(), 0o600)
+    }
+
+    pub fn public_key(&self) -> countersign::PublicKey {
+        countersign::PrivateKey::from_pem(&self.read("server.pem")).unwrap().public_key().clone()
+    }
+
+    pub fn pin(&self) -> String {
+        self.public_key().id().to_string()
+    }
+
+    pub fn serve(&self, more: &[&str]) -> Server {
+        let (key, users) = (self.path("server.pem"), self.path("users.txt"));
+        Server::start(&[&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users], more].concat())
+    }
+
+    /// A new token for a user.
+    pub fn token(&self, user: &str) -> String {
+        run(&["user", "token", user, "--users", &self.path("users.txt")], "").ok().out
+    }
+}
+
+/// A running `serve`; killed at the end of a test.
+pub struct Server {
+    pub child: Child,
+    pub address: String,
+    lines: Receiver<String>,
+    /// The lines that were waited for, and those before them.
+    pub seen: Vec<String>,
+    stderr: Option<std::thread::JoinHandle<String>>,
+}
+
+impl Server {
+    fn start(args: &[&str]) -> Self {
+        Self::of(command(args))
+    }
+
+    /// A command that becomes a server.
+    pub fn of(mut command: Command) -> Self {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (sender, lines) = channel();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = std::thread::spawn(move || std::io::read_to_string(&mut stderr).unwrap());
+        let mut server = Self { child, address: String::new(), lines, seen: Vec::new(), stderr: Some(stderr) };
+        server.address = server.wait_for(&["listening on "]).trim_start_matches("listening on ").to_owned();
+        server.wait_for(&["fingerprint SHA256:"]);
+        server
+    }
+
+    /// The next line that has all these parts.
+    #[track_caller]
+    pub fn wait_for(&mut self, parts: &[&str]) -> String {
+        loop {
+            let line = match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(_) => panic!("no line with {parts:?} came; there were {:#?}", self.seen),
+            };
+            self.seen.push(line.clone());
+            if parts.iter().all(|part| line.contains(part)) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal, waits for the end, and gives the status and what was said on standard error.
+    pub fn stop(&mut self, signal: &str) -> (i32, String) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let status = self.child.wait().unwrap().code().expect("an exit status, not a signal");
+        self.seen.extend(self.lines.iter());
+        (status, self.stderr.take().unwrap().join().unwrap())
+    }
+
+    /// Logs in with a password; `more` are further arguments.
+    pub fn login(&self, house: &House, user: &str, password: &str, more: &[&str]) -> Said {
+        self.login_with(&["--user", user, "--password-stdin", "--pin", &house.pin()], more, &format!("{password}\n"))
+    }
+
+    pub fn login_with(&self, who: &[&str], more: &[&str], stdin: &str) -> Said {
+        run(&[&["login", "--server", &self.address], who, more].concat(), stdin)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,327 @@
+//! Bytes into the server's machine, in any of its states: the input says how far a genuine client goes first.
+//!
+//! ```text
+//! input = what (1) || the rest
+//! ```
+//!
+//! | `what & 7` | the rest is |
+//! |---|---|
+//! | 0 | length of a hello (2) \|\| the body of a hello \|\| the body of a login |
+//! | 1 | the body of a login, after a genuine hello |
+//! | 2 | edits of the four genuine frames on their way, 5 bytes each |
+//! | 3 | what happens to the records of a session |
+//! | 4 | what a client with a good key seals as its credential |
+//! | 5 | what a server with a good key seals as its verdict |
+//!
+//! Three more bits choose the genuine client's suite and whether it has the server's key at hand; the top bit takes the
+//! header of a frame from the input as well. Never may anything panic, and never may a server accept, or a client hold a
+//! session, unless every byte is what the genuine peer sent.
+
+use crate::peers::{NOW, Peers, grant};
+use crate::toy::{self, CountingRng};
+use crate::{Input, frame, hostile};
+use countersign::client::AwaitVerdict;
+use countersign::codec::{self, Bytes, CredentialMessage, List, Message, Text, VerdictMessage};
+use countersign::frame::{FrameType, split};
+use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
+use countersign::{Credential, Error, Reason, Received, RecordError, Session, limits};
+use std::collections::VecDeque;
+
+/// How far an input got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reached {
+    AwaitHello,
+    AwaitLogin,
+    Claim,
+    Accepted,
+    Session,
+}
+
+pub fn run(data: &[u8]) -> Reached {
+    let mut input = Input(data);
+    let what = input.byte();
+    let choice = what >> 3;
+    let header = what & 0x80 == 0;
+    match what & 7 {
+        0 => hello(choice, header, input),
+        1 => login(choice, header, input.rest()),
+        2 => edits(choice, input),
+        3 => records(choice, input),
+        4 => credential(choice, input.rest()),
+        5 => verdict(choice, input.rest()),
+        _ => Reached::AwaitHello,
+    }
+}
+
+fn hello(choice: u8, header: bool, mut input: Input<'_>) -> Reached {
+    let peers = Peers::new(choice);
+    let len = input.number();
+    let hello = in_frame(header, FrameType::ClientHello, input.bytes(len));
+    let login = in_frame(header, FrameType::ClientLogin, input.rest());
+    let (genuine_hello, client) = peers.hello();
+    let Ok((challenge, server)) = peers.challenge(&hello) else {
+        assert!(hello != genuine_hello, "a genuine hello was turned away");
+        return Reached::AwaitHello;
+    };
+    assert!(split(&challenge).is_ok_and(|(kind, _)| kind == FrameType::ServerHello));
+    if hello != genuine_hello {
+        // The genuine client never saw this challenge, so no login is genuine.
+        return serve(server, login, false).map_or_else(|reached| reached, |_| Reached::Accepted);
+    }
+    let (genuine_login, client) = peers.login(client, &challenge).unwrap();
+    let genuine = login == genuine_login;
+    serve(server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+}
+
+fn login(choice: u8, header: bool, body: &[u8]) -> Reached {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let (genuine_login, client) = peers.login(client, &challenge).unwrap();
+    let login = in_frame(header, FrameType::ClientLogin, body);
+    let genuine = login == genuine_login;
+    serve(server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+}
+
+/// Whatever is changed on the way, on any frame, in either direction, ends the login.
+fn edits(choice: u8, mut input: Input<'_>) -> Reached {
+    let mut edits: [Vec<[u8; 4]>; 4] = Default::default();
+    while !input.is_empty() {
+        let which = usize::from(input.byte() & 3);
+        edits[which].push([input.byte(), input.byte(), input.byte(), input.byte()]);
+    }
+    let mut all_genuine = true;
+    // Gives the frame as it arrives, and whether everything so far arrived as it was sent.
+    let mut send = |which: usize, sent: &[u8]| {
+        let mut frame = sent.to_vec();
+        edits[which].iter().for_each(|edit| apply(*edit, &mut frame));
+        all_genuine &= frame == sent;
+        (frame, all_genuine)
+    };
+
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.hello();
+    let (hello, genuine) = send(0, &hello);
+    let (challenge, server) = match peers.challenge(&hello) {
+        Ok(next) => next,
+        Err(error) if genuine => panic!("a genuine hello was turned away: {error}"),
+        Err(_) => return Reached::AwaitHello,
+    };
+    let (challenge, genuine) = send(1, &challenge);
+    let (login, client) = match peers.login(client, &challenge) {
+        Ok(next) => next,
+        Err(error) if genuine => panic!("a genuine challenge was turned away: {error}"),
+        Err(_) => return Reached::AwaitLogin,
+    };
+    let (login, genuine) = send(2, &login);
+    let accepted = match serve(server, login, genuine) {
+        Ok(accepted) => accepted,
+        Err(reached) => return reached,
+    };
+    let (verdict, genuine) = send(3, &accepted.frame);
+    if genuine {
+        return finish(client, &accepted);
+    }
+    assert!(client.read(&verdict, NOW).is_err(), "a client took an altered verdict");
+    Reached::Accepted
+}
+
+fn apply([how, high, low, byte]: [u8; 4], frame: &mut Vec<u8>) {
+    let at = usize::from(u16::from_be_bytes([high, low])) % (frame.len() + 1);
+    match how & 3 {
+        0 if at < frame.len() => frame[at] ^= byte,
+        1 => frame.truncate(at),
+        2 => frame.insert(at, byte),
+        3 if at < frame.len() => drop(frame.remove(at)),
+        _ => frame.push(byte),
+    }
+    // With this bit the edit gets past the check of the length.
+    if how & 4 != 0 && frame.len() >= limits::FRAME_HEADER {
+        let len = u16::try_from(frame.len() - limits::FRAME_HEADER).unwrap_or(u16::MAX);
+        frame[1..3].copy_from_slice(&len.to_be_bytes());
+    }
+}
+
+/// A session, and somebody on the wire. The server opens the client's records once each, in order, unchanged, and after
+/// anything else nothing more.
+fn records(choice: u8, mut input: Input<'_>) -> Reached {
+    // Keys of its own for each input. Under the same keys in every run, the fuzzer reads a record off one run's comparisons
+    // and sends it in another: authentic, and never sent.
+    let seed = input.0.iter().fold(0, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let (mut client, mut server) = Peers::new(choice).seeded(seed).sessions();
+    // What the client sent and means, what is still on the wire, and how many records the server has opened.
+    let (mut sent, mut wire, mut opened) = (Vec::new(), VecDeque::new(), 0);
+    let (mut last, mut closed, mut over) = (None, false, false);
+    while !input.is_empty() {
+        let act = input.byte();
+        let mut record = Vec::new();
+        let frame: Option<Vec<u8>> = match act & 7 {
+            what @ 0..=2 => {
+                let (sealed, data) = match what {
+                    0 => {
+                        let len = 1 + usize::from(input.byte());
+                        let mut data = input.bytes(len).to_vec();
+                        data.resize(len, 0);
+                        (client.seal(&data, &mut record), Some(data))
+                    }
+                    1 => (client.update_key(&mut record), None),
+                    _ => (client.close(&mut record), None),
+                };
+                assert_eq!(sealed.is_err(), closed, "a closed side seals nothing, an open one everything");
+                closed |= what == 2;
+                if sealed.is_ok() {
+                    wire.push_back(record.clone());
+                    sent.push((record, data));
+                }
+                None
+            }
+            3 => wire.pop_front(),
+            4 => {
+                let edit = [act >> 3, input.byte(), input.byte(), input.byte()];
+                wire.pop_front().map(|mut record: Vec<u8>| {
+                    apply(edit, &mut record);
+                    record
+                })
+            }
+            5 => {
+                let kind = Session::EXPECTS[usize::from(act >> 3) % Session::EXPECTS.len()];
+                let len = input.number();
+                Some(frame(kind, input.bytes(len)))
+            }
+            6 => {
+                wire.rotate_left(usize::from(wire.len() > 1));
+                None
+            }
+            _ => last.clone(),
+        };
+        let Some(mut frame) = frame else { continue };
+        last = Some(frame.clone());
+
+        let next = sent.get(opened).filter(|(record, _)| !over && *record == frame);
+        match (server.open(&mut frame), next) {
+            (Ok(Received::Data(data)), Some((_, Some(sent)))) => assert_eq!(data, sent),
+            (Ok(Received::KeyUpdate), Some((record, None))) => assert_eq!(record[0], FrameType::KeyUpdate.byte()),
+            (Ok(Received::Close), Some((record, None))) => {
+                assert_eq!(record[0], FrameType::Close.byte());
+                over = true;
+            }
+            (Ok(received), _) => panic!("{received:?} came out, which is not the client's next record"),
+            (Err(error), Some(_)) => panic!("the client's next record was refused: {error}"),
+            (Err(error), None) => {
+                assert!(!over || error == Error::Record(RecordError::AfterEnd));
+                over = true;
+            }
+        }
+        opened += 1;
+    }
+    assert_eq!(server.end().is_ok(), over);
+    Reached::Session
+}
+
+/// A client that seals what it likes under the right key. What the server takes for a credential must encode to it.
+fn credential(choice: u8, plaintext: &[u8]) -> Reached {
+    let peers = Peers::with(choice, hostile::provider(), toy::provider());
+    // A password that makes the genuine credential as long: kind, user and two lengths take 10 bytes.
+    let password = vec![b'x'; plaintext.len().clamp(11, 10 + limits::MAX_SECRET) - 10];
+    let alice = Credential::Password { user: "alice", password: &password };
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    hostile::slip_in(plaintext);
+    let (login, client) = peers.login_as(alice, client, &challenge).unwrap();
+
+    let claim = server.read(login, NOW).unwrap().admit().run(&mut CountingRng(4));
+    let opened = match claim.credential() {
+        Credential::Password { user: "", password: b"" } => false,
+        Credential::Password { user, password } => {
+            assert!(!user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control));
+            assert_is(&CredentialMessage { kind: 1, user: Text(user), secret: Bytes(password) }, plaintext, 256);
+            true
+        }
+        Credential::Token(token) => {
+            assert_is(&CredentialMessage { kind: 2, user: Text(""), secret: Bytes(token) }, plaintext, 256);
+            true
+        }
+        _ => panic!("a kind of credential that this target does not know"),
+    };
+    decide(claim, opened).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+}
+
+/// A server that seals what it likes under the right key. What the client takes for a grant must encode to it.
+fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
+    let peers = Peers::with(choice, toy::provider(), hostile::provider());
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let (login, client) = peers.login(client, &challenge).unwrap();
+    let claim = server.read(login, NOW).unwrap().admit().run(&mut CountingRng(4));
+    hostile::slip_in(plaintext);
+    let accepted = claim.accept(grant()).unwrap();
+
+    let plaintext = &plaintext[..plaintext.len().min(limits::VERDICT)];
+    match client.read(&accepted.frame, NOW) {
+        Ok(session) => {
+            let permissions: Vec<_> = session.grant().permissions().map(Text).collect();
+            let permissions = List::from_slice(&permissions).unwrap();
+            let principal = Text(session.grant().principal());
+            assert_is(&VerdictMessage { decision: 1, principal, permissions }, plaintext, limits::VERDICT);
+            Reached::Session
+        }
+        Err(Error::Refused) => {
+            assert!(plaintext.iter().all(|&byte| byte == 0), "a refusal carries nothing");
+            Reached::Accepted
+        }
+        Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
+        Err(error) => panic!("an authentic verdict gave: {error}"),
+    }
+}
+
+/// The message, padded with zeros to a multiple of `block`, is the plaintext, filled up likewise.
+fn assert_is<'a>(message: &impl Message<'a>, plaintext: &[u8], block: usize) {
+    let (mut encoded, mut plaintext) = (Vec::new(), plaintext.to_vec());
+    codec::encode(message, &mut encoded).unwrap();
+    encoded.resize(encoded.len().next_multiple_of(block), 0);
+    plaintext.resize(plaintext.len().max(1).next_multiple_of(block), 0);
+    assert_eq!(encoded, plaintext, "not the canonical encoding");
+}
+
+/// The body in a frame, or as a frame itself.
+fn in_frame(header: bool, kind: FrameType, body: &[u8]) -> Vec<u8> {
+    if header { frame(kind, body) } else { body.to_vec() }
+}
+
+/// From a login to a decision, which has to be the one a genuine login gets, or the one for all others.
+fn serve(state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Accepted, Reached> {
+    let login = state.read(login, NOW).map_err(|refusal| {
+        assert!(!genuine, "a genuine login was turned away: {}", refusal.reason);
+        check(&refusal);
+        Reached::AwaitLogin
+    })?;
+    let claim = login.admit().run(&mut CountingRng(4));
+    match claim.credential() {
+        Credential::Password { user: "", password: b"" } => assert!(!genuine),
+        Credential::Password { user: "alice", password: b"correct horse" } => assert!(genuine),
+        _ => panic!("a credential that nobody sent"),
+    }
+    decide(claim, genuine)
+}
+
+fn decide(claim: Claim, genuine: bool) -> Result<Accepted, Reached> {
+    claim.accept(grant()).inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
+        assert!(!genuine, "a genuine login was refused: {}", refusal.reason);
+        assert_eq!(refusal.reason, Reason::NotOpened);
+        check(&refusal);
+        Reached::Claim
+    })
+}
+
+/// Every refusal looks the same and waits as long.
+fn check(refusal: &Refusal) {
+    assert!(split(&refusal.frame).is_ok_and(|(kind, _)| kind == FrameType::ServerVerdict));
+    assert_eq!(refusal.not_before, NOW.after(limits::REFUSAL_FLOOR));
+}
+
+fn finish(client: AwaitVerdict, accepted: &Accepted) -> Reached {
+    let session = client.read(&accepted.frame, NOW).expect("the verdict is genuine");
+    assert_eq!(session.id(), accepted.session.id());
+    assert_eq!(*session.grant(), grant());
+    Reached::Session
+}
