@@ -69,8 +69,12 @@ pub enum Existing {
 /// [`FileError`].
 pub fn read_private_key(path: impl AsRef<Path>) -> Result<PrivateKey, FileError> {
     let path = path.as_ref();
-    let text = read_secret(path)?;
-    PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
+    let file = File::open(path).map_err(io_error(path))?;
+    let text = read_text(&file, path)?;
+    let key = PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })?;
+    // Last, so that a public key by mistake is called that, and not badly kept.
+    check_mode(&file, path)?;
+    Ok(key)
 }
 
 /// Reads a public key in PEM (`PUBLIC KEY`).
@@ -100,14 +104,8 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
     write(path.as_ref(), key.to_pem().as_bytes(), 0o644, existing)
 }
 
-/// Reads a text file, unless everyone on the machine can read or write it.
-pub(crate) fn read_secret(path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let file = File::open(path).map_err(io_error(path))?;
-    check_mode(&file, path)?;
-    read_text(&file, path)
-}
-
-/// Group access is left to the operator: it is how a service account is given a key.
+/// Refuses a secret file that everyone on the machine can read or write. Group access is left to the operator: it is how
+/// a service account is given a key.
 #[cfg(unix)]
 pub(crate) fn check_mode(file: &File, path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::PermissionsExt;

@@ -19,8 +19,9 @@ use countersign::crypto::rustcrypto;
 use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, blocking};
 use gate::{Gate, Limits, Place};
 use hashers::Hashers;
+use socket2::{Domain, Socket, Type};
 use std::io::{self, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,7 +99,7 @@ impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let key = keys::load(&self.key)?;
         let file = users::open(&self.users)?;
-        let listener = TcpListener::bind(&self.listen).map_err(|error| {
+        let listener = listen(&self.listen).map_err(|error| {
             Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
         })?;
         let address = listener.local_addr().map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
@@ -116,6 +117,29 @@ impl Serve {
         server.run_until_stopped();
         Ok(())
     }
+}
+
+/// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
+/// drops a newcomer's first packet, and a client comes again only after a second.
+fn listen(address: &str) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 4096;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        let bound = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // As `TcpListener::bind` does: a restart need not wait for old connections to time out.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            Ok(socket.into())
+        };
+        match bound() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 /// A running server.

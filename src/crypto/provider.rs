@@ -38,7 +38,8 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// [`KeyError`] where the key is inconsistent or the provider can't use it.
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError>;
 
-    /// Generates a key pair with e = 65537. Takes from a second to a minute, for want of primes.
+    /// Generates a key pair with e = 65537. How long it takes is a matter of luck with primes: from some tens of
+    /// milliseconds to many seconds, more for larger keys and in builds without optimisation.
     ///
     /// # Errors
     /// [`KeyError::Provider`] where the provider fails.
