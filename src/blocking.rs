@@ -281,7 +281,7 @@ fn retry(error: io::Error) -> Result<(), Error> {
 /// Reading gives `Ok(0)` only after the peer's authenticated close. A stream that was cut, or altered on the way, gives
 /// an [`io::Error`] whose inner error is a [`crate::Error`]. Every write is sealed and sent at once; use a
 /// [`std::io::BufWriter`] for many small ones. Dropping the stream does not close it: call [`Stream::close`], or the
-/// peer will rightly report a cut.
+/// peer will rightly report a cut. Once a read has found the session broken, writes fail, too.
 pub struct Stream<S> {
     transport: S,
     info: SessionInfo,
@@ -331,6 +331,7 @@ impl<S: Write> Stream<S> {
     /// # Errors
     /// [`Error`].
     pub fn update_key(&mut self) -> Result<(), Error> {
+        self.inbox.check()?;
         update_key(&mut self.transport, &mut self.outbox)
     }
 
@@ -339,6 +340,7 @@ impl<S: Write> Stream<S> {
     /// # Errors
     /// [`Error`]; [`crate::Misuse::Closed`] the second time.
     pub fn close(&mut self) -> Result<(), Error> {
+        self.inbox.check()?;
         close(&mut self.transport, &mut self.outbox)
     }
 }
@@ -353,6 +355,7 @@ impl<S: Write> Write for Stream<S> {
     /// Seals up to 64 KiB and sends them. Where the transport has a timeout and takes only a part in time, the rest goes
     /// out with the next write or flush.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.inbox.check().map_err(into_io)?;
         write(&mut self.transport, &mut self.outbox, bytes)
     }
 

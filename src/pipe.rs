@@ -110,6 +110,14 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Fails once the session is broken: nothing may be sent then either (PROTOCOL.md, "Session").
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.end {
+            Some(Err(error)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// The transport has ended.
     pub(crate) fn finish(&mut self) {
         if self.end.is_none() {

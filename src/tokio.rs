@@ -290,7 +290,8 @@ async fn within<T>(left: Duration, work: impl Future<Output = io::Result<T>>) ->
 /// Reading gives 0 bytes only after the peer's authenticated close. A stream that was cut, or altered on the way, gives
 /// an [`io::Error`] whose inner error is a [`crate::Error`]. Every write is sealed into records of its own, and sent as
 /// far as the transport takes them; flush to be sure. Shutting down sends the authenticated close and shuts the
-/// transport's writing side down; reading goes on. Dropping the stream does neither, and the peer will rightly report a
+/// transport's writing side down; reading goes on. Once a read has found the session broken, writes fail, and shutting
+/// down sends nothing. Dropping the stream does neither, and the peer will rightly report a
 /// cut. [`tokio::io::split`] gives two halves.
 ///
 /// An idle stream holds no buffer.
@@ -379,6 +380,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     /// later write, or a flush.
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.inbox.check().map_err(into_io)?;
         ready!(this.poll_drain(context))?;
         let count = this.outbox.seal(bytes).map_err(into_io)?;
         match this.poll_drain(context) {
@@ -396,7 +398,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.outbox.is_closed() {
+        if !this.outbox.is_closed() && this.inbox.check().is_ok() {
             this.outbox.close().map_err(into_io)?;
         }
         ready!(this.poll_drain(context))?;

@@ -1,0 +1,570 @@
+#!/usr/bin/env python3
+"""Runs the countersign command against the peer in countersign.py, both ways round, and the peer against the vectors.
+
+    python3 -m venv venv && venv/bin/pip install -r tests/interop/requirements.txt
+    cargo build -p countersign-cli
+    venv/bin/python tests/interop/run.py --countersign target/debug/countersign
+
+One line for each case; the exit status is 1 if any failed. Nothing waits but on output, a connection or its end.
+"""
+
+from __future__ import annotations
+
+import sys
+
+sys.dont_write_bytecode = True  # no __pycache__ among the tests
+
+import argparse
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Optional
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+import check
+from countersign import (AEADS, CLIENT_LOGIN, DATA, FORWARD_SECRET, PASSWORD, SERVER_HELLO, SERVER_VERDICT, TOKEN,
+                         Client, ClientHello, Credential, Refused, Server, ServerHello, Session, Verdict, fingerprint,
+                         frame, key_id, spki_of)
+from sockets import Channel, Ended, Stream, login, serve
+
+PATIENCE = 20.0  # seconds for any one thing to happen
+ALL_PATIENCE = 240  # and for everything
+USER, SECRET, PERMISSIONS = "alice", b"correct horse battery staple", ["read", "write"]
+GOOD = Credential(PASSWORD, USER, SECRET)
+
+
+def expect(what: str, seen: object, wanted: object) -> None:
+    if seen != wanted:
+        raise AssertionError(f"{what}: {seen!r}, expected {wanted!r}")
+
+
+class OutOfTime(BaseException):
+    """Ends the run, not a case."""
+
+
+class Report:
+    def __init__(self) -> None:
+        self.passed, self.failed = 0, 0
+
+    def case(self, name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as why:
+            self.failed += 1
+            print(f"FAIL  {name}: {type(why).__name__}: {why}", flush=True)
+        else:
+            self.passed += 1
+            print(f"ok    {name}", flush=True)
+
+
+class Command:
+    """The countersign command, in a folder of its own."""
+
+    def __init__(self, path: str, folder: Path):
+        self.path, self.folder = path, folder
+
+    def run(self, *args: str, stdin: bytes = b"", status: Optional[int] = 0) -> subprocess.CompletedProcess[bytes]:
+        """Runs it and wants this exit status; None: any but 0."""
+        done = subprocess.run([self.path, *args], cwd=self.folder, input=stdin, capture_output=True, timeout=PATIENCE)
+        if done.returncode != status and (status is not None or done.returncode == 0):
+            said = done.stderr.decode(errors="replace").strip()
+            wanted = "a failure" if status is None else status
+            raise AssertionError(f"{args[0]} exited with {done.returncode}, expected {wanted}: {said}")
+        return done
+
+
+class RustServer:
+    """`countersign serve`, and the lines it has written."""
+
+    def __init__(self, command: Command, key: str, timeout: str = "60s"):
+        # The default timeout is longer than any case waits, so none passes because the server gave up waiting.
+        self.lines: list[str] = []
+        self.ended = False
+        self.grown = threading.Condition()
+        self.process = subprocess.Popen(
+            [command.path, "serve", "--listen", "127.0.0.1:0", "--key", key, "--users", "users.txt",
+             "--handshake-timeout", timeout], cwd=command.folder, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            with self.grown:
+                self.lines.append(line.rstrip("\n"))
+                self.grown.notify_all()
+        with self.grown:
+            self.ended = True
+            self.grown.notify_all()
+
+    def __enter__(self) -> RustServer:
+        try:
+            host, _, port = self.wait(r"listening on (.*)").rpartition(":")
+            self.address, self.pin = (host, int(port)), self.wait(r"fingerprint (.*)")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.reader.join(PATIENCE)
+
+    def wait(self, pattern: str) -> str:
+        """The first group of the first line that matches; waits for it."""
+        found: Optional[re.Match[str]] = None
+
+        def look() -> bool:
+            nonlocal found
+            found = next(filter(None, (re.search(pattern, line) for line in self.lines)), None)
+            return found is not None or self.ended
+
+        with self.grown:
+            self.grown.wait_for(look, PATIENCE)
+        if not found:
+            raise AssertionError(f"the server never wrote {pattern!r}, but {self.lines}")
+        return found.group(1)
+
+    @contextmanager
+    def connect(self) -> Iterator[socket.socket]:
+        with socket.create_connection(self.address, PATIENCE) as sock:
+            yield sock
+
+    @contextmanager
+    def login(self, client: Client) -> Iterator[Channel]:
+        with self.connect() as sock:
+            channel = login(sock, client)
+            channel.stream.deadline = time.monotonic() + PATIENCE
+            yield channel
+
+
+class PeerServer:
+    """The Python server for one connection, on a thread. `outcome` is what came of it: `accepted`, the number of the
+    rule by which it was refused, or `ended` if the client went away."""
+
+    def __init__(self, server: Server, talk: Optional[Callable[[Channel], None]] = None):
+        self.server, self.talk = server, talk or converse
+        self.outcome, self.session_id = "nobody came", ""
+
+    def __enter__(self) -> PeerServer:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(PATIENCE)
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.attend, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: Optional[type[BaseException]], value: Optional[BaseException],
+                 trace: Optional[TracebackType]) -> None:
+        self.thread.join(0 if kind else PATIENCE)
+        self.listener.close()
+
+    def attend(self) -> None:
+        try:
+            with self.listener.accept()[0] as sock:
+                channel = serve(sock, self.server)
+                self.session_id = channel.session.session_id.hex()
+                channel.stream.deadline = time.monotonic() + PATIENCE
+                self.outcome = "accepted"
+                self.talk(channel)
+        except Refused as why:
+            self.outcome = why.rule
+        except Ended:
+            self.outcome = "ended"
+        except Exception as why:
+            self.outcome = f"{type(why).__name__}: {why}"
+
+
+def converse(channel: Channel) -> None:
+    for line in channel.lines():
+        if line == b"quit":
+            channel.send(b"bye\n")
+            break
+        channel.send(answer(line) + b"\n")
+    channel.finish()
+
+
+def answer(line: bytes) -> bytes:
+    if line == b"whoami":
+        return b"%s permissions=%s" % (USER.encode(), ",".join(PERMISSIONS).encode())
+    return line.removeprefix(b"echo ")
+
+
+def refused(rule: str, step: Callable[[], Any]) -> None:
+    try:
+        step()
+    except Refused as why:
+        expect("refused by", why.rule, rule)
+    else:
+        raise AssertionError(f"not refused by {rule}")
+
+
+def load(path: Path) -> rsa.RSAPrivateKey:
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    return key
+
+
+# ---- The Python client and `countersign serve` ----------------------------------------------------------------------
+
+def client_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey, token: bytes) -> None:
+    with RustServer(command, f"{name}.pem") as server:
+        pin = key_id(spki_of(key.public_key()))
+        report.case(f"serve, {name} key: fingerprint", lambda: expect("it", server.pin, fingerprint(pin)))
+        for suite in FORWARD_SECRET:
+            for kind, credential in (("password", GOOD), ("token", Credential(TOKEN, "", token))):
+                client = Client(credential, [pin], suites=[suite], server_name="db.example")
+                report.case(f"serve, {name} key, suite {suite:04x}, {kind}", lambda: session(server, client))
+        if name == "keygen":
+            refusal_cases(report, server, key, pin)
+            record_cases(report, server, pin)
+            deadline_cases(report, command, name)
+
+
+def session(server: RustServer, client: Client) -> None:
+    with server.login(client) as channel:
+        expect("the verdict", channel.session.verdict, Verdict(True, USER, PERMISSIONS))
+        # The server's log line of this session: both ends have the same session id.
+        server.wait(rf"event=login-accepted .*(session={channel.session.session_id.hex()})")
+        lines = channel.lines()
+        for line in (b"whoami", b"echo x", b"quit"):
+            channel.send(line + b"\n")
+            expect("the answer", next(lines), b"bye" if line == b"quit" else answer(line))
+        channel.finish()
+        expect("closed by the server", channel.session.incoming.closed, True)
+
+
+def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pin: bytes) -> None:
+    def chooses(data: bytes) -> None:
+        """The server's choice for this ClientHello is version 1 and suite 0201."""
+        with server.connect() as sock:
+            sock.sendall(data)
+            chosen = ServerHello.decode(Stream(sock).frame({SERVER_HELLO}, "C1")[3:])
+            expect("the choice", (chosen.version, chosen.suite), (1, 0x0201))
+
+    def knows_key() -> None:
+        client = Client(GOOD, known_keys=[spki_of(key.public_key())])
+        with server.login(client) as channel:
+            channel.finish()
+        with server.connect() as sock:
+            sock.sendall(client.hello())
+            hello = ServerHello.decode(Stream(sock).frame({SERVER_HELLO}, "C1")[3:])
+            expect("spki", hello.spki, b"")
+
+    def wrong_pin() -> None:
+        with server.connect() as sock:
+            refused("T1", lambda: login(sock, Client(GOOD, [bytes(32)])))
+            port = sock.getsockname()[1]
+        server.wait(rf"(event=handshake-failed) peer=127.0.0.1:{port} ")
+
+    def rejected(client: Client, rule: str) -> None:
+        """One verdict comes, whatever the reason, and then the end."""
+        with server.connect() as sock:
+            refused(rule, lambda: login(sock, client))
+            expect("after the verdict", rest(sock), b"")
+
+    def silent(*data: bytes, ends: bool = False) -> None:
+        """The server closes and says nothing."""
+        with server.connect() as sock:
+            sock.sendall(b"".join(data))
+            if ends:
+                sock.shutdown(socket.SHUT_WR)
+            expect("the answer", rest(sock), b"")
+
+    def silent_login(cut: int) -> None:
+        """The stream ends within the ClientLogin."""
+        with server.connect() as sock:
+            client = Client(GOOD, [pin])
+            sock.sendall(client.hello())
+            sock.sendall(client.on_server_hello(Stream(sock).frame({SERVER_HELLO}, "C1"))[:cut])
+            sock.shutdown(socket.SHUT_WR)
+            expect("the answer", rest(sock), b"")
+
+    def refused_login(data: bytes) -> None:
+        """These bytes in place of a ClientLogin are answered, without waiting for more."""
+        with server.connect() as sock:
+            sock.sendall(Client(GOOD, [pin]).hello())
+            stream = Stream(sock)
+            stream.frame({SERVER_HELLO}, "C1")
+            sock.sendall(data)
+            expect("the verdict", len(stream.frame({SERVER_VERDICT}, "V1")), 1043)
+            expect("after the verdict", rest(sock), b"")
+
+    def hello(**changes: Any) -> bytes:
+        client = Client(GOOD, [pin])
+        message = ClientHello.decode(client.hello()[3:])
+        for name, value in changes.items():
+            setattr(message, name, value)
+        return frame(1, message.encode())
+
+    share = (2, bytes(range(32)))
+    report.case("serve: the client knows the key", knows_key)
+    report.case("serve: of all suites, 0201", lambda: chooses(Client(GOOD, suites=AEADS).hello()))
+    report.case("serve: unknown versions and suites are skipped", lambda: chooses(
+        hello(versions=[7, 1], suites=[0x0a0b, 0x0202, 0x0201], key_shares=[(10, b"?"), share])))
+    for name, credential in (("wrong password", Credential(PASSWORD, USER, b"wrong")),
+                             ("unknown user", Credential(PASSWORD, "mallory", SECRET)),
+                             ("unknown token", Credential(TOKEN, "", b"unknown"))):
+        report.case(f"serve: {name}", lambda: rejected(Client(credential, [pin]), "V4"))
+    report.case("serve: wrong pin", wrong_pin)
+    report.case("serve: another prologue", lambda: rejected(Client(GOOD, [pin], prologue=b"x"), "V2"))
+    for rule, change in (("L2", lambda login: frame(CLIENT_LOGIN, login[3:] + b"\0")),
+                         ("L3", lambda login: login[:5] + b"\xff" * 256 + login[261:]),
+                         ("L4", lambda login: frame(CLIENT_LOGIN, login[3:261] + b"\x01\x0f" + login[263:-1])),
+                         ("L6", check.flip(260)), ("L7", check.flip(-1 + 535))):
+        report.case(f"serve: {rule}", lambda: rejected(altered(Client, "on_server_hello", change)(GOOD, [pin]), "V2"))
+    padded = Client(GOOD, [pin])
+    padded.plaintext += bytes(256)
+    report.case("serve: L8, a block of padding too many", lambda: rejected(padded, "V4"))
+    report.case("serve: L1, a frame of another type", lambda: refused_login(b"\x05"))
+    report.case("serve: L1, an impossible length", lambda: refused_login(b"\x03\x16\x15"))
+    report.case("serve: the stream ends within the ClientHello", lambda: silent(hello()[:-1], ends=True))
+    for cut in (0, 1, 300):
+        report.case(f"serve: the stream ends {cut} bytes into the ClientLogin", lambda: silent_login(cut))
+    report.case("serve: S1, a frame of another type", lambda: silent(b"\x03"))
+    report.case("serve: S1, an impossible length", lambda: silent(b"\x01\x0e\x62"))
+    for rule, changes in (("S2", {}), ("S3", {"versions": []}),
+                          ("S4", {"key_shares": [share, share]}), ("S5", {"suites": [0x0201, 0x0301]}),
+                          ("S6", {"server_name": "a b"}), ("S7", {"versions": [2]}), ("S8", {"suites": [0x0209]}),
+                          ("S9", {"key_shares": [(2, bytes(32))]})):
+        data = hello(**changes)
+        report.case(f"serve: {rule}", lambda: silent(frame(1, data[3:] + b"\0") if rule == "S2" else data))
+
+
+def rest(sock: socket.socket) -> bytes:
+    """What comes until the end. A server that closed before it had read everything resets the connection."""
+    data = b""
+    try:
+        while piece := sock.recv(4096):
+            data += piece
+    except ConnectionResetError:
+        pass
+    return data
+
+
+def altered(base: Any, method: str, change: Callable[[bytes], bytes]) -> Any:
+    """The class, with the frame that a method gives changed on the way."""
+    def changed(self: Any, received: bytes) -> Any:
+        result = getattr(base, method)(self, received)
+        return (change(result[0]), *result[1:]) if isinstance(result, tuple) else change(result)
+
+    return type("Altered", (base,), {method: changed})
+
+
+def record_cases(report: Report, server: RustServer, pin: bytes) -> None:
+    def updates() -> None:
+        with server.login(Client(GOOD, [pin])) as channel:
+            text, lines = b"x" * 4000, channel.lines()
+            for _ in range(2):
+                channel.send(b"echo " + text[:1000])
+                channel.update_key()
+                channel.update_key()
+                channel.send(text[1000:] + b"\n")
+                expect("the answer", next(lines), text)
+            channel.finish()
+
+    def broken(change: Callable[[bytes], bytes]) -> None:
+        with server.login(Client(GOOD, [pin])) as channel:
+            channel.stream.write(change(channel.session.outgoing.seal(DATA, b"whoami\n")))
+            expect("the answer", rest(channel.stream.sock), b"")
+
+    report.case("serve: key updates within a line", updates)
+    report.case("serve: R1, an impossible length", lambda: broken(lambda record: b"\x05\x00\x10"))
+    report.case("serve: R2, an altered record", lambda: broken(check.flip(3)))
+
+
+def deadline_cases(report: Report, command: Command, name: str) -> None:
+    def silent(data: bytes, answers: bool) -> None:
+        with server.connect() as sock:
+            sock.sendall(Client(GOOD).hello() + data if answers else data)
+            if answers:
+                Stream(sock).frame({SERVER_HELLO}, "C1")
+            expect("the answer", rest(sock), b"")
+
+    with RustServer(command, f"{name}.pem", "1s") as server:
+        report.case("serve: the deadline passes before the ClientHello", lambda: silent(b"", False))
+        report.case("serve: the deadline passes within the ClientLogin", lambda: silent(b"\x03\x02\x14", True))
+
+
+# ---- `countersign login` and the Python server ----------------------------------------------------------------------
+
+def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey, token: bytes) -> None:
+    pin = fingerprint(key_id(spki_of(key.public_key())))
+
+    def verify(credential: Credential) -> Optional[Verdict]:
+        return Verdict(True, USER, PERMISSIONS) if credential in (GOOD, Credential(TOKEN, "", token)) else None
+
+    def case(about: str, status: Optional[int], outcome: str, *, base: Any = Server, secret: bytes = SECRET,
+             who: tuple[str, ...] = ("--user", USER, "--password-stdin"), trust: tuple[str, ...] = ("--pin", pin),
+             talk: Optional[Callable[[Channel], None]] = None, also: Callable[[Server], None] = lambda server: None,
+             **options: Any) -> None:
+        def step() -> None:
+            sent = ("whoami", "echo x", "quit")
+            server = base(key, verify, **options)
+            with PeerServer(server, talk) as peer:
+                done = command.run("login", "--server", peer.address, *who, *trust,
+                                   *(word for line in sent for word in ("--send", line)),
+                                   stdin=secret + b"\n", status=status)
+            expect("the server's end", peer.outcome, outcome)
+            if status == 0:
+                answers = [answer(line.encode()) for line in sent[:-1]] + [b"bye"]
+                expect("the answers", done.stdout.splitlines(), answers)
+                expect("the session id is on stderr", peer.session_id in done.stderr.decode(), True)
+            also(server)
+
+        report.case(f"login, {about}", step)
+
+    for suite in FORWARD_SECRET:
+        case(f"{name} key, suite {suite:04x}", 0, "accepted", suites=[suite])
+    if name != "keygen":
+        return
+    offers: list[int] = []
+
+    class Listening(Server):
+        def on_client_hello(self, received: bytes) -> bytes:
+            offers[:] = ClientHello.decode(received[3:]).suites
+            return super().on_client_hello(received)
+
+    case("its offer", 0, "accepted", base=Listening, suites=AEADS,
+         also=lambda server: expect("the suites", offers, list(FORWARD_SECRET)))
+    case("a token", 0, "accepted", secret=token, who=("--token-stdin",))
+
+    sizes: list[int] = []
+
+    class Measured(Server):
+        def on_client_hello(self, received: bytes) -> bytes:
+            hello = super().on_client_hello(received)
+            sizes[:] = [len(ServerHello.decode(hello[3:]).spki)]
+            return hello
+
+    case("the whole key given", 0, "accepted", base=Measured, trust=("--server-key", f"{name}.pub.pem"),
+         also=lambda server: expect("the bytes of spki", sizes, [0]))
+    case("wrong password", 1, "L10", secret=b"wrong")
+    case("unknown user", 1, "L10", who=("--user", "mallory", "--password-stdin"))
+    case("wrong pin", 3, "ended", trust=("--pin", fingerprint(bytes(32))))
+    case("the server takes tokens only", None, "ended", kinds=[TOKEN])
+    case("the server takes RSA alone", 4, "S8", suites=[0x0101, 0x0102])
+
+    def hello(**changes: Callable[[Any], Any]) -> Any:
+        def change(data: bytes) -> bytes:
+            message = ServerHello.decode(data[3:])
+            for name, changed in changes.items():
+                setattr(message, name, changed(getattr(message, name)))
+            return frame(SERVER_HELLO, message.encode())
+
+        return altered(Server, "on_client_hello", change)
+
+    case("C1: a frame of another type", 4, "ended", base=altered(Server, "on_client_hello", lambda data: b"\x04"))
+    case("C2: a byte too many", 4, "ended", base=altered(
+        Server, "on_client_hello", lambda data: frame(SERVER_HELLO, data[3:] + b"\0")))
+    case("C3: a version that was not offered", 4, "ended", base=hello(version=lambda _: 2))
+    case("C4: a suite that was not offered", 4, "ended", base=hello(suite=lambda _: 0x0101, key_share=lambda _: b""))
+    case("C5: no credential kinds", 4, "ended", base=hello(credential_kinds=lambda _: []))
+    case("C6: no key, and none listed", 4, "ended", base=hello(spki=lambda _: b""))
+    case("C8: a changed key id", 4, "ended", base=hello(key_id=check.flip(0)))
+    case("C9: a share of zeros", 4, "ended", base=hello(key_share=lambda _: bytes(32)))
+    case("a changed suite", 4, "L6", base=hello(suite=lambda suite: suite ^ 3))
+    case("a changed challenge", 4, "L6", base=hello(nonce=check.flip(0)))
+    case("V1: a verdict of another length", 4, "accepted", talk=hang_up, base=altered(
+        Server, "on_client_login", lambda data: data[:2] + b"\x11"))
+    case("V2: a changed verdict", 4, "accepted", talk=hang_up, base=altered(Server, "on_client_login", check.flip(3)))
+    case("no verdict", 4, "accepted", talk=hang_up, base=altered(Server, "on_client_login", lambda data: b""))
+    case("the deadline passes before the ServerHello", 4, "ended", trust=("--pin", pin, "--timeout", "1s"),
+         base=altered(Server, "on_client_hello", lambda data: b""))
+    case("key updates", 0, "accepted", talk=updating)
+    case("R2: a changed record", 4, "accepted", talk=changed)
+    case("R4: no Close", 4, "accepted", talk=truncated)
+
+
+def hang_up(channel: Channel) -> None:
+    """Leaves without a word."""
+
+
+def updating(channel: Channel) -> None:
+    for line in channel.lines():
+        said = b"bye" if line == b"quit" else answer(line)
+        channel.update_key()
+        channel.send(said[:1])
+        channel.update_key()
+        channel.send(said[1:] + b"\n")
+    channel.finish()
+
+
+def changed(channel: Channel) -> None:
+    next(channel.lines())
+    channel.stream.write(check.flip(3)(channel.session.outgoing.seal(DATA, b"mallory\n")))
+    expect("after a refused record", rest(channel.stream.sock), b"")
+
+
+def truncated(channel: Channel) -> None:
+    for line in channel.lines():
+        channel.send((b"bye" if line == b"quit" else answer(line)) + b"\n")
+        if line == b"quit":
+            break
+    channel.stream.sock.shutdown(socket.SHUT_WR)
+    rest(channel.stream.sock)
+
+
+# ---- Everything -----------------------------------------------------------------------------------------------------
+
+def prepare(command: Command) -> tuple[list[str], bytes]:
+    """Makes the keys and the account; gives the keys' names and a token."""
+    command.run("keygen", "--out", "keygen.pem", "--bits", "2048")
+    names = ["keygen"]
+    if openssl := shutil.which("openssl"):
+        path = command.folder / "openssl.pem"
+        subprocess.run([openssl, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", path],
+                       check=True, capture_output=True, timeout=PATIENCE * 3)
+        path.chmod(0o600)
+        names.append("openssl")
+    else:
+        print("there is no openssl: its key is left out")
+    permissions = (word for permission in PERMISSIONS for word in ("--permission", permission))
+    command.run("user", "add", USER, "--users", "users.txt", *permissions, "--password-stdin", stdin=SECRET + b"\n")
+    return names, command.run("user", "token", USER, "--users", "users.txt").stdout.strip()
+
+
+def too_long(*_: object) -> None:
+    raise OutOfTime(f"not done after {ALL_PATIENCE} seconds")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Interoperation of the countersign command and a peer in Python.")
+    parser.add_argument("--countersign", required=True, metavar="PATH", help="the command, built")
+    path = Path(parser.parse_args().countersign).resolve()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(ALL_PATIENCE)
+    report = Report()
+    for vector in check.VECTORS:
+        report.case(f"vector {vector.stem}", lambda: check.Vector(vector).check())
+    with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
+        command = Command(str(path), Path(folder))
+        names, token = prepare(command)
+        for name in names:
+            key = load(command.folder / f"{name}.pem")
+            client_cases(report, command, name, key, token)
+            server_cases(report, command, name, key, token)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed or not check.VECTORS else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Sockets for the client and the server of countersign.py: frames from a byte stream, deadlines, and records."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Optional
+
+from countersign import (BODY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, DATA, KEY_UPDATE, MAX_DATA, SERVER_HELLO,
+                         SERVER_VERDICT, Client, Refused, Server, Session, require)
+
+DEADLINE, REFUSAL_DELAY = 10.0, 0.25  # seconds
+
+
+class Ended(Exception):
+    """The stream ended, or the deadline passed, before a frame was whole: close the connection and send nothing."""
+
+
+class Stream:
+    """Frames over a blocking socket, until a deadline."""
+
+    def __init__(self, sock: socket.socket, seconds: float = DEADLINE):
+        self.sock, self.received = sock, b""
+        self.deadline = time.monotonic() + seconds
+
+    def write(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def read(self, size: int) -> None:
+        goal = len(self.received) + size
+        while len(self.received) < goal:
+            left = self.deadline - time.monotonic()
+            if left <= 0:
+                raise Ended("the deadline has passed")
+            try:
+                self.sock.settimeout(None if left == float("inf") else left)
+                piece = self.sock.recv(goal - len(self.received))
+            except OSError as why:  # a timeout, too
+                raise Ended(str(why)) from None
+            if not piece:
+                raise Ended("the stream ended")
+            self.received += piece
+
+    def frame(self, kinds: set[int], rule: str, late_rule: str = "") -> bytes:
+        """The next frame; what there is of it is in `received`, also if it is refused."""
+        self.received = b""
+        self.read(1)
+        require(self.received[0] in kinds, rule, f"a frame of type {self.received[0]}")
+        self.read(2)
+        low, high = BODY[self.received[0]]
+        size = int.from_bytes(self.received[1:], "big")
+        require(low <= size <= high, rule, f"a frame of {size} bytes")
+        self.read(size)
+        require(time.monotonic() <= self.deadline, late_rule, "whole only after the deadline")
+        return self.received
+
+
+class Channel:
+    """A session over a stream, with the handshake's deadline lifted."""
+
+    def __init__(self, stream: Stream, session: Session):
+        self.stream, self.session = stream, session
+        stream.deadline = float("inf")
+
+    def send(self, data: bytes) -> None:
+        for at in range(0, len(data), MAX_DATA):
+            self.stream.write(self.session.outgoing.seal(DATA, data[at:at + MAX_DATA]))
+
+    def update_key(self) -> None:
+        self.stream.write(self.session.outgoing.seal(KEY_UPDATE))
+
+    def receive(self) -> Optional[bytes]:
+        """The next piece of data; None once the other side has closed its direction."""
+        while not self.session.incoming.closed:
+            try:
+                record = self.stream.frame({DATA, KEY_UPDATE, CLOSE}, "R1")
+            except Ended as why:
+                raise Refused("R4", str(why)) from None
+            data = self.session.incoming.open(record)
+            if record[0] == DATA:
+                return data
+        return None
+
+    def lines(self) -> Iterator[bytes]:
+        """The lines that come, without their line feeds, until the other side closes its direction."""
+        pending = b""
+        while (data := self.receive()) is not None:
+            *whole, pending = (pending + data).split(b"\n")
+            yield from whole
+
+    def finish(self) -> None:
+        """Ends the session without losing bytes: Close, then reading until the other side's."""
+        self.stream.write(self.session.outgoing.seal(CLOSE))
+        while self.receive() is not None:
+            pass
+
+
+def login(sock: socket.socket, client: Client) -> Channel:
+    stream = Stream(sock)
+    stream.write(client.hello())
+    stream.write(client.on_server_hello(stream.frame({SERVER_HELLO}, "C1", "C10")))
+    return Channel(stream, client.on_verdict(stream.frame({SERVER_VERDICT}, "V1", "V5")))
+
+
+def serve(sock: socket.socket, server: Server) -> Channel:
+    stream = Stream(sock)
+    stream.write(server.on_client_hello(stream.frame({CLIENT_HELLO}, "S1", "S10")))
+    broken: Optional[Refused] = None
+    try:
+        stream.frame({CLIENT_LOGIN}, "L1", "L5")
+    except Refused as why:
+        broken = why
+    due = time.monotonic() + REFUSAL_DELAY
+    answer, outcome = server.refuse(stream.received, broken) if broken else server.on_client_login(stream.received)
+    if isinstance(outcome, Refused):
+        time.sleep(max(0.0, due - time.monotonic()))
+        stream.write(answer)
+        raise outcome
+    stream.write(answer)
+    return Channel(stream, outcome)
