@@ -425,7 +425,8 @@ fn check_name(name: &str) -> Result<(), AccountError> {
 fn check_hash(phc: &str) -> Result<(), LineError> {
     let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
     let complete = hash.salt.is_some() && hash.hash.is_some();
-    let readable = argon2::Params::try_from(&hash).is_ok();
+    let readable = argon2::Params::try_from(&hash).is_ok()
+        && hash.version.is_none_or(|version| argon2::Version::try_from(version).is_ok());
     if hash.algorithm == argon2::ARGON2ID_IDENT && complete && readable { Ok(()) } else { Err(LineError::Password) }
 }
 

@@ -127,6 +127,9 @@ pub enum RecordError {
     /// The peer sealed more records under one key than is safe.
     #[error("the peer did not update its key in time")]
     KeyOverused,
+    /// The crypto provider failed at something that does not depend on the peer.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
     /// The bytes are no record.
     #[error("bad record frame: {0}")]
     Frame(FrameError),

@@ -95,8 +95,7 @@ impl Inbox {
             match self.open_next() {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(Error::Record(error)) => self.end = Some(Err(error)),
-                Err(other) => return Err(other),
+                Err(error) => self.end = Some(Err(error)),
             }
         }
     }
@@ -145,7 +144,7 @@ impl Inbox {
     }
 
     /// Opens the next record; false if it is not complete yet.
-    fn open_next(&mut self) -> Result<bool, Error> {
+    fn open_next(&mut self) -> Result<bool, RecordError> {
         let waiting = self.bytes.get_mut(self.next..).unwrap_or_default();
         frame::check_type(waiting, Session::EXPECTS).map_err(RecordError::Frame)?;
         let Some(header) = Header::parse(waiting).map_err(RecordError::Frame)? else {
@@ -155,7 +154,7 @@ impl Inbox {
         let Some(frame) = waiting.get_mut(..length) else {
             return Ok(false);
         };
-        match self.opener.open(frame)? {
+        match self.opener.receive(frame)? {
             Received::Data(data) => {
                 let start = self.next.saturating_add(limits::FRAME_HEADER);
                 self.ready = start..start.saturating_add(data.len());

@@ -52,7 +52,7 @@ impl Session {
         Ok(Self {
             info: SessionInfo { grant, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
-            opener: Opener { direction: theirs, ended: false },
+            opener: Opener { direction: theirs, end: None },
         })
     }
 
@@ -155,13 +155,16 @@ impl SessionInfo {
     }
 
     /// Fills `out` with key material that only the two ends of this session can compute, for protocols on top
-    /// (PROTOCOL.md, "Exporter"). The label has 1 to 255 bytes and no NUL; `out` up to 8160 bytes.
+    /// (PROTOCOL.md, "Exporter"). The label has 1 to 255 bytes and no NUL; `out` 1 to 8160 bytes.
     ///
     /// # Errors
     /// [`Misuse`] for a label or a length out of bounds.
     pub fn export(&self, label: &str, context: &[u8], out: &mut [u8]) -> Result<(), Misuse> {
         if label.is_empty() || label.len() > 255 || label.contains('\0') {
             return Err(Misuse::BadInput("the exporter label"));
+        }
+        if out.is_empty() {
+            return Err(Misuse::BadInput("the exported key"));
         }
         if out.len() > MAX_OUTPUT {
             return Err(Misuse::TooLong { what: "the exported key", len: out.len(), limit: MAX_OUTPUT });
@@ -289,7 +292,8 @@ impl Sealer {
 /// The receiving half of a session.
 pub struct Opener {
     direction: Direction,
-    ended: bool,
+    /// How it ended: by the peer's close, or by an error.
+    end: Option<Result<(), RecordError>>,
 }
 
 impl Opener {
@@ -298,30 +302,39 @@ impl Opener {
     /// # Errors
     /// As [`Session::open`].
     pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
+        Ok(self.receive(frame)?)
+    }
+
+    pub(crate) fn receive<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, RecordError> {
         let received = self.record(frame);
-        self.ended |= matches!(received, Err(_) | Ok(Received::Close));
+        match &received {
+            Ok(Received::Close) => self.end = Some(Ok(())),
+            // The first error is the one that says what happened.
+            Err(error) if self.end.is_none() => self.end = Some(Err(*error)),
+            _ => {}
+        }
         received
     }
 
-    /// The stream ended: right after a close, that is the end; otherwise somebody may have cut it.
+    /// The stream ended: after the peer's close, that is the end; otherwise somebody may have cut it.
     ///
     /// # Errors
-    /// [`RecordError::Truncated`].
+    /// [`RecordError::Truncated`], or the error that ended the session before.
     pub fn end(&self) -> Result<(), RecordError> {
-        if self.ended { Ok(()) } else { Err(RecordError::Truncated) }
+        self.end.unwrap_or(Err(RecordError::Truncated))
     }
 
-    fn record<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
-        if self.ended {
-            return Err(RecordError::AfterEnd.into());
+    fn record<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, RecordError> {
+        if self.end.is_some() {
+            return Err(RecordError::AfterEnd);
         }
         let (kind, _) = frame::split(frame).map_err(RecordError::Frame)?;
         if !Session::EXPECTS.contains(&kind) {
-            return Err(RecordError::Frame(FrameError::UnexpectedType(kind)).into());
+            return Err(RecordError::Frame(FrameError::UnexpectedType(kind)));
         }
         // One record past the limit is left for the key update that must come then.
         if self.direction.sealed > limits::RECORDS_PER_KEY {
-            return Err(RecordError::KeyOverused.into());
+            return Err(RecordError::KeyOverused);
         }
         let nonce = self.direction.next_nonce()?;
         let (header, body) = frame.split_at_mut(limits::FRAME_HEADER);
@@ -397,7 +410,7 @@ mod tests {
     fn pair() -> (Sealer, Opener) {
         let direction =
             || Direction::new(rustcrypto::provider(), Suite::X25519_AES_256_GCM, Key::new([7; 32])).unwrap();
-        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), ended: false })
+        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
     }
 
     /// As if this many records had crossed under the first key.

@@ -111,11 +111,14 @@ fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>
     })
 }
 
+/// A name, what is sent, how it is altered on the way, and the reason for the refusal.
+type Class = (&'static str, Credential<'static>, fn(&mut Vec<u8>), Option<Reason>);
+
 #[test]
 fn a_login_that_does_not_open_costs_the_password_hash_of_one_that_does() {
     let accounts = accounts(4096);
     let alice = password("alice", "correct horse");
-    let classes: [(&str, Credential<'_>, fn(&mut Vec<u8>), Option<Reason>); 5] = [
+    let classes: [Class; 5] = [
         ("accept", alice, |_| {}, None),
         ("wrong password", password("alice", "wrong"), |_| {}, Some(Reason::WrongPassword)),
         ("unknown user", password("mallory", "wrong"), |_| {}, Some(Reason::UnknownUser)),

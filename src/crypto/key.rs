@@ -176,12 +176,7 @@ impl PublicKey {
             return Err(KeyError::Size(der.len().saturating_mul(8)));
         }
         let spki = SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(der).map_err(|_| KeyError::NotDer)?;
-        if spki.algorithm.oid != RSA_ENCRYPTION.oid {
-            return Err(KeyError::NotRsa(spki.algorithm.oid.to_string()));
-        }
-        if spki.algorithm != RSA_ENCRYPTION {
-            return Err(KeyError::NotDer);
-        }
+        check_algorithm(&spki.algorithm)?;
         let inner = spki.subject_public_key.as_bytes().ok_or(KeyError::NotDer)?;
         let rsa = RsaPublicKeyRef::from_der(inner).map_err(|_| KeyError::NotDer)?;
         let modulus = rsa.modulus.as_bytes();
@@ -279,6 +274,8 @@ pub struct PrivateKey {
     public: PublicKey,
 }
 
+type Info<'a> = pkcs8::PrivateKeyInfo<AnyRef<'a>, &'a OctetStringRef, BitStringRef<'a>>;
+
 impl PrivateKey {
     /// Reads a PrivateKeyInfo (RFC 5208) in DER, as `openssl genpkey -algorithm RSA` makes it.
     ///
@@ -287,13 +284,10 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`] for anything but an acceptable RSA key.
     pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
-        type Info<'a> = pkcs8::PrivateKeyInfo<AnyRef<'a>, &'a OctetStringRef, BitStringRef<'a>>;
         let pkcs8 = SecretDocument::try_from(der).map_err(|_| KeyError::NotDer)?;
         let public = {
             let info = Info::from_der(pkcs8.as_bytes()).map_err(|_| KeyError::NotDer)?;
-            if info.algorithm.oid != RSA_ENCRYPTION.oid {
-                return Err(KeyError::NotRsa(info.algorithm.oid.to_string()));
-            }
+            check_algorithm(&info.algorithm)?;
             let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
             if rsa.other_prime_infos.is_some() {
                 return Err(KeyError::Inconsistent);
@@ -301,6 +295,14 @@ impl PrivateKey {
             PublicKey::from_parts(rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes())?
         };
         Ok(Self { pkcs8, public })
+    }
+
+    /// dP, dQ and qInv as they stand in the key, big-endian without leading zeros.
+    #[cfg(feature = "rustcrypto")]
+    pub(crate) fn crt_numbers(&self) -> Result<[&[u8]; 3], KeyError> {
+        let info = Info::from_der(self.pkcs8.as_bytes()).map_err(|_| KeyError::NotDer)?;
+        let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
+        Ok([rsa.exponent1.as_bytes(), rsa.exponent2.as_bytes(), rsa.coefficient.as_bytes()])
     }
 
     /// Reads a PEM block `PRIVATE KEY`.
@@ -370,6 +372,13 @@ impl fmt::Debug for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerKey").field("public", &self.public).finish_non_exhaustive()
     }
+}
+
+fn check_algorithm(algorithm: &AlgorithmIdentifier<AnyRef<'_>>) -> Result<(), KeyError> {
+    if algorithm.oid != RSA_ENCRYPTION.oid {
+        return Err(KeyError::NotRsa(algorithm.oid.to_string()));
+    }
+    if *algorithm == RSA_ENCRYPTION { Ok(()) } else { Err(KeyError::NotDer) }
 }
 
 /// Size and oddness of a big-endian modulus without leading zeros. Gives the size in bits.

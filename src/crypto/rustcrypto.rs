@@ -13,7 +13,7 @@ use chacha20poly1305::ChaCha20Poly1305;
 use core::fmt;
 use pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rand_core::CryptoRng;
-use rsa::traits::PublicKeyParts;
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{BoxedUint, Oaep, RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use std::sync::Arc;
@@ -54,7 +54,13 @@ impl Provider for RustCrypto {
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
         let rsa = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
         rsa.validate().map_err(|_| KeyError::Inconsistent)?;
-        if rsa.n_bytes().as_ref() != key.public_key().modulus() {
+        // The crate computes these anew and ignores the file's; another provider would use them.
+        let numbers = [rsa.dp().cloned(), rsa.dq().cloned(), rsa.crt_coefficient()];
+        let is_same = |(ours, filed): (Option<BoxedUint>, &[u8])| {
+            ours.is_some_and(|ours| *ours.to_be_bytes_trimmed_vartime() == *filed)
+        };
+        let consistent = numbers.into_iter().zip(key.crt_numbers()?).all(is_same);
+        if !consistent || rsa.n_bytes().as_ref() != key.public_key().modulus() {
             return Err(KeyError::Inconsistent);
         }
         Ok(Arc::new(LoadedKey(rsa)))

@@ -1,0 +1,262 @@
+//! The client awaits a ServerHello, and decides whether to trust its key: rules C1 to C10 and T1 to T3.
+
+#![cfg(feature = "rustcrypto")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::client::AwaitChallenge;
+use countersign::codec::DecodeError;
+use countersign::frame::FrameType;
+use countersign::{Credential, CredentialKind, Error, KeyError, KeyExchange, Misuse, ServerTrust, Suite, Violation};
+use sha2::{Digest, Sha256};
+use support::wire::{ServerHello, edit};
+use support::{CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, at, der, error, frame, not_that_frame};
+
+/// The client of a scenario with the genuine ServerHello changed: what it says, up to the login.
+fn with(scenario: &Scenario, change: impl FnOnce(&mut ServerHello)) -> Result<(), Error> {
+    let hellos = scenario.await_login();
+    scenario.log_in(hellos.client, &edit(&hellos.challenge, change)).map(drop)
+}
+
+fn refused(change: impl FnOnce(&mut ServerHello)) -> Error {
+    with(&Scenario::new(), change).unwrap_err()
+}
+
+fn with_rsa() -> Scenario {
+    Scenario::new().suite(Suite::RSA_AES_256_GCM)
+}
+
+#[test]
+fn c1_anything_but_a_server_hello_frame_is_refused() {
+    let genuine = Scenario::new().await_login().challenge;
+    for (bytes, expected) in not_that_frame(FrameType::ServerHello, &genuine) {
+        let refused = error(Scenario::new().await_challenge().1.read(&bytes, at(CHALLENGE_AT)));
+        assert_eq!(refused, Error::Frame(expected), "{:?}", bytes.get(..8));
+    }
+    assert_eq!(AwaitChallenge::EXPECTS, [FrameType::ServerHello]);
+}
+
+#[test]
+fn c2_a_body_that_is_not_exactly_one_server_hello_is_refused() {
+    let body = Scenario::new().await_login().challenge[3..].to_vec();
+    let read = |body: &[u8]| error(Scenario::new().await_challenge().1.read(&frame(2, body), at(CHALLENGE_AT)));
+    for cut in 1..body.len() {
+        assert_eq!(read(&body[..cut]), Error::Decode(DecodeError::Truncated), "cut at {cut}");
+    }
+    for extra in [1, 9, 700] {
+        assert_eq!(read(&[&body[..], &vec![0; extra]].concat()), Error::Decode(DecodeError::Trailing(extra)));
+    }
+    let too_many = refused(|hello| hello.credential_kinds = (1..=9).collect());
+    assert_eq!(too_many, Error::Decode(DecodeError::TooMany { found: 9, limit: 8 }));
+}
+
+#[test]
+fn c3_a_version_that_was_not_offered_is_refused() {
+    for version in [0, 2, 0x0100, 0xffff] {
+        let expected = Violation::VersionNotOffered(version).into();
+        assert_eq!(refused(|hello| hello.version = version), expected);
+    }
+}
+
+#[test]
+fn c4_a_suite_that_was_not_offered_is_refused() {
+    for suite in [0x0101, 0x0102, 0x0200, 0x0203, 0x0301, 0x0000, 0xffff] {
+        let changed = refused(|hello| {
+            hello.suite = suite;
+            hello.key_share.truncate(if suite >> 8 == 1 { 0 } else { 32 });
+        });
+        assert_eq!(changed, Violation::SuiteNotOffered(suite).into());
+    }
+    // Known and forward secret, but not on this client's list.
+    let one = Scenario::new().client_suites(&[Suite::X25519_AES_256_GCM]);
+    assert_eq!(with(&one, |hello| hello.suite = 0x0202), Err(Violation::SuiteNotOffered(0x0202).into()));
+}
+
+#[test]
+fn c5_credential_kinds_that_are_empty_or_name_one_twice_are_refused() {
+    let twice: Error = Violation::Duplicate("the credential kinds").into();
+    assert_eq!(refused(|hello| hello.credential_kinds.clear()), Violation::Empty("the credential kinds").into());
+    assert_eq!(refused(|hello| hello.credential_kinds = vec![1, 1]), twice);
+    assert_eq!(refused(|hello| hello.credential_kinds = vec![9, 1, 2, 9]), twice);
+}
+
+#[test]
+fn kinds_that_a_client_does_not_know_are_skipped() {
+    let scenario = Scenario::new();
+    let hellos = scenario.await_login();
+    let kinds = |hello: &mut ServerHello| hello.credential_kinds = vec![0, 3, 1, 200];
+    let challenge = hellos.client.read(&edit(&hellos.challenge, kinds), at(CHALLENGE_AT)).unwrap();
+    assert_eq!(challenge.credential_kinds(), [CredentialKind::Password]);
+}
+
+#[test]
+fn c6_a_key_that_is_left_out_and_was_not_listed_is_refused() {
+    assert_eq!(refused(|hello| hello.spki.clear()), Violation::KeyNotSent.into());
+    // Listed was another one.
+    let known = Scenario::new().known_key();
+    let other = *OTHER2048.private.public_key().id().as_bytes();
+    assert_eq!(with(&known, |hello| hello.key_id = other), Err(Violation::KeyNotSent.into()));
+    // Pinned is not the same as at hand.
+    let pinned = Scenario::new().trust(RSA2048.trust());
+    assert_eq!(with(&pinned, |hello| hello.spki.clear()), Err(Violation::KeyNotSent.into()));
+}
+
+#[test]
+fn a_listed_key_may_be_left_out_or_sent() {
+    let known = Scenario::new().known_key();
+    assert_eq!(with(&known, |hello| assert!(hello.spki.is_empty())), Ok(()));
+    let spki = RSA2048.private.public_key().spki_der().to_vec();
+    assert_eq!(with(&known, |hello| hello.spki = spki), Ok(()));
+    assert!(known.finish().client.is_ok());
+}
+
+#[test]
+fn c7_an_spki_that_is_no_acceptable_server_key_is_refused() {
+    const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+    let e = &[1, 0, 1][..];
+    let mut even = der::modulus(2048);
+    *even.last_mut().unwrap() &= 0xfe;
+    let ec = der::sequence(&[&der::algorithm(EC, P256), &der::bit_string(&[4; 65])]);
+    let cases = [
+        (vec![0], KeyError::NotDer),
+        ([RSA2048.private.public_key().spki_der(), &[0]].concat(), KeyError::NotDer),
+        (ec, KeyError::NotRsa("1.2.840.10045.2.1".to_owned())),
+        (der::spki(&der::modulus(1024), e), KeyError::Size(1024)),
+        (der::spki(&der::modulus(2047), e), KeyError::Size(2047)),
+        (der::spki(&even, e), KeyError::EvenModulus),
+        (der::spki(&der::modulus(2048), &[3]), KeyError::Exponent),
+        (der::spki(&der::modulus(2048), &[1]), KeyError::Exponent),
+        (der::spki(&der::modulus(2048), &[1, 0, 0]), KeyError::Exponent),
+        (der::spki(&der::modulus(2048), &[1; 9]), KeyError::Exponent),
+    ];
+    for (spki, expected) in cases {
+        let id: [u8; 32] = Sha256::digest(&spki).into();
+        let refused = refused(|hello| (hello.spki, hello.key_id) = (spki, id));
+        assert_eq!(refused, Error::ServerKey(expected));
+    }
+    // One bit more than 8192, within the largest frame or not.
+    let large = der::spki(&der::modulus(8193), e);
+    let refused = refused(|hello| (hello.key_id, hello.spki) = (Sha256::digest(&large).into(), large));
+    assert_eq!(refused, Error::ServerKey(KeyError::Size(8193)));
+}
+
+#[test]
+fn c8_a_key_id_that_is_not_the_hash_of_the_key_is_refused() {
+    let trusted = *RSA2048.private.public_key().id().as_bytes();
+    let other = OTHER2048.private.public_key().spki_der().to_vec();
+    // The pinned id over somebody else's key: the attack this rule is for.
+    assert_eq!(refused(|hello| (hello.key_id, hello.spki) = (trusted, other)), Violation::KeyIdMismatch.into());
+    assert_eq!(refused(|hello| hello.key_id[31] ^= 1), Violation::KeyIdMismatch.into());
+    assert_eq!(refused(|hello| hello.key_id = [0; 32]), Violation::KeyIdMismatch.into());
+}
+
+#[test]
+fn c9_a_key_share_where_the_suite_has_none_is_refused() {
+    for share in [vec![0], vec![9; 32]] {
+        assert_eq!(with(&with_rsa(), |hello| hello.key_share = share), Err(Violation::BadKeyShare.into()));
+    }
+    assert_eq!(with(&with_rsa(), |_| ()), Ok(()));
+}
+
+#[test]
+fn c9_a_key_share_that_is_unusable_is_refused() {
+    let mut minus_one = [0xff; 32];
+    (minus_one[0], minus_one[31]) = (0xec, 0x7f);
+    let lengths = [0, 1, 31, 33, 64, 1216, 1537].map(|length| vec![9; length]);
+    for share in lengths.into_iter().chain([vec![0; 32], minus_one.to_vec()]) {
+        assert_eq!(refused(|hello| hello.key_share = share), Violation::BadKeyShare.into());
+    }
+}
+
+#[test]
+fn c10_a_challenge_after_the_deadline_is_refused() {
+    let read = |millis| {
+        let hellos = Scenario::new().await_login();
+        assert_eq!(hellos.client.deadline(), at(DEADLINE));
+        hellos.client.read(&hellos.challenge, at(millis)).map(drop)
+    };
+    assert_eq!(read(DEADLINE), Ok(()));
+    assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
+}
+
+#[test]
+fn t1_a_key_that_is_not_trusted_gets_no_login() {
+    let id = RSA2048.private.public_key().id();
+    for trust in [
+        OTHER2048.trust(),
+        ServerTrust::key(OTHER2048.private.public_key().clone()),
+        OTHER2048.trust().or(RSA3072.trust()),
+        OTHER2048.trust().with_floor(KeyExchange::Rsa),
+    ] {
+        assert_eq!(error(Scenario::new().challenge().trust(&trust)), Error::Untrusted(id));
+    }
+    for trust in [
+        RSA2048.trust(),
+        ServerTrust::key(RSA2048.private.public_key().clone()),
+        OTHER2048.trust().or(RSA2048.trust()),
+        RSA2048.trust().or(OTHER2048.trust()),
+    ] {
+        assert!(Scenario::new().challenge().trust(&trust).is_ok());
+    }
+    assert_eq!(Scenario::new().challenge().key(), RSA2048.private.public_key());
+}
+
+#[test]
+fn t2_a_suite_under_the_floor_gets_no_login() {
+    let scenario = with_rsa();
+    let under = Error::UnderFloor(Suite::RSA_AES_256_GCM);
+    // The floor is forward secrecy unless somebody says otherwise, and the higher of two floors.
+    let lowered = RSA2048.trust().with_floor(KeyExchange::Rsa);
+    for trust in [RSA2048.trust(), lowered.clone().or(OTHER2048.trust()), OTHER2048.trust().or(lowered.clone())] {
+        assert_eq!(error(scenario.challenge().trust(&trust)), under);
+    }
+    assert!(scenario.challenge().trust(&lowered).is_ok());
+    assert!(Scenario::new().challenge().trust(&lowered).is_ok());
+}
+
+#[test]
+fn t3_a_credential_of_a_kind_that_is_not_taken_is_not_sent() {
+    let (password, token) = (CredentialKind::Password, CredentialKind::Token);
+    let tokens = Scenario::new().server_kinds(&[token]);
+    assert_eq!(with(&tokens, |_| ()), Err(Error::KindNotTaken(password)));
+    let passwords = Scenario::new().server_kinds(&[password]).credential(Credential::Token(b"a token"));
+    assert_eq!(with(&passwords, |_| ()), Err(Error::KindNotTaken(token)));
+    assert_eq!(refused(|hello| hello.credential_kinds = vec![2, 3]), Error::KindNotTaken(password));
+    assert_eq!(refused(|hello| hello.credential_kinds = vec![3]), Error::KindNotTaken(password));
+}
+
+#[test]
+fn a_credential_out_of_bounds_is_not_sent() {
+    const LONG: &str = match std::str::from_utf8(&[b'a'; 256]) {
+        Ok(text) => text,
+        Err(_) => panic!(),
+    };
+    let bad = Misuse::BadInput("the user name or the secret");
+    let long = |what, len, limit| Misuse::TooLong { what, len, limit };
+    for (credential, misuse) in [
+        (Credential::Password { user: "", password: b"password" }, bad),
+        (Credential::Password { user: "alice\n", password: b"password" }, bad),
+        (Credential::Password { user: "alice\u{9f}", password: b"password" }, bad),
+        (Credential::Password { user: "alice", password: b"" }, bad),
+        (Credential::Token(b""), bad),
+        (Credential::Password { user: LONG, password: b"password" }, long("the user name", 256, 255)),
+        (Credential::Password { user: "alice", password: &[0; 4097] }, long("the secret", 4097, 4096)),
+        (Credential::Token(&[0; 70000]), long("the secret", 70000, 4096)),
+    ] {
+        assert_eq!(with(&Scenario::new().credential(credential), |_| ()), Err(Error::Misuse(misuse)));
+    }
+}
+
+#[test]
+fn the_client_s_deadline_stays_the_same_through_every_state() {
+    let scenario = Scenario::new();
+    let challenge = scenario.challenge();
+    assert_eq!(challenge.deadline(), at(DEADLINE));
+    let trusted = challenge.trust(scenario.trusted()).unwrap();
+    assert_eq!(trusted.deadline(), at(DEADLINE));
+    let (_, state) = trusted.login(scenario.credential, &mut scenario.rng("login")).unwrap();
+    assert_eq!(state.deadline(), at(DEADLINE));
+}

@@ -1,0 +1,187 @@
+//! The client awaits a ServerVerdict: rules V1 to V5.
+
+#![cfg(feature = "rustcrypto")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::client::AwaitVerdict;
+use countersign::codec::DecodeError;
+use countersign::frame::{FrameError, FrameType};
+use countersign::{Credential, Error, Grant, Reason, Session, Suite, Violation};
+use support::wire::{self, Message, Verdict, padded};
+use support::{DEADLINE, LOGIN_AT, RSA2048, Scenario, Sent, VERDICT_AT, at, error, frame, grant, not_that_frame};
+
+/// What a client says to this frame in the place of its verdict.
+fn read(scenario: &Scenario, verdict: &[u8]) -> Result<Session, Error> {
+    scenario.await_verdict().client.read(verdict, at(VERDICT_AT))
+}
+
+fn rsa_alone() -> Scenario {
+    Scenario::new().suite(Suite::RSA_AES_256_GCM)
+}
+
+/// What a client says to a verdict with this plaintext, by the server it trusts.
+fn forged(plaintext: &[u8]) -> Result<Session, Error> {
+    let scenario = rsa_alone();
+    let Sent { hello, challenge, login, client, .. } = scenario.await_verdict();
+    client.read(&wire::verdict(RSA2048.pem, [&hello, &challenge, &login], plaintext), at(VERDICT_AT))
+}
+
+fn verdict(decision: u8, principal: &[u8], permissions: &[&[u8]]) -> Vec<u8> {
+    let permissions = permissions.iter().map(|word| word.to_vec()).collect();
+    padded(Verdict { decision, principal: principal.to_vec(), permissions }.encode(), 1024)
+}
+
+#[test]
+fn v1_anything_but_a_server_verdict_frame_is_refused() {
+    let [.., genuine] = Scenario::new().finish().frames;
+    for (bytes, expected) in not_that_frame(FrameType::ServerVerdict, &genuine) {
+        assert_eq!(error(read(&Scenario::new(), &bytes)), Error::Frame(expected), "{:?}", bytes.get(..8));
+    }
+    assert_eq!(AwaitVerdict::EXPECTS, [FrameType::ServerVerdict]);
+}
+
+#[test]
+fn v1_every_other_length_is_refused() {
+    for len in [1, 16, 256, 1024, 1039, 1041, 1056, 2080, 65535] {
+        let expected = FrameError::Length { kind: FrameType::ServerVerdict, len, min: 1040, max: 1040 };
+        assert_eq!(error(read(&Scenario::new(), &frame(4, &vec![0; len]))), Error::Frame(expected));
+    }
+}
+
+#[test]
+fn v2_a_verdict_that_does_not_open_says_nothing_about_the_credential() {
+    let scenario = Scenario::new();
+    let [.., genuine] = scenario.finish().frames;
+    let mut changed = genuine.clone();
+    changed[1042] ^= 1;
+    let [.., of_another_connection] = scenario.clone().seed("another").finish().frames;
+    let unopened = scenario.await_login().server.fail(Error::DeadlinePassed, at(LOGIN_AT)).frame;
+    for bytes in [changed, of_another_connection, unopened, frame(4, &[0; 1040]), frame(4, &[0xff; 1040])] {
+        assert_eq!(error(read(&scenario, &bytes)), Error::VerdictNotAuthentic);
+    }
+    assert!(read(&scenario, &genuine).is_ok());
+}
+
+#[test]
+fn v3_a_verdict_that_is_no_verdict_is_refused() {
+    let truncated = Error::Decode(DecodeError::Truncated);
+    let mut long_principal = vec![1, 0xff, 0xff];
+    long_principal.resize(1024, b'a');
+    let mut no_end = vec![1, 3, 0xfe];
+    no_end.resize(1024, b'a');
+    assert_eq!(error(forged(&long_principal)), truncated);
+    assert_eq!(error(forged(&no_end)), truncated);
+    let mut many = [&[1, 0, 1, b'a', 33][..]].concat();
+    many.resize(1024, 0);
+    assert_eq!(error(forged(&many)), Error::Decode(DecodeError::TooMany { found: 33, limit: 32 }));
+    assert_eq!(error(forged(&verdict(1, b"\xff", &[]))), Error::Decode(DecodeError::NotUtf8));
+    assert_eq!(error(forged(&verdict(1, b"alice", &[b"\xff"]))), Error::Decode(DecodeError::NotUtf8));
+}
+
+#[test]
+fn v3_padding_that_is_not_zeros_is_refused() {
+    for good in [verdict(1, b"alice", &[b"read"]), verdict(0, b"", &[])] {
+        for at in [16, 500, 1023] {
+            let mut plaintext = good.clone();
+            plaintext[at] = 1;
+            assert_eq!(error(forged(&plaintext)), Error::Decode(DecodeError::Padding));
+        }
+    }
+}
+
+#[test]
+fn v3_an_unknown_decision_is_refused() {
+    for decision in [2, 3, 127, 255] {
+        for plaintext in [verdict(decision, b"alice", &[]), verdict(decision, b"", &[])] {
+            assert_eq!(error(forged(&plaintext)), Violation::UnknownDecision(decision).into());
+        }
+    }
+}
+
+#[test]
+fn v3_an_accept_with_a_field_out_of_bounds_is_refused() {
+    let words: Vec<Vec<u8>> = (b'a'..=b'z').map(|letter| vec![letter; 30]).collect();
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    let twice = [&words[..], &words[..1]].concat();
+    let cases: [(&[u8], &[&[u8]]); 13] = [
+        (b"", &[]),
+        (b"", &[b"read"]),
+        (&[b'a'; 256], &[]),
+        (b"ali\nce", &[]),
+        (b"alice\x7f", &[]),
+        ("alice\u{80}".as_bytes(), &[]),
+        (b"alice", &[b""]),
+        (b"alice", &[b"read", b"read"]),
+        (b"alice", &twice),
+        (b"alice", &[b"read write"]),
+        (b"alice", &[b"read,write"]),
+        (b"alice", &[&[b'a'; 65]]),
+        (b"alice", &["l\u{e9}sen".as_bytes()]),
+    ];
+    for (principal, permissions) in cases {
+        let refused = error(forged(&verdict(1, principal, permissions)));
+        assert_eq!(refused, Violation::BadString("the grant").into(), "{principal:?} {permissions:?}");
+    }
+}
+
+#[test]
+fn v3_a_reject_that_names_anything_is_refused() {
+    let expected: Error = Violation::BadString("the grant of a rejection").into();
+    let cases: [(&[u8], &[&[u8]]); 3] = [(b"alice", &[]), (b"", &[b"read"]), (b"wrong password", &[b""])];
+    for (principal, permissions) in cases {
+        assert_eq!(error(forged(&verdict(0, principal, permissions))), expected);
+    }
+}
+
+#[test]
+fn a_grant_at_every_bound_arrives() {
+    let permissions: Vec<String> = (0..32).map(|number| format!("{number:018}")).collect();
+    let largest = Grant::new("\u{1f600}".repeat(63) + "abc", permissions).unwrap();
+    let words =
+        Grant::new("a", [(0x21..=0x7e).filter(|byte| *byte != b',').map(char::from).take(64).collect::<String>()]);
+    // Exactly 1024 bytes: decision 1, principal 2 + 255, count 1, and permissions of 765 bytes with their lengths.
+    let mut exact: Vec<String> = (0..11).map(|number| format!("{number:064}")).collect();
+    exact.push("x".repeat(765 - 11 * 66 - 2));
+    let exact = Grant::new("p".repeat(255), exact).unwrap();
+    assert!(
+        Grant::new("p".repeat(255), exact.permissions().map(|word| format!("{word}-")).collect::<Vec<_>>()).is_err()
+    );
+    for grant in [largest, words.unwrap(), exact] {
+        let scenario = Scenario::new();
+        let Sent { login, client, server, .. } = scenario.await_verdict();
+        let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
+        assert_eq!(accepted.frame.len(), 1043);
+        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().grant(), &grant);
+    }
+}
+
+#[test]
+fn the_forged_verdict_of_these_tests_is_accepted_where_nothing_is_wrong_with_it() {
+    let session = forged(&verdict(1, b"alice", &[b"read", b"write"])).unwrap();
+    assert_eq!(session.grant(), &grant());
+    assert_eq!(error(forged(&verdict(0, b"", &[]))), Error::Refused);
+}
+
+#[test]
+fn v4_a_reject_is_refused() {
+    let wrong = Scenario::new().credential(Credential::Password { user: "alice", password: b"wrong" });
+    let finished = wrong.finish();
+    assert_eq!(error(finished.client), Error::Refused);
+    assert_eq!(error(finished.server).reason, Reason::WrongPassword);
+}
+
+#[test]
+fn v5_a_verdict_after_the_deadline_is_refused() {
+    let read = |millis| {
+        let scenario = Scenario::new();
+        let [.., verdict] = scenario.finish().frames;
+        let client = scenario.await_verdict().client;
+        assert_eq!(client.deadline(), at(DEADLINE));
+        client.read(&verdict, at(millis)).map(drop)
+    };
+    assert_eq!(read(DEADLINE), Ok(()));
+    assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
+}

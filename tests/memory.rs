@@ -1,0 +1,247 @@
+//! What a stranger can make either side hold: heap bytes and allocations, counted by the allocator.
+
+#![cfg(feature = "rustcrypto")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(unsafe_code, clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret, rustcrypto};
+use countersign::frame::{FrameReader, FrameType};
+use countersign::server::{AwaitHello, AwaitLogin};
+use countersign::{
+    Aead, ChannelBinding, ClientConfig, CryptoRng, KeyError, KeyExchange, KeySize, Moment, PrivateKey, PublicKey,
+    Received, ServerConfig, ServerKey, Suite, client, codec, limits,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+use support::{ALICE, RSA2048, RSA4096, Scenario, TestRng, at, grant};
+
+/// Counts what each thread allocates and still holds.
+struct Counting;
+
+thread_local! {
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static PAUSED: Cell<bool> = const { Cell::new(false) };
+}
+
+fn count(bytes: isize, calls: usize) {
+    HELD.with(|held| held.set(held.get() + bytes));
+    CALLS.with(|all| all.set(all.get() + if PAUSED.with(Cell::get) { 0 } else { calls }));
+}
+
+fn signed(size: usize) -> isize {
+    isize::try_from(size).unwrap_or(isize::MAX)
+}
+
+// SAFETY: hands every call to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(signed(layout.size()), 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-signed(layout.size()), 0);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(signed(size) - signed(layout.size()), 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What `work` gives, how many bytes it left on the heap, and how many allocations it made.
+fn measure<T>(work: impl FnOnce() -> T) -> (T, isize, usize) {
+    let (held, calls) = (HELD.with(Cell::get), CALLS.with(Cell::get));
+    let result = work();
+    (result, HELD.with(Cell::get) - held, CALLS.with(Cell::get) - calls)
+}
+
+/// What `work` gives, with its allocations left out of the count.
+fn uncounted<T>(work: impl FnOnce() -> T) -> T {
+    let before = PAUSED.with(|paused| paused.replace(true));
+    let result = work();
+    PAUSED.with(|paused| paused.set(before));
+    result
+}
+
+/// The real provider, with what its RSA allocates left out of the count.
+#[derive(Debug)]
+struct QuietRsa;
+
+impl Provider for QuietRsa {
+    fn name(&self) -> &'static str {
+        "quiet"
+    }
+
+    fn supports(&self, suite: Suite) -> bool {
+        rustcrypto::provider().supports(suite)
+    }
+
+    fn encrypt(
+        &self,
+        key: &PublicKey,
+        message: &[u8; limits::SEALED_SECRET],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        uncounted(|| rustcrypto::provider().encrypt(key, message, rng, out))
+    }
+
+    fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
+        rustcrypto::provider().load_key(key).map(|key| Arc::new(QuietKey(key)) as Arc<dyn Decrypt>)
+    }
+
+    fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
+        rustcrypto::provider().generate_key(size, rng)
+    }
+
+    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        rustcrypto::provider().aead(aead, key)
+    }
+
+    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
+        rustcrypto::provider().start_exchange(exchange, rng)
+    }
+
+    fn answer_exchange(
+        &self,
+        exchange: KeyExchange,
+        share: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
+        rustcrypto::provider().answer_exchange(exchange, share, rng)
+    }
+}
+
+struct QuietKey(Arc<dyn Decrypt>);
+
+impl Decrypt for QuietKey {
+    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        uncounted(|| self.0.decrypt(ciphertext, rng))
+    }
+}
+
+#[test]
+fn a_half_open_connection_holds_no_heap_memory_of_its_own() {
+    for scenario in [Scenario::new(), Scenario::new().key(&RSA4096), Scenario::new().suite(Suite::RSA_AES_256_GCM)] {
+        let config = scenario.server_config();
+        let none = ChannelBinding::none();
+        let (hello, _) = scenario.await_challenge();
+        let (waiting, held, _) = measure(|| (AwaitHello::new(&config, &none, Moment::ORIGIN), FrameReader::new()));
+        assert_eq!(held, 0, "waiting for a ClientHello");
+        let (state, held, _) = measure(|| {
+            let choice = waiting.0.read(&hello, at(1)).unwrap();
+            let mut rng = uncounted(|| TestRng::new("server"));
+            // The challenge is sent and forgotten.
+            let (_, state) = choice.challenge(scenario.private_key(), &mut rng).unwrap();
+            drop(rng);
+            (state, FrameReader::new())
+        });
+        assert_eq!(held, 0, "waiting for a ClientLogin");
+        drop(state);
+    }
+}
+
+#[test]
+fn a_half_open_connection_fits_in_a_kilobyte() {
+    let (hello, login, reader) = (size_of::<AwaitHello>(), size_of::<AwaitLogin>(), size_of::<FrameReader>());
+    println!("AwaitHello {hello}, AwaitLogin {login}, FrameReader {reader} bytes");
+    assert!(login + reader <= 512, "{login} + {reader} bytes");
+    assert!(hello <= login);
+}
+
+#[test]
+fn a_length_alone_makes_a_reader_allocate_nothing() {
+    for kind in FrameType::ALL {
+        let [high, low] = u16::try_from(kind.max_body()).unwrap().to_be_bytes();
+        let before = HELD.with(Cell::get);
+        let mut reader = FrameReader::new();
+        assert_eq!(HELD.with(Cell::get), before);
+        reader.feed(&[kind.byte(), high, low], &FrameType::ALL).unwrap();
+        let held = HELD.with(Cell::get) - before;
+        assert!(held <= 8, "{kind}: {held} bytes for a header of 3");
+        // From there on it holds as much as arrived, with room to double.
+        let (piece, mut arrived) = ([0; 10], 3);
+        while reader.missing().unwrap() > piece.len() {
+            arrived += signed(reader.feed(&piece, &FrameType::ALL).unwrap());
+            let held = HELD.with(Cell::get) - before;
+            assert!(held <= 2 * arrived + 16, "{kind}: {held} bytes for {arrived}");
+        }
+    }
+}
+
+#[test]
+fn decoding_allocates_nothing() {
+    let [hello, challenge, login, verdict] = Scenario::new().finish().frames;
+    let ((), held, calls) = measure(|| {
+        codec::decode::<codec::ClientHello<'_>>(&hello[3..]).unwrap();
+        codec::decode::<codec::ServerHello<'_>>(&challenge[3..]).unwrap();
+        codec::decode::<codec::ClientLogin<'_>>(&login[3..]).unwrap();
+        codec::decode::<codec::ServerVerdict>(&verdict[3..]).unwrap();
+        // What claims to be long is not believed either.
+        assert!(codec::decode::<codec::ClientLogin<'_>>(&[0xff; 4]).is_err());
+        assert!(codec::decode::<codec::VerdictMessage<'_>>(&[1, 0xff, 0xff, 32]).is_err());
+    });
+    assert_eq!((held, calls), (0, 0));
+}
+
+#[test]
+fn a_handshake_makes_a_handful_of_allocations() {
+    let server_key = ServerKey::load(&RSA2048.private, &QuietRsa).unwrap();
+    let server_config = Arc::new(ServerConfig::new(&QuietRsa));
+    let client_config = Arc::new(ClientConfig::new(&QuietRsa));
+    let none = ChannelBinding::none();
+    let trust = RSA2048.trust();
+    let (mut ours, mut theirs) = (TestRng::new("client"), TestRng::new("server"));
+    let mut once = || {
+        let ((hello, state), _, client_1) =
+            measure(|| client::start(&client_config, &none, &[], &mut ours, Moment::ORIGIN).unwrap());
+        let ((challenge, waiting), _, server_1) = measure(|| {
+            let state = AwaitHello::new(&server_config, &none, Moment::ORIGIN);
+            state.read(&hello, at(1)).unwrap().challenge(&server_key, &mut theirs).unwrap()
+        });
+        let ((login, state), _, client_2) = measure(|| {
+            let trusted = state.read(&challenge, at(2)).unwrap().trust(&trust).unwrap();
+            trusted.login(ALICE, &mut ours).unwrap()
+        });
+        let grant = grant();
+        let (accepted, _, server_2) =
+            measure(|| waiting.read(login, at(3)).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
+        let (session, _, client_3) = measure(|| state.read(&accepted.frame, at(4)).unwrap());
+        drop(session);
+        ([client_1, client_2, client_3], [server_1, server_2])
+    };
+    let (client, server) = once();
+    assert_eq!(once(), (client, server));
+    println!("allocations beside RSA, step by step: client {client:?}, server {server:?}");
+    assert!(server.iter().sum::<usize>() <= 12, "server {server:?}");
+    assert!(client.iter().sum::<usize>() <= 24, "client {client:?}");
+}
+
+#[test]
+fn an_established_session_allocates_nothing_for_its_records() {
+    for suite in Suite::ALL {
+        let (mut client, mut server) = Scenario::new().suite(suite).sessions();
+        let data = vec![7; limits::MAX_RECORD];
+        let mut record = Vec::with_capacity(2 * limits::MAX_RECORD);
+        let ((), held, calls) = measure(|| {
+            for _ in 0..10 {
+                record.clear();
+                client.seal(&data, &mut record).unwrap();
+                assert!(matches!(server.open(&mut record), Ok(Received::Data(opened)) if opened.len() == data.len()));
+            }
+        });
+        assert_eq!((held, calls), (0, 0), "{suite}");
+    }
+}

@@ -1,0 +1,162 @@
+//! PROTOCOL.md is the specification: every rule in it has a test that bears its number, and its tables are the code's.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+use countersign::frame::FrameType;
+use countersign::{Aead, CredentialKind, KeyExchange, Suite, VERSION, limits};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const PROTOCOL: &str = include_str!("../PROTOCOL.md");
+
+/// `S4` and the like: a letter of a state and a number.
+fn as_rule(text: &str) -> Option<String> {
+    let (letter, number) = text.split_at_checked(1)?;
+    let number: u8 = number.parse().ok()?;
+    "SLCTVR".contains(letter).then(|| format!("{letter}{number}"))
+}
+
+fn rules() -> BTreeSet<String> {
+    let lines = PROTOCOL.lines().filter_map(|line| line.strip_prefix("- **"));
+    lines.filter_map(|line| as_rule(line.split("**").next()?)).collect()
+}
+
+/// What `fn s4_...` under a `#[test]` says it tests, in these tests and in `src/session.rs`.
+fn tested() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let tests = fs::read_dir(root.join("tests")).unwrap().map(|entry| entry.unwrap().path());
+    let sources = tests.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let mut tested = BTreeSet::new();
+    for path in sources.chain([root.join("src/session.rs")]) {
+        let source = fs::read_to_string(path).unwrap();
+        for (attribute, function) in source.lines().zip(source.lines().skip(1)) {
+            let Some(name) = function.trim().strip_prefix("fn ") else { continue };
+            let Some((rule, _)) = name.split_once('_') else { continue };
+            if attribute.trim() == "#[test]" && !rule.contains(char::is_uppercase) {
+                tested.extend(as_rule(&rule.to_uppercase()));
+            }
+        }
+    }
+    tested
+}
+
+#[test]
+fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
+    let (rules, tested) = (rules(), tested());
+    for (letter, count) in [("S", 10), ("L", 10), ("C", 10), ("T", 3), ("V", 5), ("R", 5)] {
+        let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
+        assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
+    }
+    let untested: Vec<_> = rules.difference(&tested).collect();
+    let unknown: Vec<_> = tested.difference(&rules).collect();
+    assert!(untested.is_empty(), "rules without a test: {untested:?}");
+    assert!(unknown.is_empty(), "tests of rules that do not exist: {unknown:?}");
+}
+
+/// The cells of the rows of every table in PROTOCOL.md.
+fn rows() -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = PROTOCOL.lines().filter(|line| line.starts_with('|'));
+    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+}
+
+#[test]
+fn the_table_of_frames_is_the_code_s() {
+    let ours = FrameType::ALL.map(|kind| (kind.byte(), kind.to_string(), kind.min_body(), kind.max_body()));
+    let theirs: Vec<_> = rows()
+        .filter(|row| row.len() == 5)
+        .filter_map(|row| {
+            let byte = row[0].parse().ok()?;
+            Some((byte, row[1].to_owned(), row[3].parse().unwrap(), row[4].parse().unwrap()))
+        })
+        .collect();
+    assert_eq!(theirs, ours);
+    for byte in 0..=255 {
+        let kind = FrameType::from_byte(byte);
+        assert_eq!(kind.map(FrameType::byte), (1..=7).contains(&byte).then_some(byte));
+    }
+    let limits = [
+        (FrameType::ClientHello, limits::MAX_CLIENT_HELLO),
+        (FrameType::ServerHello, limits::MAX_SERVER_HELLO),
+        (FrameType::ClientLogin, limits::MAX_CLIENT_LOGIN),
+        (FrameType::ServerVerdict, limits::SERVER_VERDICT),
+        (FrameType::Data, limits::MAX_RECORD + limits::TAG),
+        (FrameType::KeyUpdate, limits::TAG),
+        (FrameType::Close, limits::TAG),
+    ];
+    assert_eq!(limits, FrameType::ALL.map(|kind| (kind, kind.max_body())));
+}
+
+#[test]
+fn the_table_of_suites_is_the_code_s() {
+    let exchange = |exchange: KeyExchange| match exchange {
+        KeyExchange::Rsa => "RSA alone",
+        KeyExchange::X25519 => "RSA and X25519",
+        _ => "unknown",
+    };
+    let aead = |aead: Aead| match aead {
+        Aead::Aes256Gcm => "AES-256-GCM",
+        Aead::ChaCha20Poly1305 => "ChaCha20-Poly1305",
+        _ => "unknown",
+    };
+    let ours: BTreeSet<_> =
+        Suite::ALL.map(|suite| (suite.number(), exchange(suite.key_exchange), aead(suite.aead))).into();
+    let theirs: BTreeSet<_> = rows()
+        .filter(|row| row.len() == 3 && row[0].len() == 4)
+        .filter_map(|row| Some((u16::from_str_radix(row[0], 16).ok()?, row[1], row[2])))
+        .collect();
+    assert_eq!(theirs, ours);
+    assert!(Suite::DEFAULT.iter().all(|suite| suite.key_exchange.is_forward_secret()));
+}
+
+#[test]
+fn the_largest_counts_are_the_code_s() {
+    let max = |field: &str| -> usize {
+        let row = rows().find(|row| row[0] == field).unwrap_or_else(|| panic!("no field {field}"));
+        let (_, max) = row[1].trim_end_matches('>').rsplit_once(", ").unwrap();
+        max.parse().unwrap()
+    };
+    for (field, limit) in [
+        ("versions", limits::MAX_VERSIONS),
+        ("suites", limits::MAX_SUITES),
+        ("key_shares", limits::MAX_KEY_SHARES),
+        ("known_keys", limits::MAX_KNOWN_KEYS),
+        ("credential_kinds", limits::MAX_CREDENTIAL_KINDS),
+        ("permissions", limits::MAX_PERMISSIONS),
+    ] {
+        assert_eq!(max(field), limit, "{field}");
+    }
+}
+
+#[test]
+fn the_numbers_in_the_text_are_the_code_s() {
+    // Sentences, with their line breaks undone.
+    let text = PROTOCOL.split_whitespace().collect::<Vec<_>>().join(" ");
+    let seconds = limits::HANDSHAKE_TIMEOUT.as_secs();
+    let expected = [
+        format!("this document is {VERSION} "),
+        format!("has fewer than {} or more than {} bits", limits::MIN_MODULUS_BITS, limits::MAX_MODULUS_BITS),
+        format!("at most {}; may be empty", limits::MAX_SERVER_NAME),
+        format!(
+            "a multiple of {} bytes, at least {} and at most {}, and a {}-byte tag",
+            limits::CREDENTIAL_BLOCK,
+            limits::CREDENTIAL_BLOCK,
+            limits::MAX_SEALED_CREDENTIAL - limits::TAG,
+            limits::TAG
+        ),
+        format!("kind 1: 1 to {} bytes without control characters", limits::MAX_USER),
+        format!("the password or the token, 1 to {} bytes", limits::MAX_SECRET),
+        format!("always {} bytes of ciphertext and a {}-byte tag", limits::VERDICT, limits::TAG),
+        format!("logged in as, 1 to {} bytes", limits::MAX_PRINCIPAL),
+        format!("different words of 1 to {} bytes", limits::MAX_PERMISSION),
+        format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),
+        format!("after 2^{} frames of any type under a key", limits::RECORDS_PER_KEY.trailing_zeros()),
+        format!("by default {seconds} seconds"),
+        format!("Credential kinds are {}, password, and {}, token", 1, 2),
+    ];
+    assert_eq!([1, 2], CredentialKind::ALL.map(CredentialKind::number));
+    for sentence in expected {
+        assert!(text.contains(&sentence), "PROTOCOL.md does not say: {sentence}");
+    }
+}

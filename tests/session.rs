@@ -1,0 +1,326 @@
+//! The session after a login: rules R1 to R4. R5 needs 2^24 records; its test is in `src/session.rs`.
+
+#![cfg(feature = "rustcrypto")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::frame::{FrameError, FrameReader, FrameType};
+use countersign::{Error, Misuse, Received, RecordError, Session, Suite, limits};
+use support::{Scenario, frame, grant};
+
+/// Both ends of a session, the client's first.
+fn sessions() -> (Session, Session) {
+    Scenario::new().sessions()
+}
+
+/// The records that `write` makes, one frame each.
+fn records(session: &mut Session, write: impl FnOnce(&mut Session, &mut Vec<u8>)) -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    write(session, &mut out);
+    cut(&out)
+}
+
+fn cut(mut stream: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Vec::new();
+    let mut reader = FrameReader::new();
+    while !stream.is_empty() {
+        let taken = reader.feed(stream, Session::EXPECTS).unwrap();
+        frames.push(reader.take().unwrap());
+        stream = &stream[taken..];
+    }
+    frames
+}
+
+fn sealed(session: &mut Session, data: &[u8]) -> Vec<Vec<u8>> {
+    records(session, |session, out| session.seal(data, out).unwrap())
+}
+
+fn closed(session: &mut Session) -> Vec<u8> {
+    records(session, |session, out| session.close(out).unwrap()).remove(0)
+}
+
+fn updated(session: &mut Session) -> Vec<u8> {
+    records(session, |session, out| session.update_key(out).unwrap()).remove(0)
+}
+
+/// Opens a record, and says what was wrong with it.
+fn open(session: &mut Session, record: &[u8]) -> Result<Vec<u8>, Error> {
+    match session.open(&mut record.to_vec())? {
+        Received::Data(data) => Ok(data.to_vec()),
+        Received::KeyUpdate => Ok(b"key update".to_vec()),
+        Received::Close => Ok(b"close".to_vec()),
+    }
+}
+
+const AFTER_END: Result<Vec<u8>, Error> = Err(Error::Record(RecordError::AfterEnd));
+const NOT_AUTHENTIC: Result<Vec<u8>, Error> = Err(Error::Record(RecordError::NotAuthentic));
+
+#[test]
+fn what_one_end_seals_the_other_opens() {
+    for suite in Suite::ALL {
+        let (mut client, mut server) = Scenario::new().suite(suite).sessions();
+        for length in [1, 2, 255, 16383, 16384] {
+            let data = vec![0x5a; length];
+            for from_client in [true, false] {
+                let (from, to) = if from_client { (&mut client, &mut server) } else { (&mut server, &mut client) };
+                let [record] = &sealed(from, &data)[..] else { panic!("one record") };
+                assert_eq!(record.len(), length + 19);
+                assert_eq!(open(to, record), Ok(data.clone()));
+            }
+        }
+    }
+}
+
+#[test]
+fn both_ends_have_the_same_names_for_the_session() {
+    let (client, server) = sessions();
+    assert_eq!(client.grant(), &grant());
+    assert_eq!(client.grant(), server.grant());
+    assert_eq!(client.suite(), server.suite());
+    assert_eq!(client.id(), server.id());
+    assert_eq!(client.id().to_string(), hex::encode(client.id().as_bytes()));
+    assert_ne!(client.id(), Scenario::new().seed("another").sessions().0.id());
+}
+
+#[test]
+fn long_data_becomes_as_many_records_as_it_takes_and_no_data_none() {
+    let (mut client, mut server) = sessions();
+    for (length, pieces) in [(0, 0), (1, 1), (16384, 1), (16385, 2), (40000, 3)] {
+        let data: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+        let records = sealed(&mut client, &data);
+        assert_eq!(records.len(), pieces);
+        let arrived: Vec<u8> = records.iter().flat_map(|record| open(&mut server, record).unwrap()).collect();
+        assert_eq!(arrived, data);
+    }
+}
+
+#[test]
+fn r1_anything_but_a_record_is_refused() {
+    let genuine = sealed(&mut sessions().0, b"data").remove(0);
+    let length = |kind: FrameType, len| FrameError::Length { kind, len, min: kind.min_body(), max: kind.max_body() };
+    let mut cases = vec![
+        (Vec::new(), FrameError::Truncated { missing: 3 }),
+        (genuine[..2].to_vec(), FrameError::Truncated { missing: 1 }),
+        (genuine[..3].to_vec(), FrameError::Truncated { missing: 20 }),
+        (genuine[..22].to_vec(), FrameError::Truncated { missing: 1 }),
+        ([&genuine[..], &[0]].concat(), FrameError::Trailing(1)),
+        (frame(5, &[0; 16]), length(FrameType::Data, 16)),
+        (frame(5, &[]), length(FrameType::Data, 0)),
+        (frame(5, &[0; 16401]), length(FrameType::Data, 16401)),
+        (frame(6, &[0; 15]), length(FrameType::KeyUpdate, 15)),
+        (frame(6, &[0; 17]), length(FrameType::KeyUpdate, 17)),
+        (frame(7, &[0; 0]), length(FrameType::Close, 0)),
+        (frame(7, &[0; 17]), length(FrameType::Close, 17)),
+        (frame(0, &[0; 16]), FrameError::UnknownType(0)),
+        (frame(8, &[0; 16]), FrameError::UnknownType(8)),
+    ];
+    for kind in &FrameType::ALL[..4] {
+        cases.push((frame(kind.byte(), &vec![0; kind.min_body()]), FrameError::UnexpectedType(*kind)));
+    }
+    for (bytes, expected) in cases {
+        let (mut client, mut server) = sessions();
+        let first = sealed(&mut client, b"data").remove(0);
+        assert_eq!(open(&mut server, &bytes), Err(RecordError::Frame(expected).into()));
+        assert_eq!(open(&mut server, &first), AFTER_END, "nothing more is delivered");
+    }
+}
+
+#[test]
+fn r2_a_record_that_was_altered_is_refused() {
+    let length = sealed(&mut sessions().0, b"data").remove(0).len();
+    for at in 3..length {
+        let (mut client, mut server) = sessions();
+        let [mut first, second] = [b"data", b"more"].map(|data| sealed(&mut client, data).remove(0));
+        first[at] ^= 1;
+        assert_eq!(open(&mut server, &first), NOT_AUTHENTIC);
+        assert_eq!(open(&mut server, &second), AFTER_END, "nothing more is delivered");
+    }
+}
+
+#[test]
+fn r2_the_header_is_sealed_too() {
+    // A KeyUpdate for a Close and the other way round: the bodies are of the same length.
+    for (kind, record) in [(7, updated(&mut sessions().0)), (6, closed(&mut sessions().0))] {
+        assert_eq!(open(&mut sessions().1, &[&[kind], &record[1..]].concat()), NOT_AUTHENTIC);
+    }
+}
+
+#[test]
+fn r2_a_record_repeated_dropped_or_out_of_order_is_refused() {
+    let three = |client: &mut Session| [b"one", b"two", b"sam"].map(|data| sealed(client, data).remove(0));
+    for (order, good) in [(&[0, 0][..], 1), (&[1], 0), (&[0, 2], 1), (&[1, 0], 0), (&[0, 1, 1], 2), (&[0, 1, 0], 2)] {
+        let (mut client, mut server) = sessions();
+        let records = three(&mut client);
+        for (position, &which) in order.iter().enumerate() {
+            let opened = open(&mut server, &records[which]);
+            assert_eq!(opened.is_ok(), position < good, "{order:?} at {position}");
+            if position == good {
+                assert_eq!(opened, NOT_AUTHENTIC);
+            }
+        }
+        assert_eq!(open(&mut server, &records[good.min(2)]), AFTER_END);
+    }
+}
+
+#[test]
+fn r2_a_record_of_the_other_direction_or_another_session_is_refused() {
+    let (mut client, mut server) = sessions();
+    let own = sealed(&mut client, b"data").remove(0);
+    assert_eq!(open(&mut client, &own), NOT_AUTHENTIC, "reflected");
+    let other = sealed(&mut Scenario::new().seed("another").sessions().0, b"data").remove(0);
+    assert_eq!(open(&mut server, &other), NOT_AUTHENTIC);
+}
+
+#[test]
+fn r2_after_a_key_update_the_old_key_opens_nothing() {
+    let (mut client, mut server) = sessions();
+    let first = sealed(&mut client, b"old").remove(0);
+    let update = updated(&mut client);
+    let second = sealed(&mut client, b"new").remove(0);
+    assert_eq!(open(&mut server, &first), Ok(b"old".to_vec()));
+    assert_eq!(open(&mut server, &update), Ok(b"key update".to_vec()));
+    assert_eq!(open(&mut server, &first), NOT_AUTHENTIC);
+    let mut server = sessions().1;
+    open(&mut server, &first).unwrap();
+    assert_eq!(open(&mut server, &second), NOT_AUTHENTIC, "the update was dropped");
+    let mut server = sessions().1;
+    for record in [&first, &update, &second] {
+        open(&mut server, record).unwrap();
+    }
+}
+
+#[test]
+fn many_key_updates_in_a_row_work_in_both_directions_on_their_own() {
+    let (mut client, mut server) = sessions();
+    for round in 0..20_u8 {
+        let update = updated(&mut client);
+        let record = sealed(&mut client, &[round]).remove(0);
+        assert_eq!(open(&mut server, &update), Ok(b"key update".to_vec()));
+        assert_eq!(open(&mut server, &record), Ok(vec![round]));
+        let answer = sealed(&mut server, &[round]).remove(0);
+        assert_eq!(open(&mut client, &answer), Ok(vec![round]));
+    }
+}
+
+#[test]
+fn r3_a_frame_after_a_close_is_refused() {
+    for kind in [5, 6, 7] {
+        let (mut client, mut server) = sessions();
+        assert_eq!(open(&mut server, &closed(&mut client)), Ok(b"close".to_vec()));
+        assert_eq!(open(&mut server, &frame(kind, &vec![0; if kind == 5 { 17 } else { 16 }])), AFTER_END);
+    }
+    let (mut client, mut server) = sessions();
+    let close = closed(&mut client);
+    open(&mut server, &close).unwrap();
+    assert_eq!(open(&mut server, &close), AFTER_END);
+    // The other direction goes on.
+    let record = sealed(&mut server, b"still here").remove(0);
+    assert_eq!(open(&mut client, &record), Ok(b"still here".to_vec()));
+}
+
+#[test]
+fn r4_the_end_of_the_stream_without_a_close_is_refused() {
+    let (mut client, mut server) = sessions();
+    let truncated = Err(RecordError::Truncated);
+    assert_eq!(server.end(), truncated);
+    let record = sealed(&mut client, b"data").remove(0);
+    open(&mut server, &record).unwrap();
+    assert_eq!(server.end(), truncated);
+    open(&mut server, &updated(&mut client)).unwrap();
+    assert_eq!(server.end(), truncated);
+    open(&mut server, &closed(&mut client)).unwrap();
+    assert_eq!(server.end(), Ok(()));
+    assert_eq!(client.end(), truncated, "each direction has a close of its own");
+}
+
+#[test]
+fn r4_the_end_of_the_stream_after_a_refused_record_is_no_proper_end() {
+    let (mut client, mut server) = sessions();
+    let mut record = sealed(&mut client, b"data").remove(0);
+    record[10] ^= 1;
+    assert_eq!(open(&mut server, &record), NOT_AUTHENTIC);
+    assert!(server.end().is_err(), "no close came");
+}
+
+#[test]
+fn our_own_close_is_the_last_thing_we_send() {
+    let (mut client, _) = sessions();
+    closed(&mut client);
+    let mut out = Vec::new();
+    let misuse = Err(Error::Misuse(Misuse::Closed));
+    assert_eq!(client.seal(b"data", &mut out), misuse);
+    assert_eq!(client.update_key(&mut out), misuse);
+    assert_eq!(client.close(&mut out), misuse);
+    assert_eq!(out, b"");
+}
+
+#[test]
+fn the_halves_of_a_session_work_apart() {
+    let (client, server) = sessions();
+    let ((_, mut sealer, _), (info, _, mut opener)) = (client.split(), server.split());
+    assert_eq!(info.grant(), &grant());
+    let mut out = Vec::new();
+    sealer.seal(b"data", &mut out).unwrap();
+    assert_eq!(opener.open(&mut out).unwrap(), Received::Data(b"data"));
+    assert_eq!(opener.end(), Err(RecordError::Truncated));
+    out.clear();
+    sealer.update_key(&mut out).unwrap();
+    assert_eq!(opener.open(&mut out).unwrap(), Received::KeyUpdate);
+    out.clear();
+    sealer.close(&mut out).unwrap();
+    assert_eq!(opener.open(&mut out).unwrap(), Received::Close);
+    assert_eq!(opener.end(), Ok(()));
+}
+
+#[test]
+fn sealing_appends_to_what_is_there() {
+    let (mut client, mut server) = sessions();
+    let mut out = b"before".to_vec();
+    client.seal(b"data", &mut out).unwrap();
+    assert_eq!(&out[..6], b"before");
+    assert_eq!(open(&mut server, &out[6..]), Ok(b"data".to_vec()));
+}
+
+#[test]
+fn exported_keys_are_the_same_at_both_ends_and_different_for_everything_else() {
+    let (client, server) = sessions();
+    let other = Scenario::new().seed("another").sessions().0;
+    let export = |session: &Session, label: &str, context: &[u8], length: usize| {
+        let mut out = vec![0; length];
+        session.export(label, context, &mut out).unwrap();
+        out
+    };
+    let key = export(&client, "my protocol", b"context", 32);
+    assert_eq!(key, export(&server, "my protocol", b"context", 32));
+    assert_ne!(key, export(&client, "my protocol2", b"context", 32));
+    assert_ne!(key, export(&client, "my protocol", b"", 32));
+    assert_ne!(key, export(&client, "my protocol", b"context", 33)[..32]);
+    assert_ne!(key, export(&other, "my protocol", b"context", 32));
+    export(&client, &"l".repeat(255), &[0; 100_000], 8160);
+}
+
+#[test]
+fn an_export_out_of_bounds_is_refused() {
+    let (client, _) = sessions();
+    let label = Err(Misuse::BadInput("the exporter label"));
+    for bad in ["", "a\0b", "\0", &"l".repeat(256)] {
+        assert_eq!(client.export(bad, b"", &mut [0; 32]), label);
+    }
+    let too_long = Misuse::TooLong { what: "the exported key", len: 8161, limit: 8160 };
+    assert_eq!(client.export("label", b"", &mut vec![0; 8161]), Err(too_long));
+}
+
+#[test]
+fn an_export_of_no_bytes_is_refused() {
+    assert!(sessions().0.export("label", b"", &mut []).is_err(), "PROTOCOL.md, \"Exporter\": 1 to 8160 bytes");
+}
+
+#[test]
+fn no_record_is_longer_than_the_limit() {
+    let (mut client, _) = sessions();
+    for record in sealed(&mut client, &vec![0; 3 * limits::MAX_RECORD + 1]) {
+        assert!(record.len() <= limits::FRAME_HEADER + limits::MAX_RECORD + limits::TAG);
+    }
+}

@@ -1,0 +1,327 @@
+//! PROTOCOL.md a second time, by hand: what the messages look like, and what is sealed under which key. Nothing here
+//! uses the library, so that a test can make what the library never would, and disagree with it.
+
+use super::frame;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use hkdf::Hkdf;
+use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
+use rsa::rand_core::CryptoRng;
+use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
+use sha2::{Digest, Sha256};
+
+/// The rest of a message, from the front.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (front, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(front)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        Some(self.take(1)?[0])
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        self.take(2).map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
+    }
+
+    fn array(&mut self) -> Option<[u8; 32]> {
+        self.take(32)?.try_into().ok()
+    }
+
+    fn bytes(&mut self) -> Option<Vec<u8>> {
+        let length = self.u16()?;
+        self.take(usize::from(length)).map(<[u8]>::to_vec)
+    }
+
+    fn text(&mut self) -> Option<Vec<u8>> {
+        self.bytes().filter(|bytes| std::str::from_utf8(bytes).is_ok())
+    }
+
+    fn list<T>(&mut self, max: u8, mut entry: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = self.u8().filter(|&count| count <= max)?;
+        (0..count).map(|_| entry(self)).collect()
+    }
+
+    /// The value, if nothing is left over.
+    fn end<T>(&self, value: T) -> Option<T> {
+        self.0.is_empty().then_some(value)
+    }
+}
+
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&u16::try_from(bytes.len()).unwrap().to_be_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn list<T>(out: &mut Vec<u8>, entries: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
+    out.push(u8::try_from(entries.len()).unwrap());
+    entries.iter().for_each(|entry| write(out, entry));
+}
+
+fn numbers(out: &mut Vec<u8>, numbers: &[u16]) {
+    list(out, numbers, |out, number| out.extend_from_slice(&number.to_be_bytes()));
+}
+
+/// A message without the library's bounds: it can be written whatever is in it.
+pub trait Message: Sized {
+    fn decode(body: &[u8]) -> Option<Self>;
+    fn encode(&self) -> Vec<u8>;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientHello {
+    pub versions: Vec<u16>,
+    pub suites: Vec<u16>,
+    pub nonce: [u8; 32],
+    pub key_shares: Vec<(u8, Vec<u8>)>,
+    pub server_name: Vec<u8>,
+    pub known_keys: Vec<[u8; 32]>,
+}
+
+impl Message for ClientHello {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self {
+            versions: reader.list(8, Reader::u16)?,
+            suites: reader.list(16, Reader::u16)?,
+            nonce: reader.array()?,
+            key_shares: reader.list(4, |reader| Some((reader.u8()?, reader.bytes()?)))?,
+            server_name: reader.text()?,
+            known_keys: reader.list(8, Reader::array)?,
+        };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        numbers(&mut out, &self.versions);
+        numbers(&mut out, &self.suites);
+        out.extend_from_slice(&self.nonce);
+        list(&mut out, &self.key_shares, |out, (exchange, share)| {
+            out.push(*exchange);
+            bytes(out, share);
+        });
+        bytes(&mut out, &self.server_name);
+        list(&mut out, &self.known_keys, |out, id| out.extend_from_slice(id));
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerHello {
+    pub version: u16,
+    pub suite: u16,
+    pub nonce: [u8; 32],
+    pub key_id: [u8; 32],
+    pub spki: Vec<u8>,
+    pub key_share: Vec<u8>,
+    pub credential_kinds: Vec<u8>,
+}
+
+impl Message for ServerHello {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self {
+            version: reader.u16()?,
+            suite: reader.u16()?,
+            nonce: reader.array()?,
+            key_id: reader.array()?,
+            spki: reader.bytes()?,
+            key_share: reader.bytes()?,
+            credential_kinds: reader.list(8, Reader::u8)?,
+        };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = [self.version.to_be_bytes(), self.suite.to_be_bytes()].concat();
+        out.extend_from_slice(&self.nonce);
+        out.extend_from_slice(&self.key_id);
+        bytes(&mut out, &self.spki);
+        bytes(&mut out, &self.key_share);
+        list(&mut out, &self.credential_kinds, |out, kind| out.push(*kind));
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLogin {
+    pub rsa_ciphertext: Vec<u8>,
+    pub sealed_credential: Vec<u8>,
+}
+
+impl Message for ClientLogin {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self { rsa_ciphertext: reader.bytes()?, sealed_credential: reader.bytes()? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        bytes(&mut out, &self.rsa_ciphertext);
+        bytes(&mut out, &self.sealed_credential);
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    pub kind: u8,
+    pub user: Vec<u8>,
+    pub secret: Vec<u8>,
+}
+
+impl Message for Credential {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self { kind: reader.u8()?, user: reader.text()?, secret: reader.bytes()? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.kind];
+        bytes(&mut out, &self.user);
+        bytes(&mut out, &self.secret);
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerVerdict(pub Vec<u8>);
+
+impl Message for ServerVerdict {
+    fn decode(body: &[u8]) -> Option<Self> {
+        (body.len() == 1040).then(|| Self(body.to_vec()))
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        self.0.clone()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub decision: u8,
+    pub principal: Vec<u8>,
+    pub permissions: Vec<Vec<u8>>,
+}
+
+impl Message for Verdict {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message =
+            Self { decision: reader.u8()?, principal: reader.text()?, permissions: reader.list(32, Reader::text)? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.decision];
+        bytes(&mut out, &self.principal);
+        list(&mut out, &self.permissions, |out, permission| bytes(out, permission));
+        out
+    }
+}
+
+/// `frame` with its message changed.
+pub fn edit<M: Message>(frame_: &[u8], change: impl FnOnce(&mut M)) -> Vec<u8> {
+    let mut message = M::decode(&frame_[3..]).expect("a genuine frame");
+    change(&mut message);
+    frame(frame_[0], &message.encode())
+}
+
+/// The bytes and then zeros up to a multiple of `block`.
+pub fn padded(mut bytes: Vec<u8>, block: usize) -> Vec<u8> {
+    bytes.resize(bytes.len().next_multiple_of(block), 0);
+    bytes
+}
+
+fn lp(bytes: &[u8]) -> Vec<u8> {
+    [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
+}
+
+/// `SHA-256(seed || frame || ...)`, without a prologue and a channel binding.
+pub fn transcript(frames: &[&[u8]]) -> [u8; 32] {
+    let seed = [lp(b"countersign v1"), lp(b""), lp(b""), lp(b"")].concat();
+    Sha256::digest([&seed, &frames.concat()[..]].concat()).into()
+}
+
+pub fn master(rsa_secret: &[u8], exchange_secret: &[u8; 32]) -> [u8; 32] {
+    let extract = |salt: &[u8], ikm: &[u8]| -> [u8; 32] { Hkdf::<Sha256>::extract(Some(salt), ikm).0.into() };
+    extract(&extract(&extract(&[0; 32], &[0; 32]), rsa_secret), exchange_secret)
+}
+
+pub fn expand(prk: &[u8], label: &str, context: &[u8], length: u16) -> Vec<u8> {
+    let info = [&length.to_be_bytes()[..], b"countersign v1 ", label.as_bytes(), &[0], context].concat();
+    let mut out = vec![0; usize::from(length)];
+    Hkdf::<Sha256>::from_prk(prk).unwrap().expand(&info, &mut out).unwrap();
+    out
+}
+
+/// `suite` is the number of a suite; its low byte is the AEAD.
+pub fn seal(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg: plaintext, aad };
+    let sealed = match suite & 0xff {
+        1 => aes_gcm::Aes256Gcm::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
+        _ => chacha20poly1305::ChaCha20Poly1305::new_from_slice(key).unwrap().encrypt(nonce.into(), payload),
+    };
+    sealed.unwrap()
+}
+
+/// A ClientLogin with anything in it, under a suite of RSA alone: a client that knows the protocol and keeps to none of
+/// its rules.
+pub struct Forger<'a> {
+    pub hello: &'a [u8],
+    pub challenge: &'a [u8],
+    pub rsa_secret: [u8; 32],
+}
+
+impl<'a> Forger<'a> {
+    pub fn new(hello: &'a [u8], challenge: &'a [u8]) -> Self {
+        Self { hello, challenge, rsa_secret: [7; 32] }
+    }
+
+    fn server_hello(&self) -> ServerHello {
+        ServerHello::decode(&self.challenge[3..]).unwrap()
+    }
+
+    /// `rsa_secret || transcript_2`: what a proper client encrypts.
+    pub fn bound_secret(&self) -> Vec<u8> {
+        [self.rsa_secret, transcript(&[self.hello, self.challenge])].concat()
+    }
+
+    pub fn encrypt(&self, plaintext: &[u8], padding: Oaep<Sha256>, rng: &mut impl CryptoRng) -> Vec<u8> {
+        let key = RsaPublicKey::from_public_key_der(&self.server_hello().spki).unwrap();
+        key.encrypt(rng, padding, plaintext).unwrap()
+    }
+
+    /// The frame with this ciphertext and this plaintext sealed under the key that belongs to it.
+    pub fn login(&self, rsa_ciphertext: &[u8], plaintext: &[u8]) -> Vec<u8> {
+        let sealed = plaintext.len() + 16;
+        let body = u16::try_from(4 + rsa_ciphertext.len() + sealed).unwrap();
+        let mut frame = [&[3][..], &body.to_be_bytes(), &lp(rsa_ciphertext)].concat();
+        let context = transcript(&[self.hello, self.challenge, &frame]);
+        let key = expand(&master(&self.rsa_secret, &[0; 32]), "credential", &context, 32);
+        let sealed = seal(self.server_hello().suite, &key, &[0; 12], b"", plaintext);
+        frame.extend_from_slice(&lp(&sealed));
+        frame
+    }
+
+    /// A proper login with an improper credential.
+    pub fn login_with(&self, plaintext: &[u8], rng: &mut impl CryptoRng) -> Vec<u8> {
+        self.login(&self.encrypt(&self.bound_secret(), Oaep::new(), rng), plaintext)
+    }
+}
+
+/// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
+pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
+    let key = RsaPrivateKey::from_pkcs8_pem(pem).unwrap();
+    let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
+    let secret = key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
+    let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
+    let verdict_key = expand(&master(&secret[..32], &[0; 32]), "verdict", &transcript(&[hello, challenge, login]), 32);
+    frame(4, &seal(suite, &verdict_key, &[0; 12], b"", plaintext))
+}
