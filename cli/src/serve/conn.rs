@@ -3,6 +3,7 @@
 use countersign::blocking::Transport;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use std::time::Duration;
 pub(crate) struct Conn {
     peer: SocketAddr,
     stream: Mutex<Option<Arc<TcpStream>>>,
+    /// Whether the end of reading is our own doing, and not the peer's.
+    stopped: AtomicBool,
 }
 
 impl Conn {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self { peer, stream: Mutex::new(Some(Arc::new(stream))) }
+        Self { peer, stream: Mutex::new(Some(Arc::new(stream))), stopped: AtomicBool::new(false) }
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -39,6 +42,7 @@ impl Conn {
     /// Ends the reading half, so that the thread that serves the session wakes up and can still say goodbye.
     pub(crate) fn end_reading(&self) {
         if let Ok(stream) = self.stream() {
+            self.stopped.store(true, Ordering::SeqCst);
             let _ = stream.shutdown(Shutdown::Read);
         }
     }
@@ -59,7 +63,11 @@ impl Conn {
 
 impl Read for &Conn {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&*self.stream()?).read(buffer)
+        match (&*self.stream()?).read(buffer)? {
+            // To the session this must not look like a stream that somebody cut: it may still say goodbye.
+            0 if self.stopped.load(Ordering::SeqCst) => Err(io::ErrorKind::TimedOut.into()),
+            count => Ok(count),
+        }
     }
 }
 
