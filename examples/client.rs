@@ -30,5 +30,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut greeting = String::new();
     session.read_to_string(&mut greeting)?;
     print!("{greeting}");
-    Ok(())
+    Ok(session.close()?)
 }

@@ -17,6 +17,10 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+const MAX_CONNECTIONS: usize = 256;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let key = read_or_make_key(std::env::args_os().nth(1).as_deref().map(Path::new))?;
@@ -28,14 +32,24 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("cargo run --example client {} {}", listener.local_addr()?, key.public_key().id());
+    let open = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         loop {
-            // A thread for each connection; a login ends at its deadline, so a silent peer holds its thread for seconds.
-            let (stream, peer) = listener.accept()?;
-            let (config, key, accounts) = (&config, &key, &accounts);
-            scope.spawn(move || match greet(stream, config, key, accounts) {
-                Ok(name) => eprintln!("{peer}: greeted {name}"),
-                Err(error) => eprintln!("{peer}: {error}"), // for this log alone: the peer is never told why
+            // A connection that is gone before it is accepted is no reason to stop.
+            let Ok((stream, peer)) = listener.accept() else { continue };
+            // A thread for each connection. A silent peer holds its own until the handshake's deadline, so there is a
+            // limit; past it newcomers are dropped. (The command `serve` drops the oldest instead: kinder under attack.)
+            if open.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
+                open.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
+            let (config, key, accounts, open) = (&config, &key, &accounts, &open);
+            scope.spawn(move || {
+                match greet(stream, config, key, accounts) {
+                    Ok(name) => eprintln!("{peer}: greeted {name}"),
+                    Err(error) => eprintln!("{peer}: {error}"), // for this log alone: the peer is never told why
+                }
+                open.fetch_sub(1, Ordering::Relaxed);
             });
         }
     })
@@ -50,7 +64,7 @@ fn greet(
     let mut session = blocking::accept(stream, config, &ChannelBinding::none(), key, accounts)?;
     let name = session.grant().principal().to_owned();
     writeln!(session, "hello, {name}")?;
-    session.close()?;
+    session.finish(Duration::from_secs(1))?;
     Ok(name)
 }
 

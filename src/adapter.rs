@@ -11,6 +11,7 @@ use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 /// How long sending a verdict may take, once the handshake's own deadline no longer bounds it.
@@ -32,9 +33,10 @@ pub enum Error {
     /// The handshake or the session failed.
     #[error(transparent)]
     Protocol(#[from] crate::Error),
-    /// Server side: the login was refused, and the refusal sent.
+    /// Server side: the login was refused here, and the refusal sent. (A client whose login the server refused gets
+    /// [`crate::Error::Refused`].)
     #[error("login refused: {reason}")]
-    Refused {
+    LoginRefused {
         /// The user the client named, where the login opened and named one.
         user: Option<String>,
         /// Why, for the audit log alone.
@@ -55,6 +57,10 @@ pub(crate) fn rng() -> Result<StdRng, Error> {
     StdRng::try_from_rng(&mut SysRng).map_err(|_| crate::Error::from(CryptoError::Failed).into())
 }
 
+/// How long an end that has said its last word waits for the peer to hang up: closing a connection that still has
+/// something to read could take the last word back.
+pub(crate) const LINGER: Duration = Duration::from_millis(500);
+
 /// The user's name for the log, where the login opened and named one, and the verdict.
 pub(crate) type Decision = (Option<String>, Result<Accepted, Refusal>);
 
@@ -62,7 +68,9 @@ pub(crate) type Decision = (Option<String>, Result<Accepted, Refusal>);
 pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized)) -> Decision {
     let credential: Credential<'_> = claim.credential();
     let user = credential.user().filter(|user| !user.is_empty()).map(str::to_owned);
-    let verdict = match verifier.verify(credential) {
+    // A verifier that panics must not end the connection sooner than a refusal would: that would tell something.
+    let verified = catch_unwind(AssertUnwindSafe(|| verifier.verify(credential)));
+    let verdict = match verified.unwrap_or(Err(Reason::VerifierFailed)) {
         Ok(grant) => claim.accept(grant),
         Err(reason) => Err(claim.reject(reason)),
     };

@@ -11,7 +11,7 @@ use crate::crypto::{ServerKey, Suite};
 use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
 use crate::grant::Grant;
-use crate::pipe::{Inbox, Outbox};
+use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, ServerConfig};
 use crate::session::{Session, SessionId, SessionInfo};
 use crate::time::Moment;
@@ -19,7 +19,6 @@ use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
 use core::fmt;
 use core::time::Duration;
-use rand::rngs::StdRng;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -40,6 +39,14 @@ pub trait Transport: Read + Write {
     /// # Errors
     /// As the transport's own.
     fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Ends the sending direction and leaves the other one open, if the transport can do that.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    fn end_sending(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 macro_rules! transport {
@@ -48,6 +55,10 @@ macro_rules! transport {
             fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
                 self.set_read_timeout(timeout)?;
                 self.set_write_timeout(timeout)
+            }
+
+            fn end_sending(&mut self) -> io::Result<()> {
+                self.shutdown(std::net::Shutdown::Write)
             }
         }
     )* };
@@ -86,7 +97,7 @@ impl<S: Read + Write> Transport for Untimed<S> {
 /// waits for the verdict.
 ///
 /// # Errors
-/// [`Error`]. Unless it says otherwise, nothing secret has been sent.
+/// [`Error`]. Only those that say so guarantee that nothing secret has been sent.
 pub fn connect<S: Transport>(
     stream: S,
     config: &Arc<ClientConfig>,
@@ -110,7 +121,8 @@ pub fn connect<S: Transport>(
 
 /// Accepts a login over `stream` under one server key: everything from the ClientHello to the verdict.
 ///
-/// A refusal is sent before this returns, no earlier than the refusal floor.
+/// A refusal is sent before this returns, no earlier than the refusal floor. The transport's timeouts are used for the
+/// handshake and cleared after it.
 ///
 /// # Errors
 /// [`Error`]; [`Error::Refused`] has the reason for the audit log.
@@ -149,7 +161,7 @@ pub fn receive<S: Transport>(
     link.send(&challenge)?;
     match link.receive(server::AwaitLogin::EXPECTS) {
         Ok(frame) => match state.read(frame, link.now()) {
-            Ok(login) => Ok(Incoming { link, login, rng }),
+            Ok(login) => Ok(Incoming { link, login }),
             Err(refusal) => Err(link.refuse(refusal, None)),
         },
         // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
@@ -165,16 +177,51 @@ pub fn receive<S: Transport>(
 pub struct Incoming<S> {
     link: Link<S>,
     login: server::Login,
-    rng: StdRng,
 }
 
 impl<S: Transport> Incoming<S> {
-    /// Admits the login: does the RSA operation, asks the verifier, and sends the verdict.
+    /// Admits the login and answers it: [`Incoming::decide`], then [`Decided::send`].
     ///
     /// # Errors
-    /// [`Error`]; a refusal was sent.
-    pub fn verify(mut self, verifier: &(impl Verifier + ?Sized)) -> Result<Stream<S>, Error> {
-        match adapter::decide(self.login.admit().run(&mut self.rng), verifier) {
+    /// As [`Decided::send`].
+    pub fn verify(self, verifier: &(impl Verifier + ?Sized)) -> Result<Stream<S>, Error> {
+        self.decide(verifier)?.send()
+    }
+
+    /// Admits the login: does the RSA operation and asks the verifier. All the work is in here, and none of the waiting:
+    /// hold whatever bounds the number of logins that compute at once for as long as this takes.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`] where the operating system gives no randomness.
+    pub fn decide(self, verifier: &(impl Verifier + ?Sized)) -> Result<Decided<S>, Error> {
+        let claim = self.login.admit().run(&mut adapter::rng()?);
+        Ok(Decided { link: self.link, decision: adapter::decide(claim, verifier) })
+    }
+
+    /// Refuses the login before the RSA operation.
+    pub fn refuse(mut self, reason: Reason) -> Error {
+        self.link.refuse(self.login.refuse(reason), None)
+    }
+}
+
+/// A login that was decided, and not answered yet.
+pub struct Decided<S> {
+    link: Link<S>,
+    decision: adapter::Decision,
+}
+
+impl<S: Transport> Decided<S> {
+    /// Whether the verdict is an accept.
+    pub fn is_accepted(&self) -> bool {
+        self.decision.1.is_ok()
+    }
+
+    /// Sends the verdict: an accept at once, a refusal when it is due.
+    ///
+    /// # Errors
+    /// [`Error::LoginRefused`] once a refusal was sent; otherwise what kept an accept from being sent.
+    pub fn send(mut self) -> Result<Stream<S>, Error> {
+        match self.decision {
             (_, Ok(accepted)) => {
                 self.link.timer.allow_for_verdict();
                 self.link.send(&accepted.frame)?;
@@ -183,10 +230,11 @@ impl<S: Transport> Incoming<S> {
             (user, Err(refusal)) => Err(self.link.refuse(refusal, user)),
         }
     }
+}
 
-    /// Refuses the login before the RSA operation.
-    pub fn refuse(mut self, reason: Reason) -> Error {
-        self.link.refuse(self.login.refuse(reason), None)
+impl<S> fmt::Debug for Decided<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decided").finish_non_exhaustive()
     }
 }
 
@@ -257,14 +305,30 @@ impl<S: Transport> Link<S> {
         std::thread::sleep(self.timer.until(refusal.not_before));
         self.timer.allow_for_verdict();
         // The refusal is the news; a peer that has left already changes nothing.
-        let _ = self.send(&refusal.frame);
-        Error::Refused { user, reason: refusal.reason }
+        let _ = self.send(&refusal.frame).and_then(|()| self.hang_up());
+        Error::LoginRefused { user, reason: refusal.reason }
+    }
+
+    /// Ends the sending direction, and lets the peer end its own.
+    fn hang_up(&mut self) -> Result<(), Error> {
+        self.stream.end_sending()?;
+        self.timer.set_deadline(self.now().after(adapter::LINGER));
+        let mut scratch = [0; 1024];
+        loop {
+            self.arm()?;
+            match self.stream.read(&mut scratch) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => retry(error)?,
+            }
+        }
     }
 
     fn into_stream(mut self, session: Session) -> Result<Stream<S>, Error> {
         self.stream.set_timeouts(None)?;
         let (info, sealer, opener) = session.split();
-        Ok(Stream { transport: self.stream, info, inbox: Inbox::new(opener), outbox: Outbox::new(sealer) })
+        let (inbox, outbox) = pipe::pair(sealer, opener);
+        Ok(Stream { transport: self.stream, info, inbox, outbox })
     }
 }
 
@@ -315,13 +379,40 @@ impl<S> Stream<S> {
         &self.transport
     }
 
-    /// Two halves for two threads. `duplicate` makes a second handle of the transport, as [`TcpStream::try_clone`] does.
+    /// What is known of the session, and two halves for two threads. `duplicate` makes a second handle of the transport, as [`TcpStream::try_clone`] does.
     ///
     /// # Errors
     /// As `duplicate`.
-    pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(Reader<S>, Writer<S>)> {
-        let transport = duplicate(&self.transport)?;
-        Ok((Reader { transport, inbox: self.inbox }, Writer { transport: self.transport, outbox: self.outbox }))
+    pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(SessionInfo, Reader<S>, Writer<S>)> {
+        let reader = Reader { transport: duplicate(&self.transport)?, inbox: self.inbox };
+        Ok((self.info, reader, Writer { transport: self.transport, outbox: self.outbox }))
+    }
+}
+
+impl<S: Transport> Stream<S> {
+    /// Ends the session without losing a byte on the way: closes, lets the peer say the rest, which is thrown away, and
+    /// returns at its close, or when `patience` is over.
+    ///
+    /// # Errors
+    /// [`Error`]: the peer may not have got everything.
+    pub fn finish(mut self, patience: Duration) -> Result<(), Error> {
+        let timer = Timer::start();
+        let end = timer.now().after(patience);
+        self.close()?;
+        let mut scratch = [0; 1024];
+        loop {
+            let left = timer.until(end);
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.transport.set_timeouts(Some(left))?;
+            match self.read(&mut scratch) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -331,16 +422,15 @@ impl<S: Write> Stream<S> {
     /// # Errors
     /// [`Error`].
     pub fn update_key(&mut self) -> Result<(), Error> {
-        self.inbox.check()?;
         update_key(&mut self.transport, &mut self.outbox)
     }
 
-    /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on.
+    /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on. Where the transport did not
+    /// take everything in time, call it again.
     ///
     /// # Errors
-    /// [`Error`]; [`crate::Misuse::Closed`] the second time.
+    /// [`Error`].
     pub fn close(&mut self) -> Result<(), Error> {
-        self.inbox.check()?;
         close(&mut self.transport, &mut self.outbox)
     }
 }
@@ -355,7 +445,6 @@ impl<S: Write> Write for Stream<S> {
     /// Seals up to 64 KiB and sends them. Where the transport has a timeout and takes only a part in time, the rest goes
     /// out with the next write or flush.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inbox.check().map_err(into_io)?;
         write(&mut self.transport, &mut self.outbox, bytes)
     }
 
@@ -432,18 +521,25 @@ fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::
     if buffer.is_empty() {
         return Ok(0);
     }
-    let mut scratch = [0; SCRATCH];
     loop {
         if let Some(count) = inbox.read(buffer).map_err(into_io)? {
             return Ok(count);
         }
-        match transport.read(&mut scratch) {
-            Ok(0) => inbox.finish(),
-            Ok(count) => inbox.push(scratch.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+        fill(transport, inbox)?;
     }
+}
+
+/// Reads once from the transport. A function of its own, so that its buffer costs nothing while there is something left.
+#[inline(never)]
+fn fill(transport: &mut impl Read, inbox: &mut Inbox) -> io::Result<()> {
+    let mut scratch = [0; SCRATCH];
+    match transport.read(&mut scratch) {
+        Ok(0) => inbox.finish(),
+        Ok(count) => inbox.push(scratch.get(..count).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
@@ -461,6 +557,7 @@ fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
 }
 
 fn update_key(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
+    drain(transport, outbox)?;
     outbox.update_key()?;
     Ok(flush(transport, outbox)?)
 }
@@ -472,13 +569,15 @@ fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
 
 /// Sends everything that is sealed, or fails and keeps the rest for the next call.
 fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
-    while !outbox.pending().is_empty() {
-        match transport.write(outbox.pending()) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => outbox.advance(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+    loop {
+        match outbox.pending().map_err(into_io)? {
+            [] => return Ok(()),
+            rest => match transport.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => outbox.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            },
         }
     }
-    Ok(())
 }

@@ -39,13 +39,23 @@ use zeroize::Zeroizing;
 /// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
 /// # Ok::<(), countersign::Misuse>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientConfig {
     provider: &'static dyn Provider,
     suites: Vec<Suite>,
     server_name: String,
     prologue: Vec<u8>,
     handshake_timeout: Duration,
+}
+
+/// Prints no prologue: it may be a secret that both ends share.
+impl core::fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("suites", &self.suites)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientConfig {
@@ -103,10 +113,11 @@ impl ClientConfig {
 
 /// Begins a login: gives the ClientHello frame to send, and the state that awaits the answer.
 ///
-/// `known_keys` are server keys at hand ([`ServerTrust::known_keys`]), up to 8; the server need not send those.
+/// `known_keys` are server keys at hand ([`ServerTrust::known_keys`]); the server need not send those. Only the first 8 are
+/// named to it.
 ///
 /// # Errors
-/// [`Error::Misuse`] for too many known keys; [`Error::Crypto`] where the provider fails.
+/// [`Error::Crypto`] where the provider fails.
 pub fn start(
     config: &Arc<ClientConfig>,
     binding: &ChannelBinding,
@@ -129,6 +140,7 @@ pub fn start(
         .iter()
         .map(|(exchange, ours)| KeyShare { exchange: exchange.number(), share: Bytes(ours.share()) })
         .collect();
+    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
     let mut ids: Vec<[u8; limits::KEY_ID]> = known_keys.iter().map(|key| *key.id().as_bytes()).collect();
     ids.sort_unstable();
     ids.dedup();

@@ -41,7 +41,9 @@ pub enum Error {
     Refused,
     /// The verdict does not open under the keys of this handshake.
     ///
-    /// The server could not open the login, was too busy to try, or somebody altered a frame on the way.
+    /// The server could not open the login, was too busy to try, or somebody altered a frame on the way. In the last case
+    /// the credential may be in the hands of somebody who can read it should the server's private key leak later: do not
+    /// try again and again by machine.
     #[error(
         "the verdict is not authentic: the server could not open the login or would not try, or a frame was altered on the way"
     )]
@@ -124,6 +126,9 @@ pub enum RecordError {
     /// The stream ended without the peer's close: somebody may have cut it.
     #[error("the stream ended without the peer's close; its last bytes may be missing")]
     Truncated,
+    /// The peer updated a key that it had not used.
+    #[error("the peer updates keys that it does not use")]
+    IdleUpdate,
     /// The peer sealed more records under one key than is safe.
     #[error("the peer did not update its key in time")]
     KeyOverused,
@@ -209,6 +214,9 @@ pub enum Reason {
     /// The store of accounts could not be asked.
     #[error("the account store is unavailable")]
     StoreUnavailable,
+    /// The verifier panicked.
+    #[error("the verifier panicked")]
+    VerifierFailed,
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),

@@ -154,11 +154,12 @@ pub(crate) fn open<'a>(key: &dyn AeadKey, data: &'a mut [u8]) -> Result<&'a mut 
 
 /// A message of ours that does not encode: the caller's inputs were too long for it.
 pub(crate) fn from_encode(error: EncodeError) -> Error {
-    let (len, limit) = match error {
-        EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => (limit.saturating_add(1), limit),
-        EncodeError::Unencodable => (0, 0),
-    };
-    Error::Misuse(Misuse::TooLong { what: "the message", len, limit })
+    match error {
+        EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => {
+            Misuse::TooLong { what: "the message", len: limit.saturating_add(1), limit }.into()
+        }
+        EncodeError::Unencodable => Misuse::BadInput("the message").into(),
+    }
 }
 
 /// A frame of ours with a body that is too long for its type: again the caller's inputs.

@@ -48,7 +48,8 @@ pub const MAX_KNOWN_KEYS: usize = 8;
 /// Largest server name: a DNS name's limit (RFC 1035, section 2.3.4).
 pub const MAX_SERVER_NAME: usize = 255;
 
-/// Largest key share: room for the 1216 bytes of X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem).
+/// Room for one key share in a hello's longest body: enough for the 1216 bytes of X25519MLKEM768
+/// (draft-ietf-tls-ecdhe-mlkem). A share's own length is the key exchange's to check.
 pub const MAX_KEY_SHARE: usize = 1536;
 
 /// Largest SubjectPublicKeyInfo: an 8192-bit modulus and a 33-bit exponent take 1064 bytes.
@@ -114,7 +115,8 @@ pub const MAX_RECORD: usize = 16 * 1024;
 /// ChaCha20-Poly1305 for more. One number serves both.
 pub const RECORDS_PER_KEY: u64 = 1 << 24;
 
-/// Default bound on a whole handshake, from the first byte to the login's arrival.
+/// Default bound on a handshake: at the server from the connection to the login's arrival, at the client from its first
+/// byte to the verdict's.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Default time from a login's arrival to the release of a refusal: several times what one Argon2id verification at

@@ -5,61 +5,78 @@ use crate::frame::{self, Header};
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session};
 use core::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
 const BATCH: usize = 4 * limits::MAX_RECORD;
 
+/// Both directions of a session, as an adapter moves them.
+pub(crate) fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
+    let broken = Arc::new(OnceLock::new());
+    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, broken: Arc::clone(&broken) };
+    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, broken })
+}
+
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
+///
+/// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records").
 pub(crate) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
+    broken: Arc<OnceLock<RecordError>>,
 }
 
 impl Outbox {
-    pub(crate) fn new(sealer: Sealer) -> Self {
-        Self { sealer, sealed: Vec::new(), sent: 0 }
-    }
-
     /// Seals from the front of `data`, and gives how many bytes of it: at most [`BATCH`]. Call it with nothing pending.
     pub(crate) fn seal(&mut self, data: &[u8]) -> Result<usize, Error> {
+        self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
         Ok(piece.len())
     }
 
     pub(crate) fn update_key(&mut self) -> Result<(), Error> {
+        self.check()?;
         self.sealer.update_key(&mut self.sealed)
     }
 
+    /// Seals the close, the first time it is asked to.
     pub(crate) fn close(&mut self) -> Result<(), Error> {
-        self.sealer.close(&mut self.sealed)
-    }
-
-    #[cfg(feature = "tokio")]
-    pub(crate) fn is_closed(&self) -> bool {
-        self.sealer.is_closed()
+        self.check()?;
+        if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
     }
 
     /// What is still to be sent.
-    pub(crate) fn pending(&self) -> &[u8] {
-        self.sealed.get(self.sent..).unwrap_or_default()
-    }
-
-    /// Gives back the buffer's memory if everything in it was sent: an idle session holds none.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn release(&mut self) {
-        if self.pending().is_empty() {
-            self.sealed = Vec::new();
-        }
+    ///
+    /// # Errors
+    /// What broke the session; nothing is to be sent then.
+    pub(crate) fn pending(&self) -> Result<&[u8], Error> {
+        self.check()?;
+        Ok(self.sealed.get(self.sent..).unwrap_or_default())
     }
 
     /// The transport took this many bytes.
     pub(crate) fn advance(&mut self, count: usize) {
         self.sent = self.sent.saturating_add(count);
-        if self.pending().is_empty() {
+        if self.sent >= self.sealed.len() {
             self.sealed.clear();
             self.sent = 0;
+        }
+    }
+
+    /// Gives back the buffer's memory if everything in it was sent: an idle session holds none.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn release(&mut self) {
+        if self.sealed.is_empty() {
+            self.sealed = Vec::new();
+        }
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match self.broken.get() {
+            None => Ok(()),
+            Some(error) => Err((*error).into()),
         }
     }
 }
@@ -73,14 +90,11 @@ pub(crate) struct Inbox {
     ready: Range<usize>,
     /// Where in `bytes` the next record begins.
     next: usize,
-    end: Option<Result<(), RecordError>>,
+    closed: bool,
+    broken: Arc<OnceLock<RecordError>>,
 }
 
 impl Inbox {
-    pub(crate) fn new(opener: Opener) -> Self {
-        Self { opener, bytes: Vec::new(), ready: 0..0, next: 0, end: None }
-    }
-
     /// Reads opened bytes: `Some(0)` is the peer's close, `None` that more bytes of the transport are needed.
     ///
     /// An error is final: every later call gives it again, and no byte.
@@ -89,13 +103,16 @@ impl Inbox {
             if !self.ready.is_empty() {
                 return Ok(Some(self.copy(out)));
             }
-            if let Some(end) = self.end {
-                return end.map(|()| Some(0)).map_err(Error::Record);
+            if let Some(error) = self.broken.get() {
+                return Err((*error).into());
+            }
+            if self.closed {
+                return Ok(Some(0));
             }
             match self.open_next() {
                 Ok(true) => {}
                 Ok(false) => return Ok(None),
-                Err(error) => self.end = Some(Err(error)),
+                Err(error) => self.fail(error),
             }
         }
     }
@@ -109,18 +126,10 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Fails once the session is broken: nothing may be sent then either (PROTOCOL.md, "Session").
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        match self.end {
-            Some(Err(error)) => Err(error.into()),
-            _ => Ok(()),
-        }
-    }
-
-    /// The transport has ended.
+    /// The transport has ended: too early, unless the peer has closed.
     pub(crate) fn finish(&mut self) {
-        if self.end.is_none() {
-            self.end = Some(Err(RecordError::Truncated));
+        if !self.closed {
+            self.fail(RecordError::Truncated);
         }
     }
 
@@ -131,6 +140,11 @@ impl Inbox {
             self.bytes = Vec::new();
             (self.next, self.ready) = (0, 0..0);
         }
+    }
+
+    fn fail(&self, error: RecordError) {
+        // The first error is the one that says what happened.
+        let _ = self.broken.set(error);
     }
 
     fn copy(&mut self, out: &mut [u8]) -> usize {
@@ -160,7 +174,7 @@ impl Inbox {
                 self.ready = start..start.saturating_add(data.len());
             }
             Received::KeyUpdate => {}
-            Received::Close => self.end = Some(Ok(())),
+            Received::Close => self.closed = true,
         }
         self.next = self.next.saturating_add(length);
         Ok(true)

@@ -44,7 +44,7 @@ use zeroize::Zeroizing;
 ///
 /// let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::from_millis(400));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerConfig {
     provider: &'static dyn Provider,
     suites: Vec<Suite>,
@@ -52,6 +52,13 @@ pub struct ServerConfig {
     prologue: Vec<u8>,
     handshake_timeout: Duration,
     refusal_floor: Duration,
+}
+
+/// Prints no prologue: it may be a secret that both ends share.
+impl core::fmt::Debug for ServerConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ServerConfig").field("suites", &self.suites).field("kinds", &self.kinds).finish_non_exhaustive()
+    }
 }
 
 impl ServerConfig {

@@ -100,7 +100,8 @@ impl Session {
         self.opener.open(frame)
     }
 
-    /// Appends a key update to `out`: what is sealed from now on is under a new key, and the old one is gone.
+    /// Appends a key update to `out`: what is sealed from now on is under a new key, and the old one is gone. Does nothing
+    /// where nothing was sealed under the current key.
     ///
     /// # Errors
     /// As [`Session::seal`].
@@ -245,8 +246,18 @@ impl Sealer {
     /// # Errors
     /// As [`Session::seal`].
     pub fn update_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.closed {
+            return Err(Misuse::Closed.into());
+        }
+        if self.direction.sealed == 0 {
+            return Ok(());
+        }
         self.record(FrameType::KeyUpdate, b"", out)?;
-        Ok(self.direction.next_key()?)
+        // Should that fail, nothing may be sealed under the old key any more.
+        self.closed = true;
+        self.direction.next_key()?;
+        self.closed = false;
+        Ok(())
     }
 
     /// As [`Session::close`].
@@ -335,6 +346,10 @@ impl Opener {
         // One record past the limit is left for the key update that must come then.
         if self.direction.sealed > limits::RECORDS_PER_KEY {
             return Err(RecordError::KeyOverused);
+        }
+        // An update of an unused key only costs: a flood of them would keep a reader busy and give it nothing.
+        if kind == FrameType::KeyUpdate && self.direction.sealed == 0 {
+            return Err(RecordError::IdleUpdate);
         }
         let nonce = self.direction.next_nonce()?;
         let (header, body) = frame.split_at_mut(limits::FRAME_HEADER);
@@ -429,6 +444,16 @@ mod tests {
         assert_eq!(opener.open(update).unwrap(), Received::KeyUpdate);
         assert_eq!(opener.open(data).unwrap(), Received::Data(b"next"));
         assert_eq!((sealer.direction.sealed, opener.direction.sealed), (1, 1));
+    }
+
+    #[test]
+    fn r6_an_update_of_an_unused_key_is_refused() {
+        let (mut sealer, mut opener) = pair();
+        let mut out = Vec::new();
+        sealer.update_key(&mut out).unwrap();
+        assert_eq!(out, b"", "an honest sender does not send one");
+        sealer.record(FrameType::KeyUpdate, b"", &mut out).unwrap();
+        assert_eq!(opener.open(&mut out), Err(RecordError::IdleUpdate.into()));
     }
 
     #[test]

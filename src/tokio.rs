@@ -56,7 +56,7 @@ use crate::crypto::{ServerKey, Suite};
 use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
 use crate::grant::Grant;
-use crate::pipe::{Inbox, Outbox};
+use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, Login, ServerConfig};
 use crate::session::{Session, SessionId, SessionInfo};
 use crate::trust::ServerTrust;
@@ -67,7 +67,6 @@ use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
-use rand::rngs::StdRng;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -86,7 +85,7 @@ const WAITING: usize = 256;
 /// waits for the verdict.
 ///
 /// # Errors
-/// [`Error`]. Unless it says otherwise, nothing secret has been sent.
+/// [`Error`]. Only those that say so guarantee that nothing secret has been sent.
 pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     config: &Arc<ClientConfig>,
@@ -157,65 +156,110 @@ impl Acceptor {
     /// How many handshakes are open at once is for the caller to bound.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::Refused`] has the reason for the audit log.
+    /// [`Error`]; [`Error::LoginRefused`] has the reason for the audit log.
     pub async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
         binding: &ChannelBinding,
     ) -> Result<Stream<S>, Error> {
-        let shared = &*self.0;
-        let mut rng = adapter::rng()?;
+        self.receive(stream, binding, |_| Some(self.0.key.clone())).await?.verify().await
+    }
+
+    /// Receives a login over `stream`, up to where the private-key operation begins: the place for rate limits.
+    ///
+    /// `choose_key` is told the server name that the client wants, and gives the key to use, or `None` to close the
+    /// connection.
+    ///
+    /// # Errors
+    /// [`Error`]; a malformed login was answered with the one refusal.
+    pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        binding: &ChannelBinding,
+        choose_key: impl FnOnce(&str) -> Option<ServerKey>,
+    ) -> Result<Incoming<S>, Error> {
         let mut link = Link::new(stream);
-        let state = server::AwaitHello::new(&shared.config, binding, link.timer.now());
+        let state = server::AwaitHello::new(&self.0.config, binding, link.timer.now());
         link.timer.set_deadline(state.deadline());
-        let state = {
+        let (challenge, state) = {
             let frame = link.receive(server::AwaitHello::EXPECTS).await?;
-            let (challenge, state) = state.read(&frame, link.timer.now())?.challenge(&shared.key, &mut rng)?;
-            drop(frame);
-            link.send(&challenge).await?;
-            state
+            let choice = state.read(&frame, link.timer.now())?;
+            let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
+            choice.challenge(&key, &mut adapter::rng()?)?
         };
+        link.send(&challenge).await?;
+        drop(challenge);
         let login = match link.receive(server::AwaitLogin::EXPECTS).await {
             Ok(frame) => state.read(frame, link.timer.now()),
             // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
             Err(Error::Protocol(error @ crate::Error::Frame(_))) => Err(state.fail(error, link.timer.now())),
             Err(error) => return Err(error),
         };
-        let (user, verdict) = match login {
-            Ok(login) => self.decide(login, rng, &link.timer).await?,
-            Err(refusal) => (None, Err(refusal)),
-        };
-        match verdict {
-            Ok(accepted) => {
-                link.timer.allow_for_verdict();
-                link.send(&accepted.frame).await?;
-                Ok(link.into_stream(accepted.session))
-            }
-            Err(refusal) => Err(link.refuse(refusal, user).await),
+        match login {
+            Ok(login) => Ok(Incoming { shared: Arc::clone(&self.0), link, login }),
+            Err(refusal) => Err(link.refuse(refusal, None).await),
         }
     }
+}
 
+impl Shared {
     /// Waits for a turn, then does the RSA operation and the verification on a blocking thread. The turn is over when the
     /// work is, even if nobody waits for it any more.
-    async fn decide(&self, login: Login, mut rng: StdRng, timer: &Timer) -> Result<adapter::Decision, Error> {
-        let shared = &*self.0;
+    async fn decide(&self, login: Login, timer: &Timer) -> Result<adapter::Decision, Error> {
         let busy = |login: Login| Ok((None, Err(login.refuse(Reason::NotAdmitted("too many logins at once")))));
-        let Ok(place) = Arc::clone(&shared.waiting).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
             return busy(login);
         };
         let turn = match timer.left() {
-            Ok(left) => tokio::time::timeout(left, Arc::clone(&shared.working).acquire_owned()).await,
+            Ok(left) => tokio::time::timeout(left, Arc::clone(&self.working).acquire_owned()).await,
             Err(_) => return busy(login),
         };
         let Ok(Ok(turn)) = turn else {
             return busy(login);
         };
-        let verifier = Arc::clone(&shared.verifier);
+        let verifier = Arc::clone(&self.verifier);
+        let mut rng = adapter::rng()?;
         let work = tokio::task::spawn_blocking(move || {
             let _held = (place, turn);
             adapter::decide(login.admit().run(&mut rng), &*verifier)
         });
         work.await.map_err(|error| Error::Io(io::Error::other(error)))
+    }
+}
+
+/// A well-formed login, not yet opened. *Is it admitted?*
+pub struct Incoming<S> {
+    shared: Arc<Shared>,
+    link: Link<S>,
+    login: Login,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
+    /// Admits the login: waits for its turn, does the RSA operation and asks the verifier on a blocking thread, and sends
+    /// the verdict.
+    ///
+    /// # Errors
+    /// [`Error`]; a refusal was sent.
+    pub async fn verify(mut self) -> Result<Stream<S>, Error> {
+        match self.shared.decide(self.login, &self.link.timer).await? {
+            (_, Ok(accepted)) => {
+                self.link.timer.allow_for_verdict();
+                self.link.send(&accepted.frame).await?;
+                Ok(self.link.into_stream(accepted.session))
+            }
+            (user, Err(refusal)) => Err(self.link.refuse(refusal, user).await),
+        }
+    }
+
+    /// Refuses the login before the RSA operation.
+    pub async fn refuse(mut self, reason: Reason) -> Error {
+        self.link.refuse(self.login.refuse(reason), None).await
+    }
+}
+
+impl<S> fmt::Debug for Incoming<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming").finish_non_exhaustive()
     }
 }
 
@@ -268,13 +312,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         tokio::time::sleep(self.timer.until(refusal.not_before)).await;
         self.timer.allow_for_verdict();
         // The refusal is the news; a peer that has left already changes nothing.
-        let _ = self.send(&refusal.frame).await;
-        Error::Refused { user, reason: refusal.reason }
+        if self.send(&refusal.frame).await.is_ok() {
+            let _ = within(adapter::LINGER, self.hang_up()).await;
+        }
+        Error::LoginRefused { user, reason: refusal.reason }
+    }
+
+    /// Ends the sending direction, and lets the peer end its own.
+    async fn hang_up(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        let mut scratch = [0; 256];
+        while self.stream.read(&mut scratch).await? > 0 {}
+        Ok(())
     }
 
     fn into_stream(self, session: Session) -> Stream<S> {
         let (info, sealer, opener) = session.split();
-        Stream { transport: self.stream, info, inbox: Inbox::new(opener), outbox: Outbox::new(sealer) }
+        let (inbox, outbox) = pipe::pair(sealer, opener);
+        Stream { transport: self.stream, info, inbox, outbox }
     }
 }
 
@@ -294,7 +349,7 @@ async fn within<T>(left: Duration, work: impl Future<Output = io::Result<T>>) ->
 /// down sends nothing. Dropping the stream does neither, and the peer will rightly report a
 /// cut. [`tokio::io::split`] gives two halves.
 ///
-/// An idle stream holds no buffer.
+/// A stream that waits for the peer, with everything sent, holds no buffer.
 pub struct Stream<S> {
     transport: S,
     info: SessionInfo,
@@ -340,13 +395,15 @@ impl<S> Stream<S> {
 impl<S: AsyncWrite + Unpin> Stream<S> {
     /// Sends everything that is sealed.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.outbox.pending().is_empty() {
-            match ready!(Pin::new(&mut self.transport).poll_write(context, self.outbox.pending()))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.outbox.advance(count),
+        loop {
+            match self.outbox.pending().map_err(into_io)? {
+                [] => return Poll::Ready(Ok(())),
+                rest => match ready!(Pin::new(&mut self.transport).poll_write(context, rest))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    count => self.outbox.advance(count),
+                },
             }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -365,7 +422,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
             let mut arrived = ReadBuf::uninit(&mut scratch);
             match Pin::new(&mut this.transport).poll_read(context, &mut arrived)? {
                 Poll::Pending => {
+                    // Nothing to read and nothing to send: idle.
                     this.inbox.release();
+                    this.outbox.release();
                     return Poll::Pending;
                 }
                 Poll::Ready(()) if arrived.filled().is_empty() => this.inbox.finish(),
@@ -380,7 +439,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     /// later write, or a flush.
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.inbox.check().map_err(into_io)?;
         ready!(this.poll_drain(context))?;
         let count = this.outbox.seal(bytes).map_err(into_io)?;
         match this.poll_drain(context) {
@@ -392,16 +450,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_drain(context))?;
-        this.outbox.release();
         Pin::new(&mut this.transport).poll_flush(context)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.outbox.is_closed() && this.inbox.check().is_ok() {
-            this.outbox.close().map_err(into_io)?;
+        // In a broken session there is nothing more to say, but the transport is still to be shut down.
+        if this.outbox.close().is_ok() {
+            ready!(this.poll_drain(context))?;
         }
-        ready!(this.poll_drain(context))?;
         Pin::new(&mut this.transport).poll_shutdown(context)
     }
 }

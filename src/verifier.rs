@@ -20,6 +20,12 @@ pub trait Verifier {
     fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason>;
 }
 
+impl<V: Verifier + ?Sized> Verifier for std::sync::Arc<V> {
+    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        (**self).verify(credential)
+    }
+}
+
 impl<F: Fn(Credential<'_>) -> Result<Grant, Reason>> Verifier for F {
     fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
         self(credential)

@@ -84,7 +84,7 @@ fn protocol(error: Error) -> countersign::Error {
 /// Why the server refused, and whom.
 fn refused(error: Error) -> (Option<String>, Reason) {
     match error {
-        Error::Refused { user, reason } => (user, reason),
+        Error::LoginRefused { user, reason } => (user, reason),
         other => panic!("{other}"),
     }
 }
@@ -335,7 +335,7 @@ fn eight_megabytes_go_both_ways_at_once_in_pieces_of_any_size() {
     };
     let end = |seed: &'static str| {
         move |stream: Stream<TcpStream>| {
-            let (mut reader, mut writer) = stream.split(TcpStream::try_clone).unwrap();
+            let (_, mut reader, mut writer) = stream.split(TcpStream::try_clone).unwrap();
             std::thread::scope(|scope| {
                 let arrived = scope.spawn(move || {
                     let (mut out, mut rng) = (Vec::new(), TestRng::new(seed));
@@ -412,7 +412,7 @@ fn after_our_close_we_write_no_more_and_go_on_reading() {
             assert_eq!(inner(&write), (ErrorKind::BrokenPipe, Some(&closed)));
             assert_eq!(protocol(stream.update_key().unwrap_err()), closed);
             assert_eq!(to_end(&mut stream), b"answer");
-            stream.close().unwrap_err()
+            stream.update_key().unwrap_err()
         },
         |mut stream| {
             assert_eq!(to_end(&mut stream), b"question");

@@ -189,7 +189,7 @@ fn streams_print_no_secret() {
         });
         let stream = blocking::connect(near, &client, &binding, scenario.trusted(), scenario.credential).unwrap();
         prints_none(&stream, &secrets());
-        let (reader, writer) = stream.split(std::net::TcpStream::try_clone).unwrap();
+        let (_, reader, writer) = stream.split(std::net::TcpStream::try_clone).unwrap();
         prints_none(&reader, &secrets());
         prints_none(&writer, &secrets());
         server.join().unwrap();

@@ -323,7 +323,7 @@ async fn a_refusal_arrives_and_each_side_gets_its_own_reason() {
     let wrong = Credential::Password { user: "alice", password: b"wrong" };
     let (client, server) = tokio::join!(connect(client, &config, &none, &trust, wrong), acceptor.accept(server, &none));
     assert!(matches!(client.unwrap_err(), Error::Protocol(countersign::Error::Refused)));
-    let Error::Refused { user, reason } = server.unwrap_err() else { panic!("refused") };
+    let Error::LoginRefused { user, reason } = server.unwrap_err() else { panic!("refused") };
     assert_eq!((user.as_deref(), reason), (Some("alice"), Reason::WrongPassword));
 }
 
@@ -344,7 +344,7 @@ async fn a_frame_of_another_type_is_answered_with_the_refusal() {
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.unwrap();
     assert_eq!((answer.len(), answer[0]), (1043, 4));
-    assert!(matches!(server.await.unwrap().unwrap_err(), Error::Refused { reason: Reason::Malformed(_), .. }));
+    assert!(matches!(server.await.unwrap().unwrap_err(), Error::LoginRefused { reason: Reason::Malformed(_), .. }));
 }
 
 #[tokio::test]
@@ -405,7 +405,7 @@ async fn logins_past_the_bounds_are_refused_as_busy() {
         (busy, open) = open.into_iter().partition(|(_, server)| server.is_finished());
     }
     for (client, server) in busy {
-        let Error::Refused { reason, .. } = server.await.unwrap().unwrap_err() else { panic!("refused") };
+        let Error::LoginRefused { reason, .. } = server.await.unwrap().unwrap_err() else { panic!("refused") };
         assert!(matches!(reason, Reason::NotAdmitted(_)));
         let seen = client.await.unwrap().unwrap_err();
         assert!(matches!(seen, Error::Protocol(countersign::Error::VerdictNotAuthentic)));

@@ -20,7 +20,7 @@ use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, blocking};
 use gate::{Gate, Limits, Place};
 use hashers::Hashers;
 use socket2::{Domain, Socket, Type};
-use std::io::{self, Read};
+use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -266,7 +266,7 @@ impl Shared {
                 self.accepted.fetch_add(1, Ordering::Relaxed);
                 self.attend(place, stream);
             }
-            Err(blocking::Error::Refused { user, reason }) => {
+            Err(blocking::Error::LoginRefused { user, reason }) => {
                 self.refused.fetch_add(1, Ordering::Relaxed);
                 let entry = Entry::new("login-refused");
                 // A login that did not open, or a token, names nobody.
@@ -292,16 +292,20 @@ impl Shared {
     fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Conn>, blocking::Error> {
         let incoming =
             blocking::receive(place.conn(), &self.config, &ChannelBinding::none(), |_| Some(self.key.clone()))?;
-        match place.admit() {
-            Err(refusal) => Err(incoming.refuse(Reason::NotAdmitted(refusal))),
+        let decided = match place.admit() {
+            Err(refusal) => return Err(incoming.refuse(Reason::NotAdmitted(refusal))),
             Ok(permit) => {
-                let desk = Desk::new(&self.users, &self.log, permit);
-                let stream = incoming.verify(&desk)?;
-                // Before the desk hands the core on: from here on nobody can push this connection out.
-                place.become_session();
-                Ok(stream)
+                let decided = incoming.decide(&Desk::new(&self.users, &self.log))?;
+                if decided.is_accepted() {
+                    // Before the core is handed on: from here on nobody can push this connection out.
+                    place.become_session();
+                }
+                drop(permit);
+                decided
             }
-        }
+        };
+        // Without a core: a refusal is not due yet.
+        decided.send()
     }
 
     /// Serves a session from its login to its end.
@@ -322,22 +326,10 @@ impl Shared {
             }
             Err(error) => error.to_string(),
         };
-        say_goodbye(place.conn(), &mut stream);
+        // The peer may be gone.
+        let _ = stream.finish(GOODBYE_TIMEOUT);
         let seconds = start.elapsed().as_secs();
         let entry = Entry::new("session-ended").text("user", &user).field("peer", peer).field("session", session);
         self.log.write(&entry.field("seconds", seconds).text("reason", &end));
-    }
-}
-
-/// Ends a session with an authenticated close, and waits a moment for the peer's: closing a socket that still has
-/// something to read could take the last answer back.
-fn say_goodbye(conn: &Conn, stream: &mut blocking::Stream<&Conn>) {
-    let closed = conn.set_timeouts(Some(GOODBYE_TIMEOUT)).is_ok() && stream.close().is_ok();
-    let deadline = Instant::now().checked_add(GOODBYE_TIMEOUT);
-    let mut rest = [0; 1024];
-    while closed && deadline.is_some_and(|deadline| Instant::now() < deadline) {
-        if !stream.read(&mut rest).is_ok_and(|count| count > 0) {
-            break;
-        }
     }
 }

@@ -4,7 +4,7 @@ use super::{SharedSecret, TranscriptHash};
 use crate::limits;
 use hkdf::Hkdf;
 use sha2::Sha256;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A 32-byte key, zeroized when dropped.
 pub(crate) type Key = Zeroizing<[u8; 32]>;
@@ -22,16 +22,17 @@ impl Secret {
     /// The handshake's master secret:
     /// `HKDF-Extract(HKDF-Extract(HKDF-Extract(0^32, ticket or 0^32), rsa), exchange or 0^32)`.
     pub(crate) fn master(rsa: &[u8; limits::SECRET], exchange: &SharedSecret) -> Self {
-        let mut salt = [0; 32];
-        let mut last = Hkdf::<Sha256>::new(Some(&salt), &[0; 32]);
-        for ikm in [&[0; 32][..], rsa, exchange.as_bytes()] {
-            let (mut prk, hkdf) = Hkdf::extract(Some(&salt), ikm);
-            salt = prk.into();
-            last = hkdf;
-            zeroize::Zeroize::zeroize(prk.as_mut_slice());
-        }
-        zeroize::Zeroize::zeroize(&mut salt);
-        Self(last)
+        let (stage_0, _) = Self::extract(&[0; 32], &[0; 32]);
+        let (stage_1, _) = Self::extract(&stage_0, rsa);
+        Self::extract(&stage_1, exchange.as_bytes()).1
+    }
+
+    /// `HKDF-Extract(salt, ikm)`, as a key and ready to expand.
+    fn extract(salt: &[u8; 32], ikm: &[u8]) -> (Key, Self) {
+        let (mut prk, hkdf) = Hkdf::extract(Some(salt), ikm);
+        let key = Key::new(prk.into());
+        prk.as_mut_slice().zeroize();
+        (key, Self(hkdf))
     }
 
     /// A secret that [`Secret::key`] gave, to expand further.

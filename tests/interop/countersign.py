@@ -334,6 +334,8 @@ class Direction:
     def seal(self, kind: int, plaintext: bytes = b"") -> bytes:
         if self.closed:
             raise ValueError("this direction is closed")
+        if kind == KEY_UPDATE and self.n == 0:
+            return b""  # R6: an unused key is not updated
         before = self.seal(KEY_UPDATE) if kind == DATA and self.n >= MAX_FRAMES else b""
         header = u8(kind) + u16(len(plaintext) + TAG)
         sealed = header + self.cipher.encrypt(self.nonce(), plaintext, header)
@@ -343,6 +345,7 @@ class Direction:
     def open(self, record: bytes) -> bytes:
         require(not self.closed, "R3", "a frame after a Close")
         require(self.n <= MAX_FRAMES, "R5", "too many frames under one key")
+        require(record[0] != KEY_UPDATE or self.n > 0, "R6", "an update of an unused key")
         try:
             plaintext = self.cipher.decrypt(self.nonce(), record[3:], record[:3])
         except InvalidTag:

@@ -1,6 +1,5 @@
 //! The users file under a running server: read anew when it changes, and the change logged.
 
-use super::gate::Permit;
 use super::hashers::Hashers;
 use super::log::{Entry, Log};
 use crate::users::broken_line;
@@ -59,27 +58,21 @@ fn broken_entry(line: &BrokenLine) -> Entry {
     Entry::new("users-broken-line").field("line", line.number).text("reason", &line.error.to_string())
 }
 
-/// The verifier of one login. It hands the core on as soon as a login is refused, rather than when the refusal is due:
-/// otherwise a few wrong passwords a second would keep every core waiting.
+/// The verifier of one login.
 pub(crate) struct Desk<'a> {
     users: &'a Users,
     log: &'a Log,
-    permit: Mutex<Option<Permit<'a>>>,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(users: &'a Users, log: &'a Log, permit: Permit<'a>) -> Self {
-        Self { users, log, permit: Mutex::new(Some(permit)) }
+    pub(crate) fn new(users: &'a Users, log: &'a Log) -> Self {
+        Self { users, log }
     }
 }
 
 impl Verifier for Desk<'_> {
     fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
         self.users.refresh(self.log);
-        let verdict = self.users.hashers.verify(self.users.file.accounts(), credential);
-        if verdict.is_err() {
-            drop(self.permit.lock().unwrap_or_else(PoisonError::into_inner).take());
-        }
-        verdict
+        self.users.hashers.verify(self.users.file.accounts(), credential)
     }
 }

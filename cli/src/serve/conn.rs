@@ -82,6 +82,10 @@ impl Write for &Conn {
 }
 
 impl Transport for &Conn {
+    fn end_sending(&mut self) -> io::Result<()> {
+        self.stream()?.shutdown(Shutdown::Write)
+    }
+
     fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         Conn::set_timeouts(self, timeout)
     }

@@ -1,0 +1,60 @@
+//! What a stolen private key opens, and what it does not (SECURITY.md, "Later theft of the private key").
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use countersign::crypto::{CryptoRng, Decrypt, Decrypted, Provider, rustcrypto};
+use countersign::{
+    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, ServerConfig, ServerKey,
+    ServerTrust, Suite, client, server,
+};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::Arc;
+
+/// What somebody has who answers in the server's place: the public key, and no private one.
+struct NoKey;
+
+impl Decrypt for NoKey {
+    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
+        Decrypted::failed()
+    }
+}
+
+const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"correct horse" };
+
+fn key() -> PrivateKey {
+    PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap()
+}
+
+/// A client logs in to whoever has `key`, up to the frame with its credential; the server keeps that and everything else.
+fn login(provider: &'static dyn Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVerdict, server::Open) {
+    let (binding, now, mut rng) = (ChannelBinding::none(), Moment::ORIGIN, StdRng::seed_from_u64(1));
+    let trust = ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa);
+    let config = Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap());
+    let (hello, client) = client::start(&config, &binding, &[], &mut rng, now).unwrap();
+    let config = Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap());
+    let server = server::AwaitHello::new(&config, &binding, now).read(&hello, now).unwrap();
+    let (challenge, server) = server.challenge(key, &mut rng).unwrap();
+    let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
+    let (frame, client) = trusted.login(ALICE, &mut rng).unwrap();
+    (client, server.read(frame, now).unwrap().admit())
+}
+
+#[test]
+fn whoever_forged_a_challenge_is_refused_by_the_client_and_reads_its_credential_only_with_the_stolen_key() {
+    let provider = rustcrypto::provider();
+    let mut rng = StdRng::seed_from_u64(2);
+    let forger = ServerKey::from_parts(key().public_key().clone(), Arc::new(NoKey));
+
+    // Now: nothing opens, and the client notices.
+    let (client, open) = login(provider, &forger, Suite::X25519_AES_256_GCM);
+    let claim = open.run(&mut rng);
+    assert_eq!(claim.credential().user(), Some(""), "a stand-in");
+    let refusal = claim.accept(Grant::new("alice", [""; 0]).unwrap()).unwrap_err();
+    assert_eq!(client.read(&refusal.frame, Moment::ORIGIN).unwrap_err(), Error::VerdictNotAuthentic);
+
+    // Later: the limit that the documents state, so that nobody claims more.
+    let (_, open) = login(provider, &forger, Suite::X25519_AES_256_GCM);
+    let stolen = provider.load_key(&key()).unwrap();
+    let secret = stolen.decrypt(open.ciphertext(), &mut rng);
+    assert_eq!(open.answer(secret).credential().user(), Some("alice"));
+}
