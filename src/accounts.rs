@@ -5,9 +5,9 @@
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! ```
 //!
-//! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106),
-//! tokens as SHA-256 alone, which is enough for 256 random bits. A line that can't be read is left as it is and reported
-//! with its number; the others still work.
+//! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
+//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. A line that
+//! can't be read is left as it is and reported with its number; the others still work.
 
 mod file;
 
@@ -31,6 +31,16 @@ use zeroize::Zeroizing;
 /// What every issued token begins with, so that a leaked one is recognised for what it is.
 const TOKEN_PREFIX: &str = "cst_";
 
+/// Most memory of a stored hash, in KiB: 1 GiB, half of what RFC 9106 (section 4) recommends first, and too much for a
+/// server of many logins already. One line with more would take the server down, and any unknown name may imitate it.
+const MAX_MEMORY: u32 = 1 << 20;
+
+/// Most passes of a stored hash. The usual recommendations are 1 to 5.
+const MAX_PASSES: u32 = 32;
+
+/// Most lanes of a stored hash. RFC 9106 recommends 4.
+const MAX_LANES: u32 = 16;
+
 /// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
 ///
 /// ```
@@ -48,12 +58,30 @@ const TOKEN_PREFIX: &str = "cst_";
 #[derive(Default)]
 pub struct Accounts {
     lines: Vec<Line>,
-    /// Where in `lines` an account is.
-    names: HashMap<String, usize>,
-    /// Where in `lines` the account with this token is, by the token's SHA-256.
-    tokens: HashMap<[u8; 32], usize>,
-    /// Keyed afresh in each process: which stored hash an unknown name imitates can't be predicted.
+    index: Index,
+    /// Keyed at random: which stored hash an unknown name imitates can't be predicted. An [`AccountFile`] hands it on
+    /// from reading to reading, or a name whose cost changes with the file would be known not to be in it.
     imitation: RandomState,
+}
+
+/// Where in the lines the accounts are.
+#[derive(Default)]
+struct Index {
+    names: HashMap<String, usize>,
+    /// By the token's SHA-256.
+    tokens: HashMap<[u8; 32], usize>,
+    /// Those with a password, in order. Without it an unknown name would cost a walk over all accounts.
+    passwords: Vec<usize>,
+}
+
+impl Index {
+    fn add(&mut self, line: usize, account: &Account) {
+        self.names.insert(account.name().to_owned(), line);
+        self.tokens.extend(account.tokens.iter().map(|hash| (*hash, line)));
+        if account.has_password() {
+            self.passwords.push(line);
+        }
+    }
 }
 
 /// One line of the file. What is no account is kept word for word.
@@ -159,8 +187,10 @@ pub enum LineError {
     /// The permissions are not allowed or too many.
     #[error("the permissions are not a comma-separated list of different words")]
     Permissions,
-    /// The password is not an Argon2id PHC string.
-    #[error("the password is not an Argon2id hash ($argon2id$v=19$...)")]
+    /// The password is not an Argon2id PHC string, or one that costs more than a server can spend on a login.
+    #[error(
+        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
+    )]
     Password,
     /// A token is not a SHA-256 hash.
     #[error("a token is not SHA256: and unpadded base64")]
@@ -189,8 +219,8 @@ pub enum AccountError {
     /// The permissions are not allowed.
     #[error(transparent)]
     Permissions(#[from] Misuse),
-    /// The operating system gave no randomness, or the hash found no memory.
-    #[error("hashing failed: out of memory or randomness")]
+    /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
+    #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
     Hashing,
 }
 
@@ -228,7 +258,7 @@ impl Accounts {
 
     /// The account of this name.
     pub fn get(&self, name: &str) -> Option<&Account> {
-        self.at(*self.names.get(name)?)
+        self.at(*self.index.names.get(name)?)
     }
 
     /// Adds an account without a password or a token.
@@ -241,7 +271,7 @@ impl Accounts {
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<(), AccountError> {
         check_name(name)?;
-        if self.names.contains_key(name) {
+        if self.index.names.contains_key(name) {
             return Err(AccountError::Exists(name.to_owned()));
         }
         let account = Account { grant: Grant::new(name, permissions)?, password: None, tokens: Vec::new() };
@@ -256,7 +286,7 @@ impl Accounts {
         self.set_password_with(name, password, &Argon2::default())
     }
 
-    /// Sets a user's password under parameters of your own.
+    /// Sets a user's password under parameters of your own, up to 1 GiB, 32 passes and 16 lanes.
     ///
     /// # Errors
     /// [`AccountError`].
@@ -265,9 +295,14 @@ impl Accounts {
             return Err(AccountError::BadPassword);
         }
         let account = self.get_mut(name)?;
+        if !is_affordable(argon2.params()) {
+            return Err(AccountError::Hashing);
+        }
         let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
         check_hash(&hash).map_err(|_| AccountError::Hashing)?;
-        account.password = Some(hash);
+        if account.password.replace(hash).is_none() {
+            self.reindex();
+        }
         Ok(())
     }
 
@@ -302,7 +337,7 @@ impl Accounts {
     /// [`AccountError::Unknown`].
     pub fn remove(&mut self, name: &str) -> Result<(), AccountError> {
         let unknown = || AccountError::Unknown(name.to_owned());
-        let index = self.names.get(name).copied().ok_or_else(unknown)?;
+        let index = self.index.names.get(name).copied().ok_or_else(unknown)?;
         if index >= self.lines.len() {
             return Err(unknown());
         }
@@ -319,7 +354,7 @@ impl Accounts {
     }
 
     fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
-        let line = self.names.get(name).and_then(|&index| self.lines.get_mut(index));
+        let line = self.index.names.get(name).and_then(|&index| self.lines.get_mut(index));
         match line {
             Some(Line::Account(account)) => Ok(account),
             _ => Err(AccountError::Unknown(name.to_owned())),
@@ -327,28 +362,24 @@ impl Accounts {
     }
 
     fn insert(&mut self, account: Account) -> Result<(), LineError> {
-        let index = self.lines.len();
-        if self.names.contains_key(account.name()) {
+        if self.index.names.contains_key(account.name()) {
             return Err(LineError::DuplicateName);
         }
-        if account.tokens.iter().any(|hash| self.tokens.contains_key(hash)) {
+        if account.tokens.iter().any(|hash| self.index.tokens.contains_key(hash)) {
             return Err(LineError::DuplicateToken);
         }
-        self.names.insert(account.name().to_owned(), index);
-        self.tokens.extend(account.tokens.iter().map(|hash| (*hash, index)));
+        self.index.add(self.lines.len(), &account);
         self.lines.push(Line::Account(account));
         Ok(())
     }
 
     fn reindex(&mut self) {
-        let (mut names, mut tokens) = (HashMap::new(), HashMap::new());
-        for (index, line) in self.lines.iter().enumerate() {
+        self.index = Index::default();
+        for (number, line) in self.lines.iter().enumerate() {
             if let Line::Account(account) = line {
-                names.insert(account.name().to_owned(), index);
-                tokens.extend(account.tokens.iter().map(|hash| (*hash, index)));
+                self.index.add(number, account);
             }
         }
-        (self.names, self.tokens) = (names, tokens);
     }
 
     fn verify_password(&self, user: &str, password: &[u8]) -> Result<Grant, Reason> {
@@ -368,10 +399,11 @@ impl Accounts {
 
     /// One password hash at the parameters of a stored user: always the same one for the same unknown name.
     fn imitate(&self, user: &str, password: &[u8]) -> Result<bool, Reason> {
-        let stored: Vec<&str> = self.iter().filter_map(|account| account.password.as_deref()).collect();
+        let stored = &self.index.passwords;
         let hash = self.imitation.hash_one(user);
         let pick = u64::try_from(stored.len()).ok().and_then(|count| hash.checked_rem(count));
-        match pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?)) {
+        let line = pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?));
+        match line.and_then(|&line| self.at(line)?.password.as_deref()) {
             Some(hash) => matches(hash, password),
             None => {
                 let mut out = [0; 32];
@@ -394,7 +426,7 @@ impl fmt::Display for Accounts {
 
 impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accounts").field("count", &self.names.len()).finish_non_exhaustive()
+        f.debug_struct("Accounts").field("count", &self.index.names.len()).finish_non_exhaustive()
     }
 }
 
@@ -404,7 +436,7 @@ impl Verifier for Accounts {
             Credential::Password { user, password } => self.verify_password(user, password),
             Credential::Token(token) => {
                 // Looked up by hash: the time it takes says nothing about any token.
-                let account = self.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
+                let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
                 account.map(|account| account.grant.clone()).ok_or(Reason::UnknownToken)
             }
         }
@@ -421,13 +453,17 @@ fn check_name(name: &str) -> Result<(), AccountError> {
     }
 }
 
-/// A PHC string that this module can verify against, checked now so that it can't fail at a login.
+/// A PHC string that this module can and will verify against, checked now so that it can't fail at a login.
 fn check_hash(phc: &str) -> Result<(), LineError> {
     let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
     let complete = hash.salt.is_some() && hash.hash.is_some();
-    let readable = argon2::Params::try_from(&hash).is_ok()
+    let readable = argon2::Params::try_from(&hash).is_ok_and(|params| is_affordable(&params))
         && hash.version.is_none_or(|version| argon2::Version::try_from(version).is_ok());
     if hash.algorithm == argon2::ARGON2ID_IDENT && complete && readable { Ok(()) } else { Err(LineError::Password) }
+}
+
+fn is_affordable(params: &argon2::Params) -> bool {
+    params.m_cost() <= MAX_MEMORY && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
 }
 
 fn matches(phc: &str, password: &[u8]) -> Result<bool, Reason> {

@@ -1,16 +1,19 @@
 //! Keys on disk: read with care, written atomically.
 //!
 //! A file is written beside its target, synced, and moved into place, so that a crash leaves the old file or the new
-//! one. Secret files get mode 0600; one that others can read is refused.
+//! one. Secret files get mode 0600; one that everyone can read is refused.
 
 use crate::crypto::{KeyError, PrivateKey, PublicKey};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// No key or account file is anywhere near this long; `/dev/zero` is.
 const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// Room for any key in PEM, where its length is not known beforehand: a pipe has none.
+const MIN_BUFFER: u64 = 16 * 1024;
 
 /// Why a file could not be used. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,18 @@ pub enum FileError {
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// What was to take the file's place can't be given to the file's owner and group.
+    #[error("{path}: can't keep its owner and group {uid}:{gid} ({source}); run this as root", path = path.display())]
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+        /// What the operating system says.
+        source: io::Error,
     },
     /// The file is there already and was to be left alone.
     #[error("{}: the file exists and was left as it is", path.display())]
@@ -59,7 +74,7 @@ pub enum FileError {
 pub enum Existing {
     /// Leave it, and fail with [`FileError::Exists`].
     Keep,
-    /// Replace it.
+    /// Replace it; where it is a link, its target.
     Replace,
 }
 
@@ -118,18 +133,57 @@ pub(crate) fn check_mode(_: &File, _: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Reads a text file without leaving copies of it in freed memory: the buffer is as long as the file before it is read,
+/// since one that grows leaves its content where it was, and it becomes the text itself.
 pub(crate) fn read_text(file: &File, path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let mut bytes = Zeroizing::new(Vec::new());
+    let not_text = || FileError::NotText { path: path.to_owned() };
+    let len = file.metadata().map_err(io_error(path))?.len().clamp(MIN_BUFFER, MAX_FILE);
+    // One byte more, in which to see that nothing follows.
+    let room = usize::try_from(len).unwrap_or(0).saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(io_error(path))?;
-    let is_whole = u64::try_from(bytes.len()).is_ok_and(|len| len < MAX_FILE);
-    match core::str::from_utf8(&bytes) {
-        Ok(text) if is_whole => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err(FileError::NotText { path: path.to_owned() }),
+    if u64::try_from(bytes.len()).is_ok_and(|len| len < MAX_FILE) {
+        String::from_utf8(core::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
+            error.into_bytes().zeroize();
+            not_text()
+        })
+    } else {
+        Err(not_text())
     }
 }
 
+/// The file that `path` names, links followed; none, if nothing is there. A link to nowhere is an error: a new file would
+/// take the link's place.
+pub(crate) fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
+    match fs::canonicalize(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Writes a file of this mode.
+fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+    let target = match existing {
+        Existing::Keep => None,
+        Existing::Replace => resolve(path).map_err(io_error(path))?,
+    };
+    place(target.as_deref().unwrap_or(path), bytes, existing, |file| set_mode(file, mode).map_err(io_error(path)))
+}
+
+/// Writes a file in the place of `old`, which is at `path`, for the same owner and group: a service that could read the
+/// old one can read the new one.
+#[cfg(feature = "accounts")]
+pub(crate) fn replace(path: &Path, bytes: &[u8], old: &File) -> Result<(), FileError> {
+    place(path, bytes, Existing::Replace, |file| keep_access(file, old, path))
+}
+
 /// Writes beside the target, syncs, moves into place, and syncs the directory.
-pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+fn place(
+    path: &Path,
+    bytes: &[u8],
+    existing: Existing,
+    set_access: impl FnOnce(&File) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -137,7 +191,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     // A temporary file has mode 0600 from its first moment.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io_error(path))?;
     file.write_all(bytes).map_err(io_error(path))?;
-    set_mode(file.as_file(), mode).map_err(io_error(path))?;
+    set_access(file.as_file())?;
     file.as_file().sync_all().map_err(io_error(path))?;
     let moved = match existing {
         Existing::Replace => file.persist(path),
@@ -160,6 +214,25 @@ fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 
 #[cfg(not(unix))]
 fn set_mode(_: &File, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+/// The owner first: otherwise the mode would open the file to a group that is about to change. Bits for everyone are never
+/// kept.
+#[cfg(all(unix, feature = "accounts"))]
+fn keep_access(file: &File, old: &File, path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let (new, old) = (file.metadata().map_err(io_error(path))?, old.metadata().map_err(io_error(path))?);
+    let (uid, gid) = (old.uid(), old.gid());
+    if (new.uid(), new.gid()) != (uid, gid) {
+        let refused = |source| FileError::Owner { path: path.to_owned(), uid, gid, source };
+        fchown(file, Some(uid), Some(gid)).map_err(refused)?;
+    }
+    set_mode(file, old.mode() & 0o770).map_err(io_error(path))
+}
+
+#[cfg(all(not(unix), feature = "accounts"))]
+fn keep_access(_: &File, _: &File, _: &Path) -> Result<(), FileError> {
     Ok(())
 }
 

@@ -116,6 +116,9 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
         (format!("alice password={}", good.replace("argon2id", "scrypt")), LineError::Password),
         (format!("alice password={}", good.rsplit_once('$').unwrap().0), LineError::Password),
         (format!("alice password={}", good.replace("m=8", "m=1")), LineError::Password),
+        (format!("alice password={}", good.replace("m=8", "m=1048577")), LineError::Password),
+        (format!("alice password={}", good.replace("t=1", "t=33")), LineError::Password),
+        (format!("alice password={}", good.replace("m=8", "m=1024").replace("p=1", "p=17")), LineError::Password),
         ("alice token=".to_owned(), LineError::Token),
         ("alice token=cst_abc".to_owned(), LineError::Token),
         ("alice token=SHA256:abc".to_owned(), LineError::Token),
@@ -170,6 +173,27 @@ fn a_hash_that_is_accepted_in_a_file_can_be_verified_at_a_login() {
         }
     }
     assert_eq!(wrong, []);
+}
+
+#[test]
+fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
+    let with = |m, t, p| {
+        let line = hash(b"password").replace("m=8,t=1,p=1", &format!("m={m},t={t},p={p}"));
+        let (_, broken) = Accounts::parse(&format!("alice password={line}\n"));
+        let mut accounts = Accounts::new();
+        accounts.add("alice", [""; 0]).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(m, t, p, None).unwrap());
+        (broken, move || accounts.set_password_with("alice", b"password", &argon2))
+    };
+    for (m, t, p) in [(1 << 20, 1, 1), (8, 32, 1), (128, 1, 16)] {
+        assert_eq!(with(m, t, p).0, [], "m={m},t={t},p={p}");
+    }
+    for (m, t, p) in [((1 << 20) + 1, 1, 1), (4_194_304_000, 1, 1), (8, 33, 1), (8, u32::MAX, 1), (136, 1, 17)] {
+        let (broken, mut set) = with(m, t, p);
+        assert_eq!(broken, [BrokenLine { number: 1, error: LineError::Password }], "m={m},t={t},p={p}");
+        assert!(broken[0].to_string().contains("m=1048576, t=32, p=16"), "{}", broken[0]);
+        assert_eq!(set(), Err(AccountError::Hashing), "m={m},t={t},p={p}");
+    }
 }
 
 #[test]
@@ -359,15 +383,31 @@ mod file {
         assert_eq!(*broken, [BrokenLine { number: 3, error: LineError::Field }]);
     }
 
+    /// What stops an edit.
+    #[derive(Debug)]
+    struct Stop;
+
+    impl From<FileError> for Stop {
+        fn from(error: FileError) -> Self {
+            panic!("{error}")
+        }
+    }
+
+    #[test]
+    fn an_edit_that_fails_leaves_no_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts");
+        assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        // But an empty one that was there.
+        fs::write(&path, "").unwrap();
+        restrict(&path);
+        assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+        assert!(path.exists());
+    }
+
     #[test]
     fn an_edit_that_fails_leaves_the_file_as_it_was() {
-        #[derive(Debug)]
-        struct Stop;
-        impl From<FileError> for Stop {
-            fn from(error: FileError) -> Self {
-                panic!("{error}")
-            }
-        }
         let (folder, path) = folder();
         let before = fs::read_to_string(&path).unwrap();
         let stopped = AccountFile::edit(&path, false, |accounts| {
@@ -395,6 +435,65 @@ mod file {
         assert_eq!(held.metadata().unwrap().ino(), before);
         let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(files, ["accounts"], "no temporary files are left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_edit_leaves_the_file_to_its_owner_and_group_with_their_permissions() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+        let (_folder, path) = folder();
+        // Only root can give files away; anyone can keep what is theirs.
+        let _ = chown(&path, Some(4321), Some(1234));
+        for mode in [0o640, 0o660, 0o600] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let access = || {
+                let metadata = fs::metadata(&path).unwrap();
+                (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+            };
+            let (before, ino) = (access(), fs::metadata(&path).unwrap().ino());
+            add(&path, &format!("user-{mode:o}")).unwrap();
+            assert_eq!(access(), before);
+            assert_ne!(fs::metadata(&path).unwrap().ino(), ino, "a new file");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_edit_through_a_link_edits_its_target() {
+        use std::os::unix::fs::symlink;
+        let (folder, target) = folder();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let (link, chain) = (elsewhere.path().join("link"), elsewhere.path().join("chain"));
+        symlink(&target, &link).unwrap();
+        symlink("link", &chain).unwrap();
+        let file = AccountFile::open(&chain).unwrap();
+        for (path, name) in [(&link, "bob"), (&chain, "carol"), (&target, "dave")] {
+            add(path, name).unwrap();
+            assert_eq!(verify(&file, password(name, b"password")), Ok(name.to_owned()));
+        }
+        assert!(link.is_symlink() && chain.is_symlink() && !target.is_symlink());
+        assert_eq!(names(&target), ["alice", "bob", "carol", "dave"]);
+        for folder in [folder.path(), elsewhere.path()] {
+            assert!(
+                fs::read_dir(folder).unwrap().all(|entry| !entry
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .contains("tmp"))
+            );
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_nowhere_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        let edited = AccountFile::edit(&link, true, |_| Ok::<_, FileError>(()));
+        assert!(matches!(edited, Err(FileError::Io { path, .. }) if path == link));
+        assert!(link.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[cfg(unix)]
@@ -476,37 +575,54 @@ mod file {
         assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
     }
 
+    /// Otherwise a user whose removal made the file unreadable would go on logging in.
     #[test]
-    fn a_file_that_is_gone_or_unreadable_goes_on_being_served_as_it_was() {
+    fn nobody_is_let_in_while_the_file_is_gone_or_unreadable() {
         let (_folder, path) = folder();
-        let good = fs::read(&path).unwrap();
+        let good = [&fs::read(&path).unwrap()[..], format!("robot token={TOKEN_ONE}\n").as_bytes()].concat();
+        fs::write(&path, &good).unwrap();
         let file = AccountFile::open(&path).unwrap();
-        let still_served = || assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));
+        let (alice, robot) = (password("alice", b"password"), Credential::Token(b"token one"));
+        let open = || assert_eq!([alice, robot].map(|c| verify(&file, c).is_ok()), [true; 2]);
+        let closed = || {
+            for credential in [alice, robot, password("alice", b"wrong"), password("bob", b""), Credential::Token(b"")]
+            {
+                assert_eq!(verify(&file, credential), Err(Reason::StoreUnavailable));
+            }
+        };
+        open();
         fs::remove_file(&path).unwrap();
-        still_served();
+        closed();
         assert!(matches!(file.refresh(), Err(FileError::Io { .. })));
-        still_served();
+        closed();
         fs::write(&path, b"\xff").unwrap();
         restrict(&path);
         assert!(matches!(file.refresh(), Err(FileError::NotText { .. })));
-        still_served();
+        closed();
         // And when it is back, it counts again.
         fs::remove_file(&path).unwrap();
         fs::write(&path, [&good[..], b"bob\n"].concat()).unwrap();
         restrict(&path);
-        assert!(file.refresh().unwrap());
-        assert_eq!(file.accounts().iter().count(), 2);
-        still_served();
+        open();
+        assert_eq!(file.accounts().iter().count(), 3);
     }
 
     #[cfg(unix)]
     #[test]
-    fn a_file_that_is_suddenly_open_to_everyone_is_not_read_anew() {
+    fn nobody_is_let_in_while_everyone_can_write_the_file() {
         use std::os::unix::fs::PermissionsExt;
         let (_folder, path) = folder();
         let file = AccountFile::open(&path).unwrap();
+        for (mode, expected) in [
+            (0o602, Err(Reason::StoreUnavailable)),
+            (0o600, Ok("alice".to_owned())),
+            (0o604, Err(Reason::StoreUnavailable)),
+        ] {
+            // Its content stays the same.
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(verify(&file, password("alice", b"password")), expected, "{mode:o}");
+        }
         fs::write(&path, "mallory\n").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
         assert!(matches!(file.refresh(), Err(FileError::Exposed { .. })));
         assert_eq!(file.accounts().iter().next().unwrap().name(), "alice");
     }

@@ -5,7 +5,9 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use countersign::accounts::AccountFile;
 use countersign::crypto::rustcrypto;
+use countersign::files::{self, FileError};
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, Moment, PrivateKey, Reason, ServerConfig, ServerKey,
     ServerTrust, Verifier, client, server,
@@ -14,6 +16,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Counting;
@@ -86,6 +90,88 @@ fn an_unknown_user_costs_a_default_hash_where_no_password_is_stored() {
     let (unknown, cost) = kib(|| Accounts::new().verify(password("mallory", "wrong")));
     assert_eq!(unknown, Err(Reason::UnknownUser));
     assert!(is_one_hash(cost, usize::try_from(Params::DEFAULT_M_COST).unwrap()), "{cost} KiB");
+}
+
+#[test]
+fn an_unknown_user_costs_one_password_hash_however_many_accounts_there_are() {
+    let text = accounts(1024).to_string();
+    let line = text.lines().next().unwrap();
+    let text: String = (0..50_000).map(|n| line.replace("alice", &format!("user-{n}")) + "\n").collect();
+    let (mut accounts, broken) = Accounts::parse(&text);
+    assert!(broken.is_empty());
+    accounts.remove("user-0").unwrap();
+    let (unknown, cost) = kib(|| accounts.verify(password("mallory", "wrong")));
+    assert_eq!(unknown, Err(Reason::UnknownUser));
+    assert!(is_one_hash(cost, 1024), "{cost} KiB");
+}
+
+/// An account file with two passwords, of 1 MiB and of 4 MiB.
+fn file() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts");
+    let text = accounts(1024).to_string() + &accounts(4096).to_string().replace("alice", "bob").replace("robot", "#");
+    AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
+        *accounts = Accounts::parse(&text).0;
+        Ok(())
+    })
+    .unwrap();
+    (folder, path)
+}
+
+#[test]
+fn an_unknown_user_costs_the_same_hash_each_time_the_file_is_read() {
+    let (_folder, path) = file();
+    let file = AccountFile::open(&path).unwrap();
+    let costs = || {
+        let names = (0..32).map(|n| format!("mallory-{n}"));
+        names
+            .map(|user| {
+                let (verdict, cost) = kib(|| file.verify(Credential::Password { user: &user, password: b"wrong" }));
+                assert_eq!(verdict, Err(Reason::UnknownUser));
+                assert!(is_one_hash(cost, 1024) || is_one_hash(cost, 4096), "{cost} KiB");
+                cost >= 4096
+            })
+            .collect::<Vec<_>>()
+    };
+    let before = costs();
+    assert!(before.contains(&true) && before.contains(&false), "both are imitated");
+    AccountFile::edit(&path, false, |accounts| -> Result<(), FileError> {
+        accounts.add("carol", [""; 0]).unwrap();
+        Ok(())
+    })
+    .unwrap();
+    assert!(file.refresh().unwrap());
+    assert_eq!(costs(), before);
+}
+
+#[test]
+fn a_login_costs_its_password_hash_while_the_account_file_can_t_be_read() {
+    let (_folder, path) = file();
+    let file = AccountFile::open(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    for (user, memory) in [("alice", [1024; 2]), ("bob", [4096; 2]), ("mallory", [1024, 4096])] {
+        for secret in ["correct horse", "wrong"] {
+            let (verdict, cost) = kib(|| file.verify(password(user, secret)));
+            assert_eq!(verdict, Err(Reason::StoreUnavailable));
+            assert!(memory.iter().any(|&memory| is_one_hash(cost, memory)), "{user}: {cost} KiB");
+        }
+    }
+}
+
+/// Here for the sake of the counting: a copy of a private key in freed memory outlives the key.
+#[test]
+fn a_key_file_is_read_into_one_buffer_that_never_grows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("key.pem");
+    // The key in a text so long that a second copy of it would show.
+    let text = "# comment\n".repeat(10_000) + include_str!("keys/rsa2048.pem");
+    fs::write(&path, &text).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (key, cost) = kib(|| files::read_private_key(&path).unwrap());
+    assert_eq!(key.public_key().bits(), 2048);
+    let once = text.len() / 1024;
+    assert!((once..once + 32).contains(&cost), "{cost} KiB for {once}");
 }
 
 /// One login up to its verdict; gives the reason for a refusal and what opening, verifying and answering allocated.

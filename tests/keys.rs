@@ -374,9 +374,34 @@ fn text_that_is_no_pem_is_refused() {
 fn a_pem_block_may_stand_among_other_text() {
     let windows = RSA2048.pem.replace('\n', "\r\n");
     let after_text = format!("a comment\nand another\n{}", RSA2048.pem);
-    for text in [windows, after_text] {
-        let key = PrivateKey::from_pem(&text).unwrap();
-        assert_eq!(key.pkcs8_der(), RSA2048.private.pkcs8_der());
+    let certificate = pem("CERTIFICATE", &[0x30, 0]);
+    let followed = ["\n\n", "\r\n \n", " \n", "a comment\n", &certificate, OTHER2048.pem, "-----BEGIN"]
+        .map(|rest| RSA2048.pem.to_owned() + rest);
+    let no_newline = RSA2048.pem.trim_end();
+    let others = [windows, after_text, no_newline.to_owned(), format!("{no_newline} \t\r\n{certificate}")];
+    for text in followed.iter().chain(&others) {
+        let key = PrivateKey::from_pem(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(key.pkcs8_der(), RSA2048.private.pkcs8_der(), "the first block is the key");
+    }
+    let public = RSA2048.private.public_key();
+    assert_eq!(&PublicKey::from_pem(&(public.to_pem() + &certificate)).unwrap(), public);
+}
+
+#[test]
+fn nothing_else_may_stand_inside_a_pem_block() {
+    let (begin, body) = RSA2048.pem.split_once('\n').unwrap();
+    let (body, end) = body.trim_end().rsplit_once('\n').unwrap();
+    for text in [
+        format!("{begin}\na: header\n\n{body}\n{end}\n"),
+        format!("{begin}\n{body}\n# comment\n{end}\n"),
+        format!("{begin}\n{body}{end}\n"),
+        format!("{begin}\n{body}\n {end}\n"),
+        format!("{begin}\n{body}\n{end}more\n"),
+        format!("{begin}\n{body}\n{end}{begin}\n"),
+        format!("{begin}\n{body}\n-----END CERTIFICATE-----\n{end}\n"),
+        format!("{begin}\n{begin}\n{body}\n{end}\n"),
+    ] {
+        assert_eq!(PrivateKey::from_pem(&text).map(drop), Err(KeyError::NotPem { expected: "PRIVATE KEY" }), "{text}");
     }
 }
 
@@ -422,6 +447,26 @@ mod files {
         files::write_private_key(&private, &OTHER2048.private, Existing::Replace).unwrap();
         assert_eq!(fs::read_to_string(&private).unwrap(), OTHER2048.pem);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "no temporary files are left");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_is_replaced_through_a_link_takes_the_place_of_the_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link, nowhere] = ["server.pem", "link.pem", "nowhere.pem"].map(|name| folder.path().join(name));
+        files::write_private_key(&target, &RSA2048.private, Existing::Keep).unwrap();
+        std::os::unix::fs::symlink("server.pem", &link).unwrap();
+        std::os::unix::fs::symlink("missing.pem", &nowhere).unwrap();
+        for path in [&link, &nowhere] {
+            let kept = files::write_private_key(path, &OTHER2048.private, Existing::Keep);
+            assert!(matches!(kept, Err(FileError::Exists { .. })), "{kept:?}");
+        }
+        assert_eq!(fs::read_to_string(&target).unwrap(), RSA2048.pem);
+        files::write_private_key(&link, &OTHER2048.private, Existing::Replace).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), OTHER2048.pem);
+        files::write_private_key(&nowhere, &OTHER2048.private, Existing::Replace).unwrap_err();
+        assert!(link.is_symlink() && nowhere.is_symlink() && !target.is_symlink());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
     }
 
     #[cfg(unix)]

@@ -3,17 +3,20 @@
 use super::{Accounts, BrokenLine};
 use crate::credential::Credential;
 use crate::error::Reason;
-use crate::files::{self, Existing, FileError};
+use crate::files::{self, FileError};
 use crate::grant::Grant;
 use crate::verifier::Verifier;
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::hash::RandomState;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 /// An account file: a [`Verifier`] that notices when the file changes.
 ///
-/// If the changed file can't be read, the accounts read last go on being served.
+/// While the file can't be read, nobody is let in: the accounts read last may hold one that has been removed since. A
+/// line that can't be read locks out its own account alone.
 #[derive(Debug)]
 pub struct AccountFile {
     path: PathBuf,
@@ -27,8 +30,9 @@ struct Current {
     broken: Arc<[BrokenLine]>,
 }
 
-/// What changes when a file does: every edit of ours makes a new file.
-type Stamp = (Option<SystemTime>, u64, u64);
+/// What changes when a file does: every edit of ours makes a new file. The mode is part of it, so that a file opened to
+/// everyone is noticed.
+type Stamp = (Option<SystemTime>, u64, u64, u32);
 
 impl AccountFile {
     /// Opens an account file that others can't read.
@@ -37,19 +41,19 @@ impl AccountFile {
     /// [`FileError`]. Broken lines are no error; see [`AccountFile::broken_lines`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref();
-        Ok(Self { path: path.to_owned(), current: RwLock::new(read(path)?) })
+        Ok(Self { path: path.to_owned(), current: RwLock::new(read(path, RandomState::new())?) })
     }
 
     /// Reads the file anew if it has changed. Gives whether it had.
     ///
     /// # Errors
-    /// [`FileError`]; the accounts read last stay.
+    /// [`FileError`]; [`AccountFile::accounts`] stays as it was, and is not to be served.
     pub fn refresh(&self) -> Result<bool, FileError> {
         let now = stamp(&fs::metadata(&self.path).map_err(files::io_error(&self.path))?);
         if now == self.current().stamp {
             return Ok(false);
         }
-        let fresh = read(&self.path)?;
+        let fresh = read(&self.path, self.accounts().imitation.clone())?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
         Ok(true)
     }
@@ -64,10 +68,14 @@ impl AccountFile {
         self.current().broken
     }
 
-    /// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically with mode 0600.
+    /// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically.
     ///
-    /// Edits wait for each other. A missing file is made, if `create` says so; broken lines and comments are kept. An
-    /// error from `change` leaves the file as it was.
+    /// The file keeps its owner, its group and their permissions; a new one gets mode 0600. Where `path` is a link, its
+    /// target is edited. A missing file is made, if `create` says so; broken lines and comments are kept. An error leaves
+    /// the file as it was, or missing.
+    ///
+    /// On Unix, edits wait for each other. On other systems they may not: a file can't be told there from the one that
+    /// took its place, and of two edits at once one can be lost.
     ///
     /// # Errors
     /// [`FileError`], and what `change` says.
@@ -76,13 +84,12 @@ impl AccountFile {
         create: bool,
         change: impl FnOnce(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        let path = path.as_ref();
-        let file = lock(path, create)?;
-        files::check_mode(&file, path)?;
-        let (mut accounts, _) = Accounts::parse(&files::read_text(&file, path)?);
-        let result = change(&mut accounts)?;
-        files::write(path, accounts.to_string().as_bytes(), 0o600, Existing::Replace)?;
-        Ok(result)
+        let locked = Locked::open(path.as_ref(), create)?;
+        let edited = locked.edit(change);
+        if edited.is_err() {
+            locked.discard();
+        }
+        edited
     }
 
     /// A copy that costs two reference counts, so that no lock is held while a password is hashed.
@@ -93,40 +100,79 @@ impl AccountFile {
 
 impl Verifier for AccountFile {
     fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
-        // A file that can't be read right now is no reason to lock everyone out.
-        let _ = self.refresh();
-        self.accounts().verify(credential)
+        let read = self.refresh();
+        // Even if it can't count, so that a refusal costs what it always does.
+        let verdict = self.accounts().verify(credential);
+        read.map_or(Err(Reason::StoreUnavailable), |_| verdict)
     }
 }
 
-fn read(path: &Path) -> Result<Current, FileError> {
+fn read(path: &Path, imitation: RandomState) -> Result<Current, FileError> {
     let file = File::open(path).map_err(files::io_error(path))?;
     files::check_mode(&file, path)?;
     let stamp = stamp(&file.metadata().map_err(files::io_error(path))?);
-    let (accounts, broken) = Accounts::parse(&files::read_text(&file, path)?);
+    let (mut accounts, broken) = Accounts::parse(&files::read_text(&file, path)?);
+    accounts.imitation = imitation;
     Ok(Current { stamp, accounts: Arc::new(accounts), broken: broken.into() })
 }
 
-/// Opens and locks the file that `path` names, even while others put new files in its place.
-fn lock(path: &Path, create: bool) -> Result<File, FileError> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(create);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    loop {
-        let file = options.open(path).map_err(files::io_error(path))?;
-        file.lock().map_err(files::io_error(path))?;
-        let locked = file.metadata().map_err(files::io_error(path))?;
-        match fs::metadata(path) {
-            Ok(named) if identity(&named) == identity(&locked) => return Ok(file),
-            // Another edit replaced or removed the file while this one waited for its lock.
-            _ => continue,
+/// A file that other edits keep away from until this is dropped.
+struct Locked {
+    file: File,
+    /// Where it is, links followed.
+    path: PathBuf,
+    is_new: bool,
+}
+
+impl Locked {
+    /// Opens and locks the file that `path` names, even while others put new files in its place.
+    fn open(path: &Path, create: bool) -> Result<Self, FileError> {
+        loop {
+            let found = files::resolve(path).map_err(files::io_error(path))?;
+            let is_new = create && found.is_none();
+            let target = found.unwrap_or_else(|| path.to_owned());
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(is_new);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            // Another edit made the file since, or took away again the one it had made.
+            let overtaken = if is_new { ErrorKind::AlreadyExists } else { ErrorKind::NotFound };
+            let file = match options.open(&target) {
+                Err(error) if create && error.kind() == overtaken => continue,
+                opened => opened.map_err(files::io_error(path))?,
+            };
+            file.lock().map_err(files::io_error(path))?;
+            let locked = file.metadata().map_err(files::io_error(path))?;
+            match fs::metadata(path) {
+                Ok(named) if identity(&named) == identity(&locked) => return Ok(Self { file, path: target, is_new }),
+                // Another edit replaced or removed the file while this one waited for its lock.
+                _ => continue,
+            }
+        }
+    }
+
+    fn edit<T, E: From<FileError>>(&self, change: impl FnOnce(&mut Accounts) -> Result<T, E>) -> Result<T, E> {
+        files::check_mode(&self.file, &self.path)?;
+        let (mut accounts, _) = Accounts::parse(&files::read_text(&self.file, &self.path)?);
+        let result = change(&mut accounts)?;
+        files::replace(&self.path, accounts.to_string().as_bytes(), &self.file)?;
+        Ok(result)
+    }
+
+    /// Takes a file away again that was made for an edit and not written.
+    fn discard(&self) {
+        let is_ours = |named: Metadata| {
+            named.len() == 0 && self.file.metadata().is_ok_and(|locked| identity(&locked) == identity(&named))
+        };
+        if self.is_new && fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            // The edit's own error is what its caller should hear of.
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
 
 fn stamp(metadata: &Metadata) -> Stamp {
-    (metadata.modified().ok(), metadata.len(), identity(metadata))
+    (metadata.modified().ok(), metadata.len(), identity(metadata), mode(metadata))
 }
 
 #[cfg(unix)]
@@ -136,5 +182,15 @@ fn identity(metadata: &Metadata) -> u64 {
 
 #[cfg(not(unix))]
 fn identity(_: &Metadata) -> u64 {
+    0
+}
+
+#[cfg(unix)]
+fn mode(metadata: &Metadata) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(metadata)
+}
+
+#[cfg(not(unix))]
+fn mode(_: &Metadata) -> u32 {
     0
 }

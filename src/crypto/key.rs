@@ -406,14 +406,22 @@ fn check_exponent(exponent: &[u8]) -> Result<u64, KeyError> {
 }
 
 fn decode_pem(text: &str, expected: &'static str) -> Result<(String, Zeroizing<Vec<u8>>), KeyError> {
-    let start = text.find("-----BEGIN ").ok_or(KeyError::NotPem { expected })?;
-    let block = text.get(start..).unwrap_or_default().as_bytes();
+    let block = pem_block(text).ok_or(KeyError::NotPem { expected })?.as_bytes();
     let label = pem::decode_label(block).map_err(|_| KeyError::NotPem { expected })?.to_owned();
     if label != expected {
         return Err(KeyError::WrongPem { found: label, expected });
     }
     let (_, der) = pem::decode_vec(block).map_err(|_| KeyError::NotPem { expected })?;
     Ok((label, Zeroizing::new(der)))
+}
+
+/// The first block, from its BEGIN to its END line. Text and other blocks may stand around it (RFC 7468, section 2), such
+/// as a certificate behind its key, but the decoder takes a block alone.
+fn pem_block(text: &str) -> Option<&str> {
+    let block = text.get(text.find("-----BEGIN ")?..)?;
+    let end = block.find("-----END ")?;
+    let last_line = block.get(end..)?.split(['\r', '\n']).next()?.trim_end();
+    block.get(..end.checked_add(last_line.len())?)
 }
 
 fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizing<String> {
