@@ -6,6 +6,7 @@ mod relay;
 use crate::failure::Failure;
 use crate::login::{Talk, describe};
 use crate::serve::{Log, Options, Server};
+use crate::timed::Timed;
 use crate::{keys, term};
 use clap::Args;
 use countersign::accounts::AccountFile;
@@ -166,7 +167,7 @@ impl Stage {
 
         let file = AccountFile::open(&users)?;
         let (lines, log) = channel();
-        let log_to = Log::new(Box::new(LogLines(lines)));
+        let log_to = Log::new(Box::new(LogLines(lines)))?;
         let server = Server::new(key, &users, file, &Options::default(), log_to)?;
         let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (server_address, listener) = bind().map_err(|error| setup(&error))?;
@@ -217,7 +218,7 @@ impl Stage {
         let trust = ServerTrust::pin(scene.pin);
         let start = Instant::now();
         let stream = TcpStream::connect(self.relay_address).map_err(|error| error.to_string())?;
-        let session = blocking::connect(stream, &config, &ChannelBinding::none(), &trust, credential);
+        let session = blocking::connect(Timed::new(stream), &config, &ChannelBinding::none(), &trust, credential);
         let time = start.elapsed();
         let session = match session {
             Ok(session) => session,
@@ -227,8 +228,7 @@ impl Stage {
             Err(error) => return Err(error.to_string()),
         };
         let mut said = format!("logged in as {}, session {}", describe(session.grant()), session.info().id());
-        session.transport().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
-        let mut talk = Talk::new(session);
+        let mut talk = Talk::new(session, PATIENCE);
         let answer = talk.ask("whoami").map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
         talk.close().map_err(|error| error.to_string())?;

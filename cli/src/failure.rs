@@ -32,6 +32,11 @@ impl Failure {
         Self { status, message: Some(message.to_string()) }
     }
 
+    /// The same failure, with more to know about it.
+    pub(crate) fn and(self, more: impl Display) -> Self {
+        Self { message: self.message.map(|message| format!("{message}; {more}")), ..self }
+    }
+
     /// The same failure under another exit status.
     pub(crate) fn status(self, status: u8) -> Self {
         Self { status, ..self }

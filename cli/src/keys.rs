@@ -10,6 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,13 +63,9 @@ impl Keygen {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let public_path = public_path(&self.out);
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
-        if !self.force {
-            // Both, before the work: neither file is touched if either is there.
-            for path in [&self.out, &public_path] {
-                if fs::symlink_metadata(path).is_ok() {
-                    return Err(exists(&FileError::Exists { path: path.clone() }));
-                }
-            }
+        // Both, before the work: neither file is touched if either can't be written.
+        for path in [&self.out, &public_path] {
+            check_target(path, existing)?;
         }
         let size = match self.bits {
             Bits::Rsa2048 => KeySize::Rsa2048,
@@ -76,13 +73,24 @@ impl Keygen {
             Bits::Rsa4096 => KeySize::Rsa4096,
         };
         let key = with_spinner(size)?;
-        files::write_private_key(&self.out, &key, existing).map_err(|error| exists(&error))?;
-        if let Err(error) = files::write_public_key(&public_path, key.public_key(), existing) {
-            if !self.force {
+        // The private key goes last: until it is replaced, the old one is not lost.
+        files::write_public_key(&public_path, key.public_key(), existing).map_err(|error| exists(&error))?;
+        if let Err(error) = files::write_private_key(&self.out, &key, existing) {
+            let failure = exists(&error);
+            return Err(if self.force {
+                failure.and(format_args!(
+                    "{public} was replaced already and has the new fingerprint {id}; if the private key is still the old \
+                     one, as `countersign key show {private}` says, get its public half back with: \
+                     openssl pkey -in {private} -pubout -out {public}",
+                    public = public_path.display(),
+                    private = self.out.display(),
+                    id = key.public_key().id(),
+                ))
+            } else {
                 // Half a pair would only get in the way of the next try. It was made just now, so nothing is lost.
-                let _ = fs::remove_file(&self.out);
-            }
-            return Err(exists(&error));
+                let _ = fs::remove_file(&public_path);
+                failure
+            });
         }
         term::note(format_args!("private key: {} (keep it secret)", self.out.display()));
         term::note(format_args!("public key:  {} (give it, or the fingerprint, to clients)", public_path.display()));
@@ -146,6 +154,24 @@ fn with_spinner(size: KeySize) -> Result<PrivateKey, Failure> {
     let key = generate(size);
     spinner.finish_and_clear();
     key
+}
+
+/// Whether a key can be written there, as far as can be seen before.
+fn check_target(path: &Path, existing: Existing) -> Result<(), Failure> {
+    let target = match fs::symlink_metadata(path) {
+        Ok(target) => target.file_type(),
+        // A folder that is missing shows in the first write, when nothing has changed yet.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(FileError::Io { path: path.to_owned(), source }.into()),
+    };
+    match existing {
+        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
+        Existing::Replace if target.is_file() || target.is_symlink() => Ok(()),
+        Existing::Replace => {
+            let path = path.display();
+            Err(Failure::new(format_args!("{path}: not a file, so it can't be replaced; pick another --out")))
+        }
+    }
 }
 
 fn exists(error: &FileError) -> Failure {

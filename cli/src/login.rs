@@ -2,11 +2,12 @@
 
 use crate::failure::Failure;
 use crate::lines::{Line, Lines, MAX_LINE};
+use crate::timed::Timed;
 use crate::{secrets, term};
 use clap::Args;
 use countersign::crypto::rustcrypto;
 use countersign::{ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, blocking, files};
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +55,7 @@ pub(crate) struct Login {
     /// Send this line, print its answer, and exit; can be repeated
     #[arg(long = "send", value_name = "LINE")]
     lines: Vec<String>,
-    /// How long to wait for the connection, for the login, and for each answer
+    /// How long to wait for the connection, for the login, for each answer, and for the goodbye
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
     timeout: Duration,
 }
@@ -83,18 +84,13 @@ impl Login {
             None => Credential::Token(&secret),
         };
         let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(self.timeout));
-        let stream = connect(&self.server, self.timeout)?;
+        let stream = Timed::new(connect(&self.server, self.timeout)?);
         let session = blocking::connect(stream, &config, &ChannelBinding::none(), &trust, credential)
             .map_err(|error| failure(&error))?;
         drop(secret);
         term::note(format_args!("logged in as {}", describe(session.grant())));
         term::note(format_args!("suite {}, session {}", session.info().suite(), session.info().id()));
-        let transport = session.transport();
-        transport
-            .set_read_timeout(Some(self.timeout))
-            .and_then(|()| transport.set_write_timeout(Some(self.timeout)))
-            .map_err(|error| broken(&error))?;
-        Talk::new(session).run(&self.lines)
+        Talk::new(session, self.timeout).run(&self.lines)
     }
 
     fn trust(&self) -> Result<ServerTrust, Failure> {
@@ -164,7 +160,11 @@ fn failure(error: &blocking::Error) -> Failure {
             Error::UnderFloor(_) | Error::ServerKey(_) => (UNTRUSTED, "; ask the server's operator"),
             Error::Misuse(_) => (Failure::USAGE, ""),
             Error::DeadlinePassed => (NETWORK, "; if the network is slow, give a longer --timeout"),
-            Error::VerdictNotAuthentic => (NETWORK, "; try again, and if it stays so, ask the server's operator"),
+            Error::VerdictNotAuthentic => (
+                NETWORK,
+                ". A busy server does that, and so does somebody in between who collects what you send: let no machine \
+                 try again and again, and if it stays so, ask the server's operator",
+            ),
             _ => (NETWORK, "; is this a countersign server, of the same version?"),
         },
         _ => (NETWORK, "; try again"),
@@ -183,14 +183,16 @@ fn broken(error: &io::Error) -> Failure {
 }
 
 /// A conversation in lines.
-pub(crate) struct Talk<S> {
-    stream: blocking::Stream<S>,
+pub(crate) struct Talk {
+    stream: blocking::Stream<Timed>,
     answers: Lines,
+    /// How long each answer, and the goodbye, may take.
+    patience: Duration,
 }
 
-impl<S: Read + Write> Talk<S> {
-    pub(crate) fn new(stream: blocking::Stream<S>) -> Self {
-        Self { stream, answers: Lines::default() }
+impl Talk {
+    pub(crate) fn new(stream: blocking::Stream<Timed>, patience: Duration) -> Self {
+        Self { stream, answers: Lines::default(), patience }
     }
 
     fn run(mut self, lines: &[String]) -> Result<(), Failure> {
@@ -201,7 +203,10 @@ impl<S: Read + Write> Talk<S> {
                 self.send(line)?;
             }
         }
-        self.close().map_err(|error| broken(&error))
+        self.close().map_err(|error| match error {
+            blocking::Error::Io(error) => broken(&error),
+            error => broken(&io::Error::other(error)),
+        })
     }
 
     /// Sends each line of standard input, until its end or a `quit`.
@@ -234,6 +239,7 @@ impl<S: Read + Write> Talk<S> {
 
     /// Sends a line and waits for its answer; `None` where the server has closed the session.
     pub(crate) fn ask(&mut self, line: &str) -> io::Result<Option<String>> {
+        self.stream.transport().allow(Some(self.patience));
         self.stream.write_all(format!("{line}\n").as_bytes())?;
         match self.answers.next(&mut self.stream)? {
             Line::Text(answer) => Ok(Some(answer)),
@@ -242,13 +248,13 @@ impl<S: Read + Write> Talk<S> {
         }
     }
 
-    /// Ends the session: says so, and waits for the server to say so, too.
-    pub(crate) fn close(mut self) -> io::Result<()> {
+    /// Ends the session: says so, and waits for the server to say so, too, but not for long. Every line has its answer.
+    pub(crate) fn close(mut self) -> Result<(), blocking::Error> {
+        self.stream.transport().allow(Some(self.patience));
         // A server that has closed already may be gone.
         if self.stream.close().is_err() {
             return Ok(());
         }
-        while self.answers.next(&mut self.stream)? != Line::End {}
-        Ok(())
+        self.stream.finish(self.patience)
     }
 }

@@ -9,6 +9,7 @@ mod login;
 mod secrets;
 mod serve;
 mod term;
+mod timed;
 mod users;
 
 use clap::{Parser, Subcommand};

@@ -41,8 +41,15 @@ Example:
   countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
 
 When the table of open handshakes is full, the oldest that still waits for its client is cut to
-make room: a flood of idle connections does not keep good clients out. Each connection takes a
-thread and a file descriptor: keep --max-handshakes plus --max-sessions below `ulimit -n`.")]
+make room: a flood of idle connections does not keep good clients out. A login that was decided
+against keeps its connection until its refusal is due; up to half of --max-handshakes more wait
+for that. Each connection takes a thread and a file descriptor: keep one and a half times
+--max-handshakes plus --max-sessions below `ulimit -n`.
+
+There is no limit on how often an address may try. A login that is junk costs the server an RSA
+operation and a password hash like any other: about 200 of them a second keep two cores busy, and
+then good clients wait or are not admitted. Where strangers can reach the port, put a limiter of
+connections per address in front.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -89,8 +96,8 @@ impl Default for Options {
 /// A session without a word for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long an end that has said goodbye waits for the peer's.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long an end that has said goodbye waits for the peer's. Less than [`STOP_TIMEOUT`], so that the end is logged.
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long a server that was told to stop waits for its sessions' goodbyes.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
@@ -105,7 +112,7 @@ impl Serve {
         let address = listener.local_addr().map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
         let fingerprint = key.public_key().id();
         // Standard output keeps its lines whole when many threads write.
-        let log = Log::new(Box::new(io::stdout()));
+        let log = Log::new(Box::new(io::stdout()))?;
         let server = Server::new(key, &self.users, file, &self.options, log)?;
         server.warnings().iter().for_each(term::note);
         let stopper = server.stopper();
@@ -221,7 +228,7 @@ impl Server {
             .field("refused", shared.refused.load(Ordering::Relaxed))
             .field("failed", shared.failed.load(Ordering::Relaxed))
             .field("pushed_out", shared.gate.evicted());
-        shared.log.finish(&entry);
+        shared.log.finish(entry);
     }
 }
 
@@ -234,7 +241,7 @@ impl Shared {
                 Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
                 }
                 Err(error) => {
-                    self.log.write_stranger(&Entry::new("accept-failed").text("reason", &error.to_string()));
+                    self.log.write_stranger(Entry::new("accept-failed").text("reason", &error.to_string()));
                     self.gate.make_room();
                 }
             }
@@ -255,7 +262,7 @@ impl Shared {
         };
         if let Some(problem) = problem {
             self.failed.fetch_add(1, Ordering::Relaxed);
-            self.log.write_stranger(&Entry::new("connection-dropped").field("peer", peer).text("reason", &problem));
+            self.log.write_stranger(Entry::new("connection-dropped").field("peer", peer).text("reason", &problem));
         }
     }
 
@@ -274,7 +281,12 @@ impl Shared {
                     Some(user) => entry.text("user", &user),
                     None => entry,
                 };
-                self.log.write(&entry.field("peer", peer).text("reason", &reason.to_string()));
+                let entry = entry.field("peer", peer).text("reason", &reason.to_string());
+                match reason {
+                    // No RSA operation and no password hash: whoever floods the server with these spends nothing.
+                    Reason::Malformed(_) | Reason::NotAdmitted(_) => self.log.write_stranger(entry),
+                    _ => self.log.write(entry),
+                }
             }
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -284,21 +296,22 @@ impl Shared {
                     _ => error.to_string(),
                 };
                 let entry = Entry::new("handshake-failed").field("peer", peer).text("reason", &reason);
-                self.log.write_stranger(&entry);
+                self.log.write_stranger(entry);
             }
         }
     }
 
-    fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Conn>, blocking::Error> {
-        let incoming =
-            blocking::receive(place.conn(), &self.config, &ChannelBinding::none(), |_| Some(self.key.clone()))?;
+    fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Place>, blocking::Error> {
+        let incoming = blocking::receive(place, &self.config, &ChannelBinding::none(), |_| Some(self.key.clone()))?;
         let decided = match place.admit() {
             Err(refusal) => return Err(incoming.refuse(Reason::NotAdmitted(refusal))),
             Ok(permit) => {
                 let decided = incoming.decide(&Desk::new(&self.users, &self.log))?;
+                // Before the core is handed on: the next login counts on it.
                 if decided.is_accepted() {
-                    // Before the core is handed on: from here on nobody can push this connection out.
                     place.become_session();
+                } else {
+                    place.become_refusal();
                 }
                 drop(permit);
                 decided
@@ -309,13 +322,13 @@ impl Shared {
     }
 
     /// Serves a session from its login to its end.
-    fn attend(&self, place: &Place, mut stream: blocking::Stream<&Conn>) {
+    fn attend(&self, place: &Place, mut stream: blocking::Stream<&Place>) {
         let (peer, start, session) = (place.conn().peer(), Instant::now(), stream.info().id());
         let user = stream.grant().principal().to_owned();
         let permissions: Vec<&str> = stream.grant().permissions().collect();
         let entry = Entry::new("login-accepted").text("user", &user).field("peer", peer);
         let entry = entry.text("permissions", &permissions.join(","));
-        self.log.write(&entry.field("suite", stream.info().suite()).field("session", session));
+        self.log.write(entry.field("suite", stream.info().suite()).field("session", session));
 
         let served = place.conn().set_timeouts(Some(IDLE_TIMEOUT)).and_then(|()| service::run(&mut stream));
         let end = match served {
@@ -330,6 +343,6 @@ impl Shared {
         let _ = stream.finish(GOODBYE_TIMEOUT);
         let seconds = start.elapsed().as_secs();
         let entry = Entry::new("session-ended").text("user", &user).field("peer", peer).field("session", session);
-        self.log.write(&entry.field("seconds", seconds).text("reason", &end));
+        self.log.write(entry.field("seconds", seconds).text("reason", &end));
     }
 }

@@ -20,7 +20,16 @@ pub(crate) fn from_peer(text: &str) -> String {
     if !io::stdout().is_terminal() {
         return text.to_owned();
     }
-    let shown = |c: char| if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() };
+    text.split('\t').map(visible).collect::<Vec<_>>().join("\t")
+}
+
+/// A text with whatever is not printable, reorders text or has no width escaped.
+pub(crate) fn visible(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\'' | '"' | '\\' => c.to_string(),
+        // Behind a letter, so that the marks of many scripts stay as they are.
+        _ => format!("a{c}").escape_debug().skip(1).collect(),
+    };
     text.chars().map(shown).collect()
 }
 
@@ -52,4 +61,25 @@ pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
 /// As [`duration`], where none at all would make no sense.
 pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
     duration(text).and_then(|time| if time.is_zero() { Err("it must be more than zero".to_owned()) } else { Ok(time) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_or_reorders_text_is_escaped_and_the_rest_is_left() {
+        for text in ["alice", "o'brien", "a\\b", "\u{e9}e\u{301}", "\u{928}\u{92e}\u{938}\u{94d}\u{924}\u{947}"] {
+            assert_eq!(visible(text), text);
+        }
+        for (text, shown) in [
+            ("a\u{202e}b", "a\\u{202e}b"),
+            ("\u{2066}", "\\u{2066}"),
+            ("a\u{200b}", "a\\u{200b}"),
+            ("\u{200d}\u{feff}", "\\u{200d}\\u{feff}"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+        ] {
+            assert_eq!(visible(text), shown);
+        }
+    }
 }

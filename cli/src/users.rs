@@ -146,7 +146,9 @@ fn add(account: &AccountArgs, permissions: &[String], from_stdin: bool, no_passw
     })?;
     term::note(format_args!("added {name}"));
     if no_password {
-        term::note(format_args!("next: countersign user token {name} --users {}", users.display()));
+        // A name that starts with a dash would be taken for an option.
+        let dashes = if name.starts_with('-') { "-- " } else { "" };
+        term::note(format_args!("next: countersign user token --users {} {dashes}{name}", users.display()));
     }
     Ok(())
 }
@@ -158,7 +160,7 @@ fn list(users: &Path) -> Result<(), Failure> {
         let permissions: Vec<&str> = account.grant().permissions().collect();
         let permissions = if permissions.is_empty() { "-".to_owned() } else { permissions.join(",") };
         let password = if account.has_password() { "yes" } else { "no" };
-        [account.name().to_owned(), permissions, password.to_owned(), account.tokens().to_string()]
+        [term::visible(account.name()), term::visible(&permissions), password.to_owned(), account.tokens().to_string()]
     };
     let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS"].map(str::to_owned)];
     rows.extend(accounts.iter().map(row));

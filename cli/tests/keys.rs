@@ -48,10 +48,23 @@ fn keygen_leaves_both_files_alone_if_either_exists() {
 }
 
 #[test]
+fn keygen_that_cannot_replace_one_file_leaves_the_other_alone() {
+    for (folder, file) in [("server.pem", "server.pub.pem"), ("server.pub.pem", "server.pem")] {
+        let house = House::empty();
+        std::fs::create_dir(house.path(folder)).unwrap();
+        house.write(file, b"precious", 0o640);
+        run(&["keygen", "--bits", "2048", "--force", "--out", &house.path("server.pem")], "")
+            .fails(1, &[folder, "not a file", "--out"]);
+        assert_eq!((house.read(file).as_str(), house.mode(file)), ("precious", 0o640));
+        assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 2);
+    }
+}
+
+#[test]
 fn keygen_says_where_it_cannot_write() {
     let house = House::empty();
     run(&["keygen", "--bits", "2048", "--out", &house.path("no/such/server.pem")], "")
-        .fails(1, &["no/such/server.pem"]);
+        .fails(1, &["no/such/server.pub.pem"]);
     run(&["keygen", "--bits", "1024", "--out", &house.path("server.pem")], "").fails(2, &["1024", "2048"]);
 }
 

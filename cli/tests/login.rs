@@ -3,8 +3,12 @@
 
 mod support;
 
+use countersign::crypto::rustcrypto;
+use countersign::{ChannelBinding, Credential, Grant, PrivateKey, ServerConfig, ServerKey, blocking};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
 use support::{House, run};
 
 const GOOD: &str = "secret of alice";
@@ -148,6 +152,53 @@ fn network_and_protocol_failures_exit_with_4() {
     login(&address, &["--timeout", "100ms"]).fails(4, &["deadline", "--timeout"]);
 }
 
+/// A server of the right key that lets alice in, answers her first line with `answer`, and goes on with `then` for as
+/// long as she listens.
+fn tiresome(
+    house: &House,
+    answer: &'static [u8],
+    then: fn(&mut blocking::Stream<TcpStream>) -> std::io::Result<()>,
+) -> String {
+    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let config = Arc::new(ServerConfig::new(rustcrypto::provider()));
+        let (stream, _) = listener.accept().unwrap();
+        let anyone = |_: Credential<'_>| Ok(Grant::new("alice", ["read"]).unwrap());
+        let mut session = blocking::accept(stream, &config, &ChannelBinding::none(), &key, &anyone).unwrap();
+        session.read_exact(&mut [0; 7]).unwrap();
+        session.write_all(answer).unwrap();
+        while then(&mut session).is_ok() {}
+    });
+    address
+}
+
+#[test]
+fn no_server_can_keep_a_client_for_ever() {
+    let house = House::new();
+    let login = |address: String| {
+        let who = ["--user", "alice", "--password-stdin", "--pin", &house.pin(), "--send", "whoami"];
+        run(&[&["login", "--server", &address, "--timeout", "3s"], &who[..]].concat(), GOOD)
+    };
+    std::thread::scope(|scope| {
+        // An answer without an end: it would be too long only after minutes.
+        scope.spawn(|| {
+            let drip = |session: &mut blocking::Stream<TcpStream>| {
+                std::thread::sleep(Duration::from_millis(100));
+                session.write_all(b"a")
+            };
+            login(tiresome(&house, b"", drip)).fails(4, &["logged in as alice", "in time"]);
+        });
+        // No end after the answer.
+        scope.spawn(|| {
+            let said = login(tiresome(&house, b"alice\n", |session| session.write_all(b"and another thing\n")));
+            assert_eq!(said.ok().out, "alice\n");
+        });
+    });
+}
+
 #[test]
 fn host_names_are_looked_up() {
     let house = House::new();
@@ -189,10 +240,13 @@ fn a_changed_users_file_is_noticed_and_its_broken_lines_logged() {
     server.wait_for(&["event=users-reloaded", "broken_lines=1"]);
     server.wait_for(&["event=users-broken-line", "line=3"]);
 
-    // Who was there is still served where the file can't be read.
+    // Nobody is let in while the file can't be read: who was there may have been removed.
     house.write("users.txt", b"", 0o644);
-    server.login(&house, "bob", "secret of bob", &[]).ok();
+    server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
     server.wait_for(&["event=users-unreadable", "0644"]);
+    server.wait_for(&["event=login-refused", "the account store is unavailable"]);
+    server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
+    house.write("users.txt", text.as_bytes(), 0o600);
     server.login(&house, "bob", "secret of bob", &[]).ok();
     server.stop("-TERM");
     assert_eq!(server.seen.iter().filter(|line| line.contains("event=users-unreadable")).count(), 1);

@@ -81,6 +81,24 @@ fn what_cannot_be_done_changes_nothing() {
 }
 
 #[test]
+fn odd_names_are_shown_for_what_they_are() {
+    let house = House::empty();
+    let users = house.path("users.txt");
+    for name in ["-x", "al\u{202e}ice", "bob\u{200b}", "o'brien"] {
+        let said = run(&["user", "add", "--no-password", "--users", &users, "--", name], "").ok();
+        let dashes = if name == "-x" { "-- " } else { "" };
+        assert!(
+            said.err.contains(&format!("next: countersign user token --users {users} {dashes}{name}\n")),
+            "{said:?}"
+        );
+    }
+    run(&["user", "token", "--users", &users, "--", "-x"], "").ok();
+    let list = user(&house, &["list"], "").ok().out;
+    let names: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(names, ["-x", r"al\u{202e}ice", r"bob\u{200b}", "o'brien"]);
+}
+
+#[test]
 fn a_missing_file_is_made_by_add_alone() {
     let house = House::empty();
     for change in ["passwd", "remove", "token", "revoke"] {

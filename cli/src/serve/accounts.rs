@@ -28,10 +28,12 @@ impl Users {
         self.file.broken_lines().iter().map(|line| broken_line(&self.path, line)).collect()
     }
 
-    /// Reads the file anew if it has changed, and logs that.
-    fn refresh(&self, log: &Log) {
+    /// Reads the file anew if it has changed, and logs that. Gives whether what was read last can still count.
+    fn refresh(&self, log: &Log) -> bool {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.file.refresh() {
+        let read = self.file.refresh();
+        let is_good = read.is_ok();
+        match read {
             Ok(false) => *trouble = None,
             Ok(true) => {
                 *trouble = None;
@@ -39,18 +41,19 @@ impl Users {
                 let entry = Entry::new("users-reloaded")
                     .field("accounts", self.file.accounts().iter().count())
                     .field("broken_lines", broken.len());
-                log.write(&entry);
-                broken.iter().for_each(|line| log.write(&broken_entry(line)));
+                log.write(entry);
+                broken.iter().for_each(|line| log.write(broken_entry(line)));
             }
             Err(error) => {
                 let error = error.to_string();
                 if trouble.as_ref() != Some(&error) {
                     let entry = Entry::new("users-unreadable").text("reason", &error);
-                    log.write(&entry.text("note", "the accounts read last go on being served"));
+                    log.write(entry.text("note", "nobody is let in until it can be read"));
                     *trouble = Some(error);
                 }
             }
         }
+        is_good
     }
 }
 
@@ -72,7 +75,9 @@ impl<'a> Desk<'a> {
 
 impl Verifier for Desk<'_> {
     fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
-        self.users.refresh(self.log);
-        self.users.hashers.verify(self.users.file.accounts(), credential)
+        let is_good = self.users.refresh(self.log);
+        // Even if it can't count, so that a refusal costs what it always does.
+        let verdict = self.users.hashers.verify(self.users.file.accounts(), credential);
+        if is_good { verdict } else { Err(Reason::StoreUnavailable) }
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct Conn {
     stopped: AtomicBool,
 }
 
+/// How long a read without data takes once the reading half was ended.
+const PAUSE: Duration = Duration::from_millis(10);
+
 impl Conn {
     pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> Self {
         Self { peer, stream: Mutex::new(Some(Arc::new(stream))), stopped: AtomicBool::new(false) }
@@ -65,7 +68,12 @@ impl Read for &Conn {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match (&*self.stream()?).read(buffer)? {
             // To the session this must not look like a stream that somebody cut: it may still say goodbye.
-            0 if self.stopped.load(Ordering::SeqCst) => Err(io::ErrorKind::TimedOut.into()),
+            // The peer's goodbye still comes through, but nothing waits for it any more: without a pause, whoever asks
+            // again until it is here would keep a core busy.
+            0 if self.stopped.load(Ordering::SeqCst) => {
+                std::thread::sleep(PAUSE);
+                Err(io::ErrorKind::TimedOut.into())
+            }
             count => Ok(count),
         }
     }

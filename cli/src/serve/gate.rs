@@ -6,9 +6,14 @@
 //!
 //! A login that has arrived is different: it has done its part and waits for us. It is safe from newcomers, in a queue
 //! with a bound of its own, first come, first served, and as many are worked on at once as there are cores.
+//!
+//! A login that was decided against keeps its place until its refusal is sent. Could newcomers push it out before, then
+//! whoever floods the table would see when the decision fell, and that tells why: the refusal floor would be no floor.
 
 use super::conn::Conn;
+use countersign::blocking::Transport;
 use std::collections::{BTreeMap, VecDeque};
+use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,6 +32,12 @@ impl Limits {
     /// Logins that may wait for a core: half of the handshakes, so that the other half can always make way.
     fn queue(&self) -> usize {
         self.handshakes.checked_div(2).unwrap_or_default().max(1)
+    }
+
+    /// Decided logins that wait for their refusal to be due. Past them no login is worked on: a descriptor each, and they
+    /// do not make way.
+    fn refusals(&self) -> usize {
+        self.queue()
     }
 
     /// Threads in all. A handshake that made way can leave a thread behind that sleeps until its refusal would have been
@@ -51,6 +62,8 @@ struct State {
     /// Logins that wait for a core, in the order of their arrival.
     queue: VecDeque<u64>,
     working: usize,
+    /// Logins that were decided against, and not told yet.
+    refusals: BTreeMap<u64, Arc<Conn>>,
     sessions: BTreeMap<u64, Arc<Conn>>,
     threads: usize,
     evicted: u64,
@@ -75,6 +88,11 @@ impl State {
         true
     }
 
+    /// Makes handshakes make way until there are no more than `count`, or none that could.
+    fn trim(&mut self, count: usize) {
+        while self.handshakes.len() > count && self.evict() {}
+    }
+
     fn set_arrived(&mut self, id: u64, arrived: bool) {
         if let Some(handshake) = self.handshakes.get_mut(&id) {
             handshake.arrived = arrived;
@@ -94,7 +112,7 @@ impl Gate {
         if state.stopping || state.threads >= self.limits.threads() {
             return None;
         }
-        while state.handshakes.len() >= self.limits.handshakes && state.evict() {}
+        state.trim(self.limits.handshakes.saturating_sub(1));
         let (id, conn) = (state.next, Arc::new(conn));
         state.next = state.next.saturating_add(1);
         state.threads = state.threads.saturating_add(1);
@@ -116,6 +134,9 @@ impl Gate {
         state.stopping = true;
         for handshake in std::mem::take(&mut state.handshakes).into_values() {
             handshake.conn.cut();
+        }
+        for conn in std::mem::take(&mut state.refusals).into_values() {
+            conn.cut();
         }
         for conn in state.sessions.values() {
             conn.end_reading();
@@ -169,7 +190,10 @@ impl Place {
         state.queue.push_back(id);
         state.set_arrived(id, true);
         let must_wait = |state: &mut State| {
-            !state.stopping && (state.working >= gate.limits.cores || state.queue.front() != Some(&id))
+            let full = state.working >= gate.limits.cores
+                // Every login that is worked on may have to be refused.
+                || state.refusals.len().saturating_add(state.working) >= gate.limits.refusals();
+            !state.stopping && (full || state.queue.front() != Some(&id))
         };
         let waited = gate.changed.wait_timeout_while(state, gate.limits.patience, must_wait);
         let (mut state, result) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -190,7 +214,25 @@ impl Place {
             return Err(refusal);
         }
         state.working = state.working.saturating_add(1);
-        Ok(Permit { gate, id })
+        Ok(Permit(gate))
+    }
+
+    /// The login was decided against: nobody can push it out until its refusal is sent, as if it were still undecided.
+    pub(crate) fn become_refusal(&self) {
+        let mut state = self.gate.lock();
+        if let Some(Handshake { conn, .. }) = state.handshakes.remove(&self.id) {
+            state.refusals.insert(self.id, conn);
+        }
+    }
+
+    /// The last word is on its way. What is left is to wait for the peer to hang up, and that can make way.
+    fn told(&self) {
+        let mut state = self.gate.lock();
+        if let Some(conn) = state.refusals.remove(&self.id) {
+            state.handshakes.insert(self.id, Handshake { conn, arrived: false });
+            state.trim(self.gate.limits.handshakes);
+            self.gate.changed.notify_all();
+        }
     }
 
     /// The login was accepted: the handshake becomes a session. Unless the server is stopping: it is cut then.
@@ -207,29 +249,139 @@ impl Place {
     }
 }
 
+impl Read for &Place {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.conn().read(buffer)
+    }
+}
+
+impl Write for &Place {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.conn().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.conn().flush()
+    }
+}
+
+impl Transport for &Place {
+    /// A handshake ends its sending direction once it has sent its refusal.
+    fn end_sending(&mut self) -> io::Result<()> {
+        let ended = self.conn().end_sending();
+        self.told();
+        ended
+    }
+
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.conn().set_timeouts(timeout)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         // The descriptor goes first, for whoever waits for one.
         self.conn.cut();
         let mut state = self.gate.lock();
         state.handshakes.remove(&self.id);
+        state.refusals.remove(&self.id);
         state.sessions.remove(&self.id);
         state.threads = state.threads.saturating_sub(1);
         self.gate.changed.notify_all();
     }
 }
 
-/// A core to work on a login with. Dropping it hands the core to the next login.
-pub(crate) struct Permit<'a> {
-    gate: &'a Gate,
-    id: u64,
-}
+/// A core to work on a login with. Dropping it hands the core to the next login, and leaves this one safe from newcomers.
+pub(crate) struct Permit<'a>(&'a Gate);
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        let mut state = self.gate.lock();
+        let mut state = self.0.lock();
         state.working = state.working.saturating_sub(1);
-        state.set_arrived(self.id, false);
-        self.gate.changed.notify_all();
+        self.0.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    /// A gate for four handshakes, two waiting refusals and one core, whose logins wait for nothing; and its door.
+    fn gate() -> (Arc<Gate>, impl Fn() -> (Place, TcpStream)) {
+        let limits = Limits { handshakes: 4, sessions: 4, cores: 1, patience: Duration::ZERO };
+        let gate = Arc::new(Gate::new(limits));
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let enter = Arc::clone(&gate);
+        let enter = move || {
+            let peer = TcpStream::connect(door.local_addr().unwrap()).unwrap();
+            let (stream, address) = door.accept().unwrap();
+            (enter.enter(Conn::new(stream, address)).unwrap(), peer)
+        };
+        (gate, enter)
+    }
+
+    fn refused(place: &Place) {
+        let permit = place.admit().unwrap_or_else(|reason| panic!("{reason}"));
+        place.become_refusal();
+        drop(permit);
+    }
+
+    #[test]
+    fn nobody_pushes_a_decided_login_out_before_its_refusal_is_sent() {
+        let (gate, enter) = gate();
+        let (decided, _peer) = enter();
+        refused(&decided);
+        let crowd: Vec<_> = (0..12).map(|_| enter()).collect();
+        gate.make_room();
+        assert!(!decided.conn().is_cut());
+        assert_eq!(crowd.iter().filter(|(place, _)| !place.conn().is_cut()).count(), 3);
+        // From then on it is the oldest of all, and the first to go.
+        (&decided).end_sending().unwrap();
+        assert!(!decided.conn().is_cut());
+        let _last = (enter(), enter());
+        assert!(decided.conn().is_cut());
+    }
+
+    #[test]
+    fn a_login_between_its_core_and_its_verdict_is_safe_too() {
+        let (_, enter) = gate();
+        let (place, _peer) = enter();
+        drop(place.admit());
+        let _crowd: Vec<_> = (0..12).map(|_| enter()).collect();
+        assert!(!place.conn().is_cut());
+    }
+
+    #[test]
+    fn a_login_that_was_not_admitted_makes_way() {
+        let (_, enter) = gate();
+        let ((worked_on, _a), (place, _b)) = (enter(), enter());
+        let _permit = worked_on.admit();
+        assert_eq!(place.admit().err(), Some("no core was free in time"));
+        let _crowd: Vec<_> = (0..4).map(|_| enter()).collect();
+        assert!(place.conn().is_cut());
+        assert!(!worked_on.conn().is_cut());
+    }
+
+    #[test]
+    fn waiting_refusals_are_bounded() {
+        let (_, enter) = gate();
+        let waiting = [enter(), enter()];
+        waiting.iter().for_each(|(place, _)| refused(place));
+        let (next, _peer) = enter();
+        assert_eq!(next.admit().err(), Some("no core was free in time"));
+        let [(first, _), _] = &waiting;
+        (&*first).end_sending().unwrap();
+        assert!(next.admit().is_ok());
+    }
+
+    #[test]
+    fn a_server_that_stops_cuts_refusals_that_are_not_due() {
+        let (gate, enter) = gate();
+        let (decided, _peer) = enter();
+        refused(&decided);
+        gate.stop();
+        assert!(decided.conn().is_cut());
     }
 }
