@@ -38,7 +38,7 @@ fn messages(c: &mut Criterion) {
     let credential = CredentialMessage { kind: 1, user: Text("alice"), secret: Bytes(b"correct horse") };
     message::<CredentialMessage<'_>>(c, "credential", &encode(&credential));
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    let verdict = VerdictMessage { decision: 1, principal: Text("alice"), permissions };
+    let verdict = VerdictMessage { decision: 1, principal: Text("alice"), permissions, ticket: Bytes(&[7; 150]), ticket_expires: 1 };
     message::<VerdictMessage<'_>>(c, "verdict", &encode(&verdict));
 }
 

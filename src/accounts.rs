@@ -108,6 +108,15 @@ impl Account {
         &self.grant
     }
 
+    /// A number that is another whenever the account is: its permissions, its password, its tokens. Tickets of earlier
+    /// epochs are not taken.
+    ///
+    /// It is the front of the SHA-256 of the account's line, so that an edit by hand counts, too.
+    pub fn epoch(&self) -> u64 {
+        let hash: [u8; 32] = Sha256::digest(self.to_string()).into();
+        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
     /// Whether a password is set.
     pub fn has_password(&self) -> bool {
         self.password.is_some()
@@ -116,6 +125,10 @@ impl Account {
     /// How many tokens are valid.
     pub fn tokens(&self) -> usize {
         self.tokens.len()
+    }
+
+    fn current(&self) -> Grant {
+        self.grant.clone().with_epoch(self.epoch())
     }
 
     fn parse(line: &str) -> Result<Self, LineError> {
@@ -331,17 +344,19 @@ impl Accounts {
         Ok(count)
     }
 
-    /// Removes an account.
+    /// Removes an account, and every broken line of that name: a later line for the same user would otherwise take the
+    /// removed one's place.
     ///
     /// # Errors
     /// [`AccountError::Unknown`].
     pub fn remove(&mut self, name: &str) -> Result<(), AccountError> {
-        let unknown = || AccountError::Unknown(name.to_owned());
-        let index = self.index.names.get(name).copied().ok_or_else(unknown)?;
-        if index >= self.lines.len() {
-            return Err(unknown());
+        if self.get(name).is_none() {
+            return Err(AccountError::Unknown(name.to_owned()));
         }
-        self.lines.remove(index);
+        self.lines.retain(|line| match line {
+            Line::Account(account) => account.name() != name,
+            Line::Other(text) => text.split_ascii_whitespace().next() != Some(name),
+        });
         self.reindex();
         Ok(())
     }
@@ -387,7 +402,7 @@ impl Accounts {
         match account.and_then(|account| account.password.as_deref()) {
             Some(hash) => {
                 let good = matches(hash, password)?;
-                account.filter(|_| good).map(|account| account.grant.clone()).ok_or(Reason::WrongPassword)
+                account.filter(|_| good).map(Account::current).ok_or(Reason::WrongPassword)
             }
             None => {
                 // The work of a known user's wrong password, and its result thrown away.
@@ -437,9 +452,14 @@ impl Verifier for Accounts {
             Credential::Token(token) => {
                 // Looked up by hash: the time it takes says nothing about any token.
                 let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
-                account.map(|account| account.grant.clone()).ok_or(Reason::UnknownToken)
+                account.map(Account::current).ok_or(Reason::UnknownToken)
             }
         }
+    }
+
+    fn current(&self, principal: &str) -> Option<Grant> {
+        let can_log_in = |account: &&Account| account.has_password() || account.tokens() > 0;
+        self.get(principal).filter(can_log_in).map(Account::current)
     }
 }
 

@@ -1,17 +1,22 @@
 //! What every adapter shares: the errors of a login over a transport, its clock and its randomness.
 
+use crate::binding::ChannelBinding;
+use crate::client::{self, Answer, AwaitAnswer, AwaitChallenge, ClientConfig};
 use crate::credential::Credential;
-use crate::crypto::CryptoError;
+use crate::crypto::{CryptoError, CryptoRng, ServerKey};
 use crate::error::{Misuse, Reason, RecordError};
 use crate::frame::FrameType;
-use crate::server::{Accepted, Claim, Refusal};
+use crate::server::{Accepted, AwaitLogin, ChooseKey, Claim, Refusal};
+use crate::ticket::{Ticket, UnixTime};
 use crate::time::Moment;
+use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
 use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// How long sending a verdict may take, once the handshake's own deadline no longer bounds it.
@@ -64,17 +69,93 @@ pub(crate) const LINGER: Duration = Duration::from_millis(500);
 /// The user's name for the log, where the login opened and named one, and the verdict.
 pub(crate) type Decision = (Option<String>, Result<Accepted, Refusal>);
 
-/// Asks the verifier and gives the verdict.
-pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized)) -> Decision {
+/// Asks the verifier and gives the verdict, with a ticket where the server gives tickets.
+pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized), rng: &mut dyn CryptoRng) -> Decision {
     let credential: Credential<'_> = claim.credential();
     let user = credential.user().filter(|user| !user.is_empty()).map(str::to_owned);
     // A verifier that panics must not end the connection sooner than a refusal would: that would tell something.
     let verified = catch_unwind(AssertUnwindSafe(|| verifier.verify(credential)));
     let verdict = match verified.unwrap_or(Err(Reason::VerifierFailed)) {
-        Ok(grant) => claim.accept(grant),
+        Ok(grant) => claim.accept_with_ticket(grant, unix_now(), rng),
         Err(reason) => Err(claim.reject(reason)),
     };
     (user, verdict)
+}
+
+/// What a server goes on with after a ClientHello.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub(crate) enum Next {
+    Resumed(Accepted),
+    Challenged(Vec<u8>, AwaitLogin),
+}
+
+/// Takes a good ticket whose principal is still welcome; challenges otherwise.
+pub(crate) fn answer(
+    choice: ChooseKey<'_>,
+    key: &ServerKey,
+    verifier: &(impl Verifier + ?Sized),
+    rng: &mut dyn CryptoRng,
+) -> Result<Next, crate::Error> {
+    let now = unix_now();
+    if let Some(claim) = choice.ticket(key, now)
+        // A panic is no answer: the client may show a credential.
+        && let Ok(Some(grant)) = catch_unwind(AssertUnwindSafe(|| verifier.current(claim.principal())))
+        && claim.is_current(&grant)
+    {
+        return choice.resume(claim, grant, now, rng).map(Next::Resumed);
+    }
+    choice.challenge(key, rng).map(|(frame, state)| Next::Challenged(frame, state))
+}
+
+/// The hello frame and the state after it: with the ticket, if there is one that `trust` lets be used.
+pub(crate) fn hello(
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    trust: &ServerTrust,
+    ticket: Option<&Ticket>,
+    rng: &mut dyn CryptoRng,
+    now: Moment,
+) -> Result<(Vec<u8>, Awaiting), crate::Error> {
+    let known = trust.known_keys();
+    if let Some(ticket) = ticket.and_then(|ticket| trust.resume(ticket)) {
+        let (frame, state) = client::resume(config, binding, known, ticket, rng, now)?;
+        return Ok((frame, Awaiting::Answer(state)));
+    }
+    let (frame, state) = client::start(config, binding, known, rng, now)?;
+    Ok((frame, Awaiting::Challenge(state)))
+}
+
+/// A client's state after its hello.
+pub(crate) enum Awaiting {
+    Answer(AwaitAnswer),
+    Challenge(AwaitChallenge),
+}
+
+impl Awaiting {
+    pub(crate) fn expects(&self) -> &'static [FrameType] {
+        match self {
+            Self::Answer(_) => AwaitAnswer::EXPECTS,
+            Self::Challenge(_) => AwaitChallenge::EXPECTS,
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Moment {
+        match self {
+            Self::Answer(state) => state.deadline(),
+            Self::Challenge(state) => state.deadline(),
+        }
+    }
+
+    pub(crate) fn read(self, frame: &[u8], now: Moment) -> Result<Answer, crate::Error> {
+        match self {
+            Self::Answer(state) => state.read(frame, now),
+            Self::Challenge(state) => state.read(frame, now).map(Answer::Challenge),
+        }
+    }
+}
+
+fn unix_now() -> UnixTime {
+    UnixTime::from_system(std::time::SystemTime::now())
 }
 
 /// A clock that starts with the connection, and the deadline on it.

@@ -3,9 +3,9 @@
 //! [`connect`] is the client's one call and [`accept`] the server's. [`receive`] stops a server's login at the point
 //! where the private-key operation is about to begin, for admission control.
 
-use crate::adapter::{self, Timer, into_io};
+use crate::adapter::{self, Next, Timer, into_io};
 use crate::binding::ChannelBinding;
-use crate::client::{self, ClientConfig};
+use crate::client::{self, Answer, ClientConfig};
 use crate::credential::Credential;
 use crate::crypto::{ServerKey, Suite};
 use crate::error::Reason;
@@ -14,6 +14,7 @@ use crate::grant::Grant;
 use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, ServerConfig};
 use crate::session::{Session, SessionId, SessionInfo};
+use crate::ticket::Ticket;
 use crate::time::Moment;
 use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
@@ -105,18 +106,72 @@ pub fn connect<S: Transport>(
     trust: &ServerTrust,
     credential: Credential<'_>,
 ) -> Result<Stream<S>, Error> {
-    let mut rng = adapter::rng()?;
+    match begin(stream, config, binding, trust, None)? {
+        Begun::Resumed(stream) => Ok(stream),
+        Begun::Trusted(trusted) => trusted.login(credential),
+    }
+}
+
+/// Begins a login over `stream`, with the ticket of an earlier one if there is: sends the ClientHello, and checks the
+/// server's answer against `trust`. Only if the server does not take the ticket is a credential needed.
+///
+/// A ticket of a server that `trust` does not cover is not shown. [`SessionInfo::ticket`] has the next one.
+///
+/// # Errors
+/// [`Error`]. Nothing secret has been sent.
+pub fn begin<S: Transport>(
+    stream: S,
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    trust: &ServerTrust,
+    ticket: Option<&Ticket>,
+) -> Result<Begun<S>, Error> {
     let mut link = Link::new(stream);
-    let (hello, state) = client::start(config, binding, trust.known_keys(), &mut rng, link.now())?;
+    let now = link.timer.now();
+    let (hello, state) = adapter::hello(config, binding, trust, ticket, &mut adapter::rng()?, now)?;
     link.timer.set_deadline(state.deadline());
     link.send(&hello)?;
-    let frame = link.receive(client::AwaitChallenge::EXPECTS)?;
-    let trusted = state.read(&frame, link.now())?.trust(trust)?;
-    let (login, state) = trusted.login(credential, &mut rng)?;
-    link.send(&login)?;
-    let frame = link.receive(client::AwaitVerdict::EXPECTS)?;
-    let session = state.read(&frame, link.now())?;
-    link.into_stream(session)
+    let frame = link.receive(state.expects())?;
+    match state.read(&frame, link.timer.now())? {
+        Answer::Resumed(session) => Ok(Begun::Resumed(link.into_stream(session)?)),
+        Answer::Challenge(challenge) => Ok(Begun::Trusted(Trusted { state: challenge.trust(trust)?, link })),
+    }
+}
+
+/// How a login goes on after [`begin`].
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Begun<S> {
+    /// The server took the ticket: the login is over.
+    Resumed(Stream<S>),
+    /// The server wants a credential, and its key is trusted.
+    Trusted(Trusted<S>),
+}
+
+/// A server whose key is trusted, waiting for a credential until the handshake's deadline.
+pub struct Trusted<S> {
+    link: Link<S>,
+    state: client::Trusted,
+}
+
+impl<S: Transport> Trusted<S> {
+    /// Sends the credential, and waits for the verdict.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn login(mut self, credential: Credential<'_>) -> Result<Stream<S>, Error> {
+        let (login, state) = self.state.login(credential, &mut adapter::rng()?)?;
+        self.link.send(&login)?;
+        let frame = self.link.receive(client::AwaitVerdict::EXPECTS)?;
+        let session = state.read(&frame, self.link.timer.now())?;
+        self.link.into_stream(session)
+    }
+}
+
+impl<S> fmt::Debug for Trusted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trusted").finish_non_exhaustive()
+    }
 }
 
 /// Accepts a login over `stream` under one server key: everything from the ClientHello to the verdict.
@@ -125,7 +180,7 @@ pub fn connect<S: Transport>(
 /// handshake and cleared after it.
 ///
 /// # Errors
-/// [`Error`]; [`Error::Refused`] has the reason for the audit log.
+/// [`Error`]; [`Error::LoginRefused`] has the reason for the audit log.
 pub fn accept<S: Transport>(
     stream: S,
     config: &Arc<ServerConfig>,
@@ -133,13 +188,17 @@ pub fn accept<S: Transport>(
     key: &ServerKey,
     verifier: &(impl Verifier + ?Sized),
 ) -> Result<Stream<S>, Error> {
-    receive(stream, config, binding, |_| Some(key.clone()))?.verify(verifier)
+    match receive(stream, config, binding, |_| Some(key.clone()), verifier)? {
+        Arrival::Resumed(stream) => Ok(stream),
+        Arrival::Login(login) => login.verify(verifier),
+    }
 }
 
 /// Receives a login over `stream`, up to where the private-key operation begins.
 ///
 /// `choose_key` is told the server name that the client wants, and gives the key to use, or `None` to close the
-/// connection.
+/// connection. `verifier` is asked for the account of a client with a ticket ([`Verifier::current`]); if it is still
+/// welcome, the login is over at once.
 ///
 /// # Errors
 /// [`Error`]; a malformed login was answered with the one refusal.
@@ -148,7 +207,8 @@ pub fn receive<S: Transport>(
     config: &Arc<ServerConfig>,
     binding: &ChannelBinding,
     choose_key: impl FnOnce(&str) -> Option<ServerKey>,
-) -> Result<Incoming<S>, Error> {
+    verifier: &(impl Verifier + ?Sized),
+) -> Result<Arrival<S>, Error> {
     let mut rng = adapter::rng()?;
     let mut link = Link::new(stream);
     let state = server::AwaitHello::new(config, binding, link.now());
@@ -156,12 +216,18 @@ pub fn receive<S: Transport>(
     let frame = link.receive(server::AwaitHello::EXPECTS)?;
     let choice = state.read(&frame, link.now())?;
     let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
-    let (challenge, state) = choice.challenge(&key, &mut rng)?;
+    let (challenge, state) = match adapter::answer(choice, &key, verifier, &mut rng)? {
+        Next::Challenged(challenge, state) => (challenge, state),
+        Next::Resumed(accepted) => {
+            link.send(&accepted.frame)?;
+            return Ok(Arrival::Resumed(link.into_stream(accepted.session)?));
+        }
+    };
     drop(frame);
     link.send(&challenge)?;
     match link.receive(server::AwaitLogin::EXPECTS) {
         Ok(frame) => match state.read(frame, link.now()) {
-            Ok(login) => Ok(Incoming { link, login }),
+            Ok(login) => Ok(Arrival::Login(Incoming { link, login })),
             Err(refusal) => Err(link.refuse(refusal, None)),
         },
         // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
@@ -171,6 +237,16 @@ pub fn receive<S: Transport>(
         }
         Err(error) => Err(error),
     }
+}
+
+/// What [`receive`] received.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Arrival<S> {
+    /// A good ticket of somebody who is still welcome: the login is over.
+    Resumed(Stream<S>),
+    /// A login, to admit or to refuse.
+    Login(Incoming<S>),
 }
 
 /// A well-formed login, not yet opened. *Is it admitted?*
@@ -194,8 +270,9 @@ impl<S: Transport> Incoming<S> {
     /// # Errors
     /// [`Error::Protocol`] where the operating system gives no randomness.
     pub fn decide(self, verifier: &(impl Verifier + ?Sized)) -> Result<Decided<S>, Error> {
-        let claim = self.login.admit().run(&mut adapter::rng()?);
-        Ok(Decided { link: self.link, decision: adapter::decide(claim, verifier) })
+        let mut rng = adapter::rng()?;
+        let claim = self.login.admit().run(&mut rng);
+        Ok(Decided { link: self.link, decision: adapter::decide(claim, verifier, &mut rng) })
     }
 
     /// Refuses the login before the RSA operation.

@@ -2,6 +2,7 @@
 //!
 //! | state | what it waits for | next |
 //! |---|---|---|
+//! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | a [`Session`], or [`Challenge`] |
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
 //! | [`Challenge`] | *trust this key?* | [`Trusted`] |
 //! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
@@ -15,8 +16,12 @@
 //! state is always safe. The machine holds no clock, no socket and no randomness of its own.
 
 use crate::binding::ChannelBinding;
-use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialKind, KeyShare, List, ServerHello, Text};
+use crate::codec::{
+    self, Bytes, ClientHello, ClientLogin, CredentialKind, KeyShare, List, ServerHello, ServerResumption,
+    ServerVerdict, Text,
+};
 use crate::credential::Credential;
+use crate::crypto::schedule::Source;
 use crate::crypto::{
     CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, Provider, PublicKey, SharedSecret, Suite, Transcript,
 };
@@ -24,7 +29,8 @@ use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameType};
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
-use crate::session::{Session, Side};
+use crate::session::{Outcome, Session, Side};
+use crate::ticket::{Ticket, TrustedTicket};
 use crate::time::Moment;
 use crate::trust::ServerTrust;
 use core::time::Duration;
@@ -125,6 +131,36 @@ pub fn start(
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
+    hello(config, binding, known_keys, None, rng, now)
+}
+
+/// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
+/// as usual. The ticket is not shown where the configuration does not offer its suite.
+///
+/// # Errors
+/// As [`start`].
+pub fn resume(
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    known_keys: &[PublicKey],
+    ticket: TrustedTicket,
+    rng: &mut dyn CryptoRng,
+    now: Moment,
+) -> Result<(Vec<u8>, AwaitAnswer), Error> {
+    let TrustedTicket(ticket) = ticket;
+    let ticket = Some(ticket).filter(|ticket| config.suites.contains(&ticket.suite()));
+    let (frame, state) = hello(config, binding, known_keys, ticket.as_ref(), rng, now)?;
+    Ok((frame, AwaitAnswer { state, ticket }))
+}
+
+fn hello(
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    known_keys: &[PublicKey],
+    ticket: Option<&Ticket>,
+    rng: &mut dyn CryptoRng,
+    now: Moment,
+) -> Result<(Vec<u8>, AwaitChallenge), Error> {
     let mut nonce = [0; limits::NONCE];
     rng.fill_bytes(&mut nonce);
     let mut exchanges: Vec<(KeyExchange, Box<dyn Exchange>)> = Vec::new();
@@ -144,6 +180,10 @@ pub fn start(
     let mut ids: Vec<[u8; limits::KEY_ID]> = known_keys.iter().map(|key| *key.id().as_bytes()).collect();
     ids.sort_unstable();
     ids.dedup();
+    let (shown, room): (&[u8], &[u8]) = match ticket {
+        Some(ticket) => (&ticket.bytes, &[0; limits::BINDER]),
+        None => (&[], &[]),
+    };
     let hello = ClientHello {
         versions: list("the versions", &[VERSION])?,
         suites: list("the suites", &suites)?,
@@ -151,10 +191,22 @@ pub fn start(
         key_shares: list("the key shares", &shares)?,
         server_name: Text(&config.server_name),
         known_keys: list("the known keys", &ids)?,
+        ticket: Bytes(shown),
+        binder: Bytes(room),
     };
-    let frame = handshake::build(FrameType::ClientHello, 512, |body| codec::encode(&hello, body))?;
+    let mut frame = handshake::build(FrameType::ClientHello, 1024, |body| codec::encode(&hello, body))?;
     let mut transcript = binding.transcript(&config.prologue);
-    transcript.add(&frame);
+    match ticket {
+        None => transcript.add(&frame),
+        Some(ticket) => {
+            let at = frame.len().saturating_sub(handshake::BINDER_FIELD);
+            let (covered, field) = frame.split_at_mut(at);
+            transcript.add(covered);
+            let binder = handshake::binder(&ticket.secret, &transcript);
+            *field.last_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
+            transcript.add(field);
+        }
+    }
     let state = AwaitChallenge {
         config: Arc::clone(config),
         transcript,
@@ -167,6 +219,66 @@ pub fn start(
 
 fn list<T: Copy + Default, const N: usize>(what: &'static str, entries: &[T]) -> Result<List<T, N>, Misuse> {
     List::from_slice(entries).ok_or(Misuse::TooMany { what, limit: N })
+}
+
+/// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
+pub struct AwaitAnswer {
+    state: AwaitChallenge,
+    ticket: Option<Ticket>,
+}
+
+/// What the server answers a ticket with.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Answer {
+    /// The ticket was taken: the login is over, without a credential.
+    Resumed(Session),
+    /// It was not: the full login.
+    Challenge(Challenge),
+}
+
+impl AwaitAnswer {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello, FrameType::ServerResumption];
+
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.state.deadline
+    }
+
+    /// Reads the server's answer, one whole frame.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then. Nothing secret has been sent.
+    pub fn read(self, frame: &[u8], now: Moment) -> Result<Answer, Error> {
+        frame::check_type(frame, Self::EXPECTS)?;
+        if frame.first() == Some(&FrameType::ServerHello.byte()) {
+            return self.state.read(frame, now).map(Answer::Challenge);
+        }
+        self.read_resumption(frame, now).map(Answer::Resumed)
+    }
+
+    fn read_resumption(self, frame: &[u8], now: Moment) -> Result<Session, Error> {
+        let Self { mut state, ticket } = self;
+        if now > state.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let answer: ServerResumption<'_> = codec::decode(frame::expect(frame, FrameType::ServerResumption)?)?;
+        let suite = state.check_choice(answer.version, answer.suite)?;
+        let ticket = ticket.filter(|ticket| ticket.suite == suite).ok_or(Violation::ResumedOther)?;
+        let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
+        let (covered, sealed) = frame.split_last_chunk().ok_or(Violation::ResumedOther)?;
+        state.transcript.add(covered);
+        let source = Source::Ticket(&ticket.secret);
+        let secrets = Secrets::new(state.config.provider, suite, state.transcript, &source, &exchange);
+        match secrets.open_verdict(sealed, ticket.key_id)? {
+            Some((grant, ticket)) => {
+                Ok(secrets.session(sealed, Side::Client, Outcome { grant, ticket, resumed: true })?)
+            }
+            // A server that does not want the ticket sends a challenge.
+            None => Err(Violation::UnknownDecision(0).into()),
+        }
+    }
 }
 
 /// The ClientHello is out; a ServerHello is awaited.
@@ -196,19 +308,10 @@ impl AwaitChallenge {
             return Err(Error::DeadlinePassed);
         }
         let hello: ServerHello<'_> = codec::decode(frame::expect(frame, FrameType::ServerHello)?)?;
-        if hello.version != VERSION {
-            return Err(Violation::VersionNotOffered(hello.version).into());
-        }
-        let suite = Suite::from_number(hello.suite)
-            .filter(|suite| self.config.suites.contains(suite))
-            .ok_or(Violation::SuiteNotOffered(hello.suite))?;
+        let suite = self.check_choice(hello.version, hello.suite)?;
         handshake::check_list("the credential kinds", &hello.credential_kinds)?;
         let key = self.server_key(&hello)?;
-        let exchange = match suite.key_exchange {
-            KeyExchange::Rsa if hello.key_share.is_empty() => SharedSecret::none(),
-            KeyExchange::Rsa => return Err(Violation::BadKeyShare.into()),
-            exchange => self.finish_exchange(exchange, &hello.key_share)?,
-        };
+        let exchange = self.finish_exchange(suite.key_exchange, &hello.key_share)?;
         self.transcript.add(frame);
         Ok(Challenge {
             config: self.config,
@@ -219,6 +322,14 @@ impl AwaitChallenge {
             kinds: hello.credential_kinds.iter().filter_map(|&number| CredentialKind::from_number(number)).collect(),
             deadline: self.deadline,
         })
+    }
+
+    fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
+        if version != VERSION {
+            return Err(Violation::VersionNotOffered(version));
+        }
+        let picked = Suite::from_number(suite).filter(|picked| self.config.suites.contains(picked));
+        picked.ok_or(Violation::SuiteNotOffered(suite))
     }
 
     fn server_key(&self, hello: &ServerHello<'_>) -> Result<PublicKey, Error> {
@@ -234,6 +345,9 @@ impl AwaitChallenge {
     }
 
     fn finish_exchange(&mut self, exchange: KeyExchange, share: &[u8]) -> Result<SharedSecret, Error> {
+        if exchange == KeyExchange::Rsa {
+            return if share.is_empty() { Ok(SharedSecret::none()) } else { Err(Violation::BadKeyShare.into()) };
+        }
         // The suite was offered, so its key exchange was started.
         let at = self.exchanges.iter().position(|(started, _)| *started == exchange).ok_or(Violation::BadKeyShare)?;
         let (_, ours) = self.exchanges.swap_remove(at);
@@ -328,17 +442,18 @@ impl Trusted {
         let (prefix, rest) =
             frame.split_at_mut_checked(handshake::sealed_prefix(ciphertext.len())).ok_or(CryptoError::Failed)?;
         transcript.add(prefix);
-        let mut secrets = Secrets::new(provider, suite, transcript, &secret, &exchange);
+        let mut secrets = Secrets::new(provider, suite, transcript, &Source::Rsa(&secret), &exchange);
         let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
         handshake::seal(&*secrets.credential_key()?, sealed)?;
         secrets.add(rest);
-        Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, deadline }))
+        Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, key_id: key.id(), deadline }))
     }
 }
 
 /// The login is out; a ServerVerdict is awaited.
 pub struct AwaitVerdict {
     secrets: Secrets,
+    key_id: KeyId,
     deadline: Moment,
 }
 
@@ -361,11 +476,14 @@ impl AwaitVerdict {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        match self.secrets.open_verdict(frame)? {
-            Some(grant) => Ok(self.secrets.session(frame, Side::Client, grant)?),
+        let verdict: ServerVerdict = codec::decode(frame::expect(frame, FrameType::ServerVerdict)?)?;
+        match self.secrets.open_verdict(&verdict.sealed_verdict, self.key_id)? {
+            Some((grant, ticket)) => {
+                Ok(self.secrets.session(frame, Side::Client, Outcome { grant, ticket, resumed: false })?)
+            }
             None => Err(Error::Refused),
         }
     }
 }
 
-crate::opaque_debug!(AwaitChallenge, Challenge, Trusted, AwaitVerdict);
+crate::opaque_debug!(AwaitAnswer, AwaitChallenge, Challenge, Trusted, AwaitVerdict);

@@ -5,7 +5,7 @@
 //!
 //! | type | bytes |
 //! |---|---|
-//! | `u8`, `u16` | 1 or 2 bytes, big-endian |
+//! | `u8`, `u16`, `u64` | 1, 2 or 8 bytes, big-endian |
 //! | `[u8; N]` | N bytes |
 //! | [`Bytes`], [`Text`] | length as a `u16`, then that many bytes |
 //! | [`List`] | count as a `u8`, then the entries |
@@ -18,9 +18,10 @@ mod message;
 mod primitive;
 
 pub use message::{
-    ClientHello, ClientLogin, CredentialKind, CredentialMessage, KeyShare, Message, ServerHello, ServerVerdict,
-    VerdictMessage,
+    ClientHello, ClientLogin, CredentialKind, CredentialMessage, KeyShare, Message, ServerHello, ServerResumption,
+    ServerVerdict, VerdictMessage,
 };
+pub(crate) use message::{SavedTicketMessage, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 pub use primitive::{Bytes, List, Text};
 
 use crate::limits;

@@ -108,6 +108,12 @@ pub enum Violation {
     /// A string has a length or a character that the message does not allow.
     #[error("{0} is not allowed here")]
     BadString(&'static str),
+    /// A ticket comes without a binder or a binder without a ticket, or one of them has a wrong length or date.
+    #[error("the ticket or its binder has a wrong length")]
+    BadTicket,
+    /// The server took a ticket that the client did not show, or under another suite than the ticket's.
+    #[error("the server resumed what was not offered")]
+    ResumedOther,
     /// The verdict is neither accept nor reject.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),

@@ -27,11 +27,13 @@ pub enum FrameType {
     KeyUpdate = 6,
     /// A session's authenticated end of one direction.
     Close = 7,
+    /// Server to client, in place of frames 2 to 4: a ticket was taken.
+    ServerResumption = 8,
 }
 
 impl FrameType {
     /// Every frame type, in the order of the type bytes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ClientHello,
         Self::ServerHello,
         Self::ClientLogin,
@@ -39,6 +41,7 @@ impl FrameType {
         Self::Data,
         Self::KeyUpdate,
         Self::Close,
+        Self::ServerResumption,
     ];
 
     /// The frame type with this type byte.
@@ -60,6 +63,7 @@ impl FrameType {
             Self::ServerVerdict => limits::SERVER_VERDICT,
             Self::Data => limits::MAX_RECORD + limits::TAG,
             Self::KeyUpdate | Self::Close => limits::TAG,
+            Self::ServerResumption => limits::MAX_SERVER_RESUMPTION,
         }
     }
 
@@ -67,7 +71,7 @@ impl FrameType {
     pub const fn min_body(self) -> usize {
         match self {
             Self::ClientHello | Self::ServerHello | Self::ClientLogin => 1,
-            Self::ServerVerdict => limits::SERVER_VERDICT,
+            Self::ServerVerdict | Self::ServerResumption => limits::SERVER_VERDICT,
             Self::Data => 1 + limits::TAG,
             Self::KeyUpdate | Self::Close => limits::TAG,
         }

@@ -1,6 +1,6 @@
 //! Grants: who a client is, and what it may do.
 
-use crate::codec::{List, Text, VerdictMessage};
+use crate::codec::{Bytes, List, Text, VerdictMessage};
 use crate::error::{Misuse, Violation};
 use crate::limits;
 
@@ -21,6 +21,7 @@ use crate::limits;
 pub struct Grant {
     principal: String,
     permissions: Vec<String>,
+    epoch: Option<u64>,
 }
 
 impl Grant {
@@ -28,13 +29,16 @@ impl Grant {
     /// bytes each, printable ASCII without spaces and commas). Order is kept.
     ///
     /// # Errors
-    /// [`Misuse`] where one of them is out of bounds, or all together do not fit in the 1024 bytes of a verdict.
+    /// [`Misuse`] where one of them is out of bounds, or all together take more than 1024 bytes in a verdict.
     pub fn new<P: Into<String>>(
         principal: impl Into<String>,
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<Self, Misuse> {
-        let grant =
-            Self { principal: principal.into(), permissions: permissions.into_iter().map(Into::into).collect() };
+        let grant = Self {
+            principal: principal.into(),
+            permissions: permissions.into_iter().map(Into::into).collect(),
+            epoch: None,
+        };
         grant.check()?;
         Ok(grant)
     }
@@ -49,6 +53,19 @@ impl Grant {
         self.permissions.iter().map(String::as_str)
     }
 
+    /// Sets the account's epoch: a number that is another whenever the password, the permissions or anything else about
+    /// the account has changed. Without one a login gets no ticket. It stays with the server and its tickets.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
+
+    /// The account's epoch, at the server; never at the client.
+    pub fn epoch(&self) -> Option<u64> {
+        self.epoch
+    }
+
     /// Whether the grant has this permission.
     pub fn permits(&self, permission: &str) -> bool {
         self.permissions().any(|held| held == permission)
@@ -60,12 +77,18 @@ impl Grant {
             // Never full: `check` counted them.
             let _ = list.push(Text(permission));
         }
-        VerdictMessage { decision: Self::ACCEPT, principal: Text(&self.principal), permissions: list }
+        VerdictMessage { principal: Text(&self.principal), permissions: list, decision: Self::ACCEPT, ..Self::reject() }
     }
 
     /// The message that grants nothing.
     pub(crate) fn reject() -> VerdictMessage<'static> {
-        VerdictMessage { decision: Self::REJECT, principal: Text(""), permissions: List::new() }
+        VerdictMessage {
+            decision: Self::REJECT,
+            principal: Text(""),
+            permissions: List::new(),
+            ticket: Bytes(b""),
+            ticket_expires: 0,
+        }
     }
 
     /// The grant that a verdict carries; `Ok(None)` for a rejection.
@@ -97,8 +120,8 @@ impl Grant {
         // decision, principal, count, permissions: the layout of VerdictMessage.
         let texts = core::iter::once(&self.principal).chain(&self.permissions);
         let len = texts.fold(2_usize, |sum, text| sum.saturating_add(text.len()).saturating_add(2));
-        if len > limits::VERDICT {
-            return Err(Misuse::TooLong { what: "the grant", len, limit: limits::VERDICT });
+        if len > limits::MAX_GRANT {
+            return Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT });
         }
         Ok(())
     }

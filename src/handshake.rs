@@ -1,14 +1,15 @@
 //! What both machines share: configuration checks, and everything from the RSA secret on.
 
-use crate::codec::VerdictMessage;
-use crate::codec::{self, EncodeError};
-use crate::crypto::schedule::{Key, Secret};
-use crate::crypto::{AeadKey, CryptoError, Provider, SharedSecret, Suite, Transcript};
+use crate::codec::{self, EncodeError, VerdictMessage};
+use crate::crypto::schedule::{Key, Secret, Source};
+use crate::crypto::{AeadKey, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameError, FrameType};
 use crate::grant::Grant;
 use crate::limits;
-use crate::session::{Session, Side};
+use crate::session::{Outcome, Session, Side};
+use crate::ticket::{Ticket, UnixTime};
+use zeroize::Zeroizing;
 
 /// The one protocol version there is.
 pub const VERSION: u16 = 1;
@@ -60,6 +61,15 @@ pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result
     Ok(())
 }
 
+/// How long the end of a ClientHello is that the binder does not cover: the binder itself, and its length.
+pub(crate) const BINDER_FIELD: usize = 2 + limits::BINDER;
+
+/// `Expand(HKDF-Extract(0^32, ticket secret), "binder", transcript_b)`, where `transcript_b` covers the ClientHello up to
+/// the end of the ticket.
+pub(crate) fn binder(secret: &Key, transcript: &Transcript) -> Key {
+    Secret::of_ticket(secret).key("binder", &transcript.hash())
+}
+
 /// Where in a ClientLogin frame the sealed credential begins, and its length's two bytes before it.
 ///
 /// `frame = header || u16 || rsa_ciphertext || u16 || sealed_credential`
@@ -76,15 +86,16 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// `transcript` covers ClientHello, ServerHello, and ClientLogin up to the end of the RSA ciphertext.
+    /// `transcript` covers ClientHello, ServerHello, and ClientLogin up to the end of the RSA ciphertext; or, where a
+    /// ticket is the source, ClientHello, and ServerResumption up to the sealed verdict.
     pub(crate) fn new(
         provider: &'static dyn Provider,
         suite: Suite,
         transcript: Transcript,
-        rsa: &[u8; limits::SECRET],
+        source: &Source<'_>,
         exchange: &SharedSecret,
     ) -> Self {
-        Self { provider, suite, transcript, master: Secret::master(rsa, exchange) }
+        Self { provider, suite, transcript, master: Secret::master(source, exchange) }
     }
 
     /// The suite of this handshake.
@@ -102,34 +113,53 @@ impl Secrets {
         self.transcript.add(bytes);
     }
 
-    /// The whole ServerVerdict frame for a verdict.
-    pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>) -> Result<Vec<u8>, Error> {
-        let key = self.key("verdict")?;
-        let mut frame = frame::build(FrameType::ServerVerdict, limits::SERVER_VERDICT, |body| {
-            codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, body).map_err(from_encode)?;
-            body.extend_from_slice(&[0; limits::TAG]);
-            Ok::<_, Error>(())
-        })?;
-        let sealed = frame.get_mut(limits::FRAME_HEADER..).unwrap_or_default();
-        seal(&*key, sealed)?;
-        Ok(frame)
+    /// `Expand(master, "resumption", transcript_3)`: the secret of the ticket that this verdict carries.
+    pub(crate) fn resumption(&self) -> Key {
+        self.master.key("resumption", &self.transcript.hash())
     }
 
-    /// Opens a ServerVerdict frame. `Ok(None)` is an authentic rejection.
-    pub(crate) fn open_verdict(&self, frame: &[u8]) -> Result<Option<Grant>, Error> {
-        let mut sealed = frame::expect(frame, FrameType::ServerVerdict)?.to_vec();
-        let plaintext = open(&*self.key("verdict")?, &mut sealed).map_err(|error| match error {
+    /// Appends the sealed verdict to `out`: [`limits::SERVER_VERDICT`] bytes.
+    pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, out).map_err(from_encode)?;
+        out.extend_from_slice(&[0; limits::TAG]);
+        let sealed = out.get_mut(start..).unwrap_or_default();
+        Ok(seal(&*self.key("verdict")?, sealed)?)
+    }
+
+    /// Opens a sealed verdict. `Ok(None)` is an authentic rejection.
+    pub(crate) fn open_verdict(
+        &self,
+        sealed: &[u8; limits::SERVER_VERDICT],
+        key_id: KeyId,
+    ) -> Result<Option<(Grant, Option<Ticket>)>, Error> {
+        let mut sealed = Zeroizing::new(*sealed);
+        let plaintext = open(&*self.key("verdict")?, sealed.as_mut_slice()).map_err(|error| match error {
             CryptoError::NotAuthentic => Error::VerdictNotAuthentic,
             other => Error::Crypto(other),
         })?;
         let verdict = codec::decode_padded::<VerdictMessage<'_>>(plaintext, limits::VERDICT)?;
-        Ok(Grant::from_message(&verdict)?)
+        let Some(grant) = Grant::from_message(&verdict)? else {
+            return Ok(None);
+        };
+        let (bytes, expires) = (verdict.ticket.0, verdict.ticket_expires);
+        if bytes.len() > limits::MAX_TICKET || (bytes.is_empty() && expires != 0) {
+            return Err(Violation::BadTicket.into());
+        }
+        let ticket = (!bytes.is_empty()).then(|| Ticket {
+            bytes: bytes.to_vec(),
+            secret: self.resumption(),
+            suite: self.suite,
+            key_id,
+            expires: UnixTime::from_secs(expires),
+        });
+        Ok(Some((grant, ticket)))
     }
 
     /// The session that follows an accepting verdict.
-    pub(crate) fn session(mut self, verdict: &[u8], side: Side, grant: Grant) -> Result<Session, CryptoError> {
+    pub(crate) fn session(mut self, verdict: &[u8], side: Side, outcome: Outcome) -> Result<Session, CryptoError> {
         self.transcript.add(verdict);
-        Session::new(self.provider, self.suite, &self.master, &self.transcript.hash(), side, grant)
+        Session::new(self.provider, self.suite, &self.master, &self.transcript.hash(), side, outcome)
     }
 
     fn key(&self, label: &str) -> Result<Box<dyn AeadKey>, CryptoError> {

@@ -96,6 +96,7 @@ mod pipe;
 mod serde;
 pub mod server;
 mod session;
+mod ticket;
 mod time;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -114,6 +115,7 @@ pub use grant::Grant;
 pub use handshake::VERSION;
 pub use server::ServerConfig;
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
+pub use ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket, UnixTime};
 pub use time::Moment;
 pub use trust::ServerTrust;
 pub use verifier::Verifier;

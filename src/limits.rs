@@ -67,8 +67,17 @@ pub const MAX_SECRET: usize = 4096;
 /// A credential's plaintext is padded to a multiple of this, so that its length tells little.
 pub const CREDENTIAL_BLOCK: usize = 256;
 
-/// A verdict's plaintext is padded to this, so that accept and reject look alike.
-pub const VERDICT: usize = 1024;
+/// Largest grant in a verdict: the decision, the principal and the permissions.
+pub const MAX_GRANT: usize = 1024;
+
+/// Largest ticket: the longest principal takes 387 bytes with this library's tickets.
+pub const MAX_TICKET: usize = 500;
+
+/// Length of the proof that a client holds its ticket's secret.
+pub const BINDER: usize = 32;
+
+/// A verdict's plaintext is padded to this, so that accept and reject look alike, with a ticket and without.
+pub const VERDICT: usize = 1536;
 
 /// Largest principal name.
 pub const MAX_PRINCIPAL: usize = 255;
@@ -79,7 +88,7 @@ pub const MAX_PERMISSIONS: usize = 32;
 /// Largest permission name.
 pub const MAX_PERMISSION: usize = 64;
 
-/// Largest body of a ClientHello: every list full.
+/// Largest body of a ClientHello: every list full, a ticket and its binder.
 pub const MAX_CLIENT_HELLO: usize = 1
     + 2 * MAX_VERSIONS
     + 1
@@ -91,11 +100,18 @@ pub const MAX_CLIENT_HELLO: usize = 1
     + 2
     + MAX_SERVER_NAME
     + 1
-    + KEY_ID * MAX_KNOWN_KEYS;
+    + KEY_ID * MAX_KNOWN_KEYS
+    + 2
+    + MAX_TICKET
+    + 2
+    + BINDER;
 
 /// Largest body of a ServerHello.
 pub const MAX_SERVER_HELLO: usize =
     2 + 2 + NONCE + KEY_ID + 2 + MAX_SPKI + 2 + MAX_KEY_SHARE + 1 + MAX_CREDENTIAL_KINDS;
+
+/// Largest body of a ServerResumption.
+pub const MAX_SERVER_RESUMPTION: usize = 2 + 2 + NONCE + 2 + MAX_KEY_SHARE + SERVER_VERDICT;
 
 /// Largest sealed credential: the largest user and secret, padded, and a tag.
 pub const MAX_SEALED_CREDENTIAL: usize = (1 + 2 + MAX_USER + 2 + MAX_SECRET).next_multiple_of(CREDENTIAL_BLOCK) + TAG;

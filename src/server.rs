@@ -3,7 +3,7 @@
 //! | state | what it waits for | next |
 //! |---|---|---|
 //! | [`AwaitHello`] | a ClientHello | [`ChooseKey`] |
-//! | [`ChooseKey`] | *which key?* | [`AwaitLogin`] |
+//! | [`ChooseKey`] | *which key? is the ticket's principal still welcome?* | [`AwaitLogin`], or [`Accepted`] |
 //! | [`AwaitLogin`] | a ClientLogin | [`Login`] |
 //! | [`Login`] | *admit it?* | [`Open`] |
 //! | [`Open`] | the RSA operation | [`Claim`] |
@@ -20,20 +20,27 @@
 //! machine holds no clock, no socket, no randomness of its own and no accounts.
 
 use crate::binding::ChannelBinding;
-use crate::codec::{self, Bytes, ClientHello, ClientLogin, CredentialKind, CredentialMessage, List, ServerHello};
+use crate::codec::{
+    self, Bytes, ClientHello, ClientLogin, CredentialKind, CredentialMessage, List, ServerHello, ServerResumption,
+    VerdictMessage,
+};
 use crate::credential::Credential;
+use crate::crypto::schedule::Source;
 use crate::crypto::{
-    CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
+    CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript,
+    TranscriptHash,
 };
 use crate::error::{Error, Misuse, Reason, Violation};
 use crate::frame::{self, FrameType};
 use crate::grant::Grant;
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
-use crate::session::{Session, Side};
+use crate::session::{Outcome, Session, Side};
+use crate::ticket::{TicketClaim, TicketContents, TicketKeys, UnixTime};
 use crate::time::Moment;
 use core::time::Duration;
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// What a server keeps from one login to the next.
@@ -52,6 +59,7 @@ pub struct ServerConfig {
     prologue: Vec<u8>,
     handshake_timeout: Duration,
     refusal_floor: Duration,
+    tickets: Option<Arc<TicketKeys>>,
 }
 
 /// Prints no prologue: it may be a secret that both ends share.
@@ -63,7 +71,7 @@ impl core::fmt::Debug for ServerConfig {
 
 impl ServerConfig {
     /// A configuration with this crypto provider, the forward-secret suites, passwords and tokens, no prologue,
-    /// [`limits::HANDSHAKE_TIMEOUT`] and [`limits::REFUSAL_FLOOR`].
+    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
     pub fn new(provider: &'static dyn Provider) -> Self {
         Self {
             provider,
@@ -72,6 +80,7 @@ impl ServerConfig {
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
+            tickets: None,
         }
     }
 
@@ -112,6 +121,13 @@ impl ServerConfig {
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Gives out tickets under these keys, and takes them: the next login of the same client is cheap.
+    #[must_use]
+    pub fn with_tickets(mut self, keys: Arc<TicketKeys>) -> Self {
+        self.tickets = Some(keys);
         self
     }
 
@@ -167,13 +183,23 @@ impl AwaitHello {
         if !handshake::is_server_name(&hello.server_name) {
             return Err(Violation::BadString("the server name").into());
         }
+        let (ticket, binder) = (hello.ticket.len(), hello.binder.len());
+        if ticket > limits::MAX_TICKET || binder != if ticket == 0 { 0 } else { limits::BINDER } {
+            return Err(Violation::BadTicket.into());
+        }
         if !hello.versions.contains(&VERSION) {
             return Err(Violation::NoCommonVersion.into());
         }
         let suite = self.config.suites.iter().copied().find(|suite| hello.suites.contains(&suite.number()));
         let suite = suite.ok_or(Violation::NoCommonSuite)?;
+        let shown = (ticket > 0).then(|| {
+            let mut shown = self.transcript.clone();
+            let covered = frame.len().saturating_sub(handshake::BINDER_FIELD);
+            shown.add(frame.get(..covered).unwrap_or_default());
+            shown
+        });
         self.transcript.add(frame);
-        Ok(ChooseKey { config: self.config, transcript: self.transcript, deadline: self.deadline, hello, suite })
+        Ok(ChooseKey { config: self.config, transcript: self.transcript, shown, deadline: self.deadline, hello, suite })
     }
 }
 
@@ -193,6 +219,8 @@ fn check_shares(hello: &ClientHello<'_>) -> Result<(), Violation> {
 pub struct ChooseKey<'a> {
     config: Arc<ServerConfig>,
     transcript: Transcript,
+    /// What the binder covers, if a ticket is shown.
+    shown: Option<Transcript>,
     deadline: Moment,
     hello: ClientHello<'a>,
     suite: Suite,
@@ -215,24 +243,72 @@ impl ChooseKey<'_> {
         self.suite
     }
 
+    /// The ticket that the client shows, if it is a good one: sealed by this server's ticket keys for a login under `key`,
+    /// not expired, not used where tickets are for single use, for a suite that both sides still take, and shown by
+    /// somebody who holds its secret.
+    ///
+    /// `None` is no error: go on with [`ChooseKey::challenge`].
+    pub fn ticket(&self, key: &ServerKey, now: UnixTime) -> Option<TicketClaim> {
+        let (keys, shown) = (self.config.tickets.as_ref()?, self.shown.as_ref()?);
+        let contents = keys.open(&self.hello.ticket, now)?;
+        let is_ours = contents.key_id == key.public_key().id();
+        let suite = contents.suite;
+        let is_taken = self.hello.suites.contains(&suite.number()) && self.config.suites.contains(&suite);
+        let is_held = handshake::binder(&contents.secret, shown).ct_eq(&self.hello.binder);
+        let is_good = is_ours && is_taken && bool::from(is_held);
+        (is_good && keys.use_once(&self.hello.ticket, &contents, now)).then_some(TicketClaim { contents })
+    }
+
+    /// Takes the ticket: gives the ServerResumption frame to send, and the session. `grant` is the account as it is now.
+    ///
+    /// # Errors
+    /// [`Misuse::Mismatch`] where `grant` is not the ticket's account ([`TicketClaim::is_current`]); otherwise [`Error`].
+    /// Close the connection then, and send nothing.
+    pub fn resume(
+        self,
+        claim: TicketClaim,
+        grant: Grant,
+        now: UnixTime,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Accepted, Error> {
+        if !claim.is_current(&grant) {
+            return Err(Misuse::Mismatch.into());
+        }
+        let TicketContents { suite, secret, key_id, authenticated, .. } = claim.contents;
+        let Self { config, mut transcript, hello, .. } = self;
+        let mut nonce = [0; limits::NONCE];
+        rng.fill_bytes(&mut nonce);
+        let (key_share, exchange) = answer_exchange(&config, &hello, suite, rng)?;
+        let answer = ServerResumption {
+            version: VERSION,
+            suite: suite.number(),
+            nonce,
+            key_share: Bytes(&key_share),
+            sealed_verdict: [0; limits::SERVER_VERDICT],
+        };
+        let mut frame = handshake::build(FrameType::ServerResumption, 2048, |body| codec::encode(&answer, body))?;
+        frame.truncate(frame.len().saturating_sub(limits::SERVER_VERDICT));
+        transcript.add(&frame);
+        let start = frame.len();
+        let secrets = Secrets::new(config.provider, suite, transcript, &Source::Ticket(&secret), &exchange);
+        let ticket = issue(&config, &secrets, &grant, key_id, authenticated, now, rng)?;
+        secrets.seal_verdict(&with_ticket(&grant, &ticket), &mut frame)?;
+        let sealed = frame.get(start..).unwrap_or_default();
+        let session = secrets.session(sealed, Side::Server, Outcome { grant, ticket: None, resumed: true })?;
+        Ok(Accepted { frame, session })
+    }
+
     /// Gives the ServerHello frame to send: a fresh challenge under `key`.
     ///
     /// # Errors
     /// [`Error`]; close the connection then, and send nothing.
     pub fn challenge(self, key: &ServerKey, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        let Self { config, mut transcript, deadline, hello, suite } = self;
+        let Self { config, mut transcript, deadline, hello, suite, .. } = self;
         let mut nonce = [0; limits::NONCE];
         rng.fill_bytes(&mut nonce);
         let mut fallback = Zeroizing::new([0; limits::SECRET]);
         rng.fill_bytes(fallback.as_mut_slice());
-        let (key_share, exchange) = match suite.key_exchange {
-            KeyExchange::Rsa => (Vec::new(), SharedSecret::none()),
-            other => {
-                let theirs = hello.key_shares.iter().find(|share| share.exchange == other.number());
-                let theirs = theirs.ok_or(Violation::KeyShares)?;
-                config.provider.answer_exchange(other, &theirs.share, rng).map_err(handshake::from_exchange)?
-            }
-        };
+        let (key_share, exchange) = answer_exchange(&config, &hello, suite, rng)?;
 
         let public = key.public_key();
         let is_known = hello.known_keys.contains(public.id().as_bytes());
@@ -256,6 +332,60 @@ impl ChooseKey<'_> {
         let state = AwaitLogin { config, key: key.clone(), transcript, challenge, fallback, exchange, suite, deadline };
         Ok((frame, state))
     }
+}
+
+/// The server's half of the suite's key exchange, if it has one: its share, and the secret.
+fn answer_exchange(
+    config: &ServerConfig,
+    hello: &ClientHello<'_>,
+    suite: Suite,
+    rng: &mut dyn CryptoRng,
+) -> Result<(Vec<u8>, SharedSecret), Error> {
+    let exchange = suite.key_exchange;
+    if exchange == KeyExchange::Rsa {
+        return Ok((Vec::new(), SharedSecret::none()));
+    }
+    let theirs = hello.key_shares.iter().find(|share| share.exchange == exchange.number());
+    let theirs = theirs.ok_or(Violation::KeyShares)?;
+    config.provider.answer_exchange(exchange, &theirs.share, rng).map_err(handshake::from_exchange)
+}
+
+/// A ticket's bytes and its end.
+type Issued = (Vec<u8>, UnixTime);
+
+/// A ticket for this login, where the server gives tickets and the account has an epoch.
+fn issue(
+    config: &ServerConfig,
+    secrets: &Secrets,
+    grant: &Grant,
+    key_id: KeyId,
+    authenticated: UnixTime,
+    now: UnixTime,
+    rng: &mut dyn CryptoRng,
+) -> Result<Option<Issued>, CryptoError> {
+    let (Some(keys), Some(epoch)) = (&config.tickets, grant.epoch()) else {
+        return Ok(None);
+    };
+    let expires = now.after(keys.lifetime());
+    let contents = TicketContents {
+        principal: grant.principal().to_owned(),
+        epoch,
+        suite: secrets.suite(),
+        key_id,
+        authenticated,
+        expires,
+        secret: secrets.resumption(),
+    };
+    Ok(keys.seal(&contents, now, rng)?.map(|ticket| (ticket, expires)))
+}
+
+fn with_ticket<'a>(grant: &'a Grant, ticket: &'a Option<Issued>) -> VerdictMessage<'a> {
+    let mut message = grant.to_message();
+    if let Some((ticket, expires)) = ticket {
+        message.ticket = Bytes(ticket);
+        message.ticket_expires = expires.as_secs();
+    }
+    message
 }
 
 /// The challenge is out; a ClientLogin is awaited.
@@ -318,7 +448,8 @@ impl AwaitLogin {
     fn refuse(self, login: &[u8], reason: Reason, arrival: Moment) -> Refusal {
         let mut transcript = self.transcript;
         transcript.add(login);
-        let secrets = Secrets::new(self.config.provider, self.suite, transcript, &self.fallback, &self.exchange);
+        let secrets =
+            Secrets::new(self.config.provider, self.suite, transcript, &Source::Rsa(&self.fallback), &self.exchange);
         Refusal::seal(&secrets, reason, arrival.after(self.config.refusal_floor))
     }
 }
@@ -389,13 +520,15 @@ impl Open {
         let at = handshake::sealed_prefix(ciphertext).min(frame.len());
         let (prefix, rest) = frame.split_at_mut(at);
         transcript.add(prefix);
-        let mut secrets = Secrets::new(state.config.provider, state.suite, transcript, &secret, &state.exchange);
+        let mut secrets =
+            Secrets::new(state.config.provider, state.suite, transcript, &Source::Rsa(&secret), &state.exchange);
         // The key covers the transcript so far; the rest is added as received, before it is opened in place.
         let key = secrets.credential_key();
         secrets.add(rest);
         let (_, sealed) = rest.split_at_mut(2.min(rest.len()));
         let opened = key.and_then(|key| handshake::open(&*key, sealed).map(drop)).is_ok();
-        let mut claim = Claim { config: state.config, secrets, frame, ciphertext, fault: None, arrival };
+        let key_id = state.key.public_key().id();
+        let mut claim = Claim { config: state.config, secrets, key_id, frame, ciphertext, fault: None, arrival };
         claim.fault = claim.find_fault(opened);
         claim
     }
@@ -408,6 +541,7 @@ impl Open {
 pub struct Claim {
     config: Arc<ServerConfig>,
     secrets: Secrets,
+    key_id: KeyId,
     frame: Zeroizing<Vec<u8>>,
     ciphertext: usize,
     fault: Option<Reason>,
@@ -432,13 +566,30 @@ impl Claim {
     /// # Errors
     /// A [`Refusal`] where the login had not opened (the claim was a decoy), or where the crypto provider fails.
     pub fn accept(self, grant: Grant) -> Result<Accepted, Refusal> {
+        self.conclude(grant, |_, _| Ok(None))
+    }
+
+    /// As [`Claim::accept`], with a ticket for the next login, if the server gives tickets and the grant has an epoch.
+    ///
+    /// # Errors
+    /// As [`Claim::accept`].
+    pub fn accept_with_ticket(self, grant: Grant, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Accepted, Refusal> {
+        self.conclude(grant, |claim, grant| issue(&claim.config, &claim.secrets, grant, claim.key_id, now, now, rng))
+    }
+
+    fn conclude(
+        self,
+        grant: Grant,
+        issue: impl FnOnce(&Self, &Grant) -> Result<Option<Issued>, CryptoError>,
+    ) -> Result<Accepted, Refusal> {
         if let Some(reason) = self.fault.clone() {
             return Err(self.reject(reason));
         }
-        let sealed = self.secrets.seal_verdict(&grant.to_message());
         let not_before = self.arrival.after(self.config.refusal_floor);
-        let accepted = sealed.and_then(|frame| {
-            let session = self.secrets.session(&frame, Side::Server, grant)?;
+        let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
+            let frame = verdict_frame(&self.secrets, &with_ticket(&grant, &ticket))?;
+            let session =
+                self.secrets.session(&frame, Side::Server, Outcome { grant, ticket: None, resumed: false })?;
             Ok(Accepted { frame, session })
         });
         accepted.map_err(|error| Refusal { frame: Vec::new(), not_before, reason: Reason::Malformed(error) })
@@ -472,6 +623,10 @@ impl Claim {
     }
 }
 
+fn verdict_frame(secrets: &Secrets, verdict: &VerdictMessage<'_>) -> Result<Vec<u8>, Error> {
+    frame::build(FrameType::ServerVerdict, limits::SERVER_VERDICT, |body| secrets.seal_verdict(verdict, body))
+}
+
 /// A login that was accepted.
 pub struct Accepted {
     /// The ServerVerdict frame to send, at once.
@@ -493,7 +648,7 @@ pub struct Refusal {
 
 impl Refusal {
     fn seal(secrets: &Secrets, reason: Reason, not_before: Moment) -> Self {
-        let frame = secrets.seal_verdict(&Grant::reject()).unwrap_or_default();
+        let frame = verdict_frame(secrets, &Grant::reject()).unwrap_or_default();
         Self { frame, not_before, reason }
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Misuse, RecordError};
 use crate::frame::{self, FrameError, FrameType, Header};
 use crate::grant::Grant;
 use crate::limits;
+use crate::ticket::Ticket;
 use core::fmt;
 use sha2::{Digest, Sha256};
 
@@ -17,6 +18,13 @@ use sha2::{Digest, Sha256};
 pub(crate) enum Side {
     Client,
     Server,
+}
+
+/// What an accepting verdict says.
+pub(crate) struct Outcome {
+    pub(crate) grant: Grant,
+    pub(crate) ticket: Option<Ticket>,
+    pub(crate) resumed: bool,
 }
 
 /// A login that succeeded: a named peer, and keys for both directions.
@@ -38,7 +46,7 @@ impl Session {
         master: &Secret,
         transcript: &TranscriptHash,
         side: Side,
-        grant: Grant,
+        outcome: Outcome,
     ) -> Result<Self, CryptoError> {
         let client = Direction::new(provider, suite, master.key("client traffic", transcript))?;
         let server = Direction::new(provider, suite, master.key("server traffic", transcript))?;
@@ -50,7 +58,7 @@ impl Session {
         master.fill("session id", transcript, &mut id);
         let exporter = Secret::from_key(&master.key("exporter", transcript));
         Ok(Self {
-            info: SessionInfo { grant, suite, id: SessionId(id), exporter },
+            info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
             opener: Opener { direction: theirs, end: None },
         })
@@ -133,7 +141,7 @@ impl Session {
 
 /// What both ends know of a session beside the keys of its records.
 pub struct SessionInfo {
-    grant: Grant,
+    outcome: Outcome,
     suite: Suite,
     id: SessionId,
     exporter: Secret,
@@ -142,7 +150,20 @@ pub struct SessionInfo {
 impl SessionInfo {
     /// Who the client is, and what it may do.
     pub fn grant(&self) -> &Grant {
-        &self.grant
+        &self.outcome.grant
+    }
+
+    /// Whether a ticket took the place of a credential.
+    ///
+    /// At the server, a resumed session may be the replay of a recorded ClientHello until the first record of the client's
+    /// opens: nobody can read what is sent there, but do not count it as a login before.
+    pub fn is_resumed(&self) -> bool {
+        self.outcome.resumed
+    }
+
+    /// The ticket for the next login, at the client, if the server gave one.
+    pub fn ticket(&self) -> Option<&Ticket> {
+        self.outcome.ticket.as_ref()
     }
 
     /// The suite of the session.
@@ -410,7 +431,7 @@ impl Direction {
 
 impl fmt::Debug for SessionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionInfo").field("id", &self.id).field("grant", &self.grant).finish_non_exhaustive()
+        f.debug_struct("SessionInfo").field("id", &self.id).field("grant", self.grant()).finish_non_exhaustive()
     }
 }
 

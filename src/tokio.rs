@@ -48,9 +48,9 @@ assert_eq!(greeting, "hello, alice");
 "#
 )]
 
-use crate::adapter::{self, Timer, into_io};
+use crate::adapter::{self, Next, Timer, into_io};
 use crate::binding::ChannelBinding;
-use crate::client::{self, ClientConfig};
+use crate::client::{self, Answer, ClientConfig};
 use crate::credential::Credential;
 use crate::crypto::{ServerKey, Suite};
 use crate::error::Reason;
@@ -59,6 +59,7 @@ use crate::grant::Grant;
 use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, Login, ServerConfig};
 use crate::session::{Session, SessionId, SessionInfo};
+use crate::ticket::Ticket;
 use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
 use core::fmt;
@@ -93,18 +94,72 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
     trust: &ServerTrust,
     credential: Credential<'_>,
 ) -> Result<Stream<S>, Error> {
-    let mut rng = adapter::rng()?;
+    match begin(stream, config, binding, trust, None).await? {
+        Begun::Resumed(stream) => Ok(stream),
+        Begun::Trusted(trusted) => trusted.login(credential).await,
+    }
+}
+
+/// Begins a login over `stream`, with the ticket of an earlier one if there is: sends the ClientHello, and checks the
+/// server's answer against `trust`. Only if the server does not take the ticket is a credential needed.
+///
+/// A ticket of a server that `trust` does not cover is not shown. [`SessionInfo::ticket`] has the next one.
+///
+/// # Errors
+/// [`Error`]. Nothing secret has been sent.
+pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    config: &Arc<ClientConfig>,
+    binding: &ChannelBinding,
+    trust: &ServerTrust,
+    ticket: Option<&Ticket>,
+) -> Result<Begun<S>, Error> {
     let mut link = Link::new(stream);
-    let (hello, state) = client::start(config, binding, trust.known_keys(), &mut rng, link.timer.now())?;
+    let now = link.timer.now();
+    let (hello, state) = adapter::hello(config, binding, trust, ticket, &mut adapter::rng()?, now)?;
     link.timer.set_deadline(state.deadline());
     link.send(&hello).await?;
-    let frame = link.receive(client::AwaitChallenge::EXPECTS).await?;
-    let trusted = state.read(&frame, link.timer.now())?.trust(trust)?;
-    let (login, state) = trusted.login(credential, &mut rng)?;
-    link.send(&login).await?;
-    let frame = link.receive(client::AwaitVerdict::EXPECTS).await?;
-    let session = state.read(&frame, link.timer.now())?;
-    Ok(link.into_stream(session))
+    let frame = link.receive(state.expects()).await?;
+    match state.read(&frame, link.timer.now())? {
+        Answer::Resumed(session) => Ok(Begun::Resumed(link.into_stream(session))),
+        Answer::Challenge(challenge) => Ok(Begun::Trusted(Trusted { state: challenge.trust(trust)?, link })),
+    }
+}
+
+/// How a login goes on after [`begin`].
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Begun<S> {
+    /// The server took the ticket: the login is over.
+    Resumed(Stream<S>),
+    /// The server wants a credential, and its key is trusted.
+    Trusted(Trusted<S>),
+}
+
+/// A server whose key is trusted, waiting for a credential until the handshake's deadline.
+pub struct Trusted<S> {
+    link: Link<S>,
+    state: client::Trusted,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Trusted<S> {
+    /// Sends the credential, and waits for the verdict.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<S>, Error> {
+        let (login, state) = self.state.login(credential, &mut adapter::rng()?)?;
+        self.link.send(&login).await?;
+        let frame = self.link.receive(client::AwaitVerdict::EXPECTS).await?;
+        let session = state.read(&frame, self.link.timer.now())?;
+        Ok(self.link.into_stream(session))
+    }
+}
+
+impl<S> fmt::Debug for Trusted<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trusted").finish_non_exhaustive()
+    }
 }
 
 /// What all logins to one server share. Cheap to clone; a clone shares the bounds.
@@ -162,13 +217,17 @@ impl Acceptor {
         stream: S,
         binding: &ChannelBinding,
     ) -> Result<Stream<S>, Error> {
-        self.receive(stream, binding, |_| Some(self.0.key.clone())).await?.verify().await
+        match self.receive(stream, binding, |_| Some(self.0.key.clone())).await? {
+            Arrival::Resumed(stream) => Ok(stream),
+            Arrival::Login(login) => login.verify().await,
+        }
     }
 
     /// Receives a login over `stream`, up to where the private-key operation begins: the place for rate limits.
     ///
     /// `choose_key` is told the server name that the client wants, and gives the key to use, or `None` to close the
-    /// connection.
+    /// connection. The verifier is asked for the account of a client with a ticket ([`Verifier::current`]), on the async
+    /// thread: it should not block for long. If it is still welcome, the login is over at once.
     ///
     /// # Errors
     /// [`Error`]; a malformed login was answered with the one refusal.
@@ -177,18 +236,26 @@ impl Acceptor {
         stream: S,
         binding: &ChannelBinding,
         choose_key: impl FnOnce(&str) -> Option<ServerKey>,
-    ) -> Result<Incoming<S>, Error> {
+    ) -> Result<Arrival<S>, Error> {
         let mut link = Link::new(stream);
         let state = server::AwaitHello::new(&self.0.config, binding, link.timer.now());
         link.timer.set_deadline(state.deadline());
-        let (challenge, state) = {
+        let next = {
             let frame = link.receive(server::AwaitHello::EXPECTS).await?;
             let choice = state.read(&frame, link.timer.now())?;
             let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
-            choice.challenge(&key, &mut adapter::rng()?)?
+            adapter::answer(choice, &key, &*self.0.verifier, &mut adapter::rng()?)?
         };
-        link.send(&challenge).await?;
-        drop(challenge);
+        let state = match next {
+            Next::Challenged(challenge, state) => {
+                link.send(&challenge).await?;
+                state
+            }
+            Next::Resumed(accepted) => {
+                link.send(&accepted.frame).await?;
+                return Ok(Arrival::Resumed(link.into_stream(accepted.session)));
+            }
+        };
         let login = match link.receive(server::AwaitLogin::EXPECTS).await {
             Ok(frame) => state.read(frame, link.timer.now()),
             // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
@@ -196,7 +263,7 @@ impl Acceptor {
             Err(error) => return Err(error),
         };
         match login {
-            Ok(login) => Ok(Incoming { shared: Arc::clone(&self.0), link, login }),
+            Ok(login) => Ok(Arrival::Login(Incoming { shared: Arc::clone(&self.0), link, login })),
             Err(refusal) => Err(link.refuse(refusal, None).await),
         }
     }
@@ -221,10 +288,21 @@ impl Shared {
         let mut rng = adapter::rng()?;
         let work = tokio::task::spawn_blocking(move || {
             let _held = (place, turn);
-            adapter::decide(login.admit().run(&mut rng), &*verifier)
+            let claim = login.admit().run(&mut rng);
+            adapter::decide(claim, &*verifier, &mut rng)
         });
         work.await.map_err(|error| Error::Io(io::Error::other(error)))
     }
+}
+
+/// What [`Acceptor::receive`] received.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Arrival<S> {
+    /// A good ticket of somebody who is still welcome: the login is over.
+    Resumed(Stream<S>),
+    /// A login, to admit or to refuse.
+    Login(Incoming<S>),
 }
 
 /// A well-formed login, not yet opened. *Is it admitted?*

@@ -648,3 +648,14 @@ mod file {
         let _ = path;
     }
 }
+
+#[test]
+fn removing_a_user_removes_the_later_lines_of_that_name_too() {
+    let mut first = Accounts::new();
+    first.add("alice", ["read"]).unwrap();
+    let text = format!("{first}# alice is a comment\nalice permissions=admin\nbob\n");
+    let (mut accounts, broken) = Accounts::parse(&text);
+    assert_eq!(broken.len(), 1);
+    accounts.remove("alice").unwrap();
+    assert_eq!(accounts.to_string(), "# alice is a comment\nbob\n");
+}

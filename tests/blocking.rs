@@ -6,7 +6,7 @@
 
 mod support;
 
-use countersign::blocking::{self, Error, Incoming, Stream, Transport, Untimed};
+use countersign::blocking::{self, Arrival, Error, Incoming, Stream, Transport, Untimed};
 use countersign::frame::{FrameError, FrameReader, FrameType, split};
 use countersign::{ChannelBinding, Credential, KeyExchange, Misuse, Moment, Reason, RecordError, ServerTrust, Suite};
 use std::io::{self, ErrorKind, Read, Write};
@@ -52,7 +52,15 @@ fn accept<T: Transport>(scenario: &Scenario, stream: T) -> Result<Stream<T>, Err
 
 fn receive<T: Transport>(scenario: &Scenario, stream: T) -> Result<Incoming<T>, Error> {
     let key = scenario.private_key().clone();
-    blocking::receive(stream, &scenario.server_config(), &ChannelBinding::none(), |_| Some(key))
+    let none = ChannelBinding::none();
+    blocking::receive(stream, &scenario.server_config(), &none, |_| Some(key), &verify).map(login)
+}
+
+fn login<T>(arrival: Arrival<T>) -> Incoming<T> {
+    match arrival {
+        Arrival::Login(login) => login,
+        Arrival::Resumed(_) => panic!("there was no ticket"),
+    }
 }
 
 /// Logs in, and does something with each end of the stream.
@@ -204,7 +212,10 @@ fn the_server_chooses_its_key_by_the_name_that_the_client_wants() {
         let (client, server) = both(
             pair(),
             |stream| connect(&scenario, stream).map(drop),
-            |stream| blocking::receive(stream, &scenario.server_config(), &none, choose)?.verify(&verify).map(drop),
+            |stream| {
+                let arrival = blocking::receive(stream, &scenario.server_config(), &none, choose, &verify)?;
+                login(arrival).verify(&verify).map(drop)
+            },
         );
         assert!(client.is_ok() && server.is_ok(), "{name}");
     }
@@ -212,7 +223,7 @@ fn the_server_chooses_its_key_by_the_name_that_the_client_wants() {
     let (client, server) = both(
         pair(),
         |stream| connect(&scenario, stream).map(drop).unwrap_err(),
-        |stream| blocking::receive(stream, &scenario.server_config(), &none, choose).map(drop).unwrap_err(),
+        |stream| blocking::receive(stream, &scenario.server_config(), &none, choose, &verify).map(drop).unwrap_err(),
     );
     assert_eq!(disconnected(client), FrameType::ServerHello);
     assert_eq!(protocol(server), countersign::Error::NoServerKey);
@@ -321,7 +332,7 @@ fn what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read() {
             read_frame(&mut stream, FrameType::ServerVerdict)
         };
         let (verdict, server) = both(pair(), client, |stream| accept(&scenario, stream).map(drop).unwrap_err());
-        assert_eq!(verdict.len(), 1043);
+        assert_eq!(verdict.len(), 1555);
         assert!(matches!(refused(server), (None, Reason::Malformed(_))));
     }
 }

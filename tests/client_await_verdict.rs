@@ -31,7 +31,8 @@ fn forged(plaintext: &[u8]) -> Result<Session, Error> {
 
 fn verdict(decision: u8, principal: &[u8], permissions: &[&[u8]]) -> Vec<u8> {
     let permissions = permissions.iter().map(|word| word.to_vec()).collect();
-    padded(Verdict { decision, principal: principal.to_vec(), permissions }.encode(), 1024)
+    let (principal, ticket) = (principal.to_vec(), Vec::new());
+    padded(Verdict { decision, principal, permissions, ticket, ticket_expires: 0 }.encode(), 1536)
 }
 
 #[test]
@@ -45,8 +46,8 @@ fn v1_anything_but_a_server_verdict_frame_is_refused() {
 
 #[test]
 fn v1_every_other_length_is_refused() {
-    for len in [1, 16, 256, 1024, 1039, 1041, 1056, 2080, 65535] {
-        let expected = FrameError::Length { kind: FrameType::ServerVerdict, len, min: 1040, max: 1040 };
+    for len in [1, 16, 256, 1040, 1551, 1553, 1568, 3104, 65535] {
+        let expected = FrameError::Length { kind: FrameType::ServerVerdict, len, min: 1552, max: 1552 };
         assert_eq!(error(read(&Scenario::new(), &frame(4, &vec![0; len]))), Error::Frame(expected));
     }
 }
@@ -56,10 +57,10 @@ fn v2_a_verdict_that_does_not_open_says_nothing_about_the_credential() {
     let scenario = Scenario::new();
     let [.., genuine] = scenario.finish().frames;
     let mut changed = genuine.clone();
-    changed[1042] ^= 1;
+    changed[1554] ^= 1;
     let [.., of_another_connection] = scenario.clone().seed("another").finish().frames;
     let unopened = scenario.await_login().server.fail(Error::DeadlinePassed, at(LOGIN_AT)).frame;
-    for bytes in [changed, of_another_connection, unopened, frame(4, &[0; 1040]), frame(4, &[0xff; 1040])] {
+    for bytes in [changed, of_another_connection, unopened, frame(4, &[0; 1552]), frame(4, &[0xff; 1552])] {
         assert_eq!(error(read(&scenario, &bytes)), Error::VerdictNotAuthentic);
     }
     assert!(read(&scenario, &genuine).is_ok());
@@ -68,14 +69,15 @@ fn v2_a_verdict_that_does_not_open_says_nothing_about_the_credential() {
 #[test]
 fn v3_a_verdict_that_is_no_verdict_is_refused() {
     let truncated = Error::Decode(DecodeError::Truncated);
+    // Lengths that run past the end of the plaintext.
     let mut long_principal = vec![1, 0xff, 0xff];
-    long_principal.resize(1024, b'a');
-    let mut no_end = vec![1, 3, 0xfe];
-    no_end.resize(1024, b'a');
+    long_principal.resize(1536, b'a');
+    let mut no_end = vec![1, 5, 0xfe];
+    no_end.resize(1536, b'a');
     assert_eq!(error(forged(&long_principal)), truncated);
     assert_eq!(error(forged(&no_end)), truncated);
     let mut many = [&[1, 0, 1, b'a', 33][..]].concat();
-    many.resize(1024, 0);
+    many.resize(1536, 0);
     assert_eq!(error(forged(&many)), Error::Decode(DecodeError::TooMany { found: 33, limit: 32 }));
     assert_eq!(error(forged(&verdict(1, b"\xff", &[]))), Error::Decode(DecodeError::NotUtf8));
     assert_eq!(error(forged(&verdict(1, b"alice", &[b"\xff"]))), Error::Decode(DecodeError::NotUtf8));
@@ -84,7 +86,7 @@ fn v3_a_verdict_that_is_no_verdict_is_refused() {
 #[test]
 fn v3_padding_that_is_not_zeros_is_refused() {
     for good in [verdict(1, b"alice", &[b"read"]), verdict(0, b"", &[])] {
-        for at in [16, 500, 1023] {
+        for at in [30, 500, 1535] {
             let mut plaintext = good.clone();
             plaintext[at] = 1;
             assert_eq!(error(forged(&plaintext)), Error::Decode(DecodeError::Padding));
@@ -153,7 +155,7 @@ fn a_grant_at_every_bound_arrives() {
         let scenario = Scenario::new();
         let Sent { login, client, server, .. } = scenario.await_verdict();
         let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
-        assert_eq!(accepted.frame.len(), 1043);
+        assert_eq!(accepted.frame.len(), 1555);
         assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().grant(), &grant);
     }
 }

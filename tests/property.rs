@@ -57,10 +57,11 @@ enum Any {
     Credential(wire::Credential),
     ServerVerdict(wire::ServerVerdict),
     Verdict(wire::Verdict),
+    ServerResumption(wire::ServerResumption),
 }
 
 impl Any {
-    const KINDS: usize = 6;
+    const KINDS: usize = 7;
 
     fn number(&self) -> usize {
         match self {
@@ -70,6 +71,7 @@ impl Any {
             Self::Credential(_) => 3,
             Self::ServerVerdict(_) => 4,
             Self::Verdict(_) => 5,
+            Self::ServerResumption(_) => 6,
         }
     }
 
@@ -81,6 +83,7 @@ impl Any {
             Self::Credential(message) => message.encode(),
             Self::ServerVerdict(message) => message.encode(),
             Self::Verdict(message) => message.encode(),
+            Self::ServerResumption(message) => message.encode(),
         }
     }
 }
@@ -98,7 +101,8 @@ fn library(number: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         2 => both::<codec::ClientLogin<'_>>(bytes),
         3 => both::<codec::CredentialMessage<'_>>(bytes),
         4 => both::<codec::ServerVerdict>(bytes),
-        _ => both::<codec::VerdictMessage<'_>>(bytes),
+        5 => both::<codec::VerdictMessage<'_>>(bytes),
+        _ => both::<codec::ServerResumption<'_>>(bytes),
     }
 }
 
@@ -113,7 +117,8 @@ fn by_hand(number: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         2 => both::<wire::ClientLogin>(bytes),
         3 => both::<wire::Credential>(bytes),
         4 => both::<wire::ServerVerdict>(bytes),
-        _ => both::<wire::Verdict>(bytes),
+        5 => both::<wire::Verdict>(bytes),
+        _ => both::<wire::ServerResumption>(bytes),
     }
 }
 
@@ -143,9 +148,12 @@ fn message() -> impl Strategy<Value = Any> {
         vec((any::<u8>(), bytes()), 0..=4),
         text(),
         vec(any::<[u8; 32]>(), 0..=8),
+        (bytes(), bytes()),
     );
-    let hello = hello.prop_map(|(versions, suites, nonce, key_shares, server_name, known_keys)| {
-        Any::ClientHello(wire::ClientHello { versions, suites, nonce, key_shares, server_name, known_keys })
+    let hello = hello.prop_map(|(versions, suites, nonce, key_shares, server_name, known_keys, (ticket, binder))| {
+        let hello =
+            wire::ClientHello { versions, suites, nonce, key_shares, server_name, known_keys, ticket, binder };
+        Any::ClientHello(hello)
     });
     let challenge =
         (any::<u16>(), any::<u16>(), any::<[u8; 32]>(), any::<[u8; 32]>(), bytes(), bytes(), vec(any::<u8>(), 0..=8));
@@ -157,11 +165,17 @@ fn message() -> impl Strategy<Value = Any> {
     });
     let credential = (any::<u8>(), text(), bytes())
         .prop_map(|(kind, user, secret)| Any::Credential(wire::Credential { kind, user, secret }));
-    let sealed = any::<u8>().prop_map(|byte| Any::ServerVerdict(wire::ServerVerdict(vec![byte; 1040])));
-    let verdict = (any::<u8>(), text(), vec(text(), 0..=32)).prop_map(|(decision, principal, permissions)| {
-        Any::Verdict(wire::Verdict { decision, principal, permissions })
+    let sealed = any::<u8>().prop_map(|byte| Any::ServerVerdict(wire::ServerVerdict(vec![byte; 1552])));
+    let verdict = (any::<u8>(), text(), vec(text(), 0..=32), bytes(), any::<u64>());
+    let verdict = verdict.prop_map(|(decision, principal, permissions, ticket, ticket_expires)| {
+        Any::Verdict(wire::Verdict { decision, principal, permissions, ticket, ticket_expires })
     });
-    prop_oneof![hello, challenge, login, credential, sealed, verdict]
+    let resumption = (any::<u16>(), any::<u16>(), any::<[u8; 32]>(), bytes(), any::<u8>());
+    let resumption = resumption.prop_map(|(version, suite, nonce, key_share, byte)| {
+        let sealed_verdict = vec![byte; 1552];
+        Any::ServerResumption(wire::ServerResumption { version, suite, nonce, key_share, sealed_verdict })
+    });
+    prop_oneof![hello, challenge, login, credential, sealed, verdict, resumption]
 }
 
 /// A change of an encoding: what a careless decoder would let pass.

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLCTVR".contains(letter).then(|| format!("{letter}{number}"))
+    "SLACTVKR".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -45,7 +45,7 @@ fn tested() -> BTreeSet<String> {
 #[test]
 fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     let (rules, tested) = (rules(), tested());
-    for (letter, count) in [("S", 10), ("L", 10), ("C", 10), ("T", 3), ("V", 5), ("R", 6)] {
+    for (letter, count) in [("S", 11), ("L", 10), ("C", 10), ("T", 3), ("V", 5), ("R", 6), ("A", 7), ("K", 7)] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
     }
@@ -74,7 +74,7 @@ fn the_table_of_frames_is_the_code_s() {
     assert_eq!(theirs, ours);
     for byte in 0..=255 {
         let kind = FrameType::from_byte(byte);
-        assert_eq!(kind.map(FrameType::byte), (1..=7).contains(&byte).then_some(byte));
+        assert_eq!(kind.map(FrameType::byte), (1..=8).contains(&byte).then_some(byte));
     }
     let limits = [
         (FrameType::ClientHello, limits::MAX_CLIENT_HELLO),
@@ -84,6 +84,7 @@ fn the_table_of_frames_is_the_code_s() {
         (FrameType::Data, limits::MAX_RECORD + limits::TAG),
         (FrameType::KeyUpdate, limits::TAG),
         (FrameType::Close, limits::TAG),
+        (FrameType::ServerResumption, limits::MAX_SERVER_RESUMPTION),
     ];
     assert_eq!(limits, FrameType::ALL.map(|kind| (kind, kind.max_body())));
 }

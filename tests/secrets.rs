@@ -183,7 +183,9 @@ fn streams_print_no_secret() {
         let (scenario, theirs) = (&scenario, binding.clone());
         let server = scope.spawn(move || {
             let key = scenario.private_key().clone();
-            let incoming = blocking::receive(far, &server, &theirs, |_| Some(key)).unwrap();
+            let arrival = blocking::receive(far, &server, &theirs, |_| Some(key), &verify).unwrap();
+            prints_none(&arrival, &secrets());
+            let blocking::Arrival::Login(incoming) = arrival else { panic!("there was no ticket") };
             prints_none(&incoming, &secrets());
             prints_none(&incoming.verify(&verify).unwrap(), &secrets());
         });

@@ -34,7 +34,7 @@ fn refused_unopened(login: &[u8]) -> Error {
 }
 
 fn is_the_refusal(refusal: &Refusal) {
-    assert_eq!((refusal.frame.len(), refusal.frame[0]), (1043, 4));
+    assert_eq!((refusal.frame.len(), refusal.frame[0]), (1555, 4));
     assert_eq!(refusal.not_before, at(LOGIN_AT + FLOOR));
 }
 
@@ -137,7 +137,7 @@ fn l5_a_login_after_the_deadline_is_refused() {
     let refusal = read(DEADLINE + 1).unwrap_err();
     assert_eq!(refusal.reason, Reason::Malformed(Error::DeadlinePassed));
     assert_eq!(refusal.not_before, at(DEADLINE + 1 + FLOOR));
-    assert_eq!(refusal.frame.len(), 1043);
+    assert_eq!(refusal.frame.len(), 1555);
 }
 
 #[test]
@@ -383,5 +383,5 @@ fn the_rsa_operation_can_be_done_on_another_thread() {
     assert!(matches!((claim.credential(), ALICE), (Credential::Password { user, .. }, _) if user == "alice"));
     let accepted = claim.accept(grant()).unwrap();
     assert_eq!(accepted.session.grant(), &grant());
-    assert_eq!(accepted.frame.len(), 1043);
+    assert_eq!(accepted.frame.len(), 1555);
 }

@@ -343,7 +343,7 @@ async fn a_frame_of_another_type_is_answered_with_the_refusal() {
     client.write_all(&hello).await.unwrap();
     let mut answer = Vec::new();
     client.read_to_end(&mut answer).await.unwrap();
-    assert_eq!((answer.len(), answer[0]), (1043, 4));
+    assert_eq!((answer.len(), answer[0]), (1555, 4));
     assert!(matches!(server.await.unwrap().unwrap_err(), Error::LoginRefused { reason: Reason::Malformed(_), .. }));
 }
 

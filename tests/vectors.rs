@@ -12,7 +12,7 @@ mod oracle;
 use countersign::crypto::rustcrypto;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, CredentialKind, Error, Grant, KeyExchange, Moment, PrivateKey, Reason,
-    ServerConfig, ServerKey, ServerTrust, Session, Suite, client, server,
+    ServerConfig, ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client, server,
 };
 use oracle::{Inputs, Script, Secrets};
 use serde::{Deserialize, Serialize};
@@ -258,6 +258,16 @@ fn the_machines_and_the_oracle_agree_with_every_vector_file() {
         assert_eq!(serde_json::from_str::<Vector>(&filed).unwrap(), vector, "{} has drifted", case.name);
         names.push(format!("{}.json", case.name));
     }
+    for suite in [Suite::X25519_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
+        let vector = resumed(suite);
+        let path = folder.join(format!("{}.json", vector.name));
+        if update {
+            std::fs::write(&path, serde_json::to_string_pretty(&vector).unwrap() + "\n").unwrap();
+        }
+        let filed = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        assert_eq!(serde_json::from_str::<Resumed>(&filed).unwrap(), vector, "{} has drifted", vector.name);
+        names.push(format!("{}.json", vector.name));
+    }
     let filed = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     for name in filed.filter(|name| name.ends_with(".json")) {
         assert!(names.contains(&name), "{name} belongs to no case");
@@ -448,6 +458,79 @@ fn records(client: &mut Session, server: &mut Session) -> Records {
         export_label: oracle::EXPORT_LABEL.to_owned(),
         export_context: hex::encode(oracle::EXPORT_CONTEXT),
         exported: hex::encode(exported),
+    }
+}
+
+/// A resumption: another message flow, so another kind of file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Resumed {
+    name: String,
+    about: String,
+    suite: String,
+    inputs: oracle::ResumedInputs,
+    /// ClientHello and ServerResumption.
+    frames: Vec<String>,
+    secrets: oracle::ResumedSecrets,
+    /// What the sealed verdict opens to, without its padding's zeros.
+    verdict: String,
+    records: Records,
+}
+
+/// A full login that gives a ticket, and a resumption with it; the vector has the second alone.
+fn resumed(suite: Suite) -> Resumed {
+    let (provider, none, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let today = UnixTime::from_secs(1_800_000_000);
+    let name = format!("resumed-{}", suite.to_string().replace(['/', '+'], "-"));
+    let key = load("rsa2048");
+    let server_key = ServerKey::load(&key, provider).unwrap();
+    let trust = ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa);
+    let config = ClientConfig::new(provider).with_suites(&[suite]).unwrap().with_prologue(PROLOGUE).unwrap();
+    let client_config = Arc::new(config.with_server_name("db.example").unwrap());
+    let tickets = Arc::new(TicketKeys::new(provider, std::time::Duration::from_secs(3600)));
+    let config = ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_prologue(PROLOGUE).unwrap();
+    let server_config = Arc::new(config.with_tickets(tickets));
+    let grant = || Grant::new("alice", ["read", "write"]).unwrap().with_epoch(1);
+
+    let mut rng = Script::new(&[]);
+    let (hello, client) = client::start(&client_config, &none, &[], &mut rng, now).unwrap();
+    let server = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let (challenge, server) = server.challenge(&server_key, &mut rng).unwrap();
+    let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
+    let (login, client) = trusted.login(ALICE, &mut rng).unwrap();
+    let claim = server.read(login, now).unwrap().admit().run(&mut rng);
+    let accepted = claim.accept_with_ticket(grant(), today, &mut rng).unwrap();
+    let ticket = client.read(&accepted.frame, now).unwrap().info().ticket().unwrap().clone();
+
+    let inputs = oracle::ResumedInputs::derive(&name, PROLOGUE, &ticket.to_bytes().unwrap());
+    let exchanges = suite.key_exchange != KeyExchange::Rsa;
+    let private = |hex: &str| if exchanges { hex.to_owned() } else { String::new() };
+    let mut client_rng = Script::new(&[&inputs.client_nonce, &private(&inputs.client_x25519)]);
+    let mut server_rng = Script::new(&[&inputs.server_nonce, &private(&inputs.server_x25519)]);
+    let trusted = trust.resume(&ticket).unwrap();
+    let (hello, state) = client::resume(&client_config, &none, &[], trusted, &mut client_rng, now).unwrap();
+    let choice = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let claim = choice.ticket(&server_key, today).unwrap();
+    let accepted = choice.resume(claim, grant(), today, &mut server_rng).unwrap();
+    let (frame, mut server) = (accepted.frame, accepted.session);
+    let client::Answer::Resumed(mut client) = state.read(&frame, now).unwrap() else { panic!("{name}") };
+
+    let frames = vec![hex::encode(&hello), hex::encode(&frame)];
+    let number = format!("{:04x}", suite.number());
+    let (secrets, verdict) = oracle::resumed(&inputs, &number, &frames);
+    let next = client.info().ticket().unwrap().to_bytes().unwrap();
+    assert_eq!(hex::encode(&next[43..75]), secrets.next_ticket_secret);
+    assert_eq!(client.id().to_string(), secrets.session_id);
+    let records = records(&mut client, &mut server);
+    oracle::check_first_record(&number, &secrets.client_traffic, &records.client[0]);
+    Resumed {
+        about: "a resumption with a ticket of an earlier login".to_owned(),
+        suite: number,
+        name,
+        inputs,
+        frames,
+        secrets,
+        verdict,
+        records,
     }
 }
 

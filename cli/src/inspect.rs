@@ -146,7 +146,7 @@ impl Report {
         let (client, server) = (self.from_client, self.from_server);
         match kind {
             FrameType::ClientHello | FrameType::ClientLogin => self.from_client = true,
-            FrameType::ServerHello | FrameType::ServerVerdict => self.from_server = true,
+            FrameType::ServerHello | FrameType::ServerVerdict | FrameType::ServerResumption => self.from_server = true,
             FrameType::Data | FrameType::KeyUpdate | FrameType::Close => {}
         }
         if self.from_client && self.from_server && !(client && server) {

@@ -15,6 +15,7 @@ use accounts::{Desk, Users};
 use clap::Args;
 use conn::Conn;
 use countersign::accounts::AccountFile;
+use countersign::blocking::Arrival;
 use countersign::crypto::rustcrypto;
 use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, blocking};
 use gate::{Gate, Limits, Place};
@@ -302,11 +303,19 @@ impl Shared {
     }
 
     fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Place>, blocking::Error> {
-        let incoming = blocking::receive(place, &self.config, &ChannelBinding::none(), |_| Some(self.key.clone()))?;
+        let desk = Desk::new(&self.users, &self.log);
+        let key = |_: &str| Some(self.key.clone());
+        let incoming = match blocking::receive(place, &self.config, &ChannelBinding::none(), key, &desk)? {
+            Arrival::Login(incoming) => incoming,
+            Arrival::Resumed(stream) => {
+                place.become_session();
+                return Ok(stream);
+            }
+        };
         let decided = match place.admit() {
             Err(refusal) => return Err(incoming.refuse(Reason::NotAdmitted(refusal))),
             Ok(permit) => {
-                let decided = incoming.decide(&Desk::new(&self.users, &self.log))?;
+                let decided = incoming.decide(&desk)?;
                 // Before the core is handed on: the next login counts on it.
                 if decided.is_accepted() {
                     place.become_session();

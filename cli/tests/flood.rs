@@ -116,7 +116,7 @@ fn garbage_gets_at_most_a_closed_connection() {
     let house = House::new();
     let mut server = house.serve(&[]);
     let huge = [&[1, 0xff, 0xff][..], &[0; 4096]].concat();
-    let empty_lists = [&[1, 0, 38, 0, 0][..], &[0; 32], &[0, 0, 0, 0]].concat();
+    let empty_lists = [&[1, 0, 42, 0, 0][..], &[0; 32], &[0; 8]].concat();
     for (bytes, reason) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "is no frame type"),
         (b"\x16\x03\x01\x02\x00\x01", "is no frame type"),

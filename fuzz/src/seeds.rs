@@ -120,7 +120,7 @@ fn password() -> Vec<u8> {
 
 fn accept() -> Vec<u8> {
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    encode(&VerdictMessage { decision: 1, principal: Text("alice"), permissions })
+    encode(&VerdictMessage { decision: 1, principal: Text("alice"), permissions, ticket: Bytes(b""), ticket_expires: 0 })
 }
 
 fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {

@@ -264,7 +264,7 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
             let permissions: Vec<_> = session.grant().permissions().map(Text).collect();
             let permissions = List::from_slice(&permissions).unwrap();
             let principal = Text(session.grant().principal());
-            assert_is(&VerdictMessage { decision: 1, principal, permissions }, plaintext, limits::VERDICT);
+            assert_is(&VerdictMessage { decision: 1, principal, permissions, ticket: Bytes(b""), ticket_expires: 0 }, plaintext, limits::VERDICT);
             Reached::Session
         }
         Err(Error::Refused) => {

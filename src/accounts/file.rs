@@ -105,6 +105,10 @@ impl Verifier for AccountFile {
         let verdict = self.accounts().verify(credential);
         read.map_or(Err(Reason::StoreUnavailable), |_| verdict)
     }
+
+    fn current(&self, principal: &str) -> Option<Grant> {
+        self.refresh().ok().and_then(|_| self.accounts().current(principal))
+    }
 }
 
 fn read(path: &Path, imitation: RandomState) -> Result<Current, FileError> {

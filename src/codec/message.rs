@@ -23,6 +23,10 @@ pub struct ClientHello<'a> {
     pub server_name: Text<'a>,
     /// Ids of server keys the client has at hand, so that they need not be sent.
     pub known_keys: List<[u8; limits::KEY_ID], { limits::MAX_KNOWN_KEYS }>,
+    /// A ticket of an earlier login, up to 500 bytes; empty for none.
+    pub ticket: Bytes<'a>,
+    /// 32 bytes that prove that the client holds the ticket's secret; empty without a ticket.
+    pub binder: Bytes<'a>,
 }
 
 /// A public share of one key exchange.
@@ -89,6 +93,63 @@ pub struct VerdictMessage<'a> {
     pub principal: Text<'a>,
     /// What they may do; empty for reject.
     pub permissions: List<Text<'a>, { limits::MAX_PERMISSIONS }>,
+    /// A ticket for the next login, up to 500 bytes; empty for none.
+    pub ticket: Bytes<'a>,
+    /// When the ticket expires, in seconds since 1970; 0 without a ticket.
+    pub ticket_expires: u64,
+}
+
+/// The body of frame 8 (PROTOCOL.md, "ServerResumption").
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub struct ServerResumption<'a> {
+    /// The version the server picked.
+    pub version: u16,
+    /// The ticket's suite.
+    pub suite: u16,
+    /// 32 random bytes.
+    pub nonce: [u8; limits::NONCE],
+    /// The server's key share; empty if the suite has no key exchange beside RSA.
+    pub key_share: Bytes<'a>,
+    /// The AEAD-sealed [`VerdictMessage`], always an accept.
+    pub sealed_verdict: [u8; limits::SERVER_VERDICT],
+}
+
+/// What this library seals into a ticket. Not part of the protocol: tickets are opaque to clients.
+#[derive(Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct TicketMessage<'a> {
+    pub(crate) principal: Text<'a>,
+    pub(crate) epoch: u64,
+    pub(crate) suite: u16,
+    pub(crate) key_id: [u8; limits::KEY_ID],
+    pub(crate) authenticated: u64,
+    pub(crate) expires: u64,
+    pub(crate) secret: [u8; 32],
+}
+
+/// How this library keeps a ticket at the client. Not part of the protocol.
+#[derive(Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct SavedTicketMessage<'a> {
+    pub(crate) version: u8,
+    pub(crate) suite: u16,
+    pub(crate) key_id: [u8; limits::KEY_ID],
+    pub(crate) expires: u64,
+    pub(crate) secret: [u8; 32],
+    pub(crate) ticket: Bytes<'a>,
+}
+
+/// How servers hand each other their ticket keys. Not part of the protocol.
+#[derive(Clone, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct TicketKeysMessage {
+    pub(crate) version: u8,
+    pub(crate) keys: List<TicketKeyMessage, 2>,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct TicketKeyMessage {
+    pub(crate) name: [u8; 8],
+    pub(crate) key: [u8; 32],
+    pub(crate) made: u64,
 }
 
 /// The kind of a credential. The numbers are those on the wire.
@@ -132,4 +193,8 @@ impl<'a> Message<'a> for ServerHello<'a> {}
 impl<'a> Message<'a> for ClientLogin<'a> {}
 impl<'a> Message<'a> for CredentialMessage<'a> {}
 impl Message<'_> for ServerVerdict {}
+impl<'a> Message<'a> for ServerResumption<'a> {}
+impl<'a> Message<'a> for TicketMessage<'a> {}
+impl<'a> Message<'a> for SavedTicketMessage<'a> {}
+impl Message<'_> for TicketKeysMessage {}
 impl<'a> Message<'a> for VerdictMessage<'a> {}

@@ -15,24 +15,44 @@ const PREFIX: &[u8] = b"countersign v1 ";
 /// Longest output that HKDF-Expand can give (RFC 5869, section 2.3).
 pub(crate) const MAX_OUTPUT: usize = 255 * 32;
 
+/// What stands in the schedule for a secret that there is not.
+const NONE: [u8; 32] = [0; 32];
+
+/// Where a handshake's first secret is from.
+pub(crate) enum Source<'a> {
+    /// The client sealed it to the server's key.
+    Rsa(&'a [u8; limits::SECRET]),
+    /// Both sides have it from an earlier login.
+    Ticket(&'a [u8; 32]),
+}
+
 /// A pseudo-random key from which others are expanded.
 pub(crate) struct Secret(Hkdf<Sha256>);
 
 impl Secret {
-    /// The handshake's master secret:
-    /// `HKDF-Extract(HKDF-Extract(HKDF-Extract(0^32, ticket or 0^32), rsa), exchange or 0^32)`.
-    pub(crate) fn master(rsa: &[u8; limits::SECRET], exchange: &SharedSecret) -> Self {
-        let (stage_0, _) = Self::extract(&[0; 32], &[0; 32]);
-        let (stage_1, _) = Self::extract(&stage_0, rsa);
-        Self::extract(&stage_1, exchange.as_bytes()).1
-    }
-
-    /// `HKDF-Extract(salt, ikm)`, as a key and ready to expand.
+    /// `HKDF-Extract(salt, ikm)`
     fn extract(salt: &[u8; 32], ikm: &[u8]) -> (Key, Self) {
         let (mut prk, hkdf) = Hkdf::extract(Some(salt), ikm);
         let key = Key::new(prk.into());
         prk.as_mut_slice().zeroize();
         (key, Self(hkdf))
+    }
+
+    /// `stage_0 = HKDF-Extract(0^32, ticket secret or 0^32)`
+    pub(crate) fn of_ticket(ticket: &[u8; 32]) -> Self {
+        Self::extract(&NONE, ticket).1
+    }
+
+    /// The handshake's master secret:
+    /// `HKDF-Extract(HKDF-Extract(HKDF-Extract(0^32, ticket or 0^32), rsa or 0^32), exchange or 0^32)`.
+    pub(crate) fn master(source: &Source<'_>, exchange: &SharedSecret) -> Self {
+        let (ticket, rsa) = match source {
+            Source::Rsa(rsa) => (&NONE, *rsa),
+            Source::Ticket(ticket) => (*ticket, &NONE),
+        };
+        let (stage_0, _) = Self::extract(&NONE, ticket);
+        let (stage_1, _) = Self::extract(&stage_0, rsa);
+        Self::extract(&stage_1, exchange.as_bytes()).1
     }
 
     /// A secret that [`Secret::key`] gave, to expand further.

@@ -27,6 +27,11 @@ impl<'a> Reader<'a> {
         self.take(2).map(|pair| u16::from(pair[0]) << 8 | u16::from(pair[1]))
     }
 
+    fn u64(&mut self) -> Option<u64> {
+        let bytes = self.take(8)?;
+        Some(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+    }
+
     fn array(&mut self) -> Option<[u8; 32]> {
         self.take(32)?.try_into().ok()
     }
@@ -79,6 +84,8 @@ pub struct ClientHello {
     pub key_shares: Vec<(u8, Vec<u8>)>,
     pub server_name: Vec<u8>,
     pub known_keys: Vec<[u8; 32]>,
+    pub ticket: Vec<u8>,
+    pub binder: Vec<u8>,
 }
 
 impl Message for ClientHello {
@@ -91,6 +98,8 @@ impl Message for ClientHello {
             key_shares: reader.list(4, |reader| Some((reader.u8()?, reader.bytes()?)))?,
             server_name: reader.text()?,
             known_keys: reader.list(8, Reader::array)?,
+            ticket: reader.bytes()?,
+            binder: reader.bytes()?,
         };
         reader.end(message)
     }
@@ -106,6 +115,8 @@ impl Message for ClientHello {
         });
         bytes(&mut out, &self.server_name);
         list(&mut out, &self.known_keys, |out, id| out.extend_from_slice(id));
+        bytes(&mut out, &self.ticket);
+        bytes(&mut out, &self.binder);
         out
     }
 }
@@ -195,7 +206,7 @@ pub struct ServerVerdict(pub Vec<u8>);
 
 impl Message for ServerVerdict {
     fn decode(body: &[u8]) -> Option<Self> {
-        (body.len() == 1040).then(|| Self(body.to_vec()))
+        (body.len() == 1552).then(|| Self(body.to_vec()))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -208,13 +219,20 @@ pub struct Verdict {
     pub decision: u8,
     pub principal: Vec<u8>,
     pub permissions: Vec<Vec<u8>>,
+    pub ticket: Vec<u8>,
+    pub ticket_expires: u64,
 }
 
 impl Message for Verdict {
     fn decode(body: &[u8]) -> Option<Self> {
         let mut reader = Reader(body);
-        let message =
-            Self { decision: reader.u8()?, principal: reader.text()?, permissions: reader.list(32, Reader::text)? };
+        let message = Self {
+            decision: reader.u8()?,
+            principal: reader.text()?,
+            permissions: reader.list(32, Reader::text)?,
+            ticket: reader.bytes()?,
+            ticket_expires: reader.u64()?,
+        };
         reader.end(message)
     }
 
@@ -222,6 +240,39 @@ impl Message for Verdict {
         let mut out = vec![self.decision];
         bytes(&mut out, &self.principal);
         list(&mut out, &self.permissions, |out, permission| bytes(out, permission));
+        bytes(&mut out, &self.ticket);
+        out.extend_from_slice(&self.ticket_expires.to_be_bytes());
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerResumption {
+    pub version: u16,
+    pub suite: u16,
+    pub nonce: [u8; 32],
+    pub key_share: Vec<u8>,
+    pub sealed_verdict: Vec<u8>,
+}
+
+impl Message for ServerResumption {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self {
+            version: reader.u16()?,
+            suite: reader.u16()?,
+            nonce: reader.array()?,
+            key_share: reader.bytes()?,
+            sealed_verdict: reader.take(1552)?.to_vec(),
+        };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = [self.version.to_be_bytes(), self.suite.to_be_bytes()].concat();
+        out.extend_from_slice(&self.nonce);
+        bytes(&mut out, &self.key_share);
+        out.extend_from_slice(&self.sealed_verdict);
         out
     }
 }
@@ -324,4 +375,19 @@ pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
     let verdict_key = expand(&master(&secret[..32], &[0; 32]), "verdict", &transcript(&[hello, challenge, login]), 32);
     frame(4, &seal(suite, &verdict_key, &[0; 12], b"", plaintext))
+}
+
+/// A ServerResumption with anything in its verdict, in answer to a hello with this ticket, under a suite of RSA alone.
+pub fn resumption(ticket: &countersign::Ticket, hello: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    // How a ticket is kept: a version, the suite, the key's id, the expiry, and then the secret.
+    let kept = ticket.to_bytes().unwrap();
+    let suite = u16::from_be_bytes([kept[1], kept[2]]);
+    let extract = |salt: &[u8], ikm: &[u8]| Hkdf::<Sha256>::extract(Some(salt), ikm).0.to_vec();
+    let master = [&[0; 32], &[0; 32]].iter().fold(extract(&[0; 32], &kept[43..75]), |salt, ikm| extract(&salt, *ikm));
+    let body = [&[0, 1][..], &kept[1..3], &[0; 32], &[0, 0]].concat();
+    let length = u16::try_from(body.len() + plaintext.len() + 16).unwrap();
+    let mut frame = [&[8][..], &length.to_be_bytes(), &body].concat();
+    let key = expand(&master, "verdict", &transcript(&[hello, &frame]), 32);
+    frame.extend_from_slice(&seal(suite, &key, &[0; 12], b"", plaintext));
+    frame
 }

@@ -257,7 +257,7 @@ pub fn check(secrets: &Secrets, suite: &str, frames: &[String], records: &[Strin
     let credential = open(suite, &secrets.credential_key, &[0; 12], b"", sealed).expect("the credential opens");
     assert_eq!(credential.len() % 256, 0);
     let verdict = verdict(secrets, suite, &frames[3]).expect("the verdict opens");
-    assert_eq!((verdict.len(), verdict[0]), (1024, 1));
+    assert_eq!((verdict.len(), verdict[0]), (1536, 1));
 
     let (key, iv) = (secrets.client_key.as_ref().unwrap(), unhex(secrets.client_iv.as_ref().unwrap()));
     let updated = unhex(secrets.client_traffic_updated.as_ref().unwrap());
@@ -316,6 +316,113 @@ pub fn reseal(inputs: &Inputs, suite: &str, frames: &[String], login: &[u8], pla
     let sealed = seal(suite, &keys.credential_key, plaintext);
     frame[at..].copy_from_slice(&sealed);
     frame
+}
+
+/// What a resumption is made of.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResumedInputs {
+    pub prologue: String,
+    pub binding_type: String,
+    pub binding_bytes: String,
+    pub server_name: String,
+    pub ticket: String,
+    pub ticket_secret: String,
+    pub client_nonce: String,
+    pub client_x25519: String,
+    pub server_nonce: String,
+    pub server_x25519: String,
+}
+
+impl ResumedInputs {
+    /// From a kept ticket: a version, the suite, the key's id, the expiry, the secret, and the ticket with its length.
+    pub fn derive(name: &str, prologue: &[u8], kept: &[u8]) -> Self {
+        let random = |what: &str| hex::encode(Sha256::digest(format!("{name}/{what}")));
+        Self {
+            prologue: hex::encode(prologue),
+            binding_type: String::new(),
+            binding_bytes: String::new(),
+            server_name: "db.example".to_owned(),
+            ticket: hex::encode(&kept[77..]),
+            ticket_secret: hex::encode(&kept[43..75]),
+            client_nonce: random("client nonce"),
+            client_x25519: random("client x25519"),
+            server_nonce: random("server nonce"),
+            server_x25519: random("server x25519"),
+        }
+    }
+}
+
+/// Every hash and key of a resumption, in hex.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ResumedSecrets {
+    pub transcript_b: String,
+    pub binder: String,
+    pub transcript_3: String,
+    pub transcript_4: String,
+    pub exchange_secret: String,
+    pub stage_0: String,
+    pub stage_1: String,
+    pub master: String,
+    pub verdict_key: String,
+    pub next_ticket_secret: String,
+    pub client_traffic: String,
+    pub server_traffic: String,
+    pub exporter: String,
+    pub session_id: String,
+}
+
+/// Computes a resumption from its inputs and frames, checks what can be checked, and gives the verdict's front as well.
+pub fn resumed(inputs: &ResumedInputs, suite: &str, frames: &[String]) -> (ResumedSecrets, String) {
+    let (hello, answer) = (unhex(&frames[0]), unhex(&frames[1]));
+    let mut seed = Vec::new();
+    for part in [&b"countersign v1"[..], &unhex(&inputs.prologue), inputs.binding_type.as_bytes(), b""] {
+        seed.extend_from_slice(&lp(part));
+    }
+    let hash = |parts: &[&[u8]]| Sha256::digest([&[&seed[..]], parts].concat().concat()).to_vec();
+    let stage = |salt: &[u8], ikm: &[u8]| Hkdf::<Sha256>::extract(Some(salt), ikm).0.to_vec();
+    let (covered, binder_field) = hello.split_at(hello.len() - 34);
+    let transcript_b = hash(&[covered]);
+    let stage_0 = stage(&[0; 32], &unhex(&inputs.ticket_secret));
+    let binder = expand(&stage_0, "binder", &transcript_b, 32);
+    assert_eq!(binder_field, lp(&binder));
+    let (front, sealed) = answer.split_at(answer.len() - 1552);
+    let (transcript_3, transcript_4) = (hash(&[&hello, front]), hash(&[&hello, &answer]));
+    let exchange_secret = match suite {
+        "0101" | "0102" => vec![0; 32],
+        _ => x25519(&inputs.client_x25519, &x25519(&inputs.server_x25519, &x25519_dalek::X25519_BASEPOINT_BYTES)),
+    };
+    let stage_1 = stage(&stage_0, &[0; 32]);
+    let master = stage(&stage_1, &exchange_secret);
+    let verdict_key = hex::encode(expand(&master, "verdict", &transcript_3, 32));
+    let verdict = open(suite, &verdict_key, &[0; 12], b"", sealed).expect("the verdict opens");
+    assert_eq!((verdict.len(), verdict[0]), (1536, 1));
+    let front = verdict.len() - verdict.iter().rev().take_while(|&&byte| byte == 0).count();
+    let key = |label: &str, hash: &[u8], length| hex::encode(expand(&master, label, hash, length));
+    let secrets = ResumedSecrets {
+        next_ticket_secret: key("resumption", &transcript_3, 32),
+        client_traffic: key("client traffic", &transcript_4, 32),
+        server_traffic: key("server traffic", &transcript_4, 32),
+        exporter: key("exporter", &transcript_4, 32),
+        session_id: key("session id", &transcript_4, 16),
+        transcript_b: hex::encode(transcript_b),
+        binder: hex::encode(binder),
+        transcript_3: hex::encode(transcript_3),
+        transcript_4: hex::encode(transcript_4),
+        exchange_secret: hex::encode(exchange_secret),
+        stage_0: hex::encode(stage_0),
+        stage_1: hex::encode(stage_1),
+        master: hex::encode(master),
+        verdict_key,
+    };
+    (secrets, hex::encode(&verdict[..front]))
+}
+
+/// Checks that a direction's first record is the Data frame `whoami\n`.
+pub fn check_first_record(suite: &str, traffic: &str, record: &str) {
+    let (traffic, frame) = (unhex(traffic), unhex(record));
+    let key = hex::encode(expand(&traffic, "key", b"", 32));
+    let iv: [u8; 12] = expand(&traffic, "iv", b"", 12).try_into().unwrap();
+    assert_eq!(open(suite, &key, &iv, &frame[..3], &frame[3..]).as_deref(), Some(&b"whoami\n"[..]));
 }
 
 fn open(suite: &str, key: &str, nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {

@@ -63,6 +63,10 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             seen: format!("{} bytes, as many for yes as for no", body.len()),
             hidden: "whether it is yes or no, the name, and the permissions. Only the owner of the private key can make it",
         },
+        FrameType::ServerResumption => View {
+            seen: "that a ticket was taken; the server's key share".to_owned(),
+            hidden: "whose it was, and the permissions. Only who holds the ticket's secret can open it",
+        },
         FrameType::Data => View {
             seen: format!("that {} bytes are said", body.len().saturating_sub(countersign::limits::TAG)),
             hidden: "what they say",

@@ -3,7 +3,9 @@
 //! The library's codec is the only reader of bytes here, also of broken ones: zeros are an empty string, an empty list
 //! or a zero, so a body that is cut short decodes once enough zeros follow it, and shows the fields that were whole.
 
-use countersign::codec::{self, Bytes, ClientHello, ClientLogin, DecodeError, List, ServerHello, ServerVerdict};
+use countersign::codec::{
+    self, Bytes, ClientHello, ClientLogin, DecodeError, List, ServerHello, ServerResumption, ServerVerdict,
+};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, TAG};
 use countersign::{CredentialKind, KeyExchange, KeyId, PublicKey, Suite};
@@ -24,6 +26,7 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::ClientLogin => codec::decode(body).map(|message| client_login(&message)),
         FrameType::ServerVerdict => codec::decode::<ServerVerdict>(body)
             .map(|message| vec![sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict")]),
+        FrameType::ServerResumption => codec::decode(body).map(|message| server_resumption(&message)),
         FrameType::Data => Ok(vec![sealed("sealed_data", body.len(), 0, "data")]),
         FrameType::KeyUpdate | FrameType::Close => Ok(vec![sealed("tag", body.len(), 0, "message")]),
     }
@@ -122,24 +125,40 @@ fn client_hello(message: &ClientHello<'_>) -> Vec<Field> {
             list(&message.known_keys, 32),
             join(&message.known_keys, "\n", |id| KeyId::from_bytes(*id).to_string()),
         ),
+        field("ticket", string(&message.ticket), length(&message.ticket)),
+        field("binder", string(&message.binder), length(&message.binder)),
+    ]
+}
+
+/// Bytes that mean nothing to anyone but the server.
+fn length(bytes: &[u8]) -> String {
+    if bytes.is_empty() { "none".to_owned() } else { format!("{} bytes", bytes.len()) }
+}
+
+fn key_share(share: &[u8]) -> String {
+    if share.is_empty() { "none".to_owned() } else { format!("{} bytes: {}", share.len(), public(share)) }
+}
+
+fn server_resumption(message: &ServerResumption<'_>) -> Vec<Field> {
+    vec![
+        field("version", 2, message.version.to_string()),
+        field("suite", 2, suite(message.suite)),
+        field("nonce", message.nonce.len(), hex::encode(message.nonce)),
+        field("key_share", string(&message.key_share), key_share(&message.key_share)),
+        sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict"),
     ]
 }
 
 fn server_hello(message: &ServerHello<'_>) -> Vec<Field> {
     let id = KeyId::from_bytes(message.key_id);
     let (spki, problem) = key(&message.spki, id);
-    let share = if message.key_share.is_empty() {
-        "none".to_owned()
-    } else {
-        format!("{} bytes: {}", message.key_share.len(), public(&message.key_share))
-    };
     vec![
         field("version", 2, message.version.to_string()),
         field("suite", 2, suite(message.suite)),
         field("nonce", message.nonce.len(), hex::encode(message.nonce)),
         field("key_id", message.key_id.len(), id.to_string()),
         Field { problem, ..field("spki", string(&message.spki), spki) },
-        field("key_share", string(&message.key_share), share),
+        field("key_share", string(&message.key_share), key_share(&message.key_share)),
         field(
             "credential_kinds",
             list(&message.credential_kinds, 1),

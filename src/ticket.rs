@@ -1,0 +1,369 @@
+//! Tickets: what makes the next login cheap (PROTOCOL.md, "Resumption").
+//!
+//! After a login the server may hand out a ticket: the principal and a secret, sealed under keys that only the server
+//! has. The client shows it in its next ClientHello and proves that it holds the secret. No RSA and no password hash are
+//! needed then; the application is asked whether the principal is still welcome.
+
+use crate::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
+use crate::crypto::schedule::{Key, Secret};
+use crate::crypto::{Aead, CryptoError, CryptoRng, KeyId, Provider, Suite};
+use crate::error::Misuse;
+use crate::grant::Grant;
+use crate::handshake;
+use crate::limits;
+use crate::trust::ServerTrust;
+use core::fmt;
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// Wall-clock time as data: whole seconds since 1970, UTC. Tickets outlive connections, so they need a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(u64);
+
+impl UnixTime {
+    /// This many seconds after 1970 began.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since 1970 began.
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// What the system's clock says; 1970 if it is set to before that.
+    pub fn from_system(time: std::time::SystemTime) -> Self {
+        Self(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(wait.as_secs()))
+    }
+}
+
+/// The server's keys for sealing tickets: made by the library, rotated by time, never seen by a client.
+///
+/// Each key seals for one lifetime and opens for one more, so a ticket is good for at least its lifetime. Share them by
+/// [`TicketKeys::export`] among several servers, of which one rotates and the others follow; a restart forgets them
+/// otherwise, and clients fall back to the full login.
+///
+/// What each mistake costs: a stolen key lets the thief log in as anyone for up to two lifetimes, and read resumed
+/// sessions of suites that are not forward secret. Keep exports as you keep the server key.
+pub struct TicketKeys {
+    provider: &'static dyn Provider,
+    lifetime: Duration,
+    ring: Mutex<Ring>,
+    used: Option<Mutex<Used>>,
+}
+
+struct Ring {
+    /// The newest first; at most two.
+    keys: Vec<RingKey>,
+    /// Whether this process makes new keys, or waits for them.
+    follows: bool,
+}
+
+struct RingKey {
+    name: [u8; 8],
+    key: Key,
+    made: UnixTime,
+}
+
+/// Tickets that were used, by the hash they are bound to, until they expire.
+struct Used {
+    tickets: BTreeSet<(UnixTime, [u8; 16])>,
+    capacity: usize,
+}
+
+impl TicketKeys {
+    /// Keys for tickets of this lifetime, in whole seconds (at least one). The first key is made with the first ticket.
+    pub fn new(provider: &'static dyn Provider, lifetime: Duration) -> Self {
+        let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
+        Self { provider, lifetime, ring: Mutex::new(Ring { keys: Vec::new(), follows: false }), used: None }
+    }
+
+    /// Takes each ticket only once, remembering up to `capacity` used ones until they expire. When that many are
+    /// remembered, every ticket falls back to the full login. Servers that share keys do not share this memory.
+    #[must_use]
+    pub fn with_single_use(mut self, capacity: usize) -> Self {
+        self.used = Some(Mutex::new(Used { tickets: BTreeSet::new(), capacity }));
+        self
+    }
+
+    /// The keys, for servers that follow this one: give it to [`TicketKeys::follow`] there, after every rotation (once a
+    /// lifetime) at the latest. Secret.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where no key could be made.
+    pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut ring = self.ring();
+        self.rotate(&mut ring, now, rng);
+        let mut keys = List::new();
+        for key in &ring.keys {
+            // Never full: a ring has two keys.
+            let _ = keys.push(TicketKeyMessage { name: key.name, key: *key.key, made: key.made.0 });
+        }
+        let mut out = Zeroizing::new(Vec::with_capacity(128));
+        codec::encode(&TicketKeysMessage { version: 1, keys }, &mut out).map_err(|_| CryptoError::Failed)?;
+        Ok(out)
+    }
+
+    /// Takes over another server's keys. From now on this one makes no keys of its own: when the newest is a lifetime
+    /// old, no tickets are given out until newer ones are taken over.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] for bytes that are no export; the keys stay as they are.
+    pub fn follow(&self, exported: &[u8]) -> Result<(), Misuse> {
+        let bad = Misuse::BadInput("the exported ticket keys");
+        let message: TicketKeysMessage = codec::decode(exported).map_err(|_| bad)?;
+        if message.version != 1 {
+            return Err(bad);
+        }
+        let mut ring = self.ring();
+        ring.follows = true;
+        ring.keys = message
+            .keys
+            .iter()
+            .map(|key| RingKey { name: key.name, key: Key::new(key.key), made: UnixTime(key.made) })
+            .collect();
+        Ok(())
+    }
+
+    /// Seals a ticket: `key name || nonce || AEAD-Seal(Expand(key, "ticket", nonce), 0^12, "", contents)`. `None` where
+    /// there is no key to seal under.
+    pub(crate) fn seal(
+        &self,
+        contents: &TicketContents,
+        now: UnixTime,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<Vec<u8>>, CryptoError> {
+        let mut nonce = [0; NONCE];
+        rng.fill_bytes(&mut nonce);
+        let (name, key) = {
+            let mut ring = self.ring();
+            self.rotate(&mut ring, now, rng);
+            match ring.keys.first() {
+                Some(newest) if now < newest.made.after(self.lifetime) => (newest.name, newest.key.clone()),
+                _ => return Ok(None),
+            }
+        };
+        let message = TicketMessage {
+            principal: Text(&contents.principal),
+            epoch: contents.epoch,
+            suite: contents.suite.number(),
+            key_id: *contents.key_id.as_bytes(),
+            authenticated: contents.authenticated.0,
+            expires: contents.expires.0,
+            secret: *contents.secret,
+        };
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::MAX_TICKET));
+        codec::encode(&message, &mut plaintext).map_err(|_| CryptoError::Failed)?;
+        plaintext.extend_from_slice(&[0; limits::TAG]);
+        handshake::seal(&*self.sealer(&key, &nonce)?, &mut plaintext)?;
+        Ok(Some([&name[..], &nonce, &plaintext].concat()))
+    }
+
+    /// Opens a ticket; `None` for one that is altered, foreign or expired.
+    pub(crate) fn open(&self, ticket: &[u8], now: UnixTime) -> Option<TicketContents> {
+        let (name, rest) = ticket.split_first_chunk::<8>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let key = {
+            let ring = self.ring();
+            let open_for = self.lifetime.saturating_mul(2);
+            let key = ring.keys.iter().find(|key| key.name == *name && now < key.made.after(open_for))?;
+            key.key.clone()
+        };
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let plaintext = handshake::open(&*self.sealer(&key, nonce).ok()?, &mut sealed).ok()?;
+        let message: TicketMessage<'_> = codec::decode(plaintext).ok()?;
+        let contents = TicketContents {
+            principal: message.principal.0.to_owned(),
+            epoch: message.epoch,
+            suite: Suite::from_number(message.suite)?,
+            key_id: KeyId::from_bytes(message.key_id),
+            authenticated: UnixTime(message.authenticated),
+            expires: UnixTime(message.expires),
+            secret: Key::new(message.secret),
+        };
+        (now < contents.expires).then_some(contents)
+    }
+
+    /// Marks a ticket as used; false where it was already, or nobody can say.
+    pub(crate) fn use_once(&self, ticket: &[u8], contents: &TicketContents, now: UnixTime) -> bool {
+        let Some(used) = &self.used else {
+            return true;
+        };
+        // The nonce names the ticket: it is authenticated, since it is in the key.
+        let Some(name) = ticket.get(8..).and_then(|rest| rest.first_chunk::<NONCE>()) else {
+            return false;
+        };
+        let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.tickets = used.tickets.split_off(&(now, [0; NONCE]));
+        used.tickets.len() < used.capacity && used.tickets.insert((contents.expires, *name))
+    }
+
+    pub(crate) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    fn sealer(&self, key: &Key, nonce: &[u8; NONCE]) -> Result<Box<dyn crate::crypto::AeadKey>, CryptoError> {
+        // A key for each ticket, so that a nonce of the AEAD's size never has to be unique among all of them.
+        let mut fresh = Key::new([0; 32]);
+        Secret::from_key(key).fill("ticket", nonce, fresh.as_mut_slice());
+        self.provider.aead(Aead::Aes256Gcm, &fresh)
+    }
+
+    /// Makes a new key if the newest is a lifetime old, and drops the one before the last.
+    fn rotate(&self, ring: &mut Ring, now: UnixTime, rng: &mut dyn CryptoRng) {
+        let is_due = ring.keys.first().is_none_or(|newest| now >= newest.made.after(self.lifetime));
+        if ring.follows || !is_due {
+            return;
+        }
+        let mut fresh = RingKey { name: [0; 8], key: Key::new([0; 32]), made: now };
+        rng.fill_bytes(&mut fresh.name);
+        rng.fill_bytes(fresh.key.as_mut_slice());
+        ring.keys.truncate(1);
+        ring.keys.insert(0, fresh);
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKeys").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
+
+/// Length of a ticket's nonce.
+const NONCE: usize = 16;
+
+/// What a server seals into a ticket.
+pub(crate) struct TicketContents {
+    pub(crate) principal: String,
+    pub(crate) epoch: u64,
+    pub(crate) suite: Suite,
+    pub(crate) key_id: KeyId,
+    pub(crate) authenticated: UnixTime,
+    pub(crate) expires: UnixTime,
+    pub(crate) secret: Key,
+}
+
+/// A good ticket that a client came with. *Is its principal still welcome?*
+///
+/// It is authentic, in time, and the client holds its secret. Look the principal up: if the account is gone, or its epoch
+/// is another than the ticket's, go on with the challenge.
+pub struct TicketClaim {
+    pub(crate) contents: TicketContents,
+}
+
+impl TicketClaim {
+    /// Who logged in when the ticket's chain began.
+    pub fn principal(&self) -> &str {
+        &self.contents.principal
+    }
+
+    /// The account's epoch at that time.
+    pub fn epoch(&self) -> u64 {
+        self.contents.epoch
+    }
+
+    /// When the principal last showed a credential.
+    pub fn authenticated(&self) -> UnixTime {
+        self.contents.authenticated
+    }
+
+    /// Whether `grant`, the account as it is now, is the account that the ticket was made for.
+    pub fn is_current(&self, grant: &Grant) -> bool {
+        grant.principal() == self.principal() && grant.epoch() == Some(self.epoch())
+    }
+}
+
+crate::opaque_debug!(TicketClaim);
+
+/// A ticket as the client holds it: opaque bytes, and the secret that goes with them. Zeroized, never printed.
+#[derive(Clone)]
+pub struct Ticket {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) secret: Key,
+    pub(crate) suite: Suite,
+    pub(crate) key_id: KeyId,
+    pub(crate) expires: UnixTime,
+}
+
+impl Ticket {
+    /// The server key that the ticket was got from.
+    pub fn key_id(&self) -> KeyId {
+        self.key_id
+    }
+
+    /// The suite that resuming will use.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// When the server will no longer take it, by the server's clock.
+    pub fn expires(&self) -> UnixTime {
+        self.expires
+    }
+
+    /// As bytes to keep. Secret: whoever has them can log in until the ticket expires.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`]; never for a ticket that came from a login.
+    pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Misuse> {
+        let message = codec::SavedTicketMessage {
+            version: 1,
+            suite: self.suite.number(),
+            key_id: *self.key_id.as_bytes(),
+            expires: self.expires.0,
+            secret: *self.secret,
+            ticket: Bytes(&self.bytes),
+        };
+        let mut out = Zeroizing::new(Vec::with_capacity(self.bytes.len().saturating_add(96)));
+        let too_long = Misuse::TooLong { what: "the ticket", len: self.bytes.len(), limit: limits::MAX_TICKET };
+        codec::encode(&message, &mut out).map_err(|_| too_long)?;
+        Ok(out)
+    }
+
+    /// What [`Ticket::to_bytes`] gave.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Misuse> {
+        let bad = Misuse::BadInput("the saved ticket");
+        let message: codec::SavedTicketMessage<'_> = codec::decode(bytes).map_err(|_| bad)?;
+        if message.version != 1 || message.ticket.is_empty() || message.ticket.len() > limits::MAX_TICKET {
+            return Err(bad);
+        }
+        Ok(Self {
+            bytes: message.ticket.0.to_vec(),
+            secret: Key::new(message.secret),
+            suite: Suite::from_number(message.suite).ok_or(bad)?,
+            key_id: KeyId::from_bytes(message.key_id),
+            expires: UnixTime(message.expires),
+        })
+    }
+}
+
+/// Prints nothing that helps to use it.
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("key_id", &self.key_id).field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// A ticket that may be used: [`ServerTrust::resume`] makes one where the server it is from is still trusted.
+#[derive(Clone, Debug)]
+pub struct TrustedTicket(pub(crate) Ticket);
+
+impl ServerTrust {
+    /// Lets a ticket be used if the server key it is from is trusted, and its suite is not under the floor.
+    pub fn resume(&self, ticket: &Ticket) -> Option<TrustedTicket> {
+        self.check(ticket.key_id, ticket.suite).ok().map(|()| TrustedTicket(ticket.clone()))
+    }
+}
