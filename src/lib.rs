@@ -59,6 +59,7 @@ assert_eq!(line, "hello, alice\n");
 //! | decide which server keys to trust | [`ServerTrust`], [`KeyId`] |
 //! | verify credentials | [`Verifier`], and `Accounts` for a file of them |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`ServerKey`] |
+//! | let clients come back without a credential | [`TicketKeys`], [`Ticket`] |
 //! | seal what follows the login | [`Session`] |
 //! | look at bytes | [`frame`], [`codec`] |
 //! | plug in other crypto, or an HSM | [`crypto::Provider`], [`crypto::Decrypt`] |
