@@ -1,0 +1,111 @@
+//! An async server: logs clients in, and echoes their lines until they hang up.
+//!
+//! ```text
+//! cargo run --features tokio --example tokio_server
+//! cargo run --features tokio --example tokio_server -- 10000   # and how much memory that many idle sessions take
+//! ```
+//!
+//! With a number it plays the clients, too: it logs in that many times, leaves all sessions open, and prints what the
+//! process holds for each. Two sockets for each session need `ulimit -n` to allow them.
+
+use countersign::crypto::rustcrypto;
+use countersign::tokio::{Acceptor, connect};
+use countersign::{
+    Accounts, ChannelBinding, ClientConfig, Credential, KeySize, ServerConfig, ServerKey, ServerTrust,
+};
+use futures_util::SinkExt;
+use rand::SeedableRng;
+use rand::rngs::{StdRng, SysRng};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_stream::StreamExt;
+use tokio_util::codec::{Framed, LinesCodec};
+
+/// Connections whose login is not over yet. Past that, newcomers wait in the kernel's queue.
+const HANDSHAKES: usize = 1024;
+
+const TOKEN_USER: &str = "robot";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let provider = rustcrypto::provider();
+    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let trust = ServerTrust::key(key.public_key().clone());
+    let mut accounts = Accounts::new();
+    accounts.add("alice", ["read"])?;
+    accounts.set_password("alice", b"correct horse")?;
+    accounts.add(TOKEN_USER, ["read"])?;
+    let token = accounts.issue_token(TOKEN_USER)?;
+    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    println!("cargo run --example client {address} {}", key.public_key().id());
+    let server = tokio::spawn(serve(listener, acceptor));
+    match std::env::args().nth(1) {
+        Some(count) => hold_sessions(address, &trust, token.as_bytes(), count.parse()?).await,
+        None => Ok(server.await?),
+    }
+}
+
+async fn serve(listener: TcpListener, acceptor: Acceptor) {
+    let open = Arc::new(Semaphore::new(HANDSHAKES));
+    loop {
+        let Ok(place) = Arc::clone(&open).acquire_owned().await else { return };
+        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let session = match acceptor.accept(stream, &ChannelBinding::none()).await {
+                Ok(session) => session,
+                Err(error) => return eprintln!("{peer}: {error}"), // for this log alone
+            };
+            drop(place);
+            // A stream like any other: `Framed` runs over it unchanged.
+            let mut lines = Framed::new(session, LinesCodec::new_with_max_length(4096));
+            while let Some(Ok(line)) = lines.next().await {
+                if lines.send(line).await.is_err() {
+                    return;
+                }
+            }
+            let _ = SinkExt::<String>::close(&mut lines).await; // the authenticated close
+        });
+    }
+}
+
+/// Logs in again and again, and says what the process holds for each session. Both ends are in it.
+async fn hold_sessions(
+    server: SocketAddr,
+    trust: &ServerTrust,
+    token: &[u8],
+    count: usize,
+) -> Result<(), Box<dyn Error>> {
+    let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
+    let mut sessions = Vec::with_capacity(count);
+    let before = resident_bytes()?;
+    for _ in 0..count {
+        let stream = TcpStream::connect(server).await?;
+        sessions.push(connect(stream, &config, &ChannelBinding::none(), trust, Credential::Token(token)).await?);
+    }
+    let held = resident_bytes()?.saturating_sub(before);
+    let each = held.checked_div(count).unwrap_or_default();
+    println!("{count} idle sessions: {held} bytes for both ends, {each} for each session");
+    // Every one of them is alive.
+    for session in &mut sessions {
+        let mut lines = Framed::new(session, LinesCodec::new());
+        lines.send("still there?".to_owned()).await?;
+        let echo = lines.next().await.ok_or("the server is gone")??;
+        assert_eq!(echo, "still there?");
+    }
+    println!("all of them answer");
+    Ok(())
+}
+
+/// From Linux's /proc.
+fn resident_bytes() -> Result<usize, Box<dyn Error>> {
+    let statm = std::fs::read_to_string("/proc/self/statm")?;
+    let pages: usize = statm.split(' ').nth(1).ok_or("no resident pages in statm")?.parse()?;
+    Ok(pages.saturating_mul(4096))
+}
