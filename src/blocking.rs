@@ -7,13 +7,12 @@ use crate::adapter::{self, Next, Timer, into_io};
 use crate::binding::ChannelBinding;
 use crate::client::{self, Answer, ClientConfig};
 use crate::credential::Credential;
-use crate::crypto::{ServerKey, Suite};
+use crate::crypto::ServerKey;
 use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
-use crate::grant::Grant;
-use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, ServerConfig};
-use crate::session::{Session, SessionId, SessionInfo};
+use crate::session::{Session, SessionInfo};
+use crate::stream::{Inbox, Outbox};
 use crate::ticket::Ticket;
 use crate::time::Moment;
 use crate::trust::ServerTrust;
@@ -25,6 +24,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 pub use crate::adapter::Error;
+pub use crate::stream::Stream;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
@@ -403,9 +403,7 @@ impl<S: Transport> Link<S> {
 
     fn into_stream(mut self, session: Session) -> Result<Stream<S>, Error> {
         self.stream.set_timeouts(None)?;
-        let (info, sealer, opener) = session.split();
-        let (inbox, outbox) = pipe::pair(sealer, opener);
-        Ok(Stream { transport: self.stream, info, inbox, outbox })
+        Ok(Stream::new(self.stream, session))
     }
 }
 
@@ -417,45 +415,7 @@ fn retry(error: io::Error) -> Result<(), Error> {
     }
 }
 
-/// The encrypted stream after a login: `Read + Write`, with the peer's name on it.
-///
-/// Reading gives `Ok(0)` only after the peer's authenticated close. A stream that was cut, or altered on the way, gives
-/// an [`io::Error`] whose inner error is a [`crate::Error`]. Every write is sealed and sent at once; use a
-/// [`std::io::BufWriter`] for many small ones. Dropping the stream does not close it: call [`Stream::close`], or the
-/// peer will rightly report a cut. Once a read has found the session broken, writes fail, too.
-pub struct Stream<S> {
-    transport: S,
-    info: SessionInfo,
-    inbox: Inbox,
-    outbox: Outbox,
-}
-
 impl<S> Stream<S> {
-    /// Who the client is, and what it may do.
-    pub fn grant(&self) -> &Grant {
-        self.info.grant()
-    }
-
-    /// The suite of the session.
-    pub fn suite(&self) -> Suite {
-        self.info.suite()
-    }
-
-    /// The session's public name, the same at both ends: for logs.
-    pub fn id(&self) -> SessionId {
-        self.info.id()
-    }
-
-    /// What is known of the session, its exporter among it.
-    pub fn info(&self) -> &SessionInfo {
-        &self.info
-    }
-
-    /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
-    pub fn transport(&self) -> &S {
-        &self.transport
-    }
-
     /// What is known of the session, and two halves for two threads. `duplicate` makes a second handle of the transport, as [`TcpStream::try_clone`] does.
     ///
     /// # Errors
@@ -494,14 +454,6 @@ impl<S: Transport> Stream<S> {
 }
 
 impl<S: Write> Stream<S> {
-    /// Changes the sending key, so that what was sent so far can't be read with what is in memory from now on.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn update_key(&mut self) -> Result<(), Error> {
-        update_key(&mut self.transport, &mut self.outbox)
-    }
-
     /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on. Where the transport did not
     /// take everything in time, call it again.
     ///
@@ -527,12 +479,6 @@ impl<S: Write> Write for Stream<S> {
 
     fn flush(&mut self) -> io::Result<()> {
         flush(&mut self.transport, &mut self.outbox)
-    }
-}
-
-impl<S> fmt::Debug for Stream<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
     }
 }
 
@@ -565,8 +511,8 @@ impl<S: Write> Writer<S> {
     ///
     /// # Errors
     /// As [`Stream::update_key`].
-    pub fn update_key(&mut self) -> Result<(), Error> {
-        update_key(&mut self.transport, &mut self.outbox)
+    pub fn update_key(&mut self) -> Result<(), crate::Error> {
+        self.outbox.update_key()
     }
 
     /// As [`Stream::close`].
@@ -631,12 +577,6 @@ fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::R
 fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     drain(transport, outbox)?;
     transport.flush()
-}
-
-fn update_key(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
-    drain(transport, outbox)?;
-    outbox.update_key()?;
-    Ok(flush(transport, outbox)?)
 }
 
 fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {

@@ -15,6 +15,10 @@
 //! Each state is consumed by the step out of it; on an error it is gone, and a new try is a new connection. Dropping any
 //! state is always safe. The machine holds no clock, no socket and no randomness of its own.
 
+mod config;
+
+pub use config::ClientConfig;
+
 use crate::binding::ChannelBinding;
 use crate::codec::{
     self, Bytes, ClientHello, ClientLogin, CredentialKind, KeyShare, List, ServerHello, ServerResumption,
@@ -22,9 +26,7 @@ use crate::codec::{
 };
 use crate::credential::Credential;
 use crate::crypto::schedule::Source;
-use crate::crypto::{
-    CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, Provider, PublicKey, SharedSecret, Suite, Transcript,
-};
+use crate::crypto::{CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, PublicKey, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameType};
 use crate::handshake::{self, Secrets, VERSION};
@@ -33,89 +35,8 @@ use crate::session::{Outcome, Session, Side};
 use crate::ticket::{Ticket, TrustedTicket};
 use crate::time::Moment;
 use crate::trust::ServerTrust;
-use core::time::Duration;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// What a client keeps from one login to the next.
-///
-/// ```
-/// use countersign::{ClientConfig, crypto::rustcrypto};
-///
-/// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
-/// # Ok::<(), countersign::Misuse>(())
-/// ```
-#[derive(Clone)]
-pub struct ClientConfig {
-    provider: &'static dyn Provider,
-    suites: Vec<Suite>,
-    server_name: String,
-    prologue: Vec<u8>,
-    handshake_timeout: Duration,
-}
-
-/// Prints no prologue: it may be a secret that both ends share.
-impl core::fmt::Debug for ClientConfig {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ClientConfig")
-            .field("suites", &self.suites)
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ClientConfig {
-    /// A configuration with this crypto provider, the forward-secret suites, no server name, no prologue, and
-    /// [`limits::HANDSHAKE_TIMEOUT`].
-    pub fn new(provider: &'static dyn Provider) -> Self {
-        Self {
-            provider,
-            suites: Suite::DEFAULT.to_vec(),
-            server_name: String::new(),
-            prologue: Vec::new(),
-            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-        }
-    }
-
-    /// Offers these suites, most wanted first.
-    ///
-    /// # Errors
-    /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
-    pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
-        self.suites = handshake::check_suites(self.provider, suites)?;
-        Ok(self)
-    }
-
-    /// Names the server that is wanted, for servers with several keys: up to 255 bytes of printable ASCII. It crosses
-    /// the wire in the clear.
-    ///
-    /// # Errors
-    /// [`Misuse::BadInput`].
-    pub fn with_server_name(mut self, name: &str) -> Result<Self, Misuse> {
-        if !handshake::is_server_name(name) {
-            return Err(Misuse::BadInput("the server name"));
-        }
-        self.server_name = name.to_owned();
-        Ok(self)
-    }
-
-    /// Sets the application's prologue: bytes both ends must agree on and that are never sent, such as the name and
-    /// version of the protocol inside. Up to 65535 bytes.
-    ///
-    /// # Errors
-    /// [`Misuse::TooLong`].
-    pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
-        self.prologue = handshake::check_prologue(prologue)?;
-        Ok(self)
-    }
-
-    /// Bounds the whole handshake, from [`start`] to the verdict.
-    #[must_use]
-    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
-        self
-    }
-}
 
 /// Begins a login: gives the ClientHello frame to send, and the state that awaits the answer.
 ///

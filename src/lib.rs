@@ -92,11 +92,11 @@ pub mod frame;
 mod grant;
 mod handshake;
 pub mod limits;
-mod pipe;
 #[cfg(feature = "serde")]
 mod serde;
 pub mod server;
 mod session;
+mod stream;
 mod ticket;
 mod time;
 #[cfg(feature = "tokio")]

@@ -19,6 +19,10 @@
 //! Each state is consumed by the step out of it: one attempt per challenge. Dropping any state is always safe. The
 //! machine holds no clock, no socket, no randomness of its own and no accounts.
 
+mod config;
+
+pub use config::ServerConfig;
+
 use crate::binding::ChannelBinding;
 use crate::codec::{
     self, Bytes, ClientHello, ClientLogin, CredentialKind, CredentialMessage, List, ServerHello, ServerResumption,
@@ -27,8 +31,7 @@ use crate::codec::{
 use crate::credential::Credential;
 use crate::crypto::schedule::Source;
 use crate::crypto::{
-    CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, Provider, ServerKey, SharedSecret, Suite, Transcript,
-    TranscriptHash,
+    CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
 };
 use crate::error::{Error, Misuse, Reason, Violation};
 use crate::frame::{self, FrameType};
@@ -36,109 +39,11 @@ use crate::grant::Grant;
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
-use crate::ticket::{TicketClaim, TicketContents, TicketKeys, UnixTime};
+use crate::ticket::{TicketClaim, TicketContents, UnixTime};
 use crate::time::Moment;
-use core::time::Duration;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
-
-/// What a server keeps from one login to the next.
-///
-/// ```
-/// use countersign::{ServerConfig, crypto::rustcrypto};
-/// use std::time::Duration;
-///
-/// let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::from_millis(400));
-/// ```
-#[derive(Clone)]
-pub struct ServerConfig {
-    provider: &'static dyn Provider,
-    suites: Vec<Suite>,
-    kinds: Vec<CredentialKind>,
-    prologue: Vec<u8>,
-    handshake_timeout: Duration,
-    refusal_floor: Duration,
-    tickets: Option<Arc<TicketKeys>>,
-}
-
-/// Prints no prologue: it may be a secret that both ends share.
-impl core::fmt::Debug for ServerConfig {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ServerConfig").field("suites", &self.suites).field("kinds", &self.kinds).finish_non_exhaustive()
-    }
-}
-
-impl ServerConfig {
-    /// A configuration with this crypto provider, the forward-secret suites, passwords and tokens, no prologue,
-    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
-    pub fn new(provider: &'static dyn Provider) -> Self {
-        Self {
-            provider,
-            suites: Suite::DEFAULT.to_vec(),
-            kinds: CredentialKind::ALL.to_vec(),
-            prologue: Vec::new(),
-            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-            refusal_floor: limits::REFUSAL_FLOOR,
-            tickets: None,
-        }
-    }
-
-    /// Takes these suites, most wanted first; the server's order decides.
-    ///
-    /// # Errors
-    /// [`Misuse`] where the list is empty, names one twice, or names one the provider does not implement.
-    pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
-        self.suites = handshake::check_suites(self.provider, suites)?;
-        Ok(self)
-    }
-
-    /// Takes these credential kinds. A login that does not open costs what refusing the first of them costs.
-    ///
-    /// # Errors
-    /// [`Misuse`] where the list is empty or names one twice.
-    pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
-        if kinds.is_empty() {
-            return Err(Misuse::BadInput("the list of credential kinds"));
-        }
-        if handshake::has_duplicate(kinds) {
-            return Err(Misuse::Duplicate("the list of credential kinds"));
-        }
-        self.kinds = kinds.to_vec();
-        Ok(self)
-    }
-
-    /// Sets the application's prologue: bytes both ends must agree on and that are never sent. Up to 65535 bytes.
-    ///
-    /// # Errors
-    /// [`Misuse::TooLong`].
-    pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
-        self.prologue = handshake::check_prologue(prologue)?;
-        Ok(self)
-    }
-
-    /// Bounds the time from [`AwaitHello::new`] to the login's arrival.
-    #[must_use]
-    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
-        self
-    }
-
-    /// Gives out tickets under these keys, and takes them: the next login of the same client is cheap.
-    #[must_use]
-    pub fn with_tickets(mut self, keys: Arc<TicketKeys>) -> Self {
-        self.tickets = Some(keys);
-        self
-    }
-
-    /// Sets how long after a login's arrival a refusal is released. Keep it above what verifying a credential takes,
-    /// or the reason for a refusal may show in its timing.
-    #[must_use]
-    pub fn with_refusal_floor(mut self, floor: Duration) -> Self {
-        self.refusal_floor = floor;
-        self
-    }
-}
 
 /// A connection is here; a ClientHello is awaited.
 pub struct AwaitHello {

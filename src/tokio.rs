@@ -52,13 +52,11 @@ use crate::adapter::{self, Next, Timer, into_io};
 use crate::binding::ChannelBinding;
 use crate::client::{self, Answer, ClientConfig};
 use crate::credential::Credential;
-use crate::crypto::{ServerKey, Suite};
+use crate::crypto::ServerKey;
 use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
-use crate::grant::Grant;
-use crate::pipe::{self, Inbox, Outbox};
 use crate::server::{self, Login, ServerConfig};
-use crate::session::{Session, SessionId, SessionInfo};
+use crate::session::Session;
 use crate::ticket::Ticket;
 use crate::trust::ServerTrust;
 use crate::verifier::Verifier;
@@ -74,6 +72,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Semaphore;
 
 pub use crate::adapter::Error;
+pub use crate::stream::Stream;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
@@ -103,7 +102,7 @@ pub async fn connect<S: AsyncRead + AsyncWrite + Unpin>(
 /// Begins a login over `stream`, with the ticket of an earlier one if there is: sends the ClientHello, and checks the
 /// server's answer against `trust`. Only if the server does not take the ticket is a credential needed.
 ///
-/// A ticket of a server that `trust` does not cover is not shown. [`SessionInfo::ticket`] has the next one.
+/// A ticket of a server that `trust` does not cover is not shown. [`crate::SessionInfo::ticket`] has the next one.
 ///
 /// # Errors
 /// [`Error`]. Nothing secret has been sent.
@@ -405,9 +404,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     fn into_stream(self, session: Session) -> Stream<S> {
-        let (info, sealer, opener) = session.split();
-        let (inbox, outbox) = pipe::pair(sealer, opener);
-        Stream { transport: self.stream, info, inbox, outbox }
+        Stream::new(self.stream, session)
     }
 }
 
@@ -415,58 +412,6 @@ async fn within<T>(left: Duration, work: impl Future<Output = io::Result<T>>) ->
     match tokio::time::timeout(left, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(crate::Error::DeadlinePassed.into()),
-    }
-}
-
-/// The encrypted stream after a login: `AsyncRead + AsyncWrite`, with the peer's name on it.
-///
-/// Reading gives 0 bytes only after the peer's authenticated close. A stream that was cut, or altered on the way, gives
-/// an [`io::Error`] whose inner error is a [`crate::Error`]. Every write is sealed into records of its own, and sent as
-/// far as the transport takes them; flush to be sure. Shutting down sends the authenticated close and shuts the
-/// transport's writing side down; reading goes on. Once a read has found the session broken, writes fail, and shutting
-/// down sends nothing. Dropping the stream does neither, and the peer will rightly report a
-/// cut. [`tokio::io::split`] gives two halves.
-///
-/// A stream that waits for the peer, with everything sent, holds no buffer.
-pub struct Stream<S> {
-    transport: S,
-    info: SessionInfo,
-    inbox: Inbox,
-    outbox: Outbox,
-}
-
-impl<S> Stream<S> {
-    /// Who the client is, and what it may do.
-    pub fn grant(&self) -> &Grant {
-        self.info.grant()
-    }
-
-    /// The suite of the session.
-    pub fn suite(&self) -> Suite {
-        self.info.suite()
-    }
-
-    /// The session's public name, the same at both ends: for logs.
-    pub fn id(&self) -> SessionId {
-        self.info.id()
-    }
-
-    /// What is known of the session, its exporter among it.
-    pub fn info(&self) -> &SessionInfo {
-        &self.info
-    }
-
-    /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
-    pub fn transport(&self) -> &S {
-        &self.transport
-    }
-
-    /// Changes the sending key with the next write or flush.
-    ///
-    /// # Errors
-    /// [`crate::Misuse::Closed`] after a shutdown.
-    pub fn update_key(&mut self) -> Result<(), Error> {
-        Ok(self.outbox.update_key()?)
     }
 }
 
@@ -538,11 +483,5 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
             ready!(this.poll_drain(context))?;
         }
         Pin::new(&mut this.transport).poll_shutdown(context)
-    }
-}
-
-impl<S> fmt::Debug for Stream<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
     }
 }

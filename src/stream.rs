@@ -1,17 +1,87 @@
-//! What every adapter's stream is made of: sealed bytes on their way out, opened bytes on their way in. No transport.
+//! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. How
+//! they move is the adapters' affair.
 
+use crate::crypto::Suite;
 use crate::error::{Error, RecordError};
 use crate::frame::{self, Header};
+use crate::grant::Grant;
 use crate::limits;
-use crate::session::{Opener, Received, Sealer, Session};
+use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
+use core::fmt;
 use core::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
 const BATCH: usize = 4 * limits::MAX_RECORD;
 
+/// The encrypted stream after a login, with the peer's name on it: `Read + Write` where the transport is, and, with the
+/// feature `tokio`, `AsyncRead + AsyncWrite` where the transport is.
+///
+/// Reading gives 0 bytes only after the peer's authenticated close. A stream that was cut, or altered on the way, gives an
+/// [`std::io::Error`] whose inner error is a [`crate::Error`], and from then on writes fail, too.
+///
+/// A write takes up to 64 KiB, seals them into records of their own, and sends them as far as the transport takes them in
+/// time; the rest goes out with the next write or flush. Many small writes are better put through a buffer.
+///
+/// Dropping the stream does not close it: end it with `finish` or `close` ([`crate::blocking`]) or a shutdown
+/// (`countersign::tokio`), or the peer will rightly report a cut. After a close, reading goes on.
+pub struct Stream<S> {
+    pub(crate) transport: S,
+    pub(crate) info: SessionInfo,
+    pub(crate) inbox: Inbox,
+    pub(crate) outbox: Outbox,
+}
+
+impl<S> Stream<S> {
+    pub(crate) fn new(transport: S, session: Session) -> Self {
+        let (info, sealer, opener) = session.split();
+        let (inbox, outbox) = pair(sealer, opener);
+        Self { transport, info, inbox, outbox }
+    }
+
+    /// Who the client is, and what it may do.
+    pub fn grant(&self) -> &Grant {
+        self.info.grant()
+    }
+
+    /// The suite of the session.
+    pub fn suite(&self) -> Suite {
+        self.info.suite()
+    }
+
+    /// The session's public name, the same at both ends: for logs.
+    pub fn id(&self) -> SessionId {
+        self.info.id()
+    }
+
+    /// What is known of the session: its ticket and its exporter among it.
+    pub fn info(&self) -> &SessionInfo {
+        &self.info
+    }
+
+    /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
+    pub fn transport(&self) -> &S {
+        &self.transport
+    }
+
+    /// Changes the sending key, so that what was sent so far can't be read with what is in memory from now on. The change
+    /// goes out with the next write or flush.
+    ///
+    /// # Errors
+    /// [`crate::Misuse::Closed`] after a close; [`Error::Record`] in a broken session.
+    pub fn update_key(&mut self) -> Result<(), Error> {
+        self.outbox.update_key()
+    }
+}
+
+impl<S> fmt::Debug for Stream<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
 /// Both directions of a session, as an adapter moves them.
-pub(crate) fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
+fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
     let broken = Arc::new(OnceLock::new());
     let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, broken: Arc::clone(&broken) };
     (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, broken })

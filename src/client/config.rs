@@ -1,0 +1,87 @@
+//! What a client keeps from one login to the next.
+
+use crate::crypto::{Provider, Suite};
+use crate::error::Misuse;
+use crate::handshake;
+use crate::limits;
+use core::time::Duration;
+
+/// What a client keeps from one login to the next.
+///
+/// ```
+/// use countersign::{ClientConfig, crypto::rustcrypto};
+///
+/// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
+/// # Ok::<(), countersign::Misuse>(())
+/// ```
+#[derive(Clone)]
+pub struct ClientConfig {
+    pub(super) provider: &'static dyn Provider,
+    pub(super) suites: Vec<Suite>,
+    pub(super) server_name: String,
+    pub(super) prologue: Vec<u8>,
+    pub(super) handshake_timeout: Duration,
+}
+
+/// Prints no prologue: it may be a secret that both ends share.
+impl core::fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ClientConfig")
+            .field("suites", &self.suites)
+            .field("server_name", &self.server_name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ClientConfig {
+    /// A configuration with this crypto provider, the forward-secret suites, no server name, no prologue, and
+    /// [`limits::HANDSHAKE_TIMEOUT`].
+    pub fn new(provider: &'static dyn Provider) -> Self {
+        Self {
+            provider,
+            suites: Suite::DEFAULT.to_vec(),
+            server_name: String::new(),
+            prologue: Vec::new(),
+            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+        }
+    }
+
+    /// Offers these suites, most wanted first.
+    ///
+    /// # Errors
+    /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
+    pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
+        self.suites = handshake::check_suites(self.provider, suites)?;
+        Ok(self)
+    }
+
+    /// Names the server that is wanted, for servers with several keys: up to 255 bytes of printable ASCII. It crosses
+    /// the wire in the clear.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`].
+    pub fn with_server_name(mut self, name: &str) -> Result<Self, Misuse> {
+        if !handshake::is_server_name(name) {
+            return Err(Misuse::BadInput("the server name"));
+        }
+        self.server_name = name.to_owned();
+        Ok(self)
+    }
+
+    /// Sets the application's prologue: bytes both ends must agree on and that are never sent, such as the name and
+    /// version of the protocol inside. Up to 65535 bytes.
+    ///
+    /// # Errors
+    /// [`Misuse::TooLong`].
+    pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
+        self.prologue = handshake::check_prologue(prologue)?;
+        Ok(self)
+    }
+
+    /// Bounds the whole handshake, from [`super::start`] to the verdict.
+    #[must_use]
+    pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+}
