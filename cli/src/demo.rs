@@ -1,4 +1,4 @@
-//! `demo`: one login and four refusals, with a look at every frame.
+//! `demo`: three logins and four refusals, with a look at every frame.
 
 mod frames;
 mod relay;
@@ -10,22 +10,23 @@ use crate::timed::Timed;
 use crate::{keys, term};
 use clap::Args;
 use countersign::accounts::AccountFile;
+use countersign::blocking::Begun;
 use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, ServerTrust, blocking};
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, ServerTrust, Ticket, blocking};
 use relay::Towards;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Watch one login and four refusals over real TCP, frame by frame, with nothing to prepare.
+/// Watch three logins and four refusals over real TCP, frame by frame, with nothing to prepare.
 ///
 /// Makes a key and an account in a temporary directory, starts a server on a loopback port, and logs in through a relay
 /// that prints each frame as it crosses. Exits with 0 only if everything went as it should.
@@ -35,6 +36,7 @@ pub(crate) struct Demo {}
 
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery staple";
+const NEW_PASSWORD: &str = "another horse, another staple";
 const PATIENCE: Duration = Duration::from_secs(10);
 const WIDTH: usize = 100;
 
@@ -44,21 +46,46 @@ struct Scene {
     user: &'static str,
     password: &'static str,
     pin: KeyId,
+    /// Change the password to the right one before.
+    change: bool,
+    /// Show the ticket of the login before.
+    ticket: bool,
     /// Flip the lowest bit of the RSA ciphertext on the way.
     flip: bool,
     /// Say what each frame shows.
     explain: bool,
-    /// What the client must end with; `None` for a login.
-    refusal: Option<Error>,
+    /// What it must come to.
+    course: Course,
     /// What the server's log must say.
     log: [&'static str; 2],
     moral: &'static str,
 }
 
+/// What a try comes to.
+enum Course {
+    /// The first login: what others send is measured against it.
+    Login,
+    /// A login by ticket.
+    Resumed,
+    /// A login although the ticket was not taken.
+    Fallback,
+    /// The client must see this.
+    Refused(Error),
+}
+
+impl Course {
+    fn refusal(&self) -> Option<&Error> {
+        match self {
+            Self::Refused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
 impl Demo {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let start = Instant::now();
-        term::line("One login and four refusals, over real TCP on this machine.\n\nSetting up")?;
+        term::line("Three logins and four refusals, over real TCP on this machine.\n\nSetting up")?;
         let folder = tempfile::Builder::new().prefix("countersign-demo-").tempdir().map_err(|error| setup(&error))?;
         let path = folder.path().to_owned();
         // Ctrl-C ends a process without dropping anything. Without the handler the folder would stay, no more.
@@ -76,23 +103,45 @@ impl Demo {
     }
 }
 
-fn scenes(pin: KeyId) -> [Scene; 5] {
+fn scenes(pin: KeyId) -> [Scene; 7] {
     let right = Scene {
         title: "The right password",
         user: USER,
         password: PASSWORD,
         pin,
+        change: false,
+        ticket: false,
         flip: false,
         explain: true,
-        refusal: None,
+        course: Course::Login,
         log: ["event=login-accepted user=\"alice\"", "permissions=\"read,write\""],
         moral: "Two round trips. The client knows that it spoke to the owner of the pinned key, the server knows who the \
                 client is, and what follows is sealed.",
     };
+    let resumed = Scene {
+        title: "The same client again, with the ticket it got",
+        ticket: true,
+        course: Course::Resumed,
+        log: ["event=login-resumed user=\"alice\"", "permissions=\"read,write\""],
+        moral: "One round trip, no RSA operation and no password hash: the ticket's secret proves each end to the other, \
+                and a fresh key share makes fresh keys.",
+        ..right
+    };
+    let changed = Scene {
+        title: "Its next ticket, after the password was changed",
+        password: NEW_PASSWORD,
+        change: true,
+        ticket: true,
+        course: Course::Fallback,
+        explain: false,
+        moral: "The ticket was made for the account as it was, so it is not taken any more. The server answers with a \
+                challenge, and the full login goes on from there.",
+        ..right
+    };
     let wrong = Scene {
         title: "A wrong password",
         password: "incorrect horse",
-        refusal: Some(Error::Refused),
+        course: Course::Refused(Error::Refused),
         log: ["event=login-refused user=\"alice\"", "reason=\"wrong password\""],
         moral: "The reason stays in the server's log. The refusal has the size of the grant above.",
         explain: false,
@@ -101,7 +150,7 @@ fn scenes(pin: KeyId) -> [Scene; 5] {
     let unknown = Scene {
         title: "A user that does not exist",
         user: "mallory",
-        refusal: Some(Error::Refused),
+        course: Course::Refused(Error::Refused),
         log: ["event=login-refused user=\"mallory\"", "reason=\"unknown user\""],
         moral: "The same answer, of the same size, after the same time: nobody finds out who has an account.",
         explain: false,
@@ -110,7 +159,7 @@ fn scenes(pin: KeyId) -> [Scene; 5] {
     let untrusted = Scene {
         title: "A server with another key than the one pinned",
         pin: KeyId::from_bytes([7; 32]),
-        refusal: Some(Error::Untrusted(pin)),
+        course: Course::Refused(Error::Untrusted(pin)),
         log: ["event=handshake-failed", "before its ClientLogin"],
         moral: "The client left before its ClientLogin: a key that is not trusted gets no password, not even sealed.",
         explain: false,
@@ -118,15 +167,16 @@ fn scenes(pin: KeyId) -> [Scene; 5] {
     };
     let flipped = Scene {
         title: "The right password, and one bit flipped on the way",
+        password: NEW_PASSWORD,
         flip: true,
-        refusal: Some(Error::VerdictNotAuthentic),
+        course: Course::Refused(Error::VerdictNotAuthentic),
         log: ["event=login-refused", "does not open"],
         moral: "The server goes on with a made-up secret, so that its refusal tells nothing about the RSA decryption. The \
                 client sees that the verdict belongs to no handshake of its own.",
         explain: false,
         ..right
     };
-    [right, wrong, unknown, untrusted, flipped]
+    [right, resumed, changed, wrong, unknown, untrusted, flipped]
 }
 
 /// Everything that is set up once.
@@ -141,7 +191,16 @@ struct Stage {
     crossed: Vec<u8>,
     /// The handshake frames of the right login: refusals must look the same.
     shape: Vec<(FrameType, usize)>,
+    /// How long the right login took.
+    full: Duration,
+    /// The ticket of the login before.
+    ticket: Option<Ticket>,
+    users: PathBuf,
 }
+
+/// The frames of a full login.
+const FULL: [FrameType; 4] =
+    [FrameType::ClientHello, FrameType::ServerHello, FrameType::ClientLogin, FrameType::ServerVerdict];
 
 /// A frame that crossed the relay.
 type Crossed = (FrameType, Vec<u8>);
@@ -175,11 +234,30 @@ impl Stage {
         server.start(listener)?;
         item("server", server_address)?;
         item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
-        Ok(Self { pin, server, server_address, relay, relay_address, log, crossed: Vec::new(), shape: Vec::new() })
+        Ok(Self {
+            pin,
+            server,
+            server_address,
+            relay,
+            relay_address,
+            log,
+            crossed: Vec::new(),
+            shape: Vec::new(),
+            full: Duration::ZERO,
+            ticket: None,
+            users,
+        })
     }
 
     fn play(&mut self, number: usize, scene: &Scene) -> Result<(), Failure> {
         term::line(format_args!("\n{number}. {}\n", scene.title))?;
+        if scene.change {
+            AccountFile::edit(&self.users, false, |accounts| -> Result<(), Failure> {
+                Ok(accounts.set_password(scene.user, scene.password.as_bytes())?)
+            })?;
+            said("before", &format!("the password of {} was changed to \"{}\"", scene.user, scene.password))?;
+            term::line("")?;
+        }
         let start = Instant::now();
         let frames: Mutex<Vec<Crossed>> = Mutex::default();
         let watch = |towards: Towards, kind: FrameType, frame: &mut Vec<u8>| {
@@ -204,9 +282,13 @@ impl Stage {
         term::line("")?;
         said("client says", &outcome.said)?;
         said("server logs", line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest))?;
-        said("time", &format!("{} until the client knew{}", time(outcome.time), floor_note(scene)))?;
+        said("time", &format!("{} until the client knew{}", time(outcome.time), self.time_note(scene)))?;
         said("so", scene.moral)?;
         self.check(scene, &frames, &line, &outcome)?;
+        // Whether it was taken or not, a ticket is shown once.
+        if scene.ticket || outcome.ticket.is_some() {
+            self.ticket = outcome.ticket;
+        }
         self.crossed.extend(frames.into_iter().flat_map(|(_, frame)| frame));
         Ok(())
     }
@@ -218,46 +300,74 @@ impl Stage {
         let trust = ServerTrust::pin(scene.pin);
         let start = Instant::now();
         let stream = TcpStream::connect(self.relay_address).map_err(|error| error.to_string())?;
-        let session = blocking::connect(Timed::new(stream), &config, &ChannelBinding::none(), &trust, credential);
+        let ticket = self.ticket.as_ref().filter(|_| scene.ticket);
+        let begun = blocking::begin(Timed::new(stream), &config, &ChannelBinding::none(), &trust, ticket);
+        let session = begun.and_then(|begun| match begun {
+            Begun::Resumed(session) => Ok(session),
+            Begun::Trusted(trusted) => trusted.login(credential),
+        });
         let time = start.elapsed();
         let session = match session {
             Ok(session) => session,
             Err(blocking::Error::Protocol(error)) => {
-                return Ok(Outcome { said: error.to_string(), refusal: Some(error), time });
+                return Ok(Outcome { said: error.to_string(), refusal: Some(error), ticket: None, time });
             }
             Err(error) => return Err(error.to_string()),
         };
-        let mut said = format!("logged in as {}, session {}", describe(session.grant()), session.info().id());
+        let (ticket, resumed) = (session.info().ticket().cloned(), session.info().is_resumed());
+        let how = if resumed { ", resumed" } else { "" };
+        let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
         let mut talk = Talk::new(session, PATIENCE);
         let answer = talk.ask("whoami").map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
         talk.close().map_err(|error| error.to_string())?;
-        Ok(Outcome { said, refusal: None, time })
+        Ok(Outcome { said, refusal: None, ticket, time })
     }
 
     /// The server's line about the login.
     fn server_says(&self, scene: &Scene) -> Result<String, Failure> {
         loop {
             match self.log.recv_timeout(PATIENCE) {
-                Ok(line) if line.contains("event=session-ended") => {}
+                Ok(line) if line.contains("event=session-ended") || line.contains("event=users-reloaded") => {}
                 Ok(line) => return Ok(line),
                 Err(_) => return Err(unexpected(scene, "the server logged nothing")),
             }
         }
     }
 
+    fn time_note(&self, scene: &Scene) -> String {
+        match scene.course {
+            Course::Resumed => format!("; the full login took {}", time(self.full)),
+            _ if is_held_back(scene) => {
+                format!("; every refusal is held back until {} after the login came", time(REFUSAL_FLOOR))
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Compares what happened with what should have.
     fn check(&mut self, scene: &Scene, frames: &[Crossed], line: &str, outcome: &Outcome) -> Result<(), Failure> {
-        let handshake = |(kind, _): &&Crossed| kind.byte() <= FrameType::ServerVerdict.byte();
-        let shape: Vec<_> = frames.iter().filter(handshake).map(|(kind, frame)| (*kind, frame.len())).collect();
-        if scene.refusal.is_none() {
+        let is_record = |kind| matches!(kind, FrameType::Data | FrameType::KeyUpdate | FrameType::Close);
+        let handshake = frames.iter().filter(|(kind, _)| !is_record(*kind));
+        let shape: Vec<_> = handshake.map(|(kind, frame)| (*kind, frame.len())).collect();
+        if matches!(scene.course, Course::Login) {
             self.shape.clone_from(&shape);
+            self.full = outcome.time;
         }
-        let sent = if matches!(scene.refusal, Some(Error::Untrusted(_))) { 2 } else { 4 };
+        let kinds: Vec<_> = shape.iter().map(|(kind, _)| *kind).collect();
+        let as_expected = match scene.course {
+            Course::Login => kinds == FULL,
+            Course::Resumed => kinds == [FrameType::ClientHello, FrameType::ServerResumption],
+            // The ticket is in the first frame.
+            Course::Fallback => kinds == FULL && self.shape.get(1..) == shape.get(1..),
+            Course::Refused(Error::Untrusted(_)) => self.shape.get(..2) == Some(&*shape),
+            Course::Refused(_) => self.shape == shape,
+        };
         let expectations = [
-            (outcome.refusal == scene.refusal, "the client should have seen another end"),
+            (outcome.refusal.as_ref() == scene.course.refusal(), "the client should have seen another end"),
             (scene.log.iter().all(|part| line.contains(part)), "the server should have logged something else"),
-            (self.shape.get(..sent) == Some(&*shape), "other frames should have crossed, or of other sizes"),
+            (as_expected, "other frames should have crossed, or of other sizes"),
+            (outcome.refusal.is_some() || outcome.ticket.is_some(), "the server should have given a ticket"),
             (!is_held_back(scene) || outcome.time >= REFUSAL_FLOOR, "the refusal should have been held back"),
         ];
         match expectations.into_iter().find(|(met, _)| !met) {
@@ -270,12 +380,12 @@ impl Stage {
         self.server.stopper().stop();
         self.server.run_until_stopped();
         let contains = |secret: &str| self.crossed.windows(secret.len()).any(|window| window == secret.as_bytes());
-        if contains(USER) || contains(PASSWORD) {
-            return Err(Failure::new("the relay found the user name or the password in what crossed"));
+        if [USER, PASSWORD, NEW_PASSWORD].into_iter().any(contains) {
+            return Err(Failure::new("the relay found the user name or a password in what crossed"));
         }
         let total = self.crossed.len();
         let found =
-            format!("{total} bytes crossed the relay. It looked for the user name and the password: not there.");
+            format!("{total} bytes crossed the relay. It looked for the user name and the passwords: not there.");
         term::line(format_args!("\nThe eavesdropper's catch\n\n  {found}"))
     }
 }
@@ -284,6 +394,7 @@ impl Stage {
 struct Outcome {
     said: String,
     refusal: Option<Error>,
+    ticket: Option<Ticket>,
     time: Duration,
 }
 
@@ -318,7 +429,7 @@ fn show(scene: &Scene, at: Duration, towards: Towards, kind: FrameType, frame: &
     let note = if scene.flip && kind == FrameType::ClientLogin { "   (one bit flipped)" } else { "" };
     let body = frame.len().saturating_sub(FRAME_HEADER);
     let name = kind.to_string();
-    term::line(format_args!("  {:>9}   {way}   {name:<13}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at)))?;
+    term::line(format_args!("  {:>9}   {way}   {name:<16}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at)))?;
     if scene.explain {
         let view = frames::view(frame);
         for (label, text) in [("seen", view.seen.as_str()), ("hidden", view.hidden)] {
@@ -347,15 +458,7 @@ fn item(name: &str, value: impl Display) -> Result<(), Failure> {
 }
 
 fn is_held_back(scene: &Scene) -> bool {
-    matches!(scene.refusal, Some(Error::Refused | Error::VerdictNotAuthentic))
-}
-
-fn floor_note(scene: &Scene) -> String {
-    if is_held_back(scene) {
-        format!("; every refusal is held back until {} after the login came", time(REFUSAL_FLOOR))
-    } else {
-        String::new()
-    }
+    matches!(scene.course, Course::Refused(Error::Refused | Error::VerdictNotAuthentic))
 }
 
 fn time(time: Duration) -> String {

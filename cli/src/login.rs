@@ -2,11 +2,15 @@
 
 use crate::failure::Failure;
 use crate::lines::{Line, Lines, MAX_LINE};
+use crate::tickets::Tickets;
 use crate::timed::Timed;
 use crate::{secrets, term};
 use clap::Args;
+use countersign::blocking::Begun;
 use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, blocking, files};
+use countersign::{
+    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, Ticket, blocking, files,
+};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -26,6 +30,11 @@ Examples:
 
 The fingerprint for --pin is what `countersign keygen`, `key show` and `serve` print on the server.
 Get it in a way that nobody can tamper with: whoever can swap it can read your password.
+
+The server may give a ticket for the next login of the same user: no password is asked for then,
+and one that --password-stdin reads is not checked. Tickets are kept in countersign/tickets under
+$XDG_STATE_HOME or ~/.local/state, readable by you alone; to forget them, delete the file. Logins
+with a token keep none.
 
 Exit status:
   0  logged in, and every line was answered
@@ -58,6 +67,9 @@ pub(crate) struct Login {
     /// How long to wait for the connection, for the login, for each answer, and for the goodbye
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
     timeout: Duration,
+    /// Show the server no ticket of an earlier login, and keep none of this one
+    #[arg(long)]
+    no_resume: bool,
 }
 
 const REFUSED: u8 = 1;
@@ -73,24 +85,50 @@ impl Login {
                 "--send takes one line of at most {MAX_LINE} bytes, and this has {len} or a line break"
             )));
         }
-        let secret = if self.token_stdin {
-            secrets::ask("", true, "--token-stdin")?
-        } else {
-            let user = self.user.as_deref().unwrap_or_default();
-            secrets::ask(format_args!("Password for {user}: "), self.password_stdin, "--password-stdin")?
-        };
-        let credential = match &self.user {
-            Some(user) => Credential::Password { user, password: &secret },
-            None => Credential::Token(&secret),
-        };
-        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(self.timeout));
-        let stream = Timed::new(connect(&self.server, self.timeout)?);
-        let session = blocking::connect(stream, &config, &ChannelBinding::none(), &trust, credential)
-            .map_err(|error| failure(&error))?;
-        drop(secret);
-        term::note(format_args!("logged in as {}", describe(session.grant())));
+        let session = self.log_in(&trust)?;
+        let how = if session.info().is_resumed() { ", resumed" } else { "" };
+        term::note(format_args!("logged in as {}{how}", describe(session.grant())));
         term::note(format_args!("suite {}, session {}", session.info().suite(), session.info().id()));
         Talk::new(session, self.timeout).run(&self.lines)
+    }
+
+    fn log_in(&self, trust: &ServerTrust) -> Result<blocking::Stream<Timed>, Failure> {
+        let Some(user) = self.user.as_deref() else {
+            let token = secrets::ask("", true, "--token-stdin")?;
+            return finish(self.begin(trust, None)?, Credential::Token(&token));
+        };
+        let ask = || secrets::ask(format_args!("Password for {user}: "), self.password_stdin, "--password-stdin");
+        let cache = if self.no_resume { None } else { Tickets::of_user() };
+        let ticket = cache.as_ref().and_then(|cache| cache.find(&self.server, user));
+        let ticket = ticket.filter(|ticket| trust.resume(ticket).is_some());
+        let resumed = match &ticket {
+            // Nobody is asked before the ticket was tried. A person may take longer to type than a handshake may last, so
+            // where it is not taken, this connection ends, and the login is on another.
+            Some(ticket) if !self.password_stdin => match self.begin(trust, Some(ticket))? {
+                Begun::Resumed(session) => Some(session),
+                Begun::Trusted(_) => None,
+            },
+            _ => None,
+        };
+        let session = match resumed {
+            Some(session) => session,
+            None => {
+                // Read even if the ticket is taken: the lines after it are what is sent.
+                let password = ask()?;
+                let ticket = ticket.filter(|_| self.password_stdin);
+                finish(self.begin(trust, ticket.as_ref())?, Credential::Password { user, password: &password })?
+            }
+        };
+        if let Some(cache) = cache {
+            cache.keep(&self.server, user, session.info().ticket());
+        }
+        Ok(session)
+    }
+
+    fn begin(&self, trust: &ServerTrust, ticket: Option<&Ticket>) -> Result<Begun<Timed>, Failure> {
+        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(self.timeout));
+        let stream = Timed::new(connect(&self.server, self.timeout)?);
+        blocking::begin(stream, &config, &ChannelBinding::none(), trust, ticket).map_err(|error| failure(&error))
     }
 
     fn trust(&self) -> Result<ServerTrust, Failure> {
@@ -109,6 +147,14 @@ impl Login {
                  get it in a way that nobody can tamper with",
             )
         })
+    }
+}
+
+/// Logs in with the credential, if the server still wants one.
+fn finish(begun: Begun<Timed>, credential: Credential<'_>) -> Result<blocking::Stream<Timed>, Failure> {
+    match begun {
+        Begun::Resumed(session) => Ok(session),
+        Begun::Trusted(trusted) => trusted.login(credential).map_err(|error| failure(&error)),
     }
 }
 

@@ -9,6 +9,7 @@ mod login;
 mod secrets;
 mod serve;
 mod term;
+mod tickets;
 mod timed;
 mod users;
 

@@ -17,8 +17,8 @@ use conn::Conn;
 use countersign::accounts::AccountFile;
 use countersign::blocking::Arrival;
 use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, blocking};
-use gate::{Gate, Limits, Place};
+use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, TicketKeys, blocking};
+use gate::{Gate, Limits, Place, TOO_MANY};
 use hashers::Hashers;
 use socket2::{Domain, Socket, Type};
 use std::io;
@@ -46,6 +46,10 @@ make room: a flood of idle connections does not keep good clients out. A login t
 against keeps its connection until its refusal is due; up to half of --max-handshakes more wait
 for that. Each connection takes a thread and a file descriptor: keep one and a half times
 --max-handshakes plus --max-sessions below `ulimit -n`.
+
+After a login the client gets a ticket, good for one more login within --ticket-lifetime, that
+costs neither an RSA operation nor a password hash. It stops working when the account is changed
+or removed, and when this server is restarted.
 
 There is no limit on how often an address may try. A login that is junk costs the server an RSA
 operation and a password hash like any other: about 200 of them a second keep two cores busy, and
@@ -79,6 +83,9 @@ pub(crate) struct Options {
     /// How long after a login's arrival a refusal goes out, whatever its reason: keep it above what a password hash takes
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = term::duration)]
     refusal_floor: Duration,
+    /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = term::duration)]
+    ticket_lifetime: Duration,
 }
 
 impl Default for Options {
@@ -90,9 +97,13 @@ impl Default for Options {
             max_sessions: MANY,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
+            ticket_lifetime: Duration::from_secs(3600),
         }
     }
 }
+
+/// Used tickets that are remembered: 2 MB or so. Past them a ticket falls back to the full login.
+const USED_TICKETS: usize = 1 << 16;
 
 /// A session without a word for this long is closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -188,9 +199,14 @@ impl Server {
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             patience: options.handshake_timeout,
         };
-        let config = ServerConfig::new(rustcrypto::provider())
+        let mut config = ServerConfig::new(rustcrypto::provider())
             .with_handshake_timeout(options.handshake_timeout)
             .with_refusal_floor(options.refusal_floor);
+        if !options.ticket_lifetime.is_zero() {
+            let keys = TicketKeys::new(rustcrypto::provider(), options.ticket_lifetime);
+            // Otherwise whoever recorded a ClientHello could send it again and again, and each would hold a session.
+            config = config.with_tickets(Arc::new(keys.with_single_use(USED_TICKETS)));
+        }
         Ok(Self(Arc::new(Shared {
             gate: Arc::new(Gate::new(limits)),
             config: Arc::new(config),
@@ -303,13 +319,16 @@ impl Shared {
     }
 
     fn log_in<'a>(&'a self, place: &'a Place) -> Result<blocking::Stream<&'a Place>, blocking::Error> {
-        let desk = Desk::new(&self.users, &self.log);
+        let desk = Desk::new(&self.users, &self.log, place);
         let key = |_: &str| Some(self.key.clone());
         let incoming = match blocking::receive(place, &self.config, &ChannelBinding::none(), key, &desk)? {
             Arrival::Login(incoming) => incoming,
+            Arrival::Resumed(stream) if place.become_session_if_room() => return Ok(stream),
             Arrival::Resumed(stream) => {
-                place.become_session();
-                return Ok(stream);
+                let user = Some(stream.grant().principal().to_owned());
+                // The peer may be gone.
+                let _ = stream.finish(GOODBYE_TIMEOUT);
+                return Err(blocking::Error::LoginRefused { user, reason: Reason::NotAdmitted(TOO_MANY) });
             }
         };
         let decided = match place.admit() {
@@ -335,7 +354,8 @@ impl Shared {
         let (peer, start, session) = (place.conn().peer(), Instant::now(), stream.info().id());
         let user = stream.grant().principal().to_owned();
         let permissions: Vec<&str> = stream.grant().permissions().collect();
-        let entry = Entry::new("login-accepted").text("user", &user).field("peer", peer);
+        let event = if stream.info().is_resumed() { "login-resumed" } else { "login-accepted" };
+        let entry = Entry::new(event).text("user", &user).field("peer", peer);
         let entry = entry.text("permissions", &permissions.join(","));
         self.log.write(entry.field("suite", stream.info().suite()).field("session", session));
 

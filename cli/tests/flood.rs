@@ -50,7 +50,10 @@ fn half_open_connections_make_way_for_a_good_client() {
         }
         idle.push(stream);
         if round % 100 == 99 {
-            assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+            assert_eq!(
+                server.login(&house, "alice", GOOD, &["--no-resume", "--send", "echo through"]).ok().out,
+                "through\n"
+            );
             server.wait_for(&["event=login-accepted", "user=\"alice\""]);
         }
     }
@@ -92,7 +95,7 @@ fn refusals_that_are_not_due_yet_hold_no_descriptors() {
             stream
         })
         .collect();
-    assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+    assert_eq!(server.login(&house, "alice", GOOD, &["--no-resume", "--send", "echo through"]).ok().out, "through\n");
     server.wait_for(&["event=login-accepted"]);
     drop(waiting);
     assert_eq!(server.stop("-TERM").0, 0);
@@ -104,7 +107,7 @@ fn running_out_of_descriptors_makes_room_too() {
     let house = House::new();
     let mut server = with_few_descriptors(&house, &["--max-handshakes", "1000", "--handshake-timeout", "1h"]);
     let idle: Vec<TcpStream> = (0..300).map(|_| connect(&server)).collect();
-    assert_eq!(server.login(&house, "alice", GOOD, &["--send", "echo through"]).ok().out, "through\n");
+    assert_eq!(server.login(&house, "alice", GOOD, &["--no-resume", "--send", "echo through"]).ok().out, "through\n");
     server.wait_for(&["event=login-accepted"]);
     drop(idle);
     assert_eq!(server.stop("-TERM").0, 0);

@@ -68,6 +68,8 @@ fn good_streams_are_shown_field_by_field() {
             "rsa+x25519, 32 bytes: ",
             "\"db.example\"",
             "known_keys          none",
+            "ticket              none",
+            "binder              none",
             "frame 2: ClientLogin",
             "256 bytes, sealed to an RSA key of 2048 bits",
             "272 bytes, sealed: 256 bytes of padded credential",
@@ -92,7 +94,7 @@ fn good_streams_are_shown_field_by_field() {
             "294 bytes: RSA 2048 bits, e = 65537",
             "credential_kinds    password, token",
             "frame 2: ServerVerdict",
-            "1040 bytes, sealed: 1024 bytes of verdict",
+            "1552 bytes, sealed: 1536 bytes of verdict",
             "frame 3: Data",
         ],
     );

@@ -23,14 +23,21 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
     Ok(match kind {
         FrameType::ClientHello => {
             let hello: ClientHello<'_> = codec::decode(body)?;
+            let (ticket, hidden) = match hello.ticket.len() {
+                0 => (String::new(), "nothing yet: who is about to log in is not in it"),
+                len => (
+                    format!("; a ticket of {len} bytes; a proof that the client holds its secret"),
+                    "whose ticket it is, and its secret: the server alone can open it, and takes it once",
+                ),
+            };
             View {
                 seen: format!(
-                    "version {}; suites {}; a random nonce; {} key share",
+                    "version {}; suites {}; a random nonce; {} key share{ticket}",
                     join(&hello.versions, ", ", u16::to_string),
                     join(&hello.suites, " and ", |&number| suite(number)),
                     hello.key_shares.len(),
                 ),
-                hidden: "nothing yet: who is about to log in is not in it",
+                hidden,
             }
         }
         FrameType::ServerHello => {
@@ -61,11 +68,12 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
         }
         FrameType::ServerVerdict => View {
             seen: format!("{} bytes, as many for yes as for no", body.len()),
-            hidden: "whether it is yes or no, the name, and the permissions. Only the owner of the private key can make it",
+            hidden: "whether it is yes or no, the name, the permissions, and a ticket for the next login. Only the owner of \
+                     the private key can make it",
         },
         FrameType::ServerResumption => View {
-            seen: "that a ticket was taken; the server's key share".to_owned(),
-            hidden: "whose it was, and the permissions. Only who holds the ticket's secret can open it",
+            seen: "that the ticket was taken; the suite; 32 random bytes; the server's key share".to_owned(),
+            hidden: "the name, the permissions, and the next ticket. Only who holds the ticket's secret can open it",
         },
         FrameType::Data => View {
             seen: format!("that {} bytes are said", body.len().saturating_sub(countersign::limits::TAG)),

@@ -1,5 +1,6 @@
 //! The users file under a running server: read anew when it changes, and the change logged.
 
+use super::gate::Place;
 use super::hashers::Hashers;
 use super::log::{Entry, Log};
 use crate::users::broken_line;
@@ -65,11 +66,12 @@ fn broken_entry(line: &BrokenLine) -> Entry {
 pub(crate) struct Desk<'a> {
     users: &'a Users,
     log: &'a Log,
+    place: &'a Place,
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(users: &'a Users, log: &'a Log) -> Self {
-        Self { users, log }
+    pub(crate) fn new(users: &'a Users, log: &'a Log, place: &'a Place) -> Self {
+        Self { users, log, place }
     }
 }
 
@@ -79,5 +81,12 @@ impl Verifier for Desk<'_> {
         // Even if it can't count, so that a refusal costs what it always does.
         let verdict = self.users.hashers.verify(self.users.file.accounts(), credential);
         if is_good { verdict } else { Err(Reason::StoreUnavailable) }
+    }
+
+    fn current(&self, principal: &str) -> Option<Grant> {
+        // A ticket passes by the queue for a core, and must not pass by the limit: where the house is full it goes the
+        // way of a login, which is not admitted.
+        let is_good = self.place.has_room() && self.users.refresh(self.log);
+        if is_good { self.users.file.accounts().current(principal) } else { None }
     }
 }

@@ -47,6 +47,9 @@ impl Limits {
     }
 }
 
+/// Why a session past the limit is refused.
+pub(crate) const TOO_MANY: &str = "too many sessions (--max-sessions)";
+
 /// The table of connections.
 pub(crate) struct Gate {
     limits: Limits,
@@ -91,6 +94,14 @@ impl State {
     /// Makes handshakes make way until there are no more than `count`, or none that could.
     fn trim(&mut self, count: usize) {
         while self.handshakes.len() > count && self.evict() {}
+    }
+
+    /// Makes a session of a handshake.
+    fn seat(&mut self, id: u64, conn: &Arc<Conn>) {
+        self.handshakes.remove(&id);
+        if !self.stopping {
+            self.sessions.insert(id, Arc::clone(conn));
+        }
     }
 
     fn set_arrived(&mut self, id: u64, arrived: bool) {
@@ -163,6 +174,11 @@ impl Gate {
         self.lock().evicted
     }
 
+    /// Whether there can be one session more. Every login that is worked on may become one.
+    fn has_room(&self, state: &State) -> bool {
+        state.sessions.len().saturating_add(state.working) < self.limits.sessions
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -203,9 +219,8 @@ impl Place {
             Some("the server is stopping")
         } else if result.timed_out() {
             Some("no core was free in time")
-        // Every login that is worked on may become a session.
-        } else if state.sessions.len().saturating_add(state.working) >= gate.limits.sessions {
-            Some("too many sessions (--max-sessions)")
+        } else if !gate.has_room(&state) {
+            Some(TOO_MANY)
         } else {
             None
         };
@@ -237,11 +252,22 @@ impl Place {
 
     /// The login was accepted: the handshake becomes a session. Unless the server is stopping: it is cut then.
     pub(crate) fn become_session(&self) {
+        self.gate.lock().seat(self.id, &self.conn);
+    }
+
+    /// Whether a login by ticket could become a session now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.gate.has_room(&self.gate.lock())
+    }
+
+    /// A login by ticket has waited for no core, so nothing keeps a seat for it: false where others took the last one.
+    pub(crate) fn become_session_if_room(&self) -> bool {
         let mut state = self.gate.lock();
-        state.handshakes.remove(&self.id);
-        if !state.stopping {
-            state.sessions.insert(self.id, Arc::clone(&self.conn));
+        let has_room = self.gate.has_room(&state);
+        if has_room {
+            state.seat(self.id, &self.conn);
         }
+        has_room
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -362,6 +388,21 @@ mod tests {
         let _crowd: Vec<_> = (0..4).map(|_| enter()).collect();
         assert!(place.conn().is_cut());
         assert!(!worked_on.conn().is_cut());
+    }
+
+    #[test]
+    fn tickets_keep_to_the_limit_of_sessions() {
+        let (_, enter) = gate();
+        let ((worked_on, _a), (late, _b)) = (enter(), enter());
+        let seated: Vec<_> = (0..3).map(|_| enter()).collect();
+        assert!(seated.iter().all(|(place, _)| place.become_session_if_room()));
+        assert!(late.has_room());
+        // The last seat is kept for a login that has a core.
+        let permit = worked_on.admit();
+        assert!(!late.has_room() && !late.become_session_if_room());
+        drop(permit);
+        assert!(late.become_session_if_room());
+        assert_eq!(worked_on.admit().err(), Some(TOO_MANY));
     }
 
     #[test]

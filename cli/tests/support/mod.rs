@@ -12,8 +12,10 @@ use std::time::Duration;
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// The command, in an environment that names no place for tickets.
 pub fn command<A: AsRef<std::ffi::OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
+    command.env_remove("HOME").env_remove("XDG_STATE_HOME");
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -55,7 +57,11 @@ impl From<Output> for Said {
 }
 
 pub fn run<A: AsRef<std::ffi::OsStr>>(args: &[A], stdin: impl AsRef<[u8]>) -> Said {
-    let mut child = command(args).spawn().unwrap();
+    finish(&mut command(args), stdin)
+}
+
+pub fn finish(command: &mut Command, stdin: impl AsRef<[u8]>) -> Said {
+    let mut child = command.spawn().unwrap();
     // A command that needs no input may be gone already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_ref());
     child.wait_with_output().unwrap().into()
@@ -118,7 +124,8 @@ impl House {
 
     pub fn serve(&self, more: &[&str]) -> Server {
         let (key, users) = (self.path("server.pem"), self.path("users.txt"));
-        Server::start(&[&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users], more].concat())
+        let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
+        Server::start(&[&["serve", "--key", &key, "--users", &users], listen, more].concat())
     }
 
     /// A new token for a user.
@@ -183,9 +190,17 @@ impl Server {
 
     /// Logs in with a password; `more` are further arguments.
     pub fn login(&self, house: &House, user: &str, password: &str, more: &[&str]) -> Said {
-        self.login_with(&["--user", user, "--password-stdin", "--pin", &house.pin()], more, &format!("{password}\n"))
+        let who = ["--user", user, "--password-stdin", "--pin", &house.pin()];
+        self.login_keeping(house, &who, more, &format!("{password}\n"))
     }
 
+    /// Logs in, and keeps tickets in the house.
+    pub fn login_keeping(&self, house: &House, who: &[&str], more: &[&str], stdin: &str) -> Said {
+        let mut command = command(&[&["login", "--server", &self.address], who, more].concat());
+        finish(command.env("XDG_STATE_HOME", house.path("state")), stdin)
+    }
+
+    /// Logs in, and keeps no tickets.
     pub fn login_with(&self, who: &[&str], more: &[&str], stdin: &str) -> Said {
         run(&[&["login", "--server", &self.address], who, more].concat(), stdin)
     }

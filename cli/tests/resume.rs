@@ -1,0 +1,285 @@
+//! Logins by ticket, and the file that the client keeps its tickets in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use support::{House, Said, Server, run};
+
+const GOOD: &str = "secret of alice";
+const CACHE: &str = "state/countersign/tickets";
+
+#[track_caller]
+fn full(server: &mut Server, said: Said) -> Said {
+    let said = said.ok();
+    assert!(said.err.contains("logged in as alice (read, write)\n"), "{said:?}");
+    server.wait_for(&["event=login-"]);
+    assert!(server.seen.last().unwrap().contains("event=login-accepted user=\"alice\""), "{:?}", server.seen.last());
+    said
+}
+
+#[track_caller]
+fn resumed(server: &mut Server, said: Said) -> Said {
+    let said = said.ok();
+    assert!(said.err.contains("logged in as alice (read, write), resumed\n"), "{said:?}");
+    let log = server.wait_for(&["event=login-"]);
+    for part in ["event=login-resumed user=\"alice\" peer=127.0.0.1:", " permissions=\"read,write\" suite=rsa+x25519/"]
+    {
+        assert!(log.contains(part), "{part:?} is missing in {log}");
+    }
+    assert!(said.err.contains(log.split("session=").nth(1).unwrap()), "{said:?}, {log}");
+    said
+}
+
+fn user(house: &House, args: &[&str], stdin: &str) {
+    run(&[&["user"], args, &["--users", &house.path("users.txt")]].concat(), stdin).ok();
+}
+
+#[test]
+fn the_second_login_is_resumed_and_needs_no_password() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let login = server.login(&house, "alice", GOOD, &["--send", "whoami"]);
+    full(&mut server, login);
+    assert_eq!(house.mode(CACHE), 0o600);
+    assert_eq!(house.mode("state/countersign"), 0o700);
+    let text = house.read(CACHE);
+    assert!(text.contains(&format!("\n{} alice ", server.address)), "{text}");
+    assert!(!text.contains(GOOD) && !text.contains(&hex::encode(GOOD)));
+
+    // The first line is the password, also where it is not needed.
+    let login = server.login(&house, "alice", &format!("{GOOD}\necho one\necho two"), &[]);
+    assert_eq!(resumed(&mut server, login).out, "one\ntwo\n");
+    assert_eq!(house.mode(CACHE), 0o600);
+    assert_ne!(house.read(CACHE), text);
+
+    // Without a terminal and without --password-stdin there is nobody to ask, and nobody is asked.
+    let who = ["--user", "alice", "--pin", &house.pin()];
+    let login = server.login_keeping(&house, &who, &["--send", "whoami"], "");
+    assert_eq!(resumed(&mut server, login).out, "alice permissions=read,write\n");
+    // A ticket of a key that is not trusted is not shown.
+    let other = House::new();
+    other.key("other2048.pem", "server.pem");
+    let who = ["--user", "alice", "--password-stdin", "--pin", &other.pin()];
+    server.login_keeping(&house, &who, &[], GOOD).fails(3, &["not trusted"]);
+    // It was kept for the right one. Another name for the same server is another server.
+    let login = server.login(&house, "alice", GOOD, &[]);
+    resumed(&mut server, login);
+    user(&house, &["add", "bob", "--password-stdin"], "secret of bob\n");
+    server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).ok();
+    server.wait_for(&["event=login-accepted user=\"bob\""]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    resumed(&mut server, login);
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert!(server.seen.last().unwrap().contains("event=stopped accepted=6 refused=0 "), "{:?}", server.seen.last());
+}
+
+#[test]
+fn a_ticket_is_good_once() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    let text = house.read(CACHE);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    resumed(&mut server, login);
+    house.write(CACHE, text.as_bytes(), 0o600);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+}
+
+#[test]
+fn a_changed_password_ends_the_tickets() {
+    let house = House::new();
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    user(&house, &["passwd", "alice", "--password-stdin"], "another secret\n");
+    server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
+    server.wait_for(&["event=login-refused", "user=\"alice\"", "reason=\"wrong password\""]);
+    let login = server.login(&house, "alice", "another secret", &[]);
+    full(&mut server, login);
+    server.login(&house, "alice", "", &[]).fails(2, &["empty"]);
+    let login = server.login(&house, "alice", "whatever", &[]);
+    resumed(&mut server, login);
+}
+
+#[test]
+fn a_removed_user_has_no_use_for_a_ticket() {
+    let house = House::new();
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    user(&house, &["remove", "alice"], "");
+    server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
+    server.wait_for(&["event=login-refused", "user=\"alice\"", "reason=\"unknown user\""]);
+}
+
+#[test]
+fn nobody_is_resumed_while_the_users_file_cannot_be_read() {
+    let house = House::new();
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    fs::set_permissions(house.path("users.txt"), fs::Permissions::from_mode(0o644)).unwrap();
+    server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
+    server.wait_for(&["event=login-refused", "the account store is unavailable"]);
+}
+
+#[test]
+fn a_cache_that_cannot_be_used_costs_a_full_login_and_is_rewritten() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    let good = house.read(CACHE);
+    let cut = &good[..good.len() - 3];
+    for (bytes, mode, note) in [
+        (&b"nonsense\n"[..], 0o600, "line 1 is no ticket"),
+        (b"\xff\xfe", 0o600, "UTF-8"),
+        (cut.as_bytes(), 0o600, "line 2 is no ticket"),
+        (&[b'x'; 2_000_000], 0o600, "too long"),
+        (good.as_bytes(), 0o644, "mode 0644"),
+        (good.as_bytes(), 0o620, "mode 0620"),
+    ] {
+        house.write(CACHE, bytes, mode);
+        let login = server.login(&house, "alice", GOOD, &["--send", "whoami"]);
+        let said = full(&mut server, login);
+        assert!(said.err.contains(CACHE) && said.err.contains(note), "{note}: {said:?}");
+        assert_eq!(house.mode(CACHE), 0o600);
+        let login = server.login(&house, "alice", GOOD, &[]);
+        let said = resumed(&mut server, login);
+        assert!(!said.err.contains(CACHE), "{said:?}");
+    }
+    // Where there is no place for a file, there is no ticket, and no failure.
+    fs::remove_dir_all(house.path("state")).unwrap();
+    house.write("state", b"", 0o600);
+    for _ in 0..2 {
+        let login = server.login(&house, "alice", GOOD, &[]);
+        let said = full(&mut server, login);
+        assert!(said.err.contains("is not kept"), "{said:?}");
+    }
+}
+
+#[test]
+fn what_has_expired_is_neither_shown_nor_kept() {
+    let house = House::new();
+    let mut server = house.serve(&["--ticket-lifetime", "1s"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    let old = house.read(CACHE);
+    std::thread::sleep(std::time::Duration::from_millis(2100));
+    let mut second = house.serve(&[]);
+    let login = second.login(&house, "alice", GOOD, &[]);
+    full(&mut second, login);
+    let new = house.read(CACHE);
+    assert!(!new.contains(old.lines().nth(1).unwrap()) && !new.contains(&server.address), "{new}");
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    assert!(house.read(CACHE).contains(&second.address));
+}
+
+#[test]
+fn no_resume_and_tokens_leave_the_cache_alone() {
+    let house = House::new();
+    let token = house.token("alice");
+    let mut server = house.serve(&[]);
+    let with_token = ["--token-stdin", "--pin", &house.pin()];
+    for _ in 0..2 {
+        let login = server.login(&house, "alice", GOOD, &["--no-resume"]);
+        full(&mut server, login);
+        let login = server.login_keeping(&house, &with_token, &[], &token);
+        full(&mut server, login);
+    }
+    assert!(!fs::exists(house.path("state")).unwrap());
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    let text = house.read(CACHE);
+    let login = server.login(&house, "alice", GOOD, &["--no-resume"]);
+    full(&mut server, login);
+    assert_eq!(house.read(CACHE), text);
+    server.login(&house, "alice", "wrong", &["--no-resume"]).fails(1, &["refused"]);
+}
+
+#[test]
+fn a_server_without_tickets_leaves_no_file() {
+    let house = House::new();
+    let mut server = house.serve(&["--ticket-lifetime", "0s"]);
+    for _ in 0..2 {
+        let login = server.login(&house, "alice", GOOD, &[]);
+        full(&mut server, login);
+    }
+    assert!(!fs::exists(house.path("state")).unwrap());
+}
+
+#[test]
+fn a_server_that_started_anew_wants_the_password() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    let address = server.address.clone();
+    server.stop("-TERM");
+    let mut server = house.serve(&["--listen", &address]);
+    // There is nobody to ask: in a session of its own it has no terminal.
+    if cfg!(target_os = "linux") {
+        let mut alone = Command::new("setsid");
+        alone.args(["--wait", env!("CARGO_BIN_EXE_countersign"), "login", "--server", &address, "--user", "alice"]);
+        alone.args(["--pin", &house.pin()]).env("XDG_STATE_HOME", house.path("state"));
+        alone.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        support::finish(&mut alone, "").fails(2, &["--password-stdin"]);
+        server.wait_for(&["event=handshake-failed", "before its ClientLogin"]);
+    }
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+}
+
+#[test]
+fn without_a_state_directory_tickets_are_kept_under_the_home() {
+    let house = House::new();
+    let mut server = house.serve(&[]);
+    let address = server.address.clone();
+    let who = ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
+    // A relative path counts as none.
+    let login = || {
+        let mut command = support::command(&who);
+        command.env("HOME", house.path("home")).env("XDG_STATE_HOME", "state").current_dir(house.path("."));
+        support::finish(&mut command, GOOD)
+    };
+    full(&mut server, login());
+    resumed(&mut server, login());
+    assert_eq!(house.mode("home/.local/state/countersign/tickets"), 0o600);
+    assert!(!fs::exists(house.path("state")).unwrap());
+}
+
+#[test]
+fn tickets_do_not_pass_by_the_limit_of_sessions() {
+    let house = House::new();
+    let mut server = house.serve(&["--max-sessions", "1", "--refusal-floor", "1ms"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    server.wait_for(&["event=session-ended"]);
+
+    let who = ["login", "--server", &server.address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
+    let mut client = support::command(&who).spawn().unwrap();
+    let mut stdin = client.stdin.take().unwrap();
+    let mut answers = BufReader::new(client.stdout.take().unwrap());
+    write!(stdin, "{GOOD}\necho here\n").unwrap();
+    let mut answer = String::new();
+    answers.read_line(&mut answer).unwrap();
+    assert_eq!(answer, "here\n");
+
+    server.login(&house, "alice", GOOD, &[]).fails(4, &["would not try"]);
+    server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
+    drop(stdin);
+    assert!(client.wait().unwrap().success());
+    server.wait_for(&["event=session-ended"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    full(&mut server, login);
+    server.wait_for(&["event=session-ended"]);
+    let login = server.login(&house, "alice", GOOD, &[]);
+    resumed(&mut server, login);
+}
