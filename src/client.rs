@@ -25,6 +25,7 @@ use crate::codec::{
     ServerVerdict, Text,
 };
 use crate::credential::Credential;
+use crate::crypto::once;
 use crate::crypto::schedule::Source;
 use crate::crypto::{CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, PublicKey, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
@@ -365,7 +366,7 @@ impl Trusted {
         transcript.add(prefix);
         let mut secrets = Secrets::new(provider, suite, transcript, &Source::Rsa(&secret), &exchange);
         let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
-        handshake::seal(&*secrets.credential_key()?, sealed)?;
+        once::seal(&*secrets.credential_key()?, sealed)?;
         secrets.add(rest);
         Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, key_id: key.id(), deadline }))
     }

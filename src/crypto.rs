@@ -4,6 +4,7 @@
 //! from a [`Provider`], a value that the caller names.
 
 mod key;
+pub(crate) mod once;
 mod provider;
 #[cfg(feature = "rustcrypto")]
 pub mod rustcrypto;

@@ -1,6 +1,7 @@
 //! What both machines share: configuration checks, and everything from the RSA secret on.
 
 use crate::codec::{self, EncodeError, VerdictMessage};
+use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret, Source};
 use crate::crypto::{AeadKey, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
@@ -13,9 +14,6 @@ use zeroize::Zeroizing;
 
 /// The one protocol version there is.
 pub const VERSION: u16 = 1;
-
-/// Credential and verdict keys seal one message each, so their nonce is fixed.
-const ONLY_NONCE: [u8; 12] = [0; 12];
 
 /// The suites a configuration may name: at least one, each once, each implemented.
 pub(crate) fn check_suites(provider: &dyn Provider, suites: &[Suite]) -> Result<Vec<Suite>, Misuse> {
@@ -124,7 +122,7 @@ impl Secrets {
         codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, out).map_err(from_encode)?;
         out.extend_from_slice(&[0; limits::TAG]);
         let sealed = out.get_mut(start..).unwrap_or_default();
-        Ok(seal(&*self.key("verdict")?, sealed)?)
+        Ok(once::seal(&*self.key("verdict")?, sealed)?)
     }
 
     /// Opens a sealed verdict. `Ok(None)` is an authentic rejection.
@@ -134,7 +132,7 @@ impl Secrets {
         key_id: KeyId,
     ) -> Result<Option<(Grant, Option<Ticket>)>, Error> {
         let mut sealed = Zeroizing::new(*sealed);
-        let plaintext = open(&*self.key("verdict")?, sealed.as_mut_slice()).map_err(|error| match error {
+        let plaintext = once::open(&*self.key("verdict")?, sealed.as_mut_slice()).map_err(|error| match error {
             CryptoError::NotAuthentic => Error::VerdictNotAuthentic,
             other => Error::Crypto(other),
         })?;
@@ -166,20 +164,6 @@ impl Secrets {
         let key: Key = self.master.key(label, &self.transcript.hash());
         self.provider.aead(self.suite.aead, &key)
     }
-}
-
-/// `AEAD-Seal(key, 0^12, "", plaintext)` in place: `data` is the plaintext and room for the tag.
-pub(crate) fn seal(key: &dyn AeadKey, data: &mut [u8]) -> Result<(), CryptoError> {
-    let (plaintext, tag) = data.split_last_chunk_mut().ok_or(CryptoError::Failed)?;
-    *tag = key.seal(&ONLY_NONCE, b"", plaintext)?;
-    Ok(())
-}
-
-/// `AEAD-Open(key, 0^12, "", ciphertext, tag)` in place; gives the plaintext.
-pub(crate) fn open<'a>(key: &dyn AeadKey, data: &'a mut [u8]) -> Result<&'a mut [u8], CryptoError> {
-    let (ciphertext, tag) = data.split_last_chunk_mut().ok_or(CryptoError::NotAuthentic)?;
-    key.open(&ONLY_NONCE, b"", ciphertext, tag)?;
-    Ok(ciphertext)
 }
 
 /// A message of ours that does not encode: the caller's inputs were too long for it.

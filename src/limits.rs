@@ -73,6 +73,9 @@ pub const MAX_GRANT: usize = 1024;
 /// Largest ticket: the longest principal takes 387 bytes with this library's tickets.
 pub const MAX_TICKET: usize = 500;
 
+/// Default bound on how long a chain of tickets goes on without a credential.
+pub const TICKET_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Length of the proof that a client holds its ticket's secret.
 pub const BINDER: usize = 32;
 

@@ -29,6 +29,7 @@ use crate::codec::{
     VerdictMessage,
 };
 use crate::credential::Credential;
+use crate::crypto::once;
 use crate::crypto::schedule::Source;
 use crate::crypto::{
     CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
@@ -431,7 +432,7 @@ impl Open {
         let key = secrets.credential_key();
         secrets.add(rest);
         let (_, sealed) = rest.split_at_mut(2.min(rest.len()));
-        let opened = key.and_then(|key| handshake::open(&*key, sealed).map(drop)).is_ok();
+        let opened = key.and_then(|key| once::open(&*key, sealed).map(drop)).is_ok();
         let key_id = state.key.public_key().id();
         let mut claim = Claim { config: state.config, secrets, key_id, frame, ciphertext, fault: None, arrival };
         claim.fault = claim.find_fault(opened);

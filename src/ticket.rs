@@ -5,11 +5,11 @@
 //! needed then; the application is asked whether the principal is still welcome.
 
 use crate::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
+use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret};
 use crate::crypto::{Aead, CryptoError, CryptoRng, KeyId, Provider, Suite};
 use crate::error::Misuse;
 use crate::grant::Grant;
-use crate::handshake;
 use crate::limits;
 use crate::trust::ServerTrust;
 use core::fmt;
@@ -54,6 +54,7 @@ impl UnixTime {
 pub struct TicketKeys {
     provider: &'static dyn Provider,
     lifetime: Duration,
+    max_age: Duration,
     ring: Mutex<Ring>,
     used: Option<Mutex<Used>>,
 }
@@ -78,10 +79,19 @@ struct Used {
 }
 
 impl TicketKeys {
-    /// Keys for tickets of this lifetime, in whole seconds (at least one). The first key is made with the first ticket.
+    /// Keys for tickets of this lifetime, in whole seconds (at least one). The first key is made with the first ticket. A
+    /// chain of tickets ends after [`limits::TICKET_MAX_AGE`].
     pub fn new(provider: &'static dyn Provider, lifetime: Duration) -> Self {
         let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
-        Self { provider, lifetime, ring: Mutex::new(Ring { keys: Vec::new(), follows: false }), used: None }
+        let ring = Mutex::new(Ring { keys: Vec::new(), follows: false });
+        Self { provider, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used: None }
+    }
+
+    /// Asks for a credential again when the last one was shown this long ago, however many tickets came since.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
     }
 
     /// Takes each ticket only once, remembering up to `capacity` used ones until they expire. When that many are
@@ -161,11 +171,11 @@ impl TicketKeys {
         let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::MAX_TICKET));
         codec::encode(&message, &mut plaintext).map_err(|_| CryptoError::Failed)?;
         plaintext.extend_from_slice(&[0; limits::TAG]);
-        handshake::seal(&*self.sealer(&key, &nonce)?, &mut plaintext)?;
+        once::seal(&*self.sealer(&key, &nonce)?, &mut plaintext)?;
         Ok(Some([&name[..], &nonce, &plaintext].concat()))
     }
 
-    /// Opens a ticket; `None` for one that is altered, foreign or expired.
+    /// Opens a ticket; `None` for one that is altered, foreign, expired, or the last of a chain that is too old.
     pub(crate) fn open(&self, ticket: &[u8], now: UnixTime) -> Option<TicketContents> {
         let (name, rest) = ticket.split_first_chunk::<8>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
@@ -176,7 +186,7 @@ impl TicketKeys {
             key.key.clone()
         };
         let mut sealed = Zeroizing::new(sealed.to_vec());
-        let plaintext = handshake::open(&*self.sealer(&key, nonce).ok()?, &mut sealed).ok()?;
+        let plaintext = once::open(&*self.sealer(&key, nonce).ok()?, &mut sealed).ok()?;
         let message: TicketMessage<'_> = codec::decode(plaintext).ok()?;
         let contents = TicketContents {
             principal: message.principal.0.to_owned(),
@@ -187,7 +197,7 @@ impl TicketKeys {
             expires: UnixTime(message.expires),
             secret: Key::new(message.secret),
         };
-        (now < contents.expires).then_some(contents)
+        (now < contents.expires && now < contents.authenticated.after(self.max_age)).then_some(contents)
     }
 
     /// Marks a ticket as used; false where it was already, or nobody can say.

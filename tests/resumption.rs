@@ -267,6 +267,29 @@ fn k2_an_expired_ticket_is_not_taken() {
 }
 
 #[test]
+fn k2_a_chain_of_tickets_ends_when_the_credential_is_too_old() {
+    let day = 24 * 3600;
+    let hours = |keys: TicketKeys| {
+        let mut world = World::new(keys, &Suite::DEFAULT);
+        let mut ticket = world.ticket();
+        (1..=10 * 24)
+            .find(|hour| {
+                let (hello, state) = world.resume(&ticket);
+                let now = later(hour * LIFETIME - hour);
+                let taken = world.takes(&hello, &RSA2048.server, now);
+                if taken {
+                    let frame = world.answer(&hello, now).frame;
+                    ticket = resumed(state.read(&frame, at(0))).info().ticket().unwrap().clone();
+                }
+                !taken
+            })
+            .unwrap()
+    };
+    assert_eq!(hours(keys()), 7 * 24 + 1);
+    assert_eq!(hours(keys().with_max_age(Duration::from_secs(day))), 24 + 1);
+}
+
+#[test]
 fn k2_each_ticket_key_seals_for_one_lifetime_and_opens_for_one_more() {
     let mut world = default();
     world.login(NOW);

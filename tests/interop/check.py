@@ -3,7 +3,8 @@
 
 Both ends are run with the draws of the vector, and each frame they make must be the vector's, byte for byte, RSA
 ciphertexts included: OAEP is computed here from its seed, and the ciphertext decrypted by the library besides. Where a
-frame was altered on the way (ALTERED), the same alteration must give the vector's frame.
+frame was altered on the way (ALTERED), the same alteration must give the vector's frame. A resumption is run with the
+ticket of the vector, and with a server that knows what the vector says of it.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any, Optional
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from countersign import (CLOSE, DATA, KEY_UPDATE, OAEP, PASSWORD, RSA_ALONE, RSA_X25519, TOKEN, Client, ClientHello,
-                         Credential, Draws, Refused, Schedule, Server, ServerHello, Session, Verdict, expand, extract,
-                         frame, key_id, spki_of, x25519, x25519_share)
+from countersign import (BINDER, CLOSE, DATA, KEY_UPDATE, OAEP, PASSWORD, RSA_ALONE, RSA_X25519, TAG, TOKEN,
+                         VERDICT_SIZE, Account, Client, ClientHello, Credential, Draws, Refused, Schedule, Sealed,
+                         Server, ServerHello, Session, Ticket, Tickets, Verdict, binder, expand, extract, frame,
+                         key_id, seed, spki_of, x25519, x25519_share)
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
@@ -136,19 +138,62 @@ def refused(what: str, rule: Optional[str], step: Callable[[], Any]) -> Any:
 
 
 class Vector:
-    def __init__(self, path: Path):
-        data = json.loads(path.read_text())
-        self.name, self.rule, self.outcome = data["name"], data["outcome"]["rule"], data["outcome"]
+    """What vectors of logins and of resumptions have in common."""
+
+    def __init__(self, path: Path, data: dict[str, Any]):
+        self.name, inputs = data["name"], data["inputs"]
         self.secrets, self.records = data["secrets"], data["records"]
         self.frames = [bytes.fromhex(text) for text in data["frames"]]
-        self.suite, inputs = int(data["suite"], 16), data["inputs"]
+        self.suite = int(data["suite"], 16)
         self.raw = {name: bytes.fromhex(text) for name, text in inputs.items()
                     if isinstance(text, str) and name not in ("server_name", "binding_type", "credential_user")}
-        self.key = private_key(self.raw["server_key_pkcs8"])
         same("the name", self.name, path.stem)
+        self.prologue, self.binding = self.raw["prologue"], (inputs["binding_type"], self.raw["binding_bytes"])
+
+    def exchange_secret(self) -> bytes:
+        if self.suite >> 8 == RSA_X25519:
+            return x25519(self.raw["client_x25519"], x25519_share(self.raw["server_x25519"]), "")
+        return bytes(32)
+
+    def same_secrets(self, ours: dict[str, bytes], schedule: Schedule) -> None:
+        """These, and those that the schedule has at the end of the handshake."""
+        session = Session(schedule, Verdict(True), is_client=True)
+        client, server = session.outgoing, session.incoming
+        ours |= {"master": schedule.master, "transcript_4": schedule.transcript(), "client_traffic": client.secret,
+                 "server_traffic": server.secret, "exporter": session.exporter, "session_id": session.session_id}
+        derived = {"client_key": client.key, "client_iv": client.iv, "server_key": server.key, "server_iv": server.iv,
+                   "client_traffic_updated": expand(client.secret, b"update", b"", 32)}
+        if derived.keys() & self.secrets.keys():  # a resumption's vector has none of them
+            ours |= derived
+        same("the names of the secrets", sorted(ours), sorted(self.secrets))
+        for name, value in ours.items():
+            same(name, value.hex(), self.secrets[name])
+
+    def check_session(self, client: Session, server: Session) -> None:
+        for session in (client, server):
+            same("session_id", session.session_id.hex(), self.secrets["session_id"])
+            exported = session.export(self.records["export_label"], bytes.fromhex(self.records["export_context"]), 48)
+            same("exported", exported.hex(), self.records["exported"])
+        same("the verdict", client.verdict, server.verdict)
+        for sender, receiver, filed, sent in [
+                (client, server, self.records["client"],
+                 [(DATA, b"whoami\n"), (KEY_UPDATE, b""), (DATA, b"quit\n"), (CLOSE, b"")]),
+                (server, client, self.records["server"], [(DATA, b"alice\n"), (CLOSE, b"")])]:
+            records = [bytes.fromhex(text) for text in filed]
+            same("the number of records", len(records), len(sent))
+            for record, (kind, data) in zip(records, sent):
+                same("a record", sender.outgoing.seal(kind, data), record)
+                same("an opened record", refused("a record", None, lambda: receiver.incoming.open(record)), data)
+            refused("a record after the Close", "R3", lambda: receiver.incoming.open(records[0]))
+
+
+class Login(Vector):
+    def __init__(self, path: Path, data: dict[str, Any]):
+        super().__init__(path, data)
+        self.rule, self.outcome, inputs = data["outcome"]["rule"], data["outcome"], data["inputs"]
+        self.key = private_key(self.raw["server_key_pkcs8"])
         same("server_key_spki", spki_of(self.key.public_key()), self.raw["server_key_spki"])
         same("the key file", spki_of(pem(data["server_key"]).public_key()), self.raw["server_key_spki"])
-        self.prologue, self.binding = self.raw["prologue"], (inputs["binding_type"], self.raw["binding_bytes"])
         self.client, self.server = self.make_client(inputs), self.make_server()
 
     def make_client(self, inputs: dict[str, Any]) -> SeededClient:
@@ -212,54 +257,95 @@ class Vector:
     def check_secrets(self) -> None:
         """From the inputs and the frames as they arrived."""
         hello, challenge, login, verdict = self.frames
-        exchange_secret = bytes(32)
-        if self.suite >> 8 == RSA_X25519:
-            exchange_secret = x25519(self.raw["client_x25519"], x25519_share(self.raw["server_x25519"]), "")
-        stage_0 = extract(bytes(32), bytes(32))
+        exchange_secret, stage_0 = self.exchange_secret(), extract(bytes(32), bytes(32))
         ours = {"exchange_secret": exchange_secret, "stage_0": stage_0,
                 "stage_1": extract(stage_0, self.raw["rsa_secret"])}
         schedule = Schedule(self.suite, self.prologue, self.binding, hello + challenge)
         schedule.mix(self.raw["rsa_secret"], exchange_secret)
-        ours |= {"master": schedule.master, "transcript_2": schedule.transcript()}
+        ours |= {"transcript_2": schedule.transcript()}
         cut = 5 + int.from_bytes(login[3:5], "big")
         schedule.add(login[:cut])
         ours |= {"transcript_r": schedule.transcript(), "credential_key": schedule.key(b"credential")}
         schedule.add(login[cut:])
         ours |= {"transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict")}
         schedule.add(verdict)
-        session = Session(schedule, Verdict(True), is_client=True)
-        client, server = session.outgoing, session.incoming
-        ours |= {"transcript_4": schedule.transcript(), "client_traffic": client.secret,
-                 "server_traffic": server.secret, "exporter": session.exporter, "session_id": session.session_id,
-                 "client_key": client.key, "client_iv": client.iv, "server_key": server.key, "server_iv": server.iv,
-                 "client_traffic_updated": expand(client.secret, b"update", b"", 32)}
-        same("the names of the secrets", sorted(ours), sorted(self.secrets))
-        for name, value in ours.items():
-            same(name, value.hex(), self.secrets[name])
+        self.same_secrets(ours, schedule)
 
-    def check_session(self, client: Session, server: Session) -> None:
-        for session in (client, server):
-            same("session_id", session.session_id.hex(), self.secrets["session_id"])
-            exported = session.export(self.records["export_label"], bytes.fromhex(self.records["export_context"]), 48)
-            same("exported", exported.hex(), self.records["exported"])
-        same("the verdict", client.verdict, server.verdict)
-        for sender, receiver, filed, sent in [
-                (client, server, self.records["client"],
-                 [(DATA, b"whoami\n"), (KEY_UPDATE, b""), (DATA, b"quit\n"), (CLOSE, b"")]),
-                (server, client, self.records["server"], [(DATA, b"alice\n"), (CLOSE, b"")])]:
-            records = [bytes.fromhex(text) for text in filed]
-            same("the number of records", len(records), len(sent))
-            for record, (kind, data) in zip(records, sent):
-                same("a record", sender.outgoing.seal(kind, data), record)
-                same("an opened record", refused("a record", None, lambda: receiver.incoming.open(record)), data)
-            refused("a record after the Close", "R3", lambda: receiver.incoming.open(records[0]))
+
+class VectorTickets(Tickets):
+    """Knows the ticket of the vector, and issues the one that is in the vector's verdict."""
+
+    def __init__(self, ticket: bytes, known: Sealed, issues: Verdict):
+        super().__init__(clock=lambda: known.shown)
+        self.ticket, self.known, self.issues = ticket, known, issues
+
+    def open(self, ticket: bytes) -> Sealed:
+        same("the ticket", ticket, self.ticket)
+        return self.known
+
+    def expires(self, shown: int) -> int:
+        return self.issues.ticket_expires
+
+    def seal(self, of: Sealed) -> bytes:
+        self.next_secret = of.secret
+        return self.issues.ticket
+
+
+class Resumption(Vector):
+    def __init__(self, path: Path, data: dict[str, Any]):
+        super().__init__(path, data)
+        self.inputs, self.filed = data["inputs"], bytes.fromhex(data["verdict"])
+        self.verdict = Verdict.decode_padded(self.filed.ljust(VERDICT_SIZE, b"\0"))
+
+    def check(self) -> None:
+        key, raw, verdict = pem("tests/keys/rsa2048.pem"), self.raw, self.verdict
+        id_, secret, suites = key_id(spki_of(key.public_key())), raw["ticket_secret"], [self.suite]
+        tickets = VectorTickets(raw["ticket"], Sealed(verdict.principal, 1, self.suite, id_, 0, 1, secret), verdict)
+        client = Client(Credential(PASSWORD, "alice", b"x"), [id_], (), suites, RSA_ALONE, self.inputs["server_name"],
+                        self.prologue, self.binding, Draws(raw["client_nonce"], raw["client_x25519"]),
+                        Ticket(raw["ticket"], secret, self.suite, id_, 1))
+        server = Server(key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
+                        draws=Draws(raw["server_nonce"], raw["server_x25519"]), tickets=tickets,
+                        account=lambda principal: Account(1, verdict.permissions))
+        hello = client.hello()
+        same("frame 1", hello, self.frames[0])
+        answer = server.on_client_hello(hello)
+        same("why the ticket was not taken", server.not_taken, None)
+        same("frame 2", answer, self.frames[1])
+        same("the number of frames", len(self.frames), 2)
+        session = client.on_server_resumption(answer)
+        same("the verdict", session.verdict.encode().rstrip(b"\0"), self.filed.rstrip(b"\0"))
+        assert session.ticket and server.session
+        same("the next ticket's secret at the client", session.ticket.secret.hex(), self.secrets["next_ticket_secret"])
+        same("that at the server", tickets.next_secret, session.ticket.secret)
+        self.check_secrets(hello, answer)
+        self.check_session(session, server.session)
+
+    def check_secrets(self, hello: bytes, answer: bytes) -> None:
+        secret, start = self.raw["ticket_secret"], seed(self.prologue, self.binding)
+        stage_0 = extract(bytes(32), secret)
+        schedule = Schedule(self.suite, self.prologue, self.binding, hello + answer[:-VERDICT_SIZE - TAG])
+        schedule.mix(bytes(32), self.exchange_secret(), secret)
+        ours = {"transcript_b": hashlib.sha256(start + hello[:-2 - BINDER]).digest(),
+                "binder": binder(secret, start, hello), "exchange_secret": self.exchange_secret(),
+                "stage_0": stage_0, "stage_1": extract(stage_0, bytes(32)),
+                "transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict"),
+                "next_ticket_secret": schedule.key(b"resumption")}
+        same("the binder in the frame", hello[-BINDER:], ours["binder"])
+        schedule.add(answer[-VERDICT_SIZE - TAG:])
+        self.same_secrets(ours, schedule)
+
+
+def vector(path: Path) -> Login | Resumption:
+    data = json.loads(path.read_text())
+    return Resumption(path, data) if "ticket" in data["inputs"] else Login(path, data)
 
 
 def main() -> int:
     failed = 0
     for path in VECTORS:
         try:
-            Vector(path).check()
+            vector(path).check()
             print(f"ok    {path.stem}")
         except Exception as why:
             failed += 1

@@ -14,9 +14,10 @@ import base64
 import hashlib
 import hmac
 import os
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional, TypeVar
 
 from cryptography.exceptions import InvalidTag
@@ -28,15 +29,17 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 VERSION = 1
-CLIENT_HELLO, SERVER_HELLO, CLIENT_LOGIN, SERVER_VERDICT, DATA, KEY_UPDATE, CLOSE = range(1, 8)
-BODY = {CLIENT_HELLO: (1, 3681), SERVER_HELLO: (1, 2705), CLIENT_LOGIN: (1, 5652), SERVER_VERDICT: (1040, 1040),
-        DATA: (17, 16400), KEY_UPDATE: (16, 16), CLOSE: (16, 16)}
+(CLIENT_HELLO, SERVER_HELLO, CLIENT_LOGIN, SERVER_VERDICT, DATA, KEY_UPDATE, CLOSE,
+ SERVER_RESUMPTION) = range(1, 9)
+BODY = {CLIENT_HELLO: (1, 4217), SERVER_HELLO: (1, 2705), CLIENT_LOGIN: (1, 5652), SERVER_VERDICT: (1552, 1552),
+        DATA: (17, 16400), KEY_UPDATE: (16, 16), CLOSE: (16, 16), SERVER_RESUMPTION: (1552, 3126)}
 RSA_ALONE, RSA_X25519 = 1, 2
 Aead = type[AESGCM] | type[ChaCha20Poly1305]
 AEADS: dict[int, Aead] = {0x0101: AESGCM, 0x0102: ChaCha20Poly1305, 0x0201: AESGCM, 0x0202: ChaCha20Poly1305}
 FORWARD_SECRET = (0x0201, 0x0202)
 PASSWORD, TOKEN = 1, 2
-TAG, BLOCK, MAX_PADDED, VERDICT_SIZE, MAX_DATA, MAX_FRAMES = 16, 256, 4608, 1024, 16384, 2 ** 24
+TAG, BLOCK, MAX_PADDED, VERDICT_SIZE, MAX_DATA, MAX_FRAMES = 16, 256, 4608, 1536, 16384, 2 ** 24
+MAX_TICKET, MAX_GRANT, BINDER = 500, 1024, 32
 OAEP = padding.OAEP(mgf=padding.MGF1(hashes.SHA256()), algorithm=hashes.SHA256(), label=None)
 T = TypeVar("T")
 
@@ -62,6 +65,10 @@ def u8(value: int) -> bytes:
 
 def u16(value: int) -> bytes:
     return value.to_bytes(2, "big")
+
+
+def u64(value: int) -> bytes:
+    return value.to_bytes(8, "big")
 
 
 def lp(data: bytes) -> bytes:
@@ -134,17 +141,20 @@ class ClientHello:
     key_shares: list[tuple[int, bytes]]
     server_name: str
     known_keys: list[bytes]
+    ticket: bytes = b""
+    binder: bytes = b""
 
     def encode(self) -> bytes:
         return (listed(map(u16, self.versions)) + listed(map(u16, self.suites)) + self.nonce
                 + listed(u8(exchange) + lp(share) for exchange, share in self.key_shares)
-                + lp(self.server_name.encode()) + listed(self.known_keys))
+                + lp(self.server_name.encode()) + listed(self.known_keys) + lp(self.ticket) + lp(self.binder))
 
     @classmethod
     def decode(cls, body: bytes) -> ClientHello:
         r = Reader(body, "S2")
         hello = cls(r.items(8, lambda: r.number(2)), r.items(16, lambda: r.number(2)), r.take(32),
-                    r.items(4, lambda: (r.number(1), r.blob())), r.text(), r.items(8, lambda: r.take(32)))
+                    r.items(4, lambda: (r.number(1), r.blob())), r.text(), r.items(8, lambda: r.take(32)),
+                    r.blob(), r.blob())
         r.end()
         require(bool(hello.versions and hello.suites), "S3", "empty versions or suites")
         exchanges = [exchange for exchange, _ in hello.key_shares]
@@ -152,6 +162,8 @@ class ClientHello:
             require(unique(entries), "S4", "an entry named twice")
         require(set(exchanges) == {s >> 8 for s in hello.suites} - {RSA_ALONE}, "S5", "shares do not match the suites")
         require(is_visible(hello.server_name, 0, 255), "S6", "server name")
+        require(len(hello.ticket) <= MAX_TICKET, "S11", "length of the ticket")
+        require(len(hello.binder) == (BINDER if hello.ticket else 0), "S11", "length of the binder")
         return hello
 
 
@@ -205,27 +217,56 @@ class Verdict:
     accept: bool
     principal: str = ""
     permissions: list[str] = field(default_factory=list)
+    ticket: bytes = b""
+    ticket_expires: int = 0
+
+    def encode(self) -> bytes:
+        return (u8(self.accept) + lp(self.principal.encode()) + listed(lp(p.encode()) for p in self.permissions)
+                + lp(self.ticket) + u64(self.ticket_expires))
 
     def encode_padded(self) -> bytes:
-        data = u8(self.accept) + lp(self.principal.encode()) + listed(lp(p.encode()) for p in self.permissions)
+        data = self.encode()
         data = data.ljust(VERDICT_SIZE, b"\0")
         Verdict.decode_padded(data)  # a server checks its own verdict, its length above all, before it accepts
         return data
 
     @classmethod
-    def decode_padded(cls, data: bytes) -> Verdict:
-        require(len(data) == VERDICT_SIZE, "V3", "length")
-        r = Reader(data, "V3")
+    def decode_padded(cls, data: bytes, rule: str = "V3") -> Verdict:
+        require(len(data) == VERDICT_SIZE, rule, "length")
+        r = Reader(data, rule)
         decision, principal, permissions = r.number(1), r.text(), r.items(32, r.text)
+        require(r.at <= MAX_GRANT, rule, "principal and permissions are too long")
+        ticket, expires = r.blob(), r.number(8)
         r.zeros()
-        require(decision in (0, 1), "V3", "decision")
+        require(decision in (0, 1), rule, "decision")
         if decision:
-            require(is_name(principal), "V3", "principal")
-            require(unique(permissions), "V3", "a permission named twice")
-            require(all(is_visible(p, 1, 64) and "," not in p for p in permissions), "V3", "permissions")
+            require(is_name(principal), rule, "principal")
+            require(unique(permissions), rule, "a permission named twice")
+            require(all(is_visible(p, 1, 64) and "," not in p for p in permissions), rule, "permissions")
+            require(len(ticket) <= MAX_TICKET, rule, "length of the ticket")
         else:
-            require(not principal and not permissions, "V3", "a reject that grants something")
-        return cls(bool(decision), principal, permissions)
+            require(not principal and not permissions and not ticket, rule, "a reject that grants something")
+        require(bool(ticket) or not expires, rule, "no ticket, and yet it expires")
+        return cls(bool(decision), principal, permissions, ticket, expires)
+
+
+@dataclass
+class ServerResumption:
+    version: int
+    suite: int
+    nonce: bytes
+    key_share: bytes
+    sealed_verdict: bytes
+
+    def encode(self) -> bytes:
+        return u16(self.version) + u16(self.suite) + self.nonce + lp(self.key_share) + self.sealed_verdict
+
+    @classmethod
+    def decode(cls, body: bytes) -> ServerResumption:
+        r = Reader(body, "A2")
+        answer = cls(r.number(2), r.number(2), r.take(32), r.blob(), r.take(VERDICT_SIZE + TAG))
+        r.end()
+        return answer
 
 
 # ---- Server keys ----------------------------------------------------------------------------------------------------
@@ -278,12 +319,22 @@ def x25519(own: bytes, share: bytes, rule: str) -> bytes:
         raise Refused(rule, "all-zero X25519 output") from None
 
 
+def seed(prologue: bytes, binding: tuple[str, bytes]) -> bytes:
+    return lp(b"countersign v1") + lp(prologue) + lp(binding[0].encode()) + lp(binding[1])
+
+
+def binder(ticket_secret: bytes, seed_: bytes, hello: bytes) -> bytes:
+    """The binder that belongs to this ClientHello: a whole frame, with any binder of 32 bytes."""
+    transcript_b = hashlib.sha256(seed_ + hello[:-2 - BINDER]).digest()
+    return expand(extract(bytes(32), ticket_secret), b"binder", transcript_b, BINDER)
+
+
 class Schedule:
     """The transcript and the keys of one handshake, the same at both ends."""
 
     def __init__(self, suite: int, prologue: bytes, binding: tuple[str, bytes], hellos: bytes):
-        seed = lp(b"countersign v1") + lp(prologue) + lp(binding[0].encode()) + lp(binding[1])
-        self.aead, self.running, self.master = AEADS[suite], hashlib.sha256(seed + hellos), b""
+        self.suite, self.aead, self.master = suite, AEADS[suite], b""
+        self.running = hashlib.sha256(seed(prologue, binding) + hellos)
 
     def add(self, data: bytes) -> None:
         self.running.update(data)
@@ -291,8 +342,8 @@ class Schedule:
     def transcript(self) -> bytes:
         return self.running.digest()
 
-    def mix(self, rsa_secret: bytes, exchange_secret: bytes) -> None:
-        stage_0 = extract(bytes(32), bytes(32))
+    def mix(self, rsa_secret: bytes, exchange_secret: bytes, ticket_secret: bytes = bytes(32)) -> None:
+        stage_0 = extract(bytes(32), ticket_secret)
         self.master = extract(extract(stage_0, rsa_secret), exchange_secret)
 
     def key(self, label: bytes, size: int = 32) -> bytes:
@@ -314,7 +365,7 @@ class Direction:
     """One direction of a session: its traffic secret, the number of its next frame, and whether it was closed."""
 
     def __init__(self, aead: Aead, secret: bytes):
-        self.aead, self.closed = aead, False
+        self.aead, self.closed, self.used = aead, False, False
         self.use(secret)
 
     def use(self, secret: bytes) -> None:
@@ -327,6 +378,7 @@ class Direction:
 
     def step(self, kind: int) -> None:
         self.n += 1
+        self.used = True
         if kind == KEY_UPDATE:
             self.use(expand(self.secret, b"update", b"", 32))
         self.closed = kind == CLOSE
@@ -354,15 +406,31 @@ class Direction:
         return plaintext
 
 
-class Session:
-    """What an accepted login leaves at either end. The schedule has all four frames by now: transcript_4."""
+@dataclass
+class Ticket:
+    """What a client keeps of a login for the next one. The secret is to be kept as a password is."""
 
-    def __init__(self, schedule: Schedule, verdict: Verdict, is_client: bool):
-        self.verdict = verdict
+    ticket: bytes
+    secret: bytes
+    suite: int
+    key_id: bytes
+    expires: int
+
+
+class Session:
+    """What an accepted login leaves at either end. The schedule has all its frames by now: transcript_4."""
+
+    def __init__(self, schedule: Schedule, verdict: Verdict, is_client: bool, resumed: bool = False,
+                 ticket: Optional[Ticket] = None):
+        self.verdict, self.resumed, self.ticket = verdict, resumed, ticket
         self.session_id, self.exporter = schedule.key(b"session id", 16), schedule.key(b"exporter")
         client = Direction(schedule.aead, schedule.key(b"client traffic"))
         server = Direction(schedule.aead, schedule.key(b"server traffic"))
         self.outgoing, self.incoming = (client, server) if is_client else (server, client)
+
+    def peer_is_present(self) -> bool:
+        """Whether the peer has proved that it is there now. A server knows it of a resumption with the first record."""
+        return not self.resumed or self.incoming.used
 
     def export(self, label: str, context: bytes, size: int) -> bytes:
         name = label.encode()
@@ -388,26 +456,66 @@ class Draws:
 
 
 class Client:
-    """One handshake: hello() -> on_server_hello() -> on_verdict(). Each takes and gives whole frames."""
+    """One handshake: hello() -> on_server_hello() -> on_verdict(), or, if `ticket` is still set after hello() and a
+    ServerResumption comes, hello() -> on_server_resumption(). Each takes and gives whole frames.
+
+    A ticket is shown only where a credential would be sent; otherwise it is as if none had been given.
+    """
 
     def __init__(self, credential: Credential, pins: Iterable[bytes] = (), known_keys: Iterable[bytes] = (),
                  suites: Iterable[int] = FORWARD_SECRET, weakest_exchange: int = RSA_ALONE, server_name: str = "",
-                 prologue: bytes = b"", binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None):
+                 prologue: bytes = b"", binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None,
+                 ticket: Optional[Ticket] = None):
         self.plaintext, self.kind = credential.encode_padded(), credential.kind
         Credential.decode_padded(self.plaintext)  # its bounds hold for us, too
         self.known = {key_id(spki): spki for spki in known_keys}
         self.pins = {*pins, *self.known}
         self.suites, self.weakest, self.server_name = list(suites), weakest_exchange, server_name
         self.prologue, self.binding, self.draws = prologue, binding, draws or Draws()
+        shown = ticket and (ticket.key_id in self.pins and ticket.suite >> 8 >= self.weakest
+                            and ticket.suite in self.suites)
+        self.ticket = ticket if shown else None
 
     def hello(self) -> bytes:
         exchanges = {suite >> 8 for suite in self.suites} - {RSA_ALONE}
-        body = ClientHello([VERSION], self.suites, self.draws.nonce,
-                           [(exchange, x25519_share(self.draws.x25519)) for exchange in exchanges],
-                           self.server_name, list(self.known)).encode()
+        hello = ClientHello([VERSION], self.suites, self.draws.nonce,
+                            [(exchange, x25519_share(self.draws.x25519)) for exchange in exchanges],
+                            self.server_name, list(self.known))
+        if self.ticket:
+            hello.ticket, hello.binder = self.ticket.ticket, bytes(BINDER)
+            unbound = frame(CLIENT_HELLO, hello.encode())
+            hello.binder = binder(self.ticket.secret, seed(self.prologue, self.binding), unbound)
+        body = hello.encode()
         ClientHello.decode(body)
         self.sent = frame(CLIENT_HELLO, body)
         return self.sent
+
+    def on_server_resumption(self, received: bytes) -> Session:
+        assert self.ticket
+        answer = ServerResumption.decode(received[3:])
+        require(answer.version == VERSION, "A3", "a version that was not offered")
+        require(answer.suite == self.ticket.suite, "A3", "a suite that is not the ticket's")
+        exchange_secret = self.exchange(answer.suite, answer.key_share, "A4")
+        head = received[:-len(answer.sealed_verdict)]
+        self.schedule = Schedule(answer.suite, self.prologue, self.binding, self.sent + head)  # transcript_3
+        self.schedule.mix(bytes(32), exchange_secret, self.ticket.secret)
+        verdict = Verdict.decode_padded(self.schedule.open(b"verdict", answer.sealed_verdict, "A5"), "A6")
+        require(verdict.accept, "A6", "a reject")
+        return self.accepted(verdict, answer.sealed_verdict, self.ticket.key_id, True)
+
+    def exchange(self, suite: int, share: bytes, rule: str) -> bytes:
+        if suite >> 8 == RSA_X25519:
+            return x25519(self.draws.x25519, share, rule)
+        require(not share, rule, "a key share for RSA alone")
+        return bytes(32)
+
+    def accepted(self, verdict: Verdict, sealed: bytes, id_: bytes, resumed: bool) -> Session:
+        """The schedule is at transcript_3; what it lacks of transcript_4 is `sealed`."""
+        secret, ticket = self.schedule.key(b"resumption"), None
+        if verdict.ticket:
+            ticket = Ticket(verdict.ticket, secret, self.schedule.suite, id_, verdict.ticket_expires)
+        self.schedule.add(sealed)
+        return Session(self.schedule, verdict, True, resumed, ticket)
 
     def on_server_hello(self, received: bytes) -> bytes:
         hello = ServerHello.decode(received[3:])
@@ -418,14 +526,11 @@ class Client:
         spki = hello.spki or self.known[hello.key_id]
         key = server_key(spki)
         require(key_id(spki) == hello.key_id, "C8", "the key id is not that of the key")
-        exchange_secret = bytes(32)
-        if hello.suite >> 8 == RSA_X25519:
-            exchange_secret = x25519(self.draws.x25519, hello.key_share, "C9")
-        else:
-            require(not hello.key_share, "C9", "a key share for RSA alone")
+        exchange_secret = self.exchange(hello.suite, hello.key_share, "C9")
         require(hello.key_id in self.pins, "T1", f"the server's key {fingerprint(hello.key_id)} is not trusted")
         require(hello.suite >> 8 >= self.weakest, "T2", "a weaker key exchange than is kept with the pin")
         require(self.kind in hello.credential_kinds, "T3", "the server does not take such a credential")
+        self.key_id = hello.key_id
 
         self.schedule = Schedule(hello.suite, self.prologue, self.binding, self.sent + received)
         self.schedule.mix(self.draws.rsa_secret, exchange_secret)
@@ -443,24 +548,89 @@ class Client:
     def on_verdict(self, received: bytes) -> Session:
         verdict = Verdict.decode_padded(self.schedule.open(b"verdict", received[3:], "V2"))
         require(verdict.accept, "V4", "the server rejected the credential")
-        self.schedule.add(received)
-        return Session(self.schedule, verdict, is_client=True)
+        return self.accepted(verdict, received, self.key_id, False)
+
+
+@dataclass
+class Account:
+    """What a server knows of a principal that may log in now. The epoch is another whenever the account has changed."""
+
+    epoch: int
+    permissions: list[str]
+
+
+@dataclass
+class Sealed:
+    """What is in a ticket of this server's."""
+
+    principal: str
+    epoch: int
+    suite: int
+    key_id: bytes
+    shown: int  # when a credential was last shown
+    expires: int
+    secret: bytes
+
+
+class Tickets:
+    """Seals and opens the tickets of one server, or of several that share the key. Times are in seconds since 1970."""
+
+    def __init__(self, lifetime: int = 3600, single_use: bool = False, clock: Callable[[], float] = time.time):
+        self.lifetime, self.single_use, self.clock = lifetime, single_use, clock
+        self.cipher, self.used = AESGCM(fresh()), set[bytes]()
+
+    def now(self) -> int:
+        return int(self.clock())
+
+    def expires(self, shown: int) -> int:
+        """However often it is renewed, a login ends this long after its credential was shown."""
+        return shown + self.lifetime
+
+    def seal(self, of: Sealed) -> bytes:
+        nonce = os.urandom(12)
+        state = (u64(of.epoch) + u16(of.suite) + of.key_id + u64(of.shown) + u64(of.expires) + of.secret
+                 + lp(of.principal.encode()))
+        return nonce + self.cipher.encrypt(nonce, state, b"")
+
+    def open(self, ticket: bytes) -> Sealed:
+        require(len(ticket) > 12, "K1", "too short")
+        try:
+            r = Reader(self.cipher.decrypt(ticket[:12], ticket[12:], b""), "K1")
+        except InvalidTag:
+            raise Refused("K1", "not a ticket of ours") from None
+        epoch, suite, id_, shown, expires, secret = (r.number(8), r.number(2), r.take(32), r.number(8), r.number(8),
+                                                     r.take(32))
+        sealed = Sealed(r.text(), epoch, suite, id_, shown, expires, secret)
+        r.end()
+        return sealed
+
+    def use(self, ticket: bytes) -> None:
+        """K6. Only for a ticket that is good otherwise, or anybody could use it up."""
+        require(not self.single_use or ticket not in self.used, "K6", "used before")
+        self.used.add(ticket)
 
 
 Verify = Callable[[Credential], Optional[Verdict]]
+FindAccount = Callable[[str], Optional[Account]]
 
 
 class Server:
     """One handshake: on_client_hello() -> on_client_login(), or refuse() for a login that never came whole.
 
     `verify` gives the accepting verdict for a credential, or None; it must cost the same whomever a credential names.
+    With `tickets`, and `account` for what is known of a principal now, on_client_hello() may give a ServerResumption:
+    `session` is set then. `not_taken` says why a ticket was not taken; both are for the log alone.
     """
 
     def __init__(self, key: rsa.RSAPrivateKey, verify: Verify, suites: Iterable[int] = FORWARD_SECRET,
                  kinds: Iterable[int] = (PASSWORD, TOKEN), prologue: bytes = b"",
-                 binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None):
+                 binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None,
+                 tickets: Optional[Tickets] = None, account: FindAccount = lambda principal: None):
         self.key, self.verify, self.suites, self.kinds = key, verify, list(suites), list(kinds)
         self.prologue, self.binding, self.draws = prologue, binding, draws or Draws()
+        self.tickets, self.account = tickets, account
+        self.session: Optional[Session] = None
+        self.not_taken: Optional[Refused] = None
         self.spki = spki_of(key.public_key())
         server_key(self.spki)
         # What is verified where no credential came out: of the first kind taken, with a name that no account can have.
@@ -469,18 +639,67 @@ class Server:
     def on_client_hello(self, received: bytes) -> bytes:
         hello = ClientHello.decode(received[3:])
         require(VERSION in hello.versions, "S7", "no version in common")
+        if hello.ticket and self.tickets:
+            try:
+                sealed, account = self.take(self.tickets, hello, received)
+            except Refused as why:
+                self.not_taken = why
+            else:
+                return self.resume(sealed, account, hello, received)
         common = [suite for suite in self.suites if suite in hello.suites]
         require(bool(common), "S8", "no suite in common")
-        suite, share, self.exchange_secret = common[0], b"", bytes(32)
-        if suite >> 8 == RSA_X25519:
-            self.exchange_secret = x25519(self.draws.x25519, dict(hello.key_shares)[RSA_X25519], "S9")
-            share = x25519_share(self.draws.x25519)
+        suite = common[0]
+        share, self.exchange_secret = self.exchange(suite, hello)
         id_ = key_id(self.spki)
         spki = b"" if id_ in hello.known_keys else self.spki
         body = ServerHello(VERSION, suite, self.draws.nonce, id_, spki, share, self.kinds).encode()
         answer = frame(SERVER_HELLO, body)
         self.schedule = Schedule(suite, self.prologue, self.binding, received + answer)
         return answer
+
+    def exchange(self, suite: int, hello: ClientHello) -> tuple[bytes, bytes]:
+        """The server's share, and exchange_secret."""
+        if suite >> 8 != RSA_X25519:
+            return b"", bytes(32)
+        secret = x25519(self.draws.x25519, dict(hello.key_shares)[RSA_X25519], "S9")
+        return x25519_share(self.draws.x25519), secret
+
+    def take(self, tickets: Tickets, hello: ClientHello, received: bytes) -> tuple[Sealed, Account]:
+        """What is in a good ticket, and the account as it is now. Who breaks a rule goes on with a ServerHello."""
+        sealed = tickets.open(hello.ticket)
+        require(tickets.now() < sealed.expires, "K2", "it has expired")
+        wanted = binder(sealed.secret, seed(self.prologue, self.binding), received)
+        require(hmac.compare_digest(hello.binder, wanted), "K3", "the binder is another")
+        require(sealed.suite in hello.suites and sealed.suite in self.suites, "K4", "its suite")
+        require(sealed.key_id == key_id(self.spki), "K5", "from a login under another key")
+        account = self.account(sealed.principal)
+        if not account or account.epoch != sealed.epoch:
+            raise Refused("K7", "the account is gone or has changed")
+        tickets.use(hello.ticket)
+        return sealed, account
+
+    def resume(self, sealed: Sealed, account: Account, hello: ClientHello, received: bytes) -> bytes:
+        share, exchange_secret = self.exchange(sealed.suite, hello)
+        answer = ServerResumption(VERSION, sealed.suite, self.draws.nonce, share, bytes(VERDICT_SIZE + TAG))
+        head = frame(SERVER_RESUMPTION, answer.encode())[:-len(answer.sealed_verdict)]
+        self.schedule = Schedule(sealed.suite, self.prologue, self.binding, received + head)  # transcript_3
+        self.schedule.mix(bytes(32), exchange_secret, sealed.secret)
+        verdict = self.with_ticket(Verdict(True, sealed.principal, account.permissions), sealed.shown)
+        sealed_verdict = self.schedule.seal(b"verdict", verdict.encode_padded())
+        self.schedule.add(sealed_verdict)
+        self.session = Session(self.schedule, verdict, is_client=False, resumed=True)
+        return head + sealed_verdict
+
+    def with_ticket(self, verdict: Verdict, shown: Optional[int] = None) -> Verdict:
+        """The verdict with a ticket, if there are any and the principal has an account. For transcript_3."""
+        account = self.account(verdict.principal)
+        if not self.tickets or not account:
+            return verdict
+        shown = self.tickets.now() if shown is None else shown
+        expires = self.tickets.expires(shown)
+        ticket = self.tickets.seal(Sealed(verdict.principal, account.epoch, self.schedule.suite, key_id(self.spki),
+                                          shown, expires, self.schedule.key(b"resumption")))
+        return replace(verdict, ticket=ticket, ticket_expires=expires)
 
     def on_client_login(self, received: bytes) -> tuple[bytes, Session | Refused]:
         """The verdict's frame, and the session or the reason why there is none: that is for the log alone."""
@@ -508,9 +727,11 @@ class Server:
         verdict = self.verify(credential)
         if reason or not verdict:
             return self.reject(), reason or Refused("L10", "the credential is not good")
+        verdict = self.with_ticket(verdict)
         answer = frame(SERVER_VERDICT, self.schedule.seal(b"verdict", verdict.encode_padded()))
         self.schedule.add(answer)
-        return answer, Session(self.schedule, verdict, is_client=False)
+        self.session = Session(self.schedule, verdict, is_client=False)
+        return answer, self.session
 
     def unwrap(self, ciphertext: bytes) -> tuple[bytes, Optional[Refused]]:
         """Implicit rejection: rsa_secret, or the fallback in its place."""

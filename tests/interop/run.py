@@ -15,6 +15,7 @@ import sys
 sys.dont_write_bytecode = True  # no __pycache__ among the tests
 
 import argparse
+import os
 import re
 import shutil
 import signal
@@ -33,9 +34,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import check
-from countersign import (AEADS, CLIENT_LOGIN, DATA, FORWARD_SECRET, PASSWORD, SERVER_HELLO, SERVER_VERDICT, TOKEN,
-                         Client, ClientHello, Credential, Refused, Server, ServerHello, Session, Verdict, fingerprint,
-                         frame, key_id, spki_of)
+from countersign import (AEADS, BINDER, CLIENT_LOGIN, DATA, FORWARD_SECRET, KEY_UPDATE, MAX_TICKET, PASSWORD,
+                         SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, TAG, TOKEN, Account, Client, ClientHello,
+                         Credential, Direction, Refused, Server, ServerHello, ServerResumption, Session, Ticket,
+                         Tickets, Verdict, fingerprint, frame, key_id, spki_of, u8, u16)
 from sockets import Channel, Ended, Stream, login, serve
 
 PATIENCE = 20.0  # seconds for any one thing to happen
@@ -57,7 +59,7 @@ class Report:
     def __init__(self) -> None:
         self.passed, self.failed = 0, 0
 
-    def case(self, name: str, step: Callable[[], None]) -> None:
+    def case(self, name: str, step: Callable[[], object]) -> None:
         try:
             step()
         except Exception as why:
@@ -74,9 +76,21 @@ class Command:
     def __init__(self, path: str, folder: Path):
         self.path, self.folder = path, folder
 
-    def run(self, *args: str, stdin: bytes = b"", status: Optional[int] = 0) -> subprocess.CompletedProcess[bytes]:
-        """Runs it and wants this exit status; None: any but 0."""
-        done = subprocess.run([self.path, *args], cwd=self.folder, input=stdin, capture_output=True, timeout=PATIENCE)
+    def has(self, subcommand: str, option: str) -> bool:
+        return option in self.run(subcommand, "--help").stdout.decode()
+
+    def state(self) -> str:
+        """A new, empty folder for what a command remembers."""
+        return tempfile.mkdtemp(prefix="state-", dir=self.folder)
+
+    def environment(self, state: str = "") -> dict[str, str]:
+        return {**os.environ, "XDG_STATE_HOME": state or self.state()}
+
+    def run(self, *args: str, stdin: bytes = b"", status: Optional[int] = 0,
+            state: str = "") -> subprocess.CompletedProcess[bytes]:
+        """Runs it and wants this exit status; None: any but 0. Without `state`, it remembers nothing."""
+        done = subprocess.run([self.path, *args], cwd=self.folder, input=stdin, capture_output=True, timeout=PATIENCE,
+                              env=self.environment(state))
         if done.returncode != status and (status is not None or done.returncode == 0):
             said = done.stderr.decode(errors="replace").strip()
             wanted = "a failure" if status is None else status
@@ -87,15 +101,15 @@ class Command:
 class RustServer:
     """`countersign serve`, and the lines it has written."""
 
-    def __init__(self, command: Command, key: str, timeout: str = "60s"):
+    def __init__(self, command: Command, key: str, timeout: str = "60s", *options: str):
         # The default timeout is longer than any case waits, so none passes because the server gave up waiting.
         self.lines: list[str] = []
         self.ended = False
         self.grown = threading.Condition()
         self.process = subprocess.Popen(
             [command.path, "serve", "--listen", "127.0.0.1:0", "--key", key, "--users", "users.txt",
-             "--handshake-timeout", timeout], cwd=command.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+             "--handshake-timeout", timeout, *options], cwd=command.folder, env=command.environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -140,7 +154,7 @@ class RustServer:
         with self.grown:
             self.grown.wait_for(look, PATIENCE)
         if not found:
-            raise AssertionError(f"the server never wrote {pattern!r}, but {self.lines}")
+            raise AssertionError(f"the server never wrote {pattern!r}, but at last {self.lines[-4:]}")
         return found.group(1)
 
     @contextmanager
@@ -158,16 +172,18 @@ class RustServer:
 
 class PeerServer:
     """The Python server for one connection, on a thread. `outcome` is what came of it: `accepted`, the number of the
-    rule by which it was refused, or `ended` if the client went away."""
+    rule by which it was refused, or `ended` if the client went away; `resumed` if a ticket was taken and its owner was
+    there, `answered` if nothing has shown the latter."""
 
-    def __init__(self, server: Server, talk: Optional[Callable[[Channel], None]] = None):
-        self.server, self.talk = server, talk or converse
+    def __init__(self, server: Server, talk: Optional[Callable[[Channel], None]] = None, port: int = 0):
+        self.server, self.talk, self.port = server, talk or converse, port
         self.outcome, self.session_id = "nobody came", ""
 
     def __enter__(self) -> PeerServer:
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(("127.0.0.1", self.port))
         self.listener.settimeout(PATIENCE)
-        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.port = self.listener.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.attend, daemon=True)
         self.thread.start()
         return self
@@ -183,8 +199,10 @@ class PeerServer:
                 channel = serve(sock, self.server)
                 self.session_id = channel.session.session_id.hex()
                 channel.stream.deadline = time.monotonic() + PATIENCE
-                self.outcome = "accepted"
+                self.outcome = "answered" if channel.session.resumed else "accepted"
                 self.talk(channel)
+                if channel.session.resumed and channel.session.peer_is_present():
+                    self.outcome = "resumed"
         except Refused as why:
             self.outcome = why.rule
         except Ended:
@@ -237,19 +255,27 @@ def client_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
             refusal_cases(report, server, key, pin)
             record_cases(report, server, pin)
             deadline_cases(report, command, name)
+    if name == "keygen" and command.has("serve", "--ticket-lifetime"):
+        with RustServer(command, f"{name}.pem") as server:
+            resumption_cases(report, command, server, pin, token)
+    elif name == "keygen":
+        print("`countersign serve` knows no tickets: they are left out")
 
 
-def session(server: RustServer, client: Client) -> None:
+def session(server: RustServer, client: Client) -> Session:
     with server.login(client) as channel:
-        expect("the verdict", channel.session.verdict, Verdict(True, USER, PERMISSIONS))
-        # The server's log line of this session: both ends have the same session id.
-        server.wait(rf"event=login-accepted .*(session={channel.session.session_id.hex()})")
+        verdict = channel.session.verdict
+        expect("the verdict", (verdict.principal, verdict.permissions), (USER, PERMISSIONS))
         lines = channel.lines()
         for line in (b"whoami", b"echo x", b"quit"):
             channel.send(line + b"\n")
             expect("the answer", next(lines), b"bye" if line == b"quit" else answer(line))
         channel.finish()
         expect("closed by the server", channel.session.incoming.closed, True)
+        # The server's log line of this session: both ends have the same session id.
+        event = "login-resumed" if channel.session.resumed else "login-accepted"
+        server.wait(rf"event={event} .*(session={channel.session.session_id.hex()})")
+        return channel.session
 
 
 def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pin: bytes) -> None:
@@ -305,7 +331,7 @@ def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pi
             stream = Stream(sock)
             stream.frame({SERVER_HELLO}, "C1")
             sock.sendall(data)
-            expect("the verdict", len(stream.frame({SERVER_VERDICT}, "V1")), 1043)
+            expect("the verdict", len(stream.frame({SERVER_VERDICT}, "V1")), 1555)
             expect("after the verdict", rest(sock), b"")
 
     def hello(**changes: Any) -> bytes:
@@ -340,11 +366,14 @@ def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pi
     for cut in (0, 1, 300):
         report.case(f"serve: the stream ends {cut} bytes into the ClientLogin", lambda: silent_login(cut))
     report.case("serve: S1, a frame of another type", lambda: silent(b"\x03"))
-    report.case("serve: S1, an impossible length", lambda: silent(b"\x01\x0e\x62"))
+    report.case("serve: S1, an impossible length", lambda: silent(b"\x01\x10\x7a"))
     for rule, changes in (("S2", {}), ("S3", {"versions": []}),
                           ("S4", {"key_shares": [share, share]}), ("S5", {"suites": [0x0201, 0x0301]}),
                           ("S6", {"server_name": "a b"}), ("S7", {"versions": [2]}), ("S8", {"suites": [0x0209]}),
-                          ("S9", {"key_shares": [(2, bytes(32))]})):
+                          ("S9", {"key_shares": [(2, bytes(32))]}),
+                          ("S11", {"ticket": bytes(MAX_TICKET + 1), "binder": bytes(BINDER)}),
+                          ("S11", {"ticket": b"ticket"}), ("S11", {"binder": bytes(BINDER)}),
+                          ("S11", {"ticket": b"ticket", "binder": bytes(BINDER - 1)})):
         data = hello(**changes)
         report.case(f"serve: {rule}", lambda: silent(frame(1, data[3:] + b"\0") if rule == "S2" else data))
 
@@ -362,8 +391,8 @@ def rest(sock: socket.socket) -> bytes:
 
 def altered(base: Any, method: str, change: Callable[[bytes], bytes]) -> Any:
     """The class, with the frame that a method gives changed on the way."""
-    def changed(self: Any, received: bytes) -> Any:
-        result = getattr(base, method)(self, received)
+    def changed(self: Any, *received: bytes) -> Any:
+        result = getattr(base, method)(self, *received)
         return (change(result[0]), *result[1:]) if isinstance(result, tuple) else change(result)
 
     return type("Altered", (base,), {method: changed})
@@ -389,6 +418,176 @@ def record_cases(report: Report, server: RustServer, pin: bytes) -> None:
     report.case("serve: key updates within a line", updates)
     report.case("serve: R1, an impossible length", lambda: broken(lambda record: b"\x05\x00\x10"))
     report.case("serve: R2, an altered record", lambda: broken(check.flip(3)))
+
+    def first_update() -> None:
+        with server.login(Client(GOOD, [pin])) as channel:
+            channel.stream.write(unused_update(channel.session.outgoing))
+            expect("the answer", rest(channel.stream.sock), b"")
+
+    report.case("serve: R6, an update of an unused key", first_update)
+
+
+def unused_update(direction: Direction) -> bytes:
+    """The KeyUpdate that seal() would not make: it is the first frame under its key, but sealed as it should be."""
+    header = u8(KEY_UPDATE) + u16(TAG)
+    return header + direction.cipher.encrypt(direction.nonce(), b"", header)
+
+
+# ---- Tickets of `countersign serve` ---------------------------------------------------------------------------------
+
+NO_CREDENTIAL = Credential(PASSWORD, USER, b"not the password")  # a full login fails with it
+
+
+def resumption_cases(report: Report, command: Command, server: RustServer, pin: bytes, token: bytes) -> None:
+    def ticket(credential: Credential = GOOD, at: RustServer = server, **options: Any) -> Ticket:
+        """That of a full login."""
+        with at.login(Client(credential, [pin], **options)) as channel:
+            channel.finish()
+            expect("resumed", channel.session.resumed, False)
+            assert channel.session.ticket, "no ticket"
+            return channel.session.ticket
+
+    def comes_back(client: Client, resumed: bool, at: RustServer = server) -> Optional[Ticket]:
+        """Logs in, with a few lines, by the ticket or without it."""
+        assert client.ticket, "the ticket is not shown"
+        ended = session(at, client)
+        expect("resumed", ended.resumed, resumed)
+        return ended.ticket
+
+    def twice_in_a_row(credential: Credential, suite: int) -> None:
+        options: dict[str, Any] = {"suites": [suite], "server_name": "db.example"}
+        shown: Optional[Ticket] = ticket(credential, **options)
+        seen = []
+        for _ in range(3):
+            assert shown, "no ticket"
+            seen.append(shown.ticket)
+            shown = comes_back(Client(NO_CREDENTIAL, [pin], ticket=shown, **options), True)
+        expect("different tickets", len(set(seen)), 3)
+
+    def lifetime() -> None:
+        now = int(time.time())
+        with RustServer(command, "keygen.pem", "60s", "--ticket-lifetime", "300s") as other:
+            expires = ticket(at=other).expires
+        expect("expires in 300 seconds", now + 299 <= expires <= now + 310, True)
+
+    def none() -> None:
+        with RustServer(command, "keygen.pem", "60s", "--ticket-lifetime", "0s") as other:
+            with other.login(Client(GOOD, [pin])) as channel:
+                channel.finish()
+                verdict = channel.session.verdict
+        expect("the ticket", (verdict.ticket, verdict.ticket_expires), (b"", 0))
+
+    def expired() -> None:
+        with RustServer(command, "keygen.pem", "60s", "--ticket-lifetime", "1s") as other:
+            old = ticket(at=other)
+            while time.time() <= old.expires + 0.1:
+                time.sleep(0.1)
+            comes_back(Client(GOOD, [pin], ticket=old), False, other)
+
+    def other_server() -> None:
+        shown = ticket()
+        with RustServer(command, "keygen.pem") as other:
+            comes_back(Client(GOOD, [pin], ticket=shown), False, other)
+
+    def again() -> None:
+        shown = ticket()
+        comes_back(Client(NO_CREDENTIAL, [pin], ticket=shown), True)
+        client = Client(GOOD, [pin], ticket=shown)
+        with server.login(client) as channel:  # resumed, unless tickets are for single use
+            channel.send(b"whoami\n")
+            expect("the answer", next(channel.lines()), answer(b"whoami"))
+
+    def replayed(junk: bytes, first: bool) -> None:
+        """A recorded ClientHello from somebody else: if it is answered, that is all they ever get."""
+        client = Client(NO_CREDENTIAL, [pin], ticket=ticket())
+        hello = client.hello()
+        if not first:
+            comes_back(client, True)  # with the same bytes: its draws are drawn once
+        with server.connect() as sock:
+            port = sock.getsockname()[1]
+            sock.sendall(hello)
+            kind = Stream(sock).frame({SERVER_HELLO, SERVER_RESUMPTION}, "A1")[0]
+            if first:
+                expect("the answer", kind, SERVER_RESUMPTION)
+            if kind == SERVER_RESUMPTION:
+                sock.sendall(junk)
+                sock.shutdown(socket.SHUT_WR)
+                expect("after the resumption", rest(sock), b"")
+                server.wait(rf"event=session-ended .*peer=127.0.0.1:{port} .*(the session is broken)")
+
+    def fallback(change: Callable[[Client], Any], **options: Any) -> None:
+        """Something is wrong with what is shown: a ServerHello comes, and the login goes on with it."""
+        client = Client(GOOD, [pin], **options)
+        client.ticket = ticket()
+        change(client)
+        comes_back(client, False)
+
+    def ticket_of(change: Callable[[bytes], bytes]) -> Callable[[Client], None]:
+        def changes(client: Client) -> None:
+            assert client.ticket
+            client.ticket.ticket = change(client.ticket.ticket)
+
+        return changes
+
+    def wrong_secret(client: Client) -> None:
+        assert client.ticket
+        client.ticket.secret = bytes(32)
+
+    def altered_hello(change: Callable[[bytes], bytes]) -> None:
+        """Changed on the way, after the binder was made: the ticket is not taken, and then both ends disagree."""
+        client = altered(Client, "hello", change)(GOOD, [pin], ticket=ticket())
+        with server.connect() as sock:
+            refused("V2", lambda: login(sock, client))
+
+    def other_prologue() -> None:
+        with server.connect() as sock:
+            refused("V2", lambda: login(sock, Client(GOOD, [pin], ticket=ticket(), prologue=b"x")))
+
+    def changed_account() -> None:
+        """Tickets die with any change of the account."""
+        def bob(password: bytes, shown: Optional[Ticket] = None) -> Session:
+            with server.login(Client(Credential(PASSWORD, "bob", password), [pin], ticket=shown)) as channel:
+                channel.finish()
+                return channel.session
+
+        command.run("user", "add", "bob", "--users", "users.txt", "--password-stdin", stdin=b"first\n")
+        shown = bob(b"first").ticket
+        expect("resumed", bob(b"?", shown).resumed, True)
+        command.run("user", "passwd", "bob", "--users", "users.txt", "--password-stdin", stdin=b"second\n")
+        refused("V4", lambda: bob(b"first", shown))
+        renewed = bob(b"second", shown)
+        expect("resumed after passwd", renewed.resumed, False)
+        expect("resumed with the new ticket", bob(b"?", renewed.ticket).resumed, True)
+        command.run("user", "remove", "bob", "--users", "users.txt")
+        refused("V4", lambda: bob(b"second", renewed.ticket))
+
+    for suite in FORWARD_SECRET:
+        for kind, credential in (("password", GOOD), ("token", Credential(TOKEN, "", token))):
+            report.case(f"serve, tickets: in a row, suite {suite:04x}, {kind}",
+                        lambda: twice_in_a_row(credential, suite))
+    report.case("serve, tickets: their lifetime", lifetime)
+    report.case("serve, tickets: none with a lifetime of 0", none)
+    report.case("serve, tickets: K2, expired", expired)
+    report.case("serve, tickets: K1, of another server", other_server)
+    report.case("serve, tickets: the same again", again)
+    for about, junk in (("nothing more", b""), ("and a record", b"\x05\x00\x17" + bytes(23)),
+                        ("and a Close", b"\x07\x00\x10" + bytes(16))):
+        for first, name in ((True, "a stolen"), (False, "a replayed")):
+            report.case(f"serve, tickets: {name} ClientHello, {about}", lambda: replayed(junk, first))
+    for at in (0, 20, -1):
+        report.case(f"serve, tickets: K1, byte {at} of it altered", lambda: fallback(ticket_of(
+            lambda data: check.flip(at % len(data))(data))))
+    for about, other in (("of 1 byte", b"x"), ("of 500 bytes", bytes(MAX_TICKET))):
+        report.case(f"serve, tickets: K1, {about}", lambda: fallback(ticket_of(lambda data: other)))
+    report.case("serve, tickets: K1, cut short", lambda: fallback(ticket_of(lambda data: data[:-1])))
+    report.case("serve, tickets: K1, too long", lambda: fallback(ticket_of(lambda data: data + b"\0")))
+    report.case("serve, tickets: K3, a binder of another secret", lambda: fallback(wrong_secret))
+    report.case("serve, tickets: K3, an altered binder", lambda: altered_hello(lambda data: check.flip(len(data) - 1)(
+        data)))
+    report.case("serve, tickets: K3, an altered nonce", lambda: altered_hello(check.flip(3 + 3 + 5)))
+    report.case("serve, tickets: K3, another prologue", other_prologue)
+    report.case("serve, tickets: K4, its suite is not offered", lambda: fallback(lambda client: None, suites=[0x0202]))
+    report.case("serve, tickets: K7, the account has changed", changed_account)
 
 
 def deadline_cases(report: Report, command: Command, name: str) -> None:
@@ -492,6 +691,135 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("key updates", 0, "accepted", talk=updating)
     case("R2: a changed record", 4, "accepted", talk=changed)
     case("R4: no Close", 4, "accepted", talk=truncated)
+    case("R6: an update of an unused key", 4, "accepted", talk=updating_unused)
+    if command.has("login", "--no-resume"):
+        ticket_cases(report, command, key, verify)
+    else:
+        print("`countersign login` knows no tickets: they are left out")
+
+
+def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
+                 verify: Callable[[Credential], Optional[Verdict]]) -> None:
+    """`countersign login` comes back to the Python server."""
+    new_key = rsa.generate_private_key(65537, 2048)
+    trust = tuple(word for each in (key, new_key)
+                  for word in ("--pin", fingerprint(key_id(spki_of(each.public_key())))))
+
+    class Visits:
+        """A server at one address, the folder where the client keeps what it remembers, and the account."""
+
+        def __init__(self, **options: Any):
+            self.state, self.port, self.options = command.state(), 0, {"tickets": Tickets(), "key": key, **options}
+            self.accounts = {USER: Account(1, PERMISSIONS)}
+
+        def visit(self, status: int, outcome: str, base: Any = Server, secret: bytes = SECRET,
+                  args: tuple[str, ...] = (), talk: Optional[Callable[[Channel], None]] = None,
+                  **options: Any) -> Server:
+            """One login."""
+            sent = ("whoami", "echo x", "quit")
+            server: Server = base(verify=verify, account=self.accounts.get, **{**self.options, **options})
+            with PeerServer(server, talk, self.port) as peer:
+                self.port = peer.port
+                done = command.run("login", "--server", peer.address, "--user", USER, "--password-stdin", *trust, *args,
+                                   *(word for line in sent for word in ("--send", line)),
+                                   stdin=secret + b"\n", status=status, state=self.state)
+            expect("the server's end", peer.outcome, outcome)
+            if status == 0:
+                answers = [answer(line.encode()) for line in sent[:-1]] + [b"bye"]
+                expect("the answers", done.stdout.splitlines(), answers)
+                expect("the session id is on stderr", peer.session_id in done.stderr.decode(), True)
+            return server
+
+    def in_a_row(**options: Any) -> None:
+        visits = Visits(**options)
+        visits.visit(0, "accepted")
+        for _ in range(3):
+            visits.visit(0, "resumed", secret=b"not the password")
+        for folder, _, names in os.walk(visits.state):
+            for name in names:
+                path = Path(folder, name)
+                expect(f"the permissions of {name}", path.stat().st_mode & 0o077, 0)
+
+    def falls_back(rule: str, change: Callable[[Visits], Any] = lambda visits: None, **options: Any) -> None:
+        """The ticket is not taken; the login goes on, and brings a ticket that is taken."""
+        visits = Visits()
+        visits.visit(0, "accepted")
+        change(visits)
+        server = visits.visit(0, "accepted", **options)
+        expect("why the ticket was not taken", server.not_taken and server.not_taken.rule, rule)
+        visits.visit(0, "resumed", secret=b"not the password", **options)
+
+    def used() -> None:
+        """The client's memory is put back, so it shows a ticket that it has used."""
+        visits = Visits(tickets=Tickets(single_use=True))
+        visits.visit(0, "accepted")
+        shutil.copytree(visits.state, visits.state + "-before")
+        visits.visit(0, "resumed")
+        visits.state += "-before"
+        server = visits.visit(0, "accepted")
+        expect("why the ticket was not taken", server.not_taken and server.not_taken.rule, "K6")
+
+    def without() -> None:
+        visits = Visits()
+        visits.visit(0, "accepted")
+        server = visits.visit(0, "accepted", args=("--no-resume",))
+        expect("a ticket was shown", server.not_taken, None)
+
+    def none_given() -> None:
+        visits = Visits(tickets=None)
+        visits.visit(0, "accepted")
+        visits.visit(0, "accepted")
+
+    def refuses(change: Callable[[bytes], bytes], outcome: str = "answered") -> None:
+        visits = Visits()
+        visits.visit(0, "accepted")
+        visits.visit(4, outcome, altered(Server, "on_client_hello", change), talk=hang_up)
+
+    def message(**changes: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
+        def change(data: bytes) -> bytes:
+            answer = ServerResumption.decode(data[3:])
+            for name, changed in changes.items():
+                setattr(answer, name, changed(getattr(answer, name)))
+            return frame(SERVER_RESUMPTION, answer.encode())
+
+        return change
+
+    class Rejecting(Server):
+        def with_ticket(self, verdict: Verdict, shown: Optional[int] = None) -> Verdict:
+            return super().with_ticket(verdict) if shown is None else Verdict(False)
+
+    def reject() -> None:
+        visits = Visits()
+        visits.visit(0, "accepted", Rejecting)
+        visits.visit(4, "answered", Rejecting, talk=hang_up)
+
+    def late(visits: Visits) -> None:
+        visits.options["tickets"].clock = lambda: time.time() + 3601
+
+    for suite in FORWARD_SECRET:
+        report.case(f"login, tickets: in a row, suite {suite:04x}", lambda: in_a_row(suites=[suite]))
+    report.case("login, tickets: in a row, for single use", lambda: in_a_row(tickets=Tickets(single_use=True)))
+    report.case("login, tickets: K1, the server's keys are others", lambda: falls_back(
+        "K1", lambda visits: visits.options.update(tickets=Tickets())))
+    report.case("login, tickets: K2, expired by the server's clock", lambda: falls_back("K2", late))
+    report.case("login, tickets: K4, its suite is not taken", lambda: falls_back("K4", suites=[0x0202]))
+    report.case("login, tickets: K5, the server has a new key", lambda: falls_back("K5", key=new_key))
+    report.case("login, tickets: K6, used before", used)
+    report.case("login, tickets: K7, the account has changed", lambda: falls_back(
+        "K7", lambda visits: visits.accounts.update({USER: Account(2, PERMISSIONS)})))
+    report.case("login, tickets: --no-resume", without)
+    report.case("login, tickets: the server gives none", none_given)
+    report.case("login, tickets: A1, a frame of another type", lambda: refuses(lambda data: b"\x04" + data[1:]))
+    report.case("login, tickets: A1, an impossible length", lambda: refuses(lambda data: b"\x08\x06\x0f"))
+    report.case("login, tickets: A2, a byte too many", lambda: refuses(
+        lambda data: frame(SERVER_RESUMPTION, data[3:] + b"\0")))
+    report.case("login, tickets: A3, a version that was not offered", lambda: refuses(message(version=lambda _: 2)))
+    report.case("login, tickets: A3, another suite", lambda: refuses(message(suite=lambda suite: suite ^ 3)))
+    report.case("login, tickets: A4, a share of zeros", lambda: refuses(message(key_share=lambda _: bytes(32))))
+    report.case("login, tickets: A4, no share", lambda: refuses(message(key_share=lambda _: b"")))
+    report.case("login, tickets: A5, an altered verdict", lambda: refuses(message(sealed_verdict=check.flip(0))))
+    report.case("login, tickets: A5, an altered nonce", lambda: refuses(message(nonce=check.flip(0))))
+    report.case("login, tickets: A6, a reject", reject)
 
 
 def hang_up(channel: Channel) -> None:
@@ -511,6 +839,12 @@ def updating(channel: Channel) -> None:
 def changed(channel: Channel) -> None:
     next(channel.lines())
     channel.stream.write(check.flip(3)(channel.session.outgoing.seal(DATA, b"mallory\n")))
+    expect("after a refused record", rest(channel.stream.sock), b"")
+
+
+def updating_unused(channel: Channel) -> None:
+    next(channel.lines())
+    channel.stream.write(unused_update(channel.session.outgoing))
     expect("after a refused record", rest(channel.stream.sock), b"")
 
 
@@ -553,8 +887,8 @@ def main() -> int:
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(ALL_PATIENCE)
     report = Report()
-    for vector in check.VECTORS:
-        report.case(f"vector {vector.stem}", lambda: check.Vector(vector).check())
+    for file in check.VECTORS:
+        report.case(f"vector {file.stem}", lambda: check.vector(file).check())
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
         command = Command(str(path), Path(folder))
         names, token = prepare(command)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from countersign import (BODY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, DATA, KEY_UPDATE, MAX_DATA, SERVER_HELLO,
-                         SERVER_VERDICT, Client, Refused, Server, Session, require)
+                         SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session, require)
 
 DEADLINE, REFUSAL_DELAY = 10.0, 0.25  # seconds
 
@@ -99,13 +99,21 @@ class Channel:
 def login(sock: socket.socket, client: Client) -> Channel:
     stream = Stream(sock)
     stream.write(client.hello())
-    stream.write(client.on_server_hello(stream.frame({SERVER_HELLO}, "C1", "C10")))
+    if client.ticket:
+        answer = stream.frame({SERVER_HELLO, SERVER_RESUMPTION}, "A1", "A7")
+        if answer[0] == SERVER_RESUMPTION:
+            return Channel(stream, client.on_server_resumption(answer))
+    else:
+        answer = stream.frame({SERVER_HELLO}, "C1", "C10")
+    stream.write(client.on_server_hello(answer))
     return Channel(stream, client.on_verdict(stream.frame({SERVER_VERDICT}, "V1", "V5")))
 
 
 def serve(sock: socket.socket, server: Server) -> Channel:
     stream = Stream(sock)
     stream.write(server.on_client_hello(stream.frame({CLIENT_HELLO}, "S1", "S10")))
+    if server.session:
+        return Channel(stream, server.session)
     broken: Optional[Refused] = None
     try:
         stream.frame({CLIENT_LOGIN}, "L1", "L5")
