@@ -354,12 +354,21 @@ impl Shared {
         let (peer, start, session) = (place.conn().peer(), Instant::now(), stream.info().id());
         let user = stream.grant().principal().to_owned();
         let permissions: Vec<&str> = stream.grant().permissions().collect();
-        let event = if stream.info().is_resumed() { "login-resumed" } else { "login-accepted" };
-        let entry = Entry::new(event).text("user", &user).field("peer", peer);
-        let entry = entry.text("permissions", &permissions.join(","));
-        self.log.write(entry.field("suite", stream.info().suite()).field("session", session));
-
-        let served = place.conn().set_timeouts(Some(IDLE_TIMEOUT)).and_then(|()| service::run(&mut stream));
+        let (permissions, suite, resumed) = (permissions.join(","), stream.suite(), stream.info().is_resumed());
+        let log = |event| {
+            let entry = Entry::new(event).text("user", &user).field("peer", peer).text("permissions", &permissions);
+            self.log.write(entry.field("suite", suite).field("session", session));
+        };
+        if !resumed {
+            log("login-accepted");
+        }
+        // A recorded hello with a ticket can be played again: only the first word shows that the client is there.
+        let heard = || {
+            if resumed {
+                log("login-resumed");
+            }
+        };
+        let served = place.conn().set_timeouts(Some(IDLE_TIMEOUT)).and_then(|()| service::run(&mut stream, heard));
         let end = match served {
             _ if place.is_stopping() => "the server is stopping".to_owned(),
             Ok(end) => end.to_owned(),

@@ -7,11 +7,14 @@ use std::io::{self, Read, Write};
 /// Why a session ended, for the log.
 pub(crate) type End = &'static str;
 
-/// Answers each line with one line, until the client quits, leaves or breaks a rule.
-pub(crate) fn run<S: Read + Write>(stream: &mut blocking::Stream<S>) -> io::Result<End> {
+/// Answers each line with one line, until the client quits, leaves or breaks a rule. Calls `heard` when the client's first
+/// word is here.
+pub(crate) fn run<S: Read + Write>(stream: &mut blocking::Stream<S>, heard: impl FnOnce()) -> io::Result<End> {
     let mut lines = Lines::default();
+    let mut line = lines.next(stream)?;
+    heard();
     loop {
-        match lines.next(stream)? {
+        match line {
             Line::End => return Ok("the client closed"),
             Line::Text(line) if line == "quit" => {
                 say(stream, "bye".to_owned())?;
@@ -27,6 +30,7 @@ pub(crate) fn run<S: Read + Write>(stream: &mut blocking::Stream<S>) -> io::Resu
                 return Ok("a line was too long");
             }
         }
+        line = lines.next(stream)?;
     }
 }
 
