@@ -1,6 +1,7 @@
 //! What a login costs, by side and step, by key size and suite.
 //!
-//! - `client/...`, `server/...`: one step each, named in the order of the handshake; `.../login/...`: a whole side.
+//! - `client/...`, `server/...`: one step each, named in the order of the handshake; `.../login/...`: a whole side;
+//!   `.../resume/...`: the same side with a ticket in place of the login, and the next ticket in the verdict.
 //! - `server/verify/...`: the account file, at the default Argon2id parameters. An attacker who can tell a known user from
 //!   an unknown one reads it off these.
 //! - `bare/...`: the `rsa` crate with nothing around it, in the same run: what a step costs over it is ours.
@@ -15,12 +16,13 @@ mod support;
 
 use core::hint::black_box;
 use core::time::Duration;
+use countersign::client::Answer;
 use countersign::{Accounts, Credential, Reason, Suite, Verifier};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
-use support::{ALICE, KEYS, NOW, Peers, grant, private_key, rng};
+use support::{ALICE, KEYS, NOW, Peers, account, grant, private_key, rng};
 
 const SUITE: Suite = Suite::DEFAULT[0];
 
@@ -121,6 +123,31 @@ fn whole(c: &mut Criterion) {
     }
 }
 
+/// The same sides where the client has a ticket. Compare with `.../login/{suite}/rsa3072`; the key's size matters only
+/// there.
+fn resumed(c: &mut Criterion) {
+    for suite in Suite::ALL {
+        let peers = &Peers::new(suite, KEYS[1].1);
+        let ticket = peers.ticket(&mut rng());
+        let (hello, _) = peers.show(&ticket, &mut rng());
+        let answer = peers.resume(&hello, account(), &mut rng()).frame;
+
+        c.bench_function(&format!("client/resume/{suite}"), |b| {
+            let replay = |mut rng| {
+                let (_, state) = peers.show(&ticket, &mut rng);
+                let Ok(Answer::Resumed(session)) = state.read(&answer, NOW) else { panic!("the answer is genuine") };
+                session
+            };
+            b.iter_batched(rng, replay, BatchSize::SmallInput);
+        });
+
+        c.bench_function(&format!("server/resume/{suite}"), |b| {
+            let replay = |(mut rng, account)| peers.resume(black_box(&hello), account, &mut rng);
+            b.iter_batched(|| (rng(), account()), replay, BatchSize::SmallInput);
+        });
+    }
+}
+
 /// The same RSA operations without this library.
 fn bare(c: &mut Criterion) {
     for (name, pem) in KEYS {
@@ -150,16 +177,16 @@ fn verify(c: &mut Criterion) {
     let wrong = Credential::Password { user: "alice", password: b"battery staple" };
     let unknown = Credential::Password { user: "mallory", password: b"battery staple" };
     for (name, credential, expected) in [
-        ("known-user", ALICE, Ok(grant())),
+        ("known-user", ALICE, Ok("alice".to_owned())),
         ("wrong-password", wrong, Err(Reason::WrongPassword)),
         ("unknown-user", unknown, Err(Reason::UnknownUser)),
     ] {
-        assert_eq!(accounts.verify(credential), expected);
+        assert_eq!(accounts.verify(credential).map(|grant| grant.principal().to_owned()), expected);
         c.bench_function(&format!("server/verify/{name}"), |b| b.iter(|| accounts.verify(black_box(credential))));
     }
 }
 
-/// Short: there are some sixty of them, and a few percent is all that a shared machine can tell anyway.
+/// Short: there are some seventy of them, and a few percent is all that a shared machine can tell anyway.
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(20)
@@ -167,5 +194,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group! { name = benches; config = config(); targets = by_suite, by_key, bare, whole, verify }
+criterion_group! { name = benches; config = config(); targets = by_suite, by_key, bare, whole, resumed, verify }
 criterion_main!(benches);

@@ -3,12 +3,17 @@
 //! - `codec/...`: each message of a default login, to bytes and back, without its frame.
 //! - `frame/...`: a [`FrameReader`] on a whole stream, by the size of the pieces that arrive.
 //! - `record/...`: one sealed record of a session, by AEAD and size.
+//! - `bare/...`: the AEAD's crate with nothing around it, in the same run: what a record costs over it is ours.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 mod support;
 
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::consts::U12;
+use aes_gcm::aead::{AeadInOut, KeyInit, Nonce};
+use chacha20poly1305::ChaCha20Poly1305;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, Message, ServerHello};
@@ -38,7 +43,13 @@ fn messages(c: &mut Criterion) {
     let credential = CredentialMessage { kind: 1, user: Text("alice"), secret: Bytes(b"correct horse") };
     message::<CredentialMessage<'_>>(c, "credential", &encode(&credential));
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    let verdict = VerdictMessage { decision: 1, principal: Text("alice"), permissions, ticket: Bytes(&[7; 150]), ticket_expires: 1 };
+    let verdict = VerdictMessage {
+        decision: 1,
+        principal: Text("alice"),
+        permissions,
+        ticket: Bytes(&[7; 150]),
+        ticket_expires: 1,
+    };
     message::<VerdictMessage<'_>>(c, "verdict", &encode(&verdict));
 }
 
@@ -97,10 +108,12 @@ fn cut(stream: &[u8], size: usize) -> usize {
     count
 }
 
+const SIZES: [(usize, &str); 2] = [(1024, "1KiB"), (16 * 1024, "16KiB")];
+
 fn records(c: &mut Criterion) {
     let mut group = c.benchmark_group("record");
     for suite in [Suite::X25519_AES_256_GCM, Suite::X25519_CHACHA20_POLY1305] {
-        for (size, name) in [(1024, "1KiB"), (16 * 1024, "16KiB")] {
+        for (size, name) in SIZES {
             group.throughput(Throughput::Bytes(size as u64));
             let (client, server) = Peers::new(suite, KEYS[0].1).sessions();
             record(&mut group, client, server, suite.aead, &vec![7; size], name);
@@ -137,6 +150,41 @@ fn record(
     });
 }
 
+/// The same AEAD operations without this library.
+fn bare(c: &mut Criterion) {
+    let mut group = c.benchmark_group("bare");
+    for (size, name) in SIZES {
+        group.throughput(Throughput::Bytes(size as u64));
+        aead(&mut group, &Aes256Gcm::new(&[1; 32].into()), Aead::Aes256Gcm, size, name);
+        aead(&mut group, &ChaCha20Poly1305::new(&[1; 32].into()), Aead::ChaCha20Poly1305, size, name);
+    }
+    group.finish();
+}
+
+fn aead<A: AeadInOut<NonceSize = U12>>(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    key: &A,
+    aead: Aead,
+    size: usize,
+    name: &str,
+) {
+    // In place, over a record's header.
+    let (nonce, header) = (Nonce::<A>::from([2; 12]), [5, 0, 0]);
+    let seal = |data: &mut [u8]| key.encrypt_inout_detached(&nonce, &header, data.into()).unwrap();
+    let mut sealed = vec![7; size];
+    let tag = seal(&mut sealed);
+
+    group.bench_function(format!("open/{aead}/{name}"), |b| {
+        let open =
+            |data: &mut Vec<u8>| key.decrypt_inout_detached(&nonce, &header, data.as_mut_slice().into(), &tag).unwrap();
+        b.iter_batched_ref(|| sealed.clone(), open, BatchSize::LargeInput);
+    });
+    group.bench_function(format!("seal/{aead}/{name}"), |b| {
+        let mut data = vec![7; size];
+        b.iter(|| seal(black_box(&mut data)));
+    });
+}
+
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(30)
@@ -144,5 +192,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_millis(500))
 }
 
-criterion_group! { name = benches; config = config(); targets = messages, framing, records }
+criterion_group! { name = benches; config = config(); targets = messages, framing, records, bare }
 criterion_main!(benches);

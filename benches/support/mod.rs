@@ -2,14 +2,15 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this module")]
 
-use countersign::client::{self, AwaitChallenge, AwaitVerdict};
+use countersign::client::{self, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use countersign::crypto::rustcrypto;
-use countersign::server::{AwaitHello, AwaitLogin, Claim, Open};
+use countersign::server::{Accepted, AwaitHello, AwaitLogin, Claim, Open};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
-use countersign::{ServerKey, ServerTrust, Session, Suite};
+use countersign::{ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The test keys, by what the names of benches call them.
 pub const KEYS: [(&str, &str); 3] = [
@@ -22,6 +23,9 @@ pub const ALICE: Credential<'_> = Credential::Password { user: "alice", password
 
 /// No clock is read: every state is reached at once.
 pub const NOW: Moment = Moment::ORIGIN;
+
+/// Nor a calendar: every ticket is shown when it is given.
+pub const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 /// The machines get all their randomness from here, so every run measures the same bytes.
 pub fn rng() -> StdRng {
@@ -44,9 +48,10 @@ impl Peers {
     pub fn new(suite: Suite, pem: &str) -> Self {
         let provider = rustcrypto::provider();
         let key = ServerKey::load(&private_key(pem), provider).unwrap();
+        let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
         Self {
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
-            server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap()),
+            server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
             trust: ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa),
             key,
         }
@@ -96,6 +101,31 @@ impl Peers {
         let accepted = claim.accept(grant()).unwrap();
         (client.read(&accepted.frame, NOW).unwrap(), accepted.session)
     }
+
+    /// What the client keeps of a login.
+    pub fn ticket(&self, rng: &mut StdRng) -> Ticket {
+        let (claim, client) = self.claim(rng);
+        let accepted = claim.accept_with_ticket(account(), TODAY, rng).unwrap();
+        client.read(&accepted.frame, NOW).unwrap().info().ticket().unwrap().clone()
+    }
+
+    /// A hello with the ticket in it.
+    pub fn show(&self, ticket: &Ticket, rng: &mut StdRng) -> (Vec<u8>, AwaitAnswer) {
+        let ticket = self.trust.resume(ticket).unwrap();
+        client::resume(&self.client, &ChannelBinding::none(), self.trust.known_keys(), ticket, rng, NOW).unwrap()
+    }
+
+    /// From that hello to the server's session: all of the server's work.
+    pub fn resume(&self, hello: &[u8], account: Grant, rng: &mut StdRng) -> Accepted {
+        let state = self.await_hello().read(hello, NOW).unwrap();
+        let claim = state.ticket(&self.key, TODAY).unwrap();
+        state.resume(claim, account, TODAY, rng).unwrap()
+    }
+}
+
+/// The account behind the grant: it has an epoch, so its logins give tickets.
+pub fn account() -> Grant {
+    grant().with_epoch(7)
 }
 
 pub fn grant() -> Grant {

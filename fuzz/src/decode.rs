@@ -6,7 +6,7 @@
 
 use crate::{Input, frame};
 use countersign::codec::{self, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
-use countersign::codec::{ServerVerdict, VerdictMessage};
+use countersign::codec::{ServerResumption, ServerVerdict, VerdictMessage};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 
 pub fn run(data: &[u8]) {
@@ -35,6 +35,7 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ServerHello<'_>>(bytes),
         message::<ClientLogin<'_>>(bytes),
         message::<ServerVerdict>(bytes),
+        message::<ServerResumption<'_>>(bytes),
         message::<CredentialMessage<'_>>(bytes),
         message::<VerdictMessage<'_>>(bytes),
     ]

@@ -1,22 +1,30 @@
 //! A genuine client and a genuine server on the toy provider, the same in every run.
 
 use crate::toy::{self, CountingRng};
-use countersign::client::{self, AwaitChallenge, AwaitVerdict};
+use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Challenge};
 use countersign::crypto::Provider;
-use countersign::server::{AwaitHello, AwaitLogin};
+use countersign::frame::FrameType;
+use countersign::server::{Accepted, AwaitHello, AwaitLogin};
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, PublicKey, ServerConfig,
-    ServerKey, ServerTrust, Session, Suite,
+    ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime,
 };
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 pub(crate) const NOW: Moment = Moment::ORIGIN;
+
+/// When the peers meet, in seconds since 1970, and how long a ticket is good for.
+const TODAY: u64 = 1_800_000_000;
+pub(crate) const LIFETIME: u64 = 3600;
 
 pub(crate) struct Peers {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
     pub(crate) trust: ServerTrust,
     pub(crate) key: ServerKey,
+    pub(crate) tickets: Arc<TicketKeys>,
+    pub(crate) today: UnixTime,
     seed: u64,
 }
 
@@ -33,11 +41,15 @@ impl Peers {
         });
         let suite = Suite::ALL[usize::from(choice & 3)];
         let trust = if choice & 4 == 0 { ServerTrust::pin(KEY.id()) } else { ServerTrust::key(KEY.clone()) };
+        let tickets = Arc::new(ticket_keys(toy::provider()));
+        let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
         Self {
             client: Arc::new(ClientConfig::new(client).with_suites(&[suite]).unwrap()),
-            server: Arc::new(ServerConfig::new(server).with_suites(&Suite::ALL).unwrap()),
+            server: Arc::new(server),
             trust: trust.with_floor(KeyExchange::Rsa),
             key: toy::server_key(&KEY),
+            tickets,
+            today: UnixTime::from_secs(TODAY),
             seed: 0,
         }
     }
@@ -45,6 +57,18 @@ impl Peers {
     /// Other randomness than every run's.
     pub(crate) fn seeded(self, seed: u64) -> Self {
         Self { seed, ..self }
+    }
+
+    /// A server with these ticket keys.
+    pub(crate) fn with_tickets(self, tickets: TicketKeys) -> Self {
+        let tickets = Arc::new(tickets);
+        let server = ServerConfig::clone(&self.server).with_tickets(tickets.clone());
+        Self { server: server.into(), tickets, ..self }
+    }
+
+    /// So many seconds have gone by.
+    pub(crate) fn later(self, seconds: usize) -> Self {
+        Self { today: UnixTime::from_secs(TODAY + seconds as u64), ..self }
     }
 
     fn rng(&self, stream: u64) -> CountingRng {
@@ -78,7 +102,16 @@ impl Peers {
         state: AwaitChallenge,
         challenge: &[u8],
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        state.read(challenge, NOW)?.trust(&self.trust)?.login(credential, &mut self.rng(3))
+        self.answer(credential, state.read(challenge, NOW)?)
+    }
+
+    /// The client's login, if it trusts what it is asked by.
+    pub(crate) fn answer(
+        &self,
+        credential: Credential<'_>,
+        challenge: Challenge,
+    ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
+        challenge.trust(&self.trust)?.login(credential, &mut self.rng(3))
     }
 
     /// The client's session and the server's.
@@ -86,10 +119,73 @@ impl Peers {
         let (hello, client) = self.hello();
         let (challenge, server) = self.challenge(&hello).unwrap();
         let (login, client) = self.login(client, &challenge).unwrap();
-        let claim = server.read(login, NOW).unwrap().admit().run(&mut CountingRng(4));
-        let accepted = claim.accept(grant()).unwrap();
+        let claim = server.read(login, NOW).unwrap().admit().run(&mut self.rng(4));
+        let accepted = claim.accept_with_ticket(account(), self.today, &mut self.rng(5)).unwrap();
         (client.read(&accepted.frame, NOW).unwrap(), accepted.session)
     }
+
+    /// What the client keeps of a login.
+    pub(crate) fn ticket(&self) -> Ticket {
+        self.sessions().0.info().ticket().expect("the account has an epoch").clone()
+    }
+
+    /// A hello with this ticket in it, or with none.
+    pub(crate) fn open(&self, ticket: Option<&Ticket>) -> (Vec<u8>, Opening) {
+        let Some(ticket) = ticket.and_then(|ticket| self.trust.resume(ticket)) else {
+            let (hello, state) = self.hello();
+            return (hello, Opening::Plain(state));
+        };
+        let (binding, known) = (&ChannelBinding::none(), self.trust.known_keys());
+        let (hello, state) = client::resume(&self.client, binding, known, ticket, &mut self.rng(1), NOW).unwrap();
+        (hello, Opening::Shown(state))
+    }
+
+    /// The server's answer, if this hello shows a ticket that it takes.
+    pub(crate) fn take(&self, hello: &[u8]) -> Option<Accepted> {
+        let state = self.await_hello().read(hello, NOW).ok()?;
+        let claim = state.ticket(&self.key, self.today)?;
+        if !claim.is_current(&account()) {
+            return None;
+        }
+        Some(state.resume(claim, account(), self.today, &mut self.rng(6)).unwrap())
+    }
+}
+
+/// A client that awaits the server's first frame.
+pub(crate) enum Opening {
+    Plain(AwaitChallenge),
+    Shown(AwaitAnswer),
+}
+
+impl Opening {
+    pub(crate) fn expects(&self) -> &'static [FrameType] {
+        match self {
+            Self::Plain(_) => AwaitChallenge::EXPECTS,
+            Self::Shown(_) => AwaitAnswer::EXPECTS,
+        }
+    }
+
+    pub(crate) fn read(self, frame: &[u8]) -> Result<Answer, Error> {
+        match self {
+            Self::Plain(state) => state.read(frame, NOW).map(Answer::Challenge),
+            Self::Shown(state) => state.read(frame, NOW),
+        }
+    }
+}
+
+pub(crate) fn ticket_keys(provider: &'static dyn Provider) -> TicketKeys {
+    TicketKeys::new(provider, Duration::from_secs(LIFETIME))
+}
+
+/// The part of a ticket that the server gets to see. The client's bytes end in it, after version, suite, key id, expiry,
+/// secret, and its length.
+pub(crate) fn shown(ticket: &Ticket) -> Vec<u8> {
+    ticket.to_bytes().unwrap()[1 + 2 + 32 + 8 + 32 + 2..].to_vec()
+}
+
+/// The account behind [`grant`]: it has an epoch, so its logins give tickets.
+pub(crate) fn account() -> Grant {
+    grant().with_epoch(7)
 }
 
 pub(crate) const ALICE: Credential<'_> = Credential::Password { user: "alice", password: b"correct horse" };

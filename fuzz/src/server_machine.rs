@@ -17,25 +17,14 @@
 //! header of a frame from the input as well. Never may anything panic, and never may a server accept, or a client hold a
 //! session, unless every byte is what the genuine peer sent.
 
+use crate::judge::{self, Reached, assert_is, decide, finish, serve};
 use crate::peers::{NOW, Peers, grant};
 use crate::toy::{self, CountingRng};
-use crate::{Input, frame, hostile};
-use countersign::client::AwaitVerdict;
-use countersign::codec::{self, Bytes, CredentialMessage, List, Message, Text, VerdictMessage};
+use crate::{Input, edit, frame, hostile, in_frame};
+use countersign::codec::{Bytes, CredentialMessage, Text};
 use countersign::frame::{FrameType, split};
-use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
-use countersign::{Credential, Error, Reason, Received, RecordError, Session, limits};
+use countersign::{Credential, Error, RecordError, Session, limits};
 use std::collections::VecDeque;
-
-/// How far an input got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reached {
-    AwaitHello,
-    AwaitLogin,
-    Claim,
-    Accepted,
-    Session,
-}
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
@@ -66,11 +55,11 @@ fn hello(choice: u8, header: bool, mut input: Input<'_>) -> Reached {
     assert!(split(&challenge).is_ok_and(|(kind, _)| kind == FrameType::ServerHello));
     if hello != genuine_hello {
         // The genuine client never saw this challenge, so no login is genuine.
-        return serve(server, login, false).map_or_else(|reached| reached, |_| Reached::Accepted);
+        return serve(&peers, server, login, false).map_or_else(|reached| reached, |_| Reached::Accepted);
     }
     let (genuine_login, client) = peers.login(client, &challenge).unwrap();
     let genuine = login == genuine_login;
-    serve(server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
 }
 
 fn login(choice: u8, header: bool, body: &[u8]) -> Reached {
@@ -80,7 +69,7 @@ fn login(choice: u8, header: bool, body: &[u8]) -> Reached {
     let (genuine_login, client) = peers.login(client, &challenge).unwrap();
     let login = in_frame(header, FrameType::ClientLogin, body);
     let genuine = login == genuine_login;
-    serve(server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
 }
 
 /// Whatever is changed on the way, on any frame, in either direction, ends the login.
@@ -94,7 +83,7 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
     // Gives the frame as it arrives, and whether everything so far arrived as it was sent.
     let mut send = |which: usize, sent: &[u8]| {
         let mut frame = sent.to_vec();
-        edits[which].iter().for_each(|edit| apply(*edit, &mut frame));
+        edits[which].iter().for_each(|change| edit(*change, &mut frame));
         all_genuine &= frame == sent;
         (frame, all_genuine)
     };
@@ -114,7 +103,7 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
         Err(_) => return Reached::AwaitLogin,
     };
     let (login, genuine) = send(2, &login);
-    let accepted = match serve(server, login, genuine) {
+    let accepted = match serve(&peers, server, login, genuine) {
         Ok(accepted) => accepted,
         Err(reached) => return reached,
     };
@@ -126,29 +115,10 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
     Reached::Accepted
 }
 
-fn apply([how, high, low, byte]: [u8; 4], frame: &mut Vec<u8>) {
-    let at = usize::from(u16::from_be_bytes([high, low])) % (frame.len() + 1);
-    match how & 3 {
-        0 if at < frame.len() => frame[at] ^= byte,
-        1 => frame.truncate(at),
-        2 => frame.insert(at, byte),
-        3 if at < frame.len() => drop(frame.remove(at)),
-        _ => frame.push(byte),
-    }
-    // With this bit the edit gets past the check of the length.
-    if how & 4 != 0 && frame.len() >= limits::FRAME_HEADER {
-        let len = u16::try_from(frame.len() - limits::FRAME_HEADER).unwrap_or(u16::MAX);
-        frame[1..3].copy_from_slice(&len.to_be_bytes());
-    }
-}
-
 /// A session, and somebody on the wire. The server opens the client's records once each, in order, unchanged, and after
 /// anything else nothing more.
 fn records(choice: u8, mut input: Input<'_>) -> Reached {
-    // Keys of its own for each input. Under the same keys in every run, the fuzzer reads a record off one run's comparisons
-    // and sends it in another: authentic, and never sent.
-    let seed = input.0.iter().fold(0, |hash: u64, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-    let (mut client, mut server) = Peers::new(choice).seeded(seed).sessions();
+    let (mut client, mut server) = Peers::new(choice).seeded(input.seed()).sessions();
     // What the client sent and means, what is still on the wire, and how many records the server has opened.
     let (mut sent, mut wire, mut opened) = (Vec::new(), VecDeque::new(), 0);
     let (mut last, mut closed, mut over, mut ended_well) = (None, false, false, false);
@@ -178,9 +148,9 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
             }
             3 => wire.pop_front(),
             4 => {
-                let edit = [act >> 3, input.byte(), input.byte(), input.byte()];
+                let change = [act >> 3, input.byte(), input.byte(), input.byte()];
                 wire.pop_front().map(|mut record: Vec<u8>| {
-                    apply(edit, &mut record);
+                    edit(change, &mut record);
                     record
                 })
             }
@@ -199,20 +169,12 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
         last = Some(frame.clone());
 
         let next = sent.get(opened).filter(|(record, _)| !over && *record == frame);
-        match (server.open(&mut frame), next) {
-            (Ok(Received::Data(data)), Some((_, Some(sent)))) => assert_eq!(data, sent),
-            (Ok(Received::KeyUpdate), Some((record, None))) => assert_eq!(record[0], FrameType::KeyUpdate.byte()),
-            (Ok(Received::Close), Some((record, None))) => {
-                assert_eq!(record[0], FrameType::Close.byte());
-                over = true;
-                ended_well = true;
-            }
-            (Ok(received), _) => panic!("{received:?} came out, which is not the client's next record"),
-            (Err(error), Some(_)) => panic!("the client's next record was refused: {error}"),
-            (Err(error), None) => {
-                assert!(!over || error == Error::Record(RecordError::AfterEnd));
-                over = true;
-            }
+        let result = server.open(&mut frame);
+        assert!(!over || matches!(result, Err(Error::Record(RecordError::AfterEnd))));
+        match judge::received(&result, next) {
+            Some(FrameType::Close) => (over, ended_well) = (true, true),
+            Some(_) => {}
+            None => over = true,
         }
         opened += 1;
     }
@@ -245,7 +207,7 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
         }
         _ => panic!("a kind of credential that this target does not know"),
     };
-    decide(claim, opened).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    decide(&peers, claim, opened).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
 }
 
 /// A server that seals what it likes under the right key. What the client takes for a grant must encode to it.
@@ -258,72 +220,17 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
     hostile::slip_in(plaintext);
     let accepted = claim.accept(grant()).unwrap();
 
-    let plaintext = &plaintext[..plaintext.len().min(limits::VERDICT)];
     match client.read(&accepted.frame, NOW) {
         Ok(session) => {
-            let permissions: Vec<_> = session.grant().permissions().map(Text).collect();
-            let permissions = List::from_slice(&permissions).unwrap();
-            let principal = Text(session.grant().principal());
-            assert_is(&VerdictMessage { decision: 1, principal, permissions, ticket: Bytes(b""), ticket_expires: 0 }, plaintext, limits::VERDICT);
+            judge::grant_is(&session, plaintext);
             Reached::Session
         }
         Err(Error::Refused) => {
+            let plaintext = &plaintext[..plaintext.len().min(limits::VERDICT)];
             assert!(plaintext.iter().all(|&byte| byte == 0), "a refusal carries nothing");
             Reached::Accepted
         }
         Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
         Err(error) => panic!("an authentic verdict gave: {error}"),
     }
-}
-
-/// The message, padded with zeros to a multiple of `block`, is the plaintext, filled up likewise.
-fn assert_is<'a>(message: &impl Message<'a>, plaintext: &[u8], block: usize) {
-    let (mut encoded, mut plaintext) = (Vec::new(), plaintext.to_vec());
-    codec::encode(message, &mut encoded).unwrap();
-    encoded.resize(encoded.len().next_multiple_of(block), 0);
-    plaintext.resize(plaintext.len().max(1).next_multiple_of(block), 0);
-    assert_eq!(encoded, plaintext, "not the canonical encoding");
-}
-
-/// The body in a frame, or as a frame itself.
-fn in_frame(header: bool, kind: FrameType, body: &[u8]) -> Vec<u8> {
-    if header { frame(kind, body) } else { body.to_vec() }
-}
-
-/// From a login to a decision, which has to be the one a genuine login gets, or the one for all others.
-fn serve(state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Accepted, Reached> {
-    let login = state.read(login, NOW).map_err(|refusal| {
-        assert!(!genuine, "a genuine login was turned away: {}", refusal.reason);
-        check(&refusal);
-        Reached::AwaitLogin
-    })?;
-    let claim = login.admit().run(&mut CountingRng(4));
-    match claim.credential() {
-        Credential::Password { user: "", password: b"" } => assert!(!genuine),
-        Credential::Password { user: "alice", password: b"correct horse" } => assert!(genuine),
-        _ => panic!("a credential that nobody sent"),
-    }
-    decide(claim, genuine)
-}
-
-fn decide(claim: Claim, genuine: bool) -> Result<Accepted, Reached> {
-    claim.accept(grant()).inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
-        assert!(!genuine, "a genuine login was refused: {}", refusal.reason);
-        assert_eq!(refusal.reason, Reason::NotOpened);
-        check(&refusal);
-        Reached::Claim
-    })
-}
-
-/// Every refusal looks the same and waits as long.
-fn check(refusal: &Refusal) {
-    assert!(split(&refusal.frame).is_ok_and(|(kind, _)| kind == FrameType::ServerVerdict));
-    assert_eq!(refusal.not_before, NOW.after(limits::REFUSAL_FLOOR));
-}
-
-fn finish(client: AwaitVerdict, accepted: &Accepted) -> Reached {
-    let session = client.read(&accepted.frame, NOW).expect("the verdict is genuine");
-    assert_eq!(session.id(), accepted.session.id());
-    assert_eq!(*session.grant(), grant());
-    Reached::Session
 }

@@ -1,0 +1,107 @@
+//! Bytes into the client's machine, in any of its states: the input says what a genuine server has answered before.
+//!
+//! ```text
+//! input = what (1) || the rest
+//! ```
+//!
+//! | `what & 7` | the rest is |
+//! |---|---|
+//! | 0 | length of a ServerHello (2) \|\| its body \|\| the body of a verdict |
+//! | 1 | the same, to a client that has shown a ticket |
+//! | 2 | the body of a ServerResumption, to that client |
+//! | 3 | the body of a verdict, after a genuine ServerHello |
+//! | 4 | what a server with a good ticket seals as its verdict |
+//!
+//! The other bits are as in [`crate::server_machine`]. Never may anything panic, and never may a client hold a session
+//! unless every byte is what the genuine server sent.
+
+use crate::judge::{self, Reached, conclude, serve};
+use crate::peers::{ALICE, Peers};
+use crate::{Input, hostile, in_frame, toy};
+use countersign::Error;
+use countersign::client::Answer;
+use countersign::frame::FrameType;
+
+pub fn run(data: &[u8]) -> Reached {
+    let mut input = Input(data);
+    let what = input.byte();
+    let choice = what >> 3;
+    let header = what & 0x80 == 0;
+    match what & 7 {
+        shown @ 0..=1 => {
+            let len = input.number();
+            let hello = in_frame(header, FrameType::ServerHello, input.bytes(len));
+            answer(choice, shown == 1, &hello, &in_frame(header, FrameType::ServerVerdict, input.rest()))
+        }
+        2 => answer(choice, true, &in_frame(header, FrameType::ServerResumption, input.rest()), b""),
+        3 => verdict(choice, &in_frame(header, FrameType::ServerVerdict, input.rest())),
+        4 => sealed(choice, input.rest()),
+        _ => Reached::AwaitHello,
+    }
+}
+
+fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {
+    let peers = Peers::new(choice);
+    let ticket = shown.then(|| peers.ticket());
+    let (hello, client) = peers.open(ticket.as_ref());
+    let resumption = peers.take(&hello);
+    assert_eq!(resumption.is_some(), shown, "a ticket is taken where there is one");
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let resumption = resumption.filter(|accepted| accepted.frame == answer);
+    let genuine = answer == challenge;
+
+    let asked = match (client.read(answer), resumption) {
+        (Ok(Answer::Resumed(session)), Some(accepted)) => {
+            judge::agree(&session, &accepted.session);
+            return Reached::Resumed;
+        }
+        (Ok(Answer::Resumed(_)), None) => panic!("a client took a resumption that nobody sent"),
+        // Anybody can ask; whether it goes on depends on the key.
+        (Ok(Answer::Challenge(challenge)), None) => peers.answer(ALICE, challenge),
+        (Ok(Answer::Challenge(_)), Some(_)) => panic!("a resumption is no challenge"),
+        (Err(error), Some(_)) => panic!("a genuine resumption was refused: {error}"),
+        (Err(error), None) => Err(error),
+    };
+    match asked {
+        Ok((login, client)) => match serve(&peers, server, login, genuine) {
+            Ok(accepted) => conclude(client, verdict, Some(&accepted)),
+            Err(reached) => {
+                assert_ne!(conclude(client, verdict, None), Reached::Session);
+                reached
+            }
+        },
+        Err(error) => {
+            assert!(!genuine, "a genuine challenge was refused: {error}");
+            judge::blames_the_peer(&error);
+            Reached::AwaitAnswer
+        }
+    }
+}
+
+fn verdict(choice: u8, verdict: &[u8]) -> Reached {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let (login, client) = peers.login(client, &challenge).unwrap();
+    serve(&peers, server, login, true)
+        .map_or_else(|reached| reached, |accepted| conclude(client, verdict, Some(&accepted)))
+}
+
+/// A server that seals what it likes under the right key.
+fn sealed(choice: u8, plaintext: &[u8]) -> Reached {
+    let peers = Peers::with(choice, toy::provider(), hostile::provider());
+    let ticket = peers.ticket();
+    let (hello, client) = peers.open(Some(&ticket));
+    hostile::slip_in(plaintext);
+    let accepted = peers.take(&hello).expect("the ticket is good");
+    match client.read(&accepted.frame) {
+        Ok(Answer::Resumed(session)) => {
+            assert!(session.info().is_resumed());
+            judge::grant_is(&session, plaintext);
+            Reached::Resumed
+        }
+        Err(Error::Decode(_) | Error::Violation(_)) => Reached::AwaitAnswer,
+        Ok(Answer::Challenge(_)) => panic!("a resumption is no challenge"),
+        Err(error) => panic!("an authentic verdict gave: {error}"),
+    }
+}

@@ -1,0 +1,236 @@
+//! Both machines, whole, with somebody between them who changes what they like: frames, records, and the bytes of both.
+//!
+//! ```text
+//! input = what (1) || for each frame, in the order they are sent: act (1) || what the act needs
+//! ```
+//!
+//! | `act & 7` | what becomes of the frame |
+//! |---|---|
+//! | 0 | it passes |
+//! | 1 | it is edited: the rest of the act says how, 3 more bytes where |
+//! | 2 | it is dropped |
+//! | 3 | it comes twice |
+//! | 4 | it waits for the next in its direction, and comes after that |
+//! | 5 | an earlier frame, of either direction, comes before it: its number (1) |
+//! | 6 | the stream is cut inside it: where (2) |
+//! | 7 | a forged frame comes before it: type (1), length (2), body |
+//!
+//! The lowest bit of `what` is for a ticket, the next three are as in [`crate::server_machine`]. The peers see streams, not
+//! frames. Neither may hold a session, or take a record, unless each byte up to there is what the other sent.
+
+use crate::judge::{self, Reached, Sent, serve};
+use crate::peers::{ALICE, NOW, Opening, Peers};
+use crate::{Input, edit, frame};
+use countersign::Session;
+use countersign::client::{Answer, AwaitVerdict};
+use countersign::frame::{FrameReader, FrameType};
+use countersign::server::{Accepted, AwaitHello, AwaitLogin};
+
+pub fn run(data: &[u8]) -> Reached {
+    let mut input = Input(data);
+    let seed = input.seed();
+    let what = input.byte();
+    let peers = Peers::new(what >> 1).seeded(seed);
+    let ticket = (what & 1 != 0).then(|| peers.ticket());
+    let mut wire = Wire { input, seen: Vec::new(), ways: Default::default(), genuine: true };
+
+    let (hello, client) = peers.open(ticket.as_ref());
+    wire.send(UP, &hello);
+    let Some(hello) = wire.receive(UP, AwaitHello::EXPECTS) else { return Reached::AwaitHello };
+    if let Some(accepted) = peers.take(&hello) {
+        assert!(wire.genuine && ticket.is_some(), "took a ticket that nobody showed");
+        return resumed(client, accepted, wire);
+    }
+    assert!(!(wire.genuine && ticket.is_some()), "a good ticket was not taken");
+    match peers.challenge(&hello) {
+        Ok((challenge, server)) => {
+            wire.send(DOWN, &challenge);
+            login(&peers, client, server, wire)
+        }
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine hello was turned away: {error}");
+            Reached::AwaitHello
+        }
+    }
+}
+
+fn resumed(client: Opening, accepted: Accepted, mut wire: Wire<'_>) -> Reached {
+    wire.send(DOWN, &accepted.frame);
+    let mut server = accepted.session;
+    // The server may talk before the client has its verdict.
+    let sent = speak(&mut server, DOWN, &mut wire);
+    let Some(answer) = wire.receive(DOWN, client.expects()) else { return Reached::AwaitAnswer };
+    match client.read(&answer) {
+        Ok(Answer::Resumed(client)) => {
+            assert!(wire.genuine, "a session from a resumption that nobody sent");
+            talk(client, server, &sent, wire, Reached::Resumed)
+        }
+        // Anybody can ask. A login that comes of it has nowhere to go: the server is past that.
+        Ok(Answer::Challenge(_)) => {
+            assert!(!wire.genuine, "a resumption is no challenge");
+            Reached::AwaitAnswer
+        }
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine resumption was refused: {error}");
+            judge::blames_the_peer(&error);
+            Reached::AwaitAnswer
+        }
+    }
+}
+
+fn login(peers: &Peers, client: Opening, server: AwaitLogin, mut wire: Wire<'_>) -> Reached {
+    let Some(challenge) = wire.receive(DOWN, client.expects()) else { return Reached::AwaitAnswer };
+    let login = client.read(&challenge).and_then(|answer| match answer {
+        Answer::Challenge(challenge) => peers.answer(ALICE, challenge),
+        Answer::Resumed(_) => panic!("a session from a resumption that nobody sent"),
+    });
+    let (login, client) = match login {
+        Ok(next) => next,
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine challenge was turned away: {error}");
+            judge::blames_the_peer(&error);
+            return Reached::AwaitAnswer;
+        }
+    };
+    wire.send(UP, &login);
+    let Some(login) = wire.receive(UP, AwaitLogin::EXPECTS) else { return Reached::AwaitLogin };
+    let accepted = match serve(peers, server, login, wire.genuine) {
+        Ok(accepted) => accepted,
+        Err(reached) => return reached,
+    };
+    wire.send(DOWN, &accepted.frame);
+    let mut server = accepted.session;
+    let sent = speak(&mut server, DOWN, &mut wire);
+    let Some(verdict) = wire.receive(DOWN, AwaitVerdict::EXPECTS) else { return Reached::Accepted };
+    match client.read(&verdict, NOW) {
+        Ok(client) => {
+            assert!(wire.genuine, "a client took a verdict that nobody sent");
+            talk(client, server, &sent, wire, Reached::Session)
+        }
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine verdict was refused: {error}");
+            judge::blames_the_peer(&error);
+            Reached::Accepted
+        }
+    }
+}
+
+/// Two sessions. The server has spoken already.
+fn talk(mut client: Session, mut server: Session, sent: &[Sent], mut wire: Wire<'_>, whole: Reached) -> Reached {
+    judge::agree(&client, &server);
+    let ours = speak(&mut client, UP, &mut wire);
+    let up = listen(&mut server, UP, &ours, &mut wire);
+    let down = listen(&mut client, DOWN, sent, &mut wire);
+    if up && down { whole } else { Reached::Cut }
+}
+
+/// Seals a few records of each kind, and sends them.
+fn speak(session: &mut Session, way: usize, wire: &mut Wire<'_>) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for data in [Some(&b"one"[..]), None, Some(b"two"), Some(b"three"), None] {
+        let mut record = Vec::new();
+        match data {
+            Some(data) => session.seal(data, &mut record).unwrap(),
+            None if sent.len() < 4 => session.update_key(&mut record).unwrap(),
+            None => session.close(&mut record).unwrap(),
+        }
+        wire.send(way, &record);
+        sent.push((record, data.map(<[u8]>::to_vec)));
+    }
+    sent
+}
+
+/// Opens what comes, up to the first thing that is not the peer's. Gives whether the end was the peer's, too.
+fn listen(session: &mut Session, way: usize, sent: &[Sent], wire: &mut Wire<'_>) -> bool {
+    wire.genuine = true;
+    let mut sent = sent.iter();
+    while let Some(mut record) = wire.receive(way, Session::EXPECTS) {
+        let next = sent.next().filter(|_| wire.genuine);
+        match judge::received(&session.open(&mut record), next) {
+            Some(FrameType::Close) => {
+                assert!(session.end().is_ok() && sent.next().is_none());
+                return true;
+            }
+            Some(_) => {}
+            None => break,
+        }
+    }
+    assert!(session.end().is_err(), "the peer's close is the one proper end");
+    false
+}
+
+const UP: usize = 0;
+const DOWN: usize = 1;
+
+struct Wire<'a> {
+    input: Input<'a>,
+    /// Every frame so far.
+    seen: Vec<Vec<u8>>,
+    ways: [Way; 2],
+    /// Whether every frame that was received is the one that was sent.
+    genuine: bool,
+}
+
+#[derive(Default)]
+struct Way {
+    sent: Vec<Vec<u8>>,
+    held: Vec<u8>,
+    is_cut: bool,
+    /// What has come out at the other end and is not read yet.
+    stream: Vec<u8>,
+    received: usize,
+}
+
+impl Wire<'_> {
+    fn send(&mut self, way: usize, sent: &[u8]) {
+        let (input, way) = (&mut self.input, &mut self.ways[way]);
+        way.sent.push(sent.to_vec());
+        if way.is_cut {
+            return;
+        }
+        let act = input.byte();
+        let held = core::mem::take(&mut way.held);
+        let mut changed = sent.to_vec();
+        match act & 7 {
+            0 => {}
+            1 => edit([act >> 3, input.byte(), input.byte(), input.byte()], &mut changed),
+            2 => changed.clear(),
+            3 => changed.extend_from_slice(sent),
+            4 => way.held = core::mem::take(&mut changed),
+            5 => {
+                let number = usize::from(input.byte());
+                let earlier = number.checked_rem(self.seen.len()).map(|at| self.seen[at].as_slice());
+                changed.splice(..0, earlier.unwrap_or_default().iter().copied());
+            }
+            6 => {
+                changed.truncate(input.number() % (sent.len() + 1));
+                way.is_cut = true;
+            }
+            _ => {
+                let kind = FrameType::ALL[usize::from(input.byte()) % FrameType::ALL.len()];
+                let len = input.number();
+                changed.splice(..0, frame(kind, input.bytes(len)));
+            }
+        }
+        way.stream.extend(changed);
+        if !way.is_cut {
+            way.stream.extend(held);
+        }
+        self.seen.push(sent.to_vec());
+    }
+
+    /// The next frame of the stream, as a peer reads it; `None` where the stream has no such frame.
+    fn receive(&mut self, way: usize, expects: &[FrameType]) -> Option<Vec<u8>> {
+        let way = &mut self.ways[way];
+        let is_next = way.sent.get(way.received).is_some_and(|sent| way.stream.starts_with(sent));
+        way.received += 1;
+        let mut reader = FrameReader::new();
+        let frame = reader.feed(&way.stream, expects).ok().and_then(|taken| {
+            way.stream.drain(..taken);
+            reader.take()
+        });
+        assert!(!is_next || frame.is_some() || !self.genuine, "a genuine frame was not read");
+        self.genuine &= is_next;
+        frame
+    }
+}
