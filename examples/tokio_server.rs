@@ -10,9 +10,7 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::tokio::{Acceptor, connect};
-use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, KeySize, ServerConfig, ServerKey, ServerTrust,
-};
+use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, KeySize, ServerConfig, ServerKey, ServerTrust};
 use futures_util::SinkExt;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};

@@ -151,8 +151,7 @@ fn message() -> impl Strategy<Value = Any> {
         (bytes(), bytes()),
     );
     let hello = hello.prop_map(|(versions, suites, nonce, key_shares, server_name, known_keys, (ticket, binder))| {
-        let hello =
-            wire::ClientHello { versions, suites, nonce, key_shares, server_name, known_keys, ticket, binder };
+        let hello = wire::ClientHello { versions, suites, nonce, key_shares, server_name, known_keys, ticket, binder };
         Any::ClientHello(hello)
     });
     let challenge =
