@@ -154,10 +154,10 @@ fn a_half_open_connection_holds_no_heap_memory_of_its_own() {
 }
 
 #[test]
-fn a_half_open_connection_fits_in_a_kilobyte() {
+fn a_half_open_connection_takes_320_bytes() {
     let (hello, login, reader) = (size_of::<AwaitHello>(), size_of::<AwaitLogin>(), size_of::<FrameReader>());
     println!("AwaitHello {hello}, AwaitLogin {login}, FrameReader {reader} bytes");
-    assert!(login + reader <= 512, "{login} + {reader} bytes");
+    assert!(login + reader <= 320, "{login} + {reader} bytes");
     assert!(hello <= login);
 }
 
