@@ -105,8 +105,8 @@ struct LoadedKey(RsaPrivateKey);
 
 impl Decrypt for LoadedKey {
     fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
-        // The crate's error and success take the same work (measured; SECURITY.md, "Timing"). Blinding is what keeps
-        // that work from depending on the key.
+        // Blinding keeps the work from depending on the key. That the crate's error costs what its success costs is the
+        // crate's to see to; nothing after this tells the two apart (SECURITY.md, "Timing").
         match self.0.decrypt_blinded(rng, Oaep::<Sha256>::new(), ciphertext) {
             Ok(plaintext) => Decrypted::new(&Zeroizing::new(plaintext)),
             Err(_) => Decrypted::failed(),

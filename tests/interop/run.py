@@ -477,13 +477,6 @@ def resumption_cases(report: Report, command: Command, server: RustServer, pin: 
                 verdict = channel.session.verdict
         expect("the ticket", (verdict.ticket, verdict.ticket_expires), (b"", 0))
 
-    def expired() -> None:
-        with RustServer(command, "keygen.pem", "60s", "--ticket-lifetime", "1s") as other:
-            old = ticket(at=other)
-            while time.time() <= old.expires + 0.1:
-                time.sleep(0.1)
-            comes_back(Client(GOOD, [pin], ticket=old), False, other)
-
     def other_server() -> None:
         shown = ticket()
         with RustServer(command, "keygen.pem") as other:
@@ -567,7 +560,6 @@ def resumption_cases(report: Report, command: Command, server: RustServer, pin: 
                         lambda: twice_in_a_row(credential, suite))
     report.case("serve, tickets: their lifetime", lifetime)
     report.case("serve, tickets: none with a lifetime of 0", none)
-    report.case("serve, tickets: K2, expired", expired)
     report.case("serve, tickets: K1, of another server", other_server)
     report.case("serve, tickets: the same again", again)
     for about, junk in (("nothing more", b""), ("and a record", b"\x05\x00\x17" + bytes(23)),
