@@ -27,7 +27,7 @@ use crate::codec::{
 use crate::credential::Credential;
 use crate::crypto::once;
 use crate::crypto::schedule::Source;
-use crate::crypto::{CryptoError, CryptoRng, Exchange, KeyExchange, KeyId, PublicKey, SharedSecret, Suite, Transcript};
+use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameType};
 use crate::handshake::{self, Secrets, VERSION};
@@ -85,38 +85,49 @@ fn hello(
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
     let mut nonce = [0; limits::NONCE];
     rng.fill_bytes(&mut nonce);
-    let mut exchanges: Vec<(KeyExchange, Box<dyn Exchange>)> = Vec::new();
+    let mut versions = List::new();
+    versions.push(VERSION).ok_or(CryptoError::Failed)?;
+    let mut suites = List::new();
     for suite in &config.suites {
-        let exchange = suite.key_exchange;
-        if exchange != KeyExchange::Rsa && exchanges.iter().all(|(started, _)| *started != exchange) {
-            exchanges.push((exchange, config.provider.start_exchange(exchange, rng)?));
+        suites.push(suite.number()).ok_or(Misuse::TooMany { what: "the suites", limit: limits::MAX_SUITES })?;
+    }
+    let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
+    let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
+    let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
+    let start = |exchange| Offer::start(config.provider, exchange, rng, &mut shares);
+    let offers = exchanges.map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut key_shares = List::new();
+    let mut rest = shares.as_slice();
+    for offer in &offers {
+        let (share, after) = rest.split_at_checked(offer.exchange().client_share()).ok_or(CryptoError::Failed)?;
+        let share = KeyShare { exchange: offer.exchange().number(), share: Bytes(share) };
+        key_shares.push(share).ok_or(CryptoError::Failed)?;
+        rest = after;
+    }
+    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
+    let mut ids = List::new();
+    for key in known_keys {
+        if !ids.contains(key.id().as_bytes()) {
+            ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
         }
     }
-
-    let suites: Vec<u16> = config.suites.iter().map(|suite| suite.number()).collect();
-    let shares: Vec<KeyShare<'_>> = exchanges
-        .iter()
-        .map(|(exchange, ours)| KeyShare { exchange: exchange.number(), share: Bytes(ours.share()) })
-        .collect();
-    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
-    let mut ids: Vec<[u8; limits::KEY_ID]> = known_keys.iter().map(|key| *key.id().as_bytes()).collect();
-    ids.sort_unstable();
-    ids.dedup();
     let (shown, room): (&[u8], &[u8]) = match ticket {
         Some(ticket) => (&ticket.bytes, &[0; limits::BINDER]),
         None => (&[], &[]),
     };
     let hello = ClientHello {
-        versions: list("the versions", &[VERSION])?,
-        suites: list("the suites", &suites)?,
+        versions,
+        suites,
         nonce,
-        key_shares: list("the key shares", &shares)?,
+        key_shares,
         server_name: Text(&config.server_name),
-        known_keys: list("the known keys", &ids)?,
+        known_keys: ids,
         ticket: Bytes(shown),
         binder: Bytes(room),
     };
-    let mut frame = handshake::build(FrameType::ClientHello, 1024, |body| codec::encode(&hello, body))?;
+    let lengths = [shares.len(), config.server_name.len(), ids.len().saturating_mul(limits::KEY_ID), shown.len()];
+    let size = lengths.into_iter().fold(256, usize::saturating_add);
+    let mut frame = handshake::build(FrameType::ClientHello, size, |body| codec::encode(&hello, body))?;
     let mut transcript = binding.transcript(&config.prologue);
     match ticket {
         None => transcript.add(&frame),
@@ -132,15 +143,11 @@ fn hello(
     let state = AwaitChallenge {
         config: Arc::clone(config),
         transcript,
-        exchanges,
+        offers,
         known_keys: known_keys.to_vec(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
-}
-
-fn list<T: Copy + Default, const N: usize>(what: &'static str, entries: &[T]) -> Result<List<T, N>, Misuse> {
-    List::from_slice(entries).ok_or(Misuse::TooMany { what, limit: N })
 }
 
 /// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
@@ -207,7 +214,7 @@ impl AwaitAnswer {
 pub struct AwaitChallenge {
     config: Arc<ClientConfig>,
     transcript: Transcript,
-    exchanges: Vec<(KeyExchange, Box<dyn Exchange>)>,
+    offers: Vec<Offer>,
     known_keys: Vec<PublicKey>,
     deadline: Moment,
 }
@@ -271,9 +278,8 @@ impl AwaitChallenge {
             return if share.is_empty() { Ok(SharedSecret::none()) } else { Err(Violation::BadKeyShare.into()) };
         }
         // The suite was offered, so its key exchange was started.
-        let at = self.exchanges.iter().position(|(started, _)| *started == exchange).ok_or(Violation::BadKeyShare)?;
-        let (_, ours) = self.exchanges.swap_remove(at);
-        ours.finish(share).map_err(handshake::from_exchange)
+        let at = self.offers.iter().position(|offer| offer.exchange() == exchange).ok_or(Violation::BadKeyShare)?;
+        self.offers.swap_remove(at).finish(share).map_err(handshake::from_exchange)
     }
 }
 
@@ -351,8 +357,10 @@ impl Trusted {
         let mut ciphertext = Vec::with_capacity(key.size());
         provider.encrypt(&key, &message, rng, &mut ciphertext)?;
 
-        // The capacity holds the largest plaintext: growing would leave a copy of the secret behind.
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::MAX_SEALED_CREDENTIAL));
+        // The capacity holds the plaintext and its tag: growing would leave a copy of the secret behind.
+        let lengths = [credential.user.len(), credential.secret.len(), 5 + limits::CREDENTIAL_BLOCK + limits::TAG];
+        let room = lengths.into_iter().fold(0, usize::saturating_add);
+        let mut plaintext = Zeroizing::new(Vec::with_capacity(room));
         codec::encode_padded(&credential, limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL, &mut plaintext)
             .map_err(handshake::from_encode)?;
         plaintext.extend_from_slice(&[0; limits::TAG]);

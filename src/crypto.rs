@@ -3,6 +3,7 @@
 //! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD and key exchange come
 //! from a [`Provider`], a value that the caller names.
 
+mod exchange;
 mod key;
 pub(crate) mod once;
 mod provider;
@@ -12,8 +13,9 @@ pub(crate) mod schedule;
 mod suite;
 mod transcript;
 
+pub(crate) use exchange::{Offer, answer};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
 pub use provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
 pub use rand_core::CryptoRng;
-pub use suite::{Aead, KeyExchange, ParseSuiteError, Suite};
+pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash};

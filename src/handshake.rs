@@ -20,13 +20,18 @@ pub(crate) fn check_suites(provider: &dyn Provider, suites: &[Suite]) -> Result<
     if suites.is_empty() {
         return Err(Misuse::BadInput("the list of suites"));
     }
-    if has_duplicate(suites) {
+    if has_duplicate(suites.iter()) {
         return Err(Misuse::Duplicate("the list of suites"));
     }
     match suites.iter().find(|&&suite| !provider.supports(suite)) {
         Some(&suite) => Err(Misuse::UnsupportedSuite(suite)),
         None => Ok(suites.to_vec()),
     }
+}
+
+/// The suites of a configuration that names none: the forward-secret ones, as far as the provider has them.
+pub(crate) fn default_suites(provider: &dyn Provider) -> Vec<Suite> {
+    Suite::DEFAULT.into_iter().filter(|&suite| provider.supports(suite)).collect()
 }
 
 /// A prologue fits in the transcript: up to 65535 bytes.
@@ -44,8 +49,9 @@ pub(crate) fn is_server_name(name: &str) -> bool {
 }
 
 /// Lists are short and bounded, so comparing every pair is the quickest way.
-pub(crate) fn has_duplicate<T: PartialEq>(list: &[T]) -> bool {
-    list.iter().enumerate().any(|(index, entry)| list.iter().take(index).any(|earlier| earlier == entry))
+pub(crate) fn has_duplicate<T: PartialEq>(entries: impl Iterator<Item = T> + Clone) -> bool {
+    let earlier = entries.clone();
+    entries.enumerate().any(|(index, entry)| earlier.clone().take(index).any(|earlier| earlier == entry))
 }
 
 /// A list of the peer's that must have entries, each once.
@@ -53,7 +59,7 @@ pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result
     if list.is_empty() {
         return Err(Violation::Empty(what));
     }
-    if has_duplicate(list) {
+    if has_duplicate(list.iter()) {
         return Err(Violation::Duplicate(what));
     }
     Ok(())

@@ -32,7 +32,8 @@ use crate::credential::Credential;
 use crate::crypto::once;
 use crate::crypto::schedule::Source;
 use crate::crypto::{
-    CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
+    self, CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript,
+    TranscriptHash,
 };
 use crate::error::{Error, Misuse, Reason, Violation};
 use crate::frame::{self, FrameType};
@@ -83,7 +84,7 @@ impl AwaitHello {
         handshake::check_list("the versions", &hello.versions)?;
         handshake::check_list("the suites", &hello.suites)?;
         check_shares(&hello)?;
-        if handshake::has_duplicate(&hello.known_keys) {
+        if handshake::has_duplicate(hello.known_keys.iter()) {
             return Err(Violation::Duplicate("the known keys").into());
         }
         if !handshake::is_server_name(&hello.server_name) {
@@ -117,8 +118,8 @@ fn check_shares(hello: &ClientHello<'_>) -> Result<(), Violation> {
     let rsa = KeyExchange::Rsa.number();
     let all_sent = hello.suites.iter().map(exchange_of).all(|exchange| exchange == rsa || has_share(exchange));
     let all_wanted = hello.key_shares.iter().all(|share| share.exchange != rsa && is_offered(share.exchange));
-    let exchanges: Vec<u8> = hello.key_shares.iter().map(|share| share.exchange).collect();
-    if all_sent && all_wanted && !handshake::has_duplicate(&exchanges) { Ok(()) } else { Err(Violation::KeyShares) }
+    let has_duplicate = handshake::has_duplicate(hello.key_shares.iter().map(|share| share.exchange));
+    if all_sent && all_wanted && !has_duplicate { Ok(()) } else { Err(Violation::KeyShares) }
 }
 
 /// The client's offer is here. *Which key is the challenge sent under?*
@@ -192,7 +193,8 @@ impl ChooseKey<'_> {
             key_share: Bytes(&key_share),
             sealed_verdict: [0; limits::SERVER_VERDICT],
         };
-        let mut frame = handshake::build(FrameType::ServerResumption, 2048, |body| codec::encode(&answer, body))?;
+        let size = limits::SERVER_VERDICT.saturating_add(key_share.len()).saturating_add(64);
+        let mut frame = handshake::build(FrameType::ServerResumption, size, |body| codec::encode(&answer, body))?;
         frame.truncate(frame.len().saturating_sub(limits::SERVER_VERDICT));
         transcript.add(&frame);
         let start = frame.len();
@@ -232,7 +234,8 @@ impl ChooseKey<'_> {
             key_share: Bytes(&key_share),
             credential_kinds: kinds,
         };
-        let frame = handshake::build(FrameType::ServerHello, 640, |body| codec::encode(&answer, body))?;
+        let size = answer.spki.len().saturating_add(key_share.len()).saturating_add(96);
+        let frame = handshake::build(FrameType::ServerHello, size, |body| codec::encode(&answer, body))?;
         transcript.add(&frame);
         let challenge = transcript.hash();
         let state = AwaitLogin { config, key: key.clone(), transcript, challenge, fallback, exchange, suite, deadline };
@@ -240,7 +243,7 @@ impl ChooseKey<'_> {
     }
 }
 
-/// The server's half of the suite's key exchange, if it has one: its share, and the secret.
+/// The server's half of the suite's key exchange: its share, and the secret.
 fn answer_exchange(
     config: &ServerConfig,
     hello: &ClientHello<'_>,
@@ -248,12 +251,12 @@ fn answer_exchange(
     rng: &mut dyn CryptoRng,
 ) -> Result<(Vec<u8>, SharedSecret), Error> {
     let exchange = suite.key_exchange;
-    if exchange == KeyExchange::Rsa {
-        return Ok((Vec::new(), SharedSecret::none()));
-    }
     let theirs = hello.key_shares.iter().find(|share| share.exchange == exchange.number());
-    let theirs = theirs.ok_or(Violation::KeyShares)?;
-    config.provider.answer_exchange(exchange, &theirs.share, rng).map_err(handshake::from_exchange)
+    // RSA alone has no share; for every other exchange among the suites there is one.
+    let theirs = theirs.map_or(&[][..], |theirs| &theirs.share);
+    let mut ours = Vec::with_capacity(exchange.server_share());
+    let secret = crypto::answer(config.provider, exchange, theirs, rng, &mut ours).map_err(handshake::from_exchange)?;
+    Ok((ours, secret))
 }
 
 /// A ticket's bytes and its end.

@@ -172,6 +172,19 @@ fn c9_a_key_share_that_is_unusable_is_refused() {
 }
 
 #[test]
+fn c9_a_joined_key_share_that_is_unusable_is_refused() {
+    let hybrid = Scenario::new().suite(Suite::X25519MLKEM768_AES_256_GCM);
+    let with_share = |change: &dyn Fn(&mut Vec<u8>)| with(&hybrid, |hello| change(&mut hello.key_share));
+    assert_eq!(with_share(&|share| assert_eq!(share.len(), 1120)), Ok(()));
+    for length in [0, 32, 1088, 1119, 1121, 1216] {
+        assert_eq!(with_share(&|share| share.resize(length, 9)), Err(Violation::BadKeyShare.into()), "{length}");
+    }
+    assert_eq!(with_share(&|share| share[1088..].fill(0)), Err(Violation::BadKeyShare.into()));
+    // Another ciphertext is another secret, which shows at the verdict (V2).
+    assert_eq!(with_share(&|share| share[0] ^= 1), Ok(()));
+}
+
+#[test]
 fn c10_a_challenge_after_the_deadline_is_refused() {
     let read = |millis| {
         let hellos = Scenario::new().await_login();

@@ -4,14 +4,17 @@
 //! a hash was done and at which parameters.
 #![allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
+#[path = "support/provider.rs"]
+mod provider;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::AccountFile;
-use countersign::crypto::rustcrypto;
 use countersign::files::{self, FileError};
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, Moment, PrivateKey, Reason, ServerConfig, ServerKey,
     ServerTrust, Verifier, client, server,
 };
+use provider::provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -176,7 +179,7 @@ fn a_key_file_is_read_into_one_buffer_that_never_grows() {
 
 /// One login up to its verdict; gives the reason for a refusal and what opening, verifying and answering allocated.
 fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>)) -> (Option<Reason>, usize) {
-    let (provider, binding, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
     let trust = ServerTrust::pin(key.public_key().id());
     let key = ServerKey::load(&key, provider).unwrap();
@@ -223,7 +226,7 @@ fn a_login_that_does_not_open_costs_the_password_hash_of_one_that_does() {
 #[test]
 fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not_open() {
     let anyone = |_: Credential<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
-    let (provider, binding, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
     let trust = ServerTrust::key(key.public_key().clone());
     let key = ServerKey::load(&key, provider).unwrap();

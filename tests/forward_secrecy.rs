@@ -1,11 +1,15 @@
 //! What a stolen private key opens, and what it does not (SECURITY.md, "Later theft of the private key").
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use countersign::crypto::{CryptoRng, Decrypt, Decrypted, Provider, rustcrypto};
+#[path = "support/provider.rs"]
+mod provider;
+
+use countersign::crypto::{CryptoRng, Decrypt, Decrypted, Provider};
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, ServerConfig, ServerKey,
     ServerTrust, Suite, client, server,
 };
+use provider::provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
@@ -41,7 +45,7 @@ fn login(provider: &'static dyn Provider, key: &ServerKey, suite: Suite) -> (cli
 
 #[test]
 fn whoever_forged_a_challenge_is_refused_by_the_client_and_reads_its_credential_only_with_the_stolen_key() {
-    let provider = rustcrypto::provider();
+    let provider = provider();
     let mut rng = StdRng::seed_from_u64(2);
     let forger = ServerKey::from_parts(key().public_key().clone(), Arc::new(NoKey));
 

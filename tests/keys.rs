@@ -6,13 +6,13 @@
 
 mod support;
 
-use countersign::crypto::{ParseKeyIdError, rustcrypto};
+use countersign::crypto::ParseKeyIdError;
 use countersign::{KeyError, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, limits};
 use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256};
 use support::der::{self, Numbers, algorithm, bit_string, integer, pem, sequence, spki, tlv};
-use support::{OTHER2048, RSA2048, RSA3072, RSA4096, TestRng};
+use support::{OTHER2048, RSA2048, RSA3072, RSA4096, TestRng, provider};
 
 const F4: &[u8] = &[1, 0, 1];
 const EC_OID: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
@@ -298,7 +298,7 @@ fn a_private_key_whose_numbers_for_the_chinese_remainder_do_not_fit_is_inconsist
 
 fn load(numbers: &Numbers) -> Result<(), KeyError> {
     let key = PrivateKey::from_pkcs8_der(&numbers.pkcs8())?;
-    ServerKey::load(&key, rustcrypto::provider()).map(drop)
+    ServerKey::load(&key, provider()).map(drop)
 }
 
 /// Takes each number from another key, but for the public exponent, which both keys share; and each a little off.
@@ -416,7 +416,7 @@ fn an_ec_key_in_pem_is_refused_by_its_algorithm() {
 
 #[test]
 fn a_generated_key_is_a_key_like_any_other() {
-    let provider = rustcrypto::provider();
+    let provider = provider();
     let key = provider.generate_key(KeySize::Rsa2048, &mut TestRng::new("a new key")).unwrap();
     assert_eq!((key.public_key().bits(), key.public_key().exponent()), (2048, 65537));
     let again = PrivateKey::from_pem(&key.to_pem()).unwrap();

@@ -6,17 +6,17 @@
 
 mod support;
 
-use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret, rustcrypto};
+use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, SharedSecret};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin};
 use countersign::{
-    Aead, ChannelBinding, ClientConfig, CryptoRng, KeyError, KeyExchange, KeySize, Moment, PrivateKey, PublicKey,
-    Received, ServerConfig, ServerKey, Suite, client, codec, limits,
+    Aead, ChannelBinding, ClientConfig, CryptoRng, KeyError, KeySize, Moment, PrivateKey, PublicKey, Received,
+    ServerConfig, ServerKey, Suite, client, codec, limits,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use support::{ALICE, RSA2048, RSA4096, Scenario, TestRng, at, grant};
+use support::{ALICE, RSA2048, RSA4096, Scenario, TestRng, at, grant, provider};
 
 /// Counts what each thread allocates and still holds.
 struct Counting;
@@ -85,7 +85,7 @@ impl Provider for QuietRsa {
     }
 
     fn supports(&self, suite: Suite) -> bool {
-        rustcrypto::provider().supports(suite)
+        provider().supports(suite)
     }
 
     fn encrypt(
@@ -95,32 +95,38 @@ impl Provider for QuietRsa {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
     ) -> Result<(), CryptoError> {
-        uncounted(|| rustcrypto::provider().encrypt(key, message, rng, out))
+        uncounted(|| provider().encrypt(key, message, rng, out))
     }
 
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
-        rustcrypto::provider().load_key(key).map(|key| Arc::new(QuietKey(key)) as Arc<dyn Decrypt>)
+        provider().load_key(key).map(|key| Arc::new(QuietKey(key)) as Arc<dyn Decrypt>)
     }
 
     fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
-        rustcrypto::provider().generate_key(size, rng)
+        provider().generate_key(size, rng)
     }
 
     fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        rustcrypto::provider().aead(aead, key)
+        provider().aead(aead, key)
     }
 
-    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
-        rustcrypto::provider().start_exchange(exchange, rng)
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        provider().start_exchange(group, rng, out)
     }
 
     fn answer_exchange(
         &self,
-        exchange: KeyExchange,
+        group: Group,
         share: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
-        rustcrypto::provider().answer_exchange(exchange, share, rng)
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        provider().answer_exchange(group, share, rng, out)
     }
 }
 

@@ -5,7 +5,6 @@ mod support;
 
 use countersign::client::{self, Answer, AwaitAnswer};
 use countersign::codec::DecodeError;
-use countersign::crypto::rustcrypto;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Accepted, ChooseKey};
 use countersign::{
@@ -15,7 +14,7 @@ use countersign::{
 use std::sync::Arc;
 use std::time::Duration;
 use support::wire::{ClientHello, Message, ServerResumption, Verdict, edit, padded};
-use support::{OTHER2048, RSA2048, TestRng, at, frame};
+use support::{OTHER2048, RSA2048, SUITES, TestRng, at, frame, provider};
 
 const LIFETIME: u64 = 3600;
 const NOW: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -35,12 +34,12 @@ struct World {
 }
 
 fn keys() -> TicketKeys {
-    TicketKeys::new(rustcrypto::provider(), Duration::from_secs(LIFETIME))
+    TicketKeys::new(provider(), Duration::from_secs(LIFETIME))
 }
 
 impl World {
     fn new(keys: TicketKeys, suites: &[Suite]) -> Self {
-        let provider = rustcrypto::provider();
+        let provider = provider();
         let keys = Arc::new(keys);
         let server = ServerConfig::new(provider).with_suites(suites).unwrap().with_tickets(keys.clone());
         let client = ClientConfig::new(provider).with_suites(suites).unwrap();
@@ -87,7 +86,7 @@ impl World {
 }
 
 fn default() -> World {
-    World::new(keys(), &Suite::DEFAULT)
+    World::new(keys(), &SUITES)
 }
 
 fn alice() -> Grant {
@@ -203,7 +202,7 @@ fn a_ticket_of_a_server_that_is_not_trusted_is_not_shown_and_neither_is_one_unde
     assert!(RSA2048.trust().resume(&ticket).is_none(), "the floor is X25519");
     assert!(trust().resume(&ticket).is_some());
     // A client that no longer offers the suite keeps the ticket to itself.
-    world.client = Arc::new(ClientConfig::new(rustcrypto::provider()));
+    world.client = Arc::new(ClientConfig::new(provider()));
     let (hello, _) = world.resume(&ticket);
     let mut shown = Vec::new();
     edit::<ClientHello>(&hello, |hello| shown.clone_from(&hello.ticket));
@@ -270,7 +269,7 @@ fn k2_an_expired_ticket_is_not_taken() {
 fn k2_a_chain_of_tickets_ends_when_the_credential_is_too_old() {
     let day = 24 * 3600;
     let hours = |keys: TicketKeys| {
-        let mut world = World::new(keys, &Suite::DEFAULT);
+        let mut world = World::new(keys, &SUITES);
         let mut ticket = world.ticket();
         (1..=10 * 24)
             .find(|hour| {
@@ -333,7 +332,7 @@ fn k4_a_ticket_for_a_suite_that_is_no_longer_taken_is_not_taken() {
     let ticket = world.ticket();
     assert_eq!(ticket.suite(), Suite::X25519_AES_256_GCM);
     let (hello, _) = world.resume(&ticket);
-    let chacha = ServerConfig::new(rustcrypto::provider()).with_suites(&[Suite::X25519_CHACHA20_POLY1305]).unwrap();
+    let chacha = ServerConfig::new(provider()).with_suites(&[Suite::X25519_CHACHA20_POLY1305]).unwrap();
     world.server = Arc::new(chacha.with_tickets(world.keys.clone()));
     assert!(!world.takes(&hello, &RSA2048.server, NOW));
 }
@@ -348,7 +347,7 @@ fn k5_a_ticket_from_under_another_server_key_is_not_taken() {
 
 #[test]
 fn k6_a_ticket_for_single_use_is_taken_once_and_when_the_memory_is_full_not_at_all() {
-    let mut world = World::new(keys().with_single_use(2), &Suite::DEFAULT);
+    let mut world = World::new(keys().with_single_use(2), &SUITES);
     let tickets = [world.ticket(), world.ticket(), world.ticket()];
     let hellos = tickets.map(|ticket| world.resume(&ticket).0);
     assert!(world.takes(&hellos[0], &RSA2048.server, NOW));
@@ -356,7 +355,7 @@ fn k6_a_ticket_for_single_use_is_taken_once_and_when_the_memory_is_full_not_at_a
     assert!(world.takes(&hellos[1], &RSA2048.server, NOW));
     assert!(!world.takes(&hellos[2], &RSA2048.server, NOW), "no room to remember it");
     // A thief without the secret can't use somebody's ticket up.
-    let mut world = World::new(keys().with_single_use(2), &Suite::DEFAULT);
+    let mut world = World::new(keys().with_single_use(2), &SUITES);
     let ticket = world.ticket();
     let (hello, _) = world.resume(&ticket);
     let guessed = edit::<ClientHello>(&hello, |hello| hello.binder[0] ^= 1);

@@ -94,6 +94,7 @@ fn the_table_of_suites_is_the_code_s() {
     let exchange = |exchange: KeyExchange| match exchange {
         KeyExchange::Rsa => "RSA alone",
         KeyExchange::X25519 => "RSA and X25519",
+        KeyExchange::X25519MlKem768 => "RSA and X25519MLKEM768",
         _ => "unknown",
     };
     let aead = |aead: Aead| match aead {

@@ -19,7 +19,8 @@ fn genuine() -> Vec<u8> {
 
 /// The ClientHello of a client that would also do without forward secrecy.
 fn with_rsa() -> Vec<u8> {
-    Scenario::new().client_suites(&Suite::ALL).await_challenge().0
+    let suites = [Suite::X25519_AES_256_GCM, Suite::X25519_CHACHA20_POLY1305, Suite::RSA_AES_256_GCM];
+    Scenario::new().client_suites(&suites).await_challenge().0
 }
 
 /// What the server says to a ClientHello: up to the ServerHello, for a bad share shows only then.
@@ -228,7 +229,7 @@ fn s8_suites_without_one_that_this_server_takes_are_refused() {
             (|hello| hello.suites = vec![0x0203], none.clone()),
             (|hello| hello.suites = vec![0x0200, 0x02ff], none.clone()),
             (|hello| (hello.suites, hello.key_shares) = (vec![0x0103], Vec::new()), none.clone()),
-            (|hello| (hello.suites, hello.key_shares) = (vec![0x0301], vec![(3, vec![0; 1216])]), none),
+            (|hello| (hello.suites, hello.key_shares) = (vec![0x0401], vec![(4, vec![0; 1216])]), none),
         ],
     );
     // The defaults on one side, suites without forward secrecy on the other: in both directions.
@@ -271,11 +272,45 @@ fn s9_a_share_of_the_wrong_length_is_refused() {
     }
 }
 
+/// The same for X25519MLKEM768: 1184 bytes of ML-KEM, then 32 of X25519.
+fn hybrid(change: impl Fn(&mut Vec<u8>)) -> Error {
+    let hello = Scenario::new().client_suites(&[Suite::X25519MLKEM768_AES_256_GCM]).await_challenge().0;
+    accepted(&hello);
+    refused(&edit(&hello, |hello: &mut ClientHello| {
+        assert_eq!((hello.key_shares[0].0, hello.key_shares[0].1.len()), (3, 1216));
+        change(&mut hello.key_shares[0].1);
+    }))
+}
+
+#[test]
+fn s9_a_joined_share_of_the_wrong_length_is_refused() {
+    for length in [0, 32, 1183, 1184, 1215, 1217, 1248, 1536, 2432] {
+        assert_eq!(hybrid(|share| share.resize(length, 1)), Violation::BadKeyShare.into(), "{length} bytes");
+    }
+}
+
+#[test]
+fn s9_an_encapsulation_key_with_a_coefficient_that_is_not_reduced_is_refused() {
+    for at in [0, 3, 384, 1149] {
+        // Two coefficients of 12 bits each, both 3329.
+        let change = |share: &mut Vec<u8>| share[at..at + 3].copy_from_slice(&[0x01, 0x1d, 0xd0]);
+        assert_eq!(hybrid(change), Violation::BadKeyShare.into(), "at {at}");
+    }
+}
+
+#[test]
+fn s9_a_joined_share_whose_x25519_part_gives_an_all_zero_secret_is_refused() {
+    for point in SMALL_ORDER {
+        let point = hex::decode(point).unwrap();
+        assert_eq!(hybrid(|share| share[1184..].copy_from_slice(&point)), Violation::BadKeyShare.into());
+    }
+}
+
 #[test]
 fn a_share_of_a_key_exchange_that_is_not_picked_is_not_looked_at() {
     accepted(&edit(&genuine(), |hello: &mut ClientHello| {
-        hello.suites.insert(0, 0x0301);
-        hello.key_shares.insert(0, (3, vec![0; 7]));
+        hello.suites.insert(0, 0x0401);
+        hello.key_shares.insert(0, (4, vec![0; 7]));
     }));
     let rsa_first = Scenario::new().server_suites(&[Suite::RSA_AES_256_GCM]);
     let hello = edit(&with_rsa(), |hello: &mut ClientHello| hello.key_shares[0].1.clear());
@@ -300,7 +335,7 @@ fn what_a_server_does_not_know_is_skipped() {
 
 #[test]
 fn the_server_s_order_of_suites_decides() {
-    let [gcm, chacha] = Suite::DEFAULT;
+    let (gcm, chacha) = (Suite::X25519_AES_256_GCM, Suite::X25519_CHACHA20_POLY1305);
     for (ours, theirs, picked) in [
         ([gcm, chacha], [chacha, gcm], gcm),
         ([chacha, gcm], [gcm, chacha], chacha),

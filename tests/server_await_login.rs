@@ -353,10 +353,13 @@ fn l10_every_reason_of_the_application_s_reaches_its_log_and_nobody_else() {
         Reason::Application("after hours"),
         Reason::NotAdmitted("too many tries"),
     ] {
-        let refusal = Scenario::new().claim().reject(reason.clone());
+        let scenario = Scenario::new();
+        let login = scenario.await_verdict().login;
+        let claim = || scenario.open(scenario.await_login().server, &login).unwrap();
+        let refusal = claim().reject(reason.clone());
         assert_eq!(refusal.reason, reason);
         is_the_refusal(&refusal);
-        let same = Scenario::new().claim().reject(Reason::WrongPassword);
+        let same = claim().reject(Reason::WrongPassword);
         assert_eq!(refusal.frame, same.frame, "the reason is not in the bytes");
     }
 }

@@ -179,17 +179,20 @@ fn r2_a_record_of_the_other_direction_or_another_session_is_refused() {
 
 #[test]
 fn r2_after_a_key_update_the_old_key_opens_nothing() {
-    let (mut client, mut server) = sessions();
-    let first = sealed(&mut client, b"old").remove(0);
-    let update = updated(&mut client);
-    let second = sealed(&mut client, b"new").remove(0);
+    let records = || {
+        let (mut client, server) = sessions();
+        let first = sealed(&mut client, b"old").remove(0);
+        let update = updated(&mut client);
+        (server, first, update, sealed(&mut client, b"new").remove(0))
+    };
+    let (mut server, first, update, _) = records();
     assert_eq!(open(&mut server, &first), Ok(b"old".to_vec()));
     assert_eq!(open(&mut server, &update), Ok(b"key update".to_vec()));
     assert_eq!(open(&mut server, &first), NOT_AUTHENTIC);
-    let mut server = sessions().1;
+    let (mut server, first, _, second) = records();
     open(&mut server, &first).unwrap();
     assert_eq!(open(&mut server, &second), NOT_AUTHENTIC, "the update was dropped");
-    let mut server = sessions().1;
+    let (mut server, first, update, second) = records();
     for record in [&first, &update, &second] {
         open(&mut server, record).unwrap();
     }

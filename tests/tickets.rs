@@ -2,12 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 #![cfg(all(feature = "accounts", feature = "tokio"))]
 
+#[path = "support/provider.rs"]
+mod provider;
+
 use countersign::blocking::{self, Begun};
-use countersign::crypto::rustcrypto;
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, ServerConfig, ServerKey,
     ServerTrust, Ticket, TicketKeys, Verifier,
 };
+use provider::provider;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,7 +25,7 @@ fn private() -> PrivateKey {
 }
 
 fn key() -> ServerKey {
-    ServerKey::load(&private(), rustcrypto::provider()).unwrap()
+    ServerKey::load(&private(), provider()).unwrap()
 }
 
 fn trust() -> ServerTrust {
@@ -30,13 +33,13 @@ fn trust() -> ServerTrust {
 }
 
 fn server_config() -> ServerConfig {
-    let keys = TicketKeys::new(rustcrypto::provider(), Duration::from_secs(60));
-    let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::ZERO);
+    let keys = TicketKeys::new(provider(), Duration::from_secs(60));
+    let config = ServerConfig::new(provider()).with_refusal_floor(Duration::ZERO);
     config.with_tickets(Arc::new(keys))
 }
 
 fn client_config() -> Arc<ClientConfig> {
-    Arc::new(ClientConfig::new(rustcrypto::provider()))
+    Arc::new(ClientConfig::new(provider()))
 }
 
 /// Accounts that count how often a credential was verified.

@@ -1,4 +1,5 @@
 //! Logins inside TLS: bound to the connection, or not at all. The code is that of `examples/tls.rs`.
+#![cfg(feature = "rustcrypto")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "../examples/tls.rs"]

@@ -3,12 +3,15 @@
 #![allow(clippy::arithmetic_side_effects)]
 #![cfg(feature = "tokio")]
 
-use countersign::crypto::rustcrypto;
+#[path = "support/provider.rs"]
+mod provider;
+
 use countersign::tokio::{Acceptor, Error, Stream, connect};
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, RecordError, ServerConfig, ServerKey,
     ServerTrust, Verifier, blocking,
 };
+use provider::provider;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
@@ -43,11 +46,11 @@ fn trust() -> ServerTrust {
 }
 
 fn server_config() -> ServerConfig {
-    ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::ZERO)
+    ServerConfig::new(provider()).with_refusal_floor(Duration::ZERO)
 }
 
 fn client_config() -> Arc<ClientConfig> {
-    Arc::new(ClientConfig::new(rustcrypto::provider()))
+    Arc::new(ClientConfig::new(provider()))
 }
 
 fn acceptor() -> Acceptor {
@@ -55,7 +58,7 @@ fn acceptor() -> Acceptor {
 }
 
 fn acceptor_with(config: ServerConfig, verifier: impl Verifier + Send + Sync + 'static) -> Acceptor {
-    Acceptor::new(config, ServerKey::load(&key(), rustcrypto::provider()).unwrap(), verifier)
+    Acceptor::new(config, ServerKey::load(&key(), provider()).unwrap(), verifier)
 }
 
 async fn login<C, S>(client: C, server: S) -> (Stream<C>, Stream<S>)
@@ -355,7 +358,7 @@ async fn a_silent_peer_meets_the_deadline_on_either_side() {
     let acceptor = acceptor_with(server_config().with_handshake_timeout(short), verify);
     assert!(passed(acceptor.accept(server, &ChannelBinding::none()).await.unwrap_err()));
     let (_silent, client) = duplex(4096);
-    let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(short));
+    let config = Arc::new(ClientConfig::new(provider()).with_handshake_timeout(short));
     assert!(passed(connect(client, &config, &ChannelBinding::none(), &trust(), ALICE).await.unwrap_err()));
 }
 
@@ -394,7 +397,7 @@ fn start(acceptor: &Acceptor) -> Ends {
 async fn logins_past_the_bounds_are_refused_as_busy() {
     let most = Arc::new(AtomicUsize::new(0));
     let (verifier, mut is_in, go) = held(most.clone());
-    let key = ServerKey::load(&key(), rustcrypto::provider()).unwrap();
+    let key = ServerKey::load(&key(), provider()).unwrap();
     let acceptor = Acceptor::with_bounds(server_config(), key, verifier, 1, 1);
     let mut open = vec![start(&acceptor), start(&acceptor), start(&acceptor)];
     is_in.recv().await.unwrap();
@@ -423,7 +426,7 @@ async fn logins_past_the_bounds_are_refused_as_busy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_dropped_while_it_computes_gives_its_turn_back() {
     let (verifier, mut is_in, go) = held(Arc::default());
-    let key = ServerKey::load(&key(), rustcrypto::provider()).unwrap();
+    let key = ServerKey::load(&key(), provider()).unwrap();
     let acceptor = Acceptor::with_bounds(server_config(), key, verifier, 1, 1);
     let (_, dropped) = start(&acceptor);
     is_in.recv().await.unwrap();

@@ -3,13 +3,14 @@
 //! The oracle in `vectors/oracle.rs` computes every byte and every secret from PROTOCOL.md and the primitives' crates
 //! alone; the library's machines must agree with it, and both with the files. To write the files anew, after a change
 //! of the protocol: `UPDATE_VECTORS=1 cargo test --test vectors`.
+#![cfg(all(feature = "rustcrypto", feature = "ml-kem"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects, unreachable_pub)]
 
 #[path = "vectors/oracle.rs"]
 mod oracle;
 
-use countersign::crypto::rustcrypto;
+use countersign::crypto::rustcrypto::provider;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, CredentialKind, Error, Grant, KeyExchange, Moment, PrivateKey, Reason,
     ServerConfig, ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client, server,
@@ -96,8 +97,20 @@ impl Case {
     }
 
     fn refuse(name: &'static str, rule: &'static str, about: &'static str) -> Self {
-        Self { rule: Some(rule), ..Self::accept(name, about, Suite::X25519_AES_256_GCM) }
+        Self::refuse_under(Suite::X25519_AES_256_GCM, name, rule, about)
     }
+
+    fn refuse_under(suite: Suite, name: &'static str, rule: &'static str, about: &'static str) -> Self {
+        Self { rule: Some(rule), ..Self::accept(name, about, suite) }
+    }
+
+    fn offers(&self, exchange: KeyExchange) -> bool {
+        self.client_suites.iter().any(|suite| suite.key_exchange == exchange)
+    }
+}
+
+fn without_ml_kem() -> Vec<Suite> {
+    Suite::ALL.into_iter().filter(|suite| suite.key_exchange != KeyExchange::X25519MlKem768).collect()
 }
 
 fn cases() -> Vec<Case> {
@@ -114,15 +127,45 @@ fn cases() -> Vec<Case> {
             credential: Credential::Token(b"an-opaque-token"),
             ..Case::accept("rsa4096-rsa-chacha20poly1305", "RSA alone, a token", Suite::RSA_CHACHA20_POLY1305)
         },
+        Case::accept(
+            "rsa2048-x25519mlkem768-aes256gcm",
+            "X25519MLKEM768, the only key exchange offered",
+            Suite::X25519MLKEM768_AES_256_GCM,
+        ),
+        Case {
+            key: "rsa3072",
+            client_suites: Suite::DEFAULT.to_vec(),
+            ..Case::accept(
+                "rsa3072-x25519mlkem768-chacha20poly1305",
+                "the client offers X25519MLKEM768 and X25519",
+                Suite::X25519MLKEM768_CHACHA20_POLY1305,
+            )
+        },
         Case {
             knows_key: true,
-            client_suites: Suite::ALL.to_vec(),
-            server_suites: Suite::ALL.to_vec(),
+            client_suites: without_ml_kem(),
+            server_suites: without_ml_kem(),
             ..Case::accept("known-key", "the client listed the key's id, so the server leaves the key out", x25519)
         },
         Case {
             client_suites: vec![Suite::RSA_AES_256_GCM],
             ..Case::refuse("s8-no-common-suite", "S8", "the client offers RSA alone; the server wants X25519")
+        },
+        Case {
+            // The first two coefficients of the encapsulation key become 4095, which is not below 3329. The share is the
+            // last thing before four empty fields.
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    let at = bytes.len() - 1216 - 2 - "db.example".len() - 1 - 2 - 2;
+                    bytes[at..at + 3].fill(0xff);
+                }
+            },
+            ..Case::refuse_under(
+                Suite::X25519MLKEM768_AES_256_GCM,
+                "s9-encapsulation-key",
+                "S9",
+                "the client's ML-KEM encapsulation key has coefficients that are not reduced",
+            )
         },
         Case {
             // The suite's low byte, behind the header and the version.
@@ -308,7 +351,8 @@ fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
 /// Runs a case through both machines, checks it against the oracle, and gives the vector.
 fn run(case: &Case) -> Vector {
     let key = load(case.key);
-    let inputs = Inputs::derive(case.name, case.key, &case.credential, PROLOGUE, case.knows_key);
+    let hybrid = case.offers(KeyExchange::X25519MlKem768);
+    let inputs = Inputs::derive(case.name, case.key, &case.credential, PROLOGUE, case.knows_key, hybrid);
     let mut vector = Vector {
         name: case.name.to_owned(),
         about: case.about.to_owned(),
@@ -347,14 +391,18 @@ fn run(case: &Case) -> Vector {
 
 /// Both machines, frame by frame. Gives both sessions if the login was accepted.
 fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Session, Session)> {
-    let provider = rustcrypto::provider();
+    let provider = provider();
     let now = Moment::ORIGIN;
     let inputs = vector.inputs.clone();
-    let exchanges = case.client_suites.iter().any(|suite| suite.key_exchange != KeyExchange::Rsa);
-    let mut client_rng = Script::new(&[&inputs.client_nonce, if exchanges { &inputs.client_x25519 } else { "" }]);
+    let (mut drawn, mut answered) = (vec![&inputs.client_nonce], vec![&inputs.server_nonce, &inputs.fallback]);
+    drawn.extend(case.offers(KeyExchange::X25519).then_some(&inputs.client_x25519));
+    drawn.extend(&inputs.client_x25519mlkem768);
+    answered.extend(match case.server_suites[0].key_exchange {
+        KeyExchange::X25519MlKem768 => inputs.server_x25519mlkem768.as_ref(),
+        _ => Some(&inputs.server_x25519),
+    });
+    let (mut client_rng, mut server_rng) = (Script::new(&drawn), Script::new(&answered));
     let mut login_rng = Script::new(&[&inputs.rsa_secret, &inputs.oaep_seed]);
-    let mut server_rng = Script::new(&[&inputs.server_nonce, &inputs.fallback, &inputs.server_x25519]);
-
     let binding = ChannelBinding::none();
     let config = ClientConfig::new(provider).with_suites(&case.client_suites).unwrap();
     let config = Arc::new(config.with_prologue(PROLOGUE).unwrap().with_server_name("db.example").unwrap());
@@ -367,12 +415,12 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
     let config = ServerConfig::new(provider).with_suites(&case.server_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap().with_credential_kinds(&case.server_kinds).unwrap();
     let waiting = server::AwaitHello::new(&Arc::new(config), &binding, now);
-    let chosen = match waiting.read(&hello, now) {
-        Ok(chosen) => chosen,
+    let server_key = ServerKey::load(key, provider).unwrap();
+    let chosen = waiting.read(&hello, now);
+    let (frame, waiting) = match chosen.and_then(|chosen| chosen.challenge(&server_key, &mut server_rng)) {
+        Ok(challenged) => challenged,
         Err(error) => return end(vector, "disconnected", Some(error.to_string())),
     };
-    let server_key = ServerKey::load(key, provider).unwrap();
-    let (frame, waiting) = chosen.challenge(&server_key, &mut server_rng).unwrap();
     let challenge = cross(case, vector, frame);
 
     let login = challenged
@@ -478,7 +526,7 @@ struct Resumed {
 
 /// A full login that gives a ticket, and a resumption with it; the vector has the second alone.
 fn resumed(suite: Suite) -> Resumed {
-    let (provider, none, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let (provider, none, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let today = UnixTime::from_secs(1_800_000_000);
     let name = format!("resumed-{}", suite.to_string().replace(['/', '+'], "-"));
     let key = load("rsa2048");

@@ -62,10 +62,13 @@ fn good_streams_are_shown_field_by_field() {
         &[
             "frame 1: ClientHello at offset 0, 3 + ",
             "versions            1\n",
+            "rsa+x25519mlkem768/aes-256-gcm",
+            "rsa+x25519mlkem768/chacha20-poly1305",
             "rsa+x25519/aes-256-gcm",
             "rsa+x25519/chacha20-poly1305",
-            &hex::encode(&from_client[11..43]),
+            &hex::encode(&from_client[15..47]),
             "rsa+x25519, 32 bytes: ",
+            "rsa+x25519mlkem768, 1216 bytes: ",
             "\"db.example\"",
             "known_keys          none",
             "ticket              none",
@@ -88,8 +91,8 @@ fn good_streams_are_shown_field_by_field() {
     shows(
         &said,
         &[
-            "frame 1: ServerHello at offset 0, 3 + 401 bytes",
-            "suite               rsa+x25519/aes-256-gcm",
+            "frame 1: ServerHello at offset 0, 3 + 1489 bytes",
+            "suite               rsa+x25519mlkem768/aes-256-gcm",
             &format!("key_id              {}", house.pin()),
             "294 bytes: RSA 2048 bits, e = 65537",
             "credential_kinds    password, token",
@@ -103,7 +106,7 @@ fn good_streams_are_shown_field_by_field() {
 
 /// Offsets in a stream that begins with the ServerHello: its SPKI's length, and its end.
 const SPKI: usize = 3 + 2 + 2 + 32 + 32;
-const SERVER_HELLO: usize = 3 + 401;
+const SERVER_HELLO: usize = 3 + 1489;
 
 #[test]
 fn broken_streams_say_where_and_why_after_what_could_be_read() {
@@ -111,7 +114,7 @@ fn broken_streams_say_where_and_why_after_what_could_be_read() {
     let (from_client, from_server) = capture(&house);
     let hello = 3 + usize::from(u16::from_be_bytes([from_client[1], from_client[2]]));
 
-    let said = inspect(&house, &from_server[..SERVER_HELLO - 10]).fails(1, &["offset 394", "10 bytes are missing"]);
+    let said = inspect(&house, &from_server[..SERVER_HELLO - 10]).fails(1, &["offset 1482", "10 bytes are missing"]);
     shows(&said, &["frame 1: ServerHello", "nonce", "key_id", "spki"]);
     assert!(!said.out.contains("credential_kinds"));
 

@@ -31,7 +31,7 @@ fn a_password_logs_in_and_answers_go_to_standard_output() {
         " user=\"alice\" ",
         " peer=127.0.0.1:",
         " permissions=\"read,write\" ",
-        " suite=rsa+x25519/aes-256-gcm ",
+        " suite=rsa+x25519mlkem768/aes-256-gcm ",
     ] {
         assert!(log.contains(part), "{part:?} is missing in {log}");
     }

@@ -26,7 +26,8 @@ fn resumed(server: &mut Server, said: Said) -> Said {
     let said = said.ok();
     assert!(said.err.contains("logged in as alice (read, write), resumed\n"), "{said:?}");
     let log = server.wait_for(&["event=login-"]);
-    for part in ["event=login-resumed user=\"alice\" peer=127.0.0.1:", " permissions=\"read,write\" suite=rsa+x25519/"]
+    for part in
+        ["event=login-resumed user=\"alice\" peer=127.0.0.1:", " permissions=\"read,write\" suite=rsa+x25519mlkem768/"]
     {
         assert!(log.contains(part), "{part:?} is missing in {log}");
     }

@@ -3,8 +3,8 @@
 //! No fuzzer guesses an AEAD tag, so this is how its bytes get to what lies behind one.
 
 use crate::toy;
-use countersign::crypto::{AeadKey, CryptoError, Decrypt, Exchange, Provider, SharedSecret};
-use countersign::{Aead, CryptoRng, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite, limits};
+use countersign::crypto::{AeadKey, CryptoError, Decrypt, Exchange, Group, Provider, SharedSecret};
+use countersign::{Aead, CryptoRng, KeyError, KeySize, PrivateKey, PublicKey, Suite, limits};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -55,17 +55,23 @@ impl Provider for Hostile {
         Ok(Box::new(HostileAead(toy::Toy.aead(aead, key)?)))
     }
 
-    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
-        toy::Toy.start_exchange(exchange, rng)
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        toy::Toy.start_exchange(group, rng, out)
     }
 
     fn answer_exchange(
         &self,
-        exchange: KeyExchange,
+        group: Group,
         share: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
-        toy::Toy.answer_exchange(exchange, share, rng)
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        toy::Toy.answer_exchange(group, share, rng, out)
     }
 }
 

@@ -33,14 +33,14 @@ impl Peers {
         Self::with(choice, toy::provider(), toy::provider())
     }
 
-    /// `choice` says what of the protocol the genuine client uses: two bits for the suite, one for a key it has at hand.
+    /// `choice` says what of the protocol the genuine client uses: three bits for the suite, one for a key it has at hand.
     pub(crate) fn with(choice: u8, client: &'static dyn Provider, server: &'static dyn Provider) -> Self {
         static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
             let pem = include_str!("../../tests/keys/rsa2048.pem");
             PrivateKey::from_pem(pem).unwrap().public_key().clone()
         });
-        let suite = Suite::ALL[usize::from(choice & 3)];
-        let trust = if choice & 4 == 0 { ServerTrust::pin(KEY.id()) } else { ServerTrust::key(KEY.clone()) };
+        let suite = Suite::ALL[usize::from(choice & 7) % Suite::ALL.len()];
+        let trust = if choice & 8 == 0 { ServerTrust::pin(KEY.id()) } else { ServerTrust::key(KEY.clone()) };
         let tickets = Arc::new(ticket_keys(toy::provider()));
         let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
         Self {

@@ -9,9 +9,11 @@ use core::time::Duration;
 /// What a client keeps from one login to the next.
 ///
 /// ```
+/// # #[cfg(feature = "rustcrypto")] {
 /// use countersign::{ClientConfig, crypto::rustcrypto};
 ///
 /// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
+/// # }
 /// # Ok::<(), countersign::Misuse>(())
 /// ```
 #[derive(Clone)]
@@ -34,12 +36,12 @@ impl core::fmt::Debug for ClientConfig {
 }
 
 impl ClientConfig {
-    /// A configuration with this crypto provider, the forward-secret suites, no server name, no prologue, and
+    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), no server name, no prologue, and
     /// [`limits::HANDSHAKE_TIMEOUT`].
     pub fn new(provider: &'static dyn Provider) -> Self {
         Self {
             provider,
-            suites: Suite::DEFAULT.to_vec(),
+            suites: handshake::default_suites(provider),
             server_name: String::new(),
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,

@@ -1,6 +1,6 @@
 //! What a crypto provider does: RSA-OAEP, AEAD and key exchange.
 
-use super::{Aead, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
+use super::{Aead, Group, KeyError, KeySize, PrivateKey, PublicKey, Suite};
 use crate::limits;
 use core::fmt;
 use rand_core::CryptoRng;
@@ -10,8 +10,8 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A set of crypto primitives, as a value that the caller names: `rustcrypto::provider()`.
 ///
-/// Randomness is always handed in; a provider has none of its own. Implement it to plug in another library, or a toy
-/// for a fuzzer.
+/// Randomness is handed in; a provider has none of its own, but for one over a library that insists on its own generator.
+/// Implement it to plug in another library, or a toy for a fuzzer.
 pub trait Provider: fmt::Debug + Send + Sync {
     /// A short name for logs and benches.
     fn name(&self) -> &'static str;
@@ -51,23 +51,29 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// [`CryptoError`] where the provider does not implement the AEAD.
     fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError>;
 
-    /// The client's half of a key exchange: an ephemeral key. Never called for [`KeyExchange::Rsa`].
+    /// The client's half of a key exchange: an ephemeral key. Appends its share, [`Group::client_share`] bytes, to `out`.
     ///
     /// # Errors
-    /// [`CryptoError`] where the provider does not implement the key exchange.
-    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError>;
+    /// [`CryptoError`] where the provider does not implement the group.
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError>;
 
-    /// The server's half of a key exchange, in the shape of a KEM: its share, and the secret. Never called for
-    /// [`KeyExchange::Rsa`].
+    /// The server's half of a key exchange, in the shape of a KEM: appends its share, [`Group::server_share`] bytes, to
+    /// `out`, and gives the secret. `share` is the client's, of the right length.
     ///
     /// # Errors
-    /// [`CryptoError::BadKeyShare`] where the client's share has the wrong length or yields no secret.
+    /// [`CryptoError::BadKeyShare`] where the client's share is malformed or yields no secret.
     fn answer_exchange(
         &self,
-        exchange: KeyExchange,
+        group: Group,
         share: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, SharedSecret), CryptoError>;
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError>;
 }
 
 /// A private key that opens what was sealed to its public key.
@@ -141,13 +147,10 @@ pub trait AeadKey: Send + Sync {
 
 /// An ephemeral key of the client's, waiting for the server's share.
 pub trait Exchange: Send {
-    /// The public share to send.
-    fn share(&self) -> &[u8];
-
-    /// The secret shared with the owner of `share`.
+    /// The secret shared with the owner of `share`, which has the right length.
     ///
     /// # Errors
-    /// [`CryptoError::BadKeyShare`] where the share has the wrong length or yields no secret.
+    /// [`CryptoError::BadKeyShare`] where the share is malformed or yields no secret.
     fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError>;
 }
 
@@ -167,6 +170,15 @@ impl SharedSecret {
         let mut bytes = [0; 64];
         bytes.get_mut(..secret.len()).ok_or(CryptoError::BadKeyShare)?.copy_from_slice(secret);
         Ok(Self { bytes, len: secret.len() })
+    }
+
+    /// `self || other`
+    pub(crate) fn append(&mut self, other: &Self) -> Result<(), CryptoError> {
+        let end = self.len.saturating_add(other.len);
+        let room = self.bytes.get_mut(self.len..end).ok_or(CryptoError::BadKeyShare)?;
+        room.copy_from_slice(other.as_bytes());
+        self.len = end;
+        Ok(())
     }
 
     /// What the key schedule takes where there is no key exchange: 32 zeros.

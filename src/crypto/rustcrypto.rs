@@ -1,11 +1,12 @@
-//! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`. Pure Rust.
+//! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`, and `ml-kem` behind the
+//! feature of that name. Pure Rust.
 //!
 //! RUSTSEC-2023-0071 ("Marvin") still lists no patched release of `rsa`. This provider always blinds the private-key
 //! operation, and the protocol turns every failure into the same work; SECURITY.md says what that does and does not
 //! buy.
 
 use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
-use super::{Aead, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
+use super::{Aead, Group, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
 use crate::limits;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -33,7 +34,10 @@ impl Provider for RustCrypto {
     }
 
     fn supports(&self, suite: Suite) -> bool {
-        Suite::ALL.contains(&suite)
+        match suite.key_exchange {
+            KeyExchange::Rsa | KeyExchange::X25519 => true,
+            KeyExchange::X25519MlKem768 => cfg!(feature = "ml-kem"),
+        }
     }
 
     fn encrypt(
@@ -79,25 +83,43 @@ impl Provider for RustCrypto {
         })
     }
 
-    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
-        match exchange {
-            KeyExchange::X25519 => {
-                let secret = x25519_dalek::EphemeralSecret::random_from_rng(rng);
-                let share = x25519_dalek::PublicKey::from(&secret);
-                Ok(Box::new(X25519 { secret, share }))
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        match group {
+            Group::X25519 => {
+                let (ours, share) = X25519::new(rng);
+                out.extend_from_slice(&share);
+                Ok(Box::new(ours))
             }
-            KeyExchange::Rsa => Err(CryptoError::Unsupported),
+            #[cfg(feature = "ml-kem")]
+            Group::MlKem768 => Ok(Box::new(mlkem::Ephemeral::new(rng, out))),
+            #[cfg(not(feature = "ml-kem"))]
+            Group::MlKem768 => Err(CryptoError::Unsupported),
         }
     }
 
     fn answer_exchange(
         &self,
-        exchange: KeyExchange,
+        group: Group,
         share: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
-        let ours = self.start_exchange(exchange, rng)?;
-        Ok((ours.share().to_vec(), ours.finish(share)?))
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        match group {
+            Group::X25519 => {
+                let (ours, answer) = X25519::new(rng);
+                out.extend_from_slice(&answer);
+                ours.agree(share)
+            }
+            #[cfg(feature = "ml-kem")]
+            Group::MlKem768 => mlkem::encapsulate(share, rng, out),
+            #[cfg(not(feature = "ml-kem"))]
+            Group::MlKem768 => Err(CryptoError::Unsupported),
+        }
     }
 }
 
@@ -133,24 +155,69 @@ where
     }
 }
 
-struct X25519 {
-    secret: x25519_dalek::EphemeralSecret,
-    share: x25519_dalek::PublicKey,
-}
+struct X25519(x25519_dalek::EphemeralSecret);
 
-impl Exchange for X25519 {
-    fn share(&self) -> &[u8] {
-        self.share.as_bytes()
+impl X25519 {
+    fn new(rng: &mut dyn CryptoRng) -> (Self, [u8; 32]) {
+        let secret = x25519_dalek::EphemeralSecret::random_from_rng(rng);
+        let share = x25519_dalek::PublicKey::from(&secret).to_bytes();
+        (Self(secret), share)
     }
 
-    fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+    fn agree(self, share: &[u8]) -> Result<SharedSecret, CryptoError> {
         let share: [u8; 32] = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
-        let shared = self.secret.diffie_hellman(&share.into());
+        let shared = self.0.diffie_hellman(&share.into());
         // A share of small order gives the all-zero secret (RFC 7748, section 6.1).
         if !shared.was_contributory() {
             return Err(CryptoError::BadKeyShare);
         }
         SharedSecret::new(shared.as_bytes())
+    }
+}
+
+impl Exchange for X25519 {
+    fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+        self.agree(share)
+    }
+}
+
+#[cfg(feature = "ml-kem")]
+mod mlkem {
+    use super::{CryptoError, CryptoRng, Exchange, SharedSecret, Zeroizing};
+    use ml_kem::{Decapsulate, Encapsulate, KeyExport, MlKem768};
+
+    /// A decapsulation key for one use.
+    pub(super) struct Ephemeral(ml_kem::DecapsulationKey<MlKem768>);
+
+    impl Ephemeral {
+        pub(super) fn new(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Self {
+            let mut seed = Zeroizing::new([0; 64]);
+            rng.fill_bytes(seed.as_mut_slice());
+            let key = ml_kem::DecapsulationKey::from_seed((*seed).into());
+            out.extend_from_slice(&key.encapsulation_key().to_bytes());
+            Self(key)
+        }
+    }
+
+    impl Exchange for Ephemeral {
+        fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+            // A ciphertext that was altered yields another secret, not an error (FIPS 203, section 6.3).
+            let secret = self.0.decapsulate_slice(share).map_err(|_| CryptoError::BadKeyShare)?;
+            SharedSecret::new(&Zeroizing::new(<[u8; 32]>::from(secret))[..])
+        }
+    }
+
+    pub(super) fn encapsulate(
+        share: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        let share = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
+        // Refuses coefficients that are not below q (FIPS 203, section 7.2).
+        let key = ml_kem::EncapsulationKey::<MlKem768>::new(share).map_err(|_| CryptoError::BadKeyShare)?;
+        let (ciphertext, secret) = key.encapsulate_with_rng(rng);
+        out.extend_from_slice(&ciphertext);
+        SharedSecret::new(&Zeroizing::new(<[u8; 32]>::from(secret))[..])
     }
 }
 

@@ -12,10 +12,12 @@ use std::sync::Arc;
 /// What a server keeps from one login to the next.
 ///
 /// ```
+/// # #[cfg(feature = "rustcrypto")] {
 /// use countersign::{ServerConfig, crypto::rustcrypto};
 /// use std::time::Duration;
 ///
 /// let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::from_millis(400));
+/// # }
 /// ```
 #[derive(Clone)]
 pub struct ServerConfig {
@@ -36,12 +38,12 @@ impl core::fmt::Debug for ServerConfig {
 }
 
 impl ServerConfig {
-    /// A configuration with this crypto provider, the forward-secret suites, passwords and tokens, no prologue,
+    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), passwords and tokens, no prologue,
     /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
     pub fn new(provider: &'static dyn Provider) -> Self {
         Self {
             provider,
-            suites: Suite::DEFAULT.to_vec(),
+            suites: handshake::default_suites(provider),
             kinds: CredentialKind::ALL.to_vec(),
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
@@ -67,7 +69,7 @@ impl ServerConfig {
         if kinds.is_empty() {
             return Err(Misuse::BadInput("the list of credential kinds"));
         }
-        if handshake::has_duplicate(kinds) {
+        if handshake::has_duplicate(kinds.iter()) {
             return Err(Misuse::Duplicate("the list of credential kinds"));
         }
         self.kinds = kinds.to_vec();

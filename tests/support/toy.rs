@@ -8,8 +8,8 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use core::convert::Infallible;
-use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
-use countersign::{Aead, CryptoRng, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, ServerKey, Suite, limits};
+use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, SharedSecret};
+use countersign::{Aead, CryptoRng, KeyError, KeySize, PrivateKey, PublicKey, ServerKey, Suite, limits};
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -61,23 +61,27 @@ impl Provider for Toy {
         Ok(Box::new(ToyAead { number: aead.number(), key: *key }))
     }
 
-    fn start_exchange(&self, exchange: KeyExchange, rng: &mut dyn CryptoRng) -> Result<Box<dyn Exchange>, CryptoError> {
-        // The machines ask for none where there is RSA alone; whatever else there is, this does for it.
-        if exchange == KeyExchange::Rsa {
-            return Err(CryptoError::Unsupported);
-        }
-        Ok(Box::new(ToyExchange(random(rng))))
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        let ours = random(group.client_share(), rng);
+        out.extend_from_slice(&ours);
+        Ok(Box::new(ToyExchange(ours)))
     }
 
     fn answer_exchange(
         &self,
-        exchange: KeyExchange,
+        group: Group,
         share: &[u8],
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, SharedSecret), CryptoError> {
-        let ours = self.start_exchange(exchange, rng)?.share().to_vec();
-        let secret = shared(share, &ours)?;
-        Ok((ours, secret))
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        let ours = random(group.server_share(), rng);
+        out.extend_from_slice(&ours);
+        shared(share, &ours)
     }
 }
 
@@ -140,13 +144,9 @@ impl AeadKey for ToyAead {
 }
 
 /// The client's share. The secret is a hash of both shares, which anyone can compute.
-struct ToyExchange([u8; 32]);
+struct ToyExchange(Vec<u8>);
 
 impl Exchange for ToyExchange {
-    fn share(&self) -> &[u8] {
-        &self.0
-    }
-
     fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
         shared(&self.0, share)
     }
@@ -154,14 +154,14 @@ impl Exchange for ToyExchange {
 
 /// `SHA-256(client's share || server's share)`. Zeros yield no secret, as a share of small order does with X25519.
 fn shared(client: &[u8], server: &[u8]) -> Result<SharedSecret, CryptoError> {
-    if [client, server].iter().any(|share| share.len() != 32 || *share == [0; 32]) {
+    if [client, server].iter().any(|share| share.iter().all(|&byte| byte == 0)) {
         return Err(CryptoError::BadKeyShare);
     }
     SharedSecret::new(&Sha256::new_with_prefix(client).chain_update(server).finalize())
 }
 
-fn random(rng: &mut dyn CryptoRng) -> [u8; 32] {
-    let mut bytes = [0; 32];
+fn random(len: usize, rng: &mut dyn CryptoRng) -> Vec<u8> {
+    let mut bytes = vec![0; len];
     rng.fill_bytes(&mut bytes);
     bytes
 }

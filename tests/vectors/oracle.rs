@@ -4,6 +4,7 @@
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use countersign::{Credential, PrivateKey};
 use hkdf::Hkdf;
+use ml_kem::KeyExport;
 use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::{Oaep, RsaPrivateKey};
@@ -27,8 +28,14 @@ pub struct Inputs {
     pub known_keys: Vec<String>,
     pub client_nonce: String,
     pub client_x25519: String,
+    /// The ML-KEM-768 seed (d || z), then the X25519 private key, of the share for X25519MLKEM768.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_x25519mlkem768: Option<String>,
     pub server_nonce: String,
     pub server_x25519: String,
+    /// What ML-KEM-768 encapsulates (m), then the X25519 private key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_x25519mlkem768: Option<String>,
     pub fallback: String,
     pub rsa_secret: String,
     pub oaep_seed: String,
@@ -39,8 +46,16 @@ pub struct Inputs {
 
 impl Inputs {
     /// Random-looking inputs that depend on nothing but the vector's name.
-    pub fn derive(name: &str, key: &str, credential: &Credential<'_>, prologue: &[u8], knows_key: bool) -> Self {
+    pub fn derive(
+        name: &str,
+        key: &str,
+        credential: &Credential<'_>,
+        prologue: &[u8],
+        knows_key: bool,
+        hybrid: bool,
+    ) -> Self {
         let random = |what: &str| hex::encode(Sha256::digest(format!("{name}/{what}")));
+        let join = |parts: &[&str]| hybrid.then(|| parts.iter().map(|part| random(part)).collect::<String>());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/keys/{key}.pem"));
         let pem = std::fs::read_to_string(path).unwrap();
         let spki = RsaPrivateKey::from_pkcs8_pem(&pem).unwrap().to_public_key().to_public_key_der().unwrap();
@@ -59,8 +74,10 @@ impl Inputs {
             known_keys: if knows_key { vec![hex::encode(Sha256::digest(spki.as_bytes()))] } else { Vec::new() },
             client_nonce: random("client nonce"),
             client_x25519: random("client x25519"),
+            client_x25519mlkem768: join(&["client d", "client z", "client x25519 beside ml-kem"]),
             server_nonce: random("server nonce"),
             server_x25519: random("server x25519"),
+            server_x25519mlkem768: join(&["server m", "server x25519 beside ml-kem"]),
             fallback: random("fallback"),
             rsa_secret: random("rsa secret"),
             oaep_seed: random("oaep seed"),
@@ -128,7 +145,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(parts: &[&str]) -> Self {
+    pub fn new(parts: &[&String]) -> Self {
         Self { bytes: parts.iter().flat_map(|part| hex::decode(part).unwrap()).collect(), at: 0 }
     }
 }
@@ -182,10 +199,34 @@ fn unhex(text: &str) -> Vec<u8> {
     hex::decode(text).unwrap()
 }
 
-fn x25519(private: &str, public: &[u8]) -> Vec<u8> {
-    let private: [u8; 32] = unhex(private).try_into().unwrap();
-    let public: [u8; 32] = public.try_into().unwrap();
-    x25519_dalek::x25519(private, public).to_vec()
+/// From both private keys, as nobody but a vector can: the server's public key, then the client's side of the exchange.
+fn x25519(client: &str, server: &str) -> Vec<u8> {
+    let key = |hex: &str| <[u8; 32]>::try_from(unhex(hex)).unwrap();
+    let public = x25519_dalek::x25519(key(server), x25519_dalek::X25519_BASEPOINT_BYTES);
+    x25519_dalek::x25519(key(client), public).to_vec()
+}
+
+/// `ML-KEM secret || X25519 secret`; checks both sides' shares in the frames on the way.
+fn x25519mlkem768(client: &str, server: &str, frames: &[Vec<u8>]) -> Vec<u8> {
+    let (seed, client) = client.split_at(128);
+    let (m, server) = server.split_at(64);
+    let seed: [u8; 64] = unhex(seed).try_into().unwrap();
+    let m: [u8; 32] = unhex(m).try_into().unwrap();
+    let key = ml_kem::DecapsulationKey::<ml_kem::MlKem768>::from_seed(seed.into());
+    let (ciphertext, secret) = key.encapsulation_key().encapsulate_deterministic(&m.into());
+    let public = |hex: &str| {
+        let key: [u8; 32] = unhex(hex).try_into().unwrap();
+        x25519_dalek::x25519(key, x25519_dalek::X25519_BASEPOINT_BYTES)
+    };
+    let shares = [
+        [&key.encapsulation_key().to_bytes()[..], &public(client)].concat(),
+        [&ciphertext[..], &public(server)].concat(),
+    ];
+    assert_eq!(shares.each_ref().map(Vec::len), [1216, 1120]);
+    for (share, frame) in shares.iter().zip(frames) {
+        assert!(frame.windows(share.len()).any(|window| window == share));
+    }
+    [&secret[..], &x25519(client, server)].concat()
 }
 
 /// Computes everything from the inputs and the frames (three or four of them).
@@ -207,12 +248,12 @@ pub fn secrets(inputs: &Inputs, suite: &str, frames: &[String]) -> Secrets {
     let transcript_3 = at(rest);
     let transcript_4 = frames.get(3).map(|frame| at(frame));
 
-    let exchange_secret = match suite {
-        "0101" | "0102" => vec![0; 32],
+    let exchange_secret = match &suite[..2] {
+        "01" => vec![0; 32],
+        "02" => x25519(&inputs.client_x25519, &inputs.server_x25519),
         _ => {
-            // The server's X25519 public key from its private one; the client's side of the exchange from that.
-            let basepoint = x25519_dalek::X25519_BASEPOINT_BYTES;
-            x25519(&inputs.client_x25519, &x25519(&inputs.server_x25519, &basepoint))
+            let (client, server) = (&inputs.client_x25519mlkem768, &inputs.server_x25519mlkem768);
+            x25519mlkem768(client.as_ref().unwrap(), server.as_ref().unwrap(), &frames)
         }
     };
     let stage = |salt: &[u8], ikm: &[u8]| Hkdf::<Sha256>::extract(Some(salt), ikm).0.to_vec();
@@ -387,9 +428,9 @@ pub fn resumed(inputs: &ResumedInputs, suite: &str, frames: &[String]) -> (Resum
     assert_eq!(binder_field, lp(&binder));
     let (front, sealed) = answer.split_at(answer.len() - 1552);
     let (transcript_3, transcript_4) = (hash(&[&hello, front]), hash(&[&hello, &answer]));
-    let exchange_secret = match suite {
-        "0101" | "0102" => vec![0; 32],
-        _ => x25519(&inputs.client_x25519, &x25519(&inputs.server_x25519, &x25519_dalek::X25519_BASEPOINT_BYTES)),
+    let exchange_secret = match &suite[..2] {
+        "01" => vec![0; 32],
+        _ => x25519(&inputs.client_x25519, &inputs.server_x25519),
     };
     let stage_1 = stage(&stage_0, &[0; 32]);
     let master = stage(&stage_1, &exchange_secret);
