@@ -3,6 +3,8 @@
 //! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD and key exchange come
 //! from a [`Provider`], a value that the caller names.
 
+#[cfg(feature = "aws-lc")]
+pub mod aws_lc;
 mod exchange;
 mod key;
 pub(crate) mod once;

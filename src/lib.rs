@@ -68,10 +68,17 @@ assert_eq!(line, "hello, alice\n");
 //!
 //! # Features
 //!
-//! Features add abilities and never change behaviour. On by default: `rustcrypto`, the pure-Rust crypto provider;
-//! `accounts`, the account file, and with it `files`, keys on disk. Off by default: `tokio`, the adapter for it;
-//! `serde`, which makes [`KeyId`],
-//! [`Suite`] and [`Grant`] fit for configuration files and reports.
+//! Features add abilities and never change behaviour.
+//!
+//! | feature | on by default | what it adds |
+//! |---|---|---|
+//! | `rustcrypto` | yes | the crypto provider `crypto::rustcrypto`, pure Rust |
+//! | `ml-kem` | yes | X25519MLKEM768 for that provider |
+//! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
+//! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
+//! | `files` | yes | `files`, keys on disk |
+//! | `tokio` | no | `tokio`, the adapter for it |
+//! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
 
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -1,6 +1,6 @@
 //! The client awaits a ServerHello, and decides whether to trust its key: rules C1 to C10 and T1 to T3.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 

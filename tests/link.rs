@@ -1,6 +1,6 @@
 //! Both machines over a simulated link: bytes in arbitrary pieces, and a clock that only the simulation moves.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 

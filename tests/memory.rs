@@ -1,6 +1,6 @@
 //! What a stranger can make either side hold: heap bytes and allocations, counted by the allocator.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(unsafe_code, clippy::arithmetic_side_effects)]
 

@@ -1,6 +1,6 @@
 //! The server awaits a ClientHello: rules S1 to S10.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 

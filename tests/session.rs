@@ -1,6 +1,6 @@
 //! The session after a login: rules R1 to R4. R5 needs 2^24 records; its test is in `src/session.rs`.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 

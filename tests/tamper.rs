@@ -1,7 +1,7 @@
 //! Somebody on the way: frames cut, altered bit by bit, repeated, reordered, and swapped between connections. Whatever
 //! they do, nothing panics, neither side accepts, and no login is sent to another key.
 
-#![cfg(feature = "rustcrypto")]
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 

@@ -3,6 +3,9 @@
 //! The oracle in `vectors/oracle.rs` computes every byte and every secret from PROTOCOL.md and the primitives' crates
 //! alone; the library's machines must agree with it, and both with the files. To write the files anew, after a change
 //! of the protocol: `UPDATE_VECTORS=1 cargo test --test vectors`.
+//!
+//! Only the `rustcrypto` provider draws all its randomness from what is handed in, so only it can make these bytes;
+//! `tests/providers.rs` has the other read them.
 #![cfg(all(feature = "rustcrypto", feature = "ml-kem"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects, unreachable_pub)]

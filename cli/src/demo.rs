@@ -3,6 +3,7 @@
 mod frames;
 mod relay;
 
+use crate::crypto;
 use crate::failure::Failure;
 use crate::login::{Talk, describe};
 use crate::serve::{Log, Options, Server};
@@ -11,7 +12,6 @@ use crate::{keys, term};
 use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::blocking::Begun;
-use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
@@ -295,7 +295,7 @@ impl Stage {
 
     /// The client's part: log in, and if that works, talk a little and close.
     fn client(&self, scene: &Scene) -> Result<Outcome, String> {
-        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(PATIENCE));
+        let config = Arc::new(ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE));
         let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
         let trust = ServerTrust::pin(scene.pin);
         let start = Instant::now();

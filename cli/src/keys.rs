@@ -1,9 +1,9 @@
 //! `keygen` and `key show`.
 
+use crate::crypto;
 use crate::failure::Failure;
 use crate::term;
 use clap::{Args, Subcommand, ValueEnum};
-use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing, FileError};
 use countersign::{KeyError, KeySize, PrivateKey, PublicKey, ServerKey};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -112,7 +112,7 @@ impl Key {
 pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
     let mut rng = StdRng::try_from_rng(&mut SysRng)
         .map_err(|error| Failure::new(format_args!("the operating system gives no randomness: {error}")))?;
-    Ok(rustcrypto::provider().generate_key(size, &mut rng)?)
+    Ok(crypto::provider().generate_key(size, &mut rng)?)
 }
 
 /// Reads and loads a server's key.
@@ -127,8 +127,7 @@ pub(crate) fn load(path: &Path) -> Result<ServerKey, Failure> {
 }
 
 fn load_parsed(path: &Path, key: &PrivateKey) -> Result<ServerKey, Failure> {
-    ServerKey::load(key, rustcrypto::provider())
-        .map_err(|source| FileError::Key { path: path.to_owned(), source }.into())
+    ServerKey::load(key, crypto::provider()).map_err(|source| FileError::Key { path: path.to_owned(), source }.into())
 }
 
 fn read(path: &Path) -> Result<(&'static str, PublicKey), Failure> {

@@ -1,5 +1,6 @@
 //! `login`: a client of `serve`.
 
+use crate::crypto;
 use crate::failure::Failure;
 use crate::lines::{Line, Lines, MAX_LINE};
 use crate::tickets::Tickets;
@@ -7,7 +8,6 @@ use crate::timed::Timed;
 use crate::{secrets, term};
 use clap::Args;
 use countersign::blocking::Begun;
-use countersign::crypto::rustcrypto;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, Ticket, blocking, files,
 };
@@ -126,7 +126,7 @@ impl Login {
     }
 
     fn begin(&self, trust: &ServerTrust, ticket: Option<&Ticket>) -> Result<Begun<Timed>, Failure> {
-        let config = Arc::new(ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(self.timeout));
+        let config = Arc::new(ClientConfig::new(crypto::provider()).with_handshake_timeout(self.timeout));
         let stream = Timed::new(connect(&self.server, self.timeout)?);
         blocking::begin(stream, &config, &ChannelBinding::none(), trust, ticket).map_err(|error| failure(&error))
     }

@@ -1,5 +1,6 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
+mod crypto;
 mod demo;
 mod failure;
 mod inspect;

@@ -9,6 +9,7 @@ mod service;
 
 pub(crate) use log::{Entry, Log};
 
+use crate::crypto;
 use crate::failure::Failure;
 use crate::{keys, term, users};
 use accounts::{Desk, Users};
@@ -16,7 +17,6 @@ use clap::Args;
 use conn::Conn;
 use countersign::accounts::AccountFile;
 use countersign::blocking::Arrival;
-use countersign::crypto::rustcrypto;
 use countersign::{ChannelBinding, Reason, ServerConfig, ServerKey, TicketKeys, blocking};
 use gate::{Gate, Limits, Place, TOO_MANY};
 use hashers::Hashers;
@@ -199,11 +199,11 @@ impl Server {
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
             patience: options.handshake_timeout,
         };
-        let mut config = ServerConfig::new(rustcrypto::provider())
+        let mut config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(options.handshake_timeout)
             .with_refusal_floor(options.refusal_floor);
         if !options.ticket_lifetime.is_zero() {
-            let keys = TicketKeys::new(rustcrypto::provider(), options.ticket_lifetime);
+            let keys = TicketKeys::new(crypto::provider(), options.ticket_lifetime);
             // Otherwise whoever recorded a ClientHello could send it again and again, and each would hold a session.
             config = config.with_tickets(Arc::new(keys.with_single_use(USED_TICKETS)));
         }

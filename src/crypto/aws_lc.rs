@@ -1,0 +1,169 @@
+//! The provider on `aws-lc-rs`: AWS-LC, the fast one. It needs a C compiler to build, and nothing else.
+//!
+//! AWS-LC has its own random generator for RSA-OAEP, RSA blinding and ML-KEM, and takes no other.
+
+use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
+use super::{Aead, Group, KeyError, KeySize, PrivateKey, PublicKey, Suite};
+use crate::limits;
+use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768};
+use aws_lc_rs::rsa::{
+    self, OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPublicEncryptingKey, PrivateDecryptingKey,
+    PublicEncryptingKey,
+};
+use rand_core::CryptoRng;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The provider. It holds no state.
+pub fn provider() -> &'static dyn Provider {
+    &AwsLc
+}
+
+#[derive(Debug)]
+struct AwsLc;
+
+impl Provider for AwsLc {
+    fn name(&self) -> &'static str {
+        "aws-lc-rs"
+    }
+
+    fn supports(&self, suite: Suite) -> bool {
+        Suite::ALL.contains(&suite)
+    }
+
+    fn encrypt(
+        &self,
+        key: &PublicKey,
+        message: &[u8; limits::SEALED_SECRET],
+        _: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        let rsa = PublicEncryptingKey::from_der(key.spki_der()).map_err(|_| CryptoError::Failed)?;
+        let rsa = OaepPublicEncryptingKey::new(rsa).map_err(|_| CryptoError::Failed)?;
+        let start = out.len();
+        out.resize(start.saturating_add(key.size()), 0);
+        let room = out.get_mut(start..).unwrap_or_default();
+        rsa.encrypt(&OAEP_SHA256_MGF1SHA256, message, room, None).map_err(|_| CryptoError::Failed)?;
+        Ok(())
+    }
+
+    fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
+        // AWS-LC checks that all the numbers of the key fit each other.
+        let rsa = PrivateDecryptingKey::from_pkcs8(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
+        let rsa = OaepPrivateDecryptingKey::new(rsa).map_err(|_| KeyError::Provider)?;
+        Ok(Arc::new(LoadedKey(rsa)))
+    }
+
+    fn generate_key(&self, size: KeySize, _: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
+        let size = match size {
+            KeySize::Rsa2048 => rsa::KeySize::Rsa2048,
+            KeySize::Rsa3072 => rsa::KeySize::Rsa3072,
+            KeySize::Rsa4096 => rsa::KeySize::Rsa4096,
+        };
+        let rsa = PrivateDecryptingKey::generate(size).map_err(|_| KeyError::Provider)?;
+        let der = rsa.as_der().map_err(|_| KeyError::Provider)?;
+        PrivateKey::from_pkcs8_der(der.as_ref())
+    }
+
+    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let algorithm = match aead {
+            Aead::Aes256Gcm => &AES_256_GCM,
+            Aead::ChaCha20Poly1305 => &CHACHA20_POLY1305,
+        };
+        let key = UnboundKey::new(algorithm, key).map_err(|_| CryptoError::Failed)?;
+        Ok(Box::new(LessSafeKey::new(key)))
+    }
+
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        match group {
+            Group::X25519 => Ok(Box::new(x25519(rng, out)?)),
+            Group::MlKem768 => {
+                let key = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| CryptoError::Failed)?;
+                let share = key.encapsulation_key().and_then(|key| key.key_bytes()).map_err(|_| CryptoError::Failed)?;
+                out.extend_from_slice(share.as_ref());
+                Ok(Box::new(key))
+            }
+        }
+    }
+
+    fn answer_exchange(
+        &self,
+        group: Group,
+        share: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        match group {
+            Group::X25519 => agree(&x25519(rng, out)?, share),
+            Group::MlKem768 => {
+                let key = EncapsulationKey::new(&ML_KEM_768, share).map_err(|_| CryptoError::BadKeyShare)?;
+                // Refuses coefficients that are not below q (FIPS 203, section 7.2).
+                let (ciphertext, secret) = key.encapsulate().map_err(|_| CryptoError::BadKeyShare)?;
+                out.extend_from_slice(ciphertext.as_ref());
+                SharedSecret::new(secret.as_ref())
+            }
+        }
+    }
+}
+
+struct LoadedKey(OaepPrivateDecryptingKey);
+
+impl Decrypt for LoadedKey {
+    fn decrypt(&self, ciphertext: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
+        let mut room = Zeroizing::new([0; limits::MAX_MODULUS_BITS / 8]);
+        match self.0.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, room.as_mut_slice(), None) {
+            Ok(plaintext) => Decrypted::new(plaintext),
+            Err(_) => Decrypted::failed(),
+        }
+    }
+}
+
+impl AeadKey for LessSafeKey {
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> Result<[u8; limits::TAG], CryptoError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let tag = self.seal_in_place_separate_tag(nonce, Aad::from(aad), data).map_err(|_| CryptoError::Failed)?;
+        tag.as_ref().try_into().map_err(|_| CryptoError::Failed)
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; limits::TAG]) -> Result<(), CryptoError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let opened = self.open_in_place_separate_tag(nonce, Aad::from(aad), tag, data);
+        opened.map(drop).map_err(|_| CryptoError::NotAuthentic)
+    }
+}
+
+/// A fresh key pair; its public half is appended to `out`.
+fn x25519(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<agreement::PrivateKey, CryptoError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    rng.fill_bytes(secret.as_mut_slice());
+    let key = agreement::PrivateKey::from_private_key(&X25519, secret.as_slice()).map_err(|_| CryptoError::Failed)?;
+    out.extend_from_slice(key.compute_public_key().map_err(|_| CryptoError::Failed)?.as_ref());
+    Ok(key)
+}
+
+/// AWS-LC refuses the all-zero secret (RFC 7748, section 6.1).
+fn agree(key: &agreement::PrivateKey, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+    agreement::agree(key, UnparsedPublicKey::new(&X25519, share), CryptoError::BadKeyShare, SharedSecret::new)
+}
+
+impl Exchange for agreement::PrivateKey {
+    fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+        agree(&self, share)
+    }
+}
+
+impl Exchange for DecapsulationKey {
+    fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+        // A ciphertext that was altered yields another secret, not an error (FIPS 203, section 6.3).
+        let secret = self.decapsulate(Ciphertext::from(share)).map_err(|_| CryptoError::BadKeyShare)?;
+        SharedSecret::new(secret.as_ref())
+    }
+}

@@ -1,0 +1,185 @@
+//! Two providers, one protocol: whatever one does, the other understands. Each by itself passes all the other tests,
+//! `rustcrypto` in a build with all features, `aws-lc-rs` in one without `rustcrypto`.
+
+#![cfg(all(feature = "rustcrypto", feature = "ml-kem", feature = "aws-lc"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::client::Answer;
+use countersign::crypto::{CryptoError, Group, Provider, aws_lc, rustcrypto};
+use countersign::server::AwaitHello;
+use countersign::{
+    Aead, ChannelBinding, ClientConfig, Grant, KeySize, PrivateKey, ServerConfig, ServerKey, ServerTrust, Session,
+    Suite, TicketKeys, UnixTime, client,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{ALICE, OTHER2048, RSA2048, RSA3072, RSA4096, TestKey, TestRng, at};
+
+/// In both orders: each provider is once the client's and once the server's.
+fn pairs() -> [[&'static dyn Provider; 2]; 2] {
+    let [ours, theirs] = [rustcrypto::provider(), aws_lc::provider()];
+    [[ours, theirs], [theirs, ours]]
+}
+
+const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
+
+struct Peers {
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
+    key: ServerKey,
+    trust: ServerTrust,
+    rng: TestRng,
+}
+
+impl Peers {
+    fn new([client, server]: [&'static dyn Provider; 2], suite: Suite, key: &TestKey) -> Self {
+        let tickets = Arc::new(TicketKeys::new(server, Duration::from_secs(60)));
+        Self {
+            client: Arc::new(ClientConfig::new(client).with_suites(&[suite]).unwrap()),
+            server: Arc::new(ServerConfig::new(server).with_suites(&[suite]).unwrap().with_tickets(tickets)),
+            key: ServerKey::load(&key.private, server).unwrap(),
+            trust: key.trust().with_floor(suite.key_exchange),
+            rng: TestRng::new("providers"),
+        }
+    }
+
+    fn login(&mut self) -> (Session, Session) {
+        let (none, rng) = (ChannelBinding::none(), &mut self.rng);
+        let (hello, client) = client::start(&self.client, &none, &[], rng, at(0)).unwrap();
+        let server = AwaitHello::new(&self.server, &none, at(0)).read(&hello, at(0)).unwrap();
+        let (challenge, server) = server.challenge(&self.key, rng).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(&self.trust).unwrap();
+        let (login, client) = trusted.login(ALICE, rng).unwrap();
+        let claim = server.read(login, at(0)).unwrap().admit().run(rng);
+        let accepted = claim.accept_with_ticket(grant(), TODAY, rng).unwrap();
+        (client.read(&accepted.frame, at(0)).unwrap(), accepted.session)
+    }
+
+    fn resume(&mut self, client: &Session) -> (Session, Session) {
+        let (none, rng) = (ChannelBinding::none(), &mut self.rng);
+        let ticket = self.trust.resume(client.info().ticket().unwrap()).unwrap();
+        let (hello, client) = client::resume(&self.client, &none, &[], ticket, rng, at(0)).unwrap();
+        let choice = AwaitHello::new(&self.server, &none, at(0)).read(&hello, at(0)).unwrap();
+        let claim = choice.ticket(&self.key, TODAY).unwrap();
+        let accepted = choice.resume(claim, grant(), TODAY, rng).unwrap();
+        let Answer::Resumed(client) = client.read(&accepted.frame, at(0)).unwrap() else { panic!("not resumed") };
+        (client, accepted.session)
+    }
+}
+
+fn grant() -> Grant {
+    Grant::new("alice", ["read"]).unwrap().with_epoch(7)
+}
+
+/// Records of several sizes both ways, and a key update between them.
+fn talk((mut client, mut server): (Session, Session)) {
+    assert_eq!(client.id(), server.id());
+    for (from_client, len) in [(true, 1), (false, 17), (true, 16 * 1024), (false, 1000)] {
+        let (from, to) = if from_client { (&mut client, &mut server) } else { (&mut server, &mut client) };
+        let text = vec![7; len];
+        let mut frame = Vec::new();
+        from.seal(&text, &mut frame).unwrap();
+        assert_eq!(to.open(&mut frame).unwrap(), countersign::Received::Data(&text));
+        let mut frame = Vec::new();
+        from.update_key(&mut frame).unwrap();
+        to.open(&mut frame).unwrap();
+    }
+}
+
+#[test]
+fn each_logs_in_and_resumes_at_the_other_with_every_suite() {
+    for pair in pairs() {
+        for suite in Suite::ALL {
+            assert!(pair.iter().all(|provider| provider.supports(suite)));
+            let mut peers = Peers::new(pair, suite, &RSA2048);
+            let sessions = peers.login();
+            let resumed = peers.resume(&sessions.0);
+            talk(sessions);
+            talk(resumed);
+        }
+    }
+}
+
+#[test]
+fn each_opens_what_the_other_sealed_to_a_key_of_every_size() {
+    for pair in pairs() {
+        for key in [&RSA2048, &RSA3072, &RSA4096] {
+            talk(Peers::new(pair, Suite::RSA_AES_256_GCM, key).login());
+        }
+    }
+}
+
+#[test]
+fn a_key_that_one_generated_is_a_key_of_the_other_s() {
+    for [maker, user] in pairs() {
+        let key = maker.generate_key(KeySize::Rsa2048, &mut TestRng::new(maker.name())).unwrap();
+        let key = PrivateKey::from_pem(&key.to_pem()).unwrap();
+        assert_eq!((key.public_key().bits(), key.public_key().exponent()), (2048, 65537));
+        ServerKey::load(&key, user).unwrap();
+    }
+}
+
+#[test]
+fn a_login_that_is_not_for_this_key_fails_in_the_same_way_with_each() {
+    for [client, server] in pairs() {
+        let mut peers = Peers::new([client, server], Suite::X25519_AES_256_GCM, &RSA2048);
+        peers.key = ServerKey::load(&OTHER2048.private, server).unwrap();
+        let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
+        let (hello, client) = client::start(&peers.client, &none, &[], rng, at(0)).unwrap();
+        let server = AwaitHello::new(&peers.server, &none, at(0)).read(&hello, at(0)).unwrap();
+        let (mut challenge, server) = server.challenge(&peers.key, rng).unwrap();
+        // Somebody puts the pinned key in the place of the server's; both have the same size.
+        let (from, to) = (OTHER2048.private.public_key(), RSA2048.private.public_key());
+        for (from, to) in [(&from.id().as_bytes()[..], &to.id().as_bytes()[..]), (from.spki_der(), to.spki_der())] {
+            let found = challenge.windows(from.len()).position(|window| window == from).unwrap();
+            challenge[found..found + to.len()].copy_from_slice(to);
+        }
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(&peers.trust).unwrap();
+        let (login, client) = trusted.login(ALICE, rng).unwrap();
+        // It may be past the other modulus, which is refused before RSA.
+        let refusal = match server.read(login, at(0)) {
+            Ok(login) => login.admit().run(rng).accept(grant()).unwrap_err(),
+            Err(refusal) => refusal,
+        };
+        client.read(&refusal.frame, at(0)).unwrap_err();
+    }
+}
+
+#[test]
+fn each_seals_to_the_same_bytes() {
+    for aead in Aead::ALL {
+        let [ours, theirs] = pairs()[0].map(|provider| provider.aead(aead, &[7; 32]).unwrap());
+        for len in [0, 1, 15, 16, 17, 255, 16 * 1024] {
+            let (mut data, mut again) = (vec![3; len], vec![3; len]);
+            let tag = ours.seal(&[9; 12], b"aad", &mut data).unwrap();
+            assert_eq!(theirs.seal(&[9; 12], b"aad", &mut again).unwrap(), tag);
+            assert_eq!(data, again);
+            theirs.open(&[9; 12], b"aad", &mut data, &tag).unwrap();
+            assert_eq!(data, vec![3; len]);
+            assert_eq!(ours.open(&[9; 12], b"add", &mut again, &tag), Err(CryptoError::NotAuthentic));
+        }
+    }
+}
+
+#[test]
+fn each_shares_a_secret_with_the_other_in_every_group() {
+    for [client, server] in pairs() {
+        for group in [Group::X25519, Group::MlKem768] {
+            let rng = &mut TestRng::new("groups");
+            let (mut share, mut answer) = (Vec::new(), Vec::new());
+            let exchange = client.start_exchange(group, rng, &mut share).unwrap();
+            assert_eq!(share.len(), group.client_share());
+            server.answer_exchange(group, &share, rng, &mut answer).unwrap();
+            assert_eq!(answer.len(), group.server_share());
+            exchange.finish(&answer).unwrap();
+            // Nor does either take a share of another length.
+            for share in [&share[1..], &[&share[..], &[0]].concat(), &[]] {
+                let error = server.answer_exchange(group, share, rng, &mut Vec::new()).unwrap_err();
+                assert_eq!(error, CryptoError::BadKeyShare);
+            }
+        }
+    }
+}
