@@ -278,7 +278,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
-    pub fn add<P: Into<String>>(
+    pub fn add<P: AsRef<str>>(
         &mut self,
         name: &str,
         permissions: impl IntoIterator<Item = P>,

@@ -21,8 +21,7 @@ pub use config::ClientConfig;
 
 use crate::binding::ChannelBinding;
 use crate::codec::{
-    self, Bytes, ClientHello, ClientLogin, CredentialKind, KeyShare, List, ServerHello, ServerResumption,
-    ServerVerdict, Text,
+    self, Bytes, ClientHello, CredentialKind, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
 };
 use crate::credential::Credential;
 use crate::crypto::once;
@@ -94,11 +93,13 @@ fn hello(
     let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
     let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
     let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
-    let start = |exchange| Offer::start(config.provider, exchange, rng, &mut shares);
-    let offers = exchanges.map(start).collect::<Result<Vec<_>, _>>()?;
+    let mut offers = Offers::default();
+    for (slot, exchange) in offers.iter_mut().zip(exchanges) {
+        *slot = Some(Offer::start(config.provider, exchange, rng, &mut shares)?);
+    }
     let mut key_shares = List::new();
     let mut rest = shares.as_slice();
-    for offer in &offers {
+    for offer in offers.iter().flatten() {
         let (share, after) = rest.split_at_checked(offer.exchange().client_share()).ok_or(CryptoError::Failed)?;
         let share = KeyShare { exchange: offer.exchange().number(), share: Bytes(share) };
         key_shares.push(share).ok_or(CryptoError::Failed)?;
@@ -202,7 +203,7 @@ impl AwaitAnswer {
         let secrets = Secrets::new(state.config.provider, suite, state.transcript, &source, &exchange);
         match secrets.open_verdict(sealed, ticket.key_id)? {
             Some((grant, ticket)) => {
-                Ok(secrets.session(sealed, Side::Client, Outcome { grant, ticket, resumed: true })?)
+                Ok(secrets.session(sealed, Side::Client, Outcome { grant, ticket, resumed: true }))
             }
             // A server that does not want the ticket sends a challenge.
             None => Err(Violation::UnknownDecision(0).into()),
@@ -210,11 +211,14 @@ impl AwaitAnswer {
     }
 }
 
+/// The client's half of each key exchange it offers.
+type Offers = [Option<Offer>; KeyExchange::ALL.len()];
+
 /// The ClientHello is out; a ServerHello is awaited.
 pub struct AwaitChallenge {
     config: Arc<ClientConfig>,
     transcript: Transcript,
-    offers: Vec<Offer>,
+    offers: Offers,
     known_keys: Vec<PublicKey>,
     deadline: Moment,
 }
@@ -248,7 +252,7 @@ impl AwaitChallenge {
             exchange,
             suite,
             key,
-            kinds: hello.credential_kinds.iter().filter_map(|&number| CredentialKind::from_number(number)).collect(),
+            kinds: hello.credential_kinds,
             deadline: self.deadline,
         })
     }
@@ -278,8 +282,9 @@ impl AwaitChallenge {
             return if share.is_empty() { Ok(SharedSecret::none()) } else { Err(Violation::BadKeyShare.into()) };
         }
         // The suite was offered, so its key exchange was started.
-        let at = self.offers.iter().position(|offer| offer.exchange() == exchange).ok_or(Violation::BadKeyShare)?;
-        self.offers.swap_remove(at).finish(share).map_err(handshake::from_exchange)
+        let is_it = |offer: &&mut Option<Offer>| offer.as_ref().is_some_and(|offer| offer.exchange() == exchange);
+        let offer = self.offers.iter_mut().find(is_it).and_then(Option::take).ok_or(Violation::BadKeyShare)?;
+        offer.finish(share).map_err(handshake::from_exchange)
     }
 }
 
@@ -290,7 +295,7 @@ pub struct Challenge {
     exchange: SharedSecret,
     suite: Suite,
     key: PublicKey,
-    kinds: Vec<CredentialKind>,
+    kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
     deadline: Moment,
 }
 
@@ -306,8 +311,8 @@ impl Challenge {
     }
 
     /// The credential kinds that the server takes and this library knows.
-    pub fn credential_kinds(&self) -> &[CredentialKind] {
-        &self.kinds
+    pub fn credential_kinds(&self) -> impl Iterator<Item = CredentialKind> {
+        self.kinds.iter().filter_map(|&number| CredentialKind::from_number(number))
     }
 
     /// When the whole handshake must be over.
@@ -342,7 +347,7 @@ impl Trusted {
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
         let Challenge { config, mut transcript, exchange, suite, key, kinds, deadline } = self.0;
         let provider = config.provider;
-        if !kinds.contains(&credential.kind()) {
+        if !kinds.contains(&credential.kind().number()) {
             return Err(Error::KindNotTaken(credential.kind()));
         }
         let credential = credential.to_message()?;
@@ -354,23 +359,23 @@ impl Trusted {
         bound_to.copy_from_slice(&transcript.hash());
         let mut secret = Zeroizing::new([0; limits::SECRET]);
         secret.copy_from_slice(message.split_at(limits::SECRET).0);
-        let mut ciphertext = Vec::with_capacity(key.size());
-        provider.encrypt(&key, &message, rng, &mut ciphertext)?;
 
-        // The capacity holds the plaintext and its tag: growing would leave a copy of the secret behind.
-        let lengths = [credential.user.len(), credential.secret.len(), 5 + limits::CREDENTIAL_BLOCK + limits::TAG];
-        let room = lengths.into_iter().fold(0, usize::saturating_add);
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(room));
-        codec::encode_padded(&credential, limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL, &mut plaintext)
-            .map_err(handshake::from_encode)?;
-        plaintext.extend_from_slice(&[0; limits::TAG]);
-        let login = ClientLogin { rsa_ciphertext: Bytes(&ciphertext), sealed_credential: Bytes(&plaintext) };
-        let capacity = ciphertext.len().saturating_add(plaintext.len()).saturating_add(4);
-        let mut frame =
-            Zeroizing::new(handshake::build(FrameType::ClientLogin, capacity, |body| codec::encode(&login, body))?);
+        // Everything is written where it will be sent from, and sealed there. The capacity holds it all: growing would
+        // leave a copy of the credential behind.
+        let lengths = [key.size(), credential.user.len(), credential.secret.len(), 16, limits::CREDENTIAL_BLOCK];
+        let capacity = lengths.into_iter().fold(limits::TAG, usize::saturating_add);
+        let mut frame = Zeroizing::new(frame::build::<Error>(FrameType::ClientLogin, capacity, |body| {
+            codec::write_bytes(body, |out| provider.encrypt(&key, &message, rng, out).map_err(Error::from))?;
+            codec::write_bytes(body, |out| {
+                let (block, limit) = (limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL);
+                codec::encode_padded(&credential, block, limit, out)?;
+                out.extend_from_slice(&[0; limits::TAG]);
+                Ok(())
+            })
+        })?);
 
         let (prefix, rest) =
-            frame.split_at_mut_checked(handshake::sealed_prefix(ciphertext.len())).ok_or(CryptoError::Failed)?;
+            frame.split_at_mut_checked(handshake::sealed_prefix(key.size())).ok_or(CryptoError::Failed)?;
         transcript.add(prefix);
         let mut secrets = Secrets::new(provider, suite, transcript, &Source::Rsa(&secret), &exchange);
         let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
@@ -409,7 +414,7 @@ impl AwaitVerdict {
         let verdict: ServerVerdict = codec::decode(frame::expect(frame, FrameType::ServerVerdict)?)?;
         match self.secrets.open_verdict(&verdict.sealed_verdict, self.key_id)? {
             Some((grant, ticket)) => {
-                Ok(self.secrets.session(frame, Side::Client, Outcome { grant, ticket, resumed: false })?)
+                Ok(self.secrets.session(frame, Side::Client, Outcome { grant, ticket, resumed: false }))
             }
             None => Err(Error::Refused),
         }

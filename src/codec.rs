@@ -133,6 +133,22 @@ pub(crate) fn encode_padded<'a, M: Message<'a>>(
     }
 }
 
+/// Appends a [`Bytes`] whose content `write` appends.
+pub(crate) fn write_bytes<E: From<EncodeError>>(
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<(), E> {
+    let start = out.len();
+    out.extend_from_slice(&[0; 2]);
+    write(out)?;
+    let content = out.len().saturating_sub(start).saturating_sub(2);
+    let len = u16::try_from(content).map_err(|_| EncodeError::StringTooLong(content))?;
+    for (slot, byte) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
+        *slot = byte;
+    }
+    Ok(())
+}
+
 fn decode_prefix<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<(M, &'a [u8]), DecodeError> {
     use bincode::error::DecodeError as Bincode;
     // bincode panics on nothing below its limit; a frame never reaches it, and nothing longer gets past here.

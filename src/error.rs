@@ -1,6 +1,6 @@
 //! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
 
-use crate::codec::{CredentialKind, DecodeError};
+use crate::codec::{CredentialKind, DecodeError, EncodeError};
 use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
 use crate::frame::FrameError;
 
@@ -63,6 +63,18 @@ pub enum Error {
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+/// A message of ours that does not encode: the caller's inputs were too long for it.
+impl From<EncodeError> for Error {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => {
+                Misuse::TooLong { what: "the message", len: limit.saturating_add(1), limit }.into()
+            }
+            EncodeError::Unencodable => Misuse::BadInput("the message").into(),
+        }
+    }
 }
 
 /// A rule of PROTOCOL.md that a well-formed message broke.

@@ -20,7 +20,8 @@ use crate::limits;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     principal: String,
-    permissions: Vec<String>,
+    /// Joined by commas, which none of them has.
+    permissions: String,
     epoch: Option<u64>,
 }
 
@@ -30,16 +31,34 @@ impl Grant {
     ///
     /// # Errors
     /// [`Misuse`] where one of them is out of bounds, or all together take more than 1024 bytes in a verdict.
-    pub fn new<P: Into<String>>(
+    pub fn new<P: AsRef<str>>(
         principal: impl Into<String>,
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<Self, Misuse> {
-        let grant = Self {
-            principal: principal.into(),
-            permissions: permissions.into_iter().map(Into::into).collect(),
-            epoch: None,
-        };
-        grant.check()?;
+        let permissions = permissions.into_iter();
+        let room = permissions.size_hint().0.min(limits::MAX_PERMISSIONS).saturating_mul(16);
+        let mut grant = Self { principal: principal.into(), permissions: String::with_capacity(room), epoch: None };
+        within("the principal", &grant.principal, limits::MAX_PRINCIPAL, |c| !c.is_control())?;
+        // decision, principal, count, permissions: the layout of VerdictMessage.
+        let mut len = grant.principal.len().saturating_add(4);
+        for (count, permission) in permissions.enumerate() {
+            let permission = permission.as_ref();
+            within("a permission", permission, limits::MAX_PERMISSION, |c| c.is_ascii_graphic() && c != ',')?;
+            if count >= limits::MAX_PERMISSIONS {
+                return Err(Misuse::TooMany { what: "the permissions", limit: limits::MAX_PERMISSIONS });
+            }
+            if grant.permits(permission) {
+                return Err(Misuse::Duplicate("the permissions"));
+            }
+            if count > 0 {
+                grant.permissions.push(',');
+            }
+            grant.permissions.push_str(permission);
+            len = len.saturating_add(permission.len()).saturating_add(2);
+        }
+        if len > limits::MAX_GRANT {
+            return Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT });
+        }
         Ok(grant)
     }
 
@@ -49,8 +68,8 @@ impl Grant {
     }
 
     /// What they may do.
-    pub fn permissions(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.permissions.iter().map(String::as_str)
+    pub fn permissions(&self) -> impl Iterator<Item = &str> {
+        self.permissions.split(',').filter(|permission| !permission.is_empty())
     }
 
     /// Sets the account's epoch: a number that is another whenever the password, the permissions or anything else about
@@ -74,7 +93,7 @@ impl Grant {
     pub(crate) fn to_message(&self) -> VerdictMessage<'_> {
         let mut list = List::new();
         for permission in self.permissions() {
-            // Never full: `check` counted them.
+            // Never full: `new` counted them.
             let _ = list.push(Text(permission));
         }
         VerdictMessage { principal: Text(&self.principal), permissions: list, decision: Self::ACCEPT, ..Self::reject() }
@@ -105,26 +124,6 @@ impl Grant {
 
     const ACCEPT: u8 = 1;
     const REJECT: u8 = 0;
-
-    fn check(&self) -> Result<(), Misuse> {
-        within("the principal", &self.principal, limits::MAX_PRINCIPAL, |c| !c.is_control())?;
-        if self.permissions.len() > limits::MAX_PERMISSIONS {
-            return Err(Misuse::TooMany { what: "the permissions", limit: limits::MAX_PERMISSIONS });
-        }
-        for (index, permission) in self.permissions.iter().enumerate() {
-            within("a permission", permission, limits::MAX_PERMISSION, |c| c.is_ascii_graphic() && c != ',')?;
-            if self.permissions.iter().take(index).any(|earlier| earlier == permission) {
-                return Err(Misuse::Duplicate("the permissions"));
-            }
-        }
-        // decision, principal, count, permissions: the layout of VerdictMessage.
-        let texts = core::iter::once(&self.principal).chain(&self.permissions);
-        let len = texts.fold(2_usize, |sum, text| sum.saturating_add(text.len()).saturating_add(2));
-        if len > limits::MAX_GRANT {
-            return Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT });
-        }
-        Ok(())
-    }
 }
 
 fn within(what: &'static str, text: &str, limit: usize, allowed: impl Fn(char) -> bool) -> Result<(), Misuse> {

@@ -125,7 +125,7 @@ impl Secrets {
     /// Appends the sealed verdict to `out`: [`limits::SERVER_VERDICT`] bytes.
     pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let start = out.len();
-        codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, out).map_err(from_encode)?;
+        codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, out)?;
         out.extend_from_slice(&[0; limits::TAG]);
         let sealed = out.get_mut(start..).unwrap_or_default();
         Ok(once::seal(&*self.key("verdict")?, sealed)?)
@@ -161,7 +161,7 @@ impl Secrets {
     }
 
     /// The session that follows an accepting verdict.
-    pub(crate) fn session(mut self, verdict: &[u8], side: Side, outcome: Outcome) -> Result<Session, CryptoError> {
+    pub(crate) fn session(mut self, verdict: &[u8], side: Side, outcome: Outcome) -> Session {
         self.transcript.add(verdict);
         Session::new(self.provider, self.suite, &self.master, &self.transcript.hash(), side, outcome)
     }
@@ -172,23 +172,13 @@ impl Secrets {
     }
 }
 
-/// A message of ours that does not encode: the caller's inputs were too long for it.
-pub(crate) fn from_encode(error: EncodeError) -> Error {
-    match error {
-        EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => {
-            Misuse::TooLong { what: "the message", len: limit.saturating_add(1), limit }.into()
-        }
-        EncodeError::Unencodable => Misuse::BadInput("the message").into(),
-    }
-}
-
 /// A frame of ours with a body that is too long for its type: again the caller's inputs.
 pub(crate) fn build(
     kind: FrameType,
     capacity: usize,
     write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<Vec<u8>, Error> {
-    frame::build(kind, capacity, |body| write(body).map_err(from_encode)).map_err(|error| match error {
+    frame::build(kind, capacity, |body| write(body).map_err(Error::from)).map_err(|error| match error {
         Error::Frame(FrameError::Length { len, max, .. }) => {
             Error::Misuse(Misuse::TooLong { what: "the message", len, limit: max })
         }

@@ -202,7 +202,7 @@ impl ChooseKey<'_> {
         let ticket = issue(&config, &secrets, &grant, key_id, authenticated, now, rng)?;
         secrets.seal_verdict(&with_ticket(&grant, &ticket), &mut frame)?;
         let sealed = frame.get(start..).unwrap_or_default();
-        let session = secrets.session(sealed, Side::Server, Outcome { grant, ticket: None, resumed: true })?;
+        let session = secrets.session(sealed, Side::Server, Outcome { grant, ticket: None, resumed: true });
         Ok(Accepted { frame, session })
     }
 
@@ -497,8 +497,7 @@ impl Claim {
         let not_before = self.arrival.after(self.config.refusal_floor);
         let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
             let frame = verdict_frame(&self.secrets, &with_ticket(&grant, &ticket))?;
-            let session =
-                self.secrets.session(&frame, Side::Server, Outcome { grant, ticket: None, resumed: false })?;
+            let session = self.secrets.session(&frame, Side::Server, Outcome { grant, ticket: None, resumed: false });
             Ok(Accepted { frame, session })
         });
         accepted.map_err(|error| Refusal { frame: Vec::new(), not_before, reason: Reason::Malformed(error) })

@@ -47,9 +47,9 @@ impl Session {
         transcript: &TranscriptHash,
         side: Side,
         outcome: Outcome,
-    ) -> Result<Self, CryptoError> {
-        let client = Direction::new(provider, suite, master.key("client traffic", transcript))?;
-        let server = Direction::new(provider, suite, master.key("server traffic", transcript))?;
+    ) -> Self {
+        let client = Direction::new(provider, suite, master.key("client traffic", transcript));
+        let server = Direction::new(provider, suite, master.key("server traffic", transcript));
         let (ours, theirs) = match side {
             Side::Client => (client, server),
             Side::Server => (server, client),
@@ -57,11 +57,11 @@ impl Session {
         let mut id = [0; 16];
         master.fill("session id", transcript, &mut id);
         let exporter = Secret::from_key(&master.key("exporter", transcript));
-        Ok(Self {
+        Self {
             info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
             opener: Opener { direction: theirs, end: None },
-        })
+        }
     }
 
     /// Who the client is, and what it may do.
@@ -131,6 +131,13 @@ impl Session {
     /// As [`Opener::end`].
     pub fn end(&self) -> Result<(), RecordError> {
         self.opener.end()
+    }
+
+    /// Gives back the memory of the expanded keys, about half a kilobyte or more for each direction: for a session that
+    /// will be idle. The next record makes its key anew, which takes less than a microsecond.
+    pub fn rest(&mut self) {
+        self.sealer.rest();
+        self.opener.rest();
     }
 
     /// What is known of the session, and its two directions, each owned on its own.
@@ -274,10 +281,7 @@ impl Sealer {
             return Ok(());
         }
         self.record(FrameType::KeyUpdate, b"", out)?;
-        // Should that fail, nothing may be sealed under the old key any more.
-        self.closed = true;
-        self.direction.next_key()?;
-        self.closed = false;
+        self.direction.next_key();
         Ok(())
     }
 
@@ -289,6 +293,11 @@ impl Sealer {
         self.record(FrameType::Close, b"", out)?;
         self.closed = true;
         Ok(())
+    }
+
+    /// As [`Session::rest`].
+    pub fn rest(&mut self) {
+        self.direction.key = None;
     }
 
     /// Whether this direction has ended.
@@ -307,7 +316,8 @@ impl Sealer {
         out.extend_from_slice(&header);
         let start = out.len();
         out.extend_from_slice(data);
-        let sealed = self.direction.key.seal(&nonce, &header, out.get_mut(start..).unwrap_or_default());
+        let room = out.get_mut(start..).unwrap_or_default();
+        let sealed = self.direction.key().and_then(|key| key.seal(&nonce, &header, room));
         match sealed {
             Ok(tag) => out.extend_from_slice(&tag),
             Err(error) => {
@@ -348,6 +358,11 @@ impl Opener {
         received
     }
 
+    /// As [`Session::rest`].
+    pub fn rest(&mut self) {
+        self.direction.key = None;
+    }
+
     /// The stream ended: after the peer's close, that is the end; otherwise somebody may have cut it.
     ///
     /// # Errors
@@ -375,10 +390,10 @@ impl Opener {
         let nonce = self.direction.next_nonce()?;
         let (header, body) = frame.split_at_mut(limits::FRAME_HEADER);
         let (data, tag) = body.split_last_chunk_mut().ok_or(RecordError::NotAuthentic)?;
-        self.direction.key.open(&nonce, header, data, tag).map_err(|_| RecordError::NotAuthentic)?;
+        self.direction.key()?.open(&nonce, header, data, tag).map_err(|_| RecordError::NotAuthentic)?;
         Ok(match kind {
             FrameType::KeyUpdate => {
-                self.direction.next_key()?;
+                self.direction.next_key();
                 Received::KeyUpdate
             }
             FrameType::Close => Received::Close,
@@ -392,29 +407,39 @@ struct Direction {
     provider: &'static dyn Provider,
     suite: Suite,
     secret: Key,
-    key: Box<dyn AeadKey>,
+    /// Made when the first record needs it: expanded, it is larger than all the rest.
+    key: Option<Box<dyn AeadKey>>,
     iv: [u8; 12],
     /// Records so far under this key.
     sealed: u64,
 }
 
 impl Direction {
-    /// `key = Expand(secret, "key", ""), iv = Expand(secret, "iv", "")`
-    fn new(provider: &'static dyn Provider, suite: Suite, secret: Key) -> Result<Self, CryptoError> {
-        let from = Secret::from_key(&secret);
-        let mut key = Key::new([0; 32]);
-        from.fill("key", b"", key.as_mut_slice());
+    /// `iv = Expand(secret, "iv", "")`
+    fn new(provider: &'static dyn Provider, suite: Suite, secret: Key) -> Self {
         let mut iv = [0; 12];
-        from.fill("iv", b"", &mut iv);
-        Ok(Self { provider, suite, secret, key: provider.aead(suite.aead, &key)?, iv, sealed: 0 })
+        Secret::from_key(&secret).fill("iv", b"", &mut iv);
+        Self { provider, suite, secret, key: None, iv, sealed: 0 }
+    }
+
+    /// `key = Expand(secret, "key", "")`
+    fn key(&mut self) -> Result<&dyn AeadKey, CryptoError> {
+        let key = match self.key.take() {
+            Some(key) => key,
+            None => {
+                let mut key = Key::new([0; 32]);
+                Secret::from_key(&self.secret).fill("key", b"", key.as_mut_slice());
+                self.provider.aead(self.suite.aead, &key)?
+            }
+        };
+        Ok(&**self.key.insert(key))
     }
 
     /// `secret' = Expand(secret, "update", "")`; the sequence starts over.
-    fn next_key(&mut self) -> Result<(), CryptoError> {
+    fn next_key(&mut self) {
         let mut secret = Key::new([0; 32]);
         Secret::from_key(&self.secret).fill("update", b"", secret.as_mut_slice());
-        *self = Self::new(self.provider, self.suite, secret)?;
-        Ok(())
+        *self = Self::new(self.provider, self.suite, secret);
     }
 
     /// `nonce = iv XOR (0^32 || u64(sequence number))`, and on to the next number (RFC 8446, section 5.3).
@@ -444,8 +469,7 @@ mod tests {
     use crate::crypto::rustcrypto;
 
     fn pair() -> (Sealer, Opener) {
-        let direction =
-            || Direction::new(rustcrypto::provider(), Suite::X25519_AES_256_GCM, Key::new([7; 32])).unwrap();
+        let direction = || Direction::new(rustcrypto::provider(), Suite::X25519_AES_256_GCM, Key::new([7; 32]));
         (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
     }
 

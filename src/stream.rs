@@ -135,11 +135,12 @@ impl Outbox {
         }
     }
 
-    /// Gives back the buffer's memory if everything in it was sent: an idle session holds none.
+    /// Gives back the memory of the buffer and the key if everything was sent: an idle session holds none.
     #[cfg(feature = "tokio")]
     pub(crate) fn release(&mut self) {
         if self.sealed.is_empty() {
             self.sealed = Vec::new();
+            self.sealer.rest();
         }
     }
 
@@ -203,11 +204,12 @@ impl Inbox {
         }
     }
 
-    /// Gives back the buffer's memory if nothing is in it: an idle session holds none.
+    /// Gives back the memory of the buffer and the key if nothing is in it: an idle session holds none.
     #[cfg(feature = "tokio")]
     pub(crate) fn release(&mut self) {
         if self.next >= self.bytes.len() {
             self.bytes = Vec::new();
+            self.opener.rest();
             (self.next, self.ready) = (0, 0..0);
         }
     }

@@ -11,12 +11,12 @@ use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin};
 use countersign::{
     Aead, ChannelBinding, ClientConfig, CryptoRng, KeyError, KeySize, Moment, PrivateKey, PublicKey, Received,
-    ServerConfig, ServerKey, Suite, client, codec, limits,
+    ServerConfig, ServerKey, Session, Suite, client, codec, limits,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
-use support::{ALICE, RSA2048, RSA4096, Scenario, TestRng, at, grant, provider};
+use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TestRng, at, grant, provider};
 
 /// Counts what each thread allocates and still holds.
 struct Counting;
@@ -231,8 +231,10 @@ fn a_handshake_makes_a_handful_of_allocations() {
     let (client, server) = once();
     assert_eq!(once(), (client, server));
     println!("allocations beside RSA, step by step: client {client:?}, server {server:?}");
-    assert!(server.iter().sum::<usize>() <= 12, "server {server:?}");
-    assert!(client.iter().sum::<usize>() <= 24, "client {client:?}");
+    // A dozen, beside what the crypto library allocates within itself: for aws-lc-rs that is some of these.
+    let limit = if cfg!(feature = "rustcrypto") { 12 } else { 18 };
+    assert!(server.iter().sum::<usize>() <= limit, "server {server:?}");
+    assert!(client.iter().sum::<usize>() <= limit, "client {client:?}");
 }
 
 #[test]
@@ -241,13 +243,47 @@ fn an_established_session_allocates_nothing_for_its_records() {
         let (mut client, mut server) = Scenario::new().suite(suite).sessions();
         let data = vec![7; limits::MAX_RECORD];
         let mut record = Vec::with_capacity(2 * limits::MAX_RECORD);
-        let ((), held, calls) = measure(|| {
-            for _ in 0..10 {
-                record.clear();
-                client.seal(&data, &mut record).unwrap();
-                assert!(matches!(server.open(&mut record), Ok(Received::Data(opened)) if opened.len() == data.len()));
-            }
-        });
+        let mut cross = || {
+            record.clear();
+            client.seal(&data, &mut record).unwrap();
+            assert!(matches!(server.open(&mut record), Ok(Received::Data(opened)) if opened.len() == data.len()));
+        };
+        // The first record makes the keys.
+        cross();
+        let ((), held, calls) = measure(|| (0..10).for_each(|_| cross()));
         assert_eq!((held, calls), (0, 0), "{suite}");
+    }
+}
+
+#[test]
+fn an_idle_session_holds_less_than_a_kibibyte() {
+    const KIB: usize = 1024;
+    for suite in Suite::ALL {
+        let scenario = Scenario::new().suite(suite);
+        let Sent { login, client, server, .. } = scenario.await_verdict();
+        let claim = scenario.open(server, &login).unwrap();
+        let (mut accepted, held, _) = measure(|| claim.accept(grant()).unwrap());
+        // The frame is for sending, and gone then; the login and its keys were freed in the same step.
+        let on_the_heap = held - isize::try_from(accepted.frame.capacity()).unwrap();
+        assert!(on_the_heap <= 0, "{suite}: {on_the_heap}");
+        let mut client = client.read(&accepted.frame, at(4)).unwrap();
+
+        let mut record = Vec::with_capacity(KIB);
+        let ((), keys, _) = measure(|| {
+            client.seal(b"hello", &mut record).unwrap();
+            accepted.session.open(&mut record).unwrap();
+        });
+        let ((), given_back, _) = measure(|| {
+            client.rest();
+            accepted.session.rest();
+        });
+        println!("{suite}: Session {} bytes, and {} for each direction in use", size_of::<Session>(), keys / 2);
+        assert_eq!(keys + given_back, 0);
+        assert!(size_of::<Session>() + usize::try_from(keys / 2).unwrap() < KIB + KIB / 2);
+        assert!(size_of::<Session>() + grant().principal().len() + 32 < KIB);
+        // It goes on as if nothing had been.
+        record.clear();
+        client.seal(b"again", &mut record).unwrap();
+        assert_eq!(accepted.session.open(&mut record).unwrap(), Received::Data(b"again"));
     }
 }

@@ -4,6 +4,7 @@ use super::provider::{Decrypt, Provider};
 use crate::limits;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
+use core::ops::Range;
 use core::str::FromStr;
 use pkcs1::{RsaPrivateKeyRef, RsaPublicKeyRef};
 use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
@@ -161,7 +162,8 @@ pub struct PublicKey(Arc<PublicParts>);
 struct PublicParts {
     spki: Box<[u8]>,
     id: KeyId,
-    modulus: Box<[u8]>,
+    /// Where in `spki` it is.
+    modulus: Range<usize>,
     exponent: u64,
     bits: usize,
 }
@@ -180,13 +182,14 @@ impl PublicKey {
         let inner = spki.subject_public_key.as_bytes().ok_or(KeyError::NotDer)?;
         let rsa = RsaPublicKeyRef::from_der(inner).map_err(|_| KeyError::NotDer)?;
         let modulus = rsa.modulus.as_bytes();
-        Ok(Self(Arc::new(PublicParts {
-            bits: check_modulus(modulus)?,
-            exponent: check_exponent(rsa.public_exponent.as_bytes())?,
-            id: KeyId(Sha256::digest(der).into()),
-            modulus: modulus.into(),
-            spki: der.into(),
-        })))
+        let bits = check_modulus(modulus)?;
+        let exponent = check_exponent(rsa.public_exponent.as_bytes())?;
+        // The exponent is the last thing in the DER, and the modulus comes before it.
+        let after = rsa.public_exponent.encoded_len().ok().and_then(|len| usize::try_from(len).ok());
+        let end = after.and_then(|len| der.len().checked_sub(len)).ok_or(KeyError::NotDer)?;
+        let start = end.checked_sub(modulus.len()).ok_or(KeyError::NotDer)?;
+        let id = KeyId(Sha256::digest(der).into());
+        Ok(Self(Arc::new(PublicParts { spki: der.into(), id, modulus: start..end, exponent, bits })))
     }
 
     /// Reads a PEM block `PUBLIC KEY`.
@@ -220,12 +223,12 @@ impl PublicKey {
 
     /// The size of the modulus, and so of a ciphertext, in bytes.
     pub fn size(&self) -> usize {
-        self.0.modulus.len()
+        self.modulus().len()
     }
 
     /// The modulus, big-endian, without leading zeros.
     pub fn modulus(&self) -> &[u8] {
-        &self.0.modulus
+        self.0.spki.get(self.0.modulus.clone()).unwrap_or_default()
     }
 
     /// The public exponent.
