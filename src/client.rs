@@ -25,7 +25,7 @@ use crate::codec::{
 };
 use crate::credential::Credential;
 use crate::crypto::once;
-use crate::crypto::schedule::Source;
+use crate::crypto::schedule::{self, Key, Source};
 use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
 use crate::error::{Error, Misuse, Violation};
 use crate::frame::{self, FrameType};
@@ -69,7 +69,8 @@ pub fn resume(
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
     let TrustedTicket(ticket) = ticket;
-    let ticket = Some(ticket).filter(|ticket| config.suites.contains(&ticket.suite()));
+    let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
+    let ticket = Some(ticket).filter(|ticket| config.suites.contains(&ticket.suite())).map(shown);
     let (frame, state) = hello(config, binding, known_keys, ticket.as_ref(), rng, now)?;
     Ok((frame, AwaitAnswer { state, ticket }))
 }
@@ -78,7 +79,7 @@ fn hello(
     config: &Arc<ClientConfig>,
     binding: &ChannelBinding,
     known_keys: &[PublicKey],
-    ticket: Option<&Ticket>,
+    ticket: Option<&Shown>,
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
@@ -113,7 +114,7 @@ fn hello(
         }
     }
     let (shown, room): (&[u8], &[u8]) = match ticket {
-        Some(ticket) => (&ticket.bytes, &[0; limits::BINDER]),
+        Some(shown) => (&shown.ticket.bytes, &[0; limits::BINDER]),
         None => (&[], &[]),
     };
     let hello = ClientHello {
@@ -132,11 +133,11 @@ fn hello(
     let mut transcript = binding.transcript(&config.prologue);
     match ticket {
         None => transcript.add(&frame),
-        Some(ticket) => {
+        Some(shown) => {
             let at = frame.len().saturating_sub(handshake::BINDER_FIELD);
             let (covered, field) = frame.split_at_mut(at);
             transcript.add(covered);
-            let binder = handshake::binder(&ticket.secret, &transcript);
+            let binder = handshake::binder(&shown.stage_0, &transcript);
             *field.last_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
             transcript.add(field);
         }
@@ -151,10 +152,16 @@ fn hello(
     Ok((frame, state))
 }
 
+/// A ticket that stands in the ClientHello, and what is computed from its secret.
+struct Shown {
+    ticket: Ticket,
+    stage_0: Key,
+}
+
 /// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
 pub struct AwaitAnswer {
     state: AwaitChallenge,
-    ticket: Option<Ticket>,
+    ticket: Option<Shown>,
 }
 
 /// What the server answers a ticket with.
@@ -195,11 +202,12 @@ impl AwaitAnswer {
         }
         let answer: ServerResumption<'_> = codec::decode(frame::expect(frame, FrameType::ServerResumption)?)?;
         let suite = state.check_choice(answer.version, answer.suite)?;
-        let ticket = ticket.filter(|ticket| ticket.suite == suite).ok_or(Violation::ResumedOther)?;
+        let Shown { ticket, stage_0 } =
+            ticket.filter(|shown| shown.ticket.suite == suite).ok_or(Violation::ResumedOther)?;
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
         let (covered, sealed) = frame.split_last_chunk().ok_or(Violation::ResumedOther)?;
         state.transcript.add(covered);
-        let source = Source::Ticket(&ticket.secret);
+        let source = Source::Ticket(&stage_0);
         let secrets = Secrets::new(state.config.provider, suite, state.transcript, &source, &exchange);
         match secrets.open_verdict(sealed, ticket.key_id)? {
             Some((grant, ticket)) => {

@@ -192,6 +192,9 @@ pub enum Misuse {
     /// The stream was already closed by our side.
     #[error("this side of the session is already closed")]
     Closed,
+    /// As many records as one key may seal were sealed in place: send a key update first.
+    #[error("the sending key has to be updated before the next record")]
+    KeyUpdateDue,
     /// The two halves belong to different sessions, or a step got a value of another connection.
     #[error("this value belongs to another key or connection")]
     Mismatch,

@@ -68,10 +68,9 @@ pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result
 /// How long the end of a ClientHello is that the binder does not cover: the binder itself, and its length.
 pub(crate) const BINDER_FIELD: usize = 2 + limits::BINDER;
 
-/// `Expand(HKDF-Extract(0^32, ticket secret), "binder", transcript_b)`, where `transcript_b` covers the ClientHello up to
-/// the end of the ticket.
-pub(crate) fn binder(secret: &Key, transcript: &Transcript) -> Key {
-    Secret::of_ticket(secret).key("binder", &transcript.hash())
+/// `Expand(stage_0, "binder", transcript_b)`, where `transcript_b` covers the ClientHello up to the end of the ticket.
+pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
+    Secret::from_key(stage_0).key("binder", &transcript.hash())
 }
 
 /// Where in a ClientLogin frame the sealed credential begins, and its length's two bytes before it.

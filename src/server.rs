@@ -30,7 +30,7 @@ use crate::codec::{
 };
 use crate::credential::Credential;
 use crate::crypto::once;
-use crate::crypto::schedule::Source;
+use crate::crypto::schedule::{self, Source};
 use crate::crypto::{
     self, CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript,
     TranscriptHash,
@@ -99,13 +99,12 @@ impl AwaitHello {
         }
         let suite = self.config.suites.iter().copied().find(|suite| hello.suites.contains(&suite.number()));
         let suite = suite.ok_or(Violation::NoCommonSuite)?;
-        let shown = (ticket > 0).then(|| {
-            let mut shown = self.transcript.clone();
-            let covered = frame.len().saturating_sub(handshake::BINDER_FIELD);
-            shown.add(frame.get(..covered).unwrap_or_default());
-            shown
-        });
-        self.transcript.add(frame);
+        // What the binder covers, and then the binder.
+        let field = if ticket > 0 { handshake::BINDER_FIELD } else { 0 };
+        let (covered, field) = frame.split_at(frame.len().saturating_sub(field));
+        self.transcript.add(covered);
+        let shown = (ticket > 0).then(|| self.transcript.clone());
+        self.transcript.add(field);
         Ok(ChooseKey { config: self.config, transcript: self.transcript, shown, deadline: self.deadline, hello, suite })
     }
 }
@@ -161,9 +160,10 @@ impl ChooseKey<'_> {
         let is_ours = contents.key_id == key.public_key().id();
         let suite = contents.suite;
         let is_taken = self.hello.suites.contains(&suite.number()) && self.config.suites.contains(&suite);
-        let is_held = handshake::binder(&contents.secret, shown).ct_eq(&self.hello.binder);
+        let stage_0 = schedule::stage_0(&contents.secret);
+        let is_held = handshake::binder(&stage_0, shown).ct_eq(&self.hello.binder);
         let is_good = is_ours && is_taken && bool::from(is_held);
-        (is_good && keys.use_once(&self.hello.ticket, &contents, now)).then_some(TicketClaim { contents })
+        (is_good && keys.use_once(&self.hello.ticket, &contents, now)).then_some(TicketClaim { contents, stage_0 })
     }
 
     /// Takes the ticket: gives the ServerResumption frame to send, and the session. `grant` is the account as it is now.
@@ -181,7 +181,7 @@ impl ChooseKey<'_> {
         if !claim.is_current(&grant) {
             return Err(Misuse::Mismatch.into());
         }
-        let TicketContents { suite, secret, key_id, authenticated, .. } = claim.contents;
+        let TicketClaim { contents: TicketContents { suite, key_id, authenticated, .. }, stage_0 } = claim;
         let Self { config, mut transcript, hello, .. } = self;
         let mut nonce = [0; limits::NONCE];
         rng.fill_bytes(&mut nonce);
@@ -198,7 +198,7 @@ impl ChooseKey<'_> {
         frame.truncate(frame.len().saturating_sub(limits::SERVER_VERDICT));
         transcript.add(&frame);
         let start = frame.len();
-        let secrets = Secrets::new(config.provider, suite, transcript, &Source::Ticket(&secret), &exchange);
+        let secrets = Secrets::new(config.provider, suite, transcript, &Source::Ticket(&stage_0), &exchange);
         let ticket = issue(&config, &secrets, &grant, key_id, authenticated, now, rng)?;
         secrets.seal_verdict(&with_ticket(&grant, &ticket), &mut frame)?;
         let sealed = frame.get(start..).unwrap_or_default();

@@ -40,6 +40,9 @@ impl Session {
     /// The frames that may come in a session.
     pub const EXPECTS: &'static [FrameType] = &[FrameType::Data, FrameType::KeyUpdate, FrameType::Close];
 
+    /// What a record adds to its data, in bytes: the frame's header and the tag.
+    pub const OVERHEAD: usize = limits::FRAME_HEADER + limits::TAG;
+
     pub(crate) fn new(
         provider: &'static dyn Provider,
         suite: Suite,
@@ -56,7 +59,7 @@ impl Session {
         };
         let mut id = [0; 16];
         master.fill("session id", transcript, &mut id);
-        let exporter = Secret::from_key(&master.key("exporter", transcript));
+        let exporter = master.key("exporter", transcript);
         Self {
             info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
@@ -98,6 +101,16 @@ impl Session {
     /// [`Misuse::Closed`] after [`Session::close`]; [`Error::Crypto`].
     pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         self.sealer.seal(data, out)
+    }
+
+    /// Seals one record where it is: `frame` has 3 bytes of room, 1 to 16384 bytes of data, and 16 bytes of room, and is the
+    /// frame to send afterwards. For whoever fills a buffer anyway: [`Session::seal`] copies.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] without data, [`Misuse::TooLong`], [`Misuse::Closed`], [`Misuse::KeyUpdateDue`] after 2^24 records
+    /// under one key; [`Error::Crypto`], and then `frame` is to be thrown away.
+    pub fn seal_in_place(&mut self, frame: &mut [u8]) -> Result<(), Error> {
+        self.sealer.seal_in_place(frame)
     }
 
     /// Opens one whole frame in place.
@@ -151,7 +164,7 @@ pub struct SessionInfo {
     outcome: Outcome,
     suite: Suite,
     id: SessionId,
-    exporter: Secret,
+    exporter: Key,
 }
 
 impl SessionInfo {
@@ -199,7 +212,7 @@ impl SessionInfo {
             return Err(Misuse::TooLong { what: "the exported key", len: out.len(), limit: MAX_OUTPUT });
         }
         let context: [u8; 32] = Sha256::digest(context).into();
-        self.exporter.fill(&format!("export {label}"), &context, out);
+        Secret::from_key(&self.exporter).fill(&format!("export {label}"), &context, out);
         Ok(())
     }
 }
@@ -269,6 +282,24 @@ impl Sealer {
         Ok(())
     }
 
+    /// As [`Session::seal_in_place`].
+    ///
+    /// # Errors
+    /// As [`Session::seal_in_place`].
+    pub fn seal_in_place(&mut self, frame: &mut [u8]) -> Result<(), Error> {
+        let limit = limits::MAX_RECORD.saturating_add(Session::OVERHEAD);
+        if frame.len() > limit {
+            return Err(Misuse::TooLong { what: "the record", len: frame.len(), limit }.into());
+        }
+        if frame.len() <= Session::OVERHEAD {
+            return Err(Misuse::BadInput("the record").into());
+        }
+        if self.direction.sealed >= limits::RECORDS_PER_KEY {
+            return Err(Misuse::KeyUpdateDue.into());
+        }
+        self.seal_frame(FrameType::Data, frame)
+    }
+
     /// As [`Session::update_key`].
     ///
     /// # Errors
@@ -297,7 +328,7 @@ impl Sealer {
 
     /// As [`Session::rest`].
     pub fn rest(&mut self) {
-        self.direction.key = None;
+        self.direction.keys = None;
     }
 
     /// Whether this direction has ended.
@@ -305,24 +336,34 @@ impl Sealer {
         self.closed
     }
 
-    /// `header || AEAD-Seal(key, nonce, header, data)`
+    /// Appends a record of `data`.
     fn record(&mut self, kind: FrameType, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        let start = out.len();
+        out.reserve(Session::OVERHEAD.saturating_add(data.len()));
+        out.extend_from_slice(&[0; limits::FRAME_HEADER]);
+        out.extend_from_slice(data);
+        out.extend_from_slice(&[0; limits::TAG]);
+        let sealed = self.seal_frame(kind, out.get_mut(start..).unwrap_or_default());
+        if sealed.is_err() {
+            // No plaintext is left behind in a buffer that is on its way to the wire.
+            out.truncate(start);
+        }
+        sealed
+    }
+
+    /// `frame = header || AEAD-Seal(key, nonce, header, data)`, where the data is in its place.
+    fn seal_frame(&mut self, kind: FrameType, frame: &mut [u8]) -> Result<(), Error> {
         if self.closed {
             return Err(Misuse::Closed.into());
         }
-        let header = Header { kind, body: data.len().saturating_add(limits::TAG) }.to_bytes()?;
-        let nonce = self.direction.next_nonce()?;
-        out.reserve(limits::FRAME_HEADER.saturating_add(data.len()).saturating_add(limits::TAG));
-        out.extend_from_slice(&header);
-        let start = out.len();
-        out.extend_from_slice(data);
-        let room = out.get_mut(start..).unwrap_or_default();
-        let sealed = self.direction.key().and_then(|key| key.seal(&nonce, &header, room));
-        match sealed {
-            Ok(tag) => out.extend_from_slice(&tag),
+        let body = frame.len().saturating_sub(limits::FRAME_HEADER);
+        let header = Header { kind, body }.to_bytes()?;
+        let (front, rest) = frame.split_first_chunk_mut().ok_or(CryptoError::Failed)?;
+        let (data, tag) = rest.split_last_chunk_mut().ok_or(CryptoError::Failed)?;
+        *front = header;
+        match self.direction.next().and_then(|(key, nonce)| key.seal(&nonce, &header, data)) {
+            Ok(sealed) => *tag = sealed,
             Err(error) => {
-                // No plaintext is left behind in a buffer that is on its way to the wire.
-                out.truncate(start.saturating_sub(limits::FRAME_HEADER));
                 self.closed = true;
                 return Err(error.into());
             }
@@ -360,7 +401,7 @@ impl Opener {
 
     /// As [`Session::rest`].
     pub fn rest(&mut self) {
-        self.direction.key = None;
+        self.direction.keys = None;
     }
 
     /// The stream ended: after the peer's close, that is the end; otherwise somebody may have cut it.
@@ -387,10 +428,10 @@ impl Opener {
         if kind == FrameType::KeyUpdate && self.direction.sealed == 0 {
             return Err(RecordError::IdleUpdate);
         }
-        let nonce = self.direction.next_nonce()?;
         let (header, body) = frame.split_at_mut(limits::FRAME_HEADER);
         let (data, tag) = body.split_last_chunk_mut().ok_or(RecordError::NotAuthentic)?;
-        self.direction.key()?.open(&nonce, header, data, tag).map_err(|_| RecordError::NotAuthentic)?;
+        let (key, nonce) = self.direction.next()?;
+        key.open(&nonce, header, data, tag).map_err(|_| RecordError::NotAuthentic)?;
         Ok(match kind {
             FrameType::KeyUpdate => {
                 self.direction.next_key();
@@ -407,32 +448,35 @@ struct Direction {
     provider: &'static dyn Provider,
     suite: Suite,
     secret: Key,
-    /// Made when the first record needs it: expanded, it is larger than all the rest.
-    key: Option<Box<dyn AeadKey>>,
-    iv: [u8; 12],
+    /// Made when the first record needs them: expanded, the key is larger than all the rest.
+    keys: Option<Keys>,
     /// Records so far under this key.
     sealed: u64,
 }
 
+struct Keys {
+    aead: Box<dyn AeadKey>,
+    iv: [u8; 12],
+}
+
 impl Direction {
-    /// `iv = Expand(secret, "iv", "")`
     fn new(provider: &'static dyn Provider, suite: Suite, secret: Key) -> Self {
-        let mut iv = [0; 12];
-        Secret::from_key(&secret).fill("iv", b"", &mut iv);
-        Self { provider, suite, secret, key: None, iv, sealed: 0 }
+        Self { provider, suite, secret, keys: None, sealed: 0 }
     }
 
-    /// `key = Expand(secret, "key", "")`
-    fn key(&mut self) -> Result<&dyn AeadKey, CryptoError> {
-        let key = match self.key.take() {
-            Some(key) => key,
+    /// `key = Expand(secret, "key", ""), iv = Expand(secret, "iv", "")`
+    fn keys(&mut self) -> Result<&Keys, CryptoError> {
+        let keys = match self.keys.take() {
+            Some(keys) => keys,
             None => {
-                let mut key = Key::new([0; 32]);
-                Secret::from_key(&self.secret).fill("key", b"", key.as_mut_slice());
-                self.provider.aead(self.suite.aead, &key)?
+                let from = Secret::from_key(&self.secret);
+                let (mut key, mut iv) = (Key::new([0; 32]), [0; 12]);
+                from.fill("key", b"", key.as_mut_slice());
+                from.fill("iv", b"", &mut iv);
+                Keys { aead: self.provider.aead(self.suite.aead, &key)?, iv }
             }
         };
-        Ok(&**self.key.insert(key))
+        Ok(self.keys.insert(keys))
     }
 
     /// `secret' = Expand(secret, "update", "")`; the sequence starts over.
@@ -442,15 +486,16 @@ impl Direction {
         *self = Self::new(self.provider, self.suite, secret);
     }
 
-    /// `nonce = iv XOR (0^32 || u64(sequence number))`, and on to the next number (RFC 8446, section 5.3).
-    fn next_nonce(&mut self) -> Result<[u8; 12], CryptoError> {
+    /// The key and the nonce of the next record: `nonce = iv XOR (0^32 || u64(sequence number))` (RFC 8446, section 5.3).
+    fn next(&mut self) -> Result<(&dyn AeadKey, [u8; 12]), CryptoError> {
         let sequence = self.sealed;
         self.sealed = sequence.checked_add(1).ok_or(CryptoError::Failed)?;
-        let mut nonce = self.iv;
+        let Keys { aead, iv } = self.keys()?;
+        let mut nonce = *iv;
         for (slot, byte) in nonce.iter_mut().skip(4).zip(sequence.to_be_bytes()) {
             *slot ^= byte;
         }
-        Ok(nonce)
+        Ok((&**aead, nonce))
     }
 }
 
@@ -478,6 +523,18 @@ mod tests {
         let (mut sealer, mut opener) = pair();
         (sealer.direction.sealed, opener.direction.sealed) = (records, records);
         (sealer, opener)
+    }
+
+    #[test]
+    fn sealing_in_place_stops_where_the_key_is_due() {
+        let (mut sealer, mut opener) = pair_after(limits::RECORDS_PER_KEY);
+        let mut frame = [0; 20];
+        assert_eq!(sealer.seal_in_place(&mut frame), Err(Misuse::KeyUpdateDue.into()));
+        let mut update = Vec::new();
+        sealer.update_key(&mut update).unwrap();
+        sealer.seal_in_place(&mut frame).unwrap();
+        assert_eq!(opener.open(&mut update).unwrap(), Received::KeyUpdate);
+        assert_eq!(opener.open(&mut frame).unwrap(), Received::Data(&[0]));
     }
 
     #[test]

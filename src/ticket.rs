@@ -269,6 +269,8 @@ pub(crate) struct TicketContents {
 /// is another than the ticket's, go on with the challenge.
 pub struct TicketClaim {
     pub(crate) contents: TicketContents,
+    /// Computed from the ticket's secret when the binder was checked.
+    pub(crate) stage_0: Key,
 }
 
 impl TicketClaim {

@@ -333,3 +333,33 @@ fn no_record_is_longer_than_the_limit() {
         assert!(record.len() <= limits::FRAME_HEADER + limits::MAX_RECORD + limits::TAG);
     }
 }
+
+#[test]
+fn sealing_in_place_gives_the_same_frames() {
+    for size in [1, 17, 1000, limits::MAX_RECORD] {
+        let (mut client, mut server) = sessions();
+        let data = vec![7; size];
+        let mut frame = [&[0; 3][..], &data, &[0; 16]].concat();
+        assert_eq!(frame.len(), size + Session::OVERHEAD);
+        client.seal_in_place(&mut frame).unwrap();
+        assert_eq!(open(&mut server, &frame), Ok(data.clone()));
+        let copied = sealed(&mut client, &data).remove(0);
+        assert_eq!((frame.len(), &frame[..3]), (copied.len(), &copied[..3]));
+        assert_eq!(open(&mut server, &copied), Ok(data));
+    }
+}
+
+#[test]
+fn sealing_in_place_refuses_what_is_no_record_and_nothing_is_lost() {
+    let (mut client, mut server) = sessions();
+    let limit = limits::MAX_RECORD + Session::OVERHEAD;
+    for len in [0, 1, 3, 18, Session::OVERHEAD] {
+        assert_eq!(client.seal_in_place(&mut vec![0; len]), Err(Misuse::BadInput("the record").into()), "{len}");
+    }
+    let long = Misuse::TooLong { what: "the record", len: limit + 1, limit };
+    assert_eq!(client.seal_in_place(&mut vec![0; limit + 1]), Err(long.into()));
+    let record = sealed(&mut client, b"data").remove(0);
+    assert_eq!(open(&mut server, &record), Ok(b"data".to_vec()));
+    client.close(&mut Vec::new()).unwrap();
+    assert_eq!(client.seal_in_place(&mut [0; 20]), Err(Misuse::Closed.into()));
+}

@@ -18,41 +18,46 @@ pub(crate) const MAX_OUTPUT: usize = 255 * 32;
 /// What stands in the schedule for a secret that there is not.
 const NONE: [u8; 32] = [0; 32];
 
+/// `stage_0` of a login, which has no ticket secret: `HKDF-Extract(0^32, 0^32)`. Every login would compute it anew.
+const STAGE_0_OF_LOGIN: [u8; 32] = [
+    0x33, 0xad, 0x0a, 0x1c, 0x60, 0x7e, 0xc0, 0x3b, 0x09, 0xe6, 0xcd, 0x98, 0x93, 0x68, 0x0c, 0xe2, 0x10, 0xad, 0xf3,
+    0x00, 0xaa, 0x1f, 0x26, 0x60, 0xe1, 0xb2, 0x2e, 0x10, 0xf1, 0x70, 0xf9, 0x2a,
+];
+
 /// Where a handshake's first secret is from.
 pub(crate) enum Source<'a> {
     /// The client sealed it to the server's key.
     Rsa(&'a [u8; limits::SECRET]),
-    /// Both sides have it from an earlier login.
-    Ticket(&'a [u8; 32]),
+    /// Both sides have it from an earlier login: its [`stage_0`].
+    Ticket(&'a Key),
+}
+
+/// `HKDF-Extract(0^32, ticket secret)`: what the binder and a resumption's keys are computed from.
+pub(crate) fn stage_0(ticket: &[u8; 32]) -> Key {
+    extract(&NONE, ticket).0
+}
+
+/// `HKDF-Extract(salt, ikm)`, as a key and ready to expand.
+fn extract(salt: &[u8; 32], ikm: &[u8]) -> (Key, Secret) {
+    let (mut prk, hkdf) = Hkdf::extract(Some(salt), ikm);
+    let key = Key::new(prk.into());
+    prk.as_mut_slice().zeroize();
+    (key, Secret(hkdf))
 }
 
 /// A pseudo-random key from which others are expanded.
 pub(crate) struct Secret(Hkdf<Sha256>);
 
 impl Secret {
-    /// `HKDF-Extract(salt, ikm)`
-    fn extract(salt: &[u8; 32], ikm: &[u8]) -> (Key, Self) {
-        let (mut prk, hkdf) = Hkdf::extract(Some(salt), ikm);
-        let key = Key::new(prk.into());
-        prk.as_mut_slice().zeroize();
-        (key, Self(hkdf))
-    }
-
-    /// `stage_0 = HKDF-Extract(0^32, ticket secret or 0^32)`
-    pub(crate) fn of_ticket(ticket: &[u8; 32]) -> Self {
-        Self::extract(&NONE, ticket).1
-    }
-
     /// The handshake's master secret:
-    /// `HKDF-Extract(HKDF-Extract(HKDF-Extract(0^32, ticket or 0^32), rsa or 0^32), exchange or 0^32)`.
+    /// `HKDF-Extract(HKDF-Extract(stage_0, rsa or 0^32), exchange or 0^32)`.
     pub(crate) fn master(source: &Source<'_>, exchange: &SharedSecret) -> Self {
-        let (ticket, rsa) = match source {
-            Source::Rsa(rsa) => (&NONE, *rsa),
-            Source::Ticket(ticket) => (*ticket, &NONE),
+        let (stage_0, rsa) = match source {
+            Source::Rsa(rsa) => (&STAGE_0_OF_LOGIN, *rsa),
+            Source::Ticket(stage_0) => (&***stage_0, &NONE),
         };
-        let (stage_0, _) = Self::extract(&NONE, ticket);
-        let (stage_1, _) = Self::extract(&stage_0, rsa);
-        Self::extract(&stage_1, exchange.as_bytes()).1
+        let (stage_1, _) = extract(stage_0, rsa);
+        extract(&stage_1, exchange.as_bytes()).1
     }
 
     /// A secret that [`Secret::key`] gave, to expand further.
@@ -81,5 +86,15 @@ impl Secret {
             reason = "callers ask for at most MAX_OUTPUT bytes, the only thing that can fail"
         )]
         self.0.expand_multi_info(&info, out).expect("at most 255 * 32 bytes");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_stage_of_a_login_is_that_of_no_ticket() {
+        assert_eq!(*stage_0(&NONE), STAGE_0_OF_LOGIN);
     }
 }
