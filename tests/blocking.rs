@@ -300,9 +300,9 @@ fn a_peer_of_another_protocol_is_told_nothing() {
     let scenario = scenario();
     let http = |mut stream: TcpStream| {
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
+        // The server may have gone away over the first byte; a reset is no answer either.
+        let _ = stream.shutdown(Shutdown::Write);
         let mut answer = Vec::new();
-        // A reset is no answer either.
         let _ = stream.read_to_end(&mut answer);
         answer
     };
