@@ -17,6 +17,7 @@ mod support;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::client::Answer;
+use countersign::crypto::rustcrypto;
 use countersign::{Accounts, Credential, Reason, Suite, Verifier};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
@@ -29,7 +30,7 @@ const SUITE: Suite = Suite::DEFAULT[0];
 /// Steps that the server key's size does not touch, beyond a few more bytes to hash.
 fn by_suite(c: &mut Criterion) {
     for suite in Suite::ALL {
-        let peers = &Peers::new(suite, KEYS[0].1);
+        let peers = &Peers::new(rustcrypto::provider(), suite, KEYS[0].1);
         let rng = &mut rng();
 
         c.bench_function(&format!("client/hello/{suite}"), |b| b.iter(|| peers.hello(rng)));
@@ -70,7 +71,7 @@ fn by_suite(c: &mut Criterion) {
 /// Steps with RSA in them, under one suite.
 fn by_key(c: &mut Criterion) {
     for (name, pem) in KEYS {
-        let peers = &Peers::new(SUITE, pem);
+        let peers = &Peers::new(rustcrypto::provider(), SUITE, pem);
 
         c.bench_function(&format!("client/seal/{name}"), |b| {
             let (setup_rng, rng) = (&mut rng(), &mut rng());
@@ -92,7 +93,7 @@ fn by_key(c: &mut Criterion) {
 fn whole(c: &mut Criterion) {
     for suite in Suite::ALL {
         for (name, pem) in KEYS {
-            let peers = &Peers::new(suite, pem);
+            let peers = &Peers::new(rustcrypto::provider(), suite, pem);
             // One login, recorded. A replay needs each side's generator where it was: at the start.
             let (client_rng, server_rng) = (&mut rng(), &mut rng());
             let (hello, client) = peers.hello(client_rng);
@@ -127,7 +128,7 @@ fn whole(c: &mut Criterion) {
 /// there.
 fn resumed(c: &mut Criterion) {
     for suite in Suite::ALL {
-        let peers = &Peers::new(suite, KEYS[1].1);
+        let peers = &Peers::new(rustcrypto::provider(), suite, KEYS[1].1);
         let ticket = peers.ticket(&mut rng());
         let (hello, _) = peers.show(&ticket, &mut rng());
         let answer = peers.resume(&hello, account(), &mut rng()).frame;

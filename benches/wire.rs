@@ -18,6 +18,7 @@ use core::hint::black_box;
 use core::time::Duration;
 use countersign::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, Message, ServerHello};
 use countersign::codec::{ServerVerdict, Text, VerdictMessage};
+use countersign::crypto::rustcrypto;
 use countersign::frame::{FrameReader, FrameType, split};
 use countersign::{Aead, Received, Session, Suite};
 use criterion::measurement::WallTime;
@@ -25,7 +26,7 @@ use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_grou
 use support::{KEYS, Peers, grant, rng};
 
 fn messages(c: &mut Criterion) {
-    let peers = Peers::new(Suite::DEFAULT[0], KEYS[0].1);
+    let peers = Peers::new(rustcrypto::provider(), Suite::DEFAULT[0], KEYS[0].1);
     let rng = &mut rng();
     let (hello, client) = peers.hello(rng);
     let (challenge, server) = peers.challenge(&hello, rng);
@@ -74,7 +75,7 @@ fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {
 }
 
 fn framing(c: &mut Criterion) {
-    let (mut client, _) = Peers::new(Suite::DEFAULT[0], KEYS[0].1).sessions();
+    let (mut client, _) = Peers::new(rustcrypto::provider(), Suite::DEFAULT[0], KEYS[0].1).sessions();
     let mut small = Vec::new();
     for _ in 0..64 {
         client.seal(&[0; 64], &mut small).unwrap();
@@ -115,7 +116,7 @@ fn records(c: &mut Criterion) {
     for suite in [Suite::X25519_AES_256_GCM, Suite::X25519_CHACHA20_POLY1305] {
         for (size, name) in SIZES {
             group.throughput(Throughput::Bytes(size as u64));
-            let (client, server) = Peers::new(suite, KEYS[0].1).sessions();
+            let (client, server) = Peers::new(rustcrypto::provider(), suite, KEYS[0].1).sessions();
             record(&mut group, client, server, suite.aead, &vec![7; size], name);
         }
     }

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this module")]
 
 use countersign::client::{self, AwaitAnswer, AwaitChallenge, AwaitVerdict};
-use countersign::crypto::rustcrypto;
+use countersign::crypto::Provider;
 use countersign::server::{Accepted, AwaitHello, AwaitLogin, Claim, Open};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
 use countersign::{ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime};
@@ -36,6 +36,15 @@ pub fn private_key(pem: &str) -> PrivateKey {
     PrivateKey::from_pem(pem).unwrap()
 }
 
+/// The providers that are built in: `--features aws-lc` adds the second.
+pub fn providers() -> Vec<&'static dyn Provider> {
+    vec![
+        countersign::crypto::rustcrypto::provider(),
+        #[cfg(feature = "aws-lc")]
+        countersign::crypto::aws_lc::provider(),
+    ]
+}
+
 pub struct Peers {
     pub client: Arc<ClientConfig>,
     pub server: Arc<ServerConfig>,
@@ -45,8 +54,7 @@ pub struct Peers {
 
 impl Peers {
     /// A client and a server that speak this suite alone, and the fingerprint between them.
-    pub fn new(suite: Suite, pem: &str) -> Self {
-        let provider = rustcrypto::provider();
+    pub fn new(provider: &'static dyn Provider, suite: Suite, pem: &str) -> Self {
         let key = ServerKey::load(&private_key(pem), provider).unwrap();
         let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
         Self {
