@@ -2,9 +2,10 @@
 """Checks tests/vectors/*.json against countersign.py: every frame, secret, record and refusal is made anew.
 
 Both ends are run with the draws of the vector, and each frame they make must be the vector's, byte for byte, RSA
-ciphertexts included: OAEP is computed here from its seed, and the ciphertext decrypted by the library besides. Where a
-frame was altered on the way (ALTERED), the same alteration must give the vector's frame. A resumption is run with the
-ticket of the vector, and with a server that knows what the vector says of it.
+ciphertexts included: OAEP is computed here from its seed, and the ciphertext decrypted by the library besides. Only an
+ML-KEM ciphertext is the vector's own: the client must find the secret in it that belongs to what the server drew.
+Where a frame was altered on the way (ALTERED), the same alteration must give the vector's frame. A resumption is run
+with the ticket of the vector, and with a server that knows what the vector says of it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from typing import Any, Optional
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from countersign import (BINDER, CLOSE, DATA, KEY_UPDATE, OAEP, PASSWORD, RSA_ALONE, RSA_X25519, TAG, TOKEN,
-                         VERDICT_SIZE, Account, Client, ClientHello, Credential, Draws, Refused, Schedule, Sealed,
-                         Server, ServerHello, Session, Ticket, Tickets, Verdict, binder, expand, extract, frame,
-                         key_id, seed, spki_of, x25519, x25519_share)
+from countersign import (BINDER, CLOSE, DATA, KEY_UPDATE, OAEP, PARTS, PASSWORD, RSA_ALONE, RSA_X25519,
+                         RSA_X25519MLKEM768, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Client, ClientHello,
+                         Credential, Draws, MlKem768, Part, Refused, Schedule, Sealed, Server, ServerHello,
+                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange, expand, extract,
+                         frame, key_id, seed, spki_of)
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
@@ -71,6 +73,8 @@ ALTERED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "l6-not-decrypted": (3, flip(3 + 2 + 255)),
     "l6-other-challenge": (2, flip(3 + 2 + 2)),
     "l7-credential-altered": (3, flip(3 + 258 + 2)),
+    # The first two coefficients of the encapsulation key.
+    "s9-encapsulation-key": (1, lambda data: data[:45] + b"\xff" * 3 + data[48:]),
     "v2-verdict-altered": (4, flip(3)),
 }
 
@@ -117,6 +121,21 @@ class SeededClient(Client):
         return ciphertext
 
 
+class VectorServer(Server):
+    """A server with the ML-KEM ciphertext of the vector, and the secret that the client finds in it: the library draws
+    its own. X25519's part is computed, of the share and of the secret."""
+
+    filed: bytes  # the whole share
+    client: Draws
+
+    def exchange(self, suite: int, hello: ClientHello) -> tuple[bytes, bytes]:
+        share, secret = super().exchange(suite, hello)
+        share = self.filed[:-32] + share[-32:]
+        opened = client_exchange(suite >> 8, self.client.exchanges[suite >> 8], share, "of the vector")
+        same("X25519's part of exchange_secret", secret[-32:], opened[-32:])
+        return share, opened
+
+
 def verify(credential: Credential) -> Optional[Verdict]:
     """The accounts that the vectors were made with."""
     if (credential.kind, credential.user, credential.secret) == (PASSWORD, "alice", b"correct horse battery staple"):
@@ -137,6 +156,14 @@ def refused(what: str, rule: Optional[str], step: Callable[[], Any]) -> Any:
     return result
 
 
+# The secret of a part of a key exchange, from what both ends drew alone. The server draws m for ML-KEM, and the secret
+# is the first half of G(m || H(encapsulation key)) (FIPS 203, algorithm 17).
+SECRET: dict[Part, Callable[[bytes, bytes], bytes]] = {
+    X25519: lambda client, server: X25519.finish(client, X25519.offer(server)),
+    MlKem768: lambda client, m: hashlib.sha3_512(m + hashlib.sha3_256(MlKem768.offer(client)).digest()).digest()[:32],
+}
+
+
 class Vector:
     """What vectors of logins and of resumptions have in common."""
 
@@ -150,10 +177,16 @@ class Vector:
         same("the name", self.name, path.stem)
         self.prologue, self.binding = self.raw["prologue"], (inputs["binding_type"], self.raw["binding_bytes"])
 
+    def draws(self, end: str) -> Draws:
+        """Of the `client` or the `server`."""
+        raw, joined = self.raw, self.raw.get(f"{end}_x25519mlkem768", b"")
+        parts = {RSA_ALONE: [], RSA_X25519: [raw[f"{end}_x25519"]], RSA_X25519MLKEM768: [joined[:-32], joined[-32:]]}
+        return Draws(raw[f"{end}_nonce"], parts, raw.get("rsa_secret", b""), raw.get("fallback", b""))
+
     def exchange_secret(self) -> bytes:
-        if self.suite >> 8 == RSA_X25519:
-            return x25519(self.raw["client_x25519"], x25519_share(self.raw["server_x25519"]), "")
-        return bytes(32)
+        exchange = self.suite >> 8
+        drawn = zip(PARTS[exchange], self.draws("client").exchanges[exchange], self.draws("server").exchanges[exchange])
+        return b"".join(SECRET[part](client, server) for part, client, server in drawn) or bytes(32)
 
     def same_secrets(self, ours: dict[str, bytes], schedule: Schedule) -> None:
         """These, and those that the schedule has at the end of the handshake."""
@@ -203,8 +236,7 @@ class Login(Vector):
         client = SeededClient(
             credential, [key_id(spki_of(pinned))], [spki] if inputs["known_keys"] else [],
             ClientHello.decode(self.frames[0][3:]).suites, RSA_X25519 if self.rule == "T2" else RSA_ALONE,
-            inputs["server_name"], self.prologue, self.binding,
-            Draws(self.raw["client_nonce"], self.raw["client_x25519"], self.raw["rsa_secret"]))
+            inputs["server_name"], self.prologue, self.binding, self.draws("client"))
         same("known_keys", [id_.hex() for id_ in client.known], inputs["known_keys"])
         client.seed, client.private_key = self.raw["oaep_seed"], self.key
         if self.name in SEALED:
@@ -212,9 +244,11 @@ class Login(Vector):
         return client
 
     def make_server(self) -> Server:
-        kinds = ServerHello.decode(self.frames[1][3:]).credential_kinds if len(self.frames) > 1 else [PASSWORD, TOKEN]
-        draws = Draws(self.raw["server_nonce"], self.raw["server_x25519"], fallback=self.raw["fallback"])
-        return Server(self.key, verify, [self.suite], kinds, self.prologue, self.binding, draws)
+        filed = ServerHello.decode(self.frames[1][3:]) if len(self.frames) > 1 else None
+        kinds = filed.credential_kinds if filed else [PASSWORD, TOKEN]
+        server = VectorServer(self.key, verify, [self.suite], kinds, self.prologue, self.binding, self.draws("server"))
+        server.filed, server.client = filed.key_share if filed else b"", self.draws("client")
+        return server
 
     def arrives(self, number: int, ours: bytes) -> bytes:
         """The frame as it arrived; ours must be that, but for what was altered on the way."""
@@ -302,11 +336,12 @@ class Resumption(Vector):
         id_, secret, suites = key_id(spki_of(key.public_key())), raw["ticket_secret"], [self.suite]
         tickets = VectorTickets(raw["ticket"], Sealed(verdict.principal, 1, self.suite, id_, 0, 1, secret), verdict)
         client = Client(Credential(PASSWORD, "alice", b"x"), [id_], (), suites, RSA_ALONE, self.inputs["server_name"],
-                        self.prologue, self.binding, Draws(raw["client_nonce"], raw["client_x25519"]),
+                        self.prologue, self.binding, self.draws("client"),
                         Ticket(raw["ticket"], secret, self.suite, id_, 1))
-        server = Server(key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
-                        draws=Draws(raw["server_nonce"], raw["server_x25519"]), tickets=tickets,
-                        account=lambda principal: Account(1, verdict.permissions))
+        server = VectorServer(key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
+                              draws=self.draws("server"), tickets=tickets,
+                              account=lambda principal: Account(1, verdict.permissions))
+        server.filed, server.client = ServerResumption.decode(self.frames[1][3:]).key_share, self.draws("client")
         hello = client.hello()
         same("frame 1", hello, self.frames[0])
         answer = server.on_client_hello(hello)

@@ -23,6 +23,7 @@ from typing import Optional, TypeVar
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
@@ -33,10 +34,11 @@ VERSION = 1
  SERVER_RESUMPTION) = range(1, 9)
 BODY = {CLIENT_HELLO: (1, 4217), SERVER_HELLO: (1, 2705), CLIENT_LOGIN: (1, 5652), SERVER_VERDICT: (1552, 1552),
         DATA: (17, 16400), KEY_UPDATE: (16, 16), CLOSE: (16, 16), SERVER_RESUMPTION: (1552, 3126)}
-RSA_ALONE, RSA_X25519 = 1, 2
+RSA_ALONE, RSA_X25519, RSA_X25519MLKEM768 = 1, 2, 3
 Aead = type[AESGCM] | type[ChaCha20Poly1305]
-AEADS: dict[int, Aead] = {0x0101: AESGCM, 0x0102: ChaCha20Poly1305, 0x0201: AESGCM, 0x0202: ChaCha20Poly1305}
-FORWARD_SECRET = (0x0201, 0x0202)
+AEADS: dict[int, Aead] = {0x0101: AESGCM, 0x0102: ChaCha20Poly1305, 0x0201: AESGCM, 0x0202: ChaCha20Poly1305,
+                          0x0301: AESGCM, 0x0302: ChaCha20Poly1305}
+FORWARD_SECRET = (0x0301, 0x0302, 0x0201, 0x0202)
 PASSWORD, TOKEN = 1, 2
 TAG, BLOCK, MAX_PADDED, VERDICT_SIZE, MAX_DATA, MAX_FRAMES = 16, 256, 4608, 1536, 16384, 2 ** 24
 MAX_TICKET, MAX_GRANT, BINDER = 500, 1024, 32
@@ -297,6 +299,78 @@ def server_key(spki: bytes) -> rsa.RSAPublicKey:
     return key
 
 
+# ---- Key exchanges --------------------------------------------------------------------------------------------------
+
+class X25519:
+    """RFC 7748. What either end draws is its private key."""
+
+    DRAW, CLIENT_SHARE, SERVER_SHARE = 32, 32, 32
+
+    @staticmethod
+    def offer(drawn: bytes) -> bytes:
+        return X25519PrivateKey.from_private_bytes(drawn).public_key().public_bytes_raw()
+
+    @staticmethod
+    def answer(drawn: bytes, share: bytes) -> tuple[bytes, bytes]:
+        return X25519.offer(drawn), X25519.finish(drawn, share)
+
+    @staticmethod
+    def finish(drawn: bytes, share: bytes) -> bytes:
+        """ValueError: the output is all zeros."""
+        return X25519PrivateKey.from_private_bytes(drawn).exchange(X25519PublicKey.from_public_bytes(share))
+
+
+class MlKem768:
+    """FIPS 203. What the client draws is its seed, d || z; what the server draws is left to the library."""
+
+    DRAW, CLIENT_SHARE, SERVER_SHARE = 64, 1184, 1088
+
+    @staticmethod
+    def offer(drawn: bytes) -> bytes:
+        return MLKEM768PrivateKey.from_seed_bytes(drawn).public_key().public_bytes_raw()
+
+    @staticmethod
+    def answer(_: bytes, share: bytes) -> tuple[bytes, bytes]:
+        """ValueError: a coefficient is not reduced."""
+        secret, ciphertext = MLKEM768PublicKey.from_public_bytes(share).encapsulate()
+        return ciphertext, secret
+
+    @staticmethod
+    def finish(drawn: bytes, share: bytes) -> bytes:
+        return MLKEM768PrivateKey.from_seed_bytes(drawn).decapsulate(share)
+
+
+Part = type[X25519] | type[MlKem768]
+# The parts of each key exchange, in the order in which their shares and their secrets are joined.
+PARTS: dict[int, list[Part]] = {RSA_ALONE: [], RSA_X25519: [X25519], RSA_X25519MLKEM768: [MlKem768, X25519]}
+
+
+def client_share(exchange: int, drawn: Sequence[bytes]) -> bytes:
+    return b"".join(part.offer(own) for part, own in zip(PARTS[exchange], drawn))
+
+
+def server_exchange(exchange: int, drawn: Sequence[bytes], share: bytes, rule: str) -> tuple[bytes, bytes]:
+    """The server's share, and exchange_secret."""
+    r = Reader(share, rule)
+    try:
+        pairs = [part.answer(own, r.take(part.CLIENT_SHARE)) for part, own in zip(PARTS[exchange], drawn)]
+    except ValueError:
+        raise Refused(rule, "unusable key share") from None
+    r.end()
+    return b"".join(answer for answer, _ in pairs), b"".join(secret for _, secret in pairs) or bytes(32)
+
+
+def client_exchange(exchange: int, drawn: Sequence[bytes], share: bytes, rule: str) -> bytes:
+    """exchange_secret, from the server's share."""
+    r = Reader(share, rule)
+    try:
+        secrets = [part.finish(own, r.take(part.SERVER_SHARE)) for part, own in zip(PARTS[exchange], drawn)]
+    except ValueError:
+        raise Refused(rule, "unusable key share") from None
+    r.end()
+    return b"".join(secrets) or bytes(32)
+
+
 # ---- Key schedule ---------------------------------------------------------------------------------------------------
 
 def extract(salt: bytes, ikm: bytes) -> bytes:
@@ -305,18 +379,6 @@ def extract(salt: bytes, ikm: bytes) -> bytes:
 
 def expand(prk: bytes, label: bytes, context: bytes, size: int) -> bytes:
     return HKDFExpand(hashes.SHA256(), size, u16(size) + b"countersign v1 " + label + b"\0" + context).derive(prk)
-
-
-def x25519_share(own: bytes) -> bytes:
-    return X25519PrivateKey.from_private_bytes(own).public_key().public_bytes_raw()
-
-
-def x25519(own: bytes, share: bytes, rule: str) -> bytes:
-    require(len(share) == 32, rule, "key share of the wrong length")
-    try:
-        return X25519PrivateKey.from_private_bytes(own).exchange(X25519PublicKey.from_public_bytes(share))
-    except ValueError:
-        raise Refused(rule, "all-zero X25519 output") from None
 
 
 def seed(prologue: bytes, binding: tuple[str, bytes]) -> bytes:
@@ -445,12 +507,16 @@ def fresh() -> bytes:
     return os.urandom(32)
 
 
+def fresh_parts() -> dict[int, list[bytes]]:
+    return {exchange: [os.urandom(part.DRAW) for part in parts] for exchange, parts in PARTS.items()}
+
+
 @dataclass
 class Draws:
     """What one end draws for one handshake, but for OAEP's seed. Only tests give any of it."""
 
     nonce: bytes = field(default_factory=fresh)
-    x25519: bytes = field(default_factory=fresh)
+    exchanges: dict[int, list[bytes]] = field(default_factory=fresh_parts)  # for each key exchange, that of its parts
     rsa_secret: bytes = field(default_factory=fresh)  # the client's
     fallback: bytes = field(default_factory=fresh)  # the server's
 
@@ -477,10 +543,9 @@ class Client:
         self.ticket = ticket if shown else None
 
     def hello(self) -> bytes:
-        exchanges = {suite >> 8 for suite in self.suites} - {RSA_ALONE}
-        hello = ClientHello([VERSION], self.suites, self.draws.nonce,
-                            [(exchange, x25519_share(self.draws.x25519)) for exchange in exchanges],
-                            self.server_name, list(self.known))
+        exchanges = sorted({suite >> 8 for suite in self.suites} - {RSA_ALONE})
+        shares = [(exchange, client_share(exchange, self.draws.exchanges[exchange])) for exchange in exchanges]
+        hello = ClientHello([VERSION], self.suites, self.draws.nonce, shares, self.server_name, list(self.known))
         if self.ticket:
             hello.ticket, hello.binder = self.ticket.ticket, bytes(BINDER)
             unbound = frame(CLIENT_HELLO, hello.encode())
@@ -504,10 +569,8 @@ class Client:
         return self.accepted(verdict, answer.sealed_verdict, self.ticket.key_id, True)
 
     def exchange(self, suite: int, share: bytes, rule: str) -> bytes:
-        if suite >> 8 == RSA_X25519:
-            return x25519(self.draws.x25519, share, rule)
-        require(not share, rule, "a key share for RSA alone")
-        return bytes(32)
+        """exchange_secret."""
+        return client_exchange(suite >> 8, self.draws.exchanges[suite >> 8], share, rule)
 
     def accepted(self, verdict: Verdict, sealed: bytes, id_: bytes, resumed: bool) -> Session:
         """The schedule is at transcript_3; what it lacks of transcript_4 is `sealed`."""
@@ -659,10 +722,8 @@ class Server:
 
     def exchange(self, suite: int, hello: ClientHello) -> tuple[bytes, bytes]:
         """The server's share, and exchange_secret."""
-        if suite >> 8 != RSA_X25519:
-            return b"", bytes(32)
-        secret = x25519(self.draws.x25519, dict(hello.key_shares)[RSA_X25519], "S9")
-        return x25519_share(self.draws.x25519), secret
+        share = dict(hello.key_shares).get(suite >> 8, b"")  # none for RSA alone
+        return server_exchange(suite >> 8, self.draws.exchanges[suite >> 8], share, "S9")
 
     def take(self, tickets: Tickets, hello: ClientHello, received: bytes) -> tuple[Sealed, Account]:
         """What is in a good ticket, and the account as it is now. Who breaks a rule goes on with a ServerHello."""

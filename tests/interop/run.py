@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
@@ -34,10 +35,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 import check
-from countersign import (AEADS, BINDER, CLIENT_LOGIN, DATA, FORWARD_SECRET, KEY_UPDATE, MAX_TICKET, PASSWORD,
-                         SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, TAG, TOKEN, Account, Client, ClientHello,
-                         Credential, Direction, Refused, Server, ServerHello, ServerResumption, Session, Ticket,
-                         Tickets, Verdict, fingerprint, frame, key_id, spki_of, u8, u16)
+from countersign import (AEADS, BINDER, CLIENT_HELLO, CLIENT_LOGIN, DATA, FORWARD_SECRET, KEY_UPDATE, MAX_TICKET,
+                         PASSWORD, SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, TAG, TOKEN, X25519, Account,
+                         Client, ClientHello, Credential, Direction, Draws, Refused, Server, ServerHello,
+                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_share, fingerprint, frame,
+                         fresh, key_id, seed, spki_of, u8, u16)
 from sockets import Channel, Ended, Stream, login, serve
 
 PATIENCE = 20.0  # seconds for any one thing to happen
@@ -241,6 +243,40 @@ def load(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
+# ---- Joined key shares, and what may be wrong with them -------------------------------------------------------------
+
+def coefficient(share: bytes, at: int, value: int) -> bytes:
+    """The client's share with this coefficient in its encapsulation key: 12 bits each, the lowest first."""
+    bits = int.from_bytes(share, "little") & ~(0xfff << 12 * at) | value << 12 * at
+    return bits.to_bytes(len(share), "little")
+
+
+UNUSABLE: dict[str, Callable[[bytes], bytes]] = {
+    "none": lambda share: b"",
+    "X25519's part alone": lambda share: share[-32:],
+    "ML-KEM's part alone": lambda share: share[:-32],
+    "a byte too few": lambda share: share[:-1],
+    "a byte too many": lambda share: share + b"\0",
+    "an X25519 part of zeros": lambda share: share[:-32] + bytes(32),
+    "an X25519 part of small order": lambda share: share[:-32] + b"\x01" + bytes(31),
+}
+UNUSABLE_CLIENTS: dict[str, Callable[[bytes], bytes]] = {
+    **UNUSABLE,
+    "a first coefficient of 3329": lambda share: coefficient(share, 0, 3329),
+    "a last coefficient of 4095": lambda share: coefficient(share, 767, 4095),
+    "its parts the other way round": lambda share: share[-32:] + share[:-32],
+}
+
+
+def receiving(change: Callable[[bytes], bytes]) -> type[Client]:
+    """A client that takes another share than what came, and that of the transcript."""
+    class Receiving(Client):
+        def exchange(self, suite: int, share: bytes, rule: str) -> bytes:
+            return super().exchange(suite, change(share), rule)
+
+    return Receiving
+
+
 # ---- The Python client and `countersign serve` ----------------------------------------------------------------------
 
 def client_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey, token: bytes) -> None:
@@ -279,12 +315,12 @@ def session(server: RustServer, client: Client) -> Session:
 
 
 def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pin: bytes) -> None:
-    def chooses(data: bytes) -> None:
-        """The server's choice for this ClientHello is version 1 and suite 0201."""
+    def chooses(suite: int, data: bytes) -> None:
+        """The server's choice for this ClientHello is version 1 and this suite."""
         with server.connect() as sock:
             sock.sendall(data)
             chosen = ServerHello.decode(Stream(sock).frame({SERVER_HELLO}, "C1")[3:])
-            expect("the choice", (chosen.version, chosen.suite), (1, 0x0201))
+            expect("the choice", (chosen.version, chosen.suite), (1, suite))
 
     def knows_key() -> None:
         client = Client(GOOD, known_keys=[spki_of(key.public_key())])
@@ -334,18 +370,40 @@ def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pi
             expect("the verdict", len(stream.frame({SERVER_VERDICT}, "V1")), 1555)
             expect("after the verdict", rest(sock), b"")
 
-    def hello(**changes: Any) -> bytes:
-        client = Client(GOOD, [pin])
+    def hello(*suites: int, **changes: Any) -> bytes:
+        client = Client(GOOD, [pin], suites=suites or FORWARD_SECRET)
         message = ClientHello.decode(client.hello()[3:])
         for name, value in changes.items():
             setattr(message, name, value)
         return frame(1, message.encode())
 
-    share = (2, bytes(range(32)))
+    def unusable_share(change: Callable[[bytes], bytes]) -> None:
+        with server.connect() as sock:
+            refused("C9", lambda: login(sock, receiving(change)(GOOD, [pin], suites=[0x0301])))
+
+    def altered_ciphertext() -> None:
+        """Altered on the way: the ServerHello is taken, and then both ends disagree."""
+        client = Client(GOOD, [pin], suites=[0x0301])
+        with server.connect() as sock:
+            sock.sendall(client.hello())
+            stream = Stream(sock)
+            answer = stream.frame({SERVER_HELLO}, "C1")
+            message = ServerHello.decode(answer[3:])
+            message.key_share = check.flip(0)(message.key_share)
+            sock.sendall(client.on_server_hello(frame(SERVER_HELLO, message.encode())))
+            refused("V2", lambda: client.on_verdict(stream.frame({SERVER_VERDICT}, "V1")))
+
+    share, joined = (2, X25519.offer(fresh())), client_share(3, Draws().exchanges[3])
     report.case("serve: the client knows the key", knows_key)
-    report.case("serve: of all suites, 0201", lambda: chooses(Client(GOOD, suites=AEADS).hello()))
+    report.case("serve: of all suites, 0301", lambda: chooses(0x0301, hello(*AEADS)))
+    report.case("serve: of those without ML-KEM, 0201", lambda: chooses(0x0201, hello(0x0202, 0x0201)))
     report.case("serve: unknown versions and suites are skipped", lambda: chooses(
-        hello(versions=[7, 1], suites=[0x0a0b, 0x0202, 0x0201], key_shares=[(10, b"?"), share])))
+        0x0201, hello(versions=[7, 1], suites=[0x0a0b, 0x0202, 0x0201], key_shares=[(10, b"?"), share])))
+    report.case("serve: key shares in another order", lambda: chooses(0x0301, hello(key_shares=[(3, joined), share])))
+    report.case("serve: an unusable share of a key exchange that is not picked", lambda: chooses(
+        0x0301, hello(key_shares=[(2, bytes(32)), (3, joined)])))
+    report.case("serve: the largest coefficient, 3328", lambda: chooses(
+        0x0301, hello(0x0301, key_shares=[(3, coefficient(joined, 0, 3328))])))
     for name, credential in (("wrong password", Credential(PASSWORD, USER, b"wrong")),
                              ("unknown user", Credential(PASSWORD, "mallory", SECRET)),
                              ("unknown token", Credential(TOKEN, "", b"unknown"))):
@@ -357,6 +415,11 @@ def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pi
                          ("L4", lambda login: frame(CLIENT_LOGIN, login[3:261] + b"\x01\x0f" + login[263:-1])),
                          ("L6", check.flip(260)), ("L7", check.flip(-1 + 535))):
         report.case(f"serve: {rule}", lambda: rejected(altered(Client, "on_server_hello", change)(GOOD, [pin]), "V2"))
+    report.case("serve: an altered ciphertext", altered_ciphertext)
+    report.case("serve: another ciphertext", lambda: rejected(
+        receiving(check.flip(0))(GOOD, [pin], suites=[0x0301]), "V2"))
+    for about, unusable in UNUSABLE.items():
+        report.case(f"serve: C9, a joined share: {about}", lambda: unusable_share(unusable))
     padded = Client(GOOD, [pin])
     padded.plaintext += bytes(256)
     report.case("serve: L8, a block of padding too many", lambda: rejected(padded, "V4"))
@@ -367,15 +430,19 @@ def refusal_cases(report: Report, server: RustServer, key: rsa.RSAPrivateKey, pi
         report.case(f"serve: the stream ends {cut} bytes into the ClientLogin", lambda: silent_login(cut))
     report.case("serve: S1, a frame of another type", lambda: silent(b"\x03"))
     report.case("serve: S1, an impossible length", lambda: silent(b"\x01\x10\x7a"))
-    for rule, changes in (("S2", {}), ("S3", {"versions": []}),
-                          ("S4", {"key_shares": [share, share]}), ("S5", {"suites": [0x0201, 0x0301]}),
-                          ("S6", {"server_name": "a b"}), ("S7", {"versions": [2]}), ("S8", {"suites": [0x0209]}),
-                          ("S9", {"key_shares": [(2, bytes(32))]}),
+    report.case("serve: S2", lambda: silent(frame(1, hello()[3:] + b"\0")))
+    for rule, changes in (("S3", {"versions": []}), ("S4", {"key_shares": [share, share]}),
+                          ("S5", {"suites": [0x0201, 0x0301]}), ("S6", {"server_name": "a b"}),
+                          ("S7", {"versions": [2]}), ("S8", {"suites": [0x0209]}),
+                          ("S9", {"key_shares": [(2, bytes(32))]}), ("S9", {"key_shares": [(2, joined)]}),
                           ("S11", {"ticket": bytes(MAX_TICKET + 1), "binder": bytes(BINDER)}),
                           ("S11", {"ticket": b"ticket"}), ("S11", {"binder": bytes(BINDER)}),
                           ("S11", {"ticket": b"ticket", "binder": bytes(BINDER - 1)})):
-        data = hello(**changes)
-        report.case(f"serve: {rule}", lambda: silent(frame(1, data[3:] + b"\0") if rule == "S2" else data))
+        data = hello(0x0201, **changes)
+        report.case(f"serve: {rule}", lambda: silent(data))
+    for about, unusable in UNUSABLE_CLIENTS.items():
+        report.case(f"serve: S9, a joined share: {about}", lambda: silent(
+            hello(0x0301, key_shares=[(3, unusable(joined))])))
 
 
 def rest(sock: socket.socket) -> bytes:
@@ -536,6 +603,22 @@ def resumption_cases(report: Report, command: Command, server: RustServer, pin: 
         with server.connect() as sock:
             refused("V2", lambda: login(sock, Client(GOOD, [pin], ticket=ticket(), prologue=b"x")))
 
+    def unusable_share(change: Callable[[bytes], bytes]) -> None:
+        """The ticket is good, and the binder is right."""
+        shown = ticket(suites=[0x0301])
+        message = ClientHello.decode(Client(NO_CREDENTIAL, [pin], suites=[0x0301], ticket=shown).hello()[3:])
+        message.key_shares = [(3, change(dict(message.key_shares)[3]))]
+        message.binder = binder(shown.secret, seed(b"", ("", b"")), frame(CLIENT_HELLO, message.encode()))
+        with server.connect() as sock:
+            sock.sendall(frame(CLIENT_HELLO, message.encode()))
+            expect("the answer", rest(sock), b"")
+
+    def other_share(rule: str, change: Callable[[bytes], bytes]) -> None:
+        """Of the server's."""
+        client = receiving(change)(NO_CREDENTIAL, [pin], suites=[0x0301], ticket=ticket(suites=[0x0301]))
+        with server.connect() as sock:
+            refused(rule, lambda: login(sock, client))
+
     def changed_account() -> None:
         """Tickets die with any change of the account."""
         def bob(password: bytes, shown: Optional[Ticket] = None) -> Session:
@@ -576,9 +659,15 @@ def resumption_cases(report: Report, command: Command, server: RustServer, pin: 
     report.case("serve, tickets: K3, a binder of another secret", lambda: fallback(wrong_secret))
     report.case("serve, tickets: K3, an altered binder", lambda: altered_hello(lambda data: check.flip(len(data) - 1)(
         data)))
-    report.case("serve, tickets: K3, an altered nonce", lambda: altered_hello(check.flip(3 + 3 + 5)))
+    report.case("serve, tickets: K3, an altered nonce", lambda: altered_hello(
+        check.flip(3 + 3 + 1 + 2 * len(FORWARD_SECRET))))
     report.case("serve, tickets: K3, another prologue", other_prologue)
     report.case("serve, tickets: K4, its suite is not offered", lambda: fallback(lambda client: None, suites=[0x0202]))
+    for about, unusable in UNUSABLE_CLIENTS.items():
+        report.case(f"serve, tickets: S9, a joined share: {about}", lambda: unusable_share(unusable))
+    for about, unusable in UNUSABLE.items():
+        report.case(f"serve, tickets: A4, a joined share: {about}", lambda: other_share("A4", unusable))
+    report.case("serve, tickets: A5, another ciphertext", lambda: other_share("A5", check.flip(0)))
     report.case("serve, tickets: K7, the account has changed", changed_account)
 
 
@@ -627,15 +716,21 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
         case(f"{name} key, suite {suite:04x}", 0, "accepted", suites=[suite])
     if name != "keygen":
         return
-    offers: list[int] = []
+    offers: list[ClientHello] = []
 
     class Listening(Server):
         def on_client_hello(self, received: bytes) -> bytes:
-            offers[:] = ClientHello.decode(received[3:]).suites
+            offers[:] = [ClientHello.decode(received[3:])]
             return super().on_client_hello(received)
 
-    case("its offer", 0, "accepted", base=Listening, suites=AEADS,
-         also=lambda server: expect("the suites", offers, list(FORWARD_SECRET)))
+    def offered(_: Server) -> None:
+        expect("the suites", offers[0].suites, list(FORWARD_SECRET))
+        shares = dict(offers[0].key_shares)
+        expect("the sizes of the shares", {exchange: len(share) for exchange, share in shares.items()},
+               {2: 32, 3: 1184 + 32})
+        expect("an X25519 key serves two shares", shares[3].endswith(shares[2]), False)
+
+    case("its offer", 0, "accepted", base=Listening, suites=AEADS, also=offered)
     case("a token", 0, "accepted", secret=token, who=("--token-stdin",))
 
     sizes: list[int] = []
@@ -654,6 +749,18 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("the server takes tokens only", None, "ended", kinds=[TOKEN])
     case("the server takes RSA alone", 4, "S8", suites=[0x0101, 0x0102])
 
+    def receives(change: Callable[[bytes], bytes]) -> type[Server]:
+        """A server that takes another share than what came."""
+        class Receiving(Server):
+            def exchange(self, suite: int, hello: ClientHello) -> tuple[bytes, bytes]:
+                share = change(dict(hello.key_shares)[suite >> 8])
+                return super().exchange(suite, replace(hello, key_shares=[(suite >> 8, share)]))
+
+        return Receiving
+
+    for about, unusable in UNUSABLE_CLIENTS.items():
+        case(f"S9: a joined share: {about}", 4, "S9", base=receives(unusable), suites=[0x0301])
+
     def hello(**changes: Callable[[Any], Any]) -> Any:
         def change(data: bytes) -> bytes:
             message = ServerHello.decode(data[3:])
@@ -671,9 +778,13 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("C5: no credential kinds", 4, "ended", base=hello(credential_kinds=lambda _: []))
     case("C6: no key, and none listed", 4, "ended", base=hello(spki=lambda _: b""))
     case("C8: a changed key id", 4, "ended", base=hello(key_id=check.flip(0)))
-    case("C9: a share of zeros", 4, "ended", base=hello(key_share=lambda _: bytes(32)))
+    case("C9: a share of zeros", 4, "ended", base=hello(key_share=lambda _: bytes(32)), suites=[0x0201])
+    for about, unusable in UNUSABLE.items():
+        case(f"C9: a joined share: {about}", 4, "ended", base=hello(key_share=unusable), suites=[0x0301])
     case("a changed suite", 4, "L6", base=hello(suite=lambda suite: suite ^ 3))
     case("a changed challenge", 4, "L6", base=hello(nonce=check.flip(0)))
+    case("a changed ciphertext", 4, "L6", base=hello(key_share=check.flip(0)), suites=[0x0301])
+    case("another ciphertext", 4, "L7", base=altered(Server, "exchange", check.flip(0)), suites=[0x0301])
     case("V1: a verdict of another length", 4, "accepted", talk=hang_up, base=altered(
         Server, "on_client_login", lambda data: data[:2] + b"\x11"))
     case("V2: a changed verdict", 4, "accepted", talk=hang_up, base=altered(Server, "on_client_login", check.flip(3)))
@@ -762,10 +873,10 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
         visits.visit(0, "accepted")
         visits.visit(0, "accepted")
 
-    def refuses(change: Callable[[bytes], bytes], outcome: str = "answered") -> None:
-        visits = Visits()
+    def refuses(change: Callable[[bytes], bytes], method: str = "on_client_hello", **options: Any) -> None:
+        visits = Visits(**options)
         visits.visit(0, "accepted")
-        visits.visit(4, outcome, altered(Server, "on_client_hello", change), talk=hang_up)
+        visits.visit(4, "answered", altered(Server, method, change), talk=hang_up)
 
     def message(**changes: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
         def change(data: bytes) -> bytes:
@@ -807,8 +918,14 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
         lambda data: frame(SERVER_RESUMPTION, data[3:] + b"\0")))
     report.case("login, tickets: A3, a version that was not offered", lambda: refuses(message(version=lambda _: 2)))
     report.case("login, tickets: A3, another suite", lambda: refuses(message(suite=lambda suite: suite ^ 3)))
-    report.case("login, tickets: A4, a share of zeros", lambda: refuses(message(key_share=lambda _: bytes(32))))
-    report.case("login, tickets: A4, no share", lambda: refuses(message(key_share=lambda _: b"")))
+    report.case("login, tickets: A4, a share of zeros", lambda: refuses(
+        message(key_share=lambda _: bytes(32)), suites=[0x0201]))
+    report.case("login, tickets: A4, no share", lambda: refuses(message(key_share=lambda _: b""), suites=[0x0201]))
+    for about, unusable in UNUSABLE.items():
+        report.case(f"login, tickets: A4, a joined share: {about}", lambda: refuses(
+            message(key_share=unusable), suites=[0x0301]))
+    report.case("login, tickets: A5, another ciphertext", lambda: refuses(
+        check.flip(0), "exchange", suites=[0x0301]))
     report.case("login, tickets: A5, an altered verdict", lambda: refuses(message(sealed_verdict=check.flip(0))))
     report.case("login, tickets: A5, an altered nonce", lambda: refuses(message(nonce=check.flip(0))))
     report.case("login, tickets: A6, a reject", reject)
