@@ -187,6 +187,21 @@ fn cases() -> Vec<Case> {
             },
             ..Case::refuse("c8-key-id-mismatch", "C8", "a bit of the key id was flipped on the way")
         },
+        Case {
+            // The X25519 part of the server's share, before the credential kinds.
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    let at = bytes.len() - 32 - 3;
+                    bytes[at..at + 32].fill(0);
+                }
+            },
+            ..Case::refuse_under(
+                Suite::X25519MLKEM768_AES_256_GCM,
+                "c9-all-zero-output",
+                "C9",
+                "the X25519 part of the server's share became zeros on the way",
+            )
+        },
         Case { pins_other: true, ..Case::refuse("t1-untrusted-key", "T1", "the client has pinned another key") },
         Case {
             client_suites: vec![x25519, Suite::RSA_AES_256_GCM],
@@ -304,7 +319,7 @@ fn the_machines_and_the_oracle_agree_with_every_vector_file() {
         assert_eq!(serde_json::from_str::<Vector>(&filed).unwrap(), vector, "{} has drifted", case.name);
         names.push(format!("{}.json", case.name));
     }
-    for suite in [Suite::X25519_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
+    for suite in [Suite::X25519MLKEM768_AES_256_GCM, Suite::X25519_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
         let vector = resumed(suite);
         let path = folder.join(format!("{}.json", vector.name));
         if update {
@@ -552,11 +567,21 @@ fn resumed(suite: Suite) -> Resumed {
     let accepted = claim.accept_with_ticket(grant(), today, &mut rng).unwrap();
     let ticket = client.read(&accepted.frame, now).unwrap().info().ticket().unwrap().clone();
 
-    let inputs = oracle::ResumedInputs::derive(&name, PROLOGUE, &ticket.to_bytes().unwrap());
-    let exchanges = suite.key_exchange != KeyExchange::Rsa;
-    let private = |hex: &str| if exchanges { hex.to_owned() } else { String::new() };
-    let mut client_rng = Script::new(&[&inputs.client_nonce, &private(&inputs.client_x25519)]);
-    let mut server_rng = Script::new(&[&inputs.server_nonce, &private(&inputs.server_x25519)]);
+    let hybrid = suite.key_exchange == KeyExchange::X25519MlKem768;
+    let inputs = oracle::ResumedInputs::derive(&name, PROLOGUE, &ticket.to_bytes().unwrap(), hybrid);
+    let (mut drawn, mut answered) = (vec![&inputs.client_nonce], vec![&inputs.server_nonce]);
+    match suite.key_exchange {
+        KeyExchange::Rsa => {}
+        KeyExchange::X25519 => {
+            drawn.push(&inputs.client_x25519);
+            answered.push(&inputs.server_x25519);
+        }
+        _ => {
+            drawn.extend(&inputs.client_x25519mlkem768);
+            answered.extend(&inputs.server_x25519mlkem768);
+        }
+    }
+    let (mut client_rng, mut server_rng) = (Script::new(&drawn), Script::new(&answered));
     let trusted = trust.resume(&ticket).unwrap();
     let (hello, state) = client::resume(&client_config, &none, &[], trusted, &mut client_rng, now).unwrap();
     let choice = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();

@@ -67,6 +67,8 @@ def login_body(change: Callable[[bytes, bytes], bytes]) -> Callable[[bytes], byt
 ALTERED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "c4-suite-not-offered": (2, flip(6, 3)),
     "c8-key-id-mismatch": (2, flip(3 + 2 + 2 + 32)),
+    # The X25519 part of the server's share, before the list of two credential kinds.
+    "c9-all-zero-output": (2, lambda data: data[:-35] + bytes(32) + data[-3:]),
     "l2-trailing-byte": (3, login_body(lambda wrapped, sealed: wrapped + sealed + b"\0")),
     "l3-ciphertext-range": (3, login_body(lambda wrapped, sealed: wrapped[:2] + b"\xff" * 256 + sealed)),
     "l4-sealed-length": (3, login_body(lambda wrapped, sealed: wrapped + b"\x01\x0f" + sealed[2:-1])),

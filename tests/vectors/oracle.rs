@@ -370,14 +370,19 @@ pub struct ResumedInputs {
     pub ticket_secret: String,
     pub client_nonce: String,
     pub client_x25519: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_x25519mlkem768: Option<String>,
     pub server_nonce: String,
     pub server_x25519: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_x25519mlkem768: Option<String>,
 }
 
 impl ResumedInputs {
     /// From a kept ticket: a version, the suite, the key's id, the expiry, the secret, and the ticket with its length.
-    pub fn derive(name: &str, prologue: &[u8], kept: &[u8]) -> Self {
+    pub fn derive(name: &str, prologue: &[u8], kept: &[u8], hybrid: bool) -> Self {
         let random = |what: &str| hex::encode(Sha256::digest(format!("{name}/{what}")));
+        let join = |parts: &[&str]| hybrid.then(|| parts.iter().map(|part| random(part)).collect::<String>());
         Self {
             prologue: hex::encode(prologue),
             binding_type: String::new(),
@@ -387,8 +392,10 @@ impl ResumedInputs {
             ticket_secret: hex::encode(&kept[43..75]),
             client_nonce: random("client nonce"),
             client_x25519: random("client x25519"),
+            client_x25519mlkem768: join(&["client d", "client z", "client x25519 beside ml-kem"]),
             server_nonce: random("server nonce"),
             server_x25519: random("server x25519"),
+            server_x25519mlkem768: join(&["server m", "server x25519 beside ml-kem"]),
         }
     }
 }
@@ -430,7 +437,11 @@ pub fn resumed(inputs: &ResumedInputs, suite: &str, frames: &[String]) -> (Resum
     let (transcript_3, transcript_4) = (hash(&[&hello, front]), hash(&[&hello, &answer]));
     let exchange_secret = match &suite[..2] {
         "01" => vec![0; 32],
-        _ => x25519(&inputs.client_x25519, &inputs.server_x25519),
+        "02" => x25519(&inputs.client_x25519, &inputs.server_x25519),
+        _ => {
+            let (client, server) = (&inputs.client_x25519mlkem768, &inputs.server_x25519mlkem768);
+            x25519mlkem768(client.as_ref().unwrap(), server.as_ref().unwrap(), &[hello.clone(), answer.clone()])
+        }
     };
     let stage_1 = stage(&stage_0, &[0; 32]);
     let master = stage(&stage_1, &exchange_secret);
