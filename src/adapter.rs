@@ -35,6 +35,9 @@ pub enum Error {
         /// The frame that was awaited.
         awaited: FrameType,
     },
+    /// Server side: as many handshakes are open as may be. Nothing was read and nothing sent; close the connection.
+    #[error("too many handshakes are open")]
+    Busy,
     /// The handshake or the session failed.
     #[error(transparent)]
     Protocol(#[from] crate::Error),

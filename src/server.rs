@@ -376,6 +376,11 @@ impl Pending {
         let end = handshake::sealed_prefix(self.ciphertext);
         self.frame.get(limits::FRAME_HEADER.saturating_add(2)..end).unwrap_or_default()
     }
+
+    fn refuse(self, reason: Reason) -> Refusal {
+        let Self { state, frame, arrival, .. } = self;
+        state.refuse(&frame, reason, arrival)
+    }
 }
 
 /// A well-formed login is here. *Is it admitted to the private-key operation?*
@@ -391,8 +396,7 @@ impl Login {
 
     /// Refuses before the RSA operation: too many tries, too busy.
     pub fn refuse(self, reason: Reason) -> Refusal {
-        let Pending { state, frame, arrival, .. } = self.0;
-        state.refuse(&frame, reason, arrival)
+        self.0.refuse(reason)
     }
 }
 
@@ -411,6 +415,11 @@ impl Open {
     /// The key it was sealed to.
     pub fn key(&self) -> &ServerKey {
         &self.0.state.key
+    }
+
+    /// Refuses after all: the queue for the RSA operation is full, or whoever does it is gone.
+    pub fn refuse(self, reason: Reason) -> Refusal {
+        self.0.refuse(reason)
     }
 
     /// Does the RSA operation with the server key. `rng` is for blinding.

@@ -55,7 +55,7 @@ use crate::credential::Credential;
 use crate::crypto::ServerKey;
 use crate::error::Reason;
 use crate::frame::{FrameReader, FrameType};
-use crate::server::{self, Login, ServerConfig};
+use crate::server::{self, Claim, Login, Open, Refusal, ServerConfig};
 use crate::session::Session;
 use crate::ticket::Ticket;
 use crate::trust::ServerTrust;
@@ -66,20 +66,17 @@ use core::mem::MaybeUninit;
 use core::pin::Pin;
 use core::task::{Context, Poll, ready};
 use core::time::Duration;
+use rand::rngs::StdRng;
 use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use crate::adapter::Error;
 pub use crate::stream::Stream;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
-
-/// Default bound on the logins that wait for their turn. With 25 ms for each and two at once, the last of them waits
-/// about three seconds: within the client's deadline.
-const WAITING: usize = 256;
 
 /// Logs in over `stream`: sends the ClientHello, checks the server's key against `trust`, sends the credential, and
 /// waits for the verdict.
@@ -161,6 +158,60 @@ impl<S> fmt::Debug for Trusted<S> {
     }
 }
 
+/// What strangers may make a server do at once.
+///
+/// Handshakes and computing logins are bounded apart: the first cost memory, the second processors. A login that would wait
+/// too long for its turn is refused before the RSA operation, so that under overload those that are taken are still served
+/// in time.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    handshakes: usize,
+    working: usize,
+    waiting: usize,
+    patience: Duration,
+}
+
+impl Default for Bounds {
+    /// 1024 handshakes; as many computing logins as there are processors, 256 waiting ones, and a second of patience.
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        Self { handshakes: 1024, working: processors, waiting: 256, patience: Duration::from_secs(1) }
+    }
+}
+
+impl Bounds {
+    /// Bounds the handshakes that are open at once, from the connection to the verdict. One past them ends with
+    /// [`Error::Busy`], and nothing is sent.
+    #[must_use]
+    pub fn with_handshakes(mut self, handshakes: usize) -> Self {
+        self.handshakes = handshakes.min(Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Bounds the logins whose RSA operation and password hash run at once, at least 1. Each may take as much memory as the
+    /// password hash does: 19 MiB with Argon2id at its defaults.
+    #[must_use]
+    pub fn with_working(mut self, working: usize) -> Self {
+        self.working = working.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Bounds the logins that wait for their turn. One past them is refused, as [`Reason::NotAdmitted`].
+    #[must_use]
+    pub fn with_waiting(mut self, waiting: usize) -> Self {
+        self.waiting = waiting.min(Semaphore::MAX_PERMITS / 2);
+        self
+    }
+
+    /// Bounds how long a login waits for its turn; the handshake's deadline does so, too. After that it is refused, as
+    /// [`Reason::NotAdmitted`].
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+}
+
 /// What all logins to one server share. Cheap to clone; a clone shares the bounds.
 #[derive(Clone)]
 pub struct Acceptor(Arc<Shared>);
@@ -169,45 +220,38 @@ struct Shared {
     config: Arc<ServerConfig>,
     key: ServerKey,
     verifier: Arc<dyn Verifier + Send + Sync>,
-    /// A permit for each login that may compute now.
-    working: Arc<Semaphore>,
+    patience: Duration,
+    /// A permit for each handshake.
+    handshakes: Arc<Semaphore>,
     /// A permit for each login that may compute or wait for its turn.
     waiting: Arc<Semaphore>,
+    /// A permit for each login that may compute now.
+    working: Arc<Semaphore>,
 }
 
 impl Acceptor {
-    /// Accepts logins under `key`, and asks `verifier` about them on a blocking thread. As many logins compute at once as
-    /// there are processors, and 256 more may wait.
+    /// Accepts logins under `key`, and asks `verifier` about them on a blocking thread, within [`Bounds::default`].
     pub fn new(config: ServerConfig, key: ServerKey, verifier: impl Verifier + Send + Sync + 'static) -> Self {
-        let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
-        Self::with_bounds(config, key, verifier, processors, WAITING)
+        Self::with_bounds(config, key, verifier, Bounds::default())
     }
 
-    /// As [`Acceptor::new`], with bounds of your own: `working` logins (at least 1) compute at once, and `waiting` more
-    /// wait for their turn, but no longer than until their handshake's deadline. Past that they are refused before the
-    /// RSA operation, as [`Reason::NotAdmitted`].
+    /// As [`Acceptor::new`], within bounds of your own.
     pub fn with_bounds(
         config: ServerConfig,
         key: ServerKey,
         verifier: impl Verifier + Send + Sync + 'static,
-        working: usize,
-        waiting: usize,
+        bounds: Bounds,
     ) -> Self {
-        let working = working.clamp(1, Semaphore::MAX_PERMITS);
-        let waiting = waiting.saturating_add(working).min(Semaphore::MAX_PERMITS);
-        Self(Arc::new(Shared {
-            config: Arc::new(config),
-            key,
-            verifier: Arc::new(verifier),
-            working: Arc::new(Semaphore::new(working)),
-            waiting: Arc::new(Semaphore::new(waiting)),
-        }))
+        let Bounds { handshakes, working, waiting, patience } = bounds;
+        let [handshakes, waiting, working] =
+            [handshakes, waiting.saturating_add(working).min(Semaphore::MAX_PERMITS), working]
+                .map(|permits| Arc::new(Semaphore::new(permits)));
+        let (config, verifier) = (Arc::new(config), Arc::new(verifier));
+        Self(Arc::new(Shared { config, key, verifier, patience, handshakes, waiting, working }))
     }
 
     /// Accepts a login over `stream`: everything from the ClientHello to the verdict. A refusal is sent before this
     /// returns, no earlier than the refusal floor.
-    ///
-    /// How many handshakes are open at once is for the caller to bound.
     ///
     /// # Errors
     /// [`Error`]; [`Error::LoginRefused`] has the reason for the audit log.
@@ -236,6 +280,7 @@ impl Acceptor {
         binding: &ChannelBinding,
         choose_key: impl FnOnce(&str) -> Option<ServerKey>,
     ) -> Result<Arrival<S>, Error> {
+        let place = Arc::clone(&self.0.handshakes).try_acquire_owned().map_err(|_| Error::Busy)?;
         let mut link = Link::new(stream);
         let state = server::AwaitHello::new(&self.0.config, binding, link.timer.now());
         link.timer.set_deadline(state.deadline());
@@ -262,37 +307,43 @@ impl Acceptor {
             Err(error) => return Err(error),
         };
         match login {
-            Ok(login) => Ok(Arrival::Login(Incoming { shared: Arc::clone(&self.0), link, login })),
+            Ok(login) => Ok(Arrival::Login(Incoming { shared: Arc::clone(&self.0), link, login, _place: place })),
             Err(refusal) => Err(link.refuse(refusal, None).await),
         }
     }
 }
 
 impl Shared {
-    /// Waits for a turn, then does the RSA operation and the verification on a blocking thread. The turn is over when the
-    /// work is, even if nobody waits for it any more.
-    async fn decide(&self, login: Login, timer: &Timer) -> Result<adapter::Decision, Error> {
-        let busy = |login: Login| Ok((None, Err(login.refuse(Reason::NotAdmitted("too many logins at once")))));
-        let Ok(place) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return busy(login);
-        };
-        let turn = match timer.left() {
-            Ok(left) => tokio::time::timeout(left, Arc::clone(&self.working).acquire_owned()).await,
-            Err(_) => return busy(login),
-        };
-        let Ok(Ok(turn)) = turn else {
-            return busy(login);
-        };
+    /// A place among those who compute or wait; `None` where there is no room.
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
+    /// A turn to compute; `None` where it does not come in time.
+    async fn turn(&self, timer: &Timer) -> Option<OwnedSemaphorePermit> {
+        let patience = timer.left().ok()?.min(self.patience);
+        tokio::time::timeout(patience, Arc::clone(&self.working).acquire_owned()).await.ok()?.ok()
+    }
+
+    /// Does `work` on a blocking thread. The turn is over when the work is, even if nobody waits for it any more.
+    async fn compute(
+        &self,
+        permits: [OwnedSemaphorePermit; 2],
+        work: impl FnOnce(&mut StdRng) -> Claim + Send + 'static,
+    ) -> Result<adapter::Decision, Error> {
         let verifier = Arc::clone(&self.verifier);
         let mut rng = adapter::rng()?;
         let work = tokio::task::spawn_blocking(move || {
-            let _held = (place, turn);
-            let claim = login.admit().run(&mut rng);
+            let _held = permits;
+            let claim = work(&mut rng);
             adapter::decide(claim, &*verifier, &mut rng)
         });
         work.await.map_err(|error| Error::Io(io::Error::other(error)))
     }
 }
+
+/// Too many logins for the bounds.
+const BUSY: Reason = Reason::NotAdmitted("too many logins at once");
 
 /// What [`Acceptor::receive`] received.
 #[derive(Debug)]
@@ -309,6 +360,7 @@ pub struct Incoming<S> {
     shared: Arc<Shared>,
     link: Link<S>,
     login: Login,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
@@ -317,15 +369,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     ///
     /// # Errors
     /// [`Error`]; a refusal was sent.
-    pub async fn verify(mut self) -> Result<Stream<S>, Error> {
-        match self.shared.decide(self.login, &self.link.timer).await? {
-            (_, Ok(accepted)) => {
-                self.link.timer.allow_for_verdict();
-                self.link.send(&accepted.frame).await?;
-                Ok(self.link.into_stream(accepted.session))
-            }
-            (user, Err(refusal)) => Err(self.link.refuse(refusal, user).await),
-        }
+    pub async fn verify(self) -> Result<Stream<S>, Error> {
+        let Some(place) = self.shared.place() else {
+            return Err(self.refuse(BUSY).await);
+        };
+        let Some(turn) = self.shared.turn(&self.link.timer).await else {
+            return Err(self.refuse(BUSY).await);
+        };
+        let login = self.login;
+        let decision = self.shared.compute([place, turn], |rng| login.admit().run(rng)).await?;
+        self.link.conclude(decision).await
+    }
+
+    /// As [`Incoming::verify`], where the RSA operation is done elsewhere: by a hardware module, a service, or a queue that
+    /// opens many logins at once. `open` ends with [`Open::answer`], or with [`Open::refuse`] where there is no room. The
+    /// login waits for the verifier's turn after that.
+    ///
+    /// # Errors
+    /// [`Error`]; a refusal was sent, but for [`crate::Error::DeadlinePassed`].
+    pub async fn verify_with<F>(mut self, open: impl FnOnce(Open) -> F) -> Result<Stream<S>, Error>
+    where
+        F: Future<Output = Result<Claim, Refusal>>,
+    {
+        let Some(place) = self.shared.place() else {
+            return Err(self.refuse(BUSY).await);
+        };
+        let opened = tokio::time::timeout(self.link.timer.left()?, open(self.login.admit())).await;
+        let claim = match opened.map_err(|_| crate::Error::DeadlinePassed)? {
+            Ok(claim) => claim,
+            Err(refusal) => return Err(self.link.refuse(refusal, None).await),
+        };
+        let Some(turn) = self.shared.turn(&self.link.timer).await else {
+            return Err(self.link.refuse(claim.reject(BUSY), None).await);
+        };
+        let decision = self.shared.compute([place, turn], |_| claim).await?;
+        self.link.conclude(decision).await
     }
 
     /// Refuses the login before the RSA operation.
@@ -384,8 +462,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         }
     }
 
+    /// Sends the verdict.
+    async fn conclude(mut self, decision: adapter::Decision) -> Result<Stream<S>, Error> {
+        match decision {
+            (_, Ok(accepted)) => {
+                self.timer.allow_for_verdict();
+                self.send(&accepted.frame).await?;
+                Ok(self.into_stream(accepted.session))
+            }
+            (user, Err(refusal)) => Err(self.refuse(refusal, user).await),
+        }
+    }
+
     /// Sends a refusal when it is due, and gives the error that says so locally.
-    async fn refuse(&mut self, refusal: server::Refusal, user: Option<String>) -> Error {
+    async fn refuse(&mut self, refusal: Refusal, user: Option<String>) -> Error {
         tokio::time::sleep(self.timer.until(refusal.not_before)).await;
         self.timer.allow_for_verdict();
         // The refusal is the news; a peer that has left already changes nothing.

@@ -7,11 +7,12 @@
 mod support;
 
 use countersign::client::{AwaitChallenge, AwaitVerdict};
+use countersign::crypto::Decrypted;
 use countersign::frame::{FrameError, FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
 use countersign::{ChannelBinding, Credential, Error, Moment, Reason, Received, Session, Suite, Violation};
 use std::collections::BTreeMap;
-use support::{FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, TOKEN, TestRng, at, verify};
+use support::{FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, Sent, TOKEN, TestRng, at, verify};
 
 /// Somebody on the way, who gets each frame's bytes as they are sent.
 type Attacker = fn(&mut Vec<u8>);
@@ -439,5 +440,41 @@ fn flip(bytes: &mut [u8], kind: u8, at: usize) {
 fn set(bytes: &mut [u8], kind: u8, at: usize, value: u8) {
     if bytes[0] == kind {
         bytes[at] = value;
+    }
+}
+
+/// What a multi-buffer RSA would do: many logins wait in one queue, are opened together, and are answered later, in another
+/// order and on another thread.
+#[test]
+fn logins_can_be_opened_together_and_answered_later() {
+    const BROKEN: usize = 3;
+    let scenarios: Vec<_> = ["a", "b", "c", "d", "e", "f"].map(|seed| Scenario::new().seed(seed)).into();
+    let (mut clients, mut queue) = (Vec::new(), Vec::new());
+    for scenario in &scenarios {
+        let Sent { login, client, server, .. } = scenario.await_verdict();
+        clients.push(Some(client));
+        queue.push(server.read(login, at(1)).unwrap().admit());
+    }
+    let opened = std::thread::spawn(move || {
+        let rng = &mut TestRng::new("blinding");
+        let private = support::provider().load_key(&RSA2048.private).unwrap();
+        let decrypted: Vec<_> = queue.iter().map(|open| private.decrypt(open.ciphertext(), rng)).collect();
+        queue.into_iter().zip(decrypted).enumerate().collect::<Vec<_>>()
+    });
+    for (at_queue, (open, decrypted)) in opened.join().unwrap().into_iter().rev() {
+        let decrypted = if at_queue == BROKEN { Decrypted::failed() } else { decrypted };
+        let claim = open.answer(decrypted);
+        let verdict = match verify(claim.credential()) {
+            Ok(grant) => claim.accept(grant),
+            Err(reason) => Err(claim.reject(reason)),
+        };
+        let client = clients[at_queue].take().unwrap();
+        match verdict {
+            Ok(accepted) => assert_eq!(client.read(&accepted.frame, at(2)).unwrap().id(), accepted.session.id()),
+            Err(refusal) => {
+                assert_eq!((at_queue, &refusal.reason), (BROKEN, &Reason::NotOpened));
+                assert!(client.read(&refusal.frame, at(2)).is_err());
+            }
+        }
     }
 }

@@ -6,7 +6,9 @@
 #[path = "support/provider.rs"]
 mod provider;
 
-use countersign::tokio::{Acceptor, Error, Stream, connect};
+use countersign::crypto::{CryptoRng, Decrypt, Decrypted};
+use countersign::server::{Claim, Open, Refusal};
+use countersign::tokio::{Acceptor, Arrival, Bounds, Error, Stream, connect};
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, RecordError, ServerConfig, ServerKey,
     ServerTrust, Verifier, blocking,
@@ -24,6 +26,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"correct horse" };
 
@@ -379,6 +382,14 @@ fn held(
     (verifier, is_in, go)
 }
 
+fn bounded(bounds: Bounds, verifier: impl Verifier + Send + Sync + 'static) -> Acceptor {
+    Acceptor::with_bounds(server_config(), ServerKey::load(&key(), provider()).unwrap(), verifier, bounds)
+}
+
+fn one_at_a_time() -> Bounds {
+    Bounds::default().with_working(1).with_patience(Duration::from_secs(3600))
+}
+
 type Ends = (tokio::task::JoinHandle<Result<(), Error>>, tokio::task::JoinHandle<Result<(), Error>>);
 
 /// A login on its way, at the client and at the server.
@@ -397,8 +408,7 @@ fn start(acceptor: &Acceptor) -> Ends {
 async fn logins_past_the_bounds_are_refused_as_busy() {
     let most = Arc::new(AtomicUsize::new(0));
     let (verifier, mut is_in, go) = held(most.clone());
-    let key = ServerKey::load(&key(), provider()).unwrap();
-    let acceptor = Acceptor::with_bounds(server_config(), key, verifier, 1, 1);
+    let acceptor = bounded(one_at_a_time().with_waiting(1), verifier);
     let mut open = vec![start(&acceptor), start(&acceptor), start(&acceptor)];
     is_in.recv().await.unwrap();
     // Whichever comes third is refused while one computes and one waits.
@@ -424,10 +434,116 @@ async fn logins_past_the_bounds_are_refused_as_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_that_would_wait_too_long_is_refused_as_busy() {
+    let (verifier, mut is_in, go) = held(Arc::default());
+    let acceptor = bounded(one_at_a_time().with_patience(Duration::ZERO), verifier);
+    let (client, server) = start(&acceptor);
+    is_in.recv().await.unwrap();
+    let (turned_away, refused) = start(&acceptor);
+    let Error::LoginRefused { reason, .. } = refused.await.unwrap().unwrap_err() else { panic!("refused") };
+    assert!(matches!(reason, Reason::NotAdmitted(_)));
+    turned_away.await.unwrap().unwrap_err();
+    go.send(()).unwrap();
+    client.await.unwrap().unwrap();
+    server.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_past_the_bound_is_told_nothing_and_a_dropped_one_gives_its_place_back() {
+    let acceptor = bounded(Bounds::default().with_handshakes(1), verify);
+    let (_silent, theirs) = duplex(8192);
+    let holder = acceptor.clone();
+    let none = ChannelBinding::none();
+    let mut first = Box::pin(holder.accept(theirs, &none));
+    // Polled once, it has its place and waits for the hello.
+    tokio::select! {
+        biased;
+        _ = &mut first => panic!("nobody said hello"),
+        () = std::future::ready(()) => {}
+    }
+    let (mut ours, theirs) = duplex(8192);
+    let busy = acceptor.accept(theirs, &ChannelBinding::none()).await;
+    assert!(matches!(busy, Err(Error::Busy)), "{busy:?}");
+    let mut told = Vec::new();
+    ours.read_to_end(&mut told).await.unwrap();
+    assert_eq!(told, b"");
+    drop(first);
+    let (client, server) = start(&acceptor);
+    client.await.unwrap().unwrap();
+    server.await.unwrap().unwrap();
+}
+
+/// A queue beside the acceptor opens the logins; here it takes them two at a time.
+#[tokio::test]
+async fn the_rsa_operation_may_be_done_elsewhere_and_later() {
+    let private = provider().load_key(&key()).unwrap();
+    let server_key = ServerKey::from_parts(key().public_key().clone(), Arc::new(Unused));
+    let acceptor = Acceptor::new(server_config(), server_key, verify);
+    let (queue, mut waiting) =
+        tokio::sync::mpsc::unbounded_channel::<(Open, oneshot::Sender<Result<Claim, Refusal>>)>();
+    let worker = tokio::spawn(async move {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut batches = 0;
+        loop {
+            let mut batch = Vec::new();
+            while batch.len() < 2 {
+                let Some(next) = waiting.recv().await else { return batches };
+                batch.push(next);
+            }
+            batches += 1;
+            let opened: Vec<_> = batch.iter().map(|(open, _)| private.decrypt(open.ciphertext(), &mut rng)).collect();
+            for ((open, answer), decrypted) in batch.into_iter().zip(opened) {
+                let _ = answer.send(Ok(open.answer(decrypted)));
+            }
+        }
+    });
+    let login = |credential: Credential<'static>, full: bool| {
+        let (acceptor, queue) = (acceptor.clone(), queue.clone());
+        let (client, server) = duplex(8192);
+        let server = tokio::spawn(async move {
+            let key = |_: &str| Some(ServerKey::from_parts(key().public_key().clone(), Arc::new(Unused)));
+            let Arrival::Login(login) = acceptor.receive(server, &ChannelBinding::none(), key).await? else {
+                panic!("no ticket was shown");
+            };
+            let open = |open: Open| async move {
+                if full {
+                    return Err(open.refuse(Reason::NotAdmitted("the queue is full")));
+                }
+                let (answer, answered) = oneshot::channel();
+                assert!(queue.send((open, answer)).is_ok());
+                answered.await.unwrap()
+            };
+            login.verify_with(open).await.map(drop)
+        });
+        let client = tokio::spawn(async move {
+            connect(client, &client_config(), &ChannelBinding::none(), &trust(), credential).await.map(drop)
+        });
+        async move { (client.await.unwrap(), server.await.unwrap()) }
+    };
+    let wrong = Credential::Password { user: "alice", password: b"wrong" };
+    let (good, bad, full) = tokio::join!(login(ALICE, false), login(wrong, false), login(ALICE, true));
+    assert!(good.0.is_ok() && good.1.is_ok());
+    assert!(matches!(bad.0, Err(Error::Protocol(countersign::Error::Refused))), "{:?}", bad.0);
+    assert!(matches!(bad.1, Err(Error::LoginRefused { reason: Reason::WrongPassword, .. })));
+    assert!(matches!(full.0, Err(Error::Protocol(countersign::Error::VerdictNotAuthentic))));
+    assert!(matches!(full.1, Err(Error::LoginRefused { reason: Reason::NotAdmitted(_), .. })));
+    drop(queue);
+    assert_eq!(worker.await.unwrap(), 1);
+}
+
+/// The private half is with the queue.
+struct Unused;
+
+impl Decrypt for Unused {
+    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
+        panic!("the queue does that")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_login_dropped_while_it_computes_gives_its_turn_back() {
     let (verifier, mut is_in, go) = held(Arc::default());
-    let key = ServerKey::load(&key(), provider()).unwrap();
-    let acceptor = Acceptor::with_bounds(server_config(), key, verifier, 1, 1);
+    let acceptor = bounded(one_at_a_time().with_waiting(1), verifier);
     let (_, dropped) = start(&acceptor);
     is_in.recv().await.unwrap();
     dropped.abort();
