@@ -18,12 +18,8 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_stream::StreamExt;
 use tokio_util::codec::{Framed, LinesCodec};
-
-/// Connections whose login is not over yet. Past that, newcomers wait in the kernel's queue.
-const HANDSHAKES: usize = 1024;
 
 const TOKEN_USER: &str = "robot";
 
@@ -50,9 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn serve(listener: TcpListener, acceptor: Acceptor) {
-    let open = Arc::new(Semaphore::new(HANDSHAKES));
     loop {
-        let Ok(place) = Arc::clone(&open).acquire_owned().await else { return };
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
@@ -60,7 +54,6 @@ async fn serve(listener: TcpListener, acceptor: Acceptor) {
                 Ok(session) => session,
                 Err(error) => return eprintln!("{peer}: {error}"), // for this log alone
             };
-            drop(place);
             // A stream like any other: `Framed` runs over it unchanged.
             let mut lines = Framed::new(session, LinesCodec::new_with_max_length(4096));
             while let Some(Ok(line)) = lines.next().await {
