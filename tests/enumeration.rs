@@ -2,8 +2,10 @@
 //!
 //! Argon2id takes its memory cost from the allocator, so the bytes that a login allocates show, without a clock, whether
 //! a hash was done and at which parameters.
-#![allow(unsafe_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
+#[path = "support/heap.rs"]
+mod heap;
 #[path = "support/provider.rs"]
 mod provider;
 
@@ -17,40 +19,14 @@ use countersign::{
 use provider::provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATED: Cell<usize> = const { Cell::new(0) };
-}
-
-// SAFETY: hands every call to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.with(|bytes| bytes.set(bytes.get() + layout.size()));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// The bytes that `work` allocates, in KiB.
+/// What `work` gives, and the bytes that it allocates, in KiB.
 fn kib<T>(work: impl FnOnce() -> T) -> (T, usize) {
-    let before = ALLOCATED.with(Cell::get);
-    let result = work();
-    (result, (ALLOCATED.with(Cell::get) - before) / 1024)
+    let (result, bytes) = heap::allocated(work);
+    (result, bytes / 1024)
 }
 
 /// One hash at this memory cost, and nothing else that would show.

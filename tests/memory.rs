@@ -2,8 +2,10 @@
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-#![allow(unsafe_code, clippy::arithmetic_side_effects)]
+#![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/heap.rs"]
+mod heap;
 mod support;
 
 use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, SharedSecret};
@@ -13,67 +15,9 @@ use countersign::{
     Aead, ChannelBinding, ClientConfig, CryptoRng, KeyError, KeySize, Moment, PrivateKey, PublicKey, Received,
     ServerConfig, ServerKey, Session, Suite, client, codec, limits,
 };
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use heap::{measure, uncounted};
 use std::sync::Arc;
 use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TestRng, at, grant, provider};
-
-/// Counts what each thread allocates and still holds.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-    static PAUSED: Cell<bool> = const { Cell::new(false) };
-}
-
-fn count(bytes: isize, calls: usize) {
-    HELD.with(|held| held.set(held.get() + bytes));
-    CALLS.with(|all| all.set(all.get() + if PAUSED.with(Cell::get) { 0 } else { calls }));
-}
-
-fn signed(size: usize) -> isize {
-    isize::try_from(size).unwrap_or(isize::MAX)
-}
-
-// SAFETY: hands every call to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(signed(layout.size()), 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-signed(layout.size()), 0);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(signed(size) - signed(layout.size()), 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// What `work` gives, how many bytes it left on the heap, and how many allocations it made.
-fn measure<T>(work: impl FnOnce() -> T) -> (T, isize, usize) {
-    let (held, calls) = (HELD.with(Cell::get), CALLS.with(Cell::get));
-    let result = work();
-    (result, HELD.with(Cell::get) - held, CALLS.with(Cell::get) - calls)
-}
-
-/// What `work` gives, with its allocations left out of the count.
-fn uncounted<T>(work: impl FnOnce() -> T) -> T {
-    let before = PAUSED.with(|paused| paused.replace(true));
-    let result = work();
-    PAUSED.with(|paused| paused.set(before));
-    result
-}
 
 /// The real provider, with what its RSA allocates left out of the count.
 #[derive(Debug)]
@@ -171,17 +115,17 @@ fn a_half_open_connection_takes_320_bytes() {
 fn a_length_alone_makes_a_reader_allocate_nothing() {
     for kind in FrameType::ALL {
         let [high, low] = u16::try_from(kind.max_body()).unwrap().to_be_bytes();
-        let before = HELD.with(Cell::get);
+        let before = heap::held();
         let mut reader = FrameReader::new();
-        assert_eq!(HELD.with(Cell::get), before);
+        assert_eq!(heap::held(), before);
         reader.feed(&[kind.byte(), high, low], &FrameType::ALL).unwrap();
-        let held = HELD.with(Cell::get) - before;
+        let held = heap::held() - before;
         assert!(held <= 8, "{kind}: {held} bytes for a header of 3");
         // From there on it holds as much as arrived, with room to double.
         let (piece, mut arrived) = ([0; 10], 3);
         while reader.missing().unwrap() > piece.len() {
-            arrived += signed(reader.feed(&piece, &FrameType::ALL).unwrap());
-            let held = HELD.with(Cell::get) - before;
+            arrived += isize::try_from(reader.feed(&piece, &FrameType::ALL).unwrap()).unwrap();
+            let held = heap::held() - before;
             assert!(held <= 2 * arrived + 16, "{kind}: {held} bytes for {arrived}");
         }
     }

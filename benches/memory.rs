@@ -1,0 +1,98 @@
+//! What connections hold and logins allocate, counted by the allocator.
+//!
+//! ```text
+//! cargo bench --bench memory --features tokio,aws-lc
+//! ```
+//!
+//! Heap bytes are those that Rust code asks for: what a crypto library in C allocates for itself is not seen. A state's own
+//! size is where it lives: on a thread's stack, or in a task. tests/memory.rs holds the core to these.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+#[path = "../tests/support/heap.rs"]
+mod heap;
+#[allow(unused)]
+mod support;
+
+use countersign::client::{AwaitChallenge, AwaitVerdict};
+use countersign::frame::FrameReader;
+use countersign::server::{AwaitHello, AwaitLogin};
+use countersign::{Session, Suite};
+use heap::{allocated, measure};
+use support::{KEYS, NOW, Peers, grant, providers, rng};
+
+fn main() {
+    println!("sizes, in bytes, of what one connection holds while it waits");
+    let reader = size_of::<FrameReader>();
+    for (state, size) in [
+        ("server, for the hello, with its reader", size_of::<AwaitHello>() + reader),
+        ("server, for the login, with its reader", size_of::<AwaitLogin>() + reader),
+        ("client, for the challenge, with its reader", size_of::<AwaitChallenge>() + reader),
+        ("client, for the verdict, with its reader", size_of::<AwaitVerdict>() + reader),
+        ("either, in a session", size_of::<Session>()),
+    ] {
+        println!("  {state:<46} {size:>6}");
+    }
+    for provider in providers() {
+        for suite in [Suite::RSA_AES_256_GCM, Suite::X25519_AES_256_GCM, Suite::X25519MLKEM768_AES_256_GCM] {
+            login(&Peers::new(provider, suite, KEYS[0].1), &format!("{}, {suite}", provider.name()));
+        }
+    }
+    #[cfg(feature = "tokio")]
+    adapter();
+}
+
+fn login(peers: &Peers, name: &str) {
+    let (mut ours, mut theirs) = (rng(), rng());
+    let mut client = Cost::default();
+    let mut server = Cost::default();
+    let (hello, state) = client.of(|| peers.hello(&mut ours));
+    let half_open = heap::held();
+    let (challenge, waiting) = server.of(|| peers.challenge(&hello, &mut theirs));
+    let half_open = heap::held() - half_open - isize::try_from(challenge.capacity()).unwrap();
+    let (login, awaiting) = client.of(|| peers.seal(state, &challenge, &mut ours));
+    let grant = grant();
+    let accepted = server.of(|| waiting.read(login, NOW).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
+    let mut session = client.of(|| awaiting.read(&accepted.frame, NOW).unwrap());
+    let mut out = Vec::with_capacity(64);
+    let (_, in_use, _) = measure(|| session.seal(b"hello", &mut out).unwrap());
+    println!("{name}");
+    println!("  half-open at the server, on the heap: {half_open}; a direction of a session in use: {in_use}");
+    for (side, cost) in [("server", server), ("client", client)] {
+        println!("  {side}: {} allocations, {} bytes in all", cost.calls, cost.bytes);
+    }
+}
+
+/// What one side's steps allocate.
+#[derive(Default)]
+struct Cost {
+    calls: usize,
+    bytes: usize,
+}
+
+impl Cost {
+    fn of<T>(&mut self, step: impl FnOnce() -> T) -> T {
+        let ((result, _, calls), bytes) = allocated(|| measure(step));
+        self.calls += calls;
+        self.bytes += bytes;
+        result
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn adapter() {
+    use countersign::tokio::{Acceptor, Stream, connect};
+    use countersign::{ChannelBinding, Credential, Reason, ServerConfig};
+
+    let peers = Peers::new(providers()[0], Suite::X25519_AES_256_GCM, KEYS[0].1);
+    let nobody = |_: Credential<'_>| Err(Reason::UnknownUser);
+    let acceptor = Acceptor::new(ServerConfig::clone(&peers.server), peers.key.clone(), nobody);
+    let (ours, theirs) = tokio::io::duplex(64);
+    let none = ChannelBinding::none();
+    let accept = acceptor.accept(theirs, &none);
+    let connect = connect(ours, &peers.client, &none, &peers.trust, support::ALICE);
+    println!("the tokio adapter, in bytes");
+    println!("  the future of a login: server {}, client {}", size_of_val(&accept), size_of_val(&connect));
+    println!("  a stream, without its transport: {}", size_of::<Stream<()>>());
+}
