@@ -1,5 +1,6 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
+mod bench;
 mod crypto;
 mod demo;
 mod failure;
@@ -48,6 +49,7 @@ enum Command {
     Serve(serve::Serve),
     Login(login::Login),
     Demo(demo::Demo),
+    Bench(bench::Bench),
     Inspect(inspect::Inspect),
 }
 
@@ -66,6 +68,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),
         Command::Demo(demo) => demo.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
     }
 }

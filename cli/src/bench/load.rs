@@ -1,0 +1,192 @@
+//! A server under load: what it can take, and how long logins wait at a rate.
+
+use super::crowd::{Crowd, Outcome};
+use super::pace::{CLIENTS, arrivals, open_loop, saturate};
+use super::process::{Server, Stage, own_cpu};
+use super::report::{Load, Mix, Plan, Rate};
+use super::stats::{millis, number, sorted};
+use crate::failure::Failure;
+use countersign::{KeyId, Suite};
+use indicatif::ProgressBar;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What the server and its clients agree on, and the course of the load.
+pub(crate) struct Course<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) provider: &'static str,
+    pub(crate) bits: usize,
+    pub(crate) suite: Suite,
+    pub(crate) pin: KeyId,
+    pub(crate) users: &'a [String],
+    pub(crate) cores: usize,
+    /// What the server computes for a login, as measured without a network.
+    pub(crate) full_ms: f64,
+    pub(crate) resumed_ms: f64,
+    /// Logins a second; if none are given, some around what the server can take.
+    pub(crate) rates: &'a [f64],
+    pub(crate) duration: Duration,
+    /// Sessions that are held open to see what they take.
+    pub(crate) held: u32,
+}
+
+/// Rates to try, as parts of what clients without a pause get.
+const FRACTIONS: [f64; 6] = [0.2, 0.4, 0.6, 0.8, 1.0, 1.2];
+const QUICK_FRACTIONS: [f64; 3] = [0.3, 0.6, 1.1];
+
+/// Tickets to begin with, for resumptions that overlap.
+const TICKETS: usize = 64;
+
+impl Course<'_> {
+    /// How much there is to do, in the bar's seconds.
+    pub(crate) fn length(&self, shares: &[f64]) -> u64 {
+        let rates = if self.rates.is_empty() { self.fractions().len() } else { self.rates.len() };
+        let seconds = self.duration.as_secs_f64() * number(rates.saturating_add(1)) * number(shares.len());
+        Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |time| time.as_secs())
+    }
+
+    pub(crate) fn run(&self, stage: &Stage, shares: &[f64], bar: &ProgressBar) -> Result<Load, Failure> {
+        let memory = self.memory(stage)?;
+        let mixes = shares.iter().map(|&share| self.mix(stage, share, bar)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Load {
+            provider: self.provider,
+            bits: self.bits,
+            suite: self.suite.to_string(),
+            seconds_per_rate: self.duration.as_secs_f64(),
+            memory_per_session_bytes: memory,
+            mixes,
+        })
+    }
+
+    fn fractions(&self) -> &'static [f64] {
+        if self.plan.quick { &QUICK_FRACTIONS } else { &FRACTIONS }
+    }
+
+    fn mix(&self, stage: &Stage, share: f64, bar: &ProgressBar) -> Result<Mix, Failure> {
+        let clients = self.cores.saturating_mul(4).min(CLIENTS);
+        let name =
+            if share > 0.0 { format!("{} resume", super::table::percent(share)) } else { "none resume".to_owned() };
+        bar.set_message(format!("as many logins as it takes, {name}"));
+        let (server, crowd) = self.fresh(stage, share)?;
+        let before = (server.cpu(), own_cpu());
+        let (done, time) = saturate(&crowd, share, clients, usize::MAX, self.duration, bar);
+        let cost = |before: Option<Duration>, after: Option<Duration>| {
+            Some(millis(after?.saturating_sub(before?)) / number(done)).filter(|cost| *cost > 0.0 && cost.is_finite())
+        };
+        let (server_cpu_ms, client_cpu_ms) = (cost(before.0, server.cpu()), cost(before.1, own_cpu()));
+        server.check()?;
+        if done == 0 {
+            return Err(Failure::new(format_args!(
+                "no login was done in {:.1} s: {}; give it a longer --duration",
+                time.as_secs_f64(),
+                crowd.trouble().unwrap_or_else(|| "every one was refused".to_owned())
+            )));
+        }
+        drop(server);
+        let saturated = number(done) / time.as_secs_f64();
+        let used = server_cpu_ms.zip(client_cpu_ms).map(|(server, client)| (server + client) * saturated / 1000.0);
+
+        // What the clients would have got with all cores to themselves and the server.
+        let undisturbed =
+            server_cpu_ms.zip(client_cpu_ms).map(|(one, other)| number(self.cores) * 1000.0 / (one + other));
+        let most = undisturbed.map_or(saturated, |rate| rate.max(saturated));
+        let asked: Vec<f64> = match self.rates {
+            [] => self.fractions().iter().map(|fraction| round(fraction * most)).collect(),
+            rates => rates.to_owned(),
+        };
+        let mut rates = Vec::new();
+        for rate in asked {
+            bar.set_message(format!("{rate} logins/s, {name}"));
+            rates.push(self.offer(stage, share, rate, bar)?);
+        }
+        let sustained = rates.iter().filter(|rate| rate.is_sustained()).map(|rate| rate.per_second);
+        Ok(Mix {
+            resumed_share: share,
+            saturated_per_second: saturated,
+            saturated_clients: clients,
+            server_cpu_ms,
+            client_cpu_ms,
+            alone_ms: (1.0 - share) * self.full_ms + share * self.resumed_ms,
+            other_cores: used.map(|used| (number(self.cores) - used).max(0.0)),
+            capacity_per_second: server_cpu_ms.map(|cost| number(self.cores) * 1000.0 / cost),
+            sustained_per_second: sustained.max_by(f64::total_cmp),
+            rates,
+        })
+    }
+
+    /// A new server, so that nothing of one measurement reaches into the next, and its clients. Some have logged in.
+    fn fresh<'a>(&self, stage: &'a Stage, share: f64) -> Result<(Server<'a>, Crowd), Failure> {
+        let server = stage.serve()?;
+        let crowd = Crowd::new(server.address, self.suite, self.pin, self.users)?;
+        let clients = self.cores.saturating_mul(2);
+        let count = if share > 0.0 { TICKETS } else { clients };
+        saturate(&crowd, 0.0, clients, count, Duration::from_millis(1500), &ProgressBar::hidden());
+        Ok((server, crowd))
+    }
+
+    fn offer(&self, stage: &Stage, share: f64, rate: f64, bar: &ProgressBar) -> Result<Rate, Failure> {
+        let (server, crowd) = self.fresh(stage, share)?;
+        let due = arrivals(rate, self.duration);
+        let before = (server.cpu(), own_cpu());
+        let start = Instant::now();
+        let visits = open_loop(&crowd, share, &due, start, self.duration, bar);
+        let elapsed = start.elapsed().as_secs_f64();
+        let cores = |before: Option<Duration>, after: Option<Duration>| {
+            Some(after?.saturating_sub(before?).as_secs_f64() / elapsed)
+        };
+        let (server_cores, client_cores) = (cores(before.0, server.cpu()), cores(before.1, own_cpu()));
+        server.check()?;
+        let count = |wanted: fn(&Outcome) -> bool| visits.iter().filter(|(outcome, _)| wanted(outcome)).count();
+        let done = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. });
+        let latencies = visits.iter().filter(|(outcome, _)| done(outcome)).map(|(_, time)| millis(*time));
+        let latencies = sorted(latencies.collect());
+        let result = Rate {
+            per_second: rate,
+            scheduled: due.len(),
+            done: latencies.len(),
+            resumed: count(|outcome| *outcome == Outcome::Done { resumed: true }),
+            refused: count(|outcome| *outcome == Outcome::Refused),
+            failed: count(|outcome| *outcome == Outcome::Failed),
+            untried: due.len().saturating_sub(visits.len()),
+            within: latencies.iter().filter(|time| **time <= self.plan.within_ms).count(),
+            p50_ms: None,
+            p99_ms: None,
+            p999_ms: None,
+            max_ms: None,
+            server_cores,
+            client_cores,
+            first_failure: crowd.trouble(),
+        };
+        Ok(result.with_latencies(&latencies))
+    }
+
+    /// What an open session takes in the server's memory; `None` where the system does not tell.
+    fn memory(&self, stage: &Stage) -> Result<Option<u64>, Failure> {
+        let server = stage.serve()?;
+        let crowd = Crowd::new(server.address, self.suite, self.pin, self.users)?;
+        let failed = |error| Failure::new(format_args!("a session of the bench could not be opened: {error}"));
+        // By ticket: a password hash in between would move the memory more than all sessions.
+        let first = crowd.enter(0, false).map_err(failed)?;
+        let mut held = vec![first, crowd.enter(0, true).map_err(failed)?];
+        let Some(before) = server.memory() else {
+            return Ok(None);
+        };
+        for _ in 0..self.held {
+            held.push(crowd.enter(0, true).map_err(failed)?);
+        }
+        // Each one's thread is on its way to its first read.
+        thread::sleep(Duration::from_millis(100));
+        let after = server.memory();
+        drop(held);
+        Ok(after.and_then(|after| after.saturating_sub(before).checked_div(self.held.into())))
+    }
+}
+
+/// To two figures: a rate that can be said.
+fn round(rate: f64) -> f64 {
+    if rate < 10.0 {
+        return ((rate * 10.0).round() / 10.0).max(0.1);
+    }
+    let step = 10_f64.powf(rate.log10().floor() - 1.0);
+    (rate / step).round() * step
+}

@@ -1,0 +1,194 @@
+//! What a person reads: the tables and the sentence.
+
+use super::report::{Handshake, Load, Machine, Mix, Plan, Rate};
+use super::stats::number;
+
+/// Rows of text, the first column to the left, the others to the right. A row of one cell is a heading across.
+pub(crate) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let width = |column: usize| {
+        let cells = rows.iter().filter(|row| row.len() > 1).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let line = |row: &Vec<String>| {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = width(column);
+            line.push_str(&if column == 0 { format!("{cell:width$}") } else { format!("  {cell:>width$}") });
+        }
+        line.trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).into()
+}
+
+/// `93 %`, `0.4 %`, and `0 %` for next to nothing.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if (0.05..0.95).contains(&percent) { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
+/// A rate that is no more precise than it was measured: `7.3`, `95`, `1240`.
+pub(crate) fn about(rate: f64) -> String {
+    if rate < 10.0 {
+        return format!("{rate:.1}");
+    }
+    let step = if rate < 100.0 { 1.0 } else { 10_f64.powf(rate.log10().floor() - 1.0) };
+    format!("{:.0}", (rate / step).round() * step)
+}
+
+fn optional(value: Option<f64>, decimals: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.decimals$}"))
+}
+
+fn ms(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+/// The first lines: where this was measured.
+pub(crate) fn machine(machine: &Machine) -> String {
+    let cores = crate::term::count(machine.cores, "core");
+    format!("countersign {} on {cores}, {} {}", env!("CARGO_PKG_VERSION"), machine.os, machine.arch)
+}
+
+/// What each side computes for a login.
+pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Vec<String> {
+    let rounds = handshakes.first().map_or(0, |first| first.rounds);
+    let memory = f64::from(plan.argon2.m) / 1024.0;
+    let mut lines = vec![
+        format!("One login on one core, without a network (median of {rounds} rounds)"),
+        String::new(),
+        format!("A password hash, Argon2id {} ({memory:.0} MiB): {hash:.1} ms.", plan.argon2),
+        "server: all of the server's work but that hash; RSA: the decryption in it; resumed: with a ticket".to_owned(),
+        "instead, no RSA and no hash. The shares, and the logins per second, are of the server with the hash."
+            .to_owned(),
+        String::new(),
+    ];
+    let share = percent(plan.resumed_share);
+    let mixed = format!("{share} resume");
+    let mut rows = vec![
+        row(["", "server", "RSA", "client", "resumed", "RSA", "hash", "logins/s/core", "logins/s/core"]),
+        row(["", "ms", "ms", "ms", "ms", "share", "share", "none resumes", &mixed]),
+    ];
+    let mut under = None;
+    for one in handshakes {
+        if under != Some((one.provider, one.bits)) {
+            under = Some((one.provider, one.bits));
+            rows.push(vec![format!("RSA-{}, {}", one.bits, one.provider)]);
+        }
+        rows.push(vec![
+            format!("  {}", one.suite),
+            ms(one.server_ms),
+            ms(one.rsa_ms),
+            ms(one.client_ms),
+            ms(one.resumed_server_ms),
+            percent(one.rsa_share),
+            percent(one.hash_share),
+            about(one.logins_per_second_per_core),
+            about(one.mixed_logins_per_second_per_core),
+        ]);
+    }
+    if plan.resumed_share <= 0.0 {
+        // It would be the column before it again.
+        rows.iter_mut().for_each(|row| row.truncate(8));
+    }
+    lines.extend(aligned(&rows));
+    lines
+}
+
+/// How the server did under load.
+pub(crate) fn load(plan: &Plan, machine: &Machine, load: &Load) -> Vec<String> {
+    let cores = crate::term::count(machine.cores, "core");
+    let memory = match load.memory_per_session_bytes {
+        Some(bytes) => format!("{:.0} KiB of the server's memory, besides the kernel's", bytes as f64 / 1024.0),
+        None => "its memory is not measured on this system".to_owned(),
+    };
+    let mut lines = vec![
+        format!("A real server over loopback: RSA-{}, {}, {}", load.bits, load.suite, load.provider),
+        String::new(),
+        format!("An open, idle session: {memory}."),
+        format!("The clients run on the same {cores}, so the server has fewer than in earnest. Logins come at random"),
+        format!("moments for {:.1} s at each rate; their times count from when they were due.", load.seconds_per_rate),
+    ];
+    for mix in &load.mixes {
+        lines.push(String::new());
+        lines.extend(self::mix(plan, machine, mix));
+    }
+    lines
+}
+
+fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
+    let who = who(mix.resumed_share);
+    let cpu = match (mix.server_cpu_ms, mix.client_cpu_ms) {
+        (Some(server), Some(client)) => {
+            let alone = mix.alone_ms;
+            format!(
+                "each took the server {server:.2} ms of CPU time (handshake and hash alone: {alone:.2}), its client {client:.2}"
+            )
+        }
+        _ => "CPU time is not measured on this system".to_owned(),
+    };
+    let (clients, reached) = (mix.saturated_clients, about(mix.saturated_per_second));
+    let mut lines =
+        vec![format!("{who}: {clients} clients without a pause got {reached} logins/s;"), format!("{cpu}.")];
+    // A part of a core is lost in waiting for each other.
+    if let Some(other) = others(machine, mix).filter(|other| *other > 0.25 * number(machine.cores)) {
+        lines.push(format!("Something else had up to {other:.1} of the cores: take these results as rough ones."));
+    }
+    let within = format!("{:.0} ms", plan.within_ms);
+    let mut rows = vec![
+        row(["due", "done", "refused", "failed", "untried", "p50", "p99", "p99.9", "done in", "server", "clients"]),
+        row(["/s", "", "", "", "", "ms", "ms", "ms", &within, "cores", "cores"]),
+    ];
+    for rate in &mix.rates {
+        let counts = [rate.done, rate.refused, rate.failed, rate.untried].map(|count| count.to_string());
+        let mut row = vec![format!("{}", rate.per_second)];
+        row.extend(counts);
+        row.extend([rate.p50_ms, rate.p99_ms, rate.p999_ms].map(|time| optional(time, 1)));
+        row.push(percent(number(rate.within) / number(rate.scheduled.max(1))));
+        row.extend([rate.server_cores, rate.client_cores].map(|cores| optional(cores, 2)));
+        rows.push(row);
+    }
+    lines.extend(aligned(&rows).into_iter().map(|line| format!("  {line}")));
+    if let Some(failure) = mix.rates.iter().find_map(|rate| rate.first_failure.as_ref()) {
+        lines.push(format!("  (the first that failed: {failure})"));
+    }
+    let fewest = mix.rates.iter().map(|rate| rate.done).min().unwrap_or_default();
+    if fewest < 1000 {
+        lines.push(
+            "  (p99.9 of fewer than 1000 logins is the slowest of them; a longer --duration gives more)".to_owned(),
+        );
+    }
+    lines
+}
+
+/// The most cores that something else had while there was enough to do for all of them.
+fn others(machine: &Machine, mix: &Mix) -> Option<f64> {
+    let overloaded = mix.rates.iter().filter(|rate| rate.refused > 0 || rate.untried > 0);
+    let unused = |rate: &Rate| Some(number(machine.cores) - rate.server_cores? - rate.client_cores?);
+    overloaded.filter_map(unused).chain(mix.other_cores).max_by(f64::total_cmp)
+}
+
+/// `No login resumes`, `90 % resume`
+fn who(share: f64) -> String {
+    if share > 0.0 { format!("{} resume", percent(share)) } else { "No login resumes".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_headings_do_not_widen_them() {
+        let rows = [row(["a", "bb", "c"]), vec!["a heading across".to_owned()], row(["aaa", "b", "cc"])];
+        assert_eq!(aligned(&rows), ["a    bb   c", "a heading across", "aaa   b  cc"]);
+    }
+
+    #[test]
+    fn numbers_say_no_more_than_was_measured() {
+        assert_eq!([0.0, 0.0004, 0.004, 0.93, 1.0].map(percent), ["0 %", "0 %", "0.4 %", "93 %", "100 %"]);
+        assert_eq!([0.43, 7.31, 47.6, 118.2, 1234.0, 98765.0].map(about), ["0.4", "7.3", "48", "120", "1200", "99000"]);
+    }
+}
