@@ -10,6 +10,7 @@
 //! can't be read is left as it is and reported with its number; the others still work.
 
 mod file;
+mod hash;
 
 pub use file::AccountFile;
 
@@ -18,10 +19,10 @@ use crate::error::{Misuse, Reason};
 use crate::grant::Grant;
 use crate::limits;
 use crate::verifier::Verifier;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 use core::fmt;
+use hash::{MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use rand::TryRng;
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
@@ -30,16 +31,6 @@ use zeroize::Zeroizing;
 
 /// What every issued token begins with, so that a leaked one is recognised for what it is.
 const TOKEN_PREFIX: &str = "cst_";
-
-/// Most memory of a stored hash, in KiB: 1 GiB, half of what RFC 9106 (section 4) recommends first, and too much for a
-/// server of many logins already. One line with more would take the server down, and any unknown name may imitate it.
-const MAX_MEMORY: u32 = 1 << 20;
-
-/// Most passes of a stored hash. The usual recommendations are 1 to 5.
-const MAX_PASSES: u32 = 32;
-
-/// Most lanes of a stored hash. RFC 9106 recommends 4.
-const MAX_LANES: u32 = 16;
 
 /// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
 ///
@@ -140,7 +131,7 @@ impl Account {
             match field {
                 "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
                 "password" if password.is_none() => {
-                    check_hash(value)?;
+                    hash::check(value)?;
                     password = Some(value.to_owned());
                 }
                 "token" => tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
@@ -308,11 +299,11 @@ impl Accounts {
             return Err(AccountError::BadPassword);
         }
         let account = self.get_mut(name)?;
-        if !is_affordable(argon2.params()) {
+        if !hash::is_affordable(argon2.params()) {
             return Err(AccountError::Hashing);
         }
         let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
-        check_hash(&hash).map_err(|_| AccountError::Hashing)?;
+        hash::check(&hash).map_err(|_| AccountError::Hashing)?;
         if account.password.replace(hash).is_none() {
             self.reindex();
         }
@@ -401,7 +392,7 @@ impl Accounts {
         let account = self.get(user);
         match account.and_then(|account| account.password.as_deref()) {
             Some(hash) => {
-                let good = matches(hash, password)?;
+                let good = hash::matches(hash, password)?;
                 account.filter(|_| good).map(Account::current).ok_or(Reason::WrongPassword)
             }
             None => {
@@ -419,7 +410,7 @@ impl Accounts {
         let pick = u64::try_from(stored.len()).ok().and_then(|count| hash.checked_rem(count));
         let line = pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?));
         match line.and_then(|&line| self.at(line)?.password.as_deref()) {
-            Some(hash) => matches(hash, password),
+            Some(hash) => hash::matches(hash, password),
             None => {
                 let mut out = [0; 32];
                 let done = Argon2::default().hash_password_into(password, b"no stored user", &mut out);
@@ -470,28 +461,6 @@ fn check_name(name: &str) -> Result<(), AccountError> {
         Ok(())
     } else {
         Err(AccountError::BadName)
-    }
-}
-
-/// A PHC string that this module can and will verify against, checked now so that it can't fail at a login.
-fn check_hash(phc: &str) -> Result<(), LineError> {
-    let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
-    let complete = hash.salt.is_some() && hash.hash.is_some();
-    let readable = argon2::Params::try_from(&hash).is_ok_and(|params| is_affordable(&params))
-        && hash.version.is_none_or(|version| argon2::Version::try_from(version).is_ok());
-    if hash.algorithm == argon2::ARGON2ID_IDENT && complete && readable { Ok(()) } else { Err(LineError::Password) }
-}
-
-fn is_affordable(params: &argon2::Params) -> bool {
-    params.m_cost() <= MAX_MEMORY && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
-}
-
-fn matches(phc: &str, password: &[u8]) -> Result<bool, Reason> {
-    let hash = PasswordHash::new(phc).map_err(|_| Reason::StoreUnavailable)?;
-    match Argon2::default().verify_password(password, &hash) {
-        Ok(()) => Ok(true),
-        Err(argon2::password_hash::Error::PasswordInvalid) => Ok(false),
-        Err(_) => Err(Reason::StoreUnavailable),
     }
 }
 

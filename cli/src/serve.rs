@@ -53,7 +53,8 @@ or removed, and when this server is restarted.
 
 There is no limit on how often an address may try. A login that is junk costs the server an RSA
 operation and a password hash like any other: about 200 of them a second keep two cores busy, and
-then good clients wait or are not admitted. Where strangers can reach the port, put a limiter of
+then good clients wait up to --max-wait, or are not admitted. `countersign bench` tells what this
+machine can take. Where strangers can reach the port, put a limiter of
 connections per address in front.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
@@ -80,6 +81,9 @@ pub(crate) struct Options {
     /// How long a client may take to log in
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
     handshake_timeout: Duration,
+    /// How long a login may wait for a core before it is refused as too many
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = term::duration)]
+    max_wait: Duration,
     /// How long after a login's arrival a refusal goes out, whatever its reason: keep it above what a password hash takes
     #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = term::duration)]
     refusal_floor: Duration,
@@ -96,6 +100,7 @@ impl Default for Options {
             max_handshakes: MANY,
             max_sessions: MANY,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            max_wait: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
             ticket_lifetime: Duration::from_secs(3600),
         }
@@ -197,7 +202,7 @@ impl Server {
             handshakes: options.max_handshakes.get(),
             sessions: options.max_sessions.get(),
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            patience: options.handshake_timeout,
+            patience: options.max_wait,
         };
         let mut config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(options.handshake_timeout)

@@ -5,7 +5,8 @@
 //! trips, long before it is the oldest; whoever stalls, drips or never speaks is not.
 //!
 //! A login that has arrived is different: it has done its part and waits for us. It is safe from newcomers, in a queue
-//! with a bound of its own, first come, first served, and as many are worked on at once as there are cores.
+//! with a bound of its own, first come, first served, and as many are worked on at once as there are cores. One that would
+//! wait too long is refused before the RSA operation: those that are served are served in time, under any load.
 //!
 //! A login that was decided against keeps its place until its refusal is sent. Could newcomers push it out before, then
 //! whoever floods the table would see when the decision fell, and that tells why: the refusal floor would be no floor.

@@ -1,0 +1,97 @@
+//! Stored password hashes: Argon2id, as PHC strings.
+
+use super::LineError;
+use crate::error::Reason;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::sync::{Mutex, PoisonError};
+use subtle::ConstantTimeEq;
+
+/// Most memory of a stored hash, in KiB: 1 GiB, half of what RFC 9106 (section 4) recommends first, and too much for a
+/// server of many logins already. One line with more would take the server down, and any unknown name may imitate it.
+pub(super) const MAX_MEMORY: u32 = 1 << 20;
+
+/// Most passes of a stored hash. The usual recommendations are 1 to 5.
+pub(super) const MAX_PASSES: u32 = 32;
+
+/// Most lanes of a stored hash. RFC 9106 recommends 4.
+pub(super) const MAX_LANES: u32 = 16;
+
+/// A PHC string that this module can and will verify against, checked now so that it can't fail at a login.
+pub(super) fn check(phc: &str) -> Result<(), LineError> {
+    let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
+    let complete = hash.salt.is_some() && hash.hash.is_some();
+    let readable = Params::try_from(&hash).is_ok_and(|params| is_affordable(&params))
+        && hash.version.is_none_or(|version| Version::try_from(version).is_ok());
+    if hash.algorithm == argon2::ARGON2ID_IDENT && complete && readable { Ok(()) } else { Err(LineError::Password) }
+}
+
+pub(super) fn is_affordable(params: &Params) -> bool {
+    params.m_cost() <= MAX_MEMORY && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
+}
+
+/// Whether the password is the one of this hash.
+pub(super) fn matches(phc: &str, password: &[u8]) -> Result<bool, Reason> {
+    verify(phc, password).ok_or(Reason::StoreUnavailable)
+}
+
+fn verify(phc: &str, password: &[u8]) -> Option<bool> {
+    let hash = PasswordHash::new(phc).ok()?;
+    let (salt, stored) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
+    let params = Params::try_from(&hash).ok()?;
+    let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
+    let mut memory = Memory::take(params.block_count());
+    let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
+    let mut room = [0; 64];
+    let computed = room.get_mut(..stored.len())?;
+    argon2.hash_password_into_with_memory(password, salt.as_ref(), computed, memory.blocks()).ok()?;
+    Some(stored.as_bytes().ct_eq(computed).into())
+}
+
+/// The memory of a hash, kept for the next one: to map 19 MiB anew costs a fifth of the hash, and allocators keep more of
+/// it than they give back. Overwritten before it is kept.
+struct Memory {
+    blocks: Vec<Block>,
+    count: usize,
+}
+
+/// What nobody uses now: one for each thread that hashed at the same time as others, but no more than [`KEPT`].
+static SPARE: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
+
+/// Most buffers that are kept. More hashes at once are more than most machines have cores.
+const KEPT: usize = 16;
+
+/// Smallest and largest buffer that is kept, in blocks of 1 KiB. Smaller ones are in good hands with the allocator; what is
+/// larger was asked for by somebody who changed the parameters, and would stay for good.
+const WORTH_KEEPING: core::ops::RangeInclusive<usize> = (8 << 10)..=(128 << 10);
+
+impl Memory {
+    fn take(count: usize) -> Self {
+        let spare = WORTH_KEEPING.contains(&count).then(|| spare().pop()).flatten();
+        let mut blocks = spare.unwrap_or_default();
+        if blocks.len() < count {
+            blocks.resize(count, Block::default());
+        }
+        Self { blocks, count }
+    }
+
+    fn blocks(&mut self) -> &mut [Block] {
+        self.blocks.get_mut(..self.count).unwrap_or_default()
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        if WORTH_KEEPING.contains(&self.blocks.len()) {
+            self.blocks().fill(Block::default());
+            let mut spare = spare();
+            if spare.len() < KEPT {
+                spare.push(core::mem::take(&mut self.blocks));
+            }
+        }
+    }
+}
+
+fn spare() -> std::sync::MutexGuard<'static, Vec<Vec<Block>>> {
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
