@@ -48,7 +48,9 @@ assert_eq!(greeting, "hello, alice");
 "#
 )]
 
-use crate::adapter::{self, Next, Timer, into_io};
+mod workers;
+
+use crate::adapter::{self, Decision, Next, Timer, into_io};
 use crate::binding::ChannelBinding;
 use crate::client::{self, Answer, ClientConfig};
 use crate::credential::Credential;
@@ -71,6 +73,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use workers::{Turn, Workers};
 
 pub use crate::adapter::Error;
 pub use crate::stream::Stream;
@@ -192,14 +195,14 @@ impl Bounds {
     /// password hash does: 19 MiB with Argon2id at its defaults.
     #[must_use]
     pub fn with_working(mut self, working: usize) -> Self {
-        self.working = working.clamp(1, Semaphore::MAX_PERMITS);
+        self.working = working.max(1);
         self
     }
 
     /// Bounds the logins that wait for their turn. One past them is refused, as [`Reason::NotAdmitted`].
     #[must_use]
     pub fn with_waiting(mut self, waiting: usize) -> Self {
-        self.waiting = waiting.min(Semaphore::MAX_PERMITS / 2);
+        self.waiting = waiting;
         self
     }
 
@@ -223,10 +226,7 @@ struct Shared {
     patience: Duration,
     /// A permit for each handshake.
     handshakes: Arc<Semaphore>,
-    /// A permit for each login that may compute or wait for its turn.
-    waiting: Arc<Semaphore>,
-    /// A permit for each login that may compute now.
-    working: Arc<Semaphore>,
+    workers: Arc<Workers>,
 }
 
 impl Acceptor {
@@ -243,11 +243,10 @@ impl Acceptor {
         bounds: Bounds,
     ) -> Self {
         let Bounds { handshakes, working, waiting, patience } = bounds;
-        let [handshakes, waiting, working] =
-            [handshakes, waiting.saturating_add(working).min(Semaphore::MAX_PERMITS), working]
-                .map(|permits| Arc::new(Semaphore::new(permits)));
+        let handshakes = Arc::new(Semaphore::new(handshakes));
+        let workers = Arc::new(Workers::new(working, waiting));
         let (config, verifier) = (Arc::new(config), Arc::new(verifier));
-        Self(Arc::new(Shared { config, key, verifier, patience, handshakes, waiting, working }))
+        Self(Arc::new(Shared { config, key, verifier, patience, handshakes, workers }))
     }
 
     /// Accepts a login over `stream`: everything from the ClientHello to the verdict. A refusal is sent before this
@@ -314,31 +313,20 @@ impl Acceptor {
 }
 
 impl Shared {
-    /// A place among those who compute or wait; `None` where there is no room.
-    fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.waiting).try_acquire_owned().ok()
-    }
-
-    /// A turn to compute; `None` where it does not come in time.
-    async fn turn(&self, timer: &Timer) -> Option<OwnedSemaphorePermit> {
-        let patience = timer.left().ok()?.min(self.patience);
-        tokio::time::timeout(patience, Arc::clone(&self.working).acquire_owned()).await.ok()?.ok()
-    }
-
-    /// Does `work` on a blocking thread. The turn is over when the work is, even if nobody waits for it any more.
-    async fn compute(
+    /// Asks the verifier about what `claim` gives, on a blocking thread; `claim` is told whether its turn came in time.
+    async fn decide(
         &self,
-        permits: [OwnedSemaphorePermit; 2],
-        work: impl FnOnce(&mut StdRng) -> Claim + Send + 'static,
-    ) -> Result<adapter::Decision, Error> {
+        timer: &Timer,
+        claim: impl FnOnce(Turn, &mut StdRng) -> Result<Claim, Refusal> + Send + 'static,
+    ) -> Result<Decision, Error> {
         let verifier = Arc::clone(&self.verifier);
         let mut rng = adapter::rng()?;
-        let work = tokio::task::spawn_blocking(move || {
-            let _held = permits;
-            let claim = work(&mut rng);
-            adapter::decide(claim, &*verifier, &mut rng)
+        let patience = timer.left()?.min(self.patience);
+        let decided = self.workers.run(patience, move |turn| match claim(turn, &mut rng) {
+            Ok(claim) => adapter::decide(claim, &*verifier, &mut rng),
+            Err(refusal) => (None, Err(refusal)),
         });
-        work.await.map_err(|error| Error::Io(io::Error::other(error)))
+        decided.await.ok_or_else(|| Error::Io(io::Error::other("the login's work panicked")))
     }
 }
 
@@ -370,14 +358,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     /// # Errors
     /// [`Error`]; a refusal was sent.
     pub async fn verify(self) -> Result<Stream<S>, Error> {
-        let Some(place) = self.shared.place() else {
-            return Err(self.refuse(BUSY).await);
-        };
-        let Some(turn) = self.shared.turn(&self.link.timer).await else {
-            return Err(self.refuse(BUSY).await);
-        };
         let login = self.login;
-        let decision = self.shared.compute([place, turn], |rng| login.admit().run(rng)).await?;
+        let claim = |turn, rng: &mut StdRng| match turn {
+            Turn::InTime => Ok(login.admit().run(rng)),
+            Turn::TooLate => Err(login.refuse(BUSY)),
+        };
+        let decision = self.shared.decide(&self.link.timer, claim).await?;
         self.link.conclude(decision).await
     }
 
@@ -391,18 +377,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     where
         F: Future<Output = Result<Claim, Refusal>>,
     {
-        let Some(place) = self.shared.place() else {
+        if self.shared.workers.is_full() {
             return Err(self.refuse(BUSY).await);
-        };
+        }
         let opened = tokio::time::timeout(self.link.timer.left()?, open(self.login.admit())).await;
         let claim = match opened.map_err(|_| crate::Error::DeadlinePassed)? {
             Ok(claim) => claim,
             Err(refusal) => return Err(self.link.refuse(refusal, None).await),
         };
-        let Some(turn) = self.shared.turn(&self.link.timer).await else {
-            return Err(self.link.refuse(claim.reject(BUSY), None).await);
+        let claim = |turn, _: &mut StdRng| match turn {
+            Turn::InTime => Ok(claim),
+            Turn::TooLate => Err(claim.reject(BUSY)),
         };
-        let decision = self.shared.compute([place, turn], |_| claim).await?;
+        let decision = self.shared.decide(&self.link.timer, claim).await?;
         self.link.conclude(decision).await
     }
 
@@ -463,7 +450,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
     }
 
     /// Sends the verdict.
-    async fn conclude(mut self, decision: adapter::Decision) -> Result<Stream<S>, Error> {
+    async fn conclude(mut self, decision: Decision) -> Result<Stream<S>, Error> {
         match decision {
             (_, Ok(accepted)) => {
                 self.timer.allow_for_verdict();
