@@ -1,6 +1,5 @@
 //! How a command fails: what it says on stderr, and its exit status.
 
-use crate::term;
 use countersign::KeyError;
 use countersign::accounts::AccountError;
 use countersign::files::FileError;
@@ -58,10 +57,12 @@ impl Failure {
         }
     }
 
-    pub(crate) fn report(&self) -> ExitCode {
-        if let Some(message) = &self.message {
-            term::note(format_args!("countersign: {message}"));
-        }
+    /// What to tell the user; nothing where standard output is gone.
+    pub(crate) fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status)
     }
 }

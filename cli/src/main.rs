@@ -56,7 +56,12 @@ enum Command {
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                term::note(format_args!("countersign: {message}"));
+            }
+            failure.exit_code()
+        }
     }
 }
 

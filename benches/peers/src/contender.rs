@@ -1,7 +1,6 @@
 //! What stands in a row of the tables.
 
 use crate::meter::Meter;
-use crate::{bare, mysql, noise, opaque, ours, records, scram, tls};
 
 /// A handshake between two ends in one thread, over memory.
 pub trait Contender {
@@ -50,19 +49,6 @@ pub trait Pipe {
     fn pass(&mut self) -> &[u8];
 }
 
-/// Every handshake, in the order of the table.
-pub fn handshakes() -> Vec<Box<dyn Contender>> {
-    [ours::all(), tls::all(), noise::all(), opaque::all(), scram::all(), mysql::all(), bare::all()]
-        .into_iter()
-        .flatten()
-        .collect()
-}
-
-/// Every pipe for payloads of `size` bytes, in the order of the table.
-pub fn pipes(size: usize) -> Vec<Box<dyn Pipe>> {
-    records::all(size)
-}
-
 /// Whom the client says it is, where a protocol asks for it.
 pub const USER: &str = "alice";
 /// The password that the server takes.
@@ -76,41 +62,3 @@ pub const KEYS: [(&str, &str); 2] = [
     ("RSA-2048", include_str!("../../../tests/keys/rsa2048.pem")),
     ("RSA-3072", include_str!("../../../tests/keys/rsa3072.pem")),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_handshake_completes_again_and_again() {
-        for mut contender in handshakes() {
-            let mut meters = [Meter::default(); 3];
-            meters.iter_mut().for_each(|meter| contender.once(meter));
-            let name = contender.row().name;
-            assert!(meters.iter().all(|meter| meter.to_server > 0 && !meter.server.is_zero()), "{name}");
-            // Nothing is kept from the handshake before that would make the next one another.
-            assert!(meters.windows(2).all(|pair| pair[0].to_server == pair[1].to_server), "{name}");
-        }
-    }
-
-    #[test]
-    fn every_pipe_carries_its_payload() {
-        for size in records::SIZES {
-            for mut pipe in pipes(size) {
-                let name = pipe.name();
-                for _ in 0..3 {
-                    assert_eq!(pipe.pass(), vec![records::BYTE; size], "{name}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn every_row_has_a_name_of_its_own() {
-        let mut names: Vec<_> = handshakes().iter().map(|contender| contender.row().name).collect();
-        let count = names.len();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), count);
-    }
-}

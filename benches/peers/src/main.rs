@@ -4,6 +4,7 @@ mod about;
 mod bare;
 mod chart;
 mod contender;
+mod field;
 mod meter;
 mod mysql;
 mod noise;

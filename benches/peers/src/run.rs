@@ -1,7 +1,8 @@
 //! Many short rounds, in each of which every contender runs one small batch, in an order shuffled anew. What disturbs the
 //! machine for a while then disturbs a few rounds of everybody's, and the medians stay.
 
-use crate::contender::{Contender, Pipe, Row, handshakes, pipes};
+use crate::contender::{Contender, Pipe, Row};
+use crate::field::{handshakes, pipes};
 use crate::meter::Meter;
 use crate::records;
 use rand::SeedableRng;
