@@ -373,7 +373,12 @@ impl Trusted {
         let lengths = [key.size(), credential.user.len(), credential.secret.len(), 16, limits::CREDENTIAL_BLOCK];
         let capacity = lengths.into_iter().fold(limits::TAG, usize::saturating_add);
         let mut frame = Zeroizing::new(frame::build::<Error>(FrameType::ClientLogin, capacity, |body| {
-            codec::write_bytes(body, |out| provider.encrypt(&key, &message, rng, out).map_err(Error::from))?;
+            codec::write_bytes(body, |out| {
+                let end = out.len().saturating_add(key.size());
+                provider.encrypt(&key, &message, rng, out)?;
+                // Sealing begins where a ciphertext of the right length ends.
+                if out.len() == end { Ok(()) } else { Err(Error::Crypto(CryptoError::Failed)) }
+            })?;
             codec::write_bytes(body, |out| {
                 let (block, limit) = (limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL);
                 codec::encode_padded(&credential, block, limit, out)?;

@@ -58,8 +58,8 @@ pub enum DecodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// A byte string or text is longer than a `u16` can state.
-    #[error("a string of {0} bytes is too long for its length field")]
+    /// A byte string or text is longer than a `u16` can state: this many bytes.
+    #[error("a string is longer than {0} bytes, too long for its length field")]
     StringTooLong(usize),
     /// The message does not fit in the size it is padded to.
     #[error("the message does not fit in {0} bytes")]
@@ -142,7 +142,7 @@ pub(crate) fn write_bytes<E: From<EncodeError>>(
     out.extend_from_slice(&[0; 2]);
     write(out)?;
     let content = out.len().saturating_sub(start).saturating_sub(2);
-    let len = u16::try_from(content).map_err(|_| EncodeError::StringTooLong(content))?;
+    let len = u16::try_from(content).map_err(|_| EncodeError::StringTooLong(LIMIT))?;
     for (slot, byte) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
         *slot = byte;
     }

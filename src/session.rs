@@ -273,6 +273,9 @@ impl Sealer {
     /// # Errors
     /// As [`Session::seal`].
     pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+        if self.closed {
+            return Err(Misuse::Closed.into());
+        }
         for piece in data.chunks(limits::MAX_RECORD) {
             if self.direction.sealed >= limits::RECORDS_PER_KEY {
                 self.update_key(out)?;

@@ -286,6 +286,17 @@ fn the_public_half_of_a_private_key_is_held_to_the_same_rules() {
 }
 
 #[test]
+fn a_private_key_with_a_public_key_behind_it_is_refused() {
+    // RFC 5958: version 1, and [1] with the public key. Libraries disagree on it.
+    let inner = Numbers::of(RSA2048.pem).pkcs8();
+    let rest = &inner[4 + 3..];
+    let public = tlv(0x81, &[&[0][..], RSA2048.private.public_key().spki_der()].concat());
+    let with_public = sequence(&[&integer(&[1]), rest, &public]);
+    assert_eq!(PrivateKey::from_pkcs8_der(&with_public).map(drop), Err(KeyError::NotDer));
+    assert!(PrivateKey::from_pkcs8_der(&sequence(&[&integer(&[0]), rest])).is_ok());
+}
+
+#[test]
 fn a_private_key_whose_parts_do_not_fit_is_inconsistent() {
     assert_eq!(load(&Numbers::of(RSA2048.pem)), Ok(()));
     is_inconsistent([(0, "n"), (1, "e"), (2, "d"), (3, "p"), (4, "q")]);

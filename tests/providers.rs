@@ -8,11 +8,13 @@
 mod support;
 
 use countersign::client::Answer;
-use countersign::crypto::{CryptoError, Group, Provider, aws_lc, rustcrypto};
+use countersign::crypto::{
+    AeadKey, CryptoError, CryptoRng, Decrypt, Exchange, Group, Provider, SharedSecret, aws_lc, rustcrypto,
+};
 use countersign::server::AwaitHello;
 use countersign::{
-    Aead, ChannelBinding, ClientConfig, Grant, KeySize, PrivateKey, ServerConfig, ServerKey, ServerTrust, Session,
-    Suite, TicketKeys, UnixTime, client,
+    Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeySize, PrivateKey, PublicKey, ServerConfig,
+    ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -182,4 +184,96 @@ fn each_shares_a_secret_with_the_other_in_every_group() {
             }
         }
     }
+}
+
+/// A provider of somebody else's, with a mistake in it.
+#[derive(Debug)]
+enum Mistaken {
+    /// Strips a ciphertext's leading zero bytes, as big integers do; here, one byte of every one.
+    ShortCiphertext,
+    /// Has no secret to give.
+    NoSecret,
+    /// Sends a share of another size.
+    ShortShare,
+}
+
+impl Provider for Mistaken {
+    fn name(&self) -> &'static str {
+        "mistaken"
+    }
+
+    fn supports(&self, _: Suite) -> bool {
+        true
+    }
+
+    fn encrypt(
+        &self,
+        key: &PublicKey,
+        message: &[u8; 64],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<(), CryptoError> {
+        rustcrypto::provider().encrypt(key, message, rng, out)?;
+        if matches!(self, Self::ShortCiphertext) {
+            out.pop();
+        }
+        Ok(())
+    }
+
+    fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
+        rustcrypto::provider().load_key(key)
+    }
+
+    fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
+        rustcrypto::provider().generate_key(size, rng)
+    }
+
+    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        rustcrypto::provider().aead(aead, key)
+    }
+
+    fn start_exchange(
+        &self,
+        group: Group,
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<Box<dyn Exchange>, CryptoError> {
+        let exchange = rustcrypto::provider().start_exchange(group, rng, out)?;
+        if matches!(self, Self::ShortShare) {
+            out.pop();
+        }
+        Ok(exchange)
+    }
+
+    fn answer_exchange(
+        &self,
+        group: Group,
+        share: &[u8],
+        rng: &mut dyn CryptoRng,
+        out: &mut Vec<u8>,
+    ) -> Result<SharedSecret, CryptoError> {
+        let secret = rustcrypto::provider().answer_exchange(group, share, rng, out)?;
+        if matches!(self, Self::NoSecret) { SharedSecret::new(b"") } else { Ok(secret) }
+    }
+}
+
+/// Whatever a provider gets wrong, no credential leaves unsealed, and no suite is weaker than its name.
+#[test]
+fn a_provider_s_mistake_fails_the_handshake() {
+    let failed = Some(Error::Crypto(CryptoError::Failed));
+    let peers = Peers::new([&Mistaken::ShortShare, rustcrypto::provider()], Suite::X25519_AES_256_GCM, &RSA2048);
+    let (none, rng) = (ChannelBinding::none(), &mut TestRng::new("mistakes"));
+    assert_eq!(client::start(&peers.client, &none, &[], rng, at(0)).err(), failed);
+
+    let peers = Peers::new([rustcrypto::provider(), &Mistaken::NoSecret], Suite::X25519_AES_256_GCM, &RSA2048);
+    let (hello, _) = client::start(&peers.client, &none, &[], rng, at(0)).unwrap();
+    let server = AwaitHello::new(&peers.server, &none, at(0)).read(&hello, at(0)).unwrap();
+    assert_eq!(server.challenge(&peers.key, rng).err(), failed);
+
+    let peers = Peers::new([&Mistaken::ShortCiphertext, rustcrypto::provider()], Suite::RSA_AES_256_GCM, &RSA2048);
+    let (hello, client) = client::start(&peers.client, &none, &[], rng, at(0)).unwrap();
+    let server = AwaitHello::new(&peers.server, &none, at(0)).read(&hello, at(0)).unwrap();
+    let (challenge, _) = server.challenge(&peers.key, rng).unwrap();
+    let trusted = client.read(&challenge, at(0)).unwrap().trust(&peers.trust).unwrap();
+    assert_eq!(trusted.login(ALICE, rng).err(), failed);
 }

@@ -105,7 +105,7 @@ impl Provider for AwsLc {
             Group::X25519 => agree(&x25519(rng, out)?, share),
             Group::MlKem768 => {
                 let key = EncapsulationKey::new(&ML_KEM_768, share).map_err(|_| CryptoError::BadKeyShare)?;
-                // Refuses coefficients that are not below q (FIPS 203, section 7.2).
+                // It is here that AWS-LC refuses coefficients that are not below q (FIPS 203, section 7.2).
                 let (ciphertext, secret) = key.encapsulate().map_err(|_| CryptoError::BadKeyShare)?;
                 out.extend_from_slice(ciphertext.as_ref());
                 SharedSecret::new(secret.as_ref())
@@ -118,6 +118,8 @@ struct LoadedKey(OaepPrivateDecryptingKey);
 
 impl Decrypt for LoadedKey {
     fn decrypt(&self, ciphertext: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
+        // AWS-LC checks OAEP without branching on secrets up to the verdict, and then takes some instructions more to report
+        // a failure than a success; nothing after this tells the two apart (SECURITY.md, "Timing").
         let mut room = Zeroizing::new([0; limits::MAX_MODULUS_BITS / 8]);
         match self.0.decrypt(&OAEP_SHA256_MGF1SHA256, ciphertext, room.as_mut_slice(), None) {
             Ok(plaintext) => Decrypted::new(plaintext),

@@ -37,9 +37,9 @@ impl Offer {
     pub(crate) fn finish(self, mut share: &[u8]) -> Result<SharedSecret, CryptoError> {
         let mut secret = SharedSecret::new(b"")?;
         for (key, group) in self.keys.into_iter().flatten().zip(self.exchange.groups()) {
-            secret.append(&key.finish(take(&mut share, group.server_share())?)?)?;
+            append(&mut secret, &key.finish(take(&mut share, group.server_share())?)?)?;
         }
-        finished(share, secret)
+        finished(self.exchange, share, secret)
     }
 }
 
@@ -55,19 +55,24 @@ pub(crate) fn answer(
     for &group in exchange.groups() {
         let end = out.len().saturating_add(group.server_share());
         let theirs = take(&mut share, group.client_share())?;
-        secret.append(&provider.answer_exchange(group, theirs, rng, out)?)?;
+        append(&mut secret, &provider.answer_exchange(group, theirs, rng, out)?)?;
         check_len(out, end)?;
     }
-    finished(share, secret)
+    finished(exchange, share, secret)
 }
 
 /// RSA alone has no groups: its share is empty, and the key schedule takes zeros for its secret.
-fn finished(rest: &[u8], secret: SharedSecret) -> Result<SharedSecret, CryptoError> {
-    match (rest, secret.as_bytes()) {
-        ([], []) => Ok(SharedSecret::none()),
-        ([], _) => Ok(secret),
+fn finished(exchange: KeyExchange, rest: &[u8], secret: SharedSecret) -> Result<SharedSecret, CryptoError> {
+    match rest {
+        [] if exchange.groups().is_empty() => Ok(SharedSecret::none()),
+        [] => Ok(secret),
         _ => Err(CryptoError::BadKeyShare),
     }
+}
+
+/// Each group's secret has 32 bytes: what is joined has one way to be read.
+fn append(joined: &mut SharedSecret, secret: &SharedSecret) -> Result<(), CryptoError> {
+    if secret.as_bytes().len() == 32 { joined.append(secret) } else { Err(CryptoError::Failed) }
 }
 
 fn take<'a>(share: &mut &'a [u8], len: usize) -> Result<&'a [u8], CryptoError> {

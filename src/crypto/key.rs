@@ -291,6 +291,10 @@ impl PrivateKey {
         let public = {
             let info = Info::from_der(pkcs8.as_bytes()).map_err(|_| KeyError::NotDer)?;
             check_algorithm(&info.algorithm)?;
+            // RFC 5958 lets a public key follow, which RFC 5208 does not know, and neither do all libraries.
+            if info.public_key.is_some() {
+                return Err(KeyError::NotDer);
+            }
             let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
             if rsa.other_prime_infos.is_some() {
                 return Err(KeyError::Inconsistent);

@@ -94,6 +94,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_key_depends_on_both_parts_of_the_key_exchange() {
+        let key = |mlkem: u8, x25519: u8| {
+            let secret = SharedSecret::new(&[[mlkem; 32], [x25519; 32]].concat()).ok()?;
+            Some(Secret::master(&Source::Rsa(&[1; 32]), &secret).key("credential", &[2; 32]))
+        };
+        let keys = [key(3, 4), key(3, 5), key(6, 4)];
+        assert!(keys.iter().all(Option::is_some) && !crate::handshake::has_duplicate(keys.iter()));
+    }
+
+    #[test]
     fn the_first_stage_of_a_login_is_that_of_no_ticket() {
         assert_eq!(*stage_0(&NONE), STAGE_0_OF_LOGIN);
     }
