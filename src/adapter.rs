@@ -35,7 +35,8 @@ pub enum Error {
         /// The frame that was awaited.
         awaited: FrameType,
     },
-    /// Server side: as many handshakes are open as may be. Nothing was read and nothing sent; close the connection.
+    /// Server side, of the tokio adapter: as many handshakes are open as may be. Nothing was read and nothing sent; close the
+    /// connection.
     #[error("too many handshakes are open")]
     Busy,
     /// The handshake or the session failed.

@@ -73,7 +73,7 @@ use std::io;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use workers::{Turn, Workers};
+use workers::{Turn, Waits, Workers};
 
 pub use crate::adapter::Error;
 pub use crate::stream::Stream;
@@ -183,8 +183,12 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Bounds the handshakes that are open at once, from the connection to the verdict. One past them ends with
-    /// [`Error::Busy`], and nothing is sent.
+    /// Bounds the handshakes that are open at once, from the connection until the verdict is sent, or the refusal and the
+    /// peer's end of it; an [`Incoming`] holds its place for as long as it is kept. One past them ends with [`Error::Busy`],
+    /// and nothing is sent.
+    ///
+    /// Strangers who connect and stay silent fill it until their deadline. Bound the connections of each address before it
+    /// where that can happen.
     #[must_use]
     pub fn with_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes = handshakes.min(Semaphore::MAX_PERMITS);
@@ -321,8 +325,10 @@ impl Shared {
     ) -> Result<Decision, Error> {
         let verifier = Arc::clone(&self.verifier);
         let mut rng = adapter::rng()?;
-        let patience = timer.left()?.min(self.patience);
-        let decided = self.workers.run(patience, move |turn| match claim(turn, &mut rng) {
+        // A login that came in time is answered even if its turn is asked for only after the deadline.
+        let left = timer.left().unwrap_or(Duration::ZERO);
+        let waits = Waits { queued: left.min(self.patience), starting: left.max(self.patience) };
+        let decided = self.workers.run(waits, move |turn| match claim(turn, &mut rng) {
             Ok(claim) => adapter::decide(claim, &*verifier, &mut rng),
             Err(refusal) => (None, Err(refusal)),
         });
@@ -368,8 +374,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Incoming<S> {
     }
 
     /// As [`Incoming::verify`], where the RSA operation is done elsewhere: by a hardware module, a service, or a queue that
-    /// opens many logins at once. `open` ends with [`Open::answer`], or with [`Open::refuse`] where there is no room. The
-    /// login waits for the verifier's turn after that.
+    /// opens many logins at once. `open` ends with [`Open::answer`], or with [`Open::refuse`] where there is no room; where the
+    /// module does not answer, with `Open::answer(Decrypted::failed())`. The login waits for the verifier's turn after that.
+    /// If `open` is not done by the deadline, the connection is closed without a verdict.
     ///
     /// # Errors
     /// [`Error`]; a refusal was sent, but for [`crate::Error::DeadlinePassed`].

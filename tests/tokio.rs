@@ -448,6 +448,39 @@ async fn a_login_that_would_wait_too_long_is_refused_as_busy() {
     server.await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_login_after_the_other_is_never_too_many() {
+    let acceptor = bounded(one_at_a_time().with_waiting(0), verify);
+    for _ in 0..40 {
+        let (client, server) = start(&acceptor);
+        client.await.unwrap().unwrap();
+        server.await.unwrap().unwrap();
+    }
+}
+
+/// The application keeps all threads that tokio has for blocking work.
+#[test]
+fn a_login_is_refused_when_no_thread_is_free_in_time_and_served_when_one_is() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).max_blocking_threads(1).enable_all();
+    let (busy, free) = mpsc::channel::<()>();
+    runtime.build().unwrap().block_on(async {
+        let kept = tokio::task::spawn_blocking(move || free.recv());
+        let config = server_config().with_handshake_timeout(Duration::from_millis(300));
+        let bounds = Bounds::default().with_working(1).with_patience(Duration::ZERO);
+        let acceptor = Acceptor::with_bounds(config, ServerKey::load(&key(), provider()).unwrap(), verify, bounds);
+        let (client, server) = start(&acceptor);
+        let refused = server.await.unwrap().unwrap_err();
+        assert!(matches!(refused, Error::LoginRefused { reason: Reason::NotAdmitted(_), .. }), "{refused:?}");
+        client.await.unwrap().unwrap_err();
+        busy.send(()).unwrap();
+        kept.await.unwrap().unwrap();
+        let (client, server) = start(&acceptor);
+        client.await.unwrap().unwrap();
+        server.await.unwrap().unwrap();
+    });
+}
+
 #[tokio::test]
 async fn a_handshake_past_the_bound_is_told_nothing_and_a_dropped_one_gives_its_place_back() {
     let acceptor = bounded(Bounds::default().with_handshakes(1), verify);

@@ -19,21 +19,25 @@ pub(super) struct Workers {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
-    /// Threads that take from the queue.
+    next: u64,
+    /// Threads that take from the queue, or are about to.
     threads: usize,
     /// Work that they do now.
     working: usize,
 }
 
-/// Work, and everything around it.
-type Job = Box<dyn FnOnce() + Send>;
+struct Job {
+    id: u64,
+    work: Box<dyn FnOnce(&Workers) + Send>,
+}
 
-/// What became of work on its way to the queue.
-enum Pushed {
-    NoRoom,
-    /// A thread is to be started for it.
-    WithThread,
-    Queued,
+/// How long work may wait.
+#[derive(Clone, Copy)]
+pub(super) struct Waits {
+    /// For its turn, in the queue.
+    pub(super) queued: Duration,
+    /// For a thread to start, if it need not queue.
+    pub(super) starting: Duration,
 }
 
 /// Whether the turn of some work has come in time.
@@ -54,42 +58,34 @@ impl Workers {
         self.has_no_room(&self.lock())
     }
 
-    fn has_no_room(&self, state: &State) -> bool {
-        state.queue.len().saturating_add(state.working) >= self.working.saturating_add(self.waiting)
-    }
-
-    /// Does `work` on a blocking thread when its turn comes. If it does not come within `patience`, or there is no room in the
-    /// queue, tells it so on this thread. Work that nobody waits for any more is not begun.
+    /// Does `work` on a blocking thread when its turn comes. If it does not come in time, or there is no room in the queue,
+    /// tells it so on this thread. Work that nobody waits for any more is not begun, and leaves the queue.
     ///
     /// `None` where the work panicked.
     pub(super) async fn run<R: Send + 'static>(
         self: &Arc<Self>,
-        patience: Duration,
+        waits: Waits,
         work: impl FnOnce(Turn) -> R + Send + 'static,
     ) -> Option<R> {
         let (answer, mut answered) = oneshot::channel();
         // Whoever takes it out does it: the thread, or the one who lost patience.
         let ours = Arc::new(Mutex::new(Some(work)));
         let theirs = Arc::clone(&ours);
-        let pushed = self.push(Box::new(move || {
-            if !answer.is_closed()
-                && let Some(work) = take(&theirs)
-            {
+        let pushed = self.push(Box::new(move |workers| {
+            let result = take(&theirs).map(|work| catch_unwind(AssertUnwindSafe(|| work(Turn::InTime))));
+            // Before the answer: whoever has it may come with the next login at once.
+            workers.done();
+            if let Some(Ok(result)) = result {
                 // Whoever asked may be gone by now.
-                let _ = answer.send(work(Turn::InTime));
+                let _ = answer.send(result);
             }
         }));
-        match pushed {
-            Pushed::NoRoom => {}
-            Pushed::WithThread => {
-                let workers = Arc::clone(self);
-                tokio::task::spawn_blocking(move || workers.drain());
-                return answered.await.ok();
-            }
-            Pushed::Queued => {
-                if let Ok(answer) = tokio::time::timeout(patience, &mut answered).await {
-                    return answer.ok();
-                }
+        if let Some((id, thread)) = pushed {
+            let _queued = Queued { workers: self, id };
+            let wait = if thread.is_some() { waits.starting } else { waits.queued };
+            let started = thread.is_none_or(Thread::start);
+            if started && let Ok(answer) = tokio::time::timeout(wait, &mut answered).await {
+                return answer.ok();
             }
         }
         match take(&ours) {
@@ -99,42 +95,97 @@ impl Workers {
         }
     }
 
-    fn push(&self, job: Job) -> Pushed {
+    /// Queues a job, and gives its name, and the thread to start if it needs one. `None` where there is no room.
+    fn push(self: &Arc<Self>, work: Box<dyn FnOnce(&Self) + Send>) -> Option<(u64, Option<Thread>)> {
         let mut state = self.lock();
         if self.has_no_room(&state) {
-            return Pushed::NoRoom;
+            return None;
         }
-        state.queue.push_back(job);
-        if state.threads >= self.working {
-            return Pushed::Queued;
-        }
-        state.threads = state.threads.saturating_add(1);
-        Pushed::WithThread
+        let id = state.next;
+        state.next = id.wrapping_add(1);
+        state.queue.push_back(Job { id, work });
+        let thread = (state.threads < self.working).then(|| {
+            state.threads = state.threads.saturating_add(1);
+            Thread { workers: Arc::clone(self), counts: true }
+        });
+        Some((id, thread))
     }
 
-    /// Works until the queue is empty.
-    fn drain(&self) {
-        while let Some(job) = self.next() {
-            // A panic ends that work alone: its answer is dropped, which whoever waits for it sees.
-            let _ = catch_unwind(AssertUnwindSafe(job));
-            let mut state = self.lock();
-            state.working = state.working.saturating_sub(1);
-        }
-    }
-
-    /// The next work in the queue; `None` if there is none, and the thread no longer counts then.
-    fn next(&self) -> Option<Job> {
+    /// The next job; `None` if there is none.
+    fn next(&self, thread: &mut Thread) -> Option<Job> {
         let mut state = self.lock();
         let job = state.queue.pop_front();
         match job {
             Some(_) => state.working = state.working.saturating_add(1),
-            None => state.threads = state.threads.saturating_sub(1),
+            None => {
+                // Under the same lock, so that whoever queues a job next knows that it needs a thread.
+                state.threads = state.threads.saturating_sub(1);
+                thread.counts = false;
+            }
         }
         job
     }
 
+    fn done(&self) {
+        let mut state = self.lock();
+        state.working = state.working.saturating_sub(1);
+    }
+
+    fn has_no_room(&self, state: &State) -> bool {
+        state.queue.len().saturating_add(state.working) >= self.working.saturating_add(self.waiting)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that takes from the queue. It counts until it ends, or until it turns out that it will never begin.
+struct Thread {
+    workers: Arc<Workers>,
+    counts: bool,
+}
+
+impl Thread {
+    /// False where the system has no thread to give.
+    fn start(self) -> bool {
+        // tokio panics then.
+        catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(move || self.run()))).is_ok()
+    }
+
+    /// Works until the queue is empty.
+    fn run(mut self) {
+        let workers = Arc::clone(&self.workers);
+        while let Some(job) = workers.next(&mut self) {
+            (job.work)(&workers);
+        }
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        if self.counts {
+            let mut state = self.workers.lock();
+            state.threads = state.threads.saturating_sub(1);
+        }
+    }
+}
+
+/// A job in the queue, for as long as somebody waits for it.
+struct Queued<'a> {
+    workers: &'a Workers,
+    id: u64,
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        let job = {
+            let mut state = self.workers.lock();
+            let at = state.queue.iter().position(|job| job.id == self.id);
+            at.and_then(|at| state.queue.remove(at))
+        };
+        // Not under the lock: it holds a login.
+        drop(job);
     }
 }
 
