@@ -34,6 +34,8 @@ const TOKEN_PREFIX: &str = "cst_";
 
 /// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
 ///
+/// Verifying keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
+///
 /// ```
 /// use countersign::{Accounts, Credential, Reason, Verifier};
 ///

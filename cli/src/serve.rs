@@ -100,7 +100,7 @@ impl Default for Options {
             max_handshakes: MANY,
             max_sessions: MANY,
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-            max_wait: limits::HANDSHAKE_TIMEOUT,
+            max_wait: Duration::from_secs(1),
             refusal_floor: limits::REFUSAL_FLOOR,
             ticket_lifetime: Duration::from_secs(3600),
         }
@@ -202,7 +202,7 @@ impl Server {
             handshakes: options.max_handshakes.get(),
             sessions: options.max_sessions.get(),
             cores: thread::available_parallelism().map_or(1, NonZeroUsize::get),
-            patience: options.max_wait,
+            patience: options.max_wait.min(options.handshake_timeout),
         };
         let mut config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(options.handshake_timeout)

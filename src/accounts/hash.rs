@@ -4,7 +4,7 @@ use super::LineError;
 use crate::error::Reason;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 
 /// Most memory of a stored hash, in KiB: 1 GiB, half of what RFC 9106 (section 4) recommends first, and too much for a
@@ -40,7 +40,7 @@ fn verify(phc: &str, password: &[u8]) -> Option<bool> {
     let (salt, stored) = (hash.salt.as_ref()?, hash.hash.as_ref()?);
     let params = Params::try_from(&hash).ok()?;
     let version = hash.version.map_or(Ok(Version::default()), Version::try_from).ok()?;
-    let mut memory = Memory::take(params.block_count());
+    let mut memory = Memory::take(params.block_count())?;
     let argon2 = Argon2::new(Algorithm::Argon2id, version, params);
     let mut room = [0; 64];
     let computed = room.get_mut(..stored.len())?;
@@ -49,49 +49,50 @@ fn verify(phc: &str, password: &[u8]) -> Option<bool> {
 }
 
 /// The memory of a hash, kept for the next one: to map 19 MiB anew costs a fifth of the hash, and allocators keep more of
-/// it than they give back. Overwritten before it is kept.
-struct Memory {
-    blocks: Vec<Block>,
-    count: usize,
-}
+/// it than they give back. Wiped before it is kept.
+struct Memory(Vec<Block>);
 
-/// What nobody uses now: one for each thread that hashed at the same time as others, but no more than [`KEPT`].
+/// What nobody uses now. All of one size, that of the last hash, and no more of them than there are cores: whatever the
+/// account file says, its changes leave nothing behind.
 static SPARE: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
-/// Most buffers that are kept. More hashes at once are more than most machines have cores.
-const KEPT: usize = 16;
-
-/// Smallest and largest buffer that is kept, in blocks of 1 KiB. Smaller ones are in good hands with the allocator; what is
-/// larger was asked for by somebody who changed the parameters, and would stay for good.
-const WORTH_KEEPING: core::ops::RangeInclusive<usize> = (8 << 10)..=(128 << 10);
+/// What is kept, in blocks of 1 KiB. Smaller memory is in good hands with the allocator; larger would be missed elsewhere.
+const KEPT: core::ops::RangeInclusive<usize> = (8 << 10)..=(64 << 10);
 
 impl Memory {
-    fn take(count: usize) -> Self {
-        let spare = WORTH_KEEPING.contains(&count).then(|| spare().pop()).flatten();
-        let mut blocks = spare.unwrap_or_default();
-        if blocks.len() < count {
-            blocks.resize(count, Block::default());
+    /// `None` where the system has no memory to give.
+    fn take(count: usize) -> Option<Self> {
+        let spare = spare().pop().filter(|blocks| blocks.len() == count);
+        if let Some(blocks) = spare {
+            return Some(Self(blocks));
         }
-        Self { blocks, count }
+        let mut blocks = Vec::new();
+        blocks.try_reserve_exact(count).ok()?;
+        blocks.resize(count, Block::default());
+        Some(Self(blocks))
     }
 
     fn blocks(&mut self) -> &mut [Block] {
-        self.blocks.get_mut(..self.count).unwrap_or_default()
+        &mut self.0
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if WORTH_KEEPING.contains(&self.blocks.len()) {
-            self.blocks().fill(Block::default());
-            let mut spare = spare();
-            if spare.len() < KEPT {
-                spare.push(core::mem::take(&mut self.blocks));
-            }
+        let mut blocks = core::mem::take(&mut self.0);
+        if !KEPT.contains(&blocks.len()) {
+            return;
+        }
+        blocks.fill(Block::default());
+        let cores = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        let mut spare = spare();
+        spare.retain(|kept| kept.len() == blocks.len());
+        if spare.len() < cores {
+            spare.push(blocks);
         }
     }
 }
 
-fn spare() -> std::sync::MutexGuard<'static, Vec<Vec<Block>>> {
+fn spare() -> MutexGuard<'static, Vec<Vec<Block>>> {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,11 @@
 //! The threads that hash passwords, one for each core.
 //!
-//! A password hash fills 19 MiB, and the system's allocator may keep freed memory for the threads that share an arena.
-//! With a hash on each connection's own thread, a flood of logins would leave that in every arena there can be, which are
-//! several for each core.
+//! A password hash fills 19 MiB. With a hash on each connection's own thread, a flood of logins would fill that many times as
+//! much at once.
 
 use crate::failure::Failure;
 use countersign::{Accounts, Credential, Grant, Reason, Verifier};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -53,7 +53,9 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
         let Ok(Job { accounts, user, password, answer }) = job else {
             return;
         };
+        let credential = Credential::Password { user: &user, password: &password };
+        let verified = catch_unwind(AssertUnwindSafe(|| accounts.verify(credential)));
         // Whoever asked may be gone.
-        let _ = answer.send(accounts.verify(Credential::Password { user: &user, password: &password }));
+        let _ = answer.send(verified.unwrap_or(Err(Reason::VerifierFailed)));
     }
 }
