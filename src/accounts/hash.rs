@@ -48,8 +48,8 @@ fn verify(phc: &str, password: &[u8]) -> Option<bool> {
     Some(stored.as_bytes().ct_eq(computed).into())
 }
 
-/// The memory of a hash, kept for the next one: to map 19 MiB anew costs a fifth of the hash, and allocators keep more of
-/// it than they give back. Wiped before it is kept.
+/// The memory of a hash, kept for the next one: to map 19 MiB anew costs page faults, and allocators keep more of it than
+/// they give back. Wiped before it is kept.
 struct Memory(Vec<Block>);
 
 /// What nobody uses now. All of one size, that of the last hash, and no more of them than there are cores: whatever the
@@ -62,8 +62,9 @@ const KEPT: core::ops::RangeInclusive<usize> = (8 << 10)..=(64 << 10);
 impl Memory {
     /// `None` where the system has no memory to give.
     fn take(count: usize) -> Option<Self> {
-        let spare = spare().pop().filter(|blocks| blocks.len() == count);
-        if let Some(blocks) = spare {
+        // A hash of another size leaves what is kept where it is.
+        let kept = spare().pop_if(|blocks| blocks.len() == count);
+        if let Some(blocks) = kept {
             return Some(Self(blocks));
         }
         let mut blocks = Vec::new();
@@ -95,4 +96,36 @@ impl Drop for Memory {
 
 fn spare() -> MutexGuard<'static, Vec<Vec<Block>>> {
     SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_wiped_and_kept_within_its_bounds() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        let use_up = |count: usize, at_once: usize| {
+            let mut all: Vec<Memory> = (0..at_once).map(|_| Memory::take(count).unwrap()).collect();
+            for memory in &mut all {
+                assert_eq!(memory.blocks().len(), count);
+                memory.blocks().iter_mut().for_each(|block| block.as_mut().fill(7));
+            }
+        };
+        let kept = || -> Vec<usize> {
+            let spare = spare();
+            assert!(spare.iter().flatten().all(|block| block.as_ref().iter().all(|&word| word == 0)));
+            spare.iter().map(Vec::len).collect()
+        };
+        let (first, second) = (*KEPT.start(), KEPT.start() + 1);
+        use_up(first, cores + 2);
+        assert_eq!(kept(), vec![first; cores]);
+        // What is not worth keeping changes nothing; another size takes the place of the first.
+        use_up(1, 1);
+        use_up(KEPT.end() + 1, 1);
+        assert_eq!(kept(), vec![first; cores]);
+        use_up(second, 1);
+        assert_eq!(kept(), vec![second]);
+    }
 }
