@@ -466,9 +466,11 @@ fn a_login_is_refused_when_no_thread_is_free_in_time_and_served_when_one_is() {
     let (busy, free) = mpsc::channel::<()>();
     runtime.build().unwrap().block_on(async {
         let kept = tokio::task::spawn_blocking(move || free.recv());
-        let config = server_config().with_handshake_timeout(Duration::from_millis(300));
+        // Time enough for a login to arrive, on any machine; then it is waited out.
+        let config = server_config().with_handshake_timeout(Duration::from_secs(3));
         let bounds = Bounds::default().with_working(1).with_patience(Duration::ZERO);
-        let acceptor = Acceptor::with_bounds(config, ServerKey::load(&key(), provider()).unwrap(), verify, bounds);
+        let key = ServerKey::load(&key(), provider()).unwrap();
+        let acceptor = Acceptor::with_bounds(config, key, verify, bounds);
         let (client, server) = start(&acceptor);
         let refused = server.await.unwrap().unwrap_err();
         assert!(matches!(refused, Error::LoginRefused { reason: Reason::NotAdmitted(_), .. }), "{refused:?}");
