@@ -146,8 +146,8 @@ impl Session {
         self.opener.end()
     }
 
-    /// Gives back the memory of the expanded keys, about half a kilobyte or more for each direction: for a session that
-    /// will be idle. The next record makes its key anew, which takes less than a microsecond.
+    /// Gives back the memory of the expanded keys, for a session that will be idle: some 600 bytes for each direction with
+    /// AES-256-GCM of the `rustcrypto` provider. The next record makes its key anew.
     pub fn rest(&mut self) {
         self.sealer.rest();
         self.opener.rest();
