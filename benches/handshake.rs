@@ -20,8 +20,8 @@ use countersign::client::Answer;
 use countersign::crypto::rustcrypto;
 use countersign::{Accounts, Credential, Reason, Suite, Verifier};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use rsa::Oaep;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
-use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
 use sha2::Sha256;
 use support::{ALICE, KEYS, NOW, Peers, account, grant, private_key, rng};
 
@@ -157,13 +157,13 @@ fn bare(c: &mut Criterion) {
 
         let spki = key.public_key().spki_der();
         let encrypt = |rng: &mut _| {
-            let key = RsaPublicKey::from_public_key_der(black_box(spki)).unwrap();
+            let key = rsa::PublicKey::from_public_key_der(black_box(spki)).unwrap();
             key.encrypt(rng, Oaep::<Sha256>::new(), &message).unwrap()
         };
         c.bench_function(&format!("bare/parse-and-oaep-encrypt/{name}"), |b| b.iter(|| encrypt(rng)));
 
         let ciphertext = encrypt(rng);
-        let key = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
+        let key = rsa::PrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
         c.bench_function(&format!("bare/oaep-decrypt/{name}"), |b| {
             // Blinded, as the provider does it.
             b.iter(|| key.decrypt_blinded(rng, Oaep::<Sha256>::new(), black_box(&ciphertext)).unwrap());

@@ -1,15 +1,19 @@
 //! What both machines share: configuration checks, and everything from the RSA secret on.
 
-use crate::codec::{self, EncodeError, VerdictMessage};
+pub mod client;
+pub mod server;
+
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret, Source};
 use crate::crypto::{AeadKey, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
-use crate::error::{Error, Misuse, Violation};
-use crate::frame::{self, FrameError, FrameType};
-use crate::grant::Grant;
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
-use crate::ticket::{Ticket, UnixTime};
+use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::grant::Grant;
+use crate::terms::ticket::Ticket;
+use crate::time::UnixTime;
+use crate::wire::codec::{self, EncodeError, VerdictMessage};
+use crate::wire::frame::{self, FrameError, FrameType};
 use zeroize::Zeroizing;
 
 /// The one protocol version there is.

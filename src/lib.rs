@@ -83,50 +83,38 @@ assert_eq!(line, "hello, alice\n");
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(feature = "accounts")]
-pub mod accounts;
-mod adapter;
-mod binding;
-pub mod blocking;
-pub mod client;
-pub mod codec;
-mod credential;
+// The layers, each importing only from those above it; `tests/layers.rs` checks that.
 pub mod crypto;
-mod error;
-#[cfg(feature = "files")]
-pub mod files;
-pub mod frame;
-mod grant;
 mod handshake;
+mod io;
 pub mod limits;
-#[cfg(feature = "serde")]
-mod serde;
-pub mod server;
 mod session;
-mod stream;
-mod ticket;
+mod stores;
+mod terms;
 mod time;
-#[cfg(feature = "tokio")]
-pub mod tokio;
-mod trust;
-mod verifier;
+mod wire;
 
-#[cfg(feature = "accounts")]
-pub use accounts::Accounts;
-pub use binding::ChannelBinding;
-pub use client::ClientConfig;
-pub use codec::CredentialKind;
-pub use credential::Credential;
 pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite};
-pub use error::{Error, Misuse, Reason, RecordError, Violation};
-pub use grant::Grant;
 pub use handshake::VERSION;
-pub use server::ServerConfig;
+pub use handshake::client::{self, ClientConfig};
+pub use handshake::server::{self, ServerConfig};
+pub use io::blocking;
+#[cfg(feature = "tokio")]
+pub use io::tokio;
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
-pub use ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket, UnixTime};
-pub use time::Moment;
-pub use trust::ServerTrust;
-pub use verifier::Verifier;
+#[cfg(feature = "accounts")]
+pub use stores::accounts::{self, Accounts};
+#[cfg(feature = "files")]
+pub use stores::files;
+pub use terms::binding::ChannelBinding;
+pub use terms::credential::{Credential, CredentialKind};
+pub use terms::error::{Error, Misuse, Reason, RecordError, Violation};
+pub use terms::grant::Grant;
+pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
+pub use terms::trust::ServerTrust;
+pub use terms::verifier::Verifier;
+pub use time::{Moment, UnixTime};
+pub use wire::{codec, frame};
 
 /// `Debug` that prints the name alone, for types that hold secrets.
 macro_rules! opaque_debug {

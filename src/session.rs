@@ -5,11 +5,11 @@
 
 use crate::crypto::schedule::{Key, MAX_OUTPUT, Secret};
 use crate::crypto::{AeadKey, CryptoError, Provider, Suite, TranscriptHash};
-use crate::error::{Error, Misuse, RecordError};
-use crate::frame::{self, FrameError, FrameType, Header};
-use crate::grant::Grant;
 use crate::limits;
-use crate::ticket::Ticket;
+use crate::terms::error::{Error, Misuse, RecordError};
+use crate::terms::grant::Grant;
+use crate::terms::ticket::Ticket;
+use crate::wire::frame::{self, FrameError, FrameType, Header};
 use core::fmt;
 use sha2::{Digest, Sha256};
 

@@ -39,3 +39,28 @@ impl Moment {
         Self(self.0.saturating_add(wait))
     }
 }
+
+/// Wall-clock time as data: whole seconds since 1970, UTC. Tickets outlive connections, so they need a date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnixTime(pub(crate) u64);
+
+impl UnixTime {
+    /// This many seconds after 1970 began.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// Seconds since 1970 began.
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
+    /// What the system's clock says; 1970 if it is set to before that.
+    pub fn from_system(time: std::time::SystemTime) -> Self {
+        Self(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    }
+
+    pub(crate) fn after(self, wait: Duration) -> Self {
+        Self(self.0.saturating_add(wait.as_secs()))
+    }
+}

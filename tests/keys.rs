@@ -53,7 +53,7 @@ fn keys_made_by_openssl_are_read_and_written_back_as_they_were() {
 #[test]
 fn the_public_half_is_what_another_library_makes_of_the_private_key() {
     for key in [&RSA2048, &RSA3072, &RSA4096] {
-        let theirs = rsa::RsaPrivateKey::from_pkcs8_pem(key.pem).unwrap().to_public_key();
+        let theirs = rsa::PrivateKey::from_pkcs8_pem(key.pem).unwrap().to_public_key();
         let ours = key.private.public_key();
         assert_eq!(ours.spki_der(), theirs.to_public_key_der().unwrap().as_bytes());
         assert_eq!(ours.modulus(), &*theirs.n_bytes());

@@ -563,7 +563,8 @@ fn resumed(suite: Suite) -> Resumed {
     let (challenge, server) = server.challenge(&server_key, &mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (login, client) = trusted.login(ALICE, &mut rng).unwrap();
-    let claim = server.read(login, now).unwrap().admit().run(&mut rng);
+    // Blinding draws what the RSA library likes; the vectors do not depend on it.
+    let claim = server.read(login, now).unwrap().admit().run(&mut Script::new(&[]));
     let accepted = claim.accept_with_ticket(grant(), today, &mut rng).unwrap();
     let ticket = client.read(&accepted.frame, now).unwrap().info().ticket().unwrap().clone();
 

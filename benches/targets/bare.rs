@@ -36,15 +36,15 @@ mod rustcrypto {
     use crate::support;
     use aes_gcm::aead::{AeadInOut, KeyInit};
     use aes_gcm::{Aes256Gcm, Tag};
+    use rsa::Oaep;
     use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
-    use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
     use sha2::Sha256;
 
     pub(super) struct Crates;
 
     impl Bare for Crates {
         fn decrypt(&self, key: &PrivateKey) -> Timed<'static> {
-            let key = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
+            let key = rsa::PrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
             let mut rng = support::rng();
             let ciphertext = key.to_public_key().encrypt(&mut rng, Oaep::<Sha256>::new(), &[7; 64]).unwrap();
             Box::new(move || {
@@ -57,7 +57,7 @@ mod rustcrypto {
             let mut rng = support::rng();
             Box::new(move || {
                 time(|| {
-                    let key = RsaPublicKey::from_public_key_der(black_box(&spki)).unwrap();
+                    let key = rsa::PublicKey::from_public_key_der(black_box(&spki)).unwrap();
                     key.encrypt(&mut rng, Oaep::<Sha256>::new(), &[7; 64]).unwrap()
                 })
             })

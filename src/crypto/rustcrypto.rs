@@ -1,9 +1,9 @@
 //! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`, and `ml-kem` behind the
 //! feature of that name. Pure Rust.
 //!
-//! RUSTSEC-2023-0071 ("Marvin") still lists no patched release of `rsa`. This provider always blinds the private-key
-//! operation, and the protocol turns every failure into the same work; SECURITY.md says what that does and does not
-//! buy.
+//! `rsa` 0.10 exponentiates in constant time by design; RUSTSEC-2023-0071 ("Marvin") does not list it as patched yet. This
+//! provider always blinds the private-key operation, and the protocol turns every failure into the same work; SECURITY.md
+//! says what that does and does not buy.
 
 use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
 use super::{Aead, Group, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
@@ -15,7 +15,7 @@ use core::fmt;
 use pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rand_core::CryptoRng;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
-use rsa::{BoxedUint, Oaep, RsaPrivateKey, RsaPublicKey};
+use rsa::{BoxedUint, Oaep};
 use sha2::Sha256;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -49,14 +49,14 @@ impl Provider for RustCrypto {
     ) -> Result<(), CryptoError> {
         let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(key.modulus()), BoxedUint::from(key.exponent()));
         let sizes = limits::MIN_MODULUS_BITS..=limits::MAX_MODULUS_BITS;
-        let rsa = RsaPublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)?;
+        let rsa = rsa::PublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)?;
         let ciphertext = rsa.encrypt(rng, Oaep::<Sha256>::new(), message).map_err(|_| CryptoError::Failed)?;
         out.extend_from_slice(&ciphertext);
         Ok(())
     }
 
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
-        let rsa = RsaPrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
+        let rsa = rsa::PrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
         rsa.validate().map_err(|_| KeyError::Inconsistent)?;
         // The crate computes these anew and ignores the file's; another provider would use them.
         let numbers = [rsa.dp().cloned(), rsa.dq().cloned(), rsa.crt_coefficient()];
@@ -71,7 +71,7 @@ impl Provider for RustCrypto {
     }
 
     fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
-        let rsa = RsaPrivateKey::new(rng, size.bits()).map_err(|_| KeyError::Provider)?;
+        let rsa = rsa::PrivateKey::new(rng, size.bits()).map_err(|_| KeyError::Provider)?;
         let der = rsa.to_pkcs8_der().map_err(|_| KeyError::Provider)?;
         PrivateKey::from_pkcs8_der(der.as_bytes())
     }
@@ -123,7 +123,7 @@ impl Provider for RustCrypto {
     }
 }
 
-struct LoadedKey(RsaPrivateKey);
+struct LoadedKey(rsa::PrivateKey);
 
 impl Decrypt for LoadedKey {
     fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {

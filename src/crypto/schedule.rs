@@ -99,8 +99,9 @@ mod tests {
             let secret = SharedSecret::new(&[[mlkem; 32], [x25519; 32]].concat()).ok()?;
             Some(Secret::master(&Source::Rsa(&[1; 32]), &secret).key("credential", &[2; 32]))
         };
-        let keys = [key(3, 4), key(3, 5), key(6, 4)];
-        assert!(keys.iter().all(Option::is_some) && !crate::handshake::has_duplicate(keys.iter()));
+        let [one, other, third] = [key(3, 4), key(3, 5), key(6, 4)];
+        assert!(one.is_some() && other.is_some() && third.is_some());
+        assert!(one != other && other != third && third != one);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub struct Numbers(pub [Vec<u8>; 8]);
 
 impl Numbers {
     pub fn of(pem: &str) -> Self {
-        let key = rsa::RsaPrivateKey::from_pkcs8_pem(pem).unwrap();
+        let key = rsa::PrivateKey::from_pkcs8_pem(pem).unwrap();
         let [p, q] = key.primes() else { panic!("two primes") };
         let bytes = |number: &BoxedUint| number.to_be_bytes().to_vec();
         Self([

@@ -6,7 +6,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rsa::rand_core::CryptoRng;
-use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
+use rsa::{Oaep, PrivateKey, PublicKey};
 use sha2::{Digest, Sha256};
 
 /// The rest of a message, from the front.
@@ -345,7 +345,7 @@ impl<'a> Forger<'a> {
     }
 
     pub fn encrypt(&self, plaintext: &[u8], padding: Oaep<Sha256>, rng: &mut impl CryptoRng) -> Vec<u8> {
-        let key = RsaPublicKey::from_public_key_der(&self.server_hello().spki).unwrap();
+        let key = PublicKey::from_public_key_der(&self.server_hello().spki).unwrap();
         key.encrypt(rng, padding, plaintext).unwrap()
     }
 
@@ -369,7 +369,7 @@ impl<'a> Forger<'a> {
 
 /// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
 pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
-    let key = RsaPrivateKey::from_pkcs8_pem(pem).unwrap();
+    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
     let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
     let secret = key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;

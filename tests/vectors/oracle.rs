@@ -7,7 +7,7 @@ use hkdf::Hkdf;
 use ml_kem::KeyExport;
 use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
 use rsa::rand_core::{TryCryptoRng, TryRng};
-use rsa::{Oaep, RsaPrivateKey};
+use rsa::{Oaep, PrivateKey as RsaPrivateKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::convert::Infallible;

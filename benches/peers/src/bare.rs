@@ -7,7 +7,7 @@ use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPrivateDecryptingKey, OaepPubli
 use pkcs8::{DecodePrivateKey, SecretDocument};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
+use rsa::Oaep;
 use sha2::Sha256;
 
 /// As long as what a countersign login seals.
@@ -72,14 +72,14 @@ impl Contender for AwsLc {
 /// The `rsa` crate, blinded.
 struct RustCrypto {
     name: &'static str,
-    private: RsaPrivateKey,
-    public: RsaPublicKey,
+    private: rsa::PrivateKey,
+    public: rsa::PublicKey,
     rng: StdRng,
 }
 
 impl RustCrypto {
     fn new((name, pem): (&'static str, &str)) -> Self {
-        let private = RsaPrivateKey::from_pkcs8_pem(pem).unwrap();
+        let private = rsa::PrivateKey::from_pkcs8_pem(pem).unwrap();
         Self { name, public: private.to_public_key(), private, rng: StdRng::try_from_rng(&mut SysRng).unwrap() }
     }
 }

@@ -19,22 +19,22 @@ mod config;
 
 pub use config::ClientConfig;
 
-use crate::binding::ChannelBinding;
-use crate::codec::{
-    self, Bytes, ClientHello, CredentialKind, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
-};
-use crate::credential::Credential;
 use crate::crypto::once;
 use crate::crypto::schedule::{self, Key, Source};
 use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
-use crate::error::{Error, Misuse, Violation};
-use crate::frame::{self, FrameType};
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
-use crate::ticket::{Ticket, TrustedTicket};
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::ticket::{Ticket, TrustedTicket};
+use crate::terms::trust::ServerTrust;
 use crate::time::Moment;
-use crate::trust::ServerTrust;
+use crate::wire::codec::{
+    self, Bytes, ClientHello, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
+};
+use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 

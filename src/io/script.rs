@@ -1,16 +1,17 @@
 //! What every adapter shares: the errors of a login over a transport, its clock and its randomness.
 
-use crate::binding::ChannelBinding;
-use crate::client::{self, Answer, AwaitAnswer, AwaitChallenge, ClientConfig};
-use crate::credential::Credential;
 use crate::crypto::{CryptoError, CryptoRng, ServerKey};
-use crate::error::{Misuse, Reason, RecordError};
-use crate::frame::FrameType;
-use crate::server::{Accepted, AwaitLogin, ChooseKey, Claim, Refusal};
-use crate::ticket::{Ticket, UnixTime};
+use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, ClientConfig};
+use crate::handshake::server::{Accepted, AwaitLogin, ChooseKey, Claim, Refusal};
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::Credential;
+use crate::terms::error::{Misuse, Reason, RecordError};
+use crate::terms::ticket::Ticket;
+use crate::terms::trust::ServerTrust;
+use crate::terms::verifier::Verifier;
 use crate::time::Moment;
-use crate::trust::ServerTrust;
-use crate::verifier::Verifier;
+use crate::time::UnixTime;
+use crate::wire::frame::FrameType;
 use core::time::Duration;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};

@@ -14,11 +14,11 @@ mod hash;
 
 pub use file::AccountFile;
 
-use crate::credential::Credential;
-use crate::error::{Misuse, Reason};
-use crate::grant::Grant;
 use crate::limits;
-use crate::verifier::Verifier;
+use crate::terms::credential::Credential;
+use crate::terms::error::{Misuse, Reason};
+use crate::terms::grant::Grant;
+use crate::terms::verifier::Verifier;
 use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 use core::fmt;

@@ -23,26 +23,26 @@ mod config;
 
 pub use config::ServerConfig;
 
-use crate::binding::ChannelBinding;
-use crate::codec::{
-    self, Bytes, ClientHello, ClientLogin, CredentialKind, CredentialMessage, List, ServerHello, ServerResumption,
-    VerdictMessage,
-};
-use crate::credential::Credential;
 use crate::crypto::once;
 use crate::crypto::schedule::{self, Source};
 use crate::crypto::{
     self, CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript,
     TranscriptHash,
 };
-use crate::error::{Error, Misuse, Reason, Violation};
-use crate::frame::{self, FrameType};
-use crate::grant::Grant;
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
-use crate::ticket::{TicketClaim, TicketContents, UnixTime};
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::error::{Error, Misuse, Reason, Violation};
+use crate::terms::grant::Grant;
+use crate::terms::ticket::{TicketClaim, TicketContents};
 use crate::time::Moment;
+use crate::time::UnixTime;
+use crate::wire::codec::{
+    self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, ServerHello, ServerResumption, VerdictMessage,
+};
+use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;

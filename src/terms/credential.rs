@@ -1,8 +1,9 @@
 //! Credentials: what a client proves who it is with.
 
-use crate::codec::{Bytes, CredentialKind, CredentialMessage, Text};
-use crate::error::Misuse;
 use crate::limits;
+use crate::terms::error::Misuse;
+use crate::wire::codec::{Bytes, CredentialMessage, Text};
+use core::fmt;
 
 /// A credential: borrowed, secret, and never printed.
 ///
@@ -88,4 +89,40 @@ impl<'a> Credential<'a> {
 /// 1 to 255 bytes, no control characters: a name that can stand in a log line.
 fn is_user_name(user: &str) -> bool {
     !user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control)
+}
+
+/// The kind of a credential. The numbers are those on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[repr(u8)]
+pub enum CredentialKind {
+    /// A user name and a password.
+    Password = 1,
+    /// A bearer token.
+    Token = 2,
+    // 3 is set aside for signatures.
+}
+
+impl CredentialKind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Password, Self::Token];
+
+    /// The number on the wire.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The kind with this number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.number() == number)
+    }
+}
+
+impl fmt::Display for CredentialKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Password => "password",
+            Self::Token => "token",
+        })
+    }
 }

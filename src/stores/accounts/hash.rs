@@ -1,7 +1,7 @@
 //! Stored password hashes: Argon2id, as PHC strings.
 
 use super::LineError;
-use crate::error::Reason;
+use crate::terms::error::Reason;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use std::sync::{Mutex, MutexGuard, PoisonError};

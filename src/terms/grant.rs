@@ -1,8 +1,8 @@
 //! Grants: who a client is, and what it may do.
 
-use crate::codec::{Bytes, List, Text, VerdictMessage};
-use crate::error::{Misuse, Violation};
 use crate::limits;
+use crate::terms::error::{Misuse, Violation};
+use crate::wire::codec::{Bytes, List, Text, VerdictMessage};
 
 /// A principal and its permissions: what a server's verifier says of a good credential, and what both ends hold after
 /// the login.

@@ -3,28 +3,28 @@
 //! [`connect`] is the client's one call and [`accept`] the server's. [`receive`] stops a server's login at the point
 //! where the private-key operation is about to begin, for admission control.
 
-use crate::adapter::{self, Next, Timer, into_io};
-use crate::binding::ChannelBinding;
-use crate::client::{self, Answer, ClientConfig};
-use crate::credential::Credential;
 use crate::crypto::ServerKey;
-use crate::error::Reason;
-use crate::frame::{FrameReader, FrameType};
-use crate::server::{self, ServerConfig};
+use crate::handshake::client::{self, Answer, ClientConfig};
+use crate::handshake::server::{self, ServerConfig};
+use crate::io::script::{self, Next, Timer, into_io};
+use crate::io::stream::{Inbox, Outbox};
 use crate::session::{Session, SessionInfo};
-use crate::stream::{Inbox, Outbox};
-use crate::ticket::Ticket;
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::Credential;
+use crate::terms::error::Reason;
+use crate::terms::ticket::Ticket;
+use crate::terms::trust::ServerTrust;
+use crate::terms::verifier::Verifier;
 use crate::time::Moment;
-use crate::trust::ServerTrust;
-use crate::verifier::Verifier;
+use crate::wire::frame::{FrameReader, FrameType};
 use core::fmt;
 use core::time::Duration;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-pub use crate::adapter::Error;
-pub use crate::stream::Stream;
+pub use crate::io::script::Error;
+pub use crate::io::stream::Stream;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
@@ -128,7 +128,7 @@ pub fn begin<S: Transport>(
 ) -> Result<Begun<S>, Error> {
     let mut link = Link::new(stream);
     let now = link.timer.now();
-    let (hello, state) = adapter::hello(config, binding, trust, ticket, &mut adapter::rng()?, now)?;
+    let (hello, state) = script::hello(config, binding, trust, ticket, &mut script::rng()?, now)?;
     link.timer.set_deadline(state.deadline());
     link.send(&hello)?;
     let frame = link.receive(state.expects())?;
@@ -160,7 +160,7 @@ impl<S: Transport> Trusted<S> {
     /// # Errors
     /// [`Error`].
     pub fn login(mut self, credential: Credential<'_>) -> Result<Stream<S>, Error> {
-        let (login, state) = self.state.login(credential, &mut adapter::rng()?)?;
+        let (login, state) = self.state.login(credential, &mut script::rng()?)?;
         self.link.send(&login)?;
         let frame = self.link.receive(client::AwaitVerdict::EXPECTS)?;
         let session = state.read(&frame, self.link.timer.now())?;
@@ -209,14 +209,14 @@ pub fn receive<S: Transport>(
     choose_key: impl FnOnce(&str) -> Option<ServerKey>,
     verifier: &(impl Verifier + ?Sized),
 ) -> Result<Arrival<S>, Error> {
-    let mut rng = adapter::rng()?;
+    let mut rng = script::rng()?;
     let mut link = Link::new(stream);
     let state = server::AwaitHello::new(config, binding, link.now());
     link.timer.set_deadline(state.deadline());
     let frame = link.receive(server::AwaitHello::EXPECTS)?;
     let choice = state.read(&frame, link.now())?;
     let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
-    let (challenge, state) = match adapter::answer(choice, &key, verifier, &mut rng)? {
+    let (challenge, state) = match script::answer(choice, &key, verifier, &mut rng)? {
         Next::Challenged(challenge, state) => (challenge, state),
         Next::Resumed(accepted) => {
             link.send(&accepted.frame)?;
@@ -270,9 +270,9 @@ impl<S: Transport> Incoming<S> {
     /// # Errors
     /// [`Error::Protocol`] where the operating system gives no randomness.
     pub fn decide(self, verifier: &(impl Verifier + ?Sized)) -> Result<Decided<S>, Error> {
-        let mut rng = adapter::rng()?;
+        let mut rng = script::rng()?;
         let claim = self.login.admit().run(&mut rng);
-        Ok(Decided { link: self.link, decision: adapter::decide(claim, verifier, &mut rng) })
+        Ok(Decided { link: self.link, decision: script::decide(claim, verifier, &mut rng) })
     }
 
     /// Refuses the login before the RSA operation.
@@ -284,7 +284,7 @@ impl<S: Transport> Incoming<S> {
 /// A login that was decided, and not answered yet.
 pub struct Decided<S> {
     link: Link<S>,
-    decision: adapter::Decision,
+    decision: script::Decision,
 }
 
 impl<S: Transport> Decided<S> {
@@ -389,7 +389,7 @@ impl<S: Transport> Link<S> {
     /// Ends the sending direction, and lets the peer end its own.
     fn hang_up(&mut self) -> Result<(), Error> {
         self.stream.end_sending()?;
-        self.timer.set_deadline(self.now().after(adapter::LINGER));
+        self.timer.set_deadline(self.now().after(script::LINGER));
         let mut scratch = [0; 1024];
         loop {
             self.arm()?;

@@ -1,8 +1,8 @@
 //! Verifiers: where the application says whether a credential is good.
 
-use crate::credential::Credential;
-use crate::error::Reason;
-use crate::grant::Grant;
+use crate::terms::credential::Credential;
+use crate::terms::error::Reason;
+use crate::terms::grant::Grant;
 
 /// Says whether a credential is good, and for what.
 ///

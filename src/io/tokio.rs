@@ -48,20 +48,20 @@ assert_eq!(greeting, "hello, alice");
 "#
 )]
 
-mod workers;
+use super::workers;
 
-use crate::adapter::{self, Decision, Next, Timer, into_io};
-use crate::binding::ChannelBinding;
-use crate::client::{self, Answer, ClientConfig};
-use crate::credential::Credential;
 use crate::crypto::ServerKey;
-use crate::error::Reason;
-use crate::frame::{FrameReader, FrameType};
-use crate::server::{self, Claim, Login, Open, Refusal, ServerConfig};
+use crate::handshake::client::{self, Answer, ClientConfig};
+use crate::handshake::server::{self, Claim, Login, Open, Refusal, ServerConfig};
+use crate::io::script::{self, Decision, Next, Timer, into_io};
 use crate::session::Session;
-use crate::ticket::Ticket;
-use crate::trust::ServerTrust;
-use crate::verifier::Verifier;
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::Credential;
+use crate::terms::error::Reason;
+use crate::terms::ticket::Ticket;
+use crate::terms::trust::ServerTrust;
+use crate::terms::verifier::Verifier;
+use crate::wire::frame::{FrameReader, FrameType};
 use core::fmt;
 use core::future::Future;
 use core::mem::MaybeUninit;
@@ -75,8 +75,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use workers::{Turn, Waits, Workers};
 
-pub use crate::adapter::Error;
-pub use crate::stream::Stream;
+pub use crate::io::script::Error;
+pub use crate::io::stream::Stream;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
@@ -115,7 +115,7 @@ pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Begun<S>, Error> {
     let mut link = Link::new(stream);
     let now = link.timer.now();
-    let (hello, state) = adapter::hello(config, binding, trust, ticket, &mut adapter::rng()?, now)?;
+    let (hello, state) = script::hello(config, binding, trust, ticket, &mut script::rng()?, now)?;
     link.timer.set_deadline(state.deadline());
     link.send(&hello).await?;
     let frame = link.receive(state.expects()).await?;
@@ -147,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trusted<S> {
     /// # Errors
     /// [`Error`].
     pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<S>, Error> {
-        let (login, state) = self.state.login(credential, &mut adapter::rng()?)?;
+        let (login, state) = self.state.login(credential, &mut script::rng()?)?;
         self.link.send(&login).await?;
         let frame = self.link.receive(client::AwaitVerdict::EXPECTS).await?;
         let session = state.read(&frame, self.link.timer.now())?;
@@ -291,7 +291,7 @@ impl Acceptor {
             let frame = link.receive(server::AwaitHello::EXPECTS).await?;
             let choice = state.read(&frame, link.timer.now())?;
             let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
-            adapter::answer(choice, &key, &*self.0.verifier, &mut adapter::rng()?)?
+            script::answer(choice, &key, &*self.0.verifier, &mut script::rng()?)?
         };
         let state = match next {
             Next::Challenged(challenge, state) => {
@@ -324,12 +324,12 @@ impl Shared {
         claim: impl FnOnce(Turn, &mut StdRng) -> Result<Claim, Refusal> + Send + 'static,
     ) -> Result<Decision, Error> {
         let verifier = Arc::clone(&self.verifier);
-        let mut rng = adapter::rng()?;
+        let mut rng = script::rng()?;
         // A login that came in time is answered even if its turn is asked for only after the deadline.
         let left = timer.left().unwrap_or(Duration::ZERO);
         let waits = Waits { queued: left.min(self.patience), starting: left.max(self.patience) };
         let decided = self.workers.run(waits, move |turn| match claim(turn, &mut rng) {
-            Ok(claim) => adapter::decide(claim, &*verifier, &mut rng),
+            Ok(claim) => script::decide(claim, &*verifier, &mut rng),
             Err(refusal) => (None, Err(refusal)),
         });
         decided.await.ok_or_else(|| Error::Io(io::Error::other("the login's work panicked")))
@@ -474,7 +474,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Link<S> {
         self.timer.allow_for_verdict();
         // The refusal is the news; a peer that has left already changes nothing.
         if self.send(&refusal.frame).await.is_ok() {
-            let _ = within(adapter::LINGER, self.hang_up()).await;
+            let _ = within(script::LINGER, self.hang_up()).await;
         }
         Error::LoginRefused { user, reason: refusal.reason }
     }

@@ -1,11 +1,11 @@
 //! What a server keeps from one login to the next.
 
-use crate::codec::CredentialKind;
 use crate::crypto::{Provider, Suite};
-use crate::error::Misuse;
 use crate::handshake;
 use crate::limits;
-use crate::ticket::TicketKeys;
+use crate::terms::credential::CredentialKind;
+use crate::terms::error::Misuse;
+use crate::terms::ticket::TicketKeys;
 use core::time::Duration;
 use std::sync::Arc;
 

@@ -4,44 +4,20 @@
 //! has. The client shows it in its next ClientHello and proves that it holds the secret. No RSA and no password hash are
 //! needed then; the application is asked whether the principal is still welcome.
 
-use crate::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret};
 use crate::crypto::{Aead, CryptoError, CryptoRng, KeyId, Provider, Suite};
-use crate::error::Misuse;
-use crate::grant::Grant;
 use crate::limits;
-use crate::trust::ServerTrust;
+use crate::terms::error::Misuse;
+use crate::terms::grant::Grant;
+use crate::terms::trust::ServerTrust;
+use crate::time::UnixTime;
+use crate::wire::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use zeroize::Zeroizing;
-
-/// Wall-clock time as data: whole seconds since 1970, UTC. Tickets outlive connections, so they need a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UnixTime(u64);
-
-impl UnixTime {
-    /// This many seconds after 1970 began.
-    pub const fn from_secs(seconds: u64) -> Self {
-        Self(seconds)
-    }
-
-    /// Seconds since 1970 began.
-    pub const fn as_secs(self) -> u64 {
-        self.0
-    }
-
-    /// What the system's clock says; 1970 if it is set to before that.
-    pub fn from_system(time: std::time::SystemTime) -> Self {
-        Self(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
-    }
-
-    pub(crate) fn after(self, wait: Duration) -> Self {
-        Self(self.0.saturating_add(wait.as_secs()))
-    }
-}
 
 /// The server's keys for sealing tickets: made by the library, rotated by time, never seen by a client.
 ///

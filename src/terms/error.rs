@@ -1,8 +1,9 @@
 //! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
 
-use crate::codec::{CredentialKind, DecodeError, EncodeError};
 use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
-use crate::frame::FrameError;
+use crate::terms::credential::CredentialKind;
+use crate::wire::codec::{DecodeError, EncodeError};
+use crate::wire::frame::FrameError;
 
 /// Why a handshake or a session ended.
 ///

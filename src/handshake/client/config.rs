@@ -1,9 +1,9 @@
 //! What a client keeps from one login to the next.
 
 use crate::crypto::{Provider, Suite};
-use crate::error::Misuse;
 use crate::handshake;
 use crate::limits;
+use crate::terms::error::Misuse;
 use core::time::Duration;
 
 /// What a client keeps from one login to the next.

@@ -18,8 +18,8 @@ mod message;
 mod primitive;
 
 pub use message::{
-    ClientHello, ClientLogin, CredentialKind, CredentialMessage, KeyShare, Message, ServerHello, ServerResumption,
-    ServerVerdict, VerdictMessage,
+    ClientHello, ClientLogin, CredentialMessage, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict,
+    VerdictMessage,
 };
 pub(crate) use message::{SavedTicketMessage, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 pub use primitive::{Bytes, List, Text};

@@ -1,7 +1,7 @@
 //! Trust: which server keys a client may send a secret to.
 
 use crate::crypto::{KeyExchange, KeyId, PublicKey, Suite};
-use crate::error::Error;
+use crate::terms::error::Error;
 
 /// The server keys a client trusts, and the weakest key exchange it accepts from their owners.
 ///

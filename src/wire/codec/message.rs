@@ -3,7 +3,6 @@
 use super::primitive::{Bytes, List, Text};
 use crate::limits;
 use bincode::{BorrowDecode, Encode};
-use core::fmt;
 
 /// A type that [`super::decode`] and [`super::encode`] take: one of the structs beside it.
 pub trait Message<'a>: Encode + BorrowDecode<'a, ()> {}
@@ -69,7 +68,7 @@ pub struct ClientLogin<'a> {
 /// What a client seals under the credential key (PROTOCOL.md, "Credential"); zeros follow.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub struct CredentialMessage<'a> {
-    /// A [`CredentialKind`]'s number.
+    /// A credential kind's number.
     pub kind: u8,
     /// The user name; empty for a token.
     pub user: Text<'a>,
@@ -150,42 +149,6 @@ pub(crate) struct TicketKeyMessage {
     pub(crate) name: [u8; 8],
     pub(crate) key: [u8; 32],
     pub(crate) made: u64,
-}
-
-/// The kind of a credential. The numbers are those on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum CredentialKind {
-    /// A user name and a password.
-    Password = 1,
-    /// A bearer token.
-    Token = 2,
-    // 3 is set aside for signatures.
-}
-
-impl CredentialKind {
-    /// Every kind.
-    pub const ALL: [Self; 2] = [Self::Password, Self::Token];
-
-    /// The number on the wire.
-    pub const fn number(self) -> u8 {
-        self as u8
-    }
-
-    /// The kind with this number.
-    pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.number() == number)
-    }
-}
-
-impl fmt::Display for CredentialKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Password => "password",
-            Self::Token => "token",
-        })
-    }
 }
 
 impl<'a> Message<'a> for ClientHello<'a> {}

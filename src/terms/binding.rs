@@ -1,7 +1,7 @@
 //! Channel binding: what ties a login to the channel underneath (PROTOCOL.md, "Transcript").
 
 use crate::crypto::Transcript;
-use crate::error::Misuse;
+use crate::terms::error::Misuse;
 
 /// The channel underneath, if both ends can name it: it enters the transcript and is never sent.
 ///

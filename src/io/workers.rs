@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The queue, and how many threads take from it.
-pub(super) struct Workers {
+pub(crate) struct Workers {
     working: usize,
     waiting: usize,
     state: Mutex<State>,
@@ -33,28 +33,28 @@ struct Job {
 
 /// How long work may wait.
 #[derive(Clone, Copy)]
-pub(super) struct Waits {
+pub(crate) struct Waits {
     /// For its turn, in the queue.
-    pub(super) queued: Duration,
+    pub(crate) queued: Duration,
     /// For a thread to start, if it need not queue.
-    pub(super) starting: Duration,
+    pub(crate) starting: Duration,
 }
 
 /// Whether the turn of some work has come in time.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(crate) enum Turn {
     InTime,
     TooLate,
 }
 
 impl Workers {
     /// At most `working` at once (at least 1), and `waiting` in the queue.
-    pub(super) fn new(working: usize, waiting: usize) -> Self {
+    pub(crate) fn new(working: usize, waiting: usize) -> Self {
         Self { working: working.max(1), waiting, state: Mutex::default() }
     }
 
     /// Whether more work would be turned away now.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.has_no_room(&self.lock())
     }
 
@@ -62,7 +62,7 @@ impl Workers {
     /// tells it so on this thread. Work that nobody waits for any more is not begun, and leaves the queue.
     ///
     /// `None` where the work panicked.
-    pub(super) async fn run<R: Send + 'static>(
+    pub(crate) async fn run<R: Send + 'static>(
         self: &Arc<Self>,
         waits: Waits,
         work: impl FnOnce(Turn) -> R + Send + 'static,

@@ -1,11 +1,11 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
 use super::{Accounts, BrokenLine};
-use crate::credential::Credential;
-use crate::error::Reason;
-use crate::files::{self, FileError};
-use crate::grant::Grant;
-use crate::verifier::Verifier;
+use crate::stores::files::{self, FileError};
+use crate::terms::credential::Credential;
+use crate::terms::error::Reason;
+use crate::terms::grant::Grant;
+use crate::terms::verifier::Verifier;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::RandomState;
 use std::io::ErrorKind;

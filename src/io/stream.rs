@@ -2,11 +2,11 @@
 //! they move is the adapters' affair.
 
 use crate::crypto::Suite;
-use crate::error::{Error, RecordError};
-use crate::frame::{self, Header};
-use crate::grant::Grant;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
+use crate::terms::error::{Error, RecordError};
+use crate::terms::grant::Grant;
+use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -23,7 +23,7 @@ const BATCH: usize = 4 * limits::MAX_RECORD;
 /// A write takes up to 64 KiB, seals them into records of their own, and sends them as far as the transport takes them in
 /// time; the rest goes out with the next write or flush. Many small writes are better put through a buffer.
 ///
-/// Dropping the stream does not close it: end it with `finish` or `close` ([`crate::blocking`]) or a shutdown
+/// Dropping the stream does not close it: end it with `finish` or `close` ([`crate::io::blocking`]) or a shutdown
 /// (`countersign::tokio`), or the peer will rightly report a cut. After a close, reading goes on.
 pub struct Stream<S> {
     pub(crate) transport: S,

@@ -1,7 +1,7 @@
 //! `serde` for what stands in configuration files and reports. What is deserialized is checked as if built by hand.
 
 use crate::crypto::{KeyId, Suite};
-use crate::grant::Grant;
+use crate::terms::grant::Grant;
 use serde::de::Error;
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -1,0 +1,6 @@
+//! The embedded store: accounts and keys in files.
+
+#[cfg(feature = "accounts")]
+pub mod accounts;
+#[cfg(feature = "files")]
+pub mod files;

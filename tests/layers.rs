@@ -1,0 +1,76 @@
+//! The folders of `src` are layers: each imports only from itself and from those before it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// From the bottom up: what stands first knows nothing of what comes after.
+const LAYERS: [&str; 9] = ["limits", "time", "wire", "crypto", "terms", "session", "handshake", "io", "stores"];
+
+/// What a layer must not know although it comes before: the two parts of `wire` are apart.
+const APART: [(&str, &str); 2] = [("wire/frame", "wire::codec"), ("wire/codec", "wire::frame")];
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every `crate::path` in the code of a file, wherever it stands; comments may speak of anything.
+fn imports(text: &str) -> Vec<(usize, &str)> {
+    let code = |line: &str| !line.trim_start().starts_with("//");
+    let lines = text.lines().enumerate().filter(|(_, line)| code(line));
+    lines.flat_map(|(number, line)| line.split("crate::").skip(1).map(move |path| (number + 1, path))).collect()
+}
+
+fn layer(name: &str) -> Option<usize> {
+    LAYERS.iter().position(|&layer| layer == name)
+}
+
+/// Where `text`, a file of this layer, imports from a layer after it.
+fn arrows_upward(file: &str, text: &str) -> Vec<String> {
+    let own = file.split(['/', '.']).next().unwrap();
+    let own = layer(own).unwrap_or_else(|| panic!("src/{file} is in no layer"));
+    let is_upward = |path: &str| {
+        let name = path.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+        // Macros and what the crate's root defines have no layer.
+        layer(name).is_some_and(|imported| imported > own)
+            || APART.iter().any(|(part, other)| file.starts_with(part) && path.starts_with(other))
+    };
+    let upward = imports(text).into_iter().filter(|(_, path)| is_upward(path));
+    upward.map(|(line, path)| format!("src/{file}:{line}: crate::{}", path.split(';').next().unwrap())).collect()
+}
+
+#[test]
+fn no_layer_imports_from_one_after_it() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let mut arrows = Vec::new();
+    let mut seen = [false; LAYERS.len()];
+    for path in files {
+        let file = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+        if file != "lib.rs" {
+            seen[layer(file.split(['/', '.']).next().unwrap()).unwrap()] = true;
+            arrows.extend(arrows_upward(&file, &fs::read_to_string(&path).unwrap()));
+        }
+    }
+    assert_eq!(arrows, Vec::<String>::new());
+    assert_eq!(seen, [true; LAYERS.len()], "a layer without a file");
+}
+
+#[test]
+fn an_arrow_upward_is_found() {
+    let found = |file, text| arrows_upward(file, text).len();
+    assert_eq!(found("wire/frame.rs", "use crate::limits;\n// crate::io\n"), 0);
+    assert_eq!(found("wire/frame.rs", "use crate::terms::error::Error;\n"), 1);
+    assert_eq!(found("wire/frame.rs", "fn f() -> crate::io::blocking::Error {\n"), 1);
+    assert_eq!(found("wire/frame.rs", "use crate::wire::codec::Bytes;\n"), 1);
+    assert_eq!(found("io/blocking.rs", "use crate::wire::codec::Bytes;\n"), 0);
+}
