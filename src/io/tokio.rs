@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 # #[tokio::main(flavor = "current_thread")]
 # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-# let key = PrivateKey::from_pem(include_str!("../tests/keys/rsa2048.pem"))?;
+# let key = PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem"))?;
 let trust = ServerTrust::pin(key.public_key().id());
 let mut accounts = Accounts::new();
 accounts.add("alice", ["read"])?;
