@@ -1,0 +1,83 @@
+//! The private half at rest: PKCS#8, and what can be checked without doing RSA.
+
+use super::pem::{PRIVATE_LABEL, decode_pem, encode_pem};
+use super::rules::check_algorithm;
+use super::{KeyError, PublicKey};
+use core::fmt;
+use pkcs1::RsaPrivateKeyRef;
+use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
+use pkcs8::der::{Decode, SecretDocument};
+use zeroize::Zeroizing;
+
+/// An RSA private key as PKCS#8 DER: at rest, not yet loaded by a provider. Zeroized, never printed.
+pub struct PrivateKey {
+    pkcs8: SecretDocument,
+    public: PublicKey,
+}
+
+type Info<'a> = pkcs8::PrivateKeyInfo<AnyRef<'a>, &'a OctetStringRef, BitStringRef<'a>>;
+
+impl PrivateKey {
+    /// Reads a PrivateKeyInfo (RFC 5208) in DER, as `openssl genpkey -algorithm RSA` makes it.
+    ///
+    /// Checks the public half; [`super::ServerKey::load`] checks that the private half fits it.
+    ///
+    /// # Errors
+    /// [`KeyError`] for anything but an acceptable RSA key.
+    pub fn from_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+        let pkcs8 = SecretDocument::try_from(der).map_err(|_| KeyError::NotDer)?;
+        let public = {
+            let info = Info::from_der(pkcs8.as_bytes()).map_err(|_| KeyError::NotDer)?;
+            check_algorithm(&info.algorithm)?;
+            // RFC 5958 lets a public key follow, which RFC 5208 does not know, and neither do all libraries.
+            if info.public_key.is_some() {
+                return Err(KeyError::NotDer);
+            }
+            let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
+            if rsa.other_prime_infos.is_some() {
+                return Err(KeyError::Inconsistent);
+            }
+            PublicKey::from_parts(rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes())?
+        };
+        Ok(Self { pkcs8, public })
+    }
+
+    /// dP, dQ and qInv as they stand in the key, big-endian without leading zeros.
+    #[cfg(feature = "rustcrypto")]
+    pub(crate) fn crt_numbers(&self) -> Result<[&[u8]; 3], KeyError> {
+        let info = Info::from_der(self.pkcs8.as_bytes()).map_err(|_| KeyError::NotDer)?;
+        let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
+        Ok([rsa.exponent1.as_bytes(), rsa.exponent2.as_bytes(), rsa.coefficient.as_bytes()])
+    }
+
+    /// Reads a PEM block `PRIVATE KEY`.
+    ///
+    /// # Errors
+    /// [`KeyError`], as [`PrivateKey::from_pkcs8_der`]; for the other PEM blocks that hold RSA keys it says how to
+    /// convert them.
+    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
+        let (_, der) = decode_pem(text, PRIVATE_LABEL)?;
+        Self::from_pkcs8_der(&der)
+    }
+
+    /// A PEM block `PRIVATE KEY`, with a final line feed.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes())
+    }
+
+    /// The PrivateKeyInfo in DER.
+    pub fn pkcs8_der(&self) -> &[u8] {
+        self.pkcs8.as_bytes()
+    }
+
+    /// The public half.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PrivateKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
