@@ -1,6 +1,7 @@
 //! The folders of `src` are layers: each imports only from itself and from those before it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
