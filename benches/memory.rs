@@ -36,7 +36,7 @@ fn main() {
     }
     for provider in providers() {
         for suite in [Suite::RSA_AES_256_GCM, Suite::X25519_AES_256_GCM, Suite::X25519MLKEM768_AES_256_GCM] {
-            login(&Peers::new(provider, suite, KEYS[0].1), &format!("{}, {suite}", provider.name()));
+            login(&Peers::new(provider, suite, KEYS[0].1), &format!("{}, {suite}", provider.name));
         }
     }
     #[cfg(feature = "tokio")]

@@ -48,7 +48,7 @@ fn main() {
     println!("{:<58} {:>10} {:>10} {:>7}  target", "", "ours", "bare", "ratio");
     for provider in providers() {
         let peers = world(provider);
-        let bare = bare::of(provider.name());
+        let bare = bare::of(provider.name);
         for row in rows(provider, &peers, &*bare) {
             run(row, rounds);
         }
@@ -90,7 +90,7 @@ struct World {
     hybrid_3072: Peers,
 }
 
-fn world(provider: &'static dyn Provider) -> World {
+fn world(provider: Provider) -> World {
     let [(_, k2048), (_, k3072), _] = KEYS;
     World {
         rsa2048: Peers::new(provider, Suite::RSA_AES_256_GCM, k2048),
@@ -100,8 +100,8 @@ fn world(provider: &'static dyn Provider) -> World {
     }
 }
 
-fn rows<'a>(provider: &'static dyn Provider, world: &'a World, bare: &'a dyn Bare) -> Vec<Row<'a>> {
-    let name = |what: &str| format!("{}: {what}", provider.name());
+fn rows<'a>(provider: Provider, world: &'a World, bare: &'a dyn Bare) -> Vec<Row<'a>> {
+    let name = |what: &str| format!("{}: {what}", provider.name);
     let row = |what: &str, target, ours, bare| Row { name: name(what), target, ours, bare };
     let [(_, k2048), (_, k3072), _] = KEYS;
     let decrypt = |pem| Some(bare.decrypt(&private_key(pem)));

@@ -5,6 +5,8 @@
 
 #[cfg(feature = "aws-lc")]
 pub mod aws_lc;
+mod decrypt;
+mod error;
 mod exchange;
 mod key;
 pub(crate) mod once;
@@ -12,12 +14,16 @@ mod provider;
 #[cfg(feature = "rustcrypto")]
 pub mod rustcrypto;
 pub(crate) mod schedule;
+mod secret;
 mod suite;
 mod transcript;
 
+pub use decrypt::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
+pub use error::CryptoError;
 pub(crate) use exchange::{Offer, answer};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
-pub use provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
+pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa};
 pub use rand_core::CryptoRng;
+pub use secret::SharedSecret;
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash};

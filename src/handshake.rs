@@ -5,7 +5,7 @@ pub mod server;
 
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret, Source};
-use crate::crypto::{AeadKey, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
+use crate::crypto::{AeadKey, Cipher, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 pub const VERSION: u16 = 1;
 
 /// The suites a configuration may name: at least one, each once, each implemented.
-pub(crate) fn check_suites(provider: &dyn Provider, suites: &[Suite]) -> Result<Vec<Suite>, Misuse> {
+pub(crate) fn check_suites(provider: &Provider, suites: &[Suite]) -> Result<Vec<Suite>, Misuse> {
     if suites.is_empty() {
         return Err(Misuse::BadInput("the list of suites"));
     }
@@ -34,7 +34,7 @@ pub(crate) fn check_suites(provider: &dyn Provider, suites: &[Suite]) -> Result<
 }
 
 /// The suites of a configuration that names none: the forward-secret ones, as far as the provider has them.
-pub(crate) fn default_suites(provider: &dyn Provider) -> Vec<Suite> {
+pub(crate) fn default_suites(provider: &Provider) -> Vec<Suite> {
     Suite::DEFAULT.into_iter().filter(|&suite| provider.supports(suite)).collect()
 }
 
@@ -86,7 +86,7 @@ pub(crate) const fn sealed_prefix(ciphertext: usize) -> usize {
 
 /// The handshake from the moment the RSA secret is known: the same on both sides, byte for byte.
 pub(crate) struct Secrets {
-    provider: &'static dyn Provider,
+    cipher: &'static dyn Cipher,
     suite: Suite,
     transcript: Transcript,
     master: Secret,
@@ -96,13 +96,18 @@ impl Secrets {
     /// `transcript` covers ClientHello, ServerHello, and ClientLogin up to the end of the RSA ciphertext; or, where a
     /// ticket is the source, ClientHello, and ServerResumption up to the sealed verdict.
     pub(crate) fn new(
-        provider: &'static dyn Provider,
+        provider: &Provider,
         suite: Suite,
         transcript: Transcript,
         source: &Source<'_>,
         exchange: &SharedSecret,
     ) -> Self {
-        Self { provider, suite, transcript, master: Secret::master(source, exchange) }
+        Self {
+            cipher: provider.cipher_or_missing(suite.aead),
+            suite,
+            transcript,
+            master: Secret::master(source, exchange),
+        }
     }
 
     /// The suite of this handshake.
@@ -166,12 +171,12 @@ impl Secrets {
     /// The session that follows an accepting verdict.
     pub(crate) fn session(mut self, verdict: &[u8], side: Side, outcome: Outcome) -> Session {
         self.transcript.add(verdict);
-        Session::new(self.provider, self.suite, &self.master, &self.transcript.hash(), side, outcome)
+        Session::new(self.cipher, self.suite, &self.master, &self.transcript.hash(), side, outcome)
     }
 
     fn key(&self, label: &str) -> Result<Box<dyn AeadKey>, CryptoError> {
         let key: Key = self.master.key(label, &self.transcript.hash());
-        self.provider.aead(self.suite.aead, &key)
+        self.cipher.key(&key)
     }
 }
 

@@ -4,7 +4,7 @@
 //! place. The adapters move the bytes.
 
 use crate::crypto::schedule::{Key, MAX_OUTPUT, Secret};
-use crate::crypto::{AeadKey, CryptoError, Provider, Suite, TranscriptHash};
+use crate::crypto::{AeadKey, Cipher, CryptoError, Suite, TranscriptHash};
 use crate::limits;
 use crate::terms::error::{Error, Misuse, RecordError};
 use crate::terms::grant::Grant;
@@ -44,15 +44,15 @@ impl Session {
     pub const OVERHEAD: usize = limits::FRAME_HEADER + limits::TAG;
 
     pub(crate) fn new(
-        provider: &'static dyn Provider,
+        cipher: &'static dyn Cipher,
         suite: Suite,
         master: &Secret,
         transcript: &TranscriptHash,
         side: Side,
         outcome: Outcome,
     ) -> Self {
-        let client = Direction::new(provider, suite, master.key("client traffic", transcript));
-        let server = Direction::new(provider, suite, master.key("server traffic", transcript));
+        let client = Direction::new(cipher, master.key("client traffic", transcript));
+        let server = Direction::new(cipher, master.key("server traffic", transcript));
         let (ours, theirs) = match side {
             Side::Client => (client, server),
             Side::Server => (server, client),
@@ -448,8 +448,7 @@ impl Opener {
 
 /// One direction's key, and its place in the sequence.
 struct Direction {
-    provider: &'static dyn Provider,
-    suite: Suite,
+    cipher: &'static dyn Cipher,
     secret: Key,
     /// Made when the first record needs them: expanded, the key is larger than all the rest.
     keys: Option<Keys>,
@@ -463,8 +462,8 @@ struct Keys {
 }
 
 impl Direction {
-    fn new(provider: &'static dyn Provider, suite: Suite, secret: Key) -> Self {
-        Self { provider, suite, secret, keys: None, sealed: 0 }
+    fn new(cipher: &'static dyn Cipher, secret: Key) -> Self {
+        Self { cipher, secret, keys: None, sealed: 0 }
     }
 
     /// `key = Expand(secret, "key", ""), iv = Expand(secret, "iv", "")`
@@ -476,7 +475,7 @@ impl Direction {
                 let (mut key, mut iv) = (Key::new([0; 32]), [0; 12]);
                 from.fill("key", b"", key.as_mut_slice());
                 from.fill("iv", b"", &mut iv);
-                Keys { aead: self.provider.aead(self.suite.aead, &key)?, iv }
+                Keys { aead: self.cipher.key(&key)?, iv }
             }
         };
         Ok(self.keys.insert(keys))
@@ -486,7 +485,7 @@ impl Direction {
     fn next_key(&mut self) {
         let mut secret = Key::new([0; 32]);
         Secret::from_key(&self.secret).fill("update", b"", secret.as_mut_slice());
-        *self = Self::new(self.provider, self.suite, secret);
+        *self = Self::new(self.cipher, secret);
     }
 
     /// The key and the nonce of the next record: `nonce = iv XOR (0^32 || u64(sequence number))` (RFC 8446, section 5.3).
@@ -514,10 +513,11 @@ crate::opaque_debug!(Session, Sealer, Opener);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::crypto::rustcrypto;
+    use crate::crypto::{Aead, rustcrypto};
 
     fn pair() -> (Sealer, Opener) {
-        let direction = || Direction::new(rustcrypto::provider(), Suite::X25519_AES_256_GCM, Key::new([7; 32]));
+        let cipher = rustcrypto::provider().cipher_or_missing(Aead::Aes256Gcm);
+        let direction = || Direction::new(cipher, Key::new([7; 32]));
         (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
     }
 

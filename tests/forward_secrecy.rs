@@ -30,7 +30,7 @@ fn key() -> PrivateKey {
 }
 
 /// A client logs in to whoever has `key`, up to the frame with its credential; the server keeps that and everything else.
-fn login(provider: &'static dyn Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVerdict, server::Open) {
+fn login(provider: Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVerdict, server::Open) {
     let (binding, now, mut rng) = (ChannelBinding::none(), Moment::ORIGIN, StdRng::seed_from_u64(1));
     let trust = ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa);
     let config = Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap());
@@ -58,7 +58,7 @@ fn whoever_forged_a_challenge_is_refused_by_the_client_and_reads_its_credential_
 
     // Later: the limit that the documents state, so that nobody claims more.
     let (_, open) = login(provider, &forger, Suite::X25519_AES_256_GCM);
-    let stolen = provider.load_key(&key()).unwrap();
+    let stolen = provider.rsa.load_key(&key()).unwrap();
     let secret = stolen.decrypt(open.ciphertext(), &mut rng);
     assert_eq!(open.answer(secret).credential().user(), Some("alice"));
 }

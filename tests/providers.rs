@@ -9,19 +9,19 @@ mod support;
 
 use countersign::client::Answer;
 use countersign::crypto::{
-    AeadKey, CryptoError, CryptoRng, Decrypt, Exchange, Group, Provider, SharedSecret, aws_lc, rustcrypto,
+    Agreement, CryptoError, CryptoRng, Decrypt, Exchange, Group, Provider, Rsa, SharedSecret, aws_lc, rustcrypto,
 };
 use countersign::server::AwaitHello;
 use countersign::{
-    Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeySize, PrivateKey, PublicKey, ServerConfig,
-    ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client,
+    Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeyExchange, KeySize, Misuse, PrivateKey, PublicKey,
+    ServerConfig, ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use support::{ALICE, OTHER2048, RSA2048, RSA3072, RSA4096, TestKey, TestRng, at};
 
 /// In both orders: each provider is once the client's and once the server's.
-fn pairs() -> [[&'static dyn Provider; 2]; 2] {
+fn pairs() -> [[Provider; 2]; 2] {
     let [ours, theirs] = [rustcrypto::provider(), aws_lc::provider()];
     [[ours, theirs], [theirs, ours]]
 }
@@ -37,7 +37,7 @@ struct Peers {
 }
 
 impl Peers {
-    fn new([client, server]: [&'static dyn Provider; 2], suite: Suite, key: &TestKey) -> Self {
+    fn new([client, server]: [Provider; 2], suite: Suite, key: &TestKey) -> Self {
         let tickets = Arc::new(TicketKeys::new(server, Duration::from_secs(60)));
         Self {
             client: Arc::new(ClientConfig::new(client).with_suites(&[suite]).unwrap()),
@@ -117,7 +117,7 @@ fn each_opens_what_the_other_sealed_to_a_key_of_every_size() {
 #[test]
 fn a_key_that_one_generated_is_a_key_of_the_other_s() {
     for [maker, user] in pairs() {
-        let key = maker.generate_key(KeySize::Rsa2048, &mut TestRng::new(maker.name())).unwrap();
+        let key = maker.generate_key(KeySize::Rsa2048, &mut TestRng::new(maker.name)).unwrap();
         let key = PrivateKey::from_pem(&key.to_pem()).unwrap();
         assert_eq!((key.public_key().bits(), key.public_key().exponent()), (2048, 65537));
         ServerKey::load(&key, user).unwrap();
@@ -153,7 +153,7 @@ fn a_login_that_is_not_for_this_key_fails_in_the_same_way_with_each() {
 #[test]
 fn each_seals_to_the_same_bytes() {
     for aead in Aead::ALL {
-        let [ours, theirs] = pairs()[0].map(|provider| provider.aead(aead, &[7; 32]).unwrap());
+        let [ours, theirs] = pairs()[0].map(|provider| provider.cipher(aead).unwrap().key(&[7; 32]).unwrap());
         for len in [0, 1, 15, 16, 17, 255, 16 * 1024] {
             let (mut data, mut again) = (vec![3; len], vec![3; len]);
             let tag = ours.seal(&[9; 12], b"aad", &mut data).unwrap();
@@ -172,40 +172,69 @@ fn each_shares_a_secret_with_the_other_in_every_group() {
         for group in [Group::X25519, Group::MlKem768] {
             let rng = &mut TestRng::new("groups");
             let (mut share, mut answer) = (Vec::new(), Vec::new());
-            let exchange = client.start_exchange(group, rng, &mut share).unwrap();
+            let exchange = client.agreement(group).unwrap().start(rng, &mut share).unwrap();
             assert_eq!(share.len(), group.client_share());
-            server.answer_exchange(group, &share, rng, &mut answer).unwrap();
+            let server = server.agreement(group).unwrap();
+            server.answer(&share, rng, &mut answer).unwrap();
             assert_eq!(answer.len(), group.server_share());
             exchange.finish(&answer).unwrap();
             // Nor does either take a share of another length.
             for share in [&share[1..], &[&share[..], &[0]].concat(), &[]] {
-                let error = server.answer_exchange(group, share, rng, &mut Vec::new()).unwrap_err();
+                let error = server.answer(share, rng, &mut Vec::new()).unwrap_err();
                 assert_eq!(error, CryptoError::BadKeyShare);
             }
         }
     }
 }
 
-/// A provider of somebody else's, with a mistake in it.
-#[derive(Debug)]
-enum Mistaken {
-    /// Strips a ciphertext's leading zero bytes, as big integers do; here, one byte of every one.
-    ShortCiphertext,
-    /// Has no secret to give.
-    NoSecret,
-    /// Sends a share of another size.
-    ShortShare,
+/// What a provider supports follows from its parts, and a configuration takes no more than that.
+#[test]
+fn a_suite_without_one_of_its_parts_is_not_supported_and_refused() {
+    let needs = |provider: Provider, is_lost: fn(Suite) -> bool| {
+        let name = provider.name;
+        for suite in Suite::ALL {
+            assert_eq!(provider.supports(suite), !is_lost(suite), "{name}: {suite}");
+            let unsupported = is_lost(suite).then_some(Misuse::UnsupportedSuite(suite));
+            assert_eq!(ClientConfig::new(provider).with_suites(&[suite]).err(), unsupported, "{name}");
+            assert_eq!(ServerConfig::new(provider).with_suites(&[suite]).err(), unsupported, "{name}");
+        }
+        // A configuration that names none has what is left.
+        let suite = Suite::DEFAULT.into_iter().find(|&suite| !is_lost(suite)).unwrap();
+        let mut peers = Peers::new([provider; 2], suite, &RSA2048);
+        peers.client = Arc::new(ClientConfig::new(provider));
+        let sessions = peers.login();
+        assert_eq!(sessions.0.suite(), suite, "{name}");
+        talk(sessions);
+    };
+    for all in [rustcrypto::provider(), aws_lc::provider()] {
+        needs(Provider { aes_256_gcm: None, ..all }, |suite| suite.aead == Aead::Aes256Gcm);
+        needs(Provider { chacha20_poly1305: None, ..all }, |suite| suite.aead == Aead::ChaCha20Poly1305);
+        needs(Provider { ml_kem_768: None, ..all }, |suite| suite.key_exchange == KeyExchange::X25519MlKem768);
+        // X25519MLKEM768 has it, too: what is left is not forward secret, and nobody gets that unasked.
+        let rsa_alone = Provider { x25519: None, ..all };
+        for suite in Suite::ALL {
+            assert_eq!(rsa_alone.supports(suite), suite.key_exchange == KeyExchange::Rsa);
+        }
+        let rng = &mut TestRng::new("no keys");
+        let no_keys = Provider { key_generation: None, ..all };
+        assert_eq!(no_keys.generate_key(KeySize::Rsa2048, rng).err(), Some(KeyError::Provider));
+        assert!(Suite::ALL.into_iter().all(|suite| no_keys.supports(suite)));
+    }
 }
 
-impl Provider for Mistaken {
-    fn name(&self) -> &'static str {
-        "mistaken"
-    }
+/// Tickets are for the server alone, so they are sealed with what it has.
+#[test]
+fn tickets_are_sealed_without_aes_too() {
+    let provider = Provider { aes_256_gcm: None, ..rustcrypto::provider() };
+    let mut peers = Peers::new([provider; 2], Suite::X25519_CHACHA20_POLY1305, &RSA2048);
+    let sessions = peers.login();
+    talk(peers.resume(&sessions.0));
+}
 
-    fn supports(&self, _: Suite) -> bool {
-        true
-    }
+/// Strips a ciphertext's leading zero bytes, as big integers do; here, one byte of every one.
+struct ShortCiphertext;
 
+impl Rsa for ShortCiphertext {
     fn encrypt(
         &self,
         key: &PublicKey,
@@ -213,46 +242,35 @@ impl Provider for Mistaken {
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
     ) -> Result<(), CryptoError> {
-        rustcrypto::provider().encrypt(key, message, rng, out)?;
-        if matches!(self, Self::ShortCiphertext) {
-            out.pop();
-        }
+        rustcrypto::provider().rsa.encrypt(key, message, rng, out)?;
+        out.pop();
         Ok(())
     }
 
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
-        rustcrypto::provider().load_key(key)
+        rustcrypto::provider().rsa.load_key(key)
     }
+}
 
-    fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
-        rustcrypto::provider().generate_key(size, rng)
-    }
+/// X25519 with a mistake in it.
+enum Mistaken {
+    /// Sends a share of another size.
+    ShortShare,
+    /// Has no secret to give.
+    NoSecret,
+}
 
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        rustcrypto::provider().aead(aead, key)
-    }
-
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError> {
-        let exchange = rustcrypto::provider().start_exchange(group, rng, out)?;
+impl Agreement for Mistaken {
+    fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
+        let exchange = rustcrypto::provider().x25519.unwrap().start(rng, out)?;
         if matches!(self, Self::ShortShare) {
             out.pop();
         }
         Ok(exchange)
     }
 
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        let secret = rustcrypto::provider().answer_exchange(group, share, rng, out)?;
+    fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
+        let secret = rustcrypto::provider().x25519.unwrap().answer(share, rng, out)?;
         if matches!(self, Self::NoSecret) { SharedSecret::new(b"") } else { Ok(secret) }
     }
 }
@@ -261,16 +279,22 @@ impl Provider for Mistaken {
 #[test]
 fn a_provider_s_mistake_fails_the_handshake() {
     let failed = Some(Error::Crypto(CryptoError::Failed));
-    let peers = Peers::new([&Mistaken::ShortShare, rustcrypto::provider()], Suite::X25519_AES_256_GCM, &RSA2048);
+    let good = rustcrypto::provider();
+    let peers = Peers::new(
+        [Provider { x25519: Some(&Mistaken::ShortShare), ..good }, good],
+        Suite::X25519_AES_256_GCM,
+        &RSA2048,
+    );
     let (none, rng) = (ChannelBinding::none(), &mut TestRng::new("mistakes"));
     assert_eq!(client::start(&peers.client, &none, &[], rng, at(0)).err(), failed);
 
-    let peers = Peers::new([rustcrypto::provider(), &Mistaken::NoSecret], Suite::X25519_AES_256_GCM, &RSA2048);
+    let peers =
+        Peers::new([good, Provider { x25519: Some(&Mistaken::NoSecret), ..good }], Suite::X25519_AES_256_GCM, &RSA2048);
     let (hello, _) = client::start(&peers.client, &none, &[], rng, at(0)).unwrap();
     let server = AwaitHello::new(&peers.server, &none, at(0)).read(&hello, at(0)).unwrap();
     assert_eq!(server.challenge(&peers.key, rng).err(), failed);
 
-    let peers = Peers::new([&Mistaken::ShortCiphertext, rustcrypto::provider()], Suite::RSA_AES_256_GCM, &RSA2048);
+    let peers = Peers::new([Provider { rsa: &ShortCiphertext, ..good }, good], Suite::RSA_AES_256_GCM, &RSA2048);
     let (hello, client) = client::start(&peers.client, &none, &[], rng, at(0)).unwrap();
     let server = AwaitHello::new(&peers.server, &none, at(0)).read(&hello, at(0)).unwrap();
     let (challenge, _) = server.challenge(&peers.key, rng).unwrap();

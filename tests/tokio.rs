@@ -511,7 +511,7 @@ async fn a_handshake_past_the_bound_is_told_nothing_and_a_dropped_one_gives_its_
 /// A queue beside the acceptor opens the logins; here it takes them two at a time.
 #[tokio::test]
 async fn the_rsa_operation_may_be_done_elsewhere_and_later() {
-    let private = provider().load_key(&key()).unwrap();
+    let private = provider().rsa.load_key(&key()).unwrap();
     let server_key = ServerKey::from_parts(key().public_key().clone(), Arc::new(Unused));
     let acceptor = Acceptor::new(server_config(), server_key, verify);
     let (queue, mut waiting) =

@@ -37,7 +37,7 @@ pub fn private_key(pem: &str) -> PrivateKey {
 }
 
 /// The providers that are built in: `--features aws-lc` adds the second.
-pub fn providers() -> Vec<&'static dyn Provider> {
+pub fn providers() -> Vec<Provider> {
     vec![
         countersign::crypto::rustcrypto::provider(),
         #[cfg(feature = "aws-lc")]
@@ -54,7 +54,7 @@ pub struct Peers {
 
 impl Peers {
     /// A client and a server that speak this suite alone, and the fingerprint between them.
-    pub fn new(provider: &'static dyn Provider, suite: Suite, pem: &str) -> Self {
+    pub fn new(provider: Provider, suite: Suite, pem: &str) -> Self {
         let key = ServerKey::load(&private_key(pem), provider).unwrap();
         let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
         Self {

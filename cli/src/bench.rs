@@ -58,7 +58,7 @@ pub(crate) struct Bench {
     suites: Vec<Suite>,
     /// Crypto providers, separated by commas: aws-lc-rs, rustcrypto; without it, all in this build
     #[arg(long = "provider", value_name = "NAME", value_delimiter = ',', value_parser = options::provider)]
-    providers: Vec<&'static dyn Provider>,
+    providers: Vec<Provider>,
     /// What a password hash costs: KiB of memory, passes, lanes; the default is what `user add` writes
     #[arg(long, value_name = "PARAMETERS", default_value = "m=19456,t=2,p=1", value_parser = options::argon2)]
     argon2: Params,
@@ -204,7 +204,7 @@ impl Bench {
         files::write_private_key(stage.key(), key, Existing::Keep)?;
         let course = Course {
             plan: &setup.plan,
-            provider: setup.provider.name(),
+            provider: setup.provider.name,
             bits: setup.bits.bits(),
             suite: setup.suite,
             pin: key.public_key().id(),

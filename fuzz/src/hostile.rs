@@ -2,18 +2,22 @@
 //!
 //! No fuzzer guesses an AEAD tag, so this is how its bytes get to what lies behind one.
 
-use crate::toy;
-use countersign::crypto::{AeadKey, CryptoError, Decrypt, Exchange, Group, Provider, SharedSecret};
-use countersign::{Aead, CryptoRng, KeyError, KeySize, PrivateKey, PublicKey, Suite, limits};
+use crate::toy::{self, ToyCipher};
+use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
+use countersign::{Aead, limits};
 use std::cell::RefCell;
-use std::sync::Arc;
 
 thread_local! {
     static PLAINTEXT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-pub(crate) fn provider() -> &'static dyn Provider {
-    &Hostile
+pub(crate) const fn provider() -> Provider {
+    Provider {
+        name: "hostile",
+        aes_256_gcm: Some(&Hostile(ToyCipher(Aead::Aes256Gcm))),
+        chacha20_poly1305: Some(&Hostile(ToyCipher(Aead::ChaCha20Poly1305))),
+        ..toy::provider()
+    }
 }
 
 /// The next thing this provider seals is this, cut or filled up with zeros to the length it should have.
@@ -21,57 +25,11 @@ pub(crate) fn slip_in(plaintext: &[u8]) {
     PLAINTEXT.set(Some(plaintext.to_vec()));
 }
 
-#[derive(Debug)]
-struct Hostile;
+struct Hostile(ToyCipher);
 
-impl Provider for Hostile {
-    fn name(&self) -> &'static str {
-        "hostile"
-    }
-
-    fn supports(&self, suite: Suite) -> bool {
-        toy::Toy.supports(suite)
-    }
-
-    fn encrypt(
-        &self,
-        key: &PublicKey,
-        message: &[u8; limits::SEALED_SECRET],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<(), CryptoError> {
-        toy::Toy.encrypt(key, message, rng, out)
-    }
-
-    fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
-        toy::Toy.load_key(key)
-    }
-
-    fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
-        toy::Toy.generate_key(size, rng)
-    }
-
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        Ok(Box::new(HostileAead(toy::Toy.aead(aead, key)?)))
-    }
-
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError> {
-        toy::Toy.start_exchange(group, rng, out)
-    }
-
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        toy::Toy.answer_exchange(group, share, rng, out)
+impl Cipher for Hostile {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(Box::new(HostileAead(self.0.key(key)?)))
     }
 }
 

@@ -34,7 +34,7 @@ impl Peers {
     }
 
     /// `choice` says what of the protocol the genuine client uses: three bits for the suite, one for a key it has at hand.
-    pub(crate) fn with(choice: u8, client: &'static dyn Provider, server: &'static dyn Provider) -> Self {
+    pub(crate) fn with(choice: u8, client: Provider, server: Provider) -> Self {
         static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
             let pem = include_str!("../../tests/keys/rsa2048.pem");
             PrivateKey::from_pem(pem).unwrap().public_key().clone()
@@ -173,7 +173,7 @@ impl Opening {
     }
 }
 
-pub(crate) fn ticket_keys(provider: &'static dyn Provider) -> TicketKeys {
+pub(crate) fn ticket_keys(provider: Provider) -> TicketKeys {
     TicketKeys::new(provider, Duration::from_secs(LIFETIME))
 }
 

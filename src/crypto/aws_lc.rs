@@ -2,10 +2,10 @@
 //!
 //! AWS-LC has its own random generator for RSA-OAEP, RSA blinding and ML-KEM, and takes no other.
 
-use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
-use super::{Aead, Group, KeyError, KeySize, PrivateKey, PublicKey, Suite};
+use super::{AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, KeyError, KeyGeneration, KeySize};
+use super::{PrivateKey, Provider, PublicKey, Rsa, SharedSecret};
 use crate::limits;
-use aws_lc_rs::aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::aead::{self, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::agreement::{self, UnparsedPublicKey, X25519};
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768};
@@ -18,22 +18,21 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The provider. It holds no state.
-pub fn provider() -> &'static dyn Provider {
-    &AwsLc
+pub const fn provider() -> Provider {
+    Provider {
+        name: "aws-lc-rs",
+        rsa: &AwsLc,
+        key_generation: Some(&AwsLc),
+        aes_256_gcm: Some(&Algorithm(&AES_256_GCM)),
+        chacha20_poly1305: Some(&Algorithm(&CHACHA20_POLY1305)),
+        x25519: Some(&Curve25519),
+        ml_kem_768: Some(&MlKem),
+    }
 }
 
-#[derive(Debug)]
 struct AwsLc;
 
-impl Provider for AwsLc {
-    fn name(&self) -> &'static str {
-        "aws-lc-rs"
-    }
-
-    fn supports(&self, suite: Suite) -> bool {
-        Suite::ALL.contains(&suite)
-    }
-
+impl Rsa for AwsLc {
     fn encrypt(
         &self,
         key: &PublicKey,
@@ -56,7 +55,9 @@ impl Provider for AwsLc {
         let rsa = OaepPrivateDecryptingKey::new(rsa).map_err(|_| KeyError::Provider)?;
         Ok(Arc::new(LoadedKey(rsa)))
     }
+}
 
+impl KeyGeneration for AwsLc {
     fn generate_key(&self, size: KeySize, _: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
         let size = match size {
             KeySize::Rsa2048 => rsa::KeySize::Rsa2048,
@@ -66,51 +67,6 @@ impl Provider for AwsLc {
         let rsa = PrivateDecryptingKey::generate(size).map_err(|_| KeyError::Provider)?;
         let der = rsa.as_der().map_err(|_| KeyError::Provider)?;
         PrivateKey::from_pkcs8_der(der.as_ref())
-    }
-
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        let algorithm = match aead {
-            Aead::Aes256Gcm => &AES_256_GCM,
-            Aead::ChaCha20Poly1305 => &CHACHA20_POLY1305,
-        };
-        let key = UnboundKey::new(algorithm, key).map_err(|_| CryptoError::Failed)?;
-        Ok(Box::new(LessSafeKey::new(key)))
-    }
-
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError> {
-        match group {
-            Group::X25519 => Ok(Box::new(x25519(rng, out)?)),
-            Group::MlKem768 => {
-                let key = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| CryptoError::Failed)?;
-                let share = key.encapsulation_key().and_then(|key| key.key_bytes()).map_err(|_| CryptoError::Failed)?;
-                out.extend_from_slice(share.as_ref());
-                Ok(Box::new(key))
-            }
-        }
-    }
-
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        match group {
-            Group::X25519 => agree(&x25519(rng, out)?, share),
-            Group::MlKem768 => {
-                let key = EncapsulationKey::new(&ML_KEM_768, share).map_err(|_| CryptoError::BadKeyShare)?;
-                // It is here that AWS-LC refuses coefficients that are not below q (FIPS 203, section 7.2).
-                let (ciphertext, secret) = key.encapsulate().map_err(|_| CryptoError::BadKeyShare)?;
-                out.extend_from_slice(ciphertext.as_ref());
-                SharedSecret::new(secret.as_ref())
-            }
-        }
     }
 }
 
@@ -128,6 +84,15 @@ impl Decrypt for LoadedKey {
     }
 }
 
+struct Algorithm(&'static aead::Algorithm);
+
+impl Cipher for Algorithm {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let key = UnboundKey::new(self.0, key).map_err(|_| CryptoError::Failed)?;
+        Ok(Box::new(LessSafeKey::new(key)))
+    }
+}
+
 impl AeadKey for LessSafeKey {
     fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> Result<[u8; limits::TAG], CryptoError> {
         let nonce = Nonce::assume_unique_for_key(*nonce);
@@ -139,6 +104,18 @@ impl AeadKey for LessSafeKey {
         let nonce = Nonce::assume_unique_for_key(*nonce);
         let opened = self.open_in_place_separate_tag(nonce, Aad::from(aad), tag, data);
         opened.map(drop).map_err(|_| CryptoError::NotAuthentic)
+    }
+}
+
+struct Curve25519;
+
+impl Agreement for Curve25519 {
+    fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
+        Ok(Box::new(x25519(rng, out)?))
+    }
+
+    fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
+        agree(&x25519(rng, out)?, share)
     }
 }
 
@@ -159,6 +136,25 @@ fn agree(key: &agreement::PrivateKey, share: &[u8]) -> Result<SharedSecret, Cryp
 impl Exchange for agreement::PrivateKey {
     fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
         agree(&self, share)
+    }
+}
+
+struct MlKem;
+
+impl Agreement for MlKem {
+    fn start(&self, _: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
+        let key = DecapsulationKey::generate(&ML_KEM_768).map_err(|_| CryptoError::Failed)?;
+        let share = key.encapsulation_key().and_then(|key| key.key_bytes()).map_err(|_| CryptoError::Failed)?;
+        out.extend_from_slice(share.as_ref());
+        Ok(Box::new(key))
+    }
+
+    fn answer(&self, share: &[u8], _: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
+        let key = EncapsulationKey::new(&ML_KEM_768, share).map_err(|_| CryptoError::BadKeyShare)?;
+        // It is here that AWS-LC refuses coefficients that are not below q (FIPS 203, section 7.2).
+        let (ciphertext, secret) = key.encapsulate().map_err(|_| CryptoError::BadKeyShare)?;
+        out.extend_from_slice(ciphertext.as_ref());
+        SharedSecret::new(secret.as_ref())
     }
 }
 

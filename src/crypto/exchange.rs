@@ -3,7 +3,7 @@
 //! The groups are the provider's, the combination is the protocol's: shares and secrets of several groups are simply
 //! joined, in the order of [`KeyExchange::groups`], and each has a fixed size.
 
-use super::{CryptoError, CryptoRng, Exchange, KeyExchange, Provider, SharedSecret};
+use super::{Agreement, CryptoError, CryptoRng, Exchange, Group, KeyExchange, Provider, SharedSecret};
 
 /// The client's half of a key exchange, waiting for the server's share.
 pub(crate) struct Offer {
@@ -15,7 +15,7 @@ pub(crate) struct Offer {
 impl Offer {
     /// Makes an ephemeral key for each group, and appends the client's share to `out`.
     pub(crate) fn start(
-        provider: &dyn Provider,
+        provider: &Provider,
         exchange: KeyExchange,
         rng: &mut dyn CryptoRng,
         out: &mut Vec<u8>,
@@ -23,7 +23,7 @@ impl Offer {
         let mut keys = [const { None }; KeyExchange::MAX_GROUPS];
         for (slot, &group) in keys.iter_mut().zip(exchange.groups()) {
             let end = out.len().saturating_add(group.client_share());
-            *slot = Some(provider.start_exchange(group, rng, out)?);
+            *slot = Some(agreement(provider, group)?.start(rng, out)?);
             check_len(out, end)?;
         }
         Ok(Self { exchange, keys })
@@ -45,7 +45,7 @@ impl Offer {
 
 /// The server's half, in one step: appends the server's share to `out`, and gives the secret as [`Offer::finish`] does.
 pub(crate) fn answer(
-    provider: &dyn Provider,
+    provider: &Provider,
     exchange: KeyExchange,
     mut share: &[u8],
     rng: &mut dyn CryptoRng,
@@ -55,10 +55,15 @@ pub(crate) fn answer(
     for &group in exchange.groups() {
         let end = out.len().saturating_add(group.server_share());
         let theirs = take(&mut share, group.client_share())?;
-        append(&mut secret, &provider.answer_exchange(group, theirs, rng, out)?)?;
+        append(&mut secret, &agreement(provider, group)?.answer(theirs, rng, out)?)?;
         check_len(out, end)?;
     }
     finished(exchange, share, secret)
+}
+
+/// The configuration has made sure of it.
+fn agreement(provider: &Provider, group: Group) -> Result<&'static dyn Agreement, CryptoError> {
+    provider.agreement(group).ok_or(CryptoError::Unsupported)
 }
 
 /// RSA alone has no groups: its share is empty, and the key schedule takes zeros for its secret.

@@ -1,6 +1,6 @@
 //! AEAD under a key that seals one message, so that the nonce can be fixed.
 
-use super::provider::{AeadKey, CryptoError};
+use super::{AeadKey, CryptoError};
 
 /// Credential, verdict and ticket keys seal one message each.
 const NONCE: [u8; 12] = [0; 12];

@@ -1,26 +1,96 @@
-//! What a crypto provider does: RSA-OAEP, AEAD and key exchange.
+//! What a crypto provider is made of: RSA-OAEP, key generation, AEADs and key exchanges.
 
-use super::{Aead, Group, KeyError, KeySize, PrivateKey, PublicKey, Suite};
+use super::{Aead, CryptoError, Decrypt, Group, KeyError, KeySize, PrivateKey, PublicKey, SharedSecret, Suite};
 use crate::limits;
 use core::fmt;
 use rand_core::CryptoRng;
 use std::sync::Arc;
-use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-/// A set of crypto primitives, as a value that the caller names: `rustcrypto::provider()`.
+/// A set of crypto primitives, as a value that the caller names: `rustcrypto::provider()`. Cheap to copy.
 ///
-/// Randomness is handed in; a provider has none of its own, but for one over a library that insists on its own generator.
-/// Implement it to plug in another library, or a toy for a fuzzer.
-pub trait Provider: fmt::Debug + Send + Sync {
+/// Each field is a part that can be exchanged alone: for another library's, for one of a hardware module, or in a test for one
+/// that counts. What a provider supports follows from the parts it has.
+///
+/// ```
+/// # #[cfg(feature = "rustcrypto")] {
+/// use countersign::crypto::{Provider, rustcrypto};
+/// use countersign::{ServerConfig, Suite};
+///
+/// let only_chacha20 = Provider { name: "only ChaCha20", aes_256_gcm: None, ..rustcrypto::provider() };
+/// assert!(!only_chacha20.supports(Suite::X25519_AES_256_GCM));
+/// assert!(only_chacha20.supports(Suite::X25519_CHACHA20_POLY1305));
+/// assert!(ServerConfig::new(only_chacha20).with_suites(&[Suite::X25519_AES_256_GCM]).is_err());
+/// # }
+/// ```
+///
+/// Randomness is handed in; a part has none of its own, but for one over a library that insists on its own generator.
+#[derive(Clone, Copy)]
+pub struct Provider {
     /// A short name for logs and benches.
-    fn name(&self) -> &'static str;
+    pub name: &'static str,
+    /// RSA-OAEP, which every suite needs.
+    pub rsa: &'static dyn Rsa,
+    /// Makes RSA keys, for those who need new ones: no login does.
+    pub key_generation: Option<&'static dyn KeyGeneration>,
+    /// [`Aead::Aes256Gcm`].
+    pub aes_256_gcm: Option<&'static dyn Cipher>,
+    /// [`Aead::ChaCha20Poly1305`].
+    pub chacha20_poly1305: Option<&'static dyn Cipher>,
+    /// [`Group::X25519`].
+    pub x25519: Option<&'static dyn Agreement>,
+    /// [`Group::MlKem768`].
+    pub ml_kem_768: Option<&'static dyn Agreement>,
+}
 
-    /// Whether the provider implements this suite.
-    fn supports(&self, suite: Suite) -> bool;
+impl Provider {
+    /// Whether the provider has every part of this suite.
+    pub fn supports(&self, suite: Suite) -> bool {
+        self.cipher(suite.aead).is_some()
+            && suite.key_exchange.groups().iter().all(|&group| self.agreement(group).is_some())
+    }
 
-    /// `RSA-OAEP[SHA-256, MGF1-SHA-256, empty label](key, message)`: appends as many bytes as the modulus has to `out`
-    /// (RFC 8017, section 7.1.1).
+    /// The part that seals and opens with this AEAD.
+    pub fn cipher(&self, aead: Aead) -> Option<&'static dyn Cipher> {
+        match aead {
+            Aead::Aes256Gcm => self.aes_256_gcm,
+            Aead::ChaCha20Poly1305 => self.chacha20_poly1305,
+        }
+    }
+
+    /// The part that exchanges keys in this group.
+    pub fn agreement(&self, group: Group) -> Option<&'static dyn Agreement> {
+        match group {
+            Group::X25519 => self.x25519,
+            Group::MlKem768 => self.ml_kem_768,
+        }
+    }
+
+    /// The same for the inside, where a configuration has made sure of it: one that is missing fails when it is used.
+    pub(crate) fn cipher_or_missing(&self, aead: Aead) -> &'static dyn Cipher {
+        self.cipher(aead).unwrap_or(&Missing)
+    }
+
+    /// Generates a key pair, as [`KeyGeneration::generate_key`].
+    ///
+    /// # Errors
+    /// [`KeyError::Provider`] where the provider fails, or has no such part.
+    pub fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
+        self.key_generation.ok_or(KeyError::Provider)?.generate_key(size, rng)
+    }
+}
+
+/// Prints the name and the suites.
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let suites: Vec<Suite> = Suite::ALL.into_iter().filter(|&suite| self.supports(suite)).collect();
+        f.debug_struct("Provider").field("name", &self.name).field("suites", &suites).finish_non_exhaustive()
+    }
+}
+
+/// RSA-OAEP with SHA-256, MGF1 with SHA-256 and an empty label (RFC 8017, section 7.1).
+pub trait Rsa: Send + Sync {
+    /// `RSA-OAEP[SHA-256, MGF1-SHA-256, empty label](key, message)`: appends as many bytes as the modulus has, 256 to 1024,
+    /// to `out` (RFC 8017, section 7.1.1). The handshake fails where it is another number.
     ///
     /// # Errors
     /// [`CryptoError`] where the provider fails; never because of the message.
@@ -37,96 +107,33 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`KeyError`] where the key is inconsistent or the provider can't use it.
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError>;
+}
 
+/// Makes RSA keys.
+pub trait KeyGeneration: Send + Sync {
     /// Generates a key pair with e = 65537. How long it takes is a matter of luck with primes: from some tens of
     /// milliseconds to many seconds, more for larger keys and in builds without optimisation.
     ///
     /// # Errors
     /// [`KeyError::Provider`] where the provider fails.
     fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError>;
+}
 
-    /// An AEAD under this key.
+/// An AEAD with 32-byte keys, 12-byte nonces and 16-byte tags.
+pub trait Cipher: Send + Sync {
+    /// The AEAD under this key.
     ///
     /// # Errors
-    /// [`CryptoError`] where the provider does not implement the AEAD.
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError>;
-
-    /// The client's half of a key exchange: an ephemeral key. Appends its share, [`Group::client_share`] bytes, to `out`.
-    ///
-    /// # Errors
-    /// [`CryptoError`] where the provider does not implement the group.
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError>;
-
-    /// The server's half of a key exchange, in the shape of a KEM: appends its share, [`Group::server_share`] bytes, to
-    /// `out`, and gives the secret. `share` is the client's, of the right length.
-    ///
-    /// # Errors
-    /// [`CryptoError::BadKeyShare`] where the client's share is malformed or yields no secret.
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError>;
+    /// [`CryptoError`] where the provider fails.
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError>;
 }
 
-/// A private key that opens what was sealed to its public key.
-///
-/// This is the place for a hardware module: implement it, and make a server key with
-/// [`super::ServerKey::from_parts`].
-pub trait Decrypt: Send + Sync {
-    /// Undoes [`Provider::encrypt`]. `ciphertext` is as long as the modulus and below it; `rng` is for blinding.
-    ///
-    /// There is no error: whatever fails, and for whatever reason, is [`Decrypted::failed`], at the same cost.
-    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted;
-}
+/// Stands for an AEAD that the provider does not have.
+struct Missing;
 
-/// What an RSA-OAEP decryption gave: 64 bytes or a failure, which can't be told apart from outside.
-pub struct Decrypted {
-    bytes: Zeroizing<[u8; limits::SEALED_SECRET]>,
-    ok: Choice,
-}
-
-impl Decrypted {
-    /// A plaintext. One that is not 64 bytes long is a failure.
-    pub fn new(plaintext: &[u8]) -> Self {
-        let mut bytes = Zeroizing::new([0; limits::SEALED_SECRET]);
-        for (slot, byte) in bytes.iter_mut().zip(plaintext) {
-            *slot = *byte;
-        }
-        Self { bytes, ok: plaintext.len().ct_eq(&limits::SEALED_SECRET) }
-    }
-
-    /// A failure: bad padding, or a module that did not answer.
-    pub fn failed() -> Self {
-        Self { bytes: Zeroizing::new([0; limits::SEALED_SECRET]), ok: Choice::from(0) }
-    }
-
-    /// The secret, if this decrypted and is bound to `transcript_hash`; otherwise `fallback`. Does not branch.
-    pub(crate) fn secret_or(
-        &self,
-        transcript_hash: &[u8; 32],
-        fallback: &[u8; limits::SECRET],
-    ) -> Zeroizing<[u8; limits::SECRET]> {
-        let (secret, bound_to) = self.bytes.split_at(limits::SECRET);
-        let good = self.ok & bound_to.ct_eq(transcript_hash);
-        let mut out = Zeroizing::new([0; limits::SECRET]);
-        for ((slot, ours), theirs) in out.iter_mut().zip(fallback).zip(secret) {
-            *slot = u8::conditional_select(ours, theirs, good);
-        }
-        out
-    }
-}
-
-impl fmt::Debug for Decrypted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decrypted").finish_non_exhaustive()
+impl Cipher for Missing {
+    fn key(&self, _: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Err(CryptoError::Unsupported)
     }
 }
 
@@ -145,72 +152,29 @@ pub trait AeadKey: Send + Sync {
     fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; limits::TAG]) -> Result<(), CryptoError>;
 }
 
+/// One group of key exchanges, in the shape of a KEM: one share each way, and a secret of 32 bytes.
+///
+/// The handshake fails where a share or a secret has another size than [`Group`] says.
+pub trait Agreement: Send + Sync {
+    /// The client's half: an ephemeral key. Appends its share, [`Group::client_share`] bytes, to `out`.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where the provider fails.
+    fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError>;
+
+    /// The server's half: appends its share, [`Group::server_share`] bytes, to `out`, and gives the secret. `share` is the
+    /// client's, of the right length.
+    ///
+    /// # Errors
+    /// [`CryptoError::BadKeyShare`] where the client's share is malformed or yields no secret.
+    fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError>;
+}
+
 /// An ephemeral key of the client's, waiting for the server's share.
 pub trait Exchange: Send {
-    /// The secret shared with the owner of `share`, which has the right length.
+    /// The secret shared with the owner of `share`, which has the right length: 32 bytes.
     ///
     /// # Errors
     /// [`CryptoError::BadKeyShare`] where the share is malformed or yields no secret.
     fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError>;
-}
-
-/// The secret a key exchange gave, up to 64 bytes. Zeroized, never printed.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SharedSecret {
-    bytes: [u8; 64],
-    len: usize,
-}
-
-impl SharedSecret {
-    /// A secret of up to 64 bytes.
-    ///
-    /// # Errors
-    /// [`CryptoError::BadKeyShare`] where it is longer.
-    pub fn new(secret: &[u8]) -> Result<Self, CryptoError> {
-        let mut bytes = [0; 64];
-        bytes.get_mut(..secret.len()).ok_or(CryptoError::BadKeyShare)?.copy_from_slice(secret);
-        Ok(Self { bytes, len: secret.len() })
-    }
-
-    /// `self || other`
-    pub(crate) fn append(&mut self, other: &Self) -> Result<(), CryptoError> {
-        let end = self.len.saturating_add(other.len);
-        let room = self.bytes.get_mut(self.len..end).ok_or(CryptoError::BadKeyShare)?;
-        room.copy_from_slice(other.as_bytes());
-        self.len = end;
-        Ok(())
-    }
-
-    /// What the key schedule takes where there is no key exchange: 32 zeros.
-    pub(crate) fn none() -> Self {
-        Self { bytes: [0; 64], len: 32 }
-    }
-
-    pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
-    }
-}
-
-impl fmt::Debug for SharedSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSecret").finish_non_exhaustive()
-    }
-}
-
-/// What a provider can fail at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CryptoError {
-    /// The AEAD tag does not fit the data.
-    #[error("the data is not authentic")]
-    NotAuthentic,
-    /// A key share has the wrong length or yields no secret.
-    #[error("unusable key share")]
-    BadKeyShare,
-    /// The provider does not implement what was asked for.
-    #[error("the crypto provider does not implement this")]
-    Unsupported,
-    /// The provider failed for a reason of its own.
-    #[error("the crypto provider failed")]
-    Failed,
 }

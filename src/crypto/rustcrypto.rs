@@ -5,8 +5,8 @@
 //! provider always blinds the private-key operation, and the protocol turns every failure into the same work; SECURITY.md
 //! says what that does and does not buy.
 
-use super::provider::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Provider, SharedSecret};
-use super::{Aead, Group, KeyError, KeyExchange, KeySize, PrivateKey, PublicKey, Suite};
+use super::{AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, KeyError, KeyGeneration, KeySize};
+use super::{PrivateKey, Provider, PublicKey, Rsa, SharedSecret};
 use crate::limits;
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce, Tag};
@@ -21,25 +21,24 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The provider. It holds no state.
-pub fn provider() -> &'static dyn Provider {
-    &RustCrypto
+pub const fn provider() -> Provider {
+    Provider {
+        name: "rustcrypto",
+        rsa: &RustCrypto,
+        key_generation: Some(&RustCrypto),
+        aes_256_gcm: Some(&Aes),
+        chacha20_poly1305: Some(&ChaCha20),
+        x25519: Some(&X25519),
+        #[cfg(feature = "ml-kem")]
+        ml_kem_768: Some(&mlkem::MlKem),
+        #[cfg(not(feature = "ml-kem"))]
+        ml_kem_768: None,
+    }
 }
 
-#[derive(Debug)]
 struct RustCrypto;
 
-impl Provider for RustCrypto {
-    fn name(&self) -> &'static str {
-        "rustcrypto"
-    }
-
-    fn supports(&self, suite: Suite) -> bool {
-        match suite.key_exchange {
-            KeyExchange::Rsa | KeyExchange::X25519 => true,
-            KeyExchange::X25519MlKem768 => cfg!(feature = "ml-kem"),
-        }
-    }
-
+impl Rsa for RustCrypto {
     fn encrypt(
         &self,
         key: &PublicKey,
@@ -69,57 +68,13 @@ impl Provider for RustCrypto {
         }
         Ok(Arc::new(LoadedKey(rsa)))
     }
+}
 
+impl KeyGeneration for RustCrypto {
     fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
         let rsa = rsa::PrivateKey::new(rng, size.bits()).map_err(|_| KeyError::Provider)?;
         let der = rsa.to_pkcs8_der().map_err(|_| KeyError::Provider)?;
         PrivateKey::from_pkcs8_der(der.as_bytes())
-    }
-
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        Ok(match aead {
-            Aead::Aes256Gcm => Box::new(InOut(Aes256Gcm::new(key.into()))),
-            Aead::ChaCha20Poly1305 => Box::new(InOut(ChaCha20Poly1305::new(key.into()))),
-        })
-    }
-
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError> {
-        match group {
-            Group::X25519 => {
-                let (ours, share) = X25519::new(rng);
-                out.extend_from_slice(&share);
-                Ok(Box::new(ours))
-            }
-            #[cfg(feature = "ml-kem")]
-            Group::MlKem768 => Ok(Box::new(mlkem::Ephemeral::new(rng, out))),
-            #[cfg(not(feature = "ml-kem"))]
-            Group::MlKem768 => Err(CryptoError::Unsupported),
-        }
-    }
-
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        match group {
-            Group::X25519 => {
-                let (ours, answer) = X25519::new(rng);
-                out.extend_from_slice(&answer);
-                ours.agree(share)
-            }
-            #[cfg(feature = "ml-kem")]
-            Group::MlKem768 => mlkem::encapsulate(share, rng, out),
-            #[cfg(not(feature = "ml-kem"))]
-            Group::MlKem768 => Err(CryptoError::Unsupported),
-        }
     }
 }
 
@@ -133,6 +88,22 @@ impl Decrypt for LoadedKey {
             Ok(plaintext) => Decrypted::new(&Zeroizing::new(plaintext)),
             Err(_) => Decrypted::failed(),
         }
+    }
+}
+
+struct Aes;
+
+impl Cipher for Aes {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(Box::new(InOut(Aes256Gcm::new(key.into()))))
+    }
+}
+
+struct ChaCha20;
+
+impl Cipher for ChaCha20 {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(Box::new(InOut(ChaCha20Poly1305::new(key.into()))))
     }
 }
 
@@ -155,13 +126,27 @@ where
     }
 }
 
-struct X25519(x25519_dalek::EphemeralSecret);
+struct X25519;
 
-impl X25519 {
-    fn new(rng: &mut dyn CryptoRng) -> (Self, [u8; 32]) {
+impl Agreement for X25519 {
+    fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
+        Ok(Box::new(Ephemeral::new(rng, out)))
+    }
+
+    fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
+        Ephemeral::new(rng, out).agree(share)
+    }
+}
+
+/// A key pair for one use.
+struct Ephemeral(x25519_dalek::EphemeralSecret);
+
+impl Ephemeral {
+    /// Appends the public half to `out`.
+    fn new(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Self {
         let secret = x25519_dalek::EphemeralSecret::random_from_rng(rng);
-        let share = x25519_dalek::PublicKey::from(&secret).to_bytes();
-        (Self(secret), share)
+        out.extend_from_slice(x25519_dalek::PublicKey::from(&secret).as_bytes());
+        Self(secret)
     }
 
     fn agree(self, share: &[u8]) -> Result<SharedSecret, CryptoError> {
@@ -175,7 +160,7 @@ impl X25519 {
     }
 }
 
-impl Exchange for X25519 {
+impl Exchange for Ephemeral {
     fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
         self.agree(share)
     }
@@ -183,21 +168,37 @@ impl Exchange for X25519 {
 
 #[cfg(feature = "ml-kem")]
 mod mlkem {
-    use super::{CryptoError, CryptoRng, Exchange, SharedSecret, Zeroizing};
+    use super::{Agreement, CryptoError, CryptoRng, Exchange, SharedSecret, Zeroizing};
     use ml_kem::{Decapsulate, Encapsulate, KeyExport, MlKem768};
 
-    /// A decapsulation key for one use.
-    pub(super) struct Ephemeral(ml_kem::DecapsulationKey<MlKem768>);
+    pub(super) struct MlKem;
 
-    impl Ephemeral {
-        pub(super) fn new(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Self {
+    impl Agreement for MlKem {
+        fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
             let mut seed = Zeroizing::new([0; 64]);
             rng.fill_bytes(seed.as_mut_slice());
             let key = ml_kem::DecapsulationKey::from_seed((*seed).into());
             out.extend_from_slice(&key.encapsulation_key().to_bytes());
-            Self(key)
+            Ok(Box::new(Ephemeral(key)))
+        }
+
+        fn answer(
+            &self,
+            share: &[u8],
+            rng: &mut dyn CryptoRng,
+            out: &mut Vec<u8>,
+        ) -> Result<SharedSecret, CryptoError> {
+            let share = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
+            // Refuses coefficients that are not below q (FIPS 203, section 7.2).
+            let key = ml_kem::EncapsulationKey::<MlKem768>::new(share).map_err(|_| CryptoError::BadKeyShare)?;
+            let (ciphertext, secret) = key.encapsulate_with_rng(rng);
+            out.extend_from_slice(&ciphertext);
+            SharedSecret::new(&Zeroizing::new(<[u8; 32]>::from(secret))[..])
         }
     }
+
+    /// A decapsulation key for one use.
+    struct Ephemeral(ml_kem::DecapsulationKey<MlKem768>);
 
     impl Exchange for Ephemeral {
         fn finish(self: Box<Self>, share: &[u8]) -> Result<SharedSecret, CryptoError> {
@@ -205,19 +206,6 @@ mod mlkem {
             let secret = self.0.decapsulate_slice(share).map_err(|_| CryptoError::BadKeyShare)?;
             SharedSecret::new(&Zeroizing::new(<[u8; 32]>::from(secret))[..])
         }
-    }
-
-    pub(super) fn encapsulate(
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        let share = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
-        // Refuses coefficients that are not below q (FIPS 203, section 7.2).
-        let key = ml_kem::EncapsulationKey::<MlKem768>::new(share).map_err(|_| CryptoError::BadKeyShare)?;
-        let (ciphertext, secret) = key.encapsulate_with_rng(rng);
-        out.extend_from_slice(&ciphertext);
-        SharedSecret::new(&Zeroizing::new(<[u8; 32]>::from(secret))[..])
     }
 }
 

@@ -96,7 +96,7 @@ fn hello(
     let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
     let mut offers = Offers::default();
     for (slot, exchange) in offers.iter_mut().zip(exchanges) {
-        *slot = Some(Offer::start(config.provider, exchange, rng, &mut shares)?);
+        *slot = Some(Offer::start(&config.provider, exchange, rng, &mut shares)?);
     }
     let mut key_shares = List::new();
     let mut rest = shares.as_slice();
@@ -208,7 +208,7 @@ impl AwaitAnswer {
         let (covered, sealed) = frame.split_last_chunk().ok_or(Violation::ResumedOther)?;
         state.transcript.add(covered);
         let source = Source::Ticket(&stage_0);
-        let secrets = Secrets::new(state.config.provider, suite, state.transcript, &source, &exchange);
+        let secrets = Secrets::new(&state.config.provider, suite, state.transcript, &source, &exchange);
         match secrets.open_verdict(sealed, ticket.key_id)? {
             Some((grant, ticket)) => {
                 Ok(secrets.session(sealed, Side::Client, Outcome { grant, ticket, resumed: true }))
@@ -375,7 +375,7 @@ impl Trusted {
         let mut frame = Zeroizing::new(frame::build::<Error>(FrameType::ClientLogin, capacity, |body| {
             codec::write_bytes(body, |out| {
                 let end = out.len().saturating_add(key.size());
-                provider.encrypt(&key, &message, rng, out)?;
+                provider.rsa.encrypt(&key, &message, rng, out)?;
                 // Sealing begins where a ciphertext of the right length ends.
                 if out.len() == end { Ok(()) } else { Err(Error::Crypto(CryptoError::Failed)) }
             })?;
@@ -390,7 +390,7 @@ impl Trusted {
         let (prefix, rest) =
             frame.split_at_mut_checked(handshake::sealed_prefix(key.size())).ok_or(CryptoError::Failed)?;
         transcript.add(prefix);
-        let mut secrets = Secrets::new(provider, suite, transcript, &Source::Rsa(&secret), &exchange);
+        let mut secrets = Secrets::new(&provider, suite, transcript, &Source::Rsa(&secret), &exchange);
         let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
         once::seal(&*secrets.credential_key()?, sealed)?;
         secrets.add(rest);

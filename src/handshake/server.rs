@@ -198,7 +198,7 @@ impl ChooseKey<'_> {
         frame.truncate(frame.len().saturating_sub(limits::SERVER_VERDICT));
         transcript.add(&frame);
         let start = frame.len();
-        let secrets = Secrets::new(config.provider, suite, transcript, &Source::Ticket(&stage_0), &exchange);
+        let secrets = Secrets::new(&config.provider, suite, transcript, &Source::Ticket(&stage_0), &exchange);
         let ticket = issue(&config, &secrets, &grant, key_id, authenticated, now, rng)?;
         secrets.seal_verdict(&with_ticket(&grant, &ticket), &mut frame)?;
         let sealed = frame.get(start..).unwrap_or_default();
@@ -255,7 +255,8 @@ fn answer_exchange(
     // RSA alone has no share; for every other exchange among the suites there is one.
     let theirs = theirs.map_or(&[][..], |theirs| &theirs.share);
     let mut ours = Vec::with_capacity(exchange.server_share());
-    let secret = crypto::answer(config.provider, exchange, theirs, rng, &mut ours).map_err(handshake::from_exchange)?;
+    let secret =
+        crypto::answer(&config.provider, exchange, theirs, rng, &mut ours).map_err(handshake::from_exchange)?;
     Ok((ours, secret))
 }
 
@@ -358,7 +359,7 @@ impl AwaitLogin {
         let mut transcript = self.transcript;
         transcript.add(login);
         let secrets =
-            Secrets::new(self.config.provider, self.suite, transcript, &Source::Rsa(&self.fallback), &self.exchange);
+            Secrets::new(&self.config.provider, self.suite, transcript, &Source::Rsa(&self.fallback), &self.exchange);
         Refusal::seal(&secrets, reason, arrival.after(self.config.refusal_floor))
     }
 }
@@ -439,7 +440,7 @@ impl Open {
         let (prefix, rest) = frame.split_at_mut(at);
         transcript.add(prefix);
         let mut secrets =
-            Secrets::new(state.config.provider, state.suite, transcript, &Source::Rsa(&secret), &state.exchange);
+            Secrets::new(&state.config.provider, state.suite, transcript, &Source::Rsa(&secret), &state.exchange);
         // The key covers the transcript so far; the rest is added as received, before it is opened in place.
         let key = secrets.credential_key();
         secrets.add(rest);

@@ -6,7 +6,7 @@
 
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret};
-use crate::crypto::{Aead, CryptoError, CryptoRng, KeyId, Provider, Suite};
+use crate::crypto::{Aead, Cipher, CryptoError, CryptoRng, KeyId, Provider, Suite};
 use crate::limits;
 use crate::terms::error::Misuse;
 use crate::terms::grant::Grant;
@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 /// What each mistake costs: a stolen key lets the thief log in as anyone for up to two lifetimes, and read resumed
 /// sessions of suites that are not forward secret. Keep exports as you keep the server key.
 pub struct TicketKeys {
-    provider: &'static dyn Provider,
+    cipher: &'static dyn Cipher,
     lifetime: Duration,
     max_age: Duration,
     ring: Mutex<Ring>,
@@ -57,10 +57,15 @@ struct Used {
 impl TicketKeys {
     /// Keys for tickets of this lifetime, in whole seconds (at least one). The first key is made with the first ticket. A
     /// chain of tickets ends after [`limits::TICKET_MAX_AGE`].
-    pub fn new(provider: &'static dyn Provider, lifetime: Duration) -> Self {
+    ///
+    /// Tickets are sealed with AES-256-GCM, or with ChaCha20-Poly1305 where the provider lacks that; servers that share keys
+    /// need the same.
+    pub fn new(provider: Provider, lifetime: Duration) -> Self {
+        let aead = if provider.aes_256_gcm.is_some() { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 };
+        let cipher = provider.cipher_or_missing(aead);
         let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
         let ring = Mutex::new(Ring { keys: Vec::new(), follows: false });
-        Self { provider, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used: None }
+        Self { cipher, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used: None }
     }
 
     /// Asks for a credential again when the last one was shown this long ago, however many tickets came since.
@@ -198,7 +203,7 @@ impl TicketKeys {
         // A key for each ticket, so that a nonce of the AEAD's size never has to be unique among all of them.
         let mut fresh = Key::new([0; 32]);
         Secret::from_key(key).fill("ticket", nonce, fresh.as_mut_slice());
-        self.provider.aead(Aead::Aes256Gcm, &fresh)
+        self.cipher.key(&fresh)
     }
 
     /// Makes a new key if the newest is a lifetime old, and drops the one before the last.

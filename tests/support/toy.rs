@@ -8,15 +8,26 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use core::convert::Infallible;
-use countersign::crypto::{AeadKey, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, SharedSecret};
-use countersign::{Aead, CryptoRng, KeyError, KeySize, PrivateKey, PublicKey, ServerKey, Suite, limits};
+use countersign::crypto::SharedSecret;
+use countersign::crypto::{
+    AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, Rsa,
+};
+use countersign::{Aead, CryptoRng, KeyError, PrivateKey, PublicKey, ServerKey, limits};
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
-/// The provider. It holds no state.
-pub fn provider() -> &'static dyn Provider {
-    &Toy
+/// The provider. It holds no state, and makes no keys: there are some in `tests/keys`.
+pub const fn provider() -> Provider {
+    Provider {
+        name: "toy",
+        rsa: &Toy,
+        key_generation: None,
+        aes_256_gcm: Some(&ToyCipher(Aead::Aes256Gcm)),
+        chacha20_poly1305: Some(&ToyCipher(Aead::ChaCha20Poly1305)),
+        x25519: Some(&ToyAgreement(Group::X25519)),
+        ml_kem_768: Some(&ToyAgreement(Group::MlKem768)),
+    }
 }
 
 /// A server key that undoes what this provider encrypts to `public`.
@@ -24,19 +35,10 @@ pub fn server_key(public: &PublicKey) -> ServerKey {
     ServerKey::from_parts(public.clone(), Arc::new(ToyKey(public.clone())))
 }
 
-/// Insecure on purpose: see the module.
-#[derive(Debug)]
-pub struct Toy;
+/// Insecure on purpose, as all of them: see the module.
+struct Toy;
 
-impl Provider for Toy {
-    fn name(&self) -> &'static str {
-        "toy"
-    }
-
-    fn supports(&self, suite: Suite) -> bool {
-        Suite::ALL.contains(&suite)
-    }
-
+impl Rsa for Toy {
     fn encrypt(
         &self,
         key: &PublicKey,
@@ -51,35 +53,27 @@ impl Provider for Toy {
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
         Ok(Arc::new(ToyKey(key.public_key().clone())))
     }
+}
 
-    /// Never: there are keys in `tests/keys`.
-    fn generate_key(&self, _: KeySize, _: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError> {
-        Err(KeyError::Provider)
+pub struct ToyCipher(pub Aead);
+
+impl Cipher for ToyCipher {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(Box::new(ToyAead { number: self.0.number(), key: *key }))
     }
+}
 
-    fn aead(&self, aead: Aead, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
-        Ok(Box::new(ToyAead { number: aead.number(), key: *key }))
-    }
+struct ToyAgreement(Group);
 
-    fn start_exchange(
-        &self,
-        group: Group,
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<Box<dyn Exchange>, CryptoError> {
-        let ours = random(group.client_share(), rng);
+impl Agreement for ToyAgreement {
+    fn start(&self, rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<Box<dyn Exchange>, CryptoError> {
+        let ours = random(self.0.client_share(), rng);
         out.extend_from_slice(&ours);
         Ok(Box::new(ToyExchange(ours)))
     }
 
-    fn answer_exchange(
-        &self,
-        group: Group,
-        share: &[u8],
-        rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
-    ) -> Result<SharedSecret, CryptoError> {
-        let ours = random(group.server_share(), rng);
+    fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
+        let ours = random(self.0.server_share(), rng);
         out.extend_from_slice(&ours);
         shared(share, &ours)
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The crypto providers to measure.
-pub const PROVIDERS: [fn() -> &'static dyn Provider; 2] = [rustcrypto::provider, aws_lc::provider];
+pub const PROVIDERS: [fn() -> Provider; 2] = [rustcrypto::provider, aws_lc::provider];
 
 const SUITES: [Suite; 3] = [Suite::RSA_AES_256_GCM, Suite::X25519_AES_256_GCM, Suite::X25519MLKEM768_AES_256_GCM];
 /// No clock is read: every state is reached at once, and every ticket shown when it is given.
@@ -37,7 +37,7 @@ pub fn all() -> Vec<Box<dyn Contender>> {
 
 /// A client and a server that speak one suite, and the fingerprint between them.
 pub struct Peers {
-    provider: &'static dyn Provider,
+    provider: Provider,
     suite: Suite,
     key_name: &'static str,
     client: Arc<ClientConfig>,
@@ -48,7 +48,7 @@ pub struct Peers {
 
 impl Peers {
     /// Peers whose server has `key`: its name and its PEM text.
-    pub fn new(provider: &'static dyn Provider, suite: Suite, key: (&'static str, &str)) -> Self {
+    pub fn new(provider: Provider, suite: Suite, key: (&'static str, &str)) -> Self {
         let (key_name, pem) = key;
         let key = ServerKey::load(&PrivateKey::from_pem(pem).unwrap(), provider).unwrap();
         let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
@@ -126,7 +126,7 @@ impl Peers {
             _ => "",
         };
         Row {
-            name: format!("countersign {what}{exchange} ({})", self.provider.name()),
+            name: format!("countersign {what}{exchange} ({})", self.provider.name),
             family: Family::Ours,
             round_trips,
             authenticates: "both: pinned key, password",

@@ -95,7 +95,7 @@ fn next_nonce(count: &mut u64) -> [u8; 12] {
 
 /// A countersign session.
 struct Ours {
-    provider: &'static dyn Provider,
+    provider: Provider,
     sealer: Sealer,
     opener: Opener,
     in_place: bool,
@@ -104,7 +104,7 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(provider: &'static dyn Provider, size: usize, in_place: bool) -> Self {
+    fn new(provider: Provider, size: usize, in_place: bool) -> Self {
         let peers = ours::Peers::new(provider, Suite::X25519_AES_256_GCM, KEYS[0]);
         let (client, server) = peers.login(PASSWORD, false, &mut Meter::default()).unwrap();
         let ((_, sealer, _), (_, _, opener)) = (client.split(), server.split());
@@ -116,7 +116,7 @@ impl Ours {
 impl Pipe for Ours {
     fn name(&self) -> String {
         let how = if self.in_place { "in place" } else { "with a copy" };
-        format!("countersign, {how} ({})", self.provider.name())
+        format!("countersign, {how} ({})", self.provider.name)
     }
 
     fn pass(&mut self) -> &[u8] {

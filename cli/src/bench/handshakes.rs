@@ -26,7 +26,7 @@ pub(crate) const PASSWORD: &[u8] = b"correct horse battery staple";
 
 /// What is measured.
 pub(crate) struct Bout<'a> {
-    pub(crate) providers: &'a [&'static dyn Provider],
+    pub(crate) providers: &'a [Provider],
     pub(crate) keys: &'a [(KeySize, PrivateKey)],
     pub(crate) suites: &'a [Suite],
     /// A password hash is verified against these.
@@ -96,7 +96,7 @@ impl Bout<'_> {
 
 /// A client and a server that speak one suite, under one provider and one key.
 struct Pair {
-    provider: &'static dyn Provider,
+    provider: Provider,
     suite: Suite,
     bits: usize,
     client: Arc<ClientConfig>,
@@ -118,8 +118,8 @@ struct Times {
 }
 
 impl Pair {
-    fn new(provider: &'static dyn Provider, key: &PrivateKey, suite: Suite) -> Result<Self, Failure> {
-        let private = provider.load_key(key)?;
+    fn new(provider: Provider, key: &PrivateKey, suite: Suite) -> Result<Self, Failure> {
+        let private = provider.rsa.load_key(key)?;
         let public = key.public_key().clone();
         // As `serve` keeps them.
         let tickets = TicketKeys::new(provider, Duration::from_secs(3600)).with_single_use(1 << 16);
@@ -197,7 +197,7 @@ impl Pair {
         let full = server + hash;
         let mixed = (1.0 - plan.resumed_share) * full + plan.resumed_share * resumed_server;
         Handshake {
-            provider: self.provider.name(),
+            provider: self.provider.name,
             bits: self.bits,
             suite: self.suite.to_string(),
             rounds: self.rounds.len(),

@@ -5,7 +5,7 @@ use countersign::crypto::Provider;
 use countersign::{Accounts, KeySize};
 
 /// The crypto providers that this command was built with, the one that `serve` uses first.
-pub(crate) fn built_in() -> Vec<&'static dyn Provider> {
+pub(crate) fn built_in() -> Vec<Provider> {
     vec![
         #[cfg(feature = "aws-lc")]
         countersign::crypto::aws_lc::provider(),
@@ -15,9 +15,9 @@ pub(crate) fn built_in() -> Vec<&'static dyn Provider> {
     ]
 }
 
-pub(crate) fn provider(name: &str) -> Result<&'static dyn Provider, String> {
-    built_in().into_iter().find(|provider| provider.name() == name).ok_or_else(|| {
-        let names: Vec<&str> = built_in().iter().map(|provider| provider.name()).collect();
+pub(crate) fn provider(name: &str) -> Result<Provider, String> {
+    built_in().into_iter().find(|provider| provider.name == name).ok_or_else(|| {
+        let names: Vec<&str> = built_in().iter().map(|provider| provider.name).collect();
         format!("this build has {}; others are features of the command", names.join(" and "))
     })
 }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn every_provider_is_found_by_its_name() {
         assert!(!built_in().is_empty());
-        assert!(built_in().iter().all(|built| provider(built.name()).unwrap().name() == built.name()));
+        assert!(built_in().iter().all(|built| provider(built.name).unwrap().name == built.name));
         assert!(provider("openssl").is_err());
     }
 }

@@ -16,12 +16,12 @@ use std::time::Duration;
 pub(crate) struct Setup {
     pub(crate) plan: Plan,
     pub(crate) machine: Machine,
-    pub(crate) providers: Vec<&'static dyn Provider>,
+    pub(crate) providers: Vec<Provider>,
     pub(crate) sizes: Vec<KeySize>,
     pub(crate) suites: Vec<Suite>,
     pub(crate) duration: Duration,
     /// The combination that the load and the answer are about.
-    pub(crate) provider: &'static dyn Provider,
+    pub(crate) provider: Provider,
     pub(crate) bits: KeySize,
     pub(crate) suite: Suite,
 }
@@ -51,13 +51,13 @@ impl Setup {
         }
         let providers = if bench.providers.is_empty() { options::built_in() } else { bench.providers.clone() };
         let suites = if bench.suites.is_empty() { Suite::ALL.to_vec() } else { bench.suites.clone() };
-        let providers = once(providers, |one, other| one.name() == other.name());
+        let providers = once(providers, |one, other| one.name == other.name);
         let (sizes, suites) = (once(bench.bits.clone(), KeySize::eq), once(suites, Suite::eq));
         // `serve` has the first provider of the build, and takes the suites that are offered by default.
         let served = crypto::provider();
-        let first = providers.iter().copied().find(|provider| provider.name() == served.name());
+        let first = providers.iter().copied().find(|provider| provider.name == served.name);
         let provider = first.or_else(|| providers.first().copied().filter(|_| bench.no_load)).ok_or_else(|| {
-            let name = served.name();
+            let name = served.name;
             Failure::usage(format_args!(
                 "the load is on `countersign serve`, which uses {name} in this build; add it with --provider, or leave the \
                  load out with --no-load"
@@ -101,11 +101,10 @@ impl Setup {
     /// What was measured of the combination that the answer is about.
     pub(crate) fn answer<'a>(&self, measured: &'a [Handshake]) -> Result<&'a Handshake, Failure> {
         let suite = self.suite.to_string();
-        let is_it = |one: &&Handshake| {
-            one.provider == self.provider.name() && one.bits == self.bits.bits() && one.suite == suite
-        };
+        let is_it =
+            |one: &&Handshake| one.provider == self.provider.name && one.bits == self.bits.bits() && one.suite == suite;
         measured.iter().find(is_it).ok_or_else(|| {
-            Failure::usage(format_args!("{} does not do {suite}; choose another --suite", self.provider.name()))
+            Failure::usage(format_args!("{} does not do {suite}; choose another --suite", self.provider.name))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! A server key at work.
 
 use super::{KeyError, PrivateKey, PublicKey};
-use crate::crypto::provider::{Decrypt, Provider};
+use crate::crypto::{Decrypt, Provider};
 use core::fmt;
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ impl ServerKey {
     ///
     /// # Errors
     /// [`KeyError::Inconsistent`] or [`KeyError::Provider`].
-    pub fn load(key: &PrivateKey, provider: &dyn Provider) -> Result<Self, KeyError> {
-        Ok(Self { public: key.public_key().clone(), private: provider.load_key(key)? })
+    pub fn load(key: &PrivateKey, provider: Provider) -> Result<Self, KeyError> {
+        Ok(Self { public: key.public_key().clone(), private: provider.rsa.load_key(key)? })
     }
 
     /// A key whose private half is elsewhere: in a hardware module, or behind a service.

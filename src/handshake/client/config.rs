@@ -18,7 +18,7 @@ use core::time::Duration;
 /// ```
 #[derive(Clone)]
 pub struct ClientConfig {
-    pub(super) provider: &'static dyn Provider,
+    pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
     pub(super) server_name: String,
     pub(super) prologue: Vec<u8>,
@@ -38,10 +38,10 @@ impl core::fmt::Debug for ClientConfig {
 impl ClientConfig {
     /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), no server name, no prologue, and
     /// [`limits::HANDSHAKE_TIMEOUT`].
-    pub fn new(provider: &'static dyn Provider) -> Self {
+    pub fn new(provider: Provider) -> Self {
         Self {
             provider,
-            suites: handshake::default_suites(provider),
+            suites: handshake::default_suites(&provider),
             server_name: String::new(),
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
@@ -53,7 +53,7 @@ impl ClientConfig {
     /// # Errors
     /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
     pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
-        self.suites = handshake::check_suites(self.provider, suites)?;
+        self.suites = handshake::check_suites(&self.provider, suites)?;
         Ok(self)
     }
 

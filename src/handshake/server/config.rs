@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct ServerConfig {
-    pub(super) provider: &'static dyn Provider,
+    pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
     pub(super) kinds: Vec<CredentialKind>,
     pub(super) prologue: Vec<u8>,
@@ -40,10 +40,10 @@ impl core::fmt::Debug for ServerConfig {
 impl ServerConfig {
     /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), passwords and tokens, no prologue,
     /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
-    pub fn new(provider: &'static dyn Provider) -> Self {
+    pub fn new(provider: Provider) -> Self {
         Self {
             provider,
-            suites: handshake::default_suites(provider),
+            suites: handshake::default_suites(&provider),
             kinds: CredentialKind::ALL.to_vec(),
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
@@ -57,7 +57,7 @@ impl ServerConfig {
     /// # Errors
     /// [`Misuse`] where the list is empty, names one twice, or names one the provider does not implement.
     pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
-        self.suites = handshake::check_suites(self.provider, suites)?;
+        self.suites = handshake::check_suites(&self.provider, suites)?;
         Ok(self)
     }
 
