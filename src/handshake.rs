@@ -47,11 +47,6 @@ pub(crate) fn check_prologue(prologue: &[u8]) -> Result<Vec<u8>, Misuse> {
     Ok(prologue.to_vec())
 }
 
-/// Server names are DNS-like: up to 255 bytes of printable ASCII without spaces.
-pub(crate) fn is_server_name(name: &str) -> bool {
-    name.len() <= limits::MAX_SERVER_NAME && name.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// Lists are short and bounded, so comparing every pair is the quickest way.
 pub(crate) fn has_duplicate<T: PartialEq>(entries: impl Iterator<Item = T> + Clone) -> bool {
     let earlier = entries.clone();

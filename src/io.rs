@@ -1,9 +1,27 @@
 //! The machines over a stream, within bounds.
 
+mod acceptor;
 pub mod blocking;
-pub(crate) mod script;
-pub(crate) mod stream;
+mod bounds;
+mod connector;
+mod drive;
+mod error;
+mod link;
+mod places;
+mod queue;
+mod refusals;
+mod script;
+mod stream;
 #[cfg(feature = "tokio")]
-pub mod tokio;
-#[cfg(feature = "tokio")]
+mod tokio;
 mod workers;
+
+pub use acceptor::{Acceptor, ServerKeys};
+pub use bounds::Bounds;
+pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
+pub use error::{Crowded, LoginError};
+pub use link::Link;
+pub use places::Counts;
+pub use stream::Stream;
+#[cfg(feature = "tokio")]
+pub use self::tokio::TokioLink;

@@ -99,21 +99,23 @@ pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, Private
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
-pub use io::blocking;
 #[cfg(feature = "tokio")]
-pub use io::tokio;
+pub use io::TokioLink;
+pub use io::{Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream};
+pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
 pub use stores::accounts::{self, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
 pub use terms::binding::ChannelBinding;
+pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::Grant;
 pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
-pub use terms::trust::ServerTrust;
-pub use terms::verifier::Verifier;
+pub use terms::server::Server;
+pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};
 

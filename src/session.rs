@@ -31,9 +31,12 @@ pub(crate) struct Outcome {
 ///
 /// Only an accepting verdict creates one.
 pub struct Session {
-    info: SessionInfo,
-    sealer: Sealer,
-    opener: Opener,
+    /// Who the peer is, and what both ends know beside the keys of their records.
+    pub info: SessionInfo,
+    /// What is sent goes through it.
+    pub sealer: Sealer,
+    /// What is received goes through it.
+    pub opener: Opener,
 }
 
 impl Session {
@@ -61,101 +64,10 @@ impl Session {
         master.fill("session id", transcript, &mut id);
         let exporter = master.key("exporter", transcript);
         Self {
-            info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
+            info: SessionInfo { outcome, suite, id: SessionId(id), exporter, side },
             sealer: Sealer { direction: ours, closed: false },
-            opener: Opener { direction: theirs, end: None },
+            opener: Opener { direction: theirs, end: None, opened: false },
         }
-    }
-
-    /// Who the client is, and what it may do.
-    pub fn grant(&self) -> &Grant {
-        self.info.grant()
-    }
-
-    /// What is known of the session beside its keys.
-    pub fn info(&self) -> &SessionInfo {
-        &self.info
-    }
-
-    /// A name for this session that both ends share and that gives nothing away: for logs.
-    pub fn id(&self) -> SessionId {
-        self.info.id()
-    }
-
-    /// The suite of the session.
-    pub fn suite(&self) -> Suite {
-        self.info.suite()
-    }
-
-    /// As [`SessionInfo::export`].
-    ///
-    /// # Errors
-    /// As [`SessionInfo::export`].
-    pub fn export(&self, label: &str, context: &[u8], out: &mut [u8]) -> Result<(), Misuse> {
-        self.info.export(label, context, out)
-    }
-
-    /// Seals `data` into as many records as it takes and appends them to `out`.
-    ///
-    /// # Errors
-    /// [`Misuse::Closed`] after [`Session::close`]; [`Error::Crypto`].
-    pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
-        self.sealer.seal(data, out)
-    }
-
-    /// Seals one record where it is: `frame` has 3 bytes of room, 1 to 16384 bytes of data, and 16 bytes of room, and is the
-    /// frame to send afterwards. For whoever fills a buffer anyway: [`Session::seal`] copies.
-    ///
-    /// # Errors
-    /// [`Misuse::BadInput`] without data, [`Misuse::TooLong`], [`Misuse::Closed`], [`Misuse::KeyUpdateDue`] after 2^24 records
-    /// under one key; [`Error::Crypto`], and then `frame` is to be thrown away.
-    pub fn seal_in_place(&mut self, frame: &mut [u8]) -> Result<(), Error> {
-        self.sealer.seal_in_place(frame)
-    }
-
-    /// Opens one whole frame in place.
-    ///
-    /// # Errors
-    /// [`Error::Record`]; the session is over then, and every later call fails.
-    pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
-        self.opener.open(frame)
-    }
-
-    /// Appends a key update to `out`: what is sealed from now on is under a new key, and the old one is gone. Does nothing
-    /// where nothing was sealed under the current key.
-    ///
-    /// # Errors
-    /// As [`Session::seal`].
-    pub fn update_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.sealer.update_key(out)
-    }
-
-    /// Appends the authenticated end of this direction to `out`.
-    ///
-    /// # Errors
-    /// [`Misuse::Closed`] the second time.
-    pub fn close(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
-        self.sealer.close(out)
-    }
-
-    /// As [`Opener::end`].
-    ///
-    /// # Errors
-    /// As [`Opener::end`].
-    pub fn end(&self) -> Result<(), RecordError> {
-        self.opener.end()
-    }
-
-    /// Gives back the memory of the expanded keys, for a session that will be idle: some 600 bytes for each direction with
-    /// AES-256-GCM of the `rustcrypto` provider. The next record makes its key anew.
-    pub fn rest(&mut self) {
-        self.sealer.rest();
-        self.opener.rest();
-    }
-
-    /// What is known of the session, and its two directions, each owned on its own.
-    pub fn split(self) -> (SessionInfo, Sealer, Opener) {
-        (self.info, self.sealer, self.opener)
     }
 }
 
@@ -165,6 +77,7 @@ pub struct SessionInfo {
     suite: Suite,
     id: SessionId,
     exporter: Key,
+    side: Side,
 }
 
 impl SessionInfo {
@@ -179,6 +92,12 @@ impl SessionInfo {
     /// opens: nobody can read what is sent there, but do not count it as a login before.
     pub fn is_resumed(&self) -> bool {
         self.outcome.resumed
+    }
+
+    /// Whether the peer has shown that it is there before the first record. A resumed client has not, at the server:
+    /// [`Opener::has_opened`] says when it has.
+    pub fn is_confirmed_at_start(&self) -> bool {
+        self.side == Side::Client || !self.outcome.resumed
     }
 
     /// The ticket for the next login, at the client, if the server gave one.
@@ -268,10 +187,10 @@ pub struct Sealer {
 }
 
 impl Sealer {
-    /// As [`Session::seal`].
+    /// Seals `data` into as many records as it takes and appends them to `out`.
     ///
     /// # Errors
-    /// As [`Session::seal`].
+    /// [`Misuse::Closed`] after [`Sealer::close`]; [`Error::Crypto`].
     pub fn seal(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         if self.closed {
             return Err(Misuse::Closed.into());
@@ -285,10 +204,12 @@ impl Sealer {
         Ok(())
     }
 
-    /// As [`Session::seal_in_place`].
+    /// Seals one record where it is: `frame` has 3 bytes of room, 1 to 16384 bytes of data, and 16 bytes of room, and is the
+    /// frame to send afterwards. For whoever fills a buffer anyway: [`Sealer::seal`] copies.
     ///
     /// # Errors
-    /// As [`Session::seal_in_place`].
+    /// [`Misuse::BadInput`] without data, [`Misuse::TooLong`], [`Misuse::Closed`], [`Misuse::KeyUpdateDue`] after 2^24 records
+    /// under one key; [`Error::Crypto`], and then `frame` is to be thrown away.
     pub fn seal_in_place(&mut self, frame: &mut [u8]) -> Result<(), Error> {
         let limit = limits::MAX_RECORD.saturating_add(Session::OVERHEAD);
         if frame.len() > limit {
@@ -303,10 +224,11 @@ impl Sealer {
         self.seal_frame(FrameType::Data, frame)
     }
 
-    /// As [`Session::update_key`].
+    /// Appends a key update to `out`: what is sealed from now on is under a new key, and the old one is gone. Does nothing
+    /// where nothing was sealed under the current key.
     ///
     /// # Errors
-    /// As [`Session::seal`].
+    /// As [`Sealer::seal`].
     pub fn update_key(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
         if self.closed {
             return Err(Misuse::Closed.into());
@@ -319,7 +241,7 @@ impl Sealer {
         Ok(())
     }
 
-    /// As [`Session::close`].
+    /// Appends the authenticated end of this direction to `out`. The other direction goes on.
     ///
     /// # Errors
     /// [`Misuse::Closed`] the second time.
@@ -329,7 +251,8 @@ impl Sealer {
         Ok(())
     }
 
-    /// As [`Session::rest`].
+    /// Gives back the memory of the expanded key, for a session that will be idle: some 600 bytes with AES-256-GCM of the
+    /// `rustcrypto` provider. The next record makes it anew.
     pub fn rest(&mut self) {
         self.direction.keys = None;
     }
@@ -380,19 +303,21 @@ pub struct Opener {
     direction: Direction,
     /// How it ended: by the peer's close, or by an error.
     end: Option<Result<(), RecordError>>,
+    opened: bool,
 }
 
 impl Opener {
-    /// As [`Session::open`].
+    /// Opens one whole frame in place.
     ///
     /// # Errors
-    /// As [`Session::open`].
+    /// [`Error::Record`]; the session is over then, and every later call fails.
     pub fn open<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, Error> {
         Ok(self.receive(frame)?)
     }
 
     pub(crate) fn receive<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, RecordError> {
         let received = self.record(frame);
+        self.opened |= received.is_ok();
         match &received {
             Ok(Received::Close) => self.end = Some(Ok(())),
             // The first error is the one that says what happened.
@@ -402,9 +327,15 @@ impl Opener {
         received
     }
 
-    /// As [`Session::rest`].
+    /// Gives back the memory of the expanded key, for a session that will be idle: some 600 bytes with AES-256-GCM of the
+    /// `rustcrypto` provider. The next record makes it anew.
     pub fn rest(&mut self) {
         self.direction.keys = None;
+    }
+
+    /// Whether a record of the peer's has opened: it holds the session's keys, and is no recording.
+    pub fn has_opened(&self) -> bool {
+        self.opened
     }
 
     /// The stream ended: after the peer's close, that is the end; otherwise somebody may have cut it.
@@ -518,7 +449,7 @@ mod tests {
     fn pair() -> (Sealer, Opener) {
         let cipher = rustcrypto::provider().cipher_or_missing(Aead::Aes256Gcm);
         let direction = || Direction::new(cipher, Key::new([7; 32]));
-        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
+        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None, opened: false })
     }
 
     /// As if this many records had crossed under the first key.

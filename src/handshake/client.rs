@@ -29,7 +29,7 @@ use crate::terms::binding::ChannelBinding;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::ticket::{Ticket, TrustedTicket};
-use crate::terms::trust::ServerTrust;
+use crate::terms::server::Server;
 use crate::time::Moment;
 use crate::wire::codec::{
     self, Bytes, ClientHello, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
@@ -40,19 +40,18 @@ use zeroize::Zeroizing;
 
 /// Begins a login: gives the ClientHello frame to send, and the state that awaits the answer.
 ///
-/// `known_keys` are server keys at hand ([`ServerTrust::known_keys`]); the server need not send those. Only the first 8 are
-/// named to it.
+/// The keys of `server` that are given whole ([`Server::known_keys`]) need not be sent by it; the first 8 are named to it.
 ///
 /// # Errors
 /// [`Error::Crypto`] where the provider fails.
 pub fn start(
     config: &Arc<ClientConfig>,
+    server: &Server,
     binding: &ChannelBinding,
-    known_keys: &[PublicKey],
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
-    hello(config, binding, known_keys, None, rng, now)
+    hello(config, server, binding, None, rng, now)
 }
 
 /// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
@@ -62,8 +61,8 @@ pub fn start(
 /// As [`start`].
 pub fn resume(
     config: &Arc<ClientConfig>,
+    server: &Server,
     binding: &ChannelBinding,
-    known_keys: &[PublicKey],
     ticket: TrustedTicket,
     rng: &mut dyn CryptoRng,
     now: Moment,
@@ -71,14 +70,14 @@ pub fn resume(
     let TrustedTicket(ticket) = ticket;
     let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
     let ticket = Some(ticket).filter(|ticket| config.suites.contains(&ticket.suite())).map(shown);
-    let (frame, state) = hello(config, binding, known_keys, ticket.as_ref(), rng, now)?;
+    let (frame, state) = hello(config, server, binding, ticket.as_ref(), rng, now)?;
     Ok((frame, AwaitAnswer { state, ticket }))
 }
 
 fn hello(
     config: &Arc<ClientConfig>,
+    server: &Server,
     binding: &ChannelBinding,
-    known_keys: &[PublicKey],
     ticket: Option<&Shown>,
     rng: &mut dyn CryptoRng,
     now: Moment,
@@ -106,6 +105,7 @@ fn hello(
         key_shares.push(share).ok_or(CryptoError::Failed)?;
         rest = after;
     }
+    let known_keys = server.known_keys();
     let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
     let mut ids = List::new();
     for key in known_keys {
@@ -122,12 +122,12 @@ fn hello(
         suites,
         nonce,
         key_shares,
-        server_name: Text(&config.server_name),
+        server_name: Text(server.name()),
         known_keys: ids,
         ticket: Bytes(shown),
         binder: Bytes(room),
     };
-    let lengths = [shares.len(), config.server_name.len(), ids.len().saturating_mul(limits::KEY_ID), shown.len()];
+    let lengths = [shares.len(), server.name().len(), ids.len().saturating_mul(limits::KEY_ID), shown.len()];
     let size = lengths.into_iter().fold(256, usize::saturating_add);
     let mut frame = handshake::build(FrameType::ClientHello, size, |body| codec::encode(&hello, body))?;
     let mut transcript = binding.transcript(&config.prologue);
@@ -328,12 +328,12 @@ impl Challenge {
         self.deadline
     }
 
-    /// Goes on if `trust` covers the server's key and the suite. There is no other way on.
+    /// Goes on if the key is one of `server`'s, and the suite not under its floor. There is no other way on.
     ///
     /// # Errors
     /// [`Error::Untrusted`] and [`Error::UnderFloor`]; nothing secret has been sent.
-    pub fn trust(self, trust: &ServerTrust) -> Result<Trusted, Error> {
-        trust.check(self.key.id(), self.suite)?;
+    pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
+        server.check(self.key.id(), self.suite)?;
         Ok(Trusted(self))
     }
 }

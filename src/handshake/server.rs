@@ -36,6 +36,7 @@ use crate::terms::binding::ChannelBinding;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Reason, Violation};
 use crate::terms::grant::Grant;
+use crate::terms::server::is_server_name;
 use crate::terms::ticket::{TicketClaim, TicketContents};
 use crate::time::Moment;
 use crate::time::UnixTime;
@@ -76,18 +77,18 @@ impl AwaitHello {
     ///
     /// # Errors
     /// [`Error`]; close the connection then, and send nothing.
-    pub fn read(mut self, frame: &[u8], now: Moment) -> Result<ChooseKey<'_>, Error> {
+    pub fn read(mut self, frame: Vec<u8>, now: Moment) -> Result<ChooseKey, Error> {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let hello: ClientHello<'_> = codec::decode(frame::expect(frame, FrameType::ClientHello)?)?;
+        let hello: ClientHello<'_> = codec::decode(frame::expect(&frame, FrameType::ClientHello)?)?;
         handshake::check_list("the versions", &hello.versions)?;
         handshake::check_list("the suites", &hello.suites)?;
         check_shares(&hello)?;
         if handshake::has_duplicate(hello.known_keys.iter()) {
             return Err(Violation::Duplicate("the known keys").into());
         }
-        if !handshake::is_server_name(&hello.server_name) {
+        if !is_server_name(&hello.server_name) {
             return Err(Violation::BadString("the server name").into());
         }
         let (ticket, binder) = (hello.ticket.len(), hello.binder.len());
@@ -105,7 +106,7 @@ impl AwaitHello {
         self.transcript.add(covered);
         let shown = (ticket > 0).then(|| self.transcript.clone());
         self.transcript.add(field);
-        Ok(ChooseKey { config: self.config, transcript: self.transcript, shown, deadline: self.deadline, hello, suite })
+        Ok(ChooseKey { config: self.config, transcript: self.transcript, shown, deadline: self.deadline, frame, suite })
     }
 }
 
@@ -122,26 +123,37 @@ fn check_shares(hello: &ClientHello<'_>) -> Result<(), Violation> {
 }
 
 /// The client's offer is here. *Which key is the challenge sent under?*
-pub struct ChooseKey<'a> {
+pub struct ChooseKey {
     config: Arc<ServerConfig>,
     transcript: Transcript,
     /// What the binder covers, if a ticket is shown.
     shown: Option<Transcript>,
     deadline: Moment,
-    hello: ClientHello<'a>,
+    /// The ClientHello, checked.
+    frame: Vec<u8>,
     suite: Suite,
 }
 
-impl ChooseKey<'_> {
+impl ChooseKey {
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    fn hello(&self) -> Result<ClientHello<'_>, Error> {
+        Ok(codec::decode(frame::expect(&self.frame, FrameType::ClientHello)?)?)
+    }
+
     /// The server name that the client wants: up to 255 bytes of printable ASCII, empty if it named none. Not
     /// authenticated, and readable by anyone on the way.
     pub fn server_name(&self) -> &str {
-        self.hello.server_name.0
+        self.hello().map_or("", |hello| hello.server_name.0)
     }
 
     /// The ids of the server keys that the client has at hand. A hint for choosing among several.
     pub fn known_keys(&self) -> impl Iterator<Item = KeyId> {
-        self.hello.known_keys.iter().map(|id| KeyId::from_bytes(*id))
+        let known_keys = self.hello().map(|hello| hello.known_keys).unwrap_or_default();
+        (0..known_keys.len()).filter_map(move |index| known_keys.get(index).map(|id| KeyId::from_bytes(*id)))
     }
 
     /// The suite that will be used.
@@ -156,14 +168,15 @@ impl ChooseKey<'_> {
     /// `None` is no error: go on with [`ChooseKey::challenge`].
     pub fn ticket(&self, key: &ServerKey, now: UnixTime) -> Option<TicketClaim> {
         let (keys, shown) = (self.config.tickets.as_ref()?, self.shown.as_ref()?);
-        let contents = keys.open(&self.hello.ticket, now)?;
+        let hello = self.hello().ok()?;
+        let contents = keys.open(&hello.ticket, now)?;
         let is_ours = contents.key_id == key.public_key().id();
         let suite = contents.suite;
-        let is_taken = self.hello.suites.contains(&suite.number()) && self.config.suites.contains(&suite);
+        let is_taken = hello.suites.contains(&suite.number()) && self.config.suites.contains(&suite);
         let stage_0 = schedule::stage_0(&contents.secret);
-        let is_held = handshake::binder(&stage_0, shown).ct_eq(&self.hello.binder);
+        let is_held = handshake::binder(&stage_0, shown).ct_eq(&hello.binder);
         let is_good = is_ours && is_taken && bool::from(is_held);
-        (is_good && keys.use_once(&self.hello.ticket, &contents, now)).then_some(TicketClaim { contents, stage_0 })
+        (is_good && keys.use_once(&hello.ticket, &contents, now)).then_some(TicketClaim { contents, stage_0 })
     }
 
     /// Takes the ticket: gives the ServerResumption frame to send, and the session. `grant` is the account as it is now.
@@ -182,7 +195,8 @@ impl ChooseKey<'_> {
             return Err(Misuse::Mismatch.into());
         }
         let TicketClaim { contents: TicketContents { suite, key_id, authenticated, .. }, stage_0 } = claim;
-        let Self { config, mut transcript, hello, .. } = self;
+        let hello = self.hello()?;
+        let (config, mut transcript) = (Arc::clone(&self.config), self.transcript.clone());
         let mut nonce = [0; limits::NONCE];
         rng.fill_bytes(&mut nonce);
         let (key_share, exchange) = answer_exchange(&config, &hello, suite, rng)?;
@@ -211,17 +225,18 @@ impl ChooseKey<'_> {
     /// # Errors
     /// [`Error`]; close the connection then, and send nothing.
     pub fn challenge(self, key: &ServerKey, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        let Self { config, mut transcript, deadline, hello, suite, .. } = self;
+        let hello = self.hello()?;
+        let (deadline, suite) = (self.deadline, self.suite);
         let mut nonce = [0; limits::NONCE];
         rng.fill_bytes(&mut nonce);
         let mut fallback = Zeroizing::new([0; limits::SECRET]);
         rng.fill_bytes(fallback.as_mut_slice());
-        let (key_share, exchange) = answer_exchange(&config, &hello, suite, rng)?;
+        let (key_share, exchange) = answer_exchange(&self.config, &hello, suite, rng)?;
 
         let public = key.public_key();
         let is_known = hello.known_keys.contains(public.id().as_bytes());
         let mut kinds = List::new();
-        for kind in &config.kinds {
+        for kind in &self.config.kinds {
             // Never full: the configuration holds each kind at most once.
             let _ = kinds.push(kind.number());
         }
@@ -236,6 +251,7 @@ impl ChooseKey<'_> {
         };
         let size = answer.spki.len().saturating_add(key_share.len()).saturating_add(96);
         let frame = handshake::build(FrameType::ServerHello, size, |body| codec::encode(&answer, body))?;
+        let Self { config, mut transcript, .. } = self;
         transcript.add(&frame);
         let challenge = transcript.hash();
         let state = AwaitLogin { config, key: key.clone(), transcript, challenge, fallback, exchange, suite, deadline };
@@ -373,6 +389,10 @@ struct Pending {
 }
 
 impl Pending {
+    fn deadline(&self) -> Moment {
+        self.arrival.after(self.state.config.handshake_timeout)
+    }
+
     fn ciphertext(&self) -> &[u8] {
         let end = handshake::sealed_prefix(self.ciphertext);
         self.frame.get(limits::FRAME_HEADER.saturating_add(2)..end).unwrap_or_default()
@@ -390,6 +410,11 @@ impl Pending {
 pub struct Login(Pending);
 
 impl Login {
+    /// When the login must have been decided: as long after its arrival as a handshake may take.
+    pub fn deadline(&self) -> Moment {
+        self.0.deadline()
+    }
+
     /// Goes on to the RSA operation.
     pub fn admit(self) -> Open {
         Open(self.0)
@@ -408,6 +433,11 @@ impl Login {
 pub struct Open(Pending);
 
 impl Open {
+    /// When the login must have been decided.
+    pub fn deadline(&self) -> Moment {
+        self.0.deadline()
+    }
+
     /// The RSA-OAEP ciphertext: as long as the key's modulus, and below it.
     pub fn ciphertext(&self) -> &[u8] {
         self.0.ciphertext()
@@ -520,7 +550,7 @@ impl Claim {
             let session = self.secrets.session(&frame, Side::Server, Outcome { grant, ticket: None, resumed: false });
             Ok(Accepted { frame, session })
         });
-        accepted.map_err(|error| Refusal { frame: Vec::new(), not_before, reason: Reason::Malformed(error) })
+        accepted.map_err(|error| Refusal { frame: Vec::new(), not_before, reason: failed(error) })
     }
 
     /// The credential is not good: gives the verdict to send, and when. For a login that had not opened, the refusal's
@@ -548,6 +578,14 @@ impl Claim {
         let plaintext = self.frame.get(start..end)?;
         let message = codec::decode_padded::<CredentialMessage<'_>>(plaintext, limits::CREDENTIAL_BLOCK).ok()?;
         Credential::from_message(&message)
+    }
+}
+
+/// Sealing an accept fails where the crypto provider does; the peer has no part in it.
+fn failed(error: Error) -> Reason {
+    match error {
+        Error::Crypto(error) => Reason::Failed(error),
+        _ => Reason::Failed(CryptoError::Failed),
     }
 }
 
@@ -581,4 +619,4 @@ impl Refusal {
     }
 }
 
-crate::opaque_debug!(AwaitHello, ChooseKey<'_>, AwaitLogin, Login, Open, Claim, Accepted);
+crate::opaque_debug!(AwaitHello, ChooseKey, AwaitLogin, Login, Open, Claim, Accepted);

@@ -1,38 +1,37 @@
-//! The blocking adapter: a login over any `Read + Write`, and the encrypted stream after it.
-//!
-//! [`connect`] is the client's one call and [`accept`] the server's. [`receive`] stops a server's login at the point
-//! where the private-key operation is about to begin, for admission control.
+//! Over blocking streams: anything that is `Read + Write` and takes deadlines.
 
-use crate::crypto::ServerKey;
-use crate::handshake::client::{self, Answer, ClientConfig};
-use crate::handshake::server::{self, ServerConfig};
-use crate::io::script::{self, Next, Timer, into_io};
-use crate::io::stream::{Inbox, Outbox};
-use crate::session::{Session, SessionInfo};
-use crate::terms::binding::ChannelBinding;
+use super::acceptor::Acceptor;
+use super::connector::{Begun, Connector, Trusted};
+use super::drive::block_on;
+use super::error::LoginError;
+use super::link::Link;
+use super::places::Cut;
+use super::script::{self, Decided};
+use super::stream::{Inbox, Outbox, Stream};
+use crate::session::SessionInfo;
+use crate::terms::context::Context;
 use crate::terms::credential::Credential;
-use crate::terms::error::Reason;
+use crate::terms::error::Error;
 use crate::terms::ticket::Ticket;
-use crate::terms::trust::ServerTrust;
-use crate::terms::verifier::Verifier;
 use crate::time::Moment;
-use crate::wire::frame::{FrameReader, FrameType};
 use core::fmt;
+use core::task::Poll;
 use core::time::Duration;
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-
-pub use crate::io::script::Error;
-pub use crate::io::stream::Stream;
+use std::time::Instant;
 
 /// What one read takes from the transport at the most: a full record and the header of the next.
 const SCRATCH: usize = 16 * 1024 + 64;
 
+/// How long a read or write of a handshake goes on before it looks whether the handshake has to make way.
+const SLICE: Duration = Duration::from_millis(200);
+
 /// A byte stream that a deadline can be put on.
 ///
-/// Implemented for [`TcpStream`] and Unix streams, owned and by reference. Wrap anything else in
-/// [`Untimed`], and bound its time in some other way.
+/// Implemented for [`TcpStream`] and Unix streams, owned and by reference. For a stream over one of these, such as TLS, there is
+/// [`Over`]; wrap anything else in [`Untimed`], and bound its time in some other way.
 pub trait Transport: Read + Write {
     /// Makes every later read and write fail with [`io::ErrorKind::WouldBlock`] or [`io::ErrorKind::TimedOut`] after
     /// this long; `None` waits for ever.
@@ -40,6 +39,17 @@ pub trait Transport: Read + Write {
     /// # Errors
     /// As the transport's own.
     fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Makes every later read and write fail with [`io::ErrorKind::WouldBlock`] where it would have to wait, or undoes that.
+    /// Gives whether the transport can do so. One that can't keeps the thread that accepts until a refusal is due and sent, and
+    /// a peer that leaves early is noticed late.
+    ///
+    /// # Errors
+    /// As the transport's own.
+    fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<bool> {
+        let _ = nonblocking;
+        Ok(false)
+    }
 
     /// Ends the sending direction and leaves the other one open, if the transport can do that.
     ///
@@ -51,11 +61,15 @@ pub trait Transport: Read + Write {
 }
 
 macro_rules! transport {
-    ($($stream:ty),*) => { $(
+    ($inner:ty: $($stream:ty),*) => { $(
         impl Transport for $stream {
             fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
                 self.set_read_timeout(timeout)?;
                 self.set_write_timeout(timeout)
+            }
+
+            fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<bool> {
+                <$inner>::set_nonblocking(self, nonblocking).map(|()| true)
             }
 
             fn end_sending(&mut self) -> io::Result<()> {
@@ -64,9 +78,45 @@ macro_rules! transport {
         }
     )* };
 }
-transport!(TcpStream, &TcpStream);
+transport!(TcpStream: TcpStream, &TcpStream);
 #[cfg(unix)]
-transport!(std::os::unix::net::UnixStream, &std::os::unix::net::UnixStream);
+transport!(std::os::unix::net::UnixStream: std::os::unix::net::UnixStream, &std::os::unix::net::UnixStream);
+
+/// A stream over another one, such as TLS over TCP: bytes go through the first, deadlines on the second, a handle of the one
+/// underneath (as [`TcpStream::try_clone`] makes).
+#[derive(Debug)]
+pub struct Over<S, T> {
+    /// What is read and written.
+    pub stream: S,
+    /// What it is over.
+    pub transport: T,
+}
+
+impl<S: Read, T> Read for Over<S, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Write, T> Write for Over<S, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl<S: Read + Write, T: Transport> Transport for Over<S, T> {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.transport.set_timeouts(timeout)
+    }
+
+    fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<bool> {
+        self.transport.set_nonblocking(nonblocking)
+    }
+}
 
 /// A stream without timeouts: a handshake over it can be stalled by the peer for ever.
 #[derive(Debug)]
@@ -94,324 +144,182 @@ impl<S: Read + Write> Transport for Untimed<S> {
     }
 }
 
-/// Logs in over `stream`: sends the ClientHello, checks the server's key against `trust`, sends the credential, and
-/// waits for the verdict.
-///
-/// # Errors
-/// [`Error`]. Only those that say so guarantee that nothing secret has been sent.
-pub fn connect<S: Transport>(
+/// A blocking stream under a deadline: what the login's script drives.
+pub struct BlockingLink<S> {
     stream: S,
-    config: &Arc<ClientConfig>,
-    binding: &ChannelBinding,
-    trust: &ServerTrust,
-    credential: Credential<'_>,
-) -> Result<Stream<S>, Error> {
-    match begin(stream, config, binding, trust, None)? {
-        Begun::Resumed(stream) => Ok(stream),
-        Begun::Trusted(trusted) => trusted.login(credential),
-    }
+    start: Instant,
+    deadline: Moment,
+    cut: Option<Arc<Cut>>,
+    /// Whether calls give `Pending` where the stream would block.
+    is_nonblocking: bool,
 }
 
-/// Begins a login over `stream`, with the ticket of an earlier one if there is: sends the ClientHello, and checks the
-/// server's answer against `trust`. Only if the server does not take the ticket is a credential needed.
-///
-/// A ticket of a server that `trust` does not cover is not shown. [`SessionInfo::ticket`] has the next one.
-///
-/// # Errors
-/// [`Error`]. Nothing secret has been sent.
-pub fn begin<S: Transport>(
-    stream: S,
-    config: &Arc<ClientConfig>,
-    binding: &ChannelBinding,
-    trust: &ServerTrust,
-    ticket: Option<&Ticket>,
-) -> Result<Begun<S>, Error> {
-    let mut link = Link::new(stream);
-    let now = link.timer.now();
-    let (hello, state) = script::hello(config, binding, trust, ticket, &mut script::rng()?, now)?;
-    link.timer.set_deadline(state.deadline());
-    link.send(&hello)?;
-    let frame = link.receive(state.expects())?;
-    match state.read(&frame, link.timer.now())? {
-        Answer::Resumed(session) => Ok(Begun::Resumed(link.into_stream(session)?)),
-        Answer::Challenge(challenge) => Ok(Begun::Trusted(Trusted { state: challenge.trust(trust)?, link })),
-    }
-}
-
-/// How a login goes on after [`begin`].
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-pub enum Begun<S> {
-    /// The server took the ticket: the login is over.
-    Resumed(Stream<S>),
-    /// The server wants a credential, and its key is trusted.
-    Trusted(Trusted<S>),
-}
-
-/// A server whose key is trusted, waiting for a credential until the handshake's deadline.
-pub struct Trusted<S> {
-    link: Link<S>,
-    state: client::Trusted,
-}
-
-impl<S: Transport> Trusted<S> {
-    /// Sends the credential, and waits for the verdict.
-    ///
-    /// # Errors
-    /// [`Error`].
-    pub fn login(mut self, credential: Credential<'_>) -> Result<Stream<S>, Error> {
-        let (login, state) = self.state.login(credential, &mut script::rng()?)?;
-        self.link.send(&login)?;
-        let frame = self.link.receive(client::AwaitVerdict::EXPECTS)?;
-        let session = state.read(&frame, self.link.timer.now())?;
-        self.link.into_stream(session)
-    }
-}
-
-impl<S> fmt::Debug for Trusted<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trusted").finish_non_exhaustive()
-    }
-}
-
-/// Accepts a login over `stream` under one server key: everything from the ClientHello to the verdict.
-///
-/// A refusal is sent before this returns, no earlier than the refusal floor. The transport's timeouts are used for the
-/// handshake and cleared after it.
-///
-/// # Errors
-/// [`Error`]; [`Error::LoginRefused`] has the reason for the audit log.
-pub fn accept<S: Transport>(
-    stream: S,
-    config: &Arc<ServerConfig>,
-    binding: &ChannelBinding,
-    key: &ServerKey,
-    verifier: &(impl Verifier + ?Sized),
-) -> Result<Stream<S>, Error> {
-    match receive(stream, config, binding, |_| Some(key.clone()), verifier)? {
-        Arrival::Resumed(stream) => Ok(stream),
-        Arrival::Login(login) => login.verify(verifier),
-    }
-}
-
-/// Receives a login over `stream`, up to where the private-key operation begins.
-///
-/// `choose_key` is told the server name that the client wants, and gives the key to use, or `None` to close the
-/// connection. `verifier` is asked for the account of a client with a ticket ([`Verifier::current`]); if it is still
-/// welcome, the login is over at once.
-///
-/// # Errors
-/// [`Error`]; a malformed login was answered with the one refusal.
-pub fn receive<S: Transport>(
-    stream: S,
-    config: &Arc<ServerConfig>,
-    binding: &ChannelBinding,
-    choose_key: impl FnOnce(&str) -> Option<ServerKey>,
-    verifier: &(impl Verifier + ?Sized),
-) -> Result<Arrival<S>, Error> {
-    let mut rng = script::rng()?;
-    let mut link = Link::new(stream);
-    let state = server::AwaitHello::new(config, binding, link.now());
-    link.timer.set_deadline(state.deadline());
-    let frame = link.receive(server::AwaitHello::EXPECTS)?;
-    let choice = state.read(&frame, link.now())?;
-    let key = choose_key(choice.server_name()).ok_or(crate::Error::NoServerKey)?;
-    let (challenge, state) = match script::answer(choice, &key, verifier, &mut rng)? {
-        Next::Challenged(challenge, state) => (challenge, state),
-        Next::Resumed(accepted) => {
-            link.send(&accepted.frame)?;
-            return Ok(Arrival::Resumed(link.into_stream(accepted.session)?));
-        }
-    };
-    drop(frame);
-    link.send(&challenge)?;
-    match link.receive(server::AwaitLogin::EXPECTS) {
-        Ok(frame) => match state.read(frame, link.now()) {
-            Ok(login) => Ok(Arrival::Login(Incoming { link, login })),
-            Err(refusal) => Err(link.refuse(refusal, None)),
-        },
-        // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
-        Err(Error::Protocol(error @ crate::Error::Frame(_))) => {
-            let refusal = state.fail(error, link.now());
-            Err(link.refuse(refusal, None))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// What [`receive`] received.
-#[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-pub enum Arrival<S> {
-    /// A good ticket of somebody who is still welcome: the login is over.
-    Resumed(Stream<S>),
-    /// A login, to admit or to refuse.
-    Login(Incoming<S>),
-}
-
-/// A well-formed login, not yet opened. *Is it admitted?*
-pub struct Incoming<S> {
-    link: Link<S>,
-    login: server::Login,
-}
-
-impl<S: Transport> Incoming<S> {
-    /// Admits the login and answers it: [`Incoming::decide`], then [`Decided::send`].
-    ///
-    /// # Errors
-    /// As [`Decided::send`].
-    pub fn verify(self, verifier: &(impl Verifier + ?Sized)) -> Result<Stream<S>, Error> {
-        self.decide(verifier)?.send()
+impl<S: Transport> BlockingLink<S> {
+    fn new(mut stream: S, cut: Option<Arc<Cut>>) -> io::Result<Self> {
+        // A listener that does not block may hand that on to what it accepts.
+        stream.set_nonblocking(false)?;
+        Ok(Self { stream, start: Instant::now(), deadline: Moment::ORIGIN, cut, is_nonblocking: false })
     }
 
-    /// Admits the login: does the RSA operation and asks the verifier. All the work is in here, and none of the waiting:
-    /// hold whatever bounds the number of logins that compute at once for as long as this takes.
-    ///
-    /// # Errors
-    /// [`Error::Protocol`] where the operating system gives no randomness.
-    pub fn decide(self, verifier: &(impl Verifier + ?Sized)) -> Result<Decided<S>, Error> {
-        let mut rng = script::rng()?;
-        let claim = self.login.admit().run(&mut rng);
-        Ok(Decided { link: self.link, decision: script::decide(claim, verifier, &mut rng) })
+    /// From now on no call blocks; false where the transport can't do that.
+    fn unblock(&mut self) -> bool {
+        self.cut = None;
+        self.is_nonblocking = matches!(self.stream.set_nonblocking(true), Ok(true));
+        self.is_nonblocking
     }
 
-    /// Refuses the login before the RSA operation.
-    pub fn refuse(mut self, reason: Reason) -> Error {
-        self.link.refuse(self.login.refuse(reason), None)
-    }
-}
-
-/// A login that was decided, and not answered yet.
-pub struct Decided<S> {
-    link: Link<S>,
-    decision: script::Decision,
-}
-
-impl<S: Transport> Decided<S> {
-    /// Whether the verdict is an accept.
-    pub fn is_accepted(&self) -> bool {
-        self.decision.1.is_ok()
-    }
-
-    /// Sends the verdict: an accept at once, a refusal when it is due.
-    ///
-    /// # Errors
-    /// [`Error::LoginRefused`] once a refusal was sent; otherwise what kept an accept from being sent.
-    pub fn send(mut self) -> Result<Stream<S>, Error> {
-        match self.decision {
-            (_, Ok(accepted)) => {
-                self.link.timer.allow_for_verdict();
-                self.link.send(&accepted.frame)?;
-                self.link.into_stream(accepted.session)
+    /// One read or write, within the deadline.
+    fn call(&mut self, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> Poll<io::Result<usize>> {
+        loop {
+            let before = self.now();
+            let left = self.deadline.saturating_since(before);
+            if left.is_zero() {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
             }
-            (user, Err(refusal)) => Err(self.link.refuse(refusal, user)),
+            if !self.is_nonblocking {
+                let slice = if self.cut.is_some() { left.min(SLICE) } else { left };
+                self.stream.set_timeouts(Some(slice))?;
+            }
+            match call(&mut self.stream) {
+                Err(error) if is_timeout(&error) && self.is_nonblocking => return Poll::Pending,
+                Err(error) if is_timeout(&error) => {
+                    if self.cut.as_ref().is_some_and(|cut| cut.reason().is_some()) {
+                        return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+                    }
+                    // A stream that does not block after all must not keep a core busy.
+                    if self.now() == before {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+                done => return Poll::Ready(done),
+            }
         }
     }
 }
 
-impl<S> fmt::Debug for Decided<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Decided").finish_non_exhaustive()
-    }
-}
-
-impl<S> fmt::Debug for Incoming<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Incoming").finish_non_exhaustive()
-    }
-}
-
-/// A transport under a deadline.
-struct Link<S> {
-    stream: S,
-    timer: Timer,
-}
-
-impl<S: Transport> Link<S> {
-    fn new(stream: S) -> Self {
-        Self { stream, timer: Timer::start() }
-    }
+impl<S: Transport> Link for BlockingLink<S> {
+    type Stream = S;
 
     fn now(&self) -> Moment {
-        self.timer.now()
+        Moment::after_origin(self.start.elapsed())
     }
 
-    /// Puts what is left of the deadline on the next call of the transport.
-    fn arm(&mut self) -> Result<(), Error> {
-        Ok(self.stream.set_timeouts(Some(self.timer.left()?))?)
+    fn set_deadline(&mut self, deadline: Moment) {
+        self.deadline = deadline;
     }
 
-    fn send(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
-        while !bytes.is_empty() {
-            self.arm()?;
-            match self.stream.write(bytes) {
-                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
-                Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
-                Err(error) => retry(error)?,
-            }
+    fn poll_read(&mut self, _: &mut core::task::Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.call(|stream| stream.read(room))
+    }
+
+    fn poll_write(&mut self, _: &mut core::task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.call(|stream| stream.write(bytes))
+    }
+
+    fn poll_flush(&mut self, _: &mut core::task::Context<'_>) -> Poll<io::Result<()>> {
+        self.call(|stream| stream.flush().map(|()| 0)).map_ok(drop)
+    }
+
+    fn poll_end_sending(&mut self, _: &mut core::task::Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.stream.end_sending())
+    }
+
+    fn poll_wait(&mut self, _: &mut core::task::Context<'_>, moment: Moment) -> Poll<()> {
+        if self.now() >= moment { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn poll_gone(&mut self, _: &mut core::task::Context<'_>) -> Poll<()> {
+        if !matches!(self.stream.set_nonblocking(true), Ok(true)) {
+            return Poll::Pending;
         }
-        Ok(self.stream.flush()?)
-    }
-
-    /// Receives one whole frame, and never a byte past its end.
-    fn receive(&mut self, expected: &[FrameType]) -> Result<Vec<u8>, Error> {
-        let mut reader = FrameReader::new();
-        let mut scratch = [0; 1024];
-        loop {
-            if let Some(frame) = reader.take() {
-                return Ok(frame);
-            }
-            self.arm()?;
-            let wanted = reader.missing().map_err(crate::Error::from)?.min(scratch.len());
-            let room = scratch.get_mut(..wanted).unwrap_or_default();
-            match self.stream.read(room) {
-                Ok(0) => {
-                    return Err(Error::Disconnected { awaited: expected.first().copied().unwrap_or(FrameType::Close) });
-                }
-                Ok(count) => {
-                    let bytes = room.get(..count).unwrap_or_default();
-                    reader.feed(bytes, expected).map_err(crate::Error::from)?;
-                }
-                Err(error) => retry(error)?,
-            }
+        let is_there = matches!(self.stream.read(&mut [0]), Err(error) if is_timeout(&error));
+        match self.stream.set_nonblocking(false) {
+            Ok(_) if is_there => Poll::Pending,
+            _ => Poll::Ready(()),
         }
     }
 
-    /// Sends a refusal when it is due, and gives the error that says so locally.
-    fn refuse(&mut self, refusal: server::Refusal, user: Option<String>) -> Error {
-        std::thread::sleep(self.timer.until(refusal.not_before));
-        self.timer.allow_for_verdict();
-        // The refusal is the news; a peer that has left already changes nothing.
-        let _ = self.send(&refusal.frame).and_then(|()| self.hang_up());
-        Error::LoginRefused { user, reason: refusal.reason }
-    }
-
-    /// Ends the sending direction, and lets the peer end its own.
-    fn hang_up(&mut self) -> Result<(), Error> {
-        self.stream.end_sending()?;
-        self.timer.set_deadline(self.now().after(script::LINGER));
-        let mut scratch = [0; 1024];
-        loop {
-            self.arm()?;
-            match self.stream.read(&mut scratch) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) => retry(error)?,
-            }
-        }
-    }
-
-    fn into_stream(mut self, session: Session) -> Result<Stream<S>, Error> {
+    fn into_stream(mut self) -> io::Result<S> {
         self.stream.set_timeouts(None)?;
-        Ok(Stream::new(self.stream, session))
+        Ok(self.stream)
     }
 }
 
-fn retry(error: io::Error) -> Result<(), Error> {
-    match error.kind() {
-        io::ErrorKind::Interrupted => Ok(()),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(crate::Error::DeadlinePassed.into()),
-        _ => Err(error.into()),
+impl<S> fmt::Debug for BlockingLink<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlockingLink").finish_non_exhaustive()
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+impl Acceptor {
+    /// Accepts a login over a blocking stream: everything from the ClientHello to the verdict, on this thread; what takes a
+    /// processor runs on the acceptor's own. `context` says where the connection comes from: its peer's address, usually.
+    ///
+    /// The transport's timeouts are used for the handshake and cleared after it. A refused login ends at once; its peer is told
+    /// later, when that is due, for as long as the process lives.
+    ///
+    /// # Errors
+    /// [`LoginError`]; [`LoginError::LoginRefused`] has the reason for the audit log.
+    pub fn accept_blocking<S: Transport + Send + 'static>(
+        &self,
+        stream: S,
+        context: impl Into<Context>,
+    ) -> Result<Stream<S>, LoginError> {
+        let context = Arc::new(context.into());
+        let place = self.0.enter(&context)?;
+        let mut link = BlockingLink::new(stream, Some(Arc::clone(place.cut())))?;
+        match block_on(script::accept(&self.0, &mut link, context, place))? {
+            Decided::Accepted(session, seat) => Ok(Stream::new(link.into_stream()?, session, Some(seat))),
+            Decided::Refused(refused, place) => {
+                let (waiting, error) = refused.part();
+                let (start, due, waits) = (link.start, waiting.due(), link.unblock());
+                let telling = script::refuse(link, waiting, place);
+                if waits {
+                    self.0.refusals.add(start.checked_add(due).unwrap_or(start), Box::pin(telling));
+                } else {
+                    block_on(telling);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Connector {
+    /// Logs in over a blocking stream: sends the ClientHello, checks the server's key, sends the credential, and waits for the
+    /// verdict; where there is a ticket that the server takes, without the credential. The transport's timeouts are used for
+    /// the handshake and cleared after it.
+    ///
+    /// # Errors
+    /// [`LoginError`]. Only those that say so guarantee that nothing secret has been sent.
+    pub fn connect_blocking<S: Transport>(&self, stream: S, credential: Credential<'_>) -> Result<Stream<S>, LoginError> {
+        block_on(self.connect_over(BlockingLink::new(stream, None)?, credential))
+    }
+
+    /// As [`Connector::begin_over`], over a blocking stream.
+    ///
+    /// # Errors
+    /// As [`Connector::begin_over`].
+    pub fn begin_blocking<S: Transport>(
+        &self,
+        stream: S,
+        ticket: Option<&Ticket>,
+    ) -> Result<Begun<BlockingLink<S>>, LoginError> {
+        block_on(self.begin_over(BlockingLink::new(stream, None)?, ticket))
+    }
+}
+
+impl<S: Transport> Trusted<BlockingLink<S>> {
+    /// As [`Trusted::login`], on this thread.
+    ///
+    /// # Errors
+    /// As [`Trusted::login`].
+    pub fn login_blocking(self, credential: Credential<'_>) -> Result<Stream<S>, LoginError> {
+        block_on(self.login(credential))
     }
 }
 
@@ -428,28 +336,38 @@ impl<S> Stream<S> {
 
 impl<S: Transport> Stream<S> {
     /// Ends the session without losing a byte on the way: closes, lets the peer say the rest, which is thrown away, and
-    /// returns at its close, or when `patience` is over.
+    /// returns at its close, or when `patience` is over, whatever the peer drips and however slowly it reads.
     ///
     /// # Errors
-    /// [`Error`]: the peer may not have got everything.
-    pub fn finish(mut self, patience: Duration) -> Result<(), Error> {
-        let timer = Timer::start();
-        let end = timer.now().after(patience);
-        self.close()?;
-        let mut scratch = [0; 1024];
-        loop {
-            let left = timer.until(end);
-            if left.is_zero() {
-                return Ok(());
+    /// [`LoginError`]: the peer may not have got everything.
+    pub fn finish_blocking(mut self, patience: Duration) -> Result<(), LoginError> {
+        let start = Instant::now();
+        let left = || patience.saturating_sub(start.elapsed());
+        self.outbox.close()?;
+        while !self.outbox.pending()?.is_empty() {
+            if left().is_zero() {
+                return Err(Error::DeadlinePassed.into());
             }
-            self.transport.set_timeouts(Some(left))?;
-            match self.read(&mut scratch) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            self.transport.set_timeouts(Some(left()))?;
+            match self.transport.write(self.outbox.pending()?) {
+                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(count) => self.outbox.advance(count),
+                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        self.transport.flush()?;
+        let mut scratch = [0; 1024];
+        while !left().is_zero() {
+            self.transport.set_timeouts(Some(left().max(Duration::from_micros(1))))?;
+            match self.read(&mut scratch) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if is_timeout(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -458,8 +376,8 @@ impl<S: Write> Stream<S> {
     /// take everything in time, call it again.
     ///
     /// # Errors
-    /// [`Error`].
-    pub fn close(&mut self) -> Result<(), Error> {
+    /// [`LoginError`].
+    pub fn close(&mut self) -> Result<(), LoginError> {
         close(&mut self.transport, &mut self.outbox)
     }
 }
@@ -511,7 +429,7 @@ impl<S: Write> Writer<S> {
     ///
     /// # Errors
     /// As [`Stream::update_key`].
-    pub fn update_key(&mut self) -> Result<(), crate::Error> {
+    pub fn update_key(&mut self) -> Result<(), Error> {
         self.outbox.update_key()
     }
 
@@ -519,7 +437,7 @@ impl<S: Write> Writer<S> {
     ///
     /// # Errors
     /// As [`Stream::close`].
-    pub fn close(&mut self) -> Result<(), Error> {
+    pub fn close(&mut self) -> Result<(), LoginError> {
         close(&mut self.transport, &mut self.outbox)
     }
 }
@@ -545,7 +463,7 @@ fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::
         return Ok(0);
     }
     loop {
-        if let Some(count) = inbox.read(buffer).map_err(into_io)? {
+        if let Some(count) = inbox.read(buffer)? {
             return Ok(count);
         }
         fill(transport, inbox)?;
@@ -559,7 +477,7 @@ fn fill(transport: &mut impl Read, inbox: &mut Inbox) -> io::Result<()> {
     match transport.read(&mut scratch) {
         Ok(0) => inbox.finish(),
         Ok(count) => inbox.push(scratch.get(..count).unwrap_or_default()),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+        Err(error) if error.kind() == ErrorKind::Interrupted => {}
         Err(error) => return Err(error),
     }
     Ok(())
@@ -567,9 +485,9 @@ fn fill(transport: &mut impl Read, inbox: &mut Inbox) -> io::Result<()> {
 
 fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
     drain(transport, outbox)?;
-    let count = outbox.seal(bytes).map_err(into_io)?;
+    let count = outbox.seal(bytes)?;
     match drain(transport, outbox) {
-        Err(error) if !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => Err(error),
+        Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
         _ => Ok(count),
     }
 }
@@ -579,7 +497,7 @@ fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     transport.flush()
 }
 
-fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
+fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), LoginError> {
     outbox.close()?;
     Ok(flush(transport, outbox)?)
 }
@@ -587,12 +505,12 @@ fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), Error> {
 /// Sends everything that is sealed, or fails and keeps the rest for the next call.
 fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     loop {
-        match outbox.pending().map_err(into_io)? {
+        match outbox.pending()? {
             [] => return Ok(()),
             rest => match transport.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(count) => outbox.advance(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             },
         }

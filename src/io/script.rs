@@ -1,212 +1,478 @@
-//! What every adapter shares: the errors of a login over a transport, its clock and its randomness.
+//! The scripts of a login, one for each side: which frames go when, who is asked what, and how long anything may take.
+//!
+//! They are written once, as futures over a [`Link`]; the adapters drive them.
 
-use crate::crypto::{CryptoError, CryptoRng, ServerKey};
-use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, ClientConfig};
-use crate::handshake::server::{Accepted, AwaitLogin, ChooseKey, Claim, Refusal};
-use crate::terms::binding::ChannelBinding;
+use super::acceptor::{Door, Judge};
+use super::connector::Wanted;
+use super::drive::Caught;
+use super::error::{Crowded, LoginError};
+use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
+use super::places::{Cut, Place, RefusalPlace, Seat};
+use super::workers::{Done, Workers};
+use crate::crypto::{CryptoError, Decrypted};
+use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
+use crate::handshake::server::{Accepted, AwaitHello, AwaitLogin, ChooseKey, Claim, Login, Open, Refusal};
+use crate::session::Session;
+use crate::terms::context::Context;
 use crate::terms::credential::Credential;
-use crate::terms::error::{Misuse, Reason, RecordError};
+use crate::terms::error::{Error, Reason};
+use crate::terms::grant::Grant;
 use crate::terms::ticket::Ticket;
-use crate::terms::trust::ServerTrust;
-use crate::terms::verifier::Verifier;
-use crate::time::Moment;
-use crate::time::UnixTime;
-use crate::wire::frame::FrameType;
-use core::time::Duration;
+use crate::terms::verifier::{Asker, Attempt, Returning};
+use crate::time::{Moment, UnixTime};
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::Poll;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
-
-/// How long sending a verdict may take, once the handshake's own deadline no longer bounds it.
-const VERDICT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a login or a stream over a transport failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The transport failed.
-    #[error("the connection failed: {0}")]
-    Io(#[from] io::Error),
-    /// The peer closed the connection in the middle of the handshake.
-    #[error("the peer closed the connection before its {awaited}{}", before(*awaited))]
-    Disconnected {
-        /// The frame that was awaited.
-        awaited: FrameType,
-    },
-    /// Server side, of the tokio adapter: as many handshakes are open as may be. Nothing was read and nothing sent; close the
-    /// connection.
-    #[error("too many handshakes are open")]
-    Busy,
-    /// The handshake or the session failed.
-    #[error(transparent)]
-    Protocol(#[from] crate::Error),
-    /// Server side: the login was refused here, and the refusal sent. (A client whose login the server refused gets
-    /// [`crate::Error::Refused`].)
-    #[error("login refused: {reason}")]
-    LoginRefused {
-        /// The user the client named, where the login opened and named one.
-        user: Option<String>,
-        /// Why, for the audit log alone.
-        reason: Reason,
-    },
-}
-
-fn before(awaited: FrameType) -> &'static str {
-    match awaited {
-        FrameType::ServerHello => ": it may be busy, share no version or suite, or speak another protocol",
-        FrameType::ServerVerdict => ": it may have been stopped, or the login took too long",
-        _ => "",
-    }
-}
 
 /// A generator seeded by the operating system.
-pub(crate) fn rng() -> Result<StdRng, Error> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| crate::Error::from(CryptoError::Failed).into())
-}
-
-/// How long an end that has said its last word waits for the peer to hang up: closing a connection that still has
-/// something to read could take the last word back.
-pub(crate) const LINGER: Duration = Duration::from_millis(500);
-
-/// The user's name for the log, where the login opened and named one, and the verdict.
-pub(crate) type Decision = (Option<String>, Result<Accepted, Refusal>);
-
-/// Asks the verifier and gives the verdict, with a ticket where the server gives tickets.
-pub(crate) fn decide(claim: Claim, verifier: &(impl Verifier + ?Sized), rng: &mut dyn CryptoRng) -> Decision {
-    let credential: Credential<'_> = claim.credential();
-    let user = credential.user().filter(|user| !user.is_empty()).map(str::to_owned);
-    // A verifier that panics must not end the connection sooner than a refusal would: that would tell something.
-    let verified = catch_unwind(AssertUnwindSafe(|| verifier.verify(credential)));
-    let verdict = match verified.unwrap_or(Err(Reason::VerifierFailed)) {
-        Ok(grant) => claim.accept_with_ticket(grant, unix_now(), rng),
-        Err(reason) => Err(claim.reject(reason)),
-    };
-    (user, verdict)
-}
-
-/// What a server goes on with after a ClientHello.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-pub(crate) enum Next {
-    Resumed(Accepted),
-    Challenged(Vec<u8>, AwaitLogin),
-}
-
-/// Takes a good ticket whose principal is still welcome; challenges otherwise.
-pub(crate) fn answer(
-    choice: ChooseKey<'_>,
-    key: &ServerKey,
-    verifier: &(impl Verifier + ?Sized),
-    rng: &mut dyn CryptoRng,
-) -> Result<Next, crate::Error> {
-    let now = unix_now();
-    if let Some(claim) = choice.ticket(key, now)
-        // A panic is no answer: the client may show a credential.
-        && let Ok(Some(grant)) = catch_unwind(AssertUnwindSafe(|| verifier.current(claim.principal())))
-        && claim.is_current(&grant)
-    {
-        return choice.resume(claim, grant, now, rng).map(Next::Resumed);
-    }
-    choice.challenge(key, rng).map(|(frame, state)| Next::Challenged(frame, state))
-}
-
-/// The hello frame and the state after it: with the ticket, if there is one that `trust` lets be used.
-pub(crate) fn hello(
-    config: &Arc<ClientConfig>,
-    binding: &ChannelBinding,
-    trust: &ServerTrust,
-    ticket: Option<&Ticket>,
-    rng: &mut dyn CryptoRng,
-    now: Moment,
-) -> Result<(Vec<u8>, Awaiting), crate::Error> {
-    let known = trust.known_keys();
-    if let Some(ticket) = ticket.and_then(|ticket| trust.resume(ticket)) {
-        let (frame, state) = client::resume(config, binding, known, ticket, rng, now)?;
-        return Ok((frame, Awaiting::Answer(state)));
-    }
-    let (frame, state) = client::start(config, binding, known, rng, now)?;
-    Ok((frame, Awaiting::Challenge(state)))
-}
-
-/// A client's state after its hello.
-pub(crate) enum Awaiting {
-    Answer(AwaitAnswer),
-    Challenge(AwaitChallenge),
-}
-
-impl Awaiting {
-    pub(crate) fn expects(&self) -> &'static [FrameType] {
-        match self {
-            Self::Answer(_) => AwaitAnswer::EXPECTS,
-            Self::Challenge(_) => AwaitChallenge::EXPECTS,
-        }
-    }
-
-    pub(crate) fn deadline(&self) -> Moment {
-        match self {
-            Self::Answer(state) => state.deadline(),
-            Self::Challenge(state) => state.deadline(),
-        }
-    }
-
-    pub(crate) fn read(self, frame: &[u8], now: Moment) -> Result<Answer, crate::Error> {
-        match self {
-            Self::Answer(state) => state.read(frame, now),
-            Self::Challenge(state) => state.read(frame, now).map(Answer::Challenge),
-        }
-    }
+fn rng() -> Result<StdRng, Error> {
+    StdRng::try_from_rng(&mut SysRng).map_err(|_| CryptoError::Failed.into())
 }
 
 fn unix_now() -> UnixTime {
     UnixTime::from_system(std::time::SystemTime::now())
 }
 
-/// A clock that starts with the connection, and the deadline on it.
-pub(crate) struct Timer {
-    start: Instant,
+// The server's side.
+
+/// What became of a login.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub(super) enum Decided {
+    /// It was accepted, and the client told so.
+    Accepted(Session, Seat),
+    /// It was refused. The client is told when that is due, by [`refuse`].
+    Refused(Refused, RefusalPlace),
+}
+
+/// A refusal for the client, and its reason for us.
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) user: Option<String>,
+}
+
+/// What a refused client will be told, and when.
+pub(super) struct LastWord {
+    frame: Vec<u8>,
+    due: Moment,
+}
+
+impl LastWord {
+    /// The time from the link's origin until it is due.
+    pub(super) fn due(&self) -> core::time::Duration {
+        self.due.saturating_since(Moment::ORIGIN)
+    }
+}
+
+impl Refused {
+    /// What the client is told, and what the caller is told.
+    pub(super) fn part(self) -> (LastWord, LoginError) {
+        let Refusal { frame, not_before, reason } = self.refusal;
+        (LastWord { frame, due: not_before }, LoginError::LoginRefused { user: self.user, reason })
+    }
+}
+
+/// Everything from the ClientHello to the verdict.
+pub(super) async fn accept<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: Arc<Context>,
+    place: Place,
+) -> Result<Decided, LoginError> {
+    let cut = Arc::clone(place.cut());
+    let login = match unless(&cut, pin!(greet(door, link, &context, &place))).await? {
+        Greeted::Resumed(session, seat) => return Ok(Decided::Accepted(session, seat)),
+        Greeted::Refused(refusal) => return Ok(refused(door, Refused { refusal, user: None }, place)),
+        Greeted::Login { login, server_name } => Arrived { login, server_name },
+    };
+    match decide(door, link, context, &place, login).await? {
+        Ok((accepted, seat)) => {
+            link.set_deadline(link.now().after(VERDICT_TIMEOUT));
+            send(link, &accepted.frame).await?;
+            Ok(Decided::Accepted(accepted.session, seat))
+        }
+        Err(refusal) => Ok(refused(door, refusal, place)),
+    }
+}
+
+fn refused(door: &Door, refused: Refused, place: Place) -> Decided {
+    if refused.refusal.reason.is_no() {
+        door.workers.note_refused(place.source());
+    }
+    Decided::Refused(refused, place.into_refusal())
+}
+
+/// Tells a client that it was refused, when that is due, and lets it hang up.
+pub(super) async fn refuse<L: Link>(mut link: L, LastWord { frame, due }: LastWord, place: RefusalPlace) {
+    poll_fn(|task| link.poll_wait(task, due)).await;
+    link.set_deadline(link.now().after(VERDICT_TIMEOUT));
+    // Whatever fails here, the login is refused, and its peer gone.
+    if send(&mut link, &frame).await.is_ok() {
+        let _ = hang_up(&mut link).await;
+    }
+    drop(place);
+}
+
+/// How far a handshake came by itself.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Greeted {
+    Resumed(Session, Seat),
+    Login { login: Login, server_name: String },
+    Refused(Refusal),
+}
+
+struct Arrived {
+    login: Login,
+    server_name: String,
+}
+
+/// Up to the login's arrival: until then the handshake can be cut.
+async fn greet<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: &Context,
+    place: &Place,
+) -> Result<Greeted, LoginError> {
+    let state = AwaitHello::new(&door.config, context.binding(), link.now());
+    link.set_deadline(state.deadline());
+    let frame = receive(link, AwaitHello::EXPECTS).await?;
+    place.greeted();
+    let choice = state.read(frame, link.now())?;
+    let server_name = choice.server_name().to_owned();
+    let key = door.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
+    let choice = match resume(door, link, choice, context, place).await? {
+        Resumption::Taken(accepted, seat) => {
+            send(link, &accepted.frame).await?;
+            return Ok(Greeted::Resumed(accepted.session, seat));
+        }
+        Resumption::Not(choice) => choice,
+    };
+    let (challenge, state) = choice.challenge(key, &mut rng()?)?;
+    send(link, &challenge).await?;
+    drop(challenge);
+    let received = receive(link, AwaitLogin::EXPECTS).await;
+    let login = match received {
+        Ok(frame) => state.read(frame, link.now()),
+        // What came is no login, and the peer may be waiting for its answer: it gets the one there is.
+        Err(LoginError::Protocol(error @ Error::Frame(_))) => Err(state.fail(error, link.now())),
+        Err(error) => return Err(error),
+    };
+    place.arrived().map_err(LoginError::Busy)?;
+    Ok(match login {
+        Ok(login) => Greeted::Login { login, server_name },
+        Err(refusal) => Greeted::Refused(refusal),
+    })
+}
+
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Resumption {
+    Taken(Accepted, Seat),
+    Not(ChooseKey),
+}
+
+/// Takes a good ticket whose principal is still welcome.
+async fn resume<L: Link>(
+    door: &Door,
+    link: &mut L,
+    choice: ChooseKey,
+    context: &Context,
+    place: &Place,
+) -> Result<Resumption, LoginError> {
+    let Some(key) = door.keys.choose(choice.server_name()) else {
+        return Ok(Resumption::Not(choice));
+    };
+    // Where the house is full a ticket goes the way of a login, which is not admitted.
+    let claim = if place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
+    let Some(claim) = claim else {
+        return Ok(Resumption::Not(choice));
+    };
+    let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
+    let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
+    let answer = match &door.judge {
+        // A panic is no answer: the client may show a credential.
+        Judge::Blocking(verifier) => catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok(),
+        Judge::Async(verifier) => within(link, choice.deadline(), Caught(verifier.resume(&returning))).await.flatten(),
+    };
+    let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
+    let seat = grant.as_ref().and_then(|grant| place.seat(grant.principal()));
+    match (grant, seat) {
+        (Some(grant), Some(seat)) => {
+            Ok(Resumption::Taken(choice.resume(claim, grant, unix_now(), &mut rng()?)?, seat))
+        }
+        _ => Ok(Resumption::Not(choice)),
+    }
+}
+
+type Decision = Result<(Accepted, Seat), Refused>;
+
+/// Opens a login, has its credential verified, and decides.
+async fn decide<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: Arc<Context>,
+    place: &Place,
+    Arrived { login, server_name }: Arrived,
+) -> Result<Decision, LoginError> {
+    let admitted = door.admit(&context, &server_name);
+    let full = (!place.has_room_for_session()).then_some(Reason::NotAdmitted("too many sessions"));
+    if let Some(reason) = admitted.err().or(full) {
+        return Ok(Err(Refused { refusal: login.refuse(reason), user: None }));
+    }
+    let deadline = login.deadline();
+    let open = login.admit();
+    let turn = Turn { workers: &door.workers, place, deadline };
+    let asked = Asked { context: Arc::clone(&context), server_name: server_name.clone() };
+    let remote = open.key().remote();
+    let computed = match (remote, &door.judge) {
+        (None, Judge::Blocking(verifier)) => {
+            let verifier = Arc::clone(verifier);
+            let work = move |open: Open| {
+                let claim = run(open);
+                let verdict = asked.judge(&claim, &*verifier);
+                (claim, Some(verdict))
+            };
+            turn.compute(link, open, work).await?
+        }
+        (None, Judge::Async(_)) => turn.compute(link, open, |open| (run(open), None)).await?,
+        (Some(remote), judge) => {
+            let decrypting = catch_unwind(AssertUnwindSafe(|| remote.decrypt(open.ciphertext().to_vec()))).ok();
+            let decrypted = match decrypting {
+                Some(decrypting) => within(link, deadline, Caught(decrypting)).await.flatten(),
+                None => None,
+            };
+            let claim = open.answer(decrypted.unwrap_or_else(Decrypted::failed));
+            match judge {
+                Judge::Async(_) => Ok((claim, None)),
+                Judge::Blocking(verifier) => {
+                    let verifier = Arc::clone(verifier);
+                    let work = move |claim: Claim| {
+                        let verdict = asked.judge(&claim, &*verifier);
+                        (claim, Some(verdict))
+                    };
+                    turn.compute(link, claim, work).await?
+                }
+            }
+        }
+    };
+    let (claim, verdict) = match computed {
+        Ok(computed) => computed,
+        Err(refusal) => return Ok(Err(Refused { refusal, user: None })),
+    };
+    let verdict = match (verdict, &door.judge) {
+        (Some(verdict), _) => verdict,
+        (None, Judge::Async(verifier)) => {
+            let asker = Asker { server_name: &server_name, context: &context, pool: Some(&door.workers) };
+            let attempt = Attempt::new(claim.credential(), asker);
+            match within(link, deadline, Caught(verifier.verify(&attempt))).await {
+                Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
+                None => Err(Reason::NotNow("the verifier did not answer in time")),
+            }
+        }
+        (None, Judge::Blocking(_)) => Err(Reason::VerifierFailed),
+    };
+    Ok(conclude(claim, verdict, place))
+}
+
+/// Gives the verdict, with a ticket where the server gives tickets.
+fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Decision {
+    let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
+    let seated = verdict.and_then(|grant| match place.seat(grant.principal()) {
+        Some(seat) => Ok((grant, seat)),
+        None => Err(Reason::NotAdmitted("too many sessions of this principal")),
+    });
+    let accepted = match (seated, rng()) {
+        (Ok((grant, seat)), Ok(mut rng)) => {
+            claim.accept_with_ticket(grant, unix_now(), &mut rng).map(|accepted| (accepted, seat))
+        }
+        (Ok(_), Err(_)) => Err(claim.reject(Reason::Failed(CryptoError::Failed))),
+        (Err(reason), _) => Err(claim.reject(reason)),
+    };
+    accepted.map_err(|refusal| Refused { refusal, user })
+}
+
+/// Does the RSA operation; where even randomness fails, so does the login, like any other.
+fn run(open: Open) -> Claim {
+    match rng() {
+        Ok(mut rng) => open.run(&mut rng),
+        Err(_) => open.answer(Decrypted::failed()),
+    }
+}
+
+/// What a verifier on another thread is told.
+struct Asked {
+    context: Arc<Context>,
+    server_name: String,
+}
+
+impl Asked {
+    /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
+    fn judge(&self, claim: &Claim, verifier: &dyn crate::terms::verifier::Verifier) -> Result<Grant, Reason> {
+        let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
+        let attempt = Attempt::new(claim.credential(), asker);
+        catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
+    }
+}
+
+/// A login's turn to be computed.
+struct Turn<'a> {
+    workers: &'a Workers,
+    place: &'a Place,
     deadline: Moment,
 }
 
-impl Timer {
-    pub(crate) fn start() -> Self {
-        Self { start: Instant::now(), deadline: Moment::ORIGIN }
-    }
+/// What can be refused without having been computed.
+trait Waiting: Send + 'static {
+    fn refuse(self, reason: Reason) -> Refusal;
+}
 
-    pub(crate) fn now(&self) -> Moment {
-        Moment::after_origin(self.start.elapsed())
+impl Waiting for Open {
+    fn refuse(self, reason: Reason) -> Refusal {
+        Self::refuse(self, reason)
     }
+}
 
-    pub(crate) fn set_deadline(&mut self, deadline: Moment) {
-        self.deadline = deadline;
+impl Waiting for Claim {
+    fn refuse(self, reason: Reason) -> Refusal {
+        self.reject(reason)
     }
+}
 
-    /// The login is here, and only the verdict is left to send.
-    pub(crate) fn allow_for_verdict(&mut self) {
-        self.deadline = self.now().after(VERDICT_TIMEOUT);
-    }
-
-    /// How long until `moment`; zero if it has passed.
-    pub(crate) fn until(&self, moment: Moment) -> Duration {
-        moment.saturating_since(self.now())
-    }
-
-    /// What is left until the deadline.
-    pub(crate) fn left(&self) -> Result<Duration, Error> {
-        match self.until(self.deadline) {
-            Duration::ZERO => Err(crate::Error::DeadlinePassed.into()),
-            left => Ok(left),
+impl Turn<'_> {
+    /// Waits for the turn, and for the work. Work whose peer leaves before is not begun.
+    async fn compute<L: Link, T: Waiting, R: Send + 'static>(
+        &self,
+        link: &mut L,
+        item: T,
+        work: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<Result<R, Refusal>, LoginError> {
+        let deadline = self.deadline.min(link.now().after(self.workers.patience()));
+        let mut queued = self.workers.queue(self.place.source(), item, work);
+        let done = poll_fn(|task| {
+            if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
+                return Poll::Ready(Some(done));
+            }
+            // Once begun it is waited for, and what it finds is logged, whatever the peer does.
+            if queued.is_begun() {
+                return Poll::Pending;
+            }
+            if link.poll_wait(task, deadline).is_ready() {
+                return Poll::Ready(Some(Done::Shed));
+            }
+            link.poll_gone(task).map(|()| None)
+        });
+        let Some(done) = done.await else {
+            return Err(LoginError::Disconnected { awaited: crate::wire::frame::FrameType::Data });
+        };
+        let item = match done {
+            Done::Answer(answer) => return Ok(Ok(answer)),
+            Done::Shed => queued.take_back(),
+            Done::Panicked => None,
+        };
+        match item {
+            Some(item) => Ok(Err(item.refuse(Reason::NotAdmitted("too many logins at once")))),
+            // Begun at the last moment.
+            None => match queued.await {
+                Done::Answer(answer) => Ok(Ok(answer)),
+                // Nothing that may panic is left in it.
+                Done::Shed | Done::Panicked => Err(Error::Crypto(CryptoError::Failed).into()),
+            },
         }
     }
 }
 
-/// As `Read` and `Write` report it: inside an [`io::Error`] of a fitting kind.
-pub(crate) fn into_io(error: crate::Error) -> io::Error {
-    let kind = match error {
-        crate::Error::Record(RecordError::Truncated) => io::ErrorKind::UnexpectedEof,
-        crate::Error::Misuse(Misuse::Closed) => io::ErrorKind::BrokenPipe,
-        _ => io::ErrorKind::InvalidData,
+/// Waits for `future`, but no longer than to `deadline`.
+async fn within<L: Link, F: Future>(link: &mut L, deadline: Moment, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|task| match future.as_mut().poll(task) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => link.poll_wait(task, deadline).map(|()| None),
+    })
+    .await
+}
+
+/// Waits for `future`, unless the handshake has to make way.
+async fn unless<T>(
+    cut: &Cut,
+    mut future: Pin<&mut impl Future<Output = Result<T, LoginError>>>,
+) -> Result<T, LoginError> {
+    poll_fn(|task| match cut.poll(task) {
+        Poll::Ready(reason) => Poll::Ready(Err(LoginError::Busy(reason))),
+        Poll::Pending => match future.as_mut().poll(task) {
+            // Cut in the middle: what the transport says of it is not the news.
+            Poll::Ready(Err(error)) => Poll::Ready(Err(cut.reason().map_or(error, LoginError::Busy))),
+            polled => polled,
+        },
+    })
+    .await
+}
+
+// The client's side.
+
+/// A client's state after its hello.
+enum Awaiting {
+    Answer(AwaitAnswer),
+    Challenge(AwaitChallenge),
+}
+
+/// How a login goes on after the server's first answer.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub(super) enum Begun {
+    Resumed(Session),
+    Trusted(client::Trusted),
+}
+
+/// From the hello to where the credential is due: with the ticket, if there is one that may be used.
+pub(super) async fn begin<L: Link>(
+    link: &mut L,
+    wanted: &Wanted,
+    ticket: Option<&Ticket>,
+) -> Result<Begun, LoginError> {
+    let (known, trust, config, binding) = (wanted.trust().known_keys(), wanted.trust(), &wanted.config, &wanted.binding);
+    let (hello, state, expects, deadline) = {
+        let (mut rng, now) = (rng()?, link.now());
+        match ticket.and_then(|ticket| trust.resume(ticket)) {
+            Some(ticket) => {
+                let (hello, state) = client::resume(config, binding, known, ticket, &mut rng, now)?;
+                let deadline = state.deadline();
+                (hello, Awaiting::Answer(state), AwaitAnswer::EXPECTS, deadline)
+            }
+            None => {
+                let (hello, state) = client::start(config, binding, known, &mut rng, now)?;
+                let deadline = state.deadline();
+                (hello, Awaiting::Challenge(state), AwaitChallenge::EXPECTS, deadline)
+            }
+        }
     };
-    io::Error::new(kind, error)
+    link.set_deadline(deadline);
+    send(link, &hello).await?;
+    let frame = receive(link, expects).await?;
+    let answer = match state {
+        Awaiting::Answer(state) => state.read(&frame, link.now())?,
+        Awaiting::Challenge(state) => Answer::Challenge(state.read(&frame, link.now())?),
+    };
+    Ok(match answer {
+        Answer::Resumed(session) => Begun::Resumed(session),
+        Answer::Challenge(challenge) => Begun::Trusted(challenge.trust(trust)?),
+    })
+}
+
+/// From the credential to the verdict.
+pub(super) async fn login<L: Link>(
+    link: &mut L,
+    trusted: client::Trusted,
+    credential: Credential<'_>,
+) -> Result<Session, LoginError> {
+    let (login, state) = trusted.login(credential, &mut rng()?)?;
+    send(link, &login).await?;
+    let frame = receive(link, AwaitVerdict::EXPECTS).await?;
+    Ok(state.read(&frame, link.now())?)
+}
+
+impl From<Crowded> for LoginError {
+    fn from(crowded: Crowded) -> Self {
+        Self::Busy(crowded)
+    }
 }

@@ -3,6 +3,7 @@
 
 use crate::crypto::Suite;
 use crate::limits;
+use super::places::Seat;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 use crate::terms::error::{Error, RecordError};
 use crate::terms::grant::Grant;
@@ -26,17 +27,19 @@ const BATCH: usize = 4 * limits::MAX_RECORD;
 /// Dropping the stream does not close it: end it with `finish` or `close` ([`crate::io::blocking`]) or a shutdown
 /// (`countersign::tokio`), or the peer will rightly report a cut. After a close, reading goes on.
 pub struct Stream<S> {
-    pub(crate) transport: S,
-    pub(crate) info: SessionInfo,
-    pub(crate) inbox: Inbox,
-    pub(crate) outbox: Outbox,
+    pub(super) transport: S,
+    pub(super) info: SessionInfo,
+    pub(super) inbox: Inbox,
+    pub(super) outbox: Outbox,
+    /// The session's place among those that the acceptor bounds.
+    pub(super) seat: Option<Seat>,
 }
 
 impl<S> Stream<S> {
-    pub(crate) fn new(transport: S, session: Session) -> Self {
-        let (info, sealer, opener) = session.split();
+    pub(super) fn new(transport: S, session: Session, seat: Option<Seat>) -> Self {
+        let Session { info, sealer, opener } = session;
         let (inbox, outbox) = pair(sealer, opener);
-        Self { transport, info, inbox, outbox }
+        Self { transport, info, inbox, outbox, seat }
     }
 
     /// Who the client is, and what it may do.
@@ -59,9 +62,27 @@ impl<S> Stream<S> {
         &self.info
     }
 
+    /// Whether the peer has shown that it is there. A server's session that was resumed is not confirmed before the first
+    /// record of its client has opened: until then it may be a recorded ClientHello, played again by nobody who could read an
+    /// answer. Do nothing on its behalf, and count no login, before. Every other session is confirmed from its beginning.
+    pub fn is_confirmed(&self) -> bool {
+        self.info.is_confirmed_at_start() || self.inbox.opener.has_opened()
+    }
+
     /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
-    pub fn transport(&self) -> &S {
+    pub fn get_ref(&self) -> &S {
         &self.transport
+    }
+
+    /// As [`Stream::get_ref`].
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.transport
+    }
+
+    /// The transport underneath. What was read of it and not opened, or sealed and not sent, is lost, and the session over:
+    /// end it first.
+    pub fn into_inner(self) -> S {
+        self.transport
     }
 
     /// Changes the sending key, so that what was sent so far can't be read with what is in memory from now on. The change
@@ -90,7 +111,7 @@ fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
 ///
 /// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records").
-pub(crate) struct Outbox {
+pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
@@ -99,20 +120,20 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     /// Seals from the front of `data`, and gives how many bytes of it: at most [`BATCH`]. Call it with nothing pending.
-    pub(crate) fn seal(&mut self, data: &[u8]) -> Result<usize, Error> {
+    pub(super) fn seal(&mut self, data: &[u8]) -> Result<usize, Error> {
         self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
         Ok(piece.len())
     }
 
-    pub(crate) fn update_key(&mut self) -> Result<(), Error> {
+    pub(super) fn update_key(&mut self) -> Result<(), Error> {
         self.check()?;
         self.sealer.update_key(&mut self.sealed)
     }
 
     /// Seals the close, the first time it is asked to.
-    pub(crate) fn close(&mut self) -> Result<(), Error> {
+    pub(super) fn close(&mut self) -> Result<(), Error> {
         self.check()?;
         if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
     }
@@ -121,13 +142,13 @@ impl Outbox {
     ///
     /// # Errors
     /// What broke the session; nothing is to be sent then.
-    pub(crate) fn pending(&self) -> Result<&[u8], Error> {
+    pub(super) fn pending(&self) -> Result<&[u8], Error> {
         self.check()?;
         Ok(self.sealed.get(self.sent..).unwrap_or_default())
     }
 
     /// The transport took this many bytes.
-    pub(crate) fn advance(&mut self, count: usize) {
+    pub(super) fn advance(&mut self, count: usize) {
         self.sent = self.sent.saturating_add(count);
         if self.sent >= self.sealed.len() {
             self.sealed.clear();
@@ -137,7 +158,7 @@ impl Outbox {
 
     /// Gives back the memory of the buffer and the key if everything was sent: an idle session holds none.
     #[cfg(feature = "tokio")]
-    pub(crate) fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if self.sealed.is_empty() {
             self.sealed = Vec::new();
             self.sealer.rest();
@@ -153,7 +174,7 @@ impl Outbox {
 }
 
 /// Sealed bytes as they arrive, and what was opened of them and not read yet.
-pub(crate) struct Inbox {
+pub(super) struct Inbox {
     opener: Opener,
     /// Bytes from the transport; records are opened in place.
     bytes: Vec<u8>,
@@ -169,7 +190,7 @@ impl Inbox {
     /// Reads opened bytes: `Some(0)` is the peer's close, `None` that more bytes of the transport are needed.
     ///
     /// An error is final: every later call gives it again, and no byte.
-    pub(crate) fn read(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
+    pub(super) fn read(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
         loop {
             if !self.ready.is_empty() {
                 return Ok(Some(self.copy(out)));
@@ -189,7 +210,7 @@ impl Inbox {
     }
 
     /// Bytes that the transport gave. Call it when [`Inbox::read`] needs more, so that they never pile up.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         if self.next > 0 {
             self.bytes.drain(..self.next.min(self.bytes.len()));
             (self.next, self.ready) = (0, 0..0);
@@ -198,7 +219,7 @@ impl Inbox {
     }
 
     /// The transport has ended: too early, unless the peer has closed.
-    pub(crate) fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         if !self.closed {
             self.fail(RecordError::Truncated);
         }
@@ -206,7 +227,7 @@ impl Inbox {
 
     /// Gives back the memory of the buffer and the key if nothing is in it: an idle session holds none.
     #[cfg(feature = "tokio")]
-    pub(crate) fn release(&mut self) {
+    pub(super) fn release(&mut self) {
         if self.next >= self.bytes.len() {
             self.bytes = Vec::new();
             self.opener.rest();

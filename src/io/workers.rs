@@ -1,129 +1,135 @@
-//! Computing logins: a bounded number at once, on tokio's blocking threads, and a bounded queue before them.
+//! The threads that compute logins: as many as may compute at once, and a bounded queue before them.
 //!
-//! A thread that is done takes the next login from the queue itself. Were each login to wait for a permit instead, and ask
-//! for a thread then, every handover would go through the scheduler, and cores would idle meanwhile.
+//! Each may take as much memory as a password hash does. A thread that is done takes the next login from the queue itself; one
+//! that has had nothing to do for a while ends.
 
+use super::queue::Queue;
+use crate::terms::context::Source;
+use crate::terms::verifier::Pool;
+use crate::time::Moment;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
+use futures_channel::oneshot;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::oneshot;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-/// The queue, and how many threads take from it.
-pub(crate) struct Workers {
+/// The queue, and the threads that take from it. A clone shares both.
+#[derive(Clone)]
+pub(super) struct Workers(Arc<Shared>);
+
+struct Shared {
+    /// At most this many at once.
     working: usize,
     waiting: usize,
+    patience: Duration,
+    start: Instant,
     state: Mutex<State>,
+    changed: Condvar,
 }
 
-#[derive(Default)]
+type Job = Box<dyn FnOnce(&Workers) + Send>;
+
 struct State {
-    queue: VecDeque<Job>,
-    next: u64,
-    /// Threads that take from the queue, or are about to.
+    queue: Queue<Job>,
+    /// The rest of logins that have begun: they come first.
+    begun: VecDeque<Job>,
     threads: usize,
-    /// Work that they do now.
+    /// Threads that wait for a job.
+    idle: usize,
+    /// Jobs that are being done.
     working: usize,
 }
 
-struct Job {
-    id: u64,
-    work: Box<dyn FnOnce(&Workers) + Send>,
-}
-
-/// How long work may wait.
-#[derive(Clone, Copy)]
-pub(crate) struct Waits {
-    /// For its turn, in the queue.
-    pub(crate) queued: Duration,
-    /// For a thread to start, if it need not queue.
-    pub(crate) starting: Duration,
-}
-
-/// Whether the turn of some work has come in time.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Turn {
-    InTime,
-    TooLate,
-}
+/// How long a thread without work lives.
+const IDLE: Duration = Duration::from_secs(10);
 
 impl Workers {
-    /// At most `working` at once (at least 1), and `waiting` in the queue.
-    pub(crate) fn new(working: usize, waiting: usize) -> Self {
-        Self { working: working.max(1), waiting, state: Mutex::default() }
+    /// At most `working` at once (at least 1), and `waiting` in the queue, each for no longer than `patience`.
+    pub(super) fn new(working: usize, waiting: usize, patience: Duration) -> Self {
+        let state = State { queue: Queue::new(), begun: VecDeque::new(), threads: 0, idle: 0, working: 0 };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self(Arc::new(Shared { working: working.max(1), waiting, patience, start: Instant::now(), state, changed }))
     }
 
-    /// Whether more work would be turned away now.
-    pub(crate) fn is_full(&self) -> bool {
-        self.has_no_room(&self.lock())
-    }
-
-    /// Does `work` on a blocking thread when its turn comes. If it does not come in time, or there is no room in the queue,
-    /// tells it so on this thread. Work that nobody waits for any more is not begun, and leaves the queue.
-    ///
-    /// `None` where the work panicked.
-    pub(crate) async fn run<R: Send + 'static>(
-        self: &Arc<Self>,
-        waits: Waits,
-        work: impl FnOnce(Turn) -> R + Send + 'static,
-    ) -> Option<R> {
-        let (answer, mut answered) = oneshot::channel();
-        // Whoever takes it out does it: the thread, or the one who lost patience.
-        let ours = Arc::new(Mutex::new(Some(work)));
-        let theirs = Arc::clone(&ours);
-        let pushed = self.push(Box::new(move |workers| {
-            let result = take(&theirs).map(|work| catch_unwind(AssertUnwindSafe(|| work(Turn::InTime))));
+    /// Queues `work` on `item`. It is begun when its turn comes, unless the [`Queued`] is dropped before.
+    pub(super) fn queue<T, R>(
+        &self,
+        source: &Source,
+        item: T,
+        work: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Queued<T, R>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        // Whoever takes it out decides what becomes of it.
+        let item = Arc::new(Mutex::new(Some(item)));
+        let theirs = Arc::clone(&item);
+        let job: Job = Box::new(move |workers| {
+            let done = take(&theirs).map(|item| catch_unwind(AssertUnwindSafe(|| work(item))));
             // Before the answer: whoever has it may come with the next login at once.
             workers.done();
-            if let Some(Ok(result)) = result {
+            if let Some(Ok(done)) = done {
                 // Whoever asked may be gone by now.
-                let _ = answer.send(result);
+                drop(answer.send(done));
             }
-        }));
-        if let Some((id, thread)) = pushed {
-            let _queued = Queued { workers: self, id };
-            let wait = if thread.is_some() { waits.starting } else { waits.queued };
-            let started = thread.is_none_or(Thread::start);
-            if started && let Ok(answer) = tokio::time::timeout(wait, &mut answered).await {
-                return answer.ok();
-            }
-        }
-        match take(&ours) {
-            Some(work) => Some(work(Turn::TooLate)),
-            // Begun at the last moment.
-            None => answered.await.ok(),
-        }
-    }
-
-    /// Queues a job, and gives its name, and the thread to start if it needs one. `None` where there is no room.
-    fn push(self: &Arc<Self>, work: Box<dyn FnOnce(&Self) + Send>) -> Option<(u64, Option<Thread>)> {
-        let mut state = self.lock();
-        if self.has_no_room(&state) {
-            return None;
-        }
-        let id = state.next;
-        state.next = id.wrapping_add(1);
-        state.queue.push_back(Job { id, work });
-        let thread = (state.threads < self.working).then(|| {
-            state.threads = state.threads.saturating_add(1);
-            Thread { workers: Arc::clone(self), counts: true }
         });
-        Some((id, thread))
+        let now = self.now();
+        let mut state = self.lock();
+        let id = state.queue.push(source, now, job);
+        let is_full = state.queue.len().saturating_add(state.working) > self.0.working.saturating_add(self.0.waiting);
+        let shed = if is_full { state.queue.shed(now) } else { None };
+        self.wake(state);
+        // Not under the lock: it holds a login.
+        drop(shed);
+        Queued { workers: self.clone(), source: source.clone(), id, item, answered }
     }
 
-    /// The next job; `None` if there is none.
-    fn next(&self, thread: &mut Thread) -> Option<Job> {
-        let mut state = self.lock();
-        let job = state.queue.pop_front();
-        match job {
-            Some(_) => state.working = state.working.saturating_add(1),
-            None => {
-                // Under the same lock, so that whoever queues a job next knows that it needs a thread.
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    /// A login of this source was computed and refused: its next ones wait behind those of others.
+    pub(super) fn note_refused(&self, source: &Source) {
+        let now = self.now();
+        self.lock().queue.note_refused(source, now);
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_origin(self.0.start.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sees to it that some thread looks at the queue.
+    fn wake(&self, mut state: MutexGuard<'_, State>) {
+        if state.idle > 0 {
+            drop(state);
+            self.0.changed.notify_one();
+        } else if state.threads < self.0.working {
+            state.threads = state.threads.saturating_add(1);
+            drop(state);
+            let workers = self.clone();
+            let started = std::thread::Builder::new().name("countersign".to_owned()).spawn(move || workers.work());
+            if started.is_err() {
+                // The system has no thread to give. What is queued is shed in time, or a later login finds one.
+                let mut state = self.lock();
                 state.threads = state.threads.saturating_sub(1);
-                thread.counts = false;
             }
         }
-        job
+    }
+
+    fn work(&self) {
+        while let Some(job) = self.next() {
+            job(self);
+        }
     }
 
     fn done(&self) {
@@ -131,59 +137,105 @@ impl Workers {
         state.working = state.working.saturating_sub(1);
     }
 
-    fn has_no_room(&self, state: &State) -> bool {
-        state.queue.len().saturating_add(state.working) >= self.working.saturating_add(self.waiting)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A thread that takes from the queue. It counts until it ends, or until it turns out that it will never begin.
-struct Thread {
-    workers: Arc<Workers>,
-    counts: bool,
-}
-
-impl Thread {
-    /// False where the system has no thread to give.
-    fn start(self) -> bool {
-        // tokio panics then.
-        catch_unwind(AssertUnwindSafe(|| tokio::task::spawn_blocking(move || self.run()))).is_ok()
-    }
-
-    /// Works until the queue is empty.
-    fn run(mut self) {
-        let workers = Arc::clone(&self.workers);
-        while let Some(job) = workers.next(&mut self) {
-            (job.work)(&workers);
+    /// The next job; `None` once there has been none for a while.
+    fn next(&self) -> Option<Job> {
+        let mut late = Vec::new();
+        let mut state = self.lock();
+        loop {
+            let job = state.begun.pop_front();
+            let job = job.or_else(|| state.queue.pop(self.now(), self.0.patience, &mut late));
+            if job.is_some() || !late.is_empty() {
+                state.working = state.working.saturating_add(usize::from(job.is_some()));
+                drop(state);
+                // Each of them is told so, and its login refused.
+                late.clear();
+                if job.is_some() {
+                    return job;
+                }
+                state = self.lock();
+                continue;
+            }
+            state.idle = state.idle.saturating_add(1);
+            let waited = self.0.changed.wait_timeout_while(state, IDLE, |state| {
+                state.begun.is_empty() && state.queue.len() == 0
+            });
+            let (after, result) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = after;
+            state.idle = state.idle.saturating_sub(1);
+            if result.timed_out() {
+                // Under the same lock, so that whoever queues a job next knows that it needs a thread.
+                state.threads = state.threads.saturating_sub(1);
+                return None;
+            }
         }
     }
 }
 
-impl Drop for Thread {
-    fn drop(&mut self) {
-        if self.counts {
-            let mut state = self.workers.lock();
-            state.threads = state.threads.saturating_sub(1);
+impl Pool for Workers {
+    fn submit(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        let mut state = self.lock();
+        // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
+        if state.begun.len() > self.0.working.saturating_add(self.0.waiting) {
+            return false;
         }
+        state.begun.push_back(Box::new(move |workers| {
+            // A panic drops the channel, which tells whoever waits.
+            drop(catch_unwind(AssertUnwindSafe(work)));
+            workers.done();
+        }));
+        self.wake(state);
+        true
     }
 }
 
-/// A job in the queue, for as long as somebody waits for it.
-struct Queued<'a> {
-    workers: &'a Workers,
+/// What became of queued work.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Done<R> {
+    /// It was done.
+    Answer(R),
+    /// It was not begun: it had waited for too long, or others came first.
+    Shed,
+    /// It panicked.
+    Panicked,
+}
+
+/// Work in the queue, for as long as somebody waits for it.
+pub(super) struct Queued<T, R> {
+    workers: Workers,
+    source: Source,
     id: u64,
+    item: Arc<Mutex<Option<T>>>,
+    answered: oneshot::Receiver<R>,
 }
 
-impl Drop for Queued<'_> {
+impl<T, R> Queued<T, R> {
+    /// Takes the item back if its work was not begun.
+    pub(super) fn take_back(&self) -> Option<T> {
+        take(&self.item)
+    }
+
+    /// Whether it was begun; it is then answered whatever becomes of the queue.
+    pub(super) fn is_begun(&self) -> bool {
+        self.item.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+impl<T, R> Future for Queued<T, R> {
+    type Output = Done<R>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Done<R>> {
+        let answered = Pin::new(&mut self.answered).poll(task);
+        answered.map(|answer| match answer {
+            Ok(answer) => Done::Answer(answer),
+            Err(_) if self.is_begun() => Done::Panicked,
+            Err(_) => Done::Shed,
+        })
+    }
+}
+
+impl<T, R> Drop for Queued<T, R> {
     fn drop(&mut self) {
-        let job = {
-            let mut state = self.workers.lock();
-            let at = state.queue.iter().position(|job| job.id == self.id);
-            at.and_then(|at| state.queue.remove(at))
-        };
+        let job = self.workers.lock().queue.remove(&self.source, self.id);
         // Not under the lock: it holds a login.
         drop(job);
     }
@@ -191,4 +243,76 @@ impl Drop for Queued<'_> {
 
 fn take<W>(slot: &Mutex<Option<W>>) -> Option<W> {
     slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use crate::io::drive::block_on;
+    use std::sync::mpsc::channel;
+
+    fn source() -> Source {
+        Source::named("test")
+    }
+
+    #[test]
+    fn work_is_done_on_another_thread_and_a_panic_is_told() {
+        let workers = Workers::new(1, 1, Duration::from_secs(60));
+        let here = std::thread::current().id();
+        let there = block_on(workers.queue(&source(), (), |()| std::thread::current().id()));
+        assert!(matches!(there, Done::Answer(id) if id != here));
+        assert_eq!(block_on(workers.queue(&source(), (), |()| -> u8 { panic!("on purpose") })), Done::Panicked);
+        assert_eq!(block_on(workers.queue(&source(), 7, |item| item)), Done::Answer(7));
+    }
+
+    #[test]
+    fn what_is_over_the_bound_is_shed_and_what_is_dropped_is_not_begun() {
+        let workers = Workers::new(1, 2, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let first = workers.queue(&source(), (), move |()| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+            1
+        });
+        starts.recv().unwrap();
+        let second = workers.queue(&source(), 2, |item| item);
+        let third = workers.queue(&source(), 3, |item| item);
+        // The oldest goes.
+        let fourth = workers.queue(&source(), 4, |item| item);
+        assert_eq!(block_on(second), Done::Shed);
+        drop(third);
+        let (ran, runs) = channel();
+        // Logins that have begun come first.
+        assert!(workers.submit(Box::new(move || ran.send(()).unwrap())));
+        let fifth = workers.queue(&source(), (), move |()| runs.try_recv().is_ok());
+        go.send(()).unwrap();
+        assert_eq!((block_on(first), block_on(fourth), block_on(fifth)), (Done::Answer(1), Done::Answer(4), Done::Answer(true)));
+    }
+
+    #[test]
+    fn nobody_waits_longer_than_the_patience() {
+        let workers = Workers::new(1, 10, Duration::ZERO);
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        // Patience of zero: the first is taken before it is late only if a thread is quick, so it is not asked for.
+        workers.submit(Box::new(move || {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        }));
+        starts.recv().unwrap();
+        let late = workers.queue(&source(), 1, |item| item);
+        go.send(()).unwrap();
+        assert_eq!(block_on(late), Done::Shed);
+        // Nothing works here, so it can be taken back.
+        let idle = Workers::new(1, 1, Duration::from_secs(60));
+        let (stop, stopped) = channel::<()>();
+        let blocker = idle.queue(&source(), stopped, |stopped| drop(stopped.recv()));
+        let second = idle.queue(&source(), 2, |item| item);
+        let back = second.take_back();
+        drop(stop);
+        assert_eq!(block_on(blocker), Done::Answer(()));
+        assert!(back == Some(2) || (back.is_none() && block_on(second) == Done::Answer(2)));
+    }
 }

@@ -13,17 +13,17 @@ use crate::wire::frame::FrameError;
 #[non_exhaustive]
 pub enum Error {
     /// The peer's bytes are not the frame this state waits for.
-    #[error("bad frame from the peer: {0}")]
+    #[error("bad frame from the peer")]
     Frame(#[from] FrameError),
     /// The peer's frame has a body that is not a message of its type.
-    #[error("malformed message from the peer: {0}")]
+    #[error("malformed message from the peer")]
     Decode(#[from] DecodeError),
     /// The peer sent a well-formed message that breaks a rule of the protocol.
-    #[error("the peer broke the protocol: {0}")]
+    #[error("the peer broke the protocol")]
     Violation(#[from] Violation),
     /// The server sent a public key that this library refuses to use.
-    #[error("the server's key is unusable: {0}")]
-    ServerKey(KeyError),
+    #[error("the server's key is unusable")]
+    ServerKey(#[source] KeyError),
     /// The server's key is not one the client trusts; nothing secret was sent.
     #[error(
         "the server's key {0} is not trusted; nothing secret was sent. If this is the right server, pin this fingerprint"
@@ -56,10 +56,10 @@ pub enum Error {
     #[error("no server key for the name that the client wants")]
     NoServerKey,
     /// A record of the session broke a rule; the session is over.
-    #[error("the session is broken: {0}")]
+    #[error("the session is broken")]
     Record(#[from] RecordError),
     /// Our caller handed in something that can't be used; the peer is not at fault.
-    #[error("misuse: {0}")]
+    #[error("the call can't be carried out")]
     Misuse(#[from] Misuse),
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
@@ -155,8 +155,8 @@ pub enum RecordError {
     #[error(transparent)]
     Crypto(#[from] CryptoError),
     /// The bytes are no record.
-    #[error("bad record frame: {0}")]
-    Frame(FrameError),
+    #[error("bad record frame")]
+    Frame(#[source] FrameError),
 }
 
 /// Something our own caller did.
@@ -208,8 +208,8 @@ pub enum Misuse {
 #[non_exhaustive]
 pub enum Reason {
     /// The login frame was malformed; it was refused before the RSA operation.
-    #[error("the login is malformed: {0}")]
-    Malformed(Error),
+    #[error("the login is malformed")]
+    Malformed(#[source] Error),
     /// The admission check turned the login away before the RSA operation.
     #[error("not admitted: {0}")]
     NotAdmitted(&'static str),
@@ -233,13 +233,119 @@ pub enum Reason {
     /// The account exists and may not log in.
     #[error("account disabled")]
     AccountDisabled,
-    /// The store of accounts could not be asked.
-    #[error("the account store is unavailable")]
-    StoreUnavailable,
+    /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
+    #[error("not now: {0}")]
+    NotNow(&'static str),
+    /// The crypto provider, or the system's randomness, failed at something that does not depend on the peer.
+    #[error("the server can't answer")]
+    Failed(#[source] CryptoError),
     /// The verifier panicked.
     #[error("the verifier panicked")]
     VerifierFailed,
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),
+}
+
+/// `code()`: names that stay the same from release to release, for logs, metrics and tests. Lower-case words joined by hyphens.
+macro_rules! codes {
+    ($type:ident { $($variant:pat => $code:expr),* $(,)? }) => {
+        impl $type {
+            /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests:
+            /// lower-case words joined by hyphens. That of the inner error, where there is one.
+            pub fn code(&self) -> &'static str {
+                match self { $($variant => $code),* }
+            }
+        }
+    };
+}
+
+codes!(Error {
+    Self::Frame(error) => error.code(),
+    Self::Decode(error) => error.code(),
+    Self::Violation(violation) => violation.code(),
+    Self::ServerKey(_) => "server-key-unusable",
+    Self::Untrusted(_) => "untrusted-key",
+    Self::UnderFloor(_) => "under-floor",
+    Self::KindNotTaken(_) => "kind-not-taken",
+    Self::Refused => "refused",
+    Self::VerdictNotAuthentic => "verdict-not-authentic",
+    Self::DeadlinePassed => "deadline-passed",
+    Self::NoServerKey => "no-server-key",
+    Self::Record(error) => error.code(),
+    Self::Misuse(misuse) => misuse.code(),
+    Self::Crypto(_) => "crypto-failed",
+});
+
+codes!(Violation {
+    Self::NoCommonVersion => "no-common-version",
+    Self::NoCommonSuite => "no-common-suite",
+    Self::Empty(_) => "empty-list",
+    Self::Duplicate(_) => "duplicate-entry",
+    Self::KeyShares => "key-shares",
+    Self::BadKeyShare => "bad-key-share",
+    Self::VersionNotOffered(_) => "version-not-offered",
+    Self::SuiteNotOffered(_) => "suite-not-offered",
+    Self::KeyIdMismatch => "key-id-mismatch",
+    Self::KeyNotSent => "key-not-sent",
+    Self::CiphertextRange => "ciphertext-range",
+    Self::SealedLength => "sealed-length",
+    Self::BadString(_) => "bad-string",
+    Self::BadTicket => "bad-ticket",
+    Self::ResumedOther => "resumed-other",
+    Self::UnknownDecision(_) => "unknown-decision",
+});
+
+codes!(RecordError {
+    Self::NotAuthentic => "record-not-authentic",
+    Self::AfterEnd => "record-after-end",
+    Self::Truncated => "truncated",
+    Self::IdleUpdate => "idle-key-update",
+    Self::KeyOverused => "key-overused",
+    Self::Crypto(_) => "crypto-failed",
+    Self::Frame(error) => error.code(),
+});
+
+codes!(Misuse {
+    Self::TooLong { .. } => "too-long",
+    Self::TooMany { .. } => "too-many",
+    Self::BadInput(_) => "bad-input",
+    Self::Duplicate(_) => "duplicate-input",
+    Self::UnsupportedSuite(_) => "unsupported-suite",
+    Self::Closed => "closed",
+    Self::KeyUpdateDue => "key-update-due",
+    Self::Mismatch => "mismatch",
+});
+
+codes!(Reason {
+    Self::Malformed(_) => "malformed",
+    Self::NotAdmitted(_) => "not-admitted",
+    Self::NotOpened => "not-opened",
+    Self::KindNotTaken(_) => "kind-not-taken",
+    Self::UnknownUser => "unknown-user",
+    Self::WrongPassword => "wrong-password",
+    Self::UnknownToken => "unknown-token",
+    Self::AccountDisabled => "account-disabled",
+    Self::NotNow(_) => "not-now",
+    Self::Failed(_) => "failed",
+    Self::VerifierFailed => "verifier-failed",
+    Self::Application(_) => "application",
+});
+
+impl Reason {
+    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, the store was
+    /// away, something broke): the same credential may be good another time.
+    pub const fn is_no(&self) -> bool {
+        match self {
+            Self::NotAdmitted(_) | Self::NotNow(_) | Self::Failed(_) | Self::VerifierFailed => false,
+            Self::Malformed(_)
+            | Self::NotOpened
+            | Self::KindNotTaken(_)
+            | Self::UnknownUser
+            | Self::WrongPassword
+            | Self::UnknownToken
+            | Self::AccountDisabled
+            | Self::Application(_) => true,
+        }
+    }
 }

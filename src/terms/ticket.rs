@@ -10,7 +10,7 @@ use crate::crypto::{Aead, Cipher, CryptoError, CryptoRng, KeyId, Provider, Suite
 use crate::limits;
 use crate::terms::error::Misuse;
 use crate::terms::grant::Grant;
-use crate::terms::trust::ServerTrust;
+use crate::terms::server::Server;
 use crate::time::UnixTime;
 use crate::wire::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 use core::fmt;
@@ -350,11 +350,11 @@ impl fmt::Debug for Ticket {
     }
 }
 
-/// A ticket that may be used: [`ServerTrust::resume`] makes one where the server it is from is still trusted.
+/// A ticket that may be used: [`Server::resume`] makes one where the server it is from is still trusted.
 #[derive(Clone, Debug)]
 pub struct TrustedTicket(pub(crate) Ticket);
 
-impl ServerTrust {
+impl Server {
     /// Lets a ticket be used if the server key it is from is trusted, and its suite is not under the floor.
     pub fn resume(&self, ticket: &Ticket) -> Option<TrustedTicket> {
         self.check(ticket.key_id, ticket.suite).ok().map(|()| TrustedTicket(ticket.clone()))

@@ -54,6 +54,19 @@ pub enum DecodeError {
     Padding,
 }
 
+impl DecodeError {
+    /// A name for this kind of error that stays the same from release to release: lower-case words joined by hyphens.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Truncated => "message-truncated",
+            Self::Trailing(_) => "message-trailing",
+            Self::TooMany { .. } => "list-too-long",
+            Self::NotUtf8 => "not-utf8",
+            Self::Padding => "padding",
+        }
+    }
+}
+
 /// A message that its encoding can't carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -117,6 +117,19 @@ pub enum FrameError {
     Trailing(usize),
 }
 
+impl FrameError {
+    /// A name for this kind of error that stays the same from release to release: lower-case words joined by hyphens.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownType(_) => "unknown-frame",
+            Self::UnexpectedType(_) => "unexpected-frame",
+            Self::Length { .. } => "frame-length",
+            Self::Truncated { .. } => "frame-truncated",
+            Self::Trailing(_) => "frame-trailing",
+        }
+    }
+}
+
 /// A frame's header: its type and the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

@@ -12,7 +12,7 @@ use core::time::Duration;
 /// # #[cfg(feature = "rustcrypto")] {
 /// use countersign::{ClientConfig, crypto::rustcrypto};
 ///
-/// let config = ClientConfig::new(rustcrypto::provider()).with_server_name("db.example")?.with_prologue(b"my protocol 3")?;
+/// let config = ClientConfig::new(rustcrypto::provider()).with_prologue(b"my protocol 3")?;
 /// # }
 /// # Ok::<(), countersign::Misuse>(())
 /// ```
@@ -20,7 +20,6 @@ use core::time::Duration;
 pub struct ClientConfig {
     pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
-    pub(super) server_name: String,
     pub(super) prologue: Vec<u8>,
     pub(super) handshake_timeout: Duration,
 }
@@ -28,21 +27,17 @@ pub struct ClientConfig {
 /// Prints no prologue: it may be a secret that both ends share.
 impl core::fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ClientConfig")
-            .field("suites", &self.suites)
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
+        f.debug_struct("ClientConfig").field("suites", &self.suites).finish_non_exhaustive()
     }
 }
 
 impl ClientConfig {
-    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), no server name, no prologue, and
+    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), no prologue, and
     /// [`limits::HANDSHAKE_TIMEOUT`].
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,
             suites: handshake::default_suites(&provider),
-            server_name: String::new(),
             prologue: Vec::new(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
         }
@@ -54,19 +49,6 @@ impl ClientConfig {
     /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
     pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
         self.suites = handshake::check_suites(&self.provider, suites)?;
-        Ok(self)
-    }
-
-    /// Names the server that is wanted, for servers with several keys: up to 255 bytes of printable ASCII. It crosses
-    /// the wire in the clear.
-    ///
-    /// # Errors
-    /// [`Misuse::BadInput`].
-    pub fn with_server_name(mut self, name: &str) -> Result<Self, Misuse> {
-        if !handshake::is_server_name(name) {
-            return Err(Misuse::BadInput("the server name"));
-        }
-        self.server_name = name.to_owned();
         Ok(self)
     }
 

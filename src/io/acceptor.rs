@@ -1,0 +1,181 @@
+//! The server's door: logins over connections, within bounds.
+
+use super::bounds::Bounds;
+use super::error::LoginError;
+use super::link::Link;
+use super::places::{Counts, Place, Places};
+use super::refusals::Refusals;
+use super::script::{self, Decided};
+use super::stream::Stream;
+use super::workers::Workers;
+use crate::crypto::ServerKey;
+use crate::handshake::server::ServerConfig;
+use crate::terms::context::Context;
+use crate::terms::error::{Misuse, Reason};
+use crate::terms::server::is_server_name;
+use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
+use core::fmt;
+use std::sync::Arc;
+
+/// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`].
+///
+/// Cheap to clone; a clone shares everything, the bounds among it. Over tokio's streams `accept` (feature `tokio`) is the one
+/// call, over blocking ones [`Acceptor::accept_blocking`], over anything else [`Acceptor::accept_over`]; one acceptor may serve all
+/// of them.
+///
+/// A refused login ends at once for the caller; its peer is told when that is due, no earlier than the refusal floor, and no
+/// thread or task of the caller's waits for that. RSA operations and verifiers run on threads of the acceptor's own, as many
+/// at once as [`Bounds::with_working`] says.
+#[derive(Clone)]
+pub struct Acceptor(pub(super) Arc<Door>);
+
+/// What all logins to one server share.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) keys: ServerKeys,
+    pub(super) judge: Judge,
+    pub(super) places: Places,
+    pub(super) workers: Workers,
+    pub(super) refusals: Refusals,
+    limiter: Option<Arc<Limiter>>,
+}
+
+/// Who says whether a credential is good.
+#[derive(Clone)]
+pub(super) enum Judge {
+    Blocking(Arc<dyn Verifier>),
+    Async(Arc<dyn DynVerifier>),
+}
+
+type Limiter = dyn Fn(&Context, &str) -> Result<(), Reason> + Send + Sync;
+
+impl Door {
+    pub(super) fn admit(&self, context: &Context, server_name: &str) -> Result<(), Reason> {
+        self.limiter.as_ref().map_or(Ok(()), |limiter| limiter(context, server_name))
+    }
+
+    pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
+        Ok(self.places.enter(context.source())?)
+    }
+}
+
+impl Acceptor {
+    /// Accepts logins under `keys`, one [`ServerKey`] or several by name, and asks `verifier` about them on one of the
+    /// acceptor's threads, within [`Bounds::default`].
+    pub fn new(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl Verifier + 'static) -> Self {
+        Self::with_judge(config, keys.into(), Judge::Blocking(Arc::new(verifier)))
+    }
+
+    /// As [`Acceptor::new`], with a verifier that is asked from async code.
+    pub fn new_async(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl AsyncVerifier + 'static) -> Self {
+        Self::with_judge(config, keys.into(), Judge::Async(Arc::new(verifier)))
+    }
+
+    fn with_judge(config: ServerConfig, keys: ServerKeys, judge: Judge) -> Self {
+        let (places, workers) = within(Bounds::default());
+        Self(Arc::new(Door { config: Arc::new(config), keys, judge, places, workers, refusals: Refusals::default(), limiter: None }))
+    }
+
+    /// Sets bounds of your own. A clone that was made before keeps the old ones.
+    #[must_use]
+    pub fn with_bounds(self, bounds: Bounds) -> Self {
+        let (places, workers) = within(bounds);
+        Self(Arc::new(Door { places, workers, ..Door::clone(&self.0) }))
+    }
+
+    /// Asks `limiter` about each login that has arrived, before anything costly is done with it: it is told the connection and
+    /// the server name that the client asked for (empty if it named none), and an error refuses the login. Bounds by source
+    /// are there without it; this is for rates, lists and hours of your own. It must not block.
+    #[must_use]
+    pub fn with_limiter(
+        self,
+        limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(Door { limiter: Some(Arc::new(limiter)), ..Door::clone(&self.0) }))
+    }
+
+    /// How many hold places now, and how many had to make way.
+    pub fn counts(&self) -> Counts {
+        self.0.places.counts()
+    }
+
+    /// Lets nobody in any more, and ends the handshakes that wait for their peers. Sessions go on; logins that have arrived
+    /// are answered.
+    pub fn stop(&self) {
+        self.0.places.stop();
+    }
+
+    /// Accepts a login over any [`Link`]. The future ends when the session begins; where the login is refused, it ends once
+    /// the peer was told so and has hung up.
+    ///
+    /// # Errors
+    /// [`LoginError`]; [`LoginError::LoginRefused`] has the reason for the audit log.
+    pub async fn accept_over<L: Link>(
+        &self,
+        mut link: L,
+        context: impl Into<Context>,
+    ) -> Result<Stream<L::Stream>, LoginError> {
+        let context = Arc::new(context.into());
+        let place = self.0.enter(&context)?;
+        match script::accept(&self.0, &mut link, context, place).await? {
+            Decided::Accepted(session, seat) => Ok(Stream::new(link.into_stream()?, session, Some(seat))),
+            Decided::Refused(refused, place) => {
+                let (waiting, error) = refused.part();
+                script::refuse(link, waiting, place).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn within(bounds: Bounds) -> (Places, Workers) {
+    (Places::new(bounds), Workers::new(bounds.working, bounds.waiting, bounds.patience))
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acceptor").field("keys", &self.0.keys).field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+/// The keys of a server: one, or several by server name.
+///
+/// A single [`ServerKey`] is one, and answers to every name.
+#[derive(Clone, Debug)]
+pub struct ServerKeys {
+    default: ServerKey,
+    named: Vec<(String, ServerKey)>,
+}
+
+impl From<ServerKey> for ServerKeys {
+    fn from(key: ServerKey) -> Self {
+        Self { default: key, named: Vec::new() }
+    }
+}
+
+impl ServerKeys {
+    /// Answers clients that want the server of this name (up to 255 bytes of printable ASCII, not empty, compared byte for byte)
+    /// under a key of its own. Once there is a name, clients that want one that there is not are turned away; those that name
+    /// none get the first key.
+    ///
+    /// # Errors
+    /// [`Misuse`] for a name out of bounds, or one that is there already.
+    pub fn with_name(mut self, name: &str, key: ServerKey) -> Result<Self, Misuse> {
+        if name.is_empty() || !is_server_name(name) {
+            return Err(Misuse::BadInput("the server name"));
+        }
+        if self.named.iter().any(|(named, _)| named == name) {
+            return Err(Misuse::Duplicate("the server names"));
+        }
+        self.named.push((name.to_owned(), key));
+        Ok(self)
+    }
+
+    pub(super) fn choose(&self, name: &str) -> Option<&ServerKey> {
+        if name.is_empty() || self.named.is_empty() {
+            return Some(&self.default);
+        }
+        self.named.iter().find(|(named, _)| named == name).map(|(_, key)| key)
+    }
+}

@@ -1,0 +1,140 @@
+//! What strangers may make a server do at once.
+
+use core::time::Duration;
+
+/// What strangers may make a server do at once. Whatever may be had in numbers is bounded by source before it is bounded by the
+/// total, so that one address can't take the places of all others ([`crate::Source`]).
+///
+/// | what | default | past it |
+/// |---|---|---|
+/// | open handshakes | 1024, 64 of one source | the source with the most loses one: a connection that has sent nothing before one that has, at random among those alike. A login that has arrived loses its place to nobody |
+/// | logins computing | as many as there are processors | the next ones wait |
+/// | logins waiting | 256, each for a second | one of the source with the most refused logins of late, and the most waiting, is refused before the RSA operation |
+/// | refusals waiting until they are due | 2048, 512 of one source | a login is closed when it arrives, without an answer |
+/// | sessions | 4096, half of them of one source, an eighth of one principal | the login is refused |
+///
+/// ```
+/// use countersign::Bounds;
+/// use std::time::Duration;
+///
+/// let bounds = Bounds::default().with_handshakes(256).with_sessions(100_000).with_sessions_per_principal(2);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub(super) handshakes: usize,
+    pub(super) handshakes_per_source: Option<usize>,
+    pub(super) working: usize,
+    pub(super) waiting: usize,
+    pub(super) patience: Duration,
+    pub(super) refusals: usize,
+    pub(super) sessions: usize,
+    pub(super) sessions_per_source: Option<usize>,
+    pub(super) sessions_per_principal: Option<usize>,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            handshakes: 1024,
+            handshakes_per_source: None,
+            working: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
+            waiting: 256,
+            patience: Duration::from_secs(1),
+            refusals: 2048,
+            sessions: 4096,
+            sessions_per_source: None,
+            sessions_per_principal: None,
+        }
+    }
+}
+
+impl Bounds {
+    /// Bounds the handshakes that are open at once: from the connection until the verdict is sent, or its refusal waits. A
+    /// sixteenth of them, but at least 4, may be of one source unless [`Bounds::with_handshakes_per_source`] says otherwise.
+    #[must_use]
+    pub fn with_handshakes(mut self, handshakes: usize) -> Self {
+        self.handshakes = handshakes.max(1);
+        self
+    }
+
+    /// Bounds the open handshakes of one source.
+    #[must_use]
+    pub fn with_handshakes_per_source(mut self, handshakes: usize) -> Self {
+        self.handshakes_per_source = Some(handshakes.max(1));
+        self
+    }
+
+    /// Bounds the logins whose RSA operation and password hash run at once, at least 1. Each may take as much memory as the
+    /// password hash does: 19 MiB with Argon2id at its defaults.
+    #[must_use]
+    pub fn with_working(mut self, working: usize) -> Self {
+        self.working = working.max(1);
+        self
+    }
+
+    /// Bounds the logins that wait for their turn.
+    #[must_use]
+    pub fn with_waiting(mut self, waiting: usize) -> Self {
+        self.waiting = waiting;
+        self
+    }
+
+    /// Bounds how long a login waits for its turn. After that it is refused, as [`crate::Reason::NotAdmitted`]. Once some
+    /// have waited for half of it, the newest are served first, so that not all wait for as long as this.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Bounds the refusals that wait until they are due ([`crate::ServerConfig::with_refusal_floor`]), a quarter of them of
+    /// one source: a connection and some 2 KiB each, and no thread.
+    #[must_use]
+    pub fn with_refusals(mut self, refusals: usize) -> Self {
+        self.refusals = refusals.max(1);
+        self
+    }
+
+    /// Bounds the sessions that are open at once: half of them may be of one source, an eighth of one principal, unless
+    /// the next two say otherwise. A session counts for as long as its [`crate::Stream`] is kept.
+    #[must_use]
+    pub fn with_sessions(mut self, sessions: usize) -> Self {
+        self.sessions = sessions.max(1);
+        self
+    }
+
+    /// Bounds the open sessions of one source.
+    #[must_use]
+    pub fn with_sessions_per_source(mut self, sessions: usize) -> Self {
+        self.sessions_per_source = Some(sessions.max(1));
+        self
+    }
+
+    /// Bounds the open sessions of one principal.
+    #[must_use]
+    pub fn with_sessions_per_principal(mut self, sessions: usize) -> Self {
+        self.sessions_per_principal = Some(sessions.max(1));
+        self
+    }
+
+    pub(super) fn handshakes_of_a_source(&self) -> usize {
+        self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 16).max(4))
+    }
+
+    pub(super) fn refusals_of_a_source(&self) -> usize {
+        part(self.refusals, 4)
+    }
+
+    pub(super) fn sessions_of_a_source(&self) -> usize {
+        self.sessions_per_source.unwrap_or_else(|| part(self.sessions, 2))
+    }
+
+    pub(super) fn sessions_of_a_principal(&self) -> usize {
+        self.sessions_per_principal.unwrap_or_else(|| part(self.sessions, 8))
+    }
+}
+
+/// A part of a bound, at least 1.
+fn part(whole: usize, parts: usize) -> usize {
+    whole.checked_div(parts).unwrap_or(whole).max(1)
+}

@@ -1,0 +1,194 @@
+//! The client's way in: logins to one server, with the ticket of an earlier one where there is.
+
+use super::error::LoginError;
+use super::link::Link;
+use super::script;
+use super::stream::Stream;
+use crate::handshake::client::{self, ClientConfig};
+use crate::session::Session;
+use crate::terms::binding::ChannelBinding;
+use crate::terms::credential::Credential;
+use crate::terms::server::Server;
+use crate::terms::ticket::Ticket;
+use core::fmt;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Logs in to one server: knows what to trust, and keeps tickets if told to.
+///
+/// Cheap to clone. Over tokio's streams `connect` (feature `tokio`) is the one call, over blocking ones
+/// [`Connector::connect_blocking`], over anything else [`Connector::connect_over`].
+#[derive(Clone)]
+pub struct Connector {
+    pub(super) wanted: Arc<Wanted>,
+    tickets: Option<Arc<dyn TicketCache>>,
+}
+
+/// What a client wants of a connection.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) server: Arc<Server>,
+    pub(super) binding: ChannelBinding,
+}
+
+/// Where a client keeps tickets: one of each user, the newest. A ticket is as secret as a password until it expires.
+pub trait TicketCache: Send + Sync {
+    /// Takes the ticket for this user of this server out, if there is one: it is good for one login.
+    fn take(&self, server: &Server, user: &str) -> Option<Ticket>;
+
+    /// Keeps a ticket in the place of an older one.
+    fn put(&self, server: &Server, user: &str, ticket: &Ticket);
+}
+
+/// Tickets in memory: up to 1024 of them, by the server's name and key and by user. Past that, those that expire first go.
+#[derive(Default)]
+pub struct MemoryTickets(Mutex<HashMap<(String, String), Ticket>>);
+
+/// Tickets that are kept in memory.
+const TICKETS: usize = 1024;
+
+impl MemoryTickets {
+    /// No tickets yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl TicketCache for MemoryTickets {
+    fn take(&self, server: &Server, user: &str) -> Option<Ticket> {
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.remove(&(server.scope(), user.to_owned()))
+    }
+
+    fn put(&self, server: &Server, user: &str, ticket: &Ticket) {
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tickets.insert((server.scope(), user.to_owned()), ticket.clone());
+        if tickets.len() > TICKETS {
+            let first = tickets.iter().min_by_key(|(_, ticket)| ticket.expires()).map(|(of, _)| of.clone());
+            first.and_then(|first| tickets.remove(&first));
+        }
+    }
+}
+
+impl fmt::Debug for MemoryTickets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryTickets").finish_non_exhaustive()
+    }
+}
+
+impl Connector {
+    /// Logs in to `server`.
+    pub fn new(config: ClientConfig, server: Server) -> Self {
+        let binding = ChannelBinding::none();
+        Self { wanted: Arc::new(Wanted { config: Arc::new(config), server: Arc::new(server), binding }), tickets: None }
+    }
+
+    /// Keeps the tickets that the server gives, and shows them at the next login of the same user: no password is checked
+    /// then. Logins by token keep none.
+    #[must_use]
+    pub fn with_tickets(mut self, tickets: impl TicketCache + 'static) -> Self {
+        self.tickets = Some(Arc::new(tickets));
+        self
+    }
+
+    /// Binds the logins over this connector to the channel underneath; a clone for each connection shares the rest.
+    #[must_use]
+    pub fn with_binding(mut self, binding: ChannelBinding) -> Self {
+        self.wanted = Arc::new(Wanted { binding, ..Wanted::clone(&self.wanted) });
+        self
+    }
+
+    /// The server.
+    pub fn server(&self) -> &Server {
+        &self.wanted.server
+    }
+
+    /// Logs in over any [`Link`]: sends the ClientHello, checks the server's key, sends the credential, and waits for the
+    /// verdict; where there is a ticket that the server takes, without the credential.
+    ///
+    /// # Errors
+    /// [`LoginError`]. Only those that say so guarantee that nothing secret has been sent.
+    pub async fn connect_over<L: Link>(
+        &self,
+        link: L,
+        credential: Credential<'_>,
+    ) -> Result<Stream<L::Stream>, LoginError> {
+        let tickets = self.tickets.as_deref().zip(credential.user());
+        let ticket = tickets.and_then(|(tickets, user)| tickets.take(self.server(), user));
+        let stream = match self.begin_over(link, ticket.as_ref()).await? {
+            Begun::Resumed(stream) => stream,
+            Begun::Trusted(trusted) => trusted.login(credential).await?,
+        };
+        if let Some(((tickets, user), ticket)) = tickets.zip(stream.info().ticket()) {
+            tickets.put(self.server(), user, ticket);
+        }
+        Ok(stream)
+    }
+
+    /// Begins a login over any [`Link`], with the ticket of an earlier one if there is: sends the ClientHello, and checks the
+    /// server's key. Only if the server does not take the ticket is a credential needed. The connector's own tickets are
+    /// left alone.
+    ///
+    /// A ticket of a server that is not trusted any more is not shown. [`crate::SessionInfo::ticket`] has the next one.
+    ///
+    /// # Errors
+    /// [`LoginError`]. Nothing secret has been sent.
+    pub async fn begin_over<L: Link>(&self, mut link: L, ticket: Option<&Ticket>) -> Result<Begun<L>, LoginError> {
+        Ok(match script::begin(&mut link, &self.wanted, ticket).await? {
+            script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
+            script::Begun::Trusted(state) => Begun::Trusted(Trusted { link, state }),
+        })
+    }
+}
+
+fn into_stream<L: Link>(link: L, session: Session) -> Result<Stream<L::Stream>, LoginError> {
+    Ok(Stream::new(link.into_stream()?, session, None))
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("server", &self.wanted.server).finish_non_exhaustive()
+    }
+}
+
+/// How a login goes on after its beginning.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub enum Begun<L: Link> {
+    /// The server took the ticket: the login is over.
+    Resumed(Stream<L::Stream>),
+    /// The server wants a credential, and its key is trusted.
+    Trusted(Trusted<L>),
+}
+
+/// A server whose key is trusted, waiting for a credential until the handshake's deadline.
+pub struct Trusted<L> {
+    link: L,
+    state: client::Trusted,
+}
+
+impl<L: Link> Trusted<L> {
+    /// Sends the credential, and waits for the verdict.
+    ///
+    /// # Errors
+    /// [`LoginError`].
+    pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<L::Stream>, LoginError> {
+        let session = script::login(&mut self.link, self.state, credential).await?;
+        into_stream(self.link, session)
+    }
+}
+
+impl<L: Link> fmt::Debug for Begun<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Resumed(_) => "Resumed",
+            Self::Trusted(_) => "Trusted",
+        })
+    }
+}
+
+impl<L> fmt::Debug for Trusted<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trusted").finish_non_exhaustive()
+    }
+}

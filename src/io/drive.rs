@@ -1,0 +1,49 @@
+//! Driving a login's future on a thread of its own, and small futures that the scripts are made of.
+
+use core::future::Future;
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::thread::Thread;
+
+/// How often a future is polled that nothing has woken: what a blocking stream can't wake for (the peer has left, some moment
+/// has come) is noticed this late at the latest.
+const TICK: Duration = Duration::from_millis(20);
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Drives a future to its end on this thread.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut task = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut task) {
+            Poll::Ready(done) => return done,
+            Poll::Pending => std::thread::park_timeout(TICK),
+        }
+    }
+}
+
+/// A future of which a panic is an answer, too: `None`.
+pub(super) struct Caught<F>(pub(super) F);
+
+impl<F: Future + Unpin> Future for Caught<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(task))) {
+            Ok(polled) => polled.map(Some),
+            Err(_) => Poll::Ready(None),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a login over a connection failed.
+
+use crate::terms::error::{Error, Misuse, Reason, RecordError};
+use crate::wire::frame::FrameType;
+use std::io;
+
+/// Why a login or a stream over a connection failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoginError {
+    /// The transport failed.
+    #[error("the connection failed")]
+    Io(#[from] io::Error),
+    /// The peer closed the connection in the middle of the handshake.
+    #[error("the peer closed the connection before its {awaited}{}", hint(*awaited))]
+    Disconnected {
+        /// The frame that was awaited.
+        awaited: FrameType,
+    },
+    /// Server side: the connection had to make way for others, as [`super::Bounds`] say. Nothing was sent to it that tells
+    /// why; close it.
+    #[error("{0}")]
+    Busy(Crowded),
+    /// The handshake or the session failed.
+    #[error(transparent)]
+    Protocol(#[from] Error),
+    /// Server side: the login was refused here, and the refusal is sent when it is due. (A client whose login the server
+    /// refused gets [`Error::Refused`].)
+    #[error("login refused")]
+    LoginRefused {
+        /// The user the client named, where the login opened and named one.
+        user: Option<String>,
+        /// Why, for the audit log alone.
+        #[source]
+        reason: Reason,
+    },
+}
+
+/// Which bound a connection met before it had logged in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Crowded {
+    /// All handshakes wait for the server, and none could make way for this one.
+    #[error("too many handshakes are open, and none could make way")]
+    NoRoom,
+    /// A newer connection took the place of this one, which had not sent its login.
+    #[error("made way for a newer connection")]
+    MadeWay,
+    /// The acceptor was told to stop.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl LoginError {
+    /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests: lower-case
+    /// words joined by hyphens. That of the inner error, where there is one.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Io(_) => "io",
+            Self::Disconnected { .. } => "disconnected",
+            Self::Busy(Crowded::NoRoom) => "no-room",
+            Self::Busy(Crowded::MadeWay) => "made-way",
+            Self::Busy(Crowded::Stopping) => "stopping",
+            Self::Protocol(error) => error.code(),
+            Self::LoginRefused { reason, .. } => reason.code(),
+        }
+    }
+}
+
+fn hint(awaited: FrameType) -> &'static str {
+    match awaited {
+        FrameType::ServerHello => ": it may be busy, share no version or suite, or speak another protocol",
+        FrameType::ServerVerdict => ": it may have been stopped, or the login took too long",
+        _ => "",
+    }
+}
+
+/// Inside an [`io::Error`] of the kind that generic code expects.
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        use io::ErrorKind;
+        let kind = match &error {
+            Error::Record(RecordError::Truncated) => ErrorKind::UnexpectedEof,
+            Error::Misuse(Misuse::Closed) => ErrorKind::BrokenPipe,
+            Error::Misuse(_) => ErrorKind::InvalidInput,
+            Error::DeadlinePassed => ErrorKind::TimedOut,
+            Error::Refused | Error::VerdictNotAuthentic | Error::Untrusted(_) | Error::UnderFloor(_) => {
+                ErrorKind::PermissionDenied
+            }
+            Error::Crypto(_) => ErrorKind::Other,
+            _ => ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// As the inner error; a refused login is [`io::ErrorKind::PermissionDenied`], a peer that left is
+/// [`io::ErrorKind::UnexpectedEof`].
+impl From<LoginError> for io::Error {
+    fn from(error: LoginError) -> Self {
+        match error {
+            LoginError::Io(error) => error,
+            LoginError::Protocol(error) => error.into(),
+            LoginError::Disconnected { .. } => Self::new(io::ErrorKind::UnexpectedEof, error),
+            LoginError::Busy(_) => Self::new(io::ErrorKind::ConnectionAborted, error),
+            LoginError::LoginRefused { .. } => Self::new(io::ErrorKind::PermissionDenied, error),
+        }
+    }
+}

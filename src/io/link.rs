@@ -1,0 +1,146 @@
+//! What a login needs of a connection: bytes both ways, a clock, and deadlines.
+
+use crate::terms::error::Error;
+use crate::time::Moment;
+use crate::wire::frame::{FrameReader, FrameType};
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::io;
+
+use super::error::LoginError;
+
+/// A connection as the login's script drives it: non-blocking reads and writes, and a clock.
+///
+/// The adapters for blocking and tokio streams are two of them. Implement it for any other event loop, and drive the future
+/// of [`super::Acceptor::accept_over`] or [`super::Connector::connect_over`] with it: poll the future whenever the socket is
+/// ready or [`Link::set_deadline`]'s moment has come.
+///
+/// Every `poll_` function works as those of `AsyncRead` and `AsyncWrite` do: where it can't go on it arranges for the task to be woken, and
+/// gives [`Poll::Pending`]. A link that blocks instead never gives `Pending`.
+pub trait Link {
+    /// What the session after the login is carried by.
+    type Stream;
+
+    /// The time since some origin of the link's own, on a clock that never goes back.
+    fn now(&self) -> Moment;
+
+    /// From `deadline` on, reading and writing fail with [`io::ErrorKind::TimedOut`], whatever the peer sends: also a call
+    /// that is waiting already. A later call replaces the deadline.
+    fn set_deadline(&mut self, deadline: Moment);
+
+    /// Reads at least one byte into `room`, and never more than fit; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// The transport's.
+    fn poll_read(&mut self, task: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Writes at least one byte from the front of `bytes`.
+    ///
+    /// # Errors
+    /// The transport's.
+    fn poll_write(&mut self, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Sends what a buffer of the transport's still holds.
+    ///
+    /// # Errors
+    /// The transport's.
+    fn poll_flush(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ends the sending direction and leaves the other one open, if the transport can do that.
+    ///
+    /// # Errors
+    /// The transport's.
+    fn poll_end_sending(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready once `moment` has come. Asked in turn with other things, so it must not block where those may come first.
+    fn poll_wait(&mut self, task: &mut Context<'_>, moment: Moment) -> Poll<()>;
+
+    /// Ready once the peer is known to have left, while nothing is awaited from it. A peer that sends something out of turn
+    /// has broken the protocol, and may count as gone. A link that can't tell gives `Pending`.
+    fn poll_gone(&mut self, task: &mut Context<'_>) -> Poll<()>;
+
+    /// The transport, for the session.
+    ///
+    /// # Errors
+    /// The transport's, where it can't be made ready.
+    fn into_stream(self) -> io::Result<Self::Stream>;
+}
+
+/// How long an end that has said its last word waits for the peer to hang up: closing a connection that still has
+/// something to read could take the last word back.
+pub(super) const LINGER: Duration = Duration::from_millis(500);
+
+/// How long sending a verdict may take.
+pub(super) const VERDICT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sends all of `bytes`.
+pub(super) async fn send<L: Link>(link: &mut L, mut bytes: &[u8]) -> Result<(), LoginError> {
+    while !bytes.is_empty() {
+        match poll_fn(|task| link.poll_write(task, bytes)).await {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero).into()),
+            Ok(sent) => bytes = bytes.get(sent..).unwrap_or_default(),
+            Err(error) => retry(error)?,
+        }
+    }
+    loop {
+        match poll_fn(|task| link.poll_flush(task)).await {
+            Ok(()) => return Ok(()),
+            Err(error) => retry(error)?,
+        }
+    }
+}
+
+/// Receives one whole frame, and never a byte past its end.
+pub(super) async fn receive<L: Link>(link: &mut L, expected: &'static [FrameType]) -> Result<Vec<u8>, LoginError> {
+    let mut reader = FrameReader::new();
+    loop {
+        if let Some(frame) = reader.take() {
+            return Ok(frame);
+        }
+        let wanted = reader.missing().map_err(Error::from)?;
+        // The buffer lives within the poll: it is no part of the future of a half-open login.
+        let read = poll_fn(|task| {
+            let mut scratch = [0; 1024];
+            let room = scratch.get_mut(..wanted.min(1024)).unwrap_or_default();
+            link.poll_read(task, room).map_ok(|count| {
+                let fed = reader.feed(room.get(..count).unwrap_or_default(), expected);
+                (count, fed)
+            })
+        });
+        match read.await {
+            Ok((0, _)) => {
+                return Err(LoginError::Disconnected {
+                    awaited: expected.first().copied().unwrap_or(FrameType::Close),
+                });
+            }
+            Ok((_, fed)) => drop(fed.map_err(Error::from)?),
+            Err(error) => retry(error)?,
+        }
+    }
+}
+
+/// Ends the sending direction, and lets the peer end its own.
+pub(super) async fn hang_up<L: Link>(link: &mut L) -> Result<(), LoginError> {
+    link.set_deadline(link.now().after(LINGER));
+    poll_fn(|task| link.poll_end_sending(task)).await?;
+    loop {
+        let read = poll_fn(|task| {
+            let mut scratch = [0; 1024];
+            link.poll_read(task, &mut scratch)
+        });
+        match read.await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) => retry(error)?,
+        }
+    }
+}
+
+fn retry(error: io::Error) -> Result<(), LoginError> {
+    match error.kind() {
+        io::ErrorKind::Interrupted => Ok(()),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(Error::DeadlinePassed.into()),
+        _ => Err(error.into()),
+    }
+}

@@ -1,0 +1,481 @@
+//! Who holds a place: open handshakes, refusals that are not due, sessions. Each is bounded, by source first.
+//!
+//! A stranger can open connections faster than anyone can tell good from bad. So a newcomer is not refused for want of
+//! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
+//! their own; one that has sent nothing before one that has; and at random among those alike, so that nobody can tell whom.
+//!
+//! A login that has arrived is different: it has done its part and waits for us. It is safe. So is a refusal: could
+//! newcomers push it out before it is due, then whoever floods the table would see when the decision fell, and that tells
+//! why.
+
+use super::bounds::Bounds;
+use super::error::Crowded;
+use crate::terms::context::Source;
+use core::task::{Context, Poll, Waker};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The table. A clone is the same table.
+#[derive(Clone)]
+pub(super) struct Places(Arc<Table>);
+
+struct Table {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    random: RandomState,
+    handshakes: HashMap<u64, Handshake>,
+    sources: HashMap<Source, Held>,
+    principals: HashMap<Arc<str>, usize>,
+    refusals: usize,
+    sessions: usize,
+    made_way: u64,
+    stopping: bool,
+}
+
+struct Handshake {
+    source: Source,
+    stage: Stage,
+    cut: Arc<Cut>,
+}
+
+/// How far a handshake has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The peer has sent nothing.
+    Silent,
+    /// The peer has sent a ClientHello.
+    Greeted,
+    /// The peer's login is here: it waits for us.
+    Arrived,
+}
+
+/// What one source holds.
+#[derive(Default)]
+struct Held {
+    silent: Vec<u64>,
+    greeted: Vec<u64>,
+    arrived: usize,
+    refusals: usize,
+    sessions: usize,
+}
+
+impl Held {
+    fn handshakes(&self) -> usize {
+        self.silent.len().saturating_add(self.greeted.len()).saturating_add(self.arrived)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.handshakes() == 0 && self.refusals == 0 && self.sessions == 0
+    }
+
+    fn add(&mut self, id: u64, stage: Stage) {
+        match stage {
+            Stage::Silent => self.silent.push(id),
+            Stage::Greeted => self.greeted.push(id),
+            Stage::Arrived => self.arrived = self.arrived.saturating_add(1),
+        }
+    }
+
+    fn remove(&mut self, id: u64, stage: Stage) {
+        match stage {
+            Stage::Silent => self.silent.retain(|&held| held != id),
+            Stage::Greeted => self.greeted.retain(|&held| held != id),
+            Stage::Arrived => self.arrived = self.arrived.saturating_sub(1),
+        }
+    }
+}
+
+/// How many hold places now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Open handshakes.
+    pub handshakes: usize,
+    /// Refusals that are not sent yet, or whose peers have not hung up.
+    pub refusals: usize,
+    /// Sessions.
+    pub sessions: usize,
+    /// Handshakes that had to make way for others, since the beginning.
+    pub made_way: u64,
+}
+
+impl Places {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self(Arc::new(Table { bounds, state: Mutex::default() }))
+    }
+
+    /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
+    pub(super) fn enter(&self, source: &Source) -> Result<Place, Crowded> {
+        let mut state = self.lock();
+        if state.stopping {
+            return Err(Crowded::Stopping);
+        }
+        let bounds = &self.0.bounds;
+        let own = state.sources.get(source).map_or(0, Held::handshakes);
+        let cut = if source.is_counted() && own >= bounds.handshakes_of_a_source() {
+            Some(state.take_one_of(source).ok_or(Crowded::NoRoom)?)
+        } else if state.handshakes.len() >= bounds.handshakes {
+            Some(state.take_one().ok_or(Crowded::NoRoom)?)
+        } else {
+            None
+        };
+        let (id, cut_of_newcomer) = (state.next, Arc::new(Cut::default()));
+        state.next = id.wrapping_add(1);
+        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent);
+        let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
+        state.handshakes.insert(id, handshake);
+        drop(state);
+        if let Some(cut) = cut {
+            cut.cut(Crowded::MadeWay);
+        }
+        Ok(Place { places: self.clone(), source: source.clone(), id, cut: cut_of_newcomer })
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let state = self.lock();
+        Counts {
+            handshakes: state.handshakes.len(),
+            refusals: state.refusals,
+            sessions: state.sessions,
+            made_way: state.made_way,
+        }
+    }
+
+    /// Lets nobody in any more, and cuts the handshakes. Sessions go on.
+    pub(super) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        let cuts: Vec<_> = state.handshakes.values().map(|handshake| Arc::clone(&handshake.cut)).collect();
+        drop(state);
+        cuts.iter().for_each(|cut| cut.cut(Crowded::Stopping));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes the place of a handshake of the source that has the most of them.
+    fn take_one(&mut self) -> Option<Arc<Cut>> {
+        let can_lose = |held: &Held| !held.silent.is_empty() || !held.greeted.is_empty();
+        let losers = self.sources.iter().filter(|(_, held)| can_lose(held));
+        let source = losers.max_by_key(|(source, held)| (held.handshakes(), self.random.hash_one(source)))?.0.clone();
+        self.take_one_of(&source)
+    }
+
+    /// Takes the place of a handshake of this source.
+    fn take_one_of(&mut self, source: &Source) -> Option<Arc<Cut>> {
+        let held = self.sources.get(source)?;
+        let class = if held.silent.is_empty() { &held.greeted } else { &held.silent };
+        let roll = self.random.hash_one((self.next, self.made_way));
+        let pick = u64::try_from(class.len()).ok().and_then(|count| roll.checked_rem(count))?;
+        let id = *class.get(usize::try_from(pick).ok()?)?;
+        let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
+        self.leave(id);
+        self.made_way = self.made_way.saturating_add(1);
+        Some(cut)
+    }
+
+    fn leave(&mut self, id: u64) {
+        if let Some(Handshake { source, stage, .. }) = self.handshakes.remove(&id) {
+            self.change(&source, |held| held.remove(id, stage));
+        }
+    }
+
+    fn move_to(&mut self, id: u64, stage: Stage) {
+        if let Some(handshake) = self.handshakes.get_mut(&id)
+            && let Some(held) = self.sources.get_mut(&handshake.source)
+        {
+            held.remove(id, handshake.stage);
+            held.add(id, stage);
+            handshake.stage = stage;
+        }
+    }
+
+    /// Changes what a source holds, and forgets a source that holds nothing.
+    fn change(&mut self, source: &Source, change: impl FnOnce(&mut Held)) {
+        if let Some(held) = self.sources.get_mut(source) {
+            change(held);
+            if held.is_empty() {
+                self.sources.remove(source);
+            }
+        }
+    }
+}
+
+/// A handshake's place; dropping it, even in a panic, gives it back.
+pub(super) struct Place {
+    places: Places,
+    source: Source,
+    id: u64,
+    cut: Arc<Cut>,
+}
+
+impl Place {
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Says when this handshake has to make way.
+    pub(super) fn cut(&self) -> &Arc<Cut> {
+        &self.cut
+    }
+
+    /// The peer has sent a ClientHello.
+    pub(super) fn greeted(&self) {
+        self.places.lock().move_to(self.id, Stage::Greeted);
+    }
+
+    /// The peer's login is here. From now on it makes way for nobody.
+    pub(super) fn arrived(&self) -> Result<(), Crowded> {
+        let mut state = self.places.lock();
+        if let Some(crowded) = self.cut.reason() {
+            return Err(crowded);
+        }
+        // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
+        // closing the connection tells nothing.
+        let bounds = &self.places.0.bounds;
+        let held = state.sources.get(&self.source);
+        let (own, arrived) = held.map_or((0, 0), |held| (held.refusals, held.arrived));
+        let is_full = state.refusals >= bounds.refusals && (own > 0 || state.refusals >= bounds.refusals.saturating_mul(2));
+        let is_full_of_own = self.source.is_counted() && own.saturating_add(arrived) >= bounds.refusals_of_a_source();
+        if is_full || is_full_of_own {
+            return Err(Crowded::NoRoom);
+        }
+        state.move_to(self.id, Stage::Arrived);
+        Ok(())
+    }
+
+    /// The login is refused, and the refusal waits until it is due.
+    pub(super) fn into_refusal(self) -> RefusalPlace {
+        let mut state = self.places.lock();
+        state.refusals = state.refusals.saturating_add(1);
+        let held = state.sources.entry(self.source.clone()).or_default();
+        held.refusals = held.refusals.saturating_add(1);
+        drop(state);
+        RefusalPlace { places: self.places.clone(), source: self.source.clone() }
+    }
+
+    /// Whether one session more could begin, of whichever principal.
+    pub(super) fn has_room_for_session(&self) -> bool {
+        self.has_room(&self.places.lock())
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        let bounds = &self.places.0.bounds;
+        let own = state.sources.get(&self.source).map_or(0, |held| held.sessions);
+        state.sessions < bounds.sessions && !(self.source.is_counted() && own >= bounds.sessions_of_a_source())
+    }
+
+    /// A seat for a session of this principal; `None` where there are as many as there may be.
+    pub(super) fn seat(&self, principal: &str) -> Option<Seat> {
+        let mut state = self.places.lock();
+        let own = state.principals.get(principal).copied().unwrap_or(0);
+        if !self.has_room(&state) || own >= self.places.0.bounds.sessions_of_a_principal() {
+            return None;
+        }
+        let principal: Arc<str> = principal.into();
+        state.principals.insert(Arc::clone(&principal), own.saturating_add(1));
+        state.sessions = state.sessions.saturating_add(1);
+        let held = state.sources.entry(self.source.clone()).or_default();
+        held.sessions = held.sessions.saturating_add(1);
+        drop(state);
+        Some(Seat { places: self.places.clone(), source: self.source.clone(), principal })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().leave(self.id);
+    }
+}
+
+/// A refusal's place, until its peer has hung up.
+pub(super) struct RefusalPlace {
+    places: Places,
+    source: Source,
+}
+
+impl Drop for RefusalPlace {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        state.refusals = state.refusals.saturating_sub(1);
+        state.change(&self.source, |held| held.refusals = held.refusals.saturating_sub(1));
+    }
+}
+
+/// A session's place.
+pub(super) struct Seat {
+    places: Places,
+    source: Source,
+    principal: Arc<str>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        state.sessions = state.sessions.saturating_sub(1);
+        state.change(&self.source, |held| held.sessions = held.sessions.saturating_sub(1));
+        let left = state.principals.get(&self.principal).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            state.principals.remove(&self.principal);
+        } else {
+            state.principals.insert(Arc::clone(&self.principal), left);
+        }
+    }
+}
+
+/// Tells a handshake that it has to make way.
+#[derive(Default)]
+pub(super) struct Cut(Mutex<(Option<Crowded>, Option<Waker>)>);
+
+impl Cut {
+    fn cut(&self, reason: Crowded) {
+        let waker = {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0.get_or_insert(reason);
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    pub(super) fn reason(&self) -> Option<Crowded> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    pub(super) fn poll(&self, task: &Context<'_>) -> Poll<Crowded> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.0 {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                if state.1.as_ref().is_none_or(|waker| !waker.will_wake(task.waker())) {
+                    state.1 = Some(task.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+
+    fn source(name: &str) -> Source {
+        Source::named(name)
+    }
+
+    fn enter(places: &Places, name: &str) -> Place {
+        places.enter(&source(name)).unwrap()
+    }
+
+    fn is_cut(place: &Place) -> bool {
+        place.cut.reason().is_some()
+    }
+
+    #[test]
+    fn the_source_with_the_most_loses_one_and_the_silent_go_first() {
+        let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(7));
+        let good = enter(&places, "good");
+        let flood: Vec<Place> = (0..7).map(|_| enter(&places, "flood")).collect();
+        flood[..6].iter().for_each(Place::greeted);
+        // The table is full.
+        let other = enter(&places, "other");
+        assert!(is_cut(&flood[6]) && !flood[..6].iter().any(is_cut), "the silent one made way");
+        let more: Vec<Place> = (0..2).map(|_| enter(&places, "more")).collect();
+        assert_eq!(flood[..6].iter().filter(|place| is_cut(place)).count(), 2);
+        assert!(!is_cut(&good) && !is_cut(&other) && !more.iter().any(is_cut));
+        assert_eq!(places.counts(), Counts { handshakes: 8, made_way: 3, ..Counts::default() });
+    }
+
+    #[test]
+    fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
+        let places = Places::new(Bounds::default().with_handshakes(100));
+        let ours: Vec<Place> = (0..20).map(|_| enter(&places, "one")).collect();
+        assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 20 - 6);
+        let local: Vec<Place> = (0..50).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+        assert!(!local.iter().any(is_cut));
+    }
+
+    #[test]
+    fn who_makes_way_is_a_matter_of_chance() {
+        let victims: Vec<usize> = (0..64)
+            .map(|_| {
+                let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
+                let ours: Vec<Place> = (0..8).map(|_| enter(&places, "one")).collect();
+                let _newcomer = enter(&places, "two");
+                ours.iter().position(is_cut).unwrap()
+            })
+            .collect();
+        // All 64 alike: one chance in 8 to the power of 63.
+        assert!(victims.iter().any(|&victim| victim != victims[0]), "{victims:?}");
+    }
+
+    #[test]
+    fn a_login_that_has_arrived_makes_way_for_nobody() {
+        let places = Places::new(Bounds::default().with_handshakes(2).with_handshakes_per_source(2));
+        let ours = [enter(&places, "one"), enter(&places, "one")];
+        ours.iter().for_each(|place| place.arrived().unwrap());
+        assert_eq!(places.enter(&source("one")).err(), Some(Crowded::NoRoom));
+        assert_eq!(places.enter(&source("two")).err(), Some(Crowded::NoRoom));
+        let [first, _second] = ours;
+        drop(first);
+        drop(enter(&places, "two"));
+    }
+
+    #[test]
+    fn refusals_are_bounded_by_source_and_in_total() {
+        let places = Places::new(Bounds::default().with_refusals(8));
+        let refuse = |name: &str| {
+            let place = enter(&places, name);
+            place.arrived().map(|()| place.into_refusal())
+        };
+        let flood = [refuse("flood").unwrap(), refuse("flood").unwrap()];
+        assert_eq!(refuse("flood").err(), Some(Crowded::NoRoom));
+        let others: Vec<_> = ["a", "a", "b", "b", "c", "c"].into_iter().map(|name| refuse(name).unwrap()).collect();
+        assert_eq!(refuse("a").err(), Some(Crowded::NoRoom));
+        // Who has none waiting is let in past the total, up to twice as many.
+        let good: Vec<_> = (0..8).map(|name| refuse(&format!("good {name}")).unwrap()).collect();
+        assert_eq!(refuse("one more").err(), Some(Crowded::NoRoom));
+        drop((flood, others, good));
+        assert_eq!(places.counts(), Counts::default());
+        assert!(refuse("flood").is_ok());
+    }
+
+    #[test]
+    fn sessions_are_bounded_in_total_by_source_and_by_principal() {
+        let places = Places::new(Bounds::default().with_sessions(16));
+        let place = |name: &str| enter(&places, name);
+        let alice: Vec<_> = (0..2).map(|number| place(&format!("source {number}")).seat("alice").unwrap()).collect();
+        assert!(place("another source").seat("alice").is_none(), "an eighth of one principal");
+        assert!(place("another source").has_room_for_session());
+        let one: Vec<_> = (0..8).map(|number| place("one").seat(&format!("user {number}")).unwrap()).collect();
+        assert!(place("one").seat("bob").is_none() && !place("one").has_room_for_session(), "half of one source");
+        let rest: Vec<_> = (0..6).map(|number| place("two").seat(&format!("other {number}")).unwrap()).collect();
+        assert!(place("three").seat("bob").is_none(), "all of them");
+        drop((alice, one, rest));
+        assert_eq!(places.counts().sessions, 0);
+        let state = places.lock();
+        assert!(state.principals.is_empty() && state.sources.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_stops_cuts_handshakes_and_lets_nobody_in() {
+        let places = Places::new(Bounds::default());
+        let (place, seat) = (enter(&places, "one"), enter(&places, "two").seat("alice").unwrap());
+        places.stop();
+        assert_eq!((place.cut.reason(), places.enter(&source("three")).err()), (Some(Crowded::Stopping), Some(Crowded::Stopping)));
+        assert_eq!(places.counts().sessions, 1);
+        drop(seat);
+    }
+}
