@@ -22,8 +22,8 @@ use core::time::Duration;
 use countersign::client::{self, Answer};
 use countersign::server::{Accepted, AwaitHello};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason, ServerConfig,
-    ServerTrust, Session, Suite, TicketKeys, UnixTime,
+    ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason, Server, ServerConfig,
+    Session, Suite, TicketKeys, UnixTime,
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -160,7 +160,7 @@ struct Peers {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
     key: countersign::ServerKey,
-    trust: ServerTrust,
+    trust: Server,
     rng: CountingRng,
 }
 
@@ -172,7 +172,7 @@ impl Peers {
         Self {
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
             server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
-            trust: ServerTrust::pin(public.id()).with_floor(KeyExchange::Rsa),
+            trust: Server::pinned(public.id()).with_floor(KeyExchange::Rsa),
             key: toy::server_key(&public),
             rng: CountingRng(1),
         }
@@ -250,7 +250,7 @@ fn record(sealing: bool) {
     let (_, mut client, mut server) = login(SUITE, Step::None);
     for counted in [false, true] {
         let mut frame = vec![7; 1024 + Session::OVERHEAD];
-        step(counted && sealing, || client.seal_in_place(&mut frame)).unwrap();
-        step(counted && !sealing, || server.open(&mut frame).map(drop)).unwrap();
+        step(counted && sealing, || client.sealer.seal_in_place(&mut frame)).unwrap();
+        step(counted && !sealing, || server.opener.open(&mut frame).map(drop)).unwrap();
     }
 }

@@ -56,7 +56,7 @@ fn login(peers: &Peers, name: &str) {
     let accepted = server.of(|| waiting.read(login, NOW).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
     let mut session = client.of(|| awaiting.read(&accepted.frame, NOW).unwrap());
     let mut out = Vec::with_capacity(64);
-    let (_, in_use, _) = measure(|| session.seal(b"hello", &mut out).unwrap());
+    let (_, in_use, _) = measure(|| session.sealer.seal(b"hello", &mut out).unwrap());
     println!("{name}");
     println!("  half-open at the server, on the heap: {half_open}; a direction of a session in use: {in_use}");
     for (side, cost) in [("server", server), ("client", client)] {

@@ -18,7 +18,7 @@
 mod support;
 
 use countersign::tokio::{Acceptor, connect};
-use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, ServerConfig, ServerKey, ServerTrust};
+use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, Server, ServerConfig, ServerKey};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -71,7 +71,7 @@ fn measure(what: &str, time: Duration) -> f64 {
     runtime.block_on(async {
         let provider = *providers().last().unwrap();
         let key = private_key(KEYS[1].1);
-        let trust = ServerTrust::pin(key.public_key().id());
+        let trust = Server::pinned(key.public_key().id());
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
         accounts.set_password("alice", b"correct horse").unwrap();

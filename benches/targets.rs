@@ -242,7 +242,7 @@ fn records(peers: &Peers, size: usize) -> [Timed<'_>; 2] {
     let seal = Box::new(move || {
         time(|| {
             for _ in 0..BATCH {
-                sealing.seal_in_place(black_box(&mut frame)).unwrap();
+                sealing.sealer.seal_in_place(black_box(&mut frame)).unwrap();
             }
         }) / BATCH
     });
@@ -251,11 +251,11 @@ fn records(peers: &Peers, size: usize) -> [Timed<'_>; 2] {
     let open = Box::new(move || {
         for frame in &mut frames {
             frame.clear();
-            client.seal(&data, frame).unwrap();
+            client.sealer.seal(&data, frame).unwrap();
         }
         time(|| {
             for frame in &mut frames {
-                assert!(matches!(server.open(black_box(frame)).unwrap(), Received::Data(_)));
+                assert!(matches!(server.opener.open(black_box(frame)).unwrap(), Received::Data(_)));
             }
         }) / BATCH
     });

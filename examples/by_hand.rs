@@ -11,7 +11,7 @@ use countersign::crypto::rustcrypto;
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Moment, Reason, Received, ServerConfig};
-use countersign::{ServerKey, ServerTrust, Session, client};
+use countersign::{Server, ServerKey, Session, client};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key = ServerKey::load(&provider.generate_key(KeySize::Rsa2048, &mut rng)?, provider)?;
     let server_config = Arc::new(ServerConfig::new(provider));
     let client_config = Arc::new(ClientConfig::new(provider).with_server_name("db.example")?);
-    let trust = ServerTrust::pin(key.public_key().id());
+    let trust = Server::pinned(key.public_key().id());
 
     // The network.
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
@@ -108,7 +108,7 @@ fn receive(wire: &mut Vec<u8>, expected: &[FrameType]) -> Result<Vec<u8>, Box<dy
 fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
     match credential {
         Credential::Password { user: "alice", password: b"correct horse" } => {
-            Grant::new("alice", ["read"]).map_err(|_| Reason::StoreUnavailable)
+            Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account store is unavailable"))
         }
         _ => Err(Reason::WrongPassword),
     }

@@ -8,7 +8,7 @@
 //! else can write to: it is all that tells the right server from any other.
 
 use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, ClientConfig, Credential, ServerTrust, blocking};
+use countersign::{ChannelBinding, ClientConfig, Credential, Server, blocking};
 use std::io::Read;
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(address), Some(fingerprint)) = (args.next(), args.next()) else {
         return Err("usage: client ADDRESS FINGERPRINT".into());
     };
-    let trust = ServerTrust::pin(fingerprint.parse()?);
+    let trust = Server::pinned(fingerprint.parse()?);
     let alice = Credential::Password { user: "alice", password: b"correct horse" };
 
     let config = Arc::new(ClientConfig::new(rustcrypto::provider()));

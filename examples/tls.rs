@@ -11,9 +11,7 @@
 
 use countersign::blocking::{self, Stream, Untimed};
 use countersign::crypto::rustcrypto;
-use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, KeySize, Reason, ServerConfig, ServerKey, ServerTrust,
-};
+use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Reason, Server, ServerConfig, ServerKey};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use rustls::SupportedProtocolVersion;
@@ -38,7 +36,7 @@ pub type Tls<C> = Untimed<StreamOwned<C, TcpStream>>;
 fn main() -> Result<(), AnyError> {
     let provider = rustcrypto::provider();
     let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
-    let trust = ServerTrust::pin(key.public_key().id());
+    let trust = Server::pinned(key.public_key().id());
     let key = ServerKey::load(&key, provider)?;
     let (server_tls, client_tls) = tls_configs(rustls::DEFAULT_VERSIONS)?;
 
@@ -68,7 +66,7 @@ pub fn accept(
     let config = Arc::new(ServerConfig::new(rustcrypto::provider()));
     let verify = |credential: Credential<'_>| match credential {
         Credential::Password { user: "alice", password: b"correct horse" } => {
-            Grant::new("alice", ["read"]).map_err(|_| Reason::StoreUnavailable)
+            Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account store is unavailable"))
         }
         _ => Err(Reason::UnknownUser),
     };
@@ -79,7 +77,7 @@ pub fn accept(
 pub fn connect(
     stream: TcpStream,
     tls: Arc<rustls::ClientConfig>,
-    trust: &ServerTrust,
+    trust: &Server,
 ) -> Result<Stream<Tls<ClientConnection>>, AnyError> {
     let name = ServerName::try_from("localhost")?;
     let (transport, binding) = handshake(stream, ClientConnection::new(tls, name)?)?;

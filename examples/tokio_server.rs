@@ -10,7 +10,7 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::tokio::{Acceptor, connect};
-use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, KeySize, ServerConfig, ServerKey, ServerTrust};
+use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, KeySize, Server, ServerConfig, ServerKey};
 use futures_util::SinkExt;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -27,7 +27,7 @@ const TOKEN_USER: &str = "robot";
 async fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
     let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
-    let trust = ServerTrust::key(key.public_key().clone());
+    let trust = Server::key(key.public_key().clone());
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
     accounts.set_password("alice", b"correct horse")?;
@@ -67,12 +67,7 @@ async fn serve(listener: TcpListener, acceptor: Acceptor) {
 }
 
 /// Logs in again and again, and says what the process holds for each session. Both ends are in it.
-async fn hold_sessions(
-    server: SocketAddr,
-    trust: &ServerTrust,
-    token: &[u8],
-    count: usize,
-) -> Result<(), Box<dyn Error>> {
+async fn hold_sessions(server: SocketAddr, trust: &Server, token: &[u8], count: usize) -> Result<(), Box<dyn Error>> {
     let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
     let mut sessions = Vec::with_capacity(count);
     let before = resident_bytes()?;

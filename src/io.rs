@@ -16,6 +16,8 @@ mod stream;
 mod tokio;
 mod workers;
 
+#[cfg(feature = "tokio")]
+pub use self::tokio::TokioLink;
 pub use acceptor::{Acceptor, ServerKeys};
 pub use bounds::Bounds;
 pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
@@ -23,5 +25,3 @@ pub use error::{Crowded, LoginError};
 pub use link::Link;
 pub use places::Counts;
 pub use stream::Stream;
-#[cfg(feature = "tokio")]
-pub use self::tokio::TokioLink;

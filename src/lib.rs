@@ -4,11 +4,10 @@
     all(feature = "rustcrypto", feature = "accounts"),
     doc = r#"
 ```
-use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeySize, PrivateKey, ServerConfig};
-use countersign::{ServerKey, ServerTrust, blocking, crypto::rustcrypto};
+use countersign::crypto::rustcrypto;
+use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, PrivateKey, Server, ServerConfig, ServerKey};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 
 # fn main() -> Result<(), Box<dyn std::error::Error>> {
 let provider = rustcrypto::provider();
@@ -18,27 +17,25 @@ let key = PrivateKey::from_pem(&std::fs::read_to_string("server.pem")?)?;
 # */
 let pin = key.public_key().id(); // what the operator hands out; prints as SHA256:...
 
-// The server: a key, accounts, a listener.
-let server_key = ServerKey::load(&key, provider)?;
+// The server: accounts, a key, a listener. What strangers can exhaust is bounded.
 let mut accounts = Accounts::new();
 accounts.add("alice", ["read"])?;
 accounts.set_password("alice", b"correct horse")?;
+let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
 let listener = TcpListener::bind("127.0.0.1:0")?;
 let address = listener.local_addr()?;
-let server = std::thread::spawn(move || -> Result<(), blocking::Error> {
-    let config = Arc::new(ServerConfig::new(provider));
-    let (stream, _) = listener.accept()?;
-    let mut session = blocking::accept(stream, &config, &ChannelBinding::none(), &server_key, &accounts)?;
+let server = std::thread::spawn(move || -> Result<(), countersign::LoginError> {
+    let (stream, peer) = listener.accept()?;
+    let mut session = acceptor.accept_blocking(stream, peer)?;
     let name = session.grant().principal().to_owned();
     writeln!(session, "hello, {name}")?;
     session.close()
 });
 
-// The client: a pin, a credential, a stream.
-let config = Arc::new(ClientConfig::new(provider));
+// The client: what it knows of the server, a credential, a stream.
+let connector = Connector::new(ClientConfig::new(provider), Server::pinned(pin));
 let alice = Credential::Password { user: "alice", password: b"correct horse" };
-let stream = TcpStream::connect(address)?;
-let session = blocking::connect(stream, &config, &ChannelBinding::none(), &ServerTrust::pin(pin), alice)?;
+let session = connector.connect_blocking(TcpStream::connect(address)?, alice)?;
 let mut line = String::new();
 BufReader::new(session).read_line(&mut line)?;
 assert_eq!(line, "hello, alice\n");
@@ -53,17 +50,19 @@ assert_eq!(line, "hello, alice\n");
 //!
 //! | to | see |
 //! |---|---|
-//! | log in over any `Read + Write` | [`blocking`] |
-//! | log in over any `AsyncRead + AsyncWrite` | `tokio`, behind the feature of that name |
-//! | drive the protocol yourself, without sockets | [`client`], [`server`] |
-//! | decide which server keys to trust | [`ServerTrust`], [`KeyId`] |
-//! | verify credentials | [`Verifier`], and `Accounts` for a file of them |
-//! | read and write keys | [`PrivateKey`], [`PublicKey`], [`ServerKey`] |
-//! | let clients come back without a credential | [`TicketKeys`], [`Ticket`] |
-//! | seal what follows the login | [`Session`] |
-//! | look at bytes | [`frame`], [`codec`] |
-//! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
+//! | accept logins, within bounds | [`Acceptor`], [`Bounds`] |
+//! | log in | [`Connector`], [`Server`] |
+//! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
+//! | use blocking streams of your own | [`blocking`] |
+//! | use another event loop | [`Link`] |
+//! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
+//! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `Accounts` for a file of them |
+//! | check passwords of a store of your own | `accounts::PasswordCheck` |
+//! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
+//! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
+//! | look at bytes | [`frame`], [`codec`] |
+//! | plug in other crypto | [`crypto::Provider`] |
 //!
 //! The bytes are fixed by PROTOCOL.md; what is and is not defended against is in SECURITY.md.
 //!
@@ -78,7 +77,8 @@ assert_eq!(line, "hello, alice\n");
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
 //! | `files` | yes | `files`, keys on disk |
-//! | `tokio` | no | `tokio`, the adapter for it |
+//! | `tokio` | no | logins and sessions over tokio's streams |
+//! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
 
 #![forbid(unsafe_code)]
@@ -101,7 +101,9 @@ pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 #[cfg(feature = "tokio")]
 pub use io::TokioLink;
-pub use io::{Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream};
+pub use io::{
+    Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
@@ -112,9 +114,9 @@ pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Error, Misuse, Reason, RecordError, Violation};
-pub use terms::grant::Grant;
-pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
+pub use terms::grant::{Grant, NotPermitted};
 pub use terms::server::Server;
+pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
 pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};

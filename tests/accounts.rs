@@ -587,7 +587,7 @@ mod file {
         let closed = || {
             for credential in [alice, robot, password("alice", b"wrong"), password("bob", b""), Credential::Token(b"")]
             {
-                assert_eq!(verify(&file, credential), Err(Reason::StoreUnavailable));
+                assert_eq!(verify(&file, credential), Err(Reason::NotNow("the account store is unavailable")));
             }
         };
         open();
@@ -614,9 +614,9 @@ mod file {
         let (_folder, path) = folder();
         let file = AccountFile::open(&path).unwrap();
         for (mode, expected) in [
-            (0o602, Err(Reason::StoreUnavailable)),
+            (0o602, Err(Reason::NotNow("the account store is unavailable"))),
             (0o600, Ok("alice".to_owned())),
-            (0o604, Err(Reason::StoreUnavailable)),
+            (0o604, Err(Reason::NotNow("the account store is unavailable"))),
         ] {
             // Its content stays the same.
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

@@ -8,7 +8,7 @@ mod support;
 
 use countersign::blocking::{self, Arrival, Error, Incoming, Stream, Transport, Untimed};
 use countersign::frame::{FrameError, FrameReader, FrameType, split};
-use countersign::{ChannelBinding, Credential, KeyExchange, Misuse, Moment, Reason, RecordError, ServerTrust, Suite};
+use countersign::{ChannelBinding, Credential, KeyExchange, Misuse, Moment, Reason, RecordError, Server, Suite};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -208,7 +208,7 @@ fn the_server_chooses_its_key_by_the_name_that_the_client_wants() {
     };
     let none = ChannelBinding::none();
     for (name, key) in [("db.example", &RSA2048), ("other.example", &OTHER2048)] {
-        let scenario = scenario().server_name(name).trust(ServerTrust::key(key.private.public_key().clone()));
+        let scenario = scenario().server_name(name).trust(Server::key(key.private.public_key().clone()));
         let (client, server) = both(
             pair(),
             |stream| connect(&scenario, stream).map(drop),
@@ -762,8 +762,8 @@ fn a_known_key_is_not_sent_and_works_all_the_same() {
     let scenario = scenario().known_key();
     let (client, server) = both(pair(), |stream| connect(&scenario, stream), |stream| accept(&scenario, stream));
     assert!(client.is_ok() && server.is_ok());
-    let both_keys = ServerTrust::key(OTHER2048.private.public_key().clone())
-        .or(ServerTrust::key(RSA2048.private.public_key().clone()))
+    let both_keys = Server::key(OTHER2048.private.public_key().clone())
+        .or(Server::key(RSA2048.private.public_key().clone()))
         .with_floor(KeyExchange::X25519);
     let scenario = scenario.trust(both_keys);
     let (client, server) = both(pair(), |stream| connect(&scenario, stream), |stream| accept(&scenario, stream));
@@ -789,8 +789,8 @@ fn the_session_stream_is_not_read_past_by_the_handshake() {
             let claim = state.read(login, Moment::ORIGIN).unwrap().admit().run(&mut scenario.rng("blinding"));
             let mut accepted = claim.accept(grant()).unwrap();
             let mut out = accepted.frame;
-            accepted.session.seal(b"hello", &mut out).unwrap();
-            accepted.session.close(&mut out).unwrap();
+            accepted.session.sealer.seal(b"hello", &mut out).unwrap();
+            accepted.session.sealer.close(&mut out).unwrap();
             stream.write_all(&out).unwrap();
         },
     );

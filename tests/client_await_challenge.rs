@@ -9,7 +9,7 @@ mod support;
 use countersign::client::AwaitChallenge;
 use countersign::codec::DecodeError;
 use countersign::frame::FrameType;
-use countersign::{Credential, CredentialKind, Error, KeyError, KeyExchange, Misuse, ServerTrust, Suite, Violation};
+use countersign::{Credential, CredentialKind, Error, KeyError, KeyExchange, Misuse, Server, Suite, Violation};
 use sha2::{Digest, Sha256};
 use support::wire::{ServerHello, edit};
 use support::{CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, at, der, error, frame, not_that_frame};
@@ -200,7 +200,7 @@ fn t1_a_key_that_is_not_trusted_gets_no_login() {
     let id = RSA2048.private.public_key().id();
     for trust in [
         OTHER2048.trust(),
-        ServerTrust::key(OTHER2048.private.public_key().clone()),
+        Server::key(OTHER2048.private.public_key().clone()),
         OTHER2048.trust().or(RSA3072.trust()),
         OTHER2048.trust().with_floor(KeyExchange::Rsa),
     ] {
@@ -208,7 +208,7 @@ fn t1_a_key_that_is_not_trusted_gets_no_login() {
     }
     for trust in [
         RSA2048.trust(),
-        ServerTrust::key(RSA2048.private.public_key().clone()),
+        Server::key(RSA2048.private.public_key().clone()),
         OTHER2048.trust().or(RSA2048.trust()),
         RSA2048.trust().or(OTHER2048.trust()),
     ] {

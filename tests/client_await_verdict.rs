@@ -163,14 +163,14 @@ fn a_grant_at_every_bound_arrives() {
         let Sent { login, client, server, .. } = scenario.await_verdict();
         let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
         assert_eq!(accepted.frame.len(), 1555);
-        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().grant(), &grant);
+        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().info.grant(), &grant);
     }
 }
 
 #[test]
 fn the_forged_verdict_of_these_tests_is_accepted_where_nothing_is_wrong_with_it() {
     let session = forged(&verdict(1, b"alice", &[b"read", b"write"])).unwrap();
-    assert_eq!(session.grant(), &grant());
+    assert_eq!(session.info.grant(), &grant());
     assert_eq!(error(forged(&verdict(0, b"", &[]))), Error::Refused);
 }
 

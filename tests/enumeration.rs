@@ -13,8 +13,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, FileError};
 use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, Grant, Moment, PrivateKey, Reason, ServerConfig, ServerKey,
-    ServerTrust, Verifier, client, server,
+    Accounts, ChannelBinding, ClientConfig, Credential, Grant, Moment, PrivateKey, Reason, Server, ServerConfig,
+    ServerKey, Verifier, client, server,
 };
 use provider::provider;
 use rand::SeedableRng;
@@ -131,7 +131,7 @@ fn a_login_costs_its_password_hash_while_the_account_file_can_t_be_read() {
     for (user, memory) in [("alice", [1024; 2]), ("bob", [4096; 2]), ("mallory", [1024, 4096])] {
         for secret in ["correct horse", "wrong"] {
             let (verdict, cost) = kib(|| file.verify(password(user, secret)));
-            assert_eq!(verdict, Err(Reason::StoreUnavailable));
+            assert_eq!(verdict, Err(Reason::NotNow("the account store is unavailable")));
             assert!(memory.iter().any(|&memory| is_one_hash(cost, memory)), "{user}: {cost} KiB");
         }
     }
@@ -157,7 +157,7 @@ fn a_key_file_is_read_into_one_buffer_that_never_grows() {
 fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>)) -> (Option<Reason>, usize) {
     let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
-    let trust = ServerTrust::pin(key.public_key().id());
+    let trust = Server::pinned(key.public_key().id());
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(1);
     let config = Arc::new(ClientConfig::new(provider));
@@ -204,7 +204,7 @@ fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not
     let anyone = |_: Credential<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
     let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
-    let trust = ServerTrust::key(key.public_key().clone());
+    let trust = Server::key(key.public_key().clone());
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(2);
     let config = Arc::new(ClientConfig::new(provider));

@@ -6,8 +6,8 @@ mod provider;
 
 use countersign::crypto::Provider;
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, ServerConfig, ServerKey,
-    ServerTrust, Suite, client, server,
+    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, Server, ServerConfig,
+    ServerKey, Suite, client, server,
 };
 use provider::provider;
 use rand::SeedableRng;
@@ -23,7 +23,7 @@ fn key() -> PrivateKey {
 /// A client logs in to whoever has `key`, up to the frame with its credential; the server keeps that and everything else.
 fn login(provider: Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVerdict, server::Open) {
     let (binding, now, mut rng) = (ChannelBinding::none(), Moment::ORIGIN, StdRng::seed_from_u64(1));
-    let trust = ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa);
+    let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
     let config = Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap());
     let (hello, client) = client::start(&config, &binding, &[], &mut rng, now).unwrap();
     let config = Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap());

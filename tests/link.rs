@@ -192,9 +192,9 @@ impl Outcome {
             Client::Verdict(state) => match state.read(&frame, at(now)) {
                 Ok(mut session) => {
                     let mut out = Vec::new();
-                    session.seal(QUESTION, &mut out).unwrap();
-                    session.update_key(&mut out).unwrap();
-                    session.close(&mut out).unwrap();
+                    session.sealer.seal(QUESTION, &mut out).unwrap();
+                    session.sealer.update_key(&mut out).unwrap();
+                    session.sealer.close(&mut out).unwrap();
                     self.client = Client::Session(Box::new(session));
                     return Some((End::Server, out, now));
                 }
@@ -470,7 +470,9 @@ fn logins_can_be_opened_together_and_answered_later() {
         };
         let client = clients[at_queue].take().unwrap();
         match verdict {
-            Ok(accepted) => assert_eq!(client.read(&accepted.frame, at(2)).unwrap().id(), accepted.session.id()),
+            Ok(accepted) => {
+                assert_eq!(client.read(&accepted.frame, at(2)).unwrap().info.id(), accepted.session.info.id())
+            }
             Err(refusal) => {
                 assert_eq!((at_queue, &refusal.reason), (BROKEN, &Reason::NotOpened));
                 assert!(client.read(&refusal.frame, at(2)).is_err());

@@ -157,8 +157,10 @@ fn an_established_session_allocates_nothing_for_its_records() {
         let mut record = Vec::with_capacity(2 * limits::MAX_RECORD);
         let mut cross = || {
             record.clear();
-            client.seal(&data, &mut record).unwrap();
-            assert!(matches!(server.open(&mut record), Ok(Received::Data(opened)) if opened.len() == data.len()));
+            client.sealer.seal(&data, &mut record).unwrap();
+            assert!(
+                matches!(server.opener.open(&mut record), Ok(Received::Data(opened)) if opened.len() == data.len())
+            );
         };
         // The first record makes the keys.
         cross();
@@ -182,8 +184,8 @@ fn an_idle_session_holds_less_than_a_kibibyte() {
 
         let mut record = Vec::with_capacity(KIB);
         let ((), keys, _) = measure(|| {
-            client.seal(b"hello", &mut record).unwrap();
-            accepted.session.open(&mut record).unwrap();
+            client.sealer.seal(b"hello", &mut record).unwrap();
+            accepted.session.opener.open(&mut record).unwrap();
         });
         let ((), given_back, _) = measure(|| {
             client.rest();
@@ -195,7 +197,7 @@ fn an_idle_session_holds_less_than_a_kibibyte() {
         assert!(size_of::<Session>() + grant().principal().len() + 32 < KIB);
         // It goes on as if nothing had been.
         record.clear();
-        client.seal(b"again", &mut record).unwrap();
-        assert_eq!(accepted.session.open(&mut record).unwrap(), Received::Data(b"again"));
+        client.sealer.seal(b"again", &mut record).unwrap();
+        assert_eq!(accepted.session.opener.open(&mut record).unwrap(), Received::Data(b"again"));
     }
 }

@@ -237,13 +237,13 @@ fn write(session: &mut Session, steps: &[Step]) -> (Vec<u8>, Vec<u8>) {
         match step {
             Step::Write(length) => {
                 let piece: Vec<u8> = (data.len()..data.len() + length).map(|at| (at % 251) as u8).collect();
-                session.seal(&piece, &mut stream).unwrap();
+                session.sealer.seal(&piece, &mut stream).unwrap();
                 data.extend_from_slice(&piece);
             }
-            Step::UpdateKey => session.update_key(&mut stream).unwrap(),
+            Step::UpdateKey => session.sealer.update_key(&mut stream).unwrap(),
         }
     }
-    session.close(&mut stream).unwrap();
+    session.sealer.close(&mut stream).unwrap();
     (stream, data)
 }
 
@@ -251,7 +251,7 @@ fn write(session: &mut Session, steps: &[Step]) -> (Vec<u8>, Vec<u8>) {
 fn open_all(session: &mut Session, frames: Vec<Vec<u8>>) -> (Vec<u8>, Result<bool, Error>) {
     let mut out = Vec::new();
     for mut frame in frames {
-        match session.open(&mut frame) {
+        match session.opener.open(&mut frame) {
             Ok(Received::Data(data)) => out.extend_from_slice(data),
             Ok(Received::KeyUpdate) => {}
             Ok(Received::Close) => return (out, Ok(true)),
@@ -360,7 +360,7 @@ proptest! {
         let (out, end) = open_all(to, read_in_pieces(&stream, &sizes));
         prop_assert_eq!(end, Ok(true));
         prop_assert!(out == data);
-        prop_assert_eq!(to.end(), Ok(()));
+        prop_assert_eq!(to.opener.end(), Ok(()));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use countersign::crypto::{
 use countersign::server::AwaitHello;
 use countersign::{
     Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeyExchange, KeySize, Misuse, PrivateKey, PublicKey,
-    ServerConfig, ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client,
+    Server, ServerConfig, ServerKey, Session, Suite, TicketKeys, UnixTime, client,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ struct Peers {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
     key: ServerKey,
-    trust: ServerTrust,
+    trust: Server,
     rng: TestRng,
 }
 
@@ -78,16 +78,16 @@ fn grant() -> Grant {
 
 /// Records of several sizes both ways, and a key update between them.
 fn talk((mut client, mut server): (Session, Session)) {
-    assert_eq!(client.id(), server.id());
+    assert_eq!(client.info.id(), server.info.id());
     for (from_client, len) in [(true, 1), (false, 17), (true, 16 * 1024), (false, 1000)] {
         let (from, to) = if from_client { (&mut client, &mut server) } else { (&mut server, &mut client) };
         let text = vec![7; len];
         let mut frame = Vec::new();
-        from.seal(&text, &mut frame).unwrap();
-        assert_eq!(to.open(&mut frame).unwrap(), countersign::Received::Data(&text));
+        from.sealer.seal(&text, &mut frame).unwrap();
+        assert_eq!(to.opener.open(&mut frame).unwrap(), countersign::Received::Data(&text));
         let mut frame = Vec::new();
-        from.update_key(&mut frame).unwrap();
-        to.open(&mut frame).unwrap();
+        from.sealer.update_key(&mut frame).unwrap();
+        to.opener.open(&mut frame).unwrap();
     }
 }
 
@@ -203,7 +203,7 @@ fn a_suite_without_one_of_its_parts_is_not_supported_and_refused() {
         let mut peers = Peers::new([provider; 2], suite, &RSA2048);
         peers.client = Arc::new(ClientConfig::new(provider));
         let sessions = peers.login();
-        assert_eq!(sessions.0.suite(), suite, "{name}");
+        assert_eq!(sessions.0.info.suite(), suite, "{name}");
         talk(sessions);
     };
     for all in [rustcrypto::provider(), aws_lc::provider()] {

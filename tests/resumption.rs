@@ -8,8 +8,8 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Accepted, ChooseKey};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Misuse, Reason, Received, ServerConfig,
-    ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime, Verifier, Violation,
+    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Misuse, Reason, Received, Server,
+    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, Verifier, Violation,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +93,7 @@ fn alice() -> Grant {
     Grant::new("alice", ["read"]).unwrap().with_epoch(EPOCH)
 }
 
-fn trust() -> ServerTrust {
+fn trust() -> Server {
     RSA2048.trust().with_floor(KeyExchange::Rsa)
 }
 
@@ -106,8 +106,8 @@ fn resumed(answer: Result<Answer, Error>) -> Session {
 
 fn says(from: &mut Session, to: &mut Session, text: &[u8]) {
     let mut record = Vec::new();
-    from.seal(text, &mut record).unwrap();
-    assert_eq!(to.open(&mut record).unwrap(), Received::Data(text));
+    from.sealer.seal(text, &mut record).unwrap();
+    assert_eq!(to.opener.open(&mut record).unwrap(), Received::Data(text));
 }
 
 #[test]
@@ -125,7 +125,10 @@ fn a_ticket_takes_the_place_of_a_credential_in_every_suite() {
             let Accepted { frame, session: mut server } = world.answer(&hello, now);
             let mut client = resumed(state.read(&frame, at(0)));
             assert!(client.info().is_resumed() && server.info().is_resumed());
-            assert_eq!((client.grant().principal(), client.suite(), client.id()), ("alice", suite, server.id()));
+            assert_eq!(
+                (client.info.grant().principal(), client.info.suite(), client.info.id()),
+                ("alice", suite, server.info.id())
+            );
             says(&mut client, &mut server, b"hello");
             says(&mut server, &mut client, b"alice");
             ticket = client.info().ticket().unwrap().clone();
@@ -145,7 +148,7 @@ fn a_resumption_keeps_the_time_of_the_credential_and_has_the_permissions_of_now(
     let grant = Grant::new("alice", ["read", "admin"]).unwrap().with_epoch(EPOCH);
     let accepted = choice.resume(claim, grant, later(10), &mut TestRng::new("x")).unwrap();
     let session = resumed(state.read(&accepted.frame, at(0)));
-    assert!(session.grant().permits("admin"));
+    assert!(session.info.grant().permits("admin"));
     let next = session.info().ticket().unwrap().clone();
     let (hello, _) = world.resume(&next);
     assert_eq!(world.read(&hello).ticket(&RSA2048.server, later(20)).unwrap().authenticated(), NOW);
@@ -219,7 +222,7 @@ fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let (login, client) = challenge.trust(&trust()).unwrap().login(support::ALICE, &mut world.rng).unwrap();
     let claim = server.read(login, at(0)).unwrap().admit().run(&mut world.rng);
     let accepted = claim.accept(alice()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(0)).unwrap().grant().principal(), "alice");
+    assert_eq!(client.read(&accepted.frame, at(0)).unwrap().info.grant().principal(), "alice");
 }
 
 #[test]
@@ -511,7 +514,7 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
         let verdict = Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_expires };
         padded(verdict.encode(), 1536)
     };
-    assert_eq!(resumed(read(&verdict(b"", 0))).grant().principal(), "alice", "a forgery that keeps to the rules");
+    assert_eq!(resumed(read(&verdict(b"", 0))).info.grant().principal(), "alice", "a forgery that keeps to the rules");
     // A server that does not want a ticket sends a challenge: a reject has no place here.
     assert_eq!(read(&[0; 1536]).unwrap_err(), Violation::UnknownDecision(0).into());
     assert_eq!(read(&[2; 1536]).unwrap_err(), Error::Decode(DecodeError::Truncated));

@@ -11,8 +11,8 @@ use countersign::crypto::{Decrypted, SharedSecret};
 use countersign::frame::FrameReader;
 use countersign::server::{AwaitLogin, Claim, Login, Open, Refusal};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Moment, Opener, PrivateKey, Reason, Sealer, ServerConfig, ServerKey,
-    ServerTrust, Session, SessionInfo, Verifier, blocking, client, server,
+    ChannelBinding, ClientConfig, Credential, Moment, Opener, PrivateKey, Reason, Sealer, Server, ServerConfig,
+    ServerKey, Session, SessionInfo, Verifier, blocking, client, server,
 };
 use std::fmt::Debug;
 use support::der::Numbers;
@@ -91,7 +91,7 @@ fn no_state_prints_a_secret() {
     let client_session = client.read(&accepted.frame, at(LOGIN_AT)).unwrap();
     let exported = {
         let mut key = vec![0; 32];
-        client_session.export("key", b"", &mut key).unwrap();
+        client_session.info.export("key", b"", &mut key).unwrap();
         key
     };
     let secrets = [secrets, vec![exported]].concat();
@@ -142,7 +142,7 @@ fn no_key_and_no_setting_prints_a_secret() {
         &RSA2048.private,
         &RSA2048.server,
         RSA2048.private.public_key(),
-        &ServerTrust::key(RSA2048.private.public_key().clone()),
+        &Server::key(RSA2048.private.public_key().clone()),
         &ChannelBinding::tls_exporter(SECRET),
         &scenario.client_config(),
         &scenario.server_config(),
@@ -165,8 +165,8 @@ fn no_key_and_no_setting_prints_a_secret() {
 fn a_record_prints_its_length_alone() {
     let (mut client, mut server) = Scenario::new().sessions();
     let mut record = Vec::new();
-    client.seal(PASSWORD, &mut record).unwrap();
-    let received = server.open(&mut record).unwrap();
+    client.sealer.seal(PASSWORD, &mut record).unwrap();
+    let received = server.opener.open(&mut record).unwrap();
     assert_eq!(prints_none(&received, &secrets()), format!("Data({} bytes)", PASSWORD.len()));
 }
 
@@ -246,7 +246,7 @@ fn what_goes_to_other_threads_can() {
     share::<ClientConfig>();
     share::<ServerKey>();
     share::<PrivateKey>();
-    share::<ServerTrust>();
+    share::<Server>();
     share::<ChannelBinding>();
     share::<SessionInfo>();
     share::<Moment>();

@@ -349,7 +349,7 @@ fn l10_a_credential_that_is_not_good_is_refused() {
 fn l10_every_reason_of_the_application_s_reaches_its_log_and_nobody_else() {
     for reason in [
         Reason::AccountDisabled,
-        Reason::StoreUnavailable,
+        Reason::NotNow("the account store is unavailable"),
         Reason::Application("after hours"),
         Reason::NotAdmitted("too many tries"),
     ] {
@@ -385,6 +385,6 @@ fn the_rsa_operation_can_be_done_on_another_thread() {
     let claim = std::thread::spawn(move || open.run(&mut rng)).join().unwrap();
     assert!(matches!((claim.credential(), ALICE), (Credential::Password { user, .. }, _) if user == "alice"));
     let accepted = claim.accept(grant()).unwrap();
-    assert_eq!(accepted.session.grant(), &grant());
+    assert_eq!(accepted.session.info.grant(), &grant());
     assert_eq!(accepted.frame.len(), 1555);
 }

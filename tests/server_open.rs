@@ -52,7 +52,7 @@ fn accepts(key: ServerKey, open: fn(Open) -> Claim) {
     assert!(key.can_open() || !key.is_remote());
     let Sent { login, client, server, .. } = Scenario::new().server_key(key).await_verdict();
     let accepted = open(server.read(login, at(LOGIN_AT)).unwrap().admit()).accept(grant()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().id(), accepted.session.id());
+    assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().info.id(), accepted.session.info.id());
 }
 
 /// Panics unless alice is refused in just the way in which a login is that does not open.

@@ -34,20 +34,20 @@ fn cut(mut stream: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn sealed(session: &mut Session, data: &[u8]) -> Vec<Vec<u8>> {
-    records(session, |session, out| session.seal(data, out).unwrap())
+    records(session, |session, out| session.sealer.seal(data, out).unwrap())
 }
 
 fn closed(session: &mut Session) -> Vec<u8> {
-    records(session, |session, out| session.close(out).unwrap()).remove(0)
+    records(session, |session, out| session.sealer.close(out).unwrap()).remove(0)
 }
 
 fn updated(session: &mut Session) -> Vec<u8> {
-    records(session, |session, out| session.update_key(out).unwrap()).remove(0)
+    records(session, |session, out| session.sealer.update_key(out).unwrap()).remove(0)
 }
 
 /// Opens a record, and says what was wrong with it.
 fn open(session: &mut Session, record: &[u8]) -> Result<Vec<u8>, Error> {
-    match session.open(&mut record.to_vec())? {
+    match session.opener.open(&mut record.to_vec())? {
         Received::Data(data) => Ok(data.to_vec()),
         Received::KeyUpdate => Ok(b"key update".to_vec()),
         Received::Close => Ok(b"close".to_vec()),
@@ -76,12 +76,12 @@ fn what_one_end_seals_the_other_opens() {
 #[test]
 fn both_ends_have_the_same_names_for_the_session() {
     let (client, server) = sessions();
-    assert_eq!(client.grant(), &grant());
-    assert_eq!(client.grant(), server.grant());
-    assert_eq!(client.suite(), server.suite());
-    assert_eq!(client.id(), server.id());
-    assert_eq!(client.id().to_string(), hex::encode(client.id().as_bytes()));
-    assert_ne!(client.id(), Scenario::new().seed("another").sessions().0.id());
+    assert_eq!(client.info.grant(), &grant());
+    assert_eq!(client.info.grant(), server.info.grant());
+    assert_eq!(client.info.suite(), server.info.suite());
+    assert_eq!(client.info.id(), server.info.id());
+    assert_eq!(client.info.id().to_string(), hex::encode(client.info.id().as_bytes()));
+    assert_ne!(client.info.id(), Scenario::new().seed("another").sessions().0.info.id());
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn key_updates_work_in_both_directions_on_their_own() {
         let update = updated(&mut client);
         assert_eq!(open(&mut server, &record), Ok(vec![round]));
         assert_eq!(open(&mut server, &update), Ok(b"key update".to_vec()));
-        let nothing = records(&mut client, |session, out| session.update_key(out).unwrap());
+        let nothing = records(&mut client, |session, out| session.sealer.update_key(out).unwrap());
         assert_eq!(nothing, Vec::<Vec<u8>>::new(), "an unused key is not updated");
         let answer = sealed(&mut server, &[round]).remove(0);
         assert_eq!(open(&mut client, &answer), Ok(vec![round]));
@@ -233,15 +233,15 @@ fn r3_a_frame_after_a_close_is_refused() {
 fn r4_the_end_of_the_stream_without_a_close_is_refused() {
     let (mut client, mut server) = sessions();
     let truncated = Err(RecordError::Truncated);
-    assert_eq!(server.end(), truncated);
+    assert_eq!(server.opener.end(), truncated);
     let record = sealed(&mut client, b"data").remove(0);
     open(&mut server, &record).unwrap();
-    assert_eq!(server.end(), truncated);
+    assert_eq!(server.opener.end(), truncated);
     open(&mut server, &updated(&mut client)).unwrap();
-    assert_eq!(server.end(), truncated);
+    assert_eq!(server.opener.end(), truncated);
     open(&mut server, &closed(&mut client)).unwrap();
-    assert_eq!(server.end(), Ok(()));
-    assert_eq!(client.end(), truncated, "each direction has a close of its own");
+    assert_eq!(server.opener.end(), Ok(()));
+    assert_eq!(client.opener.end(), truncated, "each direction has a close of its own");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn r4_the_end_of_the_stream_after_a_refused_record_is_no_proper_end() {
     let mut record = sealed(&mut client, b"data").remove(0);
     record[10] ^= 1;
     assert_eq!(open(&mut server, &record), NOT_AUTHENTIC);
-    assert!(server.end().is_err(), "no close came");
+    assert!(server.opener.end().is_err(), "no close came");
 }
 
 #[test]
@@ -259,9 +259,9 @@ fn our_own_close_is_the_last_thing_we_send() {
     closed(&mut client);
     let mut out = Vec::new();
     let misuse = Err(Error::Misuse(Misuse::Closed));
-    assert_eq!(client.seal(b"data", &mut out), misuse);
-    assert_eq!(client.update_key(&mut out), misuse);
-    assert_eq!(client.close(&mut out), misuse);
+    assert_eq!(client.sealer.seal(b"data", &mut out), misuse);
+    assert_eq!(client.sealer.update_key(&mut out), misuse);
+    assert_eq!(client.sealer.close(&mut out), misuse);
     assert_eq!(out, b"");
 }
 
@@ -287,7 +287,7 @@ fn the_halves_of_a_session_work_apart() {
 fn sealing_appends_to_what_is_there() {
     let (mut client, mut server) = sessions();
     let mut out = b"before".to_vec();
-    client.seal(b"data", &mut out).unwrap();
+    client.sealer.seal(b"data", &mut out).unwrap();
     assert_eq!(&out[..6], b"before");
     assert_eq!(open(&mut server, &out[6..]), Ok(b"data".to_vec()));
 }
@@ -298,7 +298,7 @@ fn exported_keys_are_the_same_at_both_ends_and_different_for_everything_else() {
     let other = Scenario::new().seed("another").sessions().0;
     let export = |session: &Session, label: &str, context: &[u8], length: usize| {
         let mut out = vec![0; length];
-        session.export(label, context, &mut out).unwrap();
+        session.info.export(label, context, &mut out).unwrap();
         out
     };
     let key = export(&client, "my protocol", b"context", 32);
@@ -315,15 +315,15 @@ fn an_export_out_of_bounds_is_refused() {
     let (client, _) = sessions();
     let label = Err(Misuse::BadInput("the exporter label"));
     for bad in ["", "a\0b", "\0", &"l".repeat(256)] {
-        assert_eq!(client.export(bad, b"", &mut [0; 32]), label);
+        assert_eq!(client.info.export(bad, b"", &mut [0; 32]), label);
     }
     let too_long = Misuse::TooLong { what: "the exported key", len: 8161, limit: 8160 };
-    assert_eq!(client.export("label", b"", &mut vec![0; 8161]), Err(too_long));
+    assert_eq!(client.info.export("label", b"", &mut vec![0; 8161]), Err(too_long));
 }
 
 #[test]
 fn an_export_of_no_bytes_is_refused() {
-    assert!(sessions().0.export("label", b"", &mut []).is_err(), "PROTOCOL.md, \"Exporter\": 1 to 8160 bytes");
+    assert!(sessions().0.info.export("label", b"", &mut []).is_err(), "PROTOCOL.md, \"Exporter\": 1 to 8160 bytes");
 }
 
 #[test]
@@ -341,7 +341,7 @@ fn sealing_in_place_gives_the_same_frames() {
         let data = vec![7; size];
         let mut frame = [&[0; 3][..], &data, &[0; 16]].concat();
         assert_eq!(frame.len(), size + Session::OVERHEAD);
-        client.seal_in_place(&mut frame).unwrap();
+        client.sealer.seal_in_place(&mut frame).unwrap();
         assert_eq!(open(&mut server, &frame), Ok(data.clone()));
         let copied = sealed(&mut client, &data).remove(0);
         assert_eq!((frame.len(), &frame[..3]), (copied.len(), &copied[..3]));
@@ -354,12 +354,12 @@ fn sealing_in_place_refuses_what_is_no_record_and_nothing_is_lost() {
     let (mut client, mut server) = sessions();
     let limit = limits::MAX_RECORD + Session::OVERHEAD;
     for len in [0, 1, 3, 18, Session::OVERHEAD] {
-        assert_eq!(client.seal_in_place(&mut vec![0; len]), Err(Misuse::BadInput("the record").into()), "{len}");
+        assert_eq!(client.sealer.seal_in_place(&mut vec![0; len]), Err(Misuse::BadInput("the record").into()), "{len}");
     }
     let long = Misuse::TooLong { what: "the record", len: limit + 1, limit };
-    assert_eq!(client.seal_in_place(&mut vec![0; limit + 1]), Err(long.into()));
+    assert_eq!(client.sealer.seal_in_place(&mut vec![0; limit + 1]), Err(long.into()));
     let record = sealed(&mut client, b"data").remove(0);
     assert_eq!(open(&mut server, &record), Ok(b"data".to_vec()));
-    client.close(&mut Vec::new()).unwrap();
-    assert_eq!(client.seal_in_place(&mut [0; 20]), Err(Misuse::Closed.into()));
+    client.sealer.close(&mut Vec::new()).unwrap();
+    assert_eq!(client.sealer.seal_in_place(&mut [0; 20]), Err(Misuse::Closed.into()));
 }

@@ -268,7 +268,7 @@ fn each_state_takes_its_own_frame_and_no_other() {
         }
         let (mut client, mut server) = Scenario::new().sessions();
         for session in [&mut client, &mut server] {
-            assert!(session.open(&mut bytes.clone()).is_err(), "a handshake frame in a session");
+            assert!(session.opener.open(&mut bytes.clone()).is_err(), "a handshake frame in a session");
         }
     }
 }

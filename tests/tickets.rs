@@ -7,8 +7,8 @@ mod provider;
 
 use countersign::blocking::{self, Begun};
 use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, ServerConfig, ServerKey,
-    ServerTrust, Ticket, TicketKeys, Verifier,
+    Accounts, ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, Server, ServerConfig, ServerKey,
+    Ticket, TicketKeys, Verifier,
 };
 use provider::provider;
 use std::io::{Read, Write};
@@ -28,8 +28,8 @@ fn key() -> ServerKey {
     ServerKey::load(&private(), provider()).unwrap()
 }
 
-fn trust() -> ServerTrust {
-    ServerTrust::pin(private().public_key().id())
+fn trust() -> Server {
+    Server::pinned(private().public_key().id())
 }
 
 fn server_config() -> ServerConfig {

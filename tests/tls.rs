@@ -8,7 +8,7 @@ mod example;
 
 use countersign::blocking;
 use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, Credential, Error, Grant, PrivateKey, Reason, ServerConfig, ServerKey, ServerTrust};
+use countersign::{ChannelBinding, Credential, Error, Grant, PrivateKey, Reason, Server, ServerConfig, ServerKey};
 use example::{TlsConfigs, accept, connect, handshake};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConnection};
@@ -24,8 +24,8 @@ fn key() -> ServerKey {
     ServerKey::load(&private(), rustcrypto::provider()).unwrap()
 }
 
-fn trust() -> ServerTrust {
-    ServerTrust::pin(private().public_key().id())
+fn trust() -> Server {
+    Server::pinned(private().public_key().id())
 }
 
 fn tls() -> TlsConfigs {

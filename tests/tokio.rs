@@ -9,8 +9,8 @@ mod provider;
 use countersign::server::{Claim, Open, Refusal};
 use countersign::tokio::{Acceptor, Arrival, Bounds, Error, Stream, connect};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, RecordError, ServerConfig, ServerKey,
-    ServerTrust, Verifier, blocking,
+    ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, RecordError, Server, ServerConfig, ServerKey,
+    Verifier, blocking,
 };
 use provider::provider;
 use rand::rngs::StdRng;
@@ -43,8 +43,8 @@ fn key() -> PrivateKey {
     PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap()
 }
 
-fn trust() -> ServerTrust {
-    ServerTrust::pin(key().public_key().id())
+fn trust() -> Server {
+    Server::pinned(key().public_key().id())
 }
 
 fn server_config() -> ServerConfig {

@@ -16,7 +16,7 @@ mod oracle;
 use countersign::crypto::rustcrypto::provider;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, CredentialKind, Error, Grant, KeyExchange, Moment, PrivateKey, Reason,
-    ServerConfig, ServerKey, ServerTrust, Session, Suite, TicketKeys, UnixTime, client, server,
+    Server, ServerConfig, ServerKey, Session, Suite, TicketKeys, UnixTime, client, server,
 };
 use oracle::{Inputs, Script, Secrets};
 use serde::{Deserialize, Serialize};
@@ -426,7 +426,7 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
     let config = Arc::new(config.with_prologue(PROLOGUE).unwrap().with_server_name("db.example").unwrap());
     let pinned = if case.pins_other { load("other2048") } else { load(case.key) };
     let known = if case.knows_key { vec![key.public_key().clone()] } else { Vec::new() };
-    let trust = ServerTrust::pin(pinned.public_key().id()).with_floor(case.floor);
+    let trust = Server::pinned(pinned.public_key().id()).with_floor(case.floor);
     let (frame, challenged) = client::start(&config, &binding, &known, &mut client_rng, now).unwrap();
     let hello = cross(case, vector, frame);
 
@@ -497,27 +497,27 @@ fn end(vector: &mut Vector, client: &str, server: Option<String>) -> Option<(Ses
 }
 
 fn records(client: &mut Session, server: &mut Session) -> Records {
-    assert_eq!(client.id(), server.id());
+    assert_eq!(client.info.id(), server.info.id());
     let take = |session: &mut Session, step: &dyn Fn(&mut Session, &mut Vec<u8>)| {
         let mut frame = Vec::new();
         step(session, &mut frame);
         hex::encode(frame)
     };
-    let data = |text: &'static [u8]| move |s: &mut Session, out: &mut Vec<u8>| s.seal(text, out).unwrap();
+    let data = |text: &'static [u8]| move |s: &mut Session, out: &mut Vec<u8>| s.sealer.seal(text, out).unwrap();
     let client_records = vec![
         take(client, &data(b"whoami\n")),
-        take(client, &|s, out| s.update_key(out).unwrap()),
+        take(client, &|s, out| s.sealer.update_key(out).unwrap()),
         take(client, &data(b"quit\n")),
-        take(client, &|s, out| s.close(out).unwrap()),
+        take(client, &|s, out| s.sealer.close(out).unwrap()),
     ];
-    let server_records = vec![take(server, &data(b"alice\n")), take(server, &|s, out| s.close(out).unwrap())];
+    let server_records = vec![take(server, &data(b"alice\n")), take(server, &|s, out| s.sealer.close(out).unwrap())];
     for (receiver, frames) in [(&mut *server, &client_records), (&mut *client, &server_records)] {
         for frame in frames {
-            receiver.open(&mut hex::decode(frame).unwrap()).unwrap();
+            receiver.opener.open(&mut hex::decode(frame).unwrap()).unwrap();
         }
     }
     let mut exported = [0; 48];
-    client.export(oracle::EXPORT_LABEL, oracle::EXPORT_CONTEXT, &mut exported).unwrap();
+    client.info.export(oracle::EXPORT_LABEL, oracle::EXPORT_CONTEXT, &mut exported).unwrap();
     Records {
         client: client_records,
         server: server_records,
@@ -549,7 +549,7 @@ fn resumed(suite: Suite) -> Resumed {
     let name = format!("resumed-{}", suite.to_string().replace(['/', '+'], "-"));
     let key = load("rsa2048");
     let server_key = ServerKey::load(&key, provider).unwrap();
-    let trust = ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa);
+    let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
     let config = ClientConfig::new(provider).with_suites(&[suite]).unwrap().with_prologue(PROLOGUE).unwrap();
     let client_config = Arc::new(config.with_server_name("db.example").unwrap());
     let tickets = Arc::new(TicketKeys::new(provider, std::time::Duration::from_secs(3600)));
@@ -596,7 +596,7 @@ fn resumed(suite: Suite) -> Resumed {
     let (secrets, verdict) = oracle::resumed(&inputs, &number, &frames);
     let next = client.info().ticket().unwrap().to_bytes().unwrap();
     assert_eq!(hex::encode(&next[43..75]), secrets.next_ticket_secret);
-    assert_eq!(client.id().to_string(), secrets.session_id);
+    assert_eq!(client.info.id().to_string(), secrets.session_id);
     let records = records(&mut client, &mut server);
     oracle::check_first_record(&number, &secrets.client_traffic, &records.client[0]);
     Resumed {

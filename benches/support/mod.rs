@@ -6,7 +6,7 @@ use countersign::client::{self, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use countersign::crypto::Provider;
 use countersign::server::{Accepted, AwaitHello, AwaitLogin, Claim, Open};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
-use countersign::{ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime};
+use countersign::{Server, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub struct Peers {
     pub client: Arc<ClientConfig>,
     pub server: Arc<ServerConfig>,
     pub key: ServerKey,
-    pub trust: ServerTrust,
+    pub trust: Server,
 }
 
 impl Peers {
@@ -60,7 +60,7 @@ impl Peers {
         Self {
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
             server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
-            trust: ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa),
+            trust: Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa),
             key,
         }
     }

@@ -15,7 +15,7 @@ use countersign::blocking::Begun;
 use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, ServerTrust, Ticket, blocking};
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, Server, Ticket, blocking};
 use relay::Towards;
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -297,7 +297,7 @@ impl Stage {
     fn client(&self, scene: &Scene) -> Result<Outcome, String> {
         let config = Arc::new(ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE));
         let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
-        let trust = ServerTrust::pin(scene.pin);
+        let trust = Server::pinned(scene.pin);
         let start = Instant::now();
         let stream = TcpStream::connect(self.relay_address).map_err(|error| error.to_string())?;
         let ticket = self.ticket.as_ref().filter(|_| scene.ticket);

@@ -8,9 +8,7 @@ use crate::timed::Timed;
 use crate::{secrets, term};
 use clap::Args;
 use countersign::blocking::Begun;
-use countersign::{
-    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, ServerTrust, Ticket, blocking, files,
-};
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, Grant, KeyId, Server, Ticket, blocking, files};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -92,7 +90,7 @@ impl Login {
         Talk::new(session, self.timeout).run(&self.lines)
     }
 
-    fn log_in(&self, trust: &ServerTrust) -> Result<blocking::Stream<Timed>, Failure> {
+    fn log_in(&self, trust: &Server) -> Result<blocking::Stream<Timed>, Failure> {
         let Some(user) = self.user.as_deref() else {
             let token = secrets::ask("", true, "--token-stdin")?;
             return finish(self.begin(trust, None)?, Credential::Token(&token));
@@ -125,22 +123,22 @@ impl Login {
         Ok(session)
     }
 
-    fn begin(&self, trust: &ServerTrust, ticket: Option<&Ticket>) -> Result<Begun<Timed>, Failure> {
+    fn begin(&self, trust: &Server, ticket: Option<&Ticket>) -> Result<Begun<Timed>, Failure> {
         let config = Arc::new(ClientConfig::new(crypto::provider()).with_handshake_timeout(self.timeout));
         let stream = Timed::new(connect(&self.server, self.timeout)?);
         blocking::begin(stream, &config, &ChannelBinding::none(), trust, ticket).map_err(|error| failure(&error))
     }
 
-    fn trust(&self) -> Result<ServerTrust, Failure> {
-        let pinned = self.pins.iter().map(|&pin| Ok(ServerTrust::pin(pin)));
+    fn trust(&self) -> Result<Server, Failure> {
+        let pinned = self.pins.iter().map(|&pin| Ok(Server::pinned(pin)));
         let read = self.keys.iter().map(|path| match files::read_public_key(path) {
-            Ok(key) => Ok(ServerTrust::key(key)),
+            Ok(key) => Ok(Server::key(key)),
             Err(error) => {
                 Err(Failure::missing(&error, "get the server's public key from its operator").status(Failure::USAGE))
             }
         });
         let all = pinned.chain(read).collect::<Result<Vec<_>, _>>()?;
-        all.into_iter().reduce(ServerTrust::or).ok_or_else(|| {
+        all.into_iter().reduce(Server::or).ok_or_else(|| {
             Failure::usage(
                 "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem. The fingerprint is \
                  what `countersign key show server.pem` prints on the server, and `countersign serve` when it starts; \

@@ -6,7 +6,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, Moment, ServerConfig, ServerKey, ServerTrust, client, server,
+    ChannelBinding, ClientConfig, Credential, Grant, Moment, Server, ServerConfig, ServerKey, client, server,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -19,7 +19,7 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
     let mut rng = StdRng::seed_from_u64(1);
     let private = countersign::PrivateKey::from_pem(&house.read("server.pem")).unwrap();
     let key = ServerKey::load(&private, provider).unwrap();
-    let trust = ServerTrust::pin(private.public_key().id());
+    let trust = Server::pinned(private.public_key().id());
     let client_config = Arc::new(ClientConfig::new(provider).with_server_name("db.example").unwrap());
     let server_config = Arc::new(ServerConfig::new(provider));
 

@@ -7,7 +7,7 @@ use countersign::frame::FrameType;
 use countersign::server::{Accepted, AwaitHello, AwaitLogin};
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, PublicKey, ServerConfig,
-    ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime,
+    ServerKey, Server, Session, Suite, Ticket, TicketKeys, UnixTime,
 };
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) const LIFETIME: u64 = 3600;
 pub(crate) struct Peers {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
-    pub(crate) trust: ServerTrust,
+    pub(crate) trust: Server,
     pub(crate) key: ServerKey,
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) today: UnixTime,
@@ -40,7 +40,7 @@ impl Peers {
             PrivateKey::from_pem(pem).unwrap().public_key().clone()
         });
         let suite = Suite::ALL[usize::from(choice & 7) % Suite::ALL.len()];
-        let trust = if choice & 8 == 0 { ServerTrust::pin(KEY.id()) } else { ServerTrust::key(KEY.clone()) };
+        let trust = if choice & 8 == 0 { Server::pinned(KEY.id()) } else { Server::key(KEY.clone()) };
         let tickets = Arc::new(ticket_keys(toy::provider()));
         let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
         Self {

@@ -28,8 +28,8 @@ use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::ChannelBinding;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
-use crate::terms::ticket::{Ticket, TrustedTicket};
 use crate::terms::server::Server;
+use crate::terms::ticket::{Ticket, TrustedTicket};
 use crate::time::Moment;
 use crate::wire::codec::{
     self, Bytes, ClientHello, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,

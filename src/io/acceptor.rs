@@ -68,13 +68,25 @@ impl Acceptor {
     }
 
     /// As [`Acceptor::new`], with a verifier that is asked from async code.
-    pub fn new_async(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl AsyncVerifier + 'static) -> Self {
+    pub fn new_async(
+        config: ServerConfig,
+        keys: impl Into<ServerKeys>,
+        verifier: impl AsyncVerifier + 'static,
+    ) -> Self {
         Self::with_judge(config, keys.into(), Judge::Async(Arc::new(verifier)))
     }
 
     fn with_judge(config: ServerConfig, keys: ServerKeys, judge: Judge) -> Self {
         let (places, workers) = within(Bounds::default());
-        Self(Arc::new(Door { config: Arc::new(config), keys, judge, places, workers, refusals: Refusals::default(), limiter: None }))
+        Self(Arc::new(Door {
+            config: Arc::new(config),
+            keys,
+            judge,
+            places,
+            workers,
+            refusals: Refusals::default(),
+            limiter: None,
+        }))
     }
 
     /// Sets bounds of your own. A clone that was made before keeps the old ones.
@@ -88,10 +100,7 @@ impl Acceptor {
     /// the server name that the client asked for (empty if it named none), and an error refuses the login. Bounds by source
     /// are there without it; this is for rates, lists and hours of your own. It must not block.
     #[must_use]
-    pub fn with_limiter(
-        self,
-        limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Door { limiter: Some(Arc::new(limiter)), ..Door::clone(&self.0) }))
     }
 

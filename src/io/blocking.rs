@@ -5,7 +5,7 @@ use super::connector::{Begun, Connector, Trusted};
 use super::drive::block_on;
 use super::error::LoginError;
 use super::link::Link;
-use super::places::Cut;
+use super::places::{Cut, Seat};
 use super::script::{self, Decided};
 use super::stream::{Inbox, Outbox, Stream};
 use crate::session::SessionInfo;
@@ -296,7 +296,11 @@ impl Connector {
     ///
     /// # Errors
     /// [`LoginError`]. Only those that say so guarantee that nothing secret has been sent.
-    pub fn connect_blocking<S: Transport>(&self, stream: S, credential: Credential<'_>) -> Result<Stream<S>, LoginError> {
+    pub fn connect_blocking<S: Transport>(
+        &self,
+        stream: S,
+        credential: Credential<'_>,
+    ) -> Result<Stream<S>, LoginError> {
         block_on(self.connect_over(BlockingLink::new(stream, None)?, credential))
     }
 
@@ -329,8 +333,9 @@ impl<S> Stream<S> {
     /// # Errors
     /// As `duplicate`.
     pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(SessionInfo, Reader<S>, Writer<S>)> {
-        let reader = Reader { transport: duplicate(&self.transport)?, inbox: self.inbox };
-        Ok((self.info, reader, Writer { transport: self.transport, outbox: self.outbox }))
+        let Self { transport, info, inbox, outbox, seat } = self;
+        let reader = Reader { transport: duplicate(&transport)?, inbox, _seat: seat.clone() };
+        Ok((info, reader, Writer { transport, outbox, _seat: seat }))
     }
 }
 
@@ -404,6 +409,7 @@ impl<S: Write> Write for Stream<S> {
 pub struct Reader<S> {
     transport: S,
     inbox: Inbox,
+    _seat: Option<Arc<Seat>>,
 }
 
 impl<S: Read> Read for Reader<S> {
@@ -422,6 +428,7 @@ impl<S> fmt::Debug for Reader<S> {
 pub struct Writer<S> {
     transport: S,
     outbox: Outbox,
+    _seat: Option<Arc<Seat>>,
 }
 
 impl<S: Write> Writer<S> {

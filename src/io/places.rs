@@ -244,7 +244,8 @@ impl Place {
         let bounds = &self.places.0.bounds;
         let held = state.sources.get(&self.source);
         let (own, arrived) = held.map_or((0, 0), |held| (held.refusals, held.arrived));
-        let is_full = state.refusals >= bounds.refusals && (own > 0 || state.refusals >= bounds.refusals.saturating_mul(2));
+        let is_full =
+            state.refusals >= bounds.refusals && (own > 0 || state.refusals >= bounds.refusals.saturating_mul(2));
         let is_full_of_own = self.source.is_counted() && own.saturating_add(arrived) >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
             return Err(Crowded::NoRoom);
@@ -474,7 +475,10 @@ mod tests {
         let places = Places::new(Bounds::default());
         let (place, seat) = (enter(&places, "one"), enter(&places, "two").seat("alice").unwrap());
         places.stop();
-        assert_eq!((place.cut.reason(), places.enter(&source("three")).err()), (Some(Crowded::Stopping), Some(Crowded::Stopping)));
+        assert_eq!(
+            (place.cut.reason(), places.enter(&source("three")).err()),
+            (Some(Crowded::Stopping), Some(Crowded::Stopping))
+        );
         assert_eq!(places.counts().sessions, 1);
         drop(seat);
     }

@@ -156,7 +156,10 @@ impl Refused {
     }
 }
 
-#[allow(clippy::arithmetic_side_effects, reason = "floating point neither overflows into a panic nor divides by zero here")]
+#[allow(
+    clippy::arithmetic_side_effects,
+    reason = "floating point neither overflows into a panic nor divides by zero here"
+)]
 fn decayed(count: f64, since: Moment, now: Moment) -> f64 {
     count * 0.5f64.powf(now.saturating_since(since).as_secs_f64() / HALF_LIFE.as_secs_f64())
 }
@@ -190,7 +193,10 @@ mod tests {
         queue.push(&source("b"), at(1), "b1");
         let order: Vec<_> = (0..5).map(|_| pop(&mut queue, 2).0.unwrap()).collect();
         assert!(order.iter().position(|&job| job == "b1").unwrap() <= 1, "{order:?}");
-        assert_eq!(order.iter().filter(|job| job.starts_with('a')).copied().collect::<Vec<_>>(), ["a1", "a2", "a3", "a4"]);
+        assert_eq!(
+            order.iter().filter(|job| job.starts_with('a')).copied().collect::<Vec<_>>(),
+            ["a1", "a2", "a3", "a4"]
+        );
         assert_eq!((pop(&mut queue, 3).0, queue.len()), (None, 0));
     }
 
@@ -237,7 +243,10 @@ mod tests {
         assert_eq!(queue.shed(at(2)), Some("many2"));
         let id = queue.push(&source("good"), at(3), "gone");
         assert_eq!(queue.remove(&source("good"), id), Some("gone"));
-        assert_eq!((queue.remove(&source("good"), id), queue.shed(at(4)), queue.shed(at(4))), (None, Some("good"), None));
+        assert_eq!(
+            (queue.remove(&source("good"), id), queue.shed(at(4)), queue.shed(at(4))),
+            (None, Some("good"), None)
+        );
         assert_eq!((queue.len(), queue.lines.len()), (0, 0));
     }
 

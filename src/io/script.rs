@@ -18,7 +18,7 @@ use crate::terms::credential::Credential;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::Ticket;
-use crate::terms::verifier::{Asker, Attempt, Returning};
+use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
 use crate::time::{Moment, UnixTime};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -83,7 +83,8 @@ pub(super) async fn accept<L: Link>(
     place: Place,
 ) -> Result<Decided, LoginError> {
     let cut = Arc::clone(place.cut());
-    let login = match unless(&cut, pin!(greet(door, link, &context, &place))).await? {
+    let greeted = unless(&cut, pin!(greet(door, link, &context, &place))).await?;
+    let login = match greeted {
         Greeted::Resumed(session, seat) => return Ok(Decided::Accepted(session, seat)),
         Greeted::Refused(refusal) => return Ok(refused(door, Refused { refusal, user: None }, place)),
         Greeted::Login { login, server_name } => Arrived { login, server_name },
@@ -130,12 +131,7 @@ struct Arrived {
 }
 
 /// Up to the login's arrival: until then the handshake can be cut.
-async fn greet<L: Link>(
-    door: &Door,
-    link: &mut L,
-    context: &Context,
-    place: &Place,
-) -> Result<Greeted, LoginError> {
+async fn greet<L: Link>(door: &Door, link: &mut L, context: &Context, place: &Place) -> Result<Greeted, LoginError> {
     let state = AwaitHello::new(&door.config, context.binding(), link.now());
     link.set_deadline(state.deadline());
     let frame = receive(link, AwaitHello::EXPECTS).await?;
@@ -199,9 +195,7 @@ async fn resume<L: Link>(
     let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
     let seat = grant.as_ref().and_then(|grant| place.seat(grant.principal()));
     match (grant, seat) {
-        (Some(grant), Some(seat)) => {
-            Ok(Resumption::Taken(choice.resume(claim, grant, unix_now(), &mut rng()?)?, seat))
-        }
+        (Some(grant), Some(seat)) => Ok(Resumption::Taken(choice.resume(claim, grant, unix_now(), &mut rng()?)?, seat)),
         _ => Ok(Resumption::Not(choice)),
     }
 }
@@ -225,8 +219,7 @@ async fn decide<L: Link>(
     let open = login.admit();
     let turn = Turn { workers: &door.workers, place, deadline };
     let asked = Asked { context: Arc::clone(&context), server_name: server_name.clone() };
-    let remote = open.key().remote();
-    let computed = match (remote, &door.judge) {
+    let computed = match (open.remote(), &door.judge) {
         (None, Judge::Blocking(verifier)) => {
             let verifier = Arc::clone(verifier);
             let work = move |open: Open| {
@@ -237,12 +230,8 @@ async fn decide<L: Link>(
             turn.compute(link, open, work).await?
         }
         (None, Judge::Async(_)) => turn.compute(link, open, |open| (run(open), None)).await?,
-        (Some(remote), judge) => {
-            let decrypting = catch_unwind(AssertUnwindSafe(|| remote.decrypt(open.ciphertext().to_vec()))).ok();
-            let decrypted = match decrypting {
-                Some(decrypting) => within(link, deadline, Caught(decrypting)).await.flatten(),
-                None => None,
-            };
+        (Some(decrypting), judge) => {
+            let decrypted = within(link, deadline, decrypting).await;
             let claim = open.answer(decrypted.unwrap_or_else(Decrypted::failed));
             match judge {
                 Judge::Async(_) => Ok((claim, None)),
@@ -309,7 +298,7 @@ struct Asked {
 
 impl Asked {
     /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
-    fn judge(&self, claim: &Claim, verifier: &dyn crate::terms::verifier::Verifier) -> Result<Grant, Reason> {
+    fn judge(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
         let attempt = Attempt::new(claim.credential(), asker);
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
@@ -430,17 +419,17 @@ pub(super) async fn begin<L: Link>(
     wanted: &Wanted,
     ticket: Option<&Ticket>,
 ) -> Result<Begun, LoginError> {
-    let (known, trust, config, binding) = (wanted.trust().known_keys(), wanted.trust(), &wanted.config, &wanted.binding);
+    let (server, config, binding) = (&wanted.server, &wanted.config, &wanted.binding);
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
-        match ticket.and_then(|ticket| trust.resume(ticket)) {
+        match ticket.and_then(|ticket| server.resume(ticket)) {
             Some(ticket) => {
-                let (hello, state) = client::resume(config, binding, known, ticket, &mut rng, now)?;
+                let (hello, state) = client::resume(config, server, binding, ticket, &mut rng, now)?;
                 let deadline = state.deadline();
                 (hello, Awaiting::Answer(state), AwaitAnswer::EXPECTS, deadline)
             }
             None => {
-                let (hello, state) = client::start(config, binding, known, &mut rng, now)?;
+                let (hello, state) = client::start(config, server, binding, &mut rng, now)?;
                 let deadline = state.deadline();
                 (hello, Awaiting::Challenge(state), AwaitChallenge::EXPECTS, deadline)
             }
@@ -455,7 +444,7 @@ pub(super) async fn begin<L: Link>(
     };
     Ok(match answer {
         Answer::Resumed(session) => Begun::Resumed(session),
-        Answer::Challenge(challenge) => Begun::Trusted(challenge.trust(trust)?),
+        Answer::Challenge(challenge) => Begun::Trusted(challenge.trust(server)?),
     })
 }
 

@@ -1,12 +1,12 @@
 //! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. How
 //! they move is the adapters' affair.
 
+use super::places::Seat;
 use crate::crypto::Suite;
 use crate::limits;
-use super::places::Seat;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 use crate::terms::error::{Error, RecordError};
-use crate::terms::grant::Grant;
+use crate::terms::grant::{Grant, NotPermitted};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
@@ -32,19 +32,27 @@ pub struct Stream<S> {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     /// The session's place among those that the acceptor bounds.
-    pub(super) seat: Option<Seat>,
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl<S> Stream<S> {
     pub(super) fn new(transport: S, session: Session, seat: Option<Seat>) -> Self {
         let Session { info, sealer, opener } = session;
         let (inbox, outbox) = pair(sealer, opener);
-        Self { transport, info, inbox, outbox, seat }
+        Self { transport, info, inbox, outbox, seat: seat.map(Arc::new) }
     }
 
     /// Who the client is, and what it may do.
     pub fn grant(&self) -> &Grant {
         self.info.grant()
+    }
+
+    /// As [`Grant::require`].
+    ///
+    /// # Errors
+    /// [`NotPermitted`].
+    pub fn require(&self, permission: &str) -> Result<(), NotPermitted> {
+        self.grant().require(permission)
     }
 
     /// The suite of the session.

@@ -156,9 +156,10 @@ impl Workers {
                 continue;
             }
             state.idle = state.idle.saturating_add(1);
-            let waited = self.0.changed.wait_timeout_while(state, IDLE, |state| {
-                state.begun.is_empty() && state.queue.len() == 0
-            });
+            let waited = self
+                .0
+                .changed
+                .wait_timeout_while(state, IDLE, |state| state.begun.is_empty() && state.queue.len() == 0);
             let (after, result) = waited.unwrap_or_else(PoisonError::into_inner);
             state = after;
             state.idle = state.idle.saturating_sub(1);
@@ -288,7 +289,10 @@ mod tests {
         assert!(workers.submit(Box::new(move || ran.send(()).unwrap())));
         let fifth = workers.queue(&source(), (), move |()| runs.try_recv().is_ok());
         go.send(()).unwrap();
-        assert_eq!((block_on(first), block_on(fourth), block_on(fifth)), (Done::Answer(1), Done::Answer(4), Done::Answer(true)));
+        assert_eq!(
+            (block_on(first), block_on(fourth), block_on(fifth)),
+            (Done::Answer(1), Done::Answer(4), Done::Answer(true))
+        );
     }
 
     #[test]

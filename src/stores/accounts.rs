@@ -11,14 +11,16 @@
 
 mod file;
 mod hash;
+mod password;
 
 pub use file::AccountFile;
+pub use password::{PasswordCheck, PreparedCheck};
 
 use crate::limits;
 use crate::terms::credential::Credential;
 use crate::terms::error::{Misuse, Reason};
 use crate::terms::grant::Grant;
-use crate::terms::verifier::Verifier;
+use crate::terms::verifier::{Attempt, Returning, Verifier};
 use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 use core::fmt;
@@ -37,14 +39,14 @@ const TOKEN_PREFIX: &str = "cst_";
 /// Verifying keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
 ///
 /// ```
-/// use countersign::{Accounts, Credential, Reason, Verifier};
+/// use countersign::{Accounts, Credential, Reason};
 ///
 /// let mut accounts = Accounts::new();
 /// accounts.add("alice", ["read"])?;
 /// accounts.set_password("alice", b"correct horse")?;
-/// let grant = accounts.verify(Credential::Password { user: "alice", password: b"correct horse" });
+/// let grant = accounts.check(Credential::Password { user: "alice", password: b"correct horse" });
 /// assert_eq!(grant.map(|grant| grant.permits("read")), Ok(true));
-/// let wrong = accounts.verify(Credential::Password { user: "alice", password: b"battery staple" });
+/// let wrong = accounts.check(Credential::Password { user: "alice", password: b"battery staple" });
 /// assert_eq!(wrong, Err(Reason::WrongPassword));
 /// # Ok::<(), countersign::accounts::AccountError>(())
 /// ```
@@ -413,11 +415,7 @@ impl Accounts {
         let line = pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?));
         match line.and_then(|&line| self.at(line)?.password.as_deref()) {
             Some(hash) => hash::matches(hash, password),
-            None => {
-                let mut out = [0; 32];
-                let done = Argon2::default().hash_password_into(password, b"no stored user", &mut out);
-                done.map(|()| false).map_err(|_| Reason::StoreUnavailable)
-            }
+            None => hash::matches(hash::IMITATED, password),
         }
     }
 }
@@ -438,8 +436,12 @@ impl fmt::Debug for Accounts {
     }
 }
 
-impl Verifier for Accounts {
-    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+impl Accounts {
+    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
+    ///
+    /// # Errors
+    /// The local reason for a refusal.
+    pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
         match credential {
             Credential::Password { user, password } => self.verify_password(user, password),
             Credential::Token(token) => {
@@ -450,9 +452,24 @@ impl Verifier for Accounts {
         }
     }
 
-    fn current(&self, principal: &str) -> Option<Grant> {
-        let can_log_in = |account: &&Account| account.has_password() || account.tokens() > 0;
-        self.get(principal).filter(can_log_in).map(Account::current)
+    /// The grant of an account that may log in, as it is now.
+    ///
+    /// # Errors
+    /// The local reason why it may not.
+    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
+        let account = self.get(principal).ok_or(Reason::UnknownUser)?;
+        let can_log_in = account.has_password() || account.tokens() > 0;
+        if can_log_in { Ok(account.current()) } else { Err(Reason::AccountDisabled) }
+    }
+}
+
+impl Verifier for Accounts {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.check(attempt.credential())
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.current(returning.principal())
     }
 }
 

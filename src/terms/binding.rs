@@ -30,6 +30,23 @@ impl ChannelBinding {
         Self { kind: "tls-exporter".to_owned(), bytes: exporter.to_vec() }
     }
 
+    /// A TLS connection of the crate `rustls`, on either end, once its handshake is over.
+    ///
+    /// Only TLS 1.3 binds: on TLS 1.2 two connections can be made to share a secret (RFC 7627), and whoever ends TLS in the middle
+    /// could make both ends name the same channel.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] on TLS 1.2, and before the handshake is over.
+    #[cfg(feature = "rustls")]
+    pub fn rustls<Side>(connection: &rustls::ConnectionCommon<Side>) -> Result<Self, Misuse> {
+        let unsafe_to_bind = Misuse::BadInput("the TLS connection, which must be of TLS 1.3 and past its handshake,");
+        if connection.protocol_version() != Some(rustls::ProtocolVersion::TLSv1_3) || connection.is_handshaking() {
+            return Err(unsafe_to_bind);
+        }
+        let exporter = connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        exporter.map(Self::tls_exporter).map_err(|_| unsafe_to_bind)
+    }
+
     /// Another channel: the type's name (1 to 255 bytes) and the bytes that name this channel (up to 65535).
     ///
     /// # Errors

@@ -90,6 +90,14 @@ impl Grant {
         self.permissions().any(|held| held == permission)
     }
 
+    /// As [`Grant::permits`], for `?`.
+    ///
+    /// # Errors
+    /// [`NotPermitted`], which becomes an [`std::io::Error`] of the kind [`std::io::ErrorKind::PermissionDenied`].
+    pub fn require(&self, permission: &str) -> Result<(), NotPermitted> {
+        if self.permits(permission) { Ok(()) } else { Err(NotPermitted { permission: permission.to_owned() }) }
+    }
+
     pub(crate) fn to_message(&self) -> VerdictMessage<'_> {
         let mut list = List::new();
         for permission in self.permissions() {
@@ -124,6 +132,20 @@ impl Grant {
 
     const ACCEPT: u8 = 1;
     const REJECT: u8 = 0;
+}
+
+/// A permission that the peer does not have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the permission {permission} is needed for this")]
+pub struct NotPermitted {
+    /// The permission.
+    pub permission: String,
+}
+
+impl From<NotPermitted> for std::io::Error {
+    fn from(error: NotPermitted) -> Self {
+        Self::new(std::io::ErrorKind::PermissionDenied, error)
+    }
 }
 
 fn within(what: &'static str, text: &str, limit: usize, allowed: impl Fn(char) -> bool) -> Result<(), Misuse> {

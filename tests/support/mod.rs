@@ -17,8 +17,8 @@ use countersign::crypto::{Decrypt, Decrypted};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitHello, AwaitLogin, Claim, Refusal};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, Moment, PrivateKey,
-    Reason, ServerConfig, ServerKey, ServerTrust, Session, Suite,
+    Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, Moment,
+    PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -99,8 +99,8 @@ impl TestKey {
         Self { pem, private, server }
     }
 
-    pub fn trust(&self) -> ServerTrust {
-        ServerTrust::pin(self.private.public_key().id())
+    pub fn trust(&self) -> Server {
+        Server::pinned(self.private.public_key().id())
     }
 }
 
@@ -126,6 +126,11 @@ pub fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
     }
 }
 
+/// [`verify`], as a verifier.
+pub fn verifier(attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+    verify(attempt.credential())
+}
+
 /// What alice is granted.
 pub fn grant() -> Grant {
     Grant::new("alice", ["read", "write"]).unwrap()
@@ -148,8 +153,7 @@ pub const FLOOR: u64 = 250;
 #[derive(Clone)]
 pub struct Scenario {
     key: ServerKey,
-    known: bool,
-    trust: ServerTrust,
+    trust: Server,
     server: ServerConfig,
     client: ClientConfig,
     server_binding: ChannelBinding,
@@ -170,7 +174,6 @@ impl Scenario {
         let provider = provider();
         Self {
             key: RSA2048.server.clone(),
-            known: false,
             trust: RSA2048.trust(),
             server: ServerConfig::new(provider).with_suites(&SUITES).unwrap(),
             client: ClientConfig::new(provider).with_suites(&SUITES).unwrap(),
@@ -216,12 +219,11 @@ impl Scenario {
     }
 
     pub fn known_key_under(mut self, floor: KeyExchange) -> Self {
-        self.trust = ServerTrust::key(self.key.public_key().clone()).with_floor(floor);
-        self.known = true;
+        self.trust = Server::key(self.key.public_key().clone()).with_floor(floor);
         self
     }
 
-    pub fn trust(mut self, trust: ServerTrust) -> Self {
+    pub fn trust(mut self, trust: Server) -> Self {
         self.trust = trust;
         self
     }
@@ -237,7 +239,7 @@ impl Scenario {
     }
 
     pub fn server_name(mut self, name: &str) -> Self {
-        self.client = self.client.with_server_name(name).unwrap();
+        self.trust = self.trust.with_name(name).unwrap();
         self
     }
 
@@ -285,7 +287,7 @@ impl Scenario {
         &self.key
     }
 
-    pub fn trusted(&self) -> &ServerTrust {
+    pub fn trusted(&self) -> &Server {
         &self.trust
     }
 
@@ -295,14 +297,13 @@ impl Scenario {
 
     /// Gives the ClientHello, and the client that sent it.
     pub fn await_challenge(&self) -> (Vec<u8>, AwaitChallenge) {
-        let known = if self.known { self.trust.known_keys() } else { &[] };
         let mut rng = self.rng("client hello");
-        client::start(&self.client_config(), &self.client_binding, known, &mut rng, Moment::ORIGIN).unwrap()
+        client::start(&self.client_config(), &self.trust, &self.client_binding, &mut rng, Moment::ORIGIN).unwrap()
     }
 
     /// A server's answer to this ClientHello: the ServerHello, and the state after it.
     pub fn answer(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        self.await_hello().read(hello, at(HELLO_AT))?.challenge(&self.key, &mut self.rng("server hello"))
+        self.await_hello().read(hello.to_vec(), at(HELLO_AT))?.challenge(&self.key, &mut self.rng("server hello"))
     }
 
     /// Gives ClientHello and ServerHello, and both sides after them.

@@ -8,7 +8,7 @@ use countersign::client::{self, Answer};
 use countersign::crypto::{Provider, aws_lc, rustcrypto};
 use countersign::server::AwaitHello;
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason};
-use countersign::{ServerConfig, ServerKey, ServerTrust, Session, Suite, Ticket, TicketKeys, UnixTime};
+use countersign::{ServerConfig, ServerKey, Server, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub struct Peers {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
     key: ServerKey,
-    trust: ServerTrust,
+    trust: Server,
 }
 
 impl Peers {
@@ -58,7 +58,7 @@ impl Peers {
             key_name,
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
             server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
-            trust: ServerTrust::pin(key.public_key().id()).with_floor(KeyExchange::Rsa),
+            trust: Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa),
             key,
         }
     }

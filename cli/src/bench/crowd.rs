@@ -5,7 +5,7 @@ use crate::crypto;
 use crate::failure::Failure;
 use crate::timed::Timed;
 use countersign::blocking::{self, Begun, Stream};
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, ServerTrust, Suite, Ticket};
+use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, Server, Suite, Ticket};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Crowd {
     address: SocketAddr,
     config: Arc<ClientConfig>,
-    trust: ServerTrust,
+    trust: Server,
     users: Vec<String>,
     /// One from each login that is over; a ticket is good once.
     tickets: Mutex<VecDeque<Ticket>>,
@@ -40,7 +40,7 @@ impl Crowd {
         Ok(Self {
             address,
             config: Arc::new(config.with_suites(&[suite]).map_err(Failure::new)?),
-            trust: ServerTrust::pin(pin),
+            trust: Server::pinned(pin),
             users: users.to_owned(),
             tickets: Mutex::default(),
             trouble: Mutex::default(),

@@ -7,8 +7,8 @@ use countersign::client::{self, Answer};
 use countersign::crypto::{CryptoRng, Decrypt, Provider};
 use countersign::server::AwaitHello;
 use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, KeySize, Moment, PrivateKey, ServerConfig,
-    ServerKey, ServerTrust, Suite, Ticket, TicketKeys, UnixTime, Verifier,
+    Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, KeySize, Moment, PrivateKey, Server,
+    ServerConfig, ServerKey, Suite, Ticket, TicketKeys, UnixTime, Verifier,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -103,7 +103,7 @@ struct Pair {
     server: Arc<ServerConfig>,
     key: ServerKey,
     private: Arc<dyn Decrypt>,
-    trust: ServerTrust,
+    trust: Server,
     rounds: Vec<Times>,
 }
 
@@ -130,7 +130,7 @@ impl Pair {
             bits: public.bits(),
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).map_err(broken)?),
             server: Arc::new(server.with_tickets(Arc::new(tickets))),
-            trust: ServerTrust::pin(public.id()).with_floor(KeyExchange::Rsa),
+            trust: Server::pinned(public.id()).with_floor(KeyExchange::Rsa),
             key: ServerKey::with_decrypt(public, Arc::clone(&private)),
             private,
             rounds: Vec::new(),

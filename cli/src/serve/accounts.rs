@@ -80,7 +80,7 @@ impl Verifier for Desk<'_> {
         let is_good = self.users.refresh(self.log);
         // Even if it can't count, so that a refusal costs what it always does.
         let verdict = self.users.hashers.verify(self.users.file.accounts(), credential);
-        if is_good { verdict } else { Err(Reason::StoreUnavailable) }
+        if is_good { verdict } else { Err(Reason::NotNow("the account store is unavailable")) }
     }
 
     fn current(&self, principal: &str) -> Option<Grant> {

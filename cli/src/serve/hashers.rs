@@ -42,7 +42,7 @@ impl Hashers {
         let password = Zeroizing::new(password.to_vec());
         let sent = self.0.send(Job { accounts, user: user.to_owned(), password, answer });
         // No thread is left to answer: nobody can be let in.
-        sent.ok().and_then(|()| verdict.recv().ok()).unwrap_or(Err(Reason::StoreUnavailable))
+        sent.ok().and_then(|()| verdict.recv().ok()).unwrap_or(Err(Reason::NotNow("the account store is unavailable")))
     }
 }
 

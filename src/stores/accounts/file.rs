@@ -5,7 +5,7 @@ use crate::stores::files::{self, FileError};
 use crate::terms::credential::Credential;
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::Verifier;
+use crate::terms::verifier::{Attempt, Returning, Verifier};
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::hash::RandomState;
 use std::io::ErrorKind;
@@ -50,7 +50,7 @@ impl AccountFile {
     /// [`FileError`]; [`AccountFile::accounts`] stays as it was, and is not to be served.
     pub fn refresh(&self) -> Result<bool, FileError> {
         let now = stamp(&fs::metadata(&self.path).map_err(files::io_error(&self.path))?);
-        if now == self.current().stamp {
+        if now == self.latest().stamp {
             return Ok(false);
         }
         let fresh = read(&self.path, self.accounts().imitation.clone())?;
@@ -60,12 +60,12 @@ impl AccountFile {
 
     /// The accounts as read last.
     pub fn accounts(&self) -> Arc<Accounts> {
-        self.current().accounts
+        self.latest().accounts
     }
 
     /// The lines that could not be read.
     pub fn broken_lines(&self) -> Arc<[BrokenLine]> {
-        self.current().broken
+        self.latest().broken
     }
 
     /// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically.
@@ -93,21 +93,42 @@ impl AccountFile {
     }
 
     /// A copy that costs two reference counts, so that no lock is held while a password is hashed.
-    fn current(&self) -> Current {
+    fn latest(&self) -> Current {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Verifier for AccountFile {
-    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+impl AccountFile {
+    /// As [`Accounts::check`], after reading the file anew if it has changed.
+    ///
+    /// # Errors
+    /// The local reason; [`Reason::NotNow`] while the file can't be read.
+    pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
         let read = self.refresh();
         // Even if it can't count, so that a refusal costs what it always does.
-        let verdict = self.accounts().verify(credential);
-        read.map_or(Err(Reason::StoreUnavailable), |_| verdict)
+        let verdict = self.accounts().check(credential);
+        read.map_or(Err(UNREADABLE), |_| verdict)
     }
 
-    fn current(&self, principal: &str) -> Option<Grant> {
-        self.refresh().ok().and_then(|_| self.accounts().current(principal))
+    /// As [`Accounts::current`], after reading the file anew if it has changed.
+    ///
+    /// # Errors
+    /// As [`AccountFile::check`].
+    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
+        self.refresh().map_err(|_| UNREADABLE)?;
+        self.accounts().current(principal)
+    }
+}
+
+const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
+
+impl Verifier for AccountFile {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.check(attempt.credential())
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.current(returning.principal())
     }
 }
 

@@ -17,6 +17,11 @@ pub(super) const MAX_PASSES: u32 = 32;
 /// Most lanes of a stored hash. RFC 9106 recommends 4.
 pub(super) const MAX_LANES: u32 = 16;
 
+/// What an unknown user's password is hashed like where there is no stored hash to imitate: Argon2id at its defaults. Its salt
+/// says "no stored user"; no password has the hash of zeros.
+pub(super) const IMITATED: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$bm8gc3RvcmVkIHVzZXI$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// A PHC string that this module can and will verify against, checked now so that it can't fail at a login.
 pub(super) fn check(phc: &str) -> Result<(), LineError> {
     let hash = PasswordHash::new(phc).map_err(|_| LineError::Password)?;
@@ -32,7 +37,7 @@ pub(super) fn is_affordable(params: &Params) -> bool {
 
 /// Whether the password is the one of this hash.
 pub(super) fn matches(phc: &str, password: &[u8]) -> Result<bool, Reason> {
-    verify(phc, password).ok_or(Reason::StoreUnavailable)
+    verify(phc, password).ok_or(Reason::NotNow("a stored password hash can't be computed"))
 }
 
 fn verify(phc: &str, password: &[u8]) -> Option<bool> {
