@@ -36,6 +36,9 @@ pub trait Adapter: 'static {
 
     /// Whether the socket blocks while it is in the adapter's hands.
     const BLOCKS: bool = false;
+
+    /// Whether a refused login is over only once its peer was told.
+    const TELLS_FIRST: bool = false;
 }
 
 /// An adapter whose logins are futures.
@@ -268,6 +271,8 @@ pub struct Events;
 
 impl Adapter for Events {
     type Session = Insisting;
+
+    const TELLS_FIRST: bool = true;
 
     fn accept(acceptor: &Acceptor, stream: TcpStream, context: Context) -> Result<Insisting, LoginError> {
         let acceptor = acceptor.clone();
