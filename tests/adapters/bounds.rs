@@ -1,1 +1,281 @@
+//! Bounds: what strangers do in numbers costs other strangers nothing.
 
+use crate::ends::{
+    Adapter, Session, accepting, asking, bounded, config, connector, eventually, eventually_empty, login, pair, refused,
+};
+use crate::logins::{Returns, with_tickets};
+use crate::peer::Peer;
+use crate::places::{Gate, announcing, one_at_a_time};
+use crate::support::{ALICE, RSA2048, Scenario, verifier};
+use countersign::{Acceptor, Attempt, Bounds, Context, Credential, LoginError, Source};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+for_every_adapter!(
+    a_source_at_its_bound_makes_way_for_itself_the_silent_first,
+    a_good_client_gets_through_a_flood_of_idle_connections,
+    junk_from_one_source_delays_no_good_client_of_another,
+    a_login_that_waits_for_too_long_is_refused_unopened,
+    one_login_after_the_other_is_never_too_many,
+    refusals_that_wait_are_bounded_by_source,
+    sessions_are_bounded_for_those_who_come_back_by_ticket_too,
+);
+
+type Ends<A> = (JoinHandle<Result<(), LoginError>>, JoinHandle<Result<<A as Adapter>::Session, LoginError>>);
+
+/// A login from this source on its way, at the client and at the server.
+fn start<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'static>) -> Ends<A> {
+    let (client, server) = pair();
+    let server = accepting::<A>(acceptor, server, Source::named(source));
+    (std::thread::spawn(move || A::connect(&connector(), client, credential).map(drop)), server)
+}
+
+fn junk(user: &'static str) -> Credential<'static> {
+    Credential::Password { user, password: b"junk" }
+}
+
+fn code<T>(result: Result<T, LoginError>) -> &'static str {
+    result.map(drop).unwrap_err().code()
+}
+
+fn a_source_at_its_bound_makes_way_for_itself_the_silent_first<A: Adapter>() {
+    let acceptor = asking(verifier).with_bounds(Bounds::default().with_handshakes_per_source(2));
+    let open = |source: &str, count: usize| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named(source));
+        eventually("it is in", || acceptor.counts().handshakes == count);
+        (Peer::new(client), server)
+    };
+    let (mut greeted, of_greeted) = open("one", 1);
+    greeted.hello(&Scenario::new());
+    let (_silent, of_silent) = open("one", 2);
+    let (_other, of_other) = open("another", 3);
+    // The third of one source takes the place of the one that has sent nothing.
+    let (_third, of_third) = open("one", 3);
+    assert_eq!(code(of_silent.join().unwrap()), "made-way");
+    // The fourth that of the third.
+    let (mut fourth, of_fourth) = open("one", 3);
+    assert_eq!(code(of_third.join().unwrap()), "made-way");
+    fourth.hello(&Scenario::new());
+    // Where all have sent something it is one of them; never one of another source.
+    let (_fifth, of_fifth) = open("one", 3);
+    eventually("one made way", || of_greeted.is_finished() || of_fourth.is_finished());
+    assert_eq!(acceptor.counts().made_way, 3);
+    assert!(!of_other.is_finished() && !of_fifth.is_finished());
+    acceptor.stop();
+    for server in [of_greeted, of_fourth, of_other, of_fifth] {
+        assert!(["stopping", "made-way"].contains(&code(server.join().unwrap())));
+    }
+}
+
+fn a_good_client_gets_through_a_flood_of_idle_connections<A: Adapter>() {
+    let bounds = Bounds::default().with_handshakes(12).with_handshakes_per_source(6);
+    let acceptor = asking(verifier).with_bounds(bounds);
+    let stop = Arc::new(AtomicBool::new(false));
+    let floods: Vec<_> = (0..3)
+        .map(|number| {
+            let (acceptor, stop) = (acceptor.clone(), Arc::clone(&stop));
+            std::thread::spawn(move || {
+                let mut held = Vec::new();
+                while !stop.load(Ordering::SeqCst) {
+                    let (client, server) = pair();
+                    held.push((client, accepting::<A>(&acceptor, server, Source::named(&format!("flood {number}")))));
+                    // So many at a time as make the table overflow, and no more threads than this machine has room for.
+                    if held.len() > 10 {
+                        let (client, server) = held.remove(0);
+                        drop(client);
+                        let code = code(server.join().unwrap());
+                        assert!(["made-way", "disconnected", "no-room"].contains(&code), "{code}");
+                    }
+                }
+                for (client, server) in held {
+                    drop(client);
+                    drop(server.join().unwrap());
+                }
+            })
+        })
+        .collect();
+    eventually("the table is full", || acceptor.counts().made_way > 20);
+    for round in 0..10 {
+        let (client, server) = start::<A>(&acceptor, "good", ALICE);
+        assert!(client.join().unwrap().is_ok() && server.join().unwrap().is_ok(), "login {round}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    floods.into_iter().for_each(|flood| flood.join().unwrap());
+    eventually_empty(&acceptor);
+}
+
+fn junk_from_one_source_delays_no_good_client_of_another<A: Adapter>() {
+    let (gate, verifier) = Gate::new();
+    let (acceptor, arrived) = announcing(asking(verifier).with_bounds(one_at_a_time()));
+    // One is being computed, and eight wait, when the good one comes.
+    let junk: Vec<_> = (0..9)
+        .map(|_| {
+            let ends = start::<A>(&acceptor, "junk", junk("junk"));
+            arrived.recv().unwrap();
+            ends
+        })
+        .collect();
+    assert_eq!(gate.entered.recv().unwrap(), "junk");
+    let good = start::<A>(&acceptor, "good", ALICE);
+    arrived.recv().unwrap();
+    eventually("all are in", || acceptor.counts().handshakes == 10);
+    let mut order = Vec::new();
+    for _ in 0..10 {
+        gate.go.send(()).unwrap();
+        if order.len() < 9 {
+            order.push(gate.entered.recv().unwrap());
+        }
+    }
+    let turn = order.iter().position(|user| user == "alice").unwrap();
+    // In one line with all the others it would be the last.
+    assert!(turn <= 4, "{order:?}");
+    good.0.join().unwrap().unwrap();
+    drop(good.1.join().unwrap().unwrap());
+    for (client, server) in junk {
+        assert!(client.join().unwrap().is_err());
+        assert_eq!(code(server.join().unwrap()), "unknown-user");
+    }
+}
+
+fn a_login_that_waits_for_too_long_is_refused_unopened<A: Adapter>() {
+    let (gate, verifier) = Gate::new();
+    let bounds = Bounds::default().with_working(1).with_patience(Duration::from_millis(500));
+    let acceptor = asking(verifier).with_bounds(bounds);
+    let first = start::<A>(&acceptor, "one", ALICE);
+    gate.entered.recv().unwrap();
+    let waiting: Vec<_> = (0..3).map(|_| start::<A>(&acceptor, "another", ALICE)).collect();
+    for (client, server) in waiting {
+        assert_eq!(code(client.join().unwrap()), "verdict-not-authentic");
+        assert_eq!(refused(server.join().unwrap().map(drop).unwrap_err()).1.code(), "not-admitted");
+    }
+    gate.go.send(()).unwrap();
+    first.0.join().unwrap().unwrap();
+    drop(first.1.join().unwrap().unwrap());
+    assert_eq!(gate.asked(), 1);
+    // Whoever comes now is served.
+    gate.go.send(()).unwrap();
+    let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
+    assert!(client.is_ok() && server.is_ok());
+}
+
+fn one_login_after_the_other_is_never_too_many<A: Adapter>() {
+    let acceptor = asking(verifier).with_bounds(one_at_a_time().with_waiting(0));
+    for _ in 0..20 {
+        let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
+        client.unwrap();
+        server.unwrap();
+    }
+}
+
+fn refusals_that_wait_are_bounded_by_source<A: Adapter>() {
+    // Two of each source; none is due before the test is over.
+    let config = config().with_refusal_floor(Duration::from_secs(3600));
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), verifier);
+    let acceptor = acceptor.with_bounds(Bounds::default().with_refusals(8));
+    let refuse = |source: &str| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named(source));
+        let mut peer = Peer::new(client);
+        peer.login(&Scenario::new(), junk("bob"));
+        (peer, server)
+    };
+    let mut held = Vec::new();
+    for count in 1..=2 {
+        held.push(refuse("one"));
+        eventually("it waits", || acceptor.counts().refusals == count);
+    }
+    // The third is closed where its login arrives: before anybody knows whether it is good.
+    let (mut third, server) = refuse("one");
+    assert_eq!(code(server.join().unwrap()), "no-room");
+    assert_eq!(third.rest(), b"");
+    held.push(refuse("another"));
+    eventually("another source has places of its own", || acceptor.counts().refusals == 3);
+    let (client, server) = start::<A>(&acceptor, "a third", ALICE);
+    assert!(client.join().unwrap().is_ok() && server.join().unwrap().is_ok());
+}
+
+fn sessions_are_bounded_for_those_who_come_back_by_ticket_too<A: Adapter>() {
+    for bounds in [
+        Bounds::default().with_sessions(2).with_sessions_per_source(9).with_sessions_per_principal(9),
+        Bounds::default().with_sessions_per_source(2),
+        Bounds::default().with_sessions_per_principal(2),
+    ] {
+        let returns = Arc::new(Returns::default());
+        let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+        let acceptor = acceptor.with_bounds(bounds);
+        let resume = |ticket| {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named("one"));
+            let client = A::resume(&connector(), client, ticket, ALICE);
+            (client, server.join().unwrap())
+        };
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named("one"));
+        let client = A::connect(&connector(), client, ALICE).unwrap();
+        let (ticket, first) = (client.info().ticket().unwrap().clone(), server.join().unwrap().unwrap());
+        let (client, second) = resume(&ticket);
+        assert!(client.unwrap().info().is_resumed());
+        let second = second.unwrap();
+        assert_eq!(acceptor.counts().sessions, 2);
+        // The third would be one too many, and its credential does not help either.
+        let (client, third) = resume(&ticket);
+        assert!(client.is_err());
+        assert_eq!(refused(third.map(drop).unwrap_err()).1.code(), "not-admitted");
+        assert_eq!(acceptor.counts().sessions, 2);
+        drop(second);
+        let (client, again) = resume(&ticket);
+        assert!(client.unwrap().info().is_resumed() && again.is_ok());
+        drop((first, again));
+        eventually_empty(&acceptor);
+    }
+}
+
+/// The real thing: junk passwords against Argon2id, and as many hashes at once as there may be, whatever comes.
+#[cfg(feature = "accounts")]
+#[test]
+fn two_hundred_junk_passwords_at_once_are_hashed_two_at_a_time() {
+    bounded(|| {
+        use crate::ends::Blocking;
+        let mut accounts = countersign::Accounts::new();
+        accounts.add("alice", ["read"]).unwrap();
+        accounts.set_password("alice", b"password").unwrap();
+        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (now, peak) = (Arc::clone(&inside), Arc::clone(&most));
+        let counted = move |attempt: &Attempt<'_>| {
+            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let verdict = accounts.check(attempt.credential());
+            now.fetch_sub(1, Ordering::SeqCst);
+            verdict
+        };
+        let acceptor = asking(counted).with_bounds(Bounds::default().with_working(2).with_handshakes(300));
+        let attempts: Vec<_> = (0..200)
+            .map(|number: u32| {
+                let (client, server) = pair();
+                let source = Source::named(&format!("source {}", number % 20));
+                let server = accepting::<Blocking>(&acceptor, server, source);
+                let user = if number.is_multiple_of(2) { "alice" } else { "nobody" };
+                let mut peer = Peer::new(client);
+                // All are sent before any is answered, for the most part.
+                peer.login(&Scenario::new(), junk(user));
+                (peer, server)
+            })
+            .collect();
+        for (mut peer, server) in attempts {
+            let verdict = peer.rest();
+            assert_eq!(verdict.len(), crate::peer::VERDICT);
+            drop(peer);
+            let reason = refused(server.join().unwrap().map(drop).unwrap_err()).1;
+            assert!(["not-admitted", "wrong-password", "unknown-user"].contains(&reason.code()), "{reason:?}");
+        }
+        let most = most.load(Ordering::SeqCst);
+        assert!((1..=2).contains(&most), "{most} at once");
+        assert_eq!(inside.load(Ordering::SeqCst), 0);
+        eventually_empty(&acceptor);
+        let (client, server) = login::<Blocking>(&acceptor, &connector(), ALICE);
+        assert!(client.is_ok() && server.is_ok());
+        drop(Context::uncounted());
+    });
+}

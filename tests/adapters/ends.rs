@@ -212,8 +212,9 @@ mod over_tokio {
             RUNTIME.block_on(async {
                 let mut until = pin!(until);
                 tokio::select! {
-                    session = acceptor.accept(registered(stream), Context::uncounted()) => Some(session.map(OnRuntime)),
+                    biased;
                     () = &mut until => None,
+                    session = acceptor.accept(registered(stream), Context::uncounted()) => Some(session.map(OnRuntime)),
                 }
             })
         }

@@ -6,6 +6,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, LazyLock, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -34,10 +35,17 @@ struct State {
     waiting: Vec<Waker>,
 }
 
-struct Task(Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>);
+struct Task {
+    future: Mutex<Option<Pin<Box<dyn Future<Output = ()> + Send>>>>,
+    is_woken: AtomicBool,
+}
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
+        // A task may wait for several things, and is polled once however many of them come.
+        if self.is_woken.swap(true, Ordering::SeqCst) {
+            return;
+        }
         LOOP.state.lock().unwrap().woken.push(self);
         LOOP.changed.notify_one();
     }
@@ -56,7 +64,8 @@ impl Loop {
             let (woken, waiting) = (std::mem::take(&mut state.woken), std::mem::take(&mut state.waiting));
             drop(state);
             for task in woken {
-                let mut future = task.0.lock().unwrap();
+                task.is_woken.store(false, Ordering::SeqCst);
+                let mut future = task.future.lock().unwrap();
                 let waker = Waker::from(Arc::clone(&task));
                 if future.as_mut().is_some_and(|task| task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()) {
                     *future = None;
@@ -72,7 +81,7 @@ pub fn run<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) 
     let (done, finished) = channel();
     // Whoever waits may have given up.
     let task = async move { drop(done.send(future.await)) };
-    Arc::new(Task(Mutex::new(Some(Box::pin(task))))).wake();
+    Arc::new(Task { future: Mutex::new(Some(Box::pin(task))), is_woken: AtomicBool::new(false) }).wake();
     finished.recv().unwrap()
 }
 
