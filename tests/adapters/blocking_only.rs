@@ -1,1 +1,471 @@
+//! What is special to blocking streams: transports of any kind, and halves for two threads.
 
+use crate::ends::{acceptor, bounded, client_config, config, connector, eventually_empty, pair, protocol};
+use crate::support::{ALICE, RSA2048, TestRng, verifier};
+use countersign::blocking::{Over, Transport, Untimed};
+use countersign::{Acceptor, Connector, Context, Credential, Error, LoginError, Misuse, Stream};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Both ends at once: what the client's closure gives, and the server's.
+fn both<C, S: Send, A, B: Send>(
+    (client, server): (A, B),
+    client_end: impl FnOnce(A) -> C,
+    server_end: impl FnOnce(B) -> S + Send,
+) -> (C, S) {
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || server_end(server));
+        let client = client_end(client);
+        (client, server.join().unwrap())
+    })
+}
+
+fn connect<T: Transport>(stream: T) -> Result<Stream<T>, LoginError> {
+    connector().connect_blocking(stream, ALICE)
+}
+
+fn accept<T: Transport + Send + 'static>(stream: T) -> Result<Stream<T>, LoginError> {
+    acceptor().accept_blocking(stream, Context::uncounted())
+}
+
+fn to_end(stream: &mut impl Read) -> Vec<u8> {
+    let mut out = Vec::new();
+    stream.read_to_end(&mut out).unwrap();
+    out
+}
+
+#[test]
+fn eight_megabytes_go_both_ways_at_once_in_pieces_of_any_size() {
+    const SIZE: usize = 8 << 20;
+    fn data(seed: &str) -> Vec<u8> {
+        let block = TestRng::new(seed).bytes(4099);
+        block.iter().copied().cycle().take(SIZE).collect()
+    }
+    fn end(stream: Stream<TcpStream>, seed: &'static str) -> Vec<u8> {
+        let (info, mut reader, mut writer) = stream.split(TcpStream::try_clone).unwrap();
+        assert_eq!(info.grant().principal(), "alice");
+        let arrived = std::thread::spawn(move || {
+            let (mut out, mut rng) = (Vec::new(), TestRng::new(seed));
+            let mut buffer = vec![0; 70_000];
+            loop {
+                let wanted = 1 + rng.below(buffer.len());
+                match reader.read(&mut buffer[..wanted]).unwrap() {
+                    0 => return out,
+                    count => out.extend_from_slice(&buffer[..count]),
+                }
+            }
+        });
+        let (data, mut rng) = (data(seed), TestRng::new("pieces"));
+        let mut rest = &data[..];
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at((1 + rng.below(200_000)).min(rest.len()));
+            writer.write_all(piece).unwrap();
+            if rng.below(10) == 0 {
+                writer.update_key().unwrap();
+            }
+            rest = later;
+        }
+        writer.close().unwrap();
+        assert_eq!(writer.write(b"more").unwrap_err().kind(), ErrorKind::BrokenPipe);
+        assert_eq!(writer.update_key().unwrap_err(), Misuse::Closed.into());
+        arrived.join().unwrap()
+    }
+    bounded(|| {
+        let (at_client, at_server) = both(
+            pair(),
+            |stream| end(connect(stream).unwrap(), "from the client"),
+            |stream| end(accept(stream).unwrap(), "from the server"),
+        );
+        assert!(at_client == data("from the server"));
+        assert!(at_server == data("from the client"));
+    });
+}
+
+/// A session has its place until both halves are gone.
+#[test]
+fn a_split_session_counts_once_until_both_halves_are_gone() {
+    bounded(|| {
+        let acceptor = acceptor();
+        let (client, server) =
+            both(pair(), connect, |stream| acceptor.accept_blocking(stream, Context::uncounted()).unwrap());
+        drop(client.unwrap());
+        let (_, reader, writer) = server.split(TcpStream::try_clone).unwrap();
+        assert_eq!(acceptor.counts().sessions, 1);
+        drop(reader);
+        assert_eq!(acceptor.counts().sessions, 1);
+        drop(writer);
+        assert_eq!(acceptor.counts().sessions, 0);
+        // Where there is no second handle the session is over.
+        let (client, server) =
+            both(pair(), connect, |stream| acceptor.accept_blocking(stream, Context::uncounted()).unwrap());
+        let failed = server.split(|_| Err(ErrorKind::OutOfMemory.into())).map(drop).unwrap_err();
+        assert_eq!((failed.kind(), acceptor.counts().sessions), (ErrorKind::OutOfMemory, 0));
+        drop(client);
+    });
+}
+
+/// A transport whose every call fails in the same way, from a given call on.
+struct Failing {
+    calls: usize,
+    inner: TcpStream,
+    kind: ErrorKind,
+    /// Calls after that.
+    failed: Arc<AtomicUsize>,
+}
+
+impl Failing {
+    fn call(&mut self) -> io::Result<()> {
+        self.calls = self.calls.saturating_sub(1);
+        if self.calls > 0 {
+            return Ok(());
+        }
+        self.failed.fetch_add(1, Ordering::SeqCst);
+        Err(self.kind.into())
+    }
+}
+
+impl Read for Failing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.call()?;
+        self.inner.read(buffer)
+    }
+}
+
+impl Write for Failing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call()?;
+        self.inner.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl Transport for Failing {
+    fn set_timeouts(&mut self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_transport_that_fails_is_reported_as_it_failed() {
+    bounded(|| {
+        let hurried =
+            Connector::new(client_config().with_handshake_timeout(Duration::from_millis(300)), RSA2048.trust());
+        for calls in 1..4 {
+            for (kind, deadline) in
+                [(ErrorKind::ConnectionReset, false), (ErrorKind::TimedOut, true), (ErrorKind::WouldBlock, true)]
+            {
+                let failed = Arc::new(AtomicUsize::new(0));
+                let count = Arc::clone(&failed);
+                let (client, _) = both(
+                    pair(),
+                    |inner| {
+                        let failing = Failing { calls, inner, kind, failed };
+                        hurried.connect_blocking(failing, ALICE).map(drop).unwrap_err()
+                    },
+                    |stream| accept(stream).map(drop),
+                );
+                match client {
+                    LoginError::Io(error) => assert!(!deadline && error.kind() == kind),
+                    other => assert!(deadline && protocol(other) == Error::DeadlinePassed),
+                }
+                // One that can't wait is left alone for a while, and does not keep a core busy until the deadline.
+                assert!(count.load(Ordering::SeqCst) <= 301, "{count:?} calls in 300 milliseconds");
+            }
+        }
+    });
+}
+
+/// A transport that is interrupted before each call, and takes and gives one byte at a time.
+struct Stuttering<S> {
+    inner: S,
+    interrupted: bool,
+    /// What it says in between: interrupted in a handshake, or not ready after it.
+    kind: ErrorKind,
+}
+
+impl<S> Stuttering<S> {
+    fn new(inner: S) -> Self {
+        Self { inner, interrupted: false, kind: ErrorKind::Interrupted }
+    }
+
+    fn call(&mut self) -> io::Result<()> {
+        self.interrupted = !self.interrupted;
+        if self.interrupted { Err(self.kind.into()) } else { Ok(()) }
+    }
+}
+
+impl<S: Read> Read for Stuttering<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.call()?;
+        let length = buffer.len().min(1);
+        self.inner.read(&mut buffer[..length])
+    }
+}
+
+impl<S: Write> Write for Stuttering<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.call()?;
+        self.inner.write(&bytes[..bytes.len().min(1)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+impl<S: Read + Write> Transport for Stuttering<S> {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        // A session has no timeouts of the library's: from here on the application's own apply.
+        if timeout.is_none() {
+            self.kind = ErrorKind::WouldBlock;
+        }
+        Ok(())
+    }
+}
+
+/// Tries again where the transport was not ready.
+fn insist<T>(mut call: impl FnMut() -> io::Result<T>) -> T {
+    loop {
+        match call() {
+            Ok(value) => return value,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
+        }
+    }
+}
+
+#[test]
+fn no_byte_is_lost_or_sent_twice_where_the_transport_stutters() {
+    bounded(|| {
+        let data: Vec<u8> = (0..3000_u32).map(|number| (number % 251) as u8).collect();
+        let (client, server) = both(
+            duplex(),
+            |end| {
+                let mut stream = connect(Stuttering::new(end)).unwrap();
+                let mut rest = &data[..];
+                while !rest.is_empty() {
+                    let count = insist(|| stream.write(&rest[..rest.len().min(100)]));
+                    rest = &rest[count..];
+                }
+                insist(|| stream.flush());
+                let mut out = vec![0; data.len()];
+                let mut read = 0;
+                while read < out.len() {
+                    read += insist(|| stream.read(&mut out[read..]));
+                }
+                out
+            },
+            |end| {
+                let mut stream = accept(Untimed(end)).unwrap();
+                let mut out = vec![0; data.len()];
+                stream.read_exact(&mut out).unwrap();
+                stream.write_all(&out).unwrap();
+                out
+            },
+        );
+        assert!(client == data && server == data);
+        // The server's side of it, up to a close that takes its time.
+        let (answer, ()) = both(
+            duplex(),
+            |end| {
+                let mut stream = connect(Untimed(end)).unwrap();
+                stream.write_all(b"question").unwrap();
+                stream.close().unwrap();
+                to_end(&mut stream)
+            },
+            |end| {
+                let mut stream = accept(Stuttering::new(end)).unwrap();
+                let mut out = Vec::new();
+                while insist(|| match stream.read(&mut [0; 100]) {
+                    Ok(count) => Ok((out.push(count), count).1),
+                    Err(error) => Err(error),
+                }) > 0
+                {}
+                assert_eq!(out.iter().sum::<usize>(), 8);
+                insist(|| stream.write(b"answer"));
+                stream.finish_blocking(Duration::from_secs(60)).unwrap();
+            },
+        );
+        assert_eq!(answer, b"answer");
+    });
+}
+
+/// One end of a connection in memory.
+struct Pipe {
+    to: Sender<Vec<u8>>,
+    from: Receiver<Vec<u8>>,
+    rest: Vec<u8>,
+}
+
+fn duplex() -> (Pipe, Pipe) {
+    let ((to_server, at_server), (to_client, at_client)) = (channel(), channel());
+    (
+        Pipe { to: to_server, from: at_client, rest: Vec::new() },
+        Pipe { to: to_client, from: at_server, rest: Vec::new() },
+    )
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.rest.is_empty() {
+            self.rest = self.from.recv().unwrap_or_default();
+        }
+        let count = self.rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.rest[..count]);
+        self.rest.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.send(bytes.to_vec()).map_err(|_| io::Error::from(ErrorKind::BrokenPipe))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn any_stream_in_memory_will_do_for_logins_and_for_refusals() {
+    bounded(|| {
+        let (answer, ()) = both(
+            duplex(),
+            |end| {
+                let mut stream = connect(Untimed(end)).unwrap();
+                stream.write_all(b"question").unwrap();
+                stream.close().unwrap();
+                to_end(&mut stream)
+            },
+            |end| {
+                let mut stream = accept(Untimed(end)).unwrap();
+                assert_eq!(to_end(&mut stream), b"question");
+                stream.write_all(b"answer").unwrap();
+                stream.close().unwrap();
+            },
+        );
+        assert_eq!(answer, b"answer");
+        let acceptor = acceptor();
+        let wrong = Credential::Password { user: "alice", password: b"wrong" };
+        let (client, server) = both(
+            duplex(),
+            |end| connector().connect_blocking(Untimed(end), wrong).map(drop).unwrap_err(),
+            |end| acceptor.accept_blocking(Untimed(end), Context::uncounted()).map(drop).unwrap_err(),
+        );
+        assert_eq!((protocol(client), server.code()), (Error::Refused, "wrong-password"));
+        // The thread that accepted told the peer: nothing is left to do.
+        assert_eq!(acceptor.counts().refusals, 0);
+    });
+}
+
+#[cfg(unix)]
+#[test]
+fn unix_sockets_work_owned_and_by_reference() {
+    use std::os::unix::net::UnixStream;
+    bounded(|| {
+        let (client, server) = UnixStream::pair().unwrap();
+        let (client, server) = both(
+            (&client, server),
+            |stream| to_end(&mut connect(stream).unwrap()),
+            |stream| {
+                let mut stream = accept(stream).unwrap();
+                stream.write_all(b"hello").unwrap();
+                stream.close().unwrap();
+                stream.grant().principal().to_owned()
+            },
+        );
+        assert_eq!((&client[..], &server[..]), (&b"hello"[..], "alice"));
+    });
+}
+
+#[test]
+fn a_tcp_stream_by_reference_works_and_has_no_timeouts_left() {
+    bounded(|| {
+        let (client, server) = pair();
+        // As a listener that does not block may hand them out.
+        server.set_nonblocking(true).unwrap();
+        client.set_nonblocking(true).unwrap();
+        let server: &'static TcpStream = Box::leak(Box::new(server));
+        both((&client, server), |stream| drop(connect(stream).unwrap()), |stream| drop(accept(stream).unwrap()));
+        for stream in [&client, server] {
+            assert_eq!((stream.read_timeout().unwrap(), stream.write_timeout().unwrap()), (None, None));
+        }
+        // It blocks, as it should.
+        let (mut reader, writer) = (server, client.try_clone().unwrap());
+        let read = std::thread::spawn(move || {
+            let mut byte = [0];
+            reader.read_exact(&mut byte).unwrap();
+            byte
+        });
+        (&writer).write_all(b"x").unwrap();
+        assert_eq!(&read.join().unwrap(), b"x");
+    });
+}
+
+/// Passes everything on, and keeps a record of it, as a TLS library would stand between.
+struct Recording(TcpStream, Arc<Mutex<Vec<u8>>>);
+
+impl Read for Recording {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Recording {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.0.write(bytes)?;
+        self.1.lock().unwrap().extend_from_slice(&bytes[..count]);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_stream_over_another_has_the_deadlines_of_the_one_underneath() {
+    bounded(|| {
+        let recorded = Arc::new(Mutex::new(Vec::new()));
+        let over = |stream: TcpStream| {
+            let transport = stream.try_clone().unwrap();
+            Over { stream: Recording(stream, Arc::clone(&recorded)), transport }
+        };
+        let (client, server) = both(pair(), |stream| connect(over(stream)), |stream| accept(over(stream)));
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        client.write_all(b"hello").unwrap();
+        server.read_exact(&mut [0; 5]).unwrap();
+        assert!(client.get_ref().transport.peer_addr().is_ok());
+        client.get_mut().stream.0.set_nodelay(true).unwrap();
+        assert!(recorded.lock().unwrap().len() > 2000);
+        // A silent peer meets the deadline of the stream underneath.
+        let config = config().with_handshake_timeout(Duration::from_millis(50));
+        let hurried = Acceptor::new(config, RSA2048.server.clone(), verifier);
+        let (silent, stream) = pair();
+        let error = hurried.accept_blocking(over(stream), Context::uncounted()).map(drop).unwrap_err();
+        assert_eq!(protocol(error), Error::DeadlinePassed);
+        drop(silent);
+        // And a refused one is told by somebody else's thread.
+        let wrong = Credential::Password { user: "alice", password: b"wrong" };
+        let acceptor = Acceptor::new(config_with_long_floor(), RSA2048.server.clone(), verifier);
+        let (stream, far) = pair();
+        let client = std::thread::spawn(move || connector().connect_blocking(stream, wrong).map(drop));
+        let error = acceptor.accept_blocking(over(far), Context::uncounted()).map(drop).unwrap_err();
+        assert_eq!((error.code(), acceptor.counts().refusals), ("wrong-password", 1));
+        assert_eq!(protocol(client.join().unwrap().unwrap_err()), Error::Refused);
+        eventually_empty(&acceptor);
+    });
+}
+
+/// Longer than the way from one assertion to the next.
+fn config_with_long_floor() -> countersign::ServerConfig {
+    config().with_refusal_floor(Duration::from_secs(2))
+}
