@@ -62,7 +62,8 @@ assert_eq!(line, "hello, alice\n");
 //! | let clients come back without a credential | [`TicketKeys`], [`Ticket`] |
 //! | seal what follows the login | [`Session`] |
 //! | look at bytes | [`frame`], [`codec`] |
-//! | plug in other crypto, or an HSM | [`crypto::Provider`], [`crypto::Decrypt`] |
+//! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
+//! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //!
 //! The bytes are fixed by PROTOCOL.md; what is and is not defended against is in SECURITY.md.
 //!

@@ -4,7 +4,7 @@
 #[path = "support/provider.rs"]
 mod provider;
 
-use countersign::crypto::{CryptoRng, Decrypt, Decrypted, Provider};
+use countersign::crypto::Provider;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, ServerConfig, ServerKey,
     ServerTrust, Suite, client, server,
@@ -13,15 +13,6 @@ use provider::provider;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
-
-/// What somebody has who answers in the server's place: the public key, and no private one.
-struct NoKey;
-
-impl Decrypt for NoKey {
-    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
-        Decrypted::failed()
-    }
-}
 
 const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"correct horse" };
 
@@ -47,7 +38,8 @@ fn login(provider: Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVer
 fn whoever_forged_a_challenge_is_refused_by_the_client_and_reads_its_credential_only_with_the_stolen_key() {
     let provider = provider();
     let mut rng = StdRng::seed_from_u64(2);
-    let forger = ServerKey::from_parts(key().public_key().clone(), Arc::new(NoKey));
+    // What somebody has who answers in the server's place: the public key, and no private one.
+    let forger = ServerKey::public_only(key().public_key().clone());
 
     // Now: nothing opens, and the client notices.
     let (client, open) = login(provider, &forger, Suite::X25519_AES_256_GCM);

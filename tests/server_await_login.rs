@@ -22,7 +22,7 @@ use support::{
 /// What a server refuses this ClientLogin with before the RSA operation, which it counts.
 fn refused_unopened(login: &[u8]) -> Error {
     let private = Arc::new(Counting::default());
-    let key = ServerKey::from_parts(RSA2048.private.public_key().clone(), private.clone());
+    let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private.clone());
     let scenario = Scenario::new().server_key(key);
     let refusal = error(scenario.open(scenario.await_login().server, login));
     assert_eq!(private.count(), 0, "no RSA operation");
@@ -367,7 +367,7 @@ fn l10_every_reason_of_the_application_s_reaches_its_log_and_nobody_else() {
 #[test]
 fn a_login_that_is_not_admitted_costs_no_rsa_operation() {
     let private = Arc::new(Counting::default());
-    let key = ServerKey::from_parts(RSA2048.private.public_key().clone(), private.clone());
+    let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private.clone());
     let scenario = Scenario::new().server_key(key);
     let Sent { login, server, .. } = scenario.await_verdict();
     let refusal = server.read(login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));

@@ -6,7 +6,6 @@
 #[path = "support/provider.rs"]
 mod provider;
 
-use countersign::crypto::{CryptoRng, Decrypt, Decrypted};
 use countersign::server::{Claim, Open, Refusal};
 use countersign::tokio::{Acceptor, Arrival, Bounds, Error, Stream, connect};
 use countersign::{
@@ -512,7 +511,7 @@ async fn a_handshake_past_the_bound_is_told_nothing_and_a_dropped_one_gives_its_
 #[tokio::test]
 async fn the_rsa_operation_may_be_done_elsewhere_and_later() {
     let private = provider().rsa.load_key(&key()).unwrap();
-    let server_key = ServerKey::from_parts(key().public_key().clone(), Arc::new(Unused));
+    let server_key = ServerKey::public_only(key().public_key().clone());
     let acceptor = Acceptor::new(server_config(), server_key, verify);
     let (queue, mut waiting) =
         tokio::sync::mpsc::unbounded_channel::<(Open, oneshot::Sender<Result<Claim, Refusal>>)>();
@@ -536,7 +535,7 @@ async fn the_rsa_operation_may_be_done_elsewhere_and_later() {
         let (acceptor, queue) = (acceptor.clone(), queue.clone());
         let (client, server) = duplex(8192);
         let server = tokio::spawn(async move {
-            let key = |_: &str| Some(ServerKey::from_parts(key().public_key().clone(), Arc::new(Unused)));
+            let key = |_: &str| Some(ServerKey::public_only(key().public_key().clone()));
             let Arrival::Login(login) = acceptor.receive(server, &ChannelBinding::none(), key).await? else {
                 panic!("no ticket was shown");
             };
@@ -564,15 +563,6 @@ async fn the_rsa_operation_may_be_done_elsewhere_and_later() {
     assert!(matches!(full.1, Err(Error::LoginRefused { reason: Reason::NotAdmitted(_), .. })));
     drop(queue);
     assert_eq!(worker.await.unwrap(), 1);
-}
-
-/// The private half is with the queue.
-struct Unused;
-
-impl Decrypt for Unused {
-    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
-        panic!("the queue does that")
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

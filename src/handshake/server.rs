@@ -26,8 +26,8 @@ pub use config::ServerConfig;
 use crate::crypto::once;
 use crate::crypto::schedule::{self, Source};
 use crate::crypto::{
-    self, CryptoError, CryptoRng, Decrypted, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript,
-    TranscriptHash,
+    self, CryptoError, CryptoRng, Decrypted, Decrypting, KeyExchange, KeyId, ServerKey, SharedSecret, Suite,
+    Transcript, TranscriptHash,
 };
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
@@ -403,8 +403,8 @@ impl Login {
 
 /// The RSA operation, to be done here or anywhere: `Send + 'static`.
 ///
-/// Either call [`Open::run`] on whatever thread suits, or hand [`Open::ciphertext`] to a queue or a hardware module and
-/// come back with [`Open::answer`].
+/// Either call [`Open::run`] on whatever thread suits, or await [`Open::remote`], or hand [`Open::ciphertext`] to a queue or
+/// a hardware module; from the last two come back with [`Open::answer`].
 pub struct Open(Pending);
 
 impl Open {
@@ -423,10 +423,20 @@ impl Open {
         self.0.refuse(reason)
     }
 
-    /// Does the RSA operation with the server key. `rng` is for blinding.
+    /// Does the RSA operation with the server key, in this thread. `rng` is for blinding.
+    ///
+    /// Where the key's private half is not here ([`ServerKey::with_remote_decrypt`], [`ServerKey::public_only`]), and where a
+    /// decryptor panics, it goes on as [`Decrypted::failed`]: every login ends in the one refusal.
     pub fn run(self, rng: &mut dyn CryptoRng) -> Claim {
-        let decrypted = self.key().private().decrypt(self.ciphertext(), rng);
+        let decrypted = self.key().decrypt(self.ciphertext(), rng);
         self.answer(decrypted)
+    }
+
+    /// Starts the RSA operation where the key's private half answers later ([`ServerKey::with_remote_decrypt`]): a future that
+    /// gives what [`Open::answer`] takes, for any executor. A panic in it is [`Decrypted::failed`]. None where the private half
+    /// is not remote: then [`Open::run`].
+    pub fn remote(&self) -> Option<Decrypting> {
+        self.key().decrypt_remotely(self.ciphertext())
     }
 
     /// Goes on with what somebody else decrypted. A failure goes on just the same: it ends in the same refusal.

@@ -32,7 +32,7 @@ pub const fn provider() -> Provider {
 
 /// A server key that undoes what this provider encrypts to `public`.
 pub fn server_key(public: &PublicKey) -> ServerKey {
-    ServerKey::from_parts(public.clone(), Arc::new(ToyKey(public.clone())))
+    ServerKey::with_decrypt(public.clone(), Arc::new(ToyKey(public.clone())))
 }
 
 /// Insecure on purpose, as all of them: see the module.

@@ -131,7 +131,7 @@ impl Pair {
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).map_err(broken)?),
             server: Arc::new(server.with_tickets(Arc::new(tickets))),
             trust: ServerTrust::pin(public.id()).with_floor(KeyExchange::Rsa),
-            key: ServerKey::from_parts(public, Arc::clone(&private)),
+            key: ServerKey::with_decrypt(public, Arc::clone(&private)),
             private,
             rounds: Vec::new(),
         })

@@ -1,15 +1,40 @@
-//! A server key at work.
+//! A server key at work: the public half, and who does the private-key operation.
 
 use super::{KeyError, PrivateKey, PublicKey};
-use crate::crypto::{Decrypt, Provider};
+use crate::crypto::{CryptoRng, Decrypt, Decrypted, Decrypting, Provider, RemoteDecrypt};
 use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// A private key that a provider has loaded, ready to open logins. Cheap to clone.
+/// A server's key: the public half, and a way to the private one. Cheap to clone.
+///
+/// | the private half is | made by | logins are opened by |
+/// |---|---|---|
+/// | in this process | [`ServerKey::load`] | [`Open::run`] |
+/// | behind a call that blocks | [`ServerKey::with_decrypt`] | [`Open::run`] |
+/// | behind a call that answers later | [`ServerKey::with_remote_decrypt`] | [`Open::remote`] |
+/// | nobody's business here | [`ServerKey::public_only`] | whoever then calls [`Open::answer`] |
+///
+/// [`Open::run`]: crate::server::Open::run
+/// [`Open::remote`]: crate::server::Open::remote
+/// [`Open::answer`]: crate::server::Open::answer
 #[derive(Clone)]
 pub struct ServerKey {
     public: PublicKey,
-    private: Arc<dyn Decrypt>,
+    /// One thin pointer: every half-open login holds its key.
+    private: Arc<Private>,
+}
+
+/// Who does the private-key operation.
+enum Private {
+    /// The thread that asks.
+    Local(Arc<dyn Decrypt>),
+    /// Somebody who answers later.
+    Remote(Arc<dyn RemoteDecrypt>),
+    /// Somebody this key does not know.
+    Elsewhere,
 }
 
 impl ServerKey {
@@ -18,12 +43,23 @@ impl ServerKey {
     /// # Errors
     /// [`KeyError::Inconsistent`] or [`KeyError::Provider`].
     pub fn load(key: &PrivateKey, provider: Provider) -> Result<Self, KeyError> {
-        Ok(Self { public: key.public_key().clone(), private: provider.rsa.load_key(key)? })
+        Ok(Self::with_decrypt(key.public_key().clone(), provider.rsa.load_key(key)?))
     }
 
-    /// A key whose private half is elsewhere: in a hardware module, or behind a service.
-    pub fn from_parts(public: PublicKey, private: Arc<dyn Decrypt>) -> Self {
-        Self { public, private }
+    /// A key whose private half is behind a call that blocks, as that of many hardware modules.
+    pub fn with_decrypt(public: PublicKey, private: Arc<dyn Decrypt>) -> Self {
+        Self::new(public, Private::Local(private))
+    }
+
+    /// A key whose private half answers later, such as one behind a key service.
+    pub fn with_remote_decrypt(public: PublicKey, private: Arc<dyn RemoteDecrypt>) -> Self {
+        Self::new(public, Private::Remote(private))
+    }
+
+    /// The public half alone, where somebody else opens the logins and hands what they find to
+    /// [`Open::answer`](crate::server::Open::answer). By itself it opens none: see [`ServerKey::can_open`].
+    pub fn public_only(public: PublicKey) -> Self {
+        Self::new(public, Private::Elsewhere)
     }
 
     /// The public half.
@@ -31,13 +67,64 @@ impl ServerKey {
         &self.public
     }
 
-    pub(crate) fn private(&self) -> &dyn Decrypt {
-        &*self.private
+    /// Whether the key has a private half, local or remote. Without one every login is refused, unless whoever drives the
+    /// handshake opens it by other means.
+    pub fn can_open(&self) -> bool {
+        !matches!(*self.private, Private::Elsewhere)
+    }
+
+    /// Whether the private half answers later, so that [`Open::run`](crate::server::Open::run) does not open.
+    pub fn is_remote(&self) -> bool {
+        matches!(*self.private, Private::Remote(_))
+    }
+
+    fn new(public: PublicKey, private: Private) -> Self {
+        Self { public, private: Arc::new(private) }
+    }
+
+    /// The private-key operation in this thread; a failure where no private half is here. A decryptor that panics must not
+    /// take the server's thread with it: that, too, is a failure.
+    pub(crate) fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        let Private::Local(private) = &*self.private else {
+            return Decrypted::failed();
+        };
+        catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext, rng))).unwrap_or_else(|_| Decrypted::failed())
+    }
+
+    /// The private-key operation somewhere else; none where the private half is not remote. A panic is a failure here, too.
+    pub(crate) fn decrypt_remotely(&self, ciphertext: &[u8]) -> Option<Decrypting> {
+        let Private::Remote(private) = &*self.private else {
+            return None;
+        };
+        let started = catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext.to_vec())));
+        Some(match started {
+            Ok(decrypting) => Box::pin(Caught(Some(decrypting))),
+            Err(_) => Box::pin(core::future::ready(Decrypted::failed())),
+        })
     }
 }
 
 impl fmt::Debug for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerKey").field("public", &self.public).finish_non_exhaustive()
+    }
+}
+
+/// A decryption whose panics are failures. It is gone when it has answered, however it did.
+struct Caught(Option<Decrypting>);
+
+impl Future for Caught {
+    type Output = Decrypted;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Decrypted> {
+        let Some(decrypting) = &mut self.0 else {
+            return Poll::Ready(Decrypted::failed());
+        };
+        let polled = catch_unwind(AssertUnwindSafe(|| decrypting.as_mut().poll(cx)));
+        let polled = polled.unwrap_or_else(|_| Poll::Ready(Decrypted::failed()));
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
     }
 }
