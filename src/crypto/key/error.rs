@@ -41,6 +41,23 @@ pub enum KeyError {
     Provider,
 }
 
+impl KeyError {
+    /// A word for logs and metrics, such as `key-size`: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotPem { .. } => "key-not-pem",
+            Self::WrongPem { .. } => "key-wrong-pem",
+            Self::NotDer => "key-not-der",
+            Self::NotRsa(_) => "key-not-rsa",
+            Self::Size(_) => "key-size",
+            Self::EvenModulus => "key-even-modulus",
+            Self::Exponent => "key-exponent",
+            Self::Inconsistent => "key-inconsistent",
+            Self::Provider => "key-provider",
+        }
+    }
+}
+
 fn hint(found: &str) -> &'static str {
     match found {
         "RSA PRIVATE KEY" => "; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW",

@@ -58,7 +58,5 @@ impl FromStr for KeyId {
 
 /// Text that is no fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "not a fingerprint: expected SHA256: and 43 characters of unpadded base64, as `countersign key show` prints it"
-)]
+#[error("not a fingerprint: expected SHA256: and 43 characters of unpadded base64")]
 pub struct ParseKeyIdError;
