@@ -27,3 +27,10 @@ pub use rand_core::CryptoRng;
 pub use secret::SharedSecret;
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash};
+
+/// `rand`'s `StdRng`, which the adapters and the command draw from, is this generator: it wipes its seed and its output in
+/// every feature set, or this does not compile.
+const _: () = {
+    const fn wipes_itself<T: zeroize::ZeroizeOnDrop>() {}
+    wipes_itself::<chacha20::ChaCha12Rng>();
+};
