@@ -14,6 +14,7 @@ mod hash;
 
 pub use file::AccountFile;
 
+use crate::crypto::SecretString;
 use crate::limits;
 use crate::terms::credential::Credential;
 use crate::terms::error::{Misuse, Reason};
@@ -316,7 +317,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
-    pub fn issue_token(&mut self, name: &str) -> Result<Zeroizing<String>, AccountError> {
+    pub fn issue_token(&mut self, name: &str) -> Result<SecretString, AccountError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
         let token =
@@ -324,7 +325,7 @@ impl Accounts {
         let hash = hash_token(token.as_bytes());
         self.get_mut(name)?.tokens.push(hash);
         self.reindex();
-        Ok(token)
+        Ok(SecretString::new(token))
     }
 
     /// Takes all of a user's tokens away. Gives how many there were.
