@@ -82,6 +82,10 @@ fn hello(
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
+    // The provider has no forward-secret suite, and the configuration named no other.
+    if config.suites.is_empty() {
+        return Err(Misuse::BadInput("the list of suites").into());
+    }
     let mut nonce = [0; limits::NONCE];
     rng.fill_bytes(&mut nonce);
     let mut versions = List::new();

@@ -24,14 +24,17 @@ use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng, TryRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// A generator seeded by the operating system.
+/// A generator seeded by the operating system. The seed is wiped, and so is the generator when it is dropped.
 fn rng() -> Result<StdRng, Error> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| CryptoError::Failed.into())
+    let mut seed = Zeroizing::new([0; 32]);
+    SysRng.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
+    Ok(StdRng::from_seed(*seed))
 }
 
 fn unix_now() -> UnixTime {
