@@ -170,11 +170,14 @@ impl Places {
 }
 
 impl State {
-    /// Takes the place of a handshake of the source that has the most of them.
+    /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that has some that
+    /// have sent nothing.
     fn take_one(&mut self) -> Option<Arc<Cut>> {
-        let can_lose = |held: &Held| !held.silent.is_empty() || !held.greeted.is_empty();
-        let losers = self.sources.iter().filter(|(_, held)| can_lose(held));
-        let source = losers.max_by_key(|(source, held)| (held.handshakes(), self.random.hash_one(source)))?.0.clone();
+        let weight = |held: &Held| (held.handshakes(), !held.silent.is_empty());
+        let most = self.sources.values().map(weight).max().filter(|(handshakes, _)| *handshakes > 0)?;
+        let alike = self.sources.iter().filter(|(_, held)| weight(held) == most);
+        let pick = self.pick(alike.clone().count())?;
+        let source = alike.map(|(source, _)| source).nth(pick)?.clone();
         self.take_one_of(&source)
     }
 
@@ -182,13 +185,17 @@ impl State {
     fn take_one_of(&mut self, source: &Source) -> Option<Arc<Cut>> {
         let held = self.sources.get(source)?;
         let class = if held.silent.is_empty() { &held.greeted } else { &held.silent };
-        let roll = self.random.hash_one((self.next, self.made_way));
-        let pick = u64::try_from(class.len()).ok().and_then(|count| roll.checked_rem(count))?;
-        let id = *class.get(usize::try_from(pick).ok()?)?;
+        let id = *class.get(self.pick(class.len())?)?;
         let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
         self.leave(id);
         self.made_way = self.made_way.saturating_add(1);
         Some(cut)
+    }
+
+    /// One of so many, at random.
+    fn pick(&self, count: usize) -> Option<usize> {
+        let roll = self.random.hash_one((self.next, self.made_way, count));
+        u64::try_from(count).ok().and_then(|count| roll.checked_rem(count)).and_then(|pick| usize::try_from(pick).ok())
     }
 
     fn leave(&mut self, id: u64) {
@@ -406,6 +413,19 @@ mod tests {
         assert_eq!(flood[..6].iter().filter(|place| is_cut(place)).count(), 2);
         assert!(!is_cut(&good) && !is_cut(&other) && !more.iter().any(is_cut));
         assert_eq!(places.counts(), Counts { handshakes: 8, made_way: 3, ..Counts::default() });
+    }
+
+    #[test]
+    fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
+        for _ in 0..32 {
+            let places = Places::new(Bounds::default().with_handshakes(8));
+            let good: Vec<Place> = (0..4).map(|number| enter(&places, &format!("good {number}"))).collect();
+            good.iter().for_each(Place::greeted);
+            let idle: Vec<Place> = (0..4).map(|number| enter(&places, &format!("idle {number}"))).collect();
+            let _newcomers: Vec<Place> = (0..4).map(|number| enter(&places, &format!("new {number}"))).collect();
+            assert!(!good.iter().any(is_cut));
+            assert!(idle.iter().any(is_cut));
+        }
     }
 
     #[test]
