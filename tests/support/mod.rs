@@ -203,8 +203,8 @@ impl Scenario {
 
     /// The server has this key, and the client has pinned it.
     pub fn key(mut self, key: &TestKey) -> Self {
-        (self.key, self.trust) = (key.server.clone(), key.trust());
-        self
+        self.key = key.server.clone();
+        self.knowing(key.trust())
     }
 
     /// The server has this key; what the client trusts stays.
@@ -218,8 +218,14 @@ impl Scenario {
         self.known_key_under(KeyExchange::X25519)
     }
 
-    pub fn known_key_under(mut self, floor: KeyExchange) -> Self {
-        self.trust = Server::key(self.key.public_key().clone()).with_floor(floor);
+    pub fn known_key_under(self, floor: KeyExchange) -> Self {
+        let server = Server::key(self.key.public_key().clone()).with_floor(floor);
+        self.knowing(server)
+    }
+
+    /// The client knows this of the server that it names as before.
+    fn knowing(mut self, server: Server) -> Self {
+        self.trust = server.with_name(self.trust.name()).unwrap();
         self
     }
 
