@@ -271,6 +271,12 @@ impl Scenario {
         self
     }
 
+    /// The server has these settings, but for its suites.
+    pub fn server_config_of(mut self, config: ServerConfig) -> Self {
+        self.server = config.with_suites(&SUITES).unwrap();
+        self
+    }
+
     /// Other randomness: another connection.
     pub fn seed(mut self, seed: &'static str) -> Self {
         self.seed = seed;
