@@ -8,8 +8,8 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Accepted, ChooseKey};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Context, Credential, Error, Grant, KeyExchange, Misuse, Reason, Received,
-    Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, Verifier, Violation,
+    Attempt, ChannelBinding, ClientConfig, Context, Error, Grant, KeyExchange, Misuse, Reason, Received, Returning,
+    Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, Verifier, Violation,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -402,7 +402,7 @@ fn k7_by_default_a_verifier_lets_no_ticket_in() {
 #[cfg(feature = "accounts")]
 #[test]
 fn k7_every_change_of_an_account_changes_its_epoch() {
-    use countersign::Accounts;
+    use countersign::{Accounts, Credential};
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
     assert_eq!(accounts.current("alice"), Err(Reason::AccountDisabled), "nothing to log in with");
