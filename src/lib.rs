@@ -62,7 +62,7 @@ assert_eq!(line, "hello, alice\n");
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |
-//! | plug in other crypto | [`crypto::Provider`] |
+//! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
 //!
 //! The bytes are fixed by PROTOCOL.md; what is and is not defended against is in SECURITY.md.
 //!

@@ -107,7 +107,7 @@ fn decoding_allocates_nothing() {
         codec::decode::<codec::ClientHello<'_>>(&hello[3..]).unwrap();
         codec::decode::<codec::ServerHello<'_>>(&challenge[3..]).unwrap();
         codec::decode::<codec::ClientLogin<'_>>(&login[3..]).unwrap();
-        codec::decode::<codec::ServerVerdict>(&verdict[3..]).unwrap();
+        codec::decode::<codec::ServerVerdict<'_>>(&verdict[3..]).unwrap();
         // What claims to be long is not believed either.
         assert!(codec::decode::<codec::ClientLogin<'_>>(&[0xff; 4]).is_err());
         assert!(codec::decode::<codec::VerdictMessage<'_>>(&[1, 0xff, 0xff, 32]).is_err());
@@ -126,6 +126,8 @@ fn a_handshake_makes_a_handful_of_allocations() {
     let mut once = || {
         let ((hello, state), _, client_1) =
             measure(|| client::start(&client_config, &trust, &none, &mut ours, Moment::ORIGIN).unwrap());
+        // A frame is as long as was known beforehand: its buffer never grew, and nothing of it is unused.
+        assert_eq!(hello.capacity(), hello.len());
         let ((challenge, waiting), _, server_1) = measure(|| {
             let state = AwaitHello::new(&server_config, &none, Moment::ORIGIN);
             state.read(hello, at(1)).unwrap().challenge(&server_key, &mut theirs).unwrap()
@@ -134,9 +136,12 @@ fn a_handshake_makes_a_handful_of_allocations() {
             let trusted = state.read(&challenge, at(2)).unwrap().trust(&trust).unwrap();
             trusted.login(ALICE, &mut ours).unwrap()
         });
+        assert_eq!(login.capacity(), login.len());
         let grant = grant();
         let (accepted, _, server_2) =
             measure(|| waiting.read(login, at(3)).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
+        assert_eq!(challenge.capacity(), challenge.len());
+        assert_eq!(accepted.frame.capacity(), accepted.frame.len());
         let (session, _, client_3) = measure(|| state.read(&accepted.frame, at(4)).unwrap());
         drop(session);
         ([client_1, client_2, client_3], [server_1, server_2])

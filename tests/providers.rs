@@ -215,7 +215,9 @@ fn a_suite_without_one_of_its_parts_is_not_supported_and_refused() {
         for suite in Suite::ALL {
             assert_eq!(rsa_alone.supports(suite), suite.key_exchange == KeyExchange::Rsa);
         }
-        let rng = &mut TestRng::new("no keys");
+        let (rng, none) = (&mut TestRng::new("no keys"), ChannelBinding::none());
+        let started = client::start(&Arc::new(ClientConfig::new(rsa_alone)), &RSA2048.trust(), &none, rng, at(0));
+        assert_eq!(started.err(), Some(Misuse::BadInput("the list of suites").into()));
         let no_keys = Provider { key_generation: None, ..all };
         assert_eq!(no_keys.generate_key(KeySize::Rsa2048, rng).err(), Some(KeyError::Provider));
         assert!(Suite::ALL.into_iter().all(|suite| no_keys.supports(suite)));

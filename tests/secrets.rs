@@ -54,6 +54,8 @@ fn secrets() -> Vec<Vec<u8>> {
     let mut secrets = vec![USER.into(), PASSWORD.to_vec(), SECRET.to_vec()];
     let [_, _, private @ ..] = Numbers::of(RSA2048.pem).0;
     secrets.extend(private);
+    // Of the key in PEM, past what every key begins with.
+    secrets.push(RSA2048.pem.as_bytes()[200..240].to_vec());
     secrets
 }
 
@@ -137,8 +139,9 @@ fn no_key_and_no_setting_prints_a_secret() {
     let secrets = secrets();
     let scenario = scenario();
     let credential = CredentialMessage { kind: 1, user: Text(USER), secret: Bytes(PASSWORD) };
-    let values: [&dyn Debug; 12] = [
+    let values: [&dyn Debug; 13] = [
         &RSA2048.private,
+        &RSA2048.private.to_pem(),
         &RSA2048.server,
         RSA2048.private.public_key(),
         &Server::key(RSA2048.private.public_key().clone()),

@@ -3,7 +3,7 @@
 use crate::peers::{NOW, Peers, account, grant, shown};
 use crate::toy::CountingRng;
 use countersign::client::AwaitVerdict;
-use countersign::codec::{self, Bytes, List, Message, Text, VerdictMessage};
+use countersign::codec::{self, Bytes, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::{FrameType, split};
 use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
 use countersign::{Credential, Error, Reason, Received, Session, limits};
@@ -121,10 +121,9 @@ pub(crate) fn received(result: &Result<Received<'_>, Error>, next: Option<&Sent>
 pub(crate) fn grant_is(session: &Session, plaintext: &[u8]) {
     let permissions: Vec<_> = session.info.grant().permissions().map(Text).collect();
     let ticket = session.info.ticket().map(shown).unwrap_or_default();
+    let principal = Text(session.info.grant().principal());
     let message = VerdictMessage {
-        decision: 1,
-        principal: Text(session.info.grant().principal()),
-        permissions: List::from_slice(&permissions).unwrap(),
+        grant: GrantMessage { decision: 1, principal, permissions: List::from_slice(&permissions).unwrap() },
         ticket: Bytes(&ticket),
         ticket_expires: session.info.ticket().map_or(0, |ticket| ticket.expires().as_secs()),
     };

@@ -3,7 +3,7 @@
 use crate::judge::{Reached, serve};
 use crate::peers::{ALICE, LIFETIME, Peers, shown};
 use crate::toy::CountingRng;
-use countersign::codec::{self, Bytes, CredentialMessage, List, Message, Text, VerdictMessage};
+use countersign::codec::{self, Bytes, CredentialMessage, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::split;
 use countersign::{Credential, limits};
 
@@ -254,13 +254,8 @@ fn accept() -> Vec<u8> {
 
 fn accept_with(ticket: &[u8], ticket_expires: u64) -> Vec<u8> {
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    encode(&VerdictMessage {
-        decision: 1,
-        principal: Text("alice"),
-        permissions,
-        ticket: Bytes(ticket),
-        ticket_expires,
-    })
+    let grant = GrantMessage { decision: 1, principal: Text("alice"), permissions };
+    encode(&VerdictMessage { grant, ticket: Bytes(ticket), ticket_expires })
 }
 
 fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {

@@ -4,9 +4,9 @@
 //! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
 //! their own; one that has sent nothing before one that has; and at random among those alike, so that nobody can tell whom.
 //!
-//! A login that has arrived is different: it has done its part and waits for us. It is safe. So is a refusal: could
-//! newcomers push it out before it is due, then whoever floods the table would see when the decision fell, and that tells
-//! why.
+//! A login that has arrived is different: it has done its part and waits for us. It holds a place of another kind, takes none
+//! from those who are still on their way, and makes way for nobody. So does a refusal: could newcomers push it out before it is
+//! due, then whoever floods the table would see when the decision fell, and that tells why.
 
 use super::bounds::Bounds;
 use super::error::Crowded;
@@ -32,6 +32,8 @@ struct State {
     handshakes: HashMap<u64, Handshake>,
     sources: HashMap<Source, Held>,
     principals: HashMap<Arc<str>, usize>,
+    /// Of the handshakes, those whose login has arrived.
+    logins: usize,
     refusals: usize,
     sessions: usize,
     made_way: u64,
@@ -60,25 +62,26 @@ enum Stage {
 struct Held {
     silent: Vec<u64>,
     greeted: Vec<u64>,
-    arrived: usize,
+    logins: usize,
     refusals: usize,
     sessions: usize,
 }
 
 impl Held {
+    /// Those that wait for their peers.
     fn handshakes(&self) -> usize {
-        self.silent.len().saturating_add(self.greeted.len()).saturating_add(self.arrived)
+        self.silent.len().saturating_add(self.greeted.len())
     }
 
     fn is_empty(&self) -> bool {
-        self.handshakes() == 0 && self.refusals == 0 && self.sessions == 0
+        self.handshakes() == 0 && self.logins == 0 && self.refusals == 0 && self.sessions == 0
     }
 
     fn add(&mut self, id: u64, stage: Stage) {
         match stage {
             Stage::Silent => self.silent.push(id),
             Stage::Greeted => self.greeted.push(id),
-            Stage::Arrived => self.arrived = self.arrived.saturating_add(1),
+            Stage::Arrived => self.logins = self.logins.saturating_add(1),
         }
     }
 
@@ -86,7 +89,7 @@ impl Held {
         match stage {
             Stage::Silent => self.silent.retain(|&held| held != id),
             Stage::Greeted => self.greeted.retain(|&held| held != id),
-            Stage::Arrived => self.arrived = self.arrived.saturating_sub(1),
+            Stage::Arrived => self.logins = self.logins.saturating_sub(1),
         }
     }
 }
@@ -95,8 +98,10 @@ impl Held {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Open handshakes.
+    /// Handshakes that wait for their peers.
     pub handshakes: usize,
+    /// Logins that have arrived and are not decided.
+    pub logins: usize,
     /// Refusals that are not sent yet, or whose peers have not hung up.
     pub refusals: usize,
     /// Sessions.
@@ -118,10 +123,12 @@ impl Places {
         }
         let bounds = &self.0.bounds;
         let own = state.sources.get(source).map_or(0, Held::handshakes);
+        let all = state.handshakes.len().saturating_sub(state.logins);
+        // There is always one that can: whoever does not wait for its peer is not counted here.
         let cut = if source.is_counted() && own >= bounds.handshakes_of_a_source() {
-            Some(state.take_one_of(source).ok_or(Crowded::NoRoom)?)
-        } else if state.handshakes.len() >= bounds.handshakes {
-            Some(state.take_one().ok_or(Crowded::NoRoom)?)
+            state.take_one_of(source)
+        } else if all >= bounds.handshakes {
+            state.take_one()
         } else {
             None
         };
@@ -140,7 +147,8 @@ impl Places {
     pub(super) fn counts(&self) -> Counts {
         let state = self.lock();
         Counts {
-            handshakes: state.handshakes.len(),
+            handshakes: state.handshakes.len().saturating_sub(state.logins),
+            logins: state.logins,
             refusals: state.refusals,
             sessions: state.sessions,
             made_way: state.made_way,
@@ -162,11 +170,14 @@ impl Places {
 }
 
 impl State {
-    /// Takes the place of a handshake of the source that has the most of them.
+    /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that has some that
+    /// have sent nothing.
     fn take_one(&mut self) -> Option<Arc<Cut>> {
-        let can_lose = |held: &Held| !held.silent.is_empty() || !held.greeted.is_empty();
-        let losers = self.sources.iter().filter(|(_, held)| can_lose(held));
-        let source = losers.max_by_key(|(source, held)| (held.handshakes(), self.random.hash_one(source)))?.0.clone();
+        let weight = |held: &Held| (held.handshakes(), !held.silent.is_empty());
+        let most = self.sources.values().map(weight).max().filter(|(handshakes, _)| *handshakes > 0)?;
+        let alike = self.sources.iter().filter(|(_, held)| weight(held) == most);
+        let pick = self.pick(alike.clone().count())?;
+        let source = alike.map(|(source, _)| source).nth(pick)?.clone();
         self.take_one_of(&source)
     }
 
@@ -174,17 +185,22 @@ impl State {
     fn take_one_of(&mut self, source: &Source) -> Option<Arc<Cut>> {
         let held = self.sources.get(source)?;
         let class = if held.silent.is_empty() { &held.greeted } else { &held.silent };
-        let roll = self.random.hash_one((self.next, self.made_way));
-        let pick = u64::try_from(class.len()).ok().and_then(|count| roll.checked_rem(count))?;
-        let id = *class.get(usize::try_from(pick).ok()?)?;
+        let id = *class.get(self.pick(class.len())?)?;
         let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
         self.leave(id);
         self.made_way = self.made_way.saturating_add(1);
         Some(cut)
     }
 
+    /// One of so many, at random.
+    fn pick(&self, count: usize) -> Option<usize> {
+        let roll = self.random.hash_one((self.next, self.made_way, count));
+        u64::try_from(count).ok().and_then(|count| roll.checked_rem(count)).and_then(|pick| usize::try_from(pick).ok())
+    }
+
     fn leave(&mut self, id: u64) {
         if let Some(Handshake { source, stage, .. }) = self.handshakes.remove(&id) {
+            self.logins = self.logins.saturating_sub(usize::from(stage == Stage::Arrived));
             self.change(&source, |held| held.remove(id, stage));
         }
     }
@@ -196,6 +212,7 @@ impl State {
             held.remove(id, handshake.stage);
             held.add(id, stage);
             handshake.stage = stage;
+            self.logins = self.logins.saturating_add(usize::from(stage == Stage::Arrived));
         }
     }
 
@@ -242,11 +259,10 @@ impl Place {
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
         let bounds = &self.places.0.bounds;
-        let held = state.sources.get(&self.source);
-        let (own, arrived) = held.map_or((0, 0), |held| (held.refusals, held.arrived));
-        let is_full =
-            state.refusals >= bounds.refusals && (own > 0 || state.refusals >= bounds.refusals.saturating_mul(2));
-        let is_full_of_own = self.source.is_counted() && own.saturating_add(arrived) >= bounds.refusals_of_a_source();
+        let own = state.sources.get(&self.source).map_or(0, |held| held.logins.saturating_add(held.refusals));
+        let all = state.logins.saturating_add(state.refusals);
+        let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals.saturating_mul(2));
+        let is_full_of_own = self.source.is_counted() && own >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
             return Err(Crowded::NoRoom);
         }
@@ -400,6 +416,19 @@ mod tests {
     }
 
     #[test]
+    fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
+        for _ in 0..32 {
+            let places = Places::new(Bounds::default().with_handshakes(8));
+            let good: Vec<Place> = (0..4).map(|number| enter(&places, &format!("good {number}"))).collect();
+            good.iter().for_each(Place::greeted);
+            let idle: Vec<Place> = (0..4).map(|number| enter(&places, &format!("idle {number}"))).collect();
+            let _newcomers: Vec<Place> = (0..4).map(|number| enter(&places, &format!("new {number}"))).collect();
+            assert!(!good.iter().any(is_cut));
+            assert!(idle.iter().any(is_cut));
+        }
+    }
+
+    #[test]
     fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
         let places = Places::new(Bounds::default().with_handshakes(100));
         let ours: Vec<Place> = (0..20).map(|_| enter(&places, "one")).collect();
@@ -427,11 +456,13 @@ mod tests {
         let places = Places::new(Bounds::default().with_handshakes(2).with_handshakes_per_source(2));
         let ours = [enter(&places, "one"), enter(&places, "one")];
         ours.iter().for_each(|place| place.arrived().unwrap());
-        assert_eq!(places.enter(&source("one")).err(), Some(Crowded::NoRoom));
-        assert_eq!(places.enter(&source("two")).err(), Some(Crowded::NoRoom));
-        let [first, _second] = ours;
-        drop(first);
-        drop(enter(&places, "two"));
+        let more: Vec<Place> = (0..8).map(|_| enter(&places, "one")).collect();
+        let others: Vec<Place> = (0..8).map(|_| enter(&places, "two")).collect();
+        assert!(!ours.iter().any(is_cut));
+        assert_eq!(more.iter().chain(&others).filter(|place| !is_cut(place)).count(), 2);
+        assert_eq!(places.counts(), Counts { handshakes: 2, logins: 2, made_way: 14, ..Counts::default() });
+        drop((ours, more, others));
+        assert_eq!(places.counts(), Counts { made_way: 14, ..Counts::default() });
     }
 
     #[test]

@@ -20,17 +20,21 @@ use crate::terms::grant::Grant;
 use crate::terms::ticket::Ticket;
 use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
 use crate::time::{Moment, UnixTime};
+use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng, TryRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// A generator seeded by the operating system.
+/// A generator seeded by the operating system. The seed is wiped, and so is the generator when it is dropped.
 fn rng() -> Result<StdRng, Error> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| CryptoError::Failed.into())
+    let mut seed = Zeroizing::new([0; 32]);
+    SysRng.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
+    Ok(StdRng::from_seed(*seed))
 }
 
 fn unix_now() -> UnixTime {
@@ -337,38 +341,34 @@ impl Turn<'_> {
         item: T,
         work: impl FnOnce(T) -> R + Send + 'static,
     ) -> Result<Result<R, Refusal>, LoginError> {
-        let deadline = self.deadline.min(link.now().after(self.workers.patience()));
+        let patience = self.deadline.min(link.now().after(self.workers.patience()));
         let mut queued = self.workers.queue(self.place.source(), item, work);
         let done = poll_fn(|task| {
             if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
-                return Poll::Ready(Some(done));
+                return Poll::Ready(match done {
+                    Done::Answer(answer) => Ok(Ok(answer)),
+                    Done::Shed => queued.take_back().map(Err).ok_or_else(|| Error::Crypto(CryptoError::Failed).into()),
+                    // Nothing that may panic is left in it.
+                    Done::Panicked => Err(Error::Crypto(CryptoError::Failed).into()),
+                });
             }
             // Once begun it is waited for, and what it finds is logged, whatever the peer does.
             if queued.is_begun() {
-                return Poll::Pending;
+                return link.poll_wait(task, self.deadline).map(|()| Err(Error::DeadlinePassed.into()));
             }
-            if link.poll_wait(task, deadline).is_ready() {
-                return Poll::Ready(Some(Done::Shed));
+            if link.poll_wait(task, patience).is_ready() {
+                // Unless it is begun at this very moment, nobody will do it now.
+                return match queued.take_back() {
+                    Some(item) => Poll::Ready(Ok(Err(item))),
+                    None => {
+                        task.waker().wake_by_ref();
+                        Poll::Pending
+                    }
+                };
             }
-            link.poll_gone(task).map(|()| None)
+            link.poll_gone(task).map(|()| Err(LoginError::Disconnected { awaited: FrameType::Data }))
         });
-        let Some(done) = done.await else {
-            return Err(LoginError::Disconnected { awaited: crate::wire::frame::FrameType::Data });
-        };
-        let item = match done {
-            Done::Answer(answer) => return Ok(Ok(answer)),
-            Done::Shed => queued.take_back(),
-            Done::Panicked => None,
-        };
-        match item {
-            Some(item) => Ok(Err(item.refuse(Reason::NotAdmitted("too many logins at once")))),
-            // Begun at the last moment.
-            None => match queued.await {
-                Done::Answer(answer) => Ok(Ok(answer)),
-                // Nothing that may panic is left in it.
-                Done::Shed | Done::Panicked => Err(Error::Crypto(CryptoError::Failed).into()),
-            },
-        }
+        Ok(done.await?.map_err(|item| item.refuse(Reason::NotAdmitted("too many logins at once"))))
     }
 }
 

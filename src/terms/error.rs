@@ -73,7 +73,6 @@ impl From<EncodeError> for Error {
             EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => {
                 Misuse::TooLong { what: "the message", len: limit.saturating_add(1), limit }.into()
             }
-            EncodeError::Unencodable => Misuse::BadInput("the message").into(),
         }
     }
 }

@@ -3,11 +3,11 @@
 use super::pem::{PRIVATE_LABEL, decode_pem, encode_pem};
 use super::rules::check_algorithm;
 use super::{KeyError, PublicKey};
+use crate::crypto::SecretString;
 use core::fmt;
 use pkcs1::RsaPrivateKeyRef;
 use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
 use pkcs8::der::{Decode, SecretDocument};
-use zeroize::Zeroizing;
 
 /// An RSA private key as PKCS#8 DER: at rest, not yet loaded by a provider. Zeroized, never printed.
 pub struct PrivateKey {
@@ -61,8 +61,8 @@ impl PrivateKey {
     }
 
     /// A PEM block `PRIVATE KEY`, with a final line feed.
-    pub fn to_pem(&self) -> Zeroizing<String> {
-        encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes())
+    pub fn to_pem(&self) -> SecretString {
+        SecretString::new(encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes()))
     }
 
     /// The PrivateKeyInfo in DER.
