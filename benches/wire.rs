@@ -29,7 +29,7 @@ fn messages(c: &mut Criterion) {
     let peers = Peers::new(rustcrypto::provider(), Suite::DEFAULT[0], KEYS[0].1);
     let rng = &mut rng();
     let (hello, client) = peers.hello(rng);
-    let (challenge, server) = peers.challenge(&hello, rng);
+    let (challenge, server) = peers.challenge(hello.clone(), rng);
     let (login, _) = peers.seal(client, &challenge, rng);
     let claim = server.read(login.clone(), support::NOW).unwrap().admit().run(rng);
     let verdict = claim.accept(grant()).unwrap().frame;

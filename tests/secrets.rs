@@ -101,8 +101,7 @@ fn no_state_prints_a_secret() {
     let challenged = scenario.challenge();
     let trusted = scenario.challenge().trust(scenario.trusted()).unwrap();
     let await_hello = scenario.await_hello();
-    let choice_hello = hello.clone();
-    let choice = scenario.await_hello().read(&choice_hello, at(1)).unwrap();
+    let choice = scenario.await_hello().read(hello, at(1)).unwrap();
     let mut reader = FrameReader::new();
     reader.feed(&login[..login.len() - 1], AwaitLogin::EXPECTS).unwrap();
     let states: [&dyn Debug; 17] = [
@@ -119,7 +118,7 @@ fn no_state_prints_a_secret() {
         &accepted,
         &refusal,
         &client_session,
-        client_session.info(),
+        &client_session.info,
         &reader,
         &codec::decode::<codec::ClientLogin<'_>>(&login[3..]).unwrap(),
         &codec::decode::<codec::ServerHello<'_>>(&challenge[3..]).unwrap(),
@@ -127,7 +126,7 @@ fn no_state_prints_a_secret() {
     for state in states {
         prints_none(state, &secrets);
     }
-    let (info, sealer, opener) = accepted.session.split();
+    let Session { info, sealer, opener } = accepted.session;
     for state in [&info as &dyn Debug, &sealer, &opener] {
         prints_none(state, &secrets);
     }
@@ -256,5 +255,6 @@ fn what_goes_to_other_threads_can() {
     share::<countersign::Error>();
     share::<blocking::Error>();
     // A verifier may be a trait object.
-    let _: &(dyn Verifier + Sync) = &support::verify;
+    let _: &dyn Verifier = &support::verifier;
+    share::<Box<dyn Verifier>>();
 }

@@ -63,9 +63,9 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
 
     let (mut client, _) = Peers::new(0).sessions();
     let mut records = Vec::new();
-    client.seal(b"hello", &mut records).unwrap();
-    client.update_key(&mut records).unwrap();
-    client.close(&mut records).unwrap();
+    client.sealer.seal(b"hello", &mut records).unwrap();
+    client.sealer.update_key(&mut records).unwrap();
+    client.sealer.close(&mut records).unwrap();
     add("login", [3, 4, 4], &frames.concat(), Expected::Stream);
     add("records", [5, 6, 4], &records, Expected::Stream);
 }

@@ -258,7 +258,7 @@ async fn decide<L: Link>(
         (Some(verdict), _) => verdict,
         (None, Judge::Async(verifier)) => {
             let asker = Asker { server_name: &server_name, context: &context, pool: Some(&door.workers) };
-            let attempt = Attempt::new(claim.credential(), asker);
+            let attempt = Attempt { credential: claim.credential(), asker };
             match within(link, deadline, Caught(verifier.verify(&attempt))).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(Reason::NotNow("the verifier did not answer in time")),
@@ -304,7 +304,7 @@ impl Asked {
     /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
     fn judge(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
-        let attempt = Attempt::new(claim.credential(), asker);
+        let attempt = Attempt { credential: claim.credential(), asker };
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
     }
 }

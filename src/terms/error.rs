@@ -251,7 +251,7 @@ macro_rules! codes {
     ($type:ident { $($variant:pat => $code:expr),* $(,)? }) => {
         impl $type {
             /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests:
-            /// lower-case words joined by hyphens. That of the inner error, where there is one.
+            /// lower-case words joined by hyphens. That of the inner error, where it says no more than that.
             pub fn code(&self) -> &'static str {
                 match self { $($variant => $code),* }
             }
@@ -273,7 +273,7 @@ codes!(Error {
     Self::NoServerKey => "no-server-key",
     Self::Record(error) => error.code(),
     Self::Misuse(misuse) => misuse.code(),
-    Self::Crypto(_) => "crypto-failed",
+    Self::Crypto(error) => error.code(),
 });
 
 codes!(Violation {
@@ -301,7 +301,7 @@ codes!(RecordError {
     Self::Truncated => "truncated",
     Self::IdleUpdate => "idle-key-update",
     Self::KeyOverused => "key-overused",
-    Self::Crypto(_) => "crypto-failed",
+    Self::Crypto(error) => error.code(),
     Self::Frame(error) => error.code(),
 });
 

@@ -42,7 +42,14 @@ pub(crate) trait Pool: Sync {
 
 macro_rules! asker {
     ($($type:ident),*) => { $(
-        impl $type<'_> {
+        impl<'a> $type<'a> {
+            /// As if the client had asked for the server of this name.
+            #[must_use]
+            pub fn with_server_name(mut self, name: &'a str) -> Self {
+                self.asker.server_name = name;
+                self
+            }
+
             /// The connection, as the application described it.
             pub fn context(&self) -> &Context {
                 self.asker.context
@@ -77,9 +84,10 @@ macro_rules! asker {
 asker!(Attempt, Returning);
 
 impl<'a> Attempt<'a> {
-    /// An attempt as a machine that is driven by hand makes it: [`crate::server::Claim::attempt`] is shorter.
-    pub(crate) fn new(credential: Credential<'a>, asker: Asker<'a>) -> Self {
-        Self { credential, asker }
+    /// An attempt, to ask a [`Verifier`] about: for machines that are driven by hand, with [`crate::server::Claim::credential`],
+    /// and for tests of verifiers.
+    pub fn new(credential: Credential<'a>, context: &'a Context) -> Self {
+        Self { credential, asker: Asker::new(context) }
     }
 
     /// The credential to check.
@@ -88,7 +96,13 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Returning<'_> {
+impl<'a> Returning<'a> {
+    /// A return, to ask a [`Verifier`] about, with what a [`crate::TicketClaim`] says: for machines that are driven by hand, and
+    /// for tests of verifiers.
+    pub fn new(principal: &'a str, authenticated: UnixTime, context: &'a Context) -> Self {
+        Self { principal, authenticated, asker: Asker::new(context) }
+    }
+
     /// Whom the ticket was given to.
     pub fn principal(&self) -> &str {
         self.principal
@@ -100,7 +114,11 @@ impl Returning<'_> {
     }
 }
 
-impl Asker<'_> {
+impl<'a> Asker<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { server_name: "", context, pool: None }
+    }
+
     async fn compute<R: Send + 'static>(self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Reason> {
         let Some(pool) = self.pool else {
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| Reason::VerifierFailed);
