@@ -99,11 +99,11 @@ pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, Private
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
-#[cfg(feature = "tokio")]
-pub use io::TokioLink;
 pub use io::{
     Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
+#[cfg(feature = "tokio")]
+pub use io::{ClosingStream, TokioLink};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
