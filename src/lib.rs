@@ -53,6 +53,7 @@ assert_eq!(line, "hello, alice\n");
 //! | accept logins, within bounds | [`Acceptor`], [`Bounds`] |
 //! | log in | [`Connector`], [`Server`] |
 //! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
+//! | put sessions into a pool | `Stream::closing_on_drop`, with the feature `tokio` |
 //! | use blocking streams of your own | [`blocking`] |
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
@@ -135,6 +136,6 @@ macro_rules! opaque_debug {
 use opaque_debug;
 
 /// The code of README.md compiles.
-#[cfg(all(doctest, feature = "rustcrypto", feature = "accounts"))]
+#[cfg(all(doctest, feature = "rustcrypto", feature = "accounts", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
