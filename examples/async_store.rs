@@ -8,12 +8,11 @@
 //! The network is a channel here, and the database a task at its other end. It logs alice in, refuses two others, and takes
 //! the database away.
 
+use countersign::PrivateKey;
 use countersign::accounts::PasswordCheck;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, CredentialKind};
 use countersign::{Grant, KeySize, LoginError, Reason, Returning, Server, ServerConfig, ServerKey};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -90,7 +89,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store { database: Database(queries), passwords: PasswordCheck::new() };
 
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let config = ServerConfig::new(provider).with_credential_kinds(&[CredentialKind::Password])?;
     let acceptor = Acceptor::new_async(config, ServerKey::load(&key, provider)?, store);
     let connector = Connector::new(ClientConfig::new(provider), Server::pinned(key.public_key().id()));

@@ -7,13 +7,11 @@
 //! Read it from top to bottom beside the tables of states in [`countersign::client`] and [`countersign::server`]. An
 //! adapter for another runtime is this, with its own way to move bytes and to tell the time.
 
-use countersign::crypto::rustcrypto;
+use countersign::crypto::{rng, rustcrypto};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Moment, Reason, Received, Server};
 use countersign::{ServerConfig, ServerKey, Session, client};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -21,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What both ends have before they meet. Randomness and time are handed to the machines, which have none of their
     // own: a seeded generator and a made-up clock give the same bytes every time.
     let provider = rustcrypto::provider();
-    let mut rng = StdRng::try_from_rng(&mut SysRng)?;
+    let mut rng = rng()?;
     let now = Moment::ORIGIN;
     let key = ServerKey::load(&provider.generate_key(KeySize::Rsa2048, &mut rng)?, provider)?;
     let server_config = Arc::new(ServerConfig::new(provider));

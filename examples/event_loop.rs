@@ -8,13 +8,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::arithmetic_side_effects, missing_docs)]
 
-use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt, rustcrypto};
+use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt, rng, rustcrypto};
 use countersign::{Acceptor, Attempt, ClientConfig, Connector, Credential, Grant, Link, LoginError, Moment};
 use countersign::{PrivateKey, Reason, Server, ServerConfig, ServerKey, Stream};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::collections::HashMap;
 use std::future::Future;
 use std::io::{self, ErrorKind, Read, Write};
@@ -114,7 +112,7 @@ impl RemoteDecrypt for Module {
 fn module(key: &PrivateKey, questions: &Receiver<Question>) {
     let provider = rustcrypto::provider();
     let private = provider.rsa.load_key(key).expect("a key of the example's own");
-    let mut rng = StdRng::try_from_rng(&mut SysRng).expect("the system has randomness");
+    let mut rng = rng().expect("the system has randomness");
     for (ciphertext, answer) in questions {
         let _ = answer.send(private.decrypt(&ciphertext, &mut rng));
     }

@@ -9,11 +9,10 @@
 //! RSA-OAEP, SHA-256, MGF1 with SHA-256 and an empty label. A module whose calls may block in any thread is simpler: see
 //! [`ServerKey::with_decrypt`].
 
-use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt, rustcrypto};
+use countersign::PrivateKey;
+use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt, rng, rustcrypto};
 use countersign::{Acceptor, ClientConfig, Connector, Credential, KeySize, Reason, Server, ServerConfig, ServerKey};
 use countersign::{Attempt, Grant, LoginError};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, mpsc};
@@ -30,7 +29,7 @@ impl Module {
     fn start(session: Arc<dyn Decrypt>) -> std::io::Result<Self> {
         let (queue, questions) = mpsc::sync_channel::<Question>(64);
         thread::Builder::new().name("hsm".to_owned()).spawn(move || {
-            let Ok(mut rng) = StdRng::try_from_rng(&mut SysRng) else { return };
+            let Ok(mut rng) = rng() else { return };
             for (ciphertext, answer) in questions {
                 // A login that was given up does not hold up the others.
                 if !answer.is_closed() {
@@ -54,7 +53,7 @@ impl RemoteDecrypt for Module {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let public = key.public_key().clone();
     let module = Module::start(provider.rsa.load_key(&key)?)?;
     drop(key); // from here on only the module has it

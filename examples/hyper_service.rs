@@ -7,6 +7,7 @@
 //! Who somebody is belongs to the connection, and so to every request over it: no headers, no cookies. The client keeps
 //! connections alive in hyper's pool; one that is dropped with the pool ends cleanly at the server, and makes no noise there.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
     Acceptor, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize, NotPermitted,
@@ -21,8 +22,6 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
@@ -131,7 +130,7 @@ impl Write for LoggedInStream {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["orders:read"])?;
     accounts.set_password("alice", b"correct horse")?;

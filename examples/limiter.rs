@@ -8,13 +8,12 @@
 //! in a row. Who may guess at a name may also use its tries up, and lock its owner out for a while: where that is worse than
 //! guesses from many addresses, limit by address alone. [`countersign::Bounds`] are there besides.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
     Acceptor, Accounts, Attempt, ClientConfig, Connector, Credential, Grant, KeySize, LoginError, Reason,
 };
 use countersign::{Returning, Server, ServerConfig, ServerKey, Source, Verifier};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::collections::HashMap;
 use std::error::Error;
 use std::hash::Hash;
@@ -99,7 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let verifier = Limited { verifier: accounts, sources: Arc::clone(&sources), users: Buckets::new(5, refill) };
 
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let config = ServerConfig::new(provider).with_refusal_floor(Duration::from_millis(50));
     // Asked when a login arrives: before the RSA operation, and before anybody knows whose it is.
     let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, verifier).with_limiter(move |context, _| {

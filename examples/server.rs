@@ -10,8 +10,6 @@
 use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
 use countersign::{Acceptor, Accounts, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -54,7 +52,7 @@ fn read_or_make_key(path: Option<&Path>) -> Result<PrivateKey, Box<dyn Error>> {
     if let Some(path) = path.filter(|path| path.exists()) {
         return Ok(files::read_private_key(path)?);
     }
-    let key = rustcrypto::provider().generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(rustcrypto::provider(), KeySize::Rsa2048)?;
     if let Some(path) = path {
         files::write_private_key(path, &key, Existing::Keep)?;
     }

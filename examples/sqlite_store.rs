@@ -6,12 +6,11 @@
 //!
 //! It logs alice in, lets her come back with a ticket, changes her password, and takes the database away.
 
+use countersign::PrivateKey;
 use countersign::accounts::PasswordCheck;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Attempt, ClientConfig, Connector, Credential, CredentialKind, Grant, KeySize, LoginError};
 use countersign::{MemoryTickets, Reason, Returning, Server, ServerConfig, ServerKey, TicketKeys, Verifier};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use rusqlite::{Connection, OptionalExtension};
 use std::error::Error;
 use std::net::{TcpListener, TcpStream};
@@ -84,7 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Arc::new(Store { database: Mutex::new(database), passwords: PasswordCheck::new() });
 
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let config = ServerConfig::new(provider).with_credential_kinds(&[CredentialKind::Password])?;
     let config = config.with_tickets(Arc::new(TicketKeys::new(provider, Duration::from_secs(3600))));
     let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, Arc::clone(&store));

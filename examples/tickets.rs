@@ -7,11 +7,10 @@
 //! Tickets are kept by server and by user, and each is good for one login, which gives the next. A ticket is as secret as
 //! a password until it expires.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, KeySize, MemoryTickets, Server};
 use countersign::{ServerConfig, ServerKey, Ticket, TicketCache, TicketKeys};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use sha2::{Digest, Sha256};
 use std::error::Error;
 use std::fs::{self, OpenOptions};
@@ -68,7 +67,7 @@ impl TicketCache for FileTickets {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
     accounts.set_password("alice", b"correct horse")?;

@@ -9,12 +9,11 @@
 //! since both ends put the connection's exporter (RFC 9266) into the transcript. Somebody who ends TLS in the middle has
 //! two connections with two exporters, and the login fails: the example `tls_tokio` tries.
 
+use countersign::PrivateKey;
 use countersign::blocking::Over;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeySize};
 use countersign::{Reason, Server, ServerConfig, ServerKey, Stream};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{
     ClientConnection, ConnectionCommon, RootCertStore, ServerConnection, StreamOwned, SupportedProtocolVersion,
@@ -37,7 +36,7 @@ pub type Tls<C> = Over<StreamOwned<C, TcpStream>, TcpStream>;
 
 fn main() -> Result<(), AnyError> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let verify = |attempt: &Attempt<'_>| match attempt.credential() {
         Credential::Password { user: "alice", password: b"correct horse" } => {
             Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account can't be used"))

@@ -8,11 +8,10 @@
 //! on both sides, and passes on what is inside, unchanged. Without a binding it would go unnoticed, and without countersign it
 //! would have the password. With the binding the login fails; on TLS 1.2 there is no binding to be had.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeySize};
 use countersign::{LoginError, Misuse, Reason, Server, ServerConfig, ServerKey, Stream};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{RootCertStore, SupportedProtocolVersion};
 use std::error::Error;
@@ -60,7 +59,7 @@ impl TlsClient {
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let verify = |attempt: &Attempt<'_>| match attempt.credential() {
         Credential::Password { user: "alice", password: b"correct horse" } => {
             Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account can't be used"))

@@ -8,12 +8,11 @@
 //! With a number it plays the clients, too: it logs in that many times, leaves all sessions open, and prints what the
 //! process holds for each. Two sockets for each session need `ulimit -n` to allow them.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Accounts, Bounds, ClientConfig, Connector, Credential, KeySize, Server};
 use countersign::{ServerConfig, ServerKey};
 use futures_util::SinkExt;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpStream};
@@ -25,7 +24,7 @@ const TOKEN_USER: &str = "robot";
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let connector = Connector::new(ClientConfig::new(provider), Server::key(key.public_key().clone()));
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;

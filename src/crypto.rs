@@ -11,6 +11,7 @@ mod exchange;
 mod key;
 pub(crate) mod once;
 mod provider;
+mod random;
 #[cfg(feature = "rustcrypto")]
 pub mod rustcrypto;
 pub(crate) mod schedule;
@@ -26,6 +27,7 @@ pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider
 /// The trait of `rand_core` 0.10, which this library hands every random byte through: any generator of `rand` 0.10 will do.
 #[doc(inline)]
 pub use rand_core::CryptoRng;
+pub use random::rng;
 pub use secret::{SecretString, SharedSecret};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash};

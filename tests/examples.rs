@@ -38,6 +38,7 @@ macro_rules! checks_itself {
 }
 checks_itself!(
     by_hand,
+    event_loop,
     sqlite_store,
     hsm,
     tickets,

@@ -9,7 +9,7 @@ use super::error::{Crowded, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
 use super::places::{Cut, Place, RefusalPlace, Seat};
 use super::workers::{Done, Workers};
-use crate::crypto::{CryptoError, Decrypted};
+use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{Accepted, AwaitHello, AwaitLogin, ChooseKey, Claim, Login, Open, Refusal};
 use crate::session::Session;
@@ -24,17 +24,11 @@ use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use rand::rngs::{StdRng, SysRng};
-use rand::{SeedableRng, TryRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
-/// A generator seeded by the operating system. The seed is wiped, and so is the generator when it is dropped.
-fn rng() -> Result<StdRng, Error> {
-    let mut seed = Zeroizing::new([0; 32]);
-    SysRng.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
-    Ok(StdRng::from_seed(*seed))
+fn rng() -> Result<impl CryptoRng + Send, Error> {
+    Ok(crypto::rng()?)
 }
 
 fn unix_now() -> UnixTime {

@@ -90,7 +90,9 @@ impl<'a> Attempt<'a> {
         Self { credential, asker: Asker::new(context) }
     }
 
-    /// The credential to check.
+    /// The credential to check. A login that did not open comes with one that no account matches, of the first kind that the
+    /// server takes: an empty user and password, or an empty token. Check it like any other, so that its refusal costs what others
+    /// cost; whatever the verifier says of it, it is refused.
     pub fn credential(&self) -> Credential<'a> {
         self.credential
     }
