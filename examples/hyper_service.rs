@@ -12,7 +12,7 @@ use countersign::crypto::rustcrypto;
 use countersign::{
     Acceptor, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize, NotPermitted,
 };
-use countersign::{Server, ServerConfig, ServerKey};
+use countersign::{Server, ServerConfig, ServerKey, Stream};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::rt::{Read, ReadBufCursor, Write};
@@ -34,15 +34,14 @@ use tower_service::Service;
 
 // The server.
 
-/// One connection, from the login to its end.
-async fn serve(acceptor: &Acceptor, stream: TcpStream, peer: SocketAddr) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let session = acceptor.accept(stream, peer).await?;
+/// One session, from the login to its end.
+async fn serve(session: Stream<TcpStream>) -> hyper::Result<()> {
     let grant = session.grant().clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = answer(&grant, request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer.unwrap_or_else(forbidden)))
     });
-    Ok(http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(session), service).await?)
+    http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(session), service).await
 }
 
 /// One request of whoever was granted this.
@@ -137,12 +136,17 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
-    // How each connection ended: the server's log.
+    // How each session ended: the server's log.
     let (log, mut ended) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Ok((stream, peer)) = listener.accept().await {
             let (acceptor, log) = (acceptor.clone(), log.clone());
-            tokio::spawn(async move { log.send(serve(&acceptor, stream, peer).await) });
+            tokio::spawn(async move {
+                // hyper's client may begin a second login that it turns out not to need, and drop it.
+                if let Ok(session) = acceptor.accept(stream, peer).await {
+                    let _ = log.send(serve(session).await);
+                }
+            });
         }
     });
 
@@ -153,7 +157,6 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         .map_err(|_| "the client panicked")??;
     let end = tokio::time::timeout(Duration::from_secs(10), ended.recv()).await?.ok_or("the server is gone")?;
     assert!(end.is_ok(), "no noise in the server's log: {end:?}");
-    // The pool may have opened a second one, where the first was not back in time.
     while let Ok(end) = ended.try_recv() {
         assert!(end.is_ok(), "no noise in the server's log: {end:?}");
     }
