@@ -166,31 +166,20 @@ pub(crate) fn read<'a, M: Message<'a>>(kind: FrameType, frame: &'a [u8]) -> Resu
     Ok(codec::decode(frame::expect(frame, kind)?)?)
 }
 
-/// A frame with this message.
+/// A frame with this message. A body that is too long for its type is, as always with a message of ours, due to the caller's
+/// inputs.
 pub(crate) fn write<'a>(kind: FrameType, message: &impl Message<'a>) -> Result<Vec<u8>, Error> {
-    let mut frame = Vec::new();
-    append(kind, message, &mut frame)?;
-    Ok(frame)
-}
-
-/// Appends a frame with this message. A body that is too long for its type is, as always with a message of ours, due to
-/// the caller's inputs.
-pub(crate) fn append<'a>(kind: FrameType, message: &impl Message<'a>, out: &mut Vec<u8>) -> Result<(), Error> {
     let body = message.encoded_len();
     let header = Header { kind, body }.to_bytes().map_err(|error| match error {
         FrameError::Length { len, max, .. } => Misuse::TooLong { what: "the message", len, limit: max }.into(),
         other => Error::Frame(other),
     })?;
-    out.reserve_exact(body.saturating_add(header.len()));
-    out.extend_from_slice(&header);
-    let start = out.len();
-    out.resize(start.saturating_add(body), 0);
-    Ok(codec::fill(message, out.get_mut(start..).unwrap_or_default())?)
-}
-
-/// How long a frame with this message is.
-pub(crate) fn frame_len<'a>(message: &impl Message<'a>) -> usize {
-    message.encoded_len().saturating_add(limits::FRAME_HEADER)
+    let len = body.saturating_add(header.len());
+    let mut frame = Vec::with_capacity(len);
+    frame.extend_from_slice(&header);
+    frame.resize(len, 0);
+    codec::fill(message, frame.get_mut(header.len()..).unwrap_or_default())?;
+    Ok(frame)
 }
 
 /// Seals a message, and zeros after it, into the room for both and a tag.

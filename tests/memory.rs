@@ -32,7 +32,7 @@ impl Rsa for QuietRsa {
         key: &PublicKey,
         message: &[u8; limits::SEALED_SECRET],
         rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), CryptoError> {
         uncounted(|| provider().rsa.encrypt(key, message, rng, out))
     }

@@ -364,20 +364,12 @@ impl Trusted {
         let mut secret = Zeroizing::new([0; limits::SECRET]);
         secret.copy_from_slice(message.split_at(limits::SECRET).0);
 
-        let sealed = codec::padded_len(&credential, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
-        let room = ClientLogin { rsa_ciphertext: codec::room(key.size())?, sealed_credential: codec::room(sealed)? };
-        let mut frame = Zeroizing::new(Vec::with_capacity(handshake::frame_len(&room)));
-
-        // The provider appends. It does so to the buffer that becomes the frame, since another would be an allocation more.
-        provider.rsa.encrypt(&key, &message, rng, &mut frame)?;
         let mut ciphertext = [0; limits::MAX_MODULUS_BITS / 8];
-        let ciphertext = ciphertext.get_mut(..key.size()).filter(|room| room.len() == frame.len());
-        let ciphertext = ciphertext.ok_or(CryptoError::Failed)?;
-        ciphertext.copy_from_slice(&frame);
-        frame.clear();
-
-        let login = ClientLogin { rsa_ciphertext: Bytes(ciphertext), ..room };
-        handshake::append(FrameType::ClientLogin, &login, &mut frame)?;
+        let ciphertext = ciphertext.get_mut(..key.size()).ok_or(CryptoError::Failed)?;
+        provider.rsa.encrypt(&key, &message, rng, ciphertext)?;
+        let sealed = codec::padded_len(&credential, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
+        let login = ClientLogin { rsa_ciphertext: Bytes(ciphertext), sealed_credential: codec::room(sealed)? };
+        let mut frame = Zeroizing::new(handshake::write(FrameType::ClientLogin, &login)?);
         let mut parts = login.tail().cut_mut(&mut frame);
         transcript.add(parts.head);
         let mut secrets = Secrets::new(&provider, suite, transcript, &Source::Rsa(&secret), &exchange);
