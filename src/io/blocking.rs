@@ -28,6 +28,9 @@ const SCRATCH: usize = 16 * 1024 + 64;
 /// How long a read or write of a handshake goes on before it looks whether the handshake has to make way.
 const SLICE: Duration = Duration::from_millis(200);
 
+/// What a stream is left alone for that says at once that it would have to wait.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// A byte stream that a deadline can be put on.
 ///
 /// Implemented for [`TcpStream`] and Unix streams, owned and by reference. For a stream over one of these, such as TLS, there is
@@ -176,6 +179,10 @@ impl<S: Transport> BlockingLink<S> {
     /// One read or write, within the deadline.
     fn call(&mut self, mut call: impl FnMut(&mut S) -> io::Result<usize>) -> Poll<io::Result<usize>> {
         loop {
+            // Also where the peer always has a byte in time: its place is somebody else's by now.
+            if self.cut.as_ref().is_some_and(|cut| cut.reason().is_some()) {
+                return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
+            }
             let before = self.now();
             let left = self.deadline.saturating_since(before);
             if left.is_zero() {
@@ -188,12 +195,9 @@ impl<S: Transport> BlockingLink<S> {
             match call(&mut self.stream) {
                 Err(error) if is_timeout(&error) && self.is_nonblocking => return Poll::Pending,
                 Err(error) if is_timeout(&error) => {
-                    if self.cut.as_ref().is_some_and(|cut| cut.reason().is_some()) {
-                        return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
-                    }
                     // A stream that does not block after all must not keep a core busy.
-                    if self.now() == before {
-                        std::thread::sleep(Duration::from_millis(1));
+                    if self.now().saturating_since(before) < PAUSE {
+                        std::thread::sleep(PAUSE);
                     }
                 }
                 done => return Poll::Ready(done),
@@ -352,13 +356,13 @@ impl<S: Transport> Stream<S> {
     /// [`LoginError`]: the peer may not have got everything.
     pub fn finish_blocking(mut self, patience: Duration) -> Result<(), LoginError> {
         let start = Instant::now();
-        let left = || patience.saturating_sub(start.elapsed());
+        let left = || Some(patience.saturating_sub(start.elapsed())).filter(|left| !left.is_zero());
         self.outbox.close()?;
         while !self.outbox.pending()?.is_empty() {
-            if left().is_zero() {
+            let Some(left) = left() else {
                 return Err(Error::DeadlinePassed.into());
-            }
-            self.transport.set_timeouts(Some(left()))?;
+            };
+            self.transport.set_timeouts(Some(left))?;
             match self.transport.write(self.outbox.pending()?) {
                 Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
                 Ok(count) => self.outbox.advance(count),
@@ -368,13 +372,19 @@ impl<S: Transport> Stream<S> {
         }
         self.transport.flush()?;
         let mut scratch = [0; 1024];
-        while !left().is_zero() {
-            self.transport.set_timeouts(Some(left().max(Duration::from_micros(1))))?;
-            match self.read(&mut scratch) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if is_timeout(&error) => {}
-                Err(error) => return Err(error.into()),
+        // Whoever has not closed by then is left.
+        while let Some(left) = left() {
+            match self.inbox.read(&mut scratch)? {
+                Some(0) => return Ok(()),
+                Some(_) => {}
+                // One call to the transport at a time: a record may come byte by byte.
+                None => {
+                    self.transport.set_timeouts(Some(left))?;
+                    match fill(&mut self.transport, &mut self.inbox) {
+                        Err(error) if !is_timeout(&error) => return Err(error.into()),
+                        _ => {}
+                    }
+                }
             }
         }
         Ok(())

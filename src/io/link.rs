@@ -71,6 +71,9 @@ pub trait Link {
 /// something to read could take the last word back.
 pub(super) const LINGER: Duration = Duration::from_millis(500);
 
+/// What is read of a peer that should hang up before others get their turn.
+const TURN: usize = 64 * 1024;
+
 /// How long sending a verdict may take.
 pub(super) const VERDICT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -124,6 +127,7 @@ pub(super) async fn receive<L: Link>(link: &mut L, expected: &'static [FrameType
 pub(super) async fn hang_up<L: Link>(link: &mut L) -> Result<(), LoginError> {
     link.set_deadline(link.now().after(LINGER));
     poll_fn(|task| link.poll_end_sending(task)).await?;
+    let mut turn: usize = 0;
     loop {
         let read = poll_fn(|task| {
             let mut scratch = [0; 1024];
@@ -131,10 +135,30 @@ pub(super) async fn hang_up<L: Link>(link: &mut L) -> Result<(), LoginError> {
         });
         match read.await {
             Ok(0) => return Ok(()),
-            Ok(_) => {}
+            // A peer that never stops must not keep those waiting who share a thread with it.
+            Ok(count) => {
+                turn = turn.saturating_add(count);
+                if turn >= TURN {
+                    turn = 0;
+                    step_aside().await;
+                }
+            }
             Err(error) => retry(error)?,
         }
     }
+}
+
+/// Gives way to whatever else this thread has to do, once.
+async fn step_aside() {
+    let mut done = false;
+    poll_fn(|task| {
+        if core::mem::replace(&mut done, true) {
+            return Poll::Ready(());
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn retry(error: io::Error) -> Result<(), LoginError> {
@@ -142,5 +166,66 @@ fn retry(error: io::Error) -> Result<(), LoginError> {
         io::ErrorKind::Interrupted => Ok(()),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Err(Error::DeadlinePassed.into()),
         _ => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+    use core::future::Future;
+    use core::pin::pin;
+    use core::task::Waker;
+
+    /// A peer that always has something to say, on a clock that stands.
+    struct Talkative(usize);
+
+    impl Link for Talkative {
+        type Stream = ();
+
+        fn now(&self) -> Moment {
+            Moment::ORIGIN
+        }
+
+        fn set_deadline(&mut self, _: Moment) {}
+
+        fn poll_read(&mut self, _: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.0 = self.0.saturating_add(room.len());
+            assert!(self.0 < 10 * TURN, "nobody else got a turn");
+            Poll::Ready(Ok(room.len()))
+        }
+
+        fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_end_sending(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_wait(&mut self, _: &mut Context<'_>, _: Moment) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn poll_gone(&mut self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+
+        fn into_stream(self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_peer_that_talks_instead_of_hanging_up_takes_turns_with_others() {
+        let mut link = Talkative(0);
+        let mut hanging_up = pin!(hang_up(&mut link));
+        for _ in 0..3 {
+            assert!(hanging_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
     }
 }

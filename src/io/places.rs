@@ -155,11 +155,12 @@ impl Places {
         }
     }
 
-    /// Lets nobody in any more, and cuts the handshakes. Sessions go on.
+    /// Lets nobody in any more, and cuts the handshakes that wait for their peers. Sessions go on, and logins that have arrived.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        let cuts: Vec<_> = state.handshakes.values().map(|handshake| Arc::clone(&handshake.cut)).collect();
+        let waiting = state.handshakes.values().filter(|handshake| handshake.stage != Stage::Arrived);
+        let cuts: Vec<_> = waiting.map(|handshake| Arc::clone(&handshake.cut)).collect();
         drop(state);
         cuts.iter().for_each(|cut| cut.cut(Crowded::Stopping));
     }
@@ -255,6 +256,10 @@ impl Place {
         let mut state = self.places.lock();
         if let Some(crowded) = self.cut.reason() {
             return Err(crowded);
+        }
+        if !state.handshakes.contains_key(&self.id) {
+            // Its place was taken, and it is about to be told so.
+            return Err(Crowded::MadeWay);
         }
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
@@ -466,6 +471,15 @@ mod tests {
     }
 
     #[test]
+    fn a_login_that_arrives_as_its_place_is_taken_is_too_late() {
+        let places = Places::new(Bounds::default().with_handshakes(1));
+        let first = enter(&places, "one");
+        // The newcomer has the place, and has not told anybody yet.
+        let untold = places.lock().take_one().unwrap();
+        assert_eq!((untold.reason(), first.arrived()), (None, Err(Crowded::MadeWay)));
+    }
+
+    #[test]
     fn refusals_are_bounded_by_source_and_in_total() {
         let places = Places::new(Bounds::default().with_refusals(8));
         let refuse = |name: &str| {
@@ -505,7 +519,10 @@ mod tests {
     fn a_server_that_stops_cuts_handshakes_and_lets_nobody_in() {
         let places = Places::new(Bounds::default());
         let (place, seat) = (enter(&places, "one"), enter(&places, "two").seat("alice").unwrap());
+        let arrived = enter(&places, "four");
+        arrived.arrived().unwrap();
         places.stop();
+        assert!(!is_cut(&arrived), "a login that has arrived is answered");
         assert_eq!(
             (place.cut.reason(), places.enter(&source("three")).err()),
             (Some(Crowded::Stopping), Some(Crowded::Stopping))

@@ -17,7 +17,7 @@ use crate::terms::context::Context;
 use crate::terms::credential::Credential;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
-use crate::terms::ticket::Ticket;
+use crate::terms::ticket::{Ticket, TicketClaim};
 use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
 use crate::time::{Moment, UnixTime};
 use crate::wire::frame::FrameType;
@@ -82,11 +82,24 @@ pub(super) async fn accept<L: Link>(
 ) -> Result<Decided, LoginError> {
     let cut = Arc::clone(place.cut());
     let greeted = unless(&cut, pin!(greet(door, link, &context, &place))).await?;
-    let login = match greeted {
-        Greeted::Resumed(session, seat) => return Ok(Decided::Accepted(session, seat)),
-        Greeted::Refused(refusal) => return Ok(refused(door, Refused { refusal, user: None }, place)),
-        Greeted::Login { login, server_name } => Arrived { login, server_name },
-    };
+    match greeted {
+        Greeted::Resumed(session, seat) => Ok(Decided::Accepted(session, seat)),
+        Greeted::Refused(refusal) => Ok(refused(door, Refused { refusal, user: None }, place)),
+        // In a box of its own, so that those who have sent no login hold no room for one.
+        Greeted::Login { login, server_name } => {
+            Box::pin(settle(door, link, context, place, Arrived { login, server_name })).await
+        }
+    }
+}
+
+/// From the login's arrival to the verdict.
+async fn settle<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: Arc<Context>,
+    place: Place,
+    login: Arrived,
+) -> Result<Decided, LoginError> {
     match decide(door, link, context, &place, login).await? {
         Ok((accepted, seat)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
@@ -129,24 +142,16 @@ struct Arrived {
 }
 
 /// Up to the login's arrival: until then the handshake can be cut.
-async fn greet<L: Link>(door: &Door, link: &mut L, context: &Context, place: &Place) -> Result<Greeted, LoginError> {
-    let state = AwaitHello::new(&door.config, context.binding(), link.now());
-    link.set_deadline(state.deadline());
-    let frame = receive(link, AwaitHello::EXPECTS).await?;
-    place.greeted();
-    let choice = state.read(frame, link.now())?;
-    let server_name = choice.server_name().to_owned();
-    let key = door.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
-    let choice = match resume(door, link, choice, context, place).await? {
-        Resumption::Taken(accepted, seat) => {
-            send(link, &accepted.frame).await?;
-            return Ok(Greeted::Resumed(accepted.session, seat));
-        }
-        Resumption::Not(choice) => choice,
+async fn greet<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: &Arc<Context>,
+    place: &Place,
+) -> Result<Greeted, LoginError> {
+    let (state, server_name) = match answer(door, link, context, place).await? {
+        Answered::Resumed(session, seat) => return Ok(Greeted::Resumed(session, seat)),
+        Answered::Challenged(state, server_name) => (state, server_name),
     };
-    let (challenge, state) = choice.challenge(key, &mut rng()?)?;
-    send(link, &challenge).await?;
-    drop(challenge);
     let received = receive(link, AwaitLogin::EXPECTS).await;
     let login = match received {
         Ok(frame) => state.read(frame, link.now()),
@@ -161,41 +166,93 @@ async fn greet<L: Link>(door: &Door, link: &mut L, context: &Context, place: &Pl
     })
 }
 
+/// What a ClientHello was answered with.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Answered {
+    Resumed(Session, Seat),
+    Challenged(AwaitLogin, String),
+}
+
+/// Up to the answer to the ClientHello. A future of its own, whose room is given back to what comes next.
+async fn answer<L: Link>(
+    door: &Door,
+    link: &mut L,
+    context: &Arc<Context>,
+    place: &Place,
+) -> Result<Answered, LoginError> {
+    let state = AwaitHello::new(&door.config, context.binding(), link.now());
+    link.set_deadline(state.deadline());
+    let frame = receive(link, AwaitHello::EXPECTS).await?;
+    place.greeted();
+    let choice = state.read(frame, link.now())?;
+    let server_name = choice.server_name().to_owned();
+    let key = door.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
+    let choice = match shown(door, &choice, context, place) {
+        None => choice,
+        Some(claim) => match Box::pin(resume(door, link, choice, claim, context, place)).await? {
+            Resumption::Taken(session, seat) => return Ok(Answered::Resumed(session, seat)),
+            Resumption::Not(choice) => choice,
+        },
+    };
+    let (challenge, state) = choice.challenge(key, &mut rng()?)?;
+    send(link, &challenge).await?;
+    Ok(Answered::Challenged(state, server_name))
+}
+
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Resumption {
-    Taken(Accepted, Seat),
+    Taken(Session, Seat),
     Not(ChooseKey),
 }
 
-/// Takes a good ticket whose principal is still welcome.
+/// A good ticket that somebody shows who may come in.
+fn shown(door: &Door, choice: &ChooseKey, context: &Context, place: &Place) -> Option<TicketClaim> {
+    let key = door.keys.choose(choice.server_name())?;
+    // Where the house is full a ticket goes the way of a login, which is not admitted. So does one whose bearer the limiter
+    // turns away.
+    let claim = if place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
+    claim.filter(|_| door.admit(context, choice.server_name()).is_ok())
+}
+
+/// Takes a ticket whose principal is still welcome.
 async fn resume<L: Link>(
     door: &Door,
     link: &mut L,
     choice: ChooseKey,
-    context: &Context,
+    claim: TicketClaim,
+    context: &Arc<Context>,
     place: &Place,
 ) -> Result<Resumption, LoginError> {
-    let Some(key) = door.keys.choose(choice.server_name()) else {
-        return Ok(Resumption::Not(choice));
-    };
-    // Where the house is full a ticket goes the way of a login, which is not admitted.
-    let claim = if place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
-    let Some(claim) = claim else {
-        return Ok(Resumption::Not(choice));
-    };
-    let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
-    let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
+    let deadline = choice.deadline();
     let answer = match &door.judge {
-        // A panic is no answer: the client may show a credential.
-        Judge::Blocking(verifier) => catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok(),
-        Judge::Async(verifier) => within(link, choice.deadline(), Caught(verifier.resume(&returning))).await.flatten(),
+        Judge::Blocking(verifier) => {
+            let verifier = Arc::clone(verifier);
+            let asked = Asked { context: Arc::clone(context), server_name: choice.server_name().to_owned() };
+            let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
+            let work = move |()| asked.welcome(&principal, authenticated, &*verifier);
+            let mut queued = door.workers.queue(place.source(), (), work);
+            let patience = deadline.min(link.now().after(door.workers.patience()));
+            let mut done = within(link, patience, &mut queued).await;
+            if done.is_none() && queued.is_begun() {
+                done = within(link, deadline, &mut queued).await;
+            }
+            // Where nobody has time to look, the client may show a credential.
+            if let Some(Done::Answer(answer)) = done { answer } else { None }
+        }
+        Judge::Async(verifier) => {
+            let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
+            let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
+            within(link, deadline, Caught(verifier.resume(&returning))).await.flatten()
+        }
     };
     let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
     let seat = grant.as_ref().and_then(|grant| place.seat(grant.principal()));
-    match (grant, seat) {
-        (Some(grant), Some(seat)) => Ok(Resumption::Taken(choice.resume(claim, grant, unix_now(), &mut rng()?)?, seat)),
-        _ => Ok(Resumption::Not(choice)),
-    }
+    let (Some(grant), Some(seat)) = (grant, seat) else {
+        return Ok(Resumption::Not(choice));
+    };
+    let Accepted { frame, session } = choice.resume(claim, grant, unix_now(), &mut rng()?)?;
+    send(link, &frame).await?;
+    Ok(Resumption::Taken(session, seat))
 }
 
 type Decision = Result<(Accepted, Seat), Refused>;
@@ -229,8 +286,11 @@ async fn decide<L: Link>(
         }
         (None, Judge::Async(_)) => turn.compute(link, open, |open| (run(open), None)).await?,
         (Some(decrypting), judge) => {
-            let decrypted = within(link, deadline, decrypting).await;
-            let claim = open.answer(decrypted.unwrap_or_else(Decrypted::failed));
+            let Some(decrypted) = within(link, deadline, decrypting).await else {
+                let reason = Reason::NotNow("whoever has the private key did not answer in time");
+                return Ok(Err(Refused { refusal: open.refuse(reason), user: None }));
+            };
+            let claim = open.answer(decrypted);
             match judge {
                 Judge::Async(_) => Ok((claim, None)),
                 Judge::Blocking(verifier) => {
@@ -300,6 +360,18 @@ impl Asked {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
         let attempt = Attempt { credential: claim.credential(), asker };
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
+    }
+
+    /// Asks a verifier whether a principal is still welcome. A panic is no answer: the client may show a credential.
+    fn welcome(
+        &self,
+        principal: &str,
+        authenticated: UnixTime,
+        verifier: &dyn Verifier,
+    ) -> Option<Result<Grant, Reason>> {
+        let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
+        let returning = Returning { principal, authenticated, asker };
+        catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok()
     }
 }
 

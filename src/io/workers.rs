@@ -110,7 +110,9 @@ impl Workers {
 
     /// Sees to it that some thread looks at the queue.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
-        if state.idle > 0 {
+        // One that was woken for an earlier job counts as idle until it has it.
+        let jobs = state.queue.len().saturating_add(state.begun.len());
+        if state.idle >= jobs {
             drop(state);
             self.0.changed.notify_one();
         } else if state.threads < self.0.working {
@@ -296,6 +298,29 @@ mod tests {
     }
 
     #[test]
+    fn as_many_work_at_once_as_may_even_where_one_was_idle() {
+        for _ in 0..20 {
+            let workers = Workers::new(2, 10, Duration::from_secs(60));
+            assert_eq!(block_on(workers.queue(&source(), 1, |item| item)), Done::Answer(1));
+            while workers.lock().idle == 0 {
+                std::thread::yield_now();
+            }
+            // Each of two waits for the other.
+            let ((to_second, from_first), (to_first, from_second)) = (channel(), channel());
+            let meet = Duration::from_secs(20);
+            let first = workers.queue(&source(), (), move |()| {
+                to_second.send(()).unwrap();
+                from_second.recv_timeout(meet).is_ok()
+            });
+            let second = workers.queue(&source(), (), move |()| {
+                to_first.send(()).unwrap();
+                from_first.recv_timeout(meet).is_ok()
+            });
+            assert_eq!((block_on(first), block_on(second)), (Done::Answer(true), Done::Answer(true)));
+        }
+    }
+
+    #[test]
     fn nobody_waits_longer_than_the_patience() {
         let workers = Workers::new(1, 10, Duration::ZERO);
         let (go, wait) = channel::<()>();
@@ -312,11 +337,11 @@ mod tests {
         // Nothing works here, so it can be taken back.
         let idle = Workers::new(1, 1, Duration::from_secs(60));
         let (stop, stopped) = channel::<()>();
-        let blocker = idle.queue(&source(), stopped, |stopped| drop(stopped.recv()));
+        let blocker = idle.queue(&source(), stopped, |stopped| stopped.recv().is_ok());
         let second = idle.queue(&source(), 2, |item| item);
         let back = second.take_back();
         drop(stop);
-        assert_eq!(block_on(blocker), Done::Answer(()));
+        assert_eq!(block_on(blocker), Done::Answer(false));
         assert!(back == Some(2) || (back.is_none() && block_on(second) == Done::Answer(2)));
     }
 }

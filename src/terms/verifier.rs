@@ -254,10 +254,11 @@ pub(crate) trait DynVerifier: Send + Sync {
 
 impl<V: AsyncVerifier> DynVerifier for V {
     fn verify<'a>(&'a self, attempt: &'a Attempt<'_>) -> Verifying<'a> {
-        Box::pin(AsyncVerifier::verify(self, attempt))
+        // Nothing of the application's runs before the first poll: there a panic is caught.
+        Box::pin(async move { AsyncVerifier::verify(self, attempt).await })
     }
 
     fn resume<'a>(&'a self, returning: &'a Returning<'_>) -> Verifying<'a> {
-        Box::pin(AsyncVerifier::resume(self, returning))
+        Box::pin(async move { AsyncVerifier::resume(self, returning).await })
     }
 }
