@@ -121,7 +121,10 @@ impl<'a> Asker<'a> {
         Self { server_name: "", context, pool: None }
     }
 
-    async fn compute<R: Send + 'static>(self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Reason> {
+    pub(crate) async fn compute<R: Send + 'static>(
+        self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Reason> {
         let Some(pool) = self.pool else {
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| Reason::VerifierFailed);
         };
