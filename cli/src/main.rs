@@ -8,11 +8,12 @@ mod inspect;
 mod keys;
 mod lines;
 mod login;
+mod relay;
+mod remote;
 mod secrets;
 mod serve;
 mod term;
 mod tickets;
-mod timed;
 mod users;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +36,10 @@ Set up a server and log in:
   countersign keygen --out server.pem
   countersign user add alice --users users.txt --permission read
   countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
-  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem";
+  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
+
+Put the login in front of a database:
+  countersign serve --listen 0.0.0.0:4500 --key server.pem --users users.txt --forward 127.0.0.1:5432";
 
 #[derive(Subcommand)]
 enum Command {
