@@ -1,6 +1,7 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
 mod bench;
+mod connect;
 mod crypto;
 mod demo;
 mod failure;
@@ -38,8 +39,9 @@ Set up a server and log in:
   countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
 
-Put the login in front of a database:
-  countersign serve --listen 0.0.0.0:4500 --key server.pem --users users.txt --forward 127.0.0.1:5432";
+Put the login in front of a database, and reach it from elsewhere:
+  countersign serve --listen 0.0.0.0:4500 --key server.pem --users users.txt --forward 127.0.0.1:5432
+  countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...";
 
 #[derive(Subcommand)]
 enum Command {
@@ -52,6 +54,7 @@ enum Command {
     User(users::User),
     Serve(serve::Serve),
     Login(login::Login),
+    Connect(connect::Connect),
     Demo(demo::Demo),
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::User(user) => user.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),
+        Command::Connect(connect) => connect.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
