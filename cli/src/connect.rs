@@ -26,18 +26,18 @@ Examples:
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
   countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
 
-Each connection is a login, and a session of its own; where that fails it says why, and the connection
-is reset. The end of one direction is carried on as its close, and a session that broke or was cut as
-a reset. Whoever can connect to the port has your rights at the server: by default it is open to this
-machine alone, and to everyone on it.
+Each connection is a login, and a session of its own; where that fails it says why, and the
+connection is reset. The end of one direction is carried on as its close, and a session that
+broke or was cut as a reset. Whoever can connect to the port has your rights at the server: by
+default it is open to this machine alone, and to everyone on it.
 
-With --resume a login takes the ticket of an earlier one, which costs the server neither an RSA operation
-nor a password hash. A client that comes by ticket has to speak first, so this is for services whose
-client does, such as HTTP, PostgreSQL or Redis.
+With --resume a login takes the ticket of an earlier one, which costs the server neither an RSA
+operation nor a password hash. A client that comes by ticket has to speak first, so this is for
+services whose client does, such as HTTP, PostgreSQL or Redis.
 
-It ends when the server refuses the login, does not have the right key, or three times in a row can't
-have seen the login (see `countersign login --help` for the exit status): no password is tried again and
-again. Connections that are open by then go on to their ends.")]
+It ends when the server refuses the login, does not have the right key, or three times in a row
+can't have seen the login (see `countersign login --help` for the exit status): no password is
+tried again and again. Connections that are open by then go on to their ends.")]
 pub(crate) struct Connect {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]

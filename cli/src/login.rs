@@ -26,8 +26,8 @@ Examples:
   countersign login --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
   countersign login --server git.example:4500 --user alice --pin SHA256:... --pipe < request > answer
 
-The fingerprint for --pin is what `countersign keygen`, `key show` and `serve` print on the server.
-Get it in a way that nobody can tamper with: whoever can swap it can read your password.
+The fingerprint for --pin is what `countersign keygen`, `key show` and `serve` print on the
+server. Get it in a way that nobody can tamper with: whoever can swap it can read your password.
 
 With --pipe, the end of standard input closes your direction and leaves the other one open; the
 server's close closes standard output. It ends when both have, or, where standard input is a

@@ -40,7 +40,7 @@ Set up a server and log in:
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
 
 Put the login in front of a database, and reach it from elsewhere:
-  countersign serve --listen 0.0.0.0:4500 --key server.pem --users users.txt --forward 127.0.0.1:5432
+  countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...";
 
 #[derive(Subcommand)]

@@ -44,16 +44,17 @@ use users::Users;
 Examples:
   countersign keygen --out server.pem
   countersign user add alice --users users.txt
-  countersign serve --listen 0.0.0.0:4500 --key server.pem --users users.txt --forward 127.0.0.1:5432
-  countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt --exec 'cat /etc/motd'
+  countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
+  countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
 
---forward and --exec carry bytes both ways. The client's close is the end of input; the end of output
-closes the session. A connection that broke or was cut is never passed on as an end: a TCP service
-gets a reset, a program SIGTERM. With --send-proxy the service gets a PROXY header of version 2 first,
-with the client's address, the session's id (type 0x05), the user (0xE0) and the permissions, joined by
-commas (0xE1). A program finds them in COUNTERSIGN_PEER, COUNTERSIGN_SESSION, COUNTERSIGN_PRINCIPAL and
-COUNTERSIGN_PERMISSIONS; its errors go to this server's. When it ends, so does the session, and all
-that it has left running in its process group.
+--forward and --exec carry bytes both ways. The client's close is the end of input; the end of
+output closes the session. A connection that broke or was cut is never passed on as an end: a TCP
+service gets a reset, a program SIGTERM. With --send-proxy the service gets a PROXY header of
+version 2 first, with the client's address, the session's id (type 0x05), the user (0xE0) and the
+permissions, joined by commas (0xE1). A program finds them in COUNTERSIGN_PEER,
+COUNTERSIGN_SESSION, COUNTERSIGN_PRINCIPAL and COUNTERSIGN_PERMISSIONS; its errors go to this
+server's. When it ends, so does the session, and all that it has left running in its process
+group.
 
 After a login the client gets a ticket, good for one more login within --ticket-lifetime, that
 costs neither an RSA operation nor a password hash. It stops working when the account is changed
@@ -63,9 +64,9 @@ until it has, within a minute, it counts as nobody, and neither service nor prog
 What strangers can take is bounded, by address before it is bounded in total: IPv4 addresses
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
 the address that has the most makes way, so that a flood of idle connections does not keep good
-clients out; of logins that are junk, those of addresses that send the most of it wait the longest.
-Each connection takes a file descriptor: the limit is raised as far as the system lets it, and if
-the bounds still need more they are lowered, with a warning.")]
+clients out; of logins that are junk, those of addresses that send the most of it wait the
+longest. Each connection takes a file descriptor: the limit is raised as far as the system lets
+it, and if the bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]

@@ -15,24 +15,27 @@ pub(super) fn fit(numbers: Numbers, for_session: usize, has_balancers: bool) -> 
 }
 
 fn lower(numbers: Numbers, limit: usize, for_session: usize, has_balancers: bool) -> (Numbers, Option<String>) {
-    let Numbers { handshakes, refusals, sessions } = numbers;
     // As many again may wait for a header.
-    let handshakes_need = handshakes.saturating_mul(if has_balancers { 2 } else { 1 });
-    let need = handshakes_need.saturating_add(refusals).saturating_add(sessions.saturating_mul(for_session));
-    let room = limit.saturating_sub(OWN);
-    if need <= room {
+    let for_handshake = if has_balancers { 2 } else { 1 };
+    let need = |numbers: Numbers| {
+        let handshakes = numbers.handshakes.saturating_mul(for_handshake);
+        handshakes.saturating_add(numbers.refusals).saturating_add(numbers.sessions.saturating_mul(for_session))
+    };
+    let (needed, room) = (need(numbers), limit.saturating_sub(OWN));
+    if needed <= room {
         return (numbers, None);
     }
-    let part = |count: usize| {
-        let part = u128::try_from(count).ok().zip(u128::try_from(room).ok()).zip(u128::try_from(need).ok());
-        let part = part.and_then(|((count, room), need)| count.checked_mul(room)?.checked_div(need));
-        part.and_then(|part| usize::try_from(part).ok()).unwrap_or(count).max(1)
-    };
-    let fitting = Numbers { handshakes: part(handshakes), refusals: part(refusals), sessions: part(sessions) };
+    // A quarter each for those who want to be let in; what they leave is for those who are.
+    let part = |count: usize, each: usize| count.min(room.checked_div(each.saturating_mul(4)).unwrap_or(count)).max(1);
+    let handshakes = part(numbers.handshakes, for_handshake);
+    let refusals = part(numbers.refusals, 1);
+    let left = room.saturating_sub(need(Numbers { handshakes, refusals, sessions: 0 }));
+    let sessions = numbers.sessions.min(left.checked_div(for_session).unwrap_or(left)).max(1);
+    let fitting = Numbers { handshakes, refusals, sessions };
     let warning = format!(
         "warning: this process may have {limit} files open (ulimit -n), and the bounds may need {}; they are lowered to \
          {} handshakes, {} refusals and {} sessions",
-        need.saturating_add(OWN),
+        needed.saturating_add(OWN),
         fitting.handshakes,
         fitting.refusals,
         fitting.sessions,
@@ -70,6 +73,7 @@ mod tests {
             assert!(warning.is_some_and(|warning| warning.contains("ulimit -n")));
             let used = fitting.handshakes + fitting.refusals + 2 * fitting.sessions;
             assert!(used <= limit.saturating_sub(OWN).max(4), "{limit}: {fitting:?}");
+            assert!(fitting.handshakes >= limit.saturating_sub(OWN) / 4, "{limit}: {fitting:?}");
         }
         assert!(lower(numbers, need, 2, true).1.is_some());
     }
