@@ -21,11 +21,8 @@ impl Exec {
     pub(super) async fn run(&self, stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
         match self.start(visit) {
             Ok(program) => program.attend(stream, &first, stop).await,
-            Err(error) => {
-                // The peer may be gone.
-                let _ = stream.finish(GOODBYE_TIMEOUT).await;
-                End::new("exec-failed", format!("cannot start the program: {error}"))
-            }
+            // Without a close: nothing has been said, and the client is not to take that for everything.
+            Err(error) => End::new("exec-failed", format!("cannot start the program: {error}")),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A session carried on to another TCP service.
 
 use super::End;
-use crate::relay::{Broken, Far, GOODBYE_TIMEOUT, Stop, relay};
+use crate::relay::{Broken, Far, Stop, relay};
 use crate::serve::proxy;
 use crate::serve::visit::Visit;
 use countersign::Stream;
@@ -29,12 +29,9 @@ impl Forward {
         };
         let mut target = match connected {
             Ok(target) => target,
+            Err(_) if stop.is_stopping() => return End::stopping(),
+            // Without a close: nothing has been said, and the client is not to take that for everything.
             Err(error) => {
-                // The peer may be gone.
-                let _ = stream.finish(GOODBYE_TIMEOUT).await;
-                if stop.is_stopping() {
-                    return End::stopping();
-                }
                 return End::new("target-unreachable", format!("cannot connect to {}: {error}", self.address));
             }
         };
