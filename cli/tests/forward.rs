@@ -1,5 +1,6 @@
 //! `serve --forward`: a login in front of a TCP service.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod support;
 
@@ -88,7 +89,7 @@ fn what_is_cut_is_not_passed_on_as_an_end() {
 fn a_service_that_is_down_cuts_the_session_and_is_logged() {
     let house = House::new();
     let mut server = house.serve(&["--forward", "127.0.0.1:1"]);
-    server.login(&house, "alice", GOOD, &["--pipe"]).fails(4, &["without the peer's close"]);
+    server.login(&house, "alice", GOOD, &["--pipe"]).fails(4, &["the session broke"]);
     server.wait_for(&["event=session-ended", "code=target-unreachable", "cannot connect to 127.0.0.1:1: "]);
     let files = ["--key", &house.path("server.pem"), "--users", &house.path("users.txt")];
     let serve = |more: &[&str]| support::run(&[&["serve", "--listen", "127.0.0.1:0"], &files[..], more].concat(), "");
