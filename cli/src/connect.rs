@@ -171,8 +171,9 @@ impl Shared {
             Err(error) => return Err(self.failed(&error)),
         };
         self.unreadable.store(0, Ordering::Relaxed);
-        let (reader, writer) = local.split();
-        match relay(&mut session, &[], Far { reader, writer, gone: pending() }, &Stop::never()).await {
+        let (mut reader, mut writer) = local.split();
+        let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
+        match relay(&mut session, &[], far, &Stop::never()).await {
             Ok(()) | Err(Broken::Stopping) => Ok(()),
             Err(Broken::Session(error)) => Err(broken(&error)),
             Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),

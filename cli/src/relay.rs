@@ -57,9 +57,10 @@ pub(crate) enum Broken {
 }
 
 /// What a session is relayed to.
-pub(crate) struct Far<R, W, G> {
-    pub(crate) reader: R,
-    pub(crate) writer: W,
+pub(crate) struct Far<'a, R, W, G> {
+    pub(crate) reader: &'a mut R,
+    /// Ended by a shutdown. Where that is not due it stays as it is: dropping it may look like an end.
+    pub(crate) writer: &'a mut W,
     /// Ready once it is known to take nothing any more, and to say nothing beyond what it has said.
     pub(crate) gone: G,
 }
@@ -67,12 +68,12 @@ pub(crate) struct Far<R, W, G> {
 /// Relays until both directions have ended: the peer's authenticated close ends what is written to the far end, and the far
 /// end's end closes ours. Nothing else does: what broke is no end, and whoever is told of one may rely on it.
 ///
-/// A far end that takes no more may still have something to say; what comes for it is thrown away. Where the server stops, the
-/// far end is told so by the end of its input, and has a moment to say the rest.
+/// A far end that takes no more may still have something to say; what comes for it is thrown away. Where the server stops,
+/// the relay has a moment to end by itself.
 pub(crate) async fn relay<R, W, G>(
     session: &mut Stream<TcpStream>,
     first: &[u8],
-    far: Far<R, W, G>,
+    far: Far<'_, R, W, G>,
     stop: &Stop,
 ) -> Result<(), Broken>
 where
@@ -81,20 +82,18 @@ where
     G: Future<Output = ()>,
 {
     let (mut near_reader, mut near_writer) = tokio::io::split(session);
-    let Far { reader: mut far_reader, writer: mut far_writer, gone } = far;
+    let Far { reader: far_reader, writer: far_writer, gone } = far;
     let (tell, told) = watch::channel(false);
     let (is_gone, is_said) = (Stop::new(told), Notify::new());
     let there = async {
         let copied = tokio::select! {
-            copied = copy(&mut near_reader, &mut far_writer, first) => copied,
-            () = stop.stopped() => return Ok(drop(far_writer.shutdown().await)),
+            copied = copy(&mut near_reader, far_writer, first) => copied,
             () = is_gone.stopped() => Err(Fault::Writing(io::ErrorKind::BrokenPipe.into())),
         };
         match copied {
             Ok(()) => Ok(()),
             Err(Fault::Reading(error)) => Err(Broken::Session(error)),
             Err(Fault::Writing(_)) => {
-                drop(far_writer);
                 // Hanging up on a peer that is still sending could take back what it was sent last.
                 tokio::select! {
                     discarded = discard(&mut near_reader) => discarded.map_err(Broken::Session),
@@ -105,7 +104,7 @@ where
     };
     let back = async {
         let copied = tokio::select! {
-            copied = copy(&mut far_reader, &mut near_writer, &[]) => copied,
+            copied = copy(far_reader, &mut near_writer, &[]) => copied,
             () = async { stop.stopped().await; sleep(GOODBYE_TIMEOUT).await } => return Err(Broken::Stopping),
             () = async { is_gone.stopped().await; sleep(DRAIN_TIMEOUT).await } => {
                 near_writer.shutdown().await.map_err(Fault::Writing)

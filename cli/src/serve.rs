@@ -48,13 +48,14 @@ Examples:
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
 
 --forward and --exec carry bytes both ways. The client's close is the end of input; the end of
-output closes the session. A connection that broke or was cut is never passed on as an end: a TCP
-service gets a reset, a program SIGTERM. With --send-proxy the service gets a PROXY header of
-version 2 first, with the client's address, the session's id (type 0x05), the user (0xE0) and the
-permissions, joined by commas (0xE1). A program finds them in COUNTERSIGN_PEER,
-COUNTERSIGN_SESSION, COUNTERSIGN_PRINCIPAL and COUNTERSIGN_PERMISSIONS; its errors go to this
-server's. When it ends, so does the session, and all that it has left running in its process
-group.
+output closes the session. Nothing else is passed on as an end: where a connection breaks or is
+cut, where the service can't be reached, or where this server stops and the session does not end
+in half a second, a TCP service gets a reset, a program SIGTERM, and the client a session that
+was cut. With --send-proxy the service gets a PROXY header of version 2 first, with the client's
+address, the session's id (type 0x05), the user (0xE0) and the permissions, joined by commas
+(0xE1). A program finds them in COUNTERSIGN_PEER, COUNTERSIGN_SESSION, COUNTERSIGN_PRINCIPAL and
+COUNTERSIGN_PERMISSIONS; its errors go to this server's. When it ends, so does the session, and
+all that it has left running in its process group.
 
 After a login the client gets a ticket, good for one more login within --ticket-lifetime, that
 costs neither an RSA operation nor a password hash. It stops working when the account is changed

@@ -6,8 +6,8 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
 use support::{House, PATIENCE, command, connect, echo, finish_large, noise, service};
 
 const GOOD: &str = "secret of alice";
@@ -163,35 +163,23 @@ fn the_service_is_told_who_comes_from_where() {
 }
 
 #[test]
-fn a_server_that_stops_lets_the_service_say_the_rest_for_a_moment() {
+fn a_server_that_stops_cuts_what_goes_on_and_passes_no_end_on() {
     let house = House::new();
-    let connections = Arc::new(Mutex::new(0));
+    let (sender, heard) = channel();
+    let sender = Mutex::new(sender);
     let target = service(move |mut stream| {
-        let first = {
-            let mut connections = connections.lock().unwrap();
-            *connections += 1;
-            *connections == 1
-        };
         stream.write_all(b"hello").unwrap();
-        let mut end = Vec::new();
-        let _ = stream.read_to_end(&mut end);
-        if first {
-            let _ = stream.write_all(b", bye");
-        } else {
-            // Never ends by itself.
-            let _ = std::io::copy(&mut std::io::repeat(b'x'), &mut stream);
-        }
+        hear(&mut stream, &sender.lock().unwrap());
     });
     let mut server = house.serve(&["--forward", &target]);
-    let mut polite = house.session(connect(&server.address));
-    polite.read_exact(&mut [0; 5]).unwrap();
-    let mut endless = house.session(connect(&server.address));
-    endless.read_exact(&mut [0; 5]).unwrap();
+    let mut session = house.session(connect(&server.address));
+    session.write_all(b"half a sen").unwrap();
+    session.read_exact(&mut [0; 5]).unwrap();
+    let start = std::time::Instant::now();
     assert_eq!(server.stop("-TERM"), (0, String::new()));
-    let mut rest = Vec::new();
-    polite.read_to_end(&mut rest).unwrap();
-    assert_eq!(rest, b", bye");
-    let error = std::io::copy(&mut endless, &mut std::io::sink()).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error}");
-    assert!(server.seen.last().unwrap().contains("event=stopped accepted=2 "), "{:#?}", server.seen);
+    assert!(start.elapsed() < PATIENCE);
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), Err(ErrorKind::ConnectionReset));
+    assert_eq!(session.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    assert!(server.seen.iter().any(|line| line.contains("event=session-ended") && line.contains("code=stopping")));
+    assert!(server.seen.last().unwrap().contains("event=stopped accepted=1 "), "{:#?}", server.seen);
 }

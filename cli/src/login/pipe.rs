@@ -16,7 +16,7 @@ use tokio::sync::watch;
 /// Carries standard input to the server, and what it says to standard output.
 pub(super) async fn run(mut session: Stream<TcpStream>, patience: Duration) -> Result<(), Failure> {
     let (tell, mut end) = watch::channel(None);
-    let writer = Output { out: stdout(), end: tell };
+    let (mut reader, mut writer) = (stdin(), Output { out: stdout(), end: tell });
     let ended = end.clone();
     let is_terminal = io::stdin().is_terminal();
     // Whoever types need not know that the server has closed; a program that writes may have more to say to it.
@@ -30,7 +30,7 @@ pub(super) async fn run(mut session: Stream<TcpStream>, patience: Duration) -> R
             pending().await
         }
     };
-    let (far, never) = (Far { reader: stdin(), writer, gone: pending() }, Stop::never());
+    let (far, never) = (Far { reader: &mut reader, writer: &mut writer, gone: pending() }, Stop::never());
     let relayed = tokio::select! {
         relayed = relay(&mut session, &[], far, &never) => relayed,
         () = enough => Ok(()),

@@ -6,9 +6,12 @@ use crate::serve::visit::Visit;
 use countersign::Stream;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io;
+use std::pin::Pin;
 use std::process::Stdio;
+use std::task::{Context, Poll};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
@@ -48,10 +51,11 @@ struct Program {
 
 impl Program {
     async fn attend(mut self, mut stream: Stream<TcpStream>, first: &[u8], stop: &Stop) -> End {
-        let (Some(writer), Some(reader)) = (self.child.stdin.take(), self.child.stdout.take()) else {
-            return End::new("exec-failed", "the program has no pipes");
+        // Before the group, so that it outlives it in any case: the program is not to take a cut for an end.
+        let (mut input, Some(mut output)) = (Input(self.child.stdin.take()), self.child.stdout.take()) else {
+            return End::new("exec-failed", "the program has no output");
         };
-        let group = &self.group;
+        let Self { group, mut child } = self;
         let gone = async {
             group.ended().await;
             // What it has left behind would keep the session.
@@ -63,17 +67,16 @@ impl Program {
             std::future::pending().await
         };
         let relayed = tokio::select! {
-            relayed = relay(&mut stream, first, Far { reader, writer, gone }, stop) => relayed,
+            relayed = relay(&mut stream, first, Far { reader: &mut output, writer: &mut input, gone }, stop) => relayed,
             never = told => never,
         };
         if !stop.is_stopping() {
             // It has ended, or closed its output, or lost its peer: it may still have something to put away.
-            if relayed.is_err() || timeout(GOODBYE_TIMEOUT, self.group.ended()).await.is_err() {
-                self.group.signal(Signal::TERM);
-                let _ = timeout(GOODBYE_TIMEOUT, self.group.ended()).await;
+            if relayed.is_err() || timeout(GOODBYE_TIMEOUT, group.ended()).await.is_err() {
+                group.signal(Signal::TERM);
+                let _ = timeout(GOODBYE_TIMEOUT, group.ended()).await;
             }
         }
-        let Self { group, mut child } = self;
         drop(group);
         let status = child.wait().await;
         match (relayed, status) {
@@ -82,6 +85,27 @@ impl Program {
             (Err(Broken::Far(error)), _) => End::new("far-end-broken", format!("the program's output: {error}")),
             (relayed, _) => End::of(relayed, "the program"),
         }
+    }
+}
+
+/// A program's standard input: shutting it down closes it.
+struct Input(Option<ChildStdin>);
+
+impl AsyncWrite for Input {
+    fn poll_write(mut self: Pin<&mut Self>, task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.0 {
+            Some(input) => Pin::new(input).poll_write(task, bytes),
+            None => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0 = None;
+        Poll::Ready(Ok(()))
     }
 }
 

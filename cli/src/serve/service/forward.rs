@@ -35,9 +35,10 @@ impl Forward {
                 return End::new("target-unreachable", format!("cannot connect to {}: {error}", self.address));
             }
         };
-        let (reader, writer) = target.split();
-        let relayed = relay(&mut stream, &first, Far { reader, writer, gone: pending() }, stop).await;
-        if let Err(Broken::Session(_)) = relayed {
+        let (mut reader, mut writer) = target.split();
+        let relayed =
+            relay(&mut stream, &first, Far { reader: &mut reader, writer: &mut writer, gone: pending() }, stop).await;
+        if let Err(Broken::Session(_) | Broken::Stopping) = relayed {
             // Closing it would tell it that it has got everything.
             let _ = target.set_zero_linger();
         }
