@@ -24,7 +24,7 @@ use tokio::time::sleep;
 #[command(after_help = "\
 Examples:
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
-  countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
+  countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < token
 
 Each connection is a login, and a session of its own; where that fails it says why, and the
 connection is reset. The end of one direction is carried on as its close, and a session that

@@ -24,7 +24,7 @@ Examples:
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
   countersign login --server db.example:4500 --user alice --pin SHA256:... --send whoami
   countersign login --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
-  countersign login --server git.example:4500 --user alice --pin SHA256:... --pipe < request > answer
+  countersign login --server db.example:4500 --user alice --pin SHA256:... --pipe < asked > answered
 
 The fingerprint for --pin is what `countersign keygen`, `key show` and `serve` print on the
 server. Get it in a way that nobody can tamper with: whoever can swap it can read your password.
