@@ -113,7 +113,7 @@ pub(crate) struct Options {
     /// Open handshakes at once
     #[arg(long, value_name = "NUMBER", default_value = "1024", help_heading = "Bounds")]
     max_handshakes: NonZeroUsize,
-    /// Open handshakes of one address [default: a sixteenth of them, at least 4]
+    /// Open handshakes of one address [default: half of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_handshakes_per_address: Option<NonZeroUsize>,
     /// How long a login may wait for a core before it is refused as too many

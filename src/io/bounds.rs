@@ -7,7 +7,7 @@ use core::time::Duration;
 ///
 /// | what | default | past it |
 /// |---|---|---|
-/// | handshakes that wait for their peers | 1024, 64 of one source | the source with the most loses one: a connection that has sent nothing before one that has, at random among those alike |
+/// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | logins waiting | 256, each for a second | one of the source with the most refused logins of late, and the most waiting, is refused before the RSA operation |
 /// | logins that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer |
@@ -49,8 +49,8 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Bounds the handshakes that are open at once: from the connection until the login has arrived. A sixteenth of them, but at
-    /// least 4, may be of one source unless [`Bounds::with_handshakes_per_source`] says otherwise.
+    /// Bounds the handshakes that are open at once: from the connection until the login has arrived. Half of them may be
+    /// of one source unless [`Bounds::with_handshakes_per_source`] says otherwise.
     #[must_use]
     pub fn with_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes = handshakes.max(1);
@@ -119,7 +119,7 @@ impl Bounds {
     }
 
     pub(super) fn handshakes_of_a_source(&self) -> usize {
-        self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 16).max(4))
+        self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 2))
     }
 
     pub(super) fn refusals_of_a_source(&self) -> usize {

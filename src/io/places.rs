@@ -2,7 +2,8 @@
 //!
 //! A stranger can open connections faster than anyone can tell good from bad. So a newcomer is not refused for want of
 //! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
-//! their own; one that has sent nothing before one that has; and at random among those alike, so that nobody can tell whom.
+//! their own; one that its peer has kept waiting for longer than a good client takes, where there is one; one that has sent
+//! nothing before one that has; and at random among those alike, so that nobody can tell whom.
 //!
 //! A login that has arrived is different: it has done its part and waits for us. It holds a place of another kind, takes none
 //! from those who are still on their way, and makes way for nobody. So does a refusal: could newcomers push it out before it is
@@ -15,6 +16,7 @@ use core::task::{Context, Poll, Waker};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The table. A clone is the same table.
 #[derive(Clone)]
@@ -60,14 +62,58 @@ enum Stage {
 /// What one source holds.
 #[derive(Default)]
 struct Held {
-    silent: Vec<u64>,
-    greeted: Vec<u64>,
+    silent: Waiting,
+    greeted: Waiting,
     logins: usize,
     refusals: usize,
     sessions: usize,
 }
 
+/// Handshakes that wait for their peers, and since when; those that wait longest come first.
+#[derive(Default)]
+struct Waiting(Vec<(u64, Instant)>);
+
+/// How long a good client may keep a server waiting before it is counted among those who stall: two round trips around the
+/// world.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn push(&mut self, id: u64, now: Instant) {
+        self.0.push((id, now));
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.0.retain(|&(waiting, _)| waiting != id);
+    }
+
+    /// How many have waited for longer than [`GRACE`].
+    fn stalled(&self, now: Instant) -> usize {
+        self.0.partition_point(|(_, since)| now.saturating_duration_since(*since) > GRACE)
+    }
+}
+
 impl Held {
+    /// Those from which one is taken.
+    fn losers(&self, now: Instant) -> &[(u64, Instant)] {
+        let stalled =
+            [&self.silent, &self.greeted].map(|waiting| waiting.0.get(..waiting.stalled(now)).unwrap_or_default());
+        let classes = [stalled[0], stalled[1], &self.silent.0, &self.greeted.0];
+        classes.into_iter().find(|class| !class.is_empty()).unwrap_or_default()
+    }
+
+    /// How soon one is taken from this source, among those that hold alike.
+    fn is_stalling(&self, now: Instant) -> bool {
+        self.silent.stalled(now) > 0 || self.greeted.stalled(now) > 0
+    }
+
     /// Those that wait for their peers.
     fn handshakes(&self) -> usize {
         self.silent.len().saturating_add(self.greeted.len())
@@ -77,18 +123,18 @@ impl Held {
         self.handshakes() == 0 && self.logins == 0 && self.refusals == 0 && self.sessions == 0
     }
 
-    fn add(&mut self, id: u64, stage: Stage) {
+    fn add(&mut self, id: u64, stage: Stage, now: Instant) {
         match stage {
-            Stage::Silent => self.silent.push(id),
-            Stage::Greeted => self.greeted.push(id),
+            Stage::Silent => self.silent.push(id, now),
+            Stage::Greeted => self.greeted.push(id, now),
             Stage::Arrived => self.logins = self.logins.saturating_add(1),
         }
     }
 
     fn remove(&mut self, id: u64, stage: Stage) {
         match stage {
-            Stage::Silent => self.silent.retain(|&held| held != id),
-            Stage::Greeted => self.greeted.retain(|&held| held != id),
+            Stage::Silent => self.silent.remove(id),
+            Stage::Greeted => self.greeted.remove(id),
             Stage::Arrived => self.logins = self.logins.saturating_sub(1),
         }
     }
@@ -117,6 +163,10 @@ impl Places {
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
     pub(super) fn enter(&self, source: &Source) -> Result<Place, Crowded> {
+        self.enter_at(source, Instant::now())
+    }
+
+    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, Crowded> {
         let mut state = self.lock();
         if state.stopping {
             return Err(Crowded::Stopping);
@@ -126,15 +176,15 @@ impl Places {
         let all = state.handshakes.len().saturating_sub(state.logins);
         // There is always one that can: whoever does not wait for its peer is not counted here.
         let cut = if source.is_counted() && own >= bounds.handshakes_of_a_source() {
-            state.take_one_of(source)
+            state.take_one_of(source, now)
         } else if all >= bounds.handshakes {
-            state.take_one()
+            state.take_one(now)
         } else {
             None
         };
         let (id, cut_of_newcomer) = (state.next, Arc::new(Cut::default()));
         state.next = id.wrapping_add(1);
-        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent);
+        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
         state.handshakes.insert(id, handshake);
         drop(state);
@@ -171,22 +221,21 @@ impl Places {
 }
 
 impl State {
-    /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that has some that
-    /// have sent nothing.
-    fn take_one(&mut self) -> Option<Arc<Cut>> {
-        let weight = |held: &Held| (held.handshakes(), !held.silent.is_empty());
-        let most = self.sources.values().map(weight).max().filter(|(handshakes, _)| *handshakes > 0)?;
+    /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
+    /// sent nothing.
+    fn take_one(&mut self, now: Instant) -> Option<Arc<Cut>> {
+        let weight = |held: &Held| (held.handshakes(), held.is_stalling(now), !held.silent.is_empty());
+        let most = self.sources.values().map(weight).max().filter(|(handshakes, ..)| *handshakes > 0)?;
         let alike = self.sources.iter().filter(|(_, held)| weight(held) == most);
         let pick = self.pick(alike.clone().count())?;
         let source = alike.map(|(source, _)| source).nth(pick)?.clone();
-        self.take_one_of(&source)
+        self.take_one_of(&source, now)
     }
 
     /// Takes the place of a handshake of this source.
-    fn take_one_of(&mut self, source: &Source) -> Option<Arc<Cut>> {
-        let held = self.sources.get(source)?;
-        let class = if held.silent.is_empty() { &held.greeted } else { &held.silent };
-        let id = *class.get(self.pick(class.len())?)?;
+    fn take_one_of(&mut self, source: &Source, now: Instant) -> Option<Arc<Cut>> {
+        let losers = self.sources.get(source)?.losers(now);
+        let (id, _) = *losers.get(self.pick(losers.len())?)?;
         let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
         self.leave(id);
         self.made_way = self.made_way.saturating_add(1);
@@ -211,7 +260,7 @@ impl State {
             && let Some(held) = self.sources.get_mut(&handshake.source)
         {
             held.remove(id, handshake.stage);
-            held.add(id, stage);
+            held.add(id, stage, Instant::now());
             handshake.stage = stage;
             self.logins = self.logins.saturating_add(usize::from(stage == Stage::Arrived));
         }
@@ -421,6 +470,20 @@ mod tests {
     }
 
     #[test]
+    fn whoever_keeps_the_server_waiting_makes_way_before_one_that_has_just_come() {
+        let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
+        let start = Instant::now();
+        let enter = |after: u64| places.enter_at(&source("nat"), start + Duration::from_millis(after)).unwrap();
+        let stalled: Vec<Place> = (0..4).map(|_| enter(0)).collect();
+        let late: Vec<Place> = (0..4).map(|_| enter(600)).collect();
+        let flood: Vec<Place> = (0..4).map(|_| enter(700)).collect();
+        assert!(stalled.iter().all(is_cut) && !late.iter().chain(&flood).any(is_cut));
+        // None stalls any more: all are alike.
+        let _one_more = enter(800);
+        assert_eq!(late.iter().chain(&flood).filter(|place| is_cut(place)).count(), 1);
+    }
+
+    #[test]
     fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
         for _ in 0..32 {
             let places = Places::new(Bounds::default().with_handshakes(8));
@@ -436,8 +499,8 @@ mod tests {
     #[test]
     fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
         let places = Places::new(Bounds::default().with_handshakes(100));
-        let ours: Vec<Place> = (0..20).map(|_| enter(&places, "one")).collect();
-        assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 20 - 6);
+        let ours: Vec<Place> = (0..60).map(|_| enter(&places, "one")).collect();
+        assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 60 - 50);
         let local: Vec<Place> = (0..50).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
         assert!(!local.iter().any(is_cut));
     }
@@ -475,7 +538,7 @@ mod tests {
         let places = Places::new(Bounds::default().with_handshakes(1));
         let first = enter(&places, "one");
         // The newcomer has the place, and has not told anybody yet.
-        let untold = places.lock().take_one().unwrap();
+        let untold = places.lock().take_one(Instant::now()).unwrap();
         assert_eq!((untold.reason(), first.arrived()), (None, Err(Crowded::MadeWay)));
     }
 
