@@ -1,0 +1,678 @@
+//! Logins: what each end is told, whatever the other does.
+
+use crate::ends::{
+    Adapter, Session, accepting, acceptor, asking, client_config, config, connector, disconnected, eventually_empty,
+    failed, login, pair, protocol, refused, session,
+};
+use crate::peer::{Peer, VERDICT};
+use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire};
+use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
+use countersign::frame::{FrameError, FrameType, split};
+use countersign::{
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Connector, Context, Credential, CredentialKind, Error, Grant,
+    KeyExchange, MemoryTickets, Misuse, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys, Source, Suite,
+    TicketKeys, Verifier,
+};
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+for_every_adapter!(
+    a_login_gives_both_ends_the_same_session,
+    tokens_and_every_suite_log_in,
+    a_refusal_arrives_at_the_client_and_its_reason_stays_at_the_server,
+    a_key_that_is_not_trusted_gets_nothing,
+    a_server_that_leaves_out_a_key_the_client_does_not_list_gets_nothing,
+    a_suite_under_the_floor_gets_nothing_even_under_a_known_key,
+    a_client_without_a_credential_of_a_kind_the_server_takes_sends_none,
+    different_prologues_or_channel_bindings_end_in_a_refusal_that_says_nothing,
+    a_login_that_the_limiter_turns_away_never_reaches_the_private_key,
+    the_server_chooses_its_key_by_the_name_that_the_client_wants,
+    the_verifier_is_told_the_connection,
+    a_peer_that_leaves_is_reported_with_the_frame_that_was_awaited,
+    a_peer_that_says_nothing_is_given_up_at_the_deadline,
+    a_peer_of_another_protocol_is_told_nothing,
+    what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read,
+    a_known_key_is_not_sent_and_works_all_the_same,
+    the_session_is_not_read_past_by_the_handshake,
+    a_private_key_that_answers_later_opens_logins,
+    an_async_verifier_is_asked_and_computes_on_the_acceptors_threads,
+    a_ticket_takes_the_place_of_the_credential,
+    whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket,
+    a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody,
+    a_resumed_client_is_nobody_before_its_first_record,
+    a_recorded_hello_that_is_played_again_is_nobody,
+    every_adapter_understands_every_other,
+    a_stopped_server_lets_nobody_in_and_answers_who_has_arrived,
+);
+
+fn a_login_gives_both_ends_the_same_session<A: Adapter>() {
+    let (client, server) = session::<A>(ALICE);
+    let facts = |end: &A::Session| {
+        let mut key = [0; 32];
+        end.info().export("a test", b"", &mut key).unwrap();
+        (end.info().grant().clone(), end.info().suite(), end.info().id(), key, end.is_confirmed())
+    };
+    assert_eq!(facts(&client), facts(&server));
+    assert_eq!((client.info().grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
+    assert!(client.is_confirmed());
+}
+
+fn tokens_and_every_suite_log_in<A: Adapter>() {
+    for suite in Suite::ALL {
+        let acceptor = Acceptor::new(config().with_suites(&[suite]).unwrap(), RSA2048.server.clone(), verifier);
+        let server = RSA2048.trust().with_floor(suite.key_exchange);
+        let connector = Connector::new(client_config().with_suites(&[suite]).unwrap(), server);
+        let (client, server) = login::<A>(&acceptor, &connector, Credential::Token(TOKEN));
+        assert_eq!((client.unwrap().info().suite(), server.unwrap().info().grant().principal()), (suite, "robot"));
+    }
+}
+
+fn a_refusal_arrives_at_the_client_and_its_reason_stays_at_the_server<A: Adapter>() {
+    let acceptor = acceptor();
+    for (credential, user, reason) in [
+        (Credential::Password { user: "alice", password: b"wrong" }, Some("alice"), Reason::WrongPassword),
+        (Credential::Password { user: "bob", password: b"password" }, Some("bob"), Reason::UnknownUser),
+        (Credential::Token(b"wrong"), None, Reason::UnknownToken),
+    ] {
+        let (client, server) = failed::<A>(&acceptor, &connector(), credential);
+        assert_eq!(protocol(client), Error::Refused);
+        assert_eq!(refused(server), (user.map(str::to_owned), reason));
+    }
+    eventually_empty(&acceptor);
+}
+
+/// A server of one's own, and what a client that logs in to it sends after its hello.
+fn sent_after_the_hello<A: Adapter>(connector: &Connector, answer: impl FnOnce(&[u8]) -> Vec<u8>) -> (Error, Vec<u8>) {
+    let (client, server) = pair();
+    let connector = connector.clone();
+    let client = std::thread::spawn(move || A::connect(&connector, client, ALICE).map(drop).unwrap_err());
+    let mut peer = Peer::new(server);
+    let hello = peer.receive(FrameType::ClientHello);
+    peer.send(&answer(&hello));
+    let rest = peer.rest();
+    (protocol(client.join().unwrap()), rest)
+}
+
+fn a_key_that_is_not_trusted_gets_nothing<A: Adapter>() {
+    let own = || Server::key(OTHER2048.private.public_key().clone());
+    for trusted in [OTHER2048.trust(), own(), own().or(OTHER2048.trust())] {
+        let connector = Connector::new(client_config(), trusted);
+        let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| Scenario::new().answer(hello).unwrap().0);
+        assert_eq!(error, Error::Untrusted(RSA2048.private.public_key().id()));
+        assert_eq!(sent, b"", "nothing secret, and nothing else");
+        let (client, server) = failed::<A>(&acceptor(), &connector, ALICE);
+        assert!(matches!(protocol(client), Error::Untrusted(_)));
+        assert_eq!(disconnected(server), FrameType::ClientLogin);
+    }
+}
+
+fn a_server_that_leaves_out_a_key_the_client_does_not_list_gets_nothing<A: Adapter>() {
+    for trusted in [RSA2048.trust(), Server::key(OTHER2048.private.public_key().clone()).or(RSA2048.trust())] {
+        let connector = Connector::new(client_config(), trusted);
+        let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| {
+            let challenge = Scenario::new().answer(hello).unwrap().0;
+            wire::edit(&challenge, |hello: &mut wire::ServerHello| hello.spki.clear())
+        });
+        assert_eq!((error, &sent[..]), (countersign::Violation::KeyNotSent.into(), &b""[..]));
+    }
+    // And one that sends a trusted key's name with a key of its own.
+    let connector = Connector::new(client_config(), RSA2048.trust());
+    let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| {
+        let challenge = Scenario::new().key(&OTHER2048).answer(hello).unwrap().0;
+        let id = *RSA2048.private.public_key().id().as_bytes();
+        wire::edit(&challenge, |hello: &mut wire::ServerHello| hello.key_id = id)
+    });
+    assert_eq!((error, &sent[..]), (countersign::Violation::KeyIdMismatch.into(), &b""[..]));
+}
+
+fn a_suite_under_the_floor_gets_nothing_even_under_a_known_key<A: Adapter>() {
+    let under = Suite::RSA_AES_256_GCM;
+    let known = || Server::key(RSA2048.private.public_key().clone());
+    // The higher floor of two goes for the keys of both.
+    let lowered = || known().with_floor(KeyExchange::Rsa);
+    for trusted in [RSA2048.trust(), known(), lowered().or(OTHER2048.trust()), OTHER2048.trust().or(lowered())] {
+        let connector = Connector::new(client_config().with_suites(&[under]).unwrap(), trusted);
+        let scenario = Scenario::new().server_suites(&[under]);
+        let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| scenario.answer(hello).unwrap().0);
+        assert_eq!((error, &sent[..]), (Error::UnderFloor(under), &b""[..]));
+    }
+}
+
+fn a_client_without_a_credential_of_a_kind_the_server_takes_sends_none<A: Adapter>() {
+    let tokens = config().with_credential_kinds(&[CredentialKind::Token]).unwrap();
+    let acceptor = Acceptor::new(tokens, RSA2048.server.clone(), verifier);
+    let (client, server) = failed::<A>(&acceptor, &connector(), ALICE);
+    assert_eq!(protocol(client), Error::KindNotTaken(CredentialKind::Password));
+    assert_eq!(disconnected(server), FrameType::ClientLogin);
+}
+
+fn different_prologues_or_channel_bindings_end_in_a_refusal_that_says_nothing<A: Adapter>() {
+    let not_opened = |(client, server)| {
+        assert_eq!(protocol(client), Error::VerdictNotAuthentic);
+        assert_eq!(refused(server), (None, Reason::NotOpened));
+    };
+    let theirs = config().with_prologue(b"my protocol 4").unwrap();
+    let ours = Connector::new(client_config().with_prologue(b"my protocol 3").unwrap(), RSA2048.trust());
+    not_opened(failed::<A>(&Acceptor::new(theirs, RSA2048.server.clone(), verifier), &ours, ALICE));
+    let bound = |ours: ChannelBinding, theirs: ChannelBinding| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor(), server, Context::uncounted().with_binding(theirs));
+        let client = A::connect(&connector().with_binding(ours), client, ALICE).map(drop);
+        (client, server.join().unwrap().map(drop))
+    };
+    let binding = |byte| ChannelBinding::tls_exporter([byte; 32]);
+    for (ours, theirs) in [(binding(1), binding(2)), (binding(1), ChannelBinding::none())] {
+        let (client, server) = bound(ours, theirs);
+        not_opened((client.unwrap_err(), server.unwrap_err()));
+    }
+    let (client, server) = bound(binding(1), binding(1));
+    assert!(client.is_ok() && server.is_ok());
+}
+
+fn a_login_that_the_limiter_turns_away_never_reaches_the_private_key<A: Adapter>() {
+    let counting = Arc::new(Counting::default());
+    let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), counting.clone());
+    let never = |_: &Attempt<'_>| -> Result<Grant, Reason> { panic!("must not be asked") };
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&asked);
+    let acceptor = Acceptor::new(config(), key, never).with_limiter(move |context, name| {
+        told.lock().unwrap().push((context.source().clone(), name.to_owned()));
+        Err(Reason::NotAdmitted("not on a Sunday"))
+    });
+    let connector = Connector::new(client_config(), RSA2048.trust().with_name("db.example").unwrap());
+    let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
+    assert_eq!(protocol(client), Error::VerdictNotAuthentic);
+    assert_eq!(refused(server), (None, Reason::NotAdmitted("not on a Sunday")));
+    assert_eq!(counting.count(), 0);
+    assert_eq!(*asked.lock().unwrap(), [(Source::uncounted(), "db.example".to_owned())]);
+}
+
+fn the_server_chooses_its_key_by_the_name_that_the_client_wants<A: Adapter>() {
+    let keys = ServerKeys::from(RSA2048.server.clone());
+    let keys = keys.with_name("db.example", RSA2048.server.clone()).unwrap();
+    let keys = keys.with_name("other.example", OTHER2048.server.clone()).unwrap();
+    assert_eq!(
+        keys.clone().with_name("db.example", OTHER2048.server.clone()).unwrap_err(),
+        Misuse::Duplicate("the server names")
+    );
+    for bad in ["", "two words"] {
+        let refused = keys.clone().with_name(bad, OTHER2048.server.clone()).unwrap_err();
+        assert_eq!(refused, Misuse::BadInput("the server name"));
+    }
+    let acceptor = Acceptor::new(config(), keys, verifier);
+    let wanting = |name: &str, key: &crate::support::TestKey| {
+        let server = Server::key(key.private.public_key().clone()).with_name(name).unwrap();
+        login::<A>(&acceptor, &Connector::new(client_config(), server), ALICE)
+    };
+    for (name, key) in [("db.example", &RSA2048), ("other.example", &OTHER2048), ("", &RSA2048)] {
+        let (client, server) = wanting(name, key);
+        assert!(client.is_ok() && server.is_ok(), "{name}");
+    }
+    let (client, server) = wanting("unknown.example", &RSA2048);
+    assert_eq!(disconnected(client.map(drop).unwrap_err()), FrameType::ServerHello);
+    assert_eq!(protocol(server.map(drop).unwrap_err()), Error::NoServerKey);
+    eventually_empty(&acceptor);
+}
+
+fn the_verifier_is_told_the_connection<A: Adapter>() {
+    let (tell, told) = channel();
+    let acceptor = asking(move |attempt: &Attempt<'_>| {
+        let context = attempt.context();
+        let value = context.value::<&str>().copied();
+        tell.send((context.peer(), value, attempt.server_name().to_owned())).unwrap();
+        verifier(attempt)
+    });
+    let (client, server) = pair();
+    let peer: SocketAddr = client.local_addr().unwrap();
+    let server = accepting::<A>(&acceptor, server, Context::from(peer).with_value("listener 2"));
+    let named = Connector::new(client_config(), RSA2048.trust().with_name("db.example").unwrap());
+    drop(A::connect(&named, client, ALICE).unwrap());
+    drop(server.join().unwrap().unwrap());
+    assert_eq!(told.recv().unwrap(), (Some(peer), Some("listener 2"), "db.example".to_owned()));
+}
+
+fn a_peer_that_leaves_is_reported_with_the_frame_that_was_awaited<A: Adapter>() {
+    let scenario = Scenario::new();
+    let acceptor = acceptor();
+    let hello = scenario.await_challenge().0;
+    // The client leaves.
+    let left_after = |leave: &dyn Fn(&mut Peer)| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        leave(&mut Peer::new(client));
+        disconnected(server.join().unwrap().map(drop).unwrap_err())
+    };
+    assert_eq!(left_after(&|_| ()), FrameType::ClientHello);
+    assert_eq!(left_after(&|peer| peer.send(&hello[..20])), FrameType::ClientHello);
+    assert_eq!(left_after(&|peer| drop(peer.hello(&scenario))), FrameType::ClientLogin);
+    let half = |peer: &mut Peer| {
+        let challenged = peer.hello(&scenario);
+        let (login, _) = scenario.log_in(challenged.state, &challenged.challenge).unwrap();
+        peer.send(&login[..login.len() - 1]);
+    };
+    assert_eq!(left_after(&half), FrameType::ClientLogin);
+    eventually_empty(&acceptor);
+    // The server leaves.
+    let leaves_after = |leave: &dyn Fn(&mut Peer)| {
+        let (client, server) = pair();
+        let client = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop).unwrap_err());
+        leave(&mut Peer::new(server));
+        disconnected(client.join().unwrap())
+    };
+    let after_hello = |peer: &mut Peer| drop(peer.receive(FrameType::ClientHello));
+    assert_eq!(leaves_after(&after_hello), FrameType::ServerHello);
+    let after_login = |peer: &mut Peer| {
+        let hello = peer.receive(FrameType::ClientHello);
+        peer.send(&scenario.answer(&hello).unwrap().0);
+        peer.receive(FrameType::ClientLogin);
+    };
+    assert_eq!(leaves_after(&after_login), FrameType::ServerVerdict);
+}
+
+fn a_peer_that_says_nothing_is_given_up_at_the_deadline<A: Adapter>() {
+    let short = Duration::from_millis(50);
+    let acceptor = Acceptor::new(config().with_handshake_timeout(short), RSA2048.server.clone(), verifier);
+    // In each case the silent peer stays until the other has given up.
+    let (silent, server) = pair();
+    let error = A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err();
+    assert_eq!(protocol(error), Error::DeadlinePassed);
+    drop(silent);
+
+    let (client, server) = pair();
+    let mut silent = Peer::new(client);
+    silent.send(&Scenario::new().await_challenge().0);
+    let error = A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err();
+    assert_eq!(protocol(error), Error::DeadlinePassed);
+    // The challenge at the most, and nothing after it.
+    let answer = silent.rest();
+    assert!(answer.is_empty() || split(&answer).is_ok_and(|(kind, _)| kind == FrameType::ServerHello));
+    eventually_empty(&acceptor);
+
+    let hurried = Connector::new(client_config().with_handshake_timeout(short), RSA2048.trust());
+    let (client, silent) = pair();
+    let error = A::connect(&hurried, client, ALICE).map(drop).unwrap_err();
+    assert_eq!(protocol(error), Error::DeadlinePassed);
+    drop(silent);
+}
+
+fn a_peer_of_another_protocol_is_told_nothing<A: Adapter>() {
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor(), server, Context::uncounted());
+    let mut http = Peer::new(client);
+    http.send(b"GET / HTTP/1.1\r\n\r\n");
+    http.end_sending();
+    assert_eq!(http.rest(), b"");
+    assert_eq!(protocol(server.join().unwrap().map(drop).unwrap_err()), FrameError::UnknownType(b'G').into());
+
+    let (client, server) = pair();
+    let client = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop).unwrap_err());
+    let mut ssh = Peer::new(server);
+    ssh.send(b"SSH-2.0-x\r\n");
+    ssh.receive(FrameType::ClientHello);
+    assert_eq!(ssh.rest(), b"", "no login");
+    assert_eq!(protocol(client.join().unwrap()), FrameError::UnknownType(b'S').into());
+}
+
+fn what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read<A: Adapter>() {
+    let acceptor = acceptor();
+    for garbage in [&[9; 1][..], &[9; 100_000], &[1; 5000], &[3, 0xff, 0xff, 0, 0, 0], &[3, 0, 1, 0]] {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut peer = Peer::new(client);
+        peer.hello(&Scenario::new());
+        peer.send(garbage);
+        let verdict = peer.rest();
+        assert_eq!((verdict.len(), verdict[0]), (VERDICT, FrameType::ServerVerdict.byte()));
+        drop(peer);
+        assert!(matches!(refused(server.join().unwrap().map(drop).unwrap_err()), (None, Reason::Malformed(_))));
+    }
+    eventually_empty(&acceptor);
+}
+
+fn a_known_key_is_not_sent_and_works_all_the_same<A: Adapter>() {
+    let known = Server::key(RSA2048.private.public_key().clone());
+    for server in [known.clone(), Server::key(OTHER2048.private.public_key().clone()).or(known)] {
+        let connector = Connector::new(client_config(), server);
+        let (client, server) = pair();
+        let client = std::thread::spawn(move || A::connect(&connector, client, ALICE).map(drop));
+        let mut peer = Peer::new(server);
+        let hello = peer.receive(FrameType::ClientHello);
+        let scenario = Scenario::new();
+        let (challenge, state) = scenario.answer(&hello).unwrap();
+        assert!(challenge.len() < 200, "the key's own bytes are left out");
+        peer.send(&challenge);
+        let login = peer.receive(FrameType::ClientLogin);
+        peer.send(&scenario.decide(state, &login).unwrap().frame);
+        client.join().unwrap().unwrap();
+    }
+}
+
+/// The server's first record is on the wire together with its verdict.
+fn the_session_is_not_read_past_by_the_handshake<A: Adapter>() {
+    let (client, server) = pair();
+    let client = std::thread::spawn(move || {
+        let mut out = Vec::new();
+        A::connect(&connector(), client, ALICE).unwrap().read_to_end(&mut out).unwrap();
+        out
+    });
+    let (scenario, mut peer) = (Scenario::new(), Peer::new(server));
+    let hello = peer.receive(FrameType::ClientHello);
+    let (challenge, state) = scenario.answer(&hello).unwrap();
+    peer.send(&challenge);
+    let login = peer.receive(FrameType::ClientLogin);
+    let mut accepted = scenario.decide(state, &login).unwrap();
+    let mut out = accepted.frame;
+    accepted.session.sealer.seal(b"hello", &mut out).unwrap();
+    accepted.session.sealer.close(&mut out).unwrap();
+    peer.send(&out);
+    assert_eq!(client.join().unwrap(), b"hello");
+    // And the other way: the client's first records come in one piece with each other, right behind its login's verdict.
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor(), server, Context::uncounted());
+    let mut session = Peer::new(client);
+    let mut ours = session.finish_login(&scenario, ALICE).unwrap();
+    let mut records = Vec::new();
+    ours.sealer.seal(b"one ", &mut records).unwrap();
+    ours.sealer.seal(b"two", &mut records).unwrap();
+    ours.sealer.close(&mut records).unwrap();
+    session.send(&records);
+    let mut out = String::new();
+    server.join().unwrap().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(out, "one two");
+}
+
+/// A key service that takes logins two at a time, from a queue.
+struct Batches(Mutex<std::sync::mpsc::Sender<(Vec<u8>, oneshot::Sender<Decrypted>)>>);
+
+impl RemoteDecrypt for Batches {
+    fn decrypt(&self, ciphertext: Vec<u8>) -> Decrypting {
+        let (answer, answered) = oneshot::channel();
+        self.0.lock().unwrap().send((ciphertext, answer)).unwrap();
+        Box::pin(async move { answered.await.unwrap_or_else(|_| Decrypted::failed()) })
+    }
+}
+
+fn a_private_key_that_answers_later_opens_logins<A: Adapter>() {
+    let (queue, waiting) = channel::<(Vec<u8>, oneshot::Sender<Decrypted>)>();
+    let service = std::thread::spawn(move || {
+        let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+        let mut rng = Scenario::new().rng("key service");
+        let mut batches = 0;
+        while let (Ok(first), Ok(second)) = (waiting.recv(), waiting.recv()) {
+            batches += 1;
+            for (ciphertext, answer) in [second, first] {
+                drop(answer.send(private.decrypt(&ciphertext, &mut rng)));
+            }
+        }
+        batches
+    });
+    let key =
+        ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Batches(Mutex::new(queue))));
+    let acceptor = Acceptor::new(config(), key, verifier);
+    let wrong = Credential::Password { user: "alice", password: b"wrong" };
+    let ours = acceptor.clone();
+    let good = std::thread::spawn(move || {
+        let (client, server) = login::<A>(&ours, &connector(), ALICE);
+        (client.is_ok(), server.is_ok())
+    });
+    let (client, server) = failed::<A>(&acceptor, &connector(), wrong);
+    assert_eq!(good.join().unwrap(), (true, true));
+    assert_eq!((protocol(client), refused(server).1), (Error::Refused, Reason::WrongPassword));
+    eventually_empty(&acceptor);
+    drop(acceptor);
+    assert_eq!(service.join().unwrap(), 1);
+}
+
+struct Asynchronous;
+
+impl AsyncVerifier for Asynchronous {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        // Somewhere else, and later.
+        let (tell, told) = oneshot::channel();
+        std::thread::spawn(move || drop(tell.send(std::thread::current().id())));
+        let elsewhere = told.await.unwrap();
+        let name = attempt.compute(|| std::thread::current().name().map(str::to_owned)).await?;
+        assert_eq!(name.as_deref(), Some("countersign"));
+        assert_ne!(std::thread::current().id(), elsewhere);
+        let panicked = attempt.compute(|| panic!("on purpose")).await.map(|()| ());
+        assert_eq!(panicked, Err(Reason::VerifierFailed));
+        verifier(attempt)
+    }
+}
+
+fn an_async_verifier_is_asked_and_computes_on_the_acceptors_threads<A: Adapter>() {
+    let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), Asynchronous);
+    let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
+    assert_eq!(client.unwrap().info().id(), server.unwrap().info().id());
+    let wrong = Credential::Password { user: "alice", password: b"wrong" };
+    let (client, server) = failed::<A>(&acceptor, &connector(), wrong);
+    assert_eq!((protocol(client), refused(server).1), (Error::Refused, Reason::WrongPassword));
+}
+
+/// Knows alice by her password, and later by her ticket; counts.
+#[derive(Default)]
+pub struct Returns {
+    pub verified: AtomicUsize,
+    pub resumed: AtomicUsize,
+}
+
+impl Verifier for Returns {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.verified.fetch_add(1, Ordering::SeqCst);
+        verifier(attempt).map(|grant| grant.with_epoch(1))
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.resumed.fetch_add(1, Ordering::SeqCst);
+        assert_eq!((returning.principal(), returning.server_name()), ("alice", ""));
+        Ok(grant().with_epoch(1))
+    }
+}
+
+pub fn with_tickets(config: ServerConfig) -> ServerConfig {
+    config.with_tickets(Arc::new(TicketKeys::new(provider(), Duration::from_secs(3600))))
+}
+
+fn a_ticket_takes_the_place_of_the_credential<A: Adapter>() {
+    let returns = Arc::new(Returns::default());
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+    let connector = connector().with_tickets(MemoryTickets::new());
+    for round in 0..3 {
+        let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+        let (client, server) = (client.unwrap(), server.unwrap());
+        assert_eq!((client.info().id(), client.info().is_resumed()), (server.info().id(), round > 0));
+        assert!(client.info().ticket().is_some() && client.is_confirmed());
+        assert_eq!(server.is_confirmed(), round == 0);
+    }
+    assert_eq!((returns.verified.load(Ordering::SeqCst), returns.resumed.load(Ordering::SeqCst)), (1, 2));
+    // A token has no name to keep a ticket under.
+    let (client, server) = login::<A>(&acceptor, &connector, Credential::Token(TOKEN));
+    assert!(!client.unwrap().info().is_resumed() && server.is_ok());
+    // A server that does not know the ticket asks for the credential.
+    let elsewhere = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+    let (client, server) = login::<A>(&elsewhere, &connector, ALICE);
+    assert!(!client.unwrap().info().is_resumed() && server.is_ok());
+}
+
+fn whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket<A: Adapter>() {
+    let returns = Arc::new(Returns::default());
+    let open = Arc::new(AtomicUsize::new(1));
+    let is_open = Arc::clone(&open);
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+    let acceptor = acceptor.with_limiter(move |_, _| match is_open.load(Ordering::SeqCst) {
+        0 => Err(Reason::NotAdmitted("closed")),
+        _ => Ok(()),
+    });
+    let connector = connector().with_tickets(MemoryTickets::new());
+    let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+    assert!(client.is_ok() && server.is_ok());
+    open.store(0, Ordering::SeqCst);
+    let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
+    assert_eq!(protocol(client), Error::VerdictNotAuthentic);
+    assert_eq!(refused(server).1, Reason::NotAdmitted("closed"));
+    assert_eq!((returns.verified.load(Ordering::SeqCst), returns.resumed.load(Ordering::SeqCst)), (1, 0));
+}
+
+/// Asked about a ticket, says on which thread, and panics.
+struct PanicsOverTickets(Mutex<std::sync::mpsc::Sender<Option<String>>>);
+
+impl Verifier for PanicsOverTickets {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        verifier(attempt).map(|grant| grant.with_epoch(1))
+    }
+
+    fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        self.0.lock().unwrap().send(std::thread::current().name().map(str::to_owned)).unwrap();
+        panic!("on purpose");
+    }
+}
+
+fn a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody<A: Adapter>() {
+    let (tell, told) = channel();
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), PanicsOverTickets(Mutex::new(tell)));
+    let connector = connector().with_tickets(MemoryTickets::new());
+    drop(login::<A>(&acceptor, &connector, ALICE));
+    let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+    // It showed its credential in the end.
+    assert!(!client.unwrap().info().is_resumed() && server.is_ok());
+    assert_eq!(told.recv().unwrap().as_deref(), Some("countersign"), "on a thread that may block");
+}
+
+/// A login with a ticket, and the ticket for the next.
+fn ticket<A: Adapter>(acceptor: &Acceptor) -> countersign::Ticket {
+    let (client, server) = login::<A>(acceptor, &connector(), ALICE);
+    drop(server.unwrap());
+    client.unwrap().info().ticket().unwrap().clone()
+}
+
+fn a_resumed_client_is_nobody_before_its_first_record<A: Adapter>() {
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
+    let ticket = ticket::<A>(&acceptor);
+    let resume = || {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let client = A::resume(&connector(), client, &ticket, ALICE).unwrap();
+        (client, server.join().unwrap().unwrap())
+    };
+    let (mut client, mut server) = resume();
+    assert!(client.is_confirmed() && !server.is_confirmed());
+    // Writing to it does not change that, nor does an end that is cut.
+    server.write_all(b"hello?").unwrap();
+    server.flush().unwrap();
+    assert!(!server.is_confirmed());
+    client.write_all(b"it is me").unwrap();
+    client.flush().unwrap();
+    server.read_exact(&mut [0; 8]).unwrap();
+    assert!(server.is_confirmed());
+    let (mut client, mut server) = resume();
+    client.cut();
+    assert!(server.read(&mut [0; 8]).is_err());
+    assert!(!server.is_confirmed());
+    // A close is a record, too.
+    let (mut client, mut server) = resume();
+    client.close().unwrap();
+    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
+    assert!(server.is_confirmed());
+}
+
+fn a_recorded_hello_that_is_played_again_is_nobody<A: Adapter>() {
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
+    let ticket = ticket::<A>(&acceptor);
+    let scenario = Scenario::new();
+    let trusted = RSA2048.trust().resume(&ticket).unwrap();
+    let none = ChannelBinding::none();
+    let (hello, _) = countersign::client::resume(
+        &Arc::new(client_config()),
+        &RSA2048.trust(),
+        &none,
+        trusted,
+        &mut scenario.rng("resuming"),
+        at(0),
+    )
+    .unwrap();
+    for _ in 0..2 {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut replayer = Peer::new(client);
+        replayer.send(&hello);
+        replayer.receive(FrameType::ServerResumption);
+        let mut server = server.join().unwrap().unwrap();
+        assert!(server.info().is_resumed() && !server.is_confirmed());
+        // A record of its own making opens nothing.
+        replayer.send(&crate::support::frame(FrameType::Data.byte(), &[7; 40]));
+        assert!(server.read(&mut [0; 8]).is_err());
+        assert!(!server.is_confirmed());
+        // And nothing is written after it.
+        assert!(server.write(b"secret").is_err() || server.flush().is_err());
+        drop(server);
+        assert_eq!(replayer.rest(), b"");
+    }
+}
+
+/// What an echo says to "ping".
+fn echo(mut session: impl Session) -> Vec<u8> {
+    let mut out = Vec::new();
+    session.read_to_end(&mut out).unwrap();
+    session.write_all(&out).unwrap();
+    session.close().unwrap();
+    out
+}
+
+fn speaks_with<A: Adapter, B: Adapter>() {
+    let (client, server) = pair();
+    let server = accepting::<B>(&acceptor(), server, Context::uncounted());
+    let mut client = A::connect(&connector(), client, ALICE).unwrap();
+    client.write_all(b"ping").unwrap();
+    client.close().unwrap();
+    assert_eq!(echo(server.join().unwrap().unwrap()), b"ping");
+    let mut out = Vec::new();
+    client.read_to_end(&mut out).unwrap();
+    assert_eq!(out, b"ping");
+}
+
+fn every_adapter_understands_every_other<A: Adapter>() {
+    speaks_with::<A, crate::ends::Blocking>();
+    speaks_with::<A, crate::ends::Events>();
+    #[cfg(feature = "tokio")]
+    speaks_with::<A, crate::ends::Tokio>();
+}
+
+fn a_stopped_server_lets_nobody_in_and_answers_who_has_arrived<A: Adapter>() {
+    let (entered, is_in) = channel();
+    let (go, may_go) = channel::<()>();
+    let may_go = Mutex::new(may_go);
+    let acceptor = asking(move |attempt: &Attempt<'_>| {
+        entered.send(()).unwrap();
+        may_go.lock().unwrap().recv().unwrap();
+        verifier(attempt)
+    });
+    let (client, server) = pair();
+    let arrived = accepting::<A>(&acceptor, server, Context::uncounted());
+    let logging_in = std::thread::spawn(move || A::connect(&connector(), client, ALICE));
+    is_in.recv().unwrap();
+    let (silent, server) = pair();
+    let waiting = accepting::<A>(&acceptor, server, Context::uncounted());
+    let (client, server) = pair();
+    let greeted = accepting::<A>(&acceptor, server, Context::uncounted());
+    let mut peer = Peer::new(client);
+    peer.hello(&Scenario::new());
+    crate::ends::eventually("all three are in", || acceptor.counts().handshakes == 3);
+    acceptor.stop();
+    let stopping = |error: countersign::LoginError| assert_eq!(error.code(), "stopping", "{error:?}");
+    stopping(waiting.join().unwrap().map(drop).unwrap_err());
+    stopping(greeted.join().unwrap().map(drop).unwrap_err());
+    assert_eq!(peer.rest(), b"", "nothing more is said");
+    drop(silent);
+    let (_late, server) = pair();
+    stopping(A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err());
+    go.send(()).unwrap();
+    let (client, server) = (logging_in.join().unwrap().unwrap(), arrived.join().unwrap().unwrap());
+    assert_eq!(acceptor.counts().sessions, 1);
+    drop((client, server));
+    eventually_empty(&acceptor);
+}
