@@ -187,9 +187,10 @@ fn grant() -> Grant {
 fn login(suite: Suite, counted: Step) -> (Peers, Session, Session) {
     let mut peers = Peers::new(suite);
     let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
-    let (hello, client) = step(counted == Step::Hello, || client::start(&peers.client, &none, &[], rng, NOW)).unwrap();
+    let (hello, client) =
+        step(counted == Step::Hello, || client::start(&peers.client, &peers.trust, &none, rng, NOW)).unwrap();
     let (challenge, server) = step(counted == Step::Challenge, || {
-        AwaitHello::new(&peers.server, &none, NOW).read(&hello, NOW).unwrap().challenge(&peers.key, rng)
+        AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap().challenge(&peers.key, rng)
     })
     .unwrap();
     let (login, client) = step(counted == Step::Login, || {
@@ -208,12 +209,12 @@ fn login(suite: Suite, counted: Step) -> (Peers, Session, Session) {
 fn resume(counted: Step) {
     let (mut peers, client, _) = login(SUITE, Step::None);
     let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
-    let ticket = peers.trust.resume(client.info().ticket().unwrap()).unwrap();
+    let ticket = peers.trust.resume(client.info.ticket().unwrap()).unwrap();
     let (hello, client) =
-        step(counted == Step::Hello, || client::resume(&peers.client, &none, &[], ticket, rng, NOW)).unwrap();
+        step(counted == Step::Hello, || client::resume(&peers.client, &peers.trust, &none, ticket, rng, NOW)).unwrap();
     let grant = grant();
     let accepted = step(counted == Step::Accept, || {
-        let choice = AwaitHello::new(&peers.server, &none, NOW).read(&hello, NOW).unwrap();
+        let choice = AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap();
         let claim = choice.ticket(&peers.key, TODAY).unwrap();
         choice.resume(claim, grant, TODAY, rng)
     })
@@ -226,8 +227,8 @@ fn resume(counted: Step) {
 fn arrived() -> (Peers, Vec<u8>, countersign::server::AwaitLogin) {
     let mut peers = Peers::new(SUITE);
     let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
-    let (hello, client) = client::start(&peers.client, &none, &[], rng, NOW).unwrap();
-    let choice = AwaitHello::new(&peers.server, &none, NOW).read(&hello, NOW).unwrap();
+    let (hello, client) = client::start(&peers.client, &peers.trust, &none, rng, NOW).unwrap();
+    let choice = AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap();
     let (challenge, server) = choice.challenge(&peers.key, rng).unwrap();
     let trusted = client.read(&challenge, NOW).unwrap().trust(&peers.trust).unwrap();
     let (login, _) = trusted.login(ALICE, rng).unwrap();

@@ -48,9 +48,10 @@ fn login(peers: &Peers, name: &str) {
     let mut client = Cost::default();
     let mut server = Cost::default();
     let (hello, state) = client.of(|| peers.hello(&mut ours));
-    let half_open = heap::held();
-    let (challenge, waiting) = server.of(|| peers.challenge(&hello, &mut theirs));
-    let half_open = heap::held() - half_open - isize::try_from(challenge.capacity()).unwrap();
+    // The hello is gone with the step, and the challenge is for sending.
+    let before = heap::held() - isize::try_from(hello.capacity()).unwrap();
+    let (challenge, waiting) = server.of(|| peers.challenge(hello, &mut theirs));
+    let half_open = heap::held() - before - isize::try_from(challenge.capacity()).unwrap();
     let (login, awaiting) = client.of(|| peers.seal(state, &challenge, &mut ours));
     let grant = grant();
     let accepted = server.of(|| waiting.read(login, NOW).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
@@ -82,16 +83,15 @@ impl Cost {
 
 #[cfg(feature = "tokio")]
 fn adapter() {
-    use countersign::tokio::{Acceptor, Stream, connect};
-    use countersign::{ChannelBinding, Credential, Reason, ServerConfig};
+    use countersign::{Acceptor, Attempt, ClientConfig, Connector, Context, Grant, Reason, ServerConfig, Stream};
 
     let peers = Peers::new(providers()[0], Suite::X25519_AES_256_GCM, KEYS[0].1);
-    let nobody = |_: Credential<'_>| Err(Reason::UnknownUser);
+    let nobody = |_: &Attempt<'_>| -> Result<Grant, Reason> { Err(Reason::UnknownUser) };
     let acceptor = Acceptor::new(ServerConfig::clone(&peers.server), peers.key.clone(), nobody);
     let (ours, theirs) = tokio::io::duplex(64);
-    let none = ChannelBinding::none();
-    let accept = acceptor.accept(theirs, &none);
-    let connect = connect(ours, &peers.client, &none, &peers.trust, support::ALICE);
+    let connector = Connector::new(ClientConfig::clone(&peers.client), peers.trust.clone());
+    let accept = acceptor.accept(theirs, Context::uncounted());
+    let connect = connector.connect(ours, support::ALICE);
     println!("the tokio adapter, in bytes");
     println!("  the future of a login: server {}, client {}", size_of_val(&accept), size_of_val(&connect));
     println!("  a stream, without its transport: {}", size_of::<Stream<()>>());

@@ -17,8 +17,7 @@
 #[allow(unused)]
 mod support;
 
-use countersign::tokio::{Acceptor, connect};
-use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, Server, ServerConfig, ServerKey};
+use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, Server, ServerConfig, ServerKey};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,16 +80,16 @@ fn measure(what: &str, time: Duration) -> f64 {
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
+                let (stream, peer) = listener.accept().await.unwrap();
                 let acceptor = acceptor.clone();
-                tokio::spawn(async move { acceptor.accept(stream, &ChannelBinding::none()).await.map(drop) });
+                tokio::spawn(async move { acceptor.accept(stream, peer).await.map(drop) });
             }
         });
 
-        let config = Arc::new(ClientConfig::new(provider));
+        let connector = Connector::new(ClientConfig::new(provider), trust);
         let done = Arc::new(AtomicUsize::new(0));
         for _ in 0..CLIENTS {
-            let (config, trust, token, done) = (config.clone(), trust.clone(), token.clone(), done.clone());
+            let (connector, token, done) = (connector.clone(), token.clone(), done.clone());
             let with_password = what == "password";
             tokio::spawn(async move {
                 loop {
@@ -99,7 +98,7 @@ fn measure(what: &str, time: Duration) -> f64 {
                         false => Credential::Token(token.as_bytes()),
                     };
                     let stream = TcpStream::connect(address).await.unwrap();
-                    connect(stream, &config, &ChannelBinding::none(), &trust, credential).await.unwrap();
+                    connector.connect(stream, credential).await.unwrap();
                     done.fetch_add(1, Ordering::Relaxed);
                 }
             });

@@ -179,7 +179,7 @@ fn server_login(peers: &Peers) -> Timed<'_> {
     Box::new(move || {
         let (hello, state) = peers.hello(&mut client);
         let start = Instant::now();
-        let (challenge, waiting) = peers.challenge(black_box(&hello), &mut server);
+        let (challenge, waiting) = peers.challenge(black_box(hello), &mut server);
         let mut spent = start.elapsed();
         let (login, _) = peers.seal(state, &challenge, &mut client);
         let grant = grant();
@@ -199,7 +199,7 @@ fn client_login(peers: &Peers) -> Timed<'_> {
         let start = Instant::now();
         let (hello, state) = peers.hello(&mut client);
         let mut spent = start.elapsed();
-        let (challenge, waiting) = peers.challenge(&hello, &mut server);
+        let (challenge, waiting) = peers.challenge(hello, &mut server);
         let start = Instant::now();
         let (login, state) = peers.seal(state, black_box(&challenge), &mut client);
         spent += start.elapsed();
@@ -215,7 +215,7 @@ fn server_resume(peers: &Peers) -> Timed<'_> {
     Box::new(move || {
         let (hello, _) = peers.show(&ticket, &mut rng);
         let account = account();
-        time(|| peers.resume(black_box(&hello), account, &mut rng))
+        time(|| peers.resume(black_box(hello), account, &mut rng))
     })
 }
 

@@ -17,7 +17,7 @@ use chacha20poly1305::ChaCha20Poly1305;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, Message, ServerHello};
-use countersign::codec::{ServerVerdict, Text, VerdictMessage};
+use countersign::codec::{GrantMessage, ServerVerdict, Text, VerdictMessage};
 use countersign::crypto::rustcrypto;
 use countersign::frame::{FrameReader, FrameType, split};
 use countersign::{Aead, Received, Session, Suite};
@@ -29,7 +29,7 @@ fn messages(c: &mut Criterion) {
     let peers = Peers::new(rustcrypto::provider(), Suite::DEFAULT[0], KEYS[0].1);
     let rng = &mut rng();
     let (hello, client) = peers.hello(rng);
-    let (challenge, server) = peers.challenge(&hello, rng);
+    let (challenge, server) = peers.challenge(hello.clone(), rng);
     let (login, _) = peers.seal(client, &challenge, rng);
     let claim = server.read(login.clone(), support::NOW).unwrap().admit().run(rng);
     let verdict = claim.accept(grant()).unwrap().frame;
@@ -38,19 +38,14 @@ fn messages(c: &mut Criterion) {
     message::<ClientHello<'_>>(c, "client-hello", body(&hello));
     message::<ServerHello<'_>>(c, "server-hello", body(&challenge));
     message::<ClientLogin<'_>>(c, "client-login", body(&login));
-    message::<ServerVerdict>(c, "server-verdict", body(&verdict));
+    message::<ServerVerdict<'_>>(c, "server-verdict", body(&verdict));
 
     // These two travel sealed.
     let credential = CredentialMessage { kind: 1, user: Text("alice"), secret: Bytes(b"correct horse") };
     message::<CredentialMessage<'_>>(c, "credential", &encode(&credential));
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    let verdict = VerdictMessage {
-        decision: 1,
-        principal: Text("alice"),
-        permissions,
-        ticket: Bytes(&[7; 150]),
-        ticket_expires: 1,
-    };
+    let grant = GrantMessage { decision: 1, principal: Text("alice"), permissions };
+    let verdict = VerdictMessage { grant, ticket: Bytes(&[7; 150]), ticket_expires: 1 };
     message::<VerdictMessage<'_>>(c, "verdict", &encode(&verdict));
 }
 

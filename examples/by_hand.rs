@@ -7,13 +7,11 @@
 //! Read it from top to bottom beside the tables of states in [`countersign::client`] and [`countersign::server`]. An
 //! adapter for another runtime is this, with its own way to move bytes and to tell the time.
 
-use countersign::crypto::rustcrypto;
+use countersign::crypto::{rng, rustcrypto};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
-use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Moment, Reason, Received, ServerConfig};
-use countersign::{Server, ServerKey, Session, client};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
+use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Moment, Reason, Received, Server};
+use countersign::{ServerConfig, ServerKey, Session, client};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -21,26 +19,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What both ends have before they meet. Randomness and time are handed to the machines, which have none of their
     // own: a seeded generator and a made-up clock give the same bytes every time.
     let provider = rustcrypto::provider();
-    let mut rng = StdRng::try_from_rng(&mut SysRng)?;
+    let mut rng = rng()?;
     let now = Moment::ORIGIN;
     let key = ServerKey::load(&provider.generate_key(KeySize::Rsa2048, &mut rng)?, provider)?;
     let server_config = Arc::new(ServerConfig::new(provider));
-    let client_config = Arc::new(ClientConfig::new(provider).with_server_name("db.example")?);
-    let trust = Server::pinned(key.public_key().id());
+    let client_config = Arc::new(ClientConfig::new(provider));
+    let wanted = Server::pinned(key.public_key().id()).with_name("db.example")?;
 
-    // The network.
+    // The network, and the channel underneath it: none that both ends could name.
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
+    let binding = ChannelBinding::none();
 
     // Server, AwaitHello: a connection is here, and nothing is known of its peer.
-    let server = AwaitHello::new(&server_config, &ChannelBinding::none(), now);
+    let server = AwaitHello::new(&server_config, &binding, now);
 
     // Client: the hello goes out. AwaitChallenge: the server's answer is awaited.
-    let (hello, client) = client::start(&client_config, &ChannelBinding::none(), trust.known_keys(), &mut rng, now)?;
+    let (hello, client) = client::start(&client_config, &wanted, &binding, &mut rng, now)?;
     to_server.extend(hello);
 
     // Server, ChooseKey: the client's offer is here. Which key is the challenge sent under?
     let hello = receive(&mut to_server, AwaitHello::EXPECTS)?;
-    let server = server.read(&hello, now)?;
+    let server = server.read(hello, now)?;
     println!("server: a client for {:?} offers {}", server.server_name(), server.suite());
 
     // Server: the challenge goes out. AwaitLogin: a half-open connection sits here, until its deadline.
@@ -52,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("client: the server's key is {}", client.key().id());
 
     // Client, Trusted: only this state takes a credential.
-    let client = client.trust(&trust)?;
+    let client = client.trust(&wanted)?;
 
     // Client: the credential goes out, sealed. AwaitVerdict: the server's decision is awaited.
     let alice = Credential::Password { user: "alice", password: b"correct horse" };
@@ -80,17 +79,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Client: an accepting verdict makes a session here, too. It proves that the server has the private key and saw
     // every byte as this side did.
     let mut client = client.read(&receive(&mut to_client, client::AwaitVerdict::EXPECTS)?, now)?;
-    println!("client: logged in as {}, session {}", client.grant().principal(), client.id());
+    println!("client: logged in as {}, session {}", client.info.grant().principal(), client.info.id());
 
-    // One sealed record each way.
-    client.seal(b"what time is it?", &mut to_server)?;
+    // One sealed record each way: what is sent goes through a sealer, what is received through an opener.
+    client.sealer.seal(b"what time is it?", &mut to_server)?;
     let mut record = receive(&mut to_server, Session::EXPECTS)?;
-    if let Received::Data(question) = server.open(&mut record)? {
-        println!("server: {} asks: {}", server.grant().principal(), str::from_utf8(question)?);
+    if let Received::Data(question) = server.opener.open(&mut record)? {
+        println!("server: {} asks: {}", server.info.grant().principal(), str::from_utf8(question)?);
     }
-    server.seal(b"there is no clock here", &mut to_client)?;
+    server.sealer.seal(b"there is no clock here", &mut to_client)?;
     let mut record = receive(&mut to_client, Session::EXPECTS)?;
-    if let Received::Data(answer) = client.open(&mut record)? {
+    if let Received::Data(answer) = client.opener.open(&mut record)? {
         println!("client: the server answers: {}", str::from_utf8(answer)?);
     }
     Ok(())

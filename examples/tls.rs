@@ -1,22 +1,23 @@
-//! A login inside TLS, bound to that very connection.
+//! How do I log in inside TLS? Blocking TLS of rustls, with the login bound to that very connection.
 //!
 //! ```text
-//! cargo run --example tls
+//! cargo run --features rustls --example tls
 //! ```
 //!
 //! TLS hides that countersign is spoken, and to whom; countersign says who the client is. The TLS certificate is made on
-//! the spot and nobody checks it: that the other end of the TLS connection is the right server follows from the login,
+//! the spot and nobody need check it: that the other end of the TLS connection is the right server follows from the login,
 //! since both ends put the connection's exporter (RFC 9266) into the transcript. Somebody who ends TLS in the middle has
-//! two connections with two exporters, and the login fails.
+//! two connections with two exporters, and the login fails: the example `tls_tokio` tries.
 
-use countersign::blocking::{self, Stream, Untimed};
+use countersign::PrivateKey;
+use countersign::blocking::Over;
 use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Reason, Server, ServerConfig, ServerKey};
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
-use rustls::SupportedProtocolVersion;
+use countersign::{Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeySize};
+use countersign::{Reason, Server, ServerConfig, ServerKey, Stream};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::{ClientConnection, ConnectionCommon, ProtocolVersion, RootCertStore, ServerConnection, StreamOwned};
+use rustls::{
+    ClientConnection, ConnectionCommon, RootCertStore, ServerConnection, StreamOwned, SupportedProtocolVersion,
+};
 use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -30,28 +31,35 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 /// What the two ends of TLS go by.
 pub type TlsConfigs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
 
-/// A TLS connection of which one end is ours.
-pub type Tls<C> = Untimed<StreamOwned<C, TcpStream>>;
+/// A TLS connection of which one end is ours: bytes go through TLS, deadlines on the socket.
+pub type Tls<C> = Over<StreamOwned<C, TcpStream>, TcpStream>;
 
 fn main() -> Result<(), AnyError> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
-    let trust = Server::pinned(key.public_key().id());
-    let key = ServerKey::load(&key, provider)?;
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
+    let verify = |attempt: &Attempt<'_>| match attempt.credential() {
+        Credential::Password { user: "alice", password: b"correct horse" } => {
+            Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account can't be used"))
+        }
+        _ => Err(Reason::UnknownUser),
+    };
+    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verify);
+    let connector = Connector::new(ClientConfig::new(provider), Server::pinned(key.public_key().id()));
     let (server_tls, client_tls) = tls_configs(rustls::DEFAULT_VERSIONS)?;
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     let server = std::thread::spawn(move || -> Result<(), AnyError> {
-        let mut session = accept(listener.accept()?.0, server_tls, &key)?;
+        let mut session = accept(listener.accept()?.0, server_tls, &acceptor)?;
         let name = session.grant().principal().to_owned();
         writeln!(session, "hello, {name}: this is sealed twice")?;
         Ok(session.close()?)
     });
 
-    let mut session = connect(TcpStream::connect(address)?, client_tls, &trust)?;
+    let mut session = connect(TcpStream::connect(address)?, client_tls, &connector)?;
     let mut greeting = String::new();
     session.read_to_string(&mut greeting)?;
+    assert_eq!(greeting, "hello, alice: this is sealed twice\n");
     print!("{greeting}");
     server.join().map_err(|_| "the server panicked")?
 }
@@ -60,30 +68,23 @@ fn main() -> Result<(), AnyError> {
 pub fn accept(
     stream: TcpStream,
     tls: Arc<rustls::ServerConfig>,
-    key: &ServerKey,
+    acceptor: &Acceptor,
 ) -> Result<Stream<Tls<ServerConnection>>, AnyError> {
+    let context = Context::from(stream.peer_addr()?);
     let (transport, binding) = handshake(stream, ServerConnection::new(tls)?)?;
-    let config = Arc::new(ServerConfig::new(rustcrypto::provider()));
-    let verify = |credential: Credential<'_>| match credential {
-        Credential::Password { user: "alice", password: b"correct horse" } => {
-            Grant::new("alice", ["read"]).map_err(|_| Reason::NotNow("the account store is unavailable"))
-        }
-        _ => Err(Reason::UnknownUser),
-    };
-    Ok(blocking::accept(transport, &config, &binding, key, &verify)?)
+    Ok(acceptor.accept_blocking(transport, context.with_binding(binding))?)
 }
 
 /// The client: the same the other way round.
 pub fn connect(
     stream: TcpStream,
     tls: Arc<rustls::ClientConfig>,
-    trust: &Server,
+    connector: &Connector,
 ) -> Result<Stream<Tls<ClientConnection>>, AnyError> {
     let name = ServerName::try_from("localhost")?;
     let (transport, binding) = handshake(stream, ClientConnection::new(tls, name)?)?;
-    let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
     let alice = Credential::Password { user: "alice", password: b"correct horse" };
-    Ok(blocking::connect(transport, &config, &binding, trust, alice)?)
+    Ok(connector.clone().with_binding(binding).connect_blocking(transport, alice)?)
 }
 
 /// Completes TLS, and names the connection.
@@ -92,22 +93,13 @@ where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: rustls::SideData,
 {
-    // TLS hides the socket from the login, so its deadline is put here.
+    // The deadlines of the login are countersign's; those of TLS before it are ours.
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.set_write_timeout(Some(Duration::from_secs(10)))?;
     tls.complete_io(&mut stream)?;
-    let binding = binding(&tls)?;
-    Ok((Untimed(StreamOwned::new(tls, stream)), binding))
-}
-
-/// The exporter of RFC 9266. Only TLS 1.3: without extended master secret (RFC 7627), which TLS 1.2 may lack, somebody in
-/// the middle could arrange for two connections with the same exporter.
-pub fn binding<D>(tls: &ConnectionCommon<D>) -> Result<ChannelBinding, AnyError> {
-    if tls.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-        return Err("no channel binding without TLS 1.3".into());
-    }
-    let exporter = tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))?;
-    Ok(ChannelBinding::tls_exporter(exporter))
+    let binding = ChannelBinding::rustls(&tls)?;
+    let transport = stream.try_clone()?;
+    Ok((Over { stream: StreamOwned::new(tls, stream), transport }, binding))
 }
 
 /// A server with a self-signed certificate, and a client that takes it, both for these versions of TLS.

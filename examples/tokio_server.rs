@@ -1,4 +1,4 @@
-//! An async server: logs clients in, and echoes their lines until they hang up.
+//! How do I log clients in from async code? A server that echoes lines until its clients hang up.
 //!
 //! ```text
 //! cargo run --features tokio --example tokio_server
@@ -8,15 +8,13 @@
 //! With a number it plays the clients, too: it logs in that many times, leaves all sessions open, and prints what the
 //! process holds for each. Two sockets for each session need `ulimit -n` to allow them.
 
+use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
-use countersign::tokio::{Acceptor, connect};
-use countersign::{Accounts, ChannelBinding, ClientConfig, Credential, KeySize, Server, ServerConfig, ServerKey};
+use countersign::{Acceptor, Accounts, Bounds, ClientConfig, Connector, Credential, KeySize, Server};
+use countersign::{ServerConfig, ServerKey};
 use futures_util::SinkExt;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt;
 use tokio_util::codec::{Framed, LinesCodec};
@@ -26,21 +24,25 @@ const TOKEN_USER: &str = "robot";
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
-    let key = provider.generate_key(KeySize::Rsa2048, &mut StdRng::try_from_rng(&mut SysRng)?)?;
-    let trust = Server::key(key.public_key().clone());
+    let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
+    let connector = Connector::new(ClientConfig::new(provider), Server::key(key.public_key().clone()));
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
     accounts.set_password("alice", b"correct horse")?;
     accounts.add(TOKEN_USER, ["read"])?;
     let token = accounts.issue_token(TOKEN_USER)?;
+    // All of them from one source and of one principal, which a server for strangers would not let in.
+    let bounds = Bounds::default().with_sessions(1_000_000);
+    let bounds = bounds.with_sessions_per_source(1_000_000).with_sessions_per_principal(1_000_000);
     let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+    let acceptor = acceptor.with_bounds(bounds);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     println!("cargo run --example client {address} {}", key.public_key().id());
     let server = tokio::spawn(serve(listener, acceptor));
     match std::env::args().nth(1) {
-        Some(count) => hold_sessions(address, &trust, token.as_bytes(), count.parse()?).await,
+        Some(count) => hold_sessions(address, &connector, token.as_bytes(), count.parse()?).await,
         None => Ok(server.await?),
     }
 }
@@ -50,9 +52,9 @@ async fn serve(listener: TcpListener, acceptor: Acceptor) {
         let Ok((stream, peer)) = listener.accept().await else { continue };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
-            let session = match acceptor.accept(stream, &ChannelBinding::none()).await {
+            let session = match acceptor.accept(stream, peer).await {
                 Ok(session) => session,
-                Err(error) => return eprintln!("{peer}: {error}"), // for this log alone
+                Err(error) => return eprintln!("{peer}: {error}: {}", error.code()), // for this log alone
             };
             // A stream like any other: `Framed` runs over it unchanged.
             let mut lines = Framed::new(session, LinesCodec::new_with_max_length(4096));
@@ -67,13 +69,17 @@ async fn serve(listener: TcpListener, acceptor: Acceptor) {
 }
 
 /// Logs in again and again, and says what the process holds for each session. Both ends are in it.
-async fn hold_sessions(server: SocketAddr, trust: &Server, token: &[u8], count: usize) -> Result<(), Box<dyn Error>> {
-    let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
+async fn hold_sessions(
+    server: SocketAddr,
+    connector: &Connector,
+    token: &[u8],
+    count: usize,
+) -> Result<(), Box<dyn Error>> {
     let mut sessions = Vec::with_capacity(count);
     let before = resident_bytes()?;
     for _ in 0..count {
         let stream = TcpStream::connect(server).await?;
-        sessions.push(connect(stream, &config, &ChannelBinding::none(), trust, Credential::Token(token)).await?);
+        sessions.push(connector.connect(stream, Credential::Token(token)).await?);
     }
     let held = resident_bytes()?.saturating_sub(before);
     let each = held.checked_div(count).unwrap_or_default();

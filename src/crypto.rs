@@ -11,6 +11,7 @@ mod exchange;
 mod key;
 pub(crate) mod once;
 mod provider;
+mod random;
 #[cfg(feature = "rustcrypto")]
 pub mod rustcrypto;
 pub(crate) mod schedule;
@@ -23,7 +24,17 @@ pub use error::CryptoError;
 pub(crate) use exchange::{Offer, answer};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
 pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa};
+/// The trait of `rand_core` 0.10, which this library hands every random byte through: any generator of `rand` 0.10 will do.
+#[doc(inline)]
 pub use rand_core::CryptoRng;
-pub use secret::SharedSecret;
+pub use random::rng;
+pub use secret::{SecretString, SharedSecret};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash};
+
+/// `rand`'s `StdRng`, which the adapters and the command draw from, is this generator: it wipes its seed and its output in
+/// every feature set, or this does not compile.
+const _: () = {
+    const fn wipes_itself<T: zeroize::ZeroizeOnDrop>() {}
+    wipes_itself::<chacha20::ChaCha12Rng>();
+};

@@ -12,8 +12,8 @@ use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::Ticket;
 use crate::time::UnixTime;
-use crate::wire::codec::{self, EncodeError, VerdictMessage};
-use crate::wire::frame::{self, FrameError, FrameType};
+use crate::wire::codec::{self, Message, VerdictMessage};
+use crate::wire::frame::{self, FrameError, FrameType, Header};
 use zeroize::Zeroizing;
 
 /// The one protocol version there is.
@@ -64,19 +64,9 @@ pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result
     Ok(())
 }
 
-/// How long the end of a ClientHello is that the binder does not cover: the binder itself, and its length.
-pub(crate) const BINDER_FIELD: usize = 2 + limits::BINDER;
-
 /// `Expand(stage_0, "binder", transcript_b)`, where `transcript_b` covers the ClientHello up to the end of the ticket.
 pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
     Secret::from_key(stage_0).key("binder", &transcript.hash())
-}
-
-/// Where in a ClientLogin frame the sealed credential begins, and its length's two bytes before it.
-///
-/// `frame = header || u16 || rsa_ciphertext || u16 || sealed_credential`
-pub(crate) const fn sealed_prefix(ciphertext: usize) -> usize {
-    limits::FRAME_HEADER.saturating_add(2).saturating_add(ciphertext)
 }
 
 /// The handshake from the moment the RSA secret is known: the same on both sides, byte for byte.
@@ -125,13 +115,9 @@ impl Secrets {
         self.master.key("resumption", &self.transcript.hash())
     }
 
-    /// Appends the sealed verdict to `out`: [`limits::SERVER_VERDICT`] bytes.
-    pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
-        let start = out.len();
-        codec::encode_padded(verdict, limits::VERDICT, limits::VERDICT, out)?;
-        out.extend_from_slice(&[0; limits::TAG]);
-        let sealed = out.get_mut(start..).unwrap_or_default();
-        Ok(once::seal(&*self.key("verdict")?, sealed)?)
+    /// Seals the verdict into the room for it.
+    pub(crate) fn seal_verdict(&self, verdict: &VerdictMessage<'_>, room: &mut [u8]) -> Result<(), Error> {
+        seal(&*self.key("verdict")?, verdict, room)
     }
 
     /// Opens a sealed verdict. `Ok(None)` is an authentic rejection.
@@ -175,18 +161,32 @@ impl Secrets {
     }
 }
 
-/// A frame of ours with a body that is too long for its type: again the caller's inputs.
-pub(crate) fn build(
-    kind: FrameType,
-    capacity: usize,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
-) -> Result<Vec<u8>, Error> {
-    frame::build(kind, capacity, |body| write(body).map_err(Error::from)).map_err(|error| match error {
-        Error::Frame(FrameError::Length { len, max, .. }) => {
-            Error::Misuse(Misuse::TooLong { what: "the message", len, limit: max })
-        }
-        other => other,
-    })
+/// The message in the body of a frame, which must be of type `kind`.
+pub(crate) fn read<'a, M: Message<'a>>(kind: FrameType, frame: &'a [u8]) -> Result<M, Error> {
+    Ok(codec::decode(frame::expect(frame, kind)?)?)
+}
+
+/// A frame with this message. A body that is too long for its type is, as always with a message of ours, due to the caller's
+/// inputs.
+pub(crate) fn write<'a>(kind: FrameType, message: &impl Message<'a>) -> Result<Vec<u8>, Error> {
+    let body = message.encoded_len();
+    let header = Header { kind, body }.to_bytes().map_err(|error| match error {
+        FrameError::Length { len, max, .. } => Misuse::TooLong { what: "the message", len, limit: max }.into(),
+        other => Error::Frame(other),
+    })?;
+    let len = body.saturating_add(header.len());
+    let mut frame = Vec::with_capacity(len);
+    frame.extend_from_slice(&header);
+    frame.resize(len, 0);
+    codec::fill(message, frame.get_mut(header.len()..).unwrap_or_default())?;
+    Ok(frame)
+}
+
+/// Seals a message, and zeros after it, into the room for both and a tag.
+pub(crate) fn seal<'a>(key: &dyn AeadKey, message: &impl Message<'a>, room: &mut [u8]) -> Result<(), Error> {
+    let (plaintext, _) = room.split_last_chunk_mut::<{ limits::TAG }>().ok_or(CryptoError::Failed)?;
+    codec::fill(message, plaintext)?;
+    Ok(once::seal(key, room)?)
 }
 
 /// A peer's bad share is the peer's fault; anything else is the provider's.

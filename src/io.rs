@@ -3,6 +3,8 @@
 mod acceptor;
 pub mod blocking;
 mod bounds;
+#[cfg(feature = "tokio")]
+mod closing;
 mod connector;
 mod drive;
 mod error;
@@ -20,6 +22,8 @@ mod workers;
 pub use self::tokio::TokioLink;
 pub use acceptor::{Acceptor, ServerKeys};
 pub use bounds::Bounds;
+#[cfg(feature = "tokio")]
+pub use closing::ClosingStream;
 pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
 pub use error::{Crowded, LoginError};
 pub use link::Link;

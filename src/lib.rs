@@ -53,6 +53,7 @@ assert_eq!(line, "hello, alice\n");
 //! | accept logins, within bounds | [`Acceptor`], [`Bounds`] |
 //! | log in | [`Connector`], [`Server`] |
 //! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
+//! | put sessions into a pool | `Stream::closing_on_drop`, with the feature `tokio` |
 //! | use blocking streams of your own | [`blocking`] |
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
@@ -62,7 +63,7 @@ assert_eq!(line, "hello, alice\n");
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |
-//! | plug in other crypto | [`crypto::Provider`] |
+//! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
 //!
 //! The bytes are fixed by PROTOCOL.md; what is and is not defended against is in SECURITY.md.
 //!
@@ -99,11 +100,11 @@ pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, Private
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
-#[cfg(feature = "tokio")]
-pub use io::TokioLink;
 pub use io::{
     Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
+#[cfg(feature = "tokio")]
+pub use io::{ClosingStream, TokioLink};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
@@ -135,6 +136,6 @@ macro_rules! opaque_debug {
 use opaque_debug;
 
 /// The code of README.md compiles.
-#[cfg(all(doctest, feature = "rustcrypto", feature = "accounts"))]
+#[cfg(all(doctest, feature = "rustcrypto", feature = "accounts", feature = "tokio"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

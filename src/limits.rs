@@ -91,36 +91,8 @@ pub const MAX_PERMISSIONS: usize = 32;
 /// Largest permission name.
 pub const MAX_PERMISSION: usize = 64;
 
-/// Largest body of a ClientHello: every list full, a ticket and its binder.
-pub const MAX_CLIENT_HELLO: usize = 1
-    + 2 * MAX_VERSIONS
-    + 1
-    + 2 * MAX_SUITES
-    + NONCE
-    + 1
-    + MAX_KEY_SHARES * 3
-    + 2 * MAX_KEY_SHARE
-    + 2
-    + MAX_SERVER_NAME
-    + 1
-    + KEY_ID * MAX_KNOWN_KEYS
-    + 2
-    + MAX_TICKET
-    + 2
-    + BINDER;
-
-/// Largest body of a ServerHello.
-pub const MAX_SERVER_HELLO: usize =
-    2 + 2 + NONCE + KEY_ID + 2 + MAX_SPKI + 2 + MAX_KEY_SHARE + 1 + MAX_CREDENTIAL_KINDS;
-
-/// Largest body of a ServerResumption.
-pub const MAX_SERVER_RESUMPTION: usize = 2 + 2 + NONCE + 2 + MAX_KEY_SHARE + SERVER_VERDICT;
-
 /// Largest sealed credential: the largest user and secret, padded, and a tag.
-pub const MAX_SEALED_CREDENTIAL: usize = (1 + 2 + MAX_USER + 2 + MAX_SECRET).next_multiple_of(CREDENTIAL_BLOCK) + TAG;
-
-/// Largest body of a ClientLogin.
-pub const MAX_CLIENT_LOGIN: usize = 2 + MAX_MODULUS_BITS / 8 + 2 + MAX_SEALED_CREDENTIAL;
+pub const MAX_SEALED_CREDENTIAL: usize = 18 * CREDENTIAL_BLOCK + TAG;
 
 /// The one body size of a ServerVerdict.
 pub const SERVER_VERDICT: usize = VERDICT + TAG;

@@ -7,7 +7,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountError, AccountFile, BrokenLine, LineError};
 use countersign::files::FileError;
-use countersign::{Accounts, Credential, Misuse, Reason, Verifier};
+use countersign::{Accounts, Attempt, Context, Credential, Misuse, Reason, Verifier};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
 
 /// The verdict as a name or a reason.
 fn verify(verifier: &impl Verifier, credential: Credential<'_>) -> Result<String, Reason> {
-    verifier.verify(credential).map(|grant| grant.principal().to_owned())
+    verifier.verify(&Attempt::new(credential, &Context::uncounted())).map(|grant| grant.principal().to_owned())
 }
 
 /// The hash of the token "token one".
@@ -587,7 +587,7 @@ mod file {
         let closed = || {
             for credential in [alice, robot, password("alice", b"wrong"), password("bob", b""), Credential::Token(b"")]
             {
-                assert_eq!(verify(&file, credential), Err(Reason::NotNow("the account store is unavailable")));
+                assert_eq!(verify(&file, credential), Err(Reason::NotNow("the account file can't be read")));
             }
         };
         open();
@@ -614,9 +614,9 @@ mod file {
         let (_folder, path) = folder();
         let file = AccountFile::open(&path).unwrap();
         for (mode, expected) in [
-            (0o602, Err(Reason::NotNow("the account store is unavailable"))),
+            (0o602, Err(Reason::NotNow("the account file can't be read"))),
             (0o600, Ok("alice".to_owned())),
-            (0o604, Err(Reason::NotNow("the account store is unavailable"))),
+            (0o604, Err(Reason::NotNow("the account file can't be read"))),
         ] {
             // Its content stays the same.
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();

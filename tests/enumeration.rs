@@ -13,8 +13,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, FileError};
 use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, Grant, Moment, PrivateKey, Reason, Server, ServerConfig,
-    ServerKey, Verifier, client, server,
+    Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
+    ServerConfig, ServerKey, Verifier, client, server,
 };
 use provider::provider;
 use rand::SeedableRng;
@@ -52,13 +52,13 @@ fn an_unknown_user_costs_one_password_hash_at_the_parameters_of_a_stored_user() 
     for memory in [1024, 4096] {
         let accounts = accounts(memory);
         let memory = usize::try_from(memory).unwrap();
-        let (known, cost) = kib(|| accounts.verify(password("alice", "wrong")));
+        let (known, cost) = kib(|| accounts.check(password("alice", "wrong")));
         assert_eq!(known, Err(Reason::WrongPassword));
         assert!(is_one_hash(cost, memory), "known user: {cost} KiB");
-        let (unknown, cost) = kib(|| accounts.verify(password("mallory", "wrong")));
+        let (unknown, cost) = kib(|| accounts.check(password("mallory", "wrong")));
         assert_eq!(unknown, Err(Reason::UnknownUser));
         assert!(is_one_hash(cost, memory), "unknown user: {cost} KiB");
-        let (no_password, cost) = kib(|| accounts.verify(password("robot", "wrong")));
+        let (no_password, cost) = kib(|| accounts.check(password("robot", "wrong")));
         assert_eq!(no_password, Err(Reason::WrongPassword));
         assert!(is_one_hash(cost, memory), "user without a password: {cost} KiB");
     }
@@ -66,7 +66,7 @@ fn an_unknown_user_costs_one_password_hash_at_the_parameters_of_a_stored_user() 
 
 #[test]
 fn an_unknown_user_costs_a_default_hash_where_no_password_is_stored() {
-    let (unknown, cost) = kib(|| Accounts::new().verify(password("mallory", "wrong")));
+    let (unknown, cost) = kib(|| Accounts::new().check(password("mallory", "wrong")));
     assert_eq!(unknown, Err(Reason::UnknownUser));
     assert!(is_one_hash(cost, usize::try_from(Params::DEFAULT_M_COST).unwrap()), "{cost} KiB");
 }
@@ -79,7 +79,7 @@ fn an_unknown_user_costs_one_password_hash_however_many_accounts_there_are() {
     let (mut accounts, broken) = Accounts::parse(&text);
     assert!(broken.is_empty());
     accounts.remove("user-0").unwrap();
-    let (unknown, cost) = kib(|| accounts.verify(password("mallory", "wrong")));
+    let (unknown, cost) = kib(|| accounts.check(password("mallory", "wrong")));
     assert_eq!(unknown, Err(Reason::UnknownUser));
     assert!(is_one_hash(cost, 1024), "{cost} KiB");
 }
@@ -105,7 +105,7 @@ fn an_unknown_user_costs_the_same_hash_each_time_the_file_is_read() {
         let names = (0..32).map(|n| format!("mallory-{n}"));
         names
             .map(|user| {
-                let (verdict, cost) = kib(|| file.verify(Credential::Password { user: &user, password: b"wrong" }));
+                let (verdict, cost) = kib(|| file.check(Credential::Password { user: &user, password: b"wrong" }));
                 assert_eq!(verdict, Err(Reason::UnknownUser));
                 assert!(is_one_hash(cost, 1024) || is_one_hash(cost, 4096), "{cost} KiB");
                 cost >= 4096
@@ -130,8 +130,8 @@ fn a_login_costs_its_password_hash_while_the_account_file_can_t_be_read() {
     fs::remove_file(&path).unwrap();
     for (user, memory) in [("alice", [1024; 2]), ("bob", [4096; 2]), ("mallory", [1024, 4096])] {
         for secret in ["correct horse", "wrong"] {
-            let (verdict, cost) = kib(|| file.verify(password(user, secret)));
-            assert_eq!(verdict, Err(Reason::NotNow("the account store is unavailable")));
+            let (verdict, cost) = kib(|| file.check(password(user, secret)));
+            assert_eq!(verdict, Err(Reason::NotNow("the account file can't be read")));
             assert!(memory.iter().any(|&memory| is_one_hash(cost, memory)), "{user}: {cost} KiB");
         }
     }
@@ -161,15 +161,15 @@ fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(1);
     let config = Arc::new(ClientConfig::new(provider));
-    let (hello, client) = client::start(&config, &binding, &[], &mut rng, now).unwrap();
+    let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(&hello, now).unwrap().challenge(&key, &mut rng).unwrap();
+    let (challenge, server) = server.read(hello, now).unwrap().challenge(&key, &mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (mut frame, _) = trusted.login(credential, &mut rng).unwrap();
     alter(&mut frame);
     kib(|| {
         let claim = server.read(frame, now).unwrap().admit().run(&mut rng);
-        match accounts.verify(claim.credential()) {
+        match accounts.check(claim.credential()) {
             Ok(grant) => claim.accept(grant).err().map(|refusal| refusal.reason),
             Err(reason) => Some(claim.reject(reason).reason),
         }
@@ -201,20 +201,20 @@ fn a_login_that_does_not_open_costs_the_password_hash_of_one_that_does() {
 
 #[test]
 fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not_open() {
-    let anyone = |_: Credential<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
+    let anyone = |_: &Attempt<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
     let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
     let trust = Server::key(key.public_key().clone());
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(2);
     let config = Arc::new(ClientConfig::new(provider));
-    let (hello, client) = client::start(&config, &binding, trust.known_keys(), &mut rng, now).unwrap();
+    let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(&hello, now).unwrap().challenge(&key, &mut rng).unwrap();
+    let (challenge, server) = server.read(hello, now).unwrap().challenge(&key, &mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (mut frame, _) = trusted.login(Credential::Token(b"token"), &mut rng).unwrap();
     frame[100] ^= 1;
     let claim = server.read(frame, now).unwrap().admit().run(&mut rng);
-    let grant = anyone.verify(claim.credential()).unwrap();
+    let grant = anyone.verify(&Attempt::new(claim.credential(), &Context::uncounted())).unwrap();
     assert_eq!(claim.accept(grant).unwrap_err().reason, Reason::NotOpened);
 }

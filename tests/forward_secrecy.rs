@@ -25,9 +25,9 @@ fn login(provider: Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVer
     let (binding, now, mut rng) = (ChannelBinding::none(), Moment::ORIGIN, StdRng::seed_from_u64(1));
     let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
     let config = Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap());
-    let (hello, client) = client::start(&config, &binding, &[], &mut rng, now).unwrap();
+    let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let config = Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap());
-    let server = server::AwaitHello::new(&config, &binding, now).read(&hello, now).unwrap();
+    let server = server::AwaitHello::new(&config, &binding, now).read(hello, now).unwrap();
     let (challenge, server) = server.challenge(key, &mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (frame, client) = trusted.login(ALICE, &mut rng).unwrap();

@@ -36,7 +36,7 @@ fn refused_private(der: &[u8]) -> KeyError {
 fn keys_made_by_openssl_are_read_and_written_back_as_they_were() {
     for (key, bits) in [(&RSA2048, 2048), (&OTHER2048, 2048), (&RSA3072, 3072), (&RSA4096, 4096)] {
         let private = PrivateKey::from_pem(key.pem).unwrap();
-        assert_eq!(*private.to_pem(), key.pem);
+        assert_eq!(&*private.to_pem(), key.pem);
         let again = PrivateKey::from_pkcs8_der(private.pkcs8_der()).unwrap();
         assert_eq!(again.pkcs8_der(), private.pkcs8_der());
         let public = private.public_key();

@@ -67,6 +67,19 @@ fn no_layer_imports_from_one_after_it() {
 }
 
 #[test]
+fn bincode_is_known_to_one_file() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    let in_code = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("bincode"))
+    };
+    files.retain(in_code);
+    assert_eq!(files, [src.join("wire/codec/field.rs")]);
+}
+
+#[test]
 fn an_arrow_upward_is_found() {
     let found = |file, text| arrows_upward(file, text).len();
     assert_eq!(found("wire/frame.rs", "use crate::limits;\n// crate::io\n"), 0);

@@ -200,7 +200,7 @@ impl Outcome {
                 }
                 Err(error) => self.client = Client::Failed(error),
             },
-            Client::Session(mut session) => match session.open(&mut frame).unwrap() {
+            Client::Session(mut session) => match session.opener.open(&mut frame).unwrap() {
                 Received::Close => {}
                 Received::KeyUpdate => self.client = Client::Session(session),
                 Received::Data(data) => {
@@ -218,7 +218,7 @@ impl Outcome {
             Server::Hello(state) => {
                 let mut rng = scenario.rng("server");
                 let key = scenario.private_key();
-                match state.read(&frame, at(now)).and_then(|choice| choice.challenge(key, &mut rng)) {
+                match state.read(frame, at(now)).and_then(|choice| choice.challenge(key, &mut rng)) {
                     Ok((challenge, state)) => {
                         self.server = Server::Login(state);
                         return Some((End::Client, challenge, now));
@@ -244,7 +244,7 @@ impl Outcome {
                     Err(refusal) => return self.refuse(refusal, now, work),
                 }
             }
-            Server::Session(mut session) => match session.open(&mut frame).unwrap() {
+            Server::Session(mut session) => match session.opener.open(&mut frame).unwrap() {
                 Received::Data(data) => {
                     self.server_got.extend_from_slice(data);
                     self.server = Server::Session(session);
@@ -253,8 +253,8 @@ impl Outcome {
                 Received::Close => {
                     let mut out = Vec::new();
                     let answer: Vec<u8> = self.server_got.iter().rev().copied().collect();
-                    session.seal(&answer, &mut out).unwrap();
-                    session.close(&mut out).unwrap();
+                    session.sealer.seal(&answer, &mut out).unwrap();
+                    session.sealer.close(&mut out).unwrap();
                     return Some((End::Client, out, now));
                 }
             },

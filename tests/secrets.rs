@@ -54,6 +54,8 @@ fn secrets() -> Vec<Vec<u8>> {
     let mut secrets = vec![USER.into(), PASSWORD.to_vec(), SECRET.to_vec()];
     let [_, _, private @ ..] = Numbers::of(RSA2048.pem).0;
     secrets.extend(private);
+    // Of the key in PEM, past what every key begins with.
+    secrets.push(RSA2048.pem.as_bytes()[200..240].to_vec());
     secrets
 }
 
@@ -99,8 +101,7 @@ fn no_state_prints_a_secret() {
     let challenged = scenario.challenge();
     let trusted = scenario.challenge().trust(scenario.trusted()).unwrap();
     let await_hello = scenario.await_hello();
-    let choice_hello = hello.clone();
-    let choice = scenario.await_hello().read(&choice_hello, at(1)).unwrap();
+    let choice = scenario.await_hello().read(hello, at(1)).unwrap();
     let mut reader = FrameReader::new();
     reader.feed(&login[..login.len() - 1], AwaitLogin::EXPECTS).unwrap();
     let states: [&dyn Debug; 17] = [
@@ -117,7 +118,7 @@ fn no_state_prints_a_secret() {
         &accepted,
         &refusal,
         &client_session,
-        client_session.info(),
+        &client_session.info,
         &reader,
         &codec::decode::<codec::ClientLogin<'_>>(&login[3..]).unwrap(),
         &codec::decode::<codec::ServerHello<'_>>(&challenge[3..]).unwrap(),
@@ -125,7 +126,7 @@ fn no_state_prints_a_secret() {
     for state in states {
         prints_none(state, &secrets);
     }
-    let (info, sealer, opener) = accepted.session.split();
+    let Session { info, sealer, opener } = accepted.session;
     for state in [&info as &dyn Debug, &sealer, &opener] {
         prints_none(state, &secrets);
     }
@@ -138,8 +139,9 @@ fn no_key_and_no_setting_prints_a_secret() {
     let secrets = secrets();
     let scenario = scenario();
     let credential = CredentialMessage { kind: 1, user: Text(USER), secret: Bytes(PASSWORD) };
-    let values: [&dyn Debug; 12] = [
+    let values: [&dyn Debug; 13] = [
         &RSA2048.private,
+        &RSA2048.private.to_pem(),
         &RSA2048.server,
         RSA2048.private.public_key(),
         &Server::key(RSA2048.private.public_key().clone()),
@@ -253,5 +255,6 @@ fn what_goes_to_other_threads_can() {
     share::<countersign::Error>();
     share::<blocking::Error>();
     // A verifier may be a trait object.
-    let _: &(dyn Verifier + Sync) = &support::verify;
+    let _: &dyn Verifier = &support::verifier;
+    share::<Box<dyn Verifier>>();
 }

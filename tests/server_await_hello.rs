@@ -319,7 +319,7 @@ fn a_share_of_a_key_exchange_that_is_not_picked_is_not_looked_at() {
 
 #[test]
 fn s10_a_hello_after_the_deadline_is_refused() {
-    let read = |millis| Scenario::new().await_hello().read(&genuine(), at(millis)).map(drop);
+    let read = |millis| Scenario::new().await_hello().read(genuine(), at(millis)).map(drop);
     assert_eq!(Scenario::new().await_hello().deadline(), at(DEADLINE));
     assert_eq!(read(DEADLINE), Ok(()));
     assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
@@ -344,7 +344,7 @@ fn the_server_s_order_of_suites_decides() {
         let scenario = Scenario::new().server_suites(&ours).client_suites(&theirs);
         assert_eq!(scenario.challenge().suite(), picked);
         let (hello, _) = scenario.await_challenge();
-        assert_eq!(scenario.await_hello().read(&hello, at(HELLO_AT)).unwrap().suite(), picked);
+        assert_eq!(scenario.await_hello().read(hello, at(HELLO_AT)).unwrap().suite(), picked);
     }
 }
 
@@ -352,13 +352,13 @@ fn the_server_s_order_of_suites_decides() {
 fn the_application_sees_the_name_and_the_known_keys_and_chooses_the_key() {
     let scenario = Scenario::new().server_name("db.example").known_key();
     let (hello, _) = scenario.await_challenge();
-    let choice = scenario.await_hello().read(&hello, at(HELLO_AT)).unwrap();
+    let choice = scenario.await_hello().read(hello.clone(), at(HELLO_AT)).unwrap();
     assert_eq!(choice.server_name(), "db.example");
     let known: Vec<KeyId> = choice.known_keys().collect();
     assert_eq!(known, [RSA2048.private.public_key().id()]);
     // A key that the client knows is left out; another is sent.
     for (key, sent) in [(&RSA2048, 0), (&OTHER2048, OTHER2048.private.public_key().spki_der().len())] {
-        let choice = scenario.await_hello().read(&hello, at(HELLO_AT)).unwrap();
+        let choice = scenario.await_hello().read(hello.clone(), at(HELLO_AT)).unwrap();
         let (challenge, _) = choice.challenge(&key.server, &mut scenario.rng("server")).unwrap();
         let challenge = support::wire::ServerHello::decode(&challenge[3..]).unwrap();
         assert_eq!(challenge.spki.len(), sent);

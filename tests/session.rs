@@ -268,7 +268,7 @@ fn our_own_close_is_the_last_thing_we_send() {
 #[test]
 fn the_halves_of_a_session_work_apart() {
     let (client, server) = sessions();
-    let ((_, mut sealer, _), (info, _, mut opener)) = (client.split(), server.split());
+    let (Session { mut sealer, .. }, Session { info, mut opener, .. }) = (client, server);
     assert_eq!(info.grant(), &grant());
     let mut out = Vec::new();
     sealer.seal(b"data", &mut out).unwrap();

@@ -254,7 +254,7 @@ fn each_state_takes_its_own_frame_and_no_other() {
     for (kind, bytes) in FrameType::ALL.into_iter().zip(&frames) {
         let unexpected = Error::Frame(FrameError::UnexpectedType(kind));
         if kind != FrameType::ClientHello {
-            assert_eq!(error(Scenario::new().await_hello().read(bytes, at(HELLO_AT))), unexpected);
+            assert_eq!(error(Scenario::new().await_hello().read(bytes.clone(), at(HELLO_AT))), unexpected);
         }
         if kind != FrameType::ServerHello {
             assert_eq!(error(Scenario::new().await_challenge().1.read(bytes, at(CHALLENGE_AT))), unexpected);

@@ -5,10 +5,9 @@
 #[path = "support/provider.rs"]
 mod provider;
 
-use countersign::blocking::{self, Begun};
 use countersign::{
-    Accounts, ChannelBinding, ClientConfig, Credential, Grant, PrivateKey, Reason, Server, ServerConfig, ServerKey,
-    Ticket, TicketKeys, Verifier,
+    Acceptor, Accounts, Attempt, Begun, ClientConfig, Connector, Context, Credential, Grant, LoginError, PrivateKey,
+    Reason, Returning, Server, ServerConfig, ServerKey, Ticket, TicketKeys, Verifier,
 };
 use provider::provider;
 use std::io::{Read, Write};
@@ -38,8 +37,8 @@ fn server_config() -> ServerConfig {
     config.with_tickets(Arc::new(keys))
 }
 
-fn client_config() -> Arc<ClientConfig> {
-    Arc::new(ClientConfig::new(provider()))
+fn connector() -> Connector {
+    Connector::new(ClientConfig::new(provider()), trust())
 }
 
 /// Accounts that count how often a credential was verified.
@@ -66,35 +65,36 @@ impl Counted {
 }
 
 impl Verifier for Counted {
-    fn verify(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         self.verified.fetch_add(1, Ordering::SeqCst);
-        self.accounts.lock().unwrap().verify(credential)
+        self.accounts.lock().unwrap().verify(attempt)
     }
 
-    fn current(&self, principal: &str) -> Option<Grant> {
-        self.accounts.lock().unwrap().current(principal)
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.accounts.lock().unwrap().resume(returning)
     }
 }
 
 #[test]
 fn a_ticket_saves_the_second_login_its_credential_until_the_password_changes() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, verifier, config) = (listener.local_addr().unwrap(), Counted::new(), Arc::new(server_config()));
+    let (address, verifier) = (listener.local_addr().unwrap(), Arc::new(Counted::new()));
+    let acceptor = Acceptor::new(server_config(), key(), Arc::clone(&verifier));
     let login = |ticket: Option<&Ticket>, credential: Option<Credential<'_>>| {
         std::thread::scope(|scope| {
             let server = scope.spawn(|| {
-                let (stream, _) = listener.accept().unwrap();
-                let mut session = blocking::accept(stream, &config, &ChannelBinding::none(), &key(), &verifier)?;
+                let (stream, peer) = listener.accept().unwrap();
+                let mut session = acceptor.accept_blocking(stream, peer)?;
                 let mut said = String::new();
                 session.read_to_string(&mut said).unwrap();
                 session.close().unwrap();
-                Ok::<_, blocking::Error>((said, session.info().is_resumed()))
+                Ok::<_, LoginError>((said, session.info().is_resumed()))
             });
             let stream = TcpStream::connect(address).unwrap();
-            let begun = blocking::begin(stream, &client_config(), &ChannelBinding::none(), &trust(), ticket).unwrap();
+            let begun = connector().begin_blocking(stream, ticket).unwrap();
             let session = match (begun, credential) {
                 (Begun::Resumed(session), None) => Ok(session),
-                (Begun::Trusted(trusted), Some(credential)) => trusted.login(credential),
+                (Begun::Trusted(trusted), Some(credential)) => trusted.login_blocking(credential),
                 (begun, _) => panic!("{begun:?}"),
             };
             let next = session.ok().map(|mut session| {
@@ -128,27 +128,27 @@ fn a_ticket_saves_the_second_login_its_credential_until_the_password_changes() {
 fn a_verifier_that_panics_over_a_ticket_leads_to_the_full_login() {
     struct Panics;
     impl Verifier for Panics {
-        fn verify(&self, _: Credential<'_>) -> Result<Grant, Reason> {
+        fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
             Ok(Grant::new("alice", ["read"]).unwrap().with_epoch(1))
         }
 
-        fn current(&self, _: &str) -> Option<Grant> {
+        fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
             panic!("a bug of the application's");
         }
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (address, config) = (listener.local_addr().unwrap(), Arc::new(server_config()));
+    let address = listener.local_addr().unwrap();
+    let acceptor = Acceptor::new(server_config(), key(), Panics);
     let mut ticket = None;
     for _ in 0..2 {
         let session = std::thread::scope(|scope| {
             scope.spawn(|| {
-                let (stream, _) = listener.accept().unwrap();
-                blocking::accept(stream, &config, &ChannelBinding::none(), &key(), &Panics).map(drop).unwrap();
+                let (stream, peer) = listener.accept().unwrap();
+                acceptor.accept_blocking(stream, peer).map(drop).unwrap();
             });
             let stream = TcpStream::connect(address).unwrap();
-            let none = ChannelBinding::none();
-            match blocking::begin(stream, &client_config(), &none, &trust(), ticket.as_ref()).unwrap() {
-                Begun::Trusted(trusted) => trusted.login(ALICE).unwrap(),
+            match connector().begin_blocking(stream, ticket.as_ref()).unwrap() {
+                Begun::Trusted(trusted) => trusted.login_blocking(ALICE).unwrap(),
                 Begun::Resumed(_) => panic!("nobody said that alice is welcome"),
             }
         });
@@ -159,7 +159,6 @@ fn a_verifier_that_panics_over_a_ticket_leads_to_the_full_login() {
 
 #[tokio::test]
 async fn the_tokio_adapter_resumes_too() {
-    use countersign::tokio::{Acceptor, Begun, begin};
     let verifier = Arc::new(Counted::new());
     let acceptor = Acceptor::new(server_config(), key(), Arc::clone(&verifier));
     let mut ticket = None;
@@ -167,14 +166,13 @@ async fn the_tokio_adapter_resumes_too() {
         let (ours, theirs) = tokio::io::duplex(4096);
         let acceptor = acceptor.clone();
         let server = tokio::spawn(async move {
-            let mut session = acceptor.accept(theirs, &ChannelBinding::none()).await.unwrap();
+            let mut session = acceptor.accept(theirs, Context::uncounted()).await.unwrap();
             let mut said = String::new();
             session.read_to_string(&mut said).await.unwrap();
             session.shutdown().await.unwrap();
             (said, session.info().is_resumed())
         });
-        let none = ChannelBinding::none();
-        let mut session = match begin(ours, &client_config(), &none, &trust(), ticket.as_ref()).await.unwrap() {
+        let mut session = match connector().begin(ours, ticket.as_ref()).await.unwrap() {
             Begun::Resumed(session) => session,
             Begun::Trusted(trusted) => trusted.login(ALICE).await.unwrap(),
         };

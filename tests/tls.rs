@@ -1,31 +1,37 @@
 //! Logins inside TLS: bound to the connection, or not at all. The code is that of `examples/tls.rs`.
-#![cfg(feature = "rustcrypto")]
+#![cfg(all(feature = "rustcrypto", feature = "rustls"))]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "../examples/tls.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod example;
 
-use countersign::blocking;
-use countersign::crypto::rustcrypto;
-use countersign::{ChannelBinding, Credential, Error, Grant, PrivateKey, Reason, Server, ServerConfig, ServerKey};
-use example::{TlsConfigs, accept, connect, handshake};
+mod support;
+
+use countersign::{
+    Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Error, Grant, LoginError, Misuse, Reason,
+};
+use countersign::{ServerConfig, Source};
+use example::{AnyError, TlsConfigs, accept, connect, handshake};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConnection};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
+use support::{RSA2048, provider};
 
-fn private() -> PrivateKey {
-    PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap()
+/// Lets everybody in.
+fn acceptor() -> Acceptor {
+    let anyone = |_: &Attempt<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
+    Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), anyone)
 }
 
-fn key() -> ServerKey {
-    ServerKey::load(&private(), rustcrypto::provider()).unwrap()
+fn connector() -> Connector {
+    Connector::new(ClientConfig::new(provider()), RSA2048.trust())
 }
 
-fn trust() -> Server {
-    Server::pinned(private().public_key().id())
+fn was_not_opened(error: AnyError) -> bool {
+    let error = error.downcast::<LoginError>().unwrap();
+    matches!(*error, LoginError::LoginRefused { reason: Reason::NotOpened, .. })
 }
 
 fn tls() -> TlsConfigs {
@@ -44,12 +50,12 @@ fn a_login_inside_tls_succeeds_when_both_ends_see_the_same_connection() {
     let (near, far) = pair();
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
-            let mut session = accept(far, server_tls, &key()).unwrap();
+            let mut session = accept(far, server_tls, &acceptor()).unwrap();
             session.write_all(b"sealed twice").unwrap();
             session.close().unwrap();
             session.id()
         });
-        let mut session = connect(near, client_tls, &trust()).unwrap();
+        let mut session = connect(near, client_tls, &connector()).unwrap();
         let mut said = String::new();
         session.read_to_string(&mut said).unwrap();
         assert_eq!((said.as_str(), session.id()), ("sealed twice", server.join().unwrap()));
@@ -63,7 +69,7 @@ fn a_relay_that_ends_tls_in_the_middle_makes_the_login_fail() {
     let ((server_tls, relay_as_client), (relay_as_server, client_tls)) = (tls(), tls());
     let ((near, relay_near), (relay_far, far)) = (pair(), pair());
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| accept(far, server_tls, &key()).map(drop).unwrap_err());
+        let server = scope.spawn(|| accept(far, server_tls, &acceptor()).map(drop).unwrap_err());
         scope.spawn(|| {
             let (mut client, _) = handshake(relay_near, ServerConnection::new(relay_as_server).unwrap()).unwrap();
             let name = ServerName::try_from("localhost").unwrap();
@@ -83,12 +89,10 @@ fn a_relay_that_ends_tls_in_the_middle_makes_the_login_fail() {
             pass(&mut client, &mut server);
             pass(&mut server, &mut client);
         });
-        let client = connect(near, client_tls, &trust()).map(drop).unwrap_err();
-        let client = client.downcast::<blocking::Error>().unwrap();
-        assert!(matches!(*client, blocking::Error::Protocol(Error::VerdictNotAuthentic)), "{client}");
-        let server = server.join().unwrap().downcast::<blocking::Error>().unwrap();
-        let blocking::Error::LoginRefused { reason, .. } = *server else { panic!("{server}") };
-        assert_eq!(reason, Reason::NotOpened);
+        let client = connect(near, client_tls, &connector()).map(drop).unwrap_err();
+        let client = client.downcast::<LoginError>().unwrap();
+        assert!(matches!(*client, LoginError::Protocol(Error::VerdictNotAuthentic)), "{client}");
+        assert!(was_not_opened(server.join().unwrap()));
     });
 }
 
@@ -99,12 +103,10 @@ fn an_end_that_states_no_binding_does_not_log_in_with_one_that_does() {
     std::thread::scope(|scope| {
         let server = scope.spawn(|| {
             let (transport, _) = handshake(far, ServerConnection::new(server_tls).unwrap()).unwrap();
-            let config = Arc::new(ServerConfig::new(rustcrypto::provider()));
-            let anyone = |_: Credential<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
-            blocking::accept(transport, &config, &ChannelBinding::none(), &key(), &anyone).map(drop).unwrap_err()
+            acceptor().accept_blocking(transport, Source::uncounted()).map(drop).unwrap_err()
         });
-        assert!(connect(near, client_tls, &trust()).is_err());
-        assert!(matches!(server.join().unwrap(), blocking::Error::LoginRefused { reason: Reason::NotOpened, .. }));
+        assert!(connect(near, client_tls, &connector()).is_err());
+        assert!(was_not_opened(server.join().unwrap().into()));
     });
     // The same exporter under another type is another binding.
     let exporter = ChannelBinding::tls_exporter([7; 32]);
@@ -117,9 +119,8 @@ fn tls_1_2_which_may_lack_extended_master_secret_is_refused_as_a_binding() {
     let (server_tls, client_tls) = example::tls_configs(&[&rustls::version::TLS12]).unwrap();
     let (near, far) = pair();
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| accept(far, server_tls, &key()).map(drop).unwrap_err().to_string());
-        let client = connect(near, client_tls, &trust()).map(drop).unwrap_err().to_string();
-        let refused = "no channel binding without TLS 1.3";
-        assert_eq!((client.as_str(), server.join().unwrap().as_str()), (refused, refused));
+        let server = scope.spawn(|| accept(far, server_tls, &acceptor()).map(drop).unwrap_err());
+        let client = connect(near, client_tls, &connector()).map(drop).unwrap_err();
+        assert!(client.is::<Misuse>() && server.join().unwrap().is::<Misuse>());
     });
 }

@@ -423,21 +423,24 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
     let mut login_rng = Script::new(&[&inputs.rsa_secret, &inputs.oaep_seed]);
     let binding = ChannelBinding::none();
     let config = ClientConfig::new(provider).with_suites(&case.client_suites).unwrap();
-    let config = Arc::new(config.with_prologue(PROLOGUE).unwrap().with_server_name("db.example").unwrap());
+    let config = Arc::new(config.with_prologue(PROLOGUE).unwrap());
     let pinned = if case.pins_other { load("other2048") } else { load(case.key) };
-    let known = if case.knows_key { vec![key.public_key().clone()] } else { Vec::new() };
-    let trust = Server::pinned(pinned.public_key().id()).with_floor(case.floor);
-    let (frame, challenged) = client::start(&config, &binding, &known, &mut client_rng, now).unwrap();
+    let trust = match case.knows_key {
+        true => Server::key(pinned.public_key().clone()),
+        false => Server::pinned(pinned.public_key().id()),
+    };
+    let trust = trust.with_floor(case.floor).with_name("db.example").unwrap();
+    let (frame, challenged) = client::start(&config, &trust, &binding, &mut client_rng, now).unwrap();
     let hello = cross(case, vector, frame);
 
     let config = ServerConfig::new(provider).with_suites(&case.server_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap().with_credential_kinds(&case.server_kinds).unwrap();
     let waiting = server::AwaitHello::new(&Arc::new(config), &binding, now);
     let server_key = ServerKey::load(key, provider).unwrap();
-    let chosen = waiting.read(&hello, now);
+    let chosen = waiting.read(hello.clone(), now);
     let (frame, waiting) = match chosen.and_then(|chosen| chosen.challenge(&server_key, &mut server_rng)) {
         Ok(challenged) => challenged,
-        Err(error) => return end(vector, "disconnected", Some(error.to_string())),
+        Err(error) => return end(vector, "disconnected", Some(in_full(&error))),
     };
     let challenge = cross(case, vector, frame);
 
@@ -447,7 +450,7 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
         .and_then(|trusted| trusted.login(case.credential, &mut login_rng));
     let (mut frame, verdict_waits) = match login {
         Ok(login) => login,
-        Err(error) => return end(vector, &error.to_string(), None),
+        Err(error) => return end(vector, &in_full(&error), None),
     };
     if let Some(plaintext) = case.plaintext {
         let frames = [&hello, &challenge].map(hex::encode);
@@ -467,7 +470,7 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
     };
     let (frame, server) = match verdict {
         Ok(accepted) => (accepted.frame, Ok(accepted.session)),
-        Err(refusal) => (refusal.frame, Err(refusal.reason.to_string())),
+        Err(refusal) => (refusal.frame, Err(in_full(&refusal.reason))),
     };
     let frame = cross(case, vector, frame);
     let client = verdict_waits.read(&frame, now);
@@ -475,7 +478,7 @@ fn exchange(case: &Case, key: &PrivateKey, vector: &mut Vector) -> Option<(Sessi
         Ok(_) => "accepted".to_owned(),
         Err(Error::Refused) => "refused".to_owned(),
         Err(Error::VerdictNotAuthentic) => "verdict not authentic".to_owned(),
-        Err(error) => error.to_string(),
+        Err(error) => in_full(&error),
     };
     let logged = server.as_ref().map_or_else(Clone::clone, |_| "accepted".to_owned());
     end(vector, &seen, Some(logged));
@@ -486,6 +489,14 @@ fn cross(case: &Case, vector: &mut Vector, mut frame: Vec<u8>) -> Vec<u8> {
     (case.alter)(vector.frames.len() + 1, &mut frame);
     vector.frames.push(hex::encode(&frame));
     frame
+}
+
+/// An error and what it came from, as a log prints them.
+fn in_full(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", in_full(source)),
+        None => error.to_string(),
+    }
 }
 
 fn end(vector: &mut Vector, client: &str, server: Option<String>) -> Option<(Session, Session)> {
@@ -549,24 +560,24 @@ fn resumed(suite: Suite) -> Resumed {
     let name = format!("resumed-{}", suite.to_string().replace(['/', '+'], "-"));
     let key = load("rsa2048");
     let server_key = ServerKey::load(&key, provider).unwrap();
-    let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
+    let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa).with_name("db.example").unwrap();
     let config = ClientConfig::new(provider).with_suites(&[suite]).unwrap().with_prologue(PROLOGUE).unwrap();
-    let client_config = Arc::new(config.with_server_name("db.example").unwrap());
+    let client_config = Arc::new(config);
     let tickets = Arc::new(TicketKeys::new(provider, std::time::Duration::from_secs(3600)));
     let config = ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_prologue(PROLOGUE).unwrap();
     let server_config = Arc::new(config.with_tickets(tickets));
     let grant = || Grant::new("alice", ["read", "write"]).unwrap().with_epoch(1);
 
     let mut rng = Script::new(&[]);
-    let (hello, client) = client::start(&client_config, &none, &[], &mut rng, now).unwrap();
-    let server = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let (hello, client) = client::start(&client_config, &trust, &none, &mut rng, now).unwrap();
+    let server = server::AwaitHello::new(&server_config, &none, now).read(hello, now).unwrap();
     let (challenge, server) = server.challenge(&server_key, &mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (login, client) = trusted.login(ALICE, &mut rng).unwrap();
     // Blinding draws what the RSA library likes; the vectors do not depend on it.
     let claim = server.read(login, now).unwrap().admit().run(&mut Script::new(&[]));
     let accepted = claim.accept_with_ticket(grant(), today, &mut rng).unwrap();
-    let ticket = client.read(&accepted.frame, now).unwrap().info().ticket().unwrap().clone();
+    let ticket = client.read(&accepted.frame, now).unwrap().info.ticket().unwrap().clone();
 
     let hybrid = suite.key_exchange == KeyExchange::X25519MlKem768;
     let inputs = oracle::ResumedInputs::derive(&name, PROLOGUE, &ticket.to_bytes().unwrap(), hybrid);
@@ -584,8 +595,8 @@ fn resumed(suite: Suite) -> Resumed {
     }
     let (mut client_rng, mut server_rng) = (Script::new(&drawn), Script::new(&answered));
     let trusted = trust.resume(&ticket).unwrap();
-    let (hello, state) = client::resume(&client_config, &none, &[], trusted, &mut client_rng, now).unwrap();
-    let choice = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let (hello, state) = client::resume(&client_config, &trust, &none, trusted, &mut client_rng, now).unwrap();
+    let choice = server::AwaitHello::new(&server_config, &none, now).read(hello.clone(), now).unwrap();
     let claim = choice.ticket(&server_key, today).unwrap();
     let accepted = choice.resume(claim, grant(), today, &mut server_rng).unwrap();
     let (frame, mut server) = (accepted.frame, accepted.session);
@@ -594,7 +605,7 @@ fn resumed(suite: Suite) -> Resumed {
     let frames = vec![hex::encode(&hello), hex::encode(&frame)];
     let number = format!("{:04x}", suite.number());
     let (secrets, verdict) = oracle::resumed(&inputs, &number, &frames);
-    let next = client.info().ticket().unwrap().to_bytes().unwrap();
+    let next = client.info.ticket().unwrap().to_bytes().unwrap();
     assert_eq!(hex::encode(&next[43..75]), secrets.next_ticket_secret);
     assert_eq!(client.info.id().to_string(), secrets.session_id);
     let records = records(&mut client, &mut server);

@@ -66,14 +66,14 @@ impl Peers {
     }
 
     pub fn hello(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitChallenge) {
-        client::start(&self.client, &ChannelBinding::none(), self.trust.known_keys(), rng, NOW).unwrap()
+        client::start(&self.client, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap()
     }
 
     pub fn await_hello(&self) -> AwaitHello {
         AwaitHello::new(&self.server, &ChannelBinding::none(), NOW)
     }
 
-    pub fn challenge(&self, hello: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
+    pub fn challenge(&self, hello: Vec<u8>, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
         self.await_hello().read(hello, NOW).unwrap().challenge(&self.key, rng).unwrap()
     }
 
@@ -85,7 +85,7 @@ impl Peers {
     /// A login at the server's, and what the client awaits.
     pub fn login(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin, AwaitVerdict) {
         let (hello, client) = self.hello(rng);
-        let (challenge, server) = self.challenge(&hello, rng);
+        let (challenge, server) = self.challenge(hello, rng);
         let (login, client) = self.seal(client, &challenge, rng);
         (login, server, client)
     }
@@ -114,17 +114,17 @@ impl Peers {
     pub fn ticket(&self, rng: &mut StdRng) -> Ticket {
         let (claim, client) = self.claim(rng);
         let accepted = claim.accept_with_ticket(account(), TODAY, rng).unwrap();
-        client.read(&accepted.frame, NOW).unwrap().info().ticket().unwrap().clone()
+        client.read(&accepted.frame, NOW).unwrap().info.ticket().unwrap().clone()
     }
 
     /// A hello with the ticket in it.
     pub fn show(&self, ticket: &Ticket, rng: &mut StdRng) -> (Vec<u8>, AwaitAnswer) {
         let ticket = self.trust.resume(ticket).unwrap();
-        client::resume(&self.client, &ChannelBinding::none(), self.trust.known_keys(), ticket, rng, NOW).unwrap()
+        client::resume(&self.client, &self.trust, &ChannelBinding::none(), ticket, rng, NOW).unwrap()
     }
 
     /// From that hello to the server's session: all of the server's work.
-    pub fn resume(&self, hello: &[u8], account: Grant, rng: &mut StdRng) -> Accepted {
+    pub fn resume(&self, hello: Vec<u8>, account: Grant, rng: &mut StdRng) -> Accepted {
         let state = self.await_hello().read(hello, NOW).unwrap();
         let claim = state.ticket(&self.key, TODAY).unwrap();
         state.resume(claim, account, TODAY, rng).unwrap()

@@ -43,10 +43,11 @@ Examples:
   countersign bench --bits 3072 --suite rsa+x25519/aes-256-gcm --resumed 0.5 --rate 20,40,80
   countersign bench --quick --no-load
 
-The load is on `countersign serve` with its defaults and this build's first provider; the key is
-the one of 3072 bits, or else the first of --bits, and the suite the first of --suite that `serve`
-takes. It is tried without resumption and with the share of --resumed. Logins come at random
-moments and each one's time counts from when it was due, so a server that falls behind shows.
+The load is on `countersign serve` with its defaults, but that all places may be taken from one
+address, and this build's first provider; the key is the one of 3072 bits, or else the first of
+--bits, and the suite the first of --suite that `serve` takes. It is tried without resumption and
+with the share of --resumed. Logins come at random moments and each one's time counts from when it
+was due, so a server that falls behind shows.
 Clients and server share this machine: the capacity is computed from the server's own CPU time,
 on systems that tell it (Linux).")]
 pub(crate) struct Bench {

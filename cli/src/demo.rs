@@ -4,27 +4,31 @@ mod frames;
 mod relay;
 
 use crate::crypto;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::login::{Talk, describe};
-use crate::serve::{Log, Options, Server};
-use crate::timed::Timed;
+use crate::serve::{self, Log, Options, Service};
 use crate::{keys, term};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::blocking::Begun;
 use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, KeySize, Server, Ticket, blocking};
+use countersign::{
+    Begun, ClientConfig, Connector, Credential, Error, KeyId, KeySize, LoginError, Server, Stream, Ticket,
+};
 use relay::Towards;
 use std::fmt::Display;
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 /// Watch three logins and four refusals over real TCP, frame by frame, with nothing to prepare.
 ///
@@ -182,7 +186,9 @@ fn scenes(pin: KeyId) -> [Scene; 7] {
 /// Everything that is set up once.
 struct Stage {
     pin: KeyId,
-    server: Server,
+    runtime: Runtime,
+    server: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
     server_address: SocketAddr,
     relay: TcpListener,
     relay_address: SocketAddr,
@@ -226,17 +232,26 @@ impl Stage {
 
         let file = AccountFile::open(&users)?;
         let (lines, log) = channel();
-        let log_to = Log::new(Box::new(LogLines(lines)))?;
-        let server = Server::new(key, &users, file, &Options::default(), log_to)?;
+        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
+        let (server, _) = serve::prepare(key, &users, file, &Options::default(), &[], Service::Lines, log_to);
+        let runtime = Runtime::new().map_err(|error| setup(&error))?;
         let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
-        let (server_address, listener) = bind().map_err(|error| setup(&error))?;
         let (relay_address, relay) = bind().map_err(|error| setup(&error))?;
-        server.start(listener)?;
+        let (server_address, listener) = runtime
+            .block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+                Ok((listener.local_addr()?, listener))
+            })
+            .map_err(|error| setup(&error))?;
+        let (stop, stopped) = oneshot::channel();
+        let server = runtime.spawn(server.run(listener, async { drop(stopped.await) }));
         item("server", server_address)?;
         item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
         Ok(Self {
             pin,
+            runtime,
             server,
+            stop,
             server_address,
             relay,
             relay_address,
@@ -270,7 +285,7 @@ impl Stage {
         };
         let (outcome, carried) = thread::scope(|scope| {
             let relay = scope.spawn(|| relay::carry(&self.relay, self.server_address, &watch));
-            let outcome = self.client(scene);
+            let outcome = self.runtime.block_on(self.client(scene));
             let carried = relay.join().unwrap_or_else(|_| Err(io::Error::other("the relay failed")));
             (outcome, carried)
         });
@@ -294,34 +309,36 @@ impl Stage {
     }
 
     /// The client's part: log in, and if that works, talk a little and close.
-    fn client(&self, scene: &Scene) -> Result<Outcome, String> {
-        let config = Arc::new(ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE));
-        let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
-        let trust = Server::pinned(scene.pin);
+    async fn client(&self, scene: &Scene) -> Result<Outcome, String> {
         let start = Instant::now();
-        let stream = TcpStream::connect(self.relay_address).map_err(|error| error.to_string())?;
-        let ticket = self.ticket.as_ref().filter(|_| scene.ticket);
-        let begun = blocking::begin(Timed::new(stream), &config, &ChannelBinding::none(), &trust, ticket);
-        let session = begun.and_then(|begun| match begun {
-            Begun::Resumed(session) => Ok(session),
-            Begun::Trusted(trusted) => trusted.login(credential),
-        });
+        let session = self.log_in(scene).await;
         let time = start.elapsed();
         let session = match session {
             Ok(session) => session,
-            Err(blocking::Error::Protocol(error)) => {
-                return Ok(Outcome { said: error.to_string(), refusal: Some(error), ticket: None, time });
+            Err(LoginError::Protocol(error)) => {
+                return Ok(Outcome { said: chain(&error), refusal: Some(error), ticket: None, time });
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(chain(&error)),
         };
         let (ticket, resumed) = (session.info().ticket().cloned(), session.info().is_resumed());
         let how = if resumed { ", resumed" } else { "" };
         let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
         let mut talk = Talk::new(session, PATIENCE);
-        let answer = talk.ask("whoami").map_err(|error| error.to_string())?;
+        let answer = talk.ask("whoami").await.map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
-        talk.close().map_err(|error| error.to_string())?;
+        talk.close().await.map_err(|error| chain(&error))?;
         Ok(Outcome { said, refusal: None, ticket, time })
+    }
+
+    async fn log_in(&self, scene: &Scene) -> Result<Stream<TcpStream>, LoginError> {
+        let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE);
+        let connector = Connector::new(config, Server::pinned(scene.pin));
+        let ticket = self.ticket.as_ref().filter(|_| scene.ticket);
+        let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
+        match connector.begin(TcpStream::connect(self.relay_address).await?, ticket).await? {
+            Begun::Resumed(session) => Ok(session),
+            Begun::Trusted(trusted) => trusted.login(credential).await,
+        }
     }
 
     /// The server's line about the login.
@@ -377,8 +394,8 @@ impl Stage {
     }
 
     fn finish(self) -> Result<(), Failure> {
-        self.server.stopper().stop();
-        self.server.run_until_stopped();
+        let _ = self.stop.send(());
+        self.runtime.block_on(self.server).map_err(|error| Failure::new(format_args!("the server: {error}")))?;
         let contains = |secret: &str| self.crossed.windows(secret.len()).any(|window| window == secret.as_bytes());
         if [USER, PASSWORD, NEW_PASSWORD].into_iter().any(contains) {
             return Err(Failure::new("the relay found the user name or a password in what crossed"));

@@ -3,6 +3,7 @@
 use countersign::KeyError;
 use countersign::accounts::AccountError;
 use countersign::files::FileError;
+use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
@@ -13,6 +14,21 @@ pub(crate) struct Failure {
     status: u8,
     /// Nothing is said where nobody is left to read it.
     message: Option<String>,
+}
+
+/// An error, and what caused it, and what caused that.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let said = cause.to_string();
+        // Some say their cause themselves.
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 impl Failure {
@@ -41,6 +57,11 @@ impl Failure {
         Self { status, ..self }
     }
 
+    /// Whether it has this exit status.
+    pub(crate) fn is(&self, status: u8) -> bool {
+        self.status == status
+    }
+
     /// Standard output can't be written. A reader that has seen enough, such as `head`, is no news.
     pub(crate) fn output(error: &io::Error) -> Self {
         let message = (error.kind() != io::ErrorKind::BrokenPipe).then(|| format!("standard output: {error}"));
@@ -51,9 +72,9 @@ impl Failure {
     pub(crate) fn missing(error: &FileError, remedy: impl Display) -> Self {
         match error {
             FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::new(format!("{error}; {remedy}"))
+                Self::new(chain(error)).and(remedy)
             }
-            _ => Self::new(error),
+            _ => Self::new(chain(error)),
         }
     }
 
@@ -67,20 +88,13 @@ impl Failure {
     }
 }
 
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        Self::new(error)
-    }
+macro_rules! from {
+    ($($error:ty),*) => { $(
+        impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::new(chain(&error))
+            }
+        }
+    )* };
 }
-
-impl From<AccountError> for Failure {
-    fn from(error: AccountError) -> Self {
-        Self::new(error)
-    }
-}
-
-impl From<KeyError> for Failure {
-    fn from(error: KeyError) -> Self {
-        Self::new(error)
-    }
-}
+from!(FileError, AccountError, KeyError);

@@ -1,7 +1,7 @@
 //! `keygen` and `key show`.
 
 use crate::crypto;
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::term;
 use clap::{Args, Subcommand, ValueEnum};
 use countersign::files::{self, Existing, FileError};
@@ -178,7 +178,7 @@ fn exists(error: &FileError) -> Failure {
         FileError::Exists { .. } => {
             Failure::new(format_args!("{error}; pick another name, or replace both files of the pair with --force"))
         }
-        _ => Failure::new(error),
+        _ => Failure::new(chain(error)),
     }
 }
 

@@ -1,6 +1,7 @@
-//! Lines of text over a session, as the server and the client of `serve` exchange them.
+//! Lines of text over a session, as the server and the client of the demo service exchange them.
 
-use std::io::{self, Read};
+use std::io;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest line either side takes, in bytes without its line feed.
 pub(crate) const MAX_LINE: usize = 4096;
@@ -22,7 +23,12 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn next(&mut self, source: &mut impl Read) -> io::Result<Line> {
+    /// Of a stream that these bytes have come from already.
+    pub(crate) fn after(pending: Vec<u8>) -> Self {
+        Self { pending }
+    }
+
+    pub(crate) async fn next(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<Line> {
         let mut chunk = [0; 1024];
         loop {
             if let Some(end) = self.pending.iter().position(|&byte| byte == b'\n') {
@@ -32,7 +38,7 @@ impl Lines {
             if self.pending.len() > MAX_LINE {
                 return Ok(Line::TooLong);
             }
-            match source.read(&mut chunk)? {
+            match source.read(&mut chunk).await? {
                 0 if self.pending.is_empty() => return Ok(Line::End),
                 0 => return Ok(text(std::mem::take(&mut self.pending))),
                 count => self.pending.extend_from_slice(chunk.get(..count).unwrap_or_default()),
@@ -58,23 +64,22 @@ fn text(mut line: Vec<u8>) -> Line {
 mod tests {
     use super::*;
 
-    #[test]
-    fn cuts_lines_and_bounds_them() {
-        let mut stream = &b"one\r\n\ntwo\n\xff\nlast"[..];
-        let mut lines = Lines::default();
-        let mut next = || lines.next(&mut stream).ok();
-        assert_eq!(next(), Some(Line::Text("one".into())));
-        assert_eq!(next(), Some(Line::Text(String::new())));
-        assert_eq!(next(), Some(Line::Text("two".into())));
-        assert_eq!(next(), Some(Line::NotUtf8));
-        assert_eq!(next(), Some(Line::Text("last".into())));
-        assert_eq!(next(), Some(Line::End));
+    #[tokio::test]
+    async fn cuts_lines_and_bounds_them() {
+        let mut stream = &b"\ntwo\n\xff\nlast"[..];
+        let mut lines = Lines::after(b"one\r\n".to_vec());
+        for line in ["one", "", "two"] {
+            assert_eq!(lines.next(&mut stream).await.ok(), Some(Line::Text(line.to_owned())));
+        }
+        assert_eq!(lines.next(&mut stream).await.ok(), Some(Line::NotUtf8));
+        assert_eq!(lines.next(&mut stream).await.ok(), Some(Line::Text("last".into())));
+        assert_eq!(lines.next(&mut stream).await.ok(), Some(Line::End));
 
         for (len, fits) in [(MAX_LINE, true), (MAX_LINE + 1, false)] {
             let long = [vec![b'x'; len], b"\n".to_vec()].concat();
-            let line = Lines::default().next(&mut &long[..]).ok();
+            let line = Lines::default().next(&mut &long[..]).await.ok();
             assert_eq!(matches!(line, Some(Line::Text(_))), fits, "{len}");
         }
-        assert_eq!(Lines::default().next(&mut io::repeat(b'x')).ok(), Some(Line::TooLong));
+        assert_eq!(Lines::default().next(&mut tokio::io::repeat(b'x')).await.ok(), Some(Line::TooLong));
     }
 }

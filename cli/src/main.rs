@@ -1,6 +1,7 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
 mod bench;
+mod connect;
 mod crypto;
 mod demo;
 mod failure;
@@ -8,11 +9,12 @@ mod inspect;
 mod keys;
 mod lines;
 mod login;
+mod relay;
+mod remote;
 mod secrets;
 mod serve;
 mod term;
 mod tickets;
-mod timed;
 mod users;
 
 use clap::{Parser, Subcommand};
@@ -35,7 +37,11 @@ Set up a server and log in:
   countersign keygen --out server.pem
   countersign user add alice --users users.txt --permission read
   countersign serve --listen 127.0.0.1:4500 --key server.pem --users users.txt
-  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem";
+  countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
+
+Put the login in front of a database, and reach it from elsewhere:
+  countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
+  countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...";
 
 #[derive(Subcommand)]
 enum Command {
@@ -48,6 +54,7 @@ enum Command {
     User(users::User),
     Serve(serve::Serve),
     Login(login::Login),
+    Connect(connect::Connect),
     Demo(demo::Demo),
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
@@ -72,6 +79,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::User(user) => user.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),
+        Command::Connect(connect) => connect.run(),
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),

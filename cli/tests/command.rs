@@ -19,6 +19,7 @@ fn every_command_has_help_with_an_example() {
         "user revoke",
         "serve",
         "login",
+        "connect",
         "demo",
         "bench",
         "inspect",

@@ -19,12 +19,12 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
     let mut rng = StdRng::seed_from_u64(1);
     let private = countersign::PrivateKey::from_pem(&house.read("server.pem")).unwrap();
     let key = ServerKey::load(&private, provider).unwrap();
-    let trust = Server::pinned(private.public_key().id());
-    let client_config = Arc::new(ClientConfig::new(provider).with_server_name("db.example").unwrap());
+    let trust = Server::pinned(private.public_key().id()).with_name("db.example").unwrap();
+    let client_config = Arc::new(ClientConfig::new(provider));
     let server_config = Arc::new(ServerConfig::new(provider));
 
-    let (hello, state) = client::start(&client_config, &none, &[], &mut rng, now).unwrap();
-    let choice = server::AwaitHello::new(&server_config, &none, now).read(&hello, now).unwrap();
+    let (hello, state) = client::start(&client_config, &trust, &none, &mut rng, now).unwrap();
+    let choice = server::AwaitHello::new(&server_config, &none, now).read(hello.clone(), now).unwrap();
     let (challenge, await_login) = choice.challenge(&key, &mut rng).unwrap();
     let trusted = state.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let credential = Credential::Password { user: "alice", password: b"secret of alice" };
@@ -34,10 +34,10 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
     let mut session = state.read(&accepted.frame, now).unwrap();
 
     let (mut from_client, mut from_server) = ([hello, login].concat(), [challenge, accepted.frame].concat());
-    session.seal(b"whoami\n", &mut from_client).unwrap();
-    session.update_key(&mut from_client).unwrap();
-    session.close(&mut from_client).unwrap();
-    accepted.session.seal(b"alice\n", &mut from_server).unwrap();
+    session.sealer.seal(b"whoami\n", &mut from_client).unwrap();
+    session.sealer.update_key(&mut from_client).unwrap();
+    session.sealer.close(&mut from_client).unwrap();
+    accepted.session.sealer.seal(b"alice\n", &mut from_server).unwrap();
     (from_client, from_server)
 }
 

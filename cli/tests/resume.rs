@@ -127,7 +127,7 @@ fn nobody_is_resumed_while_the_users_file_cannot_be_read() {
     full(&mut server, login);
     fs::set_permissions(house.path("users.txt"), fs::Permissions::from_mode(0o644)).unwrap();
     server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
-    server.wait_for(&["event=login-refused", "the account store is unavailable"]);
+    server.wait_for(&["event=login-refused", "not now: the users file can't be read"]);
 }
 
 #[test]
@@ -281,9 +281,7 @@ fn tickets_do_not_pass_by_the_limit_of_sessions() {
     drop(stdin);
     assert!(client.wait().unwrap().success());
     server.wait_for(&["event=session-ended"]);
-    let login = server.login(&house, "alice", GOOD, &[]);
-    full(&mut server, login);
-    server.wait_for(&["event=session-ended"]);
+    // The ticket was not looked at, so it was not used up.
     let login = server.login(&house, "alice", GOOD, &[]);
     resumed(&mut server, login);
 }

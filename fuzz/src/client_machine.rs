@@ -59,7 +59,7 @@ fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {
         // Anybody can ask; whether it goes on depends on the key.
         (Ok(Answer::Challenge(challenge)), None) => peers.answer(ALICE, challenge),
         (Ok(Answer::Challenge(_)), Some(_)) => panic!("a resumption is no challenge"),
-        (Err(error), Some(_)) => panic!("a genuine resumption was refused: {error}"),
+        (Err(error), Some(_)) => panic!("a genuine resumption was refused: {error:?}"),
         (Err(error), None) => Err(error),
     };
     match asked {
@@ -71,7 +71,7 @@ fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {
             }
         },
         Err(error) => {
-            assert!(!genuine, "a genuine challenge was refused: {error}");
+            assert!(!genuine, "a genuine challenge was refused: {error:?}");
             judge::blames_the_peer(&error);
             Reached::AwaitAnswer
         }
@@ -96,12 +96,12 @@ fn sealed(choice: u8, plaintext: &[u8]) -> Reached {
     let accepted = peers.take(&hello).expect("the ticket is good");
     match client.read(&accepted.frame) {
         Ok(Answer::Resumed(session)) => {
-            assert!(session.info().is_resumed());
+            assert!(session.info.is_resumed());
             judge::grant_is(&session, plaintext);
             Reached::Resumed
         }
         Err(Error::Decode(_) | Error::Violation(_)) => Reached::AwaitAnswer,
         Ok(Answer::Challenge(_)) => panic!("a resumption is no challenge"),
-        Err(error) => panic!("an authentic verdict gave: {error}"),
+        Err(error) => panic!("an authentic verdict gave: {error:?}"),
     }
 }

@@ -34,7 +34,7 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ClientHello<'_>>(bytes),
         message::<ServerHello<'_>>(bytes),
         message::<ClientLogin<'_>>(bytes),
-        message::<ServerVerdict>(bytes),
+        message::<ServerVerdict<'_>>(bytes),
         message::<ServerResumption<'_>>(bytes),
         message::<CredentialMessage<'_>>(bytes),
         message::<VerdictMessage<'_>>(bytes),
@@ -46,6 +46,7 @@ pub fn messages(bytes: &[u8]) -> usize {
 
 fn message<'a, M: Message<'a>>(bytes: &'a [u8]) -> bool {
     let Ok(message) = codec::decode::<M>(bytes) else { return false };
+    assert_eq!(message.encoded_len(), bytes.len());
     let mut again = Vec::new();
     codec::encode(&message, &mut again).unwrap();
     assert_eq!(again, bytes, "not the canonical encoding");

@@ -3,7 +3,7 @@
 use crate::peers::{NOW, Peers, account, grant, shown};
 use crate::toy::CountingRng;
 use countersign::client::AwaitVerdict;
-use countersign::codec::{self, Bytes, List, Message, Text, VerdictMessage};
+use countersign::codec::{self, Bytes, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::{FrameType, split};
 use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
 use countersign::{Credential, Error, Reason, Received, Session, limits};
@@ -34,7 +34,7 @@ pub enum Reached {
 /// From a login to a decision, which has to be the one a genuine login gets, or the one for all others.
 pub(crate) fn serve(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Accepted, Reached> {
     let login = state.read(login, NOW).map_err(|refusal| {
-        assert!(!genuine, "a genuine login was turned away: {}", refusal.reason);
+        assert!(!genuine, "a genuine login was turned away: {:?}", refusal.reason);
         check(&refusal);
         Reached::AwaitLogin
     })?;
@@ -50,7 +50,7 @@ pub(crate) fn serve(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: b
 pub(crate) fn decide(peers: &Peers, claim: Claim, genuine: bool) -> Result<Accepted, Reached> {
     let decision = claim.accept_with_ticket(account(), peers.today, &mut CountingRng(5));
     decision.inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
-        assert!(!genuine, "a genuine login was refused: {}", refusal.reason);
+        assert!(!genuine, "a genuine login was refused: {:?}", refusal.reason);
         assert_eq!(refusal.reason, Reason::NotOpened);
         check(&refusal);
         Reached::Claim
@@ -80,21 +80,21 @@ pub(crate) fn conclude(client: AwaitVerdict, verdict: &[u8], sent: Option<&Accep
             blames_the_peer(&error);
             Reached::Accepted
         }
-        (Err(error), Some(_)) => panic!("a genuine verdict was refused: {error}"),
+        (Err(error), Some(_)) => panic!("a genuine verdict was refused: {error:?}"),
     }
 }
 
 pub(crate) fn agree(client: &Session, server: &Session) {
-    assert_eq!(client.id(), server.id());
-    assert_eq!(client.suite(), server.suite());
-    assert_eq!(client.info().is_resumed(), server.info().is_resumed());
-    assert_eq!(*client.grant(), grant());
-    assert_eq!(*server.grant(), account());
+    assert_eq!(client.info.id(), server.info.id());
+    assert_eq!(client.info.suite(), server.info.suite());
+    assert_eq!(client.info.is_resumed(), server.info.is_resumed());
+    assert_eq!(*client.info.grant(), grant());
+    assert_eq!(*server.info.grant(), account());
 }
 
 /// No bytes of the peer's make it our caller's fault, or the provider's.
 pub(crate) fn blames_the_peer(error: &Error) {
-    assert!(!matches!(error, Error::Misuse(_) | Error::Crypto(_)), "{error}");
+    assert!(!matches!(error, Error::Misuse(_) | Error::Crypto(_)), "{error:?}");
 }
 
 /// A record as it was sent, and its data, if it has any.
@@ -110,7 +110,7 @@ pub(crate) fn received(result: &Result<Received<'_>, Error>, next: Option<&Sent>
         (Ok(Received::KeyUpdate), Some((_, None))) => FrameType::KeyUpdate,
         (Ok(Received::Close), Some((_, None))) => FrameType::Close,
         (Ok(received), _) => panic!("{received:?} came out, which is not the peer's next record"),
-        (Err(error), Some(_)) => panic!("the peer's next record was refused: {error}"),
+        (Err(error), Some(_)) => panic!("the peer's next record was refused: {error:?}"),
         (Err(_), None) => return None,
     };
     assert_eq!(next.map(|(record, _)| record[0]), Some(kind.byte()));
@@ -119,14 +119,13 @@ pub(crate) fn received(result: &Result<Received<'_>, Error>, next: Option<&Sent>
 
 /// What the client takes for a grant, and for a ticket, encodes to what the server sealed.
 pub(crate) fn grant_is(session: &Session, plaintext: &[u8]) {
-    let permissions: Vec<_> = session.grant().permissions().map(Text).collect();
-    let ticket = session.info().ticket().map(shown).unwrap_or_default();
+    let permissions: Vec<_> = session.info.grant().permissions().map(Text).collect();
+    let ticket = session.info.ticket().map(shown).unwrap_or_default();
+    let principal = Text(session.info.grant().principal());
     let message = VerdictMessage {
-        decision: 1,
-        principal: Text(session.grant().principal()),
-        permissions: List::from_slice(&permissions).unwrap(),
+        grant: GrantMessage { decision: 1, principal, permissions: List::from_slice(&permissions).unwrap() },
         ticket: Bytes(&ticket),
-        ticket_expires: session.info().ticket().map_or(0, |ticket| ticket.expires().as_secs()),
+        ticket_expires: session.info.ticket().map_or(0, |ticket| ticket.expires().as_secs()),
     };
     assert_is(&message, &plaintext[..plaintext.len().min(limits::VERDICT)], limits::VERDICT);
 }

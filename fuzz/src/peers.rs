@@ -6,8 +6,8 @@ use countersign::crypto::Provider;
 use countersign::frame::FrameType;
 use countersign::server::{Accepted, AwaitHello, AwaitLogin};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, PublicKey, ServerConfig,
-    ServerKey, Server, Session, Suite, Ticket, TicketKeys, UnixTime,
+    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, PublicKey, Server,
+    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime,
 };
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -76,8 +76,7 @@ impl Peers {
     }
 
     pub(crate) fn hello(&self) -> (Vec<u8>, AwaitChallenge) {
-        let binding = &ChannelBinding::none();
-        client::start(&self.client, binding, self.trust.known_keys(), &mut self.rng(1), NOW).unwrap()
+        client::start(&self.client, &self.trust, &ChannelBinding::none(), &mut self.rng(1), NOW).unwrap()
     }
 
     pub(crate) fn await_hello(&self) -> AwaitHello {
@@ -85,7 +84,7 @@ impl Peers {
     }
 
     pub(crate) fn challenge(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        let state = self.await_hello().read(hello, NOW)?;
+        let state = self.await_hello().read(hello.to_vec(), NOW)?;
         let name = state.server_name();
         assert!(name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()));
         assert!(state.known_keys().count() <= 8);
@@ -126,7 +125,7 @@ impl Peers {
 
     /// What the client keeps of a login.
     pub(crate) fn ticket(&self) -> Ticket {
-        self.sessions().0.info().ticket().expect("the account has an epoch").clone()
+        self.sessions().0.info.ticket().expect("the account has an epoch").clone()
     }
 
     /// A hello with this ticket in it, or with none.
@@ -135,14 +134,15 @@ impl Peers {
             let (hello, state) = self.hello();
             return (hello, Opening::Plain(state));
         };
-        let (binding, known) = (&ChannelBinding::none(), self.trust.known_keys());
-        let (hello, state) = client::resume(&self.client, binding, known, ticket, &mut self.rng(1), NOW).unwrap();
+        let binding = &ChannelBinding::none();
+        let resumed = client::resume(&self.client, &self.trust, binding, ticket, &mut self.rng(1), NOW);
+        let (hello, state) = resumed.unwrap();
         (hello, Opening::Shown(state))
     }
 
     /// The server's answer, if this hello shows a ticket that it takes.
     pub(crate) fn take(&self, hello: &[u8]) -> Option<Accepted> {
-        let state = self.await_hello().read(hello, NOW).ok()?;
+        let state = self.await_hello().read(hello.to_vec(), NOW).ok()?;
         let claim = state.ticket(&self.key, self.today)?;
         if !claim.is_current(&account()) {
             return None;

@@ -48,7 +48,7 @@ pub fn run(data: &[u8]) -> Reached {
             login(&peers, client, server, wire)
         }
         Err(error) => {
-            assert!(!wire.genuine, "a genuine hello was turned away: {error}");
+            assert!(!wire.genuine, "a genuine hello was turned away: {error:?}");
             Reached::AwaitHello
         }
     }
@@ -71,7 +71,7 @@ fn resumed(client: Opening, accepted: Accepted, mut wire: Wire<'_>) -> Reached {
             Reached::AwaitAnswer
         }
         Err(error) => {
-            assert!(!wire.genuine, "a genuine resumption was refused: {error}");
+            assert!(!wire.genuine, "a genuine resumption was refused: {error:?}");
             judge::blames_the_peer(&error);
             Reached::AwaitAnswer
         }
@@ -87,7 +87,7 @@ fn login(peers: &Peers, client: Opening, server: AwaitLogin, mut wire: Wire<'_>)
     let (login, client) = match login {
         Ok(next) => next,
         Err(error) => {
-            assert!(!wire.genuine, "a genuine challenge was turned away: {error}");
+            assert!(!wire.genuine, "a genuine challenge was turned away: {error:?}");
             judge::blames_the_peer(&error);
             return Reached::AwaitAnswer;
         }
@@ -108,7 +108,7 @@ fn login(peers: &Peers, client: Opening, server: AwaitLogin, mut wire: Wire<'_>)
             talk(client, server, &sent, wire, Reached::Session)
         }
         Err(error) => {
-            assert!(!wire.genuine, "a genuine verdict was refused: {error}");
+            assert!(!wire.genuine, "a genuine verdict was refused: {error:?}");
             judge::blames_the_peer(&error);
             Reached::Accepted
         }
@@ -130,9 +130,9 @@ fn speak(session: &mut Session, way: usize, wire: &mut Wire<'_>) -> Vec<Sent> {
     for data in [Some(&b"one"[..]), None, Some(b"two"), Some(b"three"), None] {
         let mut record = Vec::new();
         match data {
-            Some(data) => session.seal(data, &mut record).unwrap(),
-            None if sent.len() < 4 => session.update_key(&mut record).unwrap(),
-            None => session.close(&mut record).unwrap(),
+            Some(data) => session.sealer.seal(data, &mut record).unwrap(),
+            None if sent.len() < 4 => session.sealer.update_key(&mut record).unwrap(),
+            None => session.sealer.close(&mut record).unwrap(),
         }
         wire.send(way, &record);
         sent.push((record, data.map(<[u8]>::to_vec)));
@@ -146,16 +146,16 @@ fn listen(session: &mut Session, way: usize, sent: &[Sent], wire: &mut Wire<'_>)
     let mut sent = sent.iter();
     while let Some(mut record) = wire.receive(way, Session::EXPECTS) {
         let next = sent.next().filter(|_| wire.genuine);
-        match judge::received(&session.open(&mut record), next) {
+        match judge::received(&session.opener.open(&mut record), next) {
             Some(FrameType::Close) => {
-                assert!(session.end().is_ok() && sent.next().is_none());
+                assert!(session.opener.end().is_ok() && sent.next().is_none());
                 return true;
             }
             Some(_) => {}
             None => break,
         }
     }
-    assert!(session.end().is_err(), "the peer's close is the one proper end");
+    assert!(session.opener.end().is_err(), "the peer's close is the one proper end");
     false
 }
 

@@ -3,7 +3,7 @@
 use crate::judge::{Reached, serve};
 use crate::peers::{ALICE, LIFETIME, Peers, shown};
 use crate::toy::CountingRng;
-use countersign::codec::{self, Bytes, CredentialMessage, List, Message, Text, VerdictMessage};
+use countersign::codec::{self, Bytes, CredentialMessage, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::split;
 use countersign::{Credential, limits};
 
@@ -63,9 +63,9 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
 
     let (mut client, _) = Peers::new(0).sessions();
     let mut records = Vec::new();
-    client.seal(b"hello", &mut records).unwrap();
-    client.update_key(&mut records).unwrap();
-    client.close(&mut records).unwrap();
+    client.sealer.seal(b"hello", &mut records).unwrap();
+    client.sealer.update_key(&mut records).unwrap();
+    client.sealer.close(&mut records).unwrap();
     add("login", [3, 4, 4], &frames.concat(), Expected::Stream);
     add("records", [5, 6, 4], &records, Expected::Stream);
 }
@@ -254,13 +254,8 @@ fn accept() -> Vec<u8> {
 
 fn accept_with(ticket: &[u8], ticket_expires: u64) -> Vec<u8> {
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
-    encode(&VerdictMessage {
-        decision: 1,
-        principal: Text("alice"),
-        permissions,
-        ticket: Bytes(ticket),
-        ticket_expires,
-    })
+    let grant = GrantMessage { decision: 1, principal: Text("alice"), permissions };
+    encode(&VerdictMessage { grant, ticket: Bytes(ticket), ticket_expires })
 }
 
 fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {

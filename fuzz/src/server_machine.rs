@@ -93,13 +93,13 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
     let (hello, genuine) = send(0, &hello);
     let (challenge, server) = match peers.challenge(&hello) {
         Ok(next) => next,
-        Err(error) if genuine => panic!("a genuine hello was turned away: {error}"),
+        Err(error) if genuine => panic!("a genuine hello was turned away: {error:?}"),
         Err(_) => return Reached::AwaitHello,
     };
     let (challenge, genuine) = send(1, &challenge);
     let (login, client) = match peers.login(client, &challenge) {
         Ok(next) => next,
-        Err(error) if genuine => panic!("a genuine challenge was turned away: {error}"),
+        Err(error) if genuine => panic!("a genuine challenge was turned away: {error:?}"),
         Err(_) => return Reached::AwaitLogin,
     };
     let (login, genuine) = send(2, &login);
@@ -132,10 +132,10 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
                         let len = 1 + usize::from(input.byte());
                         let mut data = input.bytes(len).to_vec();
                         data.resize(len, 0);
-                        (client.seal(&data, &mut record), Some(data))
+                        (client.sealer.seal(&data, &mut record), Some(data))
                     }
-                    1 => (client.update_key(&mut record), None),
-                    _ => (client.close(&mut record), None),
+                    1 => (client.sealer.update_key(&mut record), None),
+                    _ => (client.sealer.close(&mut record), None),
                 };
                 assert_eq!(sealed.is_err(), closed, "a closed side seals nothing, an open one everything");
                 closed |= what == 2;
@@ -169,7 +169,7 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
         last = Some(frame.clone());
 
         let next = sent.get(opened).filter(|(record, _)| !over && *record == frame);
-        let result = server.open(&mut frame);
+        let result = server.opener.open(&mut frame);
         assert!(!over || matches!(result, Err(Error::Record(RecordError::AfterEnd))));
         match judge::received(&result, next) {
             Some(FrameType::Close) => (over, ended_well) = (true, true),
@@ -178,7 +178,7 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
         }
         opened += 1;
     }
-    assert_eq!(server.end().is_ok(), ended_well, "the peer's close is the one proper end");
+    assert_eq!(server.opener.end().is_ok(), ended_well, "the peer's close is the one proper end");
     Reached::Session
 }
 
@@ -231,6 +231,6 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
             Reached::Accepted
         }
         Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
-        Err(error) => panic!("an authentic verdict gave: {error}"),
+        Err(error) => panic!("an authentic verdict gave: {error:?}"),
     }
 }

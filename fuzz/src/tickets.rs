@@ -120,7 +120,7 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
 
     // Whatever it gives out it takes.
     let (session, _) = follower.sessions();
-    if let Some(ticket) = session.info().ticket() {
+    if let Some(ticket) = session.info.ticket() {
         let (hello, client) = follower.open(Some(ticket));
         assert_eq!(show(&follower, &hello, client, true), Reached::Resumed);
     }

@@ -38,15 +38,11 @@ impl Rsa for AwsLc {
         key: &PublicKey,
         message: &[u8; limits::SEALED_SECRET],
         _: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), CryptoError> {
         let rsa = PublicEncryptingKey::from_der(key.spki_der()).map_err(|_| CryptoError::Failed)?;
         let rsa = OaepPublicEncryptingKey::new(rsa).map_err(|_| CryptoError::Failed)?;
-        let start = out.len();
-        out.resize(start.saturating_add(key.size()), 0);
-        let room = out.get_mut(start..).unwrap_or_default();
-        rsa.encrypt(&OAEP_SHA256_MGF1SHA256, message, room, None).map_err(|_| CryptoError::Failed)?;
-        Ok(())
+        rsa.encrypt(&OAEP_SHA256_MGF1SHA256, message, out, None).map(drop).map_err(|_| CryptoError::Failed)
     }
 
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {

@@ -89,8 +89,8 @@ impl fmt::Debug for Provider {
 
 /// RSA-OAEP with SHA-256, MGF1 with SHA-256 and an empty label (RFC 8017, section 7.1).
 pub trait Rsa: Send + Sync {
-    /// `RSA-OAEP[SHA-256, MGF1-SHA-256, empty label](key, message)`: appends as many bytes as the modulus has, 256 to 1024,
-    /// to `out` (RFC 8017, section 7.1.1). The handshake fails where it is another number.
+    /// `RSA-OAEP[SHA-256, MGF1-SHA-256, empty label](key, message)` (RFC 8017, section 7.1.1). Fills `out`, which is as long as the
+    /// modulus, 256 to 1024 bytes; leading zero bytes count.
     ///
     /// # Errors
     /// [`CryptoError`] where the provider fails; never because of the message.
@@ -99,7 +99,7 @@ pub trait Rsa: Send + Sync {
         key: &PublicKey,
         message: &[u8; limits::SEALED_SECRET],
         rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), CryptoError>;
 
     /// Loads a private key, with all the precomputation that a server wants done once.

@@ -44,13 +44,16 @@ impl Rsa for RustCrypto {
         key: &PublicKey,
         message: &[u8; limits::SEALED_SECRET],
         rng: &mut dyn CryptoRng,
-        out: &mut Vec<u8>,
+        out: &mut [u8],
     ) -> Result<(), CryptoError> {
         let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(key.modulus()), BoxedUint::from(key.exponent()));
         let sizes = limits::MIN_MODULUS_BITS..=limits::MAX_MODULUS_BITS;
         let rsa = rsa::PublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)?;
         let ciphertext = rsa.encrypt(rng, Oaep::<Sha256>::new(), message).map_err(|_| CryptoError::Failed)?;
-        out.extend_from_slice(&ciphertext);
+        if ciphertext.len() != out.len() {
+            return Err(CryptoError::Failed);
+        }
+        out.copy_from_slice(&ciphertext);
         Ok(())
     }
 

@@ -1,7 +1,8 @@
-//! What a key exchange gives.
+//! Secrets that leave a function: of a key exchange, and as text.
 
 use super::CryptoError;
 use core::fmt;
+use core::ops::Deref;
 use zeroize::Zeroizing;
 
 /// The secret a key exchange gave, up to 64 bytes. Zeroized, never printed.
@@ -43,5 +44,33 @@ impl SharedSecret {
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedSecret").finish_non_exhaustive()
+    }
+}
+
+/// Text that is secret, such as a private key in PEM. Zeroized when dropped, never printed; dereferences to the text.
+pub struct SecretString(Zeroizing<String>);
+
+impl SecretString {
+    pub(crate) fn new(text: Zeroizing<String>) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Deref for SecretString {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretString {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretString").finish_non_exhaustive()
     }
 }

@@ -19,7 +19,6 @@ mod config;
 
 pub use config::ClientConfig;
 
-use crate::crypto::once;
 use crate::crypto::schedule::{self, Key, Source};
 use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
 use crate::handshake::{self, Secrets, VERSION};
@@ -32,7 +31,7 @@ use crate::terms::server::Server;
 use crate::terms::ticket::{Ticket, TrustedTicket};
 use crate::time::Moment;
 use crate::wire::codec::{
-    self, Bytes, ClientHello, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
+    self, Bytes, ClientHello, ClientLogin, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
 };
 use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
@@ -82,6 +81,10 @@ fn hello(
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
+    // The provider has no forward-secret suite, and the configuration named no other.
+    if config.suites.is_empty() {
+        return Err(Misuse::BadInput("the list of suites").into());
+    }
     let mut nonce = [0; limits::NONCE];
     rng.fill_bytes(&mut nonce);
     let mut versions = List::new();
@@ -113,9 +116,9 @@ fn hello(
             ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
         }
     }
-    let (shown, room): (&[u8], &[u8]) = match ticket {
-        Some(shown) => (&shown.ticket.bytes, &[0; limits::BINDER]),
-        None => (&[], &[]),
+    let (shown, room) = match ticket {
+        Some(shown) => (shown.ticket.bytes.as_slice(), limits::BINDER),
+        None => (&[][..], 0),
     };
     let hello = ClientHello {
         versions,
@@ -125,23 +128,17 @@ fn hello(
         server_name: Text(server.name()),
         known_keys: ids,
         ticket: Bytes(shown),
-        binder: Bytes(room),
+        binder: codec::room(room)?,
     };
-    let lengths = [shares.len(), server.name().len(), ids.len().saturating_mul(limits::KEY_ID), shown.len()];
-    let size = lengths.into_iter().fold(256, usize::saturating_add);
-    let mut frame = handshake::build(FrameType::ClientHello, size, |body| codec::encode(&hello, body))?;
+    let mut frame = handshake::write(FrameType::ClientHello, &hello)?;
+    let mut parts = hello.tail().cut_mut(&mut frame);
     let mut transcript = binding.transcript(&config.prologue);
-    match ticket {
-        None => transcript.add(&frame),
-        Some(shown) => {
-            let at = frame.len().saturating_sub(handshake::BINDER_FIELD);
-            let (covered, field) = frame.split_at_mut(at);
-            transcript.add(covered);
-            let binder = handshake::binder(&shown.stage_0, &transcript);
-            *field.last_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
-            transcript.add(field);
-        }
+    transcript.add(parts.head);
+    if let Some(shown) = ticket {
+        let binder = handshake::binder(&shown.stage_0, &transcript);
+        *parts.content_mut().first_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
     }
+    transcript.add(parts.field);
     let state = AwaitChallenge {
         config: Arc::clone(config),
         transcript,
@@ -200,18 +197,17 @@ impl AwaitAnswer {
         if now > state.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let answer: ServerResumption<'_> = codec::decode(frame::expect(frame, FrameType::ServerResumption)?)?;
+        let answer: ServerResumption<'_> = handshake::read(FrameType::ServerResumption, frame)?;
         let suite = state.check_choice(answer.version, answer.suite)?;
         let Shown { ticket, stage_0 } =
             ticket.filter(|shown| shown.ticket.suite == suite).ok_or(Violation::ResumedOther)?;
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
-        let (covered, sealed) = frame.split_last_chunk().ok_or(Violation::ResumedOther)?;
-        state.transcript.add(covered);
+        state.transcript.add(answer.tail().cut(frame).head);
         let source = Source::Ticket(&stage_0);
         let secrets = Secrets::new(&state.config.provider, suite, state.transcript, &source, &exchange);
-        match secrets.open_verdict(sealed, ticket.key_id)? {
+        match secrets.open_verdict(answer.sealed_verdict, ticket.key_id)? {
             Some((grant, ticket)) => {
-                Ok(secrets.session(sealed, Side::Client, Outcome { grant, ticket, resumed: true }))
+                Ok(secrets.session(answer.sealed_verdict, Side::Client, Outcome { grant, ticket, resumed: true }))
             }
             // A server that does not want the ticket sends a challenge.
             None => Err(Violation::UnknownDecision(0).into()),
@@ -248,7 +244,7 @@ impl AwaitChallenge {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let hello: ServerHello<'_> = codec::decode(frame::expect(frame, FrameType::ServerHello)?)?;
+        let hello: ServerHello<'_> = handshake::read(FrameType::ServerHello, frame)?;
         let suite = self.check_choice(hello.version, hello.suite)?;
         handshake::check_list("the credential kinds", &hello.credential_kinds)?;
         let key = self.server_key(&hello)?;
@@ -368,32 +364,18 @@ impl Trusted {
         let mut secret = Zeroizing::new([0; limits::SECRET]);
         secret.copy_from_slice(message.split_at(limits::SECRET).0);
 
-        // Everything is written where it will be sent from, and sealed there. The capacity holds it all: growing would
-        // leave a copy of the credential behind.
-        let lengths = [key.size(), credential.user.len(), credential.secret.len(), 16, limits::CREDENTIAL_BLOCK];
-        let capacity = lengths.into_iter().fold(limits::TAG, usize::saturating_add);
-        let mut frame = Zeroizing::new(frame::build::<Error>(FrameType::ClientLogin, capacity, |body| {
-            codec::write_bytes(body, |out| {
-                let end = out.len().saturating_add(key.size());
-                provider.rsa.encrypt(&key, &message, rng, out)?;
-                // Sealing begins where a ciphertext of the right length ends.
-                if out.len() == end { Ok(()) } else { Err(Error::Crypto(CryptoError::Failed)) }
-            })?;
-            codec::write_bytes(body, |out| {
-                let (block, limit) = (limits::CREDENTIAL_BLOCK, limits::MAX_SEALED_CREDENTIAL);
-                codec::encode_padded(&credential, block, limit, out)?;
-                out.extend_from_slice(&[0; limits::TAG]);
-                Ok(())
-            })
-        })?);
-
-        let (prefix, rest) =
-            frame.split_at_mut_checked(handshake::sealed_prefix(key.size())).ok_or(CryptoError::Failed)?;
-        transcript.add(prefix);
+        let mut ciphertext = [0; limits::MAX_MODULUS_BITS / 8];
+        let ciphertext = ciphertext.get_mut(..key.size()).ok_or(CryptoError::Failed)?;
+        provider.rsa.encrypt(&key, &message, rng, ciphertext)?;
+        let sealed = codec::padded_len(&credential, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
+        let login = ClientLogin { rsa_ciphertext: Bytes(ciphertext), sealed_credential: codec::room(sealed)? };
+        let mut frame = Zeroizing::new(handshake::write(FrameType::ClientLogin, &login)?);
+        let mut parts = login.tail().cut_mut(&mut frame);
+        transcript.add(parts.head);
         let mut secrets = Secrets::new(&provider, suite, transcript, &Source::Rsa(&secret), &exchange);
-        let (_, sealed) = rest.split_at_mut_checked(2).ok_or(CryptoError::Failed)?;
-        once::seal(&*secrets.credential_key()?, sealed)?;
-        secrets.add(rest);
+        // Written where it is sent from, and sealed there, so that no copy of the credential is left behind.
+        handshake::seal(&*secrets.credential_key()?, &credential, parts.content_mut())?;
+        secrets.add(parts.field);
         Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, key_id: key.id(), deadline }))
     }
 }
@@ -424,8 +406,8 @@ impl AwaitVerdict {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let verdict: ServerVerdict = codec::decode(frame::expect(frame, FrameType::ServerVerdict)?)?;
-        match self.secrets.open_verdict(&verdict.sealed_verdict, self.key_id)? {
+        let verdict: ServerVerdict<'_> = handshake::read(FrameType::ServerVerdict, frame)?;
+        match self.secrets.open_verdict(verdict.sealed_verdict, self.key_id)? {
             Some((grant, ticket)) => {
                 Ok(self.secrets.session(frame, Side::Client, Outcome { grant, ticket, resumed: false }))
             }

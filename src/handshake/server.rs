@@ -41,9 +41,10 @@ use crate::terms::ticket::{TicketClaim, TicketContents};
 use crate::time::Moment;
 use crate::time::UnixTime;
 use crate::wire::codec::{
-    self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, ServerHello, ServerResumption, VerdictMessage,
+    self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, ServerHello, ServerResumption, ServerVerdict, Tail,
+    VerdictMessage,
 };
-use crate::wire::frame::{self, FrameType};
+use crate::wire::frame::FrameType;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -81,7 +82,7 @@ impl AwaitHello {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let hello: ClientHello<'_> = codec::decode(frame::expect(&frame, FrameType::ClientHello)?)?;
+        let hello: ClientHello<'_> = handshake::read(FrameType::ClientHello, &frame)?;
         handshake::check_list("the versions", &hello.versions)?;
         handshake::check_list("the suites", &hello.suites)?;
         check_shares(&hello)?;
@@ -101,11 +102,10 @@ impl AwaitHello {
         let suite = self.config.suites.iter().copied().find(|suite| hello.suites.contains(&suite.number()));
         let suite = suite.ok_or(Violation::NoCommonSuite)?;
         // What the binder covers, and then the binder.
-        let field = if ticket > 0 { handshake::BINDER_FIELD } else { 0 };
-        let (covered, field) = frame.split_at(frame.len().saturating_sub(field));
-        self.transcript.add(covered);
+        let parts = hello.tail().cut(&frame);
+        self.transcript.add(parts.head);
         let shown = (ticket > 0).then(|| self.transcript.clone());
-        self.transcript.add(field);
+        self.transcript.add(parts.field);
         Ok(ChooseKey { config: self.config, transcript: self.transcript, shown, deadline: self.deadline, frame, suite })
     }
 }
@@ -141,7 +141,7 @@ impl ChooseKey {
     }
 
     fn hello(&self) -> Result<ClientHello<'_>, Error> {
-        Ok(codec::decode(frame::expect(&self.frame, FrameType::ClientHello)?)?)
+        handshake::read(FrameType::ClientHello, &self.frame)
     }
 
     /// The server name that the client wants: up to 255 bytes of printable ASCII, empty if it named none. Not
@@ -205,18 +205,15 @@ impl ChooseKey {
             suite: suite.number(),
             nonce,
             key_share: Bytes(&key_share),
-            sealed_verdict: [0; limits::SERVER_VERDICT],
+            sealed_verdict: &[0; limits::SERVER_VERDICT],
         };
-        let size = limits::SERVER_VERDICT.saturating_add(key_share.len()).saturating_add(64);
-        let mut frame = handshake::build(FrameType::ServerResumption, size, |body| codec::encode(&answer, body))?;
-        frame.truncate(frame.len().saturating_sub(limits::SERVER_VERDICT));
-        transcript.add(&frame);
-        let start = frame.len();
+        let mut frame = handshake::write(FrameType::ServerResumption, &answer)?;
+        let mut parts = answer.tail().cut_mut(&mut frame);
+        transcript.add(parts.head);
         let secrets = Secrets::new(&config.provider, suite, transcript, &Source::Ticket(&stage_0), &exchange);
         let ticket = issue(&config, &secrets, &grant, key_id, authenticated, now, rng)?;
-        secrets.seal_verdict(&with_ticket(&grant, &ticket), &mut frame)?;
-        let sealed = frame.get(start..).unwrap_or_default();
-        let session = secrets.session(sealed, Side::Server, Outcome { grant, ticket: None, resumed: true });
+        secrets.seal_verdict(&accept(&grant, &ticket), parts.content_mut())?;
+        let session = secrets.session(parts.field, Side::Server, Outcome { grant, ticket: None, resumed: true });
         Ok(Accepted { frame, session })
     }
 
@@ -249,8 +246,7 @@ impl ChooseKey {
             key_share: Bytes(&key_share),
             credential_kinds: kinds,
         };
-        let size = answer.spki.len().saturating_add(key_share.len()).saturating_add(96);
-        let frame = handshake::build(FrameType::ServerHello, size, |body| codec::encode(&answer, body))?;
+        let frame = handshake::write(FrameType::ServerHello, &answer)?;
         let Self { config, mut transcript, .. } = self;
         transcript.add(&frame);
         let challenge = transcript.hash();
@@ -305,13 +301,12 @@ fn issue(
     Ok(keys.seal(&contents, now, rng)?.map(|ticket| (ticket, expires)))
 }
 
-fn with_ticket<'a>(grant: &'a Grant, ticket: &'a Option<Issued>) -> VerdictMessage<'a> {
-    let mut message = grant.to_message();
-    if let Some((ticket, expires)) = ticket {
-        message.ticket = Bytes(ticket);
-        message.ticket_expires = expires.as_secs();
-    }
-    message
+fn accept<'a>(grant: &'a Grant, ticket: &'a Option<Issued>) -> VerdictMessage<'a> {
+    let (ticket, expires) = match ticket {
+        Some((ticket, expires)) => (ticket.as_slice(), expires.as_secs()),
+        None => (&[][..], 0),
+    };
+    VerdictMessage { grant: grant.to_message(), ticket: Bytes(ticket), ticket_expires: expires }
 }
 
 /// The challenge is out; a ClientLogin is awaited.
@@ -343,7 +338,7 @@ impl AwaitLogin {
     /// A [`Refusal`] to send, the same on the wire as any other.
     pub fn read(self, frame: Vec<u8>, now: Moment) -> Result<Login, Refusal> {
         match self.check(&frame, now) {
-            Ok(ciphertext) => Ok(Login(Pending { state: self, frame, ciphertext, arrival: now })),
+            Ok(tail) => Ok(Login(Pending { state: self, frame, tail, arrival: now })),
             Err(error) => Err(self.refuse(&frame, Reason::Malformed(error), now)),
         }
     }
@@ -353,12 +348,12 @@ impl AwaitLogin {
         self.refuse(&[], Reason::Malformed(error), now)
     }
 
-    /// Gives the length of the RSA ciphertext.
-    fn check(&self, frame: &[u8], now: Moment) -> Result<usize, Error> {
+    /// Says where the sealed credential stands.
+    fn check(&self, frame: &[u8], now: Moment) -> Result<Tail, Error> {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
-        let login: ClientLogin<'_> = codec::decode(frame::expect(frame, FrameType::ClientLogin)?)?;
+        let login: ClientLogin<'_> = handshake::read(FrameType::ClientLogin, frame)?;
         if !self.key.public_key().admits(&login.rsa_ciphertext) {
             return Err(Violation::CiphertextRange.into());
         }
@@ -367,7 +362,7 @@ impl AwaitLogin {
         if padded == 0 || padded % limits::CREDENTIAL_BLOCK != 0 || sealed > limits::MAX_SEALED_CREDENTIAL {
             return Err(Violation::SealedLength.into());
         }
-        Ok(login.rsa_ciphertext.len())
+        Ok(login.tail())
     }
 
     /// The one refusal, before the RSA operation: sealed under the fallback secret, which nobody can open.
@@ -384,7 +379,7 @@ impl AwaitLogin {
 struct Pending {
     state: AwaitLogin,
     frame: Vec<u8>,
-    ciphertext: usize,
+    tail: Tail,
     arrival: Moment,
 }
 
@@ -394,8 +389,9 @@ impl Pending {
     }
 
     fn ciphertext(&self) -> &[u8] {
-        let end = handshake::sealed_prefix(self.ciphertext);
-        self.frame.get(limits::FRAME_HEADER.saturating_add(2)..end).unwrap_or_default()
+        // It was read before, so it can be read again.
+        let login = handshake::read::<ClientLogin<'_>>(FrameType::ClientLogin, &self.frame);
+        login.map_or(&[], |login| login.rsa_ciphertext.0)
     }
 
     fn refuse(self, reason: Reason) -> Refusal {
@@ -471,23 +467,21 @@ impl Open {
 
     /// Goes on with what somebody else decrypted. A failure goes on just the same: it ends in the same refusal.
     pub fn answer(self, decrypted: Decrypted) -> Claim {
-        let Pending { state, frame, ciphertext, arrival } = self.0;
+        let Pending { state, frame, tail, arrival } = self.0;
         let mut frame = Zeroizing::new(frame);
         // Implicit rejection: whatever went wrong, there is a secret; if it is the fallback, the AEAD will not open.
         let secret = decrypted.secret_or(&state.challenge, &state.fallback);
+        let mut parts = tail.cut_mut(&mut frame);
         let mut transcript = state.transcript;
-        let at = handshake::sealed_prefix(ciphertext).min(frame.len());
-        let (prefix, rest) = frame.split_at_mut(at);
-        transcript.add(prefix);
+        transcript.add(parts.head);
         let mut secrets =
             Secrets::new(&state.config.provider, state.suite, transcript, &Source::Rsa(&secret), &state.exchange);
         // The key covers the transcript so far; the rest is added as received, before it is opened in place.
         let key = secrets.credential_key();
-        secrets.add(rest);
-        let (_, sealed) = rest.split_at_mut(2.min(rest.len()));
-        let opened = key.and_then(|key| once::open(&*key, sealed).map(drop)).is_ok();
+        secrets.add(parts.field);
+        let opened = key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let key_id = state.key.public_key().id();
-        let mut claim = Claim { config: state.config, secrets, key_id, frame, ciphertext, fault: None, arrival };
+        let mut claim = Claim { config: state.config, secrets, key_id, frame, tail, fault: None, arrival };
         claim.fault = claim.find_fault(opened);
         claim
     }
@@ -502,7 +496,7 @@ pub struct Claim {
     secrets: Secrets,
     key_id: KeyId,
     frame: Zeroizing<Vec<u8>>,
-    ciphertext: usize,
+    tail: Tail,
     fault: Option<Reason>,
     arrival: Moment,
 }
@@ -546,7 +540,7 @@ impl Claim {
         }
         let not_before = self.arrival.after(self.config.refusal_floor);
         let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
-            let frame = verdict_frame(&self.secrets, &with_ticket(&grant, &ticket))?;
+            let frame = verdict_frame(&self.secrets, &accept(&grant, &ticket))?;
             let session = self.secrets.session(&frame, Side::Server, Outcome { grant, ticket: None, resumed: false });
             Ok(Accepted { frame, session })
         });
@@ -573,9 +567,7 @@ impl Claim {
 
     /// The credential in the opened plaintext; `None` where it breaks a rule of PROTOCOL.md, "Credential".
     fn opened(&self) -> Option<Credential<'_>> {
-        let start = handshake::sealed_prefix(self.ciphertext).checked_add(2)?;
-        let end = self.frame.len().checked_sub(limits::TAG)?;
-        let plaintext = self.frame.get(start..end)?;
+        let (plaintext, _) = self.tail.cut(&self.frame).content().split_last_chunk::<{ limits::TAG }>()?;
         let message = codec::decode_padded::<CredentialMessage<'_>>(plaintext, limits::CREDENTIAL_BLOCK).ok()?;
         Credential::from_message(&message)
     }
@@ -590,7 +582,10 @@ fn failed(error: Error) -> Reason {
 }
 
 fn verdict_frame(secrets: &Secrets, verdict: &VerdictMessage<'_>) -> Result<Vec<u8>, Error> {
-    frame::build(FrameType::ServerVerdict, limits::SERVER_VERDICT, |body| secrets.seal_verdict(verdict, body))
+    let message = ServerVerdict { sealed_verdict: &[0; limits::SERVER_VERDICT] };
+    let mut frame = handshake::write(FrameType::ServerVerdict, &message)?;
+    secrets.seal_verdict(verdict, message.tail().cut_mut(&mut frame).content_mut())?;
+    Ok(frame)
 }
 
 /// A login that was accepted.

@@ -119,6 +119,11 @@ impl<S: Read + Write, T: Transport> Transport for Over<S, T> {
     fn set_nonblocking(&mut self, nonblocking: bool) -> io::Result<bool> {
         self.transport.set_nonblocking(nonblocking)
     }
+
+    fn end_sending(&mut self) -> io::Result<()> {
+        self.stream.flush()?;
+        self.transport.end_sending()
+    }
 }
 
 /// A stream without timeouts: a handshake over it can be stalled by the peer for ever.

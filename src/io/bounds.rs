@@ -7,10 +7,10 @@ use core::time::Duration;
 ///
 /// | what | default | past it |
 /// |---|---|---|
-/// | open handshakes | 1024, 64 of one source | the source with the most loses one: a connection that has sent nothing before one that has, at random among those alike. A login that has arrived loses its place to nobody |
+/// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | logins waiting | 256, each for a second | one of the source with the most refused logins of late, and the most waiting, is refused before the RSA operation |
-/// | refusals waiting until they are due | 2048, 512 of one source | a login is closed when it arrives, without an answer |
+/// | logins that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | the login is refused |
 ///
 /// ```
@@ -49,8 +49,8 @@ impl Default for Bounds {
 }
 
 impl Bounds {
-    /// Bounds the handshakes that are open at once: from the connection until the verdict is sent, or its refusal waits. A
-    /// sixteenth of them, but at least 4, may be of one source unless [`Bounds::with_handshakes_per_source`] says otherwise.
+    /// Bounds the handshakes that are open at once: from the connection until the login has arrived. Half of them may be
+    /// of one source unless [`Bounds::with_handshakes_per_source`] says otherwise.
     #[must_use]
     pub fn with_handshakes(mut self, handshakes: usize) -> Self {
         self.handshakes = handshakes.max(1);
@@ -87,8 +87,9 @@ impl Bounds {
         self
     }
 
-    /// Bounds the refusals that wait until they are due ([`crate::ServerConfig::with_refusal_floor`]), a quarter of them of
-    /// one source: a connection and some 2 KiB each, and no thread.
+    /// Bounds the logins that have arrived and are not decided, and the refusals that wait until they are due
+    /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source. A refusal costs a
+    /// connection and some 2 KiB, and no thread.
     #[must_use]
     pub fn with_refusals(mut self, refusals: usize) -> Self {
         self.refusals = refusals.max(1);
@@ -118,7 +119,7 @@ impl Bounds {
     }
 
     pub(super) fn handshakes_of_a_source(&self) -> usize {
-        self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 16).max(4))
+        self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 2))
     }
 
     pub(super) fn refusals_of_a_source(&self) -> usize {

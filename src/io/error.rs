@@ -53,7 +53,7 @@ pub enum Crowded {
 
 impl LoginError {
     /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests: lower-case
-    /// words joined by hyphens. That of the inner error, where there is one.
+    /// words joined by hyphens. That of the inner error, where it says no more than that.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io(_) => "io",

@@ -2,11 +2,12 @@
 //!
 //! A stranger can open connections faster than anyone can tell good from bad. So a newcomer is not refused for want of
 //! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
-//! their own; one that has sent nothing before one that has; and at random among those alike, so that nobody can tell whom.
+//! their own; one that its peer has kept waiting for longer than a good client takes, where there is one; one that has sent
+//! nothing before one that has; and at random among those alike, so that nobody can tell whom.
 //!
-//! A login that has arrived is different: it has done its part and waits for us. It is safe. So is a refusal: could
-//! newcomers push it out before it is due, then whoever floods the table would see when the decision fell, and that tells
-//! why.
+//! A login that has arrived is different: it has done its part and waits for us. It holds a place of another kind, takes none
+//! from those who are still on their way, and makes way for nobody. So does a refusal: could newcomers push it out before it is
+//! due, then whoever floods the table would see when the decision fell, and that tells why.
 
 use super::bounds::Bounds;
 use super::error::Crowded;
@@ -15,6 +16,7 @@ use core::task::{Context, Poll, Waker};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// The table. A clone is the same table.
 #[derive(Clone)]
@@ -32,6 +34,8 @@ struct State {
     handshakes: HashMap<u64, Handshake>,
     sources: HashMap<Source, Held>,
     principals: HashMap<Arc<str>, usize>,
+    /// Of the handshakes, those whose login has arrived.
+    logins: usize,
     refusals: usize,
     sessions: usize,
     made_way: u64,
@@ -58,35 +62,80 @@ enum Stage {
 /// What one source holds.
 #[derive(Default)]
 struct Held {
-    silent: Vec<u64>,
-    greeted: Vec<u64>,
-    arrived: usize,
+    silent: Waiting,
+    greeted: Waiting,
+    logins: usize,
     refusals: usize,
     sessions: usize,
 }
 
-impl Held {
-    fn handshakes(&self) -> usize {
-        self.silent.len().saturating_add(self.greeted.len()).saturating_add(self.arrived)
+/// Handshakes that wait for their peers, and since when; those that wait longest come first.
+#[derive(Default)]
+struct Waiting(Vec<(u64, Instant)>);
+
+/// How long a good client may keep a server waiting before it is counted among those who stall: two round trips around the
+/// world.
+const GRACE: Duration = Duration::from_millis(500);
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
     fn is_empty(&self) -> bool {
-        self.handshakes() == 0 && self.refusals == 0 && self.sessions == 0
+        self.0.is_empty()
     }
 
-    fn add(&mut self, id: u64, stage: Stage) {
+    fn push(&mut self, id: u64, now: Instant) {
+        self.0.push((id, now));
+    }
+
+    fn remove(&mut self, id: u64) {
+        self.0.retain(|&(waiting, _)| waiting != id);
+    }
+
+    /// How many have waited for longer than [`GRACE`].
+    fn stalled(&self, now: Instant) -> usize {
+        self.0.partition_point(|(_, since)| now.saturating_duration_since(*since) > GRACE)
+    }
+}
+
+impl Held {
+    /// Those from which one is taken.
+    fn losers(&self, now: Instant) -> &[(u64, Instant)] {
+        let stalled =
+            [&self.silent, &self.greeted].map(|waiting| waiting.0.get(..waiting.stalled(now)).unwrap_or_default());
+        let classes = [stalled[0], stalled[1], &self.silent.0, &self.greeted.0];
+        classes.into_iter().find(|class| !class.is_empty()).unwrap_or_default()
+    }
+
+    /// How soon one is taken from this source, among those that hold alike.
+    fn is_stalling(&self, now: Instant) -> bool {
+        self.silent.stalled(now) > 0 || self.greeted.stalled(now) > 0
+    }
+
+    /// Those that wait for their peers.
+    fn handshakes(&self) -> usize {
+        self.silent.len().saturating_add(self.greeted.len())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.handshakes() == 0 && self.logins == 0 && self.refusals == 0 && self.sessions == 0
+    }
+
+    fn add(&mut self, id: u64, stage: Stage, now: Instant) {
         match stage {
-            Stage::Silent => self.silent.push(id),
-            Stage::Greeted => self.greeted.push(id),
-            Stage::Arrived => self.arrived = self.arrived.saturating_add(1),
+            Stage::Silent => self.silent.push(id, now),
+            Stage::Greeted => self.greeted.push(id, now),
+            Stage::Arrived => self.logins = self.logins.saturating_add(1),
         }
     }
 
     fn remove(&mut self, id: u64, stage: Stage) {
         match stage {
-            Stage::Silent => self.silent.retain(|&held| held != id),
-            Stage::Greeted => self.greeted.retain(|&held| held != id),
-            Stage::Arrived => self.arrived = self.arrived.saturating_sub(1),
+            Stage::Silent => self.silent.remove(id),
+            Stage::Greeted => self.greeted.remove(id),
+            Stage::Arrived => self.logins = self.logins.saturating_sub(1),
         }
     }
 }
@@ -95,8 +144,10 @@ impl Held {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Open handshakes.
+    /// Handshakes that wait for their peers.
     pub handshakes: usize,
+    /// Logins that have arrived and are not decided.
+    pub logins: usize,
     /// Refusals that are not sent yet, or whose peers have not hung up.
     pub refusals: usize,
     /// Sessions.
@@ -112,22 +163,28 @@ impl Places {
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
     pub(super) fn enter(&self, source: &Source) -> Result<Place, Crowded> {
+        self.enter_at(source, Instant::now())
+    }
+
+    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, Crowded> {
         let mut state = self.lock();
         if state.stopping {
             return Err(Crowded::Stopping);
         }
         let bounds = &self.0.bounds;
         let own = state.sources.get(source).map_or(0, Held::handshakes);
+        let all = state.handshakes.len().saturating_sub(state.logins);
+        // There is always one that can: whoever does not wait for its peer is not counted here.
         let cut = if source.is_counted() && own >= bounds.handshakes_of_a_source() {
-            Some(state.take_one_of(source).ok_or(Crowded::NoRoom)?)
-        } else if state.handshakes.len() >= bounds.handshakes {
-            Some(state.take_one().ok_or(Crowded::NoRoom)?)
+            state.take_one_of(source, now)
+        } else if all >= bounds.handshakes {
+            state.take_one(now)
         } else {
             None
         };
         let (id, cut_of_newcomer) = (state.next, Arc::new(Cut::default()));
         state.next = id.wrapping_add(1);
-        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent);
+        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
         state.handshakes.insert(id, handshake);
         drop(state);
@@ -140,7 +197,8 @@ impl Places {
     pub(super) fn counts(&self) -> Counts {
         let state = self.lock();
         Counts {
-            handshakes: state.handshakes.len(),
+            handshakes: state.handshakes.len().saturating_sub(state.logins),
+            logins: state.logins,
             refusals: state.refusals,
             sessions: state.sessions,
             made_way: state.made_way,
@@ -163,29 +221,36 @@ impl Places {
 }
 
 impl State {
-    /// Takes the place of a handshake of the source that has the most of them.
-    fn take_one(&mut self) -> Option<Arc<Cut>> {
-        let can_lose = |held: &Held| !held.silent.is_empty() || !held.greeted.is_empty();
-        let losers = self.sources.iter().filter(|(_, held)| can_lose(held));
-        let source = losers.max_by_key(|(source, held)| (held.handshakes(), self.random.hash_one(source)))?.0.clone();
-        self.take_one_of(&source)
+    /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
+    /// sent nothing.
+    fn take_one(&mut self, now: Instant) -> Option<Arc<Cut>> {
+        let weight = |held: &Held| (held.handshakes(), held.is_stalling(now), !held.silent.is_empty());
+        let most = self.sources.values().map(weight).max().filter(|(handshakes, ..)| *handshakes > 0)?;
+        let alike = self.sources.iter().filter(|(_, held)| weight(held) == most);
+        let pick = self.pick(alike.clone().count())?;
+        let source = alike.map(|(source, _)| source).nth(pick)?.clone();
+        self.take_one_of(&source, now)
     }
 
     /// Takes the place of a handshake of this source.
-    fn take_one_of(&mut self, source: &Source) -> Option<Arc<Cut>> {
-        let held = self.sources.get(source)?;
-        let class = if held.silent.is_empty() { &held.greeted } else { &held.silent };
-        let roll = self.random.hash_one((self.next, self.made_way));
-        let pick = u64::try_from(class.len()).ok().and_then(|count| roll.checked_rem(count))?;
-        let id = *class.get(usize::try_from(pick).ok()?)?;
+    fn take_one_of(&mut self, source: &Source, now: Instant) -> Option<Arc<Cut>> {
+        let losers = self.sources.get(source)?.losers(now);
+        let (id, _) = *losers.get(self.pick(losers.len())?)?;
         let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
         self.leave(id);
         self.made_way = self.made_way.saturating_add(1);
         Some(cut)
     }
 
+    /// One of so many, at random.
+    fn pick(&self, count: usize) -> Option<usize> {
+        let roll = self.random.hash_one((self.next, self.made_way, count));
+        u64::try_from(count).ok().and_then(|count| roll.checked_rem(count)).and_then(|pick| usize::try_from(pick).ok())
+    }
+
     fn leave(&mut self, id: u64) {
         if let Some(Handshake { source, stage, .. }) = self.handshakes.remove(&id) {
+            self.logins = self.logins.saturating_sub(usize::from(stage == Stage::Arrived));
             self.change(&source, |held| held.remove(id, stage));
         }
     }
@@ -195,8 +260,9 @@ impl State {
             && let Some(held) = self.sources.get_mut(&handshake.source)
         {
             held.remove(id, handshake.stage);
-            held.add(id, stage);
+            held.add(id, stage, Instant::now());
             handshake.stage = stage;
+            self.logins = self.logins.saturating_add(usize::from(stage == Stage::Arrived));
         }
     }
 
@@ -247,11 +313,10 @@ impl Place {
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
         let bounds = &self.places.0.bounds;
-        let held = state.sources.get(&self.source);
-        let (own, arrived) = held.map_or((0, 0), |held| (held.refusals, held.arrived));
-        let is_full =
-            state.refusals >= bounds.refusals && (own > 0 || state.refusals >= bounds.refusals.saturating_mul(2));
-        let is_full_of_own = self.source.is_counted() && own.saturating_add(arrived) >= bounds.refusals_of_a_source();
+        let own = state.sources.get(&self.source).map_or(0, |held| held.logins.saturating_add(held.refusals));
+        let all = state.logins.saturating_add(state.refusals);
+        let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals.saturating_mul(2));
+        let is_full_of_own = self.source.is_counted() && own >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
             return Err(Crowded::NoRoom);
         }
@@ -405,10 +470,37 @@ mod tests {
     }
 
     #[test]
+    fn whoever_keeps_the_server_waiting_makes_way_before_one_that_has_just_come() {
+        let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
+        let start = Instant::now();
+        let enter = |after: u64| places.enter_at(&source("nat"), start + Duration::from_millis(after)).unwrap();
+        let stalled: Vec<Place> = (0..4).map(|_| enter(0)).collect();
+        let late: Vec<Place> = (0..4).map(|_| enter(600)).collect();
+        let flood: Vec<Place> = (0..4).map(|_| enter(700)).collect();
+        assert!(stalled.iter().all(is_cut) && !late.iter().chain(&flood).any(is_cut));
+        // None stalls any more: all are alike.
+        let _one_more = enter(800);
+        assert_eq!(late.iter().chain(&flood).filter(|place| is_cut(place)).count(), 1);
+    }
+
+    #[test]
+    fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
+        for _ in 0..32 {
+            let places = Places::new(Bounds::default().with_handshakes(8));
+            let good: Vec<Place> = (0..4).map(|number| enter(&places, &format!("good {number}"))).collect();
+            good.iter().for_each(Place::greeted);
+            let idle: Vec<Place> = (0..4).map(|number| enter(&places, &format!("idle {number}"))).collect();
+            let _newcomers: Vec<Place> = (0..4).map(|number| enter(&places, &format!("new {number}"))).collect();
+            assert!(!good.iter().any(is_cut));
+            assert!(idle.iter().any(is_cut));
+        }
+    }
+
+    #[test]
     fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
         let places = Places::new(Bounds::default().with_handshakes(100));
-        let ours: Vec<Place> = (0..20).map(|_| enter(&places, "one")).collect();
-        assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 20 - 6);
+        let ours: Vec<Place> = (0..60).map(|_| enter(&places, "one")).collect();
+        assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 60 - 50);
         let local: Vec<Place> = (0..50).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
         assert!(!local.iter().any(is_cut));
     }
@@ -432,11 +524,13 @@ mod tests {
         let places = Places::new(Bounds::default().with_handshakes(2).with_handshakes_per_source(2));
         let ours = [enter(&places, "one"), enter(&places, "one")];
         ours.iter().for_each(|place| place.arrived().unwrap());
-        assert_eq!(places.enter(&source("one")).err(), Some(Crowded::NoRoom));
-        assert_eq!(places.enter(&source("two")).err(), Some(Crowded::NoRoom));
-        let [first, _second] = ours;
-        drop(first);
-        drop(enter(&places, "two"));
+        let more: Vec<Place> = (0..8).map(|_| enter(&places, "one")).collect();
+        let others: Vec<Place> = (0..8).map(|_| enter(&places, "two")).collect();
+        assert!(!ours.iter().any(is_cut));
+        assert_eq!(more.iter().chain(&others).filter(|place| !is_cut(place)).count(), 2);
+        assert_eq!(places.counts(), Counts { handshakes: 2, logins: 2, made_way: 14, ..Counts::default() });
+        drop((ours, more, others));
+        assert_eq!(places.counts(), Counts { made_way: 14, ..Counts::default() });
     }
 
     #[test]
@@ -444,7 +538,7 @@ mod tests {
         let places = Places::new(Bounds::default().with_handshakes(1));
         let first = enter(&places, "one");
         // The newcomer has the place, and has not told anybody yet.
-        let untold = places.lock().take_one().unwrap();
+        let untold = places.lock().take_one(Instant::now()).unwrap();
         assert_eq!((untold.reason(), first.arrived()), (None, Err(Crowded::MadeWay)));
     }
 

@@ -9,7 +9,7 @@ use super::error::{Crowded, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
 use super::places::{Cut, Place, RefusalPlace, Seat};
 use super::workers::{Done, Workers};
-use crate::crypto::{CryptoError, Decrypted};
+use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{Accepted, AwaitHello, AwaitLogin, ChooseKey, Claim, Login, Open, Refusal};
 use crate::session::Session;
@@ -24,14 +24,11 @@ use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// A generator seeded by the operating system.
-fn rng() -> Result<StdRng, Error> {
-    StdRng::try_from_rng(&mut SysRng).map_err(|_| CryptoError::Failed.into())
+fn rng() -> Result<impl CryptoRng + Send, Error> {
+    Ok(crypto::rng()?)
 }
 
 fn unix_now() -> UnixTime {
@@ -232,15 +229,11 @@ async fn resume<L: Link>(
             let verifier = Arc::clone(verifier);
             let asked = Asked { context: Arc::clone(context), server_name: choice.server_name().to_owned() };
             let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
-            let work = move |()| asked.welcome(&principal, authenticated, &*verifier);
-            let mut queued = door.workers.queue(place.source(), (), work);
-            let patience = deadline.min(link.now().after(door.workers.patience()));
-            let mut done = within(link, patience, &mut queued).await;
-            if done.is_none() && queued.is_begun() {
-                done = within(link, deadline, &mut queued).await;
-            }
+            let work = move || asked.welcome(&principal, authenticated, &*verifier);
+            // Before logins that have not begun: who shows a good ticket has been let in before, and costs no password hash.
+            let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
             // Where nobody has time to look, the client may show a credential.
-            if let Some(Done::Answer(answer)) = done { answer } else { None }
+            within(link, deadline, asker.compute(work)).await.and_then(Result::ok).flatten()
         }
         Judge::Async(verifier) => {
             let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
@@ -315,7 +308,7 @@ async fn decide<L: Link>(
         (Some(verdict), _) => verdict,
         (None, Judge::Async(verifier)) => {
             let asker = Asker { server_name: &server_name, context: &context, pool: Some(&door.workers) };
-            let attempt = Attempt::new(claim.credential(), asker);
+            let attempt = Attempt { credential: claim.credential(), asker };
             match within(link, deadline, Caught(verifier.verify(&attempt))).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(Reason::NotNow("the verifier did not answer in time")),
@@ -361,7 +354,7 @@ impl Asked {
     /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
     fn judge(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
-        let attempt = Attempt::new(claim.credential(), asker);
+        let attempt = Attempt { credential: claim.credential(), asker };
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
     }
 

@@ -24,8 +24,9 @@ const BATCH: usize = 4 * limits::MAX_RECORD;
 /// A write takes up to 64 KiB, seals them into records of their own, and sends them as far as the transport takes them in
 /// time; the rest goes out with the next write or flush. Many small writes are better put through a buffer.
 ///
-/// Dropping the stream does not close it: end it with `finish` or `close` ([`crate::io::blocking`]) or a shutdown
-/// (`countersign::tokio`), or the peer will rightly report a cut. After a close, reading goes on.
+/// Dropping the stream does not close it: end it with `finish_blocking` or `close` over blocking streams, with `finish` or a
+/// shutdown over tokio's, or the peer will rightly report a cut. (For pools, which drop what idles, there is
+/// `closing_on_drop`.) After a close, reading goes on.
 pub struct Stream<S> {
     pub(super) transport: S,
     pub(super) info: SessionInfo,

@@ -16,6 +16,7 @@ mod password;
 pub use file::AccountFile;
 pub use password::{PasswordCheck, PreparedCheck};
 
+use crate::crypto::SecretString;
 use crate::limits;
 use crate::terms::credential::Credential;
 use crate::terms::error::{Misuse, Reason};
@@ -318,7 +319,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AccountError`].
-    pub fn issue_token(&mut self, name: &str) -> Result<Zeroizing<String>, AccountError> {
+    pub fn issue_token(&mut self, name: &str) -> Result<SecretString, AccountError> {
         let mut secret = Zeroizing::new([0; 32]);
         rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
         let token =
@@ -326,7 +327,7 @@ impl Accounts {
         let hash = hash_token(token.as_bytes());
         self.get_mut(name)?.tokens.push(hash);
         self.reindex();
-        Ok(token)
+        Ok(SecretString::new(token))
     }
 
     /// Takes all of a user's tokens away. Gives how many there were.

@@ -20,7 +20,7 @@ const MIN_BUFFER: u64 = 16 * 1024;
 #[non_exhaustive]
 pub enum FileError {
     /// The operating system refused.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: the operating system refused", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum FileError {
         mode: u32,
     },
     /// What was to take the file's place can't be given to the file's owner and group.
-    #[error("{path}: can't keep its owner and group {uid}:{gid} ({source}); run this as root", path = path.display())]
+    #[error("{path}: can't keep its owner and group {uid}:{gid}; run this as root", path = path.display())]
     Owner {
         /// The file.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The file holds no acceptable key.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: no key that can be used", path.display())]
     Key {
         /// The file.
         path: PathBuf,

@@ -73,7 +73,6 @@ impl From<EncodeError> for Error {
             EncodeError::StringTooLong(limit) | EncodeError::DoesNotFit(limit) => {
                 Misuse::TooLong { what: "the message", len: limit.saturating_add(1), limit }.into()
             }
-            EncodeError::Unencodable => Misuse::BadInput("the message").into(),
         }
     }
 }
@@ -252,7 +251,7 @@ macro_rules! codes {
     ($type:ident { $($variant:pat => $code:expr),* $(,)? }) => {
         impl $type {
             /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests:
-            /// lower-case words joined by hyphens. That of the inner error, where there is one.
+            /// lower-case words joined by hyphens. That of the inner error, where it says no more than that.
             pub fn code(&self) -> &'static str {
                 match self { $($variant => $code),* }
             }
@@ -274,7 +273,7 @@ codes!(Error {
     Self::NoServerKey => "no-server-key",
     Self::Record(error) => error.code(),
     Self::Misuse(misuse) => misuse.code(),
-    Self::Crypto(_) => "crypto-failed",
+    Self::Crypto(error) => error.code(),
 });
 
 codes!(Violation {
@@ -302,7 +301,7 @@ codes!(RecordError {
     Self::Truncated => "truncated",
     Self::IdleUpdate => "idle-key-update",
     Self::KeyOverused => "key-overused",
-    Self::Crypto(_) => "crypto-failed",
+    Self::Crypto(error) => error.code(),
     Self::Frame(error) => error.code(),
 });
 

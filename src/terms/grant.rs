@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::terms::error::{Misuse, Violation};
-use crate::wire::codec::{Bytes, List, Text, VerdictMessage};
+use crate::wire::codec::{Bytes, Field, GrantMessage, List, Text, VerdictMessage};
 
 /// A principal and its permissions: what a server's verifier says of a good credential, and what both ends hold after
 /// the login.
@@ -39,8 +39,6 @@ impl Grant {
         let room = permissions.size_hint().0.min(limits::MAX_PERMISSIONS).saturating_mul(16);
         let mut grant = Self { principal: principal.into(), permissions: String::with_capacity(room), epoch: None };
         within("the principal", &grant.principal, limits::MAX_PRINCIPAL, |c| !c.is_control())?;
-        // decision, principal, count, permissions: the layout of VerdictMessage.
-        let mut len = grant.principal.len().saturating_add(4);
         for (count, permission) in permissions.enumerate() {
             let permission = permission.as_ref();
             within("a permission", permission, limits::MAX_PERMISSION, |c| c.is_ascii_graphic() && c != ',')?;
@@ -54,8 +52,8 @@ impl Grant {
                 grant.permissions.push(',');
             }
             grant.permissions.push_str(permission);
-            len = len.saturating_add(permission.len()).saturating_add(2);
         }
+        let len = grant.to_message().size();
         if len > limits::MAX_GRANT {
             return Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT });
         }
@@ -98,31 +96,27 @@ impl Grant {
         if self.permits(permission) { Ok(()) } else { Err(NotPermitted { permission: permission.to_owned() }) }
     }
 
-    pub(crate) fn to_message(&self) -> VerdictMessage<'_> {
-        let mut list = List::new();
+    pub(crate) fn to_message(&self) -> GrantMessage<'_> {
+        let mut permissions = List::new();
         for permission in self.permissions() {
             // Never full: `new` counted them.
-            let _ = list.push(Text(permission));
+            let _ = permissions.push(Text(permission));
         }
-        VerdictMessage { principal: Text(&self.principal), permissions: list, decision: Self::ACCEPT, ..Self::reject() }
+        GrantMessage { decision: Self::ACCEPT, principal: Text(&self.principal), permissions }
     }
 
-    /// The message that grants nothing.
+    /// The verdict that grants nothing.
     pub(crate) fn reject() -> VerdictMessage<'static> {
-        VerdictMessage {
-            decision: Self::REJECT,
-            principal: Text(""),
-            permissions: List::new(),
-            ticket: Bytes(b""),
-            ticket_expires: 0,
-        }
+        let grant = GrantMessage { decision: Self::REJECT, principal: Text(""), permissions: List::new() };
+        VerdictMessage { grant, ticket: Bytes(b""), ticket_expires: 0 }
     }
 
     /// The grant that a verdict carries; `Ok(None)` for a rejection.
     pub(crate) fn from_message(message: &VerdictMessage<'_>) -> Result<Option<Self>, Violation> {
-        match message.decision {
+        let GrantMessage { decision, principal, permissions } = &message.grant;
+        match *decision {
             Self::REJECT if *message == Self::reject() => Ok(None),
-            Self::ACCEPT => Self::new(message.principal.0, message.permissions.iter().map(|text| text.0))
+            Self::ACCEPT => Self::new(principal.0, permissions.iter().map(|text| text.0))
                 .map(Some)
                 .map_err(|_| Violation::BadString("the grant")),
             Self::REJECT => Err(Violation::BadString("the grant of a rejection")),

@@ -85,8 +85,8 @@ impl Server {
         &self.keys
     }
 
-    /// What its tickets are kept under: the name and the first fingerprint.
-    pub(crate) fn scope(&self) -> String {
+    /// What a [`crate::TicketCache`] keeps its tickets under: the name and the first fingerprint. Not secret.
+    pub fn scope(&self) -> String {
         let first = self.pins.first().map(ToString::to_string).unwrap_or_default();
         format!("{} {first}", self.name)
     }

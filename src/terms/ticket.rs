@@ -12,7 +12,7 @@ use crate::terms::error::Misuse;
 use crate::terms::grant::Grant;
 use crate::terms::server::Server;
 use crate::time::UnixTime;
-use crate::wire::codec::{self, Bytes, List, Text, TicketKeyMessage, TicketKeysMessage, TicketMessage};
+use crate::wire::codec::{self, DecodeError, EncodeError, Field, List, Reader, Writer, layout};
 use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -36,16 +36,26 @@ pub struct TicketKeys {
 }
 
 struct Ring {
-    /// The newest first; at most two.
-    keys: Vec<RingKey>,
+    /// The newest first.
+    keys: List<RingKey, 2>,
     /// Whether this process makes new keys, or waits for them.
     follows: bool,
 }
 
-struct RingKey {
-    name: [u8; 8],
-    key: Key,
-    made: UnixTime,
+layout! {
+    /// A key for tickets, here and in an export.
+    struct RingKey {
+        name: [u8; NAME],
+        key: Key,
+        made: UnixTime,
+    }
+}
+
+/// No key: what a ring is filled up with.
+impl Default for RingKey {
+    fn default() -> Self {
+        Self { name: [0; NAME], key: Key::new([0; 32]), made: UnixTime(0) }
+    }
 }
 
 /// Tickets that were used, by the hash they are bound to, until they expire.
@@ -64,7 +74,7 @@ impl TicketKeys {
         let aead = if provider.aes_256_gcm.is_some() { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 };
         let cipher = provider.cipher_or_missing(aead);
         let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
-        let ring = Mutex::new(Ring { keys: Vec::new(), follows: false });
+        let ring = Mutex::new(Ring { keys: List::new(), follows: false });
         Self { cipher, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used: None }
     }
 
@@ -91,13 +101,9 @@ impl TicketKeys {
     pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let mut ring = self.ring();
         self.rotate(&mut ring, now, rng);
-        let mut keys = List::new();
-        for key in &ring.keys {
-            // Never full: a ring has two keys.
-            let _ = keys.push(TicketKeyMessage { name: key.name, key: *key.key, made: key.made.0 });
-        }
-        let mut out = Zeroizing::new(Vec::with_capacity(128));
-        codec::encode(&TicketKeysMessage { version: 1, keys }, &mut out).map_err(|_| CryptoError::Failed)?;
+        let mut out = Zeroizing::new(Vec::with_capacity(ring.keys.size().saturating_add(1)));
+        out.push(FORMAT);
+        codec::append(&ring.keys, &mut out).map_err(|_| CryptoError::Failed)?;
         Ok(out)
     }
 
@@ -108,17 +114,10 @@ impl TicketKeys {
     /// [`Misuse::BadInput`] for bytes that are no export; the keys stay as they are.
     pub fn follow(&self, exported: &[u8]) -> Result<(), Misuse> {
         let bad = Misuse::BadInput("the exported ticket keys");
-        let message: TicketKeysMessage = codec::decode(exported).map_err(|_| bad)?;
-        if message.version != 1 {
-            return Err(bad);
-        }
+        let keys = exported.strip_prefix(&[FORMAT]).ok_or(bad)?;
+        let keys = codec::read(keys).map_err(|_| bad)?;
         let mut ring = self.ring();
-        ring.follows = true;
-        ring.keys = message
-            .keys
-            .iter()
-            .map(|key| RingKey { name: key.name, key: Key::new(key.key), made: UnixTime(key.made) })
-            .collect();
+        *ring = Ring { keys, follows: true };
         Ok(())
     }
 
@@ -140,25 +139,21 @@ impl TicketKeys {
                 _ => return Ok(None),
             }
         };
-        let message = TicketMessage {
-            principal: Text(&contents.principal),
-            epoch: contents.epoch,
-            suite: contents.suite.number(),
-            key_id: *contents.key_id.as_bytes(),
-            authenticated: contents.authenticated.0,
-            expires: contents.expires.0,
-            secret: *contents.secret,
-        };
-        let mut plaintext = Zeroizing::new(Vec::with_capacity(limits::MAX_TICKET));
-        codec::encode(&message, &mut plaintext).map_err(|_| CryptoError::Failed)?;
-        plaintext.extend_from_slice(&[0; limits::TAG]);
-        once::seal(&*self.sealer(&key, &nonce)?, &mut plaintext)?;
-        Ok(Some([&name[..], &nonce, &plaintext].concat()))
+        // The contents are written where they are sealed. The capacity holds it all: growing would leave a copy of them.
+        let len = [NAME, NONCE, contents.size(), limits::TAG].into_iter().fold(0, usize::saturating_add);
+        let mut ticket = Zeroizing::new(Vec::with_capacity(len));
+        ticket.extend_from_slice(&name);
+        ticket.extend_from_slice(&nonce);
+        codec::append(contents, &mut ticket).map_err(|_| CryptoError::Failed)?;
+        ticket.extend_from_slice(&[0; limits::TAG]);
+        let sealed = ticket.get_mut(NAME.saturating_add(NONCE)..).unwrap_or_default();
+        once::seal(&*self.sealer(&key, &nonce)?, sealed)?;
+        Ok(Some(core::mem::take(&mut *ticket)))
     }
 
     /// Opens a ticket; `None` for one that is altered, foreign, expired, or the last of a chain that is too old.
     pub(crate) fn open(&self, ticket: &[u8], now: UnixTime) -> Option<TicketContents> {
-        let (name, rest) = ticket.split_first_chunk::<8>()?;
+        let (name, rest) = ticket.split_first_chunk::<NAME>()?;
         let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
         let key = {
             let ring = self.ring();
@@ -168,16 +163,7 @@ impl TicketKeys {
         };
         let mut sealed = Zeroizing::new(sealed.to_vec());
         let plaintext = once::open(&*self.sealer(&key, nonce).ok()?, &mut sealed).ok()?;
-        let message: TicketMessage<'_> = codec::decode(plaintext).ok()?;
-        let contents = TicketContents {
-            principal: message.principal.0.to_owned(),
-            epoch: message.epoch,
-            suite: Suite::from_number(message.suite)?,
-            key_id: KeyId::from_bytes(message.key_id),
-            authenticated: UnixTime(message.authenticated),
-            expires: UnixTime(message.expires),
-            secret: Key::new(message.secret),
-        };
+        let contents: TicketContents = codec::read(plaintext).ok()?;
         (now < contents.expires && now < contents.authenticated.after(self.max_age)).then_some(contents)
     }
 
@@ -187,7 +173,7 @@ impl TicketKeys {
             return true;
         };
         // The nonce names the ticket: it is authenticated, since it is in the key.
-        let Some(name) = ticket.get(8..).and_then(|rest| rest.first_chunk::<NONCE>()) else {
+        let Some(name) = ticket.get(NAME..).and_then(|rest| rest.first_chunk::<NONCE>()) else {
             return false;
         };
         let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,11 +198,10 @@ impl TicketKeys {
         if ring.follows || !is_due {
             return;
         }
-        let mut fresh = RingKey { name: [0; 8], key: Key::new([0; 32]), made: now };
+        let mut fresh = RingKey { made: now, ..RingKey::default() };
         rng.fill_bytes(&mut fresh.name);
         rng.fill_bytes(fresh.key.as_mut_slice());
-        ring.keys.truncate(1);
-        ring.keys.insert(0, fresh);
+        ring.keys.push_front(fresh);
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
@@ -230,19 +215,29 @@ impl fmt::Debug for TicketKeys {
     }
 }
 
+/// Length of the name of the key that a ticket is sealed under.
+const NAME: usize = 8;
+
 /// Length of a ticket's nonce.
 const NONCE: usize = 16;
 
-/// What a server seals into a ticket.
-pub(crate) struct TicketContents {
-    pub(crate) principal: String,
-    pub(crate) epoch: u64,
-    pub(crate) suite: Suite,
-    pub(crate) key_id: KeyId,
-    pub(crate) authenticated: UnixTime,
-    pub(crate) expires: UnixTime,
-    pub(crate) secret: Key,
+/// The first byte of what is kept outside of this process: saved tickets and exported keys.
+const FORMAT: u8 = 1;
+
+layout! {
+    /// What a server seals into a ticket. No part of the protocol: tickets are opaque to clients.
+    pub(crate) struct TicketContents {
+        pub(crate) principal: String [..=limits::MAX_PRINCIPAL],
+        pub(crate) epoch: u64,
+        pub(crate) suite: Suite,
+        pub(crate) key_id: KeyId,
+        pub(crate) authenticated: UnixTime,
+        pub(crate) expires: UnixTime,
+        pub(crate) secret: Key,
+    }
 }
+
+const _: () = assert!(NAME + NONCE + TicketContents::LARGEST + limits::TAG <= limits::MAX_TICKET);
 
 /// A good ticket that a client came with. *Is its principal still welcome?*
 ///
@@ -278,14 +273,16 @@ impl TicketClaim {
 
 crate::opaque_debug!(TicketClaim);
 
-/// A ticket as the client holds it: opaque bytes, and the secret that goes with them. Zeroized, never printed.
-#[derive(Clone)]
-pub struct Ticket {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) secret: Key,
-    pub(crate) suite: Suite,
-    pub(crate) key_id: KeyId,
-    pub(crate) expires: UnixTime,
+layout! {
+    /// A ticket as the client holds it: opaque bytes, and the secret that goes with them. Zeroized, never printed.
+    #[derive(Clone)]
+    pub struct Ticket {
+        pub(crate) suite: Suite,
+        pub(crate) key_id: KeyId,
+        pub(crate) expires: UnixTime,
+        pub(crate) secret: Key,
+        pub(crate) bytes: Vec<u8> [..=limits::MAX_TICKET],
+    }
 }
 
 impl Ticket {
@@ -309,17 +306,10 @@ impl Ticket {
     /// # Errors
     /// [`Misuse::TooLong`]; never for a ticket that came from a login.
     pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Misuse> {
-        let message = codec::SavedTicketMessage {
-            version: 1,
-            suite: self.suite.number(),
-            key_id: *self.key_id.as_bytes(),
-            expires: self.expires.0,
-            secret: *self.secret,
-            ticket: Bytes(&self.bytes),
-        };
-        let mut out = Zeroizing::new(Vec::with_capacity(self.bytes.len().saturating_add(96)));
+        let mut out = Zeroizing::new(Vec::with_capacity(self.size().saturating_add(1)));
+        out.push(FORMAT);
         let too_long = Misuse::TooLong { what: "the ticket", len: self.bytes.len(), limit: limits::MAX_TICKET };
-        codec::encode(&message, &mut out).map_err(|_| too_long)?;
+        codec::append(self, &mut out).map_err(|_| too_long)?;
         Ok(out)
     }
 
@@ -329,17 +319,12 @@ impl Ticket {
     /// [`Misuse::BadInput`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Misuse> {
         let bad = Misuse::BadInput("the saved ticket");
-        let message: codec::SavedTicketMessage<'_> = codec::decode(bytes).map_err(|_| bad)?;
-        if message.version != 1 || message.ticket.is_empty() || message.ticket.len() > limits::MAX_TICKET {
+        let ticket = bytes.strip_prefix(&[FORMAT]).ok_or(bad)?;
+        let ticket: Self = codec::read(ticket).map_err(|_| bad)?;
+        if ticket.bytes.is_empty() || ticket.bytes.len() > limits::MAX_TICKET {
             return Err(bad);
         }
-        Ok(Self {
-            bytes: message.ticket.0.to_vec(),
-            secret: Key::new(message.secret),
-            suite: Suite::from_number(message.suite).ok_or(bad)?,
-            key_id: KeyId::from_bytes(message.key_id),
-            expires: UnixTime(message.expires),
-        })
+        Ok(ticket)
     }
 }
 
@@ -358,5 +343,38 @@ impl Server {
     /// Lets a ticket be used if the server key it is from is trusted, and its suite is not under the floor.
     pub fn resume(&self, ticket: &Ticket) -> Option<TrustedTicket> {
         self.check(ticket.key_id, ticket.suite).ok().map(|()| TrustedTicket(ticket.clone()))
+    }
+}
+
+/// By its number.
+impl Field<'_> for Suite {
+    const LARGEST: usize = u16::LARGEST;
+
+    fn size(&self) -> usize {
+        Self::LARGEST
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.number().write(out)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::from_number(u16::read(from)?).ok_or(DecodeError::Unknown)
+    }
+}
+
+impl Field<'_> for KeyId {
+    const LARGEST: usize = limits::KEY_ID;
+
+    fn size(&self) -> usize {
+        Self::LARGEST
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.as_bytes().write(out)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        <[u8; limits::KEY_ID]>::read(from).map(Self::from_bytes)
     }
 }

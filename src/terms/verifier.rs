@@ -42,7 +42,14 @@ pub(crate) trait Pool: Sync {
 
 macro_rules! asker {
     ($($type:ident),*) => { $(
-        impl $type<'_> {
+        impl<'a> $type<'a> {
+            /// As if the client had asked for the server of this name.
+            #[must_use]
+            pub fn with_server_name(mut self, name: &'a str) -> Self {
+                self.asker.server_name = name;
+                self
+            }
+
             /// The connection, as the application described it.
             pub fn context(&self) -> &Context {
                 self.asker.context
@@ -77,18 +84,27 @@ macro_rules! asker {
 asker!(Attempt, Returning);
 
 impl<'a> Attempt<'a> {
-    /// An attempt as a machine that is driven by hand makes it: [`crate::server::Claim::attempt`] is shorter.
-    pub(crate) fn new(credential: Credential<'a>, asker: Asker<'a>) -> Self {
-        Self { credential, asker }
+    /// An attempt, to ask a [`Verifier`] about: for machines that are driven by hand, with [`crate::server::Claim::credential`],
+    /// and for tests of verifiers.
+    pub fn new(credential: Credential<'a>, context: &'a Context) -> Self {
+        Self { credential, asker: Asker::new(context) }
     }
 
-    /// The credential to check.
+    /// The credential to check. A login that did not open comes with one that no account matches, of the first kind that the
+    /// server takes: an empty user and password, or an empty token. Check it like any other, so that its refusal costs what others
+    /// cost; whatever the verifier says of it, it is refused.
     pub fn credential(&self) -> Credential<'a> {
         self.credential
     }
 }
 
-impl Returning<'_> {
+impl<'a> Returning<'a> {
+    /// A return, to ask a [`Verifier`] about, with what a [`crate::TicketClaim`] says: for machines that are driven by hand, and
+    /// for tests of verifiers.
+    pub fn new(principal: &'a str, authenticated: UnixTime, context: &'a Context) -> Self {
+        Self { principal, authenticated, asker: Asker::new(context) }
+    }
+
     /// Whom the ticket was given to.
     pub fn principal(&self) -> &str {
         self.principal
@@ -100,8 +116,15 @@ impl Returning<'_> {
     }
 }
 
-impl Asker<'_> {
-    async fn compute<R: Send + 'static>(self, work: impl FnOnce() -> R + Send + 'static) -> Result<R, Reason> {
+impl<'a> Asker<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { server_name: "", context, pool: None }
+    }
+
+    pub(crate) async fn compute<R: Send + 'static>(
+        self,
+        work: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<R, Reason> {
         let Some(pool) = self.pool else {
             return catch_unwind(AssertUnwindSafe(work)).map_err(|_| Reason::VerifierFailed);
         };

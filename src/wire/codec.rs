@@ -1,7 +1,8 @@
 //! Messages as bytes: the layouts of PROTOCOL.md, "Messages".
 //!
-//! The encoding is bincode's with this configuration: big-endian, fixed-size integers, and our own [`Bytes`], [`Text`]
-//! and [`List`] for everything of variable length. That makes its output plain concatenation:
+//! A message is a struct, and its bytes are those of its fields, in order, with nothing between. Each layout is stated
+//! once; from it follow decoding, encoding, the length beforehand ([`Message::encoded_len`]) and the largest length
+//! ([`Message::MAX`]).
 //!
 //! | type | bytes |
 //! |---|---|
@@ -14,19 +15,20 @@
 //! Decoding borrows from the frame, allocates nothing, and accepts exactly the bytes that encoding gives: whatever
 //! [`decode`] accepts, [`encode`] turns back into the same bytes.
 
+mod field;
+mod layout;
 mod message;
 mod primitive;
 
+pub(crate) use field::{Field, Reader, Writer};
+pub(crate) use layout::{Tail, layout};
 pub use message::{
-    ClientHello, ClientLogin, CredentialMessage, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict,
-    VerdictMessage,
+    ClientHello, ClientLogin, CredentialMessage, GrantMessage, KeyShare, Message, ServerHello, ServerResumption,
+    ServerVerdict, VerdictMessage,
 };
-pub(crate) use message::{SavedTicketMessage, TicketKeyMessage, TicketKeysMessage, TicketMessage};
 pub use primitive::{Bytes, List, Text};
 
 use crate::limits;
-use bincode::config::{BigEndian, Configuration, Fixint, Limit};
-use bincode::enc::write::Writer;
 
 /// Bytes that are not a message, or not the canonical encoding of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,6 +54,9 @@ pub enum DecodeError {
     /// The padding is not all zeros, or not as long as it must be.
     #[error("the padding is wrong")]
     Padding,
+    /// A number in what the library keeps for itself stands for nothing that it knows. Messages carry any number.
+    #[error("a number that stands for nothing known")]
+    Unknown,
 }
 
 impl DecodeError {
@@ -63,6 +68,7 @@ impl DecodeError {
             Self::TooMany { .. } => "list-too-long",
             Self::NotUtf8 => "not-utf8",
             Self::Padding => "padding",
+            Self::Unknown => "unknown-value",
         }
     }
 }
@@ -74,40 +80,62 @@ pub enum EncodeError {
     /// A byte string or text is longer than a `u16` can state: this many bytes.
     #[error("a string is longer than {0} bytes, too long for its length field")]
     StringTooLong(usize),
-    /// The message does not fit in the size it is padded to.
+    /// The message does not fit in the room that there is for it: this many bytes.
     #[error("the message does not fit in {0} bytes")]
     DoesNotFit(usize),
-    /// The codec refused the message.
-    #[error("the message can't be encoded")]
-    Unencodable,
 }
-
-/// No frame is longer than its `u16` length can state.
-const LIMIT: usize = u16::MAX as usize;
-
-const CONFIG: Configuration<BigEndian, Fixint, Limit<LIMIT>> =
-    bincode::config::standard().with_big_endian().with_fixed_int_encoding().with_limit::<LIMIT>();
 
 /// Decodes one message that takes up all of `bytes`.
 ///
 /// # Errors
 /// [`DecodeError`]: anything that [`encode`] would not give.
 pub fn decode<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<M, DecodeError> {
-    match decode_prefix(bytes)? {
-        (message, []) => Ok(message),
-        (_, rest) => Err(DecodeError::Trailing(rest.len())),
+    read(bytes)
+}
+
+/// Appends the encoding of `message` to `out`: [`Message::encoded_len`] bytes.
+///
+/// # Errors
+/// [`EncodeError::StringTooLong`]; `out` is then as it was.
+pub fn encode<'a, M: Message<'a>>(message: &M, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    append(message, out)
+}
+
+/// As [`decode`], for any layout.
+pub(crate) fn read<'a, F: Field<'a>>(bytes: &'a [u8]) -> Result<F, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let field = F::read(&mut reader)?;
+    match reader.rest() {
+        [] => Ok(field),
+        rest => Err(DecodeError::Trailing(rest.len())),
     }
 }
 
-/// Appends the encoding of `message` to `out`.
+/// As [`encode`], for any layout.
+pub(crate) fn append<'a>(field: &impl Field<'a>, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+    let start = out.len();
+    out.resize(start.saturating_add(field.size()), 0);
+    let written = fill(field, out.get_mut(start..).unwrap_or_default());
+    if written.is_err() {
+        out.truncate(start);
+    }
+    written
+}
+
+/// Writes the encoding of `field` into room for it, and zeros into what is left of the room.
 ///
 /// # Errors
-/// [`EncodeError::StringTooLong`]; `out` then ends in an incomplete message.
-pub fn encode<'a, M: Message<'a>>(message: &M, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    bincode::encode_into_writer(message, VecWriter(out), CONFIG).map_err(|error| match error {
-        bincode::error::EncodeError::Other(primitive::TOO_LONG) => EncodeError::StringTooLong(LIMIT),
-        _ => EncodeError::Unencodable,
-    })
+/// As [`encode`], and [`EncodeError::DoesNotFit`].
+pub(crate) fn fill<'a>(field: &impl Field<'a>, room: &mut [u8]) -> Result<(), EncodeError> {
+    let mut writer = Writer::new(room);
+    field.write(&mut writer)?;
+    writer.rest().fill(0);
+    Ok(())
+}
+
+/// How many bytes `message` has with zeros after it up to a multiple of `block`.
+pub(crate) fn padded_len<'a>(message: &impl Message<'a>, block: usize) -> usize {
+    message.encoded_len().checked_next_multiple_of(block).unwrap_or(usize::MAX)
 }
 
 /// Decodes a message that is followed by zeros up to a multiple of `block` bytes, and by no more than that.
@@ -115,75 +143,19 @@ pub fn encode<'a, M: Message<'a>>(message: &M, out: &mut Vec<u8>) -> Result<(), 
 /// # Errors
 /// As [`decode`], and [`DecodeError::Padding`].
 pub(crate) fn decode_padded<'a, M: Message<'a>>(bytes: &'a [u8], block: usize) -> Result<M, DecodeError> {
-    let (message, padding) = decode_prefix(bytes)?;
-    let used = bytes.len().saturating_sub(padding.len());
-    let right_length = used.checked_next_multiple_of(block) == Some(bytes.len());
-    if !right_length || padding.iter().any(|&byte| byte != 0) {
+    let mut reader = Reader::new(bytes);
+    let message = M::read(&mut reader)?;
+    if padded_len(&message, block) != bytes.len() || reader.rest().iter().any(|&byte| byte != 0) {
         return Err(DecodeError::Padding);
     }
     Ok(message)
 }
 
-/// Appends the encoding of `message` to `out`, then zeros up to a multiple of `block` bytes.
+/// Zeros, for a field that is filled in where it stands.
 ///
 /// # Errors
-/// As [`encode`], and [`EncodeError::DoesNotFit`] past `limit` bytes.
-pub(crate) fn encode_padded<'a, M: Message<'a>>(
-    message: &M,
-    block: usize,
-    limit: usize,
-    out: &mut Vec<u8>,
-) -> Result<(), EncodeError> {
-    let start = out.len();
-    encode(message, out)?;
-    let used = out.len().saturating_sub(start);
-    match used.checked_next_multiple_of(block) {
-        Some(padded) if padded <= limit => {
-            out.resize(start.saturating_add(padded), 0);
-            Ok(())
-        }
-        _ => Err(EncodeError::DoesNotFit(limit)),
-    }
+/// [`EncodeError::DoesNotFit`] past the longest of them.
+pub(crate) fn room(len: usize) -> Result<Bytes<'static>, EncodeError> {
+    static ZEROS: [u8; limits::MAX_SEALED_CREDENTIAL] = [0; limits::MAX_SEALED_CREDENTIAL];
+    ZEROS.get(..len).map(Bytes).ok_or(EncodeError::DoesNotFit(ZEROS.len()))
 }
-
-/// Appends a [`Bytes`] whose content `write` appends.
-pub(crate) fn write_bytes<E: From<EncodeError>>(
-    out: &mut Vec<u8>,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<(), E> {
-    let start = out.len();
-    out.extend_from_slice(&[0; 2]);
-    write(out)?;
-    let content = out.len().saturating_sub(start).saturating_sub(2);
-    let len = u16::try_from(content).map_err(|_| EncodeError::StringTooLong(LIMIT))?;
-    for (slot, byte) in out.iter_mut().skip(start).zip(len.to_be_bytes()) {
-        *slot = byte;
-    }
-    Ok(())
-}
-
-fn decode_prefix<'a, M: Message<'a>>(bytes: &'a [u8]) -> Result<(M, &'a [u8]), DecodeError> {
-    use bincode::error::DecodeError as Bincode;
-    // bincode panics on nothing below its limit; a frame never reaches it, and nothing longer gets past here.
-    if bytes.len() > LIMIT {
-        return Err(DecodeError::Trailing(bytes.len().saturating_sub(LIMIT)));
-    }
-    let (message, used) = bincode::borrow_decode_from_slice::<M, _>(bytes, CONFIG).map_err(|error| match error {
-        Bincode::ArrayLengthMismatch { required, found } => DecodeError::TooMany { found, limit: required },
-        Bincode::Utf8 { .. } => DecodeError::NotUtf8,
-        _ => DecodeError::Truncated,
-    })?;
-    Ok((message, bytes.get(used..).unwrap_or_default()))
-}
-
-/// bincode's own writer over a `Vec` makes a new one; this appends.
-struct VecWriter<'a>(&'a mut Vec<u8>);
-
-impl Writer for VecWriter<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), bincode::error::EncodeError> {
-        self.0.extend_from_slice(bytes);
-        Ok(())
-    }
-}
-
-const _: () = assert!(limits::MAX_CLIENT_LOGIN <= LIMIT && limits::MAX_RECORD + limits::TAG <= LIMIT);

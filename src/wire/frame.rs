@@ -54,16 +54,16 @@ impl FrameType {
         self as u8
     }
 
-    /// The largest body, in bytes, that a frame of this type may have.
+    /// The largest body, in bytes, that a frame of this type may have: for a handshake's, that of the fullest message.
     pub const fn max_body(self) -> usize {
         match self {
-            Self::ClientHello => limits::MAX_CLIENT_HELLO,
-            Self::ServerHello => limits::MAX_SERVER_HELLO,
-            Self::ClientLogin => limits::MAX_CLIENT_LOGIN,
+            Self::ClientHello => 4217,
+            Self::ServerHello => 2705,
+            Self::ClientLogin => 5652,
             Self::ServerVerdict => limits::SERVER_VERDICT,
             Self::Data => limits::MAX_RECORD + limits::TAG,
             Self::KeyUpdate | Self::Close => limits::TAG,
-            Self::ServerResumption => limits::MAX_SERVER_RESUMPTION,
+            Self::ServerResumption => 3126,
         }
     }
 
@@ -174,23 +174,6 @@ impl Header {
             _ => Err(FrameError::Length { kind, len: body, min, max }),
         }
     }
-}
-
-/// Builds a whole frame around a body that `write` appends to the buffer.
-pub(crate) fn build<E: From<FrameError>>(
-    kind: FrameType,
-    capacity: usize,
-    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
-) -> Result<Vec<u8>, E> {
-    let mut frame = Vec::with_capacity(capacity.saturating_add(limits::FRAME_HEADER));
-    frame.extend_from_slice(&[0; limits::FRAME_HEADER]);
-    write(&mut frame)?;
-    let body = frame.len().saturating_sub(limits::FRAME_HEADER);
-    let header = Header { kind, body }.to_bytes()?;
-    for (slot, byte) in frame.iter_mut().zip(header) {
-        *slot = byte;
-    }
-    Ok(frame)
 }
 
 /// Splits one whole frame, header included, into its type and body.

@@ -573,7 +573,8 @@ def resumption_cases(report: Report, command: Command, server: RustServer, pin: 
                 sock.sendall(junk)
                 sock.shutdown(socket.SHUT_WR)
                 expect("after the resumption", rest(sock), b"")
-                server.wait(rf"event=session-ended .*peer=127.0.0.1:{port} .*(the session is broken)")
+                # It never was a login.
+                server.wait(rf"event=handshake-failed .*peer=127.0.0.1:{port} .*(the session is broken)")
 
     def fallback(change: Callable[[Client], Any], **options: Any) -> None:
         """Something is wrong with what is shown: a ServerHello comes, and the login goes on with it."""

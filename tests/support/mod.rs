@@ -203,8 +203,8 @@ impl Scenario {
 
     /// The server has this key, and the client has pinned it.
     pub fn key(mut self, key: &TestKey) -> Self {
-        (self.key, self.trust) = (key.server.clone(), key.trust());
-        self
+        self.key = key.server.clone();
+        self.knowing(key.trust())
     }
 
     /// The server has this key; what the client trusts stays.
@@ -218,8 +218,14 @@ impl Scenario {
         self.known_key_under(KeyExchange::X25519)
     }
 
-    pub fn known_key_under(mut self, floor: KeyExchange) -> Self {
-        self.trust = Server::key(self.key.public_key().clone()).with_floor(floor);
+    pub fn known_key_under(self, floor: KeyExchange) -> Self {
+        let server = Server::key(self.key.public_key().clone()).with_floor(floor);
+        self.knowing(server)
+    }
+
+    /// The client knows this of the server that it names as before.
+    fn knowing(mut self, server: Server) -> Self {
+        self.trust = server.with_name(self.trust.name()).unwrap();
         self
     }
 
@@ -262,6 +268,12 @@ impl Scenario {
 
     pub fn refusal_floor(mut self, floor: u64) -> Self {
         self.server = self.server.with_refusal_floor(Duration::from_millis(floor));
+        self
+    }
+
+    /// The server has these settings, but for its suites.
+    pub fn server_config_of(mut self, config: ServerConfig) -> Self {
+        self.server = config.with_suites(&SUITES).unwrap();
         self
     }
 

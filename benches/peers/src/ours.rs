@@ -8,7 +8,7 @@ use countersign::client::{self, Answer};
 use countersign::crypto::{Provider, aws_lc, rustcrypto};
 use countersign::server::AwaitHello;
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason};
-use countersign::{ServerConfig, ServerKey, Server, Session, Suite, Ticket, TicketKeys, UnixTime};
+use countersign::{Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::sync::Arc;
@@ -68,14 +68,14 @@ impl Peers {
         let unbound = ChannelBinding::none();
         let (hello, client, mut client_rng) = meter.client(|| {
             let mut rng = rng();
-            let (hello, state) = client::start(&self.client, &unbound, self.trust.known_keys(), &mut rng, NOW).unwrap();
+            let (hello, state) = client::start(&self.client, &self.trust, &unbound, &mut rng, NOW).unwrap();
             (hello, state, rng)
         });
         meter.client_sends(&hello);
         let (challenge, server, mut server_rng) = meter.server(|| {
             let mut rng = rng();
             let state = AwaitHello::new(&self.server, &unbound, NOW);
-            let (challenge, state) = state.read(&hello, NOW).unwrap().challenge(&self.key, &mut rng).unwrap();
+            let (challenge, state) = state.read(hello, NOW).unwrap().challenge(&self.key, &mut rng).unwrap();
             (challenge, state, rng)
         });
         meter.server_sends(&challenge);
@@ -106,11 +106,11 @@ impl Peers {
         let unbound = ChannelBinding::none();
         let (hello, client) = meter.client(|| {
             let ticket = self.trust.resume(ticket).unwrap();
-            client::resume(&self.client, &unbound, self.trust.known_keys(), ticket, &mut rng(), NOW).unwrap()
+            client::resume(&self.client, &self.trust, &unbound, ticket, &mut rng(), NOW).unwrap()
         });
         meter.client_sends(&hello);
         let accepted = meter.server(|| {
-            let state = AwaitHello::new(&self.server, &unbound, NOW).read(&hello, NOW).unwrap();
+            let state = AwaitHello::new(&self.server, &unbound, NOW).read(hello, NOW).unwrap();
             let claim = state.ticket(&self.key, TODAY)?;
             state.resume(claim, grant(), TODAY, &mut rng()).ok()
         })?;
@@ -157,7 +157,7 @@ struct Resumption {
 impl Resumption {
     fn new(peers: Peers) -> Self {
         let (client, _) = peers.login(PASSWORD, true, &mut Meter::default()).unwrap();
-        Self { ticket: client.info().ticket().unwrap().clone(), peers }
+        Self { ticket: client.info.ticket().unwrap().clone(), peers }
     }
 }
 
@@ -168,7 +168,7 @@ impl Contender for Resumption {
 
     fn once(&mut self, meter: &mut Meter) {
         let (client, _) = self.peers.resume(&self.ticket, meter).unwrap();
-        self.ticket = client.info().ticket().unwrap().clone();
+        self.ticket = client.info.ticket().unwrap().clone();
     }
 }
 
@@ -202,14 +202,14 @@ mod tests {
     fn the_session_carries_bytes() {
         each(|peers| {
             let (client, server) = peers.login(PASSWORD, true, &mut Meter::default()).unwrap();
-            let ticket = client.info().ticket().unwrap().clone();
+            let ticket = client.info.ticket().unwrap().clone();
             let resumed = peers.resume(&ticket, &mut Meter::default()).unwrap();
-            assert!(resumed.0.info().is_resumed() && !client.info().is_resumed());
-            assert_eq!([client.suite(), resumed.0.suite()], [peers.suite; 2]);
+            assert!(resumed.0.info.is_resumed() && !client.info.is_resumed());
+            assert_eq!([client.info.suite(), resumed.0.info.suite()], [peers.suite; 2]);
             for (mut client, mut server) in [(client, server), resumed] {
                 let mut record = Vec::new();
-                client.seal(b"hello", &mut record).unwrap();
-                assert_eq!(server.open(&mut record).unwrap(), Received::Data(b"hello"));
+                client.sealer.seal(b"hello", &mut record).unwrap();
+                assert_eq!(server.opener.open(&mut record).unwrap(), Received::Data(b"hello"));
             }
         });
     }

@@ -107,7 +107,7 @@ impl Ours {
     fn new(provider: Provider, size: usize, in_place: bool) -> Self {
         let peers = ours::Peers::new(provider, Suite::X25519_AES_256_GCM, KEYS[0]);
         let (client, server) = peers.login(PASSWORD, false, &mut Meter::default()).unwrap();
-        let ((_, sealer, _), (_, _, opener)) = (client.split(), server.split());
+        let (Session { sealer, .. }, Session { opener, .. }) = (client, server);
         let wire = vec![BYTE; size + Session::OVERHEAD];
         Self { provider, sealer, opener, in_place, payload: vec![BYTE; size], wire }
     }

@@ -2,13 +2,13 @@
 
 use super::handshakes::PASSWORD;
 use crate::crypto;
-use crate::failure::Failure;
-use crate::timed::Timed;
-use countersign::blocking::{self, Begun, Stream};
-use countersign::{ChannelBinding, ClientConfig, Credential, Error, KeyId, Server, Suite, Ticket};
+use crate::failure::{Failure, chain};
+use countersign::{
+    Begun, ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, Stream, Suite, Ticket,
+};
 use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long connecting, a login and a goodbye may take each.
@@ -17,8 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// All clients of one server.
 pub(crate) struct Crowd {
     address: SocketAddr,
-    config: Arc<ClientConfig>,
-    trust: Server,
+    connector: Connector,
     users: Vec<String>,
     /// One from each login that is over; a ticket is good once.
     tickets: Mutex<VecDeque<Ticket>>,
@@ -39,8 +38,7 @@ impl Crowd {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE);
         Ok(Self {
             address,
-            config: Arc::new(config.with_suites(&[suite]).map_err(Failure::new)?),
-            trust: Server::pinned(pin),
+            connector: Connector::new(config.with_suites(&[suite]).map_err(Failure::new)?, Server::pinned(pin)),
             users: users.to_owned(),
             tickets: Mutex::default(),
             trouble: Mutex::default(),
@@ -56,13 +54,13 @@ impl Crowd {
             Ok(session) => {
                 let resumed = session.info().is_resumed();
                 // The server may be gone already: the login counts all the same.
-                let _ = session.finish(PATIENCE);
+                let _ = session.finish_blocking(PATIENCE);
                 Outcome::Done { resumed }
             }
             // The second is how a client sees a refusal from before the RSA operation: the server was too busy.
-            Err(blocking::Error::Protocol(Error::Refused | Error::VerdictNotAuthentic)) => Outcome::Refused,
+            Err(LoginError::Protocol(Error::Refused | Error::VerdictNotAuthentic)) => Outcome::Refused,
             Err(error) => {
-                lock(&self.trouble).get_or_insert_with(|| error.to_string());
+                lock(&self.trouble).get_or_insert_with(|| chain(&error));
                 Outcome::Failed
             }
         };
@@ -70,18 +68,16 @@ impl Crowd {
     }
 
     /// Logs in, keeps the ticket for whoever resumes next, and stays.
-    pub(crate) fn enter(&self, index: usize, resume: bool) -> Result<Stream<Timed>, blocking::Error> {
+    pub(crate) fn enter(&self, index: usize, resume: bool) -> Result<Stream<TcpStream>, LoginError> {
         let ticket = if resume { lock(&self.tickets).pop_front() } else { None };
         let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
         stream.set_nodelay(true)?;
-        let none = ChannelBinding::none();
-        let begun = blocking::begin(Timed::new(stream), &self.config, &none, &self.trust, ticket.as_ref())?;
-        let session = match begun {
+        let session = match self.connector.begin_blocking(stream, ticket.as_ref())? {
             Begun::Resumed(session) => session,
             Begun::Trusted(trusted) => {
                 let user = index.checked_rem(self.users.len()).and_then(|index| self.users.get(index));
                 let user = user.map(String::as_str).unwrap_or_default();
-                trusted.login(Credential::Password { user, password: PASSWORD })?
+                trusted.login_blocking(Credential::Password { user, password: PASSWORD })?
             }
         };
         lock(&self.tickets).extend(session.info().ticket().cloned());

@@ -8,7 +8,7 @@ use countersign::crypto::{CryptoRng, Decrypt, Provider};
 use countersign::server::AwaitHello;
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, KeySize, Moment, PrivateKey, Server,
-    ServerConfig, ServerKey, Suite, Ticket, TicketKeys, UnixTime, Verifier,
+    ServerConfig, ServerKey, Suite, Ticket, TicketKeys, UnixTime,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -87,7 +87,7 @@ impl Bout<'_> {
         if hashes.len() < 2 || spent < self.budget {
             let mut time = Duration::ZERO;
             let credential = Credential::Password { user: self.user, password: PASSWORD };
-            clock(&mut time, || self.accounts.verify(credential)).map_err(broken)?;
+            clock(&mut time, || self.accounts.check(credential)).map_err(broken)?;
             hashes.push(millis(time));
         }
         Ok(())
@@ -149,10 +149,9 @@ impl Pair {
     fn log_in(&self, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<Ticket, Failure> {
         let none = ChannelBinding::none();
         let (hello, client) =
-            clock(&mut times.client, || client::start(&self.client, &none, self.trust.known_keys(), rng, NOW))
-                .map_err(broken)?;
+            clock(&mut times.client, || client::start(&self.client, &self.trust, &none, rng, NOW)).map_err(broken)?;
         let (challenge, server) = clock(&mut times.server, || {
-            AwaitHello::new(&self.server, &none, NOW).read(&hello, NOW)?.challenge(&self.key, rng)
+            AwaitHello::new(&self.server, &none, NOW).read(hello, NOW)?.challenge(&self.key, rng)
         })
         .map_err(broken)?;
         let (login, client) = clock(&mut times.client, || {
@@ -168,19 +167,18 @@ impl Pair {
             claim.accept_with_ticket(account()?, today(), rng).map_err(refused)
         })?;
         let session = clock(&mut times.client, || client.read(&accepted.frame, NOW)).map_err(broken)?;
-        session.info().ticket().cloned().ok_or_else(|| broken("the server gave no ticket"))
+        session.info.ticket().cloned().ok_or_else(|| broken("the server gave no ticket"))
     }
 
     /// A login by ticket.
     fn resume(&self, ticket: &Ticket, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<(), Failure> {
         let none = ChannelBinding::none();
         let ticket = self.trust.resume(ticket).ok_or_else(|| broken("the ticket is not trusted"))?;
-        let (hello, client) = clock(&mut times.resumed_client, || {
-            client::resume(&self.client, &none, self.trust.known_keys(), ticket, rng, NOW)
-        })
-        .map_err(broken)?;
+        let (hello, client) =
+            clock(&mut times.resumed_client, || client::resume(&self.client, &self.trust, &none, ticket, rng, NOW))
+                .map_err(broken)?;
         let accepted = clock(&mut times.resumed_server, || {
-            let choice = AwaitHello::new(&self.server, &none, NOW).read(&hello, NOW).map_err(broken)?;
+            let choice = AwaitHello::new(&self.server, &none, NOW).read(hello, NOW).map_err(broken)?;
             let claim = choice.ticket(&self.key, today()).ok_or_else(|| broken("the ticket was not taken"))?;
             choice.resume(claim, account()?, today(), rng).map_err(broken)
         })?;

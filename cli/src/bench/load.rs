@@ -5,8 +5,8 @@ use super::pace::{CLIENTS, arrivals, open_loop, saturate};
 use super::process::{Server, Stage, own_cpu};
 use super::report::{Load, Mix, Plan, Rate};
 use super::stats::{millis, number, sorted};
-use crate::failure::Failure;
-use countersign::{KeyId, Suite};
+use crate::failure::{Failure, chain};
+use countersign::{KeyId, LoginError, Suite};
 use indicatif::ProgressBar;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -164,17 +164,23 @@ impl Course<'_> {
     fn memory(&self, stage: &Stage) -> Result<Option<u64>, Failure> {
         let server = stage.serve()?;
         let crowd = Crowd::new(server.address, self.suite, self.pin, self.users)?;
-        let failed = |error| Failure::new(format_args!("a session of the bench could not be opened: {error}"));
-        // By ticket: a password hash in between would move the memory more than all sessions.
-        let first = crowd.enter(0, false).map_err(failed)?;
-        let mut held = vec![first, crowd.enter(0, true).map_err(failed)?];
+        let failed = |error: LoginError| {
+            Failure::new(format_args!("a session of the bench could not be opened: {}", chain(&error)))
+        };
+        // By ticket: a password hash in between would move the memory more than all sessions. And of all users in turn, since
+        // nobody may have them all.
+        let mut held = Vec::new();
+        for index in 0..self.users.len() {
+            held.push(crowd.enter(index, false).map_err(failed)?);
+        }
+        held.push(crowd.enter(0, true).map_err(failed)?);
         let Some(before) = server.memory() else {
             return Ok(None);
         };
         for _ in 0..self.held {
             held.push(crowd.enter(0, true).map_err(failed)?);
         }
-        // Each one's thread is on its way to its first read.
+        // Each is on its way to its first read.
         thread::sleep(Duration::from_millis(100));
         let after = server.memory();
         drop(held);

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Clients at once: more than wait for a core at the server by default, so that it has to refuse some, and below the file
-/// descriptors that any system gives.
+/// Clients at once: more than the server can serve in the second that a login may wait there, so that it has to refuse some,
+/// and below the file descriptors that any system gives.
 pub(crate) const CLIENTS: usize = 200;
 
 /// What is not tried this long after the last login was due is given up: the rate is far too high.

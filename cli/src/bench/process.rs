@@ -48,12 +48,13 @@ impl Stage {
         self.folder.path().join("users.txt")
     }
 
-    /// Starts `serve`, with its defaults, on a loopback port of the system's choice.
+    /// Starts `serve` on a loopback port of the system's choice, with its defaults, but that one address may have all places.
     pub(crate) fn serve(&self) -> Result<Server<'_>, Failure> {
         let errors = self.folder.path().join("server.err");
         let program = env::current_exe().map_err(|error| setup(&error))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--key"]).arg(self.key()).arg("--users").arg(self.users());
+        command.args(["--max-handshakes-per-address", "1024", "--max-sessions-per-address", "512"]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

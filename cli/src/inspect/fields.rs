@@ -24,7 +24,7 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::ClientHello => codec::decode(body).map(|message| client_hello(&message)),
         FrameType::ServerHello => codec::decode(body).map(|message| server_hello(&message)),
         FrameType::ClientLogin => codec::decode(body).map(|message| client_login(&message)),
-        FrameType::ServerVerdict => codec::decode::<ServerVerdict>(body)
+        FrameType::ServerVerdict => codec::decode::<ServerVerdict<'_>>(body)
             .map(|message| vec![sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict")]),
         FrameType::ServerResumption => codec::decode(body).map(|message| server_resumption(&message)),
         FrameType::Data => Ok(vec![sealed("sealed_data", body.len(), 0, "data")]),

@@ -1,74 +1,88 @@
-//! What a session can do: a small service of lines.
+//! What a session is for: a program, another service, or the lines of the demo.
 
-use crate::lines::{Line, Lines, MAX_LINE};
-use countersign::{Grant, blocking};
-use std::io::{self, Read, Write};
+#[cfg(unix)]
+mod exec;
+mod forward;
+mod lines;
+
+#[cfg(unix)]
+pub(crate) use exec::Exec;
+pub(crate) use forward::Forward;
+
+use super::visit::Visit;
+use crate::failure::chain;
+use crate::relay::{Broken, Stop};
+use countersign::Stream;
+use std::io;
+use tokio::net::TcpStream;
+
+/// What is behind the login.
+pub(crate) enum Service {
+    Lines,
+    Forward(Forward),
+    #[cfg(unix)]
+    Exec(Exec),
+}
 
 /// Why a session ended, for the log.
-pub(crate) type End = &'static str;
+pub(crate) struct End {
+    pub(crate) reason: String,
+    pub(crate) code: &'static str,
+}
 
-/// Answers each line with one line, until the client quits, leaves or breaks a rule. Calls `heard` when the client's first
-/// word is here.
-pub(crate) fn run<S: Read + Write>(stream: &mut blocking::Stream<S>, heard: impl FnOnce()) -> io::Result<End> {
-    let mut lines = Lines::default();
-    let mut line = lines.next(stream)?;
-    heard();
-    loop {
-        match line {
-            Line::End => return Ok("the client closed"),
-            Line::Text(line) if line == "quit" => {
-                say(stream, "bye".to_owned())?;
-                return Ok("quit");
-            }
-            Line::Text(line) => {
-                let answer = answer(&line, stream.grant());
-                say(stream, answer)?;
-            }
-            Line::NotUtf8 => say(stream, "error: the line is not UTF-8".to_owned())?,
-            Line::TooLong => {
-                say(stream, format!("error: a line has at most {MAX_LINE} bytes; closing"))?;
-                return Ok("a line was too long");
-            }
+impl End {
+    fn new(code: &'static str, reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), code }
+    }
+
+    pub(super) fn unconfirmed() -> Self {
+        Self::new("unconfirmed", "a client came by ticket and said nothing")
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new("stopping", "the server is stopping")
+    }
+
+    fn closed() -> Self {
+        Self::new("closed", "the client closed")
+    }
+
+    /// The session failed.
+    pub(super) fn broken(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<countersign::Error>());
+        Self::new(inner.map_or("io", countersign::Error::code), chain(error))
+    }
+
+    /// How a relay to `far` ended.
+    fn of(relayed: Result<(), Broken>, far: &str) -> Self {
+        match relayed {
+            Ok(()) => Self::new("closed", "both ends closed"),
+            Err(Broken::Session(error)) => Self::broken(&error),
+            Err(Broken::Far(error)) => Self::new("far-end-broken", format!("{far}: {error}")),
+            Err(Broken::Stopping) => Self::stopping(),
         }
-        line = lines.next(stream)?;
     }
 }
 
-fn answer(line: &str, grant: &Grant) -> String {
-    match line.split_once(' ').unwrap_or((line, "")) {
-        ("whoami", "") => {
-            let permissions: Vec<&str> = grant.permissions().collect();
-            format!("{} permissions={}", grant.principal(), permissions.join(","))
+impl Service {
+    /// File descriptors that a session takes.
+    pub(crate) fn descriptors(&self) -> usize {
+        match self {
+            Self::Lines => 1,
+            Self::Forward(_) => 2,
+            // Two pipes, and a handle of the process.
+            #[cfg(unix)]
+            Self::Exec(_) => 4,
         }
-        ("echo", text) => text.to_owned(),
-        _ => "error: unknown command; there are: whoami, echo TEXT, quit".to_owned(),
     }
-}
 
-/// One line, one record.
-fn say(stream: &mut impl Write, mut line: String) -> io::Result<()> {
-    line.push('\n');
-    stream.write_all(line.as_bytes())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_command_has_its_answer() {
-        let Ok(alice) = Grant::new("alice", ["read", "write"]) else { return };
-        for (line, expected) in [
-            ("whoami", "alice permissions=read,write"),
-            ("echo", ""),
-            ("echo ", ""),
-            ("echo a  b", "a  b"),
-            ("echo quit", "quit"),
-        ] {
-            assert_eq!(answer(line, &alice), expected, "{line}");
-        }
-        for line in ["", " ", "whoami x", "WHOAMI", "quit now", "help"] {
-            assert!(answer(line, &alice).starts_with("error: unknown command"), "{line}");
+    /// Serves a session from its first bytes, which are here already, to its end.
+    pub(crate) async fn run(&self, stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
+        match self {
+            Self::Lines => lines::run(stream, first, stop).await,
+            Self::Forward(forward) => forward.run(stream, first, visit, stop).await,
+            #[cfg(unix)]
+            Self::Exec(exec) => exec.run(stream, first, visit, stop).await,
         }
     }
 }

@@ -1,13 +1,20 @@
 //! Runs the real command, over real files and sockets.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::arithmetic_side_effects)]
 
+use countersign::crypto::rustcrypto;
+use countersign::{Begun, ClientConfig, Connector, Credential, Stream, Ticket};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -207,6 +214,171 @@ impl Server {
 }
 
 impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for the end of a process, and gives its exit status.
+#[track_caller]
+pub fn status(child: &mut Child) -> i32 {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code().expect("an exit status, not a signal");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it did not end");
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "it never was so: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A TCP service that does this with each of its connections, one thread each.
+pub fn service(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serve = Arc::new(serve);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            let serve = Arc::clone(&serve);
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    address
+}
+
+/// Sends everything back as it comes, and its end last.
+pub fn echo(mut stream: TcpStream) {
+    let mut reader = stream.try_clone().unwrap();
+    if std::io::copy(&mut reader, &mut stream).is_ok() {
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// A TCP connection with a bound on every wait.
+pub fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    bounded(&stream);
+    stream
+}
+
+pub fn bounded(stream: &TcpStream) {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+}
+
+impl House {
+    pub fn connector(&self) -> Connector {
+        let config = ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(PATIENCE);
+        Connector::new(config, countersign::Server::pinned(self.public_key().id()))
+    }
+
+    /// Alice's session over a connection.
+    pub fn session(&self, stream: TcpStream) -> Stream<TcpStream> {
+        let session = self.connector().connect_blocking(stream, ALICE).unwrap();
+        bounded(session.get_ref());
+        session
+    }
+
+    /// Alice's session by this ticket.
+    pub fn resume(&self, stream: TcpStream, ticket: &Ticket) -> Stream<TcpStream> {
+        match self.connector().begin_blocking(stream, Some(ticket)).unwrap() {
+            Begun::Resumed(session) => {
+                bounded(session.get_ref());
+                session
+            }
+            Begun::Trusted(_) => panic!("the ticket was not taken"),
+        }
+    }
+}
+
+/// What alice logs in with.
+pub const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"secret of alice" };
+
+/// Binary data that repeats nowhere.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    StdRng::seed_from_u64(7).fill_bytes(&mut bytes);
+    bytes
+}
+
+/// Runs a command with so much to read that its output has to be taken meanwhile.
+pub fn finish_large(command: &mut Command, stdin: Vec<u8>) -> Output {
+    let mut child = command.spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || {
+        // A command that needs no more may be gone.
+        let _ = pipe.write_all(&stdin);
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// A running `connect`; killed at the end of a test.
+pub struct Tunnel {
+    pub child: Child,
+    pub address: String,
+    errors: Receiver<String>,
+    seen: Vec<String>,
+}
+
+impl Tunnel {
+    pub fn start(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
+        let pin = house.pin();
+        let args = ["connect", "--listen", "127.0.0.1:0", "--server", server, "--pin", &pin];
+        let mut child = command(&[&args[..], who, more].concat()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, errors) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on ").map(str::to_owned);
+        let Some(address) = address else {
+            panic!("it did not listen: {:?}", errors.iter().collect::<Vec<_>>());
+        };
+        Self { child, address, errors, seen: Vec::new() }
+    }
+
+    /// As alice, with her password.
+    pub fn of_alice(house: &House, server: &str, more: &[&str]) -> Self {
+        Self::start(house, server, &["--user", "alice", "--password-stdin"], more, "secret of alice\n")
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(&self.address)
+    }
+
+    /// The next line on standard error that has this part.
+    #[track_caller]
+    pub fn wait_for(&mut self, part: &str) -> String {
+        loop {
+            let Ok(line) = self.errors.recv_timeout(PATIENCE) else {
+                panic!("no line with {part:?} came; there were {:#?}", self.seen);
+            };
+            self.seen.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Tunnel {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -2,12 +2,12 @@
 
 use super::pem::{PRIVATE_LABEL, decode_pem, encode_pem};
 use super::rules::check_algorithm;
-use super::{KeyError, PublicKey};
+use super::{KeyError, KeySize, PublicKey};
+use crate::crypto::{Provider, SecretString, rng};
 use core::fmt;
 use pkcs1::RsaPrivateKeyRef;
 use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
 use pkcs8::der::{Decode, SecretDocument};
-use zeroize::Zeroizing;
 
 /// An RSA private key as PKCS#8 DER: at rest, not yet loaded by a provider. Zeroized, never printed.
 pub struct PrivateKey {
@@ -18,6 +18,15 @@ pub struct PrivateKey {
 type Info<'a> = pkcs8::PrivateKeyInfo<AnyRef<'a>, &'a OctetStringRef, BitStringRef<'a>>;
 
 impl PrivateKey {
+    /// Generates a key pair with e = 65537, with randomness of the operating system. How long it takes is a matter of luck with
+    /// primes: from some tens of milliseconds to many seconds, more for larger keys and in builds without optimisation.
+    ///
+    /// # Errors
+    /// [`KeyError::Provider`] where the provider fails or makes no keys, or there is no randomness.
+    pub fn generate(provider: Provider, size: KeySize) -> Result<Self, KeyError> {
+        provider.generate_key(size, &mut rng().map_err(|_| KeyError::Provider)?)
+    }
+
     /// Reads a PrivateKeyInfo (RFC 5208) in DER, as `openssl genpkey -algorithm RSA` makes it.
     ///
     /// Checks the public half; [`super::ServerKey::load`] checks that the private half fits it.
@@ -61,8 +70,8 @@ impl PrivateKey {
     }
 
     /// A PEM block `PRIVATE KEY`, with a final line feed.
-    pub fn to_pem(&self) -> Zeroizing<String> {
-        encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes())
+    pub fn to_pem(&self) -> SecretString {
+        SecretString::new(encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes()))
     }
 
     /// The PrivateKeyInfo in DER.

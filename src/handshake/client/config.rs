@@ -32,7 +32,8 @@ impl core::fmt::Debug for ClientConfig {
 }
 
 impl ClientConfig {
-    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), no prologue, and
+    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]; without any, no login starts
+    /// until [`ClientConfig::with_suites`] names others), no prologue, and
     /// [`limits::HANDSHAKE_TIMEOUT`].
     pub fn new(provider: Provider) -> Self {
         Self {

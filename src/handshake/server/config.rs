@@ -94,8 +94,8 @@ impl ServerConfig {
 
     /// Gives out tickets under these keys, and takes them: the next login of the same client is cheap.
     #[must_use]
-    pub fn with_tickets(mut self, keys: Arc<TicketKeys>) -> Self {
-        self.tickets = Some(keys);
+    pub fn with_tickets(mut self, keys: impl Into<Arc<TicketKeys>>) -> Self {
+        self.tickets = Some(keys.into());
         self
     }
 

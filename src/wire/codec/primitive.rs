@@ -1,14 +1,9 @@
 //! The three shapes of variable length.
 
-use bincode::de::read::BorrowReader;
-use bincode::de::{BorrowDecode, BorrowDecoder, Decode};
-use bincode::enc::{Encode, Encoder, write::Writer};
-use bincode::error::{DecodeError, EncodeError};
+use super::field::{Field, Reader, Writer};
+use super::{DecodeError, EncodeError};
 use core::fmt;
 use core::ops::Deref;
-
-/// What our `Encode` says of a string that a `u16` can't measure.
-pub(super) const TOO_LONG: &str = "longer than its length field can state";
 
 /// A byte string: its length as a `u16`, then the bytes. Borrows from the frame it was decoded from.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -29,19 +24,39 @@ impl fmt::Debug for Bytes<'_> {
     }
 }
 
-impl Encode for Bytes<'_> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        let len = u16::try_from(self.0.len()).map_err(|_| EncodeError::Other(TOO_LONG))?;
-        len.encode(encoder)?;
-        encoder.writer().write(self.0)
+impl<'a> Field<'a> for Bytes<'a> {
+    const LARGEST: usize = u16::LARGEST;
+
+    fn size(&self) -> usize {
+        u16::LARGEST.saturating_add(self.0.len())
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        let len = u16::try_from(self.0.len()).map_err(|_| EncodeError::StringTooLong(usize::from(u16::MAX)))?;
+        len.write(out)?;
+        out.bytes(self.0)
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let len = u16::read(from)?;
+        from.bytes(usize::from(len)).map(Self)
     }
 }
 
-impl<'de, C> BorrowDecode<'de, C> for Bytes<'de> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let len = usize::from(u16::decode(decoder)?);
-        decoder.claim_bytes_read(len)?;
-        decoder.borrow_reader().take_bytes(len).map(Self)
+/// [`Bytes`] that are kept.
+impl Field<'_> for Vec<u8> {
+    const LARGEST: usize = Bytes::LARGEST;
+
+    fn size(&self) -> usize {
+        Bytes(self).size()
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Bytes(self).write(out)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Bytes::read(from).map(|bytes| bytes.to_vec())
     }
 }
 
@@ -64,16 +79,37 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-impl Encode for Text<'_> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        Bytes(self.0.as_bytes()).encode(encoder)
+impl<'a> Field<'a> for Text<'a> {
+    const LARGEST: usize = Bytes::LARGEST;
+
+    fn size(&self) -> usize {
+        Bytes(self.0.as_bytes()).size()
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Bytes(self.0.as_bytes()).write(out)
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let Bytes(bytes) = Bytes::read(from)?;
+        core::str::from_utf8(bytes).map(Self).map_err(|_| DecodeError::NotUtf8)
     }
 }
 
-impl<'de, C> BorrowDecode<'de, C> for Text<'de> {
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let Bytes(bytes) = Bytes::borrow_decode(decoder)?;
-        core::str::from_utf8(bytes).map(Self).map_err(|inner| DecodeError::Utf8 { inner })
+/// [`Text`] that is kept.
+impl Field<'_> for String {
+    const LARGEST: usize = Text::LARGEST;
+
+    fn size(&self) -> usize {
+        Text(self).size()
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        Text(self).write(out)
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Text::read(from).map(|text| text.0.to_owned())
     }
 }
 
@@ -86,18 +122,21 @@ pub struct List<T, const N: usize> {
     count: u8,
 }
 
-impl<T: Copy + Default, const N: usize> List<T, N> {
+impl<T: Default, const N: usize> List<T, N> {
     /// A list without entries.
     pub fn new() -> Self {
         const { assert!(N <= u8::MAX as usize) };
-        Self { entries: [T::default(); N], count: 0 }
+        Self { entries: core::array::from_fn(|_| T::default()), count: 0 }
     }
 
     /// A list of these entries; `None` where there are more than `N`.
-    pub fn from_slice(entries: &[T]) -> Option<Self> {
+    pub fn from_slice(entries: &[T]) -> Option<Self>
+    where
+        T: Clone,
+    {
         let mut list = Self::new();
-        for &entry in entries {
-            list.push(entry)?;
+        for entry in entries {
+            list.push(entry.clone())?;
         }
         Some(list)
     }
@@ -108,9 +147,20 @@ impl<T: Copy + Default, const N: usize> List<T, N> {
         self.count = self.count.saturating_add(1);
         Some(())
     }
+
+    /// Puts an entry in front of the others; where the list is full, the last one gives way.
+    pub(crate) fn push_front(&mut self, entry: T) {
+        self.entries.rotate_right(1);
+        if let Some(first) = self.entries.first_mut() {
+            *first = entry;
+        }
+        if usize::from(self.count) < N {
+            self.count = self.count.saturating_add(1);
+        }
+    }
 }
 
-impl<T: Copy + Default, const N: usize> Default for List<T, N> {
+impl<T: Default, const N: usize> Default for List<T, N> {
     fn default() -> Self {
         Self::new()
     }
@@ -138,28 +188,30 @@ impl<T: PartialEq, const N: usize> PartialEq for List<T, N> {
 
 impl<T: Eq, const N: usize> Eq for List<T, N> {}
 
-impl<T: Encode, const N: usize> Encode for List<T, N> {
-    fn encode<E: Encoder>(&self, encoder: &mut E) -> Result<(), EncodeError> {
-        self.count.encode(encoder)?;
-        self.iter().try_for_each(|entry| entry.encode(encoder))
-    }
-}
+impl<'a, T: Field<'a> + Default, const N: usize> Field<'a> for List<T, N> {
+    const LARGEST: usize = u8::LARGEST + N * T::LARGEST;
 
-impl<'de, C, T, const N: usize> BorrowDecode<'de, C> for List<T, N>
-where
-    T: BorrowDecode<'de, C> + Copy + Default,
-{
-    fn borrow_decode<D: BorrowDecoder<'de, Context = C>>(decoder: &mut D) -> Result<Self, DecodeError> {
-        let count = usize::from(u8::decode(decoder)?);
+    fn size(&self) -> usize {
+        self.iter().map(T::size).fold(u8::LARGEST, usize::saturating_add)
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.count.write(out)?;
+        self.iter().try_for_each(|entry| entry.write(out))
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let count = u8::read(from)?;
         let mut list = Self::new();
-        for _ in 0..count {
-            // A count over N is refused before its entries are read.
-            if count > N {
-                return Err(DecodeError::ArrayLengthMismatch { required: N, found: count });
-            }
-            let entry = T::borrow_decode(decoder)?;
-            list.push(entry).ok_or(DecodeError::ArrayLengthMismatch { required: N, found: count })?;
+        // A count over N is refused before an entry is read.
+        let entries = list
+            .entries
+            .get_mut(..usize::from(count))
+            .ok_or(DecodeError::TooMany { found: usize::from(count), limit: N })?;
+        for entry in entries {
+            *entry = T::read(from)?;
         }
+        list.count = count;
         Ok(list)
     }
 }

@@ -1,0 +1,198 @@
+//! `connect`: a local port, and behind it a service that wants a login.
+
+use crate::failure::Failure;
+use crate::relay::{Broken, Far, Stop, relay};
+use crate::remote::{Identity, Remote, UNTRUSTED, block_on, broken, failure};
+use crate::term;
+use clap::Args;
+use countersign::{Connector, Error, LoginError, MemoryTickets};
+use std::future::pending;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep;
+
+/// Open a local port, and log in to a server for each connection to it.
+///
+/// Programs that know nothing of countersign reach the service behind `serve --forward` or `serve --exec` by it. The
+/// password is asked for once, at the start, and kept in memory.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
+  countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < token
+
+Each connection is a login, and a session of its own; where that fails it says why, and the
+connection is reset. The end of one direction is carried on as its close, and a session that
+broke or was cut as a reset. Whoever can connect to the port has your rights at the server: by
+default it is open to this machine alone, and to everyone on it.
+
+With --resume a login takes the ticket of an earlier one, which costs the server neither an RSA
+operation nor a password hash. A client that comes by ticket has to speak first, so this is for
+services whose client does, such as HTTP, PostgreSQL or Redis.
+
+It ends when the server refuses the login, does not have the right key, or three times in a row
+can't have seen the login (see `countersign login --help` for the exit status): no password is
+tried again and again. Connections that are open by then go on to their ends.")]
+pub(crate) struct Connect {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: String,
+    #[command(flatten)]
+    remote: Remote,
+    /// Come back by ticket: for services whose client speaks first
+    #[arg(long)]
+    resume: bool,
+    /// Local connections at once; further ones wait
+    #[arg(long, value_name = "NUMBER", default_value = "64")]
+    max_connections: NonZeroU16,
+    /// Let other machines connect, too, with your rights at the server
+    #[arg(long)]
+    allow_remote: bool,
+}
+
+/// Verdicts in a row that nobody can read. A busy server does that once, and one that collects logins does it always.
+const MOST_UNREADABLE: u32 = 3;
+
+/// How long to leave the system alone that could not give a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// What all connections share.
+struct Shared {
+    remote: Remote,
+    connector: Connector,
+    identity: Identity,
+    /// Verdicts since the last good login that nobody could read.
+    unreadable: AtomicU32,
+    fatal: mpsc::UnboundedSender<Failure>,
+}
+
+impl Connect {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let addresses = self.addresses()?;
+        let connector = self.remote.connector()?;
+        let connector = if self.resume { connector.with_tickets(MemoryTickets::new()) } else { connector };
+        let identity = self.remote.identity()?;
+        let (fatal, failures) = mpsc::unbounded_channel();
+        let unreadable = AtomicU32::new(0);
+        let shared = Arc::new(Shared { remote: self.remote.clone(), connector, identity, unreadable, fatal });
+        block_on(async {
+            let listener = TcpListener::bind(&*addresses).await.map_err(|error| self.cannot_listen(&error))?;
+            let address = listener.local_addr().map_err(|error| self.cannot_listen(&error))?;
+            term::line(format_args!("listening on {address}"))?;
+            self.accept_all(listener, &shared, failures).await
+        })
+    }
+
+    /// Where to listen: on this machine alone, unless it is to be elsewhere.
+    fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let listen = &self.listen;
+        let addresses = listen.to_socket_addrs().map_err(|error| {
+            Failure::usage(format_args!("--listen {listen}: {error}; write it as ADDRESS:PORT, such as 127.0.0.1:5432"))
+        })?;
+        let addresses: Vec<SocketAddr> = addresses.collect();
+        if !self.allow_remote && !addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+            return Err(Failure::usage(format_args!(
+                "--listen {listen} would let other machines use your login; give a loopback address, such as \
+                 127.0.0.1, or --allow-remote"
+            )));
+        }
+        Ok(addresses)
+    }
+
+    fn cannot_listen(&self, error: &std::io::Error) -> Failure {
+        Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
+    }
+
+    /// Accepts connections until a login fails for good.
+    async fn accept_all(
+        &self,
+        listener: TcpListener,
+        shared: &Arc<Shared>,
+        mut failures: mpsc::UnboundedReceiver<Failure>,
+    ) -> Result<(), Failure> {
+        let most = self.max_connections.get();
+        let places = Arc::new(Semaphore::new(most.into()));
+        let failure = loop {
+            let accept = async {
+                let place = Arc::clone(&places).acquire_owned().await;
+                (listener.accept().await, place)
+            };
+            let (accepted, place) = tokio::select! {
+                Some(failure) = failures.recv() => break failure,
+                accepted = accept => accepted,
+            };
+            match accepted {
+                Ok((local, peer)) => {
+                    let shared = Arc::clone(shared);
+                    tokio::spawn(async move {
+                        shared.attend(local, peer).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    term::note(format_args!("countersign: cannot accept a connection: {error}"));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        };
+        drop(listener);
+        let open = usize::from(most).saturating_sub(places.available_permits());
+        if open > 0 {
+            let open = term::count(open, "connection");
+            term::note(format_args!("countersign: no more connections are taken; {open} still open"));
+        }
+        let _ = places.acquire_many(most.into()).await;
+        Err(failure)
+    }
+}
+
+impl Shared {
+    /// Serves a local connection to its end.
+    async fn attend(&self, mut local: TcpStream, peer: SocketAddr) {
+        if let Err(failure) = self.carry(&mut local).await {
+            if let Some(message) = failure.message() {
+                term::note(format_args!("countersign: connection from {peer}: {message}"));
+            }
+            // An end would tell it that it has got everything.
+            let _ = local.set_zero_linger();
+        }
+    }
+
+    async fn carry(&self, local: &mut TcpStream) -> Result<(), Failure> {
+        let _ = local.set_nodelay(true);
+        let stream = self.remote.dial().await?;
+        let mut session = match self.connector.connect(stream, self.identity.credential()).await {
+            Ok(session) => session,
+            Err(error) => return Err(self.failed(&error)),
+        };
+        self.unreadable.store(0, Ordering::Relaxed);
+        let (mut reader, mut writer) = local.split();
+        let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
+        match relay(&mut session, &[], far, &Stop::never()).await {
+            Ok(()) | Err(Broken::Stopping) => Ok(()),
+            Err(Broken::Session(error)) => Err(broken(&error)),
+            Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),
+        }
+    }
+
+    /// What to say of a login that failed; the command ends where trying again would do harm.
+    fn failed(&self, error: &LoginError) -> Failure {
+        let is_final = match error {
+            LoginError::Protocol(Error::VerdictNotAuthentic) => {
+                self.unreadable.fetch_add(1, Ordering::Relaxed) >= MOST_UNREADABLE.saturating_sub(1)
+            }
+            LoginError::Protocol(Error::Refused | Error::KindNotTaken(_) | Error::Misuse(_)) => true,
+            _ => failure(error).is(UNTRUSTED),
+        };
+        if is_final {
+            // Nobody listens any more where another connection has found out before.
+            let _ = self.fatal.send(failure(error));
+        }
+        failure(error)
+    }
+}

@@ -1,0 +1,227 @@
+//! The running server: connections in, logins by the library's acceptor, sessions to the service.
+
+use super::log::{Entry, Log};
+use super::proxy::{self, Block, HeaderError};
+use super::service::{End, Service};
+use super::users::Users;
+use super::visit::{Ends, Visit};
+use crate::failure::chain;
+use crate::relay::Stop;
+use countersign::{Acceptor, Bounds, Error, LoginError, Reason, ServerConfig, ServerKey, Stream};
+use socket2::{SockRef, TcpKeepalive};
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+/// How long a server that was told to stop waits for its sessions' goodbyes.
+const STOP_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// How long to leave the system alone that could not give a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long a client that came by ticket has for its first word.
+const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server that does not run yet.
+pub(crate) struct Server(Shared);
+
+/// What all connections share.
+struct Shared {
+    acceptor: Acceptor,
+    service: Service,
+    log: Arc<Log>,
+    balancers: Vec<Block>,
+    /// For connections whose balancer has not said whose they are.
+    unnamed: Semaphore,
+    handshake_timeout: Duration,
+    stopping: watch::Sender<bool>,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// Who may name another as its peer, and how long, and how many at once, that may take.
+pub(crate) struct Balancers {
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) timeout: Duration,
+    pub(crate) count: usize,
+}
+
+impl Server {
+    pub(crate) fn new(
+        config: ServerConfig,
+        key: ServerKey,
+        users: Arc<Users>,
+        bounds: Bounds,
+        balancers: Balancers,
+        service: Service,
+        log: Arc<Log>,
+    ) -> Self {
+        Self(Shared {
+            acceptor: Acceptor::new(config, key, users).with_bounds(bounds),
+            service,
+            log,
+            balancers: balancers.blocks,
+            unnamed: Semaphore::new(balancers.count.min(Semaphore::MAX_PERMITS)),
+            handshake_timeout: balancers.timeout,
+            stopping: watch::Sender::new(false),
+            accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
+    /// Accepts connections until `stop`, then waits for the sessions' goodbyes, and logs the counts.
+    pub(crate) async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+        let shared = Arc::new(self.0);
+        // Every connection holds one end of it.
+        let (open, mut all_gone) = mpsc::channel::<()>(1);
+        let mut stop = pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                () = &mut stop => break,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (shared, open) = (Arc::clone(&shared), open.clone());
+                    tokio::spawn(async move {
+                        shared.attend(stream, peer).await;
+                        drop(open);
+                    });
+                }
+                // The peer is gone already; nothing of ours is short.
+                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {
+                }
+                Err(error) => {
+                    shared.log.write_stranger(Entry::new("accept-failed").text("reason", &error.to_string()));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+        drop((listener, open));
+        shared.acceptor.stop();
+        shared.stopping.send_replace(true);
+        let _ = timeout(STOP_TIMEOUT, all_gone.recv()).await;
+        let entry = Entry::new("stopped")
+            .field("accepted", shared.accepted.load(Ordering::Relaxed))
+            .field("refused", shared.refused.load(Ordering::Relaxed))
+            .field("failed", shared.failed.load(Ordering::Relaxed))
+            .field("pushed_out", shared.acceptor.counts().made_way);
+        shared.log.finish(entry);
+    }
+}
+
+impl Shared {
+    fn stop(&self) -> Stop {
+        Stop::new(self.stopping.subscribe())
+    }
+
+    /// Serves a connection to its end.
+    async fn attend(&self, mut stream: TcpStream, peer: SocketAddr) {
+        prepare(&stream);
+        let Ok(local) = stream.local_addr() else { return };
+        let direct = Ends::of(peer, local);
+        let ends = match self.ends(&mut stream, direct).await {
+            Ok(ends) => ends,
+            Err((code, reason)) => return self.failed(&direct, code, &reason),
+        };
+        match self.acceptor.accept(stream, ends.peer).await {
+            // Not a part of the many handshakes' own futures.
+            Ok(session) => Box::pin(self.serve(session, ends)).await,
+            Err(LoginError::LoginRefused { user, reason }) => self.refused(&ends, user, &reason),
+            Err(LoginError::Disconnected { awaited: countersign::frame::FrameType::ClientHello }) if ends.is_check => {}
+            Err(error) => self.failed(&ends, error.code(), &chain(&error)),
+        }
+    }
+
+    /// Both ends of a connection, as its balancer tells them if there is one.
+    async fn ends(&self, stream: &mut TcpStream, direct: Ends) -> Result<Ends, (&'static str, String)> {
+        if !self.balancers.iter().any(|block| block.contains(direct.peer.ip())) {
+            return Ok(direct);
+        }
+        let Ok(_permit) = self.unnamed.try_acquire() else {
+            return Err(("no-room", "too many connections wait for a PROXY header".to_owned()));
+        };
+        let read = tokio::select! {
+            read = timeout(self.handshake_timeout, proxy::read(stream, direct)) => read,
+            () = async { self.stop().stopped().await } => return Err(("stopping", "the server is stopping".to_owned())),
+        };
+        match read {
+            Ok(read) => read.map_err(|error: HeaderError| (error.code(), error.to_string())),
+            Err(_) => Err((Error::DeadlinePassed.code(), "no PROXY header came in time".to_owned())),
+        }
+    }
+
+    fn failed(&self, ends: &Ends, code: &str, reason: &str) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        let entry = ends.log(Entry::new("handshake-failed")).field("code", code).text("reason", reason);
+        self.log.write_stranger(entry);
+    }
+
+    fn refused(&self, ends: &Ends, user: Option<String>, reason: &Reason) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        let entry = Entry::new("login-refused");
+        // A login that did not open, or a token, names nobody.
+        let entry = match user {
+            Some(user) => entry.text("user", &user),
+            None => entry,
+        };
+        let entry = ends.log(entry).field("code", reason.code()).text("reason", &chain(reason));
+        match reason {
+            // No RSA operation and no password hash: whoever floods the server with these spends nothing.
+            Reason::Malformed(_) | Reason::NotAdmitted(_) => self.log.write_stranger(entry),
+            _ => self.log.write(entry),
+        }
+    }
+
+    /// Serves a session from its login to its end.
+    async fn serve(&self, mut stream: Stream<TcpStream>, ends: Ends) {
+        let (start, stop) = (Instant::now(), self.stop());
+        let visit = Visit::new(&stream, ends);
+        let first = match self.confirm(&mut stream, &stop).await {
+            Ok(first) => first,
+            Err(End { reason, code }) => return self.failed(&ends, code, &reason),
+        };
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.log.write(visit.login());
+        let End { reason, code } = self.service.run(stream, first, &visit, &stop).await;
+        let entry = ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
+        self.log.write(entry.field("seconds", start.elapsed().as_secs()).field("code", code).text("reason", &reason));
+    }
+
+    /// A recorded hello with a ticket can be played again: only the first word shows that the client is there. Waits for it, and
+    /// gives what was in it.
+    async fn confirm(&self, stream: &mut Stream<TcpStream>, stop: &Stop) -> Result<Vec<u8>, End> {
+        let mut first = Vec::new();
+        if stream.is_confirmed() {
+            return Ok(first);
+        }
+        let read = tokio::select! {
+            read = timeout(CONFIRM_TIMEOUT, stream.read_buf(&mut first)) => read,
+            () = stop.stopped() => return Err(End::stopping()),
+        };
+        match read {
+            Ok(Ok(_)) => Ok(first),
+            Ok(Err(error)) => Err(End::broken(&error)),
+            Err(_) => Err(End::unconfirmed()),
+        }
+    }
+}
+
+/// Frames are written whole, so waiting to fill a packet would only add to a login's time. And a peer that is gone without a
+/// word is noticed in two minutes.
+fn prepare(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    // Without them it works, too.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}

@@ -1,0 +1,56 @@
+//! A session carried on to another TCP service.
+
+use super::End;
+use crate::relay::{Broken, Far, Stop, relay};
+use crate::serve::proxy;
+use crate::serve::visit::Visit;
+use countersign::Stream;
+use std::future::pending;
+use std::io;
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// Where sessions go.
+pub(crate) struct Forward {
+    pub(crate) address: String,
+    pub(crate) send_proxy: bool,
+}
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Forward {
+    pub(super) async fn run(&self, mut stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
+        let connected = tokio::select! {
+            connected = timeout(CONNECT_TIMEOUT, self.connect(visit)) => connected.unwrap_or_else(|late| Err(late.into())),
+            () = stop.stopped() => Err(io::ErrorKind::Interrupted.into()),
+        };
+        let mut target = match connected {
+            Ok(target) => target,
+            Err(_) if stop.is_stopping() => return End::stopping(),
+            // Without a close: nothing has been said, and the client is not to take that for everything.
+            Err(error) => {
+                return End::new("target-unreachable", format!("cannot connect to {}: {error}", self.address));
+            }
+        };
+        let (mut reader, mut writer) = target.split();
+        let relayed =
+            relay(&mut stream, &first, Far { reader: &mut reader, writer: &mut writer, gone: pending() }, stop).await;
+        if let Err(Broken::Session(_) | Broken::Stopping) = relayed {
+            // Closing it would tell it that it has got everything.
+            let _ = target.set_zero_linger();
+        }
+        End::of(relayed, &self.address)
+    }
+
+    async fn connect(&self, visit: &Visit) -> io::Result<TcpStream> {
+        let mut target = TcpStream::connect(&self.address).await?;
+        target.set_nodelay(true)?;
+        if self.send_proxy {
+            target.write_all(&proxy::header(visit)?).await?;
+        }
+        Ok(target)
+    }
+}

@@ -1,0 +1,165 @@
+//! `connect`: local ports that log in.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use support::{House, Tunnel, echo, noise, run, service, status};
+
+/// Says something, and hears it back, and the end after its own.
+#[track_caller]
+fn goes_through(mut stream: TcpStream, bytes: &[u8]) {
+    let mut writer = stream.try_clone().unwrap();
+    let sent = bytes.to_vec();
+    let writer = std::thread::spawn(move || {
+        writer.write_all(&sent).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    writer.join().unwrap();
+    assert!(answer == bytes, "{} bytes came back of {}", answer.len(), bytes.len());
+}
+
+#[track_caller]
+fn is_reset(mut stream: TcpStream) {
+    assert_eq!(stream.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn each_connection_is_a_session_of_its_own() {
+    let house = House::new();
+    let mut server = house.serve(&["--forward", &service(echo)]);
+    let tunnel = Tunnel::of_alice(&house, &server.address, &[]);
+    let mut open: Vec<TcpStream> = (0..5).map(|_| tunnel.connect()).collect();
+    for (index, stream) in open.iter_mut().enumerate() {
+        stream.write_all(&[u8::try_from(index).unwrap()]).unwrap();
+    }
+    for (index, stream) in open.iter_mut().enumerate() {
+        let mut byte = [0; 1];
+        stream.read_exact(&mut byte).unwrap();
+        assert_eq!(usize::from(byte[0]), index);
+        server.wait_for(&["event=login-accepted", "user=\"alice\""]);
+    }
+    drop(open);
+    goes_through(tunnel.connect(), &noise(1024 * 1024));
+    let token = house.token("alice");
+    let who = ["--token-stdin"];
+    let tunnel = Tunnel::start(&house, &server.address, &who, &[], &token);
+    goes_through(tunnel.connect(), b"by token");
+}
+
+#[test]
+fn with_resume_later_connections_come_by_ticket() {
+    let house = House::new();
+    let mut server = house.serve(&["--forward", &service(echo)]);
+    let tunnel = Tunnel::of_alice(&house, &server.address, &["--resume"]);
+    for event in ["event=login-accepted", "event=login-resumed", "event=login-resumed"] {
+        goes_through(tunnel.connect(), b"hello");
+        let log = server.wait_for(&["event=login-"]);
+        assert!(log.contains(event), "{log}");
+        server.wait_for(&["event=session-ended", "both ends closed"]);
+    }
+}
+
+#[test]
+fn a_server_that_is_down_is_told_and_one_that_is_back_is_found() {
+    let house = House::new();
+    let target = service(echo);
+    let mut server = house.serve(&["--forward", &target]);
+    let address = server.address.clone();
+    let mut tunnel = Tunnel::of_alice(&house, &address, &["--resume"]);
+    goes_through(tunnel.connect(), b"before");
+    server.stop("-TERM");
+    let stream = tunnel.connect();
+    tunnel.wait_for(&format!("cannot connect to {address}"));
+    is_reset(stream);
+    let mut server = house.serve(&["--forward", &target, "--listen", &address]);
+    // Its ticket is one of the server before.
+    goes_through(tunnel.connect(), b"after");
+    server.wait_for(&["event=login-accepted"]);
+    // A session that is cut is a reset, too.
+    let mut stream = tunnel.connect();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    server.child.kill().unwrap();
+    tunnel.wait_for("the session broke");
+    is_reset(stream);
+}
+
+#[test]
+fn a_password_that_is_refused_is_not_tried_again() {
+    let house = House::new();
+    let mut server = house.serve(&["--forward", &service(echo), "--refusal-floor", "1ms"]);
+    let who = ["--user", "alice", "--password-stdin"];
+    let mut tunnel = Tunnel::start(&house, &server.address, &who, &[], "wrong\n");
+    is_reset(tunnel.connect());
+    tunnel.wait_for("refused this login");
+    assert_eq!(status(&mut tunnel.child), 1);
+    server.wait_for(&["event=login-refused", "wrong password"]);
+
+    let other = House::new();
+    other.key("other2048.pem", "server.pem");
+    let mut tunnel = Tunnel::of_alice(&other, &server.address, &[]);
+    is_reset(tunnel.connect());
+    tunnel.wait_for("is not trusted");
+    assert_eq!(status(&mut tunnel.child), 3);
+}
+
+#[test]
+fn verdicts_that_nobody_can_read_end_it_at_the_third() {
+    let house = House::new();
+    let server = house.serve(&["--forward", &service(echo), "--max-sessions", "1", "--refusal-floor", "1ms"]);
+    let mut tunnel = Tunnel::of_alice(&house, &server.address, &[]);
+    let mut first = tunnel.connect();
+    first.write_all(b"x").unwrap();
+    first.read_exact(&mut [0; 1]).unwrap();
+    for _ in 0..3 {
+        is_reset(tunnel.connect());
+        tunnel.wait_for("verdict is not authentic");
+    }
+    // What is open goes on to its end.
+    tunnel.wait_for("1 connection still open");
+    first.write_all(b"y").unwrap();
+    first.read_exact(&mut [0; 1]).unwrap();
+    drop(first);
+    assert_eq!(status(&mut tunnel.child), 4);
+}
+
+#[test]
+fn local_connections_are_bounded() {
+    let house = House::new();
+    let mut server = house.serve(&["--forward", &service(echo)]);
+    let tunnel = Tunnel::of_alice(&house, &server.address, &["--max-connections", "1"]);
+    let mut first = tunnel.connect();
+    first.write_all(b"x").unwrap();
+    first.read_exact(&mut [0; 1]).unwrap();
+    let second = tunnel.connect();
+    drop(first);
+    // The second is served once the first is over, and not before.
+    goes_through(second, b"second");
+    server.wait_for(&["event=login-accepted"]);
+    server.wait_for(&["event=session-ended"]);
+    server.wait_for(&["event=login-accepted"]);
+    assert_eq!(server.seen.iter().filter(|line| line.contains("login-accepted")).count(), 2);
+}
+
+#[test]
+fn it_listens_on_this_machine_alone_unless_told_otherwise() {
+    let house = House::new();
+    let pin = house.pin();
+    let connect = |listen: &str, more: &[&str]| {
+        let who = ["connect", "--listen", listen, "--server", "127.0.0.1:1", "--user", "alice", "--pin", &pin];
+        run(&[&who[..], &["--password-stdin"], more].concat(), "")
+    };
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        connect(listen, &[]).fails(2, &[listen, "--allow-remote"]);
+    }
+    connect("127.0.0.1", &[]).fails(2, &["ADDRESS:PORT"]);
+    // Past that, it wants its password.
+    connect("0.0.0.0:0", &["--allow-remote"]).fails(2, &["empty"]);
+    connect("[::ffff:127.0.0.1]:0", &[]).fails(2, &["empty"]);
+    let who = ["connect", "--listen", "127.0.0.1:0", "--server", "127.0.0.1:1", "--user", "alice"];
+    run(&who, "").fails(2, &["--pin"]);
+}

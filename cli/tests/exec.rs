@@ -1,0 +1,143 @@
+//! `serve --exec`: a program for each session.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use countersign::Stream;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use support::{House, Server, connect, until};
+
+/// The processes of a group, zombies among them.
+fn group(id: &str) -> Vec<String> {
+    let listed = Command::new("ps").args(["-eo", "pgid=,pid=,stat=,args="]).output().unwrap();
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    listed.lines().filter(|line| line.split_whitespace().next() == Some(id)).map(str::to_owned).collect()
+}
+
+/// The children of a server, zombies among them.
+fn children(server: &Server) -> String {
+    let id = server.child.id();
+    let listed = Command::new("ps").args(["-o", "pid=,stat=,args=", "--ppid", &id.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&listed.stdout).into_owned()
+}
+
+/// The first line that a program says: the number of its group.
+fn first_line(session: &mut Stream<TcpStream>) -> String {
+    let mut line = String::new();
+    while !line.ends_with('\n') {
+        let mut byte = [0; 1];
+        session.read_exact(&mut byte).unwrap();
+        line.push(char::from(byte[0]));
+    }
+    line.trim_end().to_owned()
+}
+
+#[test]
+fn a_program_learns_who_it_serves_and_its_end_is_logged() {
+    let house = House::new();
+    let script = "echo \"$COUNTERSIGN_PRINCIPAL|$COUNTERSIGN_PERMISSIONS|$COUNTERSIGN_PEER|$COUNTERSIGN_SESSION\"; cat; \
+                  echo trouble >&2; exit 3";
+    let mut server = house.serve(&["--exec", script]);
+    let mut session = house.session(connect(&server.address));
+    session.write_all(b"some words\0and bytes \xff").unwrap();
+    session.close().unwrap();
+    let (id, peer) = (session.id(), session.get_ref().local_addr().unwrap());
+    let mut said = Vec::new();
+    session.read_to_end(&mut said).unwrap();
+    let expected = format!("alice|read,write|{peer}|{id}\n");
+    assert_eq!(said, [expected.as_bytes(), b"some words\0and bytes \xff"].concat());
+    server.wait_for(&["event=session-ended", "code=program-ended", "exit status: 3"]);
+    assert_eq!(children(&server), "");
+    let (status, err) = server.stop("-TERM");
+    assert_eq!((status, err.as_str()), (0, "trouble\n"));
+}
+
+#[test]
+fn a_program_that_ends_ends_the_session_and_what_it_left_running() {
+    let house = House::new();
+    let mut server = house.serve(&["--exec", "echo $$; sleep 1000 & exit 0"]);
+    let mut session = house.session(connect(&server.address));
+    let id = first_line(&mut session);
+    // The client keeps its direction open, and the sleeper the pipe.
+    assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
+    server.wait_for(&["event=session-ended", "code=program-ended", "exit status: 0"]);
+    until("nothing of the group is left", || group(&id).is_empty());
+    drop(session);
+    // One that closes its output and stays is not waited for.
+    let mut server = house.serve(&["--exec", "echo $$; exec >&-; sleep 1000"]);
+    let mut session = house.session(connect(&server.address));
+    let id = first_line(&mut session);
+    assert_eq!(session.read(&mut [0; 1]).unwrap(), 0);
+    session.close().unwrap();
+    server.wait_for(&["event=session-ended", "code=program-ended", "signal: 15"]);
+    until("nothing of the group is left", || group(&id).is_empty());
+    assert_eq!(children(&server), "");
+}
+
+#[test]
+fn a_client_that_leaves_takes_its_program_with_it() {
+    let house = House::new();
+    // It does not care for SIGTERM.
+    let mut server = house.serve(&["--exec", "trap '' TERM; echo $$; sleep 1000 & sleep 1000"]);
+    let mut session = house.session(connect(&server.address));
+    let id = first_line(&mut session);
+    assert!(group(&id).len() >= 2, "{:?}", group(&id));
+    drop(session.into_inner());
+    server.wait_for(&["event=session-ended", "code=truncated"]);
+    until("nothing of the group is left", || group(&id).is_empty());
+    assert_eq!(children(&server), "");
+}
+
+#[test]
+fn a_server_that_stops_takes_its_programs_with_it() {
+    let house = House::new();
+    for (trap, is_heard) in [("trap 'echo bye; exit' TERM", true), ("trap '' TERM", false)] {
+        let script = format!("{trap}; echo $$; while true; do sleep 0.05; done");
+        let mut server = house.serve(&["--exec", &script]);
+        let mut session = house.session(connect(&server.address));
+        let id = first_line(&mut session);
+        assert_eq!(server.stop("-TERM").0, 0);
+        let mut rest = String::new();
+        let read = BufReader::new(session).read_line(&mut rest);
+        // One that is killed was cut.
+        assert_eq!((read.is_ok(), rest.as_str()), (is_heard, if is_heard { "bye\n" } else { "" }));
+        until("nothing of the group is left", || group(&id).is_empty());
+        assert!(
+            server.seen.iter().any(|line| line.contains("session-ended") && line.contains("code=stopping")
+                || line.contains("code=program-ended")),
+            "{:#?}",
+            server.seen
+        );
+    }
+}
+
+#[test]
+fn nothing_is_started_for_a_ticket_before_the_first_word() {
+    let house = House::new();
+    let seen = house.path("seen");
+    let mut server = house.serve(&["--exec", &format!("echo \"$COUNTERSIGN_SESSION\" >> {seen}; cat")]);
+    let mut session = house.session(connect(&server.address));
+    let ticket = session.info().ticket().unwrap().clone();
+    session.write_all(b"x").unwrap();
+    session.read_exact(&mut [0; 1]).unwrap();
+    let resumed = house.resume(connect(&server.address), &ticket);
+    let silent = resumed.id().to_string();
+    drop(resumed);
+    server.wait_for(&["event=handshake-failed", "code=truncated"]);
+    let mut resumed = house.resume(connect(&server.address), session_ticket(&house, &server).info().ticket().unwrap());
+    resumed.write_all(b"x").unwrap();
+    resumed.read_exact(&mut [0; 1]).unwrap();
+    server.wait_for(&["event=login-resumed", &resumed.id().to_string()]);
+    let started = fs::read_to_string(&seen).unwrap();
+    assert!(started.contains(&resumed.id().to_string()) && !started.contains(&silent), "{started}");
+    assert!(!server.seen.iter().any(|line| line.contains(&silent)), "{:#?}", server.seen);
+}
+
+/// A session, for its ticket.
+fn session_ticket(house: &House, server: &Server) -> Stream<TcpStream> {
+    house.session(connect(&server.address))
+}

@@ -1,0 +1,139 @@
+//! `login --pipe`: bytes both ways.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::process::{Child, Command};
+use std::time::Duration;
+use support::{House, Server, command, echo, service, status};
+
+const GOOD: &str = "secret of alice";
+
+fn pipe(house: &House, server: &Server, more: &[&str]) -> Command {
+    let pin = house.pin();
+    let who = ["login", "--server", &server.address, "--user", "alice", "--password-stdin", "--pin", &pin, "--pipe"];
+    let mut command = command(&[&who[..], more].concat());
+    command.env("XDG_STATE_HOME", house.path("state"));
+    command
+}
+
+/// A client whose standard input stays open.
+fn open(house: &House, server: &Server) -> Child {
+    let mut child = pipe(house, server, &[]).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(format!("{GOOD}\n").as_bytes()).unwrap();
+    child
+}
+
+#[test]
+fn the_end_of_input_leaves_the_other_direction_open() {
+    let house = House::new();
+    let server = house.serve(&[
+        "--forward",
+        &service(|mut stream| {
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).unwrap();
+            heard.reverse();
+            stream.write_all(&heard).unwrap();
+        }),
+    ]);
+    let said = support::finish(&mut pipe(&house, &server, &[]), format!("{GOOD}\nabc\n")).ok();
+    assert_eq!(said.out, "\ncba");
+    // Nothing to say is fine, too.
+    assert_eq!(support::finish(&mut pipe(&house, &server, &[]), format!("{GOOD}\n")).ok().out, "");
+}
+
+#[test]
+fn the_servers_close_closes_standard_output_and_input_goes_on() {
+    let house = House::new();
+    let (sender, heard) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let server = house.serve(&[
+        "--forward",
+        &service(move |mut stream| {
+            stream.write_all(b"first word\n").unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut rest = String::new();
+            stream.read_to_string(&mut rest).unwrap();
+            sender.lock().unwrap().send(rest).unwrap();
+        }),
+    ]);
+    let mut child = open(&house, &server);
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert_eq!(out, "first word\n");
+    child.stdin.take().unwrap().write_all(b"last word").unwrap();
+    assert_eq!(heard.recv_timeout(support::PATIENCE).unwrap(), "last word");
+    assert_eq!(status(&mut child), 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_program_that_has_heard_enough_is_no_failure() {
+    let house = House::new();
+    let server = house.serve(&["--exec", "head -c 3"]);
+    let data = [GOOD.as_bytes(), b"\n", &support::noise(8 * 1024 * 1024)].concat();
+    let output = support::finish_large(&mut pipe(&house, &server, &[]), data.clone());
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &data[GOOD.len() + 1..][..3]));
+}
+
+#[test]
+fn what_is_cut_and_who_is_refused_shows_in_the_exit_status() {
+    let house = House::new();
+    let target = service(|mut stream| {
+        stream.write_all(b"half a sen").unwrap();
+        let _ = stream.read(&mut [0; 1]);
+        let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    });
+    let server = house.serve(&["--forward", &target, "--refusal-floor", "1ms"]);
+    let mut child = open(&house, &server);
+    let mut out = [0; 10];
+    child.stdout.as_mut().unwrap().read_exact(&mut out).unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    assert_eq!(status(&mut child), 4);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(err.contains("the session broke") && err.contains("without the peer's close"), "{err}");
+
+    support::finish(&mut pipe(&house, &server, &[]), "wrong\n").fails(1, &["refused"]);
+    support::finish(&mut pipe(&house, &server, &["--send", "x"]), "").fails(2, &["--send", "--pipe"]);
+    let lines = ["login", "--server", &server.address, "--user", "alice", "--pin", &house.pin(), "--resume"];
+    support::run(&lines, "").fails(2, &["--pipe"]);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it() {
+    let house = House::new();
+    let server = house.serve(&[
+        "--forward",
+        &service(|mut stream| {
+            let _ = std::io::copy(&mut std::io::repeat(b'x'), &mut stream);
+        }),
+    ]);
+    let mut child = open(&house, &server);
+    let mut out = [0; 10];
+    child.stdout.take().unwrap().read_exact(&mut out).unwrap();
+    // Its input is still open.
+    assert_eq!(status(&mut child), 1);
+    let mut err = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    assert!(!err.contains("standard output"), "{err}");
+}
+
+#[test]
+fn tickets_are_shown_only_where_the_client_speaks_first() {
+    let house = House::new();
+    let mut server = house.serve(&["--forward", &service(echo)]);
+    let mut run = |more: &[&str], event: &str| {
+        let said = support::finish(&mut pipe(&house, &server, more), format!("{GOOD}\nhello")).ok();
+        assert_eq!(said.out, "hello");
+        server.wait_for(&["event=login-"]);
+        assert!(server.seen.last().unwrap().contains(event), "{:?}", server.seen.last());
+    };
+    run(&[], "event=login-accepted");
+    run(&[], "event=login-accepted");
+    run(&["--resume"], "event=login-resumed");
+    run(&["--resume"], "event=login-resumed");
+    run(&["--no-resume"], "event=login-accepted");
+}
