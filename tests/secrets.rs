@@ -11,12 +11,15 @@ use countersign::crypto::{Decrypted, SharedSecret};
 use countersign::frame::FrameReader;
 use countersign::server::{AwaitLogin, Claim, Login, Open, Refusal};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Moment, Opener, PrivateKey, Reason, Sealer, Server, ServerConfig,
-    ServerKey, Session, SessionInfo, Verifier, blocking, client, server,
+    Acceptor, Attempt, Begun, Bounds, ChannelBinding, ClientConfig, Connector, Context, Credential, LoginError,
+    MemoryTickets, Moment, Opener, PrivateKey, Reason, Sealer, Server, ServerConfig, ServerKey, ServerKeys, Session,
+    SessionInfo, Stream, Ticket, TicketCache, TicketKeys, UnixTime, Verifier, blocking, client, server,
 };
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
 use support::der::Numbers;
-use support::{LOGIN_AT, RSA2048, Scenario, Sent, at, grant};
+use support::{LOGIN_AT, RSA2048, Scenario, Sent, at, grant, provider};
 
 const USER: &str = "a-user-nobody-may-see";
 const PASSWORD: &[u8] = b"a-password-nobody-may-see";
@@ -172,32 +175,114 @@ fn a_record_prints_its_length_alone() {
     assert_eq!(prints_none(&received, &secrets()), format!("Data({} bytes)", PASSWORD.len()));
 }
 
+/// What both ends of a login hold, and what they say of a refused one.
 #[test]
-fn streams_print_no_secret() {
-    let scenario = scenario();
-    let (client, server) = (scenario.client_config(), scenario.server_config());
+fn acceptors_connectors_and_streams_print_no_secret() {
     let binding = ChannelBinding::tls_exporter(SECRET);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let far = listener.accept().unwrap().0;
-    let verify = |_: Credential<'_>| Ok(grant());
-    std::thread::scope(|scope| {
-        let (scenario, theirs) = (&scenario, binding.clone());
-        let server = scope.spawn(move || {
-            let key = scenario.private_key().clone();
-            let arrival = blocking::receive(far, &server, &theirs, |_| Some(key), &verify).unwrap();
-            prints_none(&arrival, &secrets());
-            let blocking::Arrival::Login(incoming) = arrival else { panic!("there was no ticket") };
-            prints_none(&incoming, &secrets());
-            prints_none(&incoming.verify(&verify).unwrap(), &secrets());
-        });
-        let stream = blocking::connect(near, &client, &binding, scenario.trusted(), scenario.credential).unwrap();
-        prints_none(&stream, &secrets());
-        let (_, reader, writer) = stream.split(std::net::TcpStream::try_clone).unwrap();
-        prints_none(&reader, &secrets());
-        prints_none(&writer, &secrets());
-        server.join().unwrap();
-    });
+    let prologue = SECRET;
+    let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(60)));
+    let config = ServerConfig::new(provider()).with_prologue(&prologue).unwrap().with_tickets(Arc::clone(&tickets));
+    let config = config.with_refusal_floor(Duration::ZERO);
+    let judge = |attempt: &Attempt<'_>| {
+        prints_none(attempt, &secrets());
+        match attempt.credential() {
+            Credential::Password { user: USER, password: PASSWORD } => Ok(grant().with_epoch(7)),
+            _ => Err(Reason::WrongPassword),
+        }
+    };
+    let keys = ServerKeys::from(RSA2048.server.clone());
+    let acceptor = Acceptor::new(config, keys.clone(), judge).with_bounds(Bounds::default());
+    let client = ClientConfig::new(provider()).with_prologue(&prologue).unwrap();
+    let connector = Connector::new(client, RSA2048.trust()).with_binding(binding.clone());
+    let context = Context::uncounted().with_binding(binding).with_value(SECRET);
+    for value in [&tickets as &dyn Debug, &keys, &acceptor, &acceptor.counts(), &connector, &context] {
+        prints_none(value, &secrets());
+    }
+    let ends = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (acceptor, context, far) = (acceptor.clone(), context.clone(), listener.accept().unwrap().0);
+        (near, std::thread::spawn(move || acceptor.accept_blocking(far, context)))
+    };
+    let user = Credential::Password { user: USER, password: PASSWORD };
+    let (near, server) = ends();
+    let begun = connector.begin_blocking(near, None).unwrap();
+    assert_eq!(prints_none(&begun, &secrets()), "Trusted");
+    let Begun::Trusted(trusted) = begun else { panic!("there was no ticket") };
+    prints_none(&trusted, &secrets());
+    let stream = trusted.login_blocking(user).unwrap();
+    let server = server.join().unwrap().unwrap();
+    let ticket = stream.info().ticket().unwrap().clone();
+    let kept = ticket.to_bytes().unwrap().to_vec();
+    let mut exported = vec![0; 32];
+    stream.info().export("key", b"", &mut exported).unwrap();
+    let mut of_tickets = tickets.export(UnixTime::from_secs(1), &mut Scenario::new().rng("export")).unwrap().to_vec();
+    // Behind a version, a count and the key's name.
+    of_tickets.drain(..10);
+    let secrets = [secrets(), vec![kept[43..75].to_vec(), kept[77..].to_vec(), exported, of_tickets]].concat();
+    let cache = MemoryTickets::new();
+    cache.put(connector.server(), "somebody", &ticket);
+    let trusted = connector.server().resume(&ticket).unwrap();
+    let values: [&dyn Debug; 8] = [
+        &stream,
+        &server,
+        stream.info(),
+        &ticket,
+        &trusted,
+        &cache,
+        &connector.clone().with_tickets(cache_of(&ticket)),
+        &tickets,
+    ];
+    for value in values {
+        prints_none(value, &secrets);
+    }
+    for (info, reader, writer) in [stream, server].map(|stream| stream.split(std::net::TcpStream::try_clone).unwrap()) {
+        for value in [&info as &dyn Debug, &reader, &writer] {
+            prints_none(value, &secrets);
+        }
+    }
+    // A refusal names whom it refused, and nothing that they showed.
+    let (near, server) = ends();
+    let wrong = Credential::Password { user: "alice", password: PASSWORD };
+    let client = connector.connect_blocking(near, wrong).map(drop).unwrap_err();
+    let server = server.join().unwrap().map(drop).unwrap_err();
+    for error in [client, server] {
+        prints_none(&error, &secrets);
+        let code = error.code();
+        let error = std::io::Error::from(error);
+        prints_none(&error, &secrets);
+        assert!(!code.is_empty() && !format!("{error}").contains("password-nobody"));
+    }
+}
+
+fn cache_of(ticket: &Ticket) -> MemoryTickets {
+    let cache = MemoryTickets::new();
+    cache.put(&RSA2048.trust(), "somebody", ticket);
+    cache
+}
+
+#[cfg(feature = "tokio")]
+#[tokio::test]
+async fn streams_over_tokio_print_no_secret() {
+    let judge = |_: &Attempt<'_>| Ok(grant());
+    let acceptor = Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), judge);
+    let connector = Connector::new(ClientConfig::new(provider()), RSA2048.trust());
+    let (near, far) = tokio::io::duplex(4096);
+    let accept = async { acceptor.accept(far, Context::uncounted()).await.unwrap() };
+    let connect = async {
+        let begun = connector.begin(near, None).await.unwrap();
+        assert_eq!(prints_none(&begun, &secrets()), "Trusted");
+        let Begun::Trusted(trusted) = begun else { panic!("there was no ticket") };
+        prints_none(&trusted, &secrets());
+        trusted.login(Credential::Password { user: USER, password: PASSWORD }).await.unwrap()
+    };
+    let (client, server) = tokio::join!(connect, accept);
+    let mut exported = vec![0; 32];
+    client.info().export("key", b"", &mut exported).unwrap();
+    let secrets = [secrets(), vec![exported]].concat();
+    prints_none(&client, &secrets);
+    prints_none(&server, &secrets);
+    prints_none(&client.closing_on_drop(), &secrets);
 }
 
 #[cfg(feature = "accounts")]
@@ -217,6 +302,17 @@ fn accounts_print_no_hash() {
     let secrets = [secrets(), hashes, vec![token.as_bytes().to_vec()]].concat();
     prints_none(&accounts, &secrets);
     prints_none(accounts.get("alice").unwrap(), &secrets);
+    let check = countersign::accounts::PasswordCheck::imitating([std::str::from_utf8(&hashes_of(&text)).unwrap()]);
+    prints_none(&check, &secrets);
+    let prepared = check.unwrap().prepare(USER, PASSWORD, Some(String::from_utf8(hashes_of(&text)).unwrap()));
+    prints_none(&prepared, &secrets);
+}
+
+/// The stored hash as it stands in the file.
+#[cfg(feature = "accounts")]
+fn hashes_of(text: &str) -> Vec<u8> {
+    let field = text.split_whitespace().find_map(|word| word.strip_prefix("password=")).unwrap();
+    field.as_bytes().to_vec()
 }
 
 #[test]
@@ -239,8 +335,11 @@ fn what_goes_to_other_threads_can() {
     send::<Session>();
     send::<Sealer>();
     send::<Opener>();
-    send::<blocking::Stream<std::net::TcpStream>>();
-    send::<blocking::Incoming<std::net::TcpStream>>();
+    send::<Stream<std::net::TcpStream>>();
+    send::<blocking::Reader<std::net::TcpStream>>();
+    send::<blocking::Writer<std::net::TcpStream>>();
+    send::<blocking::BlockingLink<std::net::TcpStream>>();
+    send::<Begun<blocking::BlockingLink<std::net::TcpStream>>>();
     send::<FrameReader>();
     send::<Decrypted>();
     // What every connection shares.
@@ -253,8 +352,13 @@ fn what_goes_to_other_threads_can() {
     share::<SessionInfo>();
     share::<Moment>();
     share::<countersign::Error>();
-    share::<blocking::Error>();
+    share::<LoginError>();
+    share::<Acceptor>();
+    share::<Connector>();
+    share::<Context>();
+    share::<TicketKeys>();
+    share::<Ticket>();
+    share::<MemoryTickets>();
     // A verifier may be a trait object.
-    let _: &dyn Verifier = &support::verifier;
-    share::<Box<dyn Verifier>>();
+    let _: Arc<dyn Verifier> = Arc::new(support::verifier);
 }

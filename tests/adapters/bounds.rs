@@ -121,7 +121,7 @@ fn junk_from_one_source_delays_no_good_client_of_another<A: Adapter>() {
     assert_eq!(gate.entered.recv().unwrap(), "junk");
     let good = start::<A>(&acceptor, "good", ALICE);
     arrived.recv().unwrap();
-    eventually("all are in", || acceptor.counts().handshakes == 10);
+    eventually("all are in", || acceptor.counts().logins == 10);
     let mut order = Vec::new();
     for _ in 0..10 {
         gate.go.send(()).unwrap();

@@ -448,7 +448,7 @@ pub fn eventually_empty(acceptor: &Acceptor) {
     let mut last = Counts::default();
     let mut look = || {
         last = acceptor.counts();
-        (last.handshakes, last.refusals, last.sessions) == (0, 0, 0)
+        (last.handshakes, last.logins, last.refusals, last.sessions) == (0, 0, 0, 0)
     };
     let start = Instant::now();
     while !look() {

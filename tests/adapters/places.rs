@@ -21,7 +21,7 @@ use std::time::Duration;
 for_every_adapter!(
     every_way_out_of_a_handshake_gives_its_place_back,
     a_login_that_is_computed_has_a_place_that_nobody_can_take,
-    a_login_that_waits_for_its_turn_has_a_place_that_nobody_can_take,
+    a_login_for_whose_refusal_there_is_no_place_is_closed_unseen,
     whoever_leaves_the_queue_is_never_asked_about,
     a_session_counts_until_it_is_dropped,
 );
@@ -130,27 +130,9 @@ fn every_way_out_of_a_handshake_gives_its_place_back<A: Adapter>() {
 
 fn a_login_that_is_computed_has_a_place_that_nobody_can_take<A: Adapter>() {
     let (gate, verifier) = Gate::new();
-    let acceptor = asking(verifier).with_bounds(Bounds::default().with_handshakes(1));
-    let (client, server) = pair();
-    let held = accepting::<A>(&acceptor, server, Context::uncounted());
-    let logging_in = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop));
-    assert_eq!(gate.entered.recv().unwrap(), "alice");
-    for source in [Context::uncounted(), Source::named("another").into()] {
-        let (client, server) = pair();
-        let error = A::accept(&acceptor, server, source).map(drop).unwrap_err();
-        assert_eq!(error.code(), "no-room", "{error:?}");
-        assert_eq!(Peer::new(client).rest(), b"", "told nothing");
-    }
-    assert_eq!((acceptor.counts().handshakes, acceptor.counts().made_way), (1, 0));
-    gate.go.send(()).unwrap();
-    logging_in.join().unwrap().unwrap();
-    drop(held.join().unwrap().unwrap());
-    eventually_empty(&acceptor);
-}
-
-fn a_login_that_waits_for_its_turn_has_a_place_that_nobody_can_take<A: Adapter>() {
-    let (gate, verifier) = Gate::new();
-    let (acceptor, arrived) = announcing(asking(verifier).with_bounds(one_at_a_time().with_handshakes(2)));
+    let acceptor = asking(verifier).with_bounds(one_at_a_time().with_handshakes(1));
+    let (acceptor, arrived) = announcing(acceptor);
+    // One is being computed, and one waits for its turn.
     let mut ends = Vec::new();
     for _ in 0..2 {
         let (client, server) = pair();
@@ -158,14 +140,49 @@ fn a_login_that_waits_for_its_turn_has_a_place_that_nobody_can_take<A: Adapter>(
         ends.push((std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop)), server));
         arrived.recv().unwrap();
     }
-    let (_client, server) = pair();
-    assert_eq!(A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err().code(), "no-room");
+    assert_eq!(gate.entered.recv().unwrap(), "alice");
+    // Whoever comes now takes the places of others that wait for their peers, and not theirs.
+    let mut newcomers = Vec::new();
+    for source in [Source::uncounted(), Source::named("one"), Source::named("one"), Source::named("another")] {
+        let (client, server) = pair();
+        newcomers.push((client, accepting::<A>(&acceptor, server, source)));
+        eventually("it is in", || acceptor.counts().made_way == newcomers.len() as u64 - 1);
+    }
+    assert_eq!((acceptor.counts().handshakes, acceptor.counts().logins), (1, 2));
     (0..2).for_each(|_| gate.go.send(()).unwrap());
     for (client, server) in ends {
         client.join().unwrap().unwrap();
         drop(server.join().unwrap().unwrap());
     }
+    let (last, of_last) = newcomers.pop().unwrap();
+    for (_, server) in newcomers {
+        assert_eq!(server.join().unwrap().map(drop).unwrap_err().code(), "made-way");
+    }
+    drop(last);
+    assert!(of_last.join().unwrap().is_err());
     assert_eq!(gate.asked(), 2);
+    eventually_empty(&acceptor);
+}
+
+fn a_login_for_whose_refusal_there_is_no_place_is_closed_unseen<A: Adapter>() {
+    let (gate, verifier) = Gate::new();
+    let acceptor = asking(verifier).with_bounds(one_at_a_time().with_refusals(4));
+    let source = || Source::named("one");
+    // A quarter of four is of one source.
+    let (client, server) = pair();
+    let held = accepting::<A>(&acceptor, server, source());
+    let logging_in = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop));
+    gate.entered.recv().unwrap();
+    let (client, server) = pair();
+    let second = accepting::<A>(&acceptor, server, source());
+    let mut peer = Peer::new(client);
+    peer.login(&Scenario::new(), ALICE);
+    assert_eq!(second.join().unwrap().map(drop).unwrap_err().code(), "no-room");
+    assert_eq!(peer.rest(), b"", "told nothing");
+    gate.go.send(()).unwrap();
+    logging_in.join().unwrap().unwrap();
+    drop(held.join().unwrap().unwrap());
+    assert_eq!(gate.asked(), 1);
     eventually_empty(&acceptor);
 }
 
@@ -190,7 +207,7 @@ fn whoever_leaves_the_queue_is_never_asked_about<A: Adapter>() {
             drop(peer);
         }
         assert_eq!(disconnected(leaving.join().unwrap().map(drop).unwrap_err()), FrameType::Data);
-        eventually("its place is free", || acceptor.counts().handshakes == 1);
+        eventually("its place is free", || (acceptor.counts().handshakes, acceptor.counts().logins) == (0, 1));
     }
     gate.go.send(()).unwrap();
     gate.go.send(()).unwrap();

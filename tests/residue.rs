@@ -1,0 +1,242 @@
+//! Memory that is given back holds no credential: after a login over each adapter, accepted or refused, no block that was freed
+//! has the password in it, or the token.
+//!
+//! The allocator looks through every block as it is freed. What C code holds, and stacks, are out of its sight.
+
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::{
+    Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, MemoryTickets, Reason,
+    Returning, ServerConfig, TicketKeys, Verifier,
+};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use support::{RSA2048, provider};
+
+/// In the password, and in the token.
+const MARK: &[u8] = b"x-marked-secret-x";
+const PASSWORD: &[u8] = b"pass x-marked-secret-x word";
+const WRONG: &[u8] = b"not x-marked-secret-x it";
+const TOKEN: &[u8] = b"token x-marked-secret-x";
+
+static ARMED: AtomicBool = AtomicBool::new(false);
+static FOUND: AtomicUsize = AtomicUsize::new(0);
+/// The length of the last block that was found.
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+
+struct Looking;
+
+/// # Safety
+/// `pointer` is to `length` readable bytes.
+unsafe fn look(pointer: *const u8, length: usize) {
+    if !ARMED.load(Ordering::Relaxed) || length < MARK.len() {
+        return;
+    }
+    for at in 0..=length - MARK.len() {
+        // A byte at a time: a block that was not written in whole is no slice.
+        // SAFETY: within the block.
+        if (0..MARK.len()).all(|index| unsafe { pointer.add(at + index).read_volatile() } == MARK[index]) {
+            FOUND.fetch_add(1, Ordering::SeqCst);
+            LENGTH.store(length, Ordering::SeqCst);
+            return;
+        }
+    }
+}
+
+// SAFETY: hands every call to the system's allocator, but for growing, which it makes of the others.
+unsafe impl GlobalAlloc for Looking {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // Zeroed, so that what an earlier owner left is not taken for what this one leaves.
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the block is the caller's until it is freed below.
+        unsafe { look(pointer, layout.size()) };
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    // `realloc` is made of these, so that what it leaves behind is looked at.
+}
+
+#[global_allocator]
+static LOOKING: Looking = Looking;
+
+/// What `work` gives, and how many blocks with the mark were freed meanwhile, by any thread.
+fn left_behind(work: impl FnOnce()) -> usize {
+    FOUND.store(0, Ordering::SeqCst);
+    ARMED.store(true, Ordering::SeqCst);
+    work();
+    ARMED.store(false, Ordering::SeqCst);
+    FOUND.load(Ordering::SeqCst)
+}
+
+fn judge(credential: Credential<'_>) -> Result<Grant, Reason> {
+    match credential {
+        Credential::Password { user: "alice", password: PASSWORD } | Credential::Token(TOKEN) => {
+            Ok(Grant::new("alice", ["read"]).unwrap().with_epoch(1))
+        }
+        Credential::Password { .. } => Err(Reason::WrongPassword),
+        _ => Err(Reason::UnknownToken),
+    }
+}
+
+struct Blocking;
+
+impl Verifier for Blocking {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        judge(attempt.credential())
+    }
+
+    fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        Ok(Grant::new("alice", ["read"]).unwrap().with_epoch(1))
+    }
+}
+
+struct Asynchronous;
+
+impl AsyncVerifier for Asynchronous {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        attempt.compute(|| ()).await?;
+        judge(attempt.credential())
+    }
+}
+
+/// With a real check, as a store over a network would make it.
+#[cfg(feature = "accounts")]
+struct Checking(countersign::accounts::PasswordCheck, String);
+
+#[cfg(feature = "accounts")]
+impl AsyncVerifier for Checking {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        let Credential::Password { user, password } = attempt.credential() else {
+            return judge(attempt.credential());
+        };
+        let check = self.0.prepare(user, password, Some(self.1.clone()));
+        attempt.compute(move || check.run()).await??;
+        Ok(Grant::new(user, ["read"]).unwrap())
+    }
+}
+
+fn config() -> ServerConfig {
+    let tickets = TicketKeys::new(provider(), Duration::from_secs(60));
+    ServerConfig::new(provider()).with_refusal_floor(Duration::from_millis(1)).with_tickets(Arc::new(tickets))
+}
+
+fn acceptors() -> Vec<Acceptor> {
+    let key = || RSA2048.server.clone();
+    #[allow(unused_mut)]
+    let mut acceptors =
+        vec![Acceptor::new(config(), key(), Blocking), Acceptor::new_async(config(), key(), Asynchronous)];
+    #[cfg(feature = "accounts")]
+    {
+        use countersign::accounts::{Accounts, PasswordCheck};
+        let mut accounts = Accounts::new();
+        accounts.add("alice", ["read"]).unwrap();
+        accounts.set_password("alice", PASSWORD).unwrap();
+        acceptors.push(Acceptor::new(config(), key(), accounts));
+        let stored = PasswordCheck::hash(PASSWORD).unwrap();
+        acceptors.push(Acceptor::new_async(config(), key(), Checking(PasswordCheck::new(), stored)));
+    }
+    acceptors
+}
+
+/// A login that is good, one that comes back, and those that are refused.
+fn credentials() -> [Credential<'static>; 6] {
+    let password = |user, password| Credential::Password { user, password };
+    let (good, wrong) = (password("alice", PASSWORD), password("alice", WRONG));
+    [good, good, wrong, password("nobody", WRONG), Credential::Token(TOKEN), Credential::Token(WRONG)]
+}
+
+fn connector() -> Connector {
+    Connector::new(ClientConfig::new(provider()), RSA2048.trust()).with_tickets(MemoryTickets::new())
+}
+
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+fn over_blocking_streams(acceptor: &Acceptor) {
+    let connector = connector();
+    for credential in credentials() {
+        let (client, server) = pair();
+        let ours = acceptor.clone();
+        let server = std::thread::spawn(move || ours.accept_blocking(server, Context::uncounted()));
+        let client = connector.connect_blocking(client, credential);
+        let server = server.join().unwrap();
+        assert_eq!(client.is_ok(), server.is_ok());
+        if let (Ok(mut client), Ok(mut server)) = (client, server) {
+            client.write_all(b"hello").unwrap();
+            server.read_exact(&mut [0; 5]).unwrap();
+        }
+    }
+    while acceptor.counts().refusals > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[cfg(feature = "tokio")]
+fn over_tokio(acceptor: &Acceptor) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let connector = connector();
+    runtime.block_on(async {
+        for credential in credentials() {
+            let (client, server) = pair();
+            let registered = |stream: TcpStream| {
+                stream.set_nonblocking(true).unwrap();
+                tokio::net::TcpStream::from_std(stream).unwrap()
+            };
+            let (client, server) = tokio::join!(
+                connector.connect(registered(client), credential),
+                acceptor.accept(registered(server), Context::uncounted())
+            );
+            assert_eq!(client.is_ok(), server.is_ok());
+            drop((client, server));
+            while acceptor.counts().refusals > 0 {
+                tokio::task::yield_now().await;
+            }
+            // A client that begins and is dropped before its answer has come.
+            let (client, _server) = pair();
+            tokio::select! {
+                biased;
+                _ = connector.connect(registered(client), credential) => panic!("nobody answers"),
+                () = std::future::ready(()) => {}
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_freed_after_a_login_holds_no_credential() {
+    // One test, so that nothing else is freed meanwhile. First: does it see what it looks for?
+    assert_eq!(left_behind(|| drop(std::hint::black_box(PASSWORD.to_vec()))), 1);
+    let grown = left_behind(|| {
+        let mut bytes = std::hint::black_box(PASSWORD.to_vec());
+        bytes.reserve_exact(100_000);
+        bytes.fill(0);
+        drop(std::hint::black_box(bytes));
+    });
+    assert_eq!(grown, 1, "what growing leaves behind");
+    assert_eq!(left_behind(|| drop(std::hint::black_box(vec![7; 100_000]))), 0);
+    for (number, acceptor) in acceptors().iter().enumerate() {
+        let blocking = left_behind(|| over_blocking_streams(acceptor));
+        assert_eq!(blocking, 0, "over blocking streams, acceptor {number}: one of {LENGTH:?} bytes");
+        #[cfg(feature = "tokio")]
+        {
+            let tokio = left_behind(|| over_tokio(acceptor));
+            assert_eq!(tokio, 0, "over tokio, acceptor {number}: one of {LENGTH:?} bytes");
+        }
+    }
+}
