@@ -6,7 +6,7 @@ use crate::failure::{Failure, chain};
 use crate::secrets::{self, Secret};
 use crate::term;
 use clap::Args;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, files};
+use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, files, limits};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,7 +33,7 @@ pub(crate) struct Remote {
     #[arg(long)]
     token_stdin: bool,
     /// How long to wait for the connection, for the login, for each answer, and for the goodbye
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
+    #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
     pub(crate) timeout: Duration,
 }
 
