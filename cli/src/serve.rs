@@ -66,8 +66,9 @@ What strangers can take is bounded, by address before it is bounded in total: IP
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
 the address that has the most makes way, so that a flood of idle connections does not keep good
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
-of late come first, and where too many wait, one of the address with the most is refused. Each connection takes a file descriptor: the limit is raised as far as the system lets
-it, and if the bounds still need more they are lowered, with a warning.")]
+of late come first, and where too many wait, one of the address with the most is refused. Each
+connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
+bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -126,17 +127,17 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
     max_wait: Duration,
     /// Logins that are not decided yet, and refusals that wait until they are told, together; a quarter of them may be of one
-    /// address. Past that a login is closed when it arrives, but for one of an address with none, up to twice as many
-    /// [default: twice --max-handshakes]
+    /// address. Past that, a connection is closed when its login arrives; those of addresses with none are let in up to twice
+    /// as many [default: twice --max-handshakes]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_refusals: Option<NonZeroUsize>,
-    /// Sessions at once. Past this and the next, logins are refused before they cost an RSA operation
+    /// Sessions at once; past that, logins are refused before they cost an RSA operation
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_SESSIONS, help_heading = "Bounds")]
     max_sessions: NonZeroUsize,
-    /// Sessions of one address [default: half of them]
+    /// Sessions of one address; past that, too [default: half of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_sessions_per_address: Option<NonZeroUsize>,
-    /// Sessions of one user, refused after it [default: an eighth of them]
+    /// Sessions of one user; past that, a login is refused once it is known whose it is [default: an eighth of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_sessions_per_user: Option<NonZeroUsize>,
 }
