@@ -84,8 +84,10 @@ impl Connector {
         Self { wanted: Arc::new(Wanted { config: Arc::new(config), server: Arc::new(server), binding }), tickets: None }
     }
 
-    /// Keeps the tickets that the server gives, and shows them at the next login of the same user: no password is checked
-    /// then. Logins by token keep none.
+    /// Keeps the tickets that the server gives, and shows them at the next login of the same user. Logins by token keep none.
+    ///
+    /// **A login by ticket checks no password**, also not a wrong one: do not use a connector with tickets to find out whether a
+    /// password is right.
     #[must_use]
     pub fn with_tickets(mut self, tickets: impl TicketCache + 'static) -> Self {
         self.tickets = Some(Arc::new(tickets));

@@ -40,8 +40,8 @@ pub enum LoginError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Crowded {
-    /// All handshakes wait for the server, and none could make way for this one.
-    #[error("too many handshakes are open, and none could make way")]
+    /// As many logins as may be, of this source or of all, are not decided, or refused and not told so yet.
+    #[error("too many logins are undecided, or refused and not told so yet")]
     NoRoom,
     /// A newer connection took the place of this one, which had not sent its login.
     #[error("made way for a newer connection")]

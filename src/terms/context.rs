@@ -156,7 +156,8 @@ impl Context {
     }
 }
 
-/// A connection from this peer, counted by [`Source::address`].
+/// A connection from this peer, counted by [`Source::address`]. Behind a proxy or a balancer all peers have its address, and
+/// share what one source may have: take the address that it tells, where it can be trusted, or name the source otherwise.
 impl From<SocketAddr> for Context {
     fn from(peer: SocketAddr) -> Self {
         Self { peer: Some(peer), ..Self::new(Source::address(peer.ip())) }
