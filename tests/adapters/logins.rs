@@ -434,12 +434,12 @@ impl AsyncVerifier for Asynchronous {
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         // Somewhere else, and later.
         let (tell, told) = oneshot::channel();
-        std::thread::spawn(move || drop(tell.send(std::thread::current().id())));
+        std::thread::spawn(move || tell.send(std::thread::current().id()).unwrap());
         let elsewhere = told.await.unwrap();
         let name = attempt.compute(|| std::thread::current().name().map(str::to_owned)).await?;
         assert_eq!(name.as_deref(), Some("countersign"));
         assert_ne!(std::thread::current().id(), elsewhere);
-        let panicked = attempt.compute(|| panic!("on purpose")).await.map(|()| ());
+        let panicked: Result<(), _> = attempt.compute(|| panic!("on purpose")).await;
         assert_eq!(panicked, Err(Reason::VerifierFailed));
         verifier(attempt)
     }
