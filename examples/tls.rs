@@ -10,7 +10,7 @@
 //! two connections with two exporters, and the login fails: the example `tls_tokio` tries.
 
 use countersign::PrivateKey;
-use countersign::blocking::Over;
+use countersign::blocking::{Over, Timed, Transport};
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeySize};
 use countersign::{Reason, Server, ServerConfig, ServerKey, Stream};
@@ -32,7 +32,7 @@ pub type AnyError = Box<dyn Error + Send + Sync>;
 pub type TlsConfigs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
 
 /// A TLS connection of which one end is ours: bytes go through TLS, deadlines on the socket.
-pub type Tls<C> = Over<StreamOwned<C, TcpStream>, TcpStream>;
+pub type Tls<C> = Over<StreamOwned<C, Timed<TcpStream>>, TcpStream>;
 
 fn main() -> Result<(), AnyError> {
     let provider = rustcrypto::provider();
@@ -88,18 +88,18 @@ pub fn connect(
 }
 
 /// Completes TLS, and names the connection.
-pub fn handshake<C, D>(mut stream: TcpStream, mut tls: C) -> Result<(Tls<C>, ChannelBinding), AnyError>
+pub fn handshake<C, D>(stream: TcpStream, mut tls: C) -> Result<(Tls<C>, ChannelBinding), AnyError>
 where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: rustls::SideData,
 {
-    // The deadlines of the login are countersign's; those of TLS before it are ours.
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.set_write_timeout(Some(Duration::from_secs(10)))?;
-    tls.complete_io(&mut stream)?;
+    // The deadlines of the login are countersign's; the one of TLS before it is ours: ten seconds for all of it, whatever the
+    // other end drips.
+    let mut under = Timed::new(stream);
+    under.set_timeouts(Some(Duration::from_secs(10)))?;
+    tls.complete_io(&mut under)?;
     let binding = ChannelBinding::rustls(&tls)?;
-    let transport = stream.try_clone()?;
-    Ok((Over { stream: StreamOwned::new(tls, stream), transport }, binding))
+    Ok((Over::new(StreamOwned::new(tls, under.clone()), under), binding))
 }
 
 /// A server with a self-signed certificate, and a client that takes it, both for these versions of TLS.

@@ -6,7 +6,7 @@
 
 mod support;
 
-use countersign::blocking::Over;
+use countersign::blocking::{Over, Timed};
 use countersign::{
     Acceptor, ChannelBinding, ClientConfig, Connector, Context, Credential, Error, LoginError, Misuse, Reason,
     ServerConfig, Stream,
@@ -26,7 +26,7 @@ use support::{ALICE, RSA2048, provider, verifier};
 type TlsConfigs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
 
 /// A TLS connection of which one end is ours: bytes go through TLS, deadlines on the socket.
-type Tls<C> = Over<StreamOwned<C, TcpStream>, TcpStream>;
+type Tls<C> = Over<StreamOwned<C, Timed<TcpStream>>, TcpStream>;
 
 const BOTH: &[&SupportedProtocolVersion] = rustls::DEFAULT_VERSIONS;
 
@@ -56,16 +56,16 @@ fn pair() -> (TcpStream, TcpStream) {
 }
 
 /// Completes TLS, and gives how the login's channel is named, or that it can't be.
-fn handshake<C, D>(mut stream: TcpStream, mut tls: C) -> (Tls<C>, Result<ChannelBinding, Misuse>)
+fn handshake<C, D>(stream: TcpStream, mut tls: C) -> (Tls<C>, Result<ChannelBinding, Misuse>)
 where
     C: DerefMut + Deref<Target = ConnectionCommon<D>>,
     D: rustls::SideData,
 {
     assert!(ChannelBinding::rustls(&tls).is_err(), "before the handshake there is nothing to bind to");
-    tls.complete_io(&mut stream).unwrap();
+    let mut under = Timed::new(stream);
+    tls.complete_io(&mut under).unwrap();
     let binding = ChannelBinding::rustls(&tls);
-    let transport = stream.try_clone().unwrap();
-    (Over { stream: StreamOwned::new(tls, stream), transport }, binding)
+    (Over::new(StreamOwned::new(tls, under.clone()), under), binding)
 }
 
 fn server_side(

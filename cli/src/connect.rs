@@ -1,17 +1,19 @@
 //! `connect`: a local port, and behind it a service that wants a login.
 
+mod pace;
+
 use crate::failure::Failure;
 use crate::relay::{Broken, Far, Stop, relay};
 use crate::remote::{Identity, Remote, UNTRUSTED, block_on, broken, failure};
 use crate::term;
 use clap::Args;
 use countersign::{Connector, Error, LoginError, MemoryTickets};
+use pace::{After, Attempt, No, Pace};
 use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
@@ -35,9 +37,12 @@ With --resume a login takes the ticket of an earlier one, which costs the server
 operation nor a password hash. A client that comes by ticket has to speak first, so this is for
 services whose client does, such as HTTP, PostgreSQL or Redis.
 
-It ends when the server refuses the login, does not have the right key, or three times in a row
-can't have seen the login (see `countersign login --help` for the exit status): no password is
-tried again and again. Connections that are open by then go on to their ends.")]
+It ends when the server does not have the right key, and, until the first good login, when it
+refuses one or three times in a row gives a verdict that can't be read: no password is tried again
+and again. Connections that are open by then go on to their ends. (`countersign login --help` has
+the exit status.) After a good login, a refusal or such a verdict is taken for a server that is
+full: that connection is reset, and for a second so are others, without a login; each time that it
+happens again this doubles, up to half a minute, until a login is good.")]
 pub(crate) struct Connect {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -47,16 +52,13 @@ pub(crate) struct Connect {
     /// Come back by ticket: for services whose client speaks first
     #[arg(long)]
     resume: bool,
-    /// Local connections at once; further ones wait
-    #[arg(long, value_name = "NUMBER", default_value = "64")]
+    /// Local connections at once; further ones wait. A server has a bound of its own for each user
+    #[arg(long, value_name = "NUMBER", default_value = "32")]
     max_connections: NonZeroU16,
     /// Let other machines connect, too, with your rights at the server
     #[arg(long)]
     allow_remote: bool,
 }
-
-/// Verdicts in a row that nobody can read. A busy server does that once, and one that collects logins does it always.
-const MOST_UNREADABLE: u32 = 3;
 
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -66,8 +68,7 @@ struct Shared {
     remote: Remote,
     connector: Connector,
     identity: Identity,
-    /// Verdicts since the last good login that nobody could read.
-    unreadable: AtomicU32,
+    pace: Pace,
     fatal: mpsc::UnboundedSender<Failure>,
 }
 
@@ -78,8 +79,8 @@ impl Connect {
         let connector = if self.resume { connector.with_tickets(MemoryTickets::new()) } else { connector };
         let identity = self.remote.identity()?;
         let (fatal, failures) = mpsc::unbounded_channel();
-        let unreadable = AtomicU32::new(0);
-        let shared = Arc::new(Shared { remote: self.remote.clone(), connector, identity, unreadable, fatal });
+        let shared = Shared { remote: self.remote.clone(), connector, identity, pace: Pace::default(), fatal };
+        let shared = Arc::new(shared);
         block_on(async {
             let listener = TcpListener::bind(&*addresses).await.map_err(|error| self.cannot_listen(&error))?;
             let address = listener.local_addr().map_err(|error| self.cannot_listen(&error))?;
@@ -165,12 +166,16 @@ impl Shared {
 
     async fn carry(&self, local: &mut TcpStream) -> Result<(), Failure> {
         let _ = local.set_nodelay(true);
+        let attempt = self.pace.begin(Instant::now()).map_err(|left| {
+            let left = seconds(left);
+            Failure::new(format_args!("the server did not take a login of late; the next is tried after {left}"))
+        })?;
         let stream = self.remote.dial().await?;
         let mut session = match self.connector.connect(stream, self.identity.credential()).await {
             Ok(session) => session,
-            Err(error) => return Err(self.failed(&error)),
+            Err(error) => return Err(self.failed(&attempt, &error)),
         };
-        self.unreadable.store(0, Ordering::Relaxed);
+        self.pace.succeeded();
         let (mut reader, mut writer) = local.split();
         let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
         match relay(&mut session, &[], far, &Stop::never()).await {
@@ -181,18 +186,34 @@ impl Shared {
     }
 
     /// What to say of a login that failed; the command ends where trying again would do harm.
-    fn failed(&self, error: &LoginError) -> Failure {
-        let is_final = match error {
-            LoginError::Protocol(Error::VerdictNotAuthentic) => {
-                self.unreadable.fetch_add(1, Ordering::Relaxed) >= MOST_UNREADABLE.saturating_sub(1)
-            }
-            LoginError::Protocol(Error::Refused | Error::KindNotTaken(_) | Error::Misuse(_)) => true,
-            _ => failure(error).is(UNTRUSTED),
+    fn failed(&self, attempt: &Attempt, error: &LoginError) -> Failure {
+        let no = match error {
+            LoginError::Protocol(Error::VerdictNotAuthentic) => Some(No::Unreadable),
+            LoginError::Protocol(Error::Refused) => Some(No::Refused),
+            _ => None,
+        };
+        let after = no.map(|no| self.pace.failed(attempt, no, Instant::now()));
+        let is_final = match (&after, error) {
+            (Some(after), _) => *after == After::Stop,
+            (None, LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_))) => true,
+            (None, _) => failure(error).is(UNTRUSTED),
         };
         if is_final {
             // Nobody listens any more where another connection has found out before.
             let _ = self.fatal.send(failure(error));
         }
-        failure(error)
+        match after {
+            Some(After::Pause(pause)) if !pause.is_zero() => failure(error).and(format_args!(
+                "a login was good before, so there may be no room for one more: the next is tried after {}",
+                seconds(pause)
+            )),
+            _ => failure(error),
+        }
     }
+}
+
+/// A time in whole seconds, and not less than it is.
+fn seconds(time: Duration) -> String {
+    let whole = time.as_secs().saturating_add(u64::from(time.subsec_nanos() > 0));
+    format!("{whole} s")
 }

@@ -4,6 +4,7 @@ mod bench;
 mod connect;
 mod crypto;
 mod demo;
+mod dial;
 mod failure;
 mod inspect;
 mod keys;

@@ -1,17 +1,16 @@
 //! The server that a client logs in to: where it is, what is trusted, and as whom.
 
 use crate::crypto;
+use crate::dial;
 use crate::failure::{Failure, chain};
 use crate::secrets::{self, Secret};
 use crate::term;
 use clap::Args;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, files};
-use std::fmt::Display;
+use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, files, limits};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
 
 #[derive(Args, Clone)]
 pub(crate) struct Remote {
@@ -34,7 +33,7 @@ pub(crate) struct Remote {
     #[arg(long)]
     token_stdin: bool,
     /// How long to wait for the connection, for the login, for each answer, and for the goodbye
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
+    #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
     pub(crate) timeout: Duration,
 }
 
@@ -93,31 +92,19 @@ impl Remote {
     /// Connects to the server.
     pub(crate) async fn dial(&self) -> Result<TcpStream, Failure> {
         let server = &self.server;
-        let failure = |error: &dyn Display| {
-            let advice = "is the server running there, and nothing in between blocking the port?";
-            Failure::with_status(NETWORK, format_args!("cannot connect to {server}: {error}; {advice}"))
-        };
-        let end = Instant::now().checked_add(self.timeout).unwrap_or_else(Instant::now);
-        let late = || failure(&"no address answered in time");
-        let found = timeout_at(end, tokio::net::lookup_host(server)).await.map_err(|_| late())?;
-        let addresses = found.map_err(|error| match error.kind() {
+        let end = dial::end(self.timeout);
+        let addresses = dial::look_up(server, end).await.map_err(|error| match error.kind() {
             io::ErrorKind::InvalidInput => {
                 Failure::usage(format_args!("--server {server}: {error}; write it as HOST:PORT"))
             }
             _ => Failure::with_status(NETWORK, format_args!("cannot look up {server}: {error}; check the name")),
         })?;
-        let mut last = None;
-        for address in addresses {
-            match timeout_at(end, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => last = Some(error),
-                Err(_) => break,
-            }
-        }
-        Err(last.map_or_else(late, |error| failure(&error)))
+        let stream = dial::connect(&addresses, end).await.map_err(|error| {
+            let advice = "is the server running there, and nothing in between blocking the port?";
+            Failure::with_status(NETWORK, format_args!("cannot connect to {server}: {error}; {advice}"))
+        })?;
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
     }
 }
 

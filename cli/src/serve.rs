@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::{keys, term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::{Bounds, ServerConfig, ServerKey, TicketKeys};
+use countersign::{Bounds, ServerConfig, ServerKey, TicketKeys, limits};
 use proxy::Block;
 use server::Balancers;
 #[cfg(unix)]
@@ -65,9 +65,10 @@ until it has, within a minute, it counts as nobody, and neither service nor prog
 What strangers can take is bounded, by address before it is bounded in total: IPv4 addresses
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
 the address that has the most makes way, so that a flood of idle connections does not keep good
-clients out; of logins that are junk, those of addresses that send the most of it wait the
-longest. Each connection takes a file descriptor: the limit is raised as far as the system lets
-it, and if the bounds still need more they are lowered, with a warning.")]
+clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
+of late come first, and where too many wait, one of the address with the most is refused. Each
+connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
+bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -99,36 +100,44 @@ pub(crate) struct Serve {
     options: Options,
 }
 
+const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
+const MAX_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+/// Fewer than the library's: each is a connection of the service behind this, too.
+pub(crate) const MAX_SESSIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Options {
     /// How long a client may take to log in
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = term::timeout)]
+    #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
     handshake_timeout: Duration,
     /// How long after a login's arrival a refusal goes out, whatever its reason: keep it above what a password hash takes
-    #[arg(long, value_name = "TIME", default_value = "250ms", value_parser = term::duration)]
+    #[arg(long, value_name = "TIME", default_value = term::time(limits::REFUSAL_FLOOR), value_parser = term::duration)]
     refusal_floor: Duration,
     /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = term::duration)]
+    #[arg(long, value_name = "TIME", default_value = term::time(TICKET_LIFETIME), value_parser = term::duration)]
     ticket_lifetime: Duration,
-    /// Open handshakes at once
-    #[arg(long, value_name = "NUMBER", default_value = "1024", help_heading = "Bounds")]
+    /// Open handshakes at once: from the connection until the login has arrived
+    #[arg(long, value_name = "NUMBER", default_value_t = MAX_HANDSHAKES, help_heading = "Bounds")]
     max_handshakes: NonZeroUsize,
     /// Open handshakes of one address [default: half of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_handshakes_per_address: Option<NonZeroUsize>,
-    /// How long a login may wait for a core before it is refused as too many
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = term::duration, help_heading = "Bounds")]
+    /// How long a login may wait for a core before it is refused
+    #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
     max_wait: Duration,
-    /// Refused logins that wait until they are told [default: twice --max-handshakes; a quarter of them of one address]
+    /// Logins that are not decided yet, and refusals that wait until they are told, together; a quarter of them may be of one
+    /// address. Past that, a connection is closed when its login arrives; those of addresses with none are let in up to twice
+    /// as many [default: twice --max-handshakes]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_refusals: Option<NonZeroUsize>,
-    /// Sessions at once; further logins are refused before they cost an RSA operation
-    #[arg(long, value_name = "NUMBER", default_value = "512", help_heading = "Bounds")]
+    /// Sessions at once; past that, logins are refused before they cost an RSA operation
+    #[arg(long, value_name = "NUMBER", default_value_t = MAX_SESSIONS, help_heading = "Bounds")]
     max_sessions: NonZeroUsize,
-    /// Sessions of one address [default: half of them]
+    /// Sessions of one address; past that, too [default: half of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_sessions_per_address: Option<NonZeroUsize>,
-    /// Sessions of one user [default: an eighth of them]
+    /// Sessions of one user; past that, a login is refused once it is known whose it is [default: an eighth of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     max_sessions_per_user: Option<NonZeroUsize>,
 }
@@ -136,15 +145,14 @@ pub(crate) struct Options {
 /// The demo's.
 impl Default for Options {
     fn default() -> Self {
-        use countersign::limits;
         const MANY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
         Self {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
-            ticket_lifetime: Duration::from_secs(3600),
+            ticket_lifetime: TICKET_LIFETIME,
             max_handshakes: MANY,
             max_handshakes_per_address: Some(MANY),
-            max_wait: Duration::from_secs(1),
+            max_wait: MAX_WAIT,
             max_refusals: None,
             max_sessions: MANY,
             max_sessions_per_address: None,

@@ -3,6 +3,7 @@
 use crate::failure::Failure;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 /// Prints a line on standard output and flushes it: a script may be waiting for it.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
@@ -54,12 +55,17 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Parses a duration such as `10s`, `250ms` or `1m 30s`.
-pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 10s, 250ms or 1m30s"))
 }
 
+/// A duration as [`duration`] reads it: for defaults.
+pub(crate) fn time(time: Duration) -> String {
+    humantime::format_duration(time).to_string()
+}
+
 /// As [`duration`], where none at all would make no sense.
-pub(crate) fn timeout(text: &str) -> Result<std::time::Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     duration(text).and_then(|time| if time.is_zero() { Err("it must be more than zero".to_owned()) } else { Ok(time) })
 }
 

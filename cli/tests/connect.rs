@@ -5,7 +5,8 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use support::{House, Tunnel, echo, noise, run, service, status};
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::{House, Tunnel, connect, echo, noise, run, service, status, until};
 
 /// Says something, and hears it back, and the end after its own.
 #[track_caller]
@@ -111,20 +112,76 @@ fn a_password_that_is_refused_is_not_tried_again() {
 fn verdicts_that_nobody_can_read_end_it_at_the_third() {
     let house = House::new();
     let server = house.serve(&["--forward", &service(echo), "--max-sessions", "1", "--refusal-floor", "1ms"]);
+    let _only = house.session(connect(&server.address));
     let mut tunnel = Tunnel::of_alice(&house, &server.address, &[]);
-    let mut first = tunnel.connect();
-    first.write_all(b"x").unwrap();
-    first.read_exact(&mut [0; 1]).unwrap();
     for _ in 0..3 {
         is_reset(tunnel.connect());
         tunnel.wait_for("verdict is not authentic");
     }
-    // What is open goes on to its end.
-    tunnel.wait_for("1 connection still open");
-    first.write_all(b"y").unwrap();
-    first.read_exact(&mut [0; 1]).unwrap();
-    drop(first);
     assert_eq!(status(&mut tunnel.child), 4);
+}
+
+#[test]
+fn after_a_good_login_a_server_that_is_full_is_tried_again_later() {
+    let house = House::new();
+    let target = service(echo);
+    for (bound, said) in
+        [("--max-sessions", "verdict is not authentic"), ("--max-sessions-per-user", "refused this login")]
+    {
+        let mut server = house.serve(&["--forward", &target, bound, "1", "--refusal-floor", "1ms"]);
+        let mut tunnel = Tunnel::of_alice(&house, &server.address, &[]);
+        let mut first = tunnel.connect();
+        first.write_all(b"x").unwrap();
+        first.read_exact(&mut [0; 1]).unwrap();
+        is_reset(tunnel.connect());
+        let line = tunnel.wait_for(said);
+        assert!(line.contains("the next is tried after 1 s"), "{line}");
+        // More than end it before the first good login, and none of them is a login.
+        for _ in 0..4 {
+            is_reset(tunnel.connect());
+            tunnel.wait_for("the next is tried after ");
+        }
+        first.write_all(b"y").unwrap();
+        first.read_exact(&mut [0; 1]).unwrap();
+        drop(first);
+        server.wait_for(&["event=session-ended"]);
+        until("a connection goes through", || {
+            let mut stream = tunnel.connect();
+            stream.write_all(b"z").is_ok() && stream.read_exact(&mut [0; 1]).is_ok()
+        });
+        let refused = server.seen.iter().filter(|line| line.contains("event=login-refused")).count();
+        assert!((1..4).contains(&refused), "{:#?}", server.seen);
+        assert!(tunnel.child.try_wait().unwrap().is_none());
+    }
+}
+
+#[test]
+fn what_is_open_when_it_ends_goes_on_to_its_end() {
+    let (house, other) = (House::new(), House::new());
+    other.key("other2048.pem", "server.pem");
+    let (right, wrong) = (house.serve(&["--forward", &service(echo)]), other.serve(&[]));
+    let (first, then) = (right.address.clone(), wrong.address.clone());
+    let is_later = AtomicBool::new(false);
+    let between = service(move |mut near| {
+        let mut far = connect(if is_later.swap(true, Ordering::Relaxed) { &then } else { &first });
+        let (mut from, mut to) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+        let back = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut near, &mut far);
+        let _ = far.shutdown(Shutdown::Write);
+        back.join().unwrap();
+    });
+    let mut tunnel = Tunnel::of_alice(&house, &between, &[]);
+    let mut stream = tunnel.connect();
+    stream.write_all(b"x").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    is_reset(tunnel.connect());
+    tunnel.wait_for("is not trusted");
+    tunnel.wait_for("1 connection still open");
+    goes_through(stream, b"more");
+    assert_eq!(status(&mut tunnel.child), 3);
 }
 
 #[test]

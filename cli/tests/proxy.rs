@@ -61,7 +61,7 @@ fn a_trusted_balancer_says_whose_connection_it_is() {
     }
     drop(after(&server, &v2(0x20, 0, b"")));
     assert_eq!(server.stop("-TERM").0, 0);
-    assert!(!server.seen.iter().any(|line| line.contains("code=disconnected")), "{:#?}", server.seen);
+    assert!(!server.seen.iter().any(|line| line.contains("disconnected")), "{:#?}", server.seen);
 }
 
 #[test]
@@ -99,15 +99,28 @@ fn a_header_that_is_garbled_too_long_or_late_ends_the_connection() {
         (&[1, 0, 79], "proxy-header", "no PROXY header"),
         (&v2(0x21, 0x11, b"short"), "proxy-header", "no PROXY header"),
         (&v2(0x21, 0x11, &[0; 5000]), "proxy-header", "5016 bytes"),
-        (b"PROXY TCP4 203.0.113.9", "deadline-passed", "in time"),
-        (b"\r\n\r\n\0", "deadline-passed", "in time"),
-        (b"", "deadline-passed", "in time"),
+        (b"PROXY TCP4 203.0.113.9", "proxy-deadline-passed", "in time"),
+        (b"\r\n\r\n\0", "proxy-deadline-passed", "in time"),
+        (b"", "proxy-deadline-passed", "in time"),
     ] {
         is_closed(after(&server, sent));
         server.wait_for(&["event=handshake-failed", "peer=127.0.0.1:", &format!("code={code} "), reason]);
     }
     drop(after(&server, b"PROXY"));
-    server.wait_for(&["event=handshake-failed", "code=disconnected", "before its PROXY header"]);
+    server.wait_for(&["event=handshake-failed", "code=proxy-disconnected", "before its PROXY header"]);
     let bad = ["serve", "--listen", "127.0.0.1:0", "--key", "k", "--users", "u", "--proxy-protocol", "10.0.0.0/33"];
     support::run(&bad, "").fails(2, &["--proxy-protocol", "no block of addresses"]);
+}
+
+#[test]
+fn only_so_many_connections_wait_for_their_header() {
+    let house = House::new();
+    let mut server = house.serve(&["--proxy-protocol", "127.0.0.1", "--max-handshakes", "1"]);
+    let waiting = after(&server, b"PROXY ");
+    let one_more = after(&server, b"PROXY ");
+    // Whichever of the two came first has the place.
+    server.wait_for(&["event=handshake-failed", "code=proxy-no-room ", "too many connections wait for a PROXY header"]);
+    drop((waiting, one_more));
+    server.wait_for(&["event=handshake-failed", "code=proxy-disconnected "]);
+    house.session(after(&server, &from(9)));
 }

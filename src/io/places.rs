@@ -13,7 +13,7 @@ use super::bounds::Bounds;
 use super::error::Crowded;
 use crate::terms::context::Source;
 use core::task::{Context, Poll, Waker};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,6 +33,9 @@ struct State {
     random: RandomState,
     handshakes: HashMap<u64, Handshake>,
     sources: HashMap<Source, Held>,
+    /// Of the sources, those with handshakes that wait for their peers: sessions, of which there may be very many, have no part
+    /// in who makes way.
+    waiting: HashSet<Source>,
     principals: HashMap<Arc<str>, usize>,
     /// Of the handshakes, those whose login has arrived.
     logins: usize,
@@ -187,6 +190,7 @@ impl Places {
         state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
         state.handshakes.insert(id, handshake);
+        state.note_waiting(source);
         drop(state);
         if let Some(cut) = cut {
             cut.cut(Crowded::MadeWay);
@@ -224,12 +228,26 @@ impl State {
     /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
     /// sent nothing.
     fn take_one(&mut self, now: Instant) -> Option<Arc<Cut>> {
-        let weight = |held: &Held| (held.handshakes(), held.is_stalling(now), !held.silent.is_empty());
-        let most = self.sources.values().map(weight).max().filter(|(handshakes, ..)| *handshakes > 0)?;
-        let alike = self.sources.iter().filter(|(_, held)| weight(held) == most);
+        let weight = |source: &Source| {
+            let held = self.sources.get(source)?;
+            // Those that are not counted are no one's flood: each is a source of its own here.
+            let handshakes = if source.is_counted() { held.handshakes() } else { 1 };
+            Some((handshakes, held.is_stalling(now), !held.silent.is_empty()))
+        };
+        let most = self.waiting.iter().filter_map(weight).max()?;
+        let alike = self.waiting.iter().filter(|source| weight(source) == Some(most));
         let pick = self.pick(alike.clone().count())?;
-        let source = alike.map(|(source, _)| source).nth(pick)?.clone();
+        let source = alike.clone().nth(pick)?.clone();
         self.take_one_of(&source, now)
+    }
+
+    /// Keeps [`State::waiting`] up to date with what a source holds.
+    fn note_waiting(&mut self, source: &Source) {
+        if self.sources.get(source).is_some_and(|held| held.handshakes() > 0) {
+            self.waiting.insert(source.clone());
+        } else {
+            self.waiting.remove(source);
+        }
     }
 
     /// Takes the place of a handshake of this source.
@@ -252,18 +270,20 @@ impl State {
         if let Some(Handshake { source, stage, .. }) = self.handshakes.remove(&id) {
             self.logins = self.logins.saturating_sub(usize::from(stage == Stage::Arrived));
             self.change(&source, |held| held.remove(id, stage));
+            self.note_waiting(&source);
         }
     }
 
     fn move_to(&mut self, id: u64, stage: Stage) {
-        if let Some(handshake) = self.handshakes.get_mut(&id)
-            && let Some(held) = self.sources.get_mut(&handshake.source)
-        {
+        let Some(handshake) = self.handshakes.get_mut(&id) else { return };
+        let source = handshake.source.clone();
+        if let Some(held) = self.sources.get_mut(&source) {
             held.remove(id, handshake.stage);
             held.add(id, stage, Instant::now());
             handshake.stage = stage;
             self.logins = self.logins.saturating_add(usize::from(stage == Stage::Arrived));
         }
+        self.note_waiting(&source);
     }
 
     /// Changes what a source holds, and forgets a source that holds nothing.
@@ -313,10 +333,11 @@ impl Place {
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
         let bounds = &self.places.0.bounds;
-        let own = state.sources.get(&self.source).map_or(0, |held| held.logins.saturating_add(held.refusals));
+        let held = state.sources.get(&self.source).filter(|_| self.source.is_counted());
+        let own = held.map_or(0, |held| held.logins.saturating_add(held.refusals));
         let all = state.logins.saturating_add(state.refusals);
         let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals.saturating_mul(2));
-        let is_full_of_own = self.source.is_counted() && own >= bounds.refusals_of_a_source();
+        let is_full_of_own = own >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
             return Err(Crowded::NoRoom);
         }
@@ -467,6 +488,14 @@ mod tests {
         assert_eq!(flood[..6].iter().filter(|place| is_cut(place)).count(), 2);
         assert!(!is_cut(&good) && !is_cut(&other) && !more.iter().any(is_cut));
         assert_eq!(places.counts(), Counts { handshakes: 8, made_way: 3, ..Counts::default() });
+    }
+
+    #[test]
+    fn those_that_are_not_counted_are_not_pushed_out_for_being_many() {
+        let places = Places::new(Bounds::default().with_handshakes(20));
+        let local: Vec<Place> = (0..10).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+        let _flood: Vec<Place> = (0..40).map(|number| enter(&places, &format!("flood {}", number % 5))).collect();
+        assert!(!local.iter().any(is_cut));
     }
 
     #[test]

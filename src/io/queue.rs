@@ -16,12 +16,15 @@ use std::collections::{HashMap, VecDeque};
 
 /// The lines, of jobs `J`.
 pub(super) struct Queue<J> {
-    lines: HashMap<Source, Line<J>>,
+    lines: HashMap<Key, Line<J>>,
     len: usize,
     served: u64,
     next: u64,
     refused: Refused,
 }
+
+/// A line's source; where sources are not counted, each job has a line of its own.
+type Key = (Source, Option<u64>);
 
 struct Line<J> {
     jobs: VecDeque<Job<J>>,
@@ -49,8 +52,9 @@ impl<J> Queue<J> {
         let id = self.next;
         self.next = id.wrapping_add(1);
         let served = self.served;
+        let key = key(source, id);
         // A source that comes anew is next among its like, and not ahead of those who wait.
-        let line = self.lines.entry(source.clone()).or_insert_with(|| Line { jobs: VecDeque::new(), served });
+        let line = self.lines.entry(key).or_insert_with(|| Line { jobs: VecDeque::new(), served });
         line.jobs.push_back(Job { id, since: now, job });
         self.len = self.len.saturating_add(1);
         id
@@ -59,36 +63,38 @@ impl<J> Queue<J> {
     /// Takes the next job; those that have waited for all of `patience` go into `late` on the way.
     pub(super) fn pop(&mut self, now: Moment, patience: Duration, late: &mut Vec<J>) -> Option<J> {
         self.shed_late(now, patience, late);
-        let next = self.lines.iter().min_by_key(|(source, line)| (self.refused.rank(source, now), line.served));
-        let source = next.map(|(source, _)| source.clone())?;
-        let line = self.lines.get_mut(&source)?;
+        let next = self.lines.iter().min_by_key(|((source, _), line)| (self.refused.rank(source, now), line.served));
+        let key = next.map(|(key, _)| key.clone())?;
+        let line = self.lines.get_mut(&key)?;
         let head = line.jobs.front().map(|job| now.saturating_since(job.since));
         let is_standing = head.is_some_and(|waited| waited >= patience.checked_div(2).unwrap_or_default());
         let job = if is_standing { line.jobs.pop_back() } else { line.jobs.pop_front() }?;
         self.served = self.served.saturating_add(1);
         line.served = self.served;
         self.len = self.len.saturating_sub(1);
-        self.drop_empty(&source);
+        self.drop_empty(&key);
         Some(job.job)
     }
 
     /// Takes the job out that is worth the least.
     pub(super) fn shed(&mut self, now: Moment) -> Option<J> {
-        let worst = self.lines.iter().max_by_key(|(source, line)| (self.refused.rank(source, now), line.jobs.len()));
-        let source = worst.map(|(source, _)| source.clone())?;
-        let job = self.lines.get_mut(&source)?.jobs.pop_front()?;
+        let weight = |((source, _), line): &(&Key, &Line<J>)| (self.refused.rank(source, now), line.jobs.len());
+        let worst = self.lines.iter().max_by_key(weight);
+        let key = worst.map(|(key, _)| key.clone())?;
+        let job = self.lines.get_mut(&key)?.jobs.pop_front()?;
         self.len = self.len.saturating_sub(1);
-        self.drop_empty(&source);
+        self.drop_empty(&key);
         Some(job.job)
     }
 
     /// Takes a job out that nobody waits for any more.
     pub(super) fn remove(&mut self, source: &Source, id: u64) -> Option<J> {
-        let line = self.lines.get_mut(source)?;
+        let key = key(source, id);
+        let line = self.lines.get_mut(&key)?;
         let at = line.jobs.iter().position(|job| job.id == id)?;
         let job = line.jobs.remove(at)?;
         self.len = self.len.saturating_sub(1);
-        self.drop_empty(source);
+        self.drop_empty(&key);
         Some(job.job)
     }
 
@@ -112,11 +118,15 @@ impl<J> Queue<J> {
         }
     }
 
-    fn drop_empty(&mut self, source: &Source) {
-        if self.lines.get(source).is_some_and(|line| line.jobs.is_empty()) {
-            self.lines.remove(source);
+    fn drop_empty(&mut self, key: &Key) {
+        if self.lines.get(key).is_some_and(|line| line.jobs.is_empty()) {
+            self.lines.remove(key);
         }
     }
+}
+
+fn key(source: &Source, id: u64) -> Key {
+    (source.clone(), (!source.is_counted()).then_some(id))
 }
 
 /// How many logins of each source were refused lately: a count that halves every [`HALF_LIFE`].

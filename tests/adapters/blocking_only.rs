@@ -2,8 +2,8 @@
 
 use crate::ends::{acceptor, bounded, client_config, config, connector, eventually_empty, pair, protocol};
 use crate::support::{ALICE, RSA2048, TestRng, verifier};
-use countersign::blocking::{Over, Transport, Untimed};
-use countersign::{Acceptor, Connector, Context, Credential, Error, LoginError, Misuse, Stream};
+use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::{Acceptor, Bounds, Connector, Context, Credential, Error, LoginError, Misuse, Stream};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -411,7 +411,7 @@ fn a_tcp_stream_by_reference_works_and_has_no_timeouts_left() {
 }
 
 /// Passes everything on, and keeps a record of it, as a TLS library would stand between.
-struct Recording(TcpStream, Arc<Mutex<Vec<u8>>>);
+struct Recording(Timed<TcpStream>, Arc<Mutex<Vec<u8>>>);
 
 impl Read for Recording {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -436,15 +436,15 @@ fn a_stream_over_another_has_the_deadlines_of_the_one_underneath() {
     bounded(|| {
         let recorded = Arc::new(Mutex::new(Vec::new()));
         let over = |stream: TcpStream| {
-            let transport = stream.try_clone().unwrap();
-            Over { stream: Recording(stream, Arc::clone(&recorded)), transport }
+            let under = Timed::new(stream);
+            Over::new(Recording(under.clone(), Arc::clone(&recorded)), under)
         };
         let (client, server) = both(pair(), |stream| connect(over(stream)), |stream| accept(over(stream)));
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         client.write_all(b"hello").unwrap();
         server.read_exact(&mut [0; 5]).unwrap();
-        assert!(client.get_ref().transport.peer_addr().is_ok());
-        client.get_mut().stream.0.set_nodelay(true).unwrap();
+        assert!(client.get_ref().get_ref().0.get_ref().peer_addr().is_ok());
+        client.get_mut().get_mut().0.get_ref().set_nodelay(true).unwrap();
         assert!(recorded.lock().unwrap().len() > 2000);
         // A silent peer meets the deadline of the stream underneath.
         let config = config().with_handshake_timeout(Duration::from_millis(50));
@@ -462,6 +462,67 @@ fn a_stream_over_another_has_the_deadlines_of_the_one_underneath() {
         assert_eq!((error.code(), acceptor.counts().refusals), ("wrong-password", 1));
         assert_eq!(protocol(client.join().unwrap().unwrap_err()), Error::Refused);
         eventually_empty(&acceptor);
+    });
+}
+
+/// Reads on until 64 bytes are there, as TLS reads on until a record is.
+struct Greedy(Timed<TcpStream>);
+
+impl Read for Greedy {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut record = [0; 64];
+        self.0.read_exact(&mut record)?;
+        buffer[0] = record[0];
+        Ok(1)
+    }
+}
+
+impl Write for Greedy {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[test]
+fn a_peer_that_drips_into_a_record_of_the_layer_underneath_meets_the_deadline_and_makes_way() {
+    bounded(|| {
+        let accept = |acceptor: Acceptor, finished: Sender<LoginError>| {
+            let (dripper, stream) = pair();
+            std::thread::spawn(move || {
+                let under = Timed::new(stream);
+                let over = Over::new(Greedy(under.clone()), under);
+                let _ = finished.send(acceptor.accept_blocking(over, Context::uncounted()).map(drop).unwrap_err());
+            });
+            dripper
+        };
+        // Drips for as long as it is listened to: each byte comes well before any timeout of a single read.
+        let drip = |mut dripper: TcpStream, finished: &Receiver<LoginError>| loop {
+            match finished.recv_timeout(Duration::from_millis(20)) {
+                Ok(error) => return error,
+                Err(_) => drop(dripper.write(&[1])),
+            }
+        };
+        let hurried = Acceptor::new(
+            config().with_handshake_timeout(Duration::from_millis(100)),
+            RSA2048.server.clone(),
+            verifier,
+        );
+        let (finished, end) = channel();
+        assert_eq!(protocol(drip(accept(hurried, finished), &end)), Error::DeadlinePassed);
+
+        let crowded = acceptor().with_bounds(Bounds::default().with_handshakes(1));
+        let (finished, end) = channel();
+        let dripper = accept(crowded.clone(), finished);
+        while crowded.counts().handshakes == 0 {
+            std::thread::yield_now();
+        }
+        let (other, _silent) = channel();
+        let _newcomer = accept(crowded, other);
+        assert_eq!(drip(dripper, &end).code(), "made-way");
     });
 }
 

@@ -1,6 +1,7 @@
 //! A server in a process of its own, as operators run it, and what the system says about a process.
 
 use crate::failure::Failure;
+use crate::serve::{MAX_HANDSHAKES, MAX_SESSIONS};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -54,7 +55,8 @@ impl Stage {
         let program = env::current_exe().map_err(|error| setup(&error))?;
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--key"]).arg(self.key()).arg("--users").arg(self.users());
-        command.args(["--max-handshakes-per-address", "1024", "--max-sessions-per-address", "512"]);
+        command.args(["--max-handshakes-per-address", &MAX_HANDSHAKES.to_string()]);
+        command.args(["--max-sessions-per-address", &MAX_SESSIONS.to_string()]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

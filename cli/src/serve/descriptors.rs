@@ -14,12 +14,16 @@ pub(super) fn fit(numbers: Numbers, for_session: usize, has_balancers: bool) -> 
     }
 }
 
+/// Sources with nothing waiting are let in past the bound of refusals, up to twice as many.
+const FOR_REFUSAL: usize = 2;
+
 fn lower(numbers: Numbers, limit: usize, for_session: usize, has_balancers: bool) -> (Numbers, Option<String>) {
     // As many again may wait for a header.
     let for_handshake = if has_balancers { 2 } else { 1 };
     let need = |numbers: Numbers| {
         let handshakes = numbers.handshakes.saturating_mul(for_handshake);
-        handshakes.saturating_add(numbers.refusals).saturating_add(numbers.sessions.saturating_mul(for_session))
+        let refusals = numbers.refusals.saturating_mul(FOR_REFUSAL);
+        handshakes.saturating_add(refusals).saturating_add(numbers.sessions.saturating_mul(for_session))
     };
     let (needed, room) = (need(numbers), limit.saturating_sub(OWN));
     if needed <= room {
@@ -28,7 +32,7 @@ fn lower(numbers: Numbers, limit: usize, for_session: usize, has_balancers: bool
     // A quarter each for those who want to be let in; what they leave is for those who are.
     let part = |count: usize, each: usize| count.min(room.checked_div(each.saturating_mul(4)).unwrap_or(count)).max(1);
     let handshakes = part(numbers.handshakes, for_handshake);
-    let refusals = part(numbers.refusals, 1);
+    let refusals = part(numbers.refusals, FOR_REFUSAL);
     let left = room.saturating_sub(need(Numbers { handshakes, refusals, sessions: 0 }));
     let sessions = numbers.sessions.min(left.checked_div(for_session).unwrap_or(left)).max(1);
     let fitting = Numbers { handshakes, refusals, sessions };
@@ -66,14 +70,14 @@ mod tests {
     #[test]
     fn bounds_are_lowered_only_where_they_do_not_fit() {
         let numbers = Numbers { handshakes: 1024, refusals: 2048, sessions: 512 };
-        let need = 1024 + 2048 + 2 * 512 + OWN;
+        let need = 1024 + 2 * 2048 + 2 * 512 + OWN;
         assert_eq!(lower(numbers, need, 2, false), (numbers, None));
         for limit in [0, OWN, 48, 256, 1024, need - 1] {
             let (fitting, warning) = lower(numbers, limit, 2, false);
             assert!(warning.is_some_and(|warning| warning.contains("ulimit -n")));
-            let used = fitting.handshakes + fitting.refusals + 2 * fitting.sessions;
-            assert!(used <= limit.saturating_sub(OWN).max(4), "{limit}: {fitting:?}");
-            assert!(fitting.handshakes >= limit.saturating_sub(OWN) / 4, "{limit}: {fitting:?}");
+            let used = fitting.handshakes + 2 * fitting.refusals + 2 * fitting.sessions;
+            assert!(used <= limit.saturating_sub(OWN).max(5), "{limit}: {fitting:?}");
+            assert!(fitting.handshakes >= (limit.saturating_sub(OWN) / 4).min(1024), "{limit}: {fitting:?}");
         }
         assert!(lower(numbers, need, 2, true).1.is_some());
     }

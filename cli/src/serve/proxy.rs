@@ -48,14 +48,21 @@ pub(crate) enum HeaderError {
     Ended,
     Garbled,
     TooLong(usize),
+    /// It was not there in time.
+    Late,
+    /// As many connections as may wait for theirs, and this one.
+    Crowded,
 }
 
 impl HeaderError {
+    /// A name that stays the same, for logs: none of the library's, which are about the login.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            Self::Io(_) => "io",
-            Self::Ended => "disconnected",
+            Self::Io(_) => "proxy-io",
+            Self::Ended => "proxy-disconnected",
             Self::Garbled | Self::TooLong(_) => "proxy-header",
+            Self::Late => "proxy-deadline-passed",
+            Self::Crowded => "proxy-no-room",
         }
     }
 }
@@ -67,6 +74,8 @@ impl fmt::Display for HeaderError {
             Self::Ended => f.write_str("the balancer closed the connection before its PROXY header"),
             Self::Garbled => f.write_str("no PROXY header came first, although the address is one of --proxy-protocol"),
             Self::TooLong(len) => write!(f, "a PROXY header of {len} bytes; it may have {MAX_HEADER}"),
+            Self::Late => f.write_str("no PROXY header came in time"),
+            Self::Crowded => f.write_str("too many connections wait for a PROXY header"),
         }
     }
 }

@@ -7,7 +7,7 @@ use super::users::Users;
 use super::visit::{Ends, Visit};
 use crate::failure::chain;
 use crate::relay::Stop;
-use countersign::{Acceptor, Bounds, Error, LoginError, Reason, ServerConfig, ServerKey, Stream};
+use countersign::{Acceptor, Bounds, LoginError, Reason, ServerConfig, ServerKey, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
@@ -148,17 +148,15 @@ impl Shared {
         if !self.balancers.iter().any(|block| block.contains(direct.peer.ip())) {
             return Ok(direct);
         }
+        let told = |error: &HeaderError| (error.code(), error.to_string());
         let Ok(_permit) = self.unnamed.try_acquire() else {
-            return Err(("no-room", "too many connections wait for a PROXY header".to_owned()));
+            return Err(told(&HeaderError::Crowded));
         };
         let read = tokio::select! {
             read = timeout(self.handshake_timeout, proxy::read(stream, direct)) => read,
             () = async { self.stop().stopped().await } => return Err(("stopping", "the server is stopping".to_owned())),
         };
-        match read {
-            Ok(read) => read.map_err(|error: HeaderError| (error.code(), error.to_string())),
-            Err(_) => Err((Error::DeadlinePassed.code(), "no PROXY header came in time".to_owned())),
-        }
+        read.unwrap_or(Err(HeaderError::Late)).map_err(|error| told(&error))
     }
 
     fn failed(&self, ends: &Ends, code: &str, reason: &str) {

@@ -55,7 +55,8 @@ impl Program {
         let (mut input, Some(mut output)) = (Input(self.child.stdin.take()), self.child.stdout.take()) else {
             return End::new("exec-failed", "the program has no output");
         };
-        let Self { group, mut child } = self;
+        // The last one is dropped first: see above.
+        let Self { mut child, group } = self;
         let gone = async {
             group.ended().await;
             // What it has left behind would keep the session.

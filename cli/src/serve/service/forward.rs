@@ -1,6 +1,7 @@
 //! A session carried on to another TCP service.
 
 use super::End;
+use crate::dial;
 use crate::relay::{Broken, Far, Stop, relay};
 use crate::serve::proxy;
 use crate::serve::visit::Visit;
@@ -10,7 +11,6 @@ use std::io;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 /// Where sessions go.
 pub(crate) struct Forward {
@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 impl Forward {
     pub(super) async fn run(&self, mut stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
         let connected = tokio::select! {
-            connected = timeout(CONNECT_TIMEOUT, self.connect(visit)) => connected.unwrap_or_else(|late| Err(late.into())),
+            connected = self.connect(visit) => connected,
             () = stop.stopped() => Err(io::ErrorKind::Interrupted.into()),
         };
         let mut target = match connected {
@@ -46,9 +46,12 @@ impl Forward {
     }
 
     async fn connect(&self, visit: &Visit) -> io::Result<TcpStream> {
-        let mut target = TcpStream::connect(&self.address).await?;
+        let end = dial::end(CONNECT_TIMEOUT);
+        let addresses = dial::look_up(&self.address, end).await?;
+        let mut target = dial::connect(&addresses, end).await?;
         target.set_nodelay(true)?;
         if self.send_proxy {
+            // It fits into what the system sends by itself.
             target.write_all(&proxy::header(visit)?).await?;
         }
         Ok(target)
