@@ -234,6 +234,9 @@ impl Cases {
         cases.add("a limiter", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
             plain(Self::config(), decrypted, verified).with_limiter(|_, _| Err(Reason::NotAdmitted("closed")))
         });
+        cases.add("a limiter that panics", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
+            plain(Self::config(), decrypted, verified).with_limiter(|_, _| std::panic::panic_any(ON_PURPOSE))
+        });
         cases.add("a decryptor that panics", Sends::Credential(ALICE), (1, 1), "not-opened", |decrypted, verified| {
             let panics = Arc::new(Panics(decrypted.clone()));
             let verified = verified.clone();
