@@ -15,6 +15,7 @@ use crate::terms::error::{Misuse, Reason};
 use crate::terms::server::is_server_name;
 use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
 use core::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`].
@@ -52,7 +53,10 @@ type Limiter = dyn Fn(&Context, &str) -> Result<(), Reason> + Send + Sync;
 
 impl Door {
     pub(super) fn admit(&self, context: &Context, server_name: &str) -> Result<(), Reason> {
-        self.limiter.as_ref().map_or(Ok(()), |limiter| limiter(context, server_name))
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        // One that panics lets nobody in, and ends neither the task of the login nor a loop that drives many.
+        let admitted = catch_unwind(AssertUnwindSafe(|| limiter(context, server_name)));
+        admitted.unwrap_or(Err(Reason::NotAdmitted("the limiter panicked")))
     }
 
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {

@@ -1,15 +1,15 @@
 //! Bounds: what strangers do in numbers costs other strangers nothing.
 
 use crate::ends::{
-    Adapter, Session, accepting, asking, bounded, config, connector, eventually, eventually_empty, login, pair, refused,
+    Adapter, Session, accepting, asking, config, connector, eventually, eventually_empty, login, pair, refused,
 };
 use crate::logins::{Returns, with_tickets};
 use crate::peer::Peer;
 use crate::places::{Gate, announcing, one_at_a_time};
 use crate::support::{ALICE, RSA2048, Scenario, verifier};
-use countersign::{Acceptor, Attempt, Bounds, Context, Credential, LoginError, Source};
+use countersign::{Acceptor, Bounds, Credential, LoginError, Source};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -233,49 +233,54 @@ fn sessions_are_bounded_for_those_who_come_back_by_ticket_too<A: Adapter>() {
     }
 }
 
-/// The real thing: junk passwords against Argon2id, and as many hashes at once as there may be, whatever comes.
 #[cfg(feature = "accounts")]
-#[test]
-fn two_hundred_junk_passwords_at_once_are_hashed_two_at_a_time() {
-    bounded(|| {
-        use crate::ends::Blocking;
-        let mut accounts = countersign::Accounts::new();
-        accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password("alice", b"password").unwrap();
-        let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let (now, peak) = (Arc::clone(&inside), Arc::clone(&most));
-        let counted = move |attempt: &Attempt<'_>| {
-            peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            let verdict = accounts.check(attempt.credential());
-            now.fetch_sub(1, Ordering::SeqCst);
-            verdict
-        };
-        let acceptor = asking(counted).with_bounds(Bounds::default().with_working(2).with_handshakes(300));
-        let attempts: Vec<_> = (0..200)
-            .map(|number: u32| {
-                let (client, server) = pair();
-                let source = Source::named(&format!("source {}", number % 20));
-                let server = accepting::<Blocking>(&acceptor, server, source);
-                let user = if number.is_multiple_of(2) { "alice" } else { "nobody" };
-                let mut peer = Peer::new(client);
-                // All are sent before any is answered, for the most part.
-                peer.login(&Scenario::new(), junk(user));
-                (peer, server)
-            })
-            .collect();
-        for (mut peer, server) in attempts {
-            let verdict = peer.rest();
-            assert_eq!(verdict.len(), crate::peer::VERDICT);
-            drop(peer);
-            let reason = refused(server.join().unwrap().map(drop).unwrap_err()).1;
-            assert!(["not-admitted", "wrong-password", "unknown-user"].contains(&reason.code()), "{reason:?}");
-        }
-        let most = most.load(Ordering::SeqCst);
-        assert!((1..=2).contains(&most), "{most} at once");
-        assert_eq!(inside.load(Ordering::SeqCst), 0);
-        eventually_empty(&acceptor);
-        let (client, server) = login::<Blocking>(&acceptor, &connector(), ALICE);
-        assert!(client.is_ok() && server.is_ok());
-        drop(Context::uncounted());
-    });
+mod with_accounts {
+    use super::*;
+    use crate::ends::{Blocking, bounded};
+    use countersign::Attempt;
+    use std::sync::atomic::AtomicUsize;
+
+    /// The real thing: junk passwords against Argon2id, and as many hashes at once as there may be, whatever comes.
+    #[test]
+    fn two_hundred_junk_passwords_at_once_are_hashed_two_at_a_time() {
+        bounded(|| {
+            let mut accounts = countersign::Accounts::new();
+            accounts.add("alice", ["read"]).unwrap();
+            accounts.set_password("alice", b"password").unwrap();
+            let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let (now, peak) = (Arc::clone(&inside), Arc::clone(&most));
+            let counted = move |attempt: &Attempt<'_>| {
+                peak.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let verdict = accounts.check(attempt.credential());
+                now.fetch_sub(1, Ordering::SeqCst);
+                verdict
+            };
+            let acceptor = asking(counted).with_bounds(Bounds::default().with_working(2).with_handshakes(300));
+            let attempts: Vec<_> = (0..200)
+                .map(|number: u32| {
+                    let (client, server) = pair();
+                    let source = Source::named(&format!("source {}", number % 20));
+                    let server = accepting::<Blocking>(&acceptor, server, source);
+                    let user = if number.is_multiple_of(2) { "alice" } else { "nobody" };
+                    let mut peer = Peer::new(client);
+                    // All are sent before any is answered, for the most part.
+                    peer.login(&Scenario::new(), junk(user));
+                    (peer, server)
+                })
+                .collect();
+            for (mut peer, server) in attempts {
+                let verdict = peer.rest();
+                assert_eq!(verdict.len(), crate::peer::VERDICT);
+                drop(peer);
+                let reason = refused(server.join().unwrap().map(drop).unwrap_err()).1;
+                assert!(["not-admitted", "wrong-password", "unknown-user"].contains(&reason.code()), "{reason:?}");
+            }
+            let most = most.load(Ordering::SeqCst);
+            assert!((1..=2).contains(&most), "{most} at once");
+            assert_eq!(inside.load(Ordering::SeqCst), 0);
+            eventually_empty(&acceptor);
+            let (client, server) = login::<Blocking>(&acceptor, &connector(), ALICE);
+            assert!(client.is_ok() && server.is_ok());
+        });
+    }
 }

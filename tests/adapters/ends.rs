@@ -158,7 +158,7 @@ impl Write for Whole {
 
 /// Streams of tokio, on a runtime that all tests share.
 #[cfg(feature = "tokio")]
-pub use over_tokio::{RUNTIME, Tokio};
+pub use over_tokio::Tokio;
 
 #[cfg(feature = "tokio")]
 mod over_tokio {
@@ -168,7 +168,7 @@ mod over_tokio {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::runtime::{Builder, Runtime};
 
-    pub static RUNTIME: LazyLock<Runtime> =
+    static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
 
     pub struct Tokio;

@@ -36,7 +36,7 @@ fn quiet_panics() {
     ONCE.call_once(|| {
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some(ON_PURPOSE) {
+            if info.payload().downcast_ref::<&str>() != Some(&ON_PURPOSE) {
                 usual(info);
             }
         }));
@@ -233,6 +233,9 @@ impl Cases {
         cases.plain("a verifier that panics", user("panics"), (1, 1), "verifier-failed");
         cases.add("a limiter", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
             plain(Self::config(), decrypted, verified).with_limiter(|_, _| Err(Reason::NotAdmitted("closed")))
+        });
+        cases.add("a limiter that panics", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
+            plain(Self::config(), decrypted, verified).with_limiter(|_, _| std::panic::panic_any(ON_PURPOSE))
         });
         cases.add("a decryptor that panics", Sends::Credential(ALICE), (1, 1), "not-opened", |decrypted, verified| {
             let panics = Arc::new(Panics(decrypted.clone()));

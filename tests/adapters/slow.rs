@@ -76,7 +76,7 @@ fn clog(stream: &TcpStream, blocks: bool) {
     // What is on its way makes room for a while yet.
     while full < 40 {
         match (&*stream).write(if full == 0 { &block } else { &block[..1] }) {
-            Ok(_) => full = 0,
+            Ok(count) => full = usize::from(count == 0),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::WouldBlock);
                 full += 1;

@@ -2,7 +2,7 @@
 
 use crate::ends::{acceptor, asking, connector};
 use crate::places::{Gate, one_at_a_time};
-use crate::support::{ALICE, Scenario, verifier};
+use crate::support::ALICE;
 use countersign::{Acceptor, Connector, Context as Connection, Credential, Error, LoginError, Reason, Stream};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -390,8 +390,5 @@ fn futures_and_streams_go_from_thread_to_thread() {
         let connect = send(connector.connect(client, ALICE));
         let (client, server) = tokio::join!(connect, accept);
         drop((send(client.unwrap()), send(server.unwrap())));
-        let scenario = Scenario::new();
-        assert!(crate::support::verify(scenario.credential).is_ok());
-        let _ = verifier;
     });
 }
