@@ -74,7 +74,7 @@ fn clog(stream: &TcpStream, blocks: bool) {
     stream.set_nonblocking(true).unwrap();
     let (mut full, block) = (0, [0; 65536]);
     // What is on its way makes room for a while yet.
-    while full < 40 {
+    while full < 80 {
         match (&*stream).write(if full == 0 { &block } else { &block[..1] }) {
             Ok(count) => full = usize::from(count == 0),
             Err(error) => {
