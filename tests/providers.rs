@@ -9,12 +9,12 @@ mod support;
 
 use countersign::client::Answer;
 use countersign::crypto::{
-    Agreement, CryptoError, CryptoRng, Decrypt, Exchange, Group, Provider, Rsa, SharedSecret, aws_lc, rustcrypto,
+    Agreement, CryptoError, CryptoRng, Exchange, Group, Provider, SharedSecret, aws_lc, rustcrypto,
 };
 use countersign::server::AwaitHello;
 use countersign::{
-    Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeyExchange, KeySize, Misuse, PrivateKey, PublicKey,
-    Server, ServerConfig, ServerKey, Session, Suite, TicketKeys, UnixTime, client,
+    Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeyExchange, KeySize, Misuse, PrivateKey, Server,
+    ServerConfig, ServerKey, Session, Suite, TicketKeys, UnixTime, client,
 };
 use std::sync::Arc;
 use std::time::Duration;
