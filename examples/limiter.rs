@@ -4,7 +4,7 @@
 //! cargo run --example limiter
 //! ```
 //!
-//! A login pays when it arrives, and is paid back if it was good: so a hundred guesses at once fare no better than a hundred
+//! A login or a ticket pays when it arrives, and is paid back if it was good: so a hundred guesses at once fare no better than a hundred
 //! in a row. Who may guess at a name may also use its tries up, and lock its owner out for a while: where that is worse than
 //! guesses from many addresses, limit by address alone. [`countersign::Bounds`] are there besides.
 
@@ -61,10 +61,9 @@ impl<K: Hash + Eq> Buckets<K> {
     }
 }
 
-/// A verifier behind the two limits.
+/// A verifier behind the limit by user.
 struct Limited<V> {
     verifier: V,
-    sources: Arc<Buckets<Source>>,
     users: Buckets<String>,
 }
 
@@ -78,7 +77,6 @@ impl<V: Verifier> Verifier for Limited<V> {
         let verdict = self.verifier.verify(attempt);
         // Nobody is charged for a database that is away.
         if verdict.as_ref().err().is_none_or(|reason| !reason.is_no()) {
-            self.sources.give_back(attempt.context().source());
             user.inspect(|user| self.users.give_back(user));
         }
         verdict
@@ -95,12 +93,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     accounts.set_password("alice", b"correct horse")?;
     let refill = Duration::from_secs(60 / 5);
     let sources = Arc::new(Buckets::new(5, refill));
-    let verifier = Limited { verifier: accounts, sources: Arc::clone(&sources), users: Buckets::new(5, refill) };
+    let verifier = Limited { verifier: accounts, users: Buckets::new(5, refill) };
 
     let provider = rustcrypto::provider();
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let config = ServerConfig::new(provider).with_refusal_floor(Duration::from_millis(50));
-    // Asked when a login arrives: before the RSA operation, and before anybody knows whose it is.
+    // Asked when a login or a ticket arrives, once about each connection: before the RSA operation, and before anybody knows
+    // whose it is.
+    let paid = Arc::clone(&sources);
     let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, verifier).with_limiter(move |context, _| {
         let source = context.source();
         let admitted = !source.is_counted() || sources.take(source.clone());
@@ -115,7 +115,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             let client = TcpStream::connect(address)?;
             scope.spawn(|| connector.connect_blocking(client, Credential::Password { user, password }).map(drop));
             // They all come from 127.0.0.1, so their sources are made up.
-            match acceptor.accept_blocking(listener.accept()?.0, Source::named(source)) {
+            let source = Source::named(source);
+            let accepted = acceptor.accept_blocking(listener.accept()?.0, source.clone());
+            // Here, where it is over: a ticket that is good and not taken is followed by a login, which must not be paid back
+            // twice. Nobody is charged for a database that is away, and nobody who paid nothing is paid back.
+            let is_good = match &accepted {
+                Ok(_) => true,
+                Err(LoginError::LoginRefused { reason: Reason::NotNow(_), .. }) => true,
+                Err(_) => false,
+            };
+            if is_good {
+                paid.give_back(&source);
+            }
+            match accepted {
                 Ok(_) => Ok(Ok(())),
                 Err(LoginError::LoginRefused { reason, .. }) => Ok(Err(reason)),
                 Err(other) => Err(other.into()),

@@ -9,6 +9,7 @@ mod connector;
 mod drive;
 mod error;
 mod link;
+mod permits;
 mod places;
 mod queue;
 mod refusals;

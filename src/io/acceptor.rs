@@ -3,6 +3,7 @@
 use super::bounds::Bounds;
 use super::error::LoginError;
 use super::link::Link;
+use super::permits::Permits;
 use super::places::{Counts, Place, Places};
 use super::refusals::Refusals;
 use super::script::{self, Decided};
@@ -10,7 +11,7 @@ use super::stream::Stream;
 use super::workers::Workers;
 use crate::crypto::ServerKey;
 use crate::handshake::server::ServerConfig;
-use crate::terms::context::Context;
+use crate::terms::context::{Context, Source};
 use crate::terms::error::{Misuse, Reason};
 use crate::terms::server::is_server_name;
 use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
@@ -25,8 +26,9 @@ use std::sync::Arc;
 /// of them.
 ///
 /// A refused login ends at once for the caller; its peer is told when that is due, no earlier than the refusal floor, and no
-/// thread or task of the caller's waits for that. RSA operations and verifiers run on threads of the acceptor's own, as many
-/// at once as [`Bounds::with_working`] says.
+/// thread or task of the caller's waits for that. RSA operations and blocking verifiers run on threads of the acceptor's own,
+/// as many at once as [`Bounds::with_working`] says. Remote keys and async verifiers are asked where the login's future is
+/// polled, about as many logins at once as [`Bounds::with_remote`] says.
 #[derive(Clone)]
 pub struct Acceptor(pub(super) Arc<Door>);
 
@@ -38,6 +40,7 @@ pub(super) struct Door {
     pub(super) judge: Judge,
     pub(super) places: Places,
     pub(super) workers: Workers,
+    pub(super) permits: Permits,
     pub(super) refusals: Refusals,
     limiter: Option<Arc<Limiter>>,
 }
@@ -57,6 +60,12 @@ impl Door {
         // One that panics lets nobody in, and ends neither the task of the login nor a loop that drives many.
         let admitted = catch_unwind(AssertUnwindSafe(|| limiter(context, server_name)));
         admitted.unwrap_or(Err(Reason::NotAdmitted("the limiter panicked")))
+    }
+
+    /// A login of this source was refused: its next ones wait behind those of others.
+    pub(super) fn note_refused(&self, source: &Source) {
+        self.workers.note_refused(source);
+        self.permits.note_refused(source);
     }
 
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
@@ -81,13 +90,14 @@ impl Acceptor {
     }
 
     fn with_judge(config: ServerConfig, keys: ServerKeys, judge: Judge) -> Self {
-        let (places, workers) = within(Bounds::default());
+        let (places, workers, permits) = within(Bounds::default());
         Self(Arc::new(Door {
             config: Arc::new(config),
             keys,
             judge,
             places,
             workers,
+            permits,
             refusals: Refusals::default(),
             limiter: None,
         }))
@@ -96,13 +106,15 @@ impl Acceptor {
     /// Sets bounds of your own. A clone that was made before keeps the old ones.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
-        let (places, workers) = within(bounds);
-        Self(Arc::new(Door { places, workers, ..Door::clone(&self.0) }))
+        let (places, workers, permits) = within(bounds);
+        Self(Arc::new(Door { places, workers, permits, ..Door::clone(&self.0) }))
     }
 
-    /// Asks `limiter` about each login that has arrived, before anything costly is done with it: it is told the connection and
-    /// the server name that the client asked for (empty if it named none), and an error refuses the login. Bounds by source
-    /// are there without it; this is for rates, lists and hours of your own. It must not block.
+    /// Asks `limiter` about whoever shows a login or a good ticket, before anything costly is done with it: it is told the
+    /// connection and the server name that the client asked for (empty if it named none). An error refuses the login; a ticket
+    /// is then not taken, and the login that the client shows instead is refused. It is asked once at the most about each
+    /// connection: what it says of a ticket holds for the login after it. Bounds by source are there without it; this is for
+    /// rates, lists and hours of your own. It must not block.
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(Door { limiter: Some(Arc::new(limiter)), ..Door::clone(&self.0) }))
@@ -142,8 +154,9 @@ impl Acceptor {
     }
 }
 
-fn within(bounds: Bounds) -> (Places, Workers) {
-    (Places::new(bounds), Workers::new(bounds.working, bounds.waiting, bounds.patience))
+fn within(bounds: Bounds) -> (Places, Workers, Permits) {
+    let Bounds { working, remote, waiting, patience, .. } = bounds;
+    (Places::new(bounds), Workers::new(working, waiting, patience), Permits::new(remote, waiting, patience))
 }
 
 impl fmt::Debug for Acceptor {

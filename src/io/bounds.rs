@@ -9,8 +9,9 @@ use core::time::Duration;
 /// |---|---|---|
 /// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
-/// | logins waiting | 256, each for a second | one of the source with the most refused logins of late, and the most waiting, is refused before the RSA operation |
-/// | logins that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer |
+/// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
+/// | logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is refused: before the RSA operation, where that is what it waits for |
+/// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer; a ticket is not taken |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | the login is refused |
 ///
 /// ```
@@ -24,6 +25,7 @@ pub struct Bounds {
     pub(super) handshakes: usize,
     pub(super) handshakes_per_source: Option<usize>,
     pub(super) working: usize,
+    pub(super) remote: usize,
     pub(super) waiting: usize,
     pub(super) patience: Duration,
     pub(super) refusals: usize,
@@ -38,6 +40,7 @@ impl Default for Bounds {
             handshakes: 1024,
             handshakes_per_source: None,
             working: std::thread::available_parallelism().map_or(1, core::num::NonZero::get),
+            remote: 64,
             waiting: 256,
             patience: Duration::from_secs(1),
             refusals: 2048,
@@ -64,7 +67,7 @@ impl Bounds {
         self
     }
 
-    /// Bounds the logins whose RSA operation and password hash run at once, at least 1. Each may take as much memory as the
+    /// Bounds the logins whose RSA operation and password hash run at once on the acceptor's threads, at least 1. Each may take as much memory as the
     /// password hash does: 19 MiB with Argon2id at its defaults.
     #[must_use]
     pub fn with_working(mut self, working: usize) -> Self {
@@ -72,14 +75,23 @@ impl Bounds {
         self
     }
 
-    /// Bounds the logins that wait for their turn.
+    /// Bounds the logins about which somebody else is asked at once, at least 1: whoever has a remote key
+    /// ([`crate::crypto::RemoteDecrypt`]), and a [`crate::AsyncVerifier`], about tickets also. A login holds one of them for both, and
+    /// nobody is asked before it has it.
+    #[must_use]
+    pub fn with_remote(mut self, remote: usize) -> Self {
+        self.remote = remote.max(1);
+        self
+    }
+
+    /// Bounds the logins that wait for their turn: for the threads, and as many for whoever is asked elsewhere.
     #[must_use]
     pub fn with_waiting(mut self, waiting: usize) -> Self {
         self.waiting = waiting;
         self
     }
 
-    /// Bounds how long a login waits for its turn. After that it is refused, as [`crate::Reason::NotAdmitted`]. Once some
+    /// Bounds how long a login waits for a turn. After that it is refused, as [`crate::Reason::NotAdmitted`]. Once some
     /// have waited for half of it, the newest are served first, so that not all wait for as long as this.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -87,7 +99,7 @@ impl Bounds {
         self
     }
 
-    /// Bounds the logins that have arrived and are not decided, and the refusals that wait until they are due
+    /// Bounds the logins that have arrived and are not decided, the tickets that are asked about, and the refusals that wait until they are due
     /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source. A refusal costs a
     /// connection and some 2 KiB, and no thread.
     #[must_use]

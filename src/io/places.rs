@@ -58,7 +58,7 @@ enum Stage {
     Silent,
     /// The peer has sent a ClientHello.
     Greeted,
-    /// The peer's login is here: it waits for us.
+    /// The peer's login or good ticket is here: it waits for us.
     Arrived,
 }
 
@@ -149,7 +149,7 @@ impl Held {
 pub struct Counts {
     /// Handshakes that wait for their peers.
     pub handshakes: usize,
-    /// Logins that have arrived and are not decided.
+    /// Logins that have arrived and are not decided, and good tickets about which the verifier is asked.
     pub logins: usize,
     /// Refusals that are not sent yet, or whose peers have not hung up.
     pub refusals: usize,
@@ -174,17 +174,7 @@ impl Places {
         if state.stopping {
             return Err(Crowded::Stopping);
         }
-        let bounds = &self.0.bounds;
-        let own = state.sources.get(source).map_or(0, Held::handshakes);
-        let all = state.handshakes.len().saturating_sub(state.logins);
-        // There is always one that can: whoever does not wait for its peer is not counted here.
-        let cut = if source.is_counted() && own >= bounds.handshakes_of_a_source() {
-            state.take_one_of(source, now)
-        } else if all >= bounds.handshakes {
-            state.take_one(now)
-        } else {
-            None
-        };
+        let cut = state.make_room(&self.0.bounds, source, now);
         let (id, cut_of_newcomer) = (state.next, Arc::new(Cut::default()));
         state.next = id.wrapping_add(1);
         state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
@@ -225,6 +215,20 @@ impl Places {
 }
 
 impl State {
+    /// Where there is no room for one more handshake of this source, takes somebody's place.
+    fn make_room(&mut self, bounds: &Bounds, source: &Source, now: Instant) -> Option<Arc<Cut>> {
+        let own = self.sources.get(source).map_or(0, Held::handshakes);
+        let all = self.handshakes.len().saturating_sub(self.logins);
+        // There is always one that can: whoever does not wait for its peer is not counted here.
+        if source.is_counted() && own >= bounds.handshakes_of_a_source() {
+            self.take_one_of(source, now)
+        } else if all >= bounds.handshakes {
+            self.take_one(now)
+        } else {
+            None
+        }
+    }
+
     /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
     /// sent nothing.
     fn take_one(&mut self, now: Instant) -> Option<Arc<Cut>> {
@@ -280,8 +284,9 @@ impl State {
         if let Some(held) = self.sources.get_mut(&source) {
             held.remove(id, handshake.stage);
             held.add(id, stage, Instant::now());
-            handshake.stage = stage;
+            self.logins = self.logins.saturating_sub(usize::from(handshake.stage == Stage::Arrived));
             self.logins = self.logins.saturating_add(usize::from(stage == Stage::Arrived));
+            handshake.stage = stage;
         }
         self.note_waiting(&source);
     }
@@ -320,7 +325,7 @@ impl Place {
         self.places.lock().move_to(self.id, Stage::Greeted);
     }
 
-    /// The peer's login is here. From now on it makes way for nobody.
+    /// The peer's login is here, or its good ticket. From now on it makes way for nobody.
     pub(super) fn arrived(&self) -> Result<(), Crowded> {
         let mut state = self.places.lock();
         if let Some(crowded) = self.cut.reason() {
@@ -342,6 +347,25 @@ impl Place {
             return Err(Crowded::NoRoom);
         }
         state.move_to(self.id, Stage::Arrived);
+        // Whoever stops the server may have picked this one a moment ago, and be about to say so.
+        self.cut.disarm();
+        Ok(())
+    }
+
+    /// The ticket is not taken: it is for the peer again to send something, and the time that it takes counts from now.
+    pub(super) fn back_to_greeted(&self) -> Result<(), Crowded> {
+        let mut state = self.places.lock();
+        if state.stopping {
+            return Err(Crowded::Stopping);
+        }
+        // As for a newcomer: it was not counted among those who wait for their peers.
+        let cut = state.make_room(&self.places.0.bounds, &self.source, Instant::now());
+        state.move_to(self.id, Stage::Greeted);
+        self.cut.arm();
+        drop(state);
+        if let Some(cut) = cut {
+            cut.cut(Crowded::MadeWay);
+        }
         Ok(())
     }
 
@@ -426,35 +450,61 @@ impl Drop for Seat {
 
 /// Tells a handshake that it has to make way.
 #[derive(Default)]
-pub(super) struct Cut(Mutex<(Option<Crowded>, Option<Waker>)>);
+pub(super) struct Cut(Mutex<CutState>);
+
+#[derive(Default)]
+struct CutState {
+    reason: Option<Crowded>,
+    waker: Option<Waker>,
+    /// What the handshake has to do now, it does whatever anybody says.
+    is_disarmed: bool,
+}
 
 impl Cut {
     fn cut(&self, reason: Crowded) {
         let waker = {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.0.get_or_insert(reason);
-            state.1.take()
+            let mut state = self.lock();
+            if state.is_disarmed {
+                return;
+            }
+            state.reason.get_or_insert(reason);
+            state.waker.take()
         };
         if let Some(waker) = waker {
             waker.wake();
         }
     }
 
+    /// From now on nothing cuts it, not even what has and was not noticed.
+    fn disarm(&self) {
+        let mut state = self.lock();
+        state.reason = None;
+        state.is_disarmed = true;
+    }
+
+    fn arm(&self) {
+        self.lock().is_disarmed = false;
+    }
+
     pub(super) fn reason(&self) -> Option<Crowded> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.lock().reason
     }
 
     pub(super) fn poll(&self, task: &Context<'_>) -> Poll<Crowded> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match state.0 {
+        let mut state = self.lock();
+        match state.reason {
             Some(reason) => Poll::Ready(reason),
             None => {
-                if state.1.as_ref().is_none_or(|waker| !waker.will_wake(task.waker())) {
-                    state.1 = Some(task.waker().clone());
+                if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(task.waker())) {
+                    state.waker = Some(task.waker().clone());
                 }
                 Poll::Pending
             }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, CutState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -621,5 +671,42 @@ mod tests {
         );
         assert_eq!(places.counts().sessions, 1);
         drop(seat);
+    }
+
+    #[test]
+    fn whoever_has_arrived_obeys_no_word_that_comes_late() {
+        let places = Places::new(Bounds::default());
+        let place = enter(&places, "one");
+        place.arrived().unwrap();
+        // As from a server that picked it before it arrived.
+        place.cut.cut(Crowded::Stopping);
+        assert!(!is_cut(&place));
+        place.back_to_greeted().unwrap();
+        assert!(!is_cut(&place), "it was said to nobody");
+        places.stop();
+        assert_eq!(place.cut.reason(), Some(Crowded::Stopping));
+    }
+
+    #[test]
+    fn a_ticket_that_is_asked_about_makes_way_for_nobody_and_waits_anew_after_that() {
+        let places = Places::new(Bounds::default().with_handshakes(2));
+        let ticket = enter(&places, "one");
+        ticket.greeted();
+        ticket.arrived().unwrap();
+        let flood: Vec<Place> = (0..8).map(|number| enter(&places, &format!("flood {number}"))).collect();
+        assert!(!is_cut(&ticket));
+        assert_eq!(places.counts(), Counts { handshakes: 2, logins: 1, made_way: 6, ..Counts::default() });
+        // Back among those who wait, it takes the place of one of them, and has just come.
+        ticket.back_to_greeted().unwrap();
+        assert_eq!(places.counts(), Counts { handshakes: 2, logins: 0, made_way: 7, ..Counts::default() });
+        let waited = Instant::now().duration_since(places.lock().sources[&source("one")].greeted.0[0].1);
+        assert!(waited < GRACE);
+        ticket.arrived().unwrap();
+        assert_eq!((places.counts().handshakes, places.counts().logins), (1, 1));
+        places.stop();
+        assert_eq!((ticket.back_to_greeted(), is_cut(&ticket)), (Err(Crowded::Stopping), false));
+        drop((ticket, flood));
+        assert_eq!(places.counts(), Counts { made_way: 7, ..Counts::default() });
+        assert!(places.lock().sources.is_empty());
     }
 }

@@ -7,8 +7,9 @@ use super::connector::Wanted;
 use super::drive::Caught;
 use super::error::{Crowded, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
+use super::permits::Permit;
 use super::places::{Cut, Place, RefusalPlace, Seat};
-use super::workers::{Done, Workers};
+use super::workers::Done;
 use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{Accepted, AwaitHello, AwaitLogin, ChooseKey, Claim, Login, Open, Refusal};
@@ -25,7 +26,7 @@ use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
     Ok(crypto::rng()?)
@@ -73,6 +74,30 @@ impl Refused {
     }
 }
 
+/// One connection's visit at the door.
+struct Visit {
+    context: Arc<Context>,
+    place: Place,
+    /// What the limiter said: it is asked once.
+    admitted: OnceLock<Result<(), Reason>>,
+}
+
+impl Visit {
+    fn admit(&self, door: &Door, server_name: &str) -> Result<(), Reason> {
+        self.admitted.get_or_init(|| door.admit(&self.context, server_name)).clone()
+    }
+
+    /// What a verifier is told of it.
+    fn asker<'a>(&'a self, door: &'a Door, server_name: &'a str) -> Asker<'a> {
+        Asker { server_name, context: &self.context, pool: Some(&door.workers) }
+    }
+
+    /// What a verifier on another thread is told of it.
+    fn asked(&self, server_name: &str) -> Asked {
+        Asked { context: Arc::clone(&self.context), server_name: server_name.to_owned() }
+    }
+}
+
 /// Everything from the ClientHello to the verdict.
 pub(super) async fn accept<L: Link>(
     door: &Door,
@@ -81,38 +106,33 @@ pub(super) async fn accept<L: Link>(
     place: Place,
 ) -> Result<Decided, LoginError> {
     let cut = Arc::clone(place.cut());
-    let greeted = unless(&cut, pin!(greet(door, link, &context, &place))).await?;
+    let visit = Visit { context, place, admitted: OnceLock::new() };
+    let greeted = unless(&cut, pin!(greet(door, link, &visit))).await?;
     match greeted {
         Greeted::Resumed(session, seat) => Ok(Decided::Accepted(session, seat)),
-        Greeted::Refused(refusal) => Ok(refused(door, Refused { refusal, user: None }, place)),
+        Greeted::Refused(refusal) => Ok(refused(door, Refused { refusal, user: None }, visit.place)),
         // In a box of its own, so that those who have sent no login hold no room for one.
         Greeted::Login { login, server_name } => {
-            Box::pin(settle(door, link, context, place, Arrived { login, server_name })).await
+            Box::pin(settle(door, link, visit, Arrived { login, server_name })).await
         }
     }
 }
 
 /// From the login's arrival to the verdict.
-async fn settle<L: Link>(
-    door: &Door,
-    link: &mut L,
-    context: Arc<Context>,
-    place: Place,
-    login: Arrived,
-) -> Result<Decided, LoginError> {
-    match decide(door, link, context, &place, login).await? {
+async fn settle<L: Link>(door: &Door, link: &mut L, visit: Visit, login: Arrived) -> Result<Decided, LoginError> {
+    match decide(door, link, &visit, login).await? {
         Ok((accepted, seat)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &accepted.frame).await?;
             Ok(Decided::Accepted(accepted.session, seat))
         }
-        Err(refusal) => Ok(refused(door, refusal, place)),
+        Err(refusal) => Ok(refused(door, refusal, visit.place)),
     }
 }
 
 fn refused(door: &Door, refused: Refused, place: Place) -> Decided {
     if refused.refusal.reason.is_no() {
-        door.workers.note_refused(place.source());
+        door.note_refused(place.source());
     }
     Decided::Refused(refused, place.into_refusal())
 }
@@ -142,13 +162,8 @@ struct Arrived {
 }
 
 /// Up to the login's arrival: until then the handshake can be cut.
-async fn greet<L: Link>(
-    door: &Door,
-    link: &mut L,
-    context: &Arc<Context>,
-    place: &Place,
-) -> Result<Greeted, LoginError> {
-    let (state, server_name) = match answer(door, link, context, place).await? {
+async fn greet<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
+    let (state, server_name) = match answer(door, link, visit).await? {
         Answered::Resumed(session, seat) => return Ok(Greeted::Resumed(session, seat)),
         Answered::Challenged(state, server_name) => (state, server_name),
     };
@@ -159,7 +174,7 @@ async fn greet<L: Link>(
         Err(LoginError::Protocol(error @ Error::Frame(_))) => Err(state.fail(error, link.now())),
         Err(error) => return Err(error),
     };
-    place.arrived().map_err(LoginError::Busy)?;
+    visit.place.arrived()?;
     Ok(match login {
         Ok(login) => Greeted::Login { login, server_name },
         Err(refusal) => Greeted::Refused(refusal),
@@ -174,22 +189,17 @@ enum Answered {
 }
 
 /// Up to the answer to the ClientHello. A future of its own, whose room is given back to what comes next.
-async fn answer<L: Link>(
-    door: &Door,
-    link: &mut L,
-    context: &Arc<Context>,
-    place: &Place,
-) -> Result<Answered, LoginError> {
-    let state = AwaitHello::new(&door.config, context.binding(), link.now());
+async fn answer<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Answered, LoginError> {
+    let state = AwaitHello::new(&door.config, visit.context.binding(), link.now());
     link.set_deadline(state.deadline());
     let frame = receive(link, AwaitHello::EXPECTS).await?;
-    place.greeted();
+    visit.place.greeted();
     let choice = state.read(frame, link.now())?;
     let server_name = choice.server_name().to_owned();
     let key = door.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
-    let choice = match shown(door, &choice, context, place) {
+    let choice = match shown(door, &choice, visit)? {
         None => choice,
-        Some(claim) => match Box::pin(resume(door, link, choice, claim, context, place)).await? {
+        Some(claim) => match Box::pin(resume(door, link, choice, claim, visit)).await? {
             Resumption::Taken(session, seat) => return Ok(Answered::Resumed(session, seat)),
             Resumption::Not(choice) => choice,
         },
@@ -205,13 +215,19 @@ enum Resumption {
     Not(ChooseKey),
 }
 
-/// A good ticket that somebody shows who may come in.
-fn shown(door: &Door, choice: &ChooseKey, context: &Context, place: &Place) -> Option<TicketClaim> {
-    let key = door.keys.choose(choice.server_name())?;
+/// A good ticket that somebody shows who may come in. It waits for us then, and its place is safe.
+fn shown(door: &Door, choice: &ChooseKey, visit: &Visit) -> Result<Option<TicketClaim>, LoginError> {
+    let Some(key) = door.keys.choose(choice.server_name()) else { return Ok(None) };
     // Where the house is full a ticket goes the way of a login, which is not admitted. So does one whose bearer the limiter
     // turns away.
-    let claim = if place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
-    claim.filter(|_| door.admit(context, choice.server_name()).is_ok())
+    let claim = if visit.place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
+    let Some(claim) = claim.filter(|_| visit.admit(door, choice.server_name()).is_ok()) else { return Ok(None) };
+    match visit.place.arrived() {
+        Ok(()) => Ok(Some(claim)),
+        // The login may find room.
+        Err(Crowded::NoRoom) => Ok(None),
+        Err(crowded) => Err(crowded.into()),
+    }
 }
 
 /// Takes a ticket whose principal is still welcome.
@@ -220,30 +236,13 @@ async fn resume<L: Link>(
     link: &mut L,
     choice: ChooseKey,
     claim: TicketClaim,
-    context: &Arc<Context>,
-    place: &Place,
+    visit: &Visit,
 ) -> Result<Resumption, LoginError> {
-    let deadline = choice.deadline();
-    let answer = match &door.judge {
-        Judge::Blocking(verifier) => {
-            let verifier = Arc::clone(verifier);
-            let asked = Asked { context: Arc::clone(context), server_name: choice.server_name().to_owned() };
-            let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
-            let work = move || asked.welcome(&principal, authenticated, &*verifier);
-            // Before logins that have not begun: who shows a good ticket has been let in before, and costs no password hash.
-            let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
-            // Where nobody has time to look, the client may show a credential.
-            within(link, deadline, asker.compute(work)).await.and_then(Result::ok).flatten()
-        }
-        Judge::Async(verifier) => {
-            let asker = Asker { server_name: choice.server_name(), context, pool: Some(&door.workers) };
-            let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
-            within(link, deadline, Caught(verifier.resume(&returning))).await.flatten()
-        }
-    };
+    let answer = ask_again(door, link, &choice, &claim, visit).await?;
     let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
-    let seat = grant.as_ref().and_then(|grant| place.seat(grant.principal()));
+    let seat = grant.as_ref().and_then(|grant| visit.place.seat(grant.principal()));
     let (Some(grant), Some(seat)) = (grant, seat) else {
+        visit.place.back_to_greeted()?;
         return Ok(Resumption::Not(choice));
     };
     let Accepted { frame, session } = choice.resume(claim, grant, unix_now(), &mut rng()?)?;
@@ -251,72 +250,114 @@ async fn resume<L: Link>(
     Ok(Resumption::Taken(session, seat))
 }
 
+/// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
+/// credential.
+async fn ask_again<L: Link>(
+    door: &Door,
+    link: &mut L,
+    choice: &ChooseKey,
+    claim: &TicketClaim,
+    visit: &Visit,
+) -> Result<Option<Result<Grant, Reason>>, LoginError> {
+    let deadline = choice.deadline();
+    let asker = visit.asker(door, choice.server_name());
+    Ok(match &door.judge {
+        Judge::Blocking(verifier) => {
+            let (verifier, asked) = (Arc::clone(verifier), visit.asked(choice.server_name()));
+            let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
+            let work = move || asked.welcome(&principal, authenticated, &*verifier);
+            // Before logins that have not begun: who shows a good ticket has been let in before, and costs no password hash.
+            within(link, deadline, asker.compute(work)).await.and_then(Result::ok).flatten()
+        }
+        Judge::Async(verifier) => {
+            let turn = Turn { door, place: &visit.place, deadline };
+            let Some(permit) = turn.permit(link).await? else { return Ok(None) };
+            let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
+            let answer = within(link, deadline, Caught(verifier.resume(&returning))).await.flatten();
+            drop(permit);
+            answer
+        }
+    })
+}
+
 type Decision = Result<(Accepted, Seat), Refused>;
+
+/// Why there is no verdict on a login.
+enum Without {
+    Refused(Refusal),
+    Failed(LoginError),
+}
+
+impl From<LoginError> for Without {
+    fn from(error: LoginError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 /// Opens a login, has its credential verified, and decides.
 async fn decide<L: Link>(
     door: &Door,
     link: &mut L,
-    context: Arc<Context>,
-    place: &Place,
+    visit: &Visit,
     Arrived { login, server_name }: Arrived,
 ) -> Result<Decision, LoginError> {
-    let admitted = door.admit(&context, &server_name);
-    let full = (!place.has_room_for_session()).then_some(Reason::NotAdmitted("too many sessions"));
+    let admitted = visit.admit(door, &server_name);
+    let full = (!visit.place.has_room_for_session()).then_some(Reason::NotAdmitted("too many sessions"));
     if let Some(reason) = admitted.err().or(full) {
         return Ok(Err(Refused { refusal: login.refuse(reason), user: None }));
     }
-    let deadline = login.deadline();
-    let open = login.admit();
-    let turn = Turn { workers: &door.workers, place, deadline };
-    let asked = Asked { context: Arc::clone(&context), server_name: server_name.clone() };
-    let computed = match (open.remote(), &door.judge) {
-        (None, Judge::Blocking(verifier)) => {
-            let verifier = Arc::clone(verifier);
-            let work = move |open: Open| {
-                let claim = run(open);
+    let turn = Turn { door, place: &visit.place, deadline: login.deadline() };
+    match judge(&turn, link, visit, &server_name, login.admit()).await {
+        Ok((claim, verdict)) => Ok(conclude(claim, verdict, &visit.place)),
+        Err(Without::Refused(refusal)) => Ok(Err(Refused { refusal, user: None })),
+        Err(Without::Failed(error)) => Err(error),
+    }
+}
+
+type Verdict = Result<Grant, Reason>;
+
+/// Opens a login where its key is, and asks the verifier where that is asked.
+async fn judge<L: Link>(
+    turn: &Turn<'_>,
+    link: &mut L,
+    visit: &Visit,
+    server_name: &str,
+    open: Open,
+) -> Result<(Claim, Verdict), Without> {
+    let (letter, permit) =
+        if open.key().is_remote() { turn.open_remotely(link, open).await? } else { (Letter::Sealed(open), None) };
+    match &turn.door.judge {
+        Judge::Blocking(verifier) => {
+            drop(permit);
+            let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
+            let work = move |letter: Letter| {
+                let claim = letter.open();
                 let verdict = asked.judge(&claim, &*verifier);
-                (claim, Some(verdict))
+                (claim, verdict)
             };
-            turn.compute(link, open, work).await?
+            turn.compute(link, letter, work).await
         }
-        (None, Judge::Async(_)) => turn.compute(link, open, |open| (run(open), None)).await?,
-        (Some(decrypting), judge) => {
-            let Some(decrypted) = within(link, deadline, decrypting).await else {
-                let reason = Reason::NotNow("whoever has the private key did not answer in time");
-                return Ok(Err(Refused { refusal: open.refuse(reason), user: None }));
+        Judge::Async(verifier) => {
+            let claim = match letter {
+                Letter::Opened(claim) => claim,
+                sealed @ Letter::Sealed(_) => turn.compute(link, sealed, Letter::open).await?,
             };
-            let claim = open.answer(decrypted);
-            match judge {
-                Judge::Async(_) => Ok((claim, None)),
-                Judge::Blocking(verifier) => {
-                    let verifier = Arc::clone(verifier);
-                    let work = move |claim: Claim| {
-                        let verdict = asked.judge(&claim, &*verifier);
-                        (claim, Some(verdict))
-                    };
-                    turn.compute(link, claim, work).await?
-                }
-            }
-        }
-    };
-    let (claim, verdict) = match computed {
-        Ok(computed) => computed,
-        Err(refusal) => return Ok(Err(Refused { refusal, user: None })),
-    };
-    let verdict = match (verdict, &door.judge) {
-        (Some(verdict), _) => verdict,
-        (None, Judge::Async(verifier)) => {
-            let asker = Asker { server_name: &server_name, context: &context, pool: Some(&door.workers) };
-            let attempt = Attempt { credential: claim.credential(), asker };
-            match within(link, deadline, Caught(verifier.verify(&attempt))).await {
+            let permit = match permit {
+                Some(permit) => permit,
+                None => match turn.permit(link).await? {
+                    Some(permit) => permit,
+                    None => return Err(Without::Refused(claim.reject(TOO_MANY))),
+                },
+            };
+            let attempt = Attempt { credential: claim.credential(), asker: visit.asker(turn.door, server_name) };
+            let verdict = match within(link, turn.deadline, Caught(verifier.verify(&attempt))).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(Reason::NotNow("the verifier did not answer in time")),
-            }
+            };
+            drop(permit);
+            Ok((claim, verdict))
         }
-        (None, Judge::Blocking(_)) => Err(Reason::VerifierFailed),
-    };
-    Ok(conclude(claim, verdict, place))
+    }
 }
 
 /// Gives the verdict, with a ticket where the server gives tickets.
@@ -336,11 +377,29 @@ fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Deci
     accepted.map_err(|refusal| Refused { refusal, user })
 }
 
-/// Does the RSA operation; where even randomness fails, so does the login, like any other.
-fn run(open: Open) -> Claim {
-    match rng() {
-        Ok(mut rng) => open.run(&mut rng),
-        Err(_) => open.answer(Decrypted::failed()),
+/// A login that is to be opened by whoever is next to do something about it, or is open already.
+enum Letter {
+    Sealed(Open),
+    Opened(Claim),
+}
+
+impl Letter {
+    /// Does the RSA operation, if it is not done; where even randomness fails, so does the login, like any other.
+    fn open(self) -> Claim {
+        match self {
+            Self::Opened(claim) => claim,
+            Self::Sealed(open) => match rng() {
+                Ok(mut rng) => open.run(&mut rng),
+                Err(_) => open.answer(Decrypted::failed()),
+            },
+        }
+    }
+
+    fn refuse(self, reason: Reason) -> Without {
+        Without::Refused(match self {
+            Self::Sealed(open) => open.refuse(reason),
+            Self::Opened(claim) => claim.reject(reason),
+        })
     }
 }
 
@@ -371,67 +430,95 @@ impl Asked {
     }
 }
 
-/// A login's turn to be computed.
+/// A turn to be computed, or to be asked about elsewhere.
 struct Turn<'a> {
-    workers: &'a Workers,
+    door: &'a Door,
     place: &'a Place,
     deadline: Moment,
 }
 
-/// What can be refused without having been computed.
-trait Waiting: Send + 'static {
-    fn refuse(self, reason: Reason) -> Refusal;
-}
-
-impl Waiting for Open {
-    fn refuse(self, reason: Reason) -> Refusal {
-        Self::refuse(self, reason)
-    }
-}
-
-impl Waiting for Claim {
-    fn refuse(self, reason: Reason) -> Refusal {
-        self.reject(reason)
-    }
-}
+const TOO_MANY: Reason = Reason::NotAdmitted("too many logins at once");
 
 impl Turn<'_> {
     /// Waits for the turn, and for the work. Work whose peer leaves before is not begun.
-    async fn compute<L: Link, T: Waiting, R: Send + 'static>(
+    async fn compute<L: Link, R: Send + 'static>(
         &self,
         link: &mut L,
-        item: T,
-        work: impl FnOnce(T) -> R + Send + 'static,
-    ) -> Result<Result<R, Refusal>, LoginError> {
-        let patience = self.deadline.min(link.now().after(self.workers.patience()));
-        let mut queued = self.workers.queue(self.place.source(), item, work);
-        let done = poll_fn(|task| {
+        letter: Letter,
+        work: impl FnOnce(Letter) -> R + Send + 'static,
+    ) -> Result<R, Without> {
+        let workers = &self.door.workers;
+        let patience = self.deadline.min(link.now().after(workers.patience()));
+        let mut queued = workers.queue(self.place.source(), letter, work);
+        let failed = || Without::Failed(Error::Crypto(CryptoError::Failed).into());
+        poll_fn(|task| {
             if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
                 return Poll::Ready(match done {
-                    Done::Answer(answer) => Ok(Ok(answer)),
-                    Done::Shed => queued.take_back().map(Err).ok_or_else(|| Error::Crypto(CryptoError::Failed).into()),
+                    Done::Answer(answer) => Ok(answer),
+                    Done::Shed => Err(queued.take_back().map_or_else(failed, |letter| letter.refuse(TOO_MANY))),
                     // Nothing that may panic is left in it.
-                    Done::Panicked => Err(Error::Crypto(CryptoError::Failed).into()),
+                    Done::Panicked => Err(failed()),
                 });
             }
             // Once begun it is waited for, and what it finds is logged, whatever the peer does.
             if queued.is_begun() {
-                return link.poll_wait(task, self.deadline).map(|()| Err(Error::DeadlinePassed.into()));
+                let passed = |()| Err(Without::Failed(Error::DeadlinePassed.into()));
+                return link.poll_wait(task, self.deadline).map(passed);
             }
             if link.poll_wait(task, patience).is_ready() {
                 // Unless it is begun at this very moment, nobody will do it now.
                 return match queued.take_back() {
-                    Some(item) => Poll::Ready(Ok(Err(item))),
+                    Some(letter) => Poll::Ready(Err(letter.refuse(TOO_MANY))),
                     None => {
                         task.waker().wake_by_ref();
                         Poll::Pending
                     }
                 };
             }
-            link.poll_gone(task).map(|()| Err(LoginError::Disconnected { awaited: FrameType::Data }))
-        });
-        Ok(done.await?.map_err(|item| item.refuse(Reason::NotAdmitted("too many logins at once"))))
+            link.poll_gone(task).map(|()| Err(Without::Failed(left())))
+        })
+        .await
     }
+
+    /// Waits for leave to have something done elsewhere; none where others come first.
+    async fn permit<L: Link>(&self, link: &mut L) -> Result<Option<Permit>, LoginError> {
+        let permits = &self.door.permits;
+        let patience = self.deadline.min(link.now().after(permits.patience()));
+        let mut asking = permits.ask(self.place.source());
+        poll_fn(|task| {
+            if let Poll::Ready(permit) = Pin::new(&mut asking).poll(task) {
+                return Poll::Ready(Ok(permit));
+            }
+            if link.poll_wait(task, patience).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+            link.poll_gone(task).map(|()| Err(left()))
+        })
+        .await
+    }
+
+    /// Has a login opened by whoever has its key. The permit is good for what is asked next.
+    async fn open_remotely<L: Link>(&self, link: &mut L, open: Open) -> Result<(Letter, Option<Permit>), Without> {
+        let Some(permit) = self.permit(link).await? else {
+            return Err(Without::Refused(open.refuse(TOO_MANY)));
+        };
+        // Not before there is a permit: this begins it.
+        let Some(decrypting) = open.remote() else {
+            return Ok((Letter::Sealed(open), Some(permit)));
+        };
+        match within(link, self.deadline, decrypting).await {
+            Some(decrypted) => Ok((Letter::Opened(open.answer(decrypted)), Some(permit))),
+            None => {
+                let reason = Reason::NotNow("whoever has the private key did not answer in time");
+                Err(Without::Refused(open.refuse(reason)))
+            }
+        }
+    }
+}
+
+/// The peer has left while it had nothing to say.
+fn left() -> LoginError {
+    LoginError::Disconnected { awaited: FrameType::Data }
 }
 
 /// Waits for `future`, but no longer than to `deadline`.

@@ -152,6 +152,11 @@ impl<'a> Asker<'a> {
 ///
 /// A verifier that can't tell (its database is away) says [`Reason::NotNow`]. One that panics ends in the same refusal as
 /// any other, at the same moment.
+///
+/// It needs a timeout of its own for whatever it waits for. A login is given up once
+/// [`crate::ServerConfig::with_handshake_timeout`] has passed since it arrived: its connection is closed without a verdict. But
+/// nothing ends the call: one that hangs takes one of the acceptor's threads for good. (An [`AsyncVerifier`]'s future is dropped at that
+/// moment, and the client gets a refusal like any other.)
 pub trait Verifier: Send + Sync {
     /// Checks a credential. An unknown user must cost what a wrong password costs.
     ///

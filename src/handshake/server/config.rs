@@ -85,7 +85,8 @@ impl ServerConfig {
         Ok(self)
     }
 
-    /// Bounds the time from [`super::AwaitHello::new`] to the login's arrival.
+    /// Bounds the time from [`super::AwaitHello::new`] to the login's arrival, and then once more the time from there to the
+    /// decision: waiting for a turn, the RSA operation and the verifier.
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;

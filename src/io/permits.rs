@@ -1,0 +1,199 @@
+//! Permits for work that is done elsewhere: by whoever has a remote key, and by a verifier that is asked from async code.
+//!
+//! It takes no thread of ours, and so nothing else bounds how much of it there is at once. Permits are handed out in the order
+//! of the same [`Queue`] as turns of the threads are.
+
+use super::queue::Queue;
+use crate::terms::context::Source;
+use crate::time::Moment;
+use core::future::Future;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use futures_channel::oneshot;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The permits, and the queue for them. A clone shares both.
+#[derive(Clone)]
+pub(super) struct Permits(Arc<Shared>);
+
+struct Shared {
+    /// At most this many at once.
+    remote: usize,
+    waiting: usize,
+    patience: Duration,
+    start: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: Queue<oneshot::Sender<Permit>>,
+    held: usize,
+}
+
+impl Permits {
+    /// At most `remote` at once (at least 1), and `waiting` who wait for one, each for no longer than `patience`.
+    pub(super) fn new(remote: usize, waiting: usize, patience: Duration) -> Self {
+        let state = Mutex::new(State { queue: Queue::new(), held: 0 });
+        Self(Arc::new(Shared { remote: remote.max(1), waiting, patience, start: Instant::now(), state }))
+    }
+
+    /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
+    pub(super) fn ask(&self, source: &Source) -> Asking {
+        let (turn, answered) = oneshot::channel();
+        let now = self.now();
+        let mut state = self.lock();
+        let id = state.queue.push(source, now, turn);
+        let is_full = state.queue.len().saturating_add(state.held) > self.0.remote.saturating_add(self.0.waiting);
+        let shed = if is_full { state.queue.shed(now) } else { None };
+        drop(state);
+        drop(shed);
+        self.hand_out();
+        Asking { permits: self.clone(), source: source.clone(), id, answered }
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.0.patience
+    }
+
+    /// A login of this source was refused: its next ones wait behind those of others.
+    pub(super) fn note_refused(&self, source: &Source) {
+        let now = self.now();
+        self.lock().queue.note_refused(source, now);
+    }
+
+    /// Gives the permits that there are to those who are next.
+    fn hand_out(&self) {
+        let mut late = Vec::new();
+        loop {
+            let mut state = self.lock();
+            let is_free = state.held < self.0.remote;
+            let next = if is_free { state.queue.pop(self.now(), self.0.patience, &mut late) } else { None };
+            state.held = state.held.saturating_add(usize::from(next.is_some()));
+            drop(state);
+            // Each of them is told so, and its login refused.
+            late.clear();
+            let Some(next) = next else { return };
+            if let Err(mut unwanted) = next.send(Permit(Some(self.clone()))) {
+                // Whoever asked has just left. Not by its drop, which would come back to here.
+                unwanted.0 = None;
+                self.give_back();
+            }
+        }
+    }
+
+    fn give_back(&self) {
+        let mut state = self.lock();
+        state.held = state.held.saturating_sub(1);
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_origin(self.0.start.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Leave to have something done elsewhere; dropping it, even in a panic, gives it to the next.
+pub(super) struct Permit(Option<Permits>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(permits) = self.0.take() {
+            permits.give_back();
+            permits.hand_out();
+        }
+    }
+}
+
+/// Somebody who waits for a permit. It comes to `None` where others came first.
+pub(super) struct Asking {
+    permits: Permits,
+    source: Source,
+    id: u64,
+    answered: oneshot::Receiver<Permit>,
+}
+
+impl Future for Asking {
+    type Output = Option<Permit>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Permit>> {
+        Pin::new(&mut self.answered).poll(task).map(Result::ok)
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let turn = self.permits.lock().queue.remove(&self.source, self.id);
+        drop(turn);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use futures_channel::oneshot::Canceled;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn source(name: &str) -> Source {
+        Source::named(name)
+    }
+
+    fn now(asking: &mut Asking) -> Result<Option<Permit>, Canceled> {
+        asking.answered.try_recv()
+    }
+
+    #[test]
+    fn there_are_so_many_and_each_is_given_back() {
+        let permits = Permits::new(2, 2, LONG);
+        let mut asking: Vec<_> = (0..4).map(|_| permits.ask(&source("one"))).collect();
+        let first = now(&mut asking[0]).unwrap().unwrap();
+        let second = now(&mut asking[1]).unwrap().unwrap();
+        assert!(now(&mut asking[2]).unwrap().is_none());
+        drop(first);
+        let third = now(&mut asking[2]).unwrap().unwrap();
+        assert!(now(&mut asking[3]).unwrap().is_none());
+        // One that was given and not taken goes to the next, too.
+        drop((second, third));
+        drop(asking);
+        let state = permits.lock();
+        assert_eq!((state.held, state.queue.len()), (0, 0));
+    }
+
+    #[test]
+    fn those_who_are_too_many_are_shed_and_those_who_leave_hold_nothing() {
+        let permits = Permits::new(1, 2, LONG);
+        let mut first = permits.ask(&source("many"));
+        let held = now(&mut first).unwrap().unwrap();
+        let mut waiting: Vec<_> = (0..2).map(|_| permits.ask(&source("many"))).collect();
+        let mut good = permits.ask(&source("good"));
+        assert!(now(&mut waiting[0]).is_err(), "the oldest of the most");
+        assert!(now(&mut waiting[1]).unwrap().is_none() && now(&mut good).unwrap().is_none());
+        drop(waiting);
+        permits.note_refused(&source("many"));
+        let mut again = permits.ask(&source("many"));
+        drop(held);
+        let held = now(&mut good).unwrap().unwrap();
+        assert!(now(&mut again).unwrap().is_none());
+        drop(held);
+        assert!(now(&mut again).unwrap().is_some());
+        assert_eq!(permits.lock().held, 0);
+    }
+
+    #[test]
+    fn nobody_gets_one_after_its_patience() {
+        let permits = Permits::new(1, 2, Duration::from_millis(1));
+        let mut first = permits.ask(&source("one"));
+        let held = now(&mut first).unwrap();
+        let mut late = permits.ask(&source("one"));
+        std::thread::sleep(Duration::from_millis(5));
+        drop(held);
+        assert!(now(&mut late).is_err());
+        assert_eq!(permits.lock().held, 0);
+    }
+}
