@@ -133,7 +133,7 @@ impl Drop for Asking {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use futures_channel::oneshot::Canceled;

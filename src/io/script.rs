@@ -260,18 +260,23 @@ async fn ask_again<L: Link>(
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
     let deadline = choice.deadline();
-    let asker = visit.asker(door, choice.server_name());
     Ok(match &door.judge {
         Judge::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(choice.server_name()));
             let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
-            let work = move || asked.welcome(&principal, authenticated, &*verifier);
-            // Before logins that have not begun: who shows a good ticket has been let in before, and costs no password hash.
-            within(link, deadline, asker.compute(work)).await.and_then(Result::ok).flatten()
+            let work = move |()| asked.welcome(&principal, authenticated, &*verifier);
+            let mut queued = door.workers.queue(visit.place.source(), (), work);
+            let patience = deadline.min(link.now().after(door.workers.patience()));
+            let mut done = within(link, patience, &mut queued).await;
+            if done.is_none() && queued.is_begun() {
+                done = within(link, deadline, &mut queued).await;
+            }
+            if let Some(Done::Answer(answer)) = done { answer } else { None }
         }
         Judge::Async(verifier) => {
             let turn = Turn { door, place: &visit.place, deadline };
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
+            let asker = visit.asker(door, choice.server_name());
             let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
             let answer = within(link, deadline, Caught(verifier.resume(&returning))).await.flatten();
             drop(permit);
