@@ -26,7 +26,7 @@ pub use bounds::Bounds;
 #[cfg(feature = "tokio")]
 pub use closing::ClosingStream;
 pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
-pub use error::{Crowded, LoginError};
+pub use error::{BusyReason, LoginError};
 pub use link::Link;
 pub use places::Counts;
 pub use stream::Stream;

@@ -101,7 +101,7 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, Connector, Counts, Crowded, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};

@@ -12,7 +12,7 @@ use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
-    Acceptor, Aead, ChannelBinding, ClientConfig, Connector, CredentialKind, Crowded, Error, Grant, KeyError,
+    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Error, Grant, KeyError,
     LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
@@ -125,8 +125,8 @@ fn reasons() -> Vec<Reason> {
     reasons
 }
 
-fn crowded() -> Vec<Crowded> {
-    vec![Crowded::NoRoom, Crowded::MadeWay, Crowded::Stopping]
+fn crowded() -> Vec<BusyReason> {
+    vec![BusyReason::NoRoom, BusyReason::MadeWay, BusyReason::Stopping]
 }
 
 fn login_errors() -> Vec<LoginError> {
@@ -168,7 +168,7 @@ fn these_tests_know_every_error() {
     are_all(&frame_errors(), frame, "FrameError");
     are_all(&decode_errors(), include_str!("../src/wire/codec.rs"), "DecodeError");
     are_all(&login_errors(), include_str!("../src/io/error.rs"), "LoginError");
-    are_all(&crowded(), include_str!("../src/io/error.rs"), "Crowded");
+    are_all(&crowded(), include_str!("../src/io/error.rs"), "BusyReason");
 }
 
 /// These codes are kebab-case, and each is another.

@@ -1,4 +1,4 @@
-//! The server's door: logins over connections, within bounds.
+//! Accepting logins over connections, within bounds.
 
 use super::bounds::Bounds;
 use super::error::LoginError;
@@ -30,14 +30,14 @@ use std::sync::Arc;
 /// as many at once as [`Bounds::with_working`] says. Remote keys and async verifiers are asked where the login's future is
 /// polled, about as many logins at once as [`Bounds::with_remote`] says.
 #[derive(Clone)]
-pub struct Acceptor(pub(super) Arc<Door>);
+pub struct Acceptor(pub(super) Arc<ServerState>);
 
 /// What all logins to one server share.
 #[derive(Clone)]
-pub(super) struct Door {
+pub(super) struct ServerState {
     pub(super) config: Arc<ServerConfig>,
     pub(super) keys: ServerKeys,
-    pub(super) judge: Judge,
+    pub(super) verifier_kind: AnyVerifier,
     pub(super) places: Places,
     pub(super) workers: Workers,
     pub(super) permits: Permits,
@@ -47,14 +47,14 @@ pub(super) struct Door {
 
 /// Who says whether a credential is good.
 #[derive(Clone)]
-pub(super) enum Judge {
+pub(super) enum AnyVerifier {
     Blocking(Arc<dyn Verifier>),
     Async(Arc<dyn DynVerifier>),
 }
 
 type Limiter = dyn Fn(&Context, &str) -> Result<(), Reason> + Send + Sync;
 
-impl Door {
+impl ServerState {
     pub(super) fn admit(&self, context: &Context, server_name: &str) -> Result<(), Reason> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         // One that panics lets nobody in, and ends neither the task of the login nor a loop that drives many.
@@ -77,7 +77,7 @@ impl Acceptor {
     /// Accepts logins under `keys`, one [`ServerKey`] or several by name, and asks `verifier` about them on one of the
     /// acceptor's threads, within [`Bounds::default`].
     pub fn new(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl Verifier + 'static) -> Self {
-        Self::with_judge(config, keys.into(), Judge::Blocking(Arc::new(verifier)))
+        Self::with_verifier(config, keys.into(), AnyVerifier::Blocking(Arc::new(verifier)))
     }
 
     /// As [`Acceptor::new`], with a verifier that is asked from async code.
@@ -86,15 +86,15 @@ impl Acceptor {
         keys: impl Into<ServerKeys>,
         verifier: impl AsyncVerifier + 'static,
     ) -> Self {
-        Self::with_judge(config, keys.into(), Judge::Async(Arc::new(verifier)))
+        Self::with_verifier(config, keys.into(), AnyVerifier::Async(Arc::new(verifier)))
     }
 
-    fn with_judge(config: ServerConfig, keys: ServerKeys, judge: Judge) -> Self {
+    fn with_verifier(config: ServerConfig, keys: ServerKeys, verifier_kind: AnyVerifier) -> Self {
         let (places, workers, permits) = within(Bounds::default());
-        Self(Arc::new(Door {
+        Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys,
-            judge,
+            verifier_kind,
             places,
             workers,
             permits,
@@ -107,7 +107,7 @@ impl Acceptor {
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         let (places, workers, permits) = within(bounds);
-        Self(Arc::new(Door { places, workers, permits, ..Door::clone(&self.0) }))
+        Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
     }
 
     /// Asks `limiter` about whoever shows a login or a good ticket, before anything costly is done with it: it is told the
@@ -117,7 +117,7 @@ impl Acceptor {
     /// rates, lists and hours of your own. It must not block.
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Door { limiter: Some(Arc::new(limiter)), ..Door::clone(&self.0) }))
+        Self(Arc::new(ServerState { limiter: Some(Arc::new(limiter)), ..ServerState::clone(&self.0) }))
     }
 
     /// How many hold places now, and how many had to make way.
@@ -144,7 +144,9 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, seat) => Ok(Stream::new(link.into_stream()?, session, Some(seat))),
+            Decided::Accepted(session, session_place) => {
+                Ok(Stream::new(link.into_stream()?, session, Some(session_place)))
+            }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

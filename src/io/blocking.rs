@@ -5,7 +5,7 @@ use super::connector::{Begun, Connector, Trusted};
 use super::drive::block_on;
 use super::error::LoginError;
 use super::link::Link;
-use super::places::{Cut, Seat};
+use super::places::{Eviction, SessionPlace};
 use super::script::{self, Decided};
 use super::stream::{Inbox, Outbox, Stream};
 use crate::session::SessionInfo;
@@ -275,13 +275,13 @@ pub struct BlockingLink<S> {
     stream: S,
     start: Instant,
     deadline: Moment,
-    cut: Option<Arc<Cut>>,
+    cut: Option<Arc<Eviction>>,
     /// Whether calls give `Pending` where the stream would block.
     is_nonblocking: bool,
 }
 
 impl<S: Transport> BlockingLink<S> {
-    fn new(mut stream: S, cut: Option<Arc<Cut>>) -> io::Result<Self> {
+    fn new(mut stream: S, cut: Option<Arc<Eviction>>) -> io::Result<Self> {
         // A listener that does not block may hand that on to what it accepts.
         stream.set_nonblocking(false)?;
         Ok(Self { stream, start: Instant::now(), deadline: Moment::ORIGIN, cut, is_nonblocking: false })
@@ -400,15 +400,17 @@ impl Acceptor {
         let place = self.0.enter(&context)?;
         let mut link = BlockingLink::new(stream, Some(Arc::clone(place.cut())))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
-            Decided::Accepted(session, seat) => Ok(Stream::new(link.into_stream()?, session, Some(seat))),
+            Decided::Accepted(session, session_place) => {
+                Ok(Stream::new(link.into_stream()?, session, Some(session_place)))
+            }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 let (start, due, waits) = (link.start, waiting.due(), link.unblock());
-                let telling = script::refuse(link, waiting, place);
+                let pending = script::refuse(link, waiting, place);
                 if waits {
-                    self.0.refusals.add(start.checked_add(due).unwrap_or(start), Box::pin(telling));
+                    self.0.refusals.add(start.checked_add(due).unwrap_or(start), Box::pin(pending));
                 } else {
-                    block_on(telling);
+                    block_on(pending);
                 }
                 Err(error)
             }
@@ -460,9 +462,9 @@ impl<S> Stream<S> {
     /// # Errors
     /// As `duplicate`.
     pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(SessionInfo, Reader<S>, Writer<S>)> {
-        let Self { transport, info, inbox, outbox, seat } = self;
-        let reader = Reader { transport: duplicate(&transport)?, inbox, _seat: seat.clone() };
-        Ok((info, reader, Writer { transport, outbox, _seat: seat }))
+        let Self { transport, info, inbox, outbox, session_place } = self;
+        let reader = Reader { transport: duplicate(&transport)?, inbox, _session_place: session_place.clone() };
+        Ok((info, reader, Writer { transport, outbox, _session_place: session_place }))
     }
 }
 
@@ -542,7 +544,7 @@ impl<S: Write> Write for Stream<S> {
 pub struct Reader<S> {
     transport: S,
     inbox: Inbox,
-    _seat: Option<Arc<Seat>>,
+    _session_place: Option<Arc<SessionPlace>>,
 }
 
 impl<S: Read> Read for Reader<S> {
@@ -561,7 +563,7 @@ impl<S> fmt::Debug for Reader<S> {
 pub struct Writer<S> {
     transport: S,
     outbox: Outbox,
-    _seat: Option<Arc<Seat>>,
+    _session_place: Option<Arc<SessionPlace>>,
 }
 
 impl<S: Write> Writer<S> {

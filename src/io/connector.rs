@@ -20,13 +20,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// [`Connector::connect_blocking`], over anything else [`Connector::connect_over`].
 #[derive(Clone)]
 pub struct Connector {
-    pub(super) wanted: Arc<Wanted>,
+    pub(super) client: Arc<ClientState>,
     tickets: Option<Arc<dyn TicketCache>>,
 }
 
 /// What a client wants of a connection.
 #[derive(Clone)]
-pub(super) struct Wanted {
+pub(super) struct ClientState {
     pub(super) config: Arc<ClientConfig>,
     pub(super) server: Arc<Server>,
     pub(super) binding: ChannelBinding,
@@ -81,7 +81,10 @@ impl Connector {
     /// Logs in to `server`.
     pub fn new(config: ClientConfig, server: Server) -> Self {
         let binding = ChannelBinding::none();
-        Self { wanted: Arc::new(Wanted { config: Arc::new(config), server: Arc::new(server), binding }), tickets: None }
+        Self {
+            client: Arc::new(ClientState { config: Arc::new(config), server: Arc::new(server), binding }),
+            tickets: None,
+        }
     }
 
     /// Keeps the tickets that the server gives, and shows them at the next login of the same user. Logins by token keep none.
@@ -97,13 +100,13 @@ impl Connector {
     /// Binds the logins over this connector to the channel underneath; a clone for each connection shares the rest.
     #[must_use]
     pub fn with_binding(mut self, binding: ChannelBinding) -> Self {
-        self.wanted = Arc::new(Wanted { binding, ..Wanted::clone(&self.wanted) });
+        self.client = Arc::new(ClientState { binding, ..ClientState::clone(&self.client) });
         self
     }
 
     /// The server.
     pub fn server(&self) -> &Server {
-        &self.wanted.server
+        &self.client.server
     }
 
     /// Logs in over any [`Link`]: sends the ClientHello, checks the server's key, sends the credential, and waits for the
@@ -137,7 +140,7 @@ impl Connector {
     /// # Errors
     /// [`LoginError`]. Nothing secret has been sent.
     pub async fn begin_over<L: Link>(&self, mut link: L, ticket: Option<&Ticket>) -> Result<Begun<L>, LoginError> {
-        Ok(match script::begin(&mut link, &self.wanted, ticket).await? {
+        Ok(match script::begin(&mut link, &self.client, ticket).await? {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
             script::Begun::Trusted(state) => Begun::Trusted(Trusted { link, state }),
         })
@@ -150,7 +153,7 @@ fn into_stream<L: Link>(link: L, session: Session) -> Result<Stream<L::Stream>, 
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("server", &self.wanted.server).finish_non_exhaustive()
+        f.debug_struct("Connector").field("server", &self.client.server).finish_non_exhaustive()
     }
 }
 

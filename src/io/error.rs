@@ -20,7 +20,7 @@ pub enum LoginError {
     /// Server side: the connection had to make way for others, as [`super::Bounds`] say. Nothing was sent to it that tells
     /// why; close it.
     #[error("{0}")]
-    Busy(Crowded),
+    Busy(BusyReason),
     /// The handshake or the session failed.
     #[error(transparent)]
     Protocol(#[from] Error),
@@ -39,7 +39,7 @@ pub enum LoginError {
 /// Which bound a connection met before it had logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Crowded {
+pub enum BusyReason {
     /// As many logins as may be, of this source or of all, are not decided, or refused and not told so yet.
     #[error("too many logins are undecided, or refused and not told so yet")]
     NoRoom,
@@ -58,9 +58,9 @@ impl LoginError {
         match self {
             Self::Io(_) => "io",
             Self::Disconnected { .. } => "disconnected",
-            Self::Busy(Crowded::NoRoom) => "no-room",
-            Self::Busy(Crowded::MadeWay) => "made-way",
-            Self::Busy(Crowded::Stopping) => "stopping",
+            Self::Busy(BusyReason::NoRoom) => "no-room",
+            Self::Busy(BusyReason::MadeWay) => "made-way",
+            Self::Busy(BusyReason::Stopping) => "stopping",
             Self::Protocol(error) => error.code(),
             Self::LoginRefused { reason, .. } => reason.code(),
         }

@@ -67,8 +67,8 @@ pub trait Link {
     fn into_stream(self) -> io::Result<Self::Stream>;
 }
 
-/// How long an end that has said its last word waits for the peer to hang up: closing a connection that still has
-/// something to read could take the last word back.
+/// How long an end that has sent its last bytes waits for the peer to hang up: closing a connection while something is still to be
+/// read resets it, and the peer may lose what was sent.
 pub(super) const LINGER: Duration = Duration::from_millis(500);
 
 /// What is read of a peer that should hang up before others get their turn.
@@ -101,11 +101,11 @@ pub(super) async fn receive<L: Link>(link: &mut L, expected: &'static [FrameType
         if let Some(frame) = reader.take() {
             return Ok(frame);
         }
-        let wanted = reader.missing().map_err(Error::from)?;
+        let client = reader.missing().map_err(Error::from)?;
         // The buffer lives within the poll: it is no part of the future of a half-open login.
         let read = poll_fn(|task| {
             let mut scratch = [0; 1024];
-            let room = scratch.get_mut(..wanted.min(1024)).unwrap_or_default();
+            let room = scratch.get_mut(..client.min(1024)).unwrap_or_default();
             link.poll_read(task, room).map_ok(|count| {
                 let fed = reader.feed(room.get(..count).unwrap_or_default(), expected);
                 (count, fed)

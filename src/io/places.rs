@@ -10,7 +10,7 @@
 //! due, then whoever floods the table would see when the decision fell, and that tells why.
 
 use super::bounds::Bounds;
-use super::error::Crowded;
+use super::error::BusyReason;
 use crate::terms::context::Source;
 use core::task::{Context, Poll, Waker};
 use std::collections::{HashMap, HashSet};
@@ -48,7 +48,7 @@ struct State {
 struct Handshake {
     source: Source,
     stage: Stage,
-    cut: Arc<Cut>,
+    cut: Arc<Eviction>,
 }
 
 /// How far a handshake has come.
@@ -65,8 +65,8 @@ enum Stage {
 /// What one source holds.
 #[derive(Default)]
 struct Held {
-    silent: Waiting,
-    greeted: Waiting,
+    silent: ByAge,
+    greeted: ByAge,
     logins: usize,
     refusals: usize,
     sessions: usize,
@@ -74,13 +74,13 @@ struct Held {
 
 /// Handshakes that wait for their peers, and since when; those that wait longest come first.
 #[derive(Default)]
-struct Waiting(Vec<(u64, Instant)>);
+struct ByAge(Vec<(u64, Instant)>);
 
 /// How long a good client may keep a server waiting before it is counted among those who stall: two round trips around the
 /// world.
 const GRACE: Duration = Duration::from_millis(500);
 
-impl Waiting {
+impl ByAge {
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -105,7 +105,7 @@ impl Waiting {
 
 impl Held {
     /// Those from which one is taken.
-    fn losers(&self, now: Instant) -> &[(u64, Instant)] {
+    fn candidates(&self, now: Instant) -> &[(u64, Instant)] {
         let stalled =
             [&self.silent, &self.greeted].map(|waiting| waiting.0.get(..waiting.stalled(now)).unwrap_or_default());
         let classes = [stalled[0], stalled[1], &self.silent.0, &self.greeted.0];
@@ -165,17 +165,17 @@ impl Places {
     }
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
-    pub(super) fn enter(&self, source: &Source) -> Result<Place, Crowded> {
+    pub(super) fn enter(&self, source: &Source) -> Result<Place, BusyReason> {
         self.enter_at(source, Instant::now())
     }
 
-    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, Crowded> {
+    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, BusyReason> {
         let mut state = self.lock();
         if state.stopping {
-            return Err(Crowded::Stopping);
+            return Err(BusyReason::Stopping);
         }
         let cut = state.make_room(&self.0.bounds, source, now);
-        let (id, cut_of_newcomer) = (state.next, Arc::new(Cut::default()));
+        let (id, cut_of_newcomer) = (state.next, Arc::new(Eviction::default()));
         state.next = id.wrapping_add(1);
         state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
@@ -183,7 +183,7 @@ impl Places {
         state.note_waiting(source);
         drop(state);
         if let Some(cut) = cut {
-            cut.cut(Crowded::MadeWay);
+            cut.cut(BusyReason::MadeWay);
         }
         Ok(Place { places: self.clone(), source: source.clone(), id, cut: cut_of_newcomer })
     }
@@ -206,7 +206,7 @@ impl Places {
         let waiting = state.handshakes.values().filter(|handshake| handshake.stage != Stage::Arrived);
         let cuts: Vec<_> = waiting.map(|handshake| Arc::clone(&handshake.cut)).collect();
         drop(state);
-        cuts.iter().for_each(|cut| cut.cut(Crowded::Stopping));
+        cuts.iter().for_each(|cut| cut.cut(BusyReason::Stopping));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -216,7 +216,7 @@ impl Places {
 
 impl State {
     /// Where there is no room for one more handshake of this source, takes somebody's place.
-    fn make_room(&mut self, bounds: &Bounds, source: &Source, now: Instant) -> Option<Arc<Cut>> {
+    fn make_room(&mut self, bounds: &Bounds, source: &Source, now: Instant) -> Option<Arc<Eviction>> {
         let own = self.sources.get(source).map_or(0, Held::handshakes);
         let all = self.handshakes.len().saturating_sub(self.logins);
         // There is always one that can: whoever does not wait for its peer is not counted here.
@@ -231,7 +231,7 @@ impl State {
 
     /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
     /// sent nothing.
-    fn take_one(&mut self, now: Instant) -> Option<Arc<Cut>> {
+    fn take_one(&mut self, now: Instant) -> Option<Arc<Eviction>> {
         let weight = |source: &Source| {
             let held = self.sources.get(source)?;
             // Those that are not counted are no one's flood: each is a source of its own here.
@@ -255,9 +255,9 @@ impl State {
     }
 
     /// Takes the place of a handshake of this source.
-    fn take_one_of(&mut self, source: &Source, now: Instant) -> Option<Arc<Cut>> {
-        let losers = self.sources.get(source)?.losers(now);
-        let (id, _) = *losers.get(self.pick(losers.len())?)?;
+    fn take_one_of(&mut self, source: &Source, now: Instant) -> Option<Arc<Eviction>> {
+        let candidates = self.sources.get(source)?.candidates(now);
+        let (id, _) = *candidates.get(self.pick(candidates.len())?)?;
         let cut = Arc::clone(&self.handshakes.get(&id)?.cut);
         self.leave(id);
         self.made_way = self.made_way.saturating_add(1);
@@ -307,7 +307,7 @@ pub(super) struct Place {
     places: Places,
     source: Source,
     id: u64,
-    cut: Arc<Cut>,
+    cut: Arc<Eviction>,
 }
 
 impl Place {
@@ -316,7 +316,7 @@ impl Place {
     }
 
     /// Says when this handshake has to make way.
-    pub(super) fn cut(&self) -> &Arc<Cut> {
+    pub(super) fn cut(&self) -> &Arc<Eviction> {
         &self.cut
     }
 
@@ -326,14 +326,14 @@ impl Place {
     }
 
     /// The peer's login is here, or its good ticket. From now on it makes way for nobody.
-    pub(super) fn arrived(&self) -> Result<(), Crowded> {
+    pub(super) fn arrived(&self) -> Result<(), BusyReason> {
         let mut state = self.places.lock();
         if let Some(crowded) = self.cut.reason() {
             return Err(crowded);
         }
         if !state.handshakes.contains_key(&self.id) {
             // Its place was taken, and it is about to be told so.
-            return Err(Crowded::MadeWay);
+            return Err(BusyReason::MadeWay);
         }
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
@@ -344,7 +344,7 @@ impl Place {
         let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals.saturating_mul(2));
         let is_full_of_own = own >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
-            return Err(Crowded::NoRoom);
+            return Err(BusyReason::NoRoom);
         }
         state.move_to(self.id, Stage::Arrived);
         // Whoever stops the server may have picked this one a moment ago, and be about to say so.
@@ -353,10 +353,10 @@ impl Place {
     }
 
     /// The ticket is not taken: it is for the peer again to send something, and the time that it takes counts from now.
-    pub(super) fn back_to_greeted(&self) -> Result<(), Crowded> {
+    pub(super) fn back_to_greeted(&self) -> Result<(), BusyReason> {
         let mut state = self.places.lock();
         if state.stopping {
-            return Err(Crowded::Stopping);
+            return Err(BusyReason::Stopping);
         }
         // As for a newcomer: it was not counted among those who wait for their peers.
         let cut = state.make_room(&self.places.0.bounds, &self.source, Instant::now());
@@ -364,7 +364,7 @@ impl Place {
         self.cut.arm();
         drop(state);
         if let Some(cut) = cut {
-            cut.cut(Crowded::MadeWay);
+            cut.cut(BusyReason::MadeWay);
         }
         Ok(())
     }
@@ -391,7 +391,7 @@ impl Place {
     }
 
     /// A seat for a session of this principal; `None` where there are as many as there may be.
-    pub(super) fn seat(&self, principal: &str) -> Option<Seat> {
+    pub(super) fn session_place(&self, principal: &str) -> Option<SessionPlace> {
         let mut state = self.places.lock();
         let own = state.principals.get(principal).copied().unwrap_or(0);
         if !self.has_room(&state) || own >= self.places.0.bounds.sessions_of_a_principal() {
@@ -403,7 +403,7 @@ impl Place {
         let held = state.sources.entry(self.source.clone()).or_default();
         held.sessions = held.sessions.saturating_add(1);
         drop(state);
-        Some(Seat { places: self.places.clone(), source: self.source.clone(), principal })
+        Some(SessionPlace { places: self.places.clone(), source: self.source.clone(), principal })
     }
 }
 
@@ -428,13 +428,13 @@ impl Drop for RefusalPlace {
 }
 
 /// A session's place.
-pub(super) struct Seat {
+pub(super) struct SessionPlace {
     places: Places,
     source: Source,
     principal: Arc<str>,
 }
 
-impl Drop for Seat {
+impl Drop for SessionPlace {
     fn drop(&mut self) {
         let mut state = self.places.lock();
         state.sessions = state.sessions.saturating_sub(1);
@@ -450,18 +450,18 @@ impl Drop for Seat {
 
 /// Tells a handshake that it has to make way.
 #[derive(Default)]
-pub(super) struct Cut(Mutex<CutState>);
+pub(super) struct Eviction(Mutex<CutState>);
 
 #[derive(Default)]
 struct CutState {
-    reason: Option<Crowded>,
+    reason: Option<BusyReason>,
     waker: Option<Waker>,
     /// What the handshake has to do now, it does whatever anybody says.
     is_disarmed: bool,
 }
 
-impl Cut {
-    fn cut(&self, reason: Crowded) {
+impl Eviction {
+    fn cut(&self, reason: BusyReason) {
         let waker = {
             let mut state = self.lock();
             if state.is_disarmed {
@@ -486,11 +486,11 @@ impl Cut {
         self.lock().is_disarmed = false;
     }
 
-    pub(super) fn reason(&self) -> Option<Crowded> {
+    pub(super) fn reason(&self) -> Option<BusyReason> {
         self.lock().reason
     }
 
-    pub(super) fn poll(&self, task: &Context<'_>) -> Poll<Crowded> {
+    pub(super) fn poll(&self, task: &Context<'_>) -> Poll<BusyReason> {
         let mut state = self.lock();
         match state.reason {
             Some(reason) => Poll::Ready(reason),
@@ -618,7 +618,7 @@ mod tests {
         let first = enter(&places, "one");
         // The newcomer has the place, and has not told anybody yet.
         let untold = places.lock().take_one(Instant::now()).unwrap();
-        assert_eq!((untold.reason(), first.arrived()), (None, Err(Crowded::MadeWay)));
+        assert_eq!((untold.reason(), first.arrived()), (None, Err(BusyReason::MadeWay)));
     }
 
     #[test]
@@ -629,12 +629,12 @@ mod tests {
             place.arrived().map(|()| place.into_refusal())
         };
         let flood = [refuse("flood").unwrap(), refuse("flood").unwrap()];
-        assert_eq!(refuse("flood").err(), Some(Crowded::NoRoom));
+        assert_eq!(refuse("flood").err(), Some(BusyReason::NoRoom));
         let others: Vec<_> = ["a", "a", "b", "b", "c", "c"].into_iter().map(|name| refuse(name).unwrap()).collect();
-        assert_eq!(refuse("a").err(), Some(Crowded::NoRoom));
+        assert_eq!(refuse("a").err(), Some(BusyReason::NoRoom));
         // Who has none waiting is let in past the total, up to twice as many.
         let good: Vec<_> = (0..8).map(|name| refuse(&format!("good {name}")).unwrap()).collect();
-        assert_eq!(refuse("one more").err(), Some(Crowded::NoRoom));
+        assert_eq!(refuse("one more").err(), Some(BusyReason::NoRoom));
         drop((flood, others, good));
         assert_eq!(places.counts(), Counts::default());
         assert!(refuse("flood").is_ok());
@@ -644,13 +644,18 @@ mod tests {
     fn sessions_are_bounded_in_total_by_source_and_by_principal() {
         let places = Places::new(Bounds::default().with_sessions(16));
         let place = |name: &str| enter(&places, name);
-        let alice: Vec<_> = (0..2).map(|number| place(&format!("source {number}")).seat("alice").unwrap()).collect();
-        assert!(place("another source").seat("alice").is_none(), "an eighth of one principal");
+        let alice: Vec<_> =
+            (0..2).map(|number| place(&format!("source {number}")).session_place("alice").unwrap()).collect();
+        assert!(place("another source").session_place("alice").is_none(), "an eighth of one principal");
         assert!(place("another source").has_room_for_session());
-        let one: Vec<_> = (0..8).map(|number| place("one").seat(&format!("user {number}")).unwrap()).collect();
-        assert!(place("one").seat("bob").is_none() && !place("one").has_room_for_session(), "half of one source");
-        let rest: Vec<_> = (0..6).map(|number| place("two").seat(&format!("other {number}")).unwrap()).collect();
-        assert!(place("three").seat("bob").is_none(), "all of them");
+        let one: Vec<_> = (0..8).map(|number| place("one").session_place(&format!("user {number}")).unwrap()).collect();
+        assert!(
+            place("one").session_place("bob").is_none() && !place("one").has_room_for_session(),
+            "half of one source"
+        );
+        let rest: Vec<_> =
+            (0..6).map(|number| place("two").session_place(&format!("other {number}")).unwrap()).collect();
+        assert!(place("three").session_place("bob").is_none(), "all of them");
         drop((alice, one, rest));
         assert_eq!(places.counts().sessions, 0);
         let state = places.lock();
@@ -660,17 +665,17 @@ mod tests {
     #[test]
     fn a_server_that_stops_cuts_handshakes_and_lets_nobody_in() {
         let places = Places::new(Bounds::default());
-        let (place, seat) = (enter(&places, "one"), enter(&places, "two").seat("alice").unwrap());
+        let (place, session_place) = (enter(&places, "one"), enter(&places, "two").session_place("alice").unwrap());
         let arrived = enter(&places, "four");
         arrived.arrived().unwrap();
         places.stop();
         assert!(!is_cut(&arrived), "a login that has arrived is answered");
         assert_eq!(
             (place.cut.reason(), places.enter(&source("three")).err()),
-            (Some(Crowded::Stopping), Some(Crowded::Stopping))
+            (Some(BusyReason::Stopping), Some(BusyReason::Stopping))
         );
         assert_eq!(places.counts().sessions, 1);
-        drop(seat);
+        drop(session_place);
     }
 
     #[test]
@@ -679,12 +684,12 @@ mod tests {
         let place = enter(&places, "one");
         place.arrived().unwrap();
         // As from a server that picked it before it arrived.
-        place.cut.cut(Crowded::Stopping);
+        place.cut.cut(BusyReason::Stopping);
         assert!(!is_cut(&place));
         place.back_to_greeted().unwrap();
         assert!(!is_cut(&place), "it was said to nobody");
         places.stop();
-        assert_eq!(place.cut.reason(), Some(Crowded::Stopping));
+        assert_eq!(place.cut.reason(), Some(BusyReason::Stopping));
     }
 
     #[test]
@@ -704,7 +709,7 @@ mod tests {
         ticket.arrived().unwrap();
         assert_eq!((places.counts().handshakes, places.counts().logins), (1, 1));
         places.stop();
-        assert_eq!((ticket.back_to_greeted(), is_cut(&ticket)), (Err(Crowded::Stopping), false));
+        assert_eq!((ticket.back_to_greeted(), is_cut(&ticket)), (Err(BusyReason::Stopping), false));
         drop((ticket, flood));
         assert_eq!(places.counts(), Counts { made_way: 7, ..Counts::default() });
         assert!(places.lock().sources.is_empty());

@@ -20,7 +20,7 @@ pub(super) struct Queue<J> {
     len: usize,
     served: u64,
     next: u64,
-    refused: Refused,
+    refused: RefusalHistory,
 }
 
 /// A line's source; where sources are not counted, each job has a line of its own.
@@ -40,7 +40,7 @@ struct Job<J> {
 
 impl<J> Queue<J> {
     pub(super) fn new() -> Self {
-        Self { lines: HashMap::new(), len: 0, served: 0, next: 0, refused: Refused::default() }
+        Self { lines: HashMap::new(), len: 0, served: 0, next: 0, refused: RefusalHistory::default() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -131,7 +131,7 @@ fn key(source: &Source, id: u64) -> Key {
 
 /// How many logins of each source were refused lately: a count that halves every [`HALF_LIFE`].
 #[derive(Default)]
-struct Refused(HashMap<Source, (f64, Moment)>);
+struct RefusalHistory(HashMap<Source, (f64, Moment)>);
 
 /// A user who mistyped is forgiven in a minute; whoever sends junk all the time never is.
 const HALF_LIFE: Duration = Duration::from_secs(10);
@@ -139,7 +139,7 @@ const HALF_LIFE: Duration = Duration::from_secs(10);
 /// Sources that are remembered: some 400 KiB of them.
 const SOURCES: usize = 4096;
 
-impl Refused {
+impl RefusalHistory {
     fn note(&mut self, source: &Source, now: Moment) {
         if !source.is_counted() {
             return;
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn the_memory_of_refusals_is_bounded() {
-        let mut refused = Refused::default();
+        let mut refused = RefusalHistory::default();
         for number in 0..3 * SOURCES {
             refused.note(&source(&number.to_string()), at(0));
         }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Telling one peer that it was refused. Never blocks.
-pub(super) type Telling = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The refusals that wait, by when something is to be done about them. A clone shares them.
 #[derive(Clone, Default)]
@@ -24,7 +24,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    waiting: BTreeMap<(Instant, Reverse<u64>), Telling>,
+    waiting: BTreeMap<(Instant, Reverse<u64>), Pending>,
     next: u64,
     has_thread: bool,
 }
@@ -37,9 +37,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 impl Refusals {
     /// Leaves a refusal to the thread, which does nothing about it before it is `due`.
-    pub(super) fn add(&self, due: Instant, telling: Telling) {
+    pub(super) fn add(&self, due: Instant, pending: Pending) {
         let mut state = self.lock();
-        state.add(due, telling);
+        state.add(due, pending);
         if state.has_thread {
             drop(state);
             self.0.changed.notify_one();
@@ -60,13 +60,13 @@ impl Refusals {
             let next = state.waiting.first_key_value().map(|(&(due, _), _)| due);
             match next {
                 Some(due) if due <= now => {
-                    let Some((_, telling)) = state.waiting.pop_first() else { continue };
+                    let Some((_, pending)) = state.waiting.pop_first() else { continue };
                     drop(state);
-                    let left = poll(telling);
+                    let left = poll(pending);
                     state = self.lock();
-                    if let Some(telling) = left {
+                    if let Some(pending) = left {
                         let again = Instant::now();
-                        state.add(again.checked_add(TICK).unwrap_or(again), telling);
+                        state.add(again.checked_add(TICK).unwrap_or(again), pending);
                     }
                     idle_since = Instant::now();
                 }
@@ -90,16 +90,16 @@ impl Refusals {
 }
 
 impl State {
-    fn add(&mut self, due: Instant, telling: Telling) {
+    fn add(&mut self, due: Instant, pending: Pending) {
         let id = self.next;
         self.next = id.wrapping_add(1);
-        self.waiting.insert((due, Reverse(id)), telling);
+        self.waiting.insert((due, Reverse(id)), pending);
     }
 }
 
 /// Goes on with a refusal; gives it back if it is not done. A transport of the application's that panics ends its own alone.
-fn poll(mut telling: Telling) -> Option<Telling> {
+fn poll(mut pending: Pending) -> Option<Pending> {
     let mut task = Context::from_waker(Waker::noop());
-    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| telling.as_mut().poll(&mut task)));
-    matches!(polled, Ok(Poll::Pending)).then_some(telling)
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pending.as_mut().poll(&mut task)));
+    matches!(polled, Ok(Poll::Pending)).then_some(pending)
 }

@@ -2,13 +2,13 @@
 //!
 //! They are written once, as futures over a [`Link`]; the adapters drive them.
 
-use super::acceptor::{Door, Judge};
-use super::connector::Wanted;
+use super::acceptor::{AnyVerifier, ServerState};
+use super::connector::ClientState;
 use super::drive::Caught;
-use super::error::{Crowded, LoginError};
+use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
 use super::permits::Permit;
-use super::places::{Cut, Place, RefusalPlace, Seat};
+use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::workers::Done;
 use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
@@ -42,35 +42,35 @@ fn unix_now() -> UnixTime {
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 pub(super) enum Decided {
     /// It was accepted, and the client told so.
-    Accepted(Session, Seat),
+    Accepted(Session, SessionPlace),
     /// It was refused. The client is told when that is due, by [`refuse`].
-    Refused(Refused, RefusalPlace),
+    Refused(RefusedLogin, RefusalPlace),
 }
 
 /// A refusal for the client, and its reason for us.
-pub(super) struct Refused {
+pub(super) struct RefusedLogin {
     pub(super) refusal: Refusal,
     pub(super) user: Option<String>,
 }
 
 /// What a refused client will be told, and when.
-pub(super) struct LastWord {
+pub(super) struct PendingRefusal {
     frame: Vec<u8>,
     due: Moment,
 }
 
-impl LastWord {
+impl PendingRefusal {
     /// The time from the link's origin until it is due.
     pub(super) fn due(&self) -> core::time::Duration {
         self.due.saturating_since(Moment::ORIGIN)
     }
 }
 
-impl Refused {
+impl RefusedLogin {
     /// What the client is told, and what the caller is told.
-    pub(super) fn part(self) -> (LastWord, LoginError) {
+    pub(super) fn part(self) -> (PendingRefusal, LoginError) {
         let Refusal { frame, not_before, reason } = self.refusal;
-        (LastWord { frame, due: not_before }, LoginError::LoginRefused { user: self.user, reason })
+        (PendingRefusal { frame, due: not_before }, LoginError::LoginRefused { user: self.user, reason })
     }
 }
 
@@ -83,13 +83,13 @@ struct Visit {
 }
 
 impl Visit {
-    fn admit(&self, door: &Door, server_name: &str) -> Result<(), Reason> {
-        self.admitted.get_or_init(|| door.admit(&self.context, server_name)).clone()
+    fn admit(&self, server: &ServerState, server_name: &str) -> Result<(), Reason> {
+        self.admitted.get_or_init(|| server.admit(&self.context, server_name)).clone()
     }
 
     /// What a verifier is told of it.
-    fn asker<'a>(&'a self, door: &'a Door, server_name: &'a str) -> Asker<'a> {
-        Asker { server_name, context: &self.context, pool: Some(&door.workers) }
+    fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
+        Asker { server_name, context: &self.context, pool: Some(&server.workers) }
     }
 
     /// What a verifier on another thread is told of it.
@@ -100,45 +100,50 @@ impl Visit {
 
 /// Everything from the ClientHello to the verdict.
 pub(super) async fn accept<L: Link>(
-    door: &Door,
+    server: &ServerState,
     link: &mut L,
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
     let cut = Arc::clone(place.cut());
     let visit = Visit { context, place, admitted: OnceLock::new() };
-    let greeted = unless(&cut, pin!(greet(door, link, &visit))).await?;
+    let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
     match greeted {
-        Greeted::Resumed(session, seat) => Ok(Decided::Accepted(session, seat)),
-        Greeted::Refused(refusal) => Ok(refused(door, Refused { refusal, user: None }, visit.place)),
+        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(session, session_place)),
+        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
         // In a box of its own, so that those who have sent no login hold no room for one.
         Greeted::Login { login, server_name } => {
-            Box::pin(settle(door, link, visit, Arrived { login, server_name })).await
+            Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
         }
     }
 }
 
 /// From the login's arrival to the verdict.
-async fn settle<L: Link>(door: &Door, link: &mut L, visit: Visit, login: Arrived) -> Result<Decided, LoginError> {
-    match decide(door, link, &visit, login).await? {
-        Ok((accepted, seat)) => {
+async fn settle<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: Visit,
+    login: Arrived,
+) -> Result<Decided, LoginError> {
+    match decide(server, link, &visit, login).await? {
+        Ok((accepted, session_place)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &accepted.frame).await?;
-            Ok(Decided::Accepted(accepted.session, seat))
+            Ok(Decided::Accepted(accepted.session, session_place))
         }
-        Err(refusal) => Ok(refused(door, refusal, visit.place)),
+        Err(refusal) => Ok(refused(server, refusal, visit.place)),
     }
 }
 
-fn refused(door: &Door, refused: Refused, place: Place) -> Decided {
+fn refused(server: &ServerState, refused: RefusedLogin, place: Place) -> Decided {
     if refused.refusal.reason.is_no() {
-        door.note_refused(place.source());
+        server.note_refused(place.source());
     }
     Decided::Refused(refused, place.into_refusal())
 }
 
 /// Tells a client that it was refused, when that is due, and lets it hang up.
-pub(super) async fn refuse<L: Link>(mut link: L, LastWord { frame, due }: LastWord, place: RefusalPlace) {
+pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: PendingRefusal, place: RefusalPlace) {
     poll_fn(|task| link.poll_wait(task, due)).await;
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     // Whatever fails here, the login is refused, and its peer gone.
@@ -151,7 +156,7 @@ pub(super) async fn refuse<L: Link>(mut link: L, LastWord { frame, due }: LastWo
 /// How far a handshake came by itself.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Greeted {
-    Resumed(Session, Seat),
+    Resumed(Session, SessionPlace),
     Login { login: Login, server_name: String },
     Refused(Refusal),
 }
@@ -162,9 +167,9 @@ struct Arrived {
 }
 
 /// Up to the login's arrival: until then the handshake can be cut.
-async fn greet<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
-    let (state, server_name) = match answer(door, link, visit).await? {
-        Answered::Resumed(session, seat) => return Ok(Greeted::Resumed(session, seat)),
+async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
+    let (state, server_name) = match answer(server, link, visit).await? {
+        Answered::Resumed(session, session_place) => return Ok(Greeted::Resumed(session, session_place)),
         Answered::Challenged(state, server_name) => (state, server_name),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -184,23 +189,23 @@ async fn greet<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Gree
 /// What a ClientHello was answered with.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Answered {
-    Resumed(Session, Seat),
+    Resumed(Session, SessionPlace),
     Challenged(AwaitLogin, String),
 }
 
 /// Up to the answer to the ClientHello. A future of its own, whose room is given back to what comes next.
-async fn answer<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Answered, LoginError> {
-    let state = AwaitHello::new(&door.config, visit.context.binding(), link.now());
+async fn answer<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Answered, LoginError> {
+    let state = AwaitHello::new(&server.config, visit.context.binding(), link.now());
     link.set_deadline(state.deadline());
     let frame = receive(link, AwaitHello::EXPECTS).await?;
     visit.place.greeted();
     let choice = state.read(frame, link.now())?;
     let server_name = choice.server_name().to_owned();
-    let key = door.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
-    let choice = match shown(door, &choice, visit)? {
+    let key = server.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
+    let choice = match shown(server, &choice, visit)? {
         None => choice,
-        Some(claim) => match Box::pin(resume(door, link, choice, claim, visit)).await? {
-            Resumption::Taken(session, seat) => return Ok(Answered::Resumed(session, seat)),
+        Some(claim) => match Box::pin(resume(server, link, choice, claim, visit)).await? {
+            Resumption::Taken(session, session_place) => return Ok(Answered::Resumed(session, session_place)),
             Resumption::Not(choice) => choice,
         },
     };
@@ -211,72 +216,72 @@ async fn answer<L: Link>(door: &Door, link: &mut L, visit: &Visit) -> Result<Ans
 
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Resumption {
-    Taken(Session, Seat),
+    Taken(Session, SessionPlace),
     Not(ChooseKey),
 }
 
 /// A good ticket that somebody shows who may come in. It waits for us then, and its place is safe.
-fn shown(door: &Door, choice: &ChooseKey, visit: &Visit) -> Result<Option<TicketClaim>, LoginError> {
-    let Some(key) = door.keys.choose(choice.server_name()) else { return Ok(None) };
-    // Where the house is full a ticket goes the way of a login, which is not admitted. So does one whose bearer the limiter
-    // turns away.
+fn shown(server: &ServerState, choice: &ChooseKey, visit: &Visit) -> Result<Option<TicketClaim>, LoginError> {
+    let Some(key) = server.keys.choose(choice.server_name()) else { return Ok(None) };
+    // Where there is no room for a session the ticket is not used up: the client is challenged, and its login refused. The same
+    // where the limiter turns it away.
     let claim = if visit.place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
-    let Some(claim) = claim.filter(|_| visit.admit(door, choice.server_name()).is_ok()) else { return Ok(None) };
+    let Some(claim) = claim.filter(|_| visit.admit(server, choice.server_name()).is_ok()) else { return Ok(None) };
     match visit.place.arrived() {
         Ok(()) => Ok(Some(claim)),
         // The login may find room.
-        Err(Crowded::NoRoom) => Ok(None),
+        Err(BusyReason::NoRoom) => Ok(None),
         Err(crowded) => Err(crowded.into()),
     }
 }
 
 /// Takes a ticket whose principal is still welcome.
 async fn resume<L: Link>(
-    door: &Door,
+    server: &ServerState,
     link: &mut L,
     choice: ChooseKey,
     claim: TicketClaim,
     visit: &Visit,
 ) -> Result<Resumption, LoginError> {
-    let answer = ask_again(door, link, &choice, &claim, visit).await?;
+    let answer = ask_again(server, link, &choice, &claim, visit).await?;
     let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
-    let seat = grant.as_ref().and_then(|grant| visit.place.seat(grant.principal()));
-    let (Some(grant), Some(seat)) = (grant, seat) else {
+    let session_place = grant.as_ref().and_then(|grant| visit.place.session_place(grant.principal()));
+    let (Some(grant), Some(session_place)) = (grant, session_place) else {
         visit.place.back_to_greeted()?;
         return Ok(Resumption::Not(choice));
     };
     let Accepted { frame, session } = choice.resume(claim, grant, unix_now(), &mut rng()?)?;
     send(link, &frame).await?;
-    Ok(Resumption::Taken(session, seat))
+    Ok(Resumption::Taken(session, session_place))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
 /// credential.
 async fn ask_again<L: Link>(
-    door: &Door,
+    server: &ServerState,
     link: &mut L,
     choice: &ChooseKey,
     claim: &TicketClaim,
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
     let deadline = choice.deadline();
-    Ok(match &door.judge {
-        Judge::Blocking(verifier) => {
+    Ok(match &server.verifier_kind {
+        AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(choice.server_name()));
             let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
             let work = move |()| asked.welcome(&principal, authenticated, &*verifier);
-            let mut queued = door.workers.queue(visit.place.source(), (), work);
-            let patience = deadline.min(link.now().after(door.workers.patience()));
+            let mut queued = server.workers.queue(visit.place.source(), (), work);
+            let patience = deadline.min(link.now().after(server.workers.patience()));
             let mut done = within(link, patience, &mut queued).await;
             if done.is_none() && queued.is_begun() {
                 done = within(link, deadline, &mut queued).await;
             }
             if let Some(Done::Answer(answer)) = done { answer } else { None }
         }
-        Judge::Async(verifier) => {
-            let turn = Turn { door, place: &visit.place, deadline };
+        AnyVerifier::Async(verifier) => {
+            let turn = Turn { server, place: &visit.place, deadline };
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
-            let asker = visit.asker(door, choice.server_name());
+            let asker = visit.asker(server, choice.server_name());
             let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
             let answer = within(link, deadline, Caught(verifier.resume(&returning))).await.flatten();
             drop(permit);
@@ -285,7 +290,7 @@ async fn ask_again<L: Link>(
     })
 }
 
-type Decision = Result<(Accepted, Seat), Refused>;
+type Decision = Result<(Accepted, SessionPlace), RefusedLogin>;
 
 /// Why there is no verdict on a login.
 enum Without {
@@ -301,20 +306,20 @@ impl From<LoginError> for Without {
 
 /// Opens a login, has its credential verified, and decides.
 async fn decide<L: Link>(
-    door: &Door,
+    server: &ServerState,
     link: &mut L,
     visit: &Visit,
     Arrived { login, server_name }: Arrived,
 ) -> Result<Decision, LoginError> {
-    let admitted = visit.admit(door, &server_name);
+    let admitted = visit.admit(server, &server_name);
     let full = (!visit.place.has_room_for_session()).then_some(Reason::NotAdmitted("too many sessions"));
     if let Some(reason) = admitted.err().or(full) {
-        return Ok(Err(Refused { refusal: login.refuse(reason), user: None }));
+        return Ok(Err(RefusedLogin { refusal: login.refuse(reason), user: None }));
     }
-    let turn = Turn { door, place: &visit.place, deadline: login.deadline() };
-    match judge(&turn, link, visit, &server_name, login.admit()).await {
+    let turn = Turn { server, place: &visit.place, deadline: login.deadline() };
+    match verifier_kind(&turn, link, visit, &server_name, login.admit()).await {
         Ok((claim, verdict)) => Ok(conclude(claim, verdict, &visit.place)),
-        Err(Without::Refused(refusal)) => Ok(Err(Refused { refusal, user: None })),
+        Err(Without::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
         Err(Without::Failed(error)) => Err(error),
     }
 }
@@ -322,7 +327,7 @@ async fn decide<L: Link>(
 type Verdict = Result<Grant, Reason>;
 
 /// Opens a login where its key is, and asks the verifier where that is asked.
-async fn judge<L: Link>(
+async fn verifier_kind<L: Link>(
     turn: &Turn<'_>,
     link: &mut L,
     visit: &Visit,
@@ -331,18 +336,18 @@ async fn judge<L: Link>(
 ) -> Result<(Claim, Verdict), Without> {
     let (letter, permit) =
         if open.key().is_remote() { turn.open_remotely(link, open).await? } else { (Letter::Sealed(open), None) };
-    match &turn.door.judge {
-        Judge::Blocking(verifier) => {
+    match &turn.server.verifier_kind {
+        AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
             let work = move |letter: Letter| {
                 let claim = letter.open();
-                let verdict = asked.judge(&claim, &*verifier);
+                let verdict = asked.verifier_kind(&claim, &*verifier);
                 (claim, verdict)
             };
             turn.compute(link, letter, work).await
         }
-        Judge::Async(verifier) => {
+        AnyVerifier::Async(verifier) => {
             let claim = match letter {
                 Letter::Opened(claim) => claim,
                 sealed @ Letter::Sealed(_) => turn.compute(link, sealed, Letter::open).await?,
@@ -354,7 +359,7 @@ async fn judge<L: Link>(
                     None => return Err(Without::Refused(claim.reject(TOO_MANY))),
                 },
             };
-            let attempt = Attempt { credential: claim.credential(), asker: visit.asker(turn.door, server_name) };
+            let attempt = Attempt { credential: claim.credential(), asker: visit.asker(turn.server, server_name) };
             let verdict = match within(link, turn.deadline, Caught(verifier.verify(&attempt))).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(Reason::NotNow("the verifier did not answer in time")),
@@ -368,18 +373,18 @@ async fn judge<L: Link>(
 /// Gives the verdict, with a ticket where the server gives tickets.
 fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Decision {
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
-    let seated = verdict.and_then(|grant| match place.seat(grant.principal()) {
-        Some(seat) => Ok((grant, seat)),
+    let seated = verdict.and_then(|grant| match place.session_place(grant.principal()) {
+        Some(session_place) => Ok((grant, session_place)),
         None => Err(Reason::NotAdmitted("too many sessions of this principal")),
     });
     let accepted = match (seated, rng()) {
-        (Ok((grant, seat)), Ok(mut rng)) => {
-            claim.accept_with_ticket(grant, unix_now(), &mut rng).map(|accepted| (accepted, seat))
+        (Ok((grant, session_place)), Ok(mut rng)) => {
+            claim.accept_with_ticket(grant, unix_now(), &mut rng).map(|accepted| (accepted, session_place))
         }
         (Ok(_), Err(_)) => Err(claim.reject(Reason::Failed(CryptoError::Failed))),
         (Err(reason), _) => Err(claim.reject(reason)),
     };
-    accepted.map_err(|refusal| Refused { refusal, user })
+    accepted.map_err(|refusal| RefusedLogin { refusal, user })
 }
 
 /// A login that is to be opened by whoever is next to do something about it, or is open already.
@@ -416,7 +421,7 @@ struct Asked {
 
 impl Asked {
     /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
-    fn judge(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
+    fn verifier_kind(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
         let attempt = Attempt { credential: claim.credential(), asker };
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
@@ -437,7 +442,7 @@ impl Asked {
 
 /// A turn to be computed, or to be asked about elsewhere.
 struct Turn<'a> {
-    door: &'a Door,
+    server: &'a ServerState,
     place: &'a Place,
     deadline: Moment,
 }
@@ -452,7 +457,7 @@ impl Turn<'_> {
         letter: Letter,
         work: impl FnOnce(Letter) -> R + Send + 'static,
     ) -> Result<R, Without> {
-        let workers = &self.door.workers;
+        let workers = &self.server.workers;
         let patience = self.deadline.min(link.now().after(workers.patience()));
         let mut queued = workers.queue(self.place.source(), letter, work);
         let failed = || Without::Failed(Error::Crypto(CryptoError::Failed).into());
@@ -487,7 +492,7 @@ impl Turn<'_> {
 
     /// Waits for leave to have something done elsewhere; none where others come first.
     async fn permit<L: Link>(&self, link: &mut L) -> Result<Option<Permit>, LoginError> {
-        let permits = &self.door.permits;
+        let permits = &self.server.permits;
         let patience = self.deadline.min(link.now().after(permits.patience()));
         let mut asking = permits.ask(self.place.source());
         poll_fn(|task| {
@@ -538,13 +543,13 @@ async fn within<L: Link, F: Future>(link: &mut L, deadline: Moment, future: F) -
 
 /// Waits for `future`, unless the handshake has to make way.
 async fn unless<T>(
-    cut: &Cut,
+    cut: &Eviction,
     mut future: Pin<&mut impl Future<Output = Result<T, LoginError>>>,
 ) -> Result<T, LoginError> {
     poll_fn(|task| match cut.poll(task) {
         Poll::Ready(reason) => Poll::Ready(Err(LoginError::Busy(reason))),
         Poll::Pending => match future.as_mut().poll(task) {
-            // Cut in the middle: what the transport says of it is not the news.
+            // It had to make way in the middle: say that, and not what the transport says of it.
             Poll::Ready(Err(error)) => Poll::Ready(Err(cut.reason().map_or(error, LoginError::Busy))),
             polled => polled,
         },
@@ -570,10 +575,10 @@ pub(super) enum Begun {
 /// From the hello to where the credential is due: with the ticket, if there is one that may be used.
 pub(super) async fn begin<L: Link>(
     link: &mut L,
-    wanted: &Wanted,
+    client: &ClientState,
     ticket: Option<&Ticket>,
 ) -> Result<Begun, LoginError> {
-    let (server, config, binding) = (&wanted.server, &wanted.config, &wanted.binding);
+    let (server, config, binding) = (&client.server, &client.config, &client.binding);
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
         match ticket.and_then(|ticket| server.resume(ticket)) {
@@ -614,8 +619,8 @@ pub(super) async fn login<L: Link>(
     Ok(state.read(&frame, link.now())?)
 }
 
-impl From<Crowded> for LoginError {
-    fn from(crowded: Crowded) -> Self {
+impl From<BusyReason> for LoginError {
+    fn from(crowded: BusyReason) -> Self {
         Self::Busy(crowded)
     }
 }

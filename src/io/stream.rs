@@ -1,7 +1,7 @@
-//! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. How
-//! they move is the adapters' affair.
+//! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. `blocking.rs`
+//! and `tokio.rs` move them.
 
-use super::places::Seat;
+use super::places::SessionPlace;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
@@ -33,14 +33,14 @@ pub struct Stream<S> {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     /// The session's place among those that the acceptor bounds.
-    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) session_place: Option<Arc<SessionPlace>>,
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(transport: S, session: Session, seat: Option<Seat>) -> Self {
+    pub(super) fn new(transport: S, session: Session, session_place: Option<SessionPlace>) -> Self {
         let Session { info, sealer, opener } = session;
         let (inbox, outbox) = pair(sealer, opener);
-        Self { transport, info, inbox, outbox, seat: seat.map(Arc::new) }
+        Self { transport, info, inbox, outbox, session_place: session_place.map(Arc::new) }
     }
 
     /// Who the client is, and what it may do.

@@ -142,10 +142,10 @@ impl Acceptor {
         let place = self.0.enter(&context)?;
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, seat) => Ok(Stream::new(link.stream, session, Some(seat))),
+            Decided::Accepted(session, session_place) => Ok(Stream::new(link.stream, session, Some(session_place))),
             Decided::Refused(refused, place) => {
-                let (last_word, error) = refused.part();
-                tokio::spawn(script::refuse(link, last_word, place));
+                let (pending, error) = refused.part();
+                tokio::spawn(script::refuse(link, pending, place));
                 Err(error)
             }
         }

@@ -8,8 +8,8 @@ use crate::peer::Peer;
 use crate::support::{ALICE, Scenario, TestRng, grant};
 use countersign::frame::{FrameError, FrameType};
 use countersign::{
-    Attempt, Context, Credential, Crowded, Error, Grant, KeyId, LoginError, Misuse, NotPermitted, Reason, RecordError,
-    Suite, Violation,
+    Attempt, BusyReason, Context, Credential, Error, Grant, KeyId, LoginError, Misuse, NotPermitted, Reason,
+    RecordError, Suite, Violation,
 };
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -337,7 +337,7 @@ fn every_error_becomes_one_of_the_kind_that_is_expected() {
         let refused = LoginError::LoginRefused { user: None, reason: Reason::UnknownUser };
         let not_permitted = NotPermitted { permission: "read".to_owned() };
         for (error, kind) in [
-            (LoginError::Busy(Crowded::MadeWay).into(), ErrorKind::ConnectionAborted),
+            (LoginError::Busy(BusyReason::MadeWay).into(), ErrorKind::ConnectionAborted),
             (LoginError::Disconnected { awaited: FrameType::ClientHello }.into(), ErrorKind::UnexpectedEof),
             (refused.into(), ErrorKind::PermissionDenied),
             (LoginError::Io(ErrorKind::ConnectionReset.into()).into(), ErrorKind::ConnectionReset),

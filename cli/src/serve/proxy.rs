@@ -51,7 +51,7 @@ pub(crate) enum HeaderError {
     /// It was not there in time.
     Late,
     /// As many connections as may wait for theirs, and this one.
-    Crowded,
+    BusyReason,
 }
 
 impl HeaderError {
@@ -62,7 +62,7 @@ impl HeaderError {
             Self::Ended => "proxy-disconnected",
             Self::Garbled | Self::TooLong(_) => "proxy-header",
             Self::Late => "proxy-deadline-passed",
-            Self::Crowded => "proxy-no-room",
+            Self::BusyReason => "proxy-no-room",
         }
     }
 }
@@ -75,7 +75,7 @@ impl fmt::Display for HeaderError {
             Self::Garbled => f.write_str("no PROXY header came first, although the address is one of --proxy-protocol"),
             Self::TooLong(len) => write!(f, "a PROXY header of {len} bytes; it may have {MAX_HEADER}"),
             Self::Late => f.write_str("no PROXY header came in time"),
-            Self::Crowded => f.write_str("too many connections wait for a PROXY header"),
+            Self::BusyReason => f.write_str("too many connections wait for a PROXY header"),
         }
     }
 }

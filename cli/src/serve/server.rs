@@ -150,7 +150,7 @@ impl Shared {
         }
         let told = |error: &HeaderError| (error.code(), error.to_string());
         let Ok(_permit) = self.unnamed.try_acquire() else {
-            return Err(told(&HeaderError::Crowded));
+            return Err(told(&HeaderError::BusyReason));
         };
         let read = tokio::select! {
             read = timeout(self.handshake_timeout, proxy::read(stream, direct)) => read,
