@@ -119,7 +119,7 @@ fn refusals_of_one_address_that_are_not_due_yet_keep_nobody_else_out() {
 fn bounds_that_do_not_fit_the_open_files_are_lowered() {
     let house = House::new();
     let mut server = with_few_descriptors(&house, &["--max-handshakes", "1000", "--handshake-timeout", "1h"]);
-    let idle: Vec<TcpStream> = (0..300).map(|_| connect(&server)).collect();
+    let idle: Vec<TcpStream> = (0..300).map(|_| connect_from("127.0.0.2", &server)).collect();
     assert_eq!(server.login(&house, "alice", GOOD, &["--no-resume", "--send", "echo through"]).ok().out, "through\n");
     server.wait_for(&["event=login-accepted"]);
     drop(idle);
