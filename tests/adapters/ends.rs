@@ -468,12 +468,15 @@ pub fn pair() -> (TcpStream, TcpStream) {
 }
 
 /// Settings of these tests: refusals are not waited for.
+/// Refusals are due at once. Handshakes may take as long as a test: a test of their deadline sets its own, and a loaded
+/// machine must not meet one in any other.
 pub fn config() -> ServerConfig {
-    ServerConfig::new(provider()).with_suites(&SUITES).unwrap().with_refusal_floor(Duration::from_millis(1))
+    let config = ServerConfig::new(provider()).with_suites(&SUITES).unwrap();
+    config.with_refusal_floor(Duration::from_millis(1)).with_handshake_timeout(HANG)
 }
 
 pub fn client_config() -> ClientConfig {
-    ClientConfig::new(provider()).with_suites(&SUITES).unwrap()
+    ClientConfig::new(provider()).with_suites(&SUITES).unwrap().with_handshake_timeout(HANG)
 }
 
 /// Accepts whom [`crate::support::verify`] knows.
