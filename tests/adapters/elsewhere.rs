@@ -121,7 +121,9 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         // Four may wait, so two of six are shed: of the source with the most.
         let mut waiting: Vec<_> = (0..5).map(|_| start("many")).collect();
         waiting.push(start("good"));
-        eventually("two are refused", || acceptor.counts().logins == 6);
+        // All of them are in then: two are asked about, four wait, and two have been told.
+        let told = || waiting.iter().filter(|(_, server)| server.is_finished()).count();
+        eventually("two are refused", || told() == 2 && acceptor.counts().logins == 6);
         assert!(matches!(asked.try_recv(), Err(TryRecvError::Empty)), "{variant}");
         // One of those that wait leaves, and is not asked about.
         let (good, of_good) = waiting.pop().unwrap();
