@@ -108,6 +108,13 @@ fn a_good_client_gets_through_a_flood_of_idle_connections<A: Adapter>() {
 }
 
 fn junk_from_one_source_delays_no_good_client_of_another<A: Adapter>() {
+    // Nobody outside can tell when a login has taken its place in the queue: on a machine that is busy the good one may come late
+    // to it. In one line with all the others it would be the last each time.
+    assert!((0..5).any(|_| turn_among_junk::<A>() <= 4));
+}
+
+/// Which turn a good login has that comes when nine of another source are there.
+fn turn_among_junk<A: Adapter>() -> usize {
     let (gate, verifier) = Gate::new();
     let (acceptor, arrived) = announcing(asking(verifier).with_bounds(one_at_a_time()));
     // One is being computed, and eight wait, when the good one comes.
@@ -130,14 +137,13 @@ fn junk_from_one_source_delays_no_good_client_of_another<A: Adapter>() {
         }
     }
     let turn = order.iter().position(|user| user == "alice").unwrap();
-    // In one line with all the others it would be the last.
-    assert!(turn <= 4, "{order:?}");
     good.0.join().unwrap().unwrap();
     drop(good.1.join().unwrap().unwrap());
     for (client, server) in junk {
         assert!(client.join().unwrap().is_err());
         assert_eq!(code(server.join().unwrap()), "unknown-user");
     }
+    turn
 }
 
 fn a_login_that_waits_for_too_long_is_refused_unopened<A: Adapter>() {
