@@ -17,6 +17,7 @@ mod script;
 mod stream;
 #[cfg(feature = "tokio")]
 mod tokio;
+mod transport;
 mod workers;
 
 #[cfg(feature = "tokio")]
