@@ -37,7 +37,7 @@ pub struct Acceptor(pub(super) Arc<ServerState>);
 pub(super) struct ServerState {
     pub(super) config: Arc<ServerConfig>,
     pub(super) keys: ServerKeys,
-    pub(super) verifier_kind: AnyVerifier,
+    pub(super) verifier: AnyVerifier,
     pub(super) places: Places,
     pub(super) workers: Workers,
     pub(super) permits: Permits,
@@ -89,12 +89,12 @@ impl Acceptor {
         Self::with_verifier(config, keys.into(), AnyVerifier::Async(Arc::new(verifier)))
     }
 
-    fn with_verifier(config: ServerConfig, keys: ServerKeys, verifier_kind: AnyVerifier) -> Self {
+    fn with_verifier(config: ServerConfig, keys: ServerKeys, verifier: AnyVerifier) -> Self {
         let (places, workers, permits) = within(Bounds::default());
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys,
-            verifier_kind,
+            verifier,
             places,
             workers,
             permits,

@@ -265,7 +265,7 @@ async fn ask_again<L: Link>(
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
     let deadline = choice.deadline();
-    Ok(match &server.verifier_kind {
+    Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(choice.server_name()));
             let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
@@ -293,12 +293,12 @@ async fn ask_again<L: Link>(
 type Decision = Result<(Accepted, SessionPlace), RefusedLogin>;
 
 /// Why there is no verdict on a login.
-enum Without {
+enum NoVerdict {
     Refused(Refusal),
     Failed(LoginError),
 }
 
-impl From<LoginError> for Without {
+impl From<LoginError> for NoVerdict {
     fn from(error: LoginError) -> Self {
         Self::Failed(error)
     }
@@ -317,46 +317,46 @@ async fn decide<L: Link>(
         return Ok(Err(RefusedLogin { refusal: login.refuse(reason), user: None }));
     }
     let turn = Turn { server, place: &visit.place, deadline: login.deadline() };
-    match verifier_kind(&turn, link, visit, &server_name, login.admit()).await {
+    match open_and_verify(&turn, link, visit, &server_name, login.admit()).await {
         Ok((claim, verdict)) => Ok(conclude(claim, verdict, &visit.place)),
-        Err(Without::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
-        Err(Without::Failed(error)) => Err(error),
+        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
+        Err(NoVerdict::Failed(error)) => Err(error),
     }
 }
 
 type Verdict = Result<Grant, Reason>;
 
 /// Opens a login where its key is, and asks the verifier where that is asked.
-async fn verifier_kind<L: Link>(
+async fn open_and_verify<L: Link>(
     turn: &Turn<'_>,
     link: &mut L,
     visit: &Visit,
     server_name: &str,
     open: Open,
-) -> Result<(Claim, Verdict), Without> {
-    let (letter, permit) =
-        if open.key().is_remote() { turn.open_remotely(link, open).await? } else { (Letter::Sealed(open), None) };
-    match &turn.server.verifier_kind {
+) -> Result<(Claim, Verdict), NoVerdict> {
+    let (undecided, permit) =
+        if open.key().is_remote() { turn.open_remotely(link, open).await? } else { (Undecided::Sealed(open), None) };
+    match &turn.server.verifier {
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
-            let work = move |letter: Letter| {
-                let claim = letter.open();
-                let verdict = asked.verifier_kind(&claim, &*verifier);
+            let work = move |undecided: Undecided| {
+                let claim = undecided.open();
+                let verdict = asked.verify(&claim, &*verifier);
                 (claim, verdict)
             };
-            turn.compute(link, letter, work).await
+            turn.compute(link, undecided, work).await
         }
         AnyVerifier::Async(verifier) => {
-            let claim = match letter {
-                Letter::Opened(claim) => claim,
-                sealed @ Letter::Sealed(_) => turn.compute(link, sealed, Letter::open).await?,
+            let claim = match undecided {
+                Undecided::Opened(claim) => claim,
+                sealed @ Undecided::Sealed(_) => turn.compute(link, sealed, Undecided::open).await?,
             };
             let permit = match permit {
                 Some(permit) => permit,
                 None => match turn.permit(link).await? {
                     Some(permit) => permit,
-                    None => return Err(Without::Refused(claim.reject(TOO_MANY))),
+                    None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
                 },
             };
             let attempt = Attempt { credential: claim.credential(), asker: visit.asker(turn.server, server_name) };
@@ -388,12 +388,12 @@ fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Deci
 }
 
 /// A login that is to be opened by whoever is next to do something about it, or is open already.
-enum Letter {
+enum Undecided {
     Sealed(Open),
     Opened(Claim),
 }
 
-impl Letter {
+impl Undecided {
     /// Does the RSA operation, if it is not done; where even randomness fails, so does the login, like any other.
     fn open(self) -> Claim {
         match self {
@@ -405,8 +405,8 @@ impl Letter {
         }
     }
 
-    fn refuse(self, reason: Reason) -> Without {
-        Without::Refused(match self {
+    fn refuse(self, reason: Reason) -> NoVerdict {
+        NoVerdict::Refused(match self {
             Self::Sealed(open) => open.refuse(reason),
             Self::Opened(claim) => claim.reject(reason),
         })
@@ -421,7 +421,7 @@ struct Asked {
 
 impl Asked {
     /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
-    fn verifier_kind(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
+    fn verify(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
         let attempt = Attempt { credential: claim.credential(), asker };
         catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
@@ -454,38 +454,38 @@ impl Turn<'_> {
     async fn compute<L: Link, R: Send + 'static>(
         &self,
         link: &mut L,
-        letter: Letter,
-        work: impl FnOnce(Letter) -> R + Send + 'static,
-    ) -> Result<R, Without> {
+        undecided: Undecided,
+        work: impl FnOnce(Undecided) -> R + Send + 'static,
+    ) -> Result<R, NoVerdict> {
         let workers = &self.server.workers;
         let patience = self.deadline.min(link.now().after(workers.patience()));
-        let mut queued = workers.queue(self.place.source(), letter, work);
-        let failed = || Without::Failed(Error::Crypto(CryptoError::Failed).into());
+        let mut queued = workers.queue(self.place.source(), undecided, work);
+        let failed = || NoVerdict::Failed(Error::Crypto(CryptoError::Failed).into());
         poll_fn(|task| {
             if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
                 return Poll::Ready(match done {
                     Done::Answer(answer) => Ok(answer),
-                    Done::Shed => Err(queued.take_back().map_or_else(failed, |letter| letter.refuse(TOO_MANY))),
+                    Done::Shed => Err(queued.take_back().map_or_else(failed, |undecided| undecided.refuse(TOO_MANY))),
                     // Nothing that may panic is left in it.
                     Done::Panicked => Err(failed()),
                 });
             }
             // Once begun it is waited for, and what it finds is logged, whatever the peer does.
             if queued.is_begun() {
-                let passed = |()| Err(Without::Failed(Error::DeadlinePassed.into()));
+                let passed = |()| Err(NoVerdict::Failed(Error::DeadlinePassed.into()));
                 return link.poll_wait(task, self.deadline).map(passed);
             }
             if link.poll_wait(task, patience).is_ready() {
                 // Unless it is begun at this very moment, nobody will do it now.
                 return match queued.take_back() {
-                    Some(letter) => Poll::Ready(Err(letter.refuse(TOO_MANY))),
+                    Some(undecided) => Poll::Ready(Err(undecided.refuse(TOO_MANY))),
                     None => {
                         task.waker().wake_by_ref();
                         Poll::Pending
                     }
                 };
             }
-            link.poll_gone(task).map(|()| Err(Without::Failed(left())))
+            link.poll_gone(task).map(|()| Err(NoVerdict::Failed(left())))
         })
         .await
     }
@@ -508,19 +508,19 @@ impl Turn<'_> {
     }
 
     /// Has a login opened by whoever has its key. The permit is good for what is asked next.
-    async fn open_remotely<L: Link>(&self, link: &mut L, open: Open) -> Result<(Letter, Option<Permit>), Without> {
+    async fn open_remotely<L: Link>(&self, link: &mut L, open: Open) -> Result<(Undecided, Option<Permit>), NoVerdict> {
         let Some(permit) = self.permit(link).await? else {
-            return Err(Without::Refused(open.refuse(TOO_MANY)));
+            return Err(NoVerdict::Refused(open.refuse(TOO_MANY)));
         };
         // Not before there is a permit: this begins it.
         let Some(decrypting) = open.remote() else {
-            return Ok((Letter::Sealed(open), Some(permit)));
+            return Ok((Undecided::Sealed(open), Some(permit)));
         };
         match within(link, self.deadline, decrypting).await {
-            Some(decrypted) => Ok((Letter::Opened(open.answer(decrypted)), Some(permit))),
+            Some(decrypted) => Ok((Undecided::Opened(open.answer(decrypted)), Some(permit))),
             None => {
                 let reason = Reason::NotNow("whoever has the private key did not answer in time");
-                Err(Without::Refused(open.refuse(reason)))
+                Err(NoVerdict::Refused(open.refuse(reason)))
             }
         }
     }
