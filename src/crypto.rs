@@ -30,7 +30,7 @@ pub use rand_core::CryptoRng;
 pub use random::rng;
 pub use secret::{SecretString, SharedSecret};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
-pub(crate) use transcript::{Transcript, TranscriptHash};
+pub(crate) use transcript::{Transcript, TranscriptHash, hash_of};
 
 /// `rand`'s `StdRng`, which the adapters and the command draw from, is this generator: it wipes its seed and its output in
 /// every feature set, or this does not compile.

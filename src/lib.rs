@@ -114,10 +114,13 @@ pub use stores::files;
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
-pub use terms::error::{Error, Misuse, Reason, RecordError, Violation};
+pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::{Grant, NotPermitted};
 pub use terms::server::Server;
-pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
+pub use terms::ticket::{
+    AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
+    UsedTickets, Using,
+};
 pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};
