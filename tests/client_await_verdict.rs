@@ -11,11 +11,13 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::{Credential, Error, Grant, Reason, Session, Suite, Violation};
 use support::wire::{self, Message, Verdict, padded};
-use support::{DEADLINE, LOGIN_AT, RSA2048, Scenario, Sent, VERDICT_AT, at, error, frame, grant, not_that_frame};
+use support::{
+    DEADLINE, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, VERDICT_AT, at, error, frame, grant, not_that_frame,
+};
 
 /// What a client says to this frame in the place of its verdict.
 fn read(scenario: &Scenario, verdict: &[u8]) -> Result<Session, Error> {
-    scenario.await_verdict().client.read(verdict, at(VERDICT_AT))
+    scenario.await_verdict().client.read(verdict, at(VERDICT_AT), TODAY)
 }
 
 /// A client, and the accepting verdict on its way to it.
@@ -32,13 +34,13 @@ fn rsa_alone() -> Scenario {
 fn forged(plaintext: &[u8]) -> Result<Session, Error> {
     let scenario = rsa_alone();
     let Sent { hello, challenge, login, client, .. } = scenario.await_verdict();
-    client.read(&wire::verdict(RSA2048.pem, [&hello, &challenge, &login], plaintext), at(VERDICT_AT))
+    client.read(&wire::verdict(RSA2048.pem, [&hello, &challenge, &login], plaintext), at(VERDICT_AT), TODAY)
 }
 
 fn verdict(decision: u8, principal: &[u8], permissions: &[&[u8]]) -> Vec<u8> {
     let permissions = permissions.iter().map(|word| word.to_vec()).collect();
     let (principal, ticket) = (principal.to_vec(), Vec::new());
-    padded(Verdict { decision, principal, permissions, ticket, ticket_expires: 0 }.encode(), 1536)
+    padded(Verdict { decision, principal, permissions, ticket, ticket_lifetime: 0, extensions: vec![] }.encode(), 2048)
 }
 
 #[test]
@@ -63,14 +65,14 @@ fn v2_a_verdict_that_does_not_open_says_nothing_about_the_credential() {
     let scenario = Scenario::new();
     let (client, mut changed) = with_verdict(&scenario);
     changed[1554] ^= 1;
-    assert_eq!(error(client.read(&changed, at(VERDICT_AT))), Error::VerdictNotAuthentic);
+    assert_eq!(error(client.read(&changed, at(VERDICT_AT), TODAY)), Error::VerdictNotAuthentic);
     let [.., of_another_connection] = scenario.clone().seed("another").finish().frames;
     let unopened = scenario.await_login().server.fail(Error::DeadlinePassed, at(LOGIN_AT)).frame;
     for bytes in [of_another_connection, unopened, frame(4, &[0; 1552]), frame(4, &[0xff; 1552])] {
         assert_eq!(error(read(&scenario, &bytes)), Error::VerdictNotAuthentic);
     }
     let (client, genuine) = with_verdict(&scenario);
-    assert!(client.read(&genuine, at(VERDICT_AT)).is_ok());
+    assert!(client.read(&genuine, at(VERDICT_AT), TODAY).is_ok());
 }
 
 #[test]
@@ -163,7 +165,7 @@ fn a_grant_at_every_bound_arrives() {
         let Sent { login, client, server, .. } = scenario.await_verdict();
         let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
         assert_eq!(accepted.frame.len(), 1555);
-        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().info.grant(), &grant);
+        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap().info.grant(), &grant);
     }
 }
 
@@ -187,7 +189,7 @@ fn v5_a_verdict_after_the_deadline_is_refused() {
     let read = |millis| {
         let (client, verdict) = with_verdict(&Scenario::new());
         assert_eq!(client.deadline(), at(DEADLINE));
-        client.read(&verdict, at(millis)).map(drop)
+        client.read(&verdict, at(millis), TODAY).map(drop)
     };
     assert_eq!(read(DEADLINE), Ok(()));
     assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));

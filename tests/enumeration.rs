@@ -163,12 +163,12 @@ fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>
     let config = Arc::new(ClientConfig::new(provider));
     let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(hello, now).unwrap().challenge(&key, &mut rng).unwrap();
+    let (challenge, server) = server.read(hello, now).unwrap().choose(&key).unwrap().challenge(&mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (mut frame, _) = trusted.login(credential, &mut rng).unwrap();
     alter(&mut frame);
     kib(|| {
-        let claim = server.read(frame, now).unwrap().admit().run(&mut rng);
+        let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
         match accounts.check(claim.credential()) {
             Ok(grant) => claim.accept(grant).err().map(|refusal| refusal.reason),
             Err(reason) => Some(claim.reject(reason).reason),
@@ -210,11 +210,11 @@ fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not
     let config = Arc::new(ClientConfig::new(provider));
     let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(hello, now).unwrap().challenge(&key, &mut rng).unwrap();
+    let (challenge, server) = server.read(hello, now).unwrap().choose(&key).unwrap().challenge(&mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (mut frame, _) = trusted.login(Credential::Token(b"token"), &mut rng).unwrap();
     frame[100] ^= 1;
-    let claim = server.read(frame, now).unwrap().admit().run(&mut rng);
+    let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
     let grant = anyone.verify(&Attempt::new(claim.credential(), &Context::uncounted())).unwrap();
     assert_eq!(claim.accept(grant).unwrap_err().reason, Reason::NotOpened);
 }

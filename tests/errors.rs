@@ -337,9 +337,9 @@ fn claim(config: ServerConfig) -> Claim {
     let (none, rng) = (ChannelBinding::none(), &mut TestRng::new("a server"));
     let (hello, client) = client::start(&scenario.client_config(), scenario.trusted(), &none, rng, at(0)).unwrap();
     let state = AwaitHello::new(&Arc::new(config), &none, at(0)).read(hello, at(0)).unwrap();
-    let (challenge, server) = state.challenge(scenario.private_key(), rng).unwrap();
+    let (challenge, server) = state.choose(scenario.private_key()).unwrap().challenge(rng).unwrap();
     let (login, _) = scenario.log_in(client, &challenge).unwrap();
-    let claim = server.read(login, at(0)).unwrap().admit().run(rng);
+    let claim = server.read(login, at(0)).unwrap().admit().open(rng);
     assert_eq!(claim.credential().user(), Some("alice"), "it opens");
     claim
 }

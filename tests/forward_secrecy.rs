@@ -7,7 +7,7 @@ mod provider;
 use countersign::crypto::Provider;
 use countersign::{
     ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, Server, ServerConfig,
-    ServerKey, Suite, client, server,
+    ServerKey, Suite, UnixTime, client, server,
 };
 use provider::provider;
 use rand::SeedableRng;
@@ -21,17 +21,27 @@ fn key() -> PrivateKey {
 }
 
 /// A client logs in to whoever has `key`, up to the frame with its credential; the server keeps that and everything else.
-fn login(provider: Provider, key: &ServerKey, suite: Suite) -> (client::AwaitVerdict, server::Open) {
+fn login(
+    provider: Provider,
+    key: &ServerKey,
+    suite: Suite,
+) -> (client::AwaitVerdict, server::Open<server::SealedLogin>) {
     let (binding, now, mut rng) = (ChannelBinding::none(), Moment::ORIGIN, StdRng::seed_from_u64(1));
     let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
     let config = Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap());
     let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let config = Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap());
     let server = server::AwaitHello::new(&config, &binding, now).read(hello, now).unwrap();
-    let (challenge, server) = server.challenge(key, &mut rng).unwrap();
+    let (challenge, server) = server.choose(key).unwrap().challenge(&mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (frame, client) = trusted.login(ALICE, &mut rng).unwrap();
-    (client, server.read(frame, now).unwrap().admit())
+    (
+        client,
+        match server.read(frame, now).unwrap().admit() {
+            server::Admitted::Sealed(open) => open,
+            server::Admitted::Opened(_) => panic!("its secret came with the hello"),
+        },
+    )
 }
 
 #[test]
@@ -46,7 +56,10 @@ fn whoever_forged_a_challenge_is_refused_by_the_client_and_reads_its_credential_
     let claim = open.run(&mut rng);
     assert_eq!(claim.credential().user(), Some(""), "a stand-in");
     let refusal = claim.accept(Grant::new("alice", [""; 0]).unwrap()).unwrap_err();
-    assert_eq!(client.read(&refusal.frame, Moment::ORIGIN).unwrap_err(), Error::VerdictNotAuthentic);
+    assert_eq!(
+        client.read(&refusal.frame, Moment::ORIGIN, UnixTime::from_secs(1)).unwrap_err(),
+        Error::VerdictNotAuthentic
+    );
 
     // Later: the limit that the documents state, so that nobody claims more.
     let (_, open) = login(provider, &forger, Suite::X25519_AES_256_GCM);

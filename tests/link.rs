@@ -12,7 +12,7 @@ use countersign::frame::{FrameError, FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
 use countersign::{ChannelBinding, Credential, Error, Moment, Reason, Received, Session, Suite, Violation};
 use std::collections::BTreeMap;
-use support::{FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, Sent, TOKEN, TestRng, at, verify};
+use support::{FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, Sent, TODAY, TOKEN, TestRng, at, sealed, verify};
 
 /// Somebody on the way, who gets each frame's bytes as they are sent.
 type Attacker = fn(&mut Vec<u8>);
@@ -189,7 +189,7 @@ impl Outcome {
                     Err(error) => self.client = Client::Failed(error),
                 }
             }
-            Client::Verdict(state) => match state.read(&frame, at(now)) {
+            Client::Verdict(state) => match state.read(&frame, at(now), TODAY) {
                 Ok(mut session) => {
                     let mut out = Vec::new();
                     session.sealer.seal(QUESTION, &mut out).unwrap();
@@ -218,7 +218,7 @@ impl Outcome {
             Server::Hello(state) => {
                 let mut rng = scenario.rng("server");
                 let key = scenario.private_key();
-                match state.read(frame, at(now)).and_then(|choice| choice.challenge(key, &mut rng)) {
+                match state.read(frame, at(now)).and_then(|choice| choice.choose(key)?.challenge(&mut rng)) {
                     Ok((challenge, state)) => {
                         self.server = Server::Login(state);
                         return Some((End::Client, challenge, now));
@@ -228,7 +228,7 @@ impl Outcome {
             }
             Server::Login(state) => {
                 let claim = match state.read(frame, at(now)) {
-                    Ok(login) => login.admit().run(&mut scenario.rng("blinding")),
+                    Ok(login) => login.admit().open(&mut scenario.rng("blinding")),
                     Err(refusal) => return self.refuse(refusal, now, 0),
                 };
                 let verdict = match verify(claim.credential()) {
@@ -453,7 +453,7 @@ fn logins_can_be_opened_together_and_answered_later() {
     for scenario in &scenarios {
         let Sent { login, client, server, .. } = scenario.await_verdict();
         clients.push(Some(client));
-        queue.push(server.read(login, at(1)).unwrap().admit());
+        queue.push(sealed(server.read(login, at(1)).unwrap()));
     }
     let opened = std::thread::spawn(move || {
         let rng = &mut TestRng::new("blinding");
@@ -471,11 +471,11 @@ fn logins_can_be_opened_together_and_answered_later() {
         let client = clients[at_queue].take().unwrap();
         match verdict {
             Ok(accepted) => {
-                assert_eq!(client.read(&accepted.frame, at(2)).unwrap().info.id(), accepted.session.info.id())
+                assert_eq!(client.read(&accepted.frame, at(2), TODAY).unwrap().info.id(), accepted.session.info.id())
             }
             Err(refusal) => {
                 assert_eq!((at_queue, &refusal.reason), (BROKEN, &Reason::NotOpened));
-                assert!(client.read(&refusal.frame, at(2)).is_err());
+                assert!(client.read(&refusal.frame, at(2), TODAY).is_err());
             }
         }
     }

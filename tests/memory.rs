@@ -17,7 +17,7 @@ use countersign::{
 };
 use heap::{measure, uncounted};
 use std::sync::Arc;
-use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TestRng, at, grant, provider};
+use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TODAY, TestRng, at, grant, provider};
 
 /// The real provider, with what its RSA allocates left out of the count.
 fn quiet() -> Provider {
@@ -63,7 +63,7 @@ fn a_half_open_connection_holds_no_heap_memory_of_its_own() {
             let choice = waiting.0.read(hello.clone(), at(1)).unwrap();
             let mut rng = uncounted(|| TestRng::new("server"));
             // The challenge is sent and forgotten.
-            let (_, state) = choice.challenge(scenario.private_key(), &mut rng).unwrap();
+            let (_, state) = choice.choose(scenario.private_key()).unwrap().challenge(&mut rng).unwrap();
             drop(rng);
             (state, FrameReader::new())
         });
@@ -130,7 +130,7 @@ fn a_handshake_makes_a_handful_of_allocations() {
         assert_eq!(hello.capacity(), hello.len());
         let ((challenge, waiting), _, server_1) = measure(|| {
             let state = AwaitHello::new(&server_config, &none, Moment::ORIGIN);
-            state.read(hello, at(1)).unwrap().challenge(&server_key, &mut theirs).unwrap()
+            state.read(hello, at(1)).unwrap().choose(&server_key).unwrap().challenge(&mut theirs).unwrap()
         });
         let ((login, state), _, client_2) = measure(|| {
             let trusted = state.read(&challenge, at(2)).unwrap().trust(&trust).unwrap();
@@ -139,10 +139,10 @@ fn a_handshake_makes_a_handful_of_allocations() {
         assert_eq!(login.capacity(), login.len());
         let grant = grant();
         let (accepted, _, server_2) =
-            measure(|| waiting.read(login, at(3)).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
+            measure(|| waiting.read(login, at(3)).unwrap().admit().open(&mut theirs).accept(grant).unwrap());
         assert_eq!(challenge.capacity(), challenge.len());
         assert_eq!(accepted.frame.capacity(), accepted.frame.len());
-        let (session, _, client_3) = measure(|| state.read(&accepted.frame, at(4)).unwrap());
+        let (session, _, client_3) = measure(|| state.read(&accepted.frame, at(4), TODAY).unwrap());
         drop(session);
         ([client_1, client_2, client_3], [server_1, server_2])
     };
@@ -186,7 +186,7 @@ fn an_idle_session_holds_less_than_a_kibibyte() {
         // The frame is for sending, and gone then; the login and its keys were freed in the same step.
         let on_the_heap = held - isize::try_from(accepted.frame.capacity()).unwrap();
         assert!(on_the_heap <= 0, "{suite}: {on_the_heap}");
-        let mut client = client.read(&accepted.frame, at(4)).unwrap();
+        let mut client = client.read(&accepted.frame, at(4), TODAY).unwrap();
 
         let mut record = Vec::with_capacity(KIB);
         let ((), keys, _) = measure(|| {

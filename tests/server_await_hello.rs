@@ -359,7 +359,7 @@ fn the_application_sees_the_name_and_the_known_keys_and_chooses_the_key() {
     // A key that the client knows is left out; another is sent.
     for (key, sent) in [(&RSA2048, 0), (&OTHER2048, OTHER2048.private.public_key().spki_der().len())] {
         let choice = scenario.await_hello().read(hello.clone(), at(HELLO_AT)).unwrap();
-        let (challenge, _) = choice.challenge(&key.server, &mut scenario.rng("server")).unwrap();
+        let (challenge, _) = choice.choose(&key.server).unwrap().challenge(&mut scenario.rng("server")).unwrap();
         let challenge = support::wire::ServerHello::decode(&challenge[3..]).unwrap();
         assert_eq!(challenge.spki.len(), sent);
         assert_eq!(challenge.key_id, *key.private.public_key().id().as_bytes());

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use support::wire::{ClientLogin, Forger, Message, edit, padded};
 use support::{
     ALICE, Counting, DEADLINE, FLOOR, LOGIN_AT, RSA2048, Scenario, Sent, at, error, frame, grant, not_that_frame,
-    verify,
+    sealed, verify,
 };
 
 /// What a server refuses this ClientLogin with before the RSA operation, which it counts.
@@ -176,7 +176,7 @@ fn l6_a_ciphertext_that_does_not_decrypt_is_not_opened() {
 fn l6_a_module_that_does_not_answer_is_not_opened() {
     let open = |decrypted: Decrypted| {
         let Sent { login, server, .. } = Scenario::new().await_verdict();
-        server.read(login, at(LOGIN_AT)).unwrap().admit().answer(decrypted)
+        sealed(server.read(login, at(LOGIN_AT)).unwrap()).answer(decrypted)
     };
     is_decoy(|| open(Decrypted::failed()), Reason::NotOpened);
     for plaintext in [&[0; 64][..], &[0; 63], &[0; 65], b""] {
@@ -190,7 +190,7 @@ fn l6_what_somebody_else_decrypted_opens_the_login() {
     let hellos = scenario.await_login();
     let forger = Forger::new(&hellos.hello, &hellos.challenge);
     let login = forger.login_with(&padded(credential(1, b"alice", b"password"), 256), &mut scenario.rng("forger"));
-    let open = hellos.server.read(login.clone(), at(LOGIN_AT)).unwrap().admit();
+    let open = sealed(hellos.server.read(login.clone(), at(LOGIN_AT)).unwrap());
     assert_eq!(open.ciphertext(), ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext);
     assert_eq!(open.key().public_key(), RSA2048.private.public_key());
     let claim = open.answer(Decrypted::new(&forger.bound_secret()));
@@ -380,11 +380,11 @@ fn a_login_that_is_not_admitted_costs_no_rsa_operation() {
 fn the_rsa_operation_can_be_done_on_another_thread() {
     let scenario = Scenario::new();
     let Sent { login, server, .. } = scenario.await_verdict();
-    let open = server.read(login, at(LOGIN_AT)).unwrap().admit();
+    let open = sealed(server.read(login, at(LOGIN_AT)).unwrap());
     let mut rng = scenario.rng("blinding");
     let claim = std::thread::spawn(move || open.run(&mut rng)).join().unwrap();
     assert!(matches!((claim.credential(), ALICE), (Credential::Password { user, .. }, _) if user == "alice"));
     let accepted = claim.accept(grant()).unwrap();
     assert_eq!(accepted.session.info.grant(), &grant());
-    assert_eq!(accepted.frame.len(), 1555);
+    assert_eq!(accepted.frame.len(), 2067);
 }

@@ -13,7 +13,9 @@ use countersign::{Credential, CredentialKind, Error, Reason, Session, Suite};
 use rsa::Oaep;
 use std::ops::Range;
 use support::wire::{ClientLogin, Forger, Message, edit, padded};
-use support::{CHALLENGE_AT, FLOOR, HELLO_AT, LOGIN_AT, RSA2048, Scenario, VERDICT_AT, at, error, frame, verify};
+use support::{
+    CHALLENGE_AT, FLOOR, HELLO_AT, LOGIN_AT, RSA2048, Scenario, TODAY, VERDICT_AT, at, error, frame, verify,
+};
 
 /// One suite of each key exchange, with both AEADs between them.
 fn families() -> [Scenario; 2] {
@@ -59,7 +61,7 @@ fn handshake(scenario: &Scenario, replace: impl Fn(usize, Vec<u8>) -> Vec<u8>) -
         Ok(_) => panic!("the server accepted"),
         Err(refusal) => refusal,
     };
-    let client = match client.read(&replace(4, refusal.frame.clone()), at(VERDICT_AT)) {
+    let client = match client.read(&replace(4, refusal.frame.clone()), at(VERDICT_AT), TODAY) {
         Ok(_) => panic!("the client accepted"),
         Err(error) => error,
     };
@@ -136,7 +138,7 @@ fn every_bit_of_the_server_verdict_counts() {
     for scenario in families() {
         let [.., verdict] = scenario.finish().frames;
         for_each(0..verdict.len() * 8, |bit| {
-            let refused = error(scenario.await_verdict().client.read(&flipped(&verdict, bit), at(VERDICT_AT)));
+            let refused = error(scenario.await_verdict().client.read(&flipped(&verdict, bit), at(VERDICT_AT), TODAY));
             match bit / 8 {
                 0..3 => assert!(matches!(refused, Error::Frame(_)), "bit {bit}"),
                 _ => assert_eq!(refused, Error::VerdictNotAuthentic, "bit {bit}"),
@@ -150,7 +152,7 @@ fn every_bit_of_a_refusal_counts() {
     let scenario = Scenario::new().credential(Credential::Password { user: "alice", password: b"wrong" });
     let [.., refusal] = scenario.finish().frames;
     for_each(24..refusal.len() * 8, |bit| {
-        let refused = error(scenario.await_verdict().client.read(&flipped(&refusal, bit), at(VERDICT_AT)));
+        let refused = error(scenario.await_verdict().client.read(&flipped(&refusal, bit), at(VERDICT_AT), TODAY));
         assert_eq!(refused, Error::VerdictNotAuthentic, "bit {bit}");
     });
 }
@@ -175,7 +177,7 @@ fn every_frame_cut_anywhere_is_refused() {
             assert_eq!(refused.reason, Reason::Malformed(truncated(&login, cut).into()));
         }
         for_each(0..verdict.len(), |cut| {
-            let refused = error(scenario.await_verdict().client.read(&verdict[..cut], at(VERDICT_AT)));
+            let refused = error(scenario.await_verdict().client.read(&verdict[..cut], at(VERDICT_AT), TODAY));
             assert_eq!(refused, truncated(&verdict, cut).into());
         });
         for (frame, kind) in [hello, challenge, login, verdict].iter().zip(FrameType::ALL) {
@@ -201,7 +203,7 @@ fn every_frame_made_longer_is_refused() {
             let refusal = error(scenario.open(scenario.await_login().server, &longer(&login)));
             assert_eq!(refusal.reason, Reason::Malformed(trailing.into()));
             let client = scenario.await_verdict().client;
-            assert_eq!(error(client.read(&longer(&verdict), at(VERDICT_AT))), trailing.into());
+            assert_eq!(error(client.read(&longer(&verdict), at(VERDICT_AT), TODAY)), trailing.into());
         }
     }
 }
@@ -217,7 +219,7 @@ fn a_frame_of_another_connection_gets_nobody_in() {
             assert_eq!(outcome.client, Error::VerdictNotAuthentic, "frame {number}");
             assert_eq!(outcome.server.unwrap().reason, Reason::NotOpened);
         }
-        let refused = error(scenario.await_verdict().client.read(&other[3], at(VERDICT_AT)));
+        let refused = error(scenario.await_verdict().client.read(&other[3], at(VERDICT_AT), TODAY));
         assert_eq!(refused, Error::VerdictNotAuthentic);
         // Two connections whose attacker crosses everything but the first frame, and everything but the last.
         for swapped in [1..=2, 2..=3, 1..=3] {
@@ -244,7 +246,7 @@ fn a_recorded_login_opens_under_no_other_challenge() {
         assert!(matches!(refused, Reason::NotOpened | Reason::Malformed(_)));
         // A recorded verdict says nothing to a client that asks anew.
         let client = scenario.clone().seed("a second").await_verdict().client;
-        assert_eq!(error(client.read(&verdict, at(VERDICT_AT))), Error::VerdictNotAuthentic);
+        assert_eq!(error(client.read(&verdict, at(VERDICT_AT), TODAY)), Error::VerdictNotAuthentic);
     }
 }
 
@@ -264,7 +266,7 @@ fn each_state_takes_its_own_frame_and_no_other() {
             assert_eq!(refusal.reason, Reason::Malformed(unexpected.clone()));
         }
         if kind != FrameType::ServerVerdict {
-            assert_eq!(error(Scenario::new().await_verdict().client.read(bytes, at(VERDICT_AT))), unexpected);
+            assert_eq!(error(Scenario::new().await_verdict().client.read(bytes, at(VERDICT_AT), TODAY)), unexpected);
         }
         let (mut client, mut server) = Scenario::new().sessions();
         for session in [&mut client, &mut server] {
@@ -302,7 +304,7 @@ fn refusals() -> Vec<Refused> {
         let scenario = Scenario::new().credential(credential);
         let sent = scenario.await_verdict();
         let refusal = error(scenario.decide(sent.server, &sent.login));
-        let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT)));
+        let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
         (name, refusal, Some(seen), opened)
     };
     // What arrives is not what the client sent; the client gets the answer to it.
@@ -312,7 +314,7 @@ fn refusals() -> Vec<Refused> {
         let mut login = sent.login;
         change(&mut login);
         let refusal = error(scenario.decide(sent.server, &login));
-        let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT)));
+        let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
         (name, refusal, Some(seen), false)
     };
     // A client that keeps to no rules. It could open the refusal if the server opened its login; the library's can't.
@@ -335,17 +337,17 @@ fn refusals() -> Vec<Refused> {
     let scenario = Scenario::new();
     let sent = scenario.await_verdict();
     let refusal = sent.server.read(sent.login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));
-    let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT)));
+    let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
     let not_admitted = ("not admitted", refusal, Some(seen), false);
 
     let sent = scenario.await_verdict();
     let late = error(sent.server.read(sent.login, at(60_000)));
-    let seen = error(sent.client.read(&late.frame, at(VERDICT_AT)));
+    let seen = error(sent.client.read(&late.frame, at(VERDICT_AT), TODAY));
     let late = ("late", Refusal { not_before: at(LOGIN_AT + FLOOR), ..late }, Some(seen), false);
 
     let sent = scenario.await_verdict();
     let failed = sent.server.fail(FrameError::UnknownType(b'G').into(), at(LOGIN_AT));
-    let seen = error(sent.client.read(&failed.frame, at(VERDICT_AT)));
+    let seen = error(sent.client.read(&failed.frame, at(VERDICT_AT), TODAY));
     let no_frame = ("no frame", failed, Some(seen), false);
 
     vec![

@@ -214,6 +214,16 @@ impl Login {
     }
 }
 
+impl Admitted {
+    /// Opens it in this thread, if that is not done: [`Open::run`].
+    pub fn open(self, rng: &mut dyn CryptoRng) -> Claim {
+        match self {
+            Self::Sealed(open) => open.run(rng),
+            Self::Opened(claim) => claim,
+        }
+    }
+}
+
 impl Open<SealedLogin> {
     /// Refuses after all, as [`Login::refuse`]: the queue for the RSA operation is full, or whoever does it is gone.
     pub fn refuse(self, reason: Reason) -> Refusal {

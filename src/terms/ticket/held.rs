@@ -28,7 +28,7 @@ layout! {
 
 layout! {
     /// Whom a client logged in as, where, and when it last showed a credential there.
-    #[derive(Clone, Debug, PartialEq, Eq)]
+    #[derive(Clone)]
     pub(crate) struct Owner {
         pub(crate) server_name: String [..=limits::MAX_SERVER_NAME],
         pub(crate) user: String [..=limits::MAX_USER],
@@ -100,7 +100,7 @@ impl Ticket {
 /// Prints nothing that helps to use it.
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("key_id", &self.key_id).field("of", &self.of).finish_non_exhaustive()
+        f.debug_struct("Ticket").field("key_id", &self.key_id).field("expires", &self.expires()).finish_non_exhaustive()
     }
 }
 
