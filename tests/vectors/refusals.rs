@@ -4,6 +4,38 @@ use super::cases::{Answer, Case};
 use super::plaintexts::padded;
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 
+/// What this library says of a rule that was broken: a server of S, L and F, and a client of the others.
+pub fn codes(rule: &str) -> &'static [&'static str] {
+    match rule {
+        "S8" => &["no-common-suite"],
+        "S9" | "C9" => &["bad-key-share"],
+        "S12" => &["no-server-key"],
+        "S13" => &["extensions-too-long"],
+        "S14" => &["key-not-named"],
+        "S15" => &["ciphertext-range"],
+        "L2" => &["malformed: message-trailing"],
+        "L3" => &["malformed: ciphertext-range"],
+        "L4" => &["malformed: sealed-length"],
+        "L6" | "L7" | "L8" => &["not-opened"],
+        "L9" | "T3" => &["kind-not-taken"],
+        "L10" => &["wrong-password", "unknown-user", "unknown-token"],
+        "F2" => &["not-confirmed"],
+        "A5" | "V2" => &["verdict-not-authentic"],
+        "A8" | "C14" => &["busy"],
+        "C4" => &["suite-not-offered"],
+        "C8" => &["key-id-mismatch"],
+        "C11" => &["different-context"],
+        "C12" => &["proof-not-authentic"],
+        "C13" => &["duplicate-entry"],
+        "T1" => &["untrusted-key"],
+        "T2" => &["under-floor"],
+        "T4" => &["no-proof"],
+        "V3" => &["bad-ticket"],
+        "V6" => &["not-now"],
+        _ => &[],
+    }
+}
+
 /// Changes the body, and sets the header's length to what it has then.
 fn change(bytes: &mut Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
     change(bytes);

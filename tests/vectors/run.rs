@@ -4,6 +4,7 @@ use super::cases::{Answer, Case, PROLOGUE, cases};
 use super::inputs::Inputs;
 use super::oracle::{End, Secrets};
 use super::plaintexts::{self, ACCEPT};
+use super::refusals::codes;
 use super::setting::{binding, inputs, load, script, trust};
 use countersign::client::{self, AwaitAnswer, AwaitChallenge};
 use countersign::crypto::rustcrypto::provider;
@@ -151,6 +152,10 @@ fn exchange(case: &Case, tickets: &Arc<TicketKeys>, ticket: Option<Ticket>) -> (
     let Wire { frames, altered, verdict, outcome, mut sessions, .. } = wire;
     let is_accepted = outcome.client == "accepted" && outcome.server.as_deref() == Some("accepted");
     assert_eq!(is_accepted, case.rule.is_none(), "{}: {outcome:?}", case.name);
+    if let Some(rule) = case.rule {
+        let refused_by = if "SLF".contains(&rule[..1]) { outcome.server.as_deref() } else { Some(&*outcome.client) };
+        assert!(refused_by.is_some_and(|code| codes(rule).contains(&code)), "{}: {outcome:?}", case.name);
+    }
     assert_eq!(is_accepted && case.verdict.is_none(), sessions.is_some(), "{}", case.name);
     let records = sessions.as_mut().map(|(ours, theirs)| {
         assert_eq!(client.secrets, server.secrets, "{}", case.name);
