@@ -241,11 +241,15 @@ class Judging(Server):
         return self.schedule.seal(b"verdict", self.said)
 
 
-def judging(said_: bytes, **options: Any) -> Server:
+def judge(said_: bytes) -> type[Judging]:
     class Judge(Judging):
         said = said_
 
-    return Judge(KEY, verify, **options)
+    return Judge
+
+
+def judging(said: bytes, **options: Any) -> Server:
+    return judge(said)(KEY, verify, **options)
 
 
 def padded(verdict: bytes) -> bytes:

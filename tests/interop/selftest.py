@@ -23,7 +23,7 @@ from meeting import (GOOD, OPAQUE, OTHER_SPKI, PIN, PINNED, SECRET, SPKI, USER, 
                      key_file, message, not_now, server, ticket_for, with_tickets)
 from report import Report, expect
 from selftest_logins import challenges, flips, hellos, logins, records, verdicts
-from selftest_tickets import resumptions
+from selftest_tickets import kept, resumptions
 
 # ---- Every mode -----------------------------------------------------------------------------------------------------
 
