@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Optional
 
-from countersign import DATA, KEY_UPDATE, PASSWORD, TAG, Client, Credential, Direction, Refused, Server, u8, u16
+from countersign import (CONFIRM, DATA, KEY_UPDATE, PASSWORD, TAG, Client, Credential, Direction, Refused, Server,
+                         frame, u8, u16)
 from report import expect
 from meeting import flip
 from sockets import Channel, Ended, login, serve
@@ -242,6 +243,12 @@ def updating(channel: Channel) -> None:
 def changed(channel: Channel) -> None:
     next(channel.lines())
     channel.stream.write(flip(3)(channel.session.outgoing.seal(DATA, b"mallory\n")))
+    expect("after a refused record", rest(channel.stream.sock), b"")
+
+
+def confirming(channel: Channel) -> None:
+    next(channel.lines())
+    channel.stream.write(frame(CONFIRM, bytes(TAG)))
     expect("after a refused record", rest(channel.stream.sock), b"")
 
 

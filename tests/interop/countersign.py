@@ -811,7 +811,8 @@ class Tickets:
     def seal(self, of: Sealed) -> bytes:
         (name, cipher), nonce = self.keys[0], os.urandom(12)
         state = (u64(of.epoch) + u16(of.suite) + of.key_id + of.place + u8(of.kind) + u64(of.began) + of.chain
-                 + of.chain_key + u64(of.made) + u64(of.expires) + of.secret + lp(of.principal.encode()).ljust(257, b"\0"))
+                 + of.chain_key + u64(of.made) + u64(of.expires) + of.secret
+                 + lp(of.principal.encode()).ljust(2 + 255, b"\0"))
         return name + nonce + cipher.encrypt(nonce, state, name)
 
     def open(self, ticket: bytes) -> Sealed:
@@ -893,14 +894,15 @@ class Server:
         self.server_name, id_ = hello.server_name, key_id(self.spki)
         require(self.names is None or self.server_name in self.names or not self.server_name, "S12",
                 "a name that we do not go by")
-        opens = self.proves and bool(hello.rsa_ciphertext) and hello.known_keys[0] == id_
-        if hello.rsa_ciphertext and hello.known_keys[0] == id_:
+        ours = bool(hello.rsa_ciphertext) and hello.known_keys[0] == self.opens_under()
+        if ours:
             self.check_ciphertext(hello.rsa_ciphertext, "S15")
+        opens = ours and self.proves
         if self.busy is not None:
             self.ended = Refused("busy", "no room")
             return frame(BUSY, Busy(self.busy).encode())
-        ours = context(self.prologue, self.binding)
-        if hello.context != ours:
+        own_context = context(self.prologue, self.binding)
+        if hello.context != own_context:
             self.ended = Refused("context", "the client has another prologue or channel binding")
             opens = False
         if hello.ticket and self.tickets:
@@ -913,7 +915,7 @@ class Server:
         suite = common[0]
         share, self.exchange_secret = self.exchange(suite, hello)
         spki = b"" if id_ in hello.known_keys else self.spki
-        answer = ServerHello(VERSION, suite, self.draws.nonce, id_, spki, share, self.kinds, ours,
+        answer = ServerHello(VERSION, suite, self.draws.nonce, id_, spki, share, self.kinds, own_context,
                              self.draws.extensions, bytes(PROOF if opens else 0))
         data = frame(SERVER_HELLO, answer.encode())
         end = len(data) - 2 - len(answer.proof)
@@ -924,6 +926,10 @@ class Server:
             data = data[:end] + lp(self.schedule.key(b"proof"))
         self.schedule.add(data[end:])  # transcript_2
         return data
+
+    def opens_under(self) -> bytes:
+        """The id of the key that opens what is in a ClientHello."""
+        return key_id(self.spki)
 
     def unwrap_hello(self, hello: ClientHello, received: bytes) -> bytes:
         start = seed(self.prologue, self.binding)

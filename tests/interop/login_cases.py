@@ -8,13 +8,13 @@ from typing import Any, Optional
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from command import (GOOD, PERMISSIONS, SECRET, USER, Command, PeerServer, answer, changed, converse, hang_up, truncated,
-                     updating, updating_unused)
+from command import (GOOD, PERMISSIONS, SECRET, USER, Command, PeerServer, answer, changed, confirming, converse,
+                     hang_up, truncated, updating, updating_unused)
 from countersign import (ACCEPT, AEADS, BUSY, FORWARD_SECRET, NOT_NOW, REJECT, RESERVED, SERVER_HELLO,
                          TOKEN, Busy, ClientHello, Credential, Draws, Server, ServerHello, Verdict, fingerprint, frame,
                          fresh, key_id, spki_of)
 from login_ticket_cases import ticket_cases
-from meeting import OTHER_PIN, OTHER_SPKI, Sealing, altered, bad_verdicts, flip, judge, message, padded
+from meeting import OTHER_PIN, OTHER_SPKI, Sealing, TwoKeys, altered, bad_verdicts, flip, judge, message, padded
 from report import Report, expect
 from shares import UNUSABLE, UNUSABLE_CLIENTS
 from sockets import Channel
@@ -130,7 +130,7 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
         return altered(Server, "on_client_hello", change)
 
     for kind in (1, 4, 8, 10):
-        case(f"C1: a frame of type {kind}", 4, "ended", base=raw(lambda data, kind=kind: bytes([kind])))
+        case(f"C1: a frame of type {kind}", 4, "ended", base=raw(lambda data: bytes([kind])))
     case("C1: a length too short", 4, "ended", base=raw(lambda data: b"\x02\x00\x53"))
     case("C1: a length too long", 4, "ended", base=raw(lambda data: b"\x02\x4a\xbd"))
     case("C2: a byte too many", 4, "ended", base=raw(lambda data: frame(SERVER_HELLO, data[3:] + b"\0")))
@@ -147,9 +147,10 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("C11: an altered context", None, "ended", base=hello(context=flip(0)), says="prologue")
     case("C13: an extension twice", 4, "ended", base=hello(extensions=lambda _: [(9, b""), (9, b"")]))
     case("C13: a byte too many of extensions", 4, "ended", base=hello(extensions=lambda _: [(9, bytes(16381))]))
-    for about, body in (("a byte too many", b"\0\1\0\0"), ("an extension twice", Busy(1, [(9, b""), (9, b"")]).encode()),
+    for about, body in (("a byte too many", b"\0\1\0\0"),
+                        ("an extension twice", Busy(1, [(9, b""), (9, b"")]).encode()),
                         ("a byte too many of extensions", Busy(1, [(9, bytes(1021))]).encode())):
-        case(f"C14: a Busy that is none: {about}", None, "ended", base=raw(lambda data, body=body: frame(BUSY, body)))
+        case(f"C14: a Busy that is none: {about}", None, "ended", base=raw(lambda data: frame(BUSY, body)))
     case("C14: a Busy with an extension", None, "ended", says="77", base=raw(
         lambda data: frame(BUSY, Busy(77, [(3, b"puzzle")]).encode())))
 
@@ -165,6 +166,8 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("C12: under another key, that is trusted", 4, "ended", trust=whole + ("--pin", fingerprint(OTHER_PIN)),
          base=hello(key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI))
     case("C12: a secret that did not open", 4, "ended", base=Sealing, trust=whole)
+    case("C12: a right proof of another key than the server's", 4, "ended", base=TwoKeys,
+         trust=whole + ("--pin", fingerprint(OTHER_PIN)))
     case("T4: no proof", None, "ended", proves=False, trust=whole)
     case("T4: a proof taken away", None, "ended", base=hello(proof=lambda _: b""), trust=whole)
     case("T1: another key than the one that was given whole", 3, "ended", trust=whole, base=hello(
@@ -194,8 +197,7 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("the deadline passes before the ServerHello", 4, "ended", trust=("--pin", pin, "--timeout", "1s"),
          base=raw(lambda data: b""))
     case("key updates", 0, "accepted", talk=updating)
-    case("R1: a Confirm in a session", 4, "accepted", talk=lambda channel: (
-        next(channel.lines()), channel.stream.write(b"\x0a\0\x10" + bytes(16))) and None)
+    case("R1: a Confirm in a session", 4, "accepted", talk=confirming)
     case("R2: a changed record", 4, "accepted", talk=changed)
     case("R4: no Close", 4, "accepted", talk=truncated)
     case("R6: an update of an unused key", 4, "accepted", talk=updating_unused)

@@ -53,7 +53,8 @@ class Way:
 
     def sendall(self, data: bytes) -> None:
         if data:
-            data = self.changes.get(data[0], lambda same: same)(data)
+            change = self.changes.get(data[0])
+            data = change(data) if change else data
         self.sent.append(data)
         self.sock.sendall(data)
 
@@ -200,6 +201,17 @@ class Sealing(Server):
 
     def unwrap(self, ciphertext: bytes, transcript: bytes) -> tuple[bytes, Optional[Refused]]:
         return super().unwrap(ciphertext, bytes(32))
+
+
+class TwoKeys(Server):
+    """Opens with its key, and answers under OTHER: its proof is right, but of the wrong one."""
+
+    def __init__(self, *args: Any, **options: Any):
+        super().__init__(*args, **options)
+        self.spki = OTHER_SPKI
+
+    def opens_under(self) -> bytes:
+        return key_id(spki_of(self.key.public_key()))
 
 
 class Lying(Client):

@@ -15,9 +15,8 @@ sys.dont_write_bytecode = True  # no __pycache__ among the tests
 
 from typing import Any
 
-import sockets
-from countersign import (AEADS, BUSY, CLIENT_HELLO, PASSWORD, RESERVED, SERVER_HELLO, SERVER_RESUMPTION, TOKEN, Busy,
-                         Client, ClientHello, Credential, Draws, Refused, ServerHello, ServerResumption, context,
+from countersign import (AEADS, BODY, BUSY, CLIENT_HELLO, PASSWORD, RESERVED, SERVER_HELLO, SERVER_RESUMPTION, TOKEN,
+                         Busy, Client, ClientHello, Credential, Draws, Refused, ServerHello, ServerResumption, context,
                          extended, frame, spki_of, u16)
 from meeting import (GOOD, OPAQUE, OTHER_SPKI, PIN, PINNED, SECRET, SPKI, USER, WRONG, Meeting, client, flip,
                      key_file, message, not_now, server, ticket_for, with_tickets)
@@ -89,20 +88,20 @@ def modes(report: Report) -> None:
     extensions = [(0, bytes(16384 - 64))] + [(0, b"")] * 15
     hello = ServerHello(1, 1, bytes(32), bytes(32), bytes(1088), bytes(1536), [1] * 8, bytes(8), extensions, bytes(32))
     for name, body, size in (
-            ("the shortest ClientHello", smallest.encode(), sockets.BODY[CLIENT_HELLO][0]),
-            ("the longest ClientHello", largest.encode(), sockets.BODY[CLIENT_HELLO][1]),
+            ("the shortest ClientHello", smallest.encode(), BODY[CLIENT_HELLO][0]),
+            ("the longest ClientHello", largest.encode(), BODY[CLIENT_HELLO][1]),
             ("the default ClientHello", default.hello()[3:], 1317),
             ("the shortest ServerHello", ServerHello(1, 1, bytes(32), bytes(32), b"", b"", [], bytes(8)).encode(),
-             sockets.BODY[SERVER_HELLO][0]),
-            ("the longest ServerHello", hello.encode(), sockets.BODY[SERVER_HELLO][1]),
+             BODY[SERVER_HELLO][0]),
+            ("the longest ServerHello", hello.encode(), BODY[SERVER_HELLO][1]),
             ("the shortest ServerResumption", ServerResumption(1, 1, bytes(32), b"", bytes(2064)).encode(),
-             sockets.BODY[SERVER_RESUMPTION][0]),
+             BODY[SERVER_RESUMPTION][0]),
             ("the longest ServerResumption", ServerResumption(1, 1, bytes(32), bytes(1536), bytes(2064),
                                                               extensions).encode(),
-             sockets.BODY[SERVER_RESUMPTION][1]),
-            ("the shortest Busy", Busy(1).encode(), sockets.BODY[BUSY][0]),
+             BODY[SERVER_RESUMPTION][1]),
+            ("the shortest Busy", Busy(1).encode(), BODY[BUSY][0]),
             ("the longest Busy", Busy(1, [(0, bytes(1024 - 64))] + [(0, b"")] * 15).encode(),
-             sockets.BODY[BUSY][1])):
+             BODY[BUSY][1])):
         report.case(f"size of {name}", lambda: expect("bytes", len(body), size))
 
 
@@ -120,7 +119,8 @@ def before_the_credential(report: Report) -> None:
             "prologue", known, {"prologue": b"a"}, {"prologue": b"b"}))
         report.case(f"C11, another binding, {about}", lambda: differs(
             "channel binding", known, {"binding": one}, {"binding": two}))
-        report.case(f"C11, a binding and none, {about}", lambda: differs("channel binding", known, {"binding": one}, {}))
+        report.case(f"C11, a binding and none, {about}", lambda: differs(
+            "channel binding", known, {"binding": one}, {}))
         report.case(f"the same of both, {about}", lambda: Meeting(
             client(**known, prologue=b"a", binding=one), server(prologue=b"a", binding=one)).came_to("ok", "ok"))
 
@@ -189,7 +189,8 @@ def before_the_credential(report: Report) -> None:
     report.case("C14, busy, with a proof", lambda: busy({}, "C14"))
     report.case("C14, busy, without", lambda: busy(PINNED, "C14"))
     report.case("A8, busy, with a ticket", lambda: busy({"ticket": ticket_for(server(**with_tickets()))}, "A8"))
-    for about, body in (("a byte too many", b"\0\1\0\0"), ("an extension twice", u16(1) + extended([(9, b""), (9, b"")])),
+    for about, body in (("a byte too many", b"\0\1\0\0"),
+                        ("an extension twice", u16(1) + extended([(9, b""), (9, b"")])),
                         ("ends early", u16(1) + b"\1")):
         report.case(f"C14, a Busy that is none: {about}", lambda: Meeting(
             client(), server(busy=1), down={BUSY: lambda _: frame(BUSY, body)}).came_to("C14", "busy"))

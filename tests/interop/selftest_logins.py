@@ -14,7 +14,8 @@ from countersign import (ACCEPT, BINDER, CLIENT_HELLO, CLIENT_LOGIN, CONFIRM, DA
                          SERVER_RESUMPTION, SERVER_VERDICT, TAG, TOKEN, ClientHello, Credential, ServerHello, Session,
                          Verdict, frame, fresh, lp, u16, u8)
 from meeting import (GOOD, KEY, OPAQUE, OTHER_PIN, OTHER_SPKI, PIN, PINNED, SPKI, USER, Careless, Change, Meeting,
-                     Sealing, bad_verdicts, body, client, flip, judging, lying, message, outcome, padded, server,
+                     Sealing, TwoKeys, bad_verdicts, body, client, flip, judging, lying, message, outcome, padded,
+                     server,
                      ticket_for, verify, with_tickets)
 from report import Report, expect, refused
 from sockets import Channel, serve
@@ -26,7 +27,8 @@ def hellos(report: Report) -> None:
         report.case(f"{rule}, {about}", lambda: Meeting(client(**options), server(), {CLIENT_HELLO: change}).came_to(
             "ended", rule))
 
-    def field(rule: str, about: str, _options: Optional[dict[str, Any]] = None, **changes: Callable[[Any], Any]) -> None:
+    def field(rule: str, about: str, _options: Optional[dict[str, Any]] = None,
+              **changes: Callable[[Any], Any]) -> None:
         def change(data: bytes) -> bytes:
             decoded = ClientHello.decode(data[3:])
             for name, changed in changes.items():
@@ -125,6 +127,8 @@ def challenges(report: Report) -> None:
     field("T3", "other kinds", credential_kinds=lambda _: [TOKEN, 3, 4])
     report.case("C12, a secret that did not open", lambda: Meeting(client(), Sealing(KEY, verify)).came_to(
         "C12", "ended"))
+    report.case("C12, a right proof of another key than the server's", lambda: Meeting(
+        client(known=[SPKI, OTHER_SPKI]), TwoKeys(KEY, verify)).came_to("C12", "ended"))
     report.case("C10, a late ServerHello", lambda: Meeting(client(), server(), late_at_client=1).came_to(
         "C10", "ended"))
     report.case("T1, another pin", lambda: Meeting(client(pins=[OTHER_PIN], known=()), server()).came_to("T1", "ended"))
@@ -157,7 +161,8 @@ def logins(report: Report) -> None:
     case("L4", "a byte less", lambda size: body(lambda wrapped, sealed: wrapped + b"\x01\x0f" + sealed[2:-1], size))
     case("L4", "nothing", lambda size: body(lambda wrapped, sealed: wrapped + b"\0\0", size))
     case("L4", "a tag alone", lambda size: body(lambda wrapped, sealed: wrapped + lp(bytes(16)), size))
-    case("L4", "a block too many", lambda size: body(lambda wrapped, sealed: wrapped + lp(bytes(4608 + 256 + 16)), size))
+    case("L4", "a block too many", lambda size: body(
+        lambda wrapped, sealed: wrapped + lp(bytes(4608 + 256 + 16)), size))
     for about, wrapped in (("a byte", lp(b"x")), ("as long as the modulus", lp(bytes(256)))):
         report.case(f"L3, after a proof: {about}", lambda: Meeting(
             lying(body(lambda _, sealed: wrapped + sealed, 2))(GOOD, (), [SPKI]), server()).came_to("V4", "L3"))
@@ -229,12 +234,14 @@ def verdicts(report: Report) -> None:
 
     whole = Verdict(ACCEPT, "x" * 255, [f"{n:02}" + "x" * 62 for n in range(11)] + ["y" * 37], b"t" * 500, 2 ** 64 - 1,
                     [(9, bytes(476))])
-    report.case("a verdict as long as it may be", lambda: expect("its bytes", len(whole.encode()), 1024 + 502 + 8 + 481))
+    report.case("a verdict as long as it may be", lambda: expect(
+        "its bytes", len(whole.encode()), 1024 + 502 + 8 + 481))
     report.case("V3: none, as long as it may be", lambda: judged("ok", whole.encode_padded()))
     report.case("V3: none, an unknown extension", lambda: judged("ok", padded(
         replace(Verdict(ACCEPT, USER), extensions=[(RESERVED[3], b"")]).encode())))
     report.case("V4, with an extension", lambda: judged("V4", padded(Verdict(REJECT, extensions=[(9, b"x")]).encode())))
-    report.case("V6, with an extension", lambda: judged("V6", padded(Verdict(NOT_NOW, extensions=[(9, b"x")]).encode())))
+    report.case("V6, with an extension", lambda: judged("V6", padded(
+        Verdict(NOT_NOW, extensions=[(9, b"x")]).encode())))
 
     for about, said in bad_verdicts().items():
         report.case(f"V3, {about}", lambda: judged("V3", said))

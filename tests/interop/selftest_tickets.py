@@ -87,7 +87,11 @@ def resumptions(report: Report) -> None:
         ticket.secret = bytes(32)
 
     def rotated(times: int) -> Callable[[dict[str, Any], Ticket], None]:
-        return lambda shared, _: [shared["tickets"].rotate() for _ in range(times)] and None
+        def change(shared: dict[str, Any], _: Ticket) -> None:
+            for _time in range(times):
+                shared["tickets"].rotate()
+
+        return change
 
     report.case("K1, of another server", lambda: falls_back("K1", options(tickets=Tickets())))
     for at in (0, 8, 20, -1):
@@ -259,7 +263,8 @@ def resumptions(report: Report) -> None:
         shared = with_tickets(suites=[suite])
         shown = ticket_for(server(**shared), suites=[suite])
         up = up(shown) if callable(up) else up
-        Meeting(client(ticket=shown, suites=[suite], seals=seals), make(**shared), up, down, *late_).came_to(ours, theirs)
+        end = client(ticket=shown, suites=[suite], seals=seals)
+        Meeting(end, make(**shared), up, down, *late_).came_to(ours, theirs)
 
     def resumption(**changes: Callable[[Any], Any]) -> Changes:
         return {SERVER_RESUMPTION: message(ServerResumption, **changes)}
@@ -332,7 +337,8 @@ def kept(report: Report) -> None:
     now = 1_000_000_000
     shown = Ticket(b"x", bytes(32), 0x0301, PIN, "a", (PASSWORD, USER), 3600, now, now)
 
-    def shows(yes: bool, seconds: int = 0, ticket: Ticket = shown, credential: Credential = GOOD, **options: Any) -> None:
+    def shows(yes: bool, seconds: int = 0, ticket: Ticket = shown, credential: Credential = GOOD,
+              **options: Any) -> None:
         options = {"server_name": "a", "clock": lambda: now + seconds, **options}
         expect("shown", client(credential, ticket=replace(ticket), **options).ticket is not None, yes)
 
