@@ -14,7 +14,7 @@ use super::workers::Done;
 use crate::crypto::{self, CryptoError, CryptoRng, Decrypted, PublicKey};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, ChooseKey, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
+    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
@@ -107,7 +107,7 @@ pub(super) async fn accept<L: Link>(
     let visit = Visit { context, place };
     let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
     match greeted {
-        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(session, session_place)),
+        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(*session, session_place)),
         Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
         // In a box of its own, so that those who have sent no login hold no room for one.
         Greeted::Login { login, server_name } => {
@@ -154,7 +154,7 @@ pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: 
 /// How far a handshake came by itself.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Greeted {
-    Resumed(Session, SessionPlace),
+    Resumed(Box<Session>, SessionPlace),
     Login { login: Login, server_name: String },
     Refused(Refusal),
 }
@@ -170,10 +170,10 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     link.set_deadline(state.deadline());
     let frame = receive(link, AwaitHello::EXPECTS).await?;
     visit.place.greeted();
-    let choice = state.read(frame, link.now())?;
     // In a box of its own, which is given back before the login is waited for.
-    let (state, server_name, opening) = match Box::pin(answer(server, link, choice, visit)).await? {
-        Answered::Resumed(state) => return confirm(link, visit, state).await,
+    let answer = Box::pin(answer(server, link, visit, (state, frame)));
+    let (state, server_name, opening) = match answer.await? {
+        Answered::Resumed(state) => return Box::pin(confirm(link, visit, *state)).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -197,13 +197,14 @@ async fn confirm<L: Link>(link: &mut L, visit: &Visit, state: AwaitConfirm) -> R
     let session = state.read(frame, link.now())?;
     // There was room when the ticket was taken.
     let session_place = visit.place.session_place(session.info.grant().principal());
-    Ok(Greeted::Resumed(session, session_place.ok_or(BusyReason::NoSession)?))
+    Ok(Greeted::Resumed(Box::new(session), session_place.ok_or(BusyReason::NoSession)?))
 }
 
 /// What a ClientHello was answered with.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Answered<'s> {
-    Resumed(AwaitConfirm),
+    /// In a box, as those who come back are few among the half-open.
+    Resumed(Box<AwaitConfirm>),
     Challenged(AwaitLogin, String, Opening<'s>),
 }
 
@@ -211,9 +212,10 @@ enum Answered<'s> {
 async fn answer<'s, L: Link>(
     server: &'s ServerState,
     link: &mut L,
-    choice: ChooseKey,
     visit: &'s Visit,
+    (state, frame): (AwaitHello, Vec<u8>),
 ) -> Result<Answered<'s>, LoginError> {
+    let choice = state.read(frame, link.now())?;
     let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
     let hello = choice.choose(key)?;
     if let Some(differs) = hello.differs() {
@@ -232,7 +234,7 @@ async fn answer<'s, L: Link>(
         return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
     }
     let hello = match shown(server, link, hello, visit).await? {
-        Shown::Taken(state) => return Ok(Answered::Resumed(state)),
+        Shown::Taken(state) => return Ok(Answered::Resumed(Box::new(state))),
         Shown::Not(hello) => hello,
     };
     if server.is_pressed(visit.place.source()) {

@@ -142,11 +142,10 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         let results: Vec<_> = ends
             .drain(..)
             .map(|(mut peer, server)| {
-                let server = server.join();
+                let result = server.join().unwrap().map(drop);
                 let told = peer.rest().len();
                 // Whoever could not be told anything that it can open was told nothing.
                 let is_opened = variant == 2;
-                let result = server.unwrap().map(drop);
                 assert_eq!(told, if result.is_ok() || is_opened { VERDICT } else { 0 }, "{variant}");
                 result
             })

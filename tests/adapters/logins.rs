@@ -574,7 +574,7 @@ fn a_resumption_is_no_session_before_its_client_has_spoken<A: Adapter>() {
         replayer.send(&hello);
         replayer.receive(FrameType::ServerResumption);
         lie(&mut replayer);
-        replayer.0.shutdown(std::net::Shutdown::Write).unwrap();
+        replayer.end_sending();
         assert!(server.join().unwrap().is_err(), "three replays of a recorded hello must not give one session");
         assert_eq!(replayer.rest(), b"");
         assert_eq!(acceptor.counts().sessions, 0);
