@@ -4,8 +4,9 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::term;
 use clap::{Args, Subcommand, ValueEnum};
+use countersign::crypto::KeyFileError;
 use countersign::files::{self, Existing, FileError};
-use countersign::{KeyError, KeySize, PrivateKey, PublicKey, ServerKey};
+use countersign::{KeySize, PrivateKey, PublicKey, ServerKey};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -118,28 +119,24 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
 /// Reads and loads a server's key.
 pub(crate) fn load(path: &Path) -> Result<ServerKey, Failure> {
     let remedy = format!("make one with: countersign keygen --out {}", path.display());
-    let key = files::read_private_key(path).map_err(|error| match files::read_public_key(path) {
-        // A public key is for everyone to read: to have it hidden would be the wrong advice.
-        Ok(_) => Failure::new(format_args!("{} holds a public key; the private one is needed", path.display())),
-        Err(_) => Failure::missing(&error, remedy),
-    })?;
+    let key = files::read_private_key(path).map_err(|error| Failure::missing(&error, remedy))?;
     load_parsed(path, &key)
 }
 
 fn load_parsed(path: &Path, key: &PrivateKey) -> Result<ServerKey, Failure> {
-    ServerKey::load(key, crypto::provider()).map_err(|source| FileError::Key { path: path.to_owned(), source }.into())
+    let bad = |source| FileError::Key { path: path.to_owned(), source: KeyFileError::Key { line: 0, source } };
+    ServerKey::load(key, crypto::provider()).map_err(|error| bad(error).into())
 }
 
 fn read(path: &Path) -> Result<(&'static str, PublicKey), Failure> {
-    match files::read_public_key(path) {
-        Ok(key) => Ok(("public", key)),
-        // The reader of private keys says what is wrong with the other kinds, too, and how to convert them.
-        Err(FileError::Key { source: KeyError::WrongPem { found, .. }, .. }) if found.contains("PRIVATE KEY") => {
-            let key = files::read_private_key(path)?;
-            Ok(("private", load_parsed(path, &key)?.public_key().clone()))
-        }
-        Err(error) => Err(error.into()),
+    let file = files::read_key_file(path)?;
+    let bad = |source| FileError::Key { path: path.to_owned(), source };
+    if file.has_private_key() {
+        return Ok(("private", load_parsed(path, &file.private_key(None).map_err(bad)?)?.public_key().clone()));
     }
+    let keys = file.public_keys().map_err(bad)?;
+    let first = keys.into_iter().next().ok_or_else(|| Failure::new("no key"))?;
+    Ok(("public", first.key))
 }
 
 fn with_spinner(size: KeySize) -> Result<PrivateKey, Failure> {

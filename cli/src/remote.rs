@@ -73,11 +73,11 @@ impl Remote {
 
     fn trust(&self) -> Result<Server, Failure> {
         let pinned = self.pins.iter().map(|&pin| Ok(Server::pinned(pin)));
-        let read = self.keys.iter().map(|path| match files::read_public_key(path) {
-            Ok(key) => Ok(Server::key(key)),
-            Err(error) => {
-                Err(Failure::missing(&error, "get the server's public key from its operator").status(Failure::USAGE))
-            }
+        let read = self.keys.iter().flat_map(|path| match files::read_public_keys(path) {
+            Ok(keys) => keys.into_iter().map(|source| Ok(Server::key(source.key))).collect(),
+            Err(error) => vec![Err(
+                Failure::missing(&error, "get the server's public key from its operator").status(Failure::USAGE)
+            )],
         });
         let all = pinned.chain(read).collect::<Result<Vec<_>, _>>()?;
         all.into_iter().reduce(Server::or).ok_or_else(|| {
