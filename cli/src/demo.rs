@@ -6,6 +6,7 @@ mod relay;
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Talk, describe};
+use crate::secrets::Passphrase;
 use crate::serve::{self, Log, Options, Service};
 use crate::{keys, term};
 use clap::Args;
@@ -216,7 +217,7 @@ impl Stage {
         let start = Instant::now();
         let (key_path, users) = (folder.join("server.pem"), folder.join("users.txt"));
         files::write_private_key(&key_path, &keys::generate(KeySize::Rsa2048)?, Existing::Keep)?;
-        let key = keys::load(&key_path)?;
+        let key = keys::load(&key_path, &Passphrase::default())?;
         let pin = key.public_key().id();
         let made = time(start.elapsed());
         item("key", format_args!("RSA, 2048 bits, made in {made} (to be quick; keygen makes 3072)"))?;

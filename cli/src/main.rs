@@ -10,6 +10,7 @@ mod inspect;
 mod keys;
 mod lines;
 mod login;
+mod prompt;
 mod relay;
 mod remote;
 mod secrets;

@@ -8,12 +8,15 @@ mod service;
 mod users;
 mod visit;
 
+use log::Entry;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
 use crate::crypto;
 use crate::failure::Failure;
+use crate::prompt;
+use crate::secrets::Passphrase;
 use crate::{keys, term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
@@ -38,7 +41,7 @@ use users::Users;
 /// whoami, echo TEXT, quit.
 ///
 /// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
-/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it.
+/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it; SIGHUP does not.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -73,9 +76,11 @@ pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
-    /// The server's private key
+    /// The server's private key: PKCS#8, PKCS#1 or OpenSSH's, in PEM or DER
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
     /// The users file
     #[arg(long, value_name = "FILE")]
     users: PathBuf,
@@ -213,7 +218,7 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
-        let key = keys::load(&self.key)?;
+        let key = keys::load(&self.key, &self.passphrase)?;
         let file = user_files::open(&self.users)?;
         let listener = listen(&self.listen).map_err(|error| {
             Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
@@ -221,13 +226,14 @@ impl Serve {
         let fingerprint = key.public_key().id();
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()))?);
-        let server = prepare(key, &self.users, file, &self.options, &self.proxy_protocol, service, log);
+        let server = prepare(key, &self.users, file, &self.options, &self.proxy_protocol, service, Arc::clone(&log));
         let (server, warnings) = server;
         warnings.iter().for_each(term::note);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
-            let stop = signals().map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let stop = signals(log).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            prompt::no_more_questions();
             let listener = tokio::net::TcpListener::from_std(listener);
             let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             let address = listener.local_addr();
@@ -303,24 +309,31 @@ fn listen(address: &str) -> io::Result<TcpListener> {
     Err(last)
 }
 
-/// Watches for the signals that end a server, from now on.
+/// Watches for the signals that end a server, from now on. SIGHUP does not: the users file is looked at without being told, and a
+/// terminal that is closed is no reason to cut everybody off.
 #[cfg(unix)]
-fn signals() -> io::Result<impl Future<Output = ()>> {
+fn signals(log: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let hangups = async move {
+        while hangup.recv().await.is_some() {
+            log.write(Entry::new("hangup").text("note", "changes to the users file are noticed without it"));
+        }
+        std::future::pending().await
+    };
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            () = hangups => {}
         }
     })
 }
 
 #[cfg(not(unix))]
-fn signals() -> io::Result<impl Future<Output = ()>> {
+fn signals(_: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

@@ -747,7 +747,7 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("wrong password", 1, "L10", secret=b"wrong")
     case("unknown user", 1, "L10", who=("--user", "mallory", "--password-stdin"))
     case("wrong pin", 3, "ended", trust=("--pin", fingerprint(bytes(32))))
-    case("the server takes tokens only", None, "ended", kinds=[TOKEN])
+    case("the server takes tokens only", 6, "ended", kinds=[TOKEN])
     case("the server takes RSA alone", 4, "S8", suites=[0x0101, 0x0102])
 
     def receives(change: Callable[[bytes], bytes]) -> type[Server]:
@@ -771,31 +771,31 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
 
         return altered(Server, "on_client_hello", change)
 
-    case("C1: a frame of another type", 4, "ended", base=altered(Server, "on_client_hello", lambda data: b"\x04"))
-    case("C2: a byte too many", 4, "ended", base=altered(
+    case("C1: a frame of another type", 5, "ended", base=altered(Server, "on_client_hello", lambda data: b"\x04"))
+    case("C2: a byte too many", 5, "ended", base=altered(
         Server, "on_client_hello", lambda data: frame(SERVER_HELLO, data[3:] + b"\0")))
-    case("C3: a version that was not offered", 4, "ended", base=hello(version=lambda _: 2))
-    case("C4: a suite that was not offered", 4, "ended", base=hello(suite=lambda _: 0x0101, key_share=lambda _: b""))
-    case("C5: no credential kinds", 4, "ended", base=hello(credential_kinds=lambda _: []))
-    case("C6: no key, and none listed", 4, "ended", base=hello(spki=lambda _: b""))
-    case("C8: a changed key id", 4, "ended", base=hello(key_id=check.flip(0)))
-    case("C9: a share of zeros", 4, "ended", base=hello(key_share=lambda _: bytes(32)), suites=[0x0201])
+    case("C3: a version that was not offered", 5, "ended", base=hello(version=lambda _: 2))
+    case("C4: a suite that was not offered", 5, "ended", base=hello(suite=lambda _: 0x0101, key_share=lambda _: b""))
+    case("C5: no credential kinds", 5, "ended", base=hello(credential_kinds=lambda _: []))
+    case("C6: no key, and none listed", 5, "ended", base=hello(spki=lambda _: b""))
+    case("C8: a changed key id", 5, "ended", base=hello(key_id=check.flip(0)))
+    case("C9: a share of zeros", 5, "ended", base=hello(key_share=lambda _: bytes(32)), suites=[0x0201])
     for about, unusable in UNUSABLE.items():
-        case(f"C9: a joined share: {about}", 4, "ended", base=hello(key_share=unusable), suites=[0x0301])
-    case("a changed suite", 4, "L6", base=hello(suite=lambda suite: suite ^ 3))
-    case("a changed challenge", 4, "L6", base=hello(nonce=check.flip(0)))
-    case("a changed ciphertext", 4, "L6", base=hello(key_share=check.flip(0)), suites=[0x0301])
-    case("another ciphertext", 4, "L7", base=altered(Server, "exchange", check.flip(0)), suites=[0x0301])
-    case("V1: a verdict of another length", 4, "accepted", talk=hang_up, base=altered(
+        case(f"C9: a joined share: {about}", 5, "ended", base=hello(key_share=unusable), suites=[0x0301])
+    case("a changed suite", 5, "L6", base=hello(suite=lambda suite: suite ^ 3))
+    case("a changed challenge", 5, "L6", base=hello(nonce=check.flip(0)))
+    case("a changed ciphertext", 5, "L6", base=hello(key_share=check.flip(0)), suites=[0x0301])
+    case("another ciphertext", 5, "L7", base=altered(Server, "exchange", check.flip(0)), suites=[0x0301])
+    case("V1: a verdict of another length", 5, "accepted", talk=hang_up, base=altered(
         Server, "on_client_login", lambda data: data[:2] + b"\x11"))
-    case("V2: a changed verdict", 4, "accepted", talk=hang_up, base=altered(Server, "on_client_login", check.flip(3)))
+    case("V2: a changed verdict", 5, "accepted", talk=hang_up, base=altered(Server, "on_client_login", check.flip(3)))
     case("no verdict", 4, "accepted", talk=hang_up, base=altered(Server, "on_client_login", lambda data: b""))
     case("the deadline passes before the ServerHello", 4, "ended", trust=("--pin", pin, "--timeout", "1s"),
          base=altered(Server, "on_client_hello", lambda data: b""))
     case("key updates", 0, "accepted", talk=updating)
-    case("R2: a changed record", 4, "accepted", talk=changed)
+    case("R2: a changed record", 5, "accepted", talk=changed)
     case("R4: no Close", 4, "accepted", talk=truncated)
-    case("R6: an update of an unused key", 4, "accepted", talk=updating_unused)
+    case("R6: an update of an unused key", 5, "accepted", talk=updating_unused)
     if command.has("login", "--no-resume"):
         ticket_cases(report, command, key, verify)
     else:
@@ -824,7 +824,8 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
             server: Server = base(verify=verify, account=self.accounts.get, **{**self.options, **options})
             with PeerServer(server, talk, self.port) as peer:
                 self.port = peer.port
-                done = command.run("login", "--server", peer.address, "--user", USER, "--password-stdin", *trust, *args,
+                done = command.run("login", "--server", peer.address, "--user", USER, "--password-stdin", *trust,
+                                   *(args or ("--resume",)),
                                    *(word for line in sent for word in ("--send", line)),
                                    stdin=secret + b"\n", status=status, state=self.state)
             expect("the server's end", peer.outcome, outcome)
@@ -877,7 +878,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
     def refuses(change: Callable[[bytes], bytes], method: str = "on_client_hello", **options: Any) -> None:
         visits = Visits(**options)
         visits.visit(0, "accepted")
-        visits.visit(4, "answered", altered(Server, method, change), talk=hang_up)
+        visits.visit(5, "answered", altered(Server, method, change), talk=hang_up)
 
     def message(**changes: Callable[[Any], Any]) -> Callable[[bytes], bytes]:
         def change(data: bytes) -> bytes:
@@ -895,7 +896,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
     def reject() -> None:
         visits = Visits()
         visits.visit(0, "accepted", Rejecting)
-        visits.visit(4, "answered", Rejecting, talk=hang_up)
+        visits.visit(5, "answered", Rejecting, talk=hang_up)
 
     def late(visits: Visits) -> None:
         visits.options["tickets"].clock = lambda: time.time() + 3601

@@ -1,8 +1,8 @@
 //! A conversation in lines, with the demo's service.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 use crate::lines::{Line, Lines};
-use crate::remote::{NETWORK, broken};
+use crate::remote::broken;
 use crate::term;
 use countersign::{LoginError, Stream};
 use std::io::{self, BufRead, IsTerminal};
@@ -56,7 +56,7 @@ impl Talk {
         match self.ask(line).await.map_err(|error| broken(&error))? {
             Some(answer) => term::line(term::from_peer(&answer)),
             None => Err(Failure::with_status(
-                NETWORK,
+                Status::Network,
                 format_args!("the server closed the session before it answered {line:?}; log in again to go on"),
             )),
         }
