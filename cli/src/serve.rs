@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod listen;
 mod log;
 mod proxy;
 mod server;
@@ -21,14 +22,14 @@ use crate::{keys, term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::{Bounds, ServerConfig, ServerKey, TicketKeys, limits};
+use listen::{State, listen, tell};
 use proxy::Block;
 use server::Balancers;
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
-use socket2::{Domain, Socket, Type};
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +74,7 @@ of late come first, and where too many wait, one of the address with the most is
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
 bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 picks a free one
+    /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
     /// The server's private key: PKCS#8, PKCS#1 or OpenSSH's, in PEM or DER
@@ -220,9 +221,7 @@ impl Serve {
         let service = self.service()?;
         let key = keys::load(&self.key, &self.passphrase)?;
         let file = user_files::open(&self.users)?;
-        let listener = listen(&self.listen).map_err(|error| {
-            Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
-        })?;
+        let listener = listen(&self.listen)?;
         let fingerprint = key.public_key().id();
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()))?);
@@ -240,6 +239,11 @@ impl Serve {
             let address = address.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             term::line(format_args!("listening on {address}"))?;
             term::line(format_args!("fingerprint {fingerprint}"))?;
+            tell(State::Ready);
+            let stop = async {
+                stop.await;
+                tell(State::Stopping);
+            };
             server.run(listener, stop).await;
             Ok(())
         });
@@ -283,30 +287,6 @@ pub(crate) fn prepare(
     let balancers =
         Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
     (Server::new(options.config(), key, users, options.bounds(numbers), balancers, service, log), warnings)
-}
-
-/// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
-/// drops a newcomer's first packet, and a client comes again only after a second.
-fn listen(address: &str) -> io::Result<TcpListener> {
-    const BACKLOG: i32 = 4096;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let bound = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // As `TcpListener::bind` does: a restart need not wait for old connections to time out.
-            #[cfg(unix)]
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket.into())
-        };
-        match bound() {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
 }
 
 /// Watches for the signals that end a server, from now on. SIGHUP does not: the users file is looked at without being told, and a

@@ -23,6 +23,8 @@ fn every_command_has_help_with_an_example() {
         "demo",
         "bench",
         "inspect",
+        "completions",
+        "man",
     ];
     for command in commands {
         let args: Vec<&str> = command.split_ascii_whitespace().chain(["--help"]).collect();
@@ -31,7 +33,6 @@ fn every_command_has_help_with_an_example() {
         assert!(said.out.contains("  countersign "), "no example in the help of {command:?}: {}", said.out);
         assert!(said.out.lines().all(|line| line.chars().count() <= 100), "{}", said.out);
     }
-    assert_eq!(run(&["--version"], "").ok().out, format!("countersign {}\n", env!("CARGO_PKG_VERSION")));
     run(&["no-such-command"], "").fails(2, &["no-such-command"]);
     run::<&str>(&[], "").fails(2, &["Usage"]);
 }
