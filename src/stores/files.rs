@@ -3,7 +3,10 @@
 //! A file is written beside its target, synced, and moved into place, so that a crash leaves the old file or the new
 //! one. Secret files get mode 0600; one that everyone can read is refused.
 
-pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret, shell_quoted};
+mod shell;
+
+pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
+pub use shell::shell_quoted;
 
 use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
 use std::fs::{self, File};

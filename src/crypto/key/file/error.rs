@@ -102,6 +102,25 @@ impl KeyFileError {
         Self::NoKey { looks_like, cure }
     }
 
+    /// A word for logs and metrics, such as `key-encrypted`: kebab-case, and the same in every version. That of the key's own
+    /// error, where it is that.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Empty => "key-file-empty",
+            Self::TooLong => "key-file-too-long",
+            Self::NoKey { .. } => "key-file-without-key",
+            Self::Unfinished { .. } => "key-unfinished",
+            Self::BadBase64 { .. } => "key-bad-base64",
+            Self::Wrong { .. } => "key-of-other-kind",
+            Self::Encrypted { .. } => "key-encrypted",
+            Self::WrongPassphrase { .. } => "key-wrong-passphrase",
+            Self::OldEncryption { .. } => "key-old-encryption",
+            Self::Encryption { .. } => "key-encryption-not-taken",
+            Self::NotBuiltIn { .. } => "key-form-not-built-in",
+            Self::Key { source, .. } => source.code(),
+        }
+    }
+
     /// The way to what was wanted, if a command can make it of this file.
     pub fn cure(&self) -> Option<Cure> {
         match self {
