@@ -10,8 +10,11 @@ pub use shell::shell_quoted;
 
 use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+#[cfg(feature = "accounts")]
+use std::io::Read;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "accounts")]
 use zeroize::{Zeroize, Zeroizing};
 
 /// No account file is anywhere near this long; `/dev/zero` is.
