@@ -146,7 +146,7 @@ fn what_is_refused_says_where_and_what() {
         }
     }
     let error = public(&tool("good.pem")).unwrap_err();
-    assert_eq!(error.to_string(), "line 1: a private key, and a public key is needed");
+    assert_eq!(error.to_string(), "line 1: this is a private key; a public key is needed");
     assert_eq!(error.cure(), Some(Cure::PublicHalf));
 }
 
@@ -196,7 +196,10 @@ fn what_is_no_key_is_called_what_it_is() {
         (b"{\"kty\": \"RSA\"}", "JSON Web Key", None),
         (b"SHA256:47DEQpj8HBSa", "fingerprint", None),
         (b"alice $argon2id$v=19$", "accounts", None),
-        (b"----BEGIN PRIVATE KEY-----", "text of another kind", None),
+        (b"----BEGIN PRIVATE KEY-----", "five dashes", None),
+        ("\u{2014}\u{2013}BEGIN PUBLIC KEY\u{2014}\u{2013}".as_bytes(), "five dashes", None),
+        (b"LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K", "Kubernetes", Some(Cure::FromBase64)),
+        (b"<RSAKeyValue>", ".NET", None),
         (b"<!doctype html>", "web page", None),
         (b"\x1f\x8b\x08", "compressed", None),
         (b"\x7fELF", "program", None),
@@ -211,18 +214,47 @@ fn what_is_no_key_is_called_what_it_is() {
 
 #[test]
 fn no_text_makes_it_panic() {
-    let pem = good_pem();
-    let openssh = tool("openssh.pem");
-    for text in [pem.as_bytes(), &openssh, &tool("cert.pem"), &tool("openssh.pub"), &tool("encrypted-pkcs8.pem")] {
+    let look = |bytes: &[u8]| {
+        if let Ok(file) = KeyFile::parse(bytes) {
+            let _ = (file.needs_passphrase(), file.has_private_key(), file.public_keys().is_ok());
+            let _ = file.private_key(None);
+        }
+    };
+    let mut rng = support::TestRng::new("broken key files");
+    let names = [
+        "good.pem",
+        "openssh.pem",
+        "cert.pem",
+        "openssh.pub",
+        "encrypted-pkcs8.pem",
+        "good.pub.der",
+        "encrypted-openssh.pem",
+    ];
+    for text in names.map(tool) {
         for cut in (0..text.len()).step_by(7) {
-            let parts = [&text[..cut], &text[cut..], &[&text[..cut], b"-----END ", &text[cut..]].concat()];
-            for part in parts {
-                if let Ok(file) = KeyFile::parse(part) {
-                    let _ = (file.needs_passphrase(), file.has_private_key(), file.public_keys().is_ok());
-                    let _ = file.private_key(None);
+            look(&text[..cut]);
+            look(&text[cut..]);
+            look(&[&text[..cut], b"-----END ", &text[cut..]].concat());
+        }
+        for _ in 0..500 {
+            let mut broken = text.clone();
+            for _ in 0..=rng.below(4) {
+                let at = rng.below(broken.len());
+                match rng.below(3) {
+                    0 => broken[at] = rng.below(256) as u8,
+                    1 => drop(broken.remove(at)),
+                    _ => broken.insert(at, broken[at] ^ (1 << rng.below(8))),
                 }
             }
+            look(&broken);
         }
+    }
+    // And what the base64 holds: a private key whose every byte is changed in turn.
+    let der = KeyFile::parse(&tool("good.pem")).unwrap().private_key(None).unwrap().pkcs8_der().to_vec();
+    for at in 0..der.len() {
+        let mut broken = der.clone();
+        broken[at] ^= 1 << rng.below(8);
+        look(&broken);
     }
 }
 
@@ -261,7 +293,10 @@ mod formats {
             assert!(!KeyFile::parse(&tool(name)).unwrap().needs_passphrase(), "{name}");
         }
         let old = private(&tool("encrypted-pbes1.pem"), Some(b"x")).unwrap_err();
-        assert_eq!((old.clone(), old.cure()), (KeyFileError::Encryption { line: 1 }, Some(Cure::ToPkcs8)));
+        assert_eq!(
+            (old.clone(), old.cure()),
+            (KeyFileError::Encryption { line: 1, encoded: Encoded::EncryptedPkcs8 }, Some(Cure::ToPkcs8))
+        );
     }
 
     #[test]
@@ -275,7 +310,10 @@ mod formats {
             let kdf = sequence(&[&pkcs5(12), &sequence(&[&tlv(4, &[1; 8]), &integer(iterations), &prf])]);
             sequence(&[&sequence(&[&pkcs5(13), &sequence(&[&kdf, &aes])]), &tlv(4, &[0; 32])])
         };
-        assert_eq!(private(&file(&[0x7f, 0xff, 0xff, 0xff]), Some(b"x")), Err(KeyFileError::Encryption { line: 0 }));
+        assert_eq!(
+            private(&file(&[0x7f, 0xff, 0xff, 0xff]), Some(b"x")),
+            Err(KeyFileError::Encryption { line: 0, encoded: Encoded::EncryptedPkcs8 })
+        );
         assert_eq!(private(&file(&[8]), Some(b"x")), Err(KeyFileError::WrongPassphrase { line: 0 }));
     }
 

@@ -203,6 +203,7 @@ from!(AccountError, KeyError, KeyFileError);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use countersign::{BusyReason, Misuse, Reason};
 
     #[test]
     fn every_status_of_a_client_has_a_number_of_its_own_and_a_line_of_help() {
@@ -211,9 +212,26 @@ mod tests {
         for (status, number) in all.into_iter().zip(1..) {
             assert_eq!(status.number(), number, "{status:?}");
             assert!(OF_CLIENTS.contains(&format!("\n  {number}  ")), "{status:?}");
+            assert!(include_str!("../../README.md").contains(&format!("\n| {number} | ")), "{status:?}");
         }
         assert_eq!(Failure::new("").on_this_side().status, Usage);
         assert_eq!(Failure::with_status(Refused, "").on_this_side().status, Refused);
+    }
+
+    #[test]
+    fn a_server_without_room_is_not_one_that_refuses() {
+        let refused = |reason| LoginError::LoginRefused { user: None, reason };
+        for (error, status) in [
+            (LoginError::Busy(BusyReason::NoRoom), Status::Busy),
+            (LoginError::Busy(BusyReason::Stopping), Status::Busy),
+            (refused(Reason::NotNow("the store is away")), Status::NotNow),
+            (Protocol::Refused.into(), Status::Refused),
+            (Protocol::DeadlinePassed.into(), Status::Network),
+            (Protocol::Misuse(Misuse::Closed).into(), Status::Usage),
+            (Protocol::VerdictNotAuthentic.into(), Status::Protocol),
+        ] {
+            assert!(Failure::login(&error).is(status), "{error}");
+        }
     }
 
     #[test]

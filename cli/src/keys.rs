@@ -253,12 +253,12 @@ fn check_target(path: &Path, existing: Existing) -> Result<(), Failure> {
         Err(source) => return Err(FileError::Io { path: path.to_owned(), source }.into()),
     };
     match existing {
-        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
-        Existing::Replace if target.is_file() || target.is_symlink() => Ok(()),
-        Existing::Replace => {
+        _ if !target.is_file() && !target.is_symlink() => {
             let path = path.display();
             Err(Failure::new(format_args!("{path}: not a file, so it can't be replaced; pick another --out")))
         }
+        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
+        Existing::Replace => Ok(()),
     }
 }
 
@@ -268,7 +268,8 @@ fn exists(error: &FileError) -> Failure {
             Failure::new(format_args!("{error}; pick another name, or replace both files of the pair with --force"))
         }
         FileError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
-            let folder = path.parent().and_then(files::shell_quoted);
+            let missing = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+            let folder = missing.and_then(files::shell_quoted);
             let failure = Failure::file(error);
             match folder {
                 Some(folder) => failure.and(format_args!("make its folder first: mkdir -p {folder}")),

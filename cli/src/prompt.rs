@@ -37,7 +37,7 @@ mod terminal {
     use std::thread;
     use zeroize::Zeroizing;
 
-    /// The longest line that a terminal gives is 4095 bytes; the line feed follows it.
+    /// For the longest line that a terminal gives, and its line feed.
     const ROOM: usize = 4096;
 
     /// The terminal while it does not show what is typed, and how it was before.

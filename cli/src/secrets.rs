@@ -58,8 +58,15 @@ impl Passphrase {
     }
 }
 
+/// With the line feed it is what the kernel's line discipline has room for.
+const LONGEST_LINE: usize = 4095;
+
 fn hidden(prompt: impl Display, switch: &str) -> Result<Secret, Failure> {
     match prompt::ask(&prompt.to_string()) {
+        // A terminal gives no longer line, and drops the rest without a word.
+        Ok(Answer::Typed(secret)) if secret.len() >= LONGEST_LINE => Err(Failure::usage(format_args!(
+            "a terminal takes no line of {LONGEST_LINE} bytes or more; give it on the first line of standard input with {switch}"
+        ))),
         Ok(Answer::Typed(secret)) => Ok(secret),
         Ok(Answer::End) => Err(Failure::usage("nothing was typed, so nothing was done")),
         Err(error) => Err(Failure::usage(format_args!(

@@ -83,7 +83,8 @@ fn what_is_wide_fits_a_terminal_of_80_columns_and_of_40() {
         let (mut stream, _) = listener.accept().unwrap();
         let mut bytes = vec![0; 4096];
         let len = std::io::Read::read(&mut stream, &mut bytes).unwrap();
-        bytes[..len].to_vec()
+        bytes.truncate(len);
+        bytes
     });
     let who = ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
     run(&who, "secret\n").fails(4, &[]);

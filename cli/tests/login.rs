@@ -295,7 +295,7 @@ fn a_server_that_cannot_start_says_why() {
     serve(&taken, &key, &users).fails(1, &[&taken, "--listen"]);
     serve("127.0.0.1:0", "missing.pem", &users).fails(1, &["missing.pem", "countersign keygen"]);
     serve("127.0.0.1:0", &house.path("server.pub.pem"), &users)
-        .fails(1, &["a public key, and a private key is needed"]);
+        .fails(1, &["this is a public key; a private key is needed"]);
     serve("127.0.0.1:0", &key, "missing.txt").fails(1, &["missing.txt", "countersign user add"]);
     house.write("server.pem", house.read("server.pem").as_bytes(), 0o644);
     serve("127.0.0.1:0", &key, &users).fails(1, &["chmod 600"]);

@@ -42,9 +42,10 @@ pub(super) fn public_key(encoded: Encoded, bytes: &[u8], line: usize) -> Result<
 }
 
 fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
-    let encrypted = EncryptedPrivateKeyInfoRef::from_der(bytes).map_err(|_| KeyFileError::Encryption { line })?;
+    let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::EncryptedPkcs8 };
+    let encrypted = EncryptedPrivateKeyInfoRef::from_der(bytes).map_err(|_| not_taken())?;
     let scheme = &encrypted.encryption_algorithm;
-    let cost_is_taken = match &scheme.pbes2().ok_or(KeyFileError::Encryption { line })?.kdf {
+    let cost_is_taken = match &scheme.pbes2().ok_or(not_taken())?.kdf {
         Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MAX_PBKDF2_ITERATIONS,
         Kdf::Scrypt(scrypt) => {
             let blocks = u64::from(scrypt.block_size).saturating_mul(scrypt.parallelization.into());
@@ -53,13 +54,13 @@ fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Resu
         _ => false,
     };
     if !cost_is_taken {
-        return Err(KeyFileError::Encryption { line });
+        return Err(not_taken());
     }
     let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
     let mut plain = Zeroizing::new(encrypted.encrypted_data.as_bytes().to_vec());
     let der = scheme.decrypt_in_place(passphrase, &mut plain).map_err(|error| match error {
         pkcs8::pkcs5::Error::DecryptFailed => KeyFileError::WrongPassphrase { line },
-        _ => KeyFileError::Encryption { line },
+        _ => not_taken(),
     })?;
     // By chance the padding may be right where the passphrase is wrong: then this is no DER.
     PrivateKey::from_any_pkcs8_der(der).map_err(|source| match source {
@@ -70,17 +71,18 @@ fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Resu
 
 fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
     let bad = |source| KeyFileError::Key { line, source };
+    let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::OpenSsh };
     let mut key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| bad(of_ssh(&error)))?;
     if key.is_encrypted() {
         if let ssh_key::Kdf::Bcrypt { rounds, .. } = key.kdf()
             && *rounds > MAX_BCRYPT_ROUNDS
         {
-            return Err(KeyFileError::Encryption { line });
+            return Err(not_taken());
         }
         let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
         key = key.decrypt(passphrase).map_err(|error| match error {
             ssh_key::Error::Crypto => KeyFileError::WrongPassphrase { line },
-            _ => KeyFileError::Encryption { line },
+            _ => not_taken(),
         })?;
     }
     match key.key_data() {

@@ -43,7 +43,7 @@ pub enum KeyFileError {
         line: usize,
     },
     /// It is something else than what was wanted.
-    #[error("{}{found}, and {wanted} is needed", At(*line))]
+    #[error("{}this is {found}; {wanted} is needed", At(*line))]
     Wrong {
         /// Where it begins.
         line: usize,
@@ -77,6 +77,8 @@ pub enum KeyFileError {
     Encryption {
         /// Where it begins.
         line: usize,
+        /// How it is written.
+        encoded: Encoded,
     },
     /// A form that this build does not read: it is without the feature `key-formats`.
     #[error("{}{encoded}, which this build does not read", At(*line))]
@@ -125,6 +127,7 @@ impl KeyFileError {
     pub fn cure(&self) -> Option<Cure> {
         match self {
             Self::NoKey { cure, .. } => *cure,
+            Self::Encryption { encoded: Encoded::OpenSsh, .. } => Some(Cure::FromOpenSsh),
             Self::OldEncryption { .. } | Self::Encryption { .. } => Some(Cure::ToPkcs8),
             Self::Wrong { found, wanted: "a public key", .. } if found == "a private key" => Some(Cure::PublicHalf),
             Self::Wrong { found, wanted: "a public key", .. } if found == "a certificate request" => {
@@ -165,6 +168,8 @@ pub enum Cure {
     FromOpenSshPublic,
     /// Text in UTF-16.
     FromUtf16,
+    /// A file in base64.
+    FromBase64,
 }
 
 impl Cure {
@@ -180,6 +185,7 @@ impl Cure {
             Self::FromPutty => format!("puttygen {from} -O private-openssh -o {to}"),
             Self::FromOpenSsh => format!("cp {from} {to} && ssh-keygen -p -m PKCS8 -f {to}"),
             Self::FromOpenSshPublic => format!("ssh-keygen -e -m PKCS8 -f {from} > {to}"),
+            Self::FromBase64 => format!("base64 -d {from} > {to}"),
             Self::FromUtf16 => format!("iconv -f UTF-16 -t UTF-8 {from} > {to}"),
         }
     }
@@ -193,6 +199,7 @@ impl Cure {
             }
             Self::FromPutty => "openssh.pem",
             Self::FromUtf16 => "utf8.pem",
+            Self::FromBase64 => "decoded.pem",
         }
     }
 }

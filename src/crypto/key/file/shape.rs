@@ -101,7 +101,12 @@ pub(super) fn looks_like(bytes: &[u8]) -> (&'static str, Option<Cure>) {
         () if starts(b"{") && has(b"\"kty\"") => ("a JSON Web Key", None),
         () if starts(b"SHA256:") => ("a fingerprint, and not the key that it is of", None),
         () if has(b"$argon2") => ("a file of accounts", None),
-        () if has(b"-----BEGIN") || has(b"-----END") => ("a PEM block whose BEGIN line is damaged", None),
+        () if starts(b"LS0tLS1CRUdJTi") => ("a PEM file in base64, as Kubernetes keeps it", Some(Cure::FromBase64)),
+        () if starts(b"$ANSIBLE_VAULT") => ("a file that Ansible has encrypted", None),
+        () if has(b"BEGIN PUBLIC KEY") || has(b"PRIVATE KEY") || has(b"-----BEGIN") || has(b"-----END") => {
+            ("a PEM block whose BEGIN line is damaged: it is to have five dashes on each side", None)
+        }
+        () if has(b"<RSAKeyValue") => ("an RSA key in XML, as .NET writes it", None),
         () if starts(b"<") => ("a web page", None),
         () if starts(b"\xfe\xed\xfe\xed") => ("a Java keystore", None),
         () if starts(b"Salted__") => ("a file that `openssl enc` has encrypted", None),
