@@ -249,6 +249,16 @@ fn no_text_makes_it_panic() {
             look(&broken);
         }
     }
+    // Nor does any take long: each byte is looked at a few times.
+    for part in [
+        "-----BEGIN A-----",
+        "-----BEGIN A-----\n",
+        "-----BEGIN A----------END A-----\n",
+        "-----BEGIN \n",
+        "ssh-rsa AAAA\n",
+    ] {
+        look(&part.repeat((1 << 20) / part.len()).into_bytes());
+    }
     // And what the base64 holds: a private key whose every byte is changed in turn.
     let der = KeyFile::parse(&tool("good.pem")).unwrap().private_key(None).unwrap().pkcs8_der().to_vec();
     for at in 0..der.len() {
@@ -284,6 +294,9 @@ mod formats {
             let bytes = tool(name);
             assert!(KeyFile::parse(&bytes).unwrap().needs_passphrase(), "{name}");
             assert_eq!(private(&bytes, Some(passphrase)), Ok(good()), "{name}");
+            // A key of another algorithm before it is no reason not to ask.
+            let after_other = [pem_of_ec().as_bytes(), &bytes].concat();
+            assert!(KeyFile::parse(&after_other).unwrap().needs_passphrase(), "{name}");
             assert_eq!(private(&bytes, None), Err(KeyFileError::Encrypted { line: 1 }), "{name}");
             for wrong in [&b""[..], b"X", b"x ", &[0xff; 64]] {
                 assert_eq!(private(&bytes, Some(wrong)), Err(KeyFileError::WrongPassphrase { line: 1 }), "{name}");
@@ -322,8 +335,12 @@ mod formats {
         assert_eq!(private(&tool("openssh.pem"), None), Ok(good()));
         let line = String::from_utf8(tool("openssh.pub")).unwrap();
         assert_eq!(public(line.as_bytes()), Ok(vec![good()]));
-        let known_hosts = format!("# mine\ndb.example,192.0.2.1 {line}\n\nno-pty,command=\"a b\" {line}");
-        assert_eq!(public(known_hosts.as_bytes()), Ok(vec![good(), good()]));
+        assert_eq!(public(format!("# mine\n\n{line}{line}").as_bytes()), Ok(vec![good(), good()]));
+        // Not of every machine that somebody has ever been on, least of all by keys that are revoked.
+        for hosts in [format!("db.example,192.0.2.1 {line}"), format!("@revoked * {line}")] {
+            let error = public(hosts.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("known_hosts"), "{error}");
+        }
         let ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me\n";
         let error = KeyFileError::Key { line: 1, source: KeyError::NotRsa("ssh-ed25519".to_owned()) };
         assert_eq!(public(ed25519.as_bytes()), Err(error));

@@ -153,12 +153,7 @@ impl KeyFile {
 
     /// Whether its private key can't be read without a passphrase.
     pub fn needs_passphrase(&self) -> bool {
-        let first = self.0.iter().find(|entry| entry.is_private());
-        first.is_some_and(|entry| match (&entry.what, &entry.content) {
-            (What::Key(Encoded::EncryptedPkcs8), Ok(_)) => cfg!(feature = "key-formats"),
-            (What::Key(Encoded::OpenSsh), Ok(bytes)) => shape::is_encrypted_openssh(bytes),
-            _ => false,
-        })
+        matches!(self.private_key(None), Err(KeyFileError::Encrypted { .. }))
     }
 
     /// Whether there is a private key in it, of whatever algorithm.

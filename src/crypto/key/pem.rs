@@ -44,11 +44,13 @@ pub(super) struct PemBlocks<'a> {
     text: &'a [u8],
     /// How much of it is read.
     at: usize,
+    /// Up to where lines are counted, and how many there are: each byte is looked at once, whatever the text.
+    counted: (usize, usize),
 }
 
 impl<'a> PemBlocks<'a> {
     pub(super) fn of(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, counted: (0, 1) }
     }
 
     /// What is read from `at` on.
@@ -61,9 +63,20 @@ impl<'a> PemBlocks<'a> {
         self.at = self.at.saturating_add(len);
     }
 
+    /// The line, counted from 1, in which the byte at `at` stands, which is not before the one asked for last.
+    fn line_of(&mut self, at: usize) -> usize {
+        let (counted, lines) = self.counted;
+        let between = self.text.get(counted..at).unwrap_or_default();
+        let lines = lines.saturating_add(line_of(between, between.len())).saturating_sub(1);
+        self.counted = (at, lines);
+        lines
+    }
+
     /// The label behind a marker, and past its dashes; none where it isn't one.
     fn label(&mut self, marker: &[u8]) -> Option<&'a str> {
+        const LONGEST: usize = 128;
         let after = self.rest().get(marker.len()..)?;
+        let after = after.get(..LONGEST).unwrap_or(after);
         let line = after.split(|&byte| byte == b'\n' || byte == b'\r').next()?;
         let len = find(line, DASHES)?;
         let label = str::from_utf8(line.get(..len)?).ok()?;
@@ -78,7 +91,7 @@ impl<'a> Iterator for PemBlocks<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         let (label, line) = loop {
             self.skip(find(self.rest(), BEGIN)?);
-            let line = line_of(self.text, self.at);
+            let line = self.line_of(self.at);
             match self.label(BEGIN) {
                 Some(label) => break (label, line),
                 // A word of its text.
@@ -88,12 +101,12 @@ impl<'a> Iterator for PemBlocks<'a> {
         let start = self.at;
         let Some(len) = find(self.rest(), DASHES) else {
             self.at = self.text.len();
-            let last = line_of(self.text, self.text.trim_ascii_end().len());
+            let last = self.line_of(self.text.trim_ascii_end().len());
             return Some(Err(Unfinished { label, line, last }));
         };
         self.skip(len);
         let body = self.text.get(start..self.at).unwrap_or_default();
-        let last = line_of(self.text, self.at);
+        let last = self.line_of(self.at);
         let end = if self.rest().starts_with(END) { self.label(END) } else { None };
         Some(match end {
             Some(end) if end == label => Ok(PemBlock { label, line, body }),
@@ -169,7 +182,7 @@ pub(super) fn decode_base64(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, usize> {
 }
 
 /// The line, counted from 1, in which the byte at `at` stands.
-pub(super) fn line_of(text: &[u8], at: usize) -> usize {
+fn line_of(text: &[u8], at: usize) -> usize {
     let before = text.get(..at).unwrap_or(text);
     before.iter().filter(|&&byte| byte == b'\n').count().saturating_add(1)
 }

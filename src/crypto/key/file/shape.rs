@@ -64,14 +64,12 @@ fn outer(bytes: &[u8]) -> Option<&[u8]> {
     (element.first() == Some(&0x30)).then_some(element)
 }
 
-/// The lines of OpenSSH that hold a public key, as in `id_rsa.pub`, `authorized_keys` and `known_hosts`: line, algorithm, base64.
+/// The lines of OpenSSH that are a public key, as in `id_rsa.pub`: line, algorithm, base64. Those of `known_hosts` are not: they
+/// are keys of many machines, and some are there because they are revoked.
 pub(super) fn ssh_lines(text: &[u8]) -> impl Iterator<Item = (usize, &str, &[u8])> {
     text.split(|&byte| byte == b'\n').enumerate().filter_map(|(index, line)| {
-        if line.trim_ascii_start().starts_with(b"#") {
-            return None;
-        }
         let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        let algorithm = words.find_map(|word| ssh_algorithm(word))?;
+        let algorithm = words.next().and_then(ssh_algorithm)?;
         let blob = words.next().filter(|blob| blob.starts_with(b"AAAA"))?;
         Some((index.saturating_add(1), algorithm, blob))
     })
@@ -81,11 +79,6 @@ fn ssh_algorithm(word: &[u8]) -> Option<&str> {
     let word = str::from_utf8(word).ok()?;
     let is_one = word.starts_with("ssh-") || word.starts_with("ecdsa-sha2-") || word.starts_with("sk-");
     (is_one && word.bytes().all(|byte| byte.is_ascii_graphic()) && word.len() < 64).then_some(word)
-}
-
-/// Whether OpenSSH's format says so: its cipher, the first string of it, is another than none.
-pub(super) fn is_encrypted_openssh(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"openssh-key-v1\0") && !bytes.starts_with(b"openssh-key-v1\0\0\0\0\x04none")
 }
 
 /// What a file without a key seems to be, and the way to a key where there is one.
@@ -98,6 +91,9 @@ pub(super) fn looks_like(bytes: &[u8]) -> (&'static str, Option<Cure>) {
         }
         () if has(b"---- BEGIN SSH2 PUBLIC KEY") => ("a public key in the form of RFC 4716", Some(Cure::FromSsh2)),
         () if starts(b"PuTTY-User-Key-File") => ("a private key of PuTTY", Some(Cure::FromPutty)),
+        () if has(b" ssh-rsa AAAA") => {
+            ("OpenSSH's known_hosts or authorized_keys; the line of one key is needed, from ssh-rsa on", None)
+        }
         () if starts(b"{") && has(b"\"kty\"") => ("a JSON Web Key", None),
         () if starts(b"SHA256:") => ("a fingerprint, and not the key that it is of", None),
         () if has(b"$argon2") => ("a file of accounts", None),
