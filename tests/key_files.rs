@@ -6,7 +6,7 @@
 
 mod support;
 
-use countersign::crypto::{Cure, Encoded, KeyFile, KeyFileError, Provider};
+use countersign::crypto::{Cure, KeyFile, KeyFileError, Provider};
 use countersign::{KeyError, KeyId, PrivateKey, PublicKey, ServerKey};
 use std::fs;
 use support::der::{Numbers, algorithm, bit_string, integer, pem, sequence, tlv};
@@ -282,6 +282,7 @@ fn without_the_feature_more_forms_are_named_with_the_way_to_convert_them() {
 #[cfg(feature = "key-formats")]
 mod formats {
     use super::*;
+    use countersign::crypto::Encoded;
 
     #[test]
     fn encrypted_keys_are_opened_by_their_passphrase_alone() {
