@@ -4,7 +4,7 @@ mod pace;
 
 use crate::failure::{Failure, OF_CLIENTS, Status};
 use crate::relay::{Broken, Far, Stop, relay};
-use crate::remote::{Identity, Remote, block_on, broken};
+use crate::remote::{Identity, Remote, block_on};
 use crate::{login, term};
 use clap::Args;
 use countersign::{Connector, Error, LoginError, MemoryTickets};
@@ -189,7 +189,7 @@ impl Shared {
         let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
         match relay(&mut session, &[], far, &Stop::never()).await {
             Ok(()) | Err(Broken::Stopping) => Ok(()),
-            Err(Broken::Session(error)) => Err(broken(&error)),
+            Err(Broken::Session(error)) => Err(Failure::session(&error)),
             Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),
         }
     }

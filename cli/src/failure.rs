@@ -63,7 +63,8 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 15] = [
+/// Some of these come with the next shape of the protocol.
+const LOGINS: [(&str, Status, &str); 21] = [
     ("refused", Status::Refused, ""),
     ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
     (
@@ -73,14 +74,20 @@ const LOGINS: [(&str, Status, &str); 15] = [
     ),
     ("under-floor", Status::Untrusted, "; ask the server's operator"),
     ("server-key-unusable", Status::Untrusted, "; ask the server's operator"),
+    ("no-proof", Status::Untrusted, "; ask the server's operator"),
     ("no-server-key", Status::Untrusted, "; check the name"),
     ("busy", Status::Busy, "; try again later"),
     ("no-room", Status::Busy, "; try again later"),
+    ("pressed", Status::Busy, "; try again later"),
+    ("no-session", Status::Busy, "; try again later"),
     ("made-way", Status::Busy, "; try again later"),
     ("stopping", Status::Busy, "; try again later"),
     ("not-now", Status::NotNow, "; try again later"),
     ("io", Status::Network, "; try again"),
     ("disconnected", Status::Network, "; try again"),
+    ("truncated", Status::Network, "; log in again"),
+    ("not-confirmed", Status::Network, "; log in again"),
+    ("different-context", Status::Protocol, ""),
     ("deadline-passed", Status::Network, "; if the network is slow, give a longer --timeout"),
     (
         "verdict-not-authentic",
@@ -89,6 +96,10 @@ const LOGINS: [(&str, Status, &str); 15] = [
          again, and if it stays so, ask the server's operator",
     ),
 ];
+
+fn known(code: &str) -> Option<(Status, &'static str)> {
+    LOGINS.iter().find(|(of, ..)| *of == code).map(|&(_, status, advice)| (status, advice))
+}
 
 /// What did not work, in words that say what to do next, and the exit status.
 #[derive(Debug)]
@@ -128,13 +139,27 @@ impl Failure {
 
     /// A login that failed, and what to do next.
     pub(crate) fn login(error: &LoginError) -> Self {
-        let code = error.code();
-        let known = LOGINS.iter().find(|(of, ..)| *of == code).map(|&(_, status, advice)| (status, advice));
-        let (status, advice) = known.unwrap_or(match error {
+        let (status, advice) = known(error.code()).unwrap_or(match error {
             LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
             _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
         });
         Self::with_status(status, format_args!("{}{advice}", chain(error)))
+    }
+
+    /// A session that failed after its login.
+    pub(crate) fn session(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Protocol>());
+        let status = match inner {
+            Some(inner) => known(inner.code()).map_or(Status::Protocol, |(status, _)| status),
+            None => Status::Network,
+        };
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) && inner.is_none() {
+            return Self::with_status(
+                status,
+                "the server did not answer in time; give a longer --timeout, or log in again",
+            );
+        }
+        Self::with_status(status, format_args!("the session broke: {}; log in again", chain(error)))
     }
 
     /// The same failure, with more to know about it.

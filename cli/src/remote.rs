@@ -2,12 +2,12 @@
 
 use crate::crypto;
 use crate::dial;
-use crate::failure::{Failure, Status, chain};
+use crate::failure::{Failure, Status};
 use crate::keys;
 use crate::secrets::{self, Secret};
 use crate::term;
 use clap::Args;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, RecordError, Server, limits};
+use countersign::{ClientConfig, Connector, Credential, KeyId, Server, limits};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -106,21 +106,6 @@ impl Remote {
         })?;
         let _ = stream.set_nodelay(true);
         Ok(stream)
-    }
-}
-
-/// The session failed after the login.
-pub(crate) fn broken(error: &io::Error) -> Failure {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
-    let status = match inner {
-        Some(Error::Record(RecordError::Truncated)) | None => Status::Network,
-        Some(_) => Status::Protocol,
-    };
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            Failure::with_status(status, "the server did not answer in time; give a longer --timeout, or log in again")
-        }
-        _ => Failure::with_status(status, format_args!("the session broke: {}; log in again", chain(error))),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use crate::failure::{Failure, Status};
 use crate::lines::{Line, Lines};
-use crate::remote::broken;
 use crate::term;
 use countersign::{LoginError, Stream};
 use std::io::{self, BufRead, IsTerminal};
@@ -32,7 +31,7 @@ impl Talk {
                 self.send(line).await?;
             }
         }
-        self.close().await.map_err(|error| broken(&error.into()))
+        self.close().await.map_err(|error| Failure::session(&error.into()))
     }
 
     /// Sends each line of standard input, until its end or a `quit`.
@@ -53,7 +52,7 @@ impl Talk {
     }
 
     async fn send(&mut self, line: &str) -> Result<(), Failure> {
-        match self.ask(line).await.map_err(|error| broken(&error))? {
+        match self.ask(line).await.map_err(|error| Failure::session(&error))? {
             Some(answer) => term::line(term::from_peer(&answer)),
             None => Err(Failure::with_status(
                 Status::Network,
