@@ -275,6 +275,7 @@ fn no_error_says_what_it_came_from() {
 #[test]
 fn no_error_of_a_store_says_what_it_came_from() {
     use countersign::accounts::{AccountError, Accounts};
+    use countersign::crypto::KeyFileError;
     use countersign::files::FileError;
     let path = std::path::PathBuf::from("server.pem");
     let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
@@ -284,7 +285,9 @@ fn no_error_of_a_store_says_what_it_came_from() {
         FileError::Owner { path: path.clone(), uid: 1, gid: 1, source: denied() },
         FileError::Exists { path: path.clone() },
         FileError::NotText { path: path.clone() },
-        FileError::Key { path: path.clone(), source: KeyError::NotDer },
+        FileError::NotFile { path: path.clone(), what: "a directory" },
+        FileError::Silent { path: path.clone() },
+        FileError::Key { path: path.clone(), source: KeyFileError::Key { line: 1, source: KeyError::NotDer } },
     ];
     are_all(&files, include_str!("../src/stores/files.rs"), "FileError");
     for error in &files {

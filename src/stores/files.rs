@@ -3,16 +3,26 @@
 //! A file is written beside its target, synced, and moved into place, so that a crash leaves the old file or the new
 //! one. Secret files get mode 0600; one that everyone can read is refused.
 
-use crate::crypto::{KeyError, PrivateKey, PublicKey};
+mod shell;
+
+pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
+pub use shell::shell_quoted;
+
+use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+#[cfg(feature = "accounts")]
+use std::io::Read;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+#[cfg(feature = "accounts")]
 use zeroize::{Zeroize, Zeroizing};
 
-/// No key or account file is anywhere near this long; `/dev/zero` is.
+/// No account file is anywhere near this long; `/dev/zero` is.
+#[cfg(feature = "accounts")]
 const MAX_FILE: u64 = 64 * 1024 * 1024;
 
-/// Room for any key in PEM, where its length is not known beforehand: a pipe has none.
+/// Room for a few accounts, where its length is not known beforehand: a pipe has none.
+#[cfg(feature = "accounts")]
 const MIN_BUFFER: u64 = 16 * 1024;
 
 /// Why a file could not be used. Every variant names the file.
@@ -28,7 +38,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// A secret file that everybody on the machine can read or write.
-    #[error("{path}: mode {mode:04o} opens this secret file to everyone; run: chmod 600 {path}", path = path.display())]
+    #[error("{}: mode {mode:04o} opens this secret file to everyone", path.display())]
     Exposed {
         /// The file.
         path: PathBuf,
@@ -59,13 +69,27 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
+    /// Nothing can be read from what is there.
+    #[error("{}: this is {what}, not a file", path.display())]
+    NotFile {
+        /// What was to be read.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A pipe or a device from which nothing came in time.
+    #[error("{}: nothing came from it in time; is anybody writing to this pipe?", path.display())]
+    Silent {
+        /// The pipe.
+        path: PathBuf,
+    },
     /// The file holds no acceptable key.
-    #[error("{}: no key that can be used", path.display())]
+    #[error("{}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the key.
-        source: KeyError,
+        /// What is wrong with it.
+        source: KeyFileError,
     },
 }
 
@@ -76,31 +100,6 @@ pub enum Existing {
     Keep,
     /// Replace it; where it is a link, its target.
     Replace,
-}
-
-/// Reads a private key in PEM (`PRIVATE KEY`) that others can't read.
-///
-/// # Errors
-/// [`FileError`].
-pub fn read_private_key(path: impl AsRef<Path>) -> Result<PrivateKey, FileError> {
-    let path = path.as_ref();
-    let file = File::open(path).map_err(io_error(path))?;
-    let text = read_text(&file, path)?;
-    let key = PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })?;
-    // Last, so that a public key by mistake is called that, and not badly kept.
-    check_mode(&file, path)?;
-    Ok(key)
-}
-
-/// Reads a public key in PEM (`PUBLIC KEY`).
-///
-/// # Errors
-/// [`FileError`].
-pub fn read_public_key(path: impl AsRef<Path>) -> Result<PublicKey, FileError> {
-    let path = path.as_ref();
-    let file = File::open(path).map_err(io_error(path))?;
-    let text = read_text(&file, path)?;
-    PublicKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
 }
 
 /// Writes a private key in PEM with mode 0600.
@@ -135,6 +134,7 @@ pub(crate) fn check_mode(_: &File, _: &Path) -> Result<(), FileError> {
 
 /// Reads a text file without leaving copies of it in freed memory: the buffer is as long as the file before it is read,
 /// since one that grows leaves its content where it was, and it becomes the text itself.
+#[cfg(feature = "accounts")]
 pub(crate) fn read_text(file: &File, path: &Path) -> Result<Zeroizing<String>, FileError> {
     let not_text = || FileError::NotText { path: path.to_owned() };
     let len = file.metadata().map_err(io_error(path))?.len().clamp(MIN_BUFFER, MAX_FILE);
