@@ -62,8 +62,9 @@ pub fn start(
 }
 
 /// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
-/// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too. The ticket is not shown
-/// where the configuration does not offer its suite.
+/// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too; where a key is known
+/// whole, [`Challenge::trust`] then says [`Error::NoProof`]. The ticket is not shown where the configuration does not offer its
+/// suite.
 ///
 /// # Errors
 /// As [`start`].
@@ -117,15 +118,15 @@ fn hello(
         key_shares.push(share).ok_or(CryptoError::Failed)?;
         rest = after;
     }
-    let known_keys = server.known_keys();
-    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
+    let known_keys = known_keys(server, ticket.map(|shown| shown.ticket.key_id));
     let mut ids = List::new();
-    for key in known_keys {
-        if !ids.contains(key.id().as_bytes()) {
-            ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
-        }
+    for key in &known_keys {
+        ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
     }
-    let prover = known_keys.first().filter(|_| ticket.is_none() || config.proof_at_resumption);
+    let prover = known_keys.first().filter(|first| match ticket {
+        Some(shown) => config.proof_at_resumption && first.id() == shown.ticket.key_id,
+        None => true,
+    });
     let (shown, room) = match ticket {
         Some(shown) => (shown.ticket.bytes.as_slice(), limits::BINDER),
         None => (&[][..], 0),
@@ -167,12 +168,24 @@ fn hello(
         config: Arc::clone(config),
         transcript,
         offers,
-        known_keys: known_keys.to_vec(),
+        known_keys,
         context,
         sealed,
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
+}
+
+/// The keys of the server's that are known whole, each once, as many as a ClientHello can name: that of the ticket first.
+fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
+    let (first, others): (Vec<_>, Vec<_>) = server.known_keys().iter().partition(|key| Some(key.id()) == of_ticket);
+    let mut known: Vec<PublicKey> = Vec::with_capacity(server.known_keys().len().min(limits::MAX_KNOWN_KEYS));
+    for key in first.into_iter().chain(others) {
+        if known.len() < limits::MAX_KNOWN_KEYS && known.iter().all(|known| known.id() != key.id()) {
+            known.push(key.clone());
+        }
+    }
+    known
 }
 
 /// A ticket that stands in the ClientHello, and what is computed from its secret.
