@@ -383,7 +383,7 @@ fn a_refusal_is_released_at_the_same_time_after_the_login_whatever_its_reason() 
     let login = |change: fn(&mut Vec<u8>)| change;
     let not_opened = Reason::NotOpened;
     let malformed = |error: Error| Reason::Malformed(error);
-    let length = FrameError::Length { kind: FrameType::ClientLogin, len: 0xffff, min: 1, max: 5652 };
+    let length = FrameError::Length { kind: FrameType::ClientLogin, len: 0xffff, min: 4, max: 5652 };
     let cases: [(Scenario, Attacker, Reason); 9] = [
         (wrong("alice", b"wrong"), nothing, Reason::WrongPassword),
         (wrong("bob", b"password"), nothing, Reason::UnknownUser),
@@ -391,7 +391,7 @@ fn a_refusal_is_released_at_the_same_time_after_the_login_whatever_its_reason() 
         (Scenario::new(), login(|bytes| flip(bytes, 3, 100)), not_opened.clone()),
         (Scenario::new(), login(|bytes| flip(bytes, 3, 400)), not_opened),
         (Scenario::new(), login(|bytes| set(bytes, 3, 5, 0xff)), malformed(Violation::CiphertextRange.into())),
-        (Scenario::new(), login(|bytes| set(bytes, 3, 0, 9)), malformed(FrameError::UnknownType(9).into())),
+        (Scenario::new(), login(|bytes| set(bytes, 3, 0, 11)), malformed(FrameError::UnknownType(11).into())),
         (
             Scenario::new(),
             login(|bytes| set(bytes, 3, 0, 1)),

@@ -123,7 +123,7 @@ fn every_bit_of_the_client_login_counts() {
             let (_, server) = scenario.answer(&hello).unwrap();
             let refusal = error(scenario.decide(server, &flipped(&login, bit)));
             assert!(matches!(refusal.reason, Reason::NotOpened | Reason::Malformed(_)), "bit {bit}");
-            assert_eq!(refusal.frame.len(), 1555);
+            assert_eq!(refusal.frame.len(), 2067);
         });
         // The refusal is of no use to the client: one bit of each part is as good as all of them.
         for byte in [0, 1, 4, 5, 200, 260, 262, 263, 400, login.len() - 1] {
@@ -377,12 +377,12 @@ fn refusals() -> Vec<Refused> {
 #[test]
 fn every_refusal_has_the_same_type_size_and_time() {
     for (name, refusal, ..) in refusals() {
-        assert_eq!(refusal.frame.len(), 1555, "{name}");
-        assert_eq!(refusal.frame[..3], [4, 6, 16], "{name}");
+        assert_eq!(refusal.frame.len(), 2067, "{name}");
+        assert_eq!(refusal.frame[..3], [4, 8, 16], "{name}");
         assert_eq!(refusal.not_before, at(LOGIN_AT + FLOOR), "{name}");
     }
     let [.., grant] = Scenario::new().finish().frames;
-    assert_eq!((grant.len(), &grant[..3]), (1555, &[4, 6, 16][..]), "and so does a grant");
+    assert_eq!((grant.len(), &grant[..3]), (2067, &[4, 8, 16][..]), "and so does a grant");
 }
 
 #[test]
@@ -416,8 +416,8 @@ fn a_client_that_keeps_to_no_rules_gets_the_same_refusal_to_open() {
     ] {
         let login = forger.login(&ciphertext, &plaintext);
         let refusal = error(scenario.decide(scenario.await_login().server, &login));
-        let reject = support::wire::verdict(RSA2048.pem, [&hellos.hello, &hellos.challenge, &login], &[0; 1536]);
+        let reject = support::wire::verdict(RSA2048.pem, [&hellos.hello, &hellos.challenge, &login], &[0; 2048]);
         assert_eq!(refusal.frame, reject);
     }
-    assert_eq!(frame(4, &[0; 1552])[..3], [4, 6, 16]);
+    assert_eq!(frame(4, &[0; 2064])[..3], [4, 8, 16]);
 }
