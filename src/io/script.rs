@@ -14,7 +14,7 @@ use super::workers::Done;
 use crate::crypto::{self, CryptoError, CryptoRng, Decrypted, PublicKey};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
+    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, ChooseKey, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
@@ -166,7 +166,13 @@ struct Arrived {
 
 /// Up to the login's arrival: until then the handshake can be cut.
 async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
-    let (state, server_name, opening) = match answer(server, link, visit).await? {
+    let state = AwaitHello::new(&server.config, visit.context.binding(), link.now());
+    link.set_deadline(state.deadline());
+    let frame = receive(link, AwaitHello::EXPECTS).await?;
+    visit.place.greeted();
+    let choice = state.read(frame, link.now())?;
+    // In a box of its own, which is given back before the login is waited for.
+    let (state, server_name, opening) = match Box::pin(answer(server, link, choice, visit)).await? {
         Answered::Resumed(state) => return confirm(link, visit, state).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
@@ -201,17 +207,13 @@ enum Answered<'s> {
     Challenged(AwaitLogin, String, Opening<'s>),
 }
 
-/// Up to the answer to the ClientHello. A future of its own, whose room is given back to what comes next.
+/// From a ClientHello to the answer to it.
 async fn answer<'s, L: Link>(
     server: &'s ServerState,
     link: &mut L,
+    choice: ChooseKey,
     visit: &'s Visit,
 ) -> Result<Answered<'s>, LoginError> {
-    let state = AwaitHello::new(&server.config, visit.context.binding(), link.now());
-    link.set_deadline(state.deadline());
-    let frame = receive(link, AwaitHello::EXPECTS).await?;
-    visit.place.greeted();
-    let choice = state.read(frame, link.now())?;
     let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
     let hello = choice.choose(key)?;
     if let Some(differs) = hello.differs() {
