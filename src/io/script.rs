@@ -7,7 +7,7 @@ use super::busy::{Opening, turn_away};
 use super::connector::ClientState;
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
-use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
+use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::permits::Permit;
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::workers::Done;
@@ -144,10 +144,7 @@ fn refused(server: &ServerState, refused: RefusedLogin, place: Place) -> Decided
 pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: PendingRefusal, place: RefusalPlace) {
     poll_fn(|task| link.poll_wait(task, due)).await;
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
-    // Whatever fails here, the login is refused, and its peer gone.
-    if send(&mut link, &frame).await.is_ok() {
-        let _ = hang_up(&mut link).await;
-    }
+    send_last(&mut link, &frame).await;
     drop(place);
 }
 
@@ -219,8 +216,7 @@ async fn answer<'s, L: Link>(
     if let Some(differs) = hello.differs() {
         // The client sees it, too, before it sends anything secret.
         let (challenge, _) = hello.challenge(&mut rng()?)?;
-        send(link, &challenge).await?;
-        hang_up(link).await?;
+        send_last(link, &challenge).await;
         return Err(Error::DifferentContext(differs).into());
     }
     let server_name = hello.server_name().to_owned();
