@@ -169,8 +169,9 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     visit.place.greeted();
     let choice = state.read(frame, link.now())?;
     // In a box of its own, which is given back before the login is waited for.
-    let (state, server_name, opening) = match Box::pin(answer(server, link, choice, visit)).await? {
-        Answered::Resumed(state) => return confirm(link, visit, state).await,
+    let answered = Box::pin(answer(server, link, choice, visit)).await?;
+    let (state, server_name, opening) = match *answered {
+        Answered::Resumed(state) => return Box::pin(confirm(link, visit, state)).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -210,7 +211,7 @@ async fn answer<'s, L: Link>(
     link: &mut L,
     choice: ChooseKey,
     visit: &'s Visit,
-) -> Result<Answered<'s>, LoginError> {
+) -> Result<Box<Answered<'s>>, LoginError> {
     let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
     let hello = choice.choose(key)?;
     if let Some(differs) = hello.differs() {
@@ -228,7 +229,7 @@ async fn answer<'s, L: Link>(
         return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
     }
     let hello = match shown(server, link, hello, visit).await? {
-        Shown::Taken(state) => return Ok(Answered::Resumed(state)),
+        Shown::Taken(state) => return Ok(Box::new(Answered::Resumed(state))),
         Shown::Not(hello) => hello,
     };
     if server.is_pressed(visit.place.source()) {
@@ -238,7 +239,7 @@ async fn answer<'s, L: Link>(
     let hello = Box::pin(open_hello(server, link, hello, visit)).await?;
     let (challenge, state) = hello.challenge(&mut rng()?)?;
     send(link, &challenge).await?;
-    Ok(Answered::Challenged(state, server_name, opening))
+    Ok(Box::new(Answered::Challenged(state, server_name, opening)))
 }
 
 /// Opens what the client sealed to the server's key, if it did. It waits for us then, and its place is safe.
