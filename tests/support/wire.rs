@@ -365,6 +365,16 @@ pub fn seal(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], plaintext: &[u
     sealed.unwrap()
 }
 
+/// What was sealed, if this is the key.
+pub fn open(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let payload = Payload { msg: sealed, aad };
+    match suite & 0xff {
+        1 => aes_gcm::Aes256Gcm::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+        _ => chacha20poly1305::ChaCha20Poly1305::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+    }
+    .ok()
+}
+
 /// A ClientLogin with anything in it, under a suite of RSA alone: a client that knows the protocol and keeps to none of
 /// its rules.
 pub struct Forger<'a> {
