@@ -6,14 +6,14 @@
 
 mod support;
 
-use countersign::{Credential, Error, KeyExchange, Reason, Server, ServerKey, Suite};
+use countersign::{ChannelBinding, Credential, Error, KeyExchange, Reason, Server, ServerKey, Suite};
 use rsa::pkcs8::DecodePrivateKey;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use support::wire::{ClientHello, Message, ServerHello, edit};
 use support::{
-    ALICE, CHALLENGE_AT, Counting, HELLO_AT, LOGIN_AT, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, TODAY, TestKey,
-    TestRng, VERDICT_AT, at, error, verify,
+    ALICE, CHALLENGE_AT, Counting, HELLO_AT, LOGIN_AT, OTHER2048, RSA2048, RSA3072, RSA4096, SUITES, Scenario, TODAY,
+    TestKey, TestRng, VERDICT_AT, at, error, verify,
 };
 
 /// A scenario whose server's RSA operations are counted.
@@ -130,6 +130,37 @@ fn a_secret_off_another_connection_opens_nothing_whoever_shows_it() {
     }
 }
 
+/// The contexts are a help for honest ends. Somebody who makes them agree on the way gets no further.
+#[test]
+fn whoever_makes_two_contexts_agree_gets_no_login_and_no_credential_after_a_proof() {
+    let tls = |byte| ChannelBinding::tls_exporter([byte; 32]);
+    for scenario in
+        [Scenario::new().prologues(b"mine 1", b"mine 2"), Scenario::new().bindings(tls(1), tls(2)).suite(SUITES[1])]
+    {
+        for (scenario, known) in both(scenario) {
+            let context = |server: bool| {
+                let hello = ClientHello::decode(&scenario.await_challenge().0[3..]).unwrap();
+                let answer = scenario.answer(&scenario.await_challenge().0).unwrap().0;
+                if server { ServerHello::decode(&answer[3..]).unwrap().context } else { hello.context }
+            };
+            let (hello, client) = scenario.await_challenge();
+            let hello = edit(&hello, |hello: &mut ClientHello| hello.context = context(true));
+            let (challenge, server) = scenario.answer(&hello).unwrap();
+            let challenge = edit(&challenge, |hello: &mut ServerHello| hello.context = context(false));
+            match scenario.log_in(client, &challenge) {
+                Err(error) => assert_eq!((error, known), (Error::ProofNotAuthentic, true)),
+                Ok((login, client)) => {
+                    assert!(!known);
+                    let refusal = error(scenario.decide(server, &login));
+                    assert_eq!(refusal.reason, Reason::NotOpened);
+                    let seen = error(client.read(&refusal.frame, at(VERDICT_AT), TODAY));
+                    assert_eq!(seen, Error::VerdictNotAuthentic);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn each_hello_brings_a_secret_of_its_own() {
     let hello = |seed| ClientHello::decode(&Scenario::new().known_key().seed(seed).await_challenge().0[3..]).unwrap();
@@ -186,10 +217,9 @@ fn reserved_extensions_are_sent_now_and_then_by_both_ends_and_skipped() {
             assert!(finished.client.is_ok() && finished.server.is_ok());
             let hello = ClientHello::decode(&finished.frames[0][3..]).unwrap();
             let answer = ServerHello::decode(&finished.frames[1][3..]).unwrap();
-            for (nonce, extensions, seen) in [
-                (hello.nonce, hello.extensions, &mut of_clients),
-                (answer.nonce, answer.extensions, &mut of_servers),
-            ] {
+            for (nonce, extensions, seen) in
+                [(hello.nonce, hello.extensions, &mut of_clients), (answer.nonce, answer.extensions, &mut of_servers)]
+            {
                 assert_eq!(extensions.len(), usize::from(nonce[31] % 8 == 0), "one in eight");
                 for (number, data) in extensions {
                     let [high, low] = number.to_be_bytes();

@@ -124,15 +124,16 @@ fn a_refusal_after_a_proof_opens_at_whoever_knows_the_secret() {
         let refusal = error(known.decide(server, &login));
         is_the_refusal(&refusal);
         // What the client would have computed if it had sent that.
-        let secret = wire::hello_secret(RSA2048.pem, &genuine.hello);
-        let bound_to = wire::transcript(&[&genuine.hello, &genuine.challenge, &login]);
-        let key = wire::expand(&wire::master(&secret, &[0; 32]), "verdict", &bound_to, 32);
-        let suite = Suite::RSA_CHACHA20_POLY1305.number();
-        assert_eq!(refusal.frame, frame(4, &wire::seal(suite, &key, &[0; 12], b"", &[0; 2048])), "{rule}");
+        let reject = wire::verdict_after(RSA2048.pem, [&genuine.hello, &genuine.challenge, &login], &[0; 2048]);
+        assert_eq!(refusal.frame, reject, "{rule}");
         // The client sent something else: somebody interfered, and it is not told that its password is wrong.
         let seen = error(known.await_verdict().client.read(&refusal.frame, at(VERDICT_AT), TODAY));
         assert_eq!(seen, Error::VerdictNotAuthentic, "{rule}");
     }
+    // Where no frame came of what the client sent, nothing of it counts.
+    let refusal = known.await_login().server.fail(FrameError::UnknownType(b'G').into(), at(LOGIN_AT));
+    let nothing = wire::verdict_after(RSA2048.pem, [&genuine.hello, &genuine.challenge, &[]], &[0; 2048]);
+    assert_eq!(refusal.frame, nothing);
     // What the client did send, and the server refuses before it looks at it.
     for scenario in [known, Scenario::new().known_key()] {
         let sent = scenario.await_verdict();

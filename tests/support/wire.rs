@@ -455,16 +455,24 @@ pub fn hello_secret(pem: &str, hello: &[u8]) -> Vec<u8> {
 }
 
 /// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
-pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
-    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+pub fn verdict(pem: &str, frames @ [_, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
-    let secret = match ciphertext.is_empty() {
-        true => hello_secret(pem, hello),
-        false => key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap(),
-    };
+    if ciphertext.is_empty() {
+        return verdict_after(pem, frames, plaintext);
+    }
+    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+    verdict_under(&key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap()[..32], challenge, frames, plaintext)
+}
+
+/// The same after a proof, where the secret came with the ClientHello, whatever came in the place of the login.
+pub fn verdict_after(pem: &str, frames @ [hello, challenge, _]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
+    verdict_under(&hello_secret(pem, hello), challenge, frames, plaintext)
+}
+
+fn verdict_under(secret: &[u8], challenge: &[u8], frames: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
-    let verdict_key = expand(&master(&secret[..32], &[0; 32]), "verdict", &transcript(&[hello, challenge, login]), 32);
-    frame(4, &seal(suite, &verdict_key, &[0; 12], b"", plaintext))
+    let key = expand(&master(secret, &[0; 32]), "verdict", &transcript(&frames), 32);
+    frame(4, &seal(suite, &key, &[0; 12], b"", plaintext))
 }
 
 /// A ServerResumption with anything in its verdict, in answer to a hello with this ticket, under a suite of RSA alone.
