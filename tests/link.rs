@@ -53,7 +53,7 @@ enum Client {
 
 enum Server {
     Hello(AwaitHello),
-    Login(AwaitLogin),
+    Login(Box<AwaitLogin>),
     Session(Box<Session>),
     Done,
     Failed(Error),
@@ -233,7 +233,7 @@ impl Outcome {
                     Ok((challenge, state)) => {
                         self.server = match differs {
                             Some(differs) => Server::Failed(Error::DifferentContext(differs)),
-                            None => Server::Login(state),
+                            None => Server::Login(Box::new(state)),
                         };
                         return Some((End::Client, challenge, now));
                     }

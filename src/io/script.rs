@@ -14,7 +14,8 @@ use super::workers::Done;
 use crate::crypto::{self, CryptoError, CryptoRng, Decrypted, PublicKey};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, ChooseKey, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
+    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, ChooseKey, Claim, Hello, Login, Open, Refusal, Sealed,
+    SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
