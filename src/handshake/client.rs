@@ -171,6 +171,7 @@ fn hello(
         known_keys,
         context,
         sealed,
+        needs_proof: server.needs_proof(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
@@ -262,9 +263,10 @@ impl AwaitAnswer {
         let sources = Sources { ticket: Some(&stage_0), rsa };
         let secrets = Secrets::new(&state.config.provider, suite, state.transcript, sources, &exchange);
         let mut sealed = Zeroizing::new(*answer.sealed_verdict);
-        let Opened::Granted(grant, new) = secrets.open_verdict(&mut sealed)? else {
+        let (grant, new) = match secrets.open_verdict(&mut sealed)? {
+            Opened::Granted(grant, new) => (grant, new),
             // A server that does not want the ticket sends a challenge.
-            return Err(Violation::UnknownDecision(0).into());
+            Opened::Not(decision) => return Err(Violation::UnknownDecision(decision.number()).into()),
         };
         let ticket = new.map(|new| keep(new, suite, ticket.key_id, ticket.of, clock));
         let outcome = Outcome { grant, ticket, resumed: true, server_key: None, proved: rsa.is_some() };
@@ -294,6 +296,7 @@ pub struct AwaitChallenge {
     known_keys: Vec<PublicKey>,
     context: ContextHash,
     sealed: Option<Sealed>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
@@ -345,8 +348,8 @@ impl AwaitChallenge {
             secrets.add(parts.field);
             Keys::Proved(secrets)
         };
-        let kinds = hello.credential_kinds;
-        Ok(Challenge { config: self.config, login, suite, key, kinds, deadline: self.deadline })
+        let Self { config, needs_proof, deadline, .. } = self;
+        Ok(Challenge { config, login, suite, key, kinds: hello.credential_kinds, needs_proof, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -396,6 +399,7 @@ pub struct Challenge {
     suite: Suite,
     key: PublicKey,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
@@ -432,7 +436,7 @@ impl Challenge {
     /// [`Error::Untrusted`], [`Error::UnderFloor`] and [`Error::NoProof`]; nothing secret has been sent.
     pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
         server.check(self.key.id(), self.suite)?;
-        if server.needs_proof() && !self.is_proved() {
+        if (self.needs_proof || server.needs_proof()) && !self.is_proved() {
             return Err(Error::NoProof(self.key.id()));
         }
         Ok(Trusted { challenge: self, server_name: server.name().to_owned() })
@@ -462,7 +466,7 @@ impl Trusted {
     /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
     /// has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline }, server_name } = self;
+        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, server_name } = self;
         let provider = config.provider;
         if !kinds.contains(&credential.kind().number()) {
             return Err(Error::KindNotTaken(credential.kind()));
