@@ -68,14 +68,18 @@ impl Failure {
         Self { status: 1, message }
     }
 
+    /// A file could not be used, and the command that mends it, if there is one.
+    pub(crate) fn file(error: &FileError) -> Self {
+        let failure = Self::new(chain(error));
+        match error.remedy() {
+            Some(command) => failure.and(format_args!("run: {command}")),
+            None => failure,
+        }
+    }
+
     /// A file could not be used; `remedy` says how to make it, should it be missing.
     pub(crate) fn missing(error: &FileError, remedy: impl Display) -> Self {
-        match error {
-            FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::new(chain(error)).and(remedy)
-            }
-            _ => Self::new(chain(error)),
-        }
+        if error.is_missing() { Self::file(error).and(remedy) } else { Self::file(error) }
     }
 
     /// What to tell the user; nothing where standard output is gone.
@@ -88,6 +92,12 @@ impl Failure {
     }
 }
 
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::file(&error)
+    }
+}
+
 macro_rules! from {
     ($($error:ty),*) => { $(
         impl From<$error> for Failure {
@@ -97,4 +107,4 @@ macro_rules! from {
         }
     )* };
 }
-from!(FileError, AccountError, KeyError);
+from!(AccountError, KeyError);

@@ -1,9 +1,11 @@
 //! Standard output and standard error, without the panics of `println!`.
 
 use crate::failure::Failure;
+use countersign::{UnixTime, files};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// Prints a line on standard output and flushes it: a script may be waiting for it.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
@@ -32,6 +34,26 @@ pub(crate) fn visible(text: &str) -> String {
         _ => format!("a{c}").escape_debug().skip(1).collect(),
     };
     text.chars().map(shown).collect()
+}
+
+/// A path as a shell takes it; as it is shown, where nobody can type it.
+pub(crate) fn quoted(path: &Path) -> String {
+    files::shell_quoted(path).unwrap_or_else(|| visible(&path.display().to_string()))
+}
+
+/// A word as a shell takes it.
+pub(crate) fn word(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| visible(text), String::from)
+}
+
+/// A date in UTC, such as `2027-01-31` (when it begins) or `2027-01-31T12:00:00Z`, or a time from now, such as `30days`.
+pub(crate) fn date(text: &str) -> Result<UnixTime, String> {
+    let midnight = format!("{text}T00:00:00Z");
+    let date = humantime::parse_rfc3339(text).or_else(|_| humantime::parse_rfc3339(&midnight));
+    let from_now = || SystemTime::now().checked_add(humantime::parse_duration(text).ok()?);
+    let time = date.ok().or_else(from_now);
+    let wrong = || "it is not a date; write it as 2027-01-31, 2027-01-31T12:00:00Z (UTC) or 30days".to_owned();
+    time.map(UnixTime::from_system).ok_or_else(wrong)
 }
 
 /// `1 bit`, `2 bits`.
@@ -72,6 +94,18 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dates_are_read_in_each_of_their_forms() {
+        for text in ["2027-01-31", "2027-01-31T00:00:00Z"] {
+            assert_eq!(date(text).map(UnixTime::as_secs), Ok(1_801_353_600), "{text}");
+        }
+        let now = UnixTime::from_system(SystemTime::now()).as_secs();
+        assert!(date("30days").is_ok_and(|time| (30 * 86_400..30 * 86_400 + 3600).contains(&(time.as_secs() - now))));
+        for text in ["", "never", "2027-13-01", "31.1.2027", "2027-01-31T00:00:00", "30"] {
+            assert!(date(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn what_hides_or_reorders_text_is_escaped_and_the_rest_is_left() {

@@ -246,7 +246,7 @@ fn a_changed_users_file_is_noticed_and_its_broken_lines_logged() {
     house.write("users.txt", b"", 0o644);
     server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
     server.wait_for(&["event=users-unreadable", "0644"]);
-    server.wait_for(&["event=login-refused", "not now: the users file can't be read"]);
+    server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
     server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
     house.write("users.txt", text.as_bytes(), 0o600);
     server.login(&house, "bob", "secret of bob", &[]).ok();

@@ -12,10 +12,10 @@ fn user(house: &House, args: &[&str], stdin: &str) -> Said {
 #[test]
 fn a_life_of_an_account() {
     let house = House::empty();
-    let said = user(&house, &["add", "alice", "--permission", "read", "--password-stdin"], "first\n").ok();
+    let said = user(&house, &["add", "alice", "--permission", "read", "--password-stdin"], "first password\n").ok();
     assert!(said.err.contains("no such file yet") && said.err.contains("added alice"), "{said:?}");
     assert_eq!(house.mode("users.txt"), 0o600);
-    assert!(!house.read("users.txt").contains("first"));
+    assert!(!house.read("users.txt").contains("first password"));
 
     let said = user(&house, &["add", "robot", "--no-password"], "").ok();
     assert!(!said.err.contains("no such file"), "{said:?}");
@@ -29,15 +29,15 @@ fn a_life_of_an_account() {
         let said = user(house, &["list"], "").ok();
         said.out.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    assert_eq!(list(&house), [["alice", "read", "yes", "0"], ["robot", "-", "no", "1"]]);
+    assert_eq!(list(&house), [["alice", "read", "yes", "0", "open"], ["robot", "-", "no", "1", "open"]]);
 
     let before = house.read("users.txt");
-    user(&house, &["passwd", "alice", "--password-stdin"], "second\r\n").ok();
+    user(&house, &["passwd", "alice", "--password-stdin"], "second password\r\n").ok();
     assert_ne!(before, house.read("users.txt"));
-    let said = user(&house, &["revoke", "robot"], "").ok();
+    let said = user(&house, &["revoke-tokens", "robot"], "").ok();
     assert!(said.err.contains("revoked 1 token of robot"));
     user(&house, &["remove", "alice"], "").ok();
-    assert_eq!(list(&house), [["robot", "-", "no", "0"]]);
+    assert_eq!(list(&house), [["robot", "-", "no", "0", "open"]]);
 }
 
 #[test]
@@ -49,11 +49,10 @@ fn broken_lines_and_comments_are_reported_and_kept() {
         let said = said.ok();
         assert!(said.err.contains("line 4: ") && said.err.contains("line 5: "), "{said:?}");
     };
-    warns(user(&house, &["list"], ""));
-    warns(user(&house, &["passwd", "alice", "--password-stdin"], "secret\n"));
+    warns(user(&house, &["passwd", "alice", "--password-stdin"], "secret of alice\n"));
     warns(user(&house, &["add", "dora", "--no-password"], ""));
     warns(user(&house, &["token", "dora"], ""));
-    warns(user(&house, &["revoke", "dora"], ""));
+    warns(user(&house, &["revoke-tokens", "dora"], ""));
     warns(user(&house, &["remove", "dora"], ""));
     warns(user(&house, &["remove", "alice"], ""));
     assert_eq!(house.read("users.txt"), "# our people\n\nbob nonsense\ncarol password=plain\n");
@@ -65,7 +64,7 @@ fn what_cannot_be_done_changes_nothing() {
     let before = house.read("users.txt");
     user(&house, &["add", "alice", "--password-stdin"], "x\n").fails(1, &["alice exists", "user passwd"]);
     user(&house, &["passwd", "bob", "--password-stdin"], "x\n").fails(1, &["no user bob", "user list"]);
-    for change in ["remove", "token", "revoke"] {
+    for change in ["remove", "token", "revoke-tokens", "lock", "unlock", "show"] {
         user(&house, &[change, "bob"], "").fails(1, &["no user bob"]);
     }
     user(&house, &["add", "b c", "--password-stdin"], "x\n").fails(1, &["not a user name"]);
@@ -75,33 +74,45 @@ fn what_cannot_be_done_changes_nothing() {
     user(&house, &["passwd", "alice", "--password-stdin"], "").fails(2, &["empty"]);
     user(&house, &["passwd", "alice", "--password-stdin"], "\n").fails(2, &["empty"]);
     user(&house, &["passwd", "alice", "--password-stdin"], &"x".repeat(4097)).fails(2, &["4096"]);
+    for weak in ["seven77", "ALICE", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}"] {
+        user(&house, &["passwd", "alice", "--password-stdin"], weak).fails(2, &["at least 8", "--allow-weak-password"]);
+    }
     user(&house, &["add"], "").fails(2, &["NAME"]);
+    user(&house, &["revoke", "alice"], "").fails(2, &["PERMISSION"]);
+    user(&house, &["grant", "alice", "admin", "a,b"], "").fails(1, &["permission"]);
+    user(&house, &["expire", "alice", "tomorrow"], "").fails(2, &["2027-01-31"]);
     assert_eq!(house.read("users.txt"), before);
     user(&house, &["passwd", "alice", "--password-stdin"], &"x".repeat(4096)).ok();
+    user(&house, &["passwd", "alice", "--password-stdin", "--allow-weak-password"], "x\n").ok();
 }
 
 #[test]
-fn odd_names_are_shown_for_what_they_are() {
+fn odd_names_are_quoted_in_advice_and_misleading_ones_refused() {
     let house = House::empty();
-    let users = house.path("users.txt");
-    for name in ["-x", "al\u{202e}ice", "bob\u{200b}", "o'brien"] {
+    let users = house.path("my users.txt");
+    for (name, word) in [("-x", "-- -x"), ("o'brien", "\"o'brien\""), ("$HOME", "'$HOME'")] {
         let said = run(&["user", "add", "--no-password", "--users", &users, "--", name], "").ok();
-        let dashes = if name == "-x" { "-- " } else { "" };
-        assert!(
-            said.err.contains(&format!("next: countersign user token --users {users} {dashes}{name}\n")),
-            "{said:?}"
-        );
+        let next = format!("next: countersign user token --users '{users}' {word}\n");
+        assert!(said.err.contains(&next), "{said:?}");
     }
     run(&["user", "token", "--users", &users, "--", "-x"], "").ok();
-    let list = user(&house, &["list"], "").ok().out;
+    for name in ["al\u{202e}ice", "bob\u{200b}", "\u{feff}bob", "a:b"] {
+        // No password is read: there is none.
+        let said =
+            run(&["user", "add", name, "--password-stdin", "--users", &users], "").fails(1, &["not a user name"]);
+        assert!(!said.err.contains('\u{202e}') && !said.err.contains('\u{200b}'), "{said:?}");
+        let said = run(&["user", "remove", name, "--users", &users], "").fails(1, &["no user"]);
+        assert!(!said.err.contains('\u{202e}') && !said.err.contains('\u{200b}'), "{said:?}");
+    }
+    let list = run(&["user", "list", "--users", &users], "").ok().out;
     let names: Vec<&str> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(names, ["-x", r"al\u{202e}ice", r"bob\u{200b}", "o'brien"]);
+    assert_eq!(names, ["-x", "o'brien", "$HOME"]);
 }
 
 #[test]
 fn a_missing_file_is_made_by_add_alone() {
     let house = House::empty();
-    for change in ["passwd", "remove", "token", "revoke"] {
+    for change in ["passwd", "remove", "token", "revoke-tokens", "lock", "unlock", "show"] {
         user(&house, &[change, "alice"], "x\n").fails(1, &["users.txt", "countersign user add"]);
     }
     user(&house, &["list"], "").fails(1, &["users.txt", "countersign user add"]);
@@ -116,5 +127,116 @@ fn a_file_that_everyone_can_read_is_refused() {
     house.write("users.txt", b"", 0o644);
     for args in [&["list"][..], &["add", "alice", "--no-password"], &["remove", "alice"]] {
         user(&house, args, "").fails(1, &["0644", "chmod 600"]);
+    }
+}
+
+/// What `jq` would read.
+fn json(said: Said) -> serde_json::Value {
+    serde_json::from_str(&said.out).unwrap()
+}
+
+#[test]
+fn permissions_locks_and_expiry_are_changed_and_shown() {
+    let house = House::new();
+    let show = || json(user(&house, &["show", "alice", "--json"], "").ok());
+    user(&house, &["grant", "alice", "admin", "read"], "").ok().err.contains("granted 1 new permission to alice");
+    assert_eq!(show()["permissions"], serde_json::json!(["read", "write", "admin"]));
+    user(&house, &["revoke", "alice", "write", "never-had"], "").ok().err.contains("revoked 1 permission of alice");
+    assert_eq!(show()["permissions"], serde_json::json!(["read", "admin"]));
+
+    user(&house, &["lock", "alice"], "").ok();
+    assert!(user(&house, &["lock", "alice"], "").ok().err.contains("locked already"));
+    assert_eq!((&show()["locked"], &show()["can_log_in"]), (&true.into(), &false.into()));
+    assert!(user(&house, &["list"], "").ok().out.contains("locked"));
+    user(&house, &["unlock", "alice"], "").ok();
+    assert_eq!((&show()["locked"], &show()["can_log_in"]), (&false.into(), &true.into()));
+
+    user(&house, &["expire", "alice", "2001-02-03"], "").ok();
+    assert_eq!((&show()["expires"], &show()["expired"]), (&"2001-02-03T00:00:00Z".into(), &true.into()));
+    assert!(user(&house, &["list"], "").ok().out.contains("expired 2001-02-03T00:00:00Z"));
+    user(&house, &["expire", "alice", "never"], "").ok();
+    assert_eq!(show()["expires"], serde_json::Value::Null);
+    let said = user(&house, &["add", "guest", "--expires", "30days", "--password-stdin"], "secret of guest\n").ok();
+    assert!(!said.err.contains("warning"), "{said:?}");
+    assert!(user(&house, &["list"], "").ok().out.contains("until 20"));
+    let said = user(&house, &["add", "late", "--expires", "2001-02-03", "--no-password"], "").ok();
+    assert!(said.err.contains("warning: that date is over"), "{said:?}");
+    let said = user(&house, &["show", "alice"], "").ok();
+    assert!(said.out.contains("permissions  read, admin") && !said.out.contains("$argon2"), "{said:?}");
+}
+
+#[test]
+fn a_locked_or_expired_user_is_refused_like_any_other_and_the_log_says_why() {
+    let house = House::new();
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    for (how, undo, code) in [
+        (&["lock", "alice"][..], &["unlock", "alice"][..], "account-locked"),
+        (&["expire", "alice", "2001-02-03"], &["expire", "alice", "never"], "account-expired"),
+    ] {
+        user(&house, how, "").ok();
+        let locked = server.login(&house, "alice", "secret of alice", &[]).fails(1, &["refused"]);
+        server.wait_for(&["event=login-refused", "user=\"alice\"", &format!("code={code}")]);
+        let wrong = server.login(&house, "alice", "not her secret", &[]).fails(1, &["refused"]);
+        server.wait_for(&["event=login-refused", "user=\"alice\"", "code=wrong-password"]);
+        assert_eq!(locked.err, wrong.err);
+        user(&house, undo, "").ok();
+        server.login(&house, "alice", "secret of alice", &[]).ok();
+    }
+}
+
+#[test]
+fn broken_lines_are_named_for_scripts_and_no_hash_is_shown() {
+    let house = House::new();
+    user(&house, &["check"], "").ok();
+    let hash = house.read("users.txt").split("password=").nth(1).unwrap().trim().to_owned();
+    let text = format!(
+        "{}bob:$2y$05$In4fFqrowow7BOlwcBiR/OvYIlrS61EJTQAnBxYNTdSXDhleu/AMu\ncarol password={}\nalice permissions=admin\ndora",
+        house.read("users.txt"),
+        hash.trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+/".contains(c)),
+    );
+    house.write("users.txt", text.as_bytes(), 0o600);
+    let named =
+        ["line 2: ", "htpasswd", "line 3: ", "cut short", "line 4: ", "earlier line, line 1", "line 5: ", "line feed"];
+    for args in [&["list"][..], &["check"], &["list", "--json"]] {
+        let said = user(&house, args, "").fails(1, &named);
+        for text in [&said.out, &said.err] {
+            assert!(!text.contains("$argon2") && !text.contains("$2y") && !text.contains(&hash[40..60]), "{text}");
+        }
+    }
+    let said = json(user(&house, &["list", "--json"], ""));
+    let broken = said["broken_lines"].as_array().unwrap();
+    let codes: Vec<&str> = broken.iter().map(|line| line["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["other-file", "password-hash-cut", "duplicate-name", "line-unended"]);
+    assert_eq!(said["accounts"].as_array().unwrap().len(), 1);
+    user(&house, &["add", "bob", "--no-password"], "").fails(1, &["line 2", "countersign user remove"]);
+    user(&house, &["remove", "bob"], "").ok();
+    user(&house, &["remove", "carol"], "").ok();
+    user(&house, &["remove", "dora"], "").ok();
+    // The duplicate goes with its name.
+    user(&house, &["list"], "").fails(1, &["line 2: "]);
+    user(&house, &["remove", "alice"], "").ok();
+    assert_eq!(house.read("users.txt"), "");
+}
+
+#[test]
+fn what_is_no_file_is_called_what_it_is_and_nothing_waits_for_it() {
+    let house = House::empty();
+    let folder = house.path("folder");
+    std::fs::create_dir(&folder).unwrap();
+    let pipe = house.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (path, what) in [(folder.as_str(), "a directory"), (&pipe, "a pipe"), ("/dev/null", "a device")] {
+        for args in [&["list"][..], &["add", "alice", "--no-password"], &["remove", "alice"]] {
+            let said = run(&[&["user"], args, &["--users", path]].concat(), "").fails(1, &[what]);
+            assert!(!said.err.contains("chmod"), "{said:?}");
+        }
+    }
+    let missing = house.path("no such/users.txt");
+    let said = run(&["user", "add", "alice", "--password-stdin", "--users", &missing], "").fails(1, &["mkdir -p '"]);
+    assert!(!said.err.contains("user add"), "{said:?}");
+    std::os::unix::fs::symlink("nowhere", house.path("link")).unwrap();
+    for args in [&["add", "alice", "--no-password"][..], &["list"]] {
+        let said = run(&[&["user"], args, &["--users", &house.path("link")]].concat(), "").fails(1, &["link"]);
+        assert!(!said.err.contains("make it with"), "{said:?}");
     }
 }

@@ -232,6 +232,12 @@ pub enum Reason {
     /// The account exists and may not log in.
     #[error("account disabled")]
     AccountDisabled,
+    /// The credential is good, and the account is locked.
+    #[error("account locked")]
+    AccountLocked,
+    /// The credential is good, and the account's time is over.
+    #[error("account expired")]
+    AccountExpired,
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -258,6 +264,9 @@ macro_rules! codes {
         }
     };
 }
+
+#[cfg(feature = "files")]
+pub(crate) use codes;
 
 codes!(Error {
     Self::Frame(error) => error.code(),
@@ -325,6 +334,8 @@ codes!(Reason {
     Self::WrongPassword => "wrong-password",
     Self::UnknownToken => "unknown-token",
     Self::AccountDisabled => "account-disabled",
+    Self::AccountLocked => "account-locked",
+    Self::AccountExpired => "account-expired",
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
@@ -344,6 +355,8 @@ impl Reason {
             | Self::WrongPassword
             | Self::UnknownToken
             | Self::AccountDisabled
+            | Self::AccountLocked
+            | Self::AccountExpired
             | Self::Application(_) => true,
         }
     }
