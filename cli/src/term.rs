@@ -1,7 +1,7 @@
 //! Standard output and standard error, without the panics of `println!`.
 
 use crate::failure::Failure;
-use countersign::{UnixTime, files};
+use countersign::{UnixTime, files, limits};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -44,6 +44,14 @@ pub(crate) fn quoted(path: &Path) -> String {
 /// A word as a shell takes it.
 pub(crate) fn word(text: &str) -> String {
     shlex::try_quote(text).map_or_else(|_| visible(text), String::from)
+}
+
+/// A name that can be logged in with at all, said before a password is asked for.
+pub(crate) fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > limits::MAX_USER || text.chars().any(char::is_control) {
+        return Err(format!("the user name has 1 to {} bytes, and no control characters", limits::MAX_USER));
+    }
+    Ok(text.to_owned())
 }
 
 /// A date in UTC, such as `2027-01-31` (when it begins) or `2027-01-31T12:00:00Z`, or a time from now, such as `30days`.

@@ -331,3 +331,12 @@ fn signals_end_it_cleanly_with_sessions_open() {
         assert!(client.wait_with_output().unwrap().status.success());
     }
 }
+
+#[test]
+fn a_name_that_cannot_log_in_is_refused_before_a_secret_is_read() {
+    let house = House::new();
+    for name in ["", "al\nice", &"x".repeat(256)] {
+        let args = ["login", "--server", "127.0.0.1:1", "--user", name, "--pin", &house.pin(), "--password-stdin"];
+        run(&args, "").fails(2, &["1 to 255 bytes"]);
+    }
+}

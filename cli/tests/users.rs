@@ -240,3 +240,114 @@ fn what_is_no_file_is_called_what_it_is_and_nothing_waits_for_it() {
         assert!(!said.err.contains("make it with"), "{said:?}");
     }
 }
+
+/// As people do both at once: `sed -i` while the command asks, hashes and writes.
+#[test]
+fn neither_an_edit_by_hand_nor_a_command_is_lost_when_they_overlap() {
+    const EDITS: usize = 20;
+    let house = House::new();
+    let users = house.path("users.txt");
+    for number in 0..EDITS {
+        let name = format!("user-{number}");
+        let add = ["user", "add", &name, "--users", &users, "--password-stdin"];
+        let mut child = support::command(&add).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"secret of many\n").unwrap();
+        // At another moment each time: a command takes about as long as twenty of these.
+        let sed = |text: &str| {
+            let said = std::process::Command::new("sed").args(["-i", text, &users]).status().unwrap();
+            assert!(said.success());
+        };
+        (0..number).for_each(|more| sed(&format!("1i # look {number} {more}")));
+        sed(&format!("1i # edit {number}"));
+        let said = Said::from(child.wait_with_output().unwrap()).ok();
+        assert!(said.err.contains(&format!("added {name}")), "{said:?}");
+        let text = house.read("users.txt");
+        let has = |line: &str| text.lines().any(|there| there.starts_with(line));
+        assert!(has(&format!("# edit {number}")) && has(&format!("{name} ")), "{text}");
+        assert!((0..number).all(|more| has(&format!("# look {number} {more}"))), "{text}");
+    }
+    assert_eq!(user(&house, &["list", "--json"], "").ok().out.matches("\"name\"").count(), EDITS + 1);
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_a_whole_file_and_nothing_beside_it_for_long() {
+    let house = House::new();
+    let users = house.path("users.txt");
+    let beside = || {
+        std::fs::read_dir(house.folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".tmp"))
+            .count()
+    };
+    let mut seen = 0;
+    for number in 0..10 {
+        let add = ["user", "add", &format!("user-{number}"), "--users", &users, "--no-password"];
+        let mut child = support::command(&add).spawn().unwrap();
+        // Until it has begun to write, or is done.
+        while beside() == 0 && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        seen += beside();
+        user(&house, &["check"], "").ok();
+        assert_eq!(beside(), 0, "the next command takes it away");
+        user(&house, &["show", "alice"], "").ok();
+    }
+    assert!(seen > 0, "at least one was killed while it wrote");
+}
+
+/// The system calls of a file system that is odd or broken, by a library that is put in front of the C library.
+fn failing(house: &House, errno: &str, args: &[&str]) -> Option<Said> {
+    let library = house.path("fail.so");
+    let source = include_str!("support/fail.c").replace("errno=EINVAL", &format!("errno={errno}"));
+    let source = house.write("fail.c", source.as_bytes(), 0o644);
+    let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
+    if !built.is_ok_and(|built| built.success()) {
+        eprintln!("no C compiler here: not tested");
+        return None;
+    }
+    let users = house.path("users.txt");
+    let mut command = support::command(&[args, &["--users", &users]].concat());
+    Some(support::finish(command.env("LD_PRELOAD", library).env("FAILS", "dirsync"), ""))
+}
+
+#[test]
+fn a_folder_that_cannot_be_synced_makes_no_lie() {
+    let house = House::new();
+    // A file system that has no such thing: the change is made.
+    let Some(said) = failing(&house, "EINVAL", &["user", "token", "alice"]) else { return };
+    assert!(said.ok().out.starts_with("cst_"));
+    assert!(user(&house, &["show", "alice"], "").ok().out.contains("tokens       1"));
+    // A disk that is broken: it is not, and that is said.
+    let before = house.read("users.txt");
+    for args in [["user", "token", "alice"], ["user", "lock", "alice"]] {
+        let said = failing(&house, "EIO", &args).unwrap().fails(1, &["was undone"]);
+        assert_eq!(said.out, "");
+        assert_eq!(house.read("users.txt"), before);
+    }
+    failing(&house, "EIO", &["user", "add", "bob", "--no-password"]).unwrap().fails(1, &["was undone"]);
+    assert_eq!(house.read("users.txt"), before);
+}
+
+/// As `docker run -v ./users.txt:/users.txt` has it.
+#[test]
+fn a_file_that_is_mounted_by_itself_is_read_and_says_what_to_do() {
+    let house = House::new();
+    let (users, source) = (house.path("users.txt"), house.write("source", b"alice\n", 0o600));
+    let script = format!(
+        "mount --bind '{source}' '{users}' || exit 77; '{command}' user list --users '{users}' && \
+         '{command}' user add bob --no-password --users '{users}'",
+        command = env!("CARGO_BIN_EXE_countersign")
+    );
+    let run = std::process::Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
+    let output = run.ok().filter(|output| !matches!(output.status.code(), Some(77) | None));
+    let Some(said) = output.map(Said::from).filter(|said| !said.err.starts_with("unshare")) else {
+        eprintln!("nothing can be mounted here: not tested");
+        return;
+    };
+    let said = said.fails(1, &["mount point", "mount the folder"]);
+    assert!(said.out.contains("alice"), "{said:?}");
+    assert_eq!(house.read("source"), "alice\n");
+    assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 4, "nothing is left beside it");
+}

@@ -215,6 +215,14 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
     place::write(path.as_ref(), key.to_pem().as_bytes(), 0o644, existing)
 }
 
+/// Writes a file of secrets, with mode 0600, in the place of one that may be there.
+///
+/// # Errors
+/// [`FileError`]; the file is then as it was before.
+pub fn write_secret(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
+    place::write(path.as_ref(), bytes, 0o600, Existing::Replace)
+}
+
 /// Reads a text file without leaving copies of it in freed memory.
 fn read_text(file: &File, path: &Path) -> Result<Zeroizing<String>, FileError> {
     let mut bytes = read(file, path)?;

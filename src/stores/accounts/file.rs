@@ -15,13 +15,14 @@ use std::error::Error;
 use std::fs;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An account file: a [`Verifier`] that notices when the file changes.
 ///
 /// A thread of its own looks at the file: for each login, and every second. A login takes what a look found that began
-/// after it came. Where that takes longer than half a second (a long file is read anew, a mount hangs), what was found before
+/// after it came. Where that takes longer than a quarter of a second (a long file is read anew, a mount hangs), what was found before
 /// counts, for ten seconds. Then, and while the file can't be read, nobody is let in: the accounts read last may hold one that
 /// has been removed since. A line that can't be read locks out its own account alone.
 pub struct AccountFile {
@@ -54,11 +55,11 @@ struct Watcher {
     trouble: Option<String>,
 }
 
-/// How long the first reading may take.
+/// How long the file's first bytes may take.
 const FIRST: Duration = Duration::from_secs(10);
 
 /// How long a login waits to hear that the file is as it was.
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How long what was read counts without having been compared with the file.
 const STALE: Duration = Duration::from_secs(10);
@@ -87,16 +88,17 @@ impl AccountFile {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
         let (at, told, imitation) = (path.clone(), Arc::clone(&watcher), RandomState::new());
-        let mut is_first = true;
+        let has_bytes = Arc::new(AtomicBool::new(false));
+        let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
-            if core::mem::take(&mut is_first) {
+            if last.is_none() {
                 edit::clean_up(&at);
             }
-            let read = read(&at, last, &imitation);
+            let read = read(&at, last, &imitation, &has_bytes);
             told.lock().unwrap_or_else(PoisonError::into_inner).hear(last, &read);
             read
         };
-        match Reader::start(FIRST, look) {
+        match Reader::start(FIRST, || is_sure.load(Relaxed), look) {
             Ok(reader) => Ok(Self { path, reader, watcher }),
             Err(NotStarted::Failed(error)) => Err(error),
             Err(NotStarted::Late) => Err(FileError::Late { path }),
@@ -222,7 +224,14 @@ impl Watcher {
     }
 }
 
-fn read(path: &Path, last: Option<&Arc<Reading>>, imitation: &RandomState) -> Result<Arc<Reading>, FileError> {
+/// Looks at the file, and reads it if it is not as it was `last`. Says when it has all bytes: the
+/// rest depends on nothing else.
+fn read(
+    path: &Path,
+    last: Option<&Arc<Reading>>,
+    imitation: &RandomState,
+    has_bytes: &AtomicBool,
+) -> Result<Arc<Reading>, FileError> {
     let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
     if let Some(last) = last
         && last.is_settled
@@ -234,6 +243,7 @@ fn read(path: &Path, last: Option<&Arc<Reading>>, imitation: &RandomState) -> Re
     check_mode(&file, path)?;
     let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let (bytes, stamp) = read_whole(&mut file, path)?;
+    has_bytes.store(true, Relaxed);
     let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
     let digest = Sha256::digest(&*bytes).into();
     let (accounts, broken) = match last {

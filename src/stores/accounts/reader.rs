@@ -51,8 +51,11 @@ pub(super) enum NotStarted<E> {
 impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reader<T, E> {
     /// Starts a thread that calls `look`, with what it gave last: at once, every second, and whenever somebody asks. Never
     /// twice at a time: there are at most two readings in memory, and none takes the place of a newer one.
+    ///
+    /// The first look is waited for as long as `patience`, and to its end if `is_sure` says by then that it has one.
     pub(super) fn start(
         patience: Duration,
+        is_sure: impl Fn() -> bool,
         mut look: impl FnMut(Option<&Arc<T>>) -> Result<Arc<T>, E> + Send + 'static,
     ) -> Result<Self, NotStarted<E>> {
         let (give_first, first) = channel();
@@ -67,10 +70,11 @@ impl<T: Send + Sync + 'static, E: Send + Sync + 'static> Reader<T, E> {
             }
         };
         thread::Builder::new().name("accounts".to_owned()).spawn(work).map_err(NotStarted::Thread)?;
-        let latest = match first.recv_timeout(patience) {
-            Ok(first) => first.map_err(NotStarted::Failed)?,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return Err(NotStarted::Late),
+        let looked = match first.recv_timeout(patience) {
+            Err(RecvTimeoutError::Timeout) if is_sure() => first.recv().ok(),
+            looked => looked.ok(),
         };
+        let latest = looked.ok_or(NotStarted::Late)?.map_err(NotStarted::Failed)?;
         let state = State { asked: 0, answered: 0, is_late: false, latest, closed: false };
         let reader = Self(Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }));
         let _ = give_shared.send(Arc::clone(&reader.0));
@@ -171,7 +175,7 @@ mod tests {
             let _ = begin.send(());
             take.recv().unwrap_or(Err(u32::MAX)).map(Arc::new)
         };
-        let Ok(reader) = Reader::start(LONG, look) else { unreachable!() };
+        let Ok(reader) = Reader::start(LONG, || false, look) else { unreachable!() };
         begun.recv().unwrap();
         (reader, give, begun)
     }
@@ -219,11 +223,16 @@ mod tests {
 
     #[test]
     fn a_first_look_that_fails_or_hangs_gives_no_reader() {
-        let failed = Reader::<u32, u32>::start(LONG, |_| Err(7));
+        let failed = Reader::<u32, u32>::start(LONG, || false, |_| Err(7));
         assert!(matches!(failed, Err(NotStarted::Failed(7))));
         let (give, take) = channel::<()>();
-        let late = Reader::<u32, u32>::start(Duration::ZERO, move |_| Err(take.recv().map_or(1, |()| 2)));
+        let late = Reader::<u32, u32>::start(Duration::ZERO, || false, move |_| Err(take.recv().map_or(1, |()| 2)));
         assert!(matches!(late, Err(NotStarted::Late)));
         drop(give);
+        // One that is only slow is waited for.
+        let (give, take) = channel::<u32>();
+        let is_sure = || give.send(7).is_ok();
+        let slow = Reader::<u32, u32>::start(Duration::ZERO, is_sure, move |_| Err(take.recv().unwrap_or(0)));
+        assert!(matches!(slow, Err(NotStarted::Failed(7))));
     }
 }

@@ -97,8 +97,11 @@ impl Locked {
             let found = resolve(path).map_err(io_error(path))?;
             let is_new = create && found.is_none();
             let target = found.unwrap_or_else(|| path.to_owned());
-            let opened =
-                if is_new { make(&target) } else { open_with(&target, OpenOptions::new().read(true).write(true)) };
+            let opened = if is_new {
+                make(&target, path)
+            } else {
+                open_with(&target, OpenOptions::new().read(true).write(true))
+            };
             let file = match opened {
                 // Another edit made the file since.
                 Err(FileError::Io { source, .. }) if is_new && source.kind() == ErrorKind::AlreadyExists => continue,
@@ -150,7 +153,7 @@ impl Locked {
     /// Puts `new` in the place of `old`; `None` where something else is there by now.
     fn put<'a>(&'a mut self, old: &'a [u8], new: &'a [u8]) -> Result<Option<Placed<'a>>, FileError> {
         let (path, target) = (&self.path, &self.target);
-        let temporary = temporary(target, new, |file| keep_access(file, &self.file, path))?;
+        let temporary = temporary(target, path, new, |file| keep_access(file, &self.file, path))?;
         let io = |error| io_error(path)(error);
         // As late as can be: this is all there is where files can't be exchanged.
         let is_there = fs::metadata(target)
@@ -232,7 +235,7 @@ impl Placed<'_> {
             None => {
                 let (bytes, _) = read_whole(&mut self.out, self.path)?;
                 let copy: NamedTempFile =
-                    temporary(self.target, &bytes, |file| keep_access(file, &self.out, self.path))?;
+                    temporary(self.target, self.path, &bytes, |file| keep_access(file, &self.out, self.path))?;
                 copy.persist(self.target).map(drop).map_err(|error| not_moved(self.path, error.error))
             }
         };
@@ -275,14 +278,14 @@ impl Placed<'_> {
     }
 }
 
-fn make(target: &Path) -> Result<File, FileError> {
+fn make(target: &Path, path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(target).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => FileError::NoFolder { path: target.to_owned(), source },
-        _ => io_error(target)(source),
+        ErrorKind::NotFound => FileError::NoFolder { path: path.to_owned(), source },
+        _ => io_error(path)(source),
     })
 }
 
@@ -304,6 +307,8 @@ fn lock(file: &File, path: &Path, deadline: Option<Instant>) -> Result<(), FileE
 /// Lets two files change places, at one moment.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn exchange(one: &Path, other: &Path) -> io::Result<()> {
+    #[cfg(test)]
+    tests::interfere()?;
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
@@ -343,4 +348,155 @@ impl Difference {
 
 fn lines(text: &[u8]) -> HashSet<&[u8]> {
     text.split(|&byte| byte == b'\n').collect()
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    type Interference = Box<dyn FnMut() -> io::Result<()>>;
+
+    thread_local! {
+        /// What happens in the last moment before two files change places.
+        static INTERFERENCE: RefCell<Option<Interference>> = const { RefCell::new(None) };
+    }
+
+    pub(super) fn interfere() -> io::Result<()> {
+        INTERFERENCE.with_borrow_mut(|interference| interference.as_mut().map_or(Ok(()), |interfere| interfere()))
+    }
+
+    fn with_interference(interfere: impl FnMut() -> io::Result<()> + 'static) {
+        INTERFERENCE.set(Some(Box::new(interfere)));
+    }
+
+    fn file() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        write(&path, "first\n");
+        (folder, path)
+    }
+
+    fn write(path: &Path, text: &str) {
+        use std::os::unix::fs::OpenOptionsExt;
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path).unwrap();
+        io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    }
+
+    /// An edit that adds a line, and how often it was made.
+    fn add(path: &Path, line: &str) -> (Result<(), FileError>, usize) {
+        let mut count = 0_usize;
+        let edited = edit(path, false, |old| {
+            count = count.saturating_add(1);
+            let new = [old, line.as_bytes(), b"\n"].concat();
+            Ok::<_, FileError>((new.into(), ()))
+        });
+        (edited, count)
+    }
+
+    fn is_alone(folder: &tempfile::TempDir) -> bool {
+        fs::read_dir(folder.path()).unwrap().count() == 1
+    }
+
+    #[test]
+    fn what_took_the_old_file_s_place_in_the_last_moment_is_put_back_and_built_on() {
+        for in_place in [false, true] {
+            let (folder, path) = file();
+            let mut left = 2;
+            let (at, copy) = (path.clone(), path.with_extension("copy"));
+            let mut once = 0;
+            with_interference(move || {
+                // Every other call is the exchange back.
+                once += 1;
+                if once % 2 == 1 && left > 0 {
+                    left -= 1;
+                    let text = fs::read_to_string(&at).unwrap() + "by hand\n";
+                    if in_place {
+                        write(&at, &text);
+                    } else {
+                        write(&copy, &text);
+                        fs::rename(&copy, &at).unwrap();
+                    }
+                }
+                Ok(())
+            });
+            let (edited, count) = add(&path, "mine");
+            edited.unwrap();
+            assert_eq!(count, 3, "in place: {in_place}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "first\nby hand\nby hand\nmine\n");
+            assert!(is_alone(&folder));
+        }
+    }
+
+    #[test]
+    fn an_editor_that_takes_the_file_away_before_it_writes_is_waited_for() {
+        let (folder, path) = file();
+        let (at, mut writer) = (path.clone(), None);
+        with_interference(move || {
+            if writer.is_none() {
+                fs::remove_file(&at).unwrap();
+                let at = at.clone();
+                writer = Some(std::thread::spawn(move || write(&at, "another\n")));
+            }
+            Ok(())
+        });
+        add(&path, "mine").0.unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "another\nmine\n");
+        assert!(is_alone(&folder));
+    }
+
+    #[test]
+    fn where_files_can_t_be_exchanged_edits_are_kept_as_far_as_can_be() {
+        use io::Write;
+        for kind in [ErrorKind::Unsupported, ErrorKind::InvalidInput] {
+            let (folder, path) = file();
+            with_interference(move || Err(kind.into()));
+            let (edited, count) = add(&path, "mine");
+            edited.unwrap();
+            assert_eq!((count, fs::read_to_string(&path).unwrap().as_str()), (1, "first\nmine\n"));
+            // By hand while the change is made, and in place after that.
+            let mut made = 0_usize;
+            let mut old = OpenOptions::new().append(true).open(&path).unwrap();
+            edit(&path, false, |text| {
+                made = made.saturating_add(1);
+                if made == 1 {
+                    old.write_all(b"appended\n").unwrap();
+                }
+                Ok::<_, FileError>(([text, b"again\n"].concat().into(), ()))
+            })
+            .unwrap();
+            assert_eq!(made, 2);
+            let watcher = path.clone();
+            std::thread::scope(|scope| {
+                let mut old = OpenOptions::new().append(true).open(&path).unwrap();
+                scope.spawn(move || {
+                    while !fs::read_to_string(&watcher).unwrap().ends_with("late\n") {
+                        std::thread::yield_now();
+                    }
+                    old.write_all(b"written late\n").unwrap();
+                });
+                add(&path, "late").0.unwrap();
+            });
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text, "first\nmine\nappended\nagain\nwritten late\nlate\n");
+            assert!(is_alone(&folder));
+        }
+    }
+
+    #[test]
+    fn a_mount_point_and_whatever_else_can_t_be_replaced_is_said_and_left() {
+        let (folder, path) = file();
+        for (kind, is_mount) in
+            [(ErrorKind::ResourceBusy, true), (ErrorKind::CrossesDevices, true), (ErrorKind::PermissionDenied, false)]
+        {
+            with_interference(move || Err(kind.into()));
+            let refused = add(&path, "mine").0.unwrap_err();
+            assert_eq!(matches!(refused, FileError::MountPoint { .. }), is_mount, "{refused}");
+            assert!(is_mount || matches!(refused, FileError::Io { .. }), "{refused}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), "first\n");
+            assert!(is_alone(&folder));
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     };
     let target = target.as_deref().unwrap_or(path);
     clean(target);
-    let file = temporary(target, bytes, |file| set_mode(file, mode).map_err(io_error(path)))?;
+    let file = temporary(target, path, bytes, |file| set_mode(file, mode).map_err(io_error(path)))?;
     let moved = match existing {
         Existing::Replace => file.persist(target),
         Existing::Keep => file.persist_noclobber(target),
@@ -35,21 +35,22 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     }
 }
 
-/// A file beside the target that can take its place, synced and locked.
+/// A file beside the target that can take its place, synced and locked. `path` is what the caller calls the target.
 pub(super) fn temporary(
     target: &Path,
+    path: &Path,
     bytes: &[u8],
     set_access: impl FnOnce(&File) -> Result<(), FileError>,
 ) -> Result<NamedTempFile, FileError> {
     // It has mode 0600 from its first moment.
     let mark = mark(target);
     let made = tempfile::Builder::new().prefix(&mark).suffix(ENDING).tempfile_in(folder(target));
-    let mut file = made.map_err(io_error(target))?;
+    let mut file = made.map_err(io_error(path))?;
     // Where a file system takes no locks, nothing that is left behind is taken away, either.
     let _ = file.as_file().try_lock();
-    file.write_all(bytes).map_err(io_error(target))?;
+    file.write_all(bytes).map_err(io_error(path))?;
     set_access(file.as_file())?;
-    file.as_file().sync_all().map_err(io_error(target))?;
+    file.as_file().sync_all().map_err(io_error(path))?;
     Ok(file)
 }
 
