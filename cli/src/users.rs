@@ -433,9 +433,14 @@ impl From<FileError> for EditError {
 }
 
 fn missing(users: &Path, error: &FileError) -> Failure {
-    if users.is_symlink() {
-        return Failure::file(error);
+    if error.is_missing() && users.is_symlink() {
+        return leads_nowhere(users);
     }
     let users = term::quoted(users);
     Failure::missing(error, format_args!("make it with: countersign user add NAME --users {users}"))
+}
+
+fn leads_nowhere(users: &Path) -> Failure {
+    let path = users.display();
+    Failure::new(format_args!("{path}: a link to a file that is missing; make that, or remove the link"))
 }

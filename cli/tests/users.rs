@@ -236,7 +236,8 @@ fn what_is_no_file_is_called_what_it_is_and_nothing_waits_for_it() {
     assert!(!said.err.contains("user add"), "{said:?}");
     std::os::unix::fs::symlink("nowhere", house.path("link")).unwrap();
     for args in [&["add", "alice", "--no-password"][..], &["list"]] {
-        let said = run(&[&["user"], args, &["--users", &house.path("link")]].concat(), "").fails(1, &["link"]);
+        let said = run(&[&["user"], args, &["--users", &house.path("link")]].concat(), "")
+            .fails(1, &["a link to a file that is"]);
         assert!(!said.err.contains("make it with"), "{said:?}");
     }
 }

@@ -239,7 +239,9 @@ pub enum LineError {
     )]
     Password,
     /// The password is another kind of hash.
-    #[error("the password is a hash of another kind ({0}), which can't be used here; set the password anew")]
+    #[error(
+        "the password is a hash of another kind ({0}), which can't be used here; take password= out, and set a new one"
+    )]
     OtherHash(&'static str),
     /// The password is no hash at all.
     #[error(
@@ -247,7 +249,7 @@ pub enum LineError {
     )]
     ClearPassword,
     /// The password hash has no end.
-    #[error("the password hash is cut short; set the password anew")]
+    #[error("the password hash is cut short; take password= out, and set a new one")]
     CutHash,
     /// A token is not a SHA-256 hash.
     #[error("a token is not SHA256: and unpadded base64")]
@@ -283,7 +285,7 @@ pub enum LineError {
     )]
     OtherFile,
     /// The file's last line has no line feed.
-    #[error("the file ends in the middle of it: it may be cut short; if it is whole, put a line feed behind it")]
+    #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
     Unended,
 }
 
