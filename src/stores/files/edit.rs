@@ -42,13 +42,18 @@ pub(crate) fn edit<T, E: From<FileError>>(
     mut change: impl FnMut(&[u8]) -> Result<(Content, T), E>,
 ) -> Result<T, E> {
     let deadline = Instant::now().checked_add(PATIENCE);
-    let mut overtaken: Option<(Difference, T)> = None;
+    let mut made: Option<(Difference, T)> = None;
     loop {
         let mut locked = Locked::open(path, create, deadline)?;
-        let edited = locked.edit(overtaken.take(), &mut change);
-        match edited {
+        match locked.edit(made.as_ref().map(|(difference, _)| difference), &mut change) {
             Ok(Edited::Done(result)) => return Ok(result),
-            Ok(Edited::Overtaken(before)) => overtaken = before,
+            Ok(Edited::IsThere) => {
+                if let Some((_, result)) = made {
+                    return Ok(result);
+                }
+            }
+            Ok(Edited::Overtaken) => {}
+            Ok(Edited::Gone(difference, result)) => made = Some((difference, result)),
             Err(error) => {
                 locked.discard();
                 return Err(error);
@@ -75,8 +80,12 @@ fn is_past(deadline: Option<Instant>) -> bool {
 
 enum Edited<T> {
     Done(T),
-    /// Somebody else changed the file: once more. With what was changed, where that was done and is gone again.
-    Overtaken(Option<(Difference, T)>),
+    /// What was changed before is in what others made of the file.
+    IsThere,
+    /// Somebody else changed the file meanwhile: once more.
+    Overtaken,
+    /// The change was made, and is gone again: once more.
+    Gone(Difference, T),
 }
 
 /// A file that other edits keep away from until this is dropped.
@@ -128,26 +137,34 @@ impl Locked {
 
     fn edit<T, E: From<FileError>>(
         &mut self,
-        overtaken: Option<(Difference, T)>,
+        made: Option<&Difference>,
         change: &mut impl FnMut(&[u8]) -> Result<(Content, T), E>,
     ) -> Result<Edited<T>, E> {
         check_mode(&self.file, &self.path)?;
         clean(&self.target);
-        let (old, _) = read_whole(&mut self.file, &self.path)?;
-        if let Some((difference, result)) = overtaken
-            && difference.is_in(&old)
-        {
-            return Ok(Edited::Done(result));
+        let (old, stamp) = read_whole(&mut self.file, &self.path)?;
+        if made.is_some_and(|difference| difference.is_in(&old)) {
+            return Ok(Edited::IsThere);
         }
-        let (new, result) = change(&old)?;
+        let (new, result) = match change(&old) {
+            // It may be half of what an editor writes in place.
+            Err(_) if self.is_being_written(&stamp) => return Ok(Edited::Overtaken),
+            changed => changed?,
+        };
         if new == old {
             return Ok(Edited::Done(result));
         }
-        let Some(mut placed) = self.put(&old, &new)? else { return Ok(Edited::Overtaken(None)) };
+        let Some(mut placed) = self.put(&old, &new)? else { return Ok(Edited::Overtaken) };
         if placed.lasts()? {
             return Ok(Edited::Done(result));
         }
-        Ok(Edited::Overtaken(Some((Difference::between(&old, &new), result))))
+        Ok(Edited::Gone(Difference::between(&old, &new), result))
+    }
+
+    /// Whether the file changes in the next moment.
+    fn is_being_written(&self, stamp: &Stamp) -> bool {
+        sleep(STEP.saturating_mul(4));
+        !fs::metadata(&self.target).is_ok_and(|named| Stamp::of(&named) == *stamp)
     }
 
     /// Puts `new` in the place of `old`; `None` where something else is there by now.
@@ -248,22 +265,21 @@ impl Placed<'_> {
     fn lasts(&mut self) -> Result<bool, FileError> {
         let stamp = |file: &File| file.metadata().map(|metadata| Stamp::of(&metadata)).map_err(io_error(self.path));
         let (start, own) = (Instant::now(), stamp(&self.own)?);
-        // The old one may have been written since it was compared.
-        let (mut seen, mut out, mut is_last) = (own, None, false);
+        // Both may have been written since they were looked at last.
+        let (mut seen, mut out, mut is_last) = (None, None, false);
         while !is_last {
             is_last = start.elapsed() >= WATCH;
+            let named = fs::metadata(self.target).ok().map(|named| Stamp::of(&named));
             let now = stamp(&self.out)?;
             // Written in place, in what has no name any more. In the end the times alone are not enough.
             if (is_last || out != Some(now)) && !self.came_out_as_read()? {
-                if seen == own {
+                if named.is_some_and(|named| named.is_same_file(&own)) {
                     self.undo()?;
                 }
                 return Ok(false);
             }
             out = Some(now);
-            if let Ok(named) = fs::metadata(self.target).map(|named| Stamp::of(&named))
-                && named != seen
-            {
+            if named.is_some() && (is_last || named != seen) {
                 let there = open(self.target).and_then(|mut file| read_whole(&mut file, self.path));
                 if there.is_ok_and(|(bytes, _)| *bytes != *self.new) {
                     return Ok(false);
@@ -483,6 +499,36 @@ mod tests {
             assert_eq!(text, "first\nmine\nappended\nagain\nwritten late\nlate\n");
             assert!(is_alone(&folder));
         }
+    }
+
+    /// An editor in place has emptied the file when it is read, and writes all of it then, with the change that it had seen.
+    #[test]
+    fn a_file_that_is_half_written_is_read_again_and_no_change_is_made_twice() {
+        let (folder, path) = file();
+        let (at, watched) = (path.clone(), path.clone());
+        with_interference(|| Ok(()));
+        let mut calls = 0_usize;
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while !fs::read_to_string(&watched).unwrap().contains("mine") {
+                    std::thread::yield_now();
+                }
+                write(&watched, "");
+            });
+            edit(&path, false, |old| {
+                calls = calls.saturating_add(1);
+                if old.is_empty() {
+                    write(&at, "mine\nby hand\n");
+                    // As for a user who is not there.
+                    return Err(FileError::NotText { path: at.clone() });
+                }
+                assert!(!old.starts_with(b"mine"), "it is there already");
+                Ok((b"mine\n".to_vec().into(), ()))
+            })
+            .unwrap();
+        });
+        assert_eq!((calls, fs::read_to_string(&path).unwrap().as_str()), (2, "mine\nby hand\n"));
+        assert!(is_alone(&folder));
     }
 
     #[test]
