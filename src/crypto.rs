@@ -22,6 +22,9 @@ mod transcript;
 pub use decrypt::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 pub use error::CryptoError;
 pub(crate) use exchange::{Offer, answer};
+#[cfg(feature = "files")]
+pub(crate) use key::MAX_KEY_FILE;
+pub use key::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
 pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa};
 /// The trait of `rand_core` 0.10, which this library hands every random byte through: any generator of `rand` 0.10 will do.
@@ -30,7 +33,7 @@ pub use rand_core::CryptoRng;
 pub use random::rng;
 pub use secret::{SecretString, SharedSecret};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
-pub(crate) use transcript::{Transcript, TranscriptHash};
+pub(crate) use transcript::{Transcript, TranscriptHash, hash_of};
 
 /// `rand`'s `StdRng`, which the adapters and the command draw from, is this generator: it wipes its seed and its output in
 /// every feature set, or this does not compile.

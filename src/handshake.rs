@@ -4,15 +4,13 @@ pub mod client;
 pub mod server;
 
 use crate::crypto::once;
-use crate::crypto::schedule::{Key, Secret, Source};
-use crate::crypto::{AeadKey, Cipher, CryptoError, KeyId, Provider, SharedSecret, Suite, Transcript};
+use crate::crypto::schedule::{Key, Secret, Sources};
+use crate::crypto::{AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
-use crate::terms::grant::Grant;
-use crate::terms::ticket::Ticket;
-use crate::time::UnixTime;
-use crate::wire::codec::{self, Message, VerdictMessage};
+use crate::terms::grant::{Grant, NoGrant};
+use crate::wire::codec::{self, Bytes, Extension, Extensions, Field, Message, VerdictMessage};
 use crate::wire::frame::{self, FrameError, FrameType, Header};
 use zeroize::Zeroizing;
 
@@ -38,15 +36,6 @@ pub(crate) fn default_suites(provider: &Provider) -> Vec<Suite> {
     Suite::DEFAULT.into_iter().filter(|&suite| provider.supports(suite)).collect()
 }
 
-/// A prologue fits in the transcript: up to 65535 bytes.
-pub(crate) fn check_prologue(prologue: &[u8]) -> Result<Vec<u8>, Misuse> {
-    let limit = usize::from(u16::MAX);
-    if prologue.len() > limit {
-        return Err(Misuse::TooLong { what: "the prologue", len: prologue.len(), limit });
-    }
-    Ok(prologue.to_vec())
-}
-
 /// Lists are short and bounded, so comparing every pair is the quickest way.
 pub(crate) fn has_duplicate<T: PartialEq>(entries: impl Iterator<Item = T> + Clone) -> bool {
     let earlier = entries.clone();
@@ -64,12 +53,70 @@ pub(crate) fn check_list<T: PartialEq>(what: &'static str, list: &[T]) -> Result
     Ok(())
 }
 
-/// `Expand(stage_0, "binder", transcript_b)`, where `transcript_b` covers the ClientHello up to the end of the ticket.
+/// A message's extensions: no number twice, and no more than so many bytes together. What they say is for others to read, or
+/// nobody.
+pub(crate) fn check_extensions(extensions: &Extensions<'_>, together: usize) -> Result<(), Violation> {
+    if has_duplicate(extensions.iter().map(|extension| extension.number)) {
+        return Err(Violation::Duplicate("the extensions"));
+    }
+    match extensions.size().saturating_sub(u8::LARGEST) {
+        size if size > together => Err(Violation::Extensions(size)),
+        _ => Ok(()),
+    }
+}
+
+/// Now and then, an extension that nobody may understand (RFC 8701), so that skipping is exercised. The nonce decides, which is
+/// random.
+pub(crate) fn reserved_extensions(nonce: &[u8; limits::NONCE]) -> Extensions<'static> {
+    let mut extensions = Extensions::new();
+    let roll = nonce.last().copied().unwrap_or(1);
+    if roll % 8 == 0 {
+        let nibble = u16::from(roll >> 4);
+        let number = nibble.saturating_mul(0x1010).saturating_add(0x0a0a);
+        // There is room for one.
+        let _ = extensions.push(Extension { number, data: Bytes(&[]) });
+    }
+    extensions
+}
+
+/// Seals a fresh secret, and the transcript it is for, to the server's key: into the room for a ciphertext.
+pub(crate) fn seal_secret(
+    provider: &Provider,
+    key: &PublicKey,
+    transcript: &Transcript,
+    rng: &mut dyn CryptoRng,
+    room: &mut [u8],
+) -> Result<Zeroizing<[u8; limits::SECRET]>, CryptoError> {
+    // OAEP(secret || transcript hash): the secret opens nothing but this connection.
+    let mut message = Zeroizing::new([0; limits::SEALED_SECRET]);
+    let (secret, bound_to) = message.split_at_mut(limits::SECRET);
+    rng.fill_bytes(secret);
+    bound_to.copy_from_slice(&transcript.hash());
+    let mut secret = Zeroizing::new([0; limits::SECRET]);
+    secret.copy_from_slice(message.split_at(limits::SECRET).0);
+    provider.rsa.encrypt(key, &message, rng, room)?;
+    Ok(secret)
+}
+
+/// `Expand(stage_0, "binder", transcript_b)`, where `transcript_b` covers all of the ClientHello before the binder.
 pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
     Secret::from_key(stage_0).key("binder", &transcript.hash())
 }
 
-/// The handshake from the moment the RSA secret is known: the same on both sides, byte for byte.
+/// What a verdict says.
+pub(crate) enum Opened<'v> {
+    Granted(Grant, Option<NewTicket<'v>>),
+    Not(NoGrant),
+}
+
+/// A ticket in a verdict: its bytes, its lifetime in seconds, its secret.
+pub(crate) struct NewTicket<'v> {
+    pub(crate) bytes: &'v [u8],
+    pub(crate) lifetime: u64,
+    pub(crate) secret: Key,
+}
+
+/// The handshake from the moment the secrets are known: the same on both sides, byte for byte.
 pub(crate) struct Secrets {
     cipher: &'static dyn Cipher,
     suite: Suite,
@@ -78,20 +125,20 @@ pub(crate) struct Secrets {
 }
 
 impl Secrets {
-    /// `transcript` covers ClientHello, ServerHello, and ClientLogin up to the end of the RSA ciphertext; or, where a
-    /// ticket is the source, ClientHello, and ServerResumption up to the sealed verdict.
+    /// `transcript` covers everything before what is computed first: the proof, the sealed credential, or the sealed verdict of
+    /// a ServerResumption.
     pub(crate) fn new(
         provider: &Provider,
         suite: Suite,
         transcript: Transcript,
-        source: &Source<'_>,
+        sources: Sources<'_>,
         exchange: &SharedSecret,
     ) -> Self {
         Self {
             cipher: provider.cipher_or_missing(suite.aead),
             suite,
             transcript,
-            master: Secret::master(source, exchange),
+            master: Secret::master(sources, exchange),
         }
     }
 
@@ -100,12 +147,17 @@ impl Secrets {
         self.suite
     }
 
+    /// `proof = Expand(master, "proof", transcript up to the proof)`
+    pub(crate) fn proof(&self) -> Key {
+        self.master.key("proof", &self.transcript.hash())
+    }
+
     /// `credential_key = Expand(master, "credential", transcript up to the RSA ciphertext)`
     pub(crate) fn credential_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
         self.key("credential")
     }
 
-    /// Adds the rest of the ClientLogin frame.
+    /// Adds what comes next of the frames.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.transcript.add(bytes);
     }
@@ -120,39 +172,43 @@ impl Secrets {
         seal(&*self.key("verdict")?, verdict, room)
     }
 
-    /// Opens a sealed verdict. `Ok(None)` is an authentic rejection.
-    pub(crate) fn open_verdict(
-        &self,
-        sealed: &[u8; limits::SERVER_VERDICT],
-        key_id: KeyId,
-    ) -> Result<Option<(Grant, Option<Ticket>)>, Error> {
-        let mut sealed = Zeroizing::new(*sealed);
+    /// Opens a sealed verdict, in `sealed`.
+    pub(crate) fn open_verdict<'v>(&self, sealed: &'v mut [u8; limits::SERVER_VERDICT]) -> Result<Opened<'v>, Error> {
         let plaintext = once::open(&*self.key("verdict")?, sealed.as_mut_slice()).map_err(|error| match error {
             CryptoError::NotAuthentic => Error::VerdictNotAuthentic,
             other => Error::Crypto(other),
         })?;
         let verdict = codec::decode_padded::<VerdictMessage<'_>>(plaintext, limits::VERDICT)?;
-        let Some(grant) = Grant::from_message(&verdict)? else {
-            return Ok(None);
+        check_extensions(&verdict.extensions, limits::MAX_VERDICT_EXTENSIONS)?;
+        let grant = match Grant::from_message(&verdict)? {
+            Ok(grant) => grant,
+            Err(no_grant) => return Ok(Opened::Not(no_grant)),
         };
-        let (bytes, expires) = (verdict.ticket.0, verdict.ticket_expires);
-        if bytes.len() > limits::MAX_TICKET || (bytes.is_empty() && expires != 0) {
+        let (bytes, lifetime) = (verdict.ticket.0, verdict.ticket_lifetime);
+        if bytes.len() > limits::MAX_TICKET || bytes.is_empty() != (lifetime == 0) {
             return Err(Violation::BadTicket.into());
         }
-        let ticket = (!bytes.is_empty()).then(|| Ticket {
-            bytes: bytes.to_vec(),
-            secret: self.resumption(),
-            suite: self.suite,
-            key_id,
-            expires: UnixTime::from_secs(expires),
-        });
-        Ok(Some((grant, ticket)))
+        let ticket = (lifetime > 0).then(|| NewTicket { bytes, lifetime, secret: self.resumption() });
+        Ok(Opened::Granted(grant, ticket))
     }
 
     /// The session that follows an accepting verdict.
     pub(crate) fn session(mut self, verdict: &[u8], side: Side, outcome: Outcome) -> Session {
         self.transcript.add(verdict);
         Session::new(self.cipher, self.suite, &self.master, &self.transcript.hash(), side, outcome)
+    }
+
+    /// The session that follows a ServerResumption, and the key of the Confirm before it.
+    pub(crate) fn resumed(
+        mut self,
+        verdict: &[u8],
+        side: Side,
+        outcome: Outcome,
+    ) -> Result<(Session, Box<dyn AeadKey>), CryptoError> {
+        self.transcript.add(verdict);
+        let transcript = self.transcript.hash();
+        let confirm = self.cipher.key(&self.master.key("confirm", &transcript))?;
+        Ok((Session::new(self.cipher, self.suite, &self.master, &transcript, side, outcome), confirm))
     }
 
     fn key(&self, label: &str) -> Result<Box<dyn AeadKey>, CryptoError> {

@@ -3,6 +3,7 @@
 mod acceptor;
 pub mod blocking;
 mod bounds;
+mod busy;
 #[cfg(feature = "tokio")]
 mod closing;
 mod connector;

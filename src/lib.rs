@@ -60,6 +60,7 @@ assert_eq!(line, "hello, alice\n");
 //! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `Accounts` for a file of them |
 //! | check passwords of a store of your own | `accounts::PasswordCheck` |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
+//! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |
@@ -78,6 +79,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
 //! | `files` | yes | `files`, keys on disk |
+//! | `key-formats` | no | key files that are encrypted or OpenSSH's, and certificates |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
@@ -114,10 +116,13 @@ pub use stores::files;
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
-pub use terms::error::{Error, Misuse, Reason, RecordError, Violation};
+pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::{Grant, NotPermitted};
 pub use terms::server::Server;
-pub use terms::ticket::{Ticket, TicketClaim, TicketKeys, TrustedTicket};
+pub use terms::ticket::{
+    AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
+    UsedTickets, Using,
+};
 pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};

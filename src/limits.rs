@@ -33,6 +33,24 @@ pub const MAX_MODULUS_BITS: usize = 8192;
 /// disagree on them (the upper bound is the `rsa` crate's and BoringSSL's).
 pub const EXPONENTS: core::ops::RangeInclusive<u64> = 65537..=(1 << 33) - 1;
 
+/// Length of what tells both ends whether they mean the same prologue and channel: four bytes of a hash of each.
+pub const CONTEXT: usize = 8;
+
+/// Length of the proof that a server has opened what a ClientHello sealed to its key.
+pub const PROOF: usize = 32;
+
+/// Largest number of extensions in one message.
+pub const MAX_EXTENSIONS: usize = 16;
+
+/// Largest size of a ClientHello's extensions together, and of those of a Busy: what a stranger can make a server hold.
+pub const MAX_CLIENT_EXTENSIONS: usize = 1024;
+
+/// Largest size of a ServerHello's extensions together, and of those of a ServerResumption: a chain of certificates fits.
+pub const MAX_SERVER_EXTENSIONS: usize = 16 * 1024;
+
+/// Largest size of a verdict's extensions together.
+pub const MAX_VERDICT_EXTENSIONS: usize = 480;
+
 /// Largest number of versions in a ClientHello.
 pub const MAX_VERSIONS: usize = 8;
 
@@ -70,17 +88,23 @@ pub const CREDENTIAL_BLOCK: usize = 256;
 /// Largest grant in a verdict: the decision, the principal and the permissions.
 pub const MAX_GRANT: usize = 1024;
 
-/// Largest ticket: the longest principal takes 387 bytes with this library's tickets.
+/// Largest ticket.
 pub const MAX_TICKET: usize = 500;
 
-/// Default bound on how long a chain of tickets goes on without a credential.
+/// The one size of this library's tickets: that of the longest principal.
+pub const TICKET: usize = 480;
+
+/// How long a chain of tickets goes on without a credential: at the server by default, and at the client.
 pub const TICKET_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How far in the future a time may lie that another clock, or the same one earlier, has told.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
 /// Length of the proof that a client holds its ticket's secret.
 pub const BINDER: usize = 32;
 
-/// A verdict's plaintext is padded to this, so that accept and reject look alike, with a ticket and without.
-pub const VERDICT: usize = 1536;
+/// A verdict's plaintext is padded to this, so that all decisions look alike, with a ticket and without.
+pub const VERDICT: usize = 2048;
 
 /// Largest principal name.
 pub const MAX_PRINCIPAL: usize = 255;

@@ -4,7 +4,7 @@
 //! place. The adapters move the bytes.
 
 use crate::crypto::schedule::{Key, MAX_OUTPUT, Secret};
-use crate::crypto::{AeadKey, Cipher, CryptoError, Suite, TranscriptHash};
+use crate::crypto::{AeadKey, Cipher, CryptoError, PublicKey, Suite, TranscriptHash};
 use crate::limits;
 use crate::terms::error::{Error, Misuse, RecordError};
 use crate::terms::grant::Grant;
@@ -25,6 +25,10 @@ pub(crate) struct Outcome {
     pub(crate) grant: Grant,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) resumed: bool,
+    /// At the client, after a full login.
+    pub(crate) server_key: Option<PublicKey>,
+    /// At the client: the server proved itself before the credential left, or before the ticket was taken.
+    pub(crate) proved: bool,
 }
 
 /// A login that succeeded: a named peer, and keys for both directions.
@@ -64,9 +68,9 @@ impl Session {
         master.fill("session id", transcript, &mut id);
         let exporter = master.key("exporter", transcript);
         Self {
-            info: SessionInfo { outcome, suite, id: SessionId(id), exporter, side },
+            info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
             sealer: Sealer { direction: ours, closed: false },
-            opener: Opener { direction: theirs, end: None, opened: false },
+            opener: Opener { direction: theirs, end: None },
         }
     }
 }
@@ -77,7 +81,6 @@ pub struct SessionInfo {
     suite: Suite,
     id: SessionId,
     exporter: Key,
-    side: Side,
 }
 
 impl SessionInfo {
@@ -87,17 +90,20 @@ impl SessionInfo {
     }
 
     /// Whether a ticket took the place of a credential.
-    ///
-    /// At the server, a resumed session may be the replay of a recorded ClientHello until the first record of the client's
-    /// opens: nobody can read what is sent there, but do not count it as a login before.
     pub fn is_resumed(&self) -> bool {
         self.outcome.resumed
     }
 
-    /// Whether the peer has shown that it is there before the first record. A resumed client has not, at the server:
-    /// [`Opener::has_opened`] says when it has.
-    pub fn is_confirmed_at_start(&self) -> bool {
-        self.side == Side::Client || !self.outcome.resumed
+    /// The server's key, at the client after a full login. Keep it beside what it was trusted by, and begin the next login with
+    /// it ([`crate::Server::key`]): the server then proves itself before the credential leaves.
+    pub fn server_key(&self) -> Option<&PublicKey> {
+        self.outcome.server_key.as_ref()
+    }
+
+    /// Whether the server proved that it holds its private key before anything secret left, at the client; never at the
+    /// server. (A session is the proof of it in any case.)
+    pub fn is_proved(&self) -> bool {
+        self.outcome.proved
     }
 
     /// The ticket for the next login, at the client, if the server gave one.
@@ -303,7 +309,6 @@ pub struct Opener {
     direction: Direction,
     /// How it ended: by the peer's close, or by an error.
     end: Option<Result<(), RecordError>>,
-    opened: bool,
 }
 
 impl Opener {
@@ -317,7 +322,6 @@ impl Opener {
 
     pub(crate) fn receive<'a>(&mut self, frame: &'a mut [u8]) -> Result<Received<'a>, RecordError> {
         let received = self.record(frame);
-        self.opened |= received.is_ok();
         match &received {
             Ok(Received::Close) => self.end = Some(Ok(())),
             // The first error is the one that says what happened.
@@ -331,11 +335,6 @@ impl Opener {
     /// `rustcrypto` provider. The next record makes it anew.
     pub fn rest(&mut self) {
         self.direction.keys = None;
-    }
-
-    /// Whether a record of the peer's has opened: it holds the session's keys, and is no recording.
-    pub fn has_opened(&self) -> bool {
-        self.opened
     }
 
     /// The stream ended: after the peer's close, that is the end; otherwise somebody may have cut it.
@@ -449,7 +448,7 @@ mod tests {
     fn pair() -> (Sealer, Opener) {
         let cipher = rustcrypto::provider().cipher_or_missing(Aead::Aes256Gcm);
         let direction = || Direction::new(cipher, Key::new([7; 32]));
-        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None, opened: false })
+        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
     }
 
     /// As if this many records had crossed under the first key.

@@ -4,3 +4,5 @@
 pub mod accounts;
 #[cfg(feature = "files")]
 pub mod files;
+#[cfg(feature = "files")]
+mod key_files;

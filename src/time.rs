@@ -41,7 +41,7 @@ impl Moment {
 }
 
 /// Wall-clock time as data: whole seconds since 1970, UTC. Tickets outlive connections, so they need a date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub(crate) u64);
 
 impl UnixTime {

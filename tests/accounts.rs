@@ -6,7 +6,9 @@
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{self, AccountError, BrokenLine, LineError};
-use countersign::{Accounts, Attempt, Context, Credential, Misuse, Reason, Returning, UnixTime, Verifier};
+use countersign::{
+    Accounts, Attempt, Context, Credential, CredentialKind, Misuse, Reason, Returning, UnixTime, Verifier,
+};
 use sha2::{Digest, Sha256};
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
@@ -23,6 +25,11 @@ fn hash(password: &[u8]) -> String {
 
 fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
     Credential::Password { user, password }
+}
+
+/// Whether a ticket that was got with such a credential lets them in.
+fn resume(verifier: &impl Verifier, user: &str, kind: CredentialKind) -> Result<(), Reason> {
+    verifier.resume(&Returning::new(user, kind, UnixTime::from_secs(1), &Context::uncounted())).map(drop)
 }
 
 /// The verdict as a name or a reason.
@@ -481,13 +488,30 @@ fn what_is_not_changed_is_kept_to_the_byte() {
 }
 
 #[test]
+fn a_ticket_is_no_good_once_the_account_has_no_credential_of_the_kind_it_was_got_with() {
+    use CredentialKind::{Password, Token};
+    let disabled = || Err(Reason::AccountDisabled);
+    let lines = format!("alice password={}\nbob token={TOKEN_ONE}\ncarol\n", hash(b"password"));
+    let (mut accounts, broken) = Accounts::parse(lines);
+    assert_eq!(broken, []);
+    let of = |accounts: &Accounts, user| [Password, Token].map(|kind| resume(accounts, user, kind));
+    assert_eq!(of(&accounts, "alice"), [Ok(()), disabled()]);
+    assert_eq!(of(&accounts, "bob"), [disabled(), Ok(())]);
+    assert_eq!(of(&accounts, "carol"), [disabled(), disabled()]);
+    accounts.issue_token("alice").unwrap();
+    assert_eq!(of(&accounts, "alice"), [Ok(()), Ok(())]);
+    accounts.revoke_tokens("alice").unwrap();
+    assert_eq!(of(&accounts, "alice"), [Ok(()), disabled()]);
+}
+
+#[test]
 fn a_closed_account_is_refused_for_that_where_the_credential_is_good() {
     let (mut accounts, broken) =
         Accounts::parse(format!("alice permissions=a password={} token={TOKEN_ONE}\n", hash(b"password")));
     assert_eq!(broken, []);
     let check = |accounts: &Accounts| {
-        let context = Context::uncounted();
-        let ticket = accounts.resume(&Returning::new("alice", UnixTime::from_secs(1), &context)).map(drop);
+        let [ticket, other] = CredentialKind::ALL.map(|kind| resume(accounts, "alice", kind));
+        assert_eq!(ticket, other);
         let good = [password("alice", b"password"), Credential::Token(b"token one")];
         assert_eq!(verify(accounts, password("alice", b"wrong")), Err(Reason::WrongPassword));
         let [password, token] = good.map(|credential| verify(accounts, credential).map(drop));

@@ -4,8 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use countersign::codec::{
-    self, Bytes, ClientHello, ClientLogin, CredentialMessage, EncodeError, GrantMessage, KeyShare, List, Message,
-    ServerHello, ServerResumption, ServerVerdict, Text, VerdictMessage,
+    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, CredentialMessage, EncodeError, Extension, Extensions,
+    GrantMessage, KeyShare, List, Message, ServerHello, ServerResumption, ServerVerdict, Text, VerdictMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits;
@@ -28,8 +28,14 @@ fn full<T: Copy + Default, const N: usize>(entry: T) -> List<T, N> {
 
 #[test]
 fn the_fullest_message_of_each_type_has_its_largest_size() {
-    let bytes = [b'x'; 5000];
+    let bytes = [b'x'; 20000];
     let bytes = |len: usize| Bytes(&bytes[..len]);
+    // As many as there may be, one of which has all the data that they may have together.
+    let extensions = |together: usize| {
+        let mut extensions = vec![Extension { number: 1, data: bytes(0) }; limits::MAX_EXTENSIONS];
+        extensions[0].data = bytes(together - 4 * limits::MAX_EXTENSIONS);
+        Extensions::from_slice(&extensions).unwrap()
+    };
     let text = "x".repeat(5000);
     let text = |len: usize| Text(&text[..len]);
     let sealed_verdict = &[7; limits::SERVER_VERDICT];
@@ -43,7 +49,10 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
         key_shares: full(share),
         server_name: text(limits::MAX_SERVER_NAME),
         known_keys: full([0; limits::KEY_ID]),
+        context: [0; limits::CONTEXT],
         ticket: bytes(limits::MAX_TICKET),
+        extensions: extensions(limits::MAX_CLIENT_EXTENSIONS),
+        rsa_ciphertext: bytes(limits::MAX_MODULUS_BITS / 8),
         binder: bytes(limits::BINDER),
     };
     is_fullest(&hello, Some(FrameType::ClientHello));
@@ -56,6 +65,9 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
         spki: bytes(limits::MAX_SPKI),
         key_share: bytes(limits::MAX_KEY_SHARE),
         credential_kinds: full(1),
+        context: [0; limits::CONTEXT],
+        extensions: extensions(limits::MAX_SERVER_EXTENSIONS),
+        proof: bytes(limits::PROOF),
     };
     is_fullest(&challenge, Some(FrameType::ServerHello));
 
@@ -75,12 +87,25 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
     let mut permissions = [text(21); limits::MAX_PERMISSIONS];
     permissions[0] = text(50);
     grant.permissions = List::from_slice(&permissions).unwrap();
-    let verdict = VerdictMessage { grant, ticket: bytes(limits::MAX_TICKET), ticket_expires: 1 };
+    let extensions_ = extensions(limits::MAX_VERDICT_EXTENSIONS);
+    let verdict =
+        VerdictMessage { grant, ticket: bytes(limits::MAX_TICKET), ticket_lifetime: 1, extensions: extensions_ };
     is_fullest(&verdict, None);
 
     let key_share = bytes(limits::MAX_KEY_SHARE);
-    let resumption = ServerResumption { version: 1, suite: 1, nonce: [0; limits::NONCE], key_share, sealed_verdict };
+    let resumption = ServerResumption {
+        version: 1,
+        suite: 1,
+        nonce: [0; limits::NONCE],
+        key_share,
+        extensions: extensions(limits::MAX_SERVER_EXTENSIONS),
+        sealed_verdict,
+    };
     is_fullest(&resumption, Some(FrameType::ServerResumption));
+
+    let busy = Busy { retry_after: 1, extensions: extensions(limits::MAX_CLIENT_EXTENSIONS) };
+    is_fullest(&busy, Some(FrameType::Busy));
+    is_fullest(&Confirm { tag: &[0; limits::TAG] }, Some(FrameType::Confirm));
 }
 
 #[test]

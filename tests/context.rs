@@ -1,7 +1,7 @@
 //! What a server knows of a connection before the login, and what its verifier gets to see of it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
-use countersign::{Attempt, ChannelBinding, Context, Credential, Returning, Source, UnixTime};
+use countersign::{Attempt, ChannelBinding, Context, Credential, CredentialKind, Returning, Source, UnixTime};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ fn a_context_prints_neither_its_value_nor_its_channel() {
         .with_binding(ChannelBinding::tls_exporter(*b"thirty-two bytes nobody may see!"));
     let token = Credential::Token(b"a secret");
     let attempt = Attempt::new(token, &context).with_server_name("db.example");
-    let returning = Returning::new("alice", UnixTime::from_secs(1), &context);
+    let returning = Returning::new("alice", CredentialKind::Password, UnixTime::from_secs(1), &context);
     for printed in [format!("{context:?}"), format!("{attempt:?}"), format!("{returning:?}")] {
         assert!(printed.contains("192.0.2.1"), "{printed}");
         for secret in ["certificate", "thirty", "116, 104", "a secret", "alice"] {
@@ -135,7 +135,8 @@ fn a_verifier_is_told_who_asks_for_what() {
     assert_eq!(attempt.server_name(), "db.example");
     assert!(matches!(attempt.credential(), Credential::Token(b"token")));
     assert_eq!((attempt.context().source(), attempt.context().value()), (&Source::named("cell 9"), Some(&7_u8)));
-    let returning = Returning::new("alice", UnixTime::from_secs(5), &context).with_server_name("db.example");
+    let returning = Returning::new("alice", CredentialKind::Password, UnixTime::from_secs(5), &context)
+        .with_server_name("db.example");
     assert_eq!((returning.principal(), returning.authenticated()), ("alice", UnixTime::from_secs(5)));
     assert_eq!((returning.server_name(), returning.context().value()), ("db.example", Some(&7_u8)));
 }

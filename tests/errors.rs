@@ -12,8 +12,9 @@ use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
-    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Error, Grant, KeyError,
-    LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client, limits,
+    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Grant,
+    KeyError, LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client,
+    limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -57,6 +58,8 @@ fn violations() -> Vec<Violation> {
         V::KeyIdMismatch,
         V::KeyNotSent,
         V::CiphertextRange,
+        V::KeyNotNamed,
+        V::Extensions(1025),
         V::SealedLength,
         V::BadString("the server name"),
         V::BadTicket,
@@ -91,11 +94,17 @@ fn errors() -> Vec<Error> {
         E::ServerKey(KeyError::NotDer),
         E::Untrusted(RSA2048.private.public_key().id()),
         E::UnderFloor(suite()),
+        E::NoProof(RSA2048.private.public_key().id()),
+        E::ProofNotAuthentic,
+        E::DifferentContext(Differs::Both),
+        E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
         E::Refused,
+        E::NotNow,
         E::VerdictNotAuthentic,
         E::DeadlinePassed,
         E::NoServerKey,
+        E::NotConfirmed,
         E::Crypto(CryptoError::Failed),
     ];
     errors.extend(frame_errors().into_iter().map(E::Frame));
@@ -128,7 +137,7 @@ fn reasons() -> Vec<Reason> {
 }
 
 fn crowded() -> Vec<BusyReason> {
-    vec![BusyReason::NoRoom, BusyReason::MadeWay, BusyReason::Stopping]
+    vec![BusyReason::NoRoom, BusyReason::Pressed, BusyReason::NoSession, BusyReason::MadeWay, BusyReason::Stopping]
 }
 
 fn login_errors() -> Vec<LoginError> {
@@ -217,7 +226,7 @@ fn every_kind_of_error_has_a_code_of_its_own() {
     let of_reasons = are_codes(reasons.iter().map(Reason::code));
     // Whoever counts both counts them apart: a reason is of the server's log, an error of either's.
     let both: Vec<_> = codes.intersection(&of_reasons).collect();
-    assert_eq!(both, [&"kind-not-taken"], "it is the same thing, seen from either end");
+    assert_eq!(both, [&"kind-not-taken", &"not-now"], "it is the same thing, seen from either end");
 
     let of_logins = login_errors().into_iter().filter(|error| match error {
         LoginError::Io(error) => error.get_ref().is_none(),
@@ -277,6 +286,7 @@ fn no_error_says_what_it_came_from() {
 #[test]
 fn no_error_of_a_store_says_what_it_came_from() {
     use countersign::accounts::{AccountError, Accounts, LineError};
+    use countersign::crypto::KeyFileError;
     use countersign::files::FileError;
     let path = std::path::PathBuf::from("server.pem");
     let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
@@ -293,8 +303,8 @@ fn no_error_of_a_store_says_what_it_came_from() {
         FileError::Exposed { path: path.clone(), mode: 0o644 },
         FileError::Owner { path: path.clone(), uid: 1, gid: 1, source: denied() },
         FileError::Exists { path: path.clone() },
-        FileError::NotText { path: path.clone() },
-        FileError::Key { path: path.clone(), source: KeyError::NotDer },
+        FileError::Silent { path: path.clone() },
+        FileError::Key { path: path.clone(), source: KeyFileError::Key { line: 1, source: KeyError::NotDer } },
     ];
     are_all(&files, include_str!("../src/stores/files.rs"), "FileError");
     for error in &files {
@@ -357,9 +367,9 @@ fn claim(config: ServerConfig) -> Claim {
     let (none, rng) = (ChannelBinding::none(), &mut TestRng::new("a server"));
     let (hello, client) = client::start(&scenario.client_config(), scenario.trusted(), &none, rng, at(0)).unwrap();
     let state = AwaitHello::new(&Arc::new(config), &none, at(0)).read(hello, at(0)).unwrap();
-    let (challenge, server) = state.challenge(scenario.private_key(), rng).unwrap();
+    let (challenge, server) = state.choose(scenario.private_key()).unwrap().challenge(rng).unwrap();
     let (login, _) = scenario.log_in(client, &challenge).unwrap();
-    let claim = server.read(login, at(0)).unwrap().admit().run(rng);
+    let claim = server.read(login, at(0)).unwrap().admit().open(rng);
     assert_eq!(claim.credential().user(), Some("alice"), "it opens");
     claim
 }

@@ -11,7 +11,7 @@ use countersign::{KeyError, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, li
 use rsa::pkcs8::{DecodePrivateKey, EncodePublicKey};
 use rsa::traits::PublicKeyParts;
 use sha2::{Digest, Sha256};
-use support::der::{self, Numbers, algorithm, bit_string, integer, pem, sequence, spki, tlv};
+use support::der::{self, Numbers, algorithm, bit_string, integer, sequence, spki, tlv};
 use support::{OTHER2048, RSA2048, RSA3072, RSA4096, TestRng, provider};
 
 const F4: &[u8] = &[1, 0, 1];
@@ -113,7 +113,10 @@ fn a_modulus_of_another_size_is_refused() {
         assert_eq!(refused(&spki(&der::modulus(bits), F4)), KeyError::Size(bits), "{bits}");
     }
     assert_eq!(refused(&spki(&[0], F4)), KeyError::Size(0));
-    assert!(matches!(refused(&spki(&der::modulus(16384), F4)), KeyError::Size(_)));
+    // Also where it is longer than any message has room for.
+    assert_eq!(refused(&spki(&der::modulus(16384), F4)), KeyError::Size(16384));
+    assert_eq!(KeyError::Size(16384).to_string(), "the key has 16384 bits, too many: accepted are 2048 to 8192");
+    assert_eq!(KeyError::Size(1024).to_string(), "the key has 1024 bits, too few: accepted are 2048 to 8192");
     for bits in [2048, 2049, 2055, 3072, 4095, 8191, 8192] {
         assert_eq!(PublicKey::from_spki_der(&spki(&der::modulus(bits), F4)).unwrap().bits(), bits);
     }
@@ -169,16 +172,18 @@ fn a_small_an_even_or_a_long_exponent_is_refused() {
 
 #[test]
 fn a_key_of_another_algorithm_is_refused_by_its_name() {
-    for (algorithm, name) in [
-        (algorithm(EC_OID, P256), "1.2.840.10045.2.1"),
-        (algorithm(ED25519_OID, &[]), "1.3.101.112"),
-        (algorithm(der::PSS_OID, &[]), "1.2.840.113549.1.1.10"),
-        (algorithm(der::PSS_OID, der::NULL), "1.2.840.113549.1.1.10"),
+    let other = |name: &str| KeyError::NotRsa(name.to_owned());
+    for (algorithm, error) in [
+        (algorithm(EC_OID, P256), other("1.2.840.10045.2.1")),
+        (algorithm(ED25519_OID, &[]), other("1.3.101.112")),
+        (algorithm(der::PSS_OID, &[]), KeyError::Pss),
+        (algorithm(der::PSS_OID, der::NULL), KeyError::Pss),
     ] {
-        assert_eq!(refused(&sequence(&[&algorithm, &bit_string(&inner())])), KeyError::NotRsa(name.to_owned()));
+        assert_eq!(refused(&sequence(&[&algorithm, &bit_string(&inner())])), error);
         let private = der::pkcs8(&algorithm, &Numbers::of(RSA2048.pem).pkcs1());
-        assert_eq!(refused_private(&private), KeyError::NotRsa(name.to_owned()));
+        assert_eq!(refused_private(&private), error);
     }
+    assert!(other("1.3.101.112").to_string().contains("Ed25519 (1.3.101.112)"));
 }
 
 #[test]
@@ -335,94 +340,7 @@ fn more_than_two_primes_are_refused() {
     parts.extend(numbers.0.iter().map(|number| integer(number)));
     parts.push(sequence(&[&sequence(&[&integer(&[5]), &integer(&[3]), &integer(&[2])])]));
     let multi = der::pkcs8(&algorithm(der::RSA_OID, der::NULL), &tlv(0x30, &parts.concat()));
-    assert!(matches!(refused_private(&multi), KeyError::Inconsistent | KeyError::NotDer));
-}
-
-#[test]
-fn other_pem_blocks_are_named_with_the_way_to_convert_them() {
-    let pkcs1 = pem("RSA PRIVATE KEY", &Numbers::of(RSA2048.pem).pkcs1());
-    let cases = [
-        (pkcs1, "RSA PRIVATE KEY", "openssl pkcs8 -topk8"),
-        (pem("ENCRYPTED PRIVATE KEY", &[0x30, 0]), "ENCRYPTED PRIVATE KEY", "openssl pkcs8 -in"),
-        (pem("EC PRIVATE KEY", &[0x30, 0]), "EC PRIVATE KEY", ""),
-        (pem("OPENSSH PRIVATE KEY", &[0x30, 0]), "OPENSSH PRIVATE KEY", ""),
-        (RSA2048.private.public_key().to_pem(), "PUBLIC KEY", ""),
-        (pem("CERTIFICATE", &[0x30, 0]), "CERTIFICATE", ""),
-    ];
-    for (text, found, hint) in cases {
-        let error = PrivateKey::from_pem(&text).unwrap_err();
-        assert_eq!(error, KeyError::WrongPem { found: found.to_owned(), expected: "PRIVATE KEY" });
-        assert!(error.to_string().contains(hint), "{error}");
-    }
-    let public = pem("RSA PUBLIC KEY", &inner());
-    let error = PublicKey::from_pem(&public).unwrap_err();
-    assert_eq!(error, KeyError::WrongPem { found: "RSA PUBLIC KEY".to_owned(), expected: "PUBLIC KEY" });
-    assert!(error.to_string().contains("-RSAPublicKey_in"), "{error}");
-    let error = PublicKey::from_pem(RSA2048.pem).unwrap_err();
-    assert_eq!(error, KeyError::WrongPem { found: "PRIVATE KEY".to_owned(), expected: "PUBLIC KEY" });
-}
-
-#[test]
-fn text_that_is_no_pem_is_refused() {
-    let good = RSA2048.pem;
-    let lines: Vec<&str> = good.lines().collect();
-    let cases = [
-        String::new(),
-        "hello".to_owned(),
-        lines[1..].join("\n"),
-        lines[..lines.len() - 1].join("\n"),
-        good.replace("-----END PRIVATE KEY-----", "-----END PUBLIC KEY-----"),
-        good.replace("-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY"),
-        good.replacen('M', "*", 1).replacen("MII", "M!I", 1),
-    ];
-    for text in cases {
-        assert_eq!(PrivateKey::from_pem(&text).map(drop), Err(KeyError::NotPem { expected: "PRIVATE KEY" }), "{text}");
-    }
-    assert_eq!(PublicKey::from_pem("").map(drop), Err(KeyError::NotPem { expected: "PUBLIC KEY" }));
-}
-
-#[test]
-fn a_pem_block_may_stand_among_other_text() {
-    let windows = RSA2048.pem.replace('\n', "\r\n");
-    let after_text = format!("a comment\nand another\n{}", RSA2048.pem);
-    let certificate = pem("CERTIFICATE", &[0x30, 0]);
-    let followed = ["\n\n", "\r\n \n", " \n", "a comment\n", &certificate, OTHER2048.pem, "-----BEGIN"]
-        .map(|rest| RSA2048.pem.to_owned() + rest);
-    let no_newline = RSA2048.pem.trim_end();
-    let others = [windows, after_text, no_newline.to_owned(), format!("{no_newline} \t\r\n{certificate}")];
-    for text in followed.iter().chain(&others) {
-        let key = PrivateKey::from_pem(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(key.pkcs8_der(), RSA2048.private.pkcs8_der(), "the first block is the key");
-    }
-    let public = RSA2048.private.public_key();
-    assert_eq!(&PublicKey::from_pem(&(public.to_pem() + &certificate)).unwrap(), public);
-}
-
-#[test]
-fn nothing_else_may_stand_inside_a_pem_block() {
-    let (begin, body) = RSA2048.pem.split_once('\n').unwrap();
-    let (body, end) = body.trim_end().rsplit_once('\n').unwrap();
-    for text in [
-        format!("{begin}\na: header\n\n{body}\n{end}\n"),
-        format!("{begin}\n{body}\n# comment\n{end}\n"),
-        format!("{begin}\n{body}{end}\n"),
-        format!("{begin}\n{body}\n {end}\n"),
-        format!("{begin}\n{body}\n{end}more\n"),
-        format!("{begin}\n{body}\n{end}{begin}\n"),
-        format!("{begin}\n{body}\n-----END CERTIFICATE-----\n{end}\n"),
-        format!("{begin}\n{begin}\n{body}\n{end}\n"),
-    ] {
-        assert_eq!(PrivateKey::from_pem(&text).map(drop), Err(KeyError::NotPem { expected: "PRIVATE KEY" }), "{text}");
-    }
-}
-
-#[test]
-fn an_ec_key_in_pem_is_refused_by_its_algorithm() {
-    let public = pem("PUBLIC KEY", &sequence(&[&algorithm(EC_OID, P256), &bit_string(&[4; 65])]));
-    let expected = KeyError::NotRsa("1.2.840.10045.2.1".to_owned());
-    assert_eq!(PublicKey::from_pem(&public).map(drop), Err(expected.clone()));
-    let private = pem("PRIVATE KEY", &der::pkcs8(&algorithm(EC_OID, P256), &[0x30, 0]));
-    assert_eq!(PrivateKey::from_pem(&private).map(drop), Err(expected));
+    assert_eq!(refused_private(&multi), KeyError::MultiPrime);
 }
 
 #[test]
@@ -451,7 +369,8 @@ mod files {
         files::write_private_key(&private, &RSA2048.private, Existing::Keep).unwrap();
         files::write_public_key(&public, RSA2048.private.public_key(), Existing::Keep).unwrap();
         assert_eq!(files::read_private_key(&private).unwrap().pkcs8_der(), RSA2048.private.pkcs8_der());
-        assert_eq!(&files::read_public_key(&public).unwrap(), RSA2048.private.public_key());
+        let read = files::read_public_keys(&public).unwrap();
+        assert_eq!(read.iter().map(|source| &source.key).collect::<Vec<_>>(), [RSA2048.private.public_key()]);
         let kept = files::write_private_key(&private, &OTHER2048.private, Existing::Keep);
         assert!(matches!(kept, Err(FileError::Exists { path }) if path == private));
         assert_eq!(fs::read_to_string(&private).unwrap(), RSA2048.pem);
@@ -507,15 +426,17 @@ mod files {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.pem");
         let named = |error: FileError| assert!(error.to_string().contains("a.pem"), "{error}");
-        let missing = files::read_public_key(&path).unwrap_err();
+        let missing = files::read_public_keys(&path).unwrap_err();
         assert!(matches!(missing, FileError::Io { .. }));
         named(missing);
-        for (content, is_key) in [(&b"\xff\xfe"[..], false), (b"hello", true)] {
+        for content in [&b"\xff\xfe"[..], b"hello", b""] {
             fs::write(&path, content).unwrap();
-            let error = files::read_public_key(&path).unwrap_err();
-            assert_eq!(matches!(error, FileError::Key { .. }), is_key);
-            assert_eq!(matches!(error, FileError::NotText { .. }), !is_key);
+            let error = files::read_public_keys(&path).unwrap_err();
+            assert!(matches!(error, FileError::Key { .. }));
             named(error);
         }
+        let folder = files::read_private_key(folder.path()).unwrap_err();
+        assert!(matches!(folder, FileError::NotFile { what: "a directory", .. }), "{folder}");
+        assert_eq!(folder.remedy(), None);
     }
 }

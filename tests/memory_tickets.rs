@@ -9,7 +9,7 @@ mod support;
 use countersign::{MemoryTickets, Server, ServerConfig, Ticket, TicketCache, TicketKeys, UnixTime};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
-use support::{ALICE, OTHER2048, RSA2048, Scenario, TestRng, VERDICT_AT, at, grant, provider};
+use support::{ALICE, OTHER2048, RSA2048, Scenario, TODAY, TestRng, VERDICT_AT, at, grant, provider};
 
 /// What the documentation says that there is room for.
 const ROOM: u64 = 1024;
@@ -25,12 +25,15 @@ fn ticket(expires: u64) -> Ticket {
         assert_eq!(claim.credential().user(), ALICE.user());
         let (grant, now) = (grant().with_epoch(1), UnixTime::from_secs(0));
         let accepted = claim.accept_with_ticket(grant, now, &mut TestRng::new("ticket")).unwrap();
-        let session = sent.client.read(&accepted.frame, at(VERDICT_AT)).unwrap();
+        let session = sent.client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap();
         session.info.ticket().unwrap().to_bytes().unwrap().to_vec()
     });
     let mut bytes = BYTES.clone();
-    // After the version, the suite and the key id.
-    bytes[35..43].copy_from_slice(&expires.to_be_bytes());
+    // After the version, the suite, the key id, no name, alice, and when she showed a credential: received at the beginning of
+    // time, and good for so long from then.
+    let received = 1 + 2 + 32 + 2 + 2 + "alice".len() + 8;
+    bytes[received..received + 8].fill(0);
+    bytes[received + 8..received + 16].copy_from_slice(&expires.to_be_bytes());
     let ticket = Ticket::from_bytes(&bytes).unwrap();
     assert_eq!(ticket.expires(), UnixTime::from_secs(expires));
     ticket

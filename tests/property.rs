@@ -142,6 +142,15 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     ".{0,40}".prop_map(String::into_bytes)
 }
 
+fn extensions() -> impl Strategy<Value = wire::Extensions> {
+    vec((any::<u16>(), bytes()), 0..=16)
+}
+
+/// Context, extensions and proof.
+fn answer() -> impl Strategy<Value = ([u8; 8], wire::Extensions, Vec<u8>)> {
+    (any::<[u8; 8]>(), extensions(), bytes())
+}
+
 fn message() -> impl Strategy<Value = Any> {
     let hello = (
         vec(any::<u16>(), 0..=8),
@@ -150,31 +159,56 @@ fn message() -> impl Strategy<Value = Any> {
         vec((any::<u8>(), bytes()), 0..=4),
         text(),
         vec(any::<[u8; 32]>(), 0..=8),
-        (bytes(), bytes()),
+        (any::<[u8; 8]>(), bytes(), extensions(), bytes(), bytes()),
     );
-    let hello = hello.prop_map(|(versions, suites, nonce, key_shares, server_name, known_keys, (ticket, binder))| {
-        let hello = wire::ClientHello { versions, suites, nonce, key_shares, server_name, known_keys, ticket, binder };
-        Any::ClientHello(hello)
+    let hello = hello.prop_map(|(versions, suites, nonce, key_shares, server_name, known_keys, rest)| {
+        let (context, ticket, extensions, rsa_ciphertext, binder) = rest;
+        Any::ClientHello(wire::ClientHello {
+            versions,
+            suites,
+            nonce,
+            key_shares,
+            server_name,
+            known_keys,
+            context,
+            ticket,
+            extensions,
+            rsa_ciphertext,
+            binder,
+        })
     });
     let challenge =
-        (any::<u16>(), any::<u16>(), any::<[u8; 32]>(), any::<[u8; 32]>(), bytes(), bytes(), vec(any::<u8>(), 0..=8));
-    let challenge = challenge.prop_map(|(version, suite, nonce, key_id, spki, key_share, credential_kinds)| {
-        Any::ServerHello(wire::ServerHello { version, suite, nonce, key_id, spki, key_share, credential_kinds })
-    });
+        (any::<(u16, u16)>(), any::<([u8; 32], [u8; 32])>(), bytes(), bytes(), vec(any::<u8>(), 0..=8), answer());
+    let challenge =
+        challenge.prop_map(|((version, suite), (nonce, key_id), spki, key_share, credential_kinds, rest)| {
+            let (context, extensions, proof) = rest;
+            Any::ServerHello(wire::ServerHello {
+                version,
+                suite,
+                nonce,
+                key_id,
+                spki,
+                key_share,
+                credential_kinds,
+                context,
+                extensions,
+                proof,
+            })
+        });
     let login = (bytes(), bytes()).prop_map(|(rsa_ciphertext, sealed_credential)| {
         Any::ClientLogin(wire::ClientLogin { rsa_ciphertext, sealed_credential })
     });
     let credential = (any::<u8>(), text(), bytes())
         .prop_map(|(kind, user, secret)| Any::Credential(wire::Credential { kind, user, secret }));
-    let sealed = any::<u8>().prop_map(|byte| Any::ServerVerdict(wire::ServerVerdict(vec![byte; 1552])));
-    let verdict = (any::<u8>(), text(), vec(text(), 0..=32), bytes(), any::<u64>());
-    let verdict = verdict.prop_map(|(decision, principal, permissions, ticket, ticket_expires)| {
-        Any::Verdict(wire::Verdict { decision, principal, permissions, ticket, ticket_expires })
+    let sealed = any::<u8>().prop_map(|byte| Any::ServerVerdict(wire::ServerVerdict(vec![byte; 2064])));
+    let verdict = (any::<u8>(), text(), vec(text(), 0..=32), bytes(), any::<u64>(), extensions());
+    let verdict = verdict.prop_map(|(decision, principal, permissions, ticket, ticket_lifetime, extensions)| {
+        Any::Verdict(wire::Verdict { decision, principal, permissions, ticket, ticket_lifetime, extensions })
     });
-    let resumption = (any::<u16>(), any::<u16>(), any::<[u8; 32]>(), bytes(), any::<u8>());
-    let resumption = resumption.prop_map(|(version, suite, nonce, key_share, byte)| {
-        let sealed_verdict = vec![byte; 1552];
-        Any::ServerResumption(wire::ServerResumption { version, suite, nonce, key_share, sealed_verdict })
+    let resumption = (any::<u16>(), any::<u16>(), any::<[u8; 32]>(), bytes(), extensions(), any::<u8>());
+    let resumption = resumption.prop_map(|(version, suite, nonce, key_share, extensions, byte)| {
+        let sealed_verdict = vec![byte; 2064];
+        Any::ServerResumption(wire::ServerResumption { version, suite, nonce, key_share, extensions, sealed_verdict })
     });
     prop_oneof![hello, challenge, login, credential, sealed, verdict, resumption]
 }
@@ -340,7 +374,7 @@ proptest! {
             0 => scenario.answer(&frame).is_ok() && untouched,
             1 => scenario.log_in(scenario.await_challenge().1, &frame).is_ok() && untouched,
             2 => scenario.decide(scenario.await_login().server, &frame).is_ok(),
-            _ => scenario.await_verdict().client.read(&frame, support::at(40)).is_ok(),
+            _ => scenario.await_verdict().client.read(&frame, support::at(40), support::TODAY).is_ok(),
         };
         prop_assert_eq!(accepted, untouched);
     }

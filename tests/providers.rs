@@ -52,23 +52,24 @@ impl Peers {
         let (none, rng) = (ChannelBinding::none(), &mut self.rng);
         let (hello, client) = client::start(&self.client, &self.trust, &none, rng, at(0)).unwrap();
         let server = AwaitHello::new(&self.server, &none, at(0)).read(hello, at(0)).unwrap();
-        let (challenge, server) = server.challenge(&self.key, rng).unwrap();
+        let (challenge, server) = server.choose(&self.key).unwrap().challenge(rng).unwrap();
         let trusted = client.read(&challenge, at(0)).unwrap().trust(&self.trust).unwrap();
         let (login, client) = trusted.login(ALICE, rng).unwrap();
-        let claim = server.read(login, at(0)).unwrap().admit().run(rng);
+        let claim = server.read(login, at(0)).unwrap().admit().open(rng);
         let accepted = claim.accept_with_ticket(grant(), TODAY, rng).unwrap();
-        (client.read(&accepted.frame, at(0)).unwrap(), accepted.session)
+        (client.read(&accepted.frame, at(0), TODAY).unwrap(), accepted.session)
     }
 
     fn resume(&mut self, client: &Session) -> (Session, Session) {
         let (none, rng) = (ChannelBinding::none(), &mut self.rng);
-        let ticket = self.trust.resume(client.info.ticket().unwrap()).unwrap();
+        let ticket = self.trust.resume(client.info.ticket().unwrap().clone(), "alice", TODAY).unwrap();
         let (hello, client) = client::resume(&self.client, &self.trust, &none, ticket, rng, at(0)).unwrap();
         let choice = AwaitHello::new(&self.server, &none, at(0)).read(hello, at(0)).unwrap();
-        let claim = choice.ticket(&self.key, TODAY).unwrap();
-        let accepted = choice.resume(claim, grant(), TODAY, rng).unwrap();
-        let Answer::Resumed(client) = client.read(&accepted.frame, at(0)).unwrap() else { panic!("not resumed") };
-        (client, accepted.session)
+        let hello = choice.choose(&self.key).unwrap();
+        let ticket = hello.ticket(TODAY).unwrap().use_up_now().unwrap();
+        let (frame, server) = hello.resume(ticket, grant(), TODAY, rng).unwrap();
+        let Answer::Resumed(client) = client.read(&frame, at(0), TODAY).unwrap() else { panic!("not resumed") };
+        (client.session, server.read(client.frame, at(0)).unwrap())
     }
 }
 
@@ -132,7 +133,7 @@ fn a_login_that_is_not_for_this_key_fails_in_the_same_way_with_each() {
         let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
         let (hello, client) = client::start(&peers.client, &peers.trust, &none, rng, at(0)).unwrap();
         let server = AwaitHello::new(&peers.server, &none, at(0)).read(hello, at(0)).unwrap();
-        let (mut challenge, server) = server.challenge(&peers.key, rng).unwrap();
+        let (mut challenge, server) = server.choose(&peers.key).unwrap().challenge(rng).unwrap();
         // Somebody puts the pinned key in the place of the server's; both have the same size.
         let (from, to) = (OTHER2048.private.public_key(), RSA2048.private.public_key());
         for (from, to) in [(&from.id().as_bytes()[..], &to.id().as_bytes()[..]), (from.spki_der(), to.spki_der())] {
@@ -143,10 +144,10 @@ fn a_login_that_is_not_for_this_key_fails_in_the_same_way_with_each() {
         let (login, client) = trusted.login(ALICE, rng).unwrap();
         // It may be past the other modulus, which is refused before RSA.
         let refusal = match server.read(login, at(0)) {
-            Ok(login) => login.admit().run(rng).accept(grant()).unwrap_err(),
+            Ok(login) => login.admit().open(rng).accept(grant()).unwrap_err(),
             Err(refusal) => refusal,
         };
-        client.read(&refusal.frame, at(0)).unwrap_err();
+        client.read(&refusal.frame, at(0), TODAY).unwrap_err();
     }
 }
 
@@ -273,5 +274,5 @@ fn a_provider_s_mistake_fails_the_handshake() {
         Peers::new([good, Provider { x25519: Some(&Mistaken::NoSecret), ..good }], Suite::X25519_AES_256_GCM, &RSA2048);
     let (hello, _) = client::start(&peers.client, &peers.trust, &none, rng, at(0)).unwrap();
     let server = AwaitHello::new(&peers.server, &none, at(0)).read(hello, at(0)).unwrap();
-    assert_eq!(server.challenge(&peers.key, rng).err(), failed);
+    assert_eq!(server.choose(&peers.key).unwrap().challenge(rng).err(), failed);
 }

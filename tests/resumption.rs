@@ -6,11 +6,13 @@ mod support;
 use countersign::client::{self, Answer, AwaitAnswer};
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
-use countersign::server::{self, Accepted, ChooseKey};
+use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Context, Error, Grant, KeyExchange, Misuse, Reason, Received, Returning,
-    Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, Verifier, Violation,
+    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, Misuse, Reason,
+    Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, TicketMemory, UnixTime,
+    UsedTickets, Verifier, Violation, limits,
 };
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
 use support::wire::{ClientHello, Message, ServerResumption, Verdict, edit, padded};
@@ -49,14 +51,22 @@ impl World {
 
     /// A full login as alice; gives the client's and the server's end.
     fn login(&mut self, now: UnixTime) -> (Session, Session) {
-        let (hello, client) = client::start(&self.client, &trust(), &self.binding, &mut self.rng, at(0)).unwrap();
+        self.login_as(alice(), now)
+    }
+
+    fn login_as(&mut self, grant: Grant, now: UnixTime) -> (Session, Session) {
+        self.login_to(&trust(), grant, now)
+    }
+
+    fn login_to(&mut self, trust: &Server, grant: Grant, now: UnixTime) -> (Session, Session) {
+        let (hello, client) = client::start(&self.client, trust, &self.binding, &mut self.rng, at(0)).unwrap();
         let server = server::AwaitHello::new(&self.server, &self.binding, at(0)).read(hello, at(0)).unwrap();
-        let (challenge, server) = server.challenge(&RSA2048.server, &mut self.rng).unwrap();
-        let trusted = client.read(&challenge, at(0)).unwrap().trust(&trust()).unwrap();
+        let (challenge, server) = server.choose(&RSA2048.server).unwrap().challenge(&mut self.rng).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(trust).unwrap();
         let (login, client) = trusted.login(support::ALICE, &mut self.rng).unwrap();
-        let claim = server.read(login, at(0)).unwrap().admit().run(&mut self.rng);
-        let accepted = claim.accept_with_ticket(alice(), now, &mut self.rng).unwrap();
-        (client.read(&accepted.frame, at(0)).unwrap(), accepted.session)
+        let claim = server.read(login, at(0)).unwrap().admit().open(&mut self.rng);
+        let accepted = claim.accept_with_ticket(grant, now, &mut self.rng).unwrap();
+        (client.read(&accepted.frame, at(0), now).unwrap(), accepted.session)
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -64,24 +74,29 @@ impl World {
     }
 
     fn resume(&mut self, ticket: &Ticket) -> (Vec<u8>, AwaitAnswer) {
-        let ticket = trust().resume(ticket).unwrap();
+        let ticket = trust().resume(ticket.clone(), "alice", ticket_time(ticket)).unwrap();
         client::resume(&self.client, &trust(), &self.binding, ticket, &mut self.rng, at(0)).unwrap()
     }
 
-    fn read(&self, hello: &[u8]) -> ChooseKey {
-        server::AwaitHello::new(&self.server, &self.binding, at(0)).read(hello.to_vec(), at(0)).unwrap()
+    fn read(&self, hello: &[u8]) -> Hello {
+        self.read_under(hello, &RSA2048.server)
     }
 
-    /// Whether the server takes what this hello shows.
+    fn read_under(&self, hello: &[u8], key: &ServerKey) -> Hello {
+        let state = server::AwaitHello::new(&self.server, &self.binding, at(0));
+        state.read(hello.to_vec(), at(0)).unwrap().choose(key).unwrap()
+    }
+
+    /// Whether the server takes what this hello shows, if it was not used before.
     fn takes(&self, hello: &[u8], key: &ServerKey, now: UnixTime) -> bool {
-        self.read(hello).ticket(key, now).is_some()
+        self.read_under(hello, key).ticket(now).is_some()
     }
 
     /// The server's answer to a good ticket.
-    fn answer(&mut self, hello: &[u8], now: UnixTime) -> Accepted {
-        let choice = self.read(hello);
-        let claim = choice.ticket(&RSA2048.server, now).unwrap();
-        choice.resume(claim, alice(), now, &mut self.rng).unwrap()
+    fn answer(&mut self, hello: &[u8], now: UnixTime) -> (Vec<u8>, AwaitConfirm) {
+        let hello = self.read(hello);
+        let ticket = hello.ticket(now).unwrap().use_up_now().unwrap();
+        hello.resume(ticket, alice(), now, &mut self.rng).unwrap()
     }
 }
 
@@ -93,13 +108,27 @@ fn alice() -> Grant {
     Grant::new("alice", ["read"]).unwrap().with_epoch(EPOCH)
 }
 
+fn bob() -> Grant {
+    Grant::new("bob", ["read"]).unwrap().with_epoch(EPOCH)
+}
+
 fn trust() -> Server {
     RSA2048.trust().with_floor(KeyExchange::Rsa)
 }
 
+/// A moment at which the client still shows this ticket.
+fn ticket_time(ticket: &Ticket) -> UnixTime {
+    UnixTime::from_secs(ticket.expires().as_secs() - 1)
+}
+
 fn resumed(answer: Result<Answer, Error>) -> Session {
+    confirmed(answer).0
+}
+
+/// The client's session, and its Confirm.
+fn confirmed(answer: Result<Answer, Error>) -> (Session, Vec<u8>) {
     match answer.unwrap() {
-        Answer::Resumed(session) => session,
+        Answer::Resumed(resumed) => (resumed.session, resumed.frame),
         Answer::Challenge(_) => panic!("the ticket was not taken"),
     }
 }
@@ -122,8 +151,10 @@ fn a_ticket_takes_the_place_of_a_credential_in_every_suite() {
         for round in 1..4 {
             let now = later(round * 1000);
             let (hello, state) = world.resume(&ticket);
-            let Accepted { frame, session: mut server } = world.answer(&hello, now);
-            let mut client = resumed(state.read(&frame, at(0)));
+            let (frame, server) = world.answer(&hello, now);
+            let (mut client, confirm) = confirmed(state.read(&frame, at(0), now));
+            assert_eq!((confirm.len(), server.principal()), (19, "alice"));
+            let mut server = server.read(confirm, at(0)).unwrap();
             assert!(client.info.is_resumed() && server.info.is_resumed());
             assert_eq!(
                 (client.info.grant().principal(), client.info.suite(), client.info.id()),
@@ -142,29 +173,31 @@ fn a_resumption_keeps_the_time_of_the_credential_and_has_the_permissions_of_now(
     let mut world = default();
     let ticket = world.ticket();
     let (hello, state) = world.resume(&ticket);
-    let choice = world.read(&hello);
-    let claim = choice.ticket(&RSA2048.server, later(10)).unwrap();
-    assert_eq!((claim.principal(), claim.epoch(), claim.authenticated()), ("alice", EPOCH, NOW));
+    let read = world.read(&hello);
+    let fresh = read.ticket(later(10)).unwrap().use_up_now().unwrap();
+    assert_eq!((fresh.principal(), fresh.epoch(), fresh.authenticated()), ("alice", EPOCH, NOW));
+    assert_eq!(fresh.kind(), CredentialKind::Password);
     let grant = Grant::new("alice", ["read", "admin"]).unwrap().with_epoch(EPOCH);
-    let accepted = choice.resume(claim, grant, later(10), &mut TestRng::new("x")).unwrap();
-    let session = resumed(state.read(&accepted.frame, at(0)));
+    let (frame, _) = read.resume(fresh, grant, later(10), &mut TestRng::new("x")).unwrap();
+    let session = resumed(state.read(&frame, at(0), later(10)));
     assert!(session.info.grant().permits("admin"));
     let next = session.info.ticket().unwrap().clone();
     let (hello, _) = world.resume(&next);
-    assert_eq!(world.read(&hello).ticket(&RSA2048.server, later(20)).unwrap().authenticated(), NOW);
+    let fresh = world.read(&hello).ticket(later(20)).unwrap().use_up_now().unwrap();
+    assert_eq!((fresh.authenticated(), fresh.kind()), (NOW, CredentialKind::Password));
 }
 
 #[test]
 fn a_login_gets_no_ticket_without_ticket_keys_or_without_an_epoch() {
     let mut world = default();
     let (hello, client) = client::start(&world.client, &trust(), &world.binding, &mut world.rng, at(0)).unwrap();
-    let (challenge, server) = world.read(&hello).challenge(&RSA2048.server, &mut TestRng::new("y")).unwrap();
+    let (challenge, server) = world.read(&hello).challenge(&mut TestRng::new("y")).unwrap();
     let trusted = client.read(&challenge, at(0)).unwrap().trust(&trust()).unwrap();
     let (login, client) = trusted.login(support::ALICE, &mut world.rng).unwrap();
-    let claim = server.read(login, at(0)).unwrap().admit().run(&mut world.rng);
+    let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let no_epoch = Grant::new("alice", ["read"]).unwrap();
     let accepted = claim.accept_with_ticket(no_epoch, NOW, &mut world.rng).unwrap();
-    assert!(client.read(&accepted.frame, at(0)).unwrap().info.ticket().is_none());
+    assert!(client.read(&accepted.frame, at(0), NOW).unwrap().info.ticket().is_none());
 }
 
 #[test]
@@ -183,8 +216,8 @@ fn a_ticket_survives_being_kept_and_bytes_that_are_none_do_not_become_one() {
     let bytes = ticket.to_bytes().unwrap();
     let kept = Ticket::from_bytes(&bytes).unwrap();
     let (hello, state) = world.resume(&kept);
-    let accepted = world.answer(&hello, NOW);
-    resumed(state.read(&accepted.frame, at(0)));
+    let (frame, _) = world.answer(&hello, NOW);
+    resumed(state.read(&frame, at(0), NOW));
     for end in 0..bytes.len() {
         assert_eq!(Ticket::from_bytes(&bytes[..end]).unwrap_err(), Misuse::BadInput("the saved ticket"));
     }
@@ -201,9 +234,10 @@ fn a_ticket_survives_being_kept_and_bytes_that_are_none_do_not_become_one() {
 fn a_ticket_of_a_server_that_is_not_trusted_is_not_shown_and_neither_is_one_under_the_floor() {
     let mut world = World::new(keys(), &[Suite::RSA_AES_256_GCM]);
     let ticket = world.ticket();
-    assert!(OTHER2048.trust().with_floor(KeyExchange::Rsa).resume(&ticket).is_none());
-    assert!(RSA2048.trust().resume(&ticket).is_none(), "the floor is X25519");
-    assert!(trust().resume(&ticket).is_some());
+    let shows = |server: Server| server.resume(ticket.clone(), "alice", NOW).is_some();
+    assert!(!shows(OTHER2048.trust().with_floor(KeyExchange::Rsa)));
+    assert!(!shows(RSA2048.trust()), "the floor is X25519");
+    assert!(shows(trust()));
     // A client that no longer offers the suite keeps the ticket to itself.
     world.client = Arc::new(ClientConfig::new(provider()));
     let (hello, _) = world.resume(&ticket);
@@ -217,12 +251,12 @@ fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let mut world = default();
     let ticket = world.ticket();
     let (hello, state) = world.resume(&ticket);
-    let (challenge, server) = world.read(&hello).challenge(&RSA2048.server, &mut TestRng::new("z")).unwrap();
-    let Answer::Challenge(challenge) = state.read(&challenge, at(0)).unwrap() else { panic!("a challenge") };
+    let (challenge, server) = world.read(&hello).challenge(&mut TestRng::new("z")).unwrap();
+    let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
     let (login, client) = challenge.trust(&trust()).unwrap().login(support::ALICE, &mut world.rng).unwrap();
-    let claim = server.read(login, at(0)).unwrap().admit().run(&mut world.rng);
+    let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let accepted = claim.accept(alice()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(0)).unwrap().info.grant().principal(), "alice");
+    assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.grant().principal(), "alice");
 }
 
 #[test]
@@ -268,27 +302,70 @@ fn k2_an_expired_ticket_is_not_taken() {
     assert!(!world.takes(&hello, &RSA2048.server, later(10 * LIFETIME)));
 }
 
+/// How many steps of so many seconds a chain lives.
+fn steps(keys: TicketKeys, step: u64) -> u64 {
+    let mut world = World::new(keys, &SUITES);
+    let mut ticket = world.ticket();
+    for count in 1..1000 {
+        let now = later(count * step);
+        let Some(shown) = trust().resume(ticket.clone(), "alice", now) else { return count };
+        let (client, binding, rng) = (&world.client, &world.binding, &mut world.rng);
+        let (hello, state) = client::resume(client, &trust(), binding, shown, rng, at(0)).unwrap();
+        if !world.takes(&hello, &RSA2048.server, now) {
+            return count;
+        }
+        let (frame, _) = world.answer(&hello, now);
+        let session = resumed(state.read(&frame, at(0), now));
+        let Some(next) = session.info.ticket() else { return count + 1 };
+        ticket = next.clone();
+    }
+    panic!("it never ends");
+}
+
 #[test]
 fn k2_a_chain_of_tickets_ends_when_the_credential_is_too_old() {
     let day = 24 * 3600;
-    let hours = |keys: TicketKeys| {
-        let mut world = World::new(keys, &SUITES);
-        let mut ticket = world.ticket();
-        (1..=10 * 24)
-            .find(|hour| {
-                let (hello, state) = world.resume(&ticket);
-                let now = later(hour * LIFETIME - hour);
-                let taken = world.takes(&hello, &RSA2048.server, now);
-                if taken {
-                    let frame = world.answer(&hello, now).frame;
-                    ticket = resumed(state.read(&frame, at(0))).info.ticket().unwrap().clone();
-                }
-                !taken
-            })
-            .unwrap()
+    let keys = |days: u64| TicketKeys::new(provider(), Duration::from_secs(days * day));
+    assert_eq!(steps(keys(30), day), 7, "a week");
+    assert_eq!(steps(keys(30).with_max_age(Duration::from_secs(3 * day)), day), 3);
+}
+
+#[test]
+fn k2_a_ticket_from_the_future_is_not_taken_but_for_a_small_skew() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    let before = |seconds| UnixTime::from_secs(NOW.as_secs() - seconds);
+    // Another server that shares the keys, and whose clock is behind.
+    let behind = |seconds| {
+        let other = default();
+        other.keys.follow(&world.keys.export(NOW, &mut TestRng::new("export")).unwrap()).unwrap();
+        other.takes(&hello, &RSA2048.server, before(seconds))
     };
-    assert_eq!(hours(keys()), 7 * 24 + 1);
-    assert_eq!(hours(keys().with_max_age(Duration::from_secs(day))), 24 + 1);
+    assert!(behind(60));
+    assert!(!behind(61));
+}
+
+#[test]
+fn k2_a_clock_that_goes_back_makes_nothing_good_again() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    assert!(world.takes(&hello, &RSA2048.server, NOW));
+    // It jumps ahead, past the ticket's end, and then back, by little and by much.
+    assert!(!world.takes(&hello, &RSA2048.server, later(LIFETIME)));
+    assert!(!world.takes(&hello, &RSA2048.server, later(LIFETIME - 59)));
+    assert!(!world.takes(&hello, &RSA2048.server, NOW));
+    assert!(!world.takes(&hello, &RSA2048.server, later(1)));
+    // What is given out from then on is good.
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    assert!(world.takes(&hello, &RSA2048.server, NOW));
+    // The same where a ticket was used, which is no longer remembered by then.
+    let (used, _) = world.resume(&ticket);
+    world.answer(&used, NOW);
+    assert!(!world.takes(&hello, &RSA2048.server, later(3 * LIFETIME)));
+    assert!(!world.takes(&hello, &RSA2048.server, NOW));
 }
 
 #[test]
@@ -348,55 +425,347 @@ fn k5_a_ticket_from_under_another_server_key_is_not_taken() {
     assert!(!world.takes(&hello, &OTHER2048.server, NOW));
 }
 
+/// Whether the ticket in this hello is used now for the first time.
+fn is_fresh(world: &World, hello: &[u8], now: UnixTime) -> bool {
+    world.read(hello).ticket(now).unwrap().use_up_now().is_some()
+}
+
 #[test]
-fn k6_a_ticket_for_single_use_is_taken_once_and_when_the_memory_is_full_not_at_all() {
-    let mut world = World::new(keys().with_single_use(2), &SUITES);
-    let tickets = [world.ticket(), world.ticket(), world.ticket()];
-    let hellos = tickets.map(|ticket| world.resume(&ticket).0);
-    assert!(world.takes(&hellos[0], &RSA2048.server, NOW));
-    assert!(!world.takes(&hellos[0], &RSA2048.server, NOW), "a replay");
-    assert!(world.takes(&hellos[1], &RSA2048.server, NOW));
-    assert!(!world.takes(&hellos[2], &RSA2048.server, NOW), "no room to remember it");
+fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, state) = world.resume(&ticket);
+    let (frame, _) = world.answer(&hello, NOW);
+    let next = resumed(state.read(&frame, at(0), NOW)).info.ticket().unwrap().clone();
+    assert!(!is_fresh(&world, &hello, NOW), "a replay");
+    // Its successor is as good; once that is used, so are both.
+    let (after, _) = world.resume(&next);
+    assert!(is_fresh(&world, &after, NOW));
+    assert!(!is_fresh(&world, &after, NOW) && !is_fresh(&world, &hello, NOW));
     // A thief without the secret can't use somebody's ticket up.
-    let mut world = World::new(keys().with_single_use(2), &SUITES);
     let ticket = world.ticket();
     let (hello, _) = world.resume(&ticket);
     let guessed = edit::<ClientHello>(&hello, |hello| hello.binder[0] ^= 1);
     assert!(!world.takes(&guessed, &RSA2048.server, NOW));
-    assert!(world.takes(&hello, &RSA2048.server, NOW));
-    // What has expired needs no remembering.
-    let fresh = world.login(later(LIFETIME + 1)).0.info.ticket().unwrap().clone();
-    let more = world.login(later(LIFETIME + 1)).0.info.ticket().unwrap().clone();
-    for ticket in [fresh, more] {
+    assert!(is_fresh(&world, &hello, NOW));
+    let counts = world.keys.used().unwrap();
+    assert_eq!((counts.chains, counts.used), (2, 3));
+
+    let mut lax = World::new(keys().with_reuse(), &SUITES);
+    let ticket = lax.ticket();
+    let (hello, _) = lax.resume(&ticket);
+    assert!(is_fresh(&lax, &hello, NOW) && is_fresh(&lax, &hello, NOW));
+}
+
+#[test]
+fn k6_one_client_that_comes_back_a_million_times_takes_up_the_room_of_one() {
+    let mut world = World::new(keys().with_memory(UsedTickets::new(2)), &SUITES);
+    let mut ticket = world.ticket();
+    for _ in 0..200 {
+        let (hello, state) = world.resume(&ticket);
+        let (frame, _) = world.answer(&hello, NOW);
+        ticket = resumed(state.read(&frame, at(0), NOW)).info.ticket().unwrap().clone();
+    }
+    let counts = world.keys.used().unwrap();
+    assert_eq!((counts.chains, counts.forgotten), (1, 0));
+}
+
+#[test]
+fn k6_where_there_is_no_room_the_oldest_are_forgotten_and_not_taken() {
+    let mut world = World::new(keys().with_memory(UsedTickets::new(2)), &SUITES);
+    let hellos: Vec<_> = (0..3)
+        .map(|second| {
+            let ticket = world.login(later(second)).0.info.ticket().unwrap().clone();
+            world.resume(&ticket).0
+        })
+        .collect();
+    // One that was not used before the others pushed it out of what can be told.
+    assert!(is_fresh(&world, &hellos[1], later(3)) && is_fresh(&world, &hellos[2], later(3)));
+    assert!(is_fresh(&world, &hellos[0], later(3)), "it began before anything was forgotten");
+    assert!(!is_fresh(&world, &hellos[0], later(3)));
+    assert!(!is_fresh(&world, &hellos[1], later(3)) && !is_fresh(&world, &hellos[2], later(3)), "never twice");
+    let counts = world.keys.used().unwrap();
+    assert_eq!(counts.chains, 2);
+    assert!(counts.forgotten >= 1 && counts.untold + counts.used >= 3);
+    // Newer ones are as good as ever.
+    let ticket = world.login(later(4)).0.info.ticket().unwrap().clone();
+    let (hello, _) = world.resume(&ticket);
+    assert!(is_fresh(&world, &hello, later(4)));
+}
+
+#[test]
+fn k6_one_account_empties_no_other_s_memory() {
+    let mut world = World::new(keys().with_memory(UsedTickets::new(1000)), &SUITES);
+    let bob = world.login_as(bob(), NOW).0.info.ticket().unwrap().clone();
+    let (bobs, _) = world.resume(&bob);
+    assert!(is_fresh(&world, &bobs, NOW));
+    for _ in 0..UsedTickets::OF_A_PRINCIPAL + 20 {
+        let ticket = world.login(later(1)).0.info.ticket().unwrap().clone();
         let (hello, _) = world.resume(&ticket);
-        assert!(world.takes(&hello, &RSA2048.server, later(LIFETIME + 2)));
+        let _ = is_fresh(&world, &hello, later(1));
+    }
+    assert_eq!(world.keys.used().unwrap().chains, UsedTickets::OF_A_PRINCIPAL + 1);
+    assert!(!is_fresh(&world, &bobs, later(2)), "bob's is remembered");
+    let another = world.login_as(self::bob(), later(1)).0.info.ticket().unwrap().clone();
+    let (hello, _) = world.resume(&another);
+    assert!(is_fresh(&world, &hello, later(2)), "and bob's others are taken");
+}
+
+#[test]
+fn k6_servers_that_share_keys_can_share_the_memory() {
+    let memory: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    let mut one = World::new(keys().with_shared_memory(memory.clone()), &SUITES);
+    let two = World::new(keys().with_shared_memory(memory), &SUITES);
+    let ticket = one.ticket();
+    two.keys.follow(&one.keys.export(NOW, &mut TestRng::new("export")).unwrap()).unwrap();
+    let (hello, _) = one.resume(&ticket);
+    assert!(is_fresh(&two, &hello, NOW));
+    assert!(!is_fresh(&one, &hello, NOW) && !is_fresh(&two, &hello, NOW));
+}
+
+#[test]
+fn k6_a_server_that_saves_its_keys_takes_tickets_after_a_restart_and_none_that_were_used() {
+    let mut before = default();
+    let (used, unused) = (before.ticket(), before.ticket());
+    let (used, _) = before.resume(&used);
+    assert!(is_fresh(&before, &used, NOW));
+    let saved = before.keys.save().unwrap();
+    let after = default();
+    after.keys.load(&saved).unwrap();
+    assert!(!is_fresh(&after, &used, NOW));
+    let (unused, _) = before.resume(&unused);
+    assert!(is_fresh(&after, &unused, NOW));
+    // It rotates its keys as before, unlike one that follows.
+    let mut after = after;
+    assert!(after.login(later(LIFETIME)).0.info.ticket().is_some());
+    for end in 0..saved.len() {
+        let cut = default().keys.load(&saved[..end]);
+        assert!(cut.is_err() || end == saved.len() - (2 + 5 + 16 + 8 + 8 + 8), "{end}");
     }
 }
 
 #[test]
 fn k7_a_ticket_of_another_epoch_or_principal_is_not_taken() {
-    let mut world = default();
-    let ticket = world.ticket();
-    let (hello, _) = world.resume(&ticket);
     let changed = [
         alice().with_epoch(EPOCH + 1),
         Grant::new("alice", ["read"]).unwrap(),
         Grant::new("bob", ["read"]).unwrap().with_epoch(EPOCH),
     ];
     for grant in changed {
-        let choice = world.read(&hello);
-        let claim = choice.ticket(&RSA2048.server, NOW).unwrap();
-        assert!(!claim.is_current(&grant));
-        let taken = choice.resume(claim, grant, NOW, &mut TestRng::new("w"));
+        let mut world = default();
+        let ticket = world.ticket();
+        let (hello, _) = world.resume(&ticket);
+        let hello = world.read(&hello);
+        let fresh = hello.ticket(NOW).unwrap().use_up_now().unwrap();
+        assert!(!fresh.is_current(&grant));
+        let taken = hello.resume(fresh, grant, NOW, &mut TestRng::new("w"));
         assert_eq!(taken.unwrap_err(), Misuse::Mismatch.into());
     }
+}
+
+#[test]
+fn k8_a_ticket_of_another_server_name_or_prologue_is_not_taken() {
+    let mut world = default();
+    let named = |name: &str| trust().with_name(name).unwrap();
+    let ticket = world.login_to(&named("a.example"), alice(), NOW).0.info.ticket().unwrap().clone();
+    let show = |world: &mut World, name: &str| {
+        // The client's own check is not asked: the server's is what counts.
+        let mut renamed = ticket.to_bytes().unwrap().to_vec();
+        let begin = renamed.windows(9).position(|nine| nine == b"a.example").unwrap();
+        renamed[begin..begin + 9].copy_from_slice(name.as_bytes());
+        let ticket = Ticket::from_bytes(&renamed).unwrap();
+        let trusted = named(name).resume(ticket, "alice", NOW).unwrap();
+        let (config, binding) = (world.client.clone(), world.binding.clone());
+        let (hello, _) = client::resume(&config, &named(name), &binding, trusted, &mut world.rng, at(0)).unwrap();
+        world.takes(&hello, &RSA2048.server, NOW)
+    };
+    assert!(show(&mut world, "a.example"));
+    assert!(!show(&mut world, "b.example"), "alice of one name is not alice of another");
+    // The prologue: both ends have another one now, and share the ticket keys.
+    let (server, client) = (ServerConfig::new(provider()), ClientConfig::new(provider()));
+    let server = server.with_prologue(b"other").unwrap().with_tickets(world.keys.clone());
+    world.server = Arc::new(server.with_suites(&SUITES).unwrap());
+    world.client = Arc::new(client.with_prologue(b"other").unwrap().with_suites(&SUITES).unwrap());
+    assert!(!show(&mut world, "a.example"));
+}
+
+#[test]
+fn k9_a_ticket_that_began_with_a_kind_of_credential_that_is_no_longer_taken_is_not_taken() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    let tokens = ServerConfig::new(provider()).with_credential_kinds(&[CredentialKind::Token]).unwrap();
+    world.server = Arc::new(tokens.with_suites(&SUITES).unwrap().with_tickets(world.keys.clone()));
+    assert!(!world.takes(&hello, &RSA2048.server, NOW));
+}
+
+#[test]
+fn k10_a_chain_ends_with_the_ticket_key_that_it_began_under() {
+    // Keys seal for an hour and open for one more.
+    assert_eq!(steps(keys(), 1000), 8, "7200 seconds");
+}
+
+/// A ticket that somebody made who has stolen these keys.
+fn minted(exported: &[u8], key: usize, root: usize, to: &Ticket, now: UnixTime) -> Vec<u8> {
+    let ring = |index: usize| &exported[2 + index * 48..][..48];
+    let (name, secret) = ring(key).split_at(8);
+    let lp = |text: &[u8]| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat();
+    let scope = {
+        let prologue = Sha256::digest([lp(b"countersign v1 prologue"), lp(b"")].concat());
+        Sha256::digest([lp(b"countersign v1 ticket"), lp(b""), lp(&prologue)].concat())
+    };
+    let second = |time: u64| time.to_be_bytes();
+    let held = support::wire::ticket_secret(to);
+    let (principal, suite) = (lp(b"alice"), to.suite().number().to_be_bytes());
+    let (one, made, end) = (second(1), second(now.as_secs()), second(now.as_secs() + 100));
+    let (epoch, key_id) = (second(EPOCH), to.key_id());
+    let contents = [
+        &principal[..],
+        &epoch,
+        &suite,
+        key_id.as_bytes(),
+        &scope,
+        &[9; 16],
+        &one,
+        &[1],
+        &made,
+        &ring(root)[..8],
+        &made,
+        &end,
+        &held,
+    ];
+    let nonce = [5; 16];
+    let key = support::wire::expand(&secret[..32], "ticket", &nonce, 32);
+    let mut plain = contents.concat();
+    plain.resize(480 - 8 - 16 - 16, 0);
+    [name, &nonce, &support::wire::seal(0x0101, &key, &[0; 12], b"", &plain)].concat()
+}
+
+#[test]
+fn k10_a_stolen_ticket_key_is_worth_nothing_once_it_is_retired() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let stolen = world.keys.export(NOW, &mut TestRng::new("export")).unwrap();
+    world.login(later(LIFETIME));
+    let both = world.keys.export(later(LIFETIME), &mut TestRng::new("export")).unwrap();
+    assert_eq!(stolen[2..], both[50..], "the first key is the second now");
+    let show = |world: &mut World, bytes: Vec<u8>, now: UnixTime| {
+        let mut of_thief = ticket.clone().to_bytes().unwrap().to_vec();
+        let front = of_thief.len() - 480;
+        of_thief.splice(front.., bytes);
+        let (hello, state) = world.resume(&Ticket::from_bytes(&of_thief).unwrap());
+        (world.takes(&hello, &RSA2048.server, now), hello, state)
+    };
+    // While it opens, it opens everything: that is what a ticket key is.
+    let now = later(LIFETIME + 1);
+    let (is_taken, hello, state) = show(&mut world, minted(&both, 1, 1, &ticket, now), now);
+    assert!(is_taken);
+    // The genuine successor that it gets is sealed under the next key, and ends with the stolen one all the same.
+    let (frame, _) = world.answer(&hello, now);
+    let successor = resumed(state.read(&frame, at(0), now)).info.ticket().unwrap().clone();
+    assert!(successor.expires() <= later(2 * LIFETIME));
+    let (hello, _) = world.resume(&successor);
+    assert!(world.takes(&hello, &RSA2048.server, later(2 * LIFETIME - 1)));
+    assert!(!world.takes(&hello, &RSA2048.server, later(2 * LIFETIME)));
+    // To say that the chain began under a later key than the one it is sealed under does not help.
+    let (is_taken, ..) = show(&mut world, minted(&both, 1, 0, &ticket, now), now);
+    assert!(!is_taken);
+}
+
+#[test]
+fn k11_a_hello_that_means_another_context_has_no_ticket_and_no_secret_opened() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    for byte in 0..8 {
+        let other = edit::<ClientHello>(&hello, |hello| hello.context[byte] ^= 1);
+        assert!(!world.takes(&other, &RSA2048.server, NOW));
+        let differs = world.read(&other).differs();
+        assert_eq!(differs, Some(if byte < 4 { Differs::Prologue } else { Differs::Binding }));
+    }
+    assert_eq!(world.read(&hello).differs(), None);
+}
+
+#[test]
+fn tickets_have_one_size_whatever_is_in_them() {
+    let mut world = default();
+    for principal in ["a".to_owned(), "x".repeat(255)] {
+        let grant = Grant::new(principal, [""; 0]).unwrap().with_epoch(EPOCH);
+        let ticket = world.login_as(grant, NOW).0.info.ticket().unwrap().clone();
+        let (hello, _) = world.resume(&ticket);
+        assert_eq!(ClientHello::decode(&hello[3..]).unwrap().ticket.len(), limits::TICKET);
+    }
+}
+
+#[test]
+fn a_client_shows_a_ticket_for_the_user_and_the_name_it_was_for_and_while_its_own_clock_lets_it() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let shows = |server: &Server, user: &str, now| server.resume(ticket.clone(), user, now).is_some();
+    assert!(shows(&trust(), "alice", NOW) && shows(&trust(), "alice", later(LIFETIME - 1)));
+    assert!(!shows(&trust(), "bob", NOW) && !shows(&trust(), "", NOW));
+    assert!(!shows(&trust().with_name("db.example").unwrap(), "alice", NOW));
+    assert!(!shows(&trust(), "alice", later(LIFETIME)), "expired");
+    let before = |seconds: u64| UnixTime::from_secs(NOW.as_secs() - seconds);
+    assert!(shows(&trust(), "alice", before(60)) && !shows(&trust(), "alice", before(61)), "a clock that went back");
+    // A chain of a week, however fresh its last ticket: a thief of ticket keys can't hold a client captive for longer.
+    let week = 7 * 24 * 3600;
+    let mut captive = ticket.to_bytes().unwrap().to_vec();
+    let times = 1 + 2 + 32 + 2 + 2 + "alice".len();
+    captive[times + 8..times + 16].copy_from_slice(&later(week).as_secs().to_be_bytes());
+    let captive = Ticket::from_bytes(&captive).unwrap();
+    assert_eq!(captive.expires(), later(week + LIFETIME));
+    assert!(trust().resume(captive.clone(), "alice", later(week - 61)).is_none(), "received in the future");
+    assert!(trust().resume(captive, "alice", later(week)).is_none(), "a week");
+}
+
+#[test]
+fn with_the_server_s_key_in_the_resumption_a_stolen_ticket_does_not_play_the_server() {
+    let mut world = default();
+    let known = || Server::key(RSA2048.private.public_key().clone());
+    let ticket = world.ticket();
+    let config = ClientConfig::new(provider()).with_suites(&SUITES).unwrap().with_proof_at_resumption();
+    world.client = Arc::new(config);
+    let show = |world: &mut World, ticket: &Ticket| {
+        let trusted = known().resume(ticket.clone(), "alice", NOW).unwrap();
+        let (config, binding) = (world.client.clone(), world.binding.clone());
+        client::resume(&config, &known(), &binding, trusted, &mut world.rng, at(0)).unwrap()
+    };
+    // The server does the RSA operation first; without it there is no resumption.
+    let (hello, state) = show(&mut world, &ticket);
+    let read = world.read(&hello);
+    assert!(read.is_sealed());
+    let fresh = read.ticket(NOW).unwrap().use_up_now().unwrap();
+    let opened = read.open(&mut world.rng).unwrap().run(&mut world.rng);
+    let (frame, server) = opened.resume(fresh, alice(), NOW, &mut world.rng).unwrap();
+    let (client, confirm) = confirmed(state.read(&frame, at(0), NOW));
+    assert!(client.info.is_proved());
+    assert!(server.read(confirm, at(0)).is_ok());
+    let next = client.info.ticket().unwrap().clone();
+    let (hello, state) = show(&mut world, &next);
+    let read = world.read(&hello);
+    let fresh = read.ticket(NOW).unwrap().use_up_now().unwrap();
+    assert_eq!(read.resume(fresh, alice(), NOW, &mut world.rng).unwrap_err(), Misuse::Mismatch.into());
+    drop(state);
+    // Whoever has the ticket keys, and not the server key, guesses.
+    let ticket = world.ticket();
+    let (hello, state) = show(&mut world, &ticket);
+    let thief = ServerKey::public_only(RSA2048.private.public_key().clone());
+    let read = world.read_under(&hello, &thief);
+    let fresh = read.ticket(NOW).unwrap().use_up_now().unwrap();
+    let opened = read.open(&mut world.rng).unwrap().run(&mut world.rng);
+    let (frame, _) = opened.resume(fresh, alice(), NOW, &mut world.rng).unwrap();
+    assert_eq!(state.read(&frame, at(0), NOW).unwrap_err(), Error::VerdictNotAuthentic);
 }
 
 #[test]
 fn k7_by_default_a_verifier_lets_no_ticket_in() {
     let verifier = |_: &Attempt<'_>| -> Result<Grant, Reason> { Ok(alice()) };
     let context = Context::uncounted();
-    assert_eq!(verifier.resume(&Returning::new("alice", NOW, &context)), Err(Reason::AccountDisabled));
+    assert_eq!(
+        verifier.resume(&Returning::new("alice", CredentialKind::Password, NOW, &context)),
+        Err(Reason::AccountDisabled)
+    );
 }
 
 #[cfg(feature = "accounts")]
@@ -405,19 +774,26 @@ fn k7_every_change_of_an_account_changes_its_epoch() {
     use countersign::{Accounts, Credential};
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::AccountDisabled), "nothing to log in with");
+    assert_eq!(
+        accounts.current("alice", CredentialKind::Password),
+        Err(Reason::AccountDisabled),
+        "nothing to log in with"
+    );
     let mut epochs = vec![accounts.get("alice").unwrap().epoch()];
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
+    let by_token = |accounts: &Accounts| accounts.current("alice", CredentialKind::Token).map(drop);
+    assert_eq!(by_token(&accounts), Err(Reason::AccountDisabled), "no ticket of a login with a token that is gone");
     accounts.issue_token("alice").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    assert_eq!(by_token(&accounts), Ok(()));
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.remove("alice").unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::UnknownUser));
+    assert_eq!(accounts.current("alice", CredentialKind::Password), Err(Reason::UnknownUser));
     accounts.add("alice", ["read", "write"]).unwrap();
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     let verified = accounts.check(Credential::Password { user: "alice", password: b"one" }).unwrap();
     assert_eq!(verified.epoch(), epochs.last().copied());
     let distinct: std::collections::BTreeSet<_> = epochs.iter().collect();
@@ -429,13 +805,13 @@ fn answered() -> (World, AwaitAnswer, Vec<u8>) {
     let mut world = default();
     let ticket = world.ticket();
     let (hello, state) = world.resume(&ticket);
-    let answer = world.answer(&hello, NOW).frame;
+    let (answer, _) = world.answer(&hello, NOW);
     (world, state, answer)
 }
 
 fn refused(alter: impl FnOnce(&[u8]) -> Vec<u8>) -> Error {
     let (_, state, answer) = answered();
-    state.read(&alter(&answer), at(0)).unwrap_err()
+    state.read(&alter(&answer), at(0), NOW).unwrap_err()
 }
 
 #[test]
@@ -444,7 +820,7 @@ fn a1_a_frame_of_another_type_or_an_impossible_length_is_refused() {
         let error = refused(|_| frame(kind.byte(), &vec![0; kind.min_body()]));
         assert_eq!(error, FrameError::UnexpectedType(kind).into());
     }
-    let error = refused(|_| frame(8, &[0; 1551]));
+    let error = refused(|_| frame(8, &[0; 2102]));
     assert!(matches!(error, Error::Frame(FrameError::Length { .. })));
     // Whoever showed no ticket takes no resumption.
     let mut world = default();
@@ -457,8 +833,41 @@ fn a1_a_frame_of_another_type_or_an_impossible_length_is_refused() {
 fn a2_a_body_that_is_no_resumption_is_refused() {
     let error = refused(|answer| frame(8, &[&answer[3..], &[0]].concat()));
     assert!(matches!(error, Error::Decode(_)));
-    let error = refused(|_| frame(8, &[0xff; 1600]));
+    let error = refused(|_| frame(8, &[0xff; 2200]));
     assert!(matches!(error, Error::Decode(_)));
+}
+
+#[test]
+fn a2_extensions_twice_or_too_long_are_refused() {
+    let with = |extensions| refused(|answer| edit::<ServerResumption>(answer, |answer| answer.extensions = extensions));
+    assert_eq!(with(vec![(9, vec![]), (9, vec![1])]), Violation::Duplicate("the extensions").into());
+    assert_eq!(with(vec![(9, vec![0; 16_381])]), Violation::Extensions(16_385).into());
+    // Others are looked at by nobody, and covered by the verdict.
+    assert_eq!(with(vec![(9, vec![0; 16_380])]), Error::VerdictNotAuthentic);
+}
+
+/// A client that shows a ticket seals no secret unless it was told to: nobody has anything to prove to it.
+#[test]
+fn c12_a_proof_in_answer_to_a_ticket_without_a_secret_is_refused() {
+    let mut world = World::new(keys(), &[Suite::RSA_AES_256_GCM]);
+    let ticket = world.ticket();
+    let known = Server::key(RSA2048.private.public_key().clone()).with_floor(KeyExchange::Rsa);
+    for server in [trust(), known.clone()] {
+        let trusted = server.resume(ticket.clone(), "alice", NOW).unwrap();
+        let (config, binding) = (world.client.clone(), world.binding.clone());
+        let (hello, state) = client::resume(&config, &server, &binding, trusted, &mut world.rng, at(0)).unwrap();
+        assert!(ClientHello::decode(&hello[3..]).unwrap().rsa_ciphertext.is_empty());
+        let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
+        let forged = support::wire::prove(&[0; 32], &hello, &challenge);
+        assert_eq!(state.read(&forged, at(0), NOW).unwrap_err(), Error::ProofNotAuthentic);
+    }
+    // Nor does its credential leave where the ticket is not taken: it connects once more, without the ticket.
+    let trusted = known.resume(ticket, "alice", NOW).unwrap();
+    let (config, binding) = (world.client.clone(), world.binding.clone());
+    let (hello, state) = client::resume(&config, &known, &binding, trusted, &mut world.rng, at(0)).unwrap();
+    let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
+    let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
+    assert_eq!(challenge.trust(&known).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
 }
 
 #[test]
@@ -481,25 +890,36 @@ fn a4_a_key_share_that_is_none_is_refused() {
 
 #[test]
 fn a5_every_other_bit_of_the_answer_is_covered_by_the_verdict() {
-    let mut world = default();
+    let mut world = World::new(keys().with_reuse(), &SUITES);
     let ticket = world.ticket();
-    let (hello, _) = world.resume(&ticket);
-    let answer = world.answer(&hello, NOW).frame;
-    for bit in 0..answer.len() * 8 {
+    let mut again = |seed: u8| {
+        world.rng = TestRng::new([seed]);
         let (hello, state) = world.resume(&ticket);
-        let mut altered = world.answer(&hello, NOW).frame;
-        altered[bit / 8] ^= 1 << (bit % 8);
-        let error = state.read(&altered, at(0)).unwrap_err();
-        if ((3 + 4) * 8..(3 + 4 + 32) * 8).contains(&bit) || bit >= (answer.len() - 1552) * 8 {
-            assert_eq!(error, Error::VerdictNotAuthentic, "bit {bit}");
+        (state, world.answer(&hello, NOW).0)
+    };
+    // One with the extension that nobody may understand, and one without.
+    let extensions = 3 + 4 + 32 + 2 + 32;
+    for longer in [false, true] {
+        let length = extensions + 1 + if longer { 4 } else { 0 } + 2064;
+        let seed = (0..=255).find(|&seed| again(seed).1.len() == length).unwrap();
+        let number = extensions + 1..extensions + if longer { 3 } else { 1 };
+        // Of the sealed verdict the first bytes are enough the second time.
+        for bit in 0..if longer { length - 2000 } else { length } * 8 {
+            let (state, mut altered) = again(seed);
+            altered[bit / 8] ^= 1 << (bit % 8);
+            let error = state.read(&altered, at(0), NOW).unwrap_err();
+            let nonce = 3 + 4..3 + 4 + 32;
+            if nonce.contains(&(bit / 8)) || number.contains(&(bit / 8)) || bit / 8 >= length - 2064 {
+                assert_eq!(error, Error::VerdictNotAuthentic, "bit {bit}");
+            }
         }
     }
     // An answer to another hello.
     let (mut world, state, _) = answered();
     let ticket = world.ticket();
     let (hello, _) = world.resume(&ticket);
-    let other = world.answer(&hello, NOW).frame;
-    assert_eq!(state.read(&other, at(0)).unwrap_err(), Error::VerdictNotAuthentic);
+    let (other, _) = world.answer(&hello, NOW);
+    assert_eq!(state.read(&other, at(0), NOW).unwrap_err(), Error::VerdictNotAuthentic);
 }
 
 #[test]
@@ -508,31 +928,87 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
     let ticket = world.ticket();
     let mut read = |plaintext: &[u8]| {
         let (hello, state) = world.resume(&ticket);
-        state.read(&support::wire::resumption(&ticket, &hello, plaintext), at(0))
+        state.read(&support::wire::resumption(&ticket, &hello, plaintext), at(0), NOW)
     };
-    let verdict = |ticket: &[u8], ticket_expires| {
+    let verdict = |ticket: &[u8], ticket_lifetime| {
         let (principal, ticket) = (b"alice".to_vec(), ticket.to_vec());
-        let verdict = Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_expires };
-        padded(verdict.encode(), 1536)
+        let verdict =
+            Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_lifetime, extensions: vec![] };
+        padded(verdict.encode(), 2048)
     };
     assert_eq!(resumed(read(&verdict(b"", 0))).info.grant().principal(), "alice", "a forgery that keeps to the rules");
     // A server that does not want a ticket sends a challenge: a reject has no place here.
-    assert_eq!(read(&[0; 1536]).unwrap_err(), Violation::UnknownDecision(0).into());
-    assert_eq!(read(&[2; 1536]).unwrap_err(), Error::Decode(DecodeError::Truncated));
+    assert_eq!(read(&[0; 2048]).unwrap_err(), Violation::UnknownDecision(0).into());
+    assert_eq!(read(&[3; 2048]).unwrap_err(), Error::Decode(DecodeError::Truncated));
     assert_eq!(read(&verdict(b"", 1)).unwrap_err(), Violation::BadTicket.into());
     assert_eq!(read(&verdict(&[1; 501], 1)).unwrap_err(), Violation::BadTicket.into());
     let mut padding = verdict(b"", 0);
-    padding[1535] = 1;
+    padding[2047] = 1;
     assert_eq!(read(&padding).unwrap_err(), Error::Decode(DecodeError::Padding));
+}
+
+/// The server's state after its answer, and the client's Confirm.
+fn confirming() -> (AwaitConfirm, Vec<u8>) {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, state) = world.resume(&ticket);
+    let (answer, server) = world.answer(&hello, NOW);
+    (server, confirmed(state.read(&answer, at(0), NOW)).1)
+}
+
+#[test]
+fn f1_a_frame_that_is_no_confirm_is_refused() {
+    let (_, genuine) = confirming();
+    for (bytes, error) in support::not_that_frame(FrameType::Confirm, &genuine) {
+        assert_eq!(confirming().0.read(bytes, at(0)).unwrap_err(), error.into());
+    }
+}
+
+#[test]
+fn f2_a_confirm_that_does_not_open_is_refused() {
+    let (_, genuine) = confirming();
+    for bit in 3 * 8..genuine.len() * 8 {
+        let mut altered = genuine.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(confirming().0.read(altered, at(0)).unwrap_err(), Error::NotConfirmed);
+    }
+    // Of another resumption with the same ticket keys.
+    let mut world = default();
+    let (one, two) = (world.ticket(), world.ticket());
+    let [(server, _), (_, other)] = [one, two].map(|ticket| {
+        let (hello, state) = world.resume(&ticket);
+        let (answer, server) = world.answer(&hello, NOW);
+        (server, confirmed(state.read(&answer, at(0), NOW)).1)
+    });
+    assert_eq!(server.read(other, at(0)).unwrap_err(), Error::NotConfirmed);
+}
+
+#[test]
+fn f3_a_confirm_after_the_deadline_is_refused() {
+    let (server, confirm) = confirming();
+    let deadline = server.deadline();
+    assert!(server.read(confirm, deadline).is_ok());
+    let (server, confirm) = confirming();
+    let error = server.read(confirm, deadline.after(Duration::from_nanos(1))).unwrap_err();
+    assert_eq!(error, Error::DeadlinePassed);
+}
+
+#[test]
+fn a8_a_server_that_is_busy_says_so_and_no_more() {
+    let (_, state, _) = answered();
+    let busy = server::busy(Duration::from_secs(7));
+    assert_eq!(state.read(&busy, at(0), NOW).unwrap_err(), Error::Busy { retry_after: 7 });
+    let error = refused(|_| frame(9, &[0, 7, 1]));
+    assert_eq!(error, Error::Decode(DecodeError::Truncated));
 }
 
 #[test]
 fn a7_an_answer_after_the_deadline_is_refused() {
     let (_, state, answer) = answered();
     let deadline = state.deadline();
-    assert!(state.read(&answer, deadline).is_ok());
+    assert!(state.read(&answer, deadline, NOW).is_ok());
     let (_, state, answer) = answered();
-    let error = state.read(&answer, deadline.after(Duration::from_nanos(1))).unwrap_err();
+    let error = state.read(&answer, deadline.after(Duration::from_nanos(1)), NOW).unwrap_err();
     assert_eq!(error, Error::DeadlinePassed);
 }
 
@@ -544,12 +1020,12 @@ fn servers_that_share_ticket_keys_take_each_other_s_tickets() {
     assert!(!two.takes(&hello, &RSA2048.server, NOW));
     two.keys.follow(&one.keys.export(NOW, &mut TestRng::new("export")).unwrap()).unwrap();
     assert!(two.takes(&hello, &RSA2048.server, NOW));
+    for end in 0..10 {
+        assert!(two.keys.follow(&vec![1; end]).is_err());
+    }
+    assert!(two.takes(&hello, &RSA2048.server, NOW), "what it had, it keeps");
     // A follower makes no keys: past the lifetime of the newest it gives out no tickets.
     let mut follower = two;
     assert!(follower.login(NOW).0.info.ticket().is_some());
     assert!(follower.login(later(LIFETIME)).0.info.ticket().is_none());
-    for end in 0..10 {
-        assert!(follower.keys.follow(&vec![1; end]).is_err());
-    }
-    assert!(follower.takes(&hello, &RSA2048.server, NOW), "what it had, it keeps");
 }

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLACTVKR".contains(letter).then(|| format!("{letter}{number}"))
+    "SLFACTVKR".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -45,7 +45,9 @@ fn tested() -> BTreeSet<String> {
 #[test]
 fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     let (rules, tested) = (rules(), tested());
-    for (letter, count) in [("S", 11), ("L", 10), ("C", 10), ("T", 3), ("V", 5), ("R", 6), ("A", 7), ("K", 7)] {
+    for (letter, count) in
+        [("S", 15), ("L", 10), ("F", 3), ("C", 14), ("T", 4), ("V", 6), ("R", 6), ("A", 8), ("K", 11)]
+    {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
     }
@@ -74,7 +76,7 @@ fn the_table_of_frames_is_the_code_s() {
     assert_eq!(theirs, ours);
     for byte in 0..=255 {
         let kind = FrameType::from_byte(byte);
-        assert_eq!(kind.map(FrameType::byte), (1..=8).contains(&byte).then_some(byte));
+        assert_eq!(kind.map(FrameType::byte), (1..=10).contains(&byte).then_some(byte));
     }
 }
 
@@ -144,6 +146,11 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),
         format!("after 2^{} frames of any type under a key", limits::RECORDS_PER_KEY.trailing_zeros()),
         format!("by default {seconds} seconds"),
+        format!("at most {} bytes together, numbers and lengths included", limits::MAX_CLIENT_EXTENSIONS),
+        format!("at most {} bytes together, as above", limits::MAX_SERVER_EXTENSIONS),
+        format!("at most {} bytes together, as above", limits::MAX_VERDICT_EXTENSIONS),
+        format!("this library's have {} bytes", limits::TICKET),
+        format!("by more than a small skew ({} seconds)", limits::CLOCK_SKEW.as_secs()),
         format!("Credential kinds are {}, password, and {}, token", 1, 2),
     ];
     assert_eq!([1, 2], CredentialKind::ALL.map(CredentialKind::number));

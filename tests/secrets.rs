@@ -9,7 +9,7 @@ mod support;
 use countersign::codec::{self, Bytes, CredentialMessage, Text};
 use countersign::crypto::{Decrypted, SharedSecret};
 use countersign::frame::FrameReader;
-use countersign::server::{AwaitLogin, Claim, Login, Open, Refusal};
+use countersign::server::{AwaitLogin, Claim, Login, Refusal};
 use countersign::{
     Acceptor, Attempt, Begun, Bounds, ChannelBinding, ClientConfig, Connector, Context, Credential, LoginError,
     MemoryTickets, Moment, Opener, PrivateKey, Reason, Sealer, Server, ServerConfig, ServerKey, ServerKeys, Session,
@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use support::der::Numbers;
-use support::{LOGIN_AT, RSA2048, Scenario, Sent, at, grant, provider};
+use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, at, grant, provider};
 
 const USER: &str = "a-user-nobody-may-see";
 const PASSWORD: &[u8] = b"a-password-nobody-may-see";
@@ -93,7 +93,7 @@ fn no_state_prints_a_secret() {
     let claim = || scenario.open(scenario.await_login().server, &login).unwrap();
     let admitted = scenario.await_verdict().server.read(login.clone(), at(LOGIN_AT)).unwrap().admit();
     let accepted = claim().accept(grant()).unwrap();
-    let client_session = client.read(&accepted.frame, at(LOGIN_AT)).unwrap();
+    let client_session = client.read(&accepted.frame, at(LOGIN_AT), TODAY).unwrap();
     let exported = {
         let mut key = vec![0; 32];
         client_session.info.export("key", b"", &mut key).unwrap();
@@ -206,7 +206,8 @@ fn acceptors_connectors_and_streams_print_no_secret() {
     };
     let user = Credential::Password { user: USER, password: PASSWORD };
     let (near, server) = ends();
-    let begun = connector.begin_blocking(near, None).unwrap();
+    let mut near = Some(near);
+    let begun = connector.begin_blocking(|| Ok(near.take().unwrap()), None).unwrap();
     assert_eq!(prints_none(&begun, &secrets()), "Trusted");
     let Begun::Trusted(trusted) = begun else { panic!("there was no ticket") };
     prints_none(&trusted, &secrets());
@@ -222,7 +223,8 @@ fn acceptors_connectors_and_streams_print_no_secret() {
     let secrets = [secrets(), vec![kept[43..75].to_vec(), kept[77..].to_vec(), exported, of_tickets]].concat();
     let cache = MemoryTickets::new();
     cache.put(connector.server(), "somebody", &ticket);
-    let trusted = connector.server().resume(&ticket).unwrap();
+    let trusted =
+        connector.server().resume(ticket.clone(), USER, UnixTime::from_system(std::time::SystemTime::now())).unwrap();
     let values: [&dyn Debug; 8] = [
         &stream,
         &server,
@@ -270,7 +272,8 @@ async fn streams_over_tokio_print_no_secret() {
     let (near, far) = tokio::io::duplex(4096);
     let accept = async { acceptor.accept(far, Context::uncounted()).await.unwrap() };
     let connect = async {
-        let begun = connector.begin(near, None).await.unwrap();
+        let mut near = Some(near);
+        let begun = connector.begin(|| core::future::ready(Ok(near.take().unwrap())), None).await.unwrap();
         assert_eq!(prints_none(&begun, &secrets()), "Trusted");
         let Begun::Trusted(trusted) = begun else { panic!("there was no ticket") };
         prints_none(&trusted, &secrets());
@@ -320,7 +323,10 @@ fn what_goes_to_other_threads_can() {
     fn send<T: Send + 'static>() {}
     fn share<T: Send + Sync + 'static>() {}
     // The RSA operation and what comes of it: the point of having it as a step.
-    send::<Open>();
+    send::<server::Open<server::SealedHello>>();
+    send::<server::Open<server::SealedLogin>>();
+    send::<server::Hello>();
+    send::<server::AwaitConfirm>();
     send::<Claim>();
     // Every state, as a server moves connections between threads.
     send::<server::AwaitHello>();

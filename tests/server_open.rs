@@ -8,10 +8,10 @@ mod support;
 
 use core::task::{Context, Poll, Waker};
 use countersign::crypto::{CryptoRng, Decrypt, Decrypted, Decrypting, RemoteDecrypt};
-use countersign::server::{Claim, Open};
+use countersign::server::Claim;
 use countersign::{Error, Reason, ServerKey};
 use std::sync::Arc;
-use support::{LOGIN_AT, RSA2048, Scenario, Sent, VERDICT_AT, at, grant, provider};
+use support::{LOGIN_AT, Open, RSA2048, Scenario, Sent, TODAY, VERDICT_AT, at, grant, provider, sealed};
 
 fn with_decrypt(private: impl Decrypt + 'static) -> ServerKey {
     ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::new(private))
@@ -51,8 +51,8 @@ fn decrypt(ciphertext: &[u8]) -> Decrypted {
 fn accepts(key: ServerKey, open: fn(Open) -> Claim) {
     assert!(key.can_open() || !key.is_remote());
     let Sent { login, client, server, .. } = Scenario::new().server_key(key).await_verdict();
-    let accepted = open(server.read(login, at(LOGIN_AT)).unwrap().admit()).accept(grant()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(VERDICT_AT)).unwrap().info.id(), accepted.session.info.id());
+    let accepted = open(sealed(server.read(login, at(LOGIN_AT)).unwrap())).accept(grant()).unwrap();
+    assert_eq!(client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap().info.id(), accepted.session.info.id());
 }
 
 /// Panics unless alice is refused in just the way in which a login is that does not open.
@@ -61,12 +61,12 @@ fn refuses(key: ServerKey, open: fn(Open) -> Claim) {
     let Sent { login, client, server, .. } = scenario.await_verdict();
     // The same server once more: it repeats exactly, and what a provider seals need not.
     let again = scenario.await_login().server;
-    let claim = open(server.read(login.clone(), at(LOGIN_AT)).unwrap().admit());
+    let claim = open(sealed(server.read(login.clone(), at(LOGIN_AT)).unwrap()));
     assert_eq!(claim.credential().user(), Some(""), "a stand-in for the verifier's usual work");
     let refusal = claim.accept(grant()).unwrap_err();
     assert_eq!(refusal.reason, Reason::NotOpened);
-    assert_eq!(client.read(&refusal.frame, at(VERDICT_AT)).err(), Some(Error::VerdictNotAuthentic));
-    let failed = again.read(login, at(LOGIN_AT)).unwrap().admit().answer(Decrypted::failed());
+    assert_eq!(client.read(&refusal.frame, at(VERDICT_AT), TODAY).err(), Some(Error::VerdictNotAuthentic));
+    let failed = sealed(again.read(login, at(LOGIN_AT)).unwrap()).answer(Decrypted::failed());
     let ordinary = failed.accept(grant()).unwrap_err();
     assert_eq!((refusal.frame, refusal.not_before), (ordinary.frame, ordinary.not_before));
 }
@@ -113,7 +113,7 @@ fn a_key_says_what_it_can_do() {
     for key in all {
         let is_remote = key.is_remote();
         let Sent { login, server, .. } = Scenario::new().server_key(key).await_verdict();
-        assert_eq!(server.read(login, at(LOGIN_AT)).unwrap().admit().remote().is_some(), is_remote);
+        assert_eq!(sealed(server.read(login, at(LOGIN_AT)).unwrap()).remote().is_some(), is_remote);
     }
 }
 
@@ -157,7 +157,7 @@ fn a_decryptor_that_panics_ends_in_the_ordinary_refusal() {
 fn a_decryption_that_answered_is_over() {
     for key in [with_remote(Remote), with_remote(PanicsLater)] {
         let Sent { login, server, .. } = Scenario::new().server_key(key).await_verdict();
-        let open = server.read(login, at(LOGIN_AT)).unwrap().admit();
+        let open = sealed(server.read(login, at(LOGIN_AT)).unwrap());
         let mut decrypting = open.remote().unwrap();
         let cx = &mut Context::from_waker(Waker::noop());
         while decrypting.as_mut().poll(cx).is_pending() {}

@@ -7,14 +7,14 @@ mod provider;
 
 use countersign::{
     Acceptor, Accounts, Attempt, Begun, ClientConfig, Connector, Context, Credential, Grant, LoginError, PrivateKey,
-    Reason, Returning, Server, ServerConfig, ServerKey, Ticket, TicketKeys, Verifier,
+    Reason, Returning, Server, ServerConfig, ServerKey, Ticket, TicketKeys, TrustedTicket, UnixTime, Verifier,
 };
 use provider::provider;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ALICE: Credential<'static> = Credential::Password { user: "alice", password: b"correct horse" };
@@ -39,6 +39,10 @@ fn server_config() -> ServerConfig {
 
 fn connector() -> Connector {
     Connector::new(ClientConfig::new(provider()), trust())
+}
+
+fn trusted(ticket: &Ticket) -> Option<TrustedTicket> {
+    trust().resume(ticket.clone(), "alice", UnixTime::from_system(SystemTime::now()))
 }
 
 /// Accounts that count how often a credential was verified.
@@ -90,8 +94,7 @@ fn a_ticket_saves_the_second_login_its_credential_until_the_password_changes() {
                 session.close().unwrap();
                 Ok::<_, LoginError>((said, session.info().is_resumed()))
             });
-            let stream = TcpStream::connect(address).unwrap();
-            let begun = connector().begin_blocking(stream, ticket).unwrap();
+            let begun = connector().begin_blocking(|| TcpStream::connect(address), ticket.and_then(trusted)).unwrap();
             let session = match (begun, credential) {
                 (Begun::Resumed(session), None) => Ok(session),
                 (Begun::Trusted(trusted), Some(credential)) => trusted.login_blocking(credential),
@@ -146,8 +149,8 @@ fn a_verifier_that_panics_over_a_ticket_leads_to_the_full_login() {
                 let (stream, peer) = listener.accept().unwrap();
                 acceptor.accept_blocking(stream, peer).map(drop).unwrap();
             });
-            let stream = TcpStream::connect(address).unwrap();
-            match connector().begin_blocking(stream, ticket.as_ref()).unwrap() {
+            match connector().begin_blocking(|| TcpStream::connect(address), ticket.as_ref().and_then(trusted)).unwrap()
+            {
                 Begun::Trusted(trusted) => trusted.login_blocking(ALICE).unwrap(),
                 Begun::Resumed(_) => panic!("nobody said that alice is welcome"),
             }
@@ -172,7 +175,9 @@ async fn the_tokio_adapter_resumes_too() {
             session.shutdown().await.unwrap();
             (said, session.info().is_resumed())
         });
-        let mut session = match connector().begin(ours, ticket.as_ref()).await.unwrap() {
+        let mut ours = Some(ours);
+        let dial = || core::future::ready(Ok(ours.take().unwrap()));
+        let mut session = match connector().begin(dial, ticket.as_ref().and_then(trusted)).await.unwrap() {
             Begun::Resumed(session) => session,
             Begun::Trusted(trusted) => trusted.login(ALICE).await.unwrap(),
         };

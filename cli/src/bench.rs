@@ -127,7 +127,7 @@ impl Bench {
             self.say([String::new()].into_iter().chain(table::load(plan, machine, load)))?;
         }
         let summary = summary::summary(&setup, answer, load.as_ref());
-        self.say([String::new()].into_iter().chain(term::wrap(&summary.sentence, 100)))?;
+        self.say([String::new()].into_iter().chain(term::wrap(&summary.sentence, term::width().unwrap_or(100))))?;
         if let (Some(path), Some(load)) = (&self.svg, &load) {
             report::write(path, svg::draw(load).as_bytes())?;
         }
@@ -155,7 +155,9 @@ impl Bench {
 
     fn say(&self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
         let to_stderr = self.json.as_deref() == Some(Path::new("-"));
-        lines.into_iter().try_for_each(|line| {
+        let width = term::width();
+        let folded = lines.into_iter().flat_map(|line| term::folded(&line, width));
+        folded.into_iter().try_for_each(|line| {
             if to_stderr {
                 term::note(line);
                 return Ok(());

@@ -2,10 +2,10 @@
 
 mod pace;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, OF_CLIENTS, Status};
 use crate::relay::{Broken, Far, Stop, relay};
-use crate::remote::{Identity, Remote, UNTRUSTED, block_on, broken, failure};
-use crate::term;
+use crate::remote::{Identity, Remote, block_on};
+use crate::{login, term};
 use clap::Args;
 use countersign::{Connector, Error, LoginError, MemoryTickets};
 use pace::{After, Attempt, No, Pace};
@@ -18,12 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::sleep;
 
-/// Open a local port, and log in to a server for each connection to it.
-///
-/// Programs that know nothing of countersign reach the service behind `serve --forward` or `serve --exec` by it. The
-/// password is asked for once, at the start, and kept in memory.
-#[derive(Args)]
-#[command(after_help = "\
+const HELP: &str = "\
 Examples:
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
   countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < token
@@ -39,10 +34,16 @@ services whose client does, such as HTTP, PostgreSQL or Redis.
 
 It ends when the server does not have the right key, and, until the first good login, when it
 refuses one or three times in a row gives a verdict that can't be read: no password is tried again
-and again. Connections that are open by then go on to their ends. (`countersign login --help` has
-the exit status.) After a good login, a refusal or such a verdict is taken for a server that is
+and again. Connections that are open by then go on to their ends. After a good login, a refusal or such a verdict is taken for a server that is
 full: that connection is reset, and for a second so are others, without a login; each time that it
-happens again this doubles, up to half a minute, until a login is good.")]
+happens again this doubles, up to half a minute, until a login is good.";
+
+/// Open a local port, and log in to a server for each connection to it.
+///
+/// Programs that know nothing of countersign reach the service behind `serve --forward` or `serve --exec` by it. The
+/// password is asked for once, at the start, and kept in memory.
+#[derive(Args)]
+#[command(after_help = format!("{HELP}\n\n{OF_CLIENTS}"))]
 pub(crate) struct Connect {
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -74,8 +75,16 @@ struct Shared {
 
 impl Connect {
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        self.serve().map_err(Failure::on_this_side)
+    }
+
+    fn serve(&self) -> Result<(), Failure> {
         let addresses = self.addresses()?;
         let connector = self.remote.connector()?;
+        if self.remote.asks() {
+            // Nobody is asked for a password before it is known whom it is for.
+            block_on(login::check(&self.remote, &connector))?;
+        }
         let connector = if self.resume { connector.with_tickets(MemoryTickets::new()) } else { connector };
         let identity = self.remote.identity()?;
         let (fatal, failures) = mpsc::unbounded_channel();
@@ -180,7 +189,7 @@ impl Shared {
         let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
         match relay(&mut session, &[], far, &Stop::never()).await {
             Ok(()) | Err(Broken::Stopping) => Ok(()),
-            Err(Broken::Session(error)) => Err(broken(&error)),
+            Err(Broken::Session(error)) => Err(Failure::session(&error)),
             Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),
         }
     }
@@ -196,18 +205,18 @@ impl Shared {
         let is_final = match (&after, error) {
             (Some(after), _) => *after == After::Stop,
             (None, LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_))) => true,
-            (None, _) => failure(error).is(UNTRUSTED),
+            (None, _) => Failure::login(error).is(Status::Untrusted),
         };
         if is_final {
             // Nobody listens any more where another connection has found out before.
-            let _ = self.fatal.send(failure(error));
+            let _ = self.fatal.send(Failure::login(error));
         }
         match after {
-            Some(After::Pause(pause)) if !pause.is_zero() => failure(error).and(format_args!(
+            Some(After::Pause(pause)) if !pause.is_zero() => Failure::login(error).and(format_args!(
                 "a login was good before, so there may be no room for one more: the next is tried after {}",
                 seconds(pause)
             )),
-            _ => failure(error),
+            _ => Failure::login(error),
         }
     }
 }

@@ -6,6 +6,7 @@ mod relay;
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Talk, describe};
+use crate::secrets::Passphrase;
 use crate::serve::{self, Log, Options, Service};
 use crate::{keys, term};
 use clap::Args;
@@ -42,7 +43,9 @@ const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery staple";
 const NEW_PASSWORD: &str = "another horse, another staple";
 const PATIENCE: Duration = Duration::from_secs(10);
-const WIDTH: usize = 100;
+/// Where nobody says how wide the terminal is. A wider one is not filled: long lines are hard to read.
+const WIDTH: usize = 80;
+const WIDEST: usize = 100;
 
 /// One try to log in.
 struct Scene {
@@ -89,7 +92,8 @@ impl Course {
 impl Demo {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let start = Instant::now();
-        term::line("Three logins and four refusals, over real TCP on this machine.\n\nSetting up")?;
+        print("Three logins and four refusals, over real TCP on this machine.")?;
+        term::line("\nSetting up")?;
         let folder = tempfile::Builder::new().prefix("countersign-demo-").tempdir().map_err(|error| setup(&error))?;
         let path = folder.path().to_owned();
         // Ctrl-C ends a process without dropping anything. Without the handler the folder would stay, no more.
@@ -103,7 +107,8 @@ impl Demo {
         }
         stage.finish()?;
         folder.close().map_err(|error| setup(&error))?;
-        term::line(format_args!("\nAll as it should be, in {}. The temporary files are gone.", time(start.elapsed())))
+        term::line("")?;
+        print(&format!("All as it should be, in {}. The temporary files are gone.", time(start.elapsed())))
     }
 }
 
@@ -216,7 +221,7 @@ impl Stage {
         let start = Instant::now();
         let (key_path, users) = (folder.join("server.pem"), folder.join("users.txt"));
         files::write_private_key(&key_path, &keys::generate(KeySize::Rsa2048)?, Existing::Keep)?;
-        let key = keys::load(&key_path)?;
+        let key = keys::load(&key_path, &Passphrase::default())?;
         let pin = key.public_key().id();
         let made = time(start.elapsed());
         item("key", format_args!("RSA, 2048 bits, made in {made} (to be quick; keygen makes 3072)"))?;
@@ -265,7 +270,9 @@ impl Stage {
     }
 
     fn play(&mut self, number: usize, scene: &Scene) -> Result<(), Failure> {
-        term::line(format_args!("\n{number}. {}\n", scene.title))?;
+        term::line("")?;
+        print(&format!("{number}. {}", scene.title))?;
+        term::line("")?;
         if scene.change {
             AccountFile::edit(&self.users, false, |accounts| -> Result<(), Failure> {
                 Ok(accounts.set_password(scene.user, scene.password.as_bytes())?)
@@ -403,7 +410,8 @@ impl Stage {
         let total = self.crossed.len();
         let found =
             format!("{total} bytes crossed the relay. It looked for the user name and the passwords: not there.");
-        term::line(format_args!("\nThe eavesdropper's catch\n\n  {found}"))
+        term::line("\nThe eavesdropper's catch\n")?;
+        print(&format!("  {found}"))
     }
 }
 
@@ -443,10 +451,11 @@ fn show(scene: &Scene, at: Duration, towards: Towards, kind: FrameType, frame: &
         Towards::Server => "client --> server",
         Towards::Client => "client <-- server",
     };
-    let note = if scene.flip && kind == FrameType::ClientLogin { "   (one bit flipped)" } else { "" };
+    let note = if scene.flip && kind == FrameType::ClientLogin { "  (a bit flipped)" } else { "" };
     let body = frame.len().saturating_sub(FRAME_HEADER);
     let name = kind.to_string();
-    term::line(format_args!("  {:>9}   {way}   {name:<16}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at)))?;
+    let line = format!("  {:>9}   {way}   {name:<16}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at));
+    print(&line)?;
     if scene.explain {
         let view = frames::view(frame);
         for (label, text) in [("seen", view.seen.as_str()), ("hidden", view.hidden)] {
@@ -456,10 +465,23 @@ fn show(scene: &Scene, at: Duration, towards: Towards, kind: FrameType, frame: &
     Ok(())
 }
 
-/// A labelled text in lines that fit the terminal.
+fn width() -> usize {
+    term::width().unwrap_or(WIDTH).min(WIDEST)
+}
+
+/// A line, in several where the terminal is narrow.
+fn print(line: &str) -> Result<(), Failure> {
+    term::folded(line, Some(width())).into_iter().try_for_each(term::line)
+}
+
+/// A labelled text in lines that fit the terminal; a narrow one has no room for a column of labels.
 fn block(indent: usize, label_width: usize, label: &str, text: &str) -> Result<(), Failure> {
+    const NARROW: usize = 60;
+    if width() < NARROW {
+        return print(&format!("  {label}: {text}"));
+    }
     let mut label = label;
-    for line in term::wrap(text, WIDTH.saturating_sub(indent).saturating_sub(label_width)) {
+    for line in term::wrap(text, width().saturating_sub(indent).saturating_sub(label_width)) {
         term::line(format_args!("{:indent$}{label:label_width$}{line}", ""))?;
         label = "";
     }

@@ -1,17 +1,110 @@
 //! How a command fails: what it says on stderr, and its exit status.
 
-use countersign::KeyError;
 use countersign::accounts::AccountError;
+use countersign::crypto::KeyFileError;
 use countersign::files::FileError;
+use countersign::{Error as Protocol, KeyError, LoginError};
 use std::error::Error;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
+/// Why a command ends, other than well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// What the command was to do did not work. `login` and `connect` never end so: see [`Failure::on_this_side`].
+    Failed,
+    /// The command line can't be right, or, for `login` and `connect`, something else is wrong on this side.
+    Usage,
+    /// The server refused the login.
+    Refused,
+    /// The server's key is not trusted.
+    Untrusted,
+    /// The server can't be reached, or the connection broke.
+    Network,
+    /// What came is not the protocol, or was altered.
+    Protocol,
+    /// The server takes no credential of this kind.
+    KindNotTaken,
+    /// The server has no room for this login.
+    Busy,
+    /// The server can't tell whether the login is good.
+    NotNow,
+}
+
+impl Status {
+    /// The exit status: one meaning each, as the help of the command has them.
+    const fn number(self) -> u8 {
+        match self {
+            Self::Failed | Self::Refused => 1,
+            // `clap` exits so, too.
+            Self::Usage => 2,
+            Self::Untrusted => 3,
+            Self::Network => 4,
+            Self::Protocol => 5,
+            Self::KindNotTaken => 6,
+            Self::Busy => 7,
+            Self::NotNow => 8,
+        }
+    }
+}
+
+/// The exit statuses of `login` and `connect`, as their help has them.
+pub(crate) const OF_CLIENTS: &str = "\
+Exit status:
+  0  logged in, and every line was answered, or both directions were closed
+  1  the server refused the login
+  2  something is wrong on this side: the command line, a file, the secret, the output
+  3  the server's key is not trusted, or its suite is too weak; nothing secret was sent
+  4  the server can't be reached, or did not answer in time, or the session was cut
+  5  what came is not the protocol, or was altered on the way, before the login or after it
+  6  the server takes no credential of this kind; nothing secret was sent
+  7  the server is busy: try again later
+  8  the server can't check logins now, whatever the credential: try again later";
+
+/// What the library calls its errors, the status of each, and what to do. What is not here is [`Status::Protocol`].
+/// Some of these come with the next shape of the protocol.
+const LOGINS: [(&str, Status, &str); 21] = [
+    ("refused", Status::Refused, ""),
+    ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
+    (
+        "untrusted-key",
+        Status::Untrusted,
+        ". Ask its operator for the fingerprint first: a key that is not the right one is what an attack looks like",
+    ),
+    ("under-floor", Status::Untrusted, "; ask the server's operator"),
+    ("server-key-unusable", Status::Untrusted, "; ask the server's operator"),
+    ("no-proof", Status::Untrusted, "; ask the server's operator"),
+    ("no-server-key", Status::Untrusted, "; check the name"),
+    ("busy", Status::Busy, "; try again later"),
+    ("no-room", Status::Busy, "; try again later"),
+    ("pressed", Status::Busy, "; try again later"),
+    ("no-session", Status::Busy, "; try again later"),
+    ("made-way", Status::Busy, "; try again later"),
+    ("stopping", Status::Busy, "; try again later"),
+    ("not-now", Status::NotNow, "; try again later"),
+    ("io", Status::Network, "; try again"),
+    ("disconnected", Status::Network, "; try again"),
+    ("truncated", Status::Network, "; log in again"),
+    ("not-confirmed", Status::Network, "; log in again"),
+    ("different-context", Status::Protocol, ""),
+    ("deadline-passed", Status::Network, "; if the network is slow, give a longer --timeout"),
+    (
+        "verdict-not-authentic",
+        Status::Protocol,
+        ". A busy server does that, and so does somebody in between who collects what you send: let no machine try again and \
+         again, and if it stays so, ask the server's operator",
+    ),
+];
+
+fn known(code: &str) -> Option<(Status, &'static str)> {
+    LOGINS.iter().find(|(of, ..)| *of == code).map(|&(_, status, advice)| (status, advice))
+}
+
 /// What did not work, in words that say what to do next, and the exit status.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    status: u8,
+    status: Status,
     /// Nothing is said where nobody is left to read it.
     message: Option<String>,
 }
@@ -32,19 +125,41 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 }
 
 impl Failure {
-    /// The command line asks for something that can't be: the status that `clap` exits with, too.
-    pub(crate) const USAGE: u8 = 2;
-
     pub(crate) fn new(message: impl Display) -> Self {
-        Self::with_status(1, message)
+        Self::with_status(Status::Failed, message)
     }
 
     pub(crate) fn usage(message: impl Display) -> Self {
-        Self::with_status(Self::USAGE, message)
+        Self::with_status(Status::Usage, message)
     }
 
-    pub(crate) fn with_status(status: u8, message: impl Display) -> Self {
+    pub(crate) fn with_status(status: Status, message: impl Display) -> Self {
         Self { status, message: Some(message.to_string()) }
+    }
+
+    /// A login that failed, and what to do next.
+    pub(crate) fn login(error: &LoginError) -> Self {
+        let (status, advice) = known(error.code()).unwrap_or(match error {
+            LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
+            _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
+        });
+        Self::with_status(status, format_args!("{}{advice}", chain(error)))
+    }
+
+    /// A session that failed after its login.
+    pub(crate) fn session(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Protocol>());
+        let status = match inner {
+            Some(inner) => known(inner.code()).map_or(Status::Protocol, |(status, _)| status),
+            None => Status::Network,
+        };
+        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) && inner.is_none() {
+            return Self::with_status(
+                status,
+                "the server did not answer in time; give a longer --timeout, or log in again",
+            );
+        }
+        Self::with_status(status, format_args!("the session broke: {}; log in again", chain(error)))
     }
 
     /// The same failure, with more to know about it.
@@ -52,20 +167,20 @@ impl Failure {
         Self { message: self.message.map(|message| format!("{message}; {more}")), ..self }
     }
 
-    /// The same failure under another exit status.
-    pub(crate) fn status(self, status: u8) -> Self {
-        Self { status, ..self }
+    /// The same failure of a client, whose 1 means that the server has refused: what failed here is something else.
+    pub(crate) fn on_this_side(self) -> Self {
+        Self { status: if self.is(Status::Failed) { Status::Usage } else { self.status }, ..self }
     }
 
     /// Whether it has this exit status.
-    pub(crate) fn is(&self, status: u8) -> bool {
+    pub(crate) fn is(&self, status: Status) -> bool {
         self.status == status
     }
 
     /// Standard output can't be written. A reader that has seen enough, such as `head`, is no news.
     pub(crate) fn output(error: &io::Error) -> Self {
         let message = (error.kind() != io::ErrorKind::BrokenPipe).then(|| format!("standard output: {error}"));
-        Self { status: 1, message }
+        Self { status: Status::Failed, message }
     }
 
     /// A file could not be used, and the command that mends it, if there is one.
@@ -88,7 +203,7 @@ impl Failure {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.status)
+        ExitCode::from(self.status.number())
     }
 }
 
@@ -107,4 +222,46 @@ macro_rules! from {
         }
     )* };
 }
-from!(AccountError, KeyError);
+from!(AccountError, KeyError, KeyFileError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use countersign::{BusyReason, Misuse, Reason};
+
+    #[test]
+    fn every_status_of_a_client_has_a_number_of_its_own_and_a_line_of_help() {
+        use Status::{Busy, KindNotTaken, Network, NotNow, Protocol, Refused, Untrusted, Usage};
+        let all = [Refused, Usage, Untrusted, Network, Protocol, KindNotTaken, Busy, NotNow];
+        for (status, number) in all.into_iter().zip(1..) {
+            assert_eq!(status.number(), number, "{status:?}");
+            assert!(OF_CLIENTS.contains(&format!("\n  {number}  ")), "{status:?}");
+            assert!(include_str!("../../README.md").contains(&format!("\n| {number} | ")), "{status:?}");
+        }
+        assert_eq!(Failure::new("").on_this_side().status, Usage);
+        assert_eq!(Failure::with_status(Refused, "").on_this_side().status, Refused);
+    }
+
+    #[test]
+    fn a_server_without_room_is_not_one_that_refuses() {
+        let refused = |reason| LoginError::LoginRefused { user: None, reason };
+        for (error, status) in [
+            (LoginError::Busy(BusyReason::NoRoom), Status::Busy),
+            (LoginError::Busy(BusyReason::Stopping), Status::Busy),
+            (refused(Reason::NotNow("the store is away")), Status::NotNow),
+            (Protocol::Refused.into(), Status::Refused),
+            (Protocol::DeadlinePassed.into(), Status::Network),
+            (Protocol::Misuse(Misuse::Closed).into(), Status::Usage),
+            (Protocol::VerdictNotAuthentic.into(), Status::Protocol),
+        ] {
+            assert!(Failure::login(&error).is(status), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_code_stands_in_the_table_once() {
+        for (index, (code, ..)) in LOGINS.iter().enumerate() {
+            assert_eq!(LOGINS.iter().position(|(of, ..)| of == code), Some(index), "{code}");
+        }
+    }
+}

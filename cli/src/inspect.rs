@@ -40,7 +40,7 @@ impl Inspect {
         report.stream(&bytes)?;
         let total = format!("{}, {}", term::count(report.frames, "frame"), term::count(bytes.len(), "byte"));
         match report.problems.as_slice() {
-            [] => term::line(format_args!("{total}, nothing wrong")),
+            [] => term::fold(format_args!("{total}, nothing wrong")),
             [first, rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(" (and {} more)", rest.len()) };
                 term::line(format_args!("{total}, {}", term::count(report.problems.len(), "problem")))?;
@@ -85,7 +85,7 @@ impl Report {
             };
             self.frames = self.frames.saturating_add(1);
             let (start, size) = (offset.saturating_add(FRAME_HEADER), header.body);
-            term::line(format_args!(
+            term::fold(format_args!(
                 "frame {}: {} at offset {offset}, {FRAME_HEADER} + {size} bytes",
                 self.frames, header.kind
             ))?;
@@ -124,15 +124,8 @@ impl Report {
     fn fields(&mut self, fields: &[Field], start: usize) -> Result<(), Failure> {
         let mut offset = start;
         for field in fields {
-            let mut name = field.name;
-            for (index, value) in field.value.lines().enumerate() {
-                if index == 0 {
-                    term::line(format_args!("  {offset:>8}  {:>5}  {name:<18}  {value}", field.size))?;
-                } else {
-                    name = "";
-                    term::line(format_args!("  {name:>8}  {name:>5}  {name:<18}  {value}"))?;
-                }
-            }
+            let head = format!("  {offset:>8}  {:>5}  {:<18}", field.size, field.name);
+            shown(&head, &field.value)?;
             if let Some(problem) = &field.problem {
                 self.problem(offset, problem)?;
             }
@@ -157,10 +150,25 @@ impl Report {
 
     fn problem(&mut self, offset: usize, what: impl Display) -> Result<(), Failure> {
         let problem = format!("offset {offset}: {what}");
-        term::line(format_args!("  WRONG at {problem}"))?;
+        term::fold(format_args!("  WRONG at {problem}"))?;
         self.problems.push(problem);
         Ok(())
     }
+}
+
+/// A value beside its head, or, where the terminal is too narrow for that, under it.
+fn shown(head: &str, value: &str) -> Result<(), Failure> {
+    let (width, indent) = (term::width(), head.chars().count().saturating_add(2));
+    let fits = |line: &str| width.is_none_or(|width| indent.saturating_add(line.chars().count()) <= width);
+    if !value.lines().all(fits) {
+        term::line(head.trim_end())?;
+        return value.lines().try_for_each(|line| term::fold(format_args!("    {line}")));
+    }
+    for (index, line) in value.lines().enumerate() {
+        let head = if index == 0 { head } else { "" };
+        term::line(format_args!("{head:<0$}  {line}", indent.saturating_sub(2)))?;
+    }
+    Ok(())
 }
 
 fn left(body: &[u8], end: usize) -> String {

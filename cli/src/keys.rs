@@ -2,17 +2,20 @@
 
 use crate::crypto;
 use crate::failure::{Failure, chain};
+use crate::secrets::Passphrase;
 use crate::term;
 use clap::{Args, Subcommand, ValueEnum};
+use countersign::crypto::{Encoded, KeyFile, KeyFileError};
 use countersign::files::{self, Existing, FileError};
 use countersign::{KeyError, KeySize, PrivateKey, PublicKey, ServerKey};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// Make a server key.
 ///
@@ -48,14 +51,19 @@ enum Bits {
 /// Look at keys.
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Print what a key file holds: its kind, size and fingerprint.
+    /// Print what a key file holds: the kind, form, size and fingerprint of each key.
     ///
-    /// Takes private keys (PKCS#8 PEM) and public keys (SPKI PEM), also those that
-    /// `openssl genpkey -algorithm RSA` and `openssl pkey -pubout` make.
-    #[command(after_help = "Example:\n  countersign key show server.pub.pem")]
+    /// Takes what OpenSSL and OpenSSH write: private keys (PKCS#8 or PKCS#1, encrypted or not, and OpenSSH's), public keys,
+    /// ssh-rsa lines, and certificates; in PEM with whatever stands around it, or in DER.
+    #[command(after_help = "\
+Examples:
+  countersign key show server.pub.pem
+  openssl x509 -in server.crt -pubkey -noout | countersign key show -")]
     Show {
-        /// The key file
+        /// The key file; - is standard input
         file: PathBuf,
+        #[command(flatten)]
+        passphrase: Passphrase,
     },
 }
 
@@ -74,37 +82,100 @@ impl Keygen {
         };
         let key = with_spinner(size)?;
         // The private key goes last: until it is replaced, the old one is not lost.
-        files::write_public_key(&public_path, key.public_key(), existing).map_err(|error| exists(&error))?;
-        if let Err(error) = files::write_private_key(&self.out, &key, existing) {
-            let failure = exists(&error);
-            return Err(if self.force {
-                failure.and(format_args!(
-                    "{public} was replaced already and has the new fingerprint {id}; if the private key is still the old \
-                     one, as `countersign key show {private}` says, get its public half back with: \
-                     openssl pkey -in {private} -pubout -out {public}",
-                    public = public_path.display(),
-                    private = self.out.display(),
-                    id = key.public_key().id(),
-                ))
-            } else {
-                // Half a pair would only get in the way of the next try. It was made just now, so nothing is lost.
-                let _ = fs::remove_file(&public_path);
-                failure
-            });
+        let written = files::write_public_key(&public_path, key.public_key(), existing)
+            .and_then(|()| files::write_private_key(&self.out, &key, existing));
+        if let Err(error) = written {
+            return Err(self.half_done(&error, &public_path, &key));
         }
         term::note(format_args!("private key: {} (keep it secret)", self.out.display()));
         term::note(format_args!("public key:  {} (give it, or the fingerprint, to clients)", public_path.display()));
         term::line(key.public_key().id())
     }
+
+    /// What there is now, after a write that failed.
+    fn half_done(&self, error: &FileError, public: &Path, key: &PrivateKey) -> Failure {
+        let failure = exists(error);
+        let (id, private) = (key.public_key().id(), &self.out);
+        let is_new_public = files::read_public_keys(public).is_ok_and(|keys| keys.iter().any(|of| of.key.id() == id));
+        let is_new_private = files::read_private_key(private).is_ok_and(|of| of.public_key().id() == id);
+        if !self.force {
+            // Half a pair would only get in the way of the next try. It was made just now, so nothing is lost.
+            for (path, _) in
+                [(public, is_new_public), (private.as_path(), is_new_private)].iter().filter(|(_, is_new)| *is_new)
+            {
+                let _ = fs::remove_file(path);
+            }
+            return failure.and("neither file was kept");
+        }
+        match (is_new_public, is_new_private) {
+            (false, _) => failure.and("both files are as they were"),
+            (true, true) => failure.and(format_args!("but both files are there, with the fingerprint {id}")),
+            (true, false) => {
+                let names = files::shell_quoted(private).zip(files::shell_quoted(public));
+                let failure = failure.and(format_args!(
+                    "{} has the new fingerprint {id} already, and {} is still the old key",
+                    public.display(),
+                    private.display(),
+                ));
+                match names {
+                    Some((private, public)) => failure.and(format_args!(
+                        "get its public half back with: openssl pkey -in {private} -pubout -out {public}"
+                    )),
+                    None => failure,
+                }
+            }
+        }
+    }
 }
 
 impl Key {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let Self::Show { file } = self;
-        let (kind, key) = read(file)?;
-        term::line(format_args!("kind:        {kind}"))?;
-        term::line(format_args!("bits:        {}", key.bits()))?;
-        term::line(format_args!("fingerprint: {}", key.id()))
+        let Self::Show { file: path, passphrase } = self;
+        let file = if path.as_os_str() == "-" { of_stdin(passphrase)? } else { files::read_key_file(path)? };
+        let mut blocks = Vec::new();
+        if file.has_private_key() {
+            let key = private(&file, path, passphrase)?;
+            let encoded = file.private_encoded().unwrap_or(Encoded::Pkcs8);
+            blocks.push(describe("private", encoded, key.public_key()));
+        }
+        match file.public_keys() {
+            Ok(keys) => blocks.extend(keys.iter().map(|source| describe("public", source.encoded, &source.key))),
+            Err(error) if blocks.is_empty() => return Err(key_error(path, error)),
+            // Beside a private key it is no matter what there is.
+            Err(_) => {}
+        }
+        term::line(blocks.join("\n\n"))
+    }
+}
+
+fn describe(kind: &str, encoded: Encoded, key: &PublicKey) -> String {
+    let (bits, id) = (key.bits(), key.id());
+    format!("kind:        {kind}\nform:        {encoded}\nbits:        {bits}\nfingerprint: {id}")
+}
+
+/// A key file on standard input.
+fn of_stdin(passphrase: &Passphrase) -> Result<KeyFile, Failure> {
+    const MOST: usize = 1 << 20;
+    if passphrase.passphrase_stdin {
+        return Err(Failure::usage("standard input can't be both the key and its passphrase; use --passphrase-file"));
+    }
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST.saturating_add(2)));
+    let limit = u64::try_from(MOST).unwrap_or(u64::MAX).saturating_add(1);
+    let read = io::stdin().lock().take(limit).read_to_end(&mut bytes);
+    read.map_err(|error| Failure::new(format_args!("standard input: {error}")))?;
+    KeyFile::parse(&bytes).map_err(|error| key_error(Path::new("-"), error))
+}
+
+/// What is wrong with a key file. Of standard input there is no name to put into a command.
+fn key_error(path: &Path, error: KeyFileError) -> Failure {
+    if path.as_os_str() != "-" {
+        return FileError::Key { path: path.to_owned(), source: error }.into();
+    }
+    let cure = error.cure().map(|cure| cure.command("OLD", "NEW"));
+    let failure = Failure::new(format_args!("standard input: {}", chain(&error)));
+    match cure {
+        Some(command) => failure.and(format_args!("with it in a file OLD, run: {command}")),
+        None => failure,
     }
 }
 
@@ -116,30 +187,48 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
 }
 
 /// Reads and loads a server's key.
-pub(crate) fn load(path: &Path) -> Result<ServerKey, Failure> {
-    let remedy = format!("make one with: countersign keygen --out {}", path.display());
-    let key = files::read_private_key(path).map_err(|error| match files::read_public_key(path) {
-        // A public key is for everyone to read: to have it hidden would be the wrong advice.
-        Ok(_) => Failure::new(format_args!("{} holds a public key; the private one is needed", path.display())),
-        Err(_) => Failure::missing(&error, remedy),
+pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
+    let file = files::read_key_file(path).map_err(|error| match (make(path), &error) {
+        (Some(command), FileError::Io { .. }) => Failure::missing(&error, format_args!("make one with: {command}")),
+        _ => error.into(),
     })?;
-    load_parsed(path, &key)
+    private(&file, path, passphrase)
 }
 
-fn load_parsed(path: &Path, key: &PrivateKey) -> Result<ServerKey, Failure> {
-    ServerKey::load(key, crypto::provider()).map_err(|source| FileError::Key { path: path.to_owned(), source }.into())
+/// The private key of a file, as the crypto provider takes it.
+fn private(file: &KeyFile, path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
+    let passphrase = if file.needs_passphrase() { Some(passphrase.of(path)?) } else { None };
+    let load = |key: PrivateKey| {
+        ServerKey::load(&key, crypto::provider()).map_err(|source| KeyFileError::Key { line: 0, source })
+    };
+    let loaded = file.private_key(passphrase.as_ref().map(|passphrase| passphrase.as_slice())).and_then(load);
+    loaded.map_err(|error| {
+        let is_hopeless = matches!(&error, KeyFileError::Key { source, .. } if !matches!(source, KeyError::NotDer));
+        let failure = key_error(path, error);
+        if is_hopeless { failure.and("make a new key with: countersign keygen --out FILE") } else { failure }
+    })
 }
 
-fn read(path: &Path) -> Result<(&'static str, PublicKey), Failure> {
-    match files::read_public_key(path) {
-        Ok(key) => Ok(("public", key)),
-        // The reader of private keys says what is wrong with the other kinds, too, and how to convert them.
-        Err(FileError::Key { source: KeyError::WrongPem { found, .. }, .. }) if found.contains("PRIVATE KEY") => {
-            let key = files::read_private_key(path)?;
-            Ok(("private", load_parsed(path, &key)?.public_key().clone()))
-        }
-        Err(error) => Err(error.into()),
+/// The command that makes a key there, if it can.
+fn make(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let is_there = folder.is_none_or(Path::is_dir);
+    let name = files::shell_quoted(path).filter(|_| is_there)?;
+    Some(format!("countersign keygen --out {name}"))
+}
+
+/// The keys of a file that a client trusts.
+pub(crate) fn trusted(path: &Path) -> Result<Vec<PublicKey>, Failure> {
+    let sources = files::read_public_keys(path)
+        .map_err(|error| Failure::missing(&error, "get the server's public key from its operator").on_this_side())?;
+    for source in sources.iter().filter(|source| source.encoded == Encoded::Certificate) {
+        term::note(format_args!(
+            "{}: the key of this certificate is trusted, {}; its names, dates and issuer are not looked at",
+            path.display(),
+            source.key.id()
+        ));
     }
+    Ok(sources.into_iter().map(|source| source.key).collect())
 }
 
 fn with_spinner(size: KeySize) -> Result<PrivateKey, Failure> {
@@ -164,12 +253,12 @@ fn check_target(path: &Path, existing: Existing) -> Result<(), Failure> {
         Err(source) => return Err(FileError::Io { path: path.to_owned(), source }.into()),
     };
     match existing {
-        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
-        Existing::Replace if target.is_file() || target.is_symlink() => Ok(()),
-        Existing::Replace => {
+        _ if !target.is_file() && !target.is_symlink() => {
             let path = path.display();
             Err(Failure::new(format_args!("{path}: not a file, so it can't be replaced; pick another --out")))
         }
+        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
+        Existing::Replace => Ok(()),
     }
 }
 
@@ -178,7 +267,16 @@ fn exists(error: &FileError) -> Failure {
         FileError::Exists { .. } => {
             Failure::new(format_args!("{error}; pick another name, or replace both files of the pair with --force"))
         }
-        _ => Failure::new(chain(error)),
+        FileError::Io { path, source } if source.kind() == io::ErrorKind::NotFound => {
+            let missing = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+            let folder = missing.and_then(files::shell_quoted);
+            let failure = Failure::file(error);
+            match folder {
+                Some(folder) => failure.and(format_args!("make its folder first: mkdir -p {folder}")),
+                None => failure,
+            }
+        }
+        _ => Failure::file(error),
     }
 }
 

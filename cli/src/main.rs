@@ -6,10 +6,12 @@ mod crypto;
 mod demo;
 mod dial;
 mod failure;
+mod generate;
 mod inspect;
 mod keys;
 mod lines;
 mod login;
+mod prompt;
 mod relay;
 mod remote;
 mod secrets;
@@ -24,10 +26,18 @@ use std::process::ExitCode;
 
 /// RSA challenge-response login over TCP: make keys, keep accounts, serve, log in, and look at the bytes.
 #[derive(Parser)]
-#[command(name = "countersign", version, max_term_width = 100, after_help = FIRST_STEPS)]
+#[command(name = "countersign", version = VERSION, long_version = long_version(), max_term_width = 100, after_help = FIRST_STEPS)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
+}
+
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (commit ", env!("COUNTERSIGN_COMMIT"), ")");
+
+/// What whoever reads a report of a fault wants to know.
+fn long_version() -> String {
+    let provider = crypto::provider().name;
+    format!("{VERSION}\nprovider: {provider}\nfeatures: {}", env!("COUNTERSIGN_FEATURES"))
 }
 
 const FIRST_STEPS: &str = "\
@@ -42,7 +52,10 @@ Set up a server and log in:
 
 Put the login in front of a database, and reach it from elsewhere:
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
-  countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...";
+  countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
+
+Exit status: 0 where it worked, 1 where it did not, 2 where the command line can't be right. For
+what login and connect add to that, see their --help.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -59,6 +72,9 @@ enum Command {
     Demo(demo::Demo),
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
+    Completions(generate::Completions),
+    #[command(hide = true)]
+    Man(generate::Man),
 }
 
 fn main() -> ExitCode {
@@ -84,5 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(demo) => demo.run(),
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
     }
 }

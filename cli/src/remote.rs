@@ -2,11 +2,12 @@
 
 use crate::crypto;
 use crate::dial;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, Status};
+use crate::keys;
 use crate::secrets::{self, Secret};
 use crate::term;
 use clap::Args;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, files, limits};
+use countersign::{ClientConfig, Connector, Credential, KeyId, Server, limits};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,7 +25,8 @@ pub(crate) struct Remote {
     /// Trust the server key with this fingerprint; can be repeated, for when the key is about to change
     #[arg(long = "pin", value_name = "SHA256:...")]
     pins: Vec<KeyId>,
-    /// Trust the server key in this file; can be repeated
+    /// Trust the server keys in this file, any of them; can be repeated. Takes what `key show` takes, also certificates and
+    /// the ssh-rsa lines of OpenSSH
     #[arg(long = "server-key", value_name = "FILE")]
     keys: Vec<PathBuf>,
     /// Read the password from the first line of standard input instead of asking for it
@@ -53,11 +55,12 @@ impl Identity {
     }
 }
 
-pub(crate) const REFUSED: u8 = 1;
-pub(crate) const UNTRUSTED: u8 = 3;
-pub(crate) const NETWORK: u8 = 4;
-
 impl Remote {
+    /// Whether somebody has to be asked for the secret.
+    pub(crate) fn asks(&self) -> bool {
+        self.user.is_some() && !self.password_stdin
+    }
+
     /// Asks for the password, or reads the secret from standard input.
     pub(crate) fn identity(&self) -> Result<Identity, Failure> {
         let secret = match &self.user {
@@ -73,14 +76,10 @@ impl Remote {
     }
 
     fn trust(&self) -> Result<Server, Failure> {
-        let pinned = self.pins.iter().map(|&pin| Ok(Server::pinned(pin)));
-        let read = self.keys.iter().map(|path| match files::read_public_key(path) {
-            Ok(key) => Ok(Server::key(key)),
-            Err(error) => {
-                Err(Failure::missing(&error, "get the server's public key from its operator").status(Failure::USAGE))
-            }
-        });
-        let all = pinned.chain(read).collect::<Result<Vec<_>, _>>()?;
+        let mut all: Vec<Server> = self.pins.iter().map(|&pin| Server::pinned(pin)).collect();
+        for path in &self.keys {
+            all.extend(keys::trusted(path)?.into_iter().map(Server::key));
+        }
         all.into_iter().reduce(Server::or).ok_or_else(|| {
             Failure::usage(
                 "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem. The fingerprint is \
@@ -98,48 +97,16 @@ impl Remote {
             io::ErrorKind::InvalidInput => {
                 Failure::usage(format_args!("--server {server}: {error}; write it as HOST:PORT"))
             }
-            _ => Failure::with_status(NETWORK, format_args!("cannot look up {server}: {error}; check the name")),
+            _ => {
+                Failure::with_status(Status::Network, format_args!("cannot look up {server}: {error}; check the name"))
+            }
         })?;
         let stream = dial::connect(&addresses, end).await.map_err(|error| {
             let advice = "is the server running there, and nothing in between blocking the port?";
-            Failure::with_status(NETWORK, format_args!("cannot connect to {server}: {error}; {advice}"))
+            Failure::with_status(Status::Network, format_args!("cannot connect to {server}: {error}; {advice}"))
         })?;
         let _ = stream.set_nodelay(true);
         Ok(stream)
-    }
-}
-
-/// The exit status of a login that failed, and what to do next.
-pub(crate) fn failure(error: &LoginError) -> Failure {
-    let (status, advice) = match error {
-        LoginError::Protocol(inner) => match inner {
-            Error::Refused | Error::KindNotTaken(_) => (REFUSED, ""),
-            Error::Untrusted(_) => (
-                UNTRUSTED,
-                ". Ask its operator for the fingerprint first: a key that is not the right one is what an attack looks like",
-            ),
-            Error::UnderFloor(_) | Error::ServerKey(_) => (UNTRUSTED, "; ask the server's operator"),
-            Error::Misuse(_) => (Failure::USAGE, ""),
-            Error::DeadlinePassed => (NETWORK, "; if the network is slow, give a longer --timeout"),
-            Error::VerdictNotAuthentic => (
-                NETWORK,
-                ". A busy server does that, and so does somebody in between who collects what you send: let no machine \
-                 try again and again, and if it stays so, ask the server's operator",
-            ),
-            _ => (NETWORK, "; is this a countersign server, of the same version?"),
-        },
-        _ => (NETWORK, "; try again"),
-    };
-    Failure::with_status(status, format_args!("{}{advice}", chain(error)))
-}
-
-/// The session failed after the login.
-pub(crate) fn broken(error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-            Failure::with_status(NETWORK, "the server did not answer in time; give a longer --timeout, or log in again")
-        }
-        _ => Failure::with_status(NETWORK, format_args!("the session broke: {}; log in again", chain(error))),
     }
 }
 

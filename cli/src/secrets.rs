@@ -1,10 +1,14 @@
-//! Passwords and tokens: from a terminal without echo, or from the first line of standard input. Never from arguments,
-//! which everyone on the machine can read.
+//! Passwords, tokens and passphrases: from a terminal without echo, or from the first line of standard input. Never from
+//! arguments, which everyone on the machine can read.
 
 use crate::failure::Failure;
+use crate::prompt::{self, Answer};
+use clap::Args;
+use countersign::files;
 use countersign::limits::MAX_SECRET;
 use std::fmt::Display;
 use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// A secret of 1 to 4096 bytes.
@@ -29,9 +33,42 @@ pub(crate) fn ask_new(user: &str, from_stdin: bool) -> Result<Secret, Failure> {
     }
 }
 
+/// Where the passphrase of an encrypted private key comes from.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Passphrase {
+    /// Read the passphrase of an encrypted key from the first line of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_stdin")]
+    passphrase_file: Option<PathBuf>,
+    /// Read the passphrase of an encrypted key from the first line of standard input
+    #[arg(long)]
+    pub(crate) passphrase_stdin: bool,
+}
+
+impl Passphrase {
+    /// Asks for it where it comes from nowhere else.
+    pub(crate) fn of(&self, key: &Path) -> Result<Secret, Failure> {
+        match &self.passphrase_file {
+            Some(path) => check(files::read_secret(path)?),
+            None if self.passphrase_stdin => first_line(),
+            None => check(hidden(
+                format_args!("Passphrase for {}: ", key.display()),
+                "--passphrase-stdin, or in a file with --passphrase-file",
+            )?),
+        }
+    }
+}
+
+/// With the line feed it is what the kernel's line discipline has room for.
+const LONGEST_LINE: usize = 4095;
+
 fn hidden(prompt: impl Display, switch: &str) -> Result<Secret, Failure> {
-    match rpassword::prompt_password(prompt.to_string()) {
-        Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
+    match prompt::ask(&prompt.to_string()) {
+        // A terminal gives no longer line, and drops the rest without a word.
+        Ok(Answer::Typed(secret)) if secret.len() >= LONGEST_LINE => Err(Failure::usage(format_args!(
+            "a terminal takes no line of {LONGEST_LINE} bytes or more; give it on the first line of standard input with {switch}"
+        ))),
+        Ok(Answer::Typed(secret)) => Ok(secret),
+        Ok(Answer::End) => Err(Failure::usage("nothing was typed, so nothing was done")),
         Err(error) => Err(Failure::usage(format_args!(
             "there is no terminal to ask on ({error}); give it on the first line of standard input with {switch}"
         ))),
@@ -60,8 +97,8 @@ fn first_line() -> Result<Secret, Failure> {
 
 fn check(secret: Secret) -> Result<Secret, Failure> {
     match secret.len() {
-        0 => Err(Failure::usage("the password or token is empty; it has 1 to 4096 bytes")),
+        0 => Err(Failure::usage("it is empty, and has to have 1 to 4096 bytes")),
         1..=MAX_SECRET => Ok(secret),
-        _ => Err(Failure::usage("the password or token is longer than 4096 bytes")),
+        _ => Err(Failure::usage("it is longer than 4096 bytes")),
     }
 }

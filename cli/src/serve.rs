@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod listen;
 mod log;
 mod proxy;
 mod server;
@@ -8,24 +9,27 @@ mod service;
 mod users;
 mod visit;
 
+use log::Entry;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
 use crate::crypto;
 use crate::failure::Failure;
+use crate::prompt;
+use crate::secrets::Passphrase;
 use crate::{keys, term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::{Bounds, ServerConfig, ServerKey, TicketKeys, limits};
+use listen::{State, listen, tell};
 use proxy::Block;
 use server::Balancers;
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
-use socket2::{Domain, Socket, Type};
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,7 +42,7 @@ use users::watched;
 /// whoami, echo TEXT, quit.
 ///
 /// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
-/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it.
+/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it; SIGHUP does not.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -70,12 +74,14 @@ of late come first, and where too many wait, one of the address with the most is
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
 bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
-    /// Where to listen; port 0 picks a free one
+    /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
-    /// The server's private key
+    /// The server's private key: PKCS#8, PKCS#1 or OpenSSH's, in PEM or DER
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    #[command(flatten)]
+    passphrase: Passphrase,
     /// The users file
     #[arg(long, value_name = "FILE")]
     users: PathBuf,
@@ -213,27 +219,31 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
-        let key = keys::load(&self.key)?;
+        let key = keys::load(&self.key, &self.passphrase)?;
         let file = user_files::open(&self.users)?;
-        let listener = listen(&self.listen).map_err(|error| {
-            Failure::new(format_args!("cannot listen on {}: {error}; pick another --listen address", self.listen))
-        })?;
+        let listener = listen(&self.listen)?;
         let fingerprint = key.public_key().id();
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()))?);
-        let server = prepare(key, &self.users, file, &self.options, &self.proxy_protocol, service, log);
+        let server = prepare(key, &self.users, file, &self.options, &self.proxy_protocol, service, Arc::clone(&log));
         let (server, warnings) = server;
         warnings.iter().for_each(term::note);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
-            let stop = signals().map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let stop = signals(log).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            prompt::no_more_questions();
             let listener = tokio::net::TcpListener::from_std(listener);
             let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             let address = listener.local_addr();
             let address = address.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             term::line(format_args!("listening on {address}"))?;
             term::line(format_args!("fingerprint {fingerprint}"))?;
+            tell(State::Ready);
+            let stop = async {
+                stop.await;
+                tell(State::Stopping);
+            };
             server.run(listener, stop).await;
             Ok(())
         });
@@ -280,48 +290,31 @@ pub(crate) fn prepare(
     (Server::new(options.config(), key, users, options.bounds(numbers), balancers, service, log), warnings)
 }
 
-/// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
-/// drops a newcomer's first packet, and a client comes again only after a second.
-fn listen(address: &str) -> io::Result<TcpListener> {
-    const BACKLOG: i32 = 4096;
-    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-    for address in address.to_socket_addrs()? {
-        let bound = || {
-            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // As `TcpListener::bind` does: a restart need not wait for old connections to time out.
-            #[cfg(unix)]
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket.into())
-        };
-        match bound() {
-            Ok(listener) => return Ok(listener),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-/// Watches for the signals that end a server, from now on.
+/// Watches for the signals that end a server, from now on. SIGHUP does not: the users file is looked at without being told, and a
+/// terminal that is closed is no reason to cut everybody off.
 #[cfg(unix)]
-fn signals() -> io::Result<impl Future<Output = ()>> {
+fn signals(log: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let hangups = async move {
+        while hangup.recv().await.is_some() {
+            log.write(Entry::new("hangup").text("note", "changes to the users file are noticed without it"));
+        }
+        std::future::pending().await
+    };
     Ok(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
+            () = hangups => {}
         }
     })
 }
 
 #[cfg(not(unix))]
-fn signals() -> io::Result<impl Future<Output = ()>> {
+fn signals(_: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

@@ -69,6 +69,71 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
+/// How many columns there are: those of the terminal, or as `COLUMNS` says; none where nobody says, as in a pipe.
+pub(crate) fn width() -> Option<usize> {
+    let said = || std::env::var("COLUMNS").ok()?.trim().parse().ok();
+    terminal_width().or_else(said).filter(|&columns| columns > 0)
+}
+
+#[cfg(unix)]
+fn terminal_width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col.into()).filter(|&columns| columns > 0)
+}
+
+#[cfg(not(unix))]
+fn terminal_width() -> Option<usize> {
+    None
+}
+
+/// Rows of text, the first column to the left, the others to the right. A row of one cell is a heading across. Where they do not
+/// fit, each row becomes a few lines, every cell behind the name that the first `heads` rows give it.
+pub(crate) fn aligned(rows: &[Vec<String>], heads: usize, width: Option<usize>) -> Vec<String> {
+    let cells = |column: usize| rows.iter().filter(|row| row.len() > 1).filter_map(move |row| row.get(column));
+    let widest = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or_default();
+    let line = |row: &Vec<String>| {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widest(column);
+            line.push_str(&if column == 0 { format!("{cell:width$}") } else { format!("  {cell:>width$}") });
+        }
+        line.trim_end().to_owned()
+    };
+    let lines: Vec<String> = rows.iter().map(line).collect();
+    let (Some(width), Some((heads, rest))) = (width, rows.split_at_checked(heads)) else { return lines };
+    if lines.iter().all(|line| line.chars().count() <= width) {
+        return lines;
+    }
+    let name = |column: usize| {
+        heads.iter().filter_map(|row| row.get(column)).map(String::as_str).collect::<Vec<_>>().join(" ")
+    };
+    let stacked = |row: &Vec<String>| {
+        let named = |(column, cell): (usize, &String)| format!("{} {cell}", name(column).trim());
+        let values: Vec<String> = row.iter().enumerate().skip(1).map(named).collect();
+        let head = row.first().filter(|_| row.len() == 1 || name(0).trim().is_empty()).cloned();
+        let head = head.or_else(|| Some(format!("{} {}", name(0).trim(), row.first()?)));
+        let flow = wrap(&values.join(", "), width.saturating_sub(4)).into_iter().map(|line| format!("    {line}"));
+        head.into_iter().chain(flow).collect::<Vec<_>>()
+    };
+    rest.iter().flat_map(stacked).collect()
+}
+
+/// A line that is too long for the terminal, broken into several under its own indentation.
+pub(crate) fn folded(line: &str, width: Option<usize>) -> Vec<String> {
+    match width {
+        Some(width) if line.chars().count() > width => {
+            let indent = line.chars().take_while(|c| *c == ' ').count();
+            let parts = wrap(line, width.saturating_sub(indent));
+            parts.into_iter().map(|part| format!("{:indent$}{part}", "")).collect()
+        }
+        _ => vec![line.to_owned()],
+    }
+}
+
+/// Prints a line on standard output, in several where the terminal is narrow.
+pub(crate) fn fold(text: impl Display) -> Result<(), Failure> {
+    folded(&text.to_string(), width()).into_iter().try_for_each(line)
+}
+
 /// Breaks words into lines of at most `width` characters.
 pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
@@ -102,6 +167,33 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+        cells.map(str::to_owned).into()
+    }
+
+    #[test]
+    fn columns_line_up_and_headings_do_not_widen_them() {
+        let rows = [row(["a", "bb", "c"]), vec!["a heading across".to_owned()], row(["aaa", "b", "cc"])];
+        for width in [None, Some(16)] {
+            assert_eq!(aligned(&rows, 1, width), ["a    bb   c", "a heading across", "aaa   b  cc"]);
+        }
+    }
+
+    #[test]
+    fn a_table_that_does_not_fit_is_told_row_by_row() {
+        let rows = [
+            row(["", "server", "share"]),
+            row(["", "ms", "of it"]),
+            vec!["RSA".to_owned()],
+            row(["  x25519", "0.1", "9 %"]),
+        ];
+        assert_eq!(aligned(&rows, 2, Some(20)), ["RSA", "  x25519", "    server ms 0.1,", "    share of it 9 %"]);
+        let rows = [row(["NAME", "STATE"]), row(["alice", "open"])];
+        assert_eq!(aligned(&rows, 1, Some(9)), ["NAME alice", "    STATE", "    open"]);
+        assert_eq!(folded("  one two three", Some(10)), ["  one two", "  three"]);
+        assert_eq!(folded("  one two three", None), ["  one two three"]);
+    }
 
     #[test]
     fn dates_are_read_in_each_of_their_forms() {

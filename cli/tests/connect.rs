@@ -118,7 +118,7 @@ fn verdicts_that_nobody_can_read_end_it_at_the_third() {
         is_reset(tunnel.connect());
         tunnel.wait_for("verdict is not authentic");
     }
-    assert_eq!(status(&mut tunnel.child), 4);
+    assert_eq!(status(&mut tunnel.child), 5);
 }
 
 #[test]

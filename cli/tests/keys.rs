@@ -18,7 +18,10 @@ fn keygen_makes_a_pair_that_key_show_reads() {
     assert!(house.read("server.pub.pem").starts_with("-----BEGIN PUBLIC KEY-----\n"));
     for (file, kind) in [("server.pem", "private"), ("server.pub.pem", "public")] {
         let said = run(&["key", "show", &house.path(file)], "").ok();
-        assert_eq!(said.out, format!("kind:        {kind}\nbits:        2048\nfingerprint: {fingerprint}\n"));
+        let form = if kind == "private" { "PKCS#8" } else { "SPKI" };
+        let lines =
+            format!("kind:        {kind}\nform:        {form}\nbits:        2048\nfingerprint: {fingerprint}\n");
+        assert_eq!(said.out, lines);
     }
 }
 
@@ -53,8 +56,12 @@ fn keygen_that_cannot_replace_one_file_leaves_the_other_alone() {
         let house = House::empty();
         std::fs::create_dir(house.path(folder)).unwrap();
         house.write(file, b"precious", 0o640);
-        run(&["keygen", "--bits", "2048", "--force", "--out", &house.path("server.pem")], "")
-            .fails(1, &[folder, "not a file", "--out"]);
+        for more in [&["--force"][..], &[]] {
+            let said = run(&[&["keygen", "--bits", "2048", "--out", &house.path("server.pem")], more].concat(), "");
+            if !more.is_empty() || folder == "server.pem" {
+                said.fails(1, &[folder, "not a file", "--out"]);
+            }
+        }
         assert_eq!((house.read(file).as_str(), house.mode(file)), ("precious", 0o640));
         assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 2);
     }
@@ -63,8 +70,9 @@ fn keygen_that_cannot_replace_one_file_leaves_the_other_alone() {
 #[test]
 fn keygen_says_where_it_cannot_write() {
     let house = House::empty();
-    run(&["keygen", "--bits", "2048", "--out", &house.path("no/such/server.pem")], "")
-        .fails(1, &["no/such/server.pub.pem"]);
+    let folder = house.path("no such/folder");
+    run(&["keygen", "--bits", "2048", "--out", &format!("{folder}/server.pem")], "")
+        .fails(1, &["server.pub.pem", &format!("mkdir -p '{folder}'")]);
     run(&["keygen", "--bits", "1024", "--out", &house.path("server.pem")], "").fails(2, &["1024", "2048"]);
 }
 
@@ -91,7 +99,7 @@ fn keys_made_by_openssl_are_read() {
     house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
     let private = run(&["key", "show", &house.path("key.pem")], "").ok().out;
     let public = run(&["key", "show", &house.path("key.pub.pem")], "").ok().out;
-    assert_eq!(private.replace("private", "public"), public);
+    assert_eq!(private.replace("private", "public").replace("PKCS#8", "SPKI"), public);
 }
 
 #[test]
@@ -101,11 +109,12 @@ fn keys_of_openssl_that_are_no_good_are_refused_with_their_reason() {
         return;
     }
     for (make, reason) in [
-        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out key.pem", "the key has 1024 bits"),
-        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem", "not an RSA key"),
+        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out key.pem", "the key has 1024 bits, too few"),
         ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3 -out key.pem", "exponent"),
-        ("genrsa -traditional -out key.pem 2048", "openssl pkcs8 -topk8 -nocrypt"),
-        ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -aes256 -pass pass:secret -out key.pem", "decrypt it"),
+        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem", "not an RSA key"),
+        ("ecparam -name prime256v1 -genkey -noout -out key.pem", "an elliptic-curve private key"),
+        ("genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out key.pem", "RSASSA-PSS"),
+        ("genrsa -traditional -aes128 -passout pass:x -out key.pem 2048", "openssl pkcs8 -topk8 -in"),
     ] {
         openssl(&house, make);
         house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
@@ -148,18 +157,110 @@ fn crafted_public_keys_are_refused_with_their_reason() {
 #[test]
 fn files_that_are_no_keys_are_refused() {
     let house = House::empty();
-    let exposed = house.key("rsa2048.pem", "exposed.pem");
-    house.write("exposed.pem", house.read("exposed.pem").as_bytes(), 0o644);
-    run(&["key", "show", &exposed], "").fails(1, &["0644", "chmod 600"]);
+    let exposed = house.key("rsa2048.pem", "exposed key.pem");
+    house.write("exposed key.pem", house.read("exposed key.pem").as_bytes(), 0o644);
+    run(&["key", "show", &exposed], "").fails(1, &["0644", &format!("run: chmod 600 '{exposed}'")]);
     for (bytes, reason) in [
-        (&b"hello"[..], "not a PEM file"),
-        (b"", "not a PEM file"),
-        (b"\xff\xfe\x00", "not a text file"),
-        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "not valid DER"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "CERTIFICATE"),
+        (&b"hello"[..], "text of another kind"),
+        (b"", "it is empty"),
+        (b"\xff\xfe\x00", "UTF-16"),
+        (b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "line 1: this key can't be used"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "not valid DER"),
     ] {
         let path = house.write("file", bytes, 0o600);
         run(&["key", "show", &path], "").fails(1, &["file", reason]);
+        run(&["key", "show", "-"], bytes).fails(1, &["standard input", reason]);
     }
     run(&["key", "show", &house.path("missing.pem")], "").fails(1, &["missing.pem"]);
+    // No advice to open a directory to nobody.
+    let said = run(&["key", "show", "/etc"], "").fails(1, &["/etc: this is a directory"]);
+    assert!(!said.err.contains("chmod"), "{said:?}");
+}
+
+/// Copies one of the keys as tools write them.
+fn tool(house: &House, name: &str) -> String {
+    house.key(&format!("tools/{name}"), name)
+}
+
+const GOOD: &str = "SHA256:P5+WhS2XpoLS95lrAqrejzTQ027HYYU4B+Qf3kf8Drc";
+
+#[test]
+fn keys_in_all_their_clothes_are_shown() {
+    let house = House::empty();
+    for (name, parts) in [
+        ("oneline.pem", &["private", "PKCS#8"][..]),
+        ("latin1-attributes.pem", &["private", "PKCS#8"]),
+        ("cert-then-key.pem", &["private", "PKCS#8", "public", "certificate"]),
+        ("noparams.pem", &["private"]),
+        ("pkcs1.pem", &["private", "PKCS#1"]),
+        ("openssh.pem", &["private", "OpenSSH"]),
+        ("openssh.pub", &["public", "OpenSSH"]),
+        ("cert.pem", &["public", "certificate"]),
+        ("good.pub.der", &["public", "SPKI"]),
+        ("trailing-spaces.pub.pem", &["public", "SPKI"]),
+        ("two-other-first.pub.pem", &["SHA256:eiaPaCBv", "SPKI"]),
+    ] {
+        let path = tool(&house, name);
+        let said = run(&["key", "show", &path], "").ok();
+        for part in parts.iter().chain(&[GOOD]) {
+            assert!(said.out.contains(part), "{part} is missing in {name}: {said:?}");
+        }
+        assert_eq!(run(&["key", "show", "-"], std::fs::read(&path).unwrap()).ok().out, said.out);
+    }
+    for (name, reason) in [
+        ("multiprime.pem", "multi-prime"),
+        ("rsa16384.pub.pem", "the key has 16384 bits, too many"),
+        ("truncated.pem", "has no END line of its own up to line 12"),
+    ] {
+        run(&["key", "show", &tool(&house, name)], "").fails(1, &[name, "line 1: ", reason]);
+    }
+}
+
+#[test]
+fn an_encrypted_key_wants_its_passphrase() {
+    let house = House::new();
+    let key = tool(&house, "encrypted-pkcs8.pem");
+    let (passphrase, wrong) = (house.write("passphrase", b"x\n", 0o600), house.write("wrong", b"y\n", 0o600));
+    let show = ["key", "show", &key];
+    let said = run(&[&show[..], &["--passphrase-stdin"]].concat(), "x\n").ok();
+    assert!(said.out.contains("encrypted PKCS#8") && said.out.contains(GOOD), "{said:?}");
+    run(&[&show[..], &["--passphrase-file", &passphrase]].concat(), "").ok();
+    run(&[&show[..], &["--passphrase-file", &wrong]].concat(), "").fails(1, &["does not open this private key"]);
+    house.write("wrong", b"x\n", 0o644);
+    run(&[&show[..], &["--passphrase-file", &wrong]].concat(), "").fails(1, &["0644", "chmod 600"]);
+    run(&[&show[..], &["--passphrase-stdin"]].concat(), "").fails(2, &["empty"]);
+    run(&["key", "show", "-", "--passphrase-stdin"], "").fails(2, &["--passphrase-file"]);
+    run(&["key", "show", "-", "--passphrase-file", &passphrase], std::fs::read(&key).unwrap()).ok();
+}
+
+#[test]
+fn a_server_and_its_clients_use_keys_in_any_clothes() {
+    let house = House::new();
+    for (private, public, more) in [
+        ("openssh.pem", "openssh.pub", &[][..]),
+        ("pkcs1.pem", "cert.pem", &[]),
+        ("encrypted-pkcs8.pem", "two-other-first.pub.pem", &["--passphrase-file"]),
+        ("cert-then-key.pem", "good.pub.der", &[]),
+    ] {
+        house.key(&format!("tools/{private}"), "server.pem");
+        let passphrase = house.write("passphrase", b"x", 0o600);
+        let more: Vec<&str> = more.iter().copied().chain(more.iter().map(|_| passphrase.as_str())).collect();
+        let server = house.serve(&more);
+        let trusted = tool(&house, public);
+        let who = ["--user", "alice", "--password-stdin", "--server-key", &trusted];
+        let said = server.login_with(&who, &["--send", "whoami"], "secret of alice\n").ok();
+        assert_eq!(said.err.contains("the key of this certificate is trusted"), public == "cert.pem", "{said:?}");
+    }
+    // A private key is not what a client is given.
+    let key = tool(&house, "good.pem");
+    let who = ["login", "--server", "127.0.0.1:1", "--user", "alice", "--password-stdin", "--server-key", &key];
+    run(&who, "x\n").fails(2, &["this is a private key; a public key is needed", "openssl pkey -in", "good.pub.pem"]);
+}
+
+#[test]
+fn a_named_pipe_without_a_writer_is_given_up() {
+    let house = House::empty();
+    let pipe = house.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    run(&["key", "show", &pipe], "").fails(1, &["pipe", "is anybody writing"]);
 }

@@ -140,7 +140,7 @@ fn impostor(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn network_and_protocol_failures_exit_with_4() {
+fn network_failures_exit_with_4_and_those_of_the_protocol_with_5() {
     let house = House::new();
     let login = |address: &str, more: &[&str]| {
         let who = ["login", "--server", address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
@@ -149,13 +149,33 @@ fn network_and_protocol_failures_exit_with_4() {
     // Nobody listens on tcpmux.
     login("127.0.0.1:1", &[]).fails(4, &["127.0.0.1:1", "is the server running"]);
     login("no-such-host.invalid:4500", &[]).fails(4, &["no-such-host.invalid", "check the name"]);
-    login(&impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n"), &[]).fails(4, &["is no frame type", "countersign server"]);
+    login(&impostor(b"HTTP/1.1 400 Bad Request\r\n\r\n"), &[]).fails(5, &["is no frame type", "countersign server"]);
     login(&impostor(b""), &[]).fails(4, &["before its ServerHello"]);
-    login(&impostor(b"\x02\xff\xff"), &[]).fails(4, &["65535"]);
+    login(&impostor(b"\x02\xff\xff"), &[]).fails(5, &["65535"]);
     // Nobody ever accepts here, but the system completes the connection.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     login(&address, &["--timeout", "100ms"]).fails(4, &["deadline", "--timeout"]);
+}
+
+#[test]
+fn a_server_that_takes_no_passwords_is_not_one_that_refuses_them() {
+    let house = House::new();
+    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let nobody = |_: &Attempt<'_>| Err(countersign::Reason::UnknownUser);
+        let config = ServerConfig::new(rustcrypto::provider());
+        let config = config.with_credential_kinds(&[countersign::CredentialKind::Token]).unwrap();
+        let acceptor = Acceptor::new(config, key, nobody);
+        while let Ok((stream, peer)) = listener.accept() {
+            let _ = acceptor.accept_blocking(stream, peer);
+        }
+    });
+    let who = ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
+    run(&who, GOOD).fails(6, &["takes no password credential", "nothing secret was sent", "operator"]);
 }
 
 /// A server of the right key that lets alice in, answers her first line with `answer`, and goes on with `then` for as
@@ -274,7 +294,8 @@ fn a_server_that_cannot_start_says_why() {
     let taken = taken.local_addr().unwrap().to_string();
     serve(&taken, &key, &users).fails(1, &[&taken, "--listen"]);
     serve("127.0.0.1:0", "missing.pem", &users).fails(1, &["missing.pem", "countersign keygen"]);
-    serve("127.0.0.1:0", &house.path("server.pub.pem"), &users).fails(1, &["holds a public key"]);
+    serve("127.0.0.1:0", &house.path("server.pub.pem"), &users)
+        .fails(1, &["this is a public key; a private key is needed"]);
     serve("127.0.0.1:0", &key, "missing.txt").fails(1, &["missing.txt", "countersign user add"]);
     house.write("server.pem", house.read("server.pem").as_bytes(), 0o644);
     serve("127.0.0.1:0", &key, &users).fails(1, &["chmod 600"]);
@@ -303,7 +324,7 @@ fn sessions_past_the_limit_are_refused() {
     let mut server = house.serve(&["--max-sessions", "1", "--refusal-floor", "1ms"]);
     let (mut client, mut ask) = stay(&server, &house);
     assert_eq!(ask("echo here"), "here\n");
-    server.login(&house, "alice", GOOD, &[]).fails(4, &["would not try"]);
+    server.login(&house, "alice", GOOD, &[]).fails(5, &["would not try"]);
     let log = server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
     assert!(!log.contains("user="), "it was not opened: {log}");
     assert_eq!(ask("quit"), "bye\n");

@@ -35,6 +35,23 @@ fn resumed(server: &mut Server, said: Said) -> Said {
     said
 }
 
+/// Logs in as alice by the ticket of the login before, where that is taken. Nobody is asked for a password: in a session of its
+/// own it has no terminal.
+fn again(server: &Server, house: &House, more: &[&str], stdin: &str) -> Said {
+    let mut alone = Command::new("setsid");
+    alone.args(["--wait", env!("CARGO_BIN_EXE_countersign"), "login", "--server", &server.address, "--user", "alice"]);
+    alone.args(["--pin", &house.pin()]).args(more).env("XDG_STATE_HOME", house.path("state"));
+    alone.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    support::finish(&mut alone, stdin)
+}
+
+/// The ticket was not taken, and there is nobody to ask.
+#[track_caller]
+fn wants_a_password(server: &mut Server, house: &House) {
+    again(server, house, &[], "").fails(2, &["no terminal", "--password-stdin"]);
+    server.wait_for(&["event=handshake-failed", "before its ClientLogin"]);
+}
+
 fn user(house: &House, args: &[&str], stdin: &str) {
     run(&[&["user"], args, &["--users", &house.path("users.txt")]].concat(), stdin).ok();
 }
@@ -51,28 +68,23 @@ fn the_second_login_is_resumed_and_needs_no_password() {
     assert!(text.contains(&format!("\n{} alice ", server.address)), "{text}");
     assert!(!text.contains(GOOD) && !text.contains(&hex::encode(GOOD)));
 
-    // The first line is the password, also where it is not needed.
-    let login = server.login(&house, "alice", &format!("{GOOD}\necho one\necho two"), &[]);
+    let login = again(&server, &house, &[], "echo one\necho two");
     assert_eq!(resumed(&mut server, login).out, "one\ntwo\n");
     assert_eq!(house.mode(CACHE), 0o600);
     assert_ne!(house.read(CACHE), text);
-
-    // Without a terminal and without --password-stdin there is nobody to ask, and nobody is asked.
-    let who = ["--user", "alice", "--pin", &house.pin()];
-    let login = server.login_keeping(&house, &who, &["--send", "whoami"], "");
+    let login = again(&server, &house, &["--send", "whoami"], "");
     assert_eq!(resumed(&mut server, login).out, "alice permissions=read,write\n");
     // A ticket of a key that is not trusted is not shown.
     let other = House::new();
     other.key("other2048.pem", "server.pem");
-    let who = ["--user", "alice", "--password-stdin", "--pin", &other.pin()];
-    server.login_keeping(&house, &who, &[], GOOD).fails(3, &["not trusted"]);
+    again(&server, &other, &[], "").fails(3, &["not trusted"]);
     // It was kept for the right one. Another name for the same server is another server.
-    let login = server.login(&house, "alice", GOOD, &[]);
+    let login = again(&server, &house, &[], "");
     resumed(&mut server, login);
     user(&house, &["add", "bob", "--password-stdin"], "secret of bob\n");
     server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).ok();
     server.wait_for(&["event=login-accepted user=\"bob\""]);
-    let login = server.login(&house, "alice", GOOD, &[]);
+    let login = again(&server, &house, &[], "");
     resumed(&mut server, login);
     assert_eq!(server.stop("-TERM").0, 0);
     assert!(server.seen.last().unwrap().contains("event=stopped accepted=6 refused=0 "), "{:?}", server.seen.last());
@@ -85,10 +97,28 @@ fn a_ticket_is_good_once() {
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     let text = house.read(CACHE);
-    let login = server.login(&house, "alice", GOOD, &[]);
+    let login = again(&server, &house, &[], "");
     resumed(&mut server, login);
     house.write(CACHE, text.as_bytes(), 0o600);
-    let login = server.login(&house, "alice", GOOD, &[]);
+    wants_a_password(&mut server, &house);
+}
+
+#[test]
+fn a_password_that_is_given_is_checked_whatever_tickets_there_are() {
+    let house = House::new();
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    for _ in 0..2 {
+        let login = server.login(&house, "alice", GOOD, &[]);
+        full(&mut server, login);
+    }
+    server.login(&house, "alice", "wrong", &[]).fails(1, &["refused this login"]);
+    server.wait_for(&["event=login-refused", "user=\"alice\"", "reason=\"wrong password\""]);
+    server.login(&house, "alice", "", &[]).fails(2, &["empty"]);
+    // The ticket of the last good one is there still, for those who say that it is enough.
+    let login = server.login(&house, "alice", "whatever", &["--resume"]);
+    resumed(&mut server, login);
+    user(&house, &["passwd", "alice", "--password-stdin"], "another secret\n");
+    let login = server.login(&house, "alice", "another secret", &["--resume"]);
     full(&mut server, login);
 }
 
@@ -99,12 +129,10 @@ fn a_changed_password_ends_the_tickets() {
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     user(&house, &["passwd", "alice", "--password-stdin"], "another secret\n");
-    server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
-    server.wait_for(&["event=login-refused", "user=\"alice\"", "reason=\"wrong password\""]);
+    wants_a_password(&mut server, &house);
     let login = server.login(&house, "alice", "another secret", &[]);
     full(&mut server, login);
-    server.login(&house, "alice", "", &[]).fails(2, &["empty"]);
-    let login = server.login(&house, "alice", "whatever", &[]);
+    let login = again(&server, &house, &[], "");
     resumed(&mut server, login);
 }
 
@@ -115,6 +143,7 @@ fn a_removed_user_has_no_use_for_a_ticket() {
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     user(&house, &["remove", "alice"], "");
+    wants_a_password(&mut server, &house);
     server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
     server.wait_for(&["event=login-refused", "user=\"alice\"", "reason=\"unknown user\""]);
 }
@@ -126,6 +155,7 @@ fn nobody_is_resumed_while_the_users_file_cannot_be_read() {
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     fs::set_permissions(house.path("users.txt"), fs::Permissions::from_mode(0o644)).unwrap();
+    wants_a_password(&mut server, &house);
     server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
     server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
 }
@@ -147,11 +177,13 @@ fn a_cache_that_cannot_be_used_costs_a_full_login_and_is_rewritten() {
         (good.as_bytes(), 0o620, "mode 0620"),
     ] {
         house.write(CACHE, bytes, mode);
-        let login = server.login(&house, "alice", GOOD, &["--send", "whoami"]);
-        let said = full(&mut server, login);
+        let said = again(&server, &house, &[], "").fails(2, &["no terminal"]);
         assert!(said.err.contains(CACHE) && said.err.contains(note), "{note}: {said:?}");
-        assert_eq!(house.mode(CACHE), 0o600);
+        server.wait_for(&["event=handshake-failed"]);
         let login = server.login(&house, "alice", GOOD, &[]);
+        full(&mut server, login);
+        assert_eq!(house.mode(CACHE), 0o600);
+        let login = again(&server, &house, &[], "");
         let said = resumed(&mut server, login);
         assert!(!said.err.contains(CACHE), "{said:?}");
     }
@@ -176,6 +208,7 @@ fn what_has_expired_is_neither_shown_nor_kept() {
     let at = fresh.rfind(' ').unwrap() + 1 + 2 * 35;
     let old = format!("{}{:016x}{}", &fresh[..at], 1, &fresh[at + 16..]);
     house.write(CACHE, old.as_bytes(), 0o600);
+    wants_a_password(&mut server, &house);
     let mut second = house.serve(&[]);
     let login = second.login(&house, "alice", GOOD, &[]);
     full(&mut second, login);
@@ -228,15 +261,7 @@ fn a_server_that_started_anew_wants_the_password() {
     let address = server.address.clone();
     server.stop("-TERM");
     let mut server = house.serve(&["--listen", &address]);
-    // There is nobody to ask: in a session of its own it has no terminal.
-    if cfg!(target_os = "linux") {
-        let mut alone = Command::new("setsid");
-        alone.args(["--wait", env!("CARGO_BIN_EXE_countersign"), "login", "--server", &address, "--user", "alice"]);
-        alone.args(["--pin", &house.pin()]).env("XDG_STATE_HOME", house.path("state"));
-        alone.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        support::finish(&mut alone, "").fails(2, &["--password-stdin"]);
-        server.wait_for(&["event=handshake-failed", "before its ClientLogin"]);
-    }
+    wants_a_password(&mut server, &house);
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
 }
@@ -246,15 +271,15 @@ fn without_a_state_directory_tickets_are_kept_under_the_home() {
     let house = House::new();
     let mut server = house.serve(&[]);
     let address = server.address.clone();
-    let who = ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
+    let who = ["login", "--server", &address, "--user", "alice", "--pin", &house.pin()];
     // A relative path counts as none.
-    let login = || {
-        let mut command = support::command(&who);
+    let login = |more: &[&str]| {
+        let mut command = support::command(&[&who[..], more].concat());
         command.env("HOME", house.path("home")).env("XDG_STATE_HOME", "state").current_dir(house.path("."));
         support::finish(&mut command, GOOD)
     };
-    full(&mut server, login());
-    resumed(&mut server, login());
+    full(&mut server, login(&["--password-stdin"]));
+    resumed(&mut server, login(&["--send", "whoami"]));
     assert_eq!(house.mode("home/.local/state/countersign/tickets"), 0o600);
     assert!(!fs::exists(house.path("state")).unwrap());
 }
@@ -276,12 +301,13 @@ fn tickets_do_not_pass_by_the_limit_of_sessions() {
     answers.read_line(&mut answer).unwrap();
     assert_eq!(answer, "here\n");
 
-    server.login(&house, "alice", GOOD, &[]).fails(4, &["would not try"]);
+    server.login(&house, "alice", GOOD, &[]).fails(5, &["would not try"]);
     server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
     drop(stdin);
     assert!(client.wait().unwrap().success());
     server.wait_for(&["event=session-ended"]);
-    // The ticket was not looked at, so it was not used up.
-    let login = server.login(&house, "alice", GOOD, &[]);
+    again(&server, &house, &[], "").ok();
+    server.wait_for(&["event=session-ended"]);
+    let login = again(&server, &house, &[], "");
     resumed(&mut server, login);
 }

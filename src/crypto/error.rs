@@ -38,12 +38,11 @@ mod tests {
     /// All of them: where one is new, this does not compile until it is listed.
     fn codes() -> Vec<&'static str> {
         use {CryptoError as C, KeyError as K};
-        let (expected, found) = ("PRIVATE KEY", String::new());
         let keys = [
-            K::NotPem { expected },
-            K::WrongPem { found, expected },
             K::NotDer,
             K::NotRsa(String::new()),
+            K::Pss,
+            K::MultiPrime,
             K::Size(0),
             K::EvenModulus,
             K::Exponent,
@@ -53,10 +52,10 @@ mod tests {
         let crypto = [C::NotAuthentic, C::BadKeyShare, C::Unsupported, C::Failed];
         let is_listed = |key: &K, crypto: &C| match (key, crypto) {
             (
-                K::NotPem { .. }
-                | K::WrongPem { .. }
-                | K::NotDer
+                K::NotDer
                 | K::NotRsa(_)
+                | K::Pss
+                | K::MultiPrime
                 | K::Size(_)
                 | K::EvenModulus
                 | K::Exponent

@@ -1,6 +1,7 @@
 //! RSA keys: from and to PEM and DER, and the rules of key hygiene (PROTOCOL.md, "Server key").
 
 mod error;
+mod file;
 mod id;
 mod pem;
 mod private;
@@ -10,6 +11,9 @@ mod server;
 mod size;
 
 pub use error::KeyError;
+#[cfg(feature = "files")]
+pub(crate) use file::MAX_KEY_FILE;
+pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use id::{KeyId, ParseKeyIdError};
 pub use private::PrivateKey;
 pub use public::PublicKey;

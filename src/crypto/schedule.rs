@@ -24,12 +24,20 @@ const STAGE_0_OF_LOGIN: [u8; 32] = [
     0x00, 0xaa, 0x1f, 0x26, 0x60, 0xe1, 0xb2, 0x2e, 0x10, 0xf1, 0x70, 0xf9, 0x2a,
 ];
 
-/// Where a handshake's first secret is from.
-pub(crate) enum Source<'a> {
-    /// The client sealed it to the server's key.
-    Rsa(&'a [u8; limits::SECRET]),
-    /// Both sides have it from an earlier login: its [`stage_0`].
-    Ticket(&'a Key),
+/// Where a handshake's secrets are from, beside the key exchange.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    /// What both sides have from an earlier login: its [`stage_0`].
+    pub(crate) ticket: Option<&'a Key>,
+    /// What the client sealed to the server's key.
+    pub(crate) rsa: Option<&'a [u8; limits::SECRET]>,
+}
+
+impl<'a> Sources<'a> {
+    /// Of a full login.
+    pub(crate) fn rsa(rsa: &'a [u8; limits::SECRET]) -> Self {
+        Self { ticket: None, rsa: Some(rsa) }
+    }
 }
 
 /// `HKDF-Extract(0^32, ticket secret)`: what the binder and a resumption's keys are computed from.
@@ -50,13 +58,10 @@ pub(crate) struct Secret(Hkdf<Sha256>);
 
 impl Secret {
     /// The handshake's master secret:
-    /// `HKDF-Extract(HKDF-Extract(stage_0, rsa or 0^32), exchange or 0^32)`.
-    pub(crate) fn master(source: &Source<'_>, exchange: &SharedSecret) -> Self {
-        let (stage_0, rsa) = match source {
-            Source::Rsa(rsa) => (&STAGE_0_OF_LOGIN, *rsa),
-            Source::Ticket(stage_0) => (&***stage_0, &NONE),
-        };
-        let (stage_1, _) = extract(stage_0, rsa);
+    /// `HKDF-Extract(HKDF-Extract(stage_0, rsa or 0^32), exchange or 0^32)`, where `stage_0` is that of the ticket or of `0^32`.
+    pub(crate) fn master(sources: Sources<'_>, exchange: &SharedSecret) -> Self {
+        let stage_0 = sources.ticket.map_or(&STAGE_0_OF_LOGIN, |stage_0| &**stage_0);
+        let (stage_1, _) = extract(stage_0, sources.rsa.unwrap_or(&NONE));
         extract(&stage_1, exchange.as_bytes()).1
     }
 
@@ -97,7 +102,7 @@ mod tests {
     fn every_key_depends_on_both_parts_of_the_key_exchange() {
         let key = |mlkem: u8, x25519: u8| {
             let secret = SharedSecret::new(&[[mlkem; 32], [x25519; 32]].concat()).ok()?;
-            Some(Secret::master(&Source::Rsa(&[1; 32]), &secret).key("credential", &[2; 32]))
+            Some(Secret::master(Sources::rsa(&[1; 32]), &secret).key("credential", &[2; 32]))
         };
         let [one, other, third] = [key(3, 4), key(3, 5), key(6, 4)];
         assert!(one.is_some() && other.is_some() && third.is_some());

@@ -15,13 +15,7 @@ pub(crate) struct Transcript(Sha256);
 
 impl Transcript {
     pub(crate) fn new(prologue: &[u8], binding_kind: &str, binding: &[u8]) -> Self {
-        let mut hash = Sha256::new();
-        for part in [LABEL, prologue, binding_kind.as_bytes(), binding] {
-            // Each part is at most 65535 bytes long: checked where the prologue and the binding are made.
-            hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
-            hash.update(part);
-        }
-        Self(hash)
+        Self(joined(&[LABEL, prologue, binding_kind.as_bytes(), binding]))
     }
 
     /// Adds bytes as they crossed the wire: a frame, or the front part of one.
@@ -33,4 +27,19 @@ impl Transcript {
     pub(crate) fn hash(&self) -> TranscriptHash {
         self.0.clone().finalize().into()
     }
+}
+
+/// `SHA-256(lp(part) || lp(part) || ...)`.
+pub(crate) fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
+    joined(parts).finalize().into()
+}
+
+fn joined(parts: &[&[u8]]) -> Sha256 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        // Each part is at most 65535 bytes long: checked where the prologue and the binding are made.
+        hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    hash
 }

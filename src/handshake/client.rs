@@ -2,7 +2,7 @@
 //!
 //! | state | what it waits for | next |
 //! |---|---|---|
-//! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | a [`Session`], or [`Challenge`] |
+//! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | [`Resumed`], or [`Challenge`] |
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
 //! | [`Challenge`] | *trust this key?* | [`Trusted`] |
 //! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
@@ -12,6 +12,9 @@
 //! start ──ClientHello──▶ AwaitChallenge ──▶ Challenge ──▶ Trusted ──ClientLogin──▶ AwaitVerdict ──▶ Session
 //! ```
 //!
+//! Where a key of the server's is known whole, the ClientHello seals a secret to it, and the server proves in its answer that it
+//! has opened it: the credential leaves after that.
+//!
 //! Each state is consumed by the step out of it; on an error it is gone, and a new try is a new connection. Dropping any
 //! state is always safe. The machine holds no clock, no socket and no randomness of its own.
 
@@ -19,27 +22,32 @@ mod config;
 
 pub use config::ClientConfig;
 
-use crate::crypto::schedule::{self, Key, Source};
+use crate::crypto::once;
+use crate::crypto::schedule::{self, Key, Sources};
 use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
-use crate::handshake::{self, Secrets, VERSION};
+use crate::handshake::{self, NewTicket, Opened, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
-use crate::terms::binding::ChannelBinding;
+use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::grant::NoGrant;
 use crate::terms::server::Server;
-use crate::terms::ticket::{Ticket, TrustedTicket};
-use crate::time::Moment;
+use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
+use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
-    self, Bytes, ClientHello, ClientLogin, KeyShare, List, ServerHello, ServerResumption, ServerVerdict, Text,
+    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, KeyShare, List, ServerHello, ServerResumption, ServerVerdict,
+    Text,
 };
 use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Begins a login: gives the ClientHello frame to send, and the state that awaits the answer.
 ///
-/// The keys of `server` that are given whole ([`Server::known_keys`]) need not be sent by it; the first 8 are named to it.
+/// The keys of `server` that are given whole ([`Server::known_keys`]) need not be sent by it; the first 8 are named to it, and it is
+/// made to prove that it holds the first.
 ///
 /// # Errors
 /// [`Error::Crypto`] where the provider fails.
@@ -54,7 +62,9 @@ pub fn start(
 }
 
 /// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
-/// as usual. The ticket is not shown where the configuration does not offer its suite.
+/// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too; where a key is known
+/// whole, [`Challenge::trust`] then says [`Error::NoProof`]. The ticket is not shown where the configuration does not offer its
+/// suite.
 ///
 /// # Errors
 /// As [`start`].
@@ -108,18 +118,20 @@ fn hello(
         key_shares.push(share).ok_or(CryptoError::Failed)?;
         rest = after;
     }
-    let known_keys = server.known_keys();
-    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
+    let known_keys = known_keys(server, ticket.map(|shown| shown.ticket.key_id));
     let mut ids = List::new();
-    for key in known_keys {
-        if !ids.contains(key.id().as_bytes()) {
-            ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
-        }
+    for key in &known_keys {
+        ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
     }
+    let prover = known_keys.first().filter(|first| match ticket {
+        Some(shown) => config.proof_at_resumption && first.id() == shown.ticket.key_id,
+        None => true,
+    });
     let (shown, room) = match ticket {
         Some(shown) => (shown.ticket.bytes.as_slice(), limits::BINDER),
         None => (&[][..], 0),
     };
+    let context = binding.context(&config.prologue);
     let hello = ClientHello {
         versions,
         suites,
@@ -127,13 +139,26 @@ fn hello(
         key_shares,
         server_name: Text(server.name()),
         known_keys: ids,
+        context: context.0,
         ticket: Bytes(shown),
+        extensions: handshake::reserved_extensions(&nonce),
+        rsa_ciphertext: codec::room(prover.map_or(0, PublicKey::size))?,
         binder: codec::room(room)?,
     };
     let mut frame = handshake::write(FrameType::ClientHello, &hello)?;
-    let mut parts = hello.tail().cut_mut(&mut frame);
+    let [ciphertext, binder] = hello.tails();
     let mut transcript = binding.transcript(&config.prologue);
+    let mut parts = ciphertext.cut_mut(&mut frame);
     transcript.add(parts.head);
+    let sealed = match prover {
+        Some(key) => {
+            let secret = handshake::seal_secret(&config.provider, key, &transcript, rng, parts.content_mut())?;
+            Some(Sealed { to: key.id(), secret })
+        }
+        None => None,
+    };
+    transcript.add(parts.field);
+    let mut parts = binder.cut_mut(&mut frame);
     if let Some(shown) = ticket {
         let binder = handshake::binder(&shown.stage_0, &transcript);
         *parts.content_mut().first_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
@@ -143,16 +168,37 @@ fn hello(
         config: Arc::clone(config),
         transcript,
         offers,
-        known_keys: known_keys.to_vec(),
+        known_keys,
+        context,
+        sealed,
+        needs_proof: server.needs_proof(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
+}
+
+/// The keys of the server's that are known whole, each once, as many as a ClientHello can name: that of the ticket first.
+fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
+    let (first, others): (Vec<_>, Vec<_>) = server.known_keys().iter().partition(|key| Some(key.id()) == of_ticket);
+    let mut known: Vec<PublicKey> = Vec::with_capacity(server.known_keys().len().min(limits::MAX_KNOWN_KEYS));
+    for key in first.into_iter().chain(others) {
+        if known.len() < limits::MAX_KNOWN_KEYS && known.iter().all(|known| known.id() != key.id()) {
+            known.push(key.clone());
+        }
+    }
+    known
 }
 
 /// A ticket that stands in the ClientHello, and what is computed from its secret.
 struct Shown {
     ticket: Ticket,
     stage_0: Key,
+}
+
+/// A secret that stands in the ClientHello.
+struct Sealed {
+    to: KeyId,
+    secret: Zeroizing<[u8; limits::SECRET]>,
 }
 
 /// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
@@ -166,53 +212,77 @@ pub struct AwaitAnswer {
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 pub enum Answer {
     /// The ticket was taken: the login is over, without a credential.
-    Resumed(Session),
+    Resumed(Resumed),
     /// It was not: the full login.
     Challenge(Challenge),
 }
 
+/// A login by ticket.
+pub struct Resumed {
+    /// The Confirm frame to send, at once: the server waits for it.
+    pub frame: Vec<u8>,
+    /// The session, ready once the frame is sent.
+    pub session: Session,
+}
+
 impl AwaitAnswer {
     /// The frames that may come now.
-    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello, FrameType::ServerResumption];
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello, FrameType::ServerResumption, FrameType::Busy];
 
     /// When the whole handshake must be over.
     pub fn deadline(&self) -> Moment {
         self.state.deadline
     }
 
-    /// Reads the server's answer, one whole frame.
+    /// Reads the server's answer, one whole frame. `clock` is the time of day, for the next ticket.
     ///
     /// # Errors
-    /// [`Error`]; close the connection then. Nothing secret has been sent.
-    pub fn read(self, frame: &[u8], now: Moment) -> Result<Answer, Error> {
+    /// [`Error`]; close the connection then. Nothing secret has been sent. Do not show the ticket again.
+    pub fn read(self, frame: &[u8], now: Moment, clock: UnixTime) -> Result<Answer, Error> {
         frame::check_type(frame, Self::EXPECTS)?;
-        if frame.first() == Some(&FrameType::ServerHello.byte()) {
-            return self.state.read(frame, now).map(Answer::Challenge);
+        if frame.first() == Some(&FrameType::ServerResumption.byte()) {
+            return self.read_resumption(frame, now, clock).map(Answer::Resumed);
         }
-        self.read_resumption(frame, now).map(Answer::Resumed)
+        self.state.read(frame, now).map(Answer::Challenge)
     }
 
-    fn read_resumption(self, frame: &[u8], now: Moment) -> Result<Session, Error> {
+    fn read_resumption(self, frame: &[u8], now: Moment, clock: UnixTime) -> Result<Resumed, Error> {
         let Self { mut state, ticket } = self;
         if now > state.deadline {
             return Err(Error::DeadlinePassed);
         }
         let answer: ServerResumption<'_> = handshake::read(FrameType::ServerResumption, frame)?;
         let suite = state.check_choice(answer.version, answer.suite)?;
+        handshake::check_extensions(&answer.extensions, limits::MAX_SERVER_EXTENSIONS)?;
         let Shown { ticket, stage_0 } =
             ticket.filter(|shown| shown.ticket.suite == suite).ok_or(Violation::ResumedOther)?;
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
-        state.transcript.add(answer.tail().cut(frame).head);
-        let source = Source::Ticket(&stage_0);
-        let secrets = Secrets::new(&state.config.provider, suite, state.transcript, &source, &exchange);
-        match secrets.open_verdict(answer.sealed_verdict, ticket.key_id)? {
-            Some((grant, ticket)) => {
-                Ok(secrets.session(answer.sealed_verdict, Side::Client, Outcome { grant, ticket, resumed: true }))
-            }
+        let [tail] = answer.tails();
+        state.transcript.add(tail.cut(frame).head);
+        let rsa = state.sealed.as_ref().map(|sealed| &*sealed.secret);
+        let sources = Sources { ticket: Some(&stage_0), rsa };
+        let secrets = Secrets::new(&state.config.provider, suite, state.transcript, sources, &exchange);
+        let mut sealed = Zeroizing::new(*answer.sealed_verdict);
+        let (grant, new) = match secrets.open_verdict(&mut sealed)? {
+            Opened::Granted(grant, new) => (grant, new),
             // A server that does not want the ticket sends a challenge.
-            None => Err(Violation::UnknownDecision(0).into()),
-        }
+            Opened::Not(decision) => return Err(Violation::UnknownDecision(decision.number()).into()),
+        };
+        let ticket = new.map(|new| keep(new, suite, ticket.key_id, ticket.of, clock));
+        let outcome = Outcome { grant, ticket, resumed: true, server_key: None, proved: rsa.is_some() };
+        let (session, key) = secrets.resumed(answer.sealed_verdict, Side::Client, outcome)?;
+        let confirm = Confirm { tag: &[0; limits::TAG] };
+        let mut frame = handshake::write(FrameType::Confirm, &confirm)?;
+        let [tail] = confirm.tails();
+        once::seal(&*key, tail.cut_mut(&mut frame).content_mut())?;
+        Ok(Resumed { frame, session })
     }
+}
+
+/// What the client keeps of a ticket in a verdict.
+fn keep(new: NewTicket<'_>, suite: Suite, key_id: KeyId, of: Owner, clock: UnixTime) -> Ticket {
+    let NewTicket { bytes, lifetime, secret } = new;
+    Ticket { suite, key_id, of, received: clock, lifetime, secret, bytes: bytes.to_vec() }
 }
 
 /// The client's half of each key exchange it offers.
@@ -224,41 +294,62 @@ pub struct AwaitChallenge {
     transcript: Transcript,
     offers: Offers,
     known_keys: Vec<PublicKey>,
+    context: ContextHash,
+    sealed: Option<Sealed>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
 impl AwaitChallenge {
     /// The frames that may come now.
-    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello];
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello, FrameType::Busy];
 
     /// When the whole handshake must be over.
     pub fn deadline(&self) -> Moment {
         self.deadline
     }
 
-    /// Reads the ServerHello, one whole frame.
+    /// Reads the ServerHello, one whole frame, and checks its proof if it has one.
     ///
     /// # Errors
-    /// [`Error`]; close the connection then. Nothing secret has been sent.
+    /// [`Error`]; close the connection then. Nothing secret has been sent. [`Error::Busy`] where the server says that.
     pub fn read(mut self, frame: &[u8], now: Moment) -> Result<Challenge, Error> {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
+        frame::check_type(frame, Self::EXPECTS)?;
+        if frame.first() == Some(&FrameType::Busy.byte()) {
+            let busy: Busy<'_> = handshake::read(FrameType::Busy, frame)?;
+            handshake::check_extensions(&busy.extensions, limits::MAX_CLIENT_EXTENSIONS)?;
+            return Err(Error::Busy { retry_after: busy.retry_after });
+        }
         let hello: ServerHello<'_> = handshake::read(FrameType::ServerHello, frame)?;
         let suite = self.check_choice(hello.version, hello.suite)?;
         handshake::check_list("the credential kinds", &hello.credential_kinds)?;
+        handshake::check_extensions(&hello.extensions, limits::MAX_SERVER_EXTENSIONS)?;
+        if let Some(differs) = self.context.differs(hello.context) {
+            return Err(Error::DifferentContext(differs));
+        }
         let key = self.server_key(&hello)?;
         let exchange = self.finish_exchange(suite.key_exchange, &hello.key_share)?;
-        self.transcript.add(frame);
-        Ok(Challenge {
-            config: self.config,
-            transcript: self.transcript,
-            exchange,
-            suite,
-            key,
-            kinds: hello.credential_kinds,
-            deadline: self.deadline,
-        })
+        let [tail] = hello.tails();
+        let parts = tail.cut(frame);
+        self.transcript.add(parts.head);
+        let login = if hello.proof.is_empty() {
+            self.transcript.add(parts.field);
+            Keys::Sealed { transcript: self.transcript, exchange }
+        } else {
+            let sealed = self.sealed.filter(|sealed| sealed.to == key.id()).ok_or(Error::ProofNotAuthentic)?;
+            let sources = Sources::rsa(&sealed.secret);
+            let mut secrets = Secrets::new(&self.config.provider, suite, self.transcript, sources, &exchange);
+            if !bool::from(secrets.proof().ct_eq(&*hello.proof)) {
+                return Err(Error::ProofNotAuthentic);
+            }
+            secrets.add(parts.field);
+            Keys::Proved(secrets)
+        };
+        let Self { config, needs_proof, deadline, .. } = self;
+        Ok(Challenge { config, login, suite, key, kinds: hello.credential_kinds, needs_proof, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -292,14 +383,23 @@ impl AwaitChallenge {
     }
 }
 
+/// What the keys of the login come from.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Keys {
+    /// A secret that is sealed to the server's key with the login.
+    Sealed { transcript: Transcript, exchange: SharedSecret },
+    /// The secret that the server has proved to have opened.
+    Proved(Secrets),
+}
+
 /// The server's challenge and key are here. *Is this key the right one?*
 pub struct Challenge {
     config: Arc<ClientConfig>,
-    transcript: Transcript,
-    exchange: SharedSecret,
+    login: Keys,
     suite: Suite,
     key: PublicKey,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
@@ -307,6 +407,11 @@ impl Challenge {
     /// The server's key. It is well-formed; whether it is the right one is what to decide now.
     pub fn key(&self) -> &PublicKey {
         &self.key
+    }
+
+    /// Whether the server has proved that it holds that key.
+    pub fn is_proved(&self) -> bool {
+        matches!(self.login, Keys::Proved(_))
     }
 
     /// The suite the server picked, one of those offered.
@@ -324,23 +429,35 @@ impl Challenge {
         self.deadline
     }
 
-    /// Goes on if the key is one of `server`'s, and the suite not under its floor. There is no other way on.
+    /// Goes on if the key is one of `server`'s, the suite not under its floor, and the server proved itself or could not. There is
+    /// no other way on.
     ///
     /// # Errors
-    /// [`Error::Untrusted`] and [`Error::UnderFloor`]; nothing secret has been sent.
+    /// [`Error::Untrusted`], [`Error::UnderFloor`] and [`Error::NoProof`]; nothing secret has been sent.
     pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
         server.check(self.key.id(), self.suite)?;
-        Ok(Trusted(self))
+        if (self.needs_proof || server.needs_proof()) && !self.is_proved() {
+            return Err(Error::NoProof(self.key.id()));
+        }
+        Ok(Trusted { challenge: self, server_name: server.name().to_owned() })
     }
 }
 
 /// The server's key is trusted. *Which credential?*
-pub struct Trusted(Challenge);
+pub struct Trusted {
+    challenge: Challenge,
+    server_name: String,
+}
 
 impl Trusted {
+    /// The server's key.
+    pub fn key(&self) -> &PublicKey {
+        &self.challenge.key
+    }
+
     /// When the whole handshake must be over.
     pub fn deadline(&self) -> Moment {
-        self.0.deadline
+        self.challenge.deadline
     }
 
     /// Seals the credential to the server's key and to this very connection: gives the ClientLogin frame to send.
@@ -349,41 +466,49 @@ impl Trusted {
     /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
     /// has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let Challenge { config, mut transcript, exchange, suite, key, kinds, deadline } = self.0;
+        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, server_name } = self;
         let provider = config.provider;
         if !kinds.contains(&credential.kind().number()) {
             return Err(Error::KindNotTaken(credential.kind()));
         }
-        let credential = credential.to_message()?;
-
-        // OAEP(secret || transcript hash): the secret opens nothing but this connection.
-        let mut message = Zeroizing::new([0; limits::SEALED_SECRET]);
-        let (secret, bound_to) = message.split_at_mut(limits::SECRET);
-        rng.fill_bytes(secret);
-        bound_to.copy_from_slice(&transcript.hash());
-        let mut secret = Zeroizing::new([0; limits::SECRET]);
-        secret.copy_from_slice(message.split_at(limits::SECRET).0);
-
-        let mut ciphertext = [0; limits::MAX_MODULUS_BITS / 8];
-        let ciphertext = ciphertext.get_mut(..key.size()).ok_or(CryptoError::Failed)?;
-        provider.rsa.encrypt(&key, &message, rng, ciphertext)?;
-        let sealed = codec::padded_len(&credential, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
-        let login = ClientLogin { rsa_ciphertext: Bytes(ciphertext), sealed_credential: codec::room(sealed)? };
+        let message = credential.to_message()?;
+        let sealed = codec::padded_len(&message, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
+        let (proved, room) = match &keys {
+            Keys::Proved(_) => (true, 0),
+            Keys::Sealed { .. } => (false, key.size()),
+        };
+        let login = ClientLogin { rsa_ciphertext: codec::room(room)?, sealed_credential: codec::room(sealed)? };
+        let [ciphertext, tail] = login.tails();
         let mut frame = Zeroizing::new(handshake::write(FrameType::ClientLogin, &login)?);
-        let mut parts = login.tail().cut_mut(&mut frame);
-        transcript.add(parts.head);
-        let mut secrets = Secrets::new(&provider, suite, transcript, &Source::Rsa(&secret), &exchange);
+        let mut secrets = match keys {
+            Keys::Proved(mut secrets) => {
+                secrets.add(tail.cut(&frame).head);
+                secrets
+            }
+            Keys::Sealed { mut transcript, exchange } => {
+                let room = ciphertext.cut_mut(&mut frame);
+                let secret = handshake::seal_secret(&provider, &key, &transcript, rng, { room }.content_mut())?;
+                transcript.add(tail.cut(&frame).head);
+                Secrets::new(&provider, suite, transcript, Sources::rsa(&secret), &exchange)
+            }
+        };
+        let mut parts = tail.cut_mut(&mut frame);
         // Written where it is sent from, and sealed there, so that no copy of the credential is left behind.
-        handshake::seal(&*secrets.credential_key()?, &credential, parts.content_mut())?;
+        handshake::seal(&*secrets.credential_key()?, &message, parts.content_mut())?;
         secrets.add(parts.field);
-        Ok((core::mem::take(&mut *frame), AwaitVerdict { secrets, key_id: key.id(), deadline }))
+        let user = credential.user().unwrap_or_default().to_owned();
+        let state = AwaitVerdict { secrets, key, proved, server_name, user, deadline };
+        Ok((core::mem::take(&mut *frame), state))
     }
 }
 
 /// The login is out; a ServerVerdict is awaited.
 pub struct AwaitVerdict {
     secrets: Secrets,
-    key_id: KeyId,
+    key: PublicKey,
+    proved: bool,
+    server_name: String,
+    user: String,
     deadline: Moment,
 }
 
@@ -397,23 +522,28 @@ impl AwaitVerdict {
     }
 
     /// Reads the ServerVerdict, one whole frame. A session is the proof that the server holds the private key, saw
-    /// every byte as this side did, and accepted.
+    /// every byte as this side did, and accepted. `clock` is the time of day, for the ticket.
     ///
     /// # Errors
-    /// [`Error::Refused`] for an authentic refusal, [`Error::VerdictNotAuthentic`] for bytes that are no verdict of
-    /// this handshake, and the rest of [`Error`].
-    pub fn read(self, frame: &[u8], now: Moment) -> Result<Session, Error> {
+    /// [`Error::Refused`] for an authentic refusal, [`Error::NotNow`] where the server can't decide,
+    /// [`Error::VerdictNotAuthentic`] for bytes that are no verdict of this handshake, and the rest of [`Error`].
+    pub fn read(self, frame: &[u8], now: Moment, clock: UnixTime) -> Result<Session, Error> {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
         let verdict: ServerVerdict<'_> = handshake::read(FrameType::ServerVerdict, frame)?;
-        match self.secrets.open_verdict(verdict.sealed_verdict, self.key_id)? {
-            Some((grant, ticket)) => {
-                Ok(self.secrets.session(frame, Side::Client, Outcome { grant, ticket, resumed: false }))
-            }
-            None => Err(Error::Refused),
-        }
+        let mut sealed = Zeroizing::new(*verdict.sealed_verdict);
+        let (grant, new) = match self.secrets.open_verdict(&mut sealed)? {
+            Opened::Granted(grant, new) => (grant, new),
+            Opened::Not(NoGrant::Reject) => return Err(Error::Refused),
+            Opened::Not(NoGrant::NotNow) => return Err(Error::NotNow),
+        };
+        let Self { secrets, key, proved, server_name, user, .. } = self;
+        let of = Owner { server_name, user, authenticated: clock };
+        let ticket = new.map(|new| keep(new, secrets.suite(), key.id(), of, clock));
+        let outcome = Outcome { grant, ticket, resumed: false, server_key: Some(key), proved };
+        Ok(secrets.session(frame, Side::Client, outcome))
     }
 }
 
-crate::opaque_debug!(AwaitAnswer, AwaitChallenge, Challenge, Trusted, AwaitVerdict);
+crate::opaque_debug!(Resumed, AwaitAnswer, AwaitChallenge, Challenge, Trusted, AwaitVerdict);

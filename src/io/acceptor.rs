@@ -68,6 +68,11 @@ impl ServerState {
         self.permits.note_refused(source);
     }
 
+    /// Whether a login of this source would wait so long that it had better come back.
+    pub(super) fn is_pressed(&self, source: &Source) -> bool {
+        self.workers.is_pressed(source) || self.permits.is_pressed(source)
+    }
+
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
         Ok(self.places.enter(context.source())?)
     }
@@ -110,11 +115,10 @@ impl Acceptor {
         Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
     }
 
-    /// Asks `limiter` about whoever shows a login or a good ticket, before anything costly is done with it: it is told the
-    /// connection and the server name that the client asked for (empty if it named none). An error refuses the login; a ticket
-    /// is then not taken, and the login that the client shows instead is refused. It is asked once at the most about each
-    /// connection: what it says of a ticket holds for the login after it. Bounds by source are there without it; this is for
-    /// rates, lists and hours of your own. It must not block.
+    /// Asks `limiter` about whoever has sent a ClientHello, before anything costly is done with it: it is told the
+    /// connection and the server name that the client asked for (empty if it named none). An error turns the client away, which is
+    /// told that the server is busy. Bounds by source are there without it; this is for rates, lists and hours of your own.
+    /// It must not block.
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ServerState { limiter: Some(Arc::new(limiter)), ..ServerState::clone(&self.0) }))
@@ -169,23 +173,24 @@ impl fmt::Debug for Acceptor {
 
 /// The keys of a server: one, or several by server name.
 ///
-/// A single [`ServerKey`] is one, and answers to every name.
+/// A single [`ServerKey`] is one, for clients that name no server. Clients that name one that there is not are turned away, unless
+/// [`ServerKeys::with_any_name`] says otherwise: a client that trusts the keys of two servers can't be led to the other one.
 #[derive(Clone, Debug)]
 pub struct ServerKeys {
     default: ServerKey,
     named: Vec<(String, ServerKey)>,
+    any_name: bool,
 }
 
 impl From<ServerKey> for ServerKeys {
     fn from(key: ServerKey) -> Self {
-        Self { default: key, named: Vec::new() }
+        Self { default: key, named: Vec::new(), any_name: false }
     }
 }
 
 impl ServerKeys {
     /// Answers clients that want the server of this name (up to 255 bytes of printable ASCII, not empty, compared byte for byte)
-    /// under a key of its own. Once there is a name, clients that want one that there is not are turned away; those that name
-    /// none get the first key.
+    /// under this key. Those that name none get the first key.
     ///
     /// # Errors
     /// [`Misuse`] for a name out of bounds, or one that is there already.
@@ -200,10 +205,16 @@ impl ServerKeys {
         Ok(self)
     }
 
+    /// Answers clients that want any other name under the first key, too. Then whoever is in the middle can lead a client that trusts
+    /// this key under one name to another server that has it as well.
+    #[must_use]
+    pub fn with_any_name(mut self) -> Self {
+        self.any_name = true;
+        self
+    }
+
     pub(super) fn choose(&self, name: &str) -> Option<&ServerKey> {
-        if name.is_empty() || self.named.is_empty() {
-            return Some(&self.default);
-        }
-        self.named.iter().find(|(named, _)| named == name).map(|(_, key)| key)
+        let named = self.named.iter().find(|(named, _)| named == name).map(|(_, key)| key);
+        named.or((name.is_empty() || self.any_name).then_some(&self.default))
     }
 }

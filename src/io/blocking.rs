@@ -13,9 +13,10 @@ use crate::session::SessionInfo;
 use crate::terms::context::Context;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::ticket::Ticket;
+use crate::terms::ticket::TrustedTicket;
 use crate::time::Moment;
 use core::fmt;
+use core::future::{Ready, ready};
 use core::task::Poll;
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
@@ -194,17 +195,40 @@ impl Connector {
         block_on(self.connect_over(BlockingLink::new(stream, None)?, credential))
     }
 
-    /// As [`Connector::begin_over`], over a blocking stream.
+    /// Logs in over the blocking streams that `dial` makes, as by [`Connector::dial_over`]:
+    ///
+    /// ```no_run
+    /// # fn log_in(connector: countersign::Connector, alice: countersign::Credential<'_>) -> Result<(), countersign::LoginError> {
+    /// let session = connector.dial_blocking(|| std::net::TcpStream::connect("db.example:7000"), alice)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoginError`], also where no connection could be made.
+    pub fn dial_blocking<S: Transport>(
+        &self,
+        dial: impl FnMut() -> io::Result<S>,
+        credential: Credential<'_>,
+    ) -> Result<Stream<S>, LoginError> {
+        block_on(self.dial_over(linked(dial), credential))
+    }
+
+    /// As [`Connector::begin_over`], over the blocking streams that `dial` makes.
     ///
     /// # Errors
     /// As [`Connector::begin_over`].
     pub fn begin_blocking<S: Transport>(
         &self,
-        stream: S,
-        ticket: Option<&Ticket>,
+        dial: impl FnMut() -> io::Result<S>,
+        ticket: Option<TrustedTicket>,
     ) -> Result<Begun<BlockingLink<S>>, LoginError> {
-        block_on(self.begin_over(BlockingLink::new(stream, None)?, ticket))
+        block_on(self.begin_over(linked(dial), ticket))
     }
+}
+
+fn linked<S: Transport>(mut dial: impl FnMut() -> io::Result<S>) -> impl FnMut() -> Ready<io::Result<BlockingLink<S>>> {
+    move || ready(dial().and_then(|stream| BlockingLink::new(stream, None)))
 }
 
 impl<S: Transport> Trusted<BlockingLink<S>> {

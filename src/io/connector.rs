@@ -4,20 +4,25 @@ use super::error::LoginError;
 use super::link::Link;
 use super::script;
 use super::stream::Stream;
+use crate::crypto::PublicKey;
 use crate::handshake::client::{self, ClientConfig};
 use crate::session::Session;
 use crate::terms::binding::ChannelBinding;
 use crate::terms::credential::Credential;
+use crate::terms::error::Error;
 use crate::terms::server::Server;
-use crate::terms::ticket::Ticket;
+use crate::terms::ticket::{Ticket, TrustedTicket};
 use core::fmt;
+use core::future::Future;
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Logs in to one server: knows what to trust, and keeps tickets if told to.
 ///
-/// Cheap to clone. Over tokio's streams `connect` (feature `tokio`) is the one call, over blocking ones
-/// [`Connector::connect_blocking`], over anything else [`Connector::connect_over`].
+/// Cheap to clone. `dial` (feature `tokio`) and [`Connector::dial_blocking`] connect to an address over TCP and log in; over streams of
+/// your own `connect` (feature `tokio`) and [`Connector::connect_blocking`] are the calls, over anything else
+/// [`Connector::connect_over`].
 #[derive(Clone)]
 pub struct Connector {
     pub(super) client: Arc<ClientState>,
@@ -113,15 +118,44 @@ impl Connector {
     /// verdict; where there is a ticket that the server takes, without the credential.
     ///
     /// # Errors
-    /// [`LoginError`]. Only those that say so guarantee that nothing secret has been sent.
+    /// [`LoginError`]. Only those that say so guarantee that nothing secret has been sent. [`Error::NoProof`] is one that a second
+    /// connection may cure: [`Connector::dial_over`] makes it.
     pub async fn connect_over<L: Link>(
         &self,
         link: L,
         credential: Credential<'_>,
     ) -> Result<Stream<L::Stream>, LoginError> {
+        let mut link = Some(link);
+        let only_once = || core::future::ready(link.take().ok_or_else(|| io::ErrorKind::NotConnected.into()));
+        self.log_in(only_once, false, credential).await
+    }
+
+    /// As [`Connector::connect_over`], over the connection that `dial` makes. Where the server does not prove itself as it could (it has
+    /// another key that is trusted, or did not take a ticket) nothing secret was sent; a second connection is made then, once, on
+    /// which it has to.
+    ///
+    /// # Errors
+    /// As [`Connector::connect_over`], and what `dial` says.
+    pub async fn dial_over<L: Link, D: Future<Output = io::Result<L>>>(
+        &self,
+        dial: impl FnMut() -> D,
+        credential: Credential<'_>,
+    ) -> Result<Stream<L::Stream>, LoginError> {
+        self.log_in(dial, true, credential).await
+    }
+
+    async fn log_in<L: Link, D: Future<Output = io::Result<L>>>(
+        &self,
+        dial: impl FnMut() -> D,
+        again: bool,
+        credential: Credential<'_>,
+    ) -> Result<Stream<L::Stream>, LoginError> {
         let tickets = self.tickets.as_deref().zip(credential.user());
-        let ticket = tickets.and_then(|(tickets, user)| tickets.take(self.server(), user));
-        let stream = match self.begin_over(link, ticket.as_ref()).await? {
+        let ticket = tickets.and_then(|(tickets, user)| {
+            let ticket = tickets.take(self.server(), user)?;
+            self.server().resume(ticket, user, script::unix_now())
+        });
+        let stream = match self.start(dial, again, ticket).await? {
             Begun::Resumed(stream) => stream,
             Begun::Trusted(trusted) => trusted.login(credential).await?,
         };
@@ -131,18 +165,44 @@ impl Connector {
         Ok(stream)
     }
 
-    /// Begins a login over any [`Link`], with the ticket of an earlier one if there is: sends the ClientHello, and checks the
-    /// server's key. Only if the server does not take the ticket is a credential needed. The connector's own tickets are
-    /// left alone.
+    /// Begins a login over the connection that `dial` makes, with the ticket of an earlier one if there is: sends the ClientHello, and
+    /// checks the server's key. Only if the server does not take the ticket is a credential needed. The connector's own tickets are
+    /// left alone. A second connection may be made, as by [`Connector::dial_over`].
     ///
-    /// A ticket of a server that is not trusted any more is not shown. [`crate::SessionInfo::ticket`] has the next one.
+    /// The ticket is shown as [`Server::resume`] lets it be; do not show it again, whatever comes of it.
+    /// [`crate::SessionInfo::ticket`] has the next one.
     ///
     /// # Errors
     /// [`LoginError`]. Nothing secret has been sent.
-    pub async fn begin_over<L: Link>(&self, mut link: L, ticket: Option<&Ticket>) -> Result<Begun<L>, LoginError> {
-        Ok(match script::begin(&mut link, &self.client, ticket).await? {
+    pub async fn begin_over<L: Link, D: Future<Output = io::Result<L>>>(
+        &self,
+        dial: impl FnMut() -> D,
+        ticket: Option<TrustedTicket>,
+    ) -> Result<Begun<L>, LoginError> {
+        self.start(dial, true, ticket).await
+    }
+
+    async fn start<L: Link, D: Future<Output = io::Result<L>>>(
+        &self,
+        mut dial: impl FnMut() -> D,
+        again: bool,
+        ticket: Option<TrustedTicket>,
+    ) -> Result<Begun<L>, LoginError> {
+        let mut link = dial().await?;
+        let is_shown = ticket.is_some();
+        let mut begun = script::begin(&mut link, &self.client, self.server(), ticket).await?;
+        if let (script::Begun::Unproved(key), true) = (&begun, again)
+            // Whoever was asked for a proof under this very key would only be asked the same once more.
+            && (is_shown || self.server().known_keys().first() != Some(key))
+        {
+            let server = self.server().with_known_key(key);
+            link = dial().await?;
+            begun = script::begin(&mut link, &self.client, &server, None).await?;
+        }
+        Ok(match begun {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
             script::Begun::Trusted(state) => Begun::Trusted(Trusted { link, state }),
+            script::Begun::Unproved(key) => return Err(Error::NoProof(key.id()).into()),
         })
     }
 }
@@ -173,6 +233,11 @@ pub struct Trusted<L> {
 }
 
 impl<L: Link> Trusted<L> {
+    /// The server's key.
+    pub fn server_key(&self) -> &PublicKey {
+        self.state.key()
+    }
+
     /// Sends the credential, and waits for the verdict.
     ///
     /// # Errors

@@ -17,8 +17,8 @@ pub enum LoginError {
         /// The frame that was awaited.
         awaited: FrameType,
     },
-    /// Server side: the connection had to make way for others, as [`super::Bounds`] say. Nothing was sent to it that tells
-    /// why; close it.
+    /// Server side: the connection had to make way for others, as [`super::Bounds`] say. With
+    /// [`BusyReason::Pressed`] it was told that the server is busy, otherwise nothing; close it.
     #[error("{0}")]
     Busy(BusyReason),
     /// The handshake or the session failed.
@@ -43,6 +43,12 @@ pub enum BusyReason {
     /// As many logins as may be, of this source or of all, are not decided, or refused and not told so yet.
     #[error("too many logins are undecided, or refused and not told so yet")]
     NoRoom,
+    /// More is asked of the server than it can do; the client was told so.
+    #[error("more logins come than can be computed")]
+    Pressed,
+    /// As many sessions as may be were there by the time a resumption was confirmed.
+    #[error("too many sessions")]
+    NoSession,
     /// A newer connection took the place of this one, which had not sent its login.
     #[error("made way for a newer connection")]
     MadeWay,
@@ -59,6 +65,8 @@ impl LoginError {
             Self::Io(_) => "io",
             Self::Disconnected { .. } => "disconnected",
             Self::Busy(BusyReason::NoRoom) => "no-room",
+            Self::Busy(BusyReason::Pressed) => "pressed",
+            Self::Busy(BusyReason::NoSession) => "no-session",
             Self::Busy(BusyReason::MadeWay) => "made-way",
             Self::Busy(BusyReason::Stopping) => "stopping",
             Self::Protocol(error) => error.code(),
@@ -69,8 +77,10 @@ impl LoginError {
 
 fn hint(awaited: FrameType) -> &'static str {
     match awaited {
-        FrameType::ServerHello => ": it may be busy, share no version or suite, or speak another protocol",
-        FrameType::ServerVerdict => ": it may have been stopped, or the login took too long",
+        FrameType::ServerHello => {
+            ": it may not go by the name that was asked for, share no version or suite, be stopping, or speak another protocol"
+        }
+        FrameType::ServerVerdict => ": it may be too busy, or have been stopped, or the login took too long",
         _ => "",
     }
 }
@@ -84,9 +94,13 @@ impl From<Error> for io::Error {
             Error::Misuse(Misuse::Closed) => ErrorKind::BrokenPipe,
             Error::Misuse(_) => ErrorKind::InvalidInput,
             Error::DeadlinePassed => ErrorKind::TimedOut,
-            Error::Refused | Error::VerdictNotAuthentic | Error::Untrusted(_) | Error::UnderFloor(_) => {
-                ErrorKind::PermissionDenied
-            }
+            Error::Refused
+            | Error::VerdictNotAuthentic
+            | Error::ProofNotAuthentic
+            | Error::NoProof(_)
+            | Error::Untrusted(_)
+            | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
+            Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
             Error::Crypto(_) => ErrorKind::Other,
             _ => ErrorKind::InvalidData,
         };

@@ -390,13 +390,24 @@ impl Place {
         state.sessions < bounds.sessions && !(self.source.is_counted() && own >= bounds.sessions_of_a_source())
     }
 
+    /// Whether one session more of this principal could begin.
+    pub(super) fn has_room_for_session_of(&self, principal: &str) -> bool {
+        let state = self.places.lock();
+        self.has_room(&state) && !self.is_full_of(&state, principal)
+    }
+
+    fn is_full_of(&self, state: &State, principal: &str) -> bool {
+        let own = state.principals.get(principal).copied().unwrap_or(0);
+        own >= self.places.0.bounds.sessions_of_a_principal()
+    }
+
     /// A seat for a session of this principal; `None` where there are as many as there may be.
     pub(super) fn session_place(&self, principal: &str) -> Option<SessionPlace> {
         let mut state = self.places.lock();
-        let own = state.principals.get(principal).copied().unwrap_or(0);
-        if !self.has_room(&state) || own >= self.places.0.bounds.sessions_of_a_principal() {
+        if !self.has_room(&state) || self.is_full_of(&state, principal) {
             return None;
         }
+        let own = state.principals.get(principal).copied().unwrap_or(0);
         let principal: Arc<str> = principal.into();
         state.principals.insert(Arc::clone(&principal), own.saturating_add(1));
         state.sessions = state.sessions.saturating_add(1);

@@ -67,8 +67,8 @@ impl<J> Queue<J> {
         let key = next.map(|(key, _)| key.clone())?;
         let line = self.lines.get_mut(&key)?;
         let head = line.jobs.front().map(|job| now.saturating_since(job.since));
-        let is_standing = head.is_some_and(|waited| waited >= patience.checked_div(2).unwrap_or_default());
-        let job = if is_standing { line.jobs.pop_back() } else { line.jobs.pop_front() }?;
+        let stands = head.is_some_and(|waited| is_standing(waited, patience));
+        let job = if stands { line.jobs.pop_back() } else { line.jobs.pop_front() }?;
         self.served = self.served.saturating_add(1);
         line.served = self.served;
         self.len = self.len.saturating_sub(1);
@@ -103,6 +103,15 @@ impl<J> Queue<J> {
         self.refused.note(source, now);
     }
 
+    /// Whether a job of this source would wait behind some that have waited for half of `patience` already.
+    pub(super) fn is_pressed(&self, source: &Source, now: Moment, patience: Duration) -> bool {
+        let rank = self.refused.rank(source, now);
+        self.lines.iter().any(|((of, _), line)| {
+            let waited = line.jobs.front().map(|job| now.saturating_since(job.since));
+            waited.is_some_and(|waited| is_standing(waited, patience)) && self.refused.rank(of, now) <= rank
+        })
+    }
+
     fn shed_late(&mut self, now: Moment, patience: Duration, late: &mut Vec<J>) {
         let before = late.len();
         for line in self.lines.values_mut() {
@@ -123,6 +132,11 @@ impl<J> Queue<J> {
             self.lines.remove(key);
         }
     }
+}
+
+/// Whether a line stands whose head has waited so long.
+fn is_standing(waited: Duration, patience: Duration) -> bool {
+    waited >= patience.checked_div(2).unwrap_or_default()
 }
 
 fn key(source: &Source, id: u64) -> Key {

@@ -3,22 +3,26 @@
 //! They are written once, as futures over a [`Link`]; the adapters drive them.
 
 use super::acceptor::{AnyVerifier, ServerState};
+use super::busy::{Opening, turn_away};
 use super::connector::ClientState;
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
-use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
+use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::permits::Permit;
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::workers::Done;
-use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
+use crate::crypto::{self, CryptoError, CryptoRng, Decrypted, PublicKey};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
-use crate::handshake::server::{Accepted, AwaitHello, AwaitLogin, ChooseKey, Claim, Login, Open, Refusal};
+use crate::handshake::server::{
+    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
+};
 use crate::session::Session;
 use crate::terms::context::Context;
-use crate::terms::credential::Credential;
+use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
-use crate::terms::ticket::{Ticket, TicketClaim};
+use crate::terms::server::Server;
+use crate::terms::ticket::{FreshTicket, TicketClaim, TrustedTicket};
 use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
 use crate::time::{Moment, UnixTime};
 use crate::wire::frame::FrameType;
@@ -26,13 +30,13 @@ use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
     Ok(crypto::rng()?)
 }
 
-fn unix_now() -> UnixTime {
+pub(super) fn unix_now() -> UnixTime {
     UnixTime::from_system(std::time::SystemTime::now())
 }
 
@@ -78,15 +82,9 @@ impl RefusedLogin {
 struct Visit {
     context: Arc<Context>,
     place: Place,
-    /// What the limiter said: it is asked once.
-    admitted: OnceLock<Result<(), Reason>>,
 }
 
 impl Visit {
-    fn admit(&self, server: &ServerState, server_name: &str) -> Result<(), Reason> {
-        self.admitted.get_or_init(|| server.admit(&self.context, server_name)).clone()
-    }
-
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
         Asker { server_name, context: &self.context, pool: Some(&server.workers) }
@@ -106,10 +104,10 @@ pub(super) async fn accept<L: Link>(
     place: Place,
 ) -> Result<Decided, LoginError> {
     let cut = Arc::clone(place.cut());
-    let visit = Visit { context, place, admitted: OnceLock::new() };
+    let visit = Visit { context, place };
     let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
     match greeted {
-        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(session, session_place)),
+        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(*session, session_place)),
         Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
         // In a box of its own, so that those who have sent no login hold no room for one.
         Greeted::Login { login, server_name } => {
@@ -147,16 +145,14 @@ pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: 
     poll_fn(|task| link.poll_wait(task, due)).await;
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     // Whatever fails here, the login is refused, and its peer gone.
-    if send(&mut link, &frame).await.is_ok() {
-        let _ = hang_up(&mut link).await;
-    }
+    send_last(&mut link, &frame).await;
     drop(place);
 }
 
 /// How far a handshake came by itself.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Greeted {
-    Resumed(Session, SessionPlace),
+    Resumed(Box<Session>, SessionPlace),
     Login { login: Login, server_name: String },
     Refused(Refusal),
 }
@@ -168,9 +164,15 @@ struct Arrived {
 
 /// Up to the login's arrival: until then the handshake can be cut.
 async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
-    let (state, server_name) = match answer(server, link, visit).await? {
-        Answered::Resumed(session, session_place) => return Ok(Greeted::Resumed(session, session_place)),
-        Answered::Challenged(state, server_name) => (state, server_name),
+    let state = AwaitHello::new(&server.config, visit.context.binding(), link.now());
+    link.set_deadline(state.deadline());
+    let frame = receive(link, AwaitHello::EXPECTS).await?;
+    visit.place.greeted();
+    // In a box of its own, which is given back before the login is waited for.
+    let answer = Box::pin(answer(server, link, visit, (state, frame)));
+    let (state, server_name, opening) = match answer.await? {
+        Answered::Resumed(taken) => return Box::pin(confirm(link, visit, *taken)).await,
+        Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
     let login = match received {
@@ -179,6 +181,7 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
         Err(LoginError::Protocol(error @ Error::Frame(_))) => Err(state.fail(error, link.now())),
         Err(error) => return Err(error),
     };
+    opening.was_worth_it();
     visit.place.arrived()?;
     Ok(match login {
         Ok(login) => Greeted::Login { login, server_name },
@@ -186,73 +189,147 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     })
 }
 
+/// A ticket was taken: from here on it is for the client to show that it is there, and no recording.
+async fn confirm<L: Link>(link: &mut L, visit: &Visit, taken: Taken<'_>) -> Result<Greeted, LoginError> {
+    let frame = receive(link, AwaitConfirm::EXPECTS).await?;
+    let session = taken.state.read(frame, link.now())?;
+    taken.opening.was_worth_it();
+    // There was room when the ticket was taken.
+    let session_place = visit.place.session_place(session.info.grant().principal());
+    Ok(Greeted::Resumed(Box::new(session), session_place.ok_or(BusyReason::NoSession)?))
+}
+
 /// What a ClientHello was answered with.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-enum Answered {
-    Resumed(Session, SessionPlace),
-    Challenged(AwaitLogin, String),
+enum Answered<'s> {
+    /// In a box, as those who come back are few among the half-open.
+    Resumed(Box<Taken<'s>>),
+    Challenged(AwaitLogin, String, Opening<'s>),
 }
 
-/// Up to the answer to the ClientHello. A future of its own, whose room is given back to what comes next.
-async fn answer<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Answered, LoginError> {
-    let state = AwaitHello::new(&server.config, visit.context.binding(), link.now());
-    link.set_deadline(state.deadline());
-    let frame = receive(link, AwaitHello::EXPECTS).await?;
-    visit.place.greeted();
+/// From a ClientHello to the answer to it.
+async fn answer<'s, L: Link>(
+    server: &'s ServerState,
+    link: &mut L,
+    visit: &'s Visit,
+    (state, frame): (AwaitHello, Vec<u8>),
+) -> Result<Answered<'s>, LoginError> {
     let choice = state.read(frame, link.now())?;
-    let server_name = choice.server_name().to_owned();
-    let key = server.keys.choose(&server_name).ok_or(Error::NoServerKey)?;
-    let choice = match shown(server, &choice, visit)? {
-        None => choice,
-        Some(claim) => match Box::pin(resume(server, link, choice, claim, visit)).await? {
-            Resumption::Taken(session, session_place) => return Ok(Answered::Resumed(session, session_place)),
-            Resumption::Not(choice) => choice,
-        },
+    let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
+    let hello = choice.choose(key)?;
+    let server_name = hello.server_name().to_owned();
+    // Before anything costly, and before anything secret.
+    let full = || Err(Reason::NotAdmitted("too many sessions"));
+    let admitted = server.admit(&visit.context, &server_name);
+    let admitted = admitted.and_then(|()| if visit.place.has_room_for_session() { Ok(()) } else { full() });
+    if let Err(reason) = admitted {
+        return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
+    }
+    if let Some(differs) = hello.differs() {
+        // The client sees it, too, before it sends anything secret.
+        let (challenge, _) = hello.challenge(&mut rng()?)?;
+        send_last(link, &challenge).await;
+        return Err(Error::DifferentContext(differs).into());
+    }
+    let hello = match shown(server, link, hello, visit).await? {
+        Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
+        Shown::Not(hello) => *hello,
     };
-    let (challenge, state) = choice.challenge(key, &mut rng()?)?;
+    if server.is_pressed(visit.place.source()) {
+        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+    }
+    let opening = Opening::new(server, visit.place.source(), hello.is_sealed());
+    let hello = Box::pin(open_hello(server, link, hello, visit)).await?;
+    let (challenge, state) = hello.challenge(&mut rng()?)?;
     send(link, &challenge).await?;
-    Ok(Answered::Challenged(state, server_name))
+    Ok(Answered::Challenged(state, server_name, opening))
 }
 
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-enum Resumption {
-    Taken(Session, SessionPlace),
-    Not(ChooseKey),
+/// Opens what the client sealed to the server's key, if it did. It waits for us then, and its place is safe.
+async fn open_hello<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    hello: Hello,
+    visit: &Visit,
+) -> Result<Hello, LoginError> {
+    let deadline = hello.deadline();
+    let open = match hello.open(&mut rng()?) {
+        Ok(open) => open,
+        Err(hello) => return Ok(hello),
+    };
+    visit.place.arrived()?;
+    let turn = Turn { server, place: &visit.place, deadline };
+    let opened = if open.key().is_remote() {
+        turn.open_remotely(link, open).await.map(|(opened, _)| opened)
+    } else {
+        turn.compute(link, open, run).await
+    };
+    match opened {
+        Ok(hello) => {
+            visit.place.back_to_greeted()?;
+            Ok(hello)
+        }
+        Err(NotDone::Shed(_)) => Err(turn_away(server, link, BusyReason::Pressed.into()).await),
+        Err(NotDone::Failed(error)) => Err(error),
+    }
 }
 
-/// A good ticket that somebody shows who may come in. It waits for us then, and its place is safe.
-fn shown(server: &ServerState, choice: &ChooseKey, visit: &Visit) -> Result<Option<TicketClaim>, LoginError> {
-    let Some(key) = server.keys.choose(choice.server_name()) else { return Ok(None) };
-    // Where there is no room for a session the ticket is not used up: the client is challenged, and its login refused. The same
-    // where the limiter turns it away.
-    let claim = if visit.place.has_room_for_session() { choice.ticket(key, unix_now()) } else { None };
-    let Some(claim) = claim.filter(|_| visit.admit(server, choice.server_name()).is_ok()) else { return Ok(None) };
+/// What became of a ticket, if one was shown.
+enum Shown<'s> {
+    Taken(Box<Taken<'s>>),
+    Not(Box<Hello>),
+}
+
+/// A ticket that was taken, and the client told so.
+struct Taken<'s> {
+    state: AwaitConfirm,
+    opening: Opening<'s>,
+}
+
+/// Takes a ticket that is good and whose principal is still welcome.
+async fn shown<'s, L: Link>(
+    server: &'s ServerState,
+    link: &mut L,
+    hello: Hello,
+    visit: &'s Visit,
+) -> Result<Shown<'s>, LoginError> {
+    let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(Box::new(hello))) };
+    // Before the ticket is used up.
+    if hello.is_sealed() && server.is_pressed(visit.place.source()) {
+        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+    }
     match visit.place.arrived() {
-        Ok(()) => Ok(Some(claim)),
+        Ok(()) => Box::pin(resume(server, link, hello, claim, visit)).await,
         // The login may find room.
-        Err(BusyReason::NoRoom) => Ok(None),
+        Err(BusyReason::NoRoom) => Ok(Shown::Not(Box::new(hello))),
         Err(crowded) => Err(crowded.into()),
     }
 }
 
-/// Takes a ticket whose principal is still welcome.
-async fn resume<L: Link>(
-    server: &ServerState,
+async fn resume<'s, L: Link>(
+    server: &'s ServerState,
     link: &mut L,
-    choice: ChooseKey,
+    hello: Hello,
     claim: TicketClaim,
-    visit: &Visit,
-) -> Result<Resumption, LoginError> {
-    let answer = ask_again(server, link, &choice, &claim, visit).await?;
-    let grant = answer.and_then(Result::ok).filter(|grant| claim.is_current(grant));
-    let session_place = grant.as_ref().and_then(|grant| visit.place.session_place(grant.principal()));
-    let (Some(grant), Some(session_place)) = (grant, session_place) else {
-        visit.place.back_to_greeted()?;
-        return Ok(Resumption::Not(choice));
+    visit: &'s Visit,
+) -> Result<Shown<'s>, LoginError> {
+    let fresh = within(link, hello.deadline(), claim.use_up()).await.flatten();
+    let welcome = match fresh {
+        None => None,
+        Some(ticket) => {
+            let answer = ask_again(server, link, &hello, &ticket, visit).await?;
+            let grant = answer.and_then(Result::ok).filter(|grant| ticket.is_current(grant));
+            let grant = grant.filter(|grant| visit.place.has_room_for_session_of(grant.principal()));
+            grant.map(|grant| (ticket, grant))
+        }
     };
-    let Accepted { frame, session } = choice.resume(claim, grant, unix_now(), &mut rng()?)?;
+    visit.place.back_to_greeted()?;
+    let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    let opening = Opening::new(server, visit.place.source(), hello.is_sealed());
+    let hello = open_hello(server, link, hello, visit).await?;
+    let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     send(link, &frame).await?;
-    Ok(Resumption::Taken(session, session_place))
+    Ok(Shown::Taken(Box::new(Taken { state, opening })))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
@@ -260,16 +337,16 @@ async fn resume<L: Link>(
 async fn ask_again<L: Link>(
     server: &ServerState,
     link: &mut L,
-    choice: &ChooseKey,
-    claim: &TicketClaim,
+    hello: &Hello,
+    ticket: &FreshTicket,
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
-    let deadline = choice.deadline();
+    let deadline = hello.deadline();
     Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
-            let (verifier, asked) = (Arc::clone(verifier), visit.asked(choice.server_name()));
-            let (principal, authenticated) = (claim.principal().to_owned(), claim.authenticated());
-            let work = move |()| asked.welcome(&principal, authenticated, &*verifier);
+            let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
+            let (principal, shown) = (ticket.principal().to_owned(), (ticket.kind(), ticket.authenticated()));
+            let work = move |()| asked.welcome(&principal, shown, &*verifier);
             let mut queued = server.workers.queue(visit.place.source(), (), work);
             let patience = deadline.min(link.now().after(server.workers.patience()));
             let mut done = within(link, patience, &mut queued).await;
@@ -281,8 +358,9 @@ async fn ask_again<L: Link>(
         AnyVerifier::Async(verifier) => {
             let turn = Turn { server, place: &visit.place, deadline };
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
-            let asker = visit.asker(server, choice.server_name());
-            let returning = Returning { principal: claim.principal(), authenticated: claim.authenticated(), asker };
+            let asker = visit.asker(server, hello.server_name());
+            let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
+            let returning = Returning { principal: ticket.principal(), kind, authenticated, asker };
             let answer = within(link, deadline, Caught(verifier.resume(&returning))).await.flatten();
             drop(permit);
             answer
@@ -304,6 +382,15 @@ impl From<LoginError> for NoVerdict {
     }
 }
 
+impl<T: Undecided> From<NotDone<T>> for NoVerdict {
+    fn from(not_done: NotDone<T>) -> Self {
+        match not_done {
+            NotDone::Shed(undecided) => Self::Refused(undecided.refuse(TOO_MANY)),
+            NotDone::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 /// Opens a login, has its credential verified, and decides.
 async fn decide<L: Link>(
     server: &ServerState,
@@ -311,10 +398,9 @@ async fn decide<L: Link>(
     visit: &Visit,
     Arrived { login, server_name }: Arrived,
 ) -> Result<Decision, LoginError> {
-    let admitted = visit.admit(server, &server_name);
-    let full = (!visit.place.has_room_for_session()).then_some(Reason::NotAdmitted("too many sessions"));
-    if let Some(reason) = admitted.err().or(full) {
-        return Ok(Err(RefusedLogin { refusal: login.refuse(reason), user: None }));
+    if !visit.place.has_room_for_session() {
+        let refusal = login.refuse(Reason::NotNow("too many sessions"));
+        return Ok(Err(RefusedLogin { refusal, user: None }));
     }
     let turn = Turn { server, place: &visit.place, deadline: login.deadline() };
     match open_and_verify(&turn, link, visit, &server_name, login.admit()).await {
@@ -326,31 +412,36 @@ async fn decide<L: Link>(
 
 type Verdict = Result<Grant, Reason>;
 
-/// Opens a login where its key is, and asks the verifier where that is asked.
+/// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
 async fn open_and_verify<L: Link>(
     turn: &Turn<'_>,
     link: &mut L,
     visit: &Visit,
     server_name: &str,
-    open: Open,
+    admitted: Admitted,
 ) -> Result<(Claim, Verdict), NoVerdict> {
-    let (undecided, permit) =
-        if open.key().is_remote() { turn.open_remotely(link, open).await? } else { (Undecided::Sealed(open), None) };
+    let (admitted, permit) = match admitted {
+        Admitted::Sealed(open) if open.key().is_remote() => {
+            let (claim, permit) = turn.open_remotely(link, open).await?;
+            (Admitted::Opened(claim), Some(permit))
+        }
+        admitted => (admitted, None),
+    };
     match &turn.server.verifier {
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
-            let work = move |undecided: Undecided| {
-                let claim = undecided.open();
+            let work = move |admitted: Admitted| {
+                let claim = opened(admitted);
                 let verdict = asked.verify(&claim, &*verifier);
                 (claim, verdict)
             };
-            turn.compute(link, undecided, work).await
+            Ok(turn.compute(link, admitted, work).await?)
         }
         AnyVerifier::Async(verifier) => {
-            let claim = match undecided {
-                Undecided::Opened(claim) => claim,
-                sealed @ Undecided::Sealed(_) => turn.compute(link, sealed, Undecided::open).await?,
+            let claim = match admitted {
+                Admitted::Opened(claim) => claim,
+                sealed @ Admitted::Sealed(_) => turn.compute(link, sealed, opened).await?,
             };
             let permit = match permit {
                 Some(permit) => permit,
@@ -387,29 +478,39 @@ fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Deci
     accepted.map_err(|refusal| RefusedLogin { refusal, user })
 }
 
-/// A login that is to be opened by whoever is next to do something about it, or is open already.
-enum Undecided {
-    Sealed(Open),
-    Opened(Claim),
+/// Does the RSA operation; where even randomness fails, so does the login, like any other.
+fn run<S: Sealed>(open: Open<S>) -> S::Next {
+    match rng() {
+        Ok(mut rng) => open.run(&mut rng),
+        Err(_) => open.answer(Decrypted::failed()),
+    }
 }
 
-impl Undecided {
-    /// Does the RSA operation, if it is not done; where even randomness fails, so does the login, like any other.
-    fn open(self) -> Claim {
-        match self {
-            Self::Opened(claim) => claim,
-            Self::Sealed(open) => match rng() {
-                Ok(mut rng) => open.run(&mut rng),
-                Err(_) => open.answer(Decrypted::failed()),
-            },
-        }
+/// Opens a login, if that is not done.
+fn opened(admitted: Admitted) -> Claim {
+    match admitted {
+        Admitted::Opened(claim) => claim,
+        Admitted::Sealed(open) => run(open),
     }
+}
 
-    fn refuse(self, reason: Reason) -> NoVerdict {
-        NoVerdict::Refused(match self {
+/// A login on which there may be no verdict.
+trait Undecided {
+    fn refuse(self, reason: Reason) -> Refusal;
+}
+
+impl Undecided for Admitted {
+    fn refuse(self, reason: Reason) -> Refusal {
+        match self {
             Self::Sealed(open) => open.refuse(reason),
             Self::Opened(claim) => claim.reject(reason),
-        })
+        }
+    }
+}
+
+impl Undecided for Open<SealedLogin> {
+    fn refuse(self, reason: Reason) -> Refusal {
+        Self::refuse(self, reason)
     }
 }
 
@@ -431,11 +532,11 @@ impl Asked {
     fn welcome(
         &self,
         principal: &str,
-        authenticated: UnixTime,
+        (kind, authenticated): (CredentialKind, UnixTime),
         verifier: &dyn Verifier,
     ) -> Option<Result<Grant, Reason>> {
         let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
-        let returning = Returning { principal, authenticated, asker };
+        let returning = Returning { principal, kind, authenticated, asker };
         catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok()
     }
 }
@@ -447,45 +548,58 @@ struct Turn<'a> {
     deadline: Moment,
 }
 
-const TOO_MANY: Reason = Reason::NotAdmitted("too many logins at once");
+const TOO_MANY: Reason = Reason::NotNow("too many logins at once");
+
+/// Why work was not done.
+enum NotDone<T> {
+    /// It was not begun: it had waited for too long, or others came first.
+    Shed(T),
+    Failed(LoginError),
+}
+
+impl<T> From<LoginError> for NotDone<T> {
+    fn from(error: LoginError) -> Self {
+        Self::Failed(error)
+    }
+}
 
 impl Turn<'_> {
     /// Waits for the turn, and for the work. Work whose peer leaves before is not begun.
-    async fn compute<L: Link, R: Send + 'static>(
+    async fn compute<L: Link, T: Send + 'static, R: Send + 'static>(
         &self,
         link: &mut L,
-        undecided: Undecided,
-        work: impl FnOnce(Undecided) -> R + Send + 'static,
-    ) -> Result<R, NoVerdict> {
+        item: T,
+        work: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<R, NotDone<T>> {
         let workers = &self.server.workers;
         let patience = self.deadline.min(link.now().after(workers.patience()));
-        let mut queued = workers.queue(self.place.source(), undecided, work);
-        let failed = || NoVerdict::Failed(Error::Crypto(CryptoError::Failed).into());
+        let mut queued = workers.queue(self.place.source(), item, work);
+        let failed = || NotDone::Failed(Error::Crypto(CryptoError::Failed).into());
         poll_fn(|task| {
             if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
                 return Poll::Ready(match done {
                     Done::Answer(answer) => Ok(answer),
-                    Done::Shed => Err(queued.take_back().map_or_else(failed, |undecided| undecided.refuse(TOO_MANY))),
+                    Done::Shed => Err(queued.take_back().map_or_else(failed, NotDone::Shed)),
                     // Nothing that may panic is left in it.
                     Done::Panicked => Err(failed()),
                 });
             }
             // Once begun it is waited for, and what it finds is logged, whatever the peer does.
             if queued.is_begun() {
-                let passed = |()| Err(NoVerdict::Failed(Error::DeadlinePassed.into()));
+                let passed = |()| Err(NotDone::Failed(Error::DeadlinePassed.into()));
                 return link.poll_wait(task, self.deadline).map(passed);
             }
             if link.poll_wait(task, patience).is_ready() {
                 // Unless it is begun at this very moment, nobody will do it now.
                 return match queued.take_back() {
-                    Some(undecided) => Poll::Ready(Err(undecided.refuse(TOO_MANY))),
+                    Some(item) => Poll::Ready(Err(NotDone::Shed(item))),
                     None => {
                         task.waker().wake_by_ref();
                         Poll::Pending
                     }
                 };
             }
-            link.poll_gone(task).map(|()| Err(NoVerdict::Failed(left())))
+            link.poll_gone(task).map(|()| Err(NotDone::Failed(left())))
         })
         .await
     }
@@ -507,21 +621,24 @@ impl Turn<'_> {
         .await
     }
 
-    /// Has a login opened by whoever has its key. The permit is good for what is asked next.
-    async fn open_remotely<L: Link>(&self, link: &mut L, open: Open) -> Result<(Undecided, Option<Permit>), NoVerdict> {
+    /// Has something opened by whoever has its key. The permit is good for what is asked next.
+    async fn open_remotely<L: Link, S: Sealed>(
+        &self,
+        link: &mut L,
+        open: Open<S>,
+    ) -> Result<(S::Next, Permit), NotDone<Open<S>>> {
         let Some(permit) = self.permit(link).await? else {
-            return Err(NoVerdict::Refused(open.refuse(TOO_MANY)));
+            return Err(NotDone::Shed(open));
         };
         // Not before there is a permit: this begins it.
-        let Some(decrypting) = open.remote() else {
-            return Ok((Undecided::Sealed(open), Some(permit)));
+        let decrypted = match open.remote() {
+            Some(decrypting) => within(link, self.deadline, decrypting).await,
+            None => Some(Decrypted::failed()),
         };
-        match within(link, self.deadline, decrypting).await {
-            Some(decrypted) => Ok((Undecided::Opened(open.answer(decrypted)), Some(permit))),
-            None => {
-                let reason = Reason::NotNow("whoever has the private key did not answer in time");
-                Err(NoVerdict::Refused(open.refuse(reason)))
-            }
+        match decrypted {
+            Some(decrypted) => Ok((open.answer(decrypted), permit)),
+            // Whoever has the private key did not answer in time.
+            None => Err(NotDone::Shed(open)),
         }
     }
 }
@@ -570,18 +687,21 @@ enum Awaiting {
 pub(super) enum Begun {
     Resumed(Session),
     Trusted(client::Trusted),
+    /// The server has this key, which is trusted, and did not prove that it holds it: asked again it may.
+    Unproved(PublicKey),
 }
 
-/// From the hello to where the credential is due: with the ticket, if there is one that may be used.
+/// From the hello to where the credential is due: with the ticket, if there is one that may be shown.
 pub(super) async fn begin<L: Link>(
     link: &mut L,
     client: &ClientState,
-    ticket: Option<&Ticket>,
+    server: &Server,
+    ticket: Option<TrustedTicket>,
 ) -> Result<Begun, LoginError> {
-    let (server, config, binding) = (&client.server, &client.config, &client.binding);
+    let (config, binding) = (&client.config, &client.binding);
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
-        match ticket.and_then(|ticket| server.resume(ticket)) {
+        match ticket {
             Some(ticket) => {
                 let (hello, state) = client::resume(config, server, binding, ticket, &mut rng, now)?;
                 let deadline = state.deadline();
@@ -598,13 +718,23 @@ pub(super) async fn begin<L: Link>(
     send(link, &hello).await?;
     let frame = receive(link, expects).await?;
     let answer = match state {
-        Awaiting::Answer(state) => state.read(&frame, link.now())?,
+        Awaiting::Answer(state) => state.read(&frame, link.now(), unix_now())?,
         Awaiting::Challenge(state) => Answer::Challenge(state.read(&frame, link.now())?),
     };
-    Ok(match answer {
-        Answer::Resumed(session) => Begun::Resumed(session),
-        Answer::Challenge(challenge) => Begun::Trusted(challenge.trust(server)?),
-    })
+    match answer {
+        Answer::Resumed(resumed) => {
+            send(link, &resumed.frame).await?;
+            Ok(Begun::Resumed(resumed.session))
+        }
+        Answer::Challenge(challenge) => {
+            let key = challenge.key().clone();
+            match challenge.trust(server) {
+                Ok(trusted) => Ok(Begun::Trusted(trusted)),
+                Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
 }
 
 /// From the credential to the verdict.
@@ -616,7 +746,7 @@ pub(super) async fn login<L: Link>(
     let (login, state) = trusted.login(credential, &mut rng()?)?;
     send(link, &login).await?;
     let frame = receive(link, AwaitVerdict::EXPECTS).await?;
-    Ok(state.read(&frame, link.now())?)
+    Ok(state.read(&frame, link.now(), unix_now())?)
 }
 
 impl From<BusyReason> for LoginError {

@@ -71,13 +71,6 @@ impl<S> Stream<S> {
         &self.info
     }
 
-    /// Whether the peer has shown that it is there. A server's session that was resumed is not confirmed before the first
-    /// record of its client has opened: until then it may be a recorded ClientHello, played again by nobody who could read an
-    /// answer. Do nothing on its behalf, and count no login, before. Every other session is confirmed from its beginning.
-    pub fn is_confirmed(&self) -> bool {
-        self.info.is_confirmed_at_start() || self.inbox.opener.has_opened()
-    }
-
     /// The transport underneath, for its addresses and options. Reading from it or writing to it breaks the stream.
     pub fn get_ref(&self) -> &S {
         &self.transport

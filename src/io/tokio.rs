@@ -9,7 +9,7 @@ use super::stream::Stream;
 use crate::terms::context::Context;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::ticket::Ticket;
+use crate::terms::ticket::TrustedTicket;
 use crate::time::Moment;
 use core::fmt;
 use core::future::Future;
@@ -166,16 +166,51 @@ impl Connector {
         self.connect_over(TokioLink::new(stream), credential).await
     }
 
-    /// As [`Connector::begin_over`], over a tokio stream.
+    /// Logs in over the tokio streams that `dial` makes, as by [`Connector::dial_over`]:
+    ///
+    /// ```no_run
+    /// # async fn log_in(connector: countersign::Connector, alice: countersign::Credential<'_>) -> Result<(), countersign::LoginError> {
+    /// let session = connector.dial(|| tokio::net::TcpStream::connect("db.example:7000"), alice).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`LoginError`], also where no connection could be made.
+    pub async fn dial<S: AsyncRead + AsyncWrite + Unpin, D: Future<Output = io::Result<S>>>(
+        &self,
+        dial: impl FnMut() -> D,
+        credential: Credential<'_>,
+    ) -> Result<Stream<S>, LoginError> {
+        self.dial_over(linked(dial), credential).await
+    }
+
+    /// As [`Connector::begin_over`], over the tokio streams that `dial` makes.
     ///
     /// # Errors
     /// As [`Connector::begin_over`].
-    pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
+    pub async fn begin<S: AsyncRead + AsyncWrite + Unpin, D: Future<Output = io::Result<S>>>(
         &self,
-        stream: S,
-        ticket: Option<&Ticket>,
+        dial: impl FnMut() -> D,
+        ticket: Option<TrustedTicket>,
     ) -> Result<Begun<TokioLink<S>>, LoginError> {
-        self.begin_over(TokioLink::new(stream), ticket).await
+        self.begin_over(linked(dial), ticket).await
+    }
+}
+
+/// What `dial` makes, under a deadline.
+fn linked<S, D: Future<Output = io::Result<S>>>(mut dial: impl FnMut() -> D) -> impl FnMut() -> Dialing<D> {
+    move || Dialing(Box::pin(dial()))
+}
+
+/// A connection that is being made. Nothing of it is left when it is made.
+struct Dialing<D>(Pin<Box<D>>);
+
+impl<S, D: Future<Output = io::Result<S>>> Future for Dialing<D> {
+    type Output = io::Result<TokioLink<S>>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(task).map_ok(TokioLink::new)
     }
 }
 

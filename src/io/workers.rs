@@ -90,6 +90,12 @@ impl Workers {
         Queued { workers: self.clone(), source: source.clone(), id, item, answered }
     }
 
+    /// Whether a login of this source would wait behind some that have waited for half of the patience already.
+    pub(super) fn is_pressed(&self, source: &Source) -> bool {
+        let now = self.now();
+        self.lock().queue.is_pressed(source, now, self.0.patience)
+    }
+
     pub(super) fn patience(&self) -> Duration {
         self.0.patience
     }

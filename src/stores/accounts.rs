@@ -29,7 +29,7 @@ pub use password::{PasswordCheck, PreparedCheck};
 
 use crate::crypto::SecretString;
 use crate::limits;
-use crate::terms::credential::Credential;
+use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
@@ -500,13 +500,17 @@ impl Accounts {
         }
     }
 
-    /// The grant of an account that may log in, as it is now.
+    /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has
+    /// none, nor with a token where all are gone.
     ///
     /// # Errors
     /// The local reason why it may not.
-    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
+    pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
         let account = self.get(principal).ok_or(Reason::UnknownUser)?;
-        let can_log_in = account.has_password() || account.tokens() > 0;
+        let can_log_in = match kind {
+            CredentialKind::Password => account.has_password(),
+            CredentialKind::Token => account.tokens() > 0,
+        };
         if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
     }
 }
@@ -517,7 +521,7 @@ impl Verifier for Accounts {
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal())
+        self.current(returning.principal(), returning.kind())
     }
 }
 

@@ -11,21 +11,16 @@ mod shell;
 #[cfg(feature = "accounts")]
 pub(crate) mod stamp;
 
+pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
 pub use shell::shell_quoted;
 
-use crate::crypto::{KeyError, PrivateKey, PublicKey};
+use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
 use crate::terms::error::codes;
-use access::{check_mode, read};
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
 
-/// The longest file that is read, in bytes: 64 MiB. No key or account file is anywhere near; `/dev/zero` is.
+/// The longest account file that is read, in bytes: 64 MiB. None is anywhere near; `/dev/zero` is.
 pub const MAX_FILE: u64 = 64 * 1024 * 1024;
-
-/// Room for any key in PEM, where its length is not known beforehand: a pipe has none.
-const MIN_BUFFER: u64 = 16 * 1024;
 
 /// Why a file could not be used. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
@@ -125,19 +120,19 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is not UTF-8: not a text file of ours.
-    #[error("{}: not a text file", path.display())]
-    NotText {
-        /// The file.
+    /// A pipe or a device from which nothing came in time.
+    #[error("{}: nothing came from it in time; is anybody writing to this pipe?", path.display())]
+    Silent {
+        /// The pipe.
         path: PathBuf,
     },
     /// The file holds no acceptable key.
-    #[error("{}: no key that can be used", path.display())]
+    #[error("{}", path.display())]
     Key {
         /// The file.
         path: PathBuf,
-        /// What is wrong with the key.
-        source: KeyError,
+        /// What is wrong with it.
+        source: KeyFileError,
     },
 }
 
@@ -154,7 +149,7 @@ codes!(FileError {
     Self::Owner { .. } => "file-owner",
     Self::Exists { .. } => "file-exists",
     Self::TooLong { .. } => "file-too-long",
-    Self::NotText { .. } => "not-text",
+    Self::Silent { .. } => "file-silent",
     Self::Key { source, .. } => source.code(),
 });
 
@@ -172,31 +167,6 @@ pub enum Existing {
     Keep,
     /// Replace it; where it is a link, its target.
     Replace,
-}
-
-/// Reads a private key in PEM (`PRIVATE KEY`) that others can't read.
-///
-/// # Errors
-/// [`FileError`].
-pub fn read_private_key(path: impl AsRef<Path>) -> Result<PrivateKey, FileError> {
-    let path = path.as_ref();
-    let file = File::open(path).map_err(io_error(path))?;
-    let text = read_text(&file, path)?;
-    let key = PrivateKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })?;
-    // Last, so that a public key by mistake is called that, and not badly kept.
-    check_mode(&file, path)?;
-    Ok(key)
-}
-
-/// Reads a public key in PEM (`PUBLIC KEY`).
-///
-/// # Errors
-/// [`FileError`].
-pub fn read_public_key(path: impl AsRef<Path>) -> Result<PublicKey, FileError> {
-    let path = path.as_ref();
-    let file = File::open(path).map_err(io_error(path))?;
-    let text = read_text(&file, path)?;
-    PublicKey::from_pem(&text).map_err(|source| FileError::Key { path: path.to_owned(), source })
 }
 
 /// Writes a private key in PEM with mode 0600.
@@ -221,15 +191,6 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
 /// [`FileError`]; the file is then as it was before.
 pub fn write_secret(path: impl AsRef<Path>, bytes: &[u8]) -> Result<(), FileError> {
     place::write(path.as_ref(), bytes, 0o600, Existing::Replace)
-}
-
-/// Reads a text file without leaving copies of it in freed memory.
-fn read_text(file: &File, path: &Path) -> Result<Zeroizing<String>, FileError> {
-    let mut bytes = read(file, path)?;
-    String::from_utf8(core::mem::take(&mut *bytes)).map(Zeroizing::new).map_err(|error| {
-        error.into_bytes().zeroize();
-        FileError::NotText { path: path.to_owned() }
-    })
 }
 
 pub(crate) fn io_error(path: &Path) -> impl FnOnce(io::Error) -> FileError {

@@ -1,7 +1,54 @@
-//! Channel binding: what ties a login to the channel underneath (PROTOCOL.md, "Transcript").
+//! What both ends must mean alike and never send: the prologue, and the channel underneath (PROTOCOL.md, "Transcript").
 
-use crate::crypto::Transcript;
-use crate::terms::error::Misuse;
+use crate::crypto::{Transcript, hash_of};
+use crate::limits;
+use crate::terms::error::{Differs, Misuse};
+
+/// The application's prologue: up to 65535 bytes.
+#[derive(Clone)]
+pub(crate) struct Prologue {
+    bytes: Vec<u8>,
+    hash: [u8; 32],
+}
+
+impl Prologue {
+    pub(crate) fn new(bytes: &[u8]) -> Result<Self, Misuse> {
+        let limit = usize::from(u16::MAX);
+        if bytes.len() > limit {
+            return Err(Misuse::TooLong { what: "the prologue", len: bytes.len(), limit });
+        }
+        Ok(Self { bytes: bytes.to_vec(), hash: hash_of(&[b"countersign v1 prologue", bytes]) })
+    }
+
+    /// What tickets are good for: logins to this server name with this prologue.
+    pub(crate) fn scope(&self, server_name: &str) -> [u8; 32] {
+        hash_of(&[b"countersign v1 ticket", server_name.as_bytes(), &self.hash])
+    }
+}
+
+/// No prologue.
+impl Default for Prologue {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), hash: hash_of(&[b"countersign v1 prologue", b""]) }
+    }
+}
+
+/// What a hello says of prologue and channel binding (PROTOCOL.md, "Context").
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ContextHash(pub(crate) [u8; limits::CONTEXT]);
+
+impl ContextHash {
+    /// In which half this one and another end's differ, if they do.
+    pub(crate) fn differs(self, theirs: [u8; limits::CONTEXT]) -> Option<Differs> {
+        let (ours, theirs) = (self.0.split_at(limits::CONTEXT / 2), theirs.split_at(limits::CONTEXT / 2));
+        match (ours.0 != theirs.0, ours.1 != theirs.1) {
+            (false, false) => None,
+            (true, false) => Some(Differs::Prologue),
+            (false, true) => Some(Differs::Binding),
+            (true, true) => Some(Differs::Both),
+        }
+    }
+}
 
 /// The channel underneath, if both ends can name it: it enters the transcript and is never sent.
 ///
@@ -66,8 +113,17 @@ impl ChannelBinding {
     }
 
     /// The transcript at the start of a handshake over this channel.
-    pub(crate) fn transcript(&self, prologue: &[u8]) -> Transcript {
-        Transcript::new(prologue, &self.kind, &self.bytes)
+    pub(crate) fn transcript(&self, prologue: &Prologue) -> Transcript {
+        Transcript::new(&prologue.bytes, &self.kind, &self.bytes)
+    }
+
+    /// What a hello says of both.
+    pub(crate) fn context(&self, prologue: &Prologue) -> ContextHash {
+        let binding = hash_of(&[b"countersign v1 binding", self.kind.as_bytes(), &self.bytes]);
+        let mut context = [0; limits::CONTEXT];
+        let halves = prologue.hash.iter().take(limits::CONTEXT / 2).chain(binding.iter().take(limits::CONTEXT / 2));
+        context.iter_mut().zip(halves).for_each(|(slot, byte)| *slot = *byte);
+        ContextHash(context)
     }
 }
 

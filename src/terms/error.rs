@@ -32,6 +32,30 @@ pub enum Error {
     /// The server picked a suite under the floor kept with the pin; nothing secret was sent.
     #[error("the server picked {0}, which is under the floor kept with its pin; nothing secret was sent")]
     UnderFloor(Suite),
+    /// The client has a key of this server whole, and the server has not proved that it holds the key that it answers under; nothing
+    /// secret was sent.
+    ///
+    /// It changed its key, or does not want to do the RSA operation now, or somebody answers in its place. A new connection with
+    /// that key named first makes it prove itself, if that key is trusted.
+    #[error("the server did not prove that it holds the key {0}, as it could have; nothing secret was sent")]
+    NoProof(KeyId),
+    /// The server's proof is wrong; nothing secret was sent.
+    ///
+    /// Whoever answered does not hold the server's private key, or a frame was altered on the way.
+    #[error("the server's proof is wrong: somebody else answered, or a frame was altered; nothing secret was sent")]
+    ProofNotAuthentic,
+    /// The two ends do not mean the same prologue or channel binding; nothing secret was sent.
+    #[error(
+        "{} differ at the two ends, or somebody changed them on the way; nothing secret was sent",
+        .0.as_str()
+    )]
+    DifferentContext(Differs),
+    /// The server has no room now; nothing secret was sent. Nothing authenticates that: anybody on the way could have said it.
+    #[error("the server says that it is busy (or somebody on the way does): try again in {retry_after} s")]
+    Busy {
+        /// After how many seconds it is worth trying again.
+        retry_after: u16,
+    },
     /// The server takes no credential of the kind the client has; nothing secret was sent.
     #[error("the server takes no {0} credential; nothing secret was sent")]
     KindNotTaken(CredentialKind),
@@ -40,21 +64,26 @@ pub enum Error {
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
     )]
     Refused,
+    /// The server opened the login and can't decide it now, whatever the account and the credential. Try again later.
+    #[error("the server can't decide this login now: try again later")]
+    NotNow,
     /// The verdict does not open under the keys of this handshake.
     ///
-    /// The server could not open the login, was too busy to try, or somebody altered a frame on the way. In the last case
+    /// Somebody interfered, or an end is faulty: a server that is busy says so otherwise. Where the server had not proved itself before,
     /// the credential may be in the hands of somebody who can read it should the server's private key leak later: do not
     /// try again and again by machine.
-    #[error(
-        "the verdict is not authentic: the server could not open the login or would not try, or a frame was altered on the way"
-    )]
+    #[error("the verdict is not authentic: somebody interfered with this login, or one of the ends is faulty")]
     VerdictNotAuthentic,
     /// The handshake took longer than its deadline.
     #[error("the handshake did not finish before its deadline")]
     DeadlinePassed,
-    /// The server has no key for the name that the client wants; it closed the connection.
-    #[error("no server key for the name that the client wants")]
+    /// The server does not go by the name that the client wants; it closed the connection.
+    #[error("this server does not go by the name that the client wants")]
     NoServerKey,
+    /// Server side: what followed an answer to a ticket is not the client's confirmation; the ticket was shown by somebody
+    /// else, such as whoever plays a recorded hello again.
+    #[error("the resumption was not confirmed")]
+    NotConfirmed,
     /// A record of the session broke a rule; the session is over.
     #[error("the session is broken")]
     Record(#[from] RecordError),
@@ -64,6 +93,27 @@ pub enum Error {
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+/// What two ends mean differently that they must mean alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Differs {
+    /// The prologue: they speak other applications' protocols, or other versions of one.
+    Prologue,
+    /// The channel binding: one of them has none, or TLS ends somewhere between them.
+    Binding,
+    /// Both.
+    Both,
+}
+
+impl Differs {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Prologue => "the prologue (the application's protocol or its version)",
+            Self::Binding => "the channel binding (does TLS end between them, or does one end have none?)",
+            Self::Both => "prologue and channel binding",
+        }
+    }
 }
 
 /// A message of ours that does not encode: the caller's inputs were too long for it.
@@ -114,6 +164,12 @@ pub enum Violation {
     /// The RSA ciphertext's length is not the modulus's, or it is not below the modulus.
     #[error("the RSA ciphertext is out of range for the key")]
     CiphertextRange,
+    /// A secret comes without the key that it is sealed to.
+    #[error("a sealed secret without a known key")]
+    KeyNotNamed,
+    /// The extensions have more bytes together than they may.
+    #[error("the extensions have {0} bytes together, more than they may")]
+    Extensions(usize),
     /// The sealed credential's length is not a multiple of the padding block plus a tag.
     #[error("the sealed credential has an impossible length")]
     SealedLength,
@@ -126,7 +182,7 @@ pub enum Violation {
     /// The server took a ticket that the client did not show, or under another suite than the ticket's.
     #[error("the server resumed what was not offered")]
     ResumedOther,
-    /// The verdict is neither accept nor reject.
+    /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
 }
@@ -275,11 +331,17 @@ codes!(Error {
     Self::ServerKey(_) => "server-key-unusable",
     Self::Untrusted(_) => "untrusted-key",
     Self::UnderFloor(_) => "under-floor",
+    Self::NoProof(_) => "no-proof",
+    Self::ProofNotAuthentic => "proof-not-authentic",
+    Self::DifferentContext(_) => "different-context",
+    Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
+    Self::NotNow => "not-now",
     Self::Refused => "refused",
     Self::VerdictNotAuthentic => "verdict-not-authentic",
     Self::DeadlinePassed => "deadline-passed",
     Self::NoServerKey => "no-server-key",
+    Self::NotConfirmed => "not-confirmed",
     Self::Record(error) => error.code(),
     Self::Misuse(misuse) => misuse.code(),
     Self::Crypto(error) => error.code(),
@@ -297,6 +359,8 @@ codes!(Violation {
     Self::KeyIdMismatch => "key-id-mismatch",
     Self::KeyNotSent => "key-not-sent",
     Self::CiphertextRange => "ciphertext-range",
+    Self::KeyNotNamed => "key-not-named",
+    Self::Extensions(_) => "extensions-too-long",
     Self::SealedLength => "sealed-length",
     Self::BadString(_) => "bad-string",
     Self::BadTicket => "bad-ticket",

@@ -102,30 +102,48 @@ impl Grant {
             // Never full: `new` counted them.
             let _ = permissions.push(Text(permission));
         }
-        GrantMessage { decision: Self::ACCEPT, principal: Text(&self.principal), permissions }
+        GrantMessage { decision: ACCEPT, principal: Text(&self.principal), permissions }
     }
 
-    /// The verdict that grants nothing.
-    pub(crate) fn reject() -> VerdictMessage<'static> {
-        let grant = GrantMessage { decision: Self::REJECT, principal: Text(""), permissions: List::new() };
-        VerdictMessage { grant, ticket: Bytes(b""), ticket_expires: 0 }
-    }
-
-    /// The grant that a verdict carries; `Ok(None)` for a rejection.
-    pub(crate) fn from_message(message: &VerdictMessage<'_>) -> Result<Option<Self>, Violation> {
+    /// The grant that a verdict carries.
+    pub(crate) fn from_message(message: &VerdictMessage<'_>) -> Result<Result<Self, NoGrant>, Violation> {
         let GrantMessage { decision, principal, permissions } = &message.grant;
-        match *decision {
-            Self::REJECT if *message == Self::reject() => Ok(None),
-            Self::ACCEPT => Self::new(principal.0, permissions.iter().map(|text| text.0))
-                .map(Some)
-                .map_err(|_| Violation::BadString("the grant")),
-            Self::REJECT => Err(Violation::BadString("the grant of a rejection")),
-            other => Err(Violation::UnknownDecision(other)),
+        if *decision == ACCEPT {
+            let grant = Self::new(principal.0, permissions.iter().map(|text| text.0));
+            return grant.map(Ok).map_err(|_| Violation::BadString("the grant"));
         }
+        let no_grant = NoGrant::from_number(*decision).ok_or(Violation::UnknownDecision(*decision))?;
+        // Extensions may come with any decision.
+        let VerdictMessage { grant, ticket, ticket_lifetime, .. } = no_grant.to_message();
+        let is_bare = message.grant == grant && message.ticket == ticket && message.ticket_lifetime == ticket_lifetime;
+        if is_bare { Ok(Err(no_grant)) } else { Err(Violation::BadString("the grant of a rejection")) }
+    }
+}
+
+const ACCEPT: u8 = 1;
+
+/// A decision that grants nothing. The numbers are those on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum NoGrant {
+    Reject = 0,
+    NotNow = 2,
+}
+
+impl NoGrant {
+    fn from_number(number: u8) -> Option<Self> {
+        [Self::Reject, Self::NotNow].into_iter().find(|decision| decision.number() == number)
     }
 
-    const ACCEPT: u8 = 1;
-    const REJECT: u8 = 0;
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The verdict that says so.
+    pub(crate) fn to_message(self) -> VerdictMessage<'static> {
+        let grant = GrantMessage { decision: self.number(), principal: Text(""), permissions: List::new() };
+        VerdictMessage { grant, ticket: Bytes(b""), ticket_lifetime: 0, extensions: List::new() }
+    }
 }
 
 /// A permission that the peer does not have.

@@ -23,28 +23,40 @@ pub struct Server {
     pins: Vec<KeyId>,
     keys: Vec<PublicKey>,
     floor: KeyExchange,
+    needs_proof: bool,
 }
 
 impl Server {
     /// The server whose key has this fingerprint.
     pub fn pinned(id: KeyId) -> Self {
         // The floor keeps a stolen or coerced key from being used to strip forward secrecy.
-        Self { name: String::new(), pins: vec![id], keys: Vec::new(), floor: KeyExchange::X25519 }
+        Self { name: String::new(), pins: vec![id], keys: Vec::new(), floor: KeyExchange::X25519, needs_proof: true }
     }
 
-    /// The server with this key. As good as its fingerprint, and saves the server from sending the key.
+    /// The server with this key. Better than its fingerprint: the server then proves that it holds the key before a credential
+    /// leaves, so that no credential can be read by whoever steals the key later.
     pub fn key(key: PublicKey) -> Self {
         let mut server = Self::pinned(key.id());
         server.keys.push(key);
         server
     }
 
-    /// Trusts the keys that `other` trusts, too, under the higher floor of the two. The name stays.
+    /// Trusts the keys that `other` trusts, too, under the higher floor of the two, and wants a proof if one of the two does. The name
+    /// stays.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.pins.extend(other.pins);
         self.keys.extend(other.keys);
         self.floor = self.floor.max(other.floor);
+        self.needs_proof |= other.needs_proof;
+        self
+    }
+
+    /// Goes on, where a key is given whole and the server answers without a proof, as with a fingerprint alone: who answered in the
+    /// server's place can read the credential if they get its private key later.
+    #[must_use]
+    pub fn without_proof(mut self) -> Self {
+        self.needs_proof = false;
         self
     }
 
@@ -89,6 +101,19 @@ impl Server {
     pub fn scope(&self) -> String {
         let first = self.pins.first().map(ToString::to_string).unwrap_or_default();
         format!("{} {first}", self.name)
+    }
+
+    /// Knows this key whole, and has the server prove first that it holds this one. Trusts no other key because of it.
+    pub(crate) fn with_known_key(&self, key: &PublicKey) -> Self {
+        let mut server = self.clone();
+        server.keys.retain(|known| known.id() != key.id());
+        server.keys.insert(0, key.clone());
+        server
+    }
+
+    /// Whether a credential waits for a proof.
+    pub(crate) fn needs_proof(&self) -> bool {
+        self.needs_proof && !self.keys.is_empty()
     }
 
     pub(crate) fn check(&self, key: KeyId, suite: Suite) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! Verifiers: where the application says whether a credential is good.
 
 use super::context::Context;
-use super::credential::Credential;
+use super::credential::{Credential, CredentialKind};
 use super::error::Reason;
 use super::grant::Grant;
 use crate::time::UnixTime;
@@ -21,6 +21,7 @@ pub struct Attempt<'a> {
 /// A ticket, and who shows it: the client holds its secret, and was let in as this principal before.
 pub struct Returning<'a> {
     pub(crate) principal: &'a str,
+    pub(crate) kind: CredentialKind,
     pub(crate) authenticated: UnixTime,
     pub(crate) asker: Asker<'a>,
 }
@@ -99,15 +100,21 @@ impl<'a> Attempt<'a> {
 }
 
 impl<'a> Returning<'a> {
-    /// A return, to ask a [`Verifier`] about, with what a [`crate::TicketClaim`] says: for machines that are driven by hand, and
+    /// A return, to ask a [`Verifier`] about, with what a [`crate::FreshTicket`] says: for machines that are driven by hand, and
     /// for tests of verifiers.
-    pub fn new(principal: &'a str, authenticated: UnixTime, context: &'a Context) -> Self {
-        Self { principal, authenticated, asker: Asker::new(context) }
+    pub fn new(principal: &'a str, kind: CredentialKind, authenticated: UnixTime, context: &'a Context) -> Self {
+        Self { principal, kind, authenticated, asker: Asker::new(context) }
     }
 
     /// Whom the ticket was given to.
     pub fn principal(&self) -> &str {
         self.principal
+    }
+
+    /// Of what kind the credential was that they last showed. The grant must be no more than what a login with such a
+    /// credential gives: a token for one purpose must not come back as the whole account.
+    pub fn kind(&self) -> CredentialKind {
+        self.kind
     }
 
     /// When they last showed a credential.
@@ -165,7 +172,8 @@ pub trait Verifier: Send + Sync {
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason>;
 
     /// The account as it is now, with its epoch: asked when a client shows a ticket instead of a credential. An error sends
-    /// the client the longer way: it must then show a credential.
+    /// the client the longer way: it must then show a credential. Where credentials of different kinds give different
+    /// permissions, mind [`Returning::kind`].
     ///
     /// The default is an error: a verifier that does not know of tickets never lets one in.
     ///

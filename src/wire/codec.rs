@@ -23,8 +23,8 @@ mod primitive;
 pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
-    ClientHello, ClientLogin, CredentialMessage, GrantMessage, KeyShare, Message, ServerHello, ServerResumption,
-    ServerVerdict, VerdictMessage,
+    Busy, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, GrantMessage, KeyShare, Message,
+    ServerHello, ServerResumption, ServerVerdict, VerdictMessage,
 };
 pub use primitive::{Bytes, List, Text};
 
@@ -134,15 +134,15 @@ pub(crate) fn fill<'a>(field: &impl Field<'a>, room: &mut [u8]) -> Result<(), En
 }
 
 /// How many bytes `message` has with zeros after it up to a multiple of `block`.
-pub(crate) fn padded_len<'a>(message: &impl Message<'a>, block: usize) -> usize {
-    message.encoded_len().checked_next_multiple_of(block).unwrap_or(usize::MAX)
+pub(crate) fn padded_len<'a>(message: &impl Field<'a>, block: usize) -> usize {
+    message.size().checked_next_multiple_of(block).unwrap_or(usize::MAX)
 }
 
 /// Decodes a message that is followed by zeros up to a multiple of `block` bytes, and by no more than that.
 ///
 /// # Errors
 /// As [`decode`], and [`DecodeError::Padding`].
-pub(crate) fn decode_padded<'a, M: Message<'a>>(bytes: &'a [u8], block: usize) -> Result<M, DecodeError> {
+pub(crate) fn decode_padded<'a, M: Field<'a>>(bytes: &'a [u8], block: usize) -> Result<M, DecodeError> {
     let mut reader = Reader::new(bytes);
     let message = M::read(&mut reader)?;
     if padded_len(&message, block) != bytes.len() || reader.rest().iter().any(|&byte| byte != 0) {

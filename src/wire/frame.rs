@@ -29,11 +29,15 @@ pub enum FrameType {
     Close = 7,
     /// Server to client, in place of frames 2 to 4: a ticket was taken.
     ServerResumption = 8,
+    /// Server to client, in place of frame 2: there is no room now. Nothing authenticates it.
+    Busy = 9,
+    /// Client to server, after a ServerResumption: it has checked it, and is there.
+    Confirm = 10,
 }
 
 impl FrameType {
     /// Every frame type, in the order of the type bytes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ClientHello,
         Self::ServerHello,
         Self::ClientLogin,
@@ -42,6 +46,8 @@ impl FrameType {
         Self::KeyUpdate,
         Self::Close,
         Self::ServerResumption,
+        Self::Busy,
+        Self::Confirm,
     ];
 
     /// The frame type with this type byte.
@@ -57,23 +63,29 @@ impl FrameType {
     /// The largest body, in bytes, that a frame of this type may have: for a handshake's, that of the fullest message.
     pub const fn max_body(self) -> usize {
         match self {
-            Self::ClientHello => 4217,
-            Self::ServerHello => 2705,
+            Self::ClientHello => 6276,
+            Self::ServerHello => 19132,
             Self::ClientLogin => 5652,
             Self::ServerVerdict => limits::SERVER_VERDICT,
             Self::Data => limits::MAX_RECORD + limits::TAG,
-            Self::KeyUpdate | Self::Close => limits::TAG,
-            Self::ServerResumption => 3126,
+            Self::KeyUpdate | Self::Close | Self::Confirm => limits::TAG,
+            Self::ServerResumption => 20023,
+            Self::Busy => 1027,
         }
     }
 
-    /// The smallest body, in bytes, that a frame of this type may have.
+    /// The smallest body, in bytes, that a frame of this type may have: that of a message with everything empty that may be of
+    /// any length.
     pub const fn min_body(self) -> usize {
         match self {
-            Self::ClientHello | Self::ServerHello | Self::ClientLogin => 1,
-            Self::ServerVerdict | Self::ServerResumption => limits::SERVER_VERDICT,
+            Self::ClientHello => 53,
+            Self::ServerHello => 84,
+            Self::ClientLogin => 4,
+            Self::ServerVerdict => limits::SERVER_VERDICT,
             Self::Data => 1 + limits::TAG,
-            Self::KeyUpdate | Self::Close => limits::TAG,
+            Self::KeyUpdate | Self::Close | Self::Confirm => limits::TAG,
+            Self::ServerResumption => 2103,
+            Self::Busy => 3,
         }
     }
 }

@@ -3,11 +3,11 @@
 use crate::ends::{
     Adapter, Session, accepting, asking, config, connector, eventually, eventually_empty, login, pair, refused,
 };
-use crate::logins::{Returns, with_tickets};
+use crate::logins::Returns;
 use crate::peer::Peer;
-use crate::places::{Gate, announcing, one_at_a_time};
-use crate::support::{ALICE, RSA2048, Scenario, verifier};
-use countersign::{Acceptor, Bounds, Credential, LoginError, Source};
+use crate::places::{Gate, logins_are, one_at_a_time};
+use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use countersign::{Acceptor, Bounds, Credential, LoginError, Source, TicketKeys};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -17,7 +17,7 @@ for_every_adapter!(
     a_source_at_its_bound_makes_way_for_itself_the_silent_first,
     a_good_client_gets_through_a_flood_of_idle_connections,
     junk_from_one_source_delays_no_good_client_of_another,
-    a_login_that_waits_for_too_long_is_refused_unopened,
+    a_login_that_waits_for_too_long_is_closed_unopened,
     one_login_after_the_other_is_never_too_many,
     refusals_that_wait_are_bounded_by_source,
     sessions_are_bounded_for_those_who_come_back_by_ticket_too,
@@ -116,19 +116,18 @@ fn junk_from_one_source_delays_no_good_client_of_another<A: Adapter>() {
 /// Which turn a good login has that comes when nine of another source are there.
 fn turn_among_junk<A: Adapter>() -> usize {
     let (gate, verifier) = Gate::new();
-    let (acceptor, arrived) = announcing(asking(verifier).with_bounds(one_at_a_time()));
+    let acceptor = asking(verifier).with_bounds(one_at_a_time());
     // One is being computed, and eight wait, when the good one comes.
     let junk: Vec<_> = (0..9)
-        .map(|_| {
+        .map(|before| {
             let ends = start::<A>(&acceptor, "junk", junk("junk"));
-            arrived.recv().unwrap();
+            logins_are(&acceptor, before + 1);
             ends
         })
         .collect();
     assert_eq!(gate.entered.recv().unwrap(), "junk");
     let good = start::<A>(&acceptor, "good", ALICE);
-    arrived.recv().unwrap();
-    eventually("all are in", || acceptor.counts().logins == 10);
+    logins_are(&acceptor, 10);
     let mut order = Vec::new();
     for _ in 0..10 {
         gate.go.send(()).unwrap();
@@ -146,7 +145,7 @@ fn turn_among_junk<A: Adapter>() -> usize {
     turn
 }
 
-fn a_login_that_waits_for_too_long_is_refused_unopened<A: Adapter>() {
+fn a_login_that_waits_for_too_long_is_closed_unopened<A: Adapter>() {
     let (gate, verifier) = Gate::new();
     let bounds = Bounds::default().with_working(1).with_patience(Duration::from_millis(500));
     let acceptor = asking(verifier).with_bounds(bounds);
@@ -154,8 +153,10 @@ fn a_login_that_waits_for_too_long_is_refused_unopened<A: Adapter>() {
     gate.entered.recv().unwrap();
     let waiting: Vec<_> = (0..3).map(|_| start::<A>(&acceptor, "another", ALICE)).collect();
     for (client, server) in waiting {
-        assert_eq!(code(client.join().unwrap()), "verdict-not-authentic");
-        assert_eq!(refused(server.join().unwrap().map(drop).unwrap_err()).1.code(), "not-admitted");
+        // No refusal that it can't open: that would look like an attack. Some may have come so late that they are told at once.
+        let seen = code(client.join().unwrap());
+        let reason = code(server.join().unwrap());
+        assert!([("disconnected", "not-now"), ("busy", "pressed")].contains(&(seen, reason)), "{seen}, {reason}");
     }
     gate.go.send(()).unwrap();
     first.0.join().unwrap().unwrap();
@@ -210,8 +211,9 @@ fn sessions_are_bounded_for_those_who_come_back_by_ticket_too<A: Adapter>() {
         Bounds::default().with_sessions_per_principal(2),
     ] {
         let returns = Arc::new(Returns::default());
-        let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
-        let acceptor = acceptor.with_bounds(bounds);
+        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+        let config = config().with_tickets(keys);
+        let acceptor = Acceptor::new(config, RSA2048.server.clone(), Arc::clone(&returns)).with_bounds(bounds);
         let resume = |ticket| {
             let (client, server) = pair();
             let server = accepting::<A>(&acceptor, server, Source::named("one"));
@@ -261,7 +263,8 @@ mod with_accounts {
                 now.fetch_sub(1, Ordering::SeqCst);
                 verdict
             };
-            let acceptor = asking(counted).with_bounds(Bounds::default().with_working(2).with_handshakes(300));
+            let bounds = Bounds::default().with_working(2).with_handshakes(300);
+            let acceptor = asking(counted).with_bounds(bounds.with_patience(Duration::from_secs(3600)));
             let attempts: Vec<_> = (0..200)
                 .map(|number: u32| {
                     let (client, server) = pair();
@@ -279,7 +282,7 @@ mod with_accounts {
                 assert_eq!(verdict.len(), crate::peer::VERDICT);
                 drop(peer);
                 let reason = refused(server.join().unwrap().map(drop).unwrap_err()).1;
-                assert!(["not-admitted", "wrong-password", "unknown-user"].contains(&reason.code()), "{reason:?}");
+                assert!(["wrong-password", "unknown-user"].contains(&reason.code()), "{reason:?}");
             }
             let most = most.load(Ordering::SeqCst);
             assert!((1..=2).contains(&most), "{most} at once");

@@ -4,13 +4,14 @@ use crate::events;
 use crate::support::{RSA2048, SUITES, provider, verifier};
 use countersign::{
     Acceptor, Begun, ClientConfig, Connector, Context, Counts, Credential, Error, LoginError, Reason, ServerConfig,
-    SessionInfo, Stream, Ticket, Verifier,
+    SessionInfo, Stream, Ticket, TrustedTicket, UnixTime, Verifier,
 };
 use std::fmt::Debug;
 use std::future::Future;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,13 +27,26 @@ pub trait Adapter: 'static {
         credential: Credential<'_>,
     ) -> Result<Self::Session, LoginError>;
 
-    /// With a ticket, and with the credential where the server does not take it.
+    /// Over as many connections as it takes; with a ticket, if there is one, and with the credential where the server does not take
+    /// it.
+    fn dial(
+        connector: &Connector,
+        dial: Dial,
+        ticket: Option<&Ticket>,
+        credential: Credential<'_>,
+    ) -> Result<Self::Session, LoginError>;
+
+    /// As [`Adapter::dial`], over one connection.
     fn resume(
         connector: &Connector,
         stream: TcpStream,
         ticket: &Ticket,
         credential: Credential<'_>,
-    ) -> Result<Self::Session, LoginError>;
+    ) -> Result<Self::Session, LoginError> {
+        let stream = Mutex::new(Some(stream));
+        let once = move || stream.lock().unwrap().take().expect("one connection is enough");
+        Self::dial(connector, Arc::new(once), Some(ticket), credential)
+    }
 
     /// Whether the socket blocks while it is in the adapter's hands.
     const BLOCKS: bool = false;
@@ -54,7 +68,6 @@ pub trait AsyncAdapter: Adapter {
 /// The stream after a login.
 pub trait Session: Read + Write + Debug + Send + 'static {
     fn info(&self) -> &SessionInfo;
-    fn is_confirmed(&self) -> bool;
     fn permits(&self, permission: &str) -> bool;
     fn update_key(&mut self) -> Result<(), Error>;
     fn close(&mut self) -> Result<(), LoginError>;
@@ -72,10 +85,6 @@ macro_rules! about {
             self.$field.info()
         }
 
-        fn is_confirmed(&self) -> bool {
-            self.$field.is_confirmed()
-        }
-
         fn permits(&self, permission: &str) -> bool {
             let required = self.$field.require(permission);
             assert_eq!(required.is_ok(), self.$field.grant().permits(permission));
@@ -86,6 +95,15 @@ macro_rules! about {
             self.$field.update_key()
         }
     };
+}
+
+/// Makes a connection.
+pub type Dial = Arc<dyn Fn() -> TcpStream + Send + Sync>;
+
+/// The ticket, if it may be shown to this connector's server.
+fn trusted(connector: &Connector, ticket: Option<&Ticket>) -> Option<TrustedTicket> {
+    let ticket = ticket?;
+    connector.server().resume(ticket.clone(), ticket.user(), UnixTime::from_system(std::time::SystemTime::now()))
 }
 
 /// Blocking streams.
@@ -104,13 +122,13 @@ impl Adapter for Blocking {
         connector.connect_blocking(stream, credential).map(Whole)
     }
 
-    fn resume(
+    fn dial(
         connector: &Connector,
-        stream: TcpStream,
-        ticket: &Ticket,
+        dial: Dial,
+        ticket: Option<&Ticket>,
         credential: Credential<'_>,
     ) -> Result<Whole, LoginError> {
-        match connector.begin_blocking(stream, Some(ticket))? {
+        match connector.begin_blocking(|| Ok(dial()), trusted(connector, ticket))? {
             Begun::Resumed(stream) => Ok(Whole(stream)),
             Begun::Trusted(trusted) => trusted.login_blocking(credential).map(Whole),
         }
@@ -188,14 +206,15 @@ mod over_tokio {
             RUNTIME.block_on(async { connector.connect(registered(stream), credential).await }).map(OnRuntime)
         }
 
-        fn resume(
+        fn dial(
             connector: &Connector,
-            stream: TcpStream,
-            ticket: &Ticket,
+            dial: Dial,
+            ticket: Option<&Ticket>,
             credential: Credential<'_>,
         ) -> Result<OnRuntime, LoginError> {
             RUNTIME.block_on(async {
-                match connector.begin(registered(stream), Some(ticket)).await? {
+                let dial = || core::future::ready(Ok(registered(dial())));
+                match connector.begin(dial, trusted(connector, ticket)).await? {
                     Begun::Resumed(stream) => Ok(OnRuntime(stream)),
                     Begun::Trusted(trusted) => trusted.login(credential).await.map(OnRuntime),
                 }
@@ -285,15 +304,16 @@ impl Adapter for Events {
         events::run(async move { connector.connect_over(events::link(stream), credential.lent()).await }).map(Insisting)
     }
 
-    fn resume(
+    fn dial(
         connector: &Connector,
-        stream: TcpStream,
-        ticket: &Ticket,
+        dial: Dial,
+        ticket: Option<&Ticket>,
         credential: Credential<'_>,
     ) -> Result<Insisting, LoginError> {
-        let (connector, ticket, credential) = (connector.clone(), ticket.clone(), Owned::of(credential));
+        let (connector, ticket, credential) = (connector.clone(), ticket.cloned(), Owned::of(credential));
         events::run(async move {
-            match connector.begin_over(events::link(stream), Some(&ticket)).await? {
+            let dial = || core::future::ready(Ok(events::link(dial())));
+            match connector.begin_over(dial, trusted(&connector, ticket.as_ref())).await? {
                 Begun::Resumed(stream) => Ok(Insisting(stream)),
                 Begun::Trusted(trusted) => trusted.login(credential.lent()).await.map(Insisting),
             }

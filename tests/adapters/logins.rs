@@ -9,9 +9,9 @@ use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, g
 use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Connector, Context, Credential, CredentialKind, Error, Grant,
-    KeyExchange, MemoryTickets, Misuse, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys, Source, Suite,
-    TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Connector, Context, Credential, CredentialKind, Differs, Error,
+    Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Returning, Server, ServerConfig, ServerKey,
+    ServerKeys, Source, Suite, Ticket, TicketKeys, UnixTime, Verifier,
 };
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -29,7 +29,6 @@ for_every_adapter!(
     a_server_that_leaves_out_a_key_the_client_does_not_list_gets_nothing,
     a_suite_under_the_floor_gets_nothing_even_under_a_known_key,
     a_client_without_a_credential_of_a_kind_the_server_takes_sends_none,
-    different_prologues_or_channel_bindings_end_in_a_refusal_that_says_nothing,
     a_login_that_the_limiter_turns_away_never_reaches_the_private_key,
     the_server_chooses_its_key_by_the_name_that_the_client_wants,
     the_verifier_is_told_the_connection,
@@ -44,8 +43,14 @@ for_every_adapter!(
     a_ticket_takes_the_place_of_the_credential,
     whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket,
     a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody,
-    a_resumed_client_is_nobody_before_its_first_record,
-    a_recorded_hello_that_is_played_again_is_nobody,
+    a_resumption_is_no_session_before_its_client_has_spoken,
+    a_recorded_hello_is_not_answered_twice,
+    a_client_that_has_the_key_whole_makes_the_server_prove_itself,
+    a_server_without_the_private_key_proves_nothing_and_gets_no_credential,
+    a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_connection,
+    both_ends_see_that_they_mean_different_connections_before_a_credential_leaves,
+    a_name_that_the_server_does_not_go_by_is_turned_away,
+    a_store_that_is_away_says_not_now_to_whoever_asks,
     every_adapter_understands_every_other,
     a_stopped_server_lets_nobody_in_and_answers_who_has_arrived,
 );
@@ -55,11 +60,10 @@ fn a_login_gives_both_ends_the_same_session<A: Adapter>() {
     let facts = |end: &A::Session| {
         let mut key = [0; 32];
         end.info().export("a test", b"", &mut key).unwrap();
-        (end.info().grant().clone(), end.info().suite(), end.info().id(), key, end.is_confirmed())
+        (end.info().grant().clone(), end.info().suite(), end.info().id(), key)
     };
     assert_eq!(facts(&client), facts(&server));
     assert_eq!((client.info().grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
-    assert!(client.is_confirmed());
 }
 
 fn tokens_and_every_suite_log_in<A: Adapter>() {
@@ -153,45 +157,32 @@ fn a_client_without_a_credential_of_a_kind_the_server_takes_sends_none<A: Adapte
     assert_eq!(disconnected(server), FrameType::ClientLogin);
 }
 
-fn different_prologues_or_channel_bindings_end_in_a_refusal_that_says_nothing<A: Adapter>() {
-    let not_opened = |(client, server)| {
-        assert_eq!(protocol(client), Error::VerdictNotAuthentic);
-        assert_eq!(refused(server), (None, Reason::NotOpened));
-    };
-    let theirs = config().with_prologue(b"my protocol 4").unwrap();
-    let ours = Connector::new(client_config().with_prologue(b"my protocol 3").unwrap(), RSA2048.trust());
-    not_opened(failed::<A>(&Acceptor::new(theirs, RSA2048.server.clone(), verifier), &ours, ALICE));
-    let bound = |ours: ChannelBinding, theirs: ChannelBinding| {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor(), server, Context::uncounted().with_binding(theirs));
-        let client = A::connect(&connector().with_binding(ours), client, ALICE).map(drop);
-        (client, server.join().unwrap().map(drop))
-    };
-    let binding = |byte| ChannelBinding::tls_exporter([byte; 32]);
-    for (ours, theirs) in [(binding(1), binding(2)), (binding(1), ChannelBinding::none())] {
-        let (client, server) = bound(ours, theirs);
-        not_opened((client.unwrap_err(), server.unwrap_err()));
-    }
-    let (client, server) = bound(binding(1), binding(1));
-    assert!(client.is_ok() && server.is_ok());
-}
-
 fn a_login_that_the_limiter_turns_away_never_reaches_the_private_key<A: Adapter>() {
     let counting = Arc::new(Counting::default());
     let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), counting.clone());
     let never = |_: &Attempt<'_>| -> Result<Grant, Reason> { panic!("must not be asked") };
     let asked = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&asked);
-    let acceptor = Acceptor::new(config(), key, never).with_limiter(move |context, name| {
+    let keys = ServerKeys::from(key).with_any_name();
+    let acceptor = Acceptor::new(config(), keys, never);
+    let limited = acceptor.clone().with_limiter(move |context, name| {
         told.lock().unwrap().push((context.source().clone(), name.to_owned()));
         Err(Reason::NotAdmitted("not on a Sunday"))
     });
-    let connector = Connector::new(client_config(), RSA2048.trust().with_name("db.example").unwrap());
-    let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
-    assert_eq!(protocol(client), Error::VerdictNotAuthentic);
-    assert_eq!(refused(server), (None, Reason::NotAdmitted("not on a Sunday")));
+    let panicking = acceptor.with_limiter(|_, _| panic!("on purpose"));
+    // Whether or not there is something sealed in its hello.
+    for trust in [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())] {
+        let connector = Connector::new(client_config(), trust.with_name("db.example").unwrap());
+        let (client, server) = failed::<A>(&limited, &connector, ALICE);
+        assert!(matches!(protocol(client), Error::Busy { retry_after: 2 }));
+        assert_eq!(refused(server), (None, Reason::NotAdmitted("not on a Sunday")));
+        let (client, server) = failed::<A>(&panicking, &connector, ALICE);
+        assert!(matches!(protocol(client), Error::Busy { .. }));
+        assert_eq!(refused(server).1.code(), "not-admitted");
+    }
     assert_eq!(counting.count(), 0);
-    assert_eq!(*asked.lock().unwrap(), [(Source::uncounted(), "db.example".to_owned())]);
+    let asked_once = (Source::uncounted(), "db.example".to_owned());
+    assert_eq!(*asked.lock().unwrap(), [asked_once.clone(), asked_once]);
 }
 
 fn the_server_chooses_its_key_by_the_name_that_the_client_wants<A: Adapter>() {
@@ -223,7 +214,8 @@ fn the_server_chooses_its_key_by_the_name_that_the_client_wants<A: Adapter>() {
 
 fn the_verifier_is_told_the_connection<A: Adapter>() {
     let (tell, told) = channel();
-    let acceptor = asking(move |attempt: &Attempt<'_>| {
+    let keys = ServerKeys::from(RSA2048.server.clone()).with_name("db.example", RSA2048.server.clone()).unwrap();
+    let acceptor = Acceptor::new(config(), keys, move |attempt: &Attempt<'_>| {
         let context = attempt.context();
         let value = context.value::<&str>().copied();
         tell.send((context.peer(), value, attempt.server_name().to_owned())).unwrap();
@@ -338,7 +330,8 @@ fn what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read<A: Adapt
 
 fn a_known_key_is_not_sent_and_works_all_the_same<A: Adapter>() {
     let known = Server::key(RSA2048.private.public_key().clone());
-    for server in [known.clone(), Server::key(OTHER2048.private.public_key().clone()).or(known)] {
+    let second = Server::key(OTHER2048.private.public_key().clone()).or(known.clone()).without_proof();
+    for server in [known, second] {
         let connector = Connector::new(client_config(), server);
         let (client, server) = pair();
         let client = std::thread::spawn(move || A::connect(&connector, client, ALICE).map(drop));
@@ -488,8 +481,7 @@ fn a_ticket_takes_the_place_of_the_credential<A: Adapter>() {
         let (client, server) = login::<A>(&acceptor, &connector, ALICE);
         let (client, server) = (client.unwrap(), server.unwrap());
         assert_eq!((client.info().id(), client.info().is_resumed()), (server.info().id(), round > 0));
-        assert!(client.info().ticket().is_some() && client.is_confirmed());
-        assert_eq!(server.is_confirmed(), round == 0);
+        assert!(client.info().ticket().is_some());
     }
     assert_eq!((returns.verified.load(Ordering::SeqCst), returns.resumed.load(Ordering::SeqCst)), (1, 2));
     // A token has no name to keep a ticket under.
@@ -515,7 +507,7 @@ fn whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket<A: Adapter>() {
     assert!(client.is_ok() && server.is_ok());
     open.store(0, Ordering::SeqCst);
     let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
-    assert_eq!(protocol(client), Error::VerdictNotAuthentic);
+    assert!(matches!(protocol(client), Error::Busy { .. }), "and it is told why it was turned away");
     assert_eq!(refused(server).1, Reason::NotAdmitted("closed"));
     assert_eq!((returns.verified.load(Ordering::SeqCst), returns.resumed.load(Ordering::SeqCst)), (1, 0));
 }
@@ -552,67 +544,182 @@ fn ticket<A: Adapter>(acceptor: &Acceptor) -> countersign::Ticket {
     client.unwrap().info().ticket().unwrap().clone()
 }
 
-fn a_resumed_client_is_nobody_before_its_first_record<A: Adapter>() {
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
-    let ticket = ticket::<A>(&acceptor);
-    let resume = || {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Context::uncounted());
-        let client = A::resume(&connector(), client, &ticket, ALICE).unwrap();
-        (client, server.join().unwrap().unwrap())
-    };
-    let (mut client, mut server) = resume();
-    assert!(client.is_confirmed() && !server.is_confirmed());
-    // Writing to it does not change that, nor does an end that is cut.
-    server.write_all(b"hello?").unwrap();
-    server.flush().unwrap();
-    assert!(!server.is_confirmed());
-    client.write_all(b"it is me").unwrap();
-    client.flush().unwrap();
-    server.read_exact(&mut [0; 8]).unwrap();
-    assert!(server.is_confirmed());
-    let (mut client, mut server) = resume();
-    client.cut();
-    assert!(server.read(&mut [0; 8]).is_err());
-    assert!(!server.is_confirmed());
-    // A close is a record, too.
-    let (mut client, mut server) = resume();
-    client.close().unwrap();
-    assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
-    assert!(server.is_confirmed());
+/// A client's hello with this ticket.
+fn hello_with(ticket: Ticket) -> Vec<u8> {
+    let now = UnixTime::from_system(std::time::SystemTime::now());
+    let trusted = RSA2048.trust().resume(ticket, "alice", now).unwrap();
+    let (config, none, mut rng) = (Arc::new(client_config()), ChannelBinding::none(), Scenario::new().rng("resuming"));
+    countersign::client::resume(&config, &RSA2048.trust(), &none, trusted, &mut rng, at(0)).unwrap().0
 }
 
-fn a_recorded_hello_that_is_played_again_is_nobody<A: Adapter>() {
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
-    let ticket = ticket::<A>(&acceptor);
-    let scenario = Scenario::new();
-    let trusted = RSA2048.trust().resume(&ticket).unwrap();
-    let none = ChannelBinding::none();
-    let (hello, _) = countersign::client::resume(
-        &Arc::new(client_config()),
-        &RSA2048.trust(),
-        &none,
-        trusted,
-        &mut scenario.rng("resuming"),
-        at(0),
-    )
-    .unwrap();
-    for _ in 0..2 {
+fn a_resumption_is_no_session_before_its_client_has_spoken<A: Adapter>() {
+    // Every use is the first, so that a recording is answered, too.
+    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+    let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
+    let hello = hello_with(ticket::<A>(&acceptor));
+    let lies: [&dyn Fn(&mut Peer); 4] = [
+        // Gone.
+        &|_| {},
+        // A Confirm of its own making.
+        &|replayer| replayer.send(&crate::support::frame(FrameType::Confirm.byte(), &[7; 16])),
+        // A record in its place.
+        &|replayer| replayer.send(&crate::support::frame(FrameType::Data.byte(), &[7; 40])),
+        // A login.
+        &|replayer| replayer.send(&crate::support::frame(FrameType::ClientLogin.byte(), &[7; 535])),
+    ];
+    for lie in lies {
         let (client, server) = pair();
         let server = accepting::<A>(&acceptor, server, Context::uncounted());
         let mut replayer = Peer::new(client);
         replayer.send(&hello);
         replayer.receive(FrameType::ServerResumption);
-        let mut server = server.join().unwrap().unwrap();
-        assert!(server.info().is_resumed() && !server.is_confirmed());
-        // A record of its own making opens nothing.
-        replayer.send(&crate::support::frame(FrameType::Data.byte(), &[7; 40]));
-        assert!(server.read(&mut [0; 8]).is_err());
-        assert!(!server.is_confirmed());
-        // And nothing is written after it.
-        assert!(server.write(b"secret").is_err() || server.flush().is_err());
-        drop(server);
+        lie(&mut replayer);
+        replayer.end_sending();
+        assert!(server.join().unwrap().is_err(), "three replays of a recorded hello must not give one session");
         assert_eq!(replayer.rest(), b"");
+        assert_eq!(acceptor.counts().sessions, 0);
+    }
+}
+
+fn a_recorded_hello_is_not_answered_twice<A: Adapter>() {
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
+    let hello = hello_with(ticket::<A>(&acceptor));
+    for answer in [FrameType::ServerResumption, FrameType::ServerHello, FrameType::ServerHello] {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut replayer = Peer::new(client);
+        replayer.send(&hello);
+        replayer.receive(answer);
+        drop(replayer);
+        assert!(server.join().unwrap().is_err());
+    }
+}
+
+fn a_client_that_has_the_key_whole_makes_the_server_prove_itself<A: Adapter>() {
+    let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let (client, server) = login::<A>(&acceptor(), &connector, ALICE);
+    let (client, server) = (client.unwrap(), server.unwrap());
+    assert!(client.info().is_proved() && !server.info().is_proved());
+    assert_eq!(client.info().server_key(), Some(RSA2048.private.public_key()));
+    // From a fingerprint alone it can't, and is told the key, to keep it for the next time.
+    let (client, _) = login::<A>(&acceptor(), &self::connector(), ALICE);
+    let client = client.unwrap();
+    assert!(!client.info().is_proved());
+    assert_eq!(client.info().server_key(), Some(RSA2048.private.public_key()));
+    // A refusal is as much of one.
+    let wrong = Credential::Password { user: "alice", password: b"wrong" };
+    let (client, server) = failed::<A>(&acceptor(), &connector, wrong);
+    assert_eq!(protocol(client), Error::Refused);
+    assert_eq!(refused(server).1, Reason::WrongPassword);
+}
+
+fn a_server_without_the_private_key_proves_nothing_and_gets_no_credential<A: Adapter>() {
+    let forger = ServerKey::public_only(RSA2048.private.public_key().clone());
+    let acceptor =
+        Acceptor::new(config(), forger, |_: &Attempt<'_>| -> Result<Grant, Reason> { panic!("a credential has left") });
+    let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
+    assert_eq!(protocol(client), Error::ProofNotAuthentic);
+    assert!(matches!(server, LoginError::Disconnected { awaited: FrameType::ClientLogin }));
+}
+
+fn a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_connection<A: Adapter>() {
+    let server = Server::key(OTHER2048.private.public_key().clone()).or(RSA2048.trust());
+    let connector = Connector::new(client_config(), server);
+    // On one connection there is nothing to be done about it, and nothing secret is sent.
+    let (client, server) = failed::<A>(&acceptor(), &connector, ALICE);
+    assert_eq!(protocol(client), Error::NoProof(RSA2048.private.public_key().id()));
+    assert!(matches!(server, LoginError::Disconnected { awaited: FrameType::ClientLogin }));
+    // With leave to dial again there is. The same where a ticket is not taken.
+    let (dials, session) = dial::<A>(&acceptor(), &connector, None);
+    assert_eq!((dials, session.unwrap().info().is_proved()), (2, true));
+    let tickets = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Returns::default());
+    let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let ticket = ticket::<A>(&tickets);
+    let (dials, session) = dial::<A>(&tickets, &connector, Some(&ticket));
+    assert_eq!((dials, session.unwrap().info().is_resumed()), (1, true));
+    let (dials, session) = dial::<A>(&tickets, &connector, Some(&ticket));
+    let session = session.unwrap();
+    assert_eq!((dials, session.info().is_resumed(), session.info().is_proved()), (2, false, true));
+    // Nobody dials for ever.
+    let liar = Acceptor::new(config(), OTHER2048.server.clone(), verifier);
+    let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let (dials, session) = dial::<A>(&liar, &connector, None);
+    assert_eq!(dials, 1);
+    let untrusted = session.map(drop).unwrap_err();
+    assert_eq!(protocol(untrusted), Error::Untrusted(OTHER2048.private.public_key().id()));
+}
+
+/// A login that may dial as often as it wants: how often it did, and the client's end.
+fn dial<A: Adapter>(
+    acceptor: &Acceptor,
+    connector: &Connector,
+    ticket: Option<&Ticket>,
+) -> (usize, Result<A::Session, LoginError>) {
+    let servers = Arc::new(Mutex::new(Vec::new()));
+    let (acceptor, made) = (acceptor.clone(), Arc::clone(&servers));
+    let dial = move || {
+        let (client, server) = pair();
+        made.lock().unwrap().push(accepting::<A>(&acceptor, server, Context::uncounted()));
+        client
+    };
+    let session = A::dial(connector, Arc::new(dial), ticket, ALICE);
+    let servers = std::mem::take(&mut *servers.lock().unwrap());
+    let dials = servers.len();
+    servers.into_iter().for_each(|server| drop(server.join().unwrap()));
+    (dials, session)
+}
+
+fn both_ends_see_that_they_mean_different_connections_before_a_credential_leaves<A: Adapter>() {
+    let verifier = |_: &Attempt<'_>| -> Result<Grant, Reason> { panic!("a credential has left") };
+    for (prologue, binding, differs) in [
+        (&b"other"[..], ChannelBinding::none(), Differs::Prologue),
+        (b"", ChannelBinding::tls_exporter([7; 32]), Differs::Binding),
+        (b"other", ChannelBinding::tls_exporter([7; 32]), Differs::Both),
+    ] {
+        for server in [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())] {
+            let acceptor = Acceptor::new(config().with_prologue(prologue).unwrap(), RSA2048.server.clone(), verifier);
+            let connector = Connector::new(client_config(), server).with_binding(binding.clone());
+            let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
+            assert_eq!(protocol(client), Error::DifferentContext(differs));
+            assert_eq!(protocol(server), Error::DifferentContext(differs));
+        }
+    }
+}
+
+fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
+    let named = |keys: ServerKeys, name: &str| {
+        let acceptor = Acceptor::new(config(), keys, verifier);
+        let connector = Connector::new(client_config(), RSA2048.trust().with_name(name).unwrap());
+        login::<A>(&acceptor, &connector, ALICE)
+    };
+    let one = || ServerKeys::from(RSA2048.server.clone());
+    let two = || one().with_name("db.example", RSA2048.server.clone()).unwrap();
+    for (keys, name, is_welcome) in [
+        (one(), "", true),
+        (one(), "db.example", false),
+        (two(), "db.example", true),
+        (two(), "", true),
+        (two(), "other.example", false),
+        (one().with_any_name(), "other.example", true),
+    ] {
+        let (client, server) = named(keys, name);
+        assert_eq!((client.is_ok(), server.is_ok()), (is_welcome, is_welcome), "{name}");
+        if let Err(error) = server {
+            assert_eq!(protocol(error), Error::NoServerKey);
+        }
+    }
+}
+
+fn a_store_that_is_away_says_not_now_to_whoever_asks<A: Adapter>() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), |_: &Attempt<'_>| Err(Reason::NotNow("away")));
+    for server in [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())] {
+        let connector = Connector::new(client_config(), server);
+        for user in ["alice", "nobody"] {
+            let (client, server) = failed::<A>(&acceptor, &connector, Credential::Password { user, password: b"x" });
+            assert_eq!(protocol(client), Error::NotNow);
+            assert_eq!(refused(server).1, Reason::NotNow("away"));
+        }
     }
 }
 

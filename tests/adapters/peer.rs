@@ -1,7 +1,7 @@
 //! A peer that is driven by hand over a plain socket, and does what no adapter would.
 
 use crate::ends::HANG;
-use crate::support::{Scenario, at};
+use crate::support::{Scenario, TODAY, at};
 use countersign::client::{AwaitChallenge, AwaitVerdict};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::{Credential, Error, Session};
@@ -11,7 +11,7 @@ use std::net::{Shutdown, TcpStream};
 pub struct Peer(pub TcpStream);
 
 /// Length of a verdict's frame: every one of them.
-pub const VERDICT: usize = 1555;
+pub const VERDICT: usize = 2067;
 
 impl Peer {
     pub fn new(stream: TcpStream) -> Self {
@@ -61,7 +61,7 @@ impl Peer {
     /// Up to the verdict.
     pub fn finish_login(&mut self, scenario: &Scenario, credential: Credential<'static>) -> Result<Session, Error> {
         let state = self.login(scenario, credential);
-        state.read(&self.receive(FrameType::ServerVerdict), at(100))
+        state.read(&self.receive(FrameType::ServerVerdict), at(100), TODAY)
     }
 
     pub fn end_sending(&self) {

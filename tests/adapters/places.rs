@@ -63,14 +63,9 @@ pub fn one_at_a_time() -> Bounds {
     Bounds::default().with_working(1).with_patience(Duration::from_secs(3600))
 }
 
-/// The acceptor, and a channel that says which login has arrived, by its server name.
-pub fn announcing(acceptor: Acceptor) -> (Acceptor, Receiver<Source>) {
-    let (announce, arrived) = channel();
-    let announcing = acceptor.with_limiter(move |context, _| {
-        announce.send(context.source().clone()).unwrap();
-        Ok(())
-    });
-    (announcing, arrived)
+/// Waits until so many logins have arrived and are not decided.
+pub fn logins_are(acceptor: &Acceptor, count: usize) {
+    eventually("so many have arrived", || acceptor.counts().logins == count);
 }
 
 fn every_way_out_of_a_handshake_gives_its_place_back<A: Adapter>() {
@@ -131,14 +126,13 @@ fn every_way_out_of_a_handshake_gives_its_place_back<A: Adapter>() {
 fn a_login_that_is_computed_has_a_place_that_nobody_can_take<A: Adapter>() {
     let (gate, verifier) = Gate::new();
     let acceptor = asking(verifier).with_bounds(one_at_a_time().with_handshakes(1));
-    let (acceptor, arrived) = announcing(acceptor);
     // One is being computed, and one waits for its turn.
     let mut ends = Vec::new();
-    for _ in 0..2 {
+    for count in 1..=2 {
         let (client, server) = pair();
         let server = accepting::<A>(&acceptor, server, Context::uncounted());
         ends.push((std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop)), server));
-        arrived.recv().unwrap();
+        logins_are(&acceptor, count);
     }
     assert_eq!(gate.entered.recv().unwrap(), "alice");
     // Whoever comes now takes the places of others that wait for their peers, and not theirs.
@@ -188,19 +182,18 @@ fn a_login_for_whose_refusal_there_is_no_place_is_closed_unseen<A: Adapter>() {
 
 fn whoever_leaves_the_queue_is_never_asked_about<A: Adapter>() {
     let (gate, verifier) = Gate::new();
-    let (acceptor, arrived) = announcing(asking(verifier).with_bounds(one_at_a_time()));
+    let acceptor = asking(verifier).with_bounds(one_at_a_time());
     let (client, server) = pair();
     let first = accepting::<A>(&acceptor, server, Context::uncounted());
     let logging_in = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop));
     gate.entered.recv().unwrap();
-    arrived.recv().unwrap();
     // One leaves, and one says something where it has nothing to say.
     for talks in [false, true] {
         let (client, server) = pair();
         let leaving = accepting::<A>(&acceptor, server, Context::uncounted());
         let mut peer = Peer::new(client);
         peer.login(&Scenario::new(), ALICE);
-        arrived.recv().unwrap();
+        logins_are(&acceptor, 2);
         if talks {
             peer.send(b"x");
         } else {

@@ -1,13 +1,15 @@
 //! Refusals: whatever the reason, they are the same bytes, no earlier than the floor, for the same questions asked.
 
-use crate::ends::{Adapter, accepting, config, connector, eventually_empty, login, pair, refused};
+use crate::ends::{
+    Adapter, accepting, client_config, config, connector, eventually_empty, failed, login, pair, protocol, refused,
+};
 use crate::peer::{Challenged, Peer, VERDICT};
 use crate::support::wire::{Forger, padded};
 use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Context, Credential, CredentialKind, CryptoRng, Grant, LoginError,
-    Reason, ServerConfig, ServerKey, Source, Suite,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, CryptoRng, Error, Grant,
+    LoginError, Reason, Server, ServerConfig, ServerKey, Source, Suite,
 };
 use std::future::{Future, pending};
 use std::io::Read;
@@ -19,8 +21,9 @@ use std::time::{Duration, Instant};
 
 for_every_adapter!(
     a_refusal_of_any_kind_is_the_same_bytes_no_earlier_than_the_floor,
-    a_login_that_is_shed_is_refused_like_any_other,
-    a_login_for_which_no_session_is_left_is_refused_like_any_other,
+    a_login_that_is_shed_is_closed_unopened_and_a_hello_is_told,
+    a_login_whose_key_service_never_answers_is_closed,
+    a_login_for_which_no_session_is_left_is_turned_away_or_refused,
     whoever_leaves_after_its_login_holds_nothing,
     an_accepted_login_is_not_held_to_the_floor,
 );
@@ -231,12 +234,6 @@ impl Cases {
         cases.plain("application", user("application"), (1, 1), "application");
         cases.plain("not now", user("not now"), (1, 1), "not-now");
         cases.plain("a verifier that panics", user("panics"), (1, 1), "verifier-failed");
-        cases.add("a limiter", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
-            plain(Self::config(), decrypted, verified).with_limiter(|_, _| Err(Reason::NotAdmitted("closed")))
-        });
-        cases.add("a limiter that panics", Sends::Credential(ALICE), (0, 0), "not-admitted", |decrypted, verified| {
-            plain(Self::config(), decrypted, verified).with_limiter(|_, _| std::panic::panic_any(ON_PURPOSE))
-        });
         cases.add("a decryptor that panics", Sends::Credential(ALICE), (1, 1), "not-opened", |decrypted, verified| {
             let panics = Arc::new(Panics(decrypted.clone()));
             let verified = verified.clone();
@@ -251,7 +248,6 @@ impl Cases {
         cases.remote("a key service that fails", Service::Fails, (1, 1), "not-opened");
         cases.remote("a key service that panics at once", Service::PanicsAtOnce, (1, 1), "not-opened");
         cases.remote("a key service that panics later", Service::PanicsLater, (1, 1), "not-opened");
-        cases.remote("a key service that never answers", Service::NeverAnswers, (1, 0), "not-now");
         cases.asynchronous("async: wrong", user("bob"), "unknown-user");
         cases.asynchronous("async: panics", user("panics"), "verifier-failed");
         cases.asynchronous("async: panics at once", user("panics at once"), "verifier-failed");
@@ -350,7 +346,30 @@ fn whoever_leaves_after_its_login_holds_nothing<A: Adapter>() {
     cases.into_iter().for_each(|case| case.join().unwrap());
 }
 
-fn a_login_that_is_shed_is_refused_like_any_other<A: Adapter>() {
+/// There is nothing that could be sent to it that it can open.
+fn a_login_whose_key_service_never_answers_is_closed<A: Adapter>() {
+    let (decrypted, verified) = (Count::default(), Count::default());
+    for is_async in [false, true] {
+        let (key, verified) = (remote(Service::NeverAnswers, &decrypted), verified.clone());
+        let acceptor = if is_async {
+            Acceptor::new_async(Cases::config(), key, Asynchronous(verified.clone()))
+        } else {
+            let verified = verified.clone();
+            Acceptor::new(Cases::config(), key, move |attempt: &Attempt<'_>| judge(attempt, &verified))
+        };
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut peer = Peer::new(client);
+        send(&mut peer, &Scenario::new(), Sends::Credential(ALICE));
+        assert_eq!(peer.rest(), b"");
+        drop(peer);
+        assert_eq!(refused(server.join().unwrap().map(drop).unwrap_err()).1.code(), "not-now");
+        eventually_empty(&acceptor);
+    }
+    assert_eq!((decrypted.get(), verified.get()), (2, 0));
+}
+
+fn a_login_that_is_shed_is_closed_unopened_and_a_hello_is_told<A: Adapter>() {
     let decrypted = Count::default();
     let (entered, is_in) = channel();
     let (go, may_go) = channel::<()>();
@@ -368,18 +387,22 @@ fn a_login_that_is_shed_is_refused_like_any_other<A: Adapter>() {
     is_in.recv().unwrap();
     let (client, server) = pair();
     let second = accepting::<A>(&acceptor, server, Context::uncounted());
-    let (verdict, took) = attempt(client, &Scenario::new(), Sends::Credential(ALICE));
-    assert_eq!((verdict.len(), verdict[0]), (VERDICT, 4));
-    assert!(took >= FLOOR, "{took:?}");
+    let (verdict, _) = attempt(client, &Scenario::new(), Sends::Credential(ALICE));
+    assert_eq!(verdict, b"");
     let (user, reason) = refused(second.join().unwrap().map(drop).unwrap_err());
-    assert_eq!((user, reason.code(), decrypted.get()), (None, "not-admitted", 1));
+    assert_eq!((user, reason.code(), decrypted.get()), (None, "not-now", 1));
+    // Whoever wants a proof is turned away before the RSA operation, and told so.
+    let known = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let (client, server) = failed::<A>(&acceptor, &known, ALICE);
+    assert!(matches!(protocol(client), Error::Busy { .. }));
+    assert_eq!((server.code(), decrypted.get()), ("pressed", 1));
     go.send(()).unwrap();
     logging_in.join().unwrap().unwrap();
     drop(first.join().unwrap().unwrap());
     eventually_empty(&acceptor);
 }
 
-fn a_login_for_which_no_session_is_left_is_refused_like_any_other<A: Adapter>() {
+fn a_login_for_which_no_session_is_left_is_turned_away_or_refused<A: Adapter>() {
     for (name, bounds, asks) in [
         ("in total", Bounds::default().with_sessions(1), (0, 0)),
         ("of one source", Bounds::default().with_sessions_per_source(1), (0, 0)),
@@ -395,9 +418,15 @@ fn a_login_for_which_no_session_is_left_is_refused_like_any_other<A: Adapter>() 
         let before = (decrypted.get(), verified.get());
         let (again, server) = pair();
         let server = accepting::<A>(&acceptor, server, source());
-        let (verdict, took) = attempt(again, &Scenario::new(), Sends::Credential(ALICE));
-        assert_eq!((verdict.len(), verdict[0]), (VERDICT, 4), "{name}");
-        assert!(took >= FLOOR, "{name}: {took:?}");
+        if asks == (0, 0) {
+            // It does not depend on the account: said before anything secret is sent.
+            let error = A::connect(&connector(), again, ALICE).map(drop).unwrap_err();
+            assert!(matches!(protocol(error), Error::Busy { .. }), "{name}");
+        } else {
+            let (verdict, took) = attempt(again, &Scenario::new(), Sends::Credential(ALICE));
+            assert_eq!((verdict.len(), verdict[0]), (VERDICT, 4), "{name}");
+            assert!(took >= FLOOR, "{name}: {took:?}");
+        }
         assert_eq!(refused(server.join().unwrap().map(drop).unwrap_err()).1.code(), "not-admitted", "{name}");
         assert_eq!((decrypted.get() - before.0, verified.get() - before.1), asks, "{name}");
         // It comes free with the session.

@@ -4,8 +4,9 @@
 Both ends are run with the draws of the vector, and each frame they make must be the vector's, byte for byte, RSA
 ciphertexts included: OAEP is computed here from its seed, and the ciphertext decrypted by the library besides. Only an
 ML-KEM ciphertext is the vector's own: the client must find the secret in it that belongs to what the server drew.
-Where a frame was altered on the way (ALTERED), the same alteration must give the vector's frame. A resumption is run
-with the ticket of the vector, and with a server that knows what the vector says of it.
+Extensions are the vector's own, too. Where a frame was altered on the way (ALTERED), the same alteration must give the
+vector's frame; a frame that breaks a rule and is not among those is taken as it is, and must be refused by that rule. A
+resumption is run with the ticket of the vector, and with a server that knows what the vector says of it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any, Optional
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from countersign import (BINDER, CLOSE, DATA, KEY_UPDATE, OAEP, PARTS, PASSWORD, RSA_ALONE, RSA_X25519,
-                         RSA_X25519MLKEM768, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Client, ClientHello,
-                         Credential, Draws, MlKem768, Part, Refused, Schedule, Sealed, Server, ServerHello,
-                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange, expand, extract,
-                         frame, key_id, seed, spki_of)
+from countersign import (ACCEPT, BINDER, BUSY, CLOSE, DATA, FORWARD_SECRET, KEY_UPDATE, NOT_NOW, OAEP, PARTS, PASSWORD,
+                         PROOF, RSA_ALONE, RSA_X25519, RSA_X25519MLKEM768, TAG, TOKEN, VERDICT_SIZE, X25519, Account,
+                         Client, ClientHello, Credential, Draws, MlKem768, Part, Refused, Schedule, Sealed, Server,
+                         ServerHello, ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange,
+                         expand, extract, frame, key_id, place, seed, spki_of, transcript_h)
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
@@ -63,12 +64,18 @@ def login_body(change: Callable[[bytes, bytes], bytes]) -> Callable[[bytes], byt
     return lambda data: frame(data[0], change(data[3:3 + 258], data[3 + 258:]))
 
 
+def zero_share(data: bytes) -> bytes:
+    """The X25519 part of the server's share, which is its end, is all zeros."""
+    hello = ServerHello.decode(data[3:])
+    hello.key_share = hello.key_share[:-32] + bytes(32)
+    return frame(data[0], hello.encode())
+
+
 # The vector's name: which frame, and how.
 ALTERED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "c4-suite-not-offered": (2, flip(6, 3)),
     "c8-key-id-mismatch": (2, flip(3 + 2 + 2 + 32)),
-    # The X25519 part of the server's share, before the list of two credential kinds.
-    "c9-all-zero-output": (2, lambda data: data[:-35] + bytes(32) + data[-3:]),
+    "c9-all-zero-output": (2, zero_share),
     "l2-trailing-byte": (3, login_body(lambda wrapped, sealed: wrapped + sealed + b"\0")),
     "l3-ciphertext-range": (3, login_body(lambda wrapped, sealed: wrapped[:2] + b"\xff" * 256 + sealed)),
     "l4-sealed-length": (3, login_body(lambda wrapped, sealed: wrapped + b"\x01\x0f" + sealed[2:-1])),
@@ -79,6 +86,10 @@ ALTERED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
     "s9-encapsulation-key": (1, lambda data: data[:45] + b"\xff" * 3 + data[48:]),
     "v2-verdict-altered": (4, flip(3)),
 }
+
+# The frame that breaks a rule of this letter, but for those that are broken by what is in it.
+BREAKS = {"S": 1, "C": 2, "A": 2, "L": 3, "V": 4}
+HONEST = ("L8", "L9", "L10", "V4", "V6")
 
 # What a client that breaks L8 or L9 seals instead of its credential.
 SEALED = {
@@ -141,9 +152,9 @@ class VectorServer(Server):
 def verify(credential: Credential) -> Optional[Verdict]:
     """The accounts that the vectors were made with."""
     if (credential.kind, credential.user, credential.secret) == (PASSWORD, "alice", b"correct horse battery staple"):
-        return Verdict(True, "alice", ["read", "write"])
+        return Verdict(ACCEPT, "alice", ["read", "write"])
     if (credential.kind, credential.secret) == (TOKEN, b"an-opaque-token"):
-        return Verdict(True, "robot")
+        return Verdict(ACCEPT, "robot")
     return None
 
 
@@ -179,11 +190,12 @@ class Vector:
         same("the name", self.name, path.stem)
         self.prologue, self.binding = self.raw["prologue"], (inputs["binding_type"], self.raw["binding_bytes"])
 
-    def draws(self, end: str) -> Draws:
+    def draws(self, end: str, extensions: Any = ()) -> Draws:
         """Of the `client` or the `server`."""
         raw, joined = self.raw, self.raw.get(f"{end}_x25519mlkem768", b"")
         parts = {RSA_ALONE: [], RSA_X25519: [raw[f"{end}_x25519"]], RSA_X25519MLKEM768: [joined[:-32], joined[-32:]]}
-        return Draws(raw[f"{end}_nonce"], parts, raw.get("rsa_secret", b""), raw.get("fallback", b""))
+        secret = raw.get("rsa_secret", b"")  # in the ClientHello or in the ClientLogin, never in both
+        return Draws(raw[f"{end}_nonce"], parts, secret, secret, raw.get("fallback", b""), list(extensions))
 
     def exchange_secret(self) -> bytes:
         exchange = self.suite >> 8
@@ -192,17 +204,17 @@ class Vector:
 
     def same_secrets(self, ours: dict[str, bytes], schedule: Schedule) -> None:
         """These, and those that the schedule has at the end of the handshake."""
-        session = Session(schedule, Verdict(True), is_client=True)
+        session = Session(schedule, Verdict(ACCEPT), is_client=True)
         client, server = session.outgoing, session.incoming
         ours |= {"master": schedule.master, "transcript_4": schedule.transcript(), "client_traffic": client.secret,
                  "server_traffic": server.secret, "exporter": session.exporter, "session_id": session.session_id}
         derived = {"client_key": client.key, "client_iv": client.iv, "server_key": server.key, "server_iv": server.iv,
                    "client_traffic_updated": expand(client.secret, b"update", b"", 32)}
-        if derived.keys() & self.secrets.keys():  # a resumption's vector has none of them
-            ours |= derived
-        same("the names of the secrets", sorted(ours), sorted(self.secrets))
-        for name, value in ours.items():
-            same(name, value.hex(), self.secrets[name])
+        ours |= derived  # a resumption's vector has none of them
+        same("secrets that we do not know", sorted(self.secrets.keys() - ours.keys()), [])
+        same("at least the master among them", "master" in self.secrets, True)
+        for name, value in self.secrets.items():
+            same(name, ours[name].hex(), value)
 
     def check_session(self, client: Session, server: Session) -> None:
         for session in (client, server):
@@ -225,59 +237,74 @@ class Vector:
 class Login(Vector):
     def __init__(self, path: Path, data: dict[str, Any]):
         super().__init__(path, data)
-        self.rule, self.outcome, inputs = data["outcome"]["rule"], data["outcome"], data["inputs"]
+        self.rule, self.outcome, self.inputs = data["outcome"]["rule"], data["outcome"], data["inputs"]
         self.key = private_key(self.raw["server_key_pkcs8"])
         same("server_key_spki", spki_of(self.key.public_key()), self.raw["server_key_spki"])
         same("the key file", spki_of(pem(data["server_key"]).public_key()), self.raw["server_key_spki"])
-        self.client, self.server = self.make_client(inputs), self.make_server()
 
-    def make_client(self, inputs: dict[str, Any]) -> SeededClient:
-        spki = self.raw["server_key_spki"]
+    def make_client(self) -> SeededClient:
+        inputs, spki = self.inputs, self.raw["server_key_spki"]
+        filed = ClientHello.decode(self.frames[0][3:])
         pinned = pem("tests/keys/other2048.pem").public_key() if self.rule == "T1" else self.key.public_key()
         credential = Credential(inputs["credential_kind"], inputs["credential_user"], self.raw["credential_secret"])
         client = SeededClient(
-            credential, [key_id(spki_of(pinned))], [spki] if inputs["known_keys"] else [],
-            ClientHello.decode(self.frames[0][3:]).suites, RSA_X25519 if self.rule == "T2" else RSA_ALONE,
-            inputs["server_name"], self.prologue, self.binding, self.draws("client"))
+            credential, [key_id(spki_of(pinned))], [spki] if inputs["known_keys"] else [], filed.suites,
+            RSA_X25519 if self.rule == "T2" else RSA_ALONE, inputs["server_name"], self.prologue, self.binding,
+            self.draws("client", filed.extensions))
         same("known_keys", [id_.hex() for id_ in client.known], inputs["known_keys"])
-        client.seed, client.private_key = self.raw["oaep_seed"], self.key
+        client.seed, client.private_key = self.raw.get("oaep_seed", b""), self.key
         if self.name in SEALED:
             client.plaintext = sealed_instead(self.name)
         return client
 
     def make_server(self) -> Server:
-        filed = ServerHello.decode(self.frames[1][3:]) if len(self.frames) > 1 else None
-        kinds = filed.credential_kinds if filed else [PASSWORD, TOKEN]
-        server = VectorServer(self.key, verify, [self.suite], kinds, self.prologue, self.binding, self.draws("server"))
+        filed = None
+        if len(self.frames) > 1 and self.frames[1][0] != BUSY:
+            filed = refused("a ServerHello", None, lambda: ServerHello.decode(self.frames[1][3:]))
+        check = (lambda _: Verdict(NOT_NOW)) if self.rule == "V6" else verify
+        suites = FORWARD_SECRET if (self.rule or "").startswith("S") and self.rule not in ("S8", "S9") else [self.suite]
+        server = VectorServer(self.key, check, suites, filed.credential_kinds if filed else [PASSWORD, TOKEN],
+                              self.prologue, self.binding, self.draws("server", filed.extensions if filed else ()),
+                              names=() if self.rule == "S12" else None, proves=bool(filed and filed.proof))
         server.filed, server.client = filed.key_share if filed else b"", self.draws("client")
         return server
 
-    def arrives(self, number: int, ours: bytes) -> bytes:
+    def arrives(self, number: int, ours: Callable[[], bytes]) -> bytes:
         """The frame as it arrived; ours must be that, but for what was altered on the way."""
         altered, change = ALTERED.get(self.name, (0, None))
-        same(f"frame {number}", change(ours) if change and altered == number else ours, self.frames[number - 1])
+        breaks = BREAKS.get((self.rule or "-")[0]) == number and self.rule not in HONEST
+        if not breaks or altered:
+            same(f"frame {number}", change(ours()) if change and altered == number else ours(), self.frames[number - 1])
         return self.frames[number - 1]
 
     def check(self) -> None:
-        hello = self.arrives(1, self.client.hello())
         state = (self.rule or "")[:1]
-        answer = refused("the server", self.rule if state == "S" else None, lambda: self.server.on_client_hello(hello))
         if state == "S":
+            hello = self.arrives(1, lambda: self.make_client().hello())
+            refused("the server", self.rule, lambda: self.make_server().on_client_hello(hello))
             return self.ends_after(1)
-        challenge = self.arrives(2, answer)
-        stops = self.rule if state in ("C", "T") else None
-        answer = refused("the client", stops, lambda: self.client.on_server_hello(challenge))
+        client = self.make_client()
+        hello = self.arrives(1, client.hello)
+        if state == "C":
+            challenge = self.arrives(2, lambda: self.make_server().on_client_hello(hello))
+            refused("the client", self.rule, lambda: take(client, challenge))
+            return self.ends_after(2)
+        server = self.make_server()
+        challenge = self.arrives(2, lambda: server.on_client_hello(hello))
+        stops = self.rule if state == "T" else None
+        login = refused("the client", stops, lambda: client.on_server_hello(challenge))
         if stops:
             return self.ends_after(2)
-        login = self.arrives(3, answer)
-        answer, end = self.server.on_client_login(login)
-        same("the server", end.rule if isinstance(end, Refused) else None, self.rule if state == "L" else None)
+        login = self.arrives(3, lambda: login)
+        answer, end = server.on_client_login(login)
+        reason = "not now" if self.rule == "V6" else self.rule if state == "L" else None
+        same("the server", end.rule if isinstance(end, Refused) else None, reason)
         same("outcome.server", isinstance(end, Session), self.outcome["server"] == "accepted")
-        verdict = self.arrives(4, answer)
-        rule = {"accepted": None, "refused": "V4", "verdict not authentic": "V2"}[self.outcome["client"]]
+        verdict = self.arrives(4, lambda: answer)
+        rule = {"accepted": None, "refused": "V4", "verdict not authentic": "V2"}.get(self.outcome["client"], self.rule)
         if state == "V":
             same("outcome.rule", rule, self.rule)
-        session = refused("the client", rule, lambda: self.client.on_verdict(verdict))
+        session = refused("the client", rule, lambda: client.on_verdict(verdict))
         self.check_secrets()
         if self.rule is None:
             assert isinstance(end, Session)
@@ -296,8 +323,15 @@ class Login(Vector):
         exchange_secret, stage_0 = self.exchange_secret(), extract(bytes(32), bytes(32))
         ours = {"exchange_secret": exchange_secret, "stage_0": stage_0,
                 "stage_1": extract(stage_0, self.raw["rsa_secret"])}
-        schedule = Schedule(self.suite, self.prologue, self.binding, hello + challenge)
+        if ClientHello.decode(hello[3:]).rsa_ciphertext:
+            ours |= {"transcript_h": transcript_h(seed(self.prologue, self.binding), hello)}
+        proof = ServerHello.decode(challenge[3:]).proof
+        end = len(challenge) - 2 - len(proof)
+        schedule = Schedule(self.suite, self.prologue, self.binding, hello + challenge[:end])
         schedule.mix(self.raw["rsa_secret"], exchange_secret)
+        if proof:
+            ours |= {"transcript_p": schedule.transcript(), "proof": schedule.key(b"proof", PROOF)}
+        schedule.add(challenge[end:])
         ours |= {"transcript_2": schedule.transcript()}
         cut = 5 + int.from_bytes(login[3:5], "big")
         schedule.add(login[:cut])
@@ -308,23 +342,33 @@ class Login(Vector):
         self.same_secrets(ours, schedule)
 
 
+def take(client: Client, answer: bytes) -> object:
+    """A client's step with what answers its hello."""
+    if answer[0] != BUSY:
+        return client.on_server_hello(answer)
+    raise client.on_busy(answer)
+
+
 class VectorTickets(Tickets):
     """Knows the ticket of the vector, and issues the one that is in the vector's verdict."""
 
     def __init__(self, ticket: bytes, known: Sealed, issues: Verdict):
-        super().__init__(clock=lambda: known.shown)
+        super().__init__()
         self.ticket, self.known, self.issues = ticket, known, issues
 
     def open(self, ticket: bytes) -> Sealed:
         same("the ticket", ticket, self.ticket)
         return self.known
 
-    def expires(self, shown: int) -> int:
-        return self.issues.ticket_expires
+    def check_times(self, of: Sealed) -> None:
+        pass
 
-    def seal(self, of: Sealed) -> bytes:
-        self.next_secret = of.secret
-        return self.issues.ticket
+    def check_chain(self, ticket: bytes, of: Sealed) -> None:
+        pass
+
+    def renew(self, of: Sealed, secret: bytes) -> tuple[bytes, int]:
+        self.next_secret = secret
+        return self.issues.ticket, self.issues.ticket_lifetime
 
 
 class Resumption(Vector):
@@ -332,44 +376,59 @@ class Resumption(Vector):
         super().__init__(path, data)
         self.inputs, self.filed = data["inputs"], bytes.fromhex(data["verdict"])
         self.verdict = Verdict.decode_padded(self.filed.ljust(VERDICT_SIZE, b"\0"))
+        self.key = pem(data.get("server_key") or "tests/keys/rsa2048.pem")
 
     def check(self) -> None:
-        key, raw, verdict = pem("tests/keys/rsa2048.pem"), self.raw, self.verdict
-        id_, secret, suites = key_id(spki_of(key.public_key())), raw["ticket_secret"], [self.suite]
-        tickets = VectorTickets(raw["ticket"], Sealed(verdict.principal, 1, self.suite, id_, 0, 1, secret), verdict)
-        client = Client(Credential(PASSWORD, "alice", b"x"), [id_], (), suites, RSA_ALONE, self.inputs["server_name"],
-                        self.prologue, self.binding, self.draws("client"),
-                        Ticket(raw["ticket"], secret, self.suite, id_, 1))
-        server = VectorServer(key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
-                              draws=self.draws("server"), tickets=tickets,
-                              account=lambda principal: Account(1, verdict.permissions))
-        server.filed, server.client = ServerResumption.decode(self.frames[1][3:]).key_share, self.draws("client")
-        hello = client.hello()
-        same("frame 1", hello, self.frames[0])
-        answer = server.on_client_hello(hello)
+        raw, verdict, name = self.raw, self.verdict, self.inputs["server_name"]
+        hello, answer = ClientHello.decode(self.frames[0][3:]), ServerResumption.decode(self.frames[1][3:])
+        spki = spki_of(self.key.public_key())
+        id_, secret, suites = key_id(spki), raw["ticket_secret"], [self.suite]
+        known = Sealed(verdict.principal, 1, self.suite, id_, place(name, self.prologue), PASSWORD, 0, b"", b"", 0, 1,
+                       secret)
+        tickets = VectorTickets(raw["ticket"], known, verdict)
+        client = SeededClient(
+            Credential(PASSWORD, "alice", b"x"), [id_], [spki] if hello.known_keys else [], suites, RSA_ALONE, name,
+            self.prologue, self.binding, self.draws("client", hello.extensions),
+            Ticket(raw["ticket"], secret, self.suite, id_, name, (PASSWORD, "alice"), 1, 0, 0),
+            bool(hello.rsa_ciphertext), clock=lambda: 0)
+        client.seed, client.private_key = raw.get("oaep_seed", b""), self.key
+        server = VectorServer(self.key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
+                              draws=self.draws("server", answer.extensions), tickets=tickets,
+                              account=lambda principal: Account(1, verdict.permissions), names=None)
+        server.filed, server.client = answer.key_share, self.draws("client")
+        sent = client.hello()
+        same("frame 1", sent, self.frames[0])
+        resumption = server.on_client_hello(sent)
         same("why the ticket was not taken", server.not_taken, None)
-        same("frame 2", answer, self.frames[1])
-        same("the number of frames", len(self.frames), 2)
-        session = client.on_server_resumption(answer)
+        same("frame 2", resumption, self.frames[1])
+        confirm, session = client.on_server_resumption(resumption)
+        same("the number of frames", len(self.frames), 3)
+        same("frame 3", confirm, self.frames[2])
+        served = server.on_confirm(confirm)
         same("the verdict", session.verdict.encode().rstrip(b"\0"), self.filed.rstrip(b"\0"))
-        assert session.ticket and server.session
-        same("the next ticket's secret at the client", session.ticket.secret.hex(), self.secrets["next_ticket_secret"])
+        assert session.ticket
+        if "next_ticket_secret" in self.secrets:
+            same("the next ticket's secret", session.ticket.secret.hex(), self.secrets["next_ticket_secret"])
         same("that at the server", tickets.next_secret, session.ticket.secret)
-        self.check_secrets(hello, answer)
-        self.check_session(session, server.session)
+        self.check_secrets(sent, resumption)
+        self.check_session(session, served)
 
     def check_secrets(self, hello: bytes, answer: bytes) -> None:
         secret, start = self.raw["ticket_secret"], seed(self.prologue, self.binding)
-        stage_0 = extract(bytes(32), secret)
+        stage_0, sealed = extract(bytes(32), secret), ClientHello.decode(hello[3:]).rsa_ciphertext
+        rsa_secret = self.raw["rsa_secret"] if sealed else bytes(32)
         schedule = Schedule(self.suite, self.prologue, self.binding, hello + answer[:-VERDICT_SIZE - TAG])
-        schedule.mix(bytes(32), self.exchange_secret(), secret)
+        schedule.mix(rsa_secret, self.exchange_secret(), secret)
         ours = {"transcript_b": hashlib.sha256(start + hello[:-2 - BINDER]).digest(),
                 "binder": binder(secret, start, hello), "exchange_secret": self.exchange_secret(),
-                "stage_0": stage_0, "stage_1": extract(stage_0, bytes(32)),
+                "stage_0": stage_0, "stage_1": extract(stage_0, rsa_secret),
                 "transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict"),
                 "next_ticket_secret": schedule.key(b"resumption")}
+        if sealed:
+            ours |= {"transcript_h": transcript_h(start, hello)}
         same("the binder in the frame", hello[-BINDER:], ours["binder"])
         schedule.add(answer[-VERDICT_SIZE - TAG:])
+        ours |= {"confirm_key": schedule.key(b"confirm")}
         self.same_secrets(ours, schedule)
 
 

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from countersign import (BODY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, DATA, KEY_UPDATE, MAX_DATA, SERVER_HELLO,
-                         SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session, require)
+from countersign import (BODY, BUSY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE, MAX_DATA,
+                         SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session, require)
 
-DEADLINE, REFUSAL_DELAY = 10.0, 0.25  # seconds
+DEADLINE, REFUSAL_DELAY, LEAVE = 10.0, 0.25, 0.5  # seconds
 
 
 class Ended(Exception):
@@ -96,34 +96,56 @@ class Channel:
             pass
 
 
-def login(sock: socket.socket, client: Client) -> Channel:
-    stream = Stream(sock)
+def login(sock: socket.socket, client: Client, streams: type[Stream] = Stream) -> Channel:
+    stream = streams(sock)
     stream.write(client.hello())
+    kinds, rules = {SERVER_HELLO, BUSY}, ("C1", "C10")
     if client.ticket:
-        answer = stream.frame({SERVER_HELLO, SERVER_RESUMPTION}, "A1", "A7")
-        if answer[0] == SERVER_RESUMPTION:
-            return Channel(stream, client.on_server_resumption(answer))
-    else:
-        answer = stream.frame({SERVER_HELLO}, "C1", "C10")
+        kinds, rules = kinds | {SERVER_RESUMPTION}, ("A1", "A7")
+    answer = stream.frame(kinds, *rules)
+    if answer[0] == BUSY:
+        raise client.on_busy(answer)
+    if answer[0] == SERVER_RESUMPTION:
+        confirm, session = client.on_server_resumption(answer)
+        stream.write(confirm)
+        return Channel(stream, session)
     stream.write(client.on_server_hello(answer))
     return Channel(stream, client.on_verdict(stream.frame({SERVER_VERDICT}, "V1", "V5")))
 
 
-def serve(sock: socket.socket, server: Server) -> Channel:
-    stream = Stream(sock)
+def serve(sock: socket.socket, server: Server, streams: type[Stream] = Stream) -> Channel:
+    stream = streams(sock)
     stream.write(server.on_client_hello(stream.frame({CLIENT_HELLO}, "S1", "S10")))
-    if server.session:
-        return Channel(stream, server.session)
+    if server.ended:
+        leave(stream)
+        raise server.ended
+    if server.resumes:
+        return Channel(stream, server.on_confirm(stream.frame({CONFIRM}, "F1", "F3")))
     broken: Optional[Refused] = None
     try:
         stream.frame({CLIENT_LOGIN}, "L1", "L5")
     except Refused as why:
         broken = why
+        if why.rule == "L5":
+            raise
     due = time.monotonic() + REFUSAL_DELAY
     answer, outcome = server.refuse(stream.received, broken) if broken else server.on_client_login(stream.received)
     if isinstance(outcome, Refused):
         time.sleep(max(0.0, due - time.monotonic()))
         stream.write(answer)
+        leave(stream)
         raise outcome
     stream.write(answer)
     return Channel(stream, outcome)
+
+
+def leave(stream: Stream) -> None:
+    """Ends our direction and reads until the client hangs up, so that what was sent last is not lost by a reset."""
+    stream.deadline = time.monotonic() + LEAVE
+    try:
+        stream.sock.shutdown(socket.SHUT_WR)
+        while True:
+            stream.received = b""
+            stream.read(1)
+    except (Ended, OSError):
+        pass

@@ -15,10 +15,10 @@ use core::time::Duration;
 use countersign::client::{self, AwaitChallenge, AwaitVerdict, Challenge};
 use countersign::crypto::{Decrypt, Decrypted};
 use countersign::frame::{FrameError, FrameType};
-use countersign::server::{self, AwaitHello, AwaitLogin, Claim, Refusal};
+use countersign::server::{self, Admitted, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
     Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, Moment,
-    PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite,
+    PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite, UnixTime,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -141,6 +141,17 @@ pub fn at(millis: u64) -> Moment {
     Moment::after_origin(Duration::from_millis(millis))
 }
 
+/// A login that is still to be opened.
+pub type Open = server::Open<server::SealedLogin>;
+
+/// The RSA operation of a login that brought its secret itself.
+pub fn sealed(login: server::Login) -> Open {
+    match login.admit() {
+        Admitted::Sealed(open) => open,
+        Admitted::Opened(_) => panic!("its secret came with the hello"),
+    }
+}
+
 /// When what arrives in a [`Scenario`]; the deadline is [`DEADLINE`].
 pub const HELLO_AT: u64 = 10;
 pub const CHALLENGE_AT: u64 = 20;
@@ -148,6 +159,9 @@ pub const LOGIN_AT: u64 = 30;
 pub const VERDICT_AT: u64 = 40;
 pub const DEADLINE: u64 = 10_000;
 pub const FLOOR: u64 = 250;
+
+/// The time of day in a [`Scenario`].
+pub const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 /// A login between two machines. Everything in it repeats exactly, so that a state can be had as often as a test wants.
 #[derive(Clone)]
@@ -315,7 +329,16 @@ impl Scenario {
 
     /// A server's answer to this ClientHello: the ServerHello, and the state after it.
     pub fn answer(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        self.await_hello().read(hello.to_vec(), at(HELLO_AT))?.challenge(&self.key, &mut self.rng("server hello"))
+        self.hello(hello)?.challenge(&mut self.rng("server hello"))
+    }
+
+    /// A server's way from a ClientHello to its answer: what is sealed in it is opened.
+    pub fn hello(&self, hello: &[u8]) -> Result<Hello, Error> {
+        let hello = self.await_hello().read(hello.to_vec(), at(HELLO_AT))?.choose(&self.key)?;
+        Ok(match hello.open(&mut self.rng("fallback")) {
+            Ok(open) => open.run(&mut self.rng("blinding")),
+            Err(hello) => hello,
+        })
     }
 
     /// Gives ClientHello and ServerHello, and both sides after them.
@@ -346,7 +369,7 @@ impl Scenario {
 
     /// The server's way from a ClientLogin to a claim.
     pub fn open(&self, server: AwaitLogin, login: &[u8]) -> Result<Claim, Refusal> {
-        Ok(server.read(login.to_vec(), at(LOGIN_AT))?.admit().run(&mut self.rng("blinding")))
+        Ok(server.read(login.to_vec(), at(LOGIN_AT))?.admit().open(&mut self.rng("blinding")))
     }
 
     /// The server's way from a ClientLogin to its verdict, with [`verify`].
@@ -368,7 +391,7 @@ impl Scenario {
         let Sent { hello, challenge, login, client, server } = self.await_verdict();
         let verdict = self.decide(server, &login);
         let frame = verdict.as_ref().map_or_else(|refusal| &refusal.frame, |accepted| &accepted.frame).clone();
-        let client = client.read(&frame, at(VERDICT_AT));
+        let client = client.read(&frame, at(VERDICT_AT), TODAY);
         Finished { frames: [hello, challenge, login, frame], client, server: verdict.map(|accepted| accepted.session) }
     }
 
@@ -400,20 +423,28 @@ pub struct Finished {
     pub server: Result<Session, Refusal>,
 }
 
-/// A private key that counts what it is asked, and answers nothing.
+/// A private key that counts what it is asked; by default it answers nothing.
 #[derive(Default)]
-pub struct Counting(AtomicUsize);
+pub struct Counting {
+    asked: AtomicUsize,
+    key: Option<Arc<dyn Decrypt>>,
+}
 
 impl Counting {
+    /// One that answers with this key.
+    pub fn with(key: &TestKey) -> Self {
+        Self { key: Some(provider().rsa.load_key(&key.private).unwrap()), ..Self::default() }
+    }
+
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst)
     }
 }
 
 impl Decrypt for Counting {
-    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Decrypted::failed()
+    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.key.as_ref().map_or_else(Decrypted::failed, |key| key.decrypt(ciphertext, rng))
     }
 }
 
@@ -440,7 +471,7 @@ pub fn not_that_frame(expected: FrameType, genuine: &[u8]) -> Vec<(Vec<u8>, Fram
         (frame(expected.byte(), &vec![0; min - 1]), length(min - 1)),
         (frame(expected.byte(), &[0xaa; 65535]), length(65535)),
     ];
-    for byte in [0, 9, 0x16, b'G', b'S', 0xff] {
+    for byte in [0, 11, 0x16, b'G', b'S', 0xff] {
         cases.push(([&[byte], &genuine[1..]].concat(), FrameError::UnknownType(byte)));
     }
     for other in FrameType::ALL.into_iter().filter(|&other| other != expected) {

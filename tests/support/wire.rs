@@ -6,6 +6,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rsa::rand_core::CryptoRng;
+use rsa::traits::PublicKeyParts;
 use rsa::{Oaep, PrivateKey, PublicKey};
 use sha2::{Digest, Sha256};
 
@@ -50,6 +51,14 @@ impl<'a> Reader<'a> {
         (0..count).map(|_| entry(self)).collect()
     }
 
+    fn context(&mut self) -> Option<[u8; 8]> {
+        self.take(8)?.try_into().ok()
+    }
+
+    fn extensions(&mut self) -> Option<Extensions> {
+        self.list(16, |reader| Some((reader.u16()?, reader.bytes()?)))
+    }
+
     /// The value, if nothing is left over.
     fn end<T>(&self, value: T) -> Option<T> {
         self.0.is_empty().then_some(value)
@@ -70,6 +79,13 @@ fn numbers(out: &mut Vec<u8>, numbers: &[u16]) {
     list(out, numbers, |out, number| out.extend_from_slice(&number.to_be_bytes()));
 }
 
+fn extensions(out: &mut Vec<u8>, extensions: &Extensions) {
+    list(out, extensions, |out, (number, data)| {
+        out.extend_from_slice(&number.to_be_bytes());
+        bytes(out, data);
+    });
+}
+
 /// A message without the library's bounds: it can be written whatever is in it.
 pub trait Message: Sized {
     fn decode(body: &[u8]) -> Option<Self>;
@@ -84,9 +100,15 @@ pub struct ClientHello {
     pub key_shares: Vec<(u8, Vec<u8>)>,
     pub server_name: Vec<u8>,
     pub known_keys: Vec<[u8; 32]>,
+    pub context: [u8; 8],
     pub ticket: Vec<u8>,
+    pub extensions: Extensions,
+    pub rsa_ciphertext: Vec<u8>,
     pub binder: Vec<u8>,
 }
+
+/// Each a number and what it says.
+pub type Extensions = Vec<(u16, Vec<u8>)>;
 
 impl Message for ClientHello {
     fn decode(body: &[u8]) -> Option<Self> {
@@ -98,7 +120,10 @@ impl Message for ClientHello {
             key_shares: reader.list(4, |reader| Some((reader.u8()?, reader.bytes()?)))?,
             server_name: reader.text()?,
             known_keys: reader.list(8, Reader::array)?,
+            context: reader.context()?,
             ticket: reader.bytes()?,
+            extensions: reader.extensions()?,
+            rsa_ciphertext: reader.bytes()?,
             binder: reader.bytes()?,
         };
         reader.end(message)
@@ -115,7 +140,10 @@ impl Message for ClientHello {
         });
         bytes(&mut out, &self.server_name);
         list(&mut out, &self.known_keys, |out, id| out.extend_from_slice(id));
+        out.extend_from_slice(&self.context);
         bytes(&mut out, &self.ticket);
+        extensions(&mut out, &self.extensions);
+        bytes(&mut out, &self.rsa_ciphertext);
         bytes(&mut out, &self.binder);
         out
     }
@@ -130,6 +158,9 @@ pub struct ServerHello {
     pub spki: Vec<u8>,
     pub key_share: Vec<u8>,
     pub credential_kinds: Vec<u8>,
+    pub context: [u8; 8],
+    pub extensions: Extensions,
+    pub proof: Vec<u8>,
 }
 
 impl Message for ServerHello {
@@ -143,6 +174,9 @@ impl Message for ServerHello {
             spki: reader.bytes()?,
             key_share: reader.bytes()?,
             credential_kinds: reader.list(8, Reader::u8)?,
+            context: reader.context()?,
+            extensions: reader.extensions()?,
+            proof: reader.bytes()?,
         };
         reader.end(message)
     }
@@ -154,6 +188,9 @@ impl Message for ServerHello {
         bytes(&mut out, &self.spki);
         bytes(&mut out, &self.key_share);
         list(&mut out, &self.credential_kinds, |out, kind| out.push(*kind));
+        out.extend_from_slice(&self.context);
+        extensions(&mut out, &self.extensions);
+        bytes(&mut out, &self.proof);
         out
     }
 }
@@ -206,7 +243,7 @@ pub struct ServerVerdict(pub Vec<u8>);
 
 impl Message for ServerVerdict {
     fn decode(body: &[u8]) -> Option<Self> {
-        (body.len() == 1552).then(|| Self(body.to_vec()))
+        (body.len() == 2064).then(|| Self(body.to_vec()))
     }
 
     fn encode(&self) -> Vec<u8> {
@@ -220,7 +257,8 @@ pub struct Verdict {
     pub principal: Vec<u8>,
     pub permissions: Vec<Vec<u8>>,
     pub ticket: Vec<u8>,
-    pub ticket_expires: u64,
+    pub ticket_lifetime: u64,
+    pub extensions: Extensions,
 }
 
 impl Message for Verdict {
@@ -231,7 +269,8 @@ impl Message for Verdict {
             principal: reader.text()?,
             permissions: reader.list(32, Reader::text)?,
             ticket: reader.bytes()?,
-            ticket_expires: reader.u64()?,
+            ticket_lifetime: reader.u64()?,
+            extensions: reader.extensions()?,
         };
         reader.end(message)
     }
@@ -241,7 +280,8 @@ impl Message for Verdict {
         bytes(&mut out, &self.principal);
         list(&mut out, &self.permissions, |out, permission| bytes(out, permission));
         bytes(&mut out, &self.ticket);
-        out.extend_from_slice(&self.ticket_expires.to_be_bytes());
+        out.extend_from_slice(&self.ticket_lifetime.to_be_bytes());
+        extensions(&mut out, &self.extensions);
         out
     }
 }
@@ -252,6 +292,7 @@ pub struct ServerResumption {
     pub suite: u16,
     pub nonce: [u8; 32],
     pub key_share: Vec<u8>,
+    pub extensions: Extensions,
     pub sealed_verdict: Vec<u8>,
 }
 
@@ -263,7 +304,8 @@ impl Message for ServerResumption {
             suite: reader.u16()?,
             nonce: reader.array()?,
             key_share: reader.bytes()?,
-            sealed_verdict: reader.take(1552)?.to_vec(),
+            extensions: reader.extensions()?,
+            sealed_verdict: reader.take(2064)?.to_vec(),
         };
         reader.end(message)
     }
@@ -272,6 +314,7 @@ impl Message for ServerResumption {
         let mut out = [self.version.to_be_bytes(), self.suite.to_be_bytes()].concat();
         out.extend_from_slice(&self.nonce);
         bytes(&mut out, &self.key_share);
+        extensions(&mut out, &self.extensions);
         out.extend_from_slice(&self.sealed_verdict);
         out
     }
@@ -322,6 +365,16 @@ pub fn seal(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], plaintext: &[u
     sealed.unwrap()
 }
 
+/// What was sealed, if this is the key.
+pub fn open(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let payload = Payload { msg: sealed, aad };
+    match suite & 0xff {
+        1 => aes_gcm::Aes256Gcm::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+        _ => chacha20poly1305::ChaCha20Poly1305::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+    }
+    .ok()
+}
+
 /// A ClientLogin with anything in it, under a suite of RSA alone: a client that knows the protocol and keeps to none of
 /// its rules.
 pub struct Forger<'a> {
@@ -367,27 +420,78 @@ impl<'a> Forger<'a> {
     }
 }
 
+/// A ClientHello with something else sealed in it, to the owner of a key; it is told `transcript_h`.
+pub fn reseal(
+    hello: &[u8],
+    spki: &[u8],
+    rng: &mut impl CryptoRng,
+    plaintext: impl FnOnce([u8; 32]) -> Vec<u8>,
+) -> Vec<u8> {
+    let key = PublicKey::from_public_key_der(spki).unwrap();
+    let mut size = 0;
+    let room = edit(hello, |hello: &mut ClientHello| {
+        hello.rsa_ciphertext = vec![0; key.size()];
+        size = key.size() + 2 + 2 + hello.binder.len();
+    });
+    let bound_to = transcript(&[&room[..room.len() - size]]);
+    let ciphertext = key.encrypt(rng, Oaep::<Sha256>::new(), &plaintext(bound_to)).unwrap();
+    edit(&room, |hello: &mut ClientHello| hello.rsa_ciphertext = ciphertext)
+}
+
+/// A ServerHello with the proof that belongs to it, under a suite of RSA alone, by somebody who knows the secret that the
+/// ClientHello brought.
+pub fn prove(rsa_secret: &[u8], hello: &[u8], challenge: &[u8]) -> Vec<u8> {
+    let room = edit(challenge, |hello: &mut ServerHello| hello.proof = vec![0; 32]);
+    let bound_to = transcript(&[hello, &room[..room.len() - 34]]);
+    let proof = expand(&master(rsa_secret, &[0; 32]), "proof", &bound_to, 32);
+    edit(&room, |hello: &mut ServerHello| hello.proof = proof)
+}
+
+/// The secret that a ClientHello brought, for the owner of the key in `pem`.
+pub fn hello_secret(pem: &str, hello: &[u8]) -> Vec<u8> {
+    let ciphertext = ClientHello::decode(&hello[3..]).unwrap().rsa_ciphertext;
+    let sealed = PrivateKey::from_pkcs8_pem(pem).unwrap().decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
+    sealed[..32].to_vec()
+}
+
 /// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
-pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
-    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+pub fn verdict(pem: &str, frames @ [_, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
-    let secret = key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
+    if ciphertext.is_empty() {
+        return verdict_after(pem, frames, plaintext);
+    }
+    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+    verdict_under(&key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap()[..32], challenge, frames, plaintext)
+}
+
+/// The same after a proof, where the secret came with the ClientHello, whatever came in the place of the login.
+pub fn verdict_after(pem: &str, frames @ [hello, challenge, _]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
+    verdict_under(&hello_secret(pem, hello), challenge, frames, plaintext)
+}
+
+fn verdict_under(secret: &[u8], challenge: &[u8], frames: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
-    let verdict_key = expand(&master(&secret[..32], &[0; 32]), "verdict", &transcript(&[hello, challenge, login]), 32);
-    frame(4, &seal(suite, &verdict_key, &[0; 12], b"", plaintext))
+    let key = expand(&master(secret, &[0; 32]), "verdict", &transcript(&frames), 32);
+    frame(4, &seal(suite, &key, &[0; 12], b"", plaintext))
 }
 
 /// A ServerResumption with anything in its verdict, in answer to a hello with this ticket, under a suite of RSA alone.
 pub fn resumption(ticket: &countersign::Ticket, hello: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    // How a ticket is kept: a version, the suite, the key's id, the expiry, and then the secret.
-    let kept = ticket.to_bytes().unwrap();
-    let suite = u16::from_be_bytes([kept[1], kept[2]]);
+    let (suite, secret) = (ticket.suite().number().to_be_bytes(), ticket_secret(ticket));
     let extract = |salt: &[u8], ikm: &[u8]| Hkdf::<Sha256>::extract(Some(salt), ikm).0.to_vec();
-    let master = [&[0; 32], &[0; 32]].iter().fold(extract(&[0; 32], &kept[43..75]), |salt, ikm| extract(&salt, *ikm));
-    let body = [&[0, 1][..], &kept[1..3], &[0; 32], &[0, 0]].concat();
+    let master = [&[0; 32], &[0; 32]].iter().fold(extract(&[0; 32], &secret), |salt, ikm| extract(&salt, *ikm));
+    let body = [&[0, 1][..], &suite, &[0; 32], &[0, 0], &[0]].concat();
     let length = u16::try_from(body.len() + plaintext.len() + 16).unwrap();
     let mut frame = [&[8][..], &length.to_be_bytes(), &body].concat();
     let key = expand(&master, "verdict", &transcript(&[hello, &frame]), 32);
-    frame.extend_from_slice(&seal(suite, &key, &[0; 12], b"", plaintext));
+    frame.extend_from_slice(&seal(u16::from_be_bytes(suite), &key, &[0; 12], b"", plaintext));
     frame
+}
+
+/// How a ticket is kept: a version, the suite, the key's id, server name and user, three times of eight bytes, the secret, and then
+/// the ticket itself.
+pub fn ticket_secret(ticket: &countersign::Ticket) -> Vec<u8> {
+    let kept = ticket.to_bytes().unwrap();
+    let front = 1 + 2 + 32 + 2 + ticket.server_name().len() + 2 + ticket.user().len() + 3 * 8;
+    kept[front..front + 32].to_vec()
 }

@@ -2,7 +2,6 @@
 
 use crate::failure::Failure;
 use crate::relay::{Broken, Far, Stop, relay};
-use crate::remote::broken;
 use countersign::Stream;
 use std::future::pending;
 use std::io::{self, IsTerminal};
@@ -41,7 +40,7 @@ pub(super) async fn run(mut session: Stream<TcpStream>, patience: Duration) -> R
         (_, Err(Broken::Far(error))) => Err(Failure::usage(format_args!("standard input: {error}"))),
         // It has said everything, and takes no more.
         (Some(End::Closed), Err(_)) => Ok(()),
-        (_, Err(Broken::Session(error))) => Err(broken(&error)),
+        (_, Err(Broken::Session(error))) => Err(Failure::session(&error)),
         (_, Ok(()) | Err(Broken::Stopping)) => {
             // Where it is over, this does nothing.
             let _ = session.finish(patience).await;

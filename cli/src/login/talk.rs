@@ -1,8 +1,7 @@
 //! A conversation in lines, with the demo's service.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Status};
 use crate::lines::{Line, Lines};
-use crate::remote::{NETWORK, broken};
 use crate::term;
 use countersign::{LoginError, Stream};
 use std::io::{self, BufRead, IsTerminal};
@@ -32,7 +31,7 @@ impl Talk {
                 self.send(line).await?;
             }
         }
-        self.close().await.map_err(|error| broken(&error.into()))
+        self.close().await.map_err(|error| Failure::session(&error.into()))
     }
 
     /// Sends each line of standard input, until its end or a `quit`.
@@ -53,10 +52,10 @@ impl Talk {
     }
 
     async fn send(&mut self, line: &str) -> Result<(), Failure> {
-        match self.ask(line).await.map_err(|error| broken(&error))? {
+        match self.ask(line).await.map_err(|error| Failure::session(&error))? {
             Some(answer) => term::line(term::from_peer(&answer)),
             None => Err(Failure::with_status(
-                NETWORK,
+                Status::Network,
                 format_args!("the server closed the session before it answered {line:?}; log in again to go on"),
             )),
         }

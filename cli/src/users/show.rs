@@ -100,9 +100,9 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
         json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
         return all_read(users, &broken);
     }
-    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "STATE"].map(str::to_owned)];
+    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "STATE"].map(str::to_owned).to_vec()];
     rows.extend(shown.iter().map(|account| {
-        [
+        vec![
             term::visible(account.name),
             words(&account.permissions, ","),
             yes(account.password).to_owned(),
@@ -110,13 +110,7 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
             account.state(),
         ]
     }));
-    let width = |column: fn(&[String; 5]) -> &String| {
-        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
-    };
-    let (names, permissions) = (width(|[name, ..]| name), width(|[_, permissions, ..]| permissions));
-    for [name, held, password, tokens, state] in &rows {
-        term::line(format_args!("{name:names$}  {held:permissions$}  {password:8}  {tokens:6}  {state}"))?;
-    }
+    term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
     all_read(users, &broken)
 }
 

@@ -158,7 +158,13 @@ impl Server {
 
     /// A command that becomes a server.
     pub fn of(mut command: Command) -> Self {
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Self::with_stdin(command)
+    }
+
+    /// As [`Server::of`], with the standard input that the command has.
+    pub fn with_stdin(mut command: Command) -> Self {
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (sender, lines) = channel();
         let stdout = BufReader::new(child.stdout.take().unwrap());

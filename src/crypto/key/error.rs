@@ -1,31 +1,26 @@
 //! Why bytes are not a key of ours.
 
+use crate::limits::{MAX_MODULUS_BITS, MIN_MODULUS_BITS};
+use core::fmt;
+
 /// Bytes that are not a key, or a key that this library refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The text has no PEM block.
-    #[error("not a PEM file: expected -----BEGIN {expected}-----")]
-    NotPem {
-        /// The label that was looked for.
-        expected: &'static str,
-    },
-    /// The PEM block is of another kind.
-    #[error("the PEM block is a {found}, not a {expected}{}", hint(found))]
-    WrongPem {
-        /// The label found.
-        found: String,
-        /// The label that was looked for.
-        expected: &'static str,
-    },
     /// The DER is malformed, or not the canonical encoding.
     #[error("the key is not valid DER")]
     NotDer,
-    /// The key is not an RSA encryption key.
-    #[error("not an RSA key: its algorithm is {0}, expected rsaEncryption (1.2.840.113549.1.1.1)")]
+    /// The key is not an RSA encryption key. Has the object identifier of its algorithm.
+    #[error("not an RSA key: its algorithm is {}, expected rsaEncryption (1.2.840.113549.1.1.1)", Algorithm(.0))]
     NotRsa(String),
-    /// The modulus is too small or too large.
-    #[error("the key has {0} bits; accepted are 2048 to 8192")]
+    /// The key is one for RSASSA-PSS signatures alone.
+    #[error("an RSASSA-PSS key, which may sign and not decrypt: a plain RSA key (rsaEncryption) is needed")]
+    Pss,
+    /// The private key has more than two primes.
+    #[error("a multi-prime key: only RSA keys of two primes are taken")]
+    MultiPrime,
+    /// The modulus is too small or too large. Has its size in bits.
+    #[error("the key has {0} bits, too {too}: accepted are 2048 to 8192", too = too(*.0))]
     Size(usize),
     /// The modulus is even.
     #[error("the modulus is even")]
@@ -34,7 +29,10 @@ pub enum KeyError {
     #[error("the public exponent must be odd, and from 65537 to 2^33 - 1")]
     Exponent,
     /// The parts of the private key do not fit each other.
-    #[error("the private key is inconsistent")]
+    #[error(
+        "the private key's numbers do not fit each other (modulus, exponents, primes, or the values made of them for the \
+         Chinese remainder theorem): it was damaged or badly made"
+    )]
     Inconsistent,
     /// The crypto provider can't use or make the key.
     #[error("the crypto provider can't use or make this key")]
@@ -45,10 +43,10 @@ impl KeyError {
     /// A word for logs and metrics, such as `key-size`: kebab-case, and the same in every version.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NotPem { .. } => "key-not-pem",
-            Self::WrongPem { .. } => "key-wrong-pem",
             Self::NotDer => "key-not-der",
             Self::NotRsa(_) => "key-not-rsa",
+            Self::Pss => "key-pss",
+            Self::MultiPrime => "key-multi-prime",
             Self::Size(_) => "key-size",
             Self::EvenModulus => "key-even-modulus",
             Self::Exponent => "key-exponent",
@@ -58,11 +56,27 @@ impl KeyError {
     }
 }
 
-fn hint(found: &str) -> &'static str {
-    match found {
-        "RSA PRIVATE KEY" => "; convert it with: openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW",
-        "ENCRYPTED PRIVATE KEY" => "; decrypt it with: openssl pkcs8 -in OLD -out NEW",
-        "RSA PUBLIC KEY" => "; convert it with: openssl rsa -RSAPublicKey_in -in OLD -pubout -out NEW",
-        _ => "",
+const fn too(bits: usize) -> &'static str {
+    const { assert!(MIN_MODULUS_BITS == 2048 && MAX_MODULUS_BITS == 8192) };
+    if bits < MIN_MODULUS_BITS { "few" } else { "many" }
+}
+
+/// An object identifier, with its name where people meet it.
+struct Algorithm<'a>(&'a str);
+
+impl fmt::Display for Algorithm<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            "1.2.840.10045.2.1" => "elliptic-curve",
+            "1.2.840.10040.4.1" => "DSA",
+            "1.2.840.113549.1.3.1" => "Diffie-Hellman",
+            "1.2.840.113549.1.1.7" => "RSAES-OAEP",
+            "1.3.101.110" => "X25519",
+            "1.3.101.111" => "X448",
+            "1.3.101.112" => "Ed25519",
+            "1.3.101.113" => "Ed448",
+            other => return f.write_str(other),
+        };
+        write!(f, "{name} ({})", self.0)
     }
 }

@@ -1,8 +1,8 @@
 //! The private half at rest: PKCS#8, and what can be checked without doing RSA.
 
-use super::pem::{PRIVATE_LABEL, decode_pem, encode_pem};
-use super::rules::check_algorithm;
-use super::{KeyError, KeySize, PublicKey};
+use super::pem::encode_pem;
+use super::rules::{RSA_ENCRYPTION, check_algorithm, check_is_rsa};
+use super::{KeyError, KeyFile, KeyFileError, KeySize, PublicKey};
 use crate::crypto::{Provider, SecretString, rng};
 use core::fmt;
 use pkcs1::RsaPrivateKeyRef;
@@ -44,11 +44,28 @@ impl PrivateKey {
             }
             let rsa = RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| KeyError::NotDer)?;
             if rsa.other_prime_infos.is_some() {
-                return Err(KeyError::Inconsistent);
+                return Err(KeyError::MultiPrime);
             }
             PublicKey::from_parts(rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes())?
         };
         Ok(Self { pkcs8, public })
+    }
+
+    /// Reads an RSAPrivateKey (RFC 8017, appendix A.1.2) in DER, as `openssl rsa -traditional` writes it.
+    pub(super) fn from_pkcs1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let not_der = |_| KeyError::NotDer;
+        let private_key = OctetStringRef::new(der).map_err(not_der)?;
+        let info: Info<'_> = pkcs8::PrivateKeyInfo::new(RSA_ENCRYPTION, private_key);
+        let der = SecretDocument::encode_msg(&info).map_err(not_der)?;
+        Self::from_pkcs8_der(der.as_bytes())
+    }
+
+    /// Reads a PrivateKeyInfo as tools write it: where they disagree (no NULL behind the algorithm, attributes, a public key
+    /// behind it, as RFC 5958 has it), what comes of it is the one form that every library reads.
+    pub(super) fn from_any_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+        let info = Info::from_der(der).map_err(|_| KeyError::NotDer)?;
+        check_is_rsa(&info.algorithm)?;
+        Self::from_pkcs1_der(info.private_key.as_bytes())
     }
 
     /// dP, dQ and qInv as they stand in the key, big-endian without leading zeros.
@@ -59,19 +76,18 @@ impl PrivateKey {
         Ok([rsa.exponent1.as_bytes(), rsa.exponent2.as_bytes(), rsa.coefficient.as_bytes()])
     }
 
-    /// Reads a PEM block `PRIVATE KEY`.
+    /// Reads the private key of a text, in any of the forms that a [`KeyFile`] takes, such as a PEM block `PRIVATE KEY`; not
+    /// an encrypted one.
     ///
     /// # Errors
-    /// [`KeyError`], as [`PrivateKey::from_pkcs8_der`]; for the other PEM blocks that hold RSA keys it says how to
-    /// convert them.
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let (_, der) = decode_pem(text, PRIVATE_LABEL)?;
-        Self::from_pkcs8_der(&der)
+    /// As [`KeyFile::private_key`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyFileError> {
+        KeyFile::parse(text.as_bytes())?.private_key(None)
     }
 
     /// A PEM block `PRIVATE KEY`, with a final line feed.
     pub fn to_pem(&self) -> SecretString {
-        SecretString::new(encode_pem(PRIVATE_LABEL, self.pkcs8.as_bytes()))
+        SecretString::new(encode_pem("PRIVATE KEY", self.pkcs8.as_bytes()))
     }
 
     /// The PrivateKeyInfo in DER.

@@ -1,8 +1,8 @@
 //! The public half: SubjectPublicKeyInfo, taken apart once.
 
-use super::pem::{PUBLIC_LABEL, decode_pem, encode_pem};
-use super::rules::{RSA_ENCRYPTION, check_algorithm, check_exponent, check_modulus};
-use super::{KeyError, KeyId};
+use super::pem::encode_pem;
+use super::rules::{RSA_ENCRYPTION, check_algorithm, check_exponent, check_is_rsa, check_modulus};
+use super::{KeyError, KeyFile, KeyFileError, KeyId};
 use crate::limits;
 use core::fmt;
 use core::ops::Range;
@@ -34,9 +34,6 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`] for anything but the canonical encoding of an acceptable RSA key.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
-        if der.len() > limits::MAX_SPKI {
-            return Err(KeyError::Size(der.len().saturating_mul(8)));
-        }
         let spki = SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(der).map_err(|_| KeyError::NotDer)?;
         check_algorithm(&spki.algorithm)?;
         let inner = spki.subject_public_key.as_bytes().ok_or(KeyError::NotDer)?;
@@ -44,6 +41,10 @@ impl PublicKey {
         let modulus = rsa.modulus.as_bytes();
         let bits = check_modulus(modulus)?;
         let exponent = check_exponent(rsa.public_exponent.as_bytes())?;
+        // No key that gets here is longer, and whoever has room for a key in a message counts on it.
+        if der.len() > limits::MAX_SPKI {
+            return Err(KeyError::NotDer);
+        }
         // The exponent is the last thing in the DER, and the modulus comes before it.
         let after = rsa.public_exponent.encoded_len().ok().and_then(|len| usize::try_from(len).ok());
         let end = after.and_then(|len| der.len().checked_sub(len)).ok_or(KeyError::NotDer)?;
@@ -52,18 +53,30 @@ impl PublicKey {
         Ok(Self(Arc::new(PublicParts { spki: der.into(), id, modulus: start..end, exponent, bits })))
     }
 
-    /// Reads a PEM block `PUBLIC KEY`.
+    /// Reads an RSAPublicKey (RFC 8017, appendix A.1.1) in DER.
+    pub(super) fn from_pkcs1_der(der: &[u8]) -> Result<Self, KeyError> {
+        let rsa = RsaPublicKeyRef::from_der(der).map_err(|_| KeyError::NotDer)?;
+        Self::from_parts(rsa.modulus.as_bytes(), rsa.public_exponent.as_bytes())
+    }
+
+    /// Reads a SubjectPublicKeyInfo as tools write it: with or without the NULL behind the algorithm.
+    pub(super) fn from_any_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+        let spki = SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(der).map_err(|_| KeyError::NotDer)?;
+        check_is_rsa(&spki.algorithm)?;
+        Self::from_pkcs1_der(spki.subject_public_key.as_bytes().ok_or(KeyError::NotDer)?)
+    }
+
+    /// Reads the first public key of a text, in any of the forms that a [`KeyFile`] takes, such as a PEM block `PUBLIC KEY`.
     ///
     /// # Errors
-    /// [`KeyError`], as [`PublicKey::from_spki_der`].
-    pub fn from_pem(text: &str) -> Result<Self, KeyError> {
-        let (_, der) = decode_pem(text, PUBLIC_LABEL)?;
-        Self::from_spki_der(&der)
+    /// As [`KeyFile::public_keys`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyFileError> {
+        KeyFile::parse(text.as_bytes())?.first_public_key()
     }
 
     /// A PEM block `PUBLIC KEY`, with a final line feed.
     pub fn to_pem(&self) -> String {
-        encode_pem(PUBLIC_LABEL, &self.0.spki).to_string()
+        encode_pem("PUBLIC KEY", &self.0.spki).to_string()
     }
 
     /// The SubjectPublicKeyInfo in DER.

@@ -3,16 +3,26 @@
 use super::KeyError;
 use crate::limits;
 use pkcs8::der::asn1::AnyRef;
-use pkcs8::spki::AlgorithmIdentifier;
+use pkcs8::spki::{AlgorithmIdentifier, ObjectIdentifier};
+
+const RSASSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
 
 /// `rsaEncryption` with NULL parameters (RFC 8017, appendix A.1).
 pub(super) const RSA_ENCRYPTION: AlgorithmIdentifier<AnyRef<'static>> =
     AlgorithmIdentifier { oid: pkcs1::ALGORITHM_OID, parameters: Some(AnyRef::NULL) };
 
-pub(super) fn check_algorithm(algorithm: &AlgorithmIdentifier<AnyRef<'_>>) -> Result<(), KeyError> {
-    if algorithm.oid != RSA_ENCRYPTION.oid {
-        return Err(KeyError::NotRsa(algorithm.oid.to_string()));
+/// That it is rsaEncryption, whatever its parameters.
+pub(super) fn check_is_rsa(algorithm: &AlgorithmIdentifier<AnyRef<'_>>) -> Result<(), KeyError> {
+    match algorithm.oid {
+        oid if oid == RSA_ENCRYPTION.oid => Ok(()),
+        RSASSA_PSS => Err(KeyError::Pss),
+        other => Err(KeyError::NotRsa(other.to_string())),
     }
+}
+
+/// That it is rsaEncryption in its one canonical encoding.
+pub(super) fn check_algorithm(algorithm: &AlgorithmIdentifier<AnyRef<'_>>) -> Result<(), KeyError> {
+    check_is_rsa(algorithm)?;
     if *algorithm == RSA_ENCRYPTION { Ok(()) } else { Err(KeyError::NotDer) }
 }
 

@@ -3,6 +3,7 @@
 use crate::crypto::{Provider, Suite};
 use crate::handshake;
 use crate::limits;
+use crate::terms::binding::Prologue;
 use crate::terms::error::Misuse;
 use core::time::Duration;
 
@@ -20,11 +21,11 @@ use core::time::Duration;
 pub struct ClientConfig {
     pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
-    pub(super) prologue: Vec<u8>,
+    pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
+    pub(super) proof_at_resumption: bool,
 }
 
-/// Prints no prologue: it may be a secret that both ends share.
 impl core::fmt::Debug for ClientConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("ClientConfig").field("suites", &self.suites).finish_non_exhaustive()
@@ -39,8 +40,9 @@ impl ClientConfig {
         Self {
             provider,
             suites: handshake::default_suites(&provider),
-            prologue: Vec::new(),
+            prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
+            proof_at_resumption: false,
         }
     }
 
@@ -54,12 +56,12 @@ impl ClientConfig {
     }
 
     /// Sets the application's prologue: bytes both ends must agree on and that are never sent, such as the name and
-    /// version of the protocol inside. Up to 65535 bytes.
+    /// version of the protocol inside. Up to 65535 bytes. It is no secret: whoever sees a login can check a guess of it.
     ///
     /// # Errors
     /// [`Misuse::TooLong`].
     pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
-        self.prologue = handshake::check_prologue(prologue)?;
+        self.prologue = Prologue::new(prologue)?;
         Ok(self)
     }
 
@@ -67,6 +69,15 @@ impl ClientConfig {
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Has the server prove that it holds its key also when a ticket is shown, where the key is known whole: nobody who has stolen
+    /// the ticket, or the server's ticket keys, can be the server to this client then. It costs the server an RSA operation for
+    /// each resumption. The default is without.
+    #[must_use]
+    pub fn with_proof_at_resumption(mut self) -> Self {
+        self.proof_at_resumption = true;
         self
     }
 }

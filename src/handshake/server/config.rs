@@ -3,6 +3,7 @@
 use crate::crypto::{Provider, Suite};
 use crate::handshake;
 use crate::limits;
+use crate::terms::binding::Prologue;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::Misuse;
 use crate::terms::ticket::TicketKeys;
@@ -24,13 +25,12 @@ pub struct ServerConfig {
     pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
     pub(super) kinds: Vec<CredentialKind>,
-    pub(super) prologue: Vec<u8>,
+    pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
     pub(super) refusal_floor: Duration,
     pub(super) tickets: Option<Arc<TicketKeys>>,
 }
 
-/// Prints no prologue: it may be a secret that both ends share.
 impl core::fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("ServerConfig").field("suites", &self.suites).field("kinds", &self.kinds).finish_non_exhaustive()
@@ -45,7 +45,7 @@ impl ServerConfig {
             provider,
             suites: handshake::default_suites(&provider),
             kinds: CredentialKind::ALL.to_vec(),
-            prologue: Vec::new(),
+            prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
             tickets: None,
@@ -76,12 +76,13 @@ impl ServerConfig {
         Ok(self)
     }
 
-    /// Sets the application's prologue: bytes both ends must agree on and that are never sent. Up to 65535 bytes.
+    /// Sets the application's prologue: bytes both ends must agree on and that are never sent. Up to 65535 bytes. It
+    /// is no secret: whoever sees a login can check a guess of it.
     ///
     /// # Errors
     /// [`Misuse::TooLong`].
     pub fn with_prologue(mut self, prologue: &[u8]) -> Result<Self, Misuse> {
-        self.prologue = handshake::check_prologue(prologue)?;
+        self.prologue = Prologue::new(prologue)?;
         Ok(self)
     }
 

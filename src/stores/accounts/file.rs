@@ -5,7 +5,7 @@ use super::{Accounts, BrokenLine};
 use crate::stores::files::access::{check_mode, open};
 use crate::stores::files::stamp::{Stamp, read_whole};
 use crate::stores::files::{FileError, edit, io_error};
-use crate::terms::credential::Credential;
+use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
@@ -177,9 +177,13 @@ impl AccountFile {
     ///
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
-    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
+    pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
-        if error.is_some() || begun.elapsed() > STALE { Err(UNREADABLE) } else { good.accounts.current(principal) }
+        if error.is_some() || begun.elapsed() > STALE {
+            Err(UNREADABLE)
+        } else {
+            good.accounts.current(principal, kind)
+        }
     }
 }
 
@@ -191,7 +195,7 @@ impl Verifier for AccountFile {
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal())
+        self.current(returning.principal(), returning.kind())
     }
 }
 

@@ -1,9 +1,14 @@
 //! Opening and reading: only what is a file, never waiting for one that is none, and whole.
 
-use super::{FileError, MAX_FILE, MIN_BUFFER, io_error};
+#[cfg(feature = "accounts")]
+use super::MAX_FILE;
+use super::{FileError, io_error};
 use std::fs::{self, File, FileType, OpenOptions};
-use std::io::{self, Read};
+use std::io;
+#[cfg(feature = "accounts")]
+use std::io::Read;
 use std::path::{Path, PathBuf};
+#[cfg(feature = "accounts")]
 use zeroize::Zeroizing;
 
 /// Opens a file that is one: to open a pipe would wait for whoever writes it, and to open a device may do something.
@@ -55,8 +60,11 @@ fn name(kind: FileType) -> &'static str {
 
 /// Reads a file without leaving copies of it in freed memory: the buffer is as long as the file before it is read, since
 /// one that grows leaves its content where it was.
+#[cfg(feature = "accounts")]
 pub(crate) fn read(file: &File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
-    let len = file.metadata().map_err(io_error(path))?.len().clamp(MIN_BUFFER, MAX_FILE);
+    // Room for a few accounts, where a file system does not know the length beforehand.
+    const ROOM: u64 = 16 * 1024;
+    let len = file.metadata().map_err(io_error(path))?.len().clamp(ROOM, MAX_FILE);
     // One byte more, in which to see that nothing follows.
     let room = usize::try_from(len).unwrap_or(0).saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));

@@ -520,7 +520,7 @@ mod tests {
                 if old.is_empty() {
                     write(&at, "mine\nby hand\n");
                     // As for a user who is not there.
-                    return Err(FileError::NotText { path: at.clone() });
+                    return Err(FileError::Unsettled { path: at.clone() });
                 }
                 assert!(!old.starts_with(b"mine"), "it is there already");
                 Ok((b"mine\n".to_vec().into(), ()))

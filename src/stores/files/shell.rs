@@ -1,14 +1,19 @@
 //! Advice: commands that do what they are to do when they are pasted.
 
 use super::FileError;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl FileError {
     /// A command for a shell that mends it, with the names of files quoted; none where no command can, or where it would have
-    /// to name what can't be typed.
+    /// to name what can't be typed. It never writes over what is there.
     pub fn remedy(&self) -> Option<String> {
         match self {
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", shell_quoted(path)?)),
+            Self::Key { path, source } => {
+                let cure = source.cure()?;
+                let to = free_name(path, cure.extension())?;
+                Some(cure.command(&shell_quoted(path)?, &shell_quoted(&to)?))
+            }
             _ => None,
         }
     }
@@ -32,4 +37,16 @@ pub fn shell_quoted(path: impl AsRef<Path>) -> Option<String> {
         return None;
     }
     shlex::try_quote(&text).ok().map(String::from)
+}
+
+/// `server.pem` gives `server.pub.pem`, or the next such name that is not taken.
+fn free_name(path: &Path, extension: &str) -> Option<PathBuf> {
+    let stem =
+        if path.extension().is_some_and(|extension| extension == "pem") { path.file_stem() } else { path.file_name() };
+    let stem = stem?.to_str()?;
+    let names = (1..10).map(|number| match number {
+        1 => path.with_file_name(format!("{stem}.{extension}")),
+        _ => path.with_file_name(format!("{stem}-{number}.{extension}")),
+    });
+    names.into_iter().find(|name| !name.is_symlink() && !name.exists())
 }

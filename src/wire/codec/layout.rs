@@ -1,7 +1,5 @@
 //! A layout, stated once: a struct whose fields stand in the order of the bytes.
 
-use super::field::Field;
-
 /// States a struct and its layout at once: from the fields and their order follow reading, writing, the size beforehand
 /// and the largest size.
 ///
@@ -12,7 +10,7 @@ use super::field::Field;
 ///         /// Who greets: a string, with room for up to 255 bytes.
 ///         pub name: Text<'a> [..=255],
 ///         =>
-///         /// The last field, after an arrow, is made from the bytes before it; `tail` says where it stands.
+///         /// The last fields, after an arrow each, are made from the bytes before them; `tails` says where they stand.
 ///         pub proof: [u8; 32],
 ///     }
 /// }
@@ -31,24 +29,24 @@ macro_rules! layout {
             $(
                 => $(#[$tail_about:meta])*
                 $tail_vis:vis $tail:ident: $tail_type:ty $([..=$tail_room:expr])?,
-            )?
+            )*
         }
     ) => {
         $(#[$about])*
         $vis struct $name $(<$own>)? {
             $( $(#[$field_about])* $field_vis $field: $type, )*
-            $( $(#[$tail_about])* $tail_vis $tail: $tail_type, )?
+            $( $(#[$tail_about])* $tail_vis $tail: $tail_type, )*
         }
 
         impl<$lifetime> $crate::wire::codec::Field<$lifetime> for $this {
             const LARGEST: usize = 0
                 $( + <$type as $crate::wire::codec::Field<$lifetime>>::LARGEST $( + $room )? )*
-                $( + <$tail_type as $crate::wire::codec::Field<$lifetime>>::LARGEST $( + $tail_room )? )?;
+                $( + <$tail_type as $crate::wire::codec::Field<$lifetime>>::LARGEST $( + $tail_room )? )*;
 
             fn size(&self) -> usize {
                 [
                     $( $crate::wire::codec::Field::size(&self.$field), )*
-                    $( $crate::wire::codec::Field::size(&self.$tail), )?
+                    $( $crate::wire::codec::Field::size(&self.$tail), )*
                 ]
                 .into_iter()
                 .fold(0, usize::saturating_add)
@@ -59,7 +57,7 @@ macro_rules! layout {
                 out: &mut $crate::wire::codec::Writer<'_>,
             ) -> Result<(), $crate::wire::codec::EncodeError> {
                 $( $crate::wire::codec::Field::write(&self.$field, out)?; )*
-                $( $crate::wire::codec::Field::write(&self.$tail, out)?; )?
+                $( $crate::wire::codec::Field::write(&self.$tail, out)?; )*
                 Ok(())
             }
 
@@ -68,19 +66,23 @@ macro_rules! layout {
             ) -> Result<Self, $crate::wire::codec::DecodeError> {
                 Ok(Self {
                     $( $field: $crate::wire::codec::Field::read(from)?, )*
-                    $( $tail: $crate::wire::codec::Field::read(from)?, )?
+                    $( $tail: $crate::wire::codec::Field::read(from)?, )*
                 })
             }
         }
 
-        $(
-            impl<$lifetime> $this {
-                /// Where the last field stands, from the end.
-                pub(crate) fn tail(&self) -> $crate::wire::codec::Tail {
-                    $crate::wire::codec::Tail::new(&self.$tail, self.$tail.len())
-                }
+        $crate::wire::codec::layout! { @tails [$this] $lifetime $($tail)* }
+    };
+    (@tails [$this:ty] $lifetime:lifetime) => {};
+    (@tails [$this:ty] $lifetime:lifetime $($tail:ident)+) => {
+        impl<$lifetime> $this {
+            /// Where the last fields stand, from the end.
+            pub(crate) fn tails(&self) -> [$crate::wire::codec::Tail; [$( stringify!($tail) ),+].len()] {
+                $crate::wire::codec::Tail::chain([
+                    $( ($crate::wire::codec::Field::size(&self.$tail), self.$tail.len()) ),+
+                ])
             }
-        )?
+        }
     };
     ($(#[$about:meta])* $vis:vis struct $name:ident<$lifetime:lifetime> { $($fields:tt)* }) => {
         $crate::wire::codec::layout! {
@@ -93,52 +95,62 @@ macro_rules! layout {
 }
 pub(crate) use layout;
 
-/// Where the last field of a message stands, counted from the end: all that is needed to make it from the bytes before it.
+/// Where one of the last fields of a message stands, counted from the end: all that is needed to make it from the bytes
+/// before it.
 #[derive(Clone, Copy)]
 pub(crate) struct Tail {
     /// The size of its length; 0 where its own size is fixed.
     length: usize,
     size: usize,
+    /// The size of what follows it.
+    after: usize,
 }
 
-/// A frame cut where its last field begins.
+/// A frame cut around one of its last fields.
 pub(crate) struct Parts<'f, F> {
-    /// Everything before the last field, the frame's header included.
+    /// Everything before the field, the frame's header included.
     pub(crate) head: &'f [u8],
-    /// The last field, its length included.
+    /// The field, its length included.
     pub(crate) field: F,
     length: usize,
 }
 
 impl Tail {
-    /// Of a field whose content has this many bytes.
-    pub(crate) fn new<'a>(field: &impl Field<'a>, content: usize) -> Self {
-        let size = field.size();
-        Self { length: size.saturating_sub(content), size }
+    /// The last fields, each by its size and that of its content.
+    pub(crate) fn chain<const N: usize>(fields: [(usize, usize); N]) -> [Self; N] {
+        let mut tails = fields.map(|(size, content)| Self { length: size.saturating_sub(content), size, after: 0 });
+        let mut after: usize = 0;
+        for tail in tails.iter_mut().rev() {
+            tail.after = after;
+            after = after.saturating_add(tail.size);
+        }
+        tails
     }
 
     /// Cuts the frame that the message stands in.
     pub(crate) fn cut(self, frame: &[u8]) -> Parts<'_, &[u8]> {
-        let (head, field) = frame.split_at(frame.len().saturating_sub(self.size));
+        let (front, _) = frame.split_at(frame.len().saturating_sub(self.after));
+        let (head, field) = front.split_at(front.len().saturating_sub(self.size));
         Parts { head, field, length: self.length }
     }
 
-    /// As [`Tail::cut`], to write into the last field.
+    /// As [`Tail::cut`], to write into the field.
     pub(crate) fn cut_mut(self, frame: &mut [u8]) -> Parts<'_, &mut [u8]> {
-        let (head, field) = frame.split_at_mut(frame.len().saturating_sub(self.size));
+        let (front, _) = frame.split_at_mut(frame.len().saturating_sub(self.after));
+        let (head, field) = front.split_at_mut(front.len().saturating_sub(self.size));
         Parts { head, field, length: self.length }
     }
 }
 
 impl<'f> Parts<'f, &'f [u8]> {
-    /// The last field without its length.
+    /// The field without its length.
     pub(crate) fn content(&self) -> &'f [u8] {
         self.field.get(self.length..).unwrap_or_default()
     }
 }
 
 impl Parts<'_, &mut [u8]> {
-    /// The last field without its length.
+    /// The field without its length.
     pub(crate) fn content_mut(&mut self) -> &mut [u8] {
         self.field.get_mut(self.length..).unwrap_or_default()
     }

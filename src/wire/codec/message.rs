@@ -18,6 +18,25 @@ pub trait Message<'a>: Field<'a> {
 }
 
 layout! {
+    /// Something that a message may carry beside what version 1 knows (PROTOCOL.md, "Extension").
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Extension<'a> {
+        /// What it is.
+        pub number: u16,
+        /// Its own affair.
+        pub data: Bytes<'a>,
+    }
+}
+
+/// A message's extensions.
+pub type Extensions<'a> = List<Extension<'a>, { limits::MAX_EXTENSIONS }>;
+
+/// What is left for the data of extensions that may have so many bytes together.
+const fn room_for_data(together: usize) -> usize {
+    together.saturating_sub(limits::MAX_EXTENSIONS.saturating_mul(Extension::LARGEST))
+}
+
+layout! {
     /// The body of frame 1 (PROTOCOL.md, "ClientHello").
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ClientHello<'a> {
@@ -31,10 +50,17 @@ layout! {
         pub key_shares: List<KeyShare<'a>, { limits::MAX_KEY_SHARES }> [..=2 * limits::MAX_KEY_SHARE],
         /// The name of the server that the client wants, up to 255 bytes; empty if it has none.
         pub server_name: Text<'a> [..=limits::MAX_SERVER_NAME],
-        /// Ids of server keys the client has at hand, so that they need not be sent.
+        /// Ids of server keys that the client has whole, so that they need not be sent.
         pub known_keys: List<[u8; limits::KEY_ID], { limits::MAX_KNOWN_KEYS }>,
+        /// Which prologue and channel binding the client means.
+        pub context: [u8; limits::CONTEXT],
         /// A ticket of an earlier login, up to 500 bytes; empty for none.
         pub ticket: Bytes<'a> [..=limits::MAX_TICKET],
+        /// Up to 1024 bytes together.
+        pub extensions: Extensions<'a> [..=room_for_data(limits::MAX_CLIENT_EXTENSIONS)],
+        =>
+        /// RSA-OAEP, to the first of the known keys, of a secret and the transcript hash; as long as its modulus, or empty.
+        pub rsa_ciphertext: Bytes<'a> [..=limits::MAX_MODULUS_BITS / 8],
         =>
         /// 32 bytes that prove that the client holds the ticket's secret; empty without a ticket.
         pub binder: Bytes<'a> [..=limits::BINDER],
@@ -70,6 +96,13 @@ layout! {
         pub key_share: Bytes<'a> [..=limits::MAX_KEY_SHARE],
         /// The credential kinds the server takes.
         pub credential_kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
+        /// Which prologue and channel binding the server means.
+        pub context: [u8; limits::CONTEXT],
+        /// Up to 16384 bytes together.
+        pub extensions: Extensions<'a> [..=room_for_data(limits::MAX_SERVER_EXTENSIONS)],
+        =>
+        /// 32 bytes that prove that the server has opened the ClientHello's `rsa_ciphertext`; empty where it has not.
+        pub proof: Bytes<'a> [..=limits::PROOF],
     }
 }
 
@@ -77,7 +110,8 @@ layout! {
     /// The body of frame 3 (PROTOCOL.md, "ClientLogin").
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ClientLogin<'a> {
-        /// RSA-OAEP of the secret and the transcript hash; as long as the modulus.
+        =>
+        /// RSA-OAEP of the secret and the transcript hash; as long as the modulus. Empty after a proof.
         pub rsa_ciphertext: Bytes<'a> [..=limits::MAX_MODULUS_BITS / 8],
         =>
         /// The AEAD-sealed [`CredentialMessage`].
@@ -116,8 +150,10 @@ layout! {
         pub grant: GrantMessage<'a> [..=limits::MAX_GRANT - GrantMessage::LARGEST],
         /// A ticket for the next login, up to 500 bytes; empty for none.
         pub ticket: Bytes<'a> [..=limits::MAX_TICKET],
-        /// When the ticket expires, in seconds since 1970; 0 without a ticket.
-        pub ticket_expires: u64,
+        /// For how many seconds the server will take the ticket; 0 without a ticket.
+        pub ticket_lifetime: u64,
+        /// Up to 480 bytes together.
+        pub extensions: Extensions<'a> [..=room_for_data(limits::MAX_VERDICT_EXTENSIONS)],
     }
 }
 
@@ -125,11 +161,11 @@ layout! {
     /// The front of a [`VerdictMessage`]: up to 1024 bytes together.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GrantMessage<'a> {
-        /// 1 for accept, 0 for reject.
+        /// 1 for accept, 0 for reject, 2 for not now.
         pub decision: u8,
-        /// Whom the client is logged in as; empty for reject.
+        /// Whom the client is logged in as; empty but for accept.
         pub principal: Text<'a>,
-        /// What they may do; empty for reject.
+        /// What they may do; empty but for accept.
         pub permissions: List<Text<'a>, { limits::MAX_PERMISSIONS }>,
     }
 }
@@ -146,9 +182,32 @@ layout! {
         pub nonce: [u8; limits::NONCE],
         /// The server's key share; empty if the suite has no key exchange beside RSA.
         pub key_share: Bytes<'a> [..=limits::MAX_KEY_SHARE],
+        /// Up to 16384 bytes together.
+        pub extensions: Extensions<'a> [..=room_for_data(limits::MAX_SERVER_EXTENSIONS)],
         =>
         /// The AEAD-sealed [`VerdictMessage`], always an accept.
         pub sealed_verdict: &'a [u8; limits::SERVER_VERDICT],
+    }
+}
+
+layout! {
+    /// The body of frame 9 (PROTOCOL.md, "Busy").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Busy<'a> {
+        /// Seconds after which it is worth trying again.
+        pub retry_after: u16,
+        /// Up to 1024 bytes together.
+        pub extensions: Extensions<'a> [..=room_for_data(limits::MAX_CLIENT_EXTENSIONS)],
+    }
+}
+
+layout! {
+    /// The body of frame 10 (PROTOCOL.md, "Confirm"): a tag and nothing else.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Confirm<'a> {
+        =>
+        /// The tag over nothing.
+        pub tag: &'a [u8; limits::TAG],
     }
 }
 
@@ -159,6 +218,8 @@ impl<'a> Message<'a> for CredentialMessage<'a> {}
 impl<'a> Message<'a> for ServerVerdict<'a> {}
 impl<'a> Message<'a> for VerdictMessage<'a> {}
 impl<'a> Message<'a> for ServerResumption<'a> {}
+impl<'a> Message<'a> for Busy<'a> {}
+impl<'a> Message<'a> for Confirm<'a> {}
 
 // What is sealed fits into what carries it, padding and tag included.
 const _: () = {

@@ -34,6 +34,10 @@ impl Exec {
         command.arg("-c").arg(&self.command);
         command.env("COUNTERSIGN_PRINCIPAL", &visit.user).env("COUNTERSIGN_PERMISSIONS", &visit.permissions);
         command.env("COUNTERSIGN_PEER", visit.peer.to_string()).env("COUNTERSIGN_SESSION", visit.session.to_string());
+        // These are between this server and whoever started it.
+        for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: what it starts ends with it.
         let child = command.process_group(0).kill_on_drop(true).spawn()?;

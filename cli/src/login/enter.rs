@@ -1,0 +1,84 @@
+//! The way in: by ticket, or with a credential, which a person is asked for only once the server's key is trusted.
+//!
+//! The connection over which the key was checked stays open while the person types, and is used if the server still has it: a
+//! server that is known by its whole key has spent a private-key operation on it. Where typing took longer than the server
+//! waits, the handshake is begun anew, once, with the key checked again.
+
+use crate::failure::Failure;
+use crate::remote::{Identity, Remote};
+use crate::tickets::Tickets;
+use countersign::{Begun, Connector, Error, LoginError, Stream, Ticket, TokioLink, Trusted};
+use tokio::net::TcpStream;
+
+/// How tickets are used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Resume {
+    Never,
+    /// That of this login is kept for one of another kind.
+    Keep,
+    Show,
+}
+
+/// Logs in.
+pub(super) async fn enter(
+    remote: &Remote,
+    connector: &Connector,
+    resume: Resume,
+) -> Result<Stream<TcpStream>, Failure> {
+    let user = remote.user.as_deref();
+    let cache = Tickets::of_user().zip(user).filter(|_| resume != Resume::Never);
+    let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
+    let ticket = ticket.and_then(|(cache, user)| cache.find(&remote.server, user));
+    let ticket = ticket.filter(|ticket| connector.server().resume(ticket).is_some());
+    // Read even if the ticket is taken: the lines after it are what is sent.
+    let given = if remote.asks() { None } else { Some(remote.identity()?) };
+    let session = match (begin(remote, connector, ticket.as_ref()).await?, given) {
+        (Begun::Resumed(session), _) => session,
+        (Begun::Trusted(trusted), Some(identity)) => {
+            login(trusted, &identity).await.map_err(|error| Failure::login(&error))?
+        }
+        (Begun::Trusted(trusted), None) => {
+            let identity = remote.identity()?;
+            match login(trusted, &identity).await {
+                Ok(session) => session,
+                Err(error) if is_late(&error) => anew(remote, connector, &identity).await?,
+                Err(error) => return Err(Failure::login(&error)),
+            }
+        }
+    };
+    if let Some((cache, user)) = cache {
+        cache.keep(&remote.server, user, session.info().ticket());
+    }
+    Ok(session)
+}
+
+/// Checks the server's key, before anybody is asked for a secret.
+pub(crate) async fn check(remote: &Remote, connector: &Connector) -> Result<(), Failure> {
+    begin(remote, connector, None).await.map(drop)
+}
+
+/// Logs in over another connection.
+async fn anew(remote: &Remote, connector: &Connector, identity: &Identity) -> Result<Stream<TcpStream>, Failure> {
+    match begin(remote, connector, None).await? {
+        Begun::Resumed(session) => Ok(session),
+        Begun::Trusted(trusted) => login(trusted, identity).await.map_err(|error| Failure::login(&error)),
+    }
+}
+
+async fn login(trusted: Trusted<TokioLink<TcpStream>>, identity: &Identity) -> Result<Stream<TcpStream>, LoginError> {
+    trusted.login(identity.credential()).await
+}
+
+async fn begin(
+    remote: &Remote,
+    connector: &Connector,
+    ticket: Option<&Ticket>,
+) -> Result<Begun<TokioLink<TcpStream>>, Failure> {
+    let stream = remote.dial().await?;
+    connector.begin(stream, ticket).await.map_err(|error| Failure::login(&error))
+}
+
+/// Whether the handshake did not last as long as the person took.
+fn is_late(error: &LoginError) -> bool {
+    matches!(error, LoginError::Io(_) | LoginError::Disconnected { .. } | LoginError::Protocol(Error::DeadlinePassed))
+}

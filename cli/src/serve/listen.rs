@@ -1,0 +1,92 @@
+//! Where a server listens: at an address of its own, or on a socket that systemd hands over; and how it says that it does.
+
+use crate::failure::Failure;
+use socket2::{Domain, Socket, Type};
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+
+/// In the place of an address.
+const SYSTEMD: &str = "systemd";
+
+/// Listens at `HOST:PORT`, or on the one socket that systemd hands over.
+pub(super) fn listen(address: &str) -> Result<TcpListener, Failure> {
+    if address == SYSTEMD {
+        return handed_over();
+    }
+    bind(address).map_err(|error| {
+        let advice = if error.kind() == io::ErrorKind::InvalidInput {
+            "write it as ADDRESS:PORT"
+        } else {
+            "pick another --listen address"
+        };
+        Failure::new(format_args!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+/// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
+/// drops a newcomer's first packet, and a client comes again only after a second.
+fn bind(address: &str) -> io::Result<TcpListener> {
+    const BACKLOG: i32 = 4096;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in address.to_socket_addrs()? {
+        let bound = || {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            // As `TcpListener::bind` does: a restart need not wait for old connections to time out.
+            #[cfg(unix)]
+            socket.set_reuse_address(true)?;
+            socket.bind(&address.into())?;
+            socket.listen(BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            Ok(socket.into())
+        };
+        match bound() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+#[cfg(unix)]
+fn handed_over() -> Result<TcpListener, Failure> {
+    let mut sockets = listenfd::ListenFd::from_env();
+    let bad = |what: &dyn std::fmt::Display| {
+        Failure::usage(format_args!(
+            "--listen systemd: {what}; start this from a service unit beside a socket unit with one ListenStream="
+        ))
+    };
+    match sockets.len() {
+        1 => {}
+        0 => return Err(bad(&"no socket was handed over")),
+        more => return Err(bad(&format_args!("{more} sockets were handed over"))),
+    }
+    let listener = sockets.take_tcp_listener(0).map_err(|error| bad(&error))?;
+    let listener = listener.ok_or_else(|| bad(&"no socket was handed over"))?;
+    listener.set_nonblocking(true).map_err(|error| bad(&error))?;
+    Ok(listener)
+}
+
+#[cfg(not(unix))]
+fn handed_over() -> Result<TcpListener, Failure> {
+    Err(Failure::usage("--listen systemd: there is no systemd on this system; give ADDRESS:PORT"))
+}
+
+/// What a service manager is told, where there is one.
+pub(super) enum State {
+    Ready,
+    Stopping,
+}
+
+pub(super) fn tell(state: State) {
+    #[cfg(unix)]
+    {
+        let state = match state {
+            State::Ready => sd_notify::NotifyState::Ready,
+            State::Stopping => sd_notify::NotifyState::Stopping,
+        };
+        // If it can't be told, it finds out by itself.
+        let _ = sd_notify::notify(&[state]);
+    }
+    #[cfg(not(unix))]
+    drop(state);
+}

@@ -1,0 +1,215 @@
+//! What packages ship, and how a service manager starts the server.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use support::{House, PATIENCE, Server, run};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_countersign");
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Runs a program of the machine's; none where it is not there.
+fn tool(program: &str, args: &[&str]) -> Option<std::process::Output> {
+    Command::new(program).args(args).stdin(Stdio::null()).output().ok()
+}
+
+#[test]
+fn the_version_names_commit_provider_and_features() {
+    let said = run(&["--version"], "").ok().out;
+    let lines: Vec<&str> = said.lines().collect();
+    let version = concat!("countersign ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(lines[0].starts_with(version) && lines[0].ends_with(')'), "{said}");
+    assert!(["provider: aws-lc-rs", "provider: rustcrypto"].contains(&lines[1]), "{said}");
+    assert!(lines[2].starts_with("features: ") && lines[2].contains("rustcrypto"), "{said}");
+    let root = root();
+    if let Some(head) =
+        tool("git", &["-C", root.to_str().unwrap(), "rev-parse", "HEAD"]).filter(|done| done.status.success())
+    {
+        let commit = lines[0].strip_prefix(version).unwrap().trim_end_matches(')');
+        assert!(
+            String::from_utf8(head.stdout).unwrap().starts_with(commit) || std::env::var("COUNTERSIGN_COMMIT").is_ok()
+        );
+    }
+    assert_eq!(run(&["-V"], "").ok().out, format!("{}\n", lines[0]));
+}
+
+#[test]
+fn there_is_a_manual_page_for_every_command() {
+    let house = House::empty();
+    run(&["man", &house.path(".")], "").ok();
+    let pages: Vec<PathBuf> = fs::read_dir(house.folder.path()).unwrap().map(|page| page.unwrap().path()).collect();
+    for name in
+        ["countersign", "countersign-serve", "countersign-login", "countersign-key-show", "countersign-user-add"]
+    {
+        assert!(pages.iter().any(|page| page.file_name().unwrap() == format!("{name}.1").as_str()), "{name}");
+    }
+    for page in pages {
+        let path = page.to_str().unwrap();
+        assert!(fs::read_to_string(path).unwrap().contains(".SH NAME"), "{path}");
+        // A reader that warns of nothing.
+        if let Some(read) = tool("groff", &["-man", "-Tutf8", "-ww", path]) {
+            assert!(read.status.success() && read.stderr.is_empty(), "{path}: {read:?}");
+        }
+    }
+    run(&["man", &house.path("missing")], "").fails(1, &["missing", "make the directory first"]);
+}
+
+#[test]
+fn completions_are_what_their_shells_read() {
+    let house = House::empty();
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(&["completions", shell], "").ok().out;
+        assert!(said.contains("keygen") && said.contains("passphrase-file"), "{shell}");
+        let path = house.write(shell, said.as_bytes(), 0o600);
+        if let Some(read) = tool(shell, &["-n", &path]) {
+            assert!(read.status.success(), "{shell}: {read:?}");
+        }
+    }
+    run(&["completions", "csh"], "").fails(2, &["bash"]);
+}
+
+#[test]
+fn a_package_has_all_its_parts() {
+    let house = House::empty();
+    let installed = Command::new(root().join("contrib/install"))
+        .envs([("DESTDIR", house.path("").as_str()), ("PREFIX", "/opt/own"), ("BINARY", BINARY)])
+        .output()
+        .unwrap();
+    assert!(installed.status.success(), "{installed:?}");
+    for part in [
+        "bin/countersign",
+        "share/man/man1/countersign.1",
+        "share/man/man1/countersign-serve.1",
+        "share/bash-completion/completions/countersign",
+        "share/zsh/site-functions/_countersign",
+        "share/fish/vendor_completions.d/countersign.fish",
+        "lib/systemd/system/countersign.service",
+        "lib/systemd/system/countersign.socket",
+        "lib/sysusers.d/countersign.conf",
+    ] {
+        assert!(fs::metadata(house.path(&format!("opt/own/{part}"))).unwrap().len() > 0, "{part}");
+    }
+    let unit = house.read("opt/own/lib/systemd/system/countersign.service");
+    assert!(unit.contains("ExecStart=/opt/own/bin/countersign serve ") && !unit.contains("/usr/bin"), "{unit}");
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units() {
+    let house = House::empty();
+    for unit in ["countersign.service", "countersign.socket"] {
+        let text = fs::read_to_string(root().join("contrib/systemd").join(unit)).unwrap();
+        house.write(unit, text.replace("/usr/bin/countersign", BINARY).as_bytes(), 0o644);
+    }
+    let (service, socket) = (house.path("countersign.service"), house.path("countersign.socket"));
+    let Some(verified) = tool("systemd-analyze", &["verify", "--man=no", &service, &socket]) else { return };
+    assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
+    // In tenths: 10 is the lowest there is to be had without rules for addresses.
+    let shut =
+        tool("systemd-analyze", &["security", "--offline=true", "--threshold=20", "--no-pager", &service]).unwrap();
+    assert!(shut.status.success(), "{shut:?}");
+}
+
+/// The words behind `serve` in the unit's ExecStart.
+fn options_of_the_unit() -> Vec<String> {
+    let unit = fs::read_to_string(root().join("contrib/systemd/countersign.service")).unwrap();
+    let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/countersign ")).unwrap();
+    start.split_ascii_whitespace().map(str::to_owned).collect()
+}
+
+/// The command as systemd starts it by the unit: with a socket as descriptor 3.
+fn activated(house: &House, sockets: &str) -> (Command, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let options = options_of_the_unit().into_iter().filter(|option| option != "$COUNTERSIGN_OPTIONS");
+    let options = options.map(|option| match option.strip_prefix("/etc/countersign/") {
+        Some("users") => house.path("users.txt"),
+        Some(file) => house.path(file),
+        None => option,
+    });
+    let mut command = Command::new("sh");
+    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=$0 exec \"$@\"";
+    command.args(["-c", script, sockets, BINARY]).args(options);
+    command.stdin(OwnedFd::from(listener.try_clone().unwrap()));
+    (command, listener)
+}
+
+#[test]
+fn a_server_takes_the_socket_it_is_handed_and_says_when_it_is_ready() {
+    let house = House::new();
+    let manager = UnixDatagram::bind(house.path("notify")).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let told = || {
+        let mut bytes = [0; 256];
+        let len = manager.recv(&mut bytes).unwrap();
+        String::from_utf8(bytes[..len].to_vec()).unwrap()
+    };
+    let (mut command, listener) = activated(&house, "1");
+    command.args(["--exec", "env"]).env("NOTIFY_SOCKET", house.path("notify"));
+    // A client that came before the server was there.
+    let early = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut server = Server::with_stdin(command);
+    assert_eq!(told().trim(), "READY=1");
+    assert_eq!(server.address, listener.local_addr().unwrap().to_string());
+    let mut session = house.session(early);
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut session, &mut said).unwrap();
+    assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice"), "{said}");
+    assert!(!said.contains("NOTIFY_SOCKET") && !said.contains("LISTEN_"), "{said}");
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert_eq!(told().trim(), "STOPPING=1");
+    // The socket is the manager's: the next server goes on with it.
+    TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+}
+
+#[test]
+fn a_server_that_is_handed_no_socket_says_so() {
+    let house = House::new();
+    let (mut command, _listener) = activated(&house, "0");
+    let said = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().unwrap();
+    support::Said::from(said).fails(2, &["no socket was handed over", "socket unit"]);
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let serve = ["serve", "--listen", "systemd", "--key", &key, "--users", &users];
+    run(&serve, "").fails(2, &["no socket was handed over"]);
+}
+
+#[test]
+fn the_image_is_built_from_what_there_is_by_a_command_of_the_gate() {
+    let root = root();
+    let text = fs::read_to_string(root.join("contrib/Dockerfile")).unwrap();
+    let instructions: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
+    let of = |name: &'static str| instructions.iter().filter(move |(of, _)| *of == name).map(|(_, rest)| *rest);
+    let mut copied = Vec::new();
+    for copy in of("COPY").filter(|copy| !copy.starts_with("--from")) {
+        let (sources, _) = copy.rsplit_once(' ').unwrap();
+        for source in sources.split(' ') {
+            assert!(root.join(source).exists(), "{source}");
+            copied.push(source);
+        }
+    }
+    let gate = fs::read_to_string(root.join(".ci/run")).unwrap();
+    for build in of("RUN") {
+        assert!(gate.lines().any(|line| line.trim() == build), "the gate does not run: {build}");
+    }
+    let ignored = fs::read_to_string(root.join("contrib/Dockerfile.dockerignore")).unwrap();
+    assert!(!ignored.lines().any(|line| copied.contains(&line)), "{ignored}");
+    // With these alone, cargo finds everything that the manifests name.
+    let house = House::empty();
+    for source in copied {
+        let done = tool("cp", &["-r", root.join(source).to_str().unwrap(), &house.path(source)]).unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+    let manifest = house.path("Cargo.toml");
+    let args =
+        ["metadata", "--no-deps", "--offline", "--locked", "--format-version", "1", "--manifest-path", &manifest];
+    let read = tool(env!("CARGO"), &args).unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+}

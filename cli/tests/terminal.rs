@@ -1,0 +1,226 @@
+//! What is asked on a terminal, and how the terminal is left.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use rustix::process::{Signal, kill_process_group};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use support::{House, PATIENCE, until};
+
+/// A command on a terminal of its own.
+struct Terminal {
+    keyboard: File,
+    /// The command's end.
+    line: File,
+    screen: Receiver<Vec<u8>>,
+    seen: String,
+    child: Child,
+}
+
+impl Terminal {
+    fn run(house: &House, args: &[&str]) -> Self {
+        let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&keyboard).unwrap();
+        unlockpt(&keyboard).unwrap();
+        let name = ptsname(&keyboard, Vec::new()).unwrap();
+        let line = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
+        let keyboard = File::from(keyboard);
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_countersign")]).args(args);
+        command.env_remove("HOME").env("XDG_STATE_HOME", house.path("state"));
+        let end = || line.try_clone().unwrap();
+        let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
+        let (tell, screen) = channel();
+        let mut reader = keyboard.try_clone().unwrap();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(len @ 1..) = reader.read(&mut bytes) {
+                if tell.send(bytes[..len].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { keyboard, line, screen, seen: String::new(), child }
+    }
+
+    /// Waits until this is on the screen, behind what was waited for before.
+    #[track_caller]
+    fn wait_for(&mut self, part: &str) {
+        while !self.seen.contains(part) {
+            let bytes = self.screen.recv_timeout(PATIENCE);
+            let bytes = bytes.unwrap_or_else(|_| panic!("{part:?} never came; there was {:?}", self.seen));
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        self.seen = self.seen.split_once(part).unwrap().1.to_owned();
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.keyboard.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn echoes(&self) -> bool {
+        tcgetattr(&self.line).unwrap().local_modes.contains(LocalModes::ECHO)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process_group(tcgetpgrp(&self.keyboard).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end, and gives the status; none where a signal ended it.
+    fn end(&mut self) -> Option<i32> {
+        let status = self.child.wait().unwrap().code();
+        // setsid says so as shells do.
+        status.filter(|status| *status < 128)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const PROMPT: &str = "New password for bob: ";
+
+fn asked(house: &House) -> Terminal {
+    let mut terminal = Terminal::run(house, &["user", "add", "bob", "--users", &house.path("users.txt")]);
+    terminal.wait_for(PROMPT);
+    assert!(!terminal.echoes());
+    terminal
+}
+
+#[test]
+fn the_echo_is_back_whatever_ends_a_question() {
+    let house = House::new();
+    let users = house.read("users.txt");
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let mut terminal = asked(&house);
+        terminal.signal(signal);
+        assert_eq!(terminal.end(), None, "{signal:?} ends it as a signal does");
+        assert!(terminal.echoes(), "{signal:?}");
+    }
+    for key in ["\x03", "\x1c", "half a pass\x03"] {
+        let mut terminal = asked(&house);
+        terminal.type_in(key);
+        assert_eq!(terminal.end(), None, "{key:?}");
+        assert!(terminal.echoes(), "{key:?}");
+    }
+    // At the second question, too.
+    let mut terminal = asked(&house);
+    terminal.type_in("correct horse battery\n");
+    terminal.wait_for("The same again: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("\x03");
+    assert_eq!(terminal.end(), None);
+    assert!(terminal.echoes());
+    assert_eq!(house.read("users.txt"), users);
+}
+
+#[test]
+fn the_end_of_input_is_no_missing_terminal() {
+    let house = House::new();
+    let mut terminal = asked(&house);
+    terminal.type_in("\x04");
+    terminal.wait_for("nothing was typed");
+    assert_eq!(terminal.end(), Some(2));
+    assert!(terminal.echoes());
+}
+
+#[test]
+fn a_question_survives_being_stopped() {
+    let house = House::new();
+    let mut terminal = asked(&house);
+    terminal.type_in("\x1a");
+    until("the echo is back", || terminal.echoes());
+    terminal.signal(Signal::CONT);
+    terminal.wait_for(PROMPT);
+    for prompt in ["The same again: ", "added bob"] {
+        assert!(!terminal.echoes());
+        terminal.type_in("correct horse battery\n");
+        terminal.wait_for(prompt);
+    }
+    assert_eq!(terminal.end(), Some(0));
+    assert!(!terminal.seen.contains("correct horse"), "{:?}", terminal.seen);
+}
+
+fn login(house: &House, address: &str, pin: &str) -> Terminal {
+    let who = ["login", "--server", address, "--user", "alice", "--pin", pin, "--send", "whoami"];
+    Terminal::run(house, &who)
+}
+
+const PASSWORD: &str = "Password for alice: ";
+
+#[test]
+fn nobody_is_asked_for_a_password_that_can_t_be_used() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let other = format!("SHA256:{}", "A".repeat(43));
+    for (address, pin, status, said) in
+        [(server.address.as_str(), &other, 3, "is not trusted"), ("127.0.0.1:1", &house.pin(), 4, "cannot connect")]
+    {
+        for command in ["login", "connect"] {
+            let mut terminal = match command {
+                "login" => login(&house, address, pin),
+                _ => {
+                    let who = ["--server", address, "--user", "alice", "--pin", pin];
+                    Terminal::run(&house, &[&["connect", "--listen", "127.0.0.1:0"][..], &who].concat())
+                }
+            };
+            assert_eq!(terminal.end(), Some(status), "{command}");
+            terminal.wait_for(said);
+            assert!(!terminal.seen.contains("Password"), "{:?}", terminal.seen);
+        }
+    }
+}
+
+#[test]
+fn who_types_slowly_is_let_in_all_the_same() {
+    let house = House::new();
+    let mut server = house.serve(&["--handshake-timeout", "200ms"]);
+    let mut terminal = login(&house, &server.address, &house.pin());
+    terminal.wait_for(PASSWORD);
+    // The server has given this connection up.
+    server.wait_for(&["event=handshake-failed", "code=deadline-passed"]);
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("alice permissions=read,write");
+    assert_eq!(terminal.end(), Some(0));
+    // And nobody is asked the next time.
+    let mut terminal = login(&house, &server.address, &house.pin());
+    terminal.wait_for("resumed");
+    assert_eq!(terminal.end(), Some(0));
+    // Who types fast needs one connection.
+    std::fs::remove_dir_all(house.path("state")).unwrap();
+    let mut server = house.serve(&[]);
+    let mut terminal = login(&house, &server.address, &house.pin());
+    terminal.wait_for(PASSWORD);
+    terminal.type_in("secret of alice\n");
+    assert_eq!(terminal.end(), Some(0));
+    server.stop("-TERM");
+    assert!(server.seen.last().unwrap().contains("accepted=1 refused=0 failed=0"), "{:?}", server.seen);
+}
+
+#[test]
+fn a_server_asks_for_its_keys_passphrase_and_then_heeds_signals() {
+    let house = House::new();
+    house.key("tools/encrypted-pkcs8.pem", "server.pem");
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let mut terminal = Terminal::run(&house, &["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users]);
+    terminal.wait_for("Passphrase for ");
+    terminal.type_in("x\n");
+    terminal.wait_for("fingerprint SHA256:P5+WhS2XpoLS");
+    assert!(terminal.echoes());
+    terminal.signal(Signal::HUP);
+    terminal.wait_for("event=hangup");
+    terminal.signal(Signal::TERM);
+    terminal.wait_for("event=stopped");
+    assert_eq!(terminal.end(), Some(0));
+}

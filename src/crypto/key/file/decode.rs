@@ -1,0 +1,163 @@
+//! The forms that take more than the RSA crates' own: encrypted PKCS#8, OpenSSH, certificates.
+
+use super::super::{KeyError, PrivateKey, PublicKey};
+use super::Encoded;
+use super::error::KeyFileError;
+use core::mem::take;
+use crypto_bigint::{BoxedUint, NonZero};
+use pkcs1::RsaPrivateKey;
+use pkcs8::EncryptedPrivateKeyInfoRef;
+use pkcs8::der::asn1::UintRef;
+use pkcs8::der::{Decode, Encode, SecretDocument};
+use pkcs8::pkcs5::pbes2::Kdf;
+use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::public::KeyData;
+use x509_cert::certificate::{CertificateInner, Raw};
+use zeroize::{Zeroize, Zeroizing};
+
+// What a file may ask for to turn a passphrase into a key: some ten seconds, or 1 GiB. `ssh-keygen -a` and `openssl pkcs8 -iter`
+// set them; the defaults are 16 or 24, 2048, and 16 MiB.
+const MAX_BCRYPT_ROUNDS: u32 = 2000;
+const MAX_PBKDF2_ITERATIONS: u32 = 20_000_000;
+const MAX_SCRYPT_BYTES: u64 = 1 << 30;
+
+pub(super) fn private_key(
+    encoded: Encoded,
+    bytes: &[u8],
+    passphrase: Option<&[u8]>,
+    line: usize,
+) -> Result<PrivateKey, KeyFileError> {
+    match encoded {
+        Encoded::EncryptedPkcs8 => encrypted_pkcs8(bytes, passphrase, line),
+        _ => openssh(bytes, passphrase, line),
+    }
+}
+
+pub(super) fn public_key(encoded: Encoded, bytes: &[u8], line: usize) -> Result<PublicKey, KeyFileError> {
+    let key = match encoded {
+        Encoded::Certificate => of_certificate(bytes),
+        _ => of_ssh_blob(bytes),
+    };
+    key.map_err(|source| KeyFileError::Key { line, source })
+}
+
+fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
+    let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::EncryptedPkcs8 };
+    let encrypted = EncryptedPrivateKeyInfoRef::from_der(bytes).map_err(|_| not_taken())?;
+    let scheme = &encrypted.encryption_algorithm;
+    let cost_is_taken = match &scheme.pbes2().ok_or(not_taken())?.kdf {
+        Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MAX_PBKDF2_ITERATIONS,
+        Kdf::Scrypt(scrypt) => {
+            let blocks = u64::from(scrypt.block_size).saturating_mul(scrypt.parallelization.into());
+            scrypt.cost_parameter.saturating_mul(blocks).saturating_mul(128) <= MAX_SCRYPT_BYTES
+        }
+        _ => false,
+    };
+    if !cost_is_taken {
+        return Err(not_taken());
+    }
+    let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
+    let mut plain = Zeroizing::new(encrypted.encrypted_data.as_bytes().to_vec());
+    let der = scheme.decrypt_in_place(passphrase, &mut plain).map_err(|error| match error {
+        pkcs8::pkcs5::Error::DecryptFailed => KeyFileError::WrongPassphrase { line },
+        _ => not_taken(),
+    })?;
+    // By chance the padding may be right where the passphrase is wrong: then this is no DER.
+    PrivateKey::from_any_pkcs8_der(der).map_err(|source| match source {
+        KeyError::NotDer => KeyFileError::WrongPassphrase { line },
+        source => KeyFileError::Key { line, source },
+    })
+}
+
+fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
+    let bad = |source| KeyFileError::Key { line, source };
+    let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::OpenSsh };
+    let mut key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| bad(of_ssh(&error)))?;
+    if key.is_encrypted() {
+        if let ssh_key::Kdf::Bcrypt { rounds, .. } = key.kdf()
+            && *rounds > MAX_BCRYPT_ROUNDS
+        {
+            return Err(not_taken());
+        }
+        let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
+        key = key.decrypt(passphrase).map_err(|error| match error {
+            ssh_key::Error::Crypto => KeyFileError::WrongPassphrase { line },
+            _ => not_taken(),
+        })?;
+    }
+    match key.key_data() {
+        KeypairData::Rsa(pair) => {
+            let der = pkcs1(pair).ok_or_else(|| bad(KeyError::Inconsistent))?;
+            PrivateKey::from_pkcs1_der(der.as_bytes()).map_err(bad)
+        }
+        _ => Err(bad(KeyError::NotRsa(key.algorithm().to_string()))),
+    }
+}
+
+/// RSAPrivateKey of a pair: OpenSSH leaves out d mod (p - 1) and d mod (q - 1).
+fn pkcs1(pair: &RsaKeypair) -> Option<SecretDocument> {
+    let (public, private) = (pair.public(), pair.private());
+    let bytes = |number: &'_ ssh_key::Mpint| number.as_positive_bytes().map(|bytes| Zeroizing::new(bytes.to_vec()));
+    let [n, e, d] = [bytes(public.n())?, bytes(public.e())?, bytes(private.d())?];
+    let [p, q, coefficient] = [bytes(private.p())?, bytes(private.q())?, bytes(private.iqmp())?];
+    let (dp, dq) = (exponent(&d, &p)?, exponent(&d, &q)?);
+    let number = |bytes| UintRef::new(bytes).ok();
+    let key = RsaPrivateKey {
+        modulus: number(&n)?,
+        public_exponent: number(&e)?,
+        private_exponent: number(&d)?,
+        prime1: number(&p)?,
+        prime2: number(&q)?,
+        exponent1: number(&dp)?,
+        exponent2: number(&dq)?,
+        coefficient: number(&coefficient)?,
+        other_prime_infos: None,
+    };
+    SecretDocument::encode_msg(&key).ok()
+}
+
+/// `d mod (prime - 1)`, in constant time.
+fn exponent(d: &[u8], prime: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    // No modulus that is taken is longer; what is longer takes no time here.
+    let fits = d.len().max(prime.len()) <= crate::limits::MAX_MODULUS_BITS / 8;
+    let (d, prime) = fits.then_some((d, prime))?;
+    let mut d = BoxedUint::from_be_slice_vartime(d);
+    let mut less = BoxedUint::from_be_slice_vartime(prime).wrapping_sub(BoxedUint::one());
+    let divisor: Option<NonZero<BoxedUint>> = NonZero::new(less.clone()).into_option();
+    let result = divisor.map(|divisor| {
+        let mut rest = d.rem(&divisor);
+        let mut divisor = divisor.get();
+        divisor.zeroize();
+        let bytes = Zeroizing::new(rest.to_be_bytes().into_vec());
+        rest.zeroize();
+        bytes
+    });
+    d.zeroize();
+    less.zeroize();
+    result
+}
+
+fn of_ssh_blob(bytes: &[u8]) -> Result<PublicKey, KeyError> {
+    match ssh_key::PublicKey::from_bytes(bytes).map_err(|error| of_ssh(&error))?.key_data() {
+        KeyData::Rsa(key) => match (key.n().as_positive_bytes(), key.e().as_positive_bytes()) {
+            (Some(modulus), Some(exponent)) => PublicKey::from_parts(modulus, exponent),
+            _ => Err(KeyError::NotDer),
+        },
+        other => Err(KeyError::NotRsa(other.algorithm().to_string())),
+    }
+}
+
+fn of_ssh(error: &ssh_key::Error) -> KeyError {
+    match error {
+        ssh_key::Error::AlgorithmUnsupported { algorithm } => KeyError::NotRsa(algorithm.to_string()),
+        ssh_key::Error::AlgorithmUnknown => KeyError::NotRsa("unknown".to_owned()),
+        _ => KeyError::NotDer,
+    }
+}
+
+fn of_certificate(der: &[u8]) -> Result<PublicKey, KeyError> {
+    // What a certificate says besides its key is not looked at, so no rule of it is checked.
+    let certificate = CertificateInner::<Raw>::from_der(der).map_err(|_| KeyError::NotDer)?;
+    let mut spki = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| KeyError::NotDer)?;
+    PublicKey::from_any_spki_der(&take(&mut spki))
+}

@@ -1,0 +1,451 @@
+//! From the ClientHello to the answer.
+
+use super::ServerConfig;
+use super::login::{AwaitLogin, Keys};
+use super::open::{Open, SealedHello};
+use super::verdict::{accept, issue};
+use crate::crypto::schedule::{self, Sources};
+use crate::crypto::{
+    self, AeadKey, CryptoError, CryptoRng, KeyExchange, KeyId, ServerKey, SharedSecret, Suite, Transcript,
+    TranscriptHash, once,
+};
+use crate::handshake::{self, Secrets, VERSION};
+use crate::limits;
+use crate::session::{Outcome, Session, Side};
+use crate::terms::binding::{ChannelBinding, ContextHash};
+use crate::terms::error::{Differs, Error, Misuse, Violation};
+use crate::terms::grant::Grant;
+use crate::terms::server::is_server_name;
+use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
+use crate::time::{Moment, UnixTime};
+use crate::wire::codec::{Busy, Bytes, ClientHello, Confirm, Extensions, List, ServerHello, ServerResumption, Tail};
+use crate::wire::frame::FrameType;
+use core::time::Duration;
+use std::sync::Arc;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The Busy frame: the answer to a ClientHello for which there is no room now. Close the connection after it.
+///
+/// It says after how long, in whole seconds up to 65535, it is worth trying again.
+pub fn busy(retry_after: Duration) -> Vec<u8> {
+    let retry_after = u16::try_from(retry_after.as_secs()).unwrap_or(u16::MAX);
+    let busy = Busy { retry_after, extensions: Extensions::new() };
+    // It always fits.
+    handshake::write(FrameType::Busy, &busy).unwrap_or_default()
+}
+
+/// A connection is here; a ClientHello is awaited.
+pub struct AwaitHello {
+    config: Arc<ServerConfig>,
+    transcript: Transcript,
+    context: ContextHash,
+    deadline: Moment,
+}
+
+impl AwaitHello {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::ClientHello];
+
+    /// The start of every handshake.
+    pub fn new(config: &Arc<ServerConfig>, binding: &ChannelBinding, now: Moment) -> Self {
+        Self {
+            config: Arc::clone(config),
+            transcript: binding.transcript(&config.prologue),
+            context: binding.context(&config.prologue),
+            deadline: now.after(config.handshake_timeout),
+        }
+    }
+
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Reads the ClientHello, one whole frame.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then, and send nothing.
+    pub fn read(mut self, frame: Vec<u8>, now: Moment) -> Result<ChooseKey, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let hello: ClientHello<'_> = handshake::read(FrameType::ClientHello, &frame)?;
+        handshake::check_list("the versions", &hello.versions)?;
+        handshake::check_list("the suites", &hello.suites)?;
+        check_shares(&hello)?;
+        if handshake::has_duplicate(hello.known_keys.iter()) {
+            return Err(Violation::Duplicate("the known keys").into());
+        }
+        if !is_server_name(&hello.server_name) {
+            return Err(Violation::BadString("the server name").into());
+        }
+        handshake::check_extensions(&hello.extensions, limits::MAX_CLIENT_EXTENSIONS)?;
+        let (ticket, binder) = (hello.ticket.len(), hello.binder.len());
+        if ticket > limits::MAX_TICKET || binder != if ticket == 0 { 0 } else { limits::BINDER } {
+            return Err(Violation::BadTicket.into());
+        }
+        let is_sealed = !hello.rsa_ciphertext.is_empty();
+        if is_sealed && hello.known_keys.is_empty() {
+            return Err(Violation::KeyNotNamed.into());
+        }
+        if !hello.versions.contains(&VERSION) {
+            return Err(Violation::NoCommonVersion.into());
+        }
+        let suite = self.config.suites.iter().copied().find(|suite| hello.suites.contains(&suite.number()));
+        let suite = suite.ok_or(Violation::NoCommonSuite)?;
+        let differs = self.context.differs(hello.context);
+        // What the secret is bound to, and then the secret; what the binder covers, and then the binder.
+        let [ciphertext, binder] = hello.tails();
+        let parts = ciphertext.cut(&frame);
+        self.transcript.add(parts.head);
+        let sealed = is_sealed.then(|| Sealed { bound_to: self.transcript.hash(), at: ciphertext });
+        self.transcript.add(parts.field);
+        let shown = (ticket > 0).then(|| self.transcript.clone());
+        self.transcript.add(binder.cut(&frame).field);
+        let Self { config, transcript, context, deadline } = self;
+        Ok(ChooseKey { config, transcript, context, differs, shown, sealed, deadline, frame, suite })
+    }
+}
+
+/// A secret that the client sealed to the first of its known keys.
+struct Sealed {
+    bound_to: TranscriptHash,
+    at: Tail,
+}
+
+/// Exactly one share for each key exchange among the suites, known to us or not, but for RSA alone, which has none.
+fn check_shares(hello: &ClientHello<'_>) -> Result<(), Violation> {
+    let exchange_of = |suite: &u16| suite.to_be_bytes()[0];
+    let has_share = |exchange: u8| hello.key_shares.iter().any(|share| share.exchange == exchange);
+    let is_offered = |exchange: u8| hello.suites.iter().any(|suite| exchange_of(suite) == exchange);
+    let rsa = KeyExchange::Rsa.number();
+    let all_sent = hello.suites.iter().map(exchange_of).all(|exchange| exchange == rsa || has_share(exchange));
+    let all_wanted = hello.key_shares.iter().all(|share| share.exchange != rsa && is_offered(share.exchange));
+    let has_duplicate = handshake::has_duplicate(hello.key_shares.iter().map(|share| share.exchange));
+    if all_sent && all_wanted && !has_duplicate { Ok(()) } else { Err(Violation::KeyShares) }
+}
+
+/// The client's offer is here. *Which key is it answered under?*
+pub struct ChooseKey {
+    config: Arc<ServerConfig>,
+    transcript: Transcript,
+    context: ContextHash,
+    differs: Option<Differs>,
+    /// What the binder covers, if a ticket is shown.
+    shown: Option<Transcript>,
+    sealed: Option<Sealed>,
+    deadline: Moment,
+    /// The ClientHello, checked.
+    frame: Vec<u8>,
+    suite: Suite,
+}
+
+impl ChooseKey {
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    fn hello(&self) -> Result<ClientHello<'_>, Error> {
+        handshake::read(FrameType::ClientHello, &self.frame)
+    }
+
+    /// The server name that the client wants: up to 255 bytes of printable ASCII, empty if it named none. Not
+    /// authenticated, and readable by anyone on the way. A server that does not go by it closes the connection.
+    pub fn server_name(&self) -> &str {
+        self.hello().map_or("", |hello| hello.server_name.0)
+    }
+
+    /// The ids of the server keys that the client has whole. A hint for choosing among several: the first is the one that it
+    /// sealed a secret to, if it did.
+    pub fn known_keys(&self) -> impl Iterator<Item = KeyId> {
+        let known_keys = self.hello().map(|hello| hello.known_keys).unwrap_or_default();
+        (0..known_keys.len()).filter_map(move |index| known_keys.get(index).map(|id| KeyId::from_bytes(*id)))
+    }
+
+    /// The suite that will be used, unless a ticket is taken.
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// Answers under this key.
+    ///
+    /// # Errors
+    /// [`Violation::CiphertextRange`] where the client sealed a secret to this key that can't be one; close the connection then,
+    /// and send nothing.
+    pub fn choose(self, key: &ServerKey) -> Result<Hello, Error> {
+        let hello = self.hello()?;
+        let public = key.public_key();
+        let is_theirs = hello.known_keys.first() == Some(public.id().as_bytes());
+        let secret = match &self.sealed {
+            None => Secret::None,
+            Some(_) if is_theirs && !public.admits(&hello.rsa_ciphertext) => {
+                return Err(Violation::CiphertextRange.into());
+            }
+            Some(_) if is_theirs && self.differs.is_none() => Secret::Sealed,
+            // A secret that is sealed to another key, or a connection that is not the one the client means, is not opened.
+            Some(_) => Secret::Closed,
+        };
+        Ok(Hello { choice: self, key: key.clone(), secret })
+    }
+}
+
+/// What became of the secret that a ClientHello may seal to the server's key.
+enum Secret {
+    /// There is none.
+    None,
+    /// It stays closed: it is sealed to another key, or the two ends do not mean the same connection.
+    Closed,
+    /// It can be opened.
+    Sealed,
+    /// It was opened, or what takes its place where that failed.
+    Opened(Zeroizing<[u8; limits::SECRET]>),
+}
+
+/// A ClientHello, and the key that it is answered under. *Is it admitted? Is its ticket's principal still welcome?*
+///
+/// This is the place for rate limits and load shedding: nothing costly has been done yet, nothing secret has been sent, and
+/// [`busy`] tells the client so.
+pub struct Hello {
+    choice: ChooseKey,
+    key: ServerKey,
+    secret: Secret,
+}
+
+impl Hello {
+    /// When the login must have arrived.
+    pub fn deadline(&self) -> Moment {
+        self.choice.deadline
+    }
+
+    /// As [`ChooseKey::server_name`].
+    pub fn server_name(&self) -> &str {
+        self.choice.server_name()
+    }
+
+    /// What the client means otherwise than this server: the prologue or the channel binding. Then send the challenge, which shows
+    /// that to the client, and close the connection.
+    pub fn differs(&self) -> Option<Differs> {
+        self.choice.differs
+    }
+
+    /// Whether the client sealed a secret to this key that is not opened yet: [`Hello::open`].
+    pub fn is_sealed(&self) -> bool {
+        matches!(self.secret, Secret::Sealed)
+    }
+
+    /// Goes on to the RSA operation, after which the answer has a proof.
+    ///
+    /// # Errors
+    /// The hello as it was, where there is nothing to open.
+    #[allow(clippy::result_large_err, reason = "moved once, on the stack")]
+    pub fn open(self, rng: &mut dyn CryptoRng) -> Result<Open<SealedHello>, Self> {
+        match &self.choice.sealed {
+            Some(Sealed { bound_to, .. }) if self.is_sealed() => {
+                let bound_to = *bound_to;
+                let mut fallback = Zeroizing::new([0; limits::SECRET]);
+                rng.fill_bytes(fallback.as_mut_slice());
+                Ok(Open::new(SealedHello { hello: self, bound_to, fallback }))
+            }
+            _ => Err(self),
+        }
+    }
+
+    pub(super) fn key(&self) -> &ServerKey {
+        &self.key
+    }
+
+    pub(super) fn ciphertext(&self) -> &[u8] {
+        self.choice.sealed.as_ref().map_or(&[], |sealed| sealed.at.cut(&self.choice.frame).content())
+    }
+
+    pub(super) fn with_secret(self, secret: Zeroizing<[u8; limits::SECRET]>) -> Self {
+        Self { secret: Secret::Opened(secret), ..self }
+    }
+
+    fn rsa(&self) -> Option<&[u8; limits::SECRET]> {
+        match &self.secret {
+            Secret::Opened(secret) => Some(secret),
+            Secret::None | Secret::Closed | Secret::Sealed => None,
+        }
+    }
+
+    /// The ticket that the client shows, if it is a good one (K1 to K5 and K8 to K11 of PROTOCOL.md): sealed by this server's
+    /// ticket keys for a login under this key, to this server name and with this prologue, in time, for a suite and a kind of credential
+    /// that are still taken, and shown by somebody who holds its secret.
+    ///
+    /// `None` is no error: go on with [`Hello::challenge`].
+    pub fn ticket(&self, now: UnixTime) -> Option<TicketClaim> {
+        let config = &self.choice.config;
+        let (keys, shown) = (config.tickets.as_ref()?, self.choice.shown.as_ref()?);
+        if self.choice.differs.is_some() || matches!(self.secret, Secret::Closed) {
+            return None;
+        }
+        let hello = self.choice.hello().ok()?;
+        let contents = keys.open(&hello.ticket, now)?;
+        let TicketContents { suite, key_id, scope, chain, secret, .. } = &contents;
+        let is_ours = *key_id == self.key.public_key().id() && *scope == config.prologue.scope(&hello.server_name);
+        let is_taken = hello.suites.contains(&suite.number()) && config.suites.contains(suite);
+        let stage_0 = schedule::stage_0(secret);
+        let is_held = handshake::binder(&stage_0, shown).ct_eq(&*hello.binder);
+        let is_good = is_ours && is_taken && config.kinds.contains(&chain.kind) && bool::from(is_held);
+        is_good.then(|| TicketClaim { contents, stage_0, keys: Arc::clone(keys), now })
+    }
+
+    /// Takes the ticket: gives the ServerResumption frame to send. `grant` is the account as it is now.
+    ///
+    /// # Errors
+    /// [`Misuse::Mismatch`] where `grant` is not the ticket's account ([`FreshTicket::is_current`]), and where a sealed secret was not
+    /// opened ([`Hello::open`]); otherwise [`Error`]. Close the connection then, and send nothing.
+    pub fn resume(
+        self,
+        ticket: FreshTicket,
+        grant: Grant,
+        now: UnixTime,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, AwaitConfirm), Error> {
+        if !ticket.is_current(&grant) || matches!(self.secret, Secret::Sealed | Secret::Closed) {
+            return Err(Misuse::Mismatch.into());
+        }
+        let FreshTicket(TicketClaim {
+            contents: TicketContents { suite, key_id, scope, mut chain, .. }, stage_0, ..
+        }) = ticket;
+        let hello = self.choice.hello()?;
+        let (config, mut transcript) = (&self.choice.config, self.choice.transcript.clone());
+        let mut nonce = [0; limits::NONCE];
+        rng.fill_bytes(&mut nonce);
+        let (key_share, exchange) = answer_exchange(config, &hello, suite, rng)?;
+        let answer = ServerResumption {
+            version: VERSION,
+            suite: suite.number(),
+            nonce,
+            key_share: Bytes(&key_share),
+            extensions: handshake::reserved_extensions(&nonce),
+            sealed_verdict: &[0; limits::SERVER_VERDICT],
+        };
+        let mut frame = handshake::write(FrameType::ServerResumption, &answer)?;
+        let [tail] = answer.tails();
+        let mut parts = tail.cut_mut(&mut frame);
+        transcript.add(parts.head);
+        let sources = Sources { ticket: Some(&stage_0), rsa: self.rsa() };
+        let secrets = Secrets::new(&config.provider, suite, transcript, sources, &exchange);
+        chain.number = chain.number.saturating_add(1);
+        let ticket = issue(config, &secrets, &grant, (key_id, scope), chain, now, rng)?;
+        secrets.seal_verdict(&accept(&grant, ticket.as_ref()), parts.content_mut())?;
+        let outcome = Outcome { grant, ticket: None, resumed: true, server_key: None, proved: false };
+        let (session, key) = secrets.resumed(parts.field, Side::Server, outcome)?;
+        Ok((frame, AwaitConfirm { session, key, deadline: self.choice.deadline }))
+    }
+
+    /// Gives the ServerHello frame to send: a fresh challenge under the key, with a proof if a secret was opened.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then, and send nothing.
+    pub fn challenge(self, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitLogin), Error> {
+        let hello = self.choice.hello()?;
+        let config = &self.choice.config;
+        let suite = self.choice.suite;
+        let mut nonce = [0; limits::NONCE];
+        rng.fill_bytes(&mut nonce);
+        let (key_share, exchange) = answer_exchange(config, &hello, suite, rng)?;
+
+        let public = self.key.public_key();
+        let is_known = hello.known_keys.contains(public.id().as_bytes());
+        let mut kinds = List::new();
+        for kind in &config.kinds {
+            // Never full: the configuration holds each kind at most once.
+            let _ = kinds.push(kind.number());
+        }
+        let room = if self.rsa().is_some() { &[0; limits::PROOF][..] } else { &[] };
+        let answer = ServerHello {
+            version: VERSION,
+            suite: suite.number(),
+            nonce,
+            key_id: *public.id().as_bytes(),
+            spki: Bytes(if is_known { &[] } else { public.spki_der() }),
+            key_share: Bytes(&key_share),
+            credential_kinds: kinds,
+            context: self.choice.context.0,
+            extensions: handshake::reserved_extensions(&nonce),
+            proof: Bytes(room),
+        };
+        let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
+        let [tail] = answer.tails();
+        let scope = config.prologue.scope(&hello.server_name);
+        let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret } = self;
+        let mut parts = tail.cut_mut(&mut frame);
+        transcript.add(parts.head);
+        let keys = if let Secret::Opened(secret) = secret {
+            let mut secrets = Secrets::new(&config.provider, suite, transcript, Sources::rsa(&secret), &exchange);
+            *parts.content_mut().first_chunk_mut().ok_or(CryptoError::Failed)? = *secrets.proof();
+            secrets.add(parts.field);
+            Keys::Proved(secrets)
+        } else {
+            transcript.add(parts.field);
+            let mut fallback = Zeroizing::new([0; limits::SECRET]);
+            rng.fill_bytes(fallback.as_mut_slice());
+            Keys::Sealed { challenge: transcript.hash(), transcript, fallback, exchange }
+        };
+        Ok((frame, AwaitLogin { config, key, keys, suite, scope, deadline }))
+    }
+}
+
+/// The server's half of the suite's key exchange: its share, and the secret.
+fn answer_exchange(
+    config: &ServerConfig,
+    hello: &ClientHello<'_>,
+    suite: Suite,
+    rng: &mut dyn CryptoRng,
+) -> Result<(Vec<u8>, SharedSecret), Error> {
+    let exchange = suite.key_exchange;
+    let theirs = hello.key_shares.iter().find(|share| share.exchange == exchange.number());
+    // RSA alone has no share; for every other exchange among the suites there is one.
+    let theirs = theirs.map_or(&[][..], |theirs| &theirs.share);
+    let mut ours = Vec::with_capacity(exchange.server_share());
+    let secret =
+        crypto::answer(&config.provider, exchange, theirs, rng, &mut ours).map_err(handshake::from_exchange)?;
+    Ok((ours, secret))
+}
+
+/// The ticket is taken, and the client told so; its Confirm is awaited.
+pub struct AwaitConfirm {
+    session: Session,
+    key: Box<dyn AeadKey>,
+    deadline: Moment,
+}
+
+impl AwaitConfirm {
+    /// The frames that may come now.
+    pub const EXPECTS: &'static [FrameType] = &[FrameType::Confirm];
+
+    /// When it must have come.
+    pub fn deadline(&self) -> Moment {
+        self.deadline
+    }
+
+    /// Whose session it will be.
+    pub fn principal(&self) -> &str {
+        self.session.info.grant().principal()
+    }
+
+    /// Reads the Confirm, one whole frame: the client is there, and has checked the answer.
+    ///
+    /// # Errors
+    /// [`Error`]; close the connection then, and send nothing. [`Error::NotConfirmed`] is what comes of a recorded hello that is played
+    /// again.
+    pub fn read(self, mut frame: Vec<u8>, now: Moment) -> Result<Session, Error> {
+        if now > self.deadline {
+            return Err(Error::DeadlinePassed);
+        }
+        let [tail] = handshake::read::<Confirm<'_>>(FrameType::Confirm, &frame)?.tails();
+        let opened = once::open(&*self.key, tail.cut_mut(&mut frame).content_mut()).map(drop);
+        opened.map_err(|error| match error {
+            CryptoError::NotAuthentic => Error::NotConfirmed,
+            other => Error::Crypto(other),
+        })?;
+        Ok(self.session)
+    }
+}
+
+crate::opaque_debug!(AwaitHello, ChooseKey, Hello, AwaitConfirm);

@@ -1,0 +1,373 @@
+//! A server's keys for tickets: a ring of two, changed by time.
+
+use super::used::{AlreadyUsed, TicketMemory, TicketUse, UsedCounts, UsedTickets, Using};
+use super::{CONTENTS, Chain, FORMAT, NAME, NONCE, TicketContents};
+use crate::crypto::once;
+use crate::crypto::schedule::{Key, Secret};
+use crate::crypto::{Aead, AeadKey, Cipher, CryptoError, CryptoRng, Provider};
+use crate::limits;
+use crate::terms::error::Misuse;
+use crate::time::UnixTime;
+use crate::wire::codec::{self, EncodeError, Field, List, Reader, layout};
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// The server's keys for sealing tickets: made by the library, rotated by time, never seen by a client. And its memory of
+/// the tickets that were used: each is good for one login.
+///
+/// Each key seals for one lifetime and opens for one more, so a ticket is good for at least its lifetime, if the chain that it is
+/// of began under a key that still opens. Share them by [`TicketKeys::export`] among several servers, of which one rotates and the
+/// others follow; keep them across a restart by [`TicketKeys::save`]. A restart forgets them otherwise, and clients fall back
+/// to the full login.
+///
+/// What each mistake costs: a stolen key lets the thief log in as anyone, and be the server to clients that show tickets, until it
+/// no longer opens, two lifetimes after it was made; and read resumed sessions of suites that are not forward secret. Keep
+/// exports as you keep the server key.
+pub struct TicketKeys {
+    cipher: &'static dyn Cipher,
+    lifetime: Duration,
+    max_age: Duration,
+    ring: Mutex<Ring>,
+    used: Used,
+}
+
+/// Who remembers which tickets were used.
+enum Used {
+    Here(UsedTickets),
+    Shared(Arc<dyn TicketMemory>),
+    Nobody,
+}
+
+struct Ring {
+    /// The newest first.
+    keys: List<RingKey, 2>,
+    /// Whether this process makes new keys, or waits for them.
+    follows: bool,
+    /// The latest that the clock has said.
+    latest: UnixTime,
+}
+
+layout! {
+    /// A key for tickets, here and in an export.
+    struct RingKey {
+        name: [u8; NAME],
+        key: Key,
+        made: UnixTime,
+    }
+}
+
+/// No key: what a ring is filled up with.
+impl Default for RingKey {
+    fn default() -> Self {
+        Self { name: [0; NAME], key: Key::new([0; 32]), made: UnixTime(0) }
+    }
+}
+
+layout! {
+    /// What a server keeps across a restart, before the tickets that were used.
+    struct Saved {
+        keys: List<RingKey, 2>,
+        latest: UnixTime,
+        /// 0, or one second past [`UsedTickets::forgotten`].
+        forgotten: u64,
+    }
+}
+
+layout! {
+    /// A used ticket across a restart.
+    struct SavedUse {
+        principal: String [..=limits::MAX_PRINCIPAL],
+        chain: [u8; 16],
+        number: u64,
+        authenticated: UnixTime,
+        until: UnixTime,
+    }
+}
+
+/// A ticket for a client, and for how long it is good.
+pub(crate) struct Issued {
+    pub(crate) ticket: Vec<u8>,
+    pub(crate) lifetime: Duration,
+}
+
+impl TicketKeys {
+    /// Keys for tickets of this lifetime, in whole seconds (at least one), each good for one login. The first key is made with the first
+    /// ticket. A chain of tickets ends after [`limits::TICKET_MAX_AGE`], or once the key that it began under no longer opens.
+    ///
+    /// Tickets are sealed with AES-256-GCM, or with ChaCha20-Poly1305 where the provider lacks that; servers that share keys
+    /// need the same.
+    pub fn new(provider: Provider, lifetime: Duration) -> Self {
+        let aead = if provider.aes_256_gcm.is_some() { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 };
+        let cipher = provider.cipher_or_missing(aead);
+        let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
+        let ring = Mutex::new(Ring { keys: List::new(), follows: false, latest: UnixTime(0) });
+        let used = Used::Here(UsedTickets::for_lifetime(lifetime));
+        Self { cipher, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used }
+    }
+
+    /// Asks for a credential again when the last one was shown this long ago, however many tickets came since.
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: Duration) -> Self {
+        self.max_age = max_age;
+        self
+    }
+
+    /// Remembers used tickets in this memory: of another size, say.
+    #[must_use]
+    pub fn with_memory(mut self, memory: UsedTickets) -> Self {
+        self.used = Used::Here(memory);
+        self
+    }
+
+    /// Remembers used tickets in a memory that servers share, as those need that share keys.
+    #[must_use]
+    pub fn with_shared_memory(mut self, memory: Arc<dyn TicketMemory>) -> Self {
+        self.used = Used::Shared(memory);
+        self
+    }
+
+    /// Takes each ticket as often as it is shown, until it expires. Whoever gets hold of a copy can then use it beside its owner,
+    /// and nobody notices.
+    #[must_use]
+    pub fn with_reuse(mut self) -> Self {
+        self.used = Used::Nobody;
+        self
+    }
+
+    /// What the memory of used tickets holds and has done; `None` where it is not in this process.
+    pub fn used(&self) -> Option<UsedCounts> {
+        match &self.used {
+            Used::Here(memory) => Some(memory.counts()),
+            Used::Shared(_) | Used::Nobody => None,
+        }
+    }
+
+    /// The keys, for servers that follow this one: give it to [`TicketKeys::follow`] there, after every rotation (once a
+    /// lifetime) at the latest. Secret.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where no key could be made.
+    pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let mut ring = self.ring();
+        self.turn(&mut ring, now, rng);
+        let mut out = Zeroizing::new(Vec::with_capacity(ring.keys.size().saturating_add(1)));
+        out.push(FORMAT);
+        codec::append(&ring.keys, &mut out).map_err(|_| CryptoError::Failed)?;
+        Ok(out)
+    }
+
+    /// Takes over another server's keys. From now on this one makes no keys of its own: when the newest is a lifetime
+    /// old, no tickets are given out until newer ones are taken over.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] for bytes that are no export; the keys stay as they are.
+    pub fn follow(&self, exported: &[u8]) -> Result<(), Misuse> {
+        let bad = Misuse::BadInput("the exported ticket keys");
+        let keys = exported.strip_prefix(&[FORMAT]).ok_or(bad)?;
+        let keys = codec::read(keys).map_err(|_| bad)?;
+        let mut ring = self.ring();
+        ring.keys = keys;
+        ring.follows = true;
+        Ok(())
+    }
+
+    /// The keys, and the memory of used tickets if it is in this process, for [`TicketKeys::load`] after a restart. Secret.
+    ///
+    /// Save once no login is accepted any more, and load it once: with a save that is older than the last login, tickets that
+    /// were used since are good again. So remove it when it is loaded; a server that dies without having saved then begins
+    /// anew, and its clients log in with their credentials.
+    ///
+    /// # Errors
+    /// [`CryptoError`] where it could not be put together.
+    pub fn save(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+        let failed = |_: EncodeError| CryptoError::Failed;
+        let (used, forgotten) = match &self.used {
+            Used::Here(memory) => (memory.saved(), memory.forgotten()),
+            Used::Shared(_) | Used::Nobody => (Vec::new(), None),
+        };
+        let mut ring = self.ring();
+        let forgotten = forgotten.map_or(0, |forgotten| forgotten.as_secs().saturating_add(1));
+        let saved = Saved { keys: core::mem::take(&mut ring.keys), latest: ring.latest, forgotten };
+        // All of it at once: growing would leave copies of the keys.
+        let mut out = Zeroizing::new(Vec::with_capacity(saved.size().saturating_add(1)));
+        out.push(FORMAT);
+        let written = codec::append(&saved, &mut out);
+        ring.keys = saved.keys;
+        written.map_err(failed)?;
+        let mut uses = Vec::new();
+        for TicketUse { principal, chain, number, authenticated, until } in used {
+            codec::append(&SavedUse { principal, chain, number, authenticated, until }, &mut uses).map_err(failed)?;
+        }
+        let mut whole = Zeroizing::new(Vec::with_capacity(out.len().saturating_add(uses.len())));
+        whole.extend_from_slice(&out);
+        whole.extend_from_slice(&uses);
+        Ok(whole)
+    }
+
+    /// Goes on with what [`TicketKeys::save`] gave.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] for anything else; the keys stay as they are.
+    pub fn load(&self, saved: &[u8]) -> Result<(), Misuse> {
+        let bad = Misuse::BadInput("the saved ticket keys");
+        let mut reader = Reader::new(saved.strip_prefix(&[FORMAT]).ok_or(bad)?);
+        let Saved { keys, latest, forgotten } = Saved::read(&mut reader).map_err(|_| bad)?;
+        let mut uses = Vec::new();
+        while !reader.rest().is_empty() {
+            let SavedUse { principal, chain, number, authenticated, until } =
+                SavedUse::read(&mut reader).map_err(|_| bad)?;
+            uses.push(TicketUse { principal, chain, number, authenticated, until });
+        }
+        *self.ring() = Ring { keys, follows: false, latest };
+        if let Used::Here(memory) = &self.used {
+            memory.restore(&uses, forgotten.checked_sub(1).map(UnixTime));
+        }
+        Ok(())
+    }
+
+    /// Seals a ticket: `key name || nonce || AEAD-Seal(Expand(key, "ticket", nonce), 0^12, "", contents || zeros)`, of
+    /// [`limits::TICKET`] bytes. `contents` come with no times; the first of a chain has no root. `None` where there is no key to seal
+    /// under, and where the chain is at its end.
+    pub(crate) fn seal(
+        &self,
+        mut contents: TicketContents,
+        now: UnixTime,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<Issued>, CryptoError> {
+        let mut nonce = [0; NONCE];
+        rng.fill_bytes(&mut nonce);
+        let (name, key) = {
+            let mut ring = self.ring();
+            let now = self.turn(&mut ring, now, rng);
+            let newest = ring.keys.first().filter(|newest| now < newest.made.after(self.lifetime));
+            let Some(newest) = newest else { return Ok(None) };
+            if contents.chain.number == 0 {
+                contents.chain.root = newest.name;
+            }
+            let Some(root) = ring.keys.iter().find(|key| key.name == contents.chain.root) else { return Ok(None) };
+            let end = self.end(root, &contents.chain);
+            contents.made = now;
+            contents.expires = now.after(self.lifetime).min(end);
+            (newest.name, newest.key.clone())
+        };
+        let lifetime = contents.expires.as_secs().saturating_sub(contents.made.as_secs());
+        if lifetime == 0 {
+            return Ok(None);
+        }
+        // The contents are written where they are sealed. The capacity holds it all: growing would leave a copy of them.
+        let mut ticket = Zeroizing::new(Vec::with_capacity(limits::TICKET));
+        ticket.extend_from_slice(&name);
+        ticket.extend_from_slice(&nonce);
+        ticket.resize(limits::TICKET, 0);
+        let sealed = ticket.get_mut(NAME.saturating_add(NONCE)..).unwrap_or_default();
+        codec::fill(&contents, sealed.get_mut(..CONTENTS).unwrap_or_default()).map_err(|_| CryptoError::Failed)?;
+        once::seal(&*self.sealer(&key, &nonce)?, sealed)?;
+        Ok(Some(Issued { ticket: core::mem::take(&mut *ticket), lifetime: Duration::from_secs(lifetime) }))
+    }
+
+    /// Opens a ticket; `None` for one that breaks K1, K2 or K10.
+    pub(crate) fn open(&self, ticket: &[u8], now: UnixTime) -> Option<TicketContents> {
+        let (name, rest) = ticket.split_first_chunk::<NAME>()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE>()?;
+        let (key, roots, now) = {
+            let mut ring = self.ring();
+            let now = self.clock(&mut ring, now);
+            let at = ring.keys.iter().position(|key| key.name == *name && self.opens(key, now))?;
+            // The keys that a chain may have begun under whose ticket is sealed under this one.
+            let older = ring.keys.get(at..)?;
+            let mut roots = List::<_, 2>::new();
+            older.iter().filter(|key| self.opens(key, now)).try_for_each(|key| roots.push(key.name))?;
+            (older.first()?.key.clone(), roots, now)
+        };
+        let mut sealed = Zeroizing::new(sealed.to_vec());
+        let plaintext = once::open(&*self.sealer(&key, nonce).ok()?, &mut sealed).ok()?;
+        let contents: TicketContents = codec::decode_padded(plaintext, CONTENTS).ok()?;
+        let TicketContents { made, expires, chain: Chain { authenticated, root, .. }, .. } = &contents;
+        let soon = now.after(limits::CLOCK_SKEW);
+        let is_past = *made <= soon && *authenticated <= soon;
+        let is_alive = now < *expires && now < authenticated.after(self.max_age);
+        (is_past && is_alive && roots.contains(root)).then_some(contents)
+    }
+
+    /// Marks a ticket as used; false where it was before, or that can't be told.
+    pub(crate) async fn use_once(&self, contents: &TicketContents, now: UnixTime) -> bool {
+        // Whatever key it began under, its chain has ended by then.
+        let until = contents.chain.authenticated.after(self.max_age).min(now.after(self.lifetime.saturating_mul(2)));
+        let ticket = contents.chain.to_use(&contents.principal, until.after(limits::CLOCK_SKEW));
+        match &self.used {
+            Used::Here(memory) => {
+                let now = self.clock(&mut self.ring(), now);
+                memory.mark(&ticket, now).is_ok()
+            }
+            Used::Shared(memory) => memory.use_once(&ticket).await.is_ok(),
+            Used::Nobody => true,
+        }
+    }
+
+    fn opens(&self, key: &RingKey, now: UnixTime) -> bool {
+        key.made <= now.after(limits::CLOCK_SKEW) && now < key.made.after(self.lifetime.saturating_mul(2))
+    }
+
+    /// When the tickets of a chain that began under this key are no longer taken.
+    fn end(&self, root: &RingKey, chain: &Chain) -> UnixTime {
+        let retired = root.made.after(self.lifetime.saturating_mul(2));
+        retired.min(chain.authenticated.after(self.max_age))
+    }
+
+    fn sealer(&self, key: &Key, nonce: &[u8; NONCE]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        // A key for each ticket, so that a nonce of the AEAD's size never has to be unique among all of them.
+        let mut fresh = Key::new([0; 32]);
+        Secret::from_key(key).fill("ticket", nonce, fresh.as_mut_slice());
+        self.cipher.key(&fresh)
+    }
+
+    /// Makes a new key if the newest is a lifetime old, and drops the one before the last. Gives the time to go by.
+    fn turn(&self, ring: &mut Ring, now: UnixTime, rng: &mut dyn CryptoRng) -> UnixTime {
+        let now = self.clock(ring, now);
+        let is_due = ring.keys.first().is_none_or(|newest| now >= newest.made.after(self.lifetime));
+        if !ring.follows && is_due {
+            let mut fresh = RingKey { made: now, ..RingKey::default() };
+            rng.fill_bytes(&mut fresh.name);
+            rng.fill_bytes(fresh.key.as_mut_slice());
+            ring.keys.push_front(fresh);
+        }
+        now
+    }
+
+    /// The time to go by: the clock's, or the latest that it has told. A clock that goes back would make tickets good again that had
+    /// expired, whose use may be forgotten by then.
+    ///
+    /// One that goes back by more than a skew was wrong before, or is now: then nothing that was made before is good any more,
+    /// and this begins anew. (Whoever follows another can't make keys, and waits until the clock has caught up.)
+    fn clock(&self, ring: &mut Ring, now: UnixTime) -> UnixTime {
+        if now.after(limits::CLOCK_SKEW) < ring.latest && !ring.follows {
+            ring.keys = List::new();
+            ring.latest = now;
+            if let Used::Here(memory) = &self.used {
+                memory.restore(&[], None);
+            }
+        }
+        ring.latest = ring.latest.max(now);
+        ring.latest
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As any other memory of used tickets: for servers in one process that share keys.
+impl TicketMemory for UsedTickets {
+    fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
+        let marked: Result<(), AlreadyUsed> = self.mark(ticket, ticket.authenticated);
+        Box::pin(core::future::ready(marked))
+    }
+}
+
+impl fmt::Debug for TicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketKeys").field("lifetime", &self.lifetime).finish_non_exhaustive()
+    }
+}
