@@ -21,6 +21,7 @@ mod line;
 mod name;
 mod password;
 mod reader;
+mod since;
 
 pub use error::AccountError;
 pub use file::{AccountFile, News};
@@ -40,6 +41,7 @@ use core::fmt;
 use hash::Cost;
 use line::{LAST, hash_token};
 use rand::TryRng;
+use since::Since;
 use std::collections::HashMap;
 use std::hash::RandomState;
 use std::time::SystemTime;
@@ -295,11 +297,10 @@ impl Accounts {
         let token =
             Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
         let hash = hash_token(token.as_bytes());
-        let account = self.get_mut(name)?;
-        if account.tokens.len() >= limits::MAX_TOKENS {
+        if self.find(name)?.tokens() >= limits::MAX_TOKENS {
             return Err(AccountError::TooManyTokens(name.to_owned()));
         }
-        account.tokens.push(hash);
+        self.get_mut(name)?.tokens.push(hash);
         self.reindex();
         Ok(SecretString::new(token))
     }
@@ -424,13 +425,23 @@ impl Accounts {
         }
     }
 
+    /// Says when the lines were last seen to change: those that are as they were in `last` then, the others now.
+    fn changed(&mut self, last: Option<&Self>, now: Since) {
+        for line in &mut self.lines {
+            if let Line::Account(account) = line {
+                let old = last.and_then(|last| last.get(account.name()));
+                account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+            }
+        }
+    }
+
     /// To change it: what its line was before is forgotten.
     fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
         let missing = self.missing(name);
         let line = self.index.names.get(name).and_then(|&index| self.lines.get_mut(index));
         match line {
             Some(Line::Account(account)) => {
-                account.line = None;
+                (account.line, account.since) = (None, Since::now());
                 Ok(account)
             }
             _ => Err(missing),

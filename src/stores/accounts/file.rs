@@ -1,6 +1,7 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
 use super::reader::{NotStarted, Reader, View};
+use super::since::Since;
 use super::{Accounts, BrokenLine};
 use crate::stores::files::access::{check_mode, open};
 use crate::stores::files::stamp::{Stamp, read_whole};
@@ -70,6 +71,8 @@ const TICK: Duration = Duration::from_millis(50);
 
 struct Reading {
     stamp: Stamp,
+    /// The one of all so far that changed last.
+    latest: Stamp,
     /// Whether a further change would show in the stamp.
     is_settled: bool,
     digest: [u8; 32],
@@ -250,14 +253,17 @@ fn read(
     has_bytes.store(true, Relaxed);
     let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
     let digest = Sha256::digest(&*bytes).into();
+    let latest = last.map(|last| last.latest);
     let (accounts, broken) = match last {
         // Touched, or put back: a long file is not taken apart again for that.
         Some(last) if last.digest == digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
             accounts.imitation = imitation.clone();
+            accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }
     };
-    Ok(Arc::new(Reading { stamp, is_settled, digest, accounts, broken }))
+    let latest = latest.filter(|latest| !stamp.changed_after(latest)).unwrap_or(stamp);
+    Ok(Arc::new(Reading { stamp, latest, is_settled, digest, accounts, broken }))
 }

@@ -2,6 +2,7 @@
 
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::name;
+use super::since::Since;
 use crate::limits;
 use crate::terms::error::{Reason, codes};
 use crate::terms::grant::Grant;
@@ -23,12 +24,13 @@ pub struct Account {
     pub(super) expires: Option<UnixTime>,
     /// The line that it was read from, where that is not what is written: it is kept until the account is changed.
     pub(super) line: Option<Box<[u8]>>,
+    pub(super) since: Since,
 }
 
 impl Account {
     pub(super) fn new(grant: Grant) -> Self {
         let (password, tokens, line) = (None, Vec::new(), None);
-        Self { grant, password, tokens, is_locked: false, locks: 0, expires: None, line }
+        Self { grant, password, tokens, is_locked: false, locks: 0, expires: None, line, since: Since::now() }
     }
 
     /// The user's name.
@@ -41,13 +43,26 @@ impl Account {
         &self.grant
     }
 
-    /// A number that is another whenever the account is: its permissions, its password, its tokens, its expiry, and how
-    /// often it was locked. Tickets of earlier epochs are not taken.
+    /// A number that is another whenever the account is, by an edit by hand, too: its permissions, its password, its tokens, its
+    /// expiry, and how often it was locked. Tickets of other epochs are not taken.
     ///
-    /// It is the front of the SHA-256 of the account's line, so that an edit by hand counts, too.
+    /// None comes back, either: not with an account that is removed and added again as it was, and not with a backup. In an
+    /// [`Accounts`](super::Accounts) of your own, every change gives another, and so does every start of the process. That of
+    /// an [`AccountFile`](super::AccountFile) stays as long as the process sees no other line for the account, and is the same
+    /// in the next process, if nothing has touched the file since this one opened it.
+    ///
+    /// It is the front of a SHA-256 of the line, with the hashes of its secrets, and of what stands for its last change.
     pub fn epoch(&self) -> u64 {
-        let hash: [u8; 32] = Sha256::digest(self.to_string()).into();
+        let hash = Sha256::new().chain_update(self.since.to_bytes()).chain_update(self.to_string());
+        let hash: [u8; 32] = hash.finalize().into();
         hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
+    /// Whether both have the same line, to the byte.
+    pub(super) fn is_same_line(&self, other: &Self) -> bool {
+        let Self { grant, password, tokens, is_locked, locks, expires, line, since: _ } = self;
+        (grant, password, tokens) == (&other.grant, &other.password, &other.tokens)
+            && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
     }
 
     /// Whether a password is set.

@@ -2,6 +2,7 @@
 
 use super::access::read;
 use super::{FileError, io_error};
+use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata};
 use std::io::Seek;
 use std::path::Path;
@@ -43,6 +44,21 @@ impl Stamp {
         });
         let mode = u32::from(metadata.permissions().readonly());
         Self { device: 0, inode: 0, len: metadata.len(), modified, changed: modified, mode }
+    }
+
+    /// A number for this file as it is, which is another once it has changed. Without the device: those are numbered anew when
+    /// a system starts.
+    pub(crate) fn number(&self) -> u64 {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = [seconds, nanoseconds].map(i64::to_be_bytes);
+        let numbers = [self.inode, self.len].map(u64::to_be_bytes);
+        let hash: [u8; 32] = Sha256::digest([changed, numbers].concat().concat()).into();
+        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
+    /// Whether the last change was after that of `other`. A file that was moved away and back may not say that it was.
+    pub(crate) fn changed_after(&self, other: &Self) -> bool {
+        self.changed > other.changed
     }
 
     /// Whether the last change was before this time since 1970.
