@@ -540,8 +540,17 @@ fn a_login_that_is_not_admitted_costs_no_rsa_operation() {
     let Sent { login, server, .. } = scenario.await_verdict();
     let refusal = server.read(login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));
     assert_eq!(refusal.reason, Reason::NotAdmitted("busy"));
-    is_the_refusal(&refusal);
+    // Nothing could be sent that the client can open: it would take it for somebody's interference.
+    assert_eq!((refusal.frame.len(), refusal.not_before), (0, at(LOGIN_AT)));
     assert_eq!(private.count(), 0);
+    // After a proof it can be told; the one operation is that of the hello.
+    let key = ServerKey::load(&RSA2048.private, support::provider()).unwrap();
+    let Sent { login, server, client, .. } = Scenario::new().server_key(key).known_key().await_verdict();
+    let login = server.read(login, at(LOGIN_AT)).unwrap();
+    assert!(login.is_proved());
+    let refusal = login.refuse(Reason::NotNow("busy"));
+    assert_eq!((refusal.frame.len(), refusal.not_before), (2067, at(LOGIN_AT + FLOOR)));
+    assert_eq!(error(client.read(&refusal.frame, at(LOGIN_AT), support::TODAY)), Error::NotNow);
 }
 
 #[test]

@@ -421,12 +421,12 @@ fn refusals() -> Vec<Refused> {
     let token = support::wire::Credential { kind: 2, user: Vec::new(), secret: b"a token".to_vec() };
     let wrong = |user, password| Credential::Password { user, password };
 
-    // Neither is looked at; but where the server has proved itself, it can tell the client so.
-    let not_admitted = |name, scenario: Scenario, opened| {
+    // It is not looked at, and as the server has proved itself, it can tell the client so.
+    let not_admitted = |name, scenario: Scenario| {
         let sent = scenario.await_verdict();
         let refusal = sent.server.read(sent.login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));
         let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
-        (name, refusal, Some(seen), opened)
+        (name, refusal, Some(seen), true)
     };
     let no_frame = |name, scenario: Scenario| {
         let sent = scenario.await_verdict();
@@ -462,8 +462,7 @@ fn refusals() -> Vec<Refused> {
         altered_proved("malformed, proved", |login| login[5] = 0xff),
         altered_proved("with a ciphertext, proved", |login| login[4] = 1),
         altered_proved("not opened, proved", |login| login[100] ^= 1),
-        not_admitted("not admitted", Scenario::new(), false),
-        not_admitted("not admitted, proved", known(), true),
+        not_admitted("not admitted, proved", known()),
         no_frame("no frame", Scenario::new()),
         no_frame("no frame, proved", known()),
     ]
