@@ -817,19 +817,26 @@ fn k7_every_change_of_an_account_changes_its_epoch() {
     use countersign::{Accounts, Credential};
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::AccountDisabled), "nothing to log in with");
+    assert_eq!(
+        accounts.current("alice", CredentialKind::Password),
+        Err(Reason::AccountDisabled),
+        "nothing to log in with"
+    );
     let mut epochs = vec![accounts.get("alice").unwrap().epoch()];
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
+    let by_token = |accounts: &Accounts| accounts.current("alice", CredentialKind::Token).map(drop);
+    assert_eq!(by_token(&accounts), Err(Reason::AccountDisabled), "no ticket of a login with a token that is gone");
     accounts.issue_token("alice").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    assert_eq!(by_token(&accounts), Ok(()));
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.remove("alice").unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::UnknownUser));
+    assert_eq!(accounts.current("alice", CredentialKind::Password), Err(Reason::UnknownUser));
     accounts.add("alice", ["read", "write"]).unwrap();
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     let verified = accounts.check(Credential::Password { user: "alice", password: b"one" }).unwrap();
     assert_eq!(verified.epoch(), epochs.last().copied());
     let distinct: std::collections::BTreeSet<_> = epochs.iter().collect();
