@@ -11,7 +11,7 @@ use countersign::crypto::{rng, rustcrypto};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeySize, Moment, Reason, Received, Server};
-use countersign::{ServerConfig, ServerKey, Session, client};
+use countersign::{ServerConfig, ServerKey, Session, UnixTime, client};
 use std::error::Error;
 use std::sync::Arc;
 
@@ -20,11 +20,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // own: a seeded generator and a made-up clock give the same bytes every time.
     let provider = rustcrypto::provider();
     let mut rng = rng()?;
-    let now = Moment::ORIGIN;
+    let (now, today) = (Moment::ORIGIN, UnixTime::from_secs(1_800_000_000));
     let key = ServerKey::load(&provider.generate_key(KeySize::Rsa2048, &mut rng)?, provider)?;
     let server_config = Arc::new(ServerConfig::new(provider));
     let client_config = Arc::new(ClientConfig::new(provider));
-    let wanted = Server::pinned(key.public_key().id()).with_name("db.example")?;
+    let wanted = Server::key(key.public_key().clone()).with_name("db.example")?;
 
     // The network, and the channel underneath it: none that both ends could name.
     let (mut to_server, mut to_client) = (Vec::new(), Vec::new());
@@ -42,8 +42,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = server.read(hello, now)?;
     println!("server: a client for {:?} offers {}", server.server_name(), server.suite());
 
-    // Server: the challenge goes out. AwaitLogin: a half-open connection sits here, until its deadline.
-    let (challenge, server) = server.challenge(&key, &mut rng)?;
+    // Server, Hello: the key is chosen. Is the client admitted? Nothing costly has been done yet.
+    let server = server.choose(&key)?;
+
+    // Server, Open: the RSA operation, of what the client sealed to the key. It is `Send + 'static`, to be done on whatever thread
+    // suits. A client that knows only the key's fingerprint has sealed nothing yet; its login brings that.
+    let server = match server.open(&mut rng) {
+        Ok(open) => open.run(&mut rng),
+        Err(server) => server,
+    };
+
+    // Server: the challenge goes out, with a proof that the server holds the key. AwaitLogin: a half-open connection sits here, until its deadline.
+    let (challenge, server) = server.challenge(&mut rng)?;
     to_client.extend(challenge);
 
     // Client, Challenge: the server's key is here. Is it the right one? Nothing secret has been sent yet.
@@ -58,15 +68,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (login, client) = client.login(alice, &mut rng)?;
     to_server.extend(login);
 
-    // Server, Login: a well-formed login is here. Is it admitted? Nothing costly has been done yet.
+    // Server, Login: a well-formed login is here. Is it admitted? Where there was no proof, nothing costly has been done yet.
     let login = receive(&mut to_server, AwaitLogin::EXPECTS)?;
     let server = server.read(login, now).map_err(refused)?;
 
-    // Server, Open: the RSA operation. It is `Send + 'static`, to be done on whatever thread suits.
-    let server = server.admit();
-
-    // Server, Claim: the login was opened, and nothing is verified. Is the credential good?
-    let server = server.run(&mut rng);
+    // Server, Claim: the login was opened (that takes the RSA operation now, where there was no proof), and nothing is verified. Is
+    // the credential good?
+    let server = server.admit().open(&mut rng);
 
     // Server: the verdict goes out, and a session begins. Nothing but an accepted claim makes one.
     let accepted = match verify(server.credential()) {
@@ -78,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Client: an accepting verdict makes a session here, too. It proves that the server has the private key and saw
     // every byte as this side did.
-    let mut client = client.read(&receive(&mut to_client, client::AwaitVerdict::EXPECTS)?, now)?;
+    let mut client = client.read(&receive(&mut to_client, client::AwaitVerdict::EXPECTS)?, now, today)?;
     println!("client: logged in as {}, session {}", client.info.grant().principal(), client.info.id());
 
     // One sealed record each way: what is sent goes through a sealer, what is received through an opener.

@@ -1,4 +1,4 @@
-//! The client awaits a ServerHello, and decides whether to trust its key: rules C1 to C10 and T1 to T3.
+//! The client awaits a ServerHello, and decides whether to trust its key: rules C1 to C14 and T1 to T4.
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -6,12 +6,15 @@
 
 mod support;
 
+use core::time::Duration;
 use countersign::client::AwaitChallenge;
 use countersign::codec::DecodeError;
-use countersign::frame::FrameType;
-use countersign::{Credential, CredentialKind, Error, KeyError, KeyExchange, Misuse, Server, Suite, Violation};
+use countersign::frame::{FrameError, FrameType};
+use countersign::{
+    Credential, CredentialKind, Differs, Error, KeyError, KeyExchange, Misuse, Server, Suite, Violation, server,
+};
 use sha2::{Digest, Sha256};
-use support::wire::{ServerHello, edit};
+use support::wire::{Message, ServerHello, edit, hello_secret, prove};
 use support::{CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, at, der, error, frame, not_that_frame};
 
 /// The client of a scenario with the genuine ServerHello changed: what it says, up to the login.
@@ -31,18 +34,23 @@ fn with_rsa() -> Scenario {
 #[test]
 fn c1_anything_but_a_server_hello_frame_is_refused() {
     let genuine = Scenario::new().await_login().challenge;
+    let busy = FrameType::Busy.byte();
     for (bytes, expected) in not_that_frame(FrameType::ServerHello, &genuine) {
+        // A Busy may come, too: C14.
+        if bytes.first() == Some(&busy) {
+            continue;
+        }
         let refused = error(Scenario::new().await_challenge().1.read(&bytes, at(CHALLENGE_AT)));
         assert_eq!(refused, Error::Frame(expected), "{:?}", bytes.get(..8));
     }
-    assert_eq!(AwaitChallenge::EXPECTS, [FrameType::ServerHello]);
+    assert_eq!(AwaitChallenge::EXPECTS, [FrameType::ServerHello, FrameType::Busy]);
 }
 
 #[test]
 fn c2_a_body_that_is_not_exactly_one_server_hello_is_refused() {
     let body = Scenario::new().await_login().challenge[3..].to_vec();
     let read = |body: &[u8]| error(Scenario::new().await_challenge().1.read(&frame(2, body), at(CHALLENGE_AT)));
-    for cut in 1..body.len() {
+    for cut in FrameType::ServerHello.min_body()..body.len() {
         assert_eq!(read(&body[..cut]), Error::Decode(DecodeError::Truncated), "cut at {cut}");
     }
     for extra in [1, 9, 700] {
@@ -50,6 +58,8 @@ fn c2_a_body_that_is_not_exactly_one_server_hello_is_refused() {
     }
     let too_many = refused(|hello| hello.credential_kinds = (1..=9).collect());
     assert_eq!(too_many, Error::Decode(DecodeError::TooMany { found: 9, limit: 8 }));
+    let too_many = refused(|hello| hello.extensions = (0..17).map(|number| (number, vec![])).collect());
+    assert_eq!(too_many, Error::Decode(DecodeError::TooMany { found: 17, limit: 16 }));
 }
 
 #[test]
@@ -96,6 +106,7 @@ fn c6_a_key_that_is_left_out_and_was_not_listed_is_refused() {
     assert_eq!(refused(|hello| hello.spki.clear()), Violation::KeyNotSent.into());
     // Listed was another one.
     let known = Scenario::new().known_key();
+    assert_eq!(with(&known, |hello| hello.key_id[0] ^= 1), Err(Violation::KeyNotSent.into()));
     let other = *OTHER2048.private.public_key().id().as_bytes();
     assert_eq!(with(&known, |hello| hello.key_id = other), Err(Violation::KeyNotSent.into()));
     // Pinned is not the same as at hand.
@@ -105,10 +116,10 @@ fn c6_a_key_that_is_left_out_and_was_not_listed_is_refused() {
 
 #[test]
 fn a_listed_key_may_be_left_out_or_sent() {
-    let known = Scenario::new().known_key();
+    let known = knows_rsa2048();
     assert_eq!(with(&known, |hello| assert!(hello.spki.is_empty())), Ok(()));
     let spki = RSA2048.private.public_key().spki_der().to_vec();
-    assert_eq!(with(&known, |hello| hello.spki = spki), Ok(()));
+    assert_eq!(proved(&known, |hello| hello.spki = spki), Ok(()));
     assert!(known.finish().client.is_ok());
 }
 
@@ -195,6 +206,177 @@ fn c10_a_challenge_after_the_deadline_is_refused() {
     assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
 }
 
+/// A client that has the server's key whole, under a suite of RSA alone, so that a test can make what belongs to it.
+fn knows_rsa2048() -> Scenario {
+    Scenario::new().suite(Suite::RSA_AES_256_GCM).known_key_under(KeyExchange::Rsa)
+}
+
+/// As [`with`], with the proof that belongs to the change: by the owner of the key, who keeps to no other rule.
+fn proved(scenario: &Scenario, change: impl FnOnce(&mut ServerHello)) -> Result<(), Error> {
+    let hellos = scenario.await_login();
+    let challenge = edit(&hellos.challenge, change);
+    let challenge = prove(&hello_secret(RSA2048.pem, &hellos.hello), &hellos.hello, &challenge);
+    scenario.log_in(hellos.client, &challenge).map(drop)
+}
+
+#[test]
+fn c11_another_context_than_the_client_s_is_refused_and_named() {
+    for known in [Scenario::new(), Scenario::new().known_key()] {
+        for bit in 0..64 {
+            let differs = if bit < 32 { Differs::Prologue } else { Differs::Binding };
+            let changed = with(&known, |hello| hello.context[bit / 8] ^= 1 << (bit % 8));
+            assert_eq!(changed, Err(Error::DifferentContext(differs)));
+        }
+        let changed = with(&known, |hello| hello.context = [0; 8]);
+        assert_eq!(changed, Err(Error::DifferentContext(Differs::Both)));
+    }
+    // Also by somebody who proves that the key is theirs.
+    let changed = proved(&knows_rsa2048(), |hello| hello.context[0] ^= 1);
+    assert_eq!(changed, Err(Error::DifferentContext(Differs::Prologue)));
+}
+
+const NOT_PROVED: Result<(), Error> = Err(Error::ProofNotAuthentic);
+
+#[test]
+fn c12_a_proof_of_another_length_is_refused() {
+    for known in [Scenario::new().known_key(), knows_rsa2048()] {
+        for length in [1, 16, 31, 33, 64, 1000] {
+            assert_eq!(with(&known, |hello| hello.proof.resize(length, 0)), NOT_PROVED, "{length}");
+        }
+        assert_eq!(with(&known, |hello| assert_eq!(hello.proof.len(), 32)), Ok(()));
+    }
+}
+
+#[test]
+fn c12_a_proof_of_other_bytes_is_refused() {
+    let known = Scenario::new().known_key();
+    for bit in 0..256 {
+        assert_eq!(with(&known, |hello| hello.proof[bit / 8] ^= 1 << (bit % 8)), NOT_PROVED, "bit {bit}");
+    }
+    assert_eq!(with(&known, |hello| hello.proof = vec![0; 32]), NOT_PROVED);
+    // Somebody who knows another secret: that of the fallback, of no secret, of the client's connection before.
+    let known = knows_rsa2048();
+    let hellos = known.await_login();
+    let before = known.clone().seed("before").await_challenge().0;
+    for secret in [vec![0; 32], hello_secret(RSA2048.pem, &before)] {
+        let challenge = prove(&secret, &hellos.hello, &hellos.challenge);
+        let client = known.await_challenge().1;
+        assert_eq!(known.log_in(client, &challenge).map(drop), NOT_PROVED);
+    }
+    // The right secret, and the proof of another exchange: of another hello, and of another answer to this one.
+    let secret = hello_secret(RSA2048.pem, &hellos.hello);
+    for (hello, change) in [(&before, false), (&hellos.hello, true)] {
+        let challenge = edit(&hellos.challenge, |hello: &mut ServerHello| hello.nonce[0] ^= u8::from(change));
+        let of_another = ServerHello::decode(&prove(&secret, hello, &challenge)[3..]).unwrap().proof;
+        assert_eq!(with(&known, |hello| hello.proof = of_another), NOT_PROVED);
+    }
+    // The forger of these tests can prove it, where it is theirs to prove.
+    assert_eq!(proved(&known, |hello| hello.nonce = [7; 32]), Ok(()));
+}
+
+#[test]
+fn c12_a_proof_under_another_key_than_the_secret_was_sealed_to_is_refused() {
+    // The client has both keys whole, and trusts both; the first is the one that it seals to.
+    let both = Server::key(RSA2048.private.public_key().clone())
+        .or(Server::key(OTHER2048.private.public_key().clone()))
+        .with_floor(KeyExchange::Rsa);
+    let scenario = knows_rsa2048().trust(both);
+    let other = *OTHER2048.private.public_key().id().as_bytes();
+    // The owner of the first key makes the client believe that the second key's owner has proved himself.
+    assert_eq!(proved(&scenario, |hello| hello.key_id = other), NOT_PROVED);
+    let spki = OTHER2048.private.public_key().spki_der().to_vec();
+    assert_eq!(proved(&scenario, |hello| (hello.key_id, hello.spki) = (other, spki)), NOT_PROVED);
+    assert_eq!(proved(&scenario, |_| ()), Ok(()));
+}
+
+#[test]
+fn c12_a_proof_where_no_secret_was_sealed_is_refused() {
+    for length in [1, 32, 33] {
+        assert_eq!(with(&Scenario::new(), |hello| hello.proof = vec![7; length]), NOT_PROVED, "{length}");
+    }
+    let pinned = with_rsa();
+    let hellos = pinned.await_login();
+    let challenge = prove(&[0; 32], &hellos.hello, &hellos.challenge);
+    assert_eq!(pinned.log_in(hellos.client, &challenge).map(drop), NOT_PROVED);
+}
+
+#[test]
+fn c13_extensions_twice_or_too_long_are_refused() {
+    let twice: Error = Violation::Duplicate("the extensions").into();
+    assert_eq!(refused(|hello| hello.extensions = vec![(9, vec![]), (9, vec![1])]), twice);
+    assert_eq!(refused(|hello| hello.extensions = vec![(0x0a0a, vec![]), (1, vec![]), (0x0a0a, vec![])]), twice);
+    assert_eq!(
+        refused(|hello| hello.extensions = vec![(9, vec![0; 16_381])]),
+        Violation::Extensions(16_385).into(),
+        "number and length count"
+    );
+    let halves = |second| vec![(1, vec![0; 8_000]), (0xff00, vec![0; second])];
+    assert_eq!(refused(|hello| hello.extensions = halves(8_377)), Violation::Extensions(16_385).into());
+    for good in [vec![(9, vec![0; 16_380])], halves(8_376), (0..16).map(|number| (number, vec![7; 1_020])).collect()] {
+        assert_eq!(with(&Scenario::new(), |hello| hello.extensions = good), Ok(()));
+    }
+}
+
+#[test]
+fn an_extension_that_a_client_does_not_know_is_skipped() {
+    for extensions in [vec![(0x0a0a, vec![])], vec![(1, vec![0xff; 100]), (0xfafa, vec![1]), (0xff00, vec![])]] {
+        assert_eq!(proved(&knows_rsa2048(), |hello| hello.extensions = extensions), Ok(()));
+    }
+}
+
+#[test]
+fn c14_a_busy_or_what_should_be_one_and_is_not_is_refused() {
+    let read = |bytes: &[u8]| {
+        let [pinned, known] = [Scenario::new(), Scenario::new().known_key()].map(|scenario| {
+            let client = scenario.await_challenge().1;
+            error(client.read(bytes, at(CHALLENGE_AT)))
+        });
+        assert_eq!(pinned, known);
+        known
+    };
+    for (seconds, said) in [(0, 0), (7, 7), (65_535, 65_535), (70_000, 65_535)] {
+        let busy = server::busy(Duration::from_secs(seconds));
+        assert_eq!(busy.len(), 6);
+        assert_eq!(read(&busy), Error::Busy { retry_after: said });
+    }
+    // What it may say beside is skipped.
+    assert_eq!(read(&frame(9, &[0, 7, 2, 0, 3, 0, 1, 9, 0xff, 0, 0, 0])), Error::Busy { retry_after: 7 });
+    assert_eq!(read(&frame(9, &[0, 7, 1])), Error::Decode(DecodeError::Truncated));
+    assert_eq!(read(&frame(9, &[0, 7, 0, 0])), Error::Decode(DecodeError::Trailing(1)));
+    let twice = Violation::Duplicate("the extensions").into();
+    assert_eq!(read(&frame(9, &[0, 7, 2, 0, 3, 0, 0, 0, 3, 0, 0])), twice);
+    for length in [2, 1_028] {
+        let length_of_busy = FrameError::Length { kind: FrameType::Busy, len: length, min: 3, max: 1_027 };
+        assert_eq!(read(&frame(9, &vec![0; length])), length_of_busy.into());
+    }
+    let late = Scenario::new().await_challenge().1.read(&server::busy(Duration::ZERO), at(DEADLINE + 1));
+    assert_eq!(error(late), Error::DeadlinePassed);
+}
+
+#[test]
+fn t4_a_server_that_does_not_prove_itself_gets_no_login_from_a_client_that_has_its_key() {
+    let (ours, theirs) = (RSA2048.private.public_key(), OTHER2048.private.public_key());
+    let no_proof = |key: &countersign::PublicKey| Err(Error::NoProof(key.id()));
+    let known = Scenario::new().known_key();
+    assert_eq!(with(&known, |hello| hello.proof.clear()), no_proof(ours));
+    // A server that answers under another key, which is trusted, too: whole, or by its fingerprint.
+    for theirs in [OTHER2048.trust(), Server::key(theirs.clone())] {
+        let moving = Server::key(ours.clone()).or(theirs);
+        let scenario = Scenario::new().trust(moving.clone()).server_key(OTHER2048.server.clone());
+        assert_eq!(with(&scenario, |hello| assert!(hello.proof.is_empty())), no_proof(OTHER2048.private.public_key()));
+        // Unless the user has said that it may go on.
+        let scenario = scenario.trust(moving.without_proof());
+        assert!(scenario.finish().client.is_ok());
+    }
+    // One that is not trusted is not asked for a proof.
+    let scenario = Scenario::new().known_key().server_key(OTHER2048.server.clone());
+    assert_eq!(with(&scenario, |_| ()), Err(Error::Untrusted(theirs.id())));
+    // A server that has the key, and would not do the operation.
+    let known = known.trust(Server::key(ours.clone()).without_proof());
+    assert!(known.finish().client.is_ok_and(|session| session.info.is_proved()));
+    assert_eq!(with(&known, |hello| hello.proof.clear()), Ok(()));
+}
+
 #[test]
 fn t1_a_key_that_is_not_trusted_gets_no_login() {
     let id = RSA2048.private.public_key().id();
@@ -208,7 +390,7 @@ fn t1_a_key_that_is_not_trusted_gets_no_login() {
     }
     for trust in [
         RSA2048.trust(),
-        Server::key(RSA2048.private.public_key().clone()),
+        Server::key(RSA2048.private.public_key().clone()).without_proof(),
         OTHER2048.trust().or(RSA2048.trust()),
         RSA2048.trust().or(OTHER2048.trust()),
     ] {

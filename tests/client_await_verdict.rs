@@ -1,4 +1,4 @@
-//! The client awaits a ServerVerdict: rules V1 to V5.
+//! The client awaits a ServerVerdict: rules V1 to V6.
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -9,7 +9,7 @@ mod support;
 use countersign::client::AwaitVerdict;
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
-use countersign::{Credential, Error, Grant, Reason, Session, Suite, Violation};
+use countersign::{Credential, Error, Grant, KeyExchange, Reason, Session, Suite, Violation};
 use support::wire::{self, Message, Verdict, padded};
 use support::{
     DEADLINE, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, VERDICT_AT, at, error, frame, grant, not_that_frame,
@@ -32,15 +32,25 @@ fn rsa_alone() -> Scenario {
 
 /// What a client says to a verdict with this plaintext, by the server it trusts.
 fn forged(plaintext: &[u8]) -> Result<Session, Error> {
-    let scenario = rsa_alone();
-    let Sent { hello, challenge, login, client, .. } = scenario.await_verdict();
-    client.read(&wire::verdict(RSA2048.pem, [&hello, &challenge, &login], plaintext), at(VERDICT_AT), TODAY)
+    let read = |scenario: Scenario| {
+        let Sent { hello, challenge, login, client, .. } = scenario.await_verdict();
+        client.read(&wire::verdict(RSA2048.pem, [&hello, &challenge, &login], plaintext), at(VERDICT_AT), TODAY)
+    };
+    // With a proof before, and without: the verdict is the same.
+    let proved = read(rsa_alone().known_key_under(KeyExchange::Rsa));
+    let read = read(rsa_alone());
+    assert_eq!(read.as_ref().map(|session| session.info.grant()), proved.as_ref().map(|session| session.info.grant()));
+    read
+}
+
+fn says(decision: u8, principal: &[u8], permissions: &[&[u8]]) -> Verdict {
+    let permissions = permissions.iter().map(|word| word.to_vec()).collect();
+    let (principal, ticket) = (principal.to_vec(), Vec::new());
+    Verdict { decision, principal, permissions, ticket, ticket_lifetime: 0, extensions: vec![] }
 }
 
 fn verdict(decision: u8, principal: &[u8], permissions: &[&[u8]]) -> Vec<u8> {
-    let permissions = permissions.iter().map(|word| word.to_vec()).collect();
-    let (principal, ticket) = (principal.to_vec(), Vec::new());
-    padded(Verdict { decision, principal, permissions, ticket, ticket_lifetime: 0, extensions: vec![] }.encode(), 2048)
+    padded(says(decision, principal, permissions).encode(), 2048)
 }
 
 #[test]
@@ -54,8 +64,8 @@ fn v1_anything_but_a_server_verdict_frame_is_refused() {
 
 #[test]
 fn v1_every_other_length_is_refused() {
-    for len in [1, 16, 256, 1040, 1551, 1553, 1568, 3104, 65535] {
-        let expected = FrameError::Length { kind: FrameType::ServerVerdict, len, min: 1552, max: 1552 };
+    for len in [1, 16, 256, 1040, 1552, 2063, 2065, 2080, 4128, 65535] {
+        let expected = FrameError::Length { kind: FrameType::ServerVerdict, len, min: 2064, max: 2064 };
         assert_eq!(error(read(&Scenario::new(), &frame(4, &vec![0; len]))), Error::Frame(expected));
     }
 }
@@ -64,11 +74,11 @@ fn v1_every_other_length_is_refused() {
 fn v2_a_verdict_that_does_not_open_says_nothing_about_the_credential() {
     let scenario = Scenario::new();
     let (client, mut changed) = with_verdict(&scenario);
-    changed[1554] ^= 1;
+    changed[2066] ^= 1;
     assert_eq!(error(client.read(&changed, at(VERDICT_AT), TODAY)), Error::VerdictNotAuthentic);
     let [.., of_another_connection] = scenario.clone().seed("another").finish().frames;
     let unopened = scenario.await_login().server.fail(Error::DeadlinePassed, at(LOGIN_AT)).frame;
-    for bytes in [of_another_connection, unopened, frame(4, &[0; 1552]), frame(4, &[0xff; 1552])] {
+    for bytes in [of_another_connection, unopened, frame(4, &[0; 2064]), frame(4, &[0xff; 2064])] {
         assert_eq!(error(read(&scenario, &bytes)), Error::VerdictNotAuthentic);
     }
     let (client, genuine) = with_verdict(&scenario);
@@ -80,13 +90,13 @@ fn v3_a_verdict_that_is_no_verdict_is_refused() {
     let truncated = Error::Decode(DecodeError::Truncated);
     // Lengths that run past the end of the plaintext.
     let mut long_principal = vec![1, 0xff, 0xff];
-    long_principal.resize(1536, b'a');
-    let mut no_end = vec![1, 5, 0xfe];
-    no_end.resize(1536, b'a');
+    long_principal.resize(2048, b'a');
+    let mut no_end = vec![1, 7, 0xfe];
+    no_end.resize(2048, b'a');
     assert_eq!(error(forged(&long_principal)), truncated);
     assert_eq!(error(forged(&no_end)), truncated);
     let mut many = [&[1, 0, 1, b'a', 33][..]].concat();
-    many.resize(1536, 0);
+    many.resize(2048, 0);
     assert_eq!(error(forged(&many)), Error::Decode(DecodeError::TooMany { found: 33, limit: 32 }));
     assert_eq!(error(forged(&verdict(1, b"\xff", &[]))), Error::Decode(DecodeError::NotUtf8));
     assert_eq!(error(forged(&verdict(1, b"alice", &[b"\xff"]))), Error::Decode(DecodeError::NotUtf8));
@@ -95,7 +105,7 @@ fn v3_a_verdict_that_is_no_verdict_is_refused() {
 #[test]
 fn v3_padding_that_is_not_zeros_is_refused() {
     for good in [verdict(1, b"alice", &[b"read"]), verdict(0, b"", &[])] {
-        for at in [30, 500, 1535] {
+        for at in [30, 500, 2047] {
             let mut plaintext = good.clone();
             plaintext[at] = 1;
             assert_eq!(error(forged(&plaintext)), Error::Decode(DecodeError::Padding));
@@ -105,7 +115,7 @@ fn v3_padding_that_is_not_zeros_is_refused() {
 
 #[test]
 fn v3_an_unknown_decision_is_refused() {
-    for decision in [2, 3, 127, 255] {
+    for decision in [3, 4, 127, 255] {
         for plaintext in [verdict(decision, b"alice", &[]), verdict(decision, b"", &[])] {
             assert_eq!(error(forged(&plaintext)), Violation::UnknownDecision(decision).into());
         }
@@ -142,8 +152,46 @@ fn v3_an_accept_with_a_field_out_of_bounds_is_refused() {
 fn v3_a_reject_that_names_anything_is_refused() {
     let expected: Error = Violation::BadString("the grant of a rejection").into();
     let cases: [(&[u8], &[&[u8]]); 3] = [(b"alice", &[]), (b"", &[b"read"]), (b"wrong password", &[b""])];
-    for (principal, permissions) in cases {
-        assert_eq!(error(forged(&verdict(0, principal, permissions))), expected);
+    for decision in [0, 2] {
+        for (principal, permissions) in cases {
+            assert_eq!(error(forged(&verdict(decision, principal, permissions))), expected);
+        }
+        for (ticket, ticket_lifetime) in [(vec![1; 480], 60), (vec![1], 0), (vec![], 60)] {
+            let with_ticket = Verdict { ticket, ticket_lifetime, ..says(decision, b"", &[]) };
+            assert_eq!(error(forged(&padded(with_ticket.encode(), 2048))), expected);
+        }
+    }
+}
+
+#[test]
+fn v3_an_accept_with_a_ticket_out_of_bounds_is_refused() {
+    for (ticket, ticket_lifetime) in [(vec![1; 501], 60), (vec![1; 480], 0), (vec![], 60)] {
+        let with_ticket = Verdict { ticket, ticket_lifetime, ..says(1, b"alice", &[]) };
+        assert_eq!(error(forged(&padded(with_ticket.encode(), 2048))), Violation::BadTicket.into());
+    }
+    let with_ticket = Verdict { ticket: vec![1; 500], ticket_lifetime: 1, ..says(1, b"alice", &[]) };
+    assert!(forged(&padded(with_ticket.encode(), 2048)).unwrap().info.ticket().is_some());
+}
+
+#[test]
+fn v3_extensions_twice_or_too_long_are_refused_and_others_skipped() {
+    let with = |decision, extensions: &[(u16, Vec<u8>)]| {
+        let principal: &[u8] = if decision == 1 { b"alice" } else { b"" };
+        forged(&padded(Verdict { extensions: extensions.to_vec(), ..says(decision, principal, &[]) }.encode(), 2048))
+    };
+    for decision in [0, 1, 2] {
+        let twice = [(9, vec![]), (9, vec![])];
+        assert_eq!(error(with(decision, &twice)), Violation::Duplicate("the extensions").into());
+        for long in [vec![(5, vec![0; 477])], vec![(5, vec![0; 200]), (6, vec![0; 273])]] {
+            assert_eq!(error(with(decision, &long)), Violation::Extensions(481).into());
+        }
+        let many: Vec<_> = (0..17).map(|number| (number, vec![])).collect();
+        assert_eq!(error(with(decision, &many)), Error::Decode(DecodeError::TooMany { found: 17, limit: 16 }));
+    }
+    for good in [vec![(5, vec![0; 476])], (0..16).map(|number| (number, vec![1; 26])).collect()] {
+        assert!(with(1, &good).is_ok());
+        assert_eq!(error(with(0, &good)), Error::Refused);
+        assert_eq!(error(with(2, &good)), Error::NotNow);
     }
 }
 
@@ -164,7 +212,7 @@ fn a_grant_at_every_bound_arrives() {
         let scenario = Scenario::new();
         let Sent { login, client, server, .. } = scenario.await_verdict();
         let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
-        assert_eq!(accepted.frame.len(), 1555);
+        assert_eq!(accepted.frame.len(), 2067);
         assert_eq!(client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap().info.grant(), &grant);
     }
 }
@@ -193,4 +241,23 @@ fn v5_a_verdict_after_the_deadline_is_refused() {
     };
     assert_eq!(read(DEADLINE), Ok(()));
     assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
+}
+
+#[test]
+fn v6_a_not_now_is_no_decision_and_no_session() {
+    for scenario in [Scenario::new(), Scenario::new().known_key()] {
+        let Sent { login, client, server, .. } = scenario.await_verdict();
+        let refusal = scenario.open(server, &login).unwrap().reject(Reason::NotNow("the store is away"));
+        assert_eq!(error(client.read(&refusal.frame, at(VERDICT_AT), TODAY)), Error::NotNow);
+        // Somebody on the way can't say it in the server's place, nor turn a refusal or an accept into it.
+        let wrong = scenario.clone().credential(Credential::Password { user: "alice", password: b"wrong" });
+        for genuine in [scenario.finish().frames, wrong.finish().frames] {
+            for byte in [3, 4, 5, 6] {
+                let mut changed = genuine[3].clone();
+                changed[byte] ^= 2;
+                assert_eq!(error(read(&scenario, &changed)), Error::VerdictNotAuthentic);
+            }
+        }
+    }
+    assert_eq!(error(forged(&verdict(2, b"", &[]))), Error::NotNow);
 }

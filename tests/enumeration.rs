@@ -153,17 +153,33 @@ fn a_key_file_is_read_into_one_buffer_that_never_grows() {
     assert!((once..once + 32).contains(&cost), "{cost} KiB for {once}");
 }
 
-/// One login up to its verdict; gives the reason for a refusal and what opening, verifying and answering allocated.
-fn login(accounts: &Accounts, credential: Credential<'_>, alter: fn(&mut Vec<u8>)) -> (Option<Reason>, usize) {
+/// What is sealed in a hello is opened.
+fn opened(hello: server::Hello, rng: &mut StdRng) -> server::Hello {
+    match hello.open(rng) {
+        Ok(open) => open.run(rng),
+        Err(hello) => hello,
+    }
+}
+
+/// One login up to its verdict; gives the reason for a refusal and what opening, verifying and answering allocated: once for a
+/// client that has pinned the key, and once for one that has it whole.
+fn login(
+    accounts: &Accounts,
+    known: bool,
+    credential: Credential<'_>,
+    alter: fn(&mut Vec<u8>),
+) -> (Option<Reason>, usize) {
     let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
-    let trust = Server::pinned(key.public_key().id());
+    let pinned = Server::pinned(key.public_key().id());
+    let trust = if known { Server::key(key.public_key().clone()) } else { pinned };
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(1);
     let config = Arc::new(ClientConfig::new(provider));
     let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(hello, now).unwrap().choose(&key).unwrap().challenge(&mut rng).unwrap();
+    let hello = opened(server.read(hello, now).unwrap().choose(&key).unwrap(), &mut rng);
+    let (challenge, server) = hello.challenge(&mut rng).unwrap();
     let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let (mut frame, _) = trusted.login(credential, &mut rng).unwrap();
     alter(&mut frame);
@@ -190,13 +206,15 @@ fn a_login_that_does_not_open_costs_the_password_hash_of_one_that_does() {
         ("RSA ciphertext altered", alice, |frame| frame[100] ^= 1, Some(Reason::NotOpened)),
         ("credential altered", alice, |frame| *frame.last_mut().unwrap() ^= 1, Some(Reason::NotOpened)),
     ];
-    let costs = classes.map(|(class, credential, alter, expected)| {
-        let (reason, cost) = login(&accounts, credential, alter);
-        assert_eq!(reason, expected, "{class}");
-        (class, cost)
-    });
-    let (least, most) = (costs.iter().map(|c| c.1).min().unwrap(), costs.iter().map(|c| c.1).max().unwrap());
-    assert!(least >= 4096 && most - least <= 8, "{costs:?} KiB");
+    for known in [false, true] {
+        let costs = classes.clone().map(|(class, credential, alter, expected)| {
+            let (reason, cost) = login(&accounts, known, credential, alter);
+            assert_eq!(reason, expected, "{class}");
+            (class, cost)
+        });
+        let (least, most) = (costs.iter().map(|c| c.1).min().unwrap(), costs.iter().map(|c| c.1).max().unwrap());
+        assert!(least >= 4096 && most - least <= 8, "{costs:?} KiB");
+    }
 }
 
 #[test]
@@ -204,17 +222,20 @@ fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not
     let anyone = |_: &Attempt<'_>| Ok(Grant::new("anyone", [""; 0]).unwrap());
     let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
     let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
-    let trust = Server::key(key.public_key().clone());
+    let trusts = [Server::pinned(key.public_key().id()), Server::key(key.public_key().clone())];
     let key = ServerKey::load(&key, provider).unwrap();
     let mut rng = StdRng::seed_from_u64(2);
     let config = Arc::new(ClientConfig::new(provider));
-    let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
-    let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
-    let (challenge, server) = server.read(hello, now).unwrap().choose(&key).unwrap().challenge(&mut rng).unwrap();
-    let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
-    let (mut frame, _) = trusted.login(Credential::Token(b"token"), &mut rng).unwrap();
-    frame[100] ^= 1;
-    let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
-    let grant = anyone.verify(&Attempt::new(claim.credential(), &Context::uncounted())).unwrap();
-    assert_eq!(claim.accept(grant).unwrap_err().reason, Reason::NotOpened);
+    for trust in trusts {
+        let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
+        let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
+        let hello = opened(server.read(hello, now).unwrap().choose(&key).unwrap(), &mut rng);
+        let (challenge, server) = hello.challenge(&mut rng).unwrap();
+        let trusted = client.read(&challenge, now).unwrap().trust(&trust).unwrap();
+        let (mut frame, _) = trusted.login(Credential::Token(b"token"), &mut rng).unwrap();
+        frame[100] ^= 1;
+        let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
+        let grant = anyone.verify(&Attempt::new(claim.credential(), &Context::uncounted())).unwrap();
+        assert_eq!(claim.accept(grant).unwrap_err().reason, Reason::NotOpened);
+    }
 }

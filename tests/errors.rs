@@ -12,8 +12,9 @@ use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
-    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Error, Grant, KeyError,
-    LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client, limits,
+    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Grant,
+    KeyError, LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client,
+    limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -57,6 +58,8 @@ fn violations() -> Vec<Violation> {
         V::KeyIdMismatch,
         V::KeyNotSent,
         V::CiphertextRange,
+        V::KeyNotNamed,
+        V::Extensions(1025),
         V::SealedLength,
         V::BadString("the server name"),
         V::BadTicket,
@@ -91,11 +94,17 @@ fn errors() -> Vec<Error> {
         E::ServerKey(KeyError::NotDer),
         E::Untrusted(RSA2048.private.public_key().id()),
         E::UnderFloor(suite()),
+        E::NoProof(RSA2048.private.public_key().id()),
+        E::ProofNotAuthentic,
+        E::DifferentContext(Differs::Both),
+        E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
         E::Refused,
+        E::NotNow,
         E::VerdictNotAuthentic,
         E::DeadlinePassed,
         E::NoServerKey,
+        E::NotConfirmed,
         E::Crypto(CryptoError::Failed),
     ];
     errors.extend(frame_errors().into_iter().map(E::Frame));
@@ -126,7 +135,7 @@ fn reasons() -> Vec<Reason> {
 }
 
 fn crowded() -> Vec<BusyReason> {
-    vec![BusyReason::NoRoom, BusyReason::MadeWay, BusyReason::Stopping]
+    vec![BusyReason::NoRoom, BusyReason::Pressed, BusyReason::NoSession, BusyReason::MadeWay, BusyReason::Stopping]
 }
 
 fn login_errors() -> Vec<LoginError> {
@@ -215,7 +224,7 @@ fn every_kind_of_error_has_a_code_of_its_own() {
     let of_reasons = are_codes(reasons.iter().map(Reason::code));
     // Whoever counts both counts them apart: a reason is of the server's log, an error of either's.
     let both: Vec<_> = codes.intersection(&of_reasons).collect();
-    assert_eq!(both, [&"kind-not-taken"], "it is the same thing, seen from either end");
+    assert_eq!(both, [&"kind-not-taken", &"not-now"], "it is the same thing, seen from either end");
 
     let of_logins = login_errors().into_iter().filter(|error| match error {
         LoginError::Io(error) => error.get_ref().is_none(),

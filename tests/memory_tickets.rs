@@ -29,8 +29,11 @@ fn ticket(expires: u64) -> Ticket {
         session.info.ticket().unwrap().to_bytes().unwrap().to_vec()
     });
     let mut bytes = BYTES.clone();
-    // After the version, the suite and the key id.
-    bytes[35..43].copy_from_slice(&expires.to_be_bytes());
+    // After the version, the suite, the key id, no name, alice, and when she showed a credential: received at the beginning of
+    // time, and good for so long from then.
+    let received = 1 + 2 + 32 + 2 + 2 + "alice".len() + 8;
+    bytes[received..received + 8].fill(0);
+    bytes[received + 8..received + 16].copy_from_slice(&expires.to_be_bytes());
     let ticket = Ticket::from_bytes(&bytes).unwrap();
     assert_eq!(ticket.expires(), UnixTime::from_secs(expires));
     ticket

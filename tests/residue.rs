@@ -11,7 +11,7 @@ mod support;
 
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, MemoryTickets, Reason,
-    Returning, ServerConfig, TicketKeys, Verifier,
+    Returning, Server, ServerConfig, TicketKeys, Verifier,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
@@ -158,8 +158,10 @@ fn credentials() -> [Credential<'static>; 6] {
     [good, good, wrong, password("nobody", WRONG), Credential::Token(TOKEN), Credential::Token(WRONG)]
 }
 
-fn connector() -> Connector {
-    Connector::new(ClientConfig::new(provider()), RSA2048.trust()).with_tickets(MemoryTickets::new())
+/// One that has pinned the key, and one that has it whole.
+fn connectors() -> [Connector; 2] {
+    [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())]
+        .map(|server| Connector::new(ClientConfig::new(provider()), server).with_tickets(MemoryTickets::new()))
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -168,8 +170,7 @@ fn pair() -> (TcpStream, TcpStream) {
     (client, listener.accept().unwrap().0)
 }
 
-fn over_blocking_streams(acceptor: &Acceptor) {
-    let connector = connector();
+fn over_blocking_streams(acceptor: &Acceptor, connector: &Connector) {
     for credential in credentials() {
         let (client, server) = pair();
         let ours = acceptor.clone();
@@ -188,9 +189,8 @@ fn over_blocking_streams(acceptor: &Acceptor) {
 }
 
 #[cfg(feature = "tokio")]
-fn over_tokio(acceptor: &Acceptor) {
+fn over_tokio(acceptor: &Acceptor, connector: &Connector) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let connector = connector();
     runtime.block_on(async {
         for credential in credentials() {
             let (client, server) = pair();
@@ -231,11 +231,13 @@ fn what_is_freed_after_a_login_holds_no_credential() {
     assert_eq!(grown, 1, "what growing leaves behind");
     assert_eq!(left_behind(|| drop(std::hint::black_box(vec![7; 100_000]))), 0);
     for (number, acceptor) in acceptors().iter().enumerate() {
-        let blocking = left_behind(|| over_blocking_streams(acceptor));
-        assert_eq!(blocking, 0, "over blocking streams, acceptor {number}: one of {LENGTH:?} bytes");
+        for connector in connectors() {
+            let blocking = left_behind(|| over_blocking_streams(acceptor, &connector));
+            assert_eq!(blocking, 0, "over blocking streams, acceptor {number}: one of {LENGTH:?} bytes");
+        }
         #[cfg(feature = "tokio")]
-        {
-            let tokio = left_behind(|| over_tokio(acceptor));
+        for connector in connectors() {
+            let tokio = left_behind(|| over_tokio(acceptor, &connector));
             assert_eq!(tokio, 0, "over tokio, acceptor {number}: one of {LENGTH:?} bytes");
         }
     }

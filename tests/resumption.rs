@@ -831,6 +831,39 @@ fn a2_a_body_that_is_no_resumption_is_refused() {
 }
 
 #[test]
+fn a2_extensions_twice_or_too_long_are_refused() {
+    let with = |extensions| refused(|answer| edit::<ServerResumption>(answer, |answer| answer.extensions = extensions));
+    assert_eq!(with(vec![(9, vec![]), (9, vec![1])]), Violation::Duplicate("the extensions").into());
+    assert_eq!(with(vec![(9, vec![0; 16_381])]), Violation::Extensions(16_385).into());
+    // Others are looked at by nobody, and covered by the verdict.
+    assert_eq!(with(vec![(9, vec![0; 16_380])]), Error::VerdictNotAuthentic);
+}
+
+/// A client that shows a ticket seals no secret unless it was told to: nobody has anything to prove to it.
+#[test]
+fn c12_a_proof_in_answer_to_a_ticket_without_a_secret_is_refused() {
+    let mut world = World::new(keys(), &[Suite::RSA_AES_256_GCM]);
+    let ticket = world.ticket();
+    let known = Server::key(RSA2048.private.public_key().clone()).with_floor(KeyExchange::Rsa);
+    for server in [trust(), known.clone()] {
+        let trusted = server.resume(ticket.clone(), "alice", NOW).unwrap();
+        let (config, binding) = (world.client.clone(), world.binding.clone());
+        let (hello, state) = client::resume(&config, &server, &binding, trusted, &mut world.rng, at(0)).unwrap();
+        assert!(ClientHello::decode(&hello[3..]).unwrap().rsa_ciphertext.is_empty());
+        let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
+        let forged = support::wire::prove(&[0; 32], &hello, &challenge);
+        assert_eq!(state.read(&forged, at(0), NOW).unwrap_err(), Error::ProofNotAuthentic);
+    }
+    // Nor does its credential leave where the ticket is not taken: it connects once more, without the ticket.
+    let trusted = known.resume(ticket, "alice", NOW).unwrap();
+    let (config, binding) = (world.client.clone(), world.binding.clone());
+    let (hello, state) = client::resume(&config, &known, &binding, trusted, &mut world.rng, at(0)).unwrap();
+    let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
+    let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
+    assert_eq!(challenge.trust(&known).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
+}
+
+#[test]
 fn a3_another_version_or_suite_is_refused() {
     let version = refused(|answer| edit::<ServerResumption>(answer, |answer| answer.version = 2));
     assert_eq!(version, Violation::VersionNotOffered(2).into());
@@ -852,15 +885,26 @@ fn a4_a_key_share_that_is_none_is_refused() {
 fn a5_every_other_bit_of_the_answer_is_covered_by_the_verdict() {
     let mut world = World::new(keys().with_reuse(), &SUITES);
     let ticket = world.ticket();
-    let (hello, _) = world.resume(&ticket);
-    let (answer, _) = world.answer(&hello, NOW);
-    for bit in 0..answer.len() * 8 {
+    let mut again = |seed: u8| {
+        world.rng = TestRng::new([seed]);
         let (hello, state) = world.resume(&ticket);
-        let (mut altered, _) = world.answer(&hello, NOW);
-        altered[bit / 8] ^= 1 << (bit % 8);
-        let error = state.read(&altered, at(0), NOW).unwrap_err();
-        if ((3 + 4) * 8..(3 + 4 + 32) * 8).contains(&bit) || bit >= (answer.len() - 2064) * 8 {
-            assert_eq!(error, Error::VerdictNotAuthentic, "bit {bit}");
+        (state, world.answer(&hello, NOW).0)
+    };
+    // One with the extension that nobody may understand, and one without.
+    let extensions = 3 + 4 + 32 + 2 + 32;
+    for longer in [false, true] {
+        let length = extensions + 1 + if longer { 4 } else { 0 } + 2064;
+        let seed = (0..=255).find(|&seed| again(seed).1.len() == length).unwrap();
+        let number = extensions + 1..extensions + if longer { 3 } else { 1 };
+        // Of the sealed verdict the first bytes are enough the second time.
+        for bit in 0..if longer { length - 2000 } else { length } * 8 {
+            let (state, mut altered) = again(seed);
+            altered[bit / 8] ^= 1 << (bit % 8);
+            let error = state.read(&altered, at(0), NOW).unwrap_err();
+            let nonce = 3 + 4..3 + 4 + 32;
+            if nonce.contains(&(bit / 8)) || number.contains(&(bit / 8)) || bit / 8 >= length - 2064 {
+                assert_eq!(error, Error::VerdictNotAuthentic, "bit {bit}");
+            }
         }
     }
     // An answer to another hello.

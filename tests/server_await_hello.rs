@@ -1,4 +1,5 @@
-//! The server awaits a ClientHello: rules S1 to S10.
+//! The server awaits a ClientHello: rules S1 to S15; S11 is in `tests/resumption.rs`, S12 in
+//! `tests/server_keys.rs`.
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -9,9 +10,12 @@ mod support;
 use countersign::codec::DecodeError;
 use countersign::frame::FrameType;
 use countersign::server::AwaitHello;
-use countersign::{Error, KeyId, Suite, Violation};
-use support::wire::{ClientHello, Message, edit};
-use support::{DEADLINE, HELLO_AT, OTHER2048, RSA2048, Scenario, at, error, frame, not_that_frame};
+use countersign::{ChannelBinding, Differs, Error, KeyId, Server, ServerKey, Suite, Violation};
+use std::sync::Arc;
+use support::wire::{ClientHello, Message, ServerHello, edit};
+use support::{
+    CHALLENGE_AT, Counting, DEADLINE, HELLO_AT, OTHER2048, RSA2048, Scenario, TestKey, at, error, frame, not_that_frame,
+};
 
 fn genuine() -> Vec<u8> {
     Scenario::new().await_challenge().0
@@ -55,7 +59,7 @@ fn s1_anything_but_a_client_hello_frame_is_refused() {
 #[test]
 fn s2_a_body_that_is_cut_short_is_refused() {
     let body = genuine()[3..].to_vec();
-    for cut in 1..body.len() {
+    for cut in FrameType::ClientHello.min_body()..body.len() {
         assert_eq!(refused(&frame(1, &body[..cut])), Error::Decode(DecodeError::Truncated), "cut at {cut}");
     }
 }
@@ -79,6 +83,7 @@ fn s2_a_list_with_too_many_entries_is_refused() {
             (|hello| hello.suites = (0x0201..=0x0211).collect(), too_many(17, 16)),
             (|hello| hello.key_shares = (2..=6).map(|exchange| (exchange, Vec::new())).collect(), too_many(5, 4)),
             (|hello| hello.known_keys = (0..9).map(|id| [id; 32]).collect(), too_many(9, 8)),
+            (|hello| hello.extensions = (0..17).map(|number| (number, vec![])).collect(), too_many(17, 16)),
         ],
     );
 }
@@ -158,6 +163,18 @@ fn s4_a_known_key_named_twice_is_refused() {
         [
             (|hello| hello.known_keys = vec![[5; 32]; 2], twice.clone()),
             (|hello| hello.known_keys = vec![[5; 32], [6; 32], [7; 32], [6; 32]], twice),
+        ],
+    );
+}
+
+#[test]
+fn s4_an_extension_named_twice_is_refused() {
+    let twice: Error = Violation::Duplicate("the extensions").into();
+    each_refused(
+        &genuine(),
+        [
+            (|hello| hello.extensions = vec![(9, vec![]), (9, vec![])], twice.clone()),
+            (|hello| hello.extensions = vec![(0x0a0a, vec![]), (1, vec![2]), (2, vec![]), (0x0a0a, vec![3])], twice),
         ],
     );
 }
@@ -327,7 +344,105 @@ fn s10_a_hello_after_the_deadline_is_refused() {
 }
 
 #[test]
+fn s13_extensions_of_more_than_1024_bytes_together_are_refused() {
+    let long = |length| Error::from(Violation::Extensions(length));
+    each_refused(
+        &genuine(),
+        [
+            (|hello| hello.extensions = vec![(9, vec![0; 1021])], long(1025)),
+            (|hello| hello.extensions = vec![(1, vec![0; 500]), (2, vec![0; 517])], long(1025)),
+            (|hello| hello.extensions = (0..16).map(|number| (number, vec![0; 61])).collect(), long(1040)),
+            (|hello| hello.extensions = vec![(9, vec![0; 4000])], long(4004)),
+        ],
+    );
+    for good in [vec![(9, vec![0; 1020])], (0..16).map(|number| (number, vec![0xff; 60])).collect(), vec![(1, vec![])]]
+    {
+        accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.extensions = good));
+    }
+}
+
+#[test]
+fn s14_a_sealed_secret_without_a_known_key_is_refused() {
+    let known = Scenario::new().known_key().await_challenge().0;
+    each_refused(&known, [(|hello| hello.known_keys.clear(), Violation::KeyNotNamed.into())]);
+    each_refused(&genuine(), [(|hello| hello.rsa_ciphertext = vec![1], Violation::KeyNotNamed.into())]);
+    accepted(&known);
+}
+
+/// What a server says to a ClientHello of a client that has its key whole, and how many RSA operations it does for that.
+fn with_ciphertext(key: &TestKey, ciphertext: Vec<u8>) -> (Result<ServerHello, Error>, usize) {
+    let private = Arc::new(Counting::default());
+    let counted = ServerKey::with_decrypt(key.private.public_key().clone(), private.clone());
+    let scenario = Scenario::new().known_key().server_key(counted);
+    let hello = scenario.await_challenge().0;
+    let hello = edit(&hello, |hello: &mut ClientHello| hello.rsa_ciphertext = ciphertext);
+    let answer = scenario.answer(&hello).map(|(challenge, _)| ServerHello::decode(&challenge[3..]).unwrap());
+    (answer, private.count())
+}
+
+#[test]
+fn s15_a_ciphertext_that_is_not_as_long_as_the_modulus_or_not_below_it_is_refused_before_the_rsa_operation() {
+    let modulus = RSA2048.private.public_key().modulus().to_vec();
+    let mut above = modulus.clone();
+    *above.last_mut().unwrap() += 1;
+    let lengths = [1, 64, 128, 255, 257, 384, 512, 1024, 1025].map(|length| vec![1; length]);
+    for ciphertext in lengths.into_iter().chain([modulus.clone(), above, vec![0xff; 256]]) {
+        let length = ciphertext.len();
+        let refused = (Err(Violation::CiphertextRange.into()), 0);
+        assert_eq!(with_ciphertext(&RSA2048, ciphertext), refused, "{length} bytes");
+    }
+    // The largest and the smallest there are: tried, and answered as any other.
+    let mut below = modulus;
+    *below.last_mut().unwrap() -= 1;
+    for ciphertext in [below, vec![0; 256], [&[0; 255][..], &[1]].concat()] {
+        let (answer, operations) = with_ciphertext(&RSA2048, ciphertext);
+        assert_eq!((answer.unwrap().proof.len(), operations), (32, 1));
+    }
+}
+
+#[test]
+fn a_secret_that_is_sealed_to_another_key_is_not_opened_and_gets_no_proof() {
+    for length in [1, 255, 256, 257, 512, 1024] {
+        let (answer, operations) = with_ciphertext(&OTHER2048, vec![0xff; length]);
+        assert_eq!((answer.unwrap().proof.len(), operations), (0, 0), "{length} bytes");
+    }
+    // Also not where the key that the server answers under is known, but not the first.
+    let both =
+        Server::key(OTHER2048.private.public_key().clone()).or(Server::key(RSA2048.private.public_key().clone()));
+    let scenario = Scenario::new().trust(both.clone());
+    let challenge = ServerHello::decode(&scenario.await_login().challenge[3..]).unwrap();
+    assert!(challenge.proof.is_empty() && challenge.spki.is_empty());
+    assert!(scenario.trust(both.without_proof()).finish().client.is_ok(), "the login goes on as with a fingerprint");
+}
+
+#[test]
+fn a_secret_is_not_opened_for_somebody_who_means_another_connection() {
+    let private = Arc::new(Counting::with(&RSA2048));
+    let counted = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private.clone());
+    let (none, tls) = (ChannelBinding::none, ChannelBinding::tls_exporter([7; 32]));
+    for (differs, scenario) in [
+        (Differs::Prologue, Scenario::new().prologues(b"mine 1", b"mine 2")),
+        (Differs::Binding, Scenario::new().bindings(none(), tls.clone())),
+        (Differs::Both, Scenario::new().prologues(b"mine", b"").bindings(tls, none())),
+    ] {
+        for scenario in [scenario.clone(), scenario.known_key()] {
+            let scenario = scenario.server_key(counted.clone());
+            let (hello, client) = scenario.await_challenge();
+            let read = scenario.hello(&hello).unwrap();
+            assert_eq!((read.differs(), read.is_sealed()), (Some(differs), false));
+            let challenge = scenario.answer(&hello).unwrap().0;
+            assert!(ServerHello::decode(&challenge[3..]).unwrap().proof.is_empty());
+            assert_eq!(error(client.read(&challenge, at(CHALLENGE_AT))), Error::DifferentContext(differs));
+        }
+    }
+    assert_eq!(private.count(), 0);
+}
+
+#[test]
 fn what_a_server_does_not_know_is_skipped() {
+    let extensions = || vec![(0x0a0a, vec![]), (1, vec![0xff; 100]), (0xfafa, vec![0]), (0xffff, vec![7; 500])];
+    accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.extensions = extensions()));
+
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.versions = vec![7, 0xffff, 1]));
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.suites.extend([0x0101, 0x0199, 0x02ff])));
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.known_keys = (0..8).map(|id| [id; 32]).collect()));
@@ -360,7 +475,7 @@ fn the_application_sees_the_name_and_the_known_keys_and_chooses_the_key() {
     for (key, sent) in [(&RSA2048, 0), (&OTHER2048, OTHER2048.private.public_key().spki_der().len())] {
         let choice = scenario.await_hello().read(hello.clone(), at(HELLO_AT)).unwrap();
         let (challenge, _) = choice.choose(&key.server).unwrap().challenge(&mut scenario.rng("server")).unwrap();
-        let challenge = support::wire::ServerHello::decode(&challenge[3..]).unwrap();
+        let challenge = ServerHello::decode(&challenge[3..]).unwrap();
         assert_eq!(challenge.spki.len(), sent);
         assert_eq!(challenge.key_id, *key.private.public_key().id().as_bytes());
     }
@@ -370,7 +485,7 @@ fn the_application_sees_the_name_and_the_known_keys_and_chooses_the_key() {
 fn each_challenge_is_another() {
     let nonce = |seed| {
         let frame = Scenario::new().seed(seed).await_login().challenge;
-        support::wire::ServerHello::decode(&frame[3..]).unwrap().nonce
+        ServerHello::decode(&frame[3..]).unwrap().nonce
     };
     assert_ne!(nonce("one"), nonce("another"));
     assert_eq!(nonce("one"), nonce("one"));

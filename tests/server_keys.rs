@@ -41,6 +41,17 @@ fn is_let_in(keys: &ServerKeys, key: &TestKey, name: &str, principal: &str) {
     assert_eq!((client.unwrap().as_str(), server.unwrap().as_str()), (principal, principal));
 }
 
+fn is_turned_away(keys: &ServerKeys, key: &TestKey, name: &str) {
+    for trust in [key.trust(), Server::key(key.private.public_key().clone())] {
+        let (client, server) = login(keys.clone(), trust.with_name(name).unwrap());
+        assert!(
+            matches!(client, Err(LoginError::Disconnected { awaited: FrameType::ServerHello })),
+            "{name}: {client:?}"
+        );
+        assert!(matches!(server, Err(LoginError::Protocol(Error::NoServerKey))), "{name}: {server:?}");
+    }
+}
+
 fn three() -> ServerKeys {
     let keys = ServerKeys::from(RSA2048.server.clone());
     let keys = keys.with_name("db.example", OTHER2048.server.clone()).unwrap();
@@ -48,10 +59,17 @@ fn three() -> ServerKeys {
 }
 
 #[test]
-fn one_key_answers_to_every_name() {
+fn one_key_answers_to_no_name_and_to_every_name_if_it_was_told_to() {
     let keys = ServerKeys::from(RSA2048.server.clone());
     is_let_in(&keys, &RSA2048, "", "nameless");
+    is_turned_away(&keys, &RSA2048, "whatever.example");
+    let keys = keys.with_any_name();
+    is_let_in(&keys, &RSA2048, "", "nameless");
     is_let_in(&keys, &RSA2048, "whatever.example", "whatever.example");
+    // Among several, those that have a key of their own keep it.
+    let keys = three().with_any_name();
+    is_let_in(&keys, &RSA2048, "whatever.example", "whatever.example");
+    is_let_in(&keys, &OTHER2048, "db.example", "db.example");
 }
 
 #[test]
@@ -67,15 +85,12 @@ fn each_name_has_its_key_and_who_names_none_gets_the_first() {
 }
 
 #[test]
-fn a_name_that_there_is_not_is_turned_away_and_told_nothing() {
+fn s12_a_name_that_there_is_not_is_turned_away_and_told_nothing() {
     // Compared byte for byte: DNS would take the second and the third for the same.
     for name in ["www.example", "DB.example", "db.example.", "db.exampl", "db.example2"] {
-        let (client, server) = login(three(), RSA2048.trust().with_name(name).unwrap());
-        assert!(
-            matches!(client, Err(LoginError::Disconnected { awaited: FrameType::ServerHello })),
-            "{name}: {client:?}"
-        );
-        assert!(matches!(server, Err(LoginError::Protocol(Error::NoServerKey))), "{name}: {server:?}");
+        is_turned_away(&three(), &RSA2048, name);
+        // Who trusts the keys of two servers is not led from one to the other.
+        is_turned_away(&ServerKeys::from(RSA2048.server.clone()), &RSA2048, name);
     }
 }
 

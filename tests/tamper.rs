@@ -7,12 +7,13 @@
 
 mod support;
 
+use countersign::client::AwaitVerdict;
 use countersign::frame::{FrameError, FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Refusal};
-use countersign::{Credential, CredentialKind, Error, Reason, Session, Suite};
+use countersign::{Credential, CredentialKind, Error, KeyExchange, Reason, Session, Suite};
 use rsa::Oaep;
 use std::ops::Range;
-use support::wire::{ClientLogin, Forger, Message, edit, padded};
+use support::wire::{ClientLogin, Forger, Message, ServerHello, edit, padded};
 use support::{
     CHALLENGE_AT, FLOOR, HELLO_AT, LOGIN_AT, RSA2048, Scenario, TODAY, VERDICT_AT, at, error, frame, verify,
 };
@@ -20,6 +21,26 @@ use support::{
 /// One suite of each key exchange, with both AEADs between them.
 fn families() -> [Scenario; 2] {
     [Suite::X25519_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305].map(|suite| Scenario::new().suite(suite))
+}
+
+/// The same, by clients that have the server's key whole: the server proves itself first.
+fn proved() -> [Scenario; 2] {
+    [KeyExchange::X25519, KeyExchange::Rsa]
+        .into_iter()
+        .zip(families())
+        .map(|(floor, scenario)| scenario.known_key_under(floor))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("two"))
+}
+
+fn all() -> impl Iterator<Item = Scenario> {
+    families().into_iter().chain(proved())
+}
+
+/// A client that has sent its login, without the work of its server.
+fn sent(scenario: &Scenario, challenge: &[u8]) -> AwaitVerdict {
+    scenario.log_in(scenario.await_challenge().1, challenge).unwrap().1
 }
 
 /// Does `work` for each number, on two threads.
@@ -70,7 +91,7 @@ fn handshake(scenario: &Scenario, replace: impl Fn(usize, Vec<u8>) -> Vec<u8>) -
 
 #[test]
 fn without_an_attacker_both_sides_accept() {
-    for scenario in families() {
+    for scenario in all() {
         let finished = scenario.finish();
         assert!(finished.client.is_ok() && finished.server.is_ok());
     }
@@ -114,19 +135,43 @@ fn every_bit_of_the_server_hello_counts() {
     }
 }
 
+/// Somebody who changes a bit of the first two frames gets no credential, not even one that nobody can open today.
+#[test]
+fn every_bit_of_both_hellos_counts_before_a_credential_leaves_a_client_that_asks_for_a_proof() {
+    for scenario in proved() {
+        let scenario = scenario.server_name("db.example");
+        let hellos = scenario.await_login();
+        // What a server says to a changed hello, in all that it says, is no proof for this client. Where it is the secret that was
+        // changed, nobody on the way sees that it failed to open.
+        let ciphertext = (hellos.hello.len() - 256 - 2) * 8;
+        for_each(0..hellos.hello.len() * 8, |bit| {
+            let Ok((challenge, _)) = scenario.answer(&flipped(&hellos.hello, bit)) else { return };
+            let refused = error(scenario.log_in(scenario.await_challenge().1, &challenge).map(drop));
+            if bit >= ciphertext {
+                assert_eq!(challenge.len(), hellos.challenge.len(), "bit {bit}");
+                assert_eq!(refused, Error::ProofNotAuthentic, "bit {bit}");
+            }
+        });
+        for_each(0..hellos.challenge.len() * 8, |bit| {
+            let sent = scenario.log_in(scenario.await_challenge().1, &flipped(&hellos.challenge, bit));
+            assert!(sent.is_err(), "bit {bit} of the ServerHello");
+        });
+    }
+}
+
 #[test]
 fn every_bit_of_the_client_login_counts() {
-    for scenario in families() {
+    for scenario in all() {
         let sent = scenario.await_verdict();
         let (hello, login) = (sent.hello, sent.login);
         for_each(0..login.len() * 8, |bit| {
             let (_, server) = scenario.answer(&hello).unwrap();
             let refusal = error(scenario.decide(server, &flipped(&login, bit)));
             assert!(matches!(refusal.reason, Reason::NotOpened | Reason::Malformed(_)), "bit {bit}");
-            assert_eq!(refusal.frame.len(), 1555);
+            assert_eq!(refusal.frame.len(), 2067);
         });
         // The refusal is of no use to the client: one bit of each part is as good as all of them.
-        for byte in [0, 1, 4, 5, 200, 260, 262, 263, 400, login.len() - 1] {
+        for byte in [0, 1, 4, 5, 200, 260, 262, 263, 400, login.len() - 1].into_iter().filter(|&at| at < login.len()) {
             let flip = |number, frame: Vec<u8>| if number == 3 { flipped(&frame, byte * 8) } else { frame };
             assert_eq!(handshake(&scenario, flip).client, Error::VerdictNotAuthentic);
         }
@@ -135,10 +180,10 @@ fn every_bit_of_the_client_login_counts() {
 
 #[test]
 fn every_bit_of_the_server_verdict_counts() {
-    for scenario in families() {
-        let [.., verdict] = scenario.finish().frames;
+    for scenario in all() {
+        let [_, challenge, _, verdict] = scenario.finish().frames;
         for_each(0..verdict.len() * 8, |bit| {
-            let refused = error(scenario.await_verdict().client.read(&flipped(&verdict, bit), at(VERDICT_AT), TODAY));
+            let refused = error(sent(&scenario, &challenge).read(&flipped(&verdict, bit), at(VERDICT_AT), TODAY));
             match bit / 8 {
                 0..3 => assert!(matches!(refused, Error::Frame(_)), "bit {bit}"),
                 _ => assert_eq!(refused, Error::VerdictNotAuthentic, "bit {bit}"),
@@ -149,17 +194,19 @@ fn every_bit_of_the_server_verdict_counts() {
 
 #[test]
 fn every_bit_of_a_refusal_counts() {
-    let scenario = Scenario::new().credential(Credential::Password { user: "alice", password: b"wrong" });
-    let [.., refusal] = scenario.finish().frames;
-    for_each(24..refusal.len() * 8, |bit| {
-        let refused = error(scenario.await_verdict().client.read(&flipped(&refusal, bit), at(VERDICT_AT), TODAY));
-        assert_eq!(refused, Error::VerdictNotAuthentic, "bit {bit}");
-    });
+    for scenario in [Scenario::new(), Scenario::new().known_key()] {
+        let scenario = scenario.credential(Credential::Password { user: "alice", password: b"wrong" });
+        let [_, challenge, _, refusal] = scenario.finish().frames;
+        for_each(24..refusal.len() * 8, |bit| {
+            let refused = error(sent(&scenario, &challenge).read(&flipped(&refusal, bit), at(VERDICT_AT), TODAY));
+            assert_eq!(refused, Error::VerdictNotAuthentic, "bit {bit}");
+        });
+    }
 }
 
 #[test]
 fn every_frame_cut_anywhere_is_refused() {
-    for scenario in families() {
+    for scenario in all() {
         let [hello, challenge, login, verdict] = scenario.finish().frames;
         let truncated = |frame: &[u8], cut: usize| match cut {
             0..3 => FrameError::Truncated { missing: 3 - cut },
@@ -177,7 +224,7 @@ fn every_frame_cut_anywhere_is_refused() {
             assert_eq!(refused.reason, Reason::Malformed(truncated(&login, cut).into()));
         }
         for_each(0..verdict.len(), |cut| {
-            let refused = error(scenario.await_verdict().client.read(&verdict[..cut], at(VERDICT_AT), TODAY));
+            let refused = error(sent(&scenario, &challenge).read(&verdict[..cut], at(VERDICT_AT), TODAY));
             assert_eq!(refused, truncated(&verdict, cut).into());
         });
         for (frame, kind) in [hello, challenge, login, verdict].iter().zip(FrameType::ALL) {
@@ -192,7 +239,7 @@ fn every_frame_cut_anywhere_is_refused() {
 
 #[test]
 fn every_frame_made_longer_is_refused() {
-    for scenario in families() {
+    for scenario in all() {
         let [hello, challenge, login, verdict] = scenario.finish().frames;
         for extra in [&[0][..], &[0xff; 16], &hello, &[0; 256]] {
             let trailing = FrameError::Trailing(extra.len());
@@ -226,6 +273,48 @@ fn a_frame_of_another_connection_gets_nobody_in() {
             let swap = |at: usize, frame: Vec<u8>| if swapped.contains(&at) { other[at - 1].clone() } else { frame };
             assert_eq!(handshake(&scenario, swap).client, Error::VerdictNotAuthentic);
         }
+    }
+}
+
+#[test]
+fn a_frame_of_another_connection_gets_nobody_in_after_a_proof() {
+    for scenario in proved() {
+        let other = scenario.clone().seed("another connection").finish().frames;
+        for swapped in [1..=1, 2..=2, 1..=2, 2..=3, 1..=3] {
+            let swap = |at: usize, frame: Vec<u8>| if swapped.contains(&at) { other[at - 1].clone() } else { frame };
+            let outcome = handshake(&scenario, swap);
+            assert_eq!((outcome.sent_login, outcome.client), (false, Error::ProofNotAuthentic), "{swapped:?}");
+        }
+        let outcome = handshake(&scenario, |at, frame| if at == 3 { other[2].clone() } else { frame });
+        assert_eq!(outcome.server.unwrap().reason, Reason::NotOpened);
+        assert_eq!(outcome.client, Error::VerdictNotAuthentic);
+        let refused = error(scenario.await_verdict().client.read(&other[3], at(VERDICT_AT), TODAY));
+        assert_eq!(refused, Error::VerdictNotAuthentic);
+    }
+}
+
+/// A hello can be played again: it costs the server its RSA operation, and gets whoever plays it nothing.
+#[test]
+fn a_recorded_hello_with_a_secret_gives_no_session() {
+    for scenario in proved() {
+        let [hello, challenge, login, verdict] = scenario.finish().frames;
+        for seed in ["a second", "a third"] {
+            let replayed = || scenario.clone().seed(seed).answer(&hello).unwrap();
+            let (another, server) = replayed();
+            let proof = |frame: &[u8]| ServerHello::decode(&frame[3..]).unwrap().proof;
+            assert!(proof(&another).len() == 32 && proof(&another) != proof(&challenge), "each proof is another");
+            // The login and everything in it belongs to the first challenge.
+            assert_eq!(error(scenario.decide(server, &login)).reason, Reason::NotOpened);
+            let credential = edit(&login, |login: &mut ClientLogin| login.sealed_credential = vec![0; 272]);
+            assert_eq!(error(scenario.decide(replayed().1, &credential)).reason, Reason::NotOpened);
+            // And the first client takes no other challenge than its own: not even of the same server's.
+            let client = scenario.await_challenge().1;
+            assert!(client.read(&another, at(CHALLENGE_AT)).is_ok(), "a fresh answer to this very hello is one");
+            let client = scenario.clone().seed("a second").await_challenge().1;
+            assert_eq!(error(client.read(&challenge, at(CHALLENGE_AT))), Error::ProofNotAuthentic);
+        }
+        let client = scenario.clone().seed("a second").await_verdict().client;
+        assert_eq!(error(client.read(&verdict, at(VERDICT_AT), TODAY)), Error::VerdictNotAuthentic);
     }
 }
 
@@ -278,14 +367,9 @@ fn each_state_takes_its_own_frame_and_no_other() {
 #[test]
 fn a_frame_sent_twice_is_refused_at_its_first_byte() {
     let frames = Scenario::new().finish().frames;
-    let next: [&[FrameType]; 4] =
-        [AwaitLogin::EXPECTS, countersign::client::AwaitVerdict::EXPECTS, Session::EXPECTS, Session::EXPECTS];
-    let own: [&[FrameType]; 4] = [
-        AwaitHello::EXPECTS,
-        countersign::client::AwaitChallenge::EXPECTS,
-        AwaitLogin::EXPECTS,
-        countersign::client::AwaitVerdict::EXPECTS,
-    ];
+    let next: [&[FrameType]; 4] = [AwaitLogin::EXPECTS, AwaitVerdict::EXPECTS, Session::EXPECTS, Session::EXPECTS];
+    let own: [&[FrameType]; 4] =
+        [AwaitHello::EXPECTS, countersign::client::AwaitChallenge::EXPECTS, AwaitLogin::EXPECTS, AwaitVerdict::EXPECTS];
     for (number, bytes) in frames.iter().enumerate() {
         let twice = [&bytes[..], bytes].concat();
         let mut reader = FrameReader::new();
@@ -296,20 +380,21 @@ fn a_frame_sent_twice_is_refused_at_its_first_byte() {
     }
 }
 
-/// A refused login of some kind: the refusal, what the client makes of it, and whether the server opened the login.
+/// A refused login of some kind: the refusal, what the client makes of it, and whether the server had the client's secret and saw
+/// what it sent.
 type Refused = (&'static str, Refusal, Option<Error>, bool);
 
 fn refusals() -> Vec<Refused> {
-    let honest = |name, credential, opened: bool| {
-        let scenario = Scenario::new().credential(credential);
+    let known = || Scenario::new().known_key();
+    let honest = |name, scenario: Scenario, credential| {
+        let scenario = scenario.credential(credential);
         let sent = scenario.await_verdict();
         let refusal = error(scenario.decide(sent.server, &sent.login));
         let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
-        (name, refusal, Some(seen), opened)
+        (name, refusal, Some(seen), true)
     };
     // What arrives is not what the client sent; the client gets the answer to it.
-    let altered = |name, change: fn(&mut Vec<u8>)| {
-        let scenario = Scenario::new();
+    let altered_of = |name, scenario: Scenario, change: fn(&mut Vec<u8>)| {
         let sent = scenario.await_verdict();
         let mut login = sent.login;
         change(&mut login);
@@ -317,6 +402,8 @@ fn refusals() -> Vec<Refused> {
         let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
         (name, refusal, Some(seen), false)
     };
+    let altered = |name, change| altered_of(name, Scenario::new(), change);
+    let altered_proved = |name, change| altered_of(name, known(), change);
     // A client that keeps to no rules. It could open the refusal if the server opened its login; the library's can't.
     let forged = |name, plaintext: Vec<u8>, reject: bool| {
         let scenario = Scenario::new().suite(Suite::RSA_AES_256_GCM).server_kinds(&[CredentialKind::Password]);
@@ -334,27 +421,29 @@ fn refusals() -> Vec<Refused> {
     let token = support::wire::Credential { kind: 2, user: Vec::new(), secret: b"a token".to_vec() };
     let wrong = |user, password| Credential::Password { user, password };
 
-    let scenario = Scenario::new();
-    let sent = scenario.await_verdict();
-    let refusal = sent.server.read(sent.login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));
-    let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
-    let not_admitted = ("not admitted", refusal, Some(seen), false);
-
-    let sent = scenario.await_verdict();
-    let late = error(sent.server.read(sent.login, at(60_000)));
-    let seen = error(sent.client.read(&late.frame, at(VERDICT_AT), TODAY));
-    let late = ("late", Refusal { not_before: at(LOGIN_AT + FLOOR), ..late }, Some(seen), false);
-
-    let sent = scenario.await_verdict();
-    let failed = sent.server.fail(FrameError::UnknownType(b'G').into(), at(LOGIN_AT));
-    let seen = error(sent.client.read(&failed.frame, at(VERDICT_AT), TODAY));
-    let no_frame = ("no frame", failed, Some(seen), false);
+    // It is not looked at, and as the server has proved itself, it can tell the client so.
+    let not_admitted = |name, scenario: Scenario| {
+        let sent = scenario.await_verdict();
+        let refusal = sent.server.read(sent.login, at(LOGIN_AT)).unwrap().refuse(Reason::NotAdmitted("busy"));
+        let seen = error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY));
+        (name, refusal, Some(seen), true)
+    };
+    let no_frame = |name, scenario: Scenario| {
+        let sent = scenario.await_verdict();
+        let failed = sent.server.fail(FrameError::UnknownType(b'G').into(), at(LOGIN_AT));
+        let seen = error(sent.client.read(&failed.frame, at(VERDICT_AT), TODAY));
+        (name, failed, Some(seen), false)
+    };
 
     vec![
-        honest("wrong password", wrong("alice", b"wrong"), true),
-        honest("unknown user", wrong("bob", b"password"), true),
-        honest("a longer wrong password", wrong("alice", &[b'x'; 4096]), true),
-        honest("unknown token", Credential::Token(b"wrong"), true),
+        honest("wrong password", Scenario::new(), wrong("alice", b"wrong")),
+        honest("wrong password, proved", known(), wrong("alice", b"wrong")),
+        honest("unknown user", Scenario::new(), wrong("bob", b"password")),
+        honest("unknown user, proved", known(), wrong("bob", b"password")),
+        honest("a longer wrong password", Scenario::new(), wrong("alice", &[b'x'; 4096])),
+        honest("a longer wrong password, proved", known(), wrong("alice", &[b'x'; 4096])),
+        honest("unknown token", Scenario::new(), Credential::Token(b"wrong")),
+        honest("unknown token, proved", known(), Credential::Token(b"wrong")),
         altered("not a ClientLogin", |login| login[0] = 1),
         altered("cut short", |login| login.truncate(100)),
         altered("malformed", |login| login[3] = 0xff),
@@ -368,25 +457,30 @@ fn refusals() -> Vec<Refused> {
         forged("no credential, accepted", vec![9], false),
         forged("kind not taken", token.encode(), true),
         forged("kind not taken, accepted", token.encode(), false),
-        not_admitted,
-        late,
-        no_frame,
+        altered_proved("not a ClientLogin, proved", |login| login[0] = 1),
+        altered_proved("cut short, proved", |login| login.truncate(100)),
+        altered_proved("malformed, proved", |login| login[5] = 0xff),
+        altered_proved("with a ciphertext, proved", |login| login[4] = 1),
+        altered_proved("not opened, proved", |login| login[100] ^= 1),
+        not_admitted("not admitted, proved", known()),
+        no_frame("no frame", Scenario::new()),
+        no_frame("no frame, proved", known()),
     ]
 }
 
 #[test]
 fn every_refusal_has_the_same_type_size_and_time() {
     for (name, refusal, ..) in refusals() {
-        assert_eq!(refusal.frame.len(), 1555, "{name}");
-        assert_eq!(refusal.frame[..3], [4, 6, 16], "{name}");
+        assert_eq!(refusal.frame.len(), 2067, "{name}");
+        assert_eq!(refusal.frame[..3], [4, 8, 16], "{name}");
         assert_eq!(refusal.not_before, at(LOGIN_AT + FLOOR), "{name}");
     }
     let [.., grant] = Scenario::new().finish().frames;
-    assert_eq!((grant.len(), &grant[..3]), (1555, &[4, 6, 16][..]), "and so does a grant");
+    assert_eq!((grant.len(), &grant[..3]), (2067, &[4, 8, 16][..]), "and so does a grant");
 }
 
 #[test]
-fn the_client_opens_a_refusal_if_and_only_if_the_server_opened_its_login() {
+fn the_client_opens_a_refusal_if_and_only_if_the_server_has_its_secret_and_saw_what_it_sent() {
     for (name, _, seen, opened) in refusals() {
         let expected = if opened { Error::Refused } else { Error::VerdictNotAuthentic };
         if let Some(seen) = seen {
@@ -416,8 +510,8 @@ fn a_client_that_keeps_to_no_rules_gets_the_same_refusal_to_open() {
     ] {
         let login = forger.login(&ciphertext, &plaintext);
         let refusal = error(scenario.decide(scenario.await_login().server, &login));
-        let reject = support::wire::verdict(RSA2048.pem, [&hellos.hello, &hellos.challenge, &login], &[0; 1536]);
+        let reject = support::wire::verdict(RSA2048.pem, [&hellos.hello, &hellos.challenge, &login], &[0; 2048]);
         assert_eq!(refusal.frame, reject);
     }
-    assert_eq!(frame(4, &[0; 1552])[..3], [4, 6, 16]);
+    assert_eq!(frame(4, &[0; 2064])[..3], [4, 8, 16]);
 }

@@ -62,8 +62,9 @@ pub fn start(
 }
 
 /// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
-/// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too. The ticket is not shown
-/// where the configuration does not offer its suite.
+/// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too; where a key is known
+/// whole, [`Challenge::trust`] then says [`Error::NoProof`]. The ticket is not shown where the configuration does not offer its
+/// suite.
 ///
 /// # Errors
 /// As [`start`].
@@ -117,15 +118,15 @@ fn hello(
         key_shares.push(share).ok_or(CryptoError::Failed)?;
         rest = after;
     }
-    let known_keys = server.known_keys();
-    let known_keys = known_keys.get(..known_keys.len().min(limits::MAX_KNOWN_KEYS)).unwrap_or_default();
+    let known_keys = known_keys(server, ticket.map(|shown| shown.ticket.key_id));
     let mut ids = List::new();
-    for key in known_keys {
-        if !ids.contains(key.id().as_bytes()) {
-            ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
-        }
+    for key in &known_keys {
+        ids.push(*key.id().as_bytes()).ok_or(CryptoError::Failed)?;
     }
-    let prover = known_keys.first().filter(|_| ticket.is_none() || config.proof_at_resumption);
+    let prover = known_keys.first().filter(|first| match ticket {
+        Some(shown) => config.proof_at_resumption && first.id() == shown.ticket.key_id,
+        None => true,
+    });
     let (shown, room) = match ticket {
         Some(shown) => (shown.ticket.bytes.as_slice(), limits::BINDER),
         None => (&[][..], 0),
@@ -167,12 +168,25 @@ fn hello(
         config: Arc::clone(config),
         transcript,
         offers,
-        known_keys: known_keys.to_vec(),
+        known_keys,
         context,
         sealed,
+        needs_proof: server.needs_proof(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
+}
+
+/// The keys of the server's that are known whole, each once, as many as a ClientHello can name: that of the ticket first.
+fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
+    let (first, others): (Vec<_>, Vec<_>) = server.known_keys().iter().partition(|key| Some(key.id()) == of_ticket);
+    let mut known: Vec<PublicKey> = Vec::with_capacity(server.known_keys().len().min(limits::MAX_KNOWN_KEYS));
+    for key in first.into_iter().chain(others) {
+        if known.len() < limits::MAX_KNOWN_KEYS && known.iter().all(|known| known.id() != key.id()) {
+            known.push(key.clone());
+        }
+    }
+    known
 }
 
 /// A ticket that stands in the ClientHello, and what is computed from its secret.
@@ -249,9 +263,10 @@ impl AwaitAnswer {
         let sources = Sources { ticket: Some(&stage_0), rsa };
         let secrets = Secrets::new(&state.config.provider, suite, state.transcript, sources, &exchange);
         let mut sealed = Zeroizing::new(*answer.sealed_verdict);
-        let Opened::Granted(grant, new) = secrets.open_verdict(&mut sealed)? else {
+        let (grant, new) = match secrets.open_verdict(&mut sealed)? {
+            Opened::Granted(grant, new) => (grant, new),
             // A server that does not want the ticket sends a challenge.
-            return Err(Violation::UnknownDecision(0).into());
+            Opened::Not(decision) => return Err(Violation::UnknownDecision(decision.number()).into()),
         };
         let ticket = new.map(|new| keep(new, suite, ticket.key_id, ticket.of, clock));
         let outcome = Outcome { grant, ticket, resumed: true, server_key: None, proved: rsa.is_some() };
@@ -281,6 +296,7 @@ pub struct AwaitChallenge {
     known_keys: Vec<PublicKey>,
     context: ContextHash,
     sealed: Option<Sealed>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
@@ -332,8 +348,8 @@ impl AwaitChallenge {
             secrets.add(parts.field);
             Keys::Proved(secrets)
         };
-        let kinds = hello.credential_kinds;
-        Ok(Challenge { config: self.config, login, suite, key, kinds, deadline: self.deadline })
+        let Self { config, needs_proof, deadline, .. } = self;
+        Ok(Challenge { config, login, suite, key, kinds: hello.credential_kinds, needs_proof, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -383,6 +399,7 @@ pub struct Challenge {
     suite: Suite,
     key: PublicKey,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
+    needs_proof: bool,
     deadline: Moment,
 }
 
@@ -419,7 +436,7 @@ impl Challenge {
     /// [`Error::Untrusted`], [`Error::UnderFloor`] and [`Error::NoProof`]; nothing secret has been sent.
     pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
         server.check(self.key.id(), self.suite)?;
-        if server.needs_proof() && !self.is_proved() {
+        if (self.needs_proof || server.needs_proof()) && !self.is_proved() {
             return Err(Error::NoProof(self.key.id()));
         }
         Ok(Trusted { challenge: self, server_name: server.name().to_owned() })
@@ -449,7 +466,7 @@ impl Trusted {
     /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
     /// has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline }, server_name } = self;
+        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, server_name } = self;
         let provider = config.provider;
         if !kinds.contains(&credential.kind().number()) {
             return Err(Error::KindNotTaken(credential.kind()));

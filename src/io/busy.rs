@@ -2,7 +2,7 @@
 
 use super::acceptor::ServerState;
 use super::error::LoginError;
-use super::link::{Link, hang_up, send};
+use super::link::{Link, send_last};
 use crate::handshake::server::busy;
 use crate::terms::context::Source;
 use core::time::Duration;
@@ -11,10 +11,7 @@ use core::time::Duration;
 pub(super) async fn turn_away<L: Link>(server: &ServerState, link: &mut L, reason: LoginError) -> LoginError {
     // By then whoever waits now is served or gone.
     let retry_after = server.workers.patience().saturating_add(Duration::from_secs(1));
-    // Whatever fails here, it is turned away.
-    if send(link, &busy(retry_after)).await.is_ok() {
-        let _ = hang_up(link).await;
-    }
+    send_last(link, &busy(retry_after)).await;
     reason
 }
 

@@ -189,8 +189,12 @@ impl Connector {
         ticket: Option<TrustedTicket>,
     ) -> Result<Begun<L>, LoginError> {
         let mut link = dial().await?;
+        let is_shown = ticket.is_some();
         let mut begun = script::begin(&mut link, &self.client, self.server(), ticket).await?;
-        if let (script::Begun::Unproved(key), true) = (&begun, again) {
+        if let (script::Begun::Unproved(key), true) = (&begun, again)
+            // Whoever was asked for a proof under this very key would only be asked the same once more.
+            && (is_shown || self.server().known_keys().first() != Some(key))
+        {
             let server = self.server().with_known_key(key);
             link = dial().await?;
             begun = script::begin(&mut link, &self.client, &server, None).await?;

@@ -17,8 +17,8 @@ pub enum LoginError {
         /// The frame that was awaited.
         awaited: FrameType,
     },
-    /// Server side: the connection had to make way for others, as [`super::Bounds`] say. Nothing was sent to it that tells
-    /// why; close it.
+    /// Server side: the connection had to make way for others, as [`super::Bounds`] say. With
+    /// [`BusyReason::Pressed`] it was told that the server is busy, otherwise nothing; close it.
     #[error("{0}")]
     Busy(BusyReason),
     /// The handshake or the session failed.

@@ -123,8 +123,15 @@ pub(super) async fn receive<L: Link>(link: &mut L, expected: &'static [FrameType
     }
 }
 
+/// Sends the last frame of a handshake that has failed, and lets the peer hang up. Whatever fails here is not why.
+pub(super) async fn send_last<L: Link>(link: &mut L, frame: &[u8]) {
+    if send(link, frame).await.is_ok() {
+        let _ = hang_up(link).await;
+    }
+}
+
 /// Ends the sending direction, and lets the peer end its own.
-pub(super) async fn hang_up<L: Link>(link: &mut L) -> Result<(), LoginError> {
+async fn hang_up<L: Link>(link: &mut L) -> Result<(), LoginError> {
     link.set_deadline(link.now().after(LINGER));
     poll_fn(|task| link.poll_end_sending(task)).await?;
     let mut turn: usize = 0;

@@ -7,7 +7,7 @@ use super::busy::{Opening, turn_away};
 use super::connector::ClientState;
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
-use super::link::{Link, VERDICT_TIMEOUT, hang_up, receive, send};
+use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::permits::Permit;
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::workers::Done;
@@ -145,9 +145,7 @@ pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: 
     poll_fn(|task| link.poll_wait(task, due)).await;
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     // Whatever fails here, the login is refused, and its peer gone.
-    if send(&mut link, &frame).await.is_ok() {
-        let _ = hang_up(&mut link).await;
-    }
+    send_last(&mut link, &frame).await;
     drop(place);
 }
 
@@ -173,7 +171,7 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     // In a box of its own, which is given back before the login is waited for.
     let answer = Box::pin(answer(server, link, visit, (state, frame)));
     let (state, server_name, opening) = match answer.await? {
-        Answered::Resumed(state) => return Box::pin(confirm(link, visit, *state)).await,
+        Answered::Resumed(taken) => return Box::pin(confirm(link, visit, *taken)).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -192,9 +190,10 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
 }
 
 /// A ticket was taken: from here on it is for the client to show that it is there, and no recording.
-async fn confirm<L: Link>(link: &mut L, visit: &Visit, state: AwaitConfirm) -> Result<Greeted, LoginError> {
+async fn confirm<L: Link>(link: &mut L, visit: &Visit, taken: Taken<'_>) -> Result<Greeted, LoginError> {
     let frame = receive(link, AwaitConfirm::EXPECTS).await?;
-    let session = state.read(frame, link.now())?;
+    let session = taken.state.read(frame, link.now())?;
+    taken.opening.was_worth_it();
     // There was room when the ticket was taken.
     let session_place = visit.place.session_place(session.info.grant().principal());
     Ok(Greeted::Resumed(Box::new(session), session_place.ok_or(BusyReason::NoSession)?))
@@ -204,7 +203,7 @@ async fn confirm<L: Link>(link: &mut L, visit: &Visit, state: AwaitConfirm) -> R
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Answered<'s> {
     /// In a box, as those who come back are few among the half-open.
-    Resumed(Box<AwaitConfirm>),
+    Resumed(Box<Taken<'s>>),
     Challenged(AwaitLogin, String, Opening<'s>),
 }
 
@@ -218,13 +217,6 @@ async fn answer<'s, L: Link>(
     let choice = state.read(frame, link.now())?;
     let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
     let hello = choice.choose(key)?;
-    if let Some(differs) = hello.differs() {
-        // The client sees it, too, before it sends anything secret.
-        let (challenge, _) = hello.challenge(&mut rng()?)?;
-        send(link, &challenge).await?;
-        hang_up(link).await?;
-        return Err(Error::DifferentContext(differs).into());
-    }
     let server_name = hello.server_name().to_owned();
     // Before anything costly, and before anything secret.
     let full = || Err(Reason::NotAdmitted("too many sessions"));
@@ -233,9 +225,15 @@ async fn answer<'s, L: Link>(
     if let Err(reason) = admitted {
         return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
     }
+    if let Some(differs) = hello.differs() {
+        // The client sees it, too, before it sends anything secret.
+        let (challenge, _) = hello.challenge(&mut rng()?)?;
+        send_last(link, &challenge).await;
+        return Err(Error::DifferentContext(differs).into());
+    }
     let hello = match shown(server, link, hello, visit).await? {
-        Shown::Taken(state) => return Ok(Answered::Resumed(Box::new(state))),
-        Shown::Not(hello) => hello,
+        Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
+        Shown::Not(hello) => *hello,
     };
     if server.is_pressed(visit.place.source()) {
         return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
@@ -277,30 +275,44 @@ async fn open_hello<L: Link>(
 }
 
 /// What became of a ticket, if one was shown.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-enum Shown {
-    Taken(AwaitConfirm),
-    Not(Hello),
+enum Shown<'s> {
+    Taken(Box<Taken<'s>>),
+    Not(Box<Hello>),
+}
+
+/// A ticket that was taken, and the client told so.
+struct Taken<'s> {
+    state: AwaitConfirm,
+    opening: Opening<'s>,
 }
 
 /// Takes a ticket that is good and whose principal is still welcome.
-async fn shown<L: Link>(server: &ServerState, link: &mut L, hello: Hello, visit: &Visit) -> Result<Shown, LoginError> {
-    let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(hello)) };
+async fn shown<'s, L: Link>(
+    server: &'s ServerState,
+    link: &mut L,
+    hello: Hello,
+    visit: &'s Visit,
+) -> Result<Shown<'s>, LoginError> {
+    let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(Box::new(hello))) };
+    // Before the ticket is used up.
+    if hello.is_sealed() && server.is_pressed(visit.place.source()) {
+        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+    }
     match visit.place.arrived() {
         Ok(()) => Box::pin(resume(server, link, hello, claim, visit)).await,
         // The login may find room.
-        Err(BusyReason::NoRoom) => Ok(Shown::Not(hello)),
+        Err(BusyReason::NoRoom) => Ok(Shown::Not(Box::new(hello))),
         Err(crowded) => Err(crowded.into()),
     }
 }
 
-async fn resume<L: Link>(
-    server: &ServerState,
+async fn resume<'s, L: Link>(
+    server: &'s ServerState,
     link: &mut L,
     hello: Hello,
     claim: TicketClaim,
-    visit: &Visit,
-) -> Result<Shown, LoginError> {
+    visit: &'s Visit,
+) -> Result<Shown<'s>, LoginError> {
     let fresh = within(link, hello.deadline(), claim.use_up()).await.flatten();
     let welcome = match fresh {
         None => None,
@@ -312,11 +324,12 @@ async fn resume<L: Link>(
         }
     };
     visit.place.back_to_greeted()?;
-    let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(hello)) };
+    let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    let opening = Opening::new(server, visit.place.source(), hello.is_sealed());
     let hello = open_hello(server, link, hello, visit).await?;
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     send(link, &frame).await?;
-    Ok(Shown::Taken(state))
+    Ok(Shown::Taken(Box::new(Taken { state, opening })))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a

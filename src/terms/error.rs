@@ -182,7 +182,7 @@ pub enum Violation {
     /// The server took a ticket that the client did not show, or under another suite than the ticket's.
     #[error("the server resumed what was not offered")]
     ResumedOther,
-    /// The verdict is neither accept nor reject.
+    /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
 }

@@ -132,12 +132,16 @@ pub(crate) enum NoGrant {
 
 impl NoGrant {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Reject, Self::NotNow].into_iter().find(|decision| *decision as u8 == number)
+        [Self::Reject, Self::NotNow].into_iter().find(|decision| decision.number() == number)
+    }
+
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
     }
 
     /// The verdict that says so.
     pub(crate) fn to_message(self) -> VerdictMessage<'static> {
-        let grant = GrantMessage { decision: self as u8, principal: Text(""), permissions: List::new() };
+        let grant = GrantMessage { decision: self.number(), principal: Text(""), permissions: List::new() };
         VerdictMessage { grant, ticket: Bytes(b""), ticket_lifetime: 0, extensions: List::new() }
     }
 }

@@ -41,7 +41,8 @@ impl Server {
         server
     }
 
-    /// Trusts the keys that `other` trusts, too, under the higher floor of the two. The name stays.
+    /// Trusts the keys that `other` trusts, too, under the higher floor of the two, and wants a proof if one of the two does. The name
+    /// stays.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.pins.extend(other.pins);

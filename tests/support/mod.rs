@@ -423,20 +423,28 @@ pub struct Finished {
     pub server: Result<Session, Refusal>,
 }
 
-/// A private key that counts what it is asked, and answers nothing.
+/// A private key that counts what it is asked; by default it answers nothing.
 #[derive(Default)]
-pub struct Counting(AtomicUsize);
+pub struct Counting {
+    asked: AtomicUsize,
+    key: Option<Arc<dyn Decrypt>>,
+}
 
 impl Counting {
+    /// One that answers with this key.
+    pub fn with(key: &TestKey) -> Self {
+        Self { key: Some(provider().rsa.load_key(&key.private).unwrap()), ..Self::default() }
+    }
+
     pub fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+        self.asked.load(Ordering::SeqCst)
     }
 }
 
 impl Decrypt for Counting {
-    fn decrypt(&self, _: &[u8], _: &mut dyn CryptoRng) -> Decrypted {
-        self.0.fetch_add(1, Ordering::SeqCst);
-        Decrypted::failed()
+    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.key.as_ref().map_or_else(Decrypted::failed, |key| key.decrypt(ciphertext, rng))
     }
 }
 

@@ -6,6 +6,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use hkdf::Hkdf;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use rsa::rand_core::CryptoRng;
+use rsa::traits::PublicKeyParts;
 use rsa::{Oaep, PrivateKey, PublicKey};
 use sha2::{Digest, Sha256};
 
@@ -364,6 +365,16 @@ pub fn seal(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], plaintext: &[u
     sealed.unwrap()
 }
 
+/// What was sealed, if this is the key.
+pub fn open(suite: u16, key: &[u8], nonce: &[u8; 12], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+    let payload = Payload { msg: sealed, aad };
+    match suite & 0xff {
+        1 => aes_gcm::Aes256Gcm::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+        _ => chacha20poly1305::ChaCha20Poly1305::new_from_slice(key).unwrap().decrypt(nonce.into(), payload),
+    }
+    .ok()
+}
+
 /// A ClientLogin with anything in it, under a suite of RSA alone: a client that knows the protocol and keeps to none of
 /// its rules.
 pub struct Forger<'a> {
@@ -409,14 +420,59 @@ impl<'a> Forger<'a> {
     }
 }
 
+/// A ClientHello with something else sealed in it, to the owner of a key; it is told `transcript_h`.
+pub fn reseal(
+    hello: &[u8],
+    spki: &[u8],
+    rng: &mut impl CryptoRng,
+    plaintext: impl FnOnce([u8; 32]) -> Vec<u8>,
+) -> Vec<u8> {
+    let key = PublicKey::from_public_key_der(spki).unwrap();
+    let mut size = 0;
+    let room = edit(hello, |hello: &mut ClientHello| {
+        hello.rsa_ciphertext = vec![0; key.size()];
+        size = key.size() + 2 + 2 + hello.binder.len();
+    });
+    let bound_to = transcript(&[&room[..room.len() - size]]);
+    let ciphertext = key.encrypt(rng, Oaep::<Sha256>::new(), &plaintext(bound_to)).unwrap();
+    edit(&room, |hello: &mut ClientHello| hello.rsa_ciphertext = ciphertext)
+}
+
+/// A ServerHello with the proof that belongs to it, under a suite of RSA alone, by somebody who knows the secret that the
+/// ClientHello brought.
+pub fn prove(rsa_secret: &[u8], hello: &[u8], challenge: &[u8]) -> Vec<u8> {
+    let room = edit(challenge, |hello: &mut ServerHello| hello.proof = vec![0; 32]);
+    let bound_to = transcript(&[hello, &room[..room.len() - 34]]);
+    let proof = expand(&master(rsa_secret, &[0; 32]), "proof", &bound_to, 32);
+    edit(&room, |hello: &mut ServerHello| hello.proof = proof)
+}
+
+/// The secret that a ClientHello brought, for the owner of the key in `pem`.
+pub fn hello_secret(pem: &str, hello: &[u8]) -> Vec<u8> {
+    let ciphertext = ClientHello::decode(&hello[3..]).unwrap().rsa_ciphertext;
+    let sealed = PrivateKey::from_pkcs8_pem(pem).unwrap().decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
+    sealed[..32].to_vec()
+}
+
 /// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
-pub fn verdict(pem: &str, [hello, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
-    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+pub fn verdict(pem: &str, frames @ [_, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
-    let secret = key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap();
+    if ciphertext.is_empty() {
+        return verdict_after(pem, frames, plaintext);
+    }
+    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
+    verdict_under(&key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap()[..32], challenge, frames, plaintext)
+}
+
+/// The same after a proof, where the secret came with the ClientHello, whatever came in the place of the login.
+pub fn verdict_after(pem: &str, frames @ [hello, challenge, _]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
+    verdict_under(&hello_secret(pem, hello), challenge, frames, plaintext)
+}
+
+fn verdict_under(secret: &[u8], challenge: &[u8], frames: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
-    let verdict_key = expand(&master(&secret[..32], &[0; 32]), "verdict", &transcript(&[hello, challenge, login]), 32);
-    frame(4, &seal(suite, &verdict_key, &[0; 12], b"", plaintext))
+    let key = expand(&master(secret, &[0; 32]), "verdict", &transcript(&frames), 32);
+    frame(4, &seal(suite, &key, &[0; 12], b"", plaintext))
 }
 
 /// A ServerResumption with anything in its verdict, in answer to a hello with this ticket, under a suite of RSA alone.

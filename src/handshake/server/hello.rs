@@ -180,10 +180,12 @@ impl ChooseKey {
         let is_theirs = hello.known_keys.first() == Some(public.id().as_bytes());
         let secret = match &self.sealed {
             None => Secret::None,
+            Some(_) if is_theirs && !public.admits(&hello.rsa_ciphertext) => {
+                return Err(Violation::CiphertextRange.into());
+            }
+            Some(_) if is_theirs && self.differs.is_none() => Secret::Sealed,
             // A secret that is sealed to another key, or a connection that is not the one the client means, is not opened.
-            Some(_) if !is_theirs || self.differs.is_some() => Secret::Closed,
-            Some(_) if !public.admits(&hello.rsa_ciphertext) => return Err(Violation::CiphertextRange.into()),
-            Some(_) => Secret::Sealed,
+            Some(_) => Secret::Closed,
         };
         Ok(Hello { choice: self, key: key.clone(), secret })
     }

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::session::{Outcome, Side};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Reason, Violation};
-use crate::terms::grant::{Grant, NoGrant};
+use crate::terms::grant::Grant;
 use crate::terms::ticket::{Chain, Issued};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{self, ClientLogin, CredentialMessage, Tail};
@@ -103,8 +103,6 @@ impl AwaitLogin {
                 secrets.add(login);
                 secrets
             }
-            // What its client can't open would look like somebody's interference.
-            Keys::Sealed { .. } if decision(&reason) == NoGrant::NotNow => return Refusal::silent(reason, arrival),
             Keys::Sealed { mut transcript, fallback, exchange, .. } => {
                 transcript.add(login);
                 Secrets::new(&self.config.provider, self.suite, transcript, Sources::rsa(&fallback), &exchange)
@@ -137,9 +135,13 @@ impl Pending {
         login.map_or(&[], |login| login.rsa_ciphertext.0)
     }
 
+    /// Turns it away undecided. What its client could not open would look like somebody's interference: it is told nothing then.
     fn refuse(self, reason: Reason) -> Refusal {
         let Self { state, frame, arrival, .. } = self;
-        state.refuse(&frame, reason, arrival)
+        match state.keys {
+            Keys::Proved(_) => state.refuse(&frame, reason, arrival),
+            Keys::Sealed { .. } => Refusal::silent(reason, arrival),
+        }
     }
 
     /// Goes on with what the RSA operation gave.
@@ -207,8 +209,8 @@ impl Login {
         }
     }
 
-    /// Refuses before the RSA operation, or the verifier's work: too many tries, too busy. With [`Reason::NotNow`] its client is told
-    /// that, if it had a proof; otherwise nothing could be sent that it can open, and the connection is to be closed.
+    /// Turns it away before the RSA operation, or the verifier's work: too many tries, too busy. If its client had a proof it is told,
+    /// with [`Reason::NotNow`] that; otherwise nothing could be sent that it can open, and the connection is to be closed.
     pub fn refuse(self, reason: Reason) -> Refusal {
         self.0.refuse(reason)
     }

@@ -33,7 +33,7 @@ pub type Extensions<'a> = List<Extension<'a>, { limits::MAX_EXTENSIONS }>;
 
 /// What is left for the data of extensions that may have so many bytes together.
 const fn room_for_data(together: usize) -> usize {
-    together - limits::MAX_EXTENSIONS * Extension::LARGEST
+    together.saturating_sub(limits::MAX_EXTENSIONS.saturating_mul(Extension::LARGEST))
 }
 
 layout! {
