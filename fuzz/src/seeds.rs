@@ -170,7 +170,7 @@ fn server_machine(add: &mut Add<'_>) {
             &format!("{}-early", names[0]),
             proof | 7,
             &[&[2]],
-            if proof == 0 { Reached::Accepted } else { Reached::Refused },
+            if proof == 0 { Reached::AwaitLogin } else { Reached::Refused },
         );
         add(
             &format!("{}-early", names[1]),

@@ -275,10 +275,10 @@ fn decision(choice: u8, mut input: Input<'_>) -> Reached {
     } else {
         peers.claim(server, login).unwrap().reject(reason)
     };
-    // A client without a proof has sealed its login under a secret that is not opened yet: nothing can be said to it.
-    let can_hear = !is_early || peers.wants_proof();
-    if refusal.frame.is_empty() {
-        assert!(what & 1 != 0 && !can_hear, "nothing was said");
+    // Without a proof nothing has been opened yet that the client could be answered under: it is told nothing.
+    let is_told = !is_early || peers.wants_proof();
+    assert_eq!(refusal.frame.is_empty(), !is_told);
+    if !is_told {
         return Reached::AwaitLogin;
     }
     judge::check(&refusal);
@@ -287,9 +287,9 @@ fn decision(choice: u8, mut input: Input<'_>) -> Reached {
         edit([input.byte(), input.byte(), input.byte(), input.byte()], &mut frame);
     }
     match client.read(&frame, NOW, peers.today).expect_err("nobody accepted") {
-        Error::Refused if frame == refusal.frame && can_hear && what & 1 == 0 => Reached::Refused,
-        Error::NotNow if frame == refusal.frame && can_hear && what & 1 != 0 => Reached::NotNow,
-        Error::VerdictNotAuthentic | Error::Frame(_) if frame != refusal.frame || !can_hear => Reached::Accepted,
+        Error::Refused if frame == refusal.frame && what & 1 == 0 => Reached::Refused,
+        Error::NotNow if frame == refusal.frame && what & 1 != 0 => Reached::NotNow,
+        Error::VerdictNotAuthentic | Error::Frame(_) if frame != refusal.frame => Reached::Accepted,
         error => panic!("a refusal gave: {error:?}"),
     }
 }
