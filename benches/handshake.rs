@@ -1,7 +1,8 @@
 //! What a login costs, by side and step, by key size and suite.
 //!
 //! - `client/...`, `server/...`: one step each, named in the order of the handshake; `.../login/...`: a whole side;
-//!   `.../resume/...`: the same side with a ticket in place of the login, and the next ticket in the verdict.
+//!   `.../proved-login/...`: the same side where the server proves itself first; `.../resume/...`: the same side with a ticket
+//!   in place of the login, and the next ticket in the verdict.
 //! - `server/verify/...`: the account file, at the default Argon2id parameters. An attacker who can tell a known user from
 //!   an unknown one reads it off these.
 //! - `bare/...`: the `rsa` crate with nothing around it, in the same run: what a step costs over it is ours.
@@ -16,14 +17,13 @@ mod support;
 
 use core::hint::black_box;
 use core::time::Duration;
-use countersign::client::Answer;
 use countersign::crypto::rustcrypto;
 use countersign::{Accounts, Credential, Reason, Suite};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rsa::Oaep;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
 use sha2::Sha256;
-use support::{ALICE, KEYS, NOW, Peers, account, grant, private_key, rng};
+use support::{ALICE, KEYS, NOW, Peers, TODAY, account, claim, grant, private_key, rng};
 
 const SUITE: Suite = Suite::DEFAULT[0];
 
@@ -65,7 +65,7 @@ fn by_suite(c: &mut Criterion) {
                 let (claim, client) = peers.claim(rng);
                 (client, claim.accept(grant()).unwrap().frame)
             };
-            b.iter_batched(setup, |(client, frame)| client.read(&frame, NOW).unwrap(), BatchSize::SmallInput);
+            b.iter_batched(setup, |(client, frame)| client.read(&frame, NOW, TODAY).unwrap(), BatchSize::SmallInput);
         });
     }
 }
@@ -86,7 +86,11 @@ fn by_key(c: &mut Criterion) {
 
         c.bench_function(&format!("server/open/{name}"), |b| {
             let (setup_rng, rng) = (&mut rng(), &mut rng());
-            b.iter_batched(|| peers.open(setup_rng).0, |open| open.run(rng), BatchSize::SmallInput);
+            let setup = || {
+                let (login, state, _) = peers.login(setup_rng);
+                (state, login)
+            };
+            b.iter_batched(setup, |(state, login)| claim(state, login, rng), BatchSize::SmallInput);
         });
     }
 }
@@ -95,35 +99,39 @@ fn by_key(c: &mut Criterion) {
 fn whole(c: &mut Criterion) {
     for suite in Suite::ALL {
         for (name, pem) in KEYS {
-            let peers = &Peers::new(rustcrypto::provider(), suite, pem);
-            // One login, recorded. A replay needs each side's generator where it was: at the start.
-            let (client_rng, server_rng) = (&mut rng(), &mut rng());
-            let (hello, client) = peers.hello(client_rng);
-            let (challenge, server) = peers.challenge(hello.clone(), server_rng);
-            let (login, _) = peers.seal(client, &challenge, client_rng);
-            let claim = server.read(login.clone(), NOW).unwrap().admit().run(server_rng);
-            let verdict = claim.accept(grant()).unwrap().frame;
-
-            c.bench_function(&format!("client/login/{suite}/{name}"), |b| {
-                let replay = |mut rng| {
-                    let (_, state) = peers.hello(&mut rng);
-                    let (_, state) = peers.seal(state, &challenge, &mut rng);
-                    state.read(&verdict, NOW).unwrap()
-                };
-                b.iter_batched(rng, replay, BatchSize::SmallInput);
-            });
-
-            c.bench_function(&format!("server/login/{suite}/{name}"), |b| {
-                let replay = |(mut rng, hello, login, grant)| {
-                    let (_, state) = peers.challenge(hello, &mut rng);
-                    let claim = state.read(login, NOW).unwrap().admit().run(&mut rng);
-                    black_box(claim.credential());
-                    claim.accept(grant).unwrap()
-                };
-                b.iter_batched(|| (rng(), hello.clone(), login.clone(), grant()), replay, BatchSize::SmallInput);
-            });
+            let peers = Peers::new(rustcrypto::provider(), suite, pem);
+            sides(c, &peers, &format!("login/{suite}/{name}"));
+            sides(c, &peers.with_proof(), &format!("proved-login/{suite}/{name}"));
         }
     }
+}
+
+fn sides(c: &mut Criterion, peers: &Peers, name: &str) {
+    // One login, recorded. A replay needs each side's generator where it was: at the start.
+    let (client_rng, server_rng) = (&mut rng(), &mut rng());
+    let (hello, client) = peers.hello(client_rng);
+    let (challenge, server) = peers.challenge(hello.clone(), server_rng);
+    let (login, _) = peers.seal(client, &challenge, client_rng);
+    let verdict = claim(server, login.clone(), server_rng).accept(grant()).unwrap().frame;
+
+    c.bench_function(&format!("client/{name}"), |b| {
+        let replay = |mut rng| {
+            let (_, state) = peers.hello(&mut rng);
+            let (_, state) = peers.seal(state, &challenge, &mut rng);
+            state.read(&verdict, NOW, TODAY).unwrap()
+        };
+        b.iter_batched(rng, replay, BatchSize::SmallInput);
+    });
+
+    c.bench_function(&format!("server/{name}"), |b| {
+        let replay = |(mut rng, hello, login, grant)| {
+            let (_, state) = peers.challenge(hello, &mut rng);
+            let claim = claim(state, login, &mut rng);
+            black_box(claim.credential());
+            claim.accept(grant).unwrap()
+        };
+        b.iter_batched(|| (rng(), hello.clone(), login.clone(), grant()), replay, BatchSize::SmallInput);
+    });
 }
 
 /// The same sides where the client has a ticket. Compare with `.../login/{suite}/rsa3072`; the key's size matters only
@@ -131,22 +139,23 @@ fn whole(c: &mut Criterion) {
 fn resumed(c: &mut Criterion) {
     for suite in Suite::ALL {
         let peers = &Peers::new(rustcrypto::provider(), suite, KEYS[1].1);
-        let ticket = peers.ticket(&mut rng());
+        let mut ticket = peers.ticket(&mut rng());
         let (hello, _) = peers.show(&ticket, &mut rng());
-        let answer = peers.resume(hello.clone(), account(), &mut rng()).frame;
+        let (answer, _) = peers.resume(hello, account(), &mut rng());
 
         c.bench_function(&format!("client/resume/{suite}"), |b| {
             let replay = |mut rng| {
                 let (_, state) = peers.show(&ticket, &mut rng);
-                let Ok(Answer::Resumed(session)) = state.read(&answer, NOW) else { panic!("the answer is genuine") };
-                session
+                support::resumed(state, &answer)
             };
             b.iter_batched(rng, replay, BatchSize::SmallInput);
         });
 
+        // A ticket is good for one login, so nothing is replayed here.
+        let rng = &mut rng();
+        ticket = peers.ticket(rng);
         c.bench_function(&format!("server/resume/{suite}"), |b| {
-            let replay = |(mut rng, hello, account)| peers.resume(hello, account, &mut rng);
-            b.iter_batched(|| (rng(), hello.clone(), account()), replay, BatchSize::SmallInput);
+            b.iter_custom(|rounds| (0..rounds).map(|_| peers.resume_next(&mut ticket, rng)).sum());
         });
     }
 }
@@ -189,7 +198,7 @@ fn verify(c: &mut Criterion) {
     }
 }
 
-/// Short: there are some seventy of them, and a few percent is all that a shared machine can tell anyway.
+/// Short: there are more than a hundred of them, and a few percent is all that a shared machine can tell anyway.
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(20)

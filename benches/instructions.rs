@@ -20,11 +20,14 @@ mod toy;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::client::{self, Answer};
-use countersign::server::{Accepted, AwaitHello};
+use countersign::crypto::Decrypt;
+use countersign::server::{Accepted, Admitted, AwaitHello, AwaitLogin, Hello};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason, Server, ServerConfig,
-    Session, Suite, TicketKeys, UnixTime,
+    ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, PublicKey, Reason, Server,
+    ServerConfig, Session, Suite, TicketKeys, UnixTime,
 };
+use hkdf::Hkdf;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -34,22 +37,43 @@ use toy::CountingRng;
 /// What a step may execute beyond its record.
 const TOLERANCE: f64 = 0.03;
 
-const STEPS: [(&str, fn()); 14] = [
-    ("client hello, RSA alone", || drop(login(Suite::RSA_AES_256_GCM, Step::Hello))),
-    ("client hello", || drop(login(SUITE, Step::Hello))),
-    ("server challenge", || drop(login(SUITE, Step::Challenge))),
-    ("client login", || drop(login(SUITE, Step::Login))),
+const STEPS: [(&str, fn()); 27] = [
+    ("client hello, RSA alone", || drop(login(Suite::RSA_AES_256_GCM, Proof::Without, Step::Hello))),
+    ("client hello", || without(Step::Hello)),
+    ("server challenge", || without(Step::Challenge)),
+    ("client login", || without(Step::Login)),
     ("server refuses before RSA", refuse),
-    ("server opens", || drop(login(SUITE, Step::Open))),
-    ("server accepts", || drop(login(SUITE, Step::Accept))),
+    ("server opens", || without(Step::Claim)),
+    ("server accepts", || without(Step::Accept)),
     ("server rejects", reject),
-    ("client verdict", || drop(login(SUITE, Step::Verdict))),
+    ("client verdict", || without(Step::Verdict)),
+    ("proof: client hello", || with(Step::Hello)),
+    ("proof: server opens", || with(Step::Open)),
+    ("proof: server challenge", || with(Step::Challenge)),
+    ("proof: client checks it", || with(Step::Check)),
+    ("proof: client login", || with(Step::Login)),
+    ("proof: server claim", || with(Step::Claim)),
     ("client shows a ticket", || resume(Step::Hello)),
     ("server resumes", || resume(Step::Accept)),
-    ("client resumed", || resume(Step::Verdict)),
+    ("client resumed, confirms", || resume(Step::Verdict)),
+    ("server confirmed", || resume(Step::Claim)),
     ("seal 1 KiB", || record(true)),
     ("open 1 KiB", || record(false)),
+    (CLIENT[0], || without(Step::Client)),
+    (CLIENT[1], || with(Step::Client)),
+    (SERVER[0], || without(Step::Server)),
+    (SERVER[1], || with(Step::Server)),
+    (READS_KEY, reads_key),
+    (EXPAND_AND_HASH, expand_and_hash),
 ];
+
+/// Whole sides, without a proof and with one.
+const CLIENT: [&str; 2] = ["client, whole login", "proof: client, whole login"];
+const SERVER: [&str; 2] = ["server, whole login", "proof: server, whole login"];
+/// What a client that knows the key whole need not do.
+const READS_KEY: &str = "client reads a key";
+/// What a proof may cost either side.
+const EXPAND_AND_HASH: &str = "one Expand, one hello hashed";
 
 const SUITE: Suite = Suite::X25519_AES_256_GCM;
 const NOW: Moment = Moment::ORIGIN;
@@ -74,10 +98,26 @@ fn main() -> ExitCode {
         print!("{lines}");
         return ExitCode::SUCCESS;
     }
-    compare(&counts)
+    if compare(&counts) & proof_is_cheap(&counts) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn compare(counts: &[(&str, u64)]) -> ExitCode {
+/// Whether a login with a proof costs each side at most one Expand and one hash of a hello more than one without. The one RSA
+/// operation is the toy's in both.
+fn proof_is_cheap(counts: &[(&str, u64)]) -> bool {
+    let count = |name| counts.iter().find(|(step, _)| *step == name).expect("it was counted").1 as f64;
+    let allowed = count(EXPAND_AND_HASH);
+    // The client that knows the key whole is spared the reading of it, which is not the proof's merit.
+    let sides = [("client", CLIENT, count(READS_KEY)), ("server", SERVER, 0.0)];
+    sides.into_iter().fold(true, |good, (side, [without, with], spared)| {
+        let (without, with) = (count(without), count(with));
+        let more = with - (without - spared);
+        let verdict = if more <= allowed { "" } else { "MORE THAN IT MAY" };
+        println!("{side}: {without} without a proof, {with} with one; {more:+} for the proof of {allowed} {verdict}");
+        good && more <= allowed
+    })
+}
+
+fn compare(counts: &[(&str, u64)]) -> bool {
     let record = std::fs::read_to_string(record_path()).expect("benches/instructions.txt");
     let (made_with, lines) = record.split_once('\n').expect("the compiler's line");
     let recorded: BTreeMap<&str, u64> = lines
@@ -87,7 +127,7 @@ fn compare(counts: &[(&str, u64)]) -> ExitCode {
         .collect();
     if made_with != compiler() {
         eprintln!("the record was made with {made_with}, this is {}: make a new one with --record", compiler());
-        return ExitCode::FAILURE;
+        return false;
     }
     let mut good = true;
     for (name, count) in counts {
@@ -105,7 +145,7 @@ fn compare(counts: &[(&str, u64)]) -> ExitCode {
         good &= change <= TOLERANCE;
         println!("{name:<28} {count:>9} instructions, {:+.2} % {verdict}", change * 100.0);
     }
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    good
 }
 
 /// The instructions within [`measured`], by callgrind.
@@ -140,20 +180,36 @@ fn measured<T>(work: impl FnOnce() -> T) -> T {
     black_box(work())
 }
 
-/// Counts the step, if it is the one; otherwise just does it.
-fn step<T>(this: bool, work: impl FnOnce() -> T) -> T {
-    if this { measured(work) } else { work() }
-}
-
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     Hello,
-    Challenge,
-    Login,
+    /// Of a hello.
     Open,
+    Challenge,
+    /// The client's, of the challenge, without the login.
+    Check,
+    Login,
+    Claim,
     Accept,
     Verdict,
+    /// Everything that the client does.
+    Client,
+    /// Everything that the server does.
+    Server,
     None,
+}
+
+impl Step {
+    /// Counts `work` if it is this step, or a part of it; otherwise just does it.
+    fn of<T>(self, counted: &[Self], work: impl FnOnce() -> T) -> T {
+        if counted.contains(&self) { measured(work) } else { work() }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Proof {
+    With,
+    Without,
 }
 
 struct Peers {
@@ -161,20 +217,24 @@ struct Peers {
     server: Arc<ServerConfig>,
     key: countersign::ServerKey,
     trust: Server,
-    rng: CountingRng,
+    rsa: Arc<dyn Decrypt>,
 }
 
 impl Peers {
-    fn new(suite: Suite) -> Self {
+    fn new(suite: Suite, proof: Proof) -> Self {
         let provider = toy::provider();
-        let public = PrivateKey::from_pem(include_str!("../tests/keys/rsa2048.pem")).unwrap().public_key().clone();
+        let public = private_key().public_key().clone();
+        let trust = match proof {
+            Proof::With => Server::key(public.clone()),
+            Proof::Without => Server::pinned(public.id()),
+        };
         let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
         Self {
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).unwrap()),
             server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
-            trust: Server::pinned(public.id()).with_floor(KeyExchange::Rsa),
+            trust: trust.with_floor(KeyExchange::Rsa),
             key: toy::server_key(&public),
-            rng: CountingRng(1),
+            rsa: provider.rsa.load_key(&private_key()).unwrap(),
         }
     }
 }
@@ -183,75 +243,124 @@ fn grant() -> Grant {
     Grant::new("alice", ["read", "write"]).unwrap().with_epoch(7)
 }
 
-/// A whole login, of which one step is counted.
-fn login(suite: Suite, counted: Step) -> (Peers, Session, Session) {
-    let mut peers = Peers::new(suite);
-    let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
-    let (hello, client) =
-        step(counted == Step::Hello, || client::start(&peers.client, &peers.trust, &none, rng, NOW)).unwrap();
-    let (challenge, server) = step(counted == Step::Challenge, || {
-        AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap().challenge(&peers.key, rng)
-    })
-    .unwrap();
-    let (login, client) = step(counted == Step::Login, || {
-        client.read(&challenge, NOW).unwrap().trust(&peers.trust).unwrap().login(ALICE, rng)
-    })
-    .unwrap();
-    let claim = step(counted == Step::Open, || server.read(login, NOW).unwrap().admit().run(rng));
+fn private_key() -> PrivateKey {
+    PrivateKey::from_pem(include_str!("../tests/keys/rsa2048.pem")).unwrap()
+}
+
+fn with(counted: Step) {
+    drop(login(SUITE, Proof::With, counted));
+}
+
+fn without(counted: Step) {
+    drop(login(SUITE, Proof::Without, counted));
+}
+
+/// A whole login, of which one step is counted, or one side.
+fn login(suite: Suite, proof: Proof, counted: Step) -> (Peers, Session, Session) {
+    use Step::{Accept, Challenge, Check, Claim, Client, Hello, Login, Open, Server, Verdict};
+    let peers = Peers::new(suite, proof);
+    let (none, rng) = (ChannelBinding::none(), &mut CountingRng(1));
+    let start = || client::start(&peers.client, &peers.trust, &none, rng, NOW);
+    let (hello, client) = counted.of(&[Hello, Client], start).unwrap();
+    // Without a proof there is nothing to open yet: reading the hello is part of the challenge then.
+    let opening = if proof == Proof::With { [Open, Server] } else { [Challenge, Server] };
+    let hello = counted.of(&opening, || read(&peers, hello));
+    let hello = match counted.of(&opening, || hello.open(rng)) {
+        Ok(open) => {
+            let decrypted = peers.rsa.decrypt(open.ciphertext(), rng);
+            counted.of(&opening, || open.answer(decrypted))
+        }
+        Err(hello) => hello,
+    };
+    let (challenge, server) = counted.of(&[Challenge, Server], || hello.challenge(rng)).unwrap();
+    let checked = counted.of(&[Check, Login, Client], || client.read(&challenge, NOW)).unwrap();
+    let login = || checked.trust(&peers.trust).unwrap().login(ALICE, rng);
+    let (login, client) = counted.of(&[Login, Client], login).unwrap();
+    let claim = match counted.of(&[Claim, Server], || server.read(login, NOW).unwrap().admit()) {
+        Admitted::Opened(claim) => claim,
+        Admitted::Sealed(open) => {
+            let decrypted = peers.rsa.decrypt(open.ciphertext(), rng);
+            counted.of(&[Claim, Server], || open.answer(decrypted))
+        }
+    };
     let grant = grant();
-    let Accepted { frame, session } =
-        step(counted == Step::Accept, || claim.accept_with_ticket(grant, TODAY, rng)).unwrap();
-    let client = step(counted == Step::Verdict, || client.read(&frame, NOW)).unwrap();
+    let accept = || claim.accept_with_ticket(grant, TODAY, rng);
+    let Accepted { frame, session } = counted.of(&[Accept, Server], accept).unwrap();
+    let client = counted.of(&[Verdict, Client], || client.read(&frame, NOW, TODAY)).unwrap();
     (peers, client, session)
 }
 
 /// A resumption, of which one step is counted.
 fn resume(counted: Step) {
-    let (mut peers, client, _) = login(SUITE, Step::None);
-    let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
-    let ticket = peers.trust.resume(client.info.ticket().unwrap()).unwrap();
-    let (hello, client) =
-        step(counted == Step::Hello, || client::resume(&peers.client, &peers.trust, &none, ticket, rng, NOW)).unwrap();
+    let (peers, client, _) = login(SUITE, Proof::Without, Step::None);
+    let (none, rng) = (ChannelBinding::none(), &mut CountingRng(2));
+    let ticket = peers.trust.resume(client.info.ticket().unwrap().clone(), "alice", TODAY).unwrap();
+    let show = || client::resume(&peers.client, &peers.trust, &none, ticket, rng, NOW);
+    let (hello, client) = counted.of(&[Step::Hello], show).unwrap();
     let grant = grant();
-    let accepted = step(counted == Step::Accept, || {
-        let choice = AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap();
-        let claim = choice.ticket(&peers.key, TODAY).unwrap();
-        choice.resume(claim, grant, TODAY, rng)
-    })
-    .unwrap();
-    let answer = step(counted == Step::Verdict, || client.read(&accepted.frame, NOW)).unwrap();
-    assert!(matches!(answer, Answer::Resumed(_)));
+    let take = || {
+        let hello = read(&peers, hello);
+        let ticket = hello.ticket(TODAY).unwrap().use_up_now().unwrap();
+        hello.resume(ticket, grant, TODAY, rng)
+    };
+    let (answer, server) = counted.of(&[Step::Accept], take).unwrap();
+    let Answer::Resumed(resumed) = counted.of(&[Step::Verdict], || client.read(&answer, NOW, TODAY)).unwrap() else {
+        panic!("the ticket was taken");
+    };
+    counted.of(&[Step::Claim], || server.read(resumed.frame, NOW)).unwrap();
+}
+
+fn read(peers: &Peers, hello: Vec<u8>) -> Hello {
+    AwaitHello::new(&peers.server, &ChannelBinding::none(), NOW).read(hello, NOW).unwrap().choose(&peers.key).unwrap()
 }
 
 /// Up to the login at the server's.
-fn arrived() -> (Peers, Vec<u8>, countersign::server::AwaitLogin) {
-    let mut peers = Peers::new(SUITE);
-    let (none, rng) = (ChannelBinding::none(), &mut peers.rng);
+fn arrived() -> (Vec<u8>, AwaitLogin) {
+    let peers = Peers::new(SUITE, Proof::Without);
+    let (none, rng) = (ChannelBinding::none(), &mut CountingRng(1));
     let (hello, client) = client::start(&peers.client, &peers.trust, &none, rng, NOW).unwrap();
-    let choice = AwaitHello::new(&peers.server, &none, NOW).read(hello, NOW).unwrap();
-    let (challenge, server) = choice.challenge(&peers.key, rng).unwrap();
+    let (challenge, server) = read(&peers, hello).challenge(rng).unwrap();
     let trusted = client.read(&challenge, NOW).unwrap().trust(&peers.trust).unwrap();
     let (login, _) = trusted.login(ALICE, rng).unwrap();
-    (peers, login, server)
+    (login, server)
 }
 
 fn refuse() {
-    let (_, login, server) = arrived();
-    measured(|| server.read(login, NOW).unwrap().refuse(Reason::NotAdmitted("busy")));
+    let (mut login, server) = arrived();
+    login.truncate(300);
+    measured(|| server.read(login, NOW)).expect_err("it is cut");
 }
 
 fn reject() {
-    let (mut peers, login, server) = arrived();
-    let claim = server.read(login, NOW).unwrap().admit().run(&mut peers.rng);
+    let (login, server) = arrived();
+    let claim = server.read(login, NOW).unwrap().admit().open(&mut CountingRng(2));
     measured(|| claim.reject(Reason::WrongPassword));
 }
 
 /// A record of a session that has had one before.
 fn record(sealing: bool) {
-    let (_, mut client, mut server) = login(SUITE, Step::None);
-    for counted in [false, true] {
+    let (_, mut client, mut server) = login(SUITE, Proof::Without, Step::None);
+    for counted in [Step::None, if sealing { Step::Accept } else { Step::Open }] {
         let mut frame = vec![7; 1024 + Session::OVERHEAD];
-        step(counted && sealing, || client.sealer.seal_in_place(&mut frame)).unwrap();
-        step(counted && !sealing, || server.opener.open(&mut frame).map(drop)).unwrap();
+        counted.of(&[Step::Accept], || client.sealer.seal_in_place(&mut frame)).unwrap();
+        counted.of(&[Step::Open], || server.opener.open(&mut frame).map(drop)).unwrap();
     }
+}
+
+fn reads_key() {
+    let key = private_key();
+    measured(|| PublicKey::from_spki_der(black_box(key.public_key().spki_der()))).unwrap();
+}
+
+/// With the crates that do it, and nothing around them.
+fn expand_and_hash() {
+    let (peers, none) = (Peers::new(SUITE, Proof::With), ChannelBinding::none());
+    let (hello, _) = client::start(&peers.client, &peers.trust, &none, &mut CountingRng(1), NOW).unwrap();
+    // u16(L), the label and a zero before the transcript's hash.
+    let (label, mut key) = (b"\0\x20countersign v1 proof\0", [0; 32]);
+    measured(|| {
+        let hash = Sha256::digest(black_box(&hello));
+        let prk = Hkdf::<Sha256>::from_prk(black_box(&[7; 32])).unwrap();
+        prk.expand_multi_info(&[label, &hash], black_box(&mut key)).unwrap();
+    });
 }

@@ -17,17 +17,23 @@ mod support;
 
 use countersign::client::{AwaitChallenge, AwaitVerdict};
 use countersign::frame::FrameReader;
-use countersign::server::{AwaitHello, AwaitLogin};
+use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin};
 use countersign::{Session, Suite};
 use heap::{allocated, measure};
-use support::{KEYS, NOW, Peers, grant, providers, rng};
+use support::{KEYS, NOW, Peers, TODAY, claim, grant, providers, rng};
+
+/// What a login may take, at most, between the challenge and its arrival, with a proof or without.
+const HALF_OPEN: usize = 400;
 
 fn main() {
     println!("sizes, in bytes, of what one connection holds while it waits");
     let reader = size_of::<FrameReader>();
+    let half_open = size_of::<AwaitLogin>() + reader;
+    assert!(half_open <= HALF_OPEN, "a half-open login takes {half_open} bytes, more than {HALF_OPEN}");
     for (state, size) in [
         ("server, for the hello, with its reader", size_of::<AwaitHello>() + reader),
-        ("server, for the login, with its reader", size_of::<AwaitLogin>() + reader),
+        ("server, for the login, with its reader", half_open),
+        ("server, for the Confirm, with its reader", size_of::<AwaitConfirm>() + reader),
         ("client, for the challenge, with its reader", size_of::<AwaitChallenge>() + reader),
         ("client, for the verdict, with its reader", size_of::<AwaitVerdict>() + reader),
         ("either, in a session", size_of::<Session>()),
@@ -36,7 +42,9 @@ fn main() {
     }
     for provider in providers() {
         for suite in [Suite::RSA_AES_256_GCM, Suite::X25519_AES_256_GCM, Suite::X25519MLKEM768_AES_256_GCM] {
-            login(&Peers::new(provider, suite, KEYS[0].1), &format!("{}, {suite}", provider.name));
+            let (peers, name) = (Peers::new(provider, suite, KEYS[0].1), format!("{}, {suite}", provider.name));
+            login(&peers, &format!("{name}, without a proof"));
+            login(&peers.with_proof(), &format!("{name}, with a proof"));
         }
     }
     #[cfg(feature = "tokio")]
@@ -54,10 +62,11 @@ fn login(peers: &Peers, name: &str) {
     let half_open = heap::held() - before - isize::try_from(challenge.capacity()).unwrap();
     let (login, awaiting) = client.of(|| peers.seal(state, &challenge, &mut ours));
     let grant = grant();
-    let accepted = server.of(|| waiting.read(login, NOW).unwrap().admit().run(&mut theirs).accept(grant).unwrap());
-    let mut session = client.of(|| awaiting.read(&accepted.frame, NOW).unwrap());
+    let accepted = server.of(|| claim(waiting, login, &mut theirs).accept(grant).unwrap());
+    let mut session = client.of(|| awaiting.read(&accepted.frame, NOW, TODAY).unwrap());
     let mut out = Vec::with_capacity(64);
     let (_, in_use, _) = measure(|| session.sealer.seal(b"hello", &mut out).unwrap());
+    assert_eq!(half_open, 0, "{name}: a half-open login holds heap memory");
     println!("{name}");
     println!("  half-open at the server, on the heap: {half_open}; a direction of a session in use: {in_use}");
     for (side, cost) in [("server", server), ("client", client)] {

@@ -20,7 +20,7 @@ use core::time::Duration;
 use countersign::crypto::Provider;
 use countersign::{Reason, Received, Session, Suite};
 use std::time::Instant;
-use support::{KEYS, NOW, Peers, account, grant, private_key, providers, rng};
+use support::{KEYS, NOW, Peers, TODAY, claim, grant, private_key, providers, rng};
 
 /// How long one operation took, or a batch of them on average.
 pub(crate) type Timed<'a> = Box<dyn FnMut() -> Duration + 'a>;
@@ -41,6 +41,9 @@ struct Row<'a> {
     ours: Timed<'a>,
     bare: Option<Timed<'a>>,
 }
+
+/// What a login with a proof may cost the server beside one without.
+const PROOF: f64 = 1.03;
 
 fn main() {
     // `cargo bench -- --test`, and `cargo test --benches`: once, to see that everything works.
@@ -86,8 +89,10 @@ fn mark(met: bool) -> &'static str {
 struct World {
     rsa2048: Peers,
     x25519_2048: Peers,
+    proved_2048: Peers,
     x25519_3072: Peers,
     hybrid_3072: Peers,
+    proved_3072: Peers,
 }
 
 fn world(provider: Provider) -> World {
@@ -95,8 +100,10 @@ fn world(provider: Provider) -> World {
     World {
         rsa2048: Peers::new(provider, Suite::RSA_AES_256_GCM, k2048),
         x25519_2048: Peers::new(provider, Suite::X25519_AES_256_GCM, k2048),
+        proved_2048: Peers::new(provider, Suite::X25519_AES_256_GCM, k2048).with_proof(),
         x25519_3072: Peers::new(provider, Suite::X25519_AES_256_GCM, k3072),
         hybrid_3072: Peers::new(provider, Suite::X25519MLKEM768_AES_256_GCM, k3072),
+        proved_3072: Peers::new(provider, Suite::X25519MLKEM768_AES_256_GCM, k3072).with_proof(),
     }
 }
 
@@ -125,6 +132,18 @@ fn rows<'a>(provider: Provider, world: &'a World, bare: &'a dyn Bare) -> Vec<Row
             Target::None,
             server_login(&world.hybrid_3072),
             decrypt(k3072),
+        ),
+        row(
+            "server, login with a proof / without, RSA-2048, X25519",
+            Target::Times(PROOF),
+            server_login(&world.proved_2048),
+            Some(server_login(&world.x25519_2048)),
+        ),
+        row(
+            "server, login with a proof / without, RSA-3072, hybrid",
+            Target::Times(PROOF),
+            server_login(&world.proved_3072),
+            Some(server_login(&world.hybrid_3072)),
         ),
         row("client, login, RSA-2048", Target::Times(1.25), client_login(&world.rsa2048), encrypt(k2048)),
         row("client, login, RSA-2048 and X25519", Target::None, client_login(&world.x25519_2048), encrypt(k2048)),
@@ -184,7 +203,7 @@ fn server_login(peers: &Peers) -> Timed<'_> {
         let (login, _) = peers.seal(state, &challenge, &mut client);
         let grant = grant();
         let start = Instant::now();
-        let claim = waiting.read(login, NOW).unwrap().admit().run(&mut server);
+        let claim = claim(waiting, login, &mut server);
         black_box(claim.credential());
         let accepted = claim.accept(grant).unwrap();
         spent += start.elapsed();
@@ -203,20 +222,15 @@ fn client_login(peers: &Peers) -> Timed<'_> {
         let start = Instant::now();
         let (login, state) = peers.seal(state, black_box(&challenge), &mut client);
         spent += start.elapsed();
-        let claim = waiting.read(login, NOW).unwrap().admit().run(&mut server);
-        let verdict = claim.accept(grant()).unwrap().frame;
-        spent + time(|| state.read(black_box(&verdict), NOW).unwrap())
+        let verdict = claim(waiting, login, &mut server).accept(grant()).unwrap().frame;
+        spent + time(|| state.read(black_box(&verdict), NOW, TODAY).unwrap())
     })
 }
 
 fn server_resume(peers: &Peers) -> Timed<'_> {
     let mut rng = rng();
-    let ticket = peers.ticket(&mut rng);
-    Box::new(move || {
-        let (hello, _) = peers.show(&ticket, &mut rng);
-        let account = account();
-        time(|| peers.resume(black_box(hello), account, &mut rng))
-    })
+    let mut ticket = peers.ticket(&mut rng);
+    Box::new(move || peers.resume_next(&mut ticket, &mut rng))
 }
 
 /// From a login that is spoilt, or not admitted, to the refusal.

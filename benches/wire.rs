@@ -17,13 +17,13 @@ use chacha20poly1305::ChaCha20Poly1305;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::codec::{self, Bytes, ClientHello, ClientLogin, CredentialMessage, List, Message, ServerHello};
-use countersign::codec::{GrantMessage, ServerVerdict, Text, VerdictMessage};
+use countersign::codec::{Extensions, GrantMessage, ServerVerdict, Text, VerdictMessage};
 use countersign::crypto::rustcrypto;
 use countersign::frame::{FrameReader, FrameType, split};
-use countersign::{Aead, Received, Session, Suite};
+use countersign::{Aead, Received, Session, Suite, limits};
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use support::{KEYS, Peers, grant, rng};
+use support::{KEYS, Peers, claim, grant, rng};
 
 fn messages(c: &mut Criterion) {
     let peers = Peers::new(rustcrypto::provider(), Suite::DEFAULT[0], KEYS[0].1);
@@ -31,11 +31,15 @@ fn messages(c: &mut Criterion) {
     let (hello, client) = peers.hello(rng);
     let (challenge, server) = peers.challenge(hello.clone(), rng);
     let (login, _) = peers.seal(client, &challenge, rng);
-    let claim = server.read(login.clone(), support::NOW).unwrap().admit().run(rng);
-    let verdict = claim.accept(grant()).unwrap().frame;
+    let verdict = claim(server, login.clone(), rng).accept(grant()).unwrap().frame;
     let body = |frame| split(frame).unwrap().1;
 
     message::<ClientHello<'_>>(c, "client-hello", body(&hello));
+    let peers = peers.with_proof();
+    let (proving, _) = peers.hello(rng);
+    let (proved, _) = peers.challenge(proving.clone(), rng);
+    message::<ClientHello<'_>>(c, "client-hello-for-a-proof", body(&proving));
+    message::<ServerHello<'_>>(c, "server-hello-with-proof", body(&proved));
     message::<ServerHello<'_>>(c, "server-hello", body(&challenge));
     message::<ClientLogin<'_>>(c, "client-login", body(&login));
     message::<ServerVerdict<'_>>(c, "server-verdict", body(&verdict));
@@ -45,7 +49,12 @@ fn messages(c: &mut Criterion) {
     message::<CredentialMessage<'_>>(c, "credential", &encode(&credential));
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
     let grant = GrantMessage { decision: 1, principal: Text("alice"), permissions };
-    let verdict = VerdictMessage { grant, ticket: Bytes(&[7; 150]), ticket_expires: 1 };
+    let verdict = VerdictMessage {
+        grant,
+        ticket: Bytes(&[7; limits::TICKET]),
+        ticket_lifetime: 1,
+        extensions: Extensions::new(),
+    };
     message::<VerdictMessage<'_>>(c, "verdict", &encode(&verdict));
 }
 

@@ -2,15 +2,16 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its part of this module")]
 
-use countersign::client::{self, AwaitAnswer, AwaitChallenge, AwaitVerdict};
+use core::hint::black_box;
+use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Resumed};
 use countersign::crypto::Provider;
-use countersign::server::{Accepted, AwaitHello, AwaitLogin, Claim, Open};
+use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
 use countersign::{Server, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The test keys, by what the names of benches call them.
 pub const KEYS: [(&str, &str); 3] = [
@@ -65,6 +66,13 @@ impl Peers {
         }
     }
 
+    /// The same peers, but the client has the key whole: the server proves itself first.
+    #[must_use]
+    pub fn with_proof(self) -> Self {
+        let trust = Server::key(self.key.public_key().clone()).with_floor(KeyExchange::Rsa);
+        Self { trust, ..self }
+    }
+
     pub fn hello(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitChallenge) {
         client::start(&self.client, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap()
     }
@@ -73,8 +81,18 @@ impl Peers {
         AwaitHello::new(&self.server, &ChannelBinding::none(), NOW)
     }
 
+    /// A hello, checked, and the key for it: just before the RSA operation, if the client sealed a secret to the key.
+    pub fn read(&self, hello: Vec<u8>) -> Hello {
+        self.await_hello().read(hello, NOW).unwrap().choose(&self.key).unwrap()
+    }
+
+    /// From a hello to the challenge, with a proof if one is asked for.
     pub fn challenge(&self, hello: Vec<u8>, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
-        self.await_hello().read(hello, NOW).unwrap().challenge(&self.key, rng).unwrap()
+        let hello = match self.read(hello).open(rng) {
+            Ok(open) => open.run(rng),
+            Err(hello) => hello,
+        };
+        hello.challenge(rng).unwrap()
     }
 
     /// From the server's challenge to the client's login: the client's half of the work.
@@ -90,16 +108,10 @@ impl Peers {
         (login, server, client)
     }
 
-    /// Just before the RSA operation.
-    pub fn open(&self, rng: &mut StdRng) -> (Open, AwaitVerdict) {
-        let (login, server, client) = self.login(rng);
-        (server.read(login, NOW).unwrap().admit(), client)
-    }
-
-    /// Just after it.
+    /// An opened login.
     pub fn claim(&self, rng: &mut StdRng) -> (Claim, AwaitVerdict) {
-        let (open, client) = self.open(rng);
-        (open.run(rng), client)
+        let (login, server, client) = self.login(rng);
+        (claim(server, login, rng), client)
     }
 
     /// A whole login: the client's session, the server's.
@@ -107,27 +119,56 @@ impl Peers {
         let rng = &mut rng();
         let (claim, client) = self.claim(rng);
         let accepted = claim.accept(grant()).unwrap();
-        (client.read(&accepted.frame, NOW).unwrap(), accepted.session)
+        (client.read(&accepted.frame, NOW, TODAY).unwrap(), accepted.session)
     }
 
     /// What the client keeps of a login.
     pub fn ticket(&self, rng: &mut StdRng) -> Ticket {
         let (claim, client) = self.claim(rng);
         let accepted = claim.accept_with_ticket(account(), TODAY, rng).unwrap();
-        client.read(&accepted.frame, NOW).unwrap().info.ticket().unwrap().clone()
+        client.read(&accepted.frame, NOW, TODAY).unwrap().info.ticket().unwrap().clone()
     }
 
     /// A hello with the ticket in it.
     pub fn show(&self, ticket: &Ticket, rng: &mut StdRng) -> (Vec<u8>, AwaitAnswer) {
-        let ticket = self.trust.resume(ticket).unwrap();
+        let ticket = self.trust.resume(ticket.clone(), "alice", TODAY).unwrap();
         client::resume(&self.client, &self.trust, &ChannelBinding::none(), ticket, rng, NOW).unwrap()
     }
 
-    /// From that hello to the server's session: all of the server's work.
-    pub fn resume(&self, hello: Vec<u8>, account: Grant, rng: &mut StdRng) -> Accepted {
-        let state = self.await_hello().read(hello, NOW).unwrap();
-        let claim = state.ticket(&self.key, TODAY).unwrap();
-        state.resume(claim, account, TODAY, rng).unwrap()
+    /// From that hello to the answer: the server's work but for the Confirm. It uses the ticket up.
+    pub fn resume(&self, hello: Vec<u8>, account: Grant, rng: &mut StdRng) -> (Vec<u8>, AwaitConfirm) {
+        let hello = self.read(hello);
+        let ticket = hello.ticket(TODAY).unwrap().use_up_now().unwrap();
+        hello.resume(ticket, account, TODAY, rng).unwrap()
+    }
+
+    /// A resumption, and the ticket for the next. Gives the time that the server took.
+    pub fn resume_next(&self, ticket: &mut Ticket, rng: &mut StdRng) -> Duration {
+        let (hello, client) = self.show(ticket, rng);
+        let account = account();
+        let start = Instant::now();
+        let (answer, server) = self.resume(black_box(hello), account, rng);
+        let mut spent = start.elapsed();
+        let resumed = resumed(client, &answer);
+        *ticket = resumed.session.info.ticket().unwrap().clone();
+        let start = Instant::now();
+        let session = server.read(resumed.frame, NOW).unwrap();
+        spent += start.elapsed();
+        drop(black_box(session));
+        spent
+    }
+}
+
+/// From a login to a claim: with the RSA operation, unless that is done.
+pub fn claim(state: AwaitLogin, login: Vec<u8>, rng: &mut StdRng) -> Claim {
+    state.read(login, NOW).unwrap().admit().open(rng)
+}
+
+/// The client reads a ServerResumption.
+pub fn resumed(state: AwaitAnswer, answer: &[u8]) -> Resumed {
+    match state.read(answer, NOW, TODAY) {
+        Ok(Answer::Resumed(resumed)) => resumed,
+        _ => panic!("the answer is genuine"),
     }
 }
 

@@ -11,16 +11,19 @@
 //! | 2 | the body of a ServerResumption, to that client |
 //! | 3 | the body of a verdict, after a genuine ServerHello |
 //! | 4 | what a server with a good ticket seals as its verdict |
+//! | 5 | the body of a Busy |
 //!
 //! The other bits are as in [`crate::server_machine`]. Never may anything panic, and never may a client hold a session
-//! unless every byte is what the genuine server sent.
+//! unless every byte is what the genuine server sent. One that has the key whole sends nothing more unless that holds of the
+//! ServerHello already.
 
 use crate::judge::{self, Reached, conclude, serve};
-use crate::peers::{ALICE, Peers};
+use crate::peers::{ALICE, NOW, Peers};
 use crate::{Input, hostile, in_frame, toy};
 use countersign::Error;
 use countersign::client::Answer;
-use countersign::frame::FrameType;
+use countersign::codec::{self, Busy};
+use countersign::frame::{FrameType, split};
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
@@ -36,6 +39,7 @@ pub fn run(data: &[u8]) -> Reached {
         2 => answer(choice, true, &in_frame(header, FrameType::ServerResumption, input.rest()), b""),
         3 => verdict(choice, &in_frame(header, FrameType::ServerVerdict, input.rest())),
         4 => sealed(choice, input.rest()),
+        5 => busy(choice, &in_frame(header, FrameType::Busy, input.rest())),
         _ => Reached::AwaitHello,
     }
 }
@@ -47,35 +51,59 @@ fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {
     let resumption = peers.take(&hello);
     assert_eq!(resumption.is_some(), shown, "a ticket is taken where there is one");
     let (challenge, server) = peers.challenge(&hello).unwrap();
-    let resumption = resumption.filter(|accepted| accepted.frame == answer);
+    let resumption = resumption.filter(|taken| taken.frame == answer);
     let genuine = answer == challenge;
 
-    let asked = match (client.read(answer), resumption) {
-        (Ok(Answer::Resumed(session)), Some(accepted)) => {
-            judge::agree(&session, &accepted.session);
+    let asked = match (client.read(answer, &peers), resumption) {
+        (Ok(Answer::Resumed(resumed)), Some(taken)) => {
+            judge::confirm(&peers, resumed, taken);
             return Reached::Resumed;
         }
         (Ok(Answer::Resumed(_)), None) => panic!("a client took a resumption that nobody sent"),
-        // Anybody can ask; whether it goes on depends on the key.
-        (Ok(Answer::Challenge(challenge)), None) => peers.answer(ALICE, challenge),
+        // Anybody can ask; whether it goes on depends on the key, and on the proof.
+        (Ok(Answer::Challenge(challenge)), None) => {
+            judge::proof(challenge.is_proved(), genuine);
+            peers.answer(ALICE, challenge)
+        }
         (Ok(Answer::Challenge(_)), Some(_)) => panic!("a resumption is no challenge"),
         (Err(error), Some(_)) => panic!("a genuine resumption was refused: {error:?}"),
         (Err(error), None) => Err(error),
     };
     match asked {
         Ok((login, client)) => match serve(&peers, server, login, genuine) {
-            Ok(accepted) => conclude(client, verdict, Some(&accepted)),
+            Ok(accepted) => conclude(&peers, client, verdict, Some(&accepted)),
             Err(reached) => {
-                assert_ne!(conclude(client, verdict, None), Reached::Session);
+                assert_ne!(conclude(&peers, client, verdict, None), Reached::Session);
                 reached
             }
         },
         Err(error) => {
-            assert!(!genuine, "a genuine challenge was refused: {error:?}");
+            if genuine {
+                judge::may_refuse(&peers, shown, &error);
+            }
             judge::blames_the_peer(&error);
             Reached::AwaitAnswer
         }
     }
+}
+
+/// Whatever comes in a Busy, nothing comes of it but that the client tries later.
+fn busy(choice: u8, frame: &[u8]) -> Reached {
+    let peers = Peers::new(choice);
+    let ticket = peers.ticket();
+    let results = [None, Some(&ticket)].map(|ticket| {
+        let (_, client) = peers.open(ticket);
+        client.read(frame, &peers).map(drop)
+    });
+    let said = split(frame).ok().filter(|(kind, _)| *kind == FrameType::Busy);
+    let said = said.and_then(|(_, body)| codec::decode::<Busy<'_>>(body).ok()).map(|busy| busy.retry_after);
+    for result in results {
+        match result.expect_err("anybody can send a Busy") {
+            Error::Busy { retry_after } => assert_eq!(Some(retry_after), said),
+            error => judge::blames_the_peer(&error),
+        }
+    }
+    if said.is_some() { Reached::Busy } else { Reached::AwaitAnswer }
 }
 
 fn verdict(choice: u8, verdict: &[u8]) -> Reached {
@@ -84,7 +112,7 @@ fn verdict(choice: u8, verdict: &[u8]) -> Reached {
     let (challenge, server) = peers.challenge(&hello).unwrap();
     let (login, client) = peers.login(client, &challenge).unwrap();
     serve(&peers, server, login, true)
-        .map_or_else(|reached| reached, |accepted| conclude(client, verdict, Some(&accepted)))
+        .map_or_else(|reached| reached, |accepted| conclude(&peers, client, verdict, Some(&accepted)))
 }
 
 /// A server that seals what it likes under the right key.
@@ -93,11 +121,12 @@ fn sealed(choice: u8, plaintext: &[u8]) -> Reached {
     let ticket = peers.ticket();
     let (hello, client) = peers.open(Some(&ticket));
     hostile::slip_in(plaintext);
-    let accepted = peers.take(&hello).expect("the ticket is good");
-    match client.read(&accepted.frame) {
-        Ok(Answer::Resumed(session)) => {
-            assert!(session.info.is_resumed());
-            judge::grant_is(&session, plaintext);
+    let taken = peers.take(&hello).expect("the ticket is good");
+    match client.read(&taken.frame, &peers) {
+        Ok(Answer::Resumed(resumed)) => {
+            assert!(resumed.session.info.is_resumed());
+            judge::grant_is(&peers, &resumed.session, plaintext);
+            taken.server.read(resumed.frame, NOW).expect("a genuine Confirm");
             Reached::Resumed
         }
         Err(Error::Decode(_) | Error::Violation(_)) => Reached::AwaitAnswer,

@@ -5,8 +5,8 @@
 //! ```
 
 use crate::{Input, frame};
-use countersign::codec::{self, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
-use countersign::codec::{ServerResumption, ServerVerdict, VerdictMessage};
+use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
+use countersign::codec::{Confirm, ServerResumption, ServerVerdict, VerdictMessage};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 
 pub fn run(data: &[u8]) {
@@ -38,6 +38,8 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ServerResumption<'_>>(bytes),
         message::<CredentialMessage<'_>>(bytes),
         message::<VerdictMessage<'_>>(bytes),
+        message::<Busy<'_>>(bytes),
+        message::<Confirm<'_>>(bytes),
     ]
     .into_iter()
     .filter(|&decoded| decoded)

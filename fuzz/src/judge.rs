@@ -1,12 +1,11 @@
 //! What must hold whatever the input is: the targets' assertions.
 
-use crate::peers::{NOW, Peers, account, grant, shown};
-use crate::toy::CountingRng;
-use countersign::client::AwaitVerdict;
+use crate::peers::{NOW, Peers, Taken, account, grant, shown};
+use countersign::client::{AwaitVerdict, Resumed};
 use countersign::codec::{self, Bytes, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::{FrameType, split};
 use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
-use countersign::{Credential, Error, Reason, Received, Session, limits};
+use countersign::{Credential, Error, Reason, Received, Session, Ticket, UnixTime, limits};
 
 /// How far an input got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,14 +14,22 @@ pub enum Reached {
     AwaitHello,
     /// The server did not take the ticket.
     NotTaken,
+    /// The server has no room, or somebody says so.
+    Busy,
     /// The client did not go on with the server's answer.
     AwaitAnswer,
+    /// The server took the ticket, and has not got the client's Confirm.
+    AwaitConfirm,
     /// The server did not take the login, or none came.
     AwaitLogin,
     /// The login did not open.
     Claim,
     /// The server accepted, the client did not take its verdict.
     Accepted,
+    /// The client was told no.
+    Refused,
+    /// The client was told that there is no decision.
+    NotNow,
     /// Two sessions, of which somebody cut one.
     Cut,
     /// Two sessions that agree.
@@ -33,12 +40,11 @@ pub enum Reached {
 
 /// From a login to a decision, which has to be the one a genuine login gets, or the one for all others.
 pub(crate) fn serve(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Accepted, Reached> {
-    let login = state.read(login, NOW).map_err(|refusal| {
+    let claim = peers.claim(state, login).map_err(|refusal| {
         assert!(!genuine, "a genuine login was turned away: {:?}", refusal.reason);
         check(&refusal);
         Reached::AwaitLogin
     })?;
-    let claim = login.admit().run(&mut CountingRng(4));
     match claim.credential() {
         Credential::Password { user: "", password: b"" } => assert!(!genuine),
         Credential::Password { user: "alice", password: b"correct horse" } => assert!(genuine),
@@ -48,8 +54,7 @@ pub(crate) fn serve(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: b
 }
 
 pub(crate) fn decide(peers: &Peers, claim: Claim, genuine: bool) -> Result<Accepted, Reached> {
-    let decision = claim.accept_with_ticket(account(), peers.today, &mut CountingRng(5));
-    decision.inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
+    peers.accept(claim).inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
         assert!(!genuine, "a genuine login was refused: {:?}", refusal.reason);
         assert_eq!(refusal.reason, Reason::NotOpened);
         check(&refusal);
@@ -63,16 +68,17 @@ pub(crate) fn check(refusal: &Refusal) {
     assert_eq!(refusal.not_before, NOW.after(limits::REFUSAL_FLOOR));
 }
 
-pub(crate) fn finish(client: AwaitVerdict, accepted: &Accepted) -> Reached {
-    conclude(client, &accepted.frame, Some(accepted))
+pub(crate) fn finish(peers: &Peers, client: AwaitVerdict, accepted: &Accepted) -> Reached {
+    conclude(peers, client, &accepted.frame, Some(accepted))
 }
 
 /// The client takes a verdict if it is the one that its server sent, and no other.
-pub(crate) fn conclude(client: AwaitVerdict, verdict: &[u8], sent: Option<&Accepted>) -> Reached {
+pub(crate) fn conclude(peers: &Peers, client: AwaitVerdict, verdict: &[u8], sent: Option<&Accepted>) -> Reached {
     let sent = sent.filter(|accepted| accepted.frame == verdict);
-    match (client.read(verdict, NOW), sent) {
+    match (client.read(verdict, NOW, peers.today), sent) {
         (Ok(session), Some(accepted)) => {
             agree(&session, &accepted.session);
+            assert_eq!(session.info.is_proved(), peers.wants_proof());
             Reached::Session
         }
         (Ok(_), None) => panic!("a client took a verdict that nobody sent"),
@@ -82,6 +88,26 @@ pub(crate) fn conclude(client: AwaitVerdict, verdict: &[u8], sent: Option<&Accep
         }
         (Err(error), Some(_)) => panic!("a genuine verdict was refused: {error:?}"),
     }
+}
+
+/// The server has a session once it has the client's Confirm, and not before.
+pub(crate) fn confirm(peers: &Peers, client: Resumed, taken: Taken) -> (Session, Session) {
+    let server = taken.server.read(client.frame, NOW).expect("a genuine Confirm");
+    agree(&client.session, &server);
+    assert_eq!(client.session.info.is_proved(), peers.wants_proof_at_resumption());
+    assert_eq!(peers.has_opened(), usize::from(peers.wants_proof_at_resumption()));
+    (client.session, server)
+}
+
+/// A client that has the key whole goes on with a proof alone; and where it has one, nobody has changed anything.
+pub(crate) fn proof(is_proved: bool, genuine: bool) {
+    assert!(genuine || !is_proved, "a proof of a hello that was changed, or of one that nobody sent");
+}
+
+/// A genuine challenge is refused for one reason: a ticket was shown, without a wish for a proof, and not taken.
+pub(crate) fn may_refuse(peers: &Peers, has_shown: bool, error: &Error) {
+    let unproved = has_shown && peers.wants_proof() && !peers.wants_proof_at_resumption();
+    assert!(unproved && matches!(error, Error::NoProof(_)), "a genuine challenge was turned away: {error:?}");
 }
 
 pub(crate) fn agree(client: &Session, server: &Session) {
@@ -118,16 +144,50 @@ pub(crate) fn received(result: &Result<Received<'_>, Error>, next: Option<&Sent>
 }
 
 /// What the client takes for a grant, and for a ticket, encodes to what the server sealed.
-pub(crate) fn grant_is(session: &Session, plaintext: &[u8]) {
+pub(crate) fn grant_is(peers: &Peers, session: &Session, plaintext: &[u8]) {
     let permissions: Vec<_> = session.info.grant().permissions().map(Text).collect();
     let ticket = session.info.ticket().map(shown).unwrap_or_default();
     let principal = Text(session.info.grant().principal());
-    let message = VerdictMessage {
-        grant: GrantMessage { decision: 1, principal, permissions: List::from_slice(&permissions).unwrap() },
-        ticket: Bytes(&ticket),
-        ticket_expires: session.info.ticket().map_or(0, |ticket| ticket.expires().as_secs()),
-    };
-    assert_is(&message, &plaintext[..plaintext.len().min(limits::VERDICT)], limits::VERDICT);
+    let lifetime = session.info.ticket().map(|ticket| lifetime(ticket, peers.today));
+    verdict_is(
+        GrantMessage { decision: 1, principal, permissions: List::from_slice(&permissions).unwrap() },
+        (&ticket, lifetime),
+        plaintext,
+    );
+}
+
+/// A decision that grants nothing comes with nothing but extensions.
+pub(crate) fn nothing_is_granted(decision: u8, plaintext: &[u8]) {
+    let grant = GrantMessage { decision, principal: Text(""), permissions: List::new() };
+    verdict_is(grant, (b"", None), plaintext);
+}
+
+fn verdict_is(grant: GrantMessage<'_>, (ticket, lifetime): (&[u8], Option<u64>), plaintext: &[u8]) {
+    let plaintext = &plaintext[..plaintext.len().min(limits::VERDICT)];
+    // A verdict ends in its extensions, which nobody here knows: a count, and that many numbers and data.
+    let mut front = Vec::new();
+    let (ticket, extensions) = (Bytes(ticket), List::new());
+    let message = VerdictMessage { grant, ticket, ticket_lifetime: lifetime.unwrap_or(0), extensions };
+    codec::encode(&message, &mut front).unwrap();
+    front.pop();
+    let mut padded = plaintext.to_vec();
+    padded.resize(limits::VERDICT, 0);
+    let mut rest = padded.strip_prefix(front.as_slice()).expect("the canonical encoding");
+    let mut numbers = Vec::new();
+    let count = rest.split_off_first().copied().unwrap_or(0);
+    for _ in 0..count {
+        let (header, after) = rest.split_first_chunk::<4>().expect("an extension");
+        numbers.push([header[0], header[1]]);
+        rest = &after[usize::from(u16::from_be_bytes([header[2], header[3]]))..];
+    }
+    assert!(rest.iter().all(|&byte| byte == 0), "not the canonical padding");
+    numbers.sort_unstable();
+    assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "an extension that comes twice");
+}
+
+/// For how long the server said that it takes the ticket.
+fn lifetime(ticket: &Ticket, received: UnixTime) -> u64 {
+    ticket.expires().as_secs().saturating_sub(received.as_secs())
 }
 
 /// The message, padded with zeros to a multiple of `block`, is the plaintext, filled up likewise.

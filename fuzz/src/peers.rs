@@ -2,22 +2,25 @@
 
 use crate::toy::{self, CountingRng};
 use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Challenge};
-use countersign::crypto::Provider;
+use countersign::crypto::{Decrypt, Decrypted, Provider};
 use countersign::frame::FrameType;
-use countersign::server::{Accepted, AwaitHello, AwaitLogin};
+use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Error, Grant, KeyExchange, Moment, PrivateKey, PublicKey, Server,
-    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime,
+    ChannelBinding, ClientConfig, Credential, CryptoRng, Error, Grant, KeyExchange, Moment, PrivateKey, Server,
+    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, limits,
 };
+use rand_core::Rng;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 pub(crate) const NOW: Moment = Moment::ORIGIN;
 
 /// When the peers meet, in seconds since 1970, and how long a ticket is good for.
-const TODAY: u64 = 1_800_000_000;
+pub(crate) const TODAY: u64 = 1_800_000_000;
 pub(crate) const LIFETIME: u64 = 3600;
 
+#[derive(Clone)]
 pub(crate) struct Peers {
     pub(crate) client: Arc<ClientConfig>,
     pub(crate) server: Arc<ServerConfig>,
@@ -25,31 +28,43 @@ pub(crate) struct Peers {
     pub(crate) key: ServerKey,
     pub(crate) tickets: Arc<TicketKeys>,
     pub(crate) today: UnixTime,
+    /// What the server has opened in this connection.
+    opened: Arc<AtomicUsize>,
+    /// Whether both hellos have an extension that nobody knows.
+    is_extended: bool,
     seed: u64,
 }
+
+static KEY: LazyLock<PrivateKey> =
+    LazyLock::new(|| PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem")).unwrap());
 
 impl Peers {
     pub(crate) fn new(choice: u8) -> Self {
         Self::with(choice, toy::provider(), toy::provider())
     }
 
-    /// `choice` says what of the protocol the genuine client uses: three bits for the suite, one for a key it has at hand.
+    /// `choice` says what of the protocol the genuine peers use. Three bits are the suite; the two numbers that are left have
+    /// the first two suites, extensions in the hellos, and ask for a proof at a resumption, too, where one can be had. One bit is for
+    /// a client that has the server's key whole, and so for a proof.
     pub(crate) fn with(choice: u8, client: Provider, server: Provider) -> Self {
-        static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
-            let pem = include_str!("../../tests/keys/rsa2048.pem");
-            PrivateKey::from_pem(pem).unwrap().public_key().clone()
-        });
-        let suite = Suite::ALL[usize::from(choice & 7) % Suite::ALL.len()];
-        let trust = if choice & 8 == 0 { Server::pinned(KEY.id()) } else { Server::key(KEY.clone()) };
+        let number = usize::from(choice & 7);
+        let (suite, is_extended) = (Suite::ALL[number % Suite::ALL.len()], number >= Suite::ALL.len());
+        let public = KEY.public_key();
+        let trust = if choice & 8 == 0 { Server::pinned(public.id()) } else { Server::key(public.clone()) };
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counting = Counting(toy::provider().rsa.load_key(&KEY).unwrap(), opened.clone());
         let tickets = Arc::new(ticket_keys(toy::provider()));
         let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
+        let client = ClientConfig::new(client).with_suites(&[suite]).unwrap();
         Self {
-            client: Arc::new(ClientConfig::new(client).with_suites(&[suite]).unwrap()),
+            client: Arc::new(if is_extended { client.with_proof_at_resumption() } else { client }),
             server: Arc::new(server),
             trust: trust.with_floor(KeyExchange::Rsa),
-            key: toy::server_key(&KEY),
+            key: ServerKey::with_decrypt(public.clone(), Arc::new(counting)),
             tickets,
             today: UnixTime::from_secs(TODAY),
+            opened,
+            is_extended,
             seed: 0,
         }
     }
@@ -68,27 +83,82 @@ impl Peers {
 
     /// So many seconds have gone by.
     pub(crate) fn later(self, seconds: usize) -> Self {
-        Self { today: UnixTime::from_secs(TODAY + seconds as u64), ..self }
+        self.at(TODAY + seconds as u64)
+    }
+
+    /// The server's clock says this.
+    pub(crate) fn at(self, seconds: u64) -> Self {
+        Self { today: UnixTime::from_secs(seconds), ..self }
+    }
+
+    /// Whether the client has the server's key whole, and waits for a proof.
+    pub(crate) fn wants_proof(&self) -> bool {
+        !self.trust.known_keys().is_empty()
+    }
+
+    /// Whether a client that shows a ticket asks for a proof.
+    pub(crate) fn wants_proof_at_resumption(&self) -> bool {
+        self.wants_proof() && self.is_extended
     }
 
     fn rng(&self, stream: u64) -> CountingRng {
         CountingRng(self.seed ^ stream)
     }
 
-    pub(crate) fn hello(&self) -> (Vec<u8>, AwaitChallenge) {
-        client::start(&self.client, &self.trust, &ChannelBinding::none(), &mut self.rng(1), NOW).unwrap()
+    /// For a hello: the last byte of its nonce, which is drawn first, decides on the extension.
+    fn hello_rng(&self, stream: u64) -> CountingRng {
+        let mut streams = (0..).map(|turn| self.rng(stream ^ (turn << 8)));
+        let is_wanted = |rng: &CountingRng| {
+            let mut nonce = [0; limits::NONCE];
+            rng.clone().fill_bytes(&mut nonce);
+            !self.is_extended || nonce[31] % 8 == 0
+        };
+        streams.find(is_wanted).expect("one in eight is")
     }
 
-    pub(crate) fn await_hello(&self) -> AwaitHello {
+    /// A login costs the server one RSA operation, and a resumption without a proof none.
+    pub(crate) fn has_opened(&self) -> usize {
+        self.opened.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn hello(&self) -> (Vec<u8>, AwaitChallenge) {
+        client::start(&self.client, &self.trust, &ChannelBinding::none(), &mut self.hello_rng(1), NOW).unwrap()
+    }
+
+    /// A new connection at the server.
+    fn await_hello(&self) -> AwaitHello {
+        self.opened.store(0, Ordering::SeqCst);
         AwaitHello::new(&self.server, &ChannelBinding::none(), NOW)
     }
 
-    pub(crate) fn challenge(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
+    /// The server's way to its answer: what is sealed in the hello is opened.
+    pub(crate) fn read(&self, hello: &[u8]) -> Result<Hello, Error> {
         let state = self.await_hello().read(hello.to_vec(), NOW)?;
         let name = state.server_name();
         assert!(name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()));
         assert!(state.known_keys().count() <= 8);
-        state.challenge(&self.key, &mut self.rng(2))
+        let state = state.choose(&self.key)?;
+        let is_sealed = state.is_sealed();
+        let state = match state.open(&mut self.rng(7)) {
+            Ok(open) => open.run(&mut self.rng(8)),
+            Err(state) => state,
+        };
+        assert!(!state.is_sealed() && self.has_opened() == usize::from(is_sealed));
+        Ok(state)
+    }
+
+    pub(crate) fn challenge(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
+        self.read(hello)?.challenge(&mut self.hello_rng(2))
+    }
+
+    /// From a login to a claim, with the RSA operation if that was not done before.
+    pub(crate) fn claim(&self, state: AwaitLogin, login: Vec<u8>) -> Result<Claim, Refusal> {
+        let login = state.read(login, NOW)?;
+        let is_proved = login.is_proved();
+        assert_eq!(self.has_opened(), usize::from(is_proved));
+        let claim = login.admit().open(&mut self.rng(4));
+        assert_eq!(self.has_opened(), 1, "a login has one RSA operation");
+        Ok(claim)
     }
 
     pub(crate) fn login(&self, state: AwaitChallenge, challenge: &[u8]) -> Result<(Vec<u8>, AwaitVerdict), Error> {
@@ -110,7 +180,10 @@ impl Peers {
         credential: Credential<'_>,
         challenge: Challenge,
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        challenge.trust(&self.trust)?.login(credential, &mut self.rng(3))
+        let is_proved = challenge.is_proved();
+        let answer = challenge.trust(&self.trust)?.login(credential, &mut self.rng(3))?;
+        assert!(is_proved || !self.wants_proof(), "a credential left before the proof");
+        Ok(answer)
     }
 
     /// The client's session and the server's.
@@ -118,9 +191,14 @@ impl Peers {
         let (hello, client) = self.hello();
         let (challenge, server) = self.challenge(&hello).unwrap();
         let (login, client) = self.login(client, &challenge).unwrap();
-        let claim = server.read(login, NOW).unwrap().admit().run(&mut self.rng(4));
-        let accepted = claim.accept_with_ticket(account(), self.today, &mut self.rng(5)).unwrap();
-        (client.read(&accepted.frame, NOW).unwrap(), accepted.session)
+        let claim = self.claim(server, login).unwrap();
+        let accepted = self.accept(claim).unwrap();
+        (client.read(&accepted.frame, NOW, self.today).unwrap(), accepted.session)
+    }
+
+    /// Accepts a claim, with a ticket.
+    pub(crate) fn accept(&self, claim: Claim) -> Result<Accepted, Refusal> {
+        claim.accept_with_ticket(account(), self.today, &mut self.rng(5))
     }
 
     /// What the client keeps of a login.
@@ -128,26 +206,47 @@ impl Peers {
         self.sessions().0.info.ticket().expect("the account has an epoch").clone()
     }
 
-    /// A hello with this ticket in it, or with none.
+    /// A hello with this ticket in it, or with none, if it is not alice's or not this server's. The client's clock says that it
+    /// is still good.
     pub(crate) fn open(&self, ticket: Option<&Ticket>) -> (Vec<u8>, Opening) {
-        let Some(ticket) = ticket.and_then(|ticket| self.trust.resume(ticket)) else {
+        let usable = |ticket: &Ticket| UnixTime::from_secs(ticket.expires().as_secs().saturating_sub(1));
+        let shown = ticket.and_then(|ticket| self.trust.resume(ticket.clone(), "alice", usable(ticket)));
+        let Some(ticket) = shown else {
             let (hello, state) = self.hello();
             return (hello, Opening::Plain(state));
         };
         let binding = &ChannelBinding::none();
-        let resumed = client::resume(&self.client, &self.trust, binding, ticket, &mut self.rng(1), NOW);
+        let resumed = client::resume(&self.client, &self.trust, binding, ticket, &mut self.hello_rng(1), NOW);
         let (hello, state) = resumed.unwrap();
         (hello, Opening::Shown(state))
     }
 
     /// The server's answer, if this hello shows a ticket that it takes.
-    pub(crate) fn take(&self, hello: &[u8]) -> Option<Accepted> {
-        let state = self.await_hello().read(hello.to_vec(), NOW).ok()?;
-        let claim = state.ticket(&self.key, self.today)?;
-        if !claim.is_current(&account()) {
+    pub(crate) fn take(&self, hello: &[u8]) -> Option<Taken> {
+        let state = self.read(hello).ok()?;
+        let ticket = state.ticket(self.today)?.use_up_now()?;
+        if !ticket.is_current(&account()) {
             return None;
         }
-        Some(state.resume(claim, account(), self.today, &mut self.rng(6)).unwrap())
+        let (frame, server) = state.resume(ticket, account(), self.today, &mut self.hello_rng(6)).unwrap();
+        assert_eq!(server.principal(), "alice");
+        Some(Taken { frame, server })
+    }
+}
+
+/// A ticket that the server took: its answer, and its half of what follows.
+pub(crate) struct Taken {
+    pub(crate) frame: Vec<u8>,
+    pub(crate) server: AwaitConfirm,
+}
+
+/// The toy's private key, and how often it was used.
+struct Counting(Arc<dyn Decrypt>, Arc<AtomicUsize>);
+
+impl Decrypt for Counting {
+    fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.decrypt(ciphertext, rng)
     }
 }
 
@@ -165,10 +264,10 @@ impl Opening {
         }
     }
 
-    pub(crate) fn read(self, frame: &[u8]) -> Result<Answer, Error> {
+    pub(crate) fn read(self, frame: &[u8], peers: &Peers) -> Result<Answer, Error> {
         match self {
             Self::Plain(state) => state.read(frame, NOW).map(Answer::Challenge),
-            Self::Shown(state) => state.read(frame, NOW),
+            Self::Shown(state) => state.read(frame, NOW, peers.today),
         }
     }
 }
@@ -177,10 +276,21 @@ pub(crate) fn ticket_keys(provider: Provider) -> TicketKeys {
     TicketKeys::new(provider, Duration::from_secs(LIFETIME))
 }
 
-/// The part of a ticket that the server gets to see. The client's bytes end in it, after version, suite, key id, expiry,
-/// secret, and its length.
+/// The part of a ticket that the server gets to see.
 pub(crate) fn shown(ticket: &Ticket) -> Vec<u8> {
-    ticket.to_bytes().unwrap()[1 + 2 + 32 + 8 + 32 + 2..].to_vec()
+    ticket.to_bytes().unwrap()[secret_at(ticket) + limits::SECRET + 2..].to_vec()
+}
+
+/// The part that proves that it is the client's.
+pub(crate) fn secret(ticket: &Ticket) -> Vec<u8> {
+    let at = secret_at(ticket);
+    ticket.to_bytes().unwrap()[at..at + limits::SECRET].to_vec()
+}
+
+/// A ticket as it is kept: format, suite, key id, server name, user, when a credential was shown, when it was received, for how
+/// long it is good, its secret, and what is shown.
+fn secret_at(ticket: &Ticket) -> usize {
+    1 + 2 + 32 + (2 + ticket.server_name().len()) + (2 + ticket.user().len()) + 8 + 8 + 8
 }
 
 /// The account behind [`grant`]: it has an epoch, so its logins give tickets.

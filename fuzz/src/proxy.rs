@@ -15,37 +15,43 @@
 //! | 6 | the stream is cut inside it: where (2) |
 //! | 7 | a forged frame comes before it: type (1), length (2), body |
 //!
-//! The lowest bit of `what` is for a ticket, the next three are as in [`crate::server_machine`]. The peers see streams, not
-//! frames. Neither may hold a session, or take a record, unless each byte up to there is what the other sent.
+//! The lowest bit of `what` is for a ticket, the next four are as in [`crate::server_machine`]; with the top bit, tickets can be used
+//! again and again. The peers see streams, not frames. Neither may hold a session, or take a record, unless each byte up to
+//! there is what the other sent, and what went well once, played again to the server, gives no session.
 
 use crate::judge::{self, Reached, Sent, serve};
-use crate::peers::{ALICE, NOW, Opening, Peers};
+use crate::peers::{ALICE, NOW, Opening, Peers, Taken, ticket_keys};
+use crate::toy;
 use crate::{Input, edit, frame};
 use countersign::Session;
 use countersign::client::{Answer, AwaitVerdict};
 use countersign::frame::{FrameReader, FrameType};
-use countersign::server::{Accepted, AwaitHello, AwaitLogin};
+use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin};
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let seed = input.seed();
     let what = input.byte();
-    let peers = Peers::new(what >> 1).seeded(seed);
+    let mut peers = Peers::new(what >> 1 & 15).seeded(seed);
+    if what & 0x80 != 0 {
+        peers = peers.with_tickets(ticket_keys(toy::provider()).with_reuse());
+    }
     let ticket = (what & 1 != 0).then(|| peers.ticket());
-    let mut wire = Wire { input, seen: Vec::new(), ways: Default::default(), genuine: true };
+    let reuse = what & 0x80 != 0;
+    let mut wire = Wire { input, seed, reuse, seen: Vec::new(), ways: Default::default(), genuine: true };
 
     let (hello, client) = peers.open(ticket.as_ref());
     wire.send(UP, &hello);
     let Some(hello) = wire.receive(UP, AwaitHello::EXPECTS) else { return Reached::AwaitHello };
-    if let Some(accepted) = peers.take(&hello) {
+    if let Some(taken) = peers.take(&hello) {
         assert!(wire.genuine && ticket.is_some(), "took a ticket that nobody showed");
-        return resumed(client, accepted, wire);
+        return resumed(&peers, client, &hello, taken, wire);
     }
     assert!(!(wire.genuine && ticket.is_some()), "a good ticket was not taken");
     match peers.challenge(&hello) {
         Ok((challenge, server)) => {
             wire.send(DOWN, &challenge);
-            login(&peers, client, server, wire)
+            login(&peers, client, &hello, server, wire)
         }
         Err(error) => {
             assert!(!wire.genuine, "a genuine hello was turned away: {error:?}");
@@ -54,55 +60,84 @@ pub fn run(data: &[u8]) -> Reached {
     }
 }
 
-fn resumed(client: Opening, accepted: Accepted, mut wire: Wire<'_>) -> Reached {
-    wire.send(DOWN, &accepted.frame);
-    let mut server = accepted.session;
-    // The server may talk before the client has its verdict.
-    let sent = speak(&mut server, DOWN, &mut wire);
+fn resumed(peers: &Peers, client: Opening, hello: &[u8], taken: Taken, mut wire: Wire<'_>) -> Reached {
+    wire.send(DOWN, &taken.frame);
     let Some(answer) = wire.receive(DOWN, client.expects()) else { return Reached::AwaitAnswer };
-    match client.read(&answer) {
-        Ok(Answer::Resumed(client)) => {
+    let client = match client.read(&answer, peers) {
+        Ok(Answer::Resumed(resumed)) => {
             assert!(wire.genuine, "a session from a resumption that nobody sent");
-            talk(client, server, &sent, wire, Reached::Resumed)
+            resumed
         }
-        // Anybody can ask. A login that comes of it has nowhere to go: the server is past that.
-        Ok(Answer::Challenge(_)) => {
+        // Anybody can ask, but not prove. A login that comes of it has nowhere to go: the server is past that.
+        Ok(Answer::Challenge(challenge)) => {
             assert!(!wire.genuine, "a resumption is no challenge");
-            Reached::AwaitAnswer
+            judge::proof(challenge.is_proved(), false);
+            return Reached::AwaitAnswer;
         }
         Err(error) => {
             assert!(!wire.genuine, "a genuine resumption was refused: {error:?}");
             judge::blames_the_peer(&error);
-            Reached::AwaitAnswer
+            return Reached::AwaitAnswer;
         }
+    };
+    wire.send(UP, &client.frame);
+    let Some(confirm) = wire.receive(UP, AwaitConfirm::EXPECTS) else { return Reached::AwaitConfirm };
+    let mut server = match taken.server.read(confirm.clone(), NOW) {
+        Ok(server) => {
+            assert!(wire.genuine, "a session from a Confirm that nobody sent");
+            server
+        }
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine Confirm was refused: {error:?}");
+            judge::blames_the_peer(&error);
+            return Reached::AwaitConfirm;
+        }
+    };
+    // Played again, to the server that goes on: the answer is another, and so is the Confirm.
+    if let Some(taken) = peers.clone().seeded(!wire.seed).take(hello) {
+        assert!(wire.reuse, "took a ticket twice");
+        assert!(taken.server.read(confirm, NOW).is_err(), "a session from a recording");
     }
+    let sent = speak(&mut server, DOWN, &mut wire);
+    talk(client.session, server, &sent, wire, Reached::Resumed)
 }
 
-fn login(peers: &Peers, client: Opening, server: AwaitLogin, mut wire: Wire<'_>) -> Reached {
+fn login(peers: &Peers, client: Opening, hello: &[u8], server: AwaitLogin, mut wire: Wire<'_>) -> Reached {
     let Some(challenge) = wire.receive(DOWN, client.expects()) else { return Reached::AwaitAnswer };
-    let login = client.read(&challenge).and_then(|answer| match answer {
-        Answer::Challenge(challenge) => peers.answer(ALICE, challenge),
+    let has_shown = matches!(client, Opening::Shown(_));
+    let login = client.read(&challenge, peers).and_then(|answer| match answer {
+        Answer::Challenge(challenge) => {
+            judge::proof(challenge.is_proved(), wire.genuine);
+            peers.answer(ALICE, challenge)
+        }
         Answer::Resumed(_) => panic!("a session from a resumption that nobody sent"),
     });
     let (login, client) = match login {
         Ok(next) => next,
         Err(error) => {
-            assert!(!wire.genuine, "a genuine challenge was turned away: {error:?}");
+            if wire.genuine {
+                judge::may_refuse(peers, has_shown, &error);
+            }
             judge::blames_the_peer(&error);
             return Reached::AwaitAnswer;
         }
     };
     wire.send(UP, &login);
     let Some(login) = wire.receive(UP, AwaitLogin::EXPECTS) else { return Reached::AwaitLogin };
-    let accepted = match serve(peers, server, login, wire.genuine) {
+    let accepted = match serve(peers, server, login.clone(), wire.genuine) {
         Ok(accepted) => accepted,
         Err(reached) => return reached,
     };
+    // Played again: the challenge is another.
+    let again = peers.clone().seeded(!wire.seed);
+    let (_, server) = again.challenge(hello).expect("it was taken before");
+    assert!(serve(&again, server, login, false).is_err(), "a session from a recording");
     wire.send(DOWN, &accepted.frame);
     let mut server = accepted.session;
+    // The server may talk before the client has its verdict.
     let sent = speak(&mut server, DOWN, &mut wire);
     let Some(verdict) = wire.receive(DOWN, AwaitVerdict::EXPECTS) else { return Reached::Accepted };
-    match client.read(&verdict, NOW) {
+    match client.read(&verdict, NOW, peers.today) {
         Ok(client) => {
             assert!(wire.genuine, "a client took a verdict that nobody sent");
             talk(client, server, &sent, wire, Reached::Session)
@@ -164,6 +199,8 @@ const DOWN: usize = 1;
 
 struct Wire<'a> {
     input: Input<'a>,
+    seed: u64,
+    reuse: bool,
     /// Every frame so far.
     seen: Vec<Vec<u8>>,
     ways: [Way; 2],

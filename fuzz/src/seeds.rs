@@ -1,11 +1,13 @@
 //! The seed corpus, made by the library's own encoder: from nothing, no fuzzer finds a whole login.
 
 use crate::judge::{Reached, serve};
-use crate::peers::{ALICE, LIFETIME, Peers, shown};
+use crate::peers::{ALICE, LIFETIME, Peers, secret, shown};
 use crate::toy::CountingRng;
+use countersign::client::Answer;
 use countersign::codec::{self, Bytes, CredentialMessage, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::split;
 use countersign::{Credential, limits};
+use sha2::{Digest, Sha256};
 
 pub struct Seed {
     pub target: &'static str,
@@ -58,6 +60,15 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
     let resumption = peers.take(&hello).unwrap().frame;
     add("client-hello-with-ticket", [1, 2, 0], body(&hello), Expected::Decodes);
     add("server-resumption", [1, 2, 7], body(&resumption), Expected::Decodes);
+    // With extensions, and what a proof takes.
+    let extended = self::frames(8 | 6);
+    for (index, name) in
+        ["client-hello-for-a-proof", "server-hello-with-proof", "client-login-after-proof"].into_iter().enumerate()
+    {
+        add(name, [1, 2, index as u8], body(&extended[index]), Expected::Decodes);
+    }
+    add("busy", [1, 2, 8], &BUSY, Expected::Decodes);
+    add("confirm", [1, 2, 9], &[7; 16], Expected::Decodes);
     add("credential", [1, 2, 4], &password(), Expected::Decodes);
     add("verdict", [1, 2, 4], &accept(), Expected::Decodes);
 
@@ -81,6 +92,14 @@ fn server_machine(add: &mut Add<'_>) {
         add(&format!("raw-hello-{choice}"), what | 0x80, &[&len(hello), hello, login], Reached::Session);
     }
     add("raw-login", 0x81, &[&frames(0)[2]], Reached::Session);
+    // A key that is named, and nothing sealed to it; something sealed to it that is no ciphertext of its owner's.
+    let [hello, ..] = &frames(8);
+    let at = hello.len() - 2 - 2 - 256;
+    let unsealed = [&hello[3..at], &[0, 0, 0, 0]].concat();
+    add("hello-unsealed", 8 << 3, &[&len(&unsealed), &unsealed], Reached::AwaitLogin);
+    let mut broken = body(hello).to_vec();
+    broken[at + 50] ^= 1;
+    add("hello-broken", 8 << 3, &[&len(&broken), &broken, body(&frames(8)[2])], Reached::Claim);
 
     // how, position, byte: flip, cut, insert, remove; 4 puts the length right again.
     add("edit-nothing", 2, &[], Reached::Session);
@@ -92,6 +111,18 @@ fn server_machine(add: &mut Add<'_>) {
     add("edit-login-sealed", 2, &[&[2, 0, 1, 100, 1]], Reached::Claim);
     add("edit-login-cut", 2, &[&[2, 1 | 4, 1, 100, 1]], Reached::AwaitLogin);
     add("edit-verdict", 2, &[&[3, 0, 0, 100, 1]], Reached::Accepted);
+
+    // With a proof, the client stops before its login.
+    let proof = 8 << 3 | 2;
+    let [hello, challenge, ..] = &frames(8);
+    add("edit-proved-nothing", proof, &[], Reached::Session);
+    add("edit-proved-hello-nonce", proof, &[&[0, 0, 0, 20, 1]], Reached::AwaitLogin);
+    add("edit-sealed", proof, &[&[0, 0], &len(&hello[100..]), &[1]], Reached::AwaitLogin);
+    add("edit-proved-challenge-nonce", proof, &[&[1, 0, 0, 20, 1]], Reached::AwaitLogin);
+    add("edit-proof", proof, &[&[1, 0], &len(&challenge[8..]), &[1]], Reached::AwaitLogin);
+    add("edit-proved-login", proof, &[&[2, 0, 0, 100, 1]], Reached::Claim);
+    add("edit-proved-login-cut", proof, &[&[2, 1 | 4, 0, 100, 1]], Reached::AwaitLogin);
+    add("edit-proved-verdict", proof, &[&[3, 0, 0, 100, 1]], Reached::Accepted);
 
     // 0 data, 1 key update, 2 close; 3 deliver, 4 alter, 5 forge, 6 reorder, 7 replay.
     add("records", 3, &[&[0, 2, b'a', b'b', b'c', 3, 1, 3, 0, 0, b'd', 3, 2, 3]], Reached::Session);
@@ -111,12 +142,48 @@ fn server_machine(add: &mut Add<'_>) {
     add("credential-padding", 4, &[&password(), &[0, 1]], Reached::Claim);
 
     add("verdict-accept", 5, &[&accept()], Reached::Session);
-    add("verdict-reject", 5, &[&[0, 0, 0, 0]], Reached::Accepted);
+    add("verdict-reject", 5, &[&[0, 0, 0, 0]], Reached::Refused);
+    add("verdict-not-now", 5, &[&[2, 0, 0, 0]], Reached::NotNow);
+    add("verdict-extended", 5, &[&accept_extended()], Reached::Session);
+    add(
+        "verdict-extended-twice",
+        5,
+        &[&accept()[..accept().len() - 1], &[2, 9, 9, 0, 0, 9, 9, 0, 0]],
+        Reached::Accepted,
+    );
     add("verdict-padding", 5, &[&accept(), &[0, 1]], Reached::Accepted);
+
+    for choice in [0, 6, 8, 8 | 6] {
+        let peers = Peers::new(choice);
+        let (hello, client) = peers.open(Some(&peers.ticket()));
+        let taken = peers.take(&hello).unwrap();
+        let Ok(Answer::Resumed(resumed)) = client.read(&taken.frame, &peers) else { unreachable!("it is genuine") };
+        add(&format!("confirm-{choice}"), choice << 3 | 6, &[body(&resumed.frame)], Reached::Resumed);
+    }
+    add("confirm-of-nobody", 6, &[&[7; 16]], Reached::AwaitConfirm);
+
+    // wrong password, not now; 2 for before the verifier's work.
+    for (proof, names) in [(0, ["rejects", "is-not-ready"]), (8 << 3, ["proved-rejects", "proved-is-not-ready"])] {
+        add(names[0], proof | 7, &[&[0]], Reached::Refused);
+        add(names[1], proof | 7, &[&[1]], Reached::NotNow);
+        add(
+            &format!("{}-early", names[0]),
+            proof | 7,
+            &[&[2]],
+            if proof == 0 { Reached::AwaitLogin } else { Reached::Refused },
+        );
+        add(
+            &format!("{}-early", names[1]),
+            proof | 7,
+            &[&[3]],
+            if proof == 0 { Reached::AwaitLogin } else { Reached::NotNow },
+        );
+    }
+    add("rejects-edited", 7, &[&[0, 0, 0, 100, 1]], Reached::Accepted);
 }
 
 fn client_machine(add: &mut Add<'_>) {
-    for choice in 0..8 {
+    for choice in 0..16 {
         let what = choice << 3;
         let [_, challenge, _, verdict] = &frames(choice);
         add(
@@ -133,10 +200,24 @@ fn client_machine(add: &mut Add<'_>) {
     other[10] ^= 1;
     add("hello-of-nobody", 0, &[&len(&other), &other], Reached::Claim);
     add("hello-cut", 0, &[&len(&other), &other[..40]], Reached::AwaitAnswer);
+    let [_, challenge, _, proved] = &frames(8);
+    let mut other = body(challenge).to_vec();
+    other[10] ^= 1;
+    add("hello-of-nobody-with-key-known", 8 << 3, &[&len(&other), &other], Reached::AwaitAnswer);
+    let unproved = [&body(challenge)[..challenge.len() - 3 - 34], &[0, 0]].concat();
+    add("hello-without-proof", 8 << 3, &[&len(&unproved), &unproved], Reached::AwaitAnswer);
+    add("verdict-after-proof", 8 << 3 | 3, &[body(proved)], Reached::Session);
+    let mut elsewhere = body(&frames(0)[1]).to_vec();
+    let context = elsewhere.len() - 2 - 1 - 8;
+    elsewhere[context] ^= 1;
+    add("hello-of-another-context", 0, &[&len(&elsewhere), &elsewhere], Reached::AwaitAnswer);
+    add("busy", 5, &[&BUSY], Reached::Busy);
+    add("busy-extended", 5, &[&[0, 9, 1, 9, 9, 0, 1, 7]], Reached::Busy);
+    add("busy-cut", 5, &[&[0, 9]], Reached::AwaitAnswer);
     add("verdict", 3, &[body(verdict)], Reached::Session);
     add("verdict-raw", 0x83, &[verdict], Reached::Session);
 
-    for choice in 0..4 {
+    for choice in 0..16 {
         let peers = Peers::new(choice);
         let (hello, _) = peers.open(Some(&peers.ticket()));
         let answer = peers.take(&hello).unwrap().frame;
@@ -146,16 +227,23 @@ fn client_machine(add: &mut Add<'_>) {
             add("hello-after-ticket", 1, &[&len(body(&challenge)), body(&challenge)], Reached::Accepted);
             add("raw-resumption", 0x82, &[&answer], Reached::Resumed);
         }
+        if choice == 8 {
+            // It did not ask for a proof beside the ticket.
+            let (challenge, _) = peers.challenge(&hello).unwrap();
+            let seed: [&[u8]; 2] = [&len(body(&challenge)), body(&challenge)];
+            add("unproved-hello-after-ticket", 8 << 3 | 1, &seed, Reached::AwaitAnswer);
+        }
     }
     add("sealed-accept", 4, &[&accept()], Reached::Resumed);
     add("sealed-reject", 4, &[&[0, 0, 0, 0]], Reached::AwaitAnswer);
-    add("sealed-ticket", 4, &[&accept_with(&[7; 150], 1)], Reached::Resumed);
+    add("sealed-ticket", 4, &[&accept_with(&[7; 480], 1)], Reached::Resumed);
+    add("sealed-ticket-extended", 4, &[&accept_extended()], Reached::Resumed);
     add("sealed-ticket-long", 4, &[&accept_with(&[7; 501], 1)], Reached::AwaitAnswer);
 }
 
 fn tickets(add: &mut Add<'_>) {
     let expiry = &LIFETIME.to_be_bytes()[6..];
-    for choice in 0..4 {
+    for choice in 0..16 {
         let what = choice << 3;
         let peers = Peers::new(choice);
         let ticket = peers.ticket();
@@ -166,7 +254,7 @@ fn tickets(add: &mut Add<'_>) {
         if choice > 0 {
             continue;
         }
-        add("shown-once", 0x80, &[&[0, 0], &len(&sealed), &sealed, binder], Reached::Resumed);
+        add("shown-again", 0x80, &[&[0, 0], &len(&sealed), &sealed, binder], Reached::Resumed);
         add("shown-late", 0, &[expiry, &len(&sealed), &sealed, binder], Reached::NotTaken);
         add("shown-without-binder", 0, &[&[0, 0], &len(&sealed), &sealed], Reached::AwaitHello);
         add("kept-late", 2, &[expiry, &ticket.to_bytes().unwrap()], Reached::NotTaken);
@@ -174,21 +262,42 @@ fn tickets(add: &mut Add<'_>) {
         let keys = peers.tickets.export(peers.today, &mut CountingRng(7)).unwrap();
         add("keys", 3, &[&[0, 0], &keys], Reached::Resumed);
         add("keys-late", 3, &[expiry, &keys], Reached::NotTaken);
-        add("keys-none", 3, &[&[0, 0], &[1, 0]], Reached::NotTaken);
+        add("keys-none", 3, &[&[0, 0], &[2, 0]], Reached::NotTaken);
         let mut others = keys.to_vec();
         others[20] ^= 1;
         add("keys-of-others", 3, &[&[0, 0], &others], Reached::NotTaken);
         others[1] = 2;
         add("keys-of-both", 3, &[&[0, 0], &others, &keys[2..]], Reached::NotTaken);
 
-        // As the library has it: principal, epoch, suite, key id, two dates, and the secret.
-        let saved = ticket.to_bytes().unwrap();
-        let dates = [peers.today.as_secs().to_be_bytes(), ticket.expires().as_secs().to_be_bytes()].concat();
-        let parts =
-            |name: &[u8]| [b"\0\x05", name, &7u64.to_be_bytes(), &saved[1..35], &dates, &saved[43..75]].concat();
+        // As the library has it: principal, epoch, suite, key id, scope; of the chain its id, number, kind, beginning and root; two
+        // dates and the secret.
+        let today = peers.today.as_secs().to_be_bytes();
+        let of_suite_and_key = &ticket.to_bytes().unwrap()[1..35];
+        let root = &sealed[..8];
+        let chain = [&[3; 16][..], &0u64.to_be_bytes(), &[1], &today, root].concat();
+        let dates = [today, ticket.expires().as_secs().to_be_bytes()].concat();
+        let parts = |name: &[u8]| {
+            let owner = [b"\0\x05", name, &7u64.to_be_bytes()].concat();
+            [&owner, of_suite_and_key, &scope(), &chain, &dates, &secret(&ticket)].concat()
+        };
         add("contents", 4, &[&[0, 0], &parts(b"alice")], Reached::Resumed);
         add("contents-of-mallory", 4, &[&[0, 0], &parts(b"mally")], Reached::NotTaken);
     }
+    // Many chains; one ticket after the other, and again.
+    add("life", 5, &[&[0, 0, 99], &[0, 0, 1, 0, 1, 1, 1, 2, 1, 0]], Reached::NotTaken);
+    add("life-chain", 5, &[&[0, 0, 99], &[0, 1, 0, 2, 1, 3, 2]], Reached::Resumed);
+    add("life-again", 0x85, &[&[0, 0, 99], &[0, 1, 0, 2, 0, 3, 0]], Reached::Resumed);
+    add("life-late", 5, &[&[0, 0, 99], &[0, 4, 0x0e, 0x10, 1, 0]], Reached::NotTaken);
+    // Past the change of keys, and past the end of the one that the chain began under.
+    let hours = [0, 4, 0x0d, 0, 1, 0, 4, 0x03, 0, 1, 1, 4];
+    add("life-hours", 5, &[&[0, 0, 99], &hours, &[0x0a, 0, 1, 2]], Reached::Resumed);
+    add("life-root-retired", 5, &[&[0, 0, 99], &hours, &[0x0e, 0, 1, 2]], Reached::NotTaken);
+    add("life-restart", 5, &[&[0, 0, 99], &[0, 0, 1, 0, 6, 1, 1]], Reached::Resumed);
+    add("life-restart-used", 5, &[&[0, 0, 99], &[0, 1, 0, 6, 1, 0]], Reached::NotTaken);
+    add("life-restart-with-nothing", 5, &[&[0, 0, 99], &[0, 7, 1, 0, 0, 1, 1]], Reached::Resumed);
+    add("life-clock-back", 5, &[&[0, 0, 99], &[0, 1, 0, 5 | 8, 0, 30, 1, 0, 5, 0, 30, 1, 0]], Reached::NotTaken);
+    add("life-clock-forward-and-back", 5, &[&[0, 0, 99], &[0, 1, 0, 5, 9, 0, 5 | 8, 9, 0, 1, 0]], Reached::NotTaken);
+    add("life-no-room", 5, &[&[0, 0, 0], &[0, 0, 0, 1, 0, 1, 1, 1, 0, 1, 2]], Reached::NotTaken);
     add("edit-nothing", 1, &[&[0, 0]], Reached::Resumed);
     add("edit-nonce", 1, &[&[0, 0], &[0, 0, 20, 1]], Reached::NotTaken);
     let peers = Peers::new(0);
@@ -199,7 +308,7 @@ fn tickets(add: &mut Add<'_>) {
 
 fn proxy(add: &mut Add<'_>) {
     // A login's frames: hello, challenge, login, verdict, then five records of the server's and five of the client's.
-    for choice in 0..8 {
+    for choice in 0..16 {
         add(&format!("login-{choice}"), choice << 1, &[], Reached::Session);
         add(&format!("resumption-{choice}"), choice << 1 | 1, &[], Reached::Resumed);
     }
@@ -220,13 +329,26 @@ fn proxy(add: &mut Add<'_>) {
     add("record-reflected", 0, &[&[0; 9], &[5, 4]], Reached::Cut);
     add("close-cut", 0, &[&[0; 8], &[6, 0, 9]], Reached::Cut);
 
-    // And a resumption's: hello, resumption, and the records.
+    // The same with a proof: what is changed before it the client notices.
+    let proof = 8 << 1;
+    add("proved-hello-edited", proof, &[&[1, 0, 20, 1]], Reached::AwaitAnswer);
+    add("proved-challenge-edited", proof, &[&[0, 1, 0, 20, 1]], Reached::AwaitAnswer);
+    add("proved-login-edited", proof, &[&[0, 0, 1, 0, 100, 1]], Reached::Claim);
+    add("proved-verdict-edited", proof, &[&[0, 0, 0, 1, 0, 100, 1]], Reached::Accepted);
+    add("busy-forged", proof, &[&[0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitAnswer);
+
+    // And a resumption's: hello, resumption, Confirm, and the records.
+    add("resumption-again", 0x81, &[], Reached::Resumed);
+    add("confirm-dropped", 1, &[&[0, 0, 2]], Reached::AwaitConfirm);
+    add("confirm-edited", 1, &[&[0, 0, 1, 0, 9, 1]], Reached::AwaitConfirm);
+    add("confirm-after-hello", 1, &[&[0, 0, 5, 0]], Reached::AwaitConfirm);
+    add("unproved-ticket-edited", proof | 1, &[&[1, 0, 0x90, 1]], Reached::AwaitAnswer);
     add("ticket-edited", 1, &[&[1, 0, 0x90, 1]], Reached::Claim);
     add("ticket-cut", 1, &[&[1 | 5 << 3, 0, 0x90, 1]], Reached::AwaitHello);
     add("resumption-edited", 1, &[&[0, 1, 1, 0, 1]], Reached::AwaitAnswer);
     add("resumption-swapped", 1, &[&[0, 4]], Reached::AwaitAnswer);
     add("resumption-dropped", 1, &[&[0, 2]], Reached::AwaitAnswer);
-    add("resumed-record-twice", 1, &[&[0, 0, 3]], Reached::Cut);
+    add("resumed-record-twice", 1, &[&[0, 0, 0, 3]], Reached::Cut);
 }
 
 /// A login without a ticket.
@@ -252,10 +374,29 @@ fn accept() -> Vec<u8> {
     accept_with(b"", 0)
 }
 
-fn accept_with(ticket: &[u8], ticket_expires: u64) -> Vec<u8> {
+/// With two extensions that nobody knows.
+fn accept_extended() -> Vec<u8> {
+    let mut accept = accept();
+    accept.pop();
+    [&accept[..], &[2, 9, 9, 0, 1, 7, 0x0a, 0x0a, 0, 0]].concat()
+}
+
+/// A Busy for nine seconds.
+const BUSY: [u8; 3] = [0, 9, 0];
+
+/// What a ticket is good for without names: the hash of the server name, and that of the prologue.
+fn scope() -> [u8; 32] {
+    let hash = |parts: &[&[u8]]| -> [u8; 32] {
+        let part = |hash: Sha256, part: &&[u8]| hash.chain_update(len(part)).chain_update(part);
+        parts.iter().fold(Sha256::new(), part).finalize().into()
+    };
+    hash(&[b"countersign v1 ticket", b"", &hash(&[b"countersign v1 prologue", b""])])
+}
+
+fn accept_with(ticket: &[u8], ticket_lifetime: u64) -> Vec<u8> {
     let permissions = List::from_slice(&[Text("read"), Text("write")]).unwrap();
     let grant = GrantMessage { decision: 1, principal: Text("alice"), permissions };
-    encode(&VerdictMessage { grant, ticket: Bytes(ticket), ticket_expires })
+    encode(&VerdictMessage { grant, ticket: Bytes(ticket), ticket_lifetime, extensions: List::new() })
 }
 
 fn encode<'a>(message: &impl Message<'a>) -> Vec<u8> {

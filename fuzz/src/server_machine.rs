@@ -12,18 +12,21 @@
 //! | 3 | what happens to the records of a session |
 //! | 4 | what a client with a good key seals as its credential |
 //! | 5 | what a server with a good key seals as its verdict |
+//! | 6 | the body of a Confirm, after a genuine hello with a ticket |
+//! | 7 | what the server decides (1) \|\| edits of its verdict, 4 bytes each |
 //!
-//! Three more bits choose the genuine client's suite and whether it has the server's key at hand; the top bit takes the
-//! header of a frame from the input as well. Never may anything panic, and never may a server accept, or a client hold a
-//! session, unless every byte is what the genuine peer sent.
+//! Four more bits choose the genuine client's suite, extensions, and whether it has the server's key whole and so asks for
+//! a proof (`Peers::with`); the top bit is that as well, and takes the header of a frame from the input. Never may anything
+//! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent.
 
 use crate::judge::{self, Reached, assert_is, decide, finish, serve};
-use crate::peers::{NOW, Peers, grant};
-use crate::toy::{self, CountingRng};
+use crate::peers::{ALICE, NOW, Peers, grant};
+use crate::toy;
 use crate::{Input, edit, frame, hostile, in_frame};
+use countersign::client::Answer;
 use countersign::codec::{Bytes, CredentialMessage, Text};
 use countersign::frame::{FrameType, split};
-use countersign::{Credential, Error, RecordError, Session, limits};
+use countersign::{Credential, Error, Reason, RecordError, Session, limits};
 use std::collections::VecDeque;
 
 pub fn run(data: &[u8]) -> Reached {
@@ -38,7 +41,8 @@ pub fn run(data: &[u8]) -> Reached {
         3 => records(choice, input),
         4 => credential(choice, input.rest()),
         5 => verdict(choice, input.rest()),
-        _ => Reached::AwaitHello,
+        6 => confirm(choice, in_frame(header, FrameType::Confirm, input.rest())),
+        _ => decision(choice, input),
     }
 }
 
@@ -59,7 +63,7 @@ fn hello(choice: u8, header: bool, mut input: Input<'_>) -> Reached {
     }
     let (genuine_login, client) = peers.login(client, &challenge).unwrap();
     let genuine = login == genuine_login;
-    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(&peers, client, &accepted))
 }
 
 fn login(choice: u8, header: bool, body: &[u8]) -> Reached {
@@ -69,7 +73,7 @@ fn login(choice: u8, header: bool, body: &[u8]) -> Reached {
     let (genuine_login, client) = peers.login(client, &challenge).unwrap();
     let login = in_frame(header, FrameType::ClientLogin, body);
     let genuine = login == genuine_login;
-    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    serve(&peers, server, login, genuine).map_or_else(|reached| reached, |accepted| finish(&peers, client, &accepted))
 }
 
 /// Whatever is changed on the way, on any frame, in either direction, ends the login.
@@ -97,7 +101,9 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
         Err(_) => return Reached::AwaitHello,
     };
     let (challenge, genuine) = send(1, &challenge);
-    let (login, client) = match peers.login(client, &challenge) {
+    let asked = client.read(&challenge, NOW);
+    asked.iter().for_each(|challenge| judge::proof(challenge.is_proved(), genuine));
+    let (login, client) = match asked.and_then(|challenge| peers.answer(ALICE, challenge)) {
         Ok(next) => next,
         Err(error) if genuine => panic!("a genuine challenge was turned away: {error:?}"),
         Err(_) => return Reached::AwaitLogin,
@@ -109,9 +115,9 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
     };
     let (verdict, genuine) = send(3, &accepted.frame);
     if genuine {
-        return finish(client, &accepted);
+        return finish(&peers, client, &accepted);
     }
-    assert!(client.read(&verdict, NOW).is_err(), "a client took an altered verdict");
+    assert!(client.read(&verdict, NOW, peers.today).is_err(), "a client took an altered verdict");
     Reached::Accepted
 }
 
@@ -193,7 +199,7 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
     hostile::slip_in(plaintext);
     let (login, client) = peers.login_as(alice, client, &challenge).unwrap();
 
-    let claim = server.read(login, NOW).unwrap().admit().run(&mut CountingRng(4));
+    let claim = peers.claim(server, login).unwrap();
     let opened = match claim.credential() {
         Credential::Password { user: "", password: b"" } => false,
         Credential::Password { user, password } => {
@@ -207,7 +213,7 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
         }
         _ => panic!("a kind of credential that this target does not know"),
     };
-    decide(&peers, claim, opened).map_or_else(|reached| reached, |accepted| finish(client, &accepted))
+    decide(&peers, claim, opened).map_or_else(|reached| reached, |accepted| finish(&peers, client, &accepted))
 }
 
 /// A server that seals what it likes under the right key. What the client takes for a grant must encode to it.
@@ -216,21 +222,74 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
     let (login, client) = peers.login(client, &challenge).unwrap();
-    let claim = server.read(login, NOW).unwrap().admit().run(&mut CountingRng(4));
+    let claim = peers.claim(server, login).unwrap();
     hostile::slip_in(plaintext);
     let accepted = claim.accept(grant()).unwrap();
 
-    match client.read(&accepted.frame, NOW) {
+    match client.read(&accepted.frame, NOW, peers.today) {
         Ok(session) => {
-            judge::grant_is(&session, plaintext);
+            judge::grant_is(&peers, &session, plaintext);
             Reached::Session
         }
         Err(Error::Refused) => {
-            let plaintext = &plaintext[..plaintext.len().min(limits::VERDICT)];
-            assert!(plaintext.iter().all(|&byte| byte == 0), "a refusal carries nothing");
-            Reached::Accepted
+            judge::nothing_is_granted(0, plaintext);
+            Reached::Refused
+        }
+        Err(Error::NotNow) => {
+            judge::nothing_is_granted(2, plaintext);
+            Reached::NotNow
         }
         Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
         Err(error) => panic!("an authentic verdict gave: {error:?}"),
+    }
+}
+
+/// The server took a ticket; it has a session after its client's Confirm alone.
+fn confirm(choice: u8, confirm: Vec<u8>) -> Reached {
+    let peers = Peers::new(choice);
+    let ticket = peers.ticket();
+    let (hello, client) = peers.open(Some(&ticket));
+    let taken = peers.take(&hello).expect("the ticket is good");
+    let Ok(Answer::Resumed(resumed)) = client.read(&taken.frame, &peers) else { panic!("the answer is genuine") };
+    if confirm == resumed.frame {
+        judge::confirm(&peers, resumed, taken);
+        return Reached::Resumed;
+    }
+    let error = taken.server.read(confirm, NOW).expect_err("a Confirm that nobody sent");
+    judge::blames_the_peer(&error);
+    Reached::AwaitConfirm
+}
+
+/// What the server can say beside yes, before the RSA operation or the verifier's work and after it. The client hears that, or
+/// that somebody interfered, and nothing else.
+fn decision(choice: u8, mut input: Input<'_>) -> Reached {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let (login, client) = peers.login(client, &challenge).unwrap();
+    let what = input.byte();
+    let reason = if what & 1 == 0 { Reason::WrongPassword } else { Reason::NotNow("away") };
+    let is_early = what & 2 != 0;
+    let refusal = if is_early {
+        server.read(login, NOW).unwrap().refuse(reason)
+    } else {
+        peers.claim(server, login).unwrap().reject(reason)
+    };
+    // Without a proof nothing has been opened yet that the client could be answered under: it is told nothing.
+    let is_told = !is_early || peers.wants_proof();
+    assert_eq!(refusal.frame.is_empty(), !is_told);
+    if !is_told {
+        return Reached::AwaitLogin;
+    }
+    judge::check(&refusal);
+    let mut frame = refusal.frame.clone();
+    while !input.is_empty() {
+        edit([input.byte(), input.byte(), input.byte(), input.byte()], &mut frame);
+    }
+    match client.read(&frame, NOW, peers.today).expect_err("nobody accepted") {
+        Error::Refused if frame == refusal.frame && what & 1 == 0 => Reached::Refused,
+        Error::NotNow if frame == refusal.frame && what & 1 != 0 => Reached::NotNow,
+        Error::VerdictNotAuthentic | Error::Frame(_) if frame != refusal.frame => Reached::Accepted,
+        error => panic!("a refusal gave: {error:?}"),
     }
 }

@@ -12,23 +12,25 @@
 //! | 2 | a ticket that a client has kept |
 //! | 3 | another server's keys |
 //! | 4 | what a server with good ticket keys has sealed into a ticket |
+//! | 5 | what becomes of a server and its tickets, one act (1) and what it needs after the other ([`Life`]) |
 //!
-//! Three more bits are as in [`crate::server_machine`]; with the top bit, tickets are for single use. Never may a ticket be
-//! taken unless it is the genuine one, in time, and shown by who got it.
+//! Four more bits are as in [`crate::server_machine`]; with the top bit, a ticket can be used again and again. Never may a ticket
+//! be taken unless it is the genuine one, in time, and shown by who got it, and not twice.
 
 use crate::judge::{self, Reached};
-use crate::peers::{LIFETIME, Opening, Peers, ticket_keys};
+use crate::peers::{LIFETIME, Opening, Peers, TODAY, secret, shown, ticket_keys};
 use crate::toy::{self, CountingRng};
 use crate::{Input, edit, frame, hostile};
-use countersign::Ticket;
 use countersign::client::Answer;
 use countersign::codec::{self, Bytes, ClientHello};
 use countersign::frame::{FrameType, split};
+use countersign::{Ticket, UsedTickets, limits};
+use std::collections::HashSet;
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let what = input.byte();
-    let (choice, once) = (what >> 3, what & 0x80 != 0);
+    let (choice, once) = (what >> 3, what & 0x80 == 0);
     let seconds = input.number();
     match what & 7 {
         0 => {
@@ -44,6 +46,7 @@ pub fn run(data: &[u8]) -> Reached {
         2 => kept(choice, seconds, input.rest()),
         3 => keys(choice, seconds, input.rest()),
         4 => contents(choice, seconds, input.rest()),
+        5 => Life::new(choice, once).run(input),
         _ => Reached::AwaitHello,
     }
 }
@@ -61,7 +64,7 @@ fn with(hello: &[u8], ticket: &[u8], binder: &[u8]) -> Vec<u8> {
 
 fn hello(choice: u8, once: bool, seconds: usize, change: impl FnOnce(&mut Vec<u8>)) -> Reached {
     let keys = ticket_keys(toy::provider());
-    let peers = Peers::new(choice).with_tickets(if once { keys.with_single_use(4) } else { keys });
+    let peers = Peers::new(choice).with_tickets(if once { keys } else { keys.with_reuse() });
     let ticket = peers.ticket();
     let peers = peers.later(seconds);
     let (sent, client) = peers.open(Some(&ticket));
@@ -77,14 +80,14 @@ fn hello(choice: u8, once: bool, seconds: usize, change: impl FnOnce(&mut Vec<u8
 
 /// Shows the server a hello with a ticket, which it takes if that is `good`, and not otherwise.
 fn show(peers: &Peers, hello: &[u8], client: Opening, good: bool) -> Reached {
-    let Some(accepted) = peers.take(hello) else {
+    let Some(taken) = peers.take(hello) else {
         assert!(!good, "a good ticket was not taken");
         // Whatever the ticket is, the hello is as good as one without.
         return peers.challenge(hello).map_or(Reached::AwaitHello, |_| Reached::NotTaken);
     };
     assert!(good, "took a ticket that is not good");
-    let Ok(Answer::Resumed(session)) = client.read(&accepted.frame) else { panic!("the answer is genuine") };
-    judge::agree(&session, &accepted.session);
+    let Ok(Answer::Resumed(resumed)) = client.read(&taken.frame, peers) else { panic!("the answer is genuine") };
+    judge::confirm(peers, resumed, taken);
     Reached::Resumed
 }
 
@@ -99,10 +102,10 @@ fn kept(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     let again = ticket.to_bytes().unwrap();
     assert_eq!(again.as_slice(), bytes, "not the canonical encoding");
     let (hello, client) = peers.open(Some(&ticket));
-    // When it expires is for the client to know; the server has it sealed in the ticket. All else has to be right.
-    let timeless = |bytes: &[u8]| [&bytes[..35], &bytes[43..]].concat();
-    let genuine = timeless(bytes) == timeless(&genuine.to_bytes().unwrap());
-    show(&peers, &hello, client, genuine && (seconds as u64) < LIFETIME)
+    // Whose it is, and since when, is for the client to know; the server has it sealed in the ticket.
+    let is_genuine = secret(&ticket) == secret(&genuine) && shown(&ticket) == shown(&genuine);
+    let is_shown = matches!(client, Opening::Shown(_)) && ticket.suite() == genuine.suite();
+    show(&peers, &hello, client, is_shown && is_genuine && (seconds as u64) < LIFETIME)
 }
 
 fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
@@ -114,15 +117,18 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
         assert_ne!(bytes, genuine.as_slice(), "genuine keys were not taken over");
         return Reached::AwaitHello;
     }
-    let follower = peers.with_tickets(keys).later(seconds);
+    // What it gives out is of another chain.
+    let follower = peers.with_tickets(keys).later(seconds).seeded(1);
     let exported = follower.tickets.export(follower.today, &mut CountingRng(7)).unwrap();
     assert_eq!(exported.as_slice(), bytes, "a follower has the keys that it was given");
 
-    // Whatever it gives out it takes.
+    // Whatever it gives out it takes, unless the other's clock is ahead: then it is the other that takes it.
     let (session, _) = follower.sessions();
     if let Some(ticket) = session.info.ticket() {
         let (hello, client) = follower.open(Some(ticket));
-        assert_eq!(show(&follower, &hello, client, true), Reached::Resumed);
+        let made = bytes[42..50].try_into().map(u64::from_be_bytes).expect("the newest key's last field");
+        let is_early = made > TODAY + seconds as u64 + limits::CLOCK_SKEW.as_secs();
+        show(&follower, &hello, client, !is_early);
     }
 
     // It takes the other's tickets if it has the key: a name and 32 bytes, after version and count.
@@ -131,7 +137,7 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     let taken = follower.take(&hello).is_some();
     assert!(!taken || bytes.windows(key.len()).any(|window| window == key), "took a ticket of nobody's");
     assert!(taken || bytes != genuine.as_slice() || seconds as u64 >= LIFETIME, "a good ticket was not taken");
-    show(&follower, &hello, client, taken)
+    if taken { Reached::Resumed } else { show(&follower, &hello, client, false) }
 }
 
 /// Whatever is in a ticket of ours, what comes out of it is alice, or nothing.
@@ -143,8 +149,156 @@ fn contents(choice: u8, seconds: usize, plaintext: &[u8]) -> Reached {
     let (hello, client) = peers.open(Some(&ticket));
     let taken = peers.take(&hello).is_some();
     // The secret has to be the client's for its binder to fit; it is the last thing in a ticket.
-    let saved = ticket.to_bytes().unwrap();
-    let secret = &saved[43..75];
+    let secret = secret(&ticket);
     assert!(!taken || plaintext.windows(secret.len()).any(|window| window == secret), "took a ticket of nobody's");
-    show(&peers, &hello, client, taken)
+    if taken { Reached::Resumed } else { show(&peers, &hello, client, false) }
+}
+
+/// A server with tickets, its clock, its restarts, and alice, who logs in and comes back.
+///
+/// | `act & 7` | what happens |
+/// |---|---|
+/// | 0 | she logs in, and keeps the ticket |
+/// | 1 to 3 | she shows a ticket: which (1) |
+/// | 4 | the clock goes on: seconds (2) |
+/// | 5 | the clock jumps, forwards or back by the next bit: minutes (2) |
+/// | 6 | the server restarts with what it saved |
+/// | 7 | it restarts with nothing |
+///
+/// The first act's other bits say for how many chains there is room.
+struct Life {
+    peers: Peers,
+    once: bool,
+    room: usize,
+    tickets: Vec<Held>,
+    used: HashSet<Vec<u8>>,
+    /// Of each chain, how many of its tickets can't be used any more.
+    chains: Vec<usize>,
+    /// What the server goes by.
+    clock: u64,
+    latest: u64,
+    /// Nothing has happened that a ticket may be lost by.
+    is_quiet: bool,
+    turn: u64,
+}
+
+impl Life {
+    fn new(choice: u8, once: bool) -> Self {
+        Self {
+            peers: Peers::new(choice),
+            once,
+            room: 0,
+            tickets: Vec::new(),
+            used: HashSet::new(),
+            chains: Vec::new(),
+            clock: TODAY,
+            latest: 0,
+            is_quiet: true,
+            turn: 0,
+        }
+    }
+
+    fn run(mut self, mut input: Input<'_>) -> Reached {
+        self.room = 1 + usize::from(input.byte());
+        self.peers = self.keys();
+        let mut reached = Reached::AwaitHello;
+        // More acts show nothing that fewer do not.
+        while !input.is_empty() && self.turn < 48 {
+            self.turn += 1;
+            let act = input.byte();
+            let seconds = match act & 7 {
+                0 => {
+                    self.log_in();
+                    continue;
+                }
+                1..=3 => {
+                    reached = self.show(usize::from(input.byte())).unwrap_or(reached);
+                    continue;
+                }
+                4 => input.number() as u64,
+                5 => 60 * input.number() as u64,
+                what => {
+                    let saved = (what == 6).then(|| self.peers.tickets.save().unwrap());
+                    self.is_quiet &= saved.is_some();
+                    self.peers = self.keys();
+                    // Without anything it has no clock to go by.
+                    self.latest = if saved.is_some() { self.latest } else { 0 };
+                    saved.iter().for_each(|saved| self.peers.tickets.load(saved).unwrap());
+                    continue;
+                }
+            };
+            let back = act & 8 != 0 && act & 7 == 5;
+            self.is_quiet &= !back;
+            self.clock = if back { self.clock - seconds.min(self.clock) } else { self.clock + seconds };
+        }
+        reached
+    }
+
+    /// A server that begins anew.
+    fn keys(&self) -> Peers {
+        let keys = ticket_keys(toy::provider()).with_memory(UsedTickets::new(self.room));
+        let keys = if self.once { keys } else { keys.with_reuse() };
+        self.peers.clone().with_tickets(keys)
+    }
+
+    /// The time by the server's clock, which does not go back, unless it was wrong.
+    fn now(&mut self) -> u64 {
+        let skew = limits::CLOCK_SKEW.as_secs();
+        self.latest = if self.clock + skew < self.latest { self.clock } else { self.latest.max(self.clock) };
+        self.latest
+    }
+
+    fn tick(&mut self) {
+        self.peers = self.peers.clone().seeded(self.turn << 16).at(self.clock);
+    }
+
+    fn keep(&mut self, ticket: &Ticket, now: u64, chain: usize, number: usize) {
+        let lifetime = ticket.expires().as_secs() - self.clock;
+        self.tickets.push(Held { ticket: ticket.clone(), end: now + lifetime, chain, number });
+    }
+
+    fn log_in(&mut self) {
+        self.tick();
+        let now = self.now();
+        let (session, _) = self.peers.sessions();
+        self.chains.push(0);
+        self.keep(session.info.ticket().expect("a server of its own has a key"), now, self.chains.len() - 1, 0);
+    }
+
+    fn show(&mut self, which: usize) -> Option<Reached> {
+        let Held { ticket, end, chain, number } = self.tickets.get(which.checked_rem(self.tickets.len())?)?.clone();
+        self.tick();
+        let now = self.now();
+        let (hello, client) = self.peers.open(Some(&ticket));
+        let Some(taken) = self.peers.take(&hello) else {
+            // There are fewer chains than this, so that none is forgotten.
+            let is_kept = self.is_quiet && self.room >= 64;
+            let is_good = is_kept && now < end && !(self.once && number < self.chains[chain]);
+            assert!(!is_good, "a good ticket was not taken");
+            return Some(Reached::NotTaken);
+        };
+        assert!(now < end, "took a ticket past its time");
+        assert!(self.used.insert(shown(&ticket)) || !self.once, "took a ticket twice");
+        assert!(number >= self.chains[chain] || !self.once, "took a ticket whose successor was used");
+        self.chains[chain] = number + 1;
+        let Ok(Answer::Resumed(resumed)) = client.read(&taken.frame, &self.peers) else {
+            panic!("the answer is genuine")
+        };
+        let (session, _) = judge::confirm(&self.peers, resumed, taken);
+        if let Some(next) = session.info.ticket() {
+            self.keep(next, now, chain, number + 1);
+        }
+        Some(Reached::Resumed)
+    }
+}
+
+/// A ticket of alice's.
+#[derive(Clone)]
+struct Held {
+    ticket: Ticket,
+    /// When the server no longer takes it.
+    end: u64,
+    chain: usize,
+    /// How many came before it.
+    number: usize,
 }

@@ -28,8 +28,10 @@ mod tests {
             meters.iter_mut().for_each(|meter| contender.once(meter));
             let name = contender.row().name;
             assert!(meters.iter().all(|meter| meter.to_server > 0 && !meter.server.is_zero()), "{name}");
-            // Nothing is kept from the handshake before that would make the next one another.
-            assert!(meters.windows(2).all(|pair| pair[0].to_server == pair[1].to_server), "{name}");
+            // Nothing is kept from the handshake before that would make the next one another; but one in eight of our hellos has
+            // an extension of four bytes that means nothing.
+            let is_same = |pair: &[Meter]| [0, 4].contains(&pair[0].to_server.abs_diff(pair[1].to_server));
+            assert!(meters.windows(2).all(is_same), "{name}");
         }
     }
 

@@ -6,7 +6,7 @@ use crate::contender::{Contender, Family, KEYS, PASSWORD, Row, USER};
 use crate::meter::Meter;
 use countersign::client::{self, Answer};
 use countersign::crypto::{Provider, aws_lc, rustcrypto};
-use countersign::server::AwaitHello;
+use countersign::server::{AwaitHello, Hello};
 use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, Reason};
 use countersign::{Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime};
 use rand::SeedableRng;
@@ -74,8 +74,11 @@ impl Peers {
         meter.client_sends(&hello);
         let (challenge, server, mut server_rng) = meter.server(|| {
             let mut rng = rng();
-            let state = AwaitHello::new(&self.server, &unbound, NOW);
-            let (challenge, state) = state.read(hello, NOW).unwrap().challenge(&self.key, &mut rng).unwrap();
+            let hello = match self.read(hello).open(&mut rng) {
+                Ok(open) => open.run(&mut rng),
+                Err(hello) => hello,
+            };
+            let (challenge, state) = hello.challenge(&mut rng).unwrap();
             (challenge, state, rng)
         });
         meter.server_sends(&challenge);
@@ -86,7 +89,7 @@ impl Peers {
         });
         meter.client_sends(&login);
         let accepted = meter.server(|| {
-            let claim = server.read(login, NOW).unwrap().admit().run(&mut server_rng);
+            let claim = server.read(login, NOW).unwrap().admit().open(&mut server_rng);
             if !matches!(claim.credential(), Credential::Password { user: USER, password: PASSWORD }) {
                 return Err(claim.reject(Reason::WrongPassword));
             }
@@ -97,7 +100,7 @@ impl Peers {
             Err(refusal) => (refusal.frame, None),
         };
         meter.server_sends(&verdict);
-        let client = meter.client(|| client.read(&verdict, NOW).ok());
+        let client = meter.client(|| client.read(&verdict, NOW, TODAY).ok());
         client.zip(server)
     }
 
@@ -105,18 +108,26 @@ impl Peers {
     pub fn resume(&self, ticket: &Ticket, meter: &mut Meter) -> Option<(Session, Session)> {
         let unbound = ChannelBinding::none();
         let (hello, client) = meter.client(|| {
-            let ticket = self.trust.resume(ticket).unwrap();
+            let ticket = self.trust.resume(ticket.clone(), USER, TODAY).unwrap();
             client::resume(&self.client, &self.trust, &unbound, ticket, &mut rng(), NOW).unwrap()
         });
         meter.client_sends(&hello);
-        let accepted = meter.server(|| {
-            let state = AwaitHello::new(&self.server, &unbound, NOW).read(hello, NOW).unwrap();
-            let claim = state.ticket(&self.key, TODAY)?;
-            state.resume(claim, grant(), TODAY, &mut rng()).ok()
+        let (answer, server) = meter.server(|| {
+            let hello = self.read(hello);
+            let ticket = hello.ticket(TODAY)?.use_up_now()?;
+            hello.resume(ticket, grant(), TODAY, &mut rng()).ok()
         })?;
-        meter.server_sends(&accepted.frame);
-        let Ok(Answer::Resumed(client)) = meter.client(|| client.read(&accepted.frame, NOW)) else { return None };
-        Some((client, accepted.session))
+        meter.server_sends(&answer);
+        let Ok(Answer::Resumed(client)) = meter.client(|| client.read(&answer, NOW, TODAY)) else { return None };
+        meter.client_sends(&client.frame);
+        let server = meter.server(|| server.read(client.frame, NOW).ok())?;
+        Some((client.session, server))
+    }
+
+    /// A hello, checked, and the key for it.
+    fn read(&self, hello: Vec<u8>) -> Hello {
+        let state = AwaitHello::new(&self.server, &ChannelBinding::none(), NOW);
+        state.read(hello, NOW).unwrap().choose(&self.key).unwrap()
     }
 
     fn row(&self, what: &str, round_trips: &'static str) -> Row {

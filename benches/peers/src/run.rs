@@ -130,7 +130,7 @@ struct Series {
     subject: Subject,
     /// How many make a batch.
     batch: u32,
-    /// The first handshake, for its bytes.
+    /// An early handshake, for its bytes: the shortest of a few, as one in eight of our hellos has an extension that means nothing.
     first: Meter,
     rounds: Vec<Round>,
 }
@@ -138,11 +138,11 @@ struct Series {
 impl Series {
     /// Warms the contender up and finds out how many make a batch.
     fn new(mut subject: Subject) -> Self {
-        let first = subject.batch(1);
+        let first = (0..8).map(|_| subject.batch(1)).min_by_key(|meter| meter.to_server + meter.to_client);
         let again = subject.batch(4);
         let each = ((again.server + again.client) / 4).max(Duration::from_nanos(100));
         let batch = u32::try_from(BATCH.as_nanos() / each.as_nanos()).unwrap_or(u32::MAX).max(1);
-        Self { subject, batch, first, rounds: Vec::new() }
+        Self { subject, batch, first: first.unwrap_or_default(), rounds: Vec::new() }
     }
 
     /// One batch, after a first one that finds the caches full of somebody else's and does not count.
