@@ -124,11 +124,11 @@ fn nothing_is_started_for_a_ticket_before_the_first_word() {
     let ticket = session.info().ticket().unwrap().clone();
     session.write_all(b"x").unwrap();
     session.read_exact(&mut [0; 1]).unwrap();
-    let resumed = house.resume(connect(&server.address), &ticket);
+    let resumed = house.resume(&server.address, &ticket);
     let silent = resumed.id().to_string();
     drop(resumed);
     server.wait_for(&["event=handshake-failed", "code=truncated"]);
-    let mut resumed = house.resume(connect(&server.address), session_ticket(&house, &server).info().ticket().unwrap());
+    let mut resumed = house.resume(&server.address, session_ticket(&house, &server).info().ticket().unwrap());
     resumed.write_all(b"x").unwrap();
     resumed.read_exact(&mut [0; 1]).unwrap();
     server.wait_for(&["event=login-resumed", &resumed.id().to_string()]);

@@ -148,7 +148,7 @@ fn the_service_is_told_who_comes_from_where() {
 
     // Whoever comes by ticket is nobody before the first word: neither logged nor connected.
     let ticket = session.info().ticket().unwrap().clone();
-    let mut resumed = house.resume(connect(&server.address), &ticket);
+    let mut resumed = house.resume(&server.address, &ticket);
     let other = house.session(connect(&server.address));
     let (_, _, extensions) = headers.recv_timeout(PATIENCE).unwrap();
     assert_eq!(extensions, who(&other.id().to_string()));

@@ -6,7 +6,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, Moment, Server, ServerConfig, ServerKey, client, server,
+    ChannelBinding, ClientConfig, Credential, Grant, Moment, Server, ServerConfig, ServerKey, UnixTime, client, server,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -25,13 +25,13 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
 
     let (hello, state) = client::start(&client_config, &trust, &none, &mut rng, now).unwrap();
     let choice = server::AwaitHello::new(&server_config, &none, now).read(hello.clone(), now).unwrap();
-    let (challenge, await_login) = choice.challenge(&key, &mut rng).unwrap();
+    let (challenge, await_login) = choice.choose(&key).unwrap().challenge(&mut rng).unwrap();
     let trusted = state.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let credential = Credential::Password { user: "alice", password: b"secret of alice" };
     let (login, state) = trusted.login(credential, &mut rng).unwrap();
-    let claim = await_login.read(login.clone(), now).unwrap().admit().run(&mut rng);
+    let claim = await_login.read(login.clone(), now).unwrap().admit().open(&mut rng);
     let mut accepted = claim.accept(Grant::new("alice", ["read"]).unwrap()).unwrap();
-    let mut session = state.read(&accepted.frame, now).unwrap();
+    let mut session = state.read(&accepted.frame, now, UnixTime::from_secs(0)).unwrap();
 
     let (mut from_client, mut from_server) = ([hello, login].concat(), [challenge, accepted.frame].concat());
     session.sealer.seal(b"whoami\n", &mut from_client).unwrap();

@@ -177,9 +177,11 @@ fn an_altered_stream_gives_an_error_and_never_an_end<A: Adapter>() {
     let first_record = |at: usize| (2, at);
     let not_authentic = RecordError::NotAuthentic;
     let unexpected = RecordError::Frame(FrameError::UnexpectedType(FrameType::ServerVerdict));
-    for (at, bits, expected) in
-        [(first_record(10), 1, not_authentic), (first_record(22), 0x80, not_authentic), (first_record(0), 1, unexpected)]
-    {
+    for (at, bits, expected) in [
+        (first_record(10), 1, not_authentic),
+        (first_record(22), 0x80, not_authentic),
+        (first_record(0), 1, unexpected),
+    ] {
         let (client, server) = relayed(at, bits);
         let server = accepting::<A>(&acceptor(), server, Context::uncounted());
         let mut client = A::connect(&connector(), client, ALICE).unwrap();

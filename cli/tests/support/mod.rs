@@ -2,8 +2,9 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::arithmetic_side_effects)]
 
+use countersign::blocking::BlockingLink;
 use countersign::crypto::rustcrypto;
-use countersign::{Begun, ClientConfig, Connector, Credential, Stream, Ticket};
+use countersign::{Begun, ClientConfig, Connector, Credential, Stream, Ticket, UnixTime};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -299,14 +300,22 @@ impl House {
     }
 
     /// Alice's session by this ticket.
-    pub fn resume(&self, stream: TcpStream, ticket: &Ticket) -> Stream<TcpStream> {
-        match self.connector().begin_blocking(stream, Some(ticket)).unwrap() {
+    pub fn resume(&self, address: &str, ticket: &Ticket) -> Stream<TcpStream> {
+        match self.begin(address, ticket) {
             Begun::Resumed(session) => {
                 bounded(session.get_ref());
                 session
             }
             Begun::Trusted(_) => panic!("the ticket was not taken"),
         }
+    }
+
+    /// What comes of alice's ticket.
+    pub fn begin(&self, address: &str, ticket: &Ticket) -> Begun<BlockingLink<TcpStream>> {
+        let connector = self.connector();
+        let now = UnixTime::from_system(SystemTime::now());
+        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now).unwrap();
+        connector.begin_blocking(|| TcpStream::connect(address), Some(ticket)).unwrap()
     }
 }
 
