@@ -5,7 +5,7 @@
 
 use crate::failure::chain;
 use crate::{state, term};
-use countersign::files::{self, Existing, FileError};
+use countersign::files::{self, FileError};
 use countersign::{KeyId, PublicKey};
 use std::fs;
 use std::io;
@@ -48,10 +48,11 @@ impl KnownKeys {
     /// Keeps a key, in front of those that are there. It only makes the next login safer: where it can't be kept, this one goes on.
     pub(crate) fn keep(&self, key: &PublicKey) {
         let path = self.path(key.id());
-        let made = state::make_private(&self.folder).map_err(|source| FileError::Io { path: path.clone(), source });
-        let kept = made.and_then(|()| files::write_public_key(&path, key, Existing::Replace));
-        if let Err(error) = kept {
-            term::note(format_args!("countersign: {}; the server's key is not kept for the next login", chain(&error)));
+        let made = state::make_private(&self.folder);
+        // No secret, but nobody else's affair either.
+        if let Err(error) = made.and_then(|()| state::write_private(&path, [key.to_pem().as_bytes()])) {
+            let path = path.display();
+            term::note(format_args!("countersign: {path}: {error}; the server's key is not kept for the next login"));
         }
     }
 }

@@ -4,7 +4,9 @@
 
 use countersign::blocking::BlockingLink;
 use countersign::crypto::rustcrypto;
-use countersign::{Begun, ClientConfig, Connector, Credential, Stream, Ticket, UnixTime};
+use countersign::{
+    Begun, ChannelBinding, ClientConfig, Connector, Credential, Moment, Stream, Ticket, UnixTime, client,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
@@ -310,13 +312,24 @@ impl House {
         }
     }
 
+    /// The ClientHello of alice with this ticket, and what awaits its answer.
+    pub fn hello_with(&self, ticket: &Ticket) -> (Vec<u8>, client::AwaitAnswer) {
+        let (config, connector) = (Arc::new(ClientConfig::new(rustcrypto::provider())), self.connector());
+        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now()).unwrap();
+        let (none, mut rng) = (ChannelBinding::none(), StdRng::seed_from_u64(3));
+        client::resume(&config, connector.server(), &none, ticket, &mut rng, Moment::ORIGIN).unwrap()
+    }
+
     /// What comes of alice's ticket.
     pub fn begin(&self, address: &str, ticket: &Ticket) -> Begun<BlockingLink<TcpStream>> {
         let connector = self.connector();
-        let now = UnixTime::from_system(SystemTime::now());
-        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now).unwrap();
+        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now()).unwrap();
         connector.begin_blocking(|| TcpStream::connect(address), Some(ticket)).unwrap()
     }
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
 }
 
 /// What alice logs in with.
@@ -354,7 +367,8 @@ impl Tunnel {
     pub fn start(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
         let pin = house.pin();
         let args = ["connect", "--listen", "127.0.0.1:0", "--server", server, "--pin", &pin];
-        let mut child = command(&[&args[..], who, more].concat()).spawn().unwrap();
+        let mut command = command(&[&args[..], who, more].concat());
+        let mut child = command.env("XDG_STATE_HOME", house.path("state")).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, errors) = channel();
