@@ -378,8 +378,13 @@ impl Stage {
             ticket.and_then(|ticket| server.resume(ticket, scene.user, UnixTime::from_system(SystemTime::now())));
         let connector = Connector::new(config, server);
         let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
-        // The relay carries one connection.
-        match connector.begin(|| TcpStream::connect(self.relay_address), ticket).await? {
+        let dial = async || {
+            let stream = TcpStream::connect(self.relay_address).await?;
+            // What is said after a Confirm would wait until the server has got that.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        match connector.begin(dial, ticket).await? {
             Begun::Resumed(session) => Ok(session),
             Begun::Trusted(trusted) => trusted.login(credential).await,
         }
