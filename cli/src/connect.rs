@@ -7,12 +7,12 @@ use crate::relay::{Broken, Far, Stop, relay};
 use crate::remote::{Identity, Remote, block_on};
 use crate::{login, term};
 use clap::Args;
-use countersign::{Connector, Error, LoginError, MemoryTickets};
+use countersign::{Connector, Error, LoginError, MemoryTickets, PublicKey, Server, Ticket, TicketCache};
 use pace::{After, Attempt, No, Pace};
 use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -28,15 +28,18 @@ connection is reset. The end of one direction is carried on as its close, and a 
 broke or was cut as a reset. Whoever can connect to the port has your rights at the server: by
 default it is open to this machine alone, and to everyone on it.
 
-With --resume a login takes the ticket of an earlier one, which costs the server neither an RSA
-operation nor a password hash. A client that comes by ticket has to speak first, so this is for
-services whose client does, such as HTTP, PostgreSQL or Redis.
+A login takes the ticket of an earlier one, which costs the server neither an RSA operation nor a
+password hash; with --no-resume each is a full one. Tickets are kept in memory alone. A key that the
+server sends to a client with only a --pin is kept, as by `countersign login`, in countersign/keys
+under $XDG_STATE_HOME or ~/.local/state: with it the server proves itself before the password leaves.
 
 It ends when the server does not have the right key, and, until the first good login, when it
-refuses one or three times in a row gives a verdict that can't be read: no password is tried again
-and again. Connections that are open by then go on to their ends. After a good login, a refusal or such a verdict is taken for a server that is
-full: that connection is reset, and for a second so are others, without a login; each time that it
-happens again this doubles, up to half a minute, until a login is good.";
+refuses one or gives a verdict that can't be read: no password is tried again and again. Connections
+that are open by then go on to their ends. After a good login such a connection is reset, and for a
+second so are others, without a login; each time that it happens again this doubles, up to half a
+minute, until a login is good. A server that is busy, or can't check logins now, is tried again in
+the same way, at the first login, too, and after the time that it says if that is less than half a
+minute.";
 
 /// Open a local port, and log in to a server for each connection to it.
 ///
@@ -50,9 +53,6 @@ pub(crate) struct Connect {
     listen: String,
     #[command(flatten)]
     remote: Remote,
-    /// Come back by ticket: for services whose client speaks first
-    #[arg(long)]
-    resume: bool,
     /// Local connections at once; further ones wait. A server has a bound of its own for each user
     #[arg(long, value_name = "NUMBER", default_value = "32")]
     max_connections: NonZeroU16,
@@ -64,10 +64,25 @@ pub(crate) struct Connect {
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The tickets of all connections, whatever is learnt of the server meanwhile.
+#[derive(Clone, Default)]
+struct Tickets(Arc<MemoryTickets>);
+
+impl TicketCache for Tickets {
+    fn take(&self, server: &Server, user: &str) -> Option<Ticket> {
+        self.0.take(server, user)
+    }
+
+    fn put(&self, server: &Server, user: &str, ticket: &Ticket) {
+        self.0.put(server, user, ticket);
+    }
+}
+
 /// What all connections share.
 struct Shared {
     remote: Remote,
-    connector: Connector,
+    connector: RwLock<Connector>,
+    tickets: Tickets,
     identity: Identity,
     pace: Pace,
     fatal: mpsc::UnboundedSender<Failure>,
@@ -80,15 +95,19 @@ impl Connect {
 
     fn serve(&self) -> Result<(), Failure> {
         let addresses = self.addresses()?;
-        let connector = self.remote.connector()?;
-        if self.remote.asks() {
+        let remote = self.remote.clone();
+        let mut connector = remote.connector(None)?;
+        if remote.asks() {
             // Nobody is asked for a password before it is known whom it is for.
-            block_on(login::check(&self.remote, &connector))?;
+            if let Some(key) = block_on(login::check(&remote, &connector))? {
+                connector = remote.connector(Some(&key))?;
+            }
         }
-        let connector = if self.resume { connector.with_tickets(MemoryTickets::new()) } else { connector };
-        let identity = self.remote.identity()?;
+        let identity = remote.identity()?;
         let (fatal, failures) = mpsc::unbounded_channel();
-        let shared = Shared { remote: self.remote.clone(), connector, identity, pace: Pace::default(), fatal };
+        let (tickets, pace) = (Tickets::default(), Pace::default());
+        let connector = RwLock::new(with_tickets(&remote, connector, &tickets));
+        let shared = Shared { remote, connector, tickets, identity, pace, fatal };
         let shared = Arc::new(shared);
         block_on(async {
             let listener = TcpListener::bind(&*addresses).await.map_err(|error| self.cannot_listen(&error))?;
@@ -161,7 +180,25 @@ impl Connect {
     }
 }
 
+fn with_tickets(remote: &Remote, connector: Connector, tickets: &Tickets) -> Connector {
+    if remote.no_resume { connector } else { connector.with_tickets(tickets.clone()) }
+}
+
 impl Shared {
+    fn connector(&self) -> Connector {
+        self.connector.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Has the server prove from now on that it holds this key, which it was trusted with.
+    fn learn(&self, connector: &Connector, key: &PublicKey) {
+        if self.remote.learn(connector, key)
+            && let Ok(connector) = self.remote.connector(Some(key))
+        {
+            let connector = with_tickets(&self.remote, connector, &self.tickets);
+            *self.connector.write().unwrap_or_else(PoisonError::into_inner) = connector;
+        }
+    }
+
     /// Serves a local connection to its end.
     async fn attend(&self, mut local: TcpStream, peer: SocketAddr) {
         if let Err(failure) = self.carry(&mut local).await {
@@ -179,15 +216,18 @@ impl Shared {
             let left = seconds(left);
             Failure::new(format_args!("the server did not take a login of late; the next is tried after {left}"))
         })?;
-        let stream = self.remote.dial().await?;
-        let mut session = match self.connector.connect(stream, self.identity.credential()).await {
+        let connector = self.connector();
+        let mut session = match connector.dial(|| self.remote.dial(), self.identity.credential()).await {
             Ok(session) => session,
             Err(error) => return Err(self.failed(&attempt, &error)),
         };
+        if let Some(key) = session.info().server_key() {
+            self.learn(&connector, key);
+        }
         self.pace.succeeded();
         let (mut reader, mut writer) = local.split();
         let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
-        match relay(&mut session, &[], far, &Stop::never()).await {
+        match relay(&mut session, far, &Stop::never()).await {
             Ok(()) | Err(Broken::Stopping) => Ok(()),
             Err(Broken::Session(error)) => Err(Failure::session(&error)),
             Err(Broken::Far(error)) => Err(Failure::new(format_args!("it broke: {error}"))),
@@ -196,28 +236,30 @@ impl Shared {
 
     /// What to say of a login that failed; the command ends where trying again would do harm.
     fn failed(&self, attempt: &Attempt, error: &LoginError) -> Failure {
+        let failure = self.remote.failed(error);
         let no = match error {
-            LoginError::Protocol(Error::VerdictNotAuthentic) => Some(No::Unreadable),
-            LoginError::Protocol(Error::Refused) => Some(No::Refused),
+            LoginError::Protocol(Error::Refused | Error::VerdictNotAuthentic) => Some(No::Refused),
+            LoginError::Protocol(Error::Busy { retry_after }) => {
+                Some(No::Later(Some(Duration::from_secs((*retry_after).into()))))
+            }
+            LoginError::Protocol(Error::NotNow) => Some(No::Later(None)),
             _ => None,
         };
-        let after = no.map(|no| self.pace.failed(attempt, no, Instant::now()));
-        let is_final = match (&after, error) {
-            (Some(after), _) => *after == After::Stop,
-            (None, LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_))) => true,
-            (None, _) => Failure::login(error).is(Status::Untrusted),
+        let is_final = match no.map(|no| self.pace.failed(attempt, no, Instant::now())) {
+            Some(After::Pause(pause)) => {
+                return failure.and(format_args!("the next is tried after {}", seconds(pause)));
+            }
+            Some(After::Stop) => true,
+            None => {
+                matches!(error, LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_)))
+                    || failure.is(Status::Untrusted)
+            }
         };
         if is_final {
             // Nobody listens any more where another connection has found out before.
-            let _ = self.fatal.send(Failure::login(error));
+            let _ = self.fatal.send(failure.clone());
         }
-        match after {
-            Some(After::Pause(pause)) if !pause.is_zero() => Failure::login(error).and(format_args!(
-                "a login was good before, so there may be no room for one more: the next is tried after {}",
-                seconds(pause)
-            )),
-            _ => Failure::login(error),
-        }
+        failure
     }
 }
 

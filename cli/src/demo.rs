@@ -1,4 +1,4 @@
-//! `demo`: three logins and four refusals, with a look at every frame.
+//! `demo`: four logins and four refusals, with a look at every frame.
 
 mod frames;
 mod relay;
@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Talk, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{self, Log, Options, Service};
+use crate::serve::{Log, Options, Plan, Service};
 use crate::{keys, term};
 use clap::Args;
 use countersign::accounts::AccountFile;
@@ -15,7 +15,8 @@ use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
 use countersign::{
-    Begun, ClientConfig, Connector, Credential, Error, KeyId, KeySize, LoginError, Server, Stream, Ticket,
+    Begun, ClientConfig, Connector, Credential, Error, KeyId, KeySize, LoginError, PublicKey, Server, Stream, Ticket,
+    UnixTime,
 };
 use relay::Towards;
 use std::fmt::Display;
@@ -25,13 +26,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Watch three logins and four refusals over real TCP, frame by frame, with nothing to prepare.
+/// Watch four logins and four refusals over real TCP, frame by frame, with nothing to prepare.
 ///
 /// Makes a key and an account in a temporary directory, starts a server on a loopback port, and logs in through a relay
 /// that prints each frame as it crosses. Exits with 0 only if everything went as it should.
@@ -53,6 +54,8 @@ struct Scene {
     user: &'static str,
     password: &'static str,
     pin: KeyId,
+    /// The client has the server's key whole.
+    whole: bool,
     /// Change the password to the right one before.
     change: bool,
     /// Show the ticket of the login before.
@@ -72,6 +75,8 @@ struct Scene {
 enum Course {
     /// The first login: what others send is measured against it.
     Login,
+    /// A login of a server that proves itself first.
+    Proved,
     /// A login by ticket.
     Resumed,
     /// A login although the ticket was not taken.
@@ -92,7 +97,7 @@ impl Course {
 impl Demo {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let start = Instant::now();
-        print("Three logins and four refusals, over real TCP on this machine.")?;
+        print("Four logins and four refusals, over real TCP on this machine.")?;
         term::line("\nSetting up")?;
         let folder = tempfile::Builder::new().prefix("countersign-demo-").tempdir().map_err(|error| setup(&error))?;
         let path = folder.path().to_owned();
@@ -112,12 +117,13 @@ impl Demo {
     }
 }
 
-fn scenes(pin: KeyId) -> [Scene; 7] {
+fn scenes(pin: KeyId) -> [Scene; 8] {
     let right = Scene {
         title: "The right password",
         user: USER,
         password: PASSWORD,
         pin,
+        whole: false,
         change: false,
         ticket: false,
         flip: false,
@@ -127,13 +133,21 @@ fn scenes(pin: KeyId) -> [Scene; 7] {
         moral: "Two round trips. The client knows that it spoke to the owner of the pinned key, the server knows who the \
                 client is, and what follows is sealed.",
     };
+    let proved = Scene {
+        title: "The same client, which has kept the server's key",
+        whole: true,
+        course: Course::Proved,
+        moral: "Two round trips and one RSA operation, as before, but the server proves that it holds the private key before the \
+                password leaves: nobody who answers in its place and gets that key later can read it.",
+        ..right
+    };
     let resumed = Scene {
         title: "The same client again, with the ticket it got",
         ticket: true,
         course: Course::Resumed,
         log: ["event=login-resumed user=\"alice\"", "permissions=\"read,write\""],
         moral: "One round trip, no RSA operation and no password hash: the ticket's secret proves each end to the other, \
-                and a fresh key share makes fresh keys.",
+                and a fresh key share makes fresh keys. The client's Confirm shows the server that it is there, and no recording.",
         ..right
     };
     let changed = Scene {
@@ -185,12 +199,13 @@ fn scenes(pin: KeyId) -> [Scene; 7] {
         explain: false,
         ..right
     };
-    [right, resumed, changed, wrong, unknown, untrusted, flipped]
+    [right, proved, resumed, changed, wrong, unknown, untrusted, flipped]
 }
 
 /// Everything that is set up once.
 struct Stage {
     pin: KeyId,
+    key: PublicKey,
     runtime: Runtime,
     server: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -213,6 +228,9 @@ struct Stage {
 const FULL: [FrameType; 4] =
     [FrameType::ClientHello, FrameType::ServerHello, FrameType::ClientLogin, FrameType::ServerVerdict];
 
+/// The frames of one by ticket.
+const RESUMED: [FrameType; 3] = [FrameType::ClientHello, FrameType::ServerResumption, FrameType::Confirm];
+
 /// A frame that crossed the relay.
 type Crossed = (FrameType, Vec<u8>);
 
@@ -221,8 +239,9 @@ impl Stage {
         let start = Instant::now();
         let (key_path, users) = (folder.join("server.pem"), folder.join("users.txt"));
         files::write_private_key(&key_path, &keys::generate(KeySize::Rsa2048)?, Existing::Keep)?;
-        let key = keys::load(&key_path, &Passphrase::default())?;
-        let pin = key.public_key().id();
+        let server_key = keys::load(&key_path, &Passphrase::default())?;
+        let key = server_key.public_key().clone();
+        let pin = key.id();
         let made = time(start.elapsed());
         item("key", format_args!("RSA, 2048 bits, made in {made} (to be quick; keygen makes 3072)"))?;
         item("fingerprint", pin)?;
@@ -238,7 +257,17 @@ impl Stage {
         let file = AccountFile::open(&users)?;
         let (lines, log) = channel();
         let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
-        let (server, _) = serve::prepare(key, &users, file, &Options::default(), &[], Service::Lines, log_to);
+        let options = Options::default();
+        let plan = Plan {
+            keys: server_key.into(),
+            tickets: options.tickets(),
+            path: &users,
+            users: file,
+            options: &options,
+            balancers: &[],
+            service: Service::Lines,
+        };
+        let (server, _) = plan.prepare(log_to);
         let runtime = Runtime::new().map_err(|error| setup(&error))?;
         let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (relay_address, relay) = bind().map_err(|error| setup(&error))?;
@@ -254,6 +283,7 @@ impl Stage {
         item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
         Ok(Self {
             pin,
+            key,
             runtime,
             server,
             stop,
@@ -323,26 +353,39 @@ impl Stage {
         let session = match session {
             Ok(session) => session,
             Err(LoginError::Protocol(error)) => {
-                return Ok(Outcome { said: chain(&error), refusal: Some(error), ticket: None, time });
+                return Ok(Outcome { said: chain(&error), refusal: Some(error), ticket: None, proved: false, time });
             }
             Err(error) => return Err(chain(&error)),
         };
-        let (ticket, resumed) = (session.info().ticket().cloned(), session.info().is_resumed());
-        let how = if resumed { ", resumed" } else { "" };
+        let (ticket, proved) = (session.info().ticket().cloned(), session.info().is_proved());
+        let how = match () {
+            () if session.info().is_resumed() => ", resumed",
+            () if proved => ", once the server had proved itself",
+            () => "",
+        };
         let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
         let mut talk = Talk::new(session, PATIENCE);
         let answer = talk.ask("whoami").await.map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
         talk.close().await.map_err(|error| chain(&error))?;
-        Ok(Outcome { said, refusal: None, ticket, time })
+        Ok(Outcome { said, refusal: None, ticket, proved, time })
     }
 
     async fn log_in(&self, scene: &Scene) -> Result<Stream<TcpStream>, LoginError> {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE);
-        let connector = Connector::new(config, Server::pinned(scene.pin));
-        let ticket = self.ticket.as_ref().filter(|_| scene.ticket);
+        let server = if scene.whole { Server::key(self.key.clone()) } else { Server::pinned(scene.pin) };
+        let ticket = self.ticket.clone().filter(|_| scene.ticket);
+        let ticket =
+            ticket.and_then(|ticket| server.resume(ticket, scene.user, UnixTime::from_system(SystemTime::now())));
+        let connector = Connector::new(config, server);
         let credential = Credential::Password { user: scene.user, password: scene.password.as_bytes() };
-        match connector.begin(TcpStream::connect(self.relay_address).await?, ticket).await? {
+        let dial = async || {
+            let stream = TcpStream::connect(self.relay_address).await?;
+            // What is said after a Confirm would wait until the server has got that.
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        match connector.begin(dial, ticket).await? {
             Begun::Resumed(session) => Ok(session),
             Begun::Trusted(trusted) => trusted.login(credential).await,
         }
@@ -373,7 +416,7 @@ impl Stage {
     fn check(&mut self, scene: &Scene, frames: &[Crossed], line: &str, outcome: &Outcome) -> Result<(), Failure> {
         let is_record = |kind| matches!(kind, FrameType::Data | FrameType::KeyUpdate | FrameType::Close);
         let handshake = frames.iter().filter(|(kind, _)| !is_record(*kind));
-        let shape: Vec<_> = handshake.map(|(kind, frame)| (*kind, frame.len())).collect();
+        let shape: Vec<_> = handshake.map(|(kind, frame)| (*kind, frames::size(frame))).collect();
         if matches!(scene.course, Course::Login) {
             self.shape.clone_from(&shape);
             self.full = outcome.time;
@@ -381,7 +424,9 @@ impl Stage {
         let kinds: Vec<_> = shape.iter().map(|(kind, _)| *kind).collect();
         let as_expected = match scene.course {
             Course::Login => kinds == FULL,
-            Course::Resumed => kinds == [FrameType::ClientHello, FrameType::ServerResumption],
+            // What is sealed to the key is in another frame.
+            Course::Proved => kinds == FULL && self.shape.get(3..) == shape.get(3..),
+            Course::Resumed => kinds == RESUMED,
             // The ticket is in the first frame.
             Course::Fallback => kinds == FULL && self.shape.get(1..) == shape.get(1..),
             Course::Refused(Error::Untrusted(_)) => self.shape.get(..2) == Some(&*shape),
@@ -391,6 +436,7 @@ impl Stage {
             (outcome.refusal.as_ref() == scene.course.refusal(), "the client should have seen another end"),
             (scene.log.iter().all(|part| line.contains(part)), "the server should have logged something else"),
             (as_expected, "other frames should have crossed, or of other sizes"),
+            (outcome.proved == matches!(scene.course, Course::Proved), "the server should have proved itself, or not"),
             (outcome.refusal.is_some() || outcome.ticket.is_some(), "the server should have given a ticket"),
             (!is_held_back(scene) || outcome.time >= REFUSAL_FLOOR, "the refusal should have been held back"),
         ];
@@ -420,6 +466,7 @@ struct Outcome {
     said: String,
     refusal: Option<Error>,
     ticket: Option<Ticket>,
+    proved: bool,
     time: Duration,
 }
 

@@ -5,7 +5,7 @@ use countersign::crypto::KeyFileError;
 use countersign::files::FileError;
 use countersign::{Error as Protocol, KeyError, LoginError};
 use std::error::Error;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io;
 use std::process::ExitCode;
 
@@ -55,16 +55,17 @@ Exit status:
   0  logged in, and every line was answered, or both directions were closed
   1  the server refused the login
   2  something is wrong on this side: the command line, a file, the secret, the output
-  3  the server's key is not trusted, or its suite is too weak; nothing secret was sent
+  3  the server's key is not trusted, or it does not prove that it has it, or its suite is too
+     weak; nothing secret was sent
   4  the server can't be reached, or did not answer in time, or the session was cut
   5  what came is not the protocol, or was altered on the way, before the login or after it
   6  the server takes no credential of this kind; nothing secret was sent
-  7  the server is busy: try again later
+  7  the server, or somebody on the way, says that it is busy: try again later; nothing secret was
+     sent
   8  the server can't check logins now, whatever the credential: try again later";
 
-/// What the library calls its errors, the status of each, and what to do. What is not here is [`Status::Protocol`].
-/// Some of these come with the next shape of the protocol.
-const LOGINS: [(&str, Status, &str); 21] = [
+/// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
+const LOGINS: [(&str, Status, &str); 15] = [
     ("refused", Status::Refused, ""),
     ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
     (
@@ -74,26 +75,31 @@ const LOGINS: [(&str, Status, &str); 21] = [
     ),
     ("under-floor", Status::Untrusted, "; ask the server's operator"),
     ("server-key-unusable", Status::Untrusted, "; ask the server's operator"),
-    ("no-proof", Status::Untrusted, "; ask the server's operator"),
-    ("no-server-key", Status::Untrusted, "; check the name"),
-    ("busy", Status::Busy, "; try again later"),
-    ("no-room", Status::Busy, "; try again later"),
-    ("pressed", Status::Busy, "; try again later"),
-    ("no-session", Status::Busy, "; try again later"),
-    ("made-way", Status::Busy, "; try again later"),
-    ("stopping", Status::Busy, "; try again later"),
-    ("not-now", Status::NotNow, "; try again later"),
+    (
+        "no-proof",
+        Status::Untrusted,
+        ". Somebody else may be answering in its place: try again later, and if it stays so, ask the server's operator",
+    ),
+    (
+        "proof-not-authentic",
+        Status::Untrusted,
+        ". Try again from another network, and if it stays so, ask the server's operator",
+    ),
+    ("busy", Status::Busy, ""),
+    ("not-now", Status::NotNow, ", with the same password or token"),
     ("io", Status::Network, "; try again"),
     ("disconnected", Status::Network, "; try again"),
     ("truncated", Status::Network, "; log in again"),
-    ("not-confirmed", Status::Network, "; log in again"),
-    ("different-context", Status::Protocol, ""),
+    (
+        "different-context",
+        Status::Protocol,
+        ". Is this the right server for what is spoken here, and does nothing in between end its TLS?",
+    ),
     ("deadline-passed", Status::Network, "; if the network is slow, give a longer --timeout"),
     (
         "verdict-not-authentic",
         Status::Protocol,
-        ". A busy server does that, and so does somebody in between who collects what you send: let no machine try again and \
-         again, and if it stays so, ask the server's operator",
+        ". Let no machine try again and again, and if it stays so, ask the server's operator",
     ),
 ];
 
@@ -102,7 +108,7 @@ fn known(code: &str) -> Option<(Status, &'static str)> {
 }
 
 /// What did not work, in words that say what to do next, and the exit status.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Failure {
     status: Status,
     /// Nothing is said where nobody is left to read it.
@@ -139,6 +145,12 @@ impl Failure {
 
     /// A login that failed, and what to do next.
     pub(crate) fn login(error: &LoginError) -> Self {
+        if let LoginError::Io(error) = error
+            && let Some(failure) = error.get_ref().and_then(|inner| inner.downcast_ref::<Self>())
+        {
+            // There was no connection: see [`io::Error::from`].
+            return failure.clone();
+        }
         let (status, advice) = known(error.code()).unwrap_or(match error {
             LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
             _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
@@ -207,6 +219,21 @@ impl Failure {
     }
 }
 
+impl Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message().unwrap_or_default())
+    }
+}
+
+impl Error for Failure {}
+
+/// Through what is called by the library and calls back: [`Failure::login`] finds it again.
+impl From<Failure> for io::Error {
+    fn from(failure: Failure) -> Self {
+        Self::other(failure)
+    }
+}
+
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         Self::file(&error)
@@ -227,7 +254,7 @@ from!(AccountError, KeyError, KeyFileError);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use countersign::{BusyReason, Misuse, Reason};
+    use countersign::{Differs, KeyId, Misuse};
 
     #[test]
     fn every_status_of_a_client_has_a_number_of_its_own_and_a_line_of_help() {
@@ -243,19 +270,28 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_room_is_not_one_that_refuses() {
-        let refused = |reason| LoginError::LoginRefused { user: None, reason };
+    fn a_server_without_room_is_not_one_that_refuses_and_an_impostor_is_not_one_that_is_away() {
         for (error, status) in [
-            (LoginError::Busy(BusyReason::NoRoom), Status::Busy),
-            (LoginError::Busy(BusyReason::Stopping), Status::Busy),
-            (refused(Reason::NotNow("the store is away")), Status::NotNow),
-            (Protocol::Refused.into(), Status::Refused),
-            (Protocol::DeadlinePassed.into(), Status::Network),
-            (Protocol::Misuse(Misuse::Closed).into(), Status::Usage),
-            (Protocol::VerdictNotAuthentic.into(), Status::Protocol),
+            (Protocol::Busy { retry_after: 9 }, Status::Busy),
+            (Protocol::NotNow, Status::NotNow),
+            (Protocol::Refused, Status::Refused),
+            (Protocol::NoProof(KeyId::from_bytes([7; 32])), Status::Untrusted),
+            (Protocol::ProofNotAuthentic, Status::Untrusted),
+            (Protocol::DifferentContext(Differs::Prologue), Status::Protocol),
+            (Protocol::DeadlinePassed, Status::Network),
+            (Protocol::Misuse(Misuse::Closed), Status::Usage),
+            (Protocol::VerdictNotAuthentic, Status::Protocol),
         ] {
-            assert!(Failure::login(&error).is(status), "{error}");
+            let failure = Failure::login(&error.clone().into());
+            assert!(failure.is(status), "{error}: {failure:?}");
         }
+    }
+
+    #[test]
+    fn where_there_was_no_connection_the_failure_stays_as_it_was() {
+        let failure = Failure::with_status(Status::Usage, "write it as HOST:PORT");
+        let found = Failure::login(&LoginError::Io(failure.clone().into()));
+        assert_eq!((found.status, found.message), (failure.status, failure.message));
     }
 
     #[test]

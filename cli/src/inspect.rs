@@ -138,8 +138,10 @@ impl Report {
     fn direction(&mut self, kind: FrameType, offset: usize) -> Result<(), Failure> {
         let (client, server) = (self.from_client, self.from_server);
         match kind {
-            FrameType::ClientHello | FrameType::ClientLogin => self.from_client = true,
-            FrameType::ServerHello | FrameType::ServerVerdict | FrameType::ServerResumption => self.from_server = true,
+            FrameType::ClientHello | FrameType::ClientLogin | FrameType::Confirm => self.from_client = true,
+            FrameType::ServerHello | FrameType::ServerVerdict | FrameType::ServerResumption | FrameType::Busy => {
+                self.from_server = true;
+            }
             FrameType::Data | FrameType::KeyUpdate | FrameType::Close => {}
         }
         if self.from_client && self.from_server && !(client && server) {

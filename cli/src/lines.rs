@@ -23,11 +23,6 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Of a stream that these bytes have come from already.
-    pub(crate) fn after(pending: Vec<u8>) -> Self {
-        Self { pending }
-    }
-
     pub(crate) async fn next(&mut self, source: &mut (impl AsyncRead + Unpin)) -> io::Result<Line> {
         let mut chunk = [0; 1024];
         loop {
@@ -66,8 +61,8 @@ mod tests {
 
     #[tokio::test]
     async fn cuts_lines_and_bounds_them() {
-        let mut stream = &b"\ntwo\n\xff\nlast"[..];
-        let mut lines = Lines::after(b"one\r\n".to_vec());
+        let mut stream = &b"one\r\n\ntwo\n\xff\nlast"[..];
+        let mut lines = Lines::default();
         for line in ["one", "", "two"] {
             assert_eq!(lines.next(&mut stream).await.ok(), Some(Line::Text(line.to_owned())));
         }

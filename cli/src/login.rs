@@ -31,9 +31,14 @@ terminal, with the server's. What arrives is not escaped, not even for a termina
 
 The server's key is checked before a password is asked for. The server may give a ticket for the
 next login of the same user: no password is asked for then. One that --password-stdin gives is
-checked by a full login, unless --resume says otherwise. Tickets are kept in countersign/tickets under $XDG_STATE_HOME or
-~/.local/state, readable by you alone; to forget them, delete the file. Logins with a token keep
-none. A client that comes by ticket has to speak first, so --pipe shows none without --resume.
+checked by a full login, unless --resume says otherwise. Tickets are kept in countersign/tickets
+under $XDG_STATE_HOME or ~/.local/state, readable by you alone; to forget them, delete the file.
+Logins with a token keep none.
+
+Where only the fingerprint is known, the server sends its key, which is kept beside the tickets, in
+countersign/keys: from the next login with that --pin on the server has to prove that it holds the
+private key before the password leaves, so that it stays secret even if that key is stolen later.
+What is trusted is decided by --pin alone: a file with another key is not used.
 ";
 
 /// Log in to a server, and talk to it.
@@ -51,11 +56,8 @@ pub(crate) struct Login {
     /// Carry standard input to the server and what it says to standard output, byte for byte
     #[arg(long)]
     pipe: bool,
-    /// Show the server no ticket of an earlier login, and keep none of this one
-    #[arg(long)]
-    no_resume: bool,
-    /// Come back by ticket also with --pipe, for services whose client speaks first, and with --password-stdin: the password is
-    /// then for when the server does not take the ticket, and not checked otherwise
+    /// Come back by ticket also with --password-stdin: the password is then for when the server does not take the ticket, and not
+    /// checked otherwise
     #[arg(long, conflicts_with = "no_resume")]
     resume: bool,
 }
@@ -67,14 +69,13 @@ impl Login {
 
     fn use_of_tickets(&self) -> Resume {
         match () {
-            () if self.no_resume => Resume::Never,
-            () if (self.pipe || self.remote.password_stdin) && !self.resume => Resume::Keep,
+            () if self.remote.no_resume => Resume::Never,
+            () if self.remote.password_stdin && !self.resume => Resume::Keep,
             () => Resume::Show,
         }
     }
 
     fn log_in(&self) -> Result<(), Failure> {
-        let connector = self.remote.connector()?;
         if let Some(line) = self.lines.iter().find(|line| line.contains('\n') || line.len() > MAX_LINE) {
             let len = line.len();
             return Err(Failure::usage(format_args!(
@@ -82,10 +83,11 @@ impl Login {
             )));
         }
         block_on(async {
-            let session = enter(&self.remote, &connector, self.use_of_tickets()).await?;
+            let session = enter(&self.remote, self.use_of_tickets()).await?;
             let how = if session.info().is_resumed() { ", resumed" } else { "" };
             term::note(format_args!("logged in as {}{how}", describe(session.grant())));
-            term::note(format_args!("suite {}, session {}", session.suite(), session.id()));
+            let proved = if session.info().is_proved() { ", server proved itself" } else { "" };
+            term::note(format_args!("suite {}, session {}{proved}", session.suite(), session.id()));
             if self.pipe {
                 return pipe::run(session, self.remote.timeout).await;
             }

@@ -72,7 +72,6 @@ pub(crate) struct Far<'a, R, W, G> {
 /// the relay has a moment to end by itself.
 pub(crate) async fn relay<R, W, G>(
     session: &mut Stream<TcpStream>,
-    first: &[u8],
     far: Far<'_, R, W, G>,
     stop: &Stop,
 ) -> Result<(), Broken>
@@ -87,7 +86,7 @@ where
     let (is_gone, is_said) = (Stop::new(told), Notify::new());
     let there = async {
         let copied = tokio::select! {
-            copied = copy(&mut near_reader, far_writer, first) => copied,
+            copied = copy(&mut near_reader, far_writer) => copied,
             () = is_gone.stopped() => Err(Fault::Writing(io::ErrorKind::BrokenPipe.into())),
         };
         match copied {
@@ -104,7 +103,7 @@ where
     };
     let back = async {
         let copied = tokio::select! {
-            copied = copy(far_reader, &mut near_writer, &[]) => copied,
+            copied = copy(far_reader, &mut near_writer) => copied,
             () = async { stop.stopped().await; sleep(GOODBYE_TIMEOUT).await } => return Err(Broken::Stopping),
             () = async { is_gone.stopped().await; sleep(DRAIN_TIMEOUT).await } => {
                 near_writer.shutdown().await.map_err(Fault::Writing)
@@ -132,15 +131,9 @@ enum Fault {
     Writing(io::Error),
 }
 
-/// Copies `first` and whatever comes until its end, and passes that on.
-async fn copy(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    first: &[u8],
-) -> Result<(), Fault> {
+/// Copies whatever comes until its end, and passes that on.
+async fn copy(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Fault> {
     let mut buffer = vec![0; CHUNK];
-    to.write_all(first).await.map_err(Fault::Writing)?;
-    to.flush().await.map_err(Fault::Writing)?;
     loop {
         let count = from.read(&mut buffer).await.map_err(Fault::Reading)?;
         let bytes = buffer.get(..count).unwrap_or_default();

@@ -4,10 +4,12 @@ use crate::crypto;
 use crate::dial;
 use crate::failure::{Failure, Status};
 use crate::keys;
+use crate::known_keys::KnownKeys;
 use crate::secrets::{self, Secret};
 use crate::term;
 use clap::Args;
-use countersign::{ClientConfig, Connector, Credential, KeyId, Server, limits};
+use countersign::frame::FrameType;
+use countersign::{ClientConfig, Connector, Credential, KeyId, LoginError, PublicKey, Server, limits};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,12 +31,18 @@ pub(crate) struct Remote {
     /// the ssh-rsa lines of OpenSSH
     #[arg(long = "server-key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// Ask for the server of this name, where several are behind one address; it crosses the wire in the clear
+    #[arg(long, value_name = "NAME", value_parser = server_name)]
+    server_name: Option<String>,
     /// Read the password from the first line of standard input instead of asking for it
     #[arg(long, conflicts_with = "token_stdin")]
     pub(crate) password_stdin: bool,
     /// Log in with the token on the first line of standard input, without a user name and a password
     #[arg(long)]
     token_stdin: bool,
+    /// Show the server no ticket of an earlier login, and keep none of this one
+    #[arg(long)]
+    pub(crate) no_resume: bool,
     /// How long to wait for the connection, for the login, for each answer, and for the goodbye
     #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
     pub(crate) timeout: Duration,
@@ -70,27 +78,68 @@ impl Remote {
         Ok(Identity { user: self.user.clone(), secret })
     }
 
-    pub(crate) fn connector(&self) -> Result<Connector, Failure> {
+    /// What logs in to the server; `told` is a key that it is known to have by now.
+    pub(crate) fn connector(&self, told: Option<&PublicKey>) -> Result<Connector, Failure> {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(self.timeout);
-        Ok(Connector::new(config, self.trust()?))
+        Ok(Connector::new(config, self.trust(told)?))
     }
 
-    fn trust(&self) -> Result<Server, Failure> {
-        let mut all: Vec<Server> = self.pins.iter().map(|&pin| Server::pinned(pin)).collect();
+    /// The keys to trust: those of the pins, whole where they were kept, and those of the files. The server is asked to prove the
+    /// first one that is whole.
+    fn trust(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
+        let mut keys = KnownKeys::of_user().map(|known| known.find(&self.pins)).unwrap_or_default();
         for path in &self.keys {
-            all.extend(keys::trusted(path)?.into_iter().map(Server::key));
+            keys.extend(keys::trusted(path)?);
         }
-        all.into_iter().reduce(Server::or).ok_or_else(|| {
+        if let Some(told) = told {
+            keys.retain(|key| key.id() != told.id());
+            keys.insert(0, told.clone());
+        }
+        let pins =
+            self.pins.iter().filter(|&&pin| keys.iter().all(|key| key.id() != pin)).map(|&pin| Server::pinned(pin));
+        let pins: Vec<Server> = pins.collect();
+        let server = keys.into_iter().map(Server::key).chain(pins).reduce(Server::or).ok_or_else(|| {
             Failure::usage(
                 "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem. The fingerprint is \
                  what `countersign key show server.pem` prints on the server, and `countersign serve` when it starts; \
                  get it in a way that nobody can tamper with",
             )
-        })
+        })?;
+        match &self.server_name {
+            Some(name) => {
+                server.with_name(name).map_err(|error| Failure::usage(format_args!("--server-name: {error}")))
+            }
+            None => Ok(server),
+        }
     }
 
-    /// Connects to the server.
-    pub(crate) async fn dial(&self) -> Result<TcpStream, Failure> {
+    /// Keeps a key of the server's, trusted by its pin, for the next login. Says whether it was news.
+    pub(crate) fn learn(&self, connector: &Connector, key: &PublicKey) -> bool {
+        let is_news = connector.server().known_keys().first().is_none_or(|first| first.id() != key.id());
+        if let Some(known) = KnownKeys::of_user().filter(|_| is_news && self.pins.contains(&key.id())) {
+            known.keep(key);
+        }
+        is_news
+    }
+
+    /// What to say of a login that failed.
+    pub(crate) fn failed(&self, error: &LoginError) -> Failure {
+        match (&self.server_name, error) {
+            (Some(name), LoginError::Disconnected { awaited: FrameType::ServerHello }) => {
+                Failure::login(error).and(format_args!(
+                    "does this server go by the name {name}? Its operator gives it names with `countersign serve --server-name`"
+                ))
+            }
+            _ => Failure::login(error),
+        }
+    }
+
+    /// Connects to the server. A failure is a [`Failure`] inside of the error.
+    pub(crate) async fn dial(&self) -> io::Result<TcpStream> {
+        Ok(self.connect().await?)
+    }
+
+    async fn connect(&self) -> Result<TcpStream, Failure> {
         let server = &self.server;
         let end = dial::end(self.timeout);
         let addresses = dial::look_up(server, end).await.map_err(|error| match error.kind() {
@@ -107,6 +156,15 @@ impl Remote {
         })?;
         let _ = stream.set_nodelay(true);
         Ok(stream)
+    }
+}
+
+/// Names that the library takes: the rest is refused at once.
+fn server_name(name: &str) -> Result<String, String> {
+    let nobody = Server::pinned(KeyId::from_bytes([0; 32]));
+    match nobody.with_name(name) {
+        Ok(_) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err("a name has 1 to 255 printable ASCII characters without spaces".to_owned()),
     }
 }
 

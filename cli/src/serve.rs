@@ -6,6 +6,7 @@ mod log;
 mod proxy;
 mod server;
 mod service;
+mod tickets;
 mod users;
 mod visit;
 
@@ -21,7 +22,7 @@ use crate::secrets::Passphrase;
 use crate::{keys, term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::{Bounds, ServerConfig, ServerKey, TicketKeys, limits};
+use countersign::{Acceptor, Bounds, ServerConfig, ServerKey, ServerKeys, TicketKeys, limits};
 use listen::{State, listen, tell};
 use proxy::Block;
 use server::Balancers;
@@ -34,6 +35,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tickets::Watch;
 use users::watched;
 
 /// Put a login in front of a service.
@@ -63,8 +65,13 @@ all that it has left running in its process group.
 
 After a login the client gets a ticket, good for one more login within --ticket-lifetime, that
 costs neither an RSA operation nor a password hash. It stops working when the account is changed
-or removed, and when this server is restarted. A client that comes by ticket has to speak first:
-until it has, within a minute, it counts as nobody, and neither service nor program is started.
+or removed, and when this server is restarted, but for --ticket-keys: at an orderly stop the keys
+and the memory of used tickets are saved there, and the next start takes them over and removes the
+file. A server that was killed has saved nothing, and its clients log in anew. Neither service nor
+program is started for a client that comes by ticket before it has shown that it is there.
+
+A client that asks for a server by name (--server-name there, too) is turned away unless this one
+was given that name: whoever trusts the keys of two servers can't be led to the other one.
 
 What strangers can take is bounded, by address before it is bounded in total: IPv4 addresses
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
@@ -102,6 +109,16 @@ pub(crate) struct Serve {
     /// by commas. From other addresses a header is refused
     #[arg(long, value_name = "ADDRESS[/PREFIX]", value_delimiter = ',')]
     proxy_protocol: Vec<Block>,
+    /// A name that this server goes by, for clients that ask for one; can be repeated
+    #[arg(long = "server-name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Answer clients that ask for any other name, too
+    #[arg(long)]
+    any_server_name: bool,
+    /// Keep the keys of tickets in this file from a stop to the next start, so that clients need not log in anew. Secret: whoever
+    /// has it can log in as anybody
+    #[arg(long, value_name = "FILE")]
+    ticket_keys: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
 }
@@ -175,20 +192,17 @@ struct Numbers {
     sessions: usize,
 }
 
-/// Used tickets that are remembered: 2 MB or so. Past them a ticket falls back to the full login.
-const USED_TICKETS: usize = 1 << 16;
-
 impl Options {
     fn config(&self) -> ServerConfig {
-        let config = ServerConfig::new(crypto::provider())
+        ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
-            .with_refusal_floor(self.refusal_floor);
-        if self.ticket_lifetime.is_zero() {
-            return config;
-        }
-        let keys = TicketKeys::new(crypto::provider(), self.ticket_lifetime);
-        // Otherwise whoever recorded a ClientHello could send it again and again, and each would hold a session.
-        config.with_tickets(Arc::new(keys.with_single_use(USED_TICKETS)))
+            .with_refusal_floor(self.refusal_floor)
+    }
+
+    /// The keys of its tickets; `None` where it gives none.
+    pub(crate) fn tickets(&self) -> Option<Arc<TicketKeys>> {
+        let keys = || Arc::new(TicketKeys::new(crypto::provider(), self.ticket_lifetime));
+        (!self.ticket_lifetime.is_zero()).then(keys)
     }
 
     fn numbers(&self) -> Numbers {
@@ -220,13 +234,27 @@ impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
         let key = keys::load(&self.key, &self.passphrase)?;
+        let fingerprint = key.public_key().id();
+        let keys = self.names(key)?;
         let file = user_files::open(&self.users)?;
         let listener = listen(&self.listen)?;
-        let fingerprint = key.public_key().id();
+        let tickets = self.options.tickets();
+        let saved = self.saved_tickets(tickets.as_ref())?;
+        if let Some((keys, path)) = saved {
+            tickets::load(keys, path)?;
+        }
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()))?);
-        let server = prepare(key, &self.users, file, &self.options, &self.proxy_protocol, service, Arc::clone(&log));
-        let (server, warnings) = server;
+        let plan = Plan {
+            keys,
+            tickets: tickets.clone(),
+            path: &self.users,
+            users: file,
+            options: &self.options,
+            balancers: &self.proxy_protocol,
+            service,
+        };
+        let (server, warnings) = plan.prepare(Arc::clone(&log));
         warnings.iter().for_each(term::note);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
@@ -249,7 +277,34 @@ impl Serve {
         });
         // Whoever has not said goodbye by now is left.
         runtime.shutdown_timeout(Duration::from_millis(100));
-        done
+        // A server that could not begin has used no ticket: what it has loaded is good for the next one.
+        match saved {
+            Some((keys, path)) => tickets::save(keys, path).and(done),
+            None => done,
+        }
+    }
+
+    /// The key, under the names that clients may ask for.
+    fn names(&self, key: ServerKey) -> Result<ServerKeys, Failure> {
+        let named = self.names.iter().try_fold(ServerKeys::from(key.clone()), |keys, name| {
+            let why = |error| Failure::usage(format_args!("--server-name {name:?}: {error}"));
+            keys.with_name(name, key.clone()).map_err(why)
+        })?;
+        Ok(if self.any_server_name { named.with_any_name() } else { named })
+    }
+
+    /// What is kept across a restart, and where.
+    fn saved_tickets<'a>(
+        &'a self,
+        tickets: Option<&'a Arc<TicketKeys>>,
+    ) -> Result<Option<(&'a TicketKeys, &'a Path)>, Failure> {
+        match (&self.ticket_keys, tickets) {
+            (Some(_), None) => {
+                Err(Failure::usage("--ticket-keys is for tickets, and with --ticket-lifetime 0s there are none"))
+            }
+            (Some(path), Some(keys)) => Ok(Some((keys, path))),
+            (None, _) => Ok(None),
+        }
     }
 
     fn service(&self) -> Result<Service, Failure> {
@@ -270,24 +325,36 @@ impl Serve {
     }
 }
 
-/// A server, and what its operator should know.
-pub(crate) fn prepare(
-    key: ServerKey,
-    path: &Path,
-    file: AccountFile,
-    options: &Options,
-    balancers: &[Block],
-    service: Service,
-    log: Arc<Log>,
-) -> (Server, Vec<String>) {
-    let broken = file.broken_lines();
-    let users = watched(file, Arc::clone(&log));
-    let numbers = options.numbers();
-    let (numbers, warning) = descriptors::fit(numbers, service.descriptors(), !balancers.is_empty());
-    let warnings = user_files::broken_lines(path, &broken).into_iter().chain(warning).collect();
-    let balancers =
-        Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
-    (Server::new(options.config(), key, users, options.bounds(numbers), balancers, service, log), warnings)
+/// What a server is made of.
+pub(crate) struct Plan<'a> {
+    pub(crate) keys: ServerKeys,
+    pub(crate) tickets: Option<Arc<TicketKeys>>,
+    pub(crate) path: &'a Path,
+    pub(crate) users: AccountFile,
+    pub(crate) options: &'a Options,
+    pub(crate) balancers: &'a [Block],
+    pub(crate) service: Service,
+}
+
+impl Plan<'_> {
+    /// A server, and what its operator should know.
+    pub(crate) fn prepare(self, log: Arc<Log>) -> (Server, Vec<String>) {
+        let Self { keys, tickets, path, users, options, balancers, service } = self;
+        let broken = user_files::broken_lines(path, &users.broken_lines());
+        let users = watched(users, Arc::clone(&log));
+        let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
+        let warnings = broken.into_iter().chain(warning).collect();
+        let balancers =
+            Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
+        let mut config = options.config();
+        let mut watch = None;
+        if let Some(keys) = tickets {
+            config = config.with_tickets(Arc::clone(&keys));
+            watch = Some(Watch::new(keys, Arc::clone(&log)));
+        }
+        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        (Server::new(acceptor, watch, balancers, service, log), warnings)
+    }
 }
 
 /// Watches for the signals that end a server, from now on. SIGHUP does not: the users file is looked at without being told, and a

@@ -1,12 +1,9 @@
 //! The tickets that `login` keeps between runs: one for each server and user, in one file that only its owner can read.
 
-use crate::term;
-use countersign::files::{self, FileError};
-use countersign::{Ticket, UnixTime};
-use std::env;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use crate::{state, term};
+use countersign::{Server, Ticket, TrustedTicket, UnixTime};
+use std::io;
+use std::path::PathBuf;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
@@ -29,33 +26,38 @@ type Entry = (String, Ticket);
 impl Tickets {
     /// `countersign/tickets` in the user's state directory; `None` where the environment names none.
     pub(crate) fn of_user() -> Option<Self> {
-        let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")))?;
-        Some(Self { path: state.join("countersign").join("tickets") })
+        Some(Self { path: state::folder()?.join("tickets") })
     }
 
-    /// The ticket of an earlier login of `user` at `server`, if there is one that has not expired.
-    pub(crate) fn find(&self, server: &str, user: &str) -> Option<Ticket> {
-        match self.read() {
-            Ok(entries) => {
-                let (key, now) = (key(server, user), now());
-                entries.into_iter().find(|(of, ticket)| *of == key && ticket.expires() > now).map(|(_, ticket)| ticket)
-            }
-            Err(error) => {
-                self.note(&error, "it is not used");
-                None
-            }
-        }
+    /// Takes out the ticket of an earlier login of `user` at `server`, if there is one that may be shown there: no ticket is shown
+    /// twice, whatever comes of it.
+    pub(crate) fn take(&self, address: &str, user: &str, server: &Server) -> Option<TrustedTicket> {
+        let (key, now) = (key(address, user), now());
+        let taken = self.read().and_then(|mut entries| {
+            let may_be_shown = |(index, (of, ticket)): (usize, &Entry)| {
+                let ticket = (*of == key).then(|| server.resume(ticket.clone(), user, now)).flatten()?;
+                Some((index, ticket))
+            };
+            let Some((index, ticket)) = entries.iter().enumerate().find_map(may_be_shown) else { return Ok(None) };
+            entries.remove(index);
+            self.write(&entries)?;
+            Ok(Some(ticket))
+        });
+        taken.unwrap_or_else(|error| {
+            self.note(&error, "it is not used");
+            None
+        })
     }
 
-    /// Keeps `ticket` for the next login of `user` at `server`, in place of the one before, and forgets what has expired.
-    pub(crate) fn keep(&self, server: &str, user: &str, ticket: Option<&Ticket>) {
-        // What can't be used makes way; [`Tickets::find`] has said so.
+    /// Keeps `ticket` for the next login of its user at `address`, in place of the one before, and forgets what has expired.
+    pub(crate) fn keep(&self, address: &str, user: &str, ticket: Option<&Ticket>) {
+        // What can't be used makes way; [`Tickets::take`] has said so.
         let read = self.read();
         let had = read.as_ref().map_or(0, Vec::len);
-        let (key, now) = (key(server, user), now());
+        let (key, now) = (key(address, user), now());
+        let name = ticket.map(Ticket::server_name);
         let mut entries = read.unwrap_or_default();
-        entries.retain(|(of, ticket)| *of != key && ticket.expires() > now);
+        entries.retain(|(of, held)| held.is_usable(now) && !(*of == key && Some(held.server_name()) == name));
         // Nothing is made for a server that gives no tickets.
         if ticket.is_none() && entries.len() == had {
             return;
@@ -70,29 +72,11 @@ impl Tickets {
         term::note(format_args!("countersign: {}: {error}; {so}", self.path.display()));
     }
 
-    /// All entries. A file that is missing has none; one that others could read, or have written to, is not trusted with
-    /// a single one.
+    /// All entries. A file that is missing has none.
     fn read(&self) -> io::Result<Vec<Entry>> {
         let bad = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        // Before it is opened: that would wait for ever at a pipe.
-        match fs::metadata(&self.path) {
-            Ok(meta) if meta.is_file() => {}
-            Ok(_) => return Err(bad("it is no file".to_owned())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        }
-        let file = File::open(&self.path)?;
-        let meta = file.metadata()?;
-        if let Some(mode) = exposed(&meta) {
-            return Err(bad(format!("others can use it (mode {mode:04o}, and it should be 0600)")));
-        }
-        if meta.len() > MAX_FILE {
-            return Err(bad("it is too long".to_owned()));
-        }
-        // Room for all of it from the start: growing would leave copies of the secrets behind.
-        let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
-        let mut text = Zeroizing::new(String::with_capacity(room));
-        file.take(meta.len()).read_to_string(&mut text)?;
+        let Some(bytes) = state::read_private(&self.path, MAX_FILE)? else { return Ok(Vec::new()) };
+        let text = str::from_utf8(&bytes).map_err(|error| bad(format!("it is not UTF-8: {error}")))?;
         let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
         let entry = |(index, line): (usize, &str)| {
             entry(line).ok_or_else(|| bad(format!("line {} is no ticket", index.saturating_add(1))))
@@ -100,26 +84,14 @@ impl Tickets {
         lines.map(entry).collect()
     }
 
-    /// Puts a new file, mode 0600, in the place of the old one.
     fn write(&self, entries: &[Entry]) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        make_private(folder)?;
-        let mut lines = Vec::with_capacity(entries.len());
+        state::make_private(state::folder_of(&self.path))?;
+        let mut lines = Vec::new();
         for (key, ticket) in entries {
-            let bytes = ticket.to_bytes().map_err(io::Error::other)?;
-            lines.push((key, Zeroizing::new(hex::encode(&*bytes))));
+            lines.push((key, Zeroizing::new(hex::encode(&*ticket.to_bytes().map_err(io::Error::other)?))));
         }
-        // Room for all of it from the start: growing would leave copies of the secrets behind.
-        let room = lines.iter().map(|(key, hex)| key.len().saturating_add(hex.len()).saturating_add(2));
-        let mut text = Zeroizing::new(String::with_capacity(room.fold(HEADER.len(), usize::saturating_add)));
-        text.push_str(HEADER);
-        for (key, hex) in &lines {
-            [key.as_str(), " ", hex, "\n"].into_iter().for_each(|part| text.push_str(part));
-        }
-        files::write_secret(&self.path, text.as_bytes()).map_err(|error| match error {
-            FileError::Io { source, .. } => source,
-            other => io::Error::other(other.to_string()),
-        })
+        let lines = lines.iter().flat_map(|(key, hex)| [key.as_bytes(), b" ", hex.as_bytes(), b"\n"]);
+        state::write_private(&self.path, [HEADER.as_bytes()].into_iter().chain(lines))
     }
 }
 
@@ -147,30 +119,11 @@ fn now() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
 }
 
-/// The mode of a file that anyone but its owner can read or write.
-#[cfg(unix)]
-fn exposed(meta: &fs::Metadata) -> Option<u32> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(meta.permissions().mode() & 0o7777).filter(|mode| mode & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn exposed(_: &fs::Metadata) -> Option<u32> {
-    None
-}
-
-/// Makes a directory, and those above it, for its owner alone.
-fn make_private(folder: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn no_name_passes_for_another() {

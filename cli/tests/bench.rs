@@ -29,7 +29,16 @@ fn number(value: &Value, name: &str) -> f64 {
 
 #[track_caller]
 fn check_handshake(one: &Value) {
-    for name in ["server_ms", "rsa_ms", "client_ms", "resumed_server_ms", "resumed_client_ms"] {
+    for name in [
+        "server_ms",
+        "rsa_ms",
+        "client_ms",
+        "proved_server_ms",
+        "proved_client_ms",
+        "proof_ratio",
+        "resumed_server_ms",
+        "resumed_client_ms",
+    ] {
         assert!(number(one, name) > 0.0, "{name} in {one:#}");
     }
     let (rsa, hash) = (number(one, "rsa_share"), number(one, "hash_share"));

@@ -6,7 +6,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, Grant, Moment, Server, ServerConfig, ServerKey, client, server,
+    ChannelBinding, ClientConfig, Credential, Grant, Moment, Server, ServerConfig, ServerKey, UnixTime, client, server,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -25,13 +25,13 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
 
     let (hello, state) = client::start(&client_config, &trust, &none, &mut rng, now).unwrap();
     let choice = server::AwaitHello::new(&server_config, &none, now).read(hello.clone(), now).unwrap();
-    let (challenge, await_login) = choice.challenge(&key, &mut rng).unwrap();
+    let (challenge, await_login) = choice.choose(&key).unwrap().challenge(&mut rng).unwrap();
     let trusted = state.read(&challenge, now).unwrap().trust(&trust).unwrap();
     let credential = Credential::Password { user: "alice", password: b"secret of alice" };
     let (login, state) = trusted.login(credential, &mut rng).unwrap();
-    let claim = await_login.read(login.clone(), now).unwrap().admit().run(&mut rng);
+    let claim = await_login.read(login.clone(), now).unwrap().admit().open(&mut rng);
     let mut accepted = claim.accept(Grant::new("alice", ["read"]).unwrap()).unwrap();
-    let mut session = state.read(&accepted.frame, now).unwrap();
+    let mut session = state.read(&accepted.frame, now, UnixTime::from_secs(0)).unwrap();
 
     let (mut from_client, mut from_server) = ([hello, login].concat(), [challenge, accepted.frame].concat());
     session.sealer.seal(b"whoami\n", &mut from_client).unwrap();
@@ -71,7 +71,10 @@ fn good_streams_are_shown_field_by_field() {
             "rsa+x25519mlkem768, 1216 bytes: ",
             "\"db.example\"",
             "known_keys          none",
+            "context             prologue ",
             "ticket              none",
+            "extensions          none",
+            "rsa_ciphertext      none",
             "binder              none",
             "frame 2: ClientLogin",
             "256 bytes, sealed to an RSA key of 2048 bits",
@@ -91,22 +94,67 @@ fn good_streams_are_shown_field_by_field() {
     shows(
         &said,
         &[
-            "frame 1: ServerHello at offset 0, 3 + 1489 bytes",
+            "frame 1: ServerHello at offset 0, 3 + 1500 bytes",
             "suite               rsa+x25519mlkem768/aes-256-gcm",
             &format!("key_id              {}", house.pin()),
             "294 bytes: RSA 2048 bits, e = 65537",
             "credential_kinds    password, token",
+            "context             prologue ",
+            "extensions          none",
+            "proof               none",
             "frame 2: ServerVerdict",
-            "1552 bytes, sealed: 1536 bytes of verdict",
+            "2064 bytes, sealed: 2048 bytes of verdict",
             "frame 3: Data",
         ],
     );
     assert_eq!(inspect(&house, b"").ok().out, "0 frames, 0 bytes, nothing wrong\n");
 }
 
+#[test]
+fn a_proof_a_confirm_and_a_busy_are_shown_too() {
+    let house = House::new();
+    let (provider, none, now) = (rustcrypto::provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let mut rng = StdRng::seed_from_u64(1);
+    let private = countersign::PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&private, provider).unwrap();
+    let trust = Server::key(private.public_key().clone());
+    let (hello, _) = client::start(&Arc::new(ClientConfig::new(provider)), &trust, &none, &mut rng, now).unwrap();
+    let config = Arc::new(ServerConfig::new(provider));
+    let choice = server::AwaitHello::new(&config, &none, now).read(hello.clone(), now).unwrap();
+    let open = choice.choose(&key).unwrap().open(&mut rng).unwrap();
+    let (challenge, _) = open.run(&mut rng).challenge(&mut rng).unwrap();
+
+    let confirm = [&[10, 0, 16][..], &[7; 16]].concat();
+    let said = inspect(&house, &[hello, confirm].concat()).ok();
+    let known = format!("known_keys          {}", house.pin());
+    let sealed = "rsa_ciphertext      256 bytes, sealed to an RSA key of 2048 bits";
+    shows(&said, &[&known, sealed, "frame 2: Confirm", "16 bytes, sealed: an empty message"]);
+    let said = inspect(&house, &challenge).ok();
+    shows(&said, &["spki                left out: the client has it", "proof               32 bytes"]);
+
+    let busy = server::busy(std::time::Duration::from_secs(77));
+    shows(&inspect(&house, &busy).ok(), &["frame 1: Busy", "retry_after         77 s", "extensions          none"]);
+    // A puzzle, one that means nothing, and one of somebody's own.
+    let extensions = [&[0, 9, 3, 0, 3, 0, 2, 0xab, 0xcd][..], &[0x1a, 0x1a, 0, 0, 0xff, 1, 0, 1, 0xee]].concat();
+    let said = inspect(&house, &[&[9, 0, 18][..], &extensions].concat()).ok();
+    shows(
+        &said,
+        &[
+            "retry_after         9 s",
+            "0003, 2 bytes: abcd",
+            "1a1a, empty, reserved: means nothing",
+            "ff01, 1 bytes: ee, private use",
+        ],
+    );
+    let twice = [&[9, 0, 11, 0, 9, 2][..], &[0, 3, 0, 0, 0, 3, 0, 0]].concat();
+    inspect(&house, &twice).fails(1, &["offset 5", "the extensions name a number twice"]);
+    // What clients and servers say does not come in one stream.
+    inspect(&house, &[busy, [&[10, 0, 16][..], &[7; 16]].concat()].concat()).fails(1, &["both directions"]);
+}
+
 /// Offsets in a stream that begins with the ServerHello: its SPKI's length, and its end.
 const SPKI: usize = 3 + 2 + 2 + 32 + 32;
-const SERVER_HELLO: usize = 3 + 1489;
+const SERVER_HELLO: usize = 3 + 1500;
 
 #[test]
 fn broken_streams_say_where_and_why_after_what_could_be_read() {
@@ -114,9 +162,9 @@ fn broken_streams_say_where_and_why_after_what_could_be_read() {
     let (from_client, from_server) = capture(&house);
     let hello = 3 + usize::from(u16::from_be_bytes([from_client[1], from_client[2]]));
 
-    let said = inspect(&house, &from_server[..SERVER_HELLO - 10]).fails(1, &["offset 1482", "10 bytes are missing"]);
-    shows(&said, &["frame 1: ServerHello", "nonce", "key_id", "spki"]);
-    assert!(!said.out.contains("credential_kinds"));
+    let said = inspect(&house, &from_server[..SERVER_HELLO - 10]).fails(1, &["offset 1493", "10 bytes are missing"]);
+    shows(&said, &["frame 1: ServerHello", "nonce", "key_id", "spki", "credential_kinds"]);
+    assert!(!said.out.contains("context"));
 
     let said = inspect(&house, &[&from_client[..hello], &[3, 1]].concat());
     let said = said.fails(1, &[&format!("offset {hello}"), "1 bytes are missing"]);

@@ -4,7 +4,7 @@
 mod support;
 
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Attempt, Grant, PrivateKey, ServerConfig, ServerKey, Stream};
+use countersign::{Acceptor, Attempt, Grant, PrivateKey, Reason, ServerConfig, ServerKey, Stream};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
@@ -158,22 +158,50 @@ fn network_failures_exit_with_4_and_those_of_the_protocol_with_5() {
     login(&address, &["--timeout", "100ms"]).fails(4, &["deadline", "--timeout"]);
 }
 
+/// A server of the right key, with these settings, that asks this verifier.
+fn other_server(
+    house: &House,
+    config: ServerConfig,
+    verifier: impl Fn(&Attempt<'_>) -> Result<Grant, Reason> + Send + Sync + 'static,
+    change: impl FnOnce(Acceptor) -> Acceptor,
+) -> String {
+    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
+    let acceptor = change(Acceptor::new(config.with_refusal_floor(Duration::from_millis(1)), key, verifier));
+    support::service(move |stream| {
+        let peer = stream.peer_addr().unwrap();
+        let _ = acceptor.accept_blocking(stream, peer);
+    })
+}
+
+#[test]
+fn a_server_that_cannot_tell_or_has_no_room_exits_with_a_status_of_its_own() {
+    let house = House::new();
+    let config = || ServerConfig::new(rustcrypto::provider());
+    let login = |address: &str, trust: &[&str]| {
+        let who = ["login", "--server", address, "--user", "alice", "--password-stdin"];
+        run(&[&who[..], trust].concat(), GOOD)
+    };
+    let away = other_server(&house, config(), |_| Err(Reason::NotNow("the store is away")), |acceptor| acceptor);
+    let anyone = |_: &Attempt<'_>| Ok(Grant::new("alice", ["read"]).unwrap());
+    let full = other_server(&house, config(), anyone, |acceptor| {
+        acceptor.with_limiter(|_, _| Err(Reason::NotAdmitted("too many of late")))
+    });
+    for trust in [["--pin", &house.pin()], ["--server-key", &house.path("server.pub.pem")]] {
+        login(&away, &trust).fails(8, &["can't decide this login now", "with the same password"]);
+        login(&full, &trust).fails(7, &["busy", "somebody on the way", "try again in 2 s"]);
+    }
+    let other = config().with_prologue(b"another application").unwrap();
+    let other = other_server(&house, other, anyone, |acceptor| acceptor);
+    login(&other, &["--pin", &house.pin()]).fails(5, &["the prologue", "nothing secret was sent", "the right server"]);
+}
+
 #[test]
 fn a_server_that_takes_no_passwords_is_not_one_that_refuses_them() {
     let house = House::new();
-    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
-    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    std::thread::spawn(move || {
-        let nobody = |_: &Attempt<'_>| Err(countersign::Reason::UnknownUser);
-        let config = ServerConfig::new(rustcrypto::provider());
-        let config = config.with_credential_kinds(&[countersign::CredentialKind::Token]).unwrap();
-        let acceptor = Acceptor::new(config, key, nobody);
-        while let Ok((stream, peer)) = listener.accept() {
-            let _ = acceptor.accept_blocking(stream, peer);
-        }
-    });
+    let config = ServerConfig::new(rustcrypto::provider());
+    let config = config.with_credential_kinds(&[countersign::CredentialKind::Token]).unwrap();
+    let address = other_server(&house, config, |_| Err(Reason::UnknownUser), |acceptor| acceptor);
     let who = ["login", "--server", &address, "--user", "alice", "--password-stdin", "--pin", &house.pin()];
     run(&who, GOOD).fails(6, &["takes no password credential", "nothing secret was sent", "operator"]);
 }
@@ -264,10 +292,10 @@ fn a_changed_users_file_is_noticed_and_its_broken_lines_logged() {
 
     // Nobody is let in while the file can't be read: who was there may have been removed.
     house.write("users.txt", b"", 0o644);
-    server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
+    server.login(&house, "bob", "secret of bob", &[]).fails(8, &["can't decide this login now"]);
     server.wait_for(&["event=users-unreadable", "0644"]);
     server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
-    server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
+    server.login(&house, "nobody", "secret of bob", &[]).fails(8, &["can't decide this login now"]);
     house.write("users.txt", text.as_bytes(), 0o600);
     server.login(&house, "bob", "secret of bob", &[]).ok();
     server.stop("-TERM");
@@ -324,7 +352,7 @@ fn sessions_past_the_limit_are_refused() {
     let mut server = house.serve(&["--max-sessions", "1", "--refusal-floor", "1ms"]);
     let (mut client, mut ask) = stay(&server, &house);
     assert_eq!(ask("echo here"), "here\n");
-    server.login(&house, "alice", GOOD, &[]).fails(5, &["would not try"]);
+    server.login(&house, "alice", GOOD, &[]).fails(7, &["busy", "try again in 2 s"]);
     let log = server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
     assert!(!log.contains("user="), "it was not opened: {log}");
     assert_eq!(ask("quit"), "bye\n");

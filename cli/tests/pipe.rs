@@ -120,15 +120,22 @@ fn a_reader_that_has_seen_enough_ends_it() {
 }
 
 #[test]
-fn tickets_are_shown_only_where_the_client_speaks_first() {
+fn a_ticket_is_shown_to_a_service_that_speaks_first() {
     let house = House::new();
-    let mut server = house.serve(&["--forward", &service(echo)]);
+    let mut server = house.serve(&[
+        "--forward",
+        &service(|mut stream| {
+            stream.write_all(b"welcome, ").unwrap();
+            echo(stream);
+        }),
+    ]);
     let mut run = |more: &[&str], event: &str| {
         let said = support::finish(&mut pipe(&house, &server, more), format!("{GOOD}\nhello")).ok();
-        assert_eq!(said.out, "hello");
+        assert_eq!(said.out, "welcome, hello");
         server.wait_for(&["event=login-"]);
         assert!(server.seen.last().unwrap().contains(event), "{:?}", server.seen.last());
     };
+    // A password that is given is checked.
     run(&[], "event=login-accepted");
     run(&[], "event=login-accepted");
     run(&["--resume"], "event=login-resumed");

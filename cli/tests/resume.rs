@@ -3,6 +3,7 @@
 
 mod support;
 
+use countersign::{Credential, Ticket, UsedTickets};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -156,7 +157,7 @@ fn nobody_is_resumed_while_the_users_file_cannot_be_read() {
     full(&mut server, login);
     fs::set_permissions(house.path("users.txt"), fs::Permissions::from_mode(0o644)).unwrap();
     wants_a_password(&mut server, &house);
-    server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
+    server.login(&house, "alice", GOOD, &[]).fails(8, &["can't decide this login now"]);
     server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
 }
 
@@ -203,9 +204,9 @@ fn what_has_expired_is_neither_shown_nor_kept() {
     let mut server = house.serve(&[]);
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
-    // As if it had been kept since 1970: in a ticket's hex the expiry is 8 bytes, behind 35 others.
+    // As if it had been kept since 1970: in a ticket's hex that is 8 bytes, behind 52 others.
     let fresh = house.read(CACHE);
-    let at = fresh.rfind(' ').unwrap() + 1 + 2 * 35;
+    let at = fresh.rfind(' ').unwrap() + 1 + 2 * 52;
     let old = format!("{}{:016x}{}", &fresh[..at], 1, &fresh[at + 16..]);
     house.write(CACHE, old.as_bytes(), 0o600);
     wants_a_password(&mut server, &house);
@@ -231,7 +232,7 @@ fn no_resume_and_tokens_leave_the_cache_alone() {
         let login = server.login_keeping(&house, &with_token, &[], &token);
         full(&mut server, login);
     }
-    assert!(!fs::exists(house.path("state")).unwrap());
+    assert!(!fs::exists(house.path(CACHE)).unwrap());
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     let text = house.read(CACHE);
@@ -249,7 +250,7 @@ fn a_server_without_tickets_leaves_no_file() {
         let login = server.login(&house, "alice", GOOD, &[]);
         full(&mut server, login);
     }
-    assert!(!fs::exists(house.path("state")).unwrap());
+    assert!(!fs::exists(house.path(CACHE)).unwrap());
 }
 
 #[test]
@@ -264,6 +265,74 @@ fn a_server_that_started_anew_wants_the_password() {
     wants_a_password(&mut server, &house);
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
+}
+
+/// The cache as it is, to show its ticket once more.
+fn put_back(house: &House, text: &str) {
+    house.write(CACHE, text.as_bytes(), 0o600);
+}
+
+#[test]
+fn a_stop_in_good_order_keeps_the_tickets_and_the_memory_of_used_ones() {
+    let house = House::new();
+    let file = house.path("ticket.keys");
+    let mut first = house.serve(&["--ticket-keys", &file]);
+    let more = ["--ticket-keys", &file, "--listen", &first.address.clone()];
+    let login = first.login(&house, "alice", GOOD, &[]);
+    full(&mut first, login);
+    let used = house.read(CACHE);
+    let login = again(&first, &house, &[], "");
+    resumed(&mut first, login);
+    assert!(!fs::exists(&file).unwrap());
+    assert_eq!(first.stop("-TERM"), (0, String::new()));
+    assert_eq!(house.mode("ticket.keys"), 0o600);
+    let saved = fs::read(&file).unwrap();
+
+    let mut second = house.serve(&more);
+    assert!(!fs::exists(&file).unwrap(), "whoever loads it a second time would take used tickets");
+    let fresh = house.read(CACHE);
+    put_back(&house, &used);
+    wants_a_password(&mut second, &house);
+    put_back(&house, &fresh);
+    let login = again(&second, &house, &[], "");
+    resumed(&mut second, login);
+    // Killed, it has saved nothing.
+    second.child.kill().unwrap();
+    second.child.wait().unwrap();
+    assert!(!fs::exists(&file).unwrap());
+    let mut third = house.serve(&more);
+    wants_a_password(&mut third, &house);
+    assert_eq!(third.stop("-INT").0, 0);
+
+    // What is no ticket keys stays where it is, and what others can read is not trusted.
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let serve = |more: &[&str]| {
+        run(&[&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users], more].concat(), "")
+    };
+    serve(&["--ticket-keys", &key]).fails(1, &["server.pem", "name another file"]);
+    house.write("ticket.keys", &saved, 0o644);
+    serve(&["--ticket-keys", &file]).fails(1, &["ticket.keys", "mode 0644"]);
+    serve(&["--ticket-keys", &house.path("no/such/folder")]).fails(1, &["a folder that can be written"]);
+    serve(&["--ticket-keys", &file, "--ticket-lifetime", "0s"]).fails(2, &["there are none"]);
+    assert!(fs::exists(&key).unwrap() && fs::exists(&file).unwrap());
+}
+
+#[test]
+fn a_memory_that_had_to_forget_is_logged_at_the_stop() {
+    let house = House::new();
+    let token = house.token("alice");
+    let mut server = house.serve(&["--refusal-floor", "1ms"]);
+    let log_in = || {
+        let token = Credential::Token(token.trim_end().as_bytes());
+        let session = house.connector().connect_blocking(support::connect(&server.address), token).unwrap();
+        session.info().ticket().unwrap().clone()
+    };
+    // One more than is remembered of one user.
+    let tickets: Vec<Ticket> = (0..=UsedTickets::OF_A_PRINCIPAL).map(|_| log_in()).collect();
+    tickets.iter().for_each(|ticket| drop(house.resume(&server.address, ticket)));
+    server.stop("-TERM");
+    let lines: Vec<&String> = server.seen.iter().filter(|line| line.contains("event=tickets-forgotten")).collect();
+    assert!(lines.len() == 1 && lines[0].contains("chains=64 forgotten=1 not_taken=0"), "{lines:#?}");
 }
 
 #[test]
@@ -301,7 +370,7 @@ fn tickets_do_not_pass_by_the_limit_of_sessions() {
     answers.read_line(&mut answer).unwrap();
     assert_eq!(answer, "here\n");
 
-    server.login(&house, "alice", GOOD, &[]).fails(5, &["would not try"]);
+    server.login(&house, "alice", GOOD, &[]).fails(7, &["busy"]);
     server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
     drop(stdin);
     assert!(client.wait().unwrap().success());

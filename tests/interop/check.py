@@ -3,10 +3,9 @@
 
 Both ends are run with the draws of the vector, and each frame they make must be the vector's, byte for byte, RSA
 ciphertexts included: OAEP is computed here from its seed, and the ciphertext decrypted by the library besides. Only an
-ML-KEM ciphertext is the vector's own: the client must find the secret in it that belongs to what the server drew.
-Extensions are the vector's own, too. Where a frame was altered on the way (ALTERED), the same alteration must give the
-vector's frame; a frame that breaks a rule and is not among those is taken as it is, and must be refused by that rule. A
-resumption is run with the ticket of the vector, and with a server that knows what the vector says of it.
+ML-KEM ciphertext is the vector's own: the client must find the secret in it that belongs to what the server drew. So is
+a ticket in a verdict, which is opaque. Where a frame was altered on the way, the vector has what was sent, too. A
+resumption is run with a server that knows what the vector says of the ticket.
 """
 
 from __future__ import annotations
@@ -15,17 +14,19 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Optional
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from countersign import (ACCEPT, BINDER, BUSY, CLOSE, DATA, FORWARD_SECRET, KEY_UPDATE, NOT_NOW, OAEP, PARTS, PASSWORD,
-                         PROOF, RSA_ALONE, RSA_X25519, RSA_X25519MLKEM768, TAG, TOKEN, VERDICT_SIZE, X25519, Account,
-                         Client, ClientHello, Credential, Draws, MlKem768, Part, Refused, Schedule, Sealed, Server,
-                         ServerHello, ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange,
-                         expand, extract, frame, key_id, place, seed, spki_of, transcript_h)
+from countersign import (ACCEPT, BINDER, BUSY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE, NOT_NOW,
+                         OAEP, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519, RSA_X25519MLKEM768,
+                         SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy, Client, ClientHello,
+                         Credential, Draws, Extensions, MlKem768, Part, Refused, Schedule, Sealed, Server, ServerHello,
+                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange, expand, extract,
+                         key_id, place, seed, spki_of, transcript_h)
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
@@ -52,44 +53,6 @@ def pem(path: str) -> rsa.RSAPrivateKey:
     assert isinstance(key, rsa.RSAPrivateKey)
     return key
 
-
-# ---- What is altered on the way -------------------------------------------------------------------------------------
-
-def flip(at: int, mask: int = 1) -> Callable[[bytes], bytes]:
-    return lambda data: data[:at] + bytes([data[at] ^ mask]) + data[at + 1:]
-
-
-def login_body(change: Callable[[bytes, bytes], bytes]) -> Callable[[bytes], bytes]:
-    """Changes a ClientLogin for a key of 2048 bits, given as the field rsa_ciphertext and the rest."""
-    return lambda data: frame(data[0], change(data[3:3 + 258], data[3 + 258:]))
-
-
-def zero_share(data: bytes) -> bytes:
-    """The X25519 part of the server's share, which is its end, is all zeros."""
-    hello = ServerHello.decode(data[3:])
-    hello.key_share = hello.key_share[:-32] + bytes(32)
-    return frame(data[0], hello.encode())
-
-
-# The vector's name: which frame, and how.
-ALTERED: dict[str, tuple[int, Callable[[bytes], bytes]]] = {
-    "c4-suite-not-offered": (2, flip(6, 3)),
-    "c8-key-id-mismatch": (2, flip(3 + 2 + 2 + 32)),
-    "c9-all-zero-output": (2, zero_share),
-    "l2-trailing-byte": (3, login_body(lambda wrapped, sealed: wrapped + sealed + b"\0")),
-    "l3-ciphertext-range": (3, login_body(lambda wrapped, sealed: wrapped[:2] + b"\xff" * 256 + sealed)),
-    "l4-sealed-length": (3, login_body(lambda wrapped, sealed: wrapped + b"\x01\x0f" + sealed[2:-1])),
-    "l6-not-decrypted": (3, flip(3 + 2 + 255)),
-    "l6-other-challenge": (2, flip(3 + 2 + 2)),
-    "l7-credential-altered": (3, flip(3 + 258 + 2)),
-    # The first two coefficients of the encapsulation key.
-    "s9-encapsulation-key": (1, lambda data: data[:45] + b"\xff" * 3 + data[48:]),
-    "v2-verdict-altered": (4, flip(3)),
-}
-
-# The frame that breaks a rule of this letter, but for those that are broken by what is in it.
-BREAKS = {"S": 1, "C": 2, "A": 2, "L": 3, "V": 4}
-HONEST = ("L8", "L9", "L10", "V4", "V6")
 
 # What a client that breaks L8 or L9 seals instead of its credential.
 SEALED = {
@@ -123,30 +86,76 @@ def oaep(key: rsa.RSAPublicKey, message: bytes, seed: bytes) -> bytes:
 
 
 class SeededClient(Client):
-    """A client whose OAEP seed is given, too."""
+    """A client whose OAEP seeds are given, too."""
 
-    seed: bytes
+    seeds: list[bytes]
     private_key: rsa.RSAPrivateKey
+    careless = False
 
     def wrap(self, key: rsa.RSAPublicKey, plaintext: bytes) -> bytes:
-        ciphertext = oaep(key, plaintext, self.seed)
-        same("the decrypted rsa_ciphertext", self.private_key.decrypt(ciphertext, OAEP), plaintext)
+        ciphertext = oaep(key, plaintext, self.seeds.pop(0))
+        if spki_of(key) == spki_of(self.private_key.public_key()):
+            same("the decrypted rsa_ciphertext", self.private_key.decrypt(ciphertext, OAEP), plaintext)
         return ciphertext
+
+    def is_proof(self, proof: bytes) -> bool:
+        return self.careless or super().is_proof(proof)
 
 
 class VectorServer(Server):
     """A server with the ML-KEM ciphertext of the vector, and the secret that the client finds in it: the library draws
-    its own. X25519's part is computed, of the share and of the secret."""
+    its own. X25519's part is computed, of the share and of the secret. Its verdict is the vector's, which is checked,
+    but for what is opaque."""
 
     filed: bytes  # the whole share
     client: Draws
+    said: Optional[bytes]  # the verdict
+    breaks: Optional[str]  # the rule that the verdict breaks, if it does
+    opened: Optional[bytes] = None  # what the RSA operation came to
 
     def exchange(self, suite: int, hello: ClientHello) -> tuple[bytes, bytes]:
         share, secret = super().exchange(suite, hello)
+        if suite >> 8 != RSA_X25519MLKEM768:
+            return share, secret
         share = self.filed[:-32] + share[-32:]
         opened = client_exchange(suite >> 8, self.client.exchanges[suite >> 8], share, "of the vector")
         same("X25519's part of exchange_secret", secret[-32:], opened[-32:])
         return share, opened
+
+    def unwrap(self, ciphertext: bytes, transcript: bytes) -> tuple[bytes, Optional[Refused]]:
+        self.opened, why = super().unwrap(ciphertext, transcript)
+        return self.opened, why
+
+    def with_ticket(self, verdict: Verdict, kind: int, of: Optional[Sealed] = None) -> Verdict:
+        if self.breaks == "V3" or self.said is None:
+            return verdict
+        said = Verdict.decode_padded(self.said.ljust(VERDICT_SIZE, b"\0"))
+        return replace(verdict, ticket=said.ticket, ticket_lifetime=said.ticket_lifetime, extensions=said.extensions)
+
+    def seal(self, verdict: Verdict) -> bytes:
+        assert self.said is not None
+        said = self.said.ljust(VERDICT_SIZE, b"\0")
+        if self.breaks != "V3":
+            same("the verdict", verdict.encode_padded(), said)
+        return self.schedule.seal(b"verdict", said)
+
+
+class VectorTickets(Tickets):
+    """Knows the ticket of the vector."""
+
+    def __init__(self, ticket: bytes, known: Sealed):
+        super().__init__(single_use=False)
+        self.ticket, self.known = ticket, known
+
+    def open(self, ticket: bytes) -> Sealed:
+        same("the ticket", ticket, self.ticket)
+        return self.known
+
+    def check_times(self, of: Sealed) -> None:
+        pass
+
+    def check_chain(self, ticket: bytes, of: Sealed) -> None:
+        pass
 
 
 def verify(credential: Credential) -> Optional[Verdict]:
@@ -177,44 +186,230 @@ SECRET: dict[Part, Callable[[bytes, bytes], bytes]] = {
 }
 
 
+def reserved(nonce: bytes) -> Extensions:
+    """What goes with a nonce, so that skipping is exercised."""
+    return [(RESERVED[nonce[-1] >> 4], b"")] if nonce[-1] % 8 == 0 else []
+
+
 class Vector:
-    """What vectors of logins and of resumptions have in common."""
-
     def __init__(self, path: Path, data: dict[str, Any]):
-        self.name, inputs = data["name"], data["inputs"]
-        self.secrets, self.records = data["secrets"], data["records"]
-        self.frames = [bytes.fromhex(text) for text in data["frames"]]
-        self.suite = int(data["suite"], 16)
-        self.raw = {name: bytes.fromhex(text) for name, text in inputs.items()
-                    if isinstance(text, str) and name not in ("server_name", "binding_type", "credential_user")}
+        self.name, self.inputs, self.outcome = data["name"], data["inputs"], data["outcome"]
         same("the name", self.name, path.stem)
-        self.prologue, self.binding = self.raw["prologue"], (inputs["binding_type"], self.raw["binding_bytes"])
+        self.rule, self.suite = self.outcome["rule"], int(data["suite"], 16)
+        self.secrets, self.server_secrets, self.records = data["secrets"], data["server_secrets"], data["records"]
+        self.frames = [bytes.fromhex(text) for text in data["frames"]]
+        self.sent = list(self.frames)
+        if data["altered"]:
+            self.sent[data["altered"]["frame"] - 1] = bytes.fromhex(data["altered"]["sent"])
+        texts = ("server_name", "binding_type", "server_binding_type", "credential_user")
+        self.raw = {name: bytes.fromhex(text) for name, text in self.inputs.items()
+                    if isinstance(text, str) and name not in texts}
+        self.verdict = None if data["verdict"] is None else bytes.fromhex(data["verdict"])
+        self.key = private_key(self.raw["server_key_pkcs8"])
+        self.spki = self.raw["server_key_spki"]
+        same("server_key_spki", spki_of(self.key.public_key()), self.spki)
+        same("the key file", spki_of(pem(data["server_key"]).public_key()), self.spki)
+        self.prologue, self.binding = self.raw["prologue"], (self.inputs["binding_type"], self.raw["binding_bytes"])
+        self.resumes = len(self.sent) > 1 and self.sent[1][0] == SERVER_RESUMPTION
+        self.challenge = None
+        if len(self.sent) > 1 and self.sent[1][0] not in (SERVER_RESUMPTION, BUSY):
+            self.challenge = ServerHello.decode(self.sent[1][3:])
 
-    def draws(self, end: str, extensions: Any = ()) -> Draws:
+    def draws(self, end: str) -> Draws:
         """Of the `client` or the `server`."""
-        raw, joined = self.raw, self.raw.get(f"{end}_x25519mlkem768", b"")
-        parts = {RSA_ALONE: [], RSA_X25519: [raw[f"{end}_x25519"]], RSA_X25519MLKEM768: [joined[:-32], joined[-32:]]}
-        secret = raw.get("rsa_secret", b"")  # in the ClientHello or in the ClientLogin, never in both
-        return Draws(raw[f"{end}_nonce"], parts, secret, secret, raw.get("fallback", b""), list(extensions))
+        raw, parts = self.raw, dict[int, list[bytes]]({RSA_ALONE: []})
+        if f"{end}_x25519" in raw:
+            parts[RSA_X25519] = [raw[f"{end}_x25519"]]
+        if joined := raw.get(f"{end}_x25519mlkem768"):
+            parts[RSA_X25519MLKEM768] = [joined[:-32], joined[-32:]]
+        nonce = raw.get(f"{end}_nonce", bytes(31) + b"\1")
+        return Draws(nonce, parts, raw.get("hello_rsa_secret", b""), raw.get("rsa_secret", b""),
+                     raw.get("fallback", b""), reserved(nonce))
 
     def exchange_secret(self) -> bytes:
         exchange = self.suite >> 8
         drawn = zip(PARTS[exchange], self.draws("client").exchanges[exchange], self.draws("server").exchanges[exchange])
         return b"".join(SECRET[part](client, server) for part, client, server in drawn) or bytes(32)
 
-    def same_secrets(self, ours: dict[str, bytes], schedule: Schedule) -> None:
-        """These, and those that the schedule has at the end of the handshake."""
+    def make_client(self) -> SeededClient:
+        inputs, raw = self.inputs, self.raw
+        pinned = spki_of(pem("tests/keys/other2048.pem").public_key()) if self.rule == "T1" else self.spki
+        floor = (self.suite >> 8) + 1 if self.rule == "T2" else RSA_ALONE
+        known = [bytes.fromhex(spki) for spki in inputs["known_keys"]]
+        credential = Credential(inputs.get("credential_kind", PASSWORD), inputs.get("credential_user", "alice"),
+                                raw.get("credential_secret", b"x"))
+        ticket = None
+        if "ticket" in raw:
+            ticket = Ticket(raw["ticket"], raw["ticket_secret"], self.suite, key_id(self.spki), inputs["server_name"],
+                            (credential.kind, credential.user), 1, 0, 0)
+        # Whoever goes on without a proof was told to.
+        without_proof = bool(self.challenge and not self.challenge.proof and self.rule is None)
+        client = SeededClient(
+            credential, [key_id(pinned)], known, [int(suite, 16) for suite in inputs["client_suites"]], floor,
+            inputs["server_name"], self.prologue, self.binding, self.draws("client"), ticket,
+            "hello_rsa_secret" in raw, without_proof, clock=lambda: 0)
+        same("a ticket is shown", client.ticket is not None, ticket is not None)
+        client.seeds = [raw[name] for name in ("hello_oaep_seed", "oaep_seed") if name in raw]
+        client.private_key, client.careless = self.key, self.name == "l6-in-hello"
+        if self.name in SEALED:
+            client.plaintext = sealed_instead(self.name)
+        return client
+
+    def make_server(self) -> VectorServer:
+        inputs, raw = self.inputs, self.raw
+        check = (lambda _: Verdict(NOT_NOW)) if self.rule == "V6" else verify
+        prologue = raw.get("server_prologue", self.prologue)
+        binding = self.binding
+        if "server_binding_type" in inputs:
+            binding = inputs["server_binding_type"], raw["server_binding_bytes"]
+        tickets, account = None, None
+        if self.resumes:
+            assert self.verdict is not None
+            said = Verdict.decode_padded(self.verdict.ljust(VERDICT_SIZE, b"\0"))
+            known = Sealed(said.principal, 1, self.suite, key_id(self.spki), place(inputs["server_name"], prologue),
+                           PASSWORD, 0, b"", b"", 0, 1, raw["ticket_secret"])
+            tickets, account = VectorTickets(raw["ticket"], known), Account(1, said.permissions)
+        busy = Busy.decode(self.sent[1][3:], "F").retry_after if self.sent[-1][0] == BUSY else None
+        proves = self.resumes or bool(self.challenge and self.challenge.proof)
+        server = VectorServer(
+            self.key, check, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"], prologue,
+            binding, self.draws("server"), tickets, lambda principal: account, ["db.example"], busy, proves)
+        server.filed, server.client = self.share(), self.draws("client")
+        server.said, server.breaks = self.verdict, self.rule
+        return server
+
+    def share(self) -> bytes:
+        if self.resumes:
+            return ServerResumption.decode(self.sent[1][3:]).key_share
+        return self.challenge.key_share if self.challenge else b""
+
+    def arrives(self, number: int, ours: bytes) -> bytes:
+        """The frame as it arrived, if ours is what was sent."""
+        same(f"frame {number}", ours, self.sent[number - 1])
+        return self.frames[number - 1]
+
+    def check(self) -> None:
+        self.client, self.server = self.make_client(), self.make_server()
+        client, server = self.run()
+        self.check_secrets()
+        if self.records is None:
+            same("a session at both ends", (client is not None and server is not None),
+                 (self.outcome["client"], self.outcome["server"]) == ("accepted", "accepted"))
+            return
+        assert client and server
+        self.check_session(client, server)
+
+    def run(self) -> tuple[Optional[Session], Optional[Session]]:
+        """What came of it at the client and at the server; whoever refuses does so by the rule of the vector."""
+        client, server, state = self.client, self.server, (self.rule or "-")[0]
+        hello = self.arrives(1, client.hello())
+        if state == "S":
+            refused("the server", self.rule, lambda: server.on_client_hello(hello))
+            return self.ends_after(1)
+        answer = self.arrives(2, server.on_client_hello(hello))
+        same("a ServerResumption", server.resumes is not None, self.resumes)
+        if state in "CTA":
+            refused("the client", self.rule, lambda: self.take(answer))
+            return self.ends_after(2)
+        sent = self.take(answer)
+        if isinstance(sent, tuple):
+            confirm = self.arrives(3, sent[0])
+            rule = self.rule if state == "F" else None
+            self.ends_after(3)
+            return sent[1], refused("the server", rule, lambda: server.on_confirm(confirm))
+        answer, end = server.on_client_login(self.arrives(3, sent))
+        said = "not now" if self.rule == "V6" else self.rule if state == "L" else None
+        same("the server", end.rule if isinstance(end, Refused) else None, said)
+        verdict = self.arrives(4, answer)
+        rule = {"accepted": None, "refused": "V4", "verdict-not-authentic": "V2"}.get(self.outcome["client"], self.rule)
+        self.ends_after(4)
+        session = refused("the client", rule, lambda: client.on_verdict(verdict))
+        return session, end if isinstance(end, Session) else None
+
+    def take(self, answer: bytes) -> Any:
+        """The client's step with what answers its hello."""
+        if answer[0] == BUSY:
+            raise self.client.on_busy(answer)
+        if answer[0] == SERVER_RESUMPTION:
+            return self.client.on_server_resumption(answer)
+        return self.client.on_server_hello(answer)
+
+    def ends_after(self, count: int) -> tuple[None, None]:
+        same("the number of frames", count, len(self.frames))
+        return None, None
+
+    # ---- Secrets
+
+    def check_secrets(self) -> None:
+        """As each end has them, from the inputs and the frames as it saw them."""
+        if self.secrets is None:
+            same("server_secrets", self.server_secrets is None or self.rule is not None, True)
+        for about, filed, is_client in (("client", self.secrets, True),
+                                        ("server", self.server_secrets or self.secrets, False)):
+            if filed is None or (not is_client and self.server_secrets is None and self.rule is not None):
+                continue
+            ours = self.secrets_of(is_client)
+            same(f"secrets of the {about} that we do not know", sorted(filed.keys() - ours.keys()), [])
+            for name, value in filed.items():
+                same(f"{name} of the {about}", ours[name].hex(), value)
+        if self.rule is None:
+            same("the session's among them", {"master", "session_id"} <= self.secrets.keys(), True)
+
+    def secrets_of(self, is_client: bool) -> dict[str, bytes]:
+        def seen(sent: bytes, arrived: bytes) -> bytes:
+            return sent if is_client == (sent[0] in (CLIENT_HELLO, CLIENT_LOGIN, CONFIRM)) else arrived
+
+        frames = [seen(sent, arrived) for sent, arrived in zip(self.sent, self.frames)]
+        raw, prologue, binding = self.raw, self.prologue, self.binding
+        if not is_client:
+            prologue, binding = self.server.prologue, self.server.binding
+        hello, start = frames[0], seed(prologue, binding)
+        heard = ClientHello.decode(self.sent[0][3:])
+        ours: dict[str, bytes] = {}
+        if heard.rsa_ciphertext:
+            cut = len(self.sent[0]) - 4 - len(heard.rsa_ciphertext) - len(heard.binder)
+            ours["transcript_h"] = hashlib.sha256(start + hello[:cut]).digest()
+        if heard.ticket:
+            ours["transcript_b"] = hashlib.sha256(start + hello[:-2 - BINDER]).digest()
+            ours["binder"] = binder(raw["ticket_secret"], start, hello)
+        if len(frames) < 2 or frames[1][0] == BUSY:
+            return ours
+        answer, ticket_secret = frames[1], raw["ticket_secret"] if self.resumes else bytes(32)
+        proof = b"" if self.resumes else ServerHello.decode(answer[3:]).proof
+        if self.resumes:
+            rsa_secret = raw["hello_rsa_secret"] if heard.rsa_ciphertext else bytes(32)
+        elif is_client:
+            rsa_secret = raw["hello_rsa_secret"] if proof else raw.get("rsa_secret", b"")
+        else:
+            rsa_secret = self.server.opened or raw["fallback"]
+        end = len(answer) - (VERDICT_SIZE + TAG if self.resumes else 2 + len(proof))
+        schedule = Schedule(self.suite, prologue, binding, hello + answer[:end])
+        stage_0, exchange_secret = extract(bytes(32), ticket_secret), self.exchange_secret()
+        schedule.mix(rsa_secret, exchange_secret, ticket_secret)
+        ours |= {"exchange_secret": exchange_secret, "stage_0": stage_0, "stage_1": extract(stage_0, rsa_secret),
+                 "master": schedule.master}
+        if proof:
+            ours |= {"transcript_p": schedule.transcript(), "proof": schedule.key(b"proof", PROOF)}
+        if not self.resumes:
+            schedule.add(answer[end:])
+            ours["transcript_2"] = schedule.transcript()
+            if len(frames) < 3:
+                return ours
+            login, cut = frames[2], 5 + int.from_bytes(frames[2][3:5], "big")
+            schedule.add(login[:cut])
+            ours |= {"transcript_r": schedule.transcript(), "credential_key": schedule.key(b"credential")}
+            schedule.add(login[cut:])
+        ours |= {"transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict"),
+                 "next_ticket_secret": schedule.key(b"resumption")}
+        schedule.add(answer[end:] if self.resumes else frames[3])
         session = Session(schedule, Verdict(ACCEPT), is_client=True)
-        client, server = session.outgoing, session.incoming
-        ours |= {"master": schedule.master, "transcript_4": schedule.transcript(), "client_traffic": client.secret,
-                 "server_traffic": server.secret, "exporter": session.exporter, "session_id": session.session_id}
-        derived = {"client_key": client.key, "client_iv": client.iv, "server_key": server.key, "server_iv": server.iv,
-                   "client_traffic_updated": expand(client.secret, b"update", b"", 32)}
-        ours |= derived  # a resumption's vector has none of them
-        same("secrets that we do not know", sorted(self.secrets.keys() - ours.keys()), [])
-        same("at least the master among them", "master" in self.secrets, True)
-        for name, value in self.secrets.items():
-            same(name, ours[name].hex(), value)
+        client, served = session.outgoing, session.incoming
+        return ours | {
+            "transcript_4": schedule.transcript(), "client_traffic": client.secret, "server_traffic": served.secret,
+            "exporter": session.exporter, "session_id": session.session_id, "client_key": client.key,
+            "client_iv": client.iv, "server_key": served.key, "server_iv": served.iv,
+            "client_traffic_updated": expand(client.secret, b"update", b"", 32),
+            "confirm_key": schedule.key(b"confirm")}
 
     def check_session(self, client: Session, server: Session) -> None:
         for session in (client, server):
@@ -222,6 +417,8 @@ class Vector:
             exported = session.export(self.records["export_label"], bytes.fromhex(self.records["export_context"]), 48)
             same("exported", exported.hex(), self.records["exported"])
         same("the verdict", client.verdict, server.verdict)
+        if client.ticket:
+            same("the next ticket's secret", client.ticket.secret.hex(), self.secrets["next_ticket_secret"])
         for sender, receiver, filed, sent in [
                 (client, server, self.records["client"],
                  [(DATA, b"whoami\n"), (KEY_UPDATE, b""), (DATA, b"quit\n"), (CLOSE, b"")]),
@@ -234,207 +431,8 @@ class Vector:
             refused("a record after the Close", "R3", lambda: receiver.incoming.open(records[0]))
 
 
-class Login(Vector):
-    def __init__(self, path: Path, data: dict[str, Any]):
-        super().__init__(path, data)
-        self.rule, self.outcome, self.inputs = data["outcome"]["rule"], data["outcome"], data["inputs"]
-        self.key = private_key(self.raw["server_key_pkcs8"])
-        same("server_key_spki", spki_of(self.key.public_key()), self.raw["server_key_spki"])
-        same("the key file", spki_of(pem(data["server_key"]).public_key()), self.raw["server_key_spki"])
-
-    def make_client(self) -> SeededClient:
-        inputs, spki = self.inputs, self.raw["server_key_spki"]
-        filed = ClientHello.decode(self.frames[0][3:])
-        pinned = pem("tests/keys/other2048.pem").public_key() if self.rule == "T1" else self.key.public_key()
-        credential = Credential(inputs["credential_kind"], inputs["credential_user"], self.raw["credential_secret"])
-        client = SeededClient(
-            credential, [key_id(spki_of(pinned))], [spki] if inputs["known_keys"] else [], filed.suites,
-            RSA_X25519 if self.rule == "T2" else RSA_ALONE, inputs["server_name"], self.prologue, self.binding,
-            self.draws("client", filed.extensions))
-        same("known_keys", [id_.hex() for id_ in client.known], inputs["known_keys"])
-        client.seed, client.private_key = self.raw.get("oaep_seed", b""), self.key
-        if self.name in SEALED:
-            client.plaintext = sealed_instead(self.name)
-        return client
-
-    def make_server(self) -> Server:
-        filed = None
-        if len(self.frames) > 1 and self.frames[1][0] != BUSY:
-            filed = refused("a ServerHello", None, lambda: ServerHello.decode(self.frames[1][3:]))
-        check = (lambda _: Verdict(NOT_NOW)) if self.rule == "V6" else verify
-        suites = FORWARD_SECRET if (self.rule or "").startswith("S") and self.rule not in ("S8", "S9") else [self.suite]
-        server = VectorServer(self.key, check, suites, filed.credential_kinds if filed else [PASSWORD, TOKEN],
-                              self.prologue, self.binding, self.draws("server", filed.extensions if filed else ()),
-                              names=() if self.rule == "S12" else None, proves=bool(filed and filed.proof))
-        server.filed, server.client = filed.key_share if filed else b"", self.draws("client")
-        return server
-
-    def arrives(self, number: int, ours: Callable[[], bytes]) -> bytes:
-        """The frame as it arrived; ours must be that, but for what was altered on the way."""
-        altered, change = ALTERED.get(self.name, (0, None))
-        breaks = BREAKS.get((self.rule or "-")[0]) == number and self.rule not in HONEST
-        if not breaks or altered:
-            same(f"frame {number}", change(ours()) if change and altered == number else ours(), self.frames[number - 1])
-        return self.frames[number - 1]
-
-    def check(self) -> None:
-        state = (self.rule or "")[:1]
-        if state == "S":
-            hello = self.arrives(1, lambda: self.make_client().hello())
-            refused("the server", self.rule, lambda: self.make_server().on_client_hello(hello))
-            return self.ends_after(1)
-        client = self.make_client()
-        hello = self.arrives(1, client.hello)
-        if state == "C":
-            challenge = self.arrives(2, lambda: self.make_server().on_client_hello(hello))
-            refused("the client", self.rule, lambda: take(client, challenge))
-            return self.ends_after(2)
-        server = self.make_server()
-        challenge = self.arrives(2, lambda: server.on_client_hello(hello))
-        stops = self.rule if state == "T" else None
-        login = refused("the client", stops, lambda: client.on_server_hello(challenge))
-        if stops:
-            return self.ends_after(2)
-        login = self.arrives(3, lambda: login)
-        answer, end = server.on_client_login(login)
-        reason = "not now" if self.rule == "V6" else self.rule if state == "L" else None
-        same("the server", end.rule if isinstance(end, Refused) else None, reason)
-        same("outcome.server", isinstance(end, Session), self.outcome["server"] == "accepted")
-        verdict = self.arrives(4, lambda: answer)
-        rule = {"accepted": None, "refused": "V4", "verdict not authentic": "V2"}.get(self.outcome["client"], self.rule)
-        if state == "V":
-            same("outcome.rule", rule, self.rule)
-        session = refused("the client", rule, lambda: client.on_verdict(verdict))
-        self.check_secrets()
-        if self.rule is None:
-            assert isinstance(end, Session)
-            self.check_session(session, end)
-        else:
-            same("records", None, self.records)
-        return None
-
-    def ends_after(self, count: int) -> None:
-        same("the number of frames", count, len(self.frames))
-        same("secrets and records", (None, None), (self.secrets, self.records))
-
-    def check_secrets(self) -> None:
-        """From the inputs and the frames as they arrived."""
-        hello, challenge, login, verdict = self.frames
-        exchange_secret, stage_0 = self.exchange_secret(), extract(bytes(32), bytes(32))
-        ours = {"exchange_secret": exchange_secret, "stage_0": stage_0,
-                "stage_1": extract(stage_0, self.raw["rsa_secret"])}
-        if ClientHello.decode(hello[3:]).rsa_ciphertext:
-            ours |= {"transcript_h": transcript_h(seed(self.prologue, self.binding), hello)}
-        proof = ServerHello.decode(challenge[3:]).proof
-        end = len(challenge) - 2 - len(proof)
-        schedule = Schedule(self.suite, self.prologue, self.binding, hello + challenge[:end])
-        schedule.mix(self.raw["rsa_secret"], exchange_secret)
-        if proof:
-            ours |= {"transcript_p": schedule.transcript(), "proof": schedule.key(b"proof", PROOF)}
-        schedule.add(challenge[end:])
-        ours |= {"transcript_2": schedule.transcript()}
-        cut = 5 + int.from_bytes(login[3:5], "big")
-        schedule.add(login[:cut])
-        ours |= {"transcript_r": schedule.transcript(), "credential_key": schedule.key(b"credential")}
-        schedule.add(login[cut:])
-        ours |= {"transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict")}
-        schedule.add(verdict)
-        self.same_secrets(ours, schedule)
-
-
-def take(client: Client, answer: bytes) -> object:
-    """A client's step with what answers its hello."""
-    if answer[0] != BUSY:
-        return client.on_server_hello(answer)
-    raise client.on_busy(answer)
-
-
-class VectorTickets(Tickets):
-    """Knows the ticket of the vector, and issues the one that is in the vector's verdict."""
-
-    def __init__(self, ticket: bytes, known: Sealed, issues: Verdict):
-        super().__init__()
-        self.ticket, self.known, self.issues = ticket, known, issues
-
-    def open(self, ticket: bytes) -> Sealed:
-        same("the ticket", ticket, self.ticket)
-        return self.known
-
-    def check_times(self, of: Sealed) -> None:
-        pass
-
-    def check_chain(self, ticket: bytes, of: Sealed) -> None:
-        pass
-
-    def renew(self, of: Sealed, secret: bytes) -> tuple[bytes, int]:
-        self.next_secret = secret
-        return self.issues.ticket, self.issues.ticket_lifetime
-
-
-class Resumption(Vector):
-    def __init__(self, path: Path, data: dict[str, Any]):
-        super().__init__(path, data)
-        self.inputs, self.filed = data["inputs"], bytes.fromhex(data["verdict"])
-        self.verdict = Verdict.decode_padded(self.filed.ljust(VERDICT_SIZE, b"\0"))
-        self.key = pem(data.get("server_key") or "tests/keys/rsa2048.pem")
-
-    def check(self) -> None:
-        raw, verdict, name = self.raw, self.verdict, self.inputs["server_name"]
-        hello, answer = ClientHello.decode(self.frames[0][3:]), ServerResumption.decode(self.frames[1][3:])
-        spki = spki_of(self.key.public_key())
-        id_, secret, suites = key_id(spki), raw["ticket_secret"], [self.suite]
-        known = Sealed(verdict.principal, 1, self.suite, id_, place(name, self.prologue), PASSWORD, 0, b"", b"", 0, 1,
-                       secret)
-        tickets = VectorTickets(raw["ticket"], known, verdict)
-        client = SeededClient(
-            Credential(PASSWORD, "alice", b"x"), [id_], [spki] if hello.known_keys else [], suites, RSA_ALONE, name,
-            self.prologue, self.binding, self.draws("client", hello.extensions),
-            Ticket(raw["ticket"], secret, self.suite, id_, name, (PASSWORD, "alice"), 1, 0, 0),
-            bool(hello.rsa_ciphertext), clock=lambda: 0)
-        client.seed, client.private_key = raw.get("oaep_seed", b""), self.key
-        server = VectorServer(self.key, lambda credential: None, suites, prologue=self.prologue, binding=self.binding,
-                              draws=self.draws("server", answer.extensions), tickets=tickets,
-                              account=lambda principal: Account(1, verdict.permissions), names=None)
-        server.filed, server.client = answer.key_share, self.draws("client")
-        sent = client.hello()
-        same("frame 1", sent, self.frames[0])
-        resumption = server.on_client_hello(sent)
-        same("why the ticket was not taken", server.not_taken, None)
-        same("frame 2", resumption, self.frames[1])
-        confirm, session = client.on_server_resumption(resumption)
-        same("the number of frames", len(self.frames), 3)
-        same("frame 3", confirm, self.frames[2])
-        served = server.on_confirm(confirm)
-        same("the verdict", session.verdict.encode().rstrip(b"\0"), self.filed.rstrip(b"\0"))
-        assert session.ticket
-        if "next_ticket_secret" in self.secrets:
-            same("the next ticket's secret", session.ticket.secret.hex(), self.secrets["next_ticket_secret"])
-        same("that at the server", tickets.next_secret, session.ticket.secret)
-        self.check_secrets(sent, resumption)
-        self.check_session(session, served)
-
-    def check_secrets(self, hello: bytes, answer: bytes) -> None:
-        secret, start = self.raw["ticket_secret"], seed(self.prologue, self.binding)
-        stage_0, sealed = extract(bytes(32), secret), ClientHello.decode(hello[3:]).rsa_ciphertext
-        rsa_secret = self.raw["rsa_secret"] if sealed else bytes(32)
-        schedule = Schedule(self.suite, self.prologue, self.binding, hello + answer[:-VERDICT_SIZE - TAG])
-        schedule.mix(rsa_secret, self.exchange_secret(), secret)
-        ours = {"transcript_b": hashlib.sha256(start + hello[:-2 - BINDER]).digest(),
-                "binder": binder(secret, start, hello), "exchange_secret": self.exchange_secret(),
-                "stage_0": stage_0, "stage_1": extract(stage_0, rsa_secret),
-                "transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict"),
-                "next_ticket_secret": schedule.key(b"resumption")}
-        if sealed:
-            ours |= {"transcript_h": transcript_h(start, hello)}
-        same("the binder in the frame", hello[-BINDER:], ours["binder"])
-        schedule.add(answer[-VERDICT_SIZE - TAG:])
-        ours |= {"confirm_key": schedule.key(b"confirm")}
-        self.same_secrets(ours, schedule)
-
-
-def vector(path: Path) -> Login | Resumption:
-    data = json.loads(path.read_text())
-    return Resumption(path, data) if "ticket" in data["inputs"] else Login(path, data)
+def vector(path: Path) -> Vector:
+    return Vector(path, json.loads(path.read_text()))
 
 
 def main() -> int:

@@ -1043,10 +1043,12 @@ class Server:
         return secret, None if good else Refused("L6", "the RSA ciphertext does not decrypt to this transcript")
 
     def refuse(self, received: bytes, why: Refused) -> tuple[bytes, Refused]:
-        """L1 to L4, without an RSA operation; `received` is the frame as far as it came."""
+        """L1 to L4, without an RSA operation; `received` is the frame as far as it came. One that was refused by its
+        header is not in the transcript."""
         if not self.proved:
             self.schedule.mix(self.draws.fallback, self.exchange_secret)
-        self.schedule.add(received)
+        if why.rule != "L1":
+            self.schedule.add(received)
         return self.answer(Verdict(REJECT)), self.reason or why
 
     def answer(self, verdict: Verdict) -> bytes:

@@ -93,10 +93,10 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     for about, trust in (("", pinned), (", with a proof", whole)):
         case(f"wrong password{about}", 1, "L10", secret=b"wrong", trust=trust)
         case(f"unknown user{about}", 1, "L10", who=("--user", "mallory", "--password-stdin"), trust=trust)
-        case(f"V6, a not now{about}", None, "not now", check=lambda _: Verdict(NOT_NOW), trust=trust)
-        case(f"C14, busy{about}", None, "busy", busy=77, says="77", trust=trust)
-        case(f"C11, another prologue{about}", None, "context", prologue=b"another", says="prologue", trust=trust)
-        case(f"C11, a channel binding{about}", None, "context", binding=("tls-exporter", bytes(32)), says="binding",
+        case(f"V6, a not now{about}", 8, "not now", check=lambda _: Verdict(NOT_NOW), trust=trust)
+        case(f"C14, busy{about}", 7, "busy", busy=77, says="77", trust=trust)
+        case(f"C11, another prologue{about}", 5, "context", prologue=b"another", says="prologue", trust=trust)
+        case(f"C11, a channel binding{about}", 5, "context", binding=("tls-exporter", bytes(32)), says="binding",
              trust=trust)
         for what, extensions in (("unknown", [(1, b"x"), (77, bytes(100)), (0xff00, b"")]),
                                  ("sixteen reserved", [(number, b"") for number in RESERVED]),
@@ -104,11 +104,11 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
             case(f"{what} extensions{about}", 0, "accepted", draws=Draws(extensions=extensions), trust=trust)
     case("wrong pin", 3, "ended", trust=("--pin", fingerprint(bytes(32))))
     if command.has("login", "--server-name"):
-        case("S12, the server goes by another name", None, "S12", names=["elsewhere.example"],
+        case("S12, the server goes by another name", 4, "S12", names=["elsewhere.example"],
              trust=pinned + ("--server-name", "db.example"))
         case("the server goes by this name", 0, "accepted", names=["db.example"],
              trust=pinned + ("--server-name", "db.example"))
-    case("the server takes tokens only", None, "ended", kinds=[TOKEN])
+    case("the server takes tokens only", 6, "ended", kinds=[TOKEN])
     case("the server takes RSA alone", 4, "S8", suites=[0x0101, 0x0102])
 
     def receives(change: Callable[[bytes], bytes]) -> type[Server]:
@@ -130,75 +130,75 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
         return altered(Server, "on_client_hello", change)
 
     for kind in (1, 4, 8, 10):
-        case(f"C1: a frame of type {kind}", 4, "ended", base=raw(lambda data: bytes([kind])))
-    case("C1: a length too short", 4, "ended", base=raw(lambda data: b"\x02\x00\x53"))
-    case("C1: a length too long", 4, "ended", base=raw(lambda data: b"\x02\x4a\xbd"))
-    case("C2: a byte too many", 4, "ended", base=raw(lambda data: frame(SERVER_HELLO, data[3:] + b"\0")))
-    case("C2: seventeen extensions", 4, "ended", base=hello(extensions=lambda _: [(n, b"") for n in range(17)]))
-    case("C3: a version that was not offered", 4, "ended", base=hello(version=lambda _: 2))
-    case("C4: a suite that was not offered", 4, "ended", base=hello(suite=lambda _: 0x0101, key_share=lambda _: b""))
-    case("C5: no credential kinds", 4, "ended", base=hello(credential_kinds=lambda _: []))
-    case("C5: a kind twice", 4, "ended", base=hello(credential_kinds=lambda _: [1, 1]))
-    case("C6: no key, and none listed", 4, "ended", base=hello(spki=lambda _: b""))
-    case("C8: a changed key id", 4, "ended", base=hello(key_id=flip(0)))
-    case("C9: a share of zeros", 4, "ended", base=hello(key_share=lambda _: bytes(32)), suites=[0x0201])
+        case(f"C1: a frame of type {kind}", 5, "ended", base=raw(lambda data: bytes([kind])))
+    case("C1: a length too short", 5, "ended", base=raw(lambda data: b"\x02\x00\x53"))
+    case("C1: a length too long", 5, "ended", base=raw(lambda data: b"\x02\x4a\xbd"))
+    case("C2: a byte too many", 5, "ended", base=raw(lambda data: frame(SERVER_HELLO, data[3:] + b"\0")))
+    case("C2: seventeen extensions", 5, "ended", base=hello(extensions=lambda _: [(n, b"") for n in range(17)]))
+    case("C3: a version that was not offered", 5, "ended", base=hello(version=lambda _: 2))
+    case("C4: a suite that was not offered", 5, "ended", base=hello(suite=lambda _: 0x0101, key_share=lambda _: b""))
+    case("C5: no credential kinds", 5, "ended", base=hello(credential_kinds=lambda _: []))
+    case("C5: a kind twice", 5, "ended", base=hello(credential_kinds=lambda _: [1, 1]))
+    case("C6: no key, and none listed", 5, "ended", base=hello(spki=lambda _: b""))
+    case("C8: a changed key id", 5, "ended", base=hello(key_id=flip(0)))
+    case("C9: a share of zeros", 5, "ended", base=hello(key_share=lambda _: bytes(32)), suites=[0x0201])
     for about, unusable in UNUSABLE.items():
-        case(f"C9: a joined share: {about}", 4, "ended", base=hello(key_share=unusable), suites=[0x0301])
-    case("C11: an altered context", None, "ended", base=hello(context=flip(0)), says="prologue")
-    case("C13: an extension twice", 4, "ended", base=hello(extensions=lambda _: [(9, b""), (9, b"")]))
-    case("C13: a byte too many of extensions", 4, "ended", base=hello(extensions=lambda _: [(9, bytes(16381))]))
+        case(f"C9: a joined share: {about}", 5, "ended", base=hello(key_share=unusable), suites=[0x0301])
+    case("C11: an altered context", 5, "ended", base=hello(context=flip(0)), says="prologue")
+    case("C13: an extension twice", 5, "ended", base=hello(extensions=lambda _: [(9, b""), (9, b"")]))
+    case("C13: a byte too many of extensions", 5, "ended", base=hello(extensions=lambda _: [(9, bytes(16381))]))
     for about, body in (("a byte too many", b"\0\1\0\0"),
                         ("an extension twice", Busy(1, [(9, b""), (9, b"")]).encode()),
                         ("a byte too many of extensions", Busy(1, [(9, bytes(1021))]).encode())):
-        case(f"C14: a Busy that is none: {about}", None, "ended", base=raw(lambda data: frame(BUSY, body)))
-    case("C14: a Busy with an extension", None, "ended", says="77", base=raw(
+        case(f"C14: a Busy that is none: {about}", 5, "ended", base=raw(lambda data: frame(BUSY, body)))
+    case("C14: a Busy with an extension", 7, "ended", says="77", base=raw(
         lambda data: frame(BUSY, Busy(77, [(3, b"puzzle")]).encode())))
 
     # The proof.
-    case("C12: a proof, and nothing was sealed", 4, "ended", base=hello(proof=lambda _: fresh()))
+    case("C12: a proof, and nothing was sealed", 3, "ended", base=hello(proof=lambda _: fresh()))
     for about, changes in (
             ("other bytes", {"proof": flip(0)}), ("a byte too few", {"proof": lambda proof: proof[:-1]}),
             ("a byte too many", {"proof": lambda proof: proof + b"\0"}), ("another challenge", {"nonce": flip(0)}),
             ("another suite", {"suite": lambda suite: suite ^ 3}), ("another share", {"key_share": flip(0)}),
             ("another kind", {"credential_kinds": lambda _: [1]}),
             ("an extension more", {"extensions": lambda had: had + [(9, b"")]})):
-        case(f"C12: {about}", 4, "ended", base=hello(**changes), trust=whole)
-    case("C12: under another key, that is trusted", 4, "ended", trust=whole + ("--pin", fingerprint(OTHER_PIN)),
+        case(f"C12: {about}", 3, "ended", base=hello(**changes), trust=whole)
+    case("C12: under another key, that is trusted", 3, "ended", trust=whole + ("--pin", fingerprint(OTHER_PIN)),
          base=hello(key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI))
-    case("C12: a secret that did not open", 4, "ended", base=Sealing, trust=whole)
-    case("C12: a right proof of another key than the server's", 4, "ended", base=TwoKeys,
+    case("C12: a secret that did not open", 3, "ended", base=Sealing, trust=whole)
+    case("C12: a right proof of another key than the server's", 3, "ended", base=TwoKeys,
          trust=whole + ("--pin", fingerprint(OTHER_PIN)))
-    case("T4: no proof", None, "ended", proves=False, trust=whole)
-    case("T4: a proof taken away", None, "ended", base=hello(proof=lambda _: b""), trust=whole)
+    case("T4: no proof", 3, "ended ended", proves=False, trust=whole)
+    case("T4: a proof taken away", 3, "ended ended", base=hello(proof=lambda _: b""), trust=whole)
     case("T1: another key than the one that was given whole", 3, "ended", trust=whole, base=hello(
         key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI, proof=lambda _: b""))
 
-    case("a changed suite", 4, "L6", base=hello(suite=lambda suite: suite ^ 3))
-    case("a changed challenge", 4, "L6", base=hello(nonce=flip(0)))
-    case("a changed ciphertext", 4, "L6", base=hello(key_share=flip(0)), suites=[0x0301])
-    case("another ciphertext", 4, "L7", base=altered(Server, "exchange", flip(0)), suites=[0x0301])
+    case("a changed suite", 5, "L6", base=hello(suite=lambda suite: suite ^ 3))
+    case("a changed challenge", 5, "L6", base=hello(nonce=flip(0)))
+    case("a changed ciphertext", 5, "L6", base=hello(key_share=flip(0)), suites=[0x0301])
+    case("another ciphertext", 5, "L7", base=altered(Server, "exchange", flip(0)), suites=[0x0301])
     for about, trust in (("", pinned), (", with a proof", whole)):
-        case(f"V1: a verdict of another length{about}", 4, "accepted", talk=hang_up, trust=trust, base=altered(
+        case(f"V1: a verdict of another length{about}", 5, "accepted", talk=hang_up, trust=trust, base=altered(
             Server, "on_client_login", lambda data: data[:2] + b"\x11"))
-        case(f"V1: a Busy{about}", 4, "accepted", talk=hang_up, trust=trust, base=altered(
+        case(f"V1: a Busy{about}", 5, "accepted", talk=hang_up, trust=trust, base=altered(
             Server, "on_client_login", lambda data: frame(BUSY, Busy(1).encode())))
-        case(f"V2: a changed verdict{about}", 4, "accepted", talk=hang_up, trust=trust, base=altered(
+        case(f"V2: a changed verdict{about}", 5, "accepted", talk=hang_up, trust=trust, base=altered(
             Server, "on_client_login", flip(3)))
         case(f"no verdict{about}", 4, "accepted", talk=hang_up, trust=trust, base=altered(
             Server, "on_client_login", lambda data: b""))
         case(f"V4, with an extension{about}", 1, "L10", trust=trust, secret=b"wrong",
              base=judge(padded(Verdict(REJECT, extensions=[(9, b"x")]).encode())))
-        case(f"V6, with an extension{about}", None, "accepted", trust=trust, talk=hang_up,
+        case(f"V6, with an extension{about}", 8, "accepted", trust=trust, talk=hang_up,
              base=judge(padded(Verdict(NOT_NOW, extensions=[(9, b"x")]).encode())))
     case("an accept with an extension", 0, "accepted", base=judge(padded(
         Verdict(ACCEPT, USER, PERMISSIONS, extensions=[(RESERVED[3], b"")]).encode())))
     for about, said in bad_verdicts().items():
-        case(f"V3: {about}", 4, "accepted", talk=hang_up, base=judge(said))
+        case(f"V3: {about}", 5, "accepted", talk=hang_up, base=judge(said))
     case("the deadline passes before the ServerHello", 4, "ended", trust=("--pin", pin, "--timeout", "1s"),
          base=raw(lambda data: b""))
     case("key updates", 0, "accepted", talk=updating)
-    case("R1: a Confirm in a session", 4, "accepted", talk=confirming)
-    case("R2: a changed record", 4, "accepted", talk=changed)
+    case("R1: a Confirm in a session", 5, "accepted", talk=confirming)
+    case("R2: a changed record", 5, "accepted", talk=changed)
     case("R4: no Close", 4, "accepted", talk=truncated)
-    case("R6: an update of an unused key", 4, "accepted", talk=updating_unused)
+    case("R6: an update of an unused key", 5, "accepted", talk=updating_unused)
     ticket_cases(report, command, key, verify)

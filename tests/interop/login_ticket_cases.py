@@ -53,7 +53,9 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
 
             with PeerServer(make, talk, self.port) as peer:
                 self.port = peer.port
-                done = command.run("login", "--server", peer.address, "--user", user, "--password-stdin", *trust, *args,
+                resume = () if "--no-resume" in args else ("--resume",)
+                done = command.run("login", "--server", peer.address, "--user", user, "--password-stdin", *resume,
+                                   *trust, *args,
                                    *(word for line in sent for word in ("--send", line)),
                                    stdin=secret + b"\n", status=status, state=self.state)
             expect("the server's ends", peer.outcome, outcome)
@@ -74,7 +76,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
         second = visits.visit(0, "accepted")
         expect("then: known keys", second.heard.known_keys, [key_id(spki_of(key.public_key()))])
         expect("and a ciphertext", len(second.heard.rsa_ciphertext), 256)
-        visits.visit(None, "ended", proves=False)
+        visits.visit(3, "ended ended", proves=False)
 
     def new_server_key() -> None:
         """The client trusts both: it is told the new one, and comes again."""
@@ -136,10 +138,10 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
     def other_context() -> None:
         visits = Visits()
         visits.visit(0, "accepted")
-        server = visits.visit(None, "context", prologue=b"another")
+        server = visits.visit(5, "context", prologue=b"another")
         expect("why the ticket was not taken", server.not_taken and server.not_taken.rule, "K11")
 
-    def refuses(base: Any, status: Optional[int] = 4, outcome: str = "ended", **options: Any) -> None:
+    def refuses(base: Any, status: int = 5, outcome: str = "ended", **options: Any) -> None:
         """And the ticket is not shown again."""
         visits = Visits(**options)
         visits.visit(0, "accepted")
@@ -157,7 +159,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
         """Nobody has seen the ticket that could use it, but it is not shown again: whoever said so may have it."""
         visits = Visits()
         visits.visit(0, "accepted")
-        visits.visit(None, "busy", busy=77)
+        visits.visit(7, "busy", busy=77)
         expect("the ticket shown again", visits.visit(0, "accepted").heard.ticket, b"")
 
     def judging(said_: bytes) -> Any:
@@ -191,7 +193,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
     case("tickets: the server gives none", none_given)
     case("tickets: not for another user", other_user)
     case("tickets: A8, busy", busy)
-    case("tickets: A8, a Busy that is none", lambda: refuses(raw(lambda data: frame(BUSY, b"\0\1\0\0")), None))
+    case("tickets: A8, a Busy that is none", lambda: refuses(raw(lambda data: frame(BUSY, b"\0\1\0\0"))))
     for about, change in (("a frame of another type", lambda data: b"\4" + data[1:]),
                           ("a Confirm", lambda data: b"\x0a" + data[1:]), ("too short", lambda data: b"\x08\x08\x36"),
                           ("too long", lambda data: b"\x08\x4e\x38")):

@@ -215,19 +215,22 @@ class TwoKeys(Server):
 
 
 class Lying(Client):
-    """Sends another ClientLogin than it should, and knows that it did: its transcript_3 has what it sent."""
+    """Sends another ClientLogin than it should, and knows that it did: its transcript_3 has what it sent, or nothing of
+    it where the header alone is refused."""
 
     change: Change
+    whole: bool
 
     def on_server_hello(self, received: bytes) -> bytes:
         sent = type(self).change(super().on_server_hello(received))
-        self.schedule.running = hashlib.sha256(seed(self.prologue, self.binding) + self.sent + received + sent)
+        heard = sent if self.whole else b""
+        self.schedule.running = hashlib.sha256(seed(self.prologue, self.binding) + self.sent + received + heard)
         return sent
 
 
-def lying(change_: Change) -> type[Lying]:
+def lying(change_: Change, whole_: bool = True) -> type[Lying]:
     class Liar(Lying):
-        change = staticmethod(change_)
+        change, whole = staticmethod(change_), whole_
 
     return Liar
 

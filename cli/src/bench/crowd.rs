@@ -3,13 +3,13 @@
 use super::handshakes::PASSWORD;
 use crate::crypto;
 use crate::failure::{Failure, chain};
+use countersign::frame::FrameType;
 use countersign::{
-    Begun, ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, Stream, Suite, Ticket,
+    Begun, ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, Stream, Suite, Ticket, UnixTime,
 };
-use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long connecting, a login and a goodbye may take each.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,7 +20,7 @@ pub(crate) struct Crowd {
     connector: Connector,
     users: Vec<String>,
     /// One from each login that is over; a ticket is good once.
-    tickets: Mutex<VecDeque<Ticket>>,
+    tickets: Mutex<Vec<Ticket>>,
     /// What the first client that failed said.
     trouble: Mutex<Option<String>>,
 }
@@ -57,8 +57,9 @@ impl Crowd {
                 let _ = session.finish_blocking(PATIENCE);
                 Outcome::Done { resumed }
             }
-            // The second is how a client sees a refusal from before the RSA operation: the server was too busy.
-            Err(LoginError::Protocol(Error::Refused | Error::VerdictNotAuthentic)) => Outcome::Refused,
+            Err(LoginError::Protocol(Error::Refused | Error::Busy { .. } | Error::NotNow)) => Outcome::Refused,
+            // A server that is too busy leaves so whose login brought the RSA operation with it, and has waited too long.
+            Err(LoginError::Disconnected { awaited: FrameType::ServerVerdict }) => Outcome::Refused,
             Err(error) => {
                 lock(&self.trouble).get_or_insert_with(|| chain(&error));
                 Outcome::Failed
@@ -69,10 +70,18 @@ impl Crowd {
 
     /// Logs in, keeps the ticket for whoever resumes next, and stays.
     pub(crate) fn enter(&self, index: usize, resume: bool) -> Result<Stream<TcpStream>, LoginError> {
-        let ticket = if resume { lock(&self.tickets).pop_front() } else { None };
-        let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_nodelay(true)?;
-        let session = match self.connector.begin_blocking(stream, ticket.as_ref())? {
+        // The newest first: the chains of the others are those that a server forgets first.
+        let ticket = if resume { lock(&self.tickets).pop() } else { None };
+        let ticket = ticket.and_then(|ticket| {
+            let user = ticket.user().to_owned();
+            self.connector.server().resume(ticket, &user, UnixTime::from_system(SystemTime::now()))
+        });
+        let dial = || {
+            let stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        };
+        let session = match self.connector.begin_blocking(dial, ticket)? {
             Begun::Resumed(session) => session,
             Begun::Trusted(trusted) => {
                 let user = index.checked_rem(self.users.len()).and_then(|index| self.users.get(index));

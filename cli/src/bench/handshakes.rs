@@ -5,10 +5,10 @@ use super::stats::{median, millis};
 use crate::failure::Failure;
 use countersign::client::{self, Answer};
 use countersign::crypto::{CryptoRng, Decrypt, Provider};
-use countersign::server::AwaitHello;
+use countersign::server::{Admitted, AwaitHello, Hello};
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, KeySize, Moment, PrivateKey, Server,
-    ServerConfig, ServerKey, Suite, Ticket, TicketKeys, UnixTime,
+    ServerConfig, ServerKey, Suite, Ticket, TicketClaim, TicketKeys, UnixTime,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -23,6 +23,8 @@ const NOW: Moment = Moment::ORIGIN;
 
 /// What every login of the bench sends.
 pub(crate) const PASSWORD: &[u8] = b"correct horse battery staple";
+
+const CREDENTIAL: Credential<'static> = Credential::Password { user: "alice", password: PASSWORD };
 
 /// What is measured.
 pub(crate) struct Bout<'a> {
@@ -103,7 +105,9 @@ struct Pair {
     server: Arc<ServerConfig>,
     key: ServerKey,
     private: Arc<dyn Decrypt>,
-    trust: Server,
+    /// By its fingerprint, and by the whole key.
+    pinned: Server,
+    known: Server,
     rounds: Vec<Times>,
 }
 
@@ -113,6 +117,8 @@ struct Times {
     server: Duration,
     rsa: Duration,
     client: Duration,
+    proved_server: Duration,
+    proved_client: Duration,
     resumed_server: Duration,
     resumed_client: Duration,
 }
@@ -122,7 +128,7 @@ impl Pair {
         let private = provider.rsa.load_key(key)?;
         let public = key.public_key().clone();
         // As `serve` keeps them.
-        let tickets = TicketKeys::new(provider, Duration::from_secs(3600)).with_single_use(1 << 16);
+        let tickets = TicketKeys::new(provider, Duration::from_secs(3600));
         let server = ServerConfig::new(provider).with_suites(&[suite]).map_err(broken)?;
         Ok(Self {
             provider,
@@ -130,7 +136,8 @@ impl Pair {
             bits: public.bits(),
             client: Arc::new(ClientConfig::new(provider).with_suites(&[suite]).map_err(broken)?),
             server: Arc::new(server.with_tickets(Arc::new(tickets))),
-            trust: Server::pinned(public.id()).with_floor(KeyExchange::Rsa),
+            pinned: Server::pinned(public.id()).with_floor(KeyExchange::Rsa),
+            known: Server::key(public.clone()).with_floor(KeyExchange::Rsa),
             key: ServerKey::with_decrypt(public, Arc::clone(&private)),
             private,
             rounds: Vec::new(),
@@ -139,51 +146,77 @@ impl Pair {
 
     fn round(&mut self, rng: &mut StdRng) -> Result<(), Failure> {
         let mut times = Times::default();
+        // Whatever the one leaves in the caches, the other has it as often.
+        let is_even = self.rounds.len().is_multiple_of(2);
+        if is_even {
+            self.log_in_proved(&mut times, rng)?;
+        }
         let ticket = self.log_in(&mut times, rng)?;
-        self.resume(&ticket, &mut times, rng)?;
+        if !is_even {
+            self.log_in_proved(&mut times, rng)?;
+        }
+        self.resume(ticket, &mut times, rng)?;
         self.rounds.push(times);
         Ok(())
     }
 
-    /// A whole login; the credential is taken at its word. Gives the client's ticket.
+    /// A whole login from a fingerprint; the credential is taken at its word. Gives the client's ticket.
     fn log_in(&self, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<Ticket, Failure> {
-        let none = ChannelBinding::none();
-        let (hello, client) =
-            clock(&mut times.client, || client::start(&self.client, &self.trust, &none, rng, NOW)).map_err(broken)?;
-        let (challenge, server) = clock(&mut times.server, || {
-            AwaitHello::new(&self.server, &none, NOW).read(hello, NOW)?.challenge(&self.key, rng)
-        })
-        .map_err(broken)?;
-        let (login, client) = clock(&mut times.client, || {
-            let credential = Credential::Password { user: "alice", password: PASSWORD };
-            client.read(&challenge, NOW)?.trust(&self.trust)?.login(credential, rng)
-        })
-        .map_err(broken)?;
-        let open = clock(&mut times.server, || server.read(login, NOW).map(|login| login.admit())).map_err(refused)?;
-        clock(&mut times.rsa, || self.private.decrypt(black_box(open.ciphertext()), rng));
-        let accepted = clock(&mut times.server, || {
-            let claim = open.run(rng);
-            black_box(claim.credential());
-            claim.accept_with_ticket(account()?, today(), rng).map_err(refused)
-        })?;
-        let session = clock(&mut times.client, || client.read(&accepted.frame, NOW)).map_err(broken)?;
+        let (server, client) = (&mut times.server, &mut times.client);
+        let (hello, state) =
+            clock(client, || client::start(&self.client, &self.pinned, &ChannelBinding::none(), rng, NOW))
+                .map_err(broken)?;
+        let (challenge, await_login) = clock(server, || self.hello(hello)?.challenge(rng).map_err(broken))?;
+        let (login, state) = clock(client, || state.read(&challenge, NOW)?.trust(&self.pinned)?.login(CREDENTIAL, rng))
+            .map_err(broken)?;
+        let admitted = clock(server, || await_login.read(login, NOW).map(|login| login.admit())).map_err(refused)?;
+        if let Admitted::Sealed(open) = &admitted {
+            clock(&mut times.rsa, || self.private.decrypt(black_box(open.ciphertext()), rng));
+        }
+        let verdict = clock(server, || decide(admitted, rng))?;
+        let session = clock(client, || state.read(&verdict, NOW, today())).map_err(broken)?;
         session.info.ticket().cloned().ok_or_else(|| broken("the server gave no ticket"))
     }
 
-    /// A login by ticket.
-    fn resume(&self, ticket: &Ticket, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<(), Failure> {
-        let none = ChannelBinding::none();
-        let ticket = self.trust.resume(ticket).ok_or_else(|| broken("the ticket is not trusted"))?;
-        let (hello, client) =
-            clock(&mut times.resumed_client, || client::resume(&self.client, &self.trust, &none, ticket, rng, NOW))
+    /// The same of a client that has the key whole: the server proves itself first.
+    fn log_in_proved(&self, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<(), Failure> {
+        let (server, client) = (&mut times.proved_server, &mut times.proved_client);
+        let (hello, state) =
+            clock(client, || client::start(&self.client, &self.known, &ChannelBinding::none(), rng, NOW))
                 .map_err(broken)?;
-        let accepted = clock(&mut times.resumed_server, || {
-            let choice = AwaitHello::new(&self.server, &none, NOW).read(hello, NOW).map_err(broken)?;
-            let claim = choice.ticket(&self.key, today()).ok_or_else(|| broken("the ticket was not taken"))?;
-            choice.resume(claim, account()?, today(), rng).map_err(broken)
+        let (challenge, await_login) = clock(server, || {
+            let open = self.hello(hello)?.open(rng).map_err(|_| broken("nothing was sealed to the key"))?;
+            open.run(rng).challenge(rng).map_err(broken)
         })?;
-        match clock(&mut times.resumed_client, || client.read(&accepted.frame, NOW)).map_err(broken)? {
-            Answer::Resumed(_) => Ok(()),
+        let (login, state) = clock(client, || state.read(&challenge, NOW)?.trust(&self.known)?.login(CREDENTIAL, rng))
+            .map_err(broken)?;
+        let verdict = clock(server, || decide(await_login.read(login, NOW).map_err(refused)?.admit(), rng))?;
+        clock(client, || state.read(&verdict, NOW, today())).map(drop).map_err(broken)
+    }
+
+    /// The server's first step.
+    fn hello(&self, hello: Vec<u8>) -> Result<Hello, Failure> {
+        let read = AwaitHello::new(&self.server, &ChannelBinding::none(), NOW).read(hello, NOW);
+        read.and_then(|choice| choice.choose(&self.key)).map_err(broken)
+    }
+
+    /// A login by ticket, up to the Confirm.
+    fn resume(&self, ticket: Ticket, times: &mut Times, rng: &mut dyn CryptoRng) -> Result<(), Failure> {
+        let (server, client) = (&mut times.resumed_server, &mut times.resumed_client);
+        let ticket = self.pinned.resume(ticket, "alice", today()).ok_or_else(|| broken("the ticket is not trusted"))?;
+        let (hello, state) =
+            clock(client, || client::resume(&self.client, &self.pinned, &ChannelBinding::none(), ticket, rng, NOW))
+                .map_err(broken)?;
+        let (answer, await_confirm) = clock(server, || {
+            let hello = self.hello(hello)?;
+            let fresh = hello.ticket(today()).and_then(TicketClaim::use_up_now);
+            let fresh = fresh.ok_or_else(|| broken("the ticket was not taken"))?;
+            hello.resume(fresh, account()?, today(), rng).map_err(broken)
+        })?;
+        match clock(client, || state.read(&answer, NOW, today())).map_err(broken)? {
+            Answer::Resumed(resumed) => {
+                clock(server, || await_confirm.read(resumed.frame, NOW)).map(drop).map_err(broken)
+            }
             Answer::Challenge(_) => Err(broken("the ticket was not taken")),
         }
     }
@@ -191,7 +224,7 @@ impl Pair {
     fn summary(&self, hash: f64, plan: &Plan) -> Handshake {
         let of = |part: fn(&Times) -> Duration| median(self.rounds.iter().map(|times| millis(part(times))).collect());
         let (server, rsa) = (of(|times| times.server), of(|times| times.rsa));
-        let resumed_server = of(|times| times.resumed_server);
+        let (proved, resumed_server) = (of(|times| times.proved_server), of(|times| times.resumed_server));
         let full = server + hash;
         let mixed = (1.0 - plan.resumed_share) * full + plan.resumed_share * resumed_server;
         Handshake {
@@ -202,6 +235,9 @@ impl Pair {
             server_ms: server,
             rsa_ms: rsa,
             client_ms: of(|times| times.client),
+            proved_server_ms: proved,
+            proved_client_ms: of(|times| times.proved_client),
+            proof_ratio: proved / server,
             resumed_server_ms: resumed_server,
             resumed_client_ms: of(|times| times.resumed_client),
             rsa_share: (rsa / full).min(1.0),
@@ -210,6 +246,13 @@ impl Pair {
             mixed_logins_per_second_per_core: 1000.0 / mixed,
         }
     }
+}
+
+/// From the login on.
+fn decide(admitted: Admitted, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, Failure> {
+    let claim = admitted.open(rng);
+    black_box(claim.credential());
+    Ok(claim.accept_with_ticket(account()?, today(), rng).map_err(refused)?.frame)
 }
 
 /// Adds what a step took.

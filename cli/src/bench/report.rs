@@ -67,6 +67,12 @@ pub(crate) struct Handshake {
     /// The RSA decryption alone: a part of `server_ms`.
     pub(crate) rsa_ms: f64,
     pub(crate) client_ms: f64,
+    /// The same of a client that has the server's key whole: the server proves itself first.
+    pub(crate) proved_server_ms: f64,
+    pub(crate) proved_client_ms: f64,
+    /// `proved_server_ms` to `server_ms`.
+    pub(crate) proof_ratio: f64,
+    /// Up to the client's Confirm.
     pub(crate) resumed_server_ms: f64,
     pub(crate) resumed_client_ms: f64,
     /// Of `server_ms` and the password hash together, as the next one.

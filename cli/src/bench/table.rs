@@ -45,16 +45,18 @@ pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Ve
         format!("One login on one core, without a network (median of {rounds} rounds)"),
         String::new(),
         format!("A password hash, Argon2id {} ({memory:.0} MiB): {hash:.1} ms.", plan.argon2),
-        "server: all of the server's work but that hash; RSA: the decryption in it; resumed: with a ticket".to_owned(),
-        "instead, no RSA and no hash. The shares, and the logins per second, are of the server with the hash."
+        "server: all of the server's work but that hash; RSA: the decryption in it; proof: the server's work where the"
             .to_owned(),
+        "client has its key whole and it proves itself first, to that without; resumed: with a ticket instead, no RSA"
+            .to_owned(),
+        "and no hash. The shares, and the logins per second, are of the server with the hash.".to_owned(),
         String::new(),
     ];
     let share = percent(plan.resumed_share);
     let mixed = format!("{share} resume");
     let mut rows = vec![
-        row(["", "server", "RSA", "client", "resumed", "RSA", "hash", "logins/s/core", "logins/s/core"]),
-        row(["", "ms", "ms", "ms", "ms", "share", "share", "none resumes", &mixed]),
+        row(["", "server", "RSA", "client", "proof", "resumed", "RSA", "hash", "logins/s/core", "logins/s/core"]),
+        row(["", "ms", "ms", "ms", "ratio", "ms", "share", "share", "none resumes", &mixed]),
     ];
     let mut under = None;
     for one in handshakes {
@@ -67,6 +69,7 @@ pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Ve
             ms(one.server_ms),
             ms(one.rsa_ms),
             ms(one.client_ms),
+            format!("{:.3}", one.proof_ratio),
             ms(one.resumed_server_ms),
             percent(one.rsa_share),
             percent(one.hash_share),
@@ -76,7 +79,7 @@ pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Ve
     }
     if plan.resumed_share <= 0.0 {
         // It would be the column before it again.
-        rows.iter_mut().for_each(|row| row.truncate(8));
+        rows.iter_mut().for_each(|row| row.truncate(9));
     }
     lines.extend(aligned(&rows, 2, width()));
     lines

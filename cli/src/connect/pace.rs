@@ -3,23 +3,20 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Verdicts in a row that nobody can read, before the first good login. A server that is full gives them for as long as it is,
-/// and somebody in between who collects logins does it always.
-const MOST_UNREADABLE: u32 = 3;
-
-/// How long no login is tried after the first that was not taken; each further one doubles it.
+/// How long no login is tried after the first that was not taken; each further one doubles it, and so long at most it is, whatever a
+/// server says: anybody on the way can say it, too.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// The logins of this process. All are with the same credential, so that after one that was good, those that are not taken say
-/// more about the server than about it: there may be no room for one session more.
+/// The logins of this process. All are with the same credential, so that after one that was good, those that are refused say
+/// more about the server than about it: this user may have no room for one session more.
 #[derive(Default)]
 pub(super) struct Pace(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     has_logged_in: bool,
-    /// Logins that were not taken, since the last that was. After the first good login, those tried together count once.
+    /// Logins that were not taken, since the last that was; those tried together count once.
     failed: u32,
     /// The end of the pause, if there is one.
     next: Option<Instant>,
@@ -31,9 +28,10 @@ pub(super) struct Attempt(u32);
 /// How a server did not take a login.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum No {
+    /// It said no, or somebody interfered: neither is tried again and again without a good login before.
     Refused,
-    /// Whether it was the server that said so can't be told.
-    Unreadable,
+    /// It has no room, or can't tell now: after this time it may, if it said one.
+    Later(Option<Duration>),
 }
 
 /// What to do after a login that was not taken.
@@ -65,16 +63,16 @@ impl Pace {
 
     pub(super) fn failed(&self, attempt: &Attempt, no: No, now: Instant) -> After {
         let mut state = self.lock();
-        if !state.has_logged_in {
-            state.failed = state.failed.saturating_add(1);
-            return match no {
-                No::Unreadable if state.failed < MOST_UNREADABLE => After::Pause(Duration::ZERO),
-                _ => After::Stop,
-            };
+        if no == No::Refused && !state.has_logged_in {
+            return After::Stop;
         }
         if state.failed == attempt.0 {
             state.failed = state.failed.saturating_add(1);
-            state.next = now.checked_add(pause(state.failed));
+            let pause = match no {
+                No::Later(Some(said)) => said.clamp(SHORTEST, LONGEST),
+                No::Later(None) | No::Refused => pause(state.failed),
+            };
+            state.next = now.checked_add(pause);
         }
         After::Pause(state.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(now)))
     }
@@ -95,14 +93,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn before_the_first_good_login_a_refusal_is_final_and_so_is_the_third_unreadable_verdict() {
-        let now = Instant::now();
+    fn before_the_first_good_login_a_refusal_is_final_and_no_room_is_not() {
+        let mut now = Instant::now();
         let pace = Pace::default();
-        assert!(pace.failed(&pace.begin(now).unwrap(), No::Refused, now) == After::Stop);
-        let pace = Pace::default();
-        for after in [After::Pause(Duration::ZERO), After::Pause(Duration::ZERO), After::Stop] {
-            assert!(pace.failed(&pace.begin(now).unwrap(), No::Unreadable, now) == after);
+        for (no, seconds) in [
+            (No::Later(None), 1),
+            (No::Later(Some(Duration::from_secs(7))), 7),
+            // Whoever says so may be anybody.
+            (No::Later(Some(Duration::from_secs(65535))), 30),
+            (No::Later(Some(Duration::ZERO)), 1),
+            (No::Later(None), 16),
+        ] {
+            let pause = Duration::from_secs(seconds);
+            assert_eq!(pace.failed(&pace.begin(now).unwrap(), no, now), After::Pause(pause));
+            assert_eq!(pace.begin(now).err(), Some(pause));
+            now += pause;
         }
+        assert_eq!(pace.failed(&pace.begin(now).unwrap(), No::Refused, now), After::Stop);
     }
 
     #[test]
@@ -114,7 +121,7 @@ mod tests {
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             let pause = Duration::from_secs(seconds);
             let (one, other) = (pace.begin(now).unwrap(), Attempt(pace.lock().failed));
-            let no = if seconds % 4 == 0 { No::Refused } else { No::Unreadable };
+            let no = if seconds % 4 == 0 { No::Refused } else { No::Later(None) };
             assert_eq!(pace.failed(&one, no, now), After::Pause(pause));
             // One that was tried together with it makes it no longer.
             assert_eq!(pace.failed(&other, no, now), After::Pause(pause));

@@ -2,7 +2,7 @@
 
 use crate::inspect::fields::{credential_kind, join, key, suite};
 use countersign::KeyId;
-use countersign::codec::{self, ClientHello, ClientLogin, DecodeError, ServerHello};
+use countersign::codec::{self, ClientHello, ClientLogin, DecodeError, Extensions, ServerHello};
 use countersign::frame::{FrameType, split};
 
 /// What an eavesdropper sees, and what stays hidden.
@@ -19,20 +19,41 @@ pub(super) fn view(frame: &[u8]) -> View {
         .unwrap_or(View { seen: "bytes that are no frame of the protocol".to_owned(), hidden: "nothing" })
 }
 
+/// The size of a frame without the extension that means nothing, which one hello in eight has.
+pub(super) fn size(frame: &[u8]) -> usize {
+    let extensions = |extensions: &Extensions<'_>| -> usize {
+        extensions.iter().map(|extension| extension.data.len().saturating_add(4)).sum()
+    };
+    let more = match split(frame) {
+        Ok((FrameType::ClientHello, body)) => {
+            codec::decode(body).map_or(0, |hello: ClientHello<'_>| extensions(&hello.extensions))
+        }
+        Ok((FrameType::ServerHello, body)) => {
+            codec::decode(body).map_or(0, |hello: ServerHello<'_>| extensions(&hello.extensions))
+        }
+        _ => 0,
+    };
+    frame.len().saturating_sub(more)
+}
+
 fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
     Ok(match kind {
         FrameType::ClientHello => {
             let hello: ClientHello<'_> = codec::decode(body)?;
-            let (ticket, hidden) = match hello.ticket.len() {
-                0 => (String::new(), "nothing yet: who is about to log in is not in it"),
-                len => (
+            let (more, hidden) = match (hello.ticket.len(), hello.rsa_ciphertext.len()) {
+                (0, 0) => (String::new(), "nothing yet: who is about to log in is not in it"),
+                (0, len) => (
+                    format!("; which key the client has; {len} bytes sealed to it"),
+                    "the secret in them, which is for this connection alone. Who is about to log in is not in it",
+                ),
+                (len, _) => (
                     format!("; a ticket of {len} bytes; a proof that the client holds its secret"),
                     "whose ticket it is, and its secret: the server alone can open it, and takes it once",
                 ),
             };
             View {
                 seen: format!(
-                    "version {}; suites {}; a random nonce; {} key share{ticket}",
+                    "version {}; suites {}; a random nonce; {} key share{more}",
                     join(&hello.versions, ", ", u16::to_string),
                     join(&hello.suites, " and ", |&number| suite(number)),
                     hello.key_shares.len(),
@@ -44,24 +65,32 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             let hello: ServerHello<'_> = codec::decode(body)?;
             let id = KeyId::from_bytes(hello.key_id);
             let (spki, _) = key(&hello.spki, id);
+            let (proof, hidden) = if hello.proof.is_empty() {
+                ("", "nothing: all of it is public")
+            } else {
+                (
+                    "; a proof that it has opened the client's secret",
+                    "whether the proof is right: only the client can tell",
+                )
+            };
             View {
                 seen: format!(
                     "the suite picked, {}; the challenge, 32 random bytes; the server's public key ({spki}; {id}); its key \
-                     share; credentials taken: {}",
+                     share; credentials taken: {}{proof}",
                     suite(hello.suite),
                     join(&hello.credential_kinds, ", ", |&kind| credential_kind(kind)),
                 ),
-                hidden: "nothing: all of it is public",
+                hidden,
             }
         }
         FrameType::ClientLogin => {
             let login: ClientLogin<'_> = codec::decode(body)?;
+            let to_key = match login.rsa_ciphertext.len() {
+                0 => String::new(),
+                len => format!("{len} bytes sealed to the server's RSA key; "),
+            };
             View {
-                seen: format!(
-                    "{} bytes sealed to the server's RSA key; {} bytes of sealed credential",
-                    login.rsa_ciphertext.len(),
-                    login.sealed_credential.len(),
-                ),
+                seen: format!("{to_key}{} bytes of sealed credential", login.sealed_credential.len()),
                 hidden: "the user name, the password, and how long they are. Sent again on another connection, it opens \
                          nothing: it answers this one challenge",
             }
@@ -74,6 +103,13 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
         FrameType::ServerResumption => View {
             seen: "that the ticket was taken; the suite; 32 random bytes; the server's key share".to_owned(),
             hidden: "the name, the permissions, and the next ticket. Only who holds the ticket's secret can open it",
+        },
+        FrameType::Confirm => {
+            View { seen: "that the client goes on".to_owned(), hidden: "nothing; but nobody else can make this frame" }
+        }
+        FrameType::Busy => View {
+            seen: "that the server has no room, and when to try again".to_owned(),
+            hidden: "nothing: anybody on the way could have said it",
         },
         FrameType::Data => View {
             seen: format!("that {} bytes are said", body.len().saturating_sub(countersign::limits::TAG)),

@@ -4,10 +4,10 @@
 //! or a zero, so a body that is cut short decodes once enough zeros follow it, and shows the fields that were whole.
 
 use countersign::codec::{
-    self, Bytes, ClientHello, ClientLogin, DecodeError, List, ServerHello, ServerResumption, ServerVerdict,
+    self, Busy, ClientHello, ClientLogin, DecodeError, Extensions, List, ServerHello, ServerResumption, ServerVerdict,
 };
 use countersign::frame::FrameType;
-use countersign::limits::{CREDENTIAL_BLOCK, TAG};
+use countersign::limits::{CONTEXT, CREDENTIAL_BLOCK, MAX_CLIENT_EXTENSIONS, MAX_SERVER_EXTENSIONS, TAG};
 use countersign::{CredentialKind, KeyExchange, KeyId, PublicKey, Suite};
 
 /// One field: its size in bytes with what introduces it, its value, and what is wrong with that.
@@ -27,8 +27,11 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::ServerVerdict => codec::decode::<ServerVerdict<'_>>(body)
             .map(|message| vec![sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict")]),
         FrameType::ServerResumption => codec::decode(body).map(|message| server_resumption(&message)),
+        FrameType::Busy => codec::decode(body).map(|message| busy(&message)),
         FrameType::Data => Ok(vec![sealed("sealed_data", body.len(), 0, "data")]),
-        FrameType::KeyUpdate | FrameType::Close => Ok(vec![sealed("tag", body.len(), 0, "message")]),
+        FrameType::KeyUpdate | FrameType::Close | FrameType::Confirm => {
+            Ok(vec![sealed("tag", body.len(), 0, "message")])
+        }
     }
 }
 
@@ -125,7 +128,10 @@ fn client_hello(message: &ClientHello<'_>) -> Vec<Field> {
             list(&message.known_keys, 32),
             join(&message.known_keys, "\n", |id| KeyId::from_bytes(*id).to_string()),
         ),
+        context(message.context),
         field("ticket", string(&message.ticket), length(&message.ticket)),
+        extensions(&message.extensions, MAX_CLIENT_EXTENSIONS),
+        ciphertext(&message.rsa_ciphertext),
         field("binder", string(&message.binder), length(&message.binder)),
     ]
 }
@@ -145,6 +151,7 @@ fn server_resumption(message: &ServerResumption<'_>) -> Vec<Field> {
         field("suite", 2, suite(message.suite)),
         field("nonce", message.nonce.len(), hex::encode(message.nonce)),
         field("key_share", string(&message.key_share), key_share(&message.key_share)),
+        extensions(&message.extensions, MAX_SERVER_EXTENSIONS),
         sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict"),
     ]
 }
@@ -164,21 +171,68 @@ fn server_hello(message: &ServerHello<'_>) -> Vec<Field> {
             list(&message.credential_kinds, 1),
             join(&message.credential_kinds, ", ", |&number| credential_kind(number)),
         ),
+        context(message.context),
+        extensions(&message.extensions, MAX_SERVER_EXTENSIONS),
+        field("proof", string(&message.proof), length(&message.proof)),
     ]
 }
 
+fn busy(message: &Busy<'_>) -> Vec<Field> {
+    vec![
+        field("retry_after", 2, format!("{} s", message.retry_after)),
+        extensions(&message.extensions, MAX_CLIENT_EXTENSIONS),
+    ]
+}
+
+/// Two hashes: of the prologue, and of the channel binding.
+fn context(context: [u8; CONTEXT]) -> Field {
+    let (prologue, binding) = context.split_at(CONTEXT / 2);
+    let value = format!("prologue {}, channel binding {}", hex::encode(prologue), hex::encode(binding));
+    field("context", context.len(), value)
+}
+
+fn extensions(extensions: &Extensions<'_>, most: usize) -> Field {
+    let together =
+        extensions.iter().fold(0_usize, |sum, extension| sum.saturating_add(4).saturating_add(extension.data.len()));
+    let shown = join(extensions, "\n", |extension| {
+        let (number, len) = (extension.number, extension.data.len());
+        let of = match number.to_be_bytes() {
+            [high, low] if high == low && low & 0x0f == 0x0a => ", reserved: means nothing",
+            [0xff, _] => ", private use",
+            _ => "",
+        };
+        match len {
+            0 => format!("{number:04x}, empty{of}"),
+            _ => format!("{number:04x}, {len} bytes: {}{of}", public(&extension.data)),
+        }
+    });
+    let numbers = extensions.iter().map(|extension| extension.number);
+    let twice =
+        numbers.clone().enumerate().any(|(index, number)| numbers.clone().take(index).any(|other| other == number));
+    let problem = match () {
+        () if twice => Some("the extensions name a number twice".to_owned()),
+        () if together > most => Some(format!("extensions of {together} bytes together; they may have {most}")),
+        () => None,
+    };
+    Field { problem, ..field("extensions", together.saturating_add(1), shown) }
+}
+
+/// A secret that is sealed to a server's key.
+fn ciphertext(ciphertext: &[u8]) -> Field {
+    let value = match ciphertext.len() {
+        0 => "none".to_owned(),
+        len => format!("{len} bytes, sealed to an RSA key of {} bits", len.saturating_mul(8)),
+    };
+    field("rsa_ciphertext", string(ciphertext), value)
+}
+
 fn client_login(message: &ClientLogin<'_>) -> Vec<Field> {
-    let Bytes(ciphertext) = message.rsa_ciphertext;
     let credential = message.sealed_credential.len();
     let padded = credential.saturating_sub(TAG);
     let possible = padded > 0 && padded.checked_rem(CREDENTIAL_BLOCK) == Some(0);
     let problem = format!("a sealed credential is a multiple of {CREDENTIAL_BLOCK} bytes and a tag of {TAG}");
     vec![
-        field(
-            "rsa_ciphertext",
-            string(ciphertext),
-            format!("{} bytes, sealed to an RSA key of {} bits", ciphertext.len(), ciphertext.len().saturating_mul(8)),
-        ),
+        ciphertext(&message.rsa_ciphertext),
         Field {
             problem: (!possible).then_some(problem),
             ..sealed("sealed_credential", credential, 2, "padded credential")

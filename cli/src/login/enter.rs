@@ -7,7 +7,7 @@
 use crate::failure::Failure;
 use crate::remote::{Identity, Remote};
 use crate::tickets::Tickets;
-use countersign::{Begun, Connector, Error, LoginError, Stream, Ticket, TokioLink, Trusted};
+use countersign::{Begun, Connector, Error, LoginError, PublicKey, Stream, TokioLink, Trusted, TrustedTicket};
 use tokio::net::TcpStream;
 
 /// How tickets are used.
@@ -20,29 +20,26 @@ pub(super) enum Resume {
 }
 
 /// Logs in.
-pub(super) async fn enter(
-    remote: &Remote,
-    connector: &Connector,
-    resume: Resume,
-) -> Result<Stream<TcpStream>, Failure> {
+pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpStream>, Failure> {
+    let connector = remote.connector(None)?;
     let user = remote.user.as_deref();
     let cache = Tickets::of_user().zip(user).filter(|_| resume != Resume::Never);
-    let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
-    let ticket = ticket.and_then(|(cache, user)| cache.find(&remote.server, user));
-    let ticket = ticket.filter(|ticket| connector.server().resume(ticket).is_some());
     // Read even if the ticket is taken: the lines after it are what is sent.
     let given = if remote.asks() { None } else { Some(remote.identity()?) };
-    let session = match (begin(remote, connector, ticket.as_ref()).await?, given) {
+    let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
+    let ticket = ticket.and_then(|(cache, user)| cache.take(&remote.server, user, connector.server()));
+    let session = match (begin(remote, &connector, ticket).await?, given) {
         (Begun::Resumed(session), _) => session,
         (Begun::Trusted(trusted), Some(identity)) => {
-            login(trusted, &identity).await.map_err(|error| Failure::login(&error))?
+            login(trusted, &identity).await.map_err(|error| remote.failed(&error))?
         }
         (Begun::Trusted(trusted), None) => {
+            let key = trusted.server_key().clone();
             let identity = remote.identity()?;
             match login(trusted, &identity).await {
                 Ok(session) => session,
-                Err(error) if is_late(&error) => anew(remote, connector, &identity).await?,
-                Err(error) => return Err(Failure::login(&error)),
+                Err(error) if is_late(&error) => anew(remote, &key, &identity).await?,
+                Err(error) => return Err(remote.failed(&error)),
             }
         }
     };
@@ -52,16 +49,19 @@ pub(super) async fn enter(
     Ok(session)
 }
 
-/// Checks the server's key, before anybody is asked for a secret.
-pub(crate) async fn check(remote: &Remote, connector: &Connector) -> Result<(), Failure> {
-    begin(remote, connector, None).await.map(drop)
+/// Checks the server's key, before anybody is asked for a secret, and gives it.
+pub(crate) async fn check(remote: &Remote, connector: &Connector) -> Result<Option<PublicKey>, Failure> {
+    match begin(remote, connector, None).await? {
+        Begun::Trusted(trusted) => Ok(Some(trusted.server_key().clone())),
+        Begun::Resumed(_) => Ok(None),
+    }
 }
 
-/// Logs in over another connection.
-async fn anew(remote: &Remote, connector: &Connector, identity: &Identity) -> Result<Stream<TcpStream>, Failure> {
-    match begin(remote, connector, None).await? {
+/// Logs in over another connection to the server of this key.
+async fn anew(remote: &Remote, key: &PublicKey, identity: &Identity) -> Result<Stream<TcpStream>, Failure> {
+    match begin(remote, &remote.connector(Some(key))?, None).await? {
         Begun::Resumed(session) => Ok(session),
-        Begun::Trusted(trusted) => login(trusted, identity).await.map_err(|error| Failure::login(&error)),
+        Begun::Trusted(trusted) => login(trusted, identity).await.map_err(|error| remote.failed(&error)),
     }
 }
 
@@ -72,10 +72,13 @@ async fn login(trusted: Trusted<TokioLink<TcpStream>>, identity: &Identity) -> R
 async fn begin(
     remote: &Remote,
     connector: &Connector,
-    ticket: Option<&Ticket>,
+    ticket: Option<TrustedTicket>,
 ) -> Result<Begun<TokioLink<TcpStream>>, Failure> {
-    let stream = remote.dial().await?;
-    connector.begin(stream, ticket).await.map_err(|error| Failure::login(&error))
+    let begun = connector.begin(|| remote.dial(), ticket).await.map_err(|error| remote.failed(&error))?;
+    if let Begun::Trusted(trusted) = &begun {
+        remote.learn(connector, trusted.server_key());
+    }
+    Ok(begun)
 }
 
 /// Whether the handshake did not last as long as the person took.

@@ -31,7 +31,7 @@ pub(super) async fn run(mut session: Stream<TcpStream>, patience: Duration) -> R
     };
     let (far, never) = (Far { reader: &mut reader, writer: &mut writer, gone: pending() }, Stop::never());
     let relayed = tokio::select! {
-        relayed = relay(&mut session, &[], far, &never) => relayed,
+        relayed = relay(&mut session, far, &never) => relayed,
         () = enough => Ok(()),
     };
     let end = ended.borrow().clone();

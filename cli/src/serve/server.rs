@@ -3,11 +3,11 @@
 use super::log::{Entry, Log};
 use super::proxy::{self, Block, HeaderError};
 use super::service::{End, Service};
+use super::tickets::Watch;
 use super::visit::{Ends, Visit};
 use crate::failure::chain;
 use crate::relay::Stop;
-use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, LoginError, Reason, ServerConfig, ServerKey, Stream};
+use countersign::{Acceptor, LoginError, Reason, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
@@ -16,10 +16,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 
 /// How long a server that was told to stop waits for its sessions' goodbyes.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
@@ -27,11 +26,11 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long a client that came by ticket has for its first word.
-const CONFIRM_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// A server that does not run yet.
-pub(crate) struct Server(Shared);
+pub(crate) struct Server {
+    shared: Shared,
+    tickets: Option<Watch>,
+}
 
 /// What all connections share.
 struct Shared {
@@ -56,17 +55,15 @@ pub(crate) struct Balancers {
 }
 
 impl Server {
-    pub(crate) fn new(
-        config: ServerConfig,
-        key: ServerKey,
-        users: AccountFile,
-        bounds: Bounds,
+    pub(super) fn new(
+        acceptor: Acceptor,
+        tickets: Option<Watch>,
         balancers: Balancers,
         service: Service,
         log: Arc<Log>,
     ) -> Self {
-        Self(Shared {
-            acceptor: Acceptor::new(config, key, users).with_bounds(bounds),
+        let shared = Shared {
+            acceptor,
             service,
             log,
             balancers: balancers.blocks,
@@ -76,18 +73,25 @@ impl Server {
             accepted: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-        })
+        };
+        Self { shared, tickets }
     }
 
     /// Accepts connections until `stop`, then waits for the sessions' goodbyes, and logs the counts.
     pub(crate) async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let shared = Arc::new(self.0);
+        let Self { shared, mut tickets } = self;
+        let shared = Arc::new(shared);
+        let mut minutes = interval(Watch::EVERY);
         // Every connection holds one end of it.
         let (open, mut all_gone) = mpsc::channel::<()>(1);
         let mut stop = pin!(stop);
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
+                _ = minutes.tick() => {
+                    tickets.iter_mut().for_each(Watch::look);
+                    continue;
+                }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -111,6 +115,7 @@ impl Server {
         shared.acceptor.stop();
         shared.stopping.send_replace(true);
         let _ = timeout(STOP_TIMEOUT, all_gone.recv()).await;
+        tickets.iter_mut().for_each(Watch::finish);
         let entry = Entry::new("stopped")
             .field("accepted", shared.accepted.load(Ordering::Relaxed))
             .field("refused", shared.refused.load(Ordering::Relaxed))
@@ -182,36 +187,14 @@ impl Shared {
     }
 
     /// Serves a session from its login to its end.
-    async fn serve(&self, mut stream: Stream<TcpStream>, ends: Ends) {
+    async fn serve(&self, stream: Stream<TcpStream>, ends: Ends) {
         let (start, stop) = (Instant::now(), self.stop());
         let visit = Visit::new(&stream, ends);
-        let first = match self.confirm(&mut stream, &stop).await {
-            Ok(first) => first,
-            Err(End { reason, code }) => return self.failed(&ends, code, &reason),
-        };
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.log.write(visit.login());
-        let End { reason, code } = self.service.run(stream, first, &visit, &stop).await;
+        let End { reason, code } = self.service.run(stream, &visit, &stop).await;
         let entry = ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
         self.log.write(entry.field("seconds", start.elapsed().as_secs()).field("code", code).text("reason", &reason));
-    }
-
-    /// A recorded hello with a ticket can be played again: only the first word shows that the client is there. Waits for it, and
-    /// gives what was in it.
-    async fn confirm(&self, stream: &mut Stream<TcpStream>, stop: &Stop) -> Result<Vec<u8>, End> {
-        let mut first = Vec::new();
-        if stream.is_confirmed() {
-            return Ok(first);
-        }
-        let read = tokio::select! {
-            read = timeout(CONFIRM_TIMEOUT, stream.read_buf(&mut first)) => read,
-            () = stop.stopped() => return Err(End::stopping()),
-        };
-        match read {
-            Ok(Ok(_)) => Ok(first),
-            Ok(Err(error)) => Err(End::broken(&error)),
-            Err(_) => Err(End::unconfirmed()),
-        }
     }
 }
 

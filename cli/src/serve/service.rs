@@ -35,11 +35,7 @@ impl End {
         Self { reason: reason.into(), code }
     }
 
-    pub(super) fn unconfirmed() -> Self {
-        Self::new("unconfirmed", "a client came by ticket and said nothing")
-    }
-
-    pub(super) fn stopping() -> Self {
+    fn stopping() -> Self {
         Self::new("stopping", "the server is stopping")
     }
 
@@ -48,7 +44,7 @@ impl End {
     }
 
     /// The session failed.
-    pub(super) fn broken(error: &io::Error) -> Self {
+    fn broken(error: &io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<countersign::Error>());
         Self::new(inner.map_or("io", countersign::Error::code), chain(error))
     }
@@ -76,13 +72,13 @@ impl Service {
         }
     }
 
-    /// Serves a session from its first bytes, which are here already, to its end.
-    pub(crate) async fn run(&self, stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
+    /// Serves a session to its end.
+    pub(crate) async fn run(&self, stream: Stream<TcpStream>, visit: &Visit, stop: &Stop) -> End {
         match self {
-            Self::Lines => lines::run(stream, first, stop).await,
-            Self::Forward(forward) => forward.run(stream, first, visit, stop).await,
+            Self::Lines => lines::run(stream, stop).await,
+            Self::Forward(forward) => forward.run(stream, visit, stop).await,
             #[cfg(unix)]
-            Self::Exec(exec) => exec.run(stream, first, visit, stop).await,
+            Self::Exec(exec) => exec.run(stream, visit, stop).await,
         }
     }
 }

@@ -2,8 +2,11 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::arithmetic_side_effects)]
 
+use countersign::blocking::BlockingLink;
 use countersign::crypto::rustcrypto;
-use countersign::{Begun, ClientConfig, Connector, Credential, Stream, Ticket};
+use countersign::{
+    Begun, ChannelBinding, ClientConfig, Connector, Credential, Moment, Stream, Ticket, UnixTime, client,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
@@ -14,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -299,8 +302,8 @@ impl House {
     }
 
     /// Alice's session by this ticket.
-    pub fn resume(&self, stream: TcpStream, ticket: &Ticket) -> Stream<TcpStream> {
-        match self.connector().begin_blocking(stream, Some(ticket)).unwrap() {
+    pub fn resume(&self, address: &str, ticket: &Ticket) -> Stream<TcpStream> {
+        match self.begin(address, ticket) {
             Begun::Resumed(session) => {
                 bounded(session.get_ref());
                 session
@@ -308,6 +311,25 @@ impl House {
             Begun::Trusted(_) => panic!("the ticket was not taken"),
         }
     }
+
+    /// The ClientHello of alice with this ticket, and what awaits its answer.
+    pub fn hello_with(&self, ticket: &Ticket) -> (Vec<u8>, client::AwaitAnswer) {
+        let (config, connector) = (Arc::new(ClientConfig::new(rustcrypto::provider())), self.connector());
+        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now()).unwrap();
+        let (none, mut rng) = (ChannelBinding::none(), StdRng::seed_from_u64(3));
+        client::resume(&config, connector.server(), &none, ticket, &mut rng, Moment::ORIGIN).unwrap()
+    }
+
+    /// What comes of alice's ticket.
+    pub fn begin(&self, address: &str, ticket: &Ticket) -> Begun<BlockingLink<TcpStream>> {
+        let connector = self.connector();
+        let ticket = connector.server().resume(ticket.clone(), ticket.user(), now()).unwrap();
+        connector.begin_blocking(|| TcpStream::connect(address), Some(ticket)).unwrap()
+    }
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
 }
 
 /// What alice logs in with.
@@ -345,7 +367,8 @@ impl Tunnel {
     pub fn start(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
         let pin = house.pin();
         let args = ["connect", "--listen", "127.0.0.1:0", "--server", server, "--pin", &pin];
-        let mut child = command(&[&args[..], who, more].concat()).spawn().unwrap();
+        let mut command = command(&[&args[..], who, more].concat());
+        let mut child = command.env("XDG_STATE_HOME", house.path("state")).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, errors) = channel();

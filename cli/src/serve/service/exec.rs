@@ -21,9 +21,9 @@ pub(crate) struct Exec {
 }
 
 impl Exec {
-    pub(super) async fn run(&self, stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
+    pub(super) async fn run(&self, stream: Stream<TcpStream>, visit: &Visit, stop: &Stop) -> End {
         match self.start(visit) {
-            Ok(program) => program.attend(stream, &first, stop).await,
+            Ok(program) => program.attend(stream, stop).await,
             // Without a close: nothing has been said, and the client is not to take that for everything.
             Err(error) => End::new("exec-failed", format!("cannot start the program: {error}")),
         }
@@ -54,7 +54,7 @@ struct Program {
 }
 
 impl Program {
-    async fn attend(mut self, mut stream: Stream<TcpStream>, first: &[u8], stop: &Stop) -> End {
+    async fn attend(mut self, mut stream: Stream<TcpStream>, stop: &Stop) -> End {
         // Before the group, so that it outlives it in any case: the program is not to take a cut for an end.
         let (mut input, Some(mut output)) = (Input(self.child.stdin.take()), self.child.stdout.take()) else {
             return End::new("exec-failed", "the program has no output");
@@ -72,7 +72,7 @@ impl Program {
             std::future::pending().await
         };
         let relayed = tokio::select! {
-            relayed = relay(&mut stream, first, Far { reader: &mut output, writer: &mut input, gone }, stop) => relayed,
+            relayed = relay(&mut stream, Far { reader: &mut output, writer: &mut input, gone }, stop) => relayed,
             never = told => never,
         };
         if !stop.is_stopping() {

@@ -22,7 +22,7 @@ pub(crate) struct Forward {
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Forward {
-    pub(super) async fn run(&self, mut stream: Stream<TcpStream>, first: Vec<u8>, visit: &Visit, stop: &Stop) -> End {
+    pub(super) async fn run(&self, mut stream: Stream<TcpStream>, visit: &Visit, stop: &Stop) -> End {
         let connected = tokio::select! {
             connected = self.connect(visit) => connected,
             () = stop.stopped() => Err(io::ErrorKind::Interrupted.into()),
@@ -36,8 +36,7 @@ impl Forward {
             }
         };
         let (mut reader, mut writer) = target.split();
-        let relayed =
-            relay(&mut stream, &first, Far { reader: &mut reader, writer: &mut writer, gone: pending() }, stop).await;
+        let relayed = relay(&mut stream, Far { reader: &mut reader, writer: &mut writer, gone: pending() }, stop).await;
         if let Err(Broken::Session(_) | Broken::Stopping) = relayed {
             // Closing it would tell it that it has got everything.
             let _ = target.set_zero_linger();

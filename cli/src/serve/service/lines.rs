@@ -14,9 +14,9 @@ use tokio::time::timeout;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Answers each line with one line, until the client quits, leaves or breaks a rule.
-pub(super) async fn run(mut stream: Stream<TcpStream>, first: Vec<u8>, stop: &Stop) -> End {
+pub(super) async fn run(mut stream: Stream<TcpStream>, stop: &Stop) -> End {
     let end = tokio::select! {
-        served = serve(&mut stream, Lines::after(first)) => match served {
+        served = serve(&mut stream, Lines::default()) => match served {
             Ok(end) => end,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => End::new("idle", "idle for too long"),
             Err(error) => End::broken(&error),

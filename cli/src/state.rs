@@ -1,0 +1,74 @@
+//! What is remembered from one run to the next, and kept from others.
+
+use std::env;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// `countersign` in the user's state directory; `None` where the environment names none.
+pub(crate) fn folder() -> Option<PathBuf> {
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = folder("XDG_STATE_HOME").or_else(|| folder("HOME").map(|home| home.join(".local/state")))?;
+    Some(state.join("countersign"))
+}
+
+/// Makes a directory, and those above it, for its owner alone.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+/// Reads a secret file of at most so many bytes; `None` where there is none. One that others could read, or have written to, is not
+/// trusted with anything.
+pub(crate) fn read_private(path: &Path, most: u64) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let bad = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    // Before it is opened: that would wait for ever at a pipe.
+    match fs::metadata(path) {
+        Ok(meta) if meta.is_file() => {}
+        Ok(_) => return Err(bad("it is no file".to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if let Some(mode) = exposed(&meta) {
+        return Err(bad(format!("others can use it (mode {mode:04o}, and it should be 0600)")));
+    }
+    if meta.len() > most {
+        return Err(bad("it is too long".to_owned()));
+    }
+    // Room for all of it from the start: growing would leave copies of the secrets behind.
+    let room = usize::try_from(meta.len()).unwrap_or_default().saturating_add(1);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    file.take(meta.len()).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+/// Puts a new file of these parts, mode 0600, in the place of the old one.
+pub(crate) fn write_private<'a>(path: &Path, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
+    parts.into_iter().try_for_each(|part| file.write_all(part))?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// The directory that a file is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The mode of a file that anyone but its owner can read or write.
+#[cfg(unix)]
+fn exposed(meta: &fs::Metadata) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(meta.permissions().mode() & 0o7777).filter(|mode| mode & 0o077 != 0)
+}
+
+#[cfg(not(unix))]
+fn exposed(_: &fs::Metadata) -> Option<u32> {
+    None
+}

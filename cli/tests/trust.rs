@@ -1,0 +1,134 @@
+//! What a client trusts and keeps of a server: its key, and its name.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use support::{House, Said, Server, run};
+
+const GOOD: &str = "secret of alice";
+const PROVED: &str = ", server proved itself\n";
+
+/// Where the key of this house's server is kept.
+fn kept(house: &House) -> String {
+    format!("state/countersign/keys/{}.pem", hex::encode(house.public_key().id().as_bytes()))
+}
+
+#[track_caller]
+fn proved(said: Said, is_so: bool) -> Said {
+    let said = said.ok();
+    assert_eq!(said.err.contains(PROVED), is_so, "{said:?}");
+    said
+}
+
+#[test]
+fn a_key_that_was_told_is_kept_and_the_next_login_is_proved() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let login = || server.login(&house, "alice", GOOD, &["--send", "whoami"]);
+    proved(login(), false);
+    assert_eq!(house.read(&kept(&house)), house.public_key().to_pem());
+    for _ in 0..2 {
+        proved(login(), true);
+    }
+    // Another user's of this machine has it from the same pin, and a token's login, too.
+    let token = house.token("alice");
+    let who = ["--token-stdin", "--pin", &house.pin()];
+    proved(server.login_keeping(&house, &who, &[], &token), true);
+    // The whole key needs no file.
+    fs::remove_dir_all(house.path("state")).unwrap();
+    let who = ["--user", "alice", "--password-stdin", "--server-key", &house.path("server.pub.pem")];
+    proved(server.login_keeping(&house, &who, &[], GOOD), true);
+    assert!(!fs::exists(house.path(&kept(&house))).unwrap());
+    // Where there is no place for it, none is kept, and nothing fails.
+    fs::remove_dir_all(house.path("state")).unwrap();
+    house.write("state", b"", 0o600);
+    for _ in 0..2 {
+        let said = proved(login(), false);
+        assert!(said.err.contains("the server's key is not kept"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_file_with_another_key_is_not_used_and_said_so() {
+    let (house, other) = (House::new(), House::new());
+    other.key("other2048.pem", "server.pem");
+    let server = house.serve(&[]);
+    let login = || server.login(&house, "alice", GOOD, &[]);
+    proved(login(), false);
+    for text in [other.public_key().to_pem(), String::new(), "nonsense".to_owned()] {
+        house.write(&kept(&house), text.as_bytes(), 0o644);
+        let said = proved(login(), false);
+        assert!(said.err.contains(&kept(&house)) && said.err.contains("it is not used"), "{said:?}");
+        // It was told the right one.
+        assert_eq!(house.read(&kept(&house)), house.public_key().to_pem());
+        proved(login(), true);
+    }
+}
+
+#[test]
+fn a_server_with_a_new_key_is_asked_again_once() {
+    let house = House::new();
+    let old_pin = house.pin();
+    let mut server = house.serve(&[]);
+    let address = server.address.clone();
+    proved(server.login(&house, "alice", GOOD, &[]), false);
+    server.stop("-TERM");
+    house.key("other2048.pem", "server.pem");
+    let mut server = house.serve(&["--listen", &address]);
+    let both = ["--pin", &old_pin];
+    // It names the one it has; the server proves the other one at the second connection.
+    proved(server.login(&house, "alice", GOOD, &both), true);
+    server.wait_for(&["event=handshake-failed", "before its ClientLogin"]);
+    server.wait_for(&["event=login-accepted"]);
+    // From then on at the first.
+    proved(server.login(&house, "alice", GOOD, &both), true);
+    server.stop("-TERM");
+    assert_eq!(server.seen.iter().filter(|line| line.contains("event=handshake-failed")).count(), 1);
+}
+
+/// A login that asks for a name.
+fn named(server: &Server, house: &House, name: &str, more: &[&str]) -> Said {
+    server.login(house, "alice", GOOD, &[&["--server-name", name, "--send", "whoami"], more].concat())
+}
+
+#[test]
+fn a_server_answers_to_its_names_alone_unless_told_otherwise() {
+    let house = House::new();
+    let mut server = house.serve(&["--server-name", "db.example", "--server-name", "www.example"]);
+    for name in ["db.example", "www.example"] {
+        named(&server, &house, name, &[]).ok();
+    }
+    server.login(&house, "alice", GOOD, &[]).ok();
+    let failed = named(&server, &house, "Db.example", &[]);
+    failed.fails(4, &["does this server go by the name Db.example?", "serve --server-name"]);
+    server.wait_for(&["event=handshake-failed", "code=no-server-key"]);
+    let any = house.serve(&["--any-server-name"]);
+    named(&any, &house, "whatever", &[]).ok();
+
+    named(&any, &house, "", &[]).fails(2, &["--server-name", "1 to 255"]);
+    named(&any, &house, "two words", &[]).fails(2, &["--server-name", "1 to 255"]);
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    for names in [["a b", "c"], ["", "c"], ["c", "c"]] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users];
+        run(&[&serve[..], &["--server-name", names[0], "--server-name", names[1]]].concat(), "")
+            .fails(2, &["--server-name"]);
+    }
+}
+
+#[test]
+fn a_ticket_of_one_name_is_not_shown_under_another() {
+    let house = House::new();
+    let mut server = house.serve(&["--server-name", "one", "--server-name", "two"]);
+    for name in ["one", "two"] {
+        named(&server, &house, name, &[]).ok();
+        server.wait_for(&["event=login-accepted"]);
+    }
+    for name in ["two", "one"] {
+        let said = named(&server, &house, name, &["--resume"]).ok();
+        assert!(said.err.contains(", resumed\n"), "{said:?}");
+    }
+    named(&server, &house, "two", &["--resume"]).ok();
+    server.login(&house, "alice", GOOD, &["--resume"]).ok();
+    server.wait_for(&["event=login-accepted"]);
+}
