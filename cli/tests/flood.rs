@@ -133,7 +133,8 @@ fn garbage_gets_at_most_a_closed_connection() {
     let house = House::new();
     let mut server = house.serve(&[]);
     let huge = [&[1, 0xff, 0xff][..], &[0; 4096]].concat();
-    let empty_lists = [&[1, 0, 42, 0, 0][..], &[0; 32], &[0; 8]].concat();
+    let empty_lists = [&[1, 0, 53][..], &[0; 53]].concat();
+    let long_list = [&[1, 0, 53, 200][..], &[0; 52]].concat();
     for (bytes, reason) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "is no frame type"),
         (b"\x16\x03\x01\x02\x00\x01", "is no frame type"),
@@ -141,7 +142,7 @@ fn garbage_gets_at_most_a_closed_connection() {
         (&huge, "65535"),
         (&[3, 0, 4], "not expected now"),
         (&[1, 0, 0], "a body of 0 bytes"),
-        (&[1, 0, 4, 200, 0, 0, 0], "a list has 200 entries"),
+        (&long_list, "a list has 200 entries"),
         (&empty_lists, "the peer broke the protocol"),
     ] {
         let mut stream = connect(&server);
