@@ -13,6 +13,8 @@ use countersign::accounts::PasswordCheck;
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, CredentialKind};
 use countersign::{Grant, KeySize, LoginError, Reason, Returning, Server, ServerConfig, ServerKey};
+use rand::TryRng;
+use rand::rngs::SysRng;
 use std::collections::HashMap;
 use std::error::Error;
 use std::time::Duration;
@@ -46,6 +48,7 @@ impl AsyncVerifier for Store {
 struct Row {
     password: String,
     permissions: Vec<String>,
+    /// A random number, written anew with each change: tickets die with it.
     epoch: u64,
 }
 
@@ -76,8 +79,8 @@ impl Database {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let alice =
-        Row { password: PasswordCheck::hash(b"correct horse")?, permissions: vec!["orders:read".to_owned()], epoch: 1 };
+    let (password, permissions) = (PasswordCheck::hash(b"correct horse")?, vec!["orders:read".to_owned()]);
+    let alice = Row { password, permissions, epoch: SysRng.try_next_u64()? };
     let users = HashMap::from([("alice".to_owned(), alice)]);
     let (queries, mut asked) = mpsc::channel::<Query>(16);
     let database = tokio::spawn(async move {

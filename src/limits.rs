@@ -137,3 +137,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default time from a login's arrival to the release of a refusal: several times what one Argon2id verification at
 /// its defaults takes, so that the reason for a refusal does not show in its timing.
 pub const REFUSAL_FLOOR: Duration = Duration::from_millis(250);
+
+/// Least characters of a new password, as NIST SP 800-63B has it for one that does not stand alone.
+pub const MIN_PASSWORD: usize = 8;
+
+/// Largest number of tokens of an account in a file.
+pub const MAX_TOKENS: usize = 512;
+
+/// Longest line of an account file, in bytes. One with as much in it as there may be takes half of it.
+pub const MAX_LINE: usize = 64 << 10;

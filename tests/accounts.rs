@@ -5,13 +5,11 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountError, AccountFile, BrokenLine, LineError};
-use countersign::files::FileError;
-use countersign::{Accounts, Attempt, Context, Credential, Misuse, Reason, Verifier};
+use countersign::accounts::{self, AccountError, BrokenLine, LineError};
+use countersign::{
+    Accounts, Attempt, Context, Credential, CredentialKind, Misuse, Reason, Returning, UnixTime, Verifier,
+};
 use sha2::{Digest, Sha256};
-use std::fs;
-use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
 fn cheap() -> Argon2<'static> {
@@ -27,6 +25,11 @@ fn hash(password: &[u8]) -> String {
 
 fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
     Credential::Password { user, password }
+}
+
+/// Whether a ticket that was got with such a credential lets them in.
+fn resume(verifier: &impl Verifier, user: &str, kind: CredentialKind) -> Result<(), Reason> {
+    verifier.resume(&Returning::new(user, kind, UnixTime::from_secs(1), &Context::uncounted())).map(drop)
 }
 
 /// The verdict as a name or a reason.
@@ -68,7 +71,7 @@ fn a_file_is_printed_as_it_was_read() {
     assert_eq!(alice.to_string(), text.lines().nth(2).unwrap());
     assert!(accounts.get("carol").is_none());
     // And once more.
-    let (again, _) = Accounts::parse(&accounts.to_string());
+    let (again, _) = Accounts::parse(accounts.to_string());
     assert_eq!(again.to_string(), text);
 }
 
@@ -94,7 +97,7 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
         ("al\u{a0}ice".to_owned(), LineError::Name),
         ("al\u{7}ice".to_owned(), LineError::Name),
         ("al\u{7f}ice".to_owned(), LineError::Name),
-        ("good".to_owned(), LineError::DuplicateName),
+        ("good".to_owned(), LineError::DuplicateName { first: 2 }),
         ("alice read".to_owned(), LineError::Field),
         ("alice admin=yes".to_owned(), LineError::Field),
         ("alice =".to_owned(), LineError::Field),
@@ -110,11 +113,11 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
             format!("alice permissions={}", (0..33).map(|n| n.to_string()).collect::<Vec<_>>().join(",")),
             LineError::Permissions,
         ),
-        ("alice password=".to_owned(), LineError::Password),
-        ("alice password=secret".to_owned(), LineError::Password),
-        (format!("alice password={}", good.replace("argon2id", "argon2i")), LineError::Password),
-        (format!("alice password={}", good.replace("argon2id", "scrypt")), LineError::Password),
-        (format!("alice password={}", good.rsplit_once('$').unwrap().0), LineError::Password),
+        ("alice password=".to_owned(), LineError::ClearPassword),
+        ("alice password=secret".to_owned(), LineError::ClearPassword),
+        (format!("alice password={}", good.replace("argon2id", "argon2i")), LineError::OtherHash("Argon2i")),
+        (format!("alice password={}", good.replace("argon2id", "scrypt")), LineError::OtherHash("scrypt")),
+        (format!("alice password={}", good.rsplit_once('$').unwrap().0), LineError::CutHash),
         (format!("alice password={}", good.replace("m=8", "m=1")), LineError::Password),
         (format!("alice password={}", good.replace("m=8", "m=1048577")), LineError::Password),
         (format!("alice password={}", good.replace("t=1", "t=33")), LineError::Password),
@@ -163,7 +166,7 @@ fn a_hash_that_is_accepted_in_a_file_can_be_verified_at_a_login() {
         format!("{head}${salt}${}", &output[..16]),
         format!("{head}${salt}${output}{output}"),
     ] {
-        let (accounts, broken) = Accounts::parse(&format!("alice password={line}\n"));
+        let (accounts, broken) = Accounts::parse(format!("alice password={line}\n"));
         let verdicts = [("alice", Reason::WrongPassword), ("bob", Reason::UnknownUser)];
         for (name, reason) in verdicts {
             let verdict = verify(&accounts, password(name, b"wrong"));
@@ -179,7 +182,7 @@ fn a_hash_that_is_accepted_in_a_file_can_be_verified_at_a_login() {
 fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
     let with = |m, t, p| {
         let line = hash(b"password").replace("m=8,t=1,p=1", &format!("m={m},t={t},p={p}"));
-        let (_, broken) = Accounts::parse(&format!("alice password={line}\n"));
+        let (_, broken) = Accounts::parse(format!("alice password={line}\n"));
         let mut accounts = Accounts::new();
         accounts.add("alice", [""; 0]).unwrap();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(m, t, p, None).unwrap());
@@ -198,7 +201,7 @@ fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
 
 #[test]
 fn verifying_says_what_was_wrong_to_the_local_side() {
-    let (mut accounts, _) = Accounts::parse(&format!("robot token={}\n", token_hash(b"token one")));
+    let (mut accounts, _) = Accounts::parse(format!("robot token={}\n", token_hash(b"token one")));
     for (name, secret) in [("alice", &b"correct horse"[..]), ("bob", b"\0\xff binary \n")] {
         accounts.add(name, ["read"]).unwrap();
         accounts.set_password_with(name, secret, &cheap()).unwrap();
@@ -330,325 +333,6 @@ fn an_account_s_hashes_can_t_be_injected_through_its_name_or_permissions() {
     assert_eq!(accounts.to_string(), "");
 }
 
-mod file {
-    use super::*;
-
-    /// A folder with an account file in it: alice and her password, and a comment.
-    fn folder() -> (TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("accounts");
-        AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
-            accounts.add("alice", ["read"]).unwrap();
-            accounts.set_password_with("alice", b"password", &cheap()).unwrap();
-            Ok(())
-        })
-        .unwrap();
-        (folder, path)
-    }
-
-    fn add(path: &Path, name: &str) -> Result<(), FileError> {
-        AccountFile::edit(path, false, |accounts| {
-            accounts.add(name, ["read"]).unwrap();
-            accounts.set_password_with(name, b"password", &cheap()).unwrap();
-            Ok(())
-        })
-    }
-
-    fn names(path: &Path) -> Vec<String> {
-        AccountFile::open(path).unwrap().accounts().iter().map(|account| account.name().to_owned()).collect()
-    }
-
-    #[test]
-    fn a_file_is_made_only_where_that_was_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("accounts");
-        assert!(matches!(AccountFile::open(&path), Err(FileError::Io { path: named, .. }) if named == path));
-        assert!(matches!(add(&path, "alice"), Err(FileError::Io { .. })));
-        assert!(!path.exists());
-        AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "");
-        add(&path, "alice").unwrap();
-        assert_eq!(names(&path), ["alice"]);
-    }
-
-    #[test]
-    fn an_edit_keeps_what_it_does_not_change() {
-        let (_folder, path) = folder();
-        let text = format!("# who may log in\n{}bob ?\n", fs::read_to_string(&path).unwrap());
-        fs::write(&path, &text).unwrap();
-        add(&path, "carol").unwrap();
-        let edited = fs::read_to_string(&path).unwrap();
-        assert!(edited.starts_with(&text), "{edited}");
-        let broken = AccountFile::open(&path).unwrap().broken_lines();
-        assert_eq!(*broken, [BrokenLine { number: 3, error: LineError::Field }]);
-    }
-
-    /// What stops an edit.
-    #[derive(Debug)]
-    struct Stop;
-
-    impl From<FileError> for Stop {
-        fn from(error: FileError) -> Self {
-            panic!("{error}")
-        }
-    }
-
-    #[test]
-    fn an_edit_that_fails_leaves_no_new_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("accounts");
-        assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-        // But an empty one that was there.
-        fs::write(&path, "").unwrap();
-        restrict(&path);
-        assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
-        assert!(path.exists());
-    }
-
-    #[test]
-    fn an_edit_that_fails_leaves_the_file_as_it_was() {
-        let (folder, path) = folder();
-        let before = fs::read_to_string(&path).unwrap();
-        let stopped = AccountFile::edit(&path, false, |accounts| {
-            accounts.remove("alice").unwrap();
-            Err::<(), _>(Stop)
-        });
-        assert!(stopped.is_err());
-        assert_eq!(fs::read_to_string(&path).unwrap(), before);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_is_replaced_whole_and_only_its_owner_can_read_it() {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt};
-        let (folder, path) = folder();
-        let metadata = || fs::metadata(&path).unwrap();
-        assert_eq!(metadata().permissions().mode() & 0o7777, 0o600);
-        // Held open, so that its inode is not given to another.
-        let held = fs::File::open(&path).unwrap();
-        let before = metadata().ino();
-        add(&path, "bob").unwrap();
-        assert_ne!(metadata().ino(), before);
-        assert_eq!(metadata().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(held.metadata().unwrap().ino(), before);
-        let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(files, ["accounts"], "no temporary files are left");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn an_edit_leaves_the_file_to_its_owner_and_group_with_their_permissions() {
-        use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-        let (_folder, path) = folder();
-        // Only root can give files away; anyone can keep what is theirs.
-        let _ = chown(&path, Some(4321), Some(1234));
-        for mode in [0o640, 0o660, 0o600] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let access = || {
-                let metadata = fs::metadata(&path).unwrap();
-                (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
-            };
-            let (before, ino) = (access(), fs::metadata(&path).unwrap().ino());
-            add(&path, &format!("user-{mode:o}")).unwrap();
-            assert_eq!(access(), before);
-            assert_ne!(fs::metadata(&path).unwrap().ino(), ino, "a new file");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn an_edit_through_a_link_edits_its_target() {
-        use std::os::unix::fs::symlink;
-        let (folder, target) = folder();
-        let elsewhere = tempfile::tempdir().unwrap();
-        let (link, chain) = (elsewhere.path().join("link"), elsewhere.path().join("chain"));
-        symlink(&target, &link).unwrap();
-        symlink("link", &chain).unwrap();
-        let file = AccountFile::open(&chain).unwrap();
-        for (path, name) in [(&link, "bob"), (&chain, "carol"), (&target, "dave")] {
-            add(path, name).unwrap();
-            assert_eq!(verify(&file, password(name, b"password")), Ok(name.to_owned()));
-        }
-        assert!(link.is_symlink() && chain.is_symlink() && !target.is_symlink());
-        assert_eq!(names(&target), ["alice", "bob", "carol", "dave"]);
-        for folder in [folder.path(), elsewhere.path()] {
-            assert!(
-                fs::read_dir(folder).unwrap().all(|entry| !entry
-                    .unwrap()
-                    .file_name()
-                    .to_string_lossy()
-                    .contains("tmp"))
-            );
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_link_to_nowhere_is_not_replaced() {
-        let folder = tempfile::tempdir().unwrap();
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink("nowhere", &link).unwrap();
-        let edited = AccountFile::edit(&link, true, |_| Ok::<_, FileError>(()));
-        assert!(matches!(edited, Err(FileError::Io { path, .. }) if path == link));
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_everyone_can_read_or_write_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let (_folder, path) = folder();
-        for mode in [0o644, 0o604, 0o602, 0o601, 0o666] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let exposed = |result: Result<(), FileError>| match result {
-                Err(FileError::Exposed { mode: named, .. }) => named == mode,
-                _ => false,
-            };
-            assert!(exposed(AccountFile::open(&path).map(drop)), "{mode:o}");
-            assert!(exposed(add(&path, "bob")), "{mode:o}");
-        }
-        for mode in [0o600, 0o640, 0o660] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert!(AccountFile::open(&path).is_ok(), "{mode:o}");
-        }
-        assert_eq!(names(&path), ["alice"]);
-    }
-
-    #[test]
-    fn a_file_that_is_no_text_is_refused() {
-        let (_folder, path) = folder();
-        fs::write(&path, b"alice \xff\xfe\n").unwrap();
-        assert!(matches!(AccountFile::open(&path), Err(FileError::NotText { .. })));
-        assert!(matches!(add(&path, "bob"), Err(FileError::NotText { .. })));
-        assert_eq!(fs::read(&path).unwrap(), b"alice \xff\xfe\n");
-    }
-
-    #[test]
-    fn edits_from_many_threads_lose_nothing() {
-        const THREADS: usize = 8;
-        const EACH: usize = 6;
-        let (folder, path) = folder();
-        std::thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let path = &path;
-                scope.spawn(move || {
-                    for number in 0..EACH {
-                        add(path, &format!("user-{thread}-{number}")).unwrap();
-                    }
-                });
-            }
-        });
-        let mut found = names(&path);
-        found.sort_unstable();
-        let mut expected: Vec<String> =
-            (0..THREADS).flat_map(|thread| (0..EACH).map(move |number| format!("user-{thread}-{number}"))).collect();
-        expected.push("alice".to_owned());
-        expected.sort_unstable();
-        assert_eq!(found, expected);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_file_that_changes_is_read_anew() {
-        let (_folder, path) = folder();
-        let file = AccountFile::open(&path).unwrap();
-        assert!(!file.refresh().unwrap(), "nothing has changed");
-        assert_eq!(verify(&file, password("bob", b"password")), Err(Reason::UnknownUser));
-        let before = file.accounts();
-        add(&path, "bob").unwrap();
-        assert!(file.refresh().unwrap());
-        assert!(!file.refresh().unwrap());
-        assert_eq!(verify(&file, password("bob", b"password")), Ok("bob".to_owned()));
-        assert_eq!(before.iter().count(), 1, "what was handed out stays as it was");
-        // Without being told to.
-        add(&path, "carol").unwrap();
-        assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
-        AccountFile::edit(&path, false, |accounts| {
-            accounts.remove("bob").unwrap();
-            Ok::<_, FileError>(())
-        })
-        .unwrap();
-        assert_eq!(verify(&file, password("bob", b"password")), Err(Reason::UnknownUser));
-        assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
-    }
-
-    /// Otherwise a user whose removal made the file unreadable would go on logging in.
-    #[test]
-    fn nobody_is_let_in_while_the_file_is_gone_or_unreadable() {
-        let (_folder, path) = folder();
-        let good = [&fs::read(&path).unwrap()[..], format!("robot token={TOKEN_ONE}\n").as_bytes()].concat();
-        fs::write(&path, &good).unwrap();
-        let file = AccountFile::open(&path).unwrap();
-        let (alice, robot) = (password("alice", b"password"), Credential::Token(b"token one"));
-        let open = || assert_eq!([alice, robot].map(|c| verify(&file, c).is_ok()), [true; 2]);
-        let closed = || {
-            for credential in [alice, robot, password("alice", b"wrong"), password("bob", b""), Credential::Token(b"")]
-            {
-                assert_eq!(verify(&file, credential), Err(Reason::NotNow("the account file can't be read")));
-            }
-        };
-        open();
-        fs::remove_file(&path).unwrap();
-        closed();
-        assert!(matches!(file.refresh(), Err(FileError::Io { .. })));
-        closed();
-        fs::write(&path, b"\xff").unwrap();
-        restrict(&path);
-        assert!(matches!(file.refresh(), Err(FileError::NotText { .. })));
-        closed();
-        // And when it is back, it counts again.
-        fs::remove_file(&path).unwrap();
-        fs::write(&path, [&good[..], b"bob\n"].concat()).unwrap();
-        restrict(&path);
-        open();
-        assert_eq!(file.accounts().iter().count(), 3);
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn nobody_is_let_in_while_everyone_can_write_the_file() {
-        use std::os::unix::fs::PermissionsExt;
-        let (_folder, path) = folder();
-        let file = AccountFile::open(&path).unwrap();
-        for (mode, expected) in [
-            (0o602, Err(Reason::NotNow("the account file can't be read"))),
-            (0o600, Ok("alice".to_owned())),
-            (0o604, Err(Reason::NotNow("the account file can't be read"))),
-        ] {
-            // Its content stays the same.
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(verify(&file, password("alice", b"password")), expected, "{mode:o}");
-        }
-        fs::write(&path, "mallory\n").unwrap();
-        assert!(matches!(file.refresh(), Err(FileError::Exposed { .. })));
-        assert_eq!(file.accounts().iter().next().unwrap().name(), "alice");
-    }
-
-    #[test]
-    fn broken_lines_of_a_file_are_listed_and_the_others_served() {
-        let (_folder, path) = folder();
-        let text = format!("what?\n{}carol password=plain\n", fs::read_to_string(&path).unwrap());
-        fs::write(&path, text).unwrap();
-        let file = AccountFile::open(&path).unwrap();
-        assert_eq!(
-            *file.broken_lines(),
-            [BrokenLine { number: 3, error: LineError::Password }],
-            "`what?` is a user without a password"
-        );
-        assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));
-    }
-
-    fn restrict(path: &Path) {
-        #[cfg(unix)]
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        #[cfg(not(unix))]
-        let _ = path;
-    }
-}
-
 #[test]
 fn removing_a_user_removes_the_later_lines_of_that_name_too() {
     let mut first = Accounts::new();
@@ -658,4 +342,261 @@ fn removing_a_user_removes_the_later_lines_of_that_name_too() {
     assert_eq!(broken.len(), 1);
     accounts.remove("alice").unwrap();
     assert_eq!(accounts.to_string(), "# alice is a comment\nbob\n");
+}
+
+/// What a name comes to that cannot log in for what the file says.
+fn names(accounts: &Accounts) -> Vec<&str> {
+    accounts.iter().map(|account| account.name()).collect()
+}
+
+/// Small files of the kind that people have: each with what it should come to.
+#[test]
+fn files_as_people_have_them_are_read_or_named_for_what_they_are() {
+    let case = |name: &str| std::fs::read(format!("{}/tests/users/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let none: &[&str] = &[];
+    for (file, expected, errors) in [
+        ("bom.txt", &["alice"][..], &[][..]),
+        ("order-t-m-p.txt", &["alice"], &[]),
+        ("latin1-comment.txt", &["alice"], &[(2, LineError::NotUtf8 { column: 6 })]),
+        ("htpasswd-bcrypt.txt", none, &[(1, LineError::OtherFile)]),
+        ("duplicate.txt", &["alice"], &[(2, LineError::DuplicateName { first: 1 })]),
+        ("truncated-hash.txt", none, &[(1, LineError::CutHash)]),
+        ("bidi-name.txt", none, &[(1, LineError::Name)]),
+    ] {
+        let text = case(file);
+        let (accounts, broken) = Accounts::parse(&text);
+        assert_eq!(names(&accounts), expected, "{file}");
+        let broken: Vec<_> = broken.into_iter().map(|line| (line.number, line.error)).collect();
+        assert_eq!(broken, errors, "{file}");
+        assert_eq!(*accounts.to_bytes(), text, "{file} is kept to the byte");
+    }
+}
+
+#[test]
+fn lines_of_other_programs_and_passwords_in_clear_are_called_that() {
+    for (line, error) in [
+        ("alice:$apr1$x$y", LineError::OtherFile),
+        ("alice:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=", LineError::OtherFile),
+        ("alice:rqXexS6ZhobKA", LineError::OtherFile),
+        ("root:x:0:0:root:/root:/bin/sh", LineError::OtherFile),
+        ("root:$6$salt$hash:19000:0:99999:7:::", LineError::OtherFile),
+        ("alice:secret", LineError::Name),
+        ("alice password=$2b$12$abcdefghijklmnopqrstuu", LineError::OtherHash("bcrypt")),
+        ("alice password=$6$salt$hash", LineError::OtherHash("SHA-512-crypt")),
+        ("alice password=pbkdf2_sha256$1$x$y", LineError::OtherHash("PBKDF2")),
+        ("alice password={SSHA}abc", LineError::OtherHash("LDAP")),
+        ("alice password=$argon2id$v=19$m=19456,t=2", LineError::CutHash),
+        ("alice password=hunter22", LineError::ClearPassword),
+        ("a\0l\0i\0c\0e\0", LineError::ZeroBytes),
+        ("alice locked=no", LineError::Lock),
+        ("alice locked=yes locked=yes", LineError::Lock),
+        ("alice locks=many", LineError::Lock),
+        ("alice expires=tomorrow", LineError::Expires),
+        ("alice expires=2027-01-31", LineError::Expires),
+    ] {
+        let (accounts, broken) = Accounts::parse(format!("{line}\n"));
+        assert_eq!(broken, [BrokenLine { number: 1, error }], "{line:?}");
+        assert!(accounts.get("alice").is_none());
+        assert!(!broken[0].to_string().contains("hunter22"));
+    }
+    let long = format!("alice permissions={}\nbob\n", "x".repeat(1 << 16));
+    let (accounts, broken) = Accounts::parse(&long);
+    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::TooLong }]);
+    assert!(accounts.get("bob").is_some() && broken[0].to_string().contains("64 KiB"));
+}
+
+/// Otherwise a typo would bring a forgotten line back to life: an old password, with permissions of then.
+#[test]
+fn a_broken_line_keeps_its_name_taken() {
+    let old = format!("alice permissions=admin password={}", hash(b"password"));
+    for broken in [
+        "alice permissions read",
+        "alice,permissions=read",
+        "alice permissions=read,",
+        "alice\u{a0}permissions=read",
+        "alice:permissions=read",
+        "alice password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$short",
+        "alice permissions=l\u{e9}",
+        "\u{200b}alice permissions=read",
+        "\"alice\" permissions read",
+    ] {
+        let (accounts, lines) = Accounts::parse(format!("{broken}\n{old}\nbob\n"));
+        assert_eq!(names(&accounts), ["bob"], "{broken}");
+        assert_eq!(lines[1].error, LineError::DuplicateName { first: 1 }, "{broken}");
+        assert_eq!(verify(&accounts, password("alice", b"password")), Err(Reason::UnknownUser), "{broken}");
+    }
+    let (mut accounts, _) = Accounts::parse(format!("alice oops\n{old}\n"));
+    let taken = AccountError::Broken { name: "alice".to_owned(), line: 1 };
+    assert_eq!(accounts.add("alice", [""; 0]), Err(taken.clone()));
+    assert_eq!(accounts.lock("alice"), Err(taken));
+    // With the line, all that it kept dead is gone.
+    accounts.remove("alice").unwrap();
+    assert_eq!(accounts.to_string(), "");
+    accounts.add("alice", [""; 0]).unwrap();
+}
+
+/// `permissions=read-only`, cut, is `permissions=read`.
+#[test]
+fn a_last_line_without_a_line_feed_is_not_taken_for_another_line() {
+    let whole =
+        format!("bob password={}\nalice permissions=read-only,no-admin password={}", hash(b"bob"), hash(b"alice"));
+    let first = whole.find('\n').unwrap();
+    for end in first + 2..=whole.len() {
+        let (accounts, broken) = Accounts::parse(&whole[..end]);
+        assert_eq!(names(&accounts), ["bob"], "{}", &whole[..end]);
+        assert_eq!(broken, [BrokenLine { number: 2, error: LineError::Unended }], "{}", &whole[..end]);
+    }
+    let (mut accounts, _) = Accounts::parse(&whole);
+    // Nothing that is added gives it the line feed that it lacks.
+    accounts.add("carol", ["read"]).unwrap();
+    let expected = whole.replace("\nalice", "\ncarol permissions=read\nalice");
+    assert_eq!(accounts.to_string(), expected);
+    let (again, broken) = Accounts::parse(accounts.to_bytes().as_slice());
+    assert_eq!(names(&again), ["bob", "carol"]);
+    assert_eq!(broken, [BrokenLine { number: 3, error: LineError::Unended }]);
+    let taken = AccountError::Broken { name: "alice".to_owned(), line: 3 };
+    assert_eq!(accounts.add("alice", [""; 0]), Err(taken));
+    accounts.remove("alice").unwrap();
+    assert_eq!(names(&accounts), ["bob", "carol"]);
+    // What is no account can't be half of one.
+    for tail in ["# comment", "  ", ""] {
+        let text = format!("bob\n{tail}");
+        let (mut accounts, broken) = Accounts::parse(&text);
+        assert_eq!((names(&accounts), broken.len()), (vec!["bob"], 0), "{tail:?}");
+        accounts.add("carol", [""; 0]).unwrap();
+        assert_eq!(accounts.to_string(), format!("bob\ncarol\n{tail}"));
+    }
+}
+
+#[test]
+fn what_is_not_changed_is_kept_to_the_byte() {
+    let text = format!(
+        "\u{feff}alice   permissions=read\r\n\tbob\ttoken={TOKEN_ONE} permissions=a  \r\ncarol password={}\n\r\n# end\r\n",
+        hash(b"password")
+    );
+    let (mut accounts, broken) = Accounts::parse(&text);
+    assert_eq!(broken, []);
+    assert_eq!(accounts.to_string(), text);
+    accounts.grant("carol", "write").unwrap();
+    assert_eq!(accounts.grant("bob", "a"), Ok(false), "no change");
+    accounts.remove("alice").unwrap();
+    let expected = text.split_once('\n').unwrap().1.replace("carol password", "carol permissions=write password");
+    assert_eq!(accounts.to_string(), expected);
+    accounts.lock("bob").unwrap();
+    let bob = format!("bob locked=yes locks=1 permissions=a token={TOKEN_ONE}\n");
+    assert!(accounts.to_string().starts_with(&bob), "{accounts}");
+}
+
+#[test]
+fn a_ticket_is_no_good_once_the_account_has_no_credential_of_the_kind_it_was_got_with() {
+    use CredentialKind::{Password, Token};
+    let disabled = || Err(Reason::AccountDisabled);
+    let lines = format!("alice password={}\nbob token={TOKEN_ONE}\ncarol\n", hash(b"password"));
+    let (mut accounts, broken) = Accounts::parse(lines);
+    assert_eq!(broken, []);
+    let of = |accounts: &Accounts, user| [Password, Token].map(|kind| resume(accounts, user, kind));
+    assert_eq!(of(&accounts, "alice"), [Ok(()), disabled()]);
+    assert_eq!(of(&accounts, "bob"), [disabled(), Ok(())]);
+    assert_eq!(of(&accounts, "carol"), [disabled(), disabled()]);
+    accounts.issue_token("alice").unwrap();
+    assert_eq!(of(&accounts, "alice"), [Ok(()), Ok(())]);
+    accounts.revoke_tokens("alice").unwrap();
+    assert_eq!(of(&accounts, "alice"), [Ok(()), disabled()]);
+}
+
+#[test]
+fn a_closed_account_is_refused_for_that_where_the_credential_is_good() {
+    let (mut accounts, broken) =
+        Accounts::parse(format!("alice permissions=a password={} token={TOKEN_ONE}\n", hash(b"password")));
+    assert_eq!(broken, []);
+    let check = |accounts: &Accounts| {
+        let [ticket, other] = CredentialKind::ALL.map(|kind| resume(accounts, "alice", kind));
+        assert_eq!(ticket, other);
+        let good = [password("alice", b"password"), Credential::Token(b"token one")];
+        assert_eq!(verify(accounts, password("alice", b"wrong")), Err(Reason::WrongPassword));
+        let [password, token] = good.map(|credential| verify(accounts, credential).map(drop));
+        assert!(password == token && token == ticket, "{password:?} {token:?} {ticket:?}");
+        password
+    };
+    assert_eq!(check(&accounts), Ok(()));
+    assert_eq!(accounts.lock("alice"), Ok(true));
+    assert_eq!(check(&accounts), Err(Reason::AccountLocked));
+    assert_eq!(accounts.unlock("alice"), Ok(true));
+    assert_eq!(check(&accounts), Ok(()));
+    let now = UnixTime::from_system(std::time::SystemTime::now()).as_secs();
+    for (expires, expected) in
+        [(now, Err(Reason::AccountExpired)), (0, Err(Reason::AccountExpired)), (now + 3600, Ok(())), (u64::MAX, Ok(()))]
+    {
+        accounts.set_expiry("alice", Some(UnixTime::from_secs(expires))).unwrap();
+        let (read, broken) = Accounts::parse(accounts.to_bytes().as_slice());
+        assert_eq!(broken, [], "{accounts}");
+        assert_eq!([check(&accounts), check(&read)], [expected.clone(), expected], "{expires}");
+    }
+    accounts.set_expiry("alice", None).unwrap();
+    assert_eq!(check(&accounts), Ok(()));
+}
+
+/// A ticket that was stolen before is what an account is locked for.
+#[test]
+fn an_epoch_never_comes_back_when_an_account_is_locked_and_unlocked() {
+    let (mut accounts, _) = Accounts::parse(format!("alice token={TOKEN_ONE}\n"));
+    let mut epochs = vec![accounts.get("alice").unwrap().epoch()];
+    for _ in 0..4 {
+        assert_eq!((accounts.lock("alice"), accounts.lock("alice")), (Ok(true), Ok(false)));
+        epochs.push(accounts.get("alice").unwrap().epoch());
+        assert_eq!((accounts.unlock("alice"), accounts.unlock("alice")), (Ok(true), Ok(false)));
+        epochs.push(accounts.get("alice").unwrap().epoch());
+        accounts = Accounts::parse(accounts.to_bytes().as_slice()).0;
+    }
+    let count = epochs.len();
+    epochs.sort_unstable();
+    epochs.dedup();
+    assert_eq!(epochs.len(), count);
+}
+
+#[test]
+fn permissions_are_granted_and_revoked_within_their_bounds() {
+    let mut accounts = Accounts::new();
+    accounts.add("alice", ["a"]).unwrap();
+    assert_eq!((accounts.grant("alice", "b"), accounts.grant("alice", "b")), (Ok(true), Ok(false)));
+    assert_eq!((accounts.revoke("alice", "a"), accounts.revoke("alice", "a")), (Ok(true), Ok(false)));
+    assert_eq!(accounts.to_string(), "alice permissions=b\n");
+    assert!(matches!(accounts.grant("alice", "c d"), Err(AccountError::Permissions(_))));
+    (1..32).for_each(|number| assert_eq!(accounts.grant("alice", &number.to_string()), Ok(true)));
+    assert!(matches!(accounts.grant("alice", "one-more"), Err(AccountError::Permissions(_))));
+    assert_eq!(accounts.grant("bob", "b"), Err(AccountError::Unknown("bob".to_owned())));
+}
+
+#[test]
+fn an_account_has_a_bounded_number_of_tokens() {
+    let tokens: String = (0..512).map(|number: u32| format!(" token={}", token_hash(&number.to_be_bytes()))).collect();
+    let (mut accounts, broken) = Accounts::parse(format!("alice{tokens}\nbob{tokens} token={TOKEN_ONE}\n"));
+    assert_eq!(broken, [BrokenLine { number: 2, error: LineError::TooManyTokens }]);
+    assert_eq!(accounts.issue_token("alice").map(drop), Err(AccountError::TooManyTokens("alice".to_owned())));
+    accounts.revoke_tokens("alice").unwrap();
+    accounts.issue_token("alice").unwrap();
+}
+
+#[test]
+fn a_hash_can_be_set_and_nothing_else_for_one() {
+    let mut accounts = Accounts::new();
+    accounts.add("alice", [""; 0]).unwrap();
+    accounts.set_password_hash("alice", &hash(b"password")).unwrap();
+    assert_eq!(verify(&accounts, password("alice", b"password")), Ok("alice".to_owned()));
+    let before = accounts.to_string();
+    for (wrong, error) in [("x", LineError::ClearPassword), ("$2y$05$x", LineError::OtherHash("bcrypt"))] {
+        assert_eq!(accounts.set_password_hash("alice", wrong), Err(AccountError::BadHash(error)));
+    }
+    assert_eq!(accounts.to_string(), before);
+}
+
+#[test]
+fn a_weak_password_is_one_that_is_short_or_the_name() {
+    for weak in ["", "1234567", "ALICE-smith", "\u{e9}\u{e9}\u{e9}\u{e9}"] {
+        assert_eq!(accounts::check_strength("alice-smith", weak.as_bytes()), Err(AccountError::WeakPassword), "{weak}");
+    }
+    for good in ["12345678", "\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}\u{e9}", "alice-smith2"] {
+        assert_eq!(accounts::check_strength("alice-smith", good.as_bytes()), Ok(()), "{good}");
+    }
+    assert_eq!(accounts::check_strength("x", b"\xff\xff\xff\xff\xff\xff\xff\xff"), Ok(()));
 }

@@ -114,13 +114,30 @@ fn an_unknown_user_costs_the_same_hash_each_time_the_file_is_read() {
     };
     let before = costs();
     assert!(before.contains(&true) && before.contains(&false), "both are imitated");
-    AccountFile::edit(&path, false, |accounts| -> Result<(), FileError> {
-        accounts.add("carol", [""; 0]).unwrap();
-        Ok(())
-    })
-    .unwrap();
-    assert!(file.refresh().unwrap());
+    // Others come and go, and some have passwords.
+    let change = |change: fn(&mut Accounts)| {
+        AccountFile::edit(&path, false, |accounts| -> Result<(), FileError> {
+            change(accounts);
+            Ok(())
+        })
+        .unwrap();
+        file.refresh().unwrap();
+    };
+    change(|accounts| accounts.add("carol", [""; 0]).unwrap());
     assert_eq!(costs(), before);
+    change(|accounts| {
+        for (name, memory) in [("dave", 1024), ("eve", 4096), ("frank", 1024)] {
+            let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+            accounts.add(name, [""; 0]).unwrap();
+            accounts.set_password_with(name, b"password", &argon2).unwrap();
+        }
+    });
+    assert_eq!(costs(), before);
+    change(|accounts| ["alice", "bob", "frank"].into_iter().for_each(|name| accounts.remove(name).unwrap()));
+    assert_eq!(costs(), before);
+    // Only where a cost is no more, or a new one is, does it change, and only for the names that imitated it, or do now.
+    change(|accounts| accounts.remove("eve").unwrap());
+    assert_eq!(costs(), [false; 32]);
 }
 
 #[test]

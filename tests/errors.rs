@@ -125,6 +125,8 @@ fn reasons() -> Vec<Reason> {
         R::WrongPassword,
         R::UnknownToken,
         R::AccountDisabled,
+        R::AccountLocked,
+        R::AccountExpired,
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
@@ -283,18 +285,24 @@ fn no_error_says_what_it_came_from() {
 #[cfg(feature = "accounts")]
 #[test]
 fn no_error_of_a_store_says_what_it_came_from() {
-    use countersign::accounts::{AccountError, Accounts};
+    use countersign::accounts::{AccountError, Accounts, LineError};
     use countersign::crypto::KeyFileError;
     use countersign::files::FileError;
     let path = std::path::PathBuf::from("server.pem");
     let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
     let files = [
         FileError::Io { path: path.clone(), source: denied() },
+        FileError::NotFile { path: path.clone(), what: "a directory" },
+        FileError::NoFolder { path: path.clone(), source: denied() },
+        FileError::MountPoint { path: path.clone(), source: denied() },
+        FileError::Locked { path: path.clone() },
+        FileError::Unsettled { path: path.clone() },
+        FileError::Late { path: path.clone() },
+        FileError::Undone { path: path.clone(), source: denied() },
+        FileError::TooLong { path: path.clone() },
         FileError::Exposed { path: path.clone(), mode: 0o644 },
         FileError::Owner { path: path.clone(), uid: 1, gid: 1, source: denied() },
         FileError::Exists { path: path.clone() },
-        FileError::NotText { path: path.clone() },
-        FileError::NotFile { path: path.clone(), what: "a directory" },
         FileError::Silent { path: path.clone() },
         FileError::Key { path: path.clone(), source: KeyFileError::Key { line: 1, source: KeyError::NotDer } },
     ];
@@ -306,15 +314,25 @@ fn no_error_of_a_store_says_what_it_came_from() {
     let accounts = [
         AccountError::Exists("alice".to_owned()),
         AccountError::Unknown("alice".to_owned()),
+        AccountError::Broken { name: "alice".to_owned(), line: 3 },
         AccountError::BadName,
         AccountError::BadPassword,
+        AccountError::WeakPassword,
+        AccountError::BadHash(LineError::Password),
+        AccountError::TooManyTokens("alice".to_owned()),
         AccountError::Permissions(Misuse::BadInput("the permission")),
         AccountError::Hashing,
     ];
-    are_all(&accounts, include_str!("../src/stores/accounts.rs"), "AccountError");
+    are_all(&accounts, include_str!("../src/stores/accounts/error.rs"), "AccountError");
     accounts.iter().for_each(|error| says_nothing_twice(error));
     let (_, broken) = Accounts::parse("alice password=x");
     says_nothing_twice(&broken[0]);
+    let mut codes: Vec<&str> =
+        files.iter().map(FileError::code).chain(accounts.iter().map(AccountError::code)).collect();
+    codes.sort_unstable();
+    let count = codes.len();
+    codes.dedup();
+    assert_eq!(codes.len(), count, "each has a code of its own: {codes:?}");
 }
 
 /// A provider whose AES-256-GCM opens what it is given, and can't seal it.

@@ -524,6 +524,49 @@ fn k6_servers_that_share_keys_can_share_the_memory() {
 }
 
 #[test]
+fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
+    let mut leader = default();
+    let old = leader.ticket();
+    let exported = leader.keys.export(NOW, &mut TestRng::new("export")).unwrap();
+    let (old, _) = leader.resume(&old);
+    // A server that follows, was used, and begins anew: what was used before is gone, and not taken again.
+    for _ in 0..2 {
+        let follower = default();
+        follower.keys.follow(&exported).unwrap();
+        assert!(!is_fresh(&follower, &old, NOW));
+        let new = leader.login(later(1)).0.info.ticket().unwrap().clone();
+        let (new, _) = leader.resume(&new);
+        assert!(is_fresh(&follower, &new, later(1)) && !is_fresh(&follower, &new, later(1)));
+        // Later exports of the same keys change nothing about that.
+        follower.keys.follow(&exported).unwrap();
+        assert!(!is_fresh(&follower, &new, later(1)));
+    }
+    // The same for keys that were saved where the memory was elsewhere.
+    let shared: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    let mut before = World::new(keys().with_shared_memory(shared), &SUITES);
+    let ticket = before.ticket();
+    let (hello, _) = before.resume(&ticket);
+    let after = default();
+    after.keys.load(&before.keys.save().unwrap()).unwrap();
+    assert!(!is_fresh(&after, &hello, NOW));
+}
+
+#[test]
+fn k10_a_retired_key_is_gone_and_no_longer_lifetime_brings_it_back() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let saved = world.keys.save().unwrap();
+    let longer = World::new(TicketKeys::new(provider(), Duration::from_secs(24 * LIFETIME)), &SUITES);
+    longer.keys.load(&saved).unwrap();
+    let (hello, _) = world.resume(&ticket);
+    assert!(!longer.takes(&hello, &RSA2048.server, later(2 * LIFETIME)));
+    // An idle server rotates no keys, and lets go of those that no longer open all the same.
+    assert!(!world.takes(&hello, &RSA2048.server, later(2 * LIFETIME)));
+    let left = world.keys.save().unwrap();
+    assert_eq!(left[1], 0, "how many keys are kept");
+}
+
+#[test]
 fn k6_a_server_that_saves_its_keys_takes_tickets_after_a_restart_and_none_that_were_used() {
     let mut before = default();
     let (used, unused) = (before.ticket(), before.ticket());
@@ -607,7 +650,7 @@ fn k10_a_chain_ends_with_the_ticket_key_that_it_began_under() {
 
 /// A ticket that somebody made who has stolen these keys.
 fn minted(exported: &[u8], key: usize, root: usize, to: &Ticket, now: UnixTime) -> Vec<u8> {
-    let ring = |index: usize| &exported[2 + index * 48..][..48];
+    let ring = |index: usize| &exported[2 + index * 56..][..56];
     let (name, secret) = ring(key).split_at(8);
     let lp = |text: &[u8]| [&u16::try_from(text.len()).unwrap().to_be_bytes()[..], text].concat();
     let scope = {
@@ -648,7 +691,7 @@ fn k10_a_stolen_ticket_key_is_worth_nothing_once_it_is_retired() {
     let stolen = world.keys.export(NOW, &mut TestRng::new("export")).unwrap();
     world.login(later(LIFETIME));
     let both = world.keys.export(later(LIFETIME), &mut TestRng::new("export")).unwrap();
-    assert_eq!(stolen[2..], both[50..], "the first key is the second now");
+    assert_eq!(stolen[2..], both[58..], "the first key is the second now");
     let show = |world: &mut World, bytes: Vec<u8>, now: UnixTime| {
         let mut of_thief = ticket.clone().to_bytes().unwrap().to_vec();
         let front = of_thief.len() - 480;
@@ -774,19 +817,26 @@ fn k7_every_change_of_an_account_changes_its_epoch() {
     use countersign::{Accounts, Credential};
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::AccountDisabled), "nothing to log in with");
+    assert_eq!(
+        accounts.current("alice", CredentialKind::Password),
+        Err(Reason::AccountDisabled),
+        "nothing to log in with"
+    );
     let mut epochs = vec![accounts.get("alice").unwrap().epoch()];
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
+    let by_token = |accounts: &Accounts| accounts.current("alice", CredentialKind::Token).map(drop);
+    assert_eq!(by_token(&accounts), Err(Reason::AccountDisabled), "no ticket of a login with a token that is gone");
     accounts.issue_token("alice").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    assert_eq!(by_token(&accounts), Ok(()));
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     accounts.remove("alice").unwrap();
-    assert_eq!(accounts.current("alice"), Err(Reason::UnknownUser));
+    assert_eq!(accounts.current("alice", CredentialKind::Password), Err(Reason::UnknownUser));
     accounts.add("alice", ["read", "write"]).unwrap();
     accounts.set_password("alice", b"one").unwrap();
-    epochs.push(accounts.current("alice").unwrap().epoch().unwrap());
+    epochs.push(accounts.current("alice", CredentialKind::Password).unwrap().epoch().unwrap());
     let verified = accounts.check(Credential::Password { user: "alice", password: b"one" }).unwrap();
     assert_eq!(verified.epoch(), epochs.last().copied());
     let distinct: std::collections::BTreeSet<_> = epochs.iter().collect();

@@ -194,8 +194,7 @@ impl Failure {
 
     /// A file could not be used; `remedy` says how to make it, should it be missing.
     pub(crate) fn missing(error: &FileError, remedy: impl Display) -> Self {
-        let is_missing = matches!(error, FileError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
-        if is_missing { Self::file(error).and(remedy) } else { Self::file(error) }
+        if error.is_missing() { Self::file(error).and(remedy) } else { Self::file(error) }
     }
 
     /// What to tell the user; nothing where standard output is gone.

@@ -20,6 +20,7 @@ pub(crate) struct Remote {
     pub(crate) server: String,
     /// Who to log in as
     #[arg(long, value_name = "NAME", required_unless_present = "token_stdin", conflicts_with = "token_stdin")]
+    #[arg(value_parser = term::user_name)]
     pub(crate) user: Option<String>,
     /// Trust the server key with this fingerprint; can be repeated, for when the key is about to change
     #[arg(long = "pin", value_name = "SHA256:...")]

@@ -34,7 +34,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use users::Users;
+use users::watched;
 
 /// Put a login in front of a service.
 ///
@@ -280,10 +280,11 @@ pub(crate) fn prepare(
     service: Service,
     log: Arc<Log>,
 ) -> (Server, Vec<String>) {
-    let users = Arc::new(Users::new(path, file, Arc::clone(&log)));
+    let broken = file.broken_lines();
+    let users = watched(file, Arc::clone(&log));
     let numbers = options.numbers();
     let (numbers, warning) = descriptors::fit(numbers, service.descriptors(), !balancers.is_empty());
-    let warnings = users.warnings().into_iter().chain(warning).collect();
+    let warnings = user_files::broken_lines(path, &broken).into_iter().chain(warning).collect();
     let balancers =
         Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
     (Server::new(options.config(), key, users, options.bounds(numbers), balancers, service, log), warnings)

@@ -1,9 +1,11 @@
 //! Standard output and standard error, without the panics of `println!`.
 
 use crate::failure::Failure;
+use countersign::{UnixTime, files, limits};
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// Prints a line on standard output and flushes it: a script may be waiting for it.
 pub(crate) fn line(text: impl Display) -> Result<(), Failure> {
@@ -34,6 +36,34 @@ pub(crate) fn visible(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// A path as a shell takes it; as it is shown, where nobody can type it.
+pub(crate) fn quoted(path: &Path) -> String {
+    files::shell_quoted(path).unwrap_or_else(|| visible(&path.display().to_string()))
+}
+
+/// A word as a shell takes it.
+pub(crate) fn word(text: &str) -> String {
+    shlex::try_quote(text).map_or_else(|_| visible(text), String::from)
+}
+
+/// A name that can be logged in with at all, said before a password is asked for.
+pub(crate) fn user_name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > limits::MAX_USER || text.chars().any(char::is_control) {
+        return Err(format!("the user name has 1 to {} bytes, and no control characters", limits::MAX_USER));
+    }
+    Ok(text.to_owned())
+}
+
+/// A date in UTC, such as `2027-01-31` (when it begins) or `2027-01-31T12:00:00Z`, or a time from now, such as `30days`.
+pub(crate) fn date(text: &str) -> Result<UnixTime, String> {
+    let midnight = format!("{text}T00:00:00Z");
+    let date = humantime::parse_rfc3339(text).or_else(|_| humantime::parse_rfc3339(&midnight));
+    let from_now = || SystemTime::now().checked_add(humantime::parse_duration(text).ok()?);
+    let time = date.ok().or_else(from_now);
+    let wrong = || "it is not a date; write it as 2027-01-31, 2027-01-31T12:00:00Z (UTC) or 30days".to_owned();
+    time.map(UnixTime::from_system).ok_or_else(wrong)
+}
+
 /// `1 bit`, `2 bits`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
@@ -56,8 +86,8 @@ fn terminal_width() -> Option<usize> {
 }
 
 /// Rows of text, the first column to the left, the others to the right. A row of one cell is a heading across. Where they do not
-/// fit, each row becomes a few lines, every cell behind the name that the first two rows give it.
-pub(crate) fn aligned(rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+/// fit, each row becomes a few lines, every cell behind the name that the first `heads` rows give it.
+pub(crate) fn aligned(rows: &[Vec<String>], heads: usize, width: Option<usize>) -> Vec<String> {
     let cells = |column: usize| rows.iter().filter(|row| row.len() > 1).filter_map(move |row| row.get(column));
     let widest = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or_default();
     let line = |row: &Vec<String>| {
@@ -69,12 +99,12 @@ pub(crate) fn aligned(rows: &[Vec<String>], width: Option<usize>) -> Vec<String>
         line.trim_end().to_owned()
     };
     let lines: Vec<String> = rows.iter().map(line).collect();
-    let (Some(width), [first, second, rest @ ..]) = (width, rows) else { return lines };
+    let (Some(width), Some((heads, rest))) = (width, rows.split_at_checked(heads)) else { return lines };
     if lines.iter().all(|line| line.chars().count() <= width) {
         return lines;
     }
     let name = |column: usize| {
-        [first, second].into_iter().filter_map(|row| row.get(column)).map(String::as_str).collect::<Vec<_>>().join(" ")
+        heads.iter().filter_map(|row| row.get(column)).map(String::as_str).collect::<Vec<_>>().join(" ")
     };
     let stacked = |row: &Vec<String>| {
         let named = |(column, cell): (usize, &String)| format!("{} {cell}", name(column).trim());
@@ -146,7 +176,7 @@ mod tests {
     fn columns_line_up_and_headings_do_not_widen_them() {
         let rows = [row(["a", "bb", "c"]), vec!["a heading across".to_owned()], row(["aaa", "b", "cc"])];
         for width in [None, Some(16)] {
-            assert_eq!(aligned(&rows, width), ["a    bb   c", "a heading across", "aaa   b  cc"]);
+            assert_eq!(aligned(&rows, 1, width), ["a    bb   c", "a heading across", "aaa   b  cc"]);
         }
     }
 
@@ -158,9 +188,23 @@ mod tests {
             vec!["RSA".to_owned()],
             row(["  x25519", "0.1", "9 %"]),
         ];
-        assert_eq!(aligned(&rows, Some(20)), ["RSA", "  x25519", "    server ms 0.1,", "    share of it 9 %"]);
+        assert_eq!(aligned(&rows, 2, Some(20)), ["RSA", "  x25519", "    server ms 0.1,", "    share of it 9 %"]);
+        let rows = [row(["NAME", "STATE"]), row(["alice", "open"])];
+        assert_eq!(aligned(&rows, 1, Some(9)), ["NAME alice", "    STATE", "    open"]);
         assert_eq!(folded("  one two three", Some(10)), ["  one two", "  three"]);
         assert_eq!(folded("  one two three", None), ["  one two three"]);
+    }
+
+    #[test]
+    fn dates_are_read_in_each_of_their_forms() {
+        for text in ["2027-01-31", "2027-01-31T00:00:00Z"] {
+            assert_eq!(date(text).map(UnixTime::as_secs), Ok(1_801_353_600), "{text}");
+        }
+        let now = UnixTime::from_system(SystemTime::now()).as_secs();
+        assert!(date("30days").is_ok_and(|time| (30 * 86_400..30 * 86_400 + 3600).contains(&(time.as_secs() - now))));
+        for text in ["", "never", "2027-13-01", "31.1.2027", "2027-01-31T00:00:00", "30"] {
+            assert!(date(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The tickets that `login` keeps between runs: one for each server and user, in one file that only its owner can read.
 
 use crate::term;
+use countersign::files::{self, FileError};
 use countersign::{Ticket, UnixTime};
 use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use zeroize::Zeroizing;
@@ -103,17 +104,22 @@ impl Tickets {
     fn write(&self, entries: &[Entry]) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         make_private(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(HEADER.as_bytes())?;
+        let mut lines = Vec::with_capacity(entries.len());
         for (key, ticket) in entries {
             let bytes = ticket.to_bytes().map_err(io::Error::other)?;
-            let hex = Zeroizing::new(hex::encode(&*bytes));
-            for part in [key, " ", &hex, "\n"] {
-                file.write_all(part.as_bytes())?;
-            }
+            lines.push((key, Zeroizing::new(hex::encode(&*bytes))));
         }
-        file.persist(&self.path)?;
-        Ok(())
+        // Room for all of it from the start: growing would leave copies of the secrets behind.
+        let room = lines.iter().map(|(key, hex)| key.len().saturating_add(hex.len()).saturating_add(2));
+        let mut text = Zeroizing::new(String::with_capacity(room.fold(HEADER.len(), usize::saturating_add)));
+        text.push_str(HEADER);
+        for (key, hex) in &lines {
+            [key.as_str(), " ", hex, "\n"].into_iter().for_each(|part| text.push_str(part));
+        }
+        files::write_secret(&self.path, text.as_bytes()).map_err(|error| match error {
+            FileError::Io { source, .. } => source,
+            other => io::Error::other(other.to_string()),
+        })
     }
 }
 

@@ -1,16 +1,23 @@
 //! `user`: the accounts of a users file.
 
-use crate::failure::Failure;
+mod show;
+
+use crate::failure::{Failure, chain};
 use crate::{secrets, term};
 use clap::{Args, Subcommand};
-use countersign::accounts::{Account, AccountError, AccountFile, Accounts, BrokenLine};
+use countersign::UnixTime;
+use countersign::accounts::{self, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
 use countersign::files::FileError;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Keep the accounts of a users file.
 #[derive(Subcommand)]
-#[command(after_help = "A running server notices changes to its users file by itself.")]
+#[command(after_help = "\
+A users file is text, one account in a line; `user add` makes it. It can be changed by hand, too, while it is served and
+while these commands run: a running server notices changes by itself, and no command undoes what was changed meanwhile. It
+has at most 64 MiB, a line at most 64 KiB. A line that can't be read counts for nobody and keeps its name taken; `user check`
+says which there are.")]
 pub(crate) enum User {
     /// Add a user. Makes the file (mode 0600) if it is missing.
     ///
@@ -18,6 +25,7 @@ pub(crate) enum User {
     #[command(after_help = "\
 Examples:
   countersign user add alice --users users.txt --permission read --permission write
+  countersign user add guest --users users.txt --expires 30days
   countersign user add robot --users users.txt --no-password    (then: countersign user token)")]
     Add {
         #[command(flatten)]
@@ -25,11 +33,13 @@ Examples:
         /// What the user may do: a word without spaces and commas; can be repeated
         #[arg(long = "permission", value_name = "WORD")]
         permissions: Vec<String>,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
+        /// From when on the user can't log in: a date in UTC (2027-01-31, 2027-01-31T12:00:00Z), or a time from now (30days)
+        #[arg(long, value_name = "WHEN", value_parser = term::date)]
+        expires: Option<UnixTime>,
+        #[command(flatten)]
+        password: PasswordArgs,
         /// Set no password: the user can log in with a token alone
-        #[arg(long, conflicts_with = "password_stdin")]
+        #[arg(long, conflicts_with_all = ["password_stdin", "allow_weak_password"])]
         no_password: bool,
     },
     /// Change a user's password. Asks for it twice, without showing it.
@@ -37,11 +47,10 @@ Examples:
     Passwd {
         #[command(flatten)]
         account: AccountArgs,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
+        #[command(flatten)]
+        password: PasswordArgs,
     },
-    /// Remove a user, with the password and all tokens.
+    /// Remove a user, with the password, all tokens, and lines of that name that can't be read.
     #[command(after_help = "Example:\n  countersign user remove alice --users users.txt")]
     Remove {
         #[command(flatten)]
@@ -49,9 +58,27 @@ Examples:
     },
     /// List the users, their permissions, and what they can log in with.
     ///
-    /// Lines of the file that can't be read are reported on standard error.
+    /// Lines of the file that can't be read are reported on standard error, and the exit status is 1 then.
     #[command(after_help = "Example:\n  countersign user list --users users.txt")]
     List {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Print JSON, with the lines that can't be read
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one user.
+    #[command(after_help = "Example:\n  countersign user show alice --users users.txt")]
+    Show {
+        #[command(flatten)]
+        account: AccountArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say whether every line of the file can be read. If not, the exit status is 1.
+    #[command(after_help = "Example:\n  countersign user check --users users.txt")]
+    Check {
         #[command(flatten)]
         file: FileArgs,
     },
@@ -62,10 +89,50 @@ Examples:
         account: AccountArgs,
     },
     /// Revoke all of a user's tokens. The password stays.
-    #[command(after_help = "Example:\n  countersign user revoke robot --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user revoke-tokens robot --users users.txt")]
+    RevokeTokens {
+        #[command(flatten)]
+        account: AccountArgs,
+    },
+    /// Give a user permissions. Logins from now on have them.
+    #[command(after_help = "Example:\n  countersign user grant alice write admin --users users.txt")]
+    Grant {
+        #[command(flatten)]
+        account: AccountArgs,
+        #[command(flatten)]
+        permissions: PermissionArgs,
+    },
+    /// Take permissions from a user. Logins from now on don't have them; sessions that are open keep them.
+    #[command(after_help = "Example:\n  countersign user revoke alice admin --users users.txt")]
     Revoke {
         #[command(flatten)]
         account: AccountArgs,
+        #[command(flatten)]
+        permissions: PermissionArgs,
+    },
+    /// Lock a user out, until `user unlock`. Tickets of earlier logins stay dead after that; sessions that are open go on.
+    #[command(after_help = "Example:\n  countersign user lock alice --users users.txt")]
+    Lock {
+        #[command(flatten)]
+        account: AccountArgs,
+    },
+    /// Let a locked user in again.
+    #[command(after_help = "Example:\n  countersign user unlock alice --users users.txt")]
+    Unlock {
+        #[command(flatten)]
+        account: AccountArgs,
+    },
+    /// Say from when on a user can't log in.
+    #[command(after_help = "\
+Examples:
+  countersign user expire alice 2027-01-31 --users users.txt
+  countersign user expire alice never --users users.txt")]
+    Expire {
+        #[command(flatten)]
+        account: AccountArgs,
+        /// A date in UTC (2027-01-31, 2027-01-31T12:00:00Z), a time from now (30days), or `never`
+        #[arg(value_parser = expiry)]
+        when: Expiry,
     },
 }
 
@@ -84,107 +151,260 @@ pub(crate) struct AccountArgs {
     file: FileArgs,
 }
 
+#[derive(Args)]
+pub(crate) struct PermissionArgs {
+    /// A word without spaces and commas; can be repeated
+    #[arg(required = true, value_name = "PERMISSION")]
+    permissions: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct PasswordArgs {
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Take a password of fewer than 8 characters, too, or one that is the user's name
+    #[arg(long)]
+    allow_weak_password: bool,
+}
+
+/// When, if ever.
+#[derive(Clone, Copy)]
+pub(crate) struct Expiry(Option<UnixTime>);
+
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" { Ok(Expiry(None)) } else { term::date(text).map(|time| Expiry(Some(time))) }
+}
+
+impl PasswordArgs {
+    /// Asks for a new password. Gives its hash.
+    fn ask(&self, name: &str) -> Result<String, Failure> {
+        let password = secrets::ask_new(name, self.password_stdin)?;
+        if !self.allow_weak_password {
+            accounts::check_strength(name, &password)
+                .map_err(|error| Failure::usage(error).and("take another, or this one with --allow-weak-password"))?;
+        }
+        // Before the file is locked and read: it takes its time.
+        Ok(PasswordCheck::hash(&password)?)
+    }
+}
+
 impl AccountArgs {
-    fn edit<T>(&self, change: impl FnOnce(&mut Accounts, &str) -> Result<T, AccountError>) -> Result<T, Failure> {
-        edit(&self.file.users, false, |accounts| change(accounts, &self.name))
+    fn edit<T>(&self, mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>) -> Result<T, Failure> {
+        let users = &self.file.users;
+        warn_broken(users, &open(users)?.broken_lines());
+        edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| self.failure(error, missing))
+    }
+
+    fn failure(&self, error: EditError, of_file: fn(&Path, &FileError) -> Failure) -> Failure {
+        match error {
+            EditError::File(error) => of_file(&self.file.users, &error),
+            EditError::Account(error) => self.known(&error),
+        }
+    }
+
+    /// What can't be done, and what can.
+    fn known(&self, error: &AccountError) -> Failure {
+        let failure = Failure::new(term::visible(&chain(error)));
+        match error {
+            AccountError::Exists(_) => failure.and(format_args!("to change the password: {}", self.command("passwd"))),
+            AccountError::Unknown(_) => {
+                let users = term::quoted(&self.file.users);
+                failure.and(format_args!("to see who there is: countersign user list --users {users}"))
+            }
+            AccountError::Broken { .. } => failure.and(format_args!("to remove it: {}", self.command("remove"))),
+            AccountError::TooManyTokens(_) => {
+                failure.and(format_args!("to revoke all: {}", self.command("revoke-tokens")))
+            }
+            _ => failure,
+        }
+    }
+
+    /// A command about this user, as a shell takes it.
+    fn command(&self, command: &str) -> String {
+        // A name that starts with a dash would be taken for an option.
+        let dashes = if self.name.starts_with('-') { "-- " } else { "" };
+        let (users, name) = (term::quoted(&self.file.users), term::word(&self.name));
+        format!("countersign user {command} --users {users} {dashes}{name}")
+    }
+
+    /// Says what was done.
+    fn note(&self, done: &str) {
+        term::note(format_args!("{done} {}", term::visible(&self.name)));
     }
 }
 
 impl User {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Add { account, permissions, password_stdin, no_password } => {
-                add(account, permissions, *password_stdin, *no_password)
+            Self::Add { account, permissions, expires, password, no_password } => {
+                let password = if *no_password { None } else { Some(password) };
+                add(account, permissions, *expires, password)
             }
-            Self::Passwd { account, password_stdin } => {
+            Self::Passwd { account, password } => {
                 // Before anyone types a password in vain.
-                if open(&account.file.users)?.accounts().get(&account.name).is_none() {
-                    return Err(known(AccountError::Unknown(account.name.clone())));
-                }
-                let password = secrets::ask_new(&account.name, *password_stdin)?;
-                account.edit(|accounts, name| accounts.set_password(name, &password))?;
-                term::note(format_args!("changed the password of {}", account.name));
+                let file = open(&account.file.users)?;
+                file.accounts().find(&account.name).map_err(|error| account.known(&error))?;
+                let hash = password.ask(&account.name)?;
+                account.edit(|accounts, name| accounts.set_password_hash(name, &hash))?;
+                account.note("changed the password of");
                 Ok(())
             }
             Self::Remove { account } => {
-                account.edit(|accounts, name| accounts.remove(name))?;
-                term::note(format_args!("removed {}", account.name));
+                account.edit(Accounts::remove)?;
+                account.note("removed");
                 Ok(())
             }
-            Self::List { file } => list(&file.users),
+            Self::List { file, json } => show::list(&file.users, *json),
+            Self::Show { account, json } => {
+                let file = open(&account.file.users)?;
+                let accounts = file.accounts();
+                let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
+                show::account(found, *json)
+            }
+            Self::Check { file } => {
+                let (users, file) = (&file.users, open(&file.users)?);
+                let count = file.accounts().iter().count();
+                all_read(users, &file.broken_lines())?;
+                term::line(format_args!(
+                    "{}: {}, and every line can be read",
+                    users.display(),
+                    term::count(count, "account")
+                ))
+            }
             Self::Token { account } => {
-                let token = account.edit(|accounts, name| accounts.issue_token(name))?;
+                let token = account.edit(Accounts::issue_token)?;
                 term::line(token.as_str())?;
                 term::note("this token will not be shown again: the file holds only its hash");
                 Ok(())
             }
-            Self::Revoke { account } => {
-                let count = account.edit(|accounts, name| accounts.revoke_tokens(name))?;
-                term::note(format_args!("revoked {} of {}", term::count(count, "token"), account.name));
+            Self::RevokeTokens { account } => {
+                let count = account.edit(Accounts::revoke_tokens)?;
+                account.note(&format!("revoked {} of", term::count(count, "token")));
+                Ok(())
+            }
+            Self::Grant { account, permissions } => {
+                let count = account.edit(|accounts, name| each(permissions, |word| accounts.grant(name, word)))?;
+                account.note(&format!("granted {} to", new(count, "permission")));
+                Ok(())
+            }
+            Self::Revoke { account, permissions } => {
+                let count = account.edit(|accounts, name| each(permissions, |word| accounts.revoke(name, word)))?;
+                account.note(&format!("revoked {} of", term::count(count, "permission")));
+                Ok(())
+            }
+            Self::Lock { account } => {
+                let was_open = account.edit(Accounts::lock)?;
+                account.note(if was_open { "locked" } else { "locked already:" });
+                Ok(())
+            }
+            Self::Unlock { account } => {
+                let was_locked = account.edit(Accounts::unlock)?;
+                account.note(if was_locked { "unlocked" } else { "was not locked:" });
+                Ok(())
+            }
+            Self::Expire { account, when: Expiry(when) } => {
+                account.edit(|accounts, name| accounts.set_expiry(name, *when))?;
+                let when = when.map_or("never".to_owned(), show::date);
+                account.note(&format!("expires {when}:"));
                 Ok(())
             }
         }
     }
 }
 
-fn add(account: &AccountArgs, permissions: &[String], from_stdin: bool, no_password: bool) -> Result<(), Failure> {
+/// `1 new permission`
+fn new(count: usize, noun: &str) -> String {
+    term::count(count, &format!("new {noun}"))
+}
+
+/// How many of the permissions changed something. One that can't be leaves everything as it was.
+fn each(
+    args: &PermissionArgs,
+    mut change: impl FnMut(&str) -> Result<bool, AccountError>,
+) -> Result<usize, AccountError> {
+    args.permissions.iter().try_fold(0_usize, |count, word| Ok(count.saturating_add(usize::from(change(word)?))))
+}
+
+fn add(
+    account: &AccountArgs,
+    permissions: &[String],
+    expires: Option<UnixTime>,
+    password: Option<&PasswordArgs>,
+) -> Result<(), Failure> {
     let (name, users) = (&account.name, &account.file.users);
     // Whatever is wrong with the name and the permissions shows here, before a password is typed or a file made.
-    Accounts::new().add(name, permissions)?;
+    Accounts::new().add(name, permissions).map_err(|error| account.known(&error))?;
     match AccountFile::open(users) {
-        Ok(file) if file.accounts().get(name).is_some() => return Err(known(AccountError::Exists(name.clone()))),
-        Ok(_) => {}
-        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+        Ok(file) => {
+            file.accounts().check_new(name).map_err(|error| account.known(&error))?;
+            warn_broken(users, &file.broken_lines());
+        }
+        Err(error) if error.is_missing() => {
+            can_be_made(users)?;
             term::note(format_args!("{}: no such file yet; making it", users.display()));
         }
         Err(error) => return Err(error.into()),
     }
-    let password = if no_password { None } else { Some(secrets::ask_new(name, from_stdin)?) };
-    edit(users, true, |accounts| {
+    let hash = password.map(|password| password.ask(name)).transpose()?;
+    let added = edit(users, true, |accounts| {
         accounts.add(name, permissions)?;
-        password.as_ref().map_or(Ok(()), |password| accounts.set_password(name, password))
-    })?;
-    term::note(format_args!("added {name}"));
-    if no_password {
-        // A name that starts with a dash would be taken for an option.
-        let dashes = if name.starts_with('-') { "-- " } else { "" };
-        term::note(format_args!("next: countersign user token --users {} {dashes}{name}", users.display()));
+        accounts.set_expiry(name, expires)?;
+        hash.as_ref().map_or(Ok(()), |hash| accounts.set_password_hash(name, hash))
+    });
+    added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
+    account.note("added");
+    if expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
+        term::note("warning: that date is over, so the user can't log in");
+    }
+    if password.is_none() {
+        term::note(format_args!("next: {}", account.command("token")));
     }
     Ok(())
 }
 
-fn list(users: &Path) -> Result<(), Failure> {
-    let file = open(users)?;
-    let accounts = file.accounts();
-    let row = |account: &Account| {
-        let permissions: Vec<&str> = account.grant().permissions().collect();
-        let permissions = if permissions.is_empty() { "-".to_owned() } else { permissions.join(",") };
-        let password = if account.has_password() { "yes" } else { "no" };
-        [term::visible(account.name()), term::visible(&permissions), password.to_owned(), account.tokens().to_string()]
-    };
-    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS"].map(str::to_owned)];
-    rows.extend(accounts.iter().map(row));
-    let width = |column: fn(&[String; 4]) -> &String| {
-        rows.iter().map(|row| column(row).chars().count()).max().unwrap_or_default()
-    };
-    let (names, permissions) = (width(|[name, ..]| name), width(|[_, permissions, ..]| permissions));
-    for [name, held, password, tokens] in &rows {
-        term::line(format_args!("{name:names$}  {held:permissions$}  {password:8}  {tokens}"))?;
+/// Whether a file that is missing can be made, as far as can be seen before.
+fn can_be_made(users: &Path) -> Result<(), Failure> {
+    let path = users.display();
+    if users.is_symlink() {
+        return Err(Failure::new(format_args!(
+            "{path}: a link to a file that is missing; make that, or remove the link"
+        )));
     }
-    warn_broken(users, &file.broken_lines());
-    Ok(())
+    match users.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => {
+            let folder = term::quoted(folder);
+            Err(Failure::new(format_args!("{path}: the folder that it would be in is missing; run: mkdir -p {folder}")))
+        }
+        None => Ok(()),
+    }
 }
 
-/// Reports the lines of a users file that can't be read.
+/// The lines of a users file that can't be read, each as a warning; not all, where there are many.
+pub(crate) fn broken_lines(users: &Path, broken: &[BrokenLine]) -> Vec<String> {
+    const MOST: usize = 20;
+    let path = users.display();
+    let warning = |line| format!("warning: {path}, {line}; the line is kept and counts for nobody");
+    let mut lines: Vec<String> = broken.iter().take(MOST).map(warning).collect();
+    let more = broken.len().saturating_sub(MOST);
+    if more > 0 {
+        lines.push(format!("warning: {path}: {} more can't be read", term::count(more, "line")));
+    }
+    lines
+}
+
 fn warn_broken(users: &Path, broken: &[BrokenLine]) {
-    for line in broken {
-        term::note(broken_line(users, line));
-    }
+    broken_lines(users, broken).iter().for_each(term::note);
 }
 
-/// What is said of a line that can't be read.
-pub(crate) fn broken_line(users: &Path, line: &BrokenLine) -> String {
-    format!("warning: {}, {line}; the line is kept and ignored", users.display())
+/// Fails, after saying why, where not all lines can be read.
+fn all_read(users: &Path, broken: &[BrokenLine]) -> Result<(), Failure> {
+    if broken.is_empty() {
+        return Ok(());
+    }
+    warn_broken(users, broken);
+    let count = term::count(broken.len(), "line");
+    Err(Failure::new(format_args!("{}: {count} can't be read; mend or remove what is named above", users.display())))
 }
 
 /// Opens a users file that must be there.
@@ -195,17 +415,9 @@ pub(crate) fn open(users: &Path) -> Result<AccountFile, Failure> {
 fn edit<T>(
     users: &Path,
     create: bool,
-    change: impl FnOnce(&mut Accounts) -> Result<T, AccountError>,
-) -> Result<T, Failure> {
-    if let Ok(file) = AccountFile::open(users) {
-        warn_broken(users, &file.broken_lines());
-    }
-    AccountFile::edit(users, create, |accounts| change(accounts).map_err(EditError::Account)).map_err(|error| {
-        match error {
-            EditError::File(error) => missing(users, &error),
-            EditError::Account(error) => known(error),
-        }
-    })
+    mut change: impl FnMut(&mut Accounts) -> Result<T, AccountError>,
+) -> Result<T, EditError> {
+    AccountFile::edit(users, create, |accounts| change(accounts).map_err(EditError::Account))
 }
 
 /// What an edit can fail with.
@@ -221,15 +433,14 @@ impl From<FileError> for EditError {
 }
 
 fn missing(users: &Path, error: &FileError) -> Failure {
-    Failure::missing(error, format_args!("make it with: countersign user add NAME --users {}", users.display()))
+    if error.is_missing() && users.is_symlink() {
+        return leads_nowhere(users);
+    }
+    let users = term::quoted(users);
+    Failure::missing(error, format_args!("make it with: countersign user add NAME --users {users}"))
 }
 
-fn known(error: AccountError) -> Failure {
-    match error {
-        AccountError::Exists(_) => {
-            Failure::new(format_args!("{error}; to change the password: countersign user passwd"))
-        }
-        AccountError::Unknown(_) => Failure::new(format_args!("{error}; to see who there is: countersign user list")),
-        _ => error.into(),
-    }
+fn leads_nowhere(users: &Path) -> Failure {
+    let path = users.display();
+    Failure::new(format_args!("{path}: a link to a file that is missing; make that, or remove the link"))
 }

@@ -266,7 +266,7 @@ fn a_changed_users_file_is_noticed_and_its_broken_lines_logged() {
     house.write("users.txt", b"", 0o644);
     server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
     server.wait_for(&["event=users-unreadable", "0644"]);
-    server.wait_for(&["event=login-refused", "not now: the users file can't be read"]);
+    server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
     server.login(&house, "bob", "secret of bob", &[]).fails(1, &["refused"]);
     house.write("users.txt", text.as_bytes(), 0o600);
     server.login(&house, "bob", "secret of bob", &[]).ok();
@@ -350,5 +350,14 @@ fn signals_end_it_cleanly_with_sessions_open() {
         // The session was closed, not cut: a client that has nothing more to say ends well.
         drop(ask);
         assert!(client.wait_with_output().unwrap().status.success());
+    }
+}
+
+#[test]
+fn a_name_that_cannot_log_in_is_refused_before_a_secret_is_read() {
+    let house = House::new();
+    for name in ["", "al\nice", &"x".repeat(256)] {
+        let args = ["login", "--server", "127.0.0.1:1", "--user", name, "--pin", &house.pin(), "--password-stdin"];
+        run(&args, "").fails(2, &["1 to 255 bytes"]);
     }
 }

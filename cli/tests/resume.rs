@@ -157,7 +157,7 @@ fn nobody_is_resumed_while_the_users_file_cannot_be_read() {
     fs::set_permissions(house.path("users.txt"), fs::Permissions::from_mode(0o644)).unwrap();
     wants_a_password(&mut server, &house);
     server.login(&house, "alice", GOOD, &[]).fails(1, &["refused this login"]);
-    server.wait_for(&["event=login-refused", "not now: the users file can't be read"]);
+    server.wait_for(&["event=login-refused", "not now: the account file can't be read"]);
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub fn start(
 /// As [`start`], with a ticket of an earlier login, so that the server may skip the rest. If it does not, the login goes on
 /// as usual, but without a proof, unless [`ClientConfig::with_proof_at_resumption`] asks for one here, too; where a key is known
 /// whole, [`Challenge::trust`] then says [`Error::NoProof`]. The ticket is not shown where the configuration does not offer its
-/// suite.
+/// suite, or where it is not one for `server`.
 ///
 /// # Errors
 /// As [`start`].
@@ -78,7 +78,9 @@ pub fn resume(
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
     let TrustedTicket(ticket) = ticket;
     let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
-    let ticket = Some(ticket).filter(|ticket| config.suites.contains(&ticket.suite())).map(shown);
+    // It may have been another server that let it be shown.
+    let is_theirs = server.check(ticket.key_id, ticket.suite).is_ok() && ticket.server_name() == server.name();
+    let ticket = Some(ticket).filter(|ticket| is_theirs && config.suites.contains(&ticket.suite())).map(shown);
     let (frame, state) = hello(config, server, binding, ticket.as_ref(), rng, now)?;
     Ok((frame, AwaitAnswer { state, ticket }))
 }

@@ -3,29 +3,38 @@
 use super::acceptor::ServerState;
 use super::error::LoginError;
 use super::link::{Link, send_last};
+use super::places::Place;
+use crate::crypto;
 use crate::handshake::server::busy;
-use crate::terms::context::Source;
 use core::time::Duration;
+use rand_core::Rng;
 
 /// Tells a client that there is no room now, and hands the reason back.
 pub(super) async fn turn_away<L: Link>(server: &ServerState, link: &mut L, reason: LoginError) -> LoginError {
-    // By then whoever waits now is served or gone.
-    let retry_after = server.workers.patience().saturating_add(Duration::from_secs(1));
+    // By then whoever waits now is served or gone. Not all are to come back at once.
+    let spread = crypto::rng().map_or(0, |mut rng| rng.next_u32() % 3);
+    let seconds = Duration::from_secs(u64::from(spread).saturating_add(1));
+    let retry_after = server.workers.patience().saturating_add(seconds);
     send_last(link, &busy(retry_after)).await;
     reason
 }
 
-/// An RSA operation that a hello asked for. If no login comes of it, its source pays for it as for a refused login: its next ones wait
-/// behind those of others.
+/// An RSA operation that was done for a hello. If no login comes of it, its source pays for it as for a refused login: its next ones
+/// wait behind those of others. Not where it was this server that ended the handshake.
 pub(super) struct Opening<'s> {
     server: &'s ServerState,
-    source: &'s Source,
+    place: &'s Place,
     owed: bool,
 }
 
 impl<'s> Opening<'s> {
-    pub(super) fn new(server: &'s ServerState, source: &'s Source, owed: bool) -> Self {
-        Self { server, source, owed }
+    /// There was none.
+    pub(super) fn none(server: &'s ServerState, place: &'s Place) -> Self {
+        Self { server, place, owed: false }
+    }
+
+    pub(super) fn done(server: &'s ServerState, place: &'s Place) -> Self {
+        Self { server, place, owed: true }
     }
 
     /// A login came.
@@ -36,8 +45,8 @@ impl<'s> Opening<'s> {
 
 impl Drop for Opening<'_> {
     fn drop(&mut self) {
-        if self.owed {
-            self.server.note_refused(self.source);
+        if self.owed && self.place.cut().reason().is_none() {
+            self.server.note_refused(self.place.source());
         }
     }
 }

@@ -94,6 +94,9 @@ impl Connector {
 
     /// Keeps the tickets that the server gives, and shows them at the next login of the same user. Logins by token keep none.
     ///
+    /// Where the server's key is known whole, they are shown by the calls that may dial again, and by all with
+    /// [`ClientConfig::with_proof_at_resumption`]: a ticket that is not taken leads to a login without a proof otherwise.
+    ///
     /// **A login by ticket checks no password**, also not a wrong one: do not use a connector with tickets to find out whether a
     /// password is right.
     #[must_use]
@@ -151,7 +154,9 @@ impl Connector {
         credential: Credential<'_>,
     ) -> Result<Stream<L::Stream>, LoginError> {
         let tickets = self.tickets.as_deref().zip(credential.user());
-        let ticket = tickets.and_then(|(tickets, user)| {
+        // A ticket that is not taken leads to a login without a proof; with one connection there is no second try.
+        let may_show = again || !self.server().needs_proof() || self.client.config.asks_for_proof_at_resumption();
+        let ticket = tickets.filter(|_| may_show).and_then(|(tickets, user)| {
             let ticket = tickets.take(self.server(), user)?;
             self.server().resume(ticket, user, script::unix_now())
         });

@@ -238,26 +238,31 @@ async fn answer<'s, L: Link>(
     if server.is_pressed(visit.place.source()) {
         return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
     }
-    let opening = Opening::new(server, visit.place.source(), hello.is_sealed());
-    let hello = Box::pin(open_hello(server, link, hello, visit)).await?;
+    let (hello, opening) = Box::pin(open_hello(server, link, hello, visit)).await?;
+    let not_before = hello.not_before();
     let (challenge, state) = hello.challenge(&mut rng()?)?;
+    poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &challenge).await?;
     Ok(Answered::Challenged(state, server_name, opening))
 }
 
 /// Opens what the client sealed to the server's key, if it did. It waits for us then, and its place is safe.
-async fn open_hello<L: Link>(
-    server: &ServerState,
+async fn open_hello<'s, L: Link>(
+    server: &'s ServerState,
     link: &mut L,
     hello: Hello,
-    visit: &Visit,
-) -> Result<Hello, LoginError> {
+    visit: &'s Visit,
+) -> Result<(Hello, Opening<'s>), LoginError> {
     let deadline = hello.deadline();
     let open = match hello.open(&mut rng()?) {
         Ok(open) => open,
-        Err(hello) => return Ok(hello),
+        Err(hello) => return Ok((hello, Opening::none(server, &visit.place))),
     };
-    visit.place.arrived()?;
+    match visit.place.arrived() {
+        Ok(()) => {}
+        Err(BusyReason::NoRoom) => return Err(turn_away(server, link, BusyReason::NoRoom.into()).await),
+        Err(crowded) => return Err(crowded.into()),
+    }
     let turn = Turn { server, place: &visit.place, deadline };
     let opened = if open.key().is_remote() {
         turn.open_remotely(link, open).await.map(|(opened, _)| opened)
@@ -267,9 +272,13 @@ async fn open_hello<L: Link>(
     match opened {
         Ok(hello) => {
             visit.place.back_to_greeted()?;
-            Ok(hello)
+            Ok((hello, Opening::done(server, &visit.place)))
         }
-        Err(NotDone::Shed(_)) => Err(turn_away(server, link, BusyReason::Pressed.into()).await),
+        Err(NotDone::Shed(_)) => {
+            // It waits for its peer again, which may never hang up.
+            visit.place.back_to_greeted()?;
+            Err(turn_away(server, link, BusyReason::Pressed.into()).await)
+        }
         Err(NotDone::Failed(error)) => Err(error),
     }
 }
@@ -313,7 +322,9 @@ async fn resume<'s, L: Link>(
     claim: TicketClaim,
     visit: &'s Visit,
 ) -> Result<Shown<'s>, LoginError> {
-    let fresh = within(link, hello.deadline(), claim.use_up()).await.flatten();
+    // The memory may be somebody else's, and away: then the client shows its credential, while there is time for that.
+    let patience = hello.deadline().min(link.now().after(server.workers.patience()));
+    let fresh = within(link, patience, Caught(Box::pin(claim.use_up()))).await.flatten().flatten();
     let welcome = match fresh {
         None => None,
         Some(ticket) => {
@@ -325,9 +336,10 @@ async fn resume<'s, L: Link>(
     };
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
-    let opening = Opening::new(server, visit.place.source(), hello.is_sealed());
-    let hello = open_hello(server, link, hello, visit).await?;
+    let (hello, opening) = open_hello(server, link, hello, visit).await?;
+    let not_before = hello.not_before();
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
+    poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &frame).await?;
     Ok(Shown::Taken(Box::new(Taken { state, opening })))
 }

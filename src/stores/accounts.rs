@@ -3,33 +3,48 @@
 //! ```text
 //! # comment
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
+//! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. A line that
-//! can't be read is left as it is and reported with its number; the others still work.
+//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. The text is UTF-8,
+//! with or without a byte order mark, of at most 64 MiB, a line at most 64 KiB.
+//!
+//! A line that can't be read is left as it is and reported with its number; the others still work. Its name stays taken: a
+//! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
+//! counts as broken.
 
+mod error;
 mod file;
 mod hash;
+mod line;
+mod name;
 mod password;
+mod reader;
+mod since;
 
-pub use file::AccountFile;
+pub use error::AccountError;
+pub use file::{AccountFile, News};
+pub use line::{Account, BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
 
 use crate::crypto::SecretString;
 use crate::limits;
-use crate::terms::credential::Credential;
-use crate::terms::error::{Misuse, Reason};
+use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
+use crate::time::UnixTime;
 use argon2::{Argon2, PasswordHasher};
-use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
-use hash::{MAX_LANES, MAX_MEMORY, MAX_PASSES};
+use hash::Cost;
+use line::{LAST, hash_token};
 use rand::TryRng;
-use sha2::{Digest, Sha256};
+use since::Since;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::RandomState;
+use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// What every issued token begins with, so that a leaked one is recognised for what it is.
@@ -54,9 +69,11 @@ const TOKEN_PREFIX: &str = "cst_";
 #[derive(Default)]
 pub struct Accounts {
     lines: Vec<Line>,
+    /// What comes after the last line feed.
+    tail: Box<[u8]>,
     index: Index,
-    /// Keyed at random: which stored hash an unknown name imitates can't be predicted. An [`AccountFile`] hands it on
-    /// from reading to reading, or a name whose cost changes with the file would be known not to be in it.
+    /// Keyed at random: which cost an unknown name imitates can't be predicted. An [`AccountFile`] hands it on from reading to
+    /// reading, or a name whose cost changes with the file would be known not to be in it.
     imitation: RandomState,
 }
 
@@ -64,173 +81,62 @@ pub struct Accounts {
 #[derive(Default)]
 struct Index {
     names: HashMap<String, usize>,
+    /// The names that broken lines claim.
+    claims: HashMap<String, usize>,
     /// By the token's SHA-256.
     tokens: HashMap<[u8; 32], usize>,
-    /// Those with a password, in order. Without it an unknown name would cost a walk over all accounts.
-    passwords: Vec<usize>,
+    /// What the stored passwords cost, and how many cost that. Without it an unknown name would cost a walk over all accounts.
+    costs: HashMap<Cost, usize>,
 }
 
 impl Index {
     fn add(&mut self, line: usize, account: &Account) {
         self.names.insert(account.name().to_owned(), line);
         self.tokens.extend(account.tokens.iter().map(|hash| (*hash, line)));
-        if account.has_password() {
-            self.passwords.push(line);
+        self.count(account.password.as_ref());
+    }
+
+    fn claim(&mut self, line: usize, claimed: &[String]) {
+        for name in claimed {
+            self.claims.entry(name.clone()).or_insert(line);
         }
     }
-}
 
-/// One line of the file. What is no account is kept word for word.
-enum Line {
-    Account(Account),
-    Other(String),
-}
-
-/// One account.
-pub struct Account {
-    grant: Grant,
-    password: Option<String>,
-    tokens: Vec<[u8; 32]>,
-}
-
-impl Account {
-    /// The user's name.
-    pub fn name(&self) -> &str {
-        self.grant.principal()
+    fn count(&mut self, password: Option<&(String, Cost)>) {
+        if let Some((_, cost)) = password {
+            let count = self.costs.entry(*cost).or_default();
+            *count = count.saturating_add(1);
+        }
     }
 
-    /// What the user is granted on login.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-
-    /// A number that is another whenever the account is: its permissions, its password, its tokens. Tickets of earlier
-    /// epochs are not taken.
-    ///
-    /// It is the front of the SHA-256 of the account's line, so that an edit by hand counts, too.
-    pub fn epoch(&self) -> u64 {
-        let hash: [u8; 32] = Sha256::digest(self.to_string()).into();
-        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
-    }
-
-    /// Whether a password is set.
-    pub fn has_password(&self) -> bool {
-        self.password.is_some()
-    }
-
-    /// How many tokens are valid.
-    pub fn tokens(&self) -> usize {
-        self.tokens.len()
-    }
-
-    fn current(&self) -> Grant {
-        self.grant.clone().with_epoch(self.epoch())
-    }
-
-    fn parse(line: &str) -> Result<Self, LineError> {
-        let mut words = line.split_ascii_whitespace();
-        let name = words.next().ok_or(LineError::Name)?;
-        let (mut permissions, mut password, mut tokens) = (None, None, Vec::new());
-        for word in words {
-            let (field, value) = word.split_once('=').ok_or(LineError::Field)?;
-            match field {
-                "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
-                "password" if password.is_none() => {
-                    hash::check(value)?;
-                    password = Some(value.to_owned());
-                }
-                "token" => tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
-                _ => return Err(LineError::Field),
+    fn discount(&mut self, password: Option<&(String, Cost)>) {
+        if let Some((_, cost)) = password
+            && let Some(count) = self.costs.get_mut(cost)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.costs.remove(cost);
             }
         }
-        check_name(name).map_err(|_| LineError::Name)?;
-        let grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
-        Ok(Self { grant, password, tokens })
     }
 }
 
-impl fmt::Display for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())?;
-        for (index, permission) in self.grant.permissions().enumerate() {
-            f.write_str(if index == 0 { " permissions=" } else { "," })?;
-            f.write_str(permission)?;
-        }
-        if let Some(password) = &self.password {
-            write!(f, " password={password}")?;
-        }
-        self.tokens.iter().try_for_each(|hash| write!(f, " token=SHA256:{}", Base64Unpadded::encode_string(hash)))
-    }
+/// One line of the file, without its line feed. What is no account is kept to the byte.
+enum Line {
+    Account(Account),
+    /// With the names that it claims, if it was meant to be an account.
+    Other(Box<[u8]>, Vec<String>),
 }
 
-/// Prints no hashes.
-impl fmt::Debug for Account {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("grant", &self.grant).finish_non_exhaustive()
-    }
-}
-
-/// A line that is no account, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {number}: {error}")]
-pub struct BrokenLine {
-    /// The line's number; the first is 1.
-    pub number: usize,
-    /// What is wrong with it.
-    pub error: LineError,
-}
-
-/// What is wrong with a line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum LineError {
-    /// The name is missing or not allowed.
-    #[error("not a user name")]
-    Name,
-    /// An earlier line has this name.
-    #[error("this user has an earlier line")]
-    DuplicateName,
-    /// A word is not `permissions=`, `password=` or `token=`, or one of the first two comes twice.
-    #[error("a field is unknown, repeated, or not of the form field=value; expected permissions=, password= or token=")]
-    Field,
-    /// The permissions are not allowed or too many.
-    #[error("the permissions are not a comma-separated list of different words")]
-    Permissions,
-    /// The password is not an Argon2id PHC string, or one that costs more than a server can spend on a login.
-    #[error(
-        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
-    )]
-    Password,
-    /// A token is not a SHA-256 hash.
-    #[error("a token is not SHA256: and unpadded base64")]
-    Token,
-    /// An earlier account has the same token.
-    #[error("a token also belongs to an earlier line")]
-    DuplicateToken,
-}
-
-/// Why an account could not be changed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum AccountError {
-    /// There is an account of this name.
-    #[error("user {0} exists already")]
-    Exists(String),
-    /// There is no account of this name.
-    #[error("there is no user {0}")]
-    Unknown(String),
-    /// The name can't stand in an account file.
-    #[error("not a user name: 1 to 255 bytes, no spaces or control characters, not starting with #")]
-    BadName,
-    /// The password is empty or longer than a login can carry.
-    #[error("a password has 1 to {} bytes", limits::MAX_SECRET)]
-    BadPassword,
-    /// The permissions are not allowed.
-    #[error(transparent)]
-    Permissions(#[from] Misuse),
-    /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
-    #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
-    Hashing,
+/// Refuses a new password that is easily guessed: fewer than 8 characters, or the user's name. Whoever sets passwords for
+/// others asks this first; [`Accounts::set_password`] takes any.
+///
+/// # Errors
+/// [`AccountError::WeakPassword`].
+pub fn check_strength(name: &str, password: &[u8]) -> Result<(), AccountError> {
+    let characters = core::str::from_utf8(password).map_or(password.len(), |text| text.chars().count());
+    let is_weak = characters < limits::MIN_PASSWORD || password.eq_ignore_ascii_case(name.as_bytes());
+    if is_weak { Err(AccountError::WeakPassword) } else { Ok(()) }
 }
 
 impl Accounts {
@@ -240,34 +146,94 @@ impl Accounts {
     }
 
     /// Reads lines of accounts, and says which lines could not be read.
-    pub fn parse(text: &str) -> (Self, Vec<BrokenLine>) {
+    pub fn parse(text: impl AsRef<[u8]>) -> (Self, Vec<BrokenLine>) {
+        let text = text.as_ref();
         let mut accounts = Self::new();
         let mut broken = Vec::new();
-        for (index, line) in text.lines().enumerate() {
-            let content = line.trim_ascii();
-            if content.is_empty() || content.starts_with('#') {
-                accounts.lines.push(Line::Other(line.to_owned()));
-                continue;
-            }
-            if let Err(error) = Account::parse(content).and_then(|account| accounts.insert(account)) {
-                accounts.lines.push(Line::Other(line.to_owned()));
-                broken.push(BrokenLine { number: index.saturating_add(1), error });
+        let (lines, tail) =
+            match text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.split_at_checked(end)) {
+                Some((lines, tail)) => (Some(lines), tail.get(1..).unwrap_or_default()),
+                None => (None, text),
+            };
+        let lines = lines.into_iter().flat_map(|lines| lines.split(|&byte| byte == b'\n'));
+        for (line, number) in lines.zip(1..) {
+            if let Err(error) = accounts.read(line, number) {
+                broken.push(BrokenLine { number, error });
             }
         }
+        accounts.tail = tail.into();
+        if let Some(error) = accounts.read_tail() {
+            broken.push(BrokenLine { number: accounts.lines.len().saturating_add(1), error });
+        }
         (accounts, broken)
+    }
+
+    /// Reads the next line.
+    fn read(&mut self, line: &[u8], number: usize) -> Result<(), LineError> {
+        let content = content(line, number);
+        let read = match content.first() {
+            None | Some(b'#') => check_text(content).map(|_| None),
+            Some(_) => check_text(content).and_then(|text| Account::parse(text, line)).map(Some),
+        };
+        let inserted = match read {
+            Ok(Some(account)) => self.insert(account),
+            Ok(None) => {
+                self.lines.push(Line::Other(line.into(), Vec::new()));
+                return Ok(());
+            }
+            Err(error) => Err(error),
+        };
+        if inserted.is_err() {
+            let claimed = claims(content);
+            self.index.claim(self.lines.len(), &claimed);
+            self.lines.push(Line::Other(line.into(), claimed));
+        }
+        inserted
+    }
+
+    /// What is wrong with the text after the last line feed. What claims a name there may be the half of one.
+    fn read_tail(&mut self) -> Option<LineError> {
+        let content = content(&self.tail, self.lines.len().saturating_add(1));
+        let claimed = claims(content);
+        self.index.claim(self.lines.len(), &claimed);
+        match check_text(content) {
+            Err(error) => Some(error),
+            Ok(_) => (!claimed.is_empty()).then_some(LineError::Unended),
+        }
     }
 
     /// The accounts, in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
             Line::Account(account) => Some(account),
-            Line::Other(_) => None,
+            Line::Other(..) => None,
         })
     }
 
     /// The account of this name.
     pub fn get(&self, name: &str) -> Option<&Account> {
         self.at(*self.index.names.get(name)?)
+    }
+
+    /// The account of this name.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`]; [`AccountError::Broken`] where its line can't be read.
+    pub fn find(&self, name: &str) -> Result<&Account, AccountError> {
+        self.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    /// Whether an account of this name can be added.
+    ///
+    /// # Errors
+    /// [`AccountError::BadName`], [`AccountError::Exists`], [`AccountError::Broken`].
+    pub fn check_new(&self, name: &str) -> Result<(), AccountError> {
+        name::check(name)?;
+        match self.get(name) {
+            Some(_) => Err(AccountError::Exists(name.to_owned())),
+            None if self.index.claims.contains_key(name) => Err(self.missing(name)),
+            None => Ok(()),
+        }
     }
 
     /// Adds an account without a password or a token.
@@ -279,11 +245,8 @@ impl Accounts {
         name: &str,
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<(), AccountError> {
-        check_name(name)?;
-        if self.index.names.contains_key(name) {
-            return Err(AccountError::Exists(name.to_owned()));
-        }
-        let account = Account { grant: Grant::new(name, permissions)?, password: None, tokens: Vec::new() };
+        self.check_new(name)?;
+        let account = Account::new(Grant::new(name, permissions)?);
         self.insert(account).map_err(|_| AccountError::Exists(name.to_owned()))
     }
 
@@ -303,15 +266,24 @@ impl Accounts {
         if password.is_empty() || password.len() > limits::MAX_SECRET {
             return Err(AccountError::BadPassword);
         }
-        let account = self.get_mut(name)?;
+        self.find(name)?;
         if !hash::is_affordable(argon2.params()) {
             return Err(AccountError::Hashing);
         }
         let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
-        hash::check(&hash).map_err(|_| AccountError::Hashing)?;
-        if account.password.replace(hash).is_none() {
-            self.reindex();
-        }
+        self.set_password_hash(name, &hash).map_err(|_| AccountError::Hashing)
+    }
+
+    /// Sets a user's password by its hash: an Argon2id PHC string, as [`PasswordCheck::hash`] makes it.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn set_password_hash(&mut self, name: &str, hash: &str) -> Result<(), AccountError> {
+        let cost = Cost::of(hash).map_err(AccountError::BadHash)?;
+        let account = self.get_mut(name)?;
+        let old = account.password.replace((hash.to_owned(), cost));
+        self.index.discount(old.as_ref());
+        self.index.count(Some(&(String::new(), cost)));
         Ok(())
     }
 
@@ -325,6 +297,9 @@ impl Accounts {
         let token =
             Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
         let hash = hash_token(token.as_bytes());
+        if self.find(name)?.tokens() >= limits::MAX_TOKENS {
+            return Err(AccountError::TooManyTokens(name.to_owned()));
+        }
         self.get_mut(name)?.tokens.push(hash);
         self.reindex();
         Ok(SecretString::new(token))
@@ -340,104 +315,187 @@ impl Accounts {
         Ok(count)
     }
 
-    /// Removes an account, and every broken line of that name: a later line for the same user would otherwise take the
-    /// removed one's place.
+    /// Locks an account: nothing lets the user in, and the tickets of logins so far stay dead when it is unlocked. Gives
+    /// whether it was open.
     ///
     /// # Errors
-    /// [`AccountError::Unknown`].
+    /// [`AccountError::Unknown`], [`AccountError::Broken`].
+    pub fn lock(&mut self, name: &str) -> Result<bool, AccountError> {
+        if self.find(name)?.is_locked() {
+            return Ok(false);
+        }
+        let account = self.get_mut(name)?;
+        account.is_locked = true;
+        account.locks = account.locks.saturating_add(1);
+        Ok(true)
+    }
+
+    /// Unlocks an account. Gives whether it was locked.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`], [`AccountError::Broken`].
+    pub fn unlock(&mut self, name: &str) -> Result<bool, AccountError> {
+        let was_locked = self.find(name)?.is_locked();
+        if was_locked {
+            self.get_mut(name)?.is_locked = false;
+        }
+        Ok(was_locked)
+    }
+
+    /// Says from when on nothing lets a user in, until the end of the year 9999; `None` for never.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`], [`AccountError::Broken`].
+    pub fn set_expiry(&mut self, name: &str, expires: Option<UnixTime>) -> Result<(), AccountError> {
+        let expires = expires.map(|expires| expires.min(LAST));
+        if self.find(name)?.expires() != expires {
+            self.get_mut(name)?.expires = expires;
+        }
+        Ok(())
+    }
+
+    /// Gives a user a permission. Gives whether it is a new one.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn grant(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
+        let held = self.find(name)?.grant();
+        if held.permits(permission) {
+            return Ok(false);
+        }
+        let grant = Grant::new(name, held.permissions().chain([permission]))?;
+        self.get_mut(name)?.grant = grant;
+        Ok(true)
+    }
+
+    /// Takes a permission from a user. Gives whether there was such a one.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn revoke(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
+        let held = self.find(name)?.grant();
+        if !held.permits(permission) {
+            return Ok(false);
+        }
+        let grant = Grant::new(name, held.permissions().filter(|&held| held != permission))?;
+        self.get_mut(name)?.grant = grant;
+        Ok(true)
+    }
+
+    /// Removes an account, and every broken line of that name: it can be added anew then.
+    ///
+    /// # Errors
+    /// [`AccountError::Unknown`] where there is neither.
     pub fn remove(&mut self, name: &str) -> Result<(), AccountError> {
-        if self.get(name).is_none() {
+        if self.get(name).is_none() && !self.index.claims.contains_key(name) {
             return Err(AccountError::Unknown(name.to_owned()));
         }
+        let claims_it = |claimed: &[String]| claimed.iter().any(|claimed| claimed == name);
         self.lines.retain(|line| match line {
             Line::Account(account) => account.name() != name,
-            Line::Other(text) => text.split_ascii_whitespace().next() != Some(name),
+            Line::Other(_, claimed) => !claims_it(claimed),
         });
+        if claims_it(&claims(content(&self.tail, usize::MAX))) {
+            self.tail = Box::default();
+        }
         self.reindex();
         Ok(())
+    }
+
+    /// As a file, to the byte: what [`Accounts::parse`] reads.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        // Most lines have a name, a hash and a few permissions.
+        let room = self.lines.len().saturating_mul(256).saturating_add(self.tail.len());
+        let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+        for line in &self.lines {
+            match line {
+                Line::Account(Account { line: Some(line), .. }) | Line::Other(line, _) => bytes.extend_from_slice(line),
+                Line::Account(account) => bytes.extend_from_slice(account.to_string().as_bytes()),
+            }
+            bytes.push(b'\n');
+        }
+        bytes.extend_from_slice(&self.tail);
+        bytes
     }
 
     fn at(&self, index: usize) -> Option<&Account> {
         match self.lines.get(index)? {
             Line::Account(account) => Some(account),
-            Line::Other(_) => None,
+            Line::Other(..) => None,
         }
     }
 
+    /// Says when the lines were last seen to change: those that are as they were in `last` then, the others now.
+    fn changed(&mut self, last: Option<&Self>, now: Since) {
+        for line in &mut self.lines {
+            if let Line::Account(account) = line {
+                let old = last.and_then(|last| last.get(account.name()));
+                account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+            }
+        }
+    }
+
+    /// To change it: what its line was before is forgotten.
     fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
+        let missing = self.missing(name);
         let line = self.index.names.get(name).and_then(|&index| self.lines.get_mut(index));
         match line {
-            Some(Line::Account(account)) => Ok(account),
-            _ => Err(AccountError::Unknown(name.to_owned())),
+            Some(Line::Account(account)) => {
+                (account.line, account.since) = (None, Since::now());
+                Ok(account)
+            }
+            _ => Err(missing),
+        }
+    }
+
+    /// What to say of a name that no account has.
+    fn missing(&self, name: &str) -> AccountError {
+        let name = name.to_owned();
+        match self.index.claims.get(&name) {
+            Some(index) => AccountError::Broken { name, line: index.saturating_add(1) },
+            None => AccountError::Unknown(name),
         }
     }
 
     fn insert(&mut self, account: Account) -> Result<(), LineError> {
-        if self.index.names.contains_key(account.name()) {
-            return Err(LineError::DuplicateName);
+        let name = account.name();
+        if let Some(index) = self.index.names.get(name).or_else(|| self.index.claims.get(name)) {
+            return Err(LineError::DuplicateName { first: index.saturating_add(1) });
         }
         if account.tokens.iter().any(|hash| self.index.tokens.contains_key(hash)) {
             return Err(LineError::DuplicateToken);
         }
         self.index.add(self.lines.len(), &account);
         self.lines.push(Line::Account(account));
+        if !self.tail.is_empty() {
+            self.reindex();
+        }
         Ok(())
     }
 
     fn reindex(&mut self) {
         self.index = Index::default();
         for (number, line) in self.lines.iter().enumerate() {
-            if let Line::Account(account) = line {
-                self.index.add(number, account);
+            match line {
+                Line::Account(account) => self.index.add(number, account),
+                Line::Other(_, claimed) => self.index.claim(number, claimed),
             }
         }
+        self.index.claim(self.lines.len(), &claims(content(&self.tail, usize::MAX)));
     }
 
     fn verify_password(&self, user: &str, password: &[u8]) -> Result<Grant, Reason> {
         let account = self.get(user);
-        match account.and_then(|account| account.password.as_deref()) {
-            Some(hash) => {
-                let good = hash::matches(hash, password)?;
-                account.filter(|_| good).map(Account::current).ok_or(Reason::WrongPassword)
-            }
-            None => {
-                // The work of a known user's wrong password, and its result thrown away.
-                let _ = self.imitate(user, password);
-                Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
-            }
+        if let Some((account, (hash, _))) = account.and_then(|account| Some((account, account.password.as_ref()?))) {
+            // A closed account costs what an open one does.
+            let good = hash::matches(hash, password)?;
+            return if good { account.admit(now()) } else { Err(Reason::WrongPassword) };
         }
+        // The work of a known user's wrong password.
+        Cost::imitated(self.index.costs.keys(), &self.imitation, user).spend(password)?;
+        Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
     }
 
-    /// One password hash at the parameters of a stored user: always the same one for the same unknown name.
-    fn imitate(&self, user: &str, password: &[u8]) -> Result<bool, Reason> {
-        let stored = &self.index.passwords;
-        let hash = self.imitation.hash_one(user);
-        let pick = u64::try_from(stored.len()).ok().and_then(|count| hash.checked_rem(count));
-        let line = pick.and_then(|pick| stored.get(usize::try_from(pick).ok()?));
-        match line.and_then(|&line| self.at(line)?.password.as_deref()) {
-            Some(hash) => hash::matches(hash, password),
-            None => hash::matches(hash::IMITATED, password),
-        }
-    }
-}
-
-/// As a file: what [`Accounts::parse`] reads.
-impl fmt::Display for Accounts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.lines.iter().try_for_each(|line| match line {
-            Line::Account(account) => writeln!(f, "{account}"),
-            Line::Other(text) => writeln!(f, "{text}"),
-        })
-    }
-}
-
-impl fmt::Debug for Accounts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Accounts").field("count", &self.index.names.len()).finish_non_exhaustive()
-    }
-}
-
-impl Accounts {
     /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
     ///
     /// # Errors
@@ -448,19 +506,23 @@ impl Accounts {
             Credential::Token(token) => {
                 // Looked up by hash: the time it takes says nothing about any token.
                 let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
-                account.map(Account::current).ok_or(Reason::UnknownToken)
+                account.ok_or(Reason::UnknownToken)?.admit(now())
             }
         }
     }
 
-    /// The grant of an account that may log in, as it is now.
+    /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has
+    /// none, nor with a token where all are gone.
     ///
     /// # Errors
     /// The local reason why it may not.
-    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
+    pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
         let account = self.get(principal).ok_or(Reason::UnknownUser)?;
-        let can_log_in = account.has_password() || account.tokens() > 0;
-        if can_log_in { Ok(account.current()) } else { Err(Reason::AccountDisabled) }
+        let can_log_in = match kind {
+            CredentialKind::Password => account.has_password(),
+            CredentialKind::Token => account.tokens() > 0,
+        };
+        if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
     }
 }
 
@@ -470,26 +532,44 @@ impl Verifier for Accounts {
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal())
+        self.current(returning.principal(), returning.kind())
     }
 }
 
-/// Names can stand in a line of words: no white space, and no `#` in front.
-fn check_name(name: &str) -> Result<(), AccountError> {
-    let allowed = !name.is_empty() && name.len() <= limits::MAX_USER && !name.starts_with('#');
-    if allowed && !name.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        Ok(())
-    } else {
-        Err(AccountError::BadName)
+/// As a text: [`Accounts::to_bytes`], and what is not UTF-8 of it replaced.
+impl fmt::Display for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
     }
 }
 
-fn hash_token(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
+impl fmt::Debug for Accounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accounts").field("count", &self.index.names.len()).finish_non_exhaustive()
+    }
 }
 
-fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    let decoded = Base64Unpadded::decode(text.strip_prefix("SHA256:")?, &mut bytes).ok()?;
-    (decoded.len() == 32).then_some(bytes)
+fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
+}
+
+/// What is in a line: without white space around it, and without the mark that some editors put in front of the first.
+fn content(line: &[u8], number: usize) -> &[u8] {
+    let line = if number == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
+    line.trim_ascii()
+}
+
+fn check_text(content: &[u8]) -> Result<&str, LineError> {
+    if content.len() > limits::MAX_LINE {
+        return Err(LineError::TooLong);
+    }
+    if content.contains(&0) {
+        return Err(LineError::ZeroBytes);
+    }
+    core::str::from_utf8(content).map_err(|error| LineError::NotUtf8 { column: error.valid_up_to().saturating_add(1) })
+}
+
+/// The names that a broken line with this in it keeps others from having.
+fn claims(content: &[u8]) -> Vec<String> {
+    if content.starts_with(b"#") { Vec::new() } else { name::claimed(content) }
 }

@@ -1,6 +1,7 @@
 //! Key files: read from wherever they are, without waiting for ever, and with the way to mend what is wrong with them.
 
-use super::files::{FileError, check_mode, io_error};
+use super::files::access::check_mode;
+use super::files::{FileError, io_error};
 use crate::crypto::{KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource};
 use std::fs::{self, File};
 use std::io::{self, Read};

@@ -288,6 +288,12 @@ pub enum Reason {
     /// The account exists and may not log in.
     #[error("account disabled")]
     AccountDisabled,
+    /// The credential is good, and the account is locked.
+    #[error("account locked")]
+    AccountLocked,
+    /// The credential is good, and the account's time is over.
+    #[error("account expired")]
+    AccountExpired,
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -314,6 +320,9 @@ macro_rules! codes {
         }
     };
 }
+
+#[cfg(feature = "files")]
+pub(crate) use codes;
 
 codes!(Error {
     Self::Frame(error) => error.code(),
@@ -389,6 +398,8 @@ codes!(Reason {
     Self::WrongPassword => "wrong-password",
     Self::UnknownToken => "unknown-token",
     Self::AccountDisabled => "account-disabled",
+    Self::AccountLocked => "account-locked",
+    Self::AccountExpired => "account-expired",
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
@@ -408,6 +419,8 @@ impl Reason {
             | Self::WrongPassword
             | Self::UnknownToken
             | Self::AccountDisabled
+            | Self::AccountLocked
+            | Self::AccountExpired
             | Self::Application(_) => true,
         }
     }

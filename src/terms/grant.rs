@@ -71,7 +71,14 @@ impl Grant {
     }
 
     /// Sets the account's epoch: a number that is another whenever the password, the permissions or anything else about
-    /// the account has changed. Without one a login gets no ticket. It stays with the server and its tickets.
+    /// the account has changed, and never one that an account of this name had before. Without one a login gets no ticket. It
+    /// stays with the server and its tickets.
+    ///
+    /// In a store of your own, write a random number at each change, beside it and in one transaction, and for each new account:
+    /// nobody can guess it, even with a stolen ticket key. A count does as well against all others, if it goes on where it was
+    /// when an account of that name comes anew. Neither may come back with a backup: one that is restored brings the accounts of that day,
+    /// and with their epochs the tickets of that day. So write new random numbers to all accounts after it, or keep the count
+    /// where the backup does not reach. A hash of the account alone repeats as soon as the account does.
     #[must_use]
     pub fn with_epoch(mut self, epoch: u64) -> Self {
         self.epoch = Some(epoch);

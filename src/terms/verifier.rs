@@ -153,7 +153,8 @@ impl<'a> Asker<'a> {
 /// - returning a grant without checking: anyone logs in;
 /// - skipping the password hash for an unknown user: names can be enumerated, up to the refusal floor's hiding it.
 ///   `PasswordCheck` (feature `accounts`) does the same work for them;
-/// - giving out grants with an epoch that stays the same when an account changes: tickets outlive the change;
+/// - giving out grants with an epoch that stays the same when an account changes, or that comes back with an earlier state of
+///   it: tickets outlive the change ([`Grant::with_epoch`] says how to make one);
 /// - treating an empty password as "anonymous" in a directory behind it: nothing, since a login with an empty secret
 ///   never opens and is refused whatever the verifier says.
 ///

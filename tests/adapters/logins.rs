@@ -9,9 +9,10 @@ use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, g
 use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Connector, Context, Credential, CredentialKind, Differs, Error,
-    Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Returning, Server, ServerConfig, ServerKey,
-    ServerKeys, Source, Suite, Ticket, TicketKeys, UnixTime, Verifier,
+    Acceptor, AlreadyUsed, AsyncVerifier, Attempt, Bounds, ChannelBinding, Connector, Context, Credential,
+    CredentialKind, Differs, Error, Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Returning, Server,
+    ServerConfig, ServerKey, ServerKeys, Source, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, UnixTime, Using,
+    Verifier,
 };
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -51,6 +52,8 @@ for_every_adapter!(
     both_ends_see_that_they_mean_different_connections_before_a_credential_leaves,
     a_name_that_the_server_does_not_go_by_is_turned_away,
     a_store_that_is_away_says_not_now_to_whoever_asks,
+    the_answer_of_a_module_shows_no_earlier_than_a_floor,
+    a_memory_of_tickets_that_panics_or_hangs_leads_to_the_full_login,
     every_adapter_understands_every_other,
     a_stopped_server_lets_nobody_in_and_answers_who_has_arrived,
 );
@@ -174,7 +177,7 @@ fn a_login_that_the_limiter_turns_away_never_reaches_the_private_key<A: Adapter>
     for trust in [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())] {
         let connector = Connector::new(client_config(), trust.with_name("db.example").unwrap());
         let (client, server) = failed::<A>(&limited, &connector, ALICE);
-        assert!(matches!(protocol(client), Error::Busy { retry_after: 2 }));
+        assert!(matches!(protocol(client), Error::Busy { retry_after: 2..=4 }));
         assert_eq!(refused(server), (None, Reason::NotAdmitted("not on a Sunday")));
         let (client, server) = failed::<A>(&panicking, &connector, ALICE);
         assert!(matches!(protocol(client), Error::Busy { .. }));
@@ -707,6 +710,62 @@ fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
         assert_eq!((client.is_ok(), server.is_ok()), (is_welcome, is_welcome), "{name}");
         if let Err(error) = server {
             assert_eq!(protocol(error), Error::NoServerKey);
+        }
+    }
+}
+
+fn the_answer_of_a_module_shows_no_earlier_than_a_floor<A: Adapter>() {
+    let floor = Duration::from_millis(300);
+    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let module = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private);
+    for (key, config) in [
+        (module.clone(), config().with_refusal_floor(floor)),
+        (module, config().with_answer_floor(floor)),
+        (RSA2048.server.clone(), config().with_answer_floor(floor)),
+    ] {
+        let acceptor = Acceptor::new(config, key, verifier);
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut peer = Peer::new(client);
+        let (hello, _) = Scenario::new().known_key().await_challenge();
+        let before = std::time::Instant::now();
+        peer.send(&hello);
+        peer.receive(FrameType::ServerHello);
+        assert!(before.elapsed() >= floor);
+        drop(peer);
+        assert!(server.join().unwrap().is_err());
+    }
+}
+
+/// A memory of used tickets that is in trouble.
+#[derive(Clone, Copy)]
+enum Trouble {
+    Panics,
+    Hangs,
+    Away,
+}
+
+impl TicketMemory for Trouble {
+    fn use_once<'a>(&'a self, _: &'a TicketUse) -> Using<'a> {
+        Box::pin(async move {
+            match self {
+                Self::Panics => panic!("on purpose"),
+                Self::Hangs => std::future::pending().await,
+                Self::Away => Err(AlreadyUsed::Away),
+            }
+        })
+    }
+}
+
+fn a_memory_of_tickets_that_panics_or_hangs_leads_to_the_full_login<A: Adapter>() {
+    for trouble in [Trouble::Panics, Trouble::Hangs, Trouble::Away] {
+        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_shared_memory(Arc::new(trouble));
+        let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
+        let acceptor = acceptor.with_bounds(Bounds::default().with_patience(Duration::from_millis(100)));
+        let connector = connector().with_tickets(MemoryTickets::new());
+        for _ in 0..2 {
+            let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+            assert!(!client.unwrap().info().is_resumed() && server.is_ok());
         }
     }
 }

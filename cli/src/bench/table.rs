@@ -78,7 +78,7 @@ pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Ve
         // It would be the column before it again.
         rows.iter_mut().for_each(|row| row.truncate(8));
     }
-    lines.extend(aligned(&rows, width()));
+    lines.extend(aligned(&rows, 2, width()));
     lines
 }
 
@@ -136,7 +136,7 @@ fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
         rows.push(row);
     }
     lines.extend(
-        aligned(&rows, width().map(|width| width.saturating_sub(2))).into_iter().map(|line| format!("  {line}")),
+        aligned(&rows, 2, width().map(|width| width.saturating_sub(2))).into_iter().map(|line| format!("  {line}")),
     );
     if let Some(failure) = mix.rates.iter().find_map(|rate| rate.first_failure.as_ref()) {
         lines.push(format!("  (the first that failed: {failure})"));

@@ -3,10 +3,10 @@
 use super::log::{Entry, Log};
 use super::proxy::{self, Block, HeaderError};
 use super::service::{End, Service};
-use super::users::Users;
 use super::visit::{Ends, Visit};
 use crate::failure::chain;
 use crate::relay::Stop;
+use countersign::accounts::AccountFile;
 use countersign::{Acceptor, Bounds, LoginError, Reason, ServerConfig, ServerKey, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
@@ -59,7 +59,7 @@ impl Server {
     pub(crate) fn new(
         config: ServerConfig,
         key: ServerKey,
-        users: Arc<Users>,
+        users: AccountFile,
         bounds: Bounds,
         balancers: Balancers,
         service: Service,

@@ -29,7 +29,9 @@ pub struct ServerKey {
 
 /// Who does the private-key operation.
 enum Private {
-    /// The thread that asks.
+    /// A provider, in the thread that asks.
+    Loaded(Arc<dyn Decrypt>),
+    /// The thread that asks, by other means.
     Local(Arc<dyn Decrypt>),
     /// Somebody who answers later.
     Remote(Arc<dyn RemoteDecrypt>),
@@ -43,7 +45,7 @@ impl ServerKey {
     /// # Errors
     /// [`KeyError::Inconsistent`] or [`KeyError::Provider`].
     pub fn load(key: &PrivateKey, provider: Provider) -> Result<Self, KeyError> {
-        Ok(Self::with_decrypt(key.public_key().clone(), provider.rsa.load_key(key)?))
+        Ok(Self::new(key.public_key().clone(), Private::Loaded(provider.rsa.load_key(key)?)))
     }
 
     /// A key whose private half is behind a call that blocks, as that of many hardware modules.
@@ -78,6 +80,11 @@ impl ServerKey {
         matches!(*self.private, Private::Remote(_))
     }
 
+    /// Whether a provider does the private-key operation: its time does not depend on what it finds.
+    pub(crate) fn is_loaded(&self) -> bool {
+        matches!(*self.private, Private::Loaded(_))
+    }
+
     fn new(public: PublicKey, private: Private) -> Self {
         Self { public, private: Arc::new(private) }
     }
@@ -85,7 +92,7 @@ impl ServerKey {
     /// The private-key operation in this thread; a failure where no private half is here. A decryptor that panics must not
     /// take the server's thread with it: that, too, is a failure.
     pub(crate) fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
-        let Private::Local(private) = &*self.private else {
+        let (Private::Loaded(private) | Private::Local(private)) = &*self.private else {
             return Decrypted::failed();
         };
         catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext, rng))).unwrap_or_else(|_| Decrypted::failed())

@@ -72,6 +72,10 @@ impl ClientConfig {
         self
     }
 
+    pub(crate) fn asks_for_proof_at_resumption(&self) -> bool {
+        self.proof_at_resumption
+    }
+
     /// Has the server prove that it holds its key also when a ticket is shown, where the key is known whole: nobody who has stolen
     /// the ticket, or the server's ticket keys, can be the server to this client then. It costs the server an RSA operation for
     /// each resumption. The default is without.

@@ -28,6 +28,7 @@ pub struct ServerConfig {
     pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
     pub(super) refusal_floor: Duration,
+    pub(super) answer_floor: Option<Duration>,
     pub(super) tickets: Option<Arc<TicketKeys>>,
 }
 
@@ -48,6 +49,7 @@ impl ServerConfig {
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
+            answer_floor: None,
             tickets: None,
         }
     }
@@ -98,6 +100,17 @@ impl ServerConfig {
     #[must_use]
     pub fn with_tickets(mut self, keys: impl Into<Arc<TicketKeys>>) -> Self {
         self.tickets = Some(keys.into());
+        self
+    }
+
+    /// Sets how long after a ClientHello's arrival an answer is released that took a private-key operation. It hides how long that took, where
+    /// whoever did it does not promise a time that is independent of what it found: a hardware module, a key service.
+    ///
+    /// The default is no wait for keys that are loaded ([`crate::ServerKey::load`]), and that of refusals
+    /// ([`ServerConfig::with_refusal_floor`]) for all others.
+    #[must_use]
+    pub fn with_answer_floor(mut self, floor: Duration) -> Self {
+        self.answer_floor = Some(floor);
         self
     }
 

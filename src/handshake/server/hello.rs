@@ -104,7 +104,7 @@ impl AwaitHello {
         let shown = (ticket > 0).then(|| self.transcript.clone());
         self.transcript.add(binder.cut(&frame).field);
         let Self { config, transcript, context, deadline } = self;
-        Ok(ChooseKey { config, transcript, context, differs, shown, sealed, deadline, frame, suite })
+        Ok(ChooseKey { config, transcript, context, differs, shown, sealed, arrival: now, deadline, frame, suite })
     }
 }
 
@@ -135,6 +135,7 @@ pub struct ChooseKey {
     /// What the binder covers, if a ticket is shown.
     shown: Option<Transcript>,
     sealed: Option<Sealed>,
+    arrival: Moment,
     deadline: Moment,
     /// The ClientHello, checked.
     frame: Vec<u8>,
@@ -217,6 +218,18 @@ impl Hello {
     /// When the login must have arrived.
     pub fn deadline(&self) -> Moment {
         self.choice.deadline
+    }
+
+    /// When the answer may be sent: after a private-key operation that could show by its time what it found, no earlier than
+    /// [`ServerConfig::with_answer_floor`] says.
+    pub fn not_before(&self) -> Moment {
+        let ServerConfig { answer_floor, refusal_floor, .. } = &*self.choice.config;
+        match (&self.secret, answer_floor) {
+            (Secret::None | Secret::Closed | Secret::Sealed, _) => self.choice.arrival,
+            (Secret::Opened(_), Some(floor)) => self.choice.arrival.after(*floor),
+            (Secret::Opened(_), None) if self.key.is_loaded() => self.choice.arrival,
+            (Secret::Opened(_), None) => self.choice.arrival.after(*refusal_floor),
+        }
     }
 
     /// As [`ChooseKey::server_name`].

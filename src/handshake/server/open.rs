@@ -24,7 +24,7 @@ pub struct SealedHello {
 pub struct SealedLogin(pub(super) Pending);
 
 /// What has a ciphertext that is to be opened: one of the two above, and no other.
-pub trait Sealed: Send + 'static {
+pub trait Sealed: OneOfTwo + Send + 'static {
     /// What comes after it.
     type Next: Send + 'static;
 
@@ -37,6 +37,15 @@ pub trait Sealed: Send + 'static {
     #[doc(hidden)]
     fn answer(self, decrypted: Decrypted) -> Self::Next;
 }
+
+/// Out of reach, so that nobody else implements [`Sealed`].
+mod private {
+    pub trait OneOfTwo {}
+
+    impl OneOfTwo for super::SealedHello {}
+    impl OneOfTwo for super::SealedLogin {}
+}
+use private::OneOfTwo;
 
 impl Sealed for SealedHello {
     type Next = Hello;

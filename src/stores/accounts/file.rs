@@ -1,122 +1,192 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
+use super::reader::{NotStarted, Reader, View};
+use super::since::Since;
 use super::{Accounts, BrokenLine};
-use crate::stores::files::{self, FileError};
-use crate::terms::credential::Credential;
+use crate::stores::files::access::{check_mode, open};
+use crate::stores::files::stamp::{Stamp, read_whole};
+use crate::stores::files::{FileError, edit, io_error};
+use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
-use std::fs::{self, File, Metadata, OpenOptions};
+use core::fmt;
+use sha2::{Digest, Sha256};
+use std::error::Error;
+use std::fs;
 use std::hash::RandomState;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// An account file: a [`Verifier`] that notices when the file changes.
 ///
-/// While the file can't be read, nobody is let in: the accounts read last may hold one that has been removed since. A
-/// line that can't be read locks out its own account alone.
-#[derive(Debug)]
+/// A thread of its own looks at the file: for each login, and every second. A login takes what a look found that began
+/// after it came. Where that takes longer than a quarter of a second (a long file is read anew, a mount hangs), what was found before
+/// counts, for ten seconds. Then, and while the file can't be read, nobody is let in: the accounts read last may hold one that
+/// has been removed since. A line that can't be read locks out its own account alone.
 pub struct AccountFile {
     path: PathBuf,
-    current: RwLock<Current>,
+    reader: Reader<Reading, FileError>,
+    watcher: Arc<Mutex<Watcher>>,
 }
 
-#[derive(Clone, Debug)]
-struct Current {
+/// What there is to tell of an account file: for the log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum News<'a> {
+    /// The file has changed, or can be read again.
+    Read {
+        /// What is in it.
+        accounts: &'a Accounts,
+        /// What could not be read of it.
+        broken: &'a [BrokenLine],
+    },
+    /// The file can't be read. Nobody is let in until it can.
+    Unreadable(&'a FileError),
+}
+
+type Tell = Box<dyn FnMut(News<'_>) + Send>;
+
+/// Who is told, and of what trouble they were told last.
+#[derive(Default)]
+struct Watcher {
+    tell: Option<Tell>,
+    trouble: Option<String>,
+}
+
+/// How long the file's first bytes may take.
+const FIRST: Duration = Duration::from_secs(10);
+
+/// How long a login waits to hear that the file is as it was.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long what was read counts without having been compared with the file.
+const STALE: Duration = Duration::from_secs(10);
+
+/// How long after its last change a file may be changed again without a difference in its times: systems count them in
+/// ticks, of a hundredth of a second at most.
+const TICK: Duration = Duration::from_millis(50);
+
+struct Reading {
     stamp: Stamp,
+    /// The one of all so far that changed last.
+    latest: Stamp,
+    /// Whether a further change would show in the stamp.
+    is_settled: bool,
+    digest: [u8; 32],
     accounts: Arc<Accounts>,
     broken: Arc<[BrokenLine]>,
 }
 
-/// What changes when a file does: every edit of ours makes a new file. The mode is part of it, so that a file opened to
-/// everyone is noticed.
-type Stamp = (Option<SystemTime>, u64, u64, u32);
-
 impl AccountFile {
     /// Opens an account file that others can't read.
+    ///
+    /// Takes away what a killed edit has left behind.
     ///
     /// # Errors
     /// [`FileError`]. Broken lines are no error; see [`AccountFile::broken_lines`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
-        let path = path.as_ref();
-        Ok(Self { path: path.to_owned(), current: RwLock::new(read(path, RandomState::new())?) })
+        let path = path.as_ref().to_owned();
+        let watcher = Arc::new(Mutex::new(Watcher::default()));
+        let (at, told, imitation) = (path.clone(), Arc::clone(&watcher), RandomState::new());
+        let has_bytes = Arc::new(AtomicBool::new(false));
+        let is_sure = Arc::clone(&has_bytes);
+        let look = move |last: Option<&Arc<Reading>>| {
+            if last.is_none() {
+                edit::clean_up(&at);
+            }
+            let read = read(&at, last, &imitation, &has_bytes);
+            told.lock().unwrap_or_else(PoisonError::into_inner).hear(last, &read);
+            read
+        };
+        match Reader::start(FIRST, || is_sure.load(Relaxed), look) {
+            Ok(reader) => Ok(Self { path, reader, watcher }),
+            Err(NotStarted::Failed(error)) => Err(error),
+            Err(NotStarted::Late) => Err(FileError::Late { path }),
+            Err(NotStarted::Thread(source)) => Err(FileError::Io { path, source }),
+        }
     }
 
-    /// Reads the file anew if it has changed. Gives whether it had.
+    /// Tells of each change, and of trouble with reading the file, once. Called by the thread that reads, before a login is
+    /// decided by it.
+    #[must_use]
+    pub fn with_watcher(self, tell: impl FnMut(News<'_>) + Send + 'static) -> Self {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).tell = Some(Box::new(tell));
+        self
+    }
+
+    /// Has the file looked at now, and waits for that. Logins do so by themselves.
     ///
     /// # Errors
     /// [`FileError`]; [`AccountFile::accounts`] stays as it was, and is not to be served.
-    pub fn refresh(&self) -> Result<bool, FileError> {
-        let now = stamp(&fs::metadata(&self.path).map_err(files::io_error(&self.path))?);
-        if now == self.latest().stamp {
-            return Ok(false);
+    pub fn refresh(&self) -> Result<(), Arc<FileError>> {
+        let View { error, begun, .. } = self.reader.ask(FIRST);
+        match error {
+            Some(error) => Err(error),
+            None if begun.elapsed() > STALE => Err(Arc::new(FileError::Late { path: self.path.clone() })),
+            None => Ok(()),
         }
-        let fresh = read(&self.path, self.accounts().imitation.clone())?;
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        Ok(true)
     }
 
     /// The accounts as read last.
     pub fn accounts(&self) -> Arc<Accounts> {
-        self.latest().accounts
+        Arc::clone(&self.reader.latest().accounts)
     }
 
     /// The lines that could not be read.
     pub fn broken_lines(&self) -> Arc<[BrokenLine]> {
-        self.latest().broken
+        Arc::clone(&self.reader.latest().broken)
     }
 
     /// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically.
     ///
     /// The file keeps its owner, its group and their permissions; a new one gets mode 0600. Where `path` is a link, its
-    /// target is edited. A missing file is made, if `create` says so; broken lines and comments are kept. An error leaves
-    /// the file as it was, or missing.
+    /// target is edited. A missing file is made, if `create` says so; comments, broken lines and whatever is not changed are
+    /// kept to the byte. An error leaves the file as it was, or missing.
     ///
-    /// On Unix, edits wait for each other. On other systems they may not: a file can't be told there from the one that
-    /// took its place, and of two edits at once one can be lost.
+    /// Edits wait for each other. If others change the file meanwhile, by hand, `change` is called again, on what they made of
+    /// it: what it gave last is what counts. An editor that had read the file before and writes it within a tenth of a second
+    /// after this edit is waited for, so an edit takes that long. On file systems that can't exchange two files (NFS is one), and on
+    /// other systems than Linux and Apple's, a change by hand in the moment of the replacing can be lost.
     ///
     /// # Errors
     /// [`FileError`], and what `change` says.
     pub fn edit<T, E: From<FileError>>(
         path: impl AsRef<Path>,
         create: bool,
-        change: impl FnOnce(&mut Accounts) -> Result<T, E>,
+        mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        let locked = Locked::open(path.as_ref(), create)?;
-        let edited = locked.edit(change);
-        if edited.is_err() {
-            locked.discard();
-        }
-        edited
+        edit::edit(path.as_ref(), create, |text| {
+            let (mut accounts, _) = Accounts::parse(text);
+            let result = change(&mut accounts)?;
+            Ok((accounts.to_bytes(), result))
+        })
     }
 
-    /// A copy that costs two reference counts, so that no lock is held while a password is hashed.
-    fn latest(&self) -> Current {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl AccountFile {
-    /// As [`Accounts::check`], after reading the file anew if it has changed.
+    /// As [`Accounts::check`], by what is in the file now.
     ///
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
-        let read = self.refresh();
+        let View { good, error, begun } = self.reader.ask(PATIENCE);
         // Even if it can't count, so that a refusal costs what it always does.
-        let verdict = self.accounts().check(credential);
-        read.map_or(Err(UNREADABLE), |_| verdict)
+        let verdict = good.accounts.check(credential);
+        if error.is_some() || begun.elapsed() > STALE { Err(UNREADABLE) } else { verdict }
     }
 
-    /// As [`Accounts::current`], after reading the file anew if it has changed.
+    /// As [`Accounts::current`], by what is in the file now.
     ///
     /// # Errors
-    /// As [`AccountFile::check`].
-    pub fn current(&self, principal: &str) -> Result<Grant, Reason> {
-        self.refresh().map_err(|_| UNREADABLE)?;
-        self.accounts().current(principal)
+    /// The local reason; [`Reason::NotNow`] while the file can't be read.
+    pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
+        let View { good, error, begun } = self.reader.ask(PATIENCE);
+        if error.is_some() || begun.elapsed() > STALE {
+            Err(UNREADABLE)
+        } else {
+            good.accounts.current(principal, kind)
+        }
     }
 }
 
@@ -128,94 +198,72 @@ impl Verifier for AccountFile {
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal())
+        self.current(returning.principal(), returning.kind())
     }
 }
 
-fn read(path: &Path, imitation: RandomState) -> Result<Current, FileError> {
-    let file = File::open(path).map_err(files::io_error(path))?;
-    files::check_mode(&file, path)?;
-    let stamp = stamp(&file.metadata().map_err(files::io_error(path))?);
-    let (mut accounts, broken) = Accounts::parse(&files::read_text(&file, path)?);
-    accounts.imitation = imitation;
-    Ok(Current { stamp, accounts: Arc::new(accounts), broken: broken.into() })
+impl fmt::Debug for AccountFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccountFile").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
-/// A file that other edits keep away from until this is dropped.
-struct Locked {
-    file: File,
-    /// Where it is, links followed.
-    path: PathBuf,
-    is_new: bool,
-}
-
-impl Locked {
-    /// Opens and locks the file that `path` names, even while others put new files in its place.
-    fn open(path: &Path, create: bool) -> Result<Self, FileError> {
-        loop {
-            let found = files::resolve(path).map_err(files::io_error(path))?;
-            let is_new = create && found.is_none();
-            let target = found.unwrap_or_else(|| path.to_owned());
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create_new(is_new);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            // Another edit made the file since, or took away again the one it had made.
-            let overtaken = if is_new { ErrorKind::AlreadyExists } else { ErrorKind::NotFound };
-            let file = match options.open(&target) {
-                Err(error) if create && error.kind() == overtaken => continue,
-                opened => opened.map_err(files::io_error(path))?,
-            };
-            file.lock().map_err(files::io_error(path))?;
-            let locked = file.metadata().map_err(files::io_error(path))?;
-            match fs::metadata(path) {
-                Ok(named) if identity(&named) == identity(&locked) => return Ok(Self { file, path: target, is_new }),
-                // Another edit replaced or removed the file while this one waited for its lock.
-                _ => continue,
+impl Watcher {
+    fn hear(&mut self, last: Option<&Arc<Reading>>, read: &Result<Arc<Reading>, FileError>) {
+        // Whoever opens the file knows what is in it.
+        let (Some(last), Some(tell)) = (last, &mut self.tell) else { return };
+        match read {
+            Ok(read) => {
+                let is_back = self.trouble.take().is_some();
+                if is_back || !Arc::ptr_eq(&read.accounts, &last.accounts) {
+                    tell(News::Read { accounts: &read.accounts, broken: &read.broken });
+                }
+            }
+            Err(error) => {
+                let source = error.source().map(ToString::to_string).unwrap_or_default();
+                let trouble = format!("{error}: {source}");
+                if self.trouble.as_ref() != Some(&trouble) {
+                    tell(News::Unreadable(error));
+                    self.trouble = Some(trouble);
+                }
             }
         }
     }
+}
 
-    fn edit<T, E: From<FileError>>(&self, change: impl FnOnce(&mut Accounts) -> Result<T, E>) -> Result<T, E> {
-        files::check_mode(&self.file, &self.path)?;
-        let (mut accounts, _) = Accounts::parse(&files::read_text(&self.file, &self.path)?);
-        let result = change(&mut accounts)?;
-        files::replace(&self.path, accounts.to_string().as_bytes(), &self.file)?;
-        Ok(result)
+/// Looks at the file, and reads it if it is not as it was `last`. Says when it has all bytes: the
+/// rest depends on nothing else.
+fn read(
+    path: &Path,
+    last: Option<&Arc<Reading>>,
+    imitation: &RandomState,
+    has_bytes: &AtomicBool,
+) -> Result<Arc<Reading>, FileError> {
+    let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
+    if let Some(last) = last
+        && last.is_settled
+        && last.stamp == named
+    {
+        return Ok(Arc::clone(last));
     }
-
-    /// Takes a file away again that was made for an edit and not written.
-    fn discard(&self) {
-        let is_ours = |named: Metadata| {
-            named.len() == 0 && self.file.metadata().is_ok_and(|locked| identity(&locked) == identity(&named))
-        };
-        if self.is_new && fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
-            // The edit's own error is what its caller should hear of.
-            let _ = fs::remove_file(&self.path);
+    let mut file = open(path)?;
+    check_mode(&file, path)?;
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (bytes, stamp) = read_whole(&mut file, path)?;
+    has_bytes.store(true, Relaxed);
+    let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
+    let digest = Sha256::digest(&*bytes).into();
+    let latest = last.map(|last| last.latest);
+    let (accounts, broken) = match last {
+        // Touched, or put back: a long file is not taken apart again for that.
+        Some(last) if last.digest == digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
+        _ => {
+            let (mut accounts, broken) = Accounts::parse(&*bytes);
+            accounts.imitation = imitation.clone();
+            accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
+            (Arc::new(accounts), broken.into())
         }
-    }
-}
-
-fn stamp(metadata: &Metadata) -> Stamp {
-    (metadata.modified().ok(), metadata.len(), identity(metadata), mode(metadata))
-}
-
-#[cfg(unix)]
-fn identity(metadata: &Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
-}
-
-#[cfg(not(unix))]
-fn identity(_: &Metadata) -> u64 {
-    0
-}
-
-#[cfg(unix)]
-fn mode(metadata: &Metadata) -> u32 {
-    std::os::unix::fs::MetadataExt::mode(metadata)
-}
-
-#[cfg(not(unix))]
-fn mode(_: &Metadata) -> u32 {
-    0
+    };
+    let latest = latest.filter(|latest| !stamp.changed_after(latest)).unwrap_or(stamp);
+    Ok(Arc::new(Reading { stamp, latest, is_settled, digest, accounts, broken }))
 }

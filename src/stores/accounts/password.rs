@@ -1,18 +1,19 @@
 //! Checking a password against the hash of a store of one's own, at a cost that tells nothing.
 
-use super::hash;
+use super::hash::{self, Cost};
 use super::{AccountError, LineError};
 use crate::limits;
 use crate::terms::error::Reason;
 use argon2::{Argon2, PasswordHasher};
 use core::fmt;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashSet;
+use std::hash::RandomState;
 use zeroize::Zeroizing;
 
 /// Checks passwords against stored Argon2id hashes (PHC strings, RFC 9106). A user whom the store does not know costs what a
 /// wrong password costs: names can't be found out by timing.
 ///
-/// Make one, and keep it: which stored hash an unknown name imitates is decided by a key that is drawn with it.
+/// Make one, and keep it: what an unknown name's check costs is decided by a key that is drawn with it.
 ///
 /// ```
 /// use countersign::{Reason, accounts::PasswordCheck};
@@ -25,8 +26,8 @@ use zeroize::Zeroizing;
 /// # Ok::<(), countersign::accounts::AccountError>(())
 /// ```
 pub struct PasswordCheck {
-    /// PHC strings, at least one.
-    imitated: Vec<String>,
+    /// At least one.
+    imitated: HashSet<Cost>,
     random: RandomState,
 }
 
@@ -39,17 +40,17 @@ impl Default for PasswordCheck {
 impl PasswordCheck {
     /// An unknown user costs a hash at the defaults: 19 MiB, 2 passes. Right for hashes that [`PasswordCheck::hash`] made.
     pub fn new() -> Self {
-        Self { imitated: vec![hash::IMITATED.to_owned()], random: RandomState::new() }
+        Self { imitated: HashSet::from([Cost::default()]), random: RandomState::new() }
     }
 
-    /// An unknown user costs a hash at the parameters of one of these stored hashes, always the same for the same name. For a
-    /// table with parameters of your own: give one hash for each set of parameters in it, as often as it is usual.
+    /// An unknown user costs a hash at the parameters of one of these stored hashes: always the same for the same name, as long
+    /// as those parameters are among them. For a table with parameters of your own: give one hash for each set of parameters in it.
     ///
     /// # Errors
-    /// [`LineError::Password`] where one of them can't be read, or there is none.
+    /// [`LineError`] where one of them can't be read, or there is none.
     pub fn imitating<H: AsRef<str>>(hashes: impl IntoIterator<Item = H>) -> Result<Self, LineError> {
-        let imitated: Vec<String> = hashes.into_iter().map(|hash| hash.as_ref().to_owned()).collect();
-        imitated.iter().try_for_each(|phc| hash::check(phc))?;
+        let costs: Result<HashSet<Cost>, LineError> = hashes.into_iter().map(|hash| Cost::of(hash.as_ref())).collect();
+        let imitated = costs?;
         if imitated.is_empty() { Err(LineError::Password) } else { Ok(Self { imitated, random: RandomState::new() }) }
     }
 
@@ -77,13 +78,11 @@ impl PasswordCheck {
     /// As [`PasswordCheck::verify`], to be done elsewhere: owned, and wiped when dropped.
     pub fn prepare(&self, user: &str, password: &[u8], stored: Option<String>) -> PreparedCheck {
         let password = Zeroizing::new(password.to_vec());
-        PreparedCheck { imitated: self.imitated(user).to_owned(), password, stored }
+        PreparedCheck { imitated: self.imitated(user), password, stored }
     }
 
-    fn imitated(&self, user: &str) -> &str {
-        let count = u64::try_from(self.imitated.len()).unwrap_or(1);
-        let pick = self.random.hash_one(user).checked_rem(count).and_then(|pick| usize::try_from(pick).ok());
-        pick.and_then(|pick| self.imitated.get(pick)).map_or(hash::IMITATED, String::as_str)
+    fn imitated(&self, user: &str) -> Cost {
+        Cost::imitated(&self.imitated, &self.random, user)
     }
 }
 
@@ -95,7 +94,7 @@ impl fmt::Debug for PasswordCheck {
 
 /// A password check that is yet to be done: [`PasswordCheck::prepare`] makes one.
 pub struct PreparedCheck {
-    imitated: String,
+    imitated: Cost,
     password: Zeroizing<Vec<u8>>,
     stored: Option<String>,
 }
@@ -106,20 +105,21 @@ impl PreparedCheck {
     /// # Errors
     /// As [`PasswordCheck::verify`].
     pub fn run(self) -> Result<(), Reason> {
-        check(&self.imitated, &self.password, self.stored.as_deref())
+        check(self.imitated, &self.password, self.stored.as_deref())
     }
 }
 
 crate::opaque_debug!(PreparedCheck);
 
-fn check(imitated: &str, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
-    // A stored hash that can't be read costs what one that can costs.
-    let readable = stored.filter(|phc| hash::check(phc).is_ok());
-    let good = hash::matches(readable.unwrap_or(imitated), password)?;
-    match (stored, readable) {
-        (Some(_), Some(_)) if good => Ok(()),
-        (Some(_), Some(_)) => Err(Reason::WrongPassword),
-        (Some(_), None) => Err(Reason::NotNow("a stored password hash can't be read")),
-        (None, _) => Err(Reason::UnknownUser),
+fn check(imitated: Cost, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
+    let Some(phc) = stored else {
+        imitated.spend(password)?;
+        return Err(Reason::UnknownUser);
+    };
+    if Cost::of(phc).is_err() {
+        // It costs what one that can be read costs.
+        imitated.spend(password)?;
+        return Err(Reason::NotNow("a stored password hash can't be read"));
     }
+    if hash::matches(phc, password)? { Ok(()) } else { Err(Reason::WrongPassword) }
 }

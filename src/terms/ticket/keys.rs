@@ -47,6 +47,8 @@ struct Ring {
     follows: bool,
     /// The latest that the clock has said.
     latest: UnixTime,
+    /// Whether the keys come from elsewhere, and what was used under them is not known here.
+    is_without_uses: bool,
 }
 
 layout! {
@@ -55,13 +57,15 @@ layout! {
         name: [u8; NAME],
         key: Key,
         made: UnixTime,
+        /// When it stops opening. Kept, so that no change of the lifetime brings a retired key back.
+        ends: UnixTime,
     }
 }
 
 /// No key: what a ring is filled up with.
 impl Default for RingKey {
     fn default() -> Self {
-        Self { name: [0; NAME], key: Key::new([0; 32]), made: UnixTime(0) }
+        Self { name: [0; NAME], key: Key::new([0; 32]), made: UnixTime(0), ends: UnixTime(0) }
     }
 }
 
@@ -72,6 +76,8 @@ layout! {
         latest: UnixTime,
         /// 0, or one second past [`UsedTickets::forgotten`].
         forgotten: u64,
+        /// 1 if what was used follows, 0 if that was remembered elsewhere, or by nobody.
+        has_uses: u8,
     }
 }
 
@@ -102,7 +108,7 @@ impl TicketKeys {
         let aead = if provider.aes_256_gcm.is_some() { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 };
         let cipher = provider.cipher_or_missing(aead);
         let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
-        let ring = Mutex::new(Ring { keys: List::new(), follows: false, latest: UnixTime(0) });
+        let ring = Mutex::new(Ring { keys: List::new(), follows: false, latest: UnixTime(0), is_without_uses: false });
         let used = Used::Here(UsedTickets::for_lifetime(lifetime));
         Self { cipher, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used }
     }
@@ -161,6 +167,9 @@ impl TicketKeys {
     /// Takes over another server's keys. From now on this one makes no keys of its own: when the newest is a lifetime
     /// old, no tickets are given out until newer ones are taken over.
     ///
+    /// Unless the memory of used tickets is shared, too, this server takes tickets of chains that began after it began to follow:
+    /// what was used before, here or elsewhere, it can't tell.
+    ///
     /// # Errors
     /// [`Misuse::BadInput`] for bytes that are no export; the keys stay as they are.
     pub fn follow(&self, exported: &[u8]) -> Result<(), Misuse> {
@@ -168,6 +177,7 @@ impl TicketKeys {
         let keys = exported.strip_prefix(&[FORMAT]).ok_or(bad)?;
         let keys = codec::read(keys).map_err(|_| bad)?;
         let mut ring = self.ring();
+        ring.is_without_uses |= !ring.follows;
         ring.keys = keys;
         ring.follows = true;
         Ok(())
@@ -183,13 +193,13 @@ impl TicketKeys {
     /// [`CryptoError`] where it could not be put together.
     pub fn save(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
         let failed = |_: EncodeError| CryptoError::Failed;
-        let (used, forgotten) = match &self.used {
-            Used::Here(memory) => (memory.saved(), memory.forgotten()),
-            Used::Shared(_) | Used::Nobody => (Vec::new(), None),
+        let (used, forgotten, has_uses) = match &self.used {
+            Used::Here(memory) => (memory.saved(), memory.forgotten(), 1),
+            Used::Shared(_) | Used::Nobody => (Vec::new(), None, 0),
         };
         let mut ring = self.ring();
         let forgotten = forgotten.map_or(0, |forgotten| forgotten.as_secs().saturating_add(1));
-        let saved = Saved { keys: core::mem::take(&mut ring.keys), latest: ring.latest, forgotten };
+        let saved = Saved { keys: core::mem::take(&mut ring.keys), latest: ring.latest, forgotten, has_uses };
         // All of it at once: growing would leave copies of the keys.
         let mut out = Zeroizing::new(Vec::with_capacity(saved.size().saturating_add(1)));
         out.push(FORMAT);
@@ -213,14 +223,14 @@ impl TicketKeys {
     pub fn load(&self, saved: &[u8]) -> Result<(), Misuse> {
         let bad = Misuse::BadInput("the saved ticket keys");
         let mut reader = Reader::new(saved.strip_prefix(&[FORMAT]).ok_or(bad)?);
-        let Saved { keys, latest, forgotten } = Saved::read(&mut reader).map_err(|_| bad)?;
+        let Saved { keys, latest, forgotten, has_uses } = Saved::read(&mut reader).map_err(|_| bad)?;
         let mut uses = Vec::new();
         while !reader.rest().is_empty() {
             let SavedUse { principal, chain, number, authenticated, until } =
                 SavedUse::read(&mut reader).map_err(|_| bad)?;
             uses.push(TicketUse { principal, chain, number, authenticated, until });
         }
-        *self.ring() = Ring { keys, follows: false, latest };
+        *self.ring() = Ring { keys, follows: false, latest, is_without_uses: has_uses == 0 };
         if let Used::Here(memory) = &self.used {
             memory.restore(&uses, forgotten.checked_sub(1).map(UnixTime));
         }
@@ -274,11 +284,11 @@ impl TicketKeys {
         let (key, roots, now) = {
             let mut ring = self.ring();
             let now = self.clock(&mut ring, now);
-            let at = ring.keys.iter().position(|key| key.name == *name && self.opens(key, now))?;
+            let at = ring.keys.iter().position(|key| key.name == *name && Self::opens(key, now))?;
             // The keys that a chain may have begun under whose ticket is sealed under this one.
             let older = ring.keys.get(at..)?;
             let mut roots = List::<_, 2>::new();
-            older.iter().filter(|key| self.opens(key, now)).try_for_each(|key| roots.push(key.name))?;
+            older.iter().filter(|key| Self::opens(key, now)).try_for_each(|key| roots.push(key.name))?;
             (older.first()?.key.clone(), roots, now)
         };
         let mut sealed = Zeroizing::new(sealed.to_vec());
@@ -306,14 +316,13 @@ impl TicketKeys {
         }
     }
 
-    fn opens(&self, key: &RingKey, now: UnixTime) -> bool {
-        key.made <= now.after(limits::CLOCK_SKEW) && now < key.made.after(self.lifetime.saturating_mul(2))
+    fn opens(key: &RingKey, now: UnixTime) -> bool {
+        key.made <= now.after(limits::CLOCK_SKEW) && now < key.ends
     }
 
     /// When the tickets of a chain that began under this key are no longer taken.
     fn end(&self, root: &RingKey, chain: &Chain) -> UnixTime {
-        let retired = root.made.after(self.lifetime.saturating_mul(2));
-        retired.min(chain.authenticated.after(self.max_age))
+        root.ends.min(chain.authenticated.after(self.max_age))
     }
 
     fn sealer(&self, key: &Key, nonce: &[u8; NONCE]) -> Result<Box<dyn AeadKey>, CryptoError> {
@@ -328,7 +337,8 @@ impl TicketKeys {
         let now = self.clock(ring, now);
         let is_due = ring.keys.first().is_none_or(|newest| now >= newest.made.after(self.lifetime));
         if !ring.follows && is_due {
-            let mut fresh = RingKey { made: now, ..RingKey::default() };
+            let ends = now.after(self.lifetime.saturating_mul(2));
+            let mut fresh = RingKey { made: now, ends, ..RingKey::default() };
             rng.fill_bytes(&mut fresh.name);
             rng.fill_bytes(fresh.key.as_mut_slice());
             ring.keys.push_front(fresh);
@@ -350,7 +360,20 @@ impl TicketKeys {
             }
         }
         ring.latest = ring.latest.max(now);
-        ring.latest
+        let now = ring.latest;
+        if let (true, Used::Here(memory)) = (core::mem::take(&mut ring.is_without_uses), &self.used) {
+            memory.forget_until(now);
+        }
+        // A key that no longer opens is worth nothing but to a thief.
+        if ring.keys.iter().any(|key| now >= key.ends) {
+            let mut kept = List::new();
+            for key in core::mem::take(&mut ring.keys).into_entries().filter(|key| now < key.ends) {
+                // There is as much room as before.
+                let _ = kept.push(key);
+            }
+            ring.keys = kept;
+        }
+        now
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -59,11 +59,12 @@ pub trait TicketMemory: Send + Sync {
 
 /// Used tickets in memory, of one server.
 ///
-/// There is room for some number of chains, and in it for [`UsedTickets::OF_A_PRINCIPAL`] of each principal. Where there is no more, the
+/// There is room for some number of chains, and in it for some of each principal ([`UsedTickets::OF_A_PRINCIPAL`] by default). Where there is no more, the
 /// oldest chain is forgotten (of that principal, or of all), and its tickets, and those of chains that began before it and are not
 /// known, are not taken any more: their clients log in with their credential.
 pub struct UsedTickets {
     room: usize,
+    of_a_principal: usize,
     state: Mutex<State>,
 }
 
@@ -112,13 +113,21 @@ pub struct UsedCounts {
 }
 
 impl UsedTickets {
-    /// How many chains of one principal are remembered: clients that come back at the same time.
+    /// How many chains of one principal are remembered by default: clients that come back at the same time.
     pub const OF_A_PRINCIPAL: usize = 64;
 
     /// Room for this many chains, about 200 bytes each. It needs as many as clients log in with their credential while a chain
     /// lasts (two lifetimes of a ticket, and a week at most) and come back.
     pub fn new(chains: usize) -> Self {
-        Self { room: chains.max(1), state: Mutex::default() }
+        Self { room: chains.max(1), of_a_principal: Self::OF_A_PRINCIPAL, state: Mutex::default() }
+    }
+
+    /// Room for this many chains of one principal, at least 1: as many as there are clients that share an account, such as a fleet of
+    /// devices.
+    #[must_use]
+    pub fn with_chains_per_principal(mut self, chains: usize) -> Self {
+        self.of_a_principal = chains.max(1);
+        self
     }
 
     /// For tickets of this lifetime: room for one new chain a second, 4096 to 262144 (50 MB when full).
@@ -138,7 +147,7 @@ impl UsedTickets {
         state.drop_ended(now);
         let marked = state.mark(ticket);
         if marked.is_ok() {
-            state.make_room(&ticket.principal, self.room);
+            state.make_room(&ticket.principal, self.of_a_principal, self.room);
         }
         marked
     }
@@ -163,13 +172,19 @@ impl UsedTickets {
         state.forgotten.max(of_principals)
     }
 
+    /// Says of no chain that began up to then that it was not used.
+    pub(super) fn forget_until(&self, time: UnixTime) {
+        let mut state = self.lock();
+        state.forgotten = state.forgotten.max(Some(time));
+    }
+
     /// Remembers these, and nothing else.
     pub(super) fn restore(&self, saved: &[TicketUse], forgotten: Option<UnixTime>) {
         let mut state = self.lock();
         *state = State { forgotten, counts: state.counts, ..State::default() };
         for ticket in saved {
             state.insert(ticket);
-            state.make_room(&ticket.principal, self.room);
+            state.make_room(&ticket.principal, self.of_a_principal, self.room);
         }
     }
 
@@ -210,9 +225,9 @@ impl State {
     }
 
     /// Forgets the oldest of a principal that has too many, and the oldest of all where there are too many.
-    fn make_room(&mut self, principal: &str, room: usize) {
+    fn make_room(&mut self, principal: &str, of_a_principal: usize, room: usize) {
         while let Some(held) = self.principals.get_mut(principal) {
-            let oldest = held.chains.first().copied().filter(|_| held.chains.len() > UsedTickets::OF_A_PRINCIPAL);
+            let oldest = held.chains.first().copied().filter(|_| held.chains.len() > of_a_principal);
             let Some((began, chain)) = oldest else { break };
             held.forgotten = held.forgotten.max(Some(began));
             held.until = self.known.get(&chain).map_or(held.until, |known| held.until.max(known.until));

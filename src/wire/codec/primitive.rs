@@ -148,6 +148,11 @@ impl<T: Default, const N: usize> List<T, N> {
         Some(())
     }
 
+    /// The entries, in order.
+    pub(crate) fn into_entries(self) -> impl Iterator<Item = T> {
+        self.entries.into_iter().take(usize::from(self.count))
+    }
+
     /// Puts an entry in front of the others; where the list is full, the last one gives way.
     pub(crate) fn push_front(&mut self, entry: T) {
         self.entries.rotate_right(1);

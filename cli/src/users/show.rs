@@ -1,0 +1,139 @@
+//! What there is to see of accounts. Never a hash.
+
+use super::{all_read, open};
+use crate::failure::Failure;
+use crate::term;
+use countersign::UnixTime;
+use countersign::accounts::{Account, BrokenLine};
+use serde::Serialize;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// One account, for scripts.
+#[derive(Serialize)]
+struct Shown<'a> {
+    name: &'a str,
+    permissions: Vec<&'a str>,
+    password: bool,
+    tokens: usize,
+    locked: bool,
+    /// RFC 3339, in UTC.
+    expires: Option<String>,
+    expired: bool,
+    /// Whether a login can succeed now.
+    can_log_in: bool,
+}
+
+/// A line that can't be read, for scripts.
+#[derive(Serialize)]
+struct Broken {
+    line: usize,
+    code: &'static str,
+    reason: String,
+}
+
+/// A users file, for scripts.
+#[derive(Serialize)]
+struct Listing<'a> {
+    accounts: Vec<Shown<'a>>,
+    broken_lines: Vec<Broken>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(account: &'a Account) -> Self {
+        let expired = account.expires().is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now()));
+        let (password, tokens, locked) = (account.has_password(), account.tokens(), account.is_locked());
+        Self {
+            name: account.name(),
+            permissions: account.grant().permissions().collect(),
+            password,
+            tokens,
+            locked,
+            expires: account.expires().map(date),
+            expired,
+            can_log_in: (password || tokens > 0) && !locked && !expired,
+        }
+    }
+
+    fn state(&self) -> String {
+        match &self.expires {
+            _ if self.locked => "locked".to_owned(),
+            Some(expires) if self.expired => format!("expired {expires}"),
+            Some(expires) => format!("until {expires}"),
+            None => "open".to_owned(),
+        }
+    }
+}
+
+impl Broken {
+    fn of(line: &BrokenLine) -> Self {
+        Self { line: line.number, code: line.error.code(), reason: line.error.to_string() }
+    }
+}
+
+/// A date, as RFC 3339 has it.
+pub(super) fn date(time: UnixTime) -> String {
+    // What no date can be written for never comes.
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs().min(253_402_300_799)));
+    time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default()
+}
+
+fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value);
+    term::line(text.map_err(|error| Failure::new(format_args!("this can't be written as JSON: {error}")))?)
+}
+
+/// The words, or a dash.
+fn words(words: &[&str], between: &str) -> String {
+    if words.is_empty() { "-".to_owned() } else { term::visible(&words.join(between)) }
+}
+
+fn yes(is: bool) -> &'static str {
+    if is { "yes" } else { "no" }
+}
+
+pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
+    let file = open(users)?;
+    let (accounts, broken) = (file.accounts(), file.broken_lines());
+    let shown: Vec<Shown<'_>> = accounts.iter().map(Shown::of).collect();
+    if as_json {
+        json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
+        return all_read(users, &broken);
+    }
+    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "STATE"].map(str::to_owned).to_vec()];
+    rows.extend(shown.iter().map(|account| {
+        vec![
+            term::visible(account.name),
+            words(&account.permissions, ","),
+            yes(account.password).to_owned(),
+            account.tokens.to_string(),
+            account.state(),
+        ]
+    }));
+    term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
+    all_read(users, &broken)
+}
+
+pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
+    let shown = Shown::of(account);
+    if as_json {
+        return json(&shown);
+    }
+    let expires = match &shown.expires {
+        Some(expires) if shown.expired => format!("{expires}, so it is over"),
+        Some(expires) => expires.clone(),
+        None => "never".to_owned(),
+    };
+    for (what, is) in [
+        ("name", term::visible(shown.name)),
+        ("permissions", words(&shown.permissions, ", ")),
+        ("password", yes(shown.password).to_owned()),
+        ("tokens", shown.tokens.to_string()),
+        ("locked", yes(shown.locked).to_owned()),
+        ("expires", expires),
+        ("can log in", yes(shown.can_log_in).to_owned()),
+    ] {
+        term::line(format_args!("{what:11}  {is}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! Why accounts can't be changed.
+
+use super::LineError;
+use crate::limits;
+use crate::terms::error::{Misuse, codes};
+
+/// Why an account could not be changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AccountError {
+    /// There is an account of this name.
+    #[error("user {0} exists already")]
+    Exists(String),
+    /// There is no account of this name.
+    #[error("there is no user {0}")]
+    Unknown(String),
+    /// A line that can't be read has this name.
+    #[error("line {line} is of user {name} and can't be read; mend it, or remove the user")]
+    Broken {
+        /// The name.
+        name: String,
+        /// The line's number; the first is 1.
+        line: usize,
+    },
+    /// The name can't stand in an account file.
+    #[error(
+        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # in front",
+        limits::MAX_USER
+    )]
+    BadName,
+    /// The password is empty or longer than a login can carry.
+    #[error("a password has 1 to {} bytes", limits::MAX_SECRET)]
+    BadPassword,
+    /// The password is easily guessed.
+    #[error("a password has at least {} characters, and is not the user's name", limits::MIN_PASSWORD)]
+    WeakPassword,
+    /// The password hash is none that can be verified here.
+    #[error("not a password hash that can be used here")]
+    BadHash(#[source] LineError),
+    /// The permissions are not allowed.
+    #[error(transparent)]
+    Permissions(#[from] Misuse),
+    /// The account has as many tokens as it may have.
+    #[error("user {0} has as many tokens as an account may have; revoke them, or some by hand")]
+    TooManyTokens(String),
+    /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
+    #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
+    Hashing,
+}
+
+codes!(AccountError {
+    Self::Exists(_) => "account-exists",
+    Self::Unknown(_) => "unknown-account",
+    Self::Broken { .. } => "account-line-broken",
+    Self::BadName => "bad-name",
+    Self::BadPassword => "bad-password",
+    Self::WeakPassword => "weak-password",
+    Self::BadHash(error) => error.code(),
+    Self::Permissions(error) => error.code(),
+    Self::TooManyTokens(_) => "too-many-tokens",
+    Self::Hashing => "hashing-failed",
+});

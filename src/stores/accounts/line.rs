@@ -1,0 +1,326 @@
+//! One line of an account file.
+
+use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
+use super::name;
+use super::since::Since;
+use crate::limits;
+use crate::terms::error::{Reason, codes};
+use crate::terms::grant::Grant;
+use crate::time::UnixTime;
+use base64ct::{Base64Unpadded, Encoding};
+use core::fmt;
+use sha2::{Digest, Sha256};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// One account.
+#[derive(Clone)]
+pub struct Account {
+    pub(super) grant: Grant,
+    pub(super) password: Option<(String, Cost)>,
+    pub(super) tokens: Vec<[u8; 32]>,
+    pub(super) is_locked: bool,
+    /// How often it was locked: so that the tickets of before stay dead when it is unlocked.
+    pub(super) locks: u32,
+    pub(super) expires: Option<UnixTime>,
+    /// The line that it was read from, where that is not what is written: it is kept until the account is changed.
+    pub(super) line: Option<Box<[u8]>>,
+    pub(super) since: Since,
+}
+
+impl Account {
+    pub(super) fn new(grant: Grant) -> Self {
+        let (password, tokens, line) = (None, Vec::new(), None);
+        Self { grant, password, tokens, is_locked: false, locks: 0, expires: None, line, since: Since::now() }
+    }
+
+    /// The user's name.
+    pub fn name(&self) -> &str {
+        self.grant.principal()
+    }
+
+    /// What the user is granted on login.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
+    }
+
+    /// A number that is another whenever the account is, by an edit by hand, too: its permissions, its password, its tokens, its
+    /// expiry, and how often it was locked. Tickets of other epochs are not taken.
+    ///
+    /// None comes back, either: not with an account that is removed and added again as it was, and not with a backup. In an
+    /// [`Accounts`](super::Accounts) of your own, every change gives another, and so does every start of the process. That of
+    /// an [`AccountFile`](super::AccountFile) stays as long as the process sees no other line for the account, and is the same
+    /// in the next process, if nothing has touched the file since this one opened it.
+    ///
+    /// It is the front of a SHA-256 of the line, with the hashes of its secrets, and of what stands for its last change.
+    pub fn epoch(&self) -> u64 {
+        let hash = Sha256::new().chain_update(self.since.to_bytes()).chain_update(self.to_string());
+        let hash: [u8; 32] = hash.finalize().into();
+        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
+    /// Whether both have the same line, to the byte.
+    pub(super) fn is_same_line(&self, other: &Self) -> bool {
+        let Self { grant, password, tokens, is_locked, locks, expires, line, since: _ } = self;
+        (grant, password, tokens) == (&other.grant, &other.password, &other.tokens)
+            && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
+    }
+
+    /// Whether a password is set.
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// How many tokens are valid.
+    pub fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Whether it is locked: nothing lets the user in.
+    pub fn is_locked(&self) -> bool {
+        self.is_locked
+    }
+
+    /// From when on nothing lets the user in; never, where there is none.
+    pub fn expires(&self) -> Option<UnixTime> {
+        self.expires
+    }
+
+    /// The grant for a good credential, unless the account is closed.
+    pub(super) fn admit(&self, now: UnixTime) -> Result<Grant, Reason> {
+        if self.is_locked {
+            return Err(Reason::AccountLocked);
+        }
+        if self.expires.is_some_and(|expires| expires <= now) {
+            return Err(Reason::AccountExpired);
+        }
+        Ok(self.grant.clone().with_epoch(self.epoch()))
+    }
+
+    /// Reads a line; `line` is all of it, and this what is in it.
+    pub(super) fn parse(text: &str, line: &[u8]) -> Result<Self, LineError> {
+        let mut words = text.split_ascii_whitespace();
+        let name = words.next().ok_or(LineError::Name)?;
+        // First: what other programs' files have behind a colon is not looked at.
+        if let Some((_, rest)) = name.split_once(':') {
+            return Err(if is_other_file(rest) { LineError::OtherFile } else { LineError::Name });
+        }
+        let mut account = Self::new(Grant::new("x", [""; 0]).map_err(|_| LineError::Name)?);
+        let mut permissions = None;
+        for word in words {
+            let (field, value) = word.split_once('=').ok_or(LineError::Field)?;
+            match field {
+                "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
+                "password" if account.password.is_none() => {
+                    account.password = Some((value.to_owned(), Cost::of(value)?))
+                }
+                "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
+                "locked" if !account.is_locked && value == "yes" => account.is_locked = true,
+                "locks" if account.locks == 0 => account.locks = value.parse().map_err(|_| LineError::Lock)?,
+                "locked" | "locks" => return Err(LineError::Lock),
+                "expires" if account.expires.is_none() => account.expires = Some(parse_time(value)?),
+                _ => return Err(LineError::Field),
+            }
+        }
+        name::check(name).map_err(|_| LineError::Name)?;
+        if account.tokens.len() > limits::MAX_TOKENS {
+            return Err(LineError::TooManyTokens);
+        }
+        account.grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
+        let mut rest = Rest(line);
+        if fmt::write(&mut rest, format_args!("{account}")).is_err() || !rest.0.is_empty() {
+            account.line = Some(line.into());
+        }
+        Ok(account)
+    }
+}
+
+/// What is kept open comes first: of a line that was cut, nothing may be missing that closes the account.
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        if self.is_locked {
+            f.write_str(" locked=yes")?;
+        }
+        if self.locks > 0 {
+            write!(f, " locks={}", self.locks)?;
+        }
+        if let Some(expires) = self.expires {
+            write!(f, " expires={}", Date(expires))?;
+        }
+        for (index, permission) in self.grant.permissions().enumerate() {
+            f.write_str(if index == 0 { " permissions=" } else { "," })?;
+            f.write_str(permission)?;
+        }
+        if let Some((password, _)) = &self.password {
+            write!(f, " password={password}")?;
+        }
+        self.tokens.iter().try_for_each(|hash| write!(f, " token=SHA256:{}", Base64Unpadded::encode_string(hash)))
+    }
+}
+
+/// Prints no hashes.
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account").field("grant", &self.grant).finish_non_exhaustive()
+    }
+}
+
+/// What is still to come of a line that is compared with what is written.
+struct Rest<'a>(&'a [u8]);
+
+impl fmt::Write for Rest<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.strip_prefix(text.as_bytes()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+/// A date, as RFC 3339 has it, in UTC: `2027-01-31T00:00:00Z`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Date(pub(super) UnixTime);
+
+/// The last second of the year 9999: there is no way to write a later one.
+pub(super) const LAST: UnixTime = UnixTime::from_secs(253_402_300_799);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = Duration::from_secs(self.0.min(LAST).as_secs());
+        match UNIX_EPOCH.checked_add(since) {
+            Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
+            None => Err(fmt::Error),
+        }
+    }
+}
+
+fn parse_time(text: &str) -> Result<UnixTime, LineError> {
+    humantime::parse_rfc3339(text).map(UnixTime::from_system).map_err(|_| LineError::Expires)
+}
+
+/// Whether this is what `htpasswd`, `/etc/passwd` or `/etc/shadow` has behind the name.
+fn is_other_file(rest: &str) -> bool {
+    let field = rest.split(':').next().unwrap_or_default();
+    let is_crypt = field.len() == 13 && field.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"./".contains(&byte));
+    field.starts_with('$') || field.starts_with('{') || is_crypt || rest.contains(':')
+}
+
+pub(super) fn hash_token(token: &[u8]) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    let decoded = Base64Unpadded::decode(text.strip_prefix("SHA256:")?, &mut bytes).ok()?;
+    (decoded.len() == 32).then_some(bytes)
+}
+
+/// A line that is no account, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {number}: {error}")]
+pub struct BrokenLine {
+    /// The line's number; the first is 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub error: LineError,
+}
+
+/// What is wrong with a line. Nothing of the line is in it: that may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineError {
+    /// The name is missing or not allowed.
+    #[error(
+        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # in front",
+        limits::MAX_USER
+    )]
+    Name,
+    /// An earlier line has this name, even if that can't be read.
+    #[error("this user has an earlier line, line {first}, and that alone counts, even if it can't be read")]
+    DuplicateName {
+        /// The earlier line's number.
+        first: usize,
+    },
+    /// A word is none of the fields, or one that may stand once comes twice.
+    #[error(
+        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, token=, \
+         locked=yes, locks= or expires="
+    )]
+    Field,
+    /// The permissions are not allowed or too many.
+    #[error("the permissions are not a comma-separated list of different words")]
+    Permissions,
+    /// The password hash costs more than a server can spend on a login, or has parameters that are not known.
+    #[error(
+        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
+    )]
+    Password,
+    /// The password is another kind of hash.
+    #[error(
+        "the password is a hash of another kind ({0}), which can't be used here; take password= out, and set a new one"
+    )]
+    OtherHash(&'static str),
+    /// The password is no hash at all.
+    #[error(
+        "the password is no hash, but perhaps the password itself; set a new one with the command, which hashes it"
+    )]
+    ClearPassword,
+    /// The password hash has no end.
+    #[error("the password hash is cut short; take password= out, and set a new one")]
+    CutHash,
+    /// A token is not a SHA-256 hash.
+    #[error("a token is not SHA256: and unpadded base64")]
+    Token,
+    /// An earlier account has the same token.
+    #[error("a token also belongs to an earlier line")]
+    DuplicateToken,
+    /// More tokens than an account may have.
+    #[error("more than {} tokens", limits::MAX_TOKENS)]
+    TooManyTokens,
+    /// `locked=` or `locks=` is not as the command writes it.
+    #[error("locked= has no other value than yes, and locks= is a number; each stands once")]
+    Lock,
+    /// The expiry is no date.
+    #[error("expires= is not a date such as 2027-01-31T00:00:00Z")]
+    Expires,
+    /// The line has a byte that is not UTF-8.
+    #[error("not UTF-8 text: see column {column}; the file may be in Latin-1, and has to be saved as UTF-8")]
+    NotUtf8 {
+        /// Where, in bytes; the first is 1.
+        column: usize,
+    },
+    /// The line has zero bytes.
+    #[error("there are zero bytes in it: the file may be in UTF-16, and has to be saved as UTF-8")]
+    ZeroBytes,
+    /// The line is longer than 64 KiB.
+    #[error("longer than {} KiB, which is as much as a line may have", limits::MAX_LINE >> 10)]
+    TooLong,
+    /// The line is one of another program's file of users.
+    #[error(
+        "a line of htpasswd, /etc/passwd or /etc/shadow, which can't be used here; remove it, and add the user with \
+         `countersign user add`, with a new password"
+    )]
+    OtherFile,
+    /// The file's last line has no line feed.
+    #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
+    Unended,
+}
+
+codes!(LineError {
+    Self::Name => "bad-name",
+    Self::DuplicateName { .. } => "duplicate-name",
+    Self::Field => "bad-field",
+    Self::Permissions => "bad-permissions",
+    Self::Password => "bad-password-hash",
+    Self::OtherHash(_) => "other-password-hash",
+    Self::ClearPassword => "password-not-hashed",
+    Self::CutHash => "password-hash-cut",
+    Self::Token => "bad-token",
+    Self::DuplicateToken => "duplicate-token",
+    Self::TooManyTokens => "too-many-tokens",
+    Self::Lock => "bad-lock",
+    Self::Expires => "bad-expiry",
+    Self::NotUtf8 { .. } => "not-utf8",
+    Self::ZeroBytes => "zero-bytes",
+    Self::TooLong => "line-too-long",
+    Self::OtherFile => "other-file",
+    Self::Unended => "line-unended",
+});

@@ -1,0 +1,91 @@
+//! Whether a file is what it was.
+
+use super::access::read;
+use super::{FileError, io_error};
+use sha2::{Digest, Sha256};
+use std::fs::{File, Metadata};
+use std::io::Seek;
+use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// What is another whenever a file's content is, and its owner or its mode: a change in place can keep its length, and
+/// set the time of its change back, but not the time of the change of that (`ctime`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    device: u64,
+    inode: u64,
+    len: u64,
+    modified: (i64, i64),
+    /// In seconds and nanoseconds since 1970; the last write's, where the system knows no other.
+    changed: (i64, i64),
+    mode: u32,
+}
+
+impl Stamp {
+    #[cfg(unix)]
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            len: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            mode: metadata.mode(),
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn of(metadata: &Metadata) -> Self {
+        let since = metadata.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified = since.map_or((0, 0), |since| {
+            (i64::try_from(since.as_secs()).unwrap_or(i64::MAX), i64::from(since.subsec_nanos()))
+        });
+        let mode = u32::from(metadata.permissions().readonly());
+        Self { device: 0, inode: 0, len: metadata.len(), modified, changed: modified, mode }
+    }
+
+    /// A number for this file as it is, which is another once it has changed. Without the device: those are numbered anew when
+    /// a system starts.
+    pub(crate) fn number(&self) -> u64 {
+        let (seconds, nanoseconds) = self.changed;
+        let changed = [seconds, nanoseconds].map(i64::to_be_bytes);
+        let numbers = [self.inode, self.len].map(u64::to_be_bytes);
+        let hash: [u8; 32] = Sha256::digest([changed, numbers].concat().concat()).into();
+        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
+    }
+
+    /// Whether the last change was after that of `other`. A file that was moved away and back may not say that it was.
+    pub(crate) fn changed_after(&self, other: &Self) -> bool {
+        self.changed > other.changed
+    }
+
+    /// Whether the last change was before this time since 1970.
+    pub(crate) fn changed_before(&self, time: Duration) -> bool {
+        let (seconds, nanoseconds) = self.changed;
+        (seconds, nanoseconds) < (i64::try_from(time.as_secs()).unwrap_or(i64::MAX), i64::from(time.subsec_nanos()))
+    }
+
+    /// Whether both are the same file, whatever is in it. Other systems than Unix can't tell.
+    pub(crate) fn is_same_file(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+}
+
+/// How often a file is read again that changes while it is read.
+const READINGS: usize = 8;
+
+/// Reads a file from its start, and not half of one that is written meanwhile.
+pub(crate) fn read_whole(file: &mut File, path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stamp), FileError> {
+    let stamp = |file: &File| file.metadata().map(|metadata| Stamp::of(&metadata)).map_err(io_error(path));
+    for _ in 0..READINGS {
+        let before = stamp(file)?;
+        file.rewind().map_err(io_error(path))?;
+        let bytes = read(file, path)?;
+        if stamp(file)? == before {
+            return Ok((bytes, before));
+        }
+    }
+    Err(FileError::Unsettled { path: path.to_owned() })
+}
