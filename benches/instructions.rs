@@ -12,7 +12,7 @@
 //! The record holds for the compiler named in its first line. With another one, make a new record, and look at what changed.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::result_large_err)]
 
 #[path = "../tests/support/toy.rs"]
 mod toy;

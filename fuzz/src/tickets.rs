@@ -112,22 +112,31 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     let peers = Peers::new(choice);
     let ticket = peers.ticket();
     let genuine = peers.tickets.export(peers.today, &mut CountingRng(7)).unwrap();
-    let keys = ticket_keys(toy::provider());
+    // What was used it does not know, so that it takes nothing from before with a memory of its own.
+    let (keys, careful) = (ticket_keys(toy::provider()).with_reuse(), ticket_keys(toy::provider()));
     if keys.follow(bytes).is_err() {
         assert_ne!(bytes, genuine.as_slice(), "genuine keys were not taken over");
         return Reached::AwaitHello;
     }
+    careful.follow(bytes).expect("the same keys");
+    let careful = peers.clone().with_tickets(careful).later(seconds);
+    assert!(careful.take(&careful.open(Some(&ticket)).0).is_none(), "took a ticket of unknown use");
     // What it gives out is of another chain.
     let follower = peers.with_tickets(keys).later(seconds).seeded(1);
+    let now = follower.today.as_secs();
     let exported = follower.tickets.export(follower.today, &mut CountingRng(7)).unwrap();
-    assert_eq!(exported.as_slice(), bytes, "a follower has the keys that it was given");
+    // A key: its name, itself, when it was made, and when it ends.
+    let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).expect("eight bytes");
+    let alive: Vec<_> = bytes[2..].chunks(56).filter(|key| now < number(&key[48..])).collect();
+    let count = u8::try_from(alive.len()).expect("there are two at most");
+    let kept = [&[bytes[0], count], &alive.concat()[..]].concat();
+    assert_eq!(exported.as_slice(), kept, "a follower has the keys that it was given");
 
     // Whatever it gives out it takes, unless the other's clock is ahead: then it is the other that takes it.
     let (session, _) = follower.sessions();
     if let Some(ticket) = session.info.ticket() {
         let (hello, client) = follower.open(Some(ticket));
-        let made = bytes[42..50].try_into().map(u64::from_be_bytes).expect("the newest key's last field");
-        let is_early = made > TODAY + seconds as u64 + limits::CLOCK_SKEW.as_secs();
+        let is_early = number(&alive[0][40..48]) > now + limits::CLOCK_SKEW.as_secs();
         show(&follower, &hello, client, !is_early);
     }
 
