@@ -270,7 +270,7 @@ fn login(suite: Suite, proof: Proof, counted: Step) -> (Peers, Session, Session)
             let decrypted = peers.rsa.decrypt(open.ciphertext(), rng);
             counted.of(&opening, || open.answer(decrypted))
         }
-        Err(hello) => hello,
+        Err(hello) => *hello,
     };
     let (challenge, server) = counted.of(&[Challenge, Server], || hello.challenge(rng)).unwrap();
     let checked = counted.of(&[Check, Login, Client], || client.read(&challenge, NOW)).unwrap();

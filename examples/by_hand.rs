@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // suits. A client that knows only the key's fingerprint has sealed nothing yet; its login brings that.
     let server = match server.open(&mut rng) {
         Ok(open) => open.run(&mut rng),
-        Err(server) => server,
+        Err(server) => *server,
     };
 
     // Server: the challenge goes out, with a proof that the server holds the key. AwaitLogin: a half-open connection sits here, until its deadline.

@@ -174,7 +174,7 @@ fn a_key_file_is_read_into_one_buffer_that_never_grows() {
 fn opened(hello: server::Hello, rng: &mut StdRng) -> server::Hello {
     match hello.open(rng) {
         Ok(open) => open.run(rng),
-        Err(hello) => hello,
+        Err(hello) => *hello,
     }
 }
 

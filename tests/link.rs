@@ -227,7 +227,7 @@ impl Outcome {
                 let differs = hello.as_ref().map_or(None, Hello::differs);
                 let opened = hello.map(|hello| match hello.open(&mut rng) {
                     Ok(open) => open.run(&mut rng),
-                    Err(hello) => hello,
+                    Err(hello) => *hello,
                 });
                 match opened.and_then(|hello| hello.challenge(&mut rng)) {
                     Ok((challenge, state)) => {

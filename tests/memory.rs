@@ -84,7 +84,7 @@ fn a_half_open_connection_holds_no_heap_memory_of_its_own() {
 fn opened(hello: Hello, rng: &mut TestRng) -> Hello {
     match hello.open(rng) {
         Ok(open) => open.run(rng),
-        Err(hello) => hello,
+        Err(hello) => *hello,
     }
 }
 

@@ -90,7 +90,7 @@ impl Peers {
     pub fn challenge(&self, hello: Vec<u8>, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
         let hello = match self.read(hello).open(rng) {
             Ok(open) => open.run(rng),
-            Err(hello) => hello,
+            Err(hello) => *hello,
         };
         hello.challenge(rng).unwrap()
     }

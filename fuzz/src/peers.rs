@@ -141,7 +141,7 @@ impl Peers {
         let is_sealed = state.is_sealed();
         let state = match state.open(&mut self.rng(7)) {
             Ok(open) => open.run(&mut self.rng(8)),
-            Err(state) => state,
+            Err(state) => *state,
         };
         assert!(!state.is_sealed() && self.has_opened() == usize::from(is_sealed));
         Ok(state)

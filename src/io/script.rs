@@ -256,7 +256,7 @@ async fn open_hello<'s, L: Link>(
     let deadline = hello.deadline();
     let open = match hello.open(&mut rng()?) {
         Ok(open) => open,
-        Err(hello) => return Ok((hello, Opening::none(server, &visit.place))),
+        Err(hello) => return Ok((*hello, Opening::none(server, &visit.place))),
     };
     match visit.place.arrived() {
         Ok(()) => {}

@@ -168,8 +168,8 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
     case("C12: a secret that did not open", 3, "ended", base=Sealing, trust=whole)
     case("C12: a right proof of another key than the server's", 3, "ended", base=TwoKeys,
          trust=whole + ("--pin", fingerprint(OTHER_PIN)))
-    case("T4: no proof", 3, "ended ended", proves=False, trust=whole)
-    case("T4: a proof taken away", 3, "ended ended", base=hello(proof=lambda _: b""), trust=whole)
+    case("T4: no proof", 3, "ended", proves=False, trust=whole)
+    case("T4: a proof taken away", 3, "ended", base=hello(proof=lambda _: b""), trust=whole)
     case("T1: another key than the one that was given whole", 3, "ended", trust=whole, base=hello(
         key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI, proof=lambda _: b""))
 

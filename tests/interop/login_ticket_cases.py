@@ -76,7 +76,7 @@ def ticket_cases(report: Report, command: Command, key: rsa.RSAPrivateKey,
         second = visits.visit(0, "accepted")
         expect("then: known keys", second.heard.known_keys, [key_id(spki_of(key.public_key()))])
         expect("and a ciphertext", len(second.heard.rsa_ciphertext), 256)
-        visits.visit(3, "ended ended", proves=False)
+        visits.visit(3, "ended", proves=False)
 
     def new_server_key() -> None:
         """The client trusts both: it is told the new one, and comes again."""

@@ -337,7 +337,7 @@ impl Scenario {
         let hello = self.await_hello().read(hello.to_vec(), at(HELLO_AT))?.choose(&self.key)?;
         Ok(match hello.open(&mut self.rng("fallback")) {
             Ok(open) => open.run(&mut self.rng("blinding")),
-            Err(hello) => hello,
+            Err(hello) => *hello,
         })
     }
 

@@ -76,7 +76,7 @@ impl Peers {
             let mut rng = rng();
             let hello = match self.read(hello).open(&mut rng) {
                 Ok(open) => open.run(&mut rng),
-                Err(hello) => hello,
+                Err(hello) => *hello,
             };
             let (challenge, state) = hello.challenge(&mut rng).unwrap();
             (challenge, state, rng)

@@ -252,8 +252,7 @@ impl Hello {
     ///
     /// # Errors
     /// The hello as it was, where there is nothing to open.
-    #[allow(clippy::result_large_err, reason = "moved once, on the stack")]
-    pub fn open(self, rng: &mut dyn CryptoRng) -> Result<Open<SealedHello>, Self> {
+    pub fn open(self, rng: &mut dyn CryptoRng) -> Result<Open<SealedHello>, Box<Self>> {
         match &self.choice.sealed {
             Some(Sealed { bound_to, .. }) if self.is_sealed() => {
                 let bound_to = *bound_to;
@@ -261,7 +260,7 @@ impl Hello {
                 rng.fill_bytes(fallback.as_mut_slice());
                 Ok(Open::new(SealedHello { hello: self, bound_to, fallback }))
             }
-            _ => Err(self),
+            _ => Err(Box::new(self)),
         }
     }
 
