@@ -384,7 +384,7 @@ impl Hello {
         };
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
         let [tail] = answer.tails();
-        let scope = config.prologue.scope(&hello.server_name);
+        let scope = config.tickets.as_ref().map(|_| config.prologue.scope(&hello.server_name)).unwrap_or_default();
         let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret } = self;
         let mut parts = tail.cut_mut(&mut frame);
         transcript.add(parts.head);

@@ -251,7 +251,9 @@ impl TicketKeys {
         let (name, key) = {
             let mut ring = self.ring();
             let now = self.turn(&mut ring, now, rng);
-            let newest = ring.keys.first().filter(|newest| now < newest.made.after(self.lifetime));
+            // What would not be taken back is not given out: by a key of the future, from a server that this one follows.
+            let is_ours = |key: &&RingKey| now < key.made.after(self.lifetime) && Self::opens(key, now);
+            let newest = ring.keys.first().filter(is_ours);
             let Some(newest) = newest else { return Ok(None) };
             if contents.chain.number == 0 {
                 contents.chain.root = newest.name;
