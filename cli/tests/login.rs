@@ -352,7 +352,7 @@ fn sessions_past_the_limit_are_refused() {
     let mut server = house.serve(&["--max-sessions", "1", "--refusal-floor", "1ms"]);
     let (mut client, mut ask) = stay(&server, &house);
     assert_eq!(ask("echo here"), "here\n");
-    server.login(&house, "alice", GOOD, &[]).fails(7, &["busy", "try again in 2 s"]);
+    server.login(&house, "alice", GOOD, &[]).fails(7, &["busy", "try again in "]);
     let log = server.wait_for(&["event=login-refused", "not admitted: too many sessions"]);
     assert!(!log.contains("user="), "it was not opened: {log}");
     assert_eq!(ask("quit"), "bye\n");
