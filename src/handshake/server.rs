@@ -6,7 +6,7 @@
 //! | [`ChooseKey`] | *which key?* | [`Hello`] |
 //! | [`Hello`] | *is it admitted? is its ticket's principal welcome?* | [`Open`], [`AwaitLogin`], or [`AwaitConfirm`] |
 //! | [`Open`] of a hello | the RSA operation | [`Hello`] again |
-//! | [`AwaitConfirm`] | a Confirm | a [`Session`] |
+//! | [`AwaitConfirm`] | a Confirm | a [`Session`](crate::Session) |
 //! | [`AwaitLogin`] | a ClientLogin | [`Login`] |
 //! | [`Login`] | *is it admitted?* | [`Claim`], or [`Open`] |
 //! | [`Open`] of a login | the RSA operation | [`Claim`] |
