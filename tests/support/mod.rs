@@ -6,6 +6,7 @@
 
 pub mod der;
 pub mod provider;
+mod repeating;
 pub mod wire;
 
 pub use provider::provider;
@@ -185,7 +186,7 @@ impl Default for Scenario {
 impl Scenario {
     /// alice logs in with her password, to a 2048-bit key that she has pinned, with [`SUITES`].
     pub fn new() -> Self {
-        let provider = provider();
+        let provider = repeating::provider();
         Self {
             key: RSA2048.server.clone(),
             trust: RSA2048.trust(),
