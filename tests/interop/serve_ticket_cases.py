@@ -174,20 +174,20 @@ def resumption_cases(report: Report, command: Command, server: RustServer, key: 
                 channel.finish()
                 return channel.session
 
-        command.run("user", "add", "bob", "--users", "users.txt", "--password-stdin", stdin=b"first\n")
-        first = bob(b"first")
+        command.run("user", "add", "bob", "--users", "users.txt", "--password-stdin", stdin=b"the first one\n")
+        first = bob(b"the first one")
         renewed_at_once = bob(b"?", first.ticket)
         expect("resumed", renewed_at_once.resumed, True)
-        command.run("user", "passwd", "bob", "--users", "users.txt", "--password-stdin", stdin=b"second\n")
-        refused("V4", lambda: bob(b"first", renewed_at_once.ticket))
-        renewed = bob(b"second")
+        command.run("user", "passwd", "bob", "--users", "users.txt", "--password-stdin", stdin=b"the second one\n")
+        refused("V4", lambda: bob(b"the first one", renewed_at_once.ticket))
+        renewed = bob(b"the second one")
         following = bob(b"?", renewed.ticket)
         expect("resumed with the new ticket", following.resumed, True)
         command.run("user", "remove", "bob", "--users", "users.txt")
-        refused("V4", lambda: bob(b"second", following.ticket))
+        refused("V4", lambda: bob(b"the second one", following.ticket))
         # Made anew with the same password, it is another account.
-        command.run("user", "add", "bob", "--users", "users.txt", "--password-stdin", stdin=b"first\n")
-        again = bob(b"first", replace(first.ticket, shown=False) if first.ticket else None)
+        command.run("user", "add", "bob", "--users", "users.txt", "--password-stdin", stdin=b"the first one\n")
+        again = bob(b"the first one", replace(first.ticket, shown=False) if first.ticket else None)
         expect("resumed with a ticket of the account before", again.resumed, False)
         command.run("user", "remove", "bob", "--users", "users.txt")
 
