@@ -1,28 +1,29 @@
 //! The scripts of a login, one for each side: which frames go when, who is asked what, and how long anything may take.
 //!
-//! They are written once, as futures over a [`Link`]; the adapters drive them.
+//! They are written once, as futures over a [`Link`]; the adapters drive them. The server's is here.
+
+mod client;
+
+pub(super) use client::{Begun, begin, login};
 
 use super::acceptor::{AnyVerifier, ServerState};
 use super::busy::{Opening, turn_away};
-use super::connector::ClientState;
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::permits::Permit;
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::workers::Done;
-use crate::crypto::{self, CryptoError, CryptoRng, Decrypted, PublicKey};
-use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
+use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
 use crate::handshake::server::{
     Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
-use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
-use crate::terms::server::Server;
-use crate::terms::ticket::{FreshTicket, TicketClaim, TrustedTicket};
+use crate::terms::ticket::{FreshTicket, TicketClaim};
 use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
 use crate::time::{Moment, UnixTime};
 use crate::wire::frame::FrameType;
@@ -39,8 +40,6 @@ fn rng() -> Result<impl CryptoRng + Send, Error> {
 pub(super) fn unix_now() -> UnixTime {
     UnixTime::from_system(std::time::SystemTime::now())
 }
-
-// The server's side.
 
 /// What became of a login.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
@@ -684,81 +683,6 @@ async fn unless<T>(
         },
     })
     .await
-}
-
-// The client's side.
-
-/// A client's state after its hello.
-enum Awaiting {
-    Answer(AwaitAnswer),
-    Challenge(AwaitChallenge),
-}
-
-/// How a login goes on after the server's first answer.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
-pub(super) enum Begun {
-    Resumed(Session),
-    Trusted(client::Trusted),
-    /// The server has this key, which is trusted, and did not prove that it holds it: asked again it may.
-    Unproved(PublicKey),
-}
-
-/// From the hello to where the credential is due: with the ticket, if there is one that may be shown.
-pub(super) async fn begin<L: Link>(
-    link: &mut L,
-    client: &ClientState,
-    server: &Server,
-    ticket: Option<TrustedTicket>,
-) -> Result<Begun, LoginError> {
-    let (config, binding) = (&client.config, &client.binding);
-    let (hello, state, expects, deadline) = {
-        let (mut rng, now) = (rng()?, link.now());
-        match ticket {
-            Some(ticket) => {
-                let (hello, state) = client::resume(config, server, binding, ticket, &mut rng, now)?;
-                let deadline = state.deadline();
-                (hello, Awaiting::Answer(state), AwaitAnswer::EXPECTS, deadline)
-            }
-            None => {
-                let (hello, state) = client::start(config, server, binding, &mut rng, now)?;
-                let deadline = state.deadline();
-                (hello, Awaiting::Challenge(state), AwaitChallenge::EXPECTS, deadline)
-            }
-        }
-    };
-    link.set_deadline(deadline);
-    send(link, &hello).await?;
-    let frame = receive(link, expects).await?;
-    let answer = match state {
-        Awaiting::Answer(state) => state.read(&frame, link.now(), unix_now())?,
-        Awaiting::Challenge(state) => Answer::Challenge(state.read(&frame, link.now())?),
-    };
-    match answer {
-        Answer::Resumed(resumed) => {
-            send(link, &resumed.frame).await?;
-            Ok(Begun::Resumed(resumed.session))
-        }
-        Answer::Challenge(challenge) => {
-            let key = challenge.key().clone();
-            match challenge.trust(server) {
-                Ok(trusted) => Ok(Begun::Trusted(trusted)),
-                Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
-                Err(error) => Err(error.into()),
-            }
-        }
-    }
-}
-
-/// From the credential to the verdict.
-pub(super) async fn login<L: Link>(
-    link: &mut L,
-    trusted: client::Trusted,
-    credential: Credential<'_>,
-) -> Result<Session, LoginError> {
-    let (login, state) = trusted.login(credential, &mut rng()?)?;
-    send(link, &login).await?;
-    let frame = receive(link, AwaitVerdict::EXPECTS).await?;
-    Ok(state.read(&frame, link.now(), unix_now())?)
 }
 
 impl From<BusyReason> for LoginError {

@@ -1,0 +1,86 @@
+//! The client's side.
+
+use super::super::connector::ClientState;
+use super::super::error::LoginError;
+use super::super::link::{Link, receive, send};
+use super::{rng, unix_now};
+use crate::crypto::PublicKey;
+use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
+use crate::session::Session;
+use crate::terms::credential::Credential;
+use crate::terms::error::Error;
+use crate::terms::server::Server;
+use crate::terms::ticket::TrustedTicket;
+
+/// A client's state after its hello.
+enum Awaiting {
+    Answer(AwaitAnswer),
+    Challenge(AwaitChallenge),
+}
+
+/// How a login goes on after the server's first answer.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+pub(in crate::io) enum Begun {
+    Resumed(Session),
+    Trusted(client::Trusted),
+    /// The server has this key, which is trusted, and did not prove that it holds it: asked again it may.
+    Unproved(PublicKey),
+}
+
+/// From the hello to where the credential is due: with the ticket, if there is one that may be shown.
+pub(in crate::io) async fn begin<L: Link>(
+    link: &mut L,
+    client: &ClientState,
+    server: &Server,
+    ticket: Option<TrustedTicket>,
+) -> Result<Begun, LoginError> {
+    let (config, binding) = (&client.config, &client.binding);
+    let (hello, state, expects, deadline) = {
+        let (mut rng, now) = (rng()?, link.now());
+        match ticket {
+            Some(ticket) => {
+                let (hello, state) = client::resume(config, server, binding, ticket, &mut rng, now)?;
+                let deadline = state.deadline();
+                (hello, Awaiting::Answer(state), AwaitAnswer::EXPECTS, deadline)
+            }
+            None => {
+                let (hello, state) = client::start(config, server, binding, &mut rng, now)?;
+                let deadline = state.deadline();
+                (hello, Awaiting::Challenge(state), AwaitChallenge::EXPECTS, deadline)
+            }
+        }
+    };
+    link.set_deadline(deadline);
+    send(link, &hello).await?;
+    let frame = receive(link, expects).await?;
+    let answer = match state {
+        Awaiting::Answer(state) => state.read(&frame, link.now(), unix_now())?,
+        Awaiting::Challenge(state) => Answer::Challenge(state.read(&frame, link.now())?),
+    };
+    match answer {
+        Answer::Resumed(resumed) => {
+            send(link, &resumed.frame).await?;
+            Ok(Begun::Resumed(resumed.session))
+        }
+        Answer::Challenge(challenge) => {
+            let key = challenge.key().clone();
+            match challenge.trust(server) {
+                Ok(trusted) => Ok(Begun::Trusted(trusted)),
+                Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+/// From the credential to the verdict.
+pub(in crate::io) async fn login<L: Link>(
+    link: &mut L,
+    trusted: client::Trusted,
+    credential: Credential<'_>,
+) -> Result<Session, LoginError> {
+    let (login, state) = trusted.login(credential, &mut rng()?)?;
+    send(link, &login).await?;
+    let frame = receive(link, AwaitVerdict::EXPECTS).await?;
+    Ok(state.read(&frame, link.now(), unix_now())?)
+}
