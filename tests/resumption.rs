@@ -247,6 +247,18 @@ fn a_ticket_of_a_server_that_is_not_trusted_is_not_shown_and_neither_is_one_unde
 }
 
 #[test]
+fn a_ticket_that_one_server_may_see_is_not_shown_to_another() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let others = [OTHER2048.trust(), trust().with_name("db.example").unwrap()];
+    for (other, is_shown) in others.into_iter().map(|other| (other, false)).chain([(trust(), true)]) {
+        let trusted = trust().resume(ticket.clone(), "alice", NOW).unwrap();
+        let (hello, _) = client::resume(&world.client, &other, &world.binding, trusted, &mut world.rng, at(0)).unwrap();
+        assert_eq!(!ClientHello::decode(&hello[3..]).unwrap().ticket.is_empty(), is_shown);
+    }
+}
+
+#[test]
 fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let mut world = default();
     let ticket = world.ticket();

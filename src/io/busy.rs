@@ -2,7 +2,7 @@
 
 use super::acceptor::ServerState;
 use super::error::LoginError;
-use super::link::{Link, send_last};
+use super::link::{Link, VERDICT_TIMEOUT, send_last};
 use super::places::Place;
 use crate::crypto;
 use crate::handshake::server::busy;
@@ -15,6 +15,8 @@ pub(super) async fn turn_away<L: Link>(server: &ServerState, link: &mut L, reaso
     let spread = crypto::rng().map_or(0, |mut rng| rng.next_u32() % 3);
     let seconds = Duration::from_secs(u64::from(spread).saturating_add(1));
     let retry_after = server.workers.patience().saturating_add(seconds);
+    // The handshake's own deadline may be what has just passed.
+    link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     send_last(link, &busy(retry_after)).await;
     reason
 }

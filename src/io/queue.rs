@@ -243,6 +243,20 @@ mod tests {
     }
 
     #[test]
+    fn a_source_is_pressed_by_those_who_would_be_served_before_it() {
+        let mut queue = Queue::new();
+        let pressed = |queue: &Queue<&str>, name: &str, now| queue.is_pressed(&source(name), at(now), PATIENCE);
+        queue.push(&source("busy"), at(0), "one");
+        assert!(!pressed(&queue, "busy", 499) && !pressed(&queue, "good", 499));
+        // Half of the patience.
+        assert!(pressed(&queue, "busy", 500) && pressed(&queue, "good", 500));
+        // Whoever waits behind the others presses none of them.
+        queue.note_refused(&source("busy"), at(500));
+        assert!(pressed(&queue, "busy", 501) && !pressed(&queue, "good", 501));
+        assert!(pop(&mut queue, 502).0.is_some() && !pressed(&queue, "busy", 502));
+    }
+
+    #[test]
     fn a_line_that_stands_serves_the_newest_and_sheds_the_oldest() {
         let mut queue = Queue::new();
         for (time, job) in [(0, "first"), (100, "second"), (700, "third")] {

@@ -2,35 +2,35 @@
 //!
 //! They are written once, as futures over a [`Link`]; the adapters drive them. The server's is here.
 
+mod asked;
 mod client;
+mod turn;
 
 pub(super) use client::{Begun, begin, login};
+
+use asked::Asked;
+use turn::{NotDone, TOO_MANY, Turn, run, within};
 
 use super::acceptor::{AnyVerifier, ServerState};
 use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
-use super::permits::Permit;
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
-use super::workers::Done;
-use crate::crypto::{self, CryptoError, CryptoRng, Decrypted};
+use crate::crypto::{self, CryptoError, CryptoRng};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, Sealed, SealedLogin,
+    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
-use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
-use crate::terms::verifier::{Asker, Attempt, Returning, Verifier};
+use crate::terms::verifier::{Asker, Attempt, Returning};
 use crate::time::{Moment, UnixTime};
-use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
@@ -273,10 +273,14 @@ async fn open_hello<'s, L: Link>(
             visit.place.back_to_greeted()?;
             Ok((hello, Opening::done(server, &visit.place)))
         }
-        Err(NotDone::Shed(_)) => {
+        Err(NotDone::Shed(_, reason)) => {
             // It waits for its peer again, which may never hang up.
             visit.place.back_to_greeted()?;
-            Err(turn_away(server, link, BusyReason::Pressed.into()).await)
+            let error = match reason {
+                TOO_MANY => BusyReason::Pressed.into(),
+                reason => LoginError::LoginRefused { user: None, reason },
+            };
+            Err(turn_away(server, link, error).await)
         }
         Err(NotDone::Failed(error)) => Err(error),
     }
@@ -352,27 +356,24 @@ async fn ask_again<L: Link>(
     ticket: &FreshTicket,
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
-    let deadline = hello.deadline();
+    let turn = Turn { server, place: &visit.place, deadline: hello.deadline() };
     Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
             let (principal, shown) = (ticket.principal().to_owned(), (ticket.kind(), ticket.authenticated()));
             let work = move |()| asked.welcome(&principal, shown, &*verifier);
-            let mut queued = server.workers.queue(visit.place.source(), (), work);
-            let patience = deadline.min(link.now().after(server.workers.patience()));
-            let mut done = within(link, patience, &mut queued).await;
-            if done.is_none() && queued.is_begun() {
-                done = within(link, deadline, &mut queued).await;
+            match turn.compute(link, (), work).await {
+                Ok(answer) => answer,
+                Err(NotDone::Shed(..)) => None,
+                Err(NotDone::Failed(error)) => return Err(error),
             }
-            if let Some(Done::Answer(answer)) = done { answer } else { None }
         }
         AnyVerifier::Async(verifier) => {
-            let turn = Turn { server, place: &visit.place, deadline };
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
             let asker = visit.asker(server, hello.server_name());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
             let returning = Returning { principal: ticket.principal(), kind, authenticated, asker };
-            let answer = within(link, deadline, Caught(verifier.resume(&returning))).await.flatten();
+            let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
             drop(permit);
             answer
         }
@@ -396,9 +397,29 @@ impl From<LoginError> for NoVerdict {
 impl<T: Undecided> From<NotDone<T>> for NoVerdict {
     fn from(not_done: NotDone<T>) -> Self {
         match not_done {
-            NotDone::Shed(undecided) => Self::Refused(undecided.refuse(TOO_MANY)),
+            NotDone::Shed(undecided, reason) => Self::Refused(undecided.refuse(reason)),
             NotDone::Failed(error) => Self::Failed(error),
         }
+    }
+}
+
+/// A login on which there may be no verdict.
+trait Undecided {
+    fn refuse(self, reason: Reason) -> Refusal;
+}
+
+impl Undecided for Admitted {
+    fn refuse(self, reason: Reason) -> Refusal {
+        match self {
+            Self::Sealed(open) => open.refuse(reason),
+            Self::Opened(claim) => claim.reject(reason),
+        }
+    }
+}
+
+impl Undecided for Open<SealedLogin> {
+    fn refuse(self, reason: Reason) -> Refusal {
+        Self::refuse(self, reason)
     }
 }
 
@@ -472,6 +493,14 @@ async fn open_and_verify<L: Link>(
     }
 }
 
+/// Opens a login, if that is not done.
+fn opened(admitted: Admitted) -> Claim {
+    match admitted {
+        Admitted::Opened(claim) => claim,
+        Admitted::Sealed(open) => run(open),
+    }
+}
+
 /// Gives the verdict, with a ticket where the server gives tickets.
 fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Decision {
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
@@ -487,186 +516,6 @@ fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Deci
         (Err(reason), _) => Err(claim.reject(reason)),
     };
     accepted.map_err(|refusal| RefusedLogin { refusal, user })
-}
-
-/// Does the RSA operation; where even randomness fails, so does the login, like any other.
-fn run<S: Sealed>(open: Open<S>) -> S::Next {
-    match rng() {
-        Ok(mut rng) => open.run(&mut rng),
-        Err(_) => open.answer(Decrypted::failed()),
-    }
-}
-
-/// Opens a login, if that is not done.
-fn opened(admitted: Admitted) -> Claim {
-    match admitted {
-        Admitted::Opened(claim) => claim,
-        Admitted::Sealed(open) => run(open),
-    }
-}
-
-/// A login on which there may be no verdict.
-trait Undecided {
-    fn refuse(self, reason: Reason) -> Refusal;
-}
-
-impl Undecided for Admitted {
-    fn refuse(self, reason: Reason) -> Refusal {
-        match self {
-            Self::Sealed(open) => open.refuse(reason),
-            Self::Opened(claim) => claim.reject(reason),
-        }
-    }
-}
-
-impl Undecided for Open<SealedLogin> {
-    fn refuse(self, reason: Reason) -> Refusal {
-        Self::refuse(self, reason)
-    }
-}
-
-/// What a verifier on another thread is told.
-struct Asked {
-    context: Arc<Context>,
-    server_name: String,
-}
-
-impl Asked {
-    /// Asks a verifier. One that panics must not end the connection sooner than a refusal would: that would tell something.
-    fn verify(&self, claim: &Claim, verifier: &dyn Verifier) -> Result<Grant, Reason> {
-        let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
-        let attempt = Attempt { credential: claim.credential(), asker };
-        catch_unwind(AssertUnwindSafe(|| verifier.verify(&attempt))).unwrap_or(Err(Reason::VerifierFailed))
-    }
-
-    /// Asks a verifier whether a principal is still welcome. A panic is no answer: the client may show a credential.
-    fn welcome(
-        &self,
-        principal: &str,
-        (kind, authenticated): (CredentialKind, UnixTime),
-        verifier: &dyn Verifier,
-    ) -> Option<Result<Grant, Reason>> {
-        let asker = Asker { server_name: &self.server_name, context: &self.context, pool: None };
-        let returning = Returning { principal, kind, authenticated, asker };
-        catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok()
-    }
-}
-
-/// A turn to be computed, or to be asked about elsewhere.
-struct Turn<'a> {
-    server: &'a ServerState,
-    place: &'a Place,
-    deadline: Moment,
-}
-
-const TOO_MANY: Reason = Reason::NotNow("too many logins at once");
-
-/// Why work was not done.
-enum NotDone<T> {
-    /// It was not begun: it had waited for too long, or others came first.
-    Shed(T),
-    Failed(LoginError),
-}
-
-impl<T> From<LoginError> for NotDone<T> {
-    fn from(error: LoginError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl Turn<'_> {
-    /// Waits for the turn, and for the work. Work whose peer leaves before is not begun.
-    async fn compute<L: Link, T: Send + 'static, R: Send + 'static>(
-        &self,
-        link: &mut L,
-        item: T,
-        work: impl FnOnce(T) -> R + Send + 'static,
-    ) -> Result<R, NotDone<T>> {
-        let workers = &self.server.workers;
-        let patience = self.deadline.min(link.now().after(workers.patience()));
-        let mut queued = workers.queue(self.place.source(), item, work);
-        let failed = || NotDone::Failed(Error::Crypto(CryptoError::Failed).into());
-        poll_fn(|task| {
-            if let Poll::Ready(done) = Pin::new(&mut queued).poll(task) {
-                return Poll::Ready(match done {
-                    Done::Answer(answer) => Ok(answer),
-                    Done::Shed => Err(queued.take_back().map_or_else(failed, NotDone::Shed)),
-                    // Nothing that may panic is left in it.
-                    Done::Panicked => Err(failed()),
-                });
-            }
-            // Once begun it is waited for, and what it finds is logged, whatever the peer does.
-            if queued.is_begun() {
-                let passed = |()| Err(NotDone::Failed(Error::DeadlinePassed.into()));
-                return link.poll_wait(task, self.deadline).map(passed);
-            }
-            if link.poll_wait(task, patience).is_ready() {
-                // Unless it is begun at this very moment, nobody will do it now.
-                return match queued.take_back() {
-                    Some(item) => Poll::Ready(Err(NotDone::Shed(item))),
-                    None => {
-                        task.waker().wake_by_ref();
-                        Poll::Pending
-                    }
-                };
-            }
-            link.poll_gone(task).map(|()| Err(NotDone::Failed(left())))
-        })
-        .await
-    }
-
-    /// Waits for leave to have something done elsewhere; none where others come first.
-    async fn permit<L: Link>(&self, link: &mut L) -> Result<Option<Permit>, LoginError> {
-        let permits = &self.server.permits;
-        let patience = self.deadline.min(link.now().after(permits.patience()));
-        let mut asking = permits.ask(self.place.source());
-        poll_fn(|task| {
-            if let Poll::Ready(permit) = Pin::new(&mut asking).poll(task) {
-                return Poll::Ready(Ok(permit));
-            }
-            if link.poll_wait(task, patience).is_ready() {
-                return Poll::Ready(Ok(None));
-            }
-            link.poll_gone(task).map(|()| Err(left()))
-        })
-        .await
-    }
-
-    /// Has something opened by whoever has its key. The permit is good for what is asked next.
-    async fn open_remotely<L: Link, S: Sealed>(
-        &self,
-        link: &mut L,
-        open: Open<S>,
-    ) -> Result<(S::Next, Permit), NotDone<Open<S>>> {
-        let Some(permit) = self.permit(link).await? else {
-            return Err(NotDone::Shed(open));
-        };
-        // Not before there is a permit: this begins it.
-        let decrypted = match open.remote() {
-            Some(decrypting) => within(link, self.deadline, decrypting).await,
-            None => Some(Decrypted::failed()),
-        };
-        match decrypted {
-            Some(decrypted) => Ok((open.answer(decrypted), permit)),
-            // Whoever has the private key did not answer in time.
-            None => Err(NotDone::Shed(open)),
-        }
-    }
-}
-
-/// The peer has left while it had nothing to say.
-fn left() -> LoginError {
-    LoginError::Disconnected { awaited: FrameType::Data }
-}
-
-/// Waits for `future`, but no longer than to `deadline`.
-async fn within<L: Link, F: Future>(link: &mut L, deadline: Moment, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|task| match future.as_mut().poll(task) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending => link.poll_wait(task, deadline).map(|()| None),
-    })
-    .await
 }
 
 /// Waits for `future`, unless the handshake has to make way.

@@ -17,6 +17,7 @@ for_every_adapter!(
     a_source_at_its_bound_makes_way_for_itself_the_silent_first,
     a_good_client_gets_through_a_flood_of_idle_connections,
     junk_from_one_source_delays_no_good_client_of_another,
+    a_hello_that_is_opened_in_vain_counts_against_its_source,
     a_login_that_waits_for_too_long_is_closed_unopened,
     one_login_after_the_other_is_never_too_many,
     refusals_that_wait_are_bounded_by_source,
@@ -143,6 +144,52 @@ fn turn_among_junk<A: Adapter>() -> usize {
         assert_eq!(code(server.join().unwrap()), "unknown-user");
     }
     turn
+}
+
+/// Who is served first of two logins that wait, the first of which came first.
+fn first_of_two<A: Adapter>(acceptor: &Acceptor, gate: &Gate, [one, other]: [&str; 2]) -> String {
+    let held = start::<A>(acceptor, "holds the thread", ALICE);
+    assert_eq!(gate.entered.recv().unwrap(), "alice");
+    let waiting: Vec<_> = [one, other]
+        .into_iter()
+        .enumerate()
+        .map(|(before, source)| {
+            let ends = start::<A>(acceptor, source, junk(if source == one { "one" } else { "other" }));
+            logins_are(acceptor, before + 2);
+            ends
+        })
+        .collect();
+    (0..3).for_each(|_| gate.go.send(()).unwrap());
+    let first = gate.entered.recv().unwrap();
+    gate.entered.recv().unwrap();
+    for (client, server) in waiting.into_iter().chain([held]) {
+        drop((client.join().unwrap(), server.join().unwrap()));
+    }
+    eventually_empty(acceptor);
+    first
+}
+
+/// Sends hellos that cost the server its RSA operation, and no login after them.
+fn probe<A: Adapter>(acceptor: &Acceptor, source: &str) {
+    for _ in 0..4 {
+        let (client, server) = pair();
+        let server = accepting::<A>(acceptor, server, Source::named(source));
+        let mut peer = Peer::new(client);
+        let challenged = peer.hello(&Scenario::new().known_key());
+        drop((peer, challenged));
+        assert!(server.join().unwrap().is_err());
+    }
+}
+
+fn a_hello_that_is_opened_in_vain_counts_against_its_source<A: Adapter>() {
+    // Nobody outside can tell when a login has taken its place in the queue, so it may be seen a few times.
+    let turns = (0..5).map(|_| {
+        let (gate, verifier) = Gate::new();
+        let acceptor = asking(verifier).with_bounds(one_at_a_time());
+        probe::<A>(&acceptor, "prober");
+        first_of_two::<A>(&acceptor, &gate, ["prober", "good"])
+    });
+    assert!(turns.into_iter().any(|first| first == "other"), "the prober was first each time");
 }
 
 fn a_login_that_waits_for_too_long_is_closed_unopened<A: Adapter>() {

@@ -644,6 +644,18 @@ fn a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_con
     let (dials, session) = dial::<A>(&tickets, &connector, Some(&ticket));
     let session = session.unwrap();
     assert_eq!((dials, session.info().is_resumed(), session.info().is_proved()), (2, false, true));
+    // Where there is one connection, no ticket is shown that may lead to a login without a proof, unless a proof comes with it.
+    for (config, resumes) in [(client_config(), false), (client_config().with_proof_at_resumption(), true)] {
+        let known = Server::key(RSA2048.private.public_key().clone());
+        let connector = Connector::new(config, known).with_tickets(MemoryTickets::new());
+        for round in 0..2 {
+            let (client, server) = login::<A>(&tickets, &connector, ALICE);
+            let (client, server) = (client.unwrap(), server.unwrap());
+            assert!(client.info().is_proved());
+            assert_eq!(client.info().is_resumed(), resumes && round == 1);
+            assert_eq!(server.info().is_resumed(), client.info().is_resumed());
+        }
+    }
     // Nobody dials for ever.
     let liar = Acceptor::new(config(), OTHER2048.server.clone(), verifier);
     let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));

@@ -7,6 +7,7 @@ use crate::peer::{Challenged, Peer, VERDICT};
 use crate::support::wire::{Forger, padded};
 use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
+use countersign::frame::FrameType;
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, CryptoRng, Error, Grant,
     LoginError, Reason, Server, ServerConfig, ServerKey, Source, Suite,
@@ -23,6 +24,7 @@ for_every_adapter!(
     a_refusal_of_any_kind_is_the_same_bytes_no_earlier_than_the_floor,
     a_login_that_is_shed_is_closed_unopened_and_a_hello_is_told,
     a_login_whose_key_service_never_answers_is_closed,
+    a_hello_whose_key_service_never_answers_is_told_that_the_server_is_busy,
     a_login_for_which_no_session_is_left_is_turned_away_or_refused,
     whoever_leaves_after_its_login_holds_nothing,
     an_accepted_login_is_not_held_to_the_floor,
@@ -347,6 +349,18 @@ fn whoever_leaves_after_its_login_holds_nothing<A: Adapter>() {
 }
 
 /// There is nothing that could be sent to it that it can open.
+/// It is told that it may try again, and the reason is logged.
+fn a_hello_whose_key_service_never_answers_is_told_that_the_server_is_busy<A: Adapter>() {
+    let decrypted = Count::default();
+    let config = config().with_handshake_timeout(TIMEOUT);
+    let acceptor = Acceptor::new(config, remote(Service::NeverAnswers, &decrypted), verifier);
+    let known = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let (client, server) = failed::<A>(&acceptor, &known, ALICE);
+    assert!(matches!(protocol(client), Error::Busy { .. }));
+    assert_eq!((refused(server).1.code(), decrypted.get()), ("not-now", 1));
+    eventually_empty(&acceptor);
+}
+
 fn a_login_whose_key_service_never_answers_is_closed<A: Adapter>() {
     let (decrypted, verified) = (Count::default(), Count::default());
     for is_async in [false, true] {
@@ -396,6 +410,15 @@ fn a_login_that_is_shed_is_closed_unopened_and_a_hello_is_told<A: Adapter>() {
     let (client, server) = failed::<A>(&acceptor, &known, ALICE);
     assert!(matches!(protocol(client), Error::Busy { .. }));
     assert_eq!((server.code(), decrypted.get()), ("pressed", 1));
+    // One that does not hang up holds no place that others can't take.
+    let (client, server) = pair();
+    let lingering = accepting::<A>(&acceptor, server, Context::uncounted());
+    let mut peer = Peer::new(client);
+    peer.send(&Scenario::new().known_key().await_challenge().0);
+    peer.receive(FrameType::Busy);
+    assert_eq!(acceptor.counts().logins, 1, "the one that is computed");
+    drop(peer);
+    assert_eq!(lingering.join().unwrap().map(drop).unwrap_err().code(), "pressed");
     go.send(()).unwrap();
     logging_in.join().unwrap().unwrap();
     drop(first.join().unwrap().unwrap());

@@ -1,0 +1,203 @@
+//! Who makes way for whom.
+
+use super::held::GRACE;
+use super::*;
+use std::time::Duration;
+
+fn source(name: &str) -> Source {
+    Source::named(name)
+}
+
+fn enter(places: &Places, name: &str) -> Place {
+    places.enter(&source(name)).unwrap()
+}
+
+fn is_cut(place: &Place) -> bool {
+    place.cut.reason().is_some()
+}
+
+#[test]
+fn the_source_with_the_most_loses_one_and_the_silent_go_first() {
+    let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(7));
+    let good = enter(&places, "good");
+    let flood: Vec<Place> = (0..7).map(|_| enter(&places, "flood")).collect();
+    flood[..6].iter().for_each(Place::greeted);
+    // The table is full.
+    let other = enter(&places, "other");
+    assert!(is_cut(&flood[6]) && !flood[..6].iter().any(is_cut), "the silent one made way");
+    let more: Vec<Place> = (0..2).map(|_| enter(&places, "more")).collect();
+    assert_eq!(flood[..6].iter().filter(|place| is_cut(place)).count(), 2);
+    assert!(!is_cut(&good) && !is_cut(&other) && !more.iter().any(is_cut));
+    assert_eq!(places.counts(), Counts { handshakes: 8, made_way: 3, ..Counts::default() });
+}
+
+#[test]
+fn those_that_are_not_counted_are_not_pushed_out_for_being_many() {
+    let places = Places::new(Bounds::default().with_handshakes(20));
+    let local: Vec<Place> = (0..10).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+    let _flood: Vec<Place> = (0..40).map(|number| enter(&places, &format!("flood {}", number % 5))).collect();
+    assert!(!local.iter().any(is_cut));
+}
+
+#[test]
+fn whoever_keeps_the_server_waiting_makes_way_before_one_that_has_just_come() {
+    let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
+    let start = Instant::now();
+    let enter = |after: u64| places.enter_at(&source("nat"), start + Duration::from_millis(after)).unwrap();
+    let stalled: Vec<Place> = (0..4).map(|_| enter(0)).collect();
+    let late: Vec<Place> = (0..4).map(|_| enter(600)).collect();
+    let flood: Vec<Place> = (0..4).map(|_| enter(700)).collect();
+    assert!(stalled.iter().all(is_cut) && !late.iter().chain(&flood).any(is_cut));
+    // None stalls any more: all are alike.
+    let _one_more = enter(800);
+    assert_eq!(late.iter().chain(&flood).filter(|place| is_cut(place)).count(), 1);
+}
+
+#[test]
+fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
+    for _ in 0..32 {
+        let places = Places::new(Bounds::default().with_handshakes(8));
+        let good: Vec<Place> = (0..4).map(|number| enter(&places, &format!("good {number}"))).collect();
+        good.iter().for_each(Place::greeted);
+        let idle: Vec<Place> = (0..4).map(|number| enter(&places, &format!("idle {number}"))).collect();
+        let _newcomers: Vec<Place> = (0..4).map(|number| enter(&places, &format!("new {number}"))).collect();
+        assert!(!good.iter().any(is_cut));
+        assert!(idle.iter().any(is_cut));
+    }
+}
+
+#[test]
+fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
+    let places = Places::new(Bounds::default().with_handshakes(100));
+    let ours: Vec<Place> = (0..60).map(|_| enter(&places, "one")).collect();
+    assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 60 - 50);
+    let local: Vec<Place> = (0..50).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+    assert!(!local.iter().any(is_cut));
+}
+
+#[test]
+fn who_makes_way_is_a_matter_of_chance() {
+    let victims: Vec<usize> = (0..64)
+        .map(|_| {
+            let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
+            let ours: Vec<Place> = (0..8).map(|_| enter(&places, "one")).collect();
+            let _newcomer = enter(&places, "two");
+            ours.iter().position(is_cut).unwrap()
+        })
+        .collect();
+    // All 64 alike: one chance in 8 to the power of 63.
+    assert!(victims.iter().any(|&victim| victim != victims[0]), "{victims:?}");
+}
+
+#[test]
+fn a_login_that_has_arrived_makes_way_for_nobody() {
+    let places = Places::new(Bounds::default().with_handshakes(2).with_handshakes_per_source(2));
+    let ours = [enter(&places, "one"), enter(&places, "one")];
+    ours.iter().for_each(|place| place.arrived().unwrap());
+    let more: Vec<Place> = (0..8).map(|_| enter(&places, "one")).collect();
+    let others: Vec<Place> = (0..8).map(|_| enter(&places, "two")).collect();
+    assert!(!ours.iter().any(is_cut));
+    assert_eq!(more.iter().chain(&others).filter(|place| !is_cut(place)).count(), 2);
+    assert_eq!(places.counts(), Counts { handshakes: 2, logins: 2, made_way: 14, ..Counts::default() });
+    drop((ours, more, others));
+    assert_eq!(places.counts(), Counts { made_way: 14, ..Counts::default() });
+}
+
+#[test]
+fn a_login_that_arrives_as_its_place_is_taken_is_too_late() {
+    let places = Places::new(Bounds::default().with_handshakes(1));
+    let first = enter(&places, "one");
+    // The newcomer has the place, and has not told anybody yet.
+    let untold = places.lock().take_one(Instant::now()).unwrap();
+    assert_eq!((untold.reason(), first.arrived()), (None, Err(BusyReason::MadeWay)));
+}
+
+#[test]
+fn refusals_are_bounded_by_source_and_in_total() {
+    let places = Places::new(Bounds::default().with_refusals(8));
+    let refuse = |name: &str| {
+        let place = enter(&places, name);
+        place.arrived().map(|()| place.into_refusal())
+    };
+    let flood = [refuse("flood").unwrap(), refuse("flood").unwrap()];
+    assert_eq!(refuse("flood").err(), Some(BusyReason::NoRoom));
+    let others: Vec<_> = ["a", "a", "b", "b", "c", "c"].into_iter().map(|name| refuse(name).unwrap()).collect();
+    assert_eq!(refuse("a").err(), Some(BusyReason::NoRoom));
+    // Who has none waiting is let in past the total, up to twice as many.
+    let good: Vec<_> = (0..8).map(|name| refuse(&format!("good {name}")).unwrap()).collect();
+    assert_eq!(refuse("one more").err(), Some(BusyReason::NoRoom));
+    drop((flood, others, good));
+    assert_eq!(places.counts(), Counts::default());
+    assert!(refuse("flood").is_ok());
+}
+
+#[test]
+fn sessions_are_bounded_in_total_by_source_and_by_principal() {
+    let places = Places::new(Bounds::default().with_sessions(16));
+    let place = |name: &str| enter(&places, name);
+    let alice: Vec<_> =
+        (0..2).map(|number| place(&format!("source {number}")).session_place("alice").unwrap()).collect();
+    assert!(place("another source").session_place("alice").is_none(), "an eighth of one principal");
+    assert!(place("another source").has_room_for_session());
+    let one: Vec<_> = (0..8).map(|number| place("one").session_place(&format!("user {number}")).unwrap()).collect();
+    assert!(place("one").session_place("bob").is_none() && !place("one").has_room_for_session(), "half of one source");
+    let rest: Vec<_> = (0..6).map(|number| place("two").session_place(&format!("other {number}")).unwrap()).collect();
+    assert!(place("three").session_place("bob").is_none(), "all of them");
+    drop((alice, one, rest));
+    assert_eq!(places.counts().sessions, 0);
+    let state = places.lock();
+    assert!(state.principals.is_empty() && state.sources.is_empty());
+}
+
+#[test]
+fn a_server_that_stops_cuts_handshakes_and_lets_nobody_in() {
+    let places = Places::new(Bounds::default());
+    let (place, session_place) = (enter(&places, "one"), enter(&places, "two").session_place("alice").unwrap());
+    let arrived = enter(&places, "four");
+    arrived.arrived().unwrap();
+    places.stop();
+    assert!(!is_cut(&arrived), "a login that has arrived is answered");
+    assert_eq!(
+        (place.cut.reason(), places.enter(&source("three")).err()),
+        (Some(BusyReason::Stopping), Some(BusyReason::Stopping))
+    );
+    assert_eq!(places.counts().sessions, 1);
+    drop(session_place);
+}
+
+#[test]
+fn whoever_has_arrived_obeys_no_word_that_comes_late() {
+    let places = Places::new(Bounds::default());
+    let place = enter(&places, "one");
+    place.arrived().unwrap();
+    // As from a server that picked it before it arrived.
+    place.cut.cut(BusyReason::Stopping);
+    assert!(!is_cut(&place));
+    place.back_to_greeted().unwrap();
+    assert!(!is_cut(&place), "it was said to nobody");
+    places.stop();
+    assert_eq!(place.cut.reason(), Some(BusyReason::Stopping));
+}
+
+#[test]
+fn a_ticket_that_is_asked_about_makes_way_for_nobody_and_waits_anew_after_that() {
+    let places = Places::new(Bounds::default().with_handshakes(2));
+    let ticket = enter(&places, "one");
+    ticket.greeted();
+    ticket.arrived().unwrap();
+    let flood: Vec<Place> = (0..8).map(|number| enter(&places, &format!("flood {number}"))).collect();
+    assert!(!is_cut(&ticket));
+    assert_eq!(places.counts(), Counts { handshakes: 2, logins: 1, made_way: 6, ..Counts::default() });
+    // Back among those who wait, it takes the place of one of them, and has just come.
+    ticket.back_to_greeted().unwrap();
+    assert_eq!(places.counts(), Counts { handshakes: 2, logins: 0, made_way: 7, ..Counts::default() });
+    let waited = Instant::now().duration_since(places.lock().sources[&source("one")].greeted.0[0].1);
+    assert!(waited < GRACE);
+    ticket.arrived().unwrap();
+    assert_eq!((places.counts().handshakes, places.counts().logins), (1, 1));
+    places.stop();
+    assert_eq!((ticket.back_to_greeted(), is_cut(&ticket)), (Err(BusyReason::Stopping), false));
+    drop((ticket, flood));
+    assert_eq!(places.counts(), Counts { made_way: 7, ..Counts::default() });
+    assert!(places.lock().sources.is_empty());
+}
