@@ -182,14 +182,15 @@ fn probe<A: Adapter>(acceptor: &Acceptor, source: &str) {
 }
 
 fn a_hello_that_is_opened_in_vain_counts_against_its_source<A: Adapter>() {
-    // Nobody outside can tell when a login has taken its place in the queue, so it may be seen a few times.
-    let turns = (0..5).map(|_| {
+    let good_was_first = (0..12).filter(|_| {
         let (gate, verifier) = Gate::new();
         let acceptor = asking(verifier).with_bounds(one_at_a_time());
         probe::<A>(&acceptor, "prober");
-        first_of_two::<A>(&acceptor, &gate, ["prober", "good"])
+        first_of_two::<A>(&acceptor, &gate, ["prober", "good"]) == "other"
     });
-    assert!(turns.into_iter().any(|first| first == "other"), "the prober was first each time");
+    // Alike, either of the two would be first half of the times. Nobody outside can tell when a login has taken its place in the
+    // queue, so once it may be late.
+    assert!(good_was_first.count() >= 11, "the prober was not behind");
 }
 
 fn a_login_that_waits_for_too_long_is_closed_unopened<A: Adapter>() {
