@@ -169,6 +169,7 @@ fn no_broken_file_makes_it_panic() {
     }
 }
 
+#[cfg(feature = "files")]
 #[test]
 fn openssl_reads_what_is_written() {
     let folder = tempfile::tempdir().unwrap();
@@ -243,6 +244,7 @@ mod formats {
         );
     }
 
+    #[cfg(all(feature = "files", unix))]
     #[test]
     fn ssh_keygen_reads_what_is_written() {
         use std::os::unix::fs::PermissionsExt;
