@@ -1,4 +1,4 @@
-//! The embedded store: accounts and keys in files.
+//! The embedded store: accounts and keys in files, and keys at an agent.
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
@@ -6,3 +6,5 @@ pub mod accounts;
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
+#[cfg(all(feature = "ssh-agent", unix))]
+pub mod ssh_agent;
