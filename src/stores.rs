@@ -3,6 +3,8 @@
 #[cfg(feature = "accounts")]
 pub mod accounts;
 #[cfg(feature = "files")]
+mod date;
+#[cfg(feature = "files")]
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
