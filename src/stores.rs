@@ -1,4 +1,4 @@
-//! The embedded store: accounts and keys in files.
+//! The embedded store: accounts, keys and known hosts in files.
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
@@ -8,3 +8,5 @@ mod date;
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
+#[cfg(feature = "files")]
+pub mod known_hosts;
