@@ -120,6 +120,8 @@ pub use stores::files;
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
+#[cfg(feature = "files")]
+pub use stores::known_hosts::{self, KnownHosts};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
