@@ -9,6 +9,7 @@ use crate::crypto::{AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::factor::Prompt;
 use crate::terms::grant::{Grant, NoGrant};
 use crate::wire::codec::{self, Bytes, Extension, Extensions, Field, Message, VerdictMessage};
 use crate::wire::frame::{self, FrameError, FrameType, Header};
@@ -106,6 +107,7 @@ pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
 /// What a verdict says.
 pub(crate) enum Opened<'v> {
     Granted(Grant, Option<NewTicket<'v>>),
+    Asked(Prompt),
     Not(NoGrant),
 }
 
@@ -157,6 +159,11 @@ impl Secrets {
         self.key("credential")
     }
 
+    /// `factor_key = Expand(master, "factor", transcript_f)`, after the ServerVerdict that asks.
+    pub(crate) fn factor_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
+        self.key("factor")
+    }
+
     /// Adds what comes next of the frames.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.transcript.add(bytes);
@@ -182,6 +189,7 @@ impl Secrets {
         check_extensions(&verdict.extensions, limits::MAX_VERDICT_EXTENSIONS)?;
         let grant = match Grant::from_message(&verdict)? {
             Ok(grant) => grant,
+            Err(NoGrant::Factor) => return Ok(Opened::Asked(Prompt::of(&verdict.extensions)?)),
             Err(no_grant) => return Ok(Opened::Not(no_grant)),
         };
         let (bytes, lifetime) = (verdict.ticket.0, verdict.ticket_lifetime);

@@ -117,13 +117,14 @@ pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
+pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Grant, NotPermitted};
 pub use terms::server::Server;
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,
 };
-pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
+pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};
 

@@ -6,7 +6,8 @@
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
 //! | [`Challenge`] | *trust this key?* | [`Trusted`] |
 //! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
-//! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`] |
+//! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`], or [`FactorWanted`] |
+//! | [`FactorWanted`] | *the further factor* | [`AwaitVerdict`] again |
 //!
 //! ```text
 //! start ──ClientHello──▶ AwaitChallenge ──▶ Challenge ──▶ Trusted ──ClientLogin──▶ AwaitVerdict ──▶ Session
@@ -19,8 +20,10 @@
 //! state is always safe. The machine holds no clock, no socket and no randomness of its own.
 
 mod config;
+mod factor;
 
 pub use config::ClientConfig;
+pub use factor::{FactorWanted, Verdict};
 
 use crate::crypto::once;
 use crate::crypto::schedule::{self, Key, Sources};
@@ -31,6 +34,7 @@ use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::factor::offer_factors;
 use crate::terms::grant::NoGrant;
 use crate::terms::server::Server;
 use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
@@ -134,6 +138,10 @@ fn hello(
         None => (&[][..], 0),
     };
     let context = binding.context(&config.prologue);
+    let mut extensions = handshake::reserved_extensions(&nonce);
+    if config.factors {
+        offer_factors(&mut extensions);
+    }
     let hello = ClientHello {
         versions,
         suites,
@@ -143,7 +151,7 @@ fn hello(
         known_keys: ids,
         context: context.0,
         ticket: Bytes(shown),
-        extensions: handshake::reserved_extensions(&nonce),
+        extensions,
         rsa_ciphertext: codec::room(prover.map_or(0, PublicKey::size))?,
         binder: codec::room(room)?,
     };
@@ -268,6 +276,7 @@ impl AwaitAnswer {
         let (grant, new) = match secrets.open_verdict(&mut sealed)? {
             Opened::Granted(grant, new) => (grant, new),
             // A server that does not want the ticket sends a challenge.
+            Opened::Asked(_) => return Err(Violation::UnknownDecision(NoGrant::Factor.number()).into()),
             Opened::Not(decision) => return Err(Violation::UnknownDecision(decision.number()).into()),
         };
         let ticket = new.map(|new| keep(new, suite, ticket.key_id, ticket.of, clock));
@@ -499,18 +508,21 @@ impl Trusted {
         handshake::seal(&*secrets.credential_key()?, &message, parts.content_mut())?;
         secrets.add(parts.field);
         let user = credential.user().unwrap_or_default().to_owned();
-        let state = AwaitVerdict { secrets, key, proved, server_name, user, deadline };
+        let state = AwaitVerdict { config, secrets, key, proved, server_name, user, asked: 0, deadline };
         Ok((core::mem::take(&mut *frame), state))
     }
 }
 
 /// The login is out; a ServerVerdict is awaited.
 pub struct AwaitVerdict {
+    config: Arc<ClientConfig>,
     secrets: Secrets,
     key: PublicKey,
     proved: bool,
     server_name: String,
     user: String,
+    /// How many further factors were asked for.
+    asked: usize,
     deadline: Moment,
 }
 
@@ -529,7 +541,18 @@ impl AwaitVerdict {
     /// # Errors
     /// [`Error::Refused`] for an authentic refusal, [`Error::NotNow`] where the server can't decide,
     /// [`Error::VerdictNotAuthentic`] for bytes that are no verdict of this handshake, and the rest of [`Error`].
+    /// [`Error::FactorWanted`] where the client offered to answer requests for further factors, and this is one: then
+    /// [`AwaitVerdict::read_step`] is the call.
     pub fn read(self, frame: &[u8], now: Moment, clock: UnixTime) -> Result<Session, Error> {
+        self.read_step(frame, now, clock)?.accepted()
+    }
+
+    /// As [`AwaitVerdict::read`], for a client that offered to answer requests for further factors
+    /// ([`ClientConfig::with_factors`]).
+    ///
+    /// # Errors
+    /// As [`AwaitVerdict::read`].
+    pub fn read_step(mut self, frame: &[u8], now: Moment, clock: UnixTime) -> Result<Verdict, Error> {
         if now > self.deadline {
             return Err(Error::DeadlinePassed);
         }
@@ -537,14 +560,22 @@ impl AwaitVerdict {
         let mut sealed = Zeroizing::new(*verdict.sealed_verdict);
         let (grant, new) = match self.secrets.open_verdict(&mut sealed)? {
             Opened::Granted(grant, new) => (grant, new),
-            Opened::Not(NoGrant::Reject) => return Err(Error::Refused),
+            Opened::Asked(prompt) => {
+                if !self.config.factors || self.asked >= limits::MAX_FACTORS {
+                    return Err(Violation::FactorNotOffered.into());
+                }
+                self.asked = self.asked.saturating_add(1);
+                self.secrets.add(frame);
+                return Ok(Verdict::Factor(FactorWanted::new(self, prompt, now)));
+            }
             Opened::Not(NoGrant::NotNow) => return Err(Error::NotNow),
+            Opened::Not(NoGrant::Reject | NoGrant::Factor) => return Err(Error::Refused),
         };
         let Self { secrets, key, proved, server_name, user, .. } = self;
         let of = Owner { server_name, user, authenticated: clock };
         let ticket = new.map(|new| keep(new, secrets.suite(), key.id(), of, clock));
         let outcome = Outcome { grant, ticket, resumed: false, server_key: Some(key), proved };
-        Ok(secrets.session(frame, Side::Client, outcome))
+        Ok(Verdict::Accepted(secrets.session(frame, Side::Client, outcome)))
     }
 }
 
