@@ -162,5 +162,8 @@ pub const MIN_PASSWORD: usize = 8;
 /// Largest number of tokens of an account in a file.
 pub const MAX_TOKENS: usize = 512;
 
+/// Largest number of recovery codes of an account in a file.
+pub const MAX_RECOVERY_CODES: usize = 16;
+
 /// Longest line of an account file, in bytes. One with as much in it as there may be takes half of it.
 pub const MAX_LINE: usize = 64 << 10;
