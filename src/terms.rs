@@ -8,6 +8,6 @@ pub(crate) mod factor;
 pub(crate) mod grant;
 #[cfg(feature = "serde")]
 mod serde;
-pub(crate) mod server;
 pub(crate) mod ticket;
+pub(crate) mod trust;
 pub(crate) mod verifier;

@@ -100,6 +100,7 @@ impl From<Error> for io::Error {
             | Error::NoProof(_)
             | Error::FactorWanted(_)
             | Error::Untrusted(_)
+            | Error::TrustTooLow { .. }
             | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
             Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
             Error::Crypto(_) => ErrorKind::Other,

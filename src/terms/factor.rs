@@ -2,7 +2,7 @@
 
 use crate::limits;
 use crate::terms::error::{Error, Misuse, Violation};
-use crate::wire::codec::{self, Bytes, Extension, Extensions, Factor, FactorRequest, Text};
+use crate::wire::codec::{self, Bytes, Extensions, Factor, FactorRequest, Text};
 use core::fmt;
 
 /// The number of the extension that offers further factors in a ClientHello, and that asks for one in a verdict.
@@ -105,12 +105,6 @@ impl fmt::Display for Prompt {
 /// Whether these are the extensions of a client that can be asked for further factors.
 pub(crate) fn offers_factors(extensions: &Extensions<'_>) -> bool {
     extensions.iter().any(|extension| extension.number == EXTENSION)
-}
-
-/// Offers them.
-pub(crate) fn offer_factors(extensions: &mut Extensions<'_>) {
-    // There is room: the library puts fewer in than there may be.
-    let _ = extensions.push(Extension { number: EXTENSION, data: Bytes(&[]) });
 }
 
 /// An answer as a message, if it keeps to the limits.

@@ -3,14 +3,14 @@
 use super::super::connector::{Answerer, ClientState};
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
-use super::{rng, unix_now};
+use super::{rng, unix_now, within};
 use crate::crypto::PublicKey;
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, FactorWanted, Verdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::server::Server;
 use crate::terms::ticket::TrustedTicket;
+use crate::terms::trust::Server;
 use crate::wire::frame::FrameType;
 use core::future::poll_fn;
 use core::task::Poll;
@@ -38,7 +38,7 @@ pub(in crate::io) async fn begin<L: Link>(
     server: &Server,
     ticket: Option<TrustedTicket>,
 ) -> Result<Begun, LoginError> {
-    let (config, binding) = (&client.config, &client.binding);
+    let (config, binding) = (&client.config, client.context.binding());
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
         match ticket {
@@ -68,7 +68,9 @@ pub(in crate::io) async fn begin<L: Link>(
         }
         Answer::Challenge(challenge) => {
             let key = challenge.key().clone();
-            match challenge.trust(server) {
+            let question = challenge.question(server, unix_now(), &client.context);
+            let decided = within(link, deadline, server.decide(&question)).await;
+            match decided.ok_or(Error::DeadlinePassed)?.and_then(|approved| challenge.approve(approved)) {
                 Ok(trusted) => Ok(Begun::Trusted(trusted)),
                 Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
                 Err(error) => Err(error.into()),
