@@ -1,4 +1,4 @@
-//! The embedded store: accounts, keys and known hosts in files.
+//! The embedded store: accounts, keys and known hosts in files, and keys at an agent.
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
@@ -8,5 +8,7 @@ mod date;
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
+#[cfg(all(feature = "ssh-agent", unix))]
+pub mod ssh_agent;
 #[cfg(feature = "files")]
 pub mod known_hosts;
