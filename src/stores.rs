@@ -8,7 +8,7 @@ mod date;
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
-#[cfg(all(feature = "ssh-agent", unix))]
-pub mod ssh_agent;
 #[cfg(feature = "files")]
 pub mod known_hosts;
+#[cfg(all(feature = "ssh-agent", unix))]
+pub mod ssh_agent;
