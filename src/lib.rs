@@ -61,6 +61,7 @@ assert_eq!(line, "hello, alice\n");
 //! | check passwords of a store of your own | `accounts::PasswordCheck` |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
+//! | know servers by a file, as OpenSSH does | `KnownHosts` |
 //! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
@@ -79,7 +80,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `ml-kem` | yes | X25519MLKEM768 for that provider |
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
-//! | `files` | yes | `files`, keys on disk |
+//! | `files` | yes | `files`, keys on disk, and `known_hosts` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
 //! | `tokio` | no | logins and sessions over tokio's streams |
