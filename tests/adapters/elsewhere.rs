@@ -94,7 +94,7 @@ impl AsyncVerifier for Store {
 }
 
 fn remote(desk: &Arc<Desk>) -> ServerKey {
-    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let private = RSA2048.decryptor();
     ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Key(Arc::clone(desk), private)))
 }
 

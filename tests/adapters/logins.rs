@@ -398,7 +398,7 @@ impl RemoteDecrypt for Batches {
 fn a_private_key_that_answers_later_opens_logins<A: Adapter>() {
     let (queue, waiting) = channel::<(Vec<u8>, oneshot::Sender<Decrypted>)>();
     let service = std::thread::spawn(move || {
-        let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+        let private = RSA2048.decryptor();
         let mut rng = Scenario::new().rng("key service");
         let mut batches = 0;
         while let (Ok(first), Ok(second)) = (waiting.recv(), waiting.recv()) {
@@ -728,7 +728,7 @@ fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
 
 fn the_answer_of_a_module_shows_no_earlier_than_a_floor<A: Adapter>() {
     let floor = Duration::from_millis(300);
-    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let private = RSA2048.decryptor();
     let module = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private);
     for (key, config) in [
         (module.clone(), config().with_refusal_floor(floor)),
