@@ -7,7 +7,7 @@ use crate::ends::{
 };
 use crate::logins::{Returns, with_tickets};
 use crate::peer::{Peer, VERDICT};
-use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
@@ -103,17 +103,22 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         Bounds::default().with_working(1).with_remote(2).with_waiting(4).with_patience(Duration::from_secs(3600));
     for variant in 0..3 {
         let (desk, asked) = Desk::new();
+        let opened = Arc::new(Counting::with(&RSA2048));
+        let here = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::clone(&opened) as _);
         let acceptor = match variant {
             0 => Acceptor::new(config(), remote(&desk), verifier),
             1 => Acceptor::new_async(config(), remote(&desk), Store(None)),
-            _ => Acceptor::new_async(config(), RSA2048.server.clone(), Store(Some(Arc::clone(&desk)))),
+            _ => Acceptor::new_async(config(), here, Store(Some(Arc::clone(&desk)))),
         };
         let acceptor = acceptor.with_bounds(bounds);
         let start = |source: &str| {
+            let before = opened.count();
             let (client, server) = pair();
             let server = accepting::<A>(&acceptor, server, Source::named(source));
             let mut peer = Peer::new(client);
             peer.login(&Scenario::new(), ALICE);
+            // A key that is here has a bounded queue, too, in which none of these is to wait for the others.
+            eventually("it is opened", || variant < 2 || opened.count() > before);
             (peer, server)
         };
         let begun = [start("many"), start("many")];
