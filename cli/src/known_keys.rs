@@ -50,7 +50,7 @@ impl KnownKeys {
         let path = self.path(key.id());
         let made = state::make_private(&self.folder);
         // No secret, but nobody else's affair either.
-        if let Err(error) = made.and_then(|()| state::write_private(&path, [key.to_pem().as_bytes()])) {
+        if let Err(error) = made.and_then(|()| state::write_private(&path, key.to_pem().as_bytes())) {
             let path = path.display();
             term::note(format_args!("countersign: {path}: {error}; the server's key is not kept for the next login"));
         }
