@@ -5,6 +5,7 @@ use crate::ends::{
     Adapter, Session, accepting, asking, config, connector, disconnected, eventually, eventually_empty, login, pair,
     refused,
 };
+use crate::bounds::a_begun_login_among_hellos;
 use crate::logins::{Returns, with_tickets};
 use crate::peer::{Peer, VERDICT};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 for_every_adapter!(
     what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn,
+    a_login_whose_hello_was_opened_elsewhere_does_not_make_way_for_hellos,
     tickets_are_asked_about_elsewhere_so_many_at_once,
     a_ticket_that_is_asked_about_has_a_place_that_nobody_can_take,
     a_ticket_that_is_not_taken_waits_for_its_peer_again,
@@ -160,6 +162,36 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         assert_eq!((good, shed.collect::<Vec<_>>()), (5, vec!["not-now"; 2]), "{variant}");
         assert_eq!(desk.most.load(Ordering::SeqCst), 2, "{variant}");
         assert!(matches!(asked.try_recv(), Err(TryRecvError::Empty)));
+        eventually_empty(&acceptor);
+    }
+}
+
+fn a_login_whose_hello_was_opened_elsewhere_does_not_make_way_for_hellos<A: Adapter>() {
+    for _ in 0..3 {
+        let (desk, asked) = Desk::new();
+        let acceptor = Acceptor::new_async(config(), remote(&desk), Store(None));
+        let bounds = Bounds::default().with_remote(1).with_waiting(2).with_patience(Duration::from_secs(3600));
+        let acceptor = acceptor.with_bounds(bounds);
+        let of_hello = std::thread::spawn(move || {
+            asked.recv().unwrap().send(()).unwrap();
+            asked
+        });
+        let occupy = || {
+            let asked = of_hello.join().unwrap();
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named("first"));
+            let mut peer = Peer::new(client);
+            peer.login(&Scenario::new(), ALICE);
+            (asked.recv().unwrap(), asked, peer, server)
+        };
+        let (mut peer, server) = a_begun_login_among_hellos::<A, _, _>(&acceptor, occupy, |(first, asked, peer, server)| {
+            first.send(()).unwrap();
+            // All that is still to be asked about, until nobody is left who might ask.
+            std::thread::spawn(move || asked.into_iter().for_each(|next| next.send(()).unwrap()));
+            (peer, server)
+        });
+        drop(server.join().unwrap().unwrap());
+        assert_eq!(peer.rest().len(), VERDICT);
         eventually_empty(&acceptor);
     }
 }
