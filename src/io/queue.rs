@@ -65,7 +65,14 @@ struct Job<J> {
 
 impl<J> Queue<J> {
     pub(super) fn new() -> Self {
-        Self { lines: HashMap::new(), len: 0, served: 0, next: 0, refused: RefusalHistory::default(), turn: Progress::Begun }
+        Self {
+            lines: HashMap::new(),
+            len: 0,
+            served: 0,
+            next: 0,
+            refused: RefusalHistory::default(),
+            turn: Progress::Begun,
+        }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -272,7 +272,10 @@ mod tests {
         let here = std::thread::current().id();
         let there = block_on(workers.queue(&source(), Progress::Fresh, (), |()| std::thread::current().id()));
         assert!(matches!(there, Done::Answer(id) if id != here));
-        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, (), |()| -> u8 { panic!("on purpose") })), Done::Panicked);
+        assert_eq!(
+            block_on(workers.queue(&source(), Progress::Fresh, (), |()| -> u8 { panic!("on purpose") })),
+            Done::Panicked
+        );
         assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 7, |item| item)), Done::Answer(7));
     }
 

@@ -27,10 +27,7 @@ fn sources_take_turns_whatever_the_length_of_their_lines() {
     queue.push(&source("b"), Progress::Fresh, at(1), "b1");
     let order: Vec<_> = (0..5).map(|_| pop(&mut queue, 2).0.unwrap()).collect();
     assert!(order.iter().position(|&job| job == "b1").unwrap() <= 1, "{order:?}");
-    assert_eq!(
-        order.iter().filter(|job| job.starts_with('a')).copied().collect::<Vec<_>>(),
-        ["a1", "a2", "a3", "a4"]
-    );
+    assert_eq!(order.iter().filter(|job| job.starts_with('a')).copied().collect::<Vec<_>>(), ["a1", "a2", "a3", "a4"]);
     assert_eq!((pop(&mut queue, 3).0, queue.len()), (None, 0));
 }
 
@@ -91,10 +88,7 @@ fn where_there_are_too_many_the_oldest_of_the_worst_goes() {
     assert_eq!(queue.shed(at(2)), Some("many2"));
     let id = queue.push(&source("good"), Progress::Fresh, at(3), "gone");
     assert_eq!(queue.remove(&source("good"), id), Some("gone"));
-    assert_eq!(
-        (queue.remove(&source("good"), id), queue.shed(at(4)), queue.shed(at(4))),
-        (None, Some("good"), None)
-    );
+    assert_eq!((queue.remove(&source("good"), id), queue.shed(at(4)), queue.shed(at(4))), (None, Some("good"), None));
     assert_eq!((queue.len(), queue.lines.len()), (0, 0));
 }
 
@@ -207,7 +201,10 @@ fn under_twice_the_load_and_more_almost_all_that_can_be_done_is_done() {
             let costs = Costs { hello, login, peer };
             for (percent, least) in [(90, 85), (200, 95), (1000, 85)] {
                 let done = goodput(costs, sources, percent);
-                assert!(done >= least, "{done} % of what can be done, where {percent} % come: {costs:?}, {sources} sources");
+                assert!(
+                    done >= least,
+                    "{done} % of what can be done, where {percent} % come: {costs:?}, {sources} sources"
+                );
             }
         }
     }
