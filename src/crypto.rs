@@ -31,7 +31,7 @@ pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider
 #[doc(inline)]
 pub use rand_core::CryptoRng;
 pub use random::rng;
-pub use secret::{SecretString, SharedSecret};
+pub use secret::{SecretBytes, SecretString, SharedSecret};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash, hash_of};
 

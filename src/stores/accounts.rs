@@ -28,7 +28,7 @@ pub use file::{AccountFile, News};
 pub use line::{Account, BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
 
-use crate::crypto::SecretString;
+use crate::crypto::{SecretBytes, SecretString};
 use crate::limits;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
@@ -403,7 +403,11 @@ impl Accounts {
     }
 
     /// As a file, to the byte: what [`Accounts::parse`] reads.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub fn to_bytes(&self) -> SecretBytes {
+        SecretBytes::new(self.text())
+    }
+
+    fn text(&self) -> Zeroizing<Vec<u8>> {
         // Most lines have a name, a hash and a few permissions.
         let room = self.lines.len().saturating_mul(256).saturating_add(self.tail.len());
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
@@ -539,7 +543,7 @@ impl Verifier for Accounts {
 /// As a text: [`Accounts::to_bytes`], and what is not UTF-8 of it replaced.
 impl fmt::Display for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 
