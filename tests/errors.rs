@@ -92,7 +92,8 @@ fn errors() -> Vec<Error> {
     use Error as E;
     let mut errors = vec![
         E::ServerKey(KeyError::NotDer),
-        E::Untrusted(RSA2048.private.public_key().id()),
+        E::Untrusted(support::untrusted(RSA2048.private.public_key().id())),
+        E::TrustTooLow { kind: CredentialKind::Password, level: TrustLevel::FirstUse },
         E::UnderFloor(suite()),
         E::NoProof(RSA2048.private.public_key().id()),
         E::ProofNotAuthentic,
@@ -299,8 +300,9 @@ fn no_error_of_a_store_says_what_it_came_from() {
         FileError::Unsettled { path: path.clone() },
         FileError::Late { path: path.clone() },
         FileError::Undone { path: path.clone(), source: denied() },
-        FileError::TooLong { path: path.clone() },
+        FileError::TooLong { path: path.clone(), most: 1 << 26 },
         FileError::Exposed { path: path.clone(), mode: 0o644 },
+        FileError::Writable { path: path.clone(), mode: 0o666 },
         FileError::Owner { path: path.clone(), uid: 1, gid: 1, source: denied() },
         FileError::Exists { path: path.clone() },
         FileError::Silent { path: path.clone() },

@@ -46,6 +46,10 @@ mod tests {
             K::Size(0),
             K::EvenModulus,
             K::Exponent,
+            K::NotSigning(String::new()),
+            K::Curve(String::new()),
+            K::OtherAlgorithm { found: "", wanted: "" },
+            K::Point,
             K::Inconsistent,
             K::Provider,
         ];
@@ -59,6 +63,10 @@ mod tests {
                 | K::Size(_)
                 | K::EvenModulus
                 | K::Exponent
+                | K::NotSigning(_)
+                | K::Curve(_)
+                | K::OtherAlgorithm { .. }
+                | K::Point
                 | K::Inconsistent
                 | K::Provider,
                 C::NotAuthentic | C::BadKeyShare | C::Unsupported | C::Failed,

@@ -4,8 +4,9 @@
 //! |---|---|---|
 //! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | [`Resumed`], or [`Challenge`] |
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
-//! | [`Challenge`] | *trust this key?* | [`Trusted`] |
-//! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
+//! | [`Challenge`] | *is this the server's key?* | [`Trusted`] |
+//! | [`Trusted`] | *the credential* | [`AwaitVerdict`], or [`AwaitSignature`] |
+//! | [`AwaitSignature`] | *a signature by the client's key* | [`AwaitVerdict`] |
 //! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`] |
 //!
 //! ```text
@@ -24,20 +25,24 @@ pub use config::ClientConfig;
 
 use crate::crypto::once;
 use crate::crypto::schedule::{self, Key, Sources};
-use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
+use crate::crypto::{
+    ClientKey, CryptoError, CryptoRng, KeyExchange, KeyId, Offer, Provider, PublicKey, SharedSecret, Suite, Transcript,
+    VerifyingKey,
+};
 use crate::handshake::{self, NewTicket, Opened, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
+use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::NoGrant;
-use crate::terms::server::Server;
 use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
+use crate::terms::trust::{self, Approved, Evidence, Question, Server, TrustLevel, Wants};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
-    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, KeyShare, List, ServerHello, ServerResumption, ServerVerdict,
-    Text,
+    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, KeyProof, KeyShare,
+    List, Message as _, ServerHello, ServerResumption, ServerVerdict, Tail, Text,
 };
 use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
@@ -76,10 +81,10 @@ pub fn resume(
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
-    let TrustedTicket(ticket) = ticket;
+    let TrustedTicket { ticket, at } = ticket;
     let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
     // It may have been another server that let it be shown.
-    let is_theirs = server.check(ticket.key_id, ticket.suite).is_ok() && ticket.server_name() == server.name();
+    let is_theirs = server.recalls(ticket.key_id, ticket.suite, at) && ticket.server_name() == server.name();
     let ticket = Some(ticket).filter(|ticket| is_theirs && config.suites.contains(&ticket.suite())).map(shown);
     let (frame, state) = hello(config, server, binding, ticket.as_ref(), rng, now)?;
     Ok((frame, AwaitAnswer { state, ticket }))
@@ -143,7 +148,7 @@ fn hello(
         known_keys: ids,
         context: context.0,
         ticket: Bytes(shown),
-        extensions: handshake::reserved_extensions(&nonce),
+        extensions: extensions(&nonce, server.wants()).ok_or(CryptoError::Failed)?,
         rsa_ciphertext: codec::room(prover.map_or(0, PublicKey::size))?,
         binder: codec::room(room)?,
     };
@@ -174,20 +179,30 @@ fn hello(
         context,
         sealed,
         needs_proof: server.needs_proof(),
+        wants: server.wants(),
+        is_bound: !binding.is_none(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
 }
 
-/// The keys of the server's that are known whole, each once, as many as a ClientHello can name: that of the ticket first.
-fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
-    let (first, others): (Vec<_>, Vec<_>) = server.known_keys().iter().partition(|key| Some(key.id()) == of_ticket);
-    let mut known: Vec<PublicKey> = Vec::with_capacity(server.known_keys().len().min(limits::MAX_KNOWN_KEYS));
-    for key in first.into_iter().chain(others) {
-        if known.len() < limits::MAX_KNOWN_KEYS && known.iter().all(|known| known.id() != key.id()) {
-            known.push(key.clone());
-        }
+/// What the server is asked for beside its key, and now and then what nobody may understand.
+fn extensions(nonce: &[u8; limits::NONCE], wants: Wants) -> Option<Extensions<'static>> {
+    let mut extensions = handshake::reserved_extensions(nonce);
+    for (number, _) in [(trust::CERTIFICATES, wants.certificates), (trust::MANIFEST, wants.manifest)]
+        .into_iter()
+        .filter(|(_, is_wanted)| *is_wanted)
+    {
+        extensions.push(Extension { number, data: Bytes(&[]) })?;
     }
+    Some(extensions)
+}
+
+/// The keys of the server's that are known whole, as many as a ClientHello can name: that of the ticket first.
+fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
+    let mut known = server.known_keys();
+    known.sort_by_key(|key| Some(key.id()) != of_ticket);
+    known.truncate(limits::MAX_KNOWN_KEYS);
     known
 }
 
@@ -299,6 +314,8 @@ pub struct AwaitChallenge {
     context: ContextHash,
     sealed: Option<Sealed>,
     needs_proof: bool,
+    wants: Wants,
+    is_bound: bool,
     deadline: Moment,
 }
 
@@ -350,8 +367,10 @@ impl AwaitChallenge {
             secrets.add(parts.field);
             Keys::Proved(secrets)
         };
-        let Self { config, needs_proof, deadline, .. } = self;
-        Ok(Challenge { config, login, suite, key, kinds: hello.credential_kinds, needs_proof, deadline })
+        let evidence = Evidence::read(&hello.extensions, self.wants);
+        let Self { config, needs_proof, is_bound, deadline, .. } = self;
+        let kinds = hello.credential_kinds;
+        Ok(Challenge { config, login, suite, key, evidence, kinds, needs_proof, is_bound, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -395,13 +414,18 @@ enum Keys {
 }
 
 /// The server's challenge and key are here. *Is this key the right one?*
+///
+/// [`Challenge::trust`] asks whom a [`Server`] names; where somebody among them answers later, [`Server::decide`] does, with
+/// [`Challenge::question`], and [`Challenge::approve`] goes on.
 pub struct Challenge {
     config: Arc<ClientConfig>,
     login: Keys,
     suite: Suite,
     key: PublicKey,
+    evidence: Evidence,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
     needs_proof: bool,
+    is_bound: bool,
     deadline: Moment,
 }
 
@@ -431,30 +455,62 @@ impl Challenge {
         self.deadline
     }
 
+    /// What [`Server::decide`] is asked. `clock` is the time of day, and `context` the connection, as the application describes it.
+    pub fn question<'a>(&'a self, server: &'a Server, clock: UnixTime, context: &'a Context) -> Question<'a> {
+        Question {
+            key: &self.key,
+            server_name: server.name(),
+            suite: self.suite,
+            is_proved: self.is_proved(),
+            evidence: &self.evidence,
+            now: clock,
+            is_bound: self.is_bound,
+            context,
+            so_far: None,
+        }
+    }
+
     /// Goes on if the key is one of `server`'s, the suite not under its floor, and the server proved itself or could not. There is
-    /// no other way on.
+    /// no other way on but [`Challenge::approve`]. `clock` is the time of day.
     ///
     /// # Errors
     /// [`Error::Untrusted`], [`Error::UnderFloor`] and [`Error::NoProof`]; nothing secret has been sent.
-    pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
-        server.check(self.key.id(), self.suite)?;
-        if (self.needs_proof || server.needs_proof()) && !self.is_proved() {
-            return Err(Error::NoProof(self.key.id()));
+    pub fn trust(self, server: &Server, clock: UnixTime) -> Result<Trusted, Error> {
+        let approved = server.decide_now(&self.question(server, clock, &Context::uncounted()))?;
+        self.approve(approved)
+    }
+
+    /// Goes on with a key that [`Server::decide`] has approved, if the server proved itself or could not.
+    ///
+    /// # Errors
+    /// [`Error::NoProof`]; [`Misuse::Mismatch`] for the approval of another key. Nothing secret has been sent.
+    pub fn approve(self, approved: Approved) -> Result<Trusted, Error> {
+        let key = self.key.id();
+        if approved.key != key {
+            return Err(Misuse::Mismatch.into());
         }
-        Ok(Trusted { challenge: self, server_name: server.name().to_owned() })
+        if (self.needs_proof || approved.needs_proof) && !self.is_proved() {
+            return Err(Error::NoProof(key));
+        }
+        Ok(Trusted { challenge: self, approved })
     }
 }
 
 /// The server's key is trusted. *Which credential?*
 pub struct Trusted {
     challenge: Challenge,
-    server_name: String,
+    approved: Approved,
 }
 
 impl Trusted {
     /// The server's key.
     pub fn key(&self) -> &PublicKey {
         &self.challenge.key
+    }
+
+    /// How well it is known.
+    pub fn level(&self) -> TrustLevel {
+        self.approved.level
     }
 
     /// When the whole handshake must be over.
@@ -464,17 +520,51 @@ impl Trusted {
 
     /// Seals the credential to the server's key and to this very connection: gives the ClientLogin frame to send.
     ///
+    /// A [`Credential::Key`] signs in this thread; where its private half answers later, or somewhere else, [`Trusted::sign`] is the way.
+    ///
     /// # Errors
-    /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
-    /// has been sent.
+    /// [`Error::KindNotTaken`]; [`Error::TrustTooLow`] where the key is not known well enough for it; [`Error::Misuse`] for
+    /// a credential out of bounds; [`Error::Sign`]; [`Error::Crypto`]. Nothing secret has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, server_name } = self;
-        let provider = config.provider;
-        if !kinds.contains(&credential.kind().number()) {
-            return Err(Error::KindNotTaken(credential.kind()));
+        if let Credential::Key { user, key } = credential {
+            let signing = self.sign(user, key.public_key(), rng)?;
+            let signature = key.sign(signing.message(), rng).map_err(Error::Sign)?;
+            return signing.answer(&signature);
         }
-        let message = credential.to_message()?;
-        let sealed = codec::padded_len(&message, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
+        let message = credential.to_message(&[])?;
+        self.seal(credential.kind(), &message, rng)?.finish(&message)
+    }
+
+    /// Begins a login by a key of the client's: gives what is to be signed, here or anywhere.
+    ///
+    /// # Errors
+    /// As [`Trusted::login`].
+    pub fn sign(self, user: &str, key: &VerifyingKey, rng: &mut dyn CryptoRng) -> Result<AwaitSignature, Error> {
+        let client_key = ClientKey::public_only(key.clone());
+        let proof = proof(key, &vec![0; key.signature_len()])?;
+        let message = Credential::Key { user, key: &client_key }.to_message(&proof)?;
+        let started = self.seal(CredentialKind::Key, &message, rng)?;
+        let message = handshake::to_sign(&started.secrets.transcript_hash(), user);
+        Ok(AwaitSignature { started, key: client_key, user: user.to_owned(), message })
+    }
+
+    /// Everything of the login but the credential: the frame, with room for that.
+    fn seal(
+        self,
+        kind: CredentialKind,
+        message: &CredentialMessage<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Started, Error> {
+        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, approved } = self;
+        let Approved { level, levels, server_name, .. } = approved;
+        let provider = config.provider;
+        if level < levels.of(kind) {
+            return Err(Error::TrustTooLow { kind, level });
+        }
+        if !kinds.contains(&kind.number()) {
+            return Err(Error::KindNotTaken(kind));
+        }
+        let sealed = codec::padded_len(message, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
         let (proved, room) = match &keys {
             Keys::Proved(_) => (true, 0),
             Keys::Sealed { .. } => (false, key.size()),
@@ -482,7 +572,7 @@ impl Trusted {
         let login = ClientLogin { rsa_ciphertext: codec::room(room)?, sealed_credential: codec::room(sealed)? };
         let [ciphertext, tail] = login.tails();
         let mut frame = Zeroizing::new(handshake::write(FrameType::ClientLogin, &login)?);
-        let mut secrets = match keys {
+        let secrets = match keys {
             Keys::Proved(mut secrets) => {
                 secrets.add(tail.cut(&frame).head);
                 secrets
@@ -494,13 +584,80 @@ impl Trusted {
                 Secrets::new(&provider, suite, transcript, Sources::rsa(&secret), &exchange)
             }
         };
+        Ok(Started { provider, frame, tail, secrets, key, proved, server_name, deadline })
+    }
+}
+
+/// A KeyProof.
+fn proof(key: &VerifyingKey, signature: &[u8]) -> Result<Vec<u8>, Error> {
+    let proof = KeyProof { key: Bytes(key.spki_der()), signature: Bytes(signature) };
+    let mut out = Vec::with_capacity(proof.encoded_len());
+    codec::encode(&proof, &mut out)?;
+    Ok(out)
+}
+
+/// A login whose credential has still to be sealed.
+struct Started {
+    provider: Provider,
+    frame: Zeroizing<Vec<u8>>,
+    tail: Tail,
+    /// Up to the sealed credential.
+    secrets: Secrets,
+    key: PublicKey,
+    proved: bool,
+    server_name: String,
+    deadline: Moment,
+}
+
+impl Started {
+    fn finish(self, message: &CredentialMessage<'_>) -> Result<(Vec<u8>, AwaitVerdict), Error> {
+        let Self { mut frame, tail, mut secrets, key, proved, server_name, deadline, .. } = self;
         let mut parts = tail.cut_mut(&mut frame);
         // Written where it is sent from, and sealed there, so that no copy of the credential is left behind.
-        handshake::seal(&*secrets.credential_key()?, &message, parts.content_mut())?;
+        let credential_key = secrets.credential_key(&secrets.transcript_hash())?;
+        handshake::seal(&*credential_key, message, parts.content_mut())?;
         secrets.add(parts.field);
-        let user = credential.user().unwrap_or_default().to_owned();
+        let user = message.user.0.to_owned();
         let state = AwaitVerdict { secrets, key, proved, server_name, user, deadline };
         Ok((core::mem::take(&mut *frame), state))
+    }
+}
+
+/// The login is made but for a signature by the client's key. *Who signs it?*
+pub struct AwaitSignature {
+    started: Started,
+    key: ClientKey,
+    user: String,
+    message: Vec<u8>,
+}
+
+impl AwaitSignature {
+    /// What is to be signed: 130 bytes and the user's name (PROTOCOL.md, "KeyProof"). It is no secret, and a signature of it is of no
+    /// use on any other connection.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// The key to sign with.
+    pub fn key(&self) -> &VerifyingKey {
+        self.key.public_key()
+    }
+
+    /// When the whole handshake must be over.
+    pub fn deadline(&self) -> Moment {
+        self.started.deadline
+    }
+
+    /// Goes on with the signature: gives the ClientLogin frame to send.
+    ///
+    /// # Errors
+    /// [`Error::Sign`] where it is not the key's over [`AwaitSignature::message`]; [`Error::Crypto`]. Nothing has been sent.
+    pub fn answer(self, signature: &[u8]) -> Result<(Vec<u8>, AwaitVerdict), Error> {
+        let Self { started, key, user, message } = self;
+        // Whoever signed may have been mistaken, or lie; the server would refuse it without saying why.
+        key.check(started.provider, &message, signature).map_err(Error::Sign)?;
+        let proof = proof(key.public_key(), signature)?;
+        started.finish(&Credential::Key { user: &user, key: &key }.to_message(&proof)?)
     }
 }
 
@@ -548,4 +705,4 @@ impl AwaitVerdict {
     }
 }
 
-crate::opaque_debug!(Resumed, AwaitAnswer, AwaitChallenge, Challenge, Trusted, AwaitVerdict);
+crate::opaque_debug!(Resumed, AwaitAnswer, AwaitChallenge, Challenge, Trusted, AwaitSignature, AwaitVerdict);

@@ -1,7 +1,8 @@
 //! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
 
-use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
+use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
+use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
 
@@ -25,10 +26,8 @@ pub enum Error {
     #[error("the server's key is unusable")]
     ServerKey(#[source] KeyError),
     /// The server's key is not one the client trusts; nothing secret was sent.
-    #[error(
-        "the server's key {0} is not trusted; nothing secret was sent. If this is the right server, pin this fingerprint"
-    )]
-    Untrusted(KeyId),
+    #[error("{0}")]
+    Untrusted(UntrustedKey),
     /// The server picked a suite under the floor kept with the pin; nothing secret was sent.
     #[error("the server picked {0}, which is under the floor kept with its pin; nothing secret was sent")]
     UnderFloor(Suite),
@@ -56,9 +55,23 @@ pub enum Error {
         /// After how many seconds it is worth trying again.
         retry_after: u16,
     },
+    /// The server's key is not known well enough for a credential of this kind; nothing secret was sent.
+    #[error(
+        "a {kind} is not sent to a key that is trusted on {level} alone; nothing secret was sent. Check the key's fingerprint with \
+         the server's operator, and confirm it"
+    )]
+    TrustTooLow {
+        /// The credential's kind.
+        kind: CredentialKind,
+        /// How well the key is known.
+        level: TrustLevel,
+    },
     /// The server takes no credential of the kind the client has; nothing secret was sent.
     #[error("the server takes no {0} credential; nothing secret was sent")]
     KindNotTaken(CredentialKind),
+    /// There is no signature by the client's key; nothing secret was sent.
+    #[error("{0}; nothing was sent that could log anybody in")]
+    Sign(SignError),
     /// The server opened the login and refused it. It never says why.
     #[error(
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
@@ -245,6 +258,9 @@ pub enum Misuse {
     /// A suite that the chosen provider does not implement.
     #[error("the crypto provider does not implement the suite {0}")]
     UnsupportedSuite(Suite),
+    /// A credential kind that the chosen provider can do nothing with.
+    #[error("the crypto provider has no signatures, which a {0} credential needs")]
+    UnsupportedKind(CredentialKind),
     /// The stream was already closed by our side.
     #[error("this side of the session is already closed")]
     Closed,
@@ -282,6 +298,12 @@ pub enum Reason {
     /// The user exists; the password is not theirs.
     #[error("wrong password")]
     WrongPassword,
+    /// The signature is not that of the key that came with it, or the key is none that is taken.
+    #[error("the signature is not that key's")]
+    BadSignature,
+    /// The user, if there is one, has not this key.
+    #[error("unknown key")]
+    UnknownKey,
     /// No account has this token.
     #[error("unknown token")]
     UnknownToken,
@@ -329,13 +351,15 @@ codes!(Error {
     Self::Decode(error) => error.code(),
     Self::Violation(violation) => violation.code(),
     Self::ServerKey(_) => "server-key-unusable",
-    Self::Untrusted(_) => "untrusted-key",
+    Self::Untrusted(key) => key.code(),
+    Self::TrustTooLow { .. } => "trust-too-low",
     Self::UnderFloor(_) => "under-floor",
     Self::NoProof(_) => "no-proof",
     Self::ProofNotAuthentic => "proof-not-authentic",
     Self::DifferentContext(_) => "different-context",
     Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
+    Self::Sign(error) => error.code(),
     Self::NotNow => "not-now",
     Self::Refused => "refused",
     Self::VerdictNotAuthentic => "verdict-not-authentic",
@@ -384,6 +408,7 @@ codes!(Misuse {
     Self::BadInput(_) => "bad-input",
     Self::Duplicate(_) => "duplicate-input",
     Self::UnsupportedSuite(_) => "unsupported-suite",
+    Self::UnsupportedKind(_) => "unsupported-kind",
     Self::Closed => "closed",
     Self::KeyUpdateDue => "key-update-due",
     Self::Mismatch => "mismatch",
@@ -396,6 +421,8 @@ codes!(Reason {
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::UnknownUser => "unknown-user",
     Self::WrongPassword => "wrong-password",
+    Self::BadSignature => "bad-signature",
+    Self::UnknownKey => "unknown-key",
     Self::UnknownToken => "unknown-token",
     Self::AccountDisabled => "account-disabled",
     Self::AccountLocked => "account-locked",
@@ -418,6 +445,8 @@ impl Reason {
             | Self::UnknownUser
             | Self::WrongPassword
             | Self::UnknownToken
+            | Self::BadSignature
+            | Self::UnknownKey
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired

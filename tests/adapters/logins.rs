@@ -113,7 +113,7 @@ fn a_key_that_is_not_trusted_gets_nothing<A: Adapter>() {
     for trusted in [OTHER2048.trust(), own(), own().or(OTHER2048.trust())] {
         let connector = Connector::new(client_config(), trusted);
         let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| Scenario::new().answer(hello).unwrap().0);
-        assert_eq!(error, Error::Untrusted(RSA2048.private.public_key().id()));
+        assert_eq!(error, Error::Untrusted(crate::support::untrusted(RSA2048.private.public_key().id())));
         assert_eq!(sent, b"", "nothing secret, and nothing else");
         let (client, server) = failed::<A>(&acceptor(), &connector, ALICE);
         assert!(matches!(protocol(client), Error::Untrusted(_)));
@@ -663,7 +663,7 @@ fn a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_con
     let (dials, session) = dial::<A>(&liar, &connector, None);
     assert_eq!(dials, 1);
     let untrusted = session.map(drop).unwrap_err();
-    assert_eq!(protocol(untrusted), Error::Untrusted(OTHER2048.private.public_key().id()));
+    assert_eq!(protocol(untrusted), Error::Untrusted(crate::support::untrusted(OTHER2048.private.public_key().id())));
 }
 
 fn nobody_dials_again_for_a_proof_that_was_asked_for_and_left_out<A: Adapter>() {

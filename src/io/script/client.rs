@@ -3,14 +3,14 @@
 use super::super::connector::ClientState;
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
-use super::{rng, unix_now};
-use crate::crypto::PublicKey;
+use super::{rng, unix_now, within};
+use crate::crypto::{PublicKey, SignError};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::server::Server;
 use crate::terms::ticket::TrustedTicket;
+use crate::terms::trust::Server;
 
 /// A client's state after its hello.
 enum Awaiting {
@@ -34,7 +34,7 @@ pub(in crate::io) async fn begin<L: Link>(
     server: &Server,
     ticket: Option<TrustedTicket>,
 ) -> Result<Begun, LoginError> {
-    let (config, binding) = (&client.config, &client.binding);
+    let (config, binding) = (&client.config, client.context.binding());
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
         match ticket {
@@ -64,7 +64,9 @@ pub(in crate::io) async fn begin<L: Link>(
         }
         Answer::Challenge(challenge) => {
             let key = challenge.key().clone();
-            match challenge.trust(server) {
+            let question = challenge.question(server, unix_now(), &client.context);
+            let decided = within(link, deadline, server.decide(&question)).await;
+            match decided.ok_or(Error::DeadlinePassed)?.and_then(|approved| challenge.approve(approved)) {
                 Ok(trusted) => Ok(Begun::Trusted(trusted)),
                 Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
                 Err(error) => Err(error.into()),
@@ -79,7 +81,15 @@ pub(in crate::io) async fn login<L: Link>(
     trusted: client::Trusted,
     credential: Credential<'_>,
 ) -> Result<Session, LoginError> {
-    let (login, state) = trusted.login(credential, &mut rng()?)?;
+    let (login, state) = match credential {
+        Credential::Key { user, key } if key.is_remote() => {
+            let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
+            let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
+            let signature = within(link, signing.deadline(), signed).await.unwrap_or(Err(SignError::TimedOut));
+            signing.answer(&signature.map_err(Error::Sign)?)?
+        }
+        credential => trusted.login(credential, &mut rng()?)?,
+    };
     send(link, &login).await?;
     let frame = receive(link, AwaitVerdict::EXPECTS).await?;
     Ok(state.read(&frame, link.now(), unix_now())?)
