@@ -134,7 +134,7 @@ impl Next<'_> {
         claim: FactorClaim,
     ) -> Result<(FactorClaim, Result<Option<Prompt>, Reason>), NoVerdict> {
         let Self { server, visit, server_name, grant, step } = *self;
-        let turn = Turn { server, place: &visit.place, deadline: claim.deadline() };
+        let turn = Turn { server, place: &visit.place, deadline: claim.deadline(), progress: Progress::Begun };
         match &server.verifier {
             AnyVerifier::Blocking(verifier) => {
                 let (verifier, asked, grant) = (Arc::clone(verifier), visit.asked(server_name), grant.clone());
