@@ -4,6 +4,7 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
+use super::super::queue::Progress;
 use super::turn::{TOO_MANY, Turn, within};
 use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;

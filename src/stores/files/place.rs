@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// Writes a file of this mode.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
     let target = match existing {
         Existing::Keep => None,
         Existing::Replace => resolve(path).map_err(io_error(path))?,
