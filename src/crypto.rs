@@ -36,7 +36,7 @@ pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider
 #[doc(inline)]
 pub use rand_core::CryptoRng;
 pub use random::rng;
-pub use secret::{SecretString, SharedSecret};
+pub use secret::{SecretBytes, SecretString, SharedSecret};
 pub use sign::{ClientKey, RemoteSign, Sign, SignError, SignatureAlgorithm, Signing};
 pub use sign::{SigningKey, SigningParts, VerifyingKey, VerifyingParts};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
