@@ -2,13 +2,15 @@
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
+#[cfg(all(feature = "files", feature = "x509"))]
+mod certificate_files;
 #[cfg(feature = "files")]
 mod date;
 #[cfg(feature = "files")]
 pub mod files;
 #[cfg(feature = "files")]
 mod key_files;
-#[cfg(all(feature = "ssh-agent", unix))]
-pub mod ssh_agent;
 #[cfg(feature = "files")]
 pub mod known_hosts;
+#[cfg(all(feature = "ssh-agent", unix))]
+pub mod ssh_agent;

@@ -102,7 +102,7 @@ fn read(path: &Path) -> Result<(KeyFile, Option<File>), FileError> {
     Ok((KeyFile::parse(&bytes).map_err(key_error(path))?, file))
 }
 
-fn read_bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<File>), FileError> {
+pub(super) fn read_bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<File>), FileError> {
     let kind = fs::metadata(path).map_err(io_error(path))?.file_type();
     if let Some(what) = no_stream(kind) {
         return Err(FileError::NotFile { path: path.to_owned(), what });
