@@ -116,6 +116,8 @@ pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 pub use stores::accounts::{self, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
+#[cfg(feature = "files")]
+pub use stores::known_hosts::{self, KnownHosts};
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
@@ -124,6 +126,7 @@ pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
+pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Grant, NotPermitted};
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
@@ -132,7 +135,7 @@ pub use terms::ticket::{
 pub use terms::trust::{
     Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
 };
-pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
+pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};
 
