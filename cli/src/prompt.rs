@@ -1,4 +1,4 @@
-//! A question on the terminal whose answer is not shown. Whatever ends it, the terminal is left as it was found.
+//! A question on the terminal, whose answer is usually not shown. Whatever ends it, the terminal is left as it was found.
 
 use std::io;
 use zeroize::Zeroizing;
@@ -18,6 +18,20 @@ pub(crate) fn ask(prompt: &str) -> io::Result<Answer> {
     terminal::ask(prompt)
 }
 
+/// As [`ask`], with the answer shown while it is typed.
+///
+/// # Errors
+/// Where there is no terminal.
+pub(crate) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+    terminal::ask_shown(prompt)
+}
+
+/// Leaves the terminal as it was, though a question may be open that nobody waits for any more.
+pub(crate) fn give_up() {
+    #[cfg(unix)]
+    terminal::give_up();
+}
+
 /// From now on signals do what the rest of the program says: it has asked its last question.
 pub(crate) fn no_more_questions() {
     #[cfg(unix)]
@@ -27,7 +41,7 @@ pub(crate) fn no_more_questions() {
 #[cfg(unix)]
 mod terminal {
     use super::Answer;
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::{Handle, Signals};
     use signal_hook::low_level::emulate_default_handler;
@@ -50,14 +64,34 @@ mod terminal {
     static HIDDEN: Mutex<Option<Hidden>> = Mutex::new(None);
     static WATCH: Mutex<Option<Handle>> = Mutex::new(None);
 
+    fn open() -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open("/dev/tty")
+    }
+
+    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+        let mut terminal = open()?;
+        // What was typed before the question is not its answer.
+        tcflush(&terminal, QueueSelector::IFlush)?;
+        terminal.write_all(prompt.as_bytes())?;
+        read(&mut terminal)
+    }
+
+    pub(super) fn give_up() {
+        drop(Shown);
+    }
+
     pub(super) fn ask(prompt: &str) -> io::Result<Answer> {
-        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let mut terminal = open()?;
         let before = tcgetattr(&terminal)?;
         watch()?;
         // Restores on every way out of here, a panic among them; signals come to the thread of `watch`.
         let _shown = Shown;
         let hidden = Hidden { terminal: terminal.try_clone()?, before, prompt: prompt.to_owned() };
         lock(&HIDDEN).insert(hidden).hide()?;
+        read(&mut terminal)
+    }
+
+    fn read(terminal: &mut File) -> io::Result<Answer> {
         let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
         // One byte at a time: what follows the line is somebody else's.
         let mut byte = Zeroizing::new([0]);
@@ -148,5 +182,15 @@ mod terminal {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Answer::End),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+        use std::io::Write;
+        let mut line = Zeroizing::new(String::with_capacity(4096));
+        io::stderr().write_all(prompt.as_bytes())?;
+        if io::stdin().read_line(&mut line)? == 0 {
+            return Ok(Answer::End);
+        }
+        Ok(Answer::Typed(Zeroizing::new(line.trim_end_matches(['\r', '\n']).as_bytes().to_vec())))
     }
 }
