@@ -1,4 +1,4 @@
-//! A question on the terminal, whose answer is usually not shown. Whatever ends it, the terminal is left as it was found.
+//! Questions on the terminal, and those whose answer is not shown. Whatever ends it, the terminal is left as it was found.
 
 use std::io;
 use zeroize::Zeroizing;
@@ -18,7 +18,7 @@ pub(crate) fn ask(prompt: &str) -> io::Result<Answer> {
     terminal::ask(prompt)
 }
 
-/// As [`ask`], with the answer shown while it is typed.
+/// As [`ask`], where the answer is seen while it is typed.
 ///
 /// # Errors
 /// Where there is no terminal.
@@ -30,6 +30,11 @@ pub(crate) fn ask_shown(prompt: &str) -> io::Result<Answer> {
 pub(crate) fn give_up() {
     #[cfg(unix)]
     terminal::give_up();
+}
+
+/// Whether there is a terminal to ask on.
+pub(crate) fn has_terminal() -> bool {
+    terminal::is_there()
 }
 
 /// From now on signals do what the rest of the program says: it has asked its last question.
@@ -64,18 +69,6 @@ mod terminal {
     static HIDDEN: Mutex<Option<Hidden>> = Mutex::new(None);
     static WATCH: Mutex<Option<Handle>> = Mutex::new(None);
 
-    fn open() -> io::Result<File> {
-        OpenOptions::new().read(true).write(true).open("/dev/tty")
-    }
-
-    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
-        let mut terminal = open()?;
-        // What was typed before the question is not its answer.
-        tcflush(&terminal, QueueSelector::IFlush)?;
-        terminal.write_all(prompt.as_bytes())?;
-        read(&mut terminal)
-    }
-
     pub(super) fn give_up() {
         drop(Shown);
     }
@@ -88,10 +81,26 @@ mod terminal {
         let _shown = Shown;
         let hidden = Hidden { terminal: terminal.try_clone()?, before, prompt: prompt.to_owned() };
         lock(&HIDDEN).insert(hidden).hide()?;
-        read(&mut terminal)
+        read_line(&mut terminal)
     }
 
-    fn read(terminal: &mut File) -> io::Result<Answer> {
+    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+        let mut terminal = open()?;
+        // What was typed before the question is not its answer.
+        tcflush(&terminal, QueueSelector::IFlush)?;
+        terminal.write_all(prompt.as_bytes())?;
+        read_line(&mut terminal)
+    }
+
+    pub(super) fn is_there() -> bool {
+        open().is_ok()
+    }
+
+    fn open() -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open("/dev/tty")
+    }
+
+    fn read_line(terminal: &mut File) -> io::Result<Answer> {
         let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
         // One byte at a time: what follows the line is somebody else's.
         let mut byte = Zeroizing::new([0]);
@@ -173,7 +182,7 @@ mod terminal {
 #[cfg(not(unix))]
 mod terminal {
     use super::Answer;
-    use std::io;
+    use std::io::{self, IsTerminal, Write};
     use zeroize::Zeroizing;
 
     pub(super) fn ask(prompt: &str) -> io::Result<Answer> {
@@ -185,12 +194,18 @@ mod terminal {
     }
 
     pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
-        use std::io::Write;
-        let mut line = Zeroizing::new(String::with_capacity(4096));
-        io::stderr().write_all(prompt.as_bytes())?;
-        if io::stdin().read_line(&mut line)? == 0 {
-            return Ok(Answer::End);
+        if !is_there() {
+            return Err(io::ErrorKind::NotConnected.into());
         }
-        Ok(Answer::Typed(Zeroizing::new(line.trim_end_matches(['\r', '\n']).as_bytes().to_vec())))
+        io::stderr().write_all(prompt.as_bytes())?;
+        let mut line = String::new();
+        match io::stdin().read_line(&mut line)? {
+            0 => Ok(Answer::End),
+            _ => Ok(Answer::Typed(Zeroizing::new(line.into_bytes()))),
+        }
+    }
+
+    pub(super) fn is_there() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 }

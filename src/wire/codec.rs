@@ -24,7 +24,8 @@ pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
     Busy, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, Factor,
-    FactorRequest, GrantMessage, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict, VerdictMessage,
+    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict,
+    VerdictMessage,
 };
 pub use primitive::{Bytes, List, Text};
 

@@ -4,7 +4,7 @@ use super::super::connector::{Answerer, ClientState};
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
 use super::{rng, unix_now, within};
-use crate::crypto::PublicKey;
+use crate::crypto::{PublicKey, SignError};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, FactorWanted, Verdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
@@ -86,7 +86,15 @@ pub(in crate::io) async fn login<L: Link>(
     credential: Credential<'_>,
     answerer: Option<&Answerer>,
 ) -> Result<Session, LoginError> {
-    let (mut frame, mut state) = trusted.login(credential, &mut rng()?)?;
+    let (mut frame, mut state) = match credential {
+        Credential::Key { user, key } if key.is_remote() => {
+            let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
+            let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
+            let signature = within(link, signing.deadline(), signed).await.unwrap_or(Err(SignError::TimedOut));
+            signing.answer(&signature.map_err(Error::Sign)?)?
+        }
+        credential => trusted.login(credential, &mut rng()?)?,
+    };
     loop {
         link.set_deadline(state.deadline());
         send(link, &frame).await?;
