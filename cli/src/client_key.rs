@@ -101,8 +101,7 @@ impl Locked {
 }
 
 fn load(key: &SigningKey, path: &Path) -> Result<ClientKey, Failure> {
-    ClientKey::load(key, crypto::provider())
-        .map_err(|source| unusable(path, KeyFileError::Key { line: 0, source }))
+    ClientKey::load(key, crypto::provider()).map_err(|source| unusable(path, KeyFileError::Key { line: 0, source }))
 }
 
 /// The key of a file that has the public half alone.

@@ -10,7 +10,9 @@ use crate::term;
 use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
-use countersign::{ClientConfig, ClientKey, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits};
+use countersign::{
+    ClientConfig, ClientKey, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits,
+};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -161,7 +163,7 @@ impl Remote {
     }
 
     fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
-        let server = self.trust.server(&self.known_name(), told)?;
+        let server = self.trust.server(&self.known_name(), self.called(), told)?;
         match &self.server_name {
             Some(name) => {
                 server.with_name(name).map_err(|error| Failure::usage(format_args!("--server-name: {error}")))
@@ -176,6 +178,13 @@ impl Remote {
             Some(name) => format!("{}/{name}", self.server),
             None => self.server.clone(),
         }
+    }
+
+    /// What the server's certificates are to call it, unless another name is given for that: as it is asked for, or else its host.
+    fn called(&self) -> &str {
+        let host = self.server.rsplit_once(':').map_or(&*self.server, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        self.server_name.as_deref().unwrap_or(host)
     }
 
     /// Whether somebody may be asked about the server's key.

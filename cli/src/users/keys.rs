@@ -92,16 +92,20 @@ impl AddArgs {
         })?;
         let name = term::visible(&self.account.name);
         for (key, is_new) in keys.iter().zip(news) {
-            note(&format!("{} {name}", if is_new { "added to" } else { "there already, and bound as given now:" }), key);
+            note(
+                &format!("{} {name}", if is_new { "added to" } else { "there already, and bound as given now:" }),
+                key,
+            );
         }
         Ok(())
     }
 
     /// A key with the bounds of the command line. Those of its own line are not loosened without a word.
     fn bound(&self, key: &AuthorizedKey) -> Result<AuthorizedKey, Failure> {
-        for (option, is_twice) in
-            [("from", self.from.is_some() && key.from().is_some()), ("until", self.until.is_some() && key.expiry().is_some())]
-        {
+        for (option, is_twice) in [
+            ("from", self.from.is_some() && key.from().is_some()),
+            ("until", self.until.is_some() && key.expiry().is_some()),
+        ] {
             if is_twice {
                 let id = key.key().id();
                 return Err(Failure::usage(format_args!(
@@ -180,7 +184,8 @@ impl Shown {
     }
 
     fn row(&self) -> Vec<String> {
-        let or_dash = |text: Option<&str>| text.filter(|text| !text.is_empty()).map_or_else(|| "-".to_owned(), term::visible);
+        let or_dash =
+            |text: Option<&str>| text.filter(|text| !text.is_empty()).map_or_else(|| "-".to_owned(), term::visible);
         vec![
             self.fingerprint.clone(),
             self.algorithm.clone(),

@@ -109,7 +109,8 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
         json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
         return all_read(users, &broken);
     }
-    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
     rows.extend(shown.iter().map(|account| {
         vec![
             term::visible(account.name),
