@@ -279,7 +279,7 @@ def bad_verdicts() -> dict[str, bytes]:
 
     words = [f"{n:02}" + "x" * 62 for n in range(16)]
     return {
-        "decision 3": of(decision=3, principal="", permissions=[]),
+        "decision 4": of(decision=4, principal="", permissions=[]),
         "a reject with a principal": of(decision=REJECT, permissions=[]),
         "a not now with permissions": of(decision=NOT_NOW, principal=""),
         "a reject with a ticket": of(decision=REJECT, principal="", permissions=[], ticket=b"x", ticket_lifetime=1),
