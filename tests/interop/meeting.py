@@ -13,8 +13,8 @@ from typing import Any, Optional
 from cryptography.hazmat.primitives import serialization
 
 from countersign import (ACCEPT, BINDER, CLIENT_HELLO, CLIENT_LOGIN, FORWARD_SECRET, NOT_NOW, PASSWORD, REJECT, TOKEN,
-                         VERDICT_SIZE, Account, Client, ClientHello, Credential, Refused, Server, Ticket, Tickets,
-                         Verdict, binder, frame, key_id, seed, spki_of)
+                         VERDICT_SIZE, Account, Client, ClientHello, Credential, KeyLogin, Refused, Server, Ticket,
+                         Tickets, Verdict, binder, frame, key_id, seed, spki_of)
 from report import expect
 from sockets import Channel, Ended, Stream, login, serve
 
@@ -165,7 +165,7 @@ def message(cls: Any, **changes: Callable[[Any], Any]) -> Change:
     return change
 
 
-def client(credential: Credential = GOOD, pins: Any = (), known: Any = (SPKI,), **options: Any) -> Client:
+def client(credential: Credential | KeyLogin = GOOD, pins: Any = (), known: Any = (SPKI,), **options: Any) -> Client:
     return Client(credential, pins, known, **options)
 
 
@@ -314,7 +314,7 @@ def with_tickets(**options: Any) -> dict[str, Any]:
     return {"tickets": Tickets(), "account": ACCOUNTS.get, **options}
 
 
-def ticket_for(end: Server, credential: Credential = GOOD, **options: Any) -> Ticket:
+def ticket_for(end: Server, credential: Credential | KeyLogin = GOOD, **options: Any) -> Ticket:
     """That of a full login at a server."""
     options = {"suites": FORWARD_SECRET, **options}
     return Meeting(client(credential, **options), end).came_to("ok", "ok").ticket()

@@ -39,8 +39,9 @@ class Server:
 
     `verify` gives the accepting verdict for a credential, or None, or what is asked for besides, or whatever the
     credential a Verdict(NOT_NOW); it must cost the same whomever a credential names. The signature of a key's is
-    checked before. `certificates`, in DER, and `manifest` are for clients that ask for them. `names` are those that the server goes by, None: any. `busy` is
-    after how many seconds to try again; `proves` is whether it opens what is in a ClientHello.
+    checked before. `names` are those that the server goes by, None: any. `busy` is after how many seconds to try
+    again; `proves` is whether it opens what is in a ClientHello. `certificates`, in DER, and `manifest` are for clients
+    that ask for them.
 
     on_client_hello() may end the handshake with what it gives: `ended` says why then. With `tickets`, and `account`
     for what is known of a principal now, it may give a ServerResumption: on_confirm() comes next if `resumes`.

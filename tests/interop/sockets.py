@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from countersign import (BODY, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE, MAX_DATA,
-                         SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Further, Refused, Server, Session, require)
+from countersign import (BODY, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE,
+                         MAX_DATA, SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session,
+                         require)
 
 DEADLINE, FACTOR_DEADLINE, REFUSAL_DELAY, LEAVE = 10.0, 60.0, 0.25, 0.5  # seconds
 

@@ -59,7 +59,7 @@ class Trust(Protocol):
 @dataclass
 class ByManifest:
     identity: Identity
-    asks_for = (MANIFEST,)
+    asks_for: tuple[int, ...] = (MANIFEST,)
 
     def level(self, of: Question) -> int:
         if of.manifest is None:
@@ -80,7 +80,7 @@ class ByCertificates:
 
     roots: list[x509.Certificate]
     name: str = ""
-    asks_for = (CERTIFICATES,)
+    asks_for: tuple[int, ...] = (CERTIFICATES,)
 
     def level(self, of: Question) -> int:
         if not of.certificates:
