@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from countersign import (ACCEPT, AEADS, BY_KEY, PASSWORD, SERVER_HELLO, TOKEN, ByFirstUse, Client, Credential, KeyLogin,
                          KeyProof, PrivateKey, ServerHello, Verdict, client_spki, lp, sign, signed, spki_of)
-from meeting import (GOOD, KEY, OTHER, PERMISSIONS, PIN, PINNED, SPKI, USER, Meeting, client, flip, message, not_now,
-                     server, ticket_for, verify, with_tickets)
+from meeting import (GOOD, KEY, OTHER, OTHER_PIN, OTHER_SPKI, PERMISSIONS, PINNED, SPKI, USER, Meeting, client, flip,
+                     message, not_now, server, ticket_for, verify, with_tickets)
 from report import Report, expect
 
 ED25519 = Ed25519PrivateKey.from_private_bytes(b"client's key for the self-test. ")
@@ -285,6 +285,7 @@ def relays(report: Report) -> None:
 
     for name, key in CLIENT_KEYS.items():
         report.case(f"L11, {name}, passed on at once, with the nonces of both", lambda: in_the_middle(key))
+    # The modulus of OTHER is the smaller one, so this is never L3.
     report.case("the frames of the victim, passed on to another server", lambda: Meeting(
-        client(KeyLogin(USER, ED25519), **PINNED), taking(key=OTHER), down={SERVER_HELLO: message(
-            ServerHello, key_id=lambda _: PIN, spki=lambda _: SPKI)}).came_to("V2", "L6"))
+        client(KeyLogin(USER, ED25519), pins=[OTHER_PIN], known=()), taking(), down={SERVER_HELLO: message(
+            ServerHello, key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI)}).came_to("V2", "L6"))

@@ -19,7 +19,7 @@ from countersign import (BY_KEY, CERTIFICATES, CERTIFIED, FIRST_USE, MANIFEST, P
                          ByCertificates, ByFirstUse, ByManifest, ByOwnCertificate, ClientHello, Draws, Identity,
                          KeyLogin, Manifest, ManifestKey, Refused, ServerHello, Trust, certificate_list,
                          certificates_of, listed, lp)
-from meeting import (GOOD, KEY, OPAQUE, OTHER, OTHER_PIN, PIN, PINNED, SPKI, USER, Meeting, client, message,
+from meeting import (GOOD, KEY, OPAQUE, OTHER, OTHER_PIN, OTHER_SPKI, PIN, PINNED, USER, Meeting, client, message,
                      ticket_for, with_tickets)
 from report import Report, expect, refused
 from selftest_keys import ED25519, taking
@@ -369,8 +369,8 @@ def manifests(report: Report) -> None:
     def stolen_key() -> None:
         """A manifest is no proof: who plays it without the server key gets nothing."""
         end = trusting(ByManifest(Identity(IDENTITY_KEY)))
-        changed = {SERVER_HELLO: message(ServerHello, key_id=lambda _: PIN, spki=lambda _: SPKI)}
-        Meeting(end, answering(key=OTHER, manifest=plain), down=changed).came_to("V2", "L6")
+        changed = {SERVER_HELLO: message(ServerHello, key_id=lambda _: OTHER_PIN, spki=lambda _: OTHER_SPKI)}
+        Meeting(end, answering(manifest=manifest(keys=[OTHER_PIN])), down=changed).came_to("V2", "L6")
 
     report.case("a manifest in the hands of a server with another key", stolen_key)
 
