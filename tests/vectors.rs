@@ -26,6 +26,8 @@ mod refusals;
 mod run;
 #[path = "vectors/setting.rs"]
 mod setting;
+#[path = "vectors/tickets.rs"]
+mod tickets;
 
 use cases::cases;
 use run::{Vector, run};

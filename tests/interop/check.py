@@ -141,18 +141,17 @@ class VectorServer(Server):
 
 
 class VectorTickets(Tickets):
-    """Knows the ticket of the vector."""
+    """Knows the ticket of the vector, which opens under a key that is still there."""
 
-    def __init__(self, ticket: bytes, known: Sealed):
-        super().__init__(single_use=False)
+    def __init__(self, ticket: bytes, known: Sealed, now: int = 0, was_used: bool = False):
+        super().__init__(clock=lambda: now)
         self.ticket, self.known = ticket, known
+        if was_used:
+            self.used[known.chain] = [(ticket, known.made)]
 
     def open(self, ticket: bytes) -> Sealed:
         same("the ticket", ticket, self.ticket)
         return self.known
-
-    def check_times(self, of: Sealed) -> None:
-        pass
 
     def check_chain(self, ticket: bytes, of: Sealed) -> None:
         pass
@@ -238,14 +237,18 @@ class Vector:
         known = [bytes.fromhex(spki) for spki in inputs["known_keys"]]
         credential = Credential(inputs.get("credential_kind", PASSWORD), inputs.get("credential_user", "alice"),
                                 raw.get("credential_secret", b"x"))
-        ticket = None
+        ticket: Optional[Ticket] = None
         if "ticket" in raw:
-            ticket = Ticket(raw["ticket"], raw["ticket_secret"], self.suite, key_id(self.spki), inputs["server_name"],
-                            (credential.kind, credential.user), 1, 0, 0)
+            # As the client would have it: it may be lying.
+            state = inputs.get("ticket_state", {"suite": f"{self.suite:04x}", "key_id": key_id(self.spki).hex()})
+            from_key = bytes.fromhex(state["key_id"])
+            ticket = Ticket(raw["ticket"], raw["ticket_secret"], int(state["suite"], 16), from_key,
+                            inputs["server_name"], (credential.kind, credential.user), 1, 0, 0)
         # Whoever goes on without a proof was told to.
         without_proof = bool(self.challenge and not self.challenge.proof and self.rule is None)
         client = SeededClient(
-            credential, [key_id(pinned)], known, [int(suite, 16) for suite in inputs["client_suites"]], floor,
+            credential, [key_id(pinned), *([ticket.key_id] if ticket else [])], known,
+            [int(suite, 16) for suite in inputs["client_suites"]], floor,
             inputs["server_name"], self.prologue, self.binding, self.draws("client"), ticket,
             "hello_rsa_secret" in raw, without_proof, clock=lambda: 0)
         same("a ticket is shown", client.ticket is not None, ticket is not None)
@@ -262,8 +265,19 @@ class Vector:
         binding = self.binding
         if "server_binding_type" in inputs:
             binding = inputs["server_binding_type"], raw["server_binding_bytes"]
-        tickets, account = None, None
-        if self.resumes:
+        tickets: Optional[Tickets] = None
+        account: Optional[Account] = None
+        state = inputs.get("ticket_state")
+        if state:
+            known = Sealed(state["principal"], state["epoch"], int(state["suite"], 16), bytes.fromhex(state["key_id"]),
+                           place(state["server_name"], bytes.fromhex(state["prologue"])), state["kind"],
+                           state["authenticated"], b"", b"", state["made"], state["expires"],
+                           bytes.fromhex(state["secret"]))
+            tickets = VectorTickets(raw["ticket"], known, state["now"], state["was_used"])
+            account = Account(state["epoch_now"], [])
+        elif self.outcome.get("not_taken"):
+            tickets = Tickets()
+        elif self.resumes:
             assert self.verdict is not None
             said = Verdict.decode_padded(self.verdict.ljust(VERDICT_SIZE, b"\0"))
             known = Sealed(said.principal, 1, self.suite, key_id(self.spki), place(inputs["server_name"], prologue),
@@ -273,7 +287,8 @@ class Vector:
         proves = self.resumes or bool(self.challenge and self.challenge.proof)
         server = VectorServer(
             self.key, check, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"], prologue,
-            binding, self.draws("server"), tickets, lambda principal: account, ["db.example"], busy, proves)
+            binding, self.draws("server"), tickets, lambda principal: account, ["db.example", "ws.example"], busy,
+            proves)
         server.filed, server.client = self.share(), self.draws("client")
         server.said, server.breaks = self.verdict, self.rule
         return server
@@ -308,6 +323,7 @@ class Vector:
             return self.ends_after(1)
         answer = self.arrives(2, server.on_client_hello(hello))
         same("a ServerResumption", server.resumes is not None, self.resumes)
+        same("why the ticket was not taken", server.not_taken and server.not_taken.rule, self.outcome.get("not_taken"))
         if state in "CTA":
             refused("the client", self.rule, lambda: self.take(answer))
             return self.ends_after(2)

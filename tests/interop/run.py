@@ -28,6 +28,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import check
 import selftest
 from command import PATIENCE, PERMISSIONS, SECRET, USER, Command
+from factor_cases import factor_cases
+from key_cases import key_cases
 from login_cases import server_cases
 from report import Report
 from serve_cases import client_cases
@@ -85,6 +87,9 @@ def main() -> int:
             key = load(command.folder / f"{name}.pem")
             client_cases(report, command, name, key, token)
             server_cases(report, command, name, key, token)
+        key = load(command.folder / "keygen.pem")
+        key_cases(report, command, "keygen", key)
+        factor_cases(report, command, "keygen", key)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not check.VECTORS else 0
 

@@ -1,6 +1,7 @@
 //! What each vector is of.
 
 use super::refusals::{refused_answers, refused_hellos, refused_logins, refused_verdicts};
+use super::tickets::{Shown, not_taken, resumptions};
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 
 pub const ALICE: Credential<'static> =
@@ -38,6 +39,7 @@ pub struct Case {
     /// Shows the ticket of this login.
     pub resumes: Option<&'static str>,
     pub proof_at_resumption: bool,
+    pub shown: Shown,
     pub answer: Answer,
     pub not_now: bool,
     /// Alters a frame on the way; it is told which one (1 to 4).
@@ -82,6 +84,7 @@ impl Case {
             tickets: false,
             resumes: None,
             proof_at_resumption: false,
+            shown: Shown::good(),
             answer: Answer::Usual,
             not_now: false,
             alter: |_, _| {},
@@ -130,7 +133,7 @@ impl Case {
 
     /// Whether the server takes the ticket.
     pub fn takes_ticket(&self) -> bool {
-        self.resumes.is_some() && self.answer == Answer::Usual
+        self.resumes.is_some() && self.answer == Answer::Usual && self.shown.not_taken.is_none()
     }
 
     pub fn offers(&self, exchange: KeyExchange) -> bool {
@@ -139,7 +142,7 @@ impl Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [accepted(), resumptions(), refused_hellos(), refused_answers(), refused_logins(), refused_verdicts()].concat()
+    [accepted(), resumptions(), not_taken(), refused_hellos(), refused_answers(), refused_logins(), refused_verdicts()].concat()
 }
 
 /// The six suites, each with a proof and without, and what else is accepted.
@@ -207,89 +210,4 @@ fn accepted() -> Vec<Case> {
     };
     let proved = each.clone().map(Case::proved);
     proved.into_iter().chain(each).chain(others).chain([extended]).collect()
-}
-
-fn resumptions() -> Vec<Case> {
-    let aes = Suite::X25519_AES_256_GCM;
-    let before = "proof-rsa2048-x25519-aes256gcm";
-    vec![
-        Case::resumed("resumed-x25519-aes256gcm", before, aes, "the ticket of proof-rsa2048-x25519-aes256gcm"),
-        Case::resumed(
-            "resumed-x25519mlkem768-aes256gcm",
-            "proof-rsa2048-x25519mlkem768-aes256gcm",
-            Suite::X25519MLKEM768_AES_256_GCM,
-            "X25519MLKEM768",
-        ),
-        Case::resumed(
-            "resumed-rsa-aes256gcm",
-            "rsa2048-rsa-aes256gcm",
-            Suite::RSA_AES_256_GCM,
-            "RSA alone: nothing but the ticket's secret is secret",
-        ),
-        Case {
-            known_keys: &["rsa2048"],
-            proof_at_resumption: true,
-            reserved: true,
-            ..Case::resumed(
-                "resumed-with-rsa-secret",
-                before,
-                aes,
-                "an rsa_ciphertext beside the ticket; ClientHello and ServerResumption have a reserved extension",
-            )
-        },
-        Case {
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "ticket-not-taken",
-                before,
-                aes,
-                "a ticket that the server does not know (K1): the full login",
-            )
-        },
-        Case {
-            known_keys: &["rsa2048"],
-            proof_at_resumption: true,
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "proof-ticket-not-taken",
-                before,
-                aes,
-                "a ticket that the server does not know (K1), and an rsa_ciphertext beside it: the full login with a proof",
-            )
-        },
-        Case {
-            known_keys: &["rsa2048"],
-            rule: Some("T4"),
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "t4-ticket-not-taken",
-                before,
-                aes,
-                "no rsa_ciphertext beside a ticket that is not taken (K1): no proof, though the client has the key whole",
-            )
-        },
-        Case {
-            rule: Some("F2"),
-            alter: |frame, bytes| {
-                if frame == 3 {
-                    bytes[3] ^= 1;
-                }
-            },
-            ..Case::resumed("f2-confirm-altered", before, aes, "a bit of the Confirm was flipped")
-        },
-        Case {
-            rule: Some("A5"),
-            alter: |frame, bytes| {
-                if frame == 2 {
-                    *bytes.last_mut().unwrap() ^= 1;
-                }
-            },
-            ..Case::resumed("a5-verdict-altered", before, aes, "a bit of the sealed verdict was flipped")
-        },
-        Case {
-            rule: Some("A8"),
-            answer: Answer::Busy,
-            ..Case::resumed("a8-busy", before, aes, "the server has no room for a ClientHello with a ticket")
-        },
-    ]
 }

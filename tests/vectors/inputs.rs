@@ -31,6 +31,8 @@ pub struct Inputs {
     pub ticket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_state: Option<TicketState>,
     pub client_nonce: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_x25519: Option<String>,
@@ -58,6 +60,26 @@ pub struct Inputs {
     pub credential_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_secret: Option<String>,
+}
+
+/// What a server knows when a ticket comes back that it does not take: what it sealed into it, and how things are now. Times are in
+/// Unix seconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct TicketState {
+    pub principal: &'static str,
+    pub epoch: u64,
+    pub suite: String,
+    pub key_id: String,
+    pub server_name: &'static str,
+    pub prologue: String,
+    pub kind: u8,
+    pub authenticated: u64,
+    pub made: u64,
+    pub expires: u64,
+    pub secret: String,
+    pub now: u64,
+    pub epoch_now: u64,
+    pub was_used: bool,
 }
 
 /// A key of `tests/keys`: its PKCS#8 and its SubjectPublicKeyInfo, in hex.

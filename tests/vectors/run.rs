@@ -1,7 +1,7 @@
 //! Both machines of the library, frame by frame, beside both ends of the oracle.
 
 use super::cases::{Answer, Case, PROLOGUE, cases};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, TicketState};
 use super::oracle::{End, Secrets};
 use super::plaintexts::{self, ACCEPT};
 use super::refusals::codes;
@@ -10,7 +10,7 @@ use countersign::client::{self, AwaitAnswer, AwaitChallenge};
 use countersign::crypto::rustcrypto::provider;
 use countersign::server::{self, Admitted};
 use countersign::{
-    ClientConfig, Credential, Error, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
+    ClientConfig, Credential, Error, FreshTicket, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
     UnixTime,
 };
 use serde::Serialize;
@@ -64,6 +64,9 @@ pub struct Records {
 struct Outcome {
     /// Who refuses first, by which rule; `null` for an accept.
     rule: Option<&'static str>,
+    /// The rule by which a ticket was not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_taken: Option<&'static str>,
     /// What the client ends with: `accepted`, or the code of its error.
     client: String,
     /// What the server ends with: `accepted`, or the code of its reason; `null` if it is left waiting.
@@ -100,11 +103,47 @@ pub fn run(case: &Case) -> Vector {
     let ticket = case.resumes.map(|before| {
         let before = cases().into_iter().find(|case| case.name == before).unwrap();
         let before = Case { tickets: true, ..before };
-        let (_, sessions) = exchange(&before, &ours, None);
-        sessions.unwrap().0.info.ticket().unwrap().clone()
+        let (_, sessions) = exchange(&before, &ours, None, None);
+        let ticket = sessions.unwrap().0.info.ticket().unwrap().clone();
+        if case.shown.is_used {
+            let first = Case::resumed("first", "", before.server_suites[0], "the same ticket");
+            assert!(exchange(&first, &ours, Some(ticket.clone()), None).1.is_some());
+        }
+        (before, ticket)
     });
+    let (ticket, state) = ticket.map(|(before, ticket)| shown(case, &before, &ticket)).unzip();
     let keys = if case.answer == Answer::TicketUnknown { tickets() } else { ours };
-    exchange(case, &keys, ticket).0
+    exchange(case, &keys, ticket, state.flatten()).0
+}
+
+/// The ticket of a login as the client of a case shows it, and what its server knows of it, where that decides.
+fn shown(case: &Case, before: &Case, ticket: &Ticket) -> (Ticket, Option<TicketState>) {
+    let mut kept = ticket.to_bytes().unwrap();
+    let secret = hex::encode(&kept[kept.len() - 480 - 2 - 32..][..32]);
+    (case.shown.alter)(&mut kept);
+    let made = TODAY.as_secs();
+    let state = TicketState {
+        principal: "alice",
+        epoch: 1,
+        suite: format!("{:04x}", before.server_suites[0].number()),
+        key_id: hex::encode(ticket.key_id().as_bytes()),
+        server_name: before.server_name,
+        prologue: hex::encode(PROLOGUE),
+        kind: 1,
+        authenticated: made,
+        made,
+        expires: made + 3600,
+        secret,
+        now: server_now(case).as_secs(),
+        epoch_now: case.shown.epoch,
+        was_used: case.shown.is_used,
+    };
+    let is_known = case.shown.not_taken.is_some_and(|rule| rule != "K1");
+    (Ticket::from_bytes(&kept).unwrap(), is_known.then_some(state))
+}
+
+fn server_now(case: &Case) -> UnixTime {
+    UnixTime::from_secs(TODAY.as_secs() + case.shown.after)
 }
 
 /// The client's machine at its start.
@@ -141,11 +180,16 @@ impl Wire<'_> {
 }
 
 /// One handshake. Gives both sessions if the login was accepted.
-fn exchange(case: &Case, tickets: &Arc<TicketKeys>, ticket: Option<Ticket>) -> (Vector, Option<(Session, Session)>) {
-    let inputs = inputs(case, ticket.as_ref());
+fn exchange(
+    case: &Case,
+    tickets: &Arc<TicketKeys>,
+    ticket: Option<Ticket>,
+    state: Option<TicketState>,
+) -> (Vector, Option<(Session, Session)>) {
+    let inputs = inputs(case, ticket.as_ref(), state);
     let suite = format!("{:04x}", case.server_suites[0].number());
     let mut ends = (End::client(&inputs, &suite), End::server(&inputs, &suite));
-    let outcome = Outcome { rule: case.rule, ..Outcome::default() };
+    let outcome = Outcome { rule: case.rule, not_taken: case.shown.not_taken, ..Outcome::default() };
     let mut wire = Wire { case, frames: Vec::new(), altered: None, verdict: None, outcome, sessions: None };
     handshake(&inputs, tickets, ticket, &mut ends, &mut wire);
     let (client, server) = ends;
@@ -251,10 +295,14 @@ fn handshake(
         inputs.server_x25519mlkem768.as_ref(),
         Some(&inputs.fallback).filter(|_| !is_opened),
     ]);
-    if let Some(claim) = waits.ticket(TODAY) {
-        let fresh = claim.use_up_now().unwrap();
-        let (frame, waits) = waits.resume(fresh, alice(), TODAY, &mut rng).unwrap();
-        return resumed(wire, inputs, (client, server), started, frame, waits);
+    let account = alice().with_epoch(case.shown.epoch);
+    match taken(&waits, &account, server_now(case)) {
+        Ok(fresh) => {
+            assert_eq!(case.shown.not_taken, None, "{}", case.name);
+            let (frame, waits) = waits.resume(fresh, account, TODAY, &mut rng).unwrap();
+            return resumed(wire, inputs, (client, server), started, frame, waits);
+        }
+        Err(rules) => assert!(case.shown.not_taken.is_none_or(|rule| rules.contains(&rule)), "{}", case.name),
     }
     let (frame, waits) = match waits.challenge(&mut rng) {
         Ok(challenged) => challenged,
@@ -345,6 +393,13 @@ fn handshake(
     wire.sessions = read.zip(session.ok());
 }
 
+/// The ticket that is shown, if it is good; otherwise the rules that it may break, as far as this library tells them apart.
+fn taken(waits: &server::Hello, account: &Grant, now: UnixTime) -> Result<FreshTicket, &'static [&'static str]> {
+    let claim = waits.ticket(now).ok_or(&["K1", "K2", "K3", "K4", "K5", "K8", "K9", "K10", "K11"][..])?;
+    let fresh = claim.use_up_now().ok_or(&["K6"][..])?;
+    if fresh.is_current(account) { Ok(fresh) } else { Err(&["K7"]) }
+}
+
 /// What the server does with a ClientHello before it answers.
 fn read_hello(
     case: &Case,
@@ -357,7 +412,7 @@ fn read_hello(
     let key = ServerKey::load(&load(case.key), provider()).unwrap();
     let waiting = server::AwaitHello::new(config, &binding(kind, bytes), Moment::ORIGIN);
     let choice = waiting.read(hello, Moment::ORIGIN)?;
-    if choice.server_name() != "db.example" {
+    if !["db.example", "ws.example"].contains(&choice.server_name()) {
         return Err(Error::NoServerKey);
     }
     choice.choose(&key)

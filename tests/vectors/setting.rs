@@ -1,13 +1,13 @@
 //! What the machines of a case are given.
 
 use super::cases::{Case, EXPORTER, PROLOGUE};
-use super::inputs::{Inputs, key_der, nonce, random};
+use super::inputs::{Inputs, TicketState, key_der, nonce, random};
 use super::primitives::Script;
 use countersign::{ChannelBinding, Credential, KeyExchange, PrivateKey, Server, Suite, Ticket};
 use std::path::Path;
 
 /// What both ends of a case draw and have.
-pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
+pub fn inputs(case: &Case, ticket: Option<&Ticket>, ticket_state: Option<TicketState>) -> Inputs {
     let random = |what: &str| random(&case.name, what);
     let join = |parts: &[&str]| parts.iter().map(|part| random(part)).collect::<String>();
     let (pkcs8, spki) = key_der(case.key);
@@ -44,6 +44,7 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
         known_keys: case.known_keys.iter().map(|key| key_der(key).1).collect(),
         ticket,
         ticket_secret,
+        ticket_state,
         client_nonce: nonce(&case.name, "client nonce", case.reserved),
         client_x25519: case.offers(KeyExchange::X25519).then(|| random("client x25519")),
         client_x25519mlkem768: case
@@ -84,7 +85,9 @@ pub fn load(name: &str) -> PrivateKey {
 pub fn trust(case: &Case) -> Server {
     let pinned = if case.pins_other { "other2048" } else { case.key };
     let trust = case.known_keys.iter().map(|key| Server::key(load(key).public_key().clone())).reduce(Server::or);
-    let trust = trust.unwrap_or_else(|| Server::pinned(load(pinned).public_key().id()));
+    let pin = |key: &str| Server::pinned(load(key).public_key().id());
+    let trust = trust.unwrap_or_else(|| pin(pinned));
+    let trust = case.shown.from_key.map(pin).into_iter().fold(trust, Server::or);
     let trust = trust.with_floor(case.floor).with_name(case.server_name).unwrap();
     if case.needs_proof { trust } else { trust.without_proof() }
 }
