@@ -99,6 +99,7 @@ mod time;
 mod wire;
 
 pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite};
+pub use crypto::{ClientKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
@@ -118,10 +119,12 @@ pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::{Grant, NotPermitted};
-pub use terms::server::Server;
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,
+};
+pub use terms::trust::{
+    Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};

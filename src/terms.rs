@@ -7,6 +7,6 @@ pub(crate) mod error;
 pub(crate) mod grant;
 #[cfg(feature = "serde")]
 mod serde;
-pub(crate) mod server;
 pub(crate) mod ticket;
+pub(crate) mod trust;
 pub(crate) mod verifier;

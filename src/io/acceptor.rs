@@ -13,7 +13,7 @@ use crate::crypto::ServerKey;
 use crate::handshake::server::ServerConfig;
 use crate::terms::context::{Context, Source};
 use crate::terms::error::{Misuse, Reason};
-use crate::terms::server::is_server_name;
+use crate::terms::trust::server::is_server_name;
 use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -15,7 +15,7 @@ use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::grant::Grant;
-use crate::terms::server::is_server_name;
+use crate::terms::trust::server::is_server_name;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{Busy, Bytes, ClientHello, Confirm, Extensions, List, ServerHello, ServerResumption, Tail};
