@@ -196,7 +196,7 @@ class Client:
         requests = [data for number, data in verdict.extensions if number == FACTORS]
         require(len(requests) == 1, "V7", "no request")
         request = FactorRequest.decode(requests[0])
-        # PROTOCOL.md does not say so: whoever answers at first use could ask for a password here.
+        # Whoever answers in the server's place at first use could ask for a password here.
         require(self.level >= self.needs[PASSWORD], "V8", "the key is not trusted enough for an answer")
         self.schedule.add(received)  # transcript_f
         return request

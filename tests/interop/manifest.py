@@ -8,7 +8,7 @@ from typing import Optional
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client_keys import require_ed25519
-from wire import SKEW, Reader, is_visible, listed, lp, require, u8, u64, unique
+from wire import SKEW, Reader, Refused, is_visible, listed, lp, require, u8, u64, unique
 
 
 @dataclass
@@ -71,8 +71,22 @@ class Identity:
     key: bytes  # Ed25519, 32 bytes
     taken: Optional[bytes] = None
 
-    def judge(self, data: bytes, id_: bytes, suite: int, server_name: str, now: int) -> Manifest:
-        """Takes the manifest, if it speaks for this server key now."""
+    def judge(self, data: Optional[bytes], id_: bytes, suite: int, server_name: str, now: int) -> None:
+        """Refused: neither the manifest that was sent speaks for this server key now, nor, where that is as if none had
+        been sent, the one kept."""
+        broken: Optional[Refused] = None
+        if data is not None:
+            try:
+                self.take(data, server_name, now)
+            except Refused as why:
+                broken = why
+        try:
+            self.require_named(id_, suite, server_name, now)
+        except Refused as why:
+            raise broken or why from None
+
+    def take(self, data: bytes, server_name: str, now: int) -> None:
+        """Keeps a manifest that passes M1 to M5."""
         manifest = Manifest.decode(data)
         require(manifest.identity == self.key, "M2", "of another identity")
         require_ed25519(self.key, manifest.signed(), manifest.signature, "M2")
@@ -80,13 +94,24 @@ class Identity:
             highest = Manifest.decode(self.taken).sequence
             require(manifest.sequence >= highest, "M3", f"sequence {manifest.sequence} comes after {highest}")
             require(manifest.sequence > highest or data == self.taken, "M3", "two manifests of one sequence")
-        require(now < manifest.expires, "M4", "it has expired")
-        require(manifest.issued <= now + SKEW, "M4", "issued in the future")
-        require(not manifest.names or server_name in manifest.names, "M5", "of another server")
+        require_valid(manifest, server_name, now)
+        self.taken = data
+
+    def require_named(self, id_: bytes, suite: int, server_name: str, now: int) -> None:
+        """M6, of the manifest kept, which is the one sent if that was good."""
+        if self.taken is None:
+            raise Refused("T1", "no manifest was sent, and none is kept")
+        manifest = Manifest.decode(self.taken)
+        require_valid(manifest, server_name, now)
         named = next((key for key in manifest.keys if key.key_id == id_), None)
         require(named is not None, "M6", "the server key is not among its keys")
         assert named
         require(named.not_before <= now < named.not_after, "M6", "the server key is not to be used now")
         require(suite >> 8 >= named.floor, "M6", "a weaker key exchange than the key's floor")
-        self.taken = data
-        return manifest
+
+
+def require_valid(manifest: Manifest, server_name: str, now: int) -> None:
+    """M4 and M5."""
+    require(now < manifest.expires, "M4", "it has expired")
+    require(manifest.issued <= now + SKEW, "M4", "issued in the future")
+    require(not manifest.names or server_name in manifest.names, "M5", "of another server")

@@ -90,7 +90,7 @@ def levels(report: Report) -> None:
         Meeting(trusting(hosts, credential=by_key), answering()).came_to("ok", "ok")
         Meeting(trusting(hosts, credential=by_key), answering()).came_to("ok", "ok")
         Meeting(trusting(hosts, credential=by_key), answering(key=OTHER)).came_to("T1", "ended")
-        Meeting(trusting(hosts, Level(3), credential=by_key), answering(key=OTHER)).came_to("T1", "ended")
+        Meeting(trusting(hosts, Level(FIRST_USE), credential=by_key), answering(key=OTHER)).came_to("ok", "ok")
         Meeting(trusting(hosts, credential=by_key, server_name="other"), answering(key=OTHER)).came_to("ok", "ok")
         Meeting(trusting(ByFirstUse(revoked={PIN}), Level(3)), answering()).came_to("T1", "ended")
 
@@ -271,10 +271,8 @@ def manifests(report: Report) -> None:
              **options: Any) -> Meeting:
         way = ByManifest(Identity(IDENTITY_KEY, taken))
         met = Meeting(trusting(way, **options), answering(**{"manifest": data, **(at_server or {})}))
-        if getattr(met.client, "rule", "ok") == "ok":
-            expect("the manifest taken", way.identity.taken, data)
-        else:
-            expect("the manifest taken", way.identity.taken, taken)
+        is_taken = getattr(met.client, "reasons", ["M6"]) == ["M6"]
+        expect("the manifest taken", way.identity.taken, data if data and is_taken else taken)
         return met
 
     def resigned(change: Callable[[bytes], bytes]) -> bytes:
@@ -332,8 +330,19 @@ def manifests(report: Report) -> None:
     neutral = b"\1" + bytes(31)
     report.case("T1, a manifest: M2, an identity of small order", lambda: refused("M2", lambda: Identity(neutral).judge(
         neutral + plain[32:-64] + neutral + bytes(32), PIN, 0x0301, "db.example", NOW)))
-    case("M3", "a lower sequence", manifest(6), taken=plain)
-    case("M3", "the same sequence, other bytes", manifest(expires=NOW + HOUR + 1), taken=plain)
+    elsewhere = manifest(keys=[OTHER_PIN])
+    case("M3", "a lower sequence", manifest(6), taken=elsewhere)
+    case("M3", "the same sequence, other bytes", manifest(expires=NOW + HOUR + 1), taken=elsewhere)
+    case("M6", "none sent, and the one kept names another key", b"", taken=elsewhere)
+    case("M4", "none sent, and the one kept has expired", b"", taken=manifest(expires=NOW))
+    for about, data in (("none sent", b""), ("M1, broken", b"x"), ("M2, of another identity", manifest(by=IMPOSTOR)),
+                        ("M3, a lower sequence", manifest(6, keys=[OTHER_PIN]))):
+        def kept_instead() -> None:
+            way = ByManifest(Identity(IDENTITY_KEY, plain))
+            Meeting(trusting(way), answering(manifest=data)).came_to("ok", "ok")
+            expect("the manifest taken", way.identity.taken, plain)
+
+        report.case(f"a manifest that is kept takes the place of what is sent: {about}", kept_instead)
     case("M4", "it has expired", manifest(expires=NOW))
     case("M4", "issued over a minute from now", manifest(issued=NOW + 61, expires=NOW + HOUR))
     case("M5", "of another name", manifest(names=["a"]))

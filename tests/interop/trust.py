@@ -33,7 +33,11 @@ class Question:
 
 
 class Vetoed(Refused):
-    """A key that is not trusted, whatever else speaks for it."""
+    """A key that is not trusted, unless at this level by something else."""
+
+    def __init__(self, rule: str, why: str, unless: int):
+        super().__init__(rule, why)
+        self.unless = unless
 
 
 class Untrusted(Refused):
@@ -62,16 +66,15 @@ class ByManifest:
     asks_for: tuple[int, ...] = (MANIFEST,)
 
     def level(self, of: Question) -> int:
-        if of.manifest is None:
-            raise Refused("T1", "no manifest was sent")
         self.identity.judge(of.manifest, of.key_id, of.suite, of.server_name, of.now)
         return VERIFIED
 
     def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
         try:
-            return bool(self.identity.taken and self.identity.judge(self.identity.taken, id_, suite, server_name, now))
+            self.identity.judge(None, id_, suite, server_name, now)
         except Refused:
             return False
+        return True
 
 
 @dataclass
@@ -162,8 +165,8 @@ class ByOwnCertificate:
 
 @dataclass
 class ByFirstUse:
-    """Known hosts, in memory: takes what comes first for a server, and from then on whatever speaks for another key
-    does so in vain. Nor is a revoked key taken, whatever speaks for it."""
+    """Known hosts, in memory: takes what comes first for a server, and no other from then on, unless what speaks for
+    the other is as good. A revoked key is not taken, whatever speaks for it."""
 
     known: dict[str, bytes] = field(default_factory=dict)
     revoked: set[bytes] = field(default_factory=set)
@@ -171,9 +174,9 @@ class ByFirstUse:
 
     def level(self, of: Question) -> int:
         if of.key_id in self.revoked:
-            raise Vetoed("T1", "the key was revoked")
+            raise Vetoed("T1", "the key was revoked", VERIFIED + 1)
         if self.known.setdefault(of.server_name, of.key_id) != of.key_id:
-            raise Vetoed("T1", "another key than the one known")
+            raise Vetoed("T1", "another key than the one known", FIRST_USE)
         return FIRST_USE
 
     def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
@@ -182,15 +185,14 @@ class ByFirstUse:
 
 def decide(ways: Iterable[Trust], of: Question, pinned: bool) -> int:
     """The key's level. Each of the ways is asked, and the highest answer counts."""
-    level, reasons = VERIFIED if pinned else 0, list[Refused]()
+    level, least, reasons = VERIFIED if pinned else 0, FIRST_USE, list[Refused]()
     for way in ways:
         try:
             level = max(level, way.level(of))
-        except Vetoed:
-            raise
         except Refused as why:
             reasons.append(why)
-    if not level:
+            least = max(least, why.unless if isinstance(why, Vetoed) else 0)
+    if level < least:
         told = "".join(f"; {why}" for why in reasons)
         raise Untrusted("T1", f"the server's key {fingerprint(of.key_id)} is not trusted{told}",
                         [why.rule for why in reasons])
