@@ -77,7 +77,7 @@ fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
     match credential {
         Credential::Password { user: "alice", password: b"correct horse battery staple" } => Ok(alice()),
         Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
-        Credential::Token(b"an-opaque-token") => Ok(Grant::new("robot", [""; 0]).unwrap()),
+        Credential::Token(b"an-opaque-token") => Ok(Grant::new("robot", [""; 0]).unwrap().with_epoch(1)),
         Credential::Token(_) => Err(Reason::UnknownToken),
         _ => Err(Reason::UnknownUser),
     }
