@@ -5,10 +5,13 @@ pub mod server;
 
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret, Sources};
-use crate::crypto::{AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript};
+use crate::crypto::{
+    AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript, TranscriptHash,
+};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::factor::Prompt;
 use crate::terms::grant::{Grant, NoGrant};
 use crate::wire::codec::{self, Bytes, Extension, Extensions, Field, Message, VerdictMessage};
 use crate::wire::frame::{self, FrameError, FrameType, Header};
@@ -103,9 +106,23 @@ pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
     Secret::from_key(stage_0).key("binder", &transcript.hash())
 }
 
+/// What a client's key signs: `20^64 || "countersign v1 client signature" || 00 || transcript_r || lp(user)`.
+///
+/// The blanks and the words keep it apart from whatever else the key may sign (RFC 8446, section 4.4.3).
+pub(crate) fn to_sign(transcript_r: &TranscriptHash, user: &str) -> Vec<u8> {
+    let mut out = vec![b' '; 64];
+    out.extend_from_slice(b"countersign v1 client signature\0");
+    out.extend_from_slice(transcript_r);
+    // A user name is never as long as that.
+    out.extend_from_slice(&u16::try_from(user.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(user.as_bytes());
+    out
+}
+
 /// What a verdict says.
 pub(crate) enum Opened<'v> {
     Granted(Grant, Option<NewTicket<'v>>),
+    Asked(Prompt),
     Not(NoGrant),
 }
 
@@ -152,9 +169,20 @@ impl Secrets {
         self.master.key("proof", &self.transcript.hash())
     }
 
-    /// `credential_key = Expand(master, "credential", transcript up to the RSA ciphertext)`
-    pub(crate) fn credential_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
-        self.key("credential")
+    /// The transcript so far.
+    pub(crate) fn transcript_hash(&self) -> TranscriptHash {
+        self.transcript.hash()
+    }
+
+    /// `credential_key = Expand(master, "credential", transcript_r)`
+    pub(crate) fn credential_key(&self, transcript_r: &TranscriptHash) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let key: Key = self.master.key("credential", transcript_r);
+        self.cipher.key(&key)
+    }
+
+    /// `factor_key = Expand(master, "factor", transcript_f)`, after the ServerVerdict that asks.
+    pub(crate) fn factor_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
+        self.key("factor")
     }
 
     /// Adds what comes next of the frames.
@@ -182,6 +210,7 @@ impl Secrets {
         check_extensions(&verdict.extensions, limits::MAX_VERDICT_EXTENSIONS)?;
         let grant = match Grant::from_message(&verdict)? {
             Ok(grant) => grant,
+            Err(NoGrant::Factor) => return Ok(Opened::Asked(Prompt::of(&verdict.extensions)?)),
             Err(no_grant) => return Ok(Opened::Not(no_grant)),
         };
         let (bytes, lifetime) = (verdict.ticket.0, verdict.ticket_lifetime);

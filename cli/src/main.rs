@@ -9,7 +9,7 @@ mod failure;
 mod generate;
 mod inspect;
 mod keys;
-mod known_keys;
+mod known_hosts;
 mod lines;
 mod login;
 mod prompt;
@@ -20,6 +20,7 @@ mod serve;
 mod state;
 mod term;
 mod tickets;
+mod trust;
 mod users;
 
 use clap::{Parser, Subcommand};
@@ -68,6 +69,9 @@ enum Command {
     /// Keep the accounts of a users file.
     #[command(subcommand)]
     User(users::User),
+    /// Look after the servers that `login` and `connect` know, and their keys.
+    #[command(subcommand)]
+    KnownHosts(known_hosts::KnownHostsCommand),
     Serve(serve::Serve),
     Login(login::Login),
     Connect(connect::Connect),
@@ -96,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Keygen(keygen) => keygen.run(),
         Command::Key(key) => key.run(),
         Command::User(user) => user.run(),
+        Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),
         Command::Connect(connect) => connect.run(),

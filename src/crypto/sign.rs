@@ -10,6 +10,8 @@
 mod client;
 mod curve;
 mod error;
+#[cfg(feature = "key-formats")]
+mod openssh;
 mod rules;
 mod signer;
 mod signing;

@@ -98,11 +98,12 @@ impl From<Error> for io::Error {
             | Error::VerdictNotAuthentic
             | Error::ProofNotAuthentic
             | Error::NoProof(_)
+            | Error::FactorWanted(_)
             | Error::Untrusted(_)
             | Error::TrustTooLow { .. }
             | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
             Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
-            Error::Crypto(_) => ErrorKind::Other,
+            Error::Crypto(_) | Error::Sign(_) => ErrorKind::Other,
             _ => ErrorKind::InvalidData,
         };
         Self::new(kind, error)

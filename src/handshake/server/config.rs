@@ -28,6 +28,7 @@ pub struct ServerConfig {
     pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
     pub(super) refusal_floor: Duration,
+    pub(super) factor_timeout: Duration,
     pub(super) answer_floor: Option<Duration>,
     pub(super) tickets: Option<Arc<TicketKeys>>,
 }
@@ -40,15 +41,16 @@ impl core::fmt::Debug for ServerConfig {
 
 impl ServerConfig {
     /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), passwords and tokens, no prologue,
-    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
+    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::FACTOR_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,
             suites: handshake::default_suites(&provider),
-            kinds: CredentialKind::ALL.to_vec(),
+            kinds: CredentialKind::DEFAULT.to_vec(),
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
+            factor_timeout: limits::FACTOR_TIMEOUT,
             answer_floor: None,
             tickets: None,
         }
@@ -63,16 +65,20 @@ impl ServerConfig {
         Ok(self)
     }
 
-    /// Takes these credential kinds. A login that does not open costs what refusing the first of them costs.
+    /// Takes these credential kinds; the default is [`CredentialKind::DEFAULT`]. A login that does not open costs what refusing the first of
+    /// them costs.
     ///
     /// # Errors
-    /// [`Misuse`] where the list is empty or names one twice.
+    /// [`Misuse`] where the list is empty or names one twice, or where it names keys and the provider checks no signatures.
     pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
         if kinds.is_empty() {
             return Err(Misuse::BadInput("the list of credential kinds"));
         }
         if handshake::has_duplicate(kinds.iter()) {
             return Err(Misuse::Duplicate("the list of credential kinds"));
+        }
+        if kinds.contains(&CredentialKind::Key) && self.provider.signatures.is_none() {
+            return Err(Misuse::UnsupportedKind(CredentialKind::Key));
         }
         self.kinds = kinds.to_vec();
         Ok(self)
@@ -93,6 +99,14 @@ impl ServerConfig {
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Bounds the time from a request for a further factor to the answer's arrival: somebody has to look for it and type it. The default is
+    /// [`limits::FACTOR_TIMEOUT`].
+    #[must_use]
+    pub fn with_factor_timeout(mut self, timeout: Duration) -> Self {
+        self.factor_timeout = timeout;
         self
     }
 

@@ -14,9 +14,10 @@ use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
+use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
-use crate::terms::trust::server::is_server_name;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
+use crate::terms::trust::server::is_server_name;
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{Busy, Bytes, ClientHello, Confirm, Extensions, List, ServerHello, ServerResumption, Tail};
 use crate::wire::frame::FrameType;
@@ -385,6 +386,7 @@ impl Hello {
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
         let [tail] = answer.tails();
         let scope = config.tickets.as_ref().map(|_| config.prologue.scope(&hello.server_name)).unwrap_or_default();
+        let can_be_asked = offers_factors(&hello.extensions);
         let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret } = self;
         let mut parts = tail.cut_mut(&mut frame);
         transcript.add(parts.head);
@@ -399,7 +401,7 @@ impl Hello {
             rng.fill_bytes(fallback.as_mut_slice());
             Keys::Sealed { challenge: transcript.hash(), transcript, fallback, exchange }
         };
-        Ok((frame, AwaitLogin { config, key, keys, suite, scope, deadline }))
+        Ok((frame, AwaitLogin { config, key, keys, suite, scope, can_be_asked, deadline }))
     }
 }
 

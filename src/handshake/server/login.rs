@@ -1,21 +1,22 @@
 //! From the ClientLogin to the verdict.
 
 use super::ServerConfig;
+use super::factor::Asked;
 use super::open::{Open, SealedLogin};
-use super::verdict::{Accepted, Refusal, accept, decision, issue, verdict_frame};
+use super::verdict::{Accepted, Refusal, Undecided, decision};
 use crate::crypto::schedule::Sources;
 use crate::crypto::{
-    CryptoError, CryptoRng, Decrypted, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash, once,
+    ClientKey, CryptoError, CryptoRng, Decrypted, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
+    VerifyingKey, once,
 };
 use crate::handshake::{self, Secrets};
 use crate::limits;
-use crate::session::{Outcome, Side};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Reason, Violation};
+use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::ticket::{Chain, Issued};
 use crate::time::{Moment, UnixTime};
-use crate::wire::codec::{self, ClientLogin, CredentialMessage, Tail};
+use crate::wire::codec::{self, ClientLogin, CredentialMessage, KeyProof, Tail};
 use crate::wire::frame::FrameType;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -30,6 +31,8 @@ pub struct AwaitLogin {
     pub(super) suite: Suite,
     /// What its ticket will be good for.
     pub(super) scope: [u8; 32],
+    /// Whether the client takes a request for a further factor.
+    pub(super) can_be_asked: bool,
     pub(super) deadline: Moment,
 }
 
@@ -147,7 +150,7 @@ impl Pending {
     /// Goes on with what the RSA operation gave.
     pub(super) fn opened(self, decrypted: &Decrypted) -> Claim {
         let Self { state, frame, tail, arrival } = self;
-        let AwaitLogin { config, key, keys, suite, scope, .. } = state;
+        let AwaitLogin { config, key, keys, suite, scope, can_be_asked, .. } = state;
         let mut frame = Zeroizing::new(frame);
         let mut parts = tail.cut_mut(&mut frame);
         let mut secrets = match keys {
@@ -163,12 +166,17 @@ impl Pending {
             }
         };
         // The key covers the transcript so far; the rest is added as received, before it is opened in place.
-        let credential_key = secrets.credential_key();
+        let transcript_r = secrets.transcript_hash();
+        let credential_key = secrets.credential_key(&transcript_r);
         secrets.add(parts.field);
         let opened = credential_key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let ticket_for = (key.public_key().id(), scope);
-        let mut claim = Claim { config, secrets, ticket_for, frame, tail, fault: None, arrival };
-        claim.fault = claim.find_fault(opened);
+        let mut claim =
+            Claim { config, secrets, ticket_for, can_be_asked, frame, tail, client_key: None, fault: None, arrival };
+        match claim.look(opened, &transcript_r) {
+            Ok(client_key) => claim.client_key = client_key,
+            Err(reason) => claim.fault = Some(reason),
+        }
         claim
     }
 }
@@ -241,8 +249,11 @@ pub struct Claim {
     config: Arc<ServerConfig>,
     secrets: Secrets,
     ticket_for: (KeyId, [u8; 32]),
+    can_be_asked: bool,
     frame: Zeroizing<Vec<u8>>,
     tail: Tail,
+    /// The key that has signed for this connection, in a credential of that kind.
+    client_key: Option<ClientKey>,
     fault: Option<Reason>,
     arrival: Moment,
 }
@@ -252,7 +263,8 @@ impl Claim {
     pub fn credential(&self) -> Credential<'_> {
         // The configuration always names a kind.
         let decoy = Credential::decoy(self.config.kinds.first().copied().unwrap_or(CredentialKind::Password));
-        if self.fault.is_some() { decoy } else { self.opened().unwrap_or(decoy) }
+        let opened = self.message().and_then(|message| Credential::from_message(&message, self.client_key.as_ref()));
+        if self.fault.is_some() { decoy } else { opened.unwrap_or(decoy) }
     }
 
     /// The suite of this handshake.
@@ -265,7 +277,7 @@ impl Claim {
     /// # Errors
     /// A [`Refusal`] where the login had not opened (the claim was a decoy), or where the crypto provider fails.
     pub fn accept(self, grant: Grant) -> Result<Accepted, Refusal> {
-        self.conclude(grant, |_, _| Ok(None))
+        self.good()?.accept(grant)
     }
 
     /// As [`Claim::accept`], with a ticket for the next login, if the server gives tickets and the grant has an epoch.
@@ -273,72 +285,75 @@ impl Claim {
     /// # Errors
     /// As [`Claim::accept`].
     pub fn accept_with_ticket(self, grant: Grant, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Accepted, Refusal> {
-        self.conclude(grant, |claim, grant| {
-            let mut chain = Chain {
-                id: [0; 16],
-                number: 0,
-                kind: claim.credential().kind(),
-                authenticated: now,
-                root: Default::default(),
-            };
-            rng.fill_bytes(&mut chain.id);
-            issue(&claim.config, &claim.secrets, grant, claim.ticket_for, chain, now, rng)
-        })
+        self.good()?.accept_with_ticket(grant, now, rng)
     }
 
-    fn conclude(
-        self,
-        grant: Grant,
-        issue: impl FnOnce(&Self, &Grant) -> Result<Option<Issued>, CryptoError>,
-    ) -> Result<Accepted, Refusal> {
+    /// The credential is good and not enough: gives the verdict that asks for a further factor, to send at once. `now` is when
+    /// the time for the answer begins.
+    ///
+    /// # Errors
+    /// A [`Refusal`] as of [`Claim::accept`], and where the client can't be asked ([`Claim::can_be_asked`]).
+    pub fn ask(self, prompt: &Prompt, now: Moment) -> Result<Asked, Refusal> {
+        self.good()?.ask(prompt, now)
+    }
+
+    /// Whether the client has offered to answer requests for further factors.
+    pub fn can_be_asked(&self) -> bool {
+        self.can_be_asked
+    }
+
+    /// What is decided about, unless the login had not opened.
+    fn good(self) -> Result<Undecided, Refusal> {
         if let Some(reason) = self.fault.clone() {
             return Err(self.reject(reason));
         }
-        let not_before = self.arrival.after(self.config.refusal_floor);
-        let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
-            let frame = verdict_frame(&self.secrets, &accept(&grant, ticket.as_ref()))?;
-            let outcome = Outcome { grant, ticket: None, resumed: false, server_key: None, proved: false };
-            let session = self.secrets.session(&frame, Side::Server, outcome);
-            Ok(Accepted { frame, session })
-        });
-        accepted.map_err(|error| Refusal::silent(failed(error), not_before))
+        let kind = self.credential().kind();
+        let Self { config, secrets, ticket_for, can_be_asked, arrival, .. } = self;
+        let left = if can_be_asked { Some(limits::MAX_FACTORS) } else { None };
+        Ok(Undecided { config, secrets, ticket_for, kind, left, arrival })
     }
 
     /// The credential is not good, or nobody can tell now: gives the verdict to send, and when. [`Reason::NotNow`] tells the client
     /// that there is no decision; it must not depend on the account or the credential. Any other reason stays here.
     ///
-    /// For a login that had not opened, the refusal's reason is [`Reason::NotOpened`] or [`Reason::KindNotTaken`], whatever is
-    /// said here.
+    /// For a login that had not opened, the refusal's reason is [`Reason::NotOpened`], [`Reason::KindNotTaken`] or [`Reason::BadSignature`],
+    /// whatever is said here.
     pub fn reject(self, reason: Reason) -> Refusal {
         let decision = decision(&reason);
         let reason = self.fault.unwrap_or(reason);
         Refusal::seal(&self.secrets, decision, reason, self.arrival.after(self.config.refusal_floor))
     }
 
-    fn find_fault(&self, opened: bool) -> Option<Reason> {
-        if !opened {
-            return Some(Reason::NotOpened);
+    /// What is wrong with the credential before anybody looks at its account; a key's signature is checked here.
+    fn look(&self, opened: bool, transcript_r: &TranscriptHash) -> Result<Option<ClientKey>, Reason> {
+        let message = self.message().filter(|_| opened).ok_or(Reason::NotOpened)?;
+        let kind = CredentialKind::from_number(message.kind).ok_or(Reason::NotOpened)?;
+        if kind != CredentialKind::Key {
+            // It breaks no rule of PROTOCOL.md, "Credential".
+            Credential::from_message(&message, None).ok_or(Reason::NotOpened)?;
         }
-        match self.opened() {
-            Some(credential) if self.config.kinds.contains(&credential.kind()) => None,
-            Some(credential) => Some(Reason::KindNotTaken(credential.kind())),
-            None => Some(Reason::NotOpened),
+        if !self.config.kinds.contains(&kind) {
+            return Err(Reason::KindNotTaken(kind));
         }
+        if kind != CredentialKind::Key {
+            return Ok(None);
+        }
+        let proof: KeyProof<'_> = codec::decode(&message.secret).map_err(|_| Reason::NotOpened)?;
+        let key = VerifyingKey::from_spki_der(&proof.key).map_err(|_| Reason::BadSignature)?;
+        let signed = handshake::to_sign(transcript_r, &message.user);
+        self.config.provider.verify(&key, &signed, &proof.signature).map_err(|error| match error {
+            CryptoError::NotAuthentic => Reason::BadSignature,
+            error => Reason::Failed(error),
+        })?;
+        let key = ClientKey::public_only(key);
+        Credential::from_message(&message, Some(&key)).ok_or(Reason::NotOpened)?;
+        Ok(Some(key))
     }
 
-    /// The credential in the opened plaintext; `None` where it breaks a rule of PROTOCOL.md, "Credential".
-    fn opened(&self) -> Option<Credential<'_>> {
+    /// What stands in the opened plaintext.
+    fn message(&self) -> Option<CredentialMessage<'_>> {
         let (plaintext, _) = self.tail.cut(&self.frame).content().split_last_chunk::<{ limits::TAG }>()?;
-        let message = codec::decode_padded::<CredentialMessage<'_>>(plaintext, limits::CREDENTIAL_BLOCK).ok()?;
-        Credential::from_message(&message)
-    }
-}
-
-/// Sealing an accept fails where the crypto provider does; the peer has no part in it.
-fn failed(error: Error) -> Reason {
-    match error {
-        Error::Crypto(error) => Reason::Failed(error),
-        _ => Reason::Failed(CryptoError::Failed),
+        codec::decode_padded(plaintext, limits::CREDENTIAL_BLOCK).ok()
     }
 }
 

@@ -1,24 +1,25 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
+use super::factor::{Memory, Shown};
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
 use super::{Accounts, BrokenLine};
-use crate::stores::files::access::{check_mode, open};
-use crate::stores::files::stamp::{Stamp, read_whole};
-use crate::stores::files::{FileError, edit, io_error};
+use crate::stores::files::access::Kind;
+use crate::stores::files::stamp::{Seen, Stamp, look};
+use crate::stores::files::{FileError, MAX_FILE, edit};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
+use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, Returning, Verifier};
+use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
+use crate::time::UnixTime;
 use core::fmt;
-use sha2::{Digest, Sha256};
 use std::error::Error;
-use std::fs;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// An account file: a [`Verifier`] that notices when the file changes.
 ///
@@ -30,6 +31,12 @@ pub struct AccountFile {
     path: PathBuf,
     reader: Reader<Reading, FileError>,
     watcher: Arc<Mutex<Watcher>>,
+}
+
+/// What all readings of a file share.
+struct Shared {
+    imitation: RandomState,
+    factors: Arc<Memory>,
 }
 
 /// What there is to tell of an account file: for the log.
@@ -65,17 +72,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long what was read counts without having been compared with the file.
 const STALE: Duration = Duration::from_secs(10);
 
-/// How long after its last change a file may be changed again without a difference in its times: systems count them in
-/// ticks, of a hundredth of a second at most.
-const TICK: Duration = Duration::from_millis(50);
+const KIND: Kind = Kind { most: MAX_FILE, is_secret: true };
 
 struct Reading {
-    stamp: Stamp,
+    seen: Seen,
     /// The one of all so far that changed last.
     latest: Stamp,
-    /// Whether a further change would show in the stamp.
-    is_settled: bool,
-    digest: [u8; 32],
     accounts: Arc<Accounts>,
     broken: Arc<[BrokenLine]>,
 }
@@ -90,14 +92,15 @@ impl AccountFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
-        let (at, told, imitation) = (path.clone(), Arc::clone(&watcher), RandomState::new());
+        let (at, told) = (path.clone(), Arc::clone(&watcher));
+        let shared = Shared { imitation: RandomState::new(), factors: Arc::default() };
         let has_bytes = Arc::new(AtomicBool::new(false));
         let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
             if last.is_none() {
                 edit::clean_up(&at);
             }
-            let read = read(&at, last, &imitation, &has_bytes);
+            let read = read(&at, last, &shared, &has_bytes);
             told.lock().unwrap_or_else(PoisonError::into_inner).hear(last, &read);
             read
         };
@@ -158,7 +161,7 @@ impl AccountFile {
         create: bool,
         mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        edit::edit(path.as_ref(), create, |text| {
+        edit::edit(path.as_ref(), KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
             Ok((accounts.to_bytes(), result))
@@ -190,6 +193,34 @@ impl AccountFile {
     }
 }
 
+impl AccountFile {
+    /// As [`Accounts::next_factor`], by what was last read.
+    pub fn next_factor(&self, grant: &Grant, kind: CredentialKind, step: usize) -> Option<Prompt> {
+        self.accounts().next_factor(grant, kind, step)
+    }
+
+    /// As [`Accounts::check_answer`], by what is in the file now. A recovery code is used up there, by an edit of the file: a server
+    /// that must not write it takes none.
+    ///
+    /// # Errors
+    /// The local reason; [`Reason::NotNow`] while the file can't be read, or a good recovery code can't be used up in it.
+    pub fn check_answer(&self, grant: &Grant, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
+        let View { good, error, begun } = self.reader.ask(PATIENCE);
+        if error.is_some() || begun.elapsed() > STALE {
+            return Err(UNREADABLE);
+        }
+        let Shown::Recovery(hash) = good.accounts.judge(grant, answer, now)? else { return Ok(()) };
+        let used_up = Self::edit(&self.path, false, |accounts| {
+            Ok::<_, FileError>(accounts.use_recovery_code(grant.principal(), &hash).unwrap_or(false))
+        });
+        match used_up {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Reason::FactorUsed),
+            Err(_) => Err(Reason::NotNow("the account file can't be written, to use a recovery code up")),
+        }
+    }
+}
+
 const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
 
 impl Verifier for AccountFile {
@@ -199,6 +230,14 @@ impl Verifier for AccountFile {
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         self.current(returning.principal(), returning.kind())
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        self.check_answer(attempt.grant(), attempt.answer(), super::now())
     }
 }
 
@@ -236,34 +275,29 @@ impl Watcher {
 fn read(
     path: &Path,
     last: Option<&Arc<Reading>>,
-    imitation: &RandomState,
+    shared: &Shared,
     has_bytes: &AtomicBool,
 ) -> Result<Arc<Reading>, FileError> {
-    let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
-    if let Some(last) = last
-        && last.is_settled
-        && last.stamp == named
-    {
-        return Ok(Arc::clone(last));
-    }
-    let mut file = open(path)?;
-    check_mode(&file, path)?;
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (bytes, stamp) = read_whole(&mut file, path)?;
+    let looked = look(path, KIND, last.map(|last| &last.seen))?;
+    let (bytes, seen) = match (looked, last) {
+        (Some(read), _) => read,
+        (None, Some(last)) => return Ok(Arc::clone(last)),
+        // A look without a last one reads.
+        (None, None) => return Err(FileError::Unsettled { path: path.to_owned() }),
+    };
     has_bytes.store(true, Relaxed);
-    let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
-    let digest = Sha256::digest(&*bytes).into();
+    let stamp = seen.stamp;
     let latest = last.map(|last| last.latest);
     let (accounts, broken) = match last {
         // Touched, or put back: a long file is not taken apart again for that.
-        Some(last) if last.digest == digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
+        Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
-            accounts.imitation = imitation.clone();
+            (accounts.imitation, accounts.factors) = (shared.imitation.clone(), Arc::clone(&shared.factors));
             accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }
     };
     let latest = latest.filter(|latest| !stamp.changed_after(latest)).unwrap_or(stamp);
-    Ok(Arc::new(Reading { stamp, latest, is_settled, digest, accounts, broken }))
+    Ok(Arc::new(Reading { seen, latest, accounts, broken }))
 }
