@@ -12,8 +12,14 @@
 
 #[path = "vectors/cases.rs"]
 mod cases;
+#[path = "vectors/factors.rs"]
+mod factors;
 #[path = "vectors/inputs.rs"]
 mod inputs;
+#[path = "vectors/keys.rs"]
+mod keys;
+#[path = "vectors/login.rs"]
+mod login;
 #[path = "vectors/oracle.rs"]
 mod oracle;
 #[path = "vectors/plaintexts.rs"]

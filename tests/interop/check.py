@@ -20,15 +20,18 @@ from typing import Any, Optional
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from countersign import (ACCEPT, BINDER, BUSY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE, NOT_NOW,
-                         OAEP, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519, RSA_X25519MLKEM768,
-                         SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy, Client, ClientHello,
-                         Credential, Draws, Extensions, MlKem768, Part, Refused, Schedule, Sealed, Server, ServerHello,
-                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange, expand, extract,
-                         key_id, place, seed, spki_of, transcript_h)
+from countersign import (ACCEPT, BINDER, BUSY, BY_KEY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA,
+                         FURTHER, KEY_UPDATE, NOT_NOW, OAEP, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519,
+                         RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy,
+                         ByFirstUse, Client, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Judged,
+                         KeyLogin, KeyProof, MlKem768, Part, Refused, Schedule, Sealed, Server, ServerHello,
+                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_exchange, client_spki,
+                         expand, extract, frame, key_id, place, require_signature, seed, signed, spki_of, transcript_h)
 
 ROOT = Path(__file__).resolve().parents[2]
+FROM_CLIENT = (CLIENT_HELLO, CLIENT_LOGIN, CLIENT_FACTOR, CONFIRM)
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
 
 
@@ -86,11 +89,35 @@ def oaep(key: rsa.RSAPublicKey, message: bytes, seed: bytes) -> bytes:
 
 
 class SeededClient(Client):
-    """A client whose OAEP seeds are given, too."""
+    """A client whose OAEP seeds are given, too, and where its library would draw for a signature, that signature. What
+    a client seals that breaks a rule with it is the vector's own."""
 
     seeds: list[bytes]
     private_key: rsa.RSAPrivateKey
     careless = False
+    signature = b""
+    sealed: Optional[bytes] = None  # the credential
+    sealed_factor: Optional[bytes] = None
+
+    def proven(self) -> bytes:
+        if self.sealed is not None:
+            return self.schedule.open(b"credential", self.sealed, "of the vector")
+        if not isinstance(self.credential, KeyLogin):
+            return super().proven()
+        own = self.credential
+        require_signature(client_spki(own.key), signed(self.schedule.transcript(), own.user), self.signature)
+        plaintext = own.with_signature(self.signature).encode_padded()
+        if isinstance(own.key, Ed25519PrivateKey):
+            same("the signature", super().proven(), plaintext)
+        return plaintext
+
+    def factor(self, answer: bytes) -> bytes:
+        if self.sealed_factor is None:
+            return super().factor(answer)
+        plaintext = self.schedule.open(b"factor", self.sealed_factor, "of the vector")
+        data = frame(CLIENT_FACTOR, self.schedule.seal(b"factor", plaintext))
+        self.schedule.add(data)
+        return data
 
     def wrap(self, key: rsa.RSAPublicKey, plaintext: bytes) -> bytes:
         ciphertext = oaep(key, plaintext, self.seeds.pop(0))
@@ -110,6 +137,7 @@ class VectorServer(Server):
     filed: bytes  # the whole share
     client: Draws
     said: Optional[bytes]  # the verdict
+    requests: list[bytes]  # the verdicts before it
     breaks: Optional[str]  # the rule that the verdict breaks, if it does
     opened: Optional[bytes] = None  # what the RSA operation came to
 
@@ -127,15 +155,16 @@ class VectorServer(Server):
         return self.opened, why
 
     def with_ticket(self, verdict: Verdict, kind: int, of: Optional[Sealed] = None) -> Verdict:
-        if self.breaks == "V3" or self.said is None:
+        if self.breaks in ("V3", "V7") or self.said is None:
             return verdict
         said = Verdict.decode_padded(self.said.ljust(VERDICT_SIZE, b"\0"))
         return replace(verdict, ticket=said.ticket, ticket_lifetime=said.ticket_lifetime, extensions=said.extensions)
 
     def seal(self, verdict: Verdict) -> bytes:
-        assert self.said is not None
-        said = self.said.ljust(VERDICT_SIZE, b"\0")
-        if self.breaks != "V3":
+        filed = self.requests.pop(0) if self.requests else self.said
+        assert filed is not None
+        said = filed.ljust(VERDICT_SIZE, b"\0")
+        if self.breaks not in ("V3", "V7") or verdict.decision == FURTHER:
             same("the verdict", verdict.encode_padded(), said)
         return self.schedule.seal(b"verdict", said)
 
@@ -157,8 +186,16 @@ class VectorTickets(Tickets):
         pass
 
 
+SIGNING_KEYS = [serialization.load_pem_private_key((ROOT / f"tests/keys/signing/{name}.pem").read_bytes(), None)
+                for name in ("ed25519", "p256", "rsa")]
+
+
 def verify(credential: Credential) -> Optional[Verdict]:
     """The accounts that the vectors were made with."""
+    if credential.kind == BY_KEY:
+        theirs = credential.user, KeyProof.decode(credential.secret).key
+        on_file = [("alice", client_spki(key)) for key in SIGNING_KEYS]  # type: ignore[arg-type]
+        return Verdict(ACCEPT, "alice", ["read", "write"]) if theirs in on_file else None
     if (credential.kind, credential.user, credential.secret) == (PASSWORD, "alice", b"correct horse battery staple"):
         return Verdict(ACCEPT, "alice", ["read", "write"])
     if (credential.kind, credential.secret) == (TOKEN, b"an-opaque-token"):
@@ -204,6 +241,7 @@ class Vector:
         self.raw = {name: bytes.fromhex(text) for name, text in self.inputs.items()
                     if isinstance(text, str) and name not in texts}
         self.verdict = None if data["verdict"] is None else bytes.fromhex(data["verdict"])
+        self.requests = [bytes.fromhex(text) for text in data.get("requests", [])]
         self.key = private_key(self.raw["server_key_pkcs8"])
         self.spki = self.raw["server_key_spki"]
         same("server_key_spki", spki_of(self.key.public_key()), self.spki)
@@ -235,8 +273,15 @@ class Vector:
         pinned = spki_of(pem("tests/keys/other2048.pem").public_key()) if self.rule == "T1" else self.spki
         floor = (self.suite >> 8) + 1 if self.rule == "T2" else RSA_ALONE
         known = [bytes.fromhex(spki) for spki in inputs["known_keys"]]
-        credential = Credential(inputs.get("credential_kind", PASSWORD), inputs.get("credential_user", "alice"),
-                                raw.get("credential_secret", b"x"))
+        credential: Credential | KeyLogin = Credential(
+            inputs.get("credential_kind", PASSWORD), inputs.get("credential_user", "alice"),
+            raw.get("credential_secret", b"x"))
+        if "client_key_pkcs8" in raw:
+            key = serialization.load_der_private_key(raw["client_key_pkcs8"], None)
+            credential = KeyLogin(inputs["credential_user"], key)  # type: ignore[arg-type]
+            same("client_key_spki", client_spki(credential.key), raw["client_key_spki"])
+        pins = [] if inputs.get("first_use") else [key_id(pinned)]
+        answers = (lambda _: b"") if "factor_answers" in inputs else None
         ticket: Optional[Ticket] = None
         if "ticket" in raw:
             # As the client would have it: it may be lying.
@@ -247,20 +292,46 @@ class Vector:
         # Whoever goes on without a proof was told to.
         without_proof = bool(self.challenge and not self.challenge.proof and self.rule is None)
         client = SeededClient(
-            credential, [key_id(pinned), *([ticket.key_id] if ticket else [])], known,
+            credential, [*pins, *([ticket.key_id] if ticket else [])], known,
             [int(suite, 16) for suite in inputs["client_suites"]], floor,
             inputs["server_name"], self.prologue, self.binding, self.draws("client"), ticket,
-            "hello_rsa_secret" in raw, without_proof, clock=lambda: 0)
+            "hello_rsa_secret" in raw, without_proof, lambda: 0, [] if pins else [ByFirstUse()], None, answers)
         same("a ticket is shown", client.ticket is not None, ticket is not None)
         client.seeds = [raw[name] for name in ("hello_oaep_seed", "oaep_seed") if name in raw]
         client.private_key, client.careless = self.key, self.name == "l6-in-hello"
         if self.name in SEALED:
             client.plaintext = sealed_instead(self.name)
+        client.signature = raw.get("client_signature", b"")
+        if self.rule in ("L8", "L9", "L11") and "client_key_pkcs8" in raw:
+            client.kind, client.plaintext = inputs["server_kinds"][0], bytes(self.sealed_size())
+            client.sealed = self.sent[2][-self.sealed_size() - TAG:]
+        if self.rule == "N2":
+            client.sealed_factor = self.sent[-2][3:]
         return client
+
+    def sealed_size(self) -> int:
+        """How many bytes the ClientLogin seals."""
+        at = 5 + int.from_bytes(self.sent[2][3:5], "big")
+        return int.from_bytes(self.sent[2][at:at + 2], "big") - TAG
+
+    def judge(self, credential: Credential) -> Judged:
+        """What the server makes of a credential, and then of each factor."""
+        wanted = [(FactorRequest(factor["form"], factor["prompt"]), bytes.fromhex(factor["answer"]))
+                  for factor in self.inputs.get("factors", [])]
+        if self.rule == "V6" and not wanted:
+            return Verdict(NOT_NOW)
+        granted = verify(credential)
+
+        def step(number: int) -> Judged:
+            if number == len(wanted):
+                return Verdict(NOT_NOW) if self.rule == "V6" else granted
+            request, right = wanted[number]
+            return Further(request, lambda answer: step(number + 1) if answer == right else None)
+
+        return granted and step(0)
 
     def make_server(self) -> VectorServer:
         inputs, raw = self.inputs, self.raw
-        check = (lambda _: Verdict(NOT_NOW)) if self.rule == "V6" else verify
         prologue = raw.get("server_prologue", self.prologue)
         binding = self.binding
         if "server_binding_type" in inputs:
@@ -286,11 +357,11 @@ class Vector:
         busy = Busy.decode(self.sent[1][3:], "F").retry_after if self.sent[-1][0] == BUSY else None
         proves = self.resumes or bool(self.challenge and self.challenge.proof)
         server = VectorServer(
-            self.key, check, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"], prologue,
+            self.key, self.judge, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"], prologue,
             binding, self.draws("server"), tickets, lambda principal: account, ["db.example", "ws.example"], busy,
             proves)
         server.filed, server.client = self.share(), self.draws("client")
-        server.said, server.breaks = self.verdict, self.rule
+        server.said, server.requests, server.breaks = self.verdict, list(self.requests), self.rule
         return server
 
     def share(self) -> bytes:
@@ -334,11 +405,20 @@ class Vector:
             self.ends_after(3)
             return sent[1], refused("the server", rule, lambda: server.on_confirm(confirm))
         answer, end = server.on_client_login(self.arrives(3, sent))
-        said = "not now" if self.rule == "V6" else self.rule if state == "L" else None
+        number, answers = 4, [bytes.fromhex(text) for text in self.inputs.get("factor_answers", [])]
+        while isinstance(end, Further):
+            verdict = self.arrives(number, answer)
+            if self.rule == "V8":
+                refused("the client", "V8", lambda: client.on_verdict(verdict))
+                return self.ends_after(number)
+            same("the request", client.on_verdict(verdict), end.request)
+            answer, end = server.on_client_factor(self.arrives(number + 1, client.factor(answers.pop(0))))
+            number += 2
+        said = "not now" if self.rule == "V6" else self.rule if state in "LN" else None
         same("the server", end.rule if isinstance(end, Refused) else None, said)
-        verdict = self.arrives(4, answer)
+        verdict = self.arrives(number, answer)
         rule = {"accepted": None, "refused": "V4", "verdict-not-authentic": "V2"}.get(self.outcome["client"], self.rule)
-        self.ends_after(4)
+        self.ends_after(number)
         session = refused("the client", rule, lambda: client.on_verdict(verdict))
         return session, end if isinstance(end, Session) else None
 
@@ -373,7 +453,7 @@ class Vector:
 
     def secrets_of(self, is_client: bool) -> dict[str, bytes]:
         def seen(sent: bytes, arrived: bytes) -> bytes:
-            return sent if is_client == (sent[0] in (CLIENT_HELLO, CLIENT_LOGIN, CONFIRM)) else arrived
+            return sent if is_client == (sent[0] in FROM_CLIENT) else arrived
 
         frames = [seen(sent, arrived) for sent, arrived in zip(self.sent, self.frames)]
         raw, prologue, binding = self.raw, self.prologue, self.binding
@@ -417,7 +497,16 @@ class Vector:
             schedule.add(login[cut:])
         ours |= {"transcript_3": schedule.transcript(), "verdict_key": schedule.key(b"verdict"),
                  "next_ticket_secret": schedule.key(b"resumption")}
-        schedule.add(answer[end:] if self.resumes else frames[3])
+        rest = [answer[end:]] if self.resumes else frames[3:]
+        for number in range(1, len(self.requests) + 1):
+            schedule.add(rest.pop(0))
+            ours |= {f"transcript_f_{number}": schedule.transcript(), f"factor_key_{number}": schedule.key(b"factor")}
+            if not rest:
+                return ours
+            schedule.add(rest.pop(0))
+            ours |= {f"transcript_3_{number}": schedule.transcript(), f"verdict_key_{number}": schedule.key(b"verdict"),
+                     "next_ticket_secret": schedule.key(b"resumption")}
+        schedule.add(rest[0])
         session = Session(schedule, Verdict(ACCEPT), is_client=True)
         client, served = session.outgoing, session.incoming
         return ours | {

@@ -62,7 +62,7 @@ class Client:
 
     def extensions(self) -> Extensions:
         wanted = {number for way in self.trust for number in way.asks_for} | ({FACTORS} if self.answers else set())
-        return [(number, b"") for number in sorted(wanted)] + self.draws.extensions
+        return self.draws.extensions + [(number, b"") for number in sorted(wanted)]
 
     def hello(self) -> bytes:
         exchanges = sorted({suite >> 8 for suite in self.suites} - {RSA_ALONE})

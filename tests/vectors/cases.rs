@@ -1,5 +1,7 @@
 //! What each vector is of.
 
+use super::factors::{Factors, further_factors};
+use super::keys::{Signer, logins_by_key};
 use super::refusals::{refused_answers, refused_hellos, refused_logins, refused_verdicts};
 use super::tickets::{Shown, not_taken, resumptions};
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
@@ -22,6 +24,11 @@ pub struct Case {
     pub server_kinds: Vec<CredentialKind>,
     pub server_name: &'static str,
     pub credential: Credential<'static>,
+    /// Its key signs, in the place of the credential.
+    pub signer: Option<Signer>,
+    pub factors: Factors,
+    /// The client trusts the server's key, but at first use alone.
+    pub first_use: bool,
     /// The keys that the client has whole, by their files; it has pinned the server's otherwise.
     pub known_keys: &'static [&'static str],
     pub pins_other: bool,
@@ -70,9 +77,12 @@ impl Case {
             key: "rsa2048",
             client_suites: vec![suite],
             server_suites: vec![suite],
-            server_kinds: CredentialKind::ALL.to_vec(),
+            server_kinds: vec![CredentialKind::Password, CredentialKind::Token],
             server_name: "db.example",
             credential: ALICE,
+            signer: None,
+            factors: Factors::none(),
+            first_use: false,
             known_keys: &[],
             pins_other: false,
             needs_proof: true,
@@ -142,7 +152,18 @@ impl Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [accepted(), resumptions(), not_taken(), refused_hellos(), refused_answers(), refused_logins(), refused_verdicts()].concat()
+    [
+        accepted(),
+        logins_by_key(),
+        further_factors(),
+        resumptions(),
+        not_taken(),
+        refused_hellos(),
+        refused_answers(),
+        refused_logins(),
+        refused_verdicts(),
+    ]
+    .concat()
 }
 
 /// The six suites, each with a proof and without, and what else is accepted.

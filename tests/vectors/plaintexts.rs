@@ -54,6 +54,24 @@ pub fn verdict(decision: u8, principal: &str, permissions: &[&str], (ticket, lif
     bytes
 }
 
+/// A verdict, without its padding, that asks for a further factor, and some bytes behind the FactorRequest.
+pub fn request(form: u8, prompt: &str, tail: &[u8]) -> Vec<u8> {
+    let mut bytes = verdict(3, "", &[], (&[], 0));
+    bytes.pop();
+    bytes.extend([1, 0, 5]);
+    bytes.extend(lp(&[&[form][..], &lp(prompt.as_bytes()), tail].concat()));
+    bytes
+}
+
+/// A factor and its padding, which `spoil` may alter.
+pub fn padded_factor(answer: &[u8], spoil: fn(&mut [u8])) -> Vec<u8> {
+    let mut bytes = lp(answer);
+    let used = bytes.len();
+    bytes.resize(512, 0);
+    spoil(&mut bytes[used..]);
+    bytes
+}
+
 pub fn padded_verdict(front: &[u8]) -> Vec<u8> {
     let mut bytes = front.to_vec();
     bytes.resize(VERDICT, 0);

@@ -18,7 +18,11 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "L4" => &["malformed: sealed-length"],
         "L6" | "L7" | "L8" => &["not-opened"],
         "L9" | "T3" => &["kind-not-taken"],
-        "L10" => &["wrong-password", "unknown-user", "unknown-token"],
+        "L10" => &["wrong-password", "unknown-user", "unknown-token", "unknown-key"],
+        "L11" => &["bad-signature"],
+        "L12" => &["factor-not-offered"],
+        "N2" => &["not-opened"],
+        "N4" => &["wrong-factor"],
         "F2" => &["not-confirmed"],
         "A5" | "V2" => &["verdict-not-authentic"],
         "A8" | "C14" => &["busy"],
@@ -30,8 +34,10 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "T1" => &["untrusted-key"],
         "T2" => &["under-floor"],
         "T4" => &["no-proof"],
+        "T5" | "V8" => &["trust-too-low"],
         "V3" => &["bad-ticket"],
         "V6" => &["not-now"],
+        "V7" => &["factor-not-offered", "bad-factor-request"],
         _ => &[],
     }
 }

@@ -2,15 +2,16 @@
 
 use super::cases::{Answer, Case, PROLOGUE, cases};
 use super::inputs::{Inputs, TicketState};
+use super::login;
 use super::oracle::{End, Secrets};
 use super::plaintexts::{self, ACCEPT};
 use super::refusals::codes;
 use super::setting::{binding, inputs, load, script, trust};
 use countersign::client::{self, AwaitAnswer, AwaitChallenge};
 use countersign::crypto::rustcrypto::provider;
-use countersign::server::{self, Admitted};
+use countersign::server;
 use countersign::{
-    ClientConfig, Credential, Error, FreshTicket, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
+    ClientConfig, Error, FreshTicket, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
     UnixTime,
 };
 use serde::Serialize;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 const EXPORT_LABEL: &str = "example";
 const EXPORT_CONTEXT: &[u8] = b"context";
-const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
+pub const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 #[derive(Debug, Serialize)]
 pub struct Vector {
@@ -31,7 +32,10 @@ pub struct Vector {
     /// The frames as they arrived: where one was altered on the way, it is the altered one.
     pub frames: Vec<String>,
     altered: Option<Altered>,
-    /// What the sealed verdict opens to, without its padding.
+    /// What each verdict opens to that asks for a further factor, without its padding.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<String>,
+    /// What the last verdict opens to, without its padding.
     verdict: Option<String>,
     /// As the client has them.
     pub secrets: Option<Secrets>,
@@ -73,22 +77,12 @@ struct Outcome {
     server: Option<String>,
 }
 
-fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
-    match credential {
-        Credential::Password { user: "alice", password: b"correct horse battery staple" } => Ok(alice()),
-        Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
-        Credential::Token(b"an-opaque-token") => Ok(Grant::new("robot", [""; 0]).unwrap().with_epoch(1)),
-        Credential::Token(_) => Err(Reason::UnknownToken),
-        _ => Err(Reason::UnknownUser),
-    }
-}
-
-fn alice() -> Grant {
+pub fn alice() -> Grant {
     Grant::new("alice", ["read", "write"]).unwrap().with_epoch(1)
 }
 
 /// The verdict that grants this.
-fn granted(inputs: &Inputs, ticket: (&[u8], u64)) -> Vec<u8> {
+pub fn granted(inputs: &Inputs, ticket: (&[u8], u64)) -> Vec<u8> {
     match inputs.credential_kind {
         Some(2) => plaintexts::verdict(ACCEPT, "robot", &[], ticket),
         _ => plaintexts::verdict(ACCEPT, "alice", &["read", "write"], ticket),
@@ -153,18 +147,20 @@ enum Started {
 }
 
 /// The vector under way.
-struct Wire<'c> {
-    case: &'c Case,
+pub struct Wire<'c> {
+    pub case: &'c Case,
     frames: Vec<String>,
     altered: Option<Altered>,
-    verdict: Option<String>,
+    pub signature: Option<String>,
+    pub requests: Vec<String>,
+    pub verdict: Option<String>,
     outcome: Outcome,
-    sessions: Option<(Session, Session)>,
+    pub sessions: Option<(Session, Session)>,
 }
 
 impl Wire<'_> {
     /// Sends a frame: the bytes that arrive.
-    fn cross(&mut self, sent: Vec<u8>) -> Vec<u8> {
+    pub fn cross(&mut self, sent: Vec<u8>) -> Vec<u8> {
         let mut arrived = sent.clone();
         (self.case.alter)(self.frames.len() + 1, &mut arrived);
         self.frames.push(hex::encode(&arrived));
@@ -174,7 +170,7 @@ impl Wire<'_> {
         arrived
     }
 
-    fn end(&mut self, client: &str, server: Option<&str>) {
+    pub fn end(&mut self, client: &str, server: Option<&str>) {
         (self.outcome.client, self.outcome.server) = (client.to_owned(), server.map(str::to_owned));
     }
 }
@@ -190,14 +186,16 @@ fn exchange(
     let suite = format!("{:04x}", case.server_suites[0].number());
     let mut ends = (End::client(&inputs, &suite), End::server(&inputs, &suite));
     let outcome = Outcome { rule: case.rule, not_taken: case.shown.not_taken, ..Outcome::default() };
-    let mut wire = Wire { case, frames: Vec::new(), altered: None, verdict: None, outcome, sessions: None };
+    let (frames, requests) = (Vec::new(), Vec::new());
+    let mut wire =
+        Wire { case, frames, altered: None, signature: None, requests, verdict: None, outcome, sessions: None };
     handshake(&inputs, tickets, ticket, &mut ends, &mut wire);
     let (client, server) = ends;
-    let Wire { frames, altered, verdict, outcome, mut sessions, .. } = wire;
+    let Wire { frames, altered, signature, requests, verdict, outcome, mut sessions, .. } = wire;
     let is_accepted = outcome.client == "accepted" && outcome.server.as_deref() == Some("accepted");
     assert_eq!(is_accepted, case.rule.is_none(), "{}: {outcome:?}", case.name);
     if let Some(rule) = case.rule {
-        let refused_by = if "SLF".contains(&rule[..1]) { outcome.server.as_deref() } else { Some(&*outcome.client) };
+        let refused_by = if "SLNF".contains(&rule[..1]) { outcome.server.as_deref() } else { Some(&*outcome.client) };
         assert!(refused_by.is_some_and(|code| codes(rule).contains(&code)), "{}: {outcome:?}", case.name);
     }
     assert_eq!(is_accepted && case.verdict.is_none(), sessions.is_some(), "{}", case.name);
@@ -220,13 +218,14 @@ fn exchange(
         server_key: format!("tests/keys/{}.pem", case.key),
         frames,
         altered,
+        requests,
         verdict,
         server_secrets: if client == server { None } else { noted(server) },
         secrets: noted(client),
         records,
         outcome,
         suite,
-        inputs,
+        inputs: Inputs { client_signature: signature, ..inputs },
     };
     (vector, sessions)
 }
@@ -249,6 +248,7 @@ fn handshake(
     ]);
     let config = ClientConfig::new(provider()).with_suites(&case.client_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap();
+    let config = if case.factors.are_offered { config.with_factors() } else { config };
     let config = Arc::new(if case.proof_at_resumption { config.with_proof_at_resumption() } else { config });
     let bound_to = binding(&inputs.binding_type, &inputs.binding_bytes);
     let (hello, started) = match ticket {
@@ -316,81 +316,21 @@ fn handshake(
     if answer.is_ok() || case.seals() && matches!(answer, Err(Error::ProofNotAuthentic)) {
         assert_eq!(client.read_challenge(&challenge), answer.is_ok(), "{}", case.name);
     }
-    let mut rng = script([inputs.rsa_secret.as_ref(), inputs.oaep_seed.as_ref()]);
-    let login = answer.and_then(|answer| match answer {
-        client::Answer::Challenge(challenge) => challenge.trust(&trust, TODAY),
+    let begun = answer.and_then(|answer| match answer {
+        client::Answer::Challenge(challenge) => login::begin(case, inputs, challenge.trust(&trust, TODAY)?),
         client::Answer::Resumed(_) => panic!("{}", case.name),
     });
-    let login = login.and_then(|trusted| trusted.login(case.credential, &mut rng));
-    let sealed = match login {
-        Ok(login) => Some(login),
+    let begun = match begun {
+        Ok(begun) => Some(begun),
         Err(Error::ProofNotAuthentic) if case.ignores_proof => {
             client.ignore_proof(&challenge);
             None
         }
+        // It was told so, and is to go on all the same.
+        Err(Error::KindNotTaken(_)) if case.rule == Some("L9") => None,
         Err(error) => return wire.end(error.code(), differs.map(|differs| Error::DifferentContext(differs).code())),
     };
-    let secret = hex::decode(inputs.credential_secret.as_ref().unwrap()).unwrap();
-    let user = inputs.credential_user.as_ref().unwrap();
-    let plaintext = plaintexts::padded(inputs.credential_kind.unwrap(), user, &secret, |_| {});
-    let frame = client.login(&case.plaintext.map_or(plaintext, |replacement| replacement()));
-    // Where the library's client would not send that, the oracle's takes its place.
-    let sealed = sealed.filter(|_| case.plaintext.is_none());
-    let waits_for_verdict = sealed.map(|(sealed, state)| {
-        assert_eq!(sealed, frame, "{}", case.name);
-        state
-    });
-    let login = wire.cross(frame);
-
-    let (frame, session) = decide(case, waits, login.clone());
-    match &session {
-        Err(Reason::Malformed(_)) => server.read_malformed_login(&login),
-        _ => drop(server.read_login(&login)),
-    }
-    // Every refusal is the same, whatever the reason; not now is another.
-    let opened = server.open_verdict(&frame[3..]).unwrap();
-    let expected = match &session {
-        Ok(_) => {
-            let (ticket, lifetime) = plaintexts::ticket_in(&opened);
-            assert_eq!((ticket.len(), lifetime), if case.tickets { (480, 3600) } else { (0, 0) });
-            granted(inputs, (&ticket, lifetime))
-        }
-        Err(Reason::NotNow(_)) => plaintexts::verdict(2, "", &[], (&[], 0)),
-        Err(_) => plaintexts::verdict(0, "", &[], (&[], 0)),
-    };
-    assert_eq!(opened, expected, "{}", case.name);
-    let front = case.verdict.map_or_else(|| expected.clone(), |replace| replace(expected.clone()));
-    let verdict = server.verdict(&front);
-    if case.verdict.is_none() {
-        assert_eq!(frame, verdict, "{}", case.name);
-    }
-    wire.verdict = Some(hex::encode(&front));
-    let frame = wire.cross(verdict);
-
-    let read = waits_for_verdict.map(|state| state.read(&frame, now, TODAY));
-    let seen = match client.read_verdict(&frame).map(|verdict| verdict[0]) {
-        Some(ACCEPT) => "accepted",
-        Some(0) => "refused",
-        Some(_) => "not-now",
-        None => "verdict-not-authentic",
-    };
-    let seen = match &read {
-        Some(Err(error)) if case.rule == Some("V3") => error.code(),
-        Some(read) => {
-            assert_eq!(seen, read.as_ref().map_or_else(Error::code, |_| "accepted"), "{}", case.name);
-            seen
-        }
-        None => seen,
-    };
-    let logged = session.as_ref().map_or_else(in_code, |_| "accepted".to_owned());
-    wire.end(seen, Some(&logged));
-    let read = read.and_then(Result::ok);
-    if case.verdict.is_some() {
-        // The oracle's server took the place of the library's, which has sealed another verdict.
-        let id = read.map(|session| session.info.id().to_string());
-        return assert_eq!(id.as_deref(), client.secrets.get("session_id").filter(|_| case.rule.is_none()));
-    }
-    wire.sessions = read.zip(session.ok());
+    login::log_in(wire, inputs, (client, server), begun, waits);
 }
 
 /// The ticket that is shown, if it is good; otherwise the rules that it may break, as far as this library tells them apart.
@@ -422,25 +362,6 @@ fn read_answer(started: Started, frame: &[u8]) -> Result<client::Answer, Error> 
     match started {
         Started::Login(state) => state.read(frame, Moment::ORIGIN).map(client::Answer::Challenge),
         Started::Resume(state) => state.read(frame, Moment::ORIGIN, TODAY),
-    }
-}
-
-/// The server's way from a ClientLogin to its verdict.
-fn decide(case: &Case, waits: server::AwaitLogin, login: Vec<u8>) -> (Vec<u8>, Result<Session, Reason>) {
-    let verdict = waits.read(login, Moment::ORIGIN).and_then(|login| {
-        let claim = match login.admit() {
-            Admitted::Sealed(open) => open.run(&mut script([])),
-            Admitted::Opened(claim) => claim,
-        };
-        match verify(claim.credential()) {
-            _ if case.not_now => Err(claim.reject(Reason::NotNow("the store is away"))),
-            Ok(grant) => claim.accept_with_ticket(grant, TODAY, &mut script([])),
-            Err(reason) => Err(claim.reject(reason)),
-        }
-    });
-    match verdict {
-        Ok(accepted) => (accepted.frame, Ok(accepted.session)),
-        Err(refusal) => (refusal.frame, Err(refusal.reason)),
     }
 }
 
@@ -486,7 +407,7 @@ fn resumed(
 }
 
 /// The reason's code, and that of what is wrong with the bytes.
-fn in_code(reason: &Reason) -> String {
+pub fn in_code(reason: &Reason) -> String {
     match reason {
         Reason::Malformed(error) => format!("{}: {}", reason.code(), error.code()),
         reason => reason.code().to_owned(),

@@ -133,7 +133,8 @@ pub fn not_taken() -> Vec<Case> {
     let k7 = shown("k7-other-epoch", "K7", "the account has changed since");
     let k8 = shown("k8-other-name", "K8", "the ticket was given out under another of the server's names");
     let k9 = shown("k9-kind-not-taken", "K9", "the ticket's chain began with a password; the server takes tokens now");
-    let k11 = shown("k11-other-prologue", "K11", "the server has another prologue by now; so the login ends, too (C11)");
+    let k11 =
+        shown("k11-other-prologue", "K11", "the server has another prologue by now; so the login ends, too (C11)");
     vec![
         Case { shown: Shown { after: 3600, ..k2.shown.clone() }, ..k2 },
         // Its last bytes are the secret, a length, and the ticket.
@@ -166,11 +167,7 @@ pub fn not_taken() -> Vec<Case> {
             },
             ..k8
         },
-        Case {
-            server_kinds: vec![CredentialKind::Token],
-            credential: Credential::Token(b"an-opaque-token"),
-            ..k9
-        },
+        Case { server_kinds: vec![CredentialKind::Token], credential: Credential::Token(b"an-opaque-token"), ..k9 },
         Case { rule: Some("C11"), server_prologue: b"example/2", ..k11 },
     ]
 }
