@@ -19,17 +19,21 @@ from typing import Any, Optional
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from countersign import (ACCEPT, BINDER, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA,
                          KEY_UPDATE, NOT_NOW, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519,
                          RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy,
-                         ByFirstUse, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Judged,
-                         KeyLogin, MlKem768, Part, Refused, Schedule, Sealed, ServerHello, ServerResumption, Session,
-                         Ticket, Tickets, Verdict, binder, client_spki, expand, extract, key_id, place, seed, spki_of)
+                         ByFirstUse, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Identity,
+                         Judged, KeyLogin, Manifest, MlKem768, Part, Refused, Schedule, Sealed, ServerHello,
+                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_spki, expand, extract,
+                         key_id, place, seed, spki_of)
+from report import Report
 from vector_ends import ROOT, SeededClient, VectorServer, VectorTickets, same, verify
 
 FROM_CLIENT = (CLIENT_HELLO, CLIENT_LOGIN, CLIENT_FACTOR, CONFIRM)
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
+MANIFESTS = sorted((ROOT / "tests/vectors/manifests").glob("*.json"))
 
 
 def private_key(der: bytes) -> rsa.RSAPrivateKey:
@@ -214,9 +218,9 @@ class Vector:
         busy = Busy.decode(self.sent[1][3:], "F").retry_after if self.sent[-1][0] == BUSY else None
         proves = self.resumes or bool(self.challenge and self.challenge.proof)
         server = VectorServer(
-            self.key, self.judge, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"], prologue,
-            binding, self.draws("server"), tickets, lambda principal: account, ["db.example", "ws.example"], busy,
-            proves)
+            self.key, self.judge, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"],
+            prologue, binding, self.draws("server"), tickets, lambda principal: account,
+            ["db.example", "ws.example"], busy, proves)
         server.filed, server.client = self.share(), self.draws("client")
         server.said, server.requests, server.breaks = self.verdict, list(self.requests), self.rule
         return server
@@ -397,17 +401,37 @@ def vector(path: Path) -> Vector:
     return Vector(path, json.loads(path.read_text()))
 
 
-def main() -> int:
-    failed = 0
+def manifest(path: Path) -> None:
+    """What a client that has the identity key makes of a manifest."""
+    data = json.loads(path.read_text())
+    raw = {name: bytes.fromhex(data[name] or "")
+           for name in ("identity_secret", "identity", "taken", "manifest", "key_id")}
+    same("the name", data["name"], path.stem)
+    secret = Ed25519PrivateKey.from_private_bytes(raw["identity_secret"])
+    same("the identity", secret.public_key().public_bytes_raw(), raw["identity"])
+    if data["rule"] is None:
+        same("the manifest, signed here", Manifest.decode(raw["manifest"]).sign(secret), raw["manifest"])
+    end = Identity(raw["identity"], raw["taken"] or None)
+    refused("the client", data["rule"], lambda: end.judge(
+        raw["manifest"], raw["key_id"], int(data["suite"], 16), data["server_name"], data["now"]))
+    if data["rule"] in ("M1", "M2", "M3", "M4", "M5"):
+        same("the manifest taken", end.taken or b"", raw["taken"])
+    else:
+        same("the manifest taken", end.taken, raw["manifest"])
+
+
+def cases(report: Report) -> None:
     for path in VECTORS:
-        try:
-            vector(path).check()
-            print(f"ok    {path.stem}")
-        except Exception as why:
-            failed += 1
-            print(f"FAIL  {path.stem}: {type(why).__name__}: {why}")
-    print(f"{len(VECTORS) - failed} passed, {failed} failed")
-    return 1 if failed or not VECTORS else 0
+        report.case(f"vector {path.stem}", lambda: vector(path).check())
+    for path in MANIFESTS:
+        report.case(f"vector of a manifest {path.stem}", lambda: manifest(path))
+
+
+def main() -> int:
+    report = Report()
+    cases(report)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed or not VECTORS else 0
 
 
 if __name__ == "__main__":

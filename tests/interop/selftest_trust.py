@@ -111,27 +111,28 @@ def levels(report: Report) -> None:
 
 # ---- Certificates ---------------------------------------------------------------------------------------------------
 
-def at(seconds: int) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(NOW + seconds, datetime.timezone.utc)
-
-
 class Authority:
     """One that makes certificates; each has what a stranger's has, but for what a case says."""
 
-    def __init__(self, name: str, parent: Optional[Authority] = None, length: Optional[int] = None):
+    def __init__(self, name: str, parent: Optional[Authority] = None, now: int = NOW):
+        self.now: int = parent.now if parent else now
         self.key, self.name = ec.generate_private_key(ec.SECP256R1()), x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         issuer = parent or self
         self.certificate = issuer.issue(self.key.public_key(), self.name, [
-            (x509.BasicConstraints(True, length), True), (usage, True)])
+            (x509.BasicConstraints(True, None), True), (usage, True)])
         # Up to the root, without it.
         self.chain: list[x509.Certificate] = [self.certificate, *parent.chain] if parent else []
+
+    def at(self, seconds: int) -> datetime.datetime:
+        return datetime.datetime.fromtimestamp(self.now + seconds, datetime.timezone.utc)
 
     def issue(self, key: Any, subject: x509.Name, extensions: Iterable[tuple[Any, bool]], begins: int = -HOUR,
               ends: int = YEAR) -> x509.Certificate:
         builder = (x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(key)
-                   .serial_number(x509.random_serial_number()).not_valid_before(at(begins)).not_valid_after(at(ends))
+                   .serial_number(x509.random_serial_number()).not_valid_before(self.at(begins))
+                   .not_valid_after(self.at(ends))
                    .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), False)
                    .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False))
         for extension, critical in extensions:

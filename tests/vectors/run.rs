@@ -112,7 +112,7 @@ pub fn run(case: &Case) -> Vector {
 
 /// The ticket of a login as the client of a case shows it, and what its server knows of it, where that decides.
 fn shown(case: &Case, before: &Case, ticket: &Ticket) -> (Ticket, Option<TicketState>) {
-    let mut kept = ticket.to_bytes().unwrap();
+    let mut kept = ticket.to_bytes().unwrap().to_vec();
     let secret = hex::encode(&kept[kept.len() - 480 - 2 - 32..][..32]);
     (case.shown.alter)(&mut kept);
     let made = TODAY.as_secs();
