@@ -1,7 +1,7 @@
-//! Crypto: suites, RSA keys, the provider interface, the transcript and the key schedule.
+//! Crypto: suites, RSA keys, signature keys, the provider interface, the transcript and the key schedule.
 //!
-//! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD and key exchange come
-//! from a [`Provider`], a value that the caller names.
+//! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD, key exchange and
+//! signatures come from a [`Provider`], a value that the caller names.
 
 #[cfg(feature = "aws-lc")]
 pub mod aws_lc;
@@ -16,6 +16,7 @@ mod random;
 pub mod rustcrypto;
 pub(crate) mod schedule;
 mod secret;
+mod sign;
 mod suite;
 mod transcript;
 
@@ -26,12 +27,14 @@ pub(crate) use exchange::{Offer, answer};
 pub(crate) use key::MAX_KEY_FILE;
 pub use key::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
-pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa};
+pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa, Signatures};
 /// The trait of `rand_core` 0.10, which this library hands every random byte through: any generator of `rand` 0.10 will do.
 #[doc(inline)]
 pub use rand_core::CryptoRng;
 pub use random::rng;
 pub use secret::{SecretString, SharedSecret};
+pub use sign::{ClientKey, RemoteSign, Sign, SignError, SignatureAlgorithm, Signing};
+pub use sign::{SigningKey, SigningParts, VerifyingKey, VerifyingParts};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash, hash_of};
 

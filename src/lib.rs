@@ -99,6 +99,7 @@ mod time;
 mod wire;
 
 pub use crypto::{Aead, CryptoRng, KeyError, KeyExchange, KeyId, KeySize, PrivateKey, PublicKey, ServerKey, Suite};
+pub use crypto::{ClientKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};

@@ -1,6 +1,8 @@
 //! The provider on `aws-lc-rs`: AWS-LC, the fast one. It needs a C compiler to build, and nothing else.
 //!
-//! AWS-LC has its own random generator for RSA-OAEP, RSA blinding and ML-KEM, and takes no other.
+//! AWS-LC has its own random generator for RSA-OAEP, RSA blinding, ML-KEM, and signatures of ECDSA and RSA-PSS, and takes no other.
+
+mod sign;
 
 use super::{AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, KeyError, KeyGeneration, KeySize};
 use super::{PrivateKey, Provider, PublicKey, Rsa, SharedSecret};
@@ -27,6 +29,7 @@ pub const fn provider() -> Provider {
         chacha20_poly1305: Some(&Algorithm(&CHACHA20_POLY1305)),
         x25519: Some(&Curve25519),
         ml_kem_768: Some(&MlKem),
+        signatures: Some(&sign::Keys),
     }
 }
 

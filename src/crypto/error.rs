@@ -46,6 +46,9 @@ mod tests {
             K::Size(0),
             K::EvenModulus,
             K::Exponent,
+            K::NotSigning(String::new()),
+            K::Curve(String::new()),
+            K::Point,
             K::Inconsistent,
             K::Provider,
         ];
@@ -59,6 +62,9 @@ mod tests {
                 | K::Size(_)
                 | K::EvenModulus
                 | K::Exponent
+                | K::NotSigning(_)
+                | K::Curve(_)
+                | K::Point
                 | K::Inconsistent
                 | K::Provider,
                 C::NotAuthentic | C::BadKeyShare | C::Unsupported | C::Failed,

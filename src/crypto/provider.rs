@@ -1,6 +1,9 @@
-//! What a crypto provider is made of: RSA-OAEP, key generation, AEADs and key exchanges.
+//! What a crypto provider is made of: RSA-OAEP, key generation, AEADs, key exchanges and signatures.
 
-use super::{Aead, CryptoError, Decrypt, Group, KeyError, KeySize, PrivateKey, PublicKey, SharedSecret, Suite};
+use super::{
+    Aead, CryptoError, Decrypt, Group, KeyError, KeySize, PrivateKey, PublicKey, SharedSecret, Sign, SigningKey,
+};
+use super::{Suite, VerifyingKey};
 use crate::limits;
 use core::fmt;
 use rand_core::CryptoRng;
@@ -40,6 +43,8 @@ pub struct Provider {
     pub x25519: Option<&'static dyn Agreement>,
     /// [`Group::MlKem768`].
     pub ml_kem_768: Option<&'static dyn Agreement>,
+    /// Signatures of clients' keys, and whatever else is signed.
+    pub signatures: Option<&'static dyn Signatures>,
 }
 
 impl Provider {
@@ -68,6 +73,14 @@ impl Provider {
     /// The same for the inside, where a configuration has made sure of it: one that is missing fails when it is used.
     pub(crate) fn cipher_or_missing(&self, aead: Aead) -> &'static dyn Cipher {
         self.cipher(aead).unwrap_or(&Missing)
+    }
+
+    /// Checks a signature, as [`Signatures::verify`].
+    ///
+    /// # Errors
+    /// [`CryptoError::NotAuthentic`] where it does not fit, [`CryptoError::Unsupported`] where the provider has no such part.
+    pub fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        self.signatures.ok_or(CryptoError::Unsupported)?.verify(key, message, signature)
     }
 
     /// Generates a key pair, as [`KeyGeneration::generate_key`].
@@ -117,6 +130,34 @@ pub trait KeyGeneration: Send + Sync {
     /// # Errors
     /// [`KeyError::Provider`] where the provider fails.
     fn generate_key(&self, size: KeySize, rng: &mut dyn CryptoRng) -> Result<PrivateKey, KeyError>;
+}
+
+/// Signatures: Ed25519, ECDSA on P-256 with SHA-256, and RSA-PSS with SHA-256 (see
+/// [`SignatureAlgorithm`](super::SignatureAlgorithm)).
+///
+/// What one provider verifies, each does. Of Ed25519 that is: no point of small order, neither the key nor in the signature; s
+/// below the order (RFC 8032, section 5.1.7); and the equation without the cofactor. Of ECDSA either s is taken. Of RSA-PSS only
+/// a salt of 32 bytes.
+pub trait Signatures: Send + Sync {
+    /// Checks that `signature` is one of `key` over `message`. Nothing secret is at work here.
+    ///
+    /// # Errors
+    /// [`CryptoError::NotAuthentic`] where it does not fit, for whatever reason.
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8]) -> Result<(), CryptoError>;
+
+    /// Loads a private key.
+    ///
+    /// # Errors
+    /// [`KeyError`] where the key is inconsistent or the provider can't use it.
+    fn load_signer(&self, key: &SigningKey) -> Result<Arc<dyn Sign>, KeyError>;
+
+    /// Generates a key of Ed25519: a seed of 32 random bytes.
+    ///
+    /// # Errors
+    /// [`KeyError::Provider`] where the provider fails.
+    fn generate_ed25519(&self, rng: &mut dyn CryptoRng) -> Result<SigningKey, KeyError> {
+        SigningKey::random_ed25519(rng)
+    }
 }
 
 /// An AEAD with 32-byte keys, 12-byte nonces and 16-byte tags.

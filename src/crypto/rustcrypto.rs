@@ -1,9 +1,11 @@
-//! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`, and `ml-kem` behind the
-//! feature of that name. Pure Rust.
+//! The provider on the RustCrypto crates: `rsa`, `aes-gcm`, `chacha20poly1305`, `x25519-dalek`, `ed25519-dalek`, `p256`, and
+//! `ml-kem` behind the feature of that name. Pure Rust.
 //!
 //! `rsa` 0.10 exponentiates in constant time by design; RUSTSEC-2023-0071 ("Marvin") does not list it as patched yet. This
 //! provider always blinds the private-key operation, and the protocol turns every failure into the same work; SECURITY.md
 //! says what that does and does not buy.
+
+mod sign;
 
 use super::{AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, KeyError, KeyGeneration, KeySize};
 use super::{PrivateKey, Provider, PublicKey, Rsa, SharedSecret};
@@ -33,6 +35,7 @@ pub const fn provider() -> Provider {
         ml_kem_768: Some(&mlkem::MlKem),
         #[cfg(not(feature = "ml-kem"))]
         ml_kem_768: None,
+        signatures: Some(&sign::Keys),
     }
 }
 
@@ -46,10 +49,8 @@ impl Rsa for RustCrypto {
         rng: &mut dyn CryptoRng,
         out: &mut [u8],
     ) -> Result<(), CryptoError> {
-        let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(key.modulus()), BoxedUint::from(key.exponent()));
-        let sizes = limits::MIN_MODULUS_BITS..=limits::MAX_MODULUS_BITS;
-        let rsa = rsa::PublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)?;
-        let ciphertext = rsa.encrypt(rng, Oaep::<Sha256>::new(), message).map_err(|_| CryptoError::Failed)?;
+        let ciphertext =
+            public_key(key)?.encrypt(rng, Oaep::<Sha256>::new(), message).map_err(|_| CryptoError::Failed)?;
         if ciphertext.len() != out.len() {
             return Err(CryptoError::Failed);
         }
@@ -58,19 +59,30 @@ impl Rsa for RustCrypto {
     }
 
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
-        let rsa = rsa::PrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
-        rsa.validate().map_err(|_| KeyError::Inconsistent)?;
-        // The crate computes these anew and ignores the file's; another provider would use them.
-        let numbers = [rsa.dp().cloned(), rsa.dq().cloned(), rsa.crt_coefficient()];
-        let is_same = |(ours, filed): (Option<BoxedUint>, &[u8])| {
-            ours.is_some_and(|ours| *ours.to_be_bytes_trimmed_vartime() == *filed)
-        };
-        let consistent = numbers.into_iter().zip(key.crt_numbers()?).all(is_same);
-        if !consistent || rsa.n_bytes().as_ref() != key.public_key().modulus() {
-            return Err(KeyError::Inconsistent);
-        }
-        Ok(Arc::new(LoadedKey(rsa)))
+        Ok(Arc::new(LoadedKey(private_key(key)?)))
     }
+}
+
+fn public_key(key: &PublicKey) -> Result<rsa::PublicKey, CryptoError> {
+    let (modulus, exponent) = (BoxedUint::from_be_slice_vartime(key.modulus()), BoxedUint::from(key.exponent()));
+    let sizes = limits::MIN_MODULUS_BITS..=limits::MAX_MODULUS_BITS;
+    rsa::PublicKey::new_with_size_limits(modulus, exponent, sizes).map_err(|_| CryptoError::Failed)
+}
+
+/// That its numbers fit each other is checked.
+fn private_key(key: &PrivateKey) -> Result<rsa::PrivateKey, KeyError> {
+    let rsa = rsa::PrivateKey::from_pkcs8_der(key.pkcs8_der()).map_err(|_| KeyError::Inconsistent)?;
+    rsa.validate().map_err(|_| KeyError::Inconsistent)?;
+    // The crate computes these anew and ignores the file's; another provider would use them.
+    let numbers = [rsa.dp().cloned(), rsa.dq().cloned(), rsa.crt_coefficient()];
+    let is_same = |(ours, filed): (Option<BoxedUint>, &[u8])| {
+        ours.is_some_and(|ours| *ours.to_be_bytes_trimmed_vartime() == *filed)
+    };
+    let consistent = numbers.into_iter().zip(key.crt_numbers()?).all(is_same);
+    if !consistent || rsa.n_bytes().as_ref() != key.public_key().modulus() {
+        return Err(KeyError::Inconsistent);
+    }
+    Ok(rsa)
 }
 
 impl KeyGeneration for RustCrypto {

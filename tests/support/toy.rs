@@ -27,6 +27,7 @@ pub const fn provider() -> Provider {
         chacha20_poly1305: Some(&ToyCipher(Aead::ChaCha20Poly1305)),
         x25519: Some(&ToyAgreement(Group::X25519)),
         ml_kem_768: Some(&ToyAgreement(Group::MlKem768)),
+        signatures: None,
     }
 }
 

@@ -28,10 +28,22 @@ pub enum KeyError {
     /// The public exponent is even, below 65537, or above 2^33 - 1.
     #[error("the public exponent must be odd, and from 65537 to 2^33 - 1")]
     Exponent,
+    /// The key is not one for signatures. Has the object identifier of its algorithm.
+    #[error(
+        "not a key for signatures that is taken: its algorithm is {}, expected Ed25519, ECDSA on P-256, or RSA (rsaEncryption)",
+        Algorithm(.0)
+    )]
+    NotSigning(String),
+    /// The key is of another elliptic curve than P-256. Has the object identifier of the curve.
+    #[error("an elliptic-curve key on {}: of these only keys on P-256 (1.2.840.10045.3.1.7) are taken", Algorithm(.0))]
+    Curve(String),
+    /// The public key is no point of its curve that can be used.
+    #[error("the public key is no point of its curve that can be used: it was damaged, or made to be weak")]
+    Point,
     /// The parts of the private key do not fit each other.
     #[error(
-        "the private key's numbers do not fit each other (modulus, exponents, primes, or the values made of them for the \
-         Chinese remainder theorem): it was damaged or badly made"
+        "the private key's numbers do not fit each other (of RSA: modulus, exponents, primes, or the values made of them for \
+         the Chinese remainder theorem; of others: the public half): it was damaged or badly made"
     )]
     Inconsistent,
     /// The crypto provider can't use or make the key.
@@ -50,6 +62,9 @@ impl KeyError {
             Self::Size(_) => "key-size",
             Self::EvenModulus => "key-even-modulus",
             Self::Exponent => "key-exponent",
+            Self::NotSigning(_) => "key-not-signing",
+            Self::Curve(_) => "key-curve",
+            Self::Point => "key-point",
             Self::Inconsistent => "key-inconsistent",
             Self::Provider => "key-provider",
         }
@@ -71,6 +86,11 @@ impl fmt::Display for Algorithm<'_> {
             "1.2.840.10040.4.1" => "DSA",
             "1.2.840.113549.1.3.1" => "Diffie-Hellman",
             "1.2.840.113549.1.1.7" => "RSAES-OAEP",
+            "1.2.840.113549.1.1.10" => "RSASSA-PSS",
+            "1.2.840.10045.3.1.7" => "P-256",
+            "1.3.132.0.10" => "secp256k1",
+            "1.3.132.0.34" => "P-384",
+            "1.3.132.0.35" => "P-521",
             "1.3.101.110" => "X25519",
             "1.3.101.111" => "X448",
             "1.3.101.112" => "Ed25519",

@@ -9,7 +9,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-pub(super) fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizing<String> {
+pub(in crate::crypto) fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizing<String> {
     // The only failure is a label with forbidden characters, and ours are constants.
     Zeroizing::new(pem::encode_string(label, pem::LineEnding::LF, der).unwrap_or_default())
 }

@@ -62,7 +62,7 @@ impl PrivateKey {
 
     /// Reads a PrivateKeyInfo as tools write it: where they disagree (no NULL behind the algorithm, attributes, a public key
     /// behind it, as RFC 5958 has it), what comes of it is the one form that every library reads.
-    pub(super) fn from_any_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
+    pub(in crate::crypto) fn from_any_pkcs8_der(der: &[u8]) -> Result<Self, KeyError> {
         let info = Info::from_der(der).map_err(|_| KeyError::NotDer)?;
         check_is_rsa(&info.algorithm)?;
         Self::from_pkcs1_der(info.private_key.as_bytes())

@@ -60,7 +60,7 @@ impl PublicKey {
     }
 
     /// Reads a SubjectPublicKeyInfo as tools write it: with or without the NULL behind the algorithm.
-    pub(super) fn from_any_spki_der(der: &[u8]) -> Result<Self, KeyError> {
+    pub(in crate::crypto) fn from_any_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         let spki = SubjectPublicKeyInfo::<AnyRef<'_>, BitStringRef<'_>>::from_der(der).map_err(|_| KeyError::NotDer)?;
         check_is_rsa(&spki.algorithm)?;
         Self::from_pkcs1_der(spki.subject_public_key.as_bytes().ok_or(KeyError::NotDer)?)
