@@ -104,7 +104,7 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -119,6 +119,9 @@ pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::{Grant, NotPermitted};
+pub use terms::manifest::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+};
 pub use terms::server::Server;
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,

@@ -5,6 +5,7 @@ pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod error;
 pub(crate) mod grant;
+pub(crate) mod manifest;
 #[cfg(feature = "serde")]
 mod serde;
 pub(crate) mod server;

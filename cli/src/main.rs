@@ -12,6 +12,7 @@ mod keys;
 mod known_keys;
 mod lines;
 mod login;
+mod manifest;
 mod prompt;
 mod relay;
 mod remote;
@@ -62,9 +63,12 @@ what login and connect add to that, see their --help.";
 #[derive(Subcommand)]
 enum Command {
     Keygen(keys::Keygen),
-    /// Look at keys.
+    /// Look at keys, and change them from time to time.
     #[command(subcommand)]
     Key(keys::Key),
+    /// Sign which keys a server has, so that clients which know the identity key follow them.
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
     /// Keep the accounts of a users file.
     #[command(subcommand)]
     User(users::User),
@@ -95,6 +99,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(keygen) => keygen.run(),
         Command::Key(key) => key.run(),
+        Command::Manifest(manifest) => manifest.run(),
         Command::User(user) => user.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),

@@ -15,7 +15,7 @@ pub use error::KeyError;
 pub(crate) use file::MAX_KEY_FILE;
 pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use id::{KeyId, ParseKeyIdError};
-pub(super) use pem::encode_pem;
+pub(crate) use pem::{PemBlocks, encode_pem};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use server::ServerKey;

@@ -321,7 +321,6 @@ macro_rules! codes {
     };
 }
 
-#[cfg(feature = "files")]
 pub(crate) use codes;
 
 codes!(Error {

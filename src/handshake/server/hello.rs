@@ -15,10 +15,13 @@ use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::grant::Grant;
+use crate::terms::manifest::SignedManifest;
 use crate::terms::server::is_server_name;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::time::{Moment, UnixTime};
-use crate::wire::codec::{Busy, Bytes, ClientHello, Confirm, Extensions, List, ServerHello, ServerResumption, Tail};
+use crate::wire::codec::{
+    Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,
+};
 use crate::wire::frame::FrameType;
 use core::time::Duration;
 use std::sync::Arc;
@@ -165,6 +168,21 @@ impl ChooseKey {
         (0..known_keys.len()).filter_map(move |index| known_keys.get(index).map(|id| KeyId::from_bytes(*id)))
     }
 
+    /// Whether the client sealed a secret to the first of its known keys: another key can't open it.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// The server key that the ticket is from which the client shows, if that is one of this server's. A hint, as whether the ticket is
+    /// taken shows later: it is only under this key.
+    pub fn ticket_key(&self, now: UnixTime) -> Option<KeyId> {
+        let (keys, hello) = (self.config.tickets.as_ref()?, self.hello().ok()?);
+        if hello.ticket.is_empty() {
+            return None;
+        }
+        keys.open(&hello.ticket, now).map(|contents| contents.key_id)
+    }
+
     /// The suite that will be used, unless a ticket is taken.
     pub fn suite(&self) -> Suite {
         self.suite
@@ -188,7 +206,7 @@ impl ChooseKey {
             // A secret that is sealed to another key, or a connection that is not the one the client means, is not opened.
             Some(_) => Secret::Closed,
         };
-        Ok(Hello { choice: self, key: key.clone(), secret })
+        Ok(Hello { choice: self, key: key.clone(), secret, manifest: None })
     }
 }
 
@@ -212,6 +230,8 @@ pub struct Hello {
     choice: ChooseKey,
     key: ServerKey,
     secret: Secret,
+    /// Until the answer is made: whoever is waited for holds none.
+    manifest: Option<Arc<[u8]>>,
 }
 
 impl Hello {
@@ -230,6 +250,12 @@ impl Hello {
             (Secret::Opened(_), None) if self.key.is_loaded() => self.choice.arrival,
             (Secret::Opened(_), None) => self.choice.arrival.after(*refusal_floor),
         }
+    }
+
+    /// Sends this manifest with the challenge, if the client asked for one.
+    #[must_use]
+    pub fn with_manifest(self, manifest: &SignedManifest) -> Self {
+        Self { manifest: Some(Arc::clone(manifest.bytes())), ..self }
     }
 
     /// As [`ChooseKey::server_name`].
@@ -379,13 +405,13 @@ impl Hello {
             key_share: Bytes(&key_share),
             credential_kinds: kinds,
             context: self.choice.context.0,
-            extensions: handshake::reserved_extensions(&nonce),
+            extensions: self.evidence(&hello, handshake::reserved_extensions(&nonce)),
             proof: Bytes(room),
         };
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
         let [tail] = answer.tails();
         let scope = config.tickets.as_ref().map(|_| config.prologue.scope(&hello.server_name)).unwrap_or_default();
-        let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret } = self;
+        let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret, manifest: _ } = self;
         let mut parts = tail.cut_mut(&mut frame);
         transcript.add(parts.head);
         let keys = if let Secret::Opened(secret) = secret {
@@ -400,6 +426,21 @@ impl Hello {
             Keys::Sealed { challenge: transcript.hash(), transcript, fallback, exchange }
         };
         Ok((frame, AwaitLogin { config, key, keys, suite, scope, deadline }))
+    }
+}
+
+impl Hello {
+    /// What the client asked for that speaks for the key.
+    fn evidence<'e>(&'e self, hello: &ClientHello<'_>, mut extensions: Extensions<'e>) -> Extensions<'e> {
+        let asked = |number| hello.extensions.iter().any(|extension| extension.number == number);
+        let there = [(Extension::MANIFEST, self.manifest.as_deref())];
+        for (number, data) in there {
+            if let Some(data) = data.filter(|_| asked(number)) {
+                // There is room for a few, and what is configured fits.
+                let _ = extensions.push(Extension { number, data: Bytes(data) });
+            }
+        }
+        extensions
     }
 }
 
