@@ -274,7 +274,7 @@ fn login(suite: Suite, proof: Proof, counted: Step) -> (Peers, Session, Session)
     };
     let (challenge, server) = counted.of(&[Challenge, Server], || hello.challenge(rng)).unwrap();
     let checked = counted.of(&[Check, Login, Client], || client.read(&challenge, NOW)).unwrap();
-    let login = || checked.trust(&peers.trust).unwrap().login(ALICE, rng);
+    let login = || checked.trust(&peers.trust, TODAY).unwrap().login(ALICE, rng);
     let (login, client) = counted.of(&[Login, Client], login).unwrap();
     let claim = match counted.of(&[Claim, Server], || server.read(login, NOW).unwrap().admit()) {
         Admitted::Opened(claim) => claim,
@@ -320,7 +320,7 @@ fn arrived() -> (Vec<u8>, AwaitLogin) {
     let (none, rng) = (ChannelBinding::none(), &mut CountingRng(1));
     let (hello, client) = client::start(&peers.client, &peers.trust, &none, rng, NOW).unwrap();
     let (challenge, server) = read(&peers, hello).challenge(rng).unwrap();
-    let trusted = client.read(&challenge, NOW).unwrap().trust(&peers.trust).unwrap();
+    let trusted = client.read(&challenge, NOW).unwrap().trust(&peers.trust, TODAY).unwrap();
     let (login, _) = trusted.login(ALICE, rng).unwrap();
     (login, server)
 }

@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("client: the server's key is {}", client.key().id());
 
     // Client, Trusted: only this state takes a credential.
-    let client = client.trust(&wanted)?;
+    let client = client.trust(&wanted, today)?;
 
     // Client: the credential goes out, sealed. AwaitVerdict: the server's decision is awaited.
     let alice = Credential::Password { user: "alice", password: b"correct horse" };

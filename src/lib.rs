@@ -119,13 +119,15 @@ pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::grant::{Grant, NotPermitted};
-pub use terms::manifest::{
-    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
-};
-pub use terms::server::Server;
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,
+};
+pub use terms::trust::{
+    Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
+};
+pub use terms::trust::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
 pub use time::{Moment, UnixTime};

@@ -48,6 +48,9 @@ pub const MAX_CLIENT_EXTENSIONS: usize = 1024;
 /// Largest size of a ServerHello's extensions together, and of those of a ServerResumption: a chain of certificates fits.
 pub const MAX_SERVER_EXTENSIONS: usize = 16 * 1024;
 
+/// Largest number of certificates of a server key: chains to a root that browsers know have four at most.
+pub const MAX_CERTIFICATES: usize = 8;
+
 /// Largest size of a verdict's extensions together.
 pub const MAX_VERDICT_EXTENSIONS: usize = 480;
 

@@ -5,9 +5,8 @@ pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod error;
 pub(crate) mod grant;
-pub(crate) mod manifest;
 #[cfg(feature = "serde")]
 mod serde;
-pub(crate) mod server;
 pub(crate) mod ticket;
+pub(crate) mod trust;
 pub(crate) mod verifier;

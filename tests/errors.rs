@@ -92,7 +92,8 @@ fn errors() -> Vec<Error> {
     use Error as E;
     let mut errors = vec![
         E::ServerKey(KeyError::NotDer),
-        E::Untrusted(RSA2048.private.public_key().id()),
+        E::Untrusted(support::untrusted(RSA2048.private.public_key().id())),
+        E::TrustTooLow { kind: CredentialKind::Password, level: TrustLevel::FirstUse },
         E::UnderFloor(suite()),
         E::NoProof(RSA2048.private.public_key().id()),
         E::ProofNotAuthentic,

@@ -185,7 +185,7 @@ impl Outcome {
             Client::Challenge(state) => {
                 let trusted = state.read(&frame, at(now)).and_then(|challenge| {
                     self.proved = challenge.is_proved();
-                    challenge.trust(scenario.trusted())
+                    challenge.trust(scenario.trusted(), TODAY)
                 });
                 match trusted.and_then(|trusted| trusted.login(scenario.credential, &mut scenario.rng("login"))) {
                     Ok((login, state)) => {
@@ -455,7 +455,7 @@ fn a_grant_is_not_held_back() {
 #[test]
 fn a_server_with_another_key_learns_nothing() {
     let outcome = Link::new().run(&Scenario::new().server_key(OTHER2048.server.clone()));
-    assert_eq!(*outcome.client.error(), Error::Untrusted(OTHER2048.private.public_key().id()));
+    assert_eq!(*outcome.client.error(), Error::Untrusted(support::untrusted(OTHER2048.private.public_key().id())));
     assert!(matches!(outcome.server, Server::Login(_)));
 }
 

@@ -150,7 +150,7 @@ fn a_handshake_makes_a_handful_of_allocations() {
             opened(hello, &mut theirs).challenge(&mut theirs).unwrap()
         });
         let ((login, state), _, client_2) = measure(|| {
-            let trusted = state.read(&challenge, at(2)).unwrap().trust(trust).unwrap();
+            let trusted = state.read(&challenge, at(2)).unwrap().trust(trust, TODAY).unwrap();
             trusted.login(ALICE, &mut ours).unwrap()
         });
         assert_eq!(login.capacity(), login.len());

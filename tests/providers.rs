@@ -53,7 +53,7 @@ impl Peers {
         let (hello, client) = client::start(&self.client, &self.trust, &none, rng, at(0)).unwrap();
         let server = AwaitHello::new(&self.server, &none, at(0)).read(hello, at(0)).unwrap();
         let (challenge, server) = server.choose(&self.key).unwrap().challenge(rng).unwrap();
-        let trusted = client.read(&challenge, at(0)).unwrap().trust(&self.trust).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(&self.trust, TODAY).unwrap();
         let (login, client) = trusted.login(ALICE, rng).unwrap();
         let claim = server.read(login, at(0)).unwrap().admit().open(rng);
         let accepted = claim.accept_with_ticket(grant(), TODAY, rng).unwrap();
@@ -140,7 +140,7 @@ fn a_login_that_is_not_for_this_key_fails_in_the_same_way_with_each() {
             let found = challenge.windows(from.len()).position(|window| window == from).unwrap();
             challenge[found..found + to.len()].copy_from_slice(to);
         }
-        let trusted = client.read(&challenge, at(0)).unwrap().trust(&peers.trust).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(&peers.trust, TODAY).unwrap();
         let (login, client) = trusted.login(ALICE, rng).unwrap();
         // It may be past the other modulus, which is refused before RSA.
         let refusal = match server.read(login, at(0)) {

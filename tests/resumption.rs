@@ -62,7 +62,7 @@ impl World {
         let (hello, client) = client::start(&self.client, trust, &self.binding, &mut self.rng, at(0)).unwrap();
         let server = server::AwaitHello::new(&self.server, &self.binding, at(0)).read(hello, at(0)).unwrap();
         let (challenge, server) = server.choose(&RSA2048.server).unwrap().challenge(&mut self.rng).unwrap();
-        let trusted = client.read(&challenge, at(0)).unwrap().trust(trust).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(trust, NOW).unwrap();
         let (login, client) = trusted.login(support::ALICE, &mut self.rng).unwrap();
         let claim = server.read(login, at(0)).unwrap().admit().open(&mut self.rng);
         let accepted = claim.accept_with_ticket(grant, now, &mut self.rng).unwrap();
@@ -192,7 +192,7 @@ fn a_login_gets_no_ticket_without_ticket_keys_or_without_an_epoch() {
     let mut world = default();
     let (hello, client) = client::start(&world.client, &trust(), &world.binding, &mut world.rng, at(0)).unwrap();
     let (challenge, server) = world.read(&hello).challenge(&mut TestRng::new("y")).unwrap();
-    let trusted = client.read(&challenge, at(0)).unwrap().trust(&trust()).unwrap();
+    let trusted = client.read(&challenge, at(0)).unwrap().trust(&trust(), NOW).unwrap();
     let (login, client) = trusted.login(support::ALICE, &mut world.rng).unwrap();
     let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let no_epoch = Grant::new("alice", ["read"]).unwrap();
@@ -265,7 +265,7 @@ fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let (hello, state) = world.resume(&ticket);
     let (challenge, server) = world.read(&hello).challenge(&mut TestRng::new("z")).unwrap();
     let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
-    let (login, client) = challenge.trust(&trust()).unwrap().login(support::ALICE, &mut world.rng).unwrap();
+    let (login, client) = challenge.trust(&trust(), NOW).unwrap().login(support::ALICE, &mut world.rng).unwrap();
     let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let accepted = claim.accept(alice()).unwrap();
     assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.grant().principal(), "alice");

@@ -102,7 +102,7 @@ fn no_state_prints_a_secret() {
     let secrets = [secrets, vec![exported]].concat();
     let refusal = claim().reject(Reason::WrongPassword);
     let challenged = scenario.challenge();
-    let trusted = scenario.challenge().trust(scenario.trusted()).unwrap();
+    let trusted = scenario.challenge().trust(scenario.trusted(), TODAY).unwrap();
     let await_hello = scenario.await_hello();
     let choice = scenario.await_hello().read(hello, at(1)).unwrap();
     let mut reader = FrameReader::new();

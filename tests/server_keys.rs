@@ -88,7 +88,7 @@ fn each_name_has_its_key_and_who_names_none_gets_the_first() {
     // A key of another name is not what was pinned.
     let (client, _) = login(keys, RSA2048.trust().with_name("db.example").unwrap());
     let other = OTHER2048.private.public_key().id();
-    assert!(matches!(client, Err(LoginError::Protocol(Error::Untrusted(key))) if key == other));
+    assert!(matches!(client, Err(LoginError::Protocol(Error::Untrusted(key))) if key.key() == other));
 }
 
 #[test]
@@ -222,7 +222,7 @@ impl World {
             Err(hello) => *hello,
         };
         let (challenge, server) = hello.challenge(&mut self.rng).unwrap();
-        let trusted = client.read(&challenge, at(0)).unwrap().trust(trust).unwrap();
+        let trusted = client.read(&challenge, at(0)).unwrap().trust(trust, TODAY).unwrap();
         let (login, client) = trusted.login(ALICE, &mut self.rng).unwrap();
         let claim = server.read(login, at(0)).unwrap().admit().open(&mut self.rng);
         let grant = Grant::new("alice", ["read"]).unwrap().with_epoch(1);

@@ -97,7 +97,7 @@ impl Peers {
 
     /// From the server's challenge to the client's login: the client's half of the work.
     pub fn seal(&self, state: AwaitChallenge, challenge: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitVerdict) {
-        state.read(challenge, NOW).unwrap().trust(&self.trust).unwrap().login(ALICE, rng).unwrap()
+        state.read(challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap().login(ALICE, rng).unwrap()
     }
 
     /// A login at the server's, and what the client awaits.

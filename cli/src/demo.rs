@@ -16,7 +16,7 @@ use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
 use countersign::{
     Begun, ClientConfig, Connector, Credential, Error, KeyId, KeySize, LoginError, PublicKey, Server, Stream, Ticket,
-    UnixTime,
+    UnixTime, Untrusted, UntrustedKey,
 };
 use relay::Towards;
 use std::fmt::Display;
@@ -182,7 +182,7 @@ fn scenes(pin: KeyId) -> [Scene; 8] {
     let untrusted = Scene {
         title: "A server with another key than the one pinned",
         pin: KeyId::from_bytes([7; 32]),
-        course: Course::Refused(Error::Untrusted(pin)),
+        course: Course::Refused(Error::Untrusted(UntrustedKey::new(pin, Untrusted::new("untrusted-key", std::fmt::Error)))),
         log: ["event=handshake-failed", "before its ClientLogin"],
         moral: "The client left before its ClientLogin: a key that is not trusted gets no password, not even sealed.",
         explain: false,

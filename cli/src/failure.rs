@@ -65,7 +65,7 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 15] = [
+const LOGINS: [(&str, Status, &str); 16] = [
     ("refused", Status::Refused, ""),
     ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
     (
@@ -73,6 +73,7 @@ const LOGINS: [(&str, Status, &str); 15] = [
         Status::Untrusted,
         ". Ask its operator for the fingerprint first: a key that is not the right one is what an attack looks like",
     ),
+    ("trust-too-low", Status::Untrusted, ""),
     ("under-floor", Status::Untrusted, "; ask the server's operator"),
     ("server-key-unusable", Status::Untrusted, "; ask the server's operator"),
     (
@@ -152,6 +153,7 @@ impl Failure {
             return failure.clone();
         }
         let (status, advice) = known(error.code()).unwrap_or(match error {
+            LoginError::Protocol(Protocol::Untrusted(_)) => (Status::Untrusted, ""),
             LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
             _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
         });

@@ -26,7 +26,7 @@ fn capture(house: &House) -> (Vec<u8>, Vec<u8>) {
     let (hello, state) = client::start(&client_config, &trust, &none, &mut rng, now).unwrap();
     let choice = server::AwaitHello::new(&server_config, &none, now).read(hello.clone(), now).unwrap();
     let (challenge, await_login) = choice.choose(&key).unwrap().challenge(&mut rng).unwrap();
-    let trusted = state.read(&challenge, now).unwrap().trust(&trust).unwrap();
+    let trusted = state.read(&challenge, now).unwrap().trust(&trust, UnixTime::default()).unwrap();
     let credential = Credential::Password { user: "alice", password: b"secret of alice" };
     let (login, state) = trusted.login(credential, &mut rng).unwrap();
     let claim = await_login.read(login.clone(), now).unwrap().admit().open(&mut rng);

@@ -181,7 +181,7 @@ impl Peers {
         challenge: Challenge,
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
         let is_proved = challenge.is_proved();
-        let answer = challenge.trust(&self.trust)?.login(credential, &mut self.rng(3))?;
+        let answer = challenge.trust(&self.trust, self.today)?.login(credential, &mut self.rng(3))?;
         assert!(is_proved || !self.wants_proof(), "a credential left before the proof");
         Ok(answer)
     }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | [`Resumed`], or [`Challenge`] |
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
-//! | [`Challenge`] | *trust this key?* | [`Trusted`] |
+//! | [`Challenge`] | *is this the server's key?* | [`Trusted`] |
 //! | [`Trusted`] | *the credential* | [`AwaitVerdict`] |
 //! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`] |
 //!
@@ -29,14 +29,15 @@ use crate::handshake::{self, NewTicket, Opened, Secrets, VERSION};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
+use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::NoGrant;
-use crate::terms::server::Server;
+use crate::terms::trust::{self, Approved, Evidence, Question, Server, TrustLevel, Wants};
 use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
-    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, KeyShare, List, ServerHello, ServerResumption, ServerVerdict,
+    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, Extension, Extensions, KeyShare, List, ServerHello, ServerResumption, ServerVerdict,
     Text,
 };
 use crate::wire::frame::{self, FrameType};
@@ -76,10 +77,10 @@ pub fn resume(
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
-    let TrustedTicket(ticket) = ticket;
+    let TrustedTicket { ticket, at } = ticket;
     let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
     // It may have been another server that let it be shown.
-    let is_theirs = server.check(ticket.key_id, ticket.suite).is_ok() && ticket.server_name() == server.name();
+    let is_theirs = server.recalls(ticket.key_id, ticket.suite, at) && ticket.server_name() == server.name();
     let ticket = Some(ticket).filter(|ticket| is_theirs && config.suites.contains(&ticket.suite())).map(shown);
     let (frame, state) = hello(config, server, binding, ticket.as_ref(), rng, now)?;
     Ok((frame, AwaitAnswer { state, ticket }))
@@ -143,7 +144,7 @@ fn hello(
         known_keys: ids,
         context: context.0,
         ticket: Bytes(shown),
-        extensions: handshake::reserved_extensions(&nonce),
+        extensions: extensions(&nonce, server.wants()).ok_or(CryptoError::Failed)?,
         rsa_ciphertext: codec::room(prover.map_or(0, PublicKey::size))?,
         binder: codec::room(room)?,
     };
@@ -174,20 +175,27 @@ fn hello(
         context,
         sealed,
         needs_proof: server.needs_proof(),
+        wants: server.wants(),
+        is_bound: !binding.is_none(),
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
 }
 
-/// The keys of the server's that are known whole, each once, as many as a ClientHello can name: that of the ticket first.
-fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
-    let (first, others): (Vec<_>, Vec<_>) = server.known_keys().iter().partition(|key| Some(key.id()) == of_ticket);
-    let mut known: Vec<PublicKey> = Vec::with_capacity(server.known_keys().len().min(limits::MAX_KNOWN_KEYS));
-    for key in first.into_iter().chain(others) {
-        if known.len() < limits::MAX_KNOWN_KEYS && known.iter().all(|known| known.id() != key.id()) {
-            known.push(key.clone());
-        }
+/// What the server is asked for beside its key, and now and then what nobody may understand.
+fn extensions(nonce: &[u8; limits::NONCE], wants: Wants) -> Option<Extensions<'static>> {
+    let mut extensions = handshake::reserved_extensions(nonce);
+    for (number, _) in [(trust::CERTIFICATES, wants.certificates), (trust::MANIFEST, wants.manifest)].into_iter().filter(|(_, is_wanted)| *is_wanted) {
+        extensions.push(Extension { number, data: Bytes(&[]) })?;
     }
+    Some(extensions)
+}
+
+/// The keys of the server's that are known whole, as many as a ClientHello can name: that of the ticket first.
+fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
+    let mut known = server.known_keys();
+    known.sort_by_key(|key| Some(key.id()) != of_ticket);
+    known.truncate(limits::MAX_KNOWN_KEYS);
     known
 }
 
@@ -299,6 +307,8 @@ pub struct AwaitChallenge {
     context: ContextHash,
     sealed: Option<Sealed>,
     needs_proof: bool,
+    wants: Wants,
+    is_bound: bool,
     deadline: Moment,
 }
 
@@ -350,8 +360,10 @@ impl AwaitChallenge {
             secrets.add(parts.field);
             Keys::Proved(secrets)
         };
-        let Self { config, needs_proof, deadline, .. } = self;
-        Ok(Challenge { config, login, suite, key, kinds: hello.credential_kinds, needs_proof, deadline })
+        let evidence = Evidence::read(&hello.extensions, self.wants);
+        let Self { config, needs_proof, is_bound, deadline, .. } = self;
+        let kinds = hello.credential_kinds;
+        Ok(Challenge { config, login, suite, key, evidence, kinds, needs_proof, is_bound, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -395,13 +407,18 @@ enum Keys {
 }
 
 /// The server's challenge and key are here. *Is this key the right one?*
+///
+/// [`Challenge::trust`] asks whom a [`Server`] names; where somebody among them answers later, [`Server::decide`] does, with
+/// [`Challenge::question`], and [`Challenge::approve`] goes on.
 pub struct Challenge {
     config: Arc<ClientConfig>,
     login: Keys,
     suite: Suite,
     key: PublicKey,
+    evidence: Evidence,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
     needs_proof: bool,
+    is_bound: bool,
     deadline: Moment,
 }
 
@@ -431,30 +448,62 @@ impl Challenge {
         self.deadline
     }
 
+    /// What [`Server::decide`] is asked. `clock` is the time of day, and `context` the connection, as the application describes it.
+    pub fn question<'a>(&'a self, server: &'a Server, clock: UnixTime, context: &'a Context) -> Question<'a> {
+        Question {
+            key: &self.key,
+            server_name: server.name(),
+            suite: self.suite,
+            is_proved: self.is_proved(),
+            evidence: &self.evidence,
+            now: clock,
+            is_bound: self.is_bound,
+            context,
+            so_far: None,
+        }
+    }
+
     /// Goes on if the key is one of `server`'s, the suite not under its floor, and the server proved itself or could not. There is
-    /// no other way on.
+    /// no other way on but [`Challenge::approve`]. `clock` is the time of day.
     ///
     /// # Errors
     /// [`Error::Untrusted`], [`Error::UnderFloor`] and [`Error::NoProof`]; nothing secret has been sent.
-    pub fn trust(self, server: &Server) -> Result<Trusted, Error> {
-        server.check(self.key.id(), self.suite)?;
-        if (self.needs_proof || server.needs_proof()) && !self.is_proved() {
-            return Err(Error::NoProof(self.key.id()));
+    pub fn trust(self, server: &Server, clock: UnixTime) -> Result<Trusted, Error> {
+        let approved = server.decide_now(&self.question(server, clock, &Context::uncounted()))?;
+        self.approve(approved)
+    }
+
+    /// Goes on with a key that [`Server::decide`] has approved, if the server proved itself or could not.
+    ///
+    /// # Errors
+    /// [`Error::NoProof`]; [`Misuse::Mismatch`] for the approval of another key. Nothing secret has been sent.
+    pub fn approve(self, approved: Approved) -> Result<Trusted, Error> {
+        let key = self.key.id();
+        if approved.key != key {
+            return Err(Misuse::Mismatch.into());
         }
-        Ok(Trusted { challenge: self, server_name: server.name().to_owned() })
+        if (self.needs_proof || approved.needs_proof) && !self.is_proved() {
+            return Err(Error::NoProof(key));
+        }
+        Ok(Trusted { challenge: self, approved })
     }
 }
 
 /// The server's key is trusted. *Which credential?*
 pub struct Trusted {
     challenge: Challenge,
-    server_name: String,
+    approved: Approved,
 }
 
 impl Trusted {
     /// The server's key.
     pub fn key(&self) -> &PublicKey {
         &self.challenge.key
+    }
+
+    /// How well it is known.
+    pub fn level(&self) -> TrustLevel {
+        self.approved.level
     }
 
     /// When the whole handshake must be over.
@@ -465,11 +514,15 @@ impl Trusted {
     /// Seals the credential to the server's key and to this very connection: gives the ClientLogin frame to send.
     ///
     /// # Errors
-    /// [`Error::KindNotTaken`]; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
+    /// [`Error::KindNotTaken`]; [`Error::TrustTooLow`] where the key is not known well enough for it; [`Error::Misuse`] for a credential out of bounds; [`Error::Crypto`]. Nothing secret
     /// has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, server_name } = self;
+        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, approved } = self;
+        let Approved { level, levels, server_name, .. } = approved;
         let provider = config.provider;
+        if level < levels.of(credential.kind()) {
+            return Err(Error::TrustTooLow { kind: credential.kind(), level });
+        }
         if !kinds.contains(&credential.kind().number()) {
             return Err(Error::KindNotTaken(credential.kind()));
         }

@@ -8,9 +8,10 @@ use crate::crypto::PublicKey;
 use crate::handshake::client::{self, ClientConfig};
 use crate::session::Session;
 use crate::terms::binding::ChannelBinding;
+use crate::terms::context::Context;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::server::Server;
+use crate::terms::trust::Server;
 use crate::terms::ticket::{Ticket, TrustedTicket};
 use core::fmt;
 use core::future::Future;
@@ -34,7 +35,7 @@ pub struct Connector {
 pub(super) struct ClientState {
     pub(super) config: Arc<ClientConfig>,
     pub(super) server: Arc<Server>,
-    pub(super) binding: ChannelBinding,
+    pub(super) context: Context,
 }
 
 /// Where a client keeps tickets: one of each user, the newest. A ticket is as secret as a password until it expires.
@@ -85,9 +86,9 @@ impl fmt::Debug for MemoryTickets {
 impl Connector {
     /// Logs in to `server`.
     pub fn new(config: ClientConfig, server: Server) -> Self {
-        let binding = ChannelBinding::none();
+        let context = Context::uncounted();
         Self {
-            client: Arc::new(ClientState { config: Arc::new(config), server: Arc::new(server), binding }),
+            client: Arc::new(ClientState { config: Arc::new(config), server: Arc::new(server), context }),
             tickets: None,
         }
     }
@@ -107,8 +108,16 @@ impl Connector {
 
     /// Binds the logins over this connector to the channel underneath; a clone for each connection shares the rest.
     #[must_use]
-    pub fn with_binding(mut self, binding: ChannelBinding) -> Self {
-        self.client = Arc::new(ClientState { binding, ..ClientState::clone(&self.client) });
+    pub fn with_binding(self, binding: ChannelBinding) -> Self {
+        let context = self.client.context.clone().with_binding(binding);
+        self.with_context(context)
+    }
+
+    /// Tells those who decide whether a key is the server's of the connection: [`crate::Question::context`]. What it is bound to is part
+    /// of that.
+    #[must_use]
+    pub fn with_context(mut self, context: impl Into<Context>) -> Self {
+        self.client = Arc::new(ClientState { context: context.into(), ..ClientState::clone(&self.client) });
         self
     }
 

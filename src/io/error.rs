@@ -99,6 +99,7 @@ impl From<Error> for io::Error {
             | Error::ProofNotAuthentic
             | Error::NoProof(_)
             | Error::Untrusted(_)
+            | Error::TrustTooLow { .. }
             | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
             Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
             Error::Crypto(_) => ErrorKind::Other,

@@ -3,8 +3,8 @@
 use crate::crypto::{KeyId, ServerKey};
 use crate::handshake::server::{ChooseKey, Hello};
 use crate::terms::error::{Error, Misuse};
-use crate::terms::manifest::SignedManifest;
-use crate::terms::server::is_server_name;
+use crate::terms::trust::SignedManifest;
+use crate::terms::trust::server::is_server_name;
 use crate::time::UnixTime;
 use std::sync::{Arc, PoisonError, RwLock};
 

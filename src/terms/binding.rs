@@ -112,6 +112,10 @@ impl ChannelBinding {
         Ok(Self { kind: kind.to_owned(), bytes: bytes.to_vec() })
     }
 
+    pub(crate) fn is_none(&self) -> bool {
+        self.kind.is_empty()
+    }
+
     /// The transcript at the start of a handshake over this channel.
     pub(crate) fn transcript(&self, prologue: &Prologue) -> Transcript {
         Transcript::new(&prologue.bytes, &self.kind, &self.bytes)

@@ -2,6 +2,7 @@
 
 use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
 use crate::terms::credential::CredentialKind;
+use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
 
@@ -25,10 +26,8 @@ pub enum Error {
     #[error("the server's key is unusable")]
     ServerKey(#[source] KeyError),
     /// The server's key is not one the client trusts; nothing secret was sent.
-    #[error(
-        "the server's key {0} is not trusted; nothing secret was sent. If this is the right server, pin this fingerprint"
-    )]
-    Untrusted(KeyId),
+    #[error("{0}")]
+    Untrusted(UntrustedKey),
     /// The server picked a suite under the floor kept with the pin; nothing secret was sent.
     #[error("the server picked {0}, which is under the floor kept with its pin; nothing secret was sent")]
     UnderFloor(Suite),
@@ -55,6 +54,17 @@ pub enum Error {
     Busy {
         /// After how many seconds it is worth trying again.
         retry_after: u16,
+    },
+    /// The server's key is not known well enough for a credential of this kind; nothing secret was sent.
+    #[error(
+        "a {kind} is not sent to a key that is trusted on {level} alone; nothing secret was sent. Check the key's fingerprint with \
+         the server's operator, and confirm it"
+    )]
+    TrustTooLow {
+        /// The credential's kind.
+        kind: CredentialKind,
+        /// How well the key is known.
+        level: TrustLevel,
     },
     /// The server takes no credential of the kind the client has; nothing secret was sent.
     #[error("the server takes no {0} credential; nothing secret was sent")]
@@ -328,7 +338,8 @@ codes!(Error {
     Self::Decode(error) => error.code(),
     Self::Violation(violation) => violation.code(),
     Self::ServerKey(_) => "server-key-unusable",
-    Self::Untrusted(_) => "untrusted-key",
+    Self::Untrusted(key) => key.code(),
+    Self::TrustTooLow { .. } => "trust-too-low",
     Self::UnderFloor(_) => "under-floor",
     Self::NoProof(_) => "no-proof",
     Self::ProofNotAuthentic => "proof-not-authentic",

@@ -5,7 +5,9 @@ use crate::ends::{
     failed, login, pair, protocol, refused, session,
 };
 use crate::peer::{Peer, VERDICT};
-use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire};
+use crate::support::{
+    ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire,
+};
 use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{
@@ -112,7 +114,7 @@ fn a_key_that_is_not_trusted_gets_nothing<A: Adapter>() {
     for trusted in [OTHER2048.trust(), own(), own().or(OTHER2048.trust())] {
         let connector = Connector::new(client_config(), trusted);
         let (error, sent) = sent_after_the_hello::<A>(&connector, |hello| Scenario::new().answer(hello).unwrap().0);
-        assert_eq!(error, Error::Untrusted(RSA2048.private.public_key().id()));
+        assert_eq!(error, Error::Untrusted(crate::support::untrusted(RSA2048.private.public_key().id())));
         assert_eq!(sent, b"", "nothing secret, and nothing else");
         let (client, server) = failed::<A>(&acceptor(), &connector, ALICE);
         assert!(matches!(protocol(client), Error::Untrusted(_)));
@@ -662,7 +664,7 @@ fn a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_con
     let (dials, session) = dial::<A>(&liar, &connector, None);
     assert_eq!(dials, 1);
     let untrusted = session.map(drop).unwrap_err();
-    assert_eq!(protocol(untrusted), Error::Untrusted(OTHER2048.private.public_key().id()));
+    assert_eq!(protocol(untrusted), Error::Untrusted(crate::support::untrusted(OTHER2048.private.public_key().id())));
 }
 
 /// A login that may dial as often as it wants: how often it did, and the client's end.

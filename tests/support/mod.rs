@@ -18,8 +18,8 @@ use countersign::crypto::{Decrypt, Decrypted};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Admitted, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, Moment,
-    PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite, UnixTime,
+    Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, KeyId,
+    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite, UnixTime, Untrusted, UntrustedKey,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -160,6 +160,11 @@ pub const LOGIN_AT: u64 = 30;
 pub const VERDICT_AT: u64 = 40;
 pub const DEADLINE: u64 = 10_000;
 pub const FLOOR: u64 = 250;
+
+/// What is said of a key that is not the one that is pinned.
+pub fn untrusted(key: KeyId) -> UntrustedKey {
+    UntrustedKey::new(key, Untrusted::new("untrusted-key", std::fmt::Error))
+}
 
 /// The time of day in a [`Scenario`].
 pub const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -357,7 +362,7 @@ impl Scenario {
 
     /// The client's way from a ServerHello to its ClientLogin.
     pub fn log_in(&self, client: AwaitChallenge, challenge: &[u8]) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let trusted = client.read(challenge, at(CHALLENGE_AT))?.trust(&self.trust)?;
+        let trusted = client.read(challenge, at(CHALLENGE_AT))?.trust(&self.trust, TODAY)?;
         trusted.login(self.credential, &mut self.rng("client login"))
     }
 

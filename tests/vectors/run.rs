@@ -270,7 +270,7 @@ fn handshake(
     }
     let mut rng = script([inputs.rsa_secret.as_ref(), inputs.oaep_seed.as_ref()]);
     let login = answer.and_then(|answer| match answer {
-        client::Answer::Challenge(challenge) => challenge.trust(&trust),
+        client::Answer::Challenge(challenge) => challenge.trust(&trust, TODAY),
         client::Answer::Resumed(_) => panic!("{}", case.name),
     });
     let login = login.and_then(|trusted| trusted.login(case.credential, &mut rng));

@@ -84,7 +84,7 @@ impl Peers {
         meter.server_sends(&challenge);
         let (login, client) = meter.client(|| {
             let credential = Credential::Password { user: USER, password };
-            let trusted = client.read(&challenge, NOW).unwrap().trust(&self.trust).unwrap();
+            let trusted = client.read(&challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap();
             trusted.login(credential, &mut client_rng).unwrap()
         });
         meter.client_sends(&login);

@@ -15,8 +15,8 @@ use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::grant::Grant;
-use crate::terms::manifest::SignedManifest;
-use crate::terms::server::is_server_name;
+use crate::terms::trust::{self, SignedManifest};
+use crate::terms::trust::server::is_server_name;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
@@ -433,7 +433,7 @@ impl Hello {
     /// What the client asked for that speaks for the key.
     fn evidence<'e>(&'e self, hello: &ClientHello<'_>, mut extensions: Extensions<'e>) -> Extensions<'e> {
         let asked = |number| hello.extensions.iter().any(|extension| extension.number == number);
-        let there = [(Extension::MANIFEST, self.manifest.as_deref())];
+        let there = [(trust::MANIFEST, self.manifest.as_deref())];
         for (number, data) in there {
             if let Some(data) = data.filter(|_| asked(number)) {
                 // There is room for a few, and what is configured fits.

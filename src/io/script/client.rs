@@ -3,13 +3,13 @@
 use super::super::connector::ClientState;
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
-use super::{rng, unix_now};
+use super::{rng, unix_now, within};
 use crate::crypto::PublicKey;
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::server::Server;
+use crate::terms::trust::Server;
 use crate::terms::ticket::TrustedTicket;
 
 /// A client's state after its hello.
@@ -34,7 +34,7 @@ pub(in crate::io) async fn begin<L: Link>(
     server: &Server,
     ticket: Option<TrustedTicket>,
 ) -> Result<Begun, LoginError> {
-    let (config, binding) = (&client.config, &client.binding);
+    let (config, binding) = (&client.config, client.context.binding());
     let (hello, state, expects, deadline) = {
         let (mut rng, now) = (rng()?, link.now());
         match ticket {
@@ -64,7 +64,9 @@ pub(in crate::io) async fn begin<L: Link>(
         }
         Answer::Challenge(challenge) => {
             let key = challenge.key().clone();
-            match challenge.trust(server) {
+            let question = challenge.question(server, unix_now(), &client.context);
+            let decided = within(link, deadline, server.decide(&question)).await;
+            match decided.ok_or(Error::DeadlinePassed)?.and_then(|approved| challenge.approve(approved)) {
                 Ok(trusted) => Ok(Begun::Trusted(trusted)),
                 Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
                 Err(error) => Err(error.into()),

@@ -5,7 +5,7 @@ use crate::crypto::schedule::Key;
 use crate::crypto::{KeyId, Suite};
 use crate::limits;
 use crate::terms::error::Misuse;
-use crate::terms::server::Server;
+use crate::terms::trust::Server;
 use crate::time::UnixTime;
 use crate::wire::codec::{self, DecodeError, EncodeError, Field, Reader, Writer, layout};
 use core::fmt;
@@ -106,7 +106,11 @@ impl fmt::Debug for Ticket {
 
 /// A ticket that may be shown: [`Server::resume`] makes one where its user's password might be sent.
 #[derive(Debug)]
-pub struct TrustedTicket(pub(crate) Ticket);
+pub struct TrustedTicket {
+    pub(crate) ticket: Ticket,
+    /// By which time of day that was.
+    pub(crate) at: UnixTime,
+}
 
 impl Server {
     /// Lets a ticket be shown, once, to log in as `user` (empty for a login by token), if it is for that user and this
@@ -114,8 +118,8 @@ impl Server {
     /// ([`Ticket::is_usable`]).
     pub fn resume(&self, ticket: Ticket, user: &str, now: UnixTime) -> Option<TrustedTicket> {
         let is_theirs = ticket.user() == user && ticket.server_name() == self.name();
-        let is_trusted = self.check(ticket.key_id, ticket.suite).is_ok();
-        (is_theirs && is_trusted && ticket.is_usable(now)).then_some(TrustedTicket(ticket))
+        let is_trusted = self.recalls(ticket.key_id, ticket.suite, now);
+        (is_theirs && is_trusted && ticket.is_usable(now)).then_some(TrustedTicket { ticket, at: now })
     }
 }
 

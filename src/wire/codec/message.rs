@@ -28,14 +28,6 @@ layout! {
     }
 }
 
-impl Extension<'_> {
-    /// The number of certificates: asked for in ClientHello, sent in ServerHello.
-    pub const CERTIFICATES: u16 = 1;
-
-    /// The number of a manifest: asked for in ClientHello, sent in ServerHello.
-    pub const MANIFEST: u16 = 2;
-}
-
 /// A message's extensions.
 pub type Extensions<'a> = List<Extension<'a>, { limits::MAX_EXTENSIONS }>;
 

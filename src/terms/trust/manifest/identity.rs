@@ -2,7 +2,8 @@
 
 use super::kept::{Kept, ManifestStore, MemoryManifests};
 use super::{Manifest, ManifestError, SignedManifest};
-use crate::crypto::{KeyExchange, KeyId, Provider, PublicKey};
+use crate::crypto::{KeyId, Provider, PublicKey, Suite};
+use crate::terms::trust::{Answer, Question, Trust, TrustLevel, Untrusted, Wants};
 use crate::time::UnixTime;
 use core::fmt;
 use std::sync::Arc;
@@ -17,14 +18,6 @@ pub struct Identity {
     pin: KeyId,
     provider: Provider,
     store: Arc<dyn ManifestStore>,
-}
-
-/// What a server has shown of itself.
-pub(crate) struct Shown<'a> {
-    pub(crate) key: &'a PublicKey,
-    pub(crate) server_name: &'a str,
-    pub(crate) exchange: KeyExchange,
-    pub(crate) manifest: Option<&'a [u8]>,
 }
 
 impl Identity {
@@ -55,12 +48,9 @@ impl Identity {
 
     /// Whether the server's key is to be trusted, by the manifest that it has shown or the one that is kept (M1 to M6). Keeps what is
     /// new.
-    ///
-    /// # Errors
-    /// [`ManifestError`]: it is not.
-    pub(crate) fn decide(&self, shown: &Shown<'_>, now: UnixTime) -> Result<(), ManifestError> {
-        let kept = self.kept()?;
-        let (manifest, is_news) = match (shown.manifest, &kept) {
+    fn check(&self, question: &Question<'_>) -> Result<(), ManifestError> {
+        let (kept, key, now) = (self.kept()?, question.key(), question.now());
+        let (manifest, is_news) = match (question.manifest(), &kept) {
             (Some(bytes), kept) => {
                 let manifest = SignedManifest::from_bytes(bytes)?.verify(self.pin, self.provider)?;
                 if let Some(kept) = kept {
@@ -73,37 +63,29 @@ impl Identity {
             (None, None) => return Err(ManifestError::Missing(self.pin)),
         };
         manifest.check_time(now)?;
-        manifest.check_name(shown.server_name)?;
-        let decided = manifest.check_key(shown.key.id(), now, shown.exchange);
-        let told = decided.is_ok().then_some(shown.key);
+        manifest.check_name(question.server_name())?;
+        let checked = manifest.check_key(key.id(), now, question.suite().key_exchange);
+        let told = checked.is_ok().then_some(key);
         let is_told = |key: &PublicKey| kept.as_ref().is_some_and(|kept| kept.keys.first() == Some(key));
-        // Also where this key is not good: it says so itself that those of before are no longer the ones.
+        // Also where this key is not good: the manifest says so, and of other keys, too, that they are none any more.
         if is_news || told.is_some_and(|key| !is_told(key)) {
             self.keep(&manifest, told)?;
         }
-        decided
+        checked
+    }
+
+    /// Whether the kept manifest names this key for this time and key exchange.
+    fn check_again(&self, key: KeyId, suite: Suite, now: UnixTime) -> Result<(), ManifestError> {
+        let kept = self.kept()?.ok_or(ManifestError::Missing(self.pin))?;
+        kept.manifest.check_time(now)?;
+        kept.manifest.check_key(key, now, suite.key_exchange)
     }
 
     /// The server keys that were told, and that the kept manifest names for this time: the one that was told last comes first.
-    pub(crate) fn known_keys(&self, now: UnixTime) -> Vec<PublicKey> {
-        let Some(Kept { manifest, keys }) = self.kept().ok().flatten().filter(|kept| kept.manifest.check_time(now).is_ok())
-        else {
-            return Vec::new();
-        };
+    fn known_keys_at(&self, now: UnixTime) -> Vec<PublicKey> {
+        let kept = self.kept().ok().flatten().filter(|kept| kept.manifest.check_time(now).is_ok());
+        let Some(Kept { manifest, keys }) = kept else { return Vec::new() };
         keys.into_iter().filter(|key| manifest.valid_key(key.id(), now).is_ok()).collect()
-    }
-
-    /// Whether the kept manifest names this key for this time.
-    pub(crate) fn still_trusts(&self, key: KeyId, now: UnixTime) -> bool {
-        let is_named = |kept: &Kept| kept.manifest.check_time(now).and(kept.manifest.valid_key(key, now).map(drop)).is_ok();
-        self.kept().ok().flatten().as_ref().is_some_and(is_named)
-    }
-
-    /// The weakest key exchange that the kept manifest lets any of its keys have.
-    pub(crate) fn floor(&self) -> Option<KeyExchange> {
-        let kept = self.kept().ok()??;
-        let lowest = kept.manifest.body().keys.iter().map(|key| key.floor).min()?;
-        KeyExchange::ALL.into_iter().filter(|exchange| exchange.number() >= lowest).min()
     }
 
     fn kept(&self) -> Result<Option<Kept>, ManifestError> {
@@ -136,6 +118,38 @@ impl Identity {
         });
         updated.map_err(store_error)?;
         done
+    }
+}
+
+/// A key of a good manifest is as good as one that is pinned. An old manifest, or a second one with the same number, speaks of an attack:
+/// then nothing else counts.
+impl Trust for Identity {
+    fn decide(&self, question: &Question<'_>) -> Answer {
+        answer(self.check(question))
+    }
+
+    fn known_keys(&self) -> Vec<PublicKey> {
+        self.known_keys_at(UnixTime::from_system(std::time::SystemTime::now()))
+    }
+
+    fn wants(&self) -> Wants {
+        Wants::MANIFEST
+    }
+
+    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
+        answer(self.check_again(key, suite, now))
+    }
+
+    fn scope(&self) -> String {
+        format!("identity {}", self.pin)
+    }
+}
+
+fn answer(checked: Result<(), ManifestError>) -> Answer {
+    match checked {
+        Ok(()) => Answer::Trusted(TrustLevel::Verified),
+        Err(error) if error.is_alarm() => Answer::Refused(Untrusted::new(error.code(), error)),
+        Err(error) => Answer::Unknown(Untrusted::new(error.code(), error)),
     }
 }
 

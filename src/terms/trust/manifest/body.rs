@@ -3,7 +3,7 @@
 use super::{ManifestError, SignedManifest};
 use crate::crypto::{KeyId, Provider, SigningKey, VerifyingKey, VerifyingParts, rng};
 use crate::limits;
-use crate::terms::server::is_server_name;
+use crate::terms::trust::server::is_server_name;
 use crate::time::UnixTime;
 use crate::wire::codec::{self, Bytes, List, Text, layout};
 
