@@ -114,6 +114,8 @@ pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 pub use stores::accounts::{self, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
+#[cfg(feature = "files")]
+pub use stores::known_hosts::{self, KnownHosts};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};

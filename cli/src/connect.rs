@@ -29,9 +29,8 @@ broke or was cut as a reset. Whoever can connect to the port has your rights at 
 default it is open to this machine alone, and to everyone on it.
 
 A login takes the ticket of an earlier one, which costs the server neither an RSA operation nor a
-password hash; with --no-resume each is a full one. Tickets are kept in memory alone. A key that the
-server sends to a client with only a --pin is kept, as by `countersign login`, in countersign/keys
-under $XDG_STATE_HOME or ~/.local/state: with it the server proves itself before the password leaves.
+password hash; with --no-resume each is a full one. Tickets are kept in memory alone. The server's
+key is known, asked about and kept as by `countersign login`; see there.
 
 It ends when the server does not have the right key, and, until the first good login, when it
 refuses one or gives a verdict that can't be read: no password is tried again and again. Connections
@@ -97,8 +96,8 @@ impl Connect {
         let addresses = self.addresses()?;
         let remote = self.remote.clone();
         let mut connector = remote.connector(None)?;
-        if remote.asks() {
-            // Nobody is asked for a password before it is known whom it is for.
+        if remote.asks() || (remote.may_ask() && connector.server().known_keys().is_empty()) {
+            // Nobody is asked for a password before it is known whom it is for, and nobody about a key while connections wait.
             if let Some(key) = block_on(login::check(&remote, &connector))? {
                 connector = remote.connector(Some(&key))?;
             }

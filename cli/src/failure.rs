@@ -65,7 +65,7 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 16] = [
+const LOGINS: [(&str, Status, &str); 20] = [
     ("refused", Status::Refused, ""),
     ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
     (
@@ -74,6 +74,10 @@ const LOGINS: [(&str, Status, &str); 16] = [
         ". Ask its operator for the fingerprint first: a key that is not the right one is what an attack looks like",
     ),
     ("trust-too-low", Status::Untrusted, ""),
+    ("unknown-server-key", Status::Untrusted, ", and give it as --pin once"),
+    ("server-key-changed", Status::Untrusted, ""),
+    ("server-key-revoked", Status::Untrusted, ". Ask its operator for its new key"),
+    ("server-key-not-confirmed", Status::Untrusted, ""),
     ("under-floor", Status::Untrusted, "; ask the server's operator"),
     ("server-key-unusable", Status::Untrusted, "; ask the server's operator"),
     (

@@ -17,6 +17,7 @@ use enter::{Resume, enter};
 
 const HELP: &str = "\
 Examples:
+  countersign login --server db.example:4500 --user alice
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
   countersign login --server db.example:4500 --user alice --pin SHA256:... --send whoami
   countersign login --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
@@ -35,10 +36,16 @@ checked by a full login, unless --resume says otherwise. Tickets are kept in cou
 under $XDG_STATE_HOME or ~/.local/state, readable by you alone; to forget them, delete the file.
 Logins with a token keep none.
 
-Where only the fingerprint is known, the server sends its key, which is kept beside the tickets, in
-countersign/keys: from the next login with that --pin on the server has to prove that it holds the
-private key before the password leaves, so that it stays secret even if that key is stolen later.
-What is trusted is decided by --pin alone: a file with another key is not used.
+Without --pin and --server-key the server is looked up in a file of known hosts. One that is not in it
+yet is asked about on the terminal: compare the fingerprint that is shown, and answer yes, no, or with
+the right fingerprint. A server that shows another key than the known one is refused. With
+--trust accept-new the first key is taken without a question, and whoever is in the middle then gets
+the password.
+
+The key is kept there, also that of a --pin: from the next login on the server has to prove that it
+holds the private key before the password leaves, so that it stays secret even if that key is stolen
+later. The file is countersign/known_hosts under $XDG_STATE_HOME or ~/.local/state, unless
+--known-hosts names another; see `countersign known-hosts`.
 ";
 
 /// Log in to a server, and talk to it.

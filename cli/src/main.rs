@@ -9,7 +9,7 @@ mod failure;
 mod generate;
 mod inspect;
 mod keys;
-mod known_keys;
+mod known_hosts;
 mod lines;
 mod login;
 mod manifest;
@@ -21,6 +21,7 @@ mod serve;
 mod state;
 mod term;
 mod tickets;
+mod trust;
 mod users;
 
 use clap::{Parser, Subcommand};
@@ -72,6 +73,9 @@ enum Command {
     /// Keep the accounts of a users file.
     #[command(subcommand)]
     User(users::User),
+    /// Look after the servers that `login` and `connect` know, and their keys.
+    #[command(subcommand)]
+    KnownHosts(known_hosts::KnownHostsCommand),
     Serve(serve::Serve),
     Login(login::Login),
     Connect(connect::Connect),
@@ -101,6 +105,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Key(key) => key.run(),
         Command::Manifest(manifest) => manifest.run(),
         Command::User(user) => user.run(),
+        Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),
         Command::Connect(connect) => connect.run(),

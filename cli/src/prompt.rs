@@ -1,4 +1,4 @@
-//! A question on the terminal whose answer is not shown. Whatever ends it, the terminal is left as it was found.
+//! Questions on the terminal, and those whose answer is not shown. Whatever ends it, the terminal is left as it was found.
 
 use std::io;
 use zeroize::Zeroizing;
@@ -18,6 +18,19 @@ pub(crate) fn ask(prompt: &str) -> io::Result<Answer> {
     terminal::ask(prompt)
 }
 
+/// As [`ask`], where the answer is seen while it is typed.
+///
+/// # Errors
+/// Where there is no terminal.
+pub(crate) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+    terminal::ask_shown(prompt)
+}
+
+/// Whether there is a terminal to ask on.
+pub(crate) fn has_terminal() -> bool {
+    terminal::is_there()
+}
+
 /// From now on signals do what the rest of the program says: it has asked its last question.
 pub(crate) fn no_more_questions() {
     #[cfg(unix)]
@@ -27,7 +40,7 @@ pub(crate) fn no_more_questions() {
 #[cfg(unix)]
 mod terminal {
     use super::Answer;
-    use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+    use rustix::termios::{LocalModes, OptionalActions, QueueSelector, Termios, tcflush, tcgetattr, tcsetattr};
     use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
     use signal_hook::iterator::{Handle, Signals};
     use signal_hook::low_level::emulate_default_handler;
@@ -51,13 +64,33 @@ mod terminal {
     static WATCH: Mutex<Option<Handle>> = Mutex::new(None);
 
     pub(super) fn ask(prompt: &str) -> io::Result<Answer> {
-        let mut terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        let mut terminal = open()?;
         let before = tcgetattr(&terminal)?;
         watch()?;
         // Restores on every way out of here, a panic among them; signals come to the thread of `watch`.
         let _shown = Shown;
         let hidden = Hidden { terminal: terminal.try_clone()?, before, prompt: prompt.to_owned() };
         lock(&HIDDEN).insert(hidden).hide()?;
+        read_line(&mut terminal)
+    }
+
+    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+        let mut terminal = open()?;
+        // What was typed before the question is not its answer.
+        tcflush(&terminal, QueueSelector::IFlush)?;
+        terminal.write_all(prompt.as_bytes())?;
+        read_line(&mut terminal)
+    }
+
+    pub(super) fn is_there() -> bool {
+        open().is_ok()
+    }
+
+    fn open() -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).open("/dev/tty")
+    }
+
+    fn read_line(terminal: &mut File) -> io::Result<Answer> {
         let mut line = Zeroizing::new(Vec::with_capacity(ROOM));
         // One byte at a time: what follows the line is somebody else's.
         let mut byte = Zeroizing::new([0]);
@@ -139,7 +172,7 @@ mod terminal {
 #[cfg(not(unix))]
 mod terminal {
     use super::Answer;
-    use std::io;
+    use std::io::{self, IsTerminal, Write};
     use zeroize::Zeroizing;
 
     pub(super) fn ask(prompt: &str) -> io::Result<Answer> {
@@ -148,5 +181,21 @@ mod terminal {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Answer::End),
             Err(error) => Err(error),
         }
+    }
+
+    pub(super) fn ask_shown(prompt: &str) -> io::Result<Answer> {
+        if !is_there() {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
+        io::stderr().write_all(prompt.as_bytes())?;
+        let mut line = String::new();
+        match io::stdin().read_line(&mut line)? {
+            0 => Ok(Answer::End),
+            _ => Ok(Answer::Typed(Zeroizing::new(line.into_bytes()))),
+        }
+    }
+
+    pub(super) fn is_there() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 }

@@ -3,15 +3,13 @@
 use crate::crypto;
 use crate::dial;
 use crate::failure::{Failure, Status};
-use crate::keys;
-use crate::known_keys::KnownKeys;
 use crate::secrets::{self, Secret};
 use crate::term;
+use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
 use countersign::{ClientConfig, Connector, Credential, KeyId, LoginError, PublicKey, Server, limits};
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -24,13 +22,8 @@ pub(crate) struct Remote {
     #[arg(long, value_name = "NAME", required_unless_present = "token_stdin", conflicts_with = "token_stdin")]
     #[arg(value_parser = term::user_name)]
     pub(crate) user: Option<String>,
-    /// Trust the server key with this fingerprint; can be repeated, for when the key is about to change
-    #[arg(long = "pin", value_name = "SHA256:...")]
-    pins: Vec<KeyId>,
-    /// Trust the server keys in this file, any of them; can be repeated. Takes what `key show` takes, also certificates and
-    /// the ssh-rsa lines of OpenSSH
-    #[arg(long = "server-key", value_name = "FILE")]
-    keys: Vec<PathBuf>,
+    #[command(flatten)]
+    trust: TrustArgs,
     /// Ask for the server of this name, where several are behind one address; it crosses the wire in the clear
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     server_name: Option<String>,
@@ -81,30 +74,11 @@ impl Remote {
     /// What logs in to the server; `told` is a key that it is known to have by now.
     pub(crate) fn connector(&self, told: Option<&PublicKey>) -> Result<Connector, Failure> {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(self.timeout);
-        Ok(Connector::new(config, self.trust(told)?))
+        Ok(Connector::new(config, self.trusted(told)?))
     }
 
-    /// The keys to trust: those of the pins, whole where they were kept, and those of the files. The server is asked to prove the
-    /// first one that is whole.
-    fn trust(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
-        let mut keys = KnownKeys::of_user().map(|known| known.find(&self.pins)).unwrap_or_default();
-        for path in &self.keys {
-            keys.extend(keys::trusted(path)?);
-        }
-        if let Some(told) = told {
-            keys.retain(|key| key.id() != told.id());
-            keys.insert(0, told.clone());
-        }
-        let pins =
-            self.pins.iter().filter(|&&pin| keys.iter().all(|key| key.id() != pin)).map(|&pin| Server::pinned(pin));
-        let pins: Vec<Server> = pins.collect();
-        let server = keys.into_iter().map(Server::key).chain(pins).reduce(Server::or).ok_or_else(|| {
-            Failure::usage(
-                "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem. The fingerprint is \
-                 what `countersign key show server.pem` prints on the server, and `countersign serve` when it starts; \
-                 get it in a way that nobody can tamper with",
-            )
-        })?;
+    fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
+        let server = self.trust.server(&self.known_name(), told)?;
         match &self.server_name {
             Some(name) => {
                 server.with_name(name).map_err(|error| Failure::usage(format_args!("--server-name: {error}")))
@@ -113,11 +87,29 @@ impl Remote {
         }
     }
 
+    /// What the known hosts call the server: where it is, and which of those there it is.
+    fn known_name(&self) -> String {
+        match &self.server_name {
+            Some(name) => format!("{}/{name}", self.server),
+            None => self.server.clone(),
+        }
+    }
+
+    /// Whether somebody may be asked about the server's key.
+    pub(crate) fn may_ask(&self) -> bool {
+        self.trust.may_ask()
+    }
+
+    /// Whether somebody was asked about the server's key: it took its time, and the key is known by now.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.trust.has_asked()
+    }
+
     /// Keeps a key of the server's, trusted by its pin, for the next login. Says whether it was news.
     pub(crate) fn learn(&self, connector: &Connector, key: &PublicKey) -> bool {
         let is_news = connector.server().known_keys().first().is_none_or(|first| first.id() != key.id());
-        if let Some(known) = KnownKeys::of_user().filter(|_| is_news && self.pins.contains(&key.id())) {
-            known.keep(key);
+        if is_news {
+            self.trust.learn(&self.known_name(), key);
         }
         is_news
     }

@@ -30,6 +30,8 @@ pub use password::{PasswordCheck, PreparedCheck};
 
 use crate::crypto::SecretString;
 use crate::limits;
+use crate::stores::date::LAST;
+use crate::stores::files::text::{self, NoText, content};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
@@ -39,7 +41,7 @@ use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
 use hash::Cost;
-use line::{LAST, hash_token};
+use line::hash_token;
 use rand::TryRng;
 use since::Since;
 use std::collections::HashMap;
@@ -150,12 +152,7 @@ impl Accounts {
         let text = text.as_ref();
         let mut accounts = Self::new();
         let mut broken = Vec::new();
-        let (lines, tail) =
-            match text.iter().rposition(|&byte| byte == b'\n').and_then(|end| text.split_at_checked(end)) {
-                Some((lines, tail)) => (Some(lines), tail.get(1..).unwrap_or_default()),
-                None => (None, text),
-            };
-        let lines = lines.into_iter().flat_map(|lines| lines.split(|&byte| byte == b'\n'));
+        let (lines, tail) = text::split(text);
         for (line, number) in lines.zip(1..) {
             if let Err(error) = accounts.read(line, number) {
                 broken.push(BrokenLine { number, error });
@@ -553,20 +550,12 @@ fn now() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
 }
 
-/// What is in a line: without white space around it, and without the mark that some editors put in front of the first.
-fn content(line: &[u8], number: usize) -> &[u8] {
-    let line = if number == 1 { line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line) } else { line };
-    line.trim_ascii()
-}
-
 fn check_text(content: &[u8]) -> Result<&str, LineError> {
-    if content.len() > limits::MAX_LINE {
-        return Err(LineError::TooLong);
-    }
-    if content.contains(&0) {
-        return Err(LineError::ZeroBytes);
-    }
-    core::str::from_utf8(content).map_err(|error| LineError::NotUtf8 { column: error.valid_up_to().saturating_add(1) })
+    text::check(content).map_err(|error| match error {
+        NoText::TooLong => LineError::TooLong,
+        NoText::ZeroBytes => LineError::ZeroBytes,
+        NoText::NotUtf8 { column } => LineError::NotUtf8 { column },
+    })
 }
 
 /// The names that a broken line with this in it keeps others from having.

@@ -4,12 +4,11 @@
 //! one. Secret files get mode 0600; one that everyone can read is refused.
 
 pub(crate) mod access;
-#[cfg(feature = "accounts")]
 pub(crate) mod edit;
 mod place;
 mod shell;
-#[cfg(feature = "accounts")]
 pub(crate) mod stamp;
+pub(crate) mod text;
 
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
 pub use shell::shell_quoted;
@@ -21,6 +20,9 @@ use std::path::{Path, PathBuf};
 
 /// The longest account file that is read, in bytes: 64 MiB. None is anywhere near; `/dev/zero` is.
 pub const MAX_FILE: u64 = 64 * 1024 * 1024;
+
+/// The longest known-hosts file that is read and written, in bytes: 1 MiB, which is room for some two thousand servers.
+pub const MAX_KNOWN_HOSTS: u64 = 1024 * 1024;
 
 /// Why a file could not be used. Every variant names the file.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,14 @@ pub enum FileError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A file that decides what is trusted, and that everybody on the machine can change.
+    #[error("{}: mode {mode:04o} lets everyone change what this file says", path.display())]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
     /// What was to take the file's place can't be given to the file's owner and group.
     #[error("{path}: can't keep its owner and group {uid}:{gid}; run this as root", path = path.display())]
     Owner {
@@ -114,11 +124,13 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
     },
-    /// The file is longer than 64 MiB.
-    #[error("{}: longer than {} MiB, which is as much as is read", path.display(), MAX_FILE >> 20)]
+    /// The file is longer than its kind may be: 64 MiB for accounts, 1 MiB for known hosts.
+    #[error("{}: longer than {} MiB, which is as much as is read", path.display(), most >> 20)]
     TooLong {
         /// The file.
         path: PathBuf,
+        /// As long as it may be, in bytes.
+        most: u64,
     },
     /// A pipe or a device from which nothing came in time.
     #[error("{}: nothing came from it in time; is anybody writing to this pipe?", path.display())]
@@ -146,6 +158,7 @@ codes!(FileError {
     Self::Late { .. } => "file-late",
     Self::Undone { .. } => "file-undone",
     Self::Exposed { .. } => "file-exposed",
+    Self::Writable { .. } => "file-writable",
     Self::Owner { .. } => "file-owner",
     Self::Exists { .. } => "file-exists",
     Self::TooLong { .. } => "file-too-long",

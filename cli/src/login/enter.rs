@@ -2,7 +2,7 @@
 //!
 //! The connection over which the key was checked stays open while the person types, and is used if the server still has it: a
 //! server that is known by its whole key has spent a private-key operation on it. Where typing took longer than the server
-//! waits, the handshake is begun anew, once, with the key checked again.
+//! waits, the handshake is begun anew, once, with the key checked again: so it is where a person was asked about the key itself.
 
 use crate::failure::Failure;
 use crate::remote::{Identity, Remote};
@@ -31,7 +31,12 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
     let session = match (begin(remote, &connector, ticket).await?, given) {
         (Begun::Resumed(session), _) => session,
         (Begun::Trusted(trusted), Some(identity)) => {
-            login(trusted, &identity).await.map_err(|error| remote.failed(&error))?
+            let key = trusted.server_key().clone();
+            match login(trusted, &identity).await {
+                Ok(session) => session,
+                Err(error) if remote.has_asked() && is_late(&error) => anew(remote, &key, &identity).await?,
+                Err(error) => return Err(remote.failed(&error)),
+            }
         }
         (Begun::Trusted(trusted), None) => {
             let key = trusted.server_key().clone();
@@ -74,7 +79,12 @@ async fn begin(
     connector: &Connector,
     ticket: Option<TrustedTicket>,
 ) -> Result<Begun<TokioLink<TcpStream>>, Failure> {
-    let begun = connector.begin(|| remote.dial(), ticket).await.map_err(|error| remote.failed(&error))?;
+    let begun = match connector.begin(|| remote.dial(), ticket).await {
+        // Somebody took longer to look at the key than the server waits. It is known by now.
+        Err(error) if remote.has_asked() && is_late(&error) => connector.begin(|| remote.dial(), None).await,
+        begun => begun,
+    };
+    let begun = begun.map_err(|error| remote.failed(&error))?;
     if let Begun::Trusted(trusted) = &begun {
         remote.learn(connector, trusted.server_key());
     }

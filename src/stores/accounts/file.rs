@@ -3,22 +3,20 @@
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
 use super::{Accounts, BrokenLine};
-use crate::stores::files::access::{check_mode, open};
-use crate::stores::files::stamp::{Stamp, read_whole};
-use crate::stores::files::{FileError, edit, io_error};
+use crate::stores::files::access::Kind;
+use crate::stores::files::stamp::{Seen, Stamp, look};
+use crate::stores::files::{FileError, MAX_FILE, edit};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Attempt, Returning, Verifier};
 use core::fmt;
-use sha2::{Digest, Sha256};
 use std::error::Error;
-use std::fs;
 use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// An account file: a [`Verifier`] that notices when the file changes.
 ///
@@ -65,17 +63,12 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How long what was read counts without having been compared with the file.
 const STALE: Duration = Duration::from_secs(10);
 
-/// How long after its last change a file may be changed again without a difference in its times: systems count them in
-/// ticks, of a hundredth of a second at most.
-const TICK: Duration = Duration::from_millis(50);
+const KIND: Kind = Kind { most: MAX_FILE, is_secret: true };
 
 struct Reading {
-    stamp: Stamp,
+    seen: Seen,
     /// The one of all so far that changed last.
     latest: Stamp,
-    /// Whether a further change would show in the stamp.
-    is_settled: bool,
-    digest: [u8; 32],
     accounts: Arc<Accounts>,
     broken: Arc<[BrokenLine]>,
 }
@@ -158,7 +151,7 @@ impl AccountFile {
         create: bool,
         mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        edit::edit(path.as_ref(), create, |text| {
+        edit::edit(path.as_ref(), KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
             Ok((accounts.to_bytes(), result))
@@ -239,24 +232,19 @@ fn read(
     imitation: &RandomState,
     has_bytes: &AtomicBool,
 ) -> Result<Arc<Reading>, FileError> {
-    let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
-    if let Some(last) = last
-        && last.is_settled
-        && last.stamp == named
-    {
-        return Ok(Arc::clone(last));
-    }
-    let mut file = open(path)?;
-    check_mode(&file, path)?;
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (bytes, stamp) = read_whole(&mut file, path)?;
+    let looked = look(path, KIND, last.map(|last| &last.seen))?;
+    let (bytes, seen) = match (looked, last) {
+        (Some(read), _) => read,
+        (None, Some(last)) => return Ok(Arc::clone(last)),
+        // A look without a last one reads.
+        (None, None) => return Err(FileError::Unsettled { path: path.to_owned() }),
+    };
     has_bytes.store(true, Relaxed);
-    let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
-    let digest = Sha256::digest(&*bytes).into();
+    let stamp = seen.stamp;
     let latest = last.map(|last| last.latest);
     let (accounts, broken) = match last {
         // Touched, or put back: a long file is not taken apart again for that.
-        Some(last) if last.digest == digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
+        Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
             accounts.imitation = imitation.clone();
@@ -265,5 +253,5 @@ fn read(
         }
     };
     let latest = latest.filter(|latest| !stamp.changed_after(latest)).unwrap_or(stamp);
-    Ok(Arc::new(Reading { stamp, latest, is_settled, digest, accounts, broken }))
+    Ok(Arc::new(Reading { seen, latest, accounts, broken }))
 }

@@ -4,13 +4,13 @@ use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::name;
 use super::since::Since;
 use crate::limits;
+use crate::stores::date::{self, Date};
 use crate::terms::error::{Reason, codes};
 use crate::terms::grant::Grant;
 use crate::time::UnixTime;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use sha2::{Digest, Sha256};
-use std::time::{Duration, UNIX_EPOCH};
 
 /// One account.
 #[derive(Clone)]
@@ -175,25 +175,8 @@ impl fmt::Write for Rest<'_> {
     }
 }
 
-/// A date, as RFC 3339 has it, in UTC: `2027-01-31T00:00:00Z`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Date(pub(super) UnixTime);
-
-/// The last second of the year 9999: there is no way to write a later one.
-pub(super) const LAST: UnixTime = UnixTime::from_secs(253_402_300_799);
-
-impl fmt::Display for Date {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let since = Duration::from_secs(self.0.min(LAST).as_secs());
-        match UNIX_EPOCH.checked_add(since) {
-            Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
-            None => Err(fmt::Error),
-        }
-    }
-}
-
 fn parse_time(text: &str) -> Result<UnixTime, LineError> {
-    humantime::parse_rfc3339(text).map(UnixTime::from_system).map_err(|_| LineError::Expires)
+    date::parse(text).ok_or(LineError::Expires)
 }
 
 /// Whether this is what `htpasswd`, `/etc/passwd` or `/etc/shadow` has behind the name.

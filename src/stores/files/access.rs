@@ -1,15 +1,32 @@
 //! Opening and reading: only what is a file, never waiting for one that is none, and whole.
 
-#[cfg(feature = "accounts")]
-use super::MAX_FILE;
 use super::{FileError, io_error};
 use std::fs::{self, File, FileType, OpenOptions};
-use std::io;
-#[cfg(feature = "accounts")]
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-#[cfg(feature = "accounts")]
 use zeroize::Zeroizing;
+
+/// What kind of file it is: what is asked of it, and kept of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// As long as it may be, in bytes.
+    pub(crate) most: u64,
+    /// Whether nobody else may read it, either; otherwise everyone may, and nobody else may change it.
+    pub(crate) is_secret: bool,
+}
+
+impl Kind {
+    /// Refuses a file that everyone on the machine can use as they must not.
+    pub(crate) fn check_mode(self, file: &File, path: &Path) -> Result<(), FileError> {
+        if self.is_secret { check_mode(file, path) } else { check_not_writable(file, path) }
+    }
+
+    /// The bits of its mode that a new file in its place gets.
+    #[cfg(unix)]
+    pub(super) fn kept_mode(self) -> u32 {
+        if self.is_secret { 0o770 } else { 0o774 }
+    }
+}
 
 /// Opens a file that is one: to open a pipe would wait for whoever writes it, and to open a device may do something.
 pub(crate) fn open(path: &Path) -> Result<File, FileError> {
@@ -60,19 +77,18 @@ fn name(kind: FileType) -> &'static str {
 
 /// Reads a file without leaving copies of it in freed memory: the buffer is as long as the file before it is read, since
 /// one that grows leaves its content where it was.
-#[cfg(feature = "accounts")]
-pub(crate) fn read(file: &File, path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub(crate) fn read(file: &File, path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>, FileError> {
     // Room for a few accounts, where a file system does not know the length beforehand.
     const ROOM: u64 = 16 * 1024;
-    let len = file.metadata().map_err(io_error(path))?.len().clamp(ROOM, MAX_FILE);
+    let len = file.metadata().map_err(io_error(path))?.len().clamp(ROOM, most);
     // One byte more, in which to see that nothing follows.
     let room = usize::try_from(len).unwrap_or(0).saturating_add(1);
     let mut bytes = Zeroizing::new(Vec::with_capacity(room));
-    file.take(MAX_FILE.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error(path))?;
-    if u64::try_from(bytes.len()).is_ok_and(|len| len <= MAX_FILE) {
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(io_error(path))?;
+    if u64::try_from(bytes.len()).is_ok_and(|len| len <= most) {
         Ok(bytes)
     } else {
-        Err(FileError::TooLong { path: path.to_owned() })
+        Err(FileError::TooLong { path: path.to_owned(), most })
     }
 }
 
@@ -83,6 +99,18 @@ pub(crate) fn check_mode(file: &File, path: &Path) -> Result<(), FileError> {
     use std::os::unix::fs::PermissionsExt;
     let mode = file.metadata().map_err(io_error(path))?.permissions().mode() & 0o7777;
     if mode & 0o007 == 0 { Ok(()) } else { Err(FileError::Exposed { path: path.to_owned(), mode }) }
+}
+
+#[cfg(unix)]
+fn check_not_writable(file: &File, path: &Path) -> Result<(), FileError> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = file.metadata().map_err(io_error(path))?.permissions().mode() & 0o7777;
+    if mode & 0o002 == 0 { Ok(()) } else { Err(FileError::Writable { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn check_not_writable(_: &File, _: &Path) -> Result<(), FileError> {
+    Ok(())
 }
 
 #[cfg(not(unix))]

@@ -6,7 +6,7 @@
 //! the file before, and writes it only now, is waited for: where the change is gone again, or the old file has become
 //! another, it is made once more.
 
-use super::access::{check_mode, open, open_with, resolve};
+use super::access::{Kind, open, open_with, resolve};
 use super::place::{clean, is_unsupported, keep_access, not_moved, sync_folder, temporary};
 use super::stamp::{Stamp, read_whole};
 use super::{FileError, io_error};
@@ -38,13 +38,14 @@ pub(crate) type Content = Zeroizing<Vec<u8>>;
 /// is changed. A missing file is made, if `create` says so. An error leaves the file as it was, or missing.
 pub(crate) fn edit<T, E: From<FileError>>(
     path: &Path,
+    kind: Kind,
     create: bool,
     mut change: impl FnMut(&[u8]) -> Result<(Content, T), E>,
 ) -> Result<T, E> {
     let deadline = Instant::now().checked_add(PATIENCE);
     let mut made: Option<(Difference, T)> = None;
     loop {
-        let mut locked = Locked::open(path, create, deadline)?;
+        let mut locked = Locked::open(path, kind, create, deadline)?;
         match locked.edit(made.as_ref().map(|(difference, _)| difference), &mut change) {
             Ok(Edited::Done(result)) => return Ok(result),
             Ok(Edited::IsThere) => {
@@ -95,12 +96,13 @@ struct Locked {
     path: PathBuf,
     /// Where it is, links followed.
     target: PathBuf,
+    kind: Kind,
     is_new: bool,
 }
 
 impl Locked {
     /// Opens and locks the file that `path` names, even while others put new files in its place.
-    fn open(path: &Path, create: bool, deadline: Option<Instant>) -> Result<Self, FileError> {
+    fn open(path: &Path, kind: Kind, create: bool, deadline: Option<Instant>) -> Result<Self, FileError> {
         let missing_since = Instant::now();
         loop {
             let found = resolve(path).map_err(io_error(path))?;
@@ -127,7 +129,7 @@ impl Locked {
             let locked = Stamp::of(&file.metadata().map_err(io_error(path))?);
             match fs::metadata(path) {
                 Ok(named) if Stamp::of(&named).is_same_file(&locked) => {
-                    return Ok(Self { file, path: path.to_owned(), target, is_new });
+                    return Ok(Self { file, path: path.to_owned(), target, kind, is_new });
                 }
                 // Another edit replaced or removed the file while this one waited for its lock.
                 _ => continue,
@@ -140,9 +142,9 @@ impl Locked {
         made: Option<&Difference>,
         change: &mut impl FnMut(&[u8]) -> Result<(Content, T), E>,
     ) -> Result<Edited<T>, E> {
-        check_mode(&self.file, &self.path)?;
+        self.kind.check_mode(&self.file, &self.path)?;
         clean(&self.target);
-        let (old, stamp) = read_whole(&mut self.file, &self.path)?;
+        let (old, stamp) = read_whole(&mut self.file, &self.path, self.kind.most)?;
         if made.is_some_and(|difference| difference.is_in(&old)) {
             return Ok(Edited::IsThere);
         }
@@ -169,13 +171,13 @@ impl Locked {
 
     /// Puts `new` in the place of `old`; `None` where something else is there by now.
     fn put<'a>(&'a mut self, old: &'a [u8], new: &'a [u8]) -> Result<Option<Placed<'a>>, FileError> {
-        let (path, target) = (&self.path, &self.target);
-        let temporary = temporary(target, path, new, |file| keep_access(file, &self.file, path))?;
+        let (path, target, kind) = (&self.path, &self.target, self.kind);
+        let temporary = temporary(target, path, new, |file| keep_access(file, &self.file, path, kind))?;
         let io = |error| io_error(path)(error);
         // As late as can be: this is all there is where files can't be exchanged.
         let is_there = fs::metadata(target)
             .is_ok_and(|named| self.file.metadata().is_ok_and(|locked| Stamp::of(&named) == Stamp::of(&locked)));
-        if !is_there || *read_whole(&mut self.file, path)?.0 != *old {
+        if !is_there || *read_whole(&mut self.file, path, kind.most)?.0 != *old {
             return Ok(None);
         }
         let own = temporary.as_file().try_clone().map_err(io)?;
@@ -183,12 +185,12 @@ impl Locked {
             Ok(()) => {
                 let (_, name) = temporary.into_parts();
                 let out = open(&name).inspect_err(|_| drop(exchange(&name, target)))?;
-                Placed { path, target, old, new, own, out, name: Some(name) }
+                Placed { path, target, kind, old, new, own, out, name: Some(name) }
             }
             Err(error) if is_missing_call(&error) => {
                 temporary.persist(target).map_err(|error| not_moved(path, error.error))?;
                 let out = self.file.try_clone().map_err(io)?;
-                Placed { path, target, old, new, own, out, name: None }
+                Placed { path, target, kind, old, new, own, out, name: None }
             }
             // An editor has taken the old file away, and not put its own there yet.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -222,6 +224,7 @@ impl Locked {
 struct Placed<'a> {
     path: &'a Path,
     target: &'a Path,
+    kind: Kind,
     old: &'a [u8],
     new: &'a [u8],
     /// The new one. Its lock keeps other edits away.
@@ -234,7 +237,7 @@ struct Placed<'a> {
 
 impl Placed<'_> {
     fn came_out_as_read(&mut self) -> Result<bool, FileError> {
-        Ok(*read_whole(&mut self.out, self.path)?.0 == *self.old)
+        Ok(*read_whole(&mut self.out, self.path, self.kind.most)?.0 == *self.old)
     }
 
     /// Puts the old file back.
@@ -250,9 +253,10 @@ impl Placed<'_> {
                 if fs::metadata(name).is_ok_and(is_own) { Ok(()) } else { swap() }
             }
             None => {
-                let (bytes, _) = read_whole(&mut self.out, self.path)?;
-                let copy: NamedTempFile =
-                    temporary(self.target, self.path, &bytes, |file| keep_access(file, &self.out, self.path))?;
+                let (bytes, _) = read_whole(&mut self.out, self.path, self.kind.most)?;
+                let copy: NamedTempFile = temporary(self.target, self.path, &bytes, |file| {
+                    keep_access(file, &self.out, self.path, self.kind)
+                })?;
                 copy.persist(self.target).map(drop).map_err(|error| not_moved(self.path, error.error))
             }
         };
@@ -280,7 +284,7 @@ impl Placed<'_> {
             }
             out = Some(now);
             if named.is_some() && (is_last || named != seen) {
-                let there = open(self.target).and_then(|mut file| read_whole(&mut file, self.path));
+                let there = open(self.target).and_then(|mut file| read_whole(&mut file, self.path, self.kind.most));
                 if there.is_ok_and(|(bytes, _)| *bytes != *self.new) {
                     return Ok(false);
                 }
@@ -372,6 +376,8 @@ mod tests {
     use super::*;
     use std::cell::RefCell;
 
+    const KIND: Kind = Kind { most: 1 << 20, is_secret: true };
+
     type Interference = Box<dyn FnMut() -> io::Result<()>>;
 
     thread_local! {
@@ -404,7 +410,7 @@ mod tests {
     /// An edit that adds a line, and how often it was made.
     fn add(path: &Path, line: &str) -> (Result<(), FileError>, usize) {
         let mut count = 0_usize;
-        let edited = edit(path, false, |old| {
+        let edited = edit(path, KIND, false, |old| {
             count = count.saturating_add(1);
             let new = [old, line.as_bytes(), b"\n"].concat();
             Ok::<_, FileError>((new.into(), ()))
@@ -475,7 +481,7 @@ mod tests {
             // By hand while the change is made, and in place after that.
             let mut made = 0_usize;
             let mut old = OpenOptions::new().append(true).open(&path).unwrap();
-            edit(&path, false, |text| {
+            edit(&path, KIND, false, |text| {
                 made = made.saturating_add(1);
                 if made == 1 {
                     old.write_all(b"appended\n").unwrap();
@@ -515,7 +521,7 @@ mod tests {
                 }
                 write(&watched, "");
             });
-            edit(&path, false, |old| {
+            edit(&path, KIND, false, |old| {
                 calls = calls.saturating_add(1);
                 if old.is_empty() {
                     write(&at, "mine\nby hand\n");

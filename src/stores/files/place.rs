@@ -3,7 +3,7 @@
 //! A temporary file is locked as long as its process lives. One that a killed process left behind is taken away when the
 //! same file is written or opened the next time.
 
-use super::access::{open, resolve};
+use super::access::{Kind, open, resolve};
 use super::{Existing, FileError, io_error};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -139,9 +139,9 @@ pub(super) fn set_mode(_: &File, _: u32) -> io::Result<()> {
 }
 
 /// Lets those use a file who can use the old one: a service that could read that can read this. The owner first: otherwise
-/// the mode would open the file to a group that is about to change. Bits for everyone are never kept.
-#[cfg(all(unix, feature = "accounts"))]
-pub(super) fn keep_access(file: &File, old: &File, path: &Path) -> Result<(), FileError> {
+/// the mode would open the file to a group that is about to change. Bits for everyone are kept where it is no secret, but for those to change it.
+#[cfg(unix)]
+pub(super) fn keep_access(file: &File, old: &File, path: &Path, kind: Kind) -> Result<(), FileError> {
     use std::os::unix::fs::{MetadataExt, fchown};
     let (new, old) = (file.metadata().map_err(io_error(path))?, old.metadata().map_err(io_error(path))?);
     let (uid, gid) = (old.uid(), old.gid());
@@ -149,10 +149,10 @@ pub(super) fn keep_access(file: &File, old: &File, path: &Path) -> Result<(), Fi
         let refused = |source| FileError::Owner { path: path.to_owned(), uid, gid, source };
         fchown(file, Some(uid), Some(gid)).map_err(refused)?;
     }
-    set_mode(file, old.mode() & 0o770).map_err(io_error(path))
+    set_mode(file, old.mode() & kind.kept_mode()).map_err(io_error(path))
 }
 
-#[cfg(all(not(unix), feature = "accounts"))]
-pub(super) fn keep_access(_: &File, _: &File, _: &Path) -> Result<(), FileError> {
+#[cfg(not(unix))]
+pub(super) fn keep_access(_: &File, _: &File, _: &Path, _: Kind) -> Result<(), FileError> {
     Ok(())
 }

@@ -9,6 +9,7 @@ impl FileError {
     pub fn remedy(&self) -> Option<String> {
         match self {
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", shell_quoted(path)?)),
+            Self::Writable { path, .. } => Some(format!("chmod o-w {}", shell_quoted(path)?)),
             Self::Key { path, source } => {
                 let cure = source.cure()?;
                 let to = free_name(path, cure.extension())?;

@@ -1,12 +1,12 @@
 //! Whether a file is what it was.
 
-use super::access::read;
+use super::access::{Kind, open, read};
 use super::{FileError, io_error};
 use sha2::{Digest, Sha256};
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::Seek;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 /// What is another whenever a file's content is, and its owner or its mode: a change in place can keep its length, and
@@ -73,16 +73,49 @@ impl Stamp {
     }
 }
 
+/// How long after its last change a file may be changed again without a difference in its times: systems count them in
+/// ticks, of a hundredth of a second at most.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a file was like when it was read, to see whether it still is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    pub(crate) stamp: Stamp,
+    /// Whether a further change would show in the stamp.
+    is_settled: bool,
+    /// SHA-256 of what is in it.
+    pub(crate) digest: [u8; 32],
+}
+
+/// Reads a file, unless it is as it was `last`.
+pub(crate) fn look(
+    path: &Path,
+    kind: Kind,
+    last: Option<&Seen>,
+) -> Result<Option<(Zeroizing<Vec<u8>>, Seen)>, FileError> {
+    let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
+    if last.is_some_and(|last| last.is_settled && last.stamp == named) {
+        return Ok(None);
+    }
+    let mut file = open(path)?;
+    kind.check_mode(&file, path)?;
+    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (bytes, stamp) = read_whole(&mut file, path, kind.most)?;
+    let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
+    let digest = Sha256::digest(&*bytes).into();
+    Ok(Some((bytes, Seen { stamp, is_settled, digest })))
+}
+
 /// How often a file is read again that changes while it is read.
 const READINGS: usize = 8;
 
 /// Reads a file from its start, and not half of one that is written meanwhile.
-pub(crate) fn read_whole(file: &mut File, path: &Path) -> Result<(Zeroizing<Vec<u8>>, Stamp), FileError> {
+pub(crate) fn read_whole(file: &mut File, path: &Path, most: u64) -> Result<(Zeroizing<Vec<u8>>, Stamp), FileError> {
     let stamp = |file: &File| file.metadata().map(|metadata| Stamp::of(&metadata)).map_err(io_error(path));
     for _ in 0..READINGS {
         let before = stamp(file)?;
         file.rewind().map_err(io_error(path))?;
-        let bytes = read(file, path)?;
+        let bytes = read(file, path, most)?;
         if stamp(file)? == before {
             return Ok((bytes, before));
         }

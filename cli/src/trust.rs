@@ -1,0 +1,186 @@
+//! What `login` and `connect` take for the server's key: what is given, or what the known hosts say.
+
+use crate::failure::Failure;
+use crate::known_hosts::FileArgs;
+use crate::prompt::{self, Answer};
+use crate::{keys, term};
+use clap::{Args, ValueEnum};
+use countersign::known_hosts::{Accepted, HostsError, KnownHosts, Listing};
+use countersign::{CredentialKind, KeyId, PublicKey, Question, Server, TrustLevel};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+#[derive(Args, Clone)]
+pub(crate) struct TrustArgs {
+    /// Trust the server key with this fingerprint, whatever the known hosts say, but for what they revoke; can be repeated, for when the
+    /// key is about to change
+    #[arg(long = "pin", value_name = "SHA256:...")]
+    pins: Vec<KeyId>,
+    /// Trust the server keys in this file, any of them; can be repeated. Takes what `key show` takes, also certificates and
+    /// the ssh-rsa lines of OpenSSH
+    #[arg(long = "server-key", value_name = "FILE")]
+    keys: Vec<PathBuf>,
+    /// What to do about a server that is not known yet: `ask` on the terminal (the default), `accept-new` without asking, or take
+    /// none (`strict`). A server that is known with another key is never trusted
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["pins", "keys"])]
+    trust: Option<Mode>,
+    #[command(flatten)]
+    file: FileArgs,
+    /// Store the names of new servers as hashes in the known-hosts file
+    #[arg(long)]
+    hash_known_hosts: bool,
+    #[arg(skip)]
+    asked: Arc<AtomicBool>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Strict,
+    Ask,
+    AcceptNew,
+}
+
+impl TrustArgs {
+    /// The server of this name, as the known hosts have it, and the keys of it that are trusted. It is asked to prove the first one
+    /// that is whole; `told` is a key that it is known to have by now.
+    pub(crate) fn server(&self, name: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
+        if self.is_given() { self.given(name, told) } else { self.known(name) }
+    }
+
+    fn is_given(&self) -> bool {
+        !self.pins.is_empty() || !self.keys.is_empty()
+    }
+
+    /// Whether somebody may be asked about a server's key.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.is_given() && self.mode() == Mode::Ask
+    }
+
+    /// Whether somebody was asked about the server's key: it took its time, and the key is known by now.
+    pub(crate) fn has_asked(&self) -> bool {
+        self.asked.load(Relaxed)
+    }
+
+    fn mode(&self) -> Mode {
+        self.trust.unwrap_or(Mode::Ask)
+    }
+
+    /// The keys of the pins, whole where they were kept, and those of the files.
+    fn given(&self, name: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
+        let hosts = self.kept()?;
+        let kept = hosts.as_ref().map(|hosts| hosts.hosts()).transpose()?;
+        let mut keys = kept.map(|kept| kept.keys_of(name, &self.pins)).unwrap_or_default();
+        for path in &self.keys {
+            keys.extend(keys::trusted(path)?);
+        }
+        if let Some(told) = told {
+            keys.retain(|key| key.id() != told.id());
+            keys.insert(0, told.clone());
+        }
+        let pins = self.pins.iter().filter(|&&pin| keys.iter().all(|key| key.id() != pin));
+        let pins: Vec<Server> = pins.map(|&pin| Server::pinned(pin)).collect();
+        let server = keys.into_iter().map(Server::key).chain(pins).reduce(Server::or).ok_or_else(nothing)?;
+        match hosts {
+            // What is revoked is not trusted, whoever gives it.
+            Some(hosts) if hosts.lookup(name).is_ok_and(|known| known.revoked().is_empty()) => Ok(server),
+            Some(hosts) => Ok(server.or(Server::trusting(hosts.at(name).map_err(bad_name)?.only_revoking()))),
+            None => Ok(server),
+        }
+    }
+
+    /// The known hosts where a key is given: what is wrong with the usual file, which nobody named, is only said.
+    fn kept(&self) -> Result<Option<KnownHosts>, Failure> {
+        match self.file.path() {
+            None => Ok(None),
+            Some(path) => match self.file.open() {
+                Err(error) if !self.file.is_given() => {
+                    term::note(format_args!("countersign: {error}; {} is not used", path.display()));
+                    Ok(None)
+                }
+                opened => opened.map(Some),
+            },
+        }
+    }
+
+    fn known(&self, name: &str) -> Result<Server, Failure> {
+        self.file.path().ok_or_else(nothing)?;
+        self.file.make_room();
+        let hosts = self.file.open()?;
+        let hosts = if self.hash_known_hosts { hosts.with_hashed_names() } else { hosts };
+        let host = hosts.at(name).map_err(bad_name)?;
+        Ok(match self.mode() {
+            Mode::AcceptNew => {
+                // Whoever says so has said that a password may go there, too.
+                [CredentialKind::Password, CredentialKind::Token]
+                    .into_iter()
+                    .fold(Server::trusting(host.accepting_new()), |server, kind| {
+                        server.with_level_for(kind, TrustLevel::FirstUse)
+                    })
+            }
+            Mode::Ask if prompt::has_terminal() => {
+                let (name, asked) = (name.to_owned(), Arc::clone(&self.asked));
+                Server::trusting(host.asking(move |question| {
+                    asked.store(true, Relaxed);
+                    ask(&name, question)
+                }))
+            }
+            Mode::Ask | Mode::Strict => Server::trusting(host),
+        })
+    }
+
+    /// Keeps a key of the server's, trusted by its pin, for the next login. It only makes that safer: where it can't be kept, this one goes on.
+    pub(crate) fn learn(&self, name: &str, key: &PublicKey) {
+        if !self.pins.contains(&key.id()) {
+            return;
+        }
+        self.file.make_room();
+        // What is wrong with the file has been said.
+        let Ok(hosts) = self.file.open() else { return self.not_kept(&"the known hosts can't be read") };
+        let hosts = if self.hash_known_hosts { hosts.with_hashed_names() } else { hosts };
+        if let Err(error) = hosts.add(name, &Listing::new(key.clone(), Accepted::Pin)) {
+            self.not_kept(&error);
+        }
+    }
+
+    fn not_kept(&self, why: &dyn std::fmt::Display) {
+        if self.file.path().is_some() {
+            term::note(format_args!("countersign: {why}; the server's key is not kept for the next login"));
+        }
+    }
+}
+
+fn nothing() -> Failure {
+    Failure::usage(
+        "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem, or a file of known hosts with \
+         --known-hosts. The fingerprint is what `countersign key show server.pem` prints on the server, and `countersign serve` when \
+         it starts; get it in a way that nobody can tamper with",
+    )
+}
+
+fn bad_name(error: HostsError) -> Failure {
+    Failure::usage(format_args!(
+        "the known hosts can't have this server: {error}; give its key, with --pin or --server-key"
+    ))
+}
+
+/// Asks on the terminal whether this is the server's key.
+fn ask(name: &str, question: &Question<'_>) -> bool {
+    let (id, bits) = (question.key().id(), question.key().bits());
+    let mut prompt = format!(
+        "{} is not known yet. It shows the key\n  {id} (RSA, {bits} bits)\nCompare that with the fingerprint that its operator \
+         gives you, in a way that nobody can tamper with.\nIs it the server's key? (yes, no, or the fingerprint) ",
+        term::visible(name)
+    );
+    loop {
+        let Ok(Answer::Typed(answer)) = prompt::ask_shown(&prompt) else { return false };
+        let answer = String::from_utf8_lossy(&answer).trim().to_owned();
+        prompt = match answer.parse::<KeyId>() {
+            Ok(typed) if typed == id => return true,
+            Ok(_) => "That is the fingerprint of another key. yes, no, or the fingerprint: ".to_owned(),
+            Err(_) if answer.eq_ignore_ascii_case("yes") => return true,
+            Err(_) if answer.eq_ignore_ascii_case("no") => return false,
+            Err(_) => "yes, no, or the fingerprint: ".to_owned(),
+        };
+    }
+}
