@@ -61,6 +61,7 @@ assert_eq!(line, "hello, alice\n");
 //! | check passwords of a store of your own | `accounts::PasswordCheck` |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
+//! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |
@@ -79,7 +80,8 @@ assert_eq!(line, "hello, alice\n");
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
 //! | `files` | yes | `files`, keys on disk |
-//! | `key-formats` | no | key files that are encrypted or OpenSSH's, and certificates |
+//! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
+//! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
@@ -116,6 +118,12 @@ pub use stores::accounts::{self, Accounts};
 pub use stores::files;
 #[cfg(feature = "files")]
 pub use stores::known_hosts::{self, KnownHosts};
+#[cfg(feature = "files")]
+pub use stores::manifest_files::ManifestFiles;
+#[cfg(all(feature = "ssh-agent", unix))]
+pub use stores::ssh_agent;
+#[cfg(feature = "key-formats")]
+pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};

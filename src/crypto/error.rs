@@ -48,6 +48,7 @@ mod tests {
             K::Exponent,
             K::NotSigning(String::new()),
             K::Curve(String::new()),
+            K::OtherAlgorithm { found: "", wanted: "" },
             K::Point,
             K::Inconsistent,
             K::Provider,
@@ -64,6 +65,7 @@ mod tests {
                 | K::Exponent
                 | K::NotSigning(_)
                 | K::Curve(_)
+                | K::OtherAlgorithm { .. }
                 | K::Point
                 | K::Inconsistent
                 | K::Provider,

@@ -13,6 +13,8 @@ mod size;
 pub use error::KeyError;
 #[cfg(feature = "files")]
 pub(crate) use file::MAX_KEY_FILE;
+#[cfg(feature = "key-formats")]
+pub(super) use file::of_ssh_rsa;
 pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use id::{KeyId, ParseKeyIdError};
 pub(crate) use pem::{PemBlocks, encode_pem};

@@ -12,6 +12,8 @@ mod curve;
 #[cfg(feature = "key-formats")]
 mod encrypted;
 mod error;
+#[cfg(feature = "key-formats")]
+mod openssh;
 mod rules;
 mod signer;
 mod signing;

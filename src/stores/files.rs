@@ -11,6 +11,7 @@ pub(crate) mod stamp;
 pub(crate) mod text;
 
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
+pub use super::key_files::{read_signing_key, read_verifying_keys};
 pub use shell::shell_quoted;
 
 use crate::crypto::{KeyFileError, PrivateKey, PublicKey};

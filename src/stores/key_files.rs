@@ -2,7 +2,7 @@
 
 use super::files::access::check_mode;
 use super::files::{FileError, io_error};
-use crate::crypto::{KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource};
+use crate::crypto::{KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource, SigningKey, VerifyingKey};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -50,6 +50,25 @@ pub fn read_private_key(path: impl AsRef<Path>) -> Result<PrivateKey, FileError>
 pub fn read_public_keys(path: impl AsRef<Path>) -> Result<Vec<PublicSource>, FileError> {
     let path = path.as_ref();
     read(path)?.0.public_keys().map_err(key_error(path))
+}
+
+/// Reads a private key that signs, is not encrypted, and that others can't read. For an encrypted one, see [`read_key_file`] and
+/// [`KeyFile::signing_key`].
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_signing_key(path: impl AsRef<Path>) -> Result<SigningKey, FileError> {
+    let path = path.as_ref();
+    read_key_file(path)?.signing_key(None).map_err(key_error(path))
+}
+
+/// Reads all public keys of a file that verify signatures; at least one.
+///
+/// # Errors
+/// [`FileError`].
+pub fn read_verifying_keys(path: impl AsRef<Path>) -> Result<Vec<PublicSource<VerifyingKey>>, FileError> {
+    let path = path.as_ref();
+    read(path)?.0.verifying_keys().map_err(key_error(path))
 }
 
 /// Reads a secret, such as a passphrase: the first line of a file that others can't read, without its line ending, or of a pipe.

@@ -37,6 +37,14 @@ pub enum KeyError {
     /// The key is of another elliptic curve than P-256. Has the object identifier of the curve.
     #[error("an elliptic-curve key on {}: of these only keys on P-256 (1.2.840.10045.3.1.7) are taken", Algorithm(.0))]
     Curve(String),
+    /// The key is of another algorithm than was wanted.
+    #[error("{found}, where {wanted} is wanted")]
+    OtherAlgorithm {
+        /// What it is: `an Ed25519 key`.
+        found: &'static str,
+        /// What was wanted.
+        wanted: &'static str,
+    },
     /// The public key is no point of its curve that can be used.
     #[error("the public key is no point of its curve that can be used: it was damaged, or made to be weak")]
     Point,
@@ -64,6 +72,7 @@ impl KeyError {
             Self::Exponent => "key-exponent",
             Self::NotSigning(_) => "key-not-signing",
             Self::Curve(_) => "key-curve",
+            Self::OtherAlgorithm { .. } => "key-other-algorithm",
             Self::Point => "key-point",
             Self::Inconsistent => "key-inconsistent",
             Self::Provider => "key-provider",

@@ -5,21 +5,24 @@ mod decode;
 mod error;
 mod shape;
 
+#[cfg(feature = "key-formats")]
+pub(in crate::crypto) use decode::of_ssh_rsa;
 pub use error::{Cure, KeyFileError};
 
 use super::pem::{PemBlock, PemBlocks, Unfinished, decode_base64};
 use super::{KeyError, PrivateKey, PublicKey};
+use crate::crypto::sign::{SigningKey, VerifyingKey};
 use core::fmt;
 use shape::Shape;
 use zeroize::Zeroizing;
 
-/// What a key file holds, in whatever form tools gave it.
+/// What a key file holds, in whatever form tools gave it: keys of RSA for a server, and of RSA, Ed25519 or P-256 for signatures.
 ///
 /// | taken | with |
 /// |---|---|
-/// | PEM: PKCS#8, PKCS#1, SubjectPublicKeyInfo; on one line or many, with other text and other blocks around it | – |
+/// | PEM: PKCS#8, PKCS#1, SEC 1, SubjectPublicKeyInfo; on one line or many, with other text and other blocks around it | – |
 /// | the same in DER, or in base64 without the lines around it | – |
-/// | PKCS#8 encrypted by PBES2, OpenSSH's private keys and `ssh-rsa` lines, certificates | the feature `key-formats` |
+/// | PKCS#8 encrypted by PBES2, OpenSSH's private keys and lines such as `ssh-ed25519 AAAA...`, certificates | the feature `key-formats` |
 ///
 /// Whatever the form, the same key has the same fingerprint. Zeroized, never printed.
 ///
@@ -47,12 +50,14 @@ pub enum Encoded {
     Pkcs1Public,
     /// An X.509 certificate: the key that it certifies. Nothing else in it is looked at, nor who signed it.
     Certificate,
-    /// An `ssh-rsa` line.
+    /// A line of OpenSSH's, such as `ssh-rsa AAAA...`.
     OpenSshPublic,
     /// PrivateKeyInfo (RFC 5208), `PRIVATE KEY` in PEM.
     Pkcs8,
     /// RSAPrivateKey (RFC 8017), `RSA PRIVATE KEY` in PEM.
     Pkcs1,
+    /// ECPrivateKey (RFC 5915, after SEC 1), `EC PRIVATE KEY` in PEM.
+    Sec1,
     /// EncryptedPrivateKeyInfo (RFC 5208), `ENCRYPTED PRIVATE KEY` in PEM.
     EncryptedPkcs8,
     /// OpenSSH's own, `OPENSSH PRIVATE KEY` in PEM; encrypted or not.
@@ -62,7 +67,7 @@ pub enum Encoded {
 impl Encoded {
     /// Whether it is a private key.
     pub const fn is_private(self) -> bool {
-        matches!(self, Self::Pkcs8 | Self::Pkcs1 | Self::EncryptedPkcs8 | Self::OpenSsh)
+        matches!(self, Self::Pkcs8 | Self::Pkcs1 | Self::Sec1 | Self::EncryptedPkcs8 | Self::OpenSsh)
     }
 
     /// What stands under this label in PEM, if it is a key.
@@ -73,6 +78,7 @@ impl Encoded {
             "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE" => Self::Certificate,
             "PRIVATE KEY" => Self::Pkcs8,
             "RSA PRIVATE KEY" => Self::Pkcs1,
+            "EC PRIVATE KEY" => Self::Sec1,
             "ENCRYPTED PRIVATE KEY" => Self::EncryptedPkcs8,
             "OPENSSH PRIVATE KEY" => Self::OpenSsh,
             _ => return None,
@@ -89,17 +95,18 @@ impl fmt::Display for Encoded {
             Self::Certificate => "certificate",
             Self::OpenSshPublic | Self::OpenSsh => "OpenSSH",
             Self::Pkcs8 => "PKCS#8",
+            Self::Sec1 => "SEC 1",
             Self::EncryptedPkcs8 => "encrypted PKCS#8",
         })
     }
 }
 
-/// A public key of a file, and how it is written there.
+/// A public key of a file, and how it is written there: one of RSA, or a [`VerifyingKey`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PublicSource {
+pub struct PublicSource<K = PublicKey> {
     /// The key.
-    pub key: PublicKey,
+    pub key: K,
     /// How it is written.
     pub encoded: Encoded,
     /// In which line it begins, from 1; none where the file is no text.
@@ -117,6 +124,8 @@ struct Entry {
 #[derive(Clone)]
 enum What {
     Key(Encoded),
+    /// A line of OpenSSH's, which begins with the name of its algorithm.
+    Line(String),
     /// Something else, by its label or another name.
     Other(String),
 }
@@ -151,7 +160,8 @@ impl KeyFile {
         Ok(Self(entries))
     }
 
-    /// Whether its private key can't be read without a passphrase.
+    /// Whether its private key of RSA can't be read without a passphrase; for one that signs, see whether
+    /// [`KeyFile::signing_key`] says so.
     pub fn needs_passphrase(&self) -> bool {
         matches!(self.private_key(None), Err(KeyFileError::Encrypted { .. }))
     }
@@ -161,15 +171,12 @@ impl KeyFile {
         self.0.iter().any(Entry::is_private)
     }
 
-    /// How its private key is written, if there is one of RSA.
+    /// How its first private key is written, if there is one.
     pub fn private_encoded(&self) -> Option<Encoded> {
-        self.0.iter().find_map(|entry| match entry.what {
-            What::Key(encoded) if encoded.is_private() => Some(encoded),
-            _ => None,
-        })
+        self.0.iter().filter_map(|entry| entry.what.encoded()).find(|encoded| encoded.is_private())
     }
 
-    /// The private key: the first one of RSA, where there are several. What else stands in the file is no matter.
+    /// The private key of a server: the first one of RSA, where there are several. What else stands in the file is no matter.
     ///
     /// Deriving the key from a passphrase takes as long as whoever encrypted it wanted, from milliseconds to seconds; costs
     /// beyond that are refused.
@@ -192,21 +199,58 @@ impl KeyFile {
         Err(other.or_else(|| self.wrong("a private key")).unwrap_or(KeyFileError::Empty))
     }
 
-    /// All its public keys, for any of them to be trusted, as for a rotation; at least one. Of certificates only the first one's
+    /// The private key of a signer: the first one of an algorithm that is taken, where there are several.
+    ///
+    /// A passphrase costs what [`KeyFile::private_key`] says.
+    ///
+    /// # Errors
+    /// [`KeyFileError`], with the line.
+    pub fn signing_key(&self, passphrase: Option<&[u8]>) -> Result<SigningKey, KeyFileError> {
+        let mut other = None;
+        for entry in self.0.iter().filter(|entry| entry.is_private()) {
+            match entry.signing_key(passphrase) {
+                Err(error @ KeyFileError::Key { source: KeyError::NotSigning(_) | KeyError::Curve(_), .. }) => {
+                    other.get_or_insert(error);
+                }
+                Err(error @ KeyFileError::Wrong { .. }) => {
+                    other.get_or_insert(error);
+                }
+                done => return done,
+            }
+        }
+        Err(other.or_else(|| self.wrong("a private key")).unwrap_or(KeyFileError::Empty))
+    }
+
+    /// All its public keys of RSA, for any of them to be trusted, as for a rotation; at least one. Of certificates only the first one's
     /// key is taken: those behind it are of its issuers.
     ///
     /// # Errors
     /// [`KeyFileError`], with the line, where one can't be used, or there is none.
     pub fn public_keys(&self) -> Result<Vec<PublicSource>, KeyFileError> {
+        self.every_public(Entry::public_key)
+    }
+
+    /// All its public keys that verify signatures; at least one, and of certificates only the first one's.
+    ///
+    /// # Errors
+    /// [`KeyFileError`], with the line, where one can't be used, or there is none.
+    pub fn verifying_keys(&self) -> Result<Vec<PublicSource<VerifyingKey>>, KeyFileError> {
+        self.every_public(Entry::verifying_key)
+    }
+
+    fn every_public<K>(
+        &self,
+        read: impl Fn(&Entry, Encoded) -> Result<K, KeyFileError>,
+    ) -> Result<Vec<PublicSource<K>>, KeyFileError> {
         let (mut keys, mut certificates) = (Vec::new(), 0_usize);
         for entry in &self.0 {
-            let What::Key(encoded) = entry.what else { continue };
+            let Some(encoded) = entry.what.encoded() else { continue };
             certificates = certificates.saturating_add(usize::from(encoded == Encoded::Certificate));
             if encoded.is_private() || (encoded == Encoded::Certificate && certificates > 1) {
                 continue;
             }
             let line = Some(entry.line).filter(|&line| line > 0);
-            keys.push(PublicSource { key: entry.public_key(encoded)?, encoded, line });
+            keys.push(PublicSource { key: read(entry, encoded)?, encoded, line });
         }
         if keys.is_empty() { Err(self.wrong("a public key").unwrap_or(KeyFileError::Empty)) } else { Ok(keys) }
     }
@@ -256,16 +300,14 @@ impl Entry {
     }
 
     fn of_ssh(line: usize, algorithm: &str, blob: &[u8]) -> Self {
-        let content = match algorithm {
-            "ssh-rsa" => decode_base64(blob).map_err(|_| KeyFileError::BadBase64 { line }),
-            other => Err(KeyFileError::Key { line, source: KeyError::NotRsa(other.to_owned()) }),
-        };
-        Self { line, what: What::Key(Encoded::OpenSshPublic), content }
+        let content = decode_base64(blob).map_err(|_| KeyFileError::BadBase64 { line });
+        Self { line, what: What::Line(algorithm.to_owned()), content }
     }
 
     fn is_private(&self) -> bool {
         match &self.what {
             What::Key(encoded) => encoded.is_private(),
+            What::Line(_) => false,
             What::Other(label) => label.ends_with("PRIVATE KEY"),
         }
     }
@@ -274,10 +316,10 @@ impl Entry {
     fn name(&self) -> String {
         match &self.what {
             What::Key(Encoded::Certificate) => "a certificate".to_owned(),
+            What::Key(Encoded::Sec1) => "an elliptic-curve private key".to_owned(),
             What::Key(encoded) if encoded.is_private() => "a private key".to_owned(),
-            What::Key(_) => "a public key".to_owned(),
+            What::Key(_) | What::Line(_) => "a public key".to_owned(),
             What::Other(label) => match label.as_str() {
-                "EC PRIVATE KEY" => "an elliptic-curve private key".to_owned(),
                 "DSA PRIVATE KEY" => "a DSA private key".to_owned(),
                 "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => "a certificate request".to_owned(),
                 label => format!("a PEM block {}", printable(label)),
@@ -299,19 +341,65 @@ impl Entry {
         match &self.what {
             What::Key(Encoded::Pkcs8) => PrivateKey::from_any_pkcs8_der(bytes).map_err(self.bad()),
             What::Key(Encoded::Pkcs1) => PrivateKey::from_pkcs1_der(bytes).map_err(self.bad()),
-            What::Key(encoded) => decode::private_key(*encoded, bytes, passphrase, self.line),
-            What::Other(_) => {
-                Err(KeyFileError::Wrong { line: self.line, found: self.name(), wanted: "an RSA private key" })
+            What::Key(encoded) if *encoded != Encoded::Sec1 => {
+                decode::private_key(*encoded, bytes, passphrase, self.line)
             }
+            _ => Err(KeyFileError::Wrong { line: self.line, found: self.name(), wanted: "an RSA private key" }),
+        }
+    }
+
+    fn signing_key(&self, passphrase: Option<&[u8]>) -> Result<SigningKey, KeyFileError> {
+        let bytes = self.content()?;
+        match &self.what {
+            What::Key(Encoded::Pkcs8) => SigningKey::from_pkcs8_der(bytes).map_err(self.bad()),
+            What::Key(Encoded::Pkcs1) => PrivateKey::from_pkcs1_der(bytes).map(SigningKey::from).map_err(self.bad()),
+            What::Key(Encoded::Sec1) => SigningKey::from_sec1_der(bytes, None).map_err(self.bad()),
+            What::Key(encoded) => decode::signing_key(*encoded, bytes, passphrase, self.line),
+            _ => Err(KeyFileError::Wrong { line: self.line, found: self.name(), wanted: "a key for signatures" }),
         }
     }
 
     fn public_key(&self, encoded: Encoded) -> Result<PublicKey, KeyFileError> {
+        self.check_line(|algorithm| algorithm == "ssh-rsa", KeyError::NotRsa)?;
         let bytes = self.content()?;
         match encoded {
             Encoded::Spki => PublicKey::from_any_spki_der(bytes).map_err(self.bad()),
             Encoded::Pkcs1Public => PublicKey::from_pkcs1_der(bytes).map_err(self.bad()),
             _ => decode::public_key(encoded, bytes, self.line),
+        }
+    }
+
+    fn verifying_key(&self, encoded: Encoded) -> Result<VerifyingKey, KeyFileError> {
+        const TAKEN: [&str; 3] = ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"];
+        self.check_line(|algorithm| TAKEN.contains(&algorithm), KeyError::NotSigning)?;
+        let bytes = self.content()?;
+        match encoded {
+            Encoded::Spki => VerifyingKey::from_any_spki_der(bytes).map_err(self.bad()),
+            Encoded::Pkcs1Public => PublicKey::from_pkcs1_der(bytes).map(VerifyingKey::from).map_err(self.bad()),
+            _ => decode::verifying_key(encoded, bytes, self.line),
+        }
+    }
+
+    /// That the algorithm of a line is taken, before anything else is looked at.
+    fn check_line(
+        &self,
+        is_taken: impl Fn(&str) -> bool,
+        error: impl Fn(String) -> KeyError,
+    ) -> Result<(), KeyFileError> {
+        match &self.what {
+            What::Line(algorithm) if !is_taken(algorithm) => Err(self.bad()(error(algorithm.clone()))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl What {
+    /// How it is written, if it is a key.
+    fn encoded(&self) -> Option<Encoded> {
+        match self {
+            Self::Key(encoded) => Some(*encoded),
+            Self::Line(_) => Some(Encoded::OpenSshPublic),
+            Self::Other(_) => None,
         }
     }
 }
@@ -324,18 +412,23 @@ fn printable(label: &str) -> String {
 /// Without the feature they are named, with the way to convert them.
 #[cfg(not(feature = "key-formats"))]
 mod decode {
-    use super::{Encoded, KeyFileError, PrivateKey, PublicKey};
+    use super::{Encoded, KeyFileError, PrivateKey, PublicKey, SigningKey, VerifyingKey};
 
-    pub(super) fn private_key(
-        encoded: Encoded,
-        _: &[u8],
-        _: Option<&[u8]>,
-        line: usize,
-    ) -> Result<PrivateKey, KeyFileError> {
+    type Taken<K> = Result<K, KeyFileError>;
+
+    pub(super) fn private_key(encoded: Encoded, _: &[u8], _: Option<&[u8]>, line: usize) -> Taken<PrivateKey> {
         Err(KeyFileError::NotBuiltIn { line, encoded })
     }
 
-    pub(super) fn public_key(encoded: Encoded, _: &[u8], line: usize) -> Result<PublicKey, KeyFileError> {
+    pub(super) fn signing_key(encoded: Encoded, _: &[u8], _: Option<&[u8]>, line: usize) -> Taken<SigningKey> {
+        Err(KeyFileError::NotBuiltIn { line, encoded })
+    }
+
+    pub(super) fn public_key(encoded: Encoded, _: &[u8], line: usize) -> Taken<PublicKey> {
+        Err(KeyFileError::NotBuiltIn { line, encoded })
+    }
+
+    pub(super) fn verifying_key(encoded: Encoded, _: &[u8], line: usize) -> Taken<VerifyingKey> {
         Err(KeyFileError::NotBuiltIn { line, encoded })
     }
 }

@@ -12,6 +12,9 @@ pub enum SignError {
     /// The private half is not here, or answers later.
     #[error("the private half of this key is not here")]
     NotHere,
+    /// No agent is named: there is no `SSH_AUTH_SOCK` in the environment.
+    #[error("there is no ssh-agent: SSH_AUTH_SOCK is not set in the environment")]
+    NoAgent,
     /// The signer panicked.
     #[error("whoever signs with this key panicked")]
     Panicked,
@@ -44,6 +47,7 @@ impl SignError {
         match self {
             Self::Crypto(source) => source.code(),
             Self::NotHere => "sign-not-here",
+            Self::NoAgent => "sign-no-agent",
             Self::Panicked => "sign-panicked",
             Self::Wrong => "sign-wrong",
             Self::Refused => "sign-refused",

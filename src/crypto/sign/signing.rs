@@ -3,10 +3,10 @@
 use super::rules::{ED25519, ELLIPTIC_CURVE, P256, algorithm_of};
 use super::{SignatureAlgorithm, VerifyingKey, curve};
 use crate::crypto::key::encode_pem;
-use crate::crypto::{CryptoRng, KeyError, PrivateKey, Provider, SecretString, rng};
+use crate::crypto::{CryptoRng, KeyError, KeyFile, KeyFileError, PrivateKey, Provider, SecretString, rng};
 use core::fmt;
 use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
-use pkcs8::der::{Decode, SecretDocument};
+use pkcs8::der::{Decode, Encode, SecretDocument};
 use pkcs8::spki::AlgorithmIdentifier;
 use sec1::EcPrivateKey;
 use zeroize::Zeroizing;
@@ -66,8 +66,8 @@ impl SigningKey {
     pub fn from_ed25519(seed: &[u8; 32]) -> Result<Self, KeyError> {
         let public = VerifyingKey::from_ed25519(&curve::ed25519_public(seed)?)?;
         // CurvePrivateKey (RFC 8410, section 7): an OCTET STRING in the one of PKCS#8.
-        let inner = SecretDocument::encode_msg(&octets(seed)?).map_err(|_| KeyError::NotDer)?;
-        let pkcs8 = encode(ED25519, inner.as_bytes())?;
+        let inner = Zeroizing::new(octets(seed)?.to_der().map_err(|_| KeyError::NotDer)?);
+        let pkcs8 = encode(ED25519, &inner)?;
         Ok(Self { secret: Secret::Ed25519(Zeroizing::new(*seed), pkcs8), public })
     }
 
@@ -107,6 +107,15 @@ impl SigningKey {
             Some(stated) => key.with_stated(stated.as_bytes().ok_or(KeyError::NotDer)?),
             None => Ok(key),
         }
+    }
+
+    /// Reads the private key of a text, in any of the forms that a [`KeyFile`] takes, such as a PEM block `PRIVATE KEY`; not an
+    /// encrypted one.
+    ///
+    /// # Errors
+    /// As [`KeyFile::signing_key`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyFileError> {
+        KeyFile::parse(text.as_bytes())?.signing_key(None)
     }
 
     /// Reads an ECPrivateKey (RFC 5915) in DER. The curve is named in it, or around it.

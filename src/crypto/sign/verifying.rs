@@ -3,7 +3,7 @@
 use super::curve;
 use super::rules::{self, ED25519, ELLIPTIC_CURVE, P256, algorithm_of};
 use crate::crypto::key::encode_pem;
-use crate::crypto::{KeyError, KeyId, PublicKey};
+use crate::crypto::{KeyError, KeyFile, KeyFileError, KeyId, PublicKey};
 use core::fmt;
 use pkcs8::der::asn1::{AnyRef, BitStringRef};
 use pkcs8::der::{Decode, Encode};
@@ -32,6 +32,15 @@ impl SignatureAlgorithm {
             Self::Ed25519 => "Ed25519",
             Self::EcdsaP256 => "ECDSA P-256",
             Self::RsaPss => "RSA-PSS",
+        }
+    }
+
+    /// Its keys, with an article.
+    const fn key_name(self) -> &'static str {
+        match self {
+            Self::Ed25519 => "an Ed25519 key",
+            Self::EcdsaP256 => "a P-256 key",
+            Self::RsaPss => "an RSA key",
         }
     }
 }
@@ -96,6 +105,15 @@ impl VerifyingKey {
         }
     }
 
+    /// Reads the first public key of a text, in any of the forms that a [`KeyFile`] takes, such as a PEM block `PUBLIC KEY`.
+    ///
+    /// # Errors
+    /// As [`KeyFile::verifying_keys`].
+    pub fn from_pem(text: &str) -> Result<Self, KeyFileError> {
+        let keys = KeyFile::parse(text.as_bytes())?.verifying_keys()?;
+        keys.into_iter().next().map(|source| source.key).ok_or(KeyFileError::Empty)
+    }
+
     /// The key of Ed25519 with this point (RFC 8032, section 5.1.2).
     ///
     /// # Errors
@@ -154,6 +172,17 @@ impl VerifyingKey {
         match &self.0.point {
             Point::Ed25519(_) | Point::EcdsaP256(_) => 64,
             Point::Rsa(key) => key.size(),
+        }
+    }
+
+    /// That the key is of this algorithm, where no other will do.
+    ///
+    /// # Errors
+    /// [`KeyError::OtherAlgorithm`], which names both.
+    pub fn require(&self, wanted: SignatureAlgorithm) -> Result<(), KeyError> {
+        match self.algorithm() {
+            found if found == wanted => Ok(()),
+            found => Err(KeyError::OtherAlgorithm { found: found.key_name(), wanted: wanted.key_name() }),
         }
     }
 

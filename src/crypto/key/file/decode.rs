@@ -3,14 +3,14 @@
 use super::super::{KeyError, PrivateKey, PublicKey};
 use super::Encoded;
 use super::error::KeyFileError;
-use core::mem::take;
+use crate::crypto::sign::{SigningKey, VerifyingKey};
 use crypto_bigint::{BoxedUint, NonZero};
 use pkcs1::RsaPrivateKey;
 use pkcs8::EncryptedPrivateKeyInfoRef;
 use pkcs8::der::asn1::UintRef;
 use pkcs8::der::{Decode, Encode, SecretDocument};
 use pkcs8::pkcs5::pbes2::Kdf;
-use ssh_key::private::{KeypairData, RsaKeypair};
+use ssh_key::private::{EcdsaKeypair, KeypairData, RsaKeypair};
 use ssh_key::public::KeyData;
 use x509_cert::certificate::{CertificateInner, Raw};
 use zeroize::{Zeroize, Zeroizing};
@@ -27,21 +27,53 @@ pub(super) fn private_key(
     passphrase: Option<&[u8]>,
     line: usize,
 ) -> Result<PrivateKey, KeyFileError> {
+    let bad = |source| KeyFileError::Key { line, source };
     match encoded {
-        Encoded::EncryptedPkcs8 => encrypted_pkcs8(bytes, passphrase, line),
-        _ => openssh(bytes, passphrase, line),
+        Encoded::EncryptedPkcs8 => encrypted_pkcs8(bytes, passphrase, line, PrivateKey::from_any_pkcs8_der),
+        _ => {
+            let key = openssh(bytes, passphrase, line)?;
+            match key.key_data() {
+                KeypairData::Rsa(pair) => of_rsa_pair(pair).map_err(bad),
+                _ => Err(bad(KeyError::NotRsa(key.algorithm().to_string()))),
+            }
+        }
+    }
+}
+
+pub(super) fn signing_key(
+    encoded: Encoded,
+    bytes: &[u8],
+    passphrase: Option<&[u8]>,
+    line: usize,
+) -> Result<SigningKey, KeyFileError> {
+    match encoded {
+        Encoded::EncryptedPkcs8 => encrypted_pkcs8(bytes, passphrase, line, SigningKey::from_pkcs8_der),
+        _ => of_pair(&openssh(bytes, passphrase, line)?).map_err(|source| KeyFileError::Key { line, source }),
     }
 }
 
 pub(super) fn public_key(encoded: Encoded, bytes: &[u8], line: usize) -> Result<PublicKey, KeyFileError> {
     let key = match encoded {
-        Encoded::Certificate => of_certificate(bytes),
+        Encoded::Certificate => PublicKey::from_any_spki_der(&of_certificate(bytes, line)?),
         _ => of_ssh_blob(bytes),
     };
     key.map_err(|source| KeyFileError::Key { line, source })
 }
 
-fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
+pub(super) fn verifying_key(encoded: Encoded, bytes: &[u8], line: usize) -> Result<VerifyingKey, KeyFileError> {
+    let key = match encoded {
+        Encoded::Certificate => VerifyingKey::from_any_spki_der(&of_certificate(bytes, line)?),
+        _ => VerifyingKey::from_openssh_blob(bytes),
+    };
+    key.map_err(|source| KeyFileError::Key { line, source })
+}
+
+fn encrypted_pkcs8<K>(
+    bytes: &[u8],
+    passphrase: Option<&[u8]>,
+    line: usize,
+    read: impl Fn(&[u8]) -> Result<K, KeyError>,
+) -> Result<K, KeyFileError> {
     let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::EncryptedPkcs8 };
     let encrypted = EncryptedPrivateKeyInfoRef::from_der(bytes).map_err(|_| not_taken())?;
     let scheme = &encrypted.encryption_algorithm;
@@ -63,35 +95,51 @@ fn encrypted_pkcs8(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Resu
         _ => not_taken(),
     })?;
     // By chance the padding may be right where the passphrase is wrong: then this is no DER.
-    PrivateKey::from_any_pkcs8_der(der).map_err(|source| match source {
+    read(der).map_err(|source| match source {
         KeyError::NotDer => KeyFileError::WrongPassphrase { line },
         source => KeyFileError::Key { line, source },
     })
 }
 
-fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<PrivateKey, KeyFileError> {
+/// A private key in OpenSSH's own form, decrypted.
+fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<ssh_key::PrivateKey, KeyFileError> {
     let bad = |source| KeyFileError::Key { line, source };
     let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::OpenSsh };
-    let mut key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| bad(of_ssh(&error)))?;
-    if key.is_encrypted() {
-        if let ssh_key::Kdf::Bcrypt { rounds, .. } = key.kdf()
-            && *rounds > MAX_BCRYPT_ROUNDS
-        {
-            return Err(not_taken());
-        }
-        let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
-        key = key.decrypt(passphrase).map_err(|error| match error {
-            ssh_key::Error::Crypto => KeyFileError::WrongPassphrase { line },
-            _ => not_taken(),
-        })?;
+    let key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| bad(of_ssh(&error)))?;
+    if !key.is_encrypted() {
+        return Ok(key);
     }
+    if let ssh_key::Kdf::Bcrypt { rounds, .. } = key.kdf()
+        && *rounds > MAX_BCRYPT_ROUNDS
+    {
+        return Err(not_taken());
+    }
+    let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
+    key.decrypt(passphrase).map_err(|error| match error {
+        ssh_key::Error::Crypto => KeyFileError::WrongPassphrase { line },
+        _ => not_taken(),
+    })
+}
+
+/// Checks that the public half is that of the private one.
+fn of_pair(key: &ssh_key::PrivateKey) -> Result<SigningKey, KeyError> {
     match key.key_data() {
-        KeypairData::Rsa(pair) => {
-            let der = pkcs1(pair).ok_or_else(|| bad(KeyError::Inconsistent))?;
-            PrivateKey::from_pkcs1_der(der.as_bytes()).map_err(bad)
+        KeypairData::Ed25519(pair) => {
+            let seed = Zeroizing::new(pair.private.to_bytes());
+            SigningKey::from_ed25519(&seed)?.with_stated(&pair.public.0)
         }
-        _ => Err(bad(KeyError::NotRsa(key.algorithm().to_string()))),
+        KeypairData::Ecdsa(pair @ EcdsaKeypair::NistP256 { private, .. }) => {
+            let scalar = private.as_slice().try_into().map_err(|_| KeyError::Inconsistent)?;
+            SigningKey::from_p256(scalar)?.with_stated(pair.public_key_bytes())
+        }
+        KeypairData::Rsa(pair) => of_rsa_pair(pair).map(SigningKey::from),
+        _ => Err(KeyError::NotSigning(key.algorithm().to_string())),
     }
+}
+
+fn of_rsa_pair(pair: &RsaKeypair) -> Result<PrivateKey, KeyError> {
+    let der = pkcs1(pair).ok_or(KeyError::Inconsistent)?;
+    PrivateKey::from_pkcs1_der(der.as_bytes())
 }
 
 /// RSAPrivateKey of a pair: OpenSSH leaves out d mod (p - 1) and d mod (q - 1).
@@ -139,11 +187,15 @@ fn exponent(d: &[u8], prime: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 
 fn of_ssh_blob(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     match ssh_key::PublicKey::from_bytes(bytes).map_err(|error| of_ssh(&error))?.key_data() {
-        KeyData::Rsa(key) => match (key.n().as_positive_bytes(), key.e().as_positive_bytes()) {
-            (Some(modulus), Some(exponent)) => PublicKey::from_parts(modulus, exponent),
-            _ => Err(KeyError::NotDer),
-        },
+        KeyData::Rsa(key) => of_ssh_rsa(key),
         other => Err(KeyError::NotRsa(other.algorithm().to_string())),
+    }
+}
+
+pub(in crate::crypto) fn of_ssh_rsa(key: &ssh_key::public::RsaPublicKey) -> Result<PublicKey, KeyError> {
+    match (key.n().as_positive_bytes(), key.e().as_positive_bytes()) {
+        (Some(modulus), Some(exponent)) => PublicKey::from_parts(modulus, exponent),
+        _ => Err(KeyError::NotDer),
     }
 }
 
@@ -155,9 +207,9 @@ fn of_ssh(error: &ssh_key::Error) -> KeyError {
     }
 }
 
-fn of_certificate(der: &[u8]) -> Result<PublicKey, KeyError> {
-    // What a certificate says besides its key is not looked at, so no rule of it is checked.
-    let certificate = CertificateInner::<Raw>::from_der(der).map_err(|_| KeyError::NotDer)?;
-    let mut spki = certificate.tbs_certificate().subject_public_key_info().to_der().map_err(|_| KeyError::NotDer)?;
-    PublicKey::from_any_spki_der(&take(&mut spki))
+/// The SubjectPublicKeyInfo of a certificate, and nothing else: what more it says is not looked at, so no rule of it is checked.
+fn of_certificate(der: &[u8], line: usize) -> Result<Vec<u8>, KeyFileError> {
+    let bad = |_| KeyFileError::Key { line, source: KeyError::NotDer };
+    let certificate = CertificateInner::<Raw>::from_der(der).map_err(bad)?;
+    certificate.tbs_certificate().subject_public_key_info().to_der().map_err(bad)
 }

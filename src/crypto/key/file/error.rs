@@ -129,7 +129,9 @@ impl KeyFileError {
             Self::NoKey { cure, .. } => *cure,
             Self::Encryption { encoded: Encoded::OpenSsh, .. } => Some(Cure::FromOpenSsh),
             Self::OldEncryption { .. } | Self::Encryption { .. } => Some(Cure::ToPkcs8),
-            Self::Wrong { found, wanted: "a public key", .. } if found == "a private key" => Some(Cure::PublicHalf),
+            Self::Wrong { found, wanted: "a public key", .. } if found.ends_with("private key") => {
+                Some(Cure::PublicHalf)
+            }
             Self::Wrong { found, wanted: "a public key", .. } if found == "a certificate request" => {
                 Some(Cure::OfRequest)
             }
@@ -164,7 +166,7 @@ pub enum Cure {
     FromPutty,
     /// A private key of OpenSSH.
     FromOpenSsh,
-    /// An `ssh-rsa` line.
+    /// A line of OpenSSH's, such as `ssh-rsa AAAA...`.
     FromOpenSshPublic,
     /// Text in UTF-16.
     FromUtf16,

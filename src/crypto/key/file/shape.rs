@@ -29,6 +29,8 @@ impl Shape {
             [Tag::Integer, Tag::Sequence, Tag::OctetString, ..] => Encoded::Pkcs8,
             [Tag::Integer, Tag::Integer, Tag::Integer, Tag::Integer] => Encoded::Pkcs1,
             [Tag::Integer, Tag::Integer] => Encoded::Pkcs1Public,
+            // With the name of its curve, without which it is no key by itself.
+            [Tag::Integer, Tag::OctetString, Tag::ContextSpecific { .. }, ..] => Encoded::Sec1,
             [Tag::Sequence, Tag::OctetString] => Encoded::EncryptedPkcs8,
             [Tag::Sequence, Tag::BitString] => Encoded::Spki,
             [Tag::Sequence, Tag::Sequence, Tag::BitString] => Encoded::Certificate,

@@ -1,0 +1,53 @@
+//! Public keys in the way of OpenSSH (RFC 4253, section 6.6; RFC 5656; RFC 8709).
+
+use super::{VerifyingKey, VerifyingParts};
+use crate::crypto::KeyError;
+use crate::crypto::key::of_ssh_rsa;
+use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
+use ssh_key::{Mpint, PublicKey};
+
+impl VerifyingKey {
+    /// Reads what stands in base64 in a line of OpenSSH's.
+    pub(crate) fn from_openssh_blob(blob: &[u8]) -> Result<Self, KeyError> {
+        let key = PublicKey::from_bytes(blob).map_err(|error| match error {
+            ssh_key::Error::AlgorithmUnsupported { algorithm } => KeyError::NotSigning(algorithm.to_string()),
+            ssh_key::Error::AlgorithmUnknown => KeyError::NotSigning("unknown".to_owned()),
+            _ => KeyError::NotDer,
+        })?;
+        match key.key_data() {
+            KeyData::Ed25519(key) => Self::from_ed25519(&key.0),
+            KeyData::Ecdsa(key @ EcdsaPublicKey::NistP256(_)) => {
+                Self::from_p256(key.as_sec1_bytes().try_into().map_err(|_| KeyError::Point)?)
+            }
+            KeyData::Rsa(key) => of_ssh_rsa(key).map(Self::from),
+            other => Err(KeyError::NotSigning(other.algorithm().to_string())),
+        }
+    }
+
+    /// What stands in base64 in a line of OpenSSH's.
+    pub(crate) fn openssh_blob(&self) -> Vec<u8> {
+        self.to_ssh("").and_then(|key| key.to_bytes().ok()).unwrap_or_default()
+    }
+
+    /// A line as in `id_ed25519.pub` and `authorized_keys`, without a line feed: `ssh-ed25519`, `ecdsa-sha2-nistp256` or
+    /// `ssh-rsa`, base64, comment. Control characters are left out of the comment.
+    #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
+    pub fn to_openssh(&self, comment: &str) -> String {
+        let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
+        self.to_ssh(comment.trim()).and_then(|key| key.to_openssh().ok()).unwrap_or_default()
+    }
+
+    /// There is none only where a key had passed its own rules and not those of that crate, which are laxer.
+    fn to_ssh(&self, comment: &str) -> Option<PublicKey> {
+        let data = match self.parts() {
+            VerifyingParts::Ed25519(point) => KeyData::Ed25519(Ed25519PublicKey(*point)),
+            VerifyingParts::EcdsaP256(point) => KeyData::Ecdsa(EcdsaPublicKey::from_sec1_bytes(point).ok()?),
+            VerifyingParts::Rsa(key) => {
+                let number = Mpint::from_positive_bytes;
+                let (n, e) = (number(key.modulus()), number(&key.exponent().to_be_bytes()));
+                KeyData::Rsa(RsaPublicKey::new(e, n).ok()?)
+            }
+        };
+        Some(PublicKey::new(data, comment))
+    }
+}

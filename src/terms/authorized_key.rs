@@ -1,0 +1,128 @@
+//! Lines of `authorized_keys`: a client's public key, from where it may be used, and until when (sshd(8), "AUTHORIZED_KEYS FILE
+//! FORMAT").
+
+mod error;
+mod expiry;
+mod from;
+mod line;
+
+pub use error::{AuthorizedKeyError, AuthorizedKeysError};
+
+use crate::crypto::{KeyFile, VerifyingKey};
+use crate::time::UnixTime;
+use core::fmt;
+use from::Patterns;
+use std::net::IpAddr;
+
+/// A client's public key as `authorized_keys` has it: with a comment, and with what bounds its use.
+///
+/// Of the options only two are taken, `from=` and `expiry-time=`; any other is refused by its name, since whoever wrote it counts
+/// on it.
+///
+/// ```
+/// use countersign::{AuthorizedKey, UnixTime};
+/// use std::net::{IpAddr, Ipv4Addr};
+///
+/// let line = r#"from="192.0.2.0/24,!192.0.2.13",expiry-time="20271231Z" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA2YFxVfc23TmZiO0lGTS6xtNB7zCmdlUJd5zPLW1G9z alice@laptop"#;
+/// # let key = countersign::crypto::SigningKey::from_ed25519(&[7; 32]);
+/// # let Ok(key) = key else { return Ok(()) };
+/// # let line = format!(r#"from="192.0.2.0/24,!192.0.2.13",expiry-time="20271231Z" {}"#, key.public_key().to_openssh("alice@laptop"));
+/// let alice = AuthorizedKey::parse(&line)?;
+/// assert_eq!(alice.comment(), "alice@laptop");
+/// let today = UnixTime::from_secs(1_800_000_000);
+/// let admits = |last| alice.admits(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))), today);
+/// assert!(admits(7) && !admits(13));
+/// assert!(AuthorizedKey::parse(&format!("no-pty {}", alice.key().to_openssh(""))).is_err());
+/// # Ok::<(), countersign::AuthorizedKeyError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
+pub struct AuthorizedKey {
+    key: VerifyingKey,
+    comment: String,
+    from: Option<Patterns>,
+    expiry: Option<UnixTime>,
+}
+
+impl AuthorizedKey {
+    /// A key that may be used from everywhere, for ever. Control characters are left out of the comment.
+    pub fn new(key: VerifyingKey, comment: &str) -> Self {
+        let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
+        Self { key, comment: comment.trim().to_owned(), from: None, expiry: None }
+    }
+
+    /// Reads one line, of up to 64 KiB.
+    ///
+    /// | option | means |
+    /// |---|---|
+    /// | `from="PATTERNS"` | usable from these addresses alone: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, with commas between; one with `!` before it excludes what it fits, whatever else fits. Host names are refused. |
+    /// | `expiry-time="TIME"` | usable up to then: `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, in UTC, with a `Z` behind it or not. (Without it, sshd takes the time zone of its machine.) |
+    ///
+    /// # Errors
+    /// [`AuthorizedKeyError`].
+    pub fn parse(line: &str) -> Result<Self, AuthorizedKeyError> {
+        line::parse(line)
+    }
+
+    /// Reads all keys of a file, of up to 1 MiB, in either form: lines of `authorized_keys`, which may be blank or comments; or
+    /// whatever else a [`KeyFile`] takes, such as PEM blocks `PUBLIC KEY`. At least one.
+    ///
+    /// # Errors
+    /// [`AuthorizedKeysError`], with the line. One line that can't be taken is an error: whoever wrote it counts on it.
+    pub fn read(file: &[u8]) -> Result<Vec<Self>, AuthorizedKeysError> {
+        const LONGEST: usize = 1 << 20;
+        let lines = str::from_utf8(file).ok().filter(|text| text.len() <= LONGEST && line::are_lines(text));
+        let Some(text) = lines else {
+            let keys = KeyFile::parse(file)?.verifying_keys()?;
+            return Ok(keys.into_iter().map(|source| Self::new(source.key, "")).collect());
+        };
+        let numbered = text.lines().enumerate().filter(|(_, line)| !line::is_blank(line));
+        let read = |(index, line): (usize, &str)| {
+            let at = |source| AuthorizedKeysError::Line { line: index.saturating_add(1), source };
+            Self::parse(line).map_err(at)
+        };
+        numbered.map(read).collect()
+    }
+
+    /// The key.
+    pub fn key(&self) -> &VerifyingKey {
+        &self.key
+    }
+
+    /// What stands behind the key, such as `alice@laptop`. Nothing depends on it.
+    pub fn comment(&self) -> &str {
+        &self.comment
+    }
+
+    /// From where it may be used, as it was written; none where it may from everywhere.
+    pub fn from(&self) -> Option<&str> {
+        self.from.as_ref().map(Patterns::as_str)
+    }
+
+    /// The last second in which it may be used; none where it may for ever.
+    pub fn expiry(&self) -> Option<UnixTime> {
+        self.expiry
+    }
+
+    /// Whether the key may be used from this address, at this time. Where the address is not known, one that is bound to
+    /// addresses may not. An IPv4 address that is written as one of IPv6 is one of IPv4.
+    pub fn admits(&self, address: Option<IpAddr>, now: UnixTime) -> bool {
+        let is_in_time = self.expiry.is_none_or(|expiry| now <= expiry);
+        let is_from_there =
+            self.from.as_ref().is_none_or(|from| address.is_some_and(|address| from.admit(address.to_canonical())));
+        is_in_time && is_from_there
+    }
+}
+
+/// As a line, which can be read again; the time in UTC with a `Z`.
+impl fmt::Display for AuthorizedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let from = self.from.as_ref().map(|from| format!("from=\"{}\"", from.as_str()));
+        let expiry = self.expiry.map(|expiry| format!("expiry-time=\"{}\"", expiry::Written(expiry)));
+        let options: Vec<String> = from.into_iter().chain(expiry).collect();
+        if !options.is_empty() {
+            write!(f, "{} ", options.join(","))?;
+        }
+        f.write_str(&self.key.to_openssh(&self.comment))
+    }
+}

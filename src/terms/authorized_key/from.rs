@@ -1,0 +1,124 @@
+//! `from=`: patterns of addresses, as in ssh_config(5), "PATTERNS".
+
+use super::AuthorizedKeyError;
+use super::line::printable;
+use std::net::IpAddr;
+
+/// At least one pattern, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Patterns {
+    written: String,
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Pattern {
+    is_negated: bool,
+    of: Of,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Of {
+    Block(IpAddr, u32),
+    /// With `*` and `?`, in lower case; of the address as text.
+    Wildcard(String),
+}
+
+impl Patterns {
+    pub(super) fn parse(written: &str) -> Result<Self, AuthorizedKeyError> {
+        let patterns =
+            written.split(',').map(|part| part.trim_matches(' ')).map(Pattern::parse).collect::<Result<_, _>>()?;
+        Ok(Self { written: written.to_owned(), patterns })
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether one fits, and none that is negated.
+    pub(super) fn admit(&self, address: IpAddr) -> bool {
+        let mut fitting = self.patterns.iter().filter(|pattern| pattern.of.fits(address)).peekable();
+        fitting.peek().is_some() && fitting.all(|pattern| !pattern.is_negated)
+    }
+}
+
+impl Pattern {
+    fn parse(text: &str) -> Result<Self, AuthorizedKeyError> {
+        let (is_negated, pattern) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
+        let of = Of::parse(pattern).ok_or_else(|| AuthorizedKeyError::From(printable(text)))?;
+        Ok(Self { is_negated, of })
+    }
+}
+
+impl Of {
+    fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            let address = address.to_canonical();
+            return Some(Self::Block(address, bits(address).1));
+        }
+        if let Some((address, prefix)) = text.split_once('/') {
+            return Self::block(address.parse().ok()?, prefix);
+        }
+        let is_wildcard = text.contains(['*', '?']);
+        // What has letters and no colon is the pattern of a host name.
+        let of_v4 = |c: char| c.is_ascii_digit() || matches!(c, '.' | '*' | '?');
+        let of_v6 = |c: char| of_v4(c) || c.is_ascii_hexdigit() || c == ':';
+        let is_of_addresses = text.chars().all(of_v4) || (text.contains(':') && text.chars().all(of_v6));
+        (is_wildcard && is_of_addresses).then(|| Self::Wildcard(text.to_ascii_lowercase()))
+    }
+
+    /// A block, of which nothing is written after its prefix: `192.0.2.7/24` may be meant as one address or as all.
+    fn block(address: IpAddr, prefix: &str) -> Option<Self> {
+        let is_number = (1..=3).contains(&prefix.len()) && prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix: u32 = prefix.parse().ok().filter(|_| is_number)?;
+        let (all, len) = bits(address);
+        let rest = len.checked_sub(prefix)?;
+        // With nothing in front of it, the whole address comes after.
+        let front = all.checked_shr(rest).and_then(|front| front.checked_shl(rest)).unwrap_or(0);
+        (front == all).then_some(Self::Block(address, prefix))
+    }
+
+    fn fits(&self, address: IpAddr) -> bool {
+        match self {
+            Self::Block(block, prefix) => {
+                let ((ours, len), (theirs, their_len)) = (bits(*block), bits(address));
+                let front = |bits: u128| bits.checked_shr(len.saturating_sub(*prefix)).unwrap_or(0);
+                len == their_len && front(ours) == front(theirs)
+            }
+            Self::Wildcard(pattern) => fits(pattern.as_bytes(), address.to_string().as_bytes()),
+        }
+    }
+}
+
+/// The bits of an address, and how many there are.
+fn bits(address: IpAddr) -> (u128, u32) {
+    match address {
+        IpAddr::V4(address) => (u32::from(address).into(), 32),
+        IpAddr::V6(address) => (address.into(), 128),
+    }
+}
+
+/// Whether a text fits a pattern with `*`, any characters or none, and `?`, any one. It goes back to the last `*` alone, so that
+/// no pattern takes long.
+fn fits(mut pattern: &[u8], mut text: &[u8]) -> bool {
+    let mut last: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern.split_first(), text.split_first()) {
+            (Some((b'*', rest)), _) => {
+                last = Some((rest, text));
+                pattern = rest;
+            }
+            (Some((wanted, rest)), Some((found, after))) if *wanted == b'?' || wanted == found => {
+                (pattern, text) = (rest, after);
+            }
+            (None, None) => return true,
+            _ => match last.and_then(|(rest, from)| from.split_first().map(|(_, from)| (rest, from))) {
+                Some((rest, from)) => {
+                    last = Some((rest, from));
+                    (pattern, text) = (rest, from);
+                }
+                None => return false,
+            },
+        }
+    }
+}
