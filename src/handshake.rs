@@ -5,7 +5,9 @@ pub mod server;
 
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret, Sources};
-use crate::crypto::{AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript};
+use crate::crypto::{
+    AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript, TranscriptHash,
+};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
@@ -103,6 +105,19 @@ pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
     Secret::from_key(stage_0).key("binder", &transcript.hash())
 }
 
+/// What a client's key signs: `20^64 || "countersign v1 client signature" || 00 || transcript_r || lp(user)`.
+///
+/// The blanks and the words keep it apart from whatever else the key may sign (RFC 8446, section 4.4.3).
+pub(crate) fn to_sign(transcript_r: &TranscriptHash, user: &str) -> Vec<u8> {
+    let mut out = vec![b' '; 64];
+    out.extend_from_slice(b"countersign v1 client signature\0");
+    out.extend_from_slice(transcript_r);
+    // A user name is never as long as that.
+    out.extend_from_slice(&u16::try_from(user.len()).unwrap_or(u16::MAX).to_be_bytes());
+    out.extend_from_slice(user.as_bytes());
+    out
+}
+
 /// What a verdict says.
 pub(crate) enum Opened<'v> {
     Granted(Grant, Option<NewTicket<'v>>),
@@ -152,9 +167,15 @@ impl Secrets {
         self.master.key("proof", &self.transcript.hash())
     }
 
-    /// `credential_key = Expand(master, "credential", transcript up to the RSA ciphertext)`
-    pub(crate) fn credential_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
-        self.key("credential")
+    /// The transcript so far.
+    pub(crate) fn transcript_hash(&self) -> TranscriptHash {
+        self.transcript.hash()
+    }
+
+    /// `credential_key = Expand(master, "credential", transcript_r)`
+    pub(crate) fn credential_key(&self, transcript_r: &TranscriptHash) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let key: Key = self.master.key("credential", transcript_r);
+        self.cipher.key(&key)
     }
 
     /// Adds what comes next of the frames.

@@ -117,13 +117,13 @@ pub use stores::accounts::{self, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
 #[cfg(feature = "files")]
-pub use stores::known_hosts::{self, KnownHosts};
-#[cfg(feature = "files")]
 pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
+#[cfg(feature = "files")]
+pub use stores::known_hosts::{self, KnownHosts};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};

@@ -246,5 +246,8 @@ fn a_client_without_the_key_is_told_it_and_has_it_proved_from_the_next_login_on(
     assert!(next.info.is_proved());
     // Under the floor that it was told.
     let scenario = Scenario::new().known_key_under(KeyExchange::X25519MlKem768);
-    assert_eq!(error(scenario.challenge().trust(scenario.trusted(), TODAY)), Error::UnderFloor(Suite::X25519_AES_256_GCM));
+    assert_eq!(
+        error(scenario.challenge().trust(scenario.trusted(), TODAY)),
+        Error::UnderFloor(Suite::X25519_AES_256_GCM)
+    );
 }

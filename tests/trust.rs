@@ -136,7 +136,8 @@ struct Later(Answer);
 impl AsyncTrust for Later {
     async fn decide(&self, _: &Question<'_>) -> Answer {
         let mut asked = false;
-        core::future::poll_fn(|_| if core::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+        core::future::poll_fn(|_| if core::mem::replace(&mut asked, true) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
         self.0.clone()
     }
 }

@@ -182,7 +182,10 @@ fn scenes(pin: KeyId) -> [Scene; 8] {
     let untrusted = Scene {
         title: "A server with another key than the one pinned",
         pin: KeyId::from_bytes([7; 32]),
-        course: Course::Refused(Error::Untrusted(UntrustedKey::new(pin, Untrusted::new("untrusted-key", std::fmt::Error)))),
+        course: Course::Refused(Error::Untrusted(UntrustedKey::new(
+            pin,
+            Untrusted::new("untrusted-key", std::fmt::Error),
+        ))),
         log: ["event=handshake-failed", "before its ClientLogin"],
         moral: "The client left before its ClientLogin: a key that is not trusted gets no password, not even sealed.",
         explain: false,

@@ -102,7 +102,7 @@ impl From<Error> for io::Error {
             | Error::TrustTooLow { .. }
             | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
             Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
-            Error::Crypto(_) => ErrorKind::Other,
+            Error::Crypto(_) | Error::Sign(_) => ErrorKind::Other,
             _ => ErrorKind::InvalidData,
         };
         Self::new(kind, error)

@@ -505,6 +505,7 @@ impl Accounts {
                 let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
                 account.ok_or(Reason::UnknownToken)?.admit(now())
             }
+            Credential::Key { .. } => Err(Reason::UnknownKey),
         }
     }
 
@@ -518,6 +519,7 @@ impl Accounts {
         let can_log_in = match kind {
             CredentialKind::Password => account.has_password(),
             CredentialKind::Token => account.tokens() > 0,
+            CredentialKind::Key => false,
         };
         if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
     }

@@ -45,6 +45,10 @@ impl ManifestFiles {
 }
 
 impl ManifestStore for ManifestFiles {
+    fn place(&self, identity: KeyId) -> String {
+        self.path(identity).display().to_string()
+    }
+
     fn load(&self, identity: KeyId) -> io::Result<Option<String>> {
         let path = self.path(identity);
         match look(&path, KIND, None) {

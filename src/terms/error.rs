@@ -1,6 +1,6 @@
 //! What can go wrong, as types: what the peer did, what our caller did, and why a login was refused.
 
-use crate::crypto::{CryptoError, KeyError, KeyId, Suite};
+use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
@@ -69,6 +69,9 @@ pub enum Error {
     /// The server takes no credential of the kind the client has; nothing secret was sent.
     #[error("the server takes no {0} credential; nothing secret was sent")]
     KindNotTaken(CredentialKind),
+    /// There is no signature by the client's key; nothing secret was sent.
+    #[error("{0}; nothing was sent that could log anybody in")]
+    Sign(SignError),
     /// The server opened the login and refused it. It never says why.
     #[error(
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
@@ -255,6 +258,9 @@ pub enum Misuse {
     /// A suite that the chosen provider does not implement.
     #[error("the crypto provider does not implement the suite {0}")]
     UnsupportedSuite(Suite),
+    /// A credential kind that the chosen provider can do nothing with.
+    #[error("the crypto provider has no signatures, which a {0} credential needs")]
+    UnsupportedKind(CredentialKind),
     /// The stream was already closed by our side.
     #[error("this side of the session is already closed")]
     Closed,
@@ -292,6 +298,12 @@ pub enum Reason {
     /// The user exists; the password is not theirs.
     #[error("wrong password")]
     WrongPassword,
+    /// The signature is not that of the key that came with it, or the key is none that is taken.
+    #[error("the signature is not that key's")]
+    BadSignature,
+    /// The user, if there is one, has not this key.
+    #[error("unknown key")]
+    UnknownKey,
     /// No account has this token.
     #[error("unknown token")]
     UnknownToken,
@@ -346,6 +358,7 @@ codes!(Error {
     Self::DifferentContext(_) => "different-context",
     Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
+    Self::Sign(error) => error.code(),
     Self::NotNow => "not-now",
     Self::Refused => "refused",
     Self::VerdictNotAuthentic => "verdict-not-authentic",
@@ -394,6 +407,7 @@ codes!(Misuse {
     Self::BadInput(_) => "bad-input",
     Self::Duplicate(_) => "duplicate-input",
     Self::UnsupportedSuite(_) => "unsupported-suite",
+    Self::UnsupportedKind(_) => "unsupported-kind",
     Self::Closed => "closed",
     Self::KeyUpdateDue => "key-update-due",
     Self::Mismatch => "mismatch",
@@ -406,6 +420,8 @@ codes!(Reason {
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::UnknownUser => "unknown-user",
     Self::WrongPassword => "wrong-password",
+    Self::BadSignature => "bad-signature",
+    Self::UnknownKey => "unknown-key",
     Self::UnknownToken => "unknown-token",
     Self::AccountDisabled => "account-disabled",
     Self::AccountLocked => "account-locked",
@@ -428,6 +444,8 @@ impl Reason {
             | Self::UnknownUser
             | Self::WrongPassword
             | Self::UnknownToken
+            | Self::BadSignature
+            | Self::UnknownKey
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired

@@ -9,14 +9,14 @@ mod pins;
 mod question;
 pub(crate) mod server;
 
-pub use level::TrustLevel;
 pub(crate) use level::Levels;
+pub use level::TrustLevel;
 pub use manifest::{
     Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
 pub(crate) use pins::Pins;
-pub(crate) use question::{CERTIFICATES, Evidence, MANIFEST};
 pub use question::Question;
+pub(crate) use question::{CERTIFICATES, Evidence, MANIFEST};
 pub use server::{Approved, Server};
 
 use crate::crypto::{KeyId, PublicKey, Suite};
@@ -93,10 +93,7 @@ impl Wants {
     /// What either wants.
     #[must_use]
     pub const fn or(self, other: Self) -> Self {
-        Self {
-            certificates: self.certificates || other.certificates,
-            manifest: self.manifest || other.manifest,
-        }
+        Self { certificates: self.certificates || other.certificates, manifest: self.manifest || other.manifest }
     }
 }
 

@@ -23,8 +23,8 @@ mod primitive;
 pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
-    Busy, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, GrantMessage, KeyShare, Message,
-    ServerHello, ServerResumption, ServerVerdict, VerdictMessage,
+    Busy, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, GrantMessage, KeyProof,
+    KeyShare, Message, ServerHello, ServerResumption, ServerVerdict, VerdictMessage,
 };
 pub use primitive::{Bytes, List, Text};
 

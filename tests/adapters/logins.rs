@@ -5,9 +5,7 @@ use crate::ends::{
     failed, login, pair, protocol, refused, session,
 };
 use crate::peer::{Peer, VERDICT};
-use crate::support::{
-    ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire,
-};
+use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire};
 use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{

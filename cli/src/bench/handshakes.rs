@@ -167,8 +167,9 @@ impl Pair {
             clock(client, || client::start(&self.client, &self.pinned, &ChannelBinding::none(), rng, NOW))
                 .map_err(broken)?;
         let (challenge, await_login) = clock(server, || self.hello(hello)?.challenge(rng).map_err(broken))?;
-        let (login, state) = clock(client, || state.read(&challenge, NOW)?.trust(&self.pinned, today())?.login(CREDENTIAL, rng))
-            .map_err(broken)?;
+        let (login, state) =
+            clock(client, || state.read(&challenge, NOW)?.trust(&self.pinned, today())?.login(CREDENTIAL, rng))
+                .map_err(broken)?;
         let admitted = clock(server, || await_login.read(login, NOW).map(|login| login.admit())).map_err(refused)?;
         if let Admitted::Sealed(open) = &admitted {
             clock(&mut times.rsa, || self.private.decrypt(black_box(open.ciphertext()), rng));
@@ -188,8 +189,9 @@ impl Pair {
             let open = self.hello(hello)?.open(rng).map_err(|_| broken("nothing was sealed to the key"))?;
             open.run(rng).challenge(rng).map_err(broken)
         })?;
-        let (login, state) = clock(client, || state.read(&challenge, NOW)?.trust(&self.known, today())?.login(CREDENTIAL, rng))
-            .map_err(broken)?;
+        let (login, state) =
+            clock(client, || state.read(&challenge, NOW)?.trust(&self.known, today())?.login(CREDENTIAL, rng))
+                .map_err(broken)?;
         let verdict = clock(server, || decide(await_login.read(login, NOW).map_err(refused)?.admit(), rng))?;
         clock(client, || state.read(&verdict, NOW, today())).map(drop).map_err(broken)
     }

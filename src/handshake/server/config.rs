@@ -45,7 +45,7 @@ impl ServerConfig {
         Self {
             provider,
             suites: handshake::default_suites(&provider),
-            kinds: CredentialKind::ALL.to_vec(),
+            kinds: CredentialKind::DEFAULT.to_vec(),
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
@@ -63,16 +63,20 @@ impl ServerConfig {
         Ok(self)
     }
 
-    /// Takes these credential kinds. A login that does not open costs what refusing the first of them costs.
+    /// Takes these credential kinds; the default is [`CredentialKind::DEFAULT`]. A login that does not open costs what refusing the first of
+    /// them costs.
     ///
     /// # Errors
-    /// [`Misuse`] where the list is empty or names one twice.
+    /// [`Misuse`] where the list is empty or names one twice, or where it names keys and the provider checks no signatures.
     pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
         if kinds.is_empty() {
             return Err(Misuse::BadInput("the list of credential kinds"));
         }
         if handshake::has_duplicate(kinds.iter()) {
             return Err(Misuse::Duplicate("the list of credential kinds"));
+        }
+        if kinds.contains(&CredentialKind::Key) && self.provider.signatures.is_none() {
+            return Err(Misuse::UnsupportedKind(CredentialKind::Key));
         }
         self.kinds = kinds.to_vec();
         Ok(self)

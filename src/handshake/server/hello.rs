@@ -16,8 +16,8 @@ use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::grant::Grant;
 use crate::terms::trust::{self, SignedManifest};
-use crate::terms::trust::server::is_server_name;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
+use crate::terms::trust::server::is_server_name;
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
     Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,

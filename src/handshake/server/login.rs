@@ -5,7 +5,8 @@ use super::open::{Open, SealedLogin};
 use super::verdict::{Accepted, Refusal, accept, decision, issue, verdict_frame};
 use crate::crypto::schedule::Sources;
 use crate::crypto::{
-    CryptoError, CryptoRng, Decrypted, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash, once,
+    ClientKey, CryptoError, CryptoRng, Decrypted, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
+    VerifyingKey, once,
 };
 use crate::handshake::{self, Secrets};
 use crate::limits;
@@ -15,7 +16,7 @@ use crate::terms::error::{Error, Reason, Violation};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{Chain, Issued};
 use crate::time::{Moment, UnixTime};
-use crate::wire::codec::{self, ClientLogin, CredentialMessage, Tail};
+use crate::wire::codec::{self, ClientLogin, CredentialMessage, KeyProof, Tail};
 use crate::wire::frame::FrameType;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -163,12 +164,16 @@ impl Pending {
             }
         };
         // The key covers the transcript so far; the rest is added as received, before it is opened in place.
-        let credential_key = secrets.credential_key();
+        let transcript_r = secrets.transcript_hash();
+        let credential_key = secrets.credential_key(&transcript_r);
         secrets.add(parts.field);
         let opened = credential_key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let ticket_for = (key.public_key().id(), scope);
-        let mut claim = Claim { config, secrets, ticket_for, frame, tail, fault: None, arrival };
-        claim.fault = claim.find_fault(opened);
+        let mut claim = Claim { config, secrets, ticket_for, frame, tail, client_key: None, fault: None, arrival };
+        match claim.look(opened, &transcript_r) {
+            Ok(client_key) => claim.client_key = client_key,
+            Err(reason) => claim.fault = Some(reason),
+        }
         claim
     }
 }
@@ -243,6 +248,8 @@ pub struct Claim {
     ticket_for: (KeyId, [u8; 32]),
     frame: Zeroizing<Vec<u8>>,
     tail: Tail,
+    /// The key that has signed for this connection, in a credential of that kind.
+    client_key: Option<ClientKey>,
     fault: Option<Reason>,
     arrival: Moment,
 }
@@ -252,7 +259,8 @@ impl Claim {
     pub fn credential(&self) -> Credential<'_> {
         // The configuration always names a kind.
         let decoy = Credential::decoy(self.config.kinds.first().copied().unwrap_or(CredentialKind::Password));
-        if self.fault.is_some() { decoy } else { self.opened().unwrap_or(decoy) }
+        let opened = self.message().and_then(|message| Credential::from_message(&message, self.client_key.as_ref()));
+        if self.fault.is_some() { decoy } else { opened.unwrap_or(decoy) }
     }
 
     /// The suite of this handshake.
@@ -307,30 +315,44 @@ impl Claim {
     /// The credential is not good, or nobody can tell now: gives the verdict to send, and when. [`Reason::NotNow`] tells the client
     /// that there is no decision; it must not depend on the account or the credential. Any other reason stays here.
     ///
-    /// For a login that had not opened, the refusal's reason is [`Reason::NotOpened`] or [`Reason::KindNotTaken`], whatever is
-    /// said here.
+    /// For a login that had not opened, the refusal's reason is [`Reason::NotOpened`], [`Reason::KindNotTaken`] or [`Reason::BadSignature`],
+    /// whatever is said here.
     pub fn reject(self, reason: Reason) -> Refusal {
         let decision = decision(&reason);
         let reason = self.fault.unwrap_or(reason);
         Refusal::seal(&self.secrets, decision, reason, self.arrival.after(self.config.refusal_floor))
     }
 
-    fn find_fault(&self, opened: bool) -> Option<Reason> {
-        if !opened {
-            return Some(Reason::NotOpened);
+    /// What is wrong with the credential before anybody looks at its account; a key's signature is checked here.
+    fn look(&self, opened: bool, transcript_r: &TranscriptHash) -> Result<Option<ClientKey>, Reason> {
+        let message = self.message().filter(|_| opened).ok_or(Reason::NotOpened)?;
+        let kind = CredentialKind::from_number(message.kind).ok_or(Reason::NotOpened)?;
+        if kind != CredentialKind::Key {
+            // It breaks no rule of PROTOCOL.md, "Credential".
+            Credential::from_message(&message, None).ok_or(Reason::NotOpened)?;
         }
-        match self.opened() {
-            Some(credential) if self.config.kinds.contains(&credential.kind()) => None,
-            Some(credential) => Some(Reason::KindNotTaken(credential.kind())),
-            None => Some(Reason::NotOpened),
+        if !self.config.kinds.contains(&kind) {
+            return Err(Reason::KindNotTaken(kind));
         }
+        if kind != CredentialKind::Key {
+            return Ok(None);
+        }
+        let proof: KeyProof<'_> = codec::decode(&message.secret).map_err(|_| Reason::NotOpened)?;
+        let key = VerifyingKey::from_spki_der(&proof.key).map_err(|_| Reason::BadSignature)?;
+        let signed = handshake::to_sign(transcript_r, &message.user);
+        self.config.provider.verify(&key, &signed, &proof.signature).map_err(|error| match error {
+            CryptoError::NotAuthentic => Reason::BadSignature,
+            error => Reason::Failed(error),
+        })?;
+        let key = ClientKey::public_only(key);
+        Credential::from_message(&message, Some(&key)).ok_or(Reason::NotOpened)?;
+        Ok(Some(key))
     }
 
-    /// The credential in the opened plaintext; `None` where it breaks a rule of PROTOCOL.md, "Credential".
-    fn opened(&self) -> Option<Credential<'_>> {
+    /// What stands in the opened plaintext.
+    fn message(&self) -> Option<CredentialMessage<'_>> {
         let (plaintext, _) = self.tail.cut(&self.frame).content().split_last_chunk::<{ limits::TAG }>()?;
-        let message = codec::decode_padded::<CredentialMessage<'_>>(plaintext, limits::CREDENTIAL_BLOCK).ok()?;
-        Credential::from_message(&message)
+        codec::decode_padded(plaintext, limits::CREDENTIAL_BLOCK).ok()
     }
 }
 

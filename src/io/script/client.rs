@@ -4,13 +4,13 @@ use super::super::connector::ClientState;
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
 use super::{rng, unix_now, within};
-use crate::crypto::PublicKey;
+use crate::crypto::{PublicKey, SignError};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
-use crate::terms::trust::Server;
 use crate::terms::ticket::TrustedTicket;
+use crate::terms::trust::Server;
 
 /// A client's state after its hello.
 enum Awaiting {
@@ -81,7 +81,15 @@ pub(in crate::io) async fn login<L: Link>(
     trusted: client::Trusted,
     credential: Credential<'_>,
 ) -> Result<Session, LoginError> {
-    let (login, state) = trusted.login(credential, &mut rng()?)?;
+    let (login, state) = match credential {
+        Credential::Key { user, key } if key.is_remote() => {
+            let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
+            let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
+            let signature = within(link, signing.deadline(), signed).await.unwrap_or(Err(SignError::TimedOut));
+            signing.answer(&signature.map_err(Error::Sign)?)?
+        }
+        credential => trusted.login(credential, &mut rng()?)?,
+    };
     send(link, &login).await?;
     let frame = receive(link, AwaitVerdict::EXPECTS).await?;
     Ok(state.read(&frame, link.now(), unix_now())?)

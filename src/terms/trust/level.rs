@@ -40,6 +40,7 @@ impl Default for Levels {
     fn default() -> Self {
         Self(CredentialKind::ALL.map(|kind| match kind {
             CredentialKind::Password | CredentialKind::Token => TrustLevel::Certified,
+            CredentialKind::Key => TrustLevel::FirstUse,
         }))
     }
 }

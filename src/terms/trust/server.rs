@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// Sends credentials of this kind to keys that are known at least this well. The default is [`TrustLevel::Certified`] for a password
-    /// or a token.
+    /// or a token, and [`TrustLevel::FirstUse`] for a key, whose signature is of no use to whoever sees it.
     #[must_use]
     pub fn with_level_for(mut self, kind: CredentialKind, level: TrustLevel) -> Self {
         self.levels.set(kind, level);

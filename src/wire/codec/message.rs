@@ -133,6 +133,17 @@ layout! {
 }
 
 layout! {
+    /// What a client shows of a key of its own (PROTOCOL.md, "KeyProof").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct KeyProof<'a> {
+        /// The public key's SubjectPublicKeyInfo in DER.
+        pub key: Bytes<'a> [..=limits::MAX_SPKI],
+        /// Its signature over this connection.
+        pub signature: Bytes<'a> [..=limits::MAX_MODULUS_BITS / 8],
+    }
+}
+
+layout! {
     /// The body of frame 4 (PROTOCOL.md, "ServerVerdict"): the AEAD-sealed [`VerdictMessage`] and nothing else.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct ServerVerdict<'a> {
@@ -215,6 +226,7 @@ impl<'a> Message<'a> for ClientHello<'a> {}
 impl<'a> Message<'a> for ServerHello<'a> {}
 impl<'a> Message<'a> for ClientLogin<'a> {}
 impl<'a> Message<'a> for CredentialMessage<'a> {}
+impl<'a> Message<'a> for KeyProof<'a> {}
 impl<'a> Message<'a> for ServerVerdict<'a> {}
 impl<'a> Message<'a> for VerdictMessage<'a> {}
 impl<'a> Message<'a> for ServerResumption<'a> {}
@@ -225,5 +237,6 @@ impl<'a> Message<'a> for Confirm<'a> {}
 const _: () = {
     let credential = CredentialMessage::MAX.next_multiple_of(limits::CREDENTIAL_BLOCK);
     assert!(credential + limits::TAG == limits::MAX_SEALED_CREDENTIAL);
+    assert!(KeyProof::MAX <= limits::MAX_SECRET);
     assert!(VerdictMessage::MAX <= limits::VERDICT);
 };

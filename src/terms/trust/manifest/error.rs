@@ -34,7 +34,7 @@ pub enum ManifestError {
     Signature,
     /// M3: a manifest with a higher number was taken before.
     #[error(
-        "an older manifest, number {found}, where number {kept} was seen before: somebody plays an old one back, or a server \
+        "an older manifest, number {found}, where {kept} was seen before: somebody plays an old one back, or a server \
          was not updated"
     )]
     Rollback {

@@ -96,7 +96,7 @@ impl Identity {
     fn parse(&self, text: &str) -> Result<Kept, ManifestError> {
         Kept::parse(text, self.pin, self.provider).map_err(|error| match error {
             ManifestError::Provider => error,
-            _ => ManifestError::Store(error.to_string()),
+            _ => ManifestError::Store(format!("{}: {error}", self.store.place(self.pin))),
         })
     }
 

@@ -12,6 +12,9 @@ use std::sync::{Mutex, PoisonError};
 /// What is kept is a text, of PEM blocks, up to 24 KiB. That it is not older than what was there before is the library's affair, if
 /// `update` lets nobody else in between.
 pub trait ManifestStore: Send + Sync {
+    /// Where it is kept, for whoever has to look there: the name of a file, say.
+    fn place(&self, identity: KeyId) -> String;
+
     /// What is kept of this identity; none if there is nothing.
     ///
     /// # Errors
@@ -38,6 +41,10 @@ impl MemoryManifests {
 }
 
 impl ManifestStore for MemoryManifests {
+    fn place(&self, _: KeyId) -> String {
+        "in memory".to_owned()
+    }
+
     fn load(&self, identity: KeyId) -> io::Result<Option<String>> {
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&identity).cloned())
     }
