@@ -52,6 +52,8 @@ impl ManifestStore for ManifestFiles {
     fn load(&self, identity: KeyId) -> io::Result<Option<String>> {
         let path = self.path(identity);
         match look(&path, KIND, None) {
+            // One that another process is making now.
+            Ok(Some((bytes, _))) if bytes.is_empty() => Ok(None),
             Ok(Some((bytes, _))) => Ok(Some(text(&bytes, &path)?.to_owned())),
             Ok(None) => Ok(None),
             Err(error) if error.is_missing() => Ok(None),
