@@ -11,6 +11,7 @@ use crate::crypto::{
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
+use crate::terms::factor::Prompt;
 use crate::terms::grant::{Grant, NoGrant};
 use crate::wire::codec::{self, Bytes, Extension, Extensions, Field, Message, VerdictMessage};
 use crate::wire::frame::{self, FrameError, FrameType, Header};
@@ -121,6 +122,7 @@ pub(crate) fn to_sign(transcript_r: &TranscriptHash, user: &str) -> Vec<u8> {
 /// What a verdict says.
 pub(crate) enum Opened<'v> {
     Granted(Grant, Option<NewTicket<'v>>),
+    Asked(Prompt),
     Not(NoGrant),
 }
 
@@ -178,6 +180,11 @@ impl Secrets {
         self.cipher.key(&key)
     }
 
+    /// `factor_key = Expand(master, "factor", transcript_f)`, after the ServerVerdict that asks.
+    pub(crate) fn factor_key(&self) -> Result<Box<dyn AeadKey>, CryptoError> {
+        self.key("factor")
+    }
+
     /// Adds what comes next of the frames.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
         self.transcript.add(bytes);
@@ -203,6 +210,7 @@ impl Secrets {
         check_extensions(&verdict.extensions, limits::MAX_VERDICT_EXTENSIONS)?;
         let grant = match Grant::from_message(&verdict)? {
             Ok(grant) => grant,
+            Err(NoGrant::Factor) => return Ok(Opened::Asked(Prompt::of(&verdict.extensions)?)),
             Err(no_grant) => return Ok(Opened::Not(no_grant)),
         };
         let (bytes, lifetime) = (verdict.ticket.0, verdict.ticket_lifetime);

@@ -117,17 +117,18 @@ pub use stores::accounts::{self, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
 #[cfg(feature = "files")]
+pub use stores::known_hosts::{self, KnownHosts};
+#[cfg(feature = "files")]
 pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
-#[cfg(feature = "files")]
-pub use stores::known_hosts::{self, KnownHosts};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
+pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Grant, NotPermitted};
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
@@ -139,7 +140,7 @@ pub use terms::trust::{
 pub use terms::trust::{
     Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
-pub use terms::verifier::{AsyncVerifier, Attempt, Returning, Verifier};
+pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Moment, UnixTime};
 pub use wire::{codec, frame};
 

@@ -118,6 +118,21 @@ pub const BINDER: usize = 32;
 /// A verdict's plaintext is padded to this, so that all decisions look alike, with a ticket and without.
 pub const VERDICT: usize = 2048;
 
+/// A factor's plaintext is padded to this, so that its length shows nothing.
+pub const FACTOR: usize = 512;
+
+/// Largest answer to a request for a further factor.
+pub const MAX_ANSWER: usize = 256;
+
+/// Largest prompt of a request for a further factor.
+pub const MAX_PROMPT: usize = 255;
+
+/// Largest number of further factors in a handshake: nobody has more, and each holds a place for a minute.
+pub const MAX_FACTORS: usize = 4;
+
+/// Default bound on each further factor, from the request on: somebody has to look for it and type it.
+pub const FACTOR_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Largest principal name.
 pub const MAX_PRINCIPAL: usize = 255;
 
@@ -132,6 +147,9 @@ pub const MAX_SEALED_CREDENTIAL: usize = 18 * CREDENTIAL_BLOCK + TAG;
 
 /// The one body size of a ServerVerdict.
 pub const SERVER_VERDICT: usize = VERDICT + TAG;
+
+/// The one body size of a ClientFactor.
+pub const CLIENT_FACTOR: usize = FACTOR + TAG;
 
 /// Largest plaintext of a record, as in TLS 1.3 (RFC 8446, section 5.1).
 pub const MAX_RECORD: usize = 16 * 1024;
@@ -155,6 +173,9 @@ pub const MIN_PASSWORD: usize = 8;
 
 /// Largest number of tokens of an account in a file.
 pub const MAX_TOKENS: usize = 512;
+
+/// Largest number of recovery codes of an account in a file.
+pub const MAX_RECOVERY_CODES: usize = 16;
 
 /// Longest line of an account file, in bytes. One with as much in it as there may be takes half of it.
 pub const MAX_LINE: usize = 64 << 10;

@@ -6,6 +6,7 @@ pub(crate) mod binding;
 pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod error;
+pub(crate) mod factor;
 pub(crate) mod grant;
 #[cfg(feature = "serde")]
 mod serde;

@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
 
 use countersign::codec::{
-    self, Busy, Bytes, ClientHello, ClientLogin, Confirm, CredentialMessage, EncodeError, Extension, Extensions,
-    GrantMessage, KeyShare, List, Message, ServerHello, ServerResumption, ServerVerdict, Text, VerdictMessage,
+    self, Busy, Bytes, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, EncodeError, Extension,
+    Extensions, Factor, FactorRequest, GrantMessage, KeyShare, List, Message, ServerHello, ServerResumption,
+    ServerVerdict, Text, VerdictMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits;
@@ -105,6 +106,9 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
 
     let busy = Busy { retry_after: 1, extensions: extensions(limits::MAX_CLIENT_EXTENSIONS) };
     is_fullest(&busy, Some(FrameType::Busy));
+    is_fullest(&ClientFactor { sealed_factor: &[7; limits::CLIENT_FACTOR] }, Some(FrameType::ClientFactor));
+    is_fullest(&Factor { answer: bytes(limits::MAX_ANSWER) }, None);
+    is_fullest(&FactorRequest { form: 1, prompt: text(limits::MAX_PROMPT) }, None);
     is_fullest(&Confirm { tag: &[0; limits::TAG] }, Some(FrameType::Confirm));
 }
 

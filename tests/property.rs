@@ -58,10 +58,12 @@ enum Any {
     ServerVerdict(wire::ServerVerdict),
     Verdict(wire::Verdict),
     ServerResumption(wire::ServerResumption),
+    FactorRequest(wire::FactorRequest),
+    Factor(wire::Factor),
 }
 
 impl Any {
-    const KINDS: usize = 7;
+    const KINDS: usize = 9;
 
     fn number(&self) -> usize {
         match self {
@@ -72,6 +74,8 @@ impl Any {
             Self::ServerVerdict(_) => 4,
             Self::Verdict(_) => 5,
             Self::ServerResumption(_) => 6,
+            Self::FactorRequest(_) => 7,
+            Self::Factor(_) => 8,
         }
     }
 
@@ -84,6 +88,8 @@ impl Any {
             Self::ServerVerdict(message) => message.encode(),
             Self::Verdict(message) => message.encode(),
             Self::ServerResumption(message) => message.encode(),
+            Self::FactorRequest(message) => message.encode(),
+            Self::Factor(message) => message.encode(),
         }
     }
 }
@@ -104,7 +110,9 @@ fn library(number: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         3 => both::<codec::CredentialMessage<'_>>(bytes),
         4 => both::<codec::ServerVerdict<'_>>(bytes),
         5 => both::<codec::VerdictMessage<'_>>(bytes),
-        _ => both::<codec::ServerResumption<'_>>(bytes),
+        6 => both::<codec::ServerResumption<'_>>(bytes),
+        7 => both::<codec::FactorRequest<'_>>(bytes),
+        _ => both::<codec::Factor<'_>>(bytes),
     }
 }
 
@@ -120,7 +128,9 @@ fn by_hand(number: usize, bytes: &[u8]) -> Option<Vec<u8>> {
         3 => both::<wire::Credential>(bytes),
         4 => both::<wire::ServerVerdict>(bytes),
         5 => both::<wire::Verdict>(bytes),
-        _ => both::<wire::ServerResumption>(bytes),
+        6 => both::<wire::ServerResumption>(bytes),
+        7 => both::<wire::FactorRequest>(bytes),
+        _ => both::<wire::Factor>(bytes),
     }
 }
 
@@ -210,7 +220,10 @@ fn message() -> impl Strategy<Value = Any> {
         let sealed_verdict = vec![byte; 2064];
         Any::ServerResumption(wire::ServerResumption { version, suite, nonce, key_share, extensions, sealed_verdict })
     });
-    prop_oneof![hello, challenge, login, credential, sealed, verdict, resumption]
+    let request =
+        (any::<u8>(), text()).prop_map(|(form, prompt)| Any::FactorRequest(wire::FactorRequest { form, prompt }));
+    let factor = bytes().prop_map(|answer| Any::Factor(wire::Factor { answer }));
+    prop_oneof![hello, challenge, login, credential, sealed, verdict, resumption, request, factor]
 }
 
 /// A change of an encoding: what a careless decoder would let pass.

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLFACTVKR".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKR".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -46,7 +46,7 @@ fn tested() -> BTreeSet<String> {
 fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     let (rules, tested) = (rules(), tested());
     for (letter, count) in
-        [("S", 15), ("L", 10), ("F", 3), ("C", 14), ("T", 4), ("V", 6), ("R", 6), ("A", 8), ("K", 11)]
+        [("S", 15), ("L", 12), ("N", 4), ("F", 3), ("C", 14), ("T", 5), ("V", 7), ("R", 6), ("A", 8), ("K", 11)]
     {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
@@ -76,7 +76,7 @@ fn the_table_of_frames_is_the_code_s() {
     assert_eq!(theirs, ours);
     for byte in 0..=255 {
         let kind = FrameType::from_byte(byte);
-        assert_eq!(kind.map(FrameType::byte), (1..=10).contains(&byte).then_some(byte));
+        assert_eq!(kind.map(FrameType::byte), (1..=11).contains(&byte).then_some(byte));
     }
 }
 
@@ -143,6 +143,10 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::VERDICT, limits::TAG),
         format!("logged in as, 1 to {} bytes", limits::MAX_PRINCIPAL),
         format!("different words of 1 to {} bytes", limits::MAX_PERMISSION),
+        format!("always {} bytes of ciphertext and a {}-byte tag", limits::FACTOR, limits::TAG),
+        format!("1 to {} bytes | ### ServerResumption", limits::MAX_ANSWER),
+        format!("up to {} bytes without control characters; may be empty", limits::MAX_PROMPT),
+        format!("from the request on, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
         format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),
         format!("after 2^{} frames of any type under a key", limits::RECORDS_PER_KEY.trailing_zeros()),
         format!("by default {seconds} seconds"),

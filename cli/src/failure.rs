@@ -159,7 +159,6 @@ impl Failure {
         let (status, advice) = known(error.code()).unwrap_or(match error {
             LoginError::Protocol(Protocol::Untrusted(_)) => (Status::Untrusted, ""),
             LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
-            LoginError::Protocol(Protocol::Untrusted(_)) => (Status::Untrusted, ""),
             _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
         });
         Self::with_status(status, format_args!("{}{advice}", chain(error)))

@@ -11,7 +11,6 @@ mod tickets;
 mod users;
 mod visit;
 
-use log::Entry;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;

@@ -6,7 +6,7 @@
 
 use crate::{Input, frame};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
-use countersign::codec::{Confirm, ServerResumption, ServerVerdict, VerdictMessage};
+use countersign::codec::{ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 
 pub fn run(data: &[u8]) {
@@ -40,6 +40,9 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<VerdictMessage<'_>>(bytes),
         message::<Busy<'_>>(bytes),
         message::<Confirm<'_>>(bytes),
+        message::<ClientFactor<'_>>(bytes),
+        message::<Factor<'_>>(bytes),
+        message::<FactorRequest<'_>>(bytes),
     ]
     .into_iter()
     .filter(|&decoded| decoded)

@@ -10,7 +10,9 @@
 //! | [`AwaitLogin`] | a ClientLogin | [`Login`] |
 //! | [`Login`] | *is it admitted?* | [`Claim`], or [`Open`] |
 //! | [`Open`] of a login | the RSA operation | [`Claim`] |
-//! | [`Claim`] | *is the credential good?* | [`Accepted`] or [`Refusal`] |
+//! | [`Claim`] | *is the credential good?* | [`Accepted`], [`Refusal`], or [`AwaitFactor`] |
+//! | [`AwaitFactor`] | a ClientFactor | [`FactorClaim`] |
+//! | [`FactorClaim`] | *is the answer good?* | [`Accepted`], [`Refusal`], or [`AwaitFactor`] |
 //!
 //! ```text
 //! AwaitHello ─▶ ChooseKey ─▶ Hello ──ServerHello──▶ AwaitLogin ─▶ Login ─▶ Claim ──ServerVerdict──▶ Accepted
@@ -25,12 +27,14 @@
 //! machine holds no clock, no socket, no randomness of its own and no accounts.
 
 mod config;
+mod factor;
 mod hello;
 mod login;
 mod open;
 mod verdict;
 
 pub use config::ServerConfig;
+pub use factor::{Asked, AwaitFactor, FactorClaim};
 pub use hello::{AwaitConfirm, AwaitHello, ChooseKey, Hello, busy};
 pub use login::{Admitted, AwaitLogin, Claim, Login};
 pub use open::{Open, Sealed, SealedHello, SealedLogin};

@@ -11,10 +11,12 @@ use crate::terms::binding::ChannelBinding;
 use crate::terms::context::Context;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
+use crate::terms::factor::Prompt;
 use crate::terms::ticket::{Ticket, TrustedTicket};
 use crate::terms::trust::Server;
 use core::fmt;
-use core::future::Future;
+use core::future::{Future, ready};
+use core::pin::Pin;
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -36,7 +38,14 @@ pub(super) struct ClientState {
     pub(super) config: Arc<ClientConfig>,
     pub(super) server: Arc<Server>,
     pub(super) context: Context,
+    answerer: Option<Arc<Answerer>>,
 }
+
+/// Whoever answers requests for further factors.
+pub(super) type Answerer = dyn Fn(&Prompt) -> Answering + Send + Sync;
+
+/// An answer, or none, on its way.
+type Answering = Pin<Box<dyn Future<Output = Option<Vec<u8>>> + Send>>;
 
 /// Where a client keeps tickets: one of each user, the newest. A ticket is as secret as a password until it expires.
 pub trait TicketCache: Send + Sync {
@@ -88,7 +97,12 @@ impl Connector {
     pub fn new(config: ClientConfig, server: Server) -> Self {
         let context = Context::uncounted();
         Self {
-            client: Arc::new(ClientState { config: Arc::new(config), server: Arc::new(server), context }),
+            client: Arc::new(ClientState {
+                config: Arc::new(config),
+                server: Arc::new(server),
+                context,
+                answerer: None,
+            }),
             tickets: None,
         }
     }
@@ -118,6 +132,42 @@ impl Connector {
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Context>) -> Self {
         self.client = Arc::new(ClientState { context: context.into(), ..ClientState::clone(&self.client) });
+        self
+    }
+
+    /// Answers the server's requests for further factors, such as a one-time code: `answer` is told what to ask the user, and gives the
+    /// answer (1 to 256 bytes, wiped after use), or none to give the login up. There is a minute for it
+    /// ([`ClientConfig::with_factor_timeout`]), and one attempt: a wrong answer is refused, and the next login begins anew.
+    /// Without this the server can't ask, and refuses accounts that need more than their credential.
+    ///
+    /// `answer` is called where the login's future is polled: it may block in a `_blocking` call alone. From async code,
+    /// [`Connector::with_factors_async`].
+    ///
+    /// ```
+    /// # fn ask_user(_: &str) -> Option<String> { None }
+    /// # fn with_codes(connector: countersign::Connector) -> countersign::Connector {
+    /// connector.with_factors(|prompt| ask_user(prompt.text()).map(String::into_bytes))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_factors(self, answer: impl Fn(&Prompt) -> Option<Vec<u8>> + Send + Sync + 'static) -> Self {
+        self.with_answerer(Arc::new(move |prompt: &Prompt| -> Answering { Box::pin(ready(answer(prompt))) }))
+    }
+
+    /// As [`Connector::with_factors`], with an answer that takes its time. Its future is dropped when that is over, or when the server
+    /// hangs up.
+    #[must_use]
+    pub fn with_factors_async<F: Future<Output = Option<Vec<u8>>> + Send + 'static>(
+        self,
+        answer: impl Fn(Prompt) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.with_answerer(Arc::new(move |prompt: &Prompt| -> Answering { Box::pin(answer(prompt.clone())) }))
+    }
+
+    fn with_answerer(mut self, answerer: Arc<Answerer>) -> Self {
+        let client = ClientState::clone(&self.client);
+        let config = Arc::new(ClientConfig::clone(&client.config).with_factors());
+        self.client = Arc::new(ClientState { config, answerer: Some(answerer), ..client });
         self
     }
 
@@ -217,7 +267,9 @@ impl Connector {
         }
         Ok(match begun {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
-            script::Begun::Trusted(state) => Begun::Trusted(Trusted { link, state }),
+            script::Begun::Trusted(state) => {
+                Begun::Trusted(Trusted { link, state, answerer: self.client.answerer.clone() })
+            }
             script::Begun::Unproved(key) => return Err(Error::NoProof(key.id()).into()),
         })
     }
@@ -246,6 +298,7 @@ pub enum Begun<L: Link> {
 pub struct Trusted<L> {
     link: L,
     state: client::Trusted,
+    answerer: Option<Arc<Answerer>>,
 }
 
 impl<L: Link> Trusted<L> {
@@ -259,7 +312,7 @@ impl<L: Link> Trusted<L> {
     /// # Errors
     /// [`LoginError`].
     pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<L::Stream>, LoginError> {
-        let session = script::login(&mut self.link, self.state, credential).await?;
+        let session = script::login(&mut self.link, self.state, credential, self.answerer.as_deref()).await?;
         into_stream(self.link, session)
     }
 }

@@ -98,6 +98,7 @@ impl From<Error> for io::Error {
             | Error::VerdictNotAuthentic
             | Error::ProofNotAuthentic
             | Error::NoProof(_)
+            | Error::FactorWanted(_)
             | Error::Untrusted(_)
             | Error::TrustTooLow { .. }
             | Error::UnderFloor(_) => ErrorKind::PermissionDenied,

@@ -4,11 +4,13 @@
 
 mod asked;
 mod client;
+mod factors;
 mod turn;
 
 pub(super) use client::{Begun, begin, login};
 
 use asked::Asked;
+use factors::{Verdict, conclude};
 use turn::{NotDone, TOO_MANY, Turn, run, within};
 
 use super::acceptor::{AnyVerifier, ServerState};
@@ -17,7 +19,7 @@ use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
-use crate::crypto::{self, CryptoError, CryptoRng};
+use crate::crypto::{self, CryptoRng};
 use crate::handshake::server::{
     Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
 };
@@ -26,7 +28,7 @@ use crate::terms::context::Context;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
-use crate::terms::verifier::{Asker, Attempt, Returning};
+use crate::terms::verifier::{Asker, Attempt, Further, Good, Returning};
 use crate::time::{Moment, UnixTime};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
@@ -435,13 +437,13 @@ async fn decide<L: Link>(
     }
     let turn = Turn { server, place: &visit.place, deadline: login.deadline() };
     match open_and_verify(&turn, link, visit, &server_name, login.admit()).await {
-        Ok((claim, verdict)) => Ok(conclude(claim, verdict, &visit.place)),
+        Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
         Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
         Err(NoVerdict::Failed(error)) => Err(error),
     }
 }
 
-type Verdict = Result<Grant, Reason>;
+const LATE_VERIFIER: Reason = Reason::NotNow("the verifier did not answer in time");
 
 /// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
 async fn open_and_verify<L: Link>(
@@ -481,10 +483,17 @@ async fn open_and_verify<L: Link>(
                     None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
                 },
             };
-            let attempt = Attempt { credential: claim.credential(), asker: visit.asker(turn.server, server_name) };
-            let verdict = match within(link, turn.deadline, Caught(verifier.verify(&attempt))).await {
+            let asker = visit.asker(turn.server, server_name);
+            let attempt = Attempt { credential: claim.credential(), asker };
+            let asking = Box::pin(async {
+                let grant = verifier.verify(&attempt).await?;
+                let good = Good { grant: &grant, kind: attempt.credential.kind(), step: 0 };
+                let further = verifier.further(&Further { good, asker }).await?;
+                Ok((grant, further))
+            });
+            let verdict = match within(link, turn.deadline, Caught(asking)).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
-                None => Err(Reason::NotNow("the verifier did not answer in time")),
+                None => Err(LATE_VERIFIER),
             };
             drop(permit);
             Ok((claim, verdict))
@@ -498,23 +507,6 @@ fn opened(admitted: Admitted) -> Claim {
         Admitted::Opened(claim) => claim,
         Admitted::Sealed(open) => run(open),
     }
-}
-
-/// Gives the verdict, with a ticket where the server gives tickets.
-fn conclude(claim: Claim, verdict: Result<Grant, Reason>, place: &Place) -> Decision {
-    let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
-    let seated = verdict.and_then(|grant| match place.session_place(grant.principal()) {
-        Some(session_place) => Ok((grant, session_place)),
-        None => Err(Reason::NotAdmitted("too many sessions of this principal")),
-    });
-    let accepted = match (seated, rng()) {
-        (Ok((grant, session_place)), Ok(mut rng)) => {
-            claim.accept_with_ticket(grant, unix_now(), &mut rng).map(|accepted| (accepted, session_place))
-        }
-        (Ok(_), Err(_)) => Err(claim.reject(Reason::Failed(CryptoError::Failed))),
-        (Err(reason), _) => Err(claim.reject(reason)),
-    };
-    accepted.map_err(|refusal| RefusedLogin { refusal, user })
 }
 
 /// Waits for `future`, unless the handshake has to make way.

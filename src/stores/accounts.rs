@@ -4,17 +4,21 @@
 //! # comment
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
+//! carol totp=GEZDGNBVGY3TQOJQ... password=$argon2id$... recovery=SHA256:...
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. The text is UTF-8,
-//! with or without a byte order mark, of at most 64 MiB, a line at most 64 KiB.
+//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. The secret of a second
+//! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
+//! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line
+//! at most 64 KiB.
 //!
 //! A line that can't be read is left as it is and reported with its number; the others still work. Its name stays taken: a
 //! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
 //! counts as broken.
 
 mod error;
+mod factor;
 mod file;
 mod hash;
 mod line;
@@ -22,11 +26,13 @@ mod name;
 mod password;
 mod reader;
 mod since;
+mod totp;
 
 pub use error::AccountError;
 pub use file::{AccountFile, News};
 pub use line::{Account, BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
+pub use totp::{TotpCheck, TotpSecret};
 
 use crate::crypto::SecretString;
 use crate::limits;
@@ -34,8 +40,9 @@ use crate::stores::date::LAST;
 use crate::stores::files::text::{self, NoText, content};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
+use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, Returning, Verifier};
+use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
 use crate::time::UnixTime;
 use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -46,6 +53,7 @@ use rand::TryRng;
 use since::Since;
 use std::collections::HashMap;
 use std::hash::RandomState;
+use std::sync::Arc;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
@@ -77,6 +85,8 @@ pub struct Accounts {
     /// Keyed at random: which cost an unknown name imitates can't be predicted. An [`AccountFile`] hands it on from reading to
     /// reading, or a name whose cost changes with the file would be known not to be in it.
     imitation: RandomState,
+    /// What second factors were used. Handed on as well, or a code would be good twice.
+    factors: Arc<factor::Memory>,
 }
 
 /// Where in the lines the accounts are.
@@ -532,6 +542,14 @@ impl Verifier for Accounts {
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         self.current(returning.principal(), returning.kind())
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        self.check_answer(attempt.grant(), attempt.answer(), now())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
+use crate::terms::factor::Prompt;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
@@ -77,6 +78,9 @@ pub enum Error {
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
     )]
     Refused,
+    /// The server asks for a further factor, and there is none to give: nobody was there to ask, or who was asked had no answer.
+    #[error("the server asks for a further factor{}, and there was no answer; the login was given up", shown(.0))]
+    FactorWanted(Prompt),
     /// The server opened the login and can't decide it now, whatever the account and the credential. Try again later.
     #[error("the server can't decide this login now: try again later")]
     NotNow,
@@ -106,6 +110,10 @@ pub enum Error {
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+fn shown(prompt: &Prompt) -> String {
+    if prompt.text().is_empty() { String::new() } else { format!(" ({prompt})") }
 }
 
 /// What two ends mean differently that they must mean alike.
@@ -195,6 +203,12 @@ pub enum Violation {
     /// The server took a ticket that the client did not show, or under another suite than the ticket's.
     #[error("the server resumed what was not offered")]
     ResumedOther,
+    /// A verdict asks for a further factor of a client that did not offer that, or once more than there may be.
+    #[error("the server asks for a further factor, which it may not")]
+    FactorNotOffered,
+    /// A verdict asks for a further factor, and does not say which as it must.
+    #[error("the server asks for a further factor in a way that is not allowed")]
+    BadFactorRequest,
     /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
@@ -316,6 +330,21 @@ pub enum Reason {
     /// The credential is good, and the account's time is over.
     #[error("account expired")]
     AccountExpired,
+    /// The credential is good and not enough, and the client can't be asked for a further factor.
+    #[error("a further factor is needed, and the client can't be asked for one")]
+    FactorNotOffered,
+    /// The verifier asks for more further factors than a handshake may have.
+    #[error("more than {} further factors are needed", crate::limits::MAX_FACTORS)]
+    TooManyFactors,
+    /// The answer to the request for a further factor is wrong.
+    #[error("wrong answer for the further factor")]
+    WrongFactor,
+    /// The code was good, and was used before.
+    #[error("the code for the further factor was used before")]
+    FactorUsed,
+    /// Too many answers in a row were wrong: for a while none is looked at.
+    #[error("too many wrong answers for the further factor in a row; none is looked at for a while")]
+    FactorLocked,
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -359,6 +388,7 @@ codes!(Error {
     Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::Sign(error) => error.code(),
+    Self::FactorWanted(_) => "factor-wanted",
     Self::NotNow => "not-now",
     Self::Refused => "refused",
     Self::VerdictNotAuthentic => "verdict-not-authentic",
@@ -388,6 +418,8 @@ codes!(Violation {
     Self::BadString(_) => "bad-string",
     Self::BadTicket => "bad-ticket",
     Self::ResumedOther => "resumed-other",
+    Self::FactorNotOffered => "factor-not-offered",
+    Self::BadFactorRequest => "bad-factor-request",
     Self::UnknownDecision(_) => "unknown-decision",
 });
 
@@ -426,6 +458,11 @@ codes!(Reason {
     Self::AccountDisabled => "account-disabled",
     Self::AccountLocked => "account-locked",
     Self::AccountExpired => "account-expired",
+    Self::FactorNotOffered => "factor-not-offered",
+    Self::TooManyFactors => "too-many-factors",
+    Self::WrongFactor => "wrong-factor",
+    Self::FactorUsed => "factor-used",
+    Self::FactorLocked => "factor-locked",
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
@@ -449,6 +486,11 @@ impl Reason {
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired
+            | Self::FactorNotOffered
+            | Self::TooManyFactors
+            | Self::WrongFactor
+            | Self::FactorUsed
+            | Self::FactorLocked
             | Self::Application(_) => true,
         }
     }

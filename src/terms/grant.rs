@@ -135,11 +135,12 @@ const ACCEPT: u8 = 1;
 pub(crate) enum NoGrant {
     Reject = 0,
     NotNow = 2,
+    Factor = 3,
 }
 
 impl NoGrant {
     fn from_number(number: u8) -> Option<Self> {
-        [Self::Reject, Self::NotNow].into_iter().find(|decision| decision.number() == number)
+        [Self::Reject, Self::NotNow, Self::Factor].into_iter().find(|decision| decision.number() == number)
     }
 
     pub(crate) const fn number(self) -> u8 {

@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::credential::{Credential, CredentialKind};
 use super::error::Reason;
+use super::factor::Prompt;
 use super::grant::Grant;
 use crate::time::UnixTime;
 use core::fmt;
@@ -24,6 +25,27 @@ pub struct Returning<'a> {
     pub(crate) kind: CredentialKind,
     pub(crate) authenticated: UnixTime,
     pub(crate) asker: Asker<'a>,
+}
+
+/// A login whose credential is good, and the further factors so far: is that enough?
+pub struct Further<'a> {
+    pub(crate) good: Good<'a>,
+    pub(crate) asker: Asker<'a>,
+}
+
+/// The answer to a request for a further factor, and who gives it.
+pub struct FactorAttempt<'a> {
+    pub(crate) answer: &'a [u8],
+    pub(crate) good: Good<'a>,
+    pub(crate) asker: Asker<'a>,
+}
+
+/// What is good so far of a login.
+#[derive(Clone, Copy)]
+pub(crate) struct Good<'a> {
+    pub(crate) grant: &'a Grant,
+    pub(crate) kind: CredentialKind,
+    pub(crate) step: usize,
 }
 
 /// What is known of whoever asks to be let in.
@@ -82,7 +104,7 @@ macro_rules! asker {
         }
     )* };
 }
-asker!(Attempt, Returning);
+asker!(Attempt, Returning, Further, FactorAttempt);
 
 impl<'a> Attempt<'a> {
     /// An attempt, to ask a [`Verifier`] about: for machines that are driven by hand, with [`crate::server::Claim::credential`],
@@ -120,6 +142,49 @@ impl<'a> Returning<'a> {
     /// When they last showed a credential.
     pub fn authenticated(&self) -> UnixTime {
         self.authenticated
+    }
+}
+
+macro_rules! good {
+    ($($type:ident),*) => { $(
+        impl<'a> $type<'a> {
+            /// What the verifier granted for the credential. Nobody is let in with it before the last factor.
+            pub fn grant(&self) -> &'a Grant {
+                self.good.grant
+            }
+
+            /// Of what kind the credential was.
+            pub fn kind(&self) -> CredentialKind {
+                self.good.kind
+            }
+
+            /// How many further factors were good before: 0 to 4.
+            pub fn step(&self) -> usize {
+                self.good.step
+            }
+        }
+    )* };
+}
+good!(Further, FactorAttempt);
+
+impl<'a> Further<'a> {
+    /// A login that may need a further factor, to ask a [`Verifier`] about: for machines that are driven by hand, and for tests of
+    /// verifiers.
+    pub fn new(grant: &'a Grant, kind: CredentialKind, step: usize, context: &'a Context) -> Self {
+        Self { good: Good { grant, kind, step }, asker: Asker::new(context) }
+    }
+}
+
+impl<'a> FactorAttempt<'a> {
+    /// An answer, to ask a [`Verifier`] about, with [`crate::server::FactorClaim::answer`]: for machines that are driven by hand,
+    /// and for tests of verifiers.
+    pub fn new(answer: &'a [u8], grant: &'a Grant, kind: CredentialKind, step: usize, context: &'a Context) -> Self {
+        Self { answer, good: Good { grant, kind, step }, asker: Asker::new(context) }
+    }
+
+    /// The answer: 1 to 256 bytes.
+    pub fn answer(&self) -> &'a [u8] {
+        self.answer
     }
 }
 
@@ -184,6 +249,32 @@ pub trait Verifier: Send + Sync {
         let _ = returning;
         Err(Reason::AccountDisabled)
     }
+
+    /// Whether more is needed than the credential, which was good, and the further factors so far: the prompt for the next one, or none
+    /// where that is enough. Asked right after [`Verifier::verify`], and after each [`Verifier::check_factor`]; four factors at most. A client
+    /// that can't be asked is refused.
+    ///
+    /// The default is none: credentials are enough.
+    ///
+    /// # Errors
+    /// The local reason for a refusal.
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        let _ = further;
+        Ok(None)
+    }
+
+    /// Checks the answer for a further factor, the one that [`Verifier::further`] asked for at this step. A minute may have passed
+    /// since [`Verifier::verify`]: look whether the account is still as it was. There is one attempt in a handshake; count those that
+    /// fail, by account: a code of six digits is guessed soon.
+    ///
+    /// The default is an error: a verifier that does not know of further factors never takes one.
+    ///
+    /// # Errors
+    /// The local reason for the refusal.
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        let _ = attempt;
+        Err(Reason::WrongFactor)
+    }
 }
 
 /// As [`Verifier`], for a store that is asked from async code. It is polled where the login's future is, and must not block;
@@ -231,6 +322,24 @@ pub trait AsyncVerifier: Send + Sync {
         let _ = returning;
         core::future::ready(Err(Reason::AccountDisabled))
     }
+
+    /// As [`Verifier::further`].
+    ///
+    /// # Errors
+    /// As [`Verifier::further`].
+    fn further(&self, further: &Further<'_>) -> impl Future<Output = Result<Option<Prompt>, Reason>> + Send {
+        let _ = further;
+        core::future::ready(Ok(None))
+    }
+
+    /// As [`Verifier::check_factor`].
+    ///
+    /// # Errors
+    /// As [`Verifier::check_factor`].
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> impl Future<Output = Result<(), Reason>> + Send {
+        let _ = attempt;
+        core::future::ready(Err(Reason::WrongFactor))
+    }
 }
 
 impl<V: Verifier + ?Sized> Verifier for Arc<V> {
@@ -240,6 +349,14 @@ impl<V: Verifier + ?Sized> Verifier for Arc<V> {
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         (**self).resume(returning)
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        (**self).further(further)
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        (**self).check_factor(attempt)
     }
 }
 
@@ -251,6 +368,14 @@ impl<V: AsyncVerifier + ?Sized> AsyncVerifier for Arc<V> {
     fn resume(&self, returning: &Returning<'_>) -> impl Future<Output = Result<Grant, Reason>> + Send {
         (**self).resume(returning)
     }
+
+    fn further(&self, further: &Further<'_>) -> impl Future<Output = Result<Option<Prompt>, Reason>> + Send {
+        (**self).further(further)
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> impl Future<Output = Result<(), Reason>> + Send {
+        (**self).check_factor(attempt)
+    }
 }
 
 impl<F: Fn(&Attempt<'_>) -> Result<Grant, Reason> + Send + Sync> Verifier for F {
@@ -260,13 +385,17 @@ impl<F: Fn(&Attempt<'_>) -> Result<Grant, Reason> + Send + Sync> Verifier for F 
 }
 
 /// A verifier's answer, on its way.
-pub(crate) type Verifying<'a> = Pin<Box<dyn Future<Output = Result<Grant, Reason>> + Send + 'a>>;
+pub(crate) type Verifying<'a, T = Grant> = Pin<Box<dyn Future<Output = Result<T, Reason>> + Send + 'a>>;
 
 /// [`AsyncVerifier`] as an object.
 pub(crate) trait DynVerifier: Send + Sync {
     fn verify<'a>(&'a self, attempt: &'a Attempt<'_>) -> Verifying<'a>;
 
     fn resume<'a>(&'a self, returning: &'a Returning<'_>) -> Verifying<'a>;
+
+    fn further<'a>(&'a self, further: &'a Further<'_>) -> Verifying<'a, Option<Prompt>>;
+
+    fn check_factor<'a>(&'a self, attempt: &'a FactorAttempt<'_>) -> Verifying<'a, ()>;
 }
 
 impl<V: AsyncVerifier> DynVerifier for V {
@@ -277,5 +406,13 @@ impl<V: AsyncVerifier> DynVerifier for V {
 
     fn resume<'a>(&'a self, returning: &'a Returning<'_>) -> Verifying<'a> {
         Box::pin(async move { AsyncVerifier::resume(self, returning).await })
+    }
+
+    fn further<'a>(&'a self, further: &'a Further<'_>) -> Verifying<'a, Option<Prompt>> {
+        Box::pin(async move { AsyncVerifier::further(self, further).await })
+    }
+
+    fn check_factor<'a>(&'a self, attempt: &'a FactorAttempt<'_>) -> Verifying<'a, ()> {
+        Box::pin(async move { AsyncVerifier::check_factor(self, attempt).await })
     }
 }

@@ -23,8 +23,9 @@ mod primitive;
 pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
-    Busy, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, GrantMessage, KeyProof,
-    KeyShare, Message, ServerHello, ServerResumption, ServerVerdict, VerdictMessage,
+    Busy, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, Factor,
+    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict,
+    VerdictMessage,
 };
 pub use primitive::{Bytes, List, Text};
 

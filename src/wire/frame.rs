@@ -33,11 +33,13 @@ pub enum FrameType {
     Busy = 9,
     /// Client to server, after a ServerResumption: it has checked it, and is there.
     Confirm = 10,
+    /// Client to server, after a ServerVerdict that asks for a further factor: the sealed answer.
+    ClientFactor = 11,
 }
 
 impl FrameType {
     /// Every frame type, in the order of the type bytes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::ClientHello,
         Self::ServerHello,
         Self::ClientLogin,
@@ -48,6 +50,7 @@ impl FrameType {
         Self::ServerResumption,
         Self::Busy,
         Self::Confirm,
+        Self::ClientFactor,
     ];
 
     /// The frame type with this type byte.
@@ -71,6 +74,7 @@ impl FrameType {
             Self::KeyUpdate | Self::Close | Self::Confirm => limits::TAG,
             Self::ServerResumption => 20023,
             Self::Busy => 1027,
+            Self::ClientFactor => limits::CLIENT_FACTOR,
         }
     }
 
@@ -86,6 +90,7 @@ impl FrameType {
             Self::KeyUpdate | Self::Close | Self::Confirm => limits::TAG,
             Self::ServerResumption => 2103,
             Self::Busy => 3,
+            Self::ClientFactor => limits::CLIENT_FACTOR,
         }
     }
 }

@@ -297,6 +297,18 @@ impl Scenario {
         self
     }
 
+    /// The client takes requests for further factors.
+    pub fn factors(mut self) -> Self {
+        self.client = self.client.with_factors();
+        self
+    }
+
+    pub fn factor_timeouts(mut self, client: u64, server: u64) -> Self {
+        self.client = self.client.with_factor_timeout(Duration::from_millis(client));
+        self.server = self.server.with_factor_timeout(Duration::from_millis(server));
+        self
+    }
+
     /// Other randomness: another connection.
     pub fn seed(mut self, seed: &'static str) -> Self {
         self.seed = seed;
@@ -477,7 +489,7 @@ pub fn not_that_frame(expected: FrameType, genuine: &[u8]) -> Vec<(Vec<u8>, Fram
         (frame(expected.byte(), &vec![0; min - 1]), length(min - 1)),
         (frame(expected.byte(), &[0xaa; 65535]), length(65535)),
     ];
-    for byte in [0, 11, 0x16, b'G', b'S', 0xff] {
+    for byte in [0, 12, 0x16, b'G', b'S', 0xff] {
         cases.push(([&[byte], &genuine[1..]].concat(), FrameError::UnknownType(byte)));
     }
     for other in FrameType::ALL.into_iter().filter(|&other| other != expected) {

@@ -287,6 +287,45 @@ impl Message for Verdict {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactorRequest {
+    pub form: u8,
+    pub prompt: Vec<u8>,
+}
+
+impl Message for FactorRequest {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self { form: reader.u8()?, prompt: reader.text()? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.form];
+        bytes(&mut out, &self.prompt);
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Factor {
+    pub answer: Vec<u8>,
+}
+
+impl Message for Factor {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self { answer: reader.bytes()? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        bytes(&mut out, &self.answer);
+        out
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerResumption {
     pub version: u16,
     pub suite: u16,
@@ -473,6 +512,14 @@ fn verdict_under(secret: &[u8], challenge: &[u8], frames: [&[u8]; 3], plaintext:
     let suite = ServerHello::decode(&challenge[3..]).unwrap().suite;
     let key = expand(&master(secret, &[0; 32]), "verdict", &transcript(&frames), 32);
     frame(4, &seal(suite, &key, &[0; 12], b"", plaintext))
+}
+
+/// A frame of the handshake with anything sealed in it, under a suite of RSA alone, by somebody who knows the secret that the
+/// client sealed: after these frames.
+pub fn sealed_after(rsa_secret: &[u8], frames: &[&[u8]], (kind, label): (u8, &str), plaintext: &[u8]) -> Vec<u8> {
+    let suite = ServerHello::decode(&frames[1][3..]).unwrap().suite;
+    let key = expand(&master(rsa_secret, &[0; 32]), label, &transcript(frames), 32);
+    frame(kind, &seal(suite, &key, &[0; 12], b"", plaintext))
 }
 
 /// A ServerResumption with anything in its verdict, in answer to a hello with this ticket, under a suite of RSA alone.

@@ -100,6 +100,10 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             hidden: "whether it is yes or no, the name, the permissions, and a ticket for the next login. Only the owner of \
                      the private key can make it",
         },
+        FrameType::ClientFactor => View {
+            seen: format!("{} bytes, whatever the answer", body.len()),
+            hidden: "the answer, and how long it is",
+        },
         FrameType::ServerResumption => View {
             seen: "that the ticket was taken; the suite; 32 random bytes; the server's key share".to_owned(),
             hidden: "the name, the permissions, and the next ticket. Only who holds the ticket's secret can open it",

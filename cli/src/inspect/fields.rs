@@ -26,6 +26,7 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::ClientLogin => codec::decode(body).map(|message| client_login(&message)),
         FrameType::ServerVerdict => codec::decode::<ServerVerdict<'_>>(body)
             .map(|message| vec![sealed("sealed_verdict", message.sealed_verdict.len(), 0, "verdict")]),
+        FrameType::ClientFactor => Ok(vec![sealed("sealed_factor", body.len(), 0, "factor")]),
         FrameType::ServerResumption => codec::decode(body).map(|message| server_resumption(&message)),
         FrameType::Busy => codec::decode(body).map(|message| busy(&message)),
         FrameType::Data => Ok(vec![sealed("sealed_data", body.len(), 0, "data")]),

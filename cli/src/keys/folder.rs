@@ -173,7 +173,7 @@ fn until_of(until: Datetime) -> UnixTime {
     humantime::parse_rfc3339(&until.to_string()).map_or(NEVER, UnixTime::from_system)
 }
 
-fn wrong(file: &Path, error: &dyn std::error::Error) -> Failure {
+fn wrong(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
     Failure::new(format_args!("{}: {}", file.display(), chain(error).trim_end()))
 }
 
@@ -283,7 +283,6 @@ fn set(text: &mut DocumentMut, name: &str, to: &str) {
 
 /// Begins a folder with these keys.
 pub(crate) fn begin(path: &Path, current: &str, next: &str) -> Result<(), Failure> {
-    let file = path.join(NAME);
     let text = format!("{HEAD}\ncurrent = {current:?}\nnext = {next:?}\n");
     write(path, &text)
 }

@@ -24,6 +24,8 @@ pub struct ClientConfig {
     pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
     pub(super) proof_at_resumption: bool,
+    pub(super) factors: bool,
+    pub(super) factor_timeout: Duration,
 }
 
 impl core::fmt::Debug for ClientConfig {
@@ -43,6 +45,8 @@ impl ClientConfig {
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             proof_at_resumption: false,
+            factors: false,
+            factor_timeout: limits::FACTOR_TIMEOUT,
         }
     }
 
@@ -65,10 +69,26 @@ impl ClientConfig {
         Ok(self)
     }
 
-    /// Bounds the whole handshake, from [`super::start`] to the verdict.
+    /// Bounds the whole handshake, from [`super::start`] to the verdict; after a further factor, the time from its answer to the next
+    /// verdict.
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Offers to answer requests for further factors: a verdict may be one then ([`super::AwaitVerdict::read_step`]). Without it an
+    /// account that needs more than its credential is refused.
+    #[must_use]
+    pub fn with_factors(mut self) -> Self {
+        self.factors = true;
+        self
+    }
+
+    /// Bounds the time from a request for a further factor to the answer. The default is [`limits::FACTOR_TIMEOUT`].
+    #[must_use]
+    pub fn with_factor_timeout(mut self, timeout: Duration) -> Self {
+        self.factor_timeout = timeout;
         self
     }
 

@@ -28,6 +28,7 @@ pub struct ServerConfig {
     pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
     pub(super) refusal_floor: Duration,
+    pub(super) factor_timeout: Duration,
     pub(super) answer_floor: Option<Duration>,
     pub(super) tickets: Option<Arc<TicketKeys>>,
 }
@@ -40,7 +41,7 @@ impl core::fmt::Debug for ServerConfig {
 
 impl ServerConfig {
     /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), passwords and tokens, no prologue,
-    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
+    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::FACTOR_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,
@@ -49,6 +50,7 @@ impl ServerConfig {
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
+            factor_timeout: limits::FACTOR_TIMEOUT,
             answer_floor: None,
             tickets: None,
         }
@@ -97,6 +99,14 @@ impl ServerConfig {
     #[must_use]
     pub fn with_handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
+        self
+    }
+
+    /// Bounds the time from a request for a further factor to the answer's arrival: somebody has to look for it and type it. The default is
+    /// [`limits::FACTOR_TIMEOUT`].
+    #[must_use]
+    pub fn with_factor_timeout(mut self, timeout: Duration) -> Self {
+        self.factor_timeout = timeout;
         self
     }
 

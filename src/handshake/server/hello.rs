@@ -14,6 +14,7 @@ use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
+use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
 use crate::terms::trust::{self, SignedManifest};
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
@@ -411,6 +412,7 @@ impl Hello {
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
         let [tail] = answer.tails();
         let scope = config.tickets.as_ref().map(|_| config.prologue.scope(&hello.server_name)).unwrap_or_default();
+        let can_be_asked = offers_factors(&hello.extensions);
         let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret, manifest: _ } = self;
         let mut parts = tail.cut_mut(&mut frame);
         transcript.add(parts.head);
@@ -425,7 +427,7 @@ impl Hello {
             rng.fill_bytes(fallback.as_mut_slice());
             Keys::Sealed { challenge: transcript.hash(), transcript, fallback, exchange }
         };
-        Ok((frame, AwaitLogin { config, key, keys, suite, scope, deadline }))
+        Ok((frame, AwaitLogin { config, key, keys, suite, scope, can_be_asked, deadline }))
     }
 }
 

@@ -1,8 +1,9 @@
 //! From the ClientLogin to the verdict.
 
 use super::ServerConfig;
+use super::factor::Asked;
 use super::open::{Open, SealedLogin};
-use super::verdict::{Accepted, Refusal, accept, decision, issue, verdict_frame};
+use super::verdict::{Accepted, Refusal, Undecided, decision};
 use crate::crypto::schedule::Sources;
 use crate::crypto::{
     ClientKey, CryptoError, CryptoRng, Decrypted, KeyId, ServerKey, SharedSecret, Suite, Transcript, TranscriptHash,
@@ -10,11 +11,10 @@ use crate::crypto::{
 };
 use crate::handshake::{self, Secrets};
 use crate::limits;
-use crate::session::{Outcome, Side};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::{Error, Reason, Violation};
+use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::ticket::{Chain, Issued};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{self, ClientLogin, CredentialMessage, KeyProof, Tail};
 use crate::wire::frame::FrameType;
@@ -31,6 +31,8 @@ pub struct AwaitLogin {
     pub(super) suite: Suite,
     /// What its ticket will be good for.
     pub(super) scope: [u8; 32],
+    /// Whether the client takes a request for a further factor.
+    pub(super) can_be_asked: bool,
     pub(super) deadline: Moment,
 }
 
@@ -148,7 +150,7 @@ impl Pending {
     /// Goes on with what the RSA operation gave.
     pub(super) fn opened(self, decrypted: &Decrypted) -> Claim {
         let Self { state, frame, tail, arrival } = self;
-        let AwaitLogin { config, key, keys, suite, scope, .. } = state;
+        let AwaitLogin { config, key, keys, suite, scope, can_be_asked, .. } = state;
         let mut frame = Zeroizing::new(frame);
         let mut parts = tail.cut_mut(&mut frame);
         let mut secrets = match keys {
@@ -169,7 +171,8 @@ impl Pending {
         secrets.add(parts.field);
         let opened = credential_key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let ticket_for = (key.public_key().id(), scope);
-        let mut claim = Claim { config, secrets, ticket_for, frame, tail, client_key: None, fault: None, arrival };
+        let mut claim =
+            Claim { config, secrets, ticket_for, can_be_asked, frame, tail, client_key: None, fault: None, arrival };
         match claim.look(opened, &transcript_r) {
             Ok(client_key) => claim.client_key = client_key,
             Err(reason) => claim.fault = Some(reason),
@@ -246,6 +249,7 @@ pub struct Claim {
     config: Arc<ServerConfig>,
     secrets: Secrets,
     ticket_for: (KeyId, [u8; 32]),
+    can_be_asked: bool,
     frame: Zeroizing<Vec<u8>>,
     tail: Tail,
     /// The key that has signed for this connection, in a credential of that kind.
@@ -273,7 +277,7 @@ impl Claim {
     /// # Errors
     /// A [`Refusal`] where the login had not opened (the claim was a decoy), or where the crypto provider fails.
     pub fn accept(self, grant: Grant) -> Result<Accepted, Refusal> {
-        self.conclude(grant, |_, _| Ok(None))
+        self.good()?.accept(grant)
     }
 
     /// As [`Claim::accept`], with a ticket for the next login, if the server gives tickets and the grant has an epoch.
@@ -281,35 +285,32 @@ impl Claim {
     /// # Errors
     /// As [`Claim::accept`].
     pub fn accept_with_ticket(self, grant: Grant, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Accepted, Refusal> {
-        self.conclude(grant, |claim, grant| {
-            let mut chain = Chain {
-                id: [0; 16],
-                number: 0,
-                kind: claim.credential().kind(),
-                authenticated: now,
-                root: Default::default(),
-            };
-            rng.fill_bytes(&mut chain.id);
-            issue(&claim.config, &claim.secrets, grant, claim.ticket_for, chain, now, rng)
-        })
+        self.good()?.accept_with_ticket(grant, now, rng)
     }
 
-    fn conclude(
-        self,
-        grant: Grant,
-        issue: impl FnOnce(&Self, &Grant) -> Result<Option<Issued>, CryptoError>,
-    ) -> Result<Accepted, Refusal> {
+    /// The credential is good and not enough: gives the verdict that asks for a further factor, to send at once. `now` is when
+    /// the time for the answer begins.
+    ///
+    /// # Errors
+    /// A [`Refusal`] as of [`Claim::accept`], and where the client can't be asked ([`Claim::can_be_asked`]).
+    pub fn ask(self, prompt: &Prompt, now: Moment) -> Result<Asked, Refusal> {
+        self.good()?.ask(prompt, now)
+    }
+
+    /// Whether the client has offered to answer requests for further factors.
+    pub fn can_be_asked(&self) -> bool {
+        self.can_be_asked
+    }
+
+    /// What is decided about, unless the login had not opened.
+    fn good(self) -> Result<Undecided, Refusal> {
         if let Some(reason) = self.fault.clone() {
             return Err(self.reject(reason));
         }
-        let not_before = self.arrival.after(self.config.refusal_floor);
-        let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
-            let frame = verdict_frame(&self.secrets, &accept(&grant, ticket.as_ref()))?;
-            let outcome = Outcome { grant, ticket: None, resumed: false, server_key: None, proved: false };
-            let session = self.secrets.session(&frame, Side::Server, outcome);
-            Ok(Accepted { frame, session })
-        });
-        accepted.map_err(|error| Refusal::silent(failed(error), not_before))
+        let kind = self.credential().kind();
+        let Self { config, secrets, ticket_for, can_be_asked, arrival, .. } = self;
+        let left = if can_be_asked { Some(limits::MAX_FACTORS) } else { None };
+        Ok(Undecided { config, secrets, ticket_for, kind, left, arrival })
     }
 
     /// The credential is not good, or nobody can tell now: gives the verdict to send, and when. [`Reason::NotNow`] tells the client
@@ -353,14 +354,6 @@ impl Claim {
     fn message(&self) -> Option<CredentialMessage<'_>> {
         let (plaintext, _) = self.tail.cut(&self.frame).content().split_last_chunk::<{ limits::TAG }>()?;
         codec::decode_padded(plaintext, limits::CREDENTIAL_BLOCK).ok()
-    }
-}
-
-/// Sealing an accept fails where the crypto provider does; the peer has no part in it.
-fn failed(error: Error) -> Reason {
-    match error {
-        Error::Crypto(error) => Reason::Failed(error),
-        _ => Reason::Failed(CryptoError::Failed),
     }
 }
 

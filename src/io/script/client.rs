@@ -1,16 +1,20 @@
 //! The client's side.
 
-use super::super::connector::ClientState;
+use super::super::connector::{Answerer, ClientState};
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
 use super::{rng, unix_now, within};
 use crate::crypto::{PublicKey, SignError};
-use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict};
+use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, FactorWanted, Verdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
 use crate::terms::ticket::TrustedTicket;
 use crate::terms::trust::Server;
+use crate::wire::frame::FrameType;
+use core::future::poll_fn;
+use core::task::Poll;
+use zeroize::Zeroizing;
 
 /// A client's state after its hello.
 enum Awaiting {
@@ -75,13 +79,14 @@ pub(in crate::io) async fn begin<L: Link>(
     }
 }
 
-/// From the credential to the verdict.
+/// From the credential to the verdict, with the further factors that the server asks for.
 pub(in crate::io) async fn login<L: Link>(
     link: &mut L,
     trusted: client::Trusted,
     credential: Credential<'_>,
+    answerer: Option<&Answerer>,
 ) -> Result<Session, LoginError> {
-    let (login, state) = match credential {
+    let (mut frame, mut state) = match credential {
         Credential::Key { user, key } if key.is_remote() => {
             let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
             let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
@@ -90,7 +95,36 @@ pub(in crate::io) async fn login<L: Link>(
         }
         credential => trusted.login(credential, &mut rng()?)?,
     };
-    send(link, &login).await?;
-    let frame = receive(link, AwaitVerdict::EXPECTS).await?;
-    Ok(state.read(&frame, link.now(), unix_now())?)
+    loop {
+        link.set_deadline(state.deadline());
+        send(link, &frame).await?;
+        let verdict = receive(link, AwaitVerdict::EXPECTS).await?;
+        let wanted = match state.read_step(&verdict, link.now(), unix_now())? {
+            Verdict::Accepted(session) => return Ok(session),
+            Verdict::Factor(wanted) => wanted,
+        };
+        let answer = Box::pin(answer(link, answerer, &wanted)).await?;
+        (frame, state) = wanted.answer(&answer, link.now())?;
+    }
+}
+
+/// Asks for a further factor whoever can answer. A server that hangs up meanwhile is noticed, where the link can tell.
+async fn answer<L: Link>(
+    link: &mut L,
+    answerer: Option<&Answerer>,
+    wanted: &FactorWanted,
+) -> Result<Zeroizing<Vec<u8>>, LoginError> {
+    let mut asking = answerer.map(|answerer| answerer(wanted.prompt()));
+    let answer = poll_fn(|task| {
+        match asking.as_mut().map(|asking| asking.as_mut().poll(task)) {
+            Some(Poll::Pending) => {}
+            Some(Poll::Ready(answer)) => return Poll::Ready(Ok(answer.map(Zeroizing::new))),
+            None => return Poll::Ready(Ok(None)),
+        }
+        if link.poll_wait(task, wanted.deadline()).is_ready() {
+            return Poll::Ready(Err(Error::DeadlinePassed.into()));
+        }
+        link.poll_gone(task).map(|()| Err(LoginError::Disconnected { awaited: FrameType::ServerVerdict }))
+    });
+    Ok(answer.await?.ok_or_else(|| Error::FactorWanted(wanted.prompt().clone()))?)
 }

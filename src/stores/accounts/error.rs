@@ -43,6 +43,9 @@ pub enum AccountError {
     /// The account has as many tokens as it may have.
     #[error("user {0} has as many tokens as an account may have; revoke them, or some by hand")]
     TooManyTokens(String),
+    /// The account has no second factor that recovery codes could be for.
+    #[error("user {0} has no second factor")]
+    NoTotp(String),
     /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
     #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
     Hashing,
@@ -58,5 +61,6 @@ codes!(AccountError {
     Self::BadHash(error) => error.code(),
     Self::Permissions(error) => error.code(),
     Self::TooManyTokens(_) => "too-many-tokens",
+    Self::NoTotp(_) => "no-totp",
     Self::Hashing => "hashing-failed",
 });

@@ -1,5 +1,6 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
+use super::factor::{Memory, Shown};
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
 use super::{Accounts, BrokenLine};
@@ -8,8 +9,10 @@ use crate::stores::files::stamp::{Seen, Stamp, look};
 use crate::stores::files::{FileError, MAX_FILE, edit};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
+use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, Returning, Verifier};
+use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
+use crate::time::UnixTime;
 use core::fmt;
 use std::error::Error;
 use std::hash::RandomState;
@@ -28,6 +31,12 @@ pub struct AccountFile {
     path: PathBuf,
     reader: Reader<Reading, FileError>,
     watcher: Arc<Mutex<Watcher>>,
+}
+
+/// What all readings of a file share.
+struct Shared {
+    imitation: RandomState,
+    factors: Arc<Memory>,
 }
 
 /// What there is to tell of an account file: for the log.
@@ -83,14 +92,15 @@ impl AccountFile {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, FileError> {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
-        let (at, told, imitation) = (path.clone(), Arc::clone(&watcher), RandomState::new());
+        let (at, told) = (path.clone(), Arc::clone(&watcher));
+        let shared = Shared { imitation: RandomState::new(), factors: Arc::default() };
         let has_bytes = Arc::new(AtomicBool::new(false));
         let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
             if last.is_none() {
                 edit::clean_up(&at);
             }
-            let read = read(&at, last, &imitation, &has_bytes);
+            let read = read(&at, last, &shared, &has_bytes);
             told.lock().unwrap_or_else(PoisonError::into_inner).hear(last, &read);
             read
         };
@@ -183,6 +193,34 @@ impl AccountFile {
     }
 }
 
+impl AccountFile {
+    /// As [`Accounts::next_factor`], by what was last read.
+    pub fn next_factor(&self, grant: &Grant, kind: CredentialKind, step: usize) -> Option<Prompt> {
+        self.accounts().next_factor(grant, kind, step)
+    }
+
+    /// As [`Accounts::check_answer`], by what is in the file now. A recovery code is used up there, by an edit of the file: a server
+    /// that must not write it takes none.
+    ///
+    /// # Errors
+    /// The local reason; [`Reason::NotNow`] while the file can't be read, or a good recovery code can't be used up in it.
+    pub fn check_answer(&self, grant: &Grant, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
+        let View { good, error, begun } = self.reader.ask(PATIENCE);
+        if error.is_some() || begun.elapsed() > STALE {
+            return Err(UNREADABLE);
+        }
+        let Shown::Recovery(hash) = good.accounts.judge(grant, answer, now)? else { return Ok(()) };
+        let used_up = Self::edit(&self.path, false, |accounts| {
+            Ok::<_, FileError>(accounts.use_recovery_code(grant.principal(), &hash).unwrap_or(false))
+        });
+        match used_up {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Reason::FactorUsed),
+            Err(_) => Err(Reason::NotNow("the account file can't be written, to use a recovery code up")),
+        }
+    }
+}
+
 const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
 
 impl Verifier for AccountFile {
@@ -192,6 +230,14 @@ impl Verifier for AccountFile {
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         self.current(returning.principal(), returning.kind())
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        self.check_answer(attempt.grant(), attempt.answer(), super::now())
     }
 }
 
@@ -229,7 +275,7 @@ impl Watcher {
 fn read(
     path: &Path,
     last: Option<&Arc<Reading>>,
-    imitation: &RandomState,
+    shared: &Shared,
     has_bytes: &AtomicBool,
 ) -> Result<Arc<Reading>, FileError> {
     let looked = look(path, KIND, last.map(|last| &last.seen))?;
@@ -247,7 +293,7 @@ fn read(
         Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
-            accounts.imitation = imitation.clone();
+            (accounts.imitation, accounts.factors) = (shared.imitation.clone(), Arc::clone(&shared.factors));
             accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }

@@ -3,6 +3,7 @@
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::name;
 use super::since::Since;
+use super::totp::TotpSecret;
 use crate::limits;
 use crate::stores::date::{self, Date};
 use crate::terms::error::{Reason, codes};
@@ -18,6 +19,9 @@ pub struct Account {
     pub(super) grant: Grant,
     pub(super) password: Option<(String, Cost)>,
     pub(super) tokens: Vec<[u8; 32]>,
+    pub(super) totp: Option<TotpSecret>,
+    /// The hashes of what takes the place of a code of the authenticator, once.
+    pub(super) recovery: Vec<[u8; 32]>,
     pub(super) is_locked: bool,
     /// How often it was locked: so that the tickets of before stay dead when it is unlocked.
     pub(super) locks: u32,
@@ -29,8 +33,18 @@ pub struct Account {
 
 impl Account {
     pub(super) fn new(grant: Grant) -> Self {
-        let (password, tokens, line) = (None, Vec::new(), None);
-        Self { grant, password, tokens, is_locked: false, locks: 0, expires: None, line, since: Since::now() }
+        Self {
+            grant,
+            password: None,
+            tokens: Vec::new(),
+            totp: None,
+            recovery: Vec::new(),
+            is_locked: false,
+            locks: 0,
+            expires: None,
+            line: None,
+            since: Since::now(),
+        }
     }
 
     /// The user's name.
@@ -60,8 +74,9 @@ impl Account {
 
     /// Whether both have the same line, to the byte.
     pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self { grant, password, tokens, is_locked, locks, expires, line, since: _ } = self;
+        let Self { grant, password, tokens, totp, recovery, is_locked, locks, expires, line, since: _ } = self;
         (grant, password, tokens) == (&other.grant, &other.password, &other.tokens)
+            && (totp, recovery) == (&other.totp, &other.recovery)
             && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
     }
 
@@ -114,6 +129,10 @@ impl Account {
                     account.password = Some((value.to_owned(), Cost::of(value)?))
                 }
                 "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
+                "totp" if account.totp.is_none() => {
+                    account.totp = Some(TotpSecret::parse(value).ok_or(LineError::Totp)?);
+                }
+                "recovery" => account.recovery.push(parse_token_hash(value).ok_or(LineError::Recovery)?),
                 "locked" if !account.is_locked && value == "yes" => account.is_locked = true,
                 "locks" if account.locks == 0 => account.locks = value.parse().map_err(|_| LineError::Lock)?,
                 "locked" | "locks" => return Err(LineError::Lock),
@@ -124,6 +143,12 @@ impl Account {
         name::check(name).map_err(|_| LineError::Name)?;
         if account.tokens.len() > limits::MAX_TOKENS {
             return Err(LineError::TooManyTokens);
+        }
+        // What is left of a second factor that was taken out by hand.
+        if account.recovery.len() > limits::MAX_RECOVERY_CODES
+            || (account.totp.is_none() && !account.recovery.is_empty())
+        {
+            return Err(LineError::Recovery);
         }
         account.grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
         let mut rest = Rest(line);
@@ -147,6 +172,9 @@ impl fmt::Display for Account {
         if let Some(expires) = self.expires {
             write!(f, " expires={}", Date(expires))?;
         }
+        if let Some(totp) = &self.totp {
+            write!(f, " totp={}", totp.to_base32().as_str())?;
+        }
         for (index, permission) in self.grant.permissions().enumerate() {
             f.write_str(if index == 0 { " permissions=" } else { "," })?;
             f.write_str(permission)?;
@@ -154,7 +182,11 @@ impl fmt::Display for Account {
         if let Some((password, _)) = &self.password {
             write!(f, " password={password}")?;
         }
-        self.tokens.iter().try_for_each(|hash| write!(f, " token=SHA256:{}", Base64Unpadded::encode_string(hash)))
+        let fields = self.tokens.iter().map(|hash| ("token", hash));
+        let fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
+        fields
+            .into_iter()
+            .try_for_each(|(field, hash)| write!(f, " {field}=SHA256:{}", Base64Unpadded::encode_string(hash)))
     }
 }
 
@@ -224,8 +256,8 @@ pub enum LineError {
     },
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
-        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, token=, \
-         locked=yes, locks= or expires="
+        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, token=, totp=, \
+         recovery=, locked=yes, locks= or expires="
     )]
     Field,
     /// The permissions are not allowed or too many.
@@ -258,6 +290,15 @@ pub enum LineError {
     /// More tokens than an account may have.
     #[error("more than {} tokens", limits::MAX_TOKENS)]
     TooManyTokens,
+    /// The second factor's secret is not as authenticators have it.
+    #[error("totp= is not the unpadded base32 of 16 to 64 bytes; set up a new one with `countersign user totp`")]
+    Totp,
+    /// A recovery code's hash is none, or one too many, or without a second factor.
+    #[error(
+        "recovery= is not SHA256: and unpadded base64, stands more than {} times, or stands without totp=",
+        limits::MAX_RECOVERY_CODES
+    )]
+    Recovery,
     /// `locked=` or `locks=` is not as the command writes it.
     #[error("locked= has no other value than yes, and locks= is a number; each stands once")]
     Lock,
@@ -299,6 +340,8 @@ codes!(LineError {
     Self::Token => "bad-token",
     Self::DuplicateToken => "duplicate-token",
     Self::TooManyTokens => "too-many-tokens",
+    Self::Totp => "bad-totp",
+    Self::Recovery => "bad-recovery-code",
     Self::Lock => "bad-lock",
     Self::Expires => "bad-expiry",
     Self::NotUtf8 { .. } => "not-utf8",

@@ -172,12 +172,42 @@ layout! {
     /// The front of a [`VerdictMessage`]: up to 1024 bytes together.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct GrantMessage<'a> {
-        /// 1 for accept, 0 for reject, 2 for not now.
+        /// 1 for accept, 0 for reject, 2 for not now, 3 for a further factor.
         pub decision: u8,
         /// Whom the client is logged in as; empty but for accept.
         pub principal: Text<'a>,
         /// What they may do; empty but for accept.
         pub permissions: List<Text<'a>, { limits::MAX_PERMISSIONS }>,
+    }
+}
+
+layout! {
+    /// What a verdict that asks for a further factor has in extension 5 (PROTOCOL.md, "Verdict").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct FactorRequest<'a> {
+        /// What is asked for: 1 for a one-time code, 2 for what may be seen while it is typed, 3 for what may not.
+        pub form: u8,
+        /// What to show to the user, up to 255 bytes; may be empty.
+        pub prompt: Text<'a> [..=limits::MAX_PROMPT],
+    }
+}
+
+layout! {
+    /// The body of frame 11 (PROTOCOL.md, "ClientFactor"): the AEAD-sealed [`Factor`] and nothing else.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ClientFactor<'a> {
+        =>
+        /// [`limits::FACTOR`] bytes of ciphertext, then the tag.
+        pub sealed_factor: &'a [u8; limits::CLIENT_FACTOR],
+    }
+}
+
+layout! {
+    /// What a client seals under the factor key (PROTOCOL.md, "ClientFactor"); zeros follow.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Factor<'a> {
+        /// The answer, 1 to 256 bytes.
+        pub answer: Bytes<'a> [..=limits::MAX_ANSWER],
     }
 }
 
@@ -232,6 +262,9 @@ impl<'a> Message<'a> for VerdictMessage<'a> {}
 impl<'a> Message<'a> for ServerResumption<'a> {}
 impl<'a> Message<'a> for Busy<'a> {}
 impl<'a> Message<'a> for Confirm<'a> {}
+impl<'a> Message<'a> for FactorRequest<'a> {}
+impl<'a> Message<'a> for ClientFactor<'a> {}
+impl<'a> Message<'a> for Factor<'a> {}
 
 // What is sealed fits into what carries it, padding and tag included.
 const _: () = {
@@ -239,4 +272,6 @@ const _: () = {
     assert!(credential + limits::TAG == limits::MAX_SEALED_CREDENTIAL);
     assert!(KeyProof::MAX <= limits::MAX_SECRET);
     assert!(VerdictMessage::MAX <= limits::VERDICT);
+    assert!(FactorRequest::MAX + Extension::LARGEST <= limits::MAX_VERDICT_EXTENSIONS);
+    assert!(Factor::MAX <= limits::FACTOR);
 };

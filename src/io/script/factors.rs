@@ -1,0 +1,168 @@
+//! From a good credential to the verdict: further factors, one after the other.
+
+use super::super::acceptor::{AnyVerifier, ServerState};
+use super::super::drive::Caught;
+use super::super::error::LoginError;
+use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
+use super::turn::{TOO_MANY, Turn, within};
+use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
+use crate::crypto::CryptoError;
+use crate::handshake::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
+use crate::terms::error::{Error, Reason};
+use crate::terms::factor::Prompt;
+use crate::terms::grant::Grant;
+use crate::terms::verifier::{FactorAttempt, Further, Good};
+use crate::time::Moment;
+use std::sync::Arc;
+
+/// What a verifier says of a login so far: what is granted, and what more is needed.
+pub(super) type Verdict = Result<(Grant, Option<Prompt>), Reason>;
+
+/// What a verdict is given on.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Step {
+    Credential(Claim),
+    Factor(FactorClaim),
+}
+
+impl Step {
+    fn accept(self, grant: Grant) -> Result<Accepted, Refusal> {
+        let Ok(mut rng) = rng() else { return Err(self.reject(Reason::Failed(CryptoError::Failed))) };
+        match self {
+            Self::Credential(claim) => claim.accept_with_ticket(grant, unix_now(), &mut rng),
+            Self::Factor(claim) => claim.accept_with_ticket(grant, unix_now(), &mut rng),
+        }
+    }
+
+    fn ask(self, prompt: &Prompt, now: Moment) -> Result<Asked, Refusal> {
+        match self {
+            Self::Credential(claim) => claim.ask(prompt, now),
+            Self::Factor(claim) => claim.ask(prompt, now),
+        }
+    }
+
+    fn reject(self, reason: Reason) -> Refusal {
+        match self {
+            Self::Credential(claim) => claim.reject(reason),
+            Self::Factor(claim) => claim.reject(reason),
+        }
+    }
+}
+
+impl Undecided for FactorClaim {
+    fn refuse(self, reason: Reason) -> Refusal {
+        self.reject(reason)
+    }
+}
+
+/// Gives the verdict: at once, or after as many further factors as the verifier asks for. With a ticket where the server gives
+/// tickets.
+pub(super) async fn conclude<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: &Visit,
+    server_name: &str,
+    (claim, verdict): (Claim, Verdict),
+) -> Result<Decision, LoginError> {
+    let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
+    let refused = |refusal| Ok(Err(RefusedLogin { refusal, user: user.clone() }));
+    let mut step = Step::Credential(claim);
+    let (grant, mut prompt) = match verdict {
+        Ok(good) => good,
+        Err(reason) => return refused(step.reject(reason)),
+    };
+    let mut given: usize = 0;
+    while let Some(wanted) = prompt {
+        let asked = match step.ask(&wanted, link.now()) {
+            Ok(asked) => asked,
+            Err(refusal) => return refused(refusal),
+        };
+        let next = Next { server, visit, server_name, grant: &grant, step: given };
+        // In a box of its own, as most logins have no such step.
+        match Box::pin(next.take(link, asked)).await {
+            Ok((claim, more)) => (step, prompt) = (Step::Factor(claim), more),
+            Err(NoVerdict::Refused(refusal)) => return refused(refusal),
+            Err(NoVerdict::Failed(error)) => return Err(error),
+        }
+        given = given.saturating_add(1);
+    }
+    let Some(session_place) = visit.place.session_place(grant.principal()) else {
+        return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")));
+    };
+    match step.accept(grant) {
+        Ok(accepted) => Ok(Ok((accepted, session_place))),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// The next factor of a login.
+struct Next<'a> {
+    server: &'a ServerState,
+    visit: &'a Visit,
+    server_name: &'a str,
+    grant: &'a Grant,
+    step: usize,
+}
+
+impl Next<'_> {
+    /// Asks for it, waits for the answer, and has that checked. It is for the client to answer then; but its credential was good, and
+    /// its place stays safe.
+    async fn take<L: Link>(
+        &self,
+        link: &mut L,
+        Asked { frame, state }: Asked,
+    ) -> Result<(FactorClaim, Option<Prompt>), NoVerdict> {
+        link.set_deadline(link.now().after(VERDICT_TIMEOUT));
+        send(link, &frame).await?;
+        link.set_deadline(state.deadline());
+        let claim = match receive(link, AwaitFactor::EXPECTS).await {
+            Ok(frame) => state.read(frame, link.now()),
+            Err(LoginError::Protocol(error @ Error::Frame(_))) => Err(state.fail(error, link.now())),
+            Err(error) => return Err(error.into()),
+        };
+        let (claim, checked) = self.check(link, claim.map_err(NoVerdict::Refused)?).await?;
+        match checked {
+            Ok(more) => Ok((claim, more)),
+            Err(reason) => Err(NoVerdict::Refused(claim.reject(reason))),
+        }
+    }
+
+    /// Asks the verifier, where that is asked.
+    async fn check<L: Link>(
+        &self,
+        link: &mut L,
+        claim: FactorClaim,
+    ) -> Result<(FactorClaim, Result<Option<Prompt>, Reason>), NoVerdict> {
+        let Self { server, visit, server_name, grant, step } = *self;
+        let turn = Turn { server, place: &visit.place, deadline: claim.deadline() };
+        match &server.verifier {
+            AnyVerifier::Blocking(verifier) => {
+                let (verifier, asked, grant) = (Arc::clone(verifier), visit.asked(server_name), grant.clone());
+                let work = move |claim: FactorClaim| {
+                    let checked = asked.check_factor(&claim, (&grant, step), &*verifier);
+                    (claim, checked)
+                };
+                Ok(turn.compute(link, claim, work).await?)
+            }
+            AnyVerifier::Async(verifier) => {
+                let Some(permit) = turn.permit(link).await? else {
+                    return Err(NoVerdict::Refused(claim.reject(TOO_MANY)));
+                };
+                let asker = visit.asker(server, server_name);
+                let good = Good { grant, kind: claim.kind(), step };
+                let attempt = FactorAttempt { answer: claim.answer(), good, asker };
+                let further = Further { good: Good { step: step.saturating_add(1), ..good }, asker };
+                let asking = Box::pin(async {
+                    verifier.check_factor(&attempt).await?;
+                    verifier.further(&further).await
+                });
+                let checked = match within(link, turn.deadline, Caught(asking)).await {
+                    Some(checked) => checked.unwrap_or(Err(Reason::VerifierFailed)),
+                    None => Err(LATE_VERIFIER),
+                };
+                drop(permit);
+                Ok((claim, checked))
+            }
+        }
+    }
+}

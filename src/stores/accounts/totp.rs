@@ -1,0 +1,290 @@
+//! One-time codes of an authenticator: TOTP (RFC 6238), 6 digits of HMAC-SHA-1 every 30 seconds, as all of them show.
+
+use super::AccountError;
+use crate::crypto::SecretString;
+use crate::terms::error::Reason;
+use crate::time::UnixTime;
+use core::fmt;
+use rand::TryRng;
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+use totp_rs::{Builder, Secret, Totp};
+use zeroize::Zeroizing;
+
+/// Seconds of a step: how long a code is shown.
+const STEP: u64 = 30;
+
+/// Steps before and after the present one whose codes are taken: a clock may be off, and typing takes time (RFC 6238, section 5.2).
+const WINDOW: u64 = 1;
+
+/// Bytes that a secret may have: no fewer than RFC 4226, section 4, asks for, and no more than HMAC's block has.
+const LENGTHS: core::ops::RangeInclusive<usize> = 16..=64;
+
+/// Wrong answers in a row that cost nothing.
+const FREE: u32 = 5;
+
+/// How long no answer is looked at after [`FREE`] wrong ones; each further one doubles it, up to [`LONGEST`]. Codes of six digits, of
+/// which three are good at a time, take years to guess like that.
+const FIRST: u64 = 30;
+
+const LONGEST: u64 = 3600;
+
+/// Users that are remembered.
+const USERS: usize = 1 << 16;
+
+/// The secret that an authenticator and the server share. Zeroized, never printed.
+///
+/// ```
+/// use countersign::{UnixTime, accounts::TotpSecret};
+///
+/// let secret = TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").ok_or("not base32")?;
+/// // The last six digits of RFC 6238, appendix B.
+/// assert_eq!(secret.code(UnixTime::from_secs(59)).as_str(), "287082");
+/// # Ok::<(), &str>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct TotpSecret(Secret);
+
+impl TotpSecret {
+    /// 160 random bits, as RFC 4226 has it.
+    ///
+    /// # Errors
+    /// [`AccountError::Hashing`] where the system gives no randomness.
+    pub fn generate() -> Result<Self, AccountError> {
+        let mut bytes = Zeroizing::new([0; 20]);
+        rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
+        Ok(Self(Secret::from(bytes.as_slice())))
+    }
+
+    /// From base32 without padding (RFC 4648, section 6), of 16 to 64 bytes; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let secret = Secret::try_from_base32(text).ok()?;
+        let is_canonical = *Zeroizing::new(secret.to_base32()) == text;
+        (is_canonical && LENGTHS.contains(&secret.as_bytes().len())).then_some(Self(secret))
+    }
+
+    /// As base32 without padding: for an authenticator that can't read the QR code of the URL.
+    pub fn to_base32(&self) -> SecretString {
+        SecretString::new(Zeroizing::new(self.0.to_base32()))
+    }
+
+    /// The URL that authenticators read: `otpauth://totp/ISSUER:USER?secret=...`. It names the server and the user, and holds the
+    /// secret.
+    pub fn url(&self, issuer: &str, user: &str) -> SecretString {
+        let (issuer, user) = (Escaped(issuer), Escaped(user));
+        let mut url = Zeroizing::new(String::with_capacity(512));
+        // Writing to a string does not fail.
+        let _ = write!(
+            url,
+            "otpauth://totp/{issuer}:{user}?secret={}&issuer={issuer}&algorithm=SHA1&digits=6&period={STEP}",
+            *Zeroizing::new(self.0.to_base32())
+        );
+        SecretString::new(url)
+    }
+
+    /// The code that an authenticator shows at this time: six digits.
+    pub fn code(&self, at: UnixTime) -> SecretString {
+        SecretString::new(Zeroizing::new(self.totp().generate(at.as_secs()).to_string()))
+    }
+
+    /// Whether this is the code now, or that of a step before or after. For enrolling alone: it does not remember what was used.
+    pub fn confirms(&self, code: &[u8], now: UnixTime) -> bool {
+        self.steps(&digits(code), now).flatten().count() > 0
+    }
+
+    /// For each step whose codes are taken, the step, if this is its code.
+    fn steps(&self, code: &str, now: UnixTime) -> impl Iterator<Item = Option<u64>> {
+        let (totp, present) = (self.totp(), now.as_secs().checked_div(STEP).unwrap_or(0));
+        (present.saturating_sub(WINDOW)..=present.saturating_add(WINDOW))
+            .map(move |step| totp.check(code, step.saturating_mul(STEP)).map(|_| step))
+    }
+
+    fn totp(&self) -> Totp {
+        Builder::new().with_secret(self.0.clone()).with_step_duration(STEP).with_skew(0).build_noncompliant()
+    }
+}
+
+crate::opaque_debug!(TotpSecret);
+
+/// The digits of a code as it was typed: blanks and dashes between them are not counted.
+fn digits(code: &[u8]) -> Zeroizing<String> {
+    let mut digits = Zeroizing::new(String::with_capacity(code.len()));
+    digits.extend(core::str::from_utf8(code).unwrap_or_default().chars().filter(|c| !matches!(c, ' ' | '-')));
+    digits
+}
+
+/// Percent-encoded, but for what RFC 3986 leaves as it is everywhere.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.bytes().try_for_each(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => f.write_char(char::from(byte)),
+            byte => write!(f, "%{byte:02X}"),
+        })
+    }
+}
+
+/// Checks one-time codes, each of which is good once, and counts wrong answers by user.
+///
+/// It remembers in memory: make one, and keep it. Codes of the 30 seconds in which it was made, and of those before, are refused: an
+/// earlier process may have taken them. (Whoever's clock is ahead of the server's may have used the one after them.) Two processes that
+/// let in the same users do not know of each other's.
+///
+/// After 5 wrong answers in a row none is looked at for 30 seconds, and for twice as long after each further one, up to an hour. Only
+/// whoever has the password gets that far.
+///
+/// ```
+/// use countersign::{Reason, UnixTime, accounts::{TotpCheck, TotpSecret}};
+///
+/// let (start, later) = (UnixTime::from_secs(1_800_000_000), UnixTime::from_secs(1_800_000_040));
+/// let codes = TotpCheck::new(start);
+/// let secret = TotpSecret::generate()?; // as it stands in the database
+/// let code = secret.code(later);
+/// assert_eq!(codes.verify("alice", &secret, code.as_bytes(), later), Ok(()));
+/// assert_eq!(codes.verify("alice", &secret, code.as_bytes(), later), Err(Reason::FactorUsed));
+/// # Ok::<(), countersign::accounts::AccountError>(())
+/// ```
+pub struct TotpCheck(Mutex<State>);
+
+struct State {
+    /// Codes of this step and those before are not taken of anybody.
+    floor: u64,
+    users: HashMap<String, User>,
+}
+
+#[derive(Clone, Copy)]
+struct User {
+    /// The last step whose code was taken.
+    last: u64,
+    /// Wrong answers since then.
+    wrong: u32,
+    /// Until when none is looked at.
+    closed_until: UnixTime,
+}
+
+impl Default for TotpCheck {
+    fn default() -> Self {
+        Self::new(UnixTime::from_system(SystemTime::now()))
+    }
+}
+
+impl TotpCheck {
+    /// Nothing was used since `now`.
+    pub fn new(now: UnixTime) -> Self {
+        let floor = now.as_secs().checked_div(STEP).unwrap_or(0);
+        Self(Mutex::new(State { floor, users: HashMap::new() }))
+    }
+
+    /// Checks a code, of now or one step of 30 seconds off; blanks and dashes in it are skipped.
+    ///
+    /// # Errors
+    /// [`Reason::WrongFactor`]; [`Reason::FactorUsed`] for a code that was good once, or may have been; [`Reason::FactorLocked`].
+    pub fn verify(&self, user: &str, secret: &TotpSecret, code: &[u8], now: UnixTime) -> Result<(), Reason> {
+        let code = digits(code);
+        self.attempt(user, now, |last| {
+            // All are computed, whichever it is.
+            let found: Vec<Option<u64>> = secret.steps(&code, now).collect();
+            match found.iter().flatten().max() {
+                None => Err(Reason::WrongFactor),
+                Some(step) if *step <= last => Err(Reason::FactorUsed),
+                Some(step) => Ok(*step),
+            }
+        })
+    }
+
+    /// Lets an answer be judged, unless there were too many wrong ones. `judge` is told the last step that was used, and gives the one
+    /// that is used now.
+    pub(super) fn attempt(
+        &self,
+        user: &str,
+        now: UnixTime,
+        judge: impl FnOnce(u64) -> Result<u64, Reason>,
+    ) -> Result<(), Reason> {
+        let mut state = self.lock();
+        let floor = state.floor;
+        let known = state.users.get(user).copied();
+        let known = known.unwrap_or(User { last: floor, wrong: 0, closed_until: UnixTime::default() });
+        // Further away than that is no time that was waited for: somebody has set the clock back.
+        let left = known.closed_until.as_secs().saturating_sub(now.as_secs());
+        if (1..=LONGEST).contains(&left) {
+            return Err(Reason::FactorLocked);
+        }
+        let judged = judge(known.last.max(floor));
+        let next = match judged {
+            Ok(step) => User { last: step, wrong: 0, closed_until: UnixTime::default() },
+            Err(_) => {
+                let wrong = known.wrong.saturating_add(1);
+                User { wrong, closed_until: UnixTime::from_secs(now.as_secs().saturating_add(wait(wrong))), ..known }
+            }
+        };
+        state.users.insert(user.to_owned(), next);
+        state.forget_some(now);
+        judged.map(drop)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for TotpCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TotpCheck").finish_non_exhaustive()
+    }
+}
+
+/// For how many seconds no answer is looked at after so many wrong ones in a row.
+fn wait(wrong: u32) -> u64 {
+    match wrong.checked_sub(FREE) {
+        None => 0,
+        Some(more) => FIRST.saturating_mul(1 << more.min(20)).min(LONGEST),
+    }
+}
+
+impl State {
+    /// Keeps no more than [`USERS`]. What could still be used again stays refused, whoever is forgotten.
+    fn forget_some(&mut self, now: UnixTime) {
+        if self.users.len() <= USERS {
+            return;
+        }
+        let present = now.as_secs().checked_div(STEP).unwrap_or(0);
+        let floor = self.floor.max(present.saturating_sub(WINDOW.saturating_add(1)));
+        self.users.retain(|_, user| user.last > floor || user.wrong > 0);
+        while self.users.len() > USERS {
+            let first = self.users.iter().min_by_key(|(_, user)| (user.wrong, user.last));
+            let Some((name, last)) = first.map(|(name, user)| (name.clone(), user.last)) else { return };
+            self.users.remove(&name);
+            self.floor = self.floor.max(last);
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Somebody who could have a code taken twice is not forgotten without a trace.
+    #[test]
+    fn what_is_forgotten_stays_refused() {
+        let start = UnixTime::from_secs(1_800_000_000);
+        let later = UnixTime::from_secs(1_800_000_060);
+        let (codes, secret) = (TotpCheck::new(start), TotpSecret::generate().unwrap());
+        let code = secret.code(later);
+        for user in 0..=USERS {
+            codes.attempt(&user.to_string(), later, |_| Ok(later.as_secs() / STEP)).unwrap();
+        }
+        assert_eq!(codes.lock().users.len(), USERS);
+        for user in [0, 1, USERS / 2, USERS] {
+            let again = codes.verify(&user.to_string(), &secret, code.as_bytes(), later);
+            assert_eq!(again, Err(Reason::FactorUsed));
+        }
+        // Those whom nothing needs to be remembered of go first.
+        let much_later = UnixTime::from_secs(1_800_000_300);
+        codes.verify("another", &secret, secret.code(much_later).as_bytes(), much_later).unwrap();
+        assert!(codes.lock().users.len() < 10);
+    }
+}
