@@ -1084,3 +1084,15 @@ fn servers_that_share_ticket_keys_take_each_other_s_tickets() {
     assert!(follower.login(NOW).0.info.ticket().is_some());
     assert!(follower.login(later(LIFETIME)).0.info.ticket().is_none());
 }
+
+#[test]
+fn a_follower_gives_out_no_ticket_under_a_key_that_it_would_not_take_yet() {
+    let skew = limits::CLOCK_SKEW.as_secs();
+    for (ahead, gives) in [(skew, true), (skew + 1, false)] {
+        let mut follower = default();
+        let leader = keys().export(later(ahead), &mut TestRng::new("export")).unwrap();
+        follower.keys.follow(&leader).unwrap();
+        assert_eq!(follower.login(NOW).0.info.ticket().is_some(), gives, "a key of {ahead} s ahead");
+        assert!(follower.login(later(1)).0.info.ticket().is_some());
+    }
+}

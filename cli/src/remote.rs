@@ -8,7 +8,7 @@ use crate::term;
 use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
-use countersign::{ClientConfig, Connector, Credential, KeyId, LoginError, PublicKey, Server, limits};
+use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, PublicKey, Server, limits};
 use std::io;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -121,6 +121,11 @@ impl Remote {
                 Failure::login(error).and(format_args!(
                     "does this server go by the name {name}? Its operator gives it names with `countersign serve --server-name`"
                 ))
+            }
+            (_, LoginError::Protocol(Error::TrustTooLow { .. })) => {
+                let (name, file) = (term::word(&self.known_name()), self.trust.file_option());
+                Failure::login(error)
+                    .and(format_args!("with the right one, run: countersign known-hosts confirm {name} SHA256:...{file}"))
             }
             _ => Failure::login(error),
         }

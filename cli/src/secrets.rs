@@ -48,7 +48,7 @@ impl Passphrase {
     /// Asks for it where it comes from nowhere else.
     pub(crate) fn of(&self, key: &Path) -> Result<Secret, Failure> {
         match &self.passphrase_file {
-            Some(path) => check(files::read_secret(path)?),
+            Some(path) => check(Zeroizing::new(files::read_secret(path)?.to_vec())),
             None if self.passphrase_stdin => first_line(),
             None => check(hidden(
                 format_args!("Passphrase for {}: ", key.display()),

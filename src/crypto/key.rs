@@ -11,7 +11,7 @@ mod server;
 mod size;
 
 pub use error::KeyError;
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "x509"))]
 pub(crate) use file::MAX_KEY_FILE;
 #[cfg(feature = "key-formats")]
 pub(super) use file::of_ssh_rsa;

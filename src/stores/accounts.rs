@@ -34,7 +34,7 @@ pub use line::{Account, BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
 pub use totp::{TotpCheck, TotpSecret};
 
-use crate::crypto::SecretString;
+use crate::crypto::{SecretBytes, SecretString};
 use crate::limits;
 use crate::stores::date::LAST;
 use crate::stores::files::text::{self, NoText, content};
@@ -410,7 +410,11 @@ impl Accounts {
     }
 
     /// As a file, to the byte: what [`Accounts::parse`] reads.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub fn to_bytes(&self) -> SecretBytes {
+        SecretBytes::new(self.text())
+    }
+
+    fn text(&self) -> Zeroizing<Vec<u8>> {
         // Most lines have a name, a hash and a few permissions.
         let room = self.lines.len().saturating_mul(256).saturating_add(self.tail.len());
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
@@ -556,7 +560,7 @@ impl Verifier for Accounts {
 /// As a text: [`Accounts::to_bytes`], and what is not UTF-8 of it replaced.
 impl fmt::Display for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.to_bytes()))
+        f.write_str(&String::from_utf8_lossy(&self.text()))
     }
 }
 

@@ -361,12 +361,12 @@ pub enum Reason {
 
 /// `code()`: names that stay the same from release to release, for logs, metrics and tests. Lower-case words joined by hyphens.
 macro_rules! codes {
-    ($type:ident { $($variant:pat => $code:expr),* $(,)? }) => {
+    ($type:ident { $($(#[$attribute:meta])* $variant:pat => $code:expr),* $(,)? }) => {
         impl $type {
             /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests:
             /// lower-case words joined by hyphens. That of the inner error, where it says no more than that.
             pub fn code(&self) -> &'static str {
-                match self { $($variant => $code),* }
+                match self { $($(#[$attribute])* $variant => $code),* }
             }
         }
     };

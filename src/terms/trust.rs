@@ -8,6 +8,8 @@ mod manifest;
 mod pins;
 mod question;
 pub(crate) mod server;
+#[cfg(feature = "x509")]
+pub mod x509;
 
 pub(crate) use level::Levels;
 pub use level::TrustLevel;

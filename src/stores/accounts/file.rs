@@ -164,7 +164,7 @@ impl AccountFile {
         edit::edit(path.as_ref(), KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
-            Ok((accounts.to_bytes(), result))
+            Ok((accounts.text(), result))
         })
     }
 

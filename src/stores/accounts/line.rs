@@ -319,8 +319,8 @@ pub enum LineError {
     TooLong,
     /// The line is one of another program's file of users.
     #[error(
-        "a line of htpasswd, /etc/passwd or /etc/shadow, which can't be used here; remove it, and add the user with \
-         `countersign user add`, with a new password"
+        "a line of htpasswd, /etc/passwd or /etc/shadow, which can't be used here; remove it, and add the user anew, with a new \
+         password"
     )]
     OtherFile,
     /// The file's last line has no line feed.
