@@ -255,6 +255,19 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
     Ok(crypto::provider().generate_key(size, &mut rng)?)
 }
 
+/// The public halves of the server keys in a file, of one that is private as well.
+pub(crate) fn public_halves(path: &Path) -> Result<Vec<PublicKey>, Failure> {
+    let file = files::read_key_file(path)?;
+    match file.public_keys() {
+        Ok(keys) => Ok(keys.into_iter().map(|source| source.key).collect()),
+        Err(_) if file.has_private_key() => {
+            let key = file.private_key(None).map_err(|error| key_error(path, error))?;
+            Ok(vec![key.public_key().clone()])
+        }
+        Err(error) => Err(key_error(path, error)),
+    }
+}
+
 /// Reads an identity key.
 pub(crate) fn identity_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
     let file = files::read_key_file(path).map_err(|error| {

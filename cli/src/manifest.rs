@@ -3,7 +3,7 @@
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys::folder::{Folder, Role, read_manifest};
-use crate::keys::{identity_key, trusted};
+use crate::keys::{identity_key, public_halves};
 use crate::secrets::Passphrase;
 use crate::term;
 use clap::{Args, Subcommand};
@@ -48,7 +48,7 @@ pub(crate) struct Sign {
     identity: PathBuf,
     #[command(flatten)]
     passphrase: Passphrase,
-    /// A server key, by the file of its public half; from when and until when it is good, and the weakest key exchange to take
+    /// A server key, by the file of its public half (or of both); from when and until when it is good, and the weakest key exchange to take
     /// under it (rsa, x25519 or x25519mlkem768) may follow; can be repeated
     #[arg(long = "key", value_name = "FILE[,from=DATE][,until=DATE][,floor=EXCHANGE]", required_unless_present = "folder")]
     keys: Vec<Key>,
@@ -127,7 +127,7 @@ impl Sign {
         let before = UnixTime::from_secs(now.as_secs().saturating_sub(DAY));
         let mut keys = Vec::new();
         for Key { file, from, until, floor } in &self.keys {
-            for key in trusted(file)? {
+            for key in public_halves(file)? {
                 let (not_before, not_after) = (from.unwrap_or(before), until.unwrap_or(expires));
                 keys.push(ManifestKey { id: key.id(), not_before, not_after, floor: floor.number() });
             }

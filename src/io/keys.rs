@@ -2,6 +2,7 @@
 
 use crate::crypto::{KeyId, ServerKey};
 use crate::handshake::server::{ChooseKey, Hello};
+use crate::limits;
 use crate::terms::error::{Error, Misuse};
 use crate::terms::trust::SignedManifest;
 use crate::terms::trust::server::is_server_name;
@@ -106,9 +107,10 @@ impl KeySet {
     /// A key that is to become the current one. Until then only those see it that know it already.
     ///
     /// # Errors
-    /// [`Misuse::Duplicate`] for a key that is there already.
+    /// [`Misuse::Duplicate`] for a key that is there already; [`Misuse::TooLong`] as in [`KeySet::with_manifest`].
     pub fn with_next(mut self, key: ServerKey) -> Result<Self, Misuse> {
         self.check_is_new(&key)?;
+        check_fits(&key, self.manifest.as_ref())?;
         self.next.push(key);
         Ok(self)
     }
@@ -117,9 +119,10 @@ impl KeySet {
     /// is as one that is not there.
     ///
     /// # Errors
-    /// [`Misuse::Duplicate`] for a key that is there already.
+    /// [`Misuse::Duplicate`] for a key that is there already; [`Misuse::TooLong`] as in [`KeySet::with_manifest`].
     pub fn with_retired(mut self, key: ServerKey, until: UnixTime) -> Result<Self, Misuse> {
         self.check_is_new(&key)?;
+        check_fits(&key, self.manifest.as_ref())?;
         self.retired.push((key, until));
         Ok(self)
     }
@@ -127,12 +130,14 @@ impl KeySet {
     /// Sends this manifest to clients that ask for one.
     ///
     /// # Errors
-    /// [`Misuse::Mismatch`] for one that does not name the current key: no client would take that.
+    /// [`Misuse::Mismatch`] for one that does not name the current key: no client would take that. [`Misuse::TooLong`] where it does not
+    /// fit into a ServerHello beside the certificates of a key.
     pub fn with_manifest(mut self, manifest: SignedManifest) -> Result<Self, Misuse> {
         let current = self.current.public_key().id();
         if !manifest.unverified_body().keys.iter().any(|key| key.id == current) {
             return Err(Misuse::Mismatch);
         }
+        self.all().try_for_each(|key| check_fits(key, Some(&manifest)))?;
         self.manifest = Some(manifest);
         Ok(self)
     }
@@ -183,6 +188,20 @@ impl KeySet {
     /// All of them, those whose time is over included: the current one first.
     pub fn all(&self) -> impl Iterator<Item = &ServerKey> {
         core::iter::once(&self.current).chain(&self.next).chain(self.retired.iter().map(|(key, _)| key))
+    }
+}
+
+/// That what speaks for a key fits among the extensions of a ServerHello, with one more that nobody may understand.
+fn check_fits(key: &ServerKey, manifest: Option<&SignedManifest>) -> Result<(), Misuse> {
+    const WITHOUT_DATA: usize = 4;
+    let (limit, length) = (limits::MAX_SERVER_EXTENSIONS, 2_usize);
+    let certificates = key.certificates().ders().map(|der| der.len().saturating_add(length));
+    let certificates = certificates.fold(1, usize::saturating_add);
+    let manifest = manifest.map_or(0, |manifest| manifest.as_bytes().len());
+    let len = WITHOUT_DATA.saturating_mul(3).saturating_add(certificates).saturating_add(manifest);
+    match len {
+        0..=limits::MAX_SERVER_EXTENSIONS => Ok(()),
+        _ => Err(Misuse::TooLong { what: "what certificates and manifest take together", len, limit }),
     }
 }
 

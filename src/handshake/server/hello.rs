@@ -16,12 +16,12 @@ use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
-use crate::terms::trust::{self, SignedManifest};
+use crate::terms::trust::{CERTIFICATES, MANIFEST, SignedManifest};
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::terms::trust::server::is_server_name;
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
-    Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,
+    self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,
 };
 use crate::wire::frame::FrameType;
 use core::time::Duration;
@@ -397,6 +397,14 @@ impl Hello {
             let _ = kinds.push(kind.number());
         }
         let room = if self.rsa().is_some() { &[0; limits::PROOF][..] } else { &[] };
+        let certificates = certificates(&self.key, &hello)?;
+        let manifest = self.manifest.as_deref().filter(|_| asks_for(&hello, MANIFEST)).unwrap_or_default();
+        let mut extensions = handshake::reserved_extensions(&nonce);
+        for (number, data) in [(CERTIFICATES, &*certificates), (MANIFEST, manifest)] {
+            if !data.is_empty() {
+                extensions.push(Extension { number, data: Bytes(data) }).ok_or(CryptoError::Failed)?;
+            }
+        }
         let answer = ServerHello {
             version: VERSION,
             suite: suite.number(),
@@ -406,7 +414,7 @@ impl Hello {
             key_share: Bytes(&key_share),
             credential_kinds: kinds,
             context: self.choice.context.0,
-            extensions: self.evidence(&hello, handshake::reserved_extensions(&nonce)),
+            extensions,
             proof: Bytes(room),
         };
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
@@ -431,19 +439,22 @@ impl Hello {
     }
 }
 
-impl Hello {
-    /// What the client asked for that speaks for the key.
-    fn evidence<'e>(&'e self, hello: &ClientHello<'_>, mut extensions: Extensions<'e>) -> Extensions<'e> {
-        let asked = |number| hello.extensions.iter().any(|extension| extension.number == number);
-        let there = [(trust::MANIFEST, self.manifest.as_deref())];
-        for (number, data) in there {
-            if let Some(data) = data.filter(|_| asked(number)) {
-                // There is room for a few, and what is configured fits.
-                let _ = extensions.push(Extension { number, data: Bytes(data) });
-            }
+fn asks_for(hello: &ClientHello<'_>, number: u16) -> bool {
+    hello.extensions.iter().any(|extension| extension.number == number)
+}
+
+/// The certificates of the key, as extension 1 has them; empty where the client does not ask, or there are none.
+fn certificates(key: &ServerKey, hello: &ClientHello<'_>) -> Result<Vec<u8>, Error> {
+    let mut data = Vec::new();
+    if asks_for(hello, CERTIFICATES) && !key.certificates().is_empty() {
+        let mut list: List<Bytes<'_>, { limits::MAX_CERTIFICATES }> = List::new();
+        for der in key.certificates().ders() {
+            // Never full: a chain has no more.
+            let _ = list.push(Bytes(der));
         }
-        extensions
+        codec::append(&list, &mut data)?;
     }
+    Ok(data)
 }
 
 /// The server's half of the suite's key exchange: its share, and the secret.
