@@ -109,7 +109,7 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -121,6 +121,8 @@ pub use stores::accounts::{self, Accounts};
 pub use stores::files;
 #[cfg(feature = "files")]
 pub use stores::known_hosts::{self, KnownHosts};
+#[cfg(feature = "files")]
+pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
@@ -139,6 +141,9 @@ pub use terms::ticket::{
 pub use terms::trust::x509;
 pub use terms::trust::{
     Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
+};
+pub use terms::trust::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Moment, UnixTime};

@@ -252,12 +252,14 @@ impl Connector {
         again: bool,
         ticket: Option<TrustedTicket>,
     ) -> Result<Begun<L>, LoginError> {
+        // Before it is asked: whoever decides on the answer may keep the key that is in it.
+        let first_known = self.server().known_keys().into_iter().next();
         let mut link = dial().await?;
         let is_shown = ticket.is_some();
         let mut begun = script::begin(&mut link, &self.client, self.server(), ticket).await?;
         if let (script::Begun::Unproved(key), true) = (&begun, again)
             // Whoever was asked for a proof under this very key would only be asked the same once more.
-            && (is_shown || self.server().known_keys().first() != Some(key))
+            && (is_shown || first_known.as_ref() != Some(key))
         {
             let server = self.server().with_known_key(key);
             link = dial().await?;

@@ -372,7 +372,6 @@ macro_rules! codes {
     };
 }
 
-#[cfg(feature = "files")]
 pub(crate) use codes;
 
 codes!(Error {

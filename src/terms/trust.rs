@@ -4,6 +4,7 @@
 //! become one decision are [`Server`]'s.
 
 mod level;
+mod manifest;
 mod pins;
 mod question;
 pub(crate) mod server;
@@ -12,6 +13,9 @@ pub mod x509;
 
 pub(crate) use level::Levels;
 pub use level::TrustLevel;
+pub use manifest::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+};
 pub(crate) use pins::Pins;
 pub use question::Question;
 pub(crate) use question::{CERTIFICATES, Evidence, MANIFEST};
