@@ -11,8 +11,8 @@ use countersign::frame::FrameType;
 use countersign::server::{AwaitHello, ChooseKey};
 use countersign::{
     Acceptor, Attempt, ChannelBinding, ClientConfig, Connector, Context, Error, Grant, KeySet, LoginError,
-    MemoryTickets, Misuse, Moment, Reason, Returning, Server, ServerConfig, ServerKeys, Session, Ticket, TicketKeys, UnixTime, Verifier,
-    limits,
+    MemoryTickets, Misuse, Moment, Reason, Returning, Server, ServerConfig, ServerKeys, Session, Ticket, TicketKeys,
+    UnixTime, Verifier, limits,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -156,7 +156,12 @@ fn a_client_is_answered_under_a_key_that_it_knows_while_that_is_in_time() {
         (&[retired], UnixTime::from_secs(u64::MAX), current),
     ] {
         let (keys, hello) = (over_time(), knowing(known));
-        assert_eq!(keys.choose(&hello, now).public_key(), chosen.private.public_key(), "{known:?} at {now}", known = known.len());
+        assert_eq!(
+            keys.choose(&hello, now).public_key(),
+            chosen.private.public_key(),
+            "{known:?} at {now}",
+            known = known.len()
+        );
         // And the answer is under it.
         let answer = ServerKeys::from(keys).answer(hello, now).unwrap();
         let (frame, _) = answer.challenge(&mut TestRng::new("answer")).unwrap();

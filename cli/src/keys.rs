@@ -136,11 +136,7 @@ impl Keygen {
             check_target(path, existing)?;
         }
         let key = SigningKey::generate(crypto::provider())?;
-        let pem = if self.encrypt {
-            key.to_encrypted_pem(&self.passphrase.of_new(out)?)?
-        } else {
-            key.to_pkcs8_pem()
-        };
+        let pem = if self.encrypt { key.to_encrypted_pem(&self.passphrase.of_new(out)?)? } else { key.to_pkcs8_pem() };
         files::write_pem(out, pem.as_bytes(), Readers::Owner, existing)?;
         let written = files::write_pem(&public_path, key.public_key().to_pem().as_bytes(), Readers::All, existing);
         if let Err(error) = written {
@@ -163,9 +159,7 @@ impl Keygen {
         let is_new_private = files::read_private_key(private).is_ok_and(|of| of.public_key().id() == id);
         if !self.force {
             // Half a pair would only get in the way of the next try. It was made just now, so nothing is lost.
-            for (path, _) in
-                [(public, is_new_public), (private, is_new_private)].iter().filter(|(_, is_new)| *is_new)
-            {
+            for (path, _) in [(public, is_new_public), (private, is_new_private)].iter().filter(|(_, is_new)| *is_new) {
                 let _ = fs::remove_file(path);
             }
             return failure.and("neither file was kept");
@@ -270,9 +264,8 @@ pub(crate) fn public_halves(path: &Path) -> Result<Vec<PublicKey>, Failure> {
 
 /// Reads an identity key.
 pub(crate) fn identity_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
-    let file = files::read_key_file(path).map_err(|error| {
-        Failure::missing(&error, "make one with: countersign keygen --identity --out FILE")
-    })?;
+    let file = files::read_key_file(path)
+        .map_err(|error| Failure::missing(&error, "make one with: countersign keygen --identity --out FILE"))?;
     let key = match file.signing_key(None) {
         Err(KeyFileError::Encrypted { .. }) => file.signing_key(Some(&passphrase.of(path)?)),
         done => done,
@@ -292,8 +285,12 @@ pub(crate) fn identity_pin(text: &str) -> Result<KeyId, Failure> {
     let is_identity = |key: &VerifyingKey| key.algorithm() == SignatureAlgorithm::Ed25519;
     match <[_; 1]>::try_from(keys) {
         Ok([source]) if is_identity(&source.key) => Ok(source.key.id()),
-        Ok(_) => Err(Failure::new(format_args!("{}: an identity key is of Ed25519, and this one is not", path.display()))),
-        Err(_) => Err(Failure::new(format_args!("{}: more than one key in this file; an identity is one", path.display()))),
+        Ok(_) => {
+            Err(Failure::new(format_args!("{}: an identity key is of Ed25519, and this one is not", path.display())))
+        }
+        Err(_) => {
+            Err(Failure::new(format_args!("{}: more than one key in this file; an identity is one", path.display())))
+        }
     }
 }
 

@@ -50,7 +50,11 @@ pub(crate) struct Sign {
     passphrase: Passphrase,
     /// A server key, by the file of its public half (or of both); from when and until when it is good, and the weakest key exchange to take
     /// under it (rsa, x25519 or x25519mlkem768) may follow; can be repeated
-    #[arg(long = "key", value_name = "FILE[,from=DATE][,until=DATE][,floor=EXCHANGE]", required_unless_present = "folder")]
+    #[arg(
+        long = "key",
+        value_name = "FILE[,from=DATE][,until=DATE][,floor=EXCHANGE]",
+        required_unless_present = "folder"
+    )]
     keys: Vec<Key>,
     /// The server keys of this folder: keys.toml and the public halves are enough
     #[arg(long = "keys", value_name = "FOLDER")]
@@ -85,7 +89,8 @@ impl FromStr for Key {
 
     fn from_str(text: &str) -> Result<Self, String> {
         // A name may have commas in it; what comes last and has a known word before a `=` is none.
-        let (mut rest, mut key) = (text, Self { file: PathBuf::new(), from: None, until: None, floor: KeyExchange::X25519 });
+        let (mut rest, mut key) =
+            (text, Self { file: PathBuf::new(), from: None, until: None, floor: KeyExchange::X25519 });
         while let Some((before, option)) = rest.rsplit_once(',') {
             match option.split_once('=') {
                 Some(("from", date)) => key.from = Some(term::date(date)?),
@@ -162,9 +167,12 @@ impl Sign {
         if !self.out.exists() {
             return Ok(self.sequence.unwrap_or(1));
         }
-        let before = read_manifest(&self.out).map_err(|failure| failure.and("it is not replaced; name another file for --out"))?;
+        let before = read_manifest(&self.out)
+            .map_err(|failure| failure.and("it is not replaced; name another file for --out"))?;
         let of = before.verify(before.identity().unwrap_or(identity), crypto::provider());
-        let of = of.and_then(|_| before.identity()).map_err(|error| Failure::new(format_args!("{shown}: {}", chain(&error))))?;
+        let of = of
+            .and_then(|_| before.identity())
+            .map_err(|error| Failure::new(format_args!("{shown}: {}", chain(&error))))?;
         if of != identity {
             return Err(Failure::new(format_args!(
                 "{shown}: this manifest is of another identity, {of}, and is not replaced; name another file for --out"

@@ -258,7 +258,8 @@ impl Serve {
         let done = runtime.block_on(async {
             let (source, acceptor, told) = (self.keys.clone(), server.acceptor(), Arc::clone(&log));
             let reload = move || source.reload(&acceptor, &told);
-            let stop = signals(reload).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let stop =
+                signals(reload).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
             prompt::no_more_questions();
             let listener = tokio::net::TcpListener::from_std(listener);
             let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;

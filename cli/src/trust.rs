@@ -8,8 +8,8 @@ use clap::{Args, ValueEnum};
 use countersign::known_hosts::{Accepted, HostsError, KnownHosts, Listing};
 use countersign::{CredentialKind, Identity, KeyId, ManifestFiles, PublicKey, Question, Server, TrustLevel};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 #[derive(Args, Clone)]
 pub(crate) struct TrustArgs {
@@ -111,7 +111,8 @@ impl TrustArgs {
         if let Some(known) = self.known_identity.get() {
             return Ok(Some(known.clone()));
         }
-        let identity = Identity::pinned(keys::identity_pin(identity).map_err(Failure::on_this_side)?, crypto::provider());
+        let identity =
+            Identity::pinned(keys::identity_pin(identity).map_err(Failure::on_this_side)?, crypto::provider());
         let identity = match state::folder() {
             Some(folder) => identity.with_store(ManifestFiles::new(folder.join("manifests"))),
             None => {

@@ -79,7 +79,8 @@ fn a_folder_of_keys_is_made_listed_and_rotated() {
         let mode = house.mode(&format!("keys/{name}"));
         assert_eq!(mode, if name.ends_with(".pub.pem") { 0o644 } else { 0o600 }, "{name}");
     }
-    run(&["keygen", "--keys", &house.path("keys")], "").fails(1, &["keys.toml", "was left as it is", "countersign key rotate"]);
+    run(&["keygen", "--keys", &house.path("keys")], "")
+        .fails(1, &["keys.toml", "was left as it is", "countersign key rotate"]);
 
     // What somebody has written into the file stays.
     let text = house.read("keys/keys.toml").replace("current = ", "# of rack 7\ncurrent = ");
@@ -154,12 +155,15 @@ fn an_identity_key_is_made_once_and_kept_under_a_passphrase_if_asked() {
     run(&["keygen", "--identity", "--encrypt", "--passphrase-stdin", "--out", &locked], "correct horse\n").ok();
     assert!(house.read("locked.pem").starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
     house.key("rsa2048.pem", "server.pem");
-    let sign = ["manifest", "sign", "--identity", &locked, "--key", &house.path("server.pem"), "--out", &house.path("m.pem")];
+    let sign =
+        ["manifest", "sign", "--identity", &locked, "--key", &house.path("server.pem"), "--out", &house.path("m.pem")];
     run(&sign, "").fails(2, &["passphrase"]);
     run(&[&sign[..], &["--passphrase-stdin"]].concat(), "wrong\n").fails(1, &["locked.pem"]);
     run(&[&sign[..], &["--passphrase-stdin"]].concat(), "correct horse\n").ok();
     // OpenSSL reads it, where it is there.
-    if let Ok(openssl) = Command::new("openssl").args(["pkey", "-passin", "pass:correct horse", "-noout", "-in", &locked]).output() {
+    if let Ok(openssl) =
+        Command::new("openssl").args(["pkey", "-passin", "pass:correct horse", "-noout", "-in", &locked]).output()
+    {
         assert!(openssl.status.success(), "{openssl:?}");
     }
     for args in [&["--identity", "--keys", "x"][..], &["--encrypt", "--out", "x"], &["--identity"], &[]] {
@@ -200,7 +204,10 @@ fn manifests_are_signed_numbered_and_shown() {
     let server = house.path("server.pub.pem");
     let said = of(&format!("{server},from=2026-01-01,until=2099-01-31,floor=x25519mlkem768"));
     let said = said.ok().out;
-    assert!(said.contains("from 2026-01-01T00:00:00Z until 2099-01-31T00:00:00Z, rsa+x25519mlkem768 or stronger"), "{said}");
+    assert!(
+        said.contains("from 2026-01-01T00:00:00Z until 2099-01-31T00:00:00Z, rsa+x25519mlkem768 or stronger"),
+        "{said}"
+    );
     of(&format!("{server},until=yesterday")).fails(2, &["yesterday"]);
     of(&format!("{server},floor=x448")).fails(2, &["x448"]);
     of(&format!("{server},until=2020-01-01")).fails(1, &["a key whose end"]);
@@ -240,7 +247,8 @@ fn a_server_reads_its_keys_again_at_sighup_and_says_what_it_took() {
     }
     // The fingerprint of before was kept with its key; who has no more than the fingerprint sees the current key.
     login(&house, &server, &["--pin", &current]).ok();
-    let stranger = server.login_with(&["--user", "alice", "--password-stdin"], &["--pin", &current], "secret of alice\n");
+    let stranger =
+        server.login_with(&["--user", "alice", "--password-stdin"], &["--pin", &current], "secret of alice\n");
     stranger.fails(3, &["not trusted", &next]);
     for trust in [&["--pin", &next][..], &["--identity-key", &identity]] {
         login(&house, &server, trust).ok();
@@ -348,7 +356,8 @@ fn keys_rotate_under_load_and_no_login_is_refused() {
             scope.spawn(move || {
                 started.wait();
                 for login in 0..3 {
-                    let session = connector.dial_blocking(|| TcpStream::connect(address), Credential::Token(token.as_bytes()));
+                    let session =
+                        connector.dial_blocking(|| TcpStream::connect(address), Credential::Token(token.as_bytes()));
                     let session = session.unwrap_or_else(|error| panic!("client {client}, login {login}: {error:?}"));
                     assert_eq!(session.grant().principal(), "alice");
                     done.fetch_add(1, Ordering::SeqCst);

@@ -22,7 +22,11 @@ fn commands(section: &str) -> String {
 
 /// The sections that have commands.
 fn sections() -> Vec<&'static str> {
-    RUNBOOK.lines().filter_map(|line| line.strip_prefix("## ")).filter(|section| !commands(section).is_empty()).collect()
+    RUNBOOK
+        .lines()
+        .filter_map(|line| line.strip_prefix("## "))
+        .filter(|section| !commands(section).is_empty())
+        .collect()
 }
 
 /// The machine of the runbook: its files in a folder, its service a process of this test.
@@ -38,7 +42,8 @@ impl Machine {
     fn new() -> Self {
         let house = House::empty();
         for (user, password) in USERS {
-            run(&["user", "add", user, "--password-stdin", "--users", &house.path("users")], format!("{password}\n")).ok();
+            run(&["user", "add", user, "--password-stdin", "--users", &house.path("users")], format!("{password}\n"))
+                .ok();
         }
         run(&["user", "add", "robot", "--no-password", "--users", &house.path("users")], "").ok();
         run(&["user", "token", "robot", "--users", &house.path("users")], "").ok();
@@ -91,7 +96,11 @@ impl Machine {
         let mut shell = Command::new("/bin/sh");
         let path = Path::new(env!("CARGO_BIN_EXE_countersign")).parent().unwrap().display();
         let path = format!("{path}:{}", std::env::var("PATH").unwrap());
-        shell.args(["-e", "-c", &line]).current_dir(&folder).env("PATH", path).env("XDG_STATE_HOME", self.house.path("state"));
+        shell
+            .args(["-e", "-c", &line])
+            .current_dir(&folder)
+            .env("PATH", path)
+            .env("XDG_STATE_HOME", self.house.path("state"));
         shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         finish(shell.stderr(std::process::Stdio::piped()), said)
     }

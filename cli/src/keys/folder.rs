@@ -75,14 +75,21 @@ impl Folder {
         let text = fs::read_to_string(&file).map_err(|error| {
             let failure = Failure::new(format_args!("{}: {error}", file.display()));
             let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-            if is_missing { failure.and(format_args!("make keys with: countersign keygen --keys {}", term::quoted(path))) } else { failure }
+            if is_missing {
+                failure.and(format_args!("make keys with: countersign keygen --keys {}", term::quoted(path)))
+            } else {
+                failure
+            }
         })?;
         let listed: Listed = toml_edit::de::from_str(&text).map_err(|error| wrong(&file, &error))?;
         let folder = Self { path: path.to_owned(), listed };
         for (name, role) in folder.files() {
             let is_name = Path::new(name).file_name().is_some_and(|file| file == name);
             if !is_name {
-                return Err(Failure::new(format_args!("{}: {name:?} is no name of a file in this folder", file.display())));
+                return Err(Failure::new(format_args!(
+                    "{}: {name:?} is no name of a file in this folder",
+                    file.display()
+                )));
             }
             if let Role::Retired(NEVER) = role {
                 return Err(Failure::new(format_args!(
@@ -107,7 +114,12 @@ impl Folder {
     }
 
     /// Loads the keys, and the manifest. Encrypted keys that are loaded already are left as they are.
-    pub(crate) fn load(&self, passphrase: &Passphrase, before: Option<&KeySet>, now: UnixTime) -> Result<Loaded, Failure> {
+    pub(crate) fn load(
+        &self,
+        passphrase: &Passphrase,
+        before: Option<&KeySet>,
+        now: UnixTime,
+    ) -> Result<Loaded, Failure> {
         let key = |name: &str| self.load_key(name, passphrase, before);
         let mut keys = KeySet::new(key(&self.listed.current)?);
         let mut warnings = Vec::new();
@@ -118,7 +130,10 @@ impl Folder {
                 Role::Next => keys.with_next(key(name)?).map_err(twice)?,
                 Role::Retired(until) if now >= until => {
                     let path = self.file(name);
-                    warnings.push(format!("{}: its time was over on {until}; it is not used, and can be removed", path.display()));
+                    warnings.push(format!(
+                        "{}: its time was over on {until}; it is not used, and can be removed",
+                        path.display()
+                    ));
                     keys
                 }
                 Role::Retired(until) => keys.with_retired(key(name)?, until).map_err(twice)?,
@@ -168,7 +183,6 @@ impl Folder {
     }
 }
 
-
 fn until_of(until: Datetime) -> UnixTime {
     humantime::parse_rfc3339(&until.to_string()).map_or(NEVER, UnixTime::from_system)
 }
@@ -182,12 +196,18 @@ fn wrong(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
 pub(crate) fn with_manifest(keys: KeySet, path: &Path, now: UnixTime) -> Result<(KeySet, Option<String>), Failure> {
     let manifest = read_manifest(path)?;
     let (body, shown) = (manifest.unverified_body().clone(), path.display());
-    let warning = (now >= body.expires).then(|| format!("{shown}: this manifest expired on {}; sign a new one", body.expires));
+    let warning =
+        (now >= body.expires).then(|| format!("{shown}: this manifest expired on {}; sign a new one", body.expires));
     match keys.clone().with_manifest(manifest) {
         Ok(keys) => Ok((keys, warning)),
         Err(_) => {
             let id = keys.current().public_key().id();
-            Ok((keys, Some(format!("{shown}: this manifest does not name the current key {id}, and is not sent; sign a new one"))))
+            Ok((
+                keys,
+                Some(format!(
+                    "{shown}: this manifest does not name the current key {id}, and is not sent; sign a new one"
+                )),
+            ))
         }
     }
 }
@@ -294,7 +314,10 @@ pub(crate) fn check_is_new(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let failure = Failure::new(format_args!("{}: the file exists and was left as it is", file.display()));
-    Err(failure.and(format_args!("exchange the keys of this folder with: countersign key rotate --keys {}", term::quoted(path))))
+    Err(failure.and(format_args!(
+        "exchange the keys of this folder with: countersign key rotate --keys {}",
+        term::quoted(path)
+    )))
 }
 
 /// Puts the file into its place, for whoever may read the one that is there.
@@ -309,7 +332,8 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         Ok(())
     };
     written().map_err(|error| {
-        Failure::new(format_args!("{}: {error}", file.display())).and("run this as root, or as the user that the server runs as")
+        Failure::new(format_args!("{}: {error}", file.display()))
+            .and("run this as root, or as the user that the server runs as")
     })
 }
 
@@ -361,4 +385,3 @@ pub(crate) fn add(path: &Path, key: &PrivateKey, model: Option<&Path>) -> Result
 fn short(id: KeyId) -> String {
     hex::encode(id.as_bytes().first_chunk::<6>().unwrap_or(&[0; 6]))
 }
-

@@ -127,7 +127,11 @@ impl Rotate {
         }
         term::note("tell a server that is running: kill -HUP its process, or systemctl reload");
         if folder.manifest().is_some() {
-            let when = if self.stolen.is_some() { "now: clients that follow it take no other key before" } else { "before the next rotation" };
+            let when = if self.stolen.is_some() {
+                "now: clients that follow it take no other key before"
+            } else {
+                "before the next rotation"
+            };
             term::note(format_args!(
                 "sign a manifest of these keys {when}, where the identity key is, with the public halves and keys.toml:\n  \
                  countersign manifest sign --identity identity.pem --keys FOLDER --out manifest.pem"
@@ -144,8 +148,11 @@ fn check_manifest(folder: &Folder, next: &str) -> Result<(), Failure> {
     if manifest.unverified_body().keys.iter().any(|key| key.id == id) {
         return Ok(());
     }
-    Err(Failure::new(format_args!("{}: this manifest does not name the next key {id}; nothing was changed", path.display()))
-        .and("sign one that does first, and let clients see it (countersign manifest sign)"))
+    Err(Failure::new(format_args!(
+        "{}: this manifest does not name the next key {id}; nothing was changed",
+        path.display()
+    ))
+    .and("sign one that does first, and let clients see it (countersign manifest sign)"))
 }
 
 /// As large as the one before.

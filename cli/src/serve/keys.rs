@@ -52,7 +52,9 @@ impl Source {
         let path = self.key.as_deref().ok_or_else(|| Failure::usage("which key? Give --key FILE or --keys FOLDER"))?;
         let set = KeySet::new(keys::load(path, &self.passphrase)?);
         match &self.manifest {
-            Some(manifest) => with_manifest(set, manifest, now).map(|(set, warning)| (set, warning.into_iter().collect())),
+            Some(manifest) => {
+                with_manifest(set, manifest, now).map(|(set, warning)| (set, warning.into_iter().collect()))
+            }
             None => Ok((set, Vec::new())),
         }
     }

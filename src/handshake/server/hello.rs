@@ -16,9 +16,9 @@ use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
-use crate::terms::trust::{CERTIFICATES, MANIFEST, SignedManifest};
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::terms::trust::server::is_server_name;
+use crate::terms::trust::{CERTIFICATES, MANIFEST, SignedManifest};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
     self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,

@@ -115,7 +115,9 @@ impl ManifestBody {
             () if keys.is_empty() => "no key",
             () if keys.len() > limits::MAX_MANIFEST_KEYS => "more than 8 keys",
             () if has_duplicate_key => "a key twice",
-            () if keys.iter().any(|key| key.not_before >= key.not_after) => "a key whose end is not after its beginning",
+            () if keys.iter().any(|key| key.not_before >= key.not_after) => {
+                "a key whose end is not after its beginning"
+            }
             () => return Ok(()),
         };
         Err(ManifestError::Field(wrong))

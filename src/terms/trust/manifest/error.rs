@@ -22,7 +22,9 @@ pub enum ManifestError {
     #[error("a manifest can't have {0}")]
     Field(&'static str),
     /// M2: the manifest is of another identity.
-    #[error("this manifest was signed by the identity {found}, and {expected} is trusted: it is another server's, or an attack")]
+    #[error(
+        "this manifest was signed by the identity {found}, and {expected} is trusted: it is another server's, or an attack"
+    )]
     OtherIdentity {
         /// The one that is trusted.
         expected: KeyId,
@@ -49,7 +51,9 @@ pub enum ManifestError {
     )]
     Fork(u64),
     /// M4: the manifest has expired.
-    #[error("the manifest expired on {0}; the server's operator has to sign a new one (is this machine's clock right?)")]
+    #[error(
+        "the manifest expired on {0}; the server's operator has to sign a new one (is this machine's clock right?)"
+    )]
     Expired(UnixTime),
     /// M4: the manifest is from the future.
     #[error("the manifest was issued on {0}, which has not come yet: is this machine's clock right?")]
