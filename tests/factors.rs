@@ -12,12 +12,12 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
 use countersign::{
-    Credential, CredentialKind, Error, Form, KeyExchange, Misuse, Prompt, Reason, Session, Suite, TicketKeys,
-    Violation, limits,
+    Answer, Credential, CredentialKind, Error, Form, KeyExchange, Misuse, Prompt, Question, Reason, Server, Session,
+    Suite, TicketKeys, Trust, TrustLevel, Violation, limits,
 };
 use support::wire::{self, Message, padded};
 use support::{
-    DEADLINE, FLOOR, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, frame, grant,
+    DEADLINE, FLOOR, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TOKEN, TestRng, VERDICT_AT, at, error, frame, grant,
     not_that_frame, provider,
 };
 
@@ -201,6 +201,35 @@ fn l12_a_client_that_does_not_offer_further_factors_is_refused_as_any_other() {
         assert_eq!(error(client.read(&refusal.frame, at(VERDICT_AT), TODAY)), Error::Refused);
     }
     assert!(self::scenario().claim().can_be_asked());
+}
+
+/// Takes whatever key comes.
+struct FirstUse;
+
+impl Trust for FirstUse {
+    fn decide(&self, _: &Question<'_>) -> Answer {
+        Answer::Trusted(TrustLevel::FirstUse)
+    }
+
+    fn scope(&self) -> String {
+        "first use".to_owned()
+    }
+}
+
+#[test]
+fn v8_a_key_that_would_not_be_sent_a_password_is_not_sent_an_answer() {
+    // Whoever answers in the server's place there takes any token or signature, and asks for the password then.
+    let (kind, level) = (CredentialKind::Password, TrustLevel::FirstUse);
+    let server = Server::trusting(FirstUse).with_level_for(CredentialKind::Token, level);
+    let asked = |server: Server| {
+        let scenario = scenario().trust(server).credential(Credential::Token(TOKEN));
+        let Sent { login, client, server, .. } = scenario.await_verdict();
+        let claim = scenario.open(server, &login).unwrap();
+        let Asked { frame, .. } = claim.ask(&prompt(), at(VERDICT_AT)).unwrap();
+        client.read_step(&frame, at(VERDICT_AT), TODAY).map(|verdict| matches!(verdict, Verdict::Factor(_)))
+    };
+    assert_eq!(asked(server.clone()), Err(Error::TrustTooLow { kind, level }));
+    assert_eq!(asked(server.with_level_for(kind, level)), Ok(true));
 }
 
 #[test]

@@ -97,7 +97,7 @@ pub fn logins_by_key() -> Vec<Case> {
             "l11-other-transcript",
             "L11",
             "a signature made on another connection: its transcript_r is another",
-            { Signer { over: |message| message[64 + 31 + 1] ^= 1, ..Signer::spoilt("ed25519") } },
+            Signer { over: |message| message[64 + 31 + 1] ^= 1, ..Signer::spoilt("ed25519") },
         ),
         refused("l11-other-user", "L11", "a signature made for another user", {
             let over = |message: &mut Vec<u8>| {

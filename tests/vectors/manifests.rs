@@ -130,7 +130,7 @@ fn cases() -> Vec<Case> {
         }),
         before(
             Body::other_key(),
-            good("manifest-next", "one of a lower sequence was taken before", { Body { sequence: 6, ..Body::good() } }),
+            good("manifest-next", "one of a lower sequence was taken before", Body { sequence: 6, ..Body::good() }),
         ),
         before(Body::good(), good("manifest-again", "the same was taken before", Body::good())),
         Case { alter: |bytes| bytes.push(0), ..bad("m1-trailing-byte", "M1", "one byte too many", Body::good()) },
