@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLNFACTVKR".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKRMX".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -45,9 +45,20 @@ fn tested() -> BTreeSet<String> {
 #[test]
 fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     let (rules, tested) = (rules(), tested());
-    for (letter, count) in
-        [("S", 15), ("L", 12), ("N", 4), ("F", 3), ("C", 14), ("T", 5), ("V", 8), ("R", 6), ("A", 8), ("K", 11)]
-    {
+    for (letter, count) in [
+        ("S", 15),
+        ("L", 12),
+        ("N", 4),
+        ("F", 3),
+        ("C", 14),
+        ("T", 5),
+        ("V", 8),
+        ("R", 6),
+        ("A", 8),
+        ("K", 11),
+        ("M", 6),
+        ("X", 3),
+    ] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
     }
@@ -138,7 +149,7 @@ fn the_numbers_in_the_text_are_the_code_s() {
             limits::MAX_SEALED_CREDENTIAL - limits::TAG,
             limits::TAG
         ),
-        format!("kinds 1 and 3: 1 to {} bytes without control characters", limits::MAX_USER),
+        format!("kind 1: 1 to {} bytes without control characters", limits::MAX_USER),
         format!("the password or the token, 1 to {} bytes", limits::MAX_SECRET),
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::VERDICT, limits::TAG),
         format!("logged in as, 1 to {} bytes", limits::MAX_PRINCIPAL),
@@ -146,7 +157,7 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::FACTOR, limits::TAG),
         format!("1 to {} bytes | ### ServerResumption", limits::MAX_ANSWER),
         format!("up to {} bytes without control characters; may be empty", limits::MAX_PROMPT),
-        format!("to the next verdict's, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
+        format!("from the request on, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
         format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),
         format!("after 2^{} frames of any type under a key", limits::RECORDS_PER_KEY.trailing_zeros()),
         format!("by default {seconds} seconds"),
