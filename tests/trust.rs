@@ -11,8 +11,8 @@ use core::task::{Context as Task, Poll, Waker};
 use countersign::codec::{self, ClientHello};
 use countersign::crypto::PublicKey;
 use countersign::{
-    Answer, AsyncTrust, ChannelBinding, Context, CredentialKind, Error, KeyId, Misuse, Question, Server, Suite, Trust,
-    TrustLevel, UnixTime, Untrusted, Wants,
+    Answer, AsyncTrust, ChannelBinding, Context, Credential, CredentialKind, Error, KeyId, Misuse, Question, Server,
+    Suite, Trust, TrustLevel, UnixTime, Untrusted, Wants,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,7 +115,7 @@ fn t5_a_secret_goes_to_no_key_that_is_trusted_at_first_use_alone() {
         let mut rng = Scenario::new().rng("login");
         Scenario::new().challenge().trust(server, TODAY).unwrap().login(credential, &mut rng).map(drop)
     };
-    for credential in [ALICE, countersign::Credential::Token(TOKEN)] {
+    for credential in [ALICE, Credential::Token(TOKEN)] {
         let (kind, level) = (credential.kind(), TrustLevel::FirstUse);
         let first_use = at(level);
         assert_eq!(try_login(&first_use, credential), Err(Error::TrustTooLow { kind, level }));
