@@ -221,7 +221,8 @@ impl Connector {
         });
         let stream = match self.start(dial, again, ticket).await? {
             Begun::Resumed(stream) => stream,
-            Begun::Trusted(trusted) => trusted.login(credential).await?,
+            // In a box of its own, for which those who wait for a challenge hold no room.
+            Begun::Trusted(trusted) => Box::pin(trusted.login(credential)).await?,
         };
         if let Some(((tickets, user), ticket)) = tickets.zip(stream.info().ticket()) {
             tickets.put(self.server(), user, ticket);
