@@ -9,11 +9,13 @@ fn main() {
     let given = std::env::var("COUNTERSIGN_COMMIT").ok().filter(|commit| !commit.trim().is_empty());
     let commit = given.or_else(of_git).unwrap_or_else(|| "unknown".to_owned());
     println!("cargo:rustc-env=COUNTERSIGN_COMMIT={}", commit.trim());
-    let features: Vec<&str> = [("CARGO_FEATURE_AWS_LC", "aws-lc"), ("CARGO_FEATURE_RUSTCRYPTO", "rustcrypto")]
-        .into_iter()
-        .filter(|(variable, _)| std::env::var_os(variable).is_some())
-        .map(|(_, name)| name)
-        .collect();
+    let known = [
+        ("CARGO_FEATURE_AWS_LC", "aws-lc"),
+        ("CARGO_FEATURE_RUSTCRYPTO", "rustcrypto"),
+        ("CARGO_FEATURE_X509", "x509"),
+    ];
+    let features: Vec<&str> =
+        known.into_iter().filter(|(variable, _)| std::env::var_os(variable).is_some()).map(|(_, name)| name).collect();
     println!("cargo:rustc-env=COUNTERSIGN_FEATURES={}", features.join(", "));
 }
 

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "aws-lc")]
 pub mod aws_lc;
+mod certificate;
 mod decrypt;
 mod error;
 mod exchange;
@@ -20,6 +21,9 @@ mod sign;
 mod suite;
 mod transcript;
 
+pub use certificate::CertificateChain;
+#[cfg(feature = "x509")]
+pub use certificate::{Certificate, CertificateDraft, CertificateFileError, DraftError, NotTimely, certificates_of};
 pub use decrypt::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 pub use error::CryptoError;
 pub(crate) use exchange::{Offer, answer};
@@ -32,7 +36,7 @@ pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider
 #[doc(inline)]
 pub use rand_core::CryptoRng;
 pub use random::rng;
-pub use secret::{SecretString, SharedSecret};
+pub use secret::{SecretBytes, SecretString, SharedSecret};
 pub use sign::{ClientKey, RemoteSign, Sign, SignError, SignatureAlgorithm, Signing};
 pub use sign::{SigningKey, SigningParts, VerifyingKey, VerifyingParts};
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};

@@ -61,6 +61,8 @@ assert_eq!(line, "hello, alice\n");
 //! | check passwords of a store of your own | `accounts::PasswordCheck` |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
+//! | know servers by a file, as OpenSSH does | `KnownHosts` |
+//! | know a server by certificates, and make those | `x509`, `crypto::CertificateChain`, `crypto::CertificateDraft` |
 //! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
@@ -79,7 +81,8 @@ assert_eq!(line, "hello, alice\n");
 //! | `ml-kem` | yes | X25519MLKEM768 for that provider |
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
-//! | `files` | yes | `files`, keys on disk |
+//! | `files` | yes | `files`, keys on disk, and `known_hosts` |
+//! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
 //! | `tokio` | no | logins and sessions over tokio's streams |
@@ -121,7 +124,8 @@ pub use stores::known_hosts::{self, KnownHosts};
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
-pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
+pub use terms::authorized_key::AuthorizedKeysError;
+pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
@@ -132,6 +136,8 @@ pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,
 };
+#[cfg(feature = "x509")]
+pub use terms::trust::x509;
 pub use terms::trust::{
     Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
 };

@@ -51,6 +51,9 @@ pub const MAX_SERVER_EXTENSIONS: usize = 16 * 1024;
 /// Largest number of certificates of a server key: chains to a root that browsers know have four at most.
 pub const MAX_CERTIFICATES: usize = 8;
 
+/// Largest size of the certificates that a server sends together, in DER: with their lengths they fit among its extensions.
+pub const MAX_CERTIFICATES_SIZE: usize = 16_000;
+
 /// Largest size of a verdict's extensions together.
 pub const MAX_VERDICT_EXTENSIONS: usize = 480;
 
@@ -161,6 +164,9 @@ pub const REFUSAL_FLOOR: Duration = Duration::from_millis(250);
 
 /// Least characters of a new password, as NIST SP 800-63B has it for one that does not stand alone.
 pub const MIN_PASSWORD: usize = 8;
+
+/// Largest number of public keys of an account in a file.
+pub const MAX_CLIENT_KEYS: usize = 32;
 
 /// Largest number of tokens of an account in a file.
 pub const MAX_TOKENS: usize = 512;

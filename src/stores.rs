@@ -2,6 +2,8 @@
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
+#[cfg(all(feature = "files", feature = "x509"))]
+mod certificate_files;
 #[cfg(feature = "files")]
 mod date;
 #[cfg(feature = "files")]

@@ -13,8 +13,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Grant,
-    KeyError, LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, UnixTime, Violation, client,
-    limits,
+    KeyError, LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
+    Violation, client, limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -335,6 +335,37 @@ fn no_error_of_a_store_says_what_it_came_from() {
     let count = codes.len();
     codes.dedup();
     assert_eq!(codes.len(), count, "each has a code of its own: {codes:?}");
+}
+
+#[cfg(feature = "files")]
+#[test]
+fn no_error_of_known_hosts_says_what_it_came_from() {
+    use countersign::files::FileError;
+    use countersign::known_hosts::{BrokenLine, HostsError, LineError};
+    let path = std::path::PathBuf::from("known_hosts");
+    let (name, key) = ("db.example:4500".to_owned(), RSA2048.private.public_key().id());
+    let lines = {
+        use LineError as E;
+        let more = [E::NotUtf8 { column: 1 }, E::ZeroBytes, E::TooLong, E::OfOpenSsh, E::Unended, E::NotAccepted];
+        let fields = [E::Field, E::NoKey, E::NotBase64, E::Key(KeyError::NotDer), E::Id, E::OtherId, E::Accepted];
+        [E::Marker, E::Name, E::All, E::Floor, E::Date].into_iter().chain(fields).chain(more).collect::<Vec<_>>()
+    };
+    are_all(&lines, include_str!("../src/stores/known_hosts/line.rs"), "LineError");
+    lines.iter().for_each(|error| says_nothing_twice(error));
+    are_codes(lines.iter().map(LineError::code));
+    let broken = BrokenLine { number: 3, error: LineError::Field };
+    let errors = [
+        HostsError::File(FileError::TooLong { path: path.clone(), most: 1 << 20 }),
+        HostsError::BrokenRevocation { path, broken },
+        HostsError::BadName,
+        HostsError::NoSuchName(name.clone()),
+        HostsError::NoSuchKey { name: name.clone(), key },
+        HostsError::Revoked { name, key, line: 3 },
+        HostsError::Random,
+    ];
+    are_all(&errors, include_str!("../src/stores/known_hosts/error.rs"), "HostsError");
+    errors.iter().for_each(|error| says_nothing_twice(error));
+    are_codes(errors.iter().map(HostsError::code));
 }
 
 /// A provider whose AES-256-GCM opens what it is given, and can't seal it.

@@ -9,7 +9,7 @@ mod support;
 use countersign::client::AwaitChallenge;
 use countersign::{Error, Server, ServerKey, Suite};
 use support::wire::{self, ClientHello, ClientLogin, Message, ServerHello, edit};
-use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, grant, provider, sealed};
+use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, grant, sealed};
 
 /// What somebody has who answers in the server's place: the public key, and no private one.
 fn forger() -> ServerKey {
@@ -44,7 +44,7 @@ fn without_a_proof_whoever_answered_is_refused_and_reads_the_credential_only_wit
         // Later: the limit that the documents state, so that nobody claims more.
         let Sent { login, server, .. } = forged.await_verdict();
         let open = sealed(server.read(login, at(LOGIN_AT)).unwrap());
-        let stolen = provider().rsa.load_key(&RSA2048.private).unwrap();
+        let stolen = RSA2048.decryptor();
         let secret = stolen.decrypt(open.ciphertext(), &mut TestRng::new("later"));
         assert_eq!(open.answer(secret).credential().user(), Some("alice"));
     }
@@ -134,7 +134,7 @@ fn a_client_that_goes_on_without_a_proof_has_the_old_limit() {
     let (challenge, server) = read.challenge(&mut TestRng::new("forger")).unwrap();
     let login = answers(client, &forged, &challenge).unwrap();
     let open = sealed(server.read(login, at(LOGIN_AT)).unwrap());
-    let stolen = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let stolen = RSA2048.decryptor();
     let secret = stolen.decrypt(open.ciphertext(), &mut TestRng::new("later"));
     assert_eq!(open.answer(secret).credential().user(), Some("alice"));
 }

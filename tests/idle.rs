@@ -8,11 +8,12 @@
 mod heap;
 mod support;
 
-use countersign::{Acceptor, ClientConfig, Connector, Context, ServerConfig, Stream};
+use countersign::{Acceptor, Bounds, ClientConfig, Connector, Context, ServerConfig, Stream};
 use heap::{held, measure};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 use support::{ALICE, RSA2048, Scenario, provider, verifier};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,8 +30,11 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client.unwrap(), server.unwrap().0)
 }
 
+/// With the patience that a loaded machine needs: who is told that the server is busy holds something else.
 fn acceptor() -> Acceptor {
-    Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), verifier)
+    let config = ServerConfig::new(provider()).with_handshake_timeout(Duration::from_secs(3600));
+    let bounds = Bounds::default().with_patience(Duration::from_secs(3600));
+    Acceptor::new(config, RSA2048.server.clone(), verifier).with_bounds(bounds)
 }
 
 /// Asks once for something that has not come.

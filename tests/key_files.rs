@@ -452,7 +452,7 @@ mod on_disk {
         for (content, secret) in [("x", "x"), ("x\n", "x"), ("x y \r\nz\n", "x y "), ("", "")] {
             fs::write(&path, content).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-            assert_eq!(*files::read_secret(&path).unwrap(), secret.as_bytes());
+            assert_eq!(files::read_secret(&path).unwrap().as_slice(), secret.as_bytes());
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(files::read_secret(&path), Err(FileError::Exposed { .. })));

@@ -79,6 +79,23 @@ fn bincode_is_known_to_one_file() {
     assert_eq!(files, [src.join("wire/codec/field.rs")]);
 }
 
+/// The library is in other programs than the command, whose users have never heard of it.
+#[test]
+fn no_message_of_the_library_names_the_command() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let main = fs::read_to_string(root.join("cli/src/main.rs")).unwrap();
+    assert!(main.contains("#[command(name = \"countersign\""), "it goes by another name now");
+    let mut files = Vec::new();
+    sources(&root.join("src"), &mut files);
+    for path in files {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let named: Vec<_> =
+            code.filter(|line| line.contains("`countersign ") || line.contains("countersign --")).collect();
+        assert_eq!(named, Vec::<&str>::new(), "{}", path.display());
+    }
+}
+
 #[test]
 fn an_arrow_upward_is_found() {
     let found = |file, text| arrows_upward(file, text).len();

@@ -486,7 +486,7 @@ fn logins_can_be_opened_together_and_answered_later() {
     }
     let opened = std::thread::spawn(move || {
         let rng = &mut TestRng::new("blinding");
-        let private = support::provider().rsa.load_key(&RSA2048.private).unwrap();
+        let private = RSA2048.decryptor();
         let decrypted: Vec<_> = queue.iter().map(|open| private.decrypt(open.ciphertext(), rng)).collect();
         queue.into_iter().zip(decrypted).enumerate().collect::<Vec<_>>()
     });

@@ -183,7 +183,7 @@ fn each_hello_brings_a_secret_of_its_own() {
     let (login, client) = scenario.log_in(client, &challenge).unwrap();
     let sealed = support::wire::ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
     let mut rng = TestRng::new("blinding");
-    let key = support::provider().rsa.load_key(&RSA2048.private).unwrap();
+    let key = RSA2048.decryptor();
     let claim = support::sealed(server.read(login, at(LOGIN_AT)).unwrap()).answer(key.decrypt(&sealed, &mut rng));
     assert_ne!(sealed, ClientHello::decode(&frame[3..]).unwrap().rsa_ciphertext);
     let private = rsa::PrivateKey::from_pkcs8_pem(RSA2048.pem).unwrap();

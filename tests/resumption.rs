@@ -922,7 +922,7 @@ fn c12_a_proof_in_answer_to_a_ticket_without_a_secret_is_refused() {
     let (hello, state) = client::resume(&config, &known, &binding, trusted, &mut world.rng, at(0)).unwrap();
     let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
     let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
-    assert_eq!(challenge.trust(&known).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
+    assert_eq!(challenge.trust(&known, NOW).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
 }
 
 #[test]
@@ -1083,4 +1083,16 @@ fn servers_that_share_ticket_keys_take_each_other_s_tickets() {
     let mut follower = two;
     assert!(follower.login(NOW).0.info.ticket().is_some());
     assert!(follower.login(later(LIFETIME)).0.info.ticket().is_none());
+}
+
+#[test]
+fn a_follower_gives_out_no_ticket_under_a_key_that_it_would_not_take_yet() {
+    let skew = limits::CLOCK_SKEW.as_secs();
+    for (ahead, gives) in [(skew, true), (skew + 1, false)] {
+        let mut follower = default();
+        let leader = keys().export(later(ahead), &mut TestRng::new("export")).unwrap();
+        follower.keys.follow(&leader).unwrap();
+        assert_eq!(follower.login(NOW).0.info.ticket().is_some(), gives, "a key of {ahead} s ahead");
+        assert!(follower.login(later(1)).0.info.ticket().is_some());
+    }
 }

@@ -214,18 +214,20 @@ fn acceptors_connectors_and_streams_print_no_secret() {
     let stream = trusted.login_blocking(user).unwrap();
     let server = server.join().unwrap().unwrap();
     let ticket = stream.info().ticket().unwrap().clone();
-    let kept = ticket.to_bytes().unwrap().to_vec();
+    let kept = ticket.to_bytes().unwrap();
     let mut exported = vec![0; 32];
     stream.info().export("key", b"", &mut exported).unwrap();
-    let mut of_tickets = tickets.export(UnixTime::from_secs(1), &mut Scenario::new().rng("export")).unwrap().to_vec();
+    let keys_of_tickets = tickets.export(UnixTime::from_secs(1), &mut Scenario::new().rng("export")).unwrap();
     // Behind a version, a count and the key's name.
-    of_tickets.drain(..10);
+    let of_tickets = keys_of_tickets[10..].to_vec();
     let secrets = [secrets(), vec![kept[43..75].to_vec(), kept[77..].to_vec(), exported, of_tickets]].concat();
     let cache = MemoryTickets::new();
     cache.put(connector.server(), "somebody", &ticket);
     let trusted =
         connector.server().resume(ticket.clone(), USER, UnixTime::from_system(std::time::SystemTime::now())).unwrap();
-    let values: [&dyn Debug; 8] = [
+    let values: [&dyn Debug; 10] = [
+        &kept,
+        &keys_of_tickets,
         &stream,
         &server,
         stream.info(),

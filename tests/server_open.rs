@@ -43,7 +43,7 @@ fn poll(mut decrypting: Decrypting) -> Decrypted {
 }
 
 fn decrypt(ciphertext: &[u8]) -> Decrypted {
-    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let private = RSA2048.decryptor();
     private.decrypt(ciphertext, &mut Scenario::new().rng("blinding"))
 }
 

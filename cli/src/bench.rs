@@ -21,7 +21,7 @@ use countersign::accounts::AccountFile;
 use countersign::crypto::Provider;
 use countersign::files::{self, Existing};
 use countersign::{KeySize, PrivateKey, Suite};
-use handshakes::{Bout, PASSWORD};
+use handshakes::{Combinations, PASSWORD};
 use indicatif::{ProgressBar, ProgressStyle};
 use load::Course;
 use process::Stage;
@@ -103,7 +103,7 @@ impl Bench {
 
         let bar = bar("handshakes {bar:30} {pos}/{len} rounds, {elapsed}");
         let file = AccountFile::open(stage.users())?;
-        let bout = Bout {
+        let combinations = Combinations {
             providers: &setup.providers,
             keys: &keys,
             suites: &setup.suites,
@@ -112,7 +112,7 @@ impl Bench {
             budget: Duration::from_secs(if self.quick { 0 } else { 15 }),
             least: if self.quick { 5 } else { 11 },
         };
-        let measured = bout.run(plan, &bar);
+        let measured = combinations.run(plan, &bar);
         bar.finish_and_clear();
         let (hash, handshakes) = measured?;
         self.say(table::handshakes(plan, hash, &handshakes))?;

@@ -5,7 +5,7 @@ mod relay;
 
 use crate::crypto;
 use crate::failure::{Failure, chain};
-use crate::login::{Talk, describe};
+use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
 use crate::serve::{Log, Options, Plan, Service};
 use crate::{keys, term};
@@ -367,10 +367,10 @@ impl Stage {
             () => "",
         };
         let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
-        let mut talk = Talk::new(session, PATIENCE);
-        let answer = talk.ask("whoami").await.map_err(|error| error.to_string())?;
+        let mut conversation = Conversation::new(session, PATIENCE);
+        let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
-        talk.close().await.map_err(|error| chain(&error))?;
+        conversation.close().await.map_err(|error| chain(&error))?;
         Ok(Outcome { said, refusal: None, ticket, proved, time })
     }
 

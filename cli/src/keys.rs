@@ -188,19 +188,36 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
 
 /// Reads and loads a server's key.
 pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
-    let file = files::read_key_file(path).map_err(|error| match (make(path), &error) {
+    private(&read(path)?, path, passphrase)
+}
+
+/// Reads a server's key, to do something else with it than serve.
+#[cfg(feature = "x509")]
+pub(crate) fn at_rest(path: &Path, passphrase: &Passphrase) -> Result<PrivateKey, Failure> {
+    opened(&read(path)?, path, passphrase, Ok)
+}
+
+fn read(path: &Path) -> Result<KeyFile, Failure> {
+    files::read_key_file(path).map_err(|error| match (make(path), &error) {
         (Some(command), FileError::Io { .. }) => Failure::missing(&error, format_args!("make one with: {command}")),
         _ => error.into(),
-    })?;
-    private(&file, path, passphrase)
+    })
 }
 
 /// The private key of a file, as the crypto provider takes it.
 fn private(file: &KeyFile, path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
+    opened(file, path, passphrase, |key| ServerKey::load(&key, crypto::provider()))
+}
+
+/// The private key of a file, and what comes of it.
+fn opened<T>(
+    file: &KeyFile,
+    path: &Path,
+    passphrase: &Passphrase,
+    load: impl Fn(PrivateKey) -> Result<T, KeyError>,
+) -> Result<T, Failure> {
     let passphrase = if file.needs_passphrase() { Some(passphrase.of(path)?) } else { None };
-    let load = |key: PrivateKey| {
-        ServerKey::load(&key, crypto::provider()).map_err(|source| KeyFileError::Key { line: 0, source })
-    };
+    let load = |key| load(key).map_err(|source| KeyFileError::Key { line: 0, source });
     let loaded = file.private_key(passphrase.as_ref().map(|passphrase| passphrase.as_slice())).and_then(load);
     loaded.map_err(|error| {
         let is_hopeless = matches!(&error, KeyFileError::Key { source, .. } if !matches!(source, KeyError::NotDer));

@@ -1,11 +1,11 @@
 //! `login`: a session with a server, in lines or in bytes.
 
+mod conversation;
 mod enter;
 mod pipe;
-mod talk;
 
+pub(crate) use conversation::Conversation;
 pub(crate) use enter::check;
-pub(crate) use talk::Talk;
 
 use crate::failure::{Failure, OF_CLIENTS};
 use crate::lines::MAX_LINE;
@@ -98,7 +98,7 @@ impl Login {
             if self.pipe {
                 return pipe::run(session, self.remote.timeout).await;
             }
-            Talk::new(session, self.remote.timeout).run(&self.lines).await
+            Conversation::new(session, self.remote.timeout).run(&self.lines).await
         })
     }
 }

@@ -1,6 +1,8 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
 mod bench;
+#[cfg(feature = "x509")]
+mod cert;
 mod connect;
 mod crypto;
 mod demo;
@@ -66,6 +68,10 @@ enum Command {
     /// Look at keys.
     #[command(subcommand)]
     Key(keys::Key),
+    /// Make and look at certificates of server keys.
+    #[cfg(feature = "x509")]
+    #[command(subcommand)]
+    Cert(cert::Cert),
     /// Keep the accounts of a users file.
     #[command(subcommand)]
     User(users::User),
@@ -99,6 +105,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(keygen) => keygen.run(),
         Command::Key(key) => key.run(),
+        #[cfg(feature = "x509")]
+        Command::Cert(cert) => cert.run(),
         Command::User(user) => user.run(),
         Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),

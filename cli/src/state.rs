@@ -1,8 +1,9 @@
 //! What is remembered from one run to the next, and kept from others.
 
+use countersign::files::{self, FileError};
 use std::env;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -47,13 +48,12 @@ pub(crate) fn read_private(path: &Path, most: u64) -> io::Result<Option<Zeroizin
     Ok(Some(bytes))
 }
 
-/// Puts a new file of these parts, mode 0600, in the place of the old one.
-pub(crate) fn write_private<'a>(path: &Path, parts: impl IntoIterator<Item = &'a [u8]>) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-    parts.into_iter().try_for_each(|part| file.write_all(part))?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+/// Puts a new file, mode 0600, in the place of the old one. The error does not name it.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    files::write_secret(path, bytes).map_err(|error| match error {
+        FileError::Io { source, .. } => source,
+        error => io::Error::other(error),
+    })
 }
 
 /// The directory that a file is in.

@@ -90,8 +90,9 @@ impl Tickets {
         for (key, ticket) in entries {
             lines.push((key, Zeroizing::new(hex::encode(&*ticket.to_bytes().map_err(io::Error::other)?))));
         }
-        let lines = lines.iter().flat_map(|(key, hex)| [key.as_bytes(), b" ", hex.as_bytes(), b"\n"]);
-        state::write_private(&self.path, [HEADER.as_bytes()].into_iter().chain(lines))
+        let lines = lines.iter().flat_map(|(key, hex)| [key, " ", hex, "\n"]);
+        let parts: Vec<&str> = [HEADER].into_iter().chain(lines).collect();
+        state::write_private(&self.path, Zeroizing::new(parts.concat()).as_bytes())
     }
 }
 

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 #[derive(Args, Clone)]
 pub(crate) struct TrustArgs {
-    /// Trust the server key with this fingerprint, whatever the known hosts say, but for what they revoke; can be repeated, for when the
-    /// key is about to change
+    /// Trust the server key with this fingerprint, whatever the known hosts say, but for what they revoke; can be repeated, for
+    /// when the key is about to change
     #[arg(long = "pin", value_name = "SHA256:...")]
     pins: Vec<KeyId>,
     /// Trust the server keys in this file, any of them; can be repeated. Takes what `key show` takes, also certificates and
@@ -60,6 +60,12 @@ impl TrustArgs {
     /// Whether somebody was asked about the server's key: it took its time, and the key is known by now.
     pub(crate) fn has_asked(&self) -> bool {
         self.asked.load(Relaxed)
+    }
+
+    /// The option that names the file in a command, if one is needed.
+    pub(crate) fn file_option(&self) -> String {
+        let path = self.file.path().filter(|_| self.file.is_given());
+        path.map(|path| format!(" --known-hosts {}", term::quoted(&path))).unwrap_or_default()
     }
 
     fn mode(&self) -> Mode {
@@ -129,7 +135,8 @@ impl TrustArgs {
         })
     }
 
-    /// Keeps a key of the server's, trusted by its pin, for the next login. It only makes that safer: where it can't be kept, this one goes on.
+    /// Keeps a key of the server's, trusted by its pin, for the next login. It only makes that safer: where it can't be kept,
+    /// this one goes on.
     pub(crate) fn learn(&self, name: &str, key: &PublicKey) {
         if !self.pins.contains(&key.id()) {
             return;

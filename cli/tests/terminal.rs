@@ -4,6 +4,7 @@
 
 mod support;
 
+use countersign::accounts::TotpSecret;
 use rustix::process::{Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
@@ -27,6 +28,15 @@ struct Terminal {
 
 impl Terminal {
     fn run(house: &House, args: &[&str]) -> Self {
+        Self::of(house, &[&[env!("CARGO_BIN_EXE_countersign")], args].concat())
+    }
+
+    /// A line for a shell, in the house.
+    fn shell(house: &House, line: &str) -> Self {
+        Self::of(house, &["sh", "-c", line])
+    }
+
+    fn of(house: &House, args: &[&str]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -34,7 +44,7 @@ impl Terminal {
         let line = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
         let keyboard = File::from(keyboard);
         let mut command = Command::new("setsid");
-        command.args(["--ctty", "--wait", env!("CARGO_BIN_EXE_countersign")]).args(args);
+        command.args(["--ctty", "--wait"]).args(args).current_dir(house.folder.path());
         command.env_remove("HOME").env("XDG_STATE_HOME", house.path("state"));
         let end = || line.try_clone().unwrap();
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().unwrap();
@@ -60,6 +70,19 @@ impl Terminal {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
         self.seen = self.seen.split_once(part).unwrap().1.to_owned();
+    }
+
+    /// As [`Terminal::wait_for`]; gives what came before it.
+    #[track_caller]
+    fn before(&mut self, part: &str) -> String {
+        while !self.seen.contains(part) {
+            let bytes = self.screen.recv_timeout(PATIENCE).unwrap();
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let (before, after) = seen.split_once(part).unwrap();
+        self.seen = after.to_owned();
+        before.to_owned()
     }
 
     fn type_in(&mut self, text: &str) {
@@ -208,6 +231,99 @@ fn who_types_slowly_is_let_in_all_the_same() {
     assert!(server.seen.last().unwrap().contains("accepted=1 refused=0 failed=0"), "{:?}", server.seen);
 }
 
+/// What is asked of a server that is met for the first time.
+const QUESTION: &str = "Is it the server's key? (yes, no, or the fingerprint) ";
+
+fn meet(house: &House, address: &str, more: &[&str]) -> Terminal {
+    Terminal::run(house, &[&["login", "--server", address, "--user", "alice", "--send", "whoami"], more].concat())
+}
+
+#[test]
+fn a_server_that_is_not_known_is_asked_about_with_its_fingerprint_before_any_password() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let pin = house.pin();
+    let other = format!("SHA256:{}\n", "A".repeat(43));
+    for answer in ["no\n", "\x04"] {
+        let mut terminal = meet(&house, &server.address, &[]);
+        terminal.wait_for(&format!("{} is not known yet", server.address));
+        terminal.wait_for(&pin);
+        terminal.wait_for(QUESTION);
+        assert!(terminal.echoes(), "it is no secret");
+        terminal.type_in(answer);
+        assert_eq!(terminal.end(), Some(3), "{answer:?}");
+        terminal.wait_for("was not confirmed");
+        assert!(!terminal.seen.contains("Password"), "{:?}", terminal.seen);
+    }
+    assert!(!std::fs::exists(house.path("state/countersign/known_hosts")).unwrap());
+    // What is no answer is asked again; the fingerprint itself is one.
+    for (wrong, right) in [("y\n", "yes\n"), (other.as_str(), &format!("{pin}\n"))] {
+        let mut terminal = meet(&house, &server.address, &[]);
+        terminal.wait_for(QUESTION);
+        terminal.type_in(wrong);
+        terminal.wait_for("yes, no, or the fingerprint: ");
+        terminal.type_in(right);
+        terminal.wait_for(PASSWORD);
+        terminal.type_in("secret of alice\n");
+        terminal.wait_for("alice permissions=read,write");
+        assert_eq!(terminal.end(), Some(0));
+        assert!(house.read("state/countersign/known_hosts").contains(" accepted=confirmed "));
+        // And nobody is asked the next time.
+        let mut terminal = meet(&house, &server.address, &["--no-resume"]);
+        terminal.wait_for(PASSWORD);
+        assert!(!terminal.seen.contains("not known yet"));
+        terminal.type_in("secret of alice\n");
+        terminal.wait_for("server proved itself");
+        assert_eq!(terminal.end(), Some(0));
+        std::fs::remove_dir_all(house.path("state")).unwrap();
+    }
+    // Nobody is asked about another than the known one, and nobody who said not to be.
+    let mut terminal = meet(&house, &server.address, &["--trust", "strict"]);
+    assert_eq!(terminal.end(), Some(3));
+}
+
+#[test]
+fn who_looks_at_a_key_for_longer_than_the_server_waits_is_let_in_all_the_same() {
+    let house = House::new();
+    let mut server = house.serve(&["--handshake-timeout", "200ms"]);
+    let mut terminal = meet(&house, &server.address, &[]);
+    terminal.wait_for(QUESTION);
+    server.wait_for(&["event=handshake-failed", "code=deadline-passed"]);
+    terminal.type_in("yes\n");
+    terminal.wait_for(PASSWORD);
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("server proved itself");
+    terminal.wait_for("alice permissions=read,write");
+    assert_eq!(terminal.end(), Some(0));
+    // Where nothing else is asked, too.
+    std::fs::remove_dir_all(house.path("state")).unwrap();
+    house.write("token", house.token("alice").as_bytes(), 0o600);
+    let run = format!(
+        "{} login --server {} --token-stdin --send whoami < token",
+        env!("CARGO_BIN_EXE_countersign"),
+        server.address
+    );
+    let mut terminal = Terminal::shell(&house, &run);
+    terminal.wait_for(QUESTION);
+    server.wait_for(&["event=handshake-failed", "code=deadline-passed"]);
+    terminal.type_in("yes\n");
+    terminal.wait_for("alice permissions=read,write");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+#[test]
+fn a_tunnel_asks_before_it_listens() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let who = ["connect", "--listen", "127.0.0.1:0", "--server", &server.address, "--user", "alice"];
+    let mut terminal = Terminal::run(&house, &who);
+    terminal.wait_for(QUESTION);
+    terminal.type_in("yes\n");
+    terminal.wait_for(PASSWORD);
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("listening on ");
+}
+
 #[test]
 fn a_server_asks_for_its_keys_passphrase_and_then_heeds_signals() {
     let house = House::new();
@@ -222,5 +338,56 @@ fn a_server_asks_for_its_keys_passphrase_and_then_heeds_signals() {
     terminal.wait_for("event=hangup");
     terminal.signal(Signal::TERM);
     terminal.wait_for("event=stopped");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+/// The code of this many seconds from now.
+fn code(secret: &TotpSecret, seconds: u64) -> String {
+    let time = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    secret.code(countersign::UnixTime::from_system(time)).as_str().to_owned()
+}
+
+#[test]
+fn a_second_factor_is_confirmed_and_then_asked_for_where_it_is_seen() {
+    let house = House::new();
+    let users = house.path("users.txt");
+    let before = house.read("users.txt");
+    let enrol = |house: &House| {
+        let mut terminal = Terminal::run(house, &["user", "totp", "alice", "--users", &users]);
+        let drawn = terminal.before("or type in the secret: ");
+        assert!(drawn.contains('\u{2588}') && drawn.lines().count() > 20, "no QR code: {drawn:?}");
+        let secret = TotpSecret::parse(terminal.before("\r\n").trim()).unwrap();
+        terminal.wait_for("The code that it shows now: ");
+        assert!(terminal.echoes());
+        (terminal, secret)
+    };
+    let (mut terminal, _) = enrol(&house);
+    for _ in 0..2 {
+        terminal.type_in("000000\n");
+        terminal.wait_for("that is not the code");
+        terminal.wait_for("The code that it shows now: ");
+    }
+    terminal.type_in("000000\n");
+    terminal.wait_for("nothing was changed");
+    assert_eq!(terminal.end(), Some(1));
+    assert_eq!(house.read("users.txt"), before);
+
+    let (mut terminal, secret) = enrol(&house);
+    terminal.type_in(&format!("{}\n", code(&secret, 0)));
+    terminal.wait_for("set the second factor of alice");
+    assert_eq!(terminal.before("each of these recovery codes").lines().filter(|line| line.contains('-')).count(), 10);
+    assert_eq!(terminal.end(), Some(0));
+
+    let server = house.serve(&[]);
+    let pin = house.pin();
+    let login = ["login", "--server", &server.address, "--user", "alice", "--pin", &pin, "--send", "whoami"];
+    let mut terminal = Terminal::run(&house, &login);
+    terminal.wait_for("Password for alice: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("Code of your authenticator, or a recovery code: ");
+    assert!(terminal.echoes());
+    terminal.type_in(&format!("{}\n", code(&secret, 30)));
+    terminal.wait_for("logged in as alice");
     assert_eq!(terminal.end(), Some(0));
 }

@@ -9,10 +9,8 @@ use support::{House, Said, Server, run};
 const GOOD: &str = "secret of alice";
 const PROVED: &str = ", server proved itself\n";
 
-/// Where the key of this house's server is kept.
-fn kept(house: &House) -> String {
-    format!("state/countersign/keys/{}.pem", hex::encode(house.public_key().id().as_bytes()))
-}
+/// Where the servers that this house knows are kept.
+const KNOWN: &str = "state/countersign/known_hosts";
 
 #[track_caller]
 fn proved(said: Said, is_so: bool) -> Said {
@@ -27,7 +25,9 @@ fn a_key_that_was_told_is_kept_and_the_next_login_is_proved() {
     let server = house.serve(&[]);
     let login = || server.login(&house, "alice", GOOD, &["--send", "whoami"]);
     proved(login(), false);
-    assert_eq!(house.read(&kept(&house)), house.public_key().to_pem());
+    let kept = house.read(KNOWN);
+    assert!(kept.starts_with(&format!("{} accepted=pin since=20", server.address)), "{kept}");
+    assert_eq!((house.mode(KNOWN), kept.lines().count()), (0o600, 1));
     for _ in 0..2 {
         proved(login(), true);
     }
@@ -35,11 +35,12 @@ fn a_key_that_was_told_is_kept_and_the_next_login_is_proved() {
     let token = house.token("alice");
     let who = ["--token-stdin", "--pin", &house.pin()];
     proved(server.login_keeping(&house, &who, &[], &token), true);
+    assert_eq!(house.read(KNOWN), kept, "nothing is written twice");
     // The whole key needs no file.
     fs::remove_dir_all(house.path("state")).unwrap();
     let who = ["--user", "alice", "--password-stdin", "--server-key", &house.path("server.pub.pem")];
     proved(server.login_keeping(&house, &who, &[], GOOD), true);
-    assert!(!fs::exists(house.path(&kept(&house))).unwrap());
+    assert!(!fs::exists(house.path(KNOWN)).unwrap());
     // Where there is no place for it, none is kept, and nothing fails.
     fs::remove_dir_all(house.path("state")).unwrap();
     house.write("state", b"", 0o600);
@@ -50,20 +51,23 @@ fn a_key_that_was_told_is_kept_and_the_next_login_is_proved() {
 }
 
 #[test]
-fn a_file_with_another_key_is_not_used_and_said_so() {
-    let (house, other) = (House::new(), House::new());
-    other.key("other2048.pem", "server.pem");
+fn what_is_revoked_is_refused_even_if_it_is_given() {
+    let house = House::new();
     let server = house.serve(&[]);
-    let login = || server.login(&house, "alice", GOOD, &[]);
+    let pin = house.pin();
+    let known = |args: &[&str]| run(&[&["known-hosts"], args, &["--known-hosts", &house.path("hosts")]].concat(), "");
+    let login = || server.login(&house, "alice", GOOD, &["--known-hosts", &house.path("hosts")]);
+    known(&["revoke", "*", &pin]).ok();
+    login().fails(3, &[&pin, "IS REVOKED", "line 1 of", &house.path("hosts"), "nothing secret was sent"]);
+    // Nor is it while it can't be read what is revoked.
+    house.write("hosts", b"@revoked *\n", 0o600);
+    login().fails(3, &["line 1", "revoke"]);
+    house.write("hosts", b"", 0o600);
     proved(login(), false);
-    for text in [other.public_key().to_pem(), String::new(), "nonsense".to_owned()] {
-        house.write(&kept(&house), text.as_bytes(), 0o644);
-        let said = proved(login(), false);
-        assert!(said.err.contains(&kept(&house)) && said.err.contains("it is not used"), "{said:?}");
-        // It was told the right one.
-        assert_eq!(house.read(&kept(&house)), house.public_key().to_pem());
-        proved(login(), true);
-    }
+    proved(login(), true);
+    // What is listed does not bind who gives another key.
+    house.write("hosts", format!("{} nonsense\n", server.address).as_bytes(), 0o600);
+    proved(login(), false);
 }
 
 #[test]

@@ -11,12 +11,14 @@ mod server;
 mod size;
 
 pub use error::KeyError;
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "x509"))]
 pub(crate) use file::MAX_KEY_FILE;
 #[cfg(feature = "key-formats")]
 pub(super) use file::of_ssh_rsa;
 pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use id::{KeyId, ParseKeyIdError};
+#[cfg(feature = "x509")]
+pub(super) use pem::PemBlocks;
 pub(super) use pem::encode_pem;
 pub use private::PrivateKey;
 pub use public::PublicKey;

@@ -1,4 +1,4 @@
-//! Secrets that leave a function: of a key exchange, and as text.
+//! Secrets that leave a function: of a key exchange, as text, and as bytes.
 
 use super::CryptoError;
 use core::fmt;
@@ -72,5 +72,33 @@ impl Deref for SecretString {
 impl fmt::Debug for SecretString {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretString").finish_non_exhaustive()
+    }
+}
+
+/// Bytes that are secret, such as exported ticket keys. Zeroized when dropped, never printed; dereferences to the bytes.
+pub struct SecretBytes(Zeroizing<Vec<u8>>);
+
+impl SecretBytes {
+    pub(crate) fn new(bytes: Zeroizing<Vec<u8>>) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub fn as_slice(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Deref for SecretBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SecretBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretBytes").finish_non_exhaustive()
     }
 }

@@ -3,7 +3,7 @@
 use super::acceptor::Acceptor;
 use super::connector::{Begun, Connector, Trusted};
 use super::drive::block_on;
-use super::error::LoginError;
+use super::error::{LoginError, of_write};
 use super::link::Link;
 use super::places::{Eviction, SessionPlace};
 use super::script::{self, Decided};
@@ -297,8 +297,9 @@ impl<S: Transport> Stream<S> {
 }
 
 impl<S: Write> Stream<S> {
-    /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on. Where the transport did not
-    /// take everything in time, call it again.
+    /// Ends this direction: the peer's next read past the data gives `Ok(0)`. Reading goes on. It waits as long as a write may,
+    /// by the transport's timeouts; where not everything was taken in time, call it again. [`Stream::finish_blocking`] has a bound of
+    /// its own.
     ///
     /// # Errors
     /// [`LoginError`].
@@ -412,7 +413,7 @@ fn fill(transport: &mut impl Read, inbox: &mut Inbox) -> io::Result<()> {
 
 fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
     drain(transport, outbox)?;
-    let count = outbox.seal(bytes)?;
+    let count = outbox.seal(bytes).map_err(of_write)?;
     match drain(transport, outbox) {
         Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
         _ => Ok(count),
@@ -432,7 +433,7 @@ fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), LoginErr
 /// Sends everything that is sealed, or fails and keeps the rest for the next call.
 fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     loop {
-        match outbox.pending()? {
+        match outbox.pending().map_err(of_write)? {
             [] => return Ok(()),
             rest => match transport.write(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),

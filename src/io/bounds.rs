@@ -10,7 +10,7 @@ use core::time::Duration;
 /// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
-/// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
+/// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
 /// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer; a ticket is not taken |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | a hello is told that the server is busy; where it is the principal who has too many, the login is refused |
 ///

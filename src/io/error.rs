@@ -110,6 +110,15 @@ impl From<Error> for io::Error {
     }
 }
 
+/// What a write says of an error: a peer that has left without a close, which a reader calls an end too early, is a
+/// [`io::ErrorKind::BrokenPipe`] here.
+pub(super) fn of_write(error: Error) -> io::Error {
+    match error {
+        Error::Record(RecordError::Truncated) => io::Error::new(io::ErrorKind::BrokenPipe, error),
+        error => error.into(),
+    }
+}
+
 /// As the inner error; a refused login is [`io::ErrorKind::PermissionDenied`], a peer that left is
 /// [`io::ErrorKind::UnexpectedEof`].
 impl From<LoginError> for io::Error {

@@ -3,7 +3,7 @@
 //! It takes no thread of ours, and so nothing else bounds how much of it there is at once. Permits are handed out in the order
 //! of the same [`Queue`] as turns of the threads are.
 
-use super::queue::Queue;
+use super::queue::{Progress, Queue};
 use crate::terms::context::Source;
 use crate::time::Moment;
 use core::future::Future;
@@ -40,11 +40,11 @@ impl Permits {
     }
 
     /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
-    pub(super) fn ask(&self, source: &Source) -> Asking {
+    pub(super) fn ask(&self, source: &Source, progress: Progress) -> Asking {
         let (turn, answered) = oneshot::channel();
         let now = self.now();
         let mut state = self.lock();
-        let id = state.queue.push(source, now, turn);
+        let id = state.queue.push(source, progress, now, turn);
         let is_full = state.queue.len().saturating_add(state.held) > self.0.remote.saturating_add(self.0.waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
         drop(state);
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn there_are_so_many_and_each_is_given_back() {
         let permits = Permits::new(2, 2, LONG);
-        let mut asking: Vec<_> = (0..4).map(|_| permits.ask(&source("one"))).collect();
+        let mut asking: Vec<_> = (0..4).map(|_| permits.ask(&source("one"), Progress::Fresh)).collect();
         let first = now(&mut asking[0]).unwrap().unwrap();
         let second = now(&mut asking[1]).unwrap().unwrap();
         assert!(now(&mut asking[2]).unwrap().is_none());
@@ -174,15 +174,15 @@ mod tests {
     #[test]
     fn those_who_are_too_many_are_shed_and_those_who_leave_hold_nothing() {
         let permits = Permits::new(1, 2, LONG);
-        let mut first = permits.ask(&source("many"));
+        let mut first = permits.ask(&source("many"), Progress::Fresh);
         let held = now(&mut first).unwrap().unwrap();
-        let mut waiting: Vec<_> = (0..2).map(|_| permits.ask(&source("many"))).collect();
-        let mut good = permits.ask(&source("good"));
+        let mut waiting: Vec<_> = (0..2).map(|_| permits.ask(&source("many"), Progress::Fresh)).collect();
+        let mut good = permits.ask(&source("good"), Progress::Fresh);
         assert!(now(&mut waiting[0]).is_err(), "the oldest of the most");
         assert!(now(&mut waiting[1]).unwrap().is_none() && now(&mut good).unwrap().is_none());
         drop(waiting);
         permits.note_refused(&source("many"));
-        let mut again = permits.ask(&source("many"));
+        let mut again = permits.ask(&source("many"), Progress::Fresh);
         drop(held);
         let held = now(&mut good).unwrap().unwrap();
         assert!(now(&mut again).unwrap().is_none());
@@ -194,9 +194,9 @@ mod tests {
     #[test]
     fn nobody_gets_one_after_its_patience() {
         let permits = Permits::new(1, 2, Duration::from_millis(1));
-        let mut first = permits.ask(&source("one"));
+        let mut first = permits.ask(&source("one"), Progress::Fresh);
         let held = now(&mut first).unwrap();
-        let mut late = permits.ask(&source("one"));
+        let mut late = permits.ask(&source("one"), Progress::Fresh);
         std::thread::sleep(Duration::from_millis(5));
         drop(held);
         assert!(now(&mut late).is_err());

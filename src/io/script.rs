@@ -19,6 +19,7 @@ use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
+use super::queue::Progress;
 use crate::crypto::{self, CryptoRng};
 use crate::handshake::server::{
     Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
@@ -239,7 +240,7 @@ async fn answer<'s, L: Link>(
     if server.is_pressed(visit.place.source()) {
         return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
     }
-    let (hello, opening) = Box::pin(open_hello(server, link, hello, visit)).await?;
+    let (hello, opening) = Box::pin(open_hello(server, link, hello, visit, Progress::Fresh)).await?;
     let not_before = hello.not_before();
     let (challenge, state) = hello.challenge(&mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
@@ -253,6 +254,7 @@ async fn open_hello<'s, L: Link>(
     link: &mut L,
     hello: Hello,
     visit: &'s Visit,
+    progress: Progress,
 ) -> Result<(Hello, Opening<'s>), LoginError> {
     let deadline = hello.deadline();
     let open = match hello.open(&mut rng()?) {
@@ -264,7 +266,7 @@ async fn open_hello<'s, L: Link>(
         Err(BusyReason::NoRoom) => return Err(turn_away(server, link, BusyReason::NoRoom.into()).await),
         Err(crowded) => return Err(crowded.into()),
     }
-    let turn = Turn { server, place: &visit.place, deadline };
+    let turn = Turn { server, place: &visit.place, deadline, progress };
     let opened = if open.key().is_remote() {
         turn.open_remotely(link, open).await.map(|(opened, _)| opened)
     } else {
@@ -341,7 +343,7 @@ async fn resume<'s, L: Link>(
     };
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
-    let (hello, opening) = open_hello(server, link, hello, visit).await?;
+    let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
     let not_before = hello.not_before();
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
@@ -358,7 +360,8 @@ async fn ask_again<L: Link>(
     ticket: &FreshTicket,
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
-    let turn = Turn { server, place: &visit.place, deadline: hello.deadline() };
+    // Its ticket is used up.
+    let turn = Turn { server, place: &visit.place, deadline: hello.deadline(), progress: Progress::Begun };
     Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
@@ -436,8 +439,10 @@ async fn decide<L: Link>(
         let refusal = login.refuse(Reason::NotNow("too many sessions"));
         return Ok(Err(RefusedLogin { refusal, user: None }));
     }
-    let turn = Turn { server, place: &visit.place, deadline: login.deadline() };
-    match open_and_verify(&turn, link, visit, &server_name, login.admit()).await {
+    let (deadline, admitted) = (login.deadline(), login.admit());
+    let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
+    let turn = Turn { server, place: &visit.place, deadline, progress };
+    match open_and_verify(turn, link, visit, &server_name, admitted).await {
         Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
         Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
         Err(NoVerdict::Failed(error)) => Err(error),
@@ -448,18 +453,18 @@ const LATE_VERIFIER: Reason = Reason::NotNow("the verifier did not answer in tim
 
 /// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
 async fn open_and_verify<L: Link>(
-    turn: &Turn<'_>,
+    turn: Turn<'_>,
     link: &mut L,
     visit: &Visit,
     server_name: &str,
     admitted: Admitted,
 ) -> Result<(Claim, Verdict), NoVerdict> {
-    let (admitted, permit) = match admitted {
+    let (turn, admitted, permit) = match admitted {
         Admitted::Sealed(open) if open.key().is_remote() => {
             let (claim, permit) = turn.open_remotely(link, open).await?;
-            (Admitted::Opened(claim), Some(permit))
+            (turn.next(), Admitted::Opened(claim), Some(permit))
         }
-        admitted => (admitted, None),
+        admitted => (turn, admitted, None),
     };
     match &turn.server.verifier {
         AnyVerifier::Blocking(verifier) => {
@@ -479,7 +484,7 @@ async fn open_and_verify<L: Link>(
             };
             let permit = match permit {
                 Some(permit) => permit,
-                None => match turn.permit(link).await? {
+                None => match turn.next().permit(link).await? {
                     Some(permit) => permit,
                     None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
                 },

@@ -19,7 +19,8 @@ const BATCH: usize = 4 * limits::MAX_RECORD;
 /// feature `tokio`, `AsyncRead + AsyncWrite` where the transport is.
 ///
 /// Reading gives 0 bytes only after the peer's authenticated close. A stream that was cut, or altered on the way, gives an
-/// [`std::io::Error`] whose inner error is a [`crate::Error`], and from then on writes fail, too.
+/// [`std::io::Error`] whose inner error is a [`crate::Error`], and from then on writes fail, too. A peer that has left without a close is
+/// an `UnexpectedEof` to whoever reads, and a `BrokenPipe` to whoever writes.
 ///
 /// A write takes up to 64 KiB, seals them into records of their own, and sends them as far as the transport takes them in
 /// time; the rest goes out with the next write or flush. Many small writes are better put through a buffer.

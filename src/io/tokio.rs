@@ -2,7 +2,7 @@
 
 use super::acceptor::Acceptor;
 use super::connector::{Begun, Connector};
-use super::error::LoginError;
+use super::error::{LoginError, of_write};
 use super::link::Link;
 use super::script::{self, Decided};
 use super::stream::Stream;
@@ -250,7 +250,7 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
     /// Sends everything that is sealed.
     fn poll_drain(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.outbox.pending()? {
+            match self.outbox.pending().map_err(of_write)? {
                 [] => return Poll::Ready(Ok(())),
                 rest => match ready!(Pin::new(&mut self.transport).poll_write(task, rest))? {
                     0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -294,7 +294,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(self: Pin<&mut Self>, task: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         ready!(this.poll_drain(task))?;
-        let count = this.outbox.seal(bytes)?;
+        let count = this.outbox.seal(bytes).map_err(of_write)?;
         match this.poll_drain(task) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),

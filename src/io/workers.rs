@@ -3,7 +3,7 @@
 //! Each may take as much memory as a password hash does. A thread that is done takes the next login from the queue itself; one
 //! that has had nothing to do for a while ends.
 
-use super::queue::Queue;
+use super::queue::{Progress, Queue};
 use crate::terms::context::Source;
 use crate::terms::verifier::Pool;
 use crate::time::Moment;
@@ -59,6 +59,7 @@ impl Workers {
     pub(super) fn queue<T, R>(
         &self,
         source: &Source,
+        progress: Progress,
         item: T,
         work: impl FnOnce(T) -> R + Send + 'static,
     ) -> Queued<T, R>
@@ -81,7 +82,7 @@ impl Workers {
         });
         let now = self.now();
         let mut state = self.lock();
-        let id = state.queue.push(source, now, job);
+        let id = state.queue.push(source, progress, now, job);
         let is_full = state.queue.len().saturating_add(state.working) > self.0.working.saturating_add(self.0.waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
         self.wake(state);
@@ -269,10 +270,13 @@ mod tests {
     fn work_is_done_on_another_thread_and_a_panic_is_told() {
         let workers = Workers::new(1, 1, Duration::from_secs(60));
         let here = std::thread::current().id();
-        let there = block_on(workers.queue(&source(), (), |()| std::thread::current().id()));
+        let there = block_on(workers.queue(&source(), Progress::Fresh, (), |()| std::thread::current().id()));
         assert!(matches!(there, Done::Answer(id) if id != here));
-        assert_eq!(block_on(workers.queue(&source(), (), |()| -> u8 { panic!("on purpose") })), Done::Panicked);
-        assert_eq!(block_on(workers.queue(&source(), 7, |item| item)), Done::Answer(7));
+        assert_eq!(
+            block_on(workers.queue(&source(), Progress::Fresh, (), |()| -> u8 { panic!("on purpose") })),
+            Done::Panicked
+        );
+        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 7, |item| item)), Done::Answer(7));
     }
 
     #[test]
@@ -280,22 +284,22 @@ mod tests {
         let workers = Workers::new(1, 2, Duration::from_secs(60));
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
-        let first = workers.queue(&source(), (), move |()| {
+        let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
             started.send(()).unwrap();
             wait.recv().unwrap();
             1
         });
         starts.recv().unwrap();
-        let second = workers.queue(&source(), 2, |item| item);
-        let third = workers.queue(&source(), 3, |item| item);
+        let second = workers.queue(&source(), Progress::Fresh, 2, |item| item);
+        let third = workers.queue(&source(), Progress::Fresh, 3, |item| item);
         // The oldest goes.
-        let fourth = workers.queue(&source(), 4, |item| item);
+        let fourth = workers.queue(&source(), Progress::Fresh, 4, |item| item);
         assert_eq!(block_on(second), Done::Shed);
         drop(third);
         let (ran, runs) = channel();
         // Logins that have begun come first.
         assert!(workers.submit(Box::new(move || ran.send(()).unwrap())));
-        let fifth = workers.queue(&source(), (), move |()| runs.try_recv().is_ok());
+        let fifth = workers.queue(&source(), Progress::Fresh, (), move |()| runs.try_recv().is_ok());
         go.send(()).unwrap();
         assert_eq!(
             (block_on(first), block_on(fourth), block_on(fifth)),
@@ -307,18 +311,18 @@ mod tests {
     fn as_many_work_at_once_as_may_even_where_one_was_idle() {
         for _ in 0..20 {
             let workers = Workers::new(2, 10, Duration::from_secs(60));
-            assert_eq!(block_on(workers.queue(&source(), 1, |item| item)), Done::Answer(1));
+            assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 1, |item| item)), Done::Answer(1));
             while workers.lock().idle == 0 {
                 std::thread::yield_now();
             }
             // Each of two waits for the other.
             let ((to_second, from_first), (to_first, from_second)) = (channel(), channel());
             let meet = Duration::from_secs(20);
-            let first = workers.queue(&source(), (), move |()| {
+            let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
                 to_second.send(()).unwrap();
                 from_second.recv_timeout(meet).is_ok()
             });
-            let second = workers.queue(&source(), (), move |()| {
+            let second = workers.queue(&source(), Progress::Fresh, (), move |()| {
                 to_first.send(()).unwrap();
                 from_first.recv_timeout(meet).is_ok()
             });
@@ -337,14 +341,14 @@ mod tests {
             wait.recv().unwrap();
         }));
         starts.recv().unwrap();
-        let late = workers.queue(&source(), 1, |item| item);
+        let late = workers.queue(&source(), Progress::Fresh, 1, |item| item);
         go.send(()).unwrap();
         assert_eq!(block_on(late), Done::Shed);
         // Nothing works here, so it can be taken back.
         let idle = Workers::new(1, 1, Duration::from_secs(60));
         let (stop, stopped) = channel::<()>();
-        let blocker = idle.queue(&source(), stopped, |stopped| stopped.recv().is_ok());
-        let second = idle.queue(&source(), 2, |item| item);
+        let blocker = idle.queue(&source(), Progress::Fresh, stopped, |stopped| stopped.recv().is_ok());
+        let second = idle.queue(&source(), Progress::Fresh, 2, |item| item);
         let back = second.take_back();
         drop(stop);
         assert_eq!(block_on(blocker), Done::Answer(false));

@@ -5,15 +5,21 @@
 
 pub(crate) mod access;
 pub(crate) mod edit;
-mod place;
+pub(super) mod place;
 mod shell;
 pub(crate) mod stamp;
 pub(crate) mod text;
 
+#[cfg(feature = "x509")]
+pub use super::certificate_files::{
+    read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
+};
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
 pub use super::key_files::{read_signing_key, read_verifying_keys};
 pub use shell::shell_quoted;
 
+#[cfg(feature = "x509")]
+use crate::crypto::CertificateFileError;
 use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
 use crate::terms::error::codes;
 use std::io;
@@ -147,6 +153,15 @@ pub enum FileError {
         /// What is wrong with it.
         source: KeyFileError,
     },
+    /// The file does not hold the certificates that are needed.
+    #[cfg(feature = "x509")]
+    #[error("{}", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CertificateFileError,
+    },
 }
 
 codes!(FileError {
@@ -165,6 +180,8 @@ codes!(FileError {
     Self::TooLong { .. } => "file-too-long",
     Self::Silent { .. } => "file-silent",
     Self::Key { source, .. } => source.code(),
+    #[cfg(feature = "x509")]
+    Self::Certificates { source, .. } => source.code(),
 });
 
 impl FileError {

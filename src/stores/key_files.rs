@@ -2,7 +2,9 @@
 
 use super::files::access::check_mode;
 use super::files::{FileError, io_error};
-use crate::crypto::{KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource, SigningKey, VerifyingKey};
+use crate::crypto::{
+    KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource, SecretBytes, SigningKey, VerifyingKey,
+};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -75,7 +77,7 @@ pub fn read_verifying_keys(path: impl AsRef<Path>) -> Result<Vec<PublicSource<Ve
 ///
 /// # Errors
 /// [`FileError`].
-pub fn read_secret(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, FileError> {
+pub fn read_secret(path: impl AsRef<Path>) -> Result<SecretBytes, FileError> {
     let path = path.as_ref();
     let (mut bytes, file) = read_bytes(path)?;
     if let Some(file) = file {
@@ -86,7 +88,7 @@ pub fn read_secret(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, FileErr
     if bytes.last() == Some(&b'\r') {
         bytes.pop();
     }
-    Ok(bytes)
+    Ok(SecretBytes::new(bytes))
 }
 
 fn key_error(path: &Path) -> impl FnOnce(KeyFileError) -> FileError {
@@ -100,7 +102,7 @@ fn read(path: &Path) -> Result<(KeyFile, Option<File>), FileError> {
     Ok((KeyFile::parse(&bytes).map_err(key_error(path))?, file))
 }
 
-fn read_bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<File>), FileError> {
+pub(super) fn read_bytes(path: &Path) -> Result<(Zeroizing<Vec<u8>>, Option<File>), FileError> {
     let kind = fs::metadata(path).map_err(io_error(path))?.file_type();
     if let Some(what) = no_stream(kind) {
         return Err(FileError::NotFile { path: path.to_owned(), what });

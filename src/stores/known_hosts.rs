@@ -9,7 +9,8 @@
 //! @revoked * id=SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU
 //! ```
 //!
-//! One key of one or several servers per line: the names, then fields in any order; a server has as many keys as there are lines for it.
+//! One key of one or several servers per line: the names, then fields in any order; a server has as many keys as there are lines
+//! for it.
 //!
 //! | field | what it says |
 //! |---|---|
@@ -21,14 +22,15 @@
 //! | `id=` | the key's fingerprint: in place of `key=` in lines that revoke, otherwise a check |
 //!
 //! Names are as a user types them, `host:port` or `[address]:port`, in ASCII; upper and lower case are the same, and there are no
-//! wildcards. A hashed name is `|hmac-sha256|salt|hash`, each in base64, of 32 bytes: the hash is HMAC-SHA256 of the name in lower case under the
-//! salt. `@revoked` in front says that the key is not to be trusted for these names; there, `*` stands for all servers. What
-//! follows a `#` is a comment.
+//! wildcards. A hashed name is `|hmac-sha256|salt|hash`, each in base64, of 32 bytes: the hash is HMAC-SHA256 of the name in
+//! lower case under the salt. `@revoked` in front says that the key is not to be trusted for these names; there, `*` stands for
+//! all servers. What follows a `#` is a comment.
 //!
-//! The text is UTF-8, with or without a byte order mark, of at most 1 MiB, a line at most 64 KiB. A line that can't be read is left as it is, reported with
-//! its number, and never trusted. No key is taken at first use for a server whose name is in such a line. One that may be meant to
-//! revoke a key (it begins with an `@`, or has the word `revoked`) makes the whole file count for nothing: every key is refused until it is mended. A last
-//! line without a line feed can't be told from one that was cut short, and counts as broken, unless it revokes.
+//! The text is UTF-8, with or without a byte order mark, of at most 1 MiB, a line at most 64 KiB. A line that can't be read is
+//! left as it is, reported with its number, and never trusted. No key is taken at first use for a server whose name is in such a
+//! line. One that may be meant to revoke a key (it begins with an `@`, or has the word `revoked`) makes the whole file count for
+//! nothing: every key is refused until it is mended. A last line without a line feed can't be told from one that was cut short,
+//! and counts as broken, unless it revokes.
 
 mod distrust;
 mod error;

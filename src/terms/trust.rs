@@ -7,6 +7,8 @@ mod level;
 mod pins;
 mod question;
 pub(crate) mod server;
+#[cfg(feature = "x509")]
+pub mod x509;
 
 pub(crate) use level::Levels;
 pub use level::TrustLevel;

@@ -4,10 +4,12 @@ use crate::ends::{
     Adapter, Session, accepting, asking, config, connector, eventually, eventually_empty, login, pair, refused,
 };
 use crate::logins::Returns;
-use crate::peer::Peer;
+use crate::peer::{Challenged, Peer};
 use crate::places::{Gate, logins_are, one_at_a_time};
 use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use countersign::frame::FrameType;
 use countersign::{Acceptor, Bounds, Credential, LoginError, Source, TicketKeys};
+use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -18,6 +20,7 @@ for_every_adapter!(
     a_good_client_gets_through_a_flood_of_idle_connections,
     junk_from_one_source_delays_no_good_client_of_another,
     a_hello_that_is_opened_in_vain_counts_against_its_source,
+    a_login_whose_hello_was_opened_does_not_make_way_for_hellos,
     a_login_that_waits_for_too_long_is_closed_unopened,
     one_login_after_the_other_is_never_too_many,
     refusals_that_wait_are_bounded_by_source,
@@ -191,6 +194,63 @@ fn a_hello_that_is_opened_in_vain_counts_against_its_source<A: Adapter>() {
     // Alike, either of the two would be first half of the times. Nobody outside can tell when a login has taken its place in the
     // queue, so once it may be late.
     assert!(good_was_first.count() >= 11, "the prober was not behind");
+}
+
+/// Where two may wait: a login whose hello was opened, then four hellos, while something else is done that `occupy` begins and `go`
+/// lets end, and everything after it. The login is accepted, and three of the hellos are turned away.
+pub fn a_begun_login_among_hellos<A: Adapter, T, R>(
+    acceptor: &Acceptor,
+    occupy: impl FnOnce() -> T,
+    go: impl FnOnce(T) -> R,
+) -> R {
+    let known = Scenario::new().known_key();
+    let begin = |source: &str| {
+        let (client, server) = pair();
+        let server = accepting::<A>(acceptor, server, Source::named(source));
+        (Peer::new(client), server)
+    };
+    let (mut begun, of_begun) = begin("begun");
+    let Challenged { challenge, state, .. } = begun.hello(&known);
+    let occupied = occupy();
+    begun.send(&known.clone().credential(ALICE).log_in(state, &challenge).unwrap().0);
+    logins_are(acceptor, 2);
+    let mut hellos = ["one", "two", "three", "four"].map(begin);
+    hellos.iter_mut().for_each(|(peer, _)| peer.send(&known.await_challenge().0));
+    eventually("three are told so", || hellos.iter().filter(|(peer, _)| peer.has_answer()).count() == 3);
+    let gone = go(occupied);
+    begun.receive(FrameType::ServerVerdict);
+    drop(of_begun.join().unwrap().unwrap());
+    let mut answers = hellos.map(|(mut peer, server)| {
+        let mut answer = [0];
+        peer.0.read_exact(&mut answer).unwrap();
+        drop(peer);
+        assert!(server.join().unwrap().is_err());
+        answer[0]
+    });
+    answers.sort_unstable();
+    let [challenge, busy] = [FrameType::ServerHello, FrameType::Busy].map(FrameType::byte);
+    assert_eq!(answers, [challenge, busy, busy, busy]);
+    gone
+}
+
+fn a_login_whose_hello_was_opened_does_not_make_way_for_hellos<A: Adapter>() {
+    // At random it would be shed three times of five.
+    for _ in 0..3 {
+        let (gate, verifier) = Gate::new();
+        let acceptor = asking(verifier).with_bounds(one_at_a_time().with_waiting(2));
+        let occupy = || {
+            let first = start::<A>(&acceptor, "first", ALICE);
+            gate.entered.recv().unwrap();
+            first
+        };
+        let (client, server) = a_begun_login_among_hellos::<A, _, _>(&acceptor, occupy, |first| {
+            (0..2).for_each(|_| gate.go.send(()).unwrap());
+            first
+        });
+        client.join().unwrap().unwrap();
+        drop(server.join().unwrap().unwrap());
+        eventually_empty(&acceptor);
+    }
 }
 
 fn a_login_that_waits_for_too_long_is_closed_unopened<A: Adapter>() {

@@ -1,13 +1,14 @@
 //! What is asked elsewhere, of a remote key or an async verifier: so many at once, in turn, and about nobody who has left.
 //! And tickets that are asked about: their places are safe, and the limiter is asked about them once.
 
+use crate::bounds::a_begun_login_among_hellos;
 use crate::ends::{
     Adapter, Session, accepting, asking, config, connector, disconnected, eventually, eventually_empty, login, pair,
     refused,
 };
 use crate::logins::{Returns, with_tickets};
 use crate::peer::{Peer, VERDICT};
-use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 for_every_adapter!(
     what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn,
+    a_login_whose_hello_was_opened_elsewhere_does_not_make_way_for_hellos,
     tickets_are_asked_about_elsewhere_so_many_at_once,
     a_ticket_that_is_asked_about_has_a_place_that_nobody_can_take,
     a_ticket_that_is_not_taken_waits_for_its_peer_again,
@@ -30,14 +32,14 @@ for_every_adapter!(
 );
 
 /// Somebody elsewhere, who says that it was asked, and answers when it may.
-struct Desk {
+struct Elsewhere {
     asked: Mutex<Sender<oneshot::Sender<()>>>,
     inside: AtomicUsize,
     most: AtomicUsize,
 }
 
 /// Counted for as long as somebody waits for the answer.
-struct Inside(Arc<Desk>);
+struct Inside(Arc<Elsewhere>);
 
 impl Drop for Inside {
     fn drop(&mut self) {
@@ -45,7 +47,7 @@ impl Drop for Inside {
     }
 }
 
-impl Desk {
+impl Elsewhere {
     fn new() -> (Arc<Self>, Receiver<oneshot::Sender<()>>) {
         let (ask, asked) = channel();
         (Arc::new(Self { asked: Mutex::new(ask), inside: AtomicUsize::new(0), most: AtomicUsize::new(0) }), asked)
@@ -61,7 +63,7 @@ impl Desk {
     }
 }
 
-struct Key(Arc<Desk>, Arc<dyn Decrypt>);
+struct Key(Arc<Elsewhere>, Arc<dyn Decrypt>);
 
 impl RemoteDecrypt for Key {
     fn decrypt(&self, ciphertext: Vec<u8>) -> Decrypting {
@@ -74,12 +76,12 @@ impl RemoteDecrypt for Key {
     }
 }
 
-struct Store(Option<Arc<Desk>>);
+struct Store(Option<Arc<Elsewhere>>);
 
 impl Store {
     async fn ask(&self) {
-        if let Some(desk) = &self.0 {
-            let (inside, may_go) = desk.ask();
+        if let Some(elsewhere) = &self.0 {
+            let (inside, may_go) = elsewhere.ask();
             may_go.await.unwrap();
             drop(inside);
         }
@@ -93,27 +95,32 @@ impl AsyncVerifier for Store {
     }
 }
 
-fn remote(desk: &Arc<Desk>) -> ServerKey {
-    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
-    ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Key(Arc::clone(desk), private)))
+fn remote(elsewhere: &Arc<Elsewhere>) -> ServerKey {
+    let private = RSA2048.decryptor();
+    ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Key(Arc::clone(elsewhere), private)))
 }
 
 fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() {
     let bounds =
         Bounds::default().with_working(1).with_remote(2).with_waiting(4).with_patience(Duration::from_secs(3600));
     for variant in 0..3 {
-        let (desk, asked) = Desk::new();
+        let (elsewhere, asked) = Elsewhere::new();
+        let opened = Arc::new(Counting::with(&RSA2048));
+        let here = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::clone(&opened) as _);
         let acceptor = match variant {
-            0 => Acceptor::new(config(), remote(&desk), verifier),
-            1 => Acceptor::new_async(config(), remote(&desk), Store(None)),
-            _ => Acceptor::new_async(config(), RSA2048.server.clone(), Store(Some(Arc::clone(&desk)))),
+            0 => Acceptor::new(config(), remote(&elsewhere), verifier),
+            1 => Acceptor::new_async(config(), remote(&elsewhere), Store(None)),
+            _ => Acceptor::new_async(config(), here, Store(Some(Arc::clone(&elsewhere)))),
         };
         let acceptor = acceptor.with_bounds(bounds);
         let start = |source: &str| {
+            let before = opened.count();
             let (client, server) = pair();
             let server = accepting::<A>(&acceptor, server, Source::named(source));
             let mut peer = Peer::new(client);
             peer.login(&Scenario::new(), ALICE);
+            // A key that is here has a bounded queue, too, in which none of these is to wait for the others.
+            eventually("it is opened", || variant < 2 || opened.count() > before);
             (peer, server)
         };
         let begun = [start("many"), start("many")];
@@ -153,8 +160,39 @@ fn what_is_asked_elsewhere_is_asked_about_so_many_at_once_in_turn<A: Adapter>() 
         let good = results.iter().filter(|result| result.is_ok()).count();
         let shed = results.into_iter().filter_map(Result::err).map(|error| refused(error).1.code());
         assert_eq!((good, shed.collect::<Vec<_>>()), (5, vec!["not-now"; 2]), "{variant}");
-        assert_eq!(desk.most.load(Ordering::SeqCst), 2, "{variant}");
+        assert_eq!(elsewhere.most.load(Ordering::SeqCst), 2, "{variant}");
         assert!(matches!(asked.try_recv(), Err(TryRecvError::Empty)));
+        eventually_empty(&acceptor);
+    }
+}
+
+fn a_login_whose_hello_was_opened_elsewhere_does_not_make_way_for_hellos<A: Adapter>() {
+    for _ in 0..3 {
+        let (elsewhere, asked) = Elsewhere::new();
+        let acceptor = Acceptor::new_async(config(), remote(&elsewhere), Store(None));
+        let bounds = Bounds::default().with_remote(1).with_waiting(2).with_patience(Duration::from_secs(3600));
+        let acceptor = acceptor.with_bounds(bounds);
+        let of_hello = std::thread::spawn(move || {
+            asked.recv().unwrap().send(()).unwrap();
+            asked
+        });
+        let occupy = || {
+            let asked = of_hello.join().unwrap();
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named("first"));
+            let mut peer = Peer::new(client);
+            peer.login(&Scenario::new(), ALICE);
+            (asked.recv().unwrap(), asked, peer, server)
+        };
+        let (mut peer, server) =
+            a_begun_login_among_hellos::<A, _, _>(&acceptor, occupy, |(first, asked, peer, server)| {
+                first.send(()).unwrap();
+                // All that is still to be asked about, until nobody is left who might ask.
+                std::thread::spawn(move || asked.into_iter().for_each(|next| next.send(()).unwrap()));
+                (peer, server)
+            });
+        drop(server.join().unwrap().unwrap());
+        assert_eq!(peer.rest().len(), VERDICT);
         eventually_empty(&acceptor);
     }
 }
@@ -173,8 +211,8 @@ impl AsyncVerifier for AsksAboutTickets {
 }
 
 fn tickets_are_asked_about_elsewhere_so_many_at_once<A: Adapter>() {
-    let (desk, asked) = Desk::new();
-    let verifier = AsksAboutTickets(Store(Some(Arc::clone(&desk))));
+    let (elsewhere, asked) = Elsewhere::new();
+    let verifier = AsksAboutTickets(Store(Some(Arc::clone(&elsewhere))));
     let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
     let acceptor = Acceptor::new_async(config().with_tickets(keys), RSA2048.server.clone(), verifier);
     let acceptor = acceptor.with_bounds(Bounds::default().with_remote(1).with_patience(Duration::from_secs(3600)));
@@ -196,7 +234,7 @@ fn tickets_are_asked_about_elsewhere_so_many_at_once<A: Adapter>() {
         assert!(client.join().unwrap().unwrap().info().is_resumed());
         drop(server.join().unwrap().unwrap());
     }
-    assert_eq!(desk.most.load(Ordering::SeqCst), 1);
+    assert_eq!(elsewhere.most.load(Ordering::SeqCst), 1);
     eventually_empty(&acceptor);
 }
 

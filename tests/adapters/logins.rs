@@ -49,6 +49,7 @@ for_every_adapter!(
     a_client_that_has_the_key_whole_makes_the_server_prove_itself,
     a_server_without_the_private_key_proves_nothing_and_gets_no_credential,
     a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_connection,
+    nobody_dials_again_for_a_proof_that_was_asked_for_and_left_out,
     both_ends_see_that_they_mean_different_connections_before_a_credential_leaves,
     a_name_that_the_server_does_not_go_by_is_turned_away,
     a_store_that_is_away_says_not_now_to_whoever_asks,
@@ -398,7 +399,7 @@ impl RemoteDecrypt for Batches {
 fn a_private_key_that_answers_later_opens_logins<A: Adapter>() {
     let (queue, waiting) = channel::<(Vec<u8>, oneshot::Sender<Decrypted>)>();
     let service = std::thread::spawn(move || {
-        let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+        let private = RSA2048.decryptor();
         let mut rng = Scenario::new().rng("key service");
         let mut batches = 0;
         while let (Ok(first), Ok(second)) = (waiting.recv(), waiting.recv()) {
@@ -665,6 +666,36 @@ fn a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_con
     assert_eq!(protocol(untrusted), Error::Untrusted(crate::support::untrusted(OTHER2048.private.public_key().id())));
 }
 
+fn nobody_dials_again_for_a_proof_that_was_asked_for_and_left_out<A: Adapter>() {
+    let connector = Connector::new(client_config(), Server::key(RSA2048.private.public_key().clone()));
+    let relays = Arc::new(Mutex::new(Vec::new()));
+    let made = Arc::clone(&relays);
+    // Somebody in the middle takes the proof out of the answer of the very server that is meant.
+    let dial = move || {
+        let ((client, victim), (relay, server)) = (pair(), pair());
+        let server = accepting::<A>(&acceptor(), server, Context::uncounted());
+        made.lock().unwrap().push(std::thread::spawn(move || {
+            let (mut victim, mut relay) = (Peer::new(victim), Peer::new(relay));
+            relay.send(&victim.receive(FrameType::ClientHello));
+            let strip = |hello: &mut wire::ServerHello| {
+                assert_eq!(hello.proof.len(), 32);
+                hello.proof.clear();
+            };
+            victim.send(&wire::edit(&relay.receive(FrameType::ServerHello), strip));
+            let login = victim.rest();
+            drop(relay);
+            assert!(server.join().unwrap().is_err());
+            login
+        }));
+        client
+    };
+    let error = A::dial(&connector, Arc::new(dial), None, ALICE).map(drop).unwrap_err();
+    assert_eq!(protocol(error), Error::NoProof(RSA2048.private.public_key().id()));
+    let relays = std::mem::take(&mut *relays.lock().unwrap());
+    assert_eq!(relays.len(), 1, "once more would be no better");
+    relays.into_iter().for_each(|relay| assert_eq!(relay.join().unwrap(), b"", "nothing secret is sent"));
+}
+
 /// A login that may dial as often as it wants: how often it did, and the client's end.
 fn dial<A: Adapter>(
     acceptor: &Acceptor,
@@ -728,7 +759,7 @@ fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
 
 fn the_answer_of_a_module_shows_no_earlier_than_a_floor<A: Adapter>() {
     let floor = Duration::from_millis(300);
-    let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let private = RSA2048.decryptor();
     let module = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), private);
     for (key, config) in [
         (module.clone(), config().with_refusal_floor(floor)),

@@ -35,6 +35,14 @@ impl Peer {
         }
     }
 
+    /// Whether anything is there to be received.
+    pub fn has_answer(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let is_there = self.0.peek(&mut [0]).is_ok_and(|len| len > 0);
+        self.0.set_nonblocking(false).unwrap();
+        is_there
+    }
+
     /// Everything up to the end, or to a reset.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();

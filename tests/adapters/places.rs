@@ -5,7 +5,7 @@ use crate::ends::{
     failed, login, pair, refused,
 };
 use crate::peer::Peer;
-use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use crate::support::{ALICE, RSA2048, Scenario, verifier};
 use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
@@ -257,7 +257,7 @@ impl AsyncVerifier for Asynchronous {
 
 fn a_login_dropped_at_any_moment_gives_its_place_back<A: AsyncAdapter>() {
     let remote = || {
-        let private = provider().rsa.load_key(&RSA2048.private).unwrap();
+        let private = RSA2048.decryptor();
         ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Elsewhere(private)))
     };
     let wrong = Credential::Password { user: "alice", password: b"wrong" };

@@ -5,7 +5,7 @@ use crate::ends::{
 };
 use crate::peer::{Challenged, Peer, VERDICT};
 use crate::support::wire::{Forger, padded};
-use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
+use crate::support::{ALICE, RSA2048, Scenario, verifier};
 use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
@@ -266,7 +266,7 @@ impl Cases {
 }
 
 fn counted(decrypted: &Count) -> ServerKey {
-    let key = provider().rsa.load_key(&RSA2048.private).unwrap();
+    let key = RSA2048.decryptor();
     ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::new(Counted(key, decrypted.clone())))
 }
 

@@ -100,6 +100,11 @@ impl TestKey {
         Self { pem, private, server }
     }
 
+    /// The private key, loaded for the provider under test.
+    pub fn decryptor(&self) -> Arc<dyn Decrypt> {
+        provider().rsa.load_key(&self.private).unwrap()
+    }
+
     pub fn trust(&self) -> Server {
         Server::pinned(self.private.public_key().id())
     }
@@ -451,7 +456,7 @@ pub struct Counting {
 impl Counting {
     /// One that answers with this key.
     pub fn with(key: &TestKey) -> Self {
-        Self { key: Some(provider().rsa.load_key(&key.private).unwrap()), ..Self::default() }
+        Self { key: Some(key.decryptor()), ..Self::default() }
     }
 
     pub fn count(&self) -> usize {

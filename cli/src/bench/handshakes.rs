@@ -27,7 +27,7 @@ pub(crate) const PASSWORD: &[u8] = b"correct horse battery staple";
 const CREDENTIAL: Credential<'static> = Credential::Password { user: "alice", password: PASSWORD };
 
 /// What is measured.
-pub(crate) struct Bout<'a> {
+pub(crate) struct Combinations<'a> {
     pub(crate) providers: &'a [Provider],
     pub(crate) keys: &'a [(KeySize, PrivateKey)],
     pub(crate) suites: &'a [Suite],
@@ -42,7 +42,7 @@ pub(crate) struct Bout<'a> {
 /// More rounds than this move no median.
 const MOST_ROUNDS: u32 = 300;
 
-impl Bout<'_> {
+impl Combinations<'_> {
     /// Runs every combination once a round, round after round: whatever else the machine does in between hits all alike.
     /// Gives the time of a password hash in milliseconds, and what was measured.
     pub(crate) fn run(&self, plan: &Plan, bar: &ProgressBar) -> Result<(f64, Vec<Handshake>), Failure> {

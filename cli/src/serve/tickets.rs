@@ -38,7 +38,7 @@ pub(super) fn load(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
 /// Saves the keys for the next server, once no login is accepted any more.
 pub(super) fn save(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
     let saved = keys.save().map_err(|error| Failure::new(chain(&error)))?;
-    let written = state::write_private(path, [saved.as_slice()]);
+    let written = state::write_private(path, &saved);
     written.map_err(|error| {
         Failure::new(format_args!("{}: {error}; the ticket keys are lost, and clients log in anew", path.display()))
     })

@@ -15,16 +15,16 @@ pub(in crate::crypto) fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizin
 }
 
 /// A block as it stands in a text.
-pub(super) struct PemBlock<'a> {
-    pub(super) label: &'a str,
+pub(in crate::crypto) struct PemBlock<'a> {
+    pub(in crate::crypto) label: &'a str,
     /// Of its BEGIN, counted from 1.
-    pub(super) line: usize,
+    pub(in crate::crypto) line: usize,
     /// What stands between BEGIN and END.
     body: &'a [u8],
 }
 
 /// A block without an END.
-pub(super) struct Unfinished<'a> {
+pub(in crate::crypto) struct Unfinished<'a> {
     pub(super) label: &'a str,
     /// Of its BEGIN.
     pub(super) line: usize,
@@ -40,7 +40,7 @@ impl From<Unfinished<'_>> for KeyFileError {
 
 /// Finds the blocks of a text in any encoding that has ASCII in it, one after the other. Nothing but the markers counts: what
 /// stands before, between and after the blocks, on the same line or another, is no matter.
-pub(super) struct PemBlocks<'a> {
+pub(in crate::crypto) struct PemBlocks<'a> {
     text: &'a [u8],
     /// How much of it is read.
     at: usize,
@@ -49,7 +49,7 @@ pub(super) struct PemBlocks<'a> {
 }
 
 impl<'a> PemBlocks<'a> {
-    pub(super) fn of(text: &'a [u8]) -> Self {
+    pub(in crate::crypto) fn of(text: &'a [u8]) -> Self {
         Self { text, at: 0, counted: (0, 1) }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Iterator for PemBlocks<'a> {
 
 impl PemBlock<'_> {
     /// The bytes that the block encodes. Blanks and line breaks may stand anywhere in it, and headers before it (RFC 1421).
-    pub(super) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    pub(in crate::crypto) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
         if self.is_encrypted() {
             return Err(KeyFileError::OldEncryption { line: self.line });
         }

@@ -1,7 +1,9 @@
 //! A server key at work: the public half, and who does the private-key operation.
 
 use super::{KeyError, PrivateKey, PublicKey};
-use crate::crypto::{CryptoRng, Decrypt, Decrypted, Decrypting, Provider, RemoteDecrypt};
+#[cfg(feature = "x509")]
+use crate::crypto::CertificateFileError;
+use crate::crypto::{CertificateChain, CryptoRng, Decrypt, Decrypted, Decrypting, Provider, RemoteDecrypt};
 use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -24,10 +26,18 @@ use std::sync::Arc;
 pub struct ServerKey {
     public: PublicKey,
     /// One thin pointer: every half-open login holds its key.
-    private: Arc<Private>,
+    held: Arc<Held>,
+}
+
+/// What a server has besides the public half.
+#[derive(Clone)]
+struct Held {
+    private: Private,
+    certificates: CertificateChain,
 }
 
 /// Who does the private-key operation.
+#[derive(Clone)]
 enum Private {
     /// A provider, in the thread that asks.
     Loaded(Arc<dyn Decrypt>),
@@ -64,6 +74,25 @@ impl ServerKey {
         Self::new(public, Private::Elsewhere)
     }
 
+    /// The same key with its certificates, which clients that ask for them get.
+    ///
+    /// # Errors
+    /// [`CertificateFileError::OtherKey`] where the first of them is another key's.
+    #[cfg(feature = "x509")]
+    pub fn with_certificates(mut self, chain: CertificateChain) -> Result<Self, CertificateFileError> {
+        if let Some(key) = chain.key().filter(|key| **key != self.public) {
+            let (certificate, key) = (key.id().to_string(), self.public.id().to_string());
+            return Err(CertificateFileError::OtherKey { certificate, key });
+        }
+        Arc::make_mut(&mut self.held).certificates = chain;
+        Ok(self)
+    }
+
+    /// Its certificates; none unless it was given some.
+    pub fn certificates(&self) -> &CertificateChain {
+        &self.held.certificates
+    }
+
     /// The public half.
     pub fn public_key(&self) -> &PublicKey {
         &self.public
@@ -72,27 +101,27 @@ impl ServerKey {
     /// Whether the key has a private half, local or remote. Without one every login is refused, unless whoever drives the
     /// handshake opens it by other means.
     pub fn can_open(&self) -> bool {
-        !matches!(*self.private, Private::Elsewhere)
+        !matches!(self.held.private, Private::Elsewhere)
     }
 
     /// Whether the private half answers later, so that [`Open::run`](crate::server::Open::run) does not open.
     pub fn is_remote(&self) -> bool {
-        matches!(*self.private, Private::Remote(_))
+        matches!(self.held.private, Private::Remote(_))
     }
 
     /// Whether a provider does the private-key operation: its time does not depend on what it finds.
     pub(crate) fn is_loaded(&self) -> bool {
-        matches!(*self.private, Private::Loaded(_))
+        matches!(self.held.private, Private::Loaded(_))
     }
 
     fn new(public: PublicKey, private: Private) -> Self {
-        Self { public, private: Arc::new(private) }
+        Self { public, held: Arc::new(Held { private, certificates: CertificateChain::default() }) }
     }
 
     /// The private-key operation in this thread; a failure where no private half is here. A decryptor that panics must not
     /// take the server's thread with it: that, too, is a failure.
     pub(crate) fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
-        let (Private::Loaded(private) | Private::Local(private)) = &*self.private else {
+        let (Private::Loaded(private) | Private::Local(private)) = &self.held.private else {
             return Decrypted::failed();
         };
         catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext, rng))).unwrap_or_else(|_| Decrypted::failed())
@@ -100,7 +129,7 @@ impl ServerKey {
 
     /// The private-key operation somewhere else; none where the private half is not remote. A panic is a failure here, too.
     pub(crate) fn decrypt_remotely(&self, ciphertext: &[u8]) -> Option<Decrypting> {
-        let Private::Remote(private) = &*self.private else {
+        let Private::Remote(private) = &self.held.private else {
             return None;
         };
         let started = catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext.to_vec())));

@@ -4,6 +4,7 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
+use super::super::queue::Progress;
 use super::turn::{TOO_MANY, Turn, within};
 use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;
@@ -134,7 +135,7 @@ impl Next<'_> {
         claim: FactorClaim,
     ) -> Result<(FactorClaim, Result<Option<Prompt>, Reason>), NoVerdict> {
         let Self { server, visit, server_name, grant, step } = *self;
-        let turn = Turn { server, place: &visit.place, deadline: claim.deadline() };
+        let turn = Turn { server, place: &visit.place, deadline: claim.deadline(), progress: Progress::Begun };
         match &server.verifier {
             AnyVerifier::Blocking(verifier) => {
                 let (verifier, asked, grant) = (Arc::clone(verifier), visit.asked(server_name), grant.clone());

@@ -5,6 +5,7 @@ use super::super::error::LoginError;
 use super::super::link::Link;
 use super::super::permits::Permit;
 use super::super::places::Place;
+use super::super::queue::Progress;
 use super::super::workers::Done;
 use super::rng;
 use crate::crypto::{CryptoError, Decrypted};
@@ -17,10 +18,12 @@ use core::pin::{Pin, pin};
 use core::task::Poll;
 
 /// A turn to be computed, or to be asked about elsewhere.
+#[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub(super) server: &'a ServerState,
     pub(super) place: &'a Place,
     pub(super) deadline: Moment,
+    pub(super) progress: Progress,
 }
 
 pub(super) const TOO_MANY: Reason = Reason::NotNow("too many logins at once");
@@ -41,6 +44,11 @@ impl<T> From<LoginError> for NotDone<T> {
 }
 
 impl Turn<'_> {
+    /// The next turn, after one that was had.
+    pub(super) fn next(self) -> Self {
+        Self { progress: Progress::Begun, ..self }
+    }
+
     /// Waits for the turn, and for the work. Work whose peer leaves before is not begun.
     pub(super) async fn compute<L: Link, T: Send + 'static, R: Send + 'static>(
         &self,
@@ -50,7 +58,7 @@ impl Turn<'_> {
     ) -> Result<R, NotDone<T>> {
         let workers = &self.server.workers;
         let patience = self.deadline.min(link.now().after(workers.patience()));
-        let mut queued = workers.queue(self.place.source(), item, work);
+        let mut queued = workers.queue(self.place.source(), self.progress, item, work);
         let shed = |item| NotDone::Shed(item, TOO_MANY);
         let failed = || NotDone::Failed(Error::Crypto(CryptoError::Failed).into());
         poll_fn(|task| {
@@ -86,7 +94,7 @@ impl Turn<'_> {
     pub(super) async fn permit<L: Link>(&self, link: &mut L) -> Result<Option<Permit>, LoginError> {
         let permits = &self.server.permits;
         let patience = self.deadline.min(link.now().after(permits.patience()));
-        let mut asking = permits.ask(self.place.source());
+        let mut asking = permits.ask(self.place.source(), self.progress);
         poll_fn(|task| {
             if let Poll::Ready(permit) = Pin::new(&mut asking).poll(task) {
                 return Poll::Ready(Ok(permit));

@@ -3,7 +3,7 @@
 use super::factor::{Memory, Shown};
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
-use super::{Accounts, BrokenLine};
+use super::{Accounts, BrokenLine, address_of};
 use crate::stores::files::access::Kind;
 use crate::stores::files::stamp::{Seen, Stamp, look};
 use crate::stores::files::{FileError, MAX_FILE, edit};
@@ -16,6 +16,7 @@ use crate::time::UnixTime;
 use core::fmt;
 use std::error::Error;
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -164,7 +165,7 @@ impl AccountFile {
         edit::edit(path.as_ref(), KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
-            Ok((accounts.to_bytes(), result))
+            Ok((accounts.text(), result))
         })
     }
 
@@ -173,9 +174,17 @@ impl AccountFile {
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        self.check_from(credential, None)
+    }
+
+    /// As [`Accounts::check_from`], by what is in the file now.
+    ///
+    /// # Errors
+    /// As [`AccountFile::check`].
+    pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         // Even if it can't count, so that a refusal costs what it always does.
-        let verdict = good.accounts.check(credential);
+        let verdict = good.accounts.check_from(credential, address);
         if error.is_some() || begun.elapsed() > STALE { Err(UNREADABLE) } else { verdict }
     }
 
@@ -184,11 +193,24 @@ impl AccountFile {
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
+        self.current_from(principal, kind, None)
+    }
+
+    /// As [`Accounts::current_from`], by what is in the file now.
+    ///
+    /// # Errors
+    /// As [`AccountFile::current`].
+    pub fn current_from(
+        &self,
+        principal: &str,
+        kind: CredentialKind,
+        address: Option<IpAddr>,
+    ) -> Result<Grant, Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         if error.is_some() || begun.elapsed() > STALE {
             Err(UNREADABLE)
         } else {
-            good.accounts.current(principal, kind)
+            good.accounts.current_from(principal, kind, address)
         }
     }
 }
@@ -203,7 +225,7 @@ impl AccountFile {
     /// that must not write it takes none.
     ///
     /// # Errors
-    /// The local reason; [`Reason::NotNow`] while the file can't be read, or a good recovery code can't be used up in it.
+    /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn check_answer(&self, grant: &Grant, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         if error.is_some() || begun.elapsed() > STALE {
@@ -216,7 +238,8 @@ impl AccountFile {
         match used_up {
             Ok(true) => Ok(()),
             Ok(false) => Err(Reason::FactorUsed),
-            Err(_) => Err(Reason::NotNow("the account file can't be written, to use a recovery code up")),
+            // No not now: that depends on no account.
+            Err(_) => Err(Reason::Application("the account file can't be written, to use the recovery code up")),
         }
     }
 }
@@ -225,11 +248,11 @@ const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
 
 impl Verifier for AccountFile {
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check(attempt.credential())
+        self.check_from(attempt.credential(), address_of(attempt.context()))
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal(), returning.kind())
+        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
     }
 
     fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {

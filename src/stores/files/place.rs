@@ -12,7 +12,7 @@ use std::path::Path;
 use tempfile::NamedTempFile;
 
 /// Writes a file of this mode.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
     let target = match existing {
         Existing::Keep => None,
         Existing::Replace => resolve(path).map_err(io_error(path))?,
@@ -138,8 +138,9 @@ pub(super) fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets those use a file who can use the old one: a service that could read that can read this. The owner first: otherwise
-/// the mode would open the file to a group that is about to change. Bits for everyone are kept where it is no secret, but for those to change it.
+/// Lets those use a file who can use the old one: a service that could read that can read this. The owner first: otherwise the
+/// mode would open the file to a group that is about to change. Bits for everyone are kept where it is no secret, but for those
+/// to change it.
 #[cfg(unix)]
 pub(super) fn keep_access(file: &File, old: &File, path: &Path, kind: Kind) -> Result<(), FileError> {
     use std::os::unix::fs::{MetadataExt, fchown};

@@ -15,7 +15,10 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Distrust {
     /// The server is not known, and nobody was to be asked.
-    #[error("no key of {name} is known in {}, and it shows {key}: compare that with the fingerprint that its operator gives you", path.display())]
+    #[error(
+        "no key of {name} is known in {}, and it shows {key}: compare that with the fingerprint that its operator gives you",
+        path.display()
+    )]
     Unknown {
         /// The server.
         name: String,
@@ -40,7 +43,10 @@ pub enum Distrust {
         line: usize,
     },
     /// The server is known with keys that certificates or manifests vouched for; nothing vouches for this one.
-    #[error("line {line} of {} has another key of {name}, that a certificate or a manifest vouched for, and nothing does for {key}", path.display())]
+    #[error(
+        "line {line} of {} has another key of {name}, that a certificate or a manifest vouched for, and nothing does for {key}",
+        path.display()
+    )]
     NotVouched {
         /// The server.
         name: String,
@@ -148,7 +154,8 @@ impl ChangedKey {
         &self.path
     }
 
-    /// The command that forgets the keys of before, for a shell: to be given once the server's operator has said that the new one is right.
+    /// The command that forgets the keys of before, for a shell: to be given once the server's operator has said that the new one
+    /// is right.
     pub fn cure(&self) -> String {
         let name = shell_quoted(&self.name).unwrap_or_else(|| self.name.clone());
         let path = shell_quoted(&self.path).unwrap_or_else(|| self.path.display().to_string());

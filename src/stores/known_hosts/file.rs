@@ -23,8 +23,8 @@ const KIND: Kind = Kind { most: MAX_KNOWN_HOSTS, is_secret: false };
 /// Cheap to clone. Each call looks whether the file has changed since, by hand or by another process. A file that is not there is one
 /// without lines; what is added makes it, for its owner alone. Calls block on the file system.
 ///
-/// Edits are atomic, and lose nothing that others write meanwhile: see [`AccountFile::edit`](crate::accounts::AccountFile::edit), which does it in
-/// the same way. An edit takes a tenth of a second.
+/// Edits are atomic, and lose nothing that others write meanwhile, as those of account files: an editor that had read the file before
+/// an edit and writes it within a tenth of a second after is waited for, so an edit takes that long.
 #[derive(Clone)]
 pub struct KnownHosts {
     path: Arc<Path>,
@@ -107,8 +107,8 @@ impl KnownHosts {
         Ok(self.hosts()?.entries().cloned().collect())
     }
 
-    /// Lists a key for a server. Gives whether that changed anything: a key that is listed already gets the higher floor of the two, and what it was
-    /// accepted on only becomes more.
+    /// Lists a key for a server. Gives whether that changed anything: a key that is listed already gets the higher floor of the
+    /// two, and what it was accepted on only becomes more.
     ///
     /// # Errors
     /// [`HostsError`]; the file is then as it was. A key that is revoked is not listed.
@@ -143,8 +143,8 @@ impl KnownHosts {
         self.edit(|hosts| Ok(hosts.revoke_everywhere(key, now())))
     }
 
-    /// Takes keys of a server off the list, and gives how many: without `key` all that are not revoked, otherwise that one, even where it is revoked: it may
-    /// be listed again then. The name `*` stands for the revocations for all servers.
+    /// Takes keys of a server off the list, and gives how many: without `key` all that are not revoked, otherwise that one, even
+    /// where it is revoked: it may be listed again then. The name `*` stands for the revocations for all servers.
     ///
     /// # Errors
     /// [`HostsError`], also where there is nothing to remove; the file is then as it was.

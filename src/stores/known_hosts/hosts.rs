@@ -106,8 +106,8 @@ impl Known {
         &self.broken
     }
 
-    /// Whether the file says nothing of the server: no line has its name, not even one that can't be read. A key that is revoked for all
-    /// servers is nothing about this one.
+    /// Whether the file says nothing of the server: no line has its name, not even one that can't be read. A key that is revoked
+    /// for all servers is nothing about this one.
     pub fn is_new(&self) -> bool {
         self.keys.is_empty() && self.broken.is_empty()
     }

@@ -26,22 +26,23 @@ pub enum Unknown {
     Ask(Arc<Ask>),
 }
 
-/// Shows somebody a server's key, and says whether they have found it to be the right one. It may block: the server waits for as long as its
-/// handshake's deadline, and a key that is confirmed later is listed for the next login.
+/// Shows somebody a server's key, and says whether they have found it to be the right one. It may block: the server waits for as
+/// long as its handshake's deadline, and a key that is confirmed later is listed for the next login.
 pub type Ask = dyn Fn(&Question<'_>) -> bool + Send + Sync;
 
 /// A server as a known-hosts file has it: a [`Trust`], made by [`KnownHosts::at`].
 ///
 /// - A key that is listed for its name is trusted: [`Accepted::level`] says how well.
-/// - One that is revoked, for this name or for all, is refused, and so is another than the listed ones ([`Distrust::Changed`]), and a suite
-///   under the line's floor. So is every key while the file can't be read, or has a line that can't be read and may revoke one.
-/// - One whose name is in no line is new: by default it is not trusted; see [`KnownHost::accepting_new`] and [`KnownHost::asking`]. It is
-///   trusted only once its line is written.
-/// - Where other keys were accepted on a certificate or a manifest alone, or what is listed has run out, or a line that can't be read may be about the
-///   server, this can't tell; another way may ([`crate::Server::or`]). Nobody is new then.
+/// - One that is revoked, for this name or for all, is refused, and so is another than the listed ones ([`Distrust::Changed`]),
+///   and a suite under the line's floor. So is every key while the file can't be read, or has a line that can't be read and may
+///   revoke one.
+/// - One whose name is in no line is new: by default it is not trusted; see [`KnownHost::accepting_new`] and
+///   [`KnownHost::asking`]. It is trusted only once its line is written.
+/// - Where other keys were accepted on a certificate or a manifest alone, or what is listed has run out, or a line that can't be
+///   read may be about the server, this can't tell; another way may ([`crate::Server::or`]). Nobody is new then.
 ///
-/// A key that a way before this one trusts already is left to that, and not listed: [`KnownHosts::add`] does so for an application that knows on
-/// what, and for how long.
+/// A key that a way before this one trusts already is left to that, and not listed: [`KnownHosts::add`] does so for an
+/// application that knows on what, and for how long.
 ///
 /// ```
 /// # fn server() -> Result<countersign::Server, Box<dyn std::error::Error>> {
@@ -73,8 +74,8 @@ impl Accepted {
 }
 
 impl KnownHosts {
-    /// The server of this name, such as `db.example:4500` or `[2001:db8::1]:4500`: as a user types it, not as a name service completes
-    /// it. Where several servers are behind one address, each needs a name of its own.
+    /// The server of this name, such as `db.example:4500` or `[2001:db8::1]:4500`: as a user types it, not as a name service
+    /// completes it. Where several servers are behind one address, each needs a name of its own.
     ///
     /// # Errors
     /// [`HostsError::BadName`].
@@ -117,8 +118,8 @@ impl KnownHost {
         self
     }
 
-    /// Refuses what is revoked, and leaves everything else to others ([`crate::Server::or`]), whatever is listed: for where somebody gives the
-    /// server's key.
+    /// Refuses what is revoked, and leaves everything else to others ([`crate::Server::or`]), whatever is listed: for where
+    /// somebody gives the server's key.
     #[must_use]
     pub fn only_revoking(mut self) -> Self {
         self.only_revokes = true;

@@ -2,7 +2,7 @@
 
 use super::FORMAT;
 use crate::crypto::schedule::Key;
-use crate::crypto::{KeyId, Suite};
+use crate::crypto::{KeyId, SecretBytes, Suite};
 use crate::limits;
 use crate::terms::error::Misuse;
 use crate::terms::trust::Server;
@@ -74,12 +74,12 @@ impl Ticket {
     ///
     /// # Errors
     /// [`Misuse::TooLong`]; never for a ticket that came from a login.
-    pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, Misuse> {
+    pub fn to_bytes(&self) -> Result<SecretBytes, Misuse> {
         let mut out = Zeroizing::new(Vec::with_capacity(self.size().saturating_add(1)));
         out.push(FORMAT);
         let too_long = Misuse::TooLong { what: "the ticket", len: self.bytes.len(), limit: limits::MAX_TICKET };
         codec::append(self, &mut out).map_err(|_| too_long)?;
-        Ok(out)
+        Ok(SecretBytes::new(out))
     }
 
     /// What [`Ticket::to_bytes`] gave.

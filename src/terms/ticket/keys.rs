@@ -4,7 +4,7 @@ use super::used::{AlreadyUsed, TicketMemory, TicketUse, UsedCounts, UsedTickets,
 use super::{CONTENTS, Chain, FORMAT, NAME, NONCE, TicketContents};
 use crate::crypto::once;
 use crate::crypto::schedule::{Key, Secret};
-use crate::crypto::{Aead, AeadKey, Cipher, CryptoError, CryptoRng, Provider};
+use crate::crypto::{Aead, AeadKey, Cipher, CryptoError, CryptoRng, Provider, SecretBytes};
 use crate::limits;
 use crate::terms::error::Misuse;
 use crate::time::UnixTime;
@@ -155,13 +155,13 @@ impl TicketKeys {
     ///
     /// # Errors
     /// [`CryptoError`] where no key could be made.
-    pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<SecretBytes, CryptoError> {
         let mut ring = self.ring();
         self.turn(&mut ring, now, rng);
         let mut out = Zeroizing::new(Vec::with_capacity(ring.keys.size().saturating_add(1)));
         out.push(FORMAT);
         codec::append(&ring.keys, &mut out).map_err(|_| CryptoError::Failed)?;
-        Ok(out)
+        Ok(SecretBytes::new(out))
     }
 
     /// Takes over another server's keys. From now on this one makes no keys of its own: when the newest is a lifetime
@@ -191,7 +191,7 @@ impl TicketKeys {
     ///
     /// # Errors
     /// [`CryptoError`] where it could not be put together.
-    pub fn save(&self) -> Result<Zeroizing<Vec<u8>>, CryptoError> {
+    pub fn save(&self) -> Result<SecretBytes, CryptoError> {
         let failed = |_: EncodeError| CryptoError::Failed;
         let (used, forgotten, has_uses) = match &self.used {
             Used::Here(memory) => (memory.saved(), memory.forgotten(), 1),
@@ -213,7 +213,7 @@ impl TicketKeys {
         let mut whole = Zeroizing::new(Vec::with_capacity(out.len().saturating_add(uses.len())));
         whole.extend_from_slice(&out);
         whole.extend_from_slice(&uses);
-        Ok(whole)
+        Ok(SecretBytes::new(whole))
     }
 
     /// Goes on with what [`TicketKeys::save`] gave.

@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 /// A conversation in lines.
-pub(crate) struct Talk {
+pub(crate) struct Conversation {
     stream: Stream<TcpStream>,
     answers: Lines,
     /// How long each answer, and the goodbye, may take.
     patience: Duration,
 }
 
-impl Talk {
+impl Conversation {
     pub(crate) fn new(stream: Stream<TcpStream>, patience: Duration) -> Self {
         Self { stream, answers: Lines::default(), patience }
     }
