@@ -124,7 +124,8 @@ pub use stores::known_hosts::{self, KnownHosts};
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
-pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError, AuthorizedKeysError};
+pub use terms::authorized_key::AuthorizedKeysError;
+pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};

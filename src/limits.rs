@@ -165,6 +165,9 @@ pub const REFUSAL_FLOOR: Duration = Duration::from_millis(250);
 /// Least characters of a new password, as NIST SP 800-63B has it for one that does not stand alone.
 pub const MIN_PASSWORD: usize = 8;
 
+/// Largest number of public keys of an account in a file.
+pub const MAX_CLIENT_KEYS: usize = 32;
+
 /// Largest number of tokens of an account in a file.
 pub const MAX_TOKENS: usize = 512;
 

@@ -1,6 +1,5 @@
 //! What both ends agree on, and who decides: credentials, grants, trust, tickets, and the errors.
 
-#[cfg(feature = "key-formats")]
 pub(crate) mod authorized_key;
 pub(crate) mod binding;
 pub(crate) mod context;

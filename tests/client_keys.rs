@@ -13,7 +13,7 @@ use countersign::{
     TrustLevel, VerifyingKey,
 };
 use std::sync::{Arc, Mutex};
-use support::wire::{self, Forger, padded};
+use support::wire::{self, Forger, Message as _, padded};
 use support::{
     FLOOR, Hellos, LOGIN_AT, OTHER2048, RSA2048, RSA3072, Scenario, TODAY, VERDICT_AT, at, error, grant, provider,
 };
@@ -71,7 +71,7 @@ fn a_client_logs_in_by_each_kind_of_key_with_a_proof_and_without() {
         assert!(!seen.can_sign(), "a server has the public half alone");
         let accepted = verify(claim, key.public_key()).unwrap();
         let session = client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap();
-        assert_eq!(session.info.session_id(), accepted.session.info.session_id());
+        assert_eq!(session.info.id(), accepted.session.info.id());
     }
 }
 
@@ -120,7 +120,10 @@ fn a_signature_that_is_not_the_key_s_never_leaves() {
     for lie in lies {
         assert_eq!(of_ours(Arc::new(Lies(signer(&ours), lie))), Err(Error::Sign(SignError::Wrong)));
     }
-    assert_eq!(of_ours(Arc::new(Lies(signer(&ours), |_| Err(SignError::Refused)))), Err(Error::Sign(SignError::Refused)));
+    assert_eq!(
+        of_ours(Arc::new(Lies(signer(&ours), |_| Err(SignError::Refused)))),
+        Err(Error::Sign(SignError::Refused))
+    );
     assert_eq!(of_ours(Arc::new(Lies(signer(&ours), |_| panic!("boom")))), Err(Error::Sign(SignError::Panicked)));
     assert_eq!(log_in(ClientKey::public_only(ours.public_key().clone())), Err(Error::Sign(SignError::NotHere)));
 }
@@ -168,9 +171,8 @@ fn forged(scenario: &Scenario, user: &str, proof: impl Fn(&[u8]) -> Vec<u8>) -> 
     let forger = Forger::new(&hellos.hello, &hellos.challenge);
     let mut rng = scenario.rng("forger");
     let ciphertext = forger.encrypt(&forger.bound_secret(), rsa::Oaep::new(), &mut rng);
-    let credential = |secret: Vec<u8>| {
-        padded(wire::Credential { kind: 3, user: user.as_bytes().to_vec(), secret }.encode(), 256)
-    };
+    let credential =
+        |secret: Vec<u8>| padded(wire::Credential { kind: 3, user: user.as_bytes().to_vec(), secret }.encode(), 256);
     // What is signed covers the header, whose length is that of the sealed credential.
     let draft = forger.login(&ciphertext, &credential(proof(&[0; 32])));
     let transcript_r = wire::transcript(&[&hellos.hello, &hellos.challenge, &draft[..5 + ciphertext.len()]]);
@@ -234,11 +236,10 @@ fn l8_a_secret_that_is_not_exactly_one_key_proof_is_refused() {
     let scenario = taking_keys();
     let key = ed25519(7);
     let good = |message: &[u8]| key_proof(key.public_key().spki_der(), &sign(&key, message));
-    let bad: [&dyn Fn(&[u8]) -> Vec<u8>; 3] = [
-        &|message| [good(message), vec![0]].concat(),
-        &|message| good(message)[..20].to_vec(),
-        &|message| lp(&good(message)),
-    ];
+    let bad: [&dyn Fn(&[u8]) -> Vec<u8>; 3] =
+        [&|message| [good(message), vec![0]].concat(), &|message| good(message)[..20].to_vec(), &|message| {
+            lp(&good(message))
+        }];
     for proof in bad {
         assert_eq!(forged(&scenario, "alice", proof).reject(Reason::UnknownUser).reason, Reason::NotOpened);
     }

@@ -218,6 +218,18 @@ fn over_tokio(acceptor: &Acceptor, connector: &Connector) {
     });
 }
 
+/// A client's keys: made, written, read, and used.
+fn over_signature_keys() {
+    use countersign::{ClientKey, SigningKey};
+    const SECRET: &[u8; 32] = b"seed x-marked-secret-x seed seed";
+    for key in [SigningKey::from_ed25519(SECRET), SigningKey::from_p256(SECRET)] {
+        let key = key.unwrap();
+        let read = SigningKey::from_pem(&key.to_pkcs8_pem()).unwrap();
+        let loaded = ClientKey::load(&read, provider()).unwrap();
+        loaded.sign(b"a transcript", &mut support::TestRng::new("residue")).unwrap();
+    }
+}
+
 #[test]
 fn what_is_freed_after_a_login_holds_no_credential() {
     // One test, so that nothing else is freed meanwhile. First: does it see what it looks for?
@@ -241,4 +253,6 @@ fn what_is_freed_after_a_login_holds_no_credential() {
             assert_eq!(tokio, 0, "over tokio, acceptor {number}: one of {LENGTH:?} bytes");
         }
     }
+    let keys = left_behind(over_signature_keys);
+    assert_eq!(keys, 0, "signature keys: one of {LENGTH:?} bytes");
 }

@@ -11,8 +11,8 @@ use core::task::{Context as Task, Poll, Waker};
 use countersign::codec::{self, ClientHello};
 use countersign::crypto::PublicKey;
 use countersign::{
-    Answer, AsyncTrust, ChannelBinding, Context, CredentialKind, Error, KeyId, Misuse, Question, Server, Suite, Trust,
-    TrustLevel, UnixTime, Untrusted, Wants,
+    Answer, AsyncTrust, ChannelBinding, Context, Credential, CredentialKind, Error, KeyId, Misuse, Question, Server,
+    Suite, Trust, TrustLevel, UnixTime, Untrusted, Wants,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -115,7 +115,7 @@ fn t5_a_secret_goes_to_no_key_that_is_trusted_at_first_use_alone() {
         let mut rng = Scenario::new().rng("login");
         Scenario::new().challenge().trust(server, TODAY).unwrap().login(credential, &mut rng).map(drop)
     };
-    for credential in [ALICE, TOKEN] {
+    for credential in [ALICE, Credential::Token(TOKEN)] {
         let (kind, level) = (credential.kind(), TrustLevel::FirstUse);
         let first_use = at(level);
         assert_eq!(try_login(&first_use, credential), Err(Error::TrustTooLow { kind, level }));
@@ -180,7 +180,7 @@ fn where_a_binding_is_required_a_bare_connection_is_trusted_with_nothing() {
     assert_eq!(level(&server), Err("no-channel-binding"));
     assert_eq!(level(&RSA2048.trust().or(server.clone())), Err("no-channel-binding"));
     let binding = ChannelBinding::tls_exporter([7; 32]);
-    let bound = Scenario::new().client_binding(binding.clone()).server_binding(binding);
+    let bound = Scenario::new().bindings(binding.clone(), binding);
     assert!(bound.challenge().trust(&server, TODAY).is_ok());
 }
 

@@ -8,10 +8,16 @@ use countersign::crypto::{
     Certificate, CertificateChain, CertificateDraft, CertificateFileError, DraftError, NotTimely, certificates_of,
 };
 use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
-use countersign::{KeyError, PrivateKey, PublicKey, ServerKey, UnixTime};
+use countersign::{
+    Acceptor, Answer, Attempt, ClientConfig, Connector, Credential, Grant, KeyError, LoginError, MemoryTickets,
+    PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys, Suite, TicketKeys, Trust,
+    TrustLevel, UnixTime, Verifier,
+};
 use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// 2026-11-27: within the dates of all certificates but those that are named for it.
@@ -474,6 +480,113 @@ fn openssl_reads_what_is_made() {
     ] {
         assert!(said.contains(part), "{part} is missing in {said}");
     }
+}
+
+/// Lets alice in, by password and by ticket.
+struct Alice;
+
+impl Verifier for Alice {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Password { user: "alice", password: b"correct horse" } => Ok(alice()),
+            _ => Err(Reason::WrongPassword),
+        }
+    }
+
+    fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        Ok(alice())
+    }
+}
+
+/// With an epoch, as tickets are for accounts that have one.
+fn alice() -> Grant {
+    Grant::new("alice", ["read"]).unwrap().with_epoch(1)
+}
+
+/// A server with these certificates: where it listens.
+fn serve(certificates: &[&str]) -> SocketAddr {
+    let provider = aws_lc::provider();
+    let mut key = ServerKey::load(&private_key(), provider).unwrap();
+    if !certificates.is_empty() {
+        key = key.with_certificates(chain(certificates).unwrap()).unwrap();
+    }
+    let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(3600)));
+    let config = ServerConfig::new(provider).with_tickets(tickets);
+    let acceptor = Acceptor::new(config, ServerKeys::from(key).with_any_name(), Alice);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((stream, peer)) = listener.accept() {
+            let session = acceptor.accept_blocking(stream, peer);
+            let _ = session.and_then(|session| session.finish_blocking(Duration::from_secs(60)));
+        }
+    });
+    address
+}
+
+/// A login: whether the server's key was proved first, and whether a ticket was taken.
+fn log_in(connector: &Connector, address: SocketAddr) -> Result<(bool, bool), LoginError> {
+    let alice = Credential::Password { user: "alice", password: b"correct horse" };
+    let mut session = connector.connect_blocking(TcpStream::connect(address).unwrap(), alice)?;
+    session.close()?;
+    Ok((session.info().is_proved(), session.info().is_resumed()))
+}
+
+fn connector(server: Server) -> Connector {
+    let server = server.with_name("db.example").unwrap();
+    Connector::new(ClientConfig::new(aws_lc::provider()), server).with_tickets(MemoryTickets::new())
+}
+
+#[test]
+fn a_server_that_shows_its_certificates_gets_a_password_and_then_its_ticket() {
+    let address = serve(&["by-middle", "middle"]);
+    let connector = connector(Server::trusting(X509::new(Roots::parse(&file("root")).unwrap())));
+    assert_eq!(log_in(&connector, address).unwrap(), (false, false));
+    // It is remembered that its key was certified, so that the ticket is shown.
+    assert!(log_in(&connector, address).unwrap().1);
+}
+
+#[test]
+fn a_server_gets_nothing_unless_its_certificates_are_good() {
+    let root = || Server::trusting(X509::new(Roots::parse(&file("root")).unwrap()));
+    for (certificates, code) in [
+        (&[][..], "no-certificate"),
+        (&["expired"], "certificate-expired"),
+        (&["by-other", "other-root"], "certificate-unknown-root"),
+        (&["by-middle"], "certificate-unknown-issuer"),
+    ] {
+        let error = log_in(&connector(root()), serve(certificates)).unwrap_err();
+        assert_eq!(error.code(), code, "{error}");
+        assert!(error.to_string().contains("nothing secret was sent"), "{error}");
+        // Unless its key is known in another way, too.
+        log_in(&connector(root().or(Server::pinned(key().id()))), serve(certificates)).unwrap();
+    }
+}
+
+#[test]
+fn a_server_with_a_certificate_that_was_given_proves_itself_first() {
+    let pinned = |name: &str| connector(Server::trusting(PinnedCertificate::parse(&file(name)).unwrap()));
+    // It need not even show it.
+    assert_eq!(log_in(&pinned("self"), serve(&[])).unwrap(), (true, false));
+    let error = log_in(&pinned("self-expired"), serve(&["self-expired"])).unwrap_err();
+    assert_eq!(error.code(), "certificate-expired", "{error}");
+}
+
+#[test]
+fn what_is_kept_for_a_server_is_kept_by_its_roots_and_its_name() {
+    let x509 = |root: &str| X509::new(Roots::parse(&file(root)).unwrap());
+    let both = [file("root"), file("other-root")].concat();
+    let other_way = [file("other-root"), file("root")].concat();
+    assert_ne!(x509("root").scope(), x509("other-root").scope());
+    assert_ne!(x509("root").scope(), x509("root").for_name("db.example").unwrap().scope());
+    let scope = |bytes: &[u8]| X509::new(Roots::parse(bytes).unwrap()).scope();
+    assert_eq!(scope(&both), scope(&other_way));
+    let id = key().id();
+    let suite = Suite::X25519_AES_256_GCM;
+    assert!(matches!(x509("root").recall(id, suite, NOW), Answer::Unknown(_)), "no certificate was seen yet");
+    let pinned = PinnedCertificate::parse(&file("self")).unwrap();
+    assert_eq!(pinned.recall(id, suite, NOW), Answer::Trusted(TrustLevel::Verified));
+    assert!(matches!(pinned.recall(id, suite, UnixTime::from_secs(LAST.as_secs() + 1)), Answer::Unknown(_)));
 }
 
 /// The commands of a document, one to a line, in its first block for a shell.

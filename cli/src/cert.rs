@@ -165,8 +165,9 @@ fn describe(certificate: &Certificate) -> String {
 }
 
 /// A date of a certificate, which has four digits for the year.
-fn date(time: UnixTime) -> humantime::Rfc3339Timestamp {
-    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+fn date(time: UnixTime) -> String {
+    let date = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
+    date.map_or_else(|| "never".to_owned(), |date| humantime::format_rfc3339_seconds(date).to_string())
 }
 
 fn now() -> UnixTime {

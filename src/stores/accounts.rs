@@ -4,11 +4,13 @@
 //! # comment
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
+//! dave key=MCowBQYDK2VwAyEA...;from=192.0.2.0/24;until=2027-01-31T00:00:00Z;comment=dave@laptop
 //! carol totp=GEZDGNBVGY3TQOJQ... password=$argon2id$... recovery=SHA256:...
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. The secret of a second
+//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
+//! SubjectPublicKeyInfo; `from=` and `until=` behind it bound its use. The secret of a second
 //! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
 //! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line
 //! at most 64 KiB.
@@ -21,6 +23,7 @@ mod error;
 mod factor;
 mod file;
 mod hash;
+mod keys;
 mod line;
 mod name;
 mod password;
@@ -38,6 +41,7 @@ use crate::crypto::{SecretBytes, SecretString};
 use crate::limits;
 use crate::stores::date::LAST;
 use crate::stores::files::text::{self, NoText, content};
+use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
@@ -53,6 +57,7 @@ use rand::TryRng;
 use since::Since;
 use std::collections::HashMap;
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
@@ -509,9 +514,19 @@ impl Accounts {
 
     /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
     ///
+    /// A key that may be used from some addresses alone is not good here: see [`Accounts::check_from`].
+    ///
     /// # Errors
     /// The local reason for a refusal.
     pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        self.check_from(credential, None)
+    }
+
+    /// As [`Accounts::check`], of a client at this address, where it is known.
+    ///
+    /// # Errors
+    /// As [`Accounts::check`].
+    pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
         match credential {
             Credential::Password { user, password } => self.verify_password(user, password),
             Credential::Token(token) => {
@@ -519,7 +534,7 @@ impl Accounts {
                 let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
                 account.ok_or(Reason::UnknownToken)?.admit(now())
             }
-            Credential::Key { .. } => Err(Reason::UnknownKey),
+            Credential::Key { user, key } => self.verify_key(user, key.public_key(), address),
         }
     }
 
@@ -529,11 +544,24 @@ impl Accounts {
     /// # Errors
     /// The local reason why it may not.
     pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
+        self.current_from(principal, kind, None)
+    }
+
+    /// As [`Accounts::current`], of a client at this address, where it is known.
+    ///
+    /// # Errors
+    /// As [`Accounts::current`].
+    pub fn current_from(
+        &self,
+        principal: &str,
+        kind: CredentialKind,
+        address: Option<IpAddr>,
+    ) -> Result<Grant, Reason> {
         let account = self.get(principal).ok_or(Reason::UnknownUser)?;
         let can_log_in = match kind {
             CredentialKind::Password => account.has_password(),
             CredentialKind::Token => account.tokens() > 0,
-            CredentialKind::Key => false,
+            CredentialKind::Key => account.admits_key(address),
         };
         if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
     }
@@ -541,11 +569,11 @@ impl Accounts {
 
 impl Verifier for Accounts {
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check(attempt.credential())
+        self.check_from(attempt.credential(), address_of(attempt.context()))
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal(), returning.kind())
+        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
     }
 
     fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
@@ -568,6 +596,11 @@ impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Accounts").field("count", &self.index.names.len()).finish_non_exhaustive()
     }
+}
+
+/// Where a connection comes from, if the application knows.
+fn address_of(context: &Context) -> Option<IpAddr> {
+    context.peer().map(|peer| peer.ip())
 }
 
 fn now() -> UnixTime {

@@ -2,14 +2,21 @@
 //! FORMAT").
 
 mod error;
+#[cfg(feature = "key-formats")]
 mod expiry;
 mod from;
+#[cfg(feature = "key-formats")]
 mod line;
 
-pub use error::{AuthorizedKeyError, AuthorizedKeysError};
+pub use error::AuthorizedKeyError;
+#[cfg(feature = "key-formats")]
+pub use error::AuthorizedKeysError;
 
-use crate::crypto::{KeyFile, VerifyingKey};
+#[cfg(feature = "key-formats")]
+use crate::crypto::KeyFile;
+use crate::crypto::VerifyingKey;
 use crate::time::UnixTime;
+#[cfg(feature = "key-formats")]
 use core::fmt;
 use from::Patterns;
 use std::net::IpAddr;
@@ -20,6 +27,7 @@ use std::net::IpAddr;
 /// on it.
 ///
 /// ```
+/// # #[cfg(feature = "key-formats")] fn main() -> Result<(), countersign::AuthorizedKeyError> {
 /// use countersign::{AuthorizedKey, UnixTime};
 /// use std::net::{IpAddr, Ipv4Addr};
 ///
@@ -33,10 +41,11 @@ use std::net::IpAddr;
 /// let admits = |last| alice.admits(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))), today);
 /// assert!(admits(7) && !admits(13));
 /// assert!(AuthorizedKey::parse(&format!("no-pty {}", alice.key().to_openssh(""))).is_err());
-/// # Ok::<(), countersign::AuthorizedKeyError>(())
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "key-formats"))] fn main() {}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
 pub struct AuthorizedKey {
     key: VerifyingKey,
     comment: String,
@@ -51,6 +60,20 @@ impl AuthorizedKey {
         Self { key, comment: comment.trim().to_owned(), from: None, expiry: None }
     }
 
+    /// A key that may be used from these addresses alone, if any are given, as `from=` of [`AuthorizedKey::parse`] has them, and up to this time.
+    ///
+    /// # Errors
+    /// [`AuthorizedKeyError::From`].
+    pub fn bounded(
+        key: VerifyingKey,
+        comment: &str,
+        from: Option<&str>,
+        expiry: Option<UnixTime>,
+    ) -> Result<Self, AuthorizedKeyError> {
+        let from = from.map(Patterns::parse).transpose()?;
+        Ok(Self { from, expiry, ..Self::new(key, comment) })
+    }
+
     /// Reads one line, of up to 64 KiB.
     ///
     /// | option | means |
@@ -60,6 +83,8 @@ impl AuthorizedKey {
     ///
     /// # Errors
     /// [`AuthorizedKeyError`].
+    #[cfg(feature = "key-formats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
     pub fn parse(line: &str) -> Result<Self, AuthorizedKeyError> {
         line::parse(line)
     }
@@ -69,6 +94,8 @@ impl AuthorizedKey {
     ///
     /// # Errors
     /// [`AuthorizedKeysError`], with the line. One line that can't be taken is an error: whoever wrote it counts on it.
+    #[cfg(feature = "key-formats")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
     pub fn read(file: &[u8]) -> Result<Vec<Self>, AuthorizedKeysError> {
         const LONGEST: usize = 1 << 20;
         let lines = str::from_utf8(file).ok().filter(|text| text.len() <= LONGEST && line::are_lines(text));
@@ -115,6 +142,8 @@ impl AuthorizedKey {
 }
 
 /// As a line, which can be read again; the time in UTC with a `Z`.
+#[cfg(feature = "key-formats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
 impl fmt::Display for AuthorizedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let from = self.from.as_ref().map(|from| format!("from=\"{}\"", from.as_str()));

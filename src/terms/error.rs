@@ -318,6 +318,9 @@ pub enum Reason {
     /// The user, if there is one, has not this key.
     #[error("unknown key")]
     UnknownKey,
+    /// The key is the user's, and may not be used from there, or no longer.
+    #[error("the key may not be used from this address, or no longer")]
+    KeyNotAdmitted,
     /// No account has this token.
     #[error("unknown token")]
     UnknownToken,
@@ -455,6 +458,7 @@ codes!(Reason {
     Self::WrongPassword => "wrong-password",
     Self::BadSignature => "bad-signature",
     Self::UnknownKey => "unknown-key",
+    Self::KeyNotAdmitted => "key-not-admitted",
     Self::UnknownToken => "unknown-token",
     Self::AccountDisabled => "account-disabled",
     Self::AccountLocked => "account-locked",
@@ -484,6 +488,7 @@ impl Reason {
             | Self::UnknownToken
             | Self::BadSignature
             | Self::UnknownKey
+            | Self::KeyNotAdmitted
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired

@@ -17,9 +17,12 @@ use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
+use crate::terms::trust::CERTIFICATES;
 use crate::terms::trust::server::is_server_name;
 use crate::time::{Moment, UnixTime};
-use crate::wire::codec::{Busy, Bytes, ClientHello, Confirm, Extensions, List, ServerHello, ServerResumption, Tail};
+use crate::wire::codec::{
+    self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,
+};
 use crate::wire::frame::FrameType;
 use core::time::Duration;
 use std::sync::Arc;
@@ -371,6 +374,12 @@ impl Hello {
             let _ = kinds.push(kind.number());
         }
         let room = if self.rsa().is_some() { &[0; limits::PROOF][..] } else { &[] };
+        let certificates = certificates(&self.key, &hello)?;
+        let mut extensions = handshake::reserved_extensions(&nonce);
+        if !certificates.is_empty() {
+            let extension = Extension { number: CERTIFICATES, data: Bytes(&certificates) };
+            extensions.push(extension).ok_or(CryptoError::Failed)?;
+        }
         let answer = ServerHello {
             version: VERSION,
             suite: suite.number(),
@@ -380,7 +389,7 @@ impl Hello {
             key_share: Bytes(&key_share),
             credential_kinds: kinds,
             context: self.choice.context.0,
-            extensions: handshake::reserved_extensions(&nonce),
+            extensions,
             proof: Bytes(room),
         };
         let mut frame = handshake::write(FrameType::ServerHello, &answer)?;
@@ -403,6 +412,21 @@ impl Hello {
         };
         Ok((frame, AwaitLogin { config, key, keys, suite, scope, can_be_asked, deadline }))
     }
+}
+
+/// The certificates of the key, as extension 1 has them; empty where the client does not ask, or there are none.
+fn certificates(key: &ServerKey, hello: &ClientHello<'_>) -> Result<Vec<u8>, Error> {
+    let is_asked = hello.extensions.iter().any(|extension| extension.number == CERTIFICATES);
+    let mut data = Vec::new();
+    if is_asked && !key.certificates().is_empty() {
+        let mut list: List<Bytes<'_>, { limits::MAX_CERTIFICATES }> = List::new();
+        for der in key.certificates().ders() {
+            // Never full: a chain has no more.
+            let _ = list.push(Bytes(der));
+        }
+        codec::append(&list, &mut data)?;
+    }
+    Ok(data)
 }
 
 /// The server's half of the suite's key exchange: its share, and the secret.

@@ -43,6 +43,9 @@ pub enum AccountError {
     /// The account has as many tokens as it may have.
     #[error("user {0} has as many tokens as an account may have; revoke them, or some by hand")]
     TooManyTokens(String),
+    /// The account has as many keys as it may have.
+    #[error("user {0} has as many keys as an account may have; remove one first")]
+    TooManyKeys(String),
     /// The account has no second factor that recovery codes could be for.
     #[error("user {0} has no second factor")]
     NoTotp(String),
@@ -60,6 +63,7 @@ codes!(AccountError {
     Self::WeakPassword => "weak-password",
     Self::BadHash(error) => error.code(),
     Self::Permissions(error) => error.code(),
+    Self::TooManyKeys(_) => "too-many-keys",
     Self::TooManyTokens(_) => "too-many-tokens",
     Self::NoTotp(_) => "no-totp",
     Self::Hashing => "hashing-failed",

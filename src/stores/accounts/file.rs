@@ -3,7 +3,7 @@
 use super::factor::{Memory, Shown};
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
-use super::{Accounts, BrokenLine};
+use super::{Accounts, BrokenLine, address_of};
 use crate::stores::files::access::Kind;
 use crate::stores::files::stamp::{Seen, Stamp, look};
 use crate::stores::files::{FileError, MAX_FILE, edit};
@@ -16,6 +16,7 @@ use crate::time::UnixTime;
 use core::fmt;
 use std::error::Error;
 use std::hash::RandomState;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -173,9 +174,17 @@ impl AccountFile {
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
+        self.check_from(credential, None)
+    }
+
+    /// As [`Accounts::check_from`], by what is in the file now.
+    ///
+    /// # Errors
+    /// As [`AccountFile::check`].
+    pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         // Even if it can't count, so that a refusal costs what it always does.
-        let verdict = good.accounts.check(credential);
+        let verdict = good.accounts.check_from(credential, address);
         if error.is_some() || begun.elapsed() > STALE { Err(UNREADABLE) } else { verdict }
     }
 
@@ -184,11 +193,24 @@ impl AccountFile {
     /// # Errors
     /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
+        self.current_from(principal, kind, None)
+    }
+
+    /// As [`Accounts::current_from`], by what is in the file now.
+    ///
+    /// # Errors
+    /// As [`AccountFile::current`].
+    pub fn current_from(
+        &self,
+        principal: &str,
+        kind: CredentialKind,
+        address: Option<IpAddr>,
+    ) -> Result<Grant, Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         if error.is_some() || begun.elapsed() > STALE {
             Err(UNREADABLE)
         } else {
-            good.accounts.current(principal, kind)
+            good.accounts.current_from(principal, kind, address)
         }
     }
 }
@@ -225,11 +247,11 @@ const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
 
 impl Verifier for AccountFile {
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check(attempt.credential())
+        self.check_from(attempt.credential(), address_of(attempt.context()))
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current(returning.principal(), returning.kind())
+        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
     }
 
     fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {

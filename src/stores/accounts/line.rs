@@ -1,11 +1,13 @@
 //! One line of an account file.
 
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
+use super::keys;
 use super::name;
 use super::since::Since;
 use super::totp::TotpSecret;
 use crate::limits;
 use crate::stores::date::{self, Date};
+use crate::terms::authorized_key::AuthorizedKey;
 use crate::terms::error::{Reason, codes};
 use crate::terms::grant::Grant;
 use crate::time::UnixTime;
@@ -19,6 +21,7 @@ pub struct Account {
     pub(super) grant: Grant,
     pub(super) password: Option<(String, Cost)>,
     pub(super) tokens: Vec<[u8; 32]>,
+    pub(super) keys: Vec<AuthorizedKey>,
     pub(super) totp: Option<TotpSecret>,
     /// The hashes of what takes the place of a code of the authenticator, once.
     pub(super) recovery: Vec<[u8; 32]>,
@@ -37,6 +40,7 @@ impl Account {
             grant,
             password: None,
             tokens: Vec::new(),
+            keys: Vec::new(),
             totp: None,
             recovery: Vec::new(),
             is_locked: false,
@@ -74,8 +78,8 @@ impl Account {
 
     /// Whether both have the same line, to the byte.
     pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self { grant, password, tokens, totp, recovery, is_locked, locks, expires, line, since: _ } = self;
-        (grant, password, tokens) == (&other.grant, &other.password, &other.tokens)
+        let Self { grant, password, tokens, keys, totp, recovery, is_locked, locks, expires, line, since: _ } = self;
+        (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
             && (totp, recovery) == (&other.totp, &other.recovery)
             && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
     }
@@ -129,6 +133,7 @@ impl Account {
                     account.password = Some((value.to_owned(), Cost::of(value)?))
                 }
                 "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
+                "key" => account.keys.push(keys::parse(value).ok_or(LineError::Key)?),
                 "totp" if account.totp.is_none() => {
                     account.totp = Some(TotpSecret::parse(value).ok_or(LineError::Totp)?);
                 }
@@ -143,6 +148,9 @@ impl Account {
         name::check(name).map_err(|_| LineError::Name)?;
         if account.tokens.len() > limits::MAX_TOKENS {
             return Err(LineError::TooManyTokens);
+        }
+        if account.keys.len() > limits::MAX_CLIENT_KEYS {
+            return Err(LineError::TooManyKeys);
         }
         // What is left of a second factor that was taken out by hand.
         if account.recovery.len() > limits::MAX_RECOVERY_CODES
@@ -182,6 +190,7 @@ impl fmt::Display for Account {
         if let Some((password, _)) = &self.password {
             write!(f, " password={password}")?;
         }
+        self.keys.iter().try_for_each(|key| write!(f, " {}", keys::Written(key)))?;
         let fields = self.tokens.iter().map(|hash| ("token", hash));
         let fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
         fields
@@ -256,8 +265,8 @@ pub enum LineError {
     },
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
-        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, token=, totp=, \
-         recovery=, locked=yes, locks= or expires="
+        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, key=, token=, \
+         totp=, recovery=, locked=yes, locks= or expires="
     )]
     Field,
     /// The permissions are not allowed or too many.
@@ -287,6 +296,15 @@ pub enum LineError {
     /// An earlier account has the same token.
     #[error("a token also belongs to an earlier line")]
     DuplicateToken,
+    /// A key is none that a client can have, or something behind it is not known.
+    #[error(
+        "key= is not the base64 of a public key (Ed25519, ECDSA on P-256, or RSA), or what stands behind it is not ;from=, ;until= or \
+         ;comment=; add the key with `countersign user key add`"
+    )]
+    Key,
+    /// More keys than an account may have.
+    #[error("more than {} keys", limits::MAX_CLIENT_KEYS)]
+    TooManyKeys,
     /// More tokens than an account may have.
     #[error("more than {} tokens", limits::MAX_TOKENS)]
     TooManyTokens,
@@ -337,6 +355,8 @@ codes!(LineError {
     Self::OtherHash(_) => "other-password-hash",
     Self::ClearPassword => "password-not-hashed",
     Self::CutHash => "password-hash-cut",
+    Self::Key => "bad-key",
+    Self::TooManyKeys => "too-many-keys",
     Self::Token => "bad-token",
     Self::DuplicateToken => "duplicate-token",
     Self::TooManyTokens => "too-many-tokens",

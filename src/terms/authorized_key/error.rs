@@ -1,6 +1,8 @@
 //! Why a line is not taken.
 
-use crate::crypto::{KeyError, KeyFileError};
+use crate::crypto::KeyError;
+#[cfg(feature = "key-formats")]
+use crate::crypto::KeyFileError;
 
 /// Why a line of `authorized_keys` is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +69,8 @@ impl AuthorizedKeyError {
 }
 
 /// Why a file of them is not taken.
+#[cfg(feature = "key-formats")]
+#[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuthorizedKeysError {
@@ -84,6 +88,7 @@ pub enum AuthorizedKeysError {
     File(#[from] KeyFileError),
 }
 
+#[cfg(feature = "key-formats")]
 impl AuthorizedKeysError {
     /// As that of the line, or of the file.
     pub const fn code(&self) -> &'static str {

@@ -1,7 +1,6 @@
 //! `from=`: patterns of addresses, as in ssh_config(5), "PATTERNS".
 
 use super::AuthorizedKeyError;
-use super::line::printable;
 use std::net::IpAddr;
 
 /// At least one pattern, as written.
@@ -121,4 +120,9 @@ fn fits(mut pattern: &[u8], mut text: &[u8]) -> bool {
             },
         }
     }
+}
+
+/// A word of a stranger's file, without what a terminal would act on.
+pub(super) fn printable(word: &str) -> String {
+    word.chars().filter(char::is_ascii_graphic).take(64).collect()
 }

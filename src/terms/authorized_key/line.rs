@@ -1,6 +1,6 @@
 //! A line, taken apart: options, algorithm, base64, comment.
 
-use super::from::Patterns;
+use super::from::{Patterns, printable};
 use super::{AuthorizedKey, AuthorizedKeyError as Error, expiry};
 use crate::crypto::VerifyingKey;
 use crate::limits;
@@ -118,9 +118,4 @@ impl Options {
 fn quoted<'a>(name: &'static str, after: &'a str) -> Result<(&'a str, &'a str), Error> {
     let value = after.strip_prefix("=\"").and_then(|value| value.split_once('"')).ok_or(Error::Unquoted(name))?;
     if value.1.starts_with([',', ' ', '\t']) { Ok(value) } else { Err(Error::Unquoted(name)) }
-}
-
-/// A word of a stranger's file, without what a terminal would act on.
-pub(super) fn printable(word: &str) -> String {
-    word.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
