@@ -386,12 +386,49 @@ fn a_last_line_without_a_line_feed_lists_nothing_and_stays_the_last() {
 
 #[test]
 fn what_is_read_is_written_to_the_byte() {
+    let noise: Vec<Vec<u8>> =
+        (0..64_u8).map(|seed| (0..=255_u8).map(|byte| byte.wrapping_mul(seed | 1) ^ seed).collect()).collect();
+    for text in &noise {
+        let hosts = Hosts::parse(text);
+        assert_eq!((hosts.to_bytes(), hosts.entries().count(), hosts.lookup(DB).keys().len()), (text.clone(), 0, 0));
+    }
     for text in [&b""[..], b"\n", b"\n\n# x", b"\xef\xbb\xbf# x\r\n\r\n", b"nonsense", b"a\nb\n\xff", b"\0"] {
         assert_eq!(Hosts::parse(text).to_bytes(), text, "{text:?}");
     }
     let text = format!("  {}   # x  \n", line(DB, one()).trim_end());
     assert_eq!(Hosts::parse(&text).to_bytes(), text.as_bytes());
     assert_eq!(Hosts::parse(&text).entries().count(), 1);
+}
+
+/// A slip of the hand in the marker, whichever: the key is revoked, or nothing counts.
+#[test]
+fn no_slip_in_a_marker_lets_a_revoked_key_be_trusted() {
+    let good = format!("@revoked {DB} id={}\n", one().id());
+    for at in 0.."@revoked ".len() {
+        for byte in u8::MIN..=u8::MAX {
+            // That makes it a comment, which is one of the ways to take a line out.
+            if (at, byte) == (0, b'#') {
+                continue;
+            }
+            let mut slipped = good.clone().into_bytes();
+            slipped[at] = byte;
+            let hosts = Hosts::parse(&slipped);
+            let is_revoked = hosts.lookup(DB).revoked().iter().any(|entry| entry.id() == one().id());
+            assert!(is_revoked || hosts.broken_revocation().is_some(), "{}", slipped.escape_ascii());
+        }
+    }
+}
+
+#[test]
+fn a_line_that_was_cut_short_lists_no_key() {
+    let good = line(DB, one());
+    for len in 0..good.len() - 1 {
+        for end in ["", "\n", "\nx:1 accepted=pin\n"] {
+            let hosts = Hosts::parse(format!("{}{end}", &good[..len]));
+            assert_eq!(hosts.entries().count(), 0, "{len} {end:?}");
+        }
+    }
+    assert_eq!(Hosts::parse(&good).entries().count(), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::term;
 use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
+use countersign::known_hosts::Distrust;
 use countersign::{
     ClientConfig, ClientKey, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits,
 };
@@ -218,6 +219,12 @@ impl Remote {
                 let (name, file) = (term::word(&self.known_name()), self.trust.file_option());
                 Failure::login(error)
                     .and(format_args!("with the right one, run: countersign known-hosts confirm {name} SHA256:...{file}"))
+            }
+            (_, LoginError::Protocol(Error::Untrusted(key))) => {
+                let found = key.reasons().iter().find_map(|reason| reason.reason::<Distrust>());
+                let Some(Distrust::Changed(changed)) = found else { return Failure::login(error) };
+                let (name, path) = (term::word(changed.name()), term::quoted(changed.path()));
+                Failure::login(error).and(format_args!("to do so: countersign known-hosts remove {name} --known-hosts {path}"))
             }
             _ => Failure::login(error),
         }

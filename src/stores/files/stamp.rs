@@ -87,12 +87,11 @@ pub(crate) struct Seen {
     pub(crate) digest: [u8; 32],
 }
 
+/// What is in a file, and what that was like.
+pub(crate) type Read = (Zeroizing<Vec<u8>>, Seen);
+
 /// Reads a file, unless it is as it was `last`.
-pub(crate) fn look(
-    path: &Path,
-    kind: Kind,
-    last: Option<&Seen>,
-) -> Result<Option<(Zeroizing<Vec<u8>>, Seen)>, FileError> {
+pub(crate) fn look(path: &Path, kind: Kind, last: Option<&Seen>) -> Result<Option<Read>, FileError> {
     let named = Stamp::of(&fs::metadata(path).map_err(io_error(path))?);
     if last.is_some_and(|last| last.is_settled && last.stamp == named) {
         return Ok(None);

@@ -5,7 +5,7 @@ use super::hosts::Standing;
 use super::line::{BrokenLine, Entry};
 use crate::crypto::{KeyExchange, KeyId, Suite};
 use crate::stores::date::Date;
-use crate::stores::files::{FileError, shell_quoted};
+use crate::stores::files::FileError;
 use crate::terms::error::codes;
 use core::fmt;
 use std::path::{Path, PathBuf};
@@ -153,14 +153,6 @@ impl ChangedKey {
     pub fn path(&self) -> &Path {
         &self.path
     }
-
-    /// The command that forgets the keys of before, for a shell: to be given once the server's operator has said that the new one
-    /// is right.
-    pub fn cure(&self) -> String {
-        let name = shell_quoted(&self.name).unwrap_or_else(|| self.name.clone());
-        let path = shell_quoted(&self.path).unwrap_or_else(|| self.path.display().to_string());
-        format!("countersign known-hosts remove {name} --known-hosts {path}")
-    }
 }
 
 impl fmt::Display for ChangedKey {
@@ -184,11 +176,11 @@ impl fmt::Display for ChangedKey {
             }
             f.write_str(")")?;
         }
+        let what = if known.len() == 1 { "that line" } else { "those lines" };
         write!(
             f,
             ". SOMEBODY MAY BE IN THE MIDDLE, or the server has a new key: ask its operator for the fingerprint, and if it is the new \
-             one, run: {}",
-            self.cure()
+             one, take {what} out of the file"
         )
     }
 }

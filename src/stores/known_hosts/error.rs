@@ -25,7 +25,7 @@ pub enum HostsError {
     /// The name can't stand in a known-hosts file.
     #[error(
         "not a server's name: 1 to {MAX_NAME} printable ASCII characters without blanks and none of ! \" # ' * , = ? @ \\ |; write an \
-         international name as xn--..."
+         international name in its xn-- form"
     )]
     BadName,
     /// No key is listed for this name.

@@ -29,8 +29,11 @@ const KIND: Kind = Kind { most: MAX_KNOWN_HOSTS, is_secret: false };
 pub struct KnownHosts {
     path: Arc<Path>,
     hashes_names: bool,
-    last: Arc<Mutex<Option<(Seen, Arc<Hosts>)>>>,
+    last: Arc<Mutex<Last>>,
 }
+
+/// What was last in the file, and what that was like.
+type Last = Option<(Seen, Arc<Hosts>)>;
 
 impl KnownHosts {
     /// Opens a file that nobody else can change. Takes away what a killed edit has left behind.
