@@ -15,7 +15,9 @@ use countersign::{
 };
 use sha2::{Digest, Sha256};
 use support::wire::{Message, ServerHello, edit, hello_secret, prove};
-use support::{CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, at, der, error, frame, not_that_frame};
+use support::{
+    CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, TODAY, at, der, error, frame, not_that_frame,
+};
 
 /// The client of a scenario with the genuine ServerHello changed: what it says, up to the login.
 fn with(scenario: &Scenario, change: impl FnOnce(&mut ServerHello)) -> Result<(), Error> {
@@ -363,7 +365,7 @@ fn t4_a_server_that_does_not_prove_itself_gets_no_login_from_a_client_that_has_i
     let hellos = known.await_login();
     let stripped = edit(&hellos.challenge, |hello: &mut ServerHello| hello.proof.clear());
     let challenge = hellos.client.read(&stripped, at(CHALLENGE_AT)).unwrap();
-    assert_eq!(challenge.trust(&RSA2048.trust()).map(drop), no_proof(ours));
+    assert_eq!(challenge.trust(&RSA2048.trust(), TODAY).map(drop), no_proof(ours));
     // A server that answers under another key, which is trusted, too: whole, or by its fingerprint.
     for theirs in [OTHER2048.trust(), Server::key(theirs.clone())] {
         let moving = Server::key(ours.clone()).or(theirs);

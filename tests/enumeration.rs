@@ -197,7 +197,7 @@ fn login(
     let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
     let hello = opened(server.read(hello, now).unwrap().choose(&key).unwrap(), &mut rng);
     let (challenge, server) = hello.challenge(&mut rng).unwrap();
-    let trusted = client.read(&challenge, now).unwrap().trust(&trust, UnixTime::default()).unwrap();
+    let trusted = client.read(&challenge, now).unwrap().trust(&trust, countersign::UnixTime::default()).unwrap();
     let (mut frame, _) = trusted.login(credential, &mut rng).unwrap();
     alter(&mut frame);
     kib(|| {
@@ -248,7 +248,7 @@ fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not
         let server = server::AwaitHello::new(&Arc::new(ServerConfig::new(provider)), &binding, now);
         let hello = opened(server.read(hello, now).unwrap().choose(&key).unwrap(), &mut rng);
         let (challenge, server) = hello.challenge(&mut rng).unwrap();
-        let trusted = client.read(&challenge, now).unwrap().trust(&trust, UnixTime::default()).unwrap();
+        let trusted = client.read(&challenge, now).unwrap().trust(&trust, countersign::UnixTime::default()).unwrap();
         let (mut frame, _) = trusted.login(Credential::Token(b"token"), &mut rng).unwrap();
         frame[100] ^= 1;
         let claim = server.read(frame, now).unwrap().admit().open(&mut rng);

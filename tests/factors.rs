@@ -1,4 +1,4 @@
-//! Further factors, at both ends: rules L12, N1 to N4 and V7.
+//! Further factors, at both ends: rules L12, N1 to N4, V7 and V8.
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
@@ -12,8 +12,8 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
 use countersign::{
-    Credential, CredentialKind, Error, Form, KeyExchange, Misuse, Prompt, Reason, Session, Suite, TicketKeys,
-    Violation, limits,
+    ClientKey, Credential, CredentialKind, Error, Form, KeyExchange, Misuse, Prompt, Question, Reason, Server, Session,
+    SigningKey, Suite, TicketKeys, Trust, TrustLevel, Violation, limits,
 };
 use support::wire::{self, Message, padded};
 use support::{
@@ -465,4 +465,34 @@ fn a_wrong_password_is_not_told_from_one_that_was_right_and_not_enough_without_t
     let Sent { login, server, .. } = Scenario::new().await_verdict();
     let not_enough = error(Scenario::new().open(server, &login).unwrap().ask(&prompt(), at(VERDICT_AT)));
     assert_eq!((refused.frame.len(), refused.not_before), (not_enough.frame.len(), not_enough.not_before));
+}
+
+/// Whoever answers at a first contact may be anybody: a password is not sent to them, and must not be asked for by the back door.
+#[test]
+fn v8_a_key_that_gets_no_password_gets_no_answer_either() {
+    struct At(TrustLevel);
+    impl Trust for At {
+        fn decide(&self, _: &Question<'_>) -> countersign::Answer {
+            countersign::Answer::Trusted(self.0)
+        }
+
+        fn scope(&self) -> String {
+            String::new()
+        }
+    }
+    let key = SigningKey::from_ed25519(&[7; 32]).unwrap();
+    let key = ClientKey::load(&key, provider()).unwrap();
+    let asked = |server: Server| {
+        let scenario = scenario().server_kinds(&CredentialKind::ALL).trust(server);
+        let hellos = scenario.await_login();
+        let trusted = hellos.client.read(&hellos.challenge, at(20)).unwrap().trust(scenario.trusted(), TODAY).unwrap();
+        let credential = Credential::Key { user: "alice", key: &key };
+        let (login, client) = trusted.login(credential, &mut scenario.rng("login")).unwrap();
+        let asked = scenario.open(hellos.server, &login).unwrap().ask(&prompt(), at(VERDICT_AT)).unwrap();
+        client.read_step(&asked.frame, at(VERDICT_AT), TODAY).map(drop)
+    };
+    let (kind, level) = (CredentialKind::Password, TrustLevel::FirstUse);
+    assert_eq!(asked(Server::trusting(At(level))), Err(Error::TrustTooLow { kind, level }));
+    assert_eq!(asked(Server::trusting(At(TrustLevel::Certified))), Ok(()));
+    assert_eq!(asked(Server::trusting(At(level)).with_level_for(kind, level)), Ok(()), "its user says so");
 }

@@ -922,7 +922,7 @@ fn c12_a_proof_in_answer_to_a_ticket_without_a_secret_is_refused() {
     let (hello, state) = client::resume(&config, &known, &binding, trusted, &mut world.rng, at(0)).unwrap();
     let (challenge, _) = world.read(&hello).challenge(&mut world.rng).unwrap();
     let Answer::Challenge(challenge) = state.read(&challenge, at(0), NOW).unwrap() else { panic!("a challenge") };
-    assert_eq!(challenge.trust(&known).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
+    assert_eq!(challenge.trust(&known, NOW).unwrap_err(), Error::NoProof(RSA2048.private.public_key().id()));
 }
 
 #[test]

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLNFACTVKR".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKRMX".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -45,9 +45,20 @@ fn tested() -> BTreeSet<String> {
 #[test]
 fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     let (rules, tested) = (rules(), tested());
-    for (letter, count) in
-        [("S", 15), ("L", 12), ("N", 4), ("F", 3), ("C", 14), ("T", 5), ("V", 7), ("R", 6), ("A", 8), ("K", 11)]
-    {
+    for (letter, count) in [
+        ("S", 15),
+        ("L", 12),
+        ("N", 4),
+        ("F", 3),
+        ("C", 14),
+        ("T", 5),
+        ("V", 8),
+        ("R", 6),
+        ("A", 8),
+        ("K", 11),
+        ("M", 6),
+        ("X", 3),
+    ] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
     }
@@ -155,9 +166,9 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("at most {} bytes together, as above", limits::MAX_VERDICT_EXTENSIONS),
         format!("this library's have {} bytes", limits::TICKET),
         format!("by more than a small skew ({} seconds)", limits::CLOCK_SKEW.as_secs()),
-        format!("Credential kinds are {}, password, and {}, token", 1, 2),
+        format!("Credential kinds are {}, password; {}, token; and {}, key", 1, 2, 3),
     ];
-    assert_eq!([1, 2], CredentialKind::ALL.map(CredentialKind::number));
+    assert_eq!([1, 2, 3], CredentialKind::ALL.map(CredentialKind::number));
     for sentence in expected {
         assert!(text.contains(&sentence), "PROTOCOL.md does not say: {sentence}");
     }

@@ -75,7 +75,7 @@ fn a_certificate_of_a_root_makes_its_key_trusted_until_it_expires() {
 }
 
 #[test]
-fn the_names_of_a_certificate_are_dns_names_wildcards_and_addresses() {
+fn x3_the_names_of_a_certificate_are_dns_names_wildcards_and_addresses() {
     for name in ["db.example", "DB.EXAMPLE", "a.cluster.example", "10.0.0.1", "2001:db8::1", "2001:db8:0:0:0:0:0:1"] {
         assert_eq!(verify_at("root", &["good"], name, NOW), Ok(LAST), "{name}");
     }
@@ -137,7 +137,7 @@ fn no_certificate_is_not_enough() {
 }
 
 #[test]
-fn the_certificate_is_that_of_the_key_in_the_handshake() {
+fn x1_the_certificate_is_that_of_the_key_in_the_handshake() {
     let other = PublicKey::from_pem(include_str!("keys/other2048.pem"));
     let other =
         other.or_else(|_| PrivateKey::from_pem(include_str!("keys/other2048.pem")).map(|key| key.public_key().clone()));
@@ -161,7 +161,7 @@ fn another_authority_is_not_believed_whatever_its_name() {
 }
 
 #[test]
-fn a_certificate_is_for_servers_and_for_decryption() {
+fn x2_a_certificate_is_for_servers_and_for_decryption() {
     refuses(verify("root", &["client-only"]), "certificate-purpose", &["serverAuth"]);
     refuses(verify("root", &["by-clients", "clients"]), "certificate-purpose", &["issuers"]);
     refuses(verify("root", &["signs-only"]), "certificate-key-usage", &["keyEncipherment"]);

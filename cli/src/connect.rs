@@ -103,6 +103,7 @@ impl Connect {
             }
         }
         let identity = remote.identity()?;
+        remote.read_factor()?;
         let (fatal, failures) = mpsc::unbounded_channel();
         let (tickets, pace) = (Tickets::default(), Pace::default());
         let connector = RwLock::new(with_tickets(&remote, connector, &tickets));
@@ -250,8 +251,10 @@ impl Shared {
             }
             Some(After::Stop) => true,
             None => {
-                matches!(error, LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_)))
-                    || failure.is(Status::Untrusted)
+                matches!(
+                    error,
+                    LoginError::Protocol(Error::KindNotTaken(_) | Error::Misuse(_) | Error::FactorWanted(_))
+                ) || failure.is(Status::Untrusted)
             }
         };
         if is_final {

@@ -65,8 +65,14 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 20] = [
+const LOGINS: [(&str, Status, &str); 21] = [
     ("refused", Status::Refused, ""),
+    (
+        "factor-wanted",
+        Status::Usage,
+        ". It is asked for on the terminal; where there is none, give it on standard input with --factor-stdin, in the line after a \
+         password or token that comes from there, too",
+    ),
     ("kind-not-taken", Status::KindNotTaken, ". Ask its operator what it takes"),
     (
         "untrusted-key",

@@ -26,6 +26,12 @@ pub(crate) fn ask_shown(prompt: &str) -> io::Result<Answer> {
     terminal::ask_shown(prompt)
 }
 
+/// Leaves the terminal as it was, though a question may be open that nobody waits for any more.
+pub(crate) fn give_up() {
+    #[cfg(unix)]
+    terminal::give_up();
+}
+
 /// Whether there is a terminal to ask on.
 pub(crate) fn has_terminal() -> bool {
     terminal::is_there()
@@ -62,6 +68,10 @@ mod terminal {
 
     static HIDDEN: Mutex<Option<Hidden>> = Mutex::new(None);
     static WATCH: Mutex<Option<Handle>> = Mutex::new(None);
+
+    pub(super) fn give_up() {
+        drop(Shown);
+    }
 
     pub(super) fn ask(prompt: &str) -> io::Result<Answer> {
         let mut terminal = open()?;

@@ -3,16 +3,20 @@
 use crate::crypto;
 use crate::dial;
 use crate::failure::{Failure, Status};
+use crate::prompt;
 use crate::secrets::{self, Secret};
 use crate::term;
 use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
 use countersign::known_hosts::Distrust;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, PublicKey, Server, limits};
+use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::task::spawn_blocking;
 
 #[derive(Args, Clone)]
 pub(crate) struct Remote {
@@ -34,12 +38,27 @@ pub(crate) struct Remote {
     /// Log in with the token on the first line of standard input, without a user name and a password
     #[arg(long)]
     token_stdin: bool,
+    /// Read the answer to the server's question for a second factor, such as a one-time code, from the next line of standard input
+    /// instead of asking for it
+    #[arg(long)]
+    factor_stdin: bool,
+    #[arg(skip)]
+    factor: Factor,
     /// Show the server no ticket of an earlier login, and keep none of this one
     #[arg(long)]
     pub(crate) no_resume: bool,
     /// How long to wait for the connection, for the login, for each answer, and for the goodbye
     #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
     pub(crate) timeout: Duration,
+}
+
+/// The answer to a question for a second factor.
+#[derive(Clone, Default)]
+struct Factor {
+    /// From standard input: good for one question.
+    given: Arc<Mutex<Option<Secret>>>,
+    /// Somebody was asked on the terminal.
+    asked: Arc<AtomicBool>,
 }
 
 /// Who logs in, for as long as it may be needed.
@@ -75,7 +94,36 @@ impl Remote {
     /// What logs in to the server; `told` is a key that it is known to have by now.
     pub(crate) fn connector(&self, told: Option<&PublicKey>) -> Result<Connector, Failure> {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(self.timeout);
-        Ok(Connector::new(config, self.trusted(told)?))
+        let (is_given, factor) = (self.factor_stdin, self.factor.clone());
+        let answer = move |prompt: Prompt| {
+            let factor = factor.clone();
+            async move {
+                if is_given {
+                    let given = factor.given.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    return given.map(|given| given.to_vec());
+                }
+                factor.asked.store(true, Relaxed);
+                // Not here: the person takes their time, and the server may hang up meanwhile.
+                let asked = spawn_blocking(move || secrets::ask_factor(&prompt)).await;
+                asked.ok().flatten().map(|mut answer| core::mem::take(&mut *answer))
+            }
+        };
+        Ok(Connector::new(config, self.trusted(told)?).with_factors_async(answer))
+    }
+
+    /// Reads the answer to a question for a second factor, where it comes from standard input. Also where none may be asked: what
+    /// follows is read by others.
+    pub(crate) fn read_factor(&self) -> Result<(), Failure> {
+        if self.factor_stdin {
+            let given = secrets::from_stdin()?;
+            *self.factor.given.lock().unwrap_or_else(PoisonError::into_inner) = Some(given);
+        }
+        Ok(())
+    }
+
+    /// Whether somebody was asked for a second factor: what was typed then is gone, and who is asked may still be typing.
+    pub(crate) fn was_factor_asked(&self) -> bool {
+        self.factor.asked.load(Relaxed)
     }
 
     fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
@@ -178,5 +226,6 @@ pub(crate) fn block_on<T>(client: impl Future<Output = Result<T, Failure>>) -> R
     let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start: {error}")))?;
     let done = runtime.block_on(client);
     runtime.shutdown_background();
+    prompt::give_up();
     done
 }

@@ -3,9 +3,11 @@
 
 use crate::failure::Failure;
 use crate::prompt::{self, Answer};
+use crate::term;
 use clap::Args;
 use countersign::files;
 use countersign::limits::MAX_SECRET;
+use countersign::{Form, Prompt};
 use std::fmt::Display;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -30,6 +32,30 @@ pub(crate) fn ask_new(user: &str, from_stdin: bool) -> Result<Secret, Failure> {
         Ok(first)
     } else {
         Err(Failure::new("the two passwords differ; nothing was changed, try again"))
+    }
+}
+
+/// Asks for something that may be seen while it is typed.
+pub(crate) fn ask_shown(prompt: impl Display, advice: &str) -> Result<Secret, Failure> {
+    typed(prompt::ask_shown(&prompt.to_string()), advice)
+}
+
+/// The next line of standard input.
+pub(crate) fn from_stdin() -> Result<Secret, Failure> {
+    first_line()
+}
+
+/// Asks for what a server wants to know beside the credential; none where nobody can be asked.
+pub(crate) fn ask_factor(prompt: &Prompt) -> Option<Secret> {
+    let text = if prompt.text().is_empty() { "Further factor" } else { prompt.text() };
+    let question = format!("{}: ", term::visible(text));
+    let answer = match prompt.form() {
+        Form::Hidden => prompt::ask(&question),
+        _ => prompt::ask_shown(&question),
+    };
+    match answer {
+        Ok(Answer::Typed(answer)) if !answer.is_empty() => Some(answer),
+        _ => None,
     }
 }
 
@@ -62,16 +88,18 @@ impl Passphrase {
 const LONGEST_LINE: usize = 4095;
 
 fn hidden(prompt: impl Display, switch: &str) -> Result<Secret, Failure> {
-    match prompt::ask(&prompt.to_string()) {
+    typed(prompt::ask(&prompt.to_string()), &format!("give it on the first line of standard input with {switch}"))
+}
+
+fn typed(answer: io::Result<Answer>, advice: &str) -> Result<Secret, Failure> {
+    match answer {
         // A terminal gives no longer line, and drops the rest without a word.
-        Ok(Answer::Typed(secret)) if secret.len() >= LONGEST_LINE => Err(Failure::usage(format_args!(
-            "a terminal takes no line of {LONGEST_LINE} bytes or more; give it on the first line of standard input with {switch}"
-        ))),
+        Ok(Answer::Typed(secret)) if secret.len() >= LONGEST_LINE => {
+            Err(Failure::usage(format_args!("a terminal takes no line of {LONGEST_LINE} bytes or more; {advice}")))
+        }
         Ok(Answer::Typed(secret)) => Ok(secret),
         Ok(Answer::End) => Err(Failure::usage("nothing was typed, so nothing was done")),
-        Err(error) => Err(Failure::usage(format_args!(
-            "there is no terminal to ask on ({error}); give it on the first line of standard input with {switch}"
-        ))),
+        Err(error) => Err(Failure::usage(format_args!("there is no terminal to ask on ({error}); {advice}"))),
     }
 }
 

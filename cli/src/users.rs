@@ -1,6 +1,7 @@
 //! `user`: the accounts of a users file.
 
 mod show;
+mod totp;
 
 use crate::failure::{Failure, chain};
 use crate::{secrets, term};
@@ -94,6 +95,21 @@ Examples:
         #[command(flatten)]
         account: AccountArgs,
     },
+    /// Set up a second factor for a user: one-time codes of an authenticator (TOTP).
+    ///
+    /// Prints the URL that authenticators read, and on a terminal its QR code; asks for a code before anything is saved; and then
+    /// prints ten recovery codes, once.
+    #[command(after_help = "\
+Examples:
+  countersign user totp alice --users users.txt
+  countersign user totp alice --users users.txt --recovery-codes
+  countersign user totp alice --users users.txt --remove
+
+A password then needs a code, too; a token does not. Each code is good once, also within its 30 seconds. After five wrong ones in
+a row none is looked at for half a minute, and for twice as long after each further one, up to an hour. The users file holds the
+secret as it is: the server computes codes from it. A recovery code is taken out of the file when it is used, so a server that must
+not write there takes none.")]
+    Totp(totp::TotpArgs),
     /// Give a user permissions. Logins from now on have them.
     #[command(after_help = "Example:\n  countersign user grant alice write admin --users users.txt")]
     Grant {
@@ -278,6 +294,7 @@ impl User {
                 term::note("this token will not be shown again: the file holds only its hash");
                 Ok(())
             }
+            Self::Totp(args) => args.run(),
             Self::RevokeTokens { account } => {
                 let count = account.edit(Accounts::revoke_tokens)?;
                 account.note(&format!("revoked {} of", term::count(count, "token")));

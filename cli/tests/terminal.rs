@@ -4,6 +4,7 @@
 
 mod support;
 
+use countersign::accounts::TotpSecret;
 use rustix::process::{Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
@@ -69,6 +70,19 @@ impl Terminal {
             self.seen.push_str(&String::from_utf8_lossy(&bytes));
         }
         self.seen = self.seen.split_once(part).unwrap().1.to_owned();
+    }
+
+    /// As [`Terminal::wait_for`]; gives what came before it.
+    #[track_caller]
+    fn before(&mut self, part: &str) -> String {
+        while !self.seen.contains(part) {
+            let bytes = self.screen.recv_timeout(PATIENCE).unwrap();
+            self.seen.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        let seen = std::mem::take(&mut self.seen);
+        let (before, after) = seen.split_once(part).unwrap();
+        self.seen = after.to_owned();
+        before.to_owned()
     }
 
     fn type_in(&mut self, text: &str) {
@@ -324,5 +338,56 @@ fn a_server_asks_for_its_keys_passphrase_and_then_heeds_signals() {
     terminal.wait_for("event=hangup");
     terminal.signal(Signal::TERM);
     terminal.wait_for("event=stopped");
+    assert_eq!(terminal.end(), Some(0));
+}
+
+/// The code of this many seconds from now.
+fn code(secret: &TotpSecret, seconds: u64) -> String {
+    let time = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
+    secret.code(countersign::UnixTime::from_system(time)).as_str().to_owned()
+}
+
+#[test]
+fn a_second_factor_is_confirmed_and_then_asked_for_where_it_is_seen() {
+    let house = House::new();
+    let users = house.path("users.txt");
+    let before = house.read("users.txt");
+    let enrol = |house: &House| {
+        let mut terminal = Terminal::run(house, &["user", "totp", "alice", "--users", &users]);
+        let drawn = terminal.before("or type in the secret: ");
+        assert!(drawn.contains('\u{2588}') && drawn.lines().count() > 20, "no QR code: {drawn:?}");
+        let secret = TotpSecret::parse(terminal.before("\r\n").trim()).unwrap();
+        terminal.wait_for("The code that it shows now: ");
+        assert!(terminal.echoes());
+        (terminal, secret)
+    };
+    let (mut terminal, _) = enrol(&house);
+    for _ in 0..2 {
+        terminal.type_in("000000\n");
+        terminal.wait_for("that is not the code");
+        terminal.wait_for("The code that it shows now: ");
+    }
+    terminal.type_in("000000\n");
+    terminal.wait_for("nothing was changed");
+    assert_eq!(terminal.end(), Some(1));
+    assert_eq!(house.read("users.txt"), before);
+
+    let (mut terminal, secret) = enrol(&house);
+    terminal.type_in(&format!("{}\n", code(&secret, 0)));
+    terminal.wait_for("set the second factor of alice");
+    assert_eq!(terminal.before("each of these recovery codes").lines().filter(|line| line.contains('-')).count(), 10);
+    assert_eq!(terminal.end(), Some(0));
+
+    let server = house.serve(&[]);
+    let pin = house.pin();
+    let login = ["login", "--server", &server.address, "--user", "alice", "--pin", &pin, "--send", "whoami"];
+    let mut terminal = Terminal::run(&house, &login);
+    terminal.wait_for("Password for alice: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("Code of your authenticator, or a recovery code: ");
+    assert!(terminal.echoes());
+    terminal.type_in(&format!("{}\n", code(&secret, 30)));
+    terminal.wait_for("logged in as alice");
     assert_eq!(terminal.end(), Some(0));
 }

@@ -339,7 +339,7 @@ fn every_error_becomes_one_of_the_kind_that_is_expected() {
             (Error::DeadlinePassed, ErrorKind::TimedOut),
             (Error::Refused, ErrorKind::PermissionDenied),
             (Error::VerdictNotAuthentic, ErrorKind::PermissionDenied),
-            (Error::Untrusted(support::untrusted(KeyId::from_bytes([0; 32]))), ErrorKind::PermissionDenied),
+            (Error::Untrusted(crate::support::untrusted(KeyId::from_bytes([0; 32]))), ErrorKind::PermissionDenied),
             (Error::UnderFloor(Suite::RSA_AES_256_GCM), ErrorKind::PermissionDenied),
             (Error::Crypto(countersign::crypto::CryptoError::Failed), ErrorKind::Other),
         ] {

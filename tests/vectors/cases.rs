@@ -40,7 +40,11 @@ pub struct Case {
     pub proof_at_resumption: bool,
     pub answer: Answer,
     pub not_now: bool,
-    /// Alters a frame on the way; it is told which one (1 to 4).
+    /// What the client answers to requests for a further factor; it offers that only if it has one. `123456` is right.
+    pub factors: &'static [&'static [u8]],
+    /// The server wants one more factor than there are.
+    pub wants_factor: bool,
+    /// Alters a frame on the way; it is told which one (from 1).
     pub alter: fn(usize, &mut Vec<u8>),
     /// Replaces the padded credential by these bytes, sealed as the client would.
     pub plaintext: Option<fn() -> Vec<u8>>,
@@ -68,7 +72,7 @@ impl Case {
             key: "rsa2048",
             client_suites: vec![suite],
             server_suites: vec![suite],
-            server_kinds: CredentialKind::ALL.to_vec(),
+            server_kinds: vec![CredentialKind::Password, CredentialKind::Token],
             server_name: "db.example",
             credential: ALICE,
             known_keys: &[],
@@ -84,6 +88,8 @@ impl Case {
             proof_at_resumption: false,
             answer: Answer::Usual,
             not_now: false,
+            factors: &[],
+            wants_factor: false,
             alter: |_, _| {},
             plaintext: None,
             verdict: None,
@@ -205,8 +211,14 @@ fn accepted() -> Vec<Case> {
         }),
         ..Case::accept("verdict-extension", "the verdict has an extension, with data, that nobody knows", aes)
     };
+    let factor = Case {
+        factors: &[b"123456"],
+        tickets: true,
+        ..Case::accept("factor-x25519-aes256gcm", "a further factor after the password", aes)
+    };
+    let factors = [factor.clone(), factor.proved()];
     let proved = each.clone().map(Case::proved);
-    proved.into_iter().chain(each).chain(others).chain([extended]).collect()
+    proved.into_iter().chain(each).chain(others).chain(factors).chain([extended]).collect()
 }
 
 fn resumptions() -> Vec<Case> {

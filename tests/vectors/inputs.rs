@@ -58,6 +58,9 @@ pub struct Inputs {
     pub credential_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_secret: Option<String>,
+    /// The client's answers to requests for a further factor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<String>,
 }
 
 /// A key of `tests/keys`: its PKCS#8 and its SubjectPublicKeyInfo, in hex.

@@ -132,7 +132,12 @@ impl<'i> End<'i> {
         inputs.known_keys.iter().for_each(|spki| body.extend(key_id(&unhex(spki))));
         body.extend(self.context);
         body.extend(lp(&inputs.ticket.as_deref().map(unhex).unwrap_or_default()));
-        body.extend(reserved(&inputs.client_nonce));
+        let mut extensions = reserved(&inputs.client_nonce);
+        if !inputs.factors.is_empty() {
+            extensions[0] += 1;
+            extensions.extend([0, 5, 0, 0]);
+        }
+        body.extend(extensions);
 
         let sealed_to = inputs.hello_rsa_secret.as_ref().map(|_| unhex(&inputs.known_keys[0]));
         let size = sealed_to.as_ref().map_or(0, |spki| modulus_size(spki));
@@ -335,6 +340,35 @@ impl<'i> End<'i> {
         self.transcript.update(frame);
         self.conclude(&front);
         Some(front)
+    }
+
+    /// The verdict asked for a further factor. What it was sealed under goes by other names then.
+    pub fn asked(&mut self) {
+        for (name, _) in &mut self.secrets.0 {
+            match *name {
+                "transcript_3" => *name = "transcript_3_before_factor",
+                "verdict_key" => *name = "verdict_key_before_factor",
+                _ => {}
+            }
+        }
+        let transcript_f = self.note_hash("transcript_f");
+        self.key("factor_key", "factor", &transcript_f, 32);
+    }
+
+    /// The ClientFactor that seals these bytes.
+    pub fn factor(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let frame = [&[11, 0x02, 0x10][..], &seal(self.suite, &self.known("factor_key"), plaintext)].concat();
+        self.transcript.update(&frame);
+        self.verdict_key();
+        frame
+    }
+
+    /// The server reads a ClientFactor, and gives the padded answer if it opens.
+    pub fn read_factor(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let opened = open(self.suite, &self.known("factor_key"), &[0; 12], b"", &frame[3..]);
+        self.transcript.update(frame);
+        self.verdict_key();
+        opened
     }
 
     /// The keys of the session, if there is one.

@@ -54,6 +54,22 @@ pub fn verdict(decision: u8, principal: &str, permissions: &[&str], (ticket, lif
     bytes
 }
 
+/// A verdict that asks for a one-time code, without its padding.
+pub fn asking(prompt: &str) -> Vec<u8> {
+    let mut bytes = verdict(3, "", &[], (&[], 0));
+    *bytes.last_mut().unwrap() = 1;
+    bytes.extend([0, 5]);
+    bytes.extend(lp(&[&[1], &lp(prompt.as_bytes())[..]].concat()));
+    bytes
+}
+
+/// An answer to that, and its padding.
+pub fn padded_factor(answer: &[u8]) -> Vec<u8> {
+    let mut bytes = lp(answer);
+    bytes.resize(512, 0);
+    bytes
+}
+
 pub fn padded_verdict(front: &[u8]) -> Vec<u8> {
     let mut bytes = front.to_vec();
     bytes.resize(VERDICT, 0);

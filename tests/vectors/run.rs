@@ -8,10 +8,10 @@ use super::refusals::codes;
 use super::setting::{binding, inputs, load, script, trust};
 use countersign::client::{self, AwaitAnswer, AwaitChallenge};
 use countersign::crypto::rustcrypto::provider;
-use countersign::server::{self, Admitted};
+use countersign::server::{self, Admitted, Refusal};
 use countersign::{
-    ClientConfig, Credential, Error, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
-    UnixTime,
+    ClientConfig, Credential, Error, Form, Grant, Moment, Prompt, Reason, ServerConfig, ServerKey, Session, Ticket,
+    TicketKeys, UnixTime,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -153,7 +153,7 @@ fn exchange(case: &Case, tickets: &Arc<TicketKeys>, ticket: Option<Ticket>) -> (
     let is_accepted = outcome.client == "accepted" && outcome.server.as_deref() == Some("accepted");
     assert_eq!(is_accepted, case.rule.is_none(), "{}: {outcome:?}", case.name);
     if let Some(rule) = case.rule {
-        let refused_by = if "SLF".contains(&rule[..1]) { outcome.server.as_deref() } else { Some(&*outcome.client) };
+        let refused_by = if "SLNF".contains(&rule[..1]) { outcome.server.as_deref() } else { Some(&*outcome.client) };
         assert!(refused_by.is_some_and(|code| codes(rule).contains(&code)), "{}: {outcome:?}", case.name);
     }
     assert_eq!(is_accepted && case.verdict.is_none(), sessions.is_some(), "{}", case.name);
@@ -205,6 +205,7 @@ fn handshake(
     ]);
     let config = ClientConfig::new(provider()).with_suites(&case.client_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap();
+    let config = if case.factors.is_empty() { config } else { config.with_factors() };
     let config = Arc::new(if case.proof_at_resumption { config.with_proof_at_resumption() } else { config });
     let bound_to = binding(&inputs.binding_type, &inputs.binding_bytes);
     let (hello, started) = match ticket {
@@ -294,11 +295,24 @@ fn handshake(
     });
     let login = wire.cross(frame);
 
-    let (frame, session) = decide(case, waits, login.clone());
-    match &session {
-        Err(Reason::Malformed(_)) => server.read_malformed_login(&login),
+    let decided = decide(case, waits, login.clone());
+    match &decided {
+        Decided::Refused(Refusal { reason: Reason::Malformed(_), .. }) => server.read_malformed_login(&login),
         _ => drop(server.read_login(&login)),
     }
+    let (waits_for_verdict, decided) = match decided {
+        Decided::Asked(asked) => {
+            let waits = waits_for_verdict.unwrap();
+            let (waits, decided) = further(wire, (&mut *client, &mut *server), waits, asked);
+            (Some(waits), decided)
+        }
+        decided => (waits_for_verdict, decided),
+    };
+    let (frame, session) = match decided {
+        Decided::Accepted(accepted) => (accepted.frame, Ok(accepted.session)),
+        Decided::Refused(refusal) => (refusal.frame, Err(refusal.reason)),
+        Decided::Asked(_) => panic!("{}: there is one factor at most", case.name),
+    };
     // Every refusal is the same, whatever the reason; not now is another.
     let opened = server.open_verdict(&frame[3..]).unwrap();
     let expected = match &session {
@@ -327,7 +341,7 @@ fn handshake(
         None => "verdict-not-authentic",
     };
     let seen = match &read {
-        Some(Err(error)) if case.rule == Some("V3") => error.code(),
+        Some(Err(error)) if matches!(case.rule, Some("V3" | "V7")) => error.code(),
         Some(read) => {
             assert_eq!(seen, read.as_ref().map_or_else(Error::code, |_| "accepted"), "{}", case.name);
             seen
@@ -370,8 +384,23 @@ fn read_answer(started: Started, frame: &[u8]) -> Result<client::Answer, Error> 
     }
 }
 
+/// What a server says of a credential, or of a further factor.
+enum Decided {
+    Accepted(server::Accepted),
+    Asked(server::Asked),
+    Refused(Refusal),
+}
+
+impl From<Refusal> for Decided {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+const PROMPT: &str = "Code";
+
 /// The server's way from a ClientLogin to its verdict.
-fn decide(case: &Case, waits: server::AwaitLogin, login: Vec<u8>) -> (Vec<u8>, Result<Session, Reason>) {
+fn decide(case: &Case, waits: server::AwaitLogin, login: Vec<u8>) -> Decided {
     let verdict = waits.read(login, Moment::ORIGIN).and_then(|login| {
         let claim = match login.admit() {
             Admitted::Sealed(open) => open.run(&mut script([])),
@@ -379,14 +408,49 @@ fn decide(case: &Case, waits: server::AwaitLogin, login: Vec<u8>) -> (Vec<u8>, R
         };
         match verify(claim.credential()) {
             _ if case.not_now => Err(claim.reject(Reason::NotNow("the store is away"))),
-            Ok(grant) => claim.accept_with_ticket(grant, TODAY, &mut script([])),
+            Ok(_) if case.wants_factor || !case.factors.is_empty() => {
+                let prompt = Prompt::new(Form::Code, PROMPT).unwrap();
+                claim.ask(&prompt, Moment::ORIGIN).map(Decided::Asked)
+            }
+            Ok(grant) => claim.accept_with_ticket(grant, TODAY, &mut script([])).map(Decided::Accepted),
             Err(reason) => Err(claim.reject(reason)),
         }
     });
-    match verdict {
-        Ok(accepted) => (accepted.frame, Ok(accepted.session)),
-        Err(refusal) => (refusal.frame, Err(refusal.reason)),
-    }
+    verdict.unwrap_or_else(Decided::from)
+}
+
+/// From a verdict that asks for a further factor to what is said of the answer.
+fn further(
+    wire: &mut Wire<'_>,
+    (client, server): (&mut End<'_>, &mut End<'_>),
+    waits: client::AwaitVerdict,
+    server::Asked { frame, state }: server::Asked,
+) -> (client::AwaitVerdict, Decided) {
+    let (case, now) = (wire.case, Moment::ORIGIN);
+    let expected = plaintexts::asking(PROMPT);
+    assert_eq!(server.open_verdict(&frame[3..]).as_ref(), Some(&expected), "{}", case.name);
+    assert_eq!(frame, server.verdict(&expected), "{}", case.name);
+    server.asked();
+    let frame = wire.cross(frame);
+    assert_eq!(client.read_verdict(&frame), Some(expected), "{}", case.name);
+    client.asked();
+    let wanted = match waits.read_step(&frame, now, TODAY).unwrap() {
+        client::Verdict::Factor(wanted) => wanted,
+        client::Verdict::Accepted(_) => panic!("{}", case.name),
+    };
+    assert_eq!((wanted.prompt().form(), wanted.prompt().text()), (Form::Code, PROMPT));
+    let (frame, waits) = wanted.answer(case.factors[0], now).unwrap();
+    assert_eq!(frame, client.factor(&plaintexts::padded_factor(case.factors[0])), "{}", case.name);
+    let frame = wire.cross(frame);
+    let opened = server.read_factor(&frame);
+    let decided = state.read(frame, now).and_then(|claim| {
+        assert_eq!(opened, Some(plaintexts::padded_factor(claim.answer())), "{}", case.name);
+        match claim.answer() {
+            b"123456" => claim.accept_with_ticket(alice(), TODAY, &mut script([])).map(Decided::Accepted),
+            _ => Err(claim.reject(Reason::WrongFactor)),
+        }
+    });
+    (waits, decided.unwrap_or_else(Decided::from))
 }
 
 /// From a ServerResumption on.

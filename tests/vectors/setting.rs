@@ -60,6 +60,7 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
         credential_kind: logs_in.then_some(number),
         credential_user: logs_in.then(|| user.to_owned()),
         credential_secret: logs_in.then(|| hex::encode(secret)),
+        factors: case.factors.iter().map(hex::encode).collect(),
     }
 }
 

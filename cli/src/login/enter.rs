@@ -26,6 +26,7 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
     let cache = Tickets::of_user().zip(user).filter(|_| resume != Resume::Never);
     // Read even if the ticket is taken: the lines after it are what is sent.
     let given = if remote.asks() { None } else { Some(remote.identity()?) };
+    remote.read_factor()?;
     let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
     let ticket = ticket.and_then(|(cache, user)| cache.take(&remote.server, user, connector.server()));
     let session = match (begin(remote, &connector, ticket).await?, given) {
@@ -43,7 +44,7 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
             let identity = remote.identity()?;
             match login(trusted, &identity).await {
                 Ok(session) => session,
-                Err(error) if is_late(&error) => anew(remote, &key, &identity).await?,
+                Err(error) if is_late(&error) && !remote.was_factor_asked() => anew(remote, &key, &identity).await?,
                 Err(error) => return Err(remote.failed(&error)),
             }
         }

@@ -16,6 +16,9 @@ struct Shown<'a> {
     permissions: Vec<&'a str>,
     password: bool,
     tokens: usize,
+    /// Whether a second factor is set.
+    totp: bool,
+    recovery_codes: usize,
     locked: bool,
     /// RFC 3339, in UTC.
     expires: Option<String>,
@@ -48,6 +51,8 @@ impl<'a> Shown<'a> {
             permissions: account.grant().permissions().collect(),
             password,
             tokens,
+            totp: account.has_totp(),
+            recovery_codes: account.recovery_codes(),
             locked,
             expires: account.expires().map(date),
             expired,
@@ -100,13 +105,14 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
         json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
         return all_read(users, &broken);
     }
-    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
     rows.extend(shown.iter().map(|account| {
         vec![
             term::visible(account.name),
             words(&account.permissions, ","),
             yes(account.password).to_owned(),
             account.tokens.to_string(),
+            yes(account.totp).to_owned(),
             account.state(),
         ]
     }));
@@ -124,11 +130,16 @@ pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
         Some(expires) => expires.clone(),
         None => "never".to_owned(),
     };
+    let second_factor = match shown.recovery_codes {
+        _ if !shown.totp => yes(false).to_owned(),
+        left => format!("{}, {} left", yes(true), term::count(left, "recovery code")),
+    };
     for (what, is) in [
         ("name", term::visible(shown.name)),
         ("permissions", words(&shown.permissions, ", ")),
         ("password", yes(shown.password).to_owned()),
         ("tokens", shown.tokens.to_string()),
+        ("totp", second_factor),
         ("locked", yes(shown.locked).to_owned()),
         ("expires", expires),
         ("can log in", yes(shown.can_log_in).to_owned()),

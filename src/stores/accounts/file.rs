@@ -225,7 +225,7 @@ impl AccountFile {
     /// that must not write it takes none.
     ///
     /// # Errors
-    /// The local reason; [`Reason::NotNow`] while the file can't be read, or a good recovery code can't be used up in it.
+    /// The local reason; [`Reason::NotNow`] while the file can't be read.
     pub fn check_answer(&self, grant: &Grant, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
         let View { good, error, begun } = self.reader.ask(PATIENCE);
         if error.is_some() || begun.elapsed() > STALE {
@@ -238,7 +238,8 @@ impl AccountFile {
         match used_up {
             Ok(true) => Ok(()),
             Ok(false) => Err(Reason::FactorUsed),
-            Err(_) => Err(Reason::NotNow("the account file can't be written, to use a recovery code up")),
+            // No not now: that depends on no account.
+            Err(_) => Err(Reason::Application("the account file can't be written, to use the recovery code up")),
         }
     }
 }

@@ -299,7 +299,7 @@ pub enum LineError {
     /// A key is none that a client can have, or something behind it is not known.
     #[error(
         "key= is not the base64 of a public key (Ed25519, ECDSA on P-256, or RSA), or what stands behind it is not ;from=, ;until= or \
-         ;comment=; add the key with `countersign user key add`"
+         ;comment=; add the key anew"
     )]
     Key,
     /// More keys than an account may have.
@@ -309,7 +309,7 @@ pub enum LineError {
     #[error("more than {} tokens", limits::MAX_TOKENS)]
     TooManyTokens,
     /// The second factor's secret is not as authenticators have it.
-    #[error("totp= is not the unpadded base32 of 16 to 64 bytes; set up a new one with `countersign user totp`")]
+    #[error("totp= is not the unpadded base32 of 16 to 64 bytes; set up a new one")]
     Totp,
     /// A recovery code's hash is none, or one too many, or without a second factor.
     #[error(

@@ -217,7 +217,8 @@ impl TotpCheck {
             Ok(step) => User { last: step, wrong: 0, closed_until: UnixTime::default() },
             Err(_) => {
                 let wrong = known.wrong.saturating_add(1);
-                User { wrong, closed_until: UnixTime::from_secs(now.as_secs().saturating_add(wait(wrong))), ..known }
+                let closed_until = wait(wrong).map_or(0, |wait| now.as_secs().saturating_add(wait));
+                User { wrong, closed_until: UnixTime::from_secs(closed_until), ..known }
             }
         };
         state.users.insert(user.to_owned(), next);
@@ -237,11 +238,9 @@ impl fmt::Debug for TotpCheck {
 }
 
 /// For how many seconds no answer is looked at after so many wrong ones in a row.
-fn wait(wrong: u32) -> u64 {
-    match wrong.checked_sub(FREE) {
-        None => 0,
-        Some(more) => FIRST.saturating_mul(1 << more.min(20)).min(LONGEST),
-    }
+fn wait(wrong: u32) -> Option<u64> {
+    let more = wrong.checked_sub(FREE)?;
+    Some(FIRST.saturating_mul(1 << more.min(20)).min(LONGEST))
 }
 
 impl State {
