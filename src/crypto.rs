@@ -31,6 +31,7 @@ pub(crate) use exchange::{Offer, answer};
 pub(crate) use key::MAX_KEY_FILE;
 pub use key::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use key::{KeyError, KeyId, KeySize, ParseKeyIdError, PrivateKey, PublicKey, ServerKey};
+pub(crate) use key::{PemBlocks, encode_pem};
 pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider, Rsa, Signatures};
 /// The trait of `rand_core` 0.10, which this library hands every random byte through: any generator of `rand` 0.10 will do.
 #[doc(inline)]

@@ -9,6 +9,7 @@ mod closing;
 mod connector;
 mod drive;
 mod error;
+mod keys;
 mod link;
 mod permits;
 mod places;
@@ -23,12 +24,13 @@ mod workers;
 
 #[cfg(feature = "tokio")]
 pub use self::tokio::TokioLink;
-pub use acceptor::{Acceptor, ServerKeys};
+pub use acceptor::Acceptor;
 pub use bounds::Bounds;
 #[cfg(feature = "tokio")]
 pub use closing::ClosingStream;
 pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
 pub use error::{BusyReason, LoginError};
+pub use keys::{KeySet, ServerKeys};
 pub use link::Link;
 pub use places::Counts;
 pub use stream::Stream;

@@ -64,6 +64,8 @@ assert_eq!(line, "hello, alice\n");
 //! | know servers by a file, as OpenSSH does | `KnownHosts` |
 //! | know a server by certificates, and make those | `x509`, `crypto::CertificateChain`, `crypto::CertificateDraft` |
 //! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
+//! | change a server's key while it runs | [`KeySet`], [`Acceptor::set_keys`] |
+//! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |
@@ -109,7 +111,7 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -121,6 +123,8 @@ pub use stores::accounts::{self, Accounts};
 pub use stores::files;
 #[cfg(feature = "files")]
 pub use stores::known_hosts::{self, KnownHosts};
+#[cfg(feature = "files")]
+pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
 #[cfg(feature = "key-formats")]
@@ -140,6 +144,9 @@ pub use terms::ticket::{
 pub use terms::trust::x509;
 pub use terms::trust::{
     Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
+};
+pub use terms::trust::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Moment, UnixTime};

@@ -57,6 +57,15 @@ pub const MAX_CERTIFICATES_SIZE: usize = 16_000;
 /// Largest size of a verdict's extensions together.
 pub const MAX_VERDICT_EXTENSIONS: usize = 480;
 
+/// Largest number of server names in a manifest.
+pub const MAX_MANIFEST_NAMES: usize = 16;
+
+/// Largest number of server keys in a manifest: as many as a client may list as known.
+pub const MAX_MANIFEST_KEYS: usize = MAX_KNOWN_KEYS;
+
+/// Largest size of a manifest, with every list full and every name as long as it may be.
+pub const MANIFEST: usize = 4626;
+
 /// Largest number of versions in a ClientHello.
 pub const MAX_VERSIONS: usize = 8;
 

@@ -1,4 +1,4 @@
-//! The embedded store: accounts, keys and known hosts in files, and keys at an agent.
+//! The embedded store: accounts, keys, known hosts and manifests in files, and keys at an agent.
 
 #[cfg(feature = "accounts")]
 pub mod accounts;
@@ -12,5 +12,7 @@ pub mod files;
 mod key_files;
 #[cfg(feature = "files")]
 pub mod known_hosts;
+#[cfg(feature = "files")]
+pub(crate) mod manifest_files;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub mod ssh_agent;

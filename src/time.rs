@@ -1,5 +1,6 @@
 //! Time as data: the machines never read a clock.
 
+use core::fmt;
 use core::time::Duration;
 
 /// A moment: the time since an origin that the caller picks, on a clock that never goes back.
@@ -62,5 +63,17 @@ impl UnixTime {
 
     pub(crate) fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait.as_secs()))
+    }
+}
+
+/// As RFC 3339 has it, in UTC: `2026-11-27T02:50:04Z`; as the number of seconds where the year has more than four digits.
+impl fmt::Display for UnixTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const YEAR_10000: u64 = 253_402_300_800;
+        let time = Some(Duration::from_secs(self.0)).filter(|time| time.as_secs() < YEAR_10000);
+        match time.and_then(|time| std::time::UNIX_EPOCH.checked_add(time)) {
+            Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
+            None => write!(f, "{} s after 1970", self.0),
+        }
     }
 }

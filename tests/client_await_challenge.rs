@@ -98,7 +98,7 @@ fn c5_credential_kinds_that_are_empty_or_name_one_twice_are_refused() {
 fn kinds_that_a_client_does_not_know_are_skipped() {
     let scenario = Scenario::new();
     let hellos = scenario.await_login();
-    let kinds = |hello: &mut ServerHello| hello.credential_kinds = vec![0, 3, 1, 200];
+    let kinds = |hello: &mut ServerHello| hello.credential_kinds = vec![0, 9, 1, 200];
     let challenge = hellos.client.read(&edit(&hellos.challenge, kinds), at(CHALLENGE_AT)).unwrap();
     assert_eq!(challenge.credential_kinds().collect::<Vec<_>>(), [CredentialKind::Password]);
 }

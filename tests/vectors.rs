@@ -12,8 +12,16 @@
 
 #[path = "vectors/cases.rs"]
 mod cases;
+#[path = "vectors/factors.rs"]
+mod factors;
 #[path = "vectors/inputs.rs"]
 mod inputs;
+#[path = "vectors/keys.rs"]
+mod keys;
+#[path = "vectors/login.rs"]
+mod login;
+#[path = "vectors/manifests.rs"]
+mod manifests;
 #[path = "vectors/oracle.rs"]
 mod oracle;
 #[path = "vectors/plaintexts.rs"]
@@ -26,18 +34,37 @@ mod refusals;
 mod run;
 #[path = "vectors/setting.rs"]
 mod setting;
+#[path = "vectors/tickets.rs"]
+mod tickets;
 
 use cases::cases;
+use manifests::manifests;
 use run::{Vector, run};
+use serde::Serialize;
 use std::path::Path;
 
 #[test]
 fn the_machines_and_the_oracle_agree_with_every_vector_file() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let texts = cases().iter().map(|case| (case.name.clone(), in_json(&run(case)))).collect();
+    are_filed("tests/vectors", texts);
+}
+
+#[test]
+fn the_library_agrees_with_every_vector_of_a_manifest() {
+    let texts = manifests().iter().map(|vector| (vector.name.to_owned(), in_json(vector))).collect();
+    are_filed("tests/vectors/manifests", texts);
+}
+
+fn in_json(vector: &impl Serialize) -> String {
+    serde_json::to_string_pretty(vector).unwrap() + "\n"
+}
+
+/// These texts, by their names, are the files of this folder, all of them.
+fn are_filed(folder: &str, texts: Vec<(String, String)>) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut names = Vec::new();
-    for case in cases() {
-        let name = format!("{}.json", case.name);
-        let text = serde_json::to_string_pretty(&run(&case)).unwrap() + "\n";
+    for (name, text) in texts {
+        let name = format!("{name}.json");
         let path = folder.join(&name);
         if is_update() {
             std::fs::write(&path, &text).unwrap();

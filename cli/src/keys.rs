@@ -1,13 +1,16 @@
-//! `keygen` and `key show`.
+//! `keygen`, and `key` with what is below it.
+
+pub(crate) mod folder;
+mod rotate;
 
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::secrets::Passphrase;
 use crate::term;
 use clap::{Args, Subcommand, ValueEnum};
-use countersign::crypto::{Encoded, KeyFile, KeyFileError};
-use countersign::files::{self, Existing, FileError};
-use countersign::{KeyError, KeySize, PrivateKey, PublicKey, ServerKey};
+use countersign::crypto::{Encoded, KeyFile, KeyFileError, SignatureAlgorithm, SigningKey, VerifyingKey};
+use countersign::files::{self, Existing, FileError, Readers};
+use countersign::{KeyError, KeyId, KeySize, PrivateKey, PublicKey, ServerKey};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -25,11 +28,29 @@ use zeroize::Zeroizing;
 #[command(after_help = "\
 Example:
   countersign keygen --out server.pem
-      makes server.pem, to keep secret, and server.pub.pem, to give to clients")]
+      makes server.pem, to keep secret, and server.pub.pem, to give to clients
+  countersign keygen --keys /etc/countersign/keys
+      makes a folder of two keys, a current and a next one, for `serve --keys` and `key rotate`
+  countersign keygen --identity --encrypt --out identity.pem
+      makes an identity key (Ed25519) for `manifest sign`, to keep away from the server")]
 pub(crate) struct Keygen {
     /// Where to write the private key; the public key goes to the same name with .pub.pem for .pem
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "keys", conflicts_with = "keys")]
+    out: Option<PathBuf>,
+    /// Make a folder of keys, which can be rotated: a current and a next one
+    #[arg(long, value_name = "FOLDER", conflicts_with = "force")]
+    keys: Option<PathBuf>,
+    /// Take this key for the current one of the folder
+    #[arg(long, value_name = "FILE", requires = "keys")]
+    current: Option<PathBuf>,
+    /// Make an identity key, which signs manifests of server keys (see `manifest sign`)
+    #[arg(long, requires = "out", conflicts_with_all = ["keys", "bits"])]
+    identity: bool,
+    /// Keep the identity key under a passphrase: asked for twice, or from --passphrase-file or --passphrase-stdin
+    #[arg(long, requires = "identity")]
+    encrypt: bool,
+    #[command(flatten)]
+    passphrase: Passphrase,
     /// The size of the modulus; a login with 4096 costs the server about twice one with 3072
     #[arg(long, value_enum, default_value = "3072")]
     bits: Bits,
@@ -48,7 +69,17 @@ enum Bits {
     Rsa4096,
 }
 
-/// Look at keys.
+impl Bits {
+    const fn size(self) -> KeySize {
+        match self {
+            Self::Rsa2048 => KeySize::Rsa2048,
+            Self::Rsa3072 => KeySize::Rsa3072,
+            Self::Rsa4096 => KeySize::Rsa4096,
+        }
+    }
+}
+
+/// Look at keys, and change them from time to time.
 #[derive(Subcommand)]
 pub(crate) enum Key {
     /// Print what a key file holds: the kind, form, size and fingerprint of each key.
@@ -65,44 +96,70 @@ Examples:
         #[command(flatten)]
         passphrase: Passphrase,
     },
+    Rotate(rotate::Rotate),
+    List(rotate::List),
 }
 
 impl Keygen {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let public_path = public_path(&self.out);
+        match (&self.keys, &self.out) {
+            (Some(folder), _) => rotate::begin(folder, self.bits.size(), self.current.as_deref()),
+            (None, Some(out)) if self.identity => self.identity(out),
+            (None, Some(out)) => self.pair(out),
+            (None, None) => Err(Failure::usage("where to write the key? Give --out FILE")),
+        }
+    }
+
+    fn pair(&self, out: &Path) -> Result<(), Failure> {
+        let public_path = public_path(out);
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
         // Both, before the work: neither file is touched if either can't be written.
-        for path in [&self.out, &public_path] {
+        for path in [out, &public_path] {
             check_target(path, existing)?;
         }
-        let size = match self.bits {
-            Bits::Rsa2048 => KeySize::Rsa2048,
-            Bits::Rsa3072 => KeySize::Rsa3072,
-            Bits::Rsa4096 => KeySize::Rsa4096,
-        };
-        let key = with_spinner(size)?;
+        let key = generate_with_spinner(self.bits.size())?;
         // The private key goes last: until it is replaced, the old one is not lost.
         let written = files::write_public_key(&public_path, key.public_key(), existing)
-            .and_then(|()| files::write_private_key(&self.out, &key, existing));
+            .and_then(|()| files::write_private_key(out, &key, existing));
         if let Err(error) = written {
-            return Err(self.half_done(&error, &public_path, &key));
+            return Err(self.half_done(&error, (out, &public_path), &key));
         }
-        term::note(format_args!("private key: {} (keep it secret)", self.out.display()));
+        term::note(format_args!("private key: {} (keep it secret)", out.display()));
         term::note(format_args!("public key:  {} (give it, or the fingerprint, to clients)", public_path.display()));
         term::line(key.public_key().id())
     }
 
+    fn identity(&self, out: &Path) -> Result<(), Failure> {
+        let public_path = public_path(out);
+        let existing = if self.force { Existing::Replace } else { Existing::Keep };
+        for path in [out, &public_path] {
+            check_target(path, existing)?;
+        }
+        let key = SigningKey::generate(crypto::provider())?;
+        let pem = if self.encrypt { key.to_encrypted_pem(&self.passphrase.of_new(out)?)? } else { key.to_pkcs8_pem() };
+        files::write_pem(out, pem.as_bytes(), Readers::Owner, existing)?;
+        let written = files::write_pem(&public_path, key.public_key().to_pem().as_bytes(), Readers::All, existing);
+        if let Err(error) = written {
+            if !self.force {
+                // Half a pair would only get in the way of the next try.
+                let _ = fs::remove_file(out);
+            }
+            return Err(exists(&error));
+        }
+        term::note(format_args!("identity key: {} (keep it away from the server)", out.display()));
+        term::note(format_args!("public key:   {} (give it, or the fingerprint, to clients)", public_path.display()));
+        term::line(key.public_key().id())
+    }
+
     /// What there is now, after a write that failed.
-    fn half_done(&self, error: &FileError, public: &Path, key: &PrivateKey) -> Failure {
+    fn half_done(&self, error: &FileError, (private, public): (&Path, &Path), key: &PrivateKey) -> Failure {
         let failure = exists(error);
-        let (id, private) = (key.public_key().id(), &self.out);
+        let id = key.public_key().id();
         let is_new_public = files::read_public_keys(public).is_ok_and(|keys| keys.iter().any(|of| of.key.id() == id));
         let is_new_private = files::read_private_key(private).is_ok_and(|of| of.public_key().id() == id);
         if !self.force {
             // Half a pair would only get in the way of the next try. It was made just now, so nothing is lost.
-            for (path, _) in
-                [(public, is_new_public), (private.as_path(), is_new_private)].iter().filter(|(_, is_new)| *is_new)
-            {
+            for (path, _) in [(public, is_new_public), (private, is_new_private)].iter().filter(|(_, is_new)| *is_new) {
                 let _ = fs::remove_file(path);
             }
             return failure.and("neither file was kept");
@@ -130,24 +187,30 @@ impl Keygen {
 
 impl Key {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let Self::Show { file: path, passphrase } = self;
-        let file = if path.as_os_str() == "-" { of_stdin(passphrase)? } else { files::read_key_file(path)? };
-        let mut blocks = Vec::new();
-        if file.has_private_key() {
-            let key = private(&file, path, passphrase)?;
-            let encoded = file.private_encoded().unwrap_or(Encoded::Pkcs8);
-            blocks.push(describe("private", encoded, key.public_key()));
+        match self {
+            Self::Show { file, passphrase } => show(file, passphrase),
+            Self::Rotate(rotate) => rotate.run(),
+            Self::List(list) => list.run(),
         }
-        match file.public_keys() {
-            Ok(keys) => blocks.extend(keys.iter().map(|source| describe("public", source.encoded, &source.key))),
-            Err(error) if blocks.is_empty() => return Err(key_error(path, error)),
-            // Beside a private key it is no matter what there is.
-            Err(_) => {}
-        }
-        term::line(blocks.join("\n\n"))
     }
 }
 
+fn show(path: &Path, passphrase: &Passphrase) -> Result<(), Failure> {
+    let file = if path.as_os_str() == "-" { of_stdin(passphrase)? } else { files::read_key_file(path)? };
+    let mut blocks = Vec::new();
+    if file.has_private_key() {
+        let key = private(&file, path, passphrase)?;
+        let encoded = file.private_encoded().unwrap_or(Encoded::Pkcs8);
+        blocks.push(describe("private", encoded, key.public_key()));
+    }
+    match file.public_keys() {
+        Ok(keys) => blocks.extend(keys.iter().map(|source| describe("public", source.encoded, &source.key))),
+        Err(error) if blocks.is_empty() => return Err(key_error(path, error)),
+        // Beside a private key it is no matter what there is.
+        Err(_) => {}
+    }
+    term::line(blocks.join("\n\n"))
+}
 fn describe(kind: &str, encoded: Encoded, key: &PublicKey) -> String {
     let (bits, id) = (key.bits(), key.id());
     format!("kind:        {kind}\nform:        {encoded}\nbits:        {bits}\nfingerprint: {id}")
@@ -184,6 +247,57 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
     let mut rng = StdRng::try_from_rng(&mut SysRng)
         .map_err(|error| Failure::new(format_args!("the operating system gives no randomness: {error}")))?;
     Ok(crypto::provider().generate_key(size, &mut rng)?)
+}
+
+/// The public halves of the server keys in a file, of one that is private as well.
+pub(crate) fn public_halves(path: &Path) -> Result<Vec<PublicKey>, Failure> {
+    let file = files::read_key_file(path)?;
+    match file.public_keys() {
+        Ok(keys) => Ok(keys.into_iter().map(|source| source.key).collect()),
+        Err(_) if file.has_private_key() => {
+            let key = file.private_key(None).map_err(|error| key_error(path, error))?;
+            Ok(vec![key.public_key().clone()])
+        }
+        Err(error) => Err(key_error(path, error)),
+    }
+}
+
+/// Reads an identity key.
+pub(crate) fn identity_key(path: &Path, passphrase: &Passphrase) -> Result<SigningKey, Failure> {
+    let file = files::read_key_file(path)
+        .map_err(|error| Failure::missing(&error, "make one with: countersign keygen --identity --out FILE"))?;
+    let key = match file.signing_key(None) {
+        Err(KeyFileError::Encrypted { .. }) => file.signing_key(Some(&passphrase.of(path)?)),
+        done => done,
+    };
+    let key = key.map_err(|error| key_error(path, error))?;
+    if key.public_key().algorithm() != SignatureAlgorithm::Ed25519 {
+        let failure =
+            Failure::new(format_args!("{}: an identity key is of Ed25519, and this one is not", path.display()));
+        return Err(failure.and("make one with: countersign keygen --identity --out FILE"));
+    }
+    Ok(key)
+}
+
+/// The fingerprint of an identity, as it is or as that of the key in a file: its public half, or both.
+pub(crate) fn identity_pin(text: &str) -> Result<KeyId, Failure> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let path = Path::new(text);
+    let keys = files::read_verifying_keys(path).map_err(|error| {
+        Failure::missing(&error, "give the fingerprint of the identity (SHA256:...), or the file of its public half")
+    })?;
+    let is_identity = |key: &VerifyingKey| key.algorithm() == SignatureAlgorithm::Ed25519;
+    match <[_; 1]>::try_from(keys) {
+        Ok([source]) if is_identity(&source.key) => Ok(source.key.id()),
+        Ok(_) => {
+            Err(Failure::new(format_args!("{}: an identity key is of Ed25519, and this one is not", path.display())))
+        }
+        Err(_) => {
+            Err(Failure::new(format_args!("{}: more than one key in this file; an identity is one", path.display())))
+        }
+    }
 }
 
 /// Reads and loads a server's key.
@@ -248,7 +362,7 @@ pub(crate) fn trusted(path: &Path) -> Result<Vec<PublicKey>, Failure> {
     Ok(sources.into_iter().map(|source| source.key).collect())
 }
 
-fn with_spinner(size: KeySize) -> Result<PrivateKey, Failure> {
+fn generate_with_spinner(size: KeySize) -> Result<PrivateKey, Failure> {
     // Hides itself where stderr is no terminal.
     let spinner = ProgressBar::new_spinner();
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {

@@ -14,6 +14,7 @@ mod keys;
 mod known_hosts;
 mod lines;
 mod login;
+mod manifest;
 mod prompt;
 mod relay;
 mod remote;
@@ -65,9 +66,12 @@ what login and connect add to that, see their --help.";
 #[derive(Subcommand)]
 enum Command {
     Keygen(keys::Keygen),
-    /// Look at keys.
+    /// Look at keys, and change them from time to time.
     #[command(subcommand)]
     Key(keys::Key),
+    /// Sign which keys a server has, so that clients which know the identity key follow them.
+    #[command(subcommand)]
+    Manifest(manifest::Manifest),
     /// Make and look at certificates of server keys.
     #[cfg(feature = "x509")]
     #[command(subcommand)]
@@ -105,6 +109,7 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Keygen(keygen) => keygen.run(),
         Command::Key(key) => key.run(),
+        Command::Manifest(manifest) => manifest.run(),
         #[cfg(feature = "x509")]
         Command::Cert(cert) => cert.run(),
         Command::User(user) => user.run(),

@@ -84,6 +84,23 @@ impl Passphrase {
     }
 }
 
+impl Passphrase {
+    /// Whether it can be read again.
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.passphrase_file.is_some()
+    }
+
+    /// A new one, asked for twice where it comes from nowhere else.
+    pub(crate) fn of_new(&self, key: &Path) -> Result<Secret, Failure> {
+        let first = self.of(key)?;
+        let is_asked = self.passphrase_file.is_none() && !self.passphrase_stdin;
+        if is_asked && hidden("The same again: ", "--passphrase-stdin")? != first {
+            return Err(Failure::new("the two passphrases differ; nothing was written, try again"));
+        }
+        Ok(first)
+    }
+}
+
 /// With the line feed it is what the kernel's line discipline has room for.
 const LONGEST_LINE: usize = 4095;
 

@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod keys;
 mod listen;
 mod log;
 mod proxy;
@@ -10,7 +11,6 @@ mod tickets;
 mod users;
 mod visit;
 
-use log::Entry;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -18,11 +18,11 @@ pub(crate) use service::Service;
 use crate::crypto;
 use crate::failure::Failure;
 use crate::prompt;
-use crate::secrets::Passphrase;
-use crate::{keys, term, users as user_files};
+use crate::{term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, ServerConfig, ServerKey, ServerKeys, TicketKeys, limits};
+use countersign::{Acceptor, Bounds, ServerConfig, ServerKeys, TicketKeys, limits};
+use keys::Source;
 use listen::{State, listen, tell};
 use proxy::Block;
 use server::Balancers;
@@ -44,7 +44,8 @@ use users::watched;
 /// whoami, echo TEXT, quit.
 ///
 /// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
-/// the client is never told. Changes to the users file are noticed. Ctrl-C or SIGTERM ends it; SIGHUP does not.
+/// the client is never told. Changes to the users file are noticed, and changes to the keys at SIGHUP, without dropping a session
+/// or refusing a login. Ctrl-C or SIGTERM ends it.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -70,6 +71,11 @@ and the memory of used tickets are saved there, and the next start takes them ov
 file. A server that was killed has saved nothing, and its clients log in anew. Neither service nor
 program is started for a client that comes by ticket before it has shown that it is there.
 
+With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
+SIGHUP has it read them again, or the file of --key, and the manifest. Logins that have begun go on under
+the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
+(event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
+
 A client that asks for a server by name (--server-name there, too) is turned away unless this one
 was given that name: whoever trusts the keys of two servers can't be led to the other one.
 
@@ -84,11 +90,8 @@ pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
-    /// The server's private key: PKCS#8, PKCS#1 or OpenSSH's, in PEM or DER
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
     #[command(flatten)]
-    passphrase: Passphrase,
+    keys: Source,
     /// The users file
     #[arg(long, value_name = "FILE")]
     users: PathBuf,
@@ -109,12 +112,6 @@ pub(crate) struct Serve {
     /// by commas. From other addresses a header is refused
     #[arg(long, value_name = "ADDRESS[/PREFIX]", value_delimiter = ',')]
     proxy_protocol: Vec<Block>,
-    /// A name that this server goes by, for clients that ask for one; can be repeated
-    #[arg(long = "server-name", value_name = "NAME")]
-    names: Vec<String>,
-    /// Answer clients that ask for any other name, too
-    #[arg(long)]
-    any_server_name: bool,
     /// Keep the keys of tickets in this file from a stop to the next start, so that clients need not log in anew. Secret: whoever
     /// has it can log in as anybody
     #[arg(long, value_name = "FILE")]
@@ -233,9 +230,9 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
-        let key = keys::load(&self.key, &self.passphrase)?;
-        let fingerprint = key.public_key().id();
-        let keys = self.names(key)?;
+        let (keys, key_warnings) = self.keys.load(None)?;
+        key_warnings.iter().for_each(term::note);
+        let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
         let file = user_files::open(&self.users)?;
         let listener = listen(&self.listen)?;
         let tickets = self.options.tickets();
@@ -259,14 +256,20 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
-            let stop = signals(log).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let (source, acceptor, told) = (self.keys.clone(), server.acceptor(), Arc::clone(&log));
+            let reload = move || source.reload(&acceptor, &told);
+            let stop =
+                signals(reload).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
             prompt::no_more_questions();
             let listener = tokio::net::TcpListener::from_std(listener);
             let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             let address = listener.local_addr();
             let address = address.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
             term::line(format_args!("listening on {address}"))?;
-            term::line(format_args!("fingerprint {fingerprint}"))?;
+            term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
+            for next in set.next() {
+                term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
+            }
             tell(State::Ready);
             let stop = async {
                 stop.await;
@@ -282,15 +285,6 @@ impl Serve {
             Some((keys, path)) => tickets::save(keys, path).and(done),
             None => done,
         }
-    }
-
-    /// The key, under the names that clients may ask for.
-    fn names(&self, key: ServerKey) -> Result<ServerKeys, Failure> {
-        let named = self.names.iter().try_fold(ServerKeys::from(key.clone()), |keys, name| {
-            let why = |error| Failure::usage(format_args!("--server-name {name:?}: {error}"));
-            keys.with_name(name, key.clone()).map_err(why)
-        })?;
-        Ok(if self.any_server_name { named.with_any_name() } else { named })
     }
 
     /// What is kept across a restart, and where.
@@ -357,17 +351,20 @@ impl Plan<'_> {
     }
 }
 
-/// Watches for the signals that end a server, from now on. SIGHUP does not: the users file is looked at without being told, and a
-/// terminal that is closed is no reason to cut everybody off.
+/// Watches for signals, from now on: SIGHUP reads the keys again, also where it comes of a terminal that is closed, which is no
+/// reason to cut everybody off; the others end a server.
 #[cfg(unix)]
-fn signals(log: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
+fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let reload = Arc::new(reload);
     let hangups = async move {
         while hangup.recv().await.is_some() {
-            log.write(Entry::new("hangup").text("note", "changes to the users file are noticed without it"));
+            let reload = Arc::clone(&reload);
+            // Loading keys takes about as long as a few logins. One that panics is as one that fails.
+            let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
         std::future::pending().await
     };
@@ -381,7 +378,7 @@ fn signals(log: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
 }
 
 #[cfg(not(unix))]
-fn signals(_: Arc<Log>) -> io::Result<impl Future<Output = ()>> {
+fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
     Ok(async {
         let _ = tokio::signal::ctrl_c().await;
     })

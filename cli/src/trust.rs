@@ -3,13 +3,13 @@
 use crate::failure::Failure;
 use crate::known_hosts::FileArgs;
 use crate::prompt::{self, Answer};
-use crate::{keys, term};
+use crate::{crypto, keys, state, term};
 use clap::{Args, ValueEnum};
 use countersign::known_hosts::{Accepted, HostsError, KnownHosts, Listing};
-use countersign::{CredentialKind, KeyId, PublicKey, Question, Server, TrustLevel};
+use countersign::{CredentialKind, Identity, KeyId, ManifestFiles, PublicKey, Question, Server, TrustLevel};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 #[derive(Args, Clone)]
 pub(crate) struct TrustArgs {
@@ -21,9 +21,13 @@ pub(crate) struct TrustArgs {
     /// the ssh-rsa lines of OpenSSH
     #[arg(long = "server-key", value_name = "FILE")]
     keys: Vec<PathBuf>,
+    /// Trust the server keys that manifests of this identity name: its fingerprint, or the file of its public half. What is learnt
+    /// of it is kept, so that the server proves itself from the second login on, and an old manifest is noticed
+    #[arg(long = "identity-key", value_name = "SHA256:...|FILE")]
+    identity: Option<String>,
     /// What to do about a server that is not known yet: `ask` on the terminal (the default), `accept-new` without asking, or take
     /// none (`strict`). A server that is known with another key is never trusted
-    #[arg(long, value_name = "MODE", conflicts_with_all = ["pins", "keys"])]
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["pins", "keys", "identity"])]
     trust: Option<Mode>,
     #[command(flatten)]
     file: FileArgs,
@@ -32,6 +36,9 @@ pub(crate) struct TrustArgs {
     hash_known_hosts: bool,
     #[arg(skip)]
     asked: Arc<AtomicBool>,
+    /// What is learnt of it while this runs is learnt once, wherever it is kept.
+    #[arg(skip)]
+    known_identity: Arc<OnceLock<Identity>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,7 +56,7 @@ impl TrustArgs {
     }
 
     fn is_given(&self) -> bool {
-        !self.pins.is_empty() || !self.keys.is_empty()
+        !self.pins.is_empty() || !self.keys.is_empty() || self.identity.is_some()
     }
 
     /// Whether somebody may be asked about a server's key.
@@ -80,19 +87,40 @@ impl TrustArgs {
         for path in &self.keys {
             keys.extend(keys::trusted(path)?);
         }
-        if let Some(told) = told {
+        // What the identity's manifests name is trusted because of them alone.
+        if let Some(told) = told.filter(|told| self.identity.is_none() || self.pins.contains(&told.id())) {
             keys.retain(|key| key.id() != told.id());
             keys.insert(0, told.clone());
         }
         let pins = self.pins.iter().filter(|&&pin| keys.iter().all(|key| key.id() != pin));
         let pins: Vec<Server> = pins.map(|&pin| Server::pinned(pin)).collect();
-        let server = keys.into_iter().map(Server::key).chain(pins).reduce(Server::or).ok_or_else(nothing)?;
+        let identity = self.identity()?.map(Server::trusting);
+        let server = identity.into_iter().chain(keys.into_iter().map(Server::key)).chain(pins);
+        let server = server.reduce(Server::or).ok_or_else(nothing)?;
         match hosts {
             // What is revoked is not trusted, whoever gives it.
             Some(hosts) if hosts.lookup(name).is_ok_and(|known| known.revoked().is_empty()) => Ok(server),
             Some(hosts) => Ok(server.or(Server::trusting(hosts.at(name).map_err(bad_name)?.only_revoking()))),
             None => Ok(server),
         }
+    }
+
+    /// The identity, and what was learnt of it, in countersign/manifests beside what else is remembered.
+    fn identity(&self) -> Result<Option<Identity>, Failure> {
+        let Some(identity) = &self.identity else { return Ok(None) };
+        if let Some(known) = self.known_identity.get() {
+            return Ok(Some(known.clone()));
+        }
+        let identity =
+            Identity::pinned(keys::identity_pin(identity).map_err(Failure::on_this_side)?, crypto::provider());
+        let identity = match state::folder() {
+            Some(folder) => identity.with_store(ManifestFiles::new(folder.join("manifests"))),
+            None => {
+                term::note("countersign: neither HOME nor XDG_STATE_HOME is set: an old manifest will not be noticed");
+                identity
+            }
+        };
+        Ok(Some(self.known_identity.get_or_init(|| identity).clone()))
     }
 
     /// The known hosts where a key is given: what is wrong with the usual file, which nobody named, is only said.
@@ -159,8 +187,8 @@ impl TrustArgs {
 
 fn nothing() -> Failure {
     Failure::usage(
-        "which server key to trust? Give --pin SHA256:... or --server-key server.pub.pem, or a file of known hosts with \
-         --known-hosts. The fingerprint is what `countersign key show server.pem` prints on the server, and `countersign serve` when \
+        "which server key to trust? Give --pin SHA256:..., --server-key server.pub.pem or --identity-key, or a file of known hosts \
+         with --known-hosts. The fingerprint is what `countersign key show server.pem` prints on the server, and `countersign serve` when \
          it starts; get it in a way that nobody can tamper with",
     )
 }

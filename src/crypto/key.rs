@@ -17,9 +17,7 @@ pub(crate) use file::MAX_KEY_FILE;
 pub(super) use file::of_ssh_rsa;
 pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
 pub use id::{KeyId, ParseKeyIdError};
-#[cfg(feature = "x509")]
-pub(super) use pem::PemBlocks;
-pub(super) use pem::encode_pem;
+pub(crate) use pem::{PemBlocks, encode_pem};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use server::ServerKey;

@@ -9,6 +9,8 @@
 
 mod client;
 mod curve;
+#[cfg(feature = "key-formats")]
+mod encrypted;
 mod error;
 #[cfg(feature = "key-formats")]
 mod openssh;

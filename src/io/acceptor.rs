@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use super::error::LoginError;
+use super::keys::{KeysInUse, ServerKeys};
 use super::link::Link;
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
@@ -9,11 +10,9 @@ use super::refusals::Refusals;
 use super::script::{self, Decided};
 use super::stream::Stream;
 use super::workers::Workers;
-use crate::crypto::ServerKey;
 use crate::handshake::server::ServerConfig;
 use crate::terms::context::{Context, Source};
-use crate::terms::error::{Misuse, Reason};
-use crate::terms::trust::server::is_server_name;
+use crate::terms::error::Reason;
 use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +35,7 @@ pub struct Acceptor(pub(super) Arc<ServerState>);
 #[derive(Clone)]
 pub(super) struct ServerState {
     pub(super) config: Arc<ServerConfig>,
-    pub(super) keys: ServerKeys,
+    pub(super) keys: KeysInUse,
     pub(super) verifier: AnyVerifier,
     pub(super) places: Places,
     pub(super) workers: Workers,
@@ -79,7 +78,7 @@ impl ServerState {
 }
 
 impl Acceptor {
-    /// Accepts logins under `keys`, one [`ServerKey`] or several by name, and asks `verifier` about them on one of the
+    /// Accepts logins under `keys`, one [`ServerKey`](crate::ServerKey) or several by name and over time, and asks `verifier` about them on one of the
     /// acceptor's threads, within [`Bounds::default`].
     pub fn new(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl Verifier + 'static) -> Self {
         Self::with_verifier(config, keys.into(), AnyVerifier::Blocking(Arc::new(verifier)))
@@ -98,7 +97,7 @@ impl Acceptor {
         let (places, workers, permits) = within(Bounds::default());
         Self(Arc::new(ServerState {
             config: Arc::new(config),
-            keys,
+            keys: KeysInUse::new(keys),
             verifier,
             places,
             workers,
@@ -122,6 +121,19 @@ impl Acceptor {
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ServerState { limiter: Some(Arc::new(limiter)), ..ServerState::clone(&self.0) }))
+    }
+
+    /// The keys of the logins from now on. Logins that have got their answer by then go on under the key of that; sessions do not
+    /// notice, and tickets stay good that are from a key that is among these, too. All clones of this acceptor share the keys.
+    ///
+    /// A key that may be stolen is to be left out of `keys`: it answers nobody then, and no ticket from it is taken.
+    pub fn set_keys(&self, keys: impl Into<ServerKeys>) {
+        self.0.keys.set(keys.into());
+    }
+
+    /// The keys of the logins that come now.
+    pub fn keys(&self) -> Arc<ServerKeys> {
+        self.0.keys.now()
     }
 
     /// How many hold places now, and how many had to make way.
@@ -167,54 +179,6 @@ fn within(bounds: Bounds) -> (Places, Workers, Permits) {
 
 impl fmt::Debug for Acceptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acceptor").field("keys", &self.0.keys).field("counts", &self.counts()).finish_non_exhaustive()
-    }
-}
-
-/// The keys of a server: one, or several by server name.
-///
-/// A single [`ServerKey`] is one, for clients that name no server. Clients that name one that there is not are turned away, unless
-/// [`ServerKeys::with_any_name`] says otherwise: a client that trusts the keys of two servers can't be led to the other one.
-#[derive(Clone, Debug)]
-pub struct ServerKeys {
-    default: ServerKey,
-    named: Vec<(String, ServerKey)>,
-    any_name: bool,
-}
-
-impl From<ServerKey> for ServerKeys {
-    fn from(key: ServerKey) -> Self {
-        Self { default: key, named: Vec::new(), any_name: false }
-    }
-}
-
-impl ServerKeys {
-    /// Answers clients that want the server of this name (up to 255 bytes of printable ASCII, not empty, compared byte for byte)
-    /// under this key. Those that name none get the first key.
-    ///
-    /// # Errors
-    /// [`Misuse`] for a name out of bounds, or one that is there already.
-    pub fn with_name(mut self, name: &str, key: ServerKey) -> Result<Self, Misuse> {
-        if name.is_empty() || !is_server_name(name) {
-            return Err(Misuse::BadInput("the server name"));
-        }
-        if self.named.iter().any(|(named, _)| named == name) {
-            return Err(Misuse::Duplicate("the server names"));
-        }
-        self.named.push((name.to_owned(), key));
-        Ok(self)
-    }
-
-    /// Answers clients that want any other name under the first key, too. Then whoever is in the middle can lead a client that trusts
-    /// this key under one name to another server that has it as well.
-    #[must_use]
-    pub fn with_any_name(mut self) -> Self {
-        self.any_name = true;
-        self
-    }
-
-    pub(super) fn choose(&self, name: &str) -> Option<&ServerKey> {
-        let named = self.named.iter().find(|(named, _)| named == name).map(|(_, key)| key);
-        named.or((name.is_empty() || self.any_name).then_some(&self.default))
+        f.debug_struct("Acceptor").field("keys", &self.keys()).field("counts", &self.counts()).finish_non_exhaustive()
     }
 }

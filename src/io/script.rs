@@ -217,8 +217,7 @@ async fn answer<'s, L: Link>(
     (state, frame): (AwaitHello, Vec<u8>),
 ) -> Result<Answered<'s>, LoginError> {
     let choice = state.read(frame, link.now())?;
-    let key = server.keys.choose(choice.server_name()).ok_or(Error::NoServerKey)?;
-    let hello = choice.choose(key)?;
+    let hello = server.keys.now().answer(choice, unix_now())?;
     let server_name = hello.server_name().to_owned();
     // Before anything costly, and before anything secret.
     let full = || Err(Reason::NotAdmitted("too many sessions"));

@@ -216,6 +216,27 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
     place::write(path.as_ref(), key.to_pem().as_bytes(), 0o644, existing)
 }
 
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner: mode 0600.
+    Owner,
+    /// Everybody: mode 0644.
+    All,
+}
+
+/// Writes a key, or something else, that is in PEM already.
+///
+/// # Errors
+/// [`FileError`]; the file is then as it was before.
+pub fn write_pem(path: impl AsRef<Path>, pem: &[u8], readers: Readers, existing: Existing) -> Result<(), FileError> {
+    let mode = match readers {
+        Readers::Owner => 0o600,
+        Readers::All => 0o644,
+    };
+    place::write(path.as_ref(), pem, mode, existing)
+}
+
 /// Writes a file of secrets, with mode 0600, in the place of one that may be there.
 ///
 /// # Errors

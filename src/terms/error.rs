@@ -375,7 +375,6 @@ macro_rules! codes {
     };
 }
 
-#[cfg(feature = "files")]
 pub(crate) use codes;
 
 codes!(Error {

@@ -4,6 +4,7 @@
 //! become one decision are [`Server`]'s.
 
 mod level;
+mod manifest;
 mod pins;
 mod question;
 pub(crate) mod server;
@@ -12,6 +13,9 @@ pub mod x509;
 
 pub(crate) use level::Levels;
 pub use level::TrustLevel;
+pub use manifest::{
+    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+};
 pub(crate) use pins::Pins;
 pub use question::Question;
 pub(crate) use question::{CERTIFICATES, Evidence, MANIFEST};
@@ -177,6 +181,12 @@ impl UntrustedKey {
     /// The reasons; at least one.
     pub fn reasons(&self) -> &[Untrusted] {
         &self.why
+    }
+
+    /// Whether the server sent a manifest that is older than the newest that this client has taken.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        let is_older = |error: &ManifestError| matches!(error, ManifestError::Rollback { .. });
+        self.why.iter().any(|why| why.reason().is_some_and(is_older))
     }
 
     /// The name of the reason, where there is one; otherwise `untrusted-key`.

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +35,11 @@ class Command:
 
     def has(self, subcommand: str, option: str) -> bool:
         return option in self.run(subcommand, "--help").stdout.decode()
+
+    def can(self, *words: str) -> bool:
+        """Whether it has this subcommand of a subcommand."""
+        done = subprocess.run([self.path, *words, "--help"], capture_output=True, timeout=PATIENCE)
+        return done.returncode == 0
 
     def names(self) -> tuple[str, ...]:
         """The options by which `serve` goes by NAME."""
@@ -63,13 +68,13 @@ class Command:
 class RustServer:
     """`countersign serve`, and the lines it has written."""
 
-    def __init__(self, command: Command, key: str, timeout: str = "60s", *options: str):
+    def __init__(self, command: Command, key: str, timeout: str = "60s", *options: str, users: str = "users.txt"):
         # The default timeout is longer than any case waits, so none passes because the server gave up waiting.
         self.lines: list[str] = []
-        self.ended = False
+        self.ended, self.name = False, NAME if command.names() else ""
         self.grown = threading.Condition()
         self.process = subprocess.Popen(
-            [command.path, "serve", "--listen", "127.0.0.1:0", "--key", key, "--users", "users.txt",
+            [command.path, "serve", "--listen", "127.0.0.1:0", "--key", key, "--users", users,
              "--handshake-timeout", timeout, *command.names(), *options], cwd=command.folder, env=command.environment(),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -118,6 +123,11 @@ class RustServer:
         if not found:
             raise AssertionError(f"the server never wrote {pattern!r}, but at last {self.lines[-4:]}")
         return found.group(1)
+
+    def client(self, credential: Any, pins: Any = (), known: Any = (), *, base: Any = Client, **options: Any) -> Client:
+        """One that names this server."""
+        client: Client = base(credential, pins, known, **{"server_name": self.name, **options})
+        return client
 
     @contextmanager
     def connect(self) -> Iterator[socket.socket]:
@@ -194,9 +204,9 @@ def converse(channel: Channel) -> None:
     channel.finish()
 
 
-def answer(line: bytes) -> bytes:
+def answer(line: bytes, permissions: Sequence[str] = PERMISSIONS) -> bytes:
     if line == b"whoami":
-        return b"%s permissions=%s" % (USER.encode(), ",".join(PERMISSIONS).encode())
+        return b"%s permissions=%s" % (USER.encode(), ",".join(permissions).encode())
     return line.removeprefix(b"echo ")
 
 

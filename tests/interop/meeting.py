@@ -13,8 +13,8 @@ from typing import Any, Optional
 from cryptography.hazmat.primitives import serialization
 
 from countersign import (ACCEPT, BINDER, CLIENT_HELLO, CLIENT_LOGIN, FORWARD_SECRET, NOT_NOW, PASSWORD, REJECT, TOKEN,
-                         VERDICT_SIZE, Account, Client, ClientHello, Credential, Refused, Server, Ticket, Tickets,
-                         Verdict, binder, frame, key_id, seed, spki_of)
+                         VERDICT_SIZE, Account, Client, ClientHello, Credential, KeyLogin, Refused, Server, Ticket,
+                         Tickets, Verdict, binder, frame, key_id, seed, spki_of)
 from report import expect
 from sockets import Channel, Ended, Stream, login, serve
 
@@ -165,7 +165,7 @@ def message(cls: Any, **changes: Callable[[Any], Any]) -> Change:
     return change
 
 
-def client(credential: Credential = GOOD, pins: Any = (), known: Any = (SPKI,), **options: Any) -> Client:
+def client(credential: Credential | KeyLogin = GOOD, pins: Any = (), known: Any = (SPKI,), **options: Any) -> Client:
     return Client(credential, pins, known, **options)
 
 
@@ -279,7 +279,7 @@ def bad_verdicts() -> dict[str, bytes]:
 
     words = [f"{n:02}" + "x" * 62 for n in range(16)]
     return {
-        "decision 3": of(decision=3, principal="", permissions=[]),
+        "decision 4": of(decision=4, principal="", permissions=[]),
         "a reject with a principal": of(decision=REJECT, permissions=[]),
         "a not now with permissions": of(decision=NOT_NOW, principal=""),
         "a reject with a ticket": of(decision=REJECT, principal="", permissions=[], ticket=b"x", ticket_lifetime=1),
@@ -314,7 +314,7 @@ def with_tickets(**options: Any) -> dict[str, Any]:
     return {"tickets": Tickets(), "account": ACCOUNTS.get, **options}
 
 
-def ticket_for(end: Server, credential: Credential = GOOD, **options: Any) -> Ticket:
+def ticket_for(end: Server, credential: Credential | KeyLogin = GOOD, **options: Any) -> Ticket:
     """That of a full login at a server."""
     options = {"suites": FORWARD_SECRET, **options}
     return Meeting(client(credential, **options), end).came_to("ok", "ok").ticket()

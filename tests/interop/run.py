@@ -28,9 +28,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import check
 import selftest
 from command import PATIENCE, PERMISSIONS, SECRET, USER, Command
+from factor_cases import factor_cases
+from key_cases import key_cases
 from login_cases import server_cases
 from report import Report
 from serve_cases import client_cases
+from trust_cases import trust_cases
 
 ALL_PATIENCE = 600  # seconds for everything
 
@@ -75,8 +78,7 @@ def main() -> int:
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(ALL_PATIENCE)
     report = Report()
-    for file in check.VECTORS:
-        report.case(f"vector {file.stem}", lambda: check.vector(file).check())
+    check.cases(report)
     selftest.cases(report)
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
         command = Command(str(path), Path(folder))
@@ -85,6 +87,10 @@ def main() -> int:
             key = load(command.folder / f"{name}.pem")
             client_cases(report, command, name, key, token)
             server_cases(report, command, name, key, token)
+        key = load(command.folder / "keygen.pem")
+        key_cases(report, command, "keygen", key)
+        factor_cases(report, command, "keygen", key)
+        trust_cases(report, command, "keygen", key)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not check.VECTORS else 0
 

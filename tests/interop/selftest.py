@@ -15,14 +15,18 @@ sys.dont_write_bytecode = True  # no __pycache__ among the tests
 
 from typing import Any
 
+import sockets
 from countersign import (AEADS, BODY, BUSY, CLIENT_HELLO, PASSWORD, RESERVED, SERVER_HELLO, SERVER_RESUMPTION, TOKEN,
                          Busy, Client, ClientHello, Credential, Draws, Refused, ServerHello, ServerResumption, context,
                          extended, frame, spki_of, u16)
 from meeting import (GOOD, OPAQUE, OTHER_SPKI, PIN, PINNED, SECRET, SPKI, USER, WRONG, Meeting, client, flip,
                      key_file, message, not_now, server, ticket_for, with_tickets)
 from report import Report, expect
+from selftest_factors import factors
+from selftest_keys import by_key, relays
 from selftest_logins import challenges, flips, hellos, logins, records, verdicts
 from selftest_tickets import kept, resumptions
+from selftest_trust import certificates, levels, manifests
 
 # ---- Every mode -----------------------------------------------------------------------------------------------------
 
@@ -202,6 +206,10 @@ def before_the_credential(report: Report) -> None:
 def cases(report: Report) -> None:
     for part in (modes, before_the_credential, hellos, challenges, logins, verdicts, resumptions, kept, flips, records):
         part(report)
+    before, sockets.REFUSAL_DELAY = sockets.REFUSAL_DELAY, 0.0  # it was waited for often enough
+    for part in (by_key, relays, factors, levels, certificates, manifests):
+        part(report)
+    sockets.REFUSAL_DELAY = before
 
 
 def main() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -42,14 +42,14 @@ def client_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
             resumption_cases(report, command, server, key, token, session)
 
 
-def session(server: RustServer, client: Client) -> Session:
+def session(server: RustServer, client: Client, permissions: Sequence[str] = PERMISSIONS) -> Session:
     with server.login(client) as channel:
         verdict = channel.session.verdict
-        expect("the verdict", (verdict.principal, verdict.permissions), (USER, PERMISSIONS))
+        expect("the verdict", (verdict.principal, verdict.permissions), (USER, list(permissions)))
         lines = channel.lines()
         for line in (b"whoami", b"echo x", b"quit"):
             channel.send(line + b"\n")
-            expect("the answer", next(lines), b"bye" if line == b"quit" else answer(line))
+            expect("the answer", next(lines), b"bye" if line == b"quit" else answer(line, permissions))
         channel.finish()
         expect("closed by the server", channel.session.incoming.closed, True)
         # The server's log line of this session: both ends have the same session id.

@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator
 from typing import Optional
 
-from countersign import (BODY, BUSY, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE, MAX_DATA,
-                         SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session, require)
+from countersign import (BODY, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE,
+                         MAX_DATA, SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session,
+                         require)
 
-DEADLINE, REFUSAL_DELAY, LEAVE = 10.0, 0.25, 0.5  # seconds
+DEADLINE, FACTOR_DEADLINE, REFUSAL_DELAY, LEAVE = 10.0, 60.0, 0.25, 0.5  # seconds
 
 
 class Ended(Exception):
@@ -110,7 +111,13 @@ def login(sock: socket.socket, client: Client, streams: type[Stream] = Stream) -
         stream.write(confirm)
         return Channel(stream, session)
     stream.write(client.on_server_hello(answer))
-    return Channel(stream, client.on_verdict(stream.frame({SERVER_VERDICT}, "V1", "V5")))
+    while True:
+        outcome = client.on_verdict(stream.frame({SERVER_VERDICT}, "V1", "V5"))
+        if isinstance(outcome, Session):
+            return Channel(stream, outcome)
+        assert client.answers
+        stream.deadline = time.monotonic() + FACTOR_DEADLINE
+        stream.write(client.factor(client.answers(outcome)))
 
 
 def serve(sock: socket.socket, server: Server, streams: type[Stream] = Stream) -> Channel:
@@ -121,22 +128,27 @@ def serve(sock: socket.socket, server: Server, streams: type[Stream] = Stream) -
         raise server.ended
     if server.resumes:
         return Channel(stream, server.on_confirm(stream.frame({CONFIRM}, "F1", "F3")))
-    broken: Optional[Refused] = None
-    try:
-        stream.frame({CLIENT_LOGIN}, "L1", "L5")
-    except Refused as why:
-        broken = why
-        if why.rule == "L5":
-            raise
-    due = time.monotonic() + REFUSAL_DELAY
-    answer, outcome = server.refuse(stream.received, broken) if broken else server.on_client_login(stream.received)
-    if isinstance(outcome, Refused):
-        time.sleep(max(0.0, due - time.monotonic()))
+    kind, rule, late_rule, step = CLIENT_LOGIN, "L1", "L5", server.on_client_login
+    while True:
+        broken: Optional[Refused] = None
+        try:
+            stream.frame({kind}, rule, late_rule)
+        except Refused as why:
+            broken = why
+            if why.rule == late_rule:
+                raise
+        due = time.monotonic() + REFUSAL_DELAY
+        answer, outcome = server.refuse(stream.received, broken) if broken else step(stream.received)
+        if isinstance(outcome, Refused):
+            time.sleep(max(0.0, due - time.monotonic()))
+            stream.write(answer)
+            leave(stream)
+            raise outcome
         stream.write(answer)
-        leave(stream)
-        raise outcome
-    stream.write(answer)
-    return Channel(stream, outcome)
+        if isinstance(outcome, Session):
+            return Channel(stream, outcome)
+        kind, rule, late_rule, step = CLIENT_FACTOR, "N1", "N3", server.on_client_factor
+        stream.deadline = time.monotonic() + FACTOR_DEADLINE
 
 
 def leave(stream: Stream) -> None:

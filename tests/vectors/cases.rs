@@ -1,6 +1,9 @@
 //! What each vector is of.
 
+use super::factors::{Factors, further_factors};
+use super::keys::{Signer, logins_by_key};
 use super::refusals::{refused_answers, refused_hellos, refused_logins, refused_verdicts};
+use super::tickets::{Shown, not_taken, resumptions};
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 
 pub const ALICE: Credential<'static> =
@@ -21,6 +24,11 @@ pub struct Case {
     pub server_kinds: Vec<CredentialKind>,
     pub server_name: &'static str,
     pub credential: Credential<'static>,
+    /// Its key signs, in the place of the credential.
+    pub signer: Option<Signer>,
+    pub factors: Factors,
+    /// The client trusts the server's key, but at first use alone.
+    pub first_use: bool,
     /// The keys that the client has whole, by their files; it has pinned the server's otherwise.
     pub known_keys: &'static [&'static str],
     pub pins_other: bool,
@@ -38,13 +46,10 @@ pub struct Case {
     /// Shows the ticket of this login.
     pub resumes: Option<&'static str>,
     pub proof_at_resumption: bool,
+    pub shown: Shown,
     pub answer: Answer,
     pub not_now: bool,
-    /// What the client answers to requests for a further factor; it offers that only if it has one. `123456` is right.
-    pub factors: &'static [&'static [u8]],
-    /// The server wants one more factor than there are.
-    pub wants_factor: bool,
-    /// Alters a frame on the way; it is told which one (from 1).
+    /// Alters a frame on the way; it is told which one (1 to 4).
     pub alter: fn(usize, &mut Vec<u8>),
     /// Replaces the padded credential by these bytes, sealed as the client would.
     pub plaintext: Option<fn() -> Vec<u8>>,
@@ -75,6 +80,9 @@ impl Case {
             server_kinds: vec![CredentialKind::Password, CredentialKind::Token],
             server_name: "db.example",
             credential: ALICE,
+            signer: None,
+            factors: Factors::none(),
+            first_use: false,
             known_keys: &[],
             pins_other: false,
             needs_proof: true,
@@ -86,10 +94,9 @@ impl Case {
             tickets: false,
             resumes: None,
             proof_at_resumption: false,
+            shown: Shown::good(),
             answer: Answer::Usual,
             not_now: false,
-            factors: &[],
-            wants_factor: false,
             alter: |_, _| {},
             plaintext: None,
             verdict: None,
@@ -136,7 +143,7 @@ impl Case {
 
     /// Whether the server takes the ticket.
     pub fn takes_ticket(&self) -> bool {
-        self.resumes.is_some() && self.answer == Answer::Usual
+        self.resumes.is_some() && self.answer == Answer::Usual && self.shown.not_taken.is_none()
     }
 
     pub fn offers(&self, exchange: KeyExchange) -> bool {
@@ -145,7 +152,18 @@ impl Case {
 }
 
 pub fn cases() -> Vec<Case> {
-    [accepted(), resumptions(), refused_hellos(), refused_answers(), refused_logins(), refused_verdicts()].concat()
+    [
+        accepted(),
+        logins_by_key(),
+        further_factors(),
+        resumptions(),
+        not_taken(),
+        refused_hellos(),
+        refused_answers(),
+        refused_logins(),
+        refused_verdicts(),
+    ]
+    .concat()
 }
 
 /// The six suites, each with a proof and without, and what else is accepted.
@@ -211,97 +229,6 @@ fn accepted() -> Vec<Case> {
         }),
         ..Case::accept("verdict-extension", "the verdict has an extension, with data, that nobody knows", aes)
     };
-    let factor = Case {
-        factors: &[b"123456"],
-        tickets: true,
-        ..Case::accept("factor-x25519-aes256gcm", "a further factor after the password", aes)
-    };
-    let factors = [factor.clone(), factor.proved()];
     let proved = each.clone().map(Case::proved);
-    proved.into_iter().chain(each).chain(others).chain(factors).chain([extended]).collect()
-}
-
-fn resumptions() -> Vec<Case> {
-    let aes = Suite::X25519_AES_256_GCM;
-    let before = "proof-rsa2048-x25519-aes256gcm";
-    vec![
-        Case::resumed("resumed-x25519-aes256gcm", before, aes, "the ticket of proof-rsa2048-x25519-aes256gcm"),
-        Case::resumed(
-            "resumed-x25519mlkem768-aes256gcm",
-            "proof-rsa2048-x25519mlkem768-aes256gcm",
-            Suite::X25519MLKEM768_AES_256_GCM,
-            "X25519MLKEM768",
-        ),
-        Case::resumed(
-            "resumed-rsa-aes256gcm",
-            "rsa2048-rsa-aes256gcm",
-            Suite::RSA_AES_256_GCM,
-            "RSA alone: nothing but the ticket's secret is secret",
-        ),
-        Case {
-            known_keys: &["rsa2048"],
-            proof_at_resumption: true,
-            reserved: true,
-            ..Case::resumed(
-                "resumed-with-rsa-secret",
-                before,
-                aes,
-                "an rsa_ciphertext beside the ticket; ClientHello and ServerResumption have a reserved extension",
-            )
-        },
-        Case {
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "ticket-not-taken",
-                before,
-                aes,
-                "a ticket that the server does not know (K1): the full login",
-            )
-        },
-        Case {
-            known_keys: &["rsa2048"],
-            proof_at_resumption: true,
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "proof-ticket-not-taken",
-                before,
-                aes,
-                "a ticket that the server does not know (K1), and an rsa_ciphertext beside it: the full login with a proof",
-            )
-        },
-        Case {
-            known_keys: &["rsa2048"],
-            rule: Some("T4"),
-            answer: Answer::TicketUnknown,
-            ..Case::resumed(
-                "t4-ticket-not-taken",
-                before,
-                aes,
-                "no rsa_ciphertext beside a ticket that is not taken (K1): no proof, though the client has the key whole",
-            )
-        },
-        Case {
-            rule: Some("F2"),
-            alter: |frame, bytes| {
-                if frame == 3 {
-                    bytes[3] ^= 1;
-                }
-            },
-            ..Case::resumed("f2-confirm-altered", before, aes, "a bit of the Confirm was flipped")
-        },
-        Case {
-            rule: Some("A5"),
-            alter: |frame, bytes| {
-                if frame == 2 {
-                    *bytes.last_mut().unwrap() ^= 1;
-                }
-            },
-            ..Case::resumed("a5-verdict-altered", before, aes, "a bit of the sealed verdict was flipped")
-        },
-        Case {
-            rule: Some("A8"),
-            answer: Answer::Busy,
-            ..Case::resumed("a8-busy", before, aes, "the server has no room for a ClientHello with a ticket")
-        },
-    ]
+    proved.into_iter().chain(each).chain(others).chain([extended]).collect()
 }

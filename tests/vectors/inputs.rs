@@ -2,6 +2,7 @@
 
 use super::primitives::{ml_kem, unhex, x25519, x25519_public};
 use rsa::PrivateKey;
+use rsa::pkcs8::der::Document;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -31,6 +32,8 @@ pub struct Inputs {
     pub ticket: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ticket_secret: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket_state: Option<TicketState>,
     pub client_nonce: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_x25519: Option<String>,
@@ -58,9 +61,65 @@ pub struct Inputs {
     pub credential_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_secret: Option<String>,
-    /// The client's answers to requests for a further factor.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub factors: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_pkcs8: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_key_spki: Option<String>,
+    /// What it signed, which is not what it should have where L11 is broken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_signature: Option<String>,
+    /// Whether the client trusts the server's key at first use alone.
+    #[serde(skip_serializing_if = "is_false")]
+    pub first_use: bool,
+    /// What the client answers to each request for a further factor; it offers none where this is not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factor_answers: Option<Vec<String>>,
+    /// What the server wants after a good credential.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub factors: Option<Vec<Factor>>,
+}
+
+/// What a server knows when a ticket comes back that it does not take: what it sealed into it, and how things are now. Times are in
+/// Unix seconds.
+#[derive(Clone, Debug, Serialize)]
+pub struct TicketState {
+    pub principal: &'static str,
+    pub epoch: u64,
+    pub suite: String,
+    pub key_id: String,
+    pub server_name: &'static str,
+    pub prologue: String,
+    pub kind: u8,
+    pub authenticated: u64,
+    pub made: u64,
+    pub expires: u64,
+    pub secret: String,
+    pub now: u64,
+    pub epoch_now: u64,
+    pub was_used: bool,
+}
+
+/// A further factor that a server wants.
+#[derive(Clone, Debug, Serialize)]
+pub struct Factor {
+    pub form: u8,
+    pub prompt: &'static str,
+    /// The right answer.
+    pub answer: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A key of `tests/keys/signing`: its PKCS#8 and its SubjectPublicKeyInfo.
+pub fn signing_key_der(name: &str) -> (Vec<u8>, Vec<u8>) {
+    let der = |file: String| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/keys/signing").join(file);
+        Document::from_pem(&std::fs::read_to_string(path).unwrap()).unwrap().1.as_bytes().to_vec()
+    };
+    (der(format!("{name}.pem")), der(format!("{name}.pub.pem")))
 }
 
 /// A key of `tests/keys`: its PKCS#8 and its SubjectPublicKeyInfo, in hex.

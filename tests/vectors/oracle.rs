@@ -11,6 +11,15 @@ use sha2::{Digest, Sha256};
 
 const SEALED_VERDICT: usize = VERDICT + 16;
 
+/// What is computed for each further factor, and for the verdict after it; first, for the one after the login.
+const FACTORS: [[&str; 4]; 5] = [
+    ["", "", "transcript_3", "verdict_key"],
+    ["transcript_f_1", "factor_key_1", "transcript_3_1", "verdict_key_1"],
+    ["transcript_f_2", "factor_key_2", "transcript_3_2", "verdict_key_2"],
+    ["transcript_f_3", "factor_key_3", "transcript_3_3", "verdict_key_3"],
+    ["transcript_f_4", "factor_key_4", "transcript_3_4", "verdict_key_4"],
+];
+
 /// Every hash and key by its name in PROTOCOL.md, in hex, in the order in which they come.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secrets(pub Vec<(&'static str, String)>);
@@ -46,6 +55,10 @@ pub struct End<'i> {
     master: Vec<u8>,
     pub is_proved: bool,
     transcript_3: Vec<u8>,
+    verdict_key: Vec<u8>,
+    factor_key: Vec<u8>,
+    /// How many further factors were asked for.
+    factor: usize,
 }
 
 impl<'i> End<'i> {
@@ -79,6 +92,9 @@ impl<'i> End<'i> {
             master: Vec::new(),
             is_proved: false,
             transcript_3: Vec::new(),
+            verdict_key: Vec::new(),
+            factor_key: Vec::new(),
+            factor: 0,
         }
     }
 
@@ -133,7 +149,7 @@ impl<'i> End<'i> {
         body.extend(self.context);
         body.extend(lp(&inputs.ticket.as_deref().map(unhex).unwrap_or_default()));
         let mut extensions = reserved(&inputs.client_nonce);
-        if !inputs.factors.is_empty() {
+        if inputs.factor_answers.is_some() {
             extensions[0] += 1;
             extensions.extend([0, 5, 0, 0]);
         }
@@ -188,7 +204,8 @@ impl<'i> End<'i> {
         }
         self.transcript.update(ciphertext);
         ciphertext[2..].clone_into(&mut self.ciphertext);
-        assert_eq!(lp(&self.binder()), binder);
+        let is_ours = lp(&self.binder()) == binder;
+        assert_eq!(is_ours, self.inputs.server_prologue.is_none() || self.inputs.ticket.is_none());
         self.transcript.update(binder);
     }
 
@@ -254,8 +271,8 @@ impl<'i> End<'i> {
         self.note_hash("transcript_2");
     }
 
-    /// The ClientLogin that seals these bytes.
-    pub fn login(&mut self, plaintext: &[u8]) -> Vec<u8> {
+    /// The ClientLogin that seals so many bytes: these, made from `transcript_r`.
+    pub fn login(&mut self, size: usize, plaintext: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
         let inputs = self.inputs;
         let rsa_secret = unhex(inputs.rsa_secret.as_deref().unwrap_or_default());
         let ciphertext = match self.is_proved {
@@ -265,13 +282,15 @@ impl<'i> End<'i> {
                 encrypt(&unhex(&inputs.server_key_spki), &message, inputs.oaep_seed.as_ref().unwrap())
             }
         };
-        let sealed = plaintext.len() + 16;
+        let sealed = size + 16;
         let length = u16::try_from(2 + ciphertext.len() + 2 + sealed).unwrap();
         let mut frame = [&[3][..], &length.to_be_bytes(), &lp(&ciphertext)].concat();
         self.transcript.update(&frame);
         let key = self.credential_key(&rsa_secret);
         let front = frame.len();
-        frame.extend(lp(&seal(self.suite, &key, plaintext)));
+        let plaintext = plaintext(&self.known("transcript_r"));
+        assert_eq!(plaintext.len(), size);
+        frame.extend(lp(&seal(self.suite, &key, &plaintext)));
         self.transcript.update(&frame[front..]);
         self.verdict_key();
         frame
@@ -285,9 +304,32 @@ impl<'i> End<'i> {
         self.key("credential_key", "credential", &transcript_r, 32)
     }
 
-    fn verdict_key(&mut self) -> Vec<u8> {
-        self.transcript_3 = self.note_hash("transcript_3");
-        self.key("verdict_key", "verdict", &self.transcript_3.clone(), 32)
+    fn verdict_key(&mut self) {
+        let [_, _, transcript_3, verdict_key] = FACTORS[self.factor];
+        self.transcript_3 = self.note_hash(transcript_3);
+        self.verdict_key = self.key(verdict_key, "verdict", &self.transcript_3.clone(), 32);
+    }
+
+    /// The verdict, which is in the transcript, asks for a further factor.
+    pub fn ask(&mut self) {
+        self.factor += 1;
+        let [transcript_f, factor_key, _, _] = FACTORS[self.factor];
+        let transcript_f = self.note_hash(transcript_f);
+        self.factor_key = self.key(factor_key, "factor", &transcript_f, 32);
+    }
+
+    /// The ClientFactor that seals these bytes.
+    pub fn factor(&mut self, plaintext: &[u8]) -> Vec<u8> {
+        let frame = [&[11, 0x02, 0x10][..], &seal(self.suite, &self.factor_key, plaintext)].concat();
+        self.transcript.update(&frame);
+        self.verdict_key();
+        frame
+    }
+
+    /// The server reads a ClientFactor.
+    pub fn read_factor(&mut self, frame: &[u8]) {
+        self.transcript.update(frame);
+        self.verdict_key();
     }
 
     /// The server reads a ClientLogin, and gives the padded credential if it opens.
@@ -317,8 +359,7 @@ impl<'i> End<'i> {
 
     /// The ServerVerdict that seals these bytes and zeros after them.
     pub fn verdict(&mut self, front: &[u8]) -> Vec<u8> {
-        let frame =
-            [&[4, 0x08, 0x10][..], &seal(self.suite, &self.known("verdict_key"), &padded_verdict(front))].concat();
+        let frame = [&[4, 0x08, 0x10][..], &seal(self.suite, &self.verdict_key, &padded_verdict(front))].concat();
         self.transcript.update(&frame);
         self.conclude(front);
         frame
@@ -326,7 +367,7 @@ impl<'i> End<'i> {
 
     /// What a sealed verdict opens to, up to the zeros.
     pub fn open_verdict(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let mut plaintext = open(self.suite, &self.known("verdict_key"), &[0; 12], b"", sealed)?;
+        let mut plaintext = open(self.suite, &self.verdict_key, &[0; 12], b"", sealed)?;
         assert_eq!(plaintext.len(), VERDICT);
         let front = verdict_size(&plaintext);
         assert!(plaintext[front..].iter().all(|&byte| byte == 0));
@@ -340,35 +381,6 @@ impl<'i> End<'i> {
         self.transcript.update(frame);
         self.conclude(&front);
         Some(front)
-    }
-
-    /// The verdict asked for a further factor. What it was sealed under goes by other names then.
-    pub fn asked(&mut self) {
-        for (name, _) in &mut self.secrets.0 {
-            match *name {
-                "transcript_3" => *name = "transcript_3_before_factor",
-                "verdict_key" => *name = "verdict_key_before_factor",
-                _ => {}
-            }
-        }
-        let transcript_f = self.note_hash("transcript_f");
-        self.key("factor_key", "factor", &transcript_f, 32);
-    }
-
-    /// The ClientFactor that seals these bytes.
-    pub fn factor(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        let frame = [&[11, 0x02, 0x10][..], &seal(self.suite, &self.known("factor_key"), plaintext)].concat();
-        self.transcript.update(&frame);
-        self.verdict_key();
-        frame
-    }
-
-    /// The server reads a ClientFactor, and gives the padded answer if it opens.
-    pub fn read_factor(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        let opened = open(self.suite, &self.known("factor_key"), &[0; 12], b"", &frame[3..]);
-        self.transcript.update(frame);
-        self.verdict_key();
-        opened
     }
 
     /// The keys of the session, if there is one.
@@ -418,7 +430,7 @@ impl<'i> End<'i> {
 
     /// The ServerResumption's sealed verdict.
     pub fn resumption_verdict(&mut self, front: &[u8]) -> Vec<u8> {
-        let sealed = seal(self.suite, &self.known("verdict_key"), &padded_verdict(front));
+        let sealed = seal(self.suite, &self.verdict_key, &padded_verdict(front));
         self.transcript.update(&sealed);
         self.conclude(front);
         self.note_confirm_key();

@@ -54,19 +54,21 @@ pub fn verdict(decision: u8, principal: &str, permissions: &[&str], (ticket, lif
     bytes
 }
 
-/// A verdict that asks for a one-time code, without its padding.
-pub fn asking(prompt: &str) -> Vec<u8> {
+/// A verdict, without its padding, that asks for a further factor, and some bytes behind the FactorRequest.
+pub fn request(form: u8, prompt: &str, tail: &[u8]) -> Vec<u8> {
     let mut bytes = verdict(3, "", &[], (&[], 0));
-    *bytes.last_mut().unwrap() = 1;
-    bytes.extend([0, 5]);
-    bytes.extend(lp(&[&[1], &lp(prompt.as_bytes())[..]].concat()));
+    bytes.pop();
+    bytes.extend([1, 0, 5]);
+    bytes.extend(lp(&[&[form][..], &lp(prompt.as_bytes()), tail].concat()));
     bytes
 }
 
-/// An answer to that, and its padding.
-pub fn padded_factor(answer: &[u8]) -> Vec<u8> {
+/// A factor and its padding, which `spoil` may alter.
+pub fn padded_factor(answer: &[u8], spoil: fn(&mut [u8])) -> Vec<u8> {
     let mut bytes = lp(answer);
+    let used = bytes.len();
     bytes.resize(512, 0);
+    spoil(&mut bytes[used..]);
     bytes
 }
 

@@ -47,6 +47,26 @@ pub fn decrypt(pkcs8: &str, ciphertext: &[u8]) -> Option<Vec<u8>> {
     PrivateKey::from_pkcs8_der(&unhex(pkcs8)).unwrap().decrypt(Oaep::<Sha256>::new(), ciphertext).ok()
 }
 
+/// A signature by a client's key, given as PKCS#8: by the rules of PROTOCOL.md, "KeyProof".
+pub fn sign(pkcs8: &[u8], message: &[u8]) -> Vec<u8> {
+    use rsa::signature::{RandomizedSigner, SignatureEncoding, Signer};
+    // In both, the secret of 32 bytes stands at a fixed place (RFC 8410, section 7; RFC 5915).
+    const ED25519: [u8; 5] = [6, 3, 0x2b, 0x65, 0x70];
+    const P256: [u8; 10] = [6, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+    let has = |oid: &[u8]| pkcs8[..40].windows(oid.len()).any(|window| window == oid);
+    if has(&ED25519) {
+        let seed: [u8; 32] = pkcs8[16..48].try_into().unwrap();
+        ed25519_dalek::SigningKey::from_bytes(&seed).sign(message).to_bytes().to_vec()
+    } else if has(&P256) {
+        let signature: p256::ecdsa::Signature =
+            p256::ecdsa::SigningKey::from_slice(&pkcs8[36..68]).unwrap().sign(message);
+        signature.to_bytes().to_vec()
+    } else {
+        let key = rsa::pss::SigningKey::<Sha256>::new(PrivateKey::from_pkcs8_der(pkcs8).unwrap());
+        key.sign_with_rng(&mut Script::new(&[]), message).to_vec()
+    }
+}
+
 pub fn x25519_public(private: &str) -> [u8; 32] {
     x25519_dalek::x25519(unhex(private).try_into().unwrap(), x25519_dalek::X25519_BASEPOINT_BYTES)
 }

@@ -1,7 +1,7 @@
 //! The vectors of what is refused: each is named after its rule.
 
 use super::cases::{Answer, Case};
-use super::plaintexts::{self, padded};
+use super::plaintexts::padded;
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 
 /// What this library says of a rule that was broken: a server of S, L and F, and a client of the others.
@@ -18,8 +18,9 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "L4" => &["malformed: sealed-length"],
         "L6" | "L7" | "L8" => &["not-opened"],
         "L9" | "T3" => &["kind-not-taken"],
-        "L10" => &["wrong-password", "unknown-user", "unknown-token"],
-        "L12" | "V7" => &["factor-not-offered"],
+        "L10" => &["wrong-password", "unknown-user", "unknown-token", "unknown-key"],
+        "L11" => &["bad-signature"],
+        "L12" => &["factor-not-offered"],
         "N2" => &["not-opened"],
         "N4" => &["wrong-factor"],
         "F2" => &["not-confirmed"],
@@ -33,8 +34,10 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "T1" => &["untrusted-key"],
         "T2" => &["under-floor"],
         "T4" => &["no-proof"],
+        "T5" | "V8" => &["trust-too-low"],
         "V3" => &["bad-ticket"],
         "V6" => &["not-now"],
+        "V7" => &["factor-not-offered", "bad-factor-request"],
         _ => &[],
     }
 }
@@ -405,32 +408,6 @@ pub fn refused_verdicts() -> Vec<Case> {
                 verdict
             }),
             ..Case::refuse("v3-lifetime-without-ticket", "V3", "the verdict has no ticket, but a lifetime of one")
-        },
-        Case {
-            verdict: Some(|_| plaintexts::asking("Code")),
-            ..Case::refuse(
-                "v7-not-offered",
-                "V7",
-                "the server asks for a further factor of a client that did not offer one",
-            )
-        },
-        Case {
-            wants_factor: true,
-            ..Case::refuse("l12-not-offered", "L12", "a further factor is needed, and the client did not offer one")
-        },
-        Case {
-            factors: &[b"123456"],
-            alter: |frame, bytes| {
-                if frame == 5 {
-                    bytes[3] ^= 1;
-                }
-            },
-            ..Case::refuse("n2-factor-altered", "N2", "a bit of the ClientFactor was flipped")
-        },
-        Case { factors: &[b"000000"], ..Case::refuse("n4-wrong-code", "N4", "the code is wrong") },
-        Case {
-            factors: &[b"000000"],
-            ..Case::refuse_proved("n4-after-proof", "N4", "the code is wrong, after a proof")
         },
         Case { not_now: true, ..Case::refuse("v6-not-now", "V6", "the server can't decide now") },
         Case {

@@ -1,17 +1,18 @@
 //! Both machines of the library, frame by frame, beside both ends of the oracle.
 
 use super::cases::{Answer, Case, PROLOGUE, cases};
-use super::inputs::Inputs;
+use super::inputs::{Inputs, TicketState};
+use super::login;
 use super::oracle::{End, Secrets};
 use super::plaintexts::{self, ACCEPT};
 use super::refusals::codes;
 use super::setting::{binding, inputs, load, script, trust};
 use countersign::client::{self, AwaitAnswer, AwaitChallenge};
 use countersign::crypto::rustcrypto::provider;
-use countersign::server::{self, Admitted, Refusal};
+use countersign::server;
 use countersign::{
-    ClientConfig, Credential, Error, Form, Grant, Moment, Prompt, Reason, ServerConfig, ServerKey, Session, Ticket,
-    TicketKeys, UnixTime,
+    ClientConfig, Error, FreshTicket, Grant, Moment, Reason, ServerConfig, ServerKey, Session, Ticket, TicketKeys,
+    UnixTime,
 };
 use serde::Serialize;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 const EXPORT_LABEL: &str = "example";
 const EXPORT_CONTEXT: &[u8] = b"context";
-const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
+pub const TODAY: UnixTime = UnixTime::from_secs(1_800_000_000);
 
 #[derive(Debug, Serialize)]
 pub struct Vector {
@@ -31,7 +32,10 @@ pub struct Vector {
     /// The frames as they arrived: where one was altered on the way, it is the altered one.
     pub frames: Vec<String>,
     altered: Option<Altered>,
-    /// What the sealed verdict opens to, without its padding.
+    /// What each verdict opens to that asks for a further factor, without its padding.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    requests: Vec<String>,
+    /// What the last verdict opens to, without its padding.
     verdict: Option<String>,
     /// As the client has them.
     pub secrets: Option<Secrets>,
@@ -64,28 +68,21 @@ pub struct Records {
 struct Outcome {
     /// Who refuses first, by which rule; `null` for an accept.
     rule: Option<&'static str>,
+    /// The rule by which a ticket was not taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_taken: Option<&'static str>,
     /// What the client ends with: `accepted`, or the code of its error.
     client: String,
     /// What the server ends with: `accepted`, or the code of its reason; `null` if it is left waiting.
     server: Option<String>,
 }
 
-fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
-    match credential {
-        Credential::Password { user: "alice", password: b"correct horse battery staple" } => Ok(alice()),
-        Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
-        Credential::Token(b"an-opaque-token") => Ok(Grant::new("robot", [""; 0]).unwrap()),
-        Credential::Token(_) => Err(Reason::UnknownToken),
-        _ => Err(Reason::UnknownUser),
-    }
-}
-
-fn alice() -> Grant {
+pub fn alice() -> Grant {
     Grant::new("alice", ["read", "write"]).unwrap().with_epoch(1)
 }
 
 /// The verdict that grants this.
-fn granted(inputs: &Inputs, ticket: (&[u8], u64)) -> Vec<u8> {
+pub fn granted(inputs: &Inputs, ticket: (&[u8], u64)) -> Vec<u8> {
     match inputs.credential_kind {
         Some(2) => plaintexts::verdict(ACCEPT, "robot", &[], ticket),
         _ => plaintexts::verdict(ACCEPT, "alice", &["read", "write"], ticket),
@@ -100,11 +97,47 @@ pub fn run(case: &Case) -> Vector {
     let ticket = case.resumes.map(|before| {
         let before = cases().into_iter().find(|case| case.name == before).unwrap();
         let before = Case { tickets: true, ..before };
-        let (_, sessions) = exchange(&before, &ours, None);
-        sessions.unwrap().0.info.ticket().unwrap().clone()
+        let (_, sessions) = exchange(&before, &ours, None, None);
+        let ticket = sessions.unwrap().0.info.ticket().unwrap().clone();
+        if case.shown.is_used {
+            let first = Case::resumed("first", "", before.server_suites[0], "the same ticket");
+            assert!(exchange(&first, &ours, Some(ticket.clone()), None).1.is_some());
+        }
+        (before, ticket)
     });
+    let (ticket, state) = ticket.map(|(before, ticket)| shown(case, &before, &ticket)).unzip();
     let keys = if case.answer == Answer::TicketUnknown { tickets() } else { ours };
-    exchange(case, &keys, ticket).0
+    exchange(case, &keys, ticket, state.flatten()).0
+}
+
+/// The ticket of a login as the client of a case shows it, and what its server knows of it, where that decides.
+fn shown(case: &Case, before: &Case, ticket: &Ticket) -> (Ticket, Option<TicketState>) {
+    let mut kept = ticket.to_bytes().unwrap().to_vec();
+    let secret = hex::encode(&kept[kept.len() - 480 - 2 - 32..][..32]);
+    (case.shown.alter)(&mut kept);
+    let made = TODAY.as_secs();
+    let state = TicketState {
+        principal: "alice",
+        epoch: 1,
+        suite: format!("{:04x}", before.server_suites[0].number()),
+        key_id: hex::encode(ticket.key_id().as_bytes()),
+        server_name: before.server_name,
+        prologue: hex::encode(PROLOGUE),
+        kind: 1,
+        authenticated: made,
+        made,
+        expires: made + 3600,
+        secret,
+        now: server_now(case).as_secs(),
+        epoch_now: case.shown.epoch,
+        was_used: case.shown.is_used,
+    };
+    let is_known = case.shown.not_taken.is_some_and(|rule| rule != "K1");
+    (Ticket::from_bytes(&kept).unwrap(), is_known.then_some(state))
+}
+
+fn server_now(case: &Case) -> UnixTime {
+    UnixTime::from_secs(TODAY.as_secs() + case.shown.after)
 }
 
 /// The client's machine at its start.
@@ -114,18 +147,20 @@ enum Started {
 }
 
 /// The vector under way.
-struct Wire<'c> {
-    case: &'c Case,
+pub struct Wire<'c> {
+    pub case: &'c Case,
     frames: Vec<String>,
     altered: Option<Altered>,
-    verdict: Option<String>,
+    pub signature: Option<String>,
+    pub requests: Vec<String>,
+    pub verdict: Option<String>,
     outcome: Outcome,
-    sessions: Option<(Session, Session)>,
+    pub sessions: Option<(Session, Session)>,
 }
 
 impl Wire<'_> {
     /// Sends a frame: the bytes that arrive.
-    fn cross(&mut self, sent: Vec<u8>) -> Vec<u8> {
+    pub fn cross(&mut self, sent: Vec<u8>) -> Vec<u8> {
         let mut arrived = sent.clone();
         (self.case.alter)(self.frames.len() + 1, &mut arrived);
         self.frames.push(hex::encode(&arrived));
@@ -135,21 +170,28 @@ impl Wire<'_> {
         arrived
     }
 
-    fn end(&mut self, client: &str, server: Option<&str>) {
+    pub fn end(&mut self, client: &str, server: Option<&str>) {
         (self.outcome.client, self.outcome.server) = (client.to_owned(), server.map(str::to_owned));
     }
 }
 
 /// One handshake. Gives both sessions if the login was accepted.
-fn exchange(case: &Case, tickets: &Arc<TicketKeys>, ticket: Option<Ticket>) -> (Vector, Option<(Session, Session)>) {
-    let inputs = inputs(case, ticket.as_ref());
+fn exchange(
+    case: &Case,
+    tickets: &Arc<TicketKeys>,
+    ticket: Option<Ticket>,
+    state: Option<TicketState>,
+) -> (Vector, Option<(Session, Session)>) {
+    let inputs = inputs(case, ticket.as_ref(), state);
     let suite = format!("{:04x}", case.server_suites[0].number());
     let mut ends = (End::client(&inputs, &suite), End::server(&inputs, &suite));
-    let outcome = Outcome { rule: case.rule, ..Outcome::default() };
-    let mut wire = Wire { case, frames: Vec::new(), altered: None, verdict: None, outcome, sessions: None };
+    let outcome = Outcome { rule: case.rule, not_taken: case.shown.not_taken, ..Outcome::default() };
+    let (frames, requests) = (Vec::new(), Vec::new());
+    let mut wire =
+        Wire { case, frames, altered: None, signature: None, requests, verdict: None, outcome, sessions: None };
     handshake(&inputs, tickets, ticket, &mut ends, &mut wire);
     let (client, server) = ends;
-    let Wire { frames, altered, verdict, outcome, mut sessions, .. } = wire;
+    let Wire { frames, altered, signature, requests, verdict, outcome, mut sessions, .. } = wire;
     let is_accepted = outcome.client == "accepted" && outcome.server.as_deref() == Some("accepted");
     assert_eq!(is_accepted, case.rule.is_none(), "{}: {outcome:?}", case.name);
     if let Some(rule) = case.rule {
@@ -176,13 +218,14 @@ fn exchange(case: &Case, tickets: &Arc<TicketKeys>, ticket: Option<Ticket>) -> (
         server_key: format!("tests/keys/{}.pem", case.key),
         frames,
         altered,
+        requests,
         verdict,
         server_secrets: if client == server { None } else { noted(server) },
         secrets: noted(client),
         records,
         outcome,
         suite,
-        inputs,
+        inputs: Inputs { client_signature: signature, ..inputs },
     };
     (vector, sessions)
 }
@@ -205,7 +248,7 @@ fn handshake(
     ]);
     let config = ClientConfig::new(provider()).with_suites(&case.client_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap();
-    let config = if case.factors.is_empty() { config } else { config.with_factors() };
+    let config = if case.factors.are_offered { config.with_factors() } else { config };
     let config = Arc::new(if case.proof_at_resumption { config.with_proof_at_resumption() } else { config });
     let bound_to = binding(&inputs.binding_type, &inputs.binding_bytes);
     let (hello, started) = match ticket {
@@ -252,10 +295,14 @@ fn handshake(
         inputs.server_x25519mlkem768.as_ref(),
         Some(&inputs.fallback).filter(|_| !is_opened),
     ]);
-    if let Some(claim) = waits.ticket(TODAY) {
-        let fresh = claim.use_up_now().unwrap();
-        let (frame, waits) = waits.resume(fresh, alice(), TODAY, &mut rng).unwrap();
-        return resumed(wire, inputs, (client, server), started, frame, waits);
+    let account = alice().with_epoch(case.shown.epoch);
+    match taken(&waits, &account, server_now(case)) {
+        Ok(fresh) => {
+            assert_eq!(case.shown.not_taken, None, "{}", case.name);
+            let (frame, waits) = waits.resume(fresh, account, TODAY, &mut rng).unwrap();
+            return resumed(wire, inputs, (client, server), started, frame, waits);
+        }
+        Err(rules) => assert!(case.shown.not_taken.is_none_or(|rule| rules.contains(&rule)), "{}", case.name),
     }
     let (frame, waits) = match waits.challenge(&mut rng) {
         Ok(challenged) => challenged,
@@ -269,94 +316,28 @@ fn handshake(
     if answer.is_ok() || case.seals() && matches!(answer, Err(Error::ProofNotAuthentic)) {
         assert_eq!(client.read_challenge(&challenge), answer.is_ok(), "{}", case.name);
     }
-    let mut rng = script([inputs.rsa_secret.as_ref(), inputs.oaep_seed.as_ref()]);
-    let login = answer.and_then(|answer| match answer {
-        client::Answer::Challenge(challenge) => challenge.trust(&trust, TODAY),
+    let begun = answer.and_then(|answer| match answer {
+        client::Answer::Challenge(challenge) => login::begin(case, inputs, challenge.trust(&trust, TODAY)?),
         client::Answer::Resumed(_) => panic!("{}", case.name),
     });
-    let login = login.and_then(|trusted| trusted.login(case.credential, &mut rng));
-    let sealed = match login {
-        Ok(login) => Some(login),
+    let begun = match begun {
+        Ok(begun) => Some(begun),
         Err(Error::ProofNotAuthentic) if case.ignores_proof => {
             client.ignore_proof(&challenge);
             None
         }
+        // It was told so, and is to go on all the same.
+        Err(Error::KindNotTaken(_)) if case.rule == Some("L9") => None,
         Err(error) => return wire.end(error.code(), differs.map(|differs| Error::DifferentContext(differs).code())),
     };
-    let secret = hex::decode(inputs.credential_secret.as_ref().unwrap()).unwrap();
-    let user = inputs.credential_user.as_ref().unwrap();
-    let plaintext = plaintexts::padded(inputs.credential_kind.unwrap(), user, &secret, |_| {});
-    let frame = client.login(&case.plaintext.map_or(plaintext, |replacement| replacement()));
-    // Where the library's client would not send that, the oracle's takes its place.
-    let sealed = sealed.filter(|_| case.plaintext.is_none());
-    let waits_for_verdict = sealed.map(|(sealed, state)| {
-        assert_eq!(sealed, frame, "{}", case.name);
-        state
-    });
-    let login = wire.cross(frame);
+    login::log_in(wire, inputs, (client, server), begun, waits);
+}
 
-    let decided = decide(case, waits, login.clone());
-    match &decided {
-        Decided::Refused(Refusal { reason: Reason::Malformed(_), .. }) => server.read_malformed_login(&login),
-        _ => drop(server.read_login(&login)),
-    }
-    let (waits_for_verdict, decided) = match decided {
-        Decided::Asked(asked) => {
-            let waits = waits_for_verdict.unwrap();
-            let (waits, decided) = further(wire, (&mut *client, &mut *server), waits, asked);
-            (Some(waits), decided)
-        }
-        decided => (waits_for_verdict, decided),
-    };
-    let (frame, session) = match decided {
-        Decided::Accepted(accepted) => (accepted.frame, Ok(accepted.session)),
-        Decided::Refused(refusal) => (refusal.frame, Err(refusal.reason)),
-        Decided::Asked(_) => panic!("{}: there is one factor at most", case.name),
-    };
-    // Every refusal is the same, whatever the reason; not now is another.
-    let opened = server.open_verdict(&frame[3..]).unwrap();
-    let expected = match &session {
-        Ok(_) => {
-            let (ticket, lifetime) = plaintexts::ticket_in(&opened);
-            assert_eq!((ticket.len(), lifetime), if case.tickets { (480, 3600) } else { (0, 0) });
-            granted(inputs, (&ticket, lifetime))
-        }
-        Err(Reason::NotNow(_)) => plaintexts::verdict(2, "", &[], (&[], 0)),
-        Err(_) => plaintexts::verdict(0, "", &[], (&[], 0)),
-    };
-    assert_eq!(opened, expected, "{}", case.name);
-    let front = case.verdict.map_or_else(|| expected.clone(), |replace| replace(expected.clone()));
-    let verdict = server.verdict(&front);
-    if case.verdict.is_none() {
-        assert_eq!(frame, verdict, "{}", case.name);
-    }
-    wire.verdict = Some(hex::encode(&front));
-    let frame = wire.cross(verdict);
-
-    let read = waits_for_verdict.map(|state| state.read(&frame, now, TODAY));
-    let seen = match client.read_verdict(&frame).map(|verdict| verdict[0]) {
-        Some(ACCEPT) => "accepted",
-        Some(0) => "refused",
-        Some(_) => "not-now",
-        None => "verdict-not-authentic",
-    };
-    let seen = match &read {
-        Some(Err(error)) if matches!(case.rule, Some("V3" | "V7")) => error.code(),
-        Some(read) => {
-            assert_eq!(seen, read.as_ref().map_or_else(Error::code, |_| "accepted"), "{}", case.name);
-            seen
-        }
-        None => seen,
-    };
-    let logged = session.as_ref().map_or_else(in_code, |_| "accepted".to_owned());
-    wire.end(seen, Some(&logged));
-    let read = read.and_then(Result::ok);
-    if case.verdict.is_some() {
-        // The oracle's server took the place of the library's, which has sealed another verdict.
-        let id = read.map(|session| session.info.id().to_string());
-        return assert_eq!(id.as_deref(), client.secrets.get("session_id").filter(|_| case.rule.is_none()));
-    }
-    wire.sessions = read.zip(session.ok());
+/// The ticket that is shown, if it is good; otherwise the rules that it may break, as far as this library tells them apart.
+fn taken(waits: &server::Hello, account: &Grant, now: UnixTime) -> Result<FreshTicket, &'static [&'static str]> {
+    let claim = waits.ticket(now).ok_or(&["K1", "K2", "K3", "K4", "K5", "K8", "K9", "K10", "K11"][..])?;
+    let fresh = claim.use_up_now().ok_or(&["K6"][..])?;
+    if fresh.is_current(account) { Ok(fresh) } else { Err(&["K7"]) }
 }
 
 /// What the server does with a ClientHello before it answers.
@@ -371,7 +352,7 @@ fn read_hello(
     let key = ServerKey::load(&load(case.key), provider()).unwrap();
     let waiting = server::AwaitHello::new(config, &binding(kind, bytes), Moment::ORIGIN);
     let choice = waiting.read(hello, Moment::ORIGIN)?;
-    if choice.server_name() != "db.example" {
+    if !["db.example", "ws.example"].contains(&choice.server_name()) {
         return Err(Error::NoServerKey);
     }
     choice.choose(&key)
@@ -382,75 +363,6 @@ fn read_answer(started: Started, frame: &[u8]) -> Result<client::Answer, Error> 
         Started::Login(state) => state.read(frame, Moment::ORIGIN).map(client::Answer::Challenge),
         Started::Resume(state) => state.read(frame, Moment::ORIGIN, TODAY),
     }
-}
-
-/// What a server says of a credential, or of a further factor.
-enum Decided {
-    Accepted(server::Accepted),
-    Asked(server::Asked),
-    Refused(Refusal),
-}
-
-impl From<Refusal> for Decided {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
-}
-
-const PROMPT: &str = "Code";
-
-/// The server's way from a ClientLogin to its verdict.
-fn decide(case: &Case, waits: server::AwaitLogin, login: Vec<u8>) -> Decided {
-    let verdict = waits.read(login, Moment::ORIGIN).and_then(|login| {
-        let claim = match login.admit() {
-            Admitted::Sealed(open) => open.run(&mut script([])),
-            Admitted::Opened(claim) => claim,
-        };
-        match verify(claim.credential()) {
-            _ if case.not_now => Err(claim.reject(Reason::NotNow("the store is away"))),
-            Ok(_) if case.wants_factor || !case.factors.is_empty() => {
-                let prompt = Prompt::new(Form::Code, PROMPT).unwrap();
-                claim.ask(&prompt, Moment::ORIGIN).map(Decided::Asked)
-            }
-            Ok(grant) => claim.accept_with_ticket(grant, TODAY, &mut script([])).map(Decided::Accepted),
-            Err(reason) => Err(claim.reject(reason)),
-        }
-    });
-    verdict.unwrap_or_else(Decided::from)
-}
-
-/// From a verdict that asks for a further factor to what is said of the answer.
-fn further(
-    wire: &mut Wire<'_>,
-    (client, server): (&mut End<'_>, &mut End<'_>),
-    waits: client::AwaitVerdict,
-    server::Asked { frame, state }: server::Asked,
-) -> (client::AwaitVerdict, Decided) {
-    let (case, now) = (wire.case, Moment::ORIGIN);
-    let expected = plaintexts::asking(PROMPT);
-    assert_eq!(server.open_verdict(&frame[3..]).as_ref(), Some(&expected), "{}", case.name);
-    assert_eq!(frame, server.verdict(&expected), "{}", case.name);
-    server.asked();
-    let frame = wire.cross(frame);
-    assert_eq!(client.read_verdict(&frame), Some(expected), "{}", case.name);
-    client.asked();
-    let wanted = match waits.read_step(&frame, now, TODAY).unwrap() {
-        client::Verdict::Factor(wanted) => wanted,
-        client::Verdict::Accepted(_) => panic!("{}", case.name),
-    };
-    assert_eq!((wanted.prompt().form(), wanted.prompt().text()), (Form::Code, PROMPT));
-    let (frame, waits) = wanted.answer(case.factors[0], now).unwrap();
-    assert_eq!(frame, client.factor(&plaintexts::padded_factor(case.factors[0])), "{}", case.name);
-    let frame = wire.cross(frame);
-    let opened = server.read_factor(&frame);
-    let decided = state.read(frame, now).and_then(|claim| {
-        assert_eq!(opened, Some(plaintexts::padded_factor(claim.answer())), "{}", case.name);
-        match claim.answer() {
-            b"123456" => claim.accept_with_ticket(alice(), TODAY, &mut script([])).map(Decided::Accepted),
-            _ => Err(claim.reject(Reason::WrongFactor)),
-        }
-    });
-    (waits, decided.unwrap_or_else(Decided::from))
 }
 
 /// From a ServerResumption on.
@@ -495,7 +407,7 @@ fn resumed(
 }
 
 /// The reason's code, and that of what is wrong with the bytes.
-fn in_code(reason: &Reason) -> String {
+pub fn in_code(reason: &Reason) -> String {
     match reason {
         Reason::Malformed(error) => format!("{}: {}", reason.code(), error.code()),
         reason => reason.code().to_owned(),

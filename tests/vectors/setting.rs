@@ -1,13 +1,16 @@
 //! What the machines of a case are given.
 
 use super::cases::{Case, EXPORTER, PROLOGUE};
-use super::inputs::{Inputs, key_der, nonce, random};
+use super::factors::Wanted;
+use super::inputs::{Factor, Inputs, TicketState, key_der, nonce, random, signing_key_der};
 use super::primitives::Script;
-use countersign::{ChannelBinding, Credential, KeyExchange, PrivateKey, Server, Suite, Ticket};
+use countersign::{
+    Answer, ChannelBinding, Credential, KeyExchange, PrivateKey, Question, Server, Suite, Ticket, Trust, TrustLevel,
+};
 use std::path::Path;
 
 /// What both ends of a case draw and have.
-pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
+pub fn inputs(case: &Case, ticket: Option<&Ticket>, ticket_state: Option<TicketState>) -> Inputs {
     let random = |what: &str| random(&case.name, what);
     let join = |parts: &[&str]| parts.iter().map(|part| random(part)).collect::<String>();
     let (pkcs8, spki) = key_der(case.key);
@@ -19,11 +22,15 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
     let hybrid = KeyExchange::X25519MlKem768;
     let logs_in = !case.takes_ticket();
     let seals_login = logs_in && !case.proves();
+    let signer = case.signer.as_ref();
     let (number, user, secret) = match case.credential {
-        Credential::Password { user, password } => (1, user, password),
-        Credential::Token(token) => (2, "", token),
+        _ if signer.is_some() => (3, signer.unwrap().user, None),
+        Credential::Password { user, password } => (1, user, Some(hex::encode(password))),
+        Credential::Token(token) => (2, "", Some(hex::encode(token))),
         _ => panic!("a kind without vectors"),
     };
+    let (client_pkcs8, client_spki) = signer.map(|signer| signing_key_der(signer.key)).unzip();
+    let factor = |&(form, prompt, answer): &Wanted| Factor { form, prompt, answer: hex::encode(answer) };
     // A kept ticket ends with its secret, and its bytes with their length.
     let kept = ticket.map(|ticket| ticket.to_bytes().unwrap());
     let ticket = kept.as_ref().map(|kept| hex::encode(&kept[kept.len() - 480..]));
@@ -44,6 +51,7 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
         known_keys: case.known_keys.iter().map(|key| key_der(key).1).collect(),
         ticket,
         ticket_secret,
+        ticket_state,
         client_nonce: nonce(&case.name, "client nonce", case.reserved),
         client_x25519: case.offers(KeyExchange::X25519).then(|| random("client x25519")),
         client_x25519mlkem768: case
@@ -59,8 +67,13 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>) -> Inputs {
         oaep_seed: seals_login.then(|| random("oaep seed")),
         credential_kind: logs_in.then_some(number),
         credential_user: logs_in.then(|| user.to_owned()),
-        credential_secret: logs_in.then(|| hex::encode(secret)),
-        factors: case.factors.iter().map(hex::encode).collect(),
+        credential_secret: secret.filter(|_| logs_in),
+        client_key_pkcs8: client_pkcs8.map(hex::encode),
+        client_key_spki: client_spki.map(hex::encode),
+        client_signature: None,
+        first_use: case.first_use,
+        factor_answers: case.factors.are_offered.then(|| case.factors.answers.iter().map(hex::encode).collect()),
+        factors: Some(case.factors.wanted.iter().map(factor).collect::<Vec<_>>()).filter(|wanted| !wanted.is_empty()),
     }
 }
 
@@ -81,11 +94,29 @@ pub fn load(name: &str) -> PrivateKey {
     PrivateKey::from_pem(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
+/// Takes whatever key comes.
+struct FirstUse;
+
+impl Trust for FirstUse {
+    fn decide(&self, _: &Question<'_>) -> Answer {
+        Answer::Trusted(TrustLevel::FirstUse)
+    }
+
+    fn scope(&self) -> String {
+        "first use".to_owned()
+    }
+}
+
 /// What the client knows of its server.
 pub fn trust(case: &Case) -> Server {
     let pinned = if case.pins_other { "other2048" } else { case.key };
     let trust = case.known_keys.iter().map(|key| Server::key(load(key).public_key().clone())).reduce(Server::or);
-    let trust = trust.unwrap_or_else(|| Server::pinned(load(pinned).public_key().id()));
+    if case.first_use {
+        return Server::trusting(FirstUse).with_name(case.server_name).unwrap();
+    }
+    let pin = |key: &str| Server::pinned(load(key).public_key().id());
+    let trust = trust.unwrap_or_else(|| pin(pinned));
+    let trust = case.shown.from_key.map(pin).into_iter().fold(trust, Server::or);
     let trust = trust.with_floor(case.floor).with_name(case.server_name).unwrap();
     if case.needs_proof { trust } else { trust.without_proof() }
 }

@@ -77,6 +77,11 @@ impl Server {
         Self { shared, tickets }
     }
 
+    /// What accepts its logins.
+    pub(super) fn acceptor(&self) -> Acceptor {
+        self.shared.acceptor.clone()
+    }
+
     /// Accepts connections until `stop`, then waits for the sessions' goodbyes, and logs the counts.
     pub(crate) async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
         let Self { shared, mut tickets } = self;

@@ -9,25 +9,25 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 const DASHES: &[u8] = b"-----";
 
-pub(in crate::crypto) fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizing<String> {
+pub(crate) fn encode_pem(label: &'static str, der: &[u8]) -> Zeroizing<String> {
     // The only failure is a label with forbidden characters, and ours are constants.
     Zeroizing::new(pem::encode_string(label, pem::LineEnding::LF, der).unwrap_or_default())
 }
 
 /// A block as it stands in a text.
-pub(in crate::crypto) struct PemBlock<'a> {
-    pub(in crate::crypto) label: &'a str,
+pub(crate) struct PemBlock<'a> {
+    pub(crate) label: &'a str,
     /// Of its BEGIN, counted from 1.
-    pub(in crate::crypto) line: usize,
+    pub(crate) line: usize,
     /// What stands between BEGIN and END.
     body: &'a [u8],
 }
 
 /// A block without an END.
-pub(in crate::crypto) struct Unfinished<'a> {
-    pub(super) label: &'a str,
+pub(crate) struct Unfinished<'a> {
+    pub(crate) label: &'a str,
     /// Of its BEGIN.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// The line in which something else begins, or the text ends.
     last: usize,
 }
@@ -40,7 +40,7 @@ impl From<Unfinished<'_>> for KeyFileError {
 
 /// Finds the blocks of a text in any encoding that has ASCII in it, one after the other. Nothing but the markers counts: what
 /// stands before, between and after the blocks, on the same line or another, is no matter.
-pub(in crate::crypto) struct PemBlocks<'a> {
+pub(crate) struct PemBlocks<'a> {
     text: &'a [u8],
     /// How much of it is read.
     at: usize,
@@ -49,7 +49,7 @@ pub(in crate::crypto) struct PemBlocks<'a> {
 }
 
 impl<'a> PemBlocks<'a> {
-    pub(in crate::crypto) fn of(text: &'a [u8]) -> Self {
+    pub(crate) fn of(text: &'a [u8]) -> Self {
         Self { text, at: 0, counted: (0, 1) }
     }
 
@@ -118,7 +118,7 @@ impl<'a> Iterator for PemBlocks<'a> {
 
 impl PemBlock<'_> {
     /// The bytes that the block encodes. Blanks and line breaks may stand anywhere in it, and headers before it (RFC 1421).
-    pub(in crate::crypto) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    pub(crate) fn decode(&self) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
         if self.is_encrypted() {
             return Err(KeyFileError::OldEncryption { line: self.line });
         }

@@ -17,8 +17,8 @@ use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
-use crate::terms::trust::CERTIFICATES;
 use crate::terms::trust::server::is_server_name;
+use crate::terms::trust::{CERTIFICATES, MANIFEST, SignedManifest};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
     self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, List, ServerHello, ServerResumption, Tail,
@@ -169,6 +169,21 @@ impl ChooseKey {
         (0..known_keys.len()).filter_map(move |index| known_keys.get(index).map(|id| KeyId::from_bytes(*id)))
     }
 
+    /// Whether the client sealed a secret to the first of its known keys: another key can't open it.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// The server key that the ticket is from which the client shows, if that is one of this server's. A hint, as whether the ticket is
+    /// taken shows later: it is only under this key.
+    pub fn ticket_key(&self, now: UnixTime) -> Option<KeyId> {
+        let (keys, hello) = (self.config.tickets.as_ref()?, self.hello().ok()?);
+        if hello.ticket.is_empty() {
+            return None;
+        }
+        keys.open(&hello.ticket, now).map(|contents| contents.key_id)
+    }
+
     /// The suite that will be used, unless a ticket is taken.
     pub fn suite(&self) -> Suite {
         self.suite
@@ -192,7 +207,7 @@ impl ChooseKey {
             // A secret that is sealed to another key, or a connection that is not the one the client means, is not opened.
             Some(_) => Secret::Closed,
         };
-        Ok(Hello { choice: self, key: key.clone(), secret })
+        Ok(Hello { choice: self, key: key.clone(), secret, manifest: None })
     }
 }
 
@@ -216,6 +231,8 @@ pub struct Hello {
     choice: ChooseKey,
     key: ServerKey,
     secret: Secret,
+    /// Until the answer is made: whoever is waited for holds none.
+    manifest: Option<Arc<[u8]>>,
 }
 
 impl Hello {
@@ -234,6 +251,12 @@ impl Hello {
             (Secret::Opened(_), None) if self.key.is_loaded() => self.choice.arrival,
             (Secret::Opened(_), None) => self.choice.arrival.after(*refusal_floor),
         }
+    }
+
+    /// Sends this manifest with the challenge, if the client asked for one.
+    #[must_use]
+    pub fn with_manifest(self, manifest: &SignedManifest) -> Self {
+        Self { manifest: Some(Arc::clone(manifest.bytes())), ..self }
     }
 
     /// As [`ChooseKey::server_name`].
@@ -375,10 +398,12 @@ impl Hello {
         }
         let room = if self.rsa().is_some() { &[0; limits::PROOF][..] } else { &[] };
         let certificates = certificates(&self.key, &hello)?;
+        let manifest = self.manifest.as_deref().filter(|_| asks_for(&hello, MANIFEST)).unwrap_or_default();
         let mut extensions = handshake::reserved_extensions(&nonce);
-        if !certificates.is_empty() {
-            let extension = Extension { number: CERTIFICATES, data: Bytes(&certificates) };
-            extensions.push(extension).ok_or(CryptoError::Failed)?;
+        for (number, data) in [(CERTIFICATES, &*certificates), (MANIFEST, manifest)] {
+            if !data.is_empty() {
+                extensions.push(Extension { number, data: Bytes(data) }).ok_or(CryptoError::Failed)?;
+            }
         }
         let answer = ServerHello {
             version: VERSION,
@@ -396,7 +421,7 @@ impl Hello {
         let [tail] = answer.tails();
         let scope = config.tickets.as_ref().map(|_| config.prologue.scope(&hello.server_name)).unwrap_or_default();
         let can_be_asked = offers_factors(&hello.extensions);
-        let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret } = self;
+        let Self { choice: ChooseKey { config, mut transcript, deadline, .. }, key, secret, manifest: _ } = self;
         let mut parts = tail.cut_mut(&mut frame);
         transcript.add(parts.head);
         let keys = if let Secret::Opened(secret) = secret {
@@ -414,11 +439,14 @@ impl Hello {
     }
 }
 
+fn asks_for(hello: &ClientHello<'_>, number: u16) -> bool {
+    hello.extensions.iter().any(|extension| extension.number == number)
+}
+
 /// The certificates of the key, as extension 1 has them; empty where the client does not ask, or there are none.
 fn certificates(key: &ServerKey, hello: &ClientHello<'_>) -> Result<Vec<u8>, Error> {
-    let is_asked = hello.extensions.iter().any(|extension| extension.number == CERTIFICATES);
     let mut data = Vec::new();
-    if is_asked && !key.certificates().is_empty() {
+    if asks_for(hello, CERTIFICATES) && !key.certificates().is_empty() {
         let mut list: List<Bytes<'_>, { limits::MAX_CERTIFICATES }> = List::new();
         for der in key.certificates().ders() {
             // Never full: a chain has no more.

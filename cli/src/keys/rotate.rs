@@ -1,0 +1,186 @@
+//! `key rotate` and `key list`: a folder of keys over time.
+
+use super::folder::{self, Folder, Locked, Role};
+use super::{generate_with_spinner, public_path};
+use crate::failure::Failure;
+use crate::term;
+use clap::{Args, ValueEnum};
+use countersign::files;
+use countersign::{KeySize, PublicKey, UnixTime};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Make the next key of a folder the current one.
+///
+/// Makes a new next key, and retires the current one: it answers those who know no other, until --retire-for is over. A
+/// server that is running takes over what is changed here at SIGHUP, without dropping a session or refusing a login.
+///
+/// Prints each key and what it is for now.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign key rotate --keys /etc/countersign/keys
+  countersign key rotate --keys /etc/countersign/keys --stolen current
+
+A planned rotation loses nobody: clients know the next key beforehand, by its fingerprint (--pin, given
+twice) or from a manifest that names it. Where the keys are in other hands, say so with --stolen: what
+is stolen is taken out at once, and clients that know no other key refuse this server from then on.
+docs/runbook.md has both, step by step.")]
+pub(crate) struct Rotate {
+    /// The folder of the keys, as `keygen --keys` has made it
+    #[arg(long, value_name = "FOLDER")]
+    keys: PathBuf,
+    /// How long the key that was current until now is still good for clients that know no other
+    #[arg(long, value_name = "TIME", default_value = "30days", value_parser = term::duration)]
+    retire_for: Duration,
+    /// Take out what may be in other hands: the current key, whose place the next one takes, or all keys
+    #[arg(long, value_enum, value_name = "WHAT", conflicts_with = "retire_for")]
+    stolen: Option<Stolen>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Stolen {
+    /// The current key alone: the next one was kept elsewhere, or where the thief could not look
+    Current,
+    /// Every key of the folder
+    All,
+}
+
+/// Print the keys of a folder, and what each is for.
+#[derive(Args)]
+pub(crate) struct List {
+    /// The folder of the keys, as `keygen --keys` has made it
+    #[arg(long, value_name = "FOLDER")]
+    keys: PathBuf,
+}
+
+/// Begins a folder of keys: a current one, which may be there already, and a next one.
+pub(super) fn begin(path: &Path, size: KeySize, current: Option<&Path>) -> Result<(), Failure> {
+    folder::check_is_new(path)?;
+    make_folder(path)?;
+    let current = match current {
+        Some(file) => copy(path, file)?,
+        None => folder::add(path, &generate_with_spinner(size)?, None)?,
+    };
+    let next = folder::add(path, &generate_with_spinner(size)?, None)?;
+    folder::begin(path, &current, &next)?;
+    term::note(format_args!("keys: {} (keep them secret); serve them with: countersign serve --keys", path.display()));
+    show(&Folder::open(path)?)
+}
+
+/// A key that is there already, taken over as it is.
+fn copy(path: &Path, file: &Path) -> Result<String, Failure> {
+    let source = files::read_key_file(file)?;
+    if source.needs_passphrase() {
+        return Err(Failure::usage(format_args!(
+            "{}: an encrypted key is not taken over; decrypt it first, with: openssl pkey -in {} -out NEW",
+            file.display(),
+            term::quoted(file)
+        )));
+    }
+    folder::add(path, &files::read_private_key(file)?, None)
+}
+
+fn make_folder(path: &Path) -> Result<(), Failure> {
+    crate::state::make_private(path).map_err(|error| Failure::new(format_args!("{}: {error}", path.display())))
+}
+
+impl List {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        show(&Folder::open(&self.keys)?)
+    }
+}
+
+impl Rotate {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let locked = Locked::open(&self.keys)?;
+        let folder = locked.folder();
+        let now = UnixTime::from_system(SystemTime::now());
+        let find = |role: Role| folder.files().find(|(_, of)| *of == role).map(|(name, _)| name.to_owned());
+        let current = find(Role::Current).ok_or_else(|| Failure::new("there is no current key"))?;
+        let next = find(Role::Next);
+        let (model, size) = (folder.file(&current), size_of(&folder.public_key(&current)?));
+        let until = match self.stolen {
+            None => Some(UnixTime::from_secs(now.as_secs().saturating_add(self.retire_for.as_secs()))),
+            Some(_) => None,
+        };
+        let successor = match next.filter(|_| self.stolen != Some(Stolen::All)) {
+            Some(next) => {
+                // Before anything is changed: a folder without its key would not be loaded.
+                folder.public_key(&next)?;
+                if self.stolen.is_none() {
+                    check_manifest(folder, &next)?;
+                }
+                next
+            }
+            None => folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?,
+        };
+        let next = folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?;
+        let all = self.stolen == Some(Stolen::All);
+        let out = locked.rotate((&successor, &next), until, all, now)?;
+        let folder = Folder::open(&self.keys)?;
+        show(&folder)?;
+        for name in &out {
+            let file = folder.file(name);
+            let files = format!("{} {}", term::quoted(&file), term::quoted(&public_path(&file)));
+            term::note(format_args!("no longer used; destroy it with: shred -u {files}"));
+        }
+        term::note("tell a server that is running: kill -HUP its process, or systemctl reload");
+        if folder.manifest().is_some() {
+            let when = if self.stolen.is_some() {
+                "now: clients that follow it take no other key before"
+            } else {
+                "before the next rotation"
+            };
+            term::note(format_args!(
+                "sign a manifest of these keys {when}, where the identity key is, with the public halves and keys.toml:\n  \
+                 countersign manifest sign --identity identity.pem --keys FOLDER --out manifest.pem"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Clients that follow the manifest are to know the key before it is the current one.
+fn check_manifest(folder: &Folder, next: &str) -> Result<(), Failure> {
+    let Some(path) = folder.manifest() else { return Ok(()) };
+    let (id, manifest) = (folder.public_key(next)?.id(), folder::read_manifest(&path)?);
+    if manifest.unverified_body().keys.iter().any(|key| key.id == id) {
+        return Ok(());
+    }
+    Err(Failure::new(format_args!(
+        "{}: this manifest does not name the next key {id}; nothing was changed",
+        path.display()
+    ))
+    .and("sign one that does first, and let clients see it (countersign manifest sign)"))
+}
+
+/// As large as the one before.
+fn size_of(key: &PublicKey) -> KeySize {
+    match key.bits() {
+        ..=2048 => KeySize::Rsa2048,
+        2049..=3072 => KeySize::Rsa3072,
+        _ => KeySize::Rsa4096,
+    }
+}
+
+/// One line for each key.
+fn show(folder: &Folder) -> Result<(), Failure> {
+    for (name, role) in folder.files() {
+        let id = folder.public_key(name)?.id();
+        match role {
+            Role::Current => term::line(format_args!("current  {id}  {name}"))?,
+            Role::Next => term::line(format_args!("next     {id}  {name}"))?,
+            Role::Retired(until) => term::line(format_args!("retired  {id}  {name}  until {until}"))?,
+        }
+    }
+    match folder.manifest() {
+        Some(path) => {
+            let manifest = folder::read_manifest(&path)?;
+            let body = manifest.unverified_body();
+            let identity = manifest.identity().map_or_else(|_| "nobody".to_owned(), |id| id.to_string());
+            term::line(format_args!("manifest {identity}  number {}  until {}", body.sequence, body.expires))
+        }
+        None => Ok(()),
+    }
+}

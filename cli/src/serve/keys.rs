@@ -1,0 +1,122 @@
+//! The keys of a server: read when it starts, and again when it is told that they have changed.
+
+use super::log::{Entry, Log};
+use crate::failure::Failure;
+use crate::keys;
+use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
+use crate::secrets::Passphrase;
+use clap::Args;
+use countersign::{Acceptor, KeySet, ServerKey, ServerKeys, UnixTime};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Where the keys come from, and the names they are for.
+#[derive(Args, Clone)]
+pub(super) struct Source {
+    /// The server's private key: PKCS#8, PKCS#1 or OpenSSH's, in PEM or DER
+    #[arg(long, value_name = "FILE", required_unless_present = "keys", conflicts_with = "keys")]
+    key: Option<PathBuf>,
+    /// A folder of keys, as `keygen --keys` makes it: a current one, a next one, and those that `key rotate` has retired
+    #[arg(long, value_name = "FOLDER")]
+    keys: Option<PathBuf>,
+    /// Send this manifest to clients that ask for one (see `manifest sign`); with --keys, that is manifest.pem in the folder
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
+    manifest: Option<PathBuf>,
+    /// Send the certificates in this file to clients that ask for them, the key's own first; with --keys those of each key stand
+    /// beside it, as NAME.crt
+    #[cfg(feature = "x509")]
+    #[arg(long = "cert", value_name = "FILE", conflicts_with = "keys")]
+    certificates: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: Passphrase,
+    /// A name that this server goes by, for clients that ask for one; can be repeated
+    #[arg(long = "server-name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Answer clients that ask for any other name, too
+    #[arg(long)]
+    any_server_name: bool,
+}
+
+impl Source {
+    /// Reads the keys; gives with them what their operator should know.
+    pub(super) fn load(&self, before: Option<&KeySet>) -> Result<(ServerKeys, Vec<String>), Failure> {
+        let now = UnixTime::from_system(SystemTime::now());
+        let (set, warnings) = self.set(before, now)?;
+        let keys = self.names.iter().try_fold(ServerKeys::from(set.clone()), |keys, name| {
+            let why = |error| Failure::usage(format_args!("--server-name {name:?}: {error}"));
+            keys.with_name(name, set.clone()).map_err(why)
+        })?;
+        Ok((if self.any_server_name { keys.with_any_name() } else { keys }, warnings))
+    }
+
+    fn set(&self, before: Option<&KeySet>, now: UnixTime) -> Result<(KeySet, Vec<String>), Failure> {
+        if let Some(folder) = &self.keys {
+            let loaded = Folder::open(folder)?.load(&self.passphrase, before, now)?;
+            return Ok((loaded.keys, loaded.warnings));
+        }
+        let path = self.key.as_deref().ok_or_else(|| Failure::usage("which key? Give --key FILE or --keys FOLDER"))?;
+        let mut warnings = Vec::new();
+        let mut key = match before {
+            Some(before) => load_again(path, &self.passphrase, before)?,
+            None => keys::load(path, &self.passphrase)?,
+        };
+        if let Some(certificates) = self.certificates() {
+            let (with, warning) = with_certificates(key, certificates, now)?;
+            key = with;
+            warnings.extend(warning);
+        }
+        let mut set = KeySet::new(key);
+        if let Some(manifest) = &self.manifest {
+            let (with, warning) = with_manifest(set, manifest, now)?;
+            set = with;
+            warnings.extend(warning);
+        }
+        Ok((set, warnings))
+    }
+
+    #[cfg(feature = "x509")]
+    fn certificates(&self) -> Option<&Path> {
+        self.certificates.as_deref()
+    }
+
+    #[cfg(not(feature = "x509"))]
+    fn certificates(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Reads the keys again, and has the server take them; where they can't be read, the ones before stay.
+    pub(super) fn reload(&self, acceptor: &Acceptor, log: &Log) {
+        let before = acceptor.keys();
+        match self.load(before.of("")) {
+            Ok((keys, warnings)) => {
+                let entry = keys.of("").map(|set| described(Entry::new("keys-reloaded"), set));
+                acceptor.set_keys(keys);
+                entry.into_iter().for_each(|entry| log.write(entry));
+                warnings.iter().for_each(|warning| log.write(Entry::new("keys-warning").text("note", warning)));
+            }
+            Err(failure) => {
+                let entry = Entry::new("keys-not-reloaded").text("reason", &failure.to_string());
+                log.write(entry.text("note", "the keys of before are used on"));
+            }
+        }
+    }
+}
+
+/// Which keys there are.
+fn described(entry: Entry, set: &KeySet) -> Entry {
+    let id = |key: &ServerKey| key.public_key().id().to_string();
+    let mut entry = entry.field("current", id(set.current()));
+    if !set.next().is_empty() {
+        entry = entry.field("next", set.next().iter().map(id).collect::<Vec<_>>().join(","));
+    }
+    if !set.retired().is_empty() {
+        entry = entry.field("retired", set.retired().iter().map(|(key, _)| id(key)).collect::<Vec<_>>().join(","));
+    }
+    match set.manifest() {
+        Some(manifest) => {
+            let body = manifest.unverified_body();
+            entry.field("manifest", body.sequence).field("manifest_expires", body.expires)
+        }
+        None => entry,
+    }
+}

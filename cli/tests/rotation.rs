@@ -1,0 +1,440 @@
+//! `keygen --keys`, `key rotate`, `manifest`, and a server that takes over what they change.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::crypto::rustcrypto;
+use countersign::files::read_public_keys;
+use countersign::{ClientConfig, Connector, Credential, Identity, KeyId, MemoryTickets, PublicKey, Stream};
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use support::{House, PATIENCE, Said, Server, command, run, until};
+
+/// A house with a folder of keys, small ones, and an identity.
+fn house() -> House {
+    let house = House::new();
+    run(&["keygen", "--bits", "2048", "--keys", &house.path("keys"), "--current", &house.path("server.pem")], "").ok();
+    run(&["keygen", "--identity", "--out", &house.path("identity.pem")], "").ok();
+    house
+}
+
+/// What `key list` says: each line in its words.
+fn list(house: &House) -> Vec<Vec<String>> {
+    let said = run(&["key", "list", "--keys", &house.path("keys")], "").ok().out;
+    said.lines().map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
+}
+
+fn pin(house: &House, role: &str) -> String {
+    list(house).into_iter().find(|line| line[0] == role).unwrap_or_else(|| panic!("no {role}"))[1].clone()
+}
+
+/// The public half of a key of the folder.
+fn key(house: &House, role: &str) -> PublicKey {
+    let line = list(house).into_iter().find(|line| line[0] == role).unwrap();
+    let file = format!("keys/{}", line[2].replace(".pem", ".pub.pem"));
+    read_public_keys(house.path(&file)).unwrap().remove(0).key
+}
+
+fn sign(house: &House, more: &[&str]) -> Said {
+    let (identity, keys, out) = (house.path("identity.pem"), house.path("keys"), house.path("keys/manifest.pem"));
+    let args = ["manifest", "sign", "--identity", &identity, "--keys", &keys, "--out", &out];
+    run(&[&args[..], more].concat(), "")
+}
+
+fn rotate(house: &House, more: &[&str]) -> Said {
+    run(&[&["key", "rotate", "--keys", &house.path("keys")], more].concat(), "")
+}
+
+fn serve(house: &House, more: &[&str]) -> Server {
+    let (keys, users) = (house.path("keys"), house.path("users.txt"));
+    let args = ["serve", "--listen", "127.0.0.1:0", "--keys", &keys, "--users", &users];
+    Server::of(command(&[&args[..], more].concat()))
+}
+
+fn reload(server: &mut Server) -> String {
+    assert!(Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap().success());
+    server.wait_for(&["event=keys-"])
+}
+
+fn login(house: &House, server: &Server, trust: &[&str]) -> Said {
+    let who = ["--user", "alice", "--password-stdin", "--no-resume", "--send", "whoami"];
+    server.login_keeping(house, &who, trust, "secret of alice\n")
+}
+
+#[test]
+fn a_folder_of_keys_is_made_listed_and_rotated() {
+    let house = house();
+    let before = list(&house);
+    assert_eq!(before.iter().map(|line| line[0].as_str()).collect::<Vec<_>>(), ["current", "next"]);
+    assert_eq!(before[0][1], house.pin(), "the key that was there is the current one");
+    assert_eq!(house.mode("keys"), 0o700);
+    for file in fs::read_dir(house.path("keys")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        let mode = house.mode(&format!("keys/{name}"));
+        assert_eq!(mode, if name.ends_with(".pub.pem") { 0o644 } else { 0o600 }, "{name}");
+    }
+    run(&["keygen", "--keys", &house.path("keys")], "")
+        .fails(1, &["keys.toml", "was left as it is", "countersign key rotate"]);
+
+    // What somebody has written into the file stays.
+    let text = house.read("keys/keys.toml").replace("current = ", "# of rack 7\ncurrent = ");
+    house.write("keys/keys.toml", text.as_bytes(), 0o640);
+    let said = rotate(&house, &["--retire-for", "30days"]).ok();
+    let after = list(&house);
+    assert_eq!(after.iter().map(|line| line[0].as_str()).collect::<Vec<_>>(), ["current", "next", "retired"]);
+    assert_eq!((&after[0][1], &after[2][1]), (&before[1][1], &before[0][1]));
+    assert_ne!(after[1][1], before[1][1]);
+    assert!(said.out.contains(&after[1][1]) && said.err.contains("kill -HUP"), "{said:?}");
+    assert!(house.read("keys/keys.toml").contains("# of rack 7\n"), "{}", house.read("keys/keys.toml"));
+    assert_eq!(house.mode("keys/keys.toml"), 0o640);
+    // Once more: two are retired.
+    rotate(&house, &[]).ok();
+    assert_eq!(list(&house).iter().filter(|line| line[0] == "retired").count(), 2);
+}
+
+#[test]
+fn what_is_stolen_is_taken_out_at_once() {
+    let house = house();
+    let (current, next) = (pin(&house, "current"), pin(&house, "next"));
+    let said = rotate(&house, &["--stolen", "current"]).ok();
+    assert_eq!(pin(&house, "current"), next);
+    assert!(said.err.contains("shred -u") && !said.out.contains(&current), "{said:?}");
+    rotate(&house, &["--stolen", "all"]).ok();
+    let left: Vec<String> = list(&house).into_iter().map(|line| line[1].clone()).collect();
+    assert!(left.len() == 2 && !left.contains(&current) && !left.contains(&next), "{left:?}");
+    rotate(&house, &["--stolen", "all", "--retire-for", "1day"]).fails(2, &["--retire-for"]);
+}
+
+#[test]
+fn key_rotate_says_what_is_wrong_and_changes_nothing() {
+    let house = house();
+    let toml = house.read("keys/keys.toml");
+    for (text, says) in [
+        (toml.replace("next = ", "nxt = "), "nxt"),
+        (toml.replace("next = \"", "next = \"../"), "no name of a file in this folder"),
+        (toml.clone() + "\n[[retired]]\nkey = \"a.pem\"\nuntil = 07:00:00\n", "2027-01-31T12:00:00Z"),
+        (toml.clone() + "\n[[retired]]\nkey = \"a.pem\"\n", "until"),
+        ("nonsense".to_owned(), "keys.toml"),
+        (String::new(), "current"),
+    ] {
+        house.write("keys/keys.toml", text.as_bytes(), 0o600);
+        for args in [["key", "rotate"], ["key", "list"]] {
+            run(&[&args[..], &["--keys", &house.path("keys")]].concat(), "").fails(1, &["keys.toml", says]);
+        }
+        assert_eq!(house.read("keys/keys.toml"), text);
+    }
+    run(&["key", "rotate", "--keys", &house.path("nowhere")], "").fails(1, &["keys.toml", "countersign keygen --keys"]);
+    house.write("keys/keys.toml", toml.as_bytes(), 0o600);
+    // Its next key is not in the manifest that clients follow.
+    sign(&house, &[]).ok();
+    rotate(&house, &[]).ok();
+    let toml = house.read("keys/keys.toml");
+    rotate(&house, &[]).fails(1, &["manifest.pem", "does not name the next key", "nothing was changed"]);
+    assert_eq!(house.read("keys/keys.toml"), toml);
+    sign(&house, &[]).ok();
+    rotate(&house, &[]).ok();
+}
+
+#[test]
+fn an_identity_key_is_made_once_and_kept_under_a_passphrase_if_asked() {
+    let house = House::empty();
+    let out = house.path("identity.pem");
+    let said = run(&["keygen", "--identity", "--out", &out], "").ok();
+    assert!(said.out.starts_with("SHA256:"), "{said:?}");
+    assert_eq!((house.mode("identity.pem"), house.mode("identity.pub.pem")), (0o600, 0o644));
+    let before = house.read("identity.pem");
+    run(&["keygen", "--identity", "--out", &out], "").fails(1, &["exists", "--force"]);
+    assert_eq!(house.read("identity.pem"), before);
+    let locked = house.path("locked.pem");
+    run(&["keygen", "--identity", "--encrypt", "--passphrase-stdin", "--out", &locked], "correct horse\n").ok();
+    assert!(house.read("locked.pem").starts_with("-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    house.key("rsa2048.pem", "server.pem");
+    let sign =
+        ["manifest", "sign", "--identity", &locked, "--key", &house.path("server.pem"), "--out", &house.path("m.pem")];
+    run(&sign, "").fails(2, &["passphrase"]);
+    run(&[&sign[..], &["--passphrase-stdin"]].concat(), "wrong\n").fails(1, &["locked.pem"]);
+    run(&[&sign[..], &["--passphrase-stdin"]].concat(), "correct horse\n").ok();
+    // OpenSSL reads it, where it is there.
+    if let Ok(openssl) =
+        Command::new("openssl").args(["pkey", "-passin", "pass:correct horse", "-noout", "-in", &locked]).output()
+    {
+        assert!(openssl.status.success(), "{openssl:?}");
+    }
+    for args in [&["--identity", "--keys", "x"][..], &["--encrypt", "--out", "x"], &["--identity"], &[]] {
+        assert_eq!(run(&[&["keygen"], args].concat(), "").status, 2, "{args:?}");
+    }
+}
+
+#[test]
+fn manifests_are_signed_numbered_and_shown() {
+    let house = house();
+    let identity = run(&["keygen", "--identity", "--out", &house.path("other.pem")], "").ok().out.trim().to_owned();
+    let said = sign(&house, &["--name", "db.example", "--days", "30"]).ok();
+    for part in ["number:    1", "names:     db.example", &pin(&house, "current"), &pin(&house, "next")] {
+        assert!(said.out.contains(part), "{part} in {said:?}");
+    }
+    let file = house.path("keys/manifest.pem");
+    let shown = run(&["manifest", "show", &file], "").ok().out;
+    assert!(shown.contains("signature: good"), "{shown}");
+    let ours = shown.lines().next().unwrap().split_whitespace().last().unwrap().to_owned();
+    run(&["manifest", "show", &file, "--identity-pin", &ours], "").ok();
+    run(&["manifest", "show", &file, "--identity-pin", &identity], "").fails(1, &["manifest.pem", &identity, &ours]);
+    // Its number counts on, and nothing else does.
+    assert!(sign(&house, &[]).ok().out.contains("number:    2"));
+    assert!(sign(&house, &["--sequence", "7"]).ok().out.contains("number:    7"));
+    sign(&house, &["--sequence", "7"]).fails(2, &["--sequence 7", "has the number 7"]);
+    sign(&house, &["--sequence", "0"]).fails(2, &["--sequence"]);
+    let before = house.read("keys/manifest.pem");
+    let args = ["manifest", "sign", "--key", &house.path("server.pem"), "--out", &file, "--identity"];
+    run(&[&args[..], &[&house.path("other.pem")]].concat(), "").fails(1, &["another identity", &ours]);
+    // A server key signs nothing.
+    run(&[&args[..], &[&house.path("server.pem")]].concat(), "").fails(1, &["Ed25519"]);
+    assert_eq!(house.read("keys/manifest.pem"), before);
+
+    let of = |key: &str| {
+        let out = house.path("of.pem");
+        run(&["manifest", "sign", "--identity", &house.path("identity.pem"), "--key", key, "--out", &out], "")
+    };
+    let server = house.path("server.pub.pem");
+    let said = of(&format!("{server},from=2026-01-01,until=2099-01-31,floor=x25519mlkem768"));
+    let said = said.ok().out;
+    assert!(
+        said.contains("from 2026-01-01T00:00:00Z until 2099-01-31T00:00:00Z, rsa+x25519mlkem768 or stronger"),
+        "{said}"
+    );
+    of(&format!("{server},until=yesterday")).fails(2, &["yesterday"]);
+    of(&format!("{server},floor=x448")).fails(2, &["x448"]);
+    of(&format!("{server},until=2020-01-01")).fails(1, &["a key whose end"]);
+    of(&house.path("identity.pub.pem")).fails(1, &["identity.pub.pem"]);
+    // A letter of it that is another is seen.
+    let mut changed = house.read("keys/manifest.pem").into_bytes();
+    let at = changed.len() / 2;
+    changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+    let changed = house.write("changed.pem", &changed, 0o644);
+    run(&["manifest", "show", &changed], "").fails(1, &["changed.pem"]);
+}
+
+#[test]
+fn a_server_reads_its_keys_again_at_sighup_and_says_what_it_took() {
+    let house = house();
+    sign(&house, &[]).ok();
+    let mut server = serve(&house, &[]);
+    let (current, next) = (pin(&house, "current"), pin(&house, "next"));
+    let identity = house.path("identity.pub.pem");
+    login(&house, &server, &["--identity-key", &identity]).ok();
+    let said = login(&house, &server, &["--identity-key", &identity]).ok();
+    assert!(said.err.contains("server proved itself"), "{said:?}");
+    login(&house, &server, &["--pin", &current]).ok();
+
+    // Nothing is taken of what can't be read, and nobody notices.
+    let toml = house.read("keys/keys.toml");
+    house.write("keys/keys.toml", b"nonsense", 0o600);
+    let line = reload(&mut server);
+    assert!(line.contains("event=keys-not-reloaded") && line.contains("keys.toml"), "{line}");
+    login(&house, &server, &["--pin", &current]).ok();
+    house.write("keys/keys.toml", toml.as_bytes(), 0o600);
+
+    rotate(&house, &[]).ok();
+    let line = reload(&mut server);
+    for part in [format!("current={next}"), format!("retired={current}"), "manifest=1".to_owned()] {
+        assert!(line.contains(&part), "{part} in {line}");
+    }
+    // The fingerprint of before was kept with its key; who has no more than the fingerprint sees the current key.
+    login(&house, &server, &["--pin", &current]).ok();
+    let stranger =
+        server.login_with(&["--user", "alice", "--password-stdin"], &["--pin", &current], "secret of alice\n");
+    stranger.fails(3, &["not trusted", &next]);
+    for trust in [&["--pin", &next][..], &["--identity-key", &identity]] {
+        login(&house, &server, trust).ok();
+    }
+    sign(&house, &[]).ok();
+    assert!(reload(&mut server).contains("manifest=2"));
+    login(&house, &server, &["--identity-key", &identity]).ok();
+
+    // Somebody plays an old manifest back, by hand.
+    let newest = house.read("keys/manifest.pem");
+    fs::remove_file(house.path("keys/manifest.pem")).unwrap();
+    sign(&house, &["--sequence", "1"]).ok();
+    reload(&mut server);
+    let said = login(&house, &server, &["--identity-key", &identity]);
+    said.fails(3, &["an older manifest, number 1, where 2 was seen before"]);
+    house.write("keys/manifest.pem", newest.as_bytes(), 0o644);
+    reload(&mut server);
+    login(&house, &server, &["--identity-key", &identity]).ok();
+    assert_eq!(server.stop("-TERM").0, 0);
+}
+
+#[test]
+fn a_manifest_that_does_not_fit_keeps_nobody_out() {
+    let house = house();
+    let manifest = house.path("other.pem");
+    let other = house.key("other2048.pem", "other2048.pem");
+    let identity = house.path("identity.pem");
+    run(&["manifest", "sign", "--identity", &identity, "--key", &other, "--out", &manifest], "").ok();
+    let mut server = house.serve(&["--manifest", &manifest]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    let said = login(&house, &server, &["--identity-key", &house.path("identity.pub.pem")]);
+    said.fails(3, &["no manifest"]);
+    let (_, err) = server.stop("-TERM");
+    assert!(err.contains("does not name the current key"), "{err}");
+    // What is no manifest at all is a mistake in the command line.
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--manifest", &key];
+    run(&serve, "").fails(1, &["server.pem", "COUNTERSIGN MANIFEST"]);
+}
+
+#[test]
+fn nobody_is_asked_for_a_passphrase_at_sighup() {
+    let house = house();
+    let key = house.path("encrypted.pem");
+    let openssl = ["pkcs8", "-topk8", "-passout", "pass:correct horse", "-in", &house.path("server.pem"), "-out", &key];
+    if !Command::new("openssl").args(openssl).status().is_ok_and(|status| status.success()) {
+        return;
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let passphrase = house.write("passphrase", b"correct horse\n", 0o600);
+    let users = house.path("users.txt");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--users", &users, "--key", &key, "--passphrase-file", &passphrase];
+    let mut server = Server::of(command(&args));
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    fs::remove_file(&passphrase).unwrap();
+    assert!(reload(&mut server).contains("event=keys-not-reloaded"));
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+
+    // In a folder the key is known again by its public half, which stands beside it.
+    let name = list(&house)[0][2].clone();
+    fs::copy(&key, house.path(&format!("keys/{name}"))).unwrap();
+    let stdin = house.write("stdin", b"correct horse\n", 0o600);
+    let keys = house.path("keys");
+    let mut serve =
+        command(&["serve", "--listen", "127.0.0.1:0", "--users", &users, "--keys", &keys, "--passphrase-stdin"]);
+    serve.stdin(fs::File::open(stdin).unwrap());
+    let mut server = Server::with_stdin(serve);
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    fs::remove_file(house.path(&format!("keys/{}", name.replace(".pem", ".pub.pem")))).unwrap();
+    let line = reload(&mut server);
+    assert!(line.contains("event=keys-not-reloaded") && line.contains("--passphrase-file"), "{line}");
+}
+
+#[test]
+fn certificates_are_the_key_s_own() {
+    let house = house();
+    let certificate = house.path("server.crt");
+    let made = run(
+        &["cert", "self-signed", "--key", &house.path("server.pem"), "--name", "localhost", "--out", &certificate],
+        "",
+    );
+    if made.status == 2 {
+        // A build without certificates.
+        return;
+    }
+    made.ok();
+    house.serve(&["--cert", &certificate]);
+    let name = list(&house)[0][2].replace(".pem", ".crt");
+    fs::copy(&certificate, house.path(&format!("keys/{name}"))).unwrap();
+    let mut server = serve(&house, &[]);
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    let next = list(&house)[1][2].replace(".pem", ".crt");
+    fs::copy(&certificate, house.path(&format!("keys/{next}"))).unwrap();
+    let line = reload(&mut server);
+    assert!(line.contains("event=keys-not-reloaded") && line.contains(&next), "{line}");
+}
+
+#[test]
+fn login_by_identity_says_what_is_wrong() {
+    let house = house();
+    sign(&house, &[]).ok();
+    let server = serve(&house, &[]);
+    for (given, status, says) in [
+        ("nowhere.pem", 2, "nowhere.pem"),
+        (&*house.path("server.pub.pem"), 2, "Ed25519"),
+        (&*house.path("keys/manifest.pem"), 2, "manifest.pem"),
+        ("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU", 3, "another server's, or an attack"),
+    ] {
+        login(&house, &server, &["--identity-key", given]).fails(status, &[says]);
+    }
+    // What is kept is a file, and where that is broken the server is not trusted, and the file left alone.
+    let identity = house.path("identity.pub.pem");
+    login(&house, &server, &["--identity-key", &identity]).ok();
+    let folder = house.path("state/countersign/manifests");
+    let kept = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::write(&kept, "nonsense").unwrap();
+    login(&house, &server, &["--identity-key", &identity]).fails(3, &[kept.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(&kept).unwrap(), "nonsense");
+}
+
+/// Logins at once.
+const CLIENTS: usize = 200;
+
+#[test]
+fn keys_rotate_under_load_and_no_login_is_refused() {
+    let house = house();
+    let token = house.token("alice");
+    sign(&house, &[]).ok();
+    let more = ["--max-wait", "100s", "--handshake-timeout", "100s", "--max-sessions-per-user", "512"];
+    let mut server = serve(&house, &[&more[..], &["--max-sessions", "1024"]].concat());
+    let address = server.address.clone();
+    let (current, next) = (key(&house, "current"), key(&house, "next"));
+    let identity: KeyId = {
+        let pem = house.read("identity.pub.pem");
+        let keys = countersign::crypto::KeyFile::parse(pem.as_bytes()).unwrap().verifying_keys().unwrap();
+        keys[0].key.id()
+    };
+    let identity = Identity::pinned(identity, rustcrypto::provider());
+    let kinds = [
+        countersign::Server::key(current.clone()),
+        countersign::Server::key(current.clone()).or(countersign::Server::pinned(next.id())),
+        countersign::Server::key(next.clone()).or(countersign::Server::key(current.clone())),
+        countersign::Server::trusting(identity),
+    ];
+    let connect = |trust: countersign::Server| {
+        let config = ClientConfig::new(rustcrypto::provider()).with_handshake_timeout(PATIENCE);
+        Connector::new(config, trust).with_tickets(MemoryTickets::new())
+    };
+    let dial = || TcpStream::connect(&address);
+    let by_password = Credential::Password { user: "alice", password: b"secret of alice" };
+    // A ticket from the key that is about to be retired.
+    let returning = connect(kinds[0].clone());
+    let open: Stream<TcpStream> = returning.dial_blocking(dial, by_password).unwrap();
+
+    let (started, done) = (Arc::new(Barrier::new(CLIENTS + 1)), Arc::new(AtomicUsize::new(0)));
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let (started, done, token) = (Arc::clone(&started), Arc::clone(&done), token.trim().to_owned());
+            let connector = connect(kinds[client % kinds.len()].clone());
+            let address = &address;
+            scope.spawn(move || {
+                started.wait();
+                for login in 0..3 {
+                    let session =
+                        connector.dial_blocking(|| TcpStream::connect(address), Credential::Token(token.as_bytes()));
+                    let session = session.unwrap_or_else(|error| panic!("client {client}, login {login}: {error:?}"));
+                    assert_eq!(session.grant().principal(), "alice");
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        started.wait();
+        until("some are in", || done.load(Ordering::SeqCst) > CLIENTS / 4);
+        rotate(&house, &[]).ok();
+        assert!(reload(&mut server).contains("event=keys-reloaded"));
+        sign(&house, &[]).ok();
+        assert!(reload(&mut server).contains("manifest=2"));
+    });
+    assert_eq!(done.load(Ordering::SeqCst), 3 * CLIENTS);
+    assert_eq!(pin(&house, "current"), next.id().to_string());
+    // The ticket of before is taken, and the session that was open is.
+    assert!(returning.dial_blocking(dial, by_password).unwrap().info().is_resumed());
+    drop(open);
+    let (status, err) = server.stop("-TERM");
+    assert_eq!(status, 0, "{err}");
+    let refused: Vec<&String> = server.seen.iter().filter(|line| line.contains("event=login-refused")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+}

@@ -1,0 +1,386 @@
+//! A client that has the identity key of a server: what it trusts because of manifests, what it keeps, and what it refuses.
+
+#![cfg(all(any(feature = "rustcrypto", feature = "aws-lc"), feature = "files"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::client;
+use countersign::crypto::SigningKey;
+use countersign::server::AwaitHello;
+use countersign::{
+    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyId, KeySet, LoginError,
+    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig, ServerKeys,
+    SignedManifest, Stream, Trust, TrustLevel, UnixTime, Wants, limits,
+};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
+use support::wire::{ClientHello, Message, ServerHello};
+use support::{ALICE, OTHER2048, RSA2048, RSA3072, SUITES, TestKey, TestRng, at, provider, verifier};
+
+const DAY: u64 = 24 * 3600;
+
+static IDENTITY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_ed25519(&[7; 32]).unwrap());
+
+/// Which keys are known is a question of the clock's.
+static NOW: LazyLock<UnixTime> = LazyLock::new(|| UnixTime::from_system(SystemTime::now()));
+
+fn later(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(NOW.as_secs() + seconds)
+}
+
+fn earlier(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(NOW.as_secs() - seconds)
+}
+
+fn body(sequence: u64, keys: &[&TestKey]) -> ManifestBody {
+    let key = |key: &&TestKey| ManifestKey {
+        id: key.private.public_key().id(),
+        not_before: earlier(DAY),
+        not_after: later(90 * DAY),
+        floor: 2,
+    };
+    let keys = keys.iter().map(key).collect();
+    ManifestBody { sequence, issued: *NOW, expires: later(90 * DAY), names: Vec::new(), keys }
+}
+
+fn manifest(sequence: u64, keys: &[&TestKey]) -> SignedManifest {
+    body(sequence, keys).sign(&IDENTITY, provider()).unwrap()
+}
+
+/// A server with this current key that sends this manifest.
+fn sending(key: &TestKey, manifest: SignedManifest) -> ServerKeys {
+    KeySet::new(key.server.clone()).with_manifest(manifest).unwrap().into()
+}
+
+fn identity() -> Identity {
+    Identity::pinned(IDENTITY.public_key().id(), provider())
+}
+
+/// What comes of one connection at this time: the level of trust, and whether the server proved itself.
+fn meet(server: &Server, keys: &ServerKeys, now: UnixTime) -> Result<(TrustLevel, bool), Error> {
+    let config = Arc::new(ClientConfig::new(provider()).with_suites(&SUITES).unwrap());
+    let (none, mut rng) = (ChannelBinding::none(), TestRng::new(format!("a client at {now}")));
+    let (hello, client) = client::start(&config, server, &none, &mut rng, at(0))?;
+    let config = Arc::new(ServerConfig::new(provider()).with_suites(&SUITES).unwrap());
+    let hello = keys.answer(AwaitHello::new(&config, &none, at(0)).read(hello, at(0))?, now)?;
+    let hello = match hello.open(&mut rng) {
+        Ok(open) => open.run(&mut rng),
+        Err(hello) => *hello,
+    };
+    let (challenge, _) = hello.challenge(&mut rng)?;
+    let challenge = client.read(&challenge, at(0))?;
+    let is_proved = challenge.is_proved();
+    Ok((challenge.trust(server, now)?.level(), is_proved))
+}
+
+/// The code of the reason for which a server is not trusted.
+#[track_caller]
+fn untrusted(server: &Server, keys: &ServerKeys, now: UnixTime) -> &'static str {
+    match meet(server, keys, now) {
+        Err(error @ Error::Untrusted(_)) => error.code(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_key_of_a_good_manifest_is_verified_and_proved_from_the_second_login_on() {
+    let (server, keys) = (Server::trusting(identity()), sending(&RSA2048, manifest(1, &[&RSA2048, &OTHER2048])));
+    assert_eq!(meet(&server, &keys, *NOW), Ok((TrustLevel::Verified, false)));
+    assert_eq!(meet(&server, &keys, *NOW), Ok((TrustLevel::Verified, true)));
+    let known: Vec<KeyId> = server.known_keys().iter().map(|key| key.id()).collect();
+    assert_eq!(known, [RSA2048.private.public_key().id()]);
+    // Another client of the same identity knows nothing of that, and one of another identity trusts nothing of it.
+    assert_eq!(meet(&Server::trusting(identity()), &keys, *NOW), Ok((TrustLevel::Verified, false)));
+    let other = Identity::pinned(SigningKey::from_ed25519(&[8; 32]).unwrap().public_key().id(), provider());
+    assert_eq!(untrusted(&Server::trusting(other), &keys, *NOW), "manifest-other-identity");
+}
+
+#[test]
+fn a_manifest_is_sent_to_who_asks_and_to_nobody_else() {
+    let (none, config) = (ChannelBinding::none(), Arc::new(ServerConfig::new(provider())));
+    let signed = manifest(1, &[&RSA2048]);
+    for (server, keys, sent) in [
+        (Server::trusting(identity()), sending(&RSA2048, signed.clone()), Some(signed.as_bytes())),
+        (Server::trusting(identity()), RSA2048.server.clone().into(), None),
+        (RSA2048.trust(), sending(&RSA2048, signed.clone()), None),
+        (RSA2048.trust().or(Server::trusting(identity())), sending(&RSA2048, signed.clone()), Some(signed.as_bytes())),
+    ] {
+        let client = Arc::new(ClientConfig::new(provider()));
+        let (hello, _) = client::start(&client, &server, &none, &mut TestRng::new("asking"), at(0)).unwrap();
+        let asks = ClientHello::decode(&hello[3..]).unwrap().extensions.contains(&(2, Vec::new()));
+        assert_eq!(asks, server.wants().manifest);
+        let choice = AwaitHello::new(&config, &none, at(0)).read(hello, at(0)).unwrap();
+        let (frame, _) = keys.answer(choice, *NOW).unwrap().challenge(&mut TestRng::new("answer")).unwrap();
+        let extensions = ServerHello::decode(&frame[3..]).unwrap().extensions;
+        let found = extensions.iter().find(|(number, _)| *number == 2).map(|(_, data)| data.as_slice());
+        assert_eq!(found, sent);
+    }
+}
+
+#[test]
+fn the_longest_manifest_there_is_goes_over_the_wire() {
+    let mut longest = body(1, &[&RSA2048]);
+    let known = longest.keys[0];
+    let unknown = |number: u8| ManifestKey { id: KeyId::from_bytes([number; 32]), ..known };
+    longest.keys.extend((0..7).map(unknown));
+    longest.names = (0..limits::MAX_MANIFEST_NAMES).map(|name| format!("{name:0>255}")).collect();
+    let signed = longest.sign(&IDENTITY, provider()).unwrap();
+    assert_eq!(signed.as_bytes().len(), limits::MANIFEST);
+    let keys = sending(&RSA2048, signed).with_any_name();
+    let server = Server::trusting(identity()).with_name(&longest.names[3]).unwrap();
+    assert_eq!(meet(&server, &keys, *NOW), Ok((TrustLevel::Verified, false)));
+}
+
+#[test]
+fn a_server_can_only_be_given_a_manifest_of_its_current_key() {
+    let set = || KeySet::new(RSA2048.server.clone()).with_next(OTHER2048.server.clone()).unwrap();
+    assert!(set().with_manifest(manifest(1, &[&RSA2048])).is_ok());
+    assert!(matches!(set().with_manifest(manifest(1, &[&OTHER2048])), Err(Misuse::Mismatch)));
+}
+
+#[test]
+fn m3_an_older_manifest_is_refused_whatever_else_speaks_for_the_key() {
+    let keys = |sequence| sending(&RSA2048, manifest(sequence, &[&RSA2048]));
+    let server = Server::trusting(identity());
+    for sequence in [5, 5, 6, 9] {
+        assert!(meet(&server, &keys(sequence), *NOW).is_ok(), "{sequence}");
+    }
+    for sequence in [8, 6, 1] {
+        assert_eq!(untrusted(&server, &keys(sequence), *NOW), "manifest-rollback", "{sequence}");
+    }
+    let fork = ManifestBody { expires: later(91 * DAY), ..body(9, &[&RSA2048]) };
+    let fork = sending(&RSA2048, fork.sign(&IDENTITY, provider()).unwrap());
+    assert_eq!(untrusted(&server, &fork, *NOW), "manifest-fork");
+    // An alarm is not outvoted by a fingerprint that was pinned long ago.
+    let both = server.clone().or(RSA2048.trust());
+    assert_eq!(untrusted(&both, &keys(8), *NOW), "manifest-rollback");
+    assert!(meet(&both, &keys(9), *NOW).is_ok());
+}
+
+#[test]
+fn m4_an_expired_manifest_and_one_from_the_future_are_refused_by_the_client_s_clock() {
+    let keys = sending(&RSA2048, manifest(1, &[&RSA2048]));
+    for (now, code) in [(later(90 * DAY), "manifest-expired"), (earlier(61), "manifest-not-yet")] {
+        assert_eq!(untrusted(&Server::trusting(identity()), &keys, now), code);
+    }
+    // They were not taken, so that nothing is known because of them.
+    let server = Server::trusting(identity());
+    assert_eq!(untrusted(&server, &sending(&RSA2048, manifest(9, &[&RSA2048])), later(91 * DAY)), "manifest-expired");
+    assert!(meet(&server, &keys, *NOW).is_ok());
+}
+
+#[test]
+fn m5_a_manifest_for_other_names_is_refused() {
+    let named = ManifestBody { names: vec!["db.example".to_owned()], ..body(1, &[&RSA2048]) };
+    let keys = sending(&RSA2048, named.sign(&IDENTITY, provider()).unwrap()).with_any_name();
+    let server = |name: &str| Server::trusting(identity()).with_name(name).unwrap();
+    assert!(meet(&server("db.example"), &keys, *NOW).is_ok());
+    for name in ["", "mail.example"] {
+        assert_eq!(untrusted(&server(name), &keys, *NOW), "manifest-other-name");
+    }
+}
+
+#[test]
+fn m6_a_key_that_the_manifest_does_not_name_now_is_not_trusted() {
+    let server = Server::trusting(identity());
+    let good = manifest(1, &[&RSA2048]);
+    assert!(meet(&server, &sending(&RSA2048, good.clone()), *NOW).is_ok());
+    // A thief passes the real manifest on, with a key of their own.
+    let config = |signed: SignedManifest| {
+        KeySet::new(RSA2048.server.clone()).with_next(OTHER2048.server.clone()).unwrap().with_manifest(signed).unwrap()
+    };
+    let thief = Server::trusting(identity()).or(Server::key(RSA3072.private.public_key().clone()));
+    assert!(meet(&thief, &RSA3072.server.clone().into(), *NOW).is_ok(), "it is pinned as well");
+    let passed_on = ServerKeys::from(config(good));
+    // The next key is there, and the manifest does not name it.
+    let knows_next = Server::trusting(identity()).or(Server::key(OTHER2048.private.public_key().clone()));
+    assert!(meet(&knows_next, &passed_on, *NOW).is_ok(), "pinned");
+    for (change, now, code) in [
+        ((|key| key.not_before = later(10)) as fn(&mut ManifestKey), *NOW, "manifest-key-not-yet"),
+        (|key| key.not_after = later(10), later(10), "manifest-key-over"),
+        (|key| key.floor = 3, *NOW, "manifest-under-floor"),
+    ] {
+        let mut body = body(2, &[&RSA2048]);
+        change(&mut body.keys[0]);
+        let keys = sending(&RSA2048, body.sign(&IDENTITY, provider()).unwrap());
+        assert_eq!(untrusted(&Server::trusting(identity()), &keys, now), code);
+    }
+}
+
+#[test]
+fn where_the_server_sends_none_the_manifest_that_is_kept_counts_until_it_expires() {
+    let server = Server::trusting(identity());
+    let none: ServerKeys = RSA2048.server.clone().into();
+    assert_eq!(untrusted(&server, &none, *NOW), "manifest-missing");
+    assert!(meet(&server, &sending(&RSA2048, manifest(1, &[&RSA2048, &OTHER2048])), *NOW).is_ok());
+    assert_eq!(meet(&server, &none, *NOW), Ok((TrustLevel::Verified, true)));
+    // A key that it names and that was not seen yet is as good; one that it does not name is not.
+    let knowing = |key: &TestKey| -> ServerKeys { key.server.clone().into() };
+    assert_eq!(meet(&server.clone().without_proof(), &knowing(&OTHER2048), *NOW), Ok((TrustLevel::Verified, false)));
+    assert_eq!(untrusted(&server, &knowing(&RSA3072), *NOW), "manifest-unknown-key");
+    assert_eq!(untrusted(&server, &none, later(90 * DAY)), "manifest-expired");
+}
+
+#[test]
+fn a_key_that_a_newer_manifest_does_not_name_is_forgotten() {
+    let server = Server::trusting(identity());
+    assert!(meet(&server, &sending(&RSA2048, manifest(1, &[&RSA2048])), *NOW).is_ok());
+    let newer = manifest(2, &[&OTHER2048]);
+    // It answers under the new key, and the client had the old one: that is to be proved on another connection.
+    assert!(matches!(meet(&server, &sending(&OTHER2048, newer), *NOW), Err(Error::NoProof(_))));
+    let known: Vec<KeyId> = server.known_keys().iter().map(|key| key.id()).collect();
+    assert_eq!(known, [OTHER2048.private.public_key().id()]);
+    // Whoever has stolen the old key has the old manifest as well.
+    assert_eq!(untrusted(&server, &sending(&RSA2048, manifest(1, &[&RSA2048])), *NOW), "manifest-rollback");
+    assert_eq!(untrusted(&server, &RSA2048.server.clone().into(), *NOW), "manifest-unknown-key");
+}
+
+/// A server over TCP, and logins to it.
+struct House {
+    acceptor: Acceptor,
+    listener: TcpListener,
+}
+
+impl House {
+    fn new(keys: ServerKeys) -> Self {
+        let acceptor = Acceptor::new(ServerConfig::new(provider()), keys, verifier);
+        Self { acceptor, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
+    }
+
+    /// A login over as many connections as it takes; gives how many that were.
+    fn login(&self, server: &Server) -> (Result<Stream<TcpStream>, LoginError>, usize) {
+        let address = self.listener.local_addr().unwrap();
+        let connector = Connector::new(ClientConfig::new(provider()), server.clone());
+        let mut dialled = 0;
+        let dial = || {
+            dialled += 1;
+            let (acceptor, listener) = (self.acceptor.clone(), self.listener.try_clone().unwrap());
+            let client = TcpStream::connect(address)?;
+            std::thread::spawn(move || {
+                let (stream, _) = listener.accept().unwrap();
+                let _ = acceptor.accept_blocking(stream, Context::uncounted());
+            });
+            Ok(client)
+        };
+        let session = connector.dial_blocking(dial, ALICE);
+        (session, dialled)
+    }
+}
+
+#[test]
+fn a_client_with_the_identity_follows_every_rotation() {
+    let server = Server::trusting(identity());
+    let house = House::new(sending(&RSA2048, manifest(1, &[&RSA2048, &OTHER2048])));
+    let (session, dialled) = house.login(&server);
+    assert!(!session.unwrap().info().is_proved() && dialled == 1);
+    assert!(house.login(&server).0.unwrap().info().is_proved());
+    // The planned one: a second connection, once, for the proof of a key that was not seen before.
+    house.acceptor.set_keys(sending(&OTHER2048, manifest(2, &[&OTHER2048, &RSA3072])));
+    let (session, dialled) = house.login(&server);
+    assert!(session.unwrap().info().is_proved() && dialled == 2);
+    let (session, dialled) = house.login(&server);
+    assert!(session.unwrap().info().is_proved() && dialled == 1);
+    // Neither of the old keys is in the next manifest: they were stolen.
+    house.acceptor.set_keys(sending(&RSA3072, manifest(3, &[&RSA3072])));
+    assert!(house.login(&server).0.unwrap().info().is_proved());
+    // Asked once more, in case that it was overtaken by another login: it stays an old one.
+    house.acceptor.set_keys(sending(&RSA2048, manifest(2, &[&RSA2048])));
+    let (refused, dialled) = house.login(&server);
+    assert_eq!((refused.unwrap_err().code(), dialled), ("manifest-rollback", 2));
+}
+
+#[test]
+fn a_login_that_a_rotation_has_overtaken_is_begun_anew() {
+    // Another login of this client sees the new manifest between this one's hello and its decision.
+    struct Overtaken(std::sync::Mutex<Option<Acceptor>>, Identity);
+    impl Trust for Overtaken {
+        fn decide(&self, question: &Question<'_>) -> Answer {
+            if let Some(acceptor) = self.0.lock().unwrap().take() {
+                let keys = sending(&RSA2048, manifest(2, &[&RSA2048]));
+                acceptor.set_keys(keys.clone());
+                assert!(meet(&Server::trusting(self.1.clone()), &keys, *NOW).is_ok());
+            }
+            self.1.decide(question)
+        }
+
+        fn wants(&self) -> Wants {
+            self.1.wants()
+        }
+
+        fn scope(&self) -> String {
+            self.1.scope()
+        }
+    }
+    let house = House::new(sending(&RSA2048, manifest(1, &[&RSA2048])));
+    let overtaken = Overtaken(Some(house.acceptor.clone()).into(), identity());
+    let (session, dialled) = house.login(&Server::trusting(overtaken));
+    session.unwrap();
+    assert_eq!(dialled, 2);
+}
+
+#[test]
+fn what_was_learnt_is_kept_in_a_file_and_no_old_manifest_takes_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = || ManifestFiles::new(folder.path().join("state/manifests"));
+    let server = || Server::trusting(identity().with_store(files()));
+    let pin = IDENTITY.public_key().id();
+    assert!(files().load(pin).unwrap().is_none());
+    let keys = |sequence| sending(&RSA2048, manifest(sequence, &[&RSA2048]));
+    assert!(meet(&server(), &keys(5), *NOW).is_ok());
+    // Another process of the same user.
+    assert_eq!(meet(&server(), &keys(5), *NOW), Ok((TrustLevel::Verified, true)));
+    assert_eq!(untrusted(&server(), &keys(4), *NOW), "manifest-rollback");
+    let text = files().load(pin).unwrap().unwrap();
+    assert!(text.contains("BEGIN COUNTERSIGN MANIFEST") && text.contains("BEGIN PUBLIC KEY"), "{text}");
+    assert_eq!(identity().with_store(files()).manifest().unwrap().unwrap().body().sequence, 5);
+    // Whatever else is in the file, the server is not trusted, and the file stays as it is.
+    for broken in ["nonsense", &text[..100], &text.replace("MANIFEST", "MANIFESTO"), "\0"] {
+        std::fs::write(files().path(pin), broken).unwrap();
+        let error = meet(&server(), &keys(6), *NOW).unwrap_err();
+        assert_eq!(error.code(), "manifest-store", "{broken:?}");
+        assert!(error.to_string().contains(files().path(pin).to_str().unwrap()), "{error}");
+        assert_eq!(std::fs::read_to_string(files().path(pin)).unwrap(), broken);
+    }
+    // A manifest of somebody else's is none of ours.
+    let other = SigningKey::from_ed25519(&[8; 32]).unwrap();
+    let theirs = body(9, &[&RSA2048]).sign(&other, provider()).unwrap();
+    std::fs::write(files().path(pin), theirs.to_pem()).unwrap();
+    assert_eq!(untrusted(&server(), &keys(6), *NOW), "manifest-store");
+    std::fs::write(files().path(pin), text).unwrap();
+    assert!(meet(&server(), &keys(6), *NOW).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_others_can_change_is_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let files = ManifestFiles::new(folder.path());
+    let server = Server::trusting(identity().with_store(files.clone()));
+    let keys = sending(&RSA2048, manifest(5, &[&RSA2048]));
+    assert!(meet(&server, &keys, *NOW).is_ok());
+    let path = files.path(IDENTITY.public_key().id());
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(untrusted(&server, &keys, *NOW), "manifest-store");
+}
+
+#[test]
+fn many_at_once_keep_the_newest() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ManifestFiles::new(folder.path());
+    std::thread::scope(|scope| {
+        for sequence in 1..=8 {
+            let files = files.clone();
+            scope.spawn(move || {
+                let server = Server::trusting(identity().with_store(files));
+                // It may have been overtaken by one with a higher number.
+                let _ = meet(&server, &sending(&RSA2048, manifest(sequence, &[&RSA2048])), *NOW);
+            });
+        }
+    });
+    let kept = identity().with_store(files).manifest().unwrap().unwrap();
+    assert_eq!(kept.body().sequence, 8);
+}
