@@ -139,6 +139,7 @@ impl Index {
 }
 
 /// One line of the file, without its line feed. What is no account is kept to the byte.
+#[allow(clippy::large_enum_variant, reason = "nearly all lines are accounts")]
 enum Line {
     Account(Box<Account>),
     /// With the names that it claims, if it was meant to be an account.
@@ -217,7 +218,7 @@ impl Accounts {
     /// The accounts, in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Account(account) => Some(account),
+            Line::Account(account) => Some(&**account),
             Line::Other(..) => None,
         })
     }
