@@ -103,7 +103,7 @@ fn errors() -> Vec<Error> {
         E::DifferentContext(Differs::Both),
         E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
-        E::Sign(SignError::NotHere),
+        E::Sign(SignError::Refused),
         E::Refused,
         E::FactorWanted(Prompt::new(Form::Code, "The code").unwrap()),
         E::NotNow,
@@ -129,18 +129,18 @@ fn reasons() -> Vec<Reason> {
         R::KindNotTaken(CredentialKind::Token),
         R::UnknownUser,
         R::WrongPassword,
+        R::UnknownToken,
         R::BadSignature,
         R::UnknownKey,
         R::KeyNotAdmitted,
-        R::UnknownToken,
-        R::AccountDisabled,
-        R::AccountLocked,
-        R::AccountExpired,
         R::FactorNotOffered,
         R::TooManyFactors,
         R::WrongFactor,
         R::FactorUsed,
         R::FactorLocked,
+        R::AccountDisabled,
+        R::AccountLocked,
+        R::AccountExpired,
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
@@ -305,7 +305,7 @@ fn no_error_of_a_store_says_what_it_came_from() {
     use countersign::files::FileError;
     let path = std::path::PathBuf::from("server.pem");
     let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
-    let files = vec![
+    let files = [
         FileError::Io { path: path.clone(), source: denied() },
         FileError::NotFile { path: path.clone(), what: "a directory" },
         FileError::NoFolder { path: path.clone(), source: denied() },
@@ -324,8 +324,7 @@ fn no_error_of_a_store_says_what_it_came_from() {
     ];
     #[cfg(feature = "x509")]
     let files = {
-        use countersign::crypto::CertificateFileError;
-        let source = CertificateFileError::Empty;
+        let source = countersign::crypto::CertificateFileError::Empty;
         files.into_iter().chain([FileError::Certificates { path, source }]).collect::<Vec<_>>()
     };
     #[cfg(feature = "x509")]

@@ -69,7 +69,7 @@ pub(in crate::io) async fn begin<L: Link>(
         Answer::Challenge(challenge) => {
             let key = challenge.key().clone();
             let question = challenge.question(server, unix_now(), &client.context);
-            let decided = within(link, deadline, server.decide(&question)).await;
+            let decided = within(link, deadline, Box::pin(server.decide(&question))).await;
             match decided.ok_or(Error::DeadlinePassed)?.and_then(|approved| challenge.approve(approved)) {
                 Ok(trusted) => Ok(Begun::Trusted(trusted)),
                 Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
@@ -90,7 +90,8 @@ pub(in crate::io) async fn login<L: Link>(
         Credential::Key { user, key } if key.is_remote() => {
             let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
             let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
-            let signature = within(link, signing.deadline(), signed).await.unwrap_or(Err(SignError::TimedOut));
+            let signed = Box::pin(within(link, signing.deadline(), signed)).await;
+            let signature = signed.unwrap_or(Err(SignError::TimedOut));
             signing.answer(&signature.map_err(Error::Sign)?)?
         }
         credential => trusted.login(credential, &mut rng()?)?,
