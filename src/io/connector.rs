@@ -214,7 +214,9 @@ impl Connector {
     ) -> Result<Stream<L::Stream>, LoginError> {
         let tickets = self.tickets.as_deref().zip(credential.user());
         // A ticket that is not taken leads to a login without a proof; with one connection there is no second try.
-        let may_show = again || !self.server().needs_proof() || self.client.config.asks_for_proof_at_resumption();
+        let may_show = again
+            || !self.server().needs_proof(&self.server().known_keys())
+            || self.client.config.asks_for_proof_at_resumption();
         let ticket = tickets.filter(|_| may_show).and_then(|(tickets, user)| {
             let ticket = tickets.take(self.server(), user)?;
             self.server().resume(ticket, user, script::unix_now())
@@ -258,7 +260,7 @@ impl Connector {
         let mut was_first = first_known();
         let mut link = dial().await?;
         let is_shown = ticket.is_some();
-        let mut begun = match script::begin(&mut link, &self.client, self.server(), ticket).await {
+        let mut begun = match Box::pin(script::begin(&mut link, &self.client, self.server(), ticket)).await {
             // Another login took a newer manifest while this one was on its way: the server has that, too, if it is the right one.
             Err(LoginError::Protocol(Error::Untrusted(why))) if again && why.is_overtaken() => {
                 was_first = first_known();
@@ -322,7 +324,7 @@ impl<L: Link> Trusted<L> {
     /// # Errors
     /// [`LoginError`].
     pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<L::Stream>, LoginError> {
-        let session = script::login(&mut self.link, self.state, credential, self.answerer.as_deref()).await?;
+        let session = Box::pin(script::login(&mut self.link, self.state, credential, self.answerer.as_deref())).await?;
         into_stream(self.link, session)
     }
 }

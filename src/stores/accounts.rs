@@ -217,7 +217,7 @@ impl Accounts {
     /// The accounts, in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Account(account) => Some(account),
+            Line::Account(account) => Some(&**account),
             Line::Other(..) => None,
         })
     }
