@@ -61,8 +61,8 @@ pub enum CertificateFileError {
     },
     /// The first certificate is another key's.
     #[error(
-        "the first certificate is that of the key {certificate}, and the server key is {key}; get one for this key, by \
-         the request that `countersign cert csr` makes"
+        "the first certificate is that of the key {certificate}, and the server key is {key}; get one for this key, by a \
+         request that this key has signed"
     )]
     OtherKey {
         /// The fingerprint of the certificate's key.
