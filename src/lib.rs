@@ -64,6 +64,8 @@ assert_eq!(line, "hello, alice\n");
 //! | know servers by a file, as OpenSSH does | `KnownHosts` |
 //! | know a server by certificates, and make those | `x509`, `crypto::CertificateChain`, `crypto::CertificateDraft` |
 //! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
+//! | change a server's key while it runs | [`KeySet`], [`Acceptor::set_keys`] |
+//! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
 //! | look at bytes | [`frame`], [`codec`] |

@@ -10,9 +10,9 @@ use countersign::client;
 use countersign::crypto::SigningKey;
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyId, KeySet, LoginError,
-    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Server, ServerConfig, ServerKeys, SignedManifest,
-    Stream, TrustLevel, UnixTime, limits,
+    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyId, KeySet, LoginError,
+    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig, ServerKeys,
+    SignedManifest, Stream, Trust, TrustLevel, UnixTime, Wants, limits,
 };
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
@@ -286,8 +286,39 @@ fn a_client_with_the_identity_follows_every_rotation() {
     // Neither of the old keys is in the next manifest: they were stolen.
     house.acceptor.set_keys(sending(&RSA3072, manifest(3, &[&RSA3072])));
     assert!(house.login(&server).0.unwrap().info().is_proved());
+    // Asked once more, in case that it was overtaken by another login: it stays an old one.
     house.acceptor.set_keys(sending(&RSA2048, manifest(2, &[&RSA2048])));
-    assert_eq!(house.login(&server).0.unwrap_err().code(), "manifest-rollback");
+    let (refused, dialled) = house.login(&server);
+    assert_eq!((refused.unwrap_err().code(), dialled), ("manifest-rollback", 2));
+}
+
+#[test]
+fn a_login_that_a_rotation_has_overtaken_is_begun_anew() {
+    // Another login of this client sees the new manifest between this one's hello and its decision.
+    struct Overtaken(std::sync::Mutex<Option<Acceptor>>, Identity);
+    impl Trust for Overtaken {
+        fn decide(&self, question: &Question<'_>) -> Answer {
+            if let Some(acceptor) = self.0.lock().unwrap().take() {
+                let keys = sending(&RSA2048, manifest(2, &[&RSA2048]));
+                acceptor.set_keys(keys.clone());
+                assert!(meet(&Server::trusting(self.1.clone()), &keys, *NOW).is_ok());
+            }
+            self.1.decide(question)
+        }
+
+        fn wants(&self) -> Wants {
+            self.1.wants()
+        }
+
+        fn scope(&self) -> String {
+            self.1.scope()
+        }
+    }
+    let house = House::new(sending(&RSA2048, manifest(1, &[&RSA2048])));
+    let overtaken = Overtaken(Some(house.acceptor.clone()).into(), identity());
+    let (session, dialled) = house.login(&Server::trusting(overtaken));
+    session.unwrap();
+    assert_eq!(dialled, 2);
 }
 
 #[test]

@@ -270,7 +270,13 @@ pub(crate) fn identity_key(path: &Path, passphrase: &Passphrase) -> Result<Signi
         Err(KeyFileError::Encrypted { .. }) => file.signing_key(Some(&passphrase.of(path)?)),
         done => done,
     };
-    key.map_err(|error| key_error(path, error))
+    let key = key.map_err(|error| key_error(path, error))?;
+    if key.public_key().algorithm() != SignatureAlgorithm::Ed25519 {
+        let failure =
+            Failure::new(format_args!("{}: an identity key is of Ed25519, and this one is not", path.display()));
+        return Err(failure.and("make one with: countersign keygen --identity --out FILE"));
+    }
+    Ok(key)
 }
 
 /// The fingerprint of an identity, as it is or as that of the key in a file: its public half, or both.

@@ -85,6 +85,11 @@ impl Passphrase {
 }
 
 impl Passphrase {
+    /// Whether it can be read again.
+    pub(crate) fn is_in_file(&self) -> bool {
+        self.passphrase_file.is_some()
+    }
+
     /// A new one, asked for twice where it comes from nowhere else.
     pub(crate) fn of_new(&self, key: &Path) -> Result<Secret, Failure> {
         let first = self.of(key)?;

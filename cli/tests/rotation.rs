@@ -290,6 +290,63 @@ fn a_manifest_that_does_not_fit_keeps_nobody_out() {
 }
 
 #[test]
+fn nobody_is_asked_for_a_passphrase_at_sighup() {
+    let house = house();
+    let key = house.path("encrypted.pem");
+    let openssl = ["pkcs8", "-topk8", "-passout", "pass:correct horse", "-in", &house.path("server.pem"), "-out", &key];
+    if !Command::new("openssl").args(openssl).status().is_ok_and(|status| status.success()) {
+        return;
+    }
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let passphrase = house.write("passphrase", b"correct horse\n", 0o600);
+    let users = house.path("users.txt");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--users", &users, "--key", &key, "--passphrase-file", &passphrase];
+    let mut server = Server::of(command(&args));
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    fs::remove_file(&passphrase).unwrap();
+    assert!(reload(&mut server).contains("event=keys-not-reloaded"));
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+
+    // In a folder the key is known again by its public half, which stands beside it.
+    let name = list(&house)[0][2].clone();
+    fs::copy(&key, house.path(&format!("keys/{name}"))).unwrap();
+    let stdin = house.write("stdin", b"correct horse\n", 0o600);
+    let keys = house.path("keys");
+    let mut serve =
+        command(&["serve", "--listen", "127.0.0.1:0", "--users", &users, "--keys", &keys, "--passphrase-stdin"]);
+    serve.stdin(fs::File::open(stdin).unwrap());
+    let mut server = Server::with_stdin(serve);
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    fs::remove_file(house.path(&format!("keys/{}", name.replace(".pem", ".pub.pem")))).unwrap();
+    let line = reload(&mut server);
+    assert!(line.contains("event=keys-not-reloaded") && line.contains("--passphrase-file"), "{line}");
+}
+
+#[test]
+fn certificates_are_the_key_s_own() {
+    let house = house();
+    let certificate = house.path("server.crt");
+    let made = run(
+        &["cert", "self-signed", "--key", &house.path("server.pem"), "--name", "localhost", "--out", &certificate],
+        "",
+    );
+    if made.status == 2 {
+        // A build without certificates.
+        return;
+    }
+    made.ok();
+    house.serve(&["--cert", &certificate]);
+    let name = list(&house)[0][2].replace(".pem", ".crt");
+    fs::copy(&certificate, house.path(&format!("keys/{name}"))).unwrap();
+    let mut server = serve(&house, &[]);
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    let next = list(&house)[1][2].replace(".pem", ".crt");
+    fs::copy(&certificate, house.path(&format!("keys/{next}"))).unwrap();
+    let line = reload(&mut server);
+    assert!(line.contains("event=keys-not-reloaded") && line.contains(&next), "{line}");
+}
+
+#[test]
 fn login_by_identity_says_what_is_wrong() {
     let house = house();
     sign(&house, &[]).ok();

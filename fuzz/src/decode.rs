@@ -8,6 +8,7 @@ use crate::{Input, frame};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
 use countersign::codec::{ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
+use countersign::{SignedManifest, limits};
 
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
@@ -43,6 +44,7 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ClientFactor<'_>>(bytes),
         message::<Factor<'_>>(bytes),
         message::<FactorRequest<'_>>(bytes),
+        manifest(bytes),
     ]
     .into_iter()
     .filter(|&decoded| decoded)
@@ -55,6 +57,15 @@ fn message<'a, M: Message<'a>>(bytes: &'a [u8]) -> bool {
     let mut again = Vec::new();
     codec::encode(&message, &mut again).unwrap();
     assert_eq!(again, bytes, "not the canonical encoding");
+    true
+}
+
+/// A manifest that is taken is these very bytes, in its text as well, and no longer than one may be.
+fn manifest(bytes: &[u8]) -> bool {
+    let Ok(manifest) = SignedManifest::from_bytes(bytes) else { return false };
+    assert_eq!(manifest.as_bytes(), bytes);
+    assert!(bytes.len() <= limits::MANIFEST);
+    assert_eq!(SignedManifest::from_pem(&manifest.to_pem()).as_ref(), Ok(&manifest));
     true
 }
 

@@ -71,6 +71,7 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
     add("confirm", [1, 2, 9], &[7; 16], Expected::Decodes);
     add("credential", [1, 2, 4], &password(), Expected::Decodes);
     add("verdict", [1, 2, 4], &accept(), Expected::Decodes);
+    add("manifest", [1, 2, 1], &manifest(), Expected::Decodes);
 
     let (mut client, _) = Peers::new(0).sessions();
     let mut records = Vec::new();
@@ -79,6 +80,17 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
     client.sealer.close(&mut records).unwrap();
     add("login", [3, 4, 4], &frames.concat(), Expected::Stream);
     add("records", [5, 6, 4], &records, Expected::Stream);
+}
+
+/// A manifest of one name and one key, which nobody has signed.
+fn manifest() -> Vec<u8> {
+    let (key, signature) = ([&[1; 32][..], &time(1), &time(2), &[2]].concat(), [0; 64]);
+    let head = [&[7; 32][..], &time(1), &time(1), &time(2), &[1, 0, 10], b"db.example", &[1]].concat();
+    [head, key, signature.to_vec()].concat()
+}
+
+fn time(seconds: u64) -> [u8; 8] {
+    seconds.to_be_bytes()
 }
 
 fn server_machine(add: &mut Add<'_>) {

@@ -254,13 +254,22 @@ impl Connector {
         ticket: Option<TrustedTicket>,
     ) -> Result<Begun<L>, LoginError> {
         // Before it is asked: whoever decides on the answer may keep the key that is in it.
-        let first_known = self.server().known_keys().into_iter().next();
+        let first_known = || self.server().known_keys().into_iter().next();
+        let mut was_first = first_known();
         let mut link = dial().await?;
         let is_shown = ticket.is_some();
-        let mut begun = script::begin(&mut link, &self.client, self.server(), ticket).await?;
+        let mut begun = match script::begin(&mut link, &self.client, self.server(), ticket).await {
+            // Another login took a newer manifest while this one was on its way: the server has that, too, if it is the right one.
+            Err(LoginError::Protocol(Error::Untrusted(why))) if again && why.is_overtaken() => {
+                was_first = first_known();
+                link = dial().await?;
+                script::begin(&mut link, &self.client, self.server(), None).await?
+            }
+            begun => begun?,
+        };
         if let (script::Begun::Unproved(key), true) = (&begun, again)
             // Whoever was asked for a proof under this very key would only be asked the same once more.
-            && (is_shown || first_known.as_ref() != Some(key))
+            && (is_shown || was_first.as_ref() != Some(key))
         {
             let server = self.server().with_known_key(key);
             link = dial().await?;

@@ -183,6 +183,12 @@ impl UntrustedKey {
         &self.why
     }
 
+    /// Whether the server sent a manifest that is older than the newest that this client has taken.
+    pub(crate) fn is_overtaken(&self) -> bool {
+        let is_older = |error: &ManifestError| matches!(error, ManifestError::Rollback { .. });
+        self.why.iter().any(|why| why.reason().is_some_and(is_older))
+    }
+
     /// The name of the reason, where there is one; otherwise `untrusted-key`.
     pub fn code(&self) -> &'static str {
         match &*self.why {

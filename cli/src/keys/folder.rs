@@ -120,9 +120,19 @@ impl Folder {
         before: Option<&KeySet>,
         now: UnixTime,
     ) -> Result<Loaded, Failure> {
-        let key = |name: &str| self.load_key(name, passphrase, before);
-        let mut keys = KeySet::new(key(&self.listed.current)?);
         let mut warnings = Vec::new();
+        let mut key = |name: &str| -> Result<ServerKey, Failure> {
+            let key = self.load_key(name, passphrase, before)?;
+            let certificates = self.file(name).with_extension("crt");
+            if !certificates.exists() {
+                return Ok(key);
+            }
+            let (key, warning) = with_certificates(key, &certificates, now)?;
+            warnings.extend(warning);
+            Ok(key)
+        };
+        let mut keys = KeySet::new(key(&self.listed.current)?);
+        let mut over = Vec::new();
         for (name, role) in self.files() {
             let twice = |error| Failure::new(format_args!("{}: {name}: {error}", self.file(NAME).display()));
             keys = match role {
@@ -130,7 +140,7 @@ impl Folder {
                 Role::Next => keys.with_next(key(name)?).map_err(twice)?,
                 Role::Retired(until) if now >= until => {
                     let path = self.file(name);
-                    warnings.push(format!(
+                    over.push(format!(
                         "{}: its time was over on {until}; it is not used, and can be removed",
                         path.display()
                     ));
@@ -139,6 +149,7 @@ impl Folder {
                 Role::Retired(until) => keys.with_retired(key(name)?, until).map_err(twice)?,
             };
         }
+        warnings.extend(over);
         if let Some(path) = self.manifest() {
             let (with, warning) = with_manifest(keys, &path, now)?;
             keys = with;
@@ -149,19 +160,10 @@ impl Folder {
 
     fn load_key(&self, name: &str, passphrase: &Passphrase, before: Option<&KeySet>) -> Result<ServerKey, Failure> {
         let path = self.file(name);
-        if let Some(before) = before {
-            let file = files::read_key_file(&path)?;
-            // Nobody is there any more to be asked for it.
-            let known = || {
-                let id = self.public_key(name).ok()?.id();
-                before.all().find(|key| key.public_key().id() == id).cloned()
-            };
-            if let Some(key) = if file.needs_passphrase() { known() } else { None } {
-                return Ok(key);
-            }
-            return private(&file, &path, passphrase);
+        match before {
+            Some(before) => load_again(&path, passphrase, before),
+            None => load(&path, passphrase),
         }
-        load(&path, passphrase)
     }
 
     /// The public half of a key: from the file beside it, or its own.
@@ -181,6 +183,22 @@ impl Folder {
     pub(crate) fn manifest(&self) -> Option<PathBuf> {
         Some(self.file(MANIFEST)).filter(|path| path.exists())
     }
+}
+
+/// Reads a key while nobody is there to be asked for its passphrase: an encrypted one that is loaded already is left as it is.
+pub(crate) fn load_again(path: &Path, passphrase: &Passphrase, before: &KeySet) -> Result<ServerKey, Failure> {
+    let file = files::read_key_file(path)?;
+    if !file.needs_passphrase() || passphrase.is_in_file() {
+        return private(&file, path, passphrase);
+    }
+    let beside: Vec<KeyId> = files::read_public_keys(public_path(path))
+        .map(|sources| sources.iter().map(|source| source.key.id()).collect())
+        .unwrap_or_default();
+    before.all().find(|key| beside.contains(&key.public_key().id())).cloned().ok_or_else(|| {
+        let failure =
+            Failure::new(format_args!("{}: this key is encrypted, and nobody can be asked now", path.display()));
+        failure.and("give its passphrase with --passphrase-file, or start the server anew")
+    })
 }
 
 fn until_of(until: Datetime) -> UnixTime {
@@ -210,6 +228,30 @@ pub(crate) fn with_manifest(keys: KeySet, path: &Path, now: UnixTime) -> Result<
             ))
         }
     }
+}
+
+/// The key with the certificates of this file, and what is to be said of them.
+#[cfg(feature = "x509")]
+pub(crate) fn with_certificates(
+    key: ServerKey,
+    path: &Path,
+    now: UnixTime,
+) -> Result<(ServerKey, Option<String>), Failure> {
+    let certificates = files::read_certificate_chain(path)?;
+    let warning = certificates.warning(now).map(|what| format!("{}: {what}", path.display()));
+    let key = key.with_certificates(certificates);
+    let key = key.map_err(|error| Failure::new(format_args!("{}: {}", path.display(), chain(&error))))?;
+    Ok((key, warning))
+}
+
+/// There are none to be sent.
+#[cfg(not(feature = "x509"))]
+pub(crate) fn with_certificates(
+    key: ServerKey,
+    path: &Path,
+    _: UnixTime,
+) -> Result<(ServerKey, Option<String>), Failure> {
+    Ok((key, Some(format!("{}: this build sends no certificates (feature x509)", path.display()))))
 }
 
 /// Reads a manifest in PEM.

@@ -3,11 +3,11 @@
 use super::log::{Entry, Log};
 use crate::failure::Failure;
 use crate::keys;
-use crate::keys::folder::{Folder, with_manifest};
+use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
 use crate::secrets::Passphrase;
 use clap::Args;
 use countersign::{Acceptor, KeySet, ServerKey, ServerKeys, UnixTime};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Where the keys come from, and the names they are for.
@@ -22,6 +22,11 @@ pub(super) struct Source {
     /// Send this manifest to clients that ask for one (see `manifest sign`); with --keys, that is manifest.pem in the folder
     #[arg(long, value_name = "FILE", conflicts_with = "keys")]
     manifest: Option<PathBuf>,
+    /// Send the certificates in this file to clients that ask for them, the key's own first; with --keys those of each key stand
+    /// beside it, as NAME.crt
+    #[cfg(feature = "x509")]
+    #[arg(long = "cert", value_name = "FILE", conflicts_with = "keys")]
+    certificates: Option<PathBuf>,
     #[command(flatten)]
     passphrase: Passphrase,
     /// A name that this server goes by, for clients that ask for one; can be repeated
@@ -50,13 +55,33 @@ impl Source {
             return Ok((loaded.keys, loaded.warnings));
         }
         let path = self.key.as_deref().ok_or_else(|| Failure::usage("which key? Give --key FILE or --keys FOLDER"))?;
-        let set = KeySet::new(keys::load(path, &self.passphrase)?);
-        match &self.manifest {
-            Some(manifest) => {
-                with_manifest(set, manifest, now).map(|(set, warning)| (set, warning.into_iter().collect()))
-            }
-            None => Ok((set, Vec::new())),
+        let mut warnings = Vec::new();
+        let mut key = match before {
+            Some(before) => load_again(path, &self.passphrase, before)?,
+            None => keys::load(path, &self.passphrase)?,
+        };
+        if let Some(certificates) = self.certificates() {
+            let (with, warning) = with_certificates(key, certificates, now)?;
+            key = with;
+            warnings.extend(warning);
         }
+        let mut set = KeySet::new(key);
+        if let Some(manifest) = &self.manifest {
+            let (with, warning) = with_manifest(set, manifest, now)?;
+            set = with;
+            warnings.extend(warning);
+        }
+        Ok((set, warnings))
+    }
+
+    #[cfg(feature = "x509")]
+    fn certificates(&self) -> Option<&Path> {
+        self.certificates.as_deref()
+    }
+
+    #[cfg(not(feature = "x509"))]
+    fn certificates(&self) -> Option<&Path> {
+        None
     }
 
     /// Reads the keys again, and has the server take them; where they can't be read, the ones before stay.

@@ -108,7 +108,7 @@ pub enum ManifestError {
     #[error("the crypto provider does not sign or verify Ed25519")]
     Provider,
     /// The key that was to sign is not of Ed25519.
-    #[error("an identity key is of Ed25519; make one with: countersign keygen --identity --out identity.pem")]
+    #[error("an identity key is of Ed25519, and this one is not")]
     NotEd25519,
 }
 
