@@ -8,12 +8,12 @@ mod support;
 
 use core::error::Error as StdError;
 use countersign::codec::{DecodeError, EncodeError};
-use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
+use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider, SignError};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Grant,
-    KeyError, LoginError, Misuse, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
+    Form, KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
     Violation, client, limits,
 };
 use std::collections::BTreeSet;
@@ -64,6 +64,8 @@ fn violations() -> Vec<Violation> {
         V::BadString("the server name"),
         V::BadTicket,
         V::ResumedOther,
+        V::FactorNotOffered,
+        V::BadFactorRequest,
         V::UnknownDecision(2),
     ]
 }
@@ -82,6 +84,7 @@ fn misuses() -> Vec<Misuse> {
         M::BadInput("the record"),
         M::Duplicate("the suites"),
         M::UnsupportedSuite(suite()),
+        M::UnsupportedKind(CredentialKind::Key),
         M::Closed,
         M::KeyUpdateDue,
         M::Mismatch,
@@ -100,7 +103,9 @@ fn errors() -> Vec<Error> {
         E::DifferentContext(Differs::Both),
         E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
+        E::Sign(SignError::Refused),
         E::Refused,
+        E::FactorWanted(Prompt::new(Form::Code, "The code").unwrap()),
         E::NotNow,
         E::VerdictNotAuthentic,
         E::DeadlinePassed,
@@ -125,6 +130,14 @@ fn reasons() -> Vec<Reason> {
         R::UnknownUser,
         R::WrongPassword,
         R::UnknownToken,
+        R::BadSignature,
+        R::UnknownKey,
+        R::KeyNotAdmitted,
+        R::FactorNotOffered,
+        R::TooManyFactors,
+        R::WrongFactor,
+        R::FactorUsed,
+        R::FactorLocked,
         R::AccountDisabled,
         R::AccountLocked,
         R::AccountExpired,
@@ -212,6 +225,7 @@ fn every_kind_of_error_has_a_code_of_its_own() {
             Error::Record(inner) => inner.code(),
             Error::Misuse(inner) => inner.code(),
             Error::Crypto(inner) => inner.code(),
+            Error::Sign(inner) => inner.code(),
             _ => continue,
         };
         assert_eq!(error.code(), inner, "{error:?}");
@@ -308,6 +322,12 @@ fn no_error_of_a_store_says_what_it_came_from() {
         FileError::Silent { path: path.clone() },
         FileError::Key { path: path.clone(), source: KeyFileError::Key { line: 1, source: KeyError::NotDer } },
     ];
+    #[cfg(feature = "x509")]
+    let files = {
+        let source = countersign::crypto::CertificateFileError::Empty;
+        files.into_iter().chain([FileError::Certificates { path, source }]).collect::<Vec<_>>()
+    };
+    #[cfg(feature = "x509")]
     are_all(&files, include_str!("../src/stores/files.rs"), "FileError");
     for error in &files {
         says_nothing_twice(error);
@@ -322,6 +342,8 @@ fn no_error_of_a_store_says_what_it_came_from() {
         AccountError::WeakPassword,
         AccountError::BadHash(LineError::Password),
         AccountError::TooManyTokens("alice".to_owned()),
+        AccountError::TooManyKeys("alice".to_owned()),
+        AccountError::NoTotp("alice".to_owned()),
         AccountError::Permissions(Misuse::BadInput("the permission")),
         AccountError::Hashing,
     ];

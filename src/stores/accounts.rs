@@ -140,7 +140,7 @@ impl Index {
 
 /// One line of the file, without its line feed. What is no account is kept to the byte.
 enum Line {
-    Account(Account),
+    Account(Box<Account>),
     /// With the names that it claims, if it was meant to be an account.
     Other(Box<[u8]>, Vec<String>),
 }
@@ -217,7 +217,7 @@ impl Accounts {
     /// The accounts, in the order of their lines.
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
-            Line::Account(account) => Some(account),
+            Line::Account(account) => Some(&**account),
             Line::Other(..) => None,
         })
     }
@@ -425,8 +425,11 @@ impl Accounts {
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         for line in &self.lines {
             match line {
-                Line::Account(Account { line: Some(line), .. }) | Line::Other(line, _) => bytes.extend_from_slice(line),
-                Line::Account(account) => bytes.extend_from_slice(account.to_string().as_bytes()),
+                Line::Other(line, _) => bytes.extend_from_slice(line),
+                Line::Account(account) => match &account.line {
+                    Some(line) => bytes.extend_from_slice(line),
+                    None => bytes.extend_from_slice(account.to_string().as_bytes()),
+                },
             }
             bytes.push(b'\n');
         }
@@ -482,7 +485,7 @@ impl Accounts {
             return Err(LineError::DuplicateToken);
         }
         self.index.add(self.lines.len(), &account);
-        self.lines.push(Line::Account(account));
+        self.lines.push(Line::Account(Box::new(account)));
         if !self.tail.is_empty() {
             self.reindex();
         }

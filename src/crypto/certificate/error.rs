@@ -61,8 +61,8 @@ pub enum CertificateFileError {
     },
     /// The first certificate is another key's.
     #[error(
-        "the first certificate is that of the key {certificate}, and the server key is {key}; get one for this key, by a \
-         request that this key has signed"
+        "the first certificate is that of the key {certificate}, and the server key is {key}; get one for this key, \
+         by a request that is made with it"
     )]
     OtherKey {
         /// The fingerprint of the certificate's key.

@@ -69,7 +69,7 @@ pub(in crate::io) async fn begin<L: Link>(
         Answer::Challenge(challenge) => {
             let key = challenge.key().clone();
             let question = challenge.question(server, unix_now(), &client.context);
-            let decided = within(link, deadline, server.decide(&question)).await;
+            let decided = within(link, deadline, Box::pin(server.decide(&question))).await;
             match decided.ok_or(Error::DeadlinePassed)?.and_then(|approved| challenge.approve(approved)) {
                 Ok(trusted) => Ok(Begun::Trusted(trusted)),
                 Err(Error::NoProof(_)) => Ok(Begun::Unproved(key)),
