@@ -12,8 +12,8 @@ use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider, SignError};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
-    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Grant,
-    Form, KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
+    Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
+    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
     Violation, client, limits,
 };
 use std::collections::BTreeSet;

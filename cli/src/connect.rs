@@ -96,13 +96,14 @@ impl Connect {
         let addresses = self.addresses()?;
         let remote = self.remote.clone();
         let mut connector = remote.connector(None)?;
-        if remote.asks() || (remote.may_ask() && connector.server().known_keys().is_empty()) {
+        let who = remote.who()?;
+        if who.asks() || (remote.may_ask() && connector.server().known_keys().is_empty()) {
             // Nobody is asked for a password before it is known whom it is for, and nobody about a key while connections wait.
             if let Some(key) = block_on(login::check(&remote, &connector))? {
                 connector = remote.connector(Some(&key))?;
             }
         }
-        let identity = remote.identity()?;
+        let identity = who.identity()?;
         remote.read_factor()?;
         let (fatal, failures) = mpsc::unbounded_channel();
         let (tickets, pace) = (Tickets::default(), Pace::default());

@@ -1,7 +1,7 @@
 //! How a command fails: what it says on stderr, and its exit status.
 
 use countersign::accounts::AccountError;
-use countersign::crypto::KeyFileError;
+use countersign::crypto::{KeyFileError, SignError};
 use countersign::files::FileError;
 use countersign::{Error as Protocol, KeyError, LoginError};
 use std::error::Error;
@@ -54,7 +54,8 @@ pub(crate) const OF_CLIENTS: &str = "\
 Exit status:
   0  logged in, and every line was answered, or both directions were closed
   1  the server refused the login
-  2  something is wrong on this side: the command line, a file, the secret, the output
+  2  something is wrong on this side: the command line, a file, the secret, the key or who holds
+     it, the output
   3  the server's key is not trusted, or it does not prove that it has it, or its suite is too
      weak; nothing secret was sent
   4  the server can't be reached, or did not answer in time, or the session was cut
@@ -65,7 +66,7 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 21] = [
+const LOGINS: [(&str, Status, &str); 26] = [
     ("refused", Status::Refused, ""),
     (
         "factor-wanted",
@@ -98,6 +99,11 @@ const LOGINS: [(&str, Status, &str); 21] = [
     ),
     ("busy", Status::Busy, ""),
     ("not-now", Status::NotNow, ", with the same password or token"),
+    ("sign-refused", Status::Usage, ". Is the agent unlocked, and was the use of the key confirmed?"),
+    ("sign-timed-out", Status::Usage, ". If somebody has to confirm it, give them a longer --timeout"),
+    ("sign-gone", Status::Usage, ". Is it still running, and is SSH_AUTH_SOCK its socket?"),
+    ("sign-garbled", Status::Usage, ". Is SSH_AUTH_SOCK the socket of an ssh-agent?"),
+    ("sign-wrong", Status::Usage, ". Log in with another agent, or with the key's file: --identity"),
     ("io", Status::Network, "; try again"),
     ("disconnected", Status::Network, "; try again"),
     ("truncated", Status::Network, "; log in again"),
@@ -164,10 +170,16 @@ impl Failure {
         }
         let (status, advice) = known(error.code()).unwrap_or(match error {
             LoginError::Protocol(Protocol::Untrusted(_)) => (Status::Untrusted, ""),
-            LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_)) => (Status::Usage, ""),
+            LoginError::Protocol(Protocol::Misuse(_) | Protocol::Crypto(_) | Protocol::Sign(_)) => (Status::Usage, ""),
             _ => (Status::Protocol, "; is this a countersign server, of the same version?"),
         });
         Self::with_status(status, format_args!("{}{advice}", chain(error)))
+    }
+
+    /// Whoever holds a client's key can't be used; `who` begins the sentence.
+    pub(crate) fn signing(who: impl Display, error: &SignError) -> Self {
+        let advice = known(error.code()).map_or("", |(_, advice)| advice);
+        Self::usage(format_args!("{who}{}{advice}", chain(error)))
     }
 
     /// A session that failed after its login.
@@ -293,6 +305,8 @@ mod tests {
             (Protocol::DeadlinePassed, Status::Network),
             (Protocol::Misuse(Misuse::Closed), Status::Usage),
             (Protocol::VerdictNotAuthentic, Status::Protocol),
+            (Protocol::Sign(SignError::Refused), Status::Usage),
+            (Protocol::Sign(SignError::Panicked), Status::Usage),
         ] {
             let failure = Failure::login(&error.clone().into());
             assert!(failure.is(status), "{error}: {failure:?}");

@@ -230,7 +230,7 @@ fn of_stdin(passphrase: &Passphrase) -> Result<KeyFile, Failure> {
 }
 
 /// What is wrong with a key file. Of standard input there is no name to put into a command.
-fn key_error(path: &Path, error: KeyFileError) -> Failure {
+pub(crate) fn key_error(path: &Path, error: KeyFileError) -> Failure {
     if path.as_os_str() != "-" {
         return FileError::Key { path: path.to_owned(), source: error }.into();
     }

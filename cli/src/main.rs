@@ -3,6 +3,7 @@
 mod bench;
 #[cfg(feature = "x509")]
 mod cert;
+mod client_key;
 mod connect;
 mod crypto;
 mod demo;

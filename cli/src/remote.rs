@@ -1,5 +1,6 @@
 //! The server that a client logs in to: where it is, what is trusted, and as whom.
 
+use crate::client_key::{Key, KeyArgs, Locked};
 use crate::crypto;
 use crate::dial;
 use crate::failure::{Failure, Status};
@@ -10,7 +11,9 @@ use crate::trust::TrustArgs;
 use clap::Args;
 use countersign::frame::FrameType;
 use countersign::known_hosts::Distrust;
-use countersign::{ClientConfig, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits};
+use countersign::{
+    ClientConfig, ClientKey, Connector, Credential, Error, KeyId, LoginError, Prompt, PublicKey, Server, limits,
+};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -38,6 +41,8 @@ pub(crate) struct Remote {
     /// Log in with the token on the first line of standard input, without a user name and a password
     #[arg(long)]
     token_stdin: bool,
+    #[command(flatten)]
+    key: KeyArgs,
     /// Read the answer to the server's question for a second factor, such as a one-time code, from the next line of standard input
     /// instead of asking for it
     #[arg(long)]
@@ -62,33 +67,65 @@ struct Factor {
 }
 
 /// Who logs in, for as long as it may be needed.
-pub(crate) struct Identity {
-    user: Option<String>,
-    secret: Secret,
+pub(crate) enum Identity {
+    Password { user: String, password: Secret },
+    Token(Secret),
+    Key { user: String, key: ClientKey },
+}
+
+/// Who logs in, as far as that is known before anybody is asked.
+pub(crate) enum Who {
+    Known(Identity),
+    /// The password of this user has to be typed.
+    Password(String),
+    /// The passphrase of this user's key has to be typed.
+    Passphrase(String, Locked),
 }
 
 impl Identity {
     pub(crate) fn credential(&self) -> Credential<'_> {
-        match &self.user {
-            Some(user) => Credential::Password { user, password: &self.secret },
-            None => Credential::Token(&self.secret),
+        match self {
+            Self::Password { user, password } => Credential::Password { user, password },
+            Self::Token(token) => Credential::Token(token),
+            Self::Key { user, key } => Credential::Key { user, key },
         }
     }
 }
 
-impl Remote {
-    /// Whether somebody has to be asked for the secret.
+impl Who {
+    /// Whether somebody has to be asked for something secret.
     pub(crate) fn asks(&self) -> bool {
-        self.user.is_some() && !self.password_stdin
+        !matches!(self, Self::Known(_))
     }
 
-    /// Asks for the password, or reads the secret from standard input.
-    pub(crate) fn identity(&self) -> Result<Identity, Failure> {
-        let secret = match &self.user {
-            Some(user) => secrets::ask(format_args!("Password for {user}: "), self.password_stdin, "--password-stdin")?,
-            None => secrets::ask("", true, "--token-stdin")?,
+    /// Asks, where that has to be.
+    pub(crate) fn identity(self) -> Result<Identity, Failure> {
+        Ok(match self {
+            Self::Known(identity) => identity,
+            Self::Password(user) => {
+                let prompt = format!("Password for {user}: ");
+                Identity::Password { password: secrets::ask(prompt, false, "--password-stdin")?, user }
+            }
+            Self::Passphrase(user, locked) => Identity::Key { key: locked.unlock()?, user },
+        })
+    }
+}
+
+impl Remote {
+    /// Who logs in. Reads what comes from standard input and from files.
+    pub(crate) fn who(&self) -> Result<Who, Failure> {
+        let key = self.key.open(self.timeout)?;
+        let Some(user) = self.user.clone() else {
+            return Ok(Who::Known(Identity::Token(secrets::ask("", true, "--token-stdin")?)));
         };
-        Ok(Identity { user: self.user.clone(), secret })
+        Ok(match key {
+            Some(Key::Ready(key)) => Who::Known(Identity::Key { user, key }),
+            Some(Key::Locked(locked)) => Who::Passphrase(user, locked),
+            None if self.password_stdin => {
+                Who::Known(Identity::Password { user, password: secrets::ask("", true, "--password-stdin")? })
+            }
+            None => Who::Password(user),
+        })
     }
 
     /// What logs in to the server; `told` is a key that it is known to have by now.
@@ -127,7 +164,7 @@ impl Remote {
     }
 
     fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
-        let server = self.trust.server(&self.known_name(), told)?;
+        let server = self.trust.server(&self.known_name(), self.called(), told)?;
         match &self.server_name {
             Some(name) => {
                 server.with_name(name).map_err(|error| Failure::usage(format_args!("--server-name: {error}")))
@@ -142,6 +179,13 @@ impl Remote {
             Some(name) => format!("{}/{name}", self.server),
             None => self.server.clone(),
         }
+    }
+
+    /// What the server's certificates are to call it, unless another name is given for that: as it is asked for, or else its host.
+    fn called(&self) -> &str {
+        let host = self.server.rsplit_once(':').map_or(&*self.server, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        self.server_name.as_deref().unwrap_or(host)
     }
 
     /// Whether somebody may be asked about the server's key.

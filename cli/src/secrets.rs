@@ -85,6 +85,16 @@ impl Passphrase {
 }
 
 impl Passphrase {
+    /// Whether it is said where it comes from.
+    pub(crate) fn is_given(&self) -> bool {
+        !self.is_asked()
+    }
+
+    /// Whether somebody has to type it.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.passphrase_file.is_none() && !self.passphrase_stdin
+    }
+
     /// Whether it can be read again.
     pub(crate) fn is_in_file(&self) -> bool {
         self.passphrase_file.is_some()
@@ -93,8 +103,7 @@ impl Passphrase {
     /// A new one, asked for twice where it comes from nowhere else.
     pub(crate) fn of_new(&self, key: &Path) -> Result<Secret, Failure> {
         let first = self.of(key)?;
-        let is_asked = self.passphrase_file.is_none() && !self.passphrase_stdin;
-        if is_asked && hidden("The same again: ", "--passphrase-stdin")? != first {
+        if self.is_asked() && hidden("The same again: ", "--passphrase-stdin")? != first {
             return Err(Failure::new("the two passphrases differ; nothing was written, try again"));
         }
         Ok(first)

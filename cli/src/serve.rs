@@ -21,7 +21,7 @@ use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, ServerConfig, ServerKeys, TicketKeys, limits};
+use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
 use proxy::Block;
@@ -190,10 +190,11 @@ struct Numbers {
 }
 
 impl Options {
-    fn config(&self) -> ServerConfig {
-        ServerConfig::new(crypto::provider())
+    fn config(&self) -> Result<ServerConfig, Failure> {
+        let config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
-            .with_refusal_floor(self.refusal_floor)
+            .with_refusal_floor(self.refusal_floor);
+        config.with_credential_kinds(&CredentialKind::ALL).map_err(Failure::new)
     }
 
     /// The keys of its tickets; `None` where it gives none.
@@ -251,7 +252,7 @@ impl Serve {
             balancers: &self.proxy_protocol,
             service,
         };
-        let (server, warnings) = plan.prepare(Arc::clone(&log));
+        let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
@@ -332,7 +333,7 @@ pub(crate) struct Plan<'a> {
 
 impl Plan<'_> {
     /// A server, and what its operator should know.
-    pub(crate) fn prepare(self, log: Arc<Log>) -> (Server, Vec<String>) {
+    pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
         let Self { keys, tickets, path, users, options, balancers, service } = self;
         let broken = user_files::broken_lines(path, &users.broken_lines());
         let users = watched(users, Arc::clone(&log));
@@ -340,14 +341,14 @@ impl Plan<'_> {
         let warnings = broken.into_iter().chain(warning).collect();
         let balancers =
             Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
-        let mut config = options.config();
+        let mut config = options.config()?;
         let mut watch = None;
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
         let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
-        (Server::new(acceptor, watch, balancers, service, log), warnings)
+        Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
 }
 

@@ -1,5 +1,8 @@
 //! What `login` and `connect` take for the server's key: what is given, or what the known hosts say.
 
+#[cfg(feature = "x509")]
+mod certificates;
+
 use crate::failure::Failure;
 use crate::known_hosts::FileArgs;
 use crate::prompt::{self, Answer};
@@ -25,8 +28,12 @@ pub(crate) struct TrustArgs {
     /// of it is kept, so that the server proves itself from the second login on, and an old manifest is noticed
     #[arg(long = "identity-key", value_name = "SHA256:...|FILE")]
     identity: Option<String>,
+    #[cfg(feature = "x509")]
+    #[command(flatten)]
+    certificates: certificates::CertificateArgs,
     /// What to do about a server that is not known yet: `ask` on the terminal (the default), `accept-new` without asking, or take
-    /// none (`strict`). A server that is known with another key is never trusted
+    /// none (`strict`). A server that is known with another key is never trusted. With --roots or --certificate, the known hosts
+    /// count beside those only if this is given
     #[arg(long, value_name = "MODE", conflicts_with_all = ["pins", "keys", "identity"])]
     trust: Option<Mode>,
     #[command(flatten)]
@@ -50,18 +57,41 @@ enum Mode {
 
 impl TrustArgs {
     /// The server of this name, as the known hosts have it, and the keys of it that are trusted. It is asked to prove the first one
-    /// that is whole; `told` is a key that it is known to have by now.
-    pub(crate) fn server(&self, name: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
-        if self.is_given() { self.given(name, told) } else { self.known(name) }
+    /// that is whole; `called` is its name in certificates, unless another is given, and `told` a key that it is known to have by now.
+    pub(crate) fn server(&self, name: &str, called: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
+        #[cfg(feature = "x509")]
+        self.certificates.check()?;
+        let server = match (self.is_given(), self.trust) {
+            (false, _) => self.known(name)?,
+            (true, None) => self.given(name, called, told)?,
+            (true, Some(_)) => self.given(name, called, told)?.or(self.known(name)?),
+        };
+        if self.mode() != Mode::AcceptNew {
+            return Ok(server);
+        }
+        // Whoever says so has said that a password may go there, too.
+        let kinds = [CredentialKind::Password, CredentialKind::Token].into_iter();
+        Ok(kinds.fold(server, |server, kind| server.with_level_for(kind, TrustLevel::FirstUse)))
     }
 
     fn is_given(&self) -> bool {
-        !self.pins.is_empty() || !self.keys.is_empty() || self.identity.is_some()
+        !self.pins.is_empty() || !self.keys.is_empty() || self.identity.is_some() || self.has_certificates()
+    }
+
+    #[cfg(feature = "x509")]
+    fn has_certificates(&self) -> bool {
+        self.certificates.are_given()
+    }
+
+    #[cfg(not(feature = "x509"))]
+    fn has_certificates(&self) -> bool {
+        false
     }
 
     /// Whether somebody may be asked about a server's key.
     pub(crate) fn may_ask(&self) -> bool {
-        !self.is_given() && self.mode() == Mode::Ask
+        let counts = !self.is_given() || self.trust.is_some();
+        counts && self.mode() == Mode::Ask
     }
 
     /// Whether somebody was asked about the server's key: it took its time, and the key is known by now.
@@ -80,22 +110,24 @@ impl TrustArgs {
     }
 
     /// The keys of the pins, whole where they were kept, and those of the files.
-    fn given(&self, name: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
+    fn given(&self, name: &str, called: &str, told: Option<&PublicKey>) -> Result<Server, Failure> {
         let hosts = self.kept()?;
         let kept = hosts.as_ref().map(|hosts| hosts.hosts()).transpose()?;
         let mut keys = kept.map(|kept| kept.keys_of(name, &self.pins)).unwrap_or_default();
         for path in &self.keys {
             keys.extend(keys::trusted(path)?);
         }
-        // What the identity's manifests name is trusted because of them alone.
-        if let Some(told) = told.filter(|told| self.identity.is_none() || self.pins.contains(&told.id())) {
+        // What manifests and certificates vouch for is trusted because of them alone.
+        let is_own = |told: &&PublicKey| self.pins.contains(&told.id()) || keys.iter().any(|key| key == *told);
+        if let Some(told) = told.filter(is_own) {
             keys.retain(|key| key.id() != told.id());
             keys.insert(0, told.clone());
         }
         let pins = self.pins.iter().filter(|&&pin| keys.iter().all(|key| key.id() != pin));
         let pins: Vec<Server> = pins.map(|&pin| Server::pinned(pin)).collect();
         let identity = self.identity()?.map(Server::trusting);
-        let server = identity.into_iter().chain(keys.into_iter().map(Server::key)).chain(pins);
+        let vouched = identity.into_iter().chain(self.certified(name, called, hosts.as_ref())?);
+        let server = vouched.chain(keys.into_iter().map(Server::key)).chain(pins);
         let server = server.reduce(Server::or).ok_or_else(nothing)?;
         match hosts {
             // What is revoked is not trusted, whoever gives it.
@@ -123,6 +155,24 @@ impl TrustArgs {
         Ok(Some(self.known_identity.get_or_init(|| identity).clone()))
     }
 
+    #[cfg(feature = "x509")]
+    fn certified(&self, name: &str, called: &str, hosts: Option<&KnownHosts>) -> Result<Vec<Server>, Failure> {
+        if self.has_certificates() {
+            self.file.make_room();
+        }
+        let hosts = hosts.cloned().map(|hosts| self.hashing(hosts));
+        self.certificates.ways(called, name, hosts.as_ref())
+    }
+
+    #[cfg(not(feature = "x509"))]
+    fn certified(&self, _: &str, _: &str, _: Option<&KnownHosts>) -> Result<Vec<Server>, Failure> {
+        Ok(Vec::new())
+    }
+
+    fn hashing(&self, hosts: KnownHosts) -> KnownHosts {
+        if self.hash_known_hosts { hosts.with_hashed_names() } else { hosts }
+    }
+
     /// The known hosts where a key is given: what is wrong with the usual file, which nobody named, is only said.
     fn kept(&self) -> Result<Option<KnownHosts>, Failure> {
         match self.file.path() {
@@ -140,18 +190,10 @@ impl TrustArgs {
     fn known(&self, name: &str) -> Result<Server, Failure> {
         self.file.path().ok_or_else(nothing)?;
         self.file.make_room();
-        let hosts = self.file.open()?;
-        let hosts = if self.hash_known_hosts { hosts.with_hashed_names() } else { hosts };
+        let hosts = self.hashing(self.file.open()?);
         let host = hosts.at(name).map_err(bad_name)?;
         Ok(match self.mode() {
-            Mode::AcceptNew => {
-                // Whoever says so has said that a password may go there, too.
-                [CredentialKind::Password, CredentialKind::Token]
-                    .into_iter()
-                    .fold(Server::trusting(host.accepting_new()), |server, kind| {
-                        server.with_level_for(kind, TrustLevel::FirstUse)
-                    })
-            }
+            Mode::AcceptNew => Server::trusting(host.accepting_new()),
             Mode::Ask if prompt::has_terminal() => {
                 let (name, asked) = (name.to_owned(), Arc::clone(&self.asked));
                 Server::trusting(host.asking(move |question| {
@@ -172,17 +214,20 @@ impl TrustArgs {
         self.file.make_room();
         // What is wrong with the file has been said.
         let Ok(hosts) = self.file.open() else { return self.not_kept(&"the known hosts can't be read") };
-        let hosts = if self.hash_known_hosts { hosts.with_hashed_names() } else { hosts };
-        if let Err(error) = hosts.add(name, &Listing::new(key.clone(), Accepted::Pin)) {
+        if let Err(error) = self.hashing(hosts).add(name, &Listing::new(key.clone(), Accepted::Pin)) {
             self.not_kept(&error);
         }
     }
 
     fn not_kept(&self, why: &dyn std::fmt::Display) {
         if self.file.path().is_some() {
-            term::note(format_args!("countersign: {why}; the server's key is not kept for the next login"));
+            not_kept(why);
         }
     }
+}
+
+fn not_kept(why: &dyn std::fmt::Display) {
+    term::note(format_args!("countersign: {why}; the server's key is not kept for the next login"));
 }
 
 fn nothing() -> Failure {

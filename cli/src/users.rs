@@ -1,5 +1,6 @@
 //! `user`: the accounts of a users file.
 
+mod keys;
 mod show;
 mod totp;
 
@@ -27,6 +28,7 @@ pub(crate) enum User {
 Examples:
   countersign user add alice --users users.txt --permission read --permission write
   countersign user add guest --users users.txt --expires 30days
+  countersign user add carol --users users.txt --no-password --key id_ed25519.pub
   countersign user add robot --users users.txt --no-password    (then: countersign user token)")]
     Add {
         #[command(flatten)]
@@ -39,9 +41,12 @@ Examples:
         expires: Option<UnixTime>,
         #[command(flatten)]
         password: PasswordArgs,
-        /// Set no password: the user can log in with a token alone
+        /// Set no password: the user can log in with a key or a token alone
         #[arg(long, conflicts_with_all = ["password_stdin", "allow_weak_password"])]
         no_password: bool,
+        /// Let the user log in by the public keys in this file, as `user key add` takes them; - is standard input
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
     },
     /// Change a user's password. Asks for it twice, without showing it.
     #[command(after_help = "Example:\n  countersign user passwd alice --users users.txt")]
@@ -51,7 +56,7 @@ Examples:
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Remove a user, with the password, all tokens, and lines of that name that can't be read.
+    /// Remove a user, with the password, all keys and tokens, and lines of that name that can't be read.
     #[command(after_help = "Example:\n  countersign user remove alice --users users.txt")]
     Remove {
         #[command(flatten)]
@@ -83,6 +88,9 @@ Examples:
         #[command(flatten)]
         file: FileArgs,
     },
+    /// Keep the public keys that a user can log in by.
+    #[command(subcommand)]
+    Key(keys::KeyCommand),
     /// Issue a token for a user: 256 random bits, printed this once on standard output.
     #[command(after_help = "Example:\n  countersign user token robot --users users.txt > robot.token")]
     Token {
@@ -229,6 +237,9 @@ impl AccountArgs {
                 failure.and(format_args!("to see who there is: countersign user list --users {users}"))
             }
             AccountError::Broken { .. } => failure.and(format_args!("to remove it: {}", self.command("remove"))),
+            AccountError::TooManyKeys(_) => {
+                failure.and(format_args!("to see which there are: {}", self.command("key list")))
+            }
             AccountError::TooManyTokens(_) => {
                 failure.and(format_args!("to revoke all: {}", self.command("revoke-tokens")))
             }
@@ -253,9 +264,10 @@ impl AccountArgs {
 impl User {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Add { account, permissions, expires, password, no_password } => {
+            Self::Add { account, permissions, expires, password, no_password, key } => {
                 let password = if *no_password { None } else { Some(password) };
-                add(account, permissions, *expires, password)
+                let new = New { permissions, expires: *expires, password, keys: key.as_deref() };
+                new.add(account)
             }
             Self::Passwd { account, password } => {
                 // Before anyone types a password in vain.
@@ -295,6 +307,7 @@ impl User {
                 Ok(())
             }
             Self::Totp(args) => args.run(),
+            Self::Key(command) => command.run(),
             Self::RevokeTokens { account } => {
                 let count = account.edit(Accounts::revoke_tokens)?;
                 account.note(&format!("revoked {} of", term::count(count, "token")));
@@ -343,41 +356,57 @@ fn each(
     args.permissions.iter().try_fold(0_usize, |count, word| Ok(count.saturating_add(usize::from(change(word)?))))
 }
 
-fn add(
-    account: &AccountArgs,
-    permissions: &[String],
+/// A user to be.
+struct New<'a> {
+    permissions: &'a [String],
     expires: Option<UnixTime>,
-    password: Option<&PasswordArgs>,
-) -> Result<(), Failure> {
-    let (name, users) = (&account.name, &account.file.users);
-    // Whatever is wrong with the name and the permissions shows here, before a password is typed or a file made.
-    Accounts::new().add(name, permissions).map_err(|error| account.known(&error))?;
-    match AccountFile::open(users) {
-        Ok(file) => {
-            file.accounts().check_new(name).map_err(|error| account.known(&error))?;
-            warn_broken(users, &file.broken_lines());
+    password: Option<&'a PasswordArgs>,
+    /// The file of their keys.
+    keys: Option<&'a Path>,
+}
+
+impl New<'_> {
+    fn add(&self, account: &AccountArgs) -> Result<(), Failure> {
+        let (name, users, permissions) = (&account.name, &account.file.users, self.permissions);
+        // Whatever is wrong with the name, the permissions and the keys shows here, before a password is typed or a file made.
+        let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
+        let mut trial = Accounts::new();
+        trial.add(name, permissions).map_err(|error| account.known(&error))?;
+        keys.iter().try_for_each(|key| trial.add_key(name, key).map(drop)).map_err(|error| account.known(&error))?;
+        match AccountFile::open(users) {
+            Ok(file) => {
+                file.accounts().check_new(name).map_err(|error| account.known(&error))?;
+                warn_broken(users, &file.broken_lines());
+            }
+            Err(error) if error.is_missing() => {
+                can_be_made(users)?;
+                term::note(format_args!("{}: no such file yet; making it", users.display()));
+            }
+            Err(error) => return Err(error.into()),
         }
-        Err(error) if error.is_missing() => {
-            can_be_made(users)?;
-            term::note(format_args!("{}: no such file yet; making it", users.display()));
+        let hash = self.password.map(|password| password.ask(name)).transpose()?;
+        let added = edit(users, true, |accounts| {
+            accounts.add(name, permissions)?;
+            accounts.set_expiry(name, self.expires)?;
+            keys.iter().try_for_each(|key| accounts.add_key(name, key).map(drop))?;
+            hash.as_ref().map_or(Ok(()), |hash| accounts.set_password_hash(name, hash))
+        });
+        added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
+        account.note("added");
+        keys.iter().for_each(|key| keys::note("with the key", key));
+        if self.expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
+            term::note("warning: that date is over, so the user can't log in");
         }
-        Err(error) => return Err(error.into()),
+        if self.password.is_none() && keys.is_empty() {
+            term::note(format_args!("next: {}", account.command("token")));
+        }
+        Ok(())
     }
-    let hash = password.map(|password| password.ask(name)).transpose()?;
-    let added = edit(users, true, |accounts| {
-        accounts.add(name, permissions)?;
-        accounts.set_expiry(name, expires)?;
-        hash.as_ref().map_or(Ok(()), |hash| accounts.set_password_hash(name, hash))
-    });
-    added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
-    account.note("added");
-    if expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
-        term::note("warning: that date is over, so the user can't log in");
+
+    /// Whether the password comes from standard input.
+    fn takes_stdin(&self) -> bool {
+        self.password.is_some_and(|password| password.password_stdin)
     }
-    if password.is_none() {
-        term::note(format_args!("next: {}", account.command("token")));
-    }
-    Ok(())
 }
 
 /// Whether a file that is missing can be made, as far as can be seen before.

@@ -335,7 +335,7 @@ fn certificates_are_the_key_s_own() {
         return;
     }
     made.ok();
-    house.serve(&["--cert", &certificate]);
+    house.serve(&["--certificates", &certificate]);
     let name = list(&house)[0][2].replace(".pem", ".crt");
     fs::copy(&certificate, house.path(&format!("keys/{name}"))).unwrap();
     let mut server = serve(&house, &[]);

@@ -263,7 +263,7 @@ impl Connector {
             Err(LoginError::Protocol(Error::Untrusted(why))) if again && why.is_overtaken() => {
                 was_first = first_known();
                 link = dial().await?;
-                script::begin(&mut link, &self.client, self.server(), None).await?
+                Box::pin(script::begin(&mut link, &self.client, self.server(), None)).await?
             }
             begun => begun?,
         };
@@ -273,7 +273,7 @@ impl Connector {
         {
             let server = self.server().with_known_key(key);
             link = dial().await?;
-            begun = script::begin(&mut link, &self.client, &server, None).await?;
+            begun = Box::pin(script::begin(&mut link, &self.client, &server, None)).await?;
         }
         Ok(match begun {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),

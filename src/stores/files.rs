@@ -14,6 +14,8 @@ pub(crate) mod text;
 pub use super::certificate_files::{
     read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
 };
+#[cfg(feature = "key-formats")]
+pub use super::key_files::read_authorized_keys;
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
 pub use super::key_files::{read_signing_key, read_verifying_keys};
 pub use shell::shell_quoted;
@@ -21,6 +23,8 @@ pub use shell::shell_quoted;
 #[cfg(feature = "x509")]
 use crate::crypto::CertificateFileError;
 use crate::crypto::{KeyFileError, PrivateKey, PublicKey};
+#[cfg(feature = "key-formats")]
+use crate::terms::authorized_key::AuthorizedKeysError;
 use crate::terms::error::codes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -153,6 +157,15 @@ pub enum FileError {
         /// What is wrong with it.
         source: KeyFileError,
     },
+    /// The file has a line of `authorized_keys` that is not taken.
+    #[cfg(feature = "key-formats")]
+    #[error("{}", path.display())]
+    AuthorizedKeys {
+        /// The file.
+        path: PathBuf,
+        /// Which line, and why.
+        source: AuthorizedKeysError,
+    },
     /// The file does not hold the certificates that are needed.
     #[cfg(feature = "x509")]
     #[error("{}", path.display())]
@@ -180,6 +193,8 @@ codes!(FileError {
     Self::TooLong { .. } => "file-too-long",
     Self::Silent { .. } => "file-silent",
     Self::Key { source, .. } => source.code(),
+    #[cfg(feature = "key-formats")]
+    Self::AuthorizedKeys { source, .. } => source.code(),
     #[cfg(feature = "x509")]
     Self::Certificates { source, .. } => source.code(),
 });

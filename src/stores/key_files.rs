@@ -5,6 +5,8 @@ use super::files::{FileError, io_error};
 use crate::crypto::{
     KeyFile, KeyFileError, MAX_KEY_FILE, PrivateKey, PublicSource, SecretBytes, SigningKey, VerifyingKey,
 };
+#[cfg(feature = "key-formats")]
+use crate::terms::authorized_key::{AuthorizedKey, AuthorizedKeysError};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
@@ -71,6 +73,19 @@ pub fn read_signing_key(path: impl AsRef<Path>) -> Result<SigningKey, FileError>
 pub fn read_verifying_keys(path: impl AsRef<Path>) -> Result<Vec<PublicSource<VerifyingKey>>, FileError> {
     let path = path.as_ref();
     read(path)?.0.verifying_keys().map_err(key_error(path))
+}
+
+/// Reads the public keys of clients, as [`AuthorizedKey::read`] does.
+///
+/// # Errors
+/// [`FileError`].
+#[cfg(feature = "key-formats")]
+pub fn read_authorized_keys(path: impl AsRef<Path>) -> Result<Vec<AuthorizedKey>, FileError> {
+    let path = path.as_ref();
+    AuthorizedKey::read(&read_bytes(path)?.0).map_err(|error| match error {
+        AuthorizedKeysError::File(source) => key_error(path)(source),
+        source => FileError::AuthorizedKeys { path: path.to_owned(), source },
+    })
 }
 
 /// Reads a secret, such as a passphrase: the first line of a file that others can't read, without its line ending, or of a pipe.

@@ -92,10 +92,11 @@ impl<'a> Credential<'a> {
     /// What stands in for a credential that did not open, so that refusing it takes the usual work. No account can
     /// match it: a user name is never empty, and neither is a token.
     pub(crate) fn decoy(kind: CredentialKind) -> Self {
-        match (kind, &*NOBODYS_KEY) {
-            (CredentialKind::Token, _) => Self::Token(b""),
-            (CredentialKind::Key, Some(key)) => Self::Key { user: "", key },
-            (CredentialKind::Password | CredentialKind::Key, _) => Self::Password { user: "", password: b"" },
+        let password = Self::Password { user: "", password: b"" };
+        match kind {
+            CredentialKind::Password => password,
+            CredentialKind::Token => Self::Token(b""),
+            CredentialKind::Key => NOBODYS_KEY.as_ref().map_or(password, |key| Self::Key { user: "", key }),
         }
     }
 }

@@ -462,7 +462,7 @@ codes!(Reason {
     Self::AccountDisabled => "account-disabled",
     Self::AccountLocked => "account-locked",
     Self::AccountExpired => "account-expired",
-    Self::FactorNotOffered => "factor-not-offered",
+    Self::FactorNotOffered => "factor-needed",
     Self::TooManyFactors => "too-many-factors",
     Self::WrongFactor => "wrong-factor",
     Self::FactorUsed => "factor-used",

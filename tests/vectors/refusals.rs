@@ -20,7 +20,7 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "L9" | "T3" => &["kind-not-taken"],
         "L10" => &["wrong-password", "unknown-user", "unknown-token", "unknown-key"],
         "L11" => &["bad-signature"],
-        "L12" => &["factor-not-offered"],
+        "L12" => &["factor-needed"],
         "N2" => &["not-opened"],
         "N4" => &["wrong-factor"],
         "F2" => &["not-confirmed"],

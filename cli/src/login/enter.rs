@@ -25,26 +25,20 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
     let user = remote.user.as_deref();
     let cache = Tickets::of_user().zip(user).filter(|_| resume != Resume::Never);
     // Read even if the ticket is taken: the lines after it are what is sent.
-    let given = if remote.asks() { None } else { Some(remote.identity()?) };
+    let who = remote.who()?;
     remote.read_factor()?;
     let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
     let ticket = ticket.and_then(|(cache, user)| cache.take(&remote.server, user, connector.server()));
-    let session = match (begin(remote, &connector, ticket).await?, given) {
-        (Begun::Resumed(session), _) => session,
-        (Begun::Trusted(trusted), Some(identity)) => {
-            let key = trusted.server_key().clone();
+    let session = match begin(remote, &connector, ticket).await? {
+        Begun::Resumed(session) => session,
+        Begun::Trusted(trusted) => {
+            let (key, asks) = (trusted.server_key().clone(), who.asks());
+            let identity = who.identity()?;
+            // Where somebody took their time, and would not have to answer twice.
+            let may_begin_anew = || if asks { !remote.was_factor_asked() } else { remote.has_asked() };
             match login(trusted, &identity).await {
                 Ok(session) => session,
-                Err(error) if remote.has_asked() && is_late(&error) => anew(remote, &key, &identity).await?,
-                Err(error) => return Err(remote.failed(&error)),
-            }
-        }
-        (Begun::Trusted(trusted), None) => {
-            let key = trusted.server_key().clone();
-            let identity = remote.identity()?;
-            match login(trusted, &identity).await {
-                Ok(session) => session,
-                Err(error) if is_late(&error) && !remote.was_factor_asked() => anew(remote, &key, &identity).await?,
+                Err(error) if is_late(&error) && may_begin_anew() => anew(remote, &key, &identity).await?,
                 Err(error) => return Err(remote.failed(&error)),
             }
         }

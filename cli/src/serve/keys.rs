@@ -25,7 +25,7 @@ pub(super) struct Source {
     /// Send the certificates in this file to clients that ask for them, the key's own first; with --keys those of each key stand
     /// beside it, as NAME.crt
     #[cfg(feature = "x509")]
-    #[arg(long = "cert", value_name = "FILE", conflicts_with = "keys")]
+    #[arg(long, value_name = "FILE", conflicts_with = "keys")]
     certificates: Option<PathBuf>,
     #[command(flatten)]
     passphrase: Passphrase,

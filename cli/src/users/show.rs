@@ -1,6 +1,6 @@
 //! What there is to see of accounts. Never a hash.
 
-use super::{all_read, open};
+use super::{all_read, keys, open};
 use crate::failure::Failure;
 use crate::term;
 use countersign::UnixTime;
@@ -15,6 +15,7 @@ struct Shown<'a> {
     name: &'a str,
     permissions: Vec<&'a str>,
     password: bool,
+    keys: Vec<keys::Shown>,
     tokens: usize,
     /// Whether a second factor is set.
     totp: bool,
@@ -44,19 +45,22 @@ struct Listing<'a> {
 
 impl<'a> Shown<'a> {
     fn of(account: &'a Account) -> Self {
-        let expired = account.expires().is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now()));
+        let now = UnixTime::from_system(SystemTime::now());
+        let expired = account.expires().is_some_and(|expires| expires <= now);
+        let has_key = account.keys().iter().any(|key| key.expiry().is_none_or(|expiry| now <= expiry));
         let (password, tokens, locked) = (account.has_password(), account.tokens(), account.is_locked());
         Self {
             name: account.name(),
             permissions: account.grant().permissions().collect(),
             password,
+            keys: account.keys().iter().map(keys::Shown::of).collect(),
             tokens,
             totp: account.has_totp(),
             recovery_codes: account.recovery_codes(),
             locked,
             expires: account.expires().map(date),
             expired,
-            can_log_in: (password || tokens > 0) && !locked && !expired,
+            can_log_in: (password || tokens > 0 || has_key) && !locked && !expired,
         }
     }
 
@@ -83,7 +87,7 @@ pub(super) fn date(time: UnixTime) -> String {
     time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default()
 }
 
-fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
     term::line(text.map_err(|error| Failure::new(format_args!("this can't be written as JSON: {error}")))?)
 }
@@ -105,12 +109,14 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
         json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
         return all_read(users, &broken);
     }
-    let mut rows = vec![["NAME", "PERMISSIONS", "PASSWORD", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
+    let mut rows =
+        vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
     rows.extend(shown.iter().map(|account| {
         vec![
             term::visible(account.name),
             words(&account.permissions, ","),
             yes(account.password).to_owned(),
+            account.keys.len().to_string(),
             account.tokens.to_string(),
             yes(account.totp).to_owned(),
             account.state(),
@@ -134,10 +140,15 @@ pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
         _ if !shown.totp => yes(false).to_owned(),
         left => format!("{}, {} left", yes(true), term::count(left, "recovery code")),
     };
+    let keys = match shown.keys.as_slice() {
+        [] => "0".to_owned(),
+        keys => format!("{}: {}", keys.len(), keys.iter().map(|key| &*key.fingerprint).collect::<Vec<_>>().join(", ")),
+    };
     for (what, is) in [
         ("name", term::visible(shown.name)),
         ("permissions", words(&shown.permissions, ", ")),
         ("password", yes(shown.password).to_owned()),
+        ("keys", keys),
         ("tokens", shown.tokens.to_string()),
         ("totp", second_factor),
         ("locked", yes(shown.locked).to_owned()),

@@ -1,8 +1,9 @@
 //! Public keys in the way of OpenSSH (RFC 4253, section 6.6; RFC 5656; RFC 8709).
 
 use super::{VerifyingKey, VerifyingParts};
-use crate::crypto::KeyError;
 use crate::crypto::key::of_ssh_rsa;
+use crate::crypto::{KeyError, KeyId};
+use sha2::{Digest, Sha256};
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
 use ssh_key::{Mpint, PublicKey};
 
@@ -22,6 +23,13 @@ impl VerifyingKey {
             KeyData::Rsa(key) => of_ssh_rsa(key).map(Self::from),
             other => Err(KeyError::NotSigning(other.algorithm().to_string())),
         }
+    }
+
+    /// The fingerprint that `ssh-keygen -l` and `ssh-add -l` print, SHA-256 of what stands in base64 in a line of OpenSSH's: for
+    /// finding a key that somebody names by it. Everything here goes by [`VerifyingKey::id`], which is another.
+    #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
+    pub fn openssh_fingerprint(&self) -> KeyId {
+        KeyId::from_bytes(Sha256::digest(self.openssh_blob()).into())
     }
 
     /// What stands in base64 in a line of OpenSSH's.

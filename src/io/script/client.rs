@@ -90,7 +90,8 @@ pub(in crate::io) async fn login<L: Link>(
         Credential::Key { user, key } if key.is_remote() => {
             let signing = trusted.sign(user, key.public_key(), &mut rng()?)?;
             let signed = key.sign_remotely(signing.message().to_vec()).ok_or(Error::Sign(SignError::NotHere))?;
-            let signature = within(link, signing.deadline(), signed).await.unwrap_or(Err(SignError::TimedOut));
+            let signed = Box::pin(within(link, signing.deadline(), signed)).await;
+            let signature = signed.unwrap_or(Err(SignError::TimedOut));
             signing.answer(&signature.map_err(Error::Sign)?)?
         }
         credential => trusted.login(credential, &mut rng()?)?,

@@ -270,7 +270,7 @@ impl Stage {
             balancers: &[],
             service: Service::Lines,
         };
-        let (server, _) = plan.prepare(log_to);
+        let (server, _) = plan.prepare(log_to)?;
         let runtime = Runtime::new().map_err(|error| setup(&error))?;
         let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (relay_address, relay) = bind().map_err(|error| setup(&error))?;
