@@ -93,7 +93,8 @@ fn what_is_signed_is_what_the_protocol_says_and_a_signer_elsewhere_answers_it() 
 
 #[test]
 fn a_signature_that_is_not_the_key_s_never_leaves() {
-    struct Lies(Arc<dyn Sign>, fn(Vec<u8>) -> Result<Vec<u8>, SignError>);
+    type Lie = fn(Vec<u8>) -> Result<Vec<u8>, SignError>;
+    struct Lies(Arc<dyn Sign>, Lie);
     impl Sign for Lies {
         fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError> {
             self.1(self.0.sign(message, rng)?)
@@ -109,7 +110,7 @@ fn a_signature_that_is_not_the_key_s_never_leaves() {
     let of_ours = |sign: Arc<dyn Sign>| log_in(ClientKey::with_sign(ours.public_key().clone(), sign));
     assert_eq!(of_ours(signer(&ours)), Ok(()));
     assert_eq!(of_ours(signer(&theirs)), Err(Error::Sign(SignError::Wrong)));
-    let lies: [fn(Vec<u8>) -> Result<Vec<u8>, SignError>; 3] = [
+    let lies: [Lie; 3] = [
         |mut signature| {
             signature[9] ^= 1;
             Ok(signature)
@@ -165,6 +166,9 @@ fn a_server_takes_no_keys_unless_it_is_told_to_and_can_check_them() {
     assert_eq!(refused, Err(Misuse::UnsupportedKind(CredentialKind::Key)));
 }
 
+/// What stands in `secret`, made from what is to be signed.
+type Proof<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+
 /// A login by key that keeps to no rule: `proof` makes what stands in `secret` from what is to be signed.
 fn forged(scenario: &Scenario, user: &str, proof: impl Fn(&[u8]) -> Vec<u8>) -> Claim {
     let hellos = scenario.await_login();
@@ -203,7 +207,7 @@ fn l11_a_signature_that_is_not_the_key_s_or_a_key_that_is_not_allowed_is_refused
     let ed448 = [&hex::decode("3043300506032b6571033a00").unwrap()[..], &[7; 57]].concat();
     let weak = [&spki[..12], &[1], &[0; 31]].concat();
     let other = ed25519(8).public_key().spki_der().to_vec();
-    let bad: [&dyn Fn(&[u8]) -> Vec<u8>; 9] = [
+    let bad: [Proof<'_>; 9] = [
         &|message| key_proof(&other, &sign(&key, message)),
         &|message| key_proof(&spki, &sign(&ed25519(8), message)),
         &|message| key_proof(&spki, &sign(&key, &[message, b"x"].concat())),
@@ -236,7 +240,7 @@ fn l8_a_secret_that_is_not_exactly_one_key_proof_is_refused() {
     let scenario = taking_keys();
     let key = ed25519(7);
     let good = |message: &[u8]| key_proof(key.public_key().spki_der(), &sign(&key, message));
-    let bad: [&dyn Fn(&[u8]) -> Vec<u8>; 3] =
+    let bad: [Proof<'_>; 3] =
         [&|message| [good(message), vec![0]].concat(), &|message| good(message)[..20].to_vec(), &|message| {
             lp(&good(message))
         }];
