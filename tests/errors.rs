@@ -325,7 +325,10 @@ fn no_error_of_a_store_says_what_it_came_from() {
     #[cfg(feature = "x509")]
     let files = {
         let source = countersign::crypto::CertificateFileError::Empty;
-        files.into_iter().chain([FileError::Certificates { path, source }]).collect::<Vec<_>>()
+        let certificates = FileError::Certificates { path: path.clone(), source };
+        let source = countersign::AuthorizedKeyError::Empty;
+        let source = countersign::AuthorizedKeysError::Line { line: 3, source };
+        files.into_iter().chain([certificates, FileError::AuthorizedKeys { path, source }]).collect::<Vec<_>>()
     };
     #[cfg(feature = "x509")]
     are_all(&files, include_str!("../src/stores/files.rs"), "FileError");

@@ -1,5 +1,6 @@
 //! Second factors: set up with `user totp`, and asked for at a login.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod support;
 

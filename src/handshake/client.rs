@@ -173,6 +173,7 @@ fn hello(
         *parts.content_mut().first_chunk_mut().ok_or(CryptoError::Failed)? = *binder;
     }
     transcript.add(parts.field);
+    let needs_proof = server.needs_proof(&known_keys);
     let state = AwaitChallenge {
         config: Arc::clone(config),
         transcript,
@@ -180,7 +181,7 @@ fn hello(
         known_keys,
         context,
         sealed,
-        needs_proof: server.needs_proof(),
+        needs_proof,
         wants: server.wants(),
         is_bound: !binding.is_none(),
         deadline: now.after(config.handshake_timeout),

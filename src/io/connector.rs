@@ -214,7 +214,9 @@ impl Connector {
     ) -> Result<Stream<L::Stream>, LoginError> {
         let tickets = self.tickets.as_deref().zip(credential.user());
         // A ticket that is not taken leads to a login without a proof; with one connection there is no second try.
-        let may_show = again || !self.server().needs_proof() || self.client.config.asks_for_proof_at_resumption();
+        let may_show = again
+            || !self.server().needs_proof(&self.server().known_keys())
+            || self.client.config.asks_for_proof_at_resumption();
         let ticket = tickets.filter(|_| may_show).and_then(|(tickets, user)| {
             let ticket = tickets.take(self.server(), user)?;
             self.server().resume(ticket, user, script::unix_now())
@@ -258,7 +260,7 @@ impl Connector {
         let mut was_first = first_known();
         let mut link = dial().await?;
         let is_shown = ticket.is_some();
-        let begun = match script::begin(&mut link, &self.client, self.server(), ticket).await {
+        let mut begun = match Box::pin(script::begin(&mut link, &self.client, self.server(), ticket)).await {
             // Another login took a newer manifest while this one was on its way: the server has that, too, if it is the right one.
             Err(LoginError::Protocol(Error::Untrusted(why))) if again && why.is_overtaken() => {
                 was_first = first_known();
@@ -267,31 +269,21 @@ impl Connector {
             }
             begun => begun?,
         };
-        // Whoever was asked for a proof under this very key would only be asked the same once more.
-        let under = match &begun {
-            script::Begun::Unproved(key) if again && (is_shown || was_first.as_ref() != Some(key)) => {
-                self.server().with_known_key(key)
-            }
-            _ => return self.begun(link, begun),
-        };
-        // What is over holds no room meanwhile.
-        drop((link, begun));
-        Box::pin(async move {
-            let mut link = dial().await?;
-            let begun = script::begin(&mut link, &self.client, &under, None).await?;
-            self.begun(link, begun)
-        })
-        .await
-    }
-
-    fn begun<L: Link>(&self, link: L, begun: script::Begun) -> Result<Begun<L>, LoginError> {
-        match begun {
-            script::Begun::Resumed(session) => Ok(Begun::Resumed(into_stream(link, session)?)),
-            script::Begun::Trusted(state) => {
-                Ok(Begun::Trusted(Trusted { link, state, answerer: self.client.answerer.clone() }))
-            }
-            script::Begun::Unproved(key) => Err(Error::NoProof(key.id()).into()),
+        if let (script::Begun::Unproved(key), true) = (&begun, again)
+            // Whoever was asked for a proof under this very key would only be asked the same once more.
+            && (is_shown || was_first.as_ref() != Some(key))
+        {
+            let server = self.server().with_known_key(key);
+            link = dial().await?;
+            begun = Box::pin(script::begin(&mut link, &self.client, &server, None)).await?;
         }
+        Ok(match begun {
+            script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
+            script::Begun::Trusted(state) => {
+                Begun::Trusted(Trusted { link, state, answerer: self.client.answerer.clone() })
+            }
+            script::Begun::Unproved(key) => return Err(Error::NoProof(key.id()).into()),
+        })
     }
 }
 
@@ -332,7 +324,7 @@ impl<L: Link> Trusted<L> {
     /// # Errors
     /// [`LoginError`].
     pub async fn login(mut self, credential: Credential<'_>) -> Result<Stream<L::Stream>, LoginError> {
-        let session = script::login(&mut self.link, self.state, credential, self.answerer.as_deref()).await?;
+        let session = Box::pin(script::login(&mut self.link, self.state, credential, self.answerer.as_deref())).await?;
         into_stream(self.link, session)
     }
 }

@@ -139,7 +139,6 @@ impl Index {
 }
 
 /// One line of the file, without its line feed. What is no account is kept to the byte.
-#[allow(clippy::large_enum_variant, reason = "nearly all lines are accounts")]
 enum Line {
     Account(Box<Account>),
     /// With the names that it claims, if it was meant to be an account.

@@ -19,7 +19,33 @@ pub(super) fn view(frame: &[u8]) -> View {
         .unwrap_or(View { seen: "bytes that are no frame of the protocol".to_owned(), hidden: "nothing" })
 }
 
-/// The size of a frame without the extension that means nothing, which one hello in eight has.
+/// The extensions that say something (PROTOCOL.md, "Extension").
+const CERTIFICATES: u16 = 1;
+const MANIFEST: u16 = 2;
+const FACTORS: u16 = 5;
+
+/// What a client asks for beside the key, and offers.
+fn asked(extensions: &Extensions<'_>) -> String {
+    let said = extensions.iter().map(|extension| match extension.number {
+        CERTIFICATES => "; that it wants certificates",
+        MANIFEST => "; that it wants a manifest",
+        FACTORS => "; that it can be asked for a second factor",
+        _ => "",
+    });
+    said.collect()
+}
+
+/// What a server sends beside its key.
+fn evidence(extensions: &Extensions<'_>) -> String {
+    let said = extensions.iter().map(|extension| match (extension.number, extension.data.len()) {
+        (CERTIFICATES, len) => format!("; its certificates, {len} bytes"),
+        (MANIFEST, len) => format!("; its manifest, {len} bytes"),
+        _ => String::new(),
+    });
+    said.collect()
+}
+
+/// The size of a frame without its extensions: one hello in eight has one that means nothing.
 pub(super) fn size(frame: &[u8]) -> usize {
     let extensions = |extensions: &Extensions<'_>| -> usize {
         extensions.iter().map(|extension| extension.data.len().saturating_add(4)).sum()
@@ -53,10 +79,11 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             };
             View {
                 seen: format!(
-                    "version {}; suites {}; a random nonce; {} key share{more}",
+                    "version {}; suites {}; a random nonce; {} key share{}{more}",
                     join(&hello.versions, ", ", u16::to_string),
                     join(&hello.suites, " and ", |&number| suite(number)),
                     hello.key_shares.len(),
+                    asked(&hello.extensions),
                 ),
                 hidden,
             }
@@ -76,9 +103,10 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             View {
                 seen: format!(
                     "the suite picked, {}; the challenge, 32 random bytes; the server's public key ({spki}; {id}); its key \
-                     share; credentials taken: {}{proof}",
+                     share; credentials taken: {}{}{proof}",
                     suite(hello.suite),
                     join(&hello.credential_kinds, ", ", |&kind| credential_kind(kind)),
+                    evidence(&hello.extensions),
                 ),
                 hidden,
             }
@@ -91,13 +119,13 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             };
             View {
                 seen: format!("{to_key}{} bytes of sealed credential", login.sealed_credential.len()),
-                hidden: "the user name, the password, and how long they are. Sent again on another connection, it opens \
+                hidden: "the user name, the password or the key and its signature, and how long they are. Sent again on another connection, it opens \
                          nothing: it answers this one challenge",
             }
         }
         FrameType::ServerVerdict => View {
             seen: format!("{} bytes, as many for yes as for no", body.len()),
-            hidden: "whether it is yes or no, the name, the permissions, and a ticket for the next login. Only the owner of \
+            hidden: "whether it is yes or no or a question, the name, the permissions, and a ticket for the next login. Only the owner of \
                      the private key can make it",
         },
         FrameType::ClientFactor => View {

@@ -1,29 +1,28 @@
-//! `demo`: four logins and four refusals, with a look at every frame.
+//! Four logins and four refusals, with a look at every frame.
 
-mod frames;
-mod relay;
-
+use super::print::{frame as print_frame, item, print, said, setup, time};
+use super::stage::LogLines;
+use super::{frames, relay};
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
 use crate::serve::{Log, Options, Plan, Service};
 use crate::{keys, term};
-use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
 use countersign::frame::FrameType;
-use countersign::limits::{CREDENTIAL_BLOCK, FRAME_HEADER, REFUSAL_FLOOR, TAG};
+use countersign::limits::{CREDENTIAL_BLOCK, REFUSAL_FLOOR, TAG};
 use countersign::{
     Begun, ClientConfig, Connector, Credential, Error, KeyId, KeySize, LoginError, PublicKey, Server, Stream, Ticket,
     UnixTime, Untrusted, UntrustedKey,
 };
 use relay::Towards;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -32,21 +31,10 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// Watch four logins and four refusals over real TCP, frame by frame, with nothing to prepare.
-///
-/// Makes a key and an account in a temporary directory, starts a server on a loopback port, and logs in through a relay
-/// that prints each frame as it crosses. Exits with 0 only if everything went as it should.
-#[derive(Args)]
-#[command(after_help = "Example:\n  countersign demo")]
-pub(crate) struct Demo {}
-
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse battery staple";
 const NEW_PASSWORD: &str = "another horse, another staple";
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Where nobody says how wide the terminal is. A wider one is not filled: long lines are hard to read.
-const WIDTH: usize = 80;
-const WIDEST: usize = 100;
 
 /// One try to log in.
 struct Scene {
@@ -94,27 +82,15 @@ impl Course {
     }
 }
 
-impl Demo {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let start = Instant::now();
-        print("Four logins and four refusals, over real TCP on this machine.")?;
-        term::line("\nSetting up")?;
-        let folder = tempfile::Builder::new().prefix("countersign-demo-").tempdir().map_err(|error| setup(&error))?;
-        let path = folder.path().to_owned();
-        // Ctrl-C ends a process without dropping anything. Without the handler the folder would stay, no more.
-        let _ = ctrlc::set_handler(move || {
-            let _ = std::fs::remove_dir_all(&path);
-            std::process::exit(130);
-        });
-        let mut stage = Stage::set_up(folder.path())?;
-        for (index, scene) in scenes(stage.pin).into_iter().enumerate() {
-            stage.play(index.saturating_add(1), &scene)?;
-        }
-        stage.finish()?;
-        folder.close().map_err(|error| setup(&error))?;
-        term::line("")?;
-        print(&format!("All as it should be, in {}. The temporary files are gone.", time(start.elapsed())))
+/// Plays it, in a folder that goes away afterwards.
+pub(super) fn play(folder: &Path) -> Result<(), Failure> {
+    print("Four logins and four refusals, over real TCP on this machine.")?;
+    term::line("\nSetting up")?;
+    let mut stage = Stage::set_up(folder)?;
+    for (index, scene) in scenes(stage.pin).into_iter().enumerate() {
+        stage.play(index.saturating_add(1), &scene)?;
     }
+    stage.finish()
 }
 
 fn scenes(pin: KeyId) -> [Scene; 8] {
@@ -473,21 +449,6 @@ struct Outcome {
     time: Duration,
 }
 
-/// Sends each of the server's log lines to the stage.
-struct LogLines(Sender<String>);
-
-impl Write for LogLines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // The stage no longer listens at the end.
-        let _ = self.0.send(String::from_utf8_lossy(bytes).trim_end().to_owned());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Flips the lowest bit of the RSA ciphertext: the sealed credential follows it, and its own length of two bytes.
 fn flip(frame: &mut [u8]) {
     let after = CREDENTIAL_BLOCK.saturating_add(TAG).saturating_add(3);
@@ -497,65 +458,12 @@ fn flip(frame: &mut [u8]) {
 }
 
 fn show(scene: &Scene, at: Duration, towards: Towards, kind: FrameType, frame: &[u8]) -> Result<(), Failure> {
-    let way = match towards {
-        Towards::Server => "client --> server",
-        Towards::Client => "client <-- server",
-    };
     let note = if scene.flip && kind == FrameType::ClientLogin { "  (a bit flipped)" } else { "" };
-    let body = frame.len().saturating_sub(FRAME_HEADER);
-    let name = kind.to_string();
-    let line = format!("  {:>9}   {way}   {name:<16}  {FRAME_HEADER} + {body:>4} bytes{note}", time(at));
-    print(&line)?;
-    if scene.explain {
-        let view = frames::view(frame);
-        for (label, text) in [("seen", view.seen.as_str()), ("hidden", view.hidden)] {
-            block(14, 8, label, text)?;
-        }
-    }
-    Ok(())
-}
-
-fn width() -> usize {
-    term::width().unwrap_or(WIDTH).min(WIDEST)
-}
-
-/// A line, in several where the terminal is narrow.
-fn print(line: &str) -> Result<(), Failure> {
-    term::folded(line, Some(width())).into_iter().try_for_each(term::line)
-}
-
-/// A labelled text in lines that fit the terminal; a narrow one has no room for a column of labels.
-fn block(indent: usize, label_width: usize, label: &str, text: &str) -> Result<(), Failure> {
-    const NARROW: usize = 60;
-    if width() < NARROW {
-        return print(&format!("  {label}: {text}"));
-    }
-    let mut label = label;
-    for line in term::wrap(text, width().saturating_sub(indent).saturating_sub(label_width)) {
-        term::line(format_args!("{:indent$}{label:label_width$}{line}", ""))?;
-        label = "";
-    }
-    Ok(())
-}
-
-fn said(who: &str, what: &str) -> Result<(), Failure> {
-    block(2, 13, who, what)
-}
-
-fn item(name: &str, value: impl Display) -> Result<(), Failure> {
-    block(2, 13, name, &value.to_string())
+    print_frame(at, towards, kind, frame, note, scene.explain)
 }
 
 fn is_held_back(scene: &Scene) -> bool {
     matches!(scene.course, Course::Refused(Error::Refused | Error::VerdictNotAuthentic))
-}
-
-fn time(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1000.0)
-}
-
-fn setup(error: &io::Error) -> Failure {
-    Failure::new(format_args!("setting up: {error}"))
 }
 
 fn unexpected(scene: &Scene, what: impl Display) -> Failure {

@@ -146,9 +146,12 @@ impl Server {
     /// The keys that are known whole, each once, the one to be proved first.
     pub fn known_keys(&self) -> Vec<PublicKey> {
         let mut known: Vec<PublicKey> = self.told.iter().cloned().collect();
-        for key in self.asked_now().flat_map(|way| way.known_keys()) {
-            if known.iter().all(|known| known.id() != key.id()) {
-                known.push(key);
+        for mut keys in self.asked_now().map(Trust::known_keys) {
+            keys.retain(|key| known.iter().all(|known| known.id() != key.id()));
+            if known.is_empty() {
+                known = keys;
+            } else {
+                known.append(&mut keys);
             }
         }
         known
@@ -178,9 +181,9 @@ impl Server {
         Self { told: Some(key.clone()), ..self.clone() }
     }
 
-    /// Whether a credential waits for a proof.
-    pub(crate) fn needs_proof(&self) -> bool {
-        self.needs_proof && !self.known_keys().is_empty()
+    /// Whether a credential waits for a proof, where these of its keys are known whole.
+    pub(crate) fn needs_proof(&self, known_keys: &[PublicKey]) -> bool {
+        self.needs_proof && !known_keys.is_empty()
     }
 
     fn asked_now(&self) -> impl Iterator<Item = &dyn Trust> {
