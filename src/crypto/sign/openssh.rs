@@ -33,7 +33,6 @@ impl VerifyingKey {
     }
 
     /// What stands in base64 in a line of OpenSSH's.
-    #[cfg(all(feature = "ssh-agent", unix))]
     pub(crate) fn openssh_blob(&self) -> Vec<u8> {
         self.to_ssh("").and_then(|key| key.to_bytes().ok()).unwrap_or_default()
     }
