@@ -70,6 +70,29 @@ fn the_demo_goes_as_it_should_and_cleans_up() {
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn each_way_to_trust_has_a_demo_that_goes_as_it_should_and_cleans_up() {
+    let ways = [
+        ("known-hosts", "HAS CHANGED"),
+        ("manifest", "an older manifest, number 1"),
+        ("client-key", "reason=\"unknown key\""),
+        ("totp", "was used before"),
+    ];
+    let certificates = ("x509", "and not for db.example");
+    for (way, part) in ways.into_iter().chain(cfg!(feature = "x509").then_some(certificates)) {
+        let folder = tempfile::tempdir().unwrap();
+        let output = support::command(&["demo", "--trust", way]).env("TMPDIR", folder.path()).output().unwrap();
+        let said = support::Said::from(output).ok();
+        for part in [part, "event=login-accepted user=\"alice\"", "The eavesdropper's catch", "All as it should be"] {
+            assert!(said.out.contains(part), "{part:?} is missing in {}", said.out);
+        }
+        assert_eq!(said.err, "");
+        assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{way}");
+    }
+    run(&["demo", "--trust", "everybody"], "").fails(2, &["everybody", "known-hosts"]);
+}
+
 /// But for what can't be broken, such as a fingerprint, and for the usage and the names of options, which `clap` leaves as they
 /// are.
 fn fits(text: &str, width: usize) {

@@ -343,6 +343,52 @@ fn a_server_asks_for_its_keys_passphrase_and_then_heeds_signals() {
 }
 
 /// The code of this many seconds from now.
+#[test]
+fn the_passphrase_of_a_key_is_asked_for_once_the_server_is_trusted_and_again_where_it_was_mistyped() {
+    let house = House::new();
+    let key = house.key("signing/id_ed25519.encrypted", "id_ed25519");
+    let users = house.path("users.txt");
+    let public = house.key("signing/id_ed25519.pub", "id_ed25519.pub");
+    support::run(&["user", "key", "add", "alice", "--key", &public, "--users", &users], "").ok();
+    let mut server = house.serve(&["--handshake-timeout", "1s"]);
+    let pin = house.pin();
+    let args = |pin: &str| {
+        let args =
+            ["login", "--server", &server.address, "--user", "alice", "--identity", &key, "--send", "whoami", "--pin"];
+        args.iter().map(|&arg| arg.to_owned()).chain([pin.to_owned()]).collect::<Vec<_>>()
+    };
+    let run = |args: Vec<String>| Terminal::run(&house, &args.iter().map(String::as_str).collect::<Vec<_>>());
+    let mut terminal = run(args("SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"));
+    terminal.wait_for("is not trusted");
+    assert_eq!(terminal.end(), Some(3));
+
+    let prompt = format!("Passphrase for {key}: ");
+    let mut terminal = run(args(&pin));
+    terminal.wait_for(&prompt);
+    assert!(!terminal.echoes());
+    terminal.type_in("wrong\n");
+    terminal.wait_for("the passphrase does not open this private key");
+    terminal.wait_for(&prompt);
+    // Longer than the server waits.
+    server.wait_for(&["event=handshake-failed"]);
+    server.wait_for(&["event=handshake-failed"]);
+    terminal.type_in("x\n");
+    terminal.wait_for("logged in as alice");
+    assert_eq!(terminal.end(), Some(0));
+
+    // A ticket needs no key.
+    let mut terminal = run(args(&pin));
+    terminal.wait_for("logged in as alice (read, write), resumed");
+    assert_eq!(terminal.end(), Some(0));
+    let mut terminal = run([args(&pin), vec!["--no-resume".to_owned()]].concat());
+    for _ in 0..3 {
+        terminal.wait_for(&prompt);
+        terminal.type_in("wrong\n");
+    }
+    terminal.wait_for("countersign: ");
+    assert_eq!(terminal.end(), Some(2));
+}
+
 fn code(secret: &TotpSecret, seconds: u64) -> String {
     let time = std::time::SystemTime::now() + std::time::Duration::from_secs(seconds);
     secret.code(countersign::UnixTime::from_system(time)).as_str().to_owned()

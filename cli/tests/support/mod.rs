@@ -364,9 +364,14 @@ pub struct Tunnel {
 }
 
 impl Tunnel {
+    /// As [`Tunnel::start_trusting`], with the server's pin.
     pub fn start(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
-        let pin = house.pin();
-        let args = ["connect", "--listen", "127.0.0.1:0", "--server", server, "--pin", &pin];
+        Self::start_trusting(house, server, who, &[&["--pin", &house.pin()], more].concat(), stdin)
+    }
+
+    /// With what `more` says of the server's key.
+    pub fn start_trusting(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
+        let args = ["connect", "--listen", "127.0.0.1:0", "--server", server];
         let mut command = command(&[&args[..], who, more].concat());
         let mut child = command.env("XDG_STATE_HOME", house.path("state")).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
