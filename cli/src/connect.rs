@@ -22,6 +22,7 @@ const HELP: &str = "\
 Examples:
   countersign connect --listen 127.0.0.1:5432 --server db.example:4500 --user alice --pin SHA256:...
   countersign connect --listen [::1]:0 --server db.example:4500 --token-stdin --pin SHA256:... < token
+  countersign connect --listen [::1]:5432 --server db.example:4500 --user alice --agent --roots system
 
 Each connection is a login, and a session of its own; where that fails it says why, and the
 connection is reset. The end of one direction is carried on as its close, and a session that
@@ -43,7 +44,8 @@ minute.";
 /// Open a local port, and log in to a server for each connection to it.
 ///
 /// Programs that know nothing of countersign reach the service behind `serve --forward` or `serve --exec` by it. The
-/// password is asked for once, at the start, and kept in memory.
+/// password, or the passphrase of a key, is asked for once, at the start; the secret is kept in memory. An ssh-agent is asked at
+/// each login that takes no ticket.
 #[derive(Args)]
 #[command(after_help = format!("{HELP}\n\n{OF_CLIENTS}"))]
 pub(crate) struct Connect {

@@ -20,6 +20,8 @@ Examples:
   countersign login --server db.example:4500 --user alice
   countersign login --server 127.0.0.1:4500 --user alice --server-key server.pub.pem
   countersign login --server db.example:4500 --user alice --pin SHA256:... --send whoami
+  countersign login --server db.example:4500 --user alice --identity ~/.ssh/id_ed25519 --roots ca.crt
+  countersign login --server db.example:4500 --user alice --agent
   countersign login --server db.example:4500 --token-stdin --pin SHA256:... < robot.token
   countersign login --server db.example:4500 --user alice --pin SHA256:... --pipe < asked > answered
 
@@ -36,7 +38,14 @@ checked by a full login, unless --resume says otherwise. Tickets are kept in cou
 under $XDG_STATE_HOME or ~/.local/state, readable by you alone; to forget them, delete the file.
 Logins with a token keep none.
 
-Without --pin and --server-key the server is looked up in a file of known hosts. One that is not in it
+With --identity or --agent no password is asked for: the client signs what was said on this connection,
+which is of no use on any other. A key needs a passphrase only if the server takes no ticket. An
+ssh-agent signs with keys of Ed25519 and ECDSA; it can't make the signatures of RSA that are needed.
+
+With --roots the server is known by its certificates, and may change its key; its host has to be one of
+their names. What they vouch for is kept with the known hosts until they expire.
+
+Without any of --pin, --server-key, --identity-key, --roots and --certificate the server is looked up in a file of known hosts. One that is not in it
 yet is asked about on the terminal: compare the fingerprint that is shown, and answer yes, no, or with
 the right fingerprint. A server that shows another key than the known one is refused. With
 --trust accept-new the first key is taken without a question, and whoever is in the middle then gets

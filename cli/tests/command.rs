@@ -83,11 +83,15 @@ fn each_way_to_trust_has_a_demo_that_goes_as_it_should_and_cleans_up() {
         let folder = tempfile::tempdir().unwrap();
         let output = support::command(&["demo", "--trust", way]).env("TMPDIR", folder.path()).output().unwrap();
         let said = support::Said::from(output).ok();
+        // Wherever a line ends.
+        let text = said.out.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [part, "event=login-accepted user=\"alice\"", "The eavesdropper's catch", "All as it should be"] {
-            assert!(said.out.contains(part), "{part:?} is missing in {}", said.out);
+            assert!(text.contains(part), "{part:?} is missing in {}", said.out);
         }
         assert_eq!(said.err, "");
-        assert!(said.out.lines().all(|line| line.chars().count() <= 80), "{}", said.out);
+        // The names of files may be longer.
+        let fits = |line: &str| line.chars().count() <= 80 || !line.trim().contains(' ');
+        assert!(said.out.lines().all(fits), "{}", said.out);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{way}");
     }
     run(&["demo", "--trust", "everybody"], "").fails(2, &["everybody", "known-hosts"]);

@@ -144,9 +144,9 @@ fn send(stream: &mut UnixStream, answer: &[u8]) {
 
 /// What an agent says that holds this key: the blob of its line.
 fn holds(public: &str) -> Vec<u8> {
-    let blob =
-        Command::new("sh").args(["-c", "cut -d' ' -f2 | base64 -d"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = blob.spawn().unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "cut -d' ' -f2 | base64 -d"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(public.as_bytes()).unwrap();
     let blob = child.wait_with_output().unwrap().stdout;
     let string = |bytes: &[u8]| [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat();

@@ -351,10 +351,9 @@ fn the_passphrase_of_a_key_is_asked_for_once_the_server_is_trusted_and_again_whe
     let public = house.key("signing/id_ed25519.pub", "id_ed25519.pub");
     support::run(&["user", "key", "add", "alice", "--key", &public, "--users", &users], "").ok();
     let mut server = house.serve(&["--handshake-timeout", "1s"]);
-    let pin = house.pin();
+    let (pin, address) = (house.pin(), server.address.clone());
     let args = |pin: &str| {
-        let args =
-            ["login", "--server", &server.address, "--user", "alice", "--identity", &key, "--send", "whoami", "--pin"];
+        let args = ["login", "--server", &address, "--user", "alice", "--identity", &key, "--send", "whoami", "--pin"];
         args.iter().map(|&arg| arg.to_owned()).chain([pin.to_owned()]).collect::<Vec<_>>()
     };
     let run = |args: Vec<String>| Terminal::run(&house, &args.iter().map(String::as_str).collect::<Vec<_>>());
