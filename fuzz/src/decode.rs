@@ -6,7 +6,9 @@
 
 use crate::{Input, frame};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, KeyProof, Message, ServerHello};
-use countersign::codec::{ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage};
+use countersign::codec::{
+    ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage,
+};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 use countersign::{SignedManifest, limits};
 

@@ -46,8 +46,7 @@ static KEY: LazyLock<PrivateKey> =
 /// Alice's keys: the second is for credentials that are longer than her own.
 pub(crate) static ALICES_KEY: LazyLock<ClientKey> =
     LazyLock::new(|| toy::client_key(SigningKey::from_ed25519(&[7; 32]).unwrap().public_key()));
-pub(crate) static LONG_KEY: LazyLock<ClientKey> =
-    LazyLock::new(|| toy::client_key(&KEY.public_key().clone().into()));
+pub(crate) static LONG_KEY: LazyLock<ClientKey> = LazyLock::new(|| toy::client_key(&KEY.public_key().clone().into()));
 
 impl Peers {
     pub(crate) fn new(choice: u8) -> Self {

@@ -225,7 +225,8 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
     };
 
     let claim = peers.claim(server, login).unwrap();
-    let is_name = |user: &str| !user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control);
+    let is_name =
+        |user: &str| !user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control);
     let opened = match claim.credential() {
         Credential::Password { user: "", password: b"" } => false,
         Credential::Password { user, password } => {
