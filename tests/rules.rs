@@ -157,7 +157,7 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::FACTOR, limits::TAG),
         format!("1 to {} bytes | ### ServerResumption", limits::MAX_ANSWER),
         format!("up to {} bytes without control characters; may be empty", limits::MAX_PROMPT),
-        format!("to the next verdict's, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
+        format!("to its answer, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
         format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),
         format!("after 2^{} frames of any type under a key", limits::RECORDS_PER_KEY.trailing_zeros()),
         format!("by default {seconds} seconds"),

@@ -29,7 +29,10 @@ fn a_life_of_an_account() {
         let said = user(house, &["list"], "").ok();
         said.out.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect()).collect()
     };
-    assert_eq!(list(&house), [["alice", "read", "yes", "0", "no", "open"], ["robot", "-", "no", "1", "no", "open"]]);
+    assert_eq!(
+        list(&house),
+        [["alice", "read", "yes", "0", "0", "no", "open"], ["robot", "-", "no", "0", "1", "no", "open"]]
+    );
 
     let before = house.read("users.txt");
     user(&house, &["passwd", "alice", "--password-stdin"], "second password\r\n").ok();
@@ -37,7 +40,7 @@ fn a_life_of_an_account() {
     let said = user(&house, &["revoke-tokens", "robot"], "").ok();
     assert!(said.err.contains("revoked 1 token of robot"));
     user(&house, &["remove", "alice"], "").ok();
-    assert_eq!(list(&house), [["robot", "-", "no", "0", "no", "open"]]);
+    assert_eq!(list(&house), [["robot", "-", "no", "0", "0", "no", "open"]]);
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! ```
 
 use crate::{Input, frame};
-use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, Message, ServerHello};
-use countersign::codec::{ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage};
+use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, KeyProof, Message, ServerHello};
+use countersign::codec::{
+    ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage,
+};
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 use countersign::{SignedManifest, limits};
 
@@ -38,6 +40,7 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ServerVerdict<'_>>(bytes),
         message::<ServerResumption<'_>>(bytes),
         message::<CredentialMessage<'_>>(bytes),
+        message::<KeyProof<'_>>(bytes),
         message::<VerdictMessage<'_>>(bytes),
         message::<Busy<'_>>(bytes),
         message::<Confirm<'_>>(bytes),

@@ -1,11 +1,11 @@
 //! What must hold whatever the input is: the targets' assertions.
 
-use crate::peers::{NOW, Peers, Taken, account, grant, shown};
-use countersign::client::{AwaitVerdict, Resumed};
-use countersign::codec::{self, Bytes, GrantMessage, List, Message, Text, VerdictMessage};
+use crate::peers::{NOW, Peers, Taken, account, grant, prompt, shown};
+use countersign::client::{AwaitVerdict, Resumed, Verdict};
+use countersign::codec::{self, Bytes, FactorRequest, GrantMessage, List, Message, Text, VerdictMessage};
 use countersign::frame::{FrameType, split};
-use countersign::server::{Accepted, AwaitLogin, Claim, Refusal};
-use countersign::{Credential, Error, Reason, Received, Session, Ticket, UnixTime, limits};
+use countersign::server::{Accepted, Asked, AwaitLogin, Claim, Refusal};
+use countersign::{Credential, Error, Prompt, Reason, Received, Session, Ticket, UnixTime, limits};
 
 /// How far an input got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,14 @@ pub enum Reached {
     AwaitLogin,
     /// The login did not open.
     Claim,
+    /// The client did not take the request for a further factor.
+    AwaitRequest,
+    /// The client is asked for a further factor.
+    Asked,
+    /// The server did not take the answer to a request for a further factor, or none came.
+    AwaitFactor,
+    /// The server took the answer, and it is not the right one.
+    WrongFactor,
     /// The server accepted, the client did not take its verdict.
     Accepted,
     /// The client was told no.
@@ -40,23 +48,50 @@ pub enum Reached {
 
 /// From a login to a decision, which has to be the one a genuine login gets, or the one for all others.
 pub(crate) fn serve(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Accepted, Reached> {
+    decide(peers, claim(peers, state, login, genuine)?, genuine)
+}
+
+/// From a login to what is claimed, which is alice's credential if she sent it, and no credential otherwise.
+pub(crate) fn claim(peers: &Peers, state: AwaitLogin, login: Vec<u8>, genuine: bool) -> Result<Claim, Reached> {
     let claim = peers.claim(state, login).map_err(|refusal| {
         assert!(!genuine, "a genuine login was turned away: {:?}", refusal.reason);
         check(&refusal);
         Reached::AwaitLogin
     })?;
-    match claim.credential() {
+    let credential = claim.credential();
+    match credential {
         Credential::Password { user: "", password: b"" } => assert!(!genuine),
-        Credential::Password { user: "alice", password: b"correct horse" } => assert!(genuine),
+        _ if is_same(&credential, &peers.alice()) => assert!(genuine),
         _ => panic!("a credential that nobody sent"),
     }
-    decide(peers, claim, genuine)
+    Ok(claim)
+}
+
+pub(crate) fn is_same(one: &Credential<'_>, other: &Credential<'_>) -> bool {
+    match (one, other) {
+        (Credential::Password { user, password }, Credential::Password { user: name, password: secret }) => {
+            (user, password) == (name, secret)
+        }
+        (Credential::Key { user, key }, Credential::Key { user: name, key: other }) => {
+            (user, key.public_key()) == (name, other.public_key())
+        }
+        _ => false,
+    }
 }
 
 pub(crate) fn decide(peers: &Peers, claim: Claim, genuine: bool) -> Result<Accepted, Reached> {
-    peers.accept(claim).inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
+    decided(peers.accept(claim), genuine)
+}
+
+/// The same, where the server wants a further factor.
+pub(crate) fn ask(claim: Claim, genuine: bool) -> Result<Asked, Reached> {
+    decided(claim.ask(&prompt(0), NOW), genuine)
+}
+
+fn decided<T>(decided: Result<T, Refusal>, genuine: bool) -> Result<T, Reached> {
+    decided.inspect(|_| assert!(genuine, "accepted what nobody sent")).map_err(|refusal| {
         assert!(!genuine, "a genuine login was refused: {:?}", refusal.reason);
-        assert_eq!(refusal.reason, Reason::NotOpened);
+        assert!(matches!(refusal.reason, Reason::NotOpened | Reason::BadSignature), "{:?}", refusal.reason);
         check(&refusal);
         Reached::Claim
     })
@@ -154,6 +189,43 @@ pub(crate) fn grant_is(peers: &Peers, session: &Session, plaintext: &[u8]) {
         (&ticket, lifetime),
         plaintext,
     );
+}
+
+/// What a client makes of a verdict that somebody sealed under the right key must encode to it.
+pub(crate) fn verdict(peers: &Peers, result: Result<Verdict, Error>, plaintext: &[u8]) -> Reached {
+    match result {
+        Ok(Verdict::Accepted(session)) => {
+            grant_is(peers, &session, plaintext);
+            Reached::Session
+        }
+        Ok(Verdict::Factor(wanted)) => {
+            nothing_is_granted(3, plaintext);
+            request_is(wanted.prompt(), plaintext);
+            Reached::Asked
+        }
+        Err(Error::Refused) => {
+            nothing_is_granted(0, plaintext);
+            Reached::Refused
+        }
+        Err(Error::NotNow) => {
+            nothing_is_granted(2, plaintext);
+            Reached::NotNow
+        }
+        Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
+        Err(error) => panic!("an authentic verdict gave: {error:?}"),
+    }
+}
+
+/// What a user is shown is in extension 5, and can be shown.
+fn request_is(prompt: &Prompt, plaintext: &[u8]) {
+    assert!(prompt.text().len() <= limits::MAX_PROMPT && !prompt.text().chars().any(char::is_control));
+    let mut request = vec![0, 5, 0, 0];
+    codec::encode(&FactorRequest { form: prompt.form().number(), prompt: Text(prompt.text()) }, &mut request).unwrap();
+    let len = u16::try_from(request.len() - 4).unwrap();
+    request[2..4].copy_from_slice(&len.to_be_bytes());
+    // Past the end there are zeros.
+    let plaintext = [plaintext, &vec![0; request.len()]].concat();
+    assert!(plaintext.windows(request.len()).any(|window| window == request), "a request that nobody made");
 }
 
 /// A decision that grants nothing comes with nothing but extensions.

@@ -1,13 +1,14 @@
 //! A genuine client and a genuine server on the toy provider, the same in every run.
 
 use crate::toy::{self, CountingRng};
-use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Challenge};
+use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitSignature, AwaitVerdict, Challenge};
 use countersign::crypto::{Decrypt, Decrypted, Provider};
 use countersign::frame::FrameType;
-use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
+use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, FactorClaim, Hello, Refusal};
 use countersign::{
-    ChannelBinding, ClientConfig, Credential, CryptoRng, Error, Grant, KeyExchange, Moment, PrivateKey, Server,
-    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime, limits,
+    ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
+    Moment, PrivateKey, Prompt, Server, ServerConfig, ServerKey, Session, SigningKey, Suite, Ticket, TicketKeys,
+    UnixTime, limits,
 };
 use rand_core::Rng;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,11 +33,20 @@ pub(crate) struct Peers {
     opened: Arc<AtomicUsize>,
     /// Whether both hellos have an extension that nobody knows.
     is_extended: bool,
+    /// Whether alice logs in by a key.
+    has_key: bool,
+    /// How many further factors the server wants of her.
+    factors: usize,
     seed: u64,
 }
 
 static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem")).unwrap());
+
+/// Alice's keys: the second is for credentials that are longer than her own.
+pub(crate) static ALICES_KEY: LazyLock<ClientKey> =
+    LazyLock::new(|| toy::client_key(SigningKey::from_ed25519(&[7; 32]).unwrap().public_key()));
+pub(crate) static LONG_KEY: LazyLock<ClientKey> = LazyLock::new(|| toy::client_key(&KEY.public_key().clone().into()));
 
 impl Peers {
     pub(crate) fn new(choice: u8) -> Self {
@@ -44,8 +54,8 @@ impl Peers {
     }
 
     /// `choice` says what of the protocol the genuine peers use. Three bits are the suite; the two numbers that are left have
-    /// the first two suites, extensions in the hellos, and ask for a proof at a resumption, too, where one can be had. One bit is for
-    /// a client that has the server's key whole, and so for a proof.
+    /// the first two suites, extensions in the hellos, offer to answer further factors, and ask for a proof at a resumption, too, where
+    /// one can be had. One bit is for a client that has the server's key whole, and so for a proof.
     pub(crate) fn with(choice: u8, client: Provider, server: Provider) -> Self {
         let number = usize::from(choice & 7);
         let (suite, is_extended) = (Suite::ALL[number % Suite::ALL.len()], number >= Suite::ALL.len());
@@ -55,9 +65,10 @@ impl Peers {
         let counting = Counting(toy::provider().rsa.load_key(&KEY).unwrap(), opened.clone());
         let tickets = Arc::new(ticket_keys(toy::provider()));
         let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
+        let server = server.with_credential_kinds(&CredentialKind::ALL).unwrap();
         let client = ClientConfig::new(client).with_suites(&[suite]).unwrap();
         Self {
-            client: Arc::new(if is_extended { client.with_proof_at_resumption() } else { client }),
+            client: Arc::new(if is_extended { client.with_factors().with_proof_at_resumption() } else { client }),
             server: Arc::new(server),
             trust: trust.with_floor(KeyExchange::Rsa),
             key: ServerKey::with_decrypt(public.clone(), Arc::new(counting)),
@@ -65,8 +76,27 @@ impl Peers {
             today: UnixTime::from_secs(TODAY),
             opened,
             is_extended,
+            has_key: false,
+            factors: 0,
             seed: 0,
         }
+    }
+
+    /// Alice logs in by her key, or not, and with so many further factors.
+    pub(crate) fn with_login(self, has_key: bool, factors: usize) -> Self {
+        let client = ClientConfig::clone(&self.client);
+        let client = if factors > 0 { client.with_factors() } else { client };
+        Self { client: client.into(), has_key, factors, ..self }
+    }
+
+    /// How many further factors the server wants of alice.
+    pub(crate) fn factors(&self) -> usize {
+        self.factors
+    }
+
+    /// What alice logs in with.
+    pub(crate) fn alice(&self) -> Credential<'static> {
+        if self.has_key { Credential::Key { user: "alice", key: &ALICES_KEY } } else { ALICE }
     }
 
     /// Other randomness than every run's.
@@ -162,7 +192,7 @@ impl Peers {
     }
 
     pub(crate) fn login(&self, state: AwaitChallenge, challenge: &[u8]) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        self.login_as(ALICE, state, challenge)
+        self.login_as(self.alice(), state, challenge)
     }
 
     pub(crate) fn login_as(
@@ -172,6 +202,12 @@ impl Peers {
         challenge: &[u8],
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
         self.answer(credential, state.read(challenge, NOW)?)
+    }
+
+    /// A login as alice by this key, up to the signature.
+    pub(crate) fn sign(&self, state: AwaitChallenge, challenge: &[u8], key: &ClientKey) -> AwaitSignature {
+        let trusted = state.read(challenge, NOW).unwrap().trust(&self.trust, self.today).unwrap();
+        trusted.sign("alice", key.public_key(), &mut self.rng(3)).unwrap()
     }
 
     /// The client's login, if it trusts what it is asked by.
@@ -194,6 +230,11 @@ impl Peers {
         let claim = self.claim(server, login).unwrap();
         let accepted = self.accept(claim).unwrap();
         (client.read(&accepted.frame, NOW, self.today).unwrap(), accepted.session)
+    }
+
+    /// The same for the answer to a further factor.
+    pub(crate) fn accept_factor(&self, claim: FactorClaim) -> Result<Accepted, Refusal> {
+        claim.accept_with_ticket(account(), self.today, &mut self.rng(5))
     }
 
     /// Accepts a claim, with a ticket.
@@ -299,6 +340,15 @@ pub(crate) fn account() -> Grant {
 }
 
 pub(crate) const ALICE: Credential<'_> = Credential::Password { user: "alice", password: b"correct horse" };
+
+/// What the server asks for, and what alice answers, by how often it asked before.
+pub(crate) fn prompt(turn: usize) -> Prompt {
+    Prompt::new(Form::ALL[turn % Form::ALL.len()], format!("factor {turn}")).unwrap()
+}
+
+pub(crate) fn answer(turn: usize) -> Vec<u8> {
+    format!("answer {turn}").into_bytes()
+}
 
 pub(crate) fn grant() -> Grant {
     Grant::new("alice", ["read", "write"]).unwrap()

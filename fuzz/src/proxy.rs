@@ -15,24 +15,25 @@
 //! | 6 | the stream is cut inside it: where (2) |
 //! | 7 | a forged frame comes before it: type (1), length (2), body |
 //!
-//! The lowest bit of `what` is for a ticket, the next four are as in [`crate::server_machine`]; with the top bit, tickets can be used
-//! again and again. The peers see streams, not frames. Neither may hold a session, or take a record, unless each byte up to
+//! The lowest bit of `what` is for a ticket, the next four are as in [`crate::server_machine`], one is for a key in place of a
+//! password, one for two further factors; with the top bit, tickets can be used again and again. The peers see streams, not frames. Neither may hold a session, or take a record, unless each byte up to
 //! there is what the other sent, and what went well once, played again to the server, gives no session.
 
 use crate::judge::{self, Reached, Sent, serve};
-use crate::peers::{ALICE, NOW, Opening, Peers, Taken, ticket_keys};
+use crate::peers::{NOW, Opening, Peers, Taken, answer, prompt, ticket_keys};
 use crate::toy;
 use crate::{Input, edit, frame};
 use countersign::Session;
-use countersign::client::{Answer, AwaitVerdict};
+use countersign::client::{Answer, AwaitVerdict, Verdict};
 use countersign::frame::{FrameReader, FrameType};
-use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin};
+use countersign::server::{Accepted, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin};
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let seed = input.seed();
     let what = input.byte();
-    let mut peers = Peers::new(what >> 1 & 15).seeded(seed);
+    let factors = if what & 0x40 == 0 { 0 } else { 2 };
+    let mut peers = Peers::new(what >> 1 & 15).with_login(what & 0x20 != 0, factors).seeded(seed);
     if what & 0x80 != 0 {
         peers = peers.with_tickets(ticket_keys(toy::provider()).with_reuse());
     }
@@ -108,7 +109,7 @@ fn login(peers: &Peers, client: Opening, hello: &[u8], server: AwaitLogin, mut w
     let login = client.read(&challenge, peers).and_then(|answer| match answer {
         Answer::Challenge(challenge) => {
             judge::proof(challenge.is_proved(), wire.genuine);
-            peers.answer(ALICE, challenge)
+            peers.answer(peers.alice(), challenge)
         }
         Answer::Resumed(_) => panic!("a session from a resumption that nobody sent"),
     });
@@ -124,8 +125,8 @@ fn login(peers: &Peers, client: Opening, hello: &[u8], server: AwaitLogin, mut w
     };
     wire.send(UP, &login);
     let Some(login) = wire.receive(UP, AwaitLogin::EXPECTS) else { return Reached::AwaitLogin };
-    let accepted = match serve(peers, server, login.clone(), wire.genuine) {
-        Ok(accepted) => accepted,
+    let (accepted, client) = match decide(peers, client, server, login.clone(), &mut wire) {
+        Ok(next) => next,
         Err(reached) => return reached,
     };
     // Played again: the challenge is another.
@@ -148,6 +149,50 @@ fn login(peers: &Peers, client: Opening, hello: &[u8], server: AwaitLogin, mut w
             Reached::Accepted
         }
     }
+}
+
+/// From a login to the verdict that accepts it, with as many further factors as the server wants.
+fn decide(
+    peers: &Peers,
+    mut client: AwaitVerdict,
+    server: AwaitLogin,
+    login: Vec<u8>,
+    wire: &mut Wire<'_>,
+) -> Result<(Accepted, AwaitVerdict), Reached> {
+    let claim = judge::claim(peers, server, login, wire.genuine)?;
+    if peers.factors() == 0 {
+        return Ok((judge::decide(peers, claim, wire.genuine)?, client));
+    }
+    let mut asked = judge::ask(claim, wire.genuine)?;
+    for turn in 0.. {
+        wire.send(DOWN, &asked.frame);
+        let request = wire.receive(DOWN, AwaitVerdict::EXPECTS).ok_or(Reached::AwaitRequest)?;
+        let wanted = match client.read_step(&request, NOW, peers.today) {
+            Ok(Verdict::Factor(wanted)) => wanted,
+            Ok(Verdict::Accepted(_)) => panic!("a client took a verdict that nobody sent"),
+            Err(error) => {
+                assert!(!wire.genuine, "a genuine request was refused: {error:?}");
+                judge::blames_the_peer(&error);
+                return Err(Reached::AwaitRequest);
+            }
+        };
+        assert!(wire.genuine && *wanted.prompt() == prompt(turn), "a client took a request that nobody sent");
+        let (answered, next) = wanted.answer(&answer(turn), NOW).unwrap();
+        client = next;
+        wire.send(UP, &answered);
+        let answered = wire.receive(UP, AwaitFactor::EXPECTS).ok_or(Reached::AwaitFactor)?;
+        let claim = asked.state.read(answered, NOW).map_err(|refusal| {
+            assert!(!wire.genuine, "a genuine answer was turned away: {:?}", refusal.reason);
+            judge::check(&refusal);
+            Reached::AwaitFactor
+        })?;
+        assert!(wire.genuine && claim.answer() == answer(turn), "an answer that nobody sent");
+        if turn + 1 == peers.factors() {
+            return Ok((peers.accept_factor(claim).unwrap(), client));
+        }
+        asked = claim.ask(&prompt(turn + 1), NOW).unwrap();
+    }
+    unreachable!("the server wants so many, and no more")
 }
 
 /// Two sessions. The server has spoken already.

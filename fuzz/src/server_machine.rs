@@ -13,19 +13,31 @@
 //! | 4 | what a client with a good key seals as its credential |
 //! | 5 | what a server with a good key seals as its verdict |
 //! | 6 | the body of a Confirm, after a genuine hello with a ticket |
-//! | 7 | what the server decides (1) \|\| edits of its verdict, 4 bytes each |
+//! | 7 | what the server decides (1) \|\| edits of its verdict, 4 bytes each; or, where it wants further factors, what becomes of those |
+//!
+//! What the server decides is by its bits: 1 for not now, 2 for before the verifier's work, 4 for further factors. With those, the
+//! next bit is for alice's key in place of her password, two more say what the rest is, and the last two how many factors there
+//! are before the last one, which it is about:
+//!
+//! | | the rest is |
+//! |---|---|
+//! | 0 | the body of a ClientFactor |
+//! | 1 | what a client with a good key seals as its answer |
+//! | 2 | what a server with a good key seals as its verdict, after the answer |
+//! | 3 | edits of the request, the answer and the verdict, 5 bytes each |
 //!
 //! Four more bits choose the genuine client's suite, extensions, and whether it has the server's key whole and so asks for
 //! a proof (`Peers::with`); the top bit is that as well, and takes the header of a frame from the input. Never may anything
 //! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent.
 
 use crate::judge::{self, Reached, assert_is, decide, finish, serve};
-use crate::peers::{ALICE, NOW, Peers, grant};
+use crate::peers::{ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, answer, grant, prompt};
 use crate::toy;
 use crate::{Input, edit, frame, hostile, in_frame};
-use countersign::client::Answer;
-use countersign::codec::{Bytes, CredentialMessage, Text};
+use countersign::client::{Answer, AwaitVerdict, Verdict};
+use countersign::codec::{self, Bytes, CredentialMessage, Factor, KeyProof, Text};
 use countersign::frame::{FrameType, split};
+use countersign::server::Asked;
 use countersign::{Credential, Error, Reason, RecordError, Session, limits};
 use std::collections::VecDeque;
 
@@ -188,27 +200,53 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
     Reached::Session
 }
 
-/// A client that seals what it likes under the right key. What the server takes for a credential must encode to it.
+/// A client that seals what it likes under the right key. What the server takes for a credential must encode to it, and a key's
+/// be signed for this connection.
 fn credential(choice: u8, plaintext: &[u8]) -> Reached {
     let peers = Peers::with(choice, hostile::provider(), toy::provider());
-    // A password that makes the genuine credential as long: kind, user and two lengths take 10 bytes.
-    let password = vec![b'x'; plaintext.len().clamp(11, 10 + limits::MAX_SECRET) - 10];
-    let alice = Credential::Password { user: "alice", password: &password };
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
-    hostile::slip_in(plaintext);
-    let (login, client) = peers.login_as(alice, client, &challenge).unwrap();
+    // A genuine credential that is as long: with a key, what it signs is known.
+    let (key, longest) = if plaintext.len() <= 256 { (&ALICES_KEY, 256) } else { (&LONG_KEY, 768) };
+    let (login, client, signed, plaintext) = if plaintext.first() == Some(&3) {
+        let plaintext = &plaintext[..plaintext.len().min(longest)];
+        let signing = peers.sign(client, &challenge, key);
+        let signed = signing.message().to_vec();
+        hostile::slip_in(plaintext);
+        let (login, client) = signing.answer(&toy::signature(key.public_key(), &signed)).unwrap();
+        (login, client, signed, plaintext)
+    } else {
+        // Kind, user and two lengths take 10 bytes.
+        let password = vec![b'x'; plaintext.len().clamp(11, 10 + limits::MAX_SECRET) - 10];
+        hostile::slip_in(plaintext);
+        let alice = Credential::Password { user: "alice", password: &password };
+        let (login, client) = peers.login_as(alice, client, &challenge).unwrap();
+        (login, client, Vec::new(), plaintext)
+    };
 
     let claim = peers.claim(server, login).unwrap();
+    let is_name =
+        |user: &str| !user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control);
     let opened = match claim.credential() {
         Credential::Password { user: "", password: b"" } => false,
         Credential::Password { user, password } => {
-            assert!(!user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control));
+            assert!(is_name(user));
             assert_is(&CredentialMessage { kind: 1, user: Text(user), secret: Bytes(password) }, plaintext, 256);
             true
         }
         Credential::Token(token) => {
             assert_is(&CredentialMessage { kind: 2, user: Text(""), secret: Bytes(token) }, plaintext, 256);
+            true
+        }
+        Credential::Key { user, key } => {
+            assert!(is_name(user));
+            let front = &signed[..signed.len() - "\0\x05alice".len()];
+            let len = u16::try_from(user.len()).unwrap().to_be_bytes();
+            let signature = toy::signature(key.public_key(), &[front, &len, user.as_bytes()].concat());
+            let mut proof = Vec::new();
+            let message = KeyProof { key: Bytes(key.public_key().spki_der()), signature: Bytes(&signature) };
+            codec::encode(&message, &mut proof).unwrap();
+            assert_is(&CredentialMessage { kind: 3, user: Text(user), secret: Bytes(&proof) }, plaintext, 256);
             true
         }
         _ => panic!("a kind of credential that this target does not know"),
@@ -226,22 +264,7 @@ fn verdict(choice: u8, plaintext: &[u8]) -> Reached {
     hostile::slip_in(plaintext);
     let accepted = claim.accept(grant()).unwrap();
 
-    match client.read(&accepted.frame, NOW, peers.today) {
-        Ok(session) => {
-            judge::grant_is(&peers, &session, plaintext);
-            Reached::Session
-        }
-        Err(Error::Refused) => {
-            judge::nothing_is_granted(0, plaintext);
-            Reached::Refused
-        }
-        Err(Error::NotNow) => {
-            judge::nothing_is_granted(2, plaintext);
-            Reached::NotNow
-        }
-        Err(Error::Decode(_) | Error::Violation(_)) => Reached::Accepted,
-        Err(error) => panic!("an authentic verdict gave: {error:?}"),
-    }
+    judge::verdict(&peers, client.read_step(&accepted.frame, NOW, peers.today), plaintext)
 }
 
 /// The server took a ticket; it has a session after its client's Confirm alone.
@@ -263,11 +286,14 @@ fn confirm(choice: u8, confirm: Vec<u8>) -> Reached {
 /// What the server can say beside yes, before the RSA operation or the verifier's work and after it. The client hears that, or
 /// that somebody interfered, and nothing else.
 fn decision(choice: u8, mut input: Input<'_>) -> Reached {
+    let what = input.byte();
+    if what & 4 != 0 {
+        return factor(choice, what >> 3, input);
+    }
     let peers = Peers::new(choice);
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
     let (login, client) = peers.login(client, &challenge).unwrap();
-    let what = input.byte();
     let reason = if what & 1 == 0 { Reason::WrongPassword } else { Reason::NotNow("away") };
     let is_early = what & 2 != 0;
     let refusal = if is_early {
@@ -292,4 +318,94 @@ fn decision(choice: u8, mut input: Input<'_>) -> Reached {
         Error::VerdictNotAuthentic | Error::Frame(_) if frame != refusal.frame => Reached::Accepted,
         error => panic!("a refusal gave: {error:?}"),
     }
+}
+
+/// The server wants further factors. Nobody gets in without having answered all of them on this very connection.
+fn factor(choice: u8, what: u8, mut input: Input<'_>) -> Reached {
+    let (has_key, what, before) = (what & 1 != 0, what >> 1 & 3, usize::from(what >> 3));
+    let (ours, theirs) = match what {
+        1 => (hostile::provider(), toy::provider()),
+        2 => (toy::provider(), hostile::provider()),
+        _ => (toy::provider(), toy::provider()),
+    };
+    let peers = Peers::with(choice, ours, theirs).with_login(has_key, before + 1);
+    let (client, mut asked) = requested(&peers, before);
+    let mut edits: [Vec<[u8; 4]>; 3] = Default::default();
+    while what == 3 && !input.is_empty() {
+        let which = usize::from(input.byte() % 3);
+        edits[which].push([input.byte(), input.byte(), input.byte(), input.byte()]);
+    }
+    let send = |which: usize, sent: &[u8]| {
+        let mut frame = sent.to_vec();
+        edits[which].iter().for_each(|change| edit(*change, &mut frame));
+        frame
+    };
+
+    let request = core::mem::take(&mut asked.frame);
+    let arrived = send(0, &request);
+    let wanted = match client.read_step(&arrived, NOW, peers.today) {
+        Ok(Verdict::Factor(wanted)) if arrived == request => wanted,
+        Ok(_) => panic!("a client took what nobody sent"),
+        Err(error) => {
+            assert!(arrived != request, "a genuine request was refused: {error:?}");
+            judge::blames_the_peer(&error);
+            return Reached::AwaitRequest;
+        }
+    };
+    assert_eq!(*wanted.prompt(), prompt(before));
+    let plaintext = input.rest();
+    if what == 1 {
+        hostile::slip_in(plaintext);
+    }
+    let (sent, client) = wanted.answer(&answer(before), NOW).unwrap();
+    let arrived = if what == 0 { frame(FrameType::ClientFactor, plaintext) } else { send(1, &sent) };
+    let claim = match asked.state.read(arrived.clone(), NOW) {
+        Ok(claim) => claim,
+        Err(refusal) => {
+            assert!(arrived != sent || what == 1, "a genuine answer was turned away: {:?}", refusal.reason);
+            judge::check(&refusal);
+            assert!(client.read(&refusal.frame, NOW, peers.today).is_err());
+            return Reached::AwaitFactor;
+        }
+    };
+    assert!(arrived == sent, "an answer that nobody sent");
+    if what == 1 {
+        judge::assert_is(&Factor { answer: Bytes(claim.answer()) }, cut(plaintext, limits::FACTOR), limits::FACTOR);
+        assert!((1..=limits::MAX_ANSWER).contains(&claim.answer().len()));
+        if claim.answer() != answer(before) {
+            let refusal = claim.reject(Reason::WrongFactor);
+            judge::check(&refusal);
+            assert!(matches!(client.read(&refusal.frame, NOW, peers.today), Err(Error::Refused)));
+            return Reached::WrongFactor;
+        }
+    }
+    assert_eq!(claim.answer(), answer(before));
+    if what == 2 {
+        hostile::slip_in(plaintext);
+        let accepted = claim.accept(grant()).unwrap();
+        return judge::verdict(&peers, client.read_step(&accepted.frame, NOW, peers.today), plaintext);
+    }
+    let accepted = peers.accept_factor(claim).unwrap();
+    judge::conclude(&peers, client, &send(2, &accepted.frame), Some(&accepted))
+}
+
+/// A genuine login, up to the request after so many that were answered.
+fn requested(peers: &Peers, before: usize) -> (AwaitVerdict, Asked) {
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let (login, mut client) = peers.login(client, &challenge).unwrap();
+    let mut asked = judge::claim(peers, server, login, true).and_then(|claim| judge::ask(claim, true)).unwrap();
+    for turn in 0..before {
+        let Ok(Verdict::Factor(wanted)) = client.read_step(&asked.frame, NOW, peers.today) else {
+            panic!("a genuine request was not taken")
+        };
+        let (frame, next) = wanted.answer(&answer(turn), NOW).unwrap();
+        let claim = asked.state.read(frame, NOW).unwrap();
+        (client, asked) = (next, claim.ask(&prompt(turn + 1), NOW).unwrap());
+    }
+    (client, asked)
+}
+
+fn cut(bytes: &[u8], len: usize) -> &[u8] {
+    &bytes[..bytes.len().min(len)]
 }

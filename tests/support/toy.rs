@@ -1,5 +1,5 @@
 //! A toy crypto provider, for fuzzers and tests of the machines. It keeps no secret from anyone: RSA is a copy, the key
-//! exchange is public, the AEAD only detects changes. It is fast, deterministic, and fails where real crypto would:
+//! exchange is public, the AEAD only detects changes, and anybody can sign for anybody. It is fast, deterministic, and fails where real crypto would:
 //! a ciphertext for another key or with any byte changed does not decrypt, and a changed record does not open.
 //!
 //! It works with any real public key; the private half is not needed. Include it with `#[path]`.
@@ -10,9 +10,11 @@
 use core::convert::Infallible;
 use countersign::crypto::SharedSecret;
 use countersign::crypto::{
-    AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, Rsa,
+    AeadKey, Agreement, Cipher, CryptoError, Decrypt, Decrypted, Exchange, Group, Provider, Rsa, Sign, SignError,
+    Signatures,
 };
-use countersign::{Aead, CryptoRng, KeyError, PrivateKey, PublicKey, ServerKey, limits};
+use countersign::{Aead, ClientKey, CryptoRng, KeyError, PrivateKey, PublicKey, ServerKey, limits};
+use countersign::{SigningKey, VerifyingKey};
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -27,13 +29,18 @@ pub const fn provider() -> Provider {
         chacha20_poly1305: Some(&ToyCipher(Aead::ChaCha20Poly1305)),
         x25519: Some(&ToyAgreement(Group::X25519)),
         ml_kem_768: Some(&ToyAgreement(Group::MlKem768)),
-        signatures: None,
+        signatures: Some(&Toy),
     }
 }
 
 /// A server key that undoes what this provider encrypts to `public`.
 pub fn server_key(public: &PublicKey) -> ServerKey {
     ServerKey::with_decrypt(public.clone(), Arc::new(ToyKey(public.clone())))
+}
+
+/// A client's key that signs what this provider takes for signatures of `public`.
+pub fn client_key(public: &VerifyingKey) -> ClientKey {
+    ClientKey::with_sign(public.clone(), Arc::new(ToySigner(public.clone())))
 }
 
 /// Insecure on purpose, as all of them: see the module.
@@ -54,6 +61,36 @@ impl Rsa for Toy {
     fn load_key(&self, key: &PrivateKey) -> Result<Arc<dyn Decrypt>, KeyError> {
         Ok(Arc::new(ToyKey(key.public_key().clone())))
     }
+}
+
+impl Signatures for Toy {
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        if is_same(&self::signature(key, message), signature) { Ok(()) } else { Err(CryptoError::NotAuthentic) }
+    }
+
+    fn load_signer(&self, key: &SigningKey) -> Result<Arc<dyn Sign>, KeyError> {
+        Ok(Arc::new(ToySigner(key.public_key().clone())))
+    }
+}
+
+struct ToySigner(VerifyingKey);
+
+impl Sign for ToySigner {
+    fn sign(&self, message: &[u8], _: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError> {
+        Ok(signature(&self.0, message))
+    }
+}
+
+/// `SHA-256(SHA-256(key) || message)`, again and again up to the length of a signature of the key.
+pub fn signature(key: &VerifyingKey, message: &[u8]) -> Vec<u8> {
+    let hash = Sha256::new_with_prefix(key.id().as_bytes()).chain_update(message).finalize();
+    hash.iter().copied().cycle().take(key.signature_len()).collect()
+}
+
+/// Not with `==`: a fuzzer watches comparisons, and would read the right bytes off them.
+fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+    let bytes = ours.iter().zip(theirs);
+    ours.len() == theirs.len() && bytes.fold(0, |difference, (ours, theirs)| difference | (ours ^ theirs)) == 0
 }
 
 pub struct ToyCipher(pub Aead);
@@ -128,9 +165,7 @@ impl AeadKey for ToyAead {
     }
 
     fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; limits::TAG]) -> Result<(), CryptoError> {
-        // Not with `==`: a fuzzer watches comparisons, and would read the right tag off it.
-        let tags = self.tag(nonce, aad, data).into_iter().zip(tag);
-        if tags.fold(0, |difference, (ours, theirs)| difference | (ours ^ theirs)) != 0 {
+        if !is_same(&self.tag(nonce, aad, data), tag) {
             return Err(CryptoError::NotAuthentic);
         }
         self.apply(nonce, data);

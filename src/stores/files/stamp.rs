@@ -48,6 +48,7 @@ impl Stamp {
 
     /// A number for this file as it is, which is another once it has changed. Without the device: those are numbered anew when
     /// a system starts.
+    #[cfg(feature = "accounts")]
     pub(crate) fn number(&self) -> u64 {
         let (seconds, nanoseconds) = self.changed;
         let changed = [seconds, nanoseconds].map(i64::to_be_bytes);
@@ -57,6 +58,7 @@ impl Stamp {
     }
 
     /// Whether the last change was after that of `other`. A file that was moved away and back may not say that it was.
+    #[cfg(feature = "accounts")]
     pub(crate) fn changed_after(&self, other: &Self) -> bool {
         self.changed > other.changed
     }
