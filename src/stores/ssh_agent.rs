@@ -1,6 +1,7 @@
 //! Keys that an `ssh-agent` holds: it signs, and never gives a key away (draft-miller-ssh-agent).
 //!
 //! ```no_run
+//! # #[cfg(feature = "rustcrypto")] {
 //! use countersign::crypto::rustcrypto;
 //! use countersign::ssh_agent::Agent;
 //!
@@ -10,6 +11,7 @@
 //! }
 //! # let wanted: countersign::VerifyingKey = todo!();
 //! let key = agent.client_key(&wanted, rustcrypto::provider())?;
+//! # }
 //! # Ok::<(), countersign::crypto::SignError>(())
 //! ```
 
