@@ -1,7 +1,9 @@
 //! How a command fails: what it says on stderr, and its exit status.
 
 use countersign::accounts::AccountError;
-use countersign::crypto::{KeyFileError, SignError};
+use countersign::crypto::KeyFileError;
+#[cfg(any(test, all(feature = "ssh-agent", unix)))]
+use countersign::crypto::SignError;
 use countersign::files::FileError;
 use countersign::{Error as Protocol, KeyError, LoginError};
 use std::error::Error;
@@ -177,6 +179,7 @@ impl Failure {
     }
 
     /// Whoever holds a client's key can't be used; `who` begins the sentence.
+    #[cfg(all(feature = "ssh-agent", unix))]
     pub(crate) fn signing(who: impl Display, error: &SignError) -> Self {
         let advice = known(error.code()).map_or("", |(_, advice)| advice);
         Self::usage(format_args!("{who}{}{advice}", chain(error)))

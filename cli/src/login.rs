@@ -38,18 +38,19 @@ checked by a full login, unless --resume says otherwise. Tickets are kept in cou
 under $XDG_STATE_HOME or ~/.local/state, readable by you alone; to forget them, delete the file.
 Logins with a token keep none.
 
-With --identity or --agent no password is asked for: the client signs what was said on this connection,
-which is of no use on any other. A key needs a passphrase only if the server takes no ticket. An
-ssh-agent signs with keys of Ed25519 and ECDSA; it can't make the signatures of RSA that are needed.
+With --identity or --agent no password is asked for: the client signs what was said on this
+connection, which is of no use on any other. The passphrase of a key is asked for only if the server
+takes no ticket. An ssh-agent signs with keys of Ed25519 and ECDSA; it can't make the signatures of
+RSA that are needed.
 
-With --roots the server is known by its certificates, and may change its key; its host has to be one of
-their names. What they vouch for is kept with the known hosts until they expire.
+With --roots the server is known by its certificates, and may change its key; its host has to be one
+of their names. What they vouch for is kept with the known hosts until they expire.
 
-Without any of --pin, --server-key, --identity-key, --roots and --certificate the server is looked up in a file of known hosts. One that is not in it
-yet is asked about on the terminal: compare the fingerprint that is shown, and answer yes, no, or with
-the right fingerprint. A server that shows another key than the known one is refused. With
---trust accept-new the first key is taken without a question, and whoever is in the middle then gets
-the password.
+Without any of --pin, --server-key, --identity-key, --roots and --certificate the server is looked up
+in a file of known hosts. One that is not in it yet is asked about on the terminal: compare the
+fingerprint that is shown, and answer yes, no, or with the right fingerprint. A server that shows
+another key than the known one is refused. With --trust accept-new the first key is taken without a
+question, and whoever is in the middle then gets the password.
 
 The key is kept there, also that of a --pin: from the next login on the server has to prove that it
 holds the private key before the password leaves, so that it stays secret even if that key is stolen

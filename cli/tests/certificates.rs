@@ -156,10 +156,17 @@ fn a_tunnel_keeps_to_what_certificates_vouch_for() {
 fn a_server_warns_of_its_certificates_and_refuses_those_of_another_key() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/certificates");
     let house = House::new();
-    let expired = std::fs::read(folder.join("middle-expired.pem")).unwrap();
-    let path = house.write("expired.crt", &expired, 0o644);
+    let copy = |name: &str| house.write(name, &std::fs::read(folder.join(name)).unwrap(), 0o644);
+    let (expired, roots, other) = (copy("expired.pem"), copy("root.pem"), copy("other-key.pem"));
+    let mut server = house.serve(&["--certificates", &expired]);
+    let said = login(&house, &server, &["--roots", &roots, "--certificate-name", "db.example"]);
+    said.fails(3, &["expired at 2020-12-31T23:59:59Z", "renew it", "nothing secret was sent"]);
+    let (status, said) = server.stop("-TERM");
+    assert!(status == 0 && said.contains("expired.pem: the certificate of"), "{said}");
+    assert!(said.contains("expired at 2020-12-31T23:59:59Z"), "{said}");
+
     let args =
         ["serve", "--listen", "127.0.0.1:0", "--key", &house.path("server.pem"), "--users", &house.path("users.txt")];
-    run(&[&args[..], &["--certificates", &path]].concat(), "").fails(1, &["expired.crt"]);
+    run(&[&args[..], &["--certificates", &other]].concat(), "").fails(1, &["other-key.pem", &house.pin()]);
     run(&[&args[..], &["--certificates", &house.path("missing")]].concat(), "").fails(1, &["missing"]);
 }
