@@ -2,6 +2,7 @@
 
 pub mod client_machine;
 pub mod decode;
+pub mod files;
 mod hostile;
 mod judge;
 mod peers;

@@ -1,12 +1,16 @@
 //! The seed corpus, made by the library's own encoder: from nothing, no fuzzer finds a whole login.
 
+mod files;
+
 use crate::judge::{Reached, serve};
-use crate::peers::{ALICE, LIFETIME, Peers, secret, shown};
-use crate::toy::CountingRng;
-use countersign::client::Answer;
-use countersign::codec::{self, Bytes, CredentialMessage, GrantMessage, List, Message, Text, VerdictMessage};
+use crate::peers::{ALICE, ALICES_KEY, LIFETIME, LONG_KEY, NOW, Peers, answer, prompt, secret, shown};
+use crate::server_machine::requested;
+use crate::toy::{self, CountingRng};
+use countersign::client::{Answer, AwaitVerdict, Verdict};
+use countersign::codec::{self, Bytes, CredentialMessage, Extension, Factor, FactorRequest, GrantMessage, KeyProof};
+use countersign::codec::{List, Message, Text, VerdictMessage};
 use countersign::frame::split;
-use countersign::{Credential, limits};
+use countersign::{ClientKey, Credential, limits};
 use sha2::{Digest, Sha256};
 
 pub struct Seed {
@@ -25,6 +29,8 @@ pub enum Expected {
     Stream,
     /// The machine gets this far.
     Reaches(Reached),
+    /// So many lines, keys or manifests of a file are of use.
+    Reads(usize),
 }
 
 /// Takes a seed: its name, its first byte, the rest in parts, and how far it gets.
@@ -46,6 +52,10 @@ pub fn all() -> Vec<Seed> {
     machine("client_machine", client_machine);
     machine("tickets", tickets);
     machine("proxy", proxy);
+    files::add(|name: &str, what: u8, file: &[u8], count: usize| {
+        let bytes = [&[what], file].concat();
+        seeds.push(Seed { target: "files", name: name.to_owned(), bytes, expected: Expected::Reads(count) });
+    });
     seeds
 }
 
@@ -72,6 +82,17 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
     add("credential", [1, 2, 4], &password(), Expected::Decodes);
     add("verdict", [1, 2, 4], &accept(), Expected::Decodes);
     add("manifest", [1, 2, 1], &manifest(), Expected::Decodes);
+    let peers = Peers::new(0).with_login(false, 1);
+    let (_, answered) = answer_to(&peers, 0);
+    add("client-factor", [1, 2, 10], body(&answered), Expected::Decodes);
+    add("factor", [1, 2, 10], &factor(b"492039"), Expected::Decodes);
+    add("factor-request", [1, 2, 4], &request(0), Expected::Decodes);
+    for (name, key) in [("key-proof", &*ALICES_KEY), ("key-proof-of-rsa", &*LONG_KEY)] {
+        let credential = key_credential(0, key);
+        // Behind kind, user and a length.
+        add(name, [1, 2, 4], &credential[10..], Expected::Decodes);
+        add(&format!("credential-with-{name}"), [1, 2, 4], &credential, Expected::Decodes);
+    }
 
     let (mut client, _) = Peers::new(0).sessions();
     let mut records = Vec::new();
@@ -153,7 +174,16 @@ fn server_machine(add: &mut Add<'_>) {
     add("credential-empty", 4, &[&empty], Reached::Claim);
     add("credential-padding", 4, &[&password(), &[0, 1]], Reached::Claim);
 
+    // By a key; for another connection; by more than its own; a proof that is cut.
+    let key = key_credential(0, &ALICES_KEY);
+    add("credential-key", 4, &[&key], Reached::Session);
+    add("credential-key-of-rsa", 4, &[&key_credential(0, &LONG_KEY)], Reached::Session);
+    add("credential-key-elsewhere", 4, &[&key_credential(1, &ALICES_KEY)], Reached::Claim);
+    add("credential-key-cut", 4, &[&key[..key.len() - 1]], Reached::Claim);
+
     add("verdict-accept", 5, &[&accept()], Reached::Session);
+    add("verdict-request", 6 << 3 | 5, &[&asking(0)], Reached::Asked);
+    add("verdict-request-not-offered", 5, &[&asking(0)], Reached::Accepted);
     add("verdict-reject", 5, &[&[0, 0, 0, 0]], Reached::Refused);
     add("verdict-not-now", 5, &[&[2, 0, 0, 0]], Reached::NotNow);
     add("verdict-extended", 5, &[&accept_extended()], Reached::Session);
@@ -192,6 +222,38 @@ fn server_machine(add: &mut Add<'_>) {
         );
     }
     add("rejects-edited", 7, &[&[0, 0, 0, 100, 1]], Reached::Accepted);
+    further_factors(add);
+}
+
+fn further_factors(add: &mut Add<'_>) {
+    // What becomes of the last one, after so many, with a key or not.
+    let head = |what: u8, before: u8, key: u8| [4 | key << 3 | what << 4 | before << 6];
+    for (choice, before, key) in [(0, 0, 0), (8, 0, 1), (6, 1, 0), (8 | 7, 3, 1)] {
+        let peers = Peers::new(choice).with_login(key == 1, usize::from(before) + 1);
+        let (_, answered) = answer_to(&peers, usize::from(before));
+        let parts: [&[u8]; 2] = [&head(0, before, key), body(&answered)];
+        add(&format!("factor-{choice}"), choice << 3 | 7, &parts, Reached::Session);
+    }
+    add("factor-of-nobody", 7, &[&head(0, 0, 0), &[7; limits::CLIENT_FACTOR]], Reached::AwaitFactor);
+    add("factor-none", 7, &[&head(0, 0, 0)], Reached::AwaitFactor);
+
+    add("factor-sealed", 7, &[&head(1, 0, 0), &factor(b"answer 0")], Reached::Session);
+    add("factor-sealed-of-before", 7, &[&head(1, 1, 0), &factor(b"answer 0")], Reached::WrongFactor);
+    add("factor-sealed-long", 7, &[&head(1, 0, 0), &factor(&[b'x'; limits::MAX_ANSWER])], Reached::WrongFactor);
+    add("factor-sealed-empty", 7, &[&head(1, 0, 0), &factor(b"")], Reached::AwaitFactor);
+    add("factor-sealed-padding", 7, &[&head(1, 0, 0), &factor(b"answer 0"), &[0, 1]], Reached::AwaitFactor);
+
+    add("factor-verdict-accept", 7, &[&head(2, 0, 0), &accept()], Reached::Session);
+    add("factor-verdict-another", 7, &[&head(2, 0, 1), &asking(1)], Reached::Asked);
+    add("factor-verdict-fifth", 7, &[&head(2, 3, 0), &asking(4)], Reached::Accepted);
+    add("factor-verdict-reject", 7, &[&head(2, 1, 0), &[0, 0, 0, 0]], Reached::Refused);
+    add("factor-verdict-not-now", 7, &[&head(2, 1, 0), &[2, 0, 0, 0]], Reached::NotNow);
+
+    add("factor-edit-nothing", 7, &[&head(3, 0, 0)], Reached::Session);
+    add("factor-edit-request", 7, &[&head(3, 0, 0), &[0, 0, 0, 100, 1]], Reached::AwaitRequest);
+    add("factor-edit-answer", 7, &[&head(3, 0, 0), &[1, 0, 0, 100, 1]], Reached::AwaitFactor);
+    add("factor-edit-answer-cut", 7, &[&head(3, 0, 1), &[1, 1 | 4, 0, 100, 1]], Reached::AwaitFactor);
+    add("factor-edit-verdict", 7, &[&head(3, 1, 0), &[2, 0, 0, 100, 1]], Reached::Accepted);
 }
 
 fn client_machine(add: &mut Add<'_>) {
@@ -349,6 +411,22 @@ fn proxy(add: &mut Add<'_>) {
     add("proved-verdict-edited", proof, &[&[0, 0, 0, 1, 0, 100, 1]], Reached::Accepted);
     add("busy-forged", proof, &[&[0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitAnswer);
 
+    // By a key, and with two further factors: between login and verdict a request, its answer, and both again.
+    for choice in [0, 8] {
+        add(&format!("key-{choice}"), choice << 1 | 0x20, &[], Reached::Session);
+        add(&format!("factors-{choice}"), choice << 1 | 0x40, &[], Reached::Session);
+        add(&format!("key-and-factors-{choice}"), choice << 1 | 0x60, &[], Reached::Session);
+    }
+    add("key-and-factors-resumed", 0x61, &[], Reached::Resumed);
+    add("key-edited", 0x20, &[&[0, 0, 1, 1, 100, 1]], Reached::Claim);
+    add("factors-login-edited", 0x40, &[&[0, 0, 1, 1, 100, 1]], Reached::Claim);
+    add("request-edited", 0x40, &[&[0, 0, 0, 1, 0, 100, 1]], Reached::AwaitRequest);
+    add("request-dropped", 0x40, &[&[0, 0, 0, 2]], Reached::AwaitRequest);
+    add("answer-edited", 0x60, &[&[0, 0, 0, 0, 1, 0, 100, 1]], Reached::AwaitFactor);
+    add("answer-again", 0x40, &[&[0; 6], &[5, 4]], Reached::AwaitFactor);
+    add("request-again", 0x40, &[&[0; 5], &[5, 3]], Reached::AwaitRequest);
+    add("factors-verdict-edited", 0x40, &[&[0; 7], &[1, 0, 100, 1]], Reached::Accepted);
+
     // And a resumption's: hello, resumption, Confirm, and the records.
     add("resumption-again", 0x81, &[], Reached::Resumed);
     add("confirm-dropped", 1, &[&[0, 0, 2]], Reached::AwaitConfirm);
@@ -361,6 +439,44 @@ fn proxy(add: &mut Add<'_>) {
     add("resumption-swapped", 1, &[&[0, 4]], Reached::AwaitAnswer);
     add("resumption-dropped", 1, &[&[0, 2]], Reached::AwaitAnswer);
     add("resumed-record-twice", 1, &[&[0, 0, 0, 3]], Reached::Cut);
+}
+
+/// The answer to the request after so many that were answered before, and who sent it.
+fn answer_to(peers: &Peers, before: usize) -> (AwaitVerdict, Vec<u8>) {
+    let (client, asked) = requested(peers, before);
+    let Ok(Verdict::Factor(wanted)) = client.read_step(&asked.frame, NOW, peers.today) else {
+        unreachable!("the request is genuine")
+    };
+    let (frame, client) = wanted.answer(&answer(before), NOW).unwrap();
+    (client, frame)
+}
+
+fn factor(answer: &[u8]) -> Vec<u8> {
+    encode(&Factor { answer: Bytes(answer) })
+}
+
+fn request(turn: usize) -> Vec<u8> {
+    let prompt = prompt(turn);
+    encode(&FactorRequest { form: prompt.form().number(), prompt: Text(prompt.text()) })
+}
+
+/// A verdict that asks for a further factor.
+fn asking(turn: usize) -> Vec<u8> {
+    let request = request(turn);
+    let extensions = List::from_slice(&[Extension { number: 5, data: Bytes(&request) }]).unwrap();
+    let grant = GrantMessage { decision: 3, principal: Text(""), permissions: List::new() };
+    encode(&VerdictMessage { grant, ticket: Bytes(b""), ticket_lifetime: 0, extensions })
+}
+
+/// What alice's client seals with a key of hers, for the genuine connection of this choice.
+fn key_credential(choice: u8, key: &ClientKey) -> Vec<u8> {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.hello();
+    let (challenge, _) = peers.challenge(&hello).unwrap();
+    let signing = peers.sign(client, &challenge, key);
+    let signature = toy::signature(key.public_key(), signing.message());
+    let proof = encode(&KeyProof { key: Bytes(key.public_key().spki_der()), signature: Bytes(&signature) });
+    encode(&CredentialMessage { kind: 3, user: Text("alice"), secret: Bytes(&proof) })
 }
 
 /// A login without a ticket.

@@ -390,7 +390,7 @@ fn factor(choice: u8, what: u8, mut input: Input<'_>) -> Reached {
 }
 
 /// A genuine login, up to the request after so many that were answered.
-fn requested(peers: &Peers, before: usize) -> (AwaitVerdict, Asked) {
+pub(crate) fn requested(peers: &Peers, before: usize) -> (AwaitVerdict, Asked) {
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
     let (login, mut client) = peers.login(client, &challenge).unwrap();

@@ -1,7 +1,7 @@
 //! The committed seeds are what the encoder makes today, and each does what it is there for.
 
 use countersign_fuzz::seeds::{self, Expected};
-use countersign_fuzz::{client_machine, decode, proxy, server_machine, tickets};
+use countersign_fuzz::{client_machine, decode, files, proxy, server_machine, tickets};
 use std::path::Path;
 
 #[test]
@@ -28,6 +28,12 @@ fn seeds_reach_what_they_are_for() {
                 assert_ne!(decode::messages(&seed.bytes[3..]), 0, "{}", seed.name);
             }
             Expected::Stream => decode::run(&seed.bytes),
+            Expected::Reads(count) => {
+                let read = files::run(&seed.bytes);
+                if read != count {
+                    wrong.push(format!("{}/{} reads {read}, not {count}", seed.target, seed.name));
+                }
+            }
             Expected::Reaches(depth) => {
                 let run = match seed.target {
                     "server_machine" => server_machine::run,

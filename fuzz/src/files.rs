@@ -1,0 +1,290 @@
+//! Bytes for everything that is read from files: keys, and who is trusted with what.
+//!
+//! ```text
+//! input = what (1) || the file
+//! ```
+//!
+//! | `what % 5` | the file is |
+//! |---|---|
+//! | 0 | known hosts |
+//! | 1 | lines of `authorized_keys` |
+//! | 2 | accounts |
+//! | 3 | a key, public or private, in any form |
+//! | 4 | a manifest, as bytes or in PEM |
+//!
+//! Certificates are not here: what reads them brings a library in C, and builds for fuzzing would take several times as long.
+//! `tests/damaged_certificates.rs` changes some, without a fuzzer.
+//!
+//! What is read is written again, and read as the same. A line that can't be read makes nobody trusted, and no other line less or
+//! more.
+
+use crate::toy;
+use countersign::crypto::{KeyFile, Provider, rng, rustcrypto};
+use countersign::known_hosts::{Entry, Hosts};
+use countersign::{
+    Accounts, AuthorizedKey, ClientKey, Credential, KeyExchange, KeyId, Manifest, PrivateKey, PublicKey,
+    SignatureAlgorithm, SignedManifest, SigningKey, UnixTime, VerifyingKey, limits,
+};
+use std::sync::LazyLock;
+
+/// Gives how much of the file was of use: lines, keys or manifests.
+pub fn run(data: &[u8]) -> usize {
+    let Some((what, file)) = data.split_first() else { return 0 };
+    match what % 5 {
+        0 => known_hosts(file),
+        1 => authorized_keys(file),
+        2 => accounts(file),
+        3 => key_file(file),
+        _ => manifest(file),
+    }
+}
+
+fn known_hosts(file: &[u8]) -> usize {
+    let hosts = Hosts::parse(file);
+    assert_eq!(hosts.to_bytes(), file, "not the same bytes");
+    let entries: Vec<&Entry> = hosts.entries().collect();
+    let broken: Vec<_> = hosts.broken_lines().collect();
+
+    // Each line counts by itself, and a last one that has no end trusts nobody.
+    let lines: Vec<&[u8]> = file.split(|&byte| byte == b'\n').collect();
+    for (line, number) in lines.iter().zip(1..) {
+        let entry = entries.iter().find(|entry| entry.line() == number);
+        let broken = broken.iter().find(|broken| broken.number == number);
+        assert!(entry.is_none() || broken.is_none(), "line {number} is both");
+        if number == lines.len() {
+            assert!(entry.is_none_or(|entry| entry.is_revoked()), "line {number} has no end");
+            continue;
+        }
+        // The mark in front of a file is in front of its first line alone.
+        let blank: &[u8] = if number == 1 { b"" } else { b"\n" };
+        let alone = Hosts::parse([blank, line, b"\n"].concat());
+        assert_eq!(alone.entries().count(), usize::from(entry.is_some()), "line {number} alone");
+        assert_eq!(alone.broken_lines().count(), usize::from(broken.is_some()), "line {number} alone");
+        assert!(entry.is_none() || !line.contains(&0) && str::from_utf8(line).is_ok());
+        let text = String::from_utf8_lossy(line).to_ascii_lowercase();
+        if broken.is_some() && (text.trim_start().starts_with('@') || text.contains("revoked")) {
+            assert!(hosts.broken_revocation().is_some(), "line {number} may revoke a key");
+        }
+        if entry.is_none() {
+            continue;
+        }
+        let printed = format!("{}\n", alone.entries().next().unwrap());
+        if printed.len() <= limits::MAX_LINE {
+            let again = Hosts::parse(&printed);
+            assert_eq!(again.broken_lines().count(), 0, "{printed}");
+            assert_eq!(
+                again.entries().map(fields).collect::<Vec<_>>(),
+                alone.entries().map(fields).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    for name in entries.iter().flat_map(|entry| entry.names()).take(16) {
+        let known = hosts.lookup(&name);
+        let has_line = |found: &Entry| entries.iter().any(|entry| **entry == *found);
+        for key in known.keys() {
+            assert!(has_line(key) && !key.is_revoked() && key.accepted().is_some() && key.key().is_some());
+            assert_eq!(key.key().map(PublicKey::id), Some(key.id()));
+        }
+        assert!(known.revoked().iter().all(|entry| has_line(entry) && entry.is_revoked()));
+        for key in hosts.keys_of(&name, &entries.iter().map(|entry| entry.id()).collect::<Vec<_>>()) {
+            assert!(known.revoked().iter().all(|revoked| revoked.id() != key.id()), "a revoked key");
+        }
+        for broken in &broken {
+            let line = String::from_utf8_lossy(lines[broken.number - 1]).to_ascii_lowercase();
+            let is_told = known.broken_lines().contains(broken) || hosts.lookup(&name).is_new() && name.contains('|');
+            assert!(
+                !line.contains(&name) || is_told || name == "*" || name.starts_with('|'),
+                "{name} may be in {line}"
+            );
+        }
+    }
+    entries.len()
+}
+
+type Fields<'a> =
+    (bool, Vec<String>, KeyId, Option<&'a PublicKey>, Option<&'static str>, [Option<UnixTime>; 2], KeyExchange);
+
+fn fields(entry: &Entry) -> Fields<'_> {
+    let accepted = entry.accepted().map(|accepted| accepted.word());
+    let dates = [entry.since(), entry.until()];
+    (entry.is_revoked(), entry.names(), entry.id(), entry.key(), accepted, dates, entry.floor())
+}
+
+fn authorized_keys(file: &[u8]) -> usize {
+    let Ok(keys) = AuthorizedKey::read(file) else { return 0 };
+    let mut text = String::new();
+    for key in &keys {
+        let line = key.to_string();
+        let again = AuthorizedKey::parse(&line);
+        assert_eq!(again.as_ref(), Ok(key), "{line}");
+        let in_time = key.expiry().unwrap_or(TODAY);
+        assert_eq!(key.admits(None, in_time), key.from().is_none(), "{line}");
+        if let Some(expiry) = key.expiry() {
+            assert!(!key.admits(None, UnixTime::from_secs(expiry.as_secs() + 1)), "{line}");
+        }
+        text = text + &line + "\n";
+    }
+    if !keys.is_empty() {
+        assert_eq!(AuthorizedKey::read(text.as_bytes()), Ok(keys.clone()));
+    }
+    keys.len()
+}
+
+fn accounts(file: &[u8]) -> usize {
+    let (mut accounts, broken) = Accounts::parse(file);
+    assert_eq!(*accounts.to_bytes().as_slice(), *file, "not the same bytes");
+    let names: Vec<String> = accounts.iter().map(|account| account.name().to_owned()).collect();
+
+    // A line that can't be read lets nobody in, nor does a later one of its name.
+    let lines: Vec<&[u8]> = file.split(|&byte| byte == b'\n').collect();
+    for broken in &broken {
+        let (before, line) = (&lines[..broken.number - 1], lines[broken.number - 1]);
+        let Some(name) = word(line) else { continue };
+        if !before.iter().any(|line| word(line) == Some(name)) {
+            assert!(accounts.get(name).is_none(), "line {} of {name} is broken", broken.number);
+        }
+    }
+    for name in &names {
+        let account = accounts.get(name).unwrap();
+        let is_closed = account.is_locked() || account.expires().is_some_and(|expires| expires <= TODAY);
+        let nobodys = ClientKey::public_only(NOBODYS.public_key().clone());
+        let listed = account.keys().iter().map(|listed| ClientKey::public_only(listed.key().clone()));
+        for key in listed.chain([nobodys]) {
+            let good = accounts.check(Credential::Key { user: name, key: &key }).is_ok();
+            let held = account.keys().iter().find(|listed| listed.key() == key.public_key());
+            assert!(!good || !is_closed && held.is_some_and(|held| held.from().is_none()), "{name} got in");
+        }
+    }
+
+    // What an edit writes is read again as the same.
+    if lines.iter().any(|line| line.len() > limits::MAX_LINE / 2) {
+        return names.len();
+    }
+    let states: Vec<String> = names.iter().map(|name| state(&accounts, name)).collect();
+    for name in &names {
+        let is_locked = accounts.get(name).unwrap().is_locked();
+        accounts.lock(name).unwrap();
+        accounts.unlock(name).unwrap();
+        if is_locked {
+            assert_eq!(accounts.lock(name), Ok(true));
+        }
+    }
+    let (again, still_broken) = Accounts::parse(accounts.to_bytes().as_slice());
+    assert_eq!(still_broken, broken);
+    for (name, before) in names.iter().zip(states) {
+        assert_eq!(state(&again, name), before);
+    }
+    names.len()
+}
+
+/// The first word of a line, as it would be a user's name.
+fn word(line: &[u8]) -> Option<&str> {
+    let text = str::from_utf8(line).ok()?.trim_start_matches('\u{feff}');
+    text.split_ascii_whitespace().next().filter(|word| !word.starts_with('#'))
+}
+
+/// Everything that an account says, but for how often it was locked, and what stands behind a key.
+fn state(accounts: &Accounts, name: &str) -> String {
+    let account = accounts.get(name).expect("it was there");
+    let key = |key: &AuthorizedKey| {
+        format!("{} {:?} {:?}", key.key(), key.from().map(|from| from.replace(' ', "")), key.expiry())
+    };
+    let keys: Vec<String> = account.keys().iter().map(key).collect();
+    let permissions: Vec<&str> = account.grant().permissions().collect();
+    let closed = (account.is_locked(), account.expires());
+    let factors = (account.has_totp(), account.recovery_codes());
+    format!("{permissions:?} {keys:?} {} {} {closed:?} {factors:?}", account.has_password(), account.tokens())
+}
+
+fn key_file(file: &[u8]) -> usize {
+    let Ok(found) = KeyFile::parse(file) else { return 0 };
+    let mut count = 0;
+    if let Ok(key) = found.signing_key(None) {
+        assert!(found.has_private_key() && found.private_encoded().is_some());
+        let again = SigningKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
+        assert_eq!((again.pkcs8_der(), again.public_key()), (key.pkcs8_der(), key.public_key()));
+        let again = SigningKey::from_pem(key.to_pkcs8_pem().as_str()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+        // RSA takes long.
+        if key.public_key().algorithm() != SignatureAlgorithm::RsaPss {
+            let loaded = ClientKey::load(&key, PROVIDER).unwrap();
+            let signature = loaded.sign(file, &mut rng().unwrap()).unwrap();
+            assert_eq!(loaded.check(PROVIDER, file, &signature), Ok(()), "the halves are not of one key");
+        }
+        count += 1;
+    }
+    if let Ok(key) = found.private_key(None) {
+        let again = PrivateKey::from_pkcs8_der(key.pkcs8_der()).unwrap();
+        assert_eq!(again.public_key(), key.public_key());
+        count += 1;
+    }
+    for source in found.public_keys().unwrap_or_default() {
+        assert_eq!(PublicKey::from_spki_der(source.key.spki_der()).as_ref(), Ok(&source.key));
+        assert_eq!(PublicKey::from_pem(&source.key.to_pem()).as_ref(), Ok(&source.key));
+        count += 1;
+    }
+    for source in found.verifying_keys().unwrap_or_default() {
+        let key = &source.key;
+        assert_eq!(VerifyingKey::from_spki_der(key.spki_der()).as_ref(), Ok(key));
+        assert_eq!(VerifyingKey::from_pem(&key.to_pem()).as_ref(), Ok(key));
+        let line = AuthorizedKey::parse(&key.to_openssh("a comment")).unwrap();
+        assert_eq!((line.key(), line.comment()), (key, "a comment"));
+        count += 1;
+    }
+    count
+}
+
+fn manifest(file: &[u8]) -> usize {
+    let of_pem = || SignedManifest::from_pem(str::from_utf8(file).ok()?).ok();
+    let Some(signed) = SignedManifest::from_bytes(file).ok().or_else(of_pem) else { return 0 };
+    assert_eq!(SignedManifest::from_bytes(signed.as_bytes()).as_ref(), Ok(&signed));
+    assert_eq!(SignedManifest::from_pem(&signed.to_pem()).as_ref(), Ok(&signed));
+    let identity = NOBODYS.public_key().id();
+    let Ok(manifest) = signed.verify(identity, PROVIDER) else { return 0 };
+    // Nobody but the identity can make one, and it has made these.
+    assert!(GENUINE.contains(&signed.as_bytes().to_vec()), "a manifest that nobody signed");
+    assert!(signed.verify(KeyId::from_bytes([0; 32]), PROVIDER).is_err());
+    assert_eq!(manifest.check_follows(&manifest), Ok(()));
+    good_keys(&manifest);
+    1
+}
+
+/// At any time, a manifest speaks for the keys that it names for that time, and for no others.
+fn good_keys(manifest: &Manifest) {
+    let body = manifest.body();
+    for now in [body.issued, body.expires, TODAY] {
+        assert!(manifest.check_key(KeyId::from_bytes([0; 32]), now, KeyExchange::X25519MlKem768).is_err());
+        for key in &body.keys {
+            let good = manifest.check_key(key.id, now, KeyExchange::X25519MlKem768).is_ok();
+            assert!(!good || (key.not_before..key.not_after).contains(&now));
+        }
+    }
+    assert!(manifest.check_time(body.expires).is_err());
+}
+
+/// What signatures of keys from files are checked by. Those of manifests are real, too, so that the files of the tests are good.
+const PROVIDER: Provider = Provider { signatures: rustcrypto::provider().signatures, ..toy::provider() };
+
+/// 2026-11-27.
+const TODAY: UnixTime = UnixTime::from_secs(1_795_737_600);
+
+/// The key that has signed the manifests of the tests, and that no account has.
+static NOBODYS: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_ed25519(&[7; 32]).unwrap());
+
+/// The manifests of the tests.
+pub(crate) static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    [
+        include_str!("../../tests/vectors/manifests/manifest.json"),
+        include_str!("../../tests/vectors/manifests/manifest-next.json"),
+        include_str!("../../tests/vectors/manifests/manifest-no-names.json"),
+        include_str!("../../tests/vectors/manifests/manifest-floor-unknown.json"),
+    ]
+    .map(|vector| {
+        let (_, hex) = vector.split_once("\"manifest\": \"").expect("a vector has a manifest");
+        let hex = hex.split('"').next().unwrap_or_default().as_bytes();
+        let byte = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).unwrap(), 16).unwrap();
+        hex.chunks(2).map(byte).collect()
+    })
+    .into()
+});
