@@ -135,6 +135,16 @@ fn a_key_of_another_kind_is_called_what_it_is() {
     assert_eq!(public("p256").require(SignatureAlgorithm::EcdsaP256), Ok(()));
 }
 
+/// One in 256 is like that: `ssh-keygen -p -m PKCS8` makes a file of it that is read.
+#[cfg(feature = "key-formats")]
+#[test]
+fn a_key_of_openssh_s_that_is_not_read_for_its_short_number_is_called_that_with_the_way_out() {
+    let error = signing(&tool("id_ecdsa.short"), None).unwrap_err();
+    assert_eq!(error, KeyFileError::Short { line: 1 });
+    let command = error.cure().unwrap().command("id_ecdsa", "id_ecdsa.pkcs8.pem");
+    assert_eq!(command, "cp id_ecdsa id_ecdsa.pkcs8.pem && ssh-keygen -p -m PKCS8 -f id_ecdsa.pkcs8.pem");
+}
+
 #[test]
 fn no_broken_file_makes_it_panic() {
     let mut rng = support::TestRng::new("broken signature keys");

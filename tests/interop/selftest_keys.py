@@ -20,7 +20,7 @@ from meeting import (GOOD, KEY, OTHER, OTHER_PIN, OTHER_SPKI, PERMISSIONS, PINNE
 from report import Report, expect
 
 ED25519 = Ed25519PrivateKey.from_private_bytes(b"client's key for the self-test. ")
-P256 = ec.derive_private_key(0x1234567890abcdef ** 3, ec.SECP256R1())
+P256 = ec.derive_private_key(0x9123456789abcdef ** 4, ec.SECP256R1())
 RSA = rsa.generate_private_key(65537, 2048)
 CLIENT_KEYS: dict[str, PrivateKey] = {"Ed25519": ED25519, "ECDSA P-256": P256, "RSA-PSS 2048": RSA}
 ON_FILE = {(USER, client_spki(key)) for key in CLIENT_KEYS.values()}

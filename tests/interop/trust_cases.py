@@ -68,7 +68,9 @@ def manifests_of_login(report: Report, command: Command, key: rsa.RSAPrivateKey)
             done = command.run("login", "--server", peer.address, "--user", USER, "--password-stdin", "--no-resume",
                                "--identity-key", str(path), "--send", "whoami", "--send", "quit", stdin=SECRET + b"\n",
                                status=3 if rule else 0, state=state)
-        expect(f"the server's end ({done.stderr.decode().strip()})", peer.outcome, "ended" if rule else "accepted")
+        # A login that another has overtaken with a newer manifest is begun anew, once: two connections then.
+        outcomes = set(peer.outcome.split()) if rule == "M3" else {peer.outcome}
+        expect(f"the server's end ({done.stderr.decode().strip()})", outcomes, {"ended" if rule else "accepted"})
         return ends[0]
 
     def case(about: str, data: bytes, rule: str = "", before: bytes = b"", **options: Any) -> None:

@@ -105,7 +105,11 @@ fn encrypted_pkcs8<K>(
 fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<ssh_key::PrivateKey, KeyFileError> {
     let bad = |source| KeyFileError::Key { line, source };
     let not_taken = || KeyFileError::Encryption { line, encoded: Encoded::OpenSsh };
-    let key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| bad(of_ssh(&error)))?;
+    let key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| match error {
+        // The crate expects all 32 bytes of the number.
+        ssh_key::Error::Encoding(_) if is_ecdsa(bytes) => KeyFileError::Short { line },
+        error => bad(of_ssh(&error)),
+    })?;
     if !key.is_encrypted() {
         return Ok(key);
     }
@@ -117,8 +121,13 @@ fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<ssh_k
     let passphrase = passphrase.ok_or(KeyFileError::Encrypted { line })?;
     key.decrypt(passphrase).map_err(|error| match error {
         ssh_key::Error::Crypto => KeyFileError::WrongPassphrase { line },
+        ssh_key::Error::Encoding(_) if is_ecdsa(bytes) => KeyFileError::Short { line },
         _ => not_taken(),
     })
+}
+
+fn is_ecdsa(bytes: &[u8]) -> bool {
+    bytes.windows(19).any(|window| window == b"ecdsa-sha2-nistp256")
 }
 
 /// Checks that the public half is that of the private one.

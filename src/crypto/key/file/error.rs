@@ -80,6 +80,12 @@ pub enum KeyFileError {
         /// How it is written.
         encoded: Encoded,
     },
+    /// A key of ECDSA in OpenSSH's form whose private number begins with zeros, which that form leaves out: one in 256 is like that.
+    #[error("{}this ECDSA key of OpenSSH's has a short private number, which is not read in this form", At(*line))]
+    Short {
+        /// Where it begins.
+        line: usize,
+    },
     /// A form that this build does not read: it is without the feature `key-formats`.
     #[error("{}{encoded}, which this build does not read", At(*line))]
     NotBuiltIn {
@@ -118,6 +124,7 @@ impl KeyFileError {
             Self::WrongPassphrase { .. } => "key-wrong-passphrase",
             Self::OldEncryption { .. } => "key-old-encryption",
             Self::Encryption { .. } => "key-encryption-not-taken",
+            Self::Short { .. } => "key-short",
             Self::NotBuiltIn { .. } => "key-form-not-built-in",
             Self::Key { source, .. } => source.code(),
         }
@@ -127,7 +134,7 @@ impl KeyFileError {
     pub fn cure(&self) -> Option<Cure> {
         match self {
             Self::NoKey { cure, .. } => *cure,
-            Self::Encryption { encoded: Encoded::OpenSsh, .. } => Some(Cure::FromOpenSsh),
+            Self::Encryption { encoded: Encoded::OpenSsh, .. } | Self::Short { .. } => Some(Cure::FromOpenSsh),
             Self::OldEncryption { .. } | Self::Encryption { .. } => Some(Cure::ToPkcs8),
             Self::Wrong { found, wanted: "a public key", .. } if found.ends_with("private key") => {
                 Some(Cure::PublicHalf)
