@@ -3,6 +3,7 @@
 //! - `client/...`, `server/...`: one step each, named in the order of the handshake; `.../login/...`: a whole side;
 //!   `.../proved-login/...`: the same side where the server proves itself first; `.../resume/...`: the same side with a ticket
 //!   in place of the login, and the next ticket in the verdict.
+//!   `.../key-login/...`: the login, by a key of the client's in the place of a password.
 //! - `server/verify/...`: the account file, at the default Argon2id parameters. An attacker who can tell a known user from
 //!   an unknown one reads it off these.
 //! - `bare/...`: the `rsa` crate with nothing around it, in the same run: what a step costs over it is ours.
@@ -18,7 +19,7 @@ mod support;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::crypto::rustcrypto;
-use countersign::{Accounts, Credential, Reason, Suite};
+use countersign::{Accounts, Credential, Reason, SigningKey, Suite};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rsa::Oaep;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
@@ -103,6 +104,17 @@ fn whole(c: &mut Criterion) {
             sides(c, &peers, &format!("login/{suite}/{name}"));
             sides(c, &peers.with_proof(), &format!("proved-login/{suite}/{name}"));
         }
+    }
+    // By a key of the client's, which the server checks: compare with `.../login/{suite}/rsa2048`.
+    let by_key = [
+        ("ed25519", SigningKey::from_ed25519(&[7; 32]).unwrap()),
+        ("p256", SigningKey::from_p256(&[7; 32]).unwrap()),
+        ("rsa2048", private_key(KEYS[0].1).into()),
+    ];
+    for (name, key) in by_key {
+        let provider = rustcrypto::provider();
+        let peers = Peers::new(provider, SUITE, KEYS[0].1).with_client_key(provider, &key);
+        sides(c, &peers, &format!("key-login/{SUITE}/rsa2048/{name}"));
     }
 }
 

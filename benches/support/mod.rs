@@ -6,8 +6,10 @@ use core::hint::black_box;
 use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Resumed};
 use countersign::crypto::Provider;
 use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello};
-use countersign::{ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Moment, PrivateKey, ServerConfig};
-use countersign::{Server, ServerKey, Session, Suite, Ticket, TicketKeys, UnixTime};
+use countersign::{ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, Grant, KeyExchange, Moment};
+use countersign::{
+    PrivateKey, Server, ServerConfig, ServerKey, Session, SigningKey, Suite, Ticket, TicketKeys, UnixTime,
+};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct Peers {
     pub server: Arc<ServerConfig>,
     pub key: ServerKey,
     pub trust: Server,
+    /// What the client logs in by in the place of its password.
+    pub client_key: Option<ClientKey>,
 }
 
 impl Peers {
@@ -63,6 +67,7 @@ impl Peers {
             server: Arc::new(ServerConfig::new(provider).with_suites(&[suite]).unwrap().with_tickets(tickets)),
             trust: Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa),
             key,
+            client_key: None,
         }
     }
 
@@ -71,6 +76,19 @@ impl Peers {
     pub fn with_proof(self) -> Self {
         let trust = Server::key(self.key.public_key().clone()).with_floor(KeyExchange::Rsa);
         Self { trust, ..self }
+    }
+
+    /// The same peers, but the client logs in by a key of its own.
+    #[must_use]
+    pub fn with_client_key(mut self, provider: Provider, key: &SigningKey) -> Self {
+        let config = ServerConfig::clone(&self.server).with_credential_kinds(&CredentialKind::ALL).unwrap();
+        self.server = Arc::new(config);
+        self.client_key = Some(ClientKey::load(key, provider).unwrap());
+        self
+    }
+
+    fn credential(&self) -> Credential<'_> {
+        self.client_key.as_ref().map_or(ALICE, |key| Credential::Key { user: "alice", key })
     }
 
     pub fn hello(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitChallenge) {
@@ -97,7 +115,7 @@ impl Peers {
 
     /// From the server's challenge to the client's login: the client's half of the work.
     pub fn seal(&self, state: AwaitChallenge, challenge: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitVerdict) {
-        state.read(challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap().login(ALICE, rng).unwrap()
+        state.read(challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap().login(self.credential(), rng).unwrap()
     }
 
     /// A login at the server's, and what the client awaits.
