@@ -57,6 +57,7 @@ assert_eq!(line, "hello, alice\n");
 //! | use blocking streams of your own | [`blocking`] |
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
+//! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
 //! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `Accounts` for a file of them |
 //! | check passwords of a store of your own | `accounts::PasswordCheck` |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
@@ -111,7 +112,8 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
+    Recheck, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -135,7 +137,9 @@ pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::factor::{Form, Prompt};
-pub use terms::grant::{Grant, NotPermitted};
+pub use terms::grant::{Forbidden, Grant};
+pub use terms::policy::{PolicyRequest, WithPolicy};
+pub use terms::revocation::Revocation;
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,

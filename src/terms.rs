@@ -7,6 +7,8 @@ pub(crate) mod credential;
 pub(crate) mod error;
 pub(crate) mod factor;
 pub(crate) mod grant;
+pub(crate) mod policy;
+pub(crate) mod revocation;
 #[cfg(feature = "serde")]
 mod serde;
 pub(crate) mod ticket;

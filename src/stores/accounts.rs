@@ -372,7 +372,7 @@ impl Accounts {
     /// [`AccountError`].
     pub fn grant(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
         let held = self.find(name)?.grant();
-        if held.permits(permission) {
+        if held.permissions().any(|held| held == permission) {
             return Ok(false);
         }
         let grant = Grant::new(name, held.permissions().chain([permission]))?;
@@ -386,7 +386,7 @@ impl Accounts {
     /// [`AccountError`].
     pub fn revoke(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
         let held = self.find(name)?.grant();
-        if !held.permits(permission) {
+        if held.permissions().all(|held| held != permission) {
             return Ok(false);
         }
         let grant = Grant::new(name, held.permissions().filter(|&held| held != permission))?;

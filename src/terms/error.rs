@@ -3,6 +3,7 @@
 use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
 use crate::terms::factor::Prompt;
+use crate::terms::revocation::Revocation;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
@@ -104,6 +105,9 @@ pub enum Error {
     /// A record of the session broke a rule; the session is over.
     #[error("the session is broken")]
     Record(#[from] RecordError),
+    /// Server side: the session was ended while it was under way, and the peer is not at fault. See [`crate::Recheck`].
+    #[error("the session was ended: {0}")]
+    Revoked(Revocation),
     /// Our caller handed in something that can't be used; the peer is not at fault.
     #[error("the call can't be carried out")]
     Misuse(#[from] Misuse),
@@ -357,6 +361,12 @@ pub enum Reason {
     /// The verifier panicked.
     #[error("the verifier panicked")]
     VerifierFailed,
+    /// The verifier does not know how to look a principal up again ([`crate::Verifier::resume`]).
+    #[error("the verifier can't look a principal up again")]
+    ResumeUnsupported,
+    /// What the verifier would grant can't be a grant.
+    #[error("the account's grant can't be given")]
+    BadGrant(#[from] Misuse),
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),
@@ -399,6 +409,7 @@ codes!(Error {
     Self::NoServerKey => "no-server-key",
     Self::NotConfirmed => "not-confirmed",
     Self::Record(error) => error.code(),
+    Self::Revoked(revocation) => revocation.code(),
     Self::Misuse(misuse) => misuse.code(),
     Self::Crypto(error) => error.code(),
 });
@@ -470,6 +481,8 @@ codes!(Reason {
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
+    Self::ResumeUnsupported => "resume-unsupported",
+    Self::BadGrant(_) => "bad-grant",
     Self::Application(_) => "application",
 });
 
@@ -478,7 +491,12 @@ impl Reason {
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {
         match self {
-            Self::NotAdmitted(_) | Self::NotNow(_) | Self::Failed(_) | Self::VerifierFailed => false,
+            Self::NotAdmitted(_)
+            | Self::NotNow(_)
+            | Self::Failed(_)
+            | Self::VerifierFailed
+            | Self::ResumeUnsupported
+            | Self::BadGrant(_) => false,
             Self::Malformed(_)
             | Self::NotOpened
             | Self::KindNotTaken(_)
