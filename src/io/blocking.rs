@@ -430,8 +430,8 @@ fn say_farewell(transport: &mut impl Write, outbox: &mut Outbox) {
 }
 
 fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
-    drain(transport, outbox)?;
-    let count = outbox.seal(bytes).map_err(of_write)?;
+    let sealed = drain(transport, outbox).and_then(|()| outbox.seal(bytes).map_err(of_write));
+    let count = sealed.inspect_err(|_| outbox.note_lack())?;
     match drain(transport, outbox) {
         Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
         _ => Ok(count),
@@ -439,30 +439,33 @@ fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::R
 }
 
 fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
-    drain(transport, outbox)?;
+    let drained = drain(transport, outbox);
+    if drained.is_err() {
+        say_farewell(transport, outbox);
+    }
+    drained?;
     transport.flush().map_err(|error| outbox.live.blame(error))
 }
 
 fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), LoginError> {
-    outbox.close()?;
+    if let Err(error) = outbox.close() {
+        say_farewell(transport, outbox);
+        return Err(error.into());
+    }
     Ok(flush(transport, outbox)?)
 }
 
 /// Sends everything that is sealed, or fails and keeps the rest for the next call.
 fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     loop {
-        match outbox.pending() {
-            Ok([]) => return Ok(()),
-            Ok(rest) => match transport.write(rest) {
+        match outbox.pending().map_err(of_write)? {
+            [] => return Ok(()),
+            rest => match transport.write(rest) {
                 Ok(0) => return Err(outbox.live.blame(ErrorKind::WriteZero.into())),
                 Ok(count) => outbox.advance(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(outbox.live.blame(error)),
             },
-            Err(error) => {
-                say_farewell(transport, outbox);
-                return Err(of_write(error));
-            }
         }
     }
 }

@@ -114,17 +114,17 @@ impl Live {
         self.lock().stopper.is_some()
     }
 
-    /// Ends the session, unless that was done before, and wakes whoever waits for it. What blocks in writing is woken by
-    /// [`Live::stop`] alone: until then the peer can be told.
+    /// Ends the session, unless that was done before. Whoever waits is then to be woken.
     pub(super) fn revoke(&self, revocation: Revocation) -> bool {
-        if self.revoked.set(revocation).is_err() {
-            return false;
-        }
+        self.revoked.set(revocation).is_ok()
+    }
+
+    /// Wakes whoever waits. What blocks in writing is woken by [`Live::stop`] alone: until then the peer can be told.
+    pub(super) fn wake(&self) {
         let wakers = core::mem::take(&mut self.lock().wakers);
         // Of the application's runtime, which may be gone.
         wakers.into_iter().flatten().for_each(|waker| drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))));
         self.stop(Shutdown::Read);
-        true
     }
 
     /// Ends what blocks on the transport.

@@ -13,11 +13,11 @@ use core::time::Duration;
 /// | other permissions, and the credentials are as they were ([`crate::Grant::with_credential_epoch`]) | it goes on with the new ones, at the server: [`crate::Stream::grant`] |
 /// | that the credentials changed; of a store that knows no epoch of theirs, that anything did | it ends |
 /// | no: removed, locked, expired, against the policy | it ends |
-/// | that nobody can tell now ([`crate::Reason::NotNow`]); it panics, or does not answer in ten seconds | it goes on, for the grace |
+/// | that nobody can tell now ([`crate::Reason::NotNow`]); it panics, or does not answer within that time, ten seconds at the most and one at least | it goes on, for the grace |
 /// | that it does not know how ([`crate::Reason::ResumeUnsupported`], the default) | nothing |
 ///
 /// A session that ends fails at its next read or write, or at one that waits, with [`crate::Error::Revoked`]. Its peer reads an
-/// authenticated close where all that was written has left, and a cut otherwise. A blocking stream whose transport can't be woken
+/// authenticated close where the session waited to read, all that was written has left, and no write has failed; a cut otherwise. A blocking stream whose transport can't be woken
 /// ([`crate::blocking::Transport::stopper`]) notices at its next call, as does one of another event loop.
 ///
 /// ```
@@ -68,6 +68,12 @@ impl Recheck {
     pub fn closing_on_change(mut self) -> Self {
         self.closes_on_change = true;
         self
+    }
+
+    /// How long an answer may take before it counts as none.
+    pub(super) fn late(&self) -> Duration {
+        let most = Duration::from_secs(10);
+        self.every.map_or(most, |every| every.clamp(Duration::from_secs(1), most))
     }
 
     /// How often it is looked whose time has come.

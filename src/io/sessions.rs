@@ -23,9 +23,6 @@ use std::time::{Duration, Instant};
 /// Questions at once. A verifier that hangs takes one of these threads for each session that it hangs about.
 const ASKERS: usize = 4;
 
-/// How long an answer may take before it counts as none.
-const LATE: Duration = Duration::from_secs(10);
-
 /// How long the owner of a session that was ended has to tell its peer before what blocks in writing is ended, too.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -172,20 +169,21 @@ impl Sessions {
 
     /// Ends a session; false where it is over.
     fn end(&self, id: u64, revocation: Revocation) -> bool {
-        let Some(live) = self.lock().open.get(&id).map(|open| Arc::clone(&open.live)) else { return false };
-        // Whoever is woken by this may come back here.
-        if !live.revoke(revocation) {
-            return false;
-        }
         let mut state = self.lock();
-        state.revoked = state.revoked.saturating_add(1);
-        if let Some(open) = state.open.get_mut(&id) {
-            (open.due, open.unconfirmed) = (None, None);
-            if live.has_stopper() {
-                open.stop = Instant::now().checked_add(FAREWELL);
-                self.start_clock(&mut state);
-            }
+        let Some(open) = state.open.get_mut(&id).filter(|open| open.live.revoke(revocation)) else { return false };
+        let live = Arc::clone(&open.live);
+        (open.due, open.unconfirmed) = (None, None);
+        let blocks = live.has_stopper();
+        if blocks {
+            open.stop = Instant::now().checked_add(FAREWELL);
         }
+        state.revoked = state.revoked.saturating_add(1);
+        if blocks {
+            self.start_clock(&mut state);
+        }
+        drop(state);
+        // Whoever is woken by this may come back here.
+        live.wake();
         true
     }
 
@@ -239,7 +237,7 @@ impl Sessions {
             let held = live.grant();
             #[cfg(feature = "tokio")]
             let _runtime = runtime.as_ref().map(tokio::runtime::Handle::enter);
-            let answer = ask::ask(&self.0.verifier, held.principal(), &shown);
+            let answer = ask::ask(&self.0.verifier, self.0.recheck.late(), held.principal(), &shown);
             let ended = self.note(id, &live, &held, answer);
             if let Some(revocation) = ended {
                 self.end(id, revocation);
@@ -258,6 +256,8 @@ impl Sessions {
         let ended = match answer {
             None | Some(Err(Reason::NotNow(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
                 open.unconfirmed.get_or_insert(now);
+                // Who was asked about by a word alone is asked about again, too, until there is an answer.
+                open.due = due.or_else(|| now.checked_add(self.0.recheck.late()));
                 None
             }
             Some(answer) => {
@@ -358,18 +358,19 @@ impl State {
         let passed = |since: Option<Instant>, time: Duration| {
             since.is_some_and(|since| now.saturating_duration_since(since) >= time)
         };
+        let has_come = |moment: Option<Instant>| moment.is_some_and(|moment| moment <= now);
         for (&id, open) in &mut self.open {
-            if passed(open.stop, Duration::ZERO) {
+            if has_come(open.stop) {
                 open.stop = None;
                 found.stopped.push(Arc::clone(&open.live));
             }
             if open.live.is_revoked() {
                 continue;
             }
-            if open.asking.is_none() && passed(open.due, Duration::ZERO) {
+            if open.asking.is_none() && has_come(open.due) {
                 open.asking = Some(now);
                 self.queue.push_back(id);
-            } else if passed(open.asking, LATE) {
+            } else if passed(open.asking, recheck.late()) {
                 open.unconfirmed.get_or_insert(now);
             }
             if recheck.grace.is_some_and(|grace| passed(open.unconfirmed, grace)) {
@@ -405,3 +406,7 @@ impl Drop for Entry {
         self.live.end();
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+mod tests;

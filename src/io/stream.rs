@@ -128,7 +128,7 @@ impl<S> fmt::Debug for Stream<S> {
 fn pair(sealer: Sealer, opener: Opener, grant: Arc<Grant>) -> (Inbox, Outbox) {
     let live = Arc::new(Live::new(grant));
     let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, live: Arc::clone(&live) };
-    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, live })
+    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
 }
 
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
@@ -139,6 +139,8 @@ pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
+    /// A write failed: not all was said that was to be.
+    lacks: bool,
     pub(super) live: Arc<Live>,
 }
 
@@ -162,10 +164,16 @@ impl Outbox {
         if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
     }
 
-    /// The close of a session that was ended from outside, where all that was written has left: otherwise a clean end would
-    /// make half of it look whole. There once.
+    /// Something that was to be written is not.
+    pub(super) fn note_lack(&mut self) {
+        self.lacks = true;
+    }
+
+    /// The close of a session that was ended from outside, where all that was written has left, and no write has failed: otherwise
+    /// a clean end would make half of it look whole. There once.
     pub(super) fn farewell(&mut self) -> Option<&[u8]> {
-        if self.live.is_broken() || !self.live.is_revoked() || self.sealer.is_closed() || !self.sealed.is_empty() {
+        let is_due = self.live.is_revoked() && !self.live.is_broken() && !self.sealer.is_closed();
+        if !is_due || self.lacks || !self.sealed.is_empty() {
             return None;
         }
         self.sealer.close(&mut self.sealed).ok()?;

@@ -252,9 +252,9 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
     /// Sends everything that is sealed.
     fn poll_drain(&mut self, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match self.outbox.pending() {
-                Ok([]) => return Poll::Ready(Ok(())),
-                Ok(rest) => match Pin::new(&mut self.transport).poll_write(task, rest) {
+            match self.outbox.pending().map_err(of_write)? {
+                [] => return Poll::Ready(Ok(())),
+                rest => match Pin::new(&mut self.transport).poll_write(task, rest) {
                     Poll::Pending if self.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
                     // It was ended at this moment.
                     Poll::Pending => {}
@@ -262,10 +262,6 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
                     Poll::Ready(Ok(count)) => self.outbox.advance(count),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 },
-                Err(error) => {
-                    self.say_farewell(task);
-                    return Poll::Ready(Err(of_write(error)));
-                }
             }
         }
     }
@@ -321,8 +317,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     /// later write, or a flush.
     fn poll_write(self: Pin<&mut Self>, task: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(task))?;
-        let count = this.outbox.seal(bytes).map_err(of_write)?;
+        let sealed = ready!(this.poll_drain(task)).and_then(|()| this.outbox.seal(bytes).map_err(of_write));
+        let count = sealed.inspect_err(|_| this.outbox.note_lack())?;
         match this.poll_drain(task) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),
@@ -331,7 +327,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(task))?;
+        if let Err(error) = ready!(this.poll_drain(task)) {
+            this.say_farewell(task);
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut this.transport).poll_flush(task)
     }
 
