@@ -129,6 +129,7 @@ pub use stores::known_hosts::{self, KnownHosts};
 pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
+pub use terms::addresses::{AddressPatterns, BadAddressPattern};
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::AuthorizedKeysError;
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};

@@ -1,5 +1,6 @@
 //! What both ends agree on, and who decides: credentials, grants, trust, tickets, and the errors.
 
+pub(crate) mod addresses;
 pub(crate) mod authorized_key;
 pub(crate) mod binding;
 pub(crate) mod context;

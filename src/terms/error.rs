@@ -106,8 +106,8 @@ pub enum Error {
     #[error("the session is broken")]
     Record(#[from] RecordError),
     /// Server side: the session was ended while it was under way, and the peer is not at fault. See [`crate::Recheck`].
-    #[error("the session was ended: {0}")]
-    Revoked(Revocation),
+    #[error("the session was ended")]
+    Revoked(#[source] Revocation),
     /// Our caller handed in something that can't be used; the peer is not at fault.
     #[error("the call can't be carried out")]
     Misuse(#[from] Misuse),
