@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
-use countersign::accounts::AccountFile;
+use countersign::accounts::{AccountFile, AccountVerifier};
 use countersign::{Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
@@ -371,7 +371,8 @@ impl Plan<'_> {
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
         let recheck = options.recheck(service.looks_once());
-        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = Acceptor::new_async(config, keys, AccountVerifier::new(users));
+        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
         let _ = told.set(acceptor.clone());
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
