@@ -224,7 +224,13 @@ fn an_account_that_changes_between_password_and_code_is_refused() {
     type Change = fn(&mut Accounts);
     let changes: [Change; 5] = [
         |accounts| assert_eq!(accounts.edit("alice", |account| Ok(account.lock())), Ok(true)),
-        |accounts| accounts.edit("alice", |account| Ok(account.set_expiry(Some(UnixTime::from_secs(1))))).unwrap(),
+        |accounts| {
+            let expire = |account: &mut Account| {
+                account.set_expiry(Some(UnixTime::from_secs(1)));
+                Ok(())
+            };
+            accounts.edit("alice", expire).unwrap();
+        },
         |accounts| assert_eq!(accounts.edit("alice", |account| Ok(account.remove_totp())), Ok(true)),
         |accounts| assert_eq!(accounts.edit("alice", |account| account.add_permission("write")), Ok(true)),
         |accounts| accounts.remove("alice").unwrap(),
