@@ -71,10 +71,10 @@ and the memory of used tickets are saved there, and the next start takes them ov
 file. A server that was killed has saved nothing, and its clients log in anew. Neither service nor
 program is started for a client that comes by ticket before it has shown that it is there.
 
-A session ends when its user is removed, locked or expired, or gets another password: at once where the
-users file says so, and within --recheck in any case. New permissions hold from then on; a program of
---exec, or a service that was told by --send-proxy, has seen the old ones, so its session ends, too. The log says why
-(event session-ended), and the client is not told.
+A session ends when its user is removed, locked or expired, or gets another password: within a
+second or so of a change of the users file, and within --recheck in any case. New permissions hold
+from then on; a program of --exec, or a service that was told by --send-proxy, has seen the old
+ones, so its session ends, too. The log says why (event session-ended), and the client is not told.
 
 With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
 SIGHUP has it read them again, or the file of --key, and the manifest. Logins that have begun go on under

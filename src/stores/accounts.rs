@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! # comment
+//! @clerk permissions=orders:read,orders:write
+//! erin roles=clerk from=192.0.2.0/24 password=$argon2id$...
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
 //! dave key=MCowBQYDK2VwAyEA...;from=192.0.2.0/24;until=2027-01-31T00:00:00Z;comment=dave@laptop
@@ -14,6 +16,10 @@
 //! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
 //! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line
 //! at most 64 KiB.
+//!
+//! A line that begins with `@` is a role: permissions under a name, which accounts have with `roles=`, beside permissions of their own. A change of
+//! a role is one of all its accounts. An account with a role that there is not can't be read. `from=` says from where an account may be used, whatever the
+//! credential: addresses, blocks and patterns, with commas between, as in `authorized_keys` ([`crate::AddressPatterns`]).
 //!
 //! A line that can't be read is left as it is and reported with its number; the others still work. Its name stays taken: a
 //! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
@@ -30,6 +36,7 @@ mod memory;
 mod name;
 mod password;
 mod reader;
+mod role;
 mod since;
 mod store;
 mod totp;
@@ -40,6 +47,7 @@ pub use error::AccountError;
 pub use file::{AccountFile, News};
 pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
+pub use role::Role;
 pub use store::{AccountStore, Imitation, StoreError};
 pub use totp::{Answers, TotpCheck, TotpSecret};
 pub use verifier::AccountVerifier;
@@ -96,6 +104,7 @@ pub struct Accounts {
 #[derive(Default)]
 struct Index {
     names: HashMap<String, usize>,
+    roles: HashMap<String, usize>,
     /// The names that broken lines claim.
     claims: HashMap<String, usize>,
     /// By the token's SHA-256.
@@ -139,6 +148,7 @@ impl Index {
 /// One line of the file, without its line feed. What is no account is kept to the byte.
 enum Line {
     Account(Box<Account>),
+    Role(Arc<Role>),
     /// With the names that it claims, if it was meant to be an account.
     Other(Box<[u8]>, Vec<String>),
 }
@@ -172,6 +182,10 @@ impl Accounts {
             }
         }
         accounts.tail = tail.into();
+        for (index, error) in accounts.resolve() {
+            broken.push(BrokenLine { number: index.saturating_add(1), error });
+        }
+        broken.sort_by_key(|line| line.number);
         if let Some(error) = accounts.read_tail() {
             broken.push(BrokenLine { number: accounts.lines.len().saturating_add(1), error });
         }
@@ -183,6 +197,10 @@ impl Accounts {
         let content = content(line, number);
         let read = match content.first() {
             None | Some(b'#') => check_text(content).map(|_| None),
+            Some(b'@') => match check_text(content).and_then(|text| Role::parse(text.get(1..).unwrap_or(""), line)) {
+                Ok(role) => return self.push_role(role, line),
+                Err(error) => Err(error),
+            },
             Some(_) => check_text(content).and_then(|text| Account::parse(text, line)).map(Some),
         };
         let inserted = match read {
@@ -216,7 +234,7 @@ impl Accounts {
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
             Line::Account(account) => Some(&**account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         })
     }
 
@@ -266,7 +284,7 @@ impl Accounts {
     pub fn insert(&mut self, account: &Account) -> Result<(), AccountError> {
         let name = account.name();
         self.check_new(name)?;
-        let new = Account { line: None, since: Since::now(), ..account.clone() };
+        let new = self.resolved(Account { line: None, since: Since::now(), ..account.clone() })?;
         self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))
     }
 
@@ -281,6 +299,7 @@ impl Accounts {
     ) -> Result<T, AccountError> {
         let mut new = self.find(name)?.clone();
         let result = change(&mut new)?;
+        let new = self.resolved(new)?;
         self.put(new);
         Ok(result)
     }
@@ -296,6 +315,7 @@ impl Accounts {
         let claims_it = |claimed: &[String]| claimed.iter().any(|claimed| claimed == name);
         self.lines.retain(|line| match line {
             Line::Account(account) => account.name() != name,
+            Line::Role(_) => true,
             Line::Other(_, claimed) => !claims_it(claimed),
         });
         if claims_it(&claims(content(&self.tail, usize::MAX))) {
@@ -317,6 +337,7 @@ impl Accounts {
         for line in &self.lines {
             match line {
                 Line::Other(line, _) => bytes.extend_from_slice(line),
+                Line::Role(role) => bytes.extend_from_slice(&role.to_line()),
                 Line::Account(account) => match &account.line {
                     Some(line) => bytes.extend_from_slice(line),
                     None => bytes.extend_from_slice(account.to_string().as_bytes()),
@@ -331,18 +352,28 @@ impl Accounts {
     fn at(&self, index: usize) -> Option<&Account> {
         match self.lines.get(index)? {
             Line::Account(account) => Some(account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         }
     }
 
     /// Says when the lines were last seen to change: those that are as they were in `last` then, the others now.
     fn changed(&mut self, last: Option<&Self>, now: Since) {
         for line in &mut self.lines {
-            if let Line::Account(account) = line {
-                let old = last.and_then(|last| last.get(account.name()));
-                account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+            match line {
+                Line::Account(account) => {
+                    let old = last.and_then(|last| last.get(account.name()));
+                    account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+                }
+                Line::Role(role) => {
+                    let old = last.and_then(|last| last.role(role.name()));
+                    let since = old.filter(|old| old.is_same_line(role)).map_or(now, Role::since);
+                    *role = Arc::new(role.changed(since));
+                }
+                Line::Other(..) => {}
             }
         }
+        // None of them has become unknown.
+        drop(self.resolve());
     }
 
     /// Puts a changed account in the place of the one of its name: what its line was before is forgotten.
@@ -396,11 +427,24 @@ impl Accounts {
         Ok(())
     }
 
+    fn push_role(&mut self, role: Role, line: &[u8]) -> Result<(), LineError> {
+        let claim = format!("@{}", role.name());
+        let first = self.index.roles.get(role.name()).or_else(|| self.index.claims.get(&claim)).copied();
+        let Some(first) = first else {
+            self.index.roles.insert(role.name().to_owned(), self.lines.len());
+            self.lines.push(Line::Role(Arc::new(role)));
+            return Ok(());
+        };
+        self.lines.push(Line::Other(line.into(), vec![claim]));
+        Err(LineError::DuplicateRole { first: first.saturating_add(1) })
+    }
+
     fn reindex(&mut self) {
         self.index = Index::default();
         for (number, line) in self.lines.iter().enumerate() {
             match line {
                 Line::Account(account) => self.index.add(number, account),
+                Line::Role(role) => drop(self.index.roles.insert(role.name().to_owned(), number)),
                 Line::Other(_, claimed) => self.index.claim(number, claimed),
             }
         }
@@ -431,7 +475,7 @@ impl Accounts {
             Credential::Password { user, password } => {
                 let account = self.get(user);
                 verifier::check_password(account, self.imitation().of(user), password)?;
-                return account.ok_or(Reason::UnknownUser)?.admit(now());
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Password, address, now());
             }
             Credential::Token(token) => self.by_token(&hash_token(token)),
             Credential::Key { user, .. } => self.get(user),

@@ -352,6 +352,9 @@ pub enum Reason {
     /// Too many answers in a row were wrong: for a while none is looked at.
     #[error("too many wrong answers for the further factor in a row; none is looked at for a while")]
     FactorLocked,
+    /// The credential is good, and the account may not be used from this address.
+    #[error("the account may not be used from this address")]
+    NetworkNotAdmitted,
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -478,6 +481,7 @@ codes!(Reason {
     Self::WrongFactor => "wrong-factor",
     Self::FactorUsed => "factor-used",
     Self::FactorLocked => "factor-locked",
+    Self::NetworkNotAdmitted => "network-not-admitted",
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
@@ -509,6 +513,7 @@ impl Reason {
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired
+            | Self::NetworkNotAdmitted
             | Self::FactorNotOffered
             | Self::TooManyFactors
             | Self::WrongFactor

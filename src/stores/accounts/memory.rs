@@ -25,7 +25,8 @@ impl Accounts {
         if !self.get(old.name()).is_some_and(|account| account.is_same(old)) || new.name() != old.name() {
             return Err(StoreError::Conflict);
         }
-        self.put(new.clone());
+        let new = self.resolved(new.clone())?;
+        self.put(new);
         Ok(())
     }
 

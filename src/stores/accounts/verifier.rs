@@ -79,7 +79,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     }
 
     async fn verify_password(&self, attempt: &Attempt<'_>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
-        let mut upgrade = self.upgrade.clone();
+        let (mut upgrade, address) = (self.upgrade.clone(), address_of(attempt.context()));
         loop {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
@@ -92,14 +92,14 @@ impl<S: AccountStore> AccountVerifier<S> {
                 };
                 check_password(account.as_ref(), imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
-                let grant = account.admit(now())?;
+                let grant = account.admit(CredentialKind::Password, address, now())?;
                 let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
                 Ok::<_, Reason>((grant, better.map(|better| (account, better))))
             };
             let (grant, better) = attempt.compute(check).await??;
             let Some((account, better)) = better else { return Ok(grant) };
             match self.store.update(&account, &better).await {
-                Ok(account) => return account.admit(now()),
+                Ok(account) => return account.admit(CredentialKind::Password, address, now()),
                 // Who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
                 Err(StoreError::Conflict) => {}
                 Err(_) => return Ok(grant),
@@ -133,12 +133,14 @@ pub(super) fn check_other(
     address: Option<IpAddr>,
 ) -> Result<Grant, Reason> {
     let Credential::Key { key, .. } = credential else {
-        return account.ok_or(Reason::UnknownToken)?.admit(now());
+        return account.ok_or(Reason::UnknownToken)?.admit(CredentialKind::Token, address, now());
     };
     // The signature has been checked. An account that has not this key, and a user that there is not, cost and say the same.
     let held = account.map_or(&[][..], Account::keys).iter().find(|held| held.key() == key.public_key());
     match (account, held) {
-        (Some(account), Some(held)) if held.admits(address, now()) => account.admit(now()),
+        (Some(account), Some(held)) if held.admits(address, now()) => {
+            account.admit(CredentialKind::Key, address, now())
+        }
         (_, Some(_)) => Err(Reason::KeyNotAdmitted),
         (_, None) => Err(Reason::UnknownKey),
     }
@@ -157,7 +159,7 @@ pub(super) fn check_return(
         CredentialKind::Token => account.tokens() > 0,
         CredentialKind::Key => account.admits_key(address),
     };
-    if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
+    if can_log_in { account.admit(kind, address, now()) } else { Err(Reason::AccountDisabled) }
 }
 
 impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
@@ -179,14 +181,15 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
     async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
         // It may have been removed since its password was checked, or locked.
         let account = self.find(further.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-        account.admit(now())?;
+        account.admit(further.kind(), address_of(further.context()), now())?;
         Ok(account.next_factor(further.kind(), further.step()))
     }
 
     async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
         for _ in 0..TRIES {
             let account = self.find(attempt.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-            if account.admit(now())?.epoch() != attempt.grant().epoch() {
+            let admitted = account.admit(attempt.kind(), address_of(attempt.context()), now())?;
+            if admitted.epoch() != attempt.grant().epoch() {
                 return Err(Reason::Application("the account has changed since its credential was checked"));
             }
             let mut judged = account.clone();
