@@ -91,7 +91,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let log_in = |user: &str, network: &'static str| -> Result<Client, Box<dyn std::error::Error>> {
         std::thread::scope(|scope| {
             let client = TcpStream::connect(address)?;
-            let accepting = scope.spawn(|| -> Result<Session, Box<dyn std::error::Error + Send + Sync>> {
+            let accepting = scope.spawn(|| -> io::Result<Session> {
                 let (stream, peer) = listener.accept()?;
                 Ok(acceptor.accept_blocking(stream, context(peer, network))?)
             });

@@ -12,7 +12,6 @@ use crate::terms::ticket::Ticket;
 use crate::wire::frame::{self, FrameError, FrameType, Header};
 use core::fmt;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 
 /// Which end of the connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub(crate) enum Side {
 
 /// What an accepting verdict says.
 pub(crate) struct Outcome {
-    pub(crate) grant: Arc<Grant>,
+    pub(crate) grant: Grant,
     pub(crate) ticket: Option<Ticket>,
     pub(crate) resumed: bool,
     /// At the client, after a full login.
@@ -88,10 +87,6 @@ impl SessionInfo {
     /// Who the client is, and what it may do, as the login gave it. ([`crate::Stream::grant`] is what it may do now.)
     pub fn grant(&self) -> &Grant {
         &self.outcome.grant
-    }
-
-    pub(crate) fn shared_grant(&self) -> Arc<Grant> {
-        Arc::clone(&self.outcome.grant)
     }
 
     /// Whether a ticket took the place of a credential.

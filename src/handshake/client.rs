@@ -292,8 +292,7 @@ impl AwaitAnswer {
             Opened::Not(decision) => return Err(Violation::UnknownDecision(decision.number()).into()),
         };
         let ticket = new.map(|new| keep(new, suite, ticket.key_id, ticket.of, clock));
-        let outcome =
-            Outcome { grant: Arc::new(grant), ticket, resumed: true, server_key: None, proved: rsa.is_some() };
+        let outcome = Outcome { grant, ticket, resumed: true, server_key: None, proved: rsa.is_some() };
         let (session, key) = secrets.resumed(answer.sealed_verdict, Side::Client, outcome)?;
         let confirm = Confirm { tag: &[0; limits::TAG] };
         let mut frame = handshake::write(FrameType::Confirm, &confirm)?;

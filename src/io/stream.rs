@@ -44,7 +44,7 @@ impl<S> Stream<S> {
     /// At a client, where nobody looks at it again.
     pub(super) fn of_client(transport: S, session: Session) -> Self {
         let Session { info, sealer, opener } = session;
-        let (inbox, outbox) = pair(sealer, opener, info.shared_grant());
+        let (inbox, outbox) = pair(sealer, opener, Arc::new(info.grant().clone()));
         Self { transport, info, inbox, outbox, session_place: None }
     }
 

@@ -252,7 +252,7 @@ impl AwaitVerdict {
         let Self { secrets, key, proved, server_name, user, .. } = self;
         let of = Owner { server_name, user, authenticated: clock };
         let ticket = new.map(|new| keep(new, secrets.suite(), key.id(), of, clock));
-        let outcome = Outcome { grant: Arc::new(grant), ticket, resumed: false, server_key: Some(key), proved };
+        let outcome = Outcome { grant, ticket, resumed: false, server_key: Some(key), proved };
         Ok(Verdict::Accepted(secrets.session(frame, Side::Client, outcome)))
     }
 }

@@ -372,7 +372,7 @@ impl Hello {
         chain.number = chain.number.saturating_add(1);
         let ticket = issue(config, &secrets, &grant, (key_id, scope), chain, now, rng)?;
         secrets.seal_verdict(&accept(&grant, ticket.as_ref()), parts.content_mut())?;
-        let outcome = Outcome { grant: Arc::new(grant), ticket: None, resumed: true, server_key: None, proved: false };
+        let outcome = Outcome { grant, ticket: None, resumed: true, server_key: None, proved: false };
         let (session, key) = secrets.resumed(parts.field, Side::Server, outcome)?;
         Ok((frame, AwaitConfirm { session, key, deadline: self.choice.deadline }))
     }

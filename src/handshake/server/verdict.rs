@@ -101,8 +101,7 @@ impl Undecided {
         let not_before = self.not_before();
         let accepted = issue(&self, &grant).map_err(Error::from).and_then(|ticket| {
             let frame = verdict_frame(&self.secrets, &accept(&grant, ticket.as_ref()))?;
-            let outcome =
-                Outcome { grant: Arc::new(grant), ticket: None, resumed: false, server_key: None, proved: false };
+            let outcome = Outcome { grant, ticket: None, resumed: false, server_key: None, proved: false };
             let session = self.secrets.session(&frame, Side::Server, outcome);
             Ok(Accepted { frame, session })
         });
