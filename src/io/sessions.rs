@@ -26,6 +26,10 @@ const ASKERS: usize = 4;
 /// How long the owner of a session that was ended has to tell its peer before what blocks in writing is ended, too.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How soon a no is asked about once more. A store that is just being written, such as a file that is cut and filled again, may look as if
+/// nobody were in it; that must not end everybody's session.
+const SURE: Duration = Duration::from_millis(100);
+
 /// How long a thread without work lives.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -69,6 +73,8 @@ struct Open {
     asking: Option<Instant>,
     /// Something changed while it was asked about.
     again: bool,
+    /// Since when all answers would have ended it.
+    doubted: Option<Instant>,
     /// Since when nobody can tell.
     unconfirmed: Option<Instant>,
     /// Where it was ended: when what blocks on it is.
@@ -117,6 +123,7 @@ impl Sessions {
             due,
             asking: None,
             again: false,
+            doubted: None,
             unconfirmed: None,
             stop: None,
         };
@@ -262,7 +269,7 @@ impl Sessions {
             }
             Some(answer) => {
                 open.unconfirmed = None;
-                match answer {
+                let ended = match answer {
                     Ok(grant) if grant == *held => None,
                     Ok(grant) => match change(held, &grant, self.0.recheck.closes_on_change) {
                         None => {
@@ -273,6 +280,15 @@ impl Sessions {
                     },
                     Err(Reason::ResumeUnsupported) => None,
                     Err(reason) => Some(Revocation::Refused(Box::new(reason))),
+                };
+                open.doubted = open.doubted.or(Some(now)).filter(|_| ended.is_some());
+                match open.doubted {
+                    Some(since) if now.saturating_duration_since(since) < SURE => {
+                        open.due = since.checked_add(SURE);
+                        self.0.woken.notify_one();
+                        None
+                    }
+                    _ => ended,
                 }
             }
         };
@@ -306,7 +322,8 @@ impl Sessions {
             }
             stopped.into_iter().for_each(|live| live.stop(Shutdown::Both));
             state = self.lock();
-            let tick = self.0.recheck.tick();
+            let is_sure = state.open.values().all(|open| open.doubted.is_none() || open.live.is_revoked());
+            let tick = self.0.recheck.tick().min(if is_sure { Duration::MAX } else { SURE });
             state = self.0.woken.wait_timeout(state, tick).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

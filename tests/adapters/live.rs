@@ -26,6 +26,7 @@ for_every_adapter!(
     a_verifier_that_can_not_look_again_keeps_its_sessions,
     a_verifier_that_hangs_or_panics_holds_up_neither_logins_nor_other_sessions,
     all_sessions_of_a_principal_are_ended_by_a_word_and_no_other,
+    a_store_that_looks_empty_for_a_moment_ends_nobodys_session,
     a_login_that_was_decided_before_a_change_is_looked_at_after_it,
     a_session_by_ticket_is_looked_at_as_what_its_chain_began_with,
     policies_decide_at_logins_and_about_sessions,
@@ -42,6 +43,8 @@ struct Rows {
     trouble: HashMap<String, Trouble>,
     /// Whom it was asked about as of a session, and by which kind of credential.
     asked: Vec<(String, CredentialKind)>,
+    /// How many questions find nobody.
+    blinks: usize,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -50,6 +53,7 @@ enum Trouble {
     Away,
     Panics,
     Hangs,
+    Blinks,
 }
 
 #[derive(Clone, Default)]
@@ -119,9 +123,14 @@ impl Verifier for Store {
             if returning.is_session() {
                 rows.asked.push((name.to_owned(), returning.kind()));
             }
+            if rows.blinks > 0 {
+                rows.blinks -= 1;
+                return Some(Trouble::Blinks);
+            }
             rows.trouble.get(name).copied()
         });
         match trouble {
+            Some(Trouble::Blinks) => Err(Reason::UnknownUser),
             Some(Trouble::Locked) => Err(Reason::AccountLocked),
             Some(Trouble::Away) => Err(Reason::NotNow("the store is away")),
             Some(Trouble::Panics) => panic!("on purpose"),
@@ -360,6 +369,25 @@ fn all_sessions_of_a_principal_are_ended_by_a_word_and_no_other<A: Adapter>() {
     assert_eq!(self::reading(bob.1).join().unwrap().1, refused_as(Reason::UnknownUser));
     works(&mut again.0, &mut again.1);
     drop(clients);
+}
+
+/// As a file does that is cut and filled again.
+fn a_store_that_looks_empty_for_a_moment_ends_nobodys_session<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    for count in 0..3 {
+        let before = store.asked("alice");
+        // The first question alone finds nobody.
+        store.change(|rows| rows.blinks = 1);
+        acceptor.recheck_all();
+        eventually("it is asked once more", || store.asked("alice") == before + 2);
+        assert_eq!(acceptor.counts().revoked, 0, "{count}");
+        works(&mut client, &mut server);
+    }
+    store.remove("alice");
+    acceptor.recheck_all();
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
 }
 
 fn a_login_that_was_decided_before_a_change_is_looked_at_after_it<A: Adapter>() {
