@@ -1,6 +1,8 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
 use super::factor::{Memory, Shown};
+use super::hash::Cost;
+use super::imitation::Imitation;
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
 use super::{Accounts, BrokenLine, address_of};
@@ -15,7 +17,6 @@ use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifie
 use crate::time::UnixTime;
 use core::fmt;
 use std::error::Error;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -36,7 +37,7 @@ pub struct AccountFile {
 
 /// What all readings of a file share.
 struct Shared {
-    imitation: RandomState,
+    imitation: Arc<Imitation>,
     factors: Arc<Memory>,
 }
 
@@ -94,7 +95,7 @@ impl AccountFile {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
         let (at, told) = (path.clone(), Arc::clone(&watcher));
-        let shared = Shared { imitation: RandomState::new(), factors: Arc::default() };
+        let shared = Shared { imitation: Arc::default(), factors: Arc::default() };
         let has_bytes = Arc::new(AtomicBool::new(false));
         let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
@@ -165,6 +166,7 @@ impl AccountFile {
         edit::edit(path.as_ref(), KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
+            accounts.keep_imitation();
             Ok((accounts.text(), result))
         })
     }
@@ -316,7 +318,10 @@ fn read(
         Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
-            (accounts.imitation, accounts.factors) = (shared.imitation.clone(), Arc::clone(&shared.factors));
+            shared.imitation.adopt(&accounts.imitation);
+            // What an upgrade at a login ends in, before there is one.
+            shared.imitation.learn(Cost::default());
+            (accounts.imitation, accounts.factors) = (Arc::clone(&shared.imitation), Arc::clone(&shared.factors));
             accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }
