@@ -163,11 +163,17 @@ impl AccountFile {
         create: bool,
         mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        edit::edit(path.as_ref(), KIND, create, |text| {
+        let path = path.as_ref();
+        edit::edit(path, KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
             accounts.keep_imitation();
-            Ok((accounts.text(), result))
+            let text = accounts.text();
+            // It could not be read again, and would lock everybody out.
+            if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {
+                return Err(FileError::TooLong { path: path.to_owned(), most: MAX_FILE }.into());
+            }
+            Ok((text, result))
         })
     }
 
