@@ -186,8 +186,8 @@ fn more_users_than_the_file_holds_are_refused_as_a_whole() {
     let house = House::empty();
     import(&house, format!("alice:{BCRYPT}\n"), &[]).ok();
     let before = house.read("users.txt");
-    let permissions = (0..32).map(|number| format!("{number:064}")).collect::<Vec<_>>().join(" ");
-    let lines = (0..40_000).map(|number| format!("user{number},{BCRYPT},{permissions}\n"));
+    let permissions = (0..15).map(|number| format!("{number:060}")).collect::<Vec<_>>().join(" ");
+    let lines = (0..70_000).map(|number| format!("user{number},{BCRYPT},{permissions}\n"));
     let text = format!("name,password_hash,permissions\n{}", lines.collect::<String>());
     for args in [&[][..], &["--dry-run"]] {
         import(&house, &text, args).fails(1, &["at most 64 MiB", "400,000"]);
