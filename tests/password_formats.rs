@@ -2,11 +2,18 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 #![cfg(feature = "password-formats")]
 
+#[path = "support/asked.rs"]
+mod asked;
 #[path = "support/heap.rs"]
 mod heap;
 
-use countersign::accounts::{LineError, PasswordCheck};
-use countersign::{Accounts, Credential, Reason, limits};
+use countersign::accounts::{AccountFile, AccountVerifier, LineError, PasswordCheck};
+use countersign::{
+    Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, UnixTime, limits,
+};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 
 /// A program, a password, and what the program has stored of it.
 fn hashes() -> Vec<[&'static str; 3]> {
@@ -61,7 +68,7 @@ fn an_account_whose_password_another_program_has_stored_can_log_in() {
         assert_eq!(check(&accounts, b"battery staple"), Err(Reason::WrongPassword), "{hash}");
         // As with any account: to the byte, and until it is replaced.
         assert_eq!(accounts.to_string(), format!("alice permissions=read password={hash}\n"));
-        accounts.set_password_hash("alice", hash).unwrap();
+        accounts.edit("alice", |account| account.set_password_hash(hash)).unwrap();
         assert_eq!(check(&accounts, b"correct horse"), Ok(true), "{hash}");
     }
 }
@@ -230,4 +237,82 @@ fn an_unknown_user_costs_what_a_wrong_password_of_that_format_costs() {
         // The text that is checked against takes a few bytes.
         assert!(unknown.abs_diff(known) < 4096 && other.abs_diff(known) < 4096, "{hash}: {known} {unknown} {other}");
     }
+}
+
+const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+
+/// A file of one account, whose password another program has hashed.
+fn file() -> (tempfile::TempDir, std::path::PathBuf, Arc<AccountFile>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts");
+    let token = "SHA256:/K6YqKtISs5VNDg8gDFOyFAq+jsTw4ZjBcxFn0Iqiak";
+    let text = format!("# people\nalice locks=2 permissions=read,write password={BCRYPT} token={token}\nbob oops\n");
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = Arc::new(AccountFile::open(&path).unwrap());
+    (folder, path, file)
+}
+
+fn log_in(verifier: &AccountVerifier<Arc<AccountFile>>, password: &[u8]) -> Result<Grant, Reason> {
+    let context = Context::uncounted();
+    asked::block_on(verifier.verify(&Attempt::new(Credential::Password { user: "alice", password }, &context)))
+}
+
+#[test]
+fn a_good_login_has_the_password_stored_as_argon2id_and_nothing_else_changed() {
+    let (_folder, path, file) = file();
+    let before = fs::read_to_string(&path).unwrap();
+    let verifier = AccountVerifier::new(Arc::clone(&file));
+    assert_eq!(log_in(&verifier, b"wrong"), Err(Reason::WrongPassword));
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    let grant = log_in(&verifier, b"correct horse").unwrap();
+    let after = fs::read_to_string(&path).unwrap();
+    let (hash, _) = after.split_once("password=").unwrap().1.split_once(' ').unwrap();
+    assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+    let (text, imitated) = after.split_once("#imitate ").unwrap();
+    assert_eq!(text, before.replace(BCRYPT, hash));
+    // An unknown name may still cost what this one did, and may have cost before what this one does.
+    assert!(imitated.contains("$2b$05$") && imitated.contains("$argon2id$"), "{imitated}");
+    // The ticket of this very login is good.
+    let context = Context::uncounted();
+    let returning = Returning::new("alice", CredentialKind::Password, UnixTime::from_secs(1), &context);
+    assert_eq!(asked::block_on(verifier.resume(&returning)).unwrap().epoch(), grant.epoch());
+    assert_eq!(log_in(&verifier, b"correct horse").unwrap().epoch(), grant.epoch(), "once");
+    assert_eq!(log_in(&verifier, b"wrong"), Err(Reason::WrongPassword));
+    assert_eq!(fs::read_to_string(&path).unwrap(), after);
+}
+
+#[test]
+fn an_upgrade_keeps_what_others_change_at_the_same_time() {
+    for change in ["permissions=read,write,admin", "permissions=read,write"] {
+        let (_folder, path, file) = file();
+        let verifier = Arc::new(AccountVerifier::new(Arc::clone(&file)));
+        let (logged_in, edited) = std::thread::scope(|scope| {
+            let login = scope.spawn(|| log_in(&verifier, b"correct horse"));
+            let edit = scope.spawn(|| {
+                AccountFile::edit(&path, false, |accounts| {
+                    accounts.add("carol", [""; 0]).unwrap();
+                    if change.contains("admin") {
+                        accounts.edit("alice", |account| account.add_permission("admin")).unwrap();
+                    }
+                    Ok::<_, countersign::files::FileError>(())
+                })
+            });
+            (login.join().unwrap(), edit.join().unwrap())
+        });
+        assert!(logged_in.is_ok() && edited.is_ok(), "{logged_in:?} {edited:?}");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(change) && text.contains("\ncarol\n"), "{text}");
+        log_in(&verifier, b"correct horse").unwrap();
+        assert!(!fs::read_to_string(&path).unwrap().contains(BCRYPT));
+    }
+}
+
+#[test]
+fn a_password_is_left_as_it_is_where_upgrades_are_off() {
+    let (_folder, path, file) = file();
+    let before = fs::read_to_string(&path).unwrap();
+    let verifier = AccountVerifier::new(Arc::clone(&file)).without_upgrade();
+    log_in(&verifier, b"correct horse").unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
 }

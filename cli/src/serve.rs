@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
-use countersign::accounts::AccountFile;
+use countersign::accounts::{AccountFile, AccountVerifier};
 use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
@@ -347,7 +347,8 @@ impl Plan<'_> {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        let acceptor =
+            Acceptor::new_async(config, keys, AccountVerifier::new(users)).with_bounds(options.bounds(numbers));
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
 }

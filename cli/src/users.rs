@@ -9,7 +9,7 @@ use crate::failure::{Failure, chain};
 use crate::{secrets, term};
 use clap::{Args, Subcommand};
 use countersign::UnixTime;
-use countersign::accounts::{self, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
+use countersign::accounts::{self, Account, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
 use countersign::files::FileError;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -235,7 +235,14 @@ impl PasswordArgs {
 }
 
 impl AccountArgs {
-    fn edit<T>(&self, mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>) -> Result<T, Failure> {
+    fn edit<T>(&self, mut change: impl FnMut(&mut Account) -> Result<T, AccountError>) -> Result<T, Failure> {
+        self.edit_all(|accounts, name| accounts.edit(name, &mut change))
+    }
+
+    fn edit_all<T>(
+        &self,
+        mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>,
+    ) -> Result<T, Failure> {
         let users = &self.file.users;
         warn_broken(users, &open(users)?.broken_lines());
         edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| self.failure(error, missing))
@@ -295,12 +302,12 @@ impl User {
                 let file = open(&account.file.users)?;
                 file.accounts().find(&account.name).map_err(|error| account.known(&error))?;
                 let hash = password.ask(&account.name)?;
-                account.edit(|accounts, name| accounts.set_password_hash(name, &hash))?;
+                account.edit(|account| account.set_password_hash(&hash))?;
                 account.note("changed the password of");
                 Ok(())
             }
             Self::Remove { account } => {
-                account.edit(Accounts::remove)?;
+                account.edit_all(Accounts::remove)?;
                 account.note("removed");
                 Ok(())
             }
@@ -322,7 +329,7 @@ impl User {
                 ))
             }
             Self::Token { account } => {
-                let token = account.edit(Accounts::issue_token)?;
+                let token = account.edit(Account::issue_token)?;
                 term::line(token.as_str())?;
                 term::note("this token will not be shown again: the file holds only its hash");
                 Ok(())
@@ -331,32 +338,35 @@ impl User {
             Self::Import(args) => args.run(),
             Self::Key(command) => command.run(),
             Self::RevokeTokens { account } => {
-                let count = account.edit(Accounts::revoke_tokens)?;
+                let count = account.edit(|account| Ok(account.revoke_tokens()))?;
                 account.note(&format!("revoked {} of", term::count(count, "token")));
                 Ok(())
             }
             Self::Grant { account, permissions } => {
-                let count = account.edit(|accounts, name| each(permissions, |word| accounts.grant(name, word)))?;
+                let count = account.edit(|account| each(permissions, |word| account.add_permission(word)))?;
                 account.note(&format!("granted {} to", new(count, "permission")));
                 Ok(())
             }
             Self::Revoke { account, permissions } => {
-                let count = account.edit(|accounts, name| each(permissions, |word| accounts.revoke(name, word)))?;
+                let count = account.edit(|account| each(permissions, |word| account.remove_permission(word)))?;
                 account.note(&format!("revoked {} of", term::count(count, "permission")));
                 Ok(())
             }
             Self::Lock { account } => {
-                let was_open = account.edit(Accounts::lock)?;
+                let was_open = account.edit(|account| Ok(account.lock()))?;
                 account.note(if was_open { "locked" } else { "locked already:" });
                 Ok(())
             }
             Self::Unlock { account } => {
-                let was_locked = account.edit(Accounts::unlock)?;
+                let was_locked = account.edit(|account| Ok(account.unlock()))?;
                 account.note(if was_locked { "unlocked" } else { "was not locked:" });
                 Ok(())
             }
             Self::Expire { account, when: Expiry(when) } => {
-                account.edit(|accounts, name| accounts.set_expiry(name, *when))?;
+                account.edit(|account| {
+                    account.set_expiry(*when);
+                    Ok(())
+                })?;
                 let when = when.map_or("never".to_owned(), show::date);
                 account.note(&format!("expires {when}:"));
                 Ok(())
@@ -392,9 +402,9 @@ impl New<'_> {
         let (name, users, permissions) = (&account.name, &account.file.users, self.permissions);
         // Whatever is wrong with the name, the permissions and the keys shows here, before a password is typed or a file made.
         let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
-        let mut trial = Accounts::new();
-        trial.add(name, permissions).map_err(|error| account.known(&error))?;
-        keys.iter().try_for_each(|key| trial.add_key(name, key).map(drop)).map_err(|error| account.known(&error))?;
+        let mut new = Account::new(name, permissions).map_err(|error| account.known(&error))?;
+        new.set_expiry(self.expires);
+        keys.iter().try_for_each(|key| new.add_key(key).map(drop)).map_err(|error| account.known(&error))?;
         match AccountFile::open(users) {
             Ok(file) => {
                 file.accounts().check_new(name).map_err(|error| account.known(&error))?;
@@ -406,13 +416,10 @@ impl New<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        let hash = self.password.map(|password| password.ask(name)).transpose()?;
-        let added = edit(users, true, |accounts| {
-            accounts.add(name, permissions)?;
-            accounts.set_expiry(name, self.expires)?;
-            keys.iter().try_for_each(|key| accounts.add_key(name, key).map(drop))?;
-            hash.as_ref().map_or(Ok(()), |hash| accounts.set_password_hash(name, hash))
-        });
+        if let Some(password) = self.password {
+            new.set_password_hash(&password.ask(name)?)?;
+        }
+        let added = edit(users, true, |accounts| accounts.insert(&new));
         added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
         account.note("added");
         keys.iter().for_each(|key| keys::note("with the key", key));

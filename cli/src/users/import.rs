@@ -6,7 +6,7 @@ use super::{can_be_made, missing, warn_broken};
 use crate::failure::Failure;
 use crate::term;
 use clap::{Args, ValueEnum};
-use countersign::accounts::{AccountError, AccountFile, Accounts};
+use countersign::accounts::{Account, AccountError, AccountFile, Accounts};
 use countersign::files::{FileError, MAX_FILE};
 use indicatif::{ProgressBar, ProgressStyle};
 use read::{Record, Rejected};
@@ -233,11 +233,13 @@ fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported
     for record in records {
         let is_new = accounts.get(&record.name).is_none();
         let done = match accounts.check_new(&record.name) {
-            Err(AccountError::Exists(_)) if update => set(accounts, record),
+            Err(AccountError::Exists(_)) if update => accounts.edit(&record.name, |account| set(account, record)),
             Err(error) => Err(error),
             Ok(()) => {
                 let permissions = record.permissions.iter().flatten();
-                accounts.add(&record.name, permissions).and_then(|()| set(accounts, record))
+                accounts
+                    .add(&record.name, permissions)
+                    .and_then(|()| accounts.edit(&record.name, |account| set(account, record)))
             }
         };
         match done {
@@ -249,23 +251,26 @@ fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported
     imported
 }
 
-/// Gives an account that is there what a record says. All of it was read as an account before: nothing stops in the middle.
-fn set(accounts: &mut Accounts, record: &Record) -> Result<(), AccountError> {
-    let name = &record.name;
+/// Gives an account what a record says.
+fn set(account: &mut Account, record: &Record) -> Result<(), AccountError> {
     if let Some(permissions) = &record.permissions {
-        let held: Vec<String> = accounts.find(name)?.grant().permissions().map(str::to_owned).collect();
+        let held: Vec<String> = account.grant().permissions().map(str::to_owned).collect();
         for old in held.iter().filter(|held| !permissions.contains(held)) {
-            accounts.revoke(name, old)?;
+            account.remove_permission(old)?;
         }
-        permissions.iter().try_for_each(|new| accounts.grant(name, new).map(drop))?;
+        permissions.iter().try_for_each(|new| account.add_permission(new).map(drop))?;
     }
     if let Some(expires) = record.expires {
-        accounts.set_expiry(name, expires)?;
+        account.set_expiry(expires);
     }
     match record.locked {
-        Some(true) => accounts.lock(name).map(drop)?,
-        Some(false) => accounts.unlock(name).map(drop)?,
+        Some(true) => {
+            account.lock();
+        }
+        Some(false) => {
+            account.unlock();
+        }
         None => {}
     }
-    record.hash.as_ref().map_or(Ok(()), |hash| accounts.set_password_hash(name, hash))
+    record.hash.as_ref().map_or(Ok(()), |hash| account.set_password_hash(hash))
 }

@@ -8,24 +8,26 @@
 
 use super::hash::Cost;
 use base64ct::{Base64Unpadded, Encoding};
-use core::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock};
 use zeroize::Zeroizing;
 
-/// Which cost each unknown name imitates.
-pub(super) struct Imitation(RwLock<State>);
-
+/// What the checks of unknown users' passwords imitate: the parameters of stored ones. A name always imitates the same: which one is
+/// decided by a secret key. One that is added changes nothing but the names that imitate it from then on.
 #[derive(Clone)]
-struct State {
+pub struct Imitation {
     key: Key,
     /// Whether it is the key of the accounts themselves, rather than of this process.
     is_kept: bool,
     /// With the text of each, which is what it is ranked by: the same in every process and version.
     costs: Vec<(Cost, String)>,
 }
+
+/// What is imitated in this process: all that was seen so far.
+#[derive(Default)]
+pub(super) struct Learned(RwLock<Imitation>);
 
 type Key = Zeroizing<[u8; 32]>;
 
@@ -36,35 +38,61 @@ const MOST: usize = 32;
 /// In front of the line that keeps it in a file.
 pub(super) const FRONT: &str = "#imitate ";
 
-impl Imitation {
-    /// With a key of the caller's, and these costs.
-    pub(super) fn new(key: Key, costs: impl IntoIterator<Item = Cost>) -> Self {
-        let imitation = Self(RwLock::new(State { key, is_kept: true, costs: Vec::new() }));
-        costs.into_iter().for_each(|cost| imitation.learn(cost));
-        imitation
+impl Learned {
+    /// As it is now.
+    pub(super) fn now(&self) -> Imitation {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// From now on, unknown names may cost this, too.
     pub(super) fn learn(&self, cost: Cost) {
-        if !self.read().has(&cost) {
-            self.write().learn(cost);
+        if !self.0.read().unwrap_or_else(PoisonError::into_inner).has(&cost) {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).learn(cost);
         }
     }
 
+    /// As [`Imitation::adopt`].
+    pub(super) fn adopt(&self, other: &Imitation) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).adopt(other);
+    }
+}
+
+impl Imitation {
+    /// Imitates the costs of these stored passwords, one for each [`Account::password_cost`](super::Account::password_cost) that there is
+    /// or was; the default cost, if there is none. What can't be read is left out, and what comes after 32 different ones.
+    ///
+    /// The key of 32 random bytes must stay the same, and be as secret as the accounts: all servers over a store share it, or a name whose
+    /// check costs something else at each of them would be known to be unknown. Keep the list with it, let it grow and not shrink, and
+    /// begin it with what upgrades end in, a hash of [`PasswordCheck::hash`](super::PasswordCheck::hash): each change of it changes the
+    /// cost of some unknown names at once.
+    pub fn new<H: AsRef<str>>(key: [u8; 32], passwords: impl IntoIterator<Item = H>) -> Self {
+        let mut imitation = Self { key: Zeroizing::new(key), is_kept: true, costs: Vec::new() };
+        passwords.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).for_each(|cost| imitation.learn(cost));
+        imitation
+    }
+
     /// What the password of an unknown name costs: of all costs on the list, the one with the highest MAC together with the name
-    /// (rendezvous hashing). One that is added changes nothing for the names that don't imitate it then.
-    pub(super) fn cost(&self, user: &str) -> Cost {
-        let state = self.read();
-        let ranked = state.costs.iter().max_by_key(|(_, text)| state.rank(text, user));
+    /// (rendezvous hashing).
+    pub(super) fn of(&self, user: &str) -> Cost {
+        let ranked = self.costs.iter().max_by_key(|(_, text)| self.rank(text, user));
         ranked.map_or_else(Cost::default, |(cost, _)| *cost)
     }
 
+    /// Also imitates this.
+    pub(super) fn learn(&mut self, cost: Cost) {
+        if !self.has(&cost) && self.costs.len() < MOST {
+            self.costs.push((cost, cost.example()));
+        }
+    }
+
+    fn has(&self, cost: &Cost) -> bool {
+        self.costs.iter().any(|(known, _)| known == cost)
+    }
+
     /// Also imitates what another does; with its key, if that is one that is kept.
-    pub(super) fn adopt(&self, other: &Self) {
-        let other = other.read().clone();
+    pub(super) fn adopt(&mut self, other: &Self) {
         if other.is_kept {
-            let mut state = self.write();
-            (state.key, state.is_kept) = (other.key, true);
+            (self.key, self.is_kept) = (other.key.clone(), true);
         }
         other.costs.iter().for_each(|(cost, _)| self.learn(*cost));
     }
@@ -77,43 +105,23 @@ impl Imitation {
         if decoded.len() != 32 {
             return None;
         }
-        let costs: Option<Vec<Cost>> = words.map(|word| Cost::of(word).ok()).collect();
-        Some(Self::new(key, costs?))
+        let mut imitation = Self { key, is_kept: true, costs: Vec::new() };
+        words.try_for_each(|word| Cost::of(word).ok().map(|cost| imitation.learn(cost)))?;
+        Some(imitation)
     }
 
     /// The line that keeps it; none where there is nothing to choose.
     pub(super) fn line(&self) -> Option<Zeroizing<String>> {
-        let state = self.read();
-        if state.costs.len() < 2 {
+        if self.costs.len() < 2 {
             return None;
         }
         let mut line =
-            Zeroizing::new(format!("{FRONT}key={}", *Zeroizing::new(Base64Unpadded::encode_string(&*state.key))));
-        for (_, text) in &state.costs {
+            Zeroizing::new(format!("{FRONT}key={}", *Zeroizing::new(Base64Unpadded::encode_string(&*self.key))));
+        for (_, text) in &self.costs {
             line.push(' ');
             line.push_str(text);
         }
         Some(line)
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn has(&self, cost: &Cost) -> bool {
-        self.costs.iter().any(|(known, _)| known == cost)
-    }
-
-    fn learn(&mut self, cost: Cost) {
-        if !self.has(&cost) && self.costs.len() < MOST {
-            self.costs.push((cost, cost.example()));
-        }
     }
 
     /// `HMAC-SHA256(key, length of text || text || user)`
@@ -135,12 +143,8 @@ impl Default for Imitation {
             // Keyed at random by the standard library, and without an error.
             bytes.copy_from_slice(&RandomState::new().hash_one(index).to_be_bytes());
         }
-        Self(RwLock::new(State { key, is_kept: false, costs: Vec::new() }))
+        Self { key, is_kept: false, costs: Vec::new() }
     }
 }
 
-impl fmt::Debug for Imitation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Imitation").finish_non_exhaustive()
-    }
-}
+crate::opaque_debug!(Imitation);

@@ -54,7 +54,7 @@ impl PasswordCheck {
     /// # Errors
     /// [`LineError`] where one of them can't be read, or there is none.
     pub fn imitating<H: AsRef<str>>(hashes: impl IntoIterator<Item = H>) -> Result<Self, LineError> {
-        let passwords = Self::new();
+        let mut passwords = Self::new();
         let mut count = 0_usize;
         for hash in hashes {
             passwords.imitation.learn(Cost::of(hash.as_ref())?);
@@ -67,8 +67,8 @@ impl PasswordCheck {
     /// restart, and on each of several servers. Without it, whoever times a name before and after a restart can tell, where parameters
     /// are mixed.
     #[must_use]
-    pub fn with_key(self, key: &[u8; 32]) -> Self {
-        self.imitation.adopt(&Imitation::new(Zeroizing::new(*key), []));
+    pub fn with_key(mut self, key: &[u8; 32]) -> Self {
+        self.imitation.adopt(&Imitation::new(*key, [""; 0]));
         self
     }
 
@@ -114,7 +114,7 @@ impl PasswordCheck {
     }
 
     fn imitated(&self, user: &str) -> Cost {
-        self.imitation.cost(user)
+        self.imitation.of(user)
     }
 }
 

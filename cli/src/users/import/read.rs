@@ -1,7 +1,7 @@
 //! Lines of other programs' files of users, each for itself: a damaged one costs no other, and none can take the rest with it.
 
 use crate::term;
-use countersign::accounts::{AccountError, Accounts, LineError};
+use countersign::accounts::{Account, AccountError, LineError};
 use countersign::{UnixTime, limits};
 use csv::{ReaderBuilder, StringRecord, Trim};
 use std::collections::HashMap;
@@ -52,9 +52,8 @@ impl Record {
 
     /// Whether it can be an account at all.
     fn check(&self) -> Result<(), AccountError> {
-        let mut trial = Accounts::new();
-        trial.add(&self.name, self.permissions.iter().flatten())?;
-        self.hash.as_ref().map_or(Ok(()), |hash| trial.set_password_hash(&self.name, hash))
+        let mut trial = Account::new(&self.name, self.permissions.iter().flatten())?;
+        self.hash.as_ref().map_or(Ok(()), |hash| trial.set_password_hash(hash))
     }
 }
 
