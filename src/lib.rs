@@ -87,6 +87,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `ml-kem` | yes | X25519MLKEM768 for that provider |
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `AccountVerifier` over an account file or a store of your own; `files` with it |
+//! | `password-formats` | no | for `accounts`: passwords as other programs have stored them (bcrypt, scrypt, PBKDF2, SHA-crypt, yescrypt, Argon2i and Argon2d) |
 //! | `files` | yes | `files`, keys on disk, and `known_hosts` |
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |

@@ -1,6 +1,7 @@
 //! `user`: the accounts of a users file.
 
 mod access;
+mod import;
 mod keys;
 mod show;
 mod totp;
@@ -125,6 +126,26 @@ a row none is looked at for half a minute, and for twice as long after each furt
 secret as it is: the server computes codes from it. A recovery code is taken out of the file when it is used, so a server that must
 not write there takes none.")]
     Totp(totp::TotpArgs),
+    /// Import users, with the passwords they have, from a file of another program.
+    ///
+    /// Says on standard output which lines are not taken and why; the exit status is 1 then, and the others are imported, all at
+    /// once.
+    #[command(after_help = "\
+Examples:
+  countersign user import htpasswd --users users.txt --dry-run
+  countersign user import people.csv --users users.txt
+  psql --csv -c 'SELECT name, password_hash FROM people' | countersign user import - --format csv --users users.txt
+
+htpasswd is NAME:HASH, a line for each user. CSV has a line first that names its columns: name, password_hash, permissions (words, with
+spaces between), expires (2027-01-31), locked (yes or no). name must be there; the others need not be. A value with commas stands in
+quotes, and none has a line break; an empty one leaves that as it is.
+
+Taken are Argon2id, Argon2i, Argon2d, bcrypt, scrypt, PBKDF2, SHA-crypt ($5$, $6$) and yescrypt, as their programs, PHC strings, passlib and
+Django write them. Not taken are MD5 ($apr1$, $1$), {SHA}, DES and passwords in clear: they protect nothing, and whoever has one needs a new
+password. A users file holds at most 64 MiB: some 400,000 users.
+
+With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since.")]
+    Import(import::ImportArgs),
     /// Give a user permissions. Sessions that are open have them soon, too.
     #[command(after_help = "Example:\n  countersign user grant alice write admin --users users.txt")]
     Grant {
@@ -336,6 +357,7 @@ impl User {
                 Ok(())
             }
             Self::Totp(args) => args.run(),
+            Self::Import(args) => args.run(),
             Self::Key(command) => command.run(),
             Self::RevokeTokens { account } => {
                 let count = account.edit(|account| Ok(account.revoke_tokens()))?;

@@ -233,7 +233,7 @@ impl Account {
     /// without a password. For stores that have to find one of each: see [`Imitation`](super::Imitation).
     pub fn password_cost(&self) -> Option<String> {
         self.password.as_ref().map(|(_, cost)| {
-            let hash: [u8; 32] = Sha256::digest(format!("{cost:?}")).into();
+            let hash: [u8; 32] = Sha256::digest(cost.example()).into();
             Base64UrlUnpadded::encode_string(hash.first_chunk::<12>().map_or(&[][..], |front| front))
         })
     }
@@ -309,7 +309,8 @@ impl Account {
         self.set_password_hash(&hash).map_err(|_| AccountError::Hashing)
     }
 
-    /// Sets the password by its hash: an Argon2id PHC string, as [`PasswordCheck::hash`](super::PasswordCheck::hash) makes it.
+    /// Sets the password by its hash: an Argon2id PHC string, as [`PasswordCheck::hash`](super::PasswordCheck::hash) makes it, or with the
+    /// feature `password-formats` one of [those of other programs](crate::accounts#passwords-of-other-programs).
     ///
     /// # Errors
     /// [`AccountError`].

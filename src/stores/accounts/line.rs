@@ -216,6 +216,14 @@ fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
     (decoded.len() == 32).then_some(bytes)
 }
 
+/// The bounds of what other programs have stored.
+const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
+    "; bcrypt: 4 to 16; scrypt: N from 1024, 256 MiB, N*r*p of 8388608, p=16; PBKDF2: 1000 to 5000000; SHA-crypt: 1000 to 1000000; \
+     yescrypt: N from 1024, 256 MiB, and as crypt makes it"
+} else {
+    ""
+};
+
 /// A line that is no account, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
@@ -283,9 +291,11 @@ pub enum LineError {
          192.0.2.*, each with a ! before it or not"
     )]
     From,
-    /// The password hash costs more than a server can spend on a login, or has parameters that are not known.
+    /// The password hash costs more than a server can spend on a login, or less than one that protects anything, or has parameters
+    /// that are not known.
     #[error(
-        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
+        "the password hash is damaged, or its cost is out of bounds (Argon2: at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}{})",
+        OTHER_BOUNDS
     )]
     Password,
     /// The password is another kind of hash.
@@ -352,6 +362,9 @@ pub enum LineError {
          password"
     )]
     OtherFile,
+    /// The line that says what unknown names cost is damaged.
+    #[error("the line #imitate is damaged; put it back as it was, or remove it and let the next change make a new one")]
+    Imitation,
     /// The file's last line has no line feed.
     #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
     Unended,
@@ -396,5 +409,6 @@ codes!(LineError {
     Self::ZeroBytes => "zero-bytes",
     Self::TooLong => "line-too-long",
     Self::OtherFile => "other-file",
+    Self::Imitation => "bad-imitation",
     Self::Unended => "line-unended",
 });

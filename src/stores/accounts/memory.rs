@@ -1,7 +1,8 @@
 //! Accounts in memory, as a store.
 
 use super::account::Account;
-use super::store::{AccountStore, Imitation, StoreError};
+use super::imitation::Imitation;
+use super::store::{AccountStore, StoreError};
 use super::{Accounts, TotpCheck, now};
 use core::future::{Future, ready};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

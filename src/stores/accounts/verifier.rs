@@ -4,7 +4,7 @@ use super::account::Account;
 use super::hash::{self, Cost};
 use super::line::hash_token;
 use super::store::{AccountStore, StoreError, TRIES};
-use super::{address_of, now};
+use super::{PasswordCheck, address_of, now};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
@@ -53,8 +53,19 @@ type Upgrade = dyn Fn(&Account, &[u8]) -> Option<Account> + Send + Sync;
 
 impl<S: AccountStore> AccountVerifier<S> {
     /// Over this store. A shared one, to be edited while it is served, is `Arc<S>`.
+    ///
+    /// A login whose password was good, and is stored as [`PasswordCheck::needs_upgrade`] finds too little, has it stored anew, as
+    /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
+    /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
-        Self { store, upgrade: None }
+        Self { store, upgrade: Some(Arc::new(upgraded)) }
+    }
+
+    /// Leaves stored passwords as they are.
+    #[must_use]
+    pub fn without_upgrade(mut self) -> Self {
+        self.upgrade = None;
+        self
     }
 
     /// At a login whose password was good, puts what `upgrade` makes of the account in its place, before the grant is made: to hash the
@@ -106,6 +117,15 @@ impl<S: AccountStore> AccountVerifier<S> {
             }
         }
     }
+}
+
+/// The account with its password hashed anew, where that is due.
+fn upgraded(account: &Account, password: &[u8]) -> Option<Account> {
+    let (stored, _) = account.password.as_ref()?;
+    let hash = PasswordCheck::upgrade(stored, password)?;
+    let mut upgraded = account.clone();
+    upgraded.set_password_hash(&hash).ok()?;
+    Some(upgraded)
 }
 
 /// An account that can't be read lets nobody in, as one that there is not.
