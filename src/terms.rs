@@ -9,6 +9,7 @@ pub(crate) mod factor;
 pub(crate) mod grant;
 #[cfg(feature = "serde")]
 mod serde;
+pub(crate) mod stretch;
 pub(crate) mod ticket;
 pub(crate) mod trust;
 pub(crate) mod verifier;

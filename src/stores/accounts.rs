@@ -29,6 +29,7 @@ mod name;
 mod password;
 mod reader;
 mod since;
+mod stretched;
 mod totp;
 
 pub use error::AccountError;
@@ -294,6 +295,8 @@ impl Accounts {
         let cost = Cost::of(hash).map_err(AccountError::BadHash)?;
         let account = self.get_mut(name)?;
         let old = account.password.replace((hash.to_owned(), cost));
+        // It would still be the old one.
+        account.stretched = None;
         self.index.discount(old.as_ref());
         self.index.count(Some(&(String::new(), cost)));
         Ok(())
@@ -538,6 +541,7 @@ impl Accounts {
                 account.ok_or(Reason::UnknownToken)?.admit(now())
             }
             Credential::Key { user, key } => self.verify_key(user, key.public_key(), address),
+            Credential::Stretched { user, password } => self.verify_stretched(user, password),
         }
     }
 
@@ -562,7 +566,7 @@ impl Accounts {
     ) -> Result<Grant, Reason> {
         let account = self.get(principal).ok_or(Reason::UnknownUser)?;
         let can_log_in = match kind {
-            CredentialKind::Password => account.has_password(),
+            CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.has_stretched(),
             CredentialKind::Token => account.tokens() > 0,
             CredentialKind::Key => account.admits_key(address),
         };

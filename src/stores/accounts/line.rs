@@ -10,6 +10,7 @@ use crate::stores::date::{self, Date};
 use crate::terms::authorized_key::AuthorizedKey;
 use crate::terms::error::{Reason, codes};
 use crate::terms::grant::Grant;
+use crate::terms::stretch::StretchedHash;
 use crate::time::UnixTime;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
@@ -20,6 +21,7 @@ use sha2::{Digest, Sha256};
 pub struct Account {
     pub(super) grant: Grant,
     pub(super) password: Option<(String, Cost)>,
+    pub(super) stretched: Option<StretchedHash>,
     pub(super) tokens: Vec<[u8; 32]>,
     pub(super) keys: Vec<AuthorizedKey>,
     pub(super) totp: Option<TotpSecret>,
@@ -39,6 +41,7 @@ impl Account {
         Self {
             grant,
             password: None,
+            stretched: None,
             tokens: Vec::new(),
             keys: Vec::new(),
             totp: None,
@@ -78,8 +81,10 @@ impl Account {
 
     /// Whether both have the same line, to the byte.
     pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self { grant, password, tokens, keys, totp, recovery, is_locked, locks, expires, line, since: _ } = self;
+        let Self { grant, password, stretched, tokens, keys, totp, recovery, is_locked, locks, expires, line, since: _ } =
+            self;
         (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
+            && stretched == &other.stretched
             && (totp, recovery) == (&other.totp, &other.recovery)
             && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
     }
@@ -131,6 +136,9 @@ impl Account {
                 "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
                 "password" if account.password.is_none() => {
                     account.password = Some((value.to_owned(), Cost::of(value)?))
+                }
+                "stretched" if account.stretched.is_none() => {
+                    account.stretched = Some(value.parse().map_err(|_| LineError::Stretched)?);
                 }
                 "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
                 "key" => account.keys.push(keys::parse(value).ok_or(LineError::Key)?),
@@ -189,6 +197,9 @@ impl fmt::Display for Account {
         }
         if let Some((password, _)) = &self.password {
             write!(f, " password={password}")?;
+        }
+        if let Some(stretched) = &self.stretched {
+            write!(f, " stretched={stretched}")?;
         }
         self.keys.iter().try_for_each(|key| write!(f, " {}", keys::Written(key)))?;
         let fields = self.tokens.iter().map(|hash| ("token", hash));
@@ -265,7 +276,7 @@ pub enum LineError {
     },
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
-        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, key=, token=, \
+        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, stretched=, key=, token=, \
          totp=, recovery=, locked=yes, locks= or expires="
     )]
     Field,
@@ -290,6 +301,11 @@ pub enum LineError {
     /// The password hash has no end.
     #[error("the password hash is cut short; take password= out, and set a new one")]
     CutHash,
+    /// What a password is stretched to is not as the command writes it.
+    #[error(
+        "stretched= is not SHA256:BASE64;m=KIB,t=PASSES,p=LANES;realm=REALM within what clients compute; set the password anew with the command"
+    )]
+    Stretched,
     /// A token is not a SHA-256 hash.
     #[error("a token is not SHA256: and unpadded base64")]
     Token,
@@ -355,6 +371,7 @@ codes!(LineError {
     Self::OtherHash(_) => "other-password-hash",
     Self::ClearPassword => "password-not-hashed",
     Self::CutHash => "password-hash-cut",
+    Self::Stretched => "bad-stretched-password",
     Self::Key => "bad-key",
     Self::TooManyKeys => "too-many-keys",
     Self::Token => "bad-token",
