@@ -10,7 +10,7 @@ use countersign::{
     Accounts, Answer, Credential, CredentialKind, Error, Misuse, Question, Reason, Server, StretchError,
     StretchParameters, StretchedHash, StretchedPassword, Stretching, Trust, TrustLevel, Violation, client,
 };
-use support::wire::{self, Forger, edit, padded};
+use support::wire::{self, Forger, Message, edit, padded};
 use support::{ALICE, CHALLENGE_AT, RSA2048, Scenario, TODAY, at, error};
 
 /// The cheapest that a client computes.
@@ -162,6 +162,10 @@ fn first_use(level: Option<TrustLevel>) -> Server {
     impl Trust for FirstUse {
         fn decide(&self, _: &Question<'_>) -> Answer {
             Answer::Trusted(TrustLevel::FirstUse)
+        }
+
+        fn scope(&self) -> String {
+            "first use".to_owned()
         }
     }
     let server = Server::trusting(FirstUse);
@@ -347,7 +351,7 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
     assert_eq!(accounts.check(ALICE).map(drop), Err(Reason::WrongPassword), "that one is gone");
     assert!(accounts.get("alice").is_some_and(|alice| alice.has_stretched() && !alice.has_password()));
     assert!(accounts.current("alice", CredentialKind::Stretched).is_ok());
-    let (read, broken) = Accounts::parse(accounts.to_bytes());
+    let (read, broken) = Accounts::parse(accounts.to_bytes().as_slice());
     assert!(broken.is_empty(), "{broken:?}");
     assert_eq!(read.get("alice").unwrap().stretched(), accounts.get("alice").unwrap().stretched());
     assert_eq!(check(&read, b"password"), Ok(()));
