@@ -60,10 +60,9 @@ fn announcing(data: Vec<u8>) -> impl FnOnce(&mut wire::ServerHello) {
 
 #[test]
 fn a_server_announces_to_everybody_what_it_was_configured_with() {
-    for (scenario, moving) in [
-        (stretched(), 0),
-        (Scenario::new().stretching(&realm(&[cheap(), other()]).with_moving()), 1),
-    ] {
+    for (scenario, moving) in
+        [(stretched(), 0), (Scenario::new().stretching(&realm(&[cheap(), other()]).with_moving()), 1)]
+    {
         let hello = wire::ServerHello::decode(&scenario.await_login().challenge[3..]).unwrap();
         assert_eq!(hello.credential_kinds, [4, 2], "in the place of passwords");
         let sets: &[_] = if moving == 0 { &[(7, 5, 1)] } else { &[(7, 5, 1), (8, 5, 2)] };
@@ -153,7 +152,10 @@ fn t7_a_password_itself_does_not_go_to_a_server_that_is_to_get_none() {
     assert_eq!(arrived(&moving.clone().trust(strict()), |_, shown| shown.password().is_some()), false);
     assert_eq!(arrived(&stretched(), |_, shown| shown.password().is_some()), false, "it was not asked for");
     // Who gets the password beside it must be known as well as who gets a password.
-    assert_eq!(arrived(&moving.trust(first_use(Some(TrustLevel::FirstUse))), |_, shown| shown.password().is_some()), false);
+    assert_eq!(
+        arrived(&moving.trust(first_use(Some(TrustLevel::FirstUse))), |_, shown| shown.password().is_some()),
+        false
+    );
 }
 
 /// Trusts whoever comes first, and sends stretched passwords to keys that are known this well.
@@ -197,10 +199,9 @@ fn a_password_goes_stretched_wherever_the_server_takes_that() {
         let computed = |realm: &Stretching, user, password| realm.stretch(user, password).unwrap();
         let same = computed(&realm(&[cheap()]), "alice", b"password");
         assert_eq!(same.check(Some(&stored)), Ok(()));
-        for shown in [
-            computed(&realm(&[cheap()]), "alice", b"Password"),
-            computed(&realm(&[cheap()]), "alicf", b"password"),
-        ] {
+        for shown in
+            [computed(&realm(&[cheap()]), "alice", b"Password"), computed(&realm(&[cheap()]), "alicf", b"password")]
+        {
             assert_eq!(shown.check(Some(&stored)), Err(Reason::WrongPassword));
         }
         let elsewhere = Stretching::new("bank.example", &[cheap()]).unwrap();

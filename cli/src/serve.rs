@@ -7,6 +7,7 @@ mod log;
 mod proxy;
 mod server;
 mod service;
+mod stretch;
 mod tickets;
 mod users;
 mod visit;
@@ -21,7 +22,7 @@ use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
+use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, Stretching, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
 use proxy::Block;
@@ -35,6 +36,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use stretch::StretchArgs;
 use tickets::Watch;
 use users::watched;
 
@@ -76,6 +78,10 @@ SIGHUP has it read them again, or the file of --key, and the manifest. Logins th
 the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
 (event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
 
+With --stretch it is the clients that compute password hashes, at parameters that every one of them is told; the users file
+keeps a SHA-256 of what comes out (stretched=). The login of a stranger costs an RSA operation then, and no password
+hash. To raise the parameters, give the new ones before the old ones, until no account has the old ones (`user list --json`).
+
 A client that asks for a server by name (--server-name there, too) is turned away unless this one
 was given that name: whoever trusts the keys of two servers can't be led to the other one.
 
@@ -116,6 +122,8 @@ pub(crate) struct Serve {
     /// has it can log in as anybody
     #[arg(long, value_name = "FILE")]
     ticket_keys: Option<PathBuf>,
+    #[command(flatten)]
+    stretch: StretchArgs,
     #[command(flatten)]
     options: Options,
 }
@@ -194,7 +202,8 @@ impl Options {
         let config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
             .with_refusal_floor(self.refusal_floor);
-        config.with_credential_kinds(&CredentialKind::ALL).map_err(Failure::new)
+        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+        config.with_credential_kinds(&kinds).map_err(Failure::new)
     }
 
     /// The keys of its tickets; `None` where it gives none.
@@ -231,6 +240,7 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
+        let stretching = self.stretch.stretching(&self.keys)?;
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
@@ -251,6 +261,7 @@ impl Serve {
             options: &self.options,
             balancers: &self.proxy_protocol,
             service,
+            stretching,
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
@@ -329,19 +340,25 @@ pub(crate) struct Plan<'a> {
     pub(crate) options: &'a Options,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
+    /// How clients stretch their passwords, if they do.
+    pub(crate) stretching: Option<Stretching>,
 }
 
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service } = self;
-        let broken = user_files::broken_lines(path, &users.broken_lines());
+        let Self { keys, tickets, path, users, options, balancers, service, stretching } = self;
+        let mut broken = user_files::broken_lines(path, &users.broken_lines());
+        broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
         let users = watched(users, Arc::clone(&log));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
         let balancers =
             Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
         let mut config = options.config()?;
+        if let Some(stretching) = stretching {
+            config = config.with_stretching(stretching).map_err(Failure::new)?;
+        }
         let mut watch = None;
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));

@@ -148,8 +148,7 @@ impl Stretching {
             // Never full.
             let _ = parameters.push(set.to_message());
         }
-        let message =
-            StretchingMessage { realm: Text(self.realm()), parameters, moving: u8::from(self.is_moving()) };
+        let message = StretchingMessage { realm: Text(self.realm()), parameters, moving: u8::from(self.is_moving()) };
         let mut bytes = Vec::new();
         codec::encode(&message, &mut bytes)?;
         Ok(bytes)

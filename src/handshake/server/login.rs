@@ -172,8 +172,17 @@ impl Pending {
         secrets.add(parts.field);
         let opened = credential_key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let ticket_for = (key.public_key().id(), scope);
-        let mut claim =
-            Claim { config, secrets, ticket_for, can_be_asked, frame, tail, shown: Shown::Secret, fault: None, arrival };
+        let mut claim = Claim {
+            config,
+            secrets,
+            ticket_for,
+            can_be_asked,
+            frame,
+            tail,
+            shown: Shown::Secret,
+            fault: None,
+            arrival,
+        };
         match claim.look(opened, &transcript_r) {
             Ok(shown) => claim.shown = shown,
             Err(reason) => claim.fault = Some(reason),

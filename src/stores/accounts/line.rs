@@ -81,8 +81,20 @@ impl Account {
 
     /// Whether both have the same line, to the byte.
     pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self { grant, password, stretched, tokens, keys, totp, recovery, is_locked, locks, expires, line, since: _ } =
-            self;
+        let Self {
+            grant,
+            password,
+            stretched,
+            tokens,
+            keys,
+            totp,
+            recovery,
+            is_locked,
+            locks,
+            expires,
+            line,
+            since: _,
+        } = self;
         (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
             && stretched == &other.stretched
             && (totp, recovery) == (&other.totp, &other.recovery)

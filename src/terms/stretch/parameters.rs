@@ -85,7 +85,10 @@ impl fmt::Display for StretchParameters {
 #[non_exhaustive]
 pub enum ParseStretchParametersError {
     /// It does not have the form.
-    #[error("parameters are m=KIB,t=PASSES,p=LANES, each once, with m a multiple of 1024, such as {}", StretchParameters::DEFAULT)]
+    #[error(
+        "parameters are m=KIB,t=PASSES,p=LANES, each once, with m a multiple of 1024, such as {}",
+        StretchParameters::DEFAULT
+    )]
     Form,
     /// Clients do not compute that.
     #[error("{0}")]
