@@ -76,7 +76,7 @@ pub enum Error {
     Sign(SignError),
     /// The password is not stretched as the server wants it; nothing secret was sent.
     #[error("{0}; nothing secret was sent")]
-    Stretch(#[from] StretchError),
+    Stretch(StretchError),
     /// The server opened the login and refused it. It never says why.
     #[error(
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
@@ -114,6 +114,12 @@ pub enum Error {
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+impl From<StretchError> for Error {
+    fn from(error: StretchError) -> Self {
+        Self::Stretch(error)
+    }
 }
 
 fn shown(prompt: &Prompt) -> String {

@@ -20,9 +20,10 @@ pub struct Stretched {
 impl Stretched {
     /// As the library has it.
     pub fn announced(&self) -> countersign::Stretching {
-        let sets = self.parameters.iter().map(|&(memory, passes, lanes)| {
-            countersign::StretchParameters::new(memory, passes, lanes).unwrap()
-        });
+        let sets = self
+            .parameters
+            .iter()
+            .map(|&(memory, passes, lanes)| countersign::StretchParameters::new(memory, passes, lanes).unwrap());
         let stretching = countersign::Stretching::new(REALM, &sets.collect::<Vec<_>>()).unwrap();
         if self.moving { stretching.with_moving() } else { stretching }
     }

@@ -45,7 +45,7 @@ codes!(StretchError {
     Self::TooCostly(_) => "stretch-too-costly",
     Self::OtherRealm(_) => "stretch-other-realm",
     Self::NotTaken => "stretch-not-taken",
-    Self::BadPassword => "bad-password",
+    Self::BadPassword => "stretch-bad-password",
     Self::NoMemory => "stretch-no-memory",
     Self::NotBuilt => "stretch-not-built",
 });
