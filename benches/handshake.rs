@@ -200,7 +200,7 @@ fn bare(c: &mut Criterion) {
 fn verify(c: &mut Criterion) {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read", "write"]).unwrap();
-    accounts.set_password("alice", b"correct horse").unwrap();
+    accounts.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
     let wrong = Credential::Password { user: "alice", password: b"battery staple" };
     let unknown = Credential::Password { user: "mallory", password: b"battery staple" };
     for (name, credential, expected) in [
@@ -219,12 +219,17 @@ fn relief(c: &mut Criterion) {
     let peers = || Peers::new(rustcrypto::provider(), SUITE, KEYS[0].1);
     let mut plain = Accounts::new();
     plain.add("alice", ["read"]).unwrap();
-    plain.set_password("alice", b"correct horse").unwrap();
-    let token = plain.issue_token("alice").unwrap();
+    plain.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
+    let token = plain.edit("alice", |account| account.issue_token()).unwrap();
     let mut relieved = Accounts::new();
     relieved.add("alice", ["read"]).unwrap();
     let stored = stretching.stretch("alice", b"correct horse").unwrap().newest();
-    relieved.set_stretched("alice", &stored).unwrap();
+    relieved
+        .edit("alice", |account| {
+            account.set_stretched(&stored);
+            Ok(())
+        })
+        .unwrap();
     let token = Credential::Token(token.as_bytes());
     for (name, peers, credential, accounts) in [
         ("password", peers(), ALICE, &plain),

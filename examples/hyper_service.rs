@@ -10,7 +10,8 @@
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize, NotPermitted,
+    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize,
+    NotPermitted,
 };
 use countersign::{Server, ServerConfig, ServerKey, Stream};
 use http_body_util::{BodyExt, Empty, Full};
@@ -27,6 +28,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::RwLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -132,8 +134,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["orders:read"])?;
-    accounts.set_password("alice", b"correct horse")?;
-    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
+    let verifier = AccountVerifier::new(RwLock::new(accounts));
+    let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     // How each session ended: the server's log.

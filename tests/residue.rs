@@ -148,11 +148,12 @@ fn acceptors() -> Vec<Acceptor> {
         vec![Acceptor::new(config(), key(), Blocking), Acceptor::new_async(config(), key(), Asynchronous)];
     #[cfg(feature = "accounts")]
     {
-        use countersign::accounts::{Accounts, PasswordCheck};
+        use countersign::accounts::{AccountVerifier, Accounts, PasswordCheck};
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password("alice", PASSWORD).unwrap();
-        acceptors.push(Acceptor::new(config(), key(), accounts));
+        accounts.edit("alice", |account| account.set_password(PASSWORD)).unwrap();
+        let verifier = AccountVerifier::new(std::sync::RwLock::new(accounts));
+        acceptors.push(Acceptor::new_async(config(), key(), verifier));
         let stored = PasswordCheck::hash(PASSWORD).unwrap();
         acceptors.push(Acceptor::new_async(config(), key(), Checking(PasswordCheck::new(), stored)));
         // Stretched, alone and with the password beside it.
@@ -161,8 +162,14 @@ fn acceptors() -> Vec<Acceptor> {
             let stretched = stretching.stretch("alice", PASSWORD).unwrap();
             let mut accounts = Accounts::new();
             accounts.add("alice", ["read"]).unwrap();
-            accounts.set_stretched("alice", &stretched.newest()).unwrap();
-            acceptors.push(Acceptor::new(config().with_stretching(stretching).unwrap(), key(), accounts));
+            accounts
+                .edit("alice", |account| {
+                    account.set_stretched(&stretched.newest());
+                    Ok(())
+                })
+                .unwrap();
+            let verifier = AccountVerifier::new(std::sync::RwLock::new(accounts)).with_moving();
+            acceptors.push(Acceptor::new_async(config().with_stretching(stretching).unwrap(), key(), verifier));
         }
     }
     acceptors

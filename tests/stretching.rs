@@ -329,7 +329,12 @@ fn what_a_server_keeps_is_written_and_read_and_lets_nobody_in() {
     // Whoever has stolen it shows it in the place of the password.
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    accounts.set_stretched("alice", &stored).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&stored);
+            Ok(())
+        })
+        .unwrap();
     let shown = of.stretch("alice", hash.as_bytes()).unwrap();
     let shown = Credential::Stretched { user: "alice", password: &shown };
     assert_eq!(accounts.check(shown), Err(Reason::WrongPassword));
@@ -340,13 +345,18 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
     let of = realm(&[cheap()]);
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    accounts.set_password("alice", b"password").unwrap();
+    accounts.edit("alice", |account| account.set_password(b"password")).unwrap();
     let shown = |password: &[u8]| of.stretch("alice", password).unwrap();
     let check = |accounts: &Accounts, password: &[u8]| {
         accounts.check(Credential::Stretched { user: "alice", password: &shown(password) }).map(drop)
     };
     assert_eq!(check(&accounts, b"password"), Err(Reason::WrongPassword), "its password was never stretched");
-    accounts.set_stretched("alice", &shown(b"password").newest()).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&shown(b"password").newest());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(check(&accounts, b"password"), Ok(()));
     assert_eq!(check(&accounts, b"wrong"), Err(Reason::WrongPassword));
     assert_eq!(accounts.check(ALICE).map(drop), Err(Reason::WrongPassword), "that one is gone");
@@ -359,11 +369,16 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
     let epoch = |accounts: &Accounts| accounts.current("alice", CredentialKind::Stretched).unwrap().epoch();
     let before = epoch(&accounts);
     // A new password ends the old one, however it is kept.
-    accounts.set_password("alice", b"another").unwrap();
+    accounts.edit("alice", |account| account.set_password(b"another")).unwrap();
     assert_eq!(check(&accounts, b"password"), Err(Reason::WrongPassword));
     assert_ne!(epoch(&accounts), before);
-    accounts.lock("alice").unwrap();
-    accounts.set_stretched("alice", &shown(b"password").newest()).unwrap();
+    accounts.edit("alice", |account| Ok(account.lock())).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&shown(b"password").newest());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(check(&accounts, b"password"), Err(Reason::AccountLocked));
 }
 
@@ -372,11 +387,21 @@ fn old_parameters_and_new_ones_are_announced_together_until_accounts_have_moved(
     let (old, both) = (realm(&[cheap()]), realm(&[other(), cheap()]));
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    accounts.set_stretched("alice", &old.stretch("alice", b"password").unwrap().newest()).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&old.stretch("alice", b"password").unwrap().newest());
+            Ok(())
+        })
+        .unwrap();
     let shown = both.stretch("alice", b"password").unwrap();
     let alice = Credential::Stretched { user: "alice", password: &shown };
     assert!(accounts.check(alice).is_ok());
-    accounts.set_stretched("alice", &shown.newest()).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&shown.newest());
+            Ok(())
+        })
+        .unwrap();
     assert_eq!(accounts.get("alice").unwrap().stretched().unwrap().parameters(), other());
     assert!(accounts.check(alice).is_ok());
     // Whoever announces the old ones alone shuts out who has moved, and is told why.
@@ -392,8 +417,13 @@ fn while_accounts_move_either_form_lets_them_in() {
     for name in ["alice", "bob", "robot"] {
         accounts.add(name, ["read"]).unwrap();
     }
-    accounts.set_password("alice", b"password").unwrap();
-    accounts.set_stretched("bob", &moving.stretch("bob", b"password").unwrap().newest()).unwrap();
+    accounts.edit("alice", |account| account.set_password(b"password")).unwrap();
+    accounts
+        .edit("bob", |account| {
+            account.set_stretched(&moving.stretch("bob", b"password").unwrap().newest());
+            Ok(())
+        })
+        .unwrap();
     let check = |of: &Stretching, user: &str, password: &[u8]| {
         let shown = of.stretch(user, password).unwrap();
         accounts.check(Credential::Stretched { user, password: &shown }).map(drop)

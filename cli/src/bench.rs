@@ -197,7 +197,7 @@ impl Bench {
         AccountFile::edit(path, true, |accounts| -> Result<(), Failure> {
             names.iter().try_for_each(|name| {
                 accounts.add(name, ["read", "write"])?;
-                Ok(accounts.set_password_with(name, PASSWORD, &argon2)?)
+                Ok(accounts.edit(name, |account| account.set_password_with(PASSWORD, &argon2))?)
             })
         })?;
         Ok(names)

@@ -21,7 +21,7 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
-use countersign::accounts::AccountFile;
+use countersign::accounts::{AccountFile, AccountVerifier};
 use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, Stretching, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
@@ -356,6 +356,8 @@ impl Plan<'_> {
         let balancers =
             Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
         let mut config = options.config()?;
+        // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
+        let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
         if let Some(stretching) = stretching {
             config = config.with_stretching(stretching).map_err(Failure::new)?;
         }
@@ -364,7 +366,9 @@ impl Plan<'_> {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        let verifier = AccountVerifier::new(users);
+        let verifier = if moves { verifier.with_moving() } else { verifier };
+        let acceptor = Acceptor::new_async(config, keys, verifier).with_bounds(options.bounds(numbers));
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
 }

@@ -8,7 +8,7 @@ use crate::failure::{Failure, chain};
 use crate::{secrets, term};
 use clap::{Args, Subcommand};
 use countersign::UnixTime;
-use countersign::accounts::{self, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
+use countersign::accounts::{self, Account, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
 use countersign::files::FileError;
 use countersign::{StretchParameters, StretchedHash, Stretching};
 use std::path::{Path, PathBuf};
@@ -213,10 +213,13 @@ enum NewPassword {
 }
 
 impl NewPassword {
-    fn set(&self, accounts: &mut Accounts, name: &str) -> Result<(), AccountError> {
+    fn set(&self, account: &mut Account) -> Result<(), AccountError> {
         match self {
-            Self::Hash(hash) => accounts.set_password_hash(name, hash),
-            Self::Stretched(stretched) => accounts.set_stretched(name, stretched),
+            Self::Hash(hash) => account.set_password_hash(hash),
+            Self::Stretched(stretched) => {
+                account.set_stretched(stretched);
+                Ok(())
+            }
         }
     }
 
@@ -267,7 +270,14 @@ impl PasswordArgs {
 }
 
 impl AccountArgs {
-    fn edit<T>(&self, mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>) -> Result<T, Failure> {
+    fn edit<T>(&self, mut change: impl FnMut(&mut Account) -> Result<T, AccountError>) -> Result<T, Failure> {
+        self.edit_all(|accounts, name| accounts.edit(name, &mut change))
+    }
+
+    fn edit_all<T>(
+        &self,
+        mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>,
+    ) -> Result<T, Failure> {
         let users = &self.file.users;
         warn_broken(users, &open(users)?.broken_lines());
         edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| self.failure(error, missing))
@@ -328,13 +338,13 @@ impl User {
                 let accounts = file.accounts();
                 let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
                 let new = password.ask(&account.name, found.stretched())?;
-                account.edit(|accounts, name| new.set(accounts, name))?;
+                account.edit(|account| new.set(account))?;
                 account.note("changed the password of");
                 new.note();
                 Ok(())
             }
             Self::Remove { account } => {
-                account.edit(Accounts::remove)?;
+                account.edit_all(Accounts::remove)?;
                 account.note("removed");
                 Ok(())
             }
@@ -356,7 +366,7 @@ impl User {
                 ))
             }
             Self::Token { account } => {
-                let token = account.edit(Accounts::issue_token)?;
+                let token = account.edit(Account::issue_token)?;
                 term::line(token.as_str())?;
                 term::note("this token will not be shown again: the file holds only its hash");
                 Ok(())
@@ -364,32 +374,35 @@ impl User {
             Self::Totp(args) => args.run(),
             Self::Key(command) => command.run(),
             Self::RevokeTokens { account } => {
-                let count = account.edit(Accounts::revoke_tokens)?;
+                let count = account.edit(|account| Ok(account.revoke_tokens()))?;
                 account.note(&format!("revoked {} of", term::count(count, "token")));
                 Ok(())
             }
             Self::Grant { account, permissions } => {
-                let count = account.edit(|accounts, name| each(permissions, |word| accounts.grant(name, word)))?;
+                let count = account.edit(|account| each(permissions, |word| account.add_permission(word)))?;
                 account.note(&format!("granted {} to", new(count, "permission")));
                 Ok(())
             }
             Self::Revoke { account, permissions } => {
-                let count = account.edit(|accounts, name| each(permissions, |word| accounts.revoke(name, word)))?;
+                let count = account.edit(|account| each(permissions, |word| account.remove_permission(word)))?;
                 account.note(&format!("revoked {} of", term::count(count, "permission")));
                 Ok(())
             }
             Self::Lock { account } => {
-                let was_open = account.edit(Accounts::lock)?;
+                let was_open = account.edit(|account| Ok(account.lock()))?;
                 account.note(if was_open { "locked" } else { "locked already:" });
                 Ok(())
             }
             Self::Unlock { account } => {
-                let was_locked = account.edit(Accounts::unlock)?;
+                let was_locked = account.edit(|account| Ok(account.unlock()))?;
                 account.note(if was_locked { "unlocked" } else { "was not locked:" });
                 Ok(())
             }
             Self::Expire { account, when: Expiry(when) } => {
-                account.edit(|accounts, name| accounts.set_expiry(name, *when))?;
+                account.edit(|account| {
+                    account.set_expiry(*when);
+                    Ok(())
+                })?;
                 let when = when.map_or("never".to_owned(), show::date);
                 account.note(&format!("expires {when}:"));
                 Ok(())
@@ -425,9 +438,9 @@ impl New<'_> {
         let (name, users, permissions) = (&account.name, &account.file.users, self.permissions);
         // Whatever is wrong with the name, the permissions and the keys shows here, before a password is typed or a file made.
         let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
-        let mut trial = Accounts::new();
-        trial.add(name, permissions).map_err(|error| account.known(&error))?;
-        keys.iter().try_for_each(|key| trial.add_key(name, key).map(drop)).map_err(|error| account.known(&error))?;
+        let mut new = Account::new(name, permissions).map_err(|error| account.known(&error))?;
+        new.set_expiry(self.expires);
+        keys.iter().try_for_each(|key| new.add_key(key).map(drop)).map_err(|error| account.known(&error))?;
         match AccountFile::open(users) {
             Ok(file) => {
                 file.accounts().check_new(name).map_err(|error| account.known(&error))?;
@@ -439,16 +452,14 @@ impl New<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        let new = self.password.map(|password| password.ask(name, None)).transpose()?;
-        let added = edit(users, true, |accounts| {
-            accounts.add(name, permissions)?;
-            accounts.set_expiry(name, self.expires)?;
-            keys.iter().try_for_each(|key| accounts.add_key(name, key).map(drop))?;
-            new.as_ref().map_or(Ok(()), |new| new.set(accounts, name))
-        });
+        let password = self.password.map(|password| password.ask(name, None)).transpose()?;
+        if let Some(password) = &password {
+            password.set(&mut new)?;
+        }
+        let added = edit(users, true, |accounts| accounts.insert(&new));
         added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
         account.note("added");
-        new.iter().for_each(NewPassword::note);
+        password.iter().for_each(NewPassword::note);
         keys.iter().for_each(|key| keys::note("with the key", key));
         if self.expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
             term::note("warning: that date is over, so the user can't log in");

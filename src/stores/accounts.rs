@@ -19,63 +19,61 @@
 //! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
 //! counts as broken.
 
+mod account;
 mod error;
 mod factor;
 mod file;
 mod hash;
 mod keys;
 mod line;
+mod memory;
 mod name;
 mod password;
 mod reader;
 mod since;
+mod store;
 mod stretched;
 mod totp;
+mod verifier;
 
+pub use account::Account;
 pub use error::AccountError;
 pub use file::{AccountFile, News};
-pub use line::{Account, BrokenLine, LineError};
+pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
-pub use totp::{TotpCheck, TotpSecret};
+pub use store::{AccountStore, Imitation, StoreError};
+pub use totp::{Answers, TotpCheck, TotpSecret};
+pub use verifier::AccountVerifier;
 
-use crate::crypto::{SecretBytes, SecretString};
+use crate::crypto::SecretBytes;
 use crate::limits;
-use crate::stores::date::LAST;
 use crate::stores::files::text::{self, NoText, content};
 use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
-use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
 use crate::time::UnixTime;
-use argon2::{Argon2, PasswordHasher};
-use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
 use hash::Cost;
 use line::hash_token;
-use rand::TryRng;
 use since::Since;
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// What every issued token begins with, so that a leaked one is recognised for what it is.
-const TOKEN_PREFIX: &str = "cst_";
-
-/// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
+/// A set of accounts, in memory. An [`AccountStore`] within a [`std::sync::RwLock`], which an [`AccountVerifier`] lets users in by; a machine
+/// driven by hand, which no second factor goes through, asks [`Accounts::check`].
 ///
-/// Verifying keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
+/// Checking keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
 ///
 /// ```
 /// use countersign::{Accounts, Credential, Reason};
 ///
 /// let mut accounts = Accounts::new();
 /// accounts.add("alice", ["read"])?;
-/// accounts.set_password("alice", b"correct horse")?;
+/// accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 /// let grant = accounts.check(Credential::Password { user: "alice", password: b"correct horse" });
 /// assert_eq!(grant.map(|grant| grant.permits("read")), Ok(true));
 /// let wrong = accounts.check(Credential::Password { user: "alice", password: b"battery staple" });
@@ -90,9 +88,9 @@ pub struct Accounts {
     index: Index,
     /// Keyed at random: which cost an unknown name imitates can't be predicted. An [`AccountFile`] hands it on from reading to
     /// reading, or a name whose cost changes with the file would be known not to be in it.
-    imitation: RandomState,
-    /// What second factors were used. Handed on as well, or a code would be good twice.
-    factors: Arc<factor::Memory>,
+    imitation: store::Key,
+    /// What is remembered of answers to second factors. Handed on as well, or a code would be good twice.
+    answers: Arc<TotpCheck>,
 }
 
 /// Where in the lines the accounts are.
@@ -147,7 +145,7 @@ enum Line {
 }
 
 /// Refuses a new password that is easily guessed: fewer than 8 characters, or the user's name. Whoever sets passwords for
-/// others asks this first; [`Accounts::set_password`] takes any.
+/// others asks this first; [`Account::set_password`] takes any.
 ///
 /// # Errors
 /// [`AccountError::WeakPassword`].
@@ -189,7 +187,7 @@ impl Accounts {
             Some(_) => check_text(content).and_then(|text| Account::parse(text, line)).map(Some),
         };
         let inserted = match read {
-            Ok(Some(account)) => self.insert(account),
+            Ok(Some(account)) => self.push(account),
             Ok(None) => {
                 self.lines.push(Line::Other(line.into(), Vec::new()));
                 return Ok(());
@@ -259,142 +257,33 @@ impl Accounts {
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<(), AccountError> {
         self.check_new(name)?;
-        let account = Account::new(Grant::new(name, permissions)?);
-        self.insert(account).map_err(|_| AccountError::Exists(name.to_owned()))
+        self.insert(&Account::new(name, permissions)?)
     }
 
-    /// Sets a user's password, hashed with Argon2id at the crate's defaults (RFC 9106 and OWASP: 19 MiB, 2 passes).
+    /// Adds an account that was made elsewhere.
     ///
     /// # Errors
-    /// [`AccountError`].
-    pub fn set_password(&mut self, name: &str, password: &[u8]) -> Result<(), AccountError> {
-        self.set_password_with(name, password, &Argon2::default())
+    /// As [`Accounts::check_new`], and [`AccountError::DuplicateToken`].
+    pub fn insert(&mut self, account: &Account) -> Result<(), AccountError> {
+        let name = account.name();
+        self.check_new(name)?;
+        let new = Account { line: None, since: Since::now(), ..account.clone() };
+        self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))
     }
 
-    /// Sets a user's password under parameters of your own, up to 1 GiB, 32 passes and 16 lanes.
+    /// Changes an account. An error of `change` leaves it as it was.
     ///
     /// # Errors
-    /// [`AccountError`].
-    pub fn set_password_with(&mut self, name: &str, password: &[u8], argon2: &Argon2<'_>) -> Result<(), AccountError> {
-        if password.is_empty() || password.len() > limits::MAX_SECRET {
-            return Err(AccountError::BadPassword);
-        }
-        self.find(name)?;
-        if !hash::is_affordable(argon2.params()) {
-            return Err(AccountError::Hashing);
-        }
-        let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
-        self.set_password_hash(name, &hash).map_err(|_| AccountError::Hashing)
-    }
-
-    /// Sets a user's password by its hash: an Argon2id PHC string, as [`PasswordCheck::hash`] makes it.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn set_password_hash(&mut self, name: &str, hash: &str) -> Result<(), AccountError> {
-        let cost = Cost::of(hash).map_err(AccountError::BadHash)?;
-        let account = self.get_mut(name)?;
-        let old = account.password.replace((hash.to_owned(), cost));
-        // It would still be the old one.
-        account.stretched = None;
-        self.index.discount(old.as_ref());
-        self.index.count(Some(&(String::new(), cost)));
-        Ok(())
-    }
-
-    /// Gives a user a new token of 256 random bits. It is returned this once and stored only as a hash.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn issue_token(&mut self, name: &str) -> Result<SecretString, AccountError> {
-        let mut secret = Zeroizing::new([0; 32]);
-        rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-        let token =
-            Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
-        let hash = hash_token(token.as_bytes());
-        if self.find(name)?.tokens() >= limits::MAX_TOKENS {
-            return Err(AccountError::TooManyTokens(name.to_owned()));
-        }
-        self.get_mut(name)?.tokens.push(hash);
-        self.reindex();
-        Ok(SecretString::new(token))
-    }
-
-    /// Takes all of a user's tokens away. Gives how many there were.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`].
-    pub fn revoke_tokens(&mut self, name: &str) -> Result<usize, AccountError> {
-        let count = core::mem::take(&mut self.get_mut(name)?.tokens).len();
-        self.reindex();
-        Ok(count)
-    }
-
-    /// Locks an account: nothing lets the user in, and the tickets of logins so far stay dead when it is unlocked. Gives
-    /// whether it was open.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn lock(&mut self, name: &str) -> Result<bool, AccountError> {
-        if self.find(name)?.is_locked() {
-            return Ok(false);
-        }
-        let account = self.get_mut(name)?;
-        account.is_locked = true;
-        account.locks = account.locks.saturating_add(1);
-        Ok(true)
-    }
-
-    /// Unlocks an account. Gives whether it was locked.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn unlock(&mut self, name: &str) -> Result<bool, AccountError> {
-        let was_locked = self.find(name)?.is_locked();
-        if was_locked {
-            self.get_mut(name)?.is_locked = false;
-        }
-        Ok(was_locked)
-    }
-
-    /// Says from when on nothing lets a user in, until the end of the year 9999; `None` for never.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn set_expiry(&mut self, name: &str, expires: Option<UnixTime>) -> Result<(), AccountError> {
-        let expires = expires.map(|expires| expires.min(LAST));
-        if self.find(name)?.expires() != expires {
-            self.get_mut(name)?.expires = expires;
-        }
-        Ok(())
-    }
-
-    /// Gives a user a permission. Gives whether it is a new one.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn grant(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let held = self.find(name)?.grant();
-        if held.permits(permission) {
-            return Ok(false);
-        }
-        let grant = Grant::new(name, held.permissions().chain([permission]))?;
-        self.get_mut(name)?.grant = grant;
-        Ok(true)
-    }
-
-    /// Takes a permission from a user. Gives whether there was such a one.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn revoke(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let held = self.find(name)?.grant();
-        if !held.permits(permission) {
-            return Ok(false);
-        }
-        let grant = Grant::new(name, held.permissions().filter(|&held| held != permission))?;
-        self.get_mut(name)?.grant = grant;
-        Ok(true)
+    /// [`AccountError::Unknown`], [`AccountError::Broken`], and what `change` says.
+    pub fn edit<T>(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
+        let mut new = self.find(name)?.clone();
+        let result = change(&mut new)?;
+        self.put(new);
+        Ok(result)
     }
 
     /// Removes an account, and every broken line of that name: it can be added anew then.
@@ -457,17 +346,30 @@ impl Accounts {
         }
     }
 
-    /// To change it: what its line was before is forgotten.
-    fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
-        let missing = self.missing(name);
-        let line = self.index.names.get(name).and_then(|&index| self.lines.get_mut(index));
-        match line {
-            Some(Line::Account(account)) => {
-                (account.line, account.since) = (None, Since::now());
-                Ok(account)
-            }
-            _ => Err(missing),
+    /// Puts a changed account in the place of the one of its name: what its line was before is forgotten.
+    fn put(&mut self, new: Account) {
+        let line = self.index.names.get(new.name()).and_then(|&index| self.lines.get_mut(index));
+        let Some(Line::Account(account)) = line else { return };
+        if account.is_same(&new) {
+            return;
         }
+        let new = Box::new(Account { line: None, since: Since::now(), ..new });
+        let old = core::mem::replace(account, new);
+        self.index.discount(old.password.as_ref());
+        self.index.count(account.password.as_ref());
+        if old.tokens != account.tokens {
+            self.reindex();
+        }
+    }
+
+    /// The account of this name, with what is remembered of it.
+    fn stored(&self, name: &str) -> Option<Account> {
+        self.get(name).map(|account| account.clone().with_answers(self.answers.known(name)))
+    }
+
+    /// The account that has this token.
+    fn by_token(&self, hash: &[u8; 32]) -> Option<&Account> {
+        self.at(*self.index.tokens.get(hash)?)
     }
 
     /// What to say of a name that no account has.
@@ -479,7 +381,7 @@ impl Accounts {
         }
     }
 
-    fn insert(&mut self, account: Account) -> Result<(), LineError> {
+    fn push(&mut self, account: Account) -> Result<(), LineError> {
         let name = account.name();
         if let Some(index) = self.index.names.get(name).or_else(|| self.index.claims.get(name)) {
             return Err(LineError::DuplicateName { first: index.saturating_add(1) });
@@ -506,19 +408,12 @@ impl Accounts {
         self.index.claim(self.lines.len(), &claims(content(&self.tail, usize::MAX)));
     }
 
-    fn verify_password(&self, user: &str, password: &[u8]) -> Result<Grant, Reason> {
-        let account = self.get(user);
-        if let Some((account, (hash, _))) = account.and_then(|account| Some((account, account.password.as_ref()?))) {
-            // A closed account costs what an open one does.
-            let good = hash::matches(hash, password)?;
-            return if good { account.admit(now()) } else { Err(Reason::WrongPassword) };
-        }
-        // The work of a known user's wrong password.
-        Cost::imitated(self.index.costs.keys(), &self.imitation, user).spend(password)?;
-        Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
+    fn imitation(&self) -> Imitation {
+        Imitation::of_costs(&self.imitation, self.index.costs.keys())
     }
 
-    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
+    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs. It does not
+    /// ask for second factors: see [`AccountVerifier`].
     ///
     /// A key that may be used from some addresses alone is not good here: see [`Accounts::check_from`].
     ///
@@ -533,16 +428,21 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::check`].
     pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
-        match credential {
-            Credential::Password { user, password } => self.verify_password(user, password),
-            Credential::Token(token) => {
-                // Looked up by hash: the time it takes says nothing about any token.
-                let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
-                account.ok_or(Reason::UnknownToken)?.admit(now())
+        let account = match credential {
+            Credential::Password { user, password } => {
+                let account = self.get(user);
+                verifier::check_password(account, self.imitation().of(user), password)?;
+                return account.ok_or(Reason::UnknownUser)?.admit(now());
             }
-            Credential::Key { user, key } => self.verify_key(user, key.public_key(), address),
-            Credential::Stretched { user, password } => self.verify_stretched(user, password),
-        }
+            Credential::Token(token) => self.by_token(&hash_token(token)),
+            Credential::Key { user, .. } => self.get(user),
+            Credential::Stretched { user, password } => {
+                let account = self.get(user);
+                stretched::check(account, self.imitation().of(user), password)?;
+                return account.ok_or(Reason::UnknownUser)?.admit(now());
+            }
+        };
+        verifier::check_other(account, credential, address)
     }
 
     /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has
@@ -564,31 +464,7 @@ impl Accounts {
         kind: CredentialKind,
         address: Option<IpAddr>,
     ) -> Result<Grant, Reason> {
-        let account = self.get(principal).ok_or(Reason::UnknownUser)?;
-        let can_log_in = match kind {
-            CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.has_stretched(),
-            CredentialKind::Token => account.tokens() > 0,
-            CredentialKind::Key => account.admits_key(address),
-        };
-        if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
-    }
-}
-
-impl Verifier for Accounts {
-    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check_from(attempt.credential(), address_of(attempt.context()))
-    }
-
-    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
-    }
-
-    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
-    }
-
-    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
-        self.check_answer(attempt.grant(), attempt.answer(), now())
+        verifier::check_return(self.get(principal), kind, address)
     }
 }
 

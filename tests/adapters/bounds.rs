@@ -362,7 +362,7 @@ mod with_accounts {
         bounded(|| {
             let mut accounts = countersign::Accounts::new();
             accounts.add("alice", ["read"]).unwrap();
-            accounts.set_password("alice", b"password").unwrap();
+            accounts.edit("alice", |account| account.set_password(b"password")).unwrap();
             let (inside, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let (now, peak) = (Arc::clone(&inside), Arc::clone(&most));
             let counted = move |attempt: &Attempt<'_>| {

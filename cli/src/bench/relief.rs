@@ -45,11 +45,14 @@ impl Measure<'_> {
         let config = || ServerConfig::new(self.provider).with_suites(&[self.suite]).map_err(broken);
         let mut plain = Way { server: Arc::new(config()?), accounts: Accounts::new() };
         plain.accounts.add(USER, ["read"])?;
-        plain.accounts.set_password_with(USER, PASSWORD, &self.argon2)?;
+        plain.accounts.edit(USER, |account| account.set_password_with(PASSWORD, &self.argon2))?;
         let server = config()?.with_stretching(stretching.clone()).map_err(broken)?;
         let mut relieved = Way { server: Arc::new(server), accounts: Accounts::new() };
         relieved.accounts.add(USER, ["read"])?;
-        relieved.accounts.set_stretched(USER, &stretched.newest())?;
+        relieved.accounts.edit(USER, |account| {
+            account.set_stretched(&stretched.newest());
+            Ok(())
+        })?;
 
         let mut times: [Vec<f64>; 4] = Default::default();
         // The first round is no measurement: memory is touched for the first time.

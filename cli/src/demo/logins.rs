@@ -228,7 +228,7 @@ impl Stage {
         let start = Instant::now();
         AccountFile::edit(&users, true, |accounts| -> Result<(), Failure> {
             accounts.add(USER, ["read", "write"])?;
-            Ok(accounts.set_password(USER, PASSWORD.as_bytes())?)
+            Ok(accounts.edit(USER, |account| account.set_password(PASSWORD.as_bytes()))?)
         })?;
         let hashed = time(start.elapsed());
         item("account", format_args!("{USER}, password \"{PASSWORD}\", hashed in {hashed}"))?;
@@ -285,7 +285,7 @@ impl Stage {
         term::line("")?;
         if scene.change {
             AccountFile::edit(&self.users, false, |accounts| -> Result<(), Failure> {
-                Ok(accounts.set_password(scene.user, scene.password.as_bytes())?)
+                Ok(accounts.edit(scene.user, |account| account.set_password(scene.password.as_bytes()))?)
             })?;
             said("before", &format!("the password of {} was changed to \"{}\"", scene.user, scene.password))?;
             term::line("")?;

@@ -9,7 +9,7 @@ use crate::keys;
 use crate::login::{Conversation, describe};
 use crate::serve::{Log, Options, Plan, Service};
 use crate::term;
-use countersign::accounts::{AccountError, AccountFile, Accounts};
+use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
 use countersign::{
     ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,
@@ -138,12 +138,13 @@ impl<'a> Stage<'a> {
     /// A users file with alice in it, and this done to her account.
     pub(super) fn users(
         &self,
-        mut change: impl FnMut(&mut Accounts) -> Result<(), AccountError>,
+        mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
     ) -> Result<PathBuf, Failure> {
         let path = self.path("users.txt");
         AccountFile::edit(&path, true, |accounts| -> Result<(), Failure> {
-            accounts.add(USER, ["read", "write"])?;
-            Ok(change(accounts)?)
+            let mut alice = Account::new(USER, ["read", "write"])?;
+            change(&mut alice)?;
+            Ok(accounts.insert(&alice)?)
         })?;
         Ok(path)
     }

@@ -14,7 +14,10 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     let own = stage.key("the server's")?;
     let stretching = Stretching::new("db.example", &[StretchParameters::DEFAULT]).map_err(Failure::new)?;
     let stretched = stretching.stretch(USER, PASSWORD.as_bytes()).map_err(Failure::new)?;
-    let users = stage.users(|accounts| accounts.set_stretched(USER, &stretched.newest()))?;
+    let users = stage.users(|account| {
+        account.set_stretched(&stretched.newest());
+        Ok(())
+    })?;
     item("account", format_args!("{USER}, stretched={}", stretched.newest()))?;
     let server = stage.serve_stretching("which takes stretched passwords", loaded(&own)?, &users, Some(&stretching))?;
 

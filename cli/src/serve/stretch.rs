@@ -18,13 +18,13 @@ pub(super) struct StretchArgs {
     /// first --server-name]
     #[arg(long, value_name = "REALM", requires = "stretch")]
     stretch_realm: Option<String>,
-    /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords that were set at the
-    /// second ones are good, too
+    /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords at the second
+    /// ones are good, too, and move to the new ones at their users' next logins
     #[arg(long = "stretch-parameters", value_name = "PARAMETERS", requires = "stretch")]
     #[arg(default_values_t = [StretchParameters::DEFAULT])]
     parameters: Vec<StretchParameters>,
-    /// Take the passwords of accounts that have no stretched one yet, too. As long as this is given, every login by password costs
-    /// a password hash
+    /// Ask clients for the password itself, too, and move accounts that have no stretched one yet at their users' next logins. As
+    /// long as this is given, every login by password costs a password hash
     #[arg(long, requires = "stretch")]
     stretch_moving: bool,
 }

@@ -49,6 +49,9 @@ pub enum AccountError {
     /// The account has no second factor that recovery codes could be for.
     #[error("user {0} has no second factor")]
     NoTotp(String),
+    /// Another account has one of its tokens.
+    #[error("a token of user {0} belongs to somebody else")]
+    DuplicateToken(String),
     /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
     #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
     Hashing,
@@ -66,5 +69,6 @@ codes!(AccountError {
     Self::TooManyKeys(_) => "too-many-keys",
     Self::TooManyTokens(_) => "too-many-tokens",
     Self::NoTotp(_) => "no-totp",
+    Self::DuplicateToken(_) => "duplicate-token",
     Self::Hashing => "hashing-failed",
 });

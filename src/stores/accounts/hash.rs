@@ -4,7 +4,7 @@ use super::LineError;
 use crate::terms::error::Reason;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use subtle::ConstantTimeEq;
 
@@ -57,7 +57,11 @@ impl Cost {
     /// Of a set of costs, the one that an unknown name imitates: always the same, whatever else comes to the set or leaves
     /// it. (Rendezvous hashing: the cost is taken that has the highest hash together with the name.) The key is random:
     /// which one it is can't be predicted.
-    pub(super) fn imitated<'a>(costs: impl IntoIterator<Item = &'a Self>, random: &RandomState, user: &str) -> Self {
+    pub(super) fn imitated<'a>(
+        costs: impl IntoIterator<Item = &'a Self>,
+        random: &impl BuildHasher,
+        user: &str,
+    ) -> Self {
         let highest = costs.into_iter().max_by_key(|cost| (random.hash_one((user, cost)), **cost));
         highest.copied().unwrap_or_default()
     }

@@ -1,137 +1,22 @@
-//! One line of an account file.
+//! An account as text: one line of an account file, or its fields.
 
+use super::account::Account;
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::keys;
 use super::name;
-use super::since::Since;
 use super::totp::TotpSecret;
+use crate::crypto::SecretString;
 use crate::limits;
 use crate::stores::date::{self, Date};
-use crate::terms::authorized_key::AuthorizedKey;
-use crate::terms::error::{Reason, codes};
+use crate::terms::error::codes;
 use crate::terms::grant::Grant;
-use crate::terms::stretch::StretchedHash;
 use crate::time::UnixTime;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use sha2::{Digest, Sha256};
-
-/// One account.
-#[derive(Clone)]
-pub struct Account {
-    pub(super) grant: Grant,
-    pub(super) password: Option<(String, Cost)>,
-    pub(super) stretched: Option<StretchedHash>,
-    pub(super) tokens: Vec<[u8; 32]>,
-    pub(super) keys: Vec<AuthorizedKey>,
-    pub(super) totp: Option<TotpSecret>,
-    /// The hashes of what takes the place of a code of the authenticator, once.
-    pub(super) recovery: Vec<[u8; 32]>,
-    pub(super) is_locked: bool,
-    /// How often it was locked: so that the tickets of before stay dead when it is unlocked.
-    pub(super) locks: u32,
-    pub(super) expires: Option<UnixTime>,
-    /// The line that it was read from, where that is not what is written: it is kept until the account is changed.
-    pub(super) line: Option<Box<[u8]>>,
-    pub(super) since: Since,
-}
+use zeroize::Zeroizing;
 
 impl Account {
-    pub(super) fn new(grant: Grant) -> Self {
-        Self {
-            grant,
-            password: None,
-            stretched: None,
-            tokens: Vec::new(),
-            keys: Vec::new(),
-            totp: None,
-            recovery: Vec::new(),
-            is_locked: false,
-            locks: 0,
-            expires: None,
-            line: None,
-            since: Since::now(),
-        }
-    }
-
-    /// The user's name.
-    pub fn name(&self) -> &str {
-        self.grant.principal()
-    }
-
-    /// What the user is granted on login.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-
-    /// A number that is another whenever the account is, by an edit by hand, too: its permissions, its password, its tokens, its
-    /// expiry, and how often it was locked. Tickets of other epochs are not taken.
-    ///
-    /// None comes back, either: not with an account that is removed and added again as it was, and not with a backup. In an
-    /// [`Accounts`](super::Accounts) of your own, every change gives another, and so does every start of the process. That of
-    /// an [`AccountFile`](super::AccountFile) stays as long as the process sees no other line for the account, and is the same
-    /// in the next process, if nothing has touched the file since this one opened it.
-    ///
-    /// It is the front of a SHA-256 of the line, with the hashes of its secrets, and of what stands for its last change.
-    pub fn epoch(&self) -> u64 {
-        let hash = Sha256::new().chain_update(self.since.to_bytes()).chain_update(self.to_string());
-        let hash: [u8; 32] = hash.finalize().into();
-        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
-    }
-
-    /// Whether both have the same line, to the byte.
-    pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self {
-            grant,
-            password,
-            stretched,
-            tokens,
-            keys,
-            totp,
-            recovery,
-            is_locked,
-            locks,
-            expires,
-            line,
-            since: _,
-        } = self;
-        (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
-            && stretched == &other.stretched
-            && (totp, recovery) == (&other.totp, &other.recovery)
-            && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
-    }
-
-    /// Whether a password is set.
-    pub fn has_password(&self) -> bool {
-        self.password.is_some()
-    }
-
-    /// How many tokens are valid.
-    pub fn tokens(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether it is locked: nothing lets the user in.
-    pub fn is_locked(&self) -> bool {
-        self.is_locked
-    }
-
-    /// From when on nothing lets the user in; never, where there is none.
-    pub fn expires(&self) -> Option<UnixTime> {
-        self.expires
-    }
-
-    /// The grant for a good credential, unless the account is closed.
-    pub(super) fn admit(&self, now: UnixTime) -> Result<Grant, Reason> {
-        if self.is_locked {
-            return Err(Reason::AccountLocked);
-        }
-        if self.expires.is_some_and(|expires| expires <= now) {
-            return Err(Reason::AccountExpired);
-        }
-        Ok(self.grant.clone().with_epoch(self.epoch()))
-    }
-
     /// Reads a line; `line` is all of it, and this what is in it.
     pub(super) fn parse(text: &str, line: &[u8]) -> Result<Self, LineError> {
         let mut words = text.split_ascii_whitespace();
@@ -140,10 +25,42 @@ impl Account {
         if let Some((_, rest)) = name.split_once(':') {
             return Err(if is_other_file(rest) { LineError::OtherFile } else { LineError::Name });
         }
-        let mut account = Self::new(Grant::new("x", [""; 0]).map_err(|_| LineError::Name)?);
+        let mut account = Self::read(name, words.map(|word| word.split_once('=').ok_or(LineError::Field)))?;
+        let mut rest = Rest(line);
+        if fmt::write(&mut rest, format_args!("{account}")).is_err() || !rest.0.is_empty() {
+            account.line = Some(line.into());
+        }
+        Ok(account)
+    }
+
+    /// An account of its name and its fields, as a line of an account file has them: for stores of one's own, whatever they keep
+    /// the fields in. Their order does not matter.
+    ///
+    /// ```
+    /// use countersign::accounts::Account;
+    ///
+    /// let account = Account::from_fields("alice", [("permissions", "read,write"), ("locked", "yes")])?;
+    /// assert!(account.is_locked() && account.grant().permits("write"));
+    /// # Ok::<(), countersign::accounts::LineError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LineError`].
+    pub fn from_fields<'a>(
+        name: &str,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, LineError> {
+        Self::read(name, fields.into_iter().map(Ok))
+    }
+
+    fn read<'a>(
+        name: &str,
+        fields: impl Iterator<Item = Result<(&'a str, &'a str), LineError>>,
+    ) -> Result<Self, LineError> {
+        let mut account = Self::of(Grant::new("x", [""; 0]).map_err(|_| LineError::Name)?);
         let mut permissions = None;
-        for word in words {
-            let (field, value) = word.split_once('=').ok_or(LineError::Field)?;
+        for field in fields {
+            let (field, value) = field?;
             match field {
                 "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
                 "password" if account.password.is_none() => {
@@ -179,53 +96,67 @@ impl Account {
             return Err(LineError::Recovery);
         }
         account.grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
-        let mut rest = Rest(line);
-        if fmt::write(&mut rest, format_args!("{account}")).is_err() || !rest.0.is_empty() {
-            account.line = Some(line.into());
-        }
         Ok(account)
+    }
+
+    /// Its fields, as a line of an account file has them: what [`Account::from_fields`] takes. There are secrets among them.
+    pub fn fields(&self) -> Vec<(&'static str, SecretString)> {
+        let mut fields = Vec::new();
+        // Writing to strings does not fail.
+        let _ = self.write_fields(&mut |field, value| {
+            fields.push((field, SecretString::new(Zeroizing::new(value.to_string()))));
+            Ok(())
+        });
+        fields
+    }
+
+    /// What is kept open comes first: of a line that was cut, nothing may be missing that closes the account.
+    fn write_fields(&self, write: &mut dyn FnMut(&'static str, fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
+        if self.is_locked {
+            write("locked", format_args!("yes"))?;
+        }
+        if self.locks > 0 {
+            write("locks", format_args!("{}", self.locks))?;
+        }
+        if let Some(expires) = self.expires {
+            write("expires", format_args!("{}", Date(expires)))?;
+        }
+        if let Some(totp) = &self.totp {
+            write("totp", format_args!("{}", totp.to_base32().as_str()))?;
+        }
+        if self.grant.permissions().next().is_some() {
+            write("permissions", format_args!("{}", Permissions(&self.grant)))?;
+        }
+        if let Some((password, _)) = &self.password {
+            write("password", format_args!("{password}"))?;
+        }
+        if let Some(stretched) = &self.stretched {
+            write("stretched", format_args!("{stretched}"))?;
+        }
+        self.keys.iter().try_for_each(|key| write("key", format_args!("{}", keys::Written(key))))?;
+        let fields = self.tokens.iter().map(|hash| ("token", hash));
+        let mut fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
+        fields
+            .try_for_each(|(field, hash)| write(field, format_args!("SHA256:{}", Base64Unpadded::encode_string(hash))))
     }
 }
 
-/// What is kept open comes first: of a line that was cut, nothing may be missing that closes the account.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
-        if self.is_locked {
-            f.write_str(" locked=yes")?;
-        }
-        if self.locks > 0 {
-            write!(f, " locks={}", self.locks)?;
-        }
-        if let Some(expires) = self.expires {
-            write!(f, " expires={}", Date(expires))?;
-        }
-        if let Some(totp) = &self.totp {
-            write!(f, " totp={}", totp.to_base32().as_str())?;
-        }
-        for (index, permission) in self.grant.permissions().enumerate() {
-            f.write_str(if index == 0 { " permissions=" } else { "," })?;
-            f.write_str(permission)?;
-        }
-        if let Some((password, _)) = &self.password {
-            write!(f, " password={password}")?;
-        }
-        if let Some(stretched) = &self.stretched {
-            write!(f, " stretched={stretched}")?;
-        }
-        self.keys.iter().try_for_each(|key| write!(f, " {}", keys::Written(key)))?;
-        let fields = self.tokens.iter().map(|hash| ("token", hash));
-        let fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
-        fields
-            .into_iter()
-            .try_for_each(|(field, hash)| write!(f, " {field}=SHA256:{}", Base64Unpadded::encode_string(hash)))
+        self.write_fields(&mut |field, value| write!(f, " {field}={value}"))
     }
 }
 
-/// Prints no hashes.
-impl fmt::Debug for Account {
+/// With commas between.
+struct Permissions<'a>(&'a Grant);
+
+impl fmt::Display for Permissions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("grant", &self.grant).finish_non_exhaustive()
+        self.0.permissions().enumerate().try_for_each(|(index, permission)| {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(permission)
+        })
     }
 }
 

@@ -1,10 +1,9 @@
 //! Passwords that are stretched at the client (PROTOCOL.md, "Stretching"): what an account keeps of them.
 
+use super::PasswordCheck;
+use super::account::Account;
 use super::hash::{self, Cost};
-use super::line::Account;
-use super::{AccountError, Accounts, PasswordCheck, now};
 use crate::terms::error::Reason;
-use crate::terms::grant::Grant;
 use crate::terms::stretch::{StretchedHash, StretchedPassword};
 
 impl Account {
@@ -19,48 +18,59 @@ impl Account {
     }
 }
 
-impl Accounts {
-    /// Sets a user's password by the hash of what it is stretched to at the client. It takes the place of the one that is hashed by the server.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn set_stretched(&mut self, name: &str, stretched: &StretchedHash) -> Result<(), AccountError> {
-        let account = self.get_mut(name)?;
-        let old = account.password.take();
-        account.stretched = Some(stretched.clone());
-        self.index.discount(old.as_ref());
-        Ok(())
-    }
-
-    /// One SHA-256 for each set of parameters announced. While accounts move, one password hash besides: of the user's own, where their
-    /// account has not moved, and otherwise of one that they might have.
-    pub(super) fn verify_stretched(&self, user: &str, shown: &StretchedPassword) -> Result<Grant, Reason> {
-        let account = self.get(user);
-        let kept = account.and_then(Account::stretched);
-        let checked = shown.check(kept);
-        let stored = account.filter(|_| kept.is_none()).and_then(|account| account.password.as_ref());
-        let hashed = if shown.stretching().is_moving() {
-            let imitated = || Cost::imitated(self.index.costs.keys(), &self.imitation, user);
-            let is_good = spend(stored.map(|(hash, _)| hash.as_str()), shown.password().unwrap_or_default(), imitated)?;
-            // Whoever sends none knows none, also where a file has the hash of nothing.
-            is_good && shown.password().is_some()
-        } else {
-            false
-        };
-        match account {
-            Some(account) if checked.is_ok() || hashed => account.admit(now()),
-            Some(_) => Err(if kept.is_some() { checked.err() } else { None }.unwrap_or(Reason::WrongPassword)),
-            None => Err(Reason::UnknownUser),
-        }
+impl Account {
+    /// Sets the password by the hash of what it is stretched to at the client. It takes the place of one that the server hashed.
+    pub fn set_stretched(&mut self, stretched: &StretchedHash) {
+        self.password = None;
+        self.stretched = Some(stretched.clone());
     }
 }
 
-/// One password hash, whatever is stored. Gives whether the password is the one of that.
-fn spend(stored: Option<&str>, password: &[u8], imitated: impl FnOnce() -> Cost) -> Result<bool, Reason> {
-    match stored {
-        Some(hash) => hash::matches(hash, password),
-        None => imitated().spend(password).map(|()| false),
+/// One SHA-256 for each set of parameters announced. While accounts move, one password hash besides: of the user's own, where their
+/// account has not moved, and otherwise of what is imitated.
+pub(super) fn check(account: Option<&Account>, imitated: Cost, shown: &StretchedPassword) -> Result<(), Reason> {
+    let kept = account.and_then(Account::stretched);
+    let checked = shown.check(kept);
+    let stored = account.filter(|_| kept.is_none()).and_then(|account| account.password.as_ref());
+    let is_hashed = if shown.stretching().is_moving() {
+        let password = shown.password().unwrap_or_default();
+        let is_good = match stored {
+            Some((hash, _)) => hash::matches(hash, password)?,
+            None => imitated.spend(password).map(|()| false)?,
+        };
+        // Whoever sends none knows none, also where a file has the hash of nothing.
+        is_good && shown.password().is_some()
+    } else {
+        false
+    };
+    match account {
+        Some(_) if kept.is_some() => checked,
+        Some(_) if is_hashed => Ok(()),
+        Some(_) => Err(Reason::WrongPassword),
+        None => Err(Reason::UnknownUser),
     }
+}
+
+/// The account with what was shown at the newest parameters, after a good login; `None` where it has that, or where it is not sure that this is
+/// of the same password.
+pub(super) fn moved(account: &Account, shown: &StretchedPassword) -> Option<Account> {
+    let newest = shown.newest();
+    if account.stretched().is_some_and(|kept| kept.parameters() == newest.parameters()) {
+        return None;
+    }
+    let is_sure = match (shown.password(), account.stretched()) {
+        // It was checked against the hash, or is now against what it was stretched to before.
+        (Some(password), kept) => {
+            let computed = shown.stretching().stretch(account.name(), password).ok()?;
+            computed.newest() == newest && (kept.is_none() || computed.check(kept).is_ok())
+        }
+        (None, kept) => kept.is_some() && !account.has_totp(),
+    };
+    is_sure.then(|| {
+        let mut moved = account.clone();
+        moved.set_stretched(&newest);
+        moved
+    })
 }
 
 impl PasswordCheck {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 /// What a user's password is stretched to, at each set of parameters that a server announces: [`Stretching::stretch`] makes it at the
 /// client, and a server's verifier gets it in a [`crate::Credential::Stretched`]. As secret as the password: whoever has it can log in.
 /// Zeroized, never printed.
+#[derive(Clone)]
 pub struct StretchedPassword {
     of: Stretching,
     /// One for each set of parameters, in their order.
