@@ -62,7 +62,8 @@ assert_eq!(line, "hello, alice\n");
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
 //! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
 //! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `AccountVerifier` over a store of accounts: a file, memory, a database |
-//! | check passwords of a store of your own | `accounts::PasswordCheck` |
+//! | check passwords of a store of your own | `accounts::PasswordCheck`, [`StretchedPassword::check`] |
+//! | have clients compute the password hashes | [`ServerConfig::with_stretching`], [`Stretching`] |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
 //! | know servers by a file, as OpenSSH does | `KnownHosts` |
@@ -92,6 +93,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
+//! | `stretch` | with `accounts` | clients that stretch passwords for servers that want that ([`Stretching`]) |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
@@ -145,6 +147,10 @@ pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Forbidden, Grant};
 pub use terms::policy::{PolicyRequest, WithPolicy};
 pub use terms::revocation::Revocation;
+pub use terms::stretch::{
+    ParseStretchParametersError, ParseStretchedHashError, StretchError, StretchParameters, StretchedHash,
+    StretchedPassword, Stretching,
+};
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,

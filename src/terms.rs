@@ -12,6 +12,7 @@ pub(crate) mod policy;
 pub(crate) mod revocation;
 #[cfg(feature = "serde")]
 mod serde;
+pub(crate) mod stretch;
 pub(crate) mod ticket;
 pub(crate) mod trust;
 pub(crate) mod verifier;

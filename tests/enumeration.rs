@@ -12,11 +12,11 @@ mod heap;
 mod provider;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, LineError};
+use countersign::accounts::{AccountFile, LineError, PasswordCheck};
 use countersign::files::{self, FileError};
 use countersign::{
     Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
-    ServerConfig, ServerKey, Verifier, client, server,
+    ServerConfig, ServerKey, StretchParameters, Stretching, Verifier, client, server,
 };
 use provider::provider;
 use rand::SeedableRng;
@@ -305,3 +305,127 @@ fn a_verifier_that_accepts_everything_still_does_not_accept_a_login_that_did_not
         assert_eq!(claim.accept(grant).unwrap_err().reason, Reason::NotOpened);
     }
 }
+
+/// alice has moved to the stretched form, bob has not, and robot has no password.
+fn moving_accounts(stretching: &Stretching) -> Accounts {
+    let text = accounts(4096).to_string().replace("alice", "bob");
+    let (mut accounts, broken) = Accounts::parse(&text);
+    assert!(broken.is_empty());
+    accounts.add("alice", ["read"]).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_stretched(&stretching.stretch("alice", b"correct horse").unwrap().newest());
+            Ok(())
+        })
+        .unwrap();
+    accounts
+}
+
+/// A user, a password, and whether it is good, without moving and while accounts move.
+const SHOWN: [(&str, &str, [bool; 2]); 6] = [
+    ("alice", "correct horse", [true, true]),
+    ("alice", "wrong", [false, false]),
+    ("bob", "correct horse", [false, true]),
+    ("bob", "wrong", [false, false]),
+    ("robot", "wrong", [false, false]),
+    ("mallory", "wrong", [false, false]),
+];
+
+#[test]
+fn a_stretched_password_costs_no_hash_and_one_for_everybody_alike_while_accounts_move() {
+    let once = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let accounts = moving_accounts(&once);
+    for (stretching, moving) in [(once.clone(), false), (once.with_moving(), true)] {
+        for (user, password, is_good) in SHOWN {
+            let shown = stretching.stretch(user, password.as_bytes()).unwrap();
+            let credential = Credential::Stretched { user, password: &shown };
+            let (verdict, cost) = kib(|| accounts.check(credential));
+            assert_eq!(verdict.is_ok(), is_good[usize::from(moving)], "{user}: {verdict:?}");
+            let expected = if moving { is_one_hash(cost, 4096) } else { cost == 0 };
+            assert!(expected, "{user}, moving {moving}: {cost} KiB");
+        }
+        // The same for a store of one's own.
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 1, 1, None).unwrap());
+        let hash = argon2::PasswordHasher::hash_password(&argon2, b"correct horse").unwrap().to_string();
+        let passwords = PasswordCheck::imitating([&hash]).unwrap();
+        let shown = stretching.stretch("alice", b"correct horse").unwrap();
+        let stored = shown.newest();
+        for (stretched, hash) in [(Some(&stored), None), (None, Some(hash.as_str())), (None, None)] {
+            let (_, cost) = kib(|| passwords.verify_stretched("alice", &shown, stretched, hash));
+            assert!(if moving { is_one_hash(cost, 4096) } else { cost == 0 }, "moving {moving}: {cost} KiB");
+        }
+    }
+}
+
+#[test]
+fn while_accounts_move_who_sends_no_password_costs_a_hash_and_is_let_in_by_none() {
+    let of = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let mut accounts = moving_accounts(&of);
+    // A file may hold the hash of nothing.
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 1, 1, None).unwrap());
+    let nothing = argon2::PasswordHasher::hash_password(&argon2, b"").unwrap().to_string();
+    accounts.add("eve", [""; 0]).unwrap();
+    accounts.edit("eve", |account| account.set_password_hash(&nothing)).unwrap();
+    // What arrives where the client keeps the password to itself.
+    let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
+    let trust = Server::key(key.public_key().clone()).with_stretched_only();
+    let key = ServerKey::load(&key, provider).unwrap();
+    let mut rng = StdRng::seed_from_u64(3);
+    let config = Arc::new(ClientConfig::new(provider));
+    let served = Arc::new(ServerConfig::new(provider).with_stretching(of.with_moving()).unwrap());
+    for (user, is_good) in [("alice", true), ("bob", false), ("eve", false), ("mallory", false)] {
+        let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
+        let server = server::AwaitHello::new(&served, &binding, now);
+        let hello = opened(server.read(hello, now).unwrap().choose(&key).unwrap(), &mut rng);
+        let (challenge, server) = hello.challenge(&mut rng).unwrap();
+        let trusted = client.read(&challenge, now).unwrap().trust(&trust, countersign::UnixTime::default()).unwrap();
+        let (frame, _) = trusted.login(password(user, "correct horse"), &mut rng).unwrap();
+        let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
+        let (verdict, cost) = kib(|| accounts.check(claim.credential()));
+        assert_eq!(verdict.is_ok(), is_good, "{user}: {verdict:?}");
+        assert!(is_one_hash(cost, 4096), "{user}: {cost} KiB");
+    }
+}
+
+#[test]
+fn every_login_by_stretched_password_has_the_same_bytes_and_a_junk_one_costs_no_hash() {
+    let once = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let accounts = moving_accounts(&once);
+    let (provider, binding, now) = (provider(), ChannelBinding::none(), Moment::ORIGIN);
+    let key = PrivateKey::from_pem(include_str!("keys/rsa2048.pem")).unwrap();
+    let trust = Server::pinned(key.public_key().id());
+    let key = ServerKey::load(&key, provider).unwrap();
+    let mut rng = StdRng::seed_from_u64(4);
+    let config = Arc::new(ClientConfig::new(provider));
+    for (stretching, moving) in [(once.clone(), false), (once.with_moving(), true)] {
+        let served = Arc::new(ServerConfig::new(provider).with_stretching(stretching).unwrap());
+        let mut sizes = Vec::new();
+        for (user, secret, _) in SHOWN {
+            for junk in [false, true] {
+                let (hello, client) = client::start(&config, &trust, &binding, &mut rng, now).unwrap();
+                let hello = server::AwaitHello::new(&served, &binding, now).read(hello, now).unwrap();
+                let (challenge, server) = hello.choose(&key).unwrap().challenge(&mut rng).unwrap();
+                let today = countersign::UnixTime::default();
+                let trusted = client.read(&challenge, now).unwrap().trust(&trust, today).unwrap();
+                let (mut frame, _) = trusted.login(password(user, secret), &mut rng).unwrap();
+                // Every eighth hello has a reserved extension.
+                sizes.push((frame.len(), VERDICT));
+                frame[100] ^= u8::from(junk);
+                let claim = server.read(frame, now).unwrap().admit().open(&mut rng);
+                let (verdict, cost) = kib(|| accounts.check(claim.credential()));
+                let answer = match verdict {
+                    Ok(grant) => claim.accept(grant).map_or_else(|refusal| refusal.frame, |accepted| accepted.frame),
+                    Err(reason) => claim.reject(reason).frame,
+                };
+                assert_eq!(answer.len(), VERDICT);
+                assert!(if moving { is_one_hash(cost, 4096) } else { cost == 0 }, "{user}, junk {junk}: {cost} KiB");
+            }
+        }
+        sizes.dedup();
+        assert_eq!(sizes.len(), 1, "{sizes:?}");
+    }
+}
+
+/// A verdict's frame.
+const VERDICT: usize = 3 + 2064;

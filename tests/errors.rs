@@ -13,8 +13,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
-    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, Revocation, ServerConfig, Suite, TicketKeys, TrustLevel,
-    UnixTime, Violation, client, limits,
+    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, Revocation, ServerConfig, StretchError, Suite,
+    TicketKeys, TrustLevel, UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -66,6 +66,7 @@ fn violations() -> Vec<Violation> {
         V::ResumedOther,
         V::FactorNotOffered,
         V::BadFactorRequest,
+        V::BadStretching,
         V::UnknownDecision(2),
     ]
 }
@@ -104,6 +105,7 @@ fn errors() -> Vec<Error> {
         E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
         E::Sign(SignError::Refused),
+        E::Stretch(StretchError::NotTaken),
         E::Refused,
         E::FactorWanted(Prompt::new(Form::Code, "The code").unwrap()),
         E::NotNow,
@@ -114,6 +116,7 @@ fn errors() -> Vec<Error> {
         E::Crypto(CryptoError::Failed),
     ];
     errors.extend(revocations().into_iter().map(E::Revoked));
+    errors.extend(stretch_errors().into_iter().skip(1).map(E::Stretch));
     errors.extend(frame_errors().into_iter().map(E::Frame));
     errors.extend(decode_errors().into_iter().map(E::Decode));
     errors.extend(violations().into_iter().map(E::Violation));
@@ -128,6 +131,14 @@ fn revocations() -> Vec<Revocation> {
     vec![R::Ended, refused, R::CredentialChanged, R::AccountChanged, R::Unconfirmed]
 }
 
+fn stretch_errors() -> Vec<StretchError> {
+    use StretchError as E;
+    let parameters = countersign::StretchParameters::DEFAULT;
+    let bounds = [E::TooWeak(parameters), E::TooCostly(parameters), E::OtherRealm("db.example".to_owned())];
+    let others = [E::BadPassword, E::NoMemory, E::NotBuilt];
+    [E::NotTaken].into_iter().chain(bounds).chain(others).collect()
+}
+
 fn reasons() -> Vec<Reason> {
     use Reason as R;
     let mut reasons = vec![
@@ -137,6 +148,7 @@ fn reasons() -> Vec<Reason> {
         R::UnknownUser,
         R::WrongPassword,
         R::UnknownToken,
+        R::OtherStretching,
         R::BadSignature,
         R::UnknownKey,
         R::KeyNotAdmitted,
@@ -200,6 +212,7 @@ fn these_tests_know_every_error() {
     are_all(&record_errors(), terms, "RecordError");
     are_all(&misuses(), terms, "Misuse");
     are_all(&revocations(), include_str!("../src/terms/revocation.rs"), "Revocation");
+    are_all(&stretch_errors(), include_str!("../src/terms/stretch/error.rs"), "StretchError");
     are_all(&reasons(), terms, "Reason");
     are_all(&frame_errors(), frame, "FrameError");
     are_all(&decode_errors(), include_str!("../src/wire/codec.rs"), "DecodeError");

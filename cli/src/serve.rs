@@ -7,6 +7,7 @@ mod log;
 mod proxy;
 mod server;
 mod service;
+mod stretch;
 mod tickets;
 mod users;
 mod visit;
@@ -21,7 +22,9 @@ use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
 use countersign::accounts::{AccountFile, AccountVerifier};
-use countersign::{Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, TicketKeys, limits};
+use countersign::{
+    Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, Stretching, TicketKeys, limits,
+};
 use keys::Source;
 use listen::{State, listen, tell};
 use proxy::Block;
@@ -35,6 +38,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use stretch::StretchArgs;
 use tickets::Watch;
 use users::watched;
 
@@ -81,6 +85,10 @@ SIGHUP has it read them again, or the file of --key, and the manifest. Logins th
 the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
 (event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
 
+With --stretch it is the clients that compute password hashes, at parameters that every one of them is told; the users file
+keeps a SHA-256 of what comes out (stretched=). The login of a stranger costs an RSA operation then, and no password
+hash. To raise the parameters, give the new ones before the old ones, until no account has the old ones (`user list --json`).
+
 A client that asks for a server by name (--server-name there, too) is turned away unless this one
 was given that name: whoever trusts the keys of two servers can't be led to the other one.
 
@@ -121,6 +129,8 @@ pub(crate) struct Serve {
     /// has it can log in as anybody
     #[arg(long, value_name = "FILE")]
     ticket_keys: Option<PathBuf>,
+    #[command(flatten)]
+    stretch: StretchArgs,
     #[command(flatten)]
     options: Options,
 }
@@ -210,7 +220,8 @@ impl Options {
         let config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
             .with_refusal_floor(self.refusal_floor);
-        config.with_credential_kinds(&CredentialKind::ALL).map_err(Failure::new)
+        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+        config.with_credential_kinds(&kinds).map_err(Failure::new)
     }
 
     /// The keys of its tickets; `None` where it gives none.
@@ -253,6 +264,7 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
+        let stretching = self.stretch.stretching(&self.keys)?;
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
@@ -273,6 +285,7 @@ impl Serve {
             options: &self.options,
             balancers: &self.proxy_protocol,
             service,
+            stretching,
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
@@ -351,13 +364,16 @@ pub(crate) struct Plan<'a> {
     pub(crate) options: &'a Options,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
+    /// How clients stretch their passwords, if they do.
+    pub(crate) stretching: Option<Stretching>,
 }
 
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service } = self;
-        let broken = user_files::broken_lines(path, &users.broken_lines());
+        let Self { keys, tickets, path, users, options, balancers, service, stretching } = self;
+        let mut broken = user_files::broken_lines(path, &users.broken_lines());
+        broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
         let told = Arc::new(OnceLock::new());
         let users = watched(users, Arc::clone(&log), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
@@ -365,13 +381,20 @@ impl Plan<'_> {
         let balancers =
             Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
         let mut config = options.config()?;
+        // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
+        let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
+        if let Some(stretching) = stretching {
+            config = config.with_stretching(stretching).map_err(Failure::new)?;
+        }
         let mut watch = None;
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
         let recheck = options.recheck(service.looks_once());
-        let acceptor = Acceptor::new_async(config, keys, AccountVerifier::new(users));
+        let verifier = AccountVerifier::new(users);
+        let verifier = if moves { verifier.with_moving() } else { verifier };
+        let acceptor = Acceptor::new_async(config, keys, verifier);
         let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
         let _ = told.set(acceptor.clone());
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))

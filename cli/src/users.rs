@@ -14,6 +14,7 @@ use clap::{Args, Subcommand};
 use countersign::UnixTime;
 use countersign::accounts::{self, Account, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
 use countersign::files::FileError;
+use countersign::{StretchParameters, StretchedHash, Stretching};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -50,14 +51,17 @@ Examples:
         #[command(flatten)]
         password: PasswordArgs,
         /// Set no password: the user can log in with a key or a token alone
-        #[arg(long, conflicts_with_all = ["password_stdin", "allow_weak_password"])]
+        #[arg(long, conflicts_with_all = ["password_stdin", "allow_weak_password", "stretch_realm", "no_stretch"])]
         no_password: bool,
         /// Let the user log in by the public keys in this file, as `user key add` takes them; - is standard input
         #[arg(long, value_name = "FILE")]
         key: Option<PathBuf>,
     },
     /// Change a user's password. Asks for it twice, without showing it.
-    #[command(after_help = "Example:\n  countersign user passwd alice --users users.txt")]
+    #[command(after_help = "\
+Examples:
+  countersign user passwd alice --users users.txt
+  countersign user passwd alice --users users.txt --stretch-realm db.example")]
     Passwd {
         #[command(flatten)]
         account: AccountArgs,
@@ -229,6 +233,42 @@ pub(crate) struct PasswordArgs {
     /// Take a password of fewer than 8 characters, too, or one that is the user's name
     #[arg(long)]
     allow_weak_password: bool,
+    /// Keep what the user's client stretches the password to, for the realm of a server with `serve --stretch`. What an account
+    /// has stays so at `user passwd`
+    #[arg(long, value_name = "REALM")]
+    stretch_realm: Option<String>,
+    /// What stretching takes of a client: KiB of memory, passes, lanes; the newest of what the server announces
+    #[arg(long, value_name = "PARAMETERS", requires = "stretch_realm", default_value_t = StretchParameters::DEFAULT)]
+    stretch_parameters: StretchParameters,
+    /// Keep a hash of the password that the server computes, also where it was stretched so far
+    #[arg(long, conflicts_with = "stretch_realm")]
+    no_stretch: bool,
+}
+
+/// A new password, as it is kept.
+enum NewPassword {
+    Hash(String),
+    Stretched(StretchedHash),
+}
+
+impl NewPassword {
+    fn set(&self, account: &mut Account) -> Result<(), AccountError> {
+        match self {
+            Self::Hash(hash) => account.set_password_hash(hash),
+            Self::Stretched(stretched) => {
+                account.set_stretched(stretched);
+                Ok(())
+            }
+        }
+    }
+
+    /// How it is kept, for who has not asked for it.
+    fn note(&self) {
+        if let Self::Stretched(stretched) = self {
+            let (realm, parameters) = (stretched.realm(), stretched.parameters());
+            term::note(format_args!("it is stretched for {realm} at {parameters}: good with `serve --stretch` alone"));
+        }
+    }
 }
 
 /// When, if ever.
@@ -240,15 +280,31 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 }
 
 impl PasswordArgs {
-    /// Asks for a new password. Gives its hash.
-    fn ask(&self, name: &str) -> Result<String, Failure> {
+    /// Asks for a new password. Gives what is kept of it; `kept` is what was so far.
+    fn ask(&self, name: &str, kept: Option<&StretchedHash>) -> Result<NewPassword, Failure> {
+        let stretching = self.stretching(kept)?;
         let password = secrets::ask_new(name, self.password_stdin)?;
         if !self.allow_weak_password {
             accounts::check_strength(name, &password)
                 .map_err(|error| Failure::usage(error).and("take another, or this one with --allow-weak-password"))?;
         }
         // Before the file is locked and read: it takes its time.
-        Ok(PasswordCheck::hash(&password)?)
+        match stretching {
+            None => Ok(NewPassword::Hash(PasswordCheck::hash(&password)?)),
+            Some(stretching) => {
+                let stretched = stretching.stretch(name, &password).map_err(Failure::new)?;
+                Ok(NewPassword::Stretched(stretched.newest()))
+            }
+        }
+    }
+
+    fn stretching(&self, kept: Option<&StretchedHash>) -> Result<Option<Stretching>, Failure> {
+        let stretching = match (&self.stretch_realm, kept) {
+            (Some(realm), _) => Stretching::new(realm, &[self.stretch_parameters]),
+            (None, Some(kept)) if !self.no_stretch => Stretching::new(kept.realm(), &[kept.parameters()]),
+            (None, _) => return Ok(None),
+        };
+        stretching.map(Some).map_err(|error| Failure::usage(format_args!("--stretch-realm: {error}")))
     }
 }
 
@@ -322,10 +378,12 @@ impl User {
             Self::Passwd { account, password } => {
                 // Before anyone types a password in vain.
                 let file = open(&account.file.users)?;
-                file.accounts().find(&account.name).map_err(|error| account.known(&error))?;
-                let hash = password.ask(&account.name)?;
-                account.edit(|account| account.set_password_hash(&hash))?;
+                let accounts = file.accounts();
+                let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
+                let new = password.ask(&account.name, found.stretched())?;
+                account.edit(|account| new.set(account))?;
                 account.note("changed the password of");
+                new.note();
                 Ok(())
             }
             Self::Remove { account } => {
@@ -450,12 +508,14 @@ impl New<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        if let Some(password) = self.password {
-            new.set_password_hash(&password.ask(name)?)?;
+        let password = self.password.map(|password| password.ask(name, None)).transpose()?;
+        if let Some(password) = &password {
+            password.set(&mut new)?;
         }
         let added = edit(users, true, |accounts| accounts.insert(&new));
         added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
         account.note("added");
+        password.iter().for_each(NewPassword::note);
         keys.iter().for_each(|key| keys::note("with the key", key));
         if self.expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
             term::note("warning: that date is over, so the user can't log in");

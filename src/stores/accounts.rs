@@ -66,6 +66,7 @@ mod reader;
 mod role;
 mod since;
 mod store;
+mod stretched;
 mod totp;
 mod verifier;
 
@@ -519,6 +520,11 @@ impl Accounts {
             }
             Credential::Token(token) => self.by_token(&hash_token(token)),
             Credential::Key { user, .. } => self.get(user),
+            Credential::Stretched { user, password } => {
+                let account = self.get(user);
+                stretched::check(account, self.imitation().of(user), password)?;
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
+            }
         };
         verifier::check_other(account, credential, address)
     }

@@ -4,6 +4,7 @@ use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
 use crate::terms::factor::Prompt;
 use crate::terms::revocation::Revocation;
+use crate::terms::stretch::StretchError;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
@@ -74,6 +75,9 @@ pub enum Error {
     /// There is no signature by the client's key; nothing secret was sent.
     #[error("{0}; nothing was sent that could log anybody in")]
     Sign(SignError),
+    /// The password is not stretched as the server wants it; nothing secret was sent.
+    #[error("{0}; nothing secret was sent")]
+    Stretch(StretchError),
     /// The server opened the login and refused it. It never says why.
     #[error(
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
@@ -114,6 +118,12 @@ pub enum Error {
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+impl From<StretchError> for Error {
+    fn from(error: StretchError) -> Self {
+        Self::Stretch(error)
+    }
 }
 
 fn shown(prompt: &Prompt) -> String {
@@ -213,6 +223,9 @@ pub enum Violation {
     /// A verdict asks for a further factor, and does not say which as it must.
     #[error("the server asks for a further factor in a way that is not allowed")]
     BadFactorRequest,
+    /// The server takes stretched passwords, and does not say how they are stretched as it must.
+    #[error("the server takes stretched passwords, and does not say how they are stretched")]
+    BadStretching,
     /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
@@ -316,6 +329,10 @@ pub enum Reason {
     /// The user exists; the password is not theirs.
     #[error("wrong password")]
     WrongPassword,
+    /// What is kept of the password is for another realm than the server announces, or at parameters that it does not announce: no client
+    /// can log in with it. Announce those, or set the password anew.
+    #[error("the stored password is stretched for another realm, or at parameters that are not announced")]
+    OtherStretching,
     /// The signature is not that of the key that came with it, or the key is none that is taken.
     #[error("the signature is not that key's")]
     BadSignature,
@@ -404,6 +421,7 @@ codes!(Error {
     Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::Sign(error) => error.code(),
+    Self::Stretch(error) => error.code(),
     Self::FactorWanted(_) => "factor-wanted",
     Self::NotNow => "not-now",
     Self::Refused => "refused",
@@ -437,6 +455,7 @@ codes!(Violation {
     Self::ResumedOther => "resumed-other",
     Self::FactorNotOffered => "factor-not-offered",
     Self::BadFactorRequest => "bad-factor-request",
+    Self::BadStretching => "bad-stretching",
     Self::UnknownDecision(_) => "unknown-decision",
 });
 
@@ -469,6 +488,7 @@ codes!(Reason {
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::UnknownUser => "unknown-user",
     Self::WrongPassword => "wrong-password",
+    Self::OtherStretching => "other-stretching",
     Self::BadSignature => "bad-signature",
     Self::UnknownKey => "unknown-key",
     Self::KeyNotAdmitted => "key-not-admitted",
@@ -507,6 +527,7 @@ impl Reason {
             | Self::UnknownUser
             | Self::WrongPassword
             | Self::UnknownToken
+            | Self::OtherStretching
             | Self::BadSignature
             | Self::UnknownKey
             | Self::KeyNotAdmitted

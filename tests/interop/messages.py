@@ -90,9 +90,11 @@ class Credential:
         credential = cls(r.number(1), r.text(), r.blob())
         require(len(data) - r.at < BLOCK, "L8", "a block of padding too many")
         r.zeros()
-        require(credential.kind in (PASSWORD, TOKEN, BY_KEY), "L8", "kind")
+        require(credential.kind in (PASSWORD, TOKEN, BY_KEY, STRETCHED), "L8", "kind")
         require(is_name(credential.user) if credential.kind != TOKEN else not credential.user, "L8", "user")
-        require(1 <= len(credential.secret) <= 4096, "L8", "secret")
+        # A stretched password has room for its values beside the longest password.
+        most = 4096 + (1 + 2 * 32 + 2 if credential.kind == STRETCHED else 0)
+        require(1 <= len(credential.secret) <= most, "L8", "secret")
         if credential.kind == BY_KEY:
             KeyProof.decode(credential.secret)
         return credential

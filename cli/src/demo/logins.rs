@@ -245,6 +245,7 @@ impl Stage {
             options: &options,
             balancers: &[],
             service: Service::Lines,
+            stretching: None,
         };
         let (server, _) = plan.prepare(log_to)?;
         let runtime = Runtime::new().map_err(|error| setup(&error))?;

@@ -12,7 +12,8 @@ use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
 use countersign::{
-    ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, UnixTime,
+    ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,
+    UnixTime,
 };
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -150,6 +151,17 @@ impl<'a> Stage<'a> {
 
     /// Starts a server.
     pub(super) fn serve(&self, who: &str, keys: impl Into<ServerKeys>, users: &Path) -> Result<Host, Failure> {
+        self.serve_stretching(who, keys, users, None)
+    }
+
+    /// Starts a server whose clients stretch passwords like this.
+    pub(super) fn serve_stretching(
+        &self,
+        who: &str,
+        keys: impl Into<ServerKeys>,
+        users: &Path,
+        stretching: Option<&Stretching>,
+    ) -> Result<Host, Failure> {
         let (lines, log) = channel();
         let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
         let options = Options::default();
@@ -161,6 +173,7 @@ impl<'a> Stage<'a> {
             options: &options,
             balancers: &[],
             service: Service::Lines,
+            stretching: stretching.cloned(),
         };
         let (server, _) = plan.prepare(log_to)?;
         let bound = self.runtime.block_on(async {

@@ -4,7 +4,7 @@ use super::{all_read, keys, open};
 use crate::failure::Failure;
 use crate::term;
 use countersign::accounts::{Account, BrokenLine};
-use countersign::{AddressPatterns, UnixTime};
+use countersign::{AddressPatterns, StretchedHash, UnixTime};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +17,10 @@ struct Shown<'a> {
     roles: Vec<&'a str>,
     /// From where alone they may log in.
     from: Option<&'a str>,
+    /// In either form.
     password: bool,
+    /// Where it is stretched at the client: for what, and at which parameters.
+    stretched: Option<Stretched<'a>>,
     keys: Vec<keys::Shown>,
     tokens: usize,
     /// Whether a second factor is set.
@@ -29,6 +32,13 @@ struct Shown<'a> {
     expired: bool,
     /// Whether a login can succeed now.
     can_log_in: bool,
+}
+
+/// How a password is stretched, for scripts.
+#[derive(Serialize)]
+struct Stretched<'a> {
+    realm: &'a str,
+    parameters: String,
 }
 
 /// A line that can't be read, for scripts.
@@ -51,13 +61,17 @@ impl<'a> Shown<'a> {
         let now = UnixTime::from_system(SystemTime::now());
         let expired = account.expires().is_some_and(|expires| expires <= now);
         let has_key = account.keys().iter().any(|key| key.expiry().is_none_or(|expiry| now <= expiry));
-        let (password, tokens, locked) = (account.has_password(), account.tokens(), account.is_locked());
+        let stretched = account.stretched();
+        let password = account.has_password() || stretched.is_some();
+        let (tokens, locked) = (account.tokens(), account.is_locked());
+        let shown = |of: &'a StretchedHash| Stretched { realm: of.realm(), parameters: of.parameters().to_string() };
         Self {
             name: account.name(),
             permissions: account.grant().permissions().collect(),
             roles: account.roles().collect(),
             from: account.from().map(AddressPatterns::as_str),
             password,
+            stretched: stretched.map(shown),
             keys: account.keys().iter().map(keys::Shown::of).collect(),
             tokens,
             totp: account.has_totp(),
@@ -152,6 +166,10 @@ pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
         _ if !shown.totp => yes(false).to_owned(),
         left => format!("{}, {} left", yes(true), term::count(left, "recovery code")),
     };
+    let password = match &shown.stretched {
+        Some(Stretched { realm, parameters }) => format!("yes, stretched for {realm} at {parameters}"),
+        None => yes(shown.password).to_owned(),
+    };
     let keys = match shown.keys.as_slice() {
         [] => "0".to_owned(),
         keys => format!("{}: {}", keys.len(), keys.iter().map(|key| &*key.fingerprint).collect::<Vec<_>>().join(", ")),
@@ -160,7 +178,7 @@ pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
         ("name", term::visible(shown.name)),
         ("roles", words(&shown.roles, ", ")),
         ("permissions", words(&shown.permissions, ", ")),
-        ("password", yes(shown.password).to_owned()),
+        ("password", password),
         ("keys", keys),
         ("tokens", shown.tokens.to_string()),
         ("totp", second_factor),

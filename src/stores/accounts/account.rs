@@ -15,6 +15,7 @@ use crate::terms::authorized_key::AuthorizedKey;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
+use crate::terms::stretch::StretchedHash;
 use crate::time::UnixTime;
 use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -34,6 +35,7 @@ const TOKEN_PREFIX: &str = "cst_";
 pub struct Account {
     pub(super) grant: Grant,
     pub(super) password: Option<(String, Cost)>,
+    pub(super) stretched: Option<StretchedHash>,
     pub(super) tokens: Vec<[u8; 32]>,
     pub(super) keys: Vec<AuthorizedKey>,
     pub(super) totp: Option<TotpSecret>,
@@ -67,6 +69,7 @@ impl Account {
         Self {
             grant,
             password: None,
+            stretched: None,
             tokens: Vec::new(),
             keys: Vec::new(),
             totp: None,
@@ -178,7 +181,13 @@ impl Account {
             hash.update(totp.to_base32().as_bytes());
         }
         match kind {
-            CredentialKind::Password => hash.update(self.password.as_ref().map_or("", |(hash, _)| hash)),
+            // One password, whoever hashes it.
+            CredentialKind::Password | CredentialKind::Stretched => {
+                hash.update(self.password.as_ref().map_or("", |(hash, _)| hash));
+                if let Some(stretched) = &self.stretched {
+                    hash.update(stretched.to_string());
+                }
+            }
             CredentialKind::Token => self.tokens.iter().for_each(|token| hash.update(token)),
             CredentialKind::Key => self.keys.iter().for_each(|key| hash.update(key.key().id().as_bytes())),
         }
@@ -212,10 +221,24 @@ impl Account {
 
     /// Whether both have the same fields, whatever their versions are and what is remembered of them.
     pub fn is_same(&self, other: &Self) -> bool {
-        let Self { grant, password, tokens, keys, totp, recovery, is_locked, locks, expires, from, roles, .. } = self;
+        let Self {
+            grant,
+            password,
+            stretched,
+            tokens,
+            keys,
+            totp,
+            recovery,
+            is_locked,
+            locks,
+            expires,
+            from,
+            roles,
+            ..
+        } = self;
         (from, roles) == (&other.from, &other.roles)
             && (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
-            && (totp, recovery) == (&other.totp, &other.recovery)
+            && (stretched, totp, recovery) == (&other.stretched, &other.totp, &other.recovery)
             && (is_locked, locks, expires) == (&other.is_locked, &other.locks, &other.expires)
     }
 
@@ -317,6 +340,8 @@ impl Account {
     pub fn set_password_hash(&mut self, hash: &str) -> Result<(), AccountError> {
         let cost = Cost::of(hash).map_err(AccountError::BadHash)?;
         self.password = Some((hash.to_owned(), cost));
+        // It would still be the old one.
+        self.stretched = None;
         Ok(())
     }
 

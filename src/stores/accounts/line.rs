@@ -68,6 +68,9 @@ impl Account {
                 "password" if account.password.is_none() => {
                     account.password = Some((value.to_owned(), Cost::of(value)?))
                 }
+                "stretched" if account.stretched.is_none() => {
+                    account.stretched = Some(value.parse().map_err(|_| LineError::Stretched)?);
+                }
                 "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
                 "key" => account.keys.push(keys::parse(value).ok_or(LineError::Key)?),
                 "totp" if account.totp.is_none() => {
@@ -138,6 +141,9 @@ impl Account {
         }
         if let Some((password, _)) = &self.password {
             write("password", format_args!("{password}"))?;
+        }
+        if let Some(stretched) = &self.stretched {
+            write("stretched", format_args!("{stretched}"))?;
         }
         self.keys.iter().try_for_each(|key| write("key", format_args!("{}", keys::Written(key))))?;
         let fields = self.tokens.iter().map(|hash| ("token", hash));
@@ -253,7 +259,7 @@ pub enum LineError {
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
         "a field is unknown, repeated, or not of the form field=value; expected roles=, permissions=, password=, \
-         key=, token=, totp=, recovery=, from=, locked=yes, locks= or expires="
+         stretched=, key=, token=, totp=, recovery=, from=, locked=yes, locks= or expires="
     )]
     Field,
     /// The permissions are not allowed or too many.
@@ -311,6 +317,11 @@ pub enum LineError {
     /// The password hash has no end.
     #[error("the password hash is cut short; take password= out, and set a new one")]
     CutHash,
+    /// What a password is stretched to is not as the command writes it.
+    #[error(
+        "stretched= is not SHA256:BASE64;m=KIB,t=PASSES,p=LANES;realm=REALM within what clients compute; set the password anew with the command"
+    )]
+    Stretched,
     /// A token is not a SHA-256 hash.
     #[error("a token is not SHA256: and unpadded base64")]
     Token,
@@ -396,6 +407,7 @@ codes!(LineError {
     Self::OtherHash(_) => "other-password-hash",
     Self::ClearPassword => "password-not-hashed",
     Self::CutHash => "password-hash-cut",
+    Self::Stretched => "bad-stretched-password",
     Self::Key => "bad-key",
     Self::TooManyKeys => "too-many-keys",
     Self::Token => "bad-token",

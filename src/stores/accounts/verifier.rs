@@ -4,11 +4,12 @@ use super::account::Account;
 use super::hash::{self, Cost};
 use super::line::hash_token;
 use super::store::{AccountStore, StoreError, TRIES};
-use super::{PasswordCheck, address_of, now};
+use super::{PasswordCheck, address_of, now, stretched};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
+use crate::terms::stretch::StretchedPassword;
 use crate::terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning};
 use core::fmt;
 use std::net::IpAddr;
@@ -19,6 +20,7 @@ use zeroize::Zeroizing;
 ///
 /// - A password costs one hash, whether the user is known, has a password, is locked, or nothing of all that, at the parameters of a stored
 ///   one ([`Imitation`](super::Imitation)).
+/// - A stretched password costs one hash alike while accounts move ([`crate::Stretching::with_moving`]), and otherwise none.
 /// - With a second factor ([`Account::set_totp`]) passwords and keys need a code, too. What is remembered of answers
 ///   ([`Answers`](super::Answers)) is kept by the store before a login is told of it: over a store that several servers share, each code is
 ///   good once among all of them, and wrong ones are counted for all of them. An [`AccountFile`](super::AccountFile) and
@@ -47,6 +49,7 @@ use zeroize::Zeroizing;
 pub struct AccountVerifier<S> {
     store: S,
     upgrade: Option<Arc<Upgrade>>,
+    moves: bool,
 }
 
 type Upgrade = dyn Fn(&Account, &[u8]) -> Option<Account> + Send + Sync;
@@ -58,7 +61,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
     /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
-        Self { store, upgrade: Some(Arc::new(upgraded)) }
+        Self { store, upgrade: Some(Arc::new(upgraded)), moves: false }
     }
 
     /// Leaves stored passwords as they are.
@@ -80,6 +83,19 @@ impl<S: AccountStore> AccountVerifier<S> {
         self
     }
 
+    /// At a good login by stretched password, keeps that at the newest parameters in the place of what was kept: of a password that was not
+    /// stretched so far ([`crate::Stretching::with_moving`]), or one at older parameters. The account gets another epoch. Where the store does not
+    /// take the change, the login is as good without it.
+    ///
+    /// Where the client sends the password itself, too, the server computes once what it is stretched to, and keeps nothing else. Where it does
+    /// not, what it shows at the new parameters is taken on its word, as if it had changed its password; of an account with a second factor
+    /// it is not, since that has not been asked for yet.
+    #[must_use]
+    pub fn with_moving(mut self) -> Self {
+        self.moves = true;
+        self
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
@@ -87,6 +103,49 @@ impl<S: AccountStore> AccountVerifier<S> {
 
     async fn find(&self, name: &str) -> Result<Option<Account>, Reason> {
         known(self.store.find(name).await)
+    }
+
+    async fn verify_stretched(
+        &self,
+        attempt: &Attempt<'_>,
+        user: &str,
+        shown: &StretchedPassword,
+    ) -> Result<Grant, Reason> {
+        let (mut may_move, address) = (self.moves, address_of(attempt.context()));
+        loop {
+            let found = self.find(user).await;
+            let imitated = self.store.imitation().await.of(user);
+            let moves = core::mem::take(&mut may_move);
+            let decide = move |shown: &StretchedPassword| {
+                // Even if the store is away, so that a refusal costs what it always does.
+                let account = match found {
+                    Ok(account) => account,
+                    Err(reason) => {
+                        let _ = stretched::check(None, imitated, shown);
+                        return Err(reason);
+                    }
+                };
+                stretched::check(account.as_ref(), imitated, shown)?;
+                let account = account.ok_or(Reason::UnknownUser)?;
+                let grant = account.admit(CredentialKind::Stretched, address, now())?;
+                let moved = if moves { stretched::moved(&account, shown) } else { None };
+                Ok((grant, moved.map(|moved| (account, moved))))
+            };
+            // Without a hash there is nothing to be computed elsewhere: a microsecond here, and no thread's turn.
+            let (grant, moved) = if shown.stretching().is_moving() {
+                let shown = shown.clone();
+                attempt.compute(move || decide(&shown)).await??
+            } else {
+                decide(shown)?
+            };
+            let Some((account, moved)) = moved else { return Ok(grant) };
+            match self.store.update(&account, &moved).await {
+                Ok(account) => return account.admit(CredentialKind::Stretched, address, now()),
+                // Another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
+                Err(StoreError::Conflict) => {}
+                Err(_) => return Ok(grant),
+            }
+        }
     }
 
     async fn verify_password(&self, attempt: &Attempt<'_>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
@@ -175,7 +234,7 @@ pub(super) fn check_return(
 ) -> Result<Grant, Reason> {
     let account = account.ok_or(Reason::UnknownUser)?;
     let can_log_in = match kind {
-        CredentialKind::Password => account.has_password(),
+        CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.has_stretched(),
         CredentialKind::Token => account.tokens() > 0,
         CredentialKind::Key => account.admits_key(address),
     };
@@ -186,6 +245,7 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         let account = match attempt.credential() {
             Credential::Password { user, password } => return self.verify_password(attempt, user, password).await,
+            Credential::Stretched { user, password } => return self.verify_stretched(attempt, user, password).await,
             // Looked up by hash: the time it takes says nothing about any token.
             Credential::Token(token) => known(self.store.find_token(&hash_token(token)).await)?,
             Credential::Key { user, .. } => self.find(user).await?,
