@@ -11,6 +11,7 @@ mod drive;
 mod error;
 mod keys;
 mod link;
+mod penalties;
 mod permits;
 mod places;
 mod queue;
@@ -32,5 +33,8 @@ pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
 pub use error::{BusyReason, LoginError};
 pub use keys::{KeySet, ServerKeys};
 pub use link::Link;
+pub use penalties::{
+    Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway,
+};
 pub use places::Counts;
 pub use stream::Stream;

@@ -68,7 +68,7 @@ enum Stage {
     Arrived,
 }
 
-/// How many hold places now.
+/// How many hold places now, and what happened since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -82,6 +82,13 @@ pub struct Counts {
     pub sessions: usize,
     /// Handshakes that had to make way for others, since the beginning.
     pub made_way: u64,
+    /// Hellos that were told that the server is busy since their source has to wait, since the beginning
+    /// ([`crate::Penalties`]).
+    pub turned_away: u64,
+    /// Passwords that nobody looked at since there were too many failed logins, since the beginning.
+    pub unchecked: u64,
+    /// How often the store of failed logins did not answer, since the beginning ([`crate::PenaltyStore`]).
+    pub store_away: u64,
 }
 
 impl Places {
@@ -121,6 +128,7 @@ impl Places {
             refusals: state.refusals,
             sessions: state.sessions,
             made_way: state.made_way,
+            ..Counts::default()
         }
     }
 

@@ -5,6 +5,7 @@ use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
 use super::super::queue::Progress;
+use super::penalised::note_accepted;
 use super::turn::{TOO_MANY, Turn, within};
 use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;
@@ -66,7 +67,8 @@ pub(super) async fn conclude<L: Link>(
     (claim, verdict): (Claim, Verdict),
 ) -> Result<Decision, LoginError> {
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
-    let refused = |refusal| Ok(Err(RefusedLogin { refusal, user: user.clone() }));
+    let is_guess = claim.credential().kind().can_be_guessed();
+    let refused = |refusal| Ok(Err(RefusedLogin { refusal, user: user.clone(), is_guess }));
     let mut step = Step::Credential(claim);
     let (grant, mut prompt) = match verdict {
         Ok(good) => good,
@@ -90,8 +92,12 @@ pub(super) async fn conclude<L: Link>(
     let Some(session_place) = visit.place.session_place(grant.principal()) else {
         return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")));
     };
+    let name = user.clone().unwrap_or_else(|| grant.principal().to_owned());
     match step.accept(grant) {
-        Ok(accepted) => Ok(Ok((accepted, session_place))),
+        Ok(accepted) => {
+            note_accepted(server, link, visit.place.source(), &name).await;
+            Ok(Ok((accepted, session_place)))
+        }
         Err(refusal) => refused(refusal),
     }
 }
