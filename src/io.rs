@@ -33,8 +33,6 @@ pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
 pub use error::{BusyReason, LoginError};
 pub use keys::{KeySet, ServerKeys};
 pub use link::Link;
-pub use penalties::{
-    Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway,
-};
+pub use penalties::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
 pub use places::Counts;
 pub use stream::Stream;

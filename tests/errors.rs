@@ -13,8 +13,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
-    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
-    Violation, client, limits,
+    KeyError, LoginError, Misuse, Penalty, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel,
+    UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -141,6 +141,11 @@ fn reasons() -> Vec<Reason> {
         R::AccountDisabled,
         R::AccountLocked,
         R::AccountExpired,
+        R::Penalty(Penalty::Source),
+        R::Penalty(Penalty::Block),
+        R::Penalty(Penalty::Account),
+        R::Penalty(Penalty::KnownSource),
+        R::Penalty(Penalty::Total),
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,

@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod guessing;
 mod keys;
 mod listen;
 mod log;
@@ -11,6 +12,7 @@ mod tickets;
 mod users;
 mod visit;
 
+pub(crate) use guessing::Guessing;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -85,7 +87,15 @@ the address that has the most makes way, so that a flood of idle connections doe
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
 of late come first, and where too many wait, one of the address with the most is refused. Each
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
-bounds still need more they are lowered, with a warning.")]
+bounds still need more they are lowered, with a warning.
+
+Guessing is made slow: whoever has failed to log in too often waits, by address and by the network
+around it, by user, and in all (see Guessing). An address that waits is told that the server is
+busy; a password for a user who waits is refused unseen, as any wrong one is, whether there is
+such a user or not. Tickets, keys and tokens can't be guessed, and whoever has logged in to an
+account from an address before does not wait there for what others do. The log has a line
+(event penalty) with each wait that begins, and each login that nobody looked at has a code that
+begins with penalty-.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -118,6 +128,8 @@ pub(crate) struct Serve {
     ticket_keys: Option<PathBuf>,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    guessing: Guessing,
 }
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
@@ -249,6 +261,7 @@ impl Serve {
             path: &self.users,
             users: file,
             options: &self.options,
+            guessing: &self.guessing,
             balancers: &self.proxy_protocol,
             service,
         };
@@ -327,6 +340,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) path: &'a Path,
     pub(crate) users: AccountFile,
     pub(crate) options: &'a Options,
+    pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
 }
@@ -334,7 +348,7 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service } = self;
+        let Self { keys, tickets, path, users, options, guessing, balancers, service } = self;
         let broken = user_files::broken_lines(path, &users.broken_lines());
         let users = watched(users, Arc::clone(&log));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
@@ -348,6 +362,10 @@ impl Plan<'_> {
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
         let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        let acceptor = match guessing.penalties(Arc::clone(&log)) {
+            Some(penalties) => acceptor.with_penalties(penalties),
+            None => acceptor.without_penalties(),
+        };
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
 }

@@ -44,8 +44,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Half of a count is forgotten in an hour. The wait doubles with each failure past the free ones (with each eighth part of them, where there
 /// are more than eight). A source that waits is told that the server is busy when it sends a ClientHello, before anything costly. A
 /// name that waits shows nothing: a login then is refused like any other, at the same moment, and its password is not looked at
-/// ([`crate::Reason::Penalty`]). So from everywhere together there are some 170 guesses a day at a source's longest waits, and
-/// 290 at a name's.
+/// ([`crate::Reason::Penalty`]). So there are some 230 guesses a day from one
+/// source, and 300 at one name from everywhere together.
 ///
 /// **Nobody can be locked out by others for good.** A source that has logged in to an account has a count of its own with it, which
 /// is the only one that counts for its passwords there: whatever others do behind the same address, in the same network, or from
@@ -100,7 +100,10 @@ impl Waits {
     }
 
     /// The wait after the failure with which a count came to this.
-    #[allow(clippy::arithmetic_side_effects, reason = "floating point neither overflows into a panic nor divides by zero")]
+    #[allow(
+        clippy::arithmetic_side_effects,
+        reason = "floating point neither overflows into a panic nor divides by zero"
+    )]
     fn after(&self, level: f64) -> Duration {
         let free = f64::from(self.free);
         // By then some of a count has faded: a failure past the free ones is one also where it is less by that.
@@ -243,3 +246,7 @@ impl fmt::Debug for Penalties {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests;

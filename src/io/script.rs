@@ -115,39 +115,40 @@ pub(super) async fn accept<L: Link>(
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
-    let cut = Arc::clone(place.cut());
     let visit = Visit { context, place };
-    let greeted = unless(&cut, pin!(greet(server, link, &visit))).await;
-    let greeted = match greeted {
-        Ok(greeted) => greeted,
-        Err(error) => {
-            penalised::note_end(server, link, &visit, &error).await;
-            return Err(error);
-        }
-    };
-    match greeted {
-        Greeted::Resumed(session, session_place) => {
-            let principal = session.info.grant().principal();
-            penalised::note_accepted(server, link, visit.place.source(), principal).await;
-            Ok(Decided::Accepted(*session, session_place))
-        }
-        Greeted::Refused(refusal) => {
-            Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit.place).await)
-        }
-        // In a box of its own, so that those who have sent no login hold no room for one.
-        Greeted::Login { login, server_name } => {
-            Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
-        }
-    }
+    let greeted = meet(server, link, &visit).await?;
+    // In a box of its own, so that those who have sent no login hold no room for one.
+    Box::pin(settle(server, link, visit, greeted)).await
 }
 
-/// From the login's arrival to the verdict.
+/// Up to the login's arrival, unless the handshake has to make way.
+async fn meet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
+    let error = match unless(visit.place.cut(), pin!(greet(server, link, visit))).await {
+        Ok(greeted) => return Ok(greeted),
+        Err(error) => error,
+    };
+    Box::pin(penalised::note_end(server, link, visit, &error)).await;
+    Err(error)
+}
+
+/// From the login's arrival, or the confirmed resumption, to the end of the handshake.
 async fn settle<L: Link>(
     server: &ServerState,
     link: &mut L,
     visit: Visit,
-    login: Arrived,
+    greeted: Greeted,
 ) -> Result<Decided, LoginError> {
+    let login = match greeted {
+        Greeted::Resumed(session, session_place) => {
+            let principal = session.info.grant().principal();
+            penalised::note_accepted(server, link, visit.place.source(), principal).await;
+            return Ok(Decided::Accepted(*session, session_place));
+        }
+        Greeted::Refused(refusal) => {
+            return Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit.place).await);
+        }
+        Greeted::Login { login, server_name } => Arrived { login, server_name },
+    };
     match decide(server, link, &visit, login).await? {
         Ok((accepted, session_place)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));

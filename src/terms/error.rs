@@ -511,11 +511,7 @@ impl Reason {
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {
         match self {
-            Self::NotAdmitted(_)
-            | Self::Penalty(_)
-            | Self::NotNow(_)
-            | Self::Failed(_)
-            | Self::VerifierFailed => false,
+            Self::NotAdmitted(_) | Self::Penalty(_) | Self::NotNow(_) | Self::Failed(_) | Self::VerifierFailed => false,
             Self::Malformed(_)
             | Self::NotOpened
             | Self::KindNotTaken(_)

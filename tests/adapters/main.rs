@@ -21,6 +21,7 @@ mod bounds;
 mod elsewhere;
 mod factors;
 mod logins;
+mod penalties;
 mod places;
 mod refusals;
 mod sessions;

@@ -24,6 +24,9 @@ struct Shared {
     turned_away: AtomicU64,
     unchecked: AtomicU64,
     store_away: AtomicU64,
+    /// Seconds that a test does not wait for.
+    #[cfg(test)]
+    skipped: AtomicU64,
 }
 
 struct State {
@@ -69,6 +72,8 @@ impl Guard {
             turned_away: AtomicU64::new(0),
             unchecked: AtomicU64::new(0),
             store_away: AtomicU64::new(0),
+            #[cfg(test)]
+            skipped: AtomicU64::new(0),
         })))
     }
 
@@ -85,8 +90,8 @@ impl Guard {
     /// How many were turned away, how many passwords not checked, and how often the store was away.
     pub(in crate::io) fn counts(&self) -> (u64, u64, u64) {
         self.0.as_ref().map_or((0, 0, 0), |shared| {
-            let [a, b, c] = [&shared.turned_away, &shared.unchecked, &shared.store_away]
-                .map(|count| count.load(Ordering::Relaxed));
+            let [a, b, c] =
+                [&shared.turned_away, &shared.unchecked, &shared.store_away].map(|count| count.load(Ordering::Relaxed));
             (a, b, c)
         })
     }
@@ -254,7 +259,9 @@ impl Shared {
     /// The source and the block around it.
     fn blocks(&self, source: &Source) -> impl Iterator<Item = PenaltyKey> + use<> {
         let (ipv4, ipv6) = self.penalties.blocks;
-        [Some(PenaltyKey::Source(source.clone())), source.around(ipv4, ipv6).map(PenaltyKey::Block)].into_iter().flatten()
+        [Some(PenaltyKey::Source(source.clone())), source.around(ipv4, ipv6).map(PenaltyKey::Block)]
+            .into_iter()
+            .flatten()
     }
 
     fn look(&self, keys: Vec<PenaltyKey>, others: &Others) -> Look {
@@ -305,7 +312,8 @@ impl Shared {
     fn add(&self, amounts: Amounts) -> Amounts {
         let now = self.now();
         let mut state = self.lock();
-        let events: Vec<_> = amounts.iter().filter_map(|(key, amount)| self.add_one(&mut state, key, *amount, now)).collect();
+        let events: Vec<_> =
+            amounts.iter().filter_map(|(key, amount)| self.add_one(&mut state, key, *amount, now)).collect();
         drop(state);
         events.iter().for_each(|event| self.tell(event));
         amounts
@@ -343,11 +351,23 @@ impl Shared {
     }
 
     fn now(&self) -> Moment {
-        Moment::after_origin(self.start.elapsed())
+        let now = Moment::after_origin(self.start.elapsed());
+        #[cfg(test)]
+        let now = now.after(Duration::from_secs(self.skipped.load(Ordering::Relaxed)));
+        now
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+impl Guard {
+    pub(super) fn skip(&self, time: Duration) {
+        if let Some(shared) = &self.0 {
+            shared.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
+        }
     }
 }
 
