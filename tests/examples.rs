@@ -42,7 +42,7 @@ checks_itself!(
     sqlite_store,
     hsm,
     tickets,
-    limiter,
+    guessing,
     #[cfg(feature = "rustls")]
     tls,
     #[cfg(feature = "tokio")]

@@ -18,8 +18,9 @@ mod guard;
 mod known;
 mod sketch;
 mod store;
+mod tried;
 
-pub(super) use guard::{Amounts, Guard, Others, Shut};
+pub(super) use guard::{Amounts, Guard, Guess, Others, Shut};
 pub use store::{PenaltyKey, PenaltyStore, Standing, StoreAway, Stored};
 
 use crate::terms::context::Source;
@@ -52,11 +53,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// everywhere. The first login to a name from a source takes a failure off the count of the source. Tickets, keys
 /// and tokens can't be guessed, and wait for nothing once a ClientHello is taken; a ticket also where the source waits.
 ///
+/// There, the same wrong password again is no new guess: a program that has an old one saved does not keep its owner out.
+///
+/// **Behind a balancer** that does not tell whose connections they are, all come from one source, and a guesser among them stops everybody who
+/// has not logged in since this server's start: give the addresses that it tells ([`crate::Context`]), or exempt it ([`Penalties::with_exempt`]).
+///
 /// What counts as a failure of a source: a login that was refused, a hello that cost an RSA operation and was followed by no
 /// login; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends after the ServerHello, and a login
 /// whose password was not looked at because its name had to wait.
 ///
-/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 6 MiB for 65,536 pairs of a source
+/// The counts are in memory, some 2 MiB for as many sources and names as there are, and up to 6 MiB for 65,536 pairs of a source
 /// and an account that it has logged in to; at a restart they begin anew. Servers that share their accounts can share them:
 /// [`Penalties::with_store`]. No clock but the monotonic one is looked at.
 ///

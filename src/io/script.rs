@@ -19,7 +19,7 @@ use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
-use super::penalties::Others;
+use super::penalties::{Guess, Others};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
 use crate::crypto::{self, CryptoRng};
@@ -60,8 +60,8 @@ pub(super) enum Decided {
 pub(super) struct RefusedLogin {
     pub(super) refusal: Refusal,
     pub(super) user: Option<String>,
-    /// Whether it may have been a guess at the user's password.
-    pub(super) is_guess: bool,
+    /// What it was, if it was refused for its credential.
+    pub(super) guess: Guess,
 }
 
 /// What a refused client will be told, and when.
@@ -80,7 +80,7 @@ impl PendingRefusal {
 impl RefusedLogin {
     /// One that names nobody.
     fn of_nobody(refusal: Refusal) -> Self {
-        Self { refusal, user: None, is_guess: false }
+        Self { refusal, user: None, guess: Guess::No }
     }
 
     /// What the client is told, and what the caller is told.

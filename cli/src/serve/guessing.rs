@@ -27,7 +27,8 @@ pub(crate) struct Guessing {
     /// Wrong passwords a minute in all, past which none is looked at from addresses that nobody has logged in from
     #[arg(long, value_name = "NUMBER", default_value_t = A_MINUTE, conflicts_with = "no_penalties")]
     failures_per_minute: u32,
-    /// Addresses that never wait, whatever comes from them: of a gateway or a monitor; separated by commas. Wrong passwords are
+    /// Addresses that never wait, whatever comes from them: of a gateway, a monitor, a balancer that tells no
+    /// addresses; separated by commas. Wrong passwords are
     /// counted there for each user alone
     #[arg(long, value_name = "ADDRESS[/PREFIX]", value_delimiter = ',', conflicts_with = "no_penalties")]
     penalty_exempt: Vec<Block>,

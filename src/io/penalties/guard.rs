@@ -3,6 +3,7 @@
 use super::known::Known;
 use super::sketch::{Sketch, plus};
 use super::store::{PenaltyKey, PenaltyStore, Standing};
+use super::tried::Tried;
 use super::{Penalties, PenaltyEvent, WhenAway};
 use crate::terms::context::Source;
 use crate::terms::error::{Penalty, Reason};
@@ -32,6 +33,7 @@ struct Shared {
 struct State {
     sketch: Sketch,
     known: Known,
+    tried: Tried,
     total: (f64, Moment),
 }
 
@@ -56,6 +58,17 @@ fn shut(penalty: Penalty, left: Duration) -> Shut {
     Shut { reason: Reason::Penalty(penalty), left }
 }
 
+/// What was wrong about a login that named a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::io) enum Guess {
+    /// A credential that nobody finds by trying.
+    No,
+    /// A password, or what came after a good one.
+    New,
+    /// A password that was wrong before.
+    Again,
+}
+
 /// A part of a failure: what is not worth a whole one.
 const PART: f64 = 0.25;
 
@@ -64,7 +77,8 @@ const LAST: f64 = 4.0;
 
 impl Guard {
     pub(in crate::io) fn new(penalties: Penalties) -> Self {
-        let state = State { sketch: Sketch::new(), known: Known::default(), total: (0.0, Moment::ORIGIN) };
+        let state =
+            State { sketch: Sketch::new(), known: Known::default(), tried: Tried::new(), total: (0.0, Moment::ORIGIN) };
         Self(Some(Arc::new(Shared {
             penalties,
             start: Instant::now(),
@@ -152,14 +166,25 @@ impl Guard {
         self.0.as_ref().and_then(|_| name(user)).map(logins).into_iter().collect()
     }
 
-    /// A login failed, whose password for this user was not the right one; or which named none.
-    pub(in crate::io) fn failed(&self, source: &Source, user: Option<&str>, others: &Others) -> Amounts {
+    /// What a wrong password for this user was.
+    pub(in crate::io) fn guess(&self, user: &str, password: &[u8]) -> Guess {
+        let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Guess::New };
+        if shared.lock().tried.note(&name, password) { Guess::Again } else { Guess::New }
+    }
+
+    /// A login failed, which named this user, or nobody.
+    pub(in crate::io) fn failed(&self, source: &Source, user: Option<(&str, Guess)>, others: &Others) -> Amounts {
         let Some(shared) = &self.0 else { return Vec::new() };
-        let name = user.and_then(name);
+        let name = user.filter(|(_, guess)| *guess != Guess::No).and_then(|(user, guess)| Some((name(user)?, guess)));
         let mut amounts = Vec::new();
-        if let Some(name) = name {
-            let is_known = || shared.look(self.of_failure(source, &name), others).has_logins();
-            if shared.penalties.is_exempt(source) || is_known() {
+        if let Some((name, guess)) = name {
+            let is_exempt = shared.penalties.is_exempt(source);
+            let is_known = shared.look(self.of_failure(source, &name), others).has_logins();
+            // Elsewhere it is counted: a password hash costs as much the second time.
+            if is_known && guess == Guess::Again {
+                return Vec::new();
+            }
+            if is_known || is_exempt {
                 return shared.add(vec![(PenaltyKey::KnownSource(source.clone(), name), 1.0)]);
             }
             amounts.push((PenaltyKey::Account(name), 1.0));

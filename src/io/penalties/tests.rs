@@ -20,7 +20,7 @@ fn v6(site: u16, network: u16) -> Source {
 fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
     match guard.greet(source, &Others::None).and_then(|()| guard.check(source, user, &Others::None)) {
         Ok(()) => {
-            guard.failed(source, Some(user), &Others::None);
+            guard.failed(source, Some((user, Guess::New)), &Others::None);
             None
         }
         Err(Shut { reason: Reason::Penalty(penalty), .. }) => {
@@ -76,12 +76,11 @@ fn typos_cost_nothing_and_guesses_wait_longer_each_time_up_to_a_bound() {
     (0..7).for_each(|number| assert_eq!(guess(&guard, &attacker, "alice"), None, "{number}"));
 }
 
-#[test]
-fn a_day_of_guessing_from_one_address_is_two_hundred_guesses() {
-    let (guard, attacker) = (guard(), v4([2, 1]));
-    let (mut passed, mut looked_at) = (Duration::ZERO, 0);
+/// How many guesses of a day are looked at, from the next of these sources each time.
+fn day(next: impl Fn(u16) -> Source) -> u16 {
+    let (guard, mut passed, mut looked_at) = (guard(), Duration::ZERO, 0);
     while passed < 24 * HOUR {
-        match guess(&guard, &attacker, &looked_at.to_string()) {
+        match guess(&guard, &next(looked_at), &looked_at.to_string()) {
             None => looked_at += 1,
             Some(_) => {
                 guard.skip(Duration::from_secs(5));
@@ -89,7 +88,14 @@ fn a_day_of_guessing_from_one_address_is_two_hundred_guesses() {
             }
         }
     }
-    assert!((200..260).contains(&looked_at), "{looked_at}");
+    looked_at
+}
+
+#[test]
+fn a_day_of_guessing_is_so_many_guesses_from_one_address_and_so_many_from_one_network() {
+    let (address, network) = (day(|_| v4([2, 1])), day(|number| v6(1, number)));
+    assert!((200..260).contains(&address), "{address}");
+    assert!((1200..1500).contains(&network), "{network}");
 }
 
 #[test]
@@ -229,6 +235,23 @@ fn exempt_sources_have_a_count_for_each_name_and_none_of_their_own() {
     assert_eq!(guess(&guard, &v4([2, 8]), "bob"), None, "each its own");
     assert_eq!(guess(&guard, &v4([2, 7]), "bob"), Some(Penalty::KnownSource));
     assert_eq!(guess(&guard, &v4([3, 7]), "bob"), None);
+}
+
+#[test]
+fn an_old_password_that_is_shown_again_and_again_keeps_its_owner_out_of_nothing_at_home() {
+    let (guard, [home, road]) = (guard(), [v4([2, 1]), v4([3, 1])]);
+    login(&guard, &home, "alice").unwrap();
+    let looked_at = |source: &Source| {
+        let is_looked_at = guard.check(source, "alice", &Others::None).is_ok();
+        if is_looked_at {
+            guard.failed(source, Some(("alice", guard.guess("Alice", b"the old one"))), &Others::None);
+        }
+        is_looked_at
+    };
+    assert_eq!((0..100).filter(|_| looked_at(&home)).count(), 100);
+    login(&guard, &home, "alice").unwrap();
+    // Where she has not logged in, each costs a password hash, and counts.
+    assert_eq!((0..100).filter(|_| looked_at(&road)).count(), 9);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::super::acceptor::ServerState;
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::Link;
-use super::super::penalties::{Amounts, Guard, Others, PenaltyKey, Shut};
+use super::super::penalties::{Amounts, Guard, Guess, Others, PenaltyKey, Shut};
 use super::turn::within;
 use super::{RefusedLogin, Visit};
 use crate::handshake::server::Claim;
@@ -58,10 +58,12 @@ pub(super) async fn note_refused<L: Link>(server: &ServerState, link: &mut L, so
         // What the source pays for already, or has a right to, it does not pay for again.
         Reason::Penalty(Penalty::Account | Penalty::Total) => server.guard.in_vain(source),
         reason if reason.is_no() => {
-            let user = refused.user.as_deref().filter(|_| refused.is_guess);
+            let user = refused.user.as_deref().map(|user| (user, refused.guess));
             let others = match user {
-                Some(user) => ask(server, link, &server.guard.of_failure(source, user)).await,
-                None => Others::None,
+                Some((user, guess)) if guess != Guess::No => {
+                    ask(server, link, &server.guard.of_failure(source, user)).await
+                }
+                _ => Others::None,
             };
             server.guard.failed(source, user, &others)
         }
