@@ -54,6 +54,7 @@ assert_eq!(line, "hello, alice\n");
 //! | to | see |
 //! |---|---|
 //! | accept logins, within bounds | [`Acceptor`], [`Bounds`] |
+//! | make guessing slow | [`Penalties`] |
 //! | log in | [`Connector`], [`Server`] |
 //! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
 //! | put sessions into a pool | `Stream::closing_on_drop`, with the feature `tokio` |
@@ -123,6 +124,7 @@ pub use io::{
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
+pub use io::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
@@ -142,7 +144,7 @@ pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
-pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
+pub use terms::error::{Differs, Error, Misuse, Penalty, Reason, RecordError, Violation};
 pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Forbidden, Grant};
 pub use terms::policy::{PolicyRequest, WithPolicy};

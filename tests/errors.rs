@@ -13,7 +13,7 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
-    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, Revocation, ServerConfig, StretchError, Suite,
+    KeyError, LoginError, Misuse, Penalty, Prompt, Reason, RecordError, Revocation, ServerConfig, StretchError, Suite,
     TicketKeys, TrustLevel, UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
@@ -161,6 +161,11 @@ fn reasons() -> Vec<Reason> {
         R::AccountLocked,
         R::AccountExpired,
         R::NetworkNotAdmitted,
+        R::Penalty(Penalty::Source),
+        R::Penalty(Penalty::Block),
+        R::Penalty(Penalty::Account),
+        R::Penalty(Penalty::KnownSource),
+        R::Penalty(Penalty::Total),
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,

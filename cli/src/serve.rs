@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod guessing;
 mod keys;
 mod listen;
 mod log;
@@ -12,6 +13,7 @@ mod tickets;
 mod users;
 mod visit;
 
+pub(crate) use guessing::Guessing;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -98,7 +100,15 @@ the address that has the most makes way, so that a flood of idle connections doe
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
 of late come first, and where too many wait, one of the address with the most is refused. Each
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
-bounds still need more they are lowered, with a warning.")]
+bounds still need more they are lowered, with a warning.
+
+Guessing is made slow: whoever has failed to log in too often waits, by address and by the network
+around it, by user, and in all (see Guessing). An address that waits is told that the server is
+busy; a password for a user who waits is refused unseen, as any wrong one is, whether there is
+such a user or not. Tickets, keys and tokens can't be guessed, and whoever has logged in to an
+account from an address before does not wait there for what others do. The log has a line
+(event penalty) with each wait that begins, and each login that nobody looked at has a code that
+begins with penalty-.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -133,6 +143,8 @@ pub(crate) struct Serve {
     stretch: StretchArgs,
     #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    guessing: Guessing,
 }
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
@@ -283,6 +295,7 @@ impl Serve {
             path: &self.users,
             users: file,
             options: &self.options,
+            guessing: &self.guessing,
             balancers: &self.proxy_protocol,
             service,
             stretching,
@@ -362,6 +375,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) path: &'a Path,
     pub(crate) users: AccountFile,
     pub(crate) options: &'a Options,
+    pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
     /// How clients stretch their passwords, if they do.
@@ -371,7 +385,7 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service, stretching } = self;
+        let Self { keys, tickets, path, users, options, guessing, balancers, service, stretching } = self;
         let mut broken = user_files::broken_lines(path, &users.broken_lines());
         broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
         let told = Arc::new(OnceLock::new());
@@ -396,6 +410,10 @@ impl Plan<'_> {
         let verifier = if moves { verifier.with_moving() } else { verifier };
         let acceptor = Acceptor::new_async(config, keys, verifier);
         let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = match guessing.penalties(Arc::clone(&log)) {
+            Some(penalties) => acceptor.with_penalties(penalties),
+            None => acceptor.without_penalties(),
+        };
         let _ = told.set(acceptor.clone());
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }

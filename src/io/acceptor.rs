@@ -4,6 +4,7 @@ use super::bounds::Bounds;
 use super::error::LoginError;
 use super::keys::{KeysInUse, ServerKeys};
 use super::link::Link;
+use super::penalties::{Guard, Penalties};
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
 use super::recheck::Recheck;
@@ -20,7 +21,8 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`].
+/// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`], and with
+/// [`Penalties`] for guessing.
 ///
 /// Cheap to clone; a clone shares everything, the bounds among it. Over tokio's streams `accept` (feature `tokio`) is the one
 /// call, over blocking ones [`Acceptor::accept_blocking`], over anything else [`Acceptor::accept_over`]; one acceptor may serve all
@@ -44,6 +46,7 @@ pub(super) struct ServerState {
     pub(super) permits: Permits,
     pub(super) refusals: Refusals,
     pub(super) sessions: Sessions,
+    pub(super) guard: Guard,
     limiter: Option<Arc<Limiter>>,
 }
 
@@ -82,7 +85,7 @@ impl ServerState {
 
 impl Acceptor {
     /// Accepts logins under `keys`, one [`ServerKey`](crate::ServerKey) or several by name and over time, and asks `verifier` about them on one of the
-    /// acceptor's threads, within [`Bounds::default`].
+    /// acceptor's threads, within [`Bounds::default`] and with [`Penalties::default`].
     pub fn new(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl Verifier + 'static) -> Self {
         Self::with_verifier(config, keys.into(), AnyVerifier::Blocking(Arc::new(verifier)))
     }
@@ -107,6 +110,7 @@ impl Acceptor {
             workers,
             permits,
             refusals: Refusals::default(),
+            guard: Guard::new(Penalties::default()),
             limiter: None,
         }))
     }
@@ -118,9 +122,21 @@ impl Acceptor {
         Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
     }
 
+    /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
+    #[must_use]
+    pub fn with_penalties(self, penalties: Penalties) -> Self {
+        Self(Arc::new(ServerState { guard: Guard::new(penalties), ..ServerState::clone(&self.0) }))
+    }
+
+    /// Lets everybody guess as fast as the [`Bounds`] allow: where passwords can't be guessed, or where something else counts.
+    #[must_use]
+    pub fn without_penalties(self) -> Self {
+        Self(Arc::new(ServerState { guard: Guard::none(), ..ServerState::clone(&self.0) }))
+    }
+
     /// Asks `limiter` about whoever has sent a ClientHello, before anything costly is done with it: it is told the
     /// connection and the server name that the client asked for (empty if it named none). An error turns the client away, which is
-    /// told that the server is busy. Bounds by source are there without it; this is for rates, lists and hours of your own.
+    /// told that the server is busy. Bounds by source and penalties are there without it; this is for rates, lists and hours of your own.
     /// It must not block.
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
@@ -165,10 +181,11 @@ impl Acceptor {
         self.0.keys.now()
     }
 
-    /// How many hold places now, how many had to make way, and how many sessions were ended.
+    /// How many hold places now, how many had to make way or to wait, and how many sessions were ended.
     pub fn counts(&self) -> Counts {
         let (revoked, unconfirmed) = self.0.sessions.counts();
-        Counts { revoked, unconfirmed, ..self.0.places.counts() }
+        let (turned_away, unchecked, store_away) = self.0.guard.counts();
+        Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() }
     }
 
     /// Lets nobody in any more, and ends the handshakes that wait for their peers. Sessions go on; logins that have arrived

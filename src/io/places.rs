@@ -70,7 +70,7 @@ enum Stage {
     Arrived,
 }
 
-/// How many hold places now.
+/// How many hold places now, and what happened since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -88,6 +88,13 @@ pub struct Counts {
     pub revoked: u64,
     /// Of the sessions, those about which nobody can tell now whether their principals are still welcome.
     pub unconfirmed: usize,
+    /// Hellos that were told that the server is busy since their source has to wait, since the beginning
+    /// ([`crate::Penalties`]).
+    pub turned_away: u64,
+    /// Passwords that nobody looked at since there were too many failed logins, since the beginning.
+    pub unchecked: u64,
+    /// How often the store of failed logins did not answer, since the beginning ([`crate::PenaltyStore`]).
+    pub store_away: u64,
 }
 
 impl Places {

@@ -5,6 +5,7 @@
 mod asked;
 mod client;
 mod factors;
+mod penalised;
 mod turn;
 
 pub(super) use client::{Begun, begin, login};
@@ -18,6 +19,7 @@ use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
+use super::penalties::{Guess, Others};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
 use super::sessions::{self, Sessions};
@@ -36,6 +38,7 @@ use crate::time::{Moment, UnixTime};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
+use core::time::Duration;
 use std::sync::Arc;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
@@ -66,6 +69,8 @@ pub(super) struct Started {
 pub(super) struct RefusedLogin {
     pub(super) refusal: Refusal,
     pub(super) user: Option<String>,
+    /// What it was, if it was refused for its credential.
+    pub(super) guess: Guess,
 }
 
 /// What a refused client will be told, and when.
@@ -82,6 +87,11 @@ impl PendingRefusal {
 }
 
 impl RefusedLogin {
+    /// One that names nobody.
+    fn of_nobody(refusal: Refusal) -> Self {
+        Self { refusal, user: None, guess: Guess::No }
+    }
+
     /// What the client is told, and what the caller is told.
     pub(super) fn part(self) -> (PendingRefusal, LoginError) {
         let Refusal { frame, not_before, reason } = self.refusal;
@@ -121,40 +131,55 @@ pub(super) async fn accept<L: Link>(
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
-    let cut = Arc::clone(place.cut());
     let visit = Visit { context, place, notices: server.sessions.notices() };
-    let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
-    match greeted {
-        Greeted::Resumed(started) => Ok(Decided::Accepted(started)),
-        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
-        // In a box of its own, so that those who have sent no login hold no room for one.
-        Greeted::Login { login, server_name } => {
-            Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
-        }
-    }
+    let greeted = meet(server, link, &visit).await?;
+    // In a box of its own, so that those who have sent no login hold no room for one.
+    Box::pin(settle(server, link, visit, greeted)).await
 }
 
-/// From the login's arrival to the verdict.
+/// Up to the login's arrival, unless the handshake has to make way.
+async fn meet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
+    let error = match unless(visit.place.cut(), pin!(greet(server, link, visit))).await {
+        Ok(greeted) => return Ok(greeted),
+        Err(error) => error,
+    };
+    Box::pin(penalised::note_end(server, link, visit, &error)).await;
+    Err(error)
+}
+
+/// From the login's arrival, or the confirmed resumption, to the end of the handshake.
 async fn settle<L: Link>(
     server: &ServerState,
     link: &mut L,
     visit: Visit,
-    login: Arrived,
+    greeted: Greeted,
 ) -> Result<Decided, LoginError> {
+    let login = match greeted {
+        Greeted::Resumed(started) => {
+            let principal = started.session.info.grant().principal();
+            penalised::note_accepted(server, link, visit.place.source(), principal).await;
+            return Ok(Decided::Accepted(started));
+        }
+        Greeted::Refused(refusal) => {
+            return Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit.place).await);
+        }
+        Greeted::Login { login, server_name } => Arrived { login, server_name },
+    };
     match decide(server, link, &visit, login).await? {
         Ok((frame, started)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &frame).await?;
             Ok(Decided::Accepted(started))
         }
-        Err(refusal) => Ok(refused(server, refusal, visit.place)),
+        Err(refusal) => Ok(refused(server, link, refusal, visit.place).await),
     }
 }
 
-fn refused(server: &ServerState, refused: RefusedLogin, place: Place) -> Decided {
-    if refused.refusal.reason.is_no() {
+async fn refused<L: Link>(server: &ServerState, link: &mut L, refused: RefusedLogin, place: Place) -> Decided {
+    if refused.refusal.reason.is_no() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
         server.note_refused(place.source());
     }
+    penalised::note_refused(server, link, place.source(), &refused).await;
     Decided::Refused(refused, place.into_refusal())
 }
 
@@ -246,7 +271,7 @@ async fn answer<'s, L: Link>(
     let admitted = server.admit(&visit.context, &server_name);
     let admitted = admitted.and_then(|()| if visit.place.has_room_for_session() { Ok(()) } else { full() });
     if let Err(reason) = admitted {
-        return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
+        return Err(turn_away(server, link, Duration::ZERO, LoginError::LoginRefused { user: None, reason }).await);
     }
     if let Some(differs) = hello.differs() {
         // The client sees it, too, before it sends anything secret.
@@ -258,8 +283,12 @@ async fn answer<'s, L: Link>(
         Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
         Shown::Not(hello) => *hello,
     };
+    if let Err(shut) = penalised::greet(server, link, visit.place.source()).await {
+        let error = LoginError::LoginRefused { user: None, reason: shut.reason };
+        return Err(turn_away(server, link, shut.left, error).await);
+    }
     if server.is_pressed(visit.place.source()) {
-        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+        return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
     }
     let (hello, opening) = Box::pin(open_hello(server, link, hello, visit, Progress::Fresh)).await?;
     let not_before = hello.not_before();
@@ -284,7 +313,7 @@ async fn open_hello<'s, L: Link>(
     };
     match visit.place.arrived() {
         Ok(()) => {}
-        Err(BusyReason::NoRoom) => return Err(turn_away(server, link, BusyReason::NoRoom.into()).await),
+        Err(BusyReason::NoRoom) => return Err(turn_away(server, link, Duration::ZERO, BusyReason::NoRoom.into()).await),
         Err(crowded) => return Err(crowded.into()),
     }
     let turn = Turn { server, place: &visit.place, deadline, progress };
@@ -305,7 +334,7 @@ async fn open_hello<'s, L: Link>(
                 TOO_MANY => BusyReason::Pressed.into(),
                 reason => LoginError::LoginRefused { user: None, reason },
             };
-            Err(turn_away(server, link, error).await)
+            Err(turn_away(server, link, Duration::ZERO, error).await)
         }
         Err(NotDone::Failed(error)) => Err(error),
     }
@@ -334,7 +363,7 @@ async fn shown<'s, L: Link>(
     let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(Box::new(hello))) };
     // Before the ticket is used up.
     if hello.is_sealed() && server.is_pressed(visit.place.source()) {
-        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+        return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
     }
     match visit.place.arrived() {
         Ok(()) => Box::pin(resume(server, link, hello, claim, visit)).await,
@@ -461,14 +490,14 @@ async fn decide<L: Link>(
 ) -> Result<Decision, LoginError> {
     if !visit.place.has_room_for_session() {
         let refusal = login.refuse(Reason::NotNow("too many sessions"));
-        return Ok(Err(RefusedLogin { refusal, user: None }));
+        return Ok(Err(RefusedLogin::of_nobody(refusal)));
     }
     let (deadline, admitted) = (login.deadline(), login.admit());
     let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
     let turn = Turn { server, place: &visit.place, deadline, progress };
     match open_and_verify(turn, link, visit, &server_name, admitted).await {
         Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
-        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
+        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin::of_nobody(refusal))),
         Err(NoVerdict::Failed(error)) => Err(error),
     }
 }
@@ -490,13 +519,29 @@ async fn open_and_verify<L: Link>(
         }
         admitted => (turn, admitted, None),
     };
+    let (turn, admitted, others) = match admitted {
+        // Nobody else can be asked before it is known for whom.
+        Admitted::Sealed(open) if turn.server.guard.store().is_some() => {
+            let claim = turn.compute(link, open, run).await?;
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn.next(), Admitted::Opened(claim), others)
+        }
+        Admitted::Opened(claim) => {
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn, Admitted::Opened(claim), others)
+        }
+        admitted => (turn, admitted, Others::None),
+    };
+    let (guard, source) = (turn.server.guard.clone(), visit.place.source().clone());
     match &turn.server.verifier {
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
             let work = move |admitted: Admitted| {
                 let claim = opened(admitted);
-                let verdict = asked.verify(&claim, &*verifier);
+                // Now, and not when it was queued: those before it may have been wrong meanwhile.
+                let checked = penalised::check(&guard, &source, &claim, &others);
+                let verdict = checked.and_then(|()| asked.verify(&claim, &*verifier));
                 (claim, verdict)
             };
             Ok(turn.compute(link, admitted, work).await?)
@@ -513,6 +558,9 @@ async fn open_and_verify<L: Link>(
                     None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
                 },
             };
+            if let Err(reason) = penalised::check(&guard, &source, &claim, &others) {
+                return Ok((claim, Err(reason)));
+            }
             let asker = visit.asker(turn.server, server_name);
             let attempt = Attempt { credential: claim.credential(), asker };
             let asking = Box::pin(async {

@@ -185,6 +185,11 @@ impl CredentialKind {
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
+
+    /// Whether somebody might find it by trying: a token or a key has too many bits for that.
+    pub(crate) const fn can_be_guessed(self) -> bool {
+        !matches!(self, Self::Token | Self::Key)
+    }
 }
 
 impl fmt::Display for CredentialKind {

@@ -372,6 +372,9 @@ pub enum Reason {
     /// The credential is good, and the account may not be used from this address.
     #[error("the account may not be used from this address")]
     NetworkNotAdmitted,
+    /// Nobody looked at the password: there were too many failed logins of late, and this is not the time for the next one.
+    #[error("not looked at: {0}")]
+    Penalty(Penalty),
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -390,6 +393,27 @@ pub enum Reason {
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),
+}
+
+/// Whose failed logins are too many, so that whoever shares them has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Penalty {
+    /// Those of this source.
+    #[error("too many failed logins from this source")]
+    Source,
+    /// Those of the block of addresses around this source.
+    #[error("too many failed logins from the addresses around this one")]
+    Block,
+    /// Those with this name, from sources that have not logged in to it.
+    #[error("too many wrong passwords for this name")]
+    Account,
+    /// Those with this name, from this source, which has logged in to it before.
+    #[error("too many wrong passwords for this name from this source")]
+    KnownSource,
+    /// Those of all sources that have not logged in to the names that they tried.
+    #[error("too many wrong passwords in all, and nobody has logged in to this name from this source")]
+    Total,
 }
 
 /// `code()`: names that stay the same from release to release, for logs, metrics and tests. Lower-case words joined by hyphens.
@@ -502,6 +526,7 @@ codes!(Reason {
     Self::FactorUsed => "factor-used",
     Self::FactorLocked => "factor-locked",
     Self::NetworkNotAdmitted => "network-not-admitted",
+    Self::Penalty(penalty) => penalty.code(),
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
@@ -510,12 +535,21 @@ codes!(Reason {
     Self::Application(_) => "application",
 });
 
+codes!(Penalty {
+    Self::Source => "penalty-source",
+    Self::Block => "penalty-block",
+    Self::Account => "penalty-account",
+    Self::KnownSource => "penalty-known-source",
+    Self::Total => "penalty-total",
+});
+
 impl Reason {
-    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, the store was
+    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, it was to wait, the store was
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {
         match self {
             Self::NotAdmitted(_)
+            | Self::Penalty(_)
             | Self::NotNow(_)
             | Self::Failed(_)
             | Self::VerifierFailed

@@ -374,7 +374,8 @@ mod with_accounts {
                 verdict
             };
             let bounds = Bounds::default().with_working(2).with_handshakes(300);
-            let acceptor = asking(counted).with_bounds(bounds.with_patience(Duration::from_secs(3600)));
+            let acceptor =
+                asking(counted).with_bounds(bounds.with_patience(Duration::from_secs(3600))).without_penalties();
             let attempts: Vec<_> = (0..200)
                 .map(|number: u32| {
                     let (client, server) = pair();

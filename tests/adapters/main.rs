@@ -22,6 +22,7 @@ mod elsewhere;
 mod factors;
 mod live;
 mod logins;
+mod penalties;
 mod places;
 mod refusals;
 mod sessions;

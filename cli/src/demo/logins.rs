@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, Options, Plan, Service};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -243,6 +243,7 @@ impl Stage {
             path: &users,
             users: file,
             options: &options,
+            guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
             stretching: None,

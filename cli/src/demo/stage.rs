@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
 use crate::login::{Conversation, describe};
-use crate::serve::{Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, Options, Plan, Service};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
@@ -171,6 +171,7 @@ impl<'a> Stage<'a> {
             path: users,
             users: AccountFile::open(users)?,
             options: &options,
+            guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
             stretching: stretching.cloned(),

@@ -122,12 +122,15 @@ impl Server {
         shared.stopping.send_replace(true);
         let _ = timeout(STOP_TIMEOUT, all_gone.recv()).await;
         tickets.iter_mut().for_each(Watch::finish);
+        let counts = shared.acceptor.counts();
         let entry = Entry::new("stopped")
             .field("accepted", shared.accepted.load(Ordering::Relaxed))
             .field("refused", shared.refused.load(Ordering::Relaxed))
             .field("failed", shared.failed.load(Ordering::Relaxed))
-            .field("revoked", shared.acceptor.counts().revoked)
-            .field("pushed_out", shared.acceptor.counts().made_way);
+            .field("revoked", counts.revoked)
+            .field("turned_away", counts.turned_away)
+            .field("unchecked", counts.unchecked)
+            .field("pushed_out", counts.made_way);
         shared.log.finish(entry);
     }
 }
@@ -196,8 +199,8 @@ impl Shared {
         };
         let entry = ends.log(entry).field("code", reason.code()).text("reason", &chain(reason));
         match reason {
-            // No RSA operation and no password hash: whoever floods the server with these spends nothing.
-            Reason::Malformed(_) | Reason::NotAdmitted(_) => self.log.write_stranger(entry),
+            // No password hash, and mostly no RSA operation: whoever floods the server with these spends nothing.
+            Reason::Malformed(_) | Reason::NotAdmitted(_) | Reason::Penalty(_) => self.log.write_stranger(entry),
             _ => self.log.write(entry),
         }
     }
