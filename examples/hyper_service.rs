@@ -10,8 +10,7 @@
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize,
-    NotPermitted,
+    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, Forbidden, Grant, KeySize,
 };
 use countersign::{Server, ServerConfig, ServerKey, Stream};
 use http_body_util::{BodyExt, Empty, Full};
@@ -38,16 +37,16 @@ use tower_service::Service;
 
 /// One session, from the login to its end.
 async fn serve(session: Stream<TcpStream>) -> hyper::Result<()> {
-    let grant = session.grant().clone();
+    let grant = session.current_grant();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&grant, request.method(), request.uri().path());
+        let answer = answer(&grant.get(), request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer.unwrap_or_else(forbidden)))
     });
     http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(session), service).await
 }
 
 /// One request of whoever was granted this.
-fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, NotPermitted> {
+fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Forbidden> {
     let (status, body) = match (method, path) {
         (&Method::GET, "/orders") => {
             grant.require("orders:read")?;
@@ -64,7 +63,7 @@ fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<By
     Ok(answer)
 }
 
-fn forbidden(error: NotPermitted) -> Response<Full<Bytes>> {
+fn forbidden(error: Forbidden) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::from(error.to_string()));
     *answer.status_mut() = StatusCode::FORBIDDEN;
     answer

@@ -60,6 +60,7 @@ assert_eq!(line, "hello, alice\n");
 //! | use blocking streams of your own | [`blocking`] |
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
+//! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
 //! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `AccountVerifier` over a store of accounts: a file, memory, a database |
 //! | check passwords of a store of your own | `accounts::PasswordCheck`, [`StretchedPassword::check`] |
 //! | have clients compute the password hashes | [`ServerConfig::with_stretching`], [`Stretching`] |
@@ -87,6 +88,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `ml-kem` | yes | X25519MLKEM768 for that provider |
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `AccountVerifier` over an account file or a store of your own; `files` with it |
+//! | `password-formats` | no | for `accounts`: passwords as other programs have stored them (bcrypt, scrypt, PBKDF2, SHA-crypt, yescrypt, Argon2i and Argon2d) |
 //! | `files` | yes | `files`, keys on disk, and `known_hosts` |
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
@@ -116,7 +118,8 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
+    Recheck, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -132,6 +135,7 @@ pub use stores::known_hosts::{self, KnownHosts};
 pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
+pub use terms::addresses::{AddressPatterns, BadAddressPattern};
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::AuthorizedKeysError;
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};
@@ -140,7 +144,9 @@ pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
 pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
 pub use terms::factor::{Form, Prompt};
-pub use terms::grant::{Grant, NotPermitted};
+pub use terms::grant::{Forbidden, Grant};
+pub use terms::policy::{PolicyRequest, WithPolicy};
+pub use terms::revocation::Revocation;
 pub use terms::stretch::{
     ParseStretchParametersError, ParseStretchedHashError, StretchError, StretchParameters, StretchedHash,
     StretchedPassword, Stretching,

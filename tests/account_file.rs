@@ -84,7 +84,7 @@ fn an_edit_keeps_what_it_does_not_change() {
     let edited = fs::read_to_string(&path).unwrap();
     assert!(edited.starts_with(&text), "{edited}");
     let broken = AccountFile::open(&path).unwrap().broken_lines();
-    assert_eq!(*broken, [BrokenLine { number: 3, error: LineError::Field }]);
+    assert_eq!(*broken, [BrokenLine { number: 4, error: LineError::Field }]);
 }
 
 /// What stops an edit.
@@ -224,7 +224,7 @@ fn one_bad_byte_costs_one_line() {
     fs::write(&path, &text).unwrap();
     let broken = AccountFile::open(&path).unwrap().broken_lines();
     let numbers: Vec<_> = broken.iter().map(|line| (line.number, line.error)).collect();
-    assert_eq!(numbers, [(2, LineError::NotUtf8 { column: 5 }), (3, LineError::NotUtf8 { column: 6 })]);
+    assert_eq!(numbers, [(3, LineError::NotUtf8 { column: 5 }), (4, LineError::NotUtf8 { column: 6 })]);
     add(&path, "bob").unwrap();
     assert!(fs::read(&path).unwrap().starts_with(&text), "and it is kept");
     assert_eq!(names(&path), ["alice", "bob"]);
@@ -555,7 +555,7 @@ fn broken_lines_of_a_file_are_listed_and_the_others_served() {
     let file = open(&path);
     assert_eq!(
         *file.broken_lines(),
-        [BrokenLine { number: 3, error: LineError::ClearPassword }],
+        [BrokenLine { number: 4, error: LineError::ClearPassword }],
         "`what?` is a user without a password"
     );
     assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));

@@ -819,7 +819,7 @@ fn k7_by_default_a_verifier_lets_no_ticket_in() {
     let context = Context::uncounted();
     assert_eq!(
         verifier.resume(&Returning::new("alice", CredentialKind::Password, NOW, &context)),
-        Err(Reason::AccountDisabled)
+        Err(Reason::ResumeUnsupported)
     );
 }
 

@@ -1,8 +1,12 @@
 //! `user`: the accounts of a users file.
 
+mod access;
+mod import;
 mod keys;
 mod show;
 mod totp;
+
+pub(crate) use show::{json, words};
 
 use crate::failure::{Failure, chain};
 use crate::{secrets, term};
@@ -34,9 +38,13 @@ Examples:
     Add {
         #[command(flatten)]
         account: AccountArgs,
-        /// What the user may do: a word without spaces and commas; can be repeated
+        /// What the user may do: a word without spaces and commas, such as orders:read; orders:* is all that begins with orders:.
+        /// Can be repeated
         #[arg(long = "permission", value_name = "WORD")]
         permissions: Vec<String>,
+        /// A role of the user's, as `role add` makes it; can be repeated
+        #[arg(long = "role", value_name = "ROLE")]
+        roles: Vec<String>,
         /// From when on the user can't log in: a date in UTC (2027-01-31, 2027-01-31T12:00:00Z), or a time from now (30days)
         #[arg(long, value_name = "WHEN", value_parser = term::date)]
         expires: Option<UnixTime>,
@@ -122,7 +130,27 @@ a row none is looked at for half a minute, and for twice as long after each furt
 secret as it is: the server computes codes from it. A recovery code is taken out of the file when it is used, so a server that must
 not write there takes none.")]
     Totp(totp::TotpArgs),
-    /// Give a user permissions. Logins from now on have them.
+    /// Import users, with the passwords they have, from a file of another program.
+    ///
+    /// Says on standard output which lines are not taken and why; the exit status is 1 then, and the others are imported, all at
+    /// once.
+    #[command(after_help = "\
+Examples:
+  countersign user import htpasswd --users users.txt --dry-run
+  countersign user import people.csv --users users.txt
+  psql --csv -c 'SELECT name, password_hash FROM people' | countersign user import - --format csv --users users.txt
+
+htpasswd is NAME:HASH, a line for each user. CSV has a line first that names its columns: name, password_hash, permissions (words, with
+spaces between), expires (2027-01-31), locked (yes or no). name must be there; the others need not be. A value with commas stands in
+quotes, and none has a line break; an empty one leaves that as it is.
+
+Taken are Argon2id, Argon2i, Argon2d, bcrypt, scrypt, PBKDF2, SHA-crypt ($5$, $6$) and yescrypt, as their programs, PHC strings, passlib and
+Django write them. Not taken are MD5 ($apr1$, $1$), {SHA}, DES and passwords in clear: they protect nothing, and whoever has one needs a new
+password. A users file holds at most 64 MiB: some 400,000 users.
+
+With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since.")]
+    Import(import::ImportArgs),
+    /// Give a user permissions. Sessions that are open have them soon, too.
     #[command(after_help = "Example:\n  countersign user grant alice write admin --users users.txt")]
     Grant {
         #[command(flatten)]
@@ -130,7 +158,7 @@ not write there takes none.")]
         #[command(flatten)]
         permissions: PermissionArgs,
     },
-    /// Take permissions from a user. Logins from now on don't have them; sessions that are open keep them.
+    /// Take permissions from a user. Sessions that are open lose them soon, too.
     #[command(after_help = "Example:\n  countersign user revoke alice admin --users users.txt")]
     Revoke {
         #[command(flatten)]
@@ -138,7 +166,9 @@ not write there takes none.")]
         #[command(flatten)]
         permissions: PermissionArgs,
     },
-    /// Lock a user out, until `user unlock`. Tickets of earlier logins stay dead after that; sessions that are open go on.
+    /// Lock a user out, until `user unlock`: what others call to disable an account.
+    ///
+    /// Sessions that are open end, and tickets of earlier logins stay dead after that.
     #[command(after_help = "Example:\n  countersign user lock alice --users users.txt")]
     Lock {
         #[command(flatten)]
@@ -150,6 +180,15 @@ not write there takes none.")]
         #[command(flatten)]
         account: AccountArgs,
     },
+    /// Give a user roles, or take them away.
+    #[command(subcommand)]
+    Role(access::UserRole),
+    /// Say from where alone a user can log in, whatever they log in with.
+    #[command(after_help = "\
+Examples:
+  countersign user from alice 192.0.2.0/24,2001:db8::/32 --users users.txt
+  countersign user from alice anywhere --users users.txt")]
+    From(access::FromArgs),
     /// Say from when on a user can't log in.
     #[command(after_help = "\
 Examples:
@@ -168,7 +207,7 @@ Examples:
 pub(crate) struct FileArgs {
     /// The users file
     #[arg(long, value_name = "FILE")]
-    users: PathBuf,
+    pub(crate) users: PathBuf,
 }
 
 #[derive(Args)]
@@ -300,6 +339,10 @@ impl AccountArgs {
                 failure.and(format_args!("to see who there is: countersign user list --users {users}"))
             }
             AccountError::Broken { .. } => failure.and(format_args!("to remove it: {}", self.command("remove"))),
+            AccountError::UnknownRole(role) => {
+                let (users, role) = (term::quoted(&self.file.users), term::word(role));
+                failure.and(format_args!("to add it: countersign role add {role} --permission WORD --users {users}"))
+            }
             AccountError::TooManyKeys(_) => {
                 failure.and(format_args!("to see which there are: {}", self.command("key list")))
             }
@@ -327,9 +370,9 @@ impl AccountArgs {
 impl User {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Add { account, permissions, expires, password, no_password, key } => {
+            Self::Add { account, permissions, roles, expires, password, no_password, key } => {
                 let password = if *no_password { None } else { Some(password) };
-                let new = New { permissions, expires: *expires, password, keys: key.as_deref() };
+                let new = New { permissions, roles, expires: *expires, password, keys: key.as_deref() };
                 new.add(account)
             }
             Self::Passwd { account, password } => {
@@ -372,6 +415,7 @@ impl User {
                 Ok(())
             }
             Self::Totp(args) => args.run(),
+            Self::Import(args) => args.run(),
             Self::Key(command) => command.run(),
             Self::RevokeTokens { account } => {
                 let count = account.edit(|account| Ok(account.revoke_tokens()))?;
@@ -388,6 +432,8 @@ impl User {
                 account.note(&format!("revoked {} of", term::count(count, "permission")));
                 Ok(())
             }
+            Self::Role(command) => command.run(),
+            Self::From(args) => args.run(),
             Self::Lock { account } => {
                 let was_open = account.edit(|account| Ok(account.lock()))?;
                 account.note(if was_open { "locked" } else { "locked already:" });
@@ -412,12 +458,12 @@ impl User {
 }
 
 /// `1 new permission`
-fn new(count: usize, noun: &str) -> String {
+pub(crate) fn new(count: usize, noun: &str) -> String {
     term::count(count, &format!("new {noun}"))
 }
 
 /// How many of the permissions changed something. One that can't be leaves everything as it was.
-fn each(
+pub(crate) fn each(
     args: &PermissionArgs,
     mut change: impl FnMut(&str) -> Result<bool, AccountError>,
 ) -> Result<usize, AccountError> {
@@ -427,6 +473,7 @@ fn each(
 /// A user to be.
 struct New<'a> {
     permissions: &'a [String],
+    roles: &'a [String],
     expires: Option<UnixTime>,
     password: Option<&'a PasswordArgs>,
     /// The file of their keys.
@@ -440,13 +487,22 @@ impl New<'_> {
         let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
         let mut new = Account::new(name, permissions).map_err(|error| account.known(&error))?;
         new.set_expiry(self.expires);
+        self.roles.iter().try_for_each(|role| new.add_role(role).map(drop)).map_err(|error| account.known(&error))?;
         keys.iter().try_for_each(|key| new.add_key(key).map(drop)).map_err(|error| account.known(&error))?;
         match AccountFile::open(users) {
             Ok(file) => {
-                file.accounts().check_new(name).map_err(|error| account.known(&error))?;
+                let accounts = file.accounts();
+                accounts.check_new(name).map_err(|error| account.known(&error))?;
+                // Before anyone types a password in vain.
+                if let Some(role) = self.roles.iter().find(|role| accounts.role(role).is_none()) {
+                    return Err(account.known(&AccountError::UnknownRole(role.clone())));
+                }
                 warn_broken(users, &file.broken_lines());
             }
             Err(error) if error.is_missing() => {
+                if let Some(role) = self.roles.first() {
+                    return Err(account.known(&AccountError::UnknownRole(role.clone())));
+                }
                 can_be_made(users)?;
                 term::note(format_args!("{}: no such file yet; making it", users.display()));
             }
@@ -506,12 +562,12 @@ pub(crate) fn broken_lines(users: &Path, broken: &[BrokenLine]) -> Vec<String> {
     lines
 }
 
-fn warn_broken(users: &Path, broken: &[BrokenLine]) {
+pub(crate) fn warn_broken(users: &Path, broken: &[BrokenLine]) {
     broken_lines(users, broken).iter().for_each(term::note);
 }
 
 /// Fails, after saying why, where not all lines can be read.
-fn all_read(users: &Path, broken: &[BrokenLine]) -> Result<(), Failure> {
+pub(crate) fn all_read(users: &Path, broken: &[BrokenLine]) -> Result<(), Failure> {
     if broken.is_empty() {
         return Ok(());
     }
@@ -525,7 +581,7 @@ pub(crate) fn open(users: &Path) -> Result<AccountFile, Failure> {
     AccountFile::open(users).map_err(|error| missing(users, &error))
 }
 
-fn edit<T>(
+pub(crate) fn edit<T>(
     users: &Path,
     create: bool,
     mut change: impl FnMut(&mut Accounts) -> Result<T, AccountError>,
@@ -534,7 +590,7 @@ fn edit<T>(
 }
 
 /// What an edit can fail with.
-enum EditError {
+pub(crate) enum EditError {
     File(FileError),
     Account(AccountError),
 }
@@ -545,7 +601,7 @@ impl From<FileError> for EditError {
     }
 }
 
-fn missing(users: &Path, error: &FileError) -> Failure {
+pub(crate) fn missing(users: &Path, error: &FileError) -> Failure {
     if error.is_missing() && users.is_symlink() {
         return leads_nowhere(users);
     }

@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! # comment
+//! @clerk permissions=orders:read,orders:write
+//! erin roles=clerk from=192.0.2.0/24 password=$argon2id$...
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
 //! dave key=MCowBQYDK2VwAyEA...;from=192.0.2.0/24;until=2027-01-31T00:00:00Z;comment=dave@laptop
@@ -9,27 +11,59 @@
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
+//! at most 1 GiB, 32 passes and 16 lanes; others [below](#passwords-of-other-programs)), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
 //! SubjectPublicKeyInfo; `from=` and `until=` behind it bound its use. The secret of a second
 //! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
 //! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line
 //! at most 64 KiB.
 //!
+//! A line that begins with `@` is a role: permissions under a name, which accounts have with `roles=`, beside permissions of their own. A change of
+//! a role is one of all its accounts. An account with a role that there is not can't be read. `from=` says from where an account may be used, whatever the
+//! credential: addresses, blocks and patterns, with commas between, as in `authorized_keys` ([`crate::AddressPatterns`]).
+//!
 //! A line that can't be read is left as it is and reported with its number; the others still work. Its name stays taken: a
 //! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
 //! counts as broken.
+//!
+//! # Passwords of other programs
+//!
+//! With the feature `password-formats`, a stored password may also be one of these, as other programs have written it:
+//!
+//! | format | as it looks | bounds |
+//! |---|---|---|
+//! | Argon2i, Argon2d | `$argon2i$v=19$m=...` | as Argon2id |
+//! | bcrypt | `$2a$`, `$2b$`, `$2y$` | cost 4 to 16 |
+//! | scrypt | `$scrypt$ln=16,r=8,p=1$...`, `$7$...` | N of 1024 or more; 256 MiB; N·r·p up to 8 Mi; p up to 16 |
+//! | PBKDF2 | `$pbkdf2-sha256$i=...`, passlib's `$pbkdf2-sha256$29000$...`; also SHA-1 and SHA-512 | 1000 to 5,000,000 iterations |
+//! | SHA-crypt | `$5$...`, `$6$rounds=...` | 1000 to 1,000,000 rounds |
+//! | yescrypt | `$y$j9T$...` | as `crypt` makes it; N of 1024 or more; 256 MiB |
+//! | Django's | `pbkdf2_sha256$`, `bcrypt_sha256$$2b$`, `bcrypt$$2b$`, `argon2$argon2id$`, `scrypt$` | as above |
+//!
+//! bcrypt looks at the first 72 bytes of a password alone, as the programs did that made the hash. bcrypt and `crypt`'s formats refuse a
+//! password with a zero byte, and `crypt`'s one of more than 511 bytes: no hash of such a one was ever made. MD5-crypt, `{SHA}` and their
+//! like are not taken: they protect nothing, and whoever has one needs a new password.
+//!
+//! # What unknown names cost
+//!
+//! A login under a name that has no password costs what one costs that has: of all parameters that passwords are stored with, those that
+//! a secret key assigns to the name. The line `#imitate`, which edits write where there is more than one set of them, keeps the key and the
+//! parameters, so that nothing changes for a name when accounts come and go, when passwords are upgraded, after a restart, or on another
+//! server. Parameters stay on it when the last account that has them goes. New ones change the cost of some names, once: those that imitate
+//! them from then on.
 
 mod account;
 mod error;
 mod factor;
 mod file;
 mod hash;
+mod imitation;
 mod keys;
 mod line;
 mod memory;
 mod name;
 mod password;
 mod reader;
+mod role;
 mod since;
 mod store;
 mod stretched;
@@ -39,9 +73,11 @@ mod verifier;
 pub use account::Account;
 pub use error::AccountError;
 pub use file::{AccountFile, News};
+pub use imitation::Imitation;
 pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
-pub use store::{AccountStore, Imitation, StoreError};
+pub use role::Role;
+pub use store::{AccountStore, StoreError};
 pub use totp::{Answers, TotpCheck, TotpSecret};
 pub use verifier::AccountVerifier;
 
@@ -55,6 +91,7 @@ use crate::terms::grant::Grant;
 use crate::time::UnixTime;
 use core::fmt;
 use hash::Cost;
+use imitation::Learned;
 use line::hash_token;
 use since::Since;
 use std::collections::HashMap;
@@ -86,9 +123,8 @@ pub struct Accounts {
     /// What comes after the last line feed.
     tail: Box<[u8]>,
     index: Index,
-    /// Keyed at random: which cost an unknown name imitates can't be predicted. An [`AccountFile`] hands it on from reading to
-    /// reading, or a name whose cost changes with the file would be known not to be in it.
-    imitation: store::Key,
+    /// Which cost an unknown name imitates. An [`AccountFile`] hands it on from reading to reading.
+    imitation: Arc<Learned>,
     /// What is remembered of answers to second factors. Handed on as well, or a code would be good twice.
     answers: Arc<TotpCheck>,
 }
@@ -97,19 +133,17 @@ pub struct Accounts {
 #[derive(Default)]
 struct Index {
     names: HashMap<String, usize>,
+    roles: HashMap<String, usize>,
     /// The names that broken lines claim.
     claims: HashMap<String, usize>,
     /// By the token's SHA-256.
     tokens: HashMap<[u8; 32], usize>,
-    /// What the stored passwords cost, and how many cost that. Without it an unknown name would cost a walk over all accounts.
-    costs: HashMap<Cost, usize>,
 }
 
 impl Index {
     fn add(&mut self, line: usize, account: &Account) {
         self.names.insert(account.name().to_owned(), line);
         self.tokens.extend(account.tokens.iter().map(|hash| (*hash, line)));
-        self.count(account.password.as_ref());
     }
 
     fn claim(&mut self, line: usize, claimed: &[String]) {
@@ -117,29 +151,12 @@ impl Index {
             self.claims.entry(name.clone()).or_insert(line);
         }
     }
-
-    fn count(&mut self, password: Option<&(String, Cost)>) {
-        if let Some((_, cost)) = password {
-            let count = self.costs.entry(*cost).or_default();
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn discount(&mut self, password: Option<&(String, Cost)>) {
-        if let Some((_, cost)) = password
-            && let Some(count) = self.costs.get_mut(cost)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.costs.remove(cost);
-            }
-        }
-    }
 }
 
 /// One line of the file, without its line feed. What is no account is kept to the byte.
 enum Line {
     Account(Box<Account>),
+    Role(Arc<Role>),
     /// With the names that it claims, if it was meant to be an account.
     Other(Box<[u8]>, Vec<String>),
 }
@@ -173,6 +190,10 @@ impl Accounts {
             }
         }
         accounts.tail = tail.into();
+        for (index, error) in accounts.resolve() {
+            broken.push(BrokenLine { number: index.saturating_add(1), error });
+        }
+        broken.sort_by_key(|line| line.number);
         if let Some(error) = accounts.read_tail() {
             broken.push(BrokenLine { number: accounts.lines.len().saturating_add(1), error });
         }
@@ -183,7 +204,11 @@ impl Accounts {
     fn read(&mut self, line: &[u8], number: usize) -> Result<(), LineError> {
         let content = content(line, number);
         let read = match content.first() {
-            None | Some(b'#') => check_text(content).map(|_| None),
+            None | Some(b'#') => check_text(content).and_then(|text| self.read_comment(text)).map(|()| None),
+            Some(b'@') => match check_text(content).and_then(|text| Role::parse(text.get(1..).unwrap_or(""), line)) {
+                Ok(role) => return self.push_role(role, line),
+                Err(error) => Err(error),
+            },
             Some(_) => check_text(content).and_then(|text| Account::parse(text, line)).map(Some),
         };
         let inserted = match read {
@@ -202,6 +227,27 @@ impl Accounts {
         inserted
     }
 
+    /// A comment; one of them says what unknown names cost.
+    fn read_comment(&self, text: &str) -> Result<(), LineError> {
+        let Some(kept) = text.strip_prefix(imitation::FRONT) else { return Ok(()) };
+        self.imitation.adopt(&Imitation::parse(kept).ok_or(LineError::Imitation)?);
+        Ok(())
+    }
+
+    /// Has what unknown names cost stand in the file, where there is something to choose.
+    fn keep_imitation(&mut self) {
+        // What `set_password` makes, and an upgrade.
+        self.imitation.learn(Cost::default());
+        let Some(kept) = self.imitation().line() else { return };
+        let is_kept =
+            |line: &Line| matches!(line, Line::Other(line, _) if line.starts_with(imitation::FRONT.as_bytes()));
+        let line = Line::Other(kept.as_bytes().into(), Vec::new());
+        match self.lines.iter().position(is_kept).and_then(|index| self.lines.get_mut(index)) {
+            Some(old) => *old = line,
+            None => self.push_line(line),
+        }
+    }
+
     /// What is wrong with the text after the last line feed. What claims a name there may be the half of one.
     fn read_tail(&mut self) -> Option<LineError> {
         let content = content(&self.tail, self.lines.len().saturating_add(1));
@@ -217,7 +263,7 @@ impl Accounts {
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
             Line::Account(account) => Some(&**account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         })
     }
 
@@ -267,7 +313,7 @@ impl Accounts {
     pub fn insert(&mut self, account: &Account) -> Result<(), AccountError> {
         let name = account.name();
         self.check_new(name)?;
-        let new = Account { line: None, since: Since::now(), ..account.clone() };
+        let new = self.resolved(Account { line: None, since: Since::now(), ..account.clone() })?;
         self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))
     }
 
@@ -282,6 +328,7 @@ impl Accounts {
     ) -> Result<T, AccountError> {
         let mut new = self.find(name)?.clone();
         let result = change(&mut new)?;
+        let new = self.resolved(new)?;
         self.put(new);
         Ok(result)
     }
@@ -297,6 +344,7 @@ impl Accounts {
         let claims_it = |claimed: &[String]| claimed.iter().any(|claimed| claimed == name);
         self.lines.retain(|line| match line {
             Line::Account(account) => account.name() != name,
+            Line::Role(_) => true,
             Line::Other(_, claimed) => !claims_it(claimed),
         });
         if claims_it(&claims(content(&self.tail, usize::MAX))) {
@@ -318,6 +366,7 @@ impl Accounts {
         for line in &self.lines {
             match line {
                 Line::Other(line, _) => bytes.extend_from_slice(line),
+                Line::Role(role) => bytes.extend_from_slice(&role.to_line()),
                 Line::Account(account) => match &account.line {
                     Some(line) => bytes.extend_from_slice(line),
                     None => bytes.extend_from_slice(account.to_string().as_bytes()),
@@ -332,18 +381,28 @@ impl Accounts {
     fn at(&self, index: usize) -> Option<&Account> {
         match self.lines.get(index)? {
             Line::Account(account) => Some(account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         }
     }
 
     /// Says when the lines were last seen to change: those that are as they were in `last` then, the others now.
     fn changed(&mut self, last: Option<&Self>, now: Since) {
         for line in &mut self.lines {
-            if let Line::Account(account) = line {
-                let old = last.and_then(|last| last.get(account.name()));
-                account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+            match line {
+                Line::Account(account) => {
+                    let old = last.and_then(|last| last.get(account.name()));
+                    account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+                }
+                Line::Role(role) => {
+                    let old = last.and_then(|last| last.role(role.name()));
+                    let since = old.filter(|old| old.is_same_line(role)).map_or(now, Role::since);
+                    *role = Arc::new(role.changed(since));
+                }
+                Line::Other(..) => {}
             }
         }
+        // None of them has become unknown.
+        drop(self.resolve());
     }
 
     /// Puts a changed account in the place of the one of its name: what its line was before is forgotten.
@@ -355,8 +414,9 @@ impl Accounts {
         }
         let new = Box::new(Account { line: None, since: Since::now(), ..new });
         let old = core::mem::replace(account, new);
-        self.index.discount(old.password.as_ref());
-        self.index.count(account.password.as_ref());
+        if let Some((_, cost)) = account.password {
+            self.imitation.learn(cost);
+        }
         if old.tokens != account.tokens {
             self.reindex();
         }
@@ -389,12 +449,35 @@ impl Accounts {
         if account.tokens.iter().any(|hash| self.index.tokens.contains_key(hash)) {
             return Err(LineError::DuplicateToken);
         }
-        self.index.add(self.lines.len(), &account);
-        self.lines.push(Line::Account(Box::new(account)));
-        if !self.tail.is_empty() {
-            self.reindex();
+        if let Some((_, cost)) = account.password {
+            self.imitation.learn(cost);
         }
+        self.index.add(self.lines.len(), &account);
+        self.push_line(Line::Account(Box::new(account)));
         Ok(())
+    }
+
+    fn push_role(&mut self, role: Role, line: &[u8]) -> Result<(), LineError> {
+        let claim = format!("@{}", role.name());
+        let first = self.index.roles.get(role.name()).or_else(|| self.index.claims.get(&claim)).copied();
+        let Some(first) = first else {
+            self.index.roles.insert(role.name().to_owned(), self.lines.len());
+            self.lines.push(Line::Role(Arc::new(role)));
+            return Ok(());
+        };
+        self.lines.push(Line::Other(line.into(), vec![claim]));
+        Err(LineError::DuplicateRole { first: first.saturating_add(1) })
+    }
+
+    /// Adds a line. What comes after the last line feed moves behind it.
+    fn push_line(&mut self, line: Line) {
+        let old = self.lines.len();
+        self.lines.push(line);
+        for name in claims(content(&self.tail, usize::MAX)) {
+            if let Some(index) = self.index.claims.get_mut(&name).filter(|index| **index == old) {
+                *index = self.lines.len();
+            }
+        }
     }
 
     fn reindex(&mut self) {
@@ -402,6 +485,7 @@ impl Accounts {
         for (number, line) in self.lines.iter().enumerate() {
             match line {
                 Line::Account(account) => self.index.add(number, account),
+                Line::Role(role) => drop(self.index.roles.insert(role.name().to_owned(), number)),
                 Line::Other(_, claimed) => self.index.claim(number, claimed),
             }
         }
@@ -409,7 +493,7 @@ impl Accounts {
     }
 
     fn imitation(&self) -> Imitation {
-        Imitation::of_costs(&self.imitation, self.index.costs.keys())
+        self.imitation.now()
     }
 
     /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs. It does not
@@ -432,14 +516,14 @@ impl Accounts {
             Credential::Password { user, password } => {
                 let account = self.get(user);
                 verifier::check_password(account, self.imitation().of(user), password)?;
-                return account.ok_or(Reason::UnknownUser)?.admit(now());
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Password, address, now());
             }
             Credential::Token(token) => self.by_token(&hash_token(token)),
             Credential::Key { user, .. } => self.get(user),
             Credential::Stretched { user, password } => {
                 let account = self.get(user);
                 stretched::check(account, self.imitation().of(user), password)?;
-                return account.ok_or(Reason::UnknownUser)?.admit(now());
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
             }
         };
         verifier::check_other(account, credential, address)

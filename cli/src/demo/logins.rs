@@ -343,7 +343,7 @@ impl Stage {
             () if proved => ", once the server had proved itself",
             () => "",
         };
-        let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
+        let mut said = format!("logged in as {}{how}, session {}", describe(&session.grant()), session.info().id());
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));

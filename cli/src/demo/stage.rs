@@ -268,7 +268,7 @@ impl<'a> Stage<'a> {
         };
         let is_proved = session.info().is_proved();
         let how = if is_proved { ", once the server had proved itself" } else { "" };
-        let mut told = format!("logged in as {}{how}", describe(session.grant()));
+        let mut told = format!("logged in as {}{how}", describe(&session.grant()));
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         told.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));

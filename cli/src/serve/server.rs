@@ -95,6 +95,7 @@ impl Server {
                 () = &mut stop => break,
                 _ = minutes.tick() => {
                     tickets.iter_mut().for_each(Watch::look);
+                    shared.note_unconfirmed();
                     continue;
                 }
                 accepted = listener.accept() => accepted,
@@ -125,6 +126,7 @@ impl Server {
             .field("accepted", shared.accepted.load(Ordering::Relaxed))
             .field("refused", shared.refused.load(Ordering::Relaxed))
             .field("failed", shared.failed.load(Ordering::Relaxed))
+            .field("revoked", shared.acceptor.counts().revoked)
             .field("pushed_out", shared.acceptor.counts().made_way);
         shared.log.finish(entry);
     }
@@ -150,6 +152,15 @@ impl Shared {
             Err(LoginError::LoginRefused { user, reason }) => self.refused(&ends, user, &reason),
             Err(LoginError::Disconnected { awaited: countersign::frame::FrameType::ClientHello }) if ends.is_check => {}
             Err(error) => self.failed(&ends, error.code(), &chain(&error)),
+        }
+    }
+
+    /// Once a minute, while nobody can tell whether those who are here are still welcome.
+    fn note_unconfirmed(&self) {
+        let sessions = self.acceptor.counts().unconfirmed;
+        if sessions > 0 {
+            let entry = Entry::new("sessions-unconfirmed").field("sessions", sessions);
+            self.log.write(entry.text("note", "they end after --recheck-grace"));
         }
     }
 

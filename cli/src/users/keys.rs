@@ -41,7 +41,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take a key from a user. Logins from now on can't use it, nor tickets of earlier ones; sessions that are open go on.
+    /// Take a key from a user. Logins from now on can't use it, nor tickets of earlier ones; sessions by one of their keys end.
     #[command(after_help = "Example:\n  countersign user key remove alice SHA256:... --users users.txt")]
     Remove {
         #[command(flatten)]

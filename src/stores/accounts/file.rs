@@ -2,6 +2,8 @@
 
 mod store;
 
+use super::hash::Cost;
+use super::imitation::Learned;
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
 use super::{Accounts, BrokenLine, TotpCheck};
@@ -34,7 +36,7 @@ pub struct AccountFile {
 
 /// What all readings of a file share.
 struct Shared {
-    imitation: super::store::Key,
+    imitation: Arc<Learned>,
     answers: Arc<TotpCheck>,
 }
 
@@ -92,7 +94,7 @@ impl AccountFile {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
         let (at, told) = (path.clone(), Arc::clone(&watcher));
-        let shared = Shared { imitation: super::store::Key::default(), answers: Arc::default() };
+        let shared = Shared { imitation: Arc::default(), answers: Arc::default() };
         let has_bytes = Arc::new(AtomicBool::new(false));
         let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
@@ -164,10 +166,17 @@ impl AccountFile {
         create: bool,
         mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        edit::edit(path.as_ref(), KIND, create, |text| {
+        let path = path.as_ref();
+        edit::edit(path, KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
-            Ok((accounts.text(), result))
+            accounts.keep_imitation();
+            let text = accounts.text();
+            // It could not be read again, and would lock everybody out.
+            if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {
+                return Err(FileError::TooLong { path: path.to_owned(), most: MAX_FILE }.into());
+            }
+            Ok((text, result))
         })
     }
 }
@@ -224,7 +233,10 @@ fn read(
         Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
-            (accounts.imitation, accounts.answers) = (shared.imitation.clone(), Arc::clone(&shared.answers));
+            shared.imitation.adopt(&accounts.imitation());
+            // What an upgrade at a login ends in, before there is one.
+            shared.imitation.learn(Cost::default());
+            (accounts.imitation, accounts.answers) = (Arc::clone(&shared.imitation), Arc::clone(&shared.answers));
             accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }

@@ -1,13 +1,16 @@
 //! An account as text: one line of an account file, or its fields.
 
+use super::AccountError;
 use super::account::Account;
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::keys;
 use super::name;
+use super::role;
 use super::totp::TotpSecret;
 use crate::crypto::SecretString;
 use crate::limits;
 use crate::stores::date::{self, Date};
+use crate::terms::addresses::AddressPatterns;
 use crate::terms::error::codes;
 use crate::terms::grant::Grant;
 use crate::time::UnixTime;
@@ -26,8 +29,7 @@ impl Account {
             return Err(if is_other_file(rest) { LineError::OtherFile } else { LineError::Name });
         }
         let mut account = Self::read(name, words.map(|word| word.split_once('=').ok_or(LineError::Field)))?;
-        let mut rest = Rest(line);
-        if fmt::write(&mut rest, format_args!("{account}")).is_err() || !rest.0.is_empty() {
+        if !Rest::is_all(line, format_args!("{account}")) {
             account.line = Some(line.into());
         }
         Ok(account)
@@ -79,6 +81,10 @@ impl Account {
                 "locks" if account.locks == 0 => account.locks = value.parse().map_err(|_| LineError::Lock)?,
                 "locked" | "locks" => return Err(LineError::Lock),
                 "expires" if account.expires.is_none() => account.expires = Some(parse_time(value)?),
+                "from" if account.from.is_none() => {
+                    account.from = Some(AddressPatterns::parse(value).map_err(|_| LineError::From)?);
+                }
+                "roles" if account.roles.is_empty() => account.roles = parse_roles(value).ok_or(LineError::Roles)?,
                 _ => return Err(LineError::Field),
             }
         }
@@ -121,8 +127,14 @@ impl Account {
         if let Some(expires) = self.expires {
             write("expires", format_args!("{}", Date(expires)))?;
         }
+        if let Some(from) = &self.from {
+            write("from", format_args!("{}", from.as_str().replace(' ', "")))?;
+        }
         if let Some(totp) = &self.totp {
             write("totp", format_args!("{}", totp.to_base32().as_str()))?;
+        }
+        if !self.roles.is_empty() {
+            write("roles", format_args!("{}", self.roles.join(",")))?;
         }
         if self.grant.permissions().next().is_some() {
             write("permissions", format_args!("{}", Permissions(&self.grant)))?;
@@ -149,7 +161,7 @@ impl fmt::Display for Account {
 }
 
 /// With commas between.
-struct Permissions<'a>(&'a Grant);
+pub(super) struct Permissions<'a>(pub(super) &'a Grant);
 
 impl fmt::Display for Permissions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -161,13 +173,32 @@ impl fmt::Display for Permissions<'_> {
 }
 
 /// What is still to come of a line that is compared with what is written.
-struct Rest<'a>(&'a [u8]);
+pub(super) struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    /// Whether this is all of a line.
+    pub(super) fn is_all(line: &'a [u8], written: fmt::Arguments<'_>) -> bool {
+        let mut rest = Self(line);
+        fmt::write(&mut rest, written).is_ok() && rest.0.is_empty()
+    }
+}
 
 impl fmt::Write for Rest<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0 = self.0.strip_prefix(text.as_bytes()).ok_or(fmt::Error)?;
         Ok(())
     }
+}
+
+/// Different names of roles, with commas between.
+fn parse_roles(text: &str) -> Option<Vec<String>> {
+    let roles: Vec<String> = text.split(',').map(str::to_owned).collect();
+    let are_different = roles
+        .iter()
+        .enumerate()
+        .all(|(index, role)| !roles.iter().skip(index.saturating_add(1)).any(|other| other == role));
+    let are_names = roles.len() <= limits::MAX_ROLES && roles.iter().all(|role| role::check(role).is_ok());
+    (are_names && are_different).then_some(roles)
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, LineError> {
@@ -191,6 +222,14 @@ fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
     (decoded.len() == 32).then_some(bytes)
 }
 
+/// The bounds of what other programs have stored.
+const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
+    "; bcrypt: 4 to 16; scrypt: N from 1024, 256 MiB, N*r*p of 8388608, p=16; PBKDF2: 1000 to 5000000; SHA-crypt: 1000 to 1000000; \
+     yescrypt: N from 1024, 256 MiB, and as crypt makes it"
+} else {
+    ""
+};
+
 /// A line that is no account, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
@@ -207,7 +246,7 @@ pub struct BrokenLine {
 pub enum LineError {
     /// The name is missing or not allowed.
     #[error(
-        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # in front",
+        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # or @ in front",
         limits::MAX_USER
     )]
     Name,
@@ -219,16 +258,50 @@ pub enum LineError {
     },
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
-        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, stretched=, key=, token=, \
-         totp=, recovery=, locked=yes, locks= or expires="
+        "a field is unknown, repeated, or not of the form field=value; expected roles=, permissions=, password=, \
+         stretched=, key=, token=, totp=, recovery=, from=, locked=yes, locks= or expires="
     )]
     Field,
     /// The permissions are not allowed or too many.
     #[error("the permissions are not a comma-separated list of different words")]
     Permissions,
-    /// The password hash costs more than a server can spend on a login, or has parameters that are not known.
+    /// The roles are not names with commas between.
+    #[error("the roles are not a comma-separated list of different names of roles")]
+    Roles,
+    /// One of the roles has no line of its own that can be read.
     #[error(
-        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
+        "a role in roles= has no line of its own, or that can't be read: add one that begins with @ and the role's name"
+    )]
+    UnknownRole,
+    /// The roles' permissions and the account's own are more than a grant may have.
+    #[error("the permissions of the roles and the account's own are together more than a grant may have")]
+    TooManyPermissions,
+    /// What stands behind an `@` is no name of a role.
+    #[error(
+        "@ begins a role, and no name of one stands behind it: 1 to {} letters, digits, dots, dashes and underscores",
+        limits::MAX_ROLE
+    )]
+    RoleName,
+    /// A role has something else than permissions.
+    #[error("a role has permissions= and nothing else")]
+    RoleField,
+    /// An earlier line has this role, even if that can't be read.
+    #[error("this role has an earlier line, line {first}, and that alone counts, even if it can't be read")]
+    DuplicateRole {
+        /// The earlier line's number.
+        first: usize,
+    },
+    /// The addresses are none.
+    #[error(
+        "from= is not a comma-separated list of addresses, blocks such as 192.0.2.0/24 (with nothing after the /24) and patterns such as \
+         192.0.2.*, each with a ! before it or not"
+    )]
+    From,
+    /// The password hash costs more than a server can spend on a login, or less than one that protects anything, or has parameters
+    /// that are not known.
+    #[error(
+        "the password hash is damaged, or its cost is out of bounds (Argon2: at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}{})",
+        OTHER_BOUNDS
     )]
     Password,
     /// The password is another kind of hash.
@@ -300,9 +373,22 @@ pub enum LineError {
          password"
     )]
     OtherFile,
+    /// The line that says what unknown names cost is damaged.
+    #[error("the line #imitate is damaged; put it back as it was, or remove it and let the next change make a new one")]
+    Imitation,
     /// The file's last line has no line feed.
     #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
     Unended,
+}
+
+impl LineError {
+    /// Why roles could not be given to an account.
+    pub(super) fn of_role(error: &AccountError) -> Self {
+        match error {
+            AccountError::UnknownRole(_) => Self::UnknownRole,
+            _ => Self::TooManyPermissions,
+        }
+    }
 }
 
 codes!(LineError {
@@ -310,6 +396,13 @@ codes!(LineError {
     Self::DuplicateName { .. } => "duplicate-name",
     Self::Field => "bad-field",
     Self::Permissions => "bad-permissions",
+    Self::Roles => "bad-roles",
+    Self::UnknownRole => "unknown-role",
+    Self::TooManyPermissions => "too-many-permissions",
+    Self::RoleName => "bad-role-name",
+    Self::RoleField => "bad-role-field",
+    Self::DuplicateRole { .. } => "duplicate-role",
+    Self::From => "bad-addresses",
     Self::Password => "bad-password-hash",
     Self::OtherHash(_) => "other-password-hash",
     Self::ClearPassword => "password-not-hashed",
@@ -328,5 +421,6 @@ codes!(LineError {
     Self::ZeroBytes => "zero-bytes",
     Self::TooLong => "line-too-long",
     Self::OtherFile => "other-file",
+    Self::Imitation => "bad-imitation",
     Self::Unended => "line-unended",
 });

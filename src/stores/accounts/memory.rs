@@ -1,7 +1,8 @@
 //! Accounts in memory, as a store.
 
 use super::account::Account;
-use super::store::{AccountStore, Imitation, StoreError};
+use super::imitation::Imitation;
+use super::store::{AccountStore, StoreError};
 use super::{Accounts, TotpCheck, now};
 use core::future::{Future, ready};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -25,7 +26,8 @@ impl Accounts {
         if !self.get(old.name()).is_some_and(|account| account.is_same(old)) || new.name() != old.name() {
             return Err(StoreError::Conflict);
         }
-        self.put(new.clone());
+        let new = self.resolved(new.clone())?;
+        self.put(new);
         Ok(())
     }
 

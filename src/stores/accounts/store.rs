@@ -2,16 +2,12 @@
 
 use super::AccountError;
 use super::account::Account;
-use super::hash::Cost;
+use super::imitation::Imitation;
 use crate::stores::files::FileError;
 use crate::terms::error::{Reason, codes};
 use core::future::Future;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use std::error::Error;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A place where accounts are kept: [`AccountFile`](super::AccountFile), `RwLock<Accounts>`, a database of your own. It finds
 /// accounts, and takes changed ones if nobody else has changed them meanwhile; it decides nothing. What lets whom in is decided in
@@ -172,75 +168,5 @@ impl StoreError {
             Self::Account(_) => Reason::Application("the account can't be changed"),
             Self::File(_) => Reason::Application("the account file can't be written"),
         }
-    }
-}
-
-/// What the checks of unknown users' passwords imitate: the costs of stored ones. A name always imitates the same one, as long as
-/// there is one that costs that, whatever other accounts come and go: which one is decided by a secret key.
-#[derive(Clone)]
-pub struct Imitation {
-    costs: Vec<Cost>,
-    key: Key,
-}
-
-impl Imitation {
-    /// Imitates the costs of these stored passwords, one for each [`Account::password_cost`] that there is; the default cost, if
-    /// there is none. What can't be read is left out. The key of 32 random bytes must stay the same: all servers over a store
-    /// share it, or a name whose check costs something else at each of them would be known to be unknown.
-    pub fn new<H: AsRef<str>>(key: [u8; 32], passwords: impl IntoIterator<Item = H>) -> Self {
-        let costs = passwords.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).collect();
-        Self { costs, key: Key(key) }
-    }
-
-    pub(super) fn of_costs<'a>(key: &Key, costs: impl IntoIterator<Item = &'a Cost>) -> Self {
-        Self { costs: costs.into_iter().copied().collect(), key: key.clone() }
-    }
-
-    pub(super) fn of(&self, user: &str) -> Cost {
-        Cost::imitated(&self.costs, &self.key, user)
-    }
-}
-
-crate::opaque_debug!(Imitation);
-
-/// HMAC-SHA-256 under a secret, as a hasher: so that which cost a name imitates can't be predicted, and is the same wherever the secret
-/// is.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub(super) struct Key([u8; 32]);
-
-/// A random one.
-impl Default for Key {
-    fn default() -> Self {
-        let mut key = [0; 32];
-        for (number, part) in key.chunks_exact_mut(8).enumerate() {
-            // Keyed by the system's randomness, in a way that can't fail.
-            part.copy_from_slice(&RandomState::new().hash_one(number).to_be_bytes());
-        }
-        Self(key)
-    }
-}
-
-impl BuildHasher for Key {
-    type Hasher = KeyedHasher;
-
-    fn build_hasher(&self) -> KeyedHasher {
-        let mut block = Zeroizing::new([0; 64]);
-        if let Some(front) = block.first_chunk_mut() {
-            *front = self.0;
-        }
-        KeyedHasher(Hmac::<Sha256>::new((&*block).into()))
-    }
-}
-
-pub(super) struct KeyedHasher(Hmac<Sha256>);
-
-impl Hasher for KeyedHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    fn finish(&self) -> u64 {
-        let hash: [u8; 32] = self.0.clone().finalize().into_bytes().into();
-        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
     }
 }

@@ -4,7 +4,7 @@ use super::account::Account;
 use super::hash::{self, Cost};
 use super::line::hash_token;
 use super::store::{AccountStore, StoreError, TRIES};
-use super::{address_of, now, stretched};
+use super::{PasswordCheck, address_of, now, stretched};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
@@ -56,8 +56,19 @@ type Upgrade = dyn Fn(&Account, &[u8]) -> Option<Account> + Send + Sync;
 
 impl<S: AccountStore> AccountVerifier<S> {
     /// Over this store. A shared one, to be edited while it is served, is `Arc<S>`.
+    ///
+    /// A login whose password was good, and is stored as [`PasswordCheck::needs_upgrade`] finds too little, has it stored anew, as
+    /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
+    /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
-        Self { store, upgrade: None, moves: false }
+        Self { store, upgrade: Some(Arc::new(upgraded)), moves: false }
+    }
+
+    /// Leaves stored passwords as they are.
+    #[must_use]
+    pub fn without_upgrade(mut self) -> Self {
+        self.upgrade = None;
+        self
     }
 
     /// At a login whose password was good, puts what `upgrade` makes of the account in its place, before the grant is made: to hash the
@@ -100,7 +111,7 @@ impl<S: AccountStore> AccountVerifier<S> {
         user: &str,
         shown: &StretchedPassword,
     ) -> Result<Grant, Reason> {
-        let mut may_move = self.moves;
+        let (mut may_move, address) = (self.moves, address_of(attempt.context()));
         loop {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
@@ -116,7 +127,7 @@ impl<S: AccountStore> AccountVerifier<S> {
                 };
                 stretched::check(account.as_ref(), imitated, shown)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
-                let grant = account.admit(now())?;
+                let grant = account.admit(CredentialKind::Stretched, address, now())?;
                 let moved = if moves { stretched::moved(&account, shown) } else { None };
                 Ok((grant, moved.map(|moved| (account, moved))))
             };
@@ -129,7 +140,7 @@ impl<S: AccountStore> AccountVerifier<S> {
             };
             let Some((account, moved)) = moved else { return Ok(grant) };
             match self.store.update(&account, &moved).await {
-                Ok(account) => return account.admit(now()),
+                Ok(account) => return account.admit(CredentialKind::Stretched, address, now()),
                 // Another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
                 Err(StoreError::Conflict) => {}
                 Err(_) => return Ok(grant),
@@ -138,7 +149,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     }
 
     async fn verify_password(&self, attempt: &Attempt<'_>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
-        let mut upgrade = self.upgrade.clone();
+        let (mut upgrade, address) = (self.upgrade.clone(), address_of(attempt.context()));
         loop {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
@@ -151,20 +162,29 @@ impl<S: AccountStore> AccountVerifier<S> {
                 };
                 check_password(account.as_ref(), imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
-                let grant = account.admit(now())?;
+                let grant = account.admit(CredentialKind::Password, address, now())?;
                 let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
-                Ok((grant, better.map(|better| (account, better))))
+                Ok::<_, Reason>((grant, better.map(|better| (account, better))))
             };
             let (grant, better) = attempt.compute(check).await??;
             let Some((account, better)) = better else { return Ok(grant) };
             match self.store.update(&account, &better).await {
-                Ok(account) => return account.admit(now()),
+                Ok(account) => return account.admit(CredentialKind::Password, address, now()),
                 // Who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
                 Err(StoreError::Conflict) => {}
                 Err(_) => return Ok(grant),
             }
         }
     }
+}
+
+/// The account with its password hashed anew, where that is due.
+fn upgraded(account: &Account, password: &[u8]) -> Option<Account> {
+    let (stored, _) = account.password.as_ref()?;
+    let hash = PasswordCheck::upgrade(stored, password)?;
+    let mut upgraded = account.clone();
+    upgraded.set_password_hash(&hash).ok()?;
+    Some(upgraded)
 }
 
 /// An account that can't be read lets nobody in, as one that there is not.
@@ -192,12 +212,14 @@ pub(super) fn check_other(
     address: Option<IpAddr>,
 ) -> Result<Grant, Reason> {
     let Credential::Key { key, .. } = credential else {
-        return account.ok_or(Reason::UnknownToken)?.admit(now());
+        return account.ok_or(Reason::UnknownToken)?.admit(CredentialKind::Token, address, now());
     };
     // The signature has been checked. An account that has not this key, and a user that there is not, cost and say the same.
     let held = account.map_or(&[][..], Account::keys).iter().find(|held| held.key() == key.public_key());
     match (account, held) {
-        (Some(account), Some(held)) if held.admits(address, now()) => account.admit(now()),
+        (Some(account), Some(held)) if held.admits(address, now()) => {
+            account.admit(CredentialKind::Key, address, now())
+        }
         (_, Some(_)) => Err(Reason::KeyNotAdmitted),
         (_, None) => Err(Reason::UnknownKey),
     }
@@ -216,7 +238,7 @@ pub(super) fn check_return(
         CredentialKind::Token => account.tokens() > 0,
         CredentialKind::Key => account.admits_key(address),
     };
-    if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
+    if can_log_in { account.admit(kind, address, now()) } else { Err(Reason::AccountDisabled) }
 }
 
 impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
@@ -239,14 +261,15 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
     async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
         // It may have been removed since its password was checked, or locked.
         let account = self.find(further.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-        account.admit(now())?;
+        account.admit(further.kind(), address_of(further.context()), now())?;
         Ok(account.next_factor(further.kind(), further.step()))
     }
 
     async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
         for _ in 0..TRIES {
             let account = self.find(attempt.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-            if account.admit(now())?.epoch() != attempt.grant().epoch() {
+            let admitted = account.admit(attempt.kind(), address_of(attempt.context()), now())?;
+            if admitted.epoch() != attempt.grant().epoch() {
                 return Err(Reason::Application("the account has changed since its credential was checked"));
             }
             let mut judged = account.clone();

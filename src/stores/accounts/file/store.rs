@@ -1,9 +1,10 @@
 //! An account file as a store: whatever has to wait for the file does so on another thread.
 
 use super::super::account::Account;
+use super::super::imitation::Imitation;
 use super::super::memory::remember;
 use super::super::reader::{Reader, View};
-use super::super::store::{AccountStore, Imitation, StoreError};
+use super::super::store::{AccountStore, StoreError};
 use super::super::{AccountError, Accounts};
 use super::{AccountFile, FIRST, PATIENCE, Reading, STALE};
 use crate::stores::files::FileError;
