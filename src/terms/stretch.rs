@@ -41,7 +41,7 @@ pub(crate) const CAN_STRETCH: bool = cfg!(feature = "stretch");
 /// let shown = stretching.stretch("alice", b"correct horse").unwrap();
 /// assert_eq!(shown.check(stored.ok().as_ref()), Ok(()));
 /// # }
-/// # Ok::<(), countersign::Misuse>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Stretching(Arc<Announced>);
