@@ -8,16 +8,18 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, Accounts, ClientConfig, Connector, Credential, Error, KeySize, LoginError, Penalties, Penalty,
-    PenaltyEvent, PrivateKey, Reason, Server, ServerConfig, ServerKey, Source, Waits,
+    Acceptor, AccountVerifier, Accounts, ClientConfig, Connector, Credential, Error, KeySize, LoginError, Penalties,
+    Penalty, PenaltyEvent, PrivateKey, Reason, Server, ServerConfig, ServerKey, Source, Waits,
 };
 use std::net::{TcpListener, TcpStream};
+use std::sync::RwLock;
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
-    accounts.set_password("alice", b"correct horse")?;
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
+    let accounts = AccountVerifier::new(RwLock::new(accounts));
 
     // Three failures are free, from one address and at one name; then there is a wait of a minute, of two, of four, up to an hour.
     let waits = Waits::new(3, Duration::from_secs(60), Duration::from_secs(3600));
@@ -30,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let provider = rustcrypto::provider();
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let config = ServerConfig::new(provider).with_refusal_floor(Duration::from_millis(50));
-    let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, accounts).with_penalties(penalties);
+    let acceptor = Acceptor::new_async(config, ServerKey::load(&key, provider)?, accounts).with_penalties(penalties);
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

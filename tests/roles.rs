@@ -216,7 +216,8 @@ fn what_lets_a_user_in_has_an_epoch_of_its_own() {
     assert_ne!(with_another, credential);
     // Locked and unlocked within one look.
     let (_, after_lock) = by(&mut |account| {
-        (account.lock(), account.unlock());
+        account.lock();
+        account.unlock();
         Ok(())
     })
     .unwrap();
