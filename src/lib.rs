@@ -68,6 +68,7 @@ assert_eq!(line, "hello, alice\n");
 //! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
+//! | log and count what is decided | [`Event`], [`Acceptor::with_observer`], [`Acceptor::totals`], [`Acceptor::counts`]; the feature `tracing` |
 //! | look at bytes | [`frame`], [`codec`] |
 //! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
 //!
@@ -89,6 +90,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
+//! | `tracing` | no | a span for each handshake and an event for each [`Event`], by that crate; target `countersign` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
 
 #![forbid(unsafe_code)]
@@ -113,6 +115,7 @@ pub use handshake::server::{self, ServerConfig};
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
+pub use io::{Decision, End, Ended, Event, Field, Named, Timings, Totals};
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
 pub use io::{TicketCache, Trusted, blocking};

@@ -1,17 +1,24 @@
 //! `serve`: logins over TCP, in front of a service.
 
+mod check;
+mod config;
 mod descriptors;
+mod health;
 mod keys;
 mod listen;
 mod log;
+mod metrics;
 mod proxy;
+mod reload;
 mod server;
 mod service;
 mod tickets;
 mod users;
 mod visit;
 
-pub(crate) use log::Log;
+pub(crate) use check::CheckConfig;
+pub(crate) use config::{NotParsed, parse as command_line};
+pub(crate) use log::{Format as LogFormat, Log};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
@@ -22,10 +29,13 @@ use crate::{term, users as user_files};
 use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
+use health::Health;
 use keys::Source;
 use listen::{State, listen, tell};
+use log::Entry;
 use proxy::Block;
-use server::Balancers;
+use reload::Reload;
+use server::{Live, Unnamed};
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
@@ -36,6 +46,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tickets::Watch;
+use tokio::sync::watch;
 use users::watched;
 
 /// Put a login in front of a service.
@@ -43,9 +54,9 @@ use users::watched;
 /// Logged-in clients get another TCP service (--forward), a program (--exec), or else a small demo that answers lines:
 /// whoami, echo TEXT, quit.
 ///
-/// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
-/// the client is never told. Changes to the users file are noticed, and changes to the keys at SIGHUP, without dropping a session
-/// or refusing a login. Ctrl-C or SIGTERM ends it.
+/// Prints the address, the fingerprint, and one line for each login, accepted or refused, with the reason that the client is
+/// never told. Changes to the users file are noticed, and changes to keys and configuration at SIGHUP, without dropping a session
+/// or refusing a login. Ctrl-C or SIGTERM ends it, a second one at once.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -53,6 +64,11 @@ Examples:
   countersign user add alice --users users.txt
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
+  countersign serve --config /etc/countersign/serve.toml --metrics-listen 127.0.0.1:9450
+
+With --config every flag here, without its dashes, is a name in a file of TOML, as in
+max-sessions = 100 or any-server-name = true. Paths are as on the command line, which goes before
+the file. `check-config` says what is wrong with a file before a server finds out.
 
 --forward and --exec carry bytes both ways. The client's close is the end of input; the end of
 output closes the session. Nothing else is passed on as an end: where a connection breaks or is
@@ -72,9 +88,14 @@ file. A server that was killed has saved nothing, and its clients log in anew. N
 program is started for a client that comes by ticket before it has shown that it is there.
 
 With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
-SIGHUP has it read them again, or the file of --key, and the manifest. Logins that have begun go on under
-the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
-(event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
+SIGHUP has it read them again, or the file of --key, and the manifest, and the file of --config. Logins
+that have begun go on under the key that they began under, and tickets stay good whose key is still there.
+It logs what it has taken (events keys-reloaded, config-reloaded), what of it waits for a restart
+(needs_restart=), or why it goes on with all that it had (keys-not-reloaded, config-not-reloaded).
+
+--metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
+login: keep it on an address that only those reach who may know. What is counted, and what each line of
+the log means: docs/operating.md.
 
 A client that asks for a server by name (--server-name there, too) is turned away unless this one
 was given that name: whoever trusts the keys of two servers can't be led to the other one.
@@ -87,6 +108,9 @@ of late come first, and where too many wait, one of the address with the most is
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
 bounds still need more they are lowered, with a warning.")]
 pub(crate) struct Serve {
+    /// Read flags from this file of TOML, but for those that stand here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
@@ -116,11 +140,21 @@ pub(crate) struct Serve {
     /// has it can log in as anybody
     #[arg(long, value_name = "FILE")]
     ticket_keys: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Watching it")]
+    log_format: LogFormat,
+    /// Answer /metrics, /healthz and /readyz here, over HTTP and to everybody who can connect: choose a loopback address
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching it")]
+    metrics_listen: Option<String>,
     #[command(flatten)]
     options: Options,
+    /// All that is set, by name.
+    #[arg(skip)]
+    in_force: config::InForce,
 }
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
+const DRAIN: Duration = Duration::ZERO;
 const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Fewer than the library's: each is a connection of the service behind this, too.
@@ -137,6 +171,13 @@ pub(crate) struct Options {
     /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
     #[arg(long, value_name = "TIME", default_value = term::time(TICKET_LIFETIME), value_parser = term::duration)]
     ticket_lifetime: Duration,
+    /// How long sessions may go on once the server is told to stop. After that, and half a second to say goodbye, they are cut
+    #[arg(long, value_name = "TIME", default_value = term::time(DRAIN), value_parser = term::duration)]
+    drain: Duration,
+    /// Log names of users that do not exist, too. People type passwords there: keep the log as secret as those. Without it,
+    /// such a name is a user_tag in the log, the same for the same name until the server is started anew
+    #[arg(long, help_heading = "Watching it")]
+    log_unknown_names: bool,
     /// Open handshakes at once: from the connection until the login has arrived
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_HANDSHAKES, help_heading = "Bounds")]
     max_handshakes: NonZeroUsize,
@@ -170,6 +211,8 @@ impl Default for Options {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
             ticket_lifetime: TICKET_LIFETIME,
+            drain: DRAIN,
+            log_unknown_names: false,
             max_handshakes: MANY,
             max_handshakes_per_address: Some(MANY),
             max_wait: MAX_WAIT,
@@ -242,7 +285,8 @@ impl Serve {
             tickets::load(keys, path)?;
         }
         // Standard output keeps its lines whole when many threads write.
-        let log = Arc::new(Log::new(Box::new(io::stdout()))?);
+        let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
+        let accounts = file.accounts().iter().count();
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
@@ -254,29 +298,45 @@ impl Serve {
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
+        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
-            let (source, acceptor, told) = (self.keys.clone(), server.acceptor(), Arc::clone(&log));
-            let reload = move || source.reload(&acceptor, &told);
-            let stop =
-                signals(reload).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let reload = Reload::new(server.shared(), self.in_force.clone());
+            let signalled = signals(move || reload.run());
+            let signalled =
+                signalled.map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
             prompt::no_more_questions();
-            let listener = tokio::net::TcpListener::from_std(listener);
-            let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
-            let address = listener.local_addr();
-            let address = address.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
-            term::line(format_args!("listening on {address}"))?;
-            term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
-            for next in set.next() {
-                term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
+            let (listener, address) = on_runtime(listener, &self.listen)?;
+            let mut started = Entry::new("started").text("version", crate::VERSION).field("listen", address);
+            if let Some(watching) = watching {
+                let (listener, address) = on_runtime(watching, "--metrics-listen")?;
+                started = started.field("metrics_listen", address);
+                if !address.ip().is_loopback() {
+                    term::note(format_args!("warning: whoever can connect to {address} can read /metrics"));
+                }
+                tokio::spawn(health::serve(listener, server.sources()));
             }
-            tell(State::Ready);
+            if self.log_format == LogFormat::Logfmt {
+                term::line(format_args!("listening on {address}"))?;
+                term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
+                for next in set.next() {
+                    term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
+                }
+            }
+            started = keys::described(started, &set);
+            started = started.text("users", &self.users.display().to_string()).count("accounts", number(accounts));
+            if let Some(file) = &self.in_force.file {
+                started = started.text("config", &file.display().to_string());
+            }
+            log.write(started.count("pid", u64::from(std::process::id())));
+            tell(&State::Ready);
             let stop = async {
-                stop.await;
-                tell(State::Stopping);
+                times(signalled.clone(), 1).await;
+                tell(&State::Stopping);
+                tell(&State::Status("stopping: sessions may end by themselves"));
             };
-            server.run(listener, stop).await;
+            server.run(listener, stop, times(signalled.clone(), 2)).await;
             Ok(())
         });
         // Whoever has not said goodbye by now is left.
@@ -336,51 +396,87 @@ impl Plan<'_> {
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
         let Self { keys, tickets, path, users, options, balancers, service } = self;
         let broken = user_files::broken_lines(path, &users.broken_lines());
-        let users = watched(users, Arc::clone(&log));
+        let health = Arc::<Health>::default();
+        let users = watched(users, Arc::clone(&log), Arc::clone(&health));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
-        let balancers =
-            Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
+        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config()?;
         let mut watch = None;
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
-        Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
+        let mut acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        if options.log_unknown_names {
+            acceptor = acceptor.with_unknown_names();
+        }
+        Ok((Server::new(acceptor, watch, live, &unnamed, (log, health)), warnings))
     }
 }
 
-/// Watches for signals, from now on: SIGHUP reads the keys again, also where it comes of a terminal that is closed, which is no
-/// reason to cut everybody off; the others end a server.
+/// A listener on the runtime, and its address.
+fn on_runtime(
+    listener: std::net::TcpListener,
+    name: &str,
+) -> Result<(tokio::net::TcpListener, std::net::SocketAddr), Failure> {
+    let listener = tokio::net::TcpListener::from_std(listener).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    listener.map_err(|error| Failure::new(format_args!("{name}: {error}")))
+}
+
+/// As the log has numbers.
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Waits until the server was told to end so many times.
+async fn times(mut signalled: watch::Receiver<u32>, times: u32) {
+    if signalled.wait_for(|count| *count >= times).await.is_err() {
+        // Nobody will say so any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Watches for signals, from now on: SIGHUP reloads, also where it comes of a terminal that is closed, which is no reason to cut
+/// everybody off; the others end a server, and are counted.
 #[cfg(unix)]
-fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
+fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let reload = Arc::new(reload);
-    let hangups = async move {
+    let (count, counted) = watch::channel(0_u32);
+    tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let reload = Arc::clone(&reload);
             // Loading keys takes about as long as a few logins. One that panics is as one that fails.
             let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
-        std::future::pending().await
-    };
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = hangups => {}
+    });
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            count.send_modify(|count| *count = count.saturating_add(1));
         }
-    })
+    });
+    Ok(counted)
 }
 
 #[cfg(not(unix))]
-fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
+fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
+    let (count, counted) = watch::channel(0_u32);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            count.send_modify(|count| *count = count.saturating_add(1));
+        }
+    });
+    Ok(counted)
 }

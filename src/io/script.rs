@@ -17,6 +17,7 @@ use super::acceptor::{AnyVerifier, ServerState};
 use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
+use super::events::{Seat, Trace, Watch};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
@@ -35,6 +36,7 @@ use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
 use std::sync::Arc;
+use std::time::Instant;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
     Ok(crypto::rng()?)
@@ -48,7 +50,7 @@ pub(super) fn unix_now() -> UnixTime {
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 pub(super) enum Decided {
     /// It was accepted, and the client told so.
-    Accepted(Session, SessionPlace),
+    Accepted(Session, Seat),
     /// It was refused. The client is told when that is due, by [`refuse`].
     Refused(RefusedLogin, RefusalPlace),
 }
@@ -84,9 +86,15 @@ impl RefusedLogin {
 struct Visit {
     context: Arc<Context>,
     place: Place,
+    trace: Arc<Trace>,
 }
 
 impl Visit {
+    /// A turn of its.
+    fn turn<'a>(&'a self, server: &'a ServerState, deadline: Moment, progress: Progress) -> Turn<'a> {
+        Turn { server, place: &self.place, trace: &self.trace, deadline, progress }
+    }
+
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
         Asker { server_name, context: &self.context, pool: Some(&server.workers) }
@@ -98,19 +106,45 @@ impl Visit {
     }
 }
 
-/// Everything from the ClientHello to the verdict.
+/// Everything from the ClientHello to the verdict, and whoever observes is told what that was.
 pub(super) async fn accept<L: Link>(
     server: &ServerState,
     link: &mut L,
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
-    let cut = Arc::clone(place.cut());
-    let visit = Visit { context, place };
+    let trace = Arc::new(Trace::new(&context));
+    let watch = Watch::new(&server.reports, &context, &trace);
+    let mut visiting = pin!(visit(server, link, Visit { context, place, trace }));
+    match poll_fn(|task| watch.working(|| visiting.as_mut().poll(task))).await {
+        Ok(Visited::Accepted(session, place)) => {
+            let seat = watch.began(&session.info, place);
+            Ok(Decided::Accepted(session, seat))
+        }
+        Ok(Visited::Refused(refused, place)) => {
+            watch.refused(&refused.refusal.reason);
+            Ok(Decided::Refused(refused, place))
+        }
+        Err(error) => {
+            watch.failed(&error);
+            Err(error)
+        }
+    }
+}
+
+/// What a visit came to.
+#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+enum Visited {
+    Accepted(Session, SessionPlace),
+    Refused(RefusedLogin, RefusalPlace),
+}
+
+async fn visit<L: Link>(server: &ServerState, link: &mut L, visit: Visit) -> Result<Visited, LoginError> {
+    let cut = Arc::clone(visit.place.cut());
     let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
     match greeted {
-        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(*session, session_place)),
-        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
+        Greeted::Resumed(session, session_place) => Ok(Visited::Accepted(*session, session_place)),
+        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit)),
         // In a box of its own, so that those who have sent no login hold no room for one.
         Greeted::Login { login, server_name } => {
             Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
@@ -124,22 +158,24 @@ async fn settle<L: Link>(
     link: &mut L,
     visit: Visit,
     login: Arrived,
-) -> Result<Decided, LoginError> {
+) -> Result<Visited, LoginError> {
     match decide(server, link, &visit, login).await? {
         Ok((accepted, session_place)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &accepted.frame).await?;
-            Ok(Decided::Accepted(accepted.session, session_place))
+            Ok(Visited::Accepted(accepted.session, session_place))
         }
-        Err(refusal) => Ok(refused(server, refusal, visit.place)),
+        Err(refusal) => Ok(refused(server, refusal, visit)),
     }
 }
 
-fn refused(server: &ServerState, refused: RefusedLogin, place: Place) -> Decided {
-    if refused.refusal.reason.is_no() {
+fn refused(server: &ServerState, mut refused: RefusedLogin, Visit { place, trace, .. }: Visit) -> Visited {
+    let reason = &refused.refusal.reason;
+    if reason.is_no() {
         server.note_refused(place.source());
     }
-    Decided::Refused(refused, place.into_refusal())
+    refused.user = refused.user.filter(|_| trace.may_name(reason, &server.reports));
+    Visited::Refused(refused, place.into_refusal())
 }
 
 /// Tells a client that it was refused, when that is due, and lets it hang up.
@@ -219,6 +255,7 @@ async fn answer<'s, L: Link>(
     let choice = state.read(frame, link.now())?;
     let hello = server.keys.now().answer(choice, unix_now())?;
     let server_name = hello.server_name().to_owned();
+    visit.trace.hello(&hello);
     // Before anything costly, and before anything secret.
     let full = || Err(Reason::NotAdmitted("too many sessions"));
     let admitted = server.admit(&visit.context, &server_name);
@@ -265,11 +302,12 @@ async fn open_hello<'s, L: Link>(
         Err(BusyReason::NoRoom) => return Err(turn_away(server, link, BusyReason::NoRoom.into()).await),
         Err(crowded) => return Err(crowded.into()),
     }
-    let turn = Turn { server, place: &visit.place, deadline, progress };
+    let turn = visit.turn(server, deadline, progress);
     let opened = if open.key().is_remote() {
         turn.open_remotely(link, open).await.map(|(opened, _)| opened)
     } else {
-        turn.compute(link, open, run).await
+        let trace = Arc::clone(&visit.trace);
+        turn.compute(link, open, move |open| trace.opening(|| run(open))).await
     };
     match opened {
         Ok(hello) => {
@@ -342,6 +380,7 @@ async fn resume<'s, L: Link>(
     };
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    visit.trace.ticket(ticket.kind());
     let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
     let not_before = hello.not_before();
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
@@ -360,12 +399,13 @@ async fn ask_again<L: Link>(
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
     // Its ticket is used up.
-    let turn = Turn { server, place: &visit.place, deadline: hello.deadline(), progress: Progress::Begun };
+    let turn = visit.turn(server, hello.deadline(), Progress::Begun);
     Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
             let (principal, shown) = (ticket.principal().to_owned(), (ticket.kind(), ticket.authenticated()));
-            let work = move |()| asked.welcome(&principal, shown, &*verifier);
+            let trace = Arc::clone(&visit.trace);
+            let work = move |()| trace.verifying(|| asked.welcome(&principal, shown, &*verifier));
             match turn.compute(link, (), work).await {
                 Ok(answer) => answer,
                 Err(NotDone::Shed(..)) => None,
@@ -377,7 +417,9 @@ async fn ask_again<L: Link>(
             let asker = visit.asker(server, hello.server_name());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
             let returning = Returning { principal: ticket.principal(), kind, authenticated, asker };
+            let since = Instant::now();
             let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
+            visit.trace.verified(since);
             drop(permit);
             answer
         }
@@ -440,7 +482,7 @@ async fn decide<L: Link>(
     }
     let (deadline, admitted) = (login.deadline(), login.admit());
     let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
-    let turn = Turn { server, place: &visit.place, deadline, progress };
+    let turn = visit.turn(server, deadline, progress);
     match open_and_verify(turn, link, visit, &server_name, admitted).await {
         Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
         Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
@@ -469,9 +511,10 @@ async fn open_and_verify<L: Link>(
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
+            let trace = Arc::clone(&visit.trace);
             let work = move |admitted: Admitted| {
-                let claim = opened(admitted);
-                let verdict = asked.verify(&claim, &*verifier);
+                let claim = trace.opening(|| opened(admitted));
+                let verdict = trace.verifying(|| asked.verify(&claim, &*verifier));
                 (claim, verdict)
             };
             Ok(turn.compute(link, admitted, work).await?)
@@ -479,7 +522,10 @@ async fn open_and_verify<L: Link>(
         AnyVerifier::Async(verifier) => {
             let claim = match admitted {
                 Admitted::Opened(claim) => claim,
-                sealed @ Admitted::Sealed(_) => turn.compute(link, sealed, opened).await?,
+                sealed @ Admitted::Sealed(_) => {
+                    let trace = Arc::clone(&visit.trace);
+                    turn.compute(link, sealed, move |sealed| trace.opening(|| opened(sealed))).await?
+                }
             };
             let permit = match permit {
                 Some(permit) => permit,
@@ -496,10 +542,12 @@ async fn open_and_verify<L: Link>(
                 let further = verifier.further(&Further { good, asker }).await?;
                 Ok((grant, further))
             });
+            let since = Instant::now();
             let verdict = match within(link, turn.deadline, Caught(asking)).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(LATE_VERIFIER),
             };
+            visit.trace.verified(since);
             drop(permit);
             Ok((claim, verdict))
         }

@@ -1,7 +1,7 @@
 //! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. `blocking.rs`
 //! and `tokio.rs` move them.
 
-use super::places::SessionPlace;
+use super::events::Seat;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
@@ -10,6 +10,7 @@ use crate::terms::grant::{Grant, NotPermitted};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
@@ -34,14 +35,14 @@ pub struct Stream<S> {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     /// The session's place among those that the acceptor bounds.
-    pub(super) session_place: Option<Arc<SessionPlace>>,
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(transport: S, session: Session, session_place: Option<SessionPlace>) -> Self {
+    pub(super) fn new(transport: S, session: Session, seat: Option<Seat>) -> Self {
         let Session { info, sealer, opener } = session;
-        let (inbox, outbox) = pair(sealer, opener);
-        Self { transport, info, inbox, outbox, session_place: session_place.map(Arc::new) }
+        let (inbox, outbox) = pair(sealer, opener, seat.as_ref().map(Seat::course).unwrap_or_default());
+        Self { transport, info, inbox, outbox, seat: seat.map(Arc::new) }
     }
 
     /// Who the client is, and what it may do.
@@ -104,11 +105,28 @@ impl<S> fmt::Debug for Stream<S> {
     }
 }
 
+/// How a session went so far: what its two directions have in common.
+#[derive(Default)]
+pub(super) struct Course {
+    /// What has broken it, in whichever direction.
+    pub(super) broken: OnceLock<RecordError>,
+    /// Our close was sealed.
+    pub(super) closed: AtomicBool,
+    pub(super) peer_closed: AtomicBool,
+    /// Bytes that were opened and read, and bytes that were sealed.
+    pub(super) received: AtomicU64,
+    pub(super) sent: AtomicU64,
+}
+
 /// Both directions of a session, as an adapter moves them.
-fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
-    let broken = Arc::new(OnceLock::new());
-    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, broken: Arc::clone(&broken) };
-    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, broken })
+fn pair(sealer: Sealer, opener: Opener, course: Arc<Course>) -> (Inbox, Outbox) {
+    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, course: Arc::clone(&course) };
+    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, course })
+}
+
+/// Adds a number of bytes to a count.
+fn add(count: &AtomicU64, bytes: usize) {
+    count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
 }
 
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
@@ -118,7 +136,7 @@ pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
-    broken: Arc<OnceLock<RecordError>>,
+    course: Arc<Course>,
 }
 
 impl Outbox {
@@ -127,6 +145,7 @@ impl Outbox {
         self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
+        add(&self.course.sent, piece.len());
         Ok(piece.len())
     }
 
@@ -138,7 +157,11 @@ impl Outbox {
     /// Seals the close, the first time it is asked to.
     pub(super) fn close(&mut self) -> Result<(), Error> {
         self.check()?;
-        if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
+        if !self.sealer.is_closed() {
+            self.sealer.close(&mut self.sealed)?;
+            self.course.closed.store(true, Relaxed);
+        }
+        Ok(())
     }
 
     /// What is still to be sent.
@@ -169,7 +192,7 @@ impl Outbox {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.broken.get() {
+        match self.course.broken.get() {
             None => Ok(()),
             Some(error) => Err((*error).into()),
         }
@@ -186,7 +209,7 @@ pub(super) struct Inbox {
     /// Where in `bytes` the next record begins.
     next: usize,
     closed: bool,
-    broken: Arc<OnceLock<RecordError>>,
+    course: Arc<Course>,
 }
 
 impl Inbox {
@@ -198,7 +221,7 @@ impl Inbox {
             if !self.ready.is_empty() {
                 return Ok(Some(self.copy(out)));
             }
-            if let Some(error) = self.broken.get() {
+            if let Some(error) = self.course.broken.get() {
                 return Err((*error).into());
             }
             if self.closed {
@@ -240,7 +263,7 @@ impl Inbox {
 
     fn fail(&self, error: RecordError) {
         // The first error is the one that says what happened.
-        let _ = self.broken.set(error);
+        let _ = self.course.broken.set(error);
     }
 
     fn copy(&mut self, out: &mut [u8]) -> usize {
@@ -250,6 +273,7 @@ impl Inbox {
             to.copy_from_slice(from);
         }
         self.ready.start = self.ready.start.saturating_add(count);
+        add(&self.course.received, count);
         count
     }
 
@@ -270,7 +294,10 @@ impl Inbox {
                 self.ready = start..start.saturating_add(data.len());
             }
             Received::KeyUpdate => {}
-            Received::Close => self.closed = true,
+            Received::Close => {
+                self.closed = true;
+                self.course.peer_closed.store(true, Relaxed);
+            }
         }
         self.next = self.next.saturating_add(length);
         Ok(true)

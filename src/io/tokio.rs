@@ -142,7 +142,7 @@ impl Acceptor {
         let place = self.0.enter(&context)?;
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, session_place) => Ok(Stream::new(link.stream, session, Some(session_place))),
+            Decided::Accepted(session, seat) => Ok(Stream::new(link.stream, session, Some(seat))),
             Decided::Refused(refused, place) => {
                 let (pending, error) = refused.part();
                 tokio::spawn(script::refuse(link, pending, place));

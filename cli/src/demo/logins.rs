@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Log, Options, Plan, Service};
+use crate::serve::{Log, LogFormat, Options, Plan, Service};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -235,7 +235,7 @@ impl Stage {
 
         let file = AccountFile::open(&users)?;
         let (lines, log) = channel();
-        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
+        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)), LogFormat::Logfmt)?);
         let options = Options::default();
         let plan = Plan {
             keys: server_key.into(),
@@ -257,7 +257,7 @@ impl Stage {
             })
             .map_err(|error| setup(&error))?;
         let (stop, stopped) = oneshot::channel();
-        let server = runtime.spawn(server.run(listener, async { drop(stopped.await) }));
+        let server = runtime.spawn(server.run(listener, async { drop(stopped.await) }, std::future::pending()));
         item("server", server_address)?;
         item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
         Ok(Self {

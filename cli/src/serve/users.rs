@@ -1,19 +1,24 @@
 //! The users file under a running server: its changes logged.
 
+use super::health::Health;
 use super::log::{Entry, Log};
+use super::number;
 use crate::failure::chain;
 use countersign::accounts::{AccountFile, BrokenLine, News};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// The file, with each of its changes logged, and the trouble with reading it.
-pub(super) fn watched(file: AccountFile, log: Arc<Log>) -> AccountFile {
+pub(super) fn watched(file: AccountFile, log: Arc<Log>, health: Arc<Health>) -> AccountFile {
     file.with_watcher(move |news| match news {
         News::Read { accounts, broken } => {
-            let entry = Entry::new("users-reloaded").field("accounts", accounts.iter().count());
-            log.write(entry.field("broken_lines", broken.len()));
+            health.no_accounts.store(false, Relaxed);
+            let entry = Entry::new("users-reloaded").count("accounts", number(accounts.iter().count()));
+            log.write(entry.count("broken_lines", number(broken.len())));
             broken.iter().take(MOST).for_each(|line| log.write(broken_entry(line)));
         }
         News::Unreadable(error) => {
+            health.no_accounts.store(true, Relaxed);
             let entry = Entry::new("users-unreadable").field("code", error.code()).text("reason", &chain(error));
             log.write(entry.text("note", "nobody is let in until it can be read"));
         }
@@ -25,6 +30,6 @@ pub(super) fn watched(file: AccountFile, log: Arc<Log>) -> AccountFile {
 const MOST: usize = 100;
 
 fn broken_entry(line: &BrokenLine) -> Entry {
-    let entry = Entry::new("users-broken-line").field("line", line.number).field("code", line.error.code());
+    let entry = Entry::new("users-broken-line").count("line", number(line.number)).field("code", line.error.code());
     entry.text("reason", &line.error.to_string())
 }
