@@ -115,9 +115,9 @@ pub use handshake::server::{self, ServerConfig};
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
-pub use io::{Decision, End, Ended, Event, Field, Named, Timings, Totals};
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
+pub use io::{Decision, End, Ended, Event, Field, Named, Timings, Totals};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]

@@ -133,7 +133,8 @@ fn each_decision_is_one_event_and_what_the_verifier_says_is_in_the_span_of_its_h
     assert_eq!(one("handshake-failed").0, Level::DEBUG, "strangers fill no log");
     assert_eq!(one("session-ended").1["session"], accepted["session"]);
     // What verifiers say, on threads of the acceptor's, belongs to the handshakes that they are asked about.
-    let said: Vec<&Fields> = events.iter().filter(|(_, fields)| fields.contains_key("message")).map(|(_, of)| of).collect();
+    let said: Vec<&Fields> =
+        events.iter().filter(|(_, fields)| fields.contains_key("message")).map(|(_, of)| of).collect();
     let spans = kept.0.spans.lock().unwrap();
     assert_eq!(said.len(), 2, "{events:#?}");
     for said in said {

@@ -257,7 +257,10 @@ impl Event<'_> {
         if !matches!(self.decision, Decision::Ended(_)) {
             let Timings { waited, opened, verified, total } = self.timings;
             let parts = [("wait_ms", waited), ("rsa_ms", opened), ("verify_ms", verified)];
-            parts.into_iter().filter(|(_, time)| !time.is_zero()).for_each(|(name, time)| tell(name, Field::Millis(time)));
+            parts
+                .into_iter()
+                .filter(|(_, time)| !time.is_zero())
+                .for_each(|(name, time)| tell(name, Field::Millis(time)));
             tell("total_ms", Field::Millis(total));
         }
         tell("code", Field::Word(&self.code()));

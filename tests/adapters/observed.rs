@@ -116,7 +116,8 @@ fn a_login_is_told_once_with_all_that_is_known_and_its_session_when_it_is_over<A
 
 fn a_ticket_is_told_as_a_resumption_of_the_same_kind<A: Adapter>() {
     let tickets = Arc::new(TicketKeys::new(crate::support::provider(), Duration::from_secs(3600)));
-    let acceptor = Acceptor::new(config().with_tickets(tickets), RSA2048.server.clone(), crate::logins::Returns::default());
+    let acceptor =
+        Acceptor::new(config().with_tickets(tickets), RSA2048.server.clone(), crate::logins::Returns::default());
     let (acceptor, told) = observed(acceptor);
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     let ticket = client.unwrap().info().ticket().cloned().unwrap();
@@ -236,16 +237,16 @@ impl AsyncVerifier for Slow {
 fn an_async_verifier_and_its_timings_are_told<A: Adapter>() {
     let kinds = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&kinds);
-    let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), Slow).with_observer(move |event: &Event<'_>| {
-        if let Decision::Accepted(_) = event.decision {
-            assert_eq!(event.user, Named::Nobody, "a token names nobody");
-            told.lock().unwrap().push((event.credential, event.timings.verified, event.timings.opened));
-        }
-    });
+    let acceptor =
+        Acceptor::new_async(config(), RSA2048.server.clone(), Slow).with_observer(move |event: &Event<'_>| {
+            if let Decision::Accepted(_) = event.decision {
+                assert_eq!(event.user, Named::Nobody, "a token names nobody");
+                told.lock().unwrap().push((event.credential, event.timings.verified, event.timings.opened));
+            }
+        });
     // Whether the hello is sealed or the login.
     for trust in [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())] {
-        let (client, server) =
-            login::<A>(&acceptor, &Connector::new(client_config(), trust), Credential::Token(TOKEN));
+        let (client, server) = login::<A>(&acceptor, &Connector::new(client_config(), trust), Credential::Token(TOKEN));
         drop((client.unwrap(), server.unwrap()));
     }
     let kinds = kinds.lock().unwrap();

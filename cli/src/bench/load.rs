@@ -1,5 +1,6 @@
 //! A server under load: what it can take, and how long logins wait at a rate.
 
+use super::counted;
 use super::crowd::{Crowd, Outcome};
 use super::pace::{CLIENTS, arrivals, open_loop, saturate};
 use super::process::{Server, Stage, own_cpu};
@@ -127,6 +128,7 @@ impl Course<'_> {
     fn offer(&self, stage: &Stage, share: f64, rate: f64, bar: &ProgressBar) -> Result<Rate, Failure> {
         let (server, crowd) = self.fresh(stage, share)?;
         let due = arrivals(rate, self.duration);
+        let counts = server.counts();
         let before = (server.cpu(), own_cpu());
         let start = Instant::now();
         let visits = open_loop(&crowd, share, &due, start, self.duration, bar);
@@ -153,6 +155,7 @@ impl Course<'_> {
             p99_ms: None,
             p999_ms: None,
             max_ms: None,
+            server: counted::between(&counts, &server, elapsed),
             server_cores,
             client_cores,
             first_failure: crowd.trouble(),

@@ -62,7 +62,8 @@ impl Serve {
         if let Some((_, path)) = self.saved_tickets(self.options.tickets().as_ref())? {
             super::tickets::check(path)?;
         }
-        let (_, warning) = descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
+        let (_, warning) =
+            descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
         warnings.extend(warning);
         Ok(Found { facts, warnings })
     }

@@ -106,7 +106,8 @@ pub(crate) fn parse(words: Vec<OsString>) -> Result<Cli, NotParsed> {
         (Some(given), Some(file)) => with_file(words, given, file).map_err(NotParsed::File)?,
         _ => (words, Vec::new()),
     };
-    let matches = Cli::command().try_get_matches_from(words).map_err(|error| in_file(error, file.as_deref(), &added))?;
+    let matches =
+        Cli::command().try_get_matches_from(words).map_err(|error| in_file(error, file.as_deref(), &added))?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     if let (crate::Command::Serve(serve), Some(matches)) = (&mut cli.command, matches.subcommand_matches("serve")) {
         serve.in_force = InForce { file, values: values(matches) };
@@ -199,7 +200,9 @@ fn with_file(words: Vec<OsString>, given: &ArgMatches, file: &Path) -> Result<(V
     let mut added = read(file, &command)?;
     added.retain(|line| {
         let arg = settable(&command).find(|arg| arg.get_long() == Some(&line.name));
-        arg.is_none_or(|arg| !typed.iter().any(|typed| typed.get_id() == arg.get_id() || excludes(&command, typed, arg)))
+        arg.is_none_or(|arg| {
+            !typed.iter().any(|typed| typed.get_id() == arg.get_id() || excludes(&command, typed, arg))
+        })
     });
     let mut words = words.into_iter();
     let mut all: Vec<OsString> = words.by_ref().take(2).collect();
@@ -217,7 +220,8 @@ fn with_file(words: Vec<OsString>, given: &ArgMatches, file: &Path) -> Result<(V
 
 /// Whether the two can't stand beside each other.
 fn excludes(command: &Command, one: &Arg, other: &Arg) -> bool {
-    let of = |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id());
+    let of =
+        |one: &Arg, other: &Arg| command.get_arg_conflicts_with(one).iter().any(|arg| arg.get_id() == other.get_id());
     let is_choice = |group: &clap::ArgGroup| {
         let has = |arg: &Arg| group.get_args().any(|id| id == arg.get_id());
         !group.clone().is_multiple() && has(one) && has(other)
@@ -244,7 +248,9 @@ fn read(file: &Path, command: &Command) -> Result<Vec<Added>, Failure> {
         match words_of(command, name, item) {
             Ok(words) => added.push(Added { name: name.to_owned(), words, at }),
             // Of the value, where there is something wrong with that.
-            Err((OfValue(true), what)) => wrong.push(say(item.span().map_or(at, |span| place(&text, Some(span))), &what)),
+            Err((OfValue(true), what)) => {
+                wrong.push(say(item.span().map_or(at, |span| place(&text, Some(span))), &what))
+            }
             Err((OfValue(false), what)) => wrong.push(say(at, &what)),
         }
     }
@@ -288,7 +294,9 @@ fn words_of(command: &Command, name: &str, item: &Item) -> Result<Vec<OsString>,
         let number = value.as_integer().ok_or_else(|| wanted("100"))?;
         vec![assigned(&option, &number.to_string())]
     } else {
-        vec![assigned(&option, value.as_str().ok_or_else(|| wanted("\"...\""))?)]
+        let is_time = arg.get_value_names().is_some_and(|names| names.iter().any(|name| name.as_str() == "TIME"));
+        let example = if is_time { "\"10s\"" } else { "\"...\"" };
+        vec![assigned(&option, value.as_str().ok_or_else(|| wanted(example))?)]
     };
     // Alone: what is missing beside it, or does not go with it, is seen later.
     let alone = [OsString::from("serve")].into_iter().chain(words.iter().cloned());
@@ -320,6 +328,10 @@ fn unknown(command: &Command, name: &str, item: &Item) -> String {
         return format!("{name} can't be set in a file");
     }
     let told = || {
+        // Of next to nothing anything could be meant.
+        if name.len() < 3 {
+            return None;
+        }
         let words = [OsString::from("serve"), format!("--{name}=1").into()];
         let error = command.clone().try_get_matches_from(words).err()?;
         match error.get(ContextKind::SuggestedArg)? {
@@ -333,7 +345,9 @@ fn unknown(command: &Command, name: &str, item: &Item) -> String {
     let meant = Some(spelt.as_str()).filter(is_there).map(str::to_owned).or_else(told);
     match meant.filter(|meant| !NOT_IN_A_FILE.contains(&meant.as_str())) {
         Some(meant) => format!("there is no {name:?}; did you mean {meant:?}?"),
-        None if item.is_table_like() => format!("there are no tables, and no {name:?}; every flag of `countersign serve` is a name by itself"),
+        None if item.is_table_like() => {
+            format!("there are no tables, and no {name:?}; every flag of `countersign serve` is a name by itself")
+        }
         None => format!("there is no {name:?}; the names are the flags of `countersign serve`, without their dashes"),
     }
 }
@@ -358,14 +372,19 @@ fn in_file(error: clap::Error, file: Option<&Path>, added: &[Added]) -> NotParse
             _ => {}
         }
     }
-    let is_named = |line: &&Added| named.iter().any(|name| name.split([' ', '=']).next() == Some(&format!("--{}", line.name)));
+    let is_named =
+        |line: &&Added| named.iter().any(|name| name.split([' ', '=']).next() == Some(&format!("--{}", line.name)));
     let places: Vec<String> = added
         .iter()
         .filter(is_named)
         .map(|Added { name, at: (line, column), .. }| format!("{}:{line}:{column} sets {name}", file.display()))
         .collect();
     let what = first_paragraph(&error);
-    let what = if places.is_empty() { format!("{}: {what}", file.display()) } else { format!("{what} ({})", places.join("; ")) };
+    let what = if places.is_empty() {
+        format!("{}: {what}", file.display())
+    } else {
+        format!("{what} ({})", places.join("; "))
+    };
     NotParsed::File(Failure::usage(what))
 }
 

@@ -97,10 +97,8 @@ pub(super) fn tell(state: &State<'_>) {
         let told = match state {
             State::Ready => vec![NotifyState::Ready],
             // Without the time a manager of `Type=notify-reload` takes it for an older one.
-            State::Reloading => NotifyState::monotonic_usec_now().map_or_else(
-                |_| vec![NotifyState::Reloading],
-                |now| vec![NotifyState::Reloading, now],
-            ),
+            State::Reloading => NotifyState::monotonic_usec_now()
+                .map_or_else(|_| vec![NotifyState::Reloading], |now| vec![NotifyState::Reloading, now]),
             State::Stopping => vec![NotifyState::Stopping],
             State::Status(text) => vec![NotifyState::Status(text)],
         };

@@ -382,7 +382,10 @@ mod tests {
             let line = entry.line(Format::Json);
             let read: serde_json::Value = serde_json::from_str(&line).unwrap();
             assert_eq!(read["user"].as_str(), Some(text), "{line}");
-            assert_eq!((read["n"].as_u64(), read["ms"].as_f64(), read["event"].as_str()), (Some(7), Some(1.5), Some("test")));
+            assert_eq!(
+                (read["n"].as_u64(), read["ms"].as_f64(), read["event"].as_str()),
+                (Some(7), Some(1.5), Some("test"))
+            );
             assert!(!line.contains(['\n', '\u{202e}', '\u{2028}', '\u{85}', '\u{1b}', '\u{e0001}']), "{line}");
         }
     }

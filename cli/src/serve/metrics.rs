@@ -88,7 +88,11 @@ impl Metrics {
     }
 
     pub(crate) fn proxy_failures(&self) -> u64 {
-        self.proxy.lock().unwrap_or_else(PoisonError::into_inner).values().fold(0, |sum, count| sum.saturating_add(*count))
+        self.proxy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
     pub(crate) fn note_reload(&self, was_taken: bool) {
@@ -170,15 +174,28 @@ impl Sources {
         ];
         page.sample("countersign_build_info", &build, 1);
         let start = metrics.start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        page.one("countersign_start_time_seconds", gauge, "When it was started, since the epoch.", format_args!("{start:.3}"));
+        page.one(
+            "countersign_start_time_seconds",
+            gauge,
+            "When it was started, since the epoch.",
+            format_args!("{start:.3}"),
+        );
         let ready = u8::from(health.trouble().is_none());
         page.one("countersign_ready", gauge, "1 if logins are accepted, as /readyz says.", ready);
 
-        page.head("countersign_decisions_total", counter, "Logins, handshakes and sessions, by how each ended: the events of the log.");
+        page.head(
+            "countersign_decisions_total",
+            counter,
+            "Logins, handshakes and sessions, by how each ended: the events of the log.",
+        );
         for (event, code, count) in acceptor.totals().iter() {
             page.sample("countersign_decisions_total", &[("event", event), ("code", code)], count);
         }
-        page.head("countersign_proxy_failures_total", counter, "Connections of balancers without a PROXY header that could be read.");
+        page.head(
+            "countersign_proxy_failures_total",
+            counter,
+            "Connections of balancers without a PROXY header that could be read.",
+        );
         for (code, count) in metrics.proxy.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             page.sample("countersign_proxy_failures_total", &[("code", code)], count);
         }
@@ -191,14 +208,20 @@ impl Sources {
         ];
         page.head("countersign_places", gauge, "Places that are taken now, by what they are for.");
         places.iter().for_each(|(of, count)| page.sample("countersign_places", &[("for", of)], count));
-        page.head("countersign_session_bytes_total", counter, "Bytes of sessions that have ended, without what sealing adds.");
+        page.head(
+            "countersign_session_bytes_total",
+            counter,
+            "Bytes of sessions that have ended, without what sealing adds.",
+        );
         for (direction, bytes) in [("received", &metrics.received), ("sent", &metrics.sent)] {
             page.sample("countersign_session_bytes_total", &[("direction", direction)], bytes.load(Relaxed));
         }
 
         let name = "countersign_login_seconds";
         page.head(name, "histogram", "From the connection to the decision, the client's part included.");
-        for (outcome, of) in [("accepted", &metrics.accepted), ("resumed", &metrics.resumed), ("refused", &metrics.refused)] {
+        for (outcome, of) in
+            [("accepted", &metrics.accepted), ("resumed", &metrics.resumed), ("refused", &metrics.refused)]
+        {
             page.histogram(name, ("outcome", outcome), of);
         }
         let name = "countersign_login_stage_seconds";
@@ -207,9 +230,17 @@ impl Sources {
             page.histogram(name, ("stage", stage), of);
         }
 
-        if let Some(UsedCounts { chains, forgotten, used, untold, .. }) = tickets.as_ref().and_then(|keys| keys.used()) {
+        if let Some(UsedCounts { chains, room, forgotten, used, untold, .. }) =
+            tickets.as_ref().and_then(|keys| keys.used())
+        {
             page.one("countersign_ticket_chains", gauge, "Chains of tickets that are remembered.", chains);
-            page.one("countersign_ticket_chains_forgotten_total", counter, "Chains that were forgotten for want of room.", forgotten);
+            page.one("countersign_ticket_chains_room", gauge, "Chains of tickets that there is room for.", room);
+            page.one(
+                "countersign_ticket_chains_forgotten_total",
+                counter,
+                "Chains that were forgotten for want of room.",
+                forgotten,
+            );
             let name = "countersign_tickets_not_taken_total";
             page.head(name, counter, "Tickets that were not taken, as they were used before or may have been.");
             page.sample(name, &[("code", "used")], used);
@@ -217,7 +248,12 @@ impl Sources {
         }
         if let Some(manifest) = acceptor.keys().of("").and_then(|set| set.manifest().cloned()) {
             let expires = manifest.unverified_body().expires.as_secs();
-            page.one("countersign_manifest_expires_seconds", gauge, "When the manifest expires, since the epoch.", expires);
+            page.one(
+                "countersign_manifest_expires_seconds",
+                gauge,
+                "When the manifest expires, since the epoch.",
+                expires,
+            );
         }
         page.one("countersign_log_lines_total", counter, "Lines of the log that were written.", log.written());
         page.head("countersign_log_lines_dropped_total", counter, "Lines of the log that were left out, by cause.");

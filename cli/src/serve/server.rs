@@ -151,18 +151,22 @@ impl Server {
         drop((listener, open));
         shared.acceptor.stop();
         let drain = shared.live().drain;
+        let mut is_hurried = false;
         if !drain.is_zero() {
             let sessions = number(shared.acceptor.counts().sessions);
-            shared.log.write(Entry::new("draining").count("sessions", sessions).field("for", crate::term::time(drain).replace(' ', "")));
-            tokio::select! {
-                _ = timeout(drain, all_gone.recv()) => {}
-                () = &mut hurry => {}
-            }
+            let entry = Entry::new("draining").count("sessions", sessions);
+            shared.log.write(entry.field("for", crate::term::time(drain).replace(' ', "")));
+            is_hurried = tokio::select! {
+                _ = timeout(drain, all_gone.recv()) => false,
+                () = &mut hurry => true,
+            };
         }
         shared.stopping.send_replace(true);
-        tokio::select! {
-            _ = timeout(STOP_TIMEOUT, all_gone.recv()) => {}
-            () = &mut hurry => {}
+        if !is_hurried {
+            tokio::select! {
+                _ = timeout(STOP_TIMEOUT, all_gone.recv()) => {}
+                () = &mut hurry => {}
+            }
         }
         tickets.iter_mut().for_each(Watch::finish);
         let (totals, counts) = (shared.acceptor.totals(), shared.acceptor.counts());
@@ -266,7 +270,8 @@ impl Shared {
         let (start, stop, live) = (Instant::now(), self.stop(), self.live());
         let visit = Visit::new(&stream, connection.ends);
         let End { reason, code } = live.service.run(stream, &visit, &stop).await;
-        let entry = visit.ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
+        let entry =
+            visit.ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
         let entry = entry.count("seconds", start.elapsed().as_secs());
         let entry = match connection.traffic.get() {
             Some((received, sent)) => entry.count("received", *received).count("sent", *sent),

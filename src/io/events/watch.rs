@@ -54,7 +54,10 @@ impl Reports {
         }
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "half of the hash says less of the name, and is enough to count by")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "half of the hash says less of the name, and is enough to count by"
+    )]
     fn tag(&self, name: &str) -> u32 {
         self.tags.hash_one(name) as u32
     }
