@@ -68,7 +68,7 @@ assert_eq!(line, "hello, alice\n");
 //! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
-//! | log and count what is decided | [`Event`], [`Acceptor::with_observer`], [`Acceptor::totals`], [`Acceptor::counts`]; the feature `tracing` |
+//! | log and count what is decided | [`Event`], [`events`], [`Acceptor::with_observer`], [`Acceptor::totals`], [`Acceptor::counts`]; the feature `tracing` |
 //! | look at bytes | [`frame`], [`codec`] |
 //! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
 //!
@@ -112,12 +112,12 @@ pub use crypto::{ClientKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
+pub use io::events::{self, Event};
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
-pub use io::{Decision, End, Ended, Event, Field, Named, Timings, Totals};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]

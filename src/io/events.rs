@@ -1,4 +1,7 @@
 //! What an acceptor decided: one event for each connection, and one more for each session that has ended.
+//!
+//! [`Acceptor::with_observer`](crate::Acceptor::with_observer) tells an [`Event`] of each, and
+//! [`Acceptor::totals`](crate::Acceptor::totals) counts them.
 
 mod tally;
 #[cfg(feature = "tracing")]

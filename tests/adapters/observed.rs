@@ -5,9 +5,10 @@ use crate::ends::{
     eventually_empty, failed, login, pair,
 };
 use crate::support::{ALICE, RSA2048, TOKEN, verifier};
+use countersign::events::{Decision, Named};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, Decision, Event, Grant,
-    Named, Reason, Server, ServerKeys, Source, TicketKeys,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, Event, Grant, Reason,
+    Server, ServerKeys, Source, TicketKeys,
 };
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};

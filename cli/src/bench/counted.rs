@@ -3,7 +3,9 @@
 use super::process::Server;
 use super::report::{Counted, TicketMemory};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
 
 type Counts = BTreeMap<String, f64>;
 
@@ -53,6 +55,50 @@ fn difference(before: &Counts, after: &Counts, seconds: f64) -> Counted {
 fn full_after(room: f64, new_per_second: f64) -> Option<f64> {
     let seconds = room / new_per_second;
     (seconds.is_finite() && seconds < CHAIN.as_secs_f64()).then_some(seconds)
+}
+
+/// What was seen of a server at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Watched {
+    pub(super) memory: Option<u64>,
+    pub(super) chains: u64,
+    pub(super) forgotten: u64,
+}
+
+/// In so many parts the time at a rate is looked at, none of them shorter than a second.
+const PARTS: u32 = 12;
+
+/// Does `work`, and looks at the server at the end of each part of the time that it is meant to take.
+pub(super) fn while_under<T>(server: &Server<'_>, time: Duration, work: impl FnOnce() -> T) -> (T, Vec<Watched>) {
+    let parts = PARTS.min(u32::try_from(time.as_secs()).unwrap_or(PARTS)).max(1);
+    let (start, stop) = (Instant::now(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let watcher = thread::Builder::new().name("watch".to_owned()).spawn_scoped(scope, || {
+            let mut seen = Vec::new();
+            for part in 1..=parts {
+                let until = time.mul_f64(f64::from(part) / f64::from(parts));
+                while start.elapsed() < until && !stop.load(Relaxed) {
+                    thread::sleep(until.saturating_sub(start.elapsed()).min(Duration::from_millis(100)));
+                }
+                seen.push(look(server));
+            }
+            seen
+        });
+        let done = work();
+        stop.store(true, Relaxed);
+        // A system that is out of threads tells nothing of what was meanwhile.
+        (done, watcher.ok().and_then(|watcher| watcher.join().ok()).unwrap_or_default())
+    })
+}
+
+fn look(server: &Server<'_>) -> Watched {
+    let counts = server.counts();
+    let whole = |name: &str| counts.get(name).map_or(0, |value| value.max(0.0).round() as u64);
+    Watched {
+        memory: server.memory(),
+        chains: whole("countersign_ticket_chains"),
+        forgotten: whole("countersign_ticket_chains_forgotten_total"),
+    }
 }
 
 #[cfg(test)]

@@ -139,11 +139,28 @@ pub(crate) struct Rate {
     pub(crate) max_ms: Option<f64>,
     /// What the server says of it itself.
     pub(crate) server: Option<Counted>,
+    /// How it went in each part of the time: what a few seconds do not show, an hour does.
+    pub(crate) over_time: Vec<Slice>,
     /// CPU time for each second: the cores in use.
     pub(crate) server_cores: Option<f64>,
     pub(crate) client_cores: Option<f64>,
     /// What the first client that failed said.
     pub(crate) first_failure: Option<String>,
+}
+
+/// A part of the time at one rate.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Slice {
+    pub(crate) until_seconds: f64,
+    pub(crate) done: usize,
+    pub(crate) resumed: usize,
+    /// Refused, or failed.
+    pub(crate) not_done: usize,
+    pub(crate) p99_ms: Option<f64>,
+    /// Of the server, at its end.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) ticket_chains: u64,
+    pub(crate) tickets_forgotten: u64,
 }
 
 /// What a server has counted while it was under a load.

@@ -153,6 +153,7 @@ fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
     }
     lines.extend(mix.rates.iter().filter_map(causes));
     lines.extend(mix.rates.iter().filter_map(tickets));
+    lines.extend(mix.rates.iter().filter_map(drift));
     let fewest = mix.rates.iter().map(|rate| rate.done).min().unwrap_or_default();
     if fewest < 1000 {
         lines.push(
@@ -195,6 +196,29 @@ fn tickets(rate: &Rate) -> Option<String> {
         text.push_str(&format!("; full after {}", minutes(full)));
     }
     Some(text + ")")
+}
+
+/// How the last part of a long time differs from the first.
+fn drift(rate: &Rate) -> Option<String> {
+    let (first, last) = (rate.over_time.first()?, rate.over_time.last()?);
+    // Of a few seconds it would be chance.
+    if last.until_seconds < 60.0 {
+        return None;
+    }
+    let mib = |bytes: Option<u64>| optional(bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 0);
+    Some(format!(
+        "  ({}/s: first and last {}: p99 {} and {} ms, resumed {} and {}, not done {} and {}, server {} and {} MiB)",
+        rate.per_second,
+        minutes(first.until_seconds),
+        optional(first.p99_ms, 1),
+        optional(last.p99_ms, 1),
+        first.resumed,
+        last.resumed,
+        first.not_done,
+        last.not_done,
+        mib(first.memory_bytes),
+        mib(last.memory_bytes),
+    ))
 }
 
 /// `45 s`, `12 min`

@@ -150,7 +150,7 @@ fn scenes(pin: KeyId) -> [Scene; 8] {
         title: "A user that does not exist",
         user: "mallory",
         course: Course::Refused(Error::Refused),
-        log: ["event=login-refused user=\"mallory\"", "reason=\"unknown user\""],
+        log: ["event=login-refused user_tag=", "reason=\"unknown user\""],
         moral: "The same answer, of the same size, after the same time: nobody finds out who has an account.",
         explain: false,
         ..right

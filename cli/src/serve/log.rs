@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::ValueEnum;
-use countersign::Field;
+use countersign::events::Field;
 use std::collections::VecDeque;
 use std::fmt::{Display, Write as _};
 use std::io::Write;

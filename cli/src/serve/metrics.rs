@@ -6,7 +6,8 @@
 
 use super::health::Health;
 use super::log::{Cause, Log};
-use countersign::{Acceptor, Decision, Event, TicketKeys, UsedCounts};
+use countersign::events::Decision;
+use countersign::{Acceptor, Event, TicketKeys, UsedCounts};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -9,8 +9,9 @@ use super::service::{End, Service};
 use super::tickets::Watch;
 use super::visit::{Connection, Ends, Visit};
 use crate::relay::Stop;
+use countersign::events::{Decision, Field};
 use countersign::frame::FrameType;
-use countersign::{Acceptor, Decision, Event, Field, LoginError, Stream};
+use countersign::{Acceptor, Event, LoginError, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
@@ -175,8 +176,8 @@ impl Server {
             .count("accepted", totals.of("login-accepted").saturating_add(totals.of("login-resumed")))
             .count("refused", totals.of("login-refused"))
             .count("failed", failed.saturating_add(shared.metrics.proxy_failures()))
-            .count("pushed_out", counts.made_way)
-            .count("sessions_cut", number(counts.sessions));
+            .count("sessions_cut", number(counts.sessions))
+            .count("pushed_out", counts.made_way);
         shared.log.finish(entry);
     }
 }

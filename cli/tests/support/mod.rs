@@ -181,7 +181,7 @@ impl Server {
             server.wait_for(&["fingerprint SHA256:"]);
         } else {
             let started: serde_json::Value = serde_json::from_str(&line).unwrap();
-            server.address = started["listen"].as_str().unwrap().to_owned();
+            server.address = started.get("listen").and_then(|address| address.as_str()).unwrap().to_owned();
         }
         server
     }
