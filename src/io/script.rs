@@ -139,15 +139,22 @@ enum Visited {
     Refused(RefusedLogin, RefusalPlace),
 }
 
-async fn visit<L: Link>(server: &ServerState, link: &mut L, visit: Visit) -> Result<Visited, LoginError> {
-    let cut = Arc::clone(visit.place.cut());
-    let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
-    match greeted {
-        Greeted::Resumed(session, session_place) => Ok(Visited::Accepted(*session, session_place)),
-        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit)),
-        // In a box of its own, so that those who have sent no login hold no room for one.
-        Greeted::Login { login, server_name } => {
-            Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
+/// Not an `async fn`: that would hold its arguments twice.
+fn visit<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: Visit,
+) -> impl Future<Output = Result<Visited, LoginError>> {
+    async move {
+        let cut = Arc::clone(visit.place.cut());
+        let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
+        match greeted {
+            Greeted::Resumed(session, session_place) => Ok(Visited::Accepted(*session, session_place)),
+            Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit)),
+            // In a box of its own, so that those who have sent no login hold no room for one.
+            Greeted::Login { login, server_name } => {
+                Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
+            }
         }
     }
 }
