@@ -198,7 +198,7 @@ fn bare(c: &mut Criterion) {
 fn verify(c: &mut Criterion) {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read", "write"]).unwrap();
-    accounts.set_password("alice", b"correct horse").unwrap();
+    accounts.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
     let wrong = Credential::Password { user: "alice", password: b"battery staple" };
     let unknown = Credential::Password { user: "mallory", password: b"battery staple" };
     for (name, credential, expected) in [

@@ -11,14 +11,15 @@
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, Accounts, Attempt, ClientConfig, Connector, Credential, Grant, KeySize, LoginError, Reason,
+    Acceptor, AccountVerifier, Accounts, AsyncVerifier, Attempt, ClientConfig, Connector, Credential, Grant, KeySize,
+    LoginError, Reason,
 };
-use countersign::{Returning, Server, ServerConfig, ServerKey, Source, Verifier};
+use countersign::{Returning, Server, ServerConfig, ServerKey, Source};
 use std::collections::HashMap;
 use std::error::Error;
 use std::hash::Hash;
 use std::net::{TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// A bucket of tokens for each key, kept as the moment at which it will be full again.
@@ -67,14 +68,14 @@ struct Limited<V> {
     users: Buckets<String>,
 }
 
-impl<V: Verifier> Verifier for Limited<V> {
-    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+impl<V: AsyncVerifier> AsyncVerifier for Limited<V> {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         // What did not open has no user, and costs what a wrong password costs. Known and unknown names are limited alike.
         let user = attempt.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
         if user.clone().is_some_and(|user| !self.users.take(user)) {
             return Err(Reason::NotAdmitted("too many failures of this user"));
         }
-        let verdict = self.verifier.verify(attempt);
+        let verdict = self.verifier.verify(attempt).await;
         // Nobody is charged for a database that is away.
         if verdict.as_ref().err().is_none_or(|reason| !reason.is_no()) {
             user.inspect(|user| self.users.give_back(user));
@@ -82,18 +83,18 @@ impl<V: Verifier> Verifier for Limited<V> {
         verdict
     }
 
-    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.verifier.resume(returning) // a ticket can't be guessed
+    async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.verifier.resume(returning).await // a ticket can't be guessed
     }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
-    accounts.set_password("alice", b"correct horse")?;
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
     let refill = Duration::from_secs(60 / 5);
     let sources = Arc::new(Buckets::new(5, refill));
-    let verifier = Limited { verifier: accounts, users: Buckets::new(5, refill) };
+    let verifier = Limited { verifier: AccountVerifier::new(RwLock::new(accounts)), users: Buckets::new(5, refill) };
 
     let provider = rustcrypto::provider();
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
@@ -101,11 +102,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Asked when a login or a ticket arrives, once about each connection: before the RSA operation, and before anybody knows
     // whose it is.
     let paid = Arc::clone(&sources);
-    let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, verifier).with_limiter(move |context, _| {
-        let source = context.source();
-        let admitted = !source.is_counted() || sources.take(source.clone());
-        if admitted { Ok(()) } else { Err(Reason::NotAdmitted("too many failures from this address")) }
-    });
+    let acceptor =
+        Acceptor::new_async(config, ServerKey::load(&key, provider)?, verifier).with_limiter(move |context, _| {
+            let source = context.source();
+            let admitted = !source.is_counted() || sources.take(source.clone());
+            if admitted { Ok(()) } else { Err(Reason::NotAdmitted("too many failures from this address")) }
+        });
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;

@@ -145,6 +145,12 @@ pub const MAX_PERMISSIONS: usize = 32;
 /// Largest permission name.
 pub const MAX_PERMISSION: usize = 64;
 
+/// Largest name of a role in an account file.
+pub const MAX_ROLE: usize = 64;
+
+/// Largest number of roles of an account.
+pub const MAX_ROLES: usize = 32;
+
 /// Largest sealed credential: the largest user and secret, padded, and a tag.
 pub const MAX_SEALED_CREDENTIAL: usize = 18 * CREDENTIAL_BLOCK + TAG;
 

@@ -13,8 +13,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
-    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
-    Violation, client, limits,
+    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, Revocation, ServerConfig, Suite, TicketKeys, TrustLevel,
+    UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -113,12 +113,19 @@ fn errors() -> Vec<Error> {
         E::NotConfirmed,
         E::Crypto(CryptoError::Failed),
     ];
+    errors.extend(revocations().into_iter().map(E::Revoked));
     errors.extend(frame_errors().into_iter().map(E::Frame));
     errors.extend(decode_errors().into_iter().map(E::Decode));
     errors.extend(violations().into_iter().map(E::Violation));
     errors.extend(record_errors().into_iter().map(E::Record));
     errors.extend(misuses().into_iter().map(E::Misuse));
     errors
+}
+
+fn revocations() -> Vec<Revocation> {
+    use Revocation as R;
+    let refused = R::Refused(Box::new(Reason::AccountLocked));
+    vec![R::Ended, refused, R::CredentialChanged, R::AccountChanged, R::Unconfirmed]
 }
 
 fn reasons() -> Vec<Reason> {
@@ -141,9 +148,12 @@ fn reasons() -> Vec<Reason> {
         R::AccountDisabled,
         R::AccountLocked,
         R::AccountExpired,
+        R::NetworkNotAdmitted,
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
+        R::ResumeUnsupported,
+        R::BadGrant(Misuse::BadInput("a permission")),
         R::Application("not on Sundays"),
     ];
     reasons.extend(errors().into_iter().map(R::Malformed));
@@ -189,6 +199,7 @@ fn these_tests_know_every_error() {
     are_all(&violations(), terms, "Violation");
     are_all(&record_errors(), terms, "RecordError");
     are_all(&misuses(), terms, "Misuse");
+    are_all(&revocations(), include_str!("../src/terms/revocation.rs"), "Revocation");
     are_all(&reasons(), terms, "Reason");
     are_all(&frame_errors(), frame, "FrameError");
     are_all(&decode_errors(), include_str!("../src/wire/codec.rs"), "DecodeError");
@@ -226,13 +237,19 @@ fn every_kind_of_error_has_a_code_of_its_own() {
             Error::Misuse(inner) => inner.code(),
             Error::Crypto(inner) => inner.code(),
             Error::Sign(inner) => inner.code(),
+            Error::Revoked(inner) => inner.code(),
             _ => continue,
         };
         assert_eq!(error.code(), inner, "{error:?}");
         assert_eq!(LoginError::Protocol(error.clone()).code(), inner, "{error:?}");
     }
     // A frame or a provider may be at fault in a handshake and in a session; no other two have one code.
-    let own = |error: &Error| !matches!(error, Error::Record(RecordError::Frame(_) | RecordError::Crypto(_)));
+    let own = |error: &Error| {
+        let refused = matches!(error, Error::Revoked(Revocation::Refused(_)));
+        !refused && !matches!(error, Error::Record(RecordError::Frame(_) | RecordError::Crypto(_)))
+    };
+    // What would refuse a login ends a session.
+    assert_eq!(Revocation::Refused(Box::new(Reason::AccountLocked)).code(), Reason::AccountLocked.code());
     let codes = are_codes(errors().iter().filter(|error| own(error)).map(Error::code));
 
     let mut reasons = reasons();
@@ -347,6 +364,13 @@ fn no_error_of_a_store_says_what_it_came_from() {
         AccountError::TooManyTokens("alice".to_owned()),
         AccountError::TooManyKeys("alice".to_owned()),
         AccountError::NoTotp("alice".to_owned()),
+        AccountError::DuplicateToken("alice".to_owned()),
+        AccountError::BadRole,
+        AccountError::RoleExists("clerk".to_owned()),
+        AccountError::UnknownRole("clerk".to_owned()),
+        AccountError::RoleInUse { role: "clerk".to_owned(), user: "alice".to_owned() },
+        AccountError::TooManyRoles("alice".to_owned()),
+        AccountError::From(countersign::AddressPatterns::parse("example.com").unwrap_err()),
         AccountError::Permissions(Misuse::BadInput("the permission")),
         AccountError::Hashing,
     ];

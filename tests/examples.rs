@@ -43,6 +43,7 @@ checks_itself!(
     hsm,
     tickets,
     limiter,
+    roles,
     #[cfg(feature = "rustls")]
     tls,
     #[cfg(feature = "tokio")]

@@ -140,11 +140,12 @@ fn acceptors() -> Vec<Acceptor> {
         vec![Acceptor::new(config(), key(), Blocking), Acceptor::new_async(config(), key(), Asynchronous)];
     #[cfg(feature = "accounts")]
     {
-        use countersign::accounts::{Accounts, PasswordCheck};
+        use countersign::accounts::{AccountVerifier, Accounts, PasswordCheck};
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password("alice", PASSWORD).unwrap();
-        acceptors.push(Acceptor::new(config(), key(), accounts));
+        accounts.edit("alice", |account| account.set_password(PASSWORD)).unwrap();
+        let verifier = AccountVerifier::new(std::sync::RwLock::new(accounts));
+        acceptors.push(Acceptor::new_async(config(), key(), verifier));
         let stored = PasswordCheck::hash(PASSWORD).unwrap();
         acceptors.push(Acceptor::new_async(config(), key(), Checking(PasswordCheck::new(), stored)));
     }

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLNFACTVKRMX".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKRMXP".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -58,6 +58,7 @@ fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
         ("K", 11),
         ("M", 6),
         ("X", 3),
+        ("P", 2),
     ] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");

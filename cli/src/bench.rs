@@ -200,7 +200,7 @@ impl Bench {
             let hash = hash.to_string();
             names.iter().try_for_each(|name| {
                 accounts.add(name, ["read", "write"])?;
-                Ok(accounts.set_password_hash(name, &hash)?)
+                Ok(accounts.edit(name, |account| account.set_password_hash(&hash))?)
             })
         })?;
         Ok(names)

@@ -27,8 +27,8 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
-use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
+use countersign::accounts::{AccountFile, AccountVerifier};
+use countersign::{Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, TicketKeys, limits};
 use health::Health;
 use keys::Source;
 use listen::{State, listen, tell};
@@ -43,7 +43,7 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tickets::Watch;
 use tokio::sync::watch;
@@ -86,6 +86,11 @@ or removed, and when this server is restarted, but for --ticket-keys: at an orde
 and the memory of used tickets are saved there, and the next start takes them over and removes the
 file. A server that was killed has saved nothing, and its clients log in anew. Neither service nor
 program is started for a client that comes by ticket before it has shown that it is there.
+
+A session ends when its user is removed, locked or expired, or gets another password: within a
+second or so of a change of the users file, and within --recheck in any case. New permissions hold
+from then on; a program of --exec, or a service that was told by --send-proxy, has seen the old
+ones, so its session ends, too. The log says why (event session-ended), and the client is not told.
 
 With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
 SIGHUP has it read them again, or the file of --key, and the manifest, and the file of --config. Logins
@@ -155,6 +160,8 @@ pub(crate) struct Serve {
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
 const DRAIN: Duration = Duration::ZERO;
+const RECHECK: Duration = Duration::from_secs(30);
+const RECHECK_GRACE: Duration = Duration::from_secs(600);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Fewer than the library's: each is a connection of the service behind this, too.
@@ -178,6 +185,13 @@ pub(crate) struct Options {
     /// such a name is a user_tag in the log, the same for the same name until the server is started anew
     #[arg(long, help_heading = "Watching it")]
     log_unknown_names: bool,
+    /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of the users file is
+    /// noticed within a second anyway. 0s for the file alone
+    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
+    recheck: Duration,
+    /// How long sessions go on while the users file can't be read
+    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK_GRACE), value_parser = term::duration)]
+    recheck_grace: Duration,
     /// Open handshakes at once: from the connection until the login has arrived
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_HANDSHAKES, help_heading = "Bounds")]
     max_handshakes: NonZeroUsize,
@@ -213,6 +227,8 @@ impl Default for Options {
             ticket_lifetime: TICKET_LIFETIME,
             drain: DRAIN,
             log_unknown_names: false,
+            recheck: RECHECK,
+            recheck_grace: RECHECK_GRACE,
             max_handshakes: MANY,
             max_handshakes_per_address: Some(MANY),
             max_wait: MAX_WAIT,
@@ -244,6 +260,12 @@ impl Options {
     pub(crate) fn tickets(&self) -> Option<Arc<TicketKeys>> {
         let keys = || Arc::new(TicketKeys::new(crypto::provider(), self.ticket_lifetime));
         (!self.ticket_lifetime.is_zero()).then(keys)
+    }
+
+    fn recheck(&self, looks_once: bool) -> Recheck {
+        let recheck = if self.recheck.is_zero() { Recheck::never() } else { Recheck::every(self.recheck) };
+        let recheck = recheck.with_grace(Some(self.recheck_grace));
+        if looks_once { recheck.closing_on_change() } else { recheck }
     }
 
     fn numbers(&self) -> Numbers {
@@ -396,8 +418,8 @@ impl Plan<'_> {
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
         let Self { keys, tickets, path, users, options, balancers, service } = self;
         let broken = user_files::broken_lines(path, &users.broken_lines());
-        let health = Arc::<Health>::default();
-        let users = watched(users, Arc::clone(&log), Arc::clone(&health));
+        let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
+        let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
         let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
@@ -408,10 +430,13 @@ impl Plan<'_> {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let mut acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        let recheck = options.recheck(live.service.looks_once());
+        let acceptor = Acceptor::new_async(config, keys, AccountVerifier::new(users));
+        let mut acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
         if options.log_unknown_names {
             acceptor = acceptor.with_unknown_names();
         }
+        let _ = told.set(acceptor.clone());
         Ok((Server::new(acceptor, watch, live, &unnamed, (log, health)), warnings))
     }
 }

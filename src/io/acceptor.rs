@@ -7,8 +7,10 @@ use super::keys::{KeysInUse, ServerKeys};
 use super::link::Link;
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
+use super::recheck::Recheck;
 use super::refusals::Refusals;
 use super::script::{self, Decided};
+use super::sessions::Sessions;
 use super::stream::Stream;
 use super::workers::{WorkBounds, Workers};
 use crate::handshake::server::ServerConfig;
@@ -43,6 +45,7 @@ pub(super) struct ServerState {
     pub(super) permits: Permits,
     pub(super) refusals: Refusals,
     pub(super) reports: Reports,
+    pub(super) sessions: Sessions,
     limiter: Option<Arc<Limiter>>,
 }
 
@@ -106,6 +109,7 @@ impl Acceptor {
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys: KeysInUse::new(keys),
+            sessions: Sessions::new(Recheck::default(), verifier.clone()),
             verifier,
             places,
             workers,
@@ -158,6 +162,31 @@ impl Acceptor {
         Self(Arc::new(state))
     }
 
+    /// Sets when open sessions are looked at again, and what comes of it. A clone that was made before keeps the old way for its
+    /// sessions.
+    #[must_use]
+    pub fn with_recheck(self, recheck: Recheck) -> Self {
+        let sessions = Sessions::new(recheck, self.0.verifier.clone());
+        Self(Arc::new(ServerState { sessions, ..ServerState::clone(&self.0) }))
+    }
+
+    /// Looks at the open sessions of a principal now: for applications that are told of changes. It does not wait for what comes of it; a login of
+    /// these moments is looked at again, too.
+    pub fn recheck(&self, principal: &str) {
+        self.0.sessions.recheck(Some(principal));
+    }
+
+    /// As [`Acceptor::recheck`], at all sessions.
+    pub fn recheck_all(&self) {
+        self.0.sessions.recheck(None);
+    }
+
+    /// Ends the open sessions of a principal, whatever the verifier says, and gives how many there were. It locks nobody out: have the verifier
+    /// refuse the principal first.
+    pub fn revoke(&self, principal: &str) -> usize {
+        self.0.sessions.revoke(principal)
+    }
+
     /// The keys of the logins from now on. Logins that have got their answer by then go on under the key of that; sessions do not
     /// notice, and tickets stay good that are from a key that is among these, too. All clones of this acceptor share the keys.
     ///
@@ -180,9 +209,10 @@ impl Acceptor {
         self.0.keys.now()
     }
 
-    /// How many hold places now, and how many had to make way.
+    /// How many hold places now, how many had to make way, and how many sessions were ended.
     pub fn counts(&self) -> Counts {
-        self.0.places.counts()
+        let (revoked, unconfirmed) = self.0.sessions.counts();
+        Counts { revoked, unconfirmed, ..self.0.places.counts() }
     }
 
     /// What was decided since the beginning, by event and code. All clones of this acceptor count together.
@@ -209,7 +239,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, seat) => Ok(Stream::new(link.into_stream()?, session, Some(seat))),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream()?, *started, record, None)),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

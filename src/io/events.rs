@@ -9,7 +9,7 @@ mod traced;
 mod watch;
 
 pub use tally::Totals;
-pub(super) use watch::{Reports, Seat, Trace, Watch};
+pub(super) use watch::{Record, Reports, Seat, Trace, Watch};
 
 use super::error::{BusyReason, LoginError};
 use crate::crypto::{KeyId, Suite};
@@ -17,6 +17,7 @@ use crate::session::{SessionId, SessionInfo};
 use crate::terms::context::Context;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Reason, RecordError};
+use crate::terms::revocation::Revocation;
 use core::fmt;
 use core::time::Duration;
 
@@ -80,7 +81,7 @@ pub struct Ended<'a> {
     /// Its public name, as at its login.
     pub session: SessionId,
     /// How it ended.
-    pub how: End,
+    pub how: End<'a>,
     /// How long it lasted.
     pub lasted: Duration,
     /// Bytes that the client sent and the application read, without what sealing adds.
@@ -92,7 +93,7 @@ pub struct Ended<'a> {
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum End {
+pub enum End<'a> {
     /// Both ends closed.
     Closed,
     /// The client closed; the application dropped the stream without a close.
@@ -103,9 +104,11 @@ pub enum End {
     Cut,
     /// A record broke a rule, or the connection ended without a close.
     Broken(RecordError),
+    /// It was ended from outside: its principal is not welcome any more, or the application said so.
+    Revoked(&'a Revocation),
 }
 
-impl End {
+impl End<'_> {
     /// A name that stays the same from release to release.
     pub fn code(&self) -> &'static str {
         match self {
@@ -114,6 +117,7 @@ impl End {
             Self::ByUs => "closed-by-us",
             Self::Cut => "cut",
             Self::Broken(error) => error.code(),
+            Self::Revoked(revocation) => revocation.code(),
         }
     }
 }
@@ -310,6 +314,7 @@ impl Decision<'_> {
             Self::Failed(error) => Some(chain(*error)),
             Self::Abandoned => Some("the login was given up here".to_owned()),
             Self::Ended(Ended { how: End::Broken(error), .. }) => Some(chain(error)),
+            Self::Ended(Ended { how: End::Revoked(revocation), .. }) => Some(chain(*revocation)),
             Self::Ended(_) => None,
         }
     }

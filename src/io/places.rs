@@ -18,6 +18,8 @@ use held::Held;
 
 use super::bounds::Bounds;
 use super::error::BusyReason;
+use super::live::Live;
+use super::sessions::{Entry, Sessions, Shown};
 use crate::terms::context::Source;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -88,6 +90,10 @@ pub struct Counts {
     pub sessions: usize,
     /// Handshakes that had to make way for others, since the beginning.
     pub made_way: u64,
+    /// Sessions that were ended while they were under way ([`super::Recheck`], [`super::Acceptor::revoke`]), since the beginning.
+    pub revoked: u64,
+    /// Of the sessions, those about which nobody can tell now whether their principals are still welcome.
+    pub unconfirmed: usize,
 }
 
 impl Places {
@@ -132,6 +138,7 @@ impl Places {
             refusals: state.refusals,
             sessions: state.sessions,
             made_way: state.made_way,
+            ..Counts::default()
         }
     }
 
@@ -350,7 +357,7 @@ impl Place {
         let held = state.sources.entry(self.source.clone()).or_default();
         held.sessions = held.sessions.saturating_add(1);
         drop(state);
-        Some(SessionPlace { places: self.places.clone(), source: self.source.clone(), principal })
+        Some(SessionPlace { places: self.places.clone(), source: self.source.clone(), principal, entry: None })
     }
 }
 
@@ -379,6 +386,15 @@ pub(super) struct SessionPlace {
     places: Places,
     source: Source,
     principal: Arc<str>,
+    /// Once it is looked at again.
+    entry: Option<Entry>,
+}
+
+impl SessionPlace {
+    /// The session begins, and is looked at again from now on.
+    pub(super) fn enter(&mut self, sessions: &Sessions, live: &Arc<Live>, shown: Shown) {
+        self.entry = Some(sessions.enter(live, shown));
+    }
 }
 
 impl SessionPlace {

@@ -17,16 +17,18 @@ use super::acceptor::{AnyVerifier, ServerState};
 use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
-use super::events::{Seat, Trace, Watch};
+use super::events::{Record, Trace, Watch};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
+use super::sessions::{self, Sessions};
 use crate::crypto::{self, CryptoRng};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
+    Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
+use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
@@ -47,12 +49,19 @@ pub(super) fn unix_now() -> UnixTime {
 }
 
 /// What became of a login.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 pub(super) enum Decided {
     /// It was accepted, and the client told so.
-    Accepted(Session, Seat),
+    Accepted(Box<Started>, Record),
     /// It was refused. The client is told when that is due, by [`refuse`].
     Refused(RefusedLogin, RefusalPlace),
+}
+
+/// A session that begins, and what it is looked at again by.
+pub(super) struct Started {
+    pub(super) session: Session,
+    pub(super) place: SessionPlace,
+    pub(super) sessions: Sessions,
+    pub(super) shown: sessions::Shown,
 }
 
 /// A refusal for the client, and its reason for us.
@@ -87,6 +96,7 @@ struct Visit {
     context: Arc<Context>,
     place: Place,
     trace: Arc<Trace>,
+    notices: u64,
 }
 
 impl Visit {
@@ -98,6 +108,12 @@ impl Visit {
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
         Asker { server_name, context: &self.context, pool: Some(&server.workers) }
+    }
+
+    /// What its session is looked at again by.
+    fn shown(&self, server_name: &str, kind: CredentialKind, authenticated: UnixTime) -> sessions::Shown {
+        let (server_name, context) = (server_name.into(), Arc::clone(&self.context));
+        sessions::Shown { kind, authenticated, server_name, context, notices: self.notices }
     }
 
     /// What a verifier on another thread is told of it.
@@ -115,11 +131,11 @@ pub(super) async fn accept<L: Link>(
 ) -> Result<Decided, LoginError> {
     let trace = Arc::new(Trace::new(&context));
     let watch = Watch::new(&server.reports, &context, &trace);
-    let mut visiting = pin!(visit(server, link, Visit { context, place, trace }));
+    let mut visiting = pin!(visit(server, link, Visit { context, place, trace, notices: server.sessions.notices() }));
     match poll_fn(|task| watch.working(|| visiting.as_mut().poll(task))).await {
-        Ok(Visited::Accepted(session, place)) => {
-            let seat = watch.began(&session.info, place);
-            Ok(Decided::Accepted(session, seat))
+        Ok(Visited::Accepted(started)) => {
+            let record = watch.began(&started.session.info);
+            Ok(Decided::Accepted(started, record))
         }
         Ok(Visited::Refused(refused, place)) => {
             watch.refused(&refused.refusal.reason);
@@ -133,9 +149,8 @@ pub(super) async fn accept<L: Link>(
 }
 
 /// What a visit came to.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Visited {
-    Accepted(Session, SessionPlace),
+    Accepted(Box<Started>),
     Refused(RefusedLogin, RefusalPlace),
 }
 
@@ -149,7 +164,7 @@ fn visit<L: Link>(
         let cut = Arc::clone(visit.place.cut());
         let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
         match greeted {
-            Greeted::Resumed(session, session_place) => Ok(Visited::Accepted(*session, session_place)),
+            Greeted::Resumed(started) => Ok(Visited::Accepted(started)),
             Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit)),
             // In a box of its own, so that those who have sent no login hold no room for one.
             Greeted::Login { login, server_name } => {
@@ -167,10 +182,10 @@ async fn settle<L: Link>(
     login: Arrived,
 ) -> Result<Visited, LoginError> {
     match decide(server, link, &visit, login).await? {
-        Ok((accepted, session_place)) => {
+        Ok((frame, started)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
-            send(link, &accepted.frame).await?;
-            Ok(Visited::Accepted(accepted.session, session_place))
+            send(link, &frame).await?;
+            Ok(Visited::Accepted(started))
         }
         Err(refusal) => Ok(refused(server, refusal, visit)),
     }
@@ -197,7 +212,7 @@ pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: 
 /// How far a handshake came by itself.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Greeted {
-    Resumed(Box<Session>, SessionPlace),
+    Resumed(Box<Started>),
     Login { login: Login, server_name: String },
     Refused(Refusal),
 }
@@ -216,7 +231,7 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     // In a box of its own, which is given back before the login is waited for.
     let answer = Box::pin(answer(server, link, visit, (state, frame)));
     let (state, server_name, opening) = match answer.await? {
-        Answered::Resumed(taken) => return Box::pin(confirm(link, visit, *taken)).await,
+        Answered::Resumed(taken) => return Box::pin(confirm(server, link, visit, *taken)).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -235,13 +250,19 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
 }
 
 /// A ticket was taken: from here on it is for the client to show that it is there, and no recording.
-async fn confirm<L: Link>(link: &mut L, visit: &Visit, taken: Taken<'_>) -> Result<Greeted, LoginError> {
+async fn confirm<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: &Visit,
+    taken: Taken<'_>,
+) -> Result<Greeted, LoginError> {
     let frame = receive(link, AwaitConfirm::EXPECTS).await?;
     let session = taken.state.read(frame, link.now())?;
     taken.opening.was_worth_it();
     // There was room when the ticket was taken.
-    let session_place = visit.place.session_place(session.info.grant().principal());
-    Ok(Greeted::Resumed(Box::new(session), session_place.ok_or(BusyReason::NoSession)?))
+    let place = visit.place.session_place(session.info.grant().principal()).ok_or(BusyReason::NoSession)?;
+    let sessions = server.sessions.clone();
+    Ok(Greeted::Resumed(Box::new(Started { session, place, sessions, shown: taken.shown })))
 }
 
 /// What a ClientHello was answered with.
@@ -344,6 +365,7 @@ enum Shown<'s> {
 struct Taken<'s> {
     state: AwaitConfirm,
     opening: Opening<'s>,
+    shown: sessions::Shown,
 }
 
 /// Takes a ticket that is good and whose principal is still welcome.
@@ -388,12 +410,13 @@ async fn resume<'s, L: Link>(
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
     visit.trace.ticket(ticket.kind());
+    let shown = visit.shown(hello.server_name(), ticket.kind(), ticket.authenticated());
     let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
     let not_before = hello.not_before();
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &frame).await?;
-    Ok(Shown::Taken(Box::new(Taken { state, opening })))
+    Ok(Shown::Taken(Box::new(Taken { state, opening, shown })))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
@@ -423,7 +446,7 @@ async fn ask_again<L: Link>(
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
             let asker = visit.asker(server, hello.server_name());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
-            let returning = Returning { principal: ticket.principal(), kind, authenticated, asker };
+            let returning = Returning { principal: ticket.principal(), kind, authenticated, is_session: false, asker };
             let since = Instant::now();
             let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
             visit.trace.verified(since);
@@ -433,7 +456,8 @@ async fn ask_again<L: Link>(
     })
 }
 
-type Decision = Result<(Accepted, SessionPlace), RefusedLogin>;
+/// The verdict to send, and what begins then; or a refusal.
+type Decision = Result<(Vec<u8>, Box<Started>), RefusedLogin>;
 
 /// Why there is no verdict on a login.
 enum NoVerdict {

@@ -1,17 +1,19 @@
 //! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. `blocking.rs`
 //! and `tokio.rs` move them.
 
-use super::events::Seat;
+use super::events::{Record, Seat};
+use super::live::{CurrentGrant, Live};
+use super::script::Started;
+use super::transport::Stopper;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 use crate::terms::error::{Error, RecordError};
-use crate::terms::grant::{Grant, NotPermitted};
+use crate::terms::grant::{Forbidden, Grant};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
 const BATCH: usize = 4 * limits::MAX_RECORD;
@@ -39,23 +41,40 @@ pub struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(transport: S, session: Session, seat: Option<Seat>) -> Self {
+    /// At a client, where nobody looks at it again.
+    pub(super) fn of_client(transport: S, session: Session) -> Self {
         let Session { info, sealer, opener } = session;
-        let (inbox, outbox) = pair(sealer, opener, seat.as_ref().map(Seat::course).unwrap_or_default());
-        Self { transport, info, inbox, outbox, seat: seat.map(Arc::new) }
+        let (inbox, outbox) = pair(sealer, opener, Arc::new(info.grant().clone()));
+        Self { transport, info, inbox, outbox, seat: None }
     }
 
-    /// Who the client is, and what it may do.
-    pub fn grant(&self) -> &Grant {
-        self.info.grant()
+    /// At a server; what blocks on the transport is ended by the stopper, if there is one.
+    pub(super) fn of_server(transport: S, begun: Started, record: Record, stopper: Option<Stopper>) -> Self {
+        let Started { session, mut place, sessions, shown } = begun;
+        let mut stream = Self::of_client(transport, session);
+        stream.inbox.live.set_stopper(stopper);
+        place.enter(&sessions, &stream.inbox.live, shown);
+        stream.seat = Some(Arc::new(Seat::new(record, place, Arc::clone(&stream.inbox.live))));
+        stream
     }
 
-    /// As [`Grant::require`].
+    /// Who the client is, and what it may do now. At a server it is looked at again while the session lasts ([`crate::Recheck`]);
+    /// [`SessionInfo::grant`] is what the login gave, and all that a client knows.
+    pub fn grant(&self) -> Arc<Grant> {
+        self.inbox.live.grant()
+    }
+
+    /// As [`Grant::require`], by what the client may do now; nothing, once the session was ended from outside.
     ///
     /// # Errors
-    /// [`NotPermitted`].
-    pub fn require(&self, permission: &str) -> Result<(), NotPermitted> {
-        self.grant().require(permission)
+    /// [`Forbidden`].
+    pub fn require(&self, permission: &str) -> Result<(), Forbidden> {
+        self.inbox.live.require(permission)
+    }
+
+    /// What the client may do, from now on and from anywhere: for whoever splits the stream, or hands it on.
+    pub fn current_grant(&self) -> CurrentGrant {
+        CurrentGrant(Arc::clone(&self.inbox.live))
     }
 
     /// The suite of the session.
@@ -105,38 +124,24 @@ impl<S> fmt::Debug for Stream<S> {
     }
 }
 
-/// How a session went so far: what its two directions have in common.
-#[derive(Default)]
-pub(super) struct Course {
-    /// What has broken it, in whichever direction.
-    pub(super) broken: OnceLock<RecordError>,
-    /// Our close was sealed.
-    pub(super) closed: AtomicBool,
-    pub(super) peer_closed: AtomicBool,
-    /// Bytes that were opened and read, and bytes that were sealed.
-    pub(super) received: AtomicU64,
-    pub(super) sent: AtomicU64,
-}
-
 /// Both directions of a session, as an adapter moves them.
-fn pair(sealer: Sealer, opener: Opener, course: Arc<Course>) -> (Inbox, Outbox) {
-    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, course: Arc::clone(&course) };
-    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, course })
-}
-
-/// Adds a number of bytes to a count.
-fn add(count: &AtomicU64, bytes: usize) {
-    count.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
+fn pair(sealer: Sealer, opener: Opener, grant: Arc<Grant>) -> (Inbox, Outbox) {
+    let live = Arc::new(Live::new(grant));
+    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, live: Arc::clone(&live) };
+    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
 }
 
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
 ///
-/// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records").
+/// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records"); once it was ended from
+/// outside, a close at the most.
 pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
-    course: Arc<Course>,
+    /// A write failed: not all was said that was to be.
+    lacks: bool,
+    pub(super) live: Arc<Live>,
 }
 
 impl Outbox {
@@ -145,7 +150,7 @@ impl Outbox {
         self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
-        add(&self.course.sent, piece.len());
+        self.live.traffic.sent(piece.len());
         Ok(piece.len())
     }
 
@@ -159,9 +164,25 @@ impl Outbox {
         self.check()?;
         if !self.sealer.is_closed() {
             self.sealer.close(&mut self.sealed)?;
-            self.course.closed.store(true, Relaxed);
+            self.live.traffic.closed();
         }
         Ok(())
+    }
+
+    /// Something that was to be written is not.
+    pub(super) fn note_lack(&mut self) {
+        self.lacks = true;
+    }
+
+    /// The close of a session that was ended from outside, where all that was written has left, and no write has failed: otherwise
+    /// a clean end would make half of it look whole. There once.
+    pub(super) fn farewell(&mut self) -> Option<&[u8]> {
+        let is_due = self.live.is_revoked() && !self.live.is_broken() && !self.sealer.is_closed();
+        if !is_due || self.lacks || !self.sealed.is_empty() {
+            return None;
+        }
+        self.sealer.close(&mut self.sealed).ok()?;
+        Some(&self.sealed)
     }
 
     /// What is still to be sent.
@@ -192,10 +213,7 @@ impl Outbox {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.course.broken.get() {
-            None => Ok(()),
-            Some(error) => Err((*error).into()),
-        }
+        self.live.check()
     }
 }
 
@@ -209,7 +227,7 @@ pub(super) struct Inbox {
     /// Where in `bytes` the next record begins.
     next: usize,
     closed: bool,
-    course: Arc<Course>,
+    pub(super) live: Arc<Live>,
 }
 
 impl Inbox {
@@ -218,12 +236,10 @@ impl Inbox {
     /// An error is final: every later call gives it again, and no byte.
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
         loop {
-            if !self.ready.is_empty() {
+            if !self.ready.is_empty() && !self.live.is_revoked() {
                 return Ok(Some(self.copy(out)));
             }
-            if let Some(error) = self.course.broken.get() {
-                return Err((*error).into());
-            }
+            self.live.check()?;
             if self.closed {
                 return Ok(Some(0));
             }
@@ -262,8 +278,7 @@ impl Inbox {
     }
 
     fn fail(&self, error: RecordError) {
-        // The first error is the one that says what happened.
-        let _ = self.course.broken.set(error);
+        self.live.fail(error);
     }
 
     fn copy(&mut self, out: &mut [u8]) -> usize {
@@ -273,7 +288,7 @@ impl Inbox {
             to.copy_from_slice(from);
         }
         self.ready.start = self.ready.start.saturating_add(count);
-        add(&self.course.received, count);
+        self.live.traffic.received(count);
         count
     }
 
@@ -296,7 +311,7 @@ impl Inbox {
             Received::KeyUpdate => {}
             Received::Close => {
                 self.closed = true;
-                self.course.peer_closed.store(true, Relaxed);
+                self.live.traffic.peer_closed();
             }
         }
         self.next = self.next.saturating_add(length);

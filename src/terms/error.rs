@@ -3,6 +3,7 @@
 use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
 use crate::terms::factor::Prompt;
+use crate::terms::revocation::Revocation;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
@@ -104,6 +105,9 @@ pub enum Error {
     /// A record of the session broke a rule; the session is over.
     #[error("the session is broken")]
     Record(#[from] RecordError),
+    /// Server side: the session was ended while it was under way, and the peer is not at fault. See [`crate::Recheck`].
+    #[error("the session was ended")]
+    Revoked(#[source] Revocation),
     /// Our caller handed in something that can't be used; the peer is not at fault.
     #[error("the call can't be carried out")]
     Misuse(#[from] Misuse),
@@ -348,6 +352,9 @@ pub enum Reason {
     /// Too many answers in a row were wrong: for a while none is looked at.
     #[error("too many wrong answers for the further factor in a row; none is looked at for a while")]
     FactorLocked,
+    /// The credential is good, and the account may not be used from this address.
+    #[error("the account may not be used from this address")]
+    NetworkNotAdmitted,
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -357,6 +364,12 @@ pub enum Reason {
     /// The verifier panicked.
     #[error("the verifier panicked")]
     VerifierFailed,
+    /// The verifier does not know how to look a principal up again ([`crate::Verifier::resume`]).
+    #[error("the verifier can't look a principal up again")]
+    ResumeUnsupported,
+    /// What the verifier would grant can't be a grant.
+    #[error("the account's grant can't be given")]
+    BadGrant(#[from] Misuse),
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),
@@ -399,6 +412,7 @@ codes!(Error {
     Self::NoServerKey => "no-server-key",
     Self::NotConfirmed => "not-confirmed",
     Self::Record(error) => error.code(),
+    Self::Revoked(revocation) => revocation.code(),
     Self::Misuse(misuse) => misuse.code(),
     Self::Crypto(error) => error.code(),
 });
@@ -467,9 +481,12 @@ codes!(Reason {
     Self::WrongFactor => "wrong-factor",
     Self::FactorUsed => "factor-used",
     Self::FactorLocked => "factor-locked",
+    Self::NetworkNotAdmitted => "network-not-admitted",
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
+    Self::ResumeUnsupported => "resume-unsupported",
+    Self::BadGrant(_) => "bad-grant",
     Self::Application(_) => "application",
 });
 
@@ -497,7 +514,12 @@ impl Reason {
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {
         match self {
-            Self::NotAdmitted(_) | Self::NotNow(_) | Self::Failed(_) | Self::VerifierFailed => false,
+            Self::NotAdmitted(_)
+            | Self::NotNow(_)
+            | Self::Failed(_)
+            | Self::VerifierFailed
+            | Self::ResumeUnsupported
+            | Self::BadGrant(_) => false,
             Self::Malformed(_)
             | Self::NotOpened
             | Self::KindNotTaken(_)
@@ -510,6 +532,7 @@ impl Reason {
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired
+            | Self::NetworkNotAdmitted
             | Self::FactorNotOffered
             | Self::TooManyFactors
             | Self::WrongFactor

@@ -115,6 +115,18 @@ class KeyProof:
         return proof
 
 
+def is_permission(text: str) -> bool:
+    front = text[:-1] if text == "*" or text.endswith(":*") else text
+    return is_visible(text, 1, 64) and "," not in text and "*" not in front
+
+
+def permits(permissions: Iterable[str], asked: str) -> bool:
+    """Whether one of the permissions covers what is asked for."""
+    require(is_permission(asked) and "*" not in asked, "P1", "nothing that can be asked for")
+    return any(asked.startswith(held[:-1]) and len(asked) >= len(held) if held.endswith("*") else asked == held
+               for held in permissions)
+
+
 @dataclass
 class Verdict:
     decision: int
@@ -146,7 +158,7 @@ class Verdict:
         if decision == ACCEPT:
             require(is_name(principal), rule, "principal")
             require(unique(permissions), rule, "a permission named twice")
-            require(all(is_visible(p, 1, 64) and "," not in p for p in permissions), rule, "permissions")
+            require(all(is_permission(p) for p in permissions), rule, "permissions")
             require(len(ticket) <= MAX_TICKET, rule, "length of the ticket")
         else:
             require(not principal and not permissions and not ticket, rule, "no accept, and yet it grants something")

@@ -9,7 +9,7 @@ use crate::keys;
 use crate::login::{Conversation, describe};
 use crate::serve::{Log, LogFormat, Options, Plan, Service};
 use crate::term;
-use countersign::accounts::{AccountError, AccountFile, Accounts};
+use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
 use countersign::{
     ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, UnixTime,
@@ -137,12 +137,13 @@ impl<'a> Stage<'a> {
     /// A users file with alice in it, and this done to her account.
     pub(super) fn users(
         &self,
-        mut change: impl FnMut(&mut Accounts) -> Result<(), AccountError>,
+        mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
     ) -> Result<PathBuf, Failure> {
         let path = self.path("users.txt");
         AccountFile::edit(&path, true, |accounts| -> Result<(), Failure> {
-            accounts.add(USER, ["read", "write"])?;
-            Ok(change(accounts)?)
+            let mut alice = Account::new(USER, ["read", "write"])?;
+            change(&mut alice)?;
+            Ok(accounts.insert(&alice)?)
         })?;
         Ok(path)
     }
@@ -254,7 +255,7 @@ impl<'a> Stage<'a> {
         };
         let is_proved = session.info().is_proved();
         let how = if is_proved { ", once the server had proved itself" } else { "" };
-        let mut told = format!("logged in as {}{how}", describe(session.grant()));
+        let mut told = format!("logged in as {}{how}", describe(&session.grant()));
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         told.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));

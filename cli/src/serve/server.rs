@@ -126,6 +126,7 @@ impl Server {
                 () = &mut stop => break,
                 _ = minutes.tick() => {
                     tickets.iter_mut().for_each(Watch::look);
+                    shared.note_unconfirmed();
                     continue;
                 }
                 accepted = listener.accept() => accepted,
@@ -177,6 +178,7 @@ impl Server {
             .count("refused", totals.of("login-refused"))
             .count("failed", failed.saturating_add(shared.metrics.proxy_failures()))
             .count("sessions_cut", number(counts.sessions))
+            .count("revoked", counts.revoked)
             .count("pushed_out", counts.made_way);
         shared.log.finish(entry);
     }
@@ -240,6 +242,15 @@ impl Shared {
         if let Ok(session) = self.acceptor.accept(stream, connection.context()).await {
             // Not a part of the many handshakes' own futures.
             Box::pin(self.serve(session, &connection)).await;
+        }
+    }
+
+    /// Once a minute, while nobody can tell whether those who are here are still welcome.
+    fn note_unconfirmed(&self) {
+        let sessions = self.acceptor.counts().unconfirmed;
+        if sessions > 0 {
+            let entry = Entry::new("sessions-unconfirmed").count("sessions", number(sessions));
+            self.log.write(entry.text("note", "they end after --recheck-grace"));
         }
     }
 

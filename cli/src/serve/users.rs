@@ -1,18 +1,28 @@
-//! The users file under a running server: its changes logged.
+//! The users file under a running server: its changes logged, and open sessions looked at after each.
 
 use super::health::Health;
 use super::log::{Entry, Log};
 use super::number;
 use crate::failure::chain;
+use countersign::Acceptor;
 use countersign::accounts::{AccountFile, BrokenLine, News};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
-/// The file, with each of its changes logged, and the trouble with reading it.
-pub(super) fn watched(file: AccountFile, log: Arc<Log>, health: Arc<Health>) -> AccountFile {
+/// The file, with each of its changes logged, and the trouble with reading it. Once there is an acceptor its sessions are looked at after each
+/// change.
+pub(super) fn watched(
+    file: AccountFile,
+    log: Arc<Log>,
+    health: Arc<Health>,
+    acceptor: Arc<OnceLock<Acceptor>>,
+) -> AccountFile {
     file.with_watcher(move |news| match news {
         News::Read { accounts, broken } => {
             health.no_accounts.store(false, Relaxed);
+            if let Some(acceptor) = acceptor.get() {
+                acceptor.recheck_all();
+            }
             let entry = Entry::new("users-reloaded").count("accounts", number(accounts.iter().count()));
             log.write(entry.count("broken_lines", number(broken.len())));
             broken.iter().take(MOST).for_each(|line| log.write(broken_entry(line)));

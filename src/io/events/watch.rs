@@ -1,10 +1,10 @@
 //! What is gathered on the way, and the two moments at which it is told: when a handshake ends, and when a session does.
 
 use super::super::error::LoginError;
+use super::super::live::Live;
 use super::super::places::SessionPlace;
-use super::super::stream::Course;
 use super::tally::{Tally, Totals};
-use super::{Decision, End, Ended, Event, Named, Timings};
+use super::{Decision, Ended, Event, Named, Timings};
 use crate::crypto::{KeyId, Suite};
 use crate::handshake::server::{Claim, Hello};
 use crate::session::{SessionId, SessionInfo};
@@ -262,17 +262,15 @@ impl<'s> Watch<'s> {
         self.trace.working(work)
     }
 
-    /// A session has begun: tells of it, and gives its seat.
-    pub(in crate::io) fn began(mut self, info: &SessionInfo, place: SessionPlace) -> Seat {
+    /// A session has begun: tells of it, and gives what its end is told by.
+    pub(in crate::io) fn began(mut self, info: &SessionInfo) -> Record {
         let decision = if info.is_resumed() { Decision::Resumed(info) } else { Decision::Accepted(info) };
         self.tell(decision);
-        Seat {
+        Record {
             reports: self.reports.clone(),
             context: Arc::clone(&self.context),
-            place,
             session: info.id(),
             began: Instant::now(),
-            course: Arc::default(),
         }
     }
 
@@ -298,45 +296,43 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// A session that is told of when it ends.
+pub(in crate::io) struct Record {
+    reports: Reports,
+    context: Arc<Context>,
+    session: SessionId,
+    began: Instant,
+}
+
 /// A session's place among those that the acceptor bounds, and who is told when it is given back: when the last part of its stream is
 /// dropped.
 pub(in crate::io) struct Seat {
-    reports: Reports,
-    context: Arc<Context>,
+    record: Record,
     place: SessionPlace,
-    session: SessionId,
-    began: Instant,
-    course: Arc<Course>,
+    live: Arc<Live>,
 }
 
 impl Seat {
-    /// What its stream notes of itself.
-    pub(in crate::io) fn course(&self) -> Arc<Course> {
-        Arc::clone(&self.course)
+    pub(in crate::io) fn new(record: Record, place: SessionPlace, live: Arc<Live>) -> Self {
+        Self { record, place, live }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let Course { broken, closed, peer_closed, received, sent } = &*self.course;
-        let how = match (broken.get(), closed.load(Relaxed), peer_closed.load(Relaxed)) {
-            (Some(error), ..) => End::Broken(*error),
-            (None, true, true) => End::Closed,
-            (None, false, true) => End::ByPeer,
-            (None, true, false) => End::ByUs,
-            (None, false, false) => End::Cut,
-        };
+        let Record { reports, context, session, began } = &self.record;
+        let (received, sent) = self.live.traffic.bytes();
         let ended = Ended {
             principal: self.place.principal(),
-            session: self.session,
-            how,
-            lasted: self.began.elapsed(),
-            received: received.load(Relaxed),
-            sent: sent.load(Relaxed),
+            session: *session,
+            how: self.live.end_so_far(),
+            lasted: began.elapsed(),
+            received,
+            sent,
         };
-        self.reports.tell(&Event {
+        reports.tell(&Event {
             decision: Decision::Ended(ended),
-            context: &self.context,
+            context,
             server_name: "",
             key_id: None,
             suite: None,

@@ -6,7 +6,7 @@ use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
 use super::super::queue::Progress;
 use super::turn::{TOO_MANY, within};
-use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
+use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Started, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;
 use crate::handshake::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
 use crate::terms::error::{Error, Reason};
@@ -69,6 +69,7 @@ pub(super) async fn conclude<L: Link>(
     visit.trace.claim(&claim);
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
     let refused = |refusal| Ok(Err(RefusedLogin { refusal, user: user.clone() }));
+    let kind = claim.credential().kind();
     let mut step = Step::Credential(claim);
     let (grant, mut prompt) = match verdict {
         Ok(good) => good,
@@ -91,11 +92,14 @@ pub(super) async fn conclude<L: Link>(
         }
         given = given.saturating_add(1);
     }
-    let Some(session_place) = visit.place.session_place(grant.principal()) else {
+    let Some(place) = visit.place.session_place(grant.principal()) else {
         return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")));
     };
     match step.accept(grant) {
-        Ok(accepted) => Ok(Ok((accepted, session_place))),
+        Ok(Accepted { frame, session }) => {
+            let (sessions, shown) = (server.sessions.clone(), visit.shown(server_name, kind, unix_now()));
+            Ok(Ok((frame, Box::new(Started { session, place, sessions, shown }))))
+        }
         Err(refusal) => refused(refusal),
     }
 }
