@@ -9,6 +9,7 @@ mod closing;
 mod connector;
 mod drive;
 mod error;
+pub mod events;
 mod keys;
 mod link;
 mod live;

@@ -74,6 +74,7 @@ assert_eq!(line, "hello, alice\n");
 //! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
 //! | let clients come back without a credential | [`TicketKeys`], [`TicketCache`] |
+//! | log and count what is decided | [`Event`], [`events`], [`Acceptor::with_observer`], [`Acceptor::totals`], [`Acceptor::counts`]; the feature `tracing` |
 //! | look at bytes | [`frame`], [`codec`] |
 //! | plug in other crypto | [`crypto::Provider`], and the traits of its parts |
 //!
@@ -97,6 +98,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `stretch` | with `accounts` | clients that stretch passwords for servers that want that ([`Stretching`]) |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
+//! | `tracing` | no | a span for each handshake and an event for each [`Event`], by that crate; target `countersign` |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
 
 #![forbid(unsafe_code)]
@@ -118,6 +120,7 @@ pub use crypto::{ClientKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
+pub use io::events::{self, Event};
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
     Recheck, ServerKeys, Stream,

@@ -30,6 +30,7 @@ mod users;
 
 use clap::{Parser, Subcommand};
 use failure::Failure;
+use serve::NotParsed;
 use std::process::ExitCode;
 
 /// RSA challenge-response login over TCP: make keys, keep accounts, serve, log in, and look at the bytes.
@@ -87,7 +88,8 @@ enum Command {
     /// Look after the servers that `login` and `connect` know, and their keys.
     #[command(subcommand)]
     KnownHosts(known_hosts::KnownHostsCommand),
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
+    CheckConfig(serve::CheckConfig),
     Login(login::Login),
     Connect(connect::Connect),
     Demo(demo::Demo),
@@ -99,7 +101,12 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let parsed = match serve::command_line(std::env::args_os().collect()) {
+        Ok(cli) => run(cli.command),
+        Err(NotParsed::Words(error)) => error.exit(),
+        Err(NotParsed::File(failure)) => Err(failure),
+    };
+    match parsed {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if let Some(message) = failure.message() {
@@ -121,6 +128,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Role(role) => role.run(),
         Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
+        Command::CheckConfig(check) => check.run(),
         Command::Login(login) => login.run(),
         Command::Connect(connect) => connect.run(),
         Command::Demo(demo) => demo.run(),

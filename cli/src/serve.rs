@@ -1,11 +1,16 @@
 //! `serve`: logins over TCP, in front of a service.
 
+mod check;
+mod config;
 mod descriptors;
 mod guessing;
+mod health;
 mod keys;
 mod listen;
 mod log;
+mod metrics;
 mod proxy;
+mod reload;
 mod server;
 mod service;
 mod stretch;
@@ -13,8 +18,10 @@ mod tickets;
 mod users;
 mod visit;
 
+pub(crate) use check::CheckConfig;
+pub(crate) use config::{NotParsed, parse as command_line};
 pub(crate) use guessing::Guessing;
-pub(crate) use log::Log;
+pub(crate) use log::{Format as LogFormat, Log};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
@@ -27,10 +34,13 @@ use countersign::accounts::{AccountFile, AccountVerifier};
 use countersign::{
     Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, Stretching, TicketKeys, limits,
 };
+use health::Health;
 use keys::Source;
 use listen::{State, listen, tell};
+use log::Entry;
 use proxy::Block;
-use server::Balancers;
+use reload::Reload;
+use server::{Live, Unnamed};
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
@@ -42,6 +52,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use stretch::StretchArgs;
 use tickets::Watch;
+use tokio::sync::watch;
 use users::watched;
 
 /// Put a login in front of a service.
@@ -49,9 +60,9 @@ use users::watched;
 /// Logged-in clients get another TCP service (--forward), a program (--exec), or else a small demo that answers lines:
 /// whoami, echo TEXT, quit.
 ///
-/// Prints the address, the fingerprint, and one line of logfmt for each login, accepted or refused, with the reason that
-/// the client is never told. Changes to the users file are noticed, and changes to the keys at SIGHUP, without dropping a session
-/// or refusing a login. Ctrl-C or SIGTERM ends it.
+/// Prints the address, the fingerprint, and one line for each login, accepted or refused, with the reason that the client is
+/// never told. Changes to the users file are noticed, and changes to keys and configuration at SIGHUP, without dropping a session
+/// or refusing a login. Ctrl-C or SIGTERM ends it, a second one at once.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -59,6 +70,11 @@ Examples:
   countersign user add alice --users users.txt
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
+  countersign serve --config /etc/countersign/serve.toml --metrics-listen 127.0.0.1:9450
+
+With --config every flag here, without its dashes, is a name in a file of TOML, as in
+max-sessions = 100 or any-server-name = true. Paths are as on the command line, which goes before
+the file. `check-config` says what is wrong with a file before a server finds out.
 
 --forward and --exec carry bytes both ways. The client's close is the end of input; the end of
 output closes the session. Nothing else is passed on as an end: where a connection breaks or is
@@ -83,9 +99,14 @@ from then on; a program of --exec, or a service that was told by --send-proxy, h
 ones, so its session ends, too. The log says why (event session-ended), and the client is not told.
 
 With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
-SIGHUP has it read them again, or the file of --key, and the manifest. Logins that have begun go on under
-the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
-(event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
+SIGHUP has it read them again, or the file of --key, and the manifest, and the file of --config. Logins
+that have begun go on under the key that they began under, and tickets stay good whose key is still there.
+It logs what it has taken (events keys-reloaded, config-reloaded), what of it waits for a restart
+(needs_restart=), or why it goes on with all that it had (keys-not-reloaded, config-not-reloaded).
+
+--metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
+login: keep it on an address that only those reach who may know. What is counted, and what each line of
+the log means: docs/operating.md.
 
 With --stretch it is the clients that compute password hashes, at parameters that every one of them is told; the users file
 keeps a SHA-256 of what comes out (stretched=). The login of a stranger costs an RSA operation then, and no password
@@ -110,6 +131,9 @@ account from an address before does not wait there for what others do. The log h
 (event penalty) with each wait that begins, and each login that nobody looked at has a code that
 begins with penalty-.")]
 pub(crate) struct Serve {
+    /// Read flags from this file of TOML, but for those that stand here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: String,
@@ -139,15 +163,25 @@ pub(crate) struct Serve {
     /// has it can log in as anybody
     #[arg(long, value_name = "FILE")]
     ticket_keys: Option<PathBuf>,
+    /// How the log is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t, help_heading = "Watching it")]
+    log_format: LogFormat,
+    /// Answer /metrics, /healthz and /readyz here, over HTTP and to everybody who can connect: choose a loopback address
+    #[arg(long, value_name = "ADDRESS:PORT", help_heading = "Watching it")]
+    metrics_listen: Option<String>,
     #[command(flatten)]
     stretch: StretchArgs,
     #[command(flatten)]
     options: Options,
     #[command(flatten)]
     guessing: Guessing,
+    /// All that is set, by name.
+    #[arg(skip)]
+    in_force: config::InForce,
 }
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
+const DRAIN: Duration = Duration::ZERO;
 const RECHECK: Duration = Duration::from_secs(30);
 const RECHECK_GRACE: Duration = Duration::from_secs(600);
 const MAX_WAIT: Duration = Duration::from_secs(1);
@@ -166,6 +200,13 @@ pub(crate) struct Options {
     /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
     #[arg(long, value_name = "TIME", default_value = term::time(TICKET_LIFETIME), value_parser = term::duration)]
     ticket_lifetime: Duration,
+    /// How long sessions may go on once the server is told to stop. After that, and half a second to say goodbye, they are cut
+    #[arg(long, value_name = "TIME", default_value = term::time(DRAIN), value_parser = term::duration)]
+    drain: Duration,
+    /// Log names of users that do not exist, too. People type passwords there: keep the log as secret as those. Without it,
+    /// such a name is a user_tag in the log, the same for the same name until the server is started anew
+    #[arg(long, help_heading = "Watching it")]
+    log_unknown_names: bool,
     /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of the users file is
     /// noticed within a second anyway. 0s for the file alone
     #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
@@ -206,6 +247,8 @@ impl Default for Options {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
             ticket_lifetime: TICKET_LIFETIME,
+            drain: DRAIN,
+            log_unknown_names: false,
             recheck: RECHECK,
             recheck_grace: RECHECK_GRACE,
             max_handshakes: MANY,
@@ -288,7 +331,8 @@ impl Serve {
             tickets::load(keys, path)?;
         }
         // Standard output keeps its lines whole when many threads write.
-        let log = Arc::new(Log::new(Box::new(io::stdout()))?);
+        let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
+        let accounts = file.accounts().iter().count();
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
@@ -302,29 +346,45 @@ impl Serve {
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
+        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
-            let (source, acceptor, told) = (self.keys.clone(), server.acceptor(), Arc::clone(&log));
-            let reload = move || source.reload(&acceptor, &told);
-            let stop =
-                signals(reload).map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let reload = Reload::new(server.shared(), self.in_force.clone());
+            let signalled = signals(move || reload.run());
+            let signalled =
+                signalled.map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
             prompt::no_more_questions();
-            let listener = tokio::net::TcpListener::from_std(listener);
-            let listener = listener.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
-            let address = listener.local_addr();
-            let address = address.map_err(|error| Failure::new(format_args!("{}: {error}", self.listen)))?;
-            term::line(format_args!("listening on {address}"))?;
-            term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
-            for next in set.next() {
-                term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
+            let (listener, address) = on_runtime(listener, &self.listen)?;
+            let mut started = Entry::new("started").text("version", crate::VERSION).field("listen", address);
+            if let Some(watching) = watching {
+                let (listener, address) = on_runtime(watching, "--metrics-listen")?;
+                started = started.field("metrics_listen", address);
+                if !address.ip().is_loopback() {
+                    term::note(format_args!("warning: whoever can connect to {address} can read /metrics"));
+                }
+                tokio::spawn(health::serve(listener, server.sources()));
             }
-            tell(State::Ready);
+            if self.log_format == LogFormat::Logfmt {
+                term::line(format_args!("listening on {address}"))?;
+                term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
+                for next in set.next() {
+                    term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
+                }
+            }
+            started = keys::described(started, &set);
+            started = started.text("users", &self.users.display().to_string()).count("accounts", number(accounts));
+            if let Some(file) = &self.in_force.file {
+                started = started.text("config", &file.display().to_string());
+            }
+            log.write(started.count("pid", u64::from(std::process::id())));
+            tell(&State::Ready);
             let stop = async {
-                stop.await;
-                tell(State::Stopping);
+                times(signalled.clone(), 1).await;
+                tell(&State::Stopping);
+                tell(&State::Status("stopping: sessions may end by themselves"));
             };
-            server.run(listener, stop).await;
+            server.run(listener, stop, times(signalled.clone(), 2)).await;
             Ok(())
         });
         // Whoever has not said goodbye by now is left.
@@ -388,12 +448,12 @@ impl Plan<'_> {
         let Self { keys, tickets, path, users, options, guessing, balancers, service, stretching } = self;
         let mut broken = user_files::broken_lines(path, &users.broken_lines());
         broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
-        let told = Arc::new(OnceLock::new());
-        let users = watched(users, Arc::clone(&log), Arc::clone(&told));
+        let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
+        let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
-        let balancers =
-            Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
+        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config()?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
         let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
@@ -405,49 +465,84 @@ impl Plan<'_> {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let recheck = options.recheck(service.looks_once());
+        let recheck = options.recheck(live.service.looks_once());
         let verifier = AccountVerifier::new(users);
         let verifier = if moves { verifier.with_moving() } else { verifier };
         let acceptor = Acceptor::new_async(config, keys, verifier);
         let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
-        let acceptor = match guessing.penalties(Arc::clone(&log)) {
+        let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(penalties),
             None => acceptor.without_penalties(),
         };
+        if options.log_unknown_names {
+            acceptor = acceptor.with_unknown_names();
+        }
         let _ = told.set(acceptor.clone());
-        Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
+        Ok((Server::new(acceptor, watch, live, &unnamed, (log, health)), warnings))
     }
 }
 
-/// Watches for signals, from now on: SIGHUP reads the keys again, also where it comes of a terminal that is closed, which is no
-/// reason to cut everybody off; the others end a server.
+/// A listener on the runtime, and its address.
+fn on_runtime(
+    listener: std::net::TcpListener,
+    name: &str,
+) -> Result<(tokio::net::TcpListener, std::net::SocketAddr), Failure> {
+    let listener = tokio::net::TcpListener::from_std(listener).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    listener.map_err(|error| Failure::new(format_args!("{name}: {error}")))
+}
+
+/// As the log has numbers.
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Waits until the server was told to end so many times.
+async fn times(mut signalled: watch::Receiver<u32>, times: u32) {
+    if signalled.wait_for(|count| *count >= times).await.is_err() {
+        // Nobody will say so any more.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Watches for signals, from now on: SIGHUP reloads, also where it comes of a terminal that is closed, which is no reason to cut
+/// everybody off; the others end a server, and are counted.
 #[cfg(unix)]
-fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
+fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hangup = signal(SignalKind::hangup())?;
     let reload = Arc::new(reload);
-    let hangups = async move {
+    let (count, counted) = watch::channel(0_u32);
+    tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let reload = Arc::clone(&reload);
             // Loading keys takes about as long as a few logins. One that panics is as one that fails.
             let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
-        std::future::pending().await
-    };
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            () = hangups => {}
+    });
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            count.send_modify(|count| *count = count.saturating_add(1));
         }
-    })
+    });
+    Ok(counted)
 }
 
 #[cfg(not(unix))]
-fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<impl Future<Output = ()>> {
-    Ok(async {
-        let _ = tokio::signal::ctrl_c().await;
-    })
+fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
+    let (count, counted) = watch::channel(0_u32);
+    tokio::spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            count.send_modify(|count| *count = count.saturating_add(1));
+        }
+    });
+    Ok(counted)
 }

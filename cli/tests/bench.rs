@@ -62,6 +62,19 @@ fn check_rate(rate: &Value, share: f64) {
         assert!(times[0] > 0.0 && times.is_sorted(), "{rate:#}");
     }
     assert_eq!(rate["first_failure"].is_null(), of("failed") == 0.0, "{rate:#}");
+    // The server's own counts, at the end and in each part of the time.
+    let server = &rate["server"];
+    let tickets = &server["tickets"];
+    assert!(number(tickets, "room") >= 4096.0 && number(tickets, "chains") <= number(tickets, "room"), "{rate:#}");
+    for (name, by_code) in [("turned_away", &server["turned_away"]), ("refused", &server["refused"])] {
+        assert!(by_code.as_object().is_some_and(|codes| codes.values().all(Value::is_u64)), "{name} in {rate:#}");
+    }
+    let parts = list(rate, "over_time");
+    let all: f64 = parts.iter().map(|part| number(part, "done") + number(part, "not_done")).sum();
+    assert!(!parts.is_empty() && all == of("scheduled") - of("untried"), "{rate:#}");
+    if cfg!(target_os = "linux") {
+        assert!(number(server, "memory_bytes") > 1e6 && parts.iter().all(|part| number(part, "memory_bytes") > 1e6));
+    }
 }
 
 #[test]

@@ -96,6 +96,7 @@ fn a_package_has_all_its_parts() {
         "lib/systemd/system/countersign.service",
         "lib/systemd/system/countersign.socket",
         "lib/sysusers.d/countersign.conf",
+        "share/countersign/serve.toml",
     ] {
         assert!(fs::metadata(house.path(&format!("opt/own/{part}"))).unwrap().len() > 0, "{part}");
     }
@@ -129,12 +130,14 @@ fn options_of_the_unit() -> Vec<String> {
 /// The command as systemd starts it by the unit: with a socket as descriptor 3.
 fn activated(house: &House, sockets: &str) -> (Command, TcpListener) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let options = options_of_the_unit().into_iter().filter(|option| option != "$COUNTERSIGN_OPTIONS");
-    let options = options.map(|option| match option.strip_prefix("/etc/countersign/") {
-        Some("users") => house.path("users.txt"),
-        Some(file) => house.path(file),
-        None => option,
-    });
+    // The configuration that packages ship, with its files elsewhere.
+    let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
+    let folder = house.path("");
+    let config = shipped.replace("/etc/countersign/users", &house.path("users.txt"));
+    let config = config.replace("\"/etc/countersign/", &format!("\"{folder}"));
+    let config = house.write("serve.toml", config.as_bytes(), 0o644);
+    let options = options_of_the_unit().into_iter();
+    let options = options.map(|option| if option == "/etc/countersign/serve.toml" { config.clone() } else { option });
     let mut command = Command::new("sh");
     let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=$0 exec \"$@\"";
     command.args(["-c", script, sockets, BINARY]).args(options);

@@ -2,6 +2,7 @@
 
 use super::bounds::Bounds;
 use super::error::LoginError;
+use super::events::{Event, Reports, Totals};
 use super::keys::{KeysInUse, ServerKeys};
 use super::link::Link;
 use super::penalties::{Guard, Penalties};
@@ -12,7 +13,7 @@ use super::refusals::Refusals;
 use super::script::{self, Decided};
 use super::sessions::Sessions;
 use super::stream::Stream;
-use super::workers::Workers;
+use super::workers::{WorkBounds, Workers};
 use crate::handshake::server::ServerConfig;
 use crate::terms::context::{Context, Source};
 use crate::terms::error::Reason;
@@ -45,6 +46,7 @@ pub(super) struct ServerState {
     pub(super) workers: Workers,
     pub(super) permits: Permits,
     pub(super) refusals: Refusals,
+    pub(super) reports: Reports,
     pub(super) sessions: Sessions,
     pub(super) guard: Guard,
     limiter: Option<Arc<Limiter>>,
@@ -79,7 +81,13 @@ impl ServerState {
     }
 
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
-        Ok(self.places.enter(context.source())?)
+        self.places.enter(context.source()).map_err(|busy| self.lost(context, busy.into()))
+    }
+
+    /// A connection came to an end before its handshake began: it is told of, too.
+    pub(super) fn lost(&self, context: &Context, error: LoginError) -> LoginError {
+        self.reports.failed(context, &error);
+        error
     }
 }
 
@@ -111,11 +119,13 @@ impl Acceptor {
             permits,
             refusals: Refusals::default(),
             guard: Guard::new(Penalties::default()),
+            reports: Reports::default(),
             limiter: None,
         }))
     }
 
-    /// Sets bounds of your own. A clone that was made before keeps the old ones.
+    /// Sets bounds of your own, with nothing counted yet: before the first login. A clone that was made before keeps the old ones. While it
+    /// serves, [`Acceptor::set_bounds`] changes them.
     #[must_use]
     pub fn with_bounds(self, bounds: Bounds) -> Self {
         let (places, workers, permits) = within(bounds);
@@ -141,6 +151,31 @@ impl Acceptor {
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ServerState { limiter: Some(Arc::new(limiter)), ..ServerState::clone(&self.0) }))
+    }
+
+    /// Tells `observer` of every decision: for logs and metrics. It is called where the decision falls (on the thread, or in the
+    /// task, of the login, and where a stream is dropped), with no lock held; it must not block. A panic in it is caught. A second
+    /// observer takes the first one's place.
+    ///
+    /// ```
+    /// # fn observe(acceptor: countersign::Acceptor) -> countersign::Acceptor {
+    /// acceptor.with_observer(|event| eprintln!("{event}")) // event=login-accepted user="alice" peer=192.0.2.1:40000 ...
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_observer(self, observer: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        let mut state = ServerState::clone(&self.0);
+        state.reports.set_observer(Arc::new(observer));
+        Self(Arc::new(state))
+    }
+
+    /// Names users in events and errors also where the verifier has not said that it knows them. Among such names there are
+    /// passwords that somebody has typed in the wrong place: treat the log as secret then.
+    #[must_use]
+    pub fn with_unknown_names(self) -> Self {
+        let mut state = ServerState::clone(&self.0);
+        state.reports.names_unknown = true;
+        Self(Arc::new(state))
     }
 
     /// Sets when open sessions are looked at again, and what comes of it. A clone that was made before keeps the old way for its
@@ -176,6 +211,15 @@ impl Acceptor {
         self.0.keys.set(keys.into());
     }
 
+    /// Other bounds from now on, for this acceptor and all its clones. Nobody loses a place by it: handshakes and sessions
+    /// that are there stay counted, and where there are more of them than may be now, no more come until some have gone.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        let (here, elsewhere) = work_bounds(bounds);
+        self.0.places.set_bounds(bounds);
+        self.0.workers.set_bounds(here);
+        self.0.permits.set_bounds(elsewhere);
+    }
+
     /// The keys of the logins that come now.
     pub fn keys(&self) -> Arc<ServerKeys> {
         self.0.keys.now()
@@ -186,6 +230,11 @@ impl Acceptor {
         let (revoked, unconfirmed) = self.0.sessions.counts();
         let (turned_away, unchecked, store_away) = self.0.guard.counts();
         Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() }
+    }
+
+    /// What was decided since the beginning, by event and code. All clones of this acceptor count together.
+    pub fn totals(&self) -> Totals {
+        self.0.reports.totals()
     }
 
     /// Lets nobody in any more, and ends the handshakes that wait for their peers. Sessions go on; logins that have arrived
@@ -207,7 +256,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started) => Ok(Stream::of_server(link.into_stream()?, *started, None)),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream()?, *started, record, None)),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;
@@ -218,8 +267,14 @@ impl Acceptor {
 }
 
 fn within(bounds: Bounds) -> (Places, Workers, Permits) {
-    let Bounds { working, remote, waiting, patience, .. } = bounds;
-    (Places::new(bounds), Workers::new(working, waiting, patience), Permits::new(remote, waiting, patience))
+    let (here, elsewhere) = work_bounds(bounds);
+    (Places::new(bounds), Workers::new(here), Permits::new(elsewhere))
+}
+
+/// For the threads, and for whoever is asked elsewhere.
+fn work_bounds(Bounds { working, remote, waiting, patience, .. }: Bounds) -> (WorkBounds, WorkBounds) {
+    let at_once = |at_once| WorkBounds { at_once, waiting, patience };
+    (at_once(working), at_once(remote))
 }
 
 impl fmt::Debug for Acceptor {

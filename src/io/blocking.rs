@@ -4,8 +4,9 @@ use super::acceptor::Acceptor;
 use super::connector::{Begun, Connector, Trusted};
 use super::drive::block_on;
 use super::error::{LoginError, of_write};
+use super::events::Seat;
 use super::link::Link;
-use super::places::{Eviction, SessionPlace};
+use super::places::Eviction;
 use super::script::{self, Decided};
 use super::stream::{Inbox, Outbox, Stream};
 pub use super::transport::{Over, Stopper, Timed, Transport, Untimed};
@@ -161,12 +162,13 @@ impl Acceptor {
     ) -> Result<Stream<S>, LoginError> {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
-        let mut link = BlockingLink::new(stream, Some(Arc::clone(place.cut())))?;
+        let link = BlockingLink::new(stream, Some(Arc::clone(place.cut())));
+        let mut link = link.map_err(|error| self.0.lost(&context, error.into()))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
-            Decided::Accepted(started) => {
+            Decided::Accepted(started, record) => {
                 let mut transport = link.into_stream()?;
                 let stopper = transport.stopper();
-                Ok(Stream::of_server(transport, *started, stopper))
+                Ok(Stream::of_server(transport, *started, record, stopper))
             }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
@@ -250,9 +252,9 @@ impl<S> Stream<S> {
     /// # Errors
     /// As `duplicate`.
     pub fn split(self, duplicate: impl FnOnce(&S) -> io::Result<S>) -> io::Result<(SessionInfo, Reader<S>, Writer<S>)> {
-        let Self { transport, info, inbox, outbox, session_place } = self;
-        let reader = Reader { transport: duplicate(&transport)?, inbox, _session_place: session_place.clone() };
-        Ok((info, reader, Writer { transport, outbox, _session_place: session_place }))
+        let Self { transport, info, inbox, outbox, seat } = self;
+        let reader = Reader { transport: duplicate(&transport)?, inbox, _seat: seat.clone() };
+        Ok((info, reader, Writer { transport, outbox, _seat: seat }))
     }
 }
 
@@ -337,7 +339,7 @@ impl<S: Write> Write for Stream<S> {
 pub struct Reader<S> {
     transport: S,
     inbox: Inbox,
-    _session_place: Option<Arc<SessionPlace>>,
+    _seat: Option<Arc<Seat>>,
 }
 
 impl<S: Read> Read for Reader<S> {
@@ -356,7 +358,7 @@ impl<S> fmt::Debug for Reader<S> {
 pub struct Writer<S> {
     transport: S,
     outbox: Outbox,
-    _session_place: Option<Arc<SessionPlace>>,
+    _seat: Option<Arc<Seat>>,
 }
 
 impl<S: Write> Writer<S> {

@@ -28,7 +28,9 @@ pub enum LoginError {
     /// refused gets [`Error::Refused`].)
     #[error("login refused")]
     LoginRefused {
-        /// The user the client named, where the login opened and named one.
+        /// The user the client named, where the login opened and named one, and the verifier knows them
+        /// ([`Reason::knows_account`]): people type passwords where their name belongs. Others are named only by an acceptor that was made
+        /// [`with_unknown_names`](crate::Acceptor::with_unknown_names).
         user: Option<String>,
         /// Why, for the audit log alone.
         #[source]
@@ -57,6 +59,19 @@ pub enum BusyReason {
     Stopping,
 }
 
+impl BusyReason {
+    /// As [`LoginError::code`].
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no-room",
+            Self::Pressed => "pressed",
+            Self::NoSession => "no-session",
+            Self::MadeWay => "made-way",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
 impl LoginError {
     /// A name for this kind of error that stays the same from release to release, for logs, metrics and tests: lower-case
     /// words joined by hyphens. That of the inner error, where it says no more than that.
@@ -64,11 +79,7 @@ impl LoginError {
         match self {
             Self::Io(_) => "io",
             Self::Disconnected { .. } => "disconnected",
-            Self::Busy(BusyReason::NoRoom) => "no-room",
-            Self::Busy(BusyReason::Pressed) => "pressed",
-            Self::Busy(BusyReason::NoSession) => "no-session",
-            Self::Busy(BusyReason::MadeWay) => "made-way",
-            Self::Busy(BusyReason::Stopping) => "stopping",
+            Self::Busy(reason) => reason.code(),
             Self::Protocol(error) => error.code(),
             Self::LoginRefused { reason, .. } => reason.code(),
         }

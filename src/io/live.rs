@@ -1,5 +1,6 @@
 //! What both directions of a session share, and whoever may end it from outside.
 
+use super::events::End as SessionEnd;
 use super::transport::Stopper;
 use crate::terms::error::{Error, RecordError};
 use crate::terms::grant::{Forbidden, Grant};
@@ -8,6 +9,7 @@ use core::fmt;
 use core::task::Waker;
 use std::net::Shutdown;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// What both directions of a session share.
@@ -16,6 +18,7 @@ pub(super) struct Live {
     broken: OnceLock<RecordError>,
     /// Why it was ended from outside.
     revoked: OnceLock<Revocation>,
+    pub(super) traffic: Traffic,
     state: Mutex<State>,
 }
 
@@ -29,6 +32,40 @@ struct State {
     has_ended: bool,
 }
 
+/// What has gone both ways, and who has closed.
+#[derive(Default)]
+pub(super) struct Traffic {
+    /// Our close was sealed.
+    closed: AtomicBool,
+    peer_closed: AtomicBool,
+    /// Bytes that were opened and read, and bytes that were sealed.
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Traffic {
+    pub(super) fn closed(&self) {
+        self.closed.store(true, Relaxed);
+    }
+
+    pub(super) fn peer_closed(&self) {
+        self.peer_closed.store(true, Relaxed);
+    }
+
+    pub(super) fn received(&self, bytes: usize) {
+        self.received.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(super) fn sent(&self, bytes: usize) {
+        self.sent.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Bytes that were received, and sent.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        (self.received.load(Relaxed), self.sent.load(Relaxed))
+    }
+}
+
 /// Which way a task waits for the transport.
 #[cfg(feature = "tokio")]
 #[derive(Clone, Copy)]
@@ -40,7 +77,12 @@ pub(super) enum Way {
 impl Live {
     pub(super) fn new(grant: Arc<Grant>) -> Self {
         let state = State { grant, wakers: Default::default(), stopper: None, has_ended: false };
-        Self { broken: OnceLock::new(), revoked: OnceLock::new(), state: Mutex::new(state) }
+        Self {
+            broken: OnceLock::new(),
+            revoked: OnceLock::new(),
+            traffic: Traffic::default(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The first error is the one that says what happened.
@@ -52,6 +94,21 @@ impl Live {
 
     pub(super) fn is_broken(&self) -> bool {
         self.broken.get().is_some()
+    }
+
+    /// How it has ended, if this is its end.
+    pub(super) fn end_so_far(&self) -> SessionEnd<'_> {
+        let Traffic { closed, peer_closed, .. } = &self.traffic;
+        if let Some(revocation) = self.revoked.get() {
+            return SessionEnd::Revoked(revocation);
+        }
+        match (self.broken.get(), closed.load(Relaxed), peer_closed.load(Relaxed)) {
+            (Some(error), ..) => SessionEnd::Broken(*error),
+            (None, true, true) => SessionEnd::Closed,
+            (None, false, true) => SessionEnd::ByPeer,
+            (None, true, false) => SessionEnd::ByUs,
+            (None, false, false) => SessionEnd::Cut,
+        }
     }
 
     /// Whether the session goes on.

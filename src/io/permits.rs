@@ -4,6 +4,7 @@
 //! of the same [`Queue`] as turns of the threads are.
 
 use super::queue::{Progress, Queue};
+use super::workers::WorkBounds;
 use crate::terms::context::Source;
 use crate::time::Moment;
 use core::future::Future;
@@ -11,7 +12,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_channel::oneshot;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The permits, and the queue for them. A clone shares both.
@@ -19,10 +20,7 @@ use std::time::Instant;
 pub(super) struct Permits(Arc<Shared>);
 
 struct Shared {
-    /// At most this many at once.
-    remote: usize,
-    waiting: usize,
-    patience: Duration,
+    bounds: RwLock<WorkBounds>,
     start: Instant,
     state: Mutex<State>,
 }
@@ -33,10 +31,19 @@ struct State {
 }
 
 impl Permits {
-    /// At most `remote` at once (at least 1), and `waiting` who wait for one, each for no longer than `patience`.
-    pub(super) fn new(remote: usize, waiting: usize, patience: Duration) -> Self {
+    pub(super) fn new(bounds: WorkBounds) -> Self {
         let state = Mutex::new(State { queue: Queue::new(), held: 0 });
-        Self(Arc::new(Shared { remote: remote.max(1), waiting, patience, start: Instant::now(), state }))
+        Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state }))
+    }
+
+    /// Others from now on. Permits that are held stay good.
+    pub(super) fn set_bounds(&self, bounds: WorkBounds) {
+        *self.0.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
+        self.hand_out();
+    }
+
+    fn bounds(&self) -> WorkBounds {
+        *self.0.bounds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
@@ -45,7 +52,8 @@ impl Permits {
         let now = self.now();
         let mut state = self.lock();
         let id = state.queue.push(source, progress, now, turn);
-        let is_full = state.queue.len().saturating_add(state.held) > self.0.remote.saturating_add(self.0.waiting);
+        let WorkBounds { at_once, waiting, .. } = self.bounds();
+        let is_full = state.queue.len().saturating_add(state.held) > at_once.saturating_add(waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
         drop(state);
         drop(shed);
@@ -56,11 +64,11 @@ impl Permits {
     /// Whether a login of this source would wait behind some that have waited for half of the patience already.
     pub(super) fn is_pressed(&self, source: &Source) -> bool {
         let now = self.now();
-        self.lock().queue.is_pressed(source, now, self.0.patience)
+        self.lock().queue.is_pressed(source, now, self.patience())
     }
 
     pub(super) fn patience(&self) -> Duration {
-        self.0.patience
+        self.bounds().patience
     }
 
     /// A login of this source was refused: its next ones wait behind those of others.
@@ -74,8 +82,9 @@ impl Permits {
         let mut late = Vec::new();
         loop {
             let mut state = self.lock();
-            let is_free = state.held < self.0.remote;
-            let next = if is_free { state.queue.pop(self.now(), self.0.patience, &mut late) } else { None };
+            let bounds = self.bounds();
+            let is_free = state.held < bounds.at_once.max(1);
+            let next = if is_free { state.queue.pop(self.now(), bounds.patience, &mut late) } else { None };
             state.held = state.held.saturating_add(usize::from(next.is_some()));
             drop(state);
             // Each of them is told so, and its login refused.
@@ -146,6 +155,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
+    fn start(at_once: usize, waiting: usize, patience: Duration) -> Permits {
+        Permits::new(WorkBounds { at_once, waiting, patience })
+    }
+
     fn source(name: &str) -> Source {
         Source::named(name)
     }
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn there_are_so_many_and_each_is_given_back() {
-        let permits = Permits::new(2, 2, LONG);
+        let permits = start(2, 2, LONG);
         let mut asking: Vec<_> = (0..4).map(|_| permits.ask(&source("one"), Progress::Fresh)).collect();
         let first = now(&mut asking[0]).unwrap().unwrap();
         let second = now(&mut asking[1]).unwrap().unwrap();
@@ -173,7 +186,7 @@ mod tests {
 
     #[test]
     fn those_who_are_too_many_are_shed_and_those_who_leave_hold_nothing() {
-        let permits = Permits::new(1, 2, LONG);
+        let permits = start(1, 2, LONG);
         let mut first = permits.ask(&source("many"), Progress::Fresh);
         let held = now(&mut first).unwrap().unwrap();
         let mut waiting: Vec<_> = (0..2).map(|_| permits.ask(&source("many"), Progress::Fresh)).collect();
@@ -193,7 +206,7 @@ mod tests {
 
     #[test]
     fn nobody_gets_one_after_its_patience() {
-        let permits = Permits::new(1, 2, Duration::from_millis(1));
+        let permits = start(1, 2, Duration::from_millis(1));
         let mut first = permits.ask(&source("one"), Progress::Fresh);
         let held = now(&mut first).unwrap();
         let mut late = permits.ask(&source("one"), Progress::Fresh);

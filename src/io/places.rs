@@ -23,7 +23,7 @@ use super::sessions::{Entry, Sessions, Shown};
 use crate::terms::context::Source;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The table. A clone is the same table.
@@ -31,8 +31,14 @@ use std::time::Instant;
 pub(super) struct Places(Arc<Table>);
 
 struct Table {
-    bounds: Bounds,
+    bounds: RwLock<Bounds>,
     state: Mutex<State>,
+}
+
+impl Table {
+    fn bounds(&self) -> Bounds {
+        *self.bounds.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Default)]
@@ -99,7 +105,12 @@ pub struct Counts {
 
 impl Places {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self(Arc::new(Table { bounds, state: Mutex::default() }))
+        Self(Arc::new(Table { bounds: RwLock::new(bounds), state: Mutex::default() }))
+    }
+
+    /// Others from now on. Whoever holds a place keeps it: those over a lower bound make way as newcomers come, or leave by themselves.
+    pub(super) fn set_bounds(&self, bounds: Bounds) {
+        *self.0.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
@@ -112,7 +123,7 @@ impl Places {
         if state.stopping {
             return Err(BusyReason::Stopping);
         }
-        let cut = state.make_room(&self.0.bounds, source, now);
+        let cut = state.make_room(&self.0.bounds(), source, now);
         let (id, cut_of_newcomer) = (state.next, Arc::new(Eviction::default()));
         state.next = id.wrapping_add(1);
         state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
@@ -276,7 +287,7 @@ impl Place {
         }
         // Every login may end in a refusal that has to wait; where there is no room for that, this is the last moment at which
         // closing the connection tells nothing.
-        let bounds = &self.places.0.bounds;
+        let bounds = self.places.0.bounds();
         let held = state.sources.get(&self.source).filter(|_| self.source.is_counted());
         let own = held.map_or(0, |held| held.logins.saturating_add(held.refusals));
         let all = state.logins.saturating_add(state.refusals);
@@ -298,7 +309,7 @@ impl Place {
             return Err(BusyReason::Stopping);
         }
         // As for a newcomer: it was not counted among those who wait for their peers.
-        let cut = state.make_room(&self.places.0.bounds, &self.source, Instant::now());
+        let cut = state.make_room(&self.places.0.bounds(), &self.source, Instant::now());
         state.move_to(self.id, Stage::Greeted);
         self.cut.arm();
         drop(state);
@@ -324,7 +335,7 @@ impl Place {
     }
 
     fn has_room(&self, state: &State) -> bool {
-        let bounds = &self.places.0.bounds;
+        let bounds = self.places.0.bounds();
         let own = state.sources.get(&self.source).map_or(0, |held| held.sessions);
         state.sessions < bounds.sessions && !(self.source.is_counted() && own >= bounds.sessions_of_a_source())
     }
@@ -337,7 +348,7 @@ impl Place {
 
     fn is_full_of(&self, state: &State, principal: &str) -> bool {
         let own = state.principals.get(principal).copied().unwrap_or(0);
-        own >= self.places.0.bounds.sessions_of_a_principal()
+        own >= self.places.0.bounds().sessions_of_a_principal()
     }
 
     /// A seat for a session of this principal; `None` where there are as many as there may be.
@@ -390,6 +401,12 @@ impl SessionPlace {
     /// The session begins, and is looked at again from now on.
     pub(super) fn enter(&mut self, sessions: &Sessions, live: &Arc<Live>, shown: Shown) {
         self.entry = Some(sessions.enter(live, shown));
+    }
+}
+
+impl SessionPlace {
+    pub(super) fn principal(&self) -> &str {
+        &self.principal
     }
 }
 

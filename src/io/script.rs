@@ -18,6 +18,7 @@ use super::acceptor::{AnyVerifier, ServerState};
 use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
+use super::events::{Record, Trace, Watch};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
 use super::penalties::{Guess, Others};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
@@ -40,6 +41,7 @@ use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 use std::sync::Arc;
+use std::time::Instant;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
     Ok(crypto::rng()?)
@@ -52,7 +54,7 @@ pub(super) fn unix_now() -> UnixTime {
 /// What became of a login.
 pub(super) enum Decided {
     /// It was accepted, and the client told so.
-    Accepted(Box<Started>),
+    Accepted(Box<Started>, Record),
     /// It was refused. The client is told when that is due, by [`refuse`].
     Refused(RefusedLogin, RefusalPlace),
 }
@@ -103,10 +105,16 @@ impl RefusedLogin {
 struct Visit {
     context: Arc<Context>,
     place: Place,
+    trace: Arc<Trace>,
     notices: u64,
 }
 
 impl Visit {
+    /// A turn of its.
+    fn turn<'a>(&'a self, server: &'a ServerState, deadline: Moment, progress: Progress) -> Turn<'a> {
+        Turn { server, place: &self.place, trace: &self.trace, deadline, progress }
+    }
+
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
         Asker { server_name, context: &self.context, pool: Some(&server.workers) }
@@ -124,17 +132,50 @@ impl Visit {
     }
 }
 
-/// Everything from the ClientHello to the verdict.
+/// Everything from the ClientHello to the verdict, and whoever observes is told what that was.
 pub(super) async fn accept<L: Link>(
     server: &ServerState,
     link: &mut L,
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
-    let visit = Visit { context, place, notices: server.sessions.notices() };
-    let greeted = meet(server, link, &visit).await?;
-    // In a box of its own, so that those who have sent no login hold no room for one.
-    Box::pin(settle(server, link, visit, greeted)).await
+    let trace = Arc::new(Trace::new(&context));
+    let watch = Watch::new(&server.reports, &context, &trace);
+    let mut visiting = pin!(visit(server, link, Visit { context, place, trace, notices: server.sessions.notices() }));
+    match poll_fn(|task| watch.working(|| visiting.as_mut().poll(task))).await {
+        Ok(Visited::Accepted(started)) => {
+            let record = watch.began(&started.session.info);
+            Ok(Decided::Accepted(started, record))
+        }
+        Ok(Visited::Refused(refused, place)) => {
+            watch.refused(&refused.refusal.reason);
+            Ok(Decided::Refused(refused, place))
+        }
+        Err(error) => {
+            watch.failed(&error);
+            Err(error)
+        }
+    }
+}
+
+/// What a visit came to.
+enum Visited {
+    Accepted(Box<Started>),
+    Refused(RefusedLogin, RefusalPlace),
+}
+
+/// Not an `async fn`: that would hold its arguments twice.
+#[allow(clippy::manual_async_fn, reason = "the arguments are moved into the future once")]
+fn visit<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: Visit,
+) -> impl Future<Output = Result<Visited, LoginError>> {
+    async move {
+        let greeted = meet(server, link, &visit).await?;
+        // In a box of its own, so that those who have sent no login hold no room for one.
+        Box::pin(settle(server, link, visit, greeted)).await
+    }
 }
 
 /// Up to the login's arrival, unless the handshake has to make way.
@@ -153,15 +194,15 @@ async fn settle<L: Link>(
     link: &mut L,
     visit: Visit,
     greeted: Greeted,
-) -> Result<Decided, LoginError> {
+) -> Result<Visited, LoginError> {
     let login = match greeted {
         Greeted::Resumed(started) => {
             let principal = started.session.info.grant().principal();
             penalised::note_accepted(server, link, visit.place.source(), principal).await;
-            return Ok(Decided::Accepted(started));
+            return Ok(Visited::Accepted(started));
         }
         Greeted::Refused(refusal) => {
-            return Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit.place).await);
+            return Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit).await);
         }
         Greeted::Login { login, server_name } => Arrived { login, server_name },
     };
@@ -169,18 +210,25 @@ async fn settle<L: Link>(
         Ok((frame, started)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &frame).await?;
-            Ok(Decided::Accepted(started))
+            Ok(Visited::Accepted(started))
         }
-        Err(refusal) => Ok(refused(server, link, refusal, visit.place).await),
+        Err(refusal) => Ok(refused(server, link, refusal, visit).await),
     }
 }
 
-async fn refused<L: Link>(server: &ServerState, link: &mut L, refused: RefusedLogin, place: Place) -> Decided {
+async fn refused<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    mut refused: RefusedLogin,
+    Visit { place, trace, .. }: Visit,
+) -> Visited {
     if refused.refusal.reason.is_no() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
         server.note_refused(place.source());
     }
     penalised::note_refused(server, link, place.source(), &refused).await;
-    Decided::Refused(refused, place.into_refusal())
+    let may_name = trace.may_name(&refused.refusal.reason, &server.reports);
+    refused.user = refused.user.filter(|_| may_name);
+    Visited::Refused(refused, place.into_refusal())
 }
 
 /// Tells a client that it was refused, when that is due, and lets it hang up.
@@ -266,6 +314,7 @@ async fn answer<'s, L: Link>(
     let choice = state.read(frame, link.now())?;
     let hello = server.keys.now().answer(choice, unix_now())?;
     let server_name = hello.server_name().to_owned();
+    visit.trace.hello(&hello);
     // Before anything costly, and before anything secret.
     let full = || Err(Reason::NotAdmitted("too many sessions"));
     let admitted = server.admit(&visit.context, &server_name);
@@ -316,11 +365,12 @@ async fn open_hello<'s, L: Link>(
         Err(BusyReason::NoRoom) => return Err(turn_away(server, link, Duration::ZERO, BusyReason::NoRoom.into()).await),
         Err(crowded) => return Err(crowded.into()),
     }
-    let turn = Turn { server, place: &visit.place, deadline, progress };
+    let turn = visit.turn(server, deadline, progress);
     let opened = if open.key().is_remote() {
         turn.open_remotely(link, open).await.map(|(opened, _)| opened)
     } else {
-        turn.compute(link, open, run).await
+        let trace = Arc::clone(&visit.trace);
+        turn.compute(link, open, move |open| trace.opening(|| run(open))).await
     };
     match opened {
         Ok(hello) => {
@@ -394,6 +444,7 @@ async fn resume<'s, L: Link>(
     };
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    visit.trace.ticket(ticket.kind());
     let shown = visit.shown(hello.server_name(), ticket.kind(), ticket.authenticated());
     let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
     let not_before = hello.not_before();
@@ -413,12 +464,13 @@ async fn ask_again<L: Link>(
     visit: &Visit,
 ) -> Result<Option<Result<Grant, Reason>>, LoginError> {
     // Its ticket is used up.
-    let turn = Turn { server, place: &visit.place, deadline: hello.deadline(), progress: Progress::Begun };
+    let turn = visit.turn(server, hello.deadline(), Progress::Begun);
     Ok(match &server.verifier {
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
             let (principal, shown) = (ticket.principal().to_owned(), (ticket.kind(), ticket.authenticated()));
-            let work = move |()| asked.welcome(&principal, shown, &*verifier);
+            let trace = Arc::clone(&visit.trace);
+            let work = move |()| trace.verifying(|| asked.welcome(&principal, shown, &*verifier));
             match turn.compute(link, (), work).await {
                 Ok(answer) => answer,
                 Err(NotDone::Shed(..)) => None,
@@ -430,7 +482,9 @@ async fn ask_again<L: Link>(
             let asker = visit.asker(server, hello.server_name());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
             let returning = Returning { principal: ticket.principal(), kind, authenticated, is_session: false, asker };
+            let since = Instant::now();
             let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
+            visit.trace.verified(since);
             drop(permit);
             answer
         }
@@ -494,7 +548,7 @@ async fn decide<L: Link>(
     }
     let (deadline, admitted) = (login.deadline(), login.admit());
     let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
-    let turn = Turn { server, place: &visit.place, deadline, progress };
+    let turn = visit.turn(server, deadline, progress);
     match open_and_verify(turn, link, visit, &server_name, admitted).await {
         Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
         Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin::of_nobody(refusal))),
@@ -537,11 +591,12 @@ async fn open_and_verify<L: Link>(
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
+            let trace = Arc::clone(&visit.trace);
             let work = move |admitted: Admitted| {
-                let claim = opened(admitted);
+                let claim = trace.opening(|| opened(admitted));
                 // Now, and not when it was queued: those before it may have been wrong meanwhile.
                 let checked = penalised::check(&guard, &source, &claim, &others);
-                let verdict = checked.and_then(|()| asked.verify(&claim, &*verifier));
+                let verdict = trace.verifying(|| checked.and_then(|()| asked.verify(&claim, &*verifier)));
                 (claim, verdict)
             };
             Ok(turn.compute(link, admitted, work).await?)
@@ -549,7 +604,10 @@ async fn open_and_verify<L: Link>(
         AnyVerifier::Async(verifier) => {
             let claim = match admitted {
                 Admitted::Opened(claim) => claim,
-                sealed @ Admitted::Sealed(_) => turn.compute(link, sealed, opened).await?,
+                sealed @ Admitted::Sealed(_) => {
+                    let trace = Arc::clone(&visit.trace);
+                    turn.compute(link, sealed, move |sealed| trace.opening(|| opened(sealed))).await?
+                }
             };
             let permit = match permit {
                 Some(permit) => permit,
@@ -569,10 +627,12 @@ async fn open_and_verify<L: Link>(
                 let further = verifier.further(&Further { good, asker }).await?;
                 Ok((grant, further))
             });
+            let since = Instant::now();
             let verdict = match within(link, turn.deadline, Caught(asking)).await {
                 Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
                 None => Err(LATE_VERIFIER),
             };
+            visit.trace.verified(since);
             drop(permit);
             Ok((claim, verdict))
         }

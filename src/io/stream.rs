@@ -1,8 +1,8 @@
 //! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. `blocking.rs`
 //! and `tokio.rs` move them.
 
+use super::events::{Record, Seat};
 use super::live::{CurrentGrant, Live};
-use super::places::SessionPlace;
 use super::script::Started;
 use super::transport::Stopper;
 use crate::crypto::Suite;
@@ -37,7 +37,7 @@ pub struct Stream<S> {
     pub(super) inbox: Inbox,
     pub(super) outbox: Outbox,
     /// The session's place among those that the acceptor bounds.
-    pub(super) session_place: Option<Arc<SessionPlace>>,
+    pub(super) seat: Option<Arc<Seat>>,
 }
 
 impl<S> Stream<S> {
@@ -45,16 +45,16 @@ impl<S> Stream<S> {
     pub(super) fn of_client(transport: S, session: Session) -> Self {
         let Session { info, sealer, opener } = session;
         let (inbox, outbox) = pair(sealer, opener, Arc::new(info.grant().clone()));
-        Self { transport, info, inbox, outbox, session_place: None }
+        Self { transport, info, inbox, outbox, seat: None }
     }
 
     /// At a server; what blocks on the transport is ended by the stopper, if there is one.
-    pub(super) fn of_server(transport: S, begun: Started, stopper: Option<Stopper>) -> Self {
+    pub(super) fn of_server(transport: S, begun: Started, record: Record, stopper: Option<Stopper>) -> Self {
         let Started { session, mut place, sessions, shown } = begun;
         let mut stream = Self::of_client(transport, session);
         stream.inbox.live.set_stopper(stopper);
         place.enter(&sessions, &stream.inbox.live, shown);
-        stream.session_place = Some(Arc::new(place));
+        stream.seat = Some(Arc::new(Seat::new(record, place, Arc::clone(&stream.inbox.live))));
         stream
     }
 
@@ -150,6 +150,7 @@ impl Outbox {
         self.check()?;
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
+        self.live.traffic.sent(piece.len());
         Ok(piece.len())
     }
 
@@ -161,7 +162,11 @@ impl Outbox {
     /// Seals the close, the first time it is asked to.
     pub(super) fn close(&mut self) -> Result<(), Error> {
         self.check()?;
-        if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
+        if !self.sealer.is_closed() {
+            self.sealer.close(&mut self.sealed)?;
+            self.live.traffic.closed();
+        }
+        Ok(())
     }
 
     /// Something that was to be written is not.
@@ -283,6 +288,7 @@ impl Inbox {
             to.copy_from_slice(from);
         }
         self.ready.start = self.ready.start.saturating_add(count);
+        self.live.traffic.received(count);
         count
     }
 
@@ -303,7 +309,10 @@ impl Inbox {
                 self.ready = start..start.saturating_add(data.len());
             }
             Received::KeyUpdate => {}
-            Received::Close => self.closed = true,
+            Received::Close => {
+                self.closed = true;
+                self.live.traffic.peer_closed();
+            }
         }
         self.next = self.next.saturating_add(length);
         Ok(true)

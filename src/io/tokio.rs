@@ -144,7 +144,7 @@ impl Acceptor {
         self.0.sessions.note_runtime();
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started) => Ok(Stream::of_server(link.stream, *started, None)),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link.stream, *started, record, None)),
             Decided::Refused(refused, place) => {
                 let (pending, error) = refused.part();
                 tokio::spawn(script::refuse(link, pending, place));

@@ -14,7 +14,7 @@ use core::time::Duration;
 use futures_channel::oneshot;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The queue, and the threads that take from it. A clone shares both.
@@ -22,13 +22,21 @@ use std::time::Instant;
 pub(super) struct Workers(Arc<Shared>);
 
 struct Shared {
-    /// At most this many at once.
-    working: usize,
-    waiting: usize,
-    patience: Duration,
+    bounds: RwLock<WorkBounds>,
     start: Instant,
     state: Mutex<State>,
     changed: Condvar,
+}
+
+/// How much may be computed at once, and wait for that.
+#[derive(Clone, Copy)]
+pub(super) struct WorkBounds {
+    /// At most this many at once, at least 1.
+    pub(super) at_once: usize,
+    /// And this many in the queue,
+    pub(super) waiting: usize,
+    /// each for no longer than this.
+    pub(super) patience: Duration,
 }
 
 type Job = Box<dyn FnOnce(&Workers) + Send>;
@@ -48,11 +56,19 @@ struct State {
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Workers {
-    /// At most `working` at once (at least 1), and `waiting` in the queue, each for no longer than `patience`.
-    pub(super) fn new(working: usize, waiting: usize, patience: Duration) -> Self {
+    pub(super) fn new(bounds: WorkBounds) -> Self {
         let state = State { queue: Queue::new(), begun: VecDeque::new(), threads: 0, idle: 0, working: 0 };
         let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self(Arc::new(Shared { working: working.max(1), waiting, patience, start: Instant::now(), state, changed }))
+        Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state, changed }))
+    }
+
+    /// Others from now on. Threads over a lower bound end when they are done with what they do.
+    pub(super) fn set_bounds(&self, bounds: WorkBounds) {
+        *self.0.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    fn bounds(&self) -> WorkBounds {
+        *self.0.bounds.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Queues `work` on `item`. It is begun when its turn comes, unless the [`Queued`] is dropped before.
@@ -83,7 +99,8 @@ impl Workers {
         let now = self.now();
         let mut state = self.lock();
         let id = state.queue.push(source, progress, now, job);
-        let is_full = state.queue.len().saturating_add(state.working) > self.0.working.saturating_add(self.0.waiting);
+        let WorkBounds { at_once, waiting, .. } = self.bounds();
+        let is_full = state.queue.len().saturating_add(state.working) > at_once.saturating_add(waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
         self.wake(state);
         // Not under the lock: it holds a login.
@@ -94,11 +111,11 @@ impl Workers {
     /// Whether a login of this source would wait behind some that have waited for half of the patience already.
     pub(super) fn is_pressed(&self, source: &Source) -> bool {
         let now = self.now();
-        self.lock().queue.is_pressed(source, now, self.0.patience)
+        self.lock().queue.is_pressed(source, now, self.patience())
     }
 
     pub(super) fn patience(&self) -> Duration {
-        self.0.patience
+        self.bounds().patience
     }
 
     /// A login of this source was computed and refused: its next ones wait behind those of others.
@@ -122,7 +139,7 @@ impl Workers {
         if state.idle >= jobs {
             drop(state);
             self.0.changed.notify_one();
-        } else if state.threads < self.0.working {
+        } else if state.threads < self.bounds().at_once.max(1) {
             state.threads = state.threads.saturating_add(1);
             drop(state);
             let workers = self.clone();
@@ -151,8 +168,13 @@ impl Workers {
         let mut late = Vec::new();
         let mut state = self.lock();
         loop {
+            let bounds = self.bounds();
+            if state.threads > bounds.at_once.max(1) {
+                state.threads = state.threads.saturating_sub(1);
+                return None;
+            }
             let job = state.begun.pop_front();
-            let job = job.or_else(|| state.queue.pop(self.now(), self.0.patience, &mut late));
+            let job = job.or_else(|| state.queue.pop(self.now(), bounds.patience, &mut late));
             if job.is_some() || !late.is_empty() {
                 state.working = state.working.saturating_add(usize::from(job.is_some()));
                 drop(state);
@@ -185,7 +207,8 @@ impl Pool for Workers {
     fn submit(&self, work: Box<dyn FnOnce() + Send>) -> bool {
         let mut state = self.lock();
         // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
-        if state.begun.len() > self.0.working.saturating_add(self.0.waiting) {
+        let WorkBounds { at_once, waiting, .. } = self.bounds();
+        if state.begun.len() > at_once.saturating_add(waiting) {
             return false;
         }
         state.begun.push_back(Box::new(move |workers| {
@@ -262,13 +285,17 @@ mod tests {
     use crate::io::drive::block_on;
     use std::sync::mpsc::channel;
 
+    fn start(at_once: usize, waiting: usize, patience: Duration) -> Workers {
+        Workers::new(WorkBounds { at_once, waiting, patience })
+    }
+
     fn source() -> Source {
         Source::named("test")
     }
 
     #[test]
     fn work_is_done_on_another_thread_and_a_panic_is_told() {
-        let workers = Workers::new(1, 1, Duration::from_secs(60));
+        let workers = start(1, 1, Duration::from_secs(60));
         let here = std::thread::current().id();
         let there = block_on(workers.queue(&source(), Progress::Fresh, (), |()| std::thread::current().id()));
         assert!(matches!(there, Done::Answer(id) if id != here));
@@ -281,7 +308,7 @@ mod tests {
 
     #[test]
     fn what_is_over_the_bound_is_shed_and_what_is_dropped_is_not_begun() {
-        let workers = Workers::new(1, 2, Duration::from_secs(60));
+        let workers = start(1, 2, Duration::from_secs(60));
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
         let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
@@ -310,7 +337,7 @@ mod tests {
     #[test]
     fn as_many_work_at_once_as_may_even_where_one_was_idle() {
         for _ in 0..20 {
-            let workers = Workers::new(2, 10, Duration::from_secs(60));
+            let workers = start(2, 10, Duration::from_secs(60));
             assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 1, |item| item)), Done::Answer(1));
             while workers.lock().idle == 0 {
                 std::thread::yield_now();
@@ -331,8 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn bounds_that_change_hold_for_those_who_are_there() {
+        let workers = start(1, 0, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        starts.recv().unwrap();
+        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 2, |item| item)), Done::Shed);
+        // Another one may work beside it now.
+        workers.set_bounds(WorkBounds { at_once: 2, waiting: 0, patience: Duration::from_secs(60) });
+        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 3, |item| item)), Done::Answer(3));
+        workers.set_bounds(WorkBounds { at_once: 1, waiting: 1, patience: Duration::from_secs(60) });
+        go.send(()).unwrap();
+        assert_eq!(block_on(first), Done::Answer(()));
+        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 4, |item| item)), Done::Answer(4));
+        // The one that is too many goes when it finds out.
+        assert!(workers.lock().threads <= 2);
+    }
+
+    #[test]
     fn nobody_waits_longer_than_the_patience() {
-        let workers = Workers::new(1, 10, Duration::ZERO);
+        let workers = start(1, 10, Duration::ZERO);
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
         // Patience of zero: the first is taken before it is late only if a thread is quick, so it is not asked for.
@@ -345,7 +394,7 @@ mod tests {
         go.send(()).unwrap();
         assert_eq!(block_on(late), Done::Shed);
         // Nothing works here, so it can be taken back.
-        let idle = Workers::new(1, 1, Duration::from_secs(60));
+        let idle = start(1, 1, Duration::from_secs(60));
         let (stop, stopped) = channel::<()>();
         let blocker = idle.queue(&source(), Progress::Fresh, stopped, |stopped| stopped.recv().is_ok());
         let second = idle.queue(&source(), Progress::Fresh, 2, |item| item);

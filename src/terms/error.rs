@@ -544,6 +544,26 @@ codes!(Penalty {
 });
 
 impl Reason {
+    /// Whether it says that there is an account of the name that the client gave. Others leave that open, or say that there is none:
+    /// what stands in the place of the name is a stranger's then, and may be a password that was typed in the wrong place.
+    pub const fn knows_account(&self) -> bool {
+        // Whatever is not named here is taken for a stranger's.
+        matches!(
+            self,
+            Self::WrongPassword
+                | Self::KeyNotAdmitted
+                | Self::AccountDisabled
+                | Self::AccountLocked
+                | Self::AccountExpired
+                | Self::NetworkNotAdmitted
+                | Self::FactorNotOffered
+                | Self::TooManyFactors
+                | Self::WrongFactor
+                | Self::FactorUsed
+                | Self::FactorLocked
+        )
+    }
+
     /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, it was to wait, the store was
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {

@@ -25,6 +25,7 @@ for_every_adapter!(
     one_login_after_the_other_is_never_too_many,
     refusals_that_wait_are_bounded_by_source,
     sessions_are_bounded_for_those_who_come_back_by_ticket_too,
+    bounds_that_change_while_it_serves_keep_count_of_the_sessions_that_are_there,
 );
 
 type Ends<A> = (JoinHandle<Result<(), LoginError>>, JoinHandle<Result<<A as Adapter>::Session, LoginError>>);
@@ -403,4 +404,25 @@ mod with_accounts {
             assert!(client.is_ok() && server.is_ok());
         });
     }
+}
+
+fn bounds_that_change_while_it_serves_keep_count_of_the_sessions_that_are_there<A: Adapter>() {
+    let acceptor = asking(verifier).with_bounds(Bounds::default().with_sessions_per_principal(1));
+    let clone = acceptor.clone();
+    let (first, of_first) = login::<A>(&acceptor, &connector(), ALICE);
+    let (first, of_first) = (first.unwrap(), of_first.unwrap());
+    let full = || code(login::<A>(&acceptor, &connector(), ALICE).1);
+    assert_eq!(full(), "not-admitted");
+    clone.set_bounds(Bounds::default().with_sessions_per_principal(2));
+    let (second, of_second) = login::<A>(&acceptor, &connector(), ALICE);
+    let (second, of_second) = (second.unwrap(), of_second.unwrap());
+    assert_eq!((acceptor.counts().sessions, full()), (2, "not-admitted"));
+    // Nobody is cut by a lower bound, and nobody comes past it.
+    acceptor.set_bounds(Bounds::default().with_sessions(1).with_sessions_per_principal(1));
+    drop((first, of_first));
+    assert_eq!(code(login::<A>(&acceptor, &connector(), ALICE).1), "not-admitted");
+    drop((second, of_second));
+    eventually_empty(&acceptor);
+    let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
+    assert!(client.is_ok() && server.is_ok());
 }

@@ -84,12 +84,15 @@ fn tokens_and_every_suite_log_in<A: Adapter>() {
 
 fn a_refusal_arrives_at_the_client_and_its_reason_stays_at_the_server<A: Adapter>() {
     let acceptor = acceptor();
-    for (credential, user, reason) in [
-        (Credential::Password { user: "alice", password: b"wrong" }, Some("alice"), Reason::WrongPassword),
-        (Credential::Password { user: "bob", password: b"password" }, Some("bob"), Reason::UnknownUser),
-        (Credential::Token(b"wrong"), None, Reason::UnknownToken),
+    let curious = acceptor.clone().with_unknown_names();
+    for (acceptor, credential, user, reason) in [
+        (&acceptor, Credential::Password { user: "alice", password: b"wrong" }, Some("alice"), Reason::WrongPassword),
+        // The name that nobody has may be a password.
+        (&acceptor, Credential::Password { user: "bob", password: b"password" }, None, Reason::UnknownUser),
+        (&curious, Credential::Password { user: "bob", password: b"password" }, Some("bob"), Reason::UnknownUser),
+        (&acceptor, Credential::Token(b"wrong"), None, Reason::UnknownToken),
     ] {
-        let (client, server) = failed::<A>(&acceptor, &connector(), credential);
+        let (client, server) = failed::<A>(acceptor, &connector(), credential);
         assert_eq!(protocol(client), Error::Refused);
         assert_eq!(refused(server), (user.map(str::to_owned), reason));
     }

@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live` and `places` hold for each alike; [`ends`] makes them alike. The third
+//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live` and `places` hold for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -22,6 +22,7 @@ mod elsewhere;
 mod factors;
 mod live;
 mod logins;
+mod observed;
 mod penalties;
 mod places;
 mod refusals;

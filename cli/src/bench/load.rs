@@ -1,10 +1,11 @@
 //! A server under load: what it can take, and how long logins wait at a rate.
 
+use super::counted::{self, Watched};
 use super::crowd::{Crowd, Outcome};
-use super::pace::{CLIENTS, arrivals, open_loop, saturate};
+use super::pace::{CLIENTS, Visit, arrivals, open_loop, saturate};
 use super::process::{Server, Stage, own_cpu};
-use super::report::{Load, Mix, Plan, Rate};
-use super::stats::{millis, number, sorted};
+use super::report::{Load, Mix, Plan, Rate, Slice};
+use super::stats::{millis, number, percentile, sorted};
 use crate::failure::{Failure, chain};
 use countersign::{KeyId, LoginError, Suite};
 use indicatif::ProgressBar;
@@ -37,11 +38,18 @@ const QUICK_FRACTIONS: [f64; 3] = [0.3, 0.6, 1.1];
 /// Tickets to begin with, for resumptions that overlap.
 const TICKETS: usize = 64;
 
+/// Of how many users sessions are held open.
+const USERS_HELD: usize = 8;
+
+/// How long clients without a pause log in: for what a login costs more than this adds nothing.
+const SATURATED: Duration = Duration::from_secs(30);
+
 impl Course<'_> {
     /// How much there is to do, in the bar's seconds.
     pub(crate) fn length(&self, shares: &[f64]) -> u64 {
         let rates = if self.rates.is_empty() { self.fractions().len() } else { self.rates.len() };
-        let seconds = self.duration.as_secs_f64() * number(rates.saturating_add(1)) * number(shares.len());
+        let each = self.duration.as_secs_f64() * number(rates) + self.duration.min(SATURATED).as_secs_f64();
+        let seconds = each * number(shares.len());
         Duration::try_from_secs_f64(seconds).map_or(u64::MAX, |time| time.as_secs())
     }
 
@@ -69,7 +77,7 @@ impl Course<'_> {
         bar.set_message(format!("as many logins as it takes, {name}"));
         let (server, crowd) = self.fresh(stage, share)?;
         let before = (server.cpu(), own_cpu());
-        let (done, time) = saturate(&crowd, share, clients, usize::MAX, self.duration, bar);
+        let (done, time) = saturate(&crowd, share, clients, usize::MAX, self.duration.min(SATURATED), bar);
         let cost = |before: Option<Duration>, after: Option<Duration>| {
             Some(millis(after?.saturating_sub(before?)) / number(done)).filter(|cost| *cost > 0.0 && cost.is_finite())
         };
@@ -127,18 +135,20 @@ impl Course<'_> {
     fn offer(&self, stage: &Stage, share: f64, rate: f64, bar: &ProgressBar) -> Result<Rate, Failure> {
         let (server, crowd) = self.fresh(stage, share)?;
         let due = arrivals(rate, self.duration);
+        let counts = server.counts();
         let before = (server.cpu(), own_cpu());
         let start = Instant::now();
-        let visits = open_loop(&crowd, share, &due, start, self.duration, bar);
+        let (visits, watched) =
+            counted::while_under(&server, self.duration, || open_loop(&crowd, share, &due, start, self.duration, bar));
         let elapsed = start.elapsed().as_secs_f64();
         let cores = |before: Option<Duration>, after: Option<Duration>| {
             Some(after?.saturating_sub(before?).as_secs_f64() / elapsed)
         };
         let (server_cores, client_cores) = (cores(before.0, server.cpu()), cores(before.1, own_cpu()));
         server.check()?;
-        let count = |wanted: fn(&Outcome) -> bool| visits.iter().filter(|(outcome, _)| wanted(outcome)).count();
+        let count = |wanted: fn(&Outcome) -> bool| visits.iter().filter(|visit| wanted(&visit.outcome)).count();
         let done = |outcome: &Outcome| matches!(outcome, Outcome::Done { .. });
-        let latencies = visits.iter().filter(|(outcome, _)| done(outcome)).map(|(_, time)| millis(*time));
+        let latencies = visits.iter().filter(|visit| done(&visit.outcome)).map(|visit| millis(visit.took));
         let latencies = sorted(latencies.collect());
         let result = Rate {
             per_second: rate,
@@ -153,6 +163,8 @@ impl Course<'_> {
             p99_ms: None,
             p999_ms: None,
             max_ms: None,
+            server: counted::between(&counts, &server, elapsed),
+            over_time: slices(&visits, self.duration, &watched),
             server_cores,
             client_cores,
             first_failure: crowd.trouble(),
@@ -170,15 +182,16 @@ impl Course<'_> {
         // By ticket: a password hash in between would move the memory more than all sessions. And of all users in turn, since
         // nobody may have them all.
         let mut held = Vec::new();
-        for index in 0..self.users.len() {
+        for index in 0..USERS_HELD.min(self.users.len()) {
             held.push(crowd.enter(index, false).map_err(failed)?);
         }
         held.push(crowd.enter(0, true).map_err(failed)?);
         let Some(before) = server.memory() else {
             return Ok(None);
         };
-        for _ in 0..self.held {
-            held.push(crowd.enter(0, true).map_err(failed)?);
+        for number in 0..self.held {
+            let index = usize::try_from(number).unwrap_or(0).checked_rem(USERS_HELD).unwrap_or(0);
+            held.push(crowd.enter(index, true).map_err(failed)?);
         }
         // Each is on its way to its first read.
         thread::sleep(Duration::from_millis(100));
@@ -186,6 +199,30 @@ impl Course<'_> {
         drop(held);
         Ok(after.and_then(|after| after.saturating_sub(before).checked_div(self.held.into())))
     }
+}
+
+/// How it went in each part of the time. A login belongs to the part in which it was due.
+fn slices(visits: &[Visit], duration: Duration, watched: &[Watched]) -> Vec<Slice> {
+    let part = duration.as_secs_f64() / number(watched.len().max(1));
+    let last = watched.len().saturating_sub(1);
+    let slice = |(index, watched): (usize, &Watched)| {
+        let is_here = |visit: &&Visit| ((visit.due.as_secs_f64() / part).floor() as usize).min(last) == index;
+        let here: Vec<&Visit> = visits.iter().filter(is_here).collect();
+        let done = |visit: &&&Visit| matches!(visit.outcome, Outcome::Done { .. });
+        let times = sorted(here.iter().filter(done).map(|visit| millis(visit.took)).collect());
+        let resumed = |visit: &&&Visit| visit.outcome == Outcome::Done { resumed: true };
+        Slice {
+            until_seconds: part * number(index.saturating_add(1)),
+            done: times.len(),
+            resumed: here.iter().filter(resumed).count(),
+            not_done: here.len().saturating_sub(times.len()),
+            p99_ms: percentile(&times, 0.99),
+            memory_bytes: watched.memory,
+            ticket_chains: watched.chains,
+            tickets_forgotten: watched.forgotten,
+        }
+    };
+    watched.iter().enumerate().map(slice).collect()
 }
 
 /// To two figures: a rate that can be said.

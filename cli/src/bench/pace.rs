@@ -70,8 +70,14 @@ pub(crate) fn saturate(
     (done.into_inner(), start.elapsed())
 }
 
-/// How a login went, and how long after it was due that was known.
-pub(crate) type Visit = (Outcome, Duration);
+/// How a login went.
+pub(crate) struct Visit {
+    pub(crate) outcome: Outcome,
+    /// From the start of the load.
+    pub(crate) due: Duration,
+    /// How long after it was due that was known.
+    pub(crate) took: Duration,
+}
 
 /// Lets a client log in whenever one is due.
 pub(crate) fn open_loop(
@@ -95,7 +101,7 @@ pub(crate) fn open_loop(
                 return visits;
             }
             let (outcome, knew) = crowd.visit(index, resumes(index, share));
-            visits.push((outcome, knew.saturating_duration_since(start).saturating_sub(due)));
+            visits.push(Visit { outcome, due, took: knew.saturating_duration_since(start).saturating_sub(due) });
         }
     };
     together(CLIENTS.min(due.len()), time, bar, work).into_iter().flatten().collect()

@@ -2,10 +2,11 @@
 
 use crate::failure::Failure;
 use crate::serve::{MAX_HANDSHAKES, MAX_SESSIONS};
+use std::collections::BTreeMap;
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::channel;
@@ -57,6 +58,7 @@ impl Stage {
         command.args(["serve", "--listen", "127.0.0.1:0", "--key"]).arg(self.key()).arg("--users").arg(self.users());
         command.args(["--max-handshakes-per-address", &MAX_HANDSHAKES.to_string()]);
         command.args(["--max-sessions-per-address", &MAX_SESSIONS.to_string()]);
+        command.args(["--metrics-listen", "127.0.0.1:0"]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -69,7 +71,8 @@ impl Stage {
             *running = Some(child);
             found
         };
-        let mut server = Server { stage: self, id, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
+        let none = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut server = Server { stage: self, id, address: none, metrics: none };
         let Some(output) = output else {
             return Err(setup(&io::ErrorKind::BrokenPipe.into()));
         };
@@ -77,14 +80,12 @@ impl Stage {
         // The log has to be read, or the server has nobody to write it to.
         thread::spawn(move || {
             let mut output = BufReader::new(output);
-            let mut line = String::new();
-            if output.read_line(&mut line).is_ok() {
-                let _ = sender.send(line.trim_end().strip_prefix("listening on ").and_then(|text| text.parse().ok()));
-            }
+            let found = (&mut output).lines().map_while(Result::ok).find_map(|line| addresses_in(&line));
+            let _ = sender.send(found);
             io::copy(&mut output, &mut io::sink())
         });
         match addresses.recv_timeout(START_TIMEOUT) {
-            Ok(Some(address)) => server.address = address,
+            Ok(Some((address, metrics))) => (server.address, server.metrics) = (address, metrics),
             _ => {
                 let said = fs::read_to_string(errors).unwrap_or_default();
                 return Err(Failure::new(format_args!(
@@ -105,11 +106,21 @@ impl Stage {
 /// Only a broken system takes this long.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A server that is under load still answers those who watch it.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A server that runs until this is dropped.
 pub(crate) struct Server<'a> {
     stage: &'a Stage,
     id: u32,
     pub(crate) address: SocketAddr,
+    metrics: SocketAddr,
+}
+
+/// Where it listens, for clients and for those who watch it, from the log's line about its start.
+fn addresses_in(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let of = |name: &str| line.split(' ').find_map(|field| field.strip_prefix(name)?.parse().ok());
+    line.contains(" event=started ").then(|| Some((of("listen=")?, of("metrics_listen=")?)))?
 }
 
 impl Server<'_> {
@@ -123,6 +134,20 @@ impl Server<'_> {
 
     pub(crate) fn cpu(&self) -> Option<Duration> {
         cpu(&self.id.to_string())
+    }
+
+    /// What it counts, by series as `/metrics` names them; nothing where it does not answer.
+    pub(crate) fn counts(&self) -> BTreeMap<String, f64> {
+        let page = || -> io::Result<String> {
+            let mut stream = TcpStream::connect_timeout(&self.metrics, ASK_TIMEOUT)?;
+            stream.set_read_timeout(Some(ASK_TIMEOUT))?;
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+            io::read_to_string(stream)
+        };
+        let page = page().unwrap_or_default();
+        let series =
+            page.lines().filter(|line| line.starts_with("countersign_")).filter_map(|line| line.rsplit_once(' '));
+        series.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
     }
 
     /// Resident memory in bytes.

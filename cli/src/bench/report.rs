@@ -6,6 +6,7 @@
 use super::stats::{number, percentile};
 use crate::failure::Failure;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -155,11 +156,61 @@ pub(crate) struct Rate {
     pub(crate) p99_ms: Option<f64>,
     pub(crate) p999_ms: Option<f64>,
     pub(crate) max_ms: Option<f64>,
+    /// What the server says of it itself.
+    pub(crate) server: Option<Counted>,
+    /// How it went in each part of the time: what a few seconds do not show, an hour does.
+    pub(crate) over_time: Vec<Slice>,
     /// CPU time for each second: the cores in use.
     pub(crate) server_cores: Option<f64>,
     pub(crate) client_cores: Option<f64>,
     /// What the first client that failed said.
     pub(crate) first_failure: Option<String>,
+}
+
+/// A part of the time at one rate.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Slice {
+    pub(crate) until_seconds: f64,
+    pub(crate) done: usize,
+    pub(crate) resumed: usize,
+    /// Refused, or failed.
+    pub(crate) not_done: usize,
+    pub(crate) p99_ms: Option<f64>,
+    /// Of the server, at its end.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) ticket_chains: u64,
+    pub(crate) tickets_forgotten: u64,
+}
+
+/// What a server has counted while it was under a load.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Counted {
+    /// By code: what it turned away before anybody had logged in (made way, no room, pressed, ...).
+    pub(crate) turned_away: BTreeMap<String, u64>,
+    /// By code: logins that it refused.
+    pub(crate) refused: BTreeMap<String, u64>,
+    /// By code: handshakes that came to nothing.
+    pub(crate) failed: BTreeMap<String, u64>,
+    /// Lines of its log that were left out.
+    pub(crate) log_lines_dropped: u64,
+    /// Its resident memory at the end; `null` where the system does not tell.
+    pub(crate) memory_bytes: Option<u64>,
+    pub(crate) tickets: TicketMemory,
+}
+
+/// The memory of used tickets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct TicketMemory {
+    /// Chains that it held at the end, and has room for.
+    pub(crate) chains: u64,
+    pub(crate) room: u64,
+    /// Chains that came to it meanwhile, and those that it had to forget for others.
+    pub(crate) new: u64,
+    pub(crate) forgotten: u64,
+    /// Tickets that were not taken, as what was known of them may have been forgotten: their clients logged in anew.
+    pub(crate) not_taken: u64,
+    /// After how many seconds at this rate it is full, if that is before the first chains end; `null` if it never is.
+    pub(crate) full_after_seconds: Option<f64>,
 }
 
 impl Rate {
@@ -185,6 +236,8 @@ pub(crate) struct Summary {
     pub(crate) mixed_logins_per_second: f64,
     pub(crate) rsa_share: f64,
     pub(crate) hash_share: f64,
+    /// After how many seconds the memory of used tickets is full at the highest rate that was sustained; `null` if it never is.
+    pub(crate) ticket_memory_full_after_seconds: Option<f64>,
     pub(crate) sentence: String,
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn summary(setup: &Setup, one: &Handshake, load: Option<&Load>) -> Su
         mixed_logins_per_second: mixed,
         rsa_share: one.rsa_share,
         hash_share: one.hash_share,
+        ticket_memory_full_after_seconds: load.and_then(full_after),
         sentence: String::new(),
     };
     Summary { sentence: sentence(&setup.plan, &setup.machine, load, &summary), ..summary }
@@ -63,7 +64,23 @@ fn sentence(plan: &Plan, machine: &Machine, load: Option<&Load>, summary: &Summa
             plan.within_ms
         ));
     }
+    if let Some(seconds) = summary.ticket_memory_full_after_seconds {
+        text.push_str(&format!(
+            " At the highest rate that held where some resume, the memory of used tickets is full after {}: from then on the clients \
+             that were forgotten log in anew, so for longer it is fewer logins/s than that.",
+            super::table::minutes(seconds)
+        ));
+    }
     text
+}
+
+/// When the memory of used tickets is full at the highest rate that was sustained where some resume: 0 where it was.
+fn full_after(load: &Load) -> Option<f64> {
+    let rates = load.mixes.iter().filter(|mix| mix.resumed_share > 0.0).flat_map(|mix| &mix.rates);
+    let sustained = rates.filter(|rate| rate.is_sustained());
+    let highest = sustained.max_by(|one, other| one.per_second.total_cmp(&other.per_second))?;
+    let tickets = &highest.server.as_ref()?.tickets;
+    if tickets.forgotten > 0 { Some(0.0) } else { tickets.full_after_seconds }
 }
 
 fn held(mix: &Mix) -> String {

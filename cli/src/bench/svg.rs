@@ -76,6 +76,28 @@ fn panel(load: &Load, mix: &Mix) -> String {
         out.push_str(&text(right + 52.0, key + 4.0, "start", name));
         key += 22.0;
     }
+    // What was not served stands over its rate: a curve of those that were done alone would look better the more are refused.
+    for rate in &mix.rates {
+        let lost = rate.refused.saturating_add(rate.failed).saturating_add(rate.untried);
+        let forgotten = rate.server.as_ref().map_or(0, |server| server.tickets.forgotten);
+        let x = scale.x(rate.per_second);
+        if lost > 0 {
+            let share = super::stats::number(lost) / super::stats::number(rate.scheduled.max(1));
+            let height = (bottom - top) * share;
+            out.push_str(&format!(
+                "<rect class=\"lost\" x=\"{:.1}\" y=\"{:.1}\" width=\"10\" height=\"{height:.1}\" fill=\"#b3262a\" fill-opacity=\"0.25\"/>\n",
+                x - 5.0,
+                bottom - height
+            ));
+            out.push_str(&text(x, top - 4.0, "middle", &percent(share)));
+        }
+        if forgotten > 0 {
+            out.push_str(&text(x, top + 12.0, "middle", "tickets forgotten"));
+        }
+    }
+    if mix.rates.iter().any(|rate| rate.refused > 0 || rate.failed > 0 || rate.untried > 0) {
+        out.push_str(&text(right + 20.0, key + 4.0, "start", "bars: not served"));
+    }
     out
 }
 

@@ -3,6 +3,7 @@
 use super::report::{Handshake, Load, Machine, Mix, Plan, Rate, Relief};
 use super::stats::number;
 use crate::term::{aligned, width};
+use std::collections::BTreeMap;
 
 fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
@@ -152,15 +153,21 @@ fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
     }
     let within = format!("{:.0} ms", plan.within_ms);
     let mut rows = vec![
-        row(["due", "done", "refused", "failed", "untried", "p50", "p99", "p99.9", "done in", "server", "clients"]),
-        row(["/s", "", "", "", "", "ms", "ms", "ms", &within, "cores", "cores"]),
+        row([
+            "due", "done", "resumed", "refused", "failed", "untried", "p50", "p99", "p99.9", "done in", "server",
+            "server", "clients",
+        ]),
+        row(["/s", "", "", "", "", "", "ms", "ms", "ms", &within, "MiB", "cores", "cores"]),
     ];
     for rate in &mix.rates {
-        let counts = [rate.done, rate.refused, rate.failed, rate.untried].map(|count| count.to_string());
+        let counts = [rate.done, rate.resumed, rate.refused, rate.failed, rate.untried];
+        let counts = counts.map(|count| count.to_string());
         let mut row = vec![format!("{}", rate.per_second)];
         row.extend(counts);
         row.extend([rate.p50_ms, rate.p99_ms, rate.p999_ms].map(|time| optional(time, 1)));
         row.push(percent(number(rate.within) / number(rate.scheduled.max(1))));
+        let memory = rate.server.as_ref().and_then(|server| server.memory_bytes);
+        row.push(optional(memory.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 0));
         row.extend([rate.server_cores, rate.client_cores].map(|cores| optional(cores, 2)));
         rows.push(row);
     }
@@ -170,6 +177,9 @@ fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
     if let Some(failure) = mix.rates.iter().find_map(|rate| rate.first_failure.as_ref()) {
         lines.push(format!("  (the first that failed: {failure})"));
     }
+    lines.extend(mix.rates.iter().filter_map(causes));
+    lines.extend(mix.rates.iter().filter_map(tickets));
+    lines.extend(mix.rates.iter().filter_map(drift));
     let fewest = mix.rates.iter().map(|rate| rate.done).min().unwrap_or_default();
     if fewest < 1000 {
         lines.push(
@@ -177,6 +187,69 @@ fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
         );
     }
     lines
+}
+
+/// What the server turned away at a rate, and why.
+fn causes(rate: &Rate) -> Option<String> {
+    let server = rate.server.as_ref()?;
+    let said = |what: &'static str, by_code: &BTreeMap<String, u64>| {
+        let said: Vec<String> = by_code.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        (!said.is_empty()).then(|| format!("{what} {}", said.join(", ")))
+    };
+    let parts =
+        [said("turned away", &server.turned_away), said("refused", &server.refused), said("failed", &server.failed)];
+    let mut parts: Vec<String> = parts.into_iter().flatten().collect();
+    if server.log_lines_dropped > 0 {
+        parts.push(format!("left out {} lines of its log", server.log_lines_dropped));
+    }
+    (!parts.is_empty()).then(|| format!("  ({}/s: the server {})", rate.per_second, parts.join("; ")))
+}
+
+/// How the memory of used tickets did at a rate, where it is or will be full.
+fn tickets(rate: &Rate) -> Option<String> {
+    let tickets = &rate.server.as_ref()?.tickets;
+    let mut text = format!(
+        "  ({}/s: {} new chains of tickets, {} of {} places taken",
+        rate.per_second, tickets.new, tickets.chains, tickets.room
+    );
+    if tickets.forgotten > 0 {
+        text.push_str(&format!(
+            "; {} forgotten, and {} tickets not taken for that",
+            tickets.forgotten, tickets.not_taken
+        ));
+    } else {
+        let full = tickets.full_after_seconds?;
+        text.push_str(&format!("; full after {}", minutes(full)));
+    }
+    Some(text + ")")
+}
+
+/// How the last part of a long time differs from the first.
+fn drift(rate: &Rate) -> Option<String> {
+    let (first, last) = (rate.over_time.first()?, rate.over_time.last()?);
+    // Of a few seconds it would be chance.
+    if last.until_seconds < 60.0 {
+        return None;
+    }
+    let mib = |bytes: Option<u64>| optional(bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 0);
+    Some(format!(
+        "  ({}/s: first and last {}: p99 {} and {} ms, resumed {} and {}, not done {} and {}, server {} and {} MiB)",
+        rate.per_second,
+        minutes(first.until_seconds),
+        optional(first.p99_ms, 1),
+        optional(last.p99_ms, 1),
+        first.resumed,
+        last.resumed,
+        first.not_done,
+        last.not_done,
+        mib(first.memory_bytes),
+        mib(last.memory_bytes),
+    ))
+}
+
+/// `45 s`, `12 min`
+pub(crate) fn minutes(seconds: f64) -> String {
+    if seconds < 120.0 { format!("{seconds:.0} s") } else { format!("{:.0} min", seconds / 60.0) }
 }
 
 /// The most cores that something else had while there was enough to do for all of them.

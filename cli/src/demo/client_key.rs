@@ -45,7 +45,7 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
         credential: Credential::Key { user: USER, key: &strangers },
         explain: false,
         error: Some("refused"),
-        log: &["event=login-refused user=\"alice\"", "reason=\"unknown key\""],
+        log: &["event=login-refused user_tag=", "reason=\"unknown key\""],
         moral: "Refused as a wrong password is, in as many bytes, and as for a user that there is not: nobody finds out whose keys are on \
                 which account.",
         ..right

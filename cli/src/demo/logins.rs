@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Guessing, Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -150,7 +150,7 @@ fn scenes(pin: KeyId) -> [Scene; 8] {
         title: "A user that does not exist",
         user: "mallory",
         course: Course::Refused(Error::Refused),
-        log: ["event=login-refused user=\"mallory\"", "reason=\"unknown user\""],
+        log: ["event=login-refused user_tag=", "reason=\"unknown user\""],
         moral: "The same answer, of the same size, after the same time: nobody finds out who has an account.",
         explain: false,
         ..right
@@ -235,7 +235,7 @@ impl Stage {
 
         let file = AccountFile::open(&users)?;
         let (lines, log) = channel();
-        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
+        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)), LogFormat::Logfmt)?);
         let options = Options::default();
         let plan = Plan {
             keys: server_key.into(),
@@ -259,7 +259,7 @@ impl Stage {
             })
             .map_err(|error| setup(&error))?;
         let (stop, stopped) = oneshot::channel();
-        let server = runtime.spawn(server.run(listener, async { drop(stopped.await) }));
+        let server = runtime.spawn(server.run(listener, async { drop(stopped.await) }, std::future::pending()));
         item("server", server_address)?;
         item("relay", format_args!("{relay_address}, between the clients and the server: it sees every byte"))?;
         Ok(Self {

@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
 use crate::login::{Conversation, describe};
-use crate::serve::{Guessing, Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
@@ -163,7 +163,7 @@ impl<'a> Stage<'a> {
         stretching: Option<&Stretching>,
     ) -> Result<Host, Failure> {
         let (lines, log) = channel();
-        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
+        let log_to = Arc::new(Log::new(Box::new(LogLines(lines)), LogFormat::Logfmt)?);
         let options = Options::default();
         let plan = Plan {
             keys: keys.into(),
@@ -183,7 +183,7 @@ impl<'a> Stage<'a> {
         });
         let (address, listener) = bound.map_err(|error| setup(&error))?;
         let (stop, stopped) = oneshot::channel();
-        let task = self.runtime.spawn(server.run(listener, async { drop(stopped.await) }));
+        let task = self.runtime.spawn(server.run(listener, async { drop(stopped.await) }, std::future::pending()));
         item("server", format_args!("{who}, at {address}"))?;
         Ok(Host { task, stop, address, log })
     }

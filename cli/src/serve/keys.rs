@@ -1,12 +1,12 @@
 //! The keys of a server: read when it starts, and again when it is told that they have changed.
 
-use super::log::{Entry, Log};
+use super::log::Entry;
 use crate::failure::Failure;
 use crate::keys;
 use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
 use crate::secrets::Passphrase;
 use clap::Args;
-use countersign::{Acceptor, KeySet, ServerKey, ServerKeys, UnixTime};
+use countersign::{KeySet, ServerKey, ServerKeys, UnixTime};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -88,27 +88,10 @@ impl Source {
     fn certificates(&self) -> Option<&Path> {
         None
     }
-
-    /// Reads the keys again, and has the server take them; where they can't be read, the ones before stay.
-    pub(super) fn reload(&self, acceptor: &Acceptor, log: &Log) {
-        let before = acceptor.keys();
-        match self.load(before.of("")) {
-            Ok((keys, warnings)) => {
-                let entry = keys.of("").map(|set| described(Entry::new("keys-reloaded"), set));
-                acceptor.set_keys(keys);
-                entry.into_iter().for_each(|entry| log.write(entry));
-                warnings.iter().for_each(|warning| log.write(Entry::new("keys-warning").text("note", warning)));
-            }
-            Err(failure) => {
-                let entry = Entry::new("keys-not-reloaded").text("reason", &failure.to_string());
-                log.write(entry.text("note", "the keys of before are used on"));
-            }
-        }
-    }
 }
 
 /// Which keys there are.
-fn described(entry: Entry, set: &KeySet) -> Entry {
+pub(super) fn described(entry: Entry, set: &KeySet) -> Entry {
     let id = |key: &ServerKey| key.public_key().id().to_string();
     let mut entry = entry.field("current", id(set.current()));
     if !set.next().is_empty() {
@@ -120,7 +103,7 @@ fn described(entry: Entry, set: &KeySet) -> Entry {
     match set.manifest() {
         Some(manifest) => {
             let body = manifest.unverified_body();
-            entry.field("manifest", body.sequence).field("manifest_expires", body.expires)
+            entry.count("manifest", body.sequence).field("manifest_expires", body.expires)
         }
         None => entry,
     }

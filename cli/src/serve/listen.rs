@@ -23,6 +23,15 @@ pub(super) fn listen(address: &str) -> Result<TcpListener, Failure> {
     })
 }
 
+/// Whether it is an address at all.
+pub(super) fn check(address: &str) -> Result<(), Failure> {
+    if address == SYSTEMD {
+        return Ok(());
+    }
+    let found = address.to_socket_addrs().map(drop);
+    found.map_err(|error| Failure::new(format_args!("{address}: {error}; write it as ADDRESS:PORT")))
+}
+
 /// As [`TcpListener::bind`], with room for more connections that are not accepted yet than its 128: past them the kernel
 /// drops a newcomer's first packet, and a client comes again only after a second.
 fn bind(address: &str) -> io::Result<TcpListener> {
@@ -72,21 +81,30 @@ fn handed_over() -> Result<TcpListener, Failure> {
 }
 
 /// What a service manager is told, where there is one.
-pub(super) enum State {
+pub(super) enum State<'a> {
     Ready,
+    /// What is read again is not taken yet. [`State::Ready`] follows.
+    Reloading,
     Stopping,
+    /// In words, for people.
+    Status(&'a str),
 }
 
-pub(super) fn tell(state: State) {
+pub(super) fn tell(state: &State<'_>) {
     #[cfg(unix)]
     {
-        let state = match state {
-            State::Ready => sd_notify::NotifyState::Ready,
-            State::Stopping => sd_notify::NotifyState::Stopping,
+        use sd_notify::NotifyState;
+        let told = match state {
+            State::Ready => vec![NotifyState::Ready],
+            // Without the time a manager of `Type=notify-reload` takes it for an older one.
+            State::Reloading => NotifyState::monotonic_usec_now()
+                .map_or_else(|_| vec![NotifyState::Reloading], |now| vec![NotifyState::Reloading, now]),
+            State::Stopping => vec![NotifyState::Stopping],
+            State::Status(text) => vec![NotifyState::Status(text)],
         };
         // If it can't be told, it finds out by itself.
-        let _ = sd_notify::notify(&[state]);
+        let _ = sd_notify::notify(&told);
     }
     #[cfg(not(unix))]
-    drop(state);
+    let _ = state;
 }

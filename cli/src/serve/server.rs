@@ -1,26 +1,30 @@
 //! The running server: connections in, logins by the library's acceptor, sessions to the service.
 
+use super::health::Health;
 use super::log::{Entry, Log};
+use super::metrics::{Metrics, Sources};
+use super::number;
 use super::proxy::{self, Block, HeaderError};
 use super::service::{End, Service};
 use super::tickets::Watch;
-use super::visit::{Ends, Visit};
-use crate::failure::chain;
+use super::visit::{Connection, Ends, Visit};
 use crate::relay::Stop;
-use countersign::{Acceptor, LoginError, Reason, Stream};
+use countersign::events::{Decision, Field};
+use countersign::frame::FrameType;
+use countersign::{Acceptor, Event, LoginError, Stream};
 use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 
-/// How long a server that was told to stop waits for its sessions' goodbyes.
+/// How long a server that was told to stop waits for its sessions' goodbyes, once it has told them.
 const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long to leave the system alone that could not give a connection.
@@ -28,68 +32,95 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A server that does not run yet.
 pub(crate) struct Server {
-    shared: Shared,
+    shared: Arc<Shared>,
     tickets: Option<Watch>,
 }
 
 /// What all connections share.
-struct Shared {
-    acceptor: Acceptor,
-    service: Service,
-    log: Arc<Log>,
-    balancers: Vec<Block>,
+pub(super) struct Shared {
+    pub(super) acceptor: Acceptor,
+    pub(super) log: Arc<Log>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) health: Arc<Health>,
+    /// What may change while it runs.
+    live: RwLock<Arc<Live>>,
     /// For connections whose balancer has not said whose they are.
     unnamed: Semaphore,
     handshake_timeout: Duration,
     stopping: watch::Sender<bool>,
-    accepted: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
 }
 
-/// Who may name another as its peer, and how long, and how many at once, that may take.
-pub(crate) struct Balancers {
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) timeout: Duration,
-    pub(crate) count: usize,
+/// What new connections and sessions are served with.
+pub(crate) struct Live {
+    pub(crate) service: Service,
+    /// Who may name another as its peer.
+    pub(crate) balancers: Vec<Block>,
+    /// How long sessions may go on once it is told to stop.
+    pub(crate) drain: Duration,
+}
+
+/// How many connections may wait for what their balancer says, and how long.
+pub(super) struct Unnamed {
+    pub(super) count: usize,
+    pub(super) timeout: Duration,
 }
 
 impl Server {
     pub(super) fn new(
         acceptor: Acceptor,
         tickets: Option<Watch>,
-        balancers: Balancers,
-        service: Service,
-        log: Arc<Log>,
+        live: Live,
+        unnamed: &Unnamed,
+        (log, health): (Arc<Log>, Arc<Health>),
     ) -> Self {
-        let shared = Shared {
+        let metrics = Arc::new(Metrics::default());
+        let (told, counted) = (Arc::clone(&log), Arc::clone(&metrics));
+        let acceptor = acceptor.with_observer(move |event| {
+            counted.note(event);
+            tell(&told, event);
+        });
+        let shared = Arc::new(Shared {
             acceptor,
-            service,
             log,
-            balancers: balancers.blocks,
-            unnamed: Semaphore::new(balancers.count.min(Semaphore::MAX_PERMITS)),
-            handshake_timeout: balancers.timeout,
+            metrics,
+            health,
+            live: RwLock::new(Arc::new(live)),
+            unnamed: Semaphore::new(unnamed.count.min(Semaphore::MAX_PERMITS)),
+            handshake_timeout: unnamed.timeout,
             stopping: watch::Sender::new(false),
-            accepted: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-        };
+        });
         Self { shared, tickets }
     }
 
-    /// What accepts its logins.
-    pub(super) fn acceptor(&self) -> Acceptor {
-        self.shared.acceptor.clone()
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
-    /// Accepts connections until `stop`, then waits for the sessions' goodbyes, and logs the counts.
-    pub(crate) async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) {
+    /// What those who watch it are told.
+    pub(super) fn sources(&self) -> Sources {
+        let Shared { acceptor, log, metrics, health, .. } = &*self.shared;
+        Sources {
+            metrics: Arc::clone(metrics),
+            acceptor: acceptor.clone(),
+            tickets: self.tickets.as_ref().map(Watch::keys),
+            log: Arc::clone(log),
+            health: Arc::clone(health),
+        }
+    }
+
+    /// Accepts connections until `stop`, then lets its sessions go on for as long as they may, tells them to end, waits for their
+    /// goodbyes, and logs the counts. Ends at once at `hurry`.
+    pub(crate) async fn run(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
+    ) {
         let Self { shared, mut tickets } = self;
-        let shared = Arc::new(shared);
         let mut minutes = interval(Watch::EVERY);
         // Every connection holds one end of it.
         let (open, mut all_gone) = mpsc::channel::<()>(1);
-        let mut stop = pin!(stop);
+        let (mut stop, mut hurry) = (pin!(stop), pin!(hurry));
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
@@ -117,27 +148,86 @@ impl Server {
                 }
             }
         }
+        // Before anybody is turned away: whoever asks sends its clients elsewhere.
+        shared.health.stopping.store(true, Relaxed);
         drop((listener, open));
         shared.acceptor.stop();
+        let drain = shared.live().drain;
+        let mut is_hurried = false;
+        if !drain.is_zero() {
+            let sessions = number(shared.acceptor.counts().sessions);
+            let entry = Entry::new("draining").count("sessions", sessions);
+            shared.log.write(entry.field("for", crate::term::time(drain).replace(' ', "")));
+            is_hurried = tokio::select! {
+                _ = timeout(drain, all_gone.recv()) => false,
+                () = &mut hurry => true,
+            };
+        }
         shared.stopping.send_replace(true);
-        let _ = timeout(STOP_TIMEOUT, all_gone.recv()).await;
+        if !is_hurried {
+            tokio::select! {
+                _ = timeout(STOP_TIMEOUT, all_gone.recv()) => {}
+                () = &mut hurry => {}
+            }
+        }
         tickets.iter_mut().for_each(Watch::finish);
-        let counts = shared.acceptor.counts();
+        let (totals, counts) = (shared.acceptor.totals(), shared.acceptor.counts());
+        let failed = totals.of("handshake-failed").saturating_add(totals.of("turned-away"));
         let entry = Entry::new("stopped")
-            .field("accepted", shared.accepted.load(Ordering::Relaxed))
-            .field("refused", shared.refused.load(Ordering::Relaxed))
-            .field("failed", shared.failed.load(Ordering::Relaxed))
-            .field("revoked", counts.revoked)
-            .field("turned_away", counts.turned_away)
-            .field("unchecked", counts.unchecked)
-            .field("pushed_out", counts.made_way);
+            .count("accepted", totals.of("login-accepted").saturating_add(totals.of("login-resumed")))
+            .count("refused", totals.of("login-refused"))
+            .count("failed", failed.saturating_add(shared.metrics.proxy_failures()))
+            .count("sessions_cut", number(counts.sessions))
+            .count("revoked", counts.revoked)
+            .count("turned_away", counts.turned_away)
+            .count("unchecked", counts.unchecked)
+            .count("pushed_out", counts.made_way);
         shared.log.finish(entry);
     }
+}
+
+/// Logs what the library has decided. How a session ended is told where it is known what it was for: in [`Shared::serve`].
+fn tell(log: &Log, event: &Event<'_>) {
+    let connection = event.context.value::<Arc<Connection>>();
+    match event.decision {
+        Decision::Ended(ended) => {
+            if let Some(connection) = connection {
+                let _ = connection.traffic.set((ended.received, ended.sent));
+            }
+            return;
+        }
+        // A balancer has looked whether anybody is there.
+        Decision::Failed(LoginError::Disconnected { awaited: FrameType::ClientHello })
+            if connection.is_some_and(|connection| connection.ends.is_check) =>
+        {
+            return;
+        }
+        _ => {}
+    }
+    let mut entry = Entry::new(event.name());
+    let via = connection.and_then(|connection| connection.ends.via);
+    event.fields(|name, field| {
+        entry.add(name, field);
+        if let ("peer", Some(via)) = (name, via) {
+            entry.add("via", Field::Word(&via));
+        }
+    });
+    // Whoever floods the server with what costs nothing spends nothing.
+    if event.is_cheap() { log.write_stranger(entry) } else { log.write(entry) }
 }
 
 impl Shared {
     fn stop(&self) -> Stop {
         Stop::new(self.stopping.subscribe())
+    }
+
+    fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What comes from now on is served with this.
+    pub(super) fn set_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
     /// Serves a connection to its end.
@@ -149,12 +239,11 @@ impl Shared {
             Ok(ends) => ends,
             Err((code, reason)) => return self.failed(&direct, code, &reason),
         };
-        match self.acceptor.accept(stream, ends.peer).await {
+        let connection = Connection::new(ends);
+        // What becomes of it otherwise, the acceptor's observer has been told.
+        if let Ok(session) = self.acceptor.accept(stream, connection.context()).await {
             // Not a part of the many handshakes' own futures.
-            Ok(session) => Box::pin(self.serve(session, ends)).await,
-            Err(LoginError::LoginRefused { user, reason }) => self.refused(&ends, user, &reason),
-            Err(LoginError::Disconnected { awaited: countersign::frame::FrameType::ClientHello }) if ends.is_check => {}
-            Err(error) => self.failed(&ends, error.code(), &chain(&error)),
+            Box::pin(self.serve(session, &connection)).await;
         }
     }
 
@@ -162,14 +251,14 @@ impl Shared {
     fn note_unconfirmed(&self) {
         let sessions = self.acceptor.counts().unconfirmed;
         if sessions > 0 {
-            let entry = Entry::new("sessions-unconfirmed").field("sessions", sessions);
+            let entry = Entry::new("sessions-unconfirmed").count("sessions", number(sessions));
             self.log.write(entry.text("note", "they end after --recheck-grace"));
         }
     }
 
     /// Both ends of a connection, as its balancer tells them if there is one.
     async fn ends(&self, stream: &mut TcpStream, direct: Ends) -> Result<Ends, (&'static str, String)> {
-        if !self.balancers.iter().any(|block| block.contains(direct.peer.ip())) {
+        if !self.live().balancers.iter().any(|block| block.contains(direct.peer.ip())) {
             return Ok(direct);
         }
         let told = |error: &HeaderError| (error.code(), error.to_string());
@@ -183,37 +272,26 @@ impl Shared {
         read.unwrap_or(Err(HeaderError::Late)).map_err(|error| told(&error))
     }
 
-    fn failed(&self, ends: &Ends, code: &str, reason: &str) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
+    /// A balancer has not said whose a connection is.
+    fn failed(&self, ends: &Ends, code: &'static str, reason: &str) {
+        self.metrics.note_proxy(code);
         let entry = ends.log(Entry::new("handshake-failed")).field("code", code).text("reason", reason);
         self.log.write_stranger(entry);
     }
 
-    fn refused(&self, ends: &Ends, user: Option<String>, reason: &Reason) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-        let entry = Entry::new("login-refused");
-        // A login that did not open, or a token, names nobody.
-        let entry = match user {
-            Some(user) => entry.text("user", &user),
+    /// Serves a session from its login to its end.
+    async fn serve(&self, stream: Stream<TcpStream>, connection: &Connection) {
+        let (start, stop, live) = (Instant::now(), self.stop(), self.live());
+        let visit = Visit::new(&stream, connection.ends);
+        let End { reason, code } = live.service.run(stream, &visit, &stop).await;
+        let entry =
+            visit.ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
+        let entry = entry.count("seconds", start.elapsed().as_secs());
+        let entry = match connection.traffic.get() {
+            Some((received, sent)) => entry.count("received", *received).count("sent", *sent),
             None => entry,
         };
-        let entry = ends.log(entry).field("code", reason.code()).text("reason", &chain(reason));
-        match reason {
-            // No password hash, and mostly no RSA operation: whoever floods the server with these spends nothing.
-            Reason::Malformed(_) | Reason::NotAdmitted(_) | Reason::Penalty(_) => self.log.write_stranger(entry),
-            _ => self.log.write(entry),
-        }
-    }
-
-    /// Serves a session from its login to its end.
-    async fn serve(&self, stream: Stream<TcpStream>, ends: Ends) {
-        let (start, stop) = (Instant::now(), self.stop());
-        let visit = Visit::new(&stream, ends);
-        self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.log.write(visit.login());
-        let End { reason, code } = self.service.run(stream, &visit, &stop).await;
-        let entry = ends.log(Entry::new("session-ended").text("user", &visit.user)).field("session", visit.session);
-        self.log.write(entry.field("seconds", start.elapsed().as_secs()).field("code", code).text("reason", &reason));
+        self.log.write(entry.field("code", code).text("reason", &reason));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The ticket keys of a server: kept across a restart where there is a file for them, and their memory watched.
 
 use super::log::{Entry, Log};
+use super::number;
 use crate::failure::{Failure, chain};
 use crate::state::{self, folder_of};
 use countersign::{TicketKeys, UsedCounts};
@@ -17,10 +18,7 @@ const MAX_FILE: u64 = 256 * 1024 * 1024;
 /// tickets again that were used in between.
 pub(super) fn load(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
     let wrong = |error: &io::Error, advice: &str| Failure::new(format_args!("{}: {error}; {advice}", path.display()));
-    // At the stop it would be too late to say so.
-    tempfile::tempfile_in(folder_of(path)).map_err(|error| {
-        wrong(&error, "ticket keys can't be saved there; name a file in a folder that can be written")
-    })?;
+    check(path)?;
     let Some(saved) = state::read_private(path, MAX_FILE).map_err(|error| {
         wrong(&error, "if these are ticket keys, remove them: clients then log in with their passwords")
     })?
@@ -33,6 +31,13 @@ pub(super) fn load(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
     })?;
     let removed = fs::remove_file(path).and_then(|()| sync(folder_of(path)));
     removed.map_err(|error| wrong(&error, "ticket keys that are loaded have to be removed, and these can't be"))
+}
+
+/// Whether keys can be saved there: at the stop it would be too late to say that they can't.
+pub(super) fn check(path: &Path) -> Result<(), Failure> {
+    const ADVICE: &str = "ticket keys can't be saved there; name a file in a folder that can be written";
+    let written = tempfile::tempfile_in(folder_of(path)).map(drop);
+    written.map_err(|error| Failure::new(format_args!("{}: {error}; {ADVICE}", path.display())))
 }
 
 /// Saves the keys for the next server, once no login is accepted any more.
@@ -65,6 +70,10 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) const EVERY: Duration = Duration::from_secs(60);
 
+    pub(super) fn keys(&self) -> Arc<TicketKeys> {
+        Arc::clone(&self.keys)
+    }
+
     pub(super) fn new(keys: Arc<TicketKeys>, log: Arc<Log>) -> Self {
         let told = keys.used().unwrap_or_default();
         Self { keys, log, told }
@@ -89,8 +98,8 @@ impl Watch {
 
     fn tell(&self) {
         let UsedCounts { chains, forgotten, untold, .. } = self.told;
-        let entry = Entry::new("tickets-forgotten").field("chains", chains).field("forgotten", forgotten);
-        let entry = entry.field("not_taken", untold);
+        let entry = Entry::new("tickets-forgotten").count("chains", number(chains)).count("forgotten", forgotten);
+        let entry = entry.count("not_taken", untold);
         self.log.write(entry.text("note", "the memory of used tickets is full: some clients have to log in anew"));
     }
 }

@@ -1,24 +1,34 @@
 //! The users file under a running server: its changes logged, and open sessions looked at after each.
 
+use super::health::Health;
 use super::log::{Entry, Log};
+use super::number;
 use crate::failure::chain;
 use countersign::Acceptor;
 use countersign::accounts::{AccountFile, BrokenLine, News};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 /// The file, with each of its changes logged, and the trouble with reading it. Once there is an acceptor its sessions are looked at after each
 /// change.
-pub(super) fn watched(file: AccountFile, log: Arc<Log>, acceptor: Arc<OnceLock<Acceptor>>) -> AccountFile {
+pub(super) fn watched(
+    file: AccountFile,
+    log: Arc<Log>,
+    health: Arc<Health>,
+    acceptor: Arc<OnceLock<Acceptor>>,
+) -> AccountFile {
     file.with_watcher(move |news| match news {
         News::Read { accounts, broken } => {
+            health.no_accounts.store(false, Relaxed);
             if let Some(acceptor) = acceptor.get() {
                 acceptor.recheck_all();
             }
-            let entry = Entry::new("users-reloaded").field("accounts", accounts.iter().count());
-            log.write(entry.field("broken_lines", broken.len()));
+            let entry = Entry::new("users-reloaded").count("accounts", number(accounts.iter().count()));
+            log.write(entry.count("broken_lines", number(broken.len())));
             broken.iter().take(MOST).for_each(|line| log.write(broken_entry(line)));
         }
         News::Unreadable(error) => {
+            health.no_accounts.store(true, Relaxed);
             let entry = Entry::new("users-unreadable").field("code", error.code()).text("reason", &chain(error));
             log.write(entry.text("note", "nobody is let in until it can be read"));
         }
@@ -30,6 +40,6 @@ pub(super) fn watched(file: AccountFile, log: Arc<Log>, acceptor: Arc<OnceLock<A
 const MOST: usize = 100;
 
 fn broken_entry(line: &BrokenLine) -> Entry {
-    let entry = Entry::new("users-broken-line").field("line", line.number).field("code", line.error.code());
+    let entry = Entry::new("users-broken-line").count("line", number(line.number)).field("code", line.error.code());
     entry.text("reason", &line.error.to_string())
 }

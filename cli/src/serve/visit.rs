@@ -1,8 +1,9 @@
 //! Who a connection is from, and whose session it has become.
 
 use super::log::Entry;
-use countersign::{SessionId, Stream, Suite};
+use countersign::{Context, SessionId, Stream};
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpStream;
 
 /// Both ends of a connection, as the client sees them.
@@ -33,6 +34,24 @@ impl Ends {
     }
 }
 
+/// What a connection's events are told beside what the library knows of it, and what they tell.
+pub(crate) struct Connection {
+    pub(crate) ends: Ends,
+    /// Bytes that were received and sent, once the session's stream is gone.
+    pub(crate) traffic: OnceLock<(u64, u64)>,
+}
+
+impl Connection {
+    pub(crate) fn new(ends: Ends) -> Arc<Self> {
+        Arc::new(Self { ends, traffic: OnceLock::new() })
+    }
+
+    /// As the library is told of it.
+    pub(crate) fn context(self: &Arc<Self>) -> Context {
+        Context::from(self.ends.peer).with_value(Arc::clone(self))
+    }
+}
+
 /// A login that was accepted.
 pub(crate) struct Visit {
     pub(crate) ends: Ends,
@@ -41,8 +60,6 @@ pub(crate) struct Visit {
     /// Joined by commas.
     pub(crate) permissions: String,
     pub(crate) session: SessionId,
-    suite: Suite,
-    resumed: bool,
 }
 
 impl Visit {
@@ -55,15 +72,6 @@ impl Visit {
             user: grant.principal().to_owned(),
             permissions: permissions.join(","),
             session: stream.id(),
-            suite: stream.suite(),
-            resumed: stream.info().is_resumed(),
         }
-    }
-
-    /// The entry of its login.
-    pub(crate) fn login(&self) -> Entry {
-        let entry = Entry::new(if self.resumed { "login-resumed" } else { "login-accepted" });
-        let entry = self.ends.log(entry.text("user", &self.user)).text("permissions", &self.permissions);
-        entry.field("suite", self.suite).field("session", self.session)
     }
 }

@@ -175,8 +175,14 @@ impl Server {
         let mut stderr = child.stderr.take().unwrap();
         let stderr = std::thread::spawn(move || std::io::read_to_string(&mut stderr).unwrap());
         let mut server = Self { child, address: String::new(), lines, seen: Vec::new(), stderr: Some(stderr) };
-        server.address = server.wait_for(&["listening on "]).trim_start_matches("listening on ").to_owned();
-        server.wait_for(&["fingerprint SHA256:"]);
+        let line = server.wait_for(&["listen"]);
+        if let Some(address) = line.strip_prefix("listening on ") {
+            server.address = address.to_owned();
+            server.wait_for(&["fingerprint SHA256:"]);
+        } else {
+            let started: serde_json::Value = serde_json::from_str(&line).unwrap();
+            server.address = started.get("listen").and_then(|address| address.as_str()).unwrap().to_owned();
+        }
         server
     }
 

@@ -265,6 +265,16 @@ impl Hello {
         self.choice.server_name()
     }
 
+    /// The suite that will be used, unless a ticket is taken.
+    pub fn suite(&self) -> Suite {
+        self.choice.suite
+    }
+
+    /// The id of the key that it is answered under.
+    pub fn key_id(&self) -> KeyId {
+        self.key.public_key().id()
+    }
+
     /// What the client means otherwise than this server: the prologue or the channel binding. Then send the challenge, which shows
     /// that to the client, and close the connection.
     pub fn differs(&self) -> Option<Differs> {

@@ -276,6 +276,12 @@ impl Claim {
         if self.fault.is_some() { decoy } else { opened.unwrap_or(decoy) }
     }
 
+    /// Whether the login opened, and brought what it must: otherwise it is refused whatever is said of it, and names nobody. For logs;
+    /// do not skip work by it.
+    pub fn is_open(&self) -> bool {
+        self.fault.is_none()
+    }
+
     /// The suite of this handshake.
     pub fn suite(&self) -> Suite {
         self.secrets.suite()

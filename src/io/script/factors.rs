@@ -7,7 +7,7 @@ use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
 use super::super::penalties::Guess;
 use super::super::queue::Progress;
 use super::penalised::note_accepted;
-use super::turn::{TOO_MANY, Turn, within};
+use super::turn::{TOO_MANY, within};
 use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Started, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;
 use crate::handshake::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
@@ -18,6 +18,7 @@ use crate::terms::grant::Grant;
 use crate::terms::verifier::{FactorAttempt, Further, Good};
 use crate::time::Moment;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a verifier says of a login so far: what is granted, and what more is needed.
 pub(super) type Verdict = Result<(Grant, Option<Prompt>), Reason>;
@@ -68,6 +69,7 @@ pub(super) async fn conclude<L: Link>(
     server_name: &str,
     (claim, verdict): (Claim, Verdict),
 ) -> Result<Decision, LoginError> {
+    visit.trace.claim(&claim);
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
     let kind = claim.credential().kind();
     let refused = |refusal, guess| Ok(Err(RefusedLogin { refusal, user: user.clone(), guess }));
@@ -84,12 +86,14 @@ pub(super) async fn conclude<L: Link>(
             return refused(step.reject(reason), guess);
         }
     };
+    visit.trace.known();
     let mut given: usize = 0;
     while let Some(wanted) = prompt {
         let asked = match step.ask(&wanted, link.now()) {
             Ok(asked) => asked,
             Err(refusal) => return refused(refusal, later),
         };
+        visit.trace.factor();
         let next = Next { server, visit, server_name, grant: &grant, step: given };
         // In a box of its own, as most logins have no such step.
         match Box::pin(next.take(link, asked)).await {
@@ -161,12 +165,13 @@ impl Next<'_> {
         claim: FactorClaim,
     ) -> Result<(FactorClaim, Result<Option<Prompt>, Reason>), NoVerdict> {
         let Self { server, visit, server_name, grant, step } = *self;
-        let turn = Turn { server, place: &visit.place, deadline: claim.deadline(), progress: Progress::Begun };
+        let turn = visit.turn(server, claim.deadline(), Progress::Begun);
         match &server.verifier {
             AnyVerifier::Blocking(verifier) => {
                 let (verifier, asked, grant) = (Arc::clone(verifier), visit.asked(server_name), grant.clone());
+                let trace = Arc::clone(&visit.trace);
                 let work = move |claim: FactorClaim| {
-                    let checked = asked.check_factor(&claim, (&grant, step), &*verifier);
+                    let checked = trace.verifying(|| asked.check_factor(&claim, (&grant, step), &*verifier));
                     (claim, checked)
                 };
                 Ok(turn.compute(link, claim, work).await?)
@@ -183,10 +188,12 @@ impl Next<'_> {
                     verifier.check_factor(&attempt).await?;
                     verifier.further(&further).await
                 });
+                let since = Instant::now();
                 let checked = match within(link, turn.deadline, Caught(asking)).await {
                     Some(checked) => checked.unwrap_or(Err(Reason::VerifierFailed)),
                     None => Err(LATE_VERIFIER),
                 };
+                visit.trace.verified(since);
                 drop(permit);
                 Ok((claim, checked))
             }

@@ -2,6 +2,7 @@
 
 use super::super::acceptor::ServerState;
 use super::super::error::LoginError;
+use super::super::events::Trace;
 use super::super::link::Link;
 use super::super::permits::Permit;
 use super::super::places::Place;
@@ -16,12 +17,15 @@ use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// A turn to be computed, or to be asked about elsewhere.
 #[derive(Clone, Copy)]
 pub(super) struct Turn<'a> {
     pub(super) server: &'a ServerState,
     pub(super) place: &'a Place,
+    pub(super) trace: &'a Arc<Trace>,
     pub(super) deadline: Moment,
     pub(super) progress: Progress,
 }
@@ -58,6 +62,11 @@ impl Turn<'_> {
     ) -> Result<R, NotDone<T>> {
         let workers = &self.server.workers;
         let patience = self.deadline.min(link.now().after(workers.patience()));
+        let (since, trace) = (Instant::now(), Arc::clone(self.trace));
+        let work = move |item| {
+            trace.waited(since);
+            trace.working(|| work(item))
+        };
         let mut queued = workers.queue(self.place.source(), self.progress, item, work);
         let shed = |item| NotDone::Shed(item, TOO_MANY);
         let failed = || NotDone::Failed(Error::Crypto(CryptoError::Failed).into());
@@ -95,8 +104,10 @@ impl Turn<'_> {
         let permits = &self.server.permits;
         let patience = self.deadline.min(link.now().after(permits.patience()));
         let mut asking = permits.ask(self.place.source(), self.progress);
+        let since = Instant::now();
         poll_fn(|task| {
             if let Poll::Ready(permit) = Pin::new(&mut asking).poll(task) {
+                self.trace.waited(since);
                 return Poll::Ready(Ok(permit));
             }
             if link.poll_wait(task, patience).is_ready() {
@@ -117,10 +128,12 @@ impl Turn<'_> {
             return Err(NotDone::Shed(open, TOO_MANY));
         };
         // Not before there is a permit: this begins it.
+        let since = Instant::now();
         let decrypted = match open.remote() {
             Some(decrypting) => within(link, self.deadline, decrypting).await,
             None => Some(Decrypted::failed()),
         };
+        self.trace.opened(since);
         match decrypted {
             Some(decrypted) => Ok((open.answer(decrypted), permit)),
             None => Err(NotDone::Shed(open, SILENT)),

@@ -104,6 +104,8 @@ struct Principal {
 pub struct UsedCounts {
     /// Chains that are remembered.
     pub chains: usize,
+    /// Chains that there is room for.
+    pub room: usize,
     /// Chains that had to be forgotten for want of room, since the beginning: of a principal that has too many, or in all.
     pub forgotten: u64,
     /// Tickets that were refused because they had been used, since the beginning.
@@ -139,7 +141,7 @@ impl UsedTickets {
     /// What it holds and has done.
     pub fn counts(&self) -> UsedCounts {
         let state = self.lock();
-        UsedCounts { chains: state.known.len(), ..state.counts }
+        UsedCounts { chains: state.known.len(), room: self.room, ..state.counts }
     }
 
     pub(super) fn mark(&self, ticket: &TicketUse, now: UnixTime) -> Result<(), AlreadyUsed> {

@@ -1,0 +1,70 @@
+//! `check-config`: whether a server would start with a file.
+
+use super::{Serve, config, descriptors, listen};
+use crate::failure::Failure;
+use crate::{term, users};
+use clap::Args;
+use std::path::PathBuf;
+
+/// Check the configuration of a server, without starting one.
+///
+/// Reads the file as `serve --config` does, and what it names: keys, certificates, manifest, users. Nothing is changed, and nobody is
+/// listened to. Ends with 0 if a server would start, with what is doubtful on standard error; with 2 if the file is wrong, and
+/// with 1 if something that it names is.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  countersign check-config /etc/countersign/serve.toml
+  countersign check-config serve.toml --print > all-that-is-in-force.toml
+  countersign check-config serve.toml && systemctl reload countersign")]
+pub(crate) struct CheckConfig {
+    /// The file
+    file: PathBuf,
+    /// Print all that is in force, as such a file; defaults as comments
+    #[arg(long)]
+    print: bool,
+}
+
+impl CheckConfig {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let serve = config::of_file(&self.file)?;
+        let found = serve.check()?;
+        found.warnings.iter().for_each(term::note);
+        if self.print {
+            return term::line(serve.in_force.to_toml().trim_end());
+        }
+        found.facts.iter().try_for_each(term::line)
+    }
+}
+
+/// What a check found.
+struct Found {
+    facts: Vec<String>,
+    warnings: Vec<String>,
+}
+
+impl Serve {
+    /// Everything that a start does, but for listening and for taking over saved tickets.
+    fn check(&self) -> Result<Found, Failure> {
+        let mut warnings = Vec::new();
+        let service = self.service()?;
+        let (keys, of_keys) = self.keys.load(None)?;
+        warnings.extend(of_keys);
+        let set = keys.of("").ok_or_else(|| Failure::new("there is no key"))?;
+        let mut facts = vec![format!("key {}", set.current().public_key().id())];
+        facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
+        let file = users::open(&self.users)?;
+        warnings.extend(users::broken_lines(&self.users, &file.broken_lines()));
+        facts.push(term::count(file.accounts().iter().count(), "account"));
+        listen::check(&self.listen)?;
+        self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
+        self.options.config()?;
+        if let Some((_, path)) = self.saved_tickets(self.options.tickets().as_ref())? {
+            super::tickets::check(path)?;
+        }
+        let (_, warning) =
+            descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
+        warnings.extend(warning);
+        Ok(Found { facts, warnings })
+    }
+}
