@@ -1,11 +1,14 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
+mod accounts;
 mod bench;
 #[cfg(feature = "x509")]
 mod cert;
 mod client_key;
 mod connect;
 mod crypto;
+#[cfg(feature = "sql")]
+mod db;
 mod demo;
 mod dial;
 mod failure;
@@ -77,9 +80,13 @@ enum Command {
     #[cfg(feature = "x509")]
     #[command(subcommand)]
     Cert(cert::Cert),
-    /// Keep the accounts of a users file.
+    /// Keep accounts: in a users file, or a database.
     #[command(subcommand)]
     User(users::User),
+    /// Make the tables of a database of accounts, and look at them.
+    #[cfg(feature = "sql")]
+    #[command(subcommand)]
+    Db(db::Db),
     /// Look after the servers that `login` and `connect` know, and their keys.
     #[command(subcommand)]
     KnownHosts(known_hosts::KnownHostsCommand),
@@ -114,6 +121,8 @@ fn run(command: Command) -> Result<(), Failure> {
         #[cfg(feature = "x509")]
         Command::Cert(cert) => cert.run(),
         Command::User(user) => user.run(),
+        #[cfg(feature = "sql")]
+        Command::Db(db) => db.run(),
         Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),

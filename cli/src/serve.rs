@@ -15,12 +15,13 @@ pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
+use crate::accounts::{self, Store, Unreadable, Users, UsersArgs};
 use crate::crypto;
 use crate::failure::Failure;
 use crate::prompt;
-use crate::{term, users as user_files};
+use crate::term;
 use clap::Args;
-use countersign::accounts::{AccountFile, AccountVerifier};
+use countersign::accounts::AccountVerifier;
 use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
 use keys::Source;
 use listen::{State, listen, tell};
@@ -92,9 +93,8 @@ pub(crate) struct Serve {
     listen: String,
     #[command(flatten)]
     keys: Source,
-    /// The users file
-    #[arg(long, value_name = "FILE")]
-    users: PathBuf,
+    #[command(flatten)]
+    users: UsersArgs,
     /// Connect each session to this TCP service
     #[arg(long, value_name = "HOST:PORT", group = "service")]
     forward: Option<String>,
@@ -234,7 +234,10 @@ impl Serve {
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
-        let file = user_files::open(&self.users)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
+        let place = self.users.place()?;
+        let users = runtime.block_on(Store::open(&place))?;
         let listener = listen(&self.listen)?;
         let tickets = self.options.tickets();
         let saved = self.saved_tickets(tickets.as_ref())?;
@@ -246,16 +249,14 @@ impl Serve {
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
-            path: &self.users,
-            users: file,
+            place: &place,
+            users,
             options: &self.options,
             balancers: &self.proxy_protocol,
             service,
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
             let (source, acceptor, told) = (self.keys.clone(), server.acceptor(), Arc::clone(&log));
             let reload = move || source.reload(&acceptor, &told);
@@ -324,8 +325,8 @@ impl Serve {
 pub(crate) struct Plan<'a> {
     pub(crate) keys: ServerKeys,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
-    pub(crate) path: &'a Path,
-    pub(crate) users: AccountFile,
+    pub(crate) place: &'a Users,
+    pub(crate) users: Store,
     pub(crate) options: &'a Options,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
@@ -334,9 +335,17 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service } = self;
-        let broken = user_files::broken_lines(path, &users.broken_lines());
-        let users = watched(users, Arc::clone(&log));
+        let Self { keys, tickets, place, users, options, balancers, service } = self;
+        let mut broken = Vec::new();
+        let users = match users {
+            Store::File(file) => {
+                let lines: Vec<_> = file.broken_lines().iter().map(Unreadable::line).collect();
+                broken = accounts::warnings(place, &lines);
+                Store::File(watched(file, Arc::clone(&log)))
+            }
+            #[cfg(feature = "sql")]
+            users => users,
+        };
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
         let balancers =

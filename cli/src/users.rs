@@ -1,27 +1,30 @@
-//! `user`: the accounts of a users file.
+//! `user`: accounts, wherever they are.
 
 mod keys;
 mod show;
 mod totp;
 
+use crate::accounts::{Opened, StoreFailure, UsersArgs};
 use crate::failure::{Failure, chain};
 use crate::{secrets, term};
 use clap::{Args, Subcommand};
 use countersign::UnixTime;
-use countersign::accounts::{self, Account, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
-use countersign::files::FileError;
+use countersign::accounts::{self, Account, AccountError, AccountStore, PasswordCheck, StoreError};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Keep the accounts of a users file.
+/// Keep accounts: in a users file, or a database.
 #[derive(Subcommand)]
 #[command(after_help = "\
-A users file is text, one account in a line; `user add` makes it. It can be changed by hand, too, while it is served and
+A users file (--users FILE) is text, one account in a line; `user add` makes it. It can be changed by hand, too, while it is served and
 while these commands run: a running server notices changes by itself, and no command undoes what was changed meanwhile. It
 has at most 64 MiB, a line at most 64 KiB. A line that can't be read counts for nobody and keeps its name taken; `user check`
-says which there are.")]
+says which there are.
+
+A database (--users sqlite:FILE, --users postgres://USER@HOST/DATABASE) is for many accounts, and for several servers. `user add` makes
+a file of SQLite's; tables of PostgreSQL are made by `db migrate`.")]
 pub(crate) enum User {
-    /// Add a user. Makes the file (mode 0600) if it is missing.
+    /// Add a user. Makes a file (mode 0600) if it is missing.
     ///
     /// Asks for the password twice, without showing it.
     #[command(after_help = "\
@@ -56,7 +59,7 @@ Examples:
         #[command(flatten)]
         password: PasswordArgs,
     },
-    /// Remove a user, with the password, all keys and tokens, and lines of that name that can't be read.
+    /// Remove a user, with the password, all keys and tokens, and whatever of that name can't be read.
     #[command(after_help = "Example:\n  countersign user remove alice --users users.txt")]
     Remove {
         #[command(flatten)]
@@ -64,12 +67,12 @@ Examples:
     },
     /// List the users, their permissions, and what they can log in with.
     ///
-    /// Lines of the file that can't be read are reported on standard error, and the exit status is 1 then.
+    /// What can't be read is reported on standard error, and the exit status is 1 then.
     #[command(after_help = "Example:\n  countersign user list --users users.txt")]
     List {
         #[command(flatten)]
-        file: FileArgs,
-        /// Print JSON, with the lines that can't be read
+        users: UsersArgs,
+        /// Print JSON, with what can't be read
         #[arg(long)]
         json: bool,
     },
@@ -82,11 +85,11 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Say whether every line of the file can be read. If not, the exit status is 1.
+    /// Say whether every account can be read. If not, the exit status is 1.
     #[command(after_help = "Example:\n  countersign user check --users users.txt")]
     Check {
         #[command(flatten)]
-        file: FileArgs,
+        users: UsersArgs,
     },
     /// Keep the public keys that a user can log in by.
     #[command(subcommand)]
@@ -161,18 +164,11 @@ Examples:
 }
 
 #[derive(Args)]
-pub(crate) struct FileArgs {
-    /// The users file
-    #[arg(long, value_name = "FILE")]
-    users: PathBuf,
-}
-
-#[derive(Args)]
 pub(crate) struct AccountArgs {
     /// The user's name
     name: String,
     #[command(flatten)]
-    file: FileArgs,
+    users: UsersArgs,
 }
 
 #[derive(Args)]
@@ -214,24 +210,34 @@ impl PasswordArgs {
 }
 
 impl AccountArgs {
-    fn edit<T>(&self, mut change: impl FnMut(&mut Account) -> Result<T, AccountError>) -> Result<T, Failure> {
-        self.edit_all(|accounts, name| accounts.edit(name, &mut change))
+    /// Opens what the account is in.
+    fn open<T>(&self, work: impl FnOnce(&Opened<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let users = self.users.place()?;
+        work(&Opened::open(&users)?)
     }
 
-    fn edit_all<T>(
-        &self,
-        mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>,
-    ) -> Result<T, Failure> {
-        let users = &self.file.users;
-        warn_broken(users, &open(users)?.broken_lines());
-        edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| self.failure(error, missing))
+    /// The account as it is now.
+    fn find(&self) -> Result<Account, Failure> {
+        self.open(|opened| opened.find(&self.name).map_err(|error| self.failure(&error)))
     }
 
-    fn failure(&self, error: EditError, of_file: fn(&Path, &FileError) -> Failure) -> Failure {
+    fn edit<T: Send>(&self, change: impl FnMut(&mut Account) -> Result<T, AccountError> + Send) -> Result<T, Failure> {
+        self.open(|opened| {
+            opened.warn()?;
+            opened.wait(|store| store.edit(&self.name, change)).map_err(|error| self.failure(&error))
+        })
+    }
+
+    fn failure(&self, error: &StoreError) -> Failure {
         match error {
-            EditError::File(error) => of_file(&self.file.users, &error),
-            EditError::Account(error) => self.known(&error),
+            StoreError::Account(error) => self.known(error),
+            error => self.users.place().map_or_else(|failure| failure, |users| users.failure(error)),
         }
+    }
+
+    /// `--users` and what was given, as a shell takes it.
+    fn option(&self) -> String {
+        self.users.place().map(|users| format!("--users {}", users.word())).unwrap_or_default()
     }
 
     /// What can't be done, and what can.
@@ -240,10 +246,11 @@ impl AccountArgs {
         match error {
             AccountError::Exists(_) => failure.and(format_args!("to change the password: {}", self.command("passwd"))),
             AccountError::Unknown(_) => {
-                let users = term::quoted(&self.file.users);
-                failure.and(format_args!("to see who there is: countersign user list --users {users}"))
+                failure.and(format_args!("to see who there is: countersign user list {}", self.option()))
             }
-            AccountError::Broken { .. } => failure.and(format_args!("to remove it: {}", self.command("remove"))),
+            AccountError::Broken { .. } | AccountError::Unreadable(..) => {
+                failure.and(format_args!("to remove it: {}", self.command("remove")))
+            }
             AccountError::TooManyKeys(_) => {
                 failure.and(format_args!("to see which there are: {}", self.command("key list")))
             }
@@ -258,8 +265,8 @@ impl AccountArgs {
     fn command(&self, command: &str) -> String {
         // A name that starts with a dash would be taken for an option.
         let dashes = if self.name.starts_with('-') { "-- " } else { "" };
-        let (users, name) = (term::quoted(&self.file.users), term::word(&self.name));
-        format!("countersign user {command} --users {users} {dashes}{name}")
+        let (option, name) = (self.option(), term::word(&self.name));
+        format!("countersign user {command} {option} {dashes}{name}")
     }
 
     /// Says what was done.
@@ -278,39 +285,27 @@ impl User {
             }
             Self::Passwd { account, password } => {
                 // Before anyone types a password in vain.
-                let file = open(&account.file.users)?;
-                file.accounts().find(&account.name).map_err(|error| account.known(&error))?;
+                account.find()?;
                 let hash = password.ask(&account.name)?;
                 account.edit(|account| account.set_password_hash(&hash))?;
                 account.note("changed the password of");
                 Ok(())
             }
             Self::Remove { account } => {
-                account.edit_all(Accounts::remove)?;
+                account.open(|opened| {
+                    opened.warn()?;
+                    opened.wait(|store| store.remove(&account.name)).map_err(|error| account.failure(&error))
+                })?;
                 account.note("removed");
                 Ok(())
             }
-            Self::List { file, json } => show::list(&file.users, *json),
-            Self::Show { account, json } => {
-                let file = open(&account.file.users)?;
-                let accounts = file.accounts();
-                let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
-                show::account(found, *json)
-            }
-            Self::Check { file } => {
-                let (users, file) = (&file.users, open(&file.users)?);
-                let count = file.accounts().iter().count();
-                all_read(users, &file.broken_lines())?;
-                term::line(format_args!(
-                    "{}: {}, and every line can be read",
-                    users.display(),
-                    term::count(count, "account")
-                ))
-            }
+            Self::List { users, json } => show::list(&users.place()?, *json),
+            Self::Show { account, json } => show::account(&account.find()?, *json),
+            Self::Check { users } => show::check(&users.place()?),
             Self::Token { account } => {
                 let token = account.edit(Account::issue_token)?;
                 term::line(token.as_str())?;
-                term::note("this token will not be shown again: the file holds only its hash");
+                term::note("this token will not be shown again: only its hash is stored");
                 Ok(())
             }
             Self::Totp(args) => args.run(),
@@ -377,28 +372,20 @@ struct New<'a> {
 
 impl New<'_> {
     fn add(&self, account: &AccountArgs) -> Result<(), Failure> {
-        let (name, users, permissions) = (&account.name, &account.file.users, self.permissions);
+        let (name, users) = (&account.name, account.users.place()?);
         // Whatever is wrong with the name, the permissions and the keys shows here, before a password is typed or a file made.
         let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
-        let mut new = Account::new(name, permissions).map_err(|error| account.known(&error))?;
+        let mut new = Account::new(name, self.permissions).map_err(|error| account.known(&error))?;
         new.set_expiry(self.expires);
         keys.iter().try_for_each(|key| new.add_key(key).map(drop)).map_err(|error| account.known(&error))?;
-        match AccountFile::open(users) {
-            Ok(file) => {
-                file.accounts().check_new(name).map_err(|error| account.known(&error))?;
-                warn_broken(users, &file.broken_lines());
-            }
-            Err(error) if error.is_missing() => {
-                can_be_made(users)?;
-                term::note(format_args!("{}: no such file yet; making it", users.display()));
-            }
-            Err(error) => return Err(error.into()),
-        }
+        users.check_new(name)?.map_err(|error| account.known(&error))?;
         if let Some(password) = self.password {
             new.set_password_hash(&password.ask(name)?)?;
         }
-        let added = edit(users, true, |accounts| accounts.insert(&new));
-        added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
+        users.add(&new).map_err(|failure| match failure {
+            StoreFailure::Store(error) => account.failure(&error),
+            StoreFailure::Failed(failure) => failure,
+        })?;
         account.note("added");
         keys.iter().for_each(|key| keys::note("with the key", key));
         if self.expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
@@ -414,86 +401,4 @@ impl New<'_> {
     fn takes_stdin(&self) -> bool {
         self.password.is_some_and(|password| password.password_stdin)
     }
-}
-
-/// Whether a file that is missing can be made, as far as can be seen before.
-fn can_be_made(users: &Path) -> Result<(), Failure> {
-    let path = users.display();
-    if users.is_symlink() {
-        return Err(Failure::new(format_args!(
-            "{path}: a link to a file that is missing; make that, or remove the link"
-        )));
-    }
-    match users.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        Some(folder) => {
-            let folder = term::quoted(folder);
-            Err(Failure::new(format_args!("{path}: the folder that it would be in is missing; run: mkdir -p {folder}")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The lines of a users file that can't be read, each as a warning; not all, where there are many.
-pub(crate) fn broken_lines(users: &Path, broken: &[BrokenLine]) -> Vec<String> {
-    const MOST: usize = 20;
-    let path = users.display();
-    let warning = |line| format!("warning: {path}, {line}; the line is kept and counts for nobody");
-    let mut lines: Vec<String> = broken.iter().take(MOST).map(warning).collect();
-    let more = broken.len().saturating_sub(MOST);
-    if more > 0 {
-        lines.push(format!("warning: {path}: {} more can't be read", term::count(more, "line")));
-    }
-    lines
-}
-
-fn warn_broken(users: &Path, broken: &[BrokenLine]) {
-    broken_lines(users, broken).iter().for_each(term::note);
-}
-
-/// Fails, after saying why, where not all lines can be read.
-fn all_read(users: &Path, broken: &[BrokenLine]) -> Result<(), Failure> {
-    if broken.is_empty() {
-        return Ok(());
-    }
-    warn_broken(users, broken);
-    let count = term::count(broken.len(), "line");
-    Err(Failure::new(format_args!("{}: {count} can't be read; mend or remove what is named above", users.display())))
-}
-
-/// Opens a users file that must be there.
-pub(crate) fn open(users: &Path) -> Result<AccountFile, Failure> {
-    AccountFile::open(users).map_err(|error| missing(users, &error))
-}
-
-fn edit<T>(
-    users: &Path,
-    create: bool,
-    mut change: impl FnMut(&mut Accounts) -> Result<T, AccountError>,
-) -> Result<T, EditError> {
-    AccountFile::edit(users, create, |accounts| change(accounts).map_err(EditError::Account))
-}
-
-/// What an edit can fail with.
-enum EditError {
-    File(FileError),
-    Account(AccountError),
-}
-
-impl From<FileError> for EditError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-fn missing(users: &Path, error: &FileError) -> Failure {
-    if error.is_missing() && users.is_symlink() {
-        return leads_nowhere(users);
-    }
-    let users = term::quoted(users);
-    Failure::missing(error, format_args!("make it with: countersign user add NAME --users {users}"))
-}
-
-fn leads_nowhere(users: &Path) -> Failure {
-    let path = users.display();
-    Failure::new(format_args!("{path}: a link to a file that is missing; make that, or remove the link"))
 }

@@ -3,6 +3,7 @@
 use super::print::{frame as print_frame, item, print, said, setup, time};
 use super::stage::LogLines;
 use super::{frames, relay};
+use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
@@ -240,8 +241,8 @@ impl Stage {
         let plan = Plan {
             keys: server_key.into(),
             tickets: options.tickets(),
-            path: &users,
-            users: file,
+            place: &Users::File(users.clone()),
+            users: Store::File(file),
             options: &options,
             balancers: &[],
             service: Service::Lines,

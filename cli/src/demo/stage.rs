@@ -3,6 +3,7 @@
 use super::frames;
 use super::print::{frame as print_frame, item, print, said, setup};
 use super::relay::{self, Towards};
+use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
@@ -156,8 +157,8 @@ impl<'a> Stage<'a> {
         let plan = Plan {
             keys: keys.into(),
             tickets: None,
-            path: users,
-            users: AccountFile::open(users)?,
+            place: &Users::File(users.to_owned()),
+            users: Store::File(AccountFile::open(users)?),
             options: &options,
             balancers: &[],
             service: Service::Lines,

@@ -1,6 +1,6 @@
 //! `user key`: the public keys that a user can log in by.
 
-use super::{AccountArgs, open};
+use super::AccountArgs;
 use crate::failure::{Failure, chain};
 use crate::users::show::{date, json};
 use crate::{keys, term};
@@ -72,12 +72,7 @@ impl KeyCommand {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Add(args) => args.run(),
-            Self::List { account, json: as_json } => {
-                let file = open(&account.file.users)?;
-                let found = file.accounts();
-                let found = found.find(&account.name).map_err(|error| account.known(&error))?;
-                list(found, *as_json)
-            }
+            Self::List { account, json: as_json } => list(&account.find()?, *as_json),
             Self::Remove { account, key } => remove(account, *key),
         }
     }

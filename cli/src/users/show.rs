@@ -1,12 +1,12 @@
 //! What there is to see of accounts. Never a hash.
 
-use super::{all_read, keys, open};
+use super::keys;
+use crate::accounts::{Opened, Unreadable, Users, all_read};
 use crate::failure::Failure;
 use crate::term;
 use countersign::UnixTime;
-use countersign::accounts::{Account, BrokenLine};
+use countersign::accounts::Account;
 use serde::Serialize;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One account, for scripts.
@@ -28,19 +28,11 @@ struct Shown<'a> {
     can_log_in: bool,
 }
 
-/// A line that can't be read, for scripts.
-#[derive(Serialize)]
-struct Broken {
-    line: usize,
-    code: &'static str,
-    reason: String,
-}
-
-/// A users file, for scripts.
+/// All accounts, for scripts.
 #[derive(Serialize)]
 struct Listing<'a> {
     accounts: Vec<Shown<'a>>,
-    broken_lines: Vec<Broken>,
+    broken_lines: Vec<Unreadable>,
 }
 
 impl<'a> Shown<'a> {
@@ -74,12 +66,6 @@ impl<'a> Shown<'a> {
     }
 }
 
-impl Broken {
-    fn of(line: &BrokenLine) -> Self {
-        Self { line: line.number, code: line.error.code(), reason: line.error.to_string() }
-    }
-}
-
 /// A date, as RFC 3339 has it.
 pub(super) fn date(time: UnixTime) -> String {
     // What no date can be written for never comes.
@@ -101,13 +87,16 @@ fn yes(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
-pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
-    let file = open(users)?;
-    let (accounts, broken) = (file.accounts(), file.broken_lines());
+pub(super) fn list(users: &Users, as_json: bool) -> Result<(), Failure> {
+    let opened = Opened::open(users)?;
+    let mut accounts = Vec::new();
+    opened.each(|account| accounts.push(account))?;
+    let broken = opened.unreadable()?;
     let shown: Vec<Shown<'_>> = accounts.iter().map(Shown::of).collect();
     if as_json {
-        json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
-        return all_read(users, &broken);
+        let listing = Listing { accounts: shown, broken_lines: broken };
+        json(&listing)?;
+        return all_read(users, &listing.broken_lines);
     }
     let mut rows =
         vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
@@ -124,6 +113,16 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
     }));
     term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
     all_read(users, &broken)
+}
+
+/// Says whether all can be read.
+pub(super) fn check(users: &Users) -> Result<(), Failure> {
+    let opened = Opened::open(users)?;
+    let mut count = 0_usize;
+    opened.each(|_| count = count.saturating_add(1))?;
+    all_read(users, &opened.unreadable()?)?;
+    let what = if matches!(users, Users::File(_)) { "line" } else { "account" };
+    term::line(format_args!("{users}: {}, and every {what} can be read", term::count(count, "account")))
 }
 
 pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
