@@ -23,6 +23,9 @@ pub enum AccountError {
         /// The line's number; the first is 1.
         line: usize,
     },
+    /// What a store keeps of this account can't be read.
+    #[error("what is stored of user {0} can't be read ({1}); mend it, or remove the user")]
+    Unreadable(String, LineError),
     /// The name can't stand in an account file.
     #[error(
         "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # or @ in front",
@@ -85,6 +88,7 @@ codes!(AccountError {
     Self::Exists(_) => "account-exists",
     Self::Unknown(_) => "unknown-account",
     Self::Broken { .. } => "account-line-broken",
+    Self::Unreadable(..) => "account-unreadable",
     Self::BadName => "bad-name",
     Self::BadPassword => "bad-password",
     Self::WeakPassword => "weak-password",

@@ -125,7 +125,8 @@ impl AccountStore for AccountFile {
     }
 
     async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
-        let accounts = self.accounts();
+        // As the file is now: it may have been removed since it was found.
+        let accounts = self.desk.accounts().await?;
         if accounts.get(old.name()).is_none_or(|account| account.version() != old.version()) {
             return Err(StoreError::Conflict);
         }

@@ -1,0 +1,424 @@
+//! Tests that any store of accounts can be put to: what [`AccountStore`] promises, and what an [`AccountVerifier`] makes of it.
+//!
+//! ```
+//! # async fn with<S: countersign::accounts::AccountStore + 'static>(my_store: S) {
+//! // In a test, over an empty store, on a runtime of tokio's:
+//! countersign_stores::conformance::check(std::sync::Arc::new(my_store)).await;
+//! # }
+//! ```
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use core::fmt::Debug;
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Answers, StoreError, TotpSecret};
+use countersign::{
+    AsyncVerifier, Attempt, AuthorizedKey, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
+    Returning, SigningKey, UnixTime,
+};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Puts a store to all tests, one after the other. It must be empty, and is so again at the end.
+///
+/// # Panics
+/// Where the store does not do what it should.
+#[allow(clippy::panic, reason = "that is what tests do")]
+pub async fn check<S: AccountStore + 'static>(store: Arc<S>) {
+    assert!(store.page(None, 1).await.is_ok_and(|page| page.is_empty()), "the store must be empty");
+    added_and_removed(&*store).await;
+    all_fields_come_back(&*store).await;
+    each_change_has_a_version_of_its_own(&*store).await;
+    only_what_is_as_it_was_read_is_changed(&*store).await;
+    a_token_belongs_to_one(&*store).await;
+    pages_have_all_once(&*store).await;
+    edits_at_once_lose_nothing(&store).await;
+    what_is_given_up_halves_nothing(&*store).await;
+    a_login_is_what_the_account_says(&store).await;
+    a_code_is_good_once(&store).await;
+    a_recovery_code_is_good_once(&store).await;
+    assert!(good(store.page(None, 1).await).is_empty());
+}
+
+/// What a test goes on with.
+#[allow(clippy::panic, reason = "that is what tests do")]
+#[track_caller]
+fn good<T, E: Debug>(result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+#[allow(clippy::panic, reason = "that is what tests do")]
+#[track_caller]
+fn some<T>(option: Option<T>) -> T {
+    option.unwrap_or_else(|| panic!("there is none"))
+}
+
+const PASSWORD: &[u8] = b"correct horse";
+
+fn account(name: &str) -> Account {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, good(Params::new(8, 1, 1, None)));
+    let mut account = good(Account::new(name, ["read"]));
+    good(account.set_password_with(PASSWORD, &cheap));
+    account
+}
+
+async fn found(store: &impl AccountStore, name: &str) -> Account {
+    some(good(store.find(name).await))
+}
+
+async fn added_and_removed(store: &impl AccountStore) {
+    for name in ["alice", "\u{e9}mile", "o'brien", "a,b+c\\%_\"$1", &"x".repeat(255)] {
+        assert!(good(store.find(name).await).is_none());
+        good(store.add(&account(name)).await);
+        assert_eq!(found(store, name).await.name(), name);
+        let again = store.add(&account(name)).await;
+        assert!(matches!(again, Err(StoreError::Account(AccountError::Exists(taken))) if taken == name));
+        good(store.remove(name).await);
+        let again = store.remove(name).await;
+        assert!(matches!(again, Err(StoreError::Account(AccountError::Unknown(gone))) if gone == name));
+    }
+    good(store.add(&account("alice")).await);
+    for other in ["Alice", "alic", "alice ", "", "\0", "alice\0", "%"] {
+        assert!(good(store.find(other).await).is_none(), "{other:?}");
+    }
+    good(store.remove("alice").await);
+}
+
+async fn all_fields_come_back(store: &impl AccountStore) {
+    let mut alice = account("alice");
+    good(alice.add_permission("write"));
+    for seed in [1, 2] {
+        let key = good(SigningKey::from_ed25519(&[seed; 32])).public_key().clone();
+        let until = UnixTime::from_secs(1_900_000_000);
+        let key = AuthorizedKey::bounded(key, "a laptop", Some("192.0.2.0/24,!192.0.2.7"), Some(until));
+        good(alice.add_key(&good(key)));
+        good(alice.issue_token());
+    }
+    alice.set_totp(&good(TotpSecret::generate()));
+    good(alice.issue_recovery_codes());
+    alice.set_expiry(Some(UnixTime::from_secs(1_800_000_000)));
+    alice.lock();
+    let answers = Answers { last_step: 60_000_000, wrong: 7, closed_until: UnixTime::from_secs(1_800_000_001) };
+    for account in [account("bare"), good(Account::new("nothing", [""; 0])), alice] {
+        good(store.add(&account).await);
+        let read = found(store, account.name()).await;
+        let texts = |account: &Account| {
+            let mut fields: Vec<_> =
+                account.fields().into_iter().map(|(field, value)| (field, value.as_str().to_owned())).collect();
+            fields.sort_unstable();
+            fields
+        };
+        assert_eq!(texts(&read), texts(&account));
+        assert_eq!(read.epoch(), found(store, account.name()).await.epoch(), "and again");
+        let remembered = good(store.update(&read, &read.clone().with_answers(answers)).await);
+        assert_eq!((remembered.answers(), remembered.epoch()), (answers, read.epoch()));
+        assert_eq!(found(store, account.name()).await.answers(), answers);
+        good(store.remove(account.name()).await);
+    }
+}
+
+async fn each_change_has_a_version_of_its_own(store: &impl AccountStore) {
+    let mut epochs = Vec::new();
+    for _ in 0..2 {
+        good(store.add(&account("alice")).await);
+        epochs.push(found(store, "alice").await.epoch());
+        for lock in [true, false] {
+            let old = found(store, "alice").await;
+            let mut new = old.clone();
+            if lock {
+                new.lock()
+            } else {
+                new.unlock()
+            };
+            let stored = good(store.update(&old, &new).await);
+            assert_eq!(stored.epoch(), found(store, "alice").await.epoch(), "what an update gives is what is found");
+            assert_ne!(stored.version(), old.version());
+            epochs.push(stored.epoch());
+        }
+        let before = found(store, "alice").await.version();
+        good(store.edit("alice", |account| Ok(account.unlock())).await);
+        assert_eq!(found(store, "alice").await.version(), before, "no change");
+        good(store.remove("alice").await);
+    }
+    let count = epochs.len();
+    epochs.sort_unstable();
+    epochs.dedup();
+    assert_eq!(epochs.len(), count, "no epoch comes back");
+}
+
+async fn only_what_is_as_it_was_read_is_changed(store: &impl AccountStore) {
+    good(store.add(&account("alice")).await);
+    let old = found(store, "alice").await;
+    let mut locked = old.clone();
+    locked.lock();
+    let current = good(store.update(&old, &locked).await);
+    let mut late = old.clone();
+    good(late.add_permission("write"));
+    for stale in [late, old.clone().with_answers(Answers { wrong: 1, ..Answers::default() }), old.clone()] {
+        assert!(matches!(store.update(&old, &stale).await, Err(StoreError::Conflict)));
+    }
+    let wrong = |wrong| current.clone().with_answers(Answers { wrong, ..current.answers() });
+    let once = good(store.update(&current, &wrong(1)).await);
+    assert!(matches!(store.update(&current, &wrong(2)).await, Err(StoreError::Conflict)), "answers are, too");
+    let twice = good(store.update(&once, &wrong(2)).await);
+    assert_eq!((twice.answers().wrong, twice.is_locked()), (2, true));
+    good(store.remove("alice").await);
+    assert!(matches!(store.update(&twice, &wrong(3)).await, Err(StoreError::Conflict)), "nothing comes alive");
+    assert!(good(store.find("alice").await).is_none());
+}
+
+async fn a_token_belongs_to_one(store: &impl AccountStore) {
+    let mut robot = account("robot");
+    let tokens = [good(robot.issue_token()), good(robot.issue_token())];
+    good(store.add(&robot).await);
+    good(store.add(&account("other")).await);
+    let context = Context::uncounted();
+    let verifier = |token: &str| {
+        let token = token.to_owned();
+        let context = &context;
+        async move { (token, context) }
+    };
+    for token in &tokens {
+        let (token, context) = verifier(token).await;
+        let shared = Borrowed(store);
+        let verifier = AccountVerifier::new(shared);
+        let grant = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), context)).await;
+        assert_eq!(good(grant).principal(), "robot");
+    }
+    assert_eq!(good(store.edit("robot", |account| Ok(account.revoke_tokens())).await), 2);
+    let verifier = AccountVerifier::new(Borrowed(store));
+    for token in [tokens.first().map_or("", |token| token.as_str()), "", "cst_nobody"] {
+        let refused = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), &context)).await;
+        assert_eq!(refused.map(drop), Err(Reason::UnknownToken));
+    }
+    good(store.remove("robot").await);
+    // One that has the same tokens as an account that is there.
+    let mut twin = account("one");
+    good(twin.issue_token());
+    good(store.add(&twin).await);
+    let fields = twin.fields();
+    let fields = fields.iter().map(|(field, value)| (*field, value.as_str()));
+    let twin = good(Account::from_fields("two", fields));
+    let taken = store.add(&twin).await;
+    assert!(matches!(taken, Err(StoreError::Account(AccountError::DuplicateToken(_)))), "{taken:?}");
+    assert!(good(store.find("two").await).is_none(), "all or nothing");
+    good(store.remove("one").await);
+    good(store.remove("other").await);
+}
+
+/// A store that is lent.
+struct Borrowed<'a, S>(&'a S);
+
+impl<S: AccountStore> AccountStore for Borrowed<'_, S> {
+    async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.0.find(name).await
+    }
+
+    async fn find_token(&self, hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
+        self.0.find_token(hash).await
+    }
+
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError> {
+        self.0.page(after, most).await
+    }
+
+    async fn imitation(&self) -> countersign::accounts::Imitation {
+        self.0.imitation().await
+    }
+
+    async fn add(&self, account: &Account) -> Result<(), StoreError> {
+        self.0.add(account).await
+    }
+
+    async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        self.0.update(old, new).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.0.remove(name).await
+    }
+}
+
+async fn pages_have_all_once(store: &impl AccountStore) {
+    let mut names = vec!["B", "Z", "a", "a-b", "aa", "b", "z", "\u{c4}", "\u{e9}"];
+    for name in &names {
+        good(store.add(&account(name)).await);
+    }
+    names.sort_unstable();
+    for most in [1, 2, names.len(), 100] {
+        let (mut seen, mut after): (Vec<String>, Option<String>) = (Vec::new(), None);
+        loop {
+            let page = good(store.page(after.as_deref(), most).await);
+            assert!(page.len() <= most);
+            seen.extend(page.iter().map(|account| account.name().to_owned()));
+            after = seen.last().cloned();
+            if page.len() < most {
+                break;
+            }
+        }
+        assert_eq!(seen, names, "by the names' bytes");
+    }
+    for name in names {
+        good(store.remove(name).await);
+    }
+}
+
+async fn edits_at_once_lose_nothing<S: AccountStore + 'static>(store: &Arc<S>) {
+    good(store.add(&good(Account::new("alice", [""; 0]))).await);
+    let edits: Vec<_> = (0..6)
+        .map(|number| {
+            let store = Arc::clone(store);
+            let permission = format!("p{number}");
+            tokio::spawn(async move { store.edit("alice", |account| account.add_permission(&permission)).await })
+        })
+        .collect();
+    for edit in edits {
+        assert!(good(good(edit.await)));
+    }
+    assert_eq!(found(&**store, "alice").await.grant().permissions().count(), 6);
+    // Of many who add the same one, one is first.
+    let adds: Vec<_> = (0..6)
+        .map(|_| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.add(&account("bob")).await.is_ok() })
+        })
+        .collect();
+    let mut firsts = 0_usize;
+    for add in adds {
+        firsts = firsts.saturating_add(usize::from(good(add.await)));
+    }
+    assert_eq!(firsts, 1);
+    for name in ["alice", "bob"] {
+        good(store.remove(name).await);
+    }
+}
+
+/// Whoever hangs up has the call dropped, wherever it is.
+async fn what_is_given_up_halves_nothing(store: &impl AccountStore) {
+    good(store.add(&account("alice")).await);
+    for polls in 0..8_usize {
+        let old = found(store, "alice").await;
+        let mut new = old.clone();
+        good(new.issue_token());
+        {
+            let mut update = Box::pin(store.update(&old, &new));
+            for _ in 0..polls {
+                let polled = core::future::poll_fn(|task| core::task::Poll::Ready(update.as_mut().poll(task))).await;
+                if polled.is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        // It was done or not: nothing in between, and the next one is.
+        let now = found(store, "alice").await;
+        assert!(now.tokens() == old.tokens() || now.tokens() == new.tokens());
+        good(store.edit("alice", |account| Ok(account.revoke_tokens())).await);
+    }
+    good(store.remove("alice").await);
+}
+
+async fn log_in<S: AccountStore>(verifier: &AccountVerifier<S>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
+    let context = Context::uncounted();
+    verifier.verify(&Attempt::new(Credential::Password { user, password }, &context)).await
+}
+
+async fn a_login_is_what_the_account_says<S: AccountStore>(store: &Arc<S>) {
+    let verifier = AccountVerifier::new(Arc::clone(store));
+    good(store.add(&account("alice")).await);
+    good(store.add(&good(Account::new("bare", [""; 0]))).await);
+    let grant = good(log_in(&verifier, "alice", PASSWORD).await);
+    assert_eq!((grant.permits("read"), grant.epoch()), (true, Some(found(&**store, "alice").await.epoch())));
+    for (user, password, reason) in [
+        ("alice", &b"wrong"[..], Reason::WrongPassword),
+        ("alice", b"", Reason::WrongPassword),
+        ("bare", PASSWORD, Reason::WrongPassword),
+        ("Alice", PASSWORD, Reason::UnknownUser),
+        ("", b"", Reason::UnknownUser),
+        ("a\0", PASSWORD, Reason::UnknownUser),
+    ] {
+        assert_eq!(log_in(&verifier, user, password).await, Err(reason), "{user:?}");
+    }
+    let context = Context::uncounted();
+    let returning = Returning::new("alice", CredentialKind::Password, UnixTime::from_secs(1), &context);
+    let further = Further::new(&grant, CredentialKind::Password, 0, &context);
+    assert_eq!(verifier.resume(&returning).await.map(|grant| grant.epoch()), Ok(grant.epoch()));
+    assert_eq!(verifier.further(&further).await, Ok(None));
+    good(store.edit("alice", |account| Ok(account.lock())).await);
+    let locked = || Err(Reason::AccountLocked);
+    assert_eq!(log_in(&verifier, "alice", PASSWORD).await, locked());
+    assert_eq!(verifier.resume(&returning).await, locked());
+    assert_eq!(verifier.further(&further).await, Err(Reason::AccountLocked), "locked during the login");
+    good(store.remove("alice").await);
+    assert_eq!(log_in(&verifier, "alice", PASSWORD).await, Err(Reason::UnknownUser));
+    assert_eq!(verifier.resume(&returning).await, Err(Reason::UnknownUser));
+    assert_eq!(verifier.further(&further).await, Err(Reason::UnknownUser), "removed during the login");
+    good(store.remove("bare").await);
+}
+
+/// The same answer from several logins at once, each at a server of its own: how many were let in.
+async fn answered_at_once<S: AccountStore + 'static>(store: &Arc<S>, grant: &Grant, answer: &str) -> usize {
+    let answers: Vec<_> = (0..4)
+        .map(|_| {
+            let (verifier, grant) = (AccountVerifier::new(Arc::clone(store)), grant.clone());
+            let answer = answer.to_owned();
+            tokio::spawn(async move {
+                let context = Context::uncounted();
+                let attempt = FactorAttempt::new(answer.as_bytes(), &grant, CredentialKind::Password, 0, &context);
+                verifier.check_factor(&attempt).await.is_ok()
+            })
+        })
+        .collect();
+    let mut good_ones = 0_usize;
+    for answer in answers {
+        good_ones = good_ones.saturating_add(usize::from(good(answer.await)));
+    }
+    good_ones
+}
+
+fn now() -> u64 {
+    UnixTime::from_system(SystemTime::now()).as_secs()
+}
+
+async fn a_code_is_good_once<S: AccountStore + 'static>(store: &Arc<S>) {
+    let secret = good(TotpSecret::generate());
+    let mut dave = account("dave");
+    dave.set_totp(&secret);
+    good(store.add(&dave).await);
+    let verifier = AccountVerifier::new(Arc::clone(store));
+    let grant = good(log_in(&verifier, "dave", PASSWORD).await);
+    let context = Context::uncounted();
+    let further = Further::new(&grant, CredentialKind::Password, 0, &context);
+    assert!(good(verifier.further(&further).await).is_some());
+    assert_eq!(answered_at_once(store, &grant, "000000").await, 0);
+    // The next one: of a store that remembers for as long as its process lives, no earlier one is taken.
+    let code = secret.code(UnixTime::from_secs(now().saturating_add(30)));
+    assert_eq!(answered_at_once(store, &grant, &code).await, 1);
+    assert_eq!(answered_at_once(store, &grant, &code).await, 0);
+    assert_eq!(good(log_in(&verifier, "dave", PASSWORD).await).epoch(), grant.epoch(), "a code is no change");
+    // Until nobody's answer is looked at.
+    while answered_at_once(store, &grant, "000000").await == 0 {
+        let answers = found(&**store, "dave").await.answers();
+        if answers.closed_until.as_secs() > now() {
+            break;
+        }
+    }
+    let attempt = FactorAttempt::new(code.as_bytes(), &grant, CredentialKind::Password, 0, &context);
+    assert_eq!(verifier.check_factor(&attempt).await, Err(Reason::FactorLocked));
+    good(store.remove("dave").await);
+}
+
+async fn a_recovery_code_is_good_once<S: AccountStore + 'static>(store: &Arc<S>) {
+    let mut carol = account("carol");
+    carol.set_totp(&good(TotpSecret::generate()));
+    let codes = good(carol.issue_recovery_codes());
+    good(store.add(&carol).await);
+    let verifier = AccountVerifier::new(Arc::clone(store));
+    for (number, code) in codes.iter().take(2).enumerate() {
+        let grant = good(log_in(&verifier, "carol", PASSWORD).await);
+        assert_eq!(answered_at_once(store, &grant, code).await, 1);
+        let left = codes.len().saturating_sub(number).saturating_sub(1);
+        assert_eq!(found(&**store, "carol").await.recovery_codes(), left);
+        let grant = good(log_in(&verifier, "carol", PASSWORD).await);
+        assert_eq!(answered_at_once(store, &grant, code).await, 0);
+    }
+    good(store.remove("carol").await);
+}

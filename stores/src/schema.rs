@@ -1,0 +1,211 @@
+//! The tables, and how they came to be what they are.
+
+use crate::database::{Database, Value};
+use crate::place::{OpenError, PATIENCE};
+use core::fmt::{self, Write};
+use rand::TryRng;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How far the tables of a database are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Schema {
+    /// There are none.
+    Missing,
+    /// An earlier version made them.
+    Older {
+        /// Theirs.
+        version: i64,
+    },
+    /// They are as they should be.
+    Current,
+    /// A later version made them.
+    Newer {
+        /// Theirs.
+        version: i64,
+    },
+    /// They are not what they say they are: somebody changed them, or gave up in the middle of it.
+    Damaged,
+}
+
+impl fmt::Display for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("there are no tables of accounts in the database; they have to be made first, by a migration"),
+            Self::Older { version } => write!(
+                f,
+                "the tables are of version {version}, and this program needs {LATEST}; a migration brings them there"
+            ),
+            Self::Current => write!(f, "the tables are of version {LATEST}, as this program needs them"),
+            Self::Newer { version } => write!(
+                f,
+                "the tables are of version {version}, and this program knows {LATEST} at the most; use the one that made them"
+            ),
+            Self::Damaged => f.write_str(
+                "the tables are not what they say they are: something of them is missing; restore them from a backup, or drop what is \
+                 left and migrate",
+            ),
+        }
+    }
+}
+
+/// What version 1 is made of. Names are compared by their bytes, whatever language a database is in.
+macro_rules! version_1 {
+    ($by_bytes:literal) => {
+        &[
+            concat!(
+                "CREATE TABLE accounts (name TEXT ",
+                $by_bytes,
+                " PRIMARY KEY,
+                    version BIGINT NOT NULL,
+                    permissions TEXT,
+                    password TEXT,
+                    password_cost TEXT,
+                    public_keys TEXT,
+                    totp TEXT,
+                    recovery_codes TEXT,
+                    locked BOOLEAN NOT NULL DEFAULT FALSE,
+                    locks BIGINT NOT NULL DEFAULT 0,
+                    expires TEXT,
+                    more TEXT,
+                    last_step BIGINT NOT NULL DEFAULT 0,
+                    wrong_answers BIGINT NOT NULL DEFAULT 0,
+                    closed_until BIGINT NOT NULL DEFAULT 0
+                )"
+            ),
+            "CREATE INDEX accounts_by_password_cost ON accounts (password_cost)",
+            concat!(
+                "CREATE TABLE tokens (
+                    hash TEXT PRIMARY KEY,
+                    account TEXT ",
+                $by_bytes,
+                " NOT NULL REFERENCES accounts (name) ON DELETE CASCADE
+                )"
+            ),
+            "CREATE INDEX tokens_by_account ON tokens (account)",
+            "CREATE TABLE countersign (version BIGINT NOT NULL, imitation_key TEXT NOT NULL)",
+        ]
+    };
+}
+
+/// What each version adds. What was released is not changed any more, only added to.
+const SQLITE: [&[&str]; 1] = [version_1!("")];
+const POSTGRES: [&[&str]; 1] = [version_1!("COLLATE \"C\"")];
+
+/// What this version of the library needs.
+const LATEST: i64 = 1;
+
+const _: () = assert!(SQLITE.len() == 1 && POSTGRES.len() == 1);
+
+/// How long all of a migration may take.
+const MIGRATION: Duration = Duration::from_secs(600);
+
+/// A number that nobody else locks by, hopefully: `countersign` in the letters' numbers.
+const LOCK: i64 = 0x636f_756e_7465_7273;
+
+/// How far the tables are.
+pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
+    tokio::time::timeout(PATIENCE, found(database)).await.map_err(|late| OpenError::Away(Box::new(late)))?
+}
+
+async fn found(database: &Database) -> Result<Schema, OpenError> {
+    let tables = match database {
+        Database::Sqlite(_) => {
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign')"
+        }
+        Database::Postgres(_) => {
+            "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign']) AS t WHERE to_regclass(t) IS NOT NULL"
+        }
+    };
+    let tables = database.read(tables, Vec::new()).await.map_err(OpenError::away)?.len();
+    let all_is_there = [
+        "SELECT name, version, permissions, password, password_cost, public_keys, totp, recovery_codes, locked, locks, expires, more,
+            last_step, wrong_answers, closed_until FROM accounts LIMIT 0",
+        "SELECT hash, account FROM tokens LIMIT 0",
+    ];
+    if tables == 0 {
+        return Ok(Schema::Missing);
+    }
+    let version = match database.read("SELECT version FROM countersign", Vec::new()).await {
+        Ok(rows) => rows.first().and_then(|row| row.number("version").ok()),
+        Err(sqlx::Error::Database(_)) => None,
+        Err(error) => return Err(OpenError::away(error)),
+    };
+    match version {
+        Some(version) if version > LATEST => return Ok(Schema::Newer { version }),
+        Some(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
+        Some(version) if version == LATEST => {}
+        _ => return Ok(Schema::Damaged),
+    }
+    for statement in all_is_there {
+        match database.read(statement, Vec::new()).await {
+            Ok(_) => {}
+            Err(sqlx::Error::Database(_)) => return Ok(Schema::Damaged),
+            Err(error) => return Err(OpenError::away(error)),
+        }
+    }
+    Ok(Schema::Current)
+}
+
+/// Brings the tables to the latest version, in one transaction, and gives what was there before.
+pub(crate) async fn migrate(database: &Database) -> Result<Schema, OpenError> {
+    let migrating = async {
+        let before = look(database).await?;
+        let from = match before {
+            Schema::Missing => 0,
+            Schema::Older { version } => version,
+            Schema::Current => return Ok(before),
+            other => return Err(OpenError::Schema(other)),
+        };
+        let mut work = database.begin().await.map_err(OpenError::away)?;
+        if !database.is_sqlite() {
+            let wait = ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"];
+            for statement in wait {
+                work.run(statement, Vec::new()).await.map_err(OpenError::away)?;
+            }
+            work.run("SELECT pg_advisory_xact_lock($1)::text", vec![LOCK.into()]).await.map_err(OpenError::away)?;
+        }
+        // Somebody else may have been at it, and is done now: this sees what they did.
+        let is_there = match database {
+            Database::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'",
+            Database::Postgres(_) => "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL",
+        };
+        let is_there = !work.run(is_there, Vec::new()).await.map_err(OpenError::away)?.is_empty();
+        let now = if is_there {
+            let rows = work.run("SELECT version FROM countersign", Vec::new()).await.map_err(OpenError::away)?;
+            rows.first().and_then(|row| row.number("version").ok()).unwrap_or(from)
+        } else {
+            from
+        };
+        let migrations = if database.is_sqlite() { SQLITE } else { POSTGRES };
+        for statements in migrations.into_iter().skip(usize::try_from(now).unwrap_or_default()) {
+            for statement in statements {
+                work.run(statement, Vec::new()).await.map_err(OpenError::away)?;
+            }
+        }
+        if now == 0 {
+            let values = vec![LATEST.into(), Value::Text(key()?)];
+            let insert = "INSERT INTO countersign (version, imitation_key) VALUES ($1, $2)";
+            work.run(insert, values).await.map_err(OpenError::away)?;
+        } else {
+            work.run("UPDATE countersign SET version = $1", vec![LATEST.into()]).await.map_err(OpenError::away)?;
+        }
+        work.commit().await.map_err(OpenError::away)?;
+        Ok(before)
+    };
+    tokio::time::timeout(MIGRATION, migrating).await.map_err(|late| OpenError::Away(Box::new(late)))?
+}
+
+/// By which unknown names imitate known ones, as hexadecimal digits.
+fn key() -> Result<String, OpenError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let random = |error: rand::rngs::SysError| OpenError::Away(Box::new(error));
+    rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(random)?;
+    let mut text = String::with_capacity(64);
+    for byte in bytes.iter() {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    Ok(text)
+}

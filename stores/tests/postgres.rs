@@ -1,0 +1,210 @@
+//! PostgreSQL that goes away, comes back, and is slow, and several servers at it.
+//!
+//! `COUNTERSIGN_TEST_POSTGRES` is the address of an empty database, with `?host=` the folder of its socket; `.ci/postgres COMMAND` starts
+//! one for a command.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, missing_docs)]
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use countersign::accounts::{Account, AccountStore, AccountVerifier, StoreError};
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
+use countersign_stores::{OpenError, Place, Schema, SqlStore};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+
+const PASSWORD: &[u8] = b"correct horse";
+
+fn account(name: &str) -> Account {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let mut account = Account::new(name, ["read"]).unwrap();
+    account.set_password_with(PASSWORD, &cheap).unwrap();
+    account
+}
+
+async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
+    let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
+    verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
+}
+
+/// A database of this test's own, and the folder of the server's socket.
+struct Server {
+    name: String,
+    socket: PathBuf,
+}
+
+impl Server {
+    async fn with(name: &str) -> Option<Self> {
+        let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
+            eprintln!("skipped: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
+            return None;
+        };
+        let socket = PathBuf::from(address.split_once("host=").unwrap().1);
+        let mut connection = PgConnection::connect(&address).await.unwrap();
+        let name = format!("{name}_{}", std::process::id());
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::query(create).execute(&mut connection).await.unwrap();
+        Some(Self { name, socket })
+    }
+
+    fn address(&self, socket: &Path) -> String {
+        format!("postgres://countersign@localhost/{}?host={}", self.name, socket.display())
+    }
+
+    fn place(&self) -> Place {
+        Place::parse(&self.address(&self.socket)).unwrap()
+    }
+
+    async fn run(&self, statement: &str) {
+        let mut connection = PgConnection::connect(&self.address(&self.socket)).await.unwrap();
+        sqlx::query(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await.unwrap();
+    }
+}
+
+/// What lies between a store and its database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Up,
+    /// Nothing is carried, and nothing is said of it.
+    Silent,
+    /// Connections break, and new ones are refused.
+    Cut,
+}
+
+/// A socket in the middle.
+struct Relay {
+    folder: tempfile::TempDir,
+    line: watch::Sender<Line>,
+}
+
+impl Relay {
+    fn to(server: &Server) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (line, state) = watch::channel(Line::Up);
+        let (there, here) = (server.socket.join(".s.PGSQL.5432"), folder.path().join(".s.PGSQL.5432"));
+        let listener = UnixListener::bind(here).unwrap();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                if *state.borrow() == Line::Cut {
+                    continue;
+                }
+                let server = UnixStream::connect(&there).await.unwrap();
+                tokio::spawn(carry(client, server, state.clone()));
+            }
+        });
+        Self { folder, line }
+    }
+}
+
+async fn carry(client: UnixStream, server: UnixStream, mut state: watch::Receiver<Line>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let (mut up, mut down) = ([0; 8192], [0; 8192]);
+    loop {
+        let line = *state.borrow_and_update();
+        tokio::select! {
+            biased;
+            changed = state.changed() => if changed.is_err() { return },
+            read = from_client.read(&mut up), if line == Line::Up => match read {
+                Ok(1..) => to_server.write_all(&up[..read.unwrap()]).await.unwrap(),
+                _ => return,
+            },
+            read = from_server.read(&mut down), if line == Line::Up => match read {
+                Ok(1..) => if to_client.write_all(&down[..read.unwrap()]).await.is_err() { return },
+                _ => return,
+            },
+        }
+        if *state.borrow() == Line::Cut {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_are_made_once_by_whoever_is_first() {
+    let Some(server) = Server::with("made_once").await else { return };
+    assert!(matches!(SqlStore::open(&server.place()).await, Err(OpenError::Schema(Schema::Missing))));
+    let all: Vec<_> = (0..8)
+        .map(|_| {
+            let place = server.place();
+            tokio::spawn(async move { place.migrate().await.unwrap() })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    SqlStore::open(&server.place()).await.unwrap();
+    for (statement, found) in [
+        ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
+        ("UPDATE countersign SET version = 1", Schema::Current),
+        ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
+        ("DROP TABLE countersign", Schema::Damaged),
+    ] {
+        server.run(statement).await;
+        assert_eq!(server.place().schema().await.unwrap(), found, "{statement}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_back() {
+    let Some(server) = Server::with("goes_away").await else { return };
+    server.place().migrate().await.unwrap();
+    let relay = Relay::to(&server);
+    let place = Place::parse(&server.address(relay.folder.path())).unwrap();
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    for line in [Line::Cut, Line::Silent] {
+        assert!(log_in(&store, "alice").await.is_ok());
+        relay.line.send(line).unwrap();
+        for user in ["alice", "mallory"] {
+            let refused = log_in(&store, user).await;
+            assert!(matches!(refused, Err(Reason::NotNow(_))), "{user}: {refused:?}");
+        }
+        let edit = store.edit("alice", |account| Ok(account.lock())).await;
+        assert!(matches!(edit, Err(StoreError::Away { .. })), "{edit:?}");
+        assert!(matches!(SqlStore::open(&place).await, Err(OpenError::Away(_))));
+        relay.line.send(Line::Up).unwrap();
+        // As soon as it can be reached.
+        let mut tries = 0;
+        while log_in(&store, "alice").await.is_err() {
+            tries += 1;
+            assert!(tries < 20, "it does not come back");
+        }
+    }
+    assert!(!store.find("alice").await.unwrap().unwrap().is_locked(), "nothing was half done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_slow_is_given_up_and_nobody_else_waits() {
+    let Some(server) = Server::with("slow").await else { return };
+    server.place().migrate().await.unwrap();
+    let store = Arc::new(SqlStore::open(&server.place()).await.unwrap());
+    for name in ["alice", "bob"] {
+        store.add(&account(name)).await.unwrap();
+    }
+    // Somebody has alice's row, and takes their time.
+    let mut holder = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut holder).await.unwrap();
+    sqlx::query("SELECT name FROM accounts WHERE name = 'alice' FOR UPDATE").execute(&mut holder).await.unwrap();
+    let late = store.edit("alice", |account| Ok(account.lock()));
+    let (late, bob) = tokio::join!(late, store.edit("bob", |account| Ok(account.lock())));
+    assert!(matches!(late, Err(StoreError::Away { .. })), "{late:?}");
+    assert!(bob.unwrap());
+    assert!(log_in(&store, "alice").await.is_ok(), "reading waits for nobody");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+}
+
+#[test]
+fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
+    let place = Place::parse("postgres://alice:hunter22@db.example:5433/accounts?sslmode=require").unwrap();
+    assert_eq!(place.to_string(), "postgres://db.example:5433/accounts");
+    assert!(!format!("{place:?}").contains("hunter22"));
+    for bad in ["postgres://alice:hunter22@:nonsense", "postgres://u:hunter22@h/d?sslmode=x", "mysql://u:hunter22@h/d"]
+    {
+        let error = Place::parse(bad).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hunter22"), "{bad}");
+    }
+}

@@ -1,0 +1,314 @@
+//! Databases as they are: not migrated, half gone, locked, killed, away, slow, and large.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, missing_docs)]
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use countersign::accounts::{Account, AccountFile, AccountStore, AccountVerifier, StoreError};
+use countersign::files::FileError;
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
+use countersign_stores::{OpenError, Place, Schema, SqlStore};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use tempfile::TempDir;
+
+const PASSWORD: &[u8] = b"correct horse";
+
+fn account(name: &str) -> Account {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let mut account = Account::new(name, ["read"]).unwrap();
+    account.set_password_with(PASSWORD, &cheap).unwrap();
+    account
+}
+
+async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
+    let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
+    verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
+}
+
+async fn sqlite() -> (TempDir, Place) {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::sqlite(folder.path().join("accounts.db"));
+    place.migrate().await.unwrap();
+    (folder, place)
+}
+
+/// Somebody else at the same file.
+async fn other(place: &Place, statements: &[&str]) -> SqliteConnection {
+    let address = format!("sqlite:{}", place.path().unwrap().display());
+    let mut connection = SqliteConnection::connect(&address).await.unwrap();
+    for statement in statements {
+        sqlx::query(AssertSqlSafe((*statement).to_owned())).execute(&mut connection).await.unwrap();
+    }
+    connection
+}
+
+fn schema(opened: Result<SqlStore, OpenError>) -> Schema {
+    match opened {
+        Err(OpenError::Schema(schema)) => schema,
+        opened => panic!("{opened:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_not_as_they_should_be_are_named_with_the_command_that_helps() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::sqlite(folder.path().join("accounts.db"));
+    assert!(matches!(SqlStore::open(&place).await, Err(OpenError::File { .. })), "nothing is made by the way");
+    assert_eq!(place.migrate().await.unwrap(), Schema::Missing);
+    assert_eq!((place.migrate().await.unwrap(), place.schema().await.unwrap()), (Schema::Current, Schema::Current));
+    let empty = Place::sqlite(folder.path().join("empty.db"));
+    std::fs::write(empty.path().unwrap(), "").unwrap();
+    restrict(empty.path().unwrap());
+    let missing = schema(SqlStore::open(&empty).await);
+    assert_eq!(missing, Schema::Missing);
+    assert!(missing.to_string().ends_with("countersign db migrate"));
+    for (statement, found) in [
+        ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
+        ("UPDATE countersign SET version = 0", Schema::Damaged),
+        ("UPDATE countersign SET version = 1", Schema::Current),
+        ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
+        ("DROP TABLE tokens", Schema::Damaged),
+        ("DROP TABLE countersign", Schema::Damaged),
+        ("DROP TABLE accounts", Schema::Missing),
+    ] {
+        other(&place, &[statement]).await.close().await.unwrap();
+        if found == Schema::Current {
+            SqlStore::open(&place).await.unwrap();
+        } else {
+            assert_eq!(schema(SqlStore::open(&place).await), found, "{statement}");
+        }
+        if matches!(found, Schema::Damaged | Schema::Newer { .. }) {
+            assert!(matches!(place.migrate().await, Err(OpenError::Schema(said)) if said == found), "{statement}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_migrate_and_open_at_once_do_not_disturb_each_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::sqlite(folder.path().join("accounts.db"));
+    let all: Vec<_> = (0..8)
+        .map(|number| {
+            let place = place.clone();
+            tokio::spawn(async move {
+                place.migrate().await.unwrap();
+                let store = SqlStore::open(&place).await.unwrap();
+                store.add(&account(&format!("user-{number}"))).await.unwrap();
+            })
+        })
+        .collect();
+    for one in all {
+        one.await.unwrap();
+    }
+    assert_eq!(SqlStore::open(&place).await.unwrap().page(None, 100).await.unwrap().len(), 8);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    store.add(&account("alice")).await.unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let mode = entry.unwrap().metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{mode:o}");
+    }
+    store.close().await;
+    std::fs::set_permissions(place.path().unwrap(), std::fs::Permissions::from_mode(0o604)).unwrap();
+    assert!(matches!(SqlStore::open(&place).await, Err(OpenError::Exposed { mode: 0o604, .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_can_t_be_read_lets_nobody_in_and_is_named() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    for name in ["alice", "bob", "carol"] {
+        store.add(&account(name)).await.unwrap();
+    }
+    other(&place, &["UPDATE accounts SET password = 'hunter22' WHERE name = 'bob'"]).await.close().await.unwrap();
+    assert_eq!(log_in(&store, "bob").await, Err(Reason::UnknownUser));
+    assert!(log_in(&store, "alice").await.is_ok());
+    let names: Vec<_> = store.page(None, 2).await.unwrap().iter().map(|account| account.name().to_owned()).collect();
+    assert_eq!(names, ["alice", "carol"]);
+    let unreadable = store.unreadable().await.unwrap();
+    assert_eq!(
+        unreadable.iter().map(|(name, error)| (name.as_str(), error.code())).collect::<Vec<_>>(),
+        [("bob", "password-not-hashed")]
+    );
+    assert!(!unreadable.iter().any(|(_, error)| error.to_string().contains("hunter22")));
+    store.remove("bob").await.unwrap();
+    store.add(&account("bob")).await.unwrap();
+    assert!(log_in(&store, "bob").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_somebody_holds_the_file_it_is_read_and_writes_say_not_now() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    let mut holder = other(&place, &["BEGIN IMMEDIATE"]).await;
+    assert!(log_in(&store, "alice").await.is_ok());
+    let away = store.edit("alice", |account| Ok(account.lock())).await;
+    assert!(matches!(away, Err(StoreError::Away { .. })), "{away:?}");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert!(store.edit("alice", |account| Ok(account.lock())).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_go_while_they_are_served_say_not_now_to_everybody() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    other(&place, &["ALTER TABLE accounts RENAME TO gone"]).await.close().await.unwrap();
+    for user in ["alice", "mallory", ""] {
+        assert!(matches!(log_in(&store, user).await, Err(Reason::NotNow(_))));
+    }
+    other(&place, &["ALTER TABLE gone RENAME TO accounts"]).await.close().await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+}
+
+/// Not a test: what a process does that is killed, with the store that the environment names.
+#[tokio::test(flavor = "multi_thread")]
+async fn writer() {
+    let Ok(store) = std::env::var("COUNTERSIGN_TEST_WRITER") else { return };
+    let (kind, path) = store.split_once(':').unwrap();
+    if kind == "sqlite" {
+        write(&SqlStore::open(&Place::sqlite(path)).await.unwrap()).await;
+    } else {
+        write(&AccountFile::open(path).unwrap()).await;
+    }
+}
+
+async fn write(store: &impl AccountStore) {
+    let process = std::process::id();
+    let count: usize = std::env::var("COUNTERSIGN_TEST_COUNT").unwrap().parse().unwrap();
+    for number in 0..count {
+        let name = format!("user-{process}-{number}");
+        let mut new = account(&name);
+        new.issue_token().unwrap();
+        store.add(&new).await.unwrap();
+        store.edit("shared", |account| Ok(drop(account.issue_token()?))).await.unwrap();
+        println!("done {name}");
+    }
+}
+
+fn start(store: &str, count: usize) -> Child {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "writer", "--nocapture"]).env("COUNTERSIGN_TEST_WRITER", store);
+    command.env("COUNTERSIGN_TEST_COUNT", count.to_string()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// What a process has said is done, until it has said so many.
+fn done(child: &mut Child, most: usize) -> Vec<String> {
+    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+    // The first stands behind what the test runner says.
+    let names = lines.filter_map(|line| Some(line.split_once("done ")?.1.to_owned()));
+    names.take(most).collect()
+}
+
+async fn killed<S: AccountStore>(kind: &str, path: &Path, open: impl AsyncFn() -> S) {
+    open().await.add(&Account::new("shared", [""; 0]).unwrap()).await.unwrap();
+    let (mut all, mut tokens) = (Vec::new(), 0);
+    for round in 0..8 {
+        let mut child = start(&format!("{kind}:{}", path.display()), 20);
+        let names = done(&mut child, 1 + round % 3);
+        // At whatever it is now.
+        child.kill().unwrap();
+        child.wait().unwrap();
+        tokens += names.len();
+        all.extend(names);
+        let store = open().await;
+        for name in &all {
+            let found = store.find(name).await.unwrap().unwrap_or_else(|| panic!("{name} is lost"));
+            assert_eq!((found.has_password(), found.tokens()), (true, 1), "{name} is half there");
+        }
+        let shared = store.find("shared").await.unwrap().unwrap();
+        // And what was done and not said any more.
+        assert!(shared.tokens() >= tokens, "{} of {tokens}", shared.tokens());
+        tokens = shared.tokens();
+        for account in store.page(None, 1000).await.unwrap() {
+            assert!(account.name() == "shared" || account.tokens() == 1, "{} is half there", account.name());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_while_writing_to_sqlite_loses_and_halves_nothing() {
+    let (_folder, place) = sqlite().await;
+    killed("sqlite", place.path().unwrap(), async || SqlStore::open(&place).await.unwrap()).await;
+    assert_eq!(SqlStore::open(&place).await.unwrap().unreadable().await.unwrap(), []);
+    let mut connection = other(&place, &[]).await;
+    let whole: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(whole, "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_killed_while_writing_to_an_account_file_loses_and_halves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts");
+    AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+    killed("file", &path, async || AccountFile::open(&path).unwrap()).await;
+    assert!(AccountFile::open(&path).unwrap().broken_lines().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_at_one_sqlite_file_lose_nothing_of_each_other() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    store.add(&Account::new("shared", [""; 0]).unwrap()).await.unwrap();
+    let address = format!("sqlite:{}", place.path().unwrap().display());
+    let mut children = [start(&address, 40), start(&address, 40)];
+    for child in &mut children {
+        assert_eq!(done(child, 40).len(), 40);
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(store.page(None, 1000).await.unwrap().len(), 81);
+    assert_eq!(store.find("shared").await.unwrap().unwrap().tokens(), 80);
+}
+
+fn restrict(path: &Path) {
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    #[cfg(not(unix))]
+    let _ = path;
+}
+
+/// Prints what a lookup takes among a thousand accounts, and among a million.
+///
+/// `cargo test --release -p countersign-stores --test sql -- --ignored --nocapture a_million`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, of a minute"]
+async fn a_million_accounts_are_looked_up_as_fast_as_a_thousand() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    store.add(&account("model")).await.unwrap();
+    for count in [1_000, 1_000_000] {
+        let fill = format!(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
+             INSERT OR IGNORE INTO accounts (name, version, permissions, password, password_cost) \
+             SELECT 'user-' || i, random(), permissions, password, password_cost FROM accounts, n WHERE name = 'model'"
+        );
+        other(&place, &[&fill]).await.close().await.unwrap();
+        let mut times = Vec::new();
+        for number in 0..2_000_u64 {
+            let name = format!("user-{}", 1 + number * 7919 % count);
+            let start = std::time::Instant::now();
+            assert!(store.find(&name).await.unwrap().is_some());
+            times.push(start.elapsed());
+        }
+        times.sort_unstable();
+        let opened = std::time::Instant::now();
+        let again = SqlStore::open(&place).await.unwrap();
+        println!(
+            "{count} accounts: median {:?}, 99 of 100 within {:?}; opened in {:?}",
+            times[times.len() / 2],
+            times[times.len() * 99 / 100],
+            opened.elapsed()
+        );
+        again.close().await;
+    }
+}
