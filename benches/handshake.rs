@@ -6,6 +6,8 @@
 //!   `.../key-login/...`: the login, by a key of the client's in the place of a password.
 //! - `server/verify/...`: the account file, at the default Argon2id parameters. An attacker who can tell a known user from
 //!   an unknown one reads it off these.
+//! - `server/checked-login/...`: a whole login at the server with its look at the account, by password, stretched password and token; and
+//!   `server/junk-login/...`: one that does not open, where passwords are taken, and where stretched ones are.
 //! - `bare/...`: the `rsa` crate with nothing around it, in the same run: what a step costs over it is ours.
 //!
 //! A step's state is made in the setup, which is not timed. The whole sides are replayed instead: the machines are
@@ -19,7 +21,7 @@ mod support;
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::crypto::rustcrypto;
-use countersign::{Accounts, Credential, Reason, SigningKey, Suite};
+use countersign::{Accounts, Credential, Reason, SigningKey, StretchParameters, Stretching, Suite};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use rsa::Oaep;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey};
@@ -198,7 +200,7 @@ fn bare(c: &mut Criterion) {
 fn verify(c: &mut Criterion) {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read", "write"]).unwrap();
-    accounts.set_password("alice", b"correct horse").unwrap();
+    accounts.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
     let wrong = Credential::Password { user: "alice", password: b"battery staple" };
     let unknown = Credential::Password { user: "mallory", password: b"battery staple" };
     for (name, credential, expected) in [
@@ -211,6 +213,57 @@ fn verify(c: &mut Criterion) {
     }
 }
 
+/// What a login costs the server with its look at the account, where it hashes passwords and where its clients do; and what a junk login does.
+fn relief(c: &mut Criterion) {
+    let stretching = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let peers = || Peers::new(rustcrypto::provider(), SUITE, KEYS[0].1);
+    let mut plain = Accounts::new();
+    plain.add("alice", ["read"]).unwrap();
+    plain.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
+    let token = plain.edit("alice", |account| account.issue_token()).unwrap();
+    let mut relieved = Accounts::new();
+    relieved.add("alice", ["read"]).unwrap();
+    let stored = stretching.stretch("alice", b"correct horse").unwrap().newest();
+    relieved
+        .edit("alice", |account| {
+            account.set_stretched(&stored);
+            Ok(())
+        })
+        .unwrap();
+    let token = Credential::Token(token.as_bytes());
+    for (name, peers, credential, accounts) in [
+        ("password", peers(), ALICE, &plain),
+        ("stretched", peers().with_stretching(&stretching), ALICE, &relieved),
+        ("token", peers(), token, &plain),
+    ] {
+        let (client_rng, server_rng) = (&mut rng(), &mut rng());
+        let (hello, client) = peers.hello(client_rng);
+        let (challenge, _) = peers.challenge(hello.clone(), server_rng);
+        let trusted = client.read(&challenge, NOW).unwrap().trust(&peers.trust, TODAY).unwrap();
+        let (login, _) = trusted.login(credential, client_rng).unwrap();
+        let mut junk = login.clone();
+        *junk.last_mut().unwrap() ^= 1;
+        for (class, login, is_good) in [("checked", login, true), ("junk", junk, false)] {
+            if name == "token" && !is_good {
+                continue;
+            }
+            c.bench_function(&format!("server/{class}-login/{SUITE}/rsa2048/{name}"), |b| {
+                let replay = |(mut rng, hello, login)| {
+                    let (_, state) = peers.challenge(hello, &mut rng);
+                    let claim = claim(state, login, &mut rng);
+                    let verdict = accounts.check(black_box(claim.credential()));
+                    assert_eq!(verdict.is_ok(), is_good);
+                    match verdict {
+                        Ok(grant) => claim.accept(grant).unwrap().frame,
+                        Err(reason) => claim.reject(reason).frame,
+                    }
+                };
+                b.iter_batched(|| (rng(), hello.clone(), login.clone()), replay, BatchSize::SmallInput);
+            });
+        }
+    }
+}
+
 /// Short: there are more than a hundred of them, and a few percent is all that a shared machine can tell anyway.
 fn config() -> Criterion {
     Criterion::default()
@@ -219,5 +272,5 @@ fn config() -> Criterion {
         .measurement_time(Duration::from_secs(1))
 }
 
-criterion_group! { name = benches; config = config(); targets = by_suite, by_key, bare, whole, resumed, verify }
+criterion_group! { name = benches; config = config(); targets = by_suite, by_key, bare, whole, resumed, verify, relief }
 criterion_main!(benches);

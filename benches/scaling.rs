@@ -17,10 +17,11 @@
 #[allow(unused)]
 mod support;
 
-use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, Server, ServerConfig, ServerKey};
+use countersign::{Acceptor, AccountVerifier, Accounts, ClientConfig, Connector, Credential};
+use countersign::{Server, ServerConfig, ServerKey};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use support::{KEYS, private_key, providers};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,9 +74,11 @@ fn measure(what: &str, time: Duration) -> f64 {
         let trust = Server::pinned(key.public_key().id());
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password("alice", b"correct horse").unwrap();
-        let token: Arc<str> = accounts.issue_token("alice").unwrap().as_str().into();
-        let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider).unwrap(), accounts);
+        accounts.edit("alice", |account| account.set_password(b"correct horse")).unwrap();
+        let token: Arc<str> = accounts.edit("alice", |account| account.issue_token()).unwrap().as_str().into();
+        let verifier = AccountVerifier::new(RwLock::new(accounts));
+        let acceptor =
+            Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider).unwrap(), verifier);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {

@@ -10,7 +10,7 @@
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, Accounts, ClientConfig, ClosingStream, Connector, Credential, Grant, KeySize, NotPermitted,
+    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, Forbidden, Grant, KeySize,
 };
 use countersign::{Server, ServerConfig, ServerKey, Stream};
 use http_body_util::{BodyExt, Empty, Full};
@@ -27,6 +27,7 @@ use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::RwLock;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -36,16 +37,16 @@ use tower_service::Service;
 
 /// One session, from the login to its end.
 async fn serve(session: Stream<TcpStream>) -> hyper::Result<()> {
-    let grant = session.grant().clone();
+    let grant = session.current_grant();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&grant, request.method(), request.uri().path());
+        let answer = answer(&grant.get(), request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer.unwrap_or_else(forbidden)))
     });
     http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(session), service).await
 }
 
 /// One request of whoever was granted this.
-fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, NotPermitted> {
+fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Forbidden> {
     let (status, body) = match (method, path) {
         (&Method::GET, "/orders") => {
             grant.require("orders:read")?;
@@ -62,7 +63,7 @@ fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<By
     Ok(answer)
 }
 
-fn forbidden(error: NotPermitted) -> Response<Full<Bytes>> {
+fn forbidden(error: Forbidden) -> Response<Full<Bytes>> {
     let mut answer = Response::new(Full::from(error.to_string()));
     *answer.status_mut() = StatusCode::FORBIDDEN;
     answer
@@ -132,8 +133,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["orders:read"])?;
-    accounts.set_password("alice", b"correct horse")?;
-    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
+    let verifier = AccountVerifier::new(RwLock::new(accounts));
+    let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     // How each session ended: the server's log.

@@ -9,11 +9,12 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
-use countersign::{Acceptor, Accounts, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey};
+use countersign::{Acceptor, AccountVerifier, Accounts, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey};
 use std::error::Error;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::RwLock;
 use std::thread;
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key = read_or_make_key(std::env::args_os().nth(1).as_deref().map(Path::new))?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
-    accounts.set_password("alice", b"correct horse")?;
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
     let provider = rustcrypto::provider();
-    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+    let verifier = AccountVerifier::new(RwLock::new(accounts));
+    let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("cargo run --example client {} {}", listener.local_addr()?, key.public_key().id());

@@ -9,7 +9,9 @@
 
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, KeySize, MemoryTickets, Server};
+use countersign::{
+    Acceptor, AccountVerifier, Accounts, ClientConfig, Connector, Credential, KeySize, MemoryTickets, Server,
+};
 use countersign::{ServerConfig, ServerKey, Ticket, TicketCache, TicketKeys};
 use sha2::{Digest, Sha256};
 use std::error::Error;
@@ -17,7 +19,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 /// A folder with a file for each user of each server.
@@ -70,11 +72,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let key = PrivateKey::generate(provider, KeySize::Rsa2048)?;
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
-    accounts.set_password("alice", b"correct horse")?;
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
     // The server: keys for tickets that are good for a day. A login's chain of them ends after `TicketKeys::with_max_age`.
     let tickets = Arc::new(TicketKeys::new(provider, Duration::from_secs(24 * 3600)));
     let config = ServerConfig::new(provider).with_tickets(tickets);
-    let acceptor = Acceptor::new(config, ServerKey::load(&key, provider)?, accounts);
+    let verifier = AccountVerifier::new(RwLock::new(accounts));
+    let acceptor = Acceptor::new_async(config, ServerKey::load(&key, provider)?, verifier);
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {

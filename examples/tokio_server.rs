@@ -10,11 +10,12 @@
 
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Accounts, Bounds, ClientConfig, Connector, Credential, KeySize, Server};
+use countersign::{Acceptor, AccountVerifier, Accounts, Bounds, ClientConfig, Connector, Credential, KeySize, Server};
 use countersign::{ServerConfig, ServerKey};
 use futures_util::SinkExt;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::sync::RwLock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt;
 use tokio_util::codec::{Framed, LinesCodec};
@@ -28,13 +29,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let connector = Connector::new(ClientConfig::new(provider), Server::key(key.public_key().clone()));
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"])?;
-    accounts.set_password("alice", b"correct horse")?;
+    accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
     accounts.add(TOKEN_USER, ["read"])?;
-    let token = accounts.issue_token(TOKEN_USER)?;
+    let token = accounts.edit(TOKEN_USER, |account| account.issue_token())?;
     // All of them from one source and of one principal, which a server for strangers would not let in.
     let bounds = Bounds::default().with_sessions(1_000_000);
     let bounds = bounds.with_sessions_per_source(1_000_000).with_sessions_per_principal(1_000_000);
-    let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+    let verifier = AccountVerifier::new(RwLock::new(accounts));
+    let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
     let acceptor = acceptor.with_bounds(bounds);
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;

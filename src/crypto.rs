@@ -3,6 +3,8 @@
 //! No primitive is written here. SHA-256 and HKDF come from `sha2` and `hkdf`; RSA-OAEP, AEAD, key exchange and
 //! signatures come from a [`Provider`], a value that the caller names.
 
+#[cfg(feature = "stretch")]
+mod argon;
 #[cfg(feature = "aws-lc")]
 pub mod aws_lc;
 mod certificate;
@@ -21,6 +23,8 @@ mod sign;
 mod suite;
 mod transcript;
 
+#[cfg(feature = "stretch")]
+pub(crate) use argon::Argon;
 pub use certificate::CertificateChain;
 #[cfg(feature = "x509")]
 pub use certificate::{Certificate, CertificateDraft, CertificateFileError, DraftError, NotTimely, certificates_of};

@@ -5,9 +5,11 @@
     doc = r#"
 ```
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Accounts, ClientConfig, Connector, Credential, PrivateKey, Server, ServerConfig, ServerKey};
+use countersign::{Acceptor, AccountVerifier, Accounts, ClientConfig, Connector, Credential, PrivateKey};
+use countersign::{Server, ServerConfig, ServerKey};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::RwLock;
 
 # fn main() -> Result<(), Box<dyn std::error::Error>> {
 let provider = rustcrypto::provider();
@@ -20,8 +22,9 @@ let pin = key.public_key().id(); // what the operator hands out; prints as SHA25
 // The server: accounts, a key, a listener. What strangers can exhaust is bounded.
 let mut accounts = Accounts::new();
 accounts.add("alice", ["read"])?;
-accounts.set_password("alice", b"correct horse")?;
-let acceptor = Acceptor::new(ServerConfig::new(provider), ServerKey::load(&key, provider)?, accounts);
+accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
+let verifier = AccountVerifier::new(RwLock::new(accounts));
+let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
 let listener = TcpListener::bind("127.0.0.1:0")?;
 let address = listener.local_addr()?;
 let server = std::thread::spawn(move || -> Result<(), countersign::LoginError> {
@@ -51,14 +54,17 @@ assert_eq!(line, "hello, alice\n");
 //! | to | see |
 //! |---|---|
 //! | accept logins, within bounds | [`Acceptor`], [`Bounds`] |
+//! | make guessing slow | [`Penalties`] |
 //! | log in | [`Connector`], [`Server`] |
 //! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
 //! | put sessions into a pool | `Stream::closing_on_drop`, with the feature `tokio` |
 //! | use blocking streams of your own | [`blocking`] |
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
-//! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `Accounts` for a file of them |
-//! | check passwords of a store of your own | `accounts::PasswordCheck` |
+//! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
+//! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `AccountVerifier` over a store of accounts: a file, memory, a database |
+//! | check passwords of a store of your own | `accounts::PasswordCheck`, [`StretchedPassword::check`] |
+//! | have clients compute the password hashes | [`ServerConfig::with_stretching`], [`Stretching`] |
 //! | read and write keys | [`PrivateKey`], [`PublicKey`], [`KeyId`] |
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
 //! | know servers by a file, as OpenSSH does | `KnownHosts` |
@@ -82,11 +88,13 @@ assert_eq!(line, "hello, alice\n");
 //! | `rustcrypto` | yes | the crypto provider `crypto::rustcrypto`, pure Rust |
 //! | `ml-kem` | yes | X25519MLKEM768 for that provider |
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
-//! | `accounts` | yes | `Accounts`, a verifier over an account file; `files` with it |
+//! | `accounts` | yes | `AccountVerifier` over an account file or a store of your own; `files` with it |
+//! | `password-formats` | no | for `accounts`: passwords as other programs have stored them (bcrypt, scrypt, PBKDF2, SHA-crypt, yescrypt, Argon2i and Argon2d) |
 //! | `files` | yes | `files`, keys on disk, and `known_hosts` |
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
+//! | `stretch` | with `accounts` | clients that stretch passwords for servers that want that ([`Stretching`]) |
 //! | `tokio` | no | logins and sessions over tokio's streams |
 //! | `rustls` | no | `ChannelBinding::rustls`, for TLS connections of that crate |
 //! | `serde` | no | `Serialize` and `Deserialize` for [`KeyId`], [`Suite`] and [`Grant`] |
@@ -111,14 +119,16 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::{
-    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, KeySet, Link, LoginError, MemoryTickets, ServerKeys, Stream,
+    Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
+    Recheck, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
+pub use io::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
 pub use io::{TicketCache, Trusted, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
-pub use stores::accounts::{self, Accounts};
+pub use stores::accounts::{self, AccountVerifier, Accounts};
 #[cfg(feature = "files")]
 pub use stores::files;
 #[cfg(feature = "files")]
@@ -127,15 +137,22 @@ pub use stores::known_hosts::{self, KnownHosts};
 pub use stores::manifest_files::ManifestFiles;
 #[cfg(all(feature = "ssh-agent", unix))]
 pub use stores::ssh_agent;
+pub use terms::addresses::{AddressPatterns, BadAddressPattern};
 #[cfg(feature = "key-formats")]
 pub use terms::authorized_key::AuthorizedKeysError;
 pub use terms::authorized_key::{AuthorizedKey, AuthorizedKeyError};
 pub use terms::binding::ChannelBinding;
 pub use terms::context::{Context, Source};
 pub use terms::credential::{Credential, CredentialKind};
-pub use terms::error::{Differs, Error, Misuse, Reason, RecordError, Violation};
+pub use terms::error::{Differs, Error, Misuse, Penalty, Reason, RecordError, Violation};
 pub use terms::factor::{Form, Prompt};
-pub use terms::grant::{Grant, NotPermitted};
+pub use terms::grant::{Forbidden, Grant};
+pub use terms::policy::{PolicyRequest, WithPolicy};
+pub use terms::revocation::Revocation;
+pub use terms::stretch::{
+    ParseStretchParametersError, ParseStretchedHashError, StretchError, StretchParameters, StretchedHash,
+    StretchedPassword, Stretching,
+};
 pub use terms::ticket::{
     AlreadyUsed, FreshTicket, Ticket, TicketClaim, TicketKeys, TicketMemory, TicketUse, TrustedTicket, UsedCounts,
     UsedTickets, Using,

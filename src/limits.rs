@@ -145,6 +145,12 @@ pub const MAX_PERMISSIONS: usize = 32;
 /// Largest permission name.
 pub const MAX_PERMISSION: usize = 64;
 
+/// Largest name of a role in an account file.
+pub const MAX_ROLE: usize = 64;
+
+/// Largest number of roles of an account.
+pub const MAX_ROLES: usize = 32;
+
 /// Largest sealed credential: the largest user and secret, padded, and a tag.
 pub const MAX_SEALED_CREDENTIAL: usize = 18 * CREDENTIAL_BLOCK + TAG;
 
@@ -182,6 +188,34 @@ pub const MAX_TOKENS: usize = 512;
 
 /// Largest number of recovery codes of an account in a file.
 pub const MAX_RECOVERY_CODES: usize = 16;
+
+/// Largest realm that passwords are stretched for.
+pub const MAX_REALM: usize = 255;
+
+/// Largest number of sets of parameters that a server announces for stretching: the new ones, and the old ones while accounts move.
+pub const MAX_STRETCH_PARAMETERS: usize = 2;
+
+/// Length of what a password is stretched to, and of what a server keeps of that.
+pub const STRETCHED: usize = 32;
+
+/// Least memory, in MiB, that a client stretches a password with. This bound and the next one hold all of OWASP's
+/// recommendations for Argon2id, from 46 MiB and one pass to 7 MiB and five.
+pub const MIN_STRETCH_MEMORY: u16 = 7;
+
+/// Least memory times passes, in MiB.
+pub const MIN_STRETCH_WORK: u32 = 35;
+
+/// Most memory, in MiB, that a server may take of a client.
+pub const MAX_STRETCH_MEMORY: u16 = 256;
+
+/// Most memory times passes, in MiB, of all sets of parameters together: a second or so of a client's processor.
+pub const MAX_STRETCH_WORK: u32 = 1024;
+
+/// Most lanes, as of stored hashes.
+pub const MAX_STRETCH_LANES: u8 = 16;
+
+/// Largest size of what a server announces of stretching, as an extension of a ServerHello.
+pub const STRETCHING: usize = 271;
 
 /// Longest line of an account file, in bytes. One with as much in it as there may be takes half of it.
 pub const MAX_LINE: usize = 64 << 10;

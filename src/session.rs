@@ -84,7 +84,7 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// Who the client is, and what it may do.
+    /// Who the client is, and what it may do, as the login gave it. ([`crate::Stream::grant`] is what it may do now.)
     pub fn grant(&self) -> &Grant {
         &self.outcome.grant
     }

@@ -4,12 +4,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/asked.rs"]
+mod asked;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountFile, BrokenLine, LineError, News};
 use countersign::files::FileError;
-use countersign::{Attempt, Context, Credential, Reason, Verifier};
+use countersign::{Credential, Reason};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
@@ -22,8 +26,12 @@ fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
 }
 
 /// The verdict as a name or a reason.
-fn verify(verifier: &impl Verifier, credential: Credential<'_>) -> Result<String, Reason> {
-    verifier.verify(&Attempt::new(credential, &Context::uncounted())).map(|grant| grant.principal().to_owned())
+fn verify(file: &Arc<AccountFile>, credential: Credential<'_>) -> Result<String, Reason> {
+    asked::check(file, credential).map(|grant| grant.principal().to_owned())
+}
+
+fn open(path: &Path) -> Arc<AccountFile> {
+    Arc::new(AccountFile::open(path).unwrap())
 }
 
 /// The hash of the token "token one".
@@ -35,7 +43,7 @@ fn folder() -> (TempDir, PathBuf) {
     let path = folder.path().join("accounts");
     AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
         accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password_with("alice", b"password", &cheap()).unwrap();
+        accounts.edit("alice", |account| account.set_password_with(b"password", &cheap())).unwrap();
         Ok(())
     })
     .unwrap();
@@ -45,7 +53,7 @@ fn folder() -> (TempDir, PathBuf) {
 fn add(path: &Path, name: &str) -> Result<(), FileError> {
     AccountFile::edit(path, false, |accounts| {
         accounts.add(name, ["read"]).unwrap();
-        accounts.set_password_with(name, b"password", &cheap()).unwrap();
+        accounts.edit(name, |account| account.set_password_with(b"password", &cheap())).unwrap();
         Ok(())
     })
 }
@@ -76,7 +84,7 @@ fn an_edit_keeps_what_it_does_not_change() {
     let edited = fs::read_to_string(&path).unwrap();
     assert!(edited.starts_with(&text), "{edited}");
     let broken = AccountFile::open(&path).unwrap().broken_lines();
-    assert_eq!(*broken, [BrokenLine { number: 3, error: LineError::Field }]);
+    assert_eq!(*broken, [BrokenLine { number: 4, error: LineError::Field }]);
 }
 
 /// What stops an edit.
@@ -162,7 +170,7 @@ fn an_edit_through_a_link_edits_its_target() {
     let (link, chain) = (elsewhere.path().join("link"), elsewhere.path().join("chain"));
     symlink(&target, &link).unwrap();
     symlink("link", &chain).unwrap();
-    let file = AccountFile::open(&chain).unwrap();
+    let file = open(&chain);
     for (path, name) in [(&link, "bob"), (&chain, "carol"), (&target, "dave")] {
         add(path, name).unwrap();
         assert_eq!(verify(&file, password(name, b"password")), Ok(name.to_owned()));
@@ -216,7 +224,7 @@ fn one_bad_byte_costs_one_line() {
     fs::write(&path, &text).unwrap();
     let broken = AccountFile::open(&path).unwrap().broken_lines();
     let numbers: Vec<_> = broken.iter().map(|line| (line.number, line.error)).collect();
-    assert_eq!(numbers, [(2, LineError::NotUtf8 { column: 5 }), (3, LineError::NotUtf8 { column: 6 })]);
+    assert_eq!(numbers, [(3, LineError::NotUtf8 { column: 5 }), (4, LineError::NotUtf8 { column: 6 })]);
     add(&path, "bob").unwrap();
     assert!(fs::read(&path).unwrap().starts_with(&text), "and it is kept");
     assert_eq!(names(&path), ["alice", "bob"]);
@@ -413,7 +421,7 @@ fn edits_from_many_threads_lose_nothing() {
 #[test]
 fn a_file_that_changes_is_read_anew() {
     let (_folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     file.refresh().unwrap();
     assert_eq!(verify(&file, password("bob", b"password")), Err(Reason::UnknownUser));
     let before = file.accounts();
@@ -439,7 +447,7 @@ fn nobody_is_let_in_while_the_file_is_gone_or_unreadable() {
     let (_folder, path) = folder();
     let good = [&fs::read(&path).unwrap()[..], format!("robot token={TOKEN_ONE}\n").as_bytes()].concat();
     fs::write(&path, &good).unwrap();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     let (alice, robot) = (password("alice", b"password"), Credential::Token(b"token one"));
     let open = || assert_eq!([alice, robot].map(|c| verify(&file, c).is_ok()), [true; 2]);
     let closed = || {
@@ -468,7 +476,7 @@ fn nobody_is_let_in_while_the_file_is_gone_or_unreadable() {
 fn nobody_is_let_in_while_everyone_can_write_the_file() {
     use std::os::unix::fs::PermissionsExt;
     let (_folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     for (mode, expected) in [
         (0o602, Err(Reason::NotNow("the account file can't be read"))),
         (0o600, Ok("alice".to_owned())),
@@ -488,7 +496,7 @@ fn nobody_is_let_in_while_everyone_can_write_the_file() {
 #[test]
 fn a_change_in_place_that_keeps_the_length_and_the_time_is_noticed() {
     let (_folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     let before = fs::metadata(&path).unwrap().modified().unwrap();
     for (from, to) in [("permissions=read", "permissions=root"), ("alice", "bobby"), ("bobby", "clara")] {
         let text = fs::read_to_string(&path).unwrap().replace(from, to);
@@ -504,11 +512,11 @@ fn a_change_in_place_that_keeps_the_length_and_the_time_is_noticed() {
 #[test]
 fn a_file_that_is_only_touched_is_not_taken_apart_again() {
     let (_folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     let before = file.accounts();
     fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
     file.refresh().unwrap();
-    assert!(std::sync::Arc::ptr_eq(&before, &file.accounts()));
+    assert!(Arc::ptr_eq(&before, &file.accounts()));
 }
 
 #[test]
@@ -544,10 +552,10 @@ fn broken_lines_of_a_file_are_listed_and_the_others_served() {
     let (_folder, path) = folder();
     let text = format!("what?\n{}carol password=plain\n", fs::read_to_string(&path).unwrap());
     fs::write(&path, text).unwrap();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     assert_eq!(
         *file.broken_lines(),
-        [BrokenLine { number: 3, error: LineError::ClearPassword }],
+        [BrokenLine { number: 4, error: LineError::ClearPassword }],
         "`what?` is a user without a password"
     );
     assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));

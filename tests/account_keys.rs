@@ -26,7 +26,7 @@ fn with_keys(keys: &[AuthorizedKey]) -> Accounts {
     accounts.add("alice", ["read"]).unwrap();
     accounts.add("bob", [""; 0]).unwrap();
     for key in keys {
-        accounts.add_key("alice", key).unwrap();
+        accounts.edit("alice", |account| account.add_key(key)).unwrap();
     }
     accounts
 }
@@ -68,13 +68,16 @@ fn a_locked_account_is_closed_to_its_keys_and_a_removed_key_changes_the_epoch() 
     let mut accounts = with_keys(&[AuthorizedKey::new(key(1), ""), AuthorizedKey::new(key(2), "")]);
     let epoch = |accounts: &Accounts| accounts.find("alice").unwrap().epoch();
     let before = epoch(&accounts);
-    assert_eq!(accounts.remove_key("alice", key(2).id()), Ok(true));
-    assert_eq!(accounts.remove_key("alice", key(2).id()), Ok(false));
+    assert_eq!(accounts.edit("alice", |account| Ok(account.remove_key(key(2).id()))), Ok(true));
+    assert_eq!(accounts.edit("alice", |account| Ok(account.remove_key(key(2).id()))), Ok(false));
     assert_ne!(epoch(&accounts), before, "tickets of before are not taken");
     assert_eq!(check(&accounts, "alice", &key(2), None), Err(Reason::UnknownKey));
-    accounts.lock("alice").unwrap();
+    accounts.edit("alice", |account| Ok(account.lock())).unwrap();
     assert_eq!(check(&accounts, "alice", &key(1), None), Err(Reason::AccountLocked));
-    assert_eq!(accounts.remove_key("nobody", key(1).id()), Err(AccountError::Unknown("nobody".to_owned())));
+    assert_eq!(
+        accounts.edit("nobody", |account| Ok(account.remove_key(key(1).id()))),
+        Err(AccountError::Unknown("nobody".to_owned()))
+    );
 }
 
 #[test]
@@ -122,9 +125,12 @@ fn an_account_has_so_many_keys_and_no_more() {
     let mut accounts = with_keys(&[]);
     for seed in 0..limits::MAX_CLIENT_KEYS {
         let key = AuthorizedKey::new(key(u8::try_from(seed).unwrap()), "");
-        assert_eq!(accounts.add_key("alice", &key), Ok(true));
-        assert_eq!(accounts.add_key("alice", &key), Ok(false), "the same once more");
+        assert_eq!(accounts.edit("alice", |account| account.add_key(&key)), Ok(true));
+        assert_eq!(accounts.edit("alice", |account| account.add_key(&key)), Ok(false), "the same once more");
     }
     let more = AuthorizedKey::new(key(200), "");
-    assert_eq!(accounts.add_key("alice", &more), Err(AccountError::TooManyKeys("alice".to_owned())));
+    assert_eq!(
+        accounts.edit("alice", |account| account.add_key(&more)),
+        Err(AccountError::TooManyKeys("alice".to_owned()))
+    );
 }

@@ -127,7 +127,7 @@ fn v3_an_accept_with_a_field_out_of_bounds_is_refused() {
     let words: Vec<Vec<u8>> = (b'a'..=b'z').map(|letter| vec![letter; 30]).collect();
     let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
     let twice = [&words[..], &words[..1]].concat();
-    let cases: [(&[u8], &[&[u8]]); 13] = [
+    let cases: [(&[u8], &[&[u8]]); 17] = [
         (b"", &[]),
         (b"", &[b"read"]),
         (&[b'a'; 256], &[]),
@@ -141,6 +141,10 @@ fn v3_an_accept_with_a_field_out_of_bounds_is_refused() {
         (b"alice", &[b"read,write"]),
         (b"alice", &[&[b'a'; 65]]),
         (b"alice", &["l\u{e9}sen".as_bytes()]),
+        (b"alice", &[b"orders*"]),
+        (b"alice", &[b"*:read"]),
+        (b"alice", &[b"orders:*:read"]),
+        (b"alice", &[b"orders:**"]),
     ];
     for (principal, permissions) in cases {
         let refused = error(forged(&verdict(1, principal, permissions)));
@@ -199,8 +203,10 @@ fn v3_extensions_twice_or_too_long_are_refused_and_others_skipped() {
 fn a_grant_at_every_bound_arrives() {
     let permissions: Vec<String> = (0..32).map(|number| format!("{number:018}")).collect();
     let largest = Grant::new("\u{1f600}".repeat(63) + "abc", permissions).unwrap();
-    let words =
-        Grant::new("a", [(0x21..=0x7e).filter(|byte| *byte != b',').map(char::from).take(64).collect::<String>()]);
+    let words = Grant::new(
+        "a",
+        [(0x21..=0x7e).filter(|byte| !b",*".contains(byte)).map(char::from).take(64).collect::<String>()],
+    );
     // Exactly 1024 bytes: decision 1, principal 2 + 255, count 1, and permissions of 765 bytes with their lengths.
     let mut exact: Vec<String> = (0..11).map(|number| format!("{number:064}")).collect();
     exact.push("x".repeat(765 - 11 * 66 - 2));

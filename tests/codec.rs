@@ -5,8 +5,8 @@
 
 use countersign::codec::{
     self, Busy, Bytes, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, EncodeError, Extension,
-    Extensions, Factor, FactorRequest, GrantMessage, KeyShare, List, Message, ServerHello, ServerResumption,
-    ServerVerdict, Text, VerdictMessage,
+    Extensions, Factor, FactorRequest, GrantMessage, KeyShare, List, Message, ParametersMessage, ServerHello,
+    ServerResumption, ServerVerdict, Stretched, StretchedMessage, StretchingMessage, Text, VerdictMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits;
@@ -76,8 +76,12 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
     let login = ClientLogin { rsa_ciphertext, sealed_credential: bytes(limits::MAX_SEALED_CREDENTIAL) };
     is_fullest(&login, Some(FrameType::ClientLogin));
 
-    let credential = CredentialMessage { kind: 1, user: text(limits::MAX_USER), secret: bytes(limits::MAX_SECRET) };
-    is_fullest(&credential, None);
+    // That of a stretched password, beside which there is room for the longest one.
+    let secret = bytes(StretchedMessage::MAX);
+    is_fullest(&CredentialMessage { kind: 4, user: text(limits::MAX_USER), secret }, None);
+    is_fullest(&StretchedMessage { values: full(Stretched(&[7; 32])), password: bytes(limits::MAX_SECRET) }, None);
+    let parameters = full(ParametersMessage { memory: 1, passes: 1, lanes: 1 });
+    is_fullest(&StretchingMessage { realm: text(limits::MAX_REALM), parameters, moving: 1 }, None);
     let padded = CredentialMessage::MAX.next_multiple_of(limits::CREDENTIAL_BLOCK);
     assert_eq!(limits::MAX_SEALED_CREDENTIAL, padded.checked_add(limits::TAG).unwrap());
 

@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/asked.rs"]
+mod asked;
+
 use countersign::accounts::{AccountError, AccountFile, Accounts};
 use countersign::files::FileError;
 use countersign::{Credential, CredentialKind};
@@ -12,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 #[cfg(unix)]
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// Alice, with the hash of the token "token one".
@@ -32,11 +36,15 @@ fn write(path: &Path, text: &str) {
     fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
+fn open(path: &Path) -> Arc<AccountFile> {
+    Arc::new(AccountFile::open(path).unwrap())
+}
+
 /// The epoch that a login or a ticket of alice's gets now.
-fn epoch(file: &AccountFile) -> u64 {
+fn epoch(file: &Arc<AccountFile>) -> u64 {
     file.refresh().unwrap();
     let [by_token, by_ticket] =
-        [file.check(Credential::Token(b"token one")), file.current("alice", CredentialKind::Token)];
+        [asked::check(file, Credential::Token(b"token one")), asked::resume(file, "alice", CredentialKind::Token)];
     let epoch = by_token.unwrap().epoch().unwrap();
     assert_eq!(by_ticket.unwrap().epoch(), Some(epoch));
     epoch
@@ -50,9 +58,9 @@ fn are_different(epochs: &[u64]) {
 #[test]
 fn an_epoch_lasts_as_long_as_the_file_and_in_a_process_as_long_as_the_line() {
     let (folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     let first = epoch(&file);
-    assert_eq!(epoch(&AccountFile::open(&path).unwrap()), first, "tickets survive a restart");
+    assert_eq!(epoch(&open(&path)), first, "tickets survive a restart");
     // Others are added, changed and removed, she moves, there are comments, and the file is touched.
     for text in [
         format!("{ALICE}bob\n"),
@@ -76,13 +84,13 @@ fn an_epoch_lasts_as_long_as_the_file_and_in_a_process_as_long_as_the_line() {
     assert_eq!(epoch(&file), first);
     let other = folder.path().join("other");
     fs::copy(&path, &other).unwrap();
-    assert_ne!(epoch(&AccountFile::open(&other).unwrap()), first, "who has the text has not the epoch");
+    assert_ne!(epoch(&open(&other)), first, "who has the text has not the epoch");
 }
 
 #[test]
 fn an_epoch_never_comes_back_with_an_account_that_is_deleted_and_made_again() {
     let (_folder, path) = folder();
-    let file = AccountFile::open(&path).unwrap();
+    let file = open(&path);
     let mut epochs = vec![epoch(&file)];
     for gone in ["".to_owned(), ALICE.replace('\n', " ?\n"), ALICE.replace("read", "root"), format!("alice ?\n{ALICE}")]
     {
@@ -94,7 +102,11 @@ fn an_epoch_never_comes_back_with_an_account_that_is_deleted_and_made_again() {
     are_different(&epochs);
     for is_locked in [true, false] {
         AccountFile::edit(&path, false, |accounts| {
-            let done = if is_locked { accounts.lock("alice") } else { accounts.unlock("alice") };
+            let done = if is_locked {
+                accounts.edit("alice", |account| Ok(account.lock()))
+            } else {
+                accounts.edit("alice", |account| Ok(account.unlock()))
+            };
             assert_eq!(done, Ok(true));
             Ok::<_, FileError>(())
         })
@@ -123,7 +135,7 @@ fn an_epoch_never_comes_back_with_a_backup() {
         for is_served in [true, false] {
             let (folder, path) = folder();
             let backup = folder.path().join("backup");
-            let server = AccountFile::open(&path).unwrap();
+            let server = open(&path);
             let before = epoch(&server);
             let running = is_served.then_some(server);
             run(save, &path, &backup);
@@ -133,7 +145,7 @@ fn an_epoch_never_comes_back_with_a_backup() {
             let between = running.as_ref().map(epoch);
             run(restore, &backup, &path);
             assert_eq!(fs::read_to_string(&path).unwrap(), ALICE);
-            let after = epoch(&running.unwrap_or_else(|| AccountFile::open(&path).unwrap()));
+            let after = epoch(&running.unwrap_or_else(|| open(&path)));
             let all: Vec<u64> = [Some(before), between, Some(after)].into_iter().flatten().collect();
             are_different(&all);
         }
@@ -152,10 +164,10 @@ fn an_epoch_in_memory_is_another_with_each_change_and_each_reading() {
     let mut epochs = vec![epoch(&read(), "alice"), epoch(&accounts, "alice")];
     assert_eq!(epoch(&accounts, "alice"), epochs[1]);
     let changes: [Change; 4] = [
-        |accounts| accounts.grant("alice", "write"),
-        |accounts| accounts.revoke("alice", "write"),
-        |accounts| accounts.lock("alice"),
-        |accounts| accounts.unlock("alice"),
+        |accounts| accounts.edit("alice", |account| account.add_permission("write")),
+        |accounts| accounts.edit("alice", |account| account.remove_permission("write")),
+        |accounts| accounts.edit("alice", |account| Ok(account.lock())),
+        |accounts| accounts.edit("alice", |account| Ok(account.unlock())),
     ];
     for change in changes {
         assert_eq!(change(&mut accounts), Ok(true));

@@ -13,8 +13,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{AwaitHello, Claim};
 use countersign::{
     Acceptor, Aead, BusyReason, ChannelBinding, ClientConfig, Connector, CredentialKind, Differs, Error, Form, Grant,
-    KeyError, LoginError, Misuse, Prompt, Reason, RecordError, ServerConfig, Suite, TicketKeys, TrustLevel, UnixTime,
-    Violation, client, limits,
+    KeyError, LoginError, Misuse, Penalty, Prompt, Reason, RecordError, Revocation, ServerConfig, StretchError, Suite,
+    TicketKeys, TrustLevel, UnixTime, Violation, client, limits,
 };
 use std::collections::BTreeSet;
 use std::io;
@@ -66,6 +66,7 @@ fn violations() -> Vec<Violation> {
         V::ResumedOther,
         V::FactorNotOffered,
         V::BadFactorRequest,
+        V::BadStretching,
         V::UnknownDecision(2),
     ]
 }
@@ -104,6 +105,7 @@ fn errors() -> Vec<Error> {
         E::Busy { retry_after: 7 },
         E::KindNotTaken(CredentialKind::Token),
         E::Sign(SignError::Refused),
+        E::Stretch(StretchError::NotTaken),
         E::Refused,
         E::FactorWanted(Prompt::new(Form::Code, "The code").unwrap()),
         E::NotNow,
@@ -113,12 +115,28 @@ fn errors() -> Vec<Error> {
         E::NotConfirmed,
         E::Crypto(CryptoError::Failed),
     ];
+    errors.extend(revocations().into_iter().map(E::Revoked));
+    errors.extend(stretch_errors().into_iter().skip(1).map(E::Stretch));
     errors.extend(frame_errors().into_iter().map(E::Frame));
     errors.extend(decode_errors().into_iter().map(E::Decode));
     errors.extend(violations().into_iter().map(E::Violation));
     errors.extend(record_errors().into_iter().map(E::Record));
     errors.extend(misuses().into_iter().map(E::Misuse));
     errors
+}
+
+fn revocations() -> Vec<Revocation> {
+    use Revocation as R;
+    let refused = R::Refused(Box::new(Reason::AccountLocked));
+    vec![R::Ended, refused, R::CredentialChanged, R::AccountChanged, R::Unconfirmed]
+}
+
+fn stretch_errors() -> Vec<StretchError> {
+    use StretchError as E;
+    let parameters = countersign::StretchParameters::DEFAULT;
+    let bounds = [E::TooWeak(parameters), E::TooCostly(parameters), E::OtherRealm("db.example".to_owned())];
+    let others = [E::BadPassword, E::NoMemory, E::NotBuilt];
+    [E::NotTaken].into_iter().chain(bounds).chain(others).collect()
 }
 
 fn reasons() -> Vec<Reason> {
@@ -130,6 +148,7 @@ fn reasons() -> Vec<Reason> {
         R::UnknownUser,
         R::WrongPassword,
         R::UnknownToken,
+        R::OtherStretching,
         R::BadSignature,
         R::UnknownKey,
         R::KeyNotAdmitted,
@@ -141,9 +160,17 @@ fn reasons() -> Vec<Reason> {
         R::AccountDisabled,
         R::AccountLocked,
         R::AccountExpired,
+        R::NetworkNotAdmitted,
+        R::Penalty(Penalty::Source),
+        R::Penalty(Penalty::Block),
+        R::Penalty(Penalty::Account),
+        R::Penalty(Penalty::KnownSource),
+        R::Penalty(Penalty::Total),
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
+        R::ResumeUnsupported,
+        R::BadGrant(Misuse::BadInput("a permission")),
         R::Application("not on Sundays"),
     ];
     reasons.extend(errors().into_iter().map(R::Malformed));
@@ -189,6 +216,8 @@ fn these_tests_know_every_error() {
     are_all(&violations(), terms, "Violation");
     are_all(&record_errors(), terms, "RecordError");
     are_all(&misuses(), terms, "Misuse");
+    are_all(&revocations(), include_str!("../src/terms/revocation.rs"), "Revocation");
+    are_all(&stretch_errors(), include_str!("../src/terms/stretch/error.rs"), "StretchError");
     are_all(&reasons(), terms, "Reason");
     are_all(&frame_errors(), frame, "FrameError");
     are_all(&decode_errors(), include_str!("../src/wire/codec.rs"), "DecodeError");
@@ -226,13 +255,19 @@ fn every_kind_of_error_has_a_code_of_its_own() {
             Error::Misuse(inner) => inner.code(),
             Error::Crypto(inner) => inner.code(),
             Error::Sign(inner) => inner.code(),
+            Error::Revoked(inner) => inner.code(),
             _ => continue,
         };
         assert_eq!(error.code(), inner, "{error:?}");
         assert_eq!(LoginError::Protocol(error.clone()).code(), inner, "{error:?}");
     }
     // A frame or a provider may be at fault in a handshake and in a session; no other two have one code.
-    let own = |error: &Error| !matches!(error, Error::Record(RecordError::Frame(_) | RecordError::Crypto(_)));
+    let own = |error: &Error| {
+        let refused = matches!(error, Error::Revoked(Revocation::Refused(_)));
+        !refused && !matches!(error, Error::Record(RecordError::Frame(_) | RecordError::Crypto(_)))
+    };
+    // What would refuse a login ends a session.
+    assert_eq!(Revocation::Refused(Box::new(Reason::AccountLocked)).code(), Reason::AccountLocked.code());
     let codes = are_codes(errors().iter().filter(|error| own(error)).map(Error::code));
 
     let mut reasons = reasons();
@@ -347,6 +382,13 @@ fn no_error_of_a_store_says_what_it_came_from() {
         AccountError::TooManyTokens("alice".to_owned()),
         AccountError::TooManyKeys("alice".to_owned()),
         AccountError::NoTotp("alice".to_owned()),
+        AccountError::DuplicateToken("alice".to_owned()),
+        AccountError::BadRole,
+        AccountError::RoleExists("clerk".to_owned()),
+        AccountError::UnknownRole("clerk".to_owned()),
+        AccountError::RoleInUse { role: "clerk".to_owned(), user: "alice".to_owned() },
+        AccountError::TooManyRoles("alice".to_owned()),
+        AccountError::From(countersign::AddressPatterns::parse("example.com").unwrap_err()),
         AccountError::Permissions(Misuse::BadInput("the permission")),
         AccountError::Hashing,
     ];

@@ -42,7 +42,8 @@ checks_itself!(
     sqlite_store,
     hsm,
     tickets,
-    limiter,
+    roles,
+    guessing,
     #[cfg(feature = "rustls")]
     tls,
     #[cfg(feature = "tokio")]

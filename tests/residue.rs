@@ -13,11 +13,13 @@ use countersign::{
     Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, MemoryTickets, Reason,
     Returning, Server, ServerConfig, TicketKeys, Verifier,
 };
+#[cfg(feature = "accounts")]
+use countersign::{StretchParameters, Stretching};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use support::{RSA2048, provider};
 
@@ -26,6 +28,9 @@ const MARK: &[u8] = b"x-marked-secret-x";
 const PASSWORD: &[u8] = b"pass x-marked-secret-x word";
 const WRONG: &[u8] = b"not x-marked-secret-x it";
 const TOKEN: &[u8] = b"token x-marked-secret-x";
+
+/// The front of what the password is stretched to.
+static STRETCHED: OnceLock<[u8; 16]> = OnceLock::new();
 
 static ARMED: AtomicBool = AtomicBool::new(false);
 static FOUND: AtomicUsize = AtomicUsize::new(0);
@@ -37,16 +42,19 @@ struct Looking;
 /// # Safety
 /// `pointer` is to `length` readable bytes.
 unsafe fn look(pointer: *const u8, length: usize) {
-    if !ARMED.load(Ordering::Relaxed) || length < MARK.len() {
+    // Larger ones are Argon2's memory, in which no secret stands as it is.
+    if !ARMED.load(Ordering::Relaxed) || length > 1 << 20 {
         return;
     }
-    for at in 0..=length - MARK.len() {
-        // A byte at a time: a block that was not written in whole is no slice.
-        // SAFETY: within the block.
-        if (0..MARK.len()).all(|index| unsafe { pointer.add(at + index).read_volatile() } == MARK[index]) {
-            FOUND.fetch_add(1, Ordering::SeqCst);
-            LENGTH.store(length, Ordering::SeqCst);
-            return;
+    for mark in [Some(MARK), STRETCHED.get().map(|mark| &mark[..])].into_iter().flatten() {
+        for at in 0..(length + 1).saturating_sub(mark.len()) {
+            // A byte at a time: a block that was not written in whole is no slice.
+            // SAFETY: within the block.
+            if (0..mark.len()).all(|index| unsafe { pointer.add(at + index).read_volatile() } == mark[index]) {
+                FOUND.fetch_add(1, Ordering::SeqCst);
+                LENGTH.store(length, Ordering::SeqCst);
+                return;
+            }
         }
     }
 }
@@ -140,15 +148,54 @@ fn acceptors() -> Vec<Acceptor> {
         vec![Acceptor::new(config(), key(), Blocking), Acceptor::new_async(config(), key(), Asynchronous)];
     #[cfg(feature = "accounts")]
     {
-        use countersign::accounts::{Accounts, PasswordCheck};
+        use countersign::accounts::{AccountVerifier, Accounts, PasswordCheck};
         let mut accounts = Accounts::new();
         accounts.add("alice", ["read"]).unwrap();
-        accounts.set_password("alice", PASSWORD).unwrap();
-        acceptors.push(Acceptor::new(config(), key(), accounts));
+        accounts.edit("alice", |account| account.set_password(PASSWORD)).unwrap();
+        let verifier = AccountVerifier::new(std::sync::RwLock::new(accounts));
+        acceptors.push(Acceptor::new_async(config(), key(), verifier));
         let stored = PasswordCheck::hash(PASSWORD).unwrap();
         acceptors.push(Acceptor::new_async(config(), key(), Checking(PasswordCheck::new(), stored)));
+        // Stretched, alone and with the password beside it.
+        let weakest = StretchParameters::new(7, 5, 1).unwrap();
+        for stretching in [Stretching::new(REALM, &[weakest]).unwrap(), moving(weakest)] {
+            let stretched = stretching.stretch("alice", PASSWORD).unwrap();
+            let mut accounts = Accounts::new();
+            accounts.add("alice", ["read"]).unwrap();
+            accounts
+                .edit("alice", |account| {
+                    account.set_stretched(&stretched.newest());
+                    Ok(())
+                })
+                .unwrap();
+            let verifier = AccountVerifier::new(std::sync::RwLock::new(accounts)).with_moving();
+            acceptors.push(Acceptor::new_async(config().with_stretching(stretching).unwrap(), key(), verifier));
+        }
     }
     acceptors
+}
+
+#[cfg(feature = "accounts")]
+const REALM: &str = "db.example";
+
+#[cfg(feature = "accounts")]
+fn moving(parameters: StretchParameters) -> Stretching {
+    Stretching::new(REALM, &[parameters]).unwrap().with_moving()
+}
+
+/// Looks for what the password is stretched to, too.
+#[cfg(feature = "accounts")]
+fn mark_stretched() {
+    use argon2::{Algorithm, Argon2, Params, Version};
+    use sha2::{Digest, Sha256};
+    let part = |part: &[u8]| [&u16::try_from(part.len()).unwrap().to_be_bytes()[..], part].concat();
+    let parts = [b"countersign v1 stretch".as_slice(), REALM.as_bytes(), b"alice"].map(part);
+    let params = Params::new(7 << 10, 5, 1, Some(32)).unwrap();
+    let mut value = [0; 32];
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    argon2.hash_password_into(PASSWORD, &Sha256::digest(parts.concat()), &mut value).unwrap();
+    STRETCHED.set(*value.first_chunk().unwrap()).unwrap();
+    assert_eq!(left_behind(|| drop(std::hint::black_box(value.to_vec()))), 1);
 }
 
 /// A login that is good, one that comes back, and those that are refused.
@@ -234,6 +281,8 @@ fn over_signature_keys() {
 fn what_is_freed_after_a_login_holds_no_credential() {
     // One test, so that nothing else is freed meanwhile. First: does it see what it looks for?
     assert_eq!(left_behind(|| drop(std::hint::black_box(PASSWORD.to_vec()))), 1);
+    #[cfg(feature = "accounts")]
+    mark_stretched();
     let grown = left_behind(|| {
         let mut bytes = std::hint::black_box(PASSWORD.to_vec());
         bytes.reserve_exact(100_000);

@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLNFACTVKRMX".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKRMXP".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -50,14 +50,15 @@ fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
         ("L", 12),
         ("N", 4),
         ("F", 3),
-        ("C", 14),
-        ("T", 5),
+        ("C", 15),
+        ("T", 7),
         ("V", 8),
         ("R", 6),
         ("A", 8),
         ("K", 11),
         ("M", 6),
         ("X", 3),
+        ("P", 2),
     ] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
@@ -128,6 +129,8 @@ fn the_largest_counts_are_the_code_s() {
         ("known_keys", limits::MAX_KNOWN_KEYS),
         ("credential_kinds", limits::MAX_CREDENTIAL_KINDS),
         ("permissions", limits::MAX_PERMISSIONS),
+        ("parameters", limits::MAX_STRETCH_PARAMETERS),
+        ("values", limits::MAX_STRETCH_PARAMETERS),
     ] {
         assert_eq!(max(field), limit, "{field}");
     }
@@ -149,7 +152,13 @@ fn the_numbers_in_the_text_are_the_code_s() {
             limits::MAX_SEALED_CREDENTIAL - limits::TAG,
             limits::TAG
         ),
-        format!("kinds 1 and 3: 1 to {} bytes without control characters", limits::MAX_USER),
+        format!("kinds 1, 3 and 4: 1 to {} bytes without control characters", limits::MAX_USER),
+        format!("what the passwords are for: 1 to {} bytes", limits::MAX_REALM),
+        format!("| memory, of each set | {} MiB | {} MiB |", limits::MIN_STRETCH_MEMORY, limits::MAX_STRETCH_MEMORY),
+        format!("| memory times passes, of each set | {} MiB |", limits::MIN_STRETCH_WORK),
+        format!("of all sets together | – | {} MiB |", limits::MAX_STRETCH_WORK),
+        format!("| lanes, of each set | 1 | {} |", limits::MAX_STRETCH_LANES),
+        format!("passes, lanes), {} bytes", limits::STRETCHED),
         format!("the password or the token, 1 to {} bytes", limits::MAX_SECRET),
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::VERDICT, limits::TAG),
         format!("logged in as, 1 to {} bytes", limits::MAX_PRINCIPAL),
@@ -166,9 +175,9 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("at most {} bytes together, as above", limits::MAX_VERDICT_EXTENSIONS),
         format!("this library's have {} bytes", limits::TICKET),
         format!("by more than a small skew ({} seconds)", limits::CLOCK_SKEW.as_secs()),
-        format!("Credential kinds are {}, password; {}, token; and {}, key", 1, 2, 3),
+        format!("Credential kinds are {}, password; {}, token; {}, key; and {}, stretched password", 1, 2, 3, 4),
     ];
-    assert_eq!([1, 2, 3], CredentialKind::ALL.map(CredentialKind::number));
+    assert_eq!([1, 2, 3, 4], CredentialKind::ALL.map(CredentialKind::number));
     for sentence in expected {
         assert!(text.contains(&sentence), "PROTOCOL.md does not say: {sentence}");
     }

@@ -4,13 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/asked.rs"]
+mod asked;
+
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountError, AccountFile, LineError, TotpCheck, TotpSecret};
-use countersign::{
-    Accounts, Context, Credential, CredentialKind, FactorAttempt, Form, Further, Grant, Reason, UnixTime, Verifier,
-};
+use countersign::accounts::{Account, AccountError, AccountFile, LineError, TotpCheck, TotpSecret};
+use countersign::{Accounts, Credential, CredentialKind, Form, Grant, Reason, UnixTime};
 use std::fs;
 use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
 /// The secret of RFC 6238, appendix B: `12345678901234567890`.
@@ -40,9 +42,14 @@ fn accounts() -> (Accounts, String) {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
     let cheap = Argon2::new(Algorithm::Argon2id, Version::default(), Params::new(8, 1, 1, None).unwrap());
-    accounts.set_password_with("alice", PASSWORD, &cheap).unwrap();
-    let token = accounts.issue_token("alice").unwrap().as_str().to_owned();
-    accounts.set_totp("alice", &rfc()).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(PASSWORD, &cheap)).unwrap();
+    let token = accounts.edit("alice", |account| account.issue_token()).unwrap().as_str().to_owned();
+    accounts
+        .edit("alice", |account| {
+            account.set_totp(&rfc());
+            Ok(())
+        })
+        .unwrap();
     (accounts, token)
 }
 
@@ -50,10 +57,9 @@ fn alice(accounts: &Accounts) -> Grant {
     accounts.check(Credential::Password { user: "alice", password: PASSWORD }).unwrap()
 }
 
-/// A code that was not used before this test began, and the time that it is of.
-fn fresh() -> (String, UnixTime) {
-    let next = secs(system_now().as_secs() + 30);
-    (rfc().code(next).as_str().to_owned(), next)
+/// A code that was not used before this test began: the next one.
+fn fresh() -> String {
+    rfc().code(secs(system_now().as_secs() + 30)).as_str().to_owned()
 }
 
 #[test]
@@ -179,61 +185,93 @@ fn what_is_no_code_is_wrong_and_blanks_in_one_do_not_count() {
     }
 }
 
+/// As a store.
+fn served(accounts: Accounts) -> Arc<RwLock<Accounts>> {
+    Arc::new(RwLock::new(accounts))
+}
+
 #[test]
 fn a_password_needs_a_code_and_a_token_none() {
     let (accounts, token) = accounts();
-    let (context, grant) = (Context::uncounted(), alice(&accounts));
-    let next = |kind, step| accounts.further(&Further::new(&grant, kind, step, &context)).unwrap();
+    let grant = alice(&accounts);
+    let accounts = served(accounts);
+    let next = |kind, step| asked::further(&accounts, &grant, kind, step).unwrap();
     assert_eq!(next(CredentialKind::Password, 0).map(|prompt| prompt.form()), Some(Form::Code));
     assert_eq!(next(CredentialKind::Password, 1), None);
     assert_eq!(next(CredentialKind::Token, 0), None);
-    assert!(accounts.check(Credential::Token(token.as_bytes())).is_ok());
-    let (code, _) = fresh();
-    let attempt = FactorAttempt::new(code.as_bytes(), &grant, CredentialKind::Password, 0, &context);
-    assert_eq!(accounts.check_factor(&attempt), Ok(()));
-    assert_eq!(accounts.check_factor(&attempt), Err(Reason::FactorUsed));
+    assert!(asked::check(&accounts, Credential::Token(token.as_bytes())).is_ok());
+    let code = fresh();
+    assert_eq!(asked::answer(&accounts, &grant, &code), Ok(()));
+    assert_eq!(asked::answer(&accounts, &grant, &code), Err(Reason::FactorUsed));
+    assert_eq!(asked::check(&accounts, alice_s()).unwrap().epoch(), grant.epoch(), "a code is no change");
 }
 
 #[test]
 fn an_account_without_a_second_factor_takes_none() {
     let (mut accounts, _) = accounts();
-    assert_eq!((accounts.remove_totp("alice"), accounts.remove_totp("alice")), (Ok(true), Ok(false)));
+    let mut remove = || accounts.edit("alice", |account| Ok(account.remove_totp()));
+    assert_eq!((remove(), remove()), (Ok(true), Ok(false)));
     let grant = alice(&accounts);
-    assert_eq!(accounts.next_factor(&grant, CredentialKind::Password, 0), None);
-    let (code, now) = fresh();
-    assert_eq!(accounts.check_answer(&grant, code.as_bytes(), now), Err(Reason::WrongFactor));
-    assert_eq!(accounts.issue_recovery_codes("alice").unwrap_err(), AccountError::NoTotp("alice".to_owned()));
-    assert!(matches!(accounts.set_totp("bob", &rfc()), Err(AccountError::Unknown(_))));
+    let issued = accounts.edit("alice", Account::issue_recovery_codes);
+    assert_eq!(issued.unwrap_err(), AccountError::NoTotp("alice".to_owned()));
+    let accounts = served(accounts);
+    assert_eq!(asked::further(&accounts, &grant, CredentialKind::Password, 0), Ok(None));
+    assert_eq!(asked::answer(&accounts, &grant, &fresh()), Err(Reason::WrongFactor));
 }
 
 #[test]
 fn an_account_that_changes_between_password_and_code_is_refused() {
     type Change = fn(&mut Accounts);
     let changes: [Change; 5] = [
-        |accounts| assert_eq!(accounts.lock("alice"), Ok(true)),
-        |accounts| accounts.set_expiry("alice", Some(UnixTime::from_secs(1))).unwrap(),
-        |accounts| assert_eq!(accounts.remove_totp("alice"), Ok(true)),
-        |accounts| assert_eq!(accounts.grant("alice", "write"), Ok(true)),
+        |accounts| assert_eq!(accounts.edit("alice", |account| Ok(account.lock())), Ok(true)),
+        |accounts| {
+            let expire = |account: &mut Account| {
+                account.set_expiry(Some(UnixTime::from_secs(1)));
+                Ok(())
+            };
+            accounts.edit("alice", expire).unwrap();
+        },
+        |accounts| assert_eq!(accounts.edit("alice", |account| Ok(account.remove_totp())), Ok(true)),
+        |accounts| assert_eq!(accounts.edit("alice", |account| account.add_permission("write")), Ok(true)),
         |accounts| accounts.remove("alice").unwrap(),
     ];
     for change in changes {
         let (mut accounts, _) = accounts();
         let grant = alice(&accounts);
         change(&mut accounts);
-        let (code, now) = fresh();
-        assert!(accounts.check_answer(&grant, code.as_bytes(), now).is_err());
+        assert!(asked::answer(&served(accounts), &grant, &fresh()).is_err());
     }
+}
+
+/// Somebody who is removed or locked while a password is checked is not let in by it.
+#[test]
+fn an_account_that_is_closed_during_its_login_is_not_let_in() {
+    let (mut accounts, _) = accounts();
+    accounts.edit("alice", |account| Ok(account.remove_totp())).unwrap();
+    let grant = alice(&accounts);
+    let accounts = served(accounts);
+    let further = || asked::further(&accounts, &grant, CredentialKind::Password, 0);
+    assert_eq!(further(), Ok(None));
+    accounts.write().unwrap().edit("alice", |account| Ok(account.lock())).unwrap();
+    assert_eq!(further(), Err(Reason::AccountLocked));
+    accounts.write().unwrap().remove("alice").unwrap();
+    assert_eq!(further(), Err(Reason::UnknownUser));
 }
 
 #[test]
 fn enrolling_changes_the_epoch_so_that_no_ticket_of_before_goes_round_it() {
     let (mut accounts, _) = accounts();
     let mut epochs = vec![alice(&accounts).epoch()];
-    accounts.remove_totp("alice").unwrap();
+    accounts.edit("alice", |account| Ok(account.remove_totp())).unwrap();
     epochs.push(alice(&accounts).epoch());
-    accounts.set_totp("alice", &rfc()).unwrap();
+    accounts
+        .edit("alice", |account| {
+            account.set_totp(&rfc());
+            Ok(())
+        })
+        .unwrap();
     epochs.push(alice(&accounts).epoch());
-    accounts.issue_recovery_codes("alice").unwrap();
+    accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
     epochs.push(alice(&accounts).epoch());
     epochs.sort_unstable();
     epochs.dedup();
@@ -243,31 +281,32 @@ fn enrolling_changes_the_epoch_so_that_no_ticket_of_before_goes_round_it() {
 #[test]
 fn a_recovery_code_takes_the_place_of_one_code() {
     let (mut accounts, _) = accounts();
-    let codes = accounts.issue_recovery_codes("alice").unwrap();
+    let codes = accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
     assert_eq!((codes.len(), accounts.get("alice").unwrap().recovery_codes()), (10, 10));
     for code in &codes {
         assert_eq!((code.len(), code.split('-').count()), (29, 6));
     }
-    let grant = alice(&accounts);
-    let check = |code: &str| accounts.check_answer(&grant, code.as_bytes(), system_now());
-    assert_eq!(check(&codes[0]), Ok(()));
-    assert_eq!(check(&codes[0]), Err(Reason::FactorUsed));
+    let accounts = served(accounts);
+    let log_in = |code: &str| asked::answer(&accounts, &asked::check(&accounts, alice_s()).unwrap(), code);
+    let grant = asked::check(&accounts, alice_s()).unwrap();
+    assert_eq!(asked::answer(&accounts, &grant, &codes[0]), Ok(()));
+    assert!(asked::answer(&accounts, &grant, &codes[0]).is_err());
+    assert_eq!(log_in(&codes[0]), Err(Reason::WrongFactor));
     // As people type it.
-    assert_eq!(check(&codes[1].to_uppercase().replace('-', " ")), Ok(()));
-    assert_eq!(check(&codes[2].replace('-', "")), Ok(()));
-    assert_eq!(check("aaaa-aaaa-aaaa-aaaa-aaaa-aaaa"), Err(Reason::WrongFactor));
-    let (code, now) = fresh();
-    assert_eq!(accounts.check_answer(&grant, code.as_bytes(), now), Ok(()), "the authenticator's are still good");
+    assert_eq!(log_in(&codes[1].to_uppercase().replace('-', " ")), Ok(()));
+    assert_eq!(log_in(&codes[2].replace('-', "")), Ok(()));
+    assert_eq!(log_in("aaaa-aaaa-aaaa-aaaa-aaaa-aaaa"), Err(Reason::WrongFactor));
+    assert_eq!(log_in(&fresh()), Ok(()), "the authenticator's are still good");
+    assert_eq!(accounts.read().unwrap().get("alice").unwrap().recovery_codes(), 7);
     // New ones take the place of the old.
-    accounts.issue_recovery_codes("alice").unwrap();
-    let again = accounts.check_answer(&alice(&accounts), codes[3].as_bytes(), now);
-    assert_eq!(again, Err(Reason::WrongFactor));
+    accounts.write().unwrap().edit("alice", Account::issue_recovery_codes).unwrap();
+    assert_eq!(log_in(&codes[3]), Err(Reason::WrongFactor));
 }
 
 #[test]
 fn a_line_keeps_its_second_factor_and_shows_it_to_nobody() {
     let (mut accounts, _) = accounts();
-    accounts.issue_recovery_codes("alice").unwrap();
+    accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
     let text = String::from_utf8(accounts.to_bytes().to_vec()).unwrap();
     assert!(text.starts_with(&format!("alice totp={RFC} permissions=read password=")));
     assert_eq!(text.matches(" recovery=SHA256:").count(), 10);
@@ -313,15 +352,15 @@ impl House {
         self.0.path().join("users.txt")
     }
 
-    fn open(&self) -> AccountFile {
-        AccountFile::open(self.users()).unwrap()
+    fn open(&self) -> Arc<AccountFile> {
+        Arc::new(AccountFile::open(self.users()).unwrap())
     }
 }
 
-fn log_in(file: &AccountFile, answer: &str, now: UnixTime) -> Result<(), Reason> {
-    let grant = file.check(Credential::Password { user: "alice", password: PASSWORD })?;
-    assert!(file.next_factor(&grant, CredentialKind::Password, 0).is_some());
-    file.check_answer(&grant, answer.as_bytes(), now)
+fn log_in(file: &Arc<AccountFile>, answer: &str) -> Result<(), Reason> {
+    let grant = asked::check(file, alice_s())?;
+    assert!(asked::further(file, &grant, CredentialKind::Password, 0)?.is_some());
+    asked::answer(file, &grant, answer)
 }
 
 #[test]
@@ -329,16 +368,18 @@ fn a_code_stays_used_when_the_file_is_read_anew() {
     let (accounts, _) = accounts();
     let house = House::with(&accounts);
     let file = house.open();
-    let (code, now) = fresh();
-    assert_eq!(log_in(&file, &code, now), Ok(()));
-    AccountFile::edit(house.users(), false, |accounts| accounts.grant("alice", "write").map_err(|_| io_error()))
-        .unwrap();
+    let code = fresh();
+    assert_eq!(log_in(&file, &code), Ok(()));
+    AccountFile::edit(house.users(), false, |accounts| {
+        accounts.edit("alice", |account| account.add_permission("write")).map_err(|_| io_error())
+    })
+    .unwrap();
     file.refresh().unwrap();
     assert!(file.accounts().get("alice").unwrap().grant().permits("write"));
-    assert_eq!(log_in(&file, &code, now), Err(Reason::FactorUsed));
+    assert_eq!(log_in(&file, &code), Err(Reason::FactorUsed));
     // One who opens the file now does not know, and takes none of this step.
     let code = rfc().code(system_now());
-    assert_eq!(log_in(&house.open(), &code, system_now()), Err(Reason::FactorUsed));
+    assert_eq!(log_in(&house.open(), &code), Err(Reason::FactorUsed));
 }
 
 fn io_error() -> countersign::files::FileError {
@@ -348,19 +389,19 @@ fn io_error() -> countersign::files::FileError {
 #[test]
 fn a_recovery_code_is_used_up_in_the_file_for_every_server() {
     let (mut accounts, _) = accounts();
-    let codes = accounts.issue_recovery_codes("alice").unwrap();
+    let codes = accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
     let house = House::with(&accounts);
     let (one, other) = (house.open(), house.open());
-    assert_eq!(log_in(&one, &codes[0], system_now()), Ok(()));
+    assert_eq!(log_in(&one, &codes[0]), Ok(()));
     other.refresh().unwrap();
-    assert_eq!(log_in(&other, &codes[0], system_now()), Err(Reason::WrongFactor));
+    assert_eq!(log_in(&other, &codes[0]), Err(Reason::WrongFactor));
     assert_eq!(other.accounts().get("alice").unwrap().recovery_codes(), 9);
     // Whoever comes at the same time with the same code: one of them is let in.
-    let threads = [&one, &other, &one, &other].map(|file| (file.check(alice_s()).unwrap(), file));
+    let threads = [&one, &other, &one, &other].map(|file| (asked::check(file, alice_s()).unwrap(), file));
     let good = std::thread::scope(|scope| {
         let checks = threads.map(|(grant, file)| {
-            let code = codes[1].as_bytes();
-            scope.spawn(move || file.check_answer(&grant, code, system_now()))
+            let code = codes[1].as_str();
+            scope.spawn(move || asked::answer(file, &grant, code))
         });
         checks.map(|check| check.join().unwrap()).into_iter().filter(Result::is_ok).count()
     });
@@ -378,12 +419,12 @@ fn alice_s() -> Credential<'static> {
 fn a_recovery_code_that_can_t_be_used_up_lets_nobody_in() {
     use std::os::unix::fs::PermissionsExt;
     let (mut accounts, _) = accounts();
-    let codes = accounts.issue_recovery_codes("alice").unwrap();
+    let codes = accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
     let house = House::with(&accounts);
     let file = house.open();
     fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o500)).unwrap();
     let is_root = fs::write(house.0.path().join("probe"), b"").is_ok();
-    let verdict = log_in(&file, &codes[0], system_now());
+    let verdict = log_in(&file, &codes[0]);
     fs::set_permissions(house.0.path(), fs::Permissions::from_mode(0o700)).unwrap();
     // Root may write everywhere.
     assert!(is_root || matches!(verdict, Err(Reason::Application(_))));

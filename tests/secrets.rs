@@ -295,8 +295,8 @@ async fn streams_over_tokio_print_no_secret() {
 fn accounts_print_no_hash() {
     let mut accounts = countersign::Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    accounts.set_password("alice", PASSWORD).unwrap();
-    let token = accounts.issue_token("alice").unwrap();
+    accounts.edit("alice", |account| account.set_password(PASSWORD)).unwrap();
+    let token = accounts.edit("alice", |account| account.issue_token()).unwrap();
     let text = accounts.to_string();
     let hashes: Vec<Vec<u8>> = text
         .split_whitespace()

@@ -399,7 +399,7 @@ fn l8_a_credential_that_breaks_its_rules_is_refused() {
     let forger = Forger::new(&hellos.hello, &hellos.challenge);
     let cases = [
         ("kind 0", credential(0, b"alice", b"password")),
-        ("kind 4, set aside", credential(4, b"alice", b"password")),
+        ("kind 5", credential(5, b"alice", b"password")),
         ("kind 255", credential(255, b"", b"password")),
         ("a password without a user", credential(1, b"", b"password")),
         ("a user of 256 bytes", credential(1, &[b'a'; 256], b"password")),

@@ -64,18 +64,18 @@ impl Counted {
         if accounts.get("alice").is_none() {
             accounts.add("alice", ["read"]).unwrap();
         }
-        accounts.set_password("alice", password).unwrap();
+        accounts.edit("alice", |account| account.set_password(password)).unwrap();
     }
 }
 
 impl Verifier for Counted {
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         self.verified.fetch_add(1, Ordering::SeqCst);
-        self.accounts.lock().unwrap().verify(attempt)
+        self.accounts.lock().unwrap().check(attempt.credential())
     }
 
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.accounts.lock().unwrap().resume(returning)
+        self.accounts.lock().unwrap().current(returning.principal(), returning.kind())
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Only the `rustcrypto` provider draws all its randomness from what is handed in, so only it can make these bytes;
 //! `tests/providers.rs` has the other read what this one makes.
-#![cfg(all(feature = "rustcrypto", feature = "ml-kem"))]
+#![cfg(all(feature = "rustcrypto", feature = "ml-kem", feature = "stretch"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects, unreachable_pub)]
 
@@ -34,6 +34,8 @@ mod refusals;
 mod run;
 #[path = "vectors/setting.rs"]
 mod setting;
+#[path = "vectors/stretched.rs"]
+mod stretched;
 #[path = "vectors/tickets.rs"]
 mod tickets;
 

@@ -8,7 +8,7 @@ use countersign::crypto::Provider;
 use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello};
 use countersign::{ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, Grant, KeyExchange, Moment};
 use countersign::{
-    PrivateKey, Server, ServerConfig, ServerKey, Session, SigningKey, Suite, Ticket, TicketKeys, UnixTime,
+    PrivateKey, Server, ServerConfig, ServerKey, Session, SigningKey, Stretching, Suite, Ticket, TicketKeys, UnixTime,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -81,9 +81,17 @@ impl Peers {
     /// The same peers, but the client logs in by a key of its own.
     #[must_use]
     pub fn with_client_key(mut self, provider: Provider, key: &SigningKey) -> Self {
-        let config = ServerConfig::clone(&self.server).with_credential_kinds(&CredentialKind::ALL).unwrap();
+        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+        let config = ServerConfig::clone(&self.server).with_credential_kinds(&kinds).unwrap();
         self.server = Arc::new(config);
         self.client_key = Some(ClientKey::load(key, provider).unwrap());
+        self
+    }
+
+    /// The same peers, but the client stretches its password.
+    #[must_use]
+    pub fn with_stretching(mut self, stretching: &Stretching) -> Self {
+        self.server = Arc::new(ServerConfig::clone(&self.server).with_stretching(stretching.clone()).unwrap());
         self
     }
 

@@ -6,6 +6,7 @@ mod load;
 mod options;
 mod pace;
 mod process;
+mod relief;
 mod report;
 mod setup;
 mod stats;
@@ -25,6 +26,7 @@ use handshakes::{Combinations, PASSWORD};
 use indicatif::{ProgressBar, ProgressStyle};
 use load::Course;
 use process::Stage;
+use relief::Measure;
 use report::{Handshake, Load, Report};
 use setup::Setup;
 use std::path::{Path, PathBuf};
@@ -118,6 +120,12 @@ impl Bench {
         self.say(table::handshakes(plan, hash, &handshakes))?;
 
         let answer = setup.answer(&handshakes)?;
+        let key = self.key(&setup, &keys)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.argon2.clone());
+        let rounds = if self.quick { 3 } else { 31 };
+        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2, rounds };
+        let relief = measure.run()?;
+        self.say([String::new()].into_iter().chain(table::relief(plan, &relief, answer)))?;
 
         let load = match self.no_load {
             true => None,
@@ -139,6 +147,7 @@ impl Bench {
                 plan: setup.plan,
                 password_hash_ms: hash,
                 handshakes,
+                relief,
                 load,
                 summary,
             };
@@ -188,10 +197,16 @@ impl Bench {
         AccountFile::edit(path, true, |accounts| -> Result<(), Failure> {
             names.iter().try_for_each(|name| {
                 accounts.add(name, ["read", "write"])?;
-                Ok(accounts.set_password_with(name, PASSWORD, &argon2)?)
+                Ok(accounts.edit(name, |account| account.set_password_with(PASSWORD, &argon2))?)
             })
         })?;
         Ok(names)
+    }
+
+    /// The key that the load and the answer are about.
+    fn key<'a>(&self, setup: &Setup, keys: &'a [(KeySize, PrivateKey)]) -> Result<&'a PrivateKey, Failure> {
+        let key = keys.iter().find(|(size, _)| *size == setup.bits).map(|(_, key)| key);
+        key.ok_or_else(|| Failure::usage("--bits names no key size"))
     }
 
     fn load(
@@ -202,8 +217,7 @@ impl Bench {
         users: &[String],
         (hash, alone): (f64, &Handshake),
     ) -> Result<Load, Failure> {
-        let key = keys.iter().find(|(size, _)| *size == setup.bits).map(|(_, key)| key);
-        let key = key.ok_or_else(|| Failure::usage("--bits names no key size"))?;
+        let key = self.key(setup, keys)?;
         files::write_private_key(stage.key(), key, Existing::Keep)?;
         let course = Course {
             plan: &setup.plan,

@@ -8,6 +8,7 @@ mod manifest;
 mod print;
 mod relay;
 mod stage;
+mod stretch;
 mod totp;
 #[cfg(feature = "x509")]
 mod x509;
@@ -47,6 +48,8 @@ enum Way {
     ClientKey,
     /// One-time codes as a second factor
     Totp,
+    /// Passwords that the client stretches, so that the server need not
+    Stretch,
 }
 
 impl Demo {
@@ -74,6 +77,7 @@ impl Demo {
             Some(Way::Manifest) => manifest::play(folder),
             Some(Way::ClientKey) => client_key::play(folder),
             Some(Way::Totp) => totp::play(folder),
+            Some(Way::Stretch) => stretch::play(folder),
         }
     }
 }

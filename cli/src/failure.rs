@@ -68,7 +68,7 @@ Exit status:
   8  the server can't check logins now, whatever the credential: try again later";
 
 /// What the library calls its errors at a client, the status of each, and what to do. What is not here is [`Status::Protocol`].
-const LOGINS: [(&str, Status, &str); 26] = [
+const LOGINS: [(&str, Status, &str); 32] = [
     ("refused", Status::Refused, ""),
     (
         "factor-wanted",
@@ -106,6 +106,16 @@ const LOGINS: [(&str, Status, &str); 26] = [
     ("sign-gone", Status::Usage, ". Is it still running, and is SSH_AUTH_SOCK its socket?"),
     ("sign-garbled", Status::Usage, ". Is SSH_AUTH_SOCK the socket of an ssh-agent?"),
     ("sign-wrong", Status::Usage, ". Log in with another agent, or with the key's file: --identity"),
+    (
+        "stretch-too-weak",
+        Status::Untrusted,
+        ". Ask its operator for stronger parameters: somebody else may be answering in its place",
+    ),
+    ("stretch-too-costly", Status::Untrusted, ". Ask its operator for parameters that clients can afford"),
+    ("stretch-other-realm", Status::Untrusted, ". Ask its operator which realm is its own"),
+    ("stretch-not-taken", Status::KindNotTaken, ". Without --stretched-only it would get it"),
+    ("stretch-not-built", Status::KindNotTaken, ""),
+    ("stretch-no-memory", Status::Usage, ""),
     ("io", Status::Network, "; try again"),
     ("disconnected", Status::Network, "; try again"),
     ("truncated", Status::Network, "; log in again"),

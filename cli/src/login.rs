@@ -102,7 +102,7 @@ impl Login {
         block_on(async {
             let session = enter(&self.remote, self.use_of_tickets()).await?;
             let how = if session.info().is_resumed() { ", resumed" } else { "" };
-            term::note(format_args!("logged in as {}{how}", describe(session.grant())));
+            term::note(format_args!("logged in as {}{how}", describe(&session.grant())));
             let proved = if session.info().is_proved() { ", server proved itself" } else { "" };
             term::note(format_args!("suite {}, session {}{proved}", session.suite(), session.id()));
             if self.pipe {

@@ -19,6 +19,7 @@ mod manifest;
 mod prompt;
 mod relay;
 mod remote;
+mod roles;
 mod secrets;
 mod serve;
 mod state;
@@ -80,6 +81,9 @@ enum Command {
     /// Keep the accounts of a users file.
     #[command(subcommand)]
     User(users::User),
+    /// Keep the roles of a users file: permissions under a name, for many users at once.
+    #[command(subcommand)]
+    Role(roles::RoleCommand),
     /// Look after the servers that `login` and `connect` know, and their keys.
     #[command(subcommand)]
     KnownHosts(known_hosts::KnownHostsCommand),
@@ -114,6 +118,7 @@ fn run(command: Command) -> Result<(), Failure> {
         #[cfg(feature = "x509")]
         Command::Cert(cert) => cert.run(),
         Command::User(user) => user.run(),
+        Command::Role(role) => role.run(),
         Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
         Command::Login(login) => login.run(),

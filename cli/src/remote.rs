@@ -35,6 +35,12 @@ pub(crate) struct Remote {
     /// Ask for the server of this name, where several are behind one address; it crosses the wire in the clear
     #[arg(long, value_name = "NAME", value_parser = server_name)]
     server_name: Option<String>,
+    /// Never send the password itself: only what it is stretched to, to a server that takes that
+    #[arg(long, conflicts_with = "token_stdin")]
+    stretched_only: bool,
+    /// Stretch the password for this realm alone, whatever the server says
+    #[arg(long, value_name = "REALM", conflicts_with = "token_stdin")]
+    realm: Option<String>,
     /// Read the password from the first line of standard input instead of asking for it
     #[arg(long, conflicts_with = "token_stdin")]
     pub(crate) password_stdin: bool,
@@ -164,7 +170,13 @@ impl Remote {
     }
 
     fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
-        let server = self.trust.server(&self.known_name(), self.called(), told)?;
+        let mut server = self.trust.server(&self.known_name(), self.called(), told)?;
+        if self.stretched_only {
+            server = server.with_stretched_only();
+        }
+        if let Some(realm) = &self.realm {
+            server = server.with_realm(realm);
+        }
         match &self.server_name {
             Some(name) => {
                 server.with_name(name).map_err(|error| Failure::usage(format_args!("--server-name: {error}")))

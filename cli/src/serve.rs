@@ -1,16 +1,19 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod descriptors;
+mod guessing;
 mod keys;
 mod listen;
 mod log;
 mod proxy;
 mod server;
 mod service;
+mod stretch;
 mod tickets;
 mod users;
 mod visit;
 
+pub(crate) use guessing::Guessing;
 pub(crate) use log::Log;
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -20,8 +23,10 @@ use crate::failure::Failure;
 use crate::prompt;
 use crate::{term, users as user_files};
 use clap::Args;
-use countersign::accounts::AccountFile;
-use countersign::{Acceptor, Bounds, CredentialKind, ServerConfig, ServerKeys, TicketKeys, limits};
+use countersign::accounts::{AccountFile, AccountVerifier};
+use countersign::{
+    Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, Stretching, TicketKeys, limits,
+};
 use keys::Source;
 use listen::{State, listen, tell};
 use proxy::Block;
@@ -33,8 +38,9 @@ use std::io;
 use std::net::ToSocketAddrs;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use stretch::StretchArgs;
 use tickets::Watch;
 use users::watched;
 
@@ -71,10 +77,19 @@ and the memory of used tickets are saved there, and the next start takes them ov
 file. A server that was killed has saved nothing, and its clients log in anew. Neither service nor
 program is started for a client that comes by ticket before it has shown that it is there.
 
+A session ends when its user is removed, locked or expired, or gets another password: within a
+second or so of a change of the users file, and within --recheck in any case. New permissions hold
+from then on; a program of --exec, or a service that was told by --send-proxy, has seen the old
+ones, so its session ends, too. The log says why (event session-ended), and the client is not told.
+
 With --keys the server has several keys over time: see `keygen --keys`, `key rotate` and docs/runbook.md.
 SIGHUP has it read them again, or the file of --key, and the manifest. Logins that have begun go on under
 the key that they began under, and tickets stay good whose key is still there. It logs what it has taken
 (event keys-reloaded), or why it goes on with what it had (keys-not-reloaded).
+
+With --stretch it is the clients that compute password hashes, at parameters that every one of them is told; the users file
+keeps a SHA-256 of what comes out (stretched=). The login of a stranger costs an RSA operation then, and no password
+hash. To raise the parameters, give the new ones before the old ones, until no account has the old ones (`user list --json`).
 
 A client that asks for a server by name (--server-name there, too) is turned away unless this one
 was given that name: whoever trusts the keys of two servers can't be led to the other one.
@@ -85,7 +100,15 @@ the address that has the most makes way, so that a flood of idle connections doe
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
 of late come first, and where too many wait, one of the address with the most is refused. Each
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
-bounds still need more they are lowered, with a warning.")]
+bounds still need more they are lowered, with a warning.
+
+Guessing is made slow: whoever has failed to log in too often waits, by address and by the network
+around it, by user, and in all (see Guessing). An address that waits is told that the server is
+busy; a password for a user who waits is refused unseen, as any wrong one is, whether there is
+such a user or not. Tickets, keys and tokens can't be guessed, and whoever has logged in to an
+account from an address before does not wait there for what others do. The log has a line
+(event penalty) with each wait that begins, and each login that nobody looked at has a code that
+begins with penalty-.")]
 pub(crate) struct Serve {
     /// Where to listen; port 0 picks a free one, and `systemd` takes the socket that a socket unit hands over
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -117,10 +140,16 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "FILE")]
     ticket_keys: Option<PathBuf>,
     #[command(flatten)]
+    stretch: StretchArgs,
+    #[command(flatten)]
     options: Options,
+    #[command(flatten)]
+    guessing: Guessing,
 }
 
 const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
+const RECHECK: Duration = Duration::from_secs(30);
+const RECHECK_GRACE: Duration = Duration::from_secs(600);
 const MAX_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Fewer than the library's: each is a connection of the service behind this, too.
@@ -137,6 +166,13 @@ pub(crate) struct Options {
     /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
     #[arg(long, value_name = "TIME", default_value = term::time(TICKET_LIFETIME), value_parser = term::duration)]
     ticket_lifetime: Duration,
+    /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of the users file is
+    /// noticed within a second anyway. 0s for the file alone
+    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
+    recheck: Duration,
+    /// How long sessions go on while the users file can't be read
+    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK_GRACE), value_parser = term::duration)]
+    recheck_grace: Duration,
     /// Open handshakes at once: from the connection until the login has arrived
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_HANDSHAKES, help_heading = "Bounds")]
     max_handshakes: NonZeroUsize,
@@ -170,6 +206,8 @@ impl Default for Options {
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
             refusal_floor: limits::REFUSAL_FLOOR,
             ticket_lifetime: TICKET_LIFETIME,
+            recheck: RECHECK,
+            recheck_grace: RECHECK_GRACE,
             max_handshakes: MANY,
             max_handshakes_per_address: Some(MANY),
             max_wait: MAX_WAIT,
@@ -194,13 +232,20 @@ impl Options {
         let config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
             .with_refusal_floor(self.refusal_floor);
-        config.with_credential_kinds(&CredentialKind::ALL).map_err(Failure::new)
+        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+        config.with_credential_kinds(&kinds).map_err(Failure::new)
     }
 
     /// The keys of its tickets; `None` where it gives none.
     pub(crate) fn tickets(&self) -> Option<Arc<TicketKeys>> {
         let keys = || Arc::new(TicketKeys::new(crypto::provider(), self.ticket_lifetime));
         (!self.ticket_lifetime.is_zero()).then(keys)
+    }
+
+    fn recheck(&self, looks_once: bool) -> Recheck {
+        let recheck = if self.recheck.is_zero() { Recheck::never() } else { Recheck::every(self.recheck) };
+        let recheck = recheck.with_grace(Some(self.recheck_grace));
+        if looks_once { recheck.closing_on_change() } else { recheck }
     }
 
     fn numbers(&self) -> Numbers {
@@ -231,6 +276,7 @@ impl Options {
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
+        let stretching = self.stretch.stretching(&self.keys)?;
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
@@ -249,8 +295,10 @@ impl Serve {
             path: &self.users,
             users: file,
             options: &self.options,
+            guessing: &self.guessing,
             balancers: &self.proxy_protocol,
             service,
+            stretching,
         };
         let (server, warnings) = plan.prepare(Arc::clone(&log))?;
         warnings.iter().for_each(term::note);
@@ -327,27 +375,46 @@ pub(crate) struct Plan<'a> {
     pub(crate) path: &'a Path,
     pub(crate) users: AccountFile,
     pub(crate) options: &'a Options,
+    pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
+    /// How clients stretch their passwords, if they do.
+    pub(crate) stretching: Option<Stretching>,
 }
 
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, balancers, service } = self;
-        let broken = user_files::broken_lines(path, &users.broken_lines());
-        let users = watched(users, Arc::clone(&log));
+        let Self { keys, tickets, path, users, options, guessing, balancers, service, stretching } = self;
+        let mut broken = user_files::broken_lines(path, &users.broken_lines());
+        broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
+        let told = Arc::new(OnceLock::new());
+        let users = watched(users, Arc::clone(&log), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
         let warnings = broken.into_iter().chain(warning).collect();
         let balancers =
             Balancers { blocks: balancers.to_vec(), timeout: options.handshake_timeout, count: numbers.handshakes };
         let mut config = options.config()?;
+        // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
+        let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
+        if let Some(stretching) = stretching {
+            config = config.with_stretching(stretching).map_err(Failure::new)?;
+        }
         let mut watch = None;
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
-        let acceptor = Acceptor::new(config, keys, users).with_bounds(options.bounds(numbers));
+        let recheck = options.recheck(service.looks_once());
+        let verifier = AccountVerifier::new(users);
+        let verifier = if moves { verifier.with_moving() } else { verifier };
+        let acceptor = Acceptor::new_async(config, keys, verifier);
+        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = match guessing.penalties(Arc::clone(&log)) {
+            Some(penalties) => acceptor.with_penalties(penalties),
+            None => acceptor.without_penalties(),
+        };
+        let _ = told.set(acceptor.clone());
         Ok((Server::new(acceptor, watch, balancers, service, log), warnings))
     }
 }

@@ -7,7 +7,8 @@
 use crate::{Input, frame};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, KeyProof, Message, ServerHello};
 use countersign::codec::{
-    ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, VerdictMessage,
+    ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, StretchedMessage, StretchingMessage,
+    VerdictMessage,
 };
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 use countersign::{SignedManifest, limits};
@@ -41,6 +42,8 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ServerResumption<'_>>(bytes),
         message::<CredentialMessage<'_>>(bytes),
         message::<KeyProof<'_>>(bytes),
+        message::<StretchingMessage<'_>>(bytes),
+        message::<StretchedMessage<'_>>(bytes),
         message::<VerdictMessage<'_>>(bytes),
         message::<Busy<'_>>(bytes),
         message::<Confirm<'_>>(bytes),

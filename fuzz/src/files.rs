@@ -164,10 +164,10 @@ fn accounts(file: &[u8]) -> usize {
     let states: Vec<String> = names.iter().map(|name| state(&accounts, name)).collect();
     for name in &names {
         let is_locked = accounts.get(name).unwrap().is_locked();
-        accounts.lock(name).unwrap();
-        accounts.unlock(name).unwrap();
+        accounts.edit(name, |account| Ok(account.lock())).unwrap();
+        accounts.edit(name, |account| Ok(account.unlock())).unwrap();
         if is_locked {
-            assert_eq!(accounts.lock(name), Ok(true));
+            assert_eq!(accounts.edit(name, |account| Ok(account.lock())), Ok(true));
         }
     }
     let (again, still_broken) = Accounts::parse(accounts.to_bytes().as_slice());

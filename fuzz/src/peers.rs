@@ -8,7 +8,8 @@ use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim,
 use countersign::{
     ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
     Moment, PrivateKey, Prompt, Server, ServerConfig, ServerKey, Session, SigningKey, Suite, Ticket, TicketKeys,
-    UnixTime, limits,
+    UnixTime, limits, StretchError, StretchParameters, StretchedPassword,
+    Stretching,
 };
 use rand_core::Rng;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +49,14 @@ pub(crate) static ALICES_KEY: LazyLock<ClientKey> =
     LazyLock::new(|| toy::client_key(SigningKey::from_ed25519(&[7; 32]).unwrap().public_key()));
 pub(crate) static LONG_KEY: LazyLock<ClientKey> = LazyLock::new(|| toy::client_key(&KEY.public_key().clone().into()));
 
+/// What alice's password is stretched to, with a password beside it: a short one, and one that makes the credential longer. Computed once: it
+/// takes milliseconds.
+pub(crate) static STRETCHED: LazyLock<[StretchedPassword; 2]> = LazyLock::new(|| {
+    let weakest = StretchParameters::new(7, 5, 1).unwrap();
+    let stretching = Stretching::new("db.example", &[weakest]).unwrap().with_moving();
+    [&b"correct horse"[..], &[b'x'; 600]].map(|password| stretching.stretch("alice", password).unwrap())
+});
+
 impl Peers {
     pub(crate) fn new(choice: u8) -> Self {
         Self::with(choice, toy::provider(), toy::provider())
@@ -65,7 +74,8 @@ impl Peers {
         let counting = Counting(toy::provider().rsa.load_key(&KEY).unwrap(), opened.clone());
         let tickets = Arc::new(ticket_keys(toy::provider()));
         let server = ServerConfig::new(server).with_suites(&Suite::ALL).unwrap().with_tickets(tickets.clone());
-        let server = server.with_credential_kinds(&CredentialKind::ALL).unwrap();
+        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+        let server = server.with_credential_kinds(&kinds).unwrap();
         let client = ClientConfig::new(client).with_suites(&[suite]).unwrap();
         Self {
             client: Arc::new(if is_extended { client.with_factors().with_proof_at_resumption() } else { client }),
@@ -87,6 +97,12 @@ impl Peers {
         let client = ClientConfig::clone(&self.client);
         let client = if factors > 0 { client.with_factors() } else { client };
         Self { client: client.into(), has_key, factors, ..self }
+    }
+
+    /// The server takes stretched passwords in the place of passwords.
+    pub(crate) fn with_stretching(self) -> Self {
+        let server = ServerConfig::clone(&self.server).with_stretching(STRETCHED[0].stretching().clone()).unwrap();
+        Self { server: server.into(), ..self }
     }
 
     /// How many further factors the server wants of alice.
@@ -217,7 +233,12 @@ impl Peers {
         challenge: Challenge,
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
         let is_proved = challenge.is_proved();
-        let answer = challenge.trust(&self.trust, self.today)?.login(credential, &mut self.rng(3))?;
+        let trusted = challenge.trust(&self.trust, self.today)?;
+        if matches!(credential, Credential::Password { .. }) && trusted.stretching()?.is_some() {
+            // No genuine server of these asks for it; what a made-up one announces would take the fuzzer a second each time.
+            return Err(StretchError::NoMemory.into());
+        }
+        let answer = trusted.login(credential, &mut self.rng(3))?;
         assert!(is_proved || !self.wants_proof(), "a credential left before the proof");
         Ok(answer)
     }

@@ -8,6 +8,7 @@ use crate::server_machine::requested;
 use crate::toy::{self, CountingRng};
 use countersign::client::{Answer, AwaitVerdict, Verdict};
 use countersign::codec::{self, Bytes, CredentialMessage, Extension, Factor, FactorRequest, GrantMessage, KeyProof};
+use countersign::codec::{Stretched, StretchedMessage};
 use countersign::codec::{List, Message, Text, VerdictMessage};
 use countersign::frame::split;
 use countersign::{ClientKey, Credential, limits};
@@ -175,6 +176,16 @@ fn server_machine(add: &mut Add<'_>) {
     add("credential-padding", 4, &[&password(), &[0, 1]], Reached::Claim);
 
     // By a key; for another connection; by more than its own; a proof that is cut.
+    let stretched = |values: &[Stretched<'_>], password: &[u8]| {
+        let secret = encode(&StretchedMessage { values: List::from_slice(values).unwrap(), password: Bytes(password) });
+        encode(&CredentialMessage { kind: 4, user: Text("alice"), secret: Bytes(&secret) })
+    };
+    let (value, long) = (Stretched(&[7; 32]), [b'x'; 600]);
+    add("credential-stretched", 4, &[&stretched(&[value], b"")], Reached::Session);
+    add("credential-stretched-moving", 4, &[&stretched(&[value], b"correct horse")], Reached::Session);
+    add("credential-stretched-long", 4, &[&stretched(&[value], &long)], Reached::Session);
+    add("credential-stretched-none", 4, &[&stretched(&[], b"")], Reached::Claim);
+    add("credential-stretched-twice", 4, &[&stretched(&[value, value], b"")], Reached::Claim);
     let key = key_credential(0, &ALICES_KEY);
     add("credential-key", 4, &[&key], Reached::Session);
     add("credential-key-of-rsa", 4, &[&key_credential(0, &LONG_KEY)], Reached::Session);

@@ -31,11 +31,11 @@
 //! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent.
 
 use crate::judge::{self, Reached, assert_is, decide, finish, serve};
-use crate::peers::{ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, answer, grant, prompt};
+use crate::peers::{ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, STRETCHED, answer, grant, prompt};
 use crate::toy;
 use crate::{Input, edit, frame, hostile, in_frame};
 use countersign::client::{Answer, AwaitVerdict, Verdict};
-use countersign::codec::{self, Bytes, CredentialMessage, Factor, KeyProof, Text};
+use countersign::codec::{self, Bytes, CredentialMessage, Factor, KeyProof, List, Stretched, StretchedMessage, Text};
 use countersign::frame::{FrameType, split};
 use countersign::server::Asked;
 use countersign::{Credential, Error, Reason, RecordError, Session, limits};
@@ -204,6 +204,7 @@ fn records(choice: u8, mut input: Input<'_>) -> Reached {
 /// be signed for this connection.
 fn credential(choice: u8, plaintext: &[u8]) -> Reached {
     let peers = Peers::with(choice, hostile::provider(), toy::provider());
+    let peers = if plaintext.first() == Some(&4) { peers.with_stretching() } else { peers };
     let (hello, client) = peers.hello();
     let (challenge, server) = peers.challenge(&hello).unwrap();
     // A genuine credential that is as long: with a key, what it signs is known.
@@ -215,6 +216,13 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
         hostile::slip_in(plaintext);
         let (login, client) = signing.answer(&toy::signature(key.public_key(), &signed)).unwrap();
         (login, client, signed, plaintext)
+    } else if plaintext.first() == Some(&4) {
+        let (password, longest) = if plaintext.len() <= 256 { (&STRETCHED[0], 256) } else { (&STRETCHED[1], 768) };
+        let plaintext = &plaintext[..plaintext.len().min(longest)];
+        hostile::slip_in(plaintext);
+        let alice = Credential::Stretched { user: "alice", password };
+        let (login, client) = peers.login_as(alice, client, &challenge).unwrap();
+        (login, client, Vec::new(), plaintext)
     } else {
         // Kind, user and two lengths take 10 bytes.
         let password = vec![b'x'; plaintext.len().clamp(11, 10 + limits::MAX_SECRET) - 10];
@@ -228,7 +236,19 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
     let is_name =
         |user: &str| !user.is_empty() && user.len() <= limits::MAX_USER && !user.chars().any(char::is_control);
     let opened = match claim.credential() {
-        Credential::Password { user: "", password: b"" } => false,
+        Credential::Password { user: "", password: b"" } | Credential::Stretched { user: "", .. } => false,
+        Credential::Stretched { user, password } => {
+            assert!(is_name(user));
+            // One set of parameters was announced. What it is stretched to stays inside: it is taken from where it has to stand.
+            let front = 1 + 2 + user.len() + 2 + 1;
+            let value: [u8; limits::STRETCHED] = plaintext[front..front + limits::STRETCHED].try_into().unwrap();
+            let values = List::from_slice(&[Stretched(&value)]).unwrap();
+            let mut shown = Vec::new();
+            let message = StretchedMessage { values, password: Bytes(password.password().unwrap_or_default()) };
+            codec::encode(&message, &mut shown).unwrap();
+            assert_is(&CredentialMessage { kind: 4, user: Text(user), secret: Bytes(&shown) }, plaintext, 256);
+            true
+        }
         Credential::Password { user, password } => {
             assert!(is_name(user));
             assert_is(&CredentialMessage { kind: 1, user: Text(user), secret: Bytes(password) }, plaintext, 256);

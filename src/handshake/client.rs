@@ -5,7 +5,7 @@
 //! | [`AwaitAnswer`], with a ticket | a ServerResumption, or a ServerHello | [`Resumed`], or [`Challenge`] |
 //! | [`AwaitChallenge`] | a ServerHello | [`Challenge`] |
 //! | [`Challenge`] | *is this the server's key?* | [`Trusted`] |
-//! | [`Trusted`] | *the credential* | [`AwaitVerdict`], or [`AwaitSignature`] |
+//! | [`Trusted`] | *the credential*, a password perhaps stretched ([`Trusted::stretching`]) | [`AwaitVerdict`], or [`AwaitSignature`] |
 //! | [`AwaitSignature`] | *a signature by the client's key* | [`AwaitVerdict`] |
 //! | [`AwaitVerdict`] | a ServerVerdict | a [`Session`], or [`FactorWanted`] |
 //! | [`FactorWanted`] | *the further factor* | [`AwaitVerdict`] again |
@@ -40,6 +40,7 @@ use crate::terms::context::Context;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::NoGrant;
+use crate::terms::stretch::Stretching;
 use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
 use crate::terms::trust::{self, Approved, Evidence, Question, Server, Wants};
 use crate::time::{Moment, UnixTime};
@@ -373,10 +374,12 @@ impl AwaitChallenge {
             secrets.add(parts.field);
             Keys::Proved(secrets)
         };
+        let takes_stretched = hello.credential_kinds.contains(&CredentialKind::Stretched.number());
+        let stretching = if takes_stretched { Some(Stretching::of(&hello.extensions)?) } else { None };
         let evidence = Evidence::read(&hello.extensions, self.wants);
         let Self { config, needs_proof, is_bound, deadline, .. } = self;
         let kinds = hello.credential_kinds;
-        Ok(Challenge { config, login, suite, key, evidence, kinds, needs_proof, is_bound, deadline })
+        Ok(Challenge { config, login, suite, key, evidence, kinds, stretching, needs_proof, is_bound, deadline })
     }
 
     fn check_choice(&self, version: u16, suite: u16) -> Result<Suite, Violation> {
@@ -430,6 +433,8 @@ pub struct Challenge {
     key: PublicKey,
     evidence: Evidence,
     kinds: List<u8, { limits::MAX_CREDENTIAL_KINDS }>,
+    /// Of a server that takes stretched passwords.
+    stretching: Option<Stretching>,
     needs_proof: bool,
     is_bound: bool,
     deadline: Moment,

@@ -4,10 +4,13 @@ use super::bounds::Bounds;
 use super::error::LoginError;
 use super::keys::{KeysInUse, ServerKeys};
 use super::link::Link;
+use super::penalties::{Guard, Penalties};
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
+use super::recheck::Recheck;
 use super::refusals::Refusals;
 use super::script::{self, Decided};
+use super::sessions::Sessions;
 use super::stream::Stream;
 use super::workers::Workers;
 use crate::handshake::server::ServerConfig;
@@ -18,7 +21,8 @@ use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`].
+/// Accepts logins: everything from the connection to a named peer on an encrypted stream, within [`Bounds`], and with
+/// [`Penalties`] for guessing.
 ///
 /// Cheap to clone; a clone shares everything, the bounds among it. Over tokio's streams `accept` (feature `tokio`) is the one
 /// call, over blocking ones [`Acceptor::accept_blocking`], over anything else [`Acceptor::accept_over`]; one acceptor may serve all
@@ -41,6 +45,8 @@ pub(super) struct ServerState {
     pub(super) workers: Workers,
     pub(super) permits: Permits,
     pub(super) refusals: Refusals,
+    pub(super) sessions: Sessions,
+    pub(super) guard: Guard,
     limiter: Option<Arc<Limiter>>,
 }
 
@@ -79,7 +85,7 @@ impl ServerState {
 
 impl Acceptor {
     /// Accepts logins under `keys`, one [`ServerKey`](crate::ServerKey) or several by name and over time, and asks `verifier` about them on one of the
-    /// acceptor's threads, within [`Bounds::default`].
+    /// acceptor's threads, within [`Bounds::default`] and with [`Penalties::default`].
     pub fn new(config: ServerConfig, keys: impl Into<ServerKeys>, verifier: impl Verifier + 'static) -> Self {
         Self::with_verifier(config, keys.into(), AnyVerifier::Blocking(Arc::new(verifier)))
     }
@@ -98,11 +104,13 @@ impl Acceptor {
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys: KeysInUse::new(keys),
+            sessions: Sessions::new(Recheck::default(), verifier.clone()),
             verifier,
             places,
             workers,
             permits,
             refusals: Refusals::default(),
+            guard: Guard::new(Penalties::default()),
             limiter: None,
         }))
     }
@@ -114,13 +122,50 @@ impl Acceptor {
         Self(Arc::new(ServerState { places, workers, permits, ..ServerState::clone(&self.0) }))
     }
 
+    /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
+    #[must_use]
+    pub fn with_penalties(self, penalties: Penalties) -> Self {
+        Self(Arc::new(ServerState { guard: Guard::new(penalties), ..ServerState::clone(&self.0) }))
+    }
+
+    /// Lets everybody guess as fast as the [`Bounds`] allow: where passwords can't be guessed, or where something else counts.
+    #[must_use]
+    pub fn without_penalties(self) -> Self {
+        Self(Arc::new(ServerState { guard: Guard::none(), ..ServerState::clone(&self.0) }))
+    }
+
     /// Asks `limiter` about whoever has sent a ClientHello, before anything costly is done with it: it is told the
     /// connection and the server name that the client asked for (empty if it named none). An error turns the client away, which is
-    /// told that the server is busy. Bounds by source are there without it; this is for rates, lists and hours of your own.
+    /// told that the server is busy. Bounds by source and penalties are there without it; this is for rates, lists and hours of your own.
     /// It must not block.
     #[must_use]
     pub fn with_limiter(self, limiter: impl Fn(&Context, &str) -> Result<(), Reason> + Send + Sync + 'static) -> Self {
         Self(Arc::new(ServerState { limiter: Some(Arc::new(limiter)), ..ServerState::clone(&self.0) }))
+    }
+
+    /// Sets when open sessions are looked at again, and what comes of it. A clone that was made before keeps the old way for its
+    /// sessions.
+    #[must_use]
+    pub fn with_recheck(self, recheck: Recheck) -> Self {
+        let sessions = Sessions::new(recheck, self.0.verifier.clone());
+        Self(Arc::new(ServerState { sessions, ..ServerState::clone(&self.0) }))
+    }
+
+    /// Looks at the open sessions of a principal now: for applications that are told of changes. It does not wait for what comes of it; a login of
+    /// these moments is looked at again, too.
+    pub fn recheck(&self, principal: &str) {
+        self.0.sessions.recheck(Some(principal));
+    }
+
+    /// As [`Acceptor::recheck`], at all sessions.
+    pub fn recheck_all(&self) {
+        self.0.sessions.recheck(None);
+    }
+
+    /// Ends the open sessions of a principal, whatever the verifier says, and gives how many there were. It locks nobody out: have the verifier
+    /// refuse the principal first.
+    pub fn revoke(&self, principal: &str) -> usize {
+        self.0.sessions.revoke(principal)
     }
 
     /// The keys of the logins from now on. Logins that have got their answer by then go on under the key of that; sessions do not
@@ -136,9 +181,11 @@ impl Acceptor {
         self.0.keys.now()
     }
 
-    /// How many hold places now, and how many had to make way.
+    /// How many hold places now, how many had to make way or to wait, and how many sessions were ended.
     pub fn counts(&self) -> Counts {
-        self.0.places.counts()
+        let (revoked, unconfirmed) = self.0.sessions.counts();
+        let (turned_away, unchecked, store_away) = self.0.guard.counts();
+        Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() }
     }
 
     /// Lets nobody in any more, and ends the handshakes that wait for their peers. Sessions go on; logins that have arrived
@@ -160,9 +207,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, session_place) => {
-                Ok(Stream::new(link.into_stream()?, session, Some(session_place)))
-            }
+            Decided::Accepted(started) => Ok(Stream::of_server(link.into_stream()?, *started, None)),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

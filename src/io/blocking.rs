@@ -8,7 +8,7 @@ use super::link::Link;
 use super::places::{Eviction, SessionPlace};
 use super::script::{self, Decided};
 use super::stream::{Inbox, Outbox, Stream};
-pub use super::transport::{Over, Timed, Transport, Untimed};
+pub use super::transport::{Over, Stopper, Timed, Transport, Untimed};
 use crate::session::SessionInfo;
 use crate::terms::context::Context;
 use crate::terms::credential::Credential;
@@ -148,7 +148,8 @@ impl Acceptor {
     /// Accepts a login over a blocking stream: everything from the ClientHello to the verdict, on this thread; what takes a
     /// processor runs on the acceptor's own. `context` says where the connection comes from: its peer's address, usually.
     ///
-    /// The transport's timeouts are used for the handshake and cleared after it. A refused login ends at once; its peer is told
+    /// The transport's timeouts are used for the handshake and cleared after it. A session takes a second descriptor of the socket, by which what
+    /// waits on it is woken when it is ended from outside ([`crate::Recheck`]). A refused login ends at once; its peer is told
     /// later, when that is due, for as long as the process lives.
     ///
     /// # Errors
@@ -162,8 +163,10 @@ impl Acceptor {
         let place = self.0.enter(&context)?;
         let mut link = BlockingLink::new(stream, Some(Arc::clone(place.cut())))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
-            Decided::Accepted(session, session_place) => {
-                Ok(Stream::new(link.into_stream()?, session, Some(session_place)))
+            Decided::Accepted(started) => {
+                let mut transport = link.into_stream()?;
+                let stopper = transport.stopper();
+                Ok(Stream::of_server(transport, *started, stopper))
             }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
@@ -308,9 +311,13 @@ impl<S: Write> Stream<S> {
     }
 }
 
-impl<S: Read> Read for Stream<S> {
+impl<S: Read + Write> Read for Stream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        read(&mut self.transport, &mut self.inbox, buffer)
+        let read = read(&mut self.transport, &mut self.inbox, buffer);
+        if read.is_err() {
+            say_farewell(&mut self.transport, &mut self.outbox);
+        }
+        read
     }
 }
 
@@ -394,7 +401,7 @@ fn read(transport: &mut impl Read, inbox: &mut Inbox, buffer: &mut [u8]) -> io::
         if let Some(count) = inbox.read(buffer)? {
             return Ok(count);
         }
-        fill(transport, inbox)?;
+        fill(transport, inbox).map_err(|error| inbox.live.blame(error))?;
     }
 }
 
@@ -411,9 +418,20 @@ fn fill(transport: &mut impl Read, inbox: &mut Inbox) -> io::Result<()> {
     Ok(())
 }
 
+/// Tells the peer of a session that was ended from outside that this is the end.
+fn say_farewell(transport: &mut impl Write, outbox: &mut Outbox) {
+    // Where nothing could end a write that waits, none is begun for this.
+    if outbox.live.has_stopper()
+        && let Some(close) = outbox.farewell()
+        && transport.write_all(close).is_ok()
+    {
+        let _ = transport.flush();
+    }
+}
+
 fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::Result<usize> {
-    drain(transport, outbox)?;
-    let count = outbox.seal(bytes).map_err(of_write)?;
+    let sealed = drain(transport, outbox).and_then(|()| outbox.seal(bytes).map_err(of_write));
+    let count = sealed.inspect_err(|_| outbox.note_lack())?;
     match drain(transport, outbox) {
         Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(error),
         _ => Ok(count),
@@ -421,12 +439,19 @@ fn write(transport: &mut impl Write, outbox: &mut Outbox, bytes: &[u8]) -> io::R
 }
 
 fn flush(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
-    drain(transport, outbox)?;
-    transport.flush()
+    let drained = drain(transport, outbox);
+    if drained.is_err() {
+        say_farewell(transport, outbox);
+    }
+    drained?;
+    transport.flush().map_err(|error| outbox.live.blame(error))
 }
 
 fn close(transport: &mut impl Write, outbox: &mut Outbox) -> Result<(), LoginError> {
-    outbox.close()?;
+    if let Err(error) = outbox.close() {
+        say_farewell(transport, outbox);
+        return Err(error.into());
+    }
     Ok(flush(transport, outbox)?)
 }
 
@@ -436,10 +461,10 @@ fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
         match outbox.pending().map_err(of_write)? {
             [] => return Ok(()),
             rest => match transport.write(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(0) => return Err(outbox.live.blame(ErrorKind::WriteZero.into())),
                 Ok(count) => outbox.advance(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(outbox.live.blame(error)),
             },
         }
     }

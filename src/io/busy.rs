@@ -3,18 +3,24 @@
 use super::acceptor::ServerState;
 use super::error::LoginError;
 use super::link::{Link, VERDICT_TIMEOUT, send_last};
+use super::penalties::Others;
 use super::places::Place;
 use crate::crypto;
 use crate::handshake::server::busy;
 use core::time::Duration;
 use rand_core::Rng;
 
-/// Tells a client that there is no room now, and hands the reason back.
-pub(super) async fn turn_away<L: Link>(server: &ServerState, link: &mut L, reason: LoginError) -> LoginError {
+/// Tells a client that there is no room for it now, nor for as long as it has to wait, and hands the reason back.
+pub(super) async fn turn_away<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    wait: Duration,
+    reason: LoginError,
+) -> LoginError {
     // By then whoever waits now is served or gone. Not all are to come back at once.
     let spread = crypto::rng().map_or(0, |mut rng| rng.next_u32() % 3);
     let seconds = Duration::from_secs(u64::from(spread).saturating_add(1));
-    let retry_after = server.workers.patience().saturating_add(seconds);
+    let retry_after = server.workers.patience().max(wait).saturating_add(seconds);
     // The handshake's own deadline may be what has just passed.
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     send_last(link, &busy(retry_after)).await;
@@ -22,7 +28,7 @@ pub(super) async fn turn_away<L: Link>(server: &ServerState, link: &mut L, reaso
 }
 
 /// An RSA operation that was done for a hello. If no login comes of it, its source pays for it as for a refused login: its next ones
-/// wait behind those of others. Not where it was this server that ended the handshake.
+/// wait behind those of others, and it is counted. Not where it was this server that ended the handshake.
 pub(super) struct Opening<'s> {
     server: &'s ServerState,
     place: &'s Place,
@@ -49,6 +55,8 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         if self.owed && self.place.cut().reason().is_none() {
             self.server.note_refused(self.place.source());
+            // Others are not told: this is where nothing can be waited for.
+            self.server.guard.failed(self.place.source(), None, &Others::None);
         }
     }
 }

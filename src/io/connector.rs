@@ -288,7 +288,7 @@ impl Connector {
 }
 
 fn into_stream<L: Link>(link: L, session: Session) -> Result<Stream<L::Stream>, LoginError> {
-    Ok(Stream::new(link.into_stream()?, session, None))
+    Ok(Stream::of_client(link.into_stream()?, session))
 }
 
 impl fmt::Debug for Connector {

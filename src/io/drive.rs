@@ -1,6 +1,6 @@
 //! Driving a login's future on a thread of its own, and small futures that the scripts are made of.
 
-use core::future::Future;
+use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
 use core::time::Duration;
@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::Thread;
+use std::time::Instant;
 
 /// How often a future is polled that nothing has woken: what a blocking stream can't wake for (the peer has left, some moment
 /// has come) is noticed this late at the latest.
@@ -32,6 +33,17 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
             Poll::Pending => std::thread::park_timeout(TICK),
         }
     }
+}
+
+/// Drives a future on this thread for no longer than this; `None` where it has not ended by then.
+pub(super) fn block_on_for<F: Future>(time: Duration, future: F) -> Option<F::Output> {
+    let (start, mut future) = (Instant::now(), pin!(future));
+    let is_late = move || start.elapsed() >= time;
+    block_on(poll_fn(|task| match future.as_mut().poll(task) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending if is_late() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    }))
 }
 
 /// A future of which a panic is an answer, too: `None`.

@@ -101,7 +101,8 @@ impl From<Error> for io::Error {
             | Error::FactorWanted(_)
             | Error::Untrusted(_)
             | Error::TrustTooLow { .. }
-            | Error::UnderFloor(_) => ErrorKind::PermissionDenied,
+            | Error::UnderFloor(_)
+            | Error::Revoked(_) => ErrorKind::PermissionDenied,
             Error::Busy { .. } | Error::NotNow => ErrorKind::WouldBlock,
             Error::Crypto(_) | Error::Sign(_) => ErrorKind::Other,
             _ => ErrorKind::InvalidData,

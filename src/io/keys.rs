@@ -191,14 +191,15 @@ impl KeySet {
     }
 }
 
-/// That what speaks for a key fits among the extensions of a ServerHello, with one more that nobody may understand.
+/// That what speaks for a key fits among the extensions of a ServerHello, with what is said of stretching, and one more that nobody may understand.
 fn check_fits(key: &ServerKey, manifest: Option<&SignedManifest>) -> Result<(), Misuse> {
     const WITHOUT_DATA: usize = 4;
     let (limit, length) = (limits::MAX_SERVER_EXTENSIONS, 2_usize);
     let certificates = key.certificates().ders().map(|der| der.len().saturating_add(length));
     let certificates = certificates.fold(1, usize::saturating_add);
     let manifest = manifest.map_or(0, |manifest| manifest.as_bytes().len());
-    let len = WITHOUT_DATA.saturating_mul(3).saturating_add(certificates).saturating_add(manifest);
+    let rest = WITHOUT_DATA.saturating_mul(3).saturating_add(limits::STRETCHING);
+    let len = rest.saturating_add(certificates).saturating_add(manifest);
     match len {
         0..=limits::MAX_SERVER_EXTENSIONS => Ok(()),
         _ => Err(Misuse::TooLong { what: "what certificates and manifest take together", len, limit }),

@@ -18,6 +18,8 @@ use held::Held;
 
 use super::bounds::Bounds;
 use super::error::BusyReason;
+use super::live::Live;
+use super::sessions::{Entry, Sessions, Shown};
 use crate::terms::context::Source;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -68,7 +70,7 @@ enum Stage {
     Arrived,
 }
 
-/// How many hold places now.
+/// How many hold places now, and what happened since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -82,6 +84,17 @@ pub struct Counts {
     pub sessions: usize,
     /// Handshakes that had to make way for others, since the beginning.
     pub made_way: u64,
+    /// Sessions that were ended while they were under way ([`super::Recheck`], [`super::Acceptor::revoke`]), since the beginning.
+    pub revoked: u64,
+    /// Of the sessions, those about which nobody can tell now whether their principals are still welcome.
+    pub unconfirmed: usize,
+    /// Hellos that were told that the server is busy since their source has to wait, since the beginning
+    /// ([`crate::Penalties`]).
+    pub turned_away: u64,
+    /// Passwords that nobody looked at since there were too many failed logins, since the beginning.
+    pub unchecked: u64,
+    /// How often the store of failed logins did not answer, since the beginning ([`crate::PenaltyStore`]).
+    pub store_away: u64,
 }
 
 impl Places {
@@ -121,6 +134,7 @@ impl Places {
             refusals: state.refusals,
             sessions: state.sessions,
             made_way: state.made_way,
+            ..Counts::default()
         }
     }
 
@@ -339,7 +353,7 @@ impl Place {
         let held = state.sources.entry(self.source.clone()).or_default();
         held.sessions = held.sessions.saturating_add(1);
         drop(state);
-        Some(SessionPlace { places: self.places.clone(), source: self.source.clone(), principal })
+        Some(SessionPlace { places: self.places.clone(), source: self.source.clone(), principal, entry: None })
     }
 }
 
@@ -368,6 +382,15 @@ pub(super) struct SessionPlace {
     places: Places,
     source: Source,
     principal: Arc<str>,
+    /// Once it is looked at again.
+    entry: Option<Entry>,
+}
+
+impl SessionPlace {
+    /// The session begins, and is looked at again from now on.
+    pub(super) fn enter(&mut self, sessions: &Sessions, live: &Arc<Live>, shown: Shown) {
+        self.entry = Some(sessions.enter(live, shown));
+    }
 }
 
 impl Drop for SessionPlace {

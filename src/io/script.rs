@@ -5,6 +5,7 @@
 mod asked;
 mod client;
 mod factors;
+mod penalised;
 mod turn;
 
 pub(super) use client::{Begun, begin, login};
@@ -18,14 +19,17 @@ use super::busy::{Opening, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::link::{Link, VERDICT_TIMEOUT, receive, send, send_last};
+use super::penalties::{Guess, Others};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
+use super::sessions::{self, Sessions};
 use crate::crypto::{self, CryptoRng};
 use crate::handshake::server::{
-    Accepted, Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
+    Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
+use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
@@ -34,6 +38,7 @@ use crate::time::{Moment, UnixTime};
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
 use core::task::Poll;
+use core::time::Duration;
 use std::sync::Arc;
 
 fn rng() -> Result<impl CryptoRng + Send, Error> {
@@ -45,18 +50,27 @@ pub(super) fn unix_now() -> UnixTime {
 }
 
 /// What became of a login.
-#[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 pub(super) enum Decided {
     /// It was accepted, and the client told so.
-    Accepted(Session, SessionPlace),
+    Accepted(Box<Started>),
     /// It was refused. The client is told when that is due, by [`refuse`].
     Refused(RefusedLogin, RefusalPlace),
+}
+
+/// A session that begins, and what it is looked at again by.
+pub(super) struct Started {
+    pub(super) session: Session,
+    pub(super) place: SessionPlace,
+    pub(super) sessions: Sessions,
+    pub(super) shown: sessions::Shown,
 }
 
 /// A refusal for the client, and its reason for us.
 pub(super) struct RefusedLogin {
     pub(super) refusal: Refusal,
     pub(super) user: Option<String>,
+    /// What it was, if it was refused for its credential.
+    pub(super) guess: Guess,
 }
 
 /// What a refused client will be told, and when.
@@ -73,6 +87,11 @@ impl PendingRefusal {
 }
 
 impl RefusedLogin {
+    /// One that names nobody.
+    fn of_nobody(refusal: Refusal) -> Self {
+        Self { refusal, user: None, guess: Guess::No }
+    }
+
     /// What the client is told, and what the caller is told.
     pub(super) fn part(self) -> (PendingRefusal, LoginError) {
         let Refusal { frame, not_before, reason } = self.refusal;
@@ -84,12 +103,19 @@ impl RefusedLogin {
 struct Visit {
     context: Arc<Context>,
     place: Place,
+    notices: u64,
 }
 
 impl Visit {
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
         Asker { server_name, context: &self.context, pool: Some(&server.workers) }
+    }
+
+    /// What its session is looked at again by.
+    fn shown(&self, server_name: &str, kind: CredentialKind, authenticated: UnixTime) -> sessions::Shown {
+        let (server_name, context) = (server_name.into(), Arc::clone(&self.context));
+        sessions::Shown { kind, authenticated, server_name, context, notices: self.notices }
     }
 
     /// What a verifier on another thread is told of it.
@@ -105,40 +131,55 @@ pub(super) async fn accept<L: Link>(
     context: Arc<Context>,
     place: Place,
 ) -> Result<Decided, LoginError> {
-    let cut = Arc::clone(place.cut());
-    let visit = Visit { context, place };
-    let greeted = unless(&cut, pin!(greet(server, link, &visit))).await?;
-    match greeted {
-        Greeted::Resumed(session, session_place) => Ok(Decided::Accepted(*session, session_place)),
-        Greeted::Refused(refusal) => Ok(refused(server, RefusedLogin { refusal, user: None }, visit.place)),
-        // In a box of its own, so that those who have sent no login hold no room for one.
-        Greeted::Login { login, server_name } => {
-            Box::pin(settle(server, link, visit, Arrived { login, server_name })).await
-        }
-    }
+    let visit = Visit { context, place, notices: server.sessions.notices() };
+    let greeted = meet(server, link, &visit).await?;
+    // In a box of its own, so that those who have sent no login hold no room for one.
+    Box::pin(settle(server, link, visit, greeted)).await
 }
 
-/// From the login's arrival to the verdict.
+/// Up to the login's arrival, unless the handshake has to make way.
+async fn meet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Result<Greeted, LoginError> {
+    let error = match unless(visit.place.cut(), pin!(greet(server, link, visit))).await {
+        Ok(greeted) => return Ok(greeted),
+        Err(error) => error,
+    };
+    Box::pin(penalised::note_end(server, link, visit, &error)).await;
+    Err(error)
+}
+
+/// From the login's arrival, or the confirmed resumption, to the end of the handshake.
 async fn settle<L: Link>(
     server: &ServerState,
     link: &mut L,
     visit: Visit,
-    login: Arrived,
+    greeted: Greeted,
 ) -> Result<Decided, LoginError> {
-    match decide(server, link, &visit, login).await? {
-        Ok((accepted, session_place)) => {
-            link.set_deadline(link.now().after(VERDICT_TIMEOUT));
-            send(link, &accepted.frame).await?;
-            Ok(Decided::Accepted(accepted.session, session_place))
+    let login = match greeted {
+        Greeted::Resumed(started) => {
+            let principal = started.session.info.grant().principal();
+            penalised::note_accepted(server, link, visit.place.source(), principal).await;
+            return Ok(Decided::Accepted(started));
         }
-        Err(refusal) => Ok(refused(server, refusal, visit.place)),
+        Greeted::Refused(refusal) => {
+            return Ok(refused(server, link, RefusedLogin::of_nobody(refusal), visit.place).await);
+        }
+        Greeted::Login { login, server_name } => Arrived { login, server_name },
+    };
+    match decide(server, link, &visit, login).await? {
+        Ok((frame, started)) => {
+            link.set_deadline(link.now().after(VERDICT_TIMEOUT));
+            send(link, &frame).await?;
+            Ok(Decided::Accepted(started))
+        }
+        Err(refusal) => Ok(refused(server, link, refusal, visit.place).await),
     }
 }
 
-fn refused(server: &ServerState, refused: RefusedLogin, place: Place) -> Decided {
-    if refused.refusal.reason.is_no() {
+async fn refused<L: Link>(server: &ServerState, link: &mut L, refused: RefusedLogin, place: Place) -> Decided {
+    if refused.refusal.reason.is_no() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
         server.note_refused(place.source());
     }
+    penalised::note_refused(server, link, place.source(), &refused).await;
     Decided::Refused(refused, place.into_refusal())
 }
 
@@ -154,7 +195,7 @@ pub(super) async fn refuse<L: Link>(mut link: L, PendingRefusal { frame, due }: 
 /// How far a handshake came by itself.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
 enum Greeted {
-    Resumed(Box<Session>, SessionPlace),
+    Resumed(Box<Started>),
     Login { login: Login, server_name: String },
     Refused(Refusal),
 }
@@ -173,7 +214,7 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
     // In a box of its own, which is given back before the login is waited for.
     let answer = Box::pin(answer(server, link, visit, (state, frame)));
     let (state, server_name, opening) = match answer.await? {
-        Answered::Resumed(taken) => return Box::pin(confirm(link, visit, *taken)).await,
+        Answered::Resumed(taken) => return Box::pin(confirm(server, link, visit, *taken)).await,
         Answered::Challenged(state, server_name, opening) => (state, server_name, opening),
     };
     let received = receive(link, AwaitLogin::EXPECTS).await;
@@ -192,13 +233,19 @@ async fn greet<L: Link>(server: &ServerState, link: &mut L, visit: &Visit) -> Re
 }
 
 /// A ticket was taken: from here on it is for the client to show that it is there, and no recording.
-async fn confirm<L: Link>(link: &mut L, visit: &Visit, taken: Taken<'_>) -> Result<Greeted, LoginError> {
+async fn confirm<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: &Visit,
+    taken: Taken<'_>,
+) -> Result<Greeted, LoginError> {
     let frame = receive(link, AwaitConfirm::EXPECTS).await?;
     let session = taken.state.read(frame, link.now())?;
     taken.opening.was_worth_it();
     // There was room when the ticket was taken.
-    let session_place = visit.place.session_place(session.info.grant().principal());
-    Ok(Greeted::Resumed(Box::new(session), session_place.ok_or(BusyReason::NoSession)?))
+    let place = visit.place.session_place(session.info.grant().principal()).ok_or(BusyReason::NoSession)?;
+    let sessions = server.sessions.clone();
+    Ok(Greeted::Resumed(Box::new(Started { session, place, sessions, shown: taken.shown })))
 }
 
 /// What a ClientHello was answered with.
@@ -224,7 +271,7 @@ async fn answer<'s, L: Link>(
     let admitted = server.admit(&visit.context, &server_name);
     let admitted = admitted.and_then(|()| if visit.place.has_room_for_session() { Ok(()) } else { full() });
     if let Err(reason) = admitted {
-        return Err(turn_away(server, link, LoginError::LoginRefused { user: None, reason }).await);
+        return Err(turn_away(server, link, Duration::ZERO, LoginError::LoginRefused { user: None, reason }).await);
     }
     if let Some(differs) = hello.differs() {
         // The client sees it, too, before it sends anything secret.
@@ -236,8 +283,12 @@ async fn answer<'s, L: Link>(
         Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
         Shown::Not(hello) => *hello,
     };
+    if let Err(shut) = penalised::greet(server, link, visit.place.source()).await {
+        let error = LoginError::LoginRefused { user: None, reason: shut.reason };
+        return Err(turn_away(server, link, shut.left, error).await);
+    }
     if server.is_pressed(visit.place.source()) {
-        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+        return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
     }
     let (hello, opening) = Box::pin(open_hello(server, link, hello, visit, Progress::Fresh)).await?;
     let not_before = hello.not_before();
@@ -262,7 +313,7 @@ async fn open_hello<'s, L: Link>(
     };
     match visit.place.arrived() {
         Ok(()) => {}
-        Err(BusyReason::NoRoom) => return Err(turn_away(server, link, BusyReason::NoRoom.into()).await),
+        Err(BusyReason::NoRoom) => return Err(turn_away(server, link, Duration::ZERO, BusyReason::NoRoom.into()).await),
         Err(crowded) => return Err(crowded.into()),
     }
     let turn = Turn { server, place: &visit.place, deadline, progress };
@@ -283,7 +334,7 @@ async fn open_hello<'s, L: Link>(
                 TOO_MANY => BusyReason::Pressed.into(),
                 reason => LoginError::LoginRefused { user: None, reason },
             };
-            Err(turn_away(server, link, error).await)
+            Err(turn_away(server, link, Duration::ZERO, error).await)
         }
         Err(NotDone::Failed(error)) => Err(error),
     }
@@ -299,6 +350,7 @@ enum Shown<'s> {
 struct Taken<'s> {
     state: AwaitConfirm,
     opening: Opening<'s>,
+    shown: sessions::Shown,
 }
 
 /// Takes a ticket that is good and whose principal is still welcome.
@@ -311,7 +363,7 @@ async fn shown<'s, L: Link>(
     let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(Box::new(hello))) };
     // Before the ticket is used up.
     if hello.is_sealed() && server.is_pressed(visit.place.source()) {
-        return Err(turn_away(server, link, BusyReason::Pressed.into()).await);
+        return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
     }
     match visit.place.arrived() {
         Ok(()) => Box::pin(resume(server, link, hello, claim, visit)).await,
@@ -342,12 +394,13 @@ async fn resume<'s, L: Link>(
     };
     visit.place.back_to_greeted()?;
     let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    let shown = visit.shown(hello.server_name(), ticket.kind(), ticket.authenticated());
     let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
     let not_before = hello.not_before();
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &frame).await?;
-    Ok(Shown::Taken(Box::new(Taken { state, opening })))
+    Ok(Shown::Taken(Box::new(Taken { state, opening, shown })))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
@@ -376,7 +429,7 @@ async fn ask_again<L: Link>(
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
             let asker = visit.asker(server, hello.server_name());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
-            let returning = Returning { principal: ticket.principal(), kind, authenticated, asker };
+            let returning = Returning { principal: ticket.principal(), kind, authenticated, is_session: false, asker };
             let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
             drop(permit);
             answer
@@ -384,7 +437,8 @@ async fn ask_again<L: Link>(
     })
 }
 
-type Decision = Result<(Accepted, SessionPlace), RefusedLogin>;
+/// The verdict to send, and what begins then; or a refusal.
+type Decision = Result<(Vec<u8>, Box<Started>), RefusedLogin>;
 
 /// Why there is no verdict on a login.
 enum NoVerdict {
@@ -436,14 +490,14 @@ async fn decide<L: Link>(
 ) -> Result<Decision, LoginError> {
     if !visit.place.has_room_for_session() {
         let refusal = login.refuse(Reason::NotNow("too many sessions"));
-        return Ok(Err(RefusedLogin { refusal, user: None }));
+        return Ok(Err(RefusedLogin::of_nobody(refusal)));
     }
     let (deadline, admitted) = (login.deadline(), login.admit());
     let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
     let turn = Turn { server, place: &visit.place, deadline, progress };
     match open_and_verify(turn, link, visit, &server_name, admitted).await {
         Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
-        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin { refusal, user: None })),
+        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin::of_nobody(refusal))),
         Err(NoVerdict::Failed(error)) => Err(error),
     }
 }
@@ -465,13 +519,29 @@ async fn open_and_verify<L: Link>(
         }
         admitted => (turn, admitted, None),
     };
+    let (turn, admitted, others) = match admitted {
+        // Nobody else can be asked before it is known for whom.
+        Admitted::Sealed(open) if turn.server.guard.store().is_some() => {
+            let claim = turn.compute(link, open, run).await?;
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn.next(), Admitted::Opened(claim), others)
+        }
+        Admitted::Opened(claim) => {
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn, Admitted::Opened(claim), others)
+        }
+        admitted => (turn, admitted, Others::None),
+    };
+    let (guard, source) = (turn.server.guard.clone(), visit.place.source().clone());
     match &turn.server.verifier {
         AnyVerifier::Blocking(verifier) => {
             drop(permit);
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
             let work = move |admitted: Admitted| {
                 let claim = opened(admitted);
-                let verdict = asked.verify(&claim, &*verifier);
+                // Now, and not when it was queued: those before it may have been wrong meanwhile.
+                let checked = penalised::check(&guard, &source, &claim, &others);
+                let verdict = checked.and_then(|()| asked.verify(&claim, &*verifier));
                 (claim, verdict)
             };
             Ok(turn.compute(link, admitted, work).await?)
@@ -488,6 +558,9 @@ async fn open_and_verify<L: Link>(
                     None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
                 },
             };
+            if let Err(reason) = penalised::check(&guard, &source, &claim, &others) {
+                return Ok((claim, Err(reason)));
+            }
             let asker = visit.asker(turn.server, server_name);
             let attempt = Attempt { credential: claim.credential(), asker };
             let asking = Box::pin(async {

@@ -1,16 +1,19 @@
 //! The stream after a login, and what it is made of: sealed bytes on their way out, opened bytes on their way in. `blocking.rs`
 //! and `tokio.rs` move them.
 
+use super::live::{CurrentGrant, Live};
 use super::places::SessionPlace;
+use super::script::Started;
+use super::transport::Stopper;
 use crate::crypto::Suite;
 use crate::limits;
 use crate::session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 use crate::terms::error::{Error, RecordError};
-use crate::terms::grant::{Grant, NotPermitted};
+use crate::terms::grant::{Forbidden, Grant};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
 const BATCH: usize = 4 * limits::MAX_RECORD;
@@ -38,23 +41,40 @@ pub struct Stream<S> {
 }
 
 impl<S> Stream<S> {
-    pub(super) fn new(transport: S, session: Session, session_place: Option<SessionPlace>) -> Self {
+    /// At a client, where nobody looks at it again.
+    pub(super) fn of_client(transport: S, session: Session) -> Self {
         let Session { info, sealer, opener } = session;
-        let (inbox, outbox) = pair(sealer, opener);
-        Self { transport, info, inbox, outbox, session_place: session_place.map(Arc::new) }
+        let (inbox, outbox) = pair(sealer, opener, Arc::new(info.grant().clone()));
+        Self { transport, info, inbox, outbox, session_place: None }
     }
 
-    /// Who the client is, and what it may do.
-    pub fn grant(&self) -> &Grant {
-        self.info.grant()
+    /// At a server; what blocks on the transport is ended by the stopper, if there is one.
+    pub(super) fn of_server(transport: S, begun: Started, stopper: Option<Stopper>) -> Self {
+        let Started { session, mut place, sessions, shown } = begun;
+        let mut stream = Self::of_client(transport, session);
+        stream.inbox.live.set_stopper(stopper);
+        place.enter(&sessions, &stream.inbox.live, shown);
+        stream.session_place = Some(Arc::new(place));
+        stream
     }
 
-    /// As [`Grant::require`].
+    /// Who the client is, and what it may do now. At a server it is looked at again while the session lasts ([`crate::Recheck`]);
+    /// [`SessionInfo::grant`] is what the login gave, and all that a client knows.
+    pub fn grant(&self) -> Arc<Grant> {
+        self.inbox.live.grant()
+    }
+
+    /// As [`Grant::require`], by what the client may do now; nothing, once the session was ended from outside.
     ///
     /// # Errors
-    /// [`NotPermitted`].
-    pub fn require(&self, permission: &str) -> Result<(), NotPermitted> {
-        self.grant().require(permission)
+    /// [`Forbidden`].
+    pub fn require(&self, permission: &str) -> Result<(), Forbidden> {
+        self.inbox.live.require(permission)
+    }
+
+    /// What the client may do, from now on and from anywhere: for whoever splits the stream, or hands it on.
+    pub fn current_grant(&self) -> CurrentGrant {
+        CurrentGrant(Arc::clone(&self.inbox.live))
     }
 
     /// The suite of the session.
@@ -105,20 +125,23 @@ impl<S> fmt::Debug for Stream<S> {
 }
 
 /// Both directions of a session, as an adapter moves them.
-fn pair(sealer: Sealer, opener: Opener) -> (Inbox, Outbox) {
-    let broken = Arc::new(OnceLock::new());
-    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, broken: Arc::clone(&broken) };
-    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, broken })
+fn pair(sealer: Sealer, opener: Opener, grant: Arc<Grant>) -> (Inbox, Outbox) {
+    let live = Arc::new(Live::new(grant));
+    let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, live: Arc::clone(&live) };
+    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
 }
 
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
 ///
-/// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records").
+/// Once the other direction has found the session broken, nothing more goes out (PROTOCOL.md, "Records"); once it was ended from
+/// outside, a close at the most.
 pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
-    broken: Arc<OnceLock<RecordError>>,
+    /// A write failed: not all was said that was to be.
+    lacks: bool,
+    pub(super) live: Arc<Live>,
 }
 
 impl Outbox {
@@ -139,6 +162,22 @@ impl Outbox {
     pub(super) fn close(&mut self) -> Result<(), Error> {
         self.check()?;
         if self.sealer.is_closed() { Ok(()) } else { self.sealer.close(&mut self.sealed) }
+    }
+
+    /// Something that was to be written is not.
+    pub(super) fn note_lack(&mut self) {
+        self.lacks = true;
+    }
+
+    /// The close of a session that was ended from outside, where all that was written has left, and no write has failed: otherwise
+    /// a clean end would make half of it look whole. There once.
+    pub(super) fn farewell(&mut self) -> Option<&[u8]> {
+        let is_due = self.live.is_revoked() && !self.live.is_broken() && !self.sealer.is_closed();
+        if !is_due || self.lacks || !self.sealed.is_empty() {
+            return None;
+        }
+        self.sealer.close(&mut self.sealed).ok()?;
+        Some(&self.sealed)
     }
 
     /// What is still to be sent.
@@ -169,10 +208,7 @@ impl Outbox {
     }
 
     fn check(&self) -> Result<(), Error> {
-        match self.broken.get() {
-            None => Ok(()),
-            Some(error) => Err((*error).into()),
-        }
+        self.live.check()
     }
 }
 
@@ -186,7 +222,7 @@ pub(super) struct Inbox {
     /// Where in `bytes` the next record begins.
     next: usize,
     closed: bool,
-    broken: Arc<OnceLock<RecordError>>,
+    pub(super) live: Arc<Live>,
 }
 
 impl Inbox {
@@ -195,12 +231,10 @@ impl Inbox {
     /// An error is final: every later call gives it again, and no byte.
     pub(super) fn read(&mut self, out: &mut [u8]) -> Result<Option<usize>, Error> {
         loop {
-            if !self.ready.is_empty() {
+            if !self.ready.is_empty() && !self.live.is_revoked() {
                 return Ok(Some(self.copy(out)));
             }
-            if let Some(error) = self.broken.get() {
-                return Err((*error).into());
-            }
+            self.live.check()?;
             if self.closed {
                 return Ok(Some(0));
             }
@@ -239,8 +273,7 @@ impl Inbox {
     }
 
     fn fail(&self, error: RecordError) {
-        // The first error is the one that says what happened.
-        let _ = self.broken.set(error);
+        self.live.fail(error);
     }
 
     fn copy(&mut self, out: &mut [u8]) -> usize {

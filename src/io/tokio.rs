@@ -4,6 +4,7 @@ use super::acceptor::Acceptor;
 use super::connector::{Begun, Connector};
 use super::error::{LoginError, of_write};
 use super::link::Link;
+use super::live::Way;
 use super::script::{self, Decided};
 use super::stream::Stream;
 use crate::terms::context::Context;
@@ -140,9 +141,10 @@ impl Acceptor {
     ) -> Result<Stream<S>, LoginError> {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
+        self.0.sessions.note_runtime();
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(session, session_place) => Ok(Stream::new(link.stream, session, Some(session_place))),
+            Decided::Accepted(started) => Ok(Stream::of_server(link.stream, *started, None)),
             Decided::Refused(refused, place) => {
                 let (pending, error) = refused.part();
                 tokio::spawn(script::refuse(link, pending, place));
@@ -252,25 +254,45 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
         loop {
             match self.outbox.pending().map_err(of_write)? {
                 [] => return Poll::Ready(Ok(())),
-                rest => match ready!(Pin::new(&mut self.transport).poll_write(task, rest))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    count => self.outbox.advance(count),
+                rest => match Pin::new(&mut self.transport).poll_write(task, rest) {
+                    Poll::Pending if self.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
+                    // It was ended at this moment.
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(count)) => self.outbox.advance(count),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 },
             }
         }
     }
+
+    /// Tells the peer of a session that was ended from outside that this is the end, as far as that can be done at once.
+    fn say_farewell(&mut self, task: &mut task::Context<'_>) {
+        if let Some(close) = self.outbox.farewell()
+            && let Poll::Ready(Ok(_)) = Pin::new(&mut self.transport).poll_write(task, close)
+        {
+            let _ = Pin::new(&mut self.transport).poll_flush(task);
+        }
+    }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(self: Pin<&mut Self>, task: &mut task::Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if out.remaining() == 0 {
             return Poll::Ready(Ok(()));
         }
         loop {
-            if let Some(count) = this.inbox.read(out.initialize_unfilled())? {
-                out.advance(count);
-                return Poll::Ready(Ok(()));
+            match this.inbox.read(out.initialize_unfilled()) {
+                Ok(None) => {}
+                Ok(Some(count)) => {
+                    out.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) => {
+                    this.say_farewell(task);
+                    return Poll::Ready(Err(error.into()));
+                }
             }
             let mut scratch = [const { MaybeUninit::uninit() }; SCRATCH];
             let mut arrived = ReadBuf::uninit(&mut scratch);
@@ -279,7 +301,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
                     // Nothing to read and nothing to send: idle.
                     this.inbox.release();
                     this.outbox.release();
-                    return Poll::Pending;
+                    if this.inbox.live.wait(Way::Reading, task.waker()) {
+                        return Poll::Pending;
+                    }
                 }
                 Poll::Ready(()) if arrived.filled().is_empty() => this.inbox.finish(),
                 Poll::Ready(()) => this.inbox.push(arrived.filled()),
@@ -293,8 +317,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     /// later write, or a flush.
     fn poll_write(self: Pin<&mut Self>, task: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(task))?;
-        let count = this.outbox.seal(bytes).map_err(of_write)?;
+        let sealed = ready!(this.poll_drain(task)).and_then(|()| this.outbox.seal(bytes).map_err(of_write));
+        let count = sealed.inspect_err(|_| this.outbox.note_lack())?;
         match this.poll_drain(task) {
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             _ => Poll::Ready(Ok(count)),
@@ -303,15 +327,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        ready!(this.poll_drain(task))?;
+        if let Err(error) = ready!(this.poll_drain(task)) {
+            this.say_farewell(task);
+            return Poll::Ready(Err(error));
+        }
         Pin::new(&mut this.transport).poll_flush(task)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // In a broken session there is nothing more to say, but the transport is still to be shut down.
-        if this.outbox.close().is_ok() {
-            ready!(this.poll_drain(task))?;
+        match this.outbox.close() {
+            Ok(()) => ready!(this.poll_drain(task))?,
+            Err(_) => this.say_farewell(task),
         }
         Pin::new(&mut this.transport).poll_shutdown(task)
     }

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -37,6 +37,33 @@ pub trait Transport: Read + Write {
     fn end_sending(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// What ends a read or write that waits, from another thread, if the transport can do that. A session over one that can't, which is ended from
+    /// outside ([`crate::Recheck`]), notices at its next call.
+    fn stopper(&mut self) -> Option<Stopper> {
+        None
+    }
+}
+
+/// Ends reads and writes that wait on a transport, from another thread.
+pub struct Stopper(Box<dyn Fn(Shutdown) + Send>);
+
+impl Stopper {
+    /// Calls `stop` with the direction to end, such as to shut a socket down; it must not block. It is called twice at the most, for reading first,
+    /// and dropped with the stream.
+    pub fn new(stop: impl Fn(Shutdown) + Send + 'static) -> Self {
+        Self(Box::new(stop))
+    }
+
+    pub(super) fn stop(&self, how: Shutdown) {
+        (self.0)(how);
+    }
+}
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
 }
 
 macro_rules! transport {
@@ -52,7 +79,14 @@ macro_rules! transport {
             }
 
             fn end_sending(&mut self) -> io::Result<()> {
-                self.shutdown(std::net::Shutdown::Write)
+                self.shutdown(Shutdown::Write)
+            }
+
+            /// A second handle of the socket: one descriptor more, where there is one.
+            fn stopper(&mut self) -> Option<Stopper> {
+                let handle = self.try_clone().ok()?;
+                // One that is gone needs no end.
+                Some(Stopper::new(move |how| drop(handle.shutdown(how))))
             }
         }
     )* };
@@ -159,6 +193,10 @@ where
     fn end_sending(&mut self) -> io::Result<()> {
         (&mut &self.0.stream).end_sending()
     }
+
+    fn stopper(&mut self) -> Option<Stopper> {
+        (&mut &self.0.stream).stopper()
+    }
 }
 
 /// A stream over another one, such as TLS over TCP: bytes go through it, deadlines on what is underneath.
@@ -216,6 +254,10 @@ where
     fn end_sending(&mut self) -> io::Result<()> {
         self.stream.flush()?;
         self.under.end_sending()
+    }
+
+    fn stopper(&mut self) -> Option<Stopper> {
+        self.under.stopper()
     }
 }
 

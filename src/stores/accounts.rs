@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! # comment
+//! @clerk permissions=orders:read,orders:write
+//! erin roles=clerk from=192.0.2.0/24 password=$argon2id$...
 //! alice permissions=read,write password=$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$... token=SHA256:...
 //! robot locked=yes locks=1 expires=2027-01-31T00:00:00Z token=SHA256:...
 //! dave key=MCowBQYDK2VwAyEA...;from=192.0.2.0/24;until=2027-01-31T00:00:00Z;comment=dave@laptop
@@ -9,72 +11,106 @@
 //! ```
 //!
 //! One account per line: the name, then fields in any order. Passwords are stored as PHC strings (Argon2id, RFC 9106, of
-//! at most 1 GiB, 32 passes and 16 lanes), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
+//! at most 1 GiB, 32 passes and 16 lanes; others [below](#passwords-of-other-programs)), tokens as SHA-256 alone, which is enough for 256 random bits. A public key is the base64 of its
 //! SubjectPublicKeyInfo; `from=` and `until=` behind it bound its use. The secret of a second
 //! factor (TOTP, RFC 6238) stands there as it is, since the server computes codes from it, its recovery codes as SHA-256. With one,
 //! passwords and keys need a code, too; tokens don't. The text is UTF-8, with or without a byte order mark, of at most 64 MiB, a line
 //! at most 64 KiB.
 //!
+//! A line that begins with `@` is a role: permissions under a name, which accounts have with `roles=`, beside permissions of their own. A change of
+//! a role is one of all its accounts. An account with a role that there is not can't be read. `from=` says from where an account may be used, whatever the
+//! credential: addresses, blocks and patterns, with commas between, as in `authorized_keys` ([`crate::AddressPatterns`]).
+//!
 //! A line that can't be read is left as it is and reported with its number; the others still work. Its name stays taken: a
 //! later line of that name does not come alive. A last line without a line feed can't be told from one that was cut short, and
 //! counts as broken.
+//!
+//! # Passwords of other programs
+//!
+//! With the feature `password-formats`, a stored password may also be one of these, as other programs have written it:
+//!
+//! | format | as it looks | bounds |
+//! |---|---|---|
+//! | Argon2i, Argon2d | `$argon2i$v=19$m=...` | as Argon2id |
+//! | bcrypt | `$2a$`, `$2b$`, `$2y$` | cost 4 to 16 |
+//! | scrypt | `$scrypt$ln=16,r=8,p=1$...`, `$7$...` | N of 1024 or more; 256 MiB; N·r·p up to 8 Mi; p up to 16 |
+//! | PBKDF2 | `$pbkdf2-sha256$i=...`, passlib's `$pbkdf2-sha256$29000$...`; also SHA-1 and SHA-512 | 1000 to 5,000,000 iterations |
+//! | SHA-crypt | `$5$...`, `$6$rounds=...` | 1000 to 1,000,000 rounds |
+//! | yescrypt | `$y$j9T$...` | as `crypt` makes it; N of 1024 or more; 256 MiB |
+//! | Django's | `pbkdf2_sha256$`, `bcrypt_sha256$$2b$`, `bcrypt$$2b$`, `argon2$argon2id$`, `scrypt$` | as above |
+//!
+//! bcrypt looks at the first 72 bytes of a password alone, as the programs did that made the hash. bcrypt and `crypt`'s formats refuse a
+//! password with a zero byte, and `crypt`'s one of more than 511 bytes: no hash of such a one was ever made. MD5-crypt, `{SHA}` and their
+//! like are not taken: they protect nothing, and whoever has one needs a new password.
+//!
+//! # What unknown names cost
+//!
+//! A login under a name that has no password costs what one costs that has: of all parameters that passwords are stored with, those that
+//! a secret key assigns to the name. The line `#imitate`, which edits write where there is more than one set of them, keeps the key and the
+//! parameters, so that nothing changes for a name when accounts come and go, when passwords are upgraded, after a restart, or on another
+//! server. Parameters stay on it when the last account that has them goes. New ones change the cost of some names, once: those that imitate
+//! them from then on.
 
+mod account;
 mod error;
 mod factor;
 mod file;
 mod hash;
+mod imitation;
 mod keys;
 mod line;
+mod memory;
 mod name;
 mod password;
 mod reader;
+mod role;
 mod since;
+mod store;
+mod stretched;
 mod totp;
+mod verifier;
 
+pub use account::Account;
 pub use error::AccountError;
 pub use file::{AccountFile, News};
-pub use line::{Account, BrokenLine, LineError};
+pub use imitation::Imitation;
+pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};
-pub use totp::{TotpCheck, TotpSecret};
+pub use role::Role;
+pub use store::{AccountStore, StoreError};
+pub use totp::{Answers, TotpCheck, TotpSecret};
+pub use verifier::AccountVerifier;
 
-use crate::crypto::{SecretBytes, SecretString};
+use crate::crypto::SecretBytes;
 use crate::limits;
-use crate::stores::date::LAST;
 use crate::stores::files::text::{self, NoText, content};
 use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
-use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
 use crate::time::UnixTime;
-use argon2::{Argon2, PasswordHasher};
-use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
 use hash::Cost;
+use imitation::Learned;
 use line::hash_token;
-use rand::TryRng;
 use since::Since;
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use zeroize::Zeroizing;
 
-/// What every issued token begins with, so that a leaked one is recognised for what it is.
-const TOKEN_PREFIX: &str = "cst_";
-
-/// A set of accounts. A [`Verifier`]: an unknown user costs one password hash, at the parameters of a stored one.
+/// A set of accounts, in memory. An [`AccountStore`] within a [`std::sync::RwLock`], which an [`AccountVerifier`] lets users in by; a machine
+/// driven by hand, which no second factor goes through, asks [`Accounts::check`].
 ///
-/// Verifying keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
+/// Checking keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
 ///
 /// ```
 /// use countersign::{Accounts, Credential, Reason};
 ///
 /// let mut accounts = Accounts::new();
 /// accounts.add("alice", ["read"])?;
-/// accounts.set_password("alice", b"correct horse")?;
+/// accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 /// let grant = accounts.check(Credential::Password { user: "alice", password: b"correct horse" });
 /// assert_eq!(grant.map(|grant| grant.permits("read")), Ok(true));
 /// let wrong = accounts.check(Credential::Password { user: "alice", password: b"battery staple" });
@@ -87,30 +123,27 @@ pub struct Accounts {
     /// What comes after the last line feed.
     tail: Box<[u8]>,
     index: Index,
-    /// Keyed at random: which cost an unknown name imitates can't be predicted. An [`AccountFile`] hands it on from reading to
-    /// reading, or a name whose cost changes with the file would be known not to be in it.
-    imitation: RandomState,
-    /// What second factors were used. Handed on as well, or a code would be good twice.
-    factors: Arc<factor::Memory>,
+    /// Which cost an unknown name imitates. An [`AccountFile`] hands it on from reading to reading.
+    imitation: Arc<Learned>,
+    /// What is remembered of answers to second factors. Handed on as well, or a code would be good twice.
+    answers: Arc<TotpCheck>,
 }
 
 /// Where in the lines the accounts are.
 #[derive(Default)]
 struct Index {
     names: HashMap<String, usize>,
+    roles: HashMap<String, usize>,
     /// The names that broken lines claim.
     claims: HashMap<String, usize>,
     /// By the token's SHA-256.
     tokens: HashMap<[u8; 32], usize>,
-    /// What the stored passwords cost, and how many cost that. Without it an unknown name would cost a walk over all accounts.
-    costs: HashMap<Cost, usize>,
 }
 
 impl Index {
     fn add(&mut self, line: usize, account: &Account) {
         self.names.insert(account.name().to_owned(), line);
         self.tokens.extend(account.tokens.iter().map(|hash| (*hash, line)));
-        self.count(account.password.as_ref());
     }
 
     fn claim(&mut self, line: usize, claimed: &[String]) {
@@ -118,35 +151,18 @@ impl Index {
             self.claims.entry(name.clone()).or_insert(line);
         }
     }
-
-    fn count(&mut self, password: Option<&(String, Cost)>) {
-        if let Some((_, cost)) = password {
-            let count = self.costs.entry(*cost).or_default();
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn discount(&mut self, password: Option<&(String, Cost)>) {
-        if let Some((_, cost)) = password
-            && let Some(count) = self.costs.get_mut(cost)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.costs.remove(cost);
-            }
-        }
-    }
 }
 
 /// One line of the file, without its line feed. What is no account is kept to the byte.
 enum Line {
     Account(Box<Account>),
+    Role(Arc<Role>),
     /// With the names that it claims, if it was meant to be an account.
     Other(Box<[u8]>, Vec<String>),
 }
 
 /// Refuses a new password that is easily guessed: fewer than 8 characters, or the user's name. Whoever sets passwords for
-/// others asks this first; [`Accounts::set_password`] takes any.
+/// others asks this first; [`Account::set_password`] takes any.
 ///
 /// # Errors
 /// [`AccountError::WeakPassword`].
@@ -174,6 +190,10 @@ impl Accounts {
             }
         }
         accounts.tail = tail.into();
+        for (index, error) in accounts.resolve() {
+            broken.push(BrokenLine { number: index.saturating_add(1), error });
+        }
+        broken.sort_by_key(|line| line.number);
         if let Some(error) = accounts.read_tail() {
             broken.push(BrokenLine { number: accounts.lines.len().saturating_add(1), error });
         }
@@ -184,11 +204,15 @@ impl Accounts {
     fn read(&mut self, line: &[u8], number: usize) -> Result<(), LineError> {
         let content = content(line, number);
         let read = match content.first() {
-            None | Some(b'#') => check_text(content).map(|_| None),
+            None | Some(b'#') => check_text(content).and_then(|text| self.read_comment(text)).map(|()| None),
+            Some(b'@') => match check_text(content).and_then(|text| Role::parse(text.get(1..).unwrap_or(""), line)) {
+                Ok(role) => return self.push_role(role, line),
+                Err(error) => Err(error),
+            },
             Some(_) => check_text(content).and_then(|text| Account::parse(text, line)).map(Some),
         };
         let inserted = match read {
-            Ok(Some(account)) => self.insert(account),
+            Ok(Some(account)) => self.push(account),
             Ok(None) => {
                 self.lines.push(Line::Other(line.into(), Vec::new()));
                 return Ok(());
@@ -201,6 +225,27 @@ impl Accounts {
             self.lines.push(Line::Other(line.into(), claimed));
         }
         inserted
+    }
+
+    /// A comment; one of them says what unknown names cost.
+    fn read_comment(&self, text: &str) -> Result<(), LineError> {
+        let Some(kept) = text.strip_prefix(imitation::FRONT) else { return Ok(()) };
+        self.imitation.adopt(&Imitation::parse(kept).ok_or(LineError::Imitation)?);
+        Ok(())
+    }
+
+    /// Has what unknown names cost stand in the file, where there is something to choose.
+    fn keep_imitation(&mut self) {
+        // What `set_password` makes, and an upgrade.
+        self.imitation.learn(Cost::default());
+        let Some(kept) = self.imitation().line() else { return };
+        let is_kept =
+            |line: &Line| matches!(line, Line::Other(line, _) if line.starts_with(imitation::FRONT.as_bytes()));
+        let line = Line::Other(kept.as_bytes().into(), Vec::new());
+        match self.lines.iter().position(is_kept).and_then(|index| self.lines.get_mut(index)) {
+            Some(old) => *old = line,
+            None => self.push_line(line),
+        }
     }
 
     /// What is wrong with the text after the last line feed. What claims a name there may be the half of one.
@@ -218,7 +263,7 @@ impl Accounts {
     pub fn iter(&self) -> impl Iterator<Item = &Account> {
         self.lines.iter().filter_map(|line| match line {
             Line::Account(account) => Some(&**account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         })
     }
 
@@ -258,140 +303,34 @@ impl Accounts {
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<(), AccountError> {
         self.check_new(name)?;
-        let account = Account::new(Grant::new(name, permissions)?);
-        self.insert(account).map_err(|_| AccountError::Exists(name.to_owned()))
+        self.insert(&Account::new(name, permissions)?)
     }
 
-    /// Sets a user's password, hashed with Argon2id at the crate's defaults (RFC 9106 and OWASP: 19 MiB, 2 passes).
+    /// Adds an account that was made elsewhere.
     ///
     /// # Errors
-    /// [`AccountError`].
-    pub fn set_password(&mut self, name: &str, password: &[u8]) -> Result<(), AccountError> {
-        self.set_password_with(name, password, &Argon2::default())
+    /// As [`Accounts::check_new`], and [`AccountError::DuplicateToken`].
+    pub fn insert(&mut self, account: &Account) -> Result<(), AccountError> {
+        let name = account.name();
+        self.check_new(name)?;
+        let new = self.resolved(Account { line: None, since: Since::now(), ..account.clone() })?;
+        self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))
     }
 
-    /// Sets a user's password under parameters of your own, up to 1 GiB, 32 passes and 16 lanes.
+    /// Changes an account. An error of `change` leaves it as it was.
     ///
     /// # Errors
-    /// [`AccountError`].
-    pub fn set_password_with(&mut self, name: &str, password: &[u8], argon2: &Argon2<'_>) -> Result<(), AccountError> {
-        if password.is_empty() || password.len() > limits::MAX_SECRET {
-            return Err(AccountError::BadPassword);
-        }
-        self.find(name)?;
-        if !hash::is_affordable(argon2.params()) {
-            return Err(AccountError::Hashing);
-        }
-        let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
-        self.set_password_hash(name, &hash).map_err(|_| AccountError::Hashing)
-    }
-
-    /// Sets a user's password by its hash: an Argon2id PHC string, as [`PasswordCheck::hash`] makes it.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn set_password_hash(&mut self, name: &str, hash: &str) -> Result<(), AccountError> {
-        let cost = Cost::of(hash).map_err(AccountError::BadHash)?;
-        let account = self.get_mut(name)?;
-        let old = account.password.replace((hash.to_owned(), cost));
-        self.index.discount(old.as_ref());
-        self.index.count(Some(&(String::new(), cost)));
-        Ok(())
-    }
-
-    /// Gives a user a new token of 256 random bits. It is returned this once and stored only as a hash.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn issue_token(&mut self, name: &str) -> Result<SecretString, AccountError> {
-        let mut secret = Zeroizing::new([0; 32]);
-        rand::rngs::SysRng.try_fill_bytes(secret.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-        let token =
-            Zeroizing::new(format!("{TOKEN_PREFIX}{}", *Zeroizing::new(Base64UrlUnpadded::encode_string(&*secret))));
-        let hash = hash_token(token.as_bytes());
-        if self.find(name)?.tokens() >= limits::MAX_TOKENS {
-            return Err(AccountError::TooManyTokens(name.to_owned()));
-        }
-        self.get_mut(name)?.tokens.push(hash);
-        self.reindex();
-        Ok(SecretString::new(token))
-    }
-
-    /// Takes all of a user's tokens away. Gives how many there were.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`].
-    pub fn revoke_tokens(&mut self, name: &str) -> Result<usize, AccountError> {
-        let count = core::mem::take(&mut self.get_mut(name)?.tokens).len();
-        self.reindex();
-        Ok(count)
-    }
-
-    /// Locks an account: nothing lets the user in, and the tickets of logins so far stay dead when it is unlocked. Gives
-    /// whether it was open.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn lock(&mut self, name: &str) -> Result<bool, AccountError> {
-        if self.find(name)?.is_locked() {
-            return Ok(false);
-        }
-        let account = self.get_mut(name)?;
-        account.is_locked = true;
-        account.locks = account.locks.saturating_add(1);
-        Ok(true)
-    }
-
-    /// Unlocks an account. Gives whether it was locked.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn unlock(&mut self, name: &str) -> Result<bool, AccountError> {
-        let was_locked = self.find(name)?.is_locked();
-        if was_locked {
-            self.get_mut(name)?.is_locked = false;
-        }
-        Ok(was_locked)
-    }
-
-    /// Says from when on nothing lets a user in, until the end of the year 9999; `None` for never.
-    ///
-    /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`].
-    pub fn set_expiry(&mut self, name: &str, expires: Option<UnixTime>) -> Result<(), AccountError> {
-        let expires = expires.map(|expires| expires.min(LAST));
-        if self.find(name)?.expires() != expires {
-            self.get_mut(name)?.expires = expires;
-        }
-        Ok(())
-    }
-
-    /// Gives a user a permission. Gives whether it is a new one.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn grant(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let held = self.find(name)?.grant();
-        if held.permits(permission) {
-            return Ok(false);
-        }
-        let grant = Grant::new(name, held.permissions().chain([permission]))?;
-        self.get_mut(name)?.grant = grant;
-        Ok(true)
-    }
-
-    /// Takes a permission from a user. Gives whether there was such a one.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn revoke(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let held = self.find(name)?.grant();
-        if !held.permits(permission) {
-            return Ok(false);
-        }
-        let grant = Grant::new(name, held.permissions().filter(|&held| held != permission))?;
-        self.get_mut(name)?.grant = grant;
-        Ok(true)
+    /// [`AccountError::Unknown`], [`AccountError::Broken`], and what `change` says.
+    pub fn edit<T>(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
+        let mut new = self.find(name)?.clone();
+        let result = change(&mut new)?;
+        let new = self.resolved(new)?;
+        self.put(new);
+        Ok(result)
     }
 
     /// Removes an account, and every broken line of that name: it can be added anew then.
@@ -405,6 +344,7 @@ impl Accounts {
         let claims_it = |claimed: &[String]| claimed.iter().any(|claimed| claimed == name);
         self.lines.retain(|line| match line {
             Line::Account(account) => account.name() != name,
+            Line::Role(_) => true,
             Line::Other(_, claimed) => !claims_it(claimed),
         });
         if claims_it(&claims(content(&self.tail, usize::MAX))) {
@@ -426,6 +366,7 @@ impl Accounts {
         for line in &self.lines {
             match line {
                 Line::Other(line, _) => bytes.extend_from_slice(line),
+                Line::Role(role) => bytes.extend_from_slice(&role.to_line()),
                 Line::Account(account) => match &account.line {
                     Some(line) => bytes.extend_from_slice(line),
                     None => bytes.extend_from_slice(account.to_string().as_bytes()),
@@ -440,31 +381,55 @@ impl Accounts {
     fn at(&self, index: usize) -> Option<&Account> {
         match self.lines.get(index)? {
             Line::Account(account) => Some(account),
-            Line::Other(..) => None,
+            Line::Role(_) | Line::Other(..) => None,
         }
     }
 
     /// Says when the lines were last seen to change: those that are as they were in `last` then, the others now.
     fn changed(&mut self, last: Option<&Self>, now: Since) {
         for line in &mut self.lines {
-            if let Line::Account(account) = line {
-                let old = last.and_then(|last| last.get(account.name()));
-                account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+            match line {
+                Line::Account(account) => {
+                    let old = last.and_then(|last| last.get(account.name()));
+                    account.since = old.filter(|old| old.is_same_line(account)).map_or(now, |old| old.since);
+                }
+                Line::Role(role) => {
+                    let old = last.and_then(|last| last.role(role.name()));
+                    let since = old.filter(|old| old.is_same_line(role)).map_or(now, Role::since);
+                    *role = Arc::new(role.changed(since));
+                }
+                Line::Other(..) => {}
             }
+        }
+        // None of them has become unknown.
+        drop(self.resolve());
+    }
+
+    /// Puts a changed account in the place of the one of its name: what its line was before is forgotten.
+    fn put(&mut self, new: Account) {
+        let line = self.index.names.get(new.name()).and_then(|&index| self.lines.get_mut(index));
+        let Some(Line::Account(account)) = line else { return };
+        if account.is_same(&new) {
+            return;
+        }
+        let new = Box::new(Account { line: None, since: Since::now(), ..new });
+        let old = core::mem::replace(account, new);
+        if let Some((_, cost)) = account.password {
+            self.imitation.learn(cost);
+        }
+        if old.tokens != account.tokens {
+            self.reindex();
         }
     }
 
-    /// To change it: what its line was before is forgotten.
-    fn get_mut(&mut self, name: &str) -> Result<&mut Account, AccountError> {
-        let missing = self.missing(name);
-        let line = self.index.names.get(name).and_then(|&index| self.lines.get_mut(index));
-        match line {
-            Some(Line::Account(account)) => {
-                (account.line, account.since) = (None, Since::now());
-                Ok(account)
-            }
-            _ => Err(missing),
-        }
+    /// The account of this name, with what is remembered of it.
+    fn stored(&self, name: &str) -> Option<Account> {
+        self.get(name).map(|account| account.clone().with_answers(self.answers.known(name)))
+    }
+
+    /// The account that has this token.
+    fn by_token(&self, hash: &[u8; 32]) -> Option<&Account> {
+        self.at(*self.index.tokens.get(hash)?)
     }
 
     /// What to say of a name that no account has.
@@ -476,7 +441,7 @@ impl Accounts {
         }
     }
 
-    fn insert(&mut self, account: Account) -> Result<(), LineError> {
+    fn push(&mut self, account: Account) -> Result<(), LineError> {
         let name = account.name();
         if let Some(index) = self.index.names.get(name).or_else(|| self.index.claims.get(name)) {
             return Err(LineError::DuplicateName { first: index.saturating_add(1) });
@@ -484,12 +449,35 @@ impl Accounts {
         if account.tokens.iter().any(|hash| self.index.tokens.contains_key(hash)) {
             return Err(LineError::DuplicateToken);
         }
-        self.index.add(self.lines.len(), &account);
-        self.lines.push(Line::Account(Box::new(account)));
-        if !self.tail.is_empty() {
-            self.reindex();
+        if let Some((_, cost)) = account.password {
+            self.imitation.learn(cost);
         }
+        self.index.add(self.lines.len(), &account);
+        self.push_line(Line::Account(Box::new(account)));
         Ok(())
+    }
+
+    fn push_role(&mut self, role: Role, line: &[u8]) -> Result<(), LineError> {
+        let claim = format!("@{}", role.name());
+        let first = self.index.roles.get(role.name()).or_else(|| self.index.claims.get(&claim)).copied();
+        let Some(first) = first else {
+            self.index.roles.insert(role.name().to_owned(), self.lines.len());
+            self.lines.push(Line::Role(Arc::new(role)));
+            return Ok(());
+        };
+        self.lines.push(Line::Other(line.into(), vec![claim]));
+        Err(LineError::DuplicateRole { first: first.saturating_add(1) })
+    }
+
+    /// Adds a line. What comes after the last line feed moves behind it.
+    fn push_line(&mut self, line: Line) {
+        let old = self.lines.len();
+        self.lines.push(line);
+        for name in claims(content(&self.tail, usize::MAX)) {
+            if let Some(index) = self.index.claims.get_mut(&name).filter(|index| **index == old) {
+                *index = self.lines.len();
+            }
+        }
     }
 
     fn reindex(&mut self) {
@@ -497,25 +485,19 @@ impl Accounts {
         for (number, line) in self.lines.iter().enumerate() {
             match line {
                 Line::Account(account) => self.index.add(number, account),
+                Line::Role(role) => drop(self.index.roles.insert(role.name().to_owned(), number)),
                 Line::Other(_, claimed) => self.index.claim(number, claimed),
             }
         }
         self.index.claim(self.lines.len(), &claims(content(&self.tail, usize::MAX)));
     }
 
-    fn verify_password(&self, user: &str, password: &[u8]) -> Result<Grant, Reason> {
-        let account = self.get(user);
-        if let Some((account, (hash, _))) = account.and_then(|account| Some((account, account.password.as_ref()?))) {
-            // A closed account costs what an open one does.
-            let good = hash::matches(hash, password)?;
-            return if good { account.admit(now()) } else { Err(Reason::WrongPassword) };
-        }
-        // The work of a known user's wrong password.
-        Cost::imitated(self.index.costs.keys(), &self.imitation, user).spend(password)?;
-        Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
+    fn imitation(&self) -> Imitation {
+        self.imitation.now()
     }
 
-    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
+    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs. It does not
+    /// ask for second factors: see [`AccountVerifier`].
     ///
     /// A key that may be used from some addresses alone is not good here: see [`Accounts::check_from`].
     ///
@@ -530,15 +512,21 @@ impl Accounts {
     /// # Errors
     /// As [`Accounts::check`].
     pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
-        match credential {
-            Credential::Password { user, password } => self.verify_password(user, password),
-            Credential::Token(token) => {
-                // Looked up by hash: the time it takes says nothing about any token.
-                let account = self.index.tokens.get(&hash_token(token)).and_then(|&index| self.at(index));
-                account.ok_or(Reason::UnknownToken)?.admit(now())
+        let account = match credential {
+            Credential::Password { user, password } => {
+                let account = self.get(user);
+                verifier::check_password(account, self.imitation().of(user), password)?;
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Password, address, now());
             }
-            Credential::Key { user, key } => self.verify_key(user, key.public_key(), address),
-        }
+            Credential::Token(token) => self.by_token(&hash_token(token)),
+            Credential::Key { user, .. } => self.get(user),
+            Credential::Stretched { user, password } => {
+                let account = self.get(user);
+                stretched::check(account, self.imitation().of(user), password)?;
+                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
+            }
+        };
+        verifier::check_other(account, credential, address)
     }
 
     /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has
@@ -560,31 +548,7 @@ impl Accounts {
         kind: CredentialKind,
         address: Option<IpAddr>,
     ) -> Result<Grant, Reason> {
-        let account = self.get(principal).ok_or(Reason::UnknownUser)?;
-        let can_log_in = match kind {
-            CredentialKind::Password => account.has_password(),
-            CredentialKind::Token => account.tokens() > 0,
-            CredentialKind::Key => account.admits_key(address),
-        };
-        if can_log_in { account.admit(now()) } else { Err(Reason::AccountDisabled) }
-    }
-}
-
-impl Verifier for Accounts {
-    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check_from(attempt.credential(), address_of(attempt.context()))
-    }
-
-    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
-    }
-
-    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
-    }
-
-    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
-        self.check_answer(attempt.grant(), attempt.answer(), now())
+        verifier::check_return(self.get(principal), kind, address)
     }
 }
 

@@ -136,7 +136,7 @@ pub enum FileError {
         path: PathBuf,
     },
     /// The file is longer than its kind may be: 64 MiB for accounts, 1 MiB for known hosts.
-    #[error("{}: longer than {} MiB, which is as much as is read", path.display(), most >> 20)]
+    #[error("{}: longer than {} MiB, which is as much as it may have", path.display(), most >> 20)]
     TooLong {
         /// The file.
         path: PathBuf,

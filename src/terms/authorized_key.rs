@@ -4,7 +4,6 @@
 mod error;
 #[cfg(feature = "key-formats")]
 mod expiry;
-mod from;
 #[cfg(feature = "key-formats")]
 mod line;
 
@@ -15,10 +14,10 @@ pub use error::AuthorizedKeysError;
 #[cfg(feature = "key-formats")]
 use crate::crypto::KeyFile;
 use crate::crypto::VerifyingKey;
+use crate::terms::addresses::AddressPatterns;
 use crate::time::UnixTime;
 #[cfg(feature = "key-formats")]
 use core::fmt;
-use from::Patterns;
 use std::net::IpAddr;
 
 /// A client's public key as `authorized_keys` has it: with a comment, and with what bounds its use.
@@ -49,7 +48,7 @@ use std::net::IpAddr;
 pub struct AuthorizedKey {
     key: VerifyingKey,
     comment: String,
-    from: Option<Patterns>,
+    from: Option<AddressPatterns>,
     expiry: Option<UnixTime>,
 }
 
@@ -70,7 +69,7 @@ impl AuthorizedKey {
         from: Option<&str>,
         expiry: Option<UnixTime>,
     ) -> Result<Self, AuthorizedKeyError> {
-        let from = from.map(Patterns::parse).transpose()?;
+        let from = from.map(AddressPatterns::parse).transpose().map_err(AuthorizedKeyError::From)?;
         Ok(Self { from, expiry, ..Self::new(key, comment) })
     }
 
@@ -123,7 +122,7 @@ impl AuthorizedKey {
 
     /// From where it may be used, as it was written; none where it may from everywhere.
     pub fn from(&self) -> Option<&str> {
-        self.from.as_ref().map(Patterns::as_str)
+        self.from.as_ref().map(AddressPatterns::as_str)
     }
 
     /// The last second in which it may be used; none where it may for ever.
@@ -135,8 +134,7 @@ impl AuthorizedKey {
     /// addresses may not. An IPv4 address that is written as one of IPv6 is one of IPv4.
     pub fn admits(&self, address: Option<IpAddr>, now: UnixTime) -> bool {
         let is_in_time = self.expiry.is_none_or(|expiry| now <= expiry);
-        let is_from_there =
-            self.from.as_ref().is_none_or(|from| address.is_some_and(|address| from.admit(address.to_canonical())));
+        let is_from_there = self.from.as_ref().is_none_or(|from| from.admit(address));
         is_in_time && is_from_there
     }
 }

@@ -38,14 +38,29 @@ impl Source {
     /// The block of an address with prefixes of your own: of 0 to 32 bits for IPv4, of 0 to 128 for IPv6. An IPv4 address
     /// that is written as one of IPv6 (`::ffff:192.0.2.1`) is one of IPv4.
     pub fn block(address: IpAddr, ipv4: u8, ipv6: u8) -> Self {
-        let (bits, all, prefix, is_v4) = match address.to_canonical() {
-            IpAddr::V4(address) => (u128::from(u32::from(address)), 32, ipv4.min(32), true),
-            IpAddr::V6(address) => (u128::from(address), 128, ipv6.min(128), false),
+        let (bits, prefix, is_v4) = match address.to_canonical() {
+            IpAddr::V4(address) => (u128::from(u32::from(address)), ipv4.min(32), true),
+            IpAddr::V6(address) => (u128::from(address), ipv6.min(128), false),
         };
-        let host = u32::from(all.max(prefix)).saturating_sub(u32::from(prefix));
-        // Shifting by all 128 bits is what a prefix of 0 asks for; `checked_shr` calls it an overflow.
-        let front = bits.checked_shr(host).and_then(|bits| bits.checked_shl(host)).unwrap_or(0);
-        Self(Kind::Block(front, prefix, is_v4))
+        Self(Kind::Block(front(bits, is_v4, prefix), prefix, is_v4))
+    }
+
+    /// The block around this one, with prefixes as for [`Source::block`]; none where that is no wider, or where the source is no
+    /// block of addresses.
+    pub fn around(&self, ipv4: u8, ipv6: u8) -> Option<Self> {
+        let Kind::Block(bits, prefix, is_v4) = self.0 else { return None };
+        let wider = if is_v4 { ipv4 } else { ipv6 };
+        (wider < prefix).then(|| Self(Kind::Block(front(bits, is_v4, wider), wider, is_v4)))
+    }
+
+    /// Whether `other` is this source, or a part of this block of addresses.
+    pub fn contains(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Kind::Block(bits, prefix, is_v4), Kind::Block(others, inner, other_v4)) => {
+                is_v4 == other_v4 && prefix <= inner && front(*others, *is_v4, *prefix) == *bits
+            }
+            (own, other) => own == other,
+        }
     }
 
     /// A source by a name of the application's: a tenant, a client certificate, a radio cell.
@@ -63,6 +78,13 @@ impl Source {
     pub fn is_counted(&self) -> bool {
         self.0 != Kind::Uncounted
     }
+}
+
+/// The bits of an address that are of its front.
+fn front(bits: u128, is_v4: bool, prefix: u8) -> u128 {
+    let host = if is_v4 { 32_u8 } else { 128 }.saturating_sub(prefix);
+    // Shifting by all 128 bits is what a prefix of 0 asks for; `checked_shr` calls it an overflow.
+    bits.checked_shr(host.into()).and_then(|bits| bits.checked_shl(host.into())).unwrap_or(0)
 }
 
 impl fmt::Display for Source {

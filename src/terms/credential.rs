@@ -3,7 +3,8 @@
 use crate::crypto::{ClientKey, VerifyingKey};
 use crate::limits;
 use crate::terms::error::Misuse;
-use crate::wire::codec::{Bytes, CredentialMessage, Text};
+use crate::terms::stretch::StretchedPassword;
+use crate::wire::codec::{Bytes, CredentialMessage, Message as _, StretchedMessage, Text};
 use core::fmt;
 use std::sync::LazyLock;
 
@@ -17,7 +18,7 @@ use std::sync::LazyLock;
 #[non_exhaustive]
 #[allow(missing_debug_implementations, reason = "a credential is never printed")]
 pub enum Credential<'a> {
-    /// A user name and a password.
+    /// A user name and a password. A client stretches it first where the server takes that ([`CredentialKind::Stretched`]).
     Password {
         /// The user's name: 1 to 255 bytes of UTF-8 without control characters, compared byte for byte.
         user: &'a str,
@@ -34,6 +35,23 @@ pub enum Credential<'a> {
         /// The key.
         key: &'a ClientKey,
     },
+    /// A user name and what the user's password is stretched to, at the client: [`StretchedPassword::check`] says whether it is good.
+    Stretched {
+        /// The user's name, as with a password.
+        user: &'a str,
+        /// What the password is stretched to.
+        password: &'a StretchedPassword,
+    },
+}
+
+/// What a server has read out of a credential's secret.
+pub(crate) enum Shown {
+    /// The secret itself.
+    Secret,
+    /// A key, whose signature was checked.
+    Key(ClientKey),
+    /// A stretched password, as it was announced.
+    Stretched(StretchedPassword),
 }
 
 impl<'a> Credential<'a> {
@@ -43,27 +61,33 @@ impl<'a> Credential<'a> {
             Self::Password { .. } => CredentialKind::Password,
             Self::Token(_) => CredentialKind::Token,
             Self::Key { .. } => CredentialKind::Key,
+            Self::Stretched { .. } => CredentialKind::Stretched,
         }
     }
 
     /// The user name; `None` for a token.
     pub fn user(&self) -> Option<&'a str> {
         match self {
-            Self::Password { user, .. } | Self::Key { user, .. } => Some(user),
+            Self::Password { user, .. } | Self::Key { user, .. } | Self::Stretched { user, .. } => Some(user),
             Self::Token(_) => None,
         }
     }
 
-    /// As a message, if it keeps to the limits; `proof` is the KeyProof of a key.
-    pub(crate) fn to_message(self, proof: &'a [u8]) -> Result<CredentialMessage<'a>, Misuse> {
+    /// Whether a password or a token keeps to the limits.
+    pub(crate) fn check(self) -> Result<(), Misuse> {
+        self.to_message(&[]).map(drop)
+    }
+
+    /// As a message, if it keeps to the limits; `shown` is the KeyProof of a key, or the StretchedPassword.
+    pub(crate) fn to_message(self, shown: &'a [u8]) -> Result<CredentialMessage<'a>, Misuse> {
         let (user, secret) = match self {
             Self::Password { user, password } => (user, password),
             Self::Token(token) => ("", token),
-            Self::Key { user, .. } => (user, proof),
+            Self::Key { user, .. } | Self::Stretched { user, .. } => (user, shown),
         };
         let message = CredentialMessage { kind: self.kind().number(), user: Text(user), secret: Bytes(secret) };
         for (what, len, limit) in
-            [("the user name", user.len(), limits::MAX_USER), ("the secret", secret.len(), limits::MAX_SECRET)]
+            [("the user name", user.len(), limits::MAX_USER), ("the secret", secret.len(), max_secret(self.kind()))]
         {
             if len > limit {
                 return Err(Misuse::TooLong { what, len, limit });
@@ -75,28 +99,30 @@ impl<'a> Credential<'a> {
         Ok(message)
     }
 
-    /// From a message; `None` where it breaks the rules of PROTOCOL.md, "Credential". `key` is the one in the KeyProof, once its signature
-    /// was checked.
-    pub(crate) fn from_message(message: &CredentialMessage<'a>, key: Option<&'a ClientKey>) -> Option<Self> {
+    /// From a message; `None` where it breaks the rules of PROTOCOL.md, "Credential". `shown` is what was read out of its secret.
+    pub(crate) fn from_message(message: &CredentialMessage<'a>, shown: &'a Shown) -> Option<Self> {
         let (user, secret) = (message.user.0, message.secret.0);
         if !is_well_formed(message) {
             return None;
         }
-        Some(match CredentialKind::from_number(message.kind)? {
-            CredentialKind::Password => Self::Password { user, password: secret },
-            CredentialKind::Token => Self::Token(secret),
-            CredentialKind::Key => Self::Key { user, key: key? },
-        })
+        match (CredentialKind::from_number(message.kind)?, shown) {
+            (CredentialKind::Password, Shown::Secret) => Some(Self::Password { user, password: secret }),
+            (CredentialKind::Token, Shown::Secret) => Some(Self::Token(secret)),
+            (CredentialKind::Key, Shown::Key(key)) => Some(Self::Key { user, key }),
+            (CredentialKind::Stretched, Shown::Stretched(password)) => Some(Self::Stretched { user, password }),
+            _ => None,
+        }
     }
 
     /// What stands in for a credential that did not open, so that refusing it takes the usual work. No account can
-    /// match it: a user name is never empty, and neither is a token.
-    pub(crate) fn decoy(kind: CredentialKind) -> Self {
+    /// match it: a user name is never empty, and neither is a token. `stretched` is what stands in for a stretched password.
+    pub(crate) fn decoy(kind: CredentialKind, stretched: Option<&'a StretchedPassword>) -> Self {
         let password = Self::Password { user: "", password: b"" };
         match kind {
             CredentialKind::Password => password,
             CredentialKind::Token => Self::Token(b""),
             CredentialKind::Key => NOBODYS_KEY.as_ref().map_or(password, |key| Self::Key { user: "", key }),
+            CredentialKind::Stretched => stretched.map_or(password, |password| Self::Stretched { user: "", password }),
         }
     }
 }
@@ -110,12 +136,17 @@ static NOBODYS_KEY: LazyLock<Option<ClientKey>> = LazyLock::new(|| {
 
 fn is_well_formed(message: &CredentialMessage<'_>) -> bool {
     let (user, secret) = (message.user.0, message.secret.0);
-    let is_user = match CredentialKind::from_number(message.kind) {
-        Some(CredentialKind::Password | CredentialKind::Key) => is_user_name(user),
-        Some(CredentialKind::Token) => user.is_empty(),
-        None => false,
+    let Some(kind) = CredentialKind::from_number(message.kind) else { return false };
+    let is_user = match kind {
+        CredentialKind::Password | CredentialKind::Key | CredentialKind::Stretched => is_user_name(user),
+        CredentialKind::Token => user.is_empty(),
     };
-    is_user && !secret.is_empty() && secret.len() <= limits::MAX_SECRET
+    is_user && !secret.is_empty() && secret.len() <= max_secret(kind)
+}
+
+/// A stretched password has room for what it is stretched to beside the longest password.
+fn max_secret(kind: CredentialKind) -> usize {
+    if kind == CredentialKind::Stretched { StretchedMessage::MAX } else { limits::MAX_SECRET }
 }
 
 /// 1 to 255 bytes, no control characters: a name that can stand in a log line.
@@ -134,11 +165,13 @@ pub enum CredentialKind {
     Token = 2,
     /// A user name and a signature by a key of the client's.
     Key = 3,
+    /// A user name and what a password is stretched to, at the client, as the server announces it ([`crate::Stretching`]).
+    Stretched = 4,
 }
 
 impl CredentialKind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Password, Self::Token, Self::Key];
+    pub const ALL: [Self; 4] = [Self::Password, Self::Token, Self::Key, Self::Stretched];
 
     /// What a server takes unless it is told otherwise: what a verifier that knows nothing of keys can check.
     pub const DEFAULT: [Self; 2] = [Self::Password, Self::Token];
@@ -152,6 +185,11 @@ impl CredentialKind {
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
+
+    /// Whether somebody might find it by trying: a token or a key has too many bits for that.
+    pub(crate) const fn can_be_guessed(self) -> bool {
+        !matches!(self, Self::Token | Self::Key)
+    }
 }
 
 impl fmt::Display for CredentialKind {
@@ -160,6 +198,7 @@ impl fmt::Display for CredentialKind {
             Self::Password => "password",
             Self::Token => "token",
             Self::Key => "key",
+            Self::Stretched => "stretched password",
         })
     }
 }

@@ -3,6 +3,8 @@
 use crate::crypto::{CryptoError, KeyError, KeyId, SignError, Suite};
 use crate::terms::credential::CredentialKind;
 use crate::terms::factor::Prompt;
+use crate::terms::revocation::Revocation;
+use crate::terms::stretch::StretchError;
 use crate::terms::trust::{TrustLevel, UntrustedKey};
 use crate::wire::codec::{DecodeError, EncodeError};
 use crate::wire::frame::FrameError;
@@ -73,6 +75,9 @@ pub enum Error {
     /// There is no signature by the client's key; nothing secret was sent.
     #[error("{0}; nothing was sent that could log anybody in")]
     Sign(SignError),
+    /// The password is not stretched as the server wants it; nothing secret was sent.
+    #[error("{0}; nothing secret was sent")]
+    Stretch(StretchError),
     /// The server opened the login and refused it. It never says why.
     #[error(
         "the server refused this login. It does not say why: check the user name and the secret, or ask its operator"
@@ -104,12 +109,21 @@ pub enum Error {
     /// A record of the session broke a rule; the session is over.
     #[error("the session is broken")]
     Record(#[from] RecordError),
+    /// Server side: the session was ended while it was under way, and the peer is not at fault. See [`crate::Recheck`].
+    #[error("the session was ended")]
+    Revoked(#[source] Revocation),
     /// Our caller handed in something that can't be used; the peer is not at fault.
     #[error("the call can't be carried out")]
     Misuse(#[from] Misuse),
     /// The crypto provider failed at something that does not depend on the peer.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+}
+
+impl From<StretchError> for Error {
+    fn from(error: StretchError) -> Self {
+        Self::Stretch(error)
+    }
 }
 
 fn shown(prompt: &Prompt) -> String {
@@ -209,6 +223,9 @@ pub enum Violation {
     /// A verdict asks for a further factor, and does not say which as it must.
     #[error("the server asks for a further factor in a way that is not allowed")]
     BadFactorRequest,
+    /// The server takes stretched passwords, and does not say how they are stretched as it must.
+    #[error("the server takes stretched passwords, and does not say how they are stretched")]
+    BadStretching,
     /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
@@ -312,6 +329,10 @@ pub enum Reason {
     /// The user exists; the password is not theirs.
     #[error("wrong password")]
     WrongPassword,
+    /// What is kept of the password is for another realm than the server announces, or at parameters that it does not announce: no client
+    /// can log in with it. Announce those, or set the password anew.
+    #[error("the stored password is stretched for another realm, or at parameters that are not announced")]
+    OtherStretching,
     /// The signature is not that of the key that came with it, or the key is none that is taken.
     #[error("the signature is not that key's")]
     BadSignature,
@@ -348,6 +369,12 @@ pub enum Reason {
     /// Too many answers in a row were wrong: for a while none is looked at.
     #[error("too many wrong answers for the further factor in a row; none is looked at for a while")]
     FactorLocked,
+    /// The credential is good, and the account may not be used from this address.
+    #[error("the account may not be used from this address")]
+    NetworkNotAdmitted,
+    /// Nobody looked at the password: there were too many failed logins of late, and this is not the time for the next one.
+    #[error("not looked at: {0}")]
+    Penalty(Penalty),
     /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
@@ -357,9 +384,36 @@ pub enum Reason {
     /// The verifier panicked.
     #[error("the verifier panicked")]
     VerifierFailed,
+    /// The verifier does not know how to look a principal up again ([`crate::Verifier::resume`]).
+    #[error("the verifier can't look a principal up again")]
+    ResumeUnsupported,
+    /// What the verifier would grant can't be a grant.
+    #[error("the account's grant can't be given")]
+    BadGrant(#[from] Misuse),
     /// The application's own reason.
     #[error("{0}")]
     Application(&'static str),
+}
+
+/// Whose failed logins are too many, so that whoever shares them has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum Penalty {
+    /// Those of this source.
+    #[error("too many failed logins from this source")]
+    Source,
+    /// Those of the block of addresses around this source.
+    #[error("too many failed logins from the addresses around this one")]
+    Block,
+    /// Those with this name, from sources that have not logged in to it.
+    #[error("too many wrong passwords for this name")]
+    Account,
+    /// Those with this name, from this source, which has logged in to it before.
+    #[error("too many wrong passwords for this name from this source")]
+    KnownSource,
+    /// Those of all sources that have not logged in to the names that they tried.
+    #[error("too many wrong passwords in all, and nobody has logged in to this name from this source")]
+    Total,
 }
 
 /// `code()`: names that stay the same from release to release, for logs, metrics and tests. Lower-case words joined by hyphens.
@@ -391,6 +445,7 @@ codes!(Error {
     Self::Busy { .. } => "busy",
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::Sign(error) => error.code(),
+    Self::Stretch(error) => error.code(),
     Self::FactorWanted(_) => "factor-wanted",
     Self::NotNow => "not-now",
     Self::Refused => "refused",
@@ -399,6 +454,7 @@ codes!(Error {
     Self::NoServerKey => "no-server-key",
     Self::NotConfirmed => "not-confirmed",
     Self::Record(error) => error.code(),
+    Self::Revoked(revocation) => revocation.code(),
     Self::Misuse(misuse) => misuse.code(),
     Self::Crypto(error) => error.code(),
 });
@@ -423,6 +479,7 @@ codes!(Violation {
     Self::ResumedOther => "resumed-other",
     Self::FactorNotOffered => "factor-not-offered",
     Self::BadFactorRequest => "bad-factor-request",
+    Self::BadStretching => "bad-stretching",
     Self::UnknownDecision(_) => "unknown-decision",
 });
 
@@ -455,6 +512,7 @@ codes!(Reason {
     Self::KindNotTaken(_) => "kind-not-taken",
     Self::UnknownUser => "unknown-user",
     Self::WrongPassword => "wrong-password",
+    Self::OtherStretching => "other-stretching",
     Self::BadSignature => "bad-signature",
     Self::UnknownKey => "unknown-key",
     Self::KeyNotAdmitted => "key-not-admitted",
@@ -467,30 +525,50 @@ codes!(Reason {
     Self::WrongFactor => "wrong-factor",
     Self::FactorUsed => "factor-used",
     Self::FactorLocked => "factor-locked",
+    Self::NetworkNotAdmitted => "network-not-admitted",
+    Self::Penalty(penalty) => penalty.code(),
     Self::NotNow(_) => "not-now",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
+    Self::ResumeUnsupported => "resume-unsupported",
+    Self::BadGrant(_) => "bad-grant",
     Self::Application(_) => "application",
 });
 
+codes!(Penalty {
+    Self::Source => "penalty-source",
+    Self::Block => "penalty-block",
+    Self::Account => "penalty-account",
+    Self::KnownSource => "penalty-known-source",
+    Self::Total => "penalty-total",
+});
+
 impl Reason {
-    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, the store was
+    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, it was to wait, the store was
     /// away, something broke): the same credential may be good another time.
     pub const fn is_no(&self) -> bool {
         match self {
-            Self::NotAdmitted(_) | Self::NotNow(_) | Self::Failed(_) | Self::VerifierFailed => false,
+            Self::NotAdmitted(_)
+            | Self::Penalty(_)
+            | Self::NotNow(_)
+            | Self::Failed(_)
+            | Self::VerifierFailed
+            | Self::ResumeUnsupported
+            | Self::BadGrant(_) => false,
             Self::Malformed(_)
             | Self::NotOpened
             | Self::KindNotTaken(_)
             | Self::UnknownUser
             | Self::WrongPassword
             | Self::UnknownToken
+            | Self::OtherStretching
             | Self::BadSignature
             | Self::UnknownKey
             | Self::KeyNotAdmitted
             | Self::AccountDisabled
             | Self::AccountLocked
             | Self::AccountExpired
+            | Self::NetworkNotAdmitted
             | Self::FactorNotOffered
             | Self::TooManyFactors
             | Self::WrongFactor

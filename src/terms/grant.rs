@@ -9,12 +9,22 @@ use crate::wire::codec::{Bytes, Field, GrantMessage, List, Text, VerdictMessage}
 ///
 /// A grant always fits in a verdict; that is checked here, once.
 ///
+/// # What a permission covers
+///
+/// By convention a permission is made of parts, joined by colons: `orders:read`. One whose last part is `*` covers
+/// whatever begins with what stands before the `*`, however many parts that has: `orders:*` covers `orders:read` and
+/// `orders:eu:read`, and neither `orders` nor `orders:`; `*` alone covers everything. Any other permission covers itself
+/// alone. All of it is compared byte for byte. What is asked for never has a `*`: to ask for one is to be refused, even of a
+/// grant that has the very same (PROTOCOL.md, "Permissions").
+///
 /// ```
 /// use countersign::Grant;
 ///
-/// let grant = Grant::new("alice", ["read", "write"])?;
-/// assert!(grant.permits("read"));
-/// assert!(!grant.permits("admin"));
+/// let grant = Grant::new("alice", ["orders:*", "reports:read"])?;
+/// assert!(grant.permits("orders:write") && grant.permits("reports:read"));
+/// assert!(!grant.permits("reports:write") && !grant.permits("orders:*"));
+/// let missing = grant.require("reports:write").unwrap_err();
+/// assert_eq!(missing.to_string(), "you need the permission reports:write for this");
 /// # Ok::<(), countersign::Misuse>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +33,12 @@ pub struct Grant {
     /// Joined by commas, which none of them has.
     permissions: String,
     epoch: Option<u64>,
+    credential_epoch: Option<u64>,
 }
 
 impl Grant {
     /// A grant for `principal` (1 to 255 bytes, no control characters) with up to 32 different permissions (1 to 64
-    /// bytes each, printable ASCII without spaces and commas). Order is kept.
+    /// bytes each, printable ASCII without spaces and commas; a `*` is a part of its own, and the last). Order is kept.
     ///
     /// # Errors
     /// [`Misuse`] where one of them is out of bounds, or all together take more than 1024 bytes in a verdict.
@@ -37,15 +48,21 @@ impl Grant {
     ) -> Result<Self, Misuse> {
         let permissions = permissions.into_iter();
         let room = permissions.size_hint().0.min(limits::MAX_PERMISSIONS).saturating_mul(16);
-        let mut grant = Self { principal: principal.into(), permissions: String::with_capacity(room), epoch: None };
+        let permissions_joined = String::with_capacity(room);
+        let mut grant =
+            Self { principal: principal.into(), permissions: permissions_joined, epoch: None, credential_epoch: None };
         within("the principal", &grant.principal, limits::MAX_PRINCIPAL, |c| !c.is_control())?;
         for (count, permission) in permissions.enumerate() {
             let permission = permission.as_ref();
-            within("a permission", permission, limits::MAX_PERMISSION, |c| c.is_ascii_graphic() && c != ',')?;
+            within("a permission", permission, limits::MAX_PERMISSION, is_of_permissions)?;
+            // A `*` elsewhere looks as if it covered something.
+            if wildcard(permission).unwrap_or(permission).contains('*') {
+                return Err(Misuse::BadInput("a permission"));
+            }
             if count >= limits::MAX_PERMISSIONS {
                 return Err(Misuse::TooMany { what: "the permissions", limit: limits::MAX_PERMISSIONS });
             }
-            if grant.permits(permission) {
+            if grant.has(permission) {
                 return Err(Misuse::Duplicate("the permissions"));
             }
             if count > 0 {
@@ -90,17 +107,70 @@ impl Grant {
         self.epoch
     }
 
-    /// Whether the grant has this permission.
+    /// Sets the epoch of the account's credentials: a number that is another whenever what this login was made with may be good no
+    /// more (the password was changed, a token or a key taken away, a second factor set up anew), and that stays the same whatever
+    /// else about the account changes. It never leaves the server.
+    ///
+    /// A session ends where it is seen to be another, and goes on with the new permissions where the epoch alone is
+    /// ([`crate::Recheck`]). Without one, any change of the epoch ends it.
+    #[must_use]
+    pub fn with_credential_epoch(mut self, epoch: u64) -> Self {
+        self.credential_epoch = Some(epoch);
+        self
+    }
+
+    /// The epoch of the account's credentials, at the server; never at the client.
+    pub fn credential_epoch(&self) -> Option<u64> {
+        self.credential_epoch
+    }
+
+    /// Less than this grant, for a [policy](crate::Verifier::with_policy): what both it and `permissions` cover. Of `orders:*` and
+    /// `orders:read` that is `orders:read`. Principal and epochs stay.
+    ///
+    /// # Errors
+    /// [`Misuse`] where one of `permissions` can't be one, or where too many are left.
+    pub fn narrowed_to<P: AsRef<str>>(&self, permissions: impl IntoIterator<Item = P>) -> Result<Self, Misuse> {
+        let mut left: Vec<String> = Vec::new();
+        for permission in permissions {
+            let permission = permission.as_ref();
+            // One that can't be given is a slip, and must not pass for one that nobody has.
+            Self::new("-", [permission])?;
+            let both =
+                self.permissions().filter_map(|held| match (covers(held, permission), covers(permission, held)) {
+                    (true, _) => Some(permission),
+                    (_, true) => Some(held),
+                    _ => None,
+                });
+            for both in both {
+                if !left.iter().any(|left| left == both) {
+                    left.push(both.to_owned());
+                }
+            }
+        }
+        Ok(Self::new(self.principal.as_str(), left)?.with_epochs_of(self))
+    }
+
+    pub(crate) fn with_epochs_of(self, other: &Self) -> Self {
+        Self { epoch: other.epoch, credential_epoch: other.credential_epoch, ..self }
+    }
+
+    /// Whether one of the grant's permissions covers this one; never where it has a `*`, or can't be a permission.
     pub fn permits(&self, permission: &str) -> bool {
-        self.permissions().any(|held| held == permission)
+        let can_be_asked_for = within("", permission, limits::MAX_PERMISSION, |c| is_of_permissions(c) && c != '*');
+        can_be_asked_for.is_ok() && self.permissions().any(|held| covers(held, permission))
     }
 
     /// As [`Grant::permits`], for `?`.
     ///
     /// # Errors
-    /// [`NotPermitted`], which becomes an [`std::io::Error`] of the kind [`std::io::ErrorKind::PermissionDenied`].
-    pub fn require(&self, permission: &str) -> Result<(), NotPermitted> {
-        if self.permits(permission) { Ok(()) } else { Err(NotPermitted { permission: permission.to_owned() }) }
+    /// [`Forbidden`], which becomes an [`std::io::Error`] of the kind [`std::io::ErrorKind::PermissionDenied`].
+    pub fn require(&self, permission: &str) -> Result<(), Forbidden> {
+        if self.permits(permission) { Ok(()) } else { Err(Forbidden { permission: permission.to_owned() }) }
+    }
+
+    /// Whether this very permission is among the grant's, as it is written.
+    fn has(&self, permission: &str) -> bool {
+        self.permissions().any(|held| held == permission)
     }
 
     pub(crate) fn to_message(&self) -> GrantMessage<'_> {
@@ -154,17 +224,36 @@ impl NoGrant {
     }
 }
 
-/// A permission that the peer does not have.
+/// The peer may not do this: it needs a permission that it does not have.
+///
+/// What it prints names the permission alone, and can be shown to the client. It is an answer inside the session, which goes on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the permission {permission} is needed for this")]
-pub struct NotPermitted {
-    /// The permission.
+#[error("you need the permission {permission} for this")]
+pub struct Forbidden {
+    /// What is missing, as it was asked for.
     pub permission: String,
 }
 
-impl From<NotPermitted> for std::io::Error {
-    fn from(error: NotPermitted) -> Self {
+impl From<Forbidden> for std::io::Error {
+    fn from(error: Forbidden) -> Self {
         Self::new(std::io::ErrorKind::PermissionDenied, error)
+    }
+}
+
+fn is_of_permissions(c: char) -> bool {
+    c.is_ascii_graphic() && c != ','
+}
+
+/// What a permission that ends in a wildcard has in front of it: the colon with it, or nothing.
+fn wildcard(permission: &str) -> Option<&str> {
+    permission.strip_suffix('*').filter(|front| front.is_empty() || front.ends_with(':'))
+}
+
+/// Whether whatever `asked` covers is covered by `held`.
+fn covers(held: &str, asked: &str) -> bool {
+    match wildcard(held) {
+        Some(front) => asked.len() > front.len() && asked.starts_with(front),
+        None => held == asked,
     }
 }
 

@@ -5,6 +5,7 @@ use super::credential::{Credential, CredentialKind};
 use super::error::Reason;
 use super::factor::Prompt;
 use super::grant::Grant;
+use super::policy::{PolicyRequest, WithPolicy};
 use crate::time::UnixTime;
 use core::fmt;
 use core::future::Future;
@@ -19,11 +20,13 @@ pub struct Attempt<'a> {
     pub(crate) asker: Asker<'a>,
 }
 
-/// A ticket, and who shows it: the client holds its secret, and was let in as this principal before.
+/// Somebody who was let in as this principal before: the client shows a ticket, whose secret it holds, or has a session that is
+/// looked at again.
 pub struct Returning<'a> {
     pub(crate) principal: &'a str,
     pub(crate) kind: CredentialKind,
     pub(crate) authenticated: UnixTime,
+    pub(crate) is_session: bool,
     pub(crate) asker: Asker<'a>,
 }
 
@@ -125,10 +128,22 @@ impl<'a> Returning<'a> {
     /// A return, to ask a [`Verifier`] about, with what a [`crate::FreshTicket`] says: for machines that are driven by hand, and
     /// for tests of verifiers.
     pub fn new(principal: &'a str, kind: CredentialKind, authenticated: UnixTime, context: &'a Context) -> Self {
-        Self { principal, kind, authenticated, asker: Asker::new(context) }
+        Self { principal, kind, authenticated, is_session: false, asker: Asker::new(context) }
     }
 
-    /// Whom the ticket was given to.
+    /// As if this were asked about a session that is open.
+    #[must_use]
+    pub fn of_session(mut self) -> Self {
+        self.is_session = true;
+        self
+    }
+
+    /// Whether this is asked about a session that is open ([`crate::Recheck`]), and not about a ticket that is shown.
+    pub fn is_session(&self) -> bool {
+        self.is_session
+    }
+
+    /// Whom they were let in as.
     pub fn principal(&self) -> &str {
         self.principal
     }
@@ -237,17 +252,19 @@ pub trait Verifier: Send + Sync {
     /// The local reason for the refusal; it goes to the audit log and never onto the wire.
     fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason>;
 
-    /// The account as it is now, with its epoch: asked when a client shows a ticket instead of a credential. An error sends
-    /// the client the longer way: it must then show a credential. Where credentials of different kinds give different
-    /// permissions, mind [`Returning::kind`].
+    /// The account as it is now, with its epoch: asked when a client shows a ticket instead of a credential, and about each open session
+    /// every half minute ([`crate::Recheck`]). An error sends a client with a ticket the longer way: it must then show a
+    /// credential. It ends a session, unless it says that nobody can tell now ([`Reason::NotNow`]). Where credentials of different
+    /// kinds give different permissions, mind [`Returning::kind`].
     ///
-    /// The default is an error: a verifier that does not know of tickets never lets one in.
+    /// The default is [`Reason::ResumeUnsupported`]: a verifier that does not know of this lets no ticket in, and its sessions are
+    /// left alone.
     ///
     /// # Errors
     /// The local reason.
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         let _ = returning;
-        Err(Reason::AccountDisabled)
+        Err(Reason::ResumeUnsupported)
     }
 
     /// Whether more is needed than the credential, which was good, and the further factors so far: the prompt for the next one, or none
@@ -274,6 +291,34 @@ pub trait Verifier: Send + Sync {
     fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
         let _ = attempt;
         Err(Reason::WrongFactor)
+    }
+
+    /// Has a policy asked about whatever this verifier grants, at logins, for tickets, and about open sessions: for what depends on more than
+    /// the account, such as the hour, the tenant, or the device. It sees the grant, the connection, the server name and the kind of
+    /// credential, and gives the grant that counts ([`Grant::narrowed_to`] makes a smaller one) or a reason for a refusal, which looks
+    /// like any other from outside. It is not asked about a credential that is not good, and must not block.
+    ///
+    /// The principal has to stay the same, and the epochs do: what a policy says may change at any time by itself.
+    ///
+    /// ```
+    /// use countersign::{Attempt, Grant, PolicyRequest, Reason, Verifier};
+    /// # let verifier = |_: &Attempt<'_>| Ok(Grant::new("alice", ["orders:*"])?);
+    /// # fn is_open() -> bool { true }
+    ///
+    /// let verifier = verifier.with_policy(|request: &PolicyRequest<'_>| {
+    ///     if request.server_name() == "test.example" {
+    ///         return Err(Reason::Application("no clerks on the test system"));
+    ///     }
+    ///     if is_open() { Ok(request.grant().clone()) } else { Ok(request.grant().narrowed_to(["orders:read"])?) }
+    /// });
+    /// # let _: &dyn Verifier = &verifier;
+    /// ```
+    fn with_policy<P>(self, policy: P) -> WithPolicy<Self, P>
+    where
+        Self: Sized,
+        P: Fn(&PolicyRequest<'_>) -> Result<Grant, Reason> + Send + Sync,
+    {
+        WithPolicy::new(self, policy)
     }
 }
 
@@ -302,7 +347,7 @@ pub trait Verifier: Send + Sync {
 ///         let check = self.passwords.prepare(user, password, stored);
 ///         attempt.compute(move || check.run()).await??;
 ///         let row = row.ok_or(Reason::UnknownUser)?;
-///         Grant::new(user, row.permissions).map_err(|_| Reason::NotNow("the row is not usable"))
+///         Ok(Grant::new(user, row.permissions)?)
 ///     }
 /// }
 /// # }
@@ -320,7 +365,7 @@ pub trait AsyncVerifier: Send + Sync {
     /// As [`Verifier::resume`].
     fn resume(&self, returning: &Returning<'_>) -> impl Future<Output = Result<Grant, Reason>> + Send {
         let _ = returning;
-        core::future::ready(Err(Reason::AccountDisabled))
+        core::future::ready(Err(Reason::ResumeUnsupported))
     }
 
     /// As [`Verifier::further`].
@@ -339,6 +384,15 @@ pub trait AsyncVerifier: Send + Sync {
     fn check_factor(&self, attempt: &FactorAttempt<'_>) -> impl Future<Output = Result<(), Reason>> + Send {
         let _ = attempt;
         core::future::ready(Err(Reason::WrongFactor))
+    }
+
+    /// As [`Verifier::with_policy`].
+    fn with_policy<P>(self, policy: P) -> WithPolicy<Self, P>
+    where
+        Self: Sized,
+        P: Fn(&PolicyRequest<'_>) -> Result<Grant, Reason> + Send + Sync,
+    {
+        WithPolicy::new(self, policy)
     }
 }
 

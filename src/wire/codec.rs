@@ -24,10 +24,10 @@ pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
     Busy, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, Factor,
-    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ServerHello, ServerResumption, ServerVerdict,
-    VerdictMessage,
+    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ParametersMessage, ServerHello, ServerResumption,
+    ServerVerdict, StretchedMessage, StretchingMessage, VerdictMessage,
 };
-pub use primitive::{Bytes, List, Text};
+pub use primitive::{Bytes, List, Stretched, Text};
 
 use crate::limits;
 

@@ -12,8 +12,8 @@ use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Context, Grant, LoginError, Reason, Returning, ServerKey, Source,
-    TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Context, Grant, LoginError, Reason, Recheck, Returning, ServerKey,
+    Source, TicketKeys, Verifier,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
@@ -214,7 +214,8 @@ fn tickets_are_asked_about_elsewhere_so_many_at_once<A: Adapter>() {
     let (elsewhere, asked) = Elsewhere::new();
     let verifier = AsksAboutTickets(Store(Some(Arc::clone(&elsewhere))));
     let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
-    let acceptor = Acceptor::new_async(config().with_tickets(keys), RSA2048.server.clone(), verifier);
+    let acceptor = Acceptor::new_async(config().with_tickets(keys), RSA2048.server.clone(), verifier)
+        .with_recheck(Recheck::never());
     let acceptor = acceptor.with_bounds(Bounds::default().with_remote(1).with_patience(Duration::from_secs(3600)));
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     let ticket = client.unwrap().info().ticket().unwrap().clone();
@@ -268,7 +269,9 @@ fn slow_ticket<A: Adapter>(
 ) {
     let ((ask, asked), (answer, answers)) = (channel(), channel());
     let slow = Slow { asked: Mutex::new(ask), answer: Mutex::new(answers) };
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), slow).with_bounds(bounds);
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), slow)
+        .with_bounds(bounds)
+        .with_recheck(Recheck::never());
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     let ticket = client.unwrap().info().ticket().unwrap().clone();
     drop(server.unwrap());
@@ -327,7 +330,8 @@ fn the_limiter_is_asked_once_about_whoever_shows_a_ticket<A: Adapter>() {
     let asked = Arc::new(AtomicUsize::new(0));
     for is_open in [true, false] {
         let returns = Arc::new(Returns::default());
-        let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+        let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns))
+            .with_recheck(Recheck::never());
         let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
         let ticket = client.unwrap().info().ticket().unwrap().clone();
         drop(server.unwrap());

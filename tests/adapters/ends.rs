@@ -3,8 +3,8 @@
 use crate::events;
 use crate::support::{RSA2048, SUITES, provider, verifier};
 use countersign::{
-    Acceptor, Begun, ClientConfig, Connector, Context, Counts, Credential, Error, LoginError, Reason, ServerConfig,
-    SessionInfo, Stream, Ticket, TrustedTicket, UnixTime, Verifier,
+    Acceptor, Begun, ClientConfig, Connector, Context, Counts, Credential, CurrentGrant, Error, LoginError, Reason,
+    ServerConfig, SessionInfo, Stream, Ticket, TrustedTicket, UnixTime, Verifier,
 };
 use std::fmt::Debug;
 use std::future::Future;
@@ -69,6 +69,7 @@ pub trait AsyncAdapter: Adapter {
 pub trait Session: Read + Write + Debug + Send + 'static {
     fn info(&self) -> &SessionInfo;
     fn permits(&self, permission: &str) -> bool;
+    fn current_grant(&self) -> CurrentGrant;
     fn update_key(&mut self) -> Result<(), Error>;
     fn close(&mut self) -> Result<(), LoginError>;
     fn finish(self, patience: Duration) -> Result<(), LoginError>;
@@ -87,8 +88,12 @@ macro_rules! about {
 
         fn permits(&self, permission: &str) -> bool {
             let required = self.$field.require(permission);
-            assert_eq!(required.is_ok(), self.$field.grant().permits(permission));
+            assert_eq!(required.is_ok(), self.$field.current_grant().permits(permission));
             required.is_ok()
+        }
+
+        fn current_grant(&self) -> CurrentGrant {
+            self.$field.current_grant()
         }
 
         fn update_key(&mut self) -> Result<(), Error> {

@@ -10,9 +10,9 @@ use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{
     Acceptor, AlreadyUsed, AsyncVerifier, Attempt, Bounds, ChannelBinding, Connector, Context, Credential,
-    CredentialKind, Differs, Error, Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Returning, Server,
-    ServerConfig, ServerKey, ServerKeys, Source, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, UnixTime, Using,
-    Verifier,
+    CredentialKind, Differs, Error, Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Recheck, Returning,
+    Server, ServerConfig, ServerKey, ServerKeys, Source, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, UnixTime,
+    Using, Verifier,
 };
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -479,7 +479,8 @@ pub fn with_tickets(config: ServerConfig) -> ServerConfig {
 
 fn a_ticket_takes_the_place_of_the_credential<A: Adapter>() {
     let returns = Arc::new(Returns::default());
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns))
+        .with_recheck(Recheck::never());
     let connector = connector().with_tickets(MemoryTickets::new());
     for round in 0..3 {
         let (client, server) = login::<A>(&acceptor, &connector, ALICE);
@@ -501,7 +502,8 @@ fn whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket<A: Adapter>() {
     let returns = Arc::new(Returns::default());
     let open = Arc::new(AtomicUsize::new(1));
     let is_open = Arc::clone(&open);
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns));
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), Arc::clone(&returns))
+        .with_recheck(Recheck::never());
     let acceptor = acceptor.with_limiter(move |_, _| match is_open.load(Ordering::SeqCst) {
         0 => Err(Reason::NotAdmitted("closed")),
         _ => Ok(()),
@@ -532,7 +534,8 @@ impl Verifier for PanicsOverTickets {
 
 fn a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody<A: Adapter>() {
     let (tell, told) = channel();
-    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), PanicsOverTickets(Mutex::new(tell)));
+    let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), PanicsOverTickets(Mutex::new(tell)))
+        .with_recheck(Recheck::never());
     let connector = connector().with_tickets(MemoryTickets::new());
     drop(login::<A>(&acceptor, &connector, ALICE));
     let (client, server) = login::<A>(&acceptor, &connector, ALICE);

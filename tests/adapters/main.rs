@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `refusals`, `sessions`, `factors`, `slow`, `bounds`, `elsewhere` and `places` hold for each alike; [`ends`] makes them alike. The third
+//! `logins`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live` and `places` hold for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -20,10 +20,14 @@ mod blocking_only;
 mod bounds;
 mod elsewhere;
 mod factors;
+mod live;
 mod logins;
+mod penalties;
 mod places;
 mod refusals;
 mod sessions;
 mod slow;
+#[cfg(feature = "accounts")]
+mod stretched;
 #[cfg(feature = "tokio")]
 mod tokio_only;

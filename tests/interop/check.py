@@ -26,7 +26,7 @@ from countersign import (ACCEPT, BINDER, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIE
                          RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy,
                          ByFirstUse, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Identity,
                          Judged, KeyLogin, Manifest, MlKem768, Part, Refused, Schedule, Sealed, ServerHello,
-                         ServerResumption, Session, Ticket, Tickets, Verdict, binder, client_spki, expand, extract,
+                         ServerResumption, Session, StretchParameters, Stretching, Ticket, Tickets, Verdict, binder, client_spki, expand, extract,
                          key_id, place, seed, spki_of)
 from report import Report
 from vector_ends import ROOT, SeededClient, VectorServer, VectorTickets, same, verify
@@ -137,6 +137,8 @@ class Vector:
         credential: Credential | KeyLogin = Credential(
             inputs.get("credential_kind", PASSWORD), inputs.get("credential_user", "alice"),
             raw.get("credential_secret", b"x"))
+        if "credential_password" in raw:
+            credential = Credential(PASSWORD, credential.user, raw["credential_password"])
         if "client_key_pkcs8" in raw:
             key = serialization.load_der_private_key(raw["client_key_pkcs8"], None)
             credential = KeyLogin(inputs["credential_user"], key)  # type: ignore[arg-type]
@@ -166,6 +168,8 @@ class Vector:
         if self.rule in ("L8", "L9", "L11") and "client_key_pkcs8" in raw:
             client.kind, client.plaintext = inputs["server_kinds"][0], bytes(self.sealed_size())
             client.sealed = self.sent[2][-self.sealed_size() - TAG:]
+        if self.rule == "L8" and "credential_password" in raw:
+            client.sealed = self.sent[2][-self.sealed_size() - TAG:]
         if self.rule == "N2":
             client.sealed_factor = self.sent[-2][3:]
         return client
@@ -181,7 +185,11 @@ class Vector:
                   for factor in self.inputs.get("factors", [])]
         if self.rule == "V6" and not wanted:
             return Verdict(NOT_NOW)
-        granted = verify(credential)
+        of = self.stretching()
+        stored = [bytes.fromhex(text) for text in self.inputs["stretching"]["stored"]] if of else []
+        if of and self.rule is None:
+            same("what is stored", of.stored("alice", self.raw["credential_password"]), stored)
+        granted = verify(credential, of, stored)
 
         def step(number: int) -> Judged:
             if number == len(wanted):
@@ -190,6 +198,11 @@ class Vector:
             return Further(request, lambda answer: step(number + 1) if answer == right else None)
 
         return granted and step(0)
+
+    def stretching(self) -> Optional[Stretching]:
+        said = self.inputs.get("stretching")
+        return said and Stretching(said["realm"], tuple(StretchParameters(**one) for one in said["parameters"]),
+                                   said["moving"])
 
     def make_server(self) -> VectorServer:
         inputs, raw = self.inputs, self.raw
@@ -220,7 +233,7 @@ class Vector:
         server = VectorServer(
             self.key, self.judge, [int(suite, 16) for suite in inputs["server_suites"]], inputs["server_kinds"],
             prologue, binding, self.draws("server"), tickets, lambda principal: account,
-            ["db.example", "ws.example"], busy, proves)
+            ["db.example", "ws.example"], busy, proves, stretching=self.stretching())
         server.filed, server.client = self.share(), self.draws("client")
         server.said, server.requests, server.breaks = self.verdict, list(self.requests), self.rule
         return server

@@ -15,6 +15,7 @@ from keys import key_id, server_key
 from messages import (Busy, ClientHello, Credential, Factor, FactorRequest, ServerHello, ServerResumption, Verdict,
                       certificates_of)
 from schedule import Schedule, Session, Ticket, binder, context, seed, transcript_h
+from stretching import StretchedPassword, Stretching
 from trust import NEEDS, Question, Trust, decide
 from wire import *
 
@@ -27,6 +28,9 @@ class Client:
     ticket is shown only where a credential would be sent, and once; otherwise it is as if none had been given. `seals`
     sends an rsa_ciphertext beside it. After on_server_hello(), `told` is the server's key, to keep if it is trusted.
 
+    A password goes stretched where the server takes that, `realm` being the only one it is stretched for, if there is one; with
+    `stretched_only` never as it is.
+
     `trust` has further ways to know the server's key; `needs` is the level that each kind of credential needs. With
     `answers` the client can be asked for further factors: on_verdict() gives a FactorRequest then, and
     `factor(answers(request))` the frame to send, and on_verdict() comes again.
@@ -37,7 +41,8 @@ class Client:
                  prologue: bytes = b"", binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None,
                  ticket: Optional[Ticket] = None, seals: bool = False, without_proof: bool = False,
                  clock: Callable[[], float] = time.time, trust: Sequence[Trust] = (),
-                 needs: Optional[dict[int, int]] = None, answers: Optional[Callable[[FactorRequest], bytes]] = None):
+                 needs: Optional[dict[int, int]] = None, answers: Optional[Callable[[FactorRequest], bytes]] = None,
+                 realm: Optional[str] = None, stretched_only: bool = False):
         self.credential, self.plaintext, self.kind = credential, credential.encode_padded(), credential.kind
         Credential.decode_padded(self.plaintext)  # its bounds hold for us, too
         self.whose = credential.kind, credential.user
@@ -47,6 +52,7 @@ class Client:
         self.prologue, self.binding, self.draws = prologue, binding, draws or Draws()
         self.seals, self.without_proof, self.clock = seals, without_proof, clock
         self.trust, self.needs, self.answers, self.asked = list(trust), needs or NEEDS, answers, 0
+        self.realm, self.stretched_only = realm, stretched_only
         self.told, self.sealed_to, self.level = b"", b"", 0
         shown = ticket and (self.still_trusts(ticket) and ticket.suite >> 8 >= self.weakest
                             and ticket.suite in self.suites and ticket.server_name == server_name
@@ -138,6 +144,7 @@ class Client:
         exchange_secret = self.exchange(hello.suite, hello.key_share, "C9")
         self.level = self.decide(hello, spki)
         require(hello.suite >> 8 >= self.weakest, "T2", "a weaker key exchange than the floor")
+        self.stretch(hello)
         require(self.kind in hello.credential_kinds, "T3", "the server does not take such a credential")
         require(self.level >= self.needs[self.kind], "T5", "the key is not trusted enough for such a credential")
         require(bool(hello.proof) or not self.known or self.without_proof, "T4", "the server does not prove itself")
@@ -160,6 +167,23 @@ class Client:
         sealed = lp(self.schedule.seal(b"credential", self.proven()))
         self.schedule.add(sealed)  # transcript_3
         return head + sealed
+
+    def stretch(self, hello: ServerHello) -> None:
+        """What goes in the place of a password, where the server takes that."""
+        if STRETCHED not in hello.credential_kinds:
+            require(self.kind != PASSWORD or not self.stretched_only, "T7", "a password itself, which is not to go")
+            return
+        of = Stretching.decode(dict(hello.extensions).get(STRETCHING))
+        if self.kind != PASSWORD:
+            return
+        assert isinstance(self.credential, Credential)
+        of.require_bounds()
+        require(self.realm in (None, of.realm), "T6", "another realm")
+        require(self.level >= self.needs[STRETCHED], "T5", "the key is not trusted enough for a stretched password")
+        user, password = self.credential.user, self.credential.secret
+        goes = of.moving and not self.stretched_only and self.level >= self.needs[PASSWORD]
+        shown = StretchedPassword(of.stretch(user, password), password if goes else b"")
+        self.kind, self.plaintext = STRETCHED, Credential(STRETCHED, user, shown.encode()).encode_padded()
 
     def decide(self, hello: ServerHello, spki: bytes) -> int:
         """The level of trust in the key."""

@@ -8,6 +8,7 @@ A broken MUST raises `Refused` with the number of its rule (L6, C8, ...). This f
     messages.py   what stands in a frame     exchanges.py              key exchanges, and what is drawn
     schedule.py   transcript, keys, records  trust.py, manifest.py     which server keys are trusted
     client.py     the client                 server.py, tickets.py     the server
+    stretching.py passwords that the client stretches
 
 Not for production: Python promises no constant time, so what a server must not tell by its timing (above all, that an
 RSA ciphertext did not decrypt) is hidden by the fixed delay of refusals at best. Nor does Python wipe secrets.
@@ -21,6 +22,7 @@ from manifest import *
 from messages import *
 from schedule import *
 from server import *
+from stretching import *
 from tickets import *
 from trust import *
 from wire import *

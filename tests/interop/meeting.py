@@ -291,6 +291,8 @@ def bad_verdicts() -> dict[str, bytes]:
         "a permission with a comma": of(permissions=["a,b"]),
         "a permission of 65 bytes": of(permissions=["x" * 65]),
         "an empty permission": of(permissions=[""]),
+        "a wildcard in the middle": of(permissions=["a:*:b"]),
+        "a wildcard that is a part of a word": of(permissions=["a*"]),
         "33 permissions": of(permissions=[str(n) for n in range(33)]),
         "a grant of 1025 bytes": of(principal="x" * 255, permissions=words[:11] + ["y" * 38]),
         "a ticket of 501 bytes": of(ticket=bytes(501), ticket_lifetime=1),

@@ -90,9 +90,11 @@ class Credential:
         credential = cls(r.number(1), r.text(), r.blob())
         require(len(data) - r.at < BLOCK, "L8", "a block of padding too many")
         r.zeros()
-        require(credential.kind in (PASSWORD, TOKEN, BY_KEY), "L8", "kind")
+        require(credential.kind in (PASSWORD, TOKEN, BY_KEY, STRETCHED), "L8", "kind")
         require(is_name(credential.user) if credential.kind != TOKEN else not credential.user, "L8", "user")
-        require(1 <= len(credential.secret) <= 4096, "L8", "secret")
+        # A stretched password has room for its values beside the longest password.
+        most = 4096 + (1 + 2 * 32 + 2 if credential.kind == STRETCHED else 0)
+        require(1 <= len(credential.secret) <= most, "L8", "secret")
         if credential.kind == BY_KEY:
             KeyProof.decode(credential.secret)
         return credential
@@ -113,6 +115,18 @@ class KeyProof:
         r.end()
         require(len(proof.key) <= MAX_SPKI, "L8", "length of the key")
         return proof
+
+
+def is_permission(text: str) -> bool:
+    front = text[:-1] if text == "*" or text.endswith(":*") else text
+    return is_visible(text, 1, 64) and "," not in text and "*" not in front
+
+
+def permits(permissions: Iterable[str], asked: str) -> bool:
+    """Whether one of the permissions covers what is asked for."""
+    require(is_permission(asked) and "*" not in asked, "P1", "nothing that can be asked for")
+    return any(asked.startswith(held[:-1]) and len(asked) >= len(held) if held.endswith("*") else asked == held
+               for held in permissions)
 
 
 @dataclass
@@ -146,7 +160,7 @@ class Verdict:
         if decision == ACCEPT:
             require(is_name(principal), rule, "principal")
             require(unique(permissions), rule, "a permission named twice")
-            require(all(is_visible(p, 1, 64) and "," not in p for p in permissions), rule, "permissions")
+            require(all(is_permission(p) for p in permissions), rule, "permissions")
             require(len(ticket) <= MAX_TICKET, rule, "length of the ticket")
         else:
             require(not principal and not permissions and not ticket, rule, "no accept, and yet it grants something")

@@ -33,6 +33,7 @@ from key_cases import key_cases
 from login_cases import server_cases
 from report import Report
 from serve_cases import client_cases
+from stretch_cases import selftest as stretch_selftest, stretch_cases
 from trust_cases import trust_cases
 
 ALL_PATIENCE = 600  # seconds for everything
@@ -80,6 +81,7 @@ def main() -> int:
     report = Report()
     check.cases(report)
     selftest.cases(report)
+    stretch_selftest(report)
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
         command = Command(str(path), Path(folder))
         names, token = prepare(command)
@@ -90,6 +92,7 @@ def main() -> int:
         key = load(command.folder / "keygen.pem")
         key_cases(report, command, "keygen", key)
         factor_cases(report, command, "keygen", key)
+        stretch_cases(report, command, "keygen", key)
         trust_cases(report, command, "keygen", key)
     print(f"{report.passed} passed, {report.failed} failed")
     return 1 if report.failed or not check.VECTORS else 0

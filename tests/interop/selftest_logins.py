@@ -12,7 +12,7 @@ import sockets
 from countersign import (ACCEPT, BINDER, CLIENT_HELLO, CLIENT_LOGIN, CONFIRM, DATA, KEY_UPDATE, MAX_FRAMES, MAX_TICKET,
                          NOT_NOW, PASSWORD, REJECT, RESERVED, RSA_ALONE, RSA_X25519MLKEM768, SERVER_HELLO,
                          SERVER_RESUMPTION, SERVER_VERDICT, TAG, TOKEN, ClientHello, Credential, ServerHello, Session,
-                         Verdict, frame, fresh, lp, u16, u8)
+                         Verdict, frame, fresh, lp, permits, u16, u8)
 from meeting import (GOOD, KEY, OPAQUE, OTHER_PIN, OTHER_SPKI, PIN, PINNED, SPKI, USER, Careless, Change, Meeting,
                      Sealing, TwoKeys, bad_verdicts, body, client, flip, judging, lying, message, outcome, padded,
                      server,
@@ -225,7 +225,28 @@ def logins(report: Report) -> None:
 
 # ---- Verdicts -------------------------------------------------------------------------------------------------------
 
+COVERS = [  # what is held, what it covers, what it does not
+    (["read"], ["read"], ["Read", "reads", "read:", "read:all", "rea"]),
+    (["orders:*"], ["orders:read", "orders:eu:read", "orders::"], ["orders", "orders:", "order:read", "read"]),
+    (["orders:eu:*", "reports:x"], ["orders:eu:read", "reports:x"], ["orders:read", "orders:eu", "reports:y"]),
+    (["*"], ["read", "a:b:c", ":"], []),
+    ([], [], ["read"]),
+]
+
+
+def covered(report: Report) -> None:
+    for held, wide, narrow in COVERS:
+        for asked in wide:
+            report.case(f"{held} covers {asked}", lambda: expect("permitted", permits(held, asked), True))
+        for asked in narrow:
+            report.case(f"P2, {held} does not cover {asked}", lambda: expect("permitted", permits(held, asked), False))
+    for asked in ("*", "orders:*", "*:read", "", "a,b", "a b", "x" * 65):
+        report.case(f"P1, {asked[:8]!r}", lambda: refused("P1", lambda: permits(["*", "orders:*"], asked)))
+
+
 def verdicts(report: Report) -> None:
+    covered(report)
+
     def judged(rule: str, said: bytes) -> None:
         for options in ({}, PINNED):
             met = Meeting(client(**options), judging(said))

@@ -15,6 +15,7 @@ from keys import key_id, server_key, spki_of
 from messages import (Busy, ClientHello, Credential, Factor, FactorRequest, KeyProof, ServerHello, ServerResumption,
                       Verdict, certificate_list)
 from schedule import Schedule, Session, binder, context, seed, transcript_h
+from stretching import VALUE, StretchedPassword, Stretching
 from tickets import Account, Sealed, Tickets, place
 from wire import *
 
@@ -53,12 +54,13 @@ class Server:
                  binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None,
                  tickets: Optional[Tickets] = None, account: FindAccount = lambda principal: None,
                  names: Optional[Iterable[str]] = (), busy: Optional[int] = None, proves: bool = True,
-                 certificates: Sequence[bytes] = (), manifest: bytes = b""):
+                 certificates: Sequence[bytes] = (), manifest: bytes = b"", stretching: Optional[Stretching] = None):
         self.key, self.verify, self.suites, self.kinds = key, verify, list(suites), list(kinds)
         self.prologue, self.binding, self.draws = prologue, binding, draws or Draws()
         self.tickets, self.account, self.busy, self.proves = tickets, account, busy, proves
         self.names = None if names is None else set(names)
         self.evidence = {CERTIFICATES: certificate_list(certificates) if certificates else b"", MANIFEST: manifest}
+        self.stretching = stretching  # of those who take stretched passwords
         self.pending: Optional[tuple[Further, int]] = None  # and the kind of the credential
         self.can_be_asked, self.asked = False, 0
         self.resumes: Optional[Session] = None
@@ -70,6 +72,8 @@ class Server:
         server_key(self.spki)
         # What is verified where no credential came out: of the first kind taken, with a name that no account can have.
         secret = KeyProof(fresh(), fresh()).encode() if self.kinds[0] == BY_KEY else fresh()
+        if self.kinds[0] == STRETCHED and stretching:
+            secret = StretchedPassword([bytes(VALUE) for _ in stretching.parameters]).encode()
         self.stand_in = Credential(self.kinds[0], "" if self.kinds[0] == TOKEN else "\0", secret)
 
     def on_client_hello(self, received: bytes) -> bytes:
@@ -104,8 +108,9 @@ class Server:
         offered = dict(hello.extensions)
         self.can_be_asked = FACTORS in offered
         evidence = [(number, data) for number, data in self.evidence.items() if data and number in offered]
+        announced = [(STRETCHING, self.stretching.encode())] if self.stretching else []
         answer = ServerHello(VERSION, suite, self.draws.nonce, id_, spki, share, self.kinds, own_context,
-                             evidence + self.draws.extensions, bytes(PROOF if opens else 0))
+                             evidence + self.draws.extensions + announced, bytes(PROOF if opens else 0))
         data = frame(SERVER_HELLO, answer.encode())
         end = len(data) - 2 - len(answer.proof)
         self.schedule = Schedule(suite, self.prologue, self.binding, received + data[:end])  # transcript_p
@@ -208,6 +213,9 @@ class Server:
         try:
             opened = Credential.decode_padded(self.schedule.open(b"credential", sealed, "L7"))
             require(opened.kind in self.kinds, "L9", "a kind that is not taken")
+            if opened.kind == STRETCHED:
+                assert self.stretching
+                StretchedPassword.decode(opened.secret, self.stretching)
             if opened.kind == BY_KEY:
                 proof = KeyProof.decode(opened.secret)
                 require_signature(proof.key, signed(transcript_r, opened.user), proof.signature)

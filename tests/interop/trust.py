@@ -15,10 +15,11 @@ from cryptography.x509.verification import PolicyBuilder, Store, VerificationErr
 
 from keys import fingerprint
 from manifest import Identity
-from wire import BY_KEY, CERTIFICATES, CERTIFIED, FIRST_USE, MANIFEST, PASSWORD, TOKEN, VERIFIED, Refused, require
+from wire import (BY_KEY, CERTIFICATES, CERTIFIED, FIRST_USE, MANIFEST, PASSWORD, STRETCHED, TOKEN, VERIFIED, Refused,
+                  require)
 
 # What may be sent to a key of which level, unless a user says otherwise.
-NEEDS = {PASSWORD: CERTIFIED, TOKEN: CERTIFIED, BY_KEY: FIRST_USE}
+NEEDS = {PASSWORD: CERTIFIED, TOKEN: CERTIFIED, BY_KEY: FIRST_USE, STRETCHED: CERTIFIED}
 
 
 @dataclass

@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from countersign import (ACCEPT, BY_KEY, CLIENT_FACTOR, FURTHER, OAEP, PASSWORD, RSA_X25519MLKEM768, TOKEN,
-                         VERDICT_SIZE, Client, ClientHello, Credential, Draws, KeyLogin, KeyProof, Refused, Sealed,
-                         Server, Tickets, Verdict, client_exchange, client_spki, frame, require_signature, signed,
+                         STRETCHED, VERDICT_SIZE, Client, ClientHello, Credential, Draws, KeyLogin, KeyProof, Refused, Sealed,
+                         Server, StretchedPassword, Stretching, Tickets, Verdict, client_exchange, client_spki, frame, require_signature, signed,
                          spki_of)
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,8 +146,13 @@ SIGNING_KEYS = [serialization.load_pem_private_key((ROOT / f"tests/keys/signing/
                 for name in ("ed25519", "p256", "rsa")]
 
 
-def verify(credential: Credential) -> Optional[Verdict]:
-    """The accounts that the vectors were made with."""
+def verify(credential: Credential, of: Optional[Stretching] = None, stored: list[bytes] = []) -> Optional[Verdict]:
+    """The accounts that the vectors were made with; `stored` is what is kept of alice's stretched password."""
+    if credential.kind == STRETCHED:
+        assert of
+        shown = StretchedPassword.decode(credential.secret, of)
+        good = shown.is_good(stored if credential.user == "alice" else [])
+        return Verdict(ACCEPT, "alice", ["read", "write"]) if good else None
     if credential.kind == BY_KEY:
         theirs = credential.user, KeyProof.decode(credential.secret).key
         on_file = [("alice", client_spki(key)) for key in SIGNING_KEYS]  # type: ignore[arg-type]

@@ -21,10 +21,10 @@ Aead = type[AESGCM] | type[ChaCha20Poly1305]
 AEADS: dict[int, Aead] = {0x0101: AESGCM, 0x0102: ChaCha20Poly1305, 0x0201: AESGCM, 0x0202: ChaCha20Poly1305,
                           0x0301: AESGCM, 0x0302: ChaCha20Poly1305}
 FORWARD_SECRET = (0x0301, 0x0302, 0x0201, 0x0202)
-PASSWORD, TOKEN, BY_KEY = 1, 2, 3
+PASSWORD, TOKEN, BY_KEY, STRETCHED = 1, 2, 3, 4
 REJECT, ACCEPT, NOT_NOW, FURTHER = 0, 1, 2, 3
 ONE_TIME_CODE, SHOWN, HIDDEN = 1, 2, 3  # the forms of a further factor
-CERTIFICATES, MANIFEST, FACTORS = 1, 2, 5  # the extensions that mean something
+CERTIFICATES, MANIFEST, STRETCHING, FACTORS = 1, 2, 4, 5  # the extensions that mean something
 FIRST_USE, CERTIFIED, VERIFIED = 1, 2, 3  # levels of trust
 TAG, BLOCK, MAX_PADDED, VERDICT_SIZE, MAX_DATA, MAX_FRAMES = 16, 256, 4608, 2048, 16384, 2 ** 24
 MAX_TICKET, MAX_GRANT, BINDER, PROOF = 500, 1024, 32, 32

@@ -19,7 +19,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Admitted, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
     Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, KeyId,
-    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Suite, UnixTime, Untrusted, UntrustedKey,
+    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Stretching, Suite, UnixTime, Untrusted,
+    UntrustedKey,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -266,6 +267,12 @@ impl Scenario {
 
     pub fn server_kinds(mut self, kinds: &[CredentialKind]) -> Self {
         self.server = self.server.with_credential_kinds(kinds).unwrap();
+        self
+    }
+
+    /// The server takes stretched passwords in the place of passwords.
+    pub fn stretching(mut self, stretching: &Stretching) -> Self {
+        self.server = self.server.with_stretching(stretching.clone()).unwrap();
         self
     }
 

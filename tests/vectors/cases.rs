@@ -3,6 +3,7 @@
 use super::factors::{Factors, further_factors};
 use super::keys::{Signer, logins_by_key};
 use super::refusals::{refused_answers, refused_hellos, refused_logins, refused_verdicts};
+use super::stretched::{Stretched, stretched_passwords};
 use super::tickets::{Shown, not_taken, resumptions};
 use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 
@@ -27,6 +28,8 @@ pub struct Case {
     /// Its key signs, in the place of the credential.
     pub signer: Option<Signer>,
     pub factors: Factors,
+    /// The server takes stretched passwords, and says this of it.
+    pub stretching: Option<Stretched>,
     /// The client trusts the server's key, but at first use alone.
     pub first_use: bool,
     /// The keys that the client has whole, by their files; it has pinned the server's otherwise.
@@ -82,6 +85,7 @@ impl Case {
             credential: ALICE,
             signer: None,
             factors: Factors::none(),
+            stretching: None,
             first_use: false,
             known_keys: &[],
             pins_other: false,
@@ -156,6 +160,7 @@ pub fn cases() -> Vec<Case> {
         accepted(),
         logins_by_key(),
         further_factors(),
+        stretched_passwords(),
         resumptions(),
         not_taken(),
         refused_hellos(),

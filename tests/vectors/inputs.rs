@@ -1,6 +1,6 @@
 //! Everything that a handshake is made of.
 
-use super::primitives::{ml_kem, unhex, x25519, x25519_public};
+use super::primitives::{lp, ml_kem, unhex, x25519, x25519_public};
 use rsa::PrivateKey;
 use rsa::pkcs8::der::Document;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey, EncodePublicKey};
@@ -61,6 +61,11 @@ pub struct Inputs {
     pub credential_user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_secret: Option<String>,
+    /// What is stretched to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_password: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stretching: Option<Stretching>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_key_pkcs8: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +102,24 @@ pub struct TicketState {
     pub now: u64,
     pub epoch_now: u64,
     pub was_used: bool,
+}
+
+/// How a server has its clients stretch passwords.
+#[derive(Clone, Debug, Serialize)]
+pub struct Stretching {
+    pub realm: &'static str,
+    pub parameters: Vec<StretchParameters>,
+    pub moving: bool,
+    /// What the server keeps of the right password, at each set of parameters.
+    pub stored: Vec<String>,
+}
+
+/// Memory in MiB.
+#[derive(Clone, Debug, Serialize)]
+pub struct StretchParameters {
+    pub memory: u16,
+    pub passes: u8,
+    pub lanes: u8,
 }
 
 /// A further factor that a server wants.
@@ -178,6 +201,19 @@ impl Inputs {
                 [&secret[..], &x25519(client, server)].concat()
             }
         }
+    }
+
+    /// What stands in extension 4 of a ServerHello.
+    pub fn announced(&self) -> Option<Vec<u8>> {
+        let Stretching { realm, parameters, moving, .. } = self.stretching.as_ref()?;
+        let mut bytes = lp(realm.as_bytes());
+        bytes.push(u8::try_from(parameters.len()).unwrap());
+        for StretchParameters { memory, passes, lanes } in parameters {
+            bytes.extend(memory.to_be_bytes());
+            bytes.extend([*passes, *lanes]);
+        }
+        bytes.push(u8::from(*moving));
+        Some(bytes)
     }
 
     /// What stands before an exchange in PROTOCOL.md, but for the server's key: name, and hex or text.

@@ -8,7 +8,7 @@ use super::run::{TODAY, Wire, alice, granted, in_code};
 use super::setting::script;
 use countersign::client::{AwaitSignature, AwaitVerdict, Trusted, Verdict};
 use countersign::server::{Accepted, Admitted, Asked, AwaitFactor, AwaitLogin, Claim, Refusal};
-use countersign::{Credential, Error, Form, Grant, Moment, Prompt, Reason, Session, VerifyingKey};
+use countersign::{Credential, Error, Form, Grant, Moment, Prompt, Reason, Session, StretchedHash, VerifyingKey};
 
 const NOW: Moment = Moment::ORIGIN;
 
@@ -211,7 +211,7 @@ fn decide(case: &Case, waits: AwaitLogin, login: Vec<u8>) -> (Vec<u8>, Decided) 
         Err(refusal) => return refused(refusal),
     };
     let wanted = case.factors.wanted.first();
-    match (verify(claim.credential()), wanted) {
+    match (verify(case, claim.credential()), wanted) {
         (_, None) if case.not_now => refused(claim.reject(Reason::NotNow("the store is away"))),
         (Ok(_), Some(_)) => asked(claim.ask(&prompt(case, 0), NOW)),
         (Ok(grant), None) => accepted(accept(claim, grant)),
@@ -259,7 +259,7 @@ fn refused(refusal: Refusal) -> (Vec<u8>, Decided) {
     (refusal.frame, Decided::Refused(refusal.reason))
 }
 
-fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
+fn verify(case: &Case, credential: Credential<'_>) -> Result<Grant, Reason> {
     match credential {
         Credential::Password { user: "alice", password: b"correct horse battery staple" } => Ok(alice()),
         Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
@@ -269,6 +269,13 @@ fn verify(credential: Credential<'_>) -> Result<Grant, Reason> {
             let hers = ["ed25519", "p256", "rsa"].map(|key| signing_key_der(key).1);
             let is_hers = hers.iter().any(|spki| spki == key.public_key().spki_der());
             if is_hers { Ok(alice()) } else { Err(Reason::UnknownKey) }
+        }
+        Credential::Stretched { user, password } => {
+            let hers = case.stretching.as_ref().unwrap().stored();
+            let hers = hers.iter().map(|stored| stored.parse::<StretchedHash>().unwrap());
+            // Each of them would do.
+            let checked = hers.map(|stored| password.check(Some(&stored).filter(|_| user == "alice")));
+            checked.fold(Ok(()), Result::and).map(|()| alice())
         }
         _ => Err(Reason::UnknownUser),
     }

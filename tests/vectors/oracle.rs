@@ -233,7 +233,13 @@ impl<'i> End<'i> {
         body.push(u8::try_from(inputs.server_kinds.len()).unwrap());
         body.extend(&inputs.server_kinds);
         body.extend(self.context);
-        body.extend(reserved(&inputs.server_nonce));
+        let mut extensions = reserved(&inputs.server_nonce);
+        if let Some(announced) = inputs.announced() {
+            extensions[0] += 1;
+            extensions.extend([0, 4]);
+            extensions.extend(lp(&announced));
+        }
+        body.extend(extensions);
         let proof = if self.hello_secret.is_some() { 32 } else { 0 };
         let length = u16::try_from(body.len() + 2 + proof).unwrap();
         let mut frame = [&[2][..], &length.to_be_bytes(), &body].concat();

@@ -14,6 +14,15 @@ pub fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// `lp(x) = u16(length of x) || x`
+/// `Argon2id(password, salt, ...)`, 32 bytes; the memory is in KiB.
+pub fn argon2id(password: &[u8], salt: &[u8], memory: u32, passes: u32, lanes: u32) -> Vec<u8> {
+    use argon2::{Algorithm, Argon2, Params, Version};
+    let params = Params::new(memory, passes, lanes, Some(32)).unwrap();
+    let mut out = vec![0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password, salt, &mut out).unwrap();
+    out
+}
+
 pub fn lp(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }

@@ -31,6 +31,8 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "C11" => &["different-context"],
         "C12" => &["proof-not-authentic"],
         "C13" => &["duplicate-entry"],
+        "C15" => &["bad-stretching"],
+        "T6" => &["stretch-too-weak", "stretch-too-costly"],
         "T1" => &["untrusted-key"],
         "T2" => &["under-floor"],
         "T4" => &["no-proof"],

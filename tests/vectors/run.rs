@@ -266,6 +266,10 @@ fn handshake(
     let hello = wire.cross(hello);
 
     let config = ServerConfig::new(provider()).with_suites(&case.server_suites).unwrap();
+    let config = match &case.stretching {
+        Some(stretched) => config.with_stretching(stretched.announced()).unwrap(),
+        None => config,
+    };
     let config = config.with_prologue(case.server_prologue).unwrap().with_credential_kinds(&case.server_kinds).unwrap();
     let config = Arc::new(if case.tickets { config.with_tickets(Arc::clone(tickets)) } else { config });
     let waits = match read_hello(case, inputs, &config, hello.clone()) {

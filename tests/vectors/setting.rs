@@ -4,6 +4,7 @@ use super::cases::{Case, EXPORTER, PROLOGUE};
 use super::factors::Wanted;
 use super::inputs::{Factor, Inputs, TicketState, key_der, nonce, random, signing_key_der};
 use super::primitives::Script;
+use super::stretched::Stretched;
 use countersign::{
     Answer, ChannelBinding, Credential, KeyExchange, PrivateKey, Question, Server, Suite, Ticket, Trust, TrustLevel,
 };
@@ -23,8 +24,12 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>, ticket_state: Option<TicketS
     let logs_in = !case.takes_ticket();
     let seals_login = logs_in && !case.proves();
     let signer = case.signer.as_ref();
+    let stretching = case.stretching.as_ref();
     let (number, user, secret) = match case.credential {
         _ if signer.is_some() => (3, signer.unwrap().user, None),
+        Credential::Password { user, password } if stretching.is_some() => {
+            (4, user, stretching.map(|stretched| hex::encode(stretched.secret(user, password))))
+        }
         Credential::Password { user, password } => (1, user, Some(hex::encode(password))),
         Credential::Token(token) => (2, "", Some(hex::encode(token))),
         _ => panic!("a kind without vectors"),
@@ -68,6 +73,11 @@ pub fn inputs(case: &Case, ticket: Option<&Ticket>, ticket_state: Option<TicketS
         credential_kind: logs_in.then_some(number),
         credential_user: logs_in.then(|| user.to_owned()),
         credential_secret: secret.filter(|_| logs_in),
+        credential_password: stretching.and_then(|_| match case.credential {
+            Credential::Password { password, .. } => Some(hex::encode(password)),
+            _ => None,
+        }),
+        stretching: stretching.map(Stretched::input),
         client_key_pkcs8: client_pkcs8.map(hex::encode),
         client_key_spki: client_spki.map(hex::encode),
         client_signature: None,

@@ -258,7 +258,7 @@ fn decide(admitted: Admitted, rng: &mut dyn CryptoRng) -> Result<Vec<u8>, Failur
 }
 
 /// Adds what a step took.
-fn clock<T>(total: &mut Duration, step: impl FnOnce() -> T) -> T {
+pub(super) fn clock<T>(total: &mut Duration, step: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let result = step();
     *total = total.saturating_add(start.elapsed());
@@ -270,7 +270,7 @@ fn account() -> Result<Grant, Failure> {
     Ok(Grant::new("alice", ["read", "write"]).map_err(broken)?.with_epoch(7))
 }
 
-fn today() -> UnixTime {
+pub(super) fn today() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
 }
 
@@ -278,6 +278,6 @@ fn refused(refusal: countersign::server::Refusal) -> Failure {
     broken(refusal.reason)
 }
 
-fn broken(error: impl Display) -> Failure {
+pub(super) fn broken(error: impl Display) -> Failure {
     Failure::new(format_args!("a handshake of the bench failed: {error}; does `countersign demo` work?"))
 }

@@ -44,6 +44,7 @@ pub(crate) struct Report {
     /// One password hash, alone on a core.
     pub(crate) password_hash_ms: f64,
     pub(crate) handshakes: Vec<Handshake>,
+    pub(crate) relief: Relief,
     pub(crate) load: Option<Load>,
     pub(crate) summary: Summary,
 }
@@ -81,6 +82,24 @@ pub(crate) struct Handshake {
     pub(crate) logins_per_second_per_core: f64,
     /// Where `resumed_share` of the logins resume.
     pub(crate) mixed_logins_per_second_per_core: f64,
+}
+
+/// Logins by password where the clients stretch them, beside those where the server hashes them; in this process on one core, for the combination
+/// of the summary: medians of the server's whole work.
+#[derive(Debug, Serialize)]
+pub(crate) struct Relief {
+    /// What stretching takes of a client.
+    pub(crate) parameters: String,
+    /// One computation of that, once.
+    pub(crate) client_ms: f64,
+    /// With the password hash.
+    pub(crate) password_server_ms: f64,
+    pub(crate) stretched_server_ms: f64,
+    /// `password_server_ms` to `stretched_server_ms`.
+    pub(crate) ratio: f64,
+    /// A login that does not open.
+    pub(crate) password_junk_ms: f64,
+    pub(crate) stretched_junk_ms: f64,
 }
 
 /// What a server process did for clients on the same machine.

@@ -1,6 +1,6 @@
 //! What a person reads: the tables and the sentence.
 
-use super::report::{Handshake, Load, Machine, Mix, Plan, Rate};
+use super::report::{Handshake, Load, Machine, Mix, Plan, Rate, Relief};
 use super::stats::number;
 use crate::term::{aligned, width};
 
@@ -35,6 +35,32 @@ fn ms(value: f64) -> String {
 pub(crate) fn machine(machine: &Machine) -> String {
     let cores = crate::term::count(machine.cores, "core");
     format!("countersign {} on {cores}, {} {}", env!("CARGO_PKG_VERSION"), machine.os, machine.arch)
+}
+
+/// What stretching at the clients spares the server.
+pub(crate) fn relief(plan: &Plan, relief: &Relief, answer: &Handshake) -> Vec<String> {
+    let mut lines = vec![
+        format!("Logins by password, with RSA-{}, {} ({}), on one core", answer.bits, answer.suite, answer.provider),
+        String::new(),
+        format!(
+            "hashed: the server computes Argon2id {}. stretched: the client does, with {},",
+            plan.argon2, relief.parameters
+        ),
+        format!("in {:.0} ms (`serve --stretch`). junk: a login that does not open.", relief.client_ms),
+        String::new(),
+    ];
+    let each = |what: &str, hashed: f64, stretched: f64| {
+        let rate = |ms: f64| about(1000.0 / ms);
+        row([what, &ms(hashed), &ms(stretched), &format!("{:.1}", hashed / stretched), &rate(hashed), &rate(stretched)])
+    };
+    let rows = vec![
+        row(["", "hashed", "stretched", "ratio", "hashed", "stretched"]),
+        row(["server", "ms", "ms", "", "logins/s/core", "logins/s/core"]),
+        each("login", relief.password_server_ms, relief.stretched_server_ms),
+        each("junk", relief.password_junk_ms, relief.stretched_junk_ms),
+    ];
+    lines.extend(aligned(&rows, 1, width()));
+    lines
 }
 
 /// What each side computes for a login.

@@ -15,9 +15,9 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     let (alices, bound, strangers) = (key("alice's")?, key("alice's, at the office")?, key("somebody else's")?);
     let office = AuthorizedKey::bounded(bound.public_key().clone(), "office", Some("192.0.2.0/24"), None);
     let office = office.map_err(Failure::new)?;
-    let users = stage.users(|accounts| {
-        accounts.add_key(USER, &AuthorizedKey::new(alices.public_key().clone(), "laptop"))?;
-        accounts.add_key(USER, &office).map(drop)
+    let users = stage.users(|account| {
+        account.add_key(&AuthorizedKey::new(alices.public_key().clone(), "laptop"))?;
+        account.add_key(&office).map(drop)
     })?;
     item("account", "alice, no password; two public keys, one of them from=\"192.0.2.0/24\"")?;
     let server = stage.serve("the right one", loaded(&own)?, &users)?;

@@ -1,6 +1,6 @@
 //! What whoever sits on the wire learns from a frame, and what not.
 
-use crate::inspect::fields::{credential_kind, join, key, suite};
+use crate::inspect::fields::{STRETCHING, credential_kind, join, key, stretching, suite};
 use countersign::KeyId;
 use countersign::codec::{self, ClientHello, ClientLogin, DecodeError, Extensions, ServerHello};
 use countersign::frame::{FrameType, split};
@@ -40,6 +40,7 @@ fn evidence(extensions: &Extensions<'_>) -> String {
     let said = extensions.iter().map(|extension| match (extension.number, extension.data.len()) {
         (CERTIFICATES, len) => format!("; its certificates, {len} bytes"),
         (MANIFEST, len) => format!("; its manifest, {len} bytes"),
+        (STRETCHING, _) => format!("; {}", stretching(&extension.data)),
         _ => String::new(),
     });
     said.collect()

@@ -13,7 +13,7 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     let mut stage = Stage::set_up(folder, "Known hosts: a server that is known by a file, as with OpenSSH.")?;
     let (own, other) = (stage.key("the server's")?, stage.key("somebody else's")?);
     let (id, other_id) = (own.public_key().id(), other.public_key().id());
-    let users = stage.users(|accounts| accounts.set_password(USER, PASSWORD.as_bytes()))?;
+    let users = stage.users(|account| account.set_password(PASSWORD.as_bytes()))?;
     let server = stage.serve("the right one", loaded(&own)?, &users)?;
     let thief = stage.serve("somebody in the middle, with a key of their own", loaded(&other)?, &users)?;
     let copyist = stage.serve(

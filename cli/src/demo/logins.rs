@@ -7,7 +7,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, Options, Plan, Service};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -228,7 +228,7 @@ impl Stage {
         let start = Instant::now();
         AccountFile::edit(&users, true, |accounts| -> Result<(), Failure> {
             accounts.add(USER, ["read", "write"])?;
-            Ok(accounts.set_password(USER, PASSWORD.as_bytes())?)
+            Ok(accounts.edit(USER, |account| account.set_password(PASSWORD.as_bytes()))?)
         })?;
         let hashed = time(start.elapsed());
         item("account", format_args!("{USER}, password \"{PASSWORD}\", hashed in {hashed}"))?;
@@ -243,8 +243,10 @@ impl Stage {
             path: &users,
             users: file,
             options: &options,
+            guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
+            stretching: None,
         };
         let (server, _) = plan.prepare(log_to)?;
         let runtime = Runtime::new().map_err(|error| setup(&error))?;
@@ -284,7 +286,7 @@ impl Stage {
         term::line("")?;
         if scene.change {
             AccountFile::edit(&self.users, false, |accounts| -> Result<(), Failure> {
-                Ok(accounts.set_password(scene.user, scene.password.as_bytes())?)
+                Ok(accounts.edit(scene.user, |account| account.set_password(scene.password.as_bytes()))?)
             })?;
             said("before", &format!("the password of {} was changed to \"{}\"", scene.user, scene.password))?;
             term::line("")?;
@@ -342,7 +344,7 @@ impl Stage {
             () if proved => ", once the server had proved itself",
             () => "",
         };
-        let mut said = format!("logged in as {}{how}, session {}", describe(session.grant()), session.info().id());
+        let mut said = format!("logged in as {}{how}, session {}", describe(&session.grant()), session.info().id());
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));

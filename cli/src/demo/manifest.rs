@@ -18,7 +18,7 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     let pin = identity.public_key().id();
     item("identity", format_args!("{pin}, kept in a safe; all that clients are given"))?;
     let (old, new, other) = (stage.key("the server's, old")?, stage.key("the server's, new")?, stage.key("a thief's")?);
-    let users = stage.users(|accounts| accounts.set_password(USER, PASSWORD.as_bytes()))?;
+    let users = stage.users(|account| account.set_password(PASSWORD.as_bytes()))?;
     let served = |key: &PrivateKey, manifest: &SignedManifest| -> Result<KeySet, Failure> {
         KeySet::new(loaded(key)?).with_manifest(manifest.clone()).map_err(Failure::new)
     };

@@ -7,12 +7,13 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
 use crate::login::{Conversation, describe};
-use crate::serve::{Log, Options, Plan, Service};
+use crate::serve::{Guessing, Log, Options, Plan, Service};
 use crate::term;
-use countersign::accounts::{AccountError, AccountFile, Accounts};
+use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
 use countersign::{
-    ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, UnixTime,
+    ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,
+    UnixTime,
 };
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -137,18 +138,30 @@ impl<'a> Stage<'a> {
     /// A users file with alice in it, and this done to her account.
     pub(super) fn users(
         &self,
-        mut change: impl FnMut(&mut Accounts) -> Result<(), AccountError>,
+        mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
     ) -> Result<PathBuf, Failure> {
         let path = self.path("users.txt");
         AccountFile::edit(&path, true, |accounts| -> Result<(), Failure> {
-            accounts.add(USER, ["read", "write"])?;
-            Ok(change(accounts)?)
+            let mut alice = Account::new(USER, ["read", "write"])?;
+            change(&mut alice)?;
+            Ok(accounts.insert(&alice)?)
         })?;
         Ok(path)
     }
 
     /// Starts a server.
     pub(super) fn serve(&self, who: &str, keys: impl Into<ServerKeys>, users: &Path) -> Result<Host, Failure> {
+        self.serve_stretching(who, keys, users, None)
+    }
+
+    /// Starts a server whose clients stretch passwords like this.
+    pub(super) fn serve_stretching(
+        &self,
+        who: &str,
+        keys: impl Into<ServerKeys>,
+        users: &Path,
+        stretching: Option<&Stretching>,
+    ) -> Result<Host, Failure> {
         let (lines, log) = channel();
         let log_to = Arc::new(Log::new(Box::new(LogLines(lines)))?);
         let options = Options::default();
@@ -158,8 +171,10 @@ impl<'a> Stage<'a> {
             path: users,
             users: AccountFile::open(users)?,
             options: &options,
+            guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
+            stretching: stretching.cloned(),
         };
         let (server, _) = plan.prepare(log_to)?;
         let bound = self.runtime.block_on(async {
@@ -254,7 +269,7 @@ impl<'a> Stage<'a> {
         };
         let is_proved = session.info().is_proved();
         let how = if is_proved { ", once the server had proved itself" } else { "" };
-        let mut told = format!("logged in as {}{how}", describe(session.grant()));
+        let mut told = format!("logged in as {}{how}", describe(&session.grant()));
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
         told.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));

@@ -14,9 +14,10 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     let mut stage = Stage::set_up(folder, "A second factor: a password, and a one-time code (TOTP).")?;
     let own = stage.key("the server's")?;
     let secret = TotpSecret::generate()?;
-    let users = stage.users(|accounts| {
-        accounts.set_password(USER, PASSWORD.as_bytes())?;
-        accounts.set_totp(USER, &secret)
+    let users = stage.users(|account| {
+        account.set_password(PASSWORD.as_bytes())?;
+        account.set_totp(&secret);
+        Ok(())
     })?;
     item("account", "alice, a password, and an authenticator (countersign user totp alice)")?;
     let server = stage.serve("the right one", loaded(&own)?, &users)?;

@@ -22,7 +22,7 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
     )?;
     let (old, new, other) =
         (stage.key("the server's, old")?, stage.key("the server's, new")?, stage.key("somebody else's")?);
-    let users = stage.users(|accounts| accounts.set_password(USER, PASSWORD.as_bytes()))?;
+    let users = stage.users(|account| account.set_password(PASSWORD.as_bytes()))?;
     let with = |key: &PrivateKey, der: Vec<u8>| -> Result<ServerKey, Failure> {
         let chain = CertificateChain::parse(&der).map_err(Failure::new)?;
         loaded(key)?.with_certificates(chain).map_err(Failure::new)

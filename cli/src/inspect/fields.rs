@@ -5,6 +5,7 @@
 
 use countersign::codec::{
     self, Busy, ClientHello, ClientLogin, DecodeError, Extensions, List, ServerHello, ServerResumption, ServerVerdict,
+    StretchingMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits::{CONTEXT, CREDENTIAL_BLOCK, MAX_CLIENT_EXTENSIONS, MAX_SERVER_EXTENSIONS, TAG};
@@ -203,6 +204,7 @@ fn extensions(extensions: &Extensions<'_>, most: usize) -> Field {
             _ => "",
         };
         match len {
+            _ if number == STRETCHING => format!("{number:04x}, {}", stretching(&extension.data)),
             0 => format!("{number:04x}, empty{of}"),
             _ => format!("{number:04x}, {len} bytes: {}{of}", public(&extension.data)),
         }
@@ -216,6 +218,21 @@ fn extensions(extensions: &Extensions<'_>, most: usize) -> Field {
         () => None,
     };
     Field { problem, ..field("extensions", together.saturating_add(1), shown) }
+}
+
+/// The number of the extension that says how passwords are stretched.
+pub(crate) const STRETCHING: u16 = 4;
+
+/// How a server has its clients stretch passwords.
+pub(crate) fn stretching(data: &[u8]) -> String {
+    let Ok(message) = codec::decode::<StretchingMessage<'_>>(data) else {
+        return format!("{} bytes, which do not say how passwords are stretched", data.len());
+    };
+    let parameters = join(&message.parameters, " or ", |set| {
+        format!("m={},t={},p={}", u32::from(set.memory).saturating_mul(1024), set.passes, set.lanes)
+    });
+    let moving = if message.moving == 0 { "" } else { ", with the password itself" };
+    format!("passwords are stretched for {:?} at {parameters}{moving}", message.realm.0)
 }
 
 /// A secret that is sealed to a server's key.

@@ -38,6 +38,11 @@ pub(super) struct Source {
 }
 
 impl Source {
+    /// The first of the names.
+    pub(super) fn first_name(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+
     /// Reads the keys; gives with them what their operator should know.
     pub(super) fn load(&self, before: Option<&KeySet>) -> Result<(ServerKeys, Vec<String>), Failure> {
         let now = UnixTime::from_system(SystemTime::now());

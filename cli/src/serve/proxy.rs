@@ -20,8 +20,11 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
-        let front = |address| Source::block(address, self.prefix, self.prefix);
-        self.network.is_ipv4() == address.to_canonical().is_ipv4() && front(self.network) == front(address)
+        self.source().contains(&Source::block(address, 32, 128))
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        Source::block(self.network, self.prefix, self.prefix)
     }
 }
 

@@ -95,6 +95,7 @@ impl Server {
                 () = &mut stop => break,
                 _ = minutes.tick() => {
                     tickets.iter_mut().for_each(Watch::look);
+                    shared.note_unconfirmed();
                     continue;
                 }
                 accepted = listener.accept() => accepted,
@@ -121,11 +122,15 @@ impl Server {
         shared.stopping.send_replace(true);
         let _ = timeout(STOP_TIMEOUT, all_gone.recv()).await;
         tickets.iter_mut().for_each(Watch::finish);
+        let counts = shared.acceptor.counts();
         let entry = Entry::new("stopped")
             .field("accepted", shared.accepted.load(Ordering::Relaxed))
             .field("refused", shared.refused.load(Ordering::Relaxed))
             .field("failed", shared.failed.load(Ordering::Relaxed))
-            .field("pushed_out", shared.acceptor.counts().made_way);
+            .field("revoked", counts.revoked)
+            .field("turned_away", counts.turned_away)
+            .field("unchecked", counts.unchecked)
+            .field("pushed_out", counts.made_way);
         shared.log.finish(entry);
     }
 }
@@ -150,6 +155,15 @@ impl Shared {
             Err(LoginError::LoginRefused { user, reason }) => self.refused(&ends, user, &reason),
             Err(LoginError::Disconnected { awaited: countersign::frame::FrameType::ClientHello }) if ends.is_check => {}
             Err(error) => self.failed(&ends, error.code(), &chain(&error)),
+        }
+    }
+
+    /// Once a minute, while nobody can tell whether those who are here are still welcome.
+    fn note_unconfirmed(&self) {
+        let sessions = self.acceptor.counts().unconfirmed;
+        if sessions > 0 {
+            let entry = Entry::new("sessions-unconfirmed").field("sessions", sessions);
+            self.log.write(entry.text("note", "they end after --recheck-grace"));
         }
     }
 
@@ -185,8 +199,8 @@ impl Shared {
         };
         let entry = ends.log(entry).field("code", reason.code()).text("reason", &chain(reason));
         match reason {
-            // No RSA operation and no password hash: whoever floods the server with these spends nothing.
-            Reason::Malformed(_) | Reason::NotAdmitted(_) => self.log.write_stranger(entry),
+            // No password hash, and mostly no RSA operation: whoever floods the server with these spends nothing.
+            Reason::Malformed(_) | Reason::NotAdmitted(_) | Reason::Penalty(_) => self.log.write_stranger(entry),
             _ => self.log.write(entry),
         }
     }

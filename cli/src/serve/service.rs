@@ -72,6 +72,16 @@ impl Service {
         }
     }
 
+    /// Whether it is told of permissions when a session begins, and never again.
+    pub(crate) fn looks_once(&self) -> bool {
+        match self {
+            Self::Lines => false,
+            Self::Forward(forward) => forward.send_proxy,
+            #[cfg(unix)]
+            Self::Exec(_) => true,
+        }
+    }
+
     /// Serves a session to its end.
     pub(crate) async fn run(&self, stream: Stream<TcpStream>, visit: &Visit, stop: &Stop) -> End {
         match self {

@@ -1,14 +1,19 @@
-//! The users file under a running server: its changes logged.
+//! The users file under a running server: its changes logged, and open sessions looked at after each.
 
 use super::log::{Entry, Log};
 use crate::failure::chain;
+use countersign::Acceptor;
 use countersign::accounts::{AccountFile, BrokenLine, News};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-/// The file, with each of its changes logged, and the trouble with reading it.
-pub(super) fn watched(file: AccountFile, log: Arc<Log>) -> AccountFile {
+/// The file, with each of its changes logged, and the trouble with reading it. Once there is an acceptor its sessions are looked at after each
+/// change.
+pub(super) fn watched(file: AccountFile, log: Arc<Log>, acceptor: Arc<OnceLock<Acceptor>>) -> AccountFile {
     file.with_watcher(move |news| match news {
         News::Read { accounts, broken } => {
+            if let Some(acceptor) = acceptor.get() {
+                acceptor.recheck_all();
+            }
             let entry = Entry::new("users-reloaded").field("accounts", accounts.iter().count());
             log.write(entry.field("broken_lines", broken.len()));
             broken.iter().take(MOST).for_each(|line| log.write(broken_entry(line)));

@@ -47,11 +47,12 @@ pub(crate) struct Visit {
 
 impl Visit {
     pub(crate) fn new(stream: &Stream<TcpStream>, ends: Ends) -> Self {
-        let permissions: Vec<&str> = stream.grant().permissions().collect();
+        let grant = stream.grant();
+        let permissions: Vec<&str> = grant.permissions().collect();
         Self {
             ends,
             peer: ends.peer,
-            user: stream.grant().principal().to_owned(),
+            user: grant.principal().to_owned(),
             permissions: permissions.join(","),
             session: stream.id(),
             suite: stream.suite(),

@@ -41,7 +41,7 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Take a key from a user. Logins from now on can't use it, nor tickets of earlier ones; sessions that are open go on.
+    /// Take a key from a user. Logins from now on can't use it, nor tickets of earlier ones; sessions by one of their keys end.
     #[command(after_help = "Example:\n  countersign user key remove alice SHA256:... --users users.txt")]
     Remove {
         #[command(flatten)]
@@ -87,9 +87,9 @@ impl AddArgs {
     fn run(&self) -> Result<(), Failure> {
         let read = read(&self.key, false)?;
         let keys = read.iter().map(|key| self.bound(key)).collect::<Result<Vec<_>, _>>()?;
-        let news = self.account.edit(|accounts, name| {
-            keys.iter().map(|key| accounts.add_key(name, key)).collect::<Result<Vec<bool>, _>>()
-        })?;
+        let news = self
+            .account
+            .edit(|account| keys.iter().map(|key| account.add_key(key)).collect::<Result<Vec<bool>, _>>())?;
         let name = term::visible(&self.account.name);
         for (key, is_new) in keys.iter().zip(news) {
             note(
@@ -207,10 +207,10 @@ fn list(account: &Account, as_json: bool) -> Result<(), Failure> {
 }
 
 fn remove(account: &AccountArgs, wanted: KeyId) -> Result<(), Failure> {
-    let removed = account.edit(|accounts, name| {
+    let removed = account.edit(|account| {
         let named = |key: &&AuthorizedKey| key.key().id() == wanted || key.key().openssh_fingerprint() == wanted;
-        let found = accounts.find(name)?.keys().iter().find(named).map(|key| key.key().id());
-        found.map_or(Ok(false), |id| accounts.remove_key(name, id))
+        let found = account.keys().iter().find(named).map(|key| key.key().id());
+        Ok(found.is_some_and(|id| account.remove_key(id)))
     })?;
     if !removed {
         let name = term::visible(&account.name);

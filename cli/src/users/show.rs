@@ -3,8 +3,8 @@
 use super::{all_read, keys, open};
 use crate::failure::Failure;
 use crate::term;
-use countersign::UnixTime;
 use countersign::accounts::{Account, BrokenLine};
+use countersign::{AddressPatterns, StretchedHash, UnixTime};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,7 +14,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 struct Shown<'a> {
     name: &'a str,
     permissions: Vec<&'a str>,
+    roles: Vec<&'a str>,
+    /// From where alone they may log in.
+    from: Option<&'a str>,
+    /// In either form.
     password: bool,
+    /// Where it is stretched at the client: for what, and at which parameters.
+    stretched: Option<Stretched<'a>>,
     keys: Vec<keys::Shown>,
     tokens: usize,
     /// Whether a second factor is set.
@@ -26,6 +32,13 @@ struct Shown<'a> {
     expired: bool,
     /// Whether a login can succeed now.
     can_log_in: bool,
+}
+
+/// How a password is stretched, for scripts.
+#[derive(Serialize)]
+struct Stretched<'a> {
+    realm: &'a str,
+    parameters: String,
 }
 
 /// A line that can't be read, for scripts.
@@ -48,11 +61,17 @@ impl<'a> Shown<'a> {
         let now = UnixTime::from_system(SystemTime::now());
         let expired = account.expires().is_some_and(|expires| expires <= now);
         let has_key = account.keys().iter().any(|key| key.expiry().is_none_or(|expiry| now <= expiry));
-        let (password, tokens, locked) = (account.has_password(), account.tokens(), account.is_locked());
+        let stretched = account.stretched();
+        let password = account.has_password() || stretched.is_some();
+        let (tokens, locked) = (account.tokens(), account.is_locked());
+        let shown = |of: &'a StretchedHash| Stretched { realm: of.realm(), parameters: of.parameters().to_string() };
         Self {
             name: account.name(),
             permissions: account.grant().permissions().collect(),
+            roles: account.roles().collect(),
+            from: account.from().map(AddressPatterns::as_str),
             password,
+            stretched: stretched.map(shown),
             keys: account.keys().iter().map(keys::Shown::of).collect(),
             tokens,
             totp: account.has_totp(),
@@ -62,6 +81,12 @@ impl<'a> Shown<'a> {
             expired,
             can_log_in: (password || tokens > 0 || has_key) && !locked && !expired,
         }
+    }
+
+    /// As the list has them: a role is what it is called, with an `@`.
+    fn permissions_and_roles(&self) -> Vec<String> {
+        let roles = self.roles.iter().map(|role| format!("@{role}"));
+        roles.chain(self.permissions.iter().map(|&permission| permission.to_owned())).collect()
     }
 
     fn state(&self) -> String {
@@ -87,13 +112,14 @@ pub(super) fn date(time: UnixTime) -> String {
     time.map(|time| humantime::format_rfc3339_seconds(time).to_string()).unwrap_or_default()
 }
 
-pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
     term::line(text.map_err(|error| Failure::new(format_args!("this can't be written as JSON: {error}")))?)
 }
 
 /// The words, or a dash.
-fn words(words: &[&str], between: &str) -> String {
+pub(crate) fn words<W: AsRef<str>>(words: &[W], between: &str) -> String {
+    let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
     if words.is_empty() { "-".to_owned() } else { term::visible(&words.join(between)) }
 }
 
@@ -114,7 +140,7 @@ pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
     rows.extend(shown.iter().map(|account| {
         vec![
             term::visible(account.name),
-            words(&account.permissions, ","),
+            words(&account.permissions_and_roles(), ","),
             yes(account.password).to_owned(),
             account.keys.len().to_string(),
             account.tokens.to_string(),
@@ -140,17 +166,23 @@ pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {
         _ if !shown.totp => yes(false).to_owned(),
         left => format!("{}, {} left", yes(true), term::count(left, "recovery code")),
     };
+    let password = match &shown.stretched {
+        Some(Stretched { realm, parameters }) => format!("yes, stretched for {realm} at {parameters}"),
+        None => yes(shown.password).to_owned(),
+    };
     let keys = match shown.keys.as_slice() {
         [] => "0".to_owned(),
         keys => format!("{}: {}", keys.len(), keys.iter().map(|key| &*key.fingerprint).collect::<Vec<_>>().join(", ")),
     };
     for (what, is) in [
         ("name", term::visible(shown.name)),
+        ("roles", words(&shown.roles, ", ")),
         ("permissions", words(&shown.permissions, ", ")),
-        ("password", yes(shown.password).to_owned()),
+        ("password", password),
         ("keys", keys),
         ("tokens", shown.tokens.to_string()),
         ("totp", second_factor),
+        ("from", term::visible(shown.from.unwrap_or("anywhere"))),
         ("locked", yes(shown.locked).to_owned()),
         ("expires", expires),
         ("can log in", yes(shown.can_log_in).to_owned()),

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::{secrets, term};
 use clap::Args;
 use countersign::UnixTime;
-use countersign::accounts::{Accounts, TotpSecret};
+use countersign::accounts::{Account, TotpSecret};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use std::io::{self, IsTerminal};
@@ -46,12 +46,12 @@ impl TotpArgs {
         let file = open(&account.file.users)?;
         let had_one = file.accounts().find(&account.name).map_err(|error| account.known(&error))?.has_totp();
         if self.remove {
-            let was_set = account.edit(Accounts::remove_totp)?;
+            let was_set = account.edit(|account| Ok(account.remove_totp()))?;
             account.note(if was_set { "took the second factor of" } else { "had no second factor:" });
             return Ok(());
         }
         if self.recovery_codes {
-            let codes = account.edit(Accounts::issue_recovery_codes)?;
+            let codes = account.edit(Account::issue_recovery_codes)?;
             return print(&codes);
         }
         let secret = TotpSecret::generate()?;
@@ -59,9 +59,9 @@ impl TotpArgs {
         if !self.no_confirm {
             self.confirm(&secret)?;
         }
-        let codes = account.edit(|accounts, name| {
-            accounts.set_totp(name, &secret)?;
-            accounts.issue_recovery_codes(name)
+        let codes = account.edit(|account| {
+            account.set_totp(&secret);
+            account.issue_recovery_codes()
         })?;
         account.note(if had_one { "replaced the second factor of" } else { "set the second factor of" });
         print(&codes)

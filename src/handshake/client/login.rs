@@ -8,8 +8,9 @@ use crate::handshake::{self, Opened, Secrets};
 use crate::limits;
 use crate::session::{Outcome, Session, Side};
 use crate::terms::credential::{Credential, CredentialKind};
-use crate::terms::error::{Error, Violation};
+use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::NoGrant;
+use crate::terms::stretch::{CAN_STRETCH, StretchError, StretchedPassword, Stretching};
 use crate::terms::ticket::Owner;
 use crate::terms::trust::{Approved, TrustLevel};
 use crate::time::{Moment, UnixTime};
@@ -42,19 +43,101 @@ impl Trusted {
 
     /// Seals the credential to the server's key and to this very connection: gives the ClientLogin frame to send.
     ///
-    /// A [`Credential::Key`] signs in this thread; where its private half answers later, or somewhere else, [`Trusted::sign`] is the way.
+    /// A [`Credential::Key`] signs in this thread; where its private half answers later, or somewhere else, [`Trusted::sign`] is the way. A
+    /// [`Credential::Password`] is stretched in this thread where the server takes that; to do it elsewhere, [`Trusted::stretching`] is
+    /// the way.
     ///
     /// # Errors
     /// [`Error::KindNotTaken`]; [`Error::TrustTooLow`] where the key is not known well enough for it; [`Error::Misuse`] for
-    /// a credential out of bounds; [`Error::Sign`]; [`Error::Crypto`]. Nothing secret has been sent.
+    /// a credential out of bounds; [`Error::Sign`]; [`Error::Stretch`]; [`Error::Crypto`]. Nothing secret has been sent.
     pub fn login(self, credential: Credential<'_>, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        if let Credential::Key { user, key } = credential {
-            let signing = self.sign(user, key.public_key(), rng)?;
-            let signature = key.sign(signing.message(), rng).map_err(Error::Sign)?;
-            return signing.answer(&signature);
+        match credential {
+            Credential::Key { user, key } => {
+                let signing = self.sign(user, key.public_key(), rng)?;
+                let signature = key.sign(signing.message(), rng).map_err(Error::Sign)?;
+                signing.answer(&signature)
+            }
+            Credential::Password { user, password } => match self.stretching()? {
+                Some(stretching) => {
+                    // A name that can't be sent shows before it costs anything.
+                    credential.check()?;
+                    self.login_stretched(user, &stretching.stretch(user, password)?, rng)
+                }
+                None => self.login_plain(credential, rng),
+            },
+            Credential::Stretched { user, password } => self.login_stretched(user, password, rng),
+            Credential::Token(_) => self.login_plain(credential, rng),
         }
+    }
+
+    fn login_plain(
+        self,
+        credential: Credential<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
         let message = credential.to_message(&[])?;
         self.seal(credential.kind(), &message, rng)?.finish(&message)
+    }
+
+    fn login_stretched(
+        self,
+        user: &str,
+        password: &StretchedPassword,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
+        self.check(CredentialKind::Stretched)?;
+        let wanted = self.wanted()?.ok_or(Error::KindNotTaken(CredentialKind::Stretched))?;
+        let goes_too_far = password.password().is_some() && !wanted.is_moving();
+        if !password.stretching().agrees(&wanted) || goes_too_far {
+            return Err(Misuse::Mismatch.into());
+        }
+        let bytes = password.to_bytes()?;
+        let message = Credential::Stretched { user, password }.to_message(&bytes)?;
+        self.seal(CredentialKind::Stretched, &message, rng)?.finish(&message)
+    }
+
+    /// How a password is to be stretched for this server, if it takes that: then [`Stretching::stretch`] it, on whatever thread suits, and give
+    /// [`Trusted::login`] a [`Credential::Stretched`]. `None` where a password goes as it is.
+    ///
+    /// # Errors
+    /// [`Error::Stretch`] where it must not be computed, or the password not be sent otherwise; [`Error::TrustTooLow`]. Nothing secret has been
+    /// sent.
+    pub fn stretching(&self) -> Result<Option<Stretching>, Error> {
+        let takes_plain = self.challenge.kinds.contains(&CredentialKind::Password.number());
+        if CAN_STRETCH && let Some(wanted) = self.wanted()? {
+            self.check(CredentialKind::Stretched)?;
+            return Ok(Some(wanted));
+        }
+        match () {
+            () if self.approved.passwords.stretched_only => Err(StretchError::NotTaken.into()),
+            () if !takes_plain && self.challenge.stretching.is_some() => Err(StretchError::NotBuilt.into()),
+            () => Ok(None),
+        }
+    }
+
+    /// What the server announces, as far as this client goes along with it.
+    fn wanted(&self) -> Result<Option<Stretching>, Error> {
+        let Some(announced) = &self.challenge.stretching else { return Ok(None) };
+        let Approved { passwords, levels, level, .. } = &self.approved;
+        announced.check_bounds()?;
+        if passwords.realm.as_deref().is_some_and(|realm| realm != announced.realm()) {
+            return Err(StretchError::OtherRealm(announced.realm().to_owned()).into());
+        }
+        // The password itself goes where it would go without being stretched, too.
+        let may_go = !passwords.stretched_only && *level >= levels.of(CredentialKind::Password);
+        Ok(Some(announced.moving(announced.is_moving() && may_go)))
+    }
+
+    /// Whether a credential of this kind may be sent.
+    fn check(&self, kind: CredentialKind) -> Result<(), Error> {
+        let Self { challenge: Challenge { kinds, .. }, approved: Approved { level, levels, .. } } = self;
+        if *level < levels.of(kind) {
+            return Err(Error::TrustTooLow { kind, level: *level });
+        }
+        if !kinds.contains(&kind.number()) {
+            return Err(Error::KindNotTaken(kind));
+        }
+        Ok(())
     }
 
     /// Begins a login by a key of the client's: gives what is to be signed, here or anywhere.
@@ -77,15 +160,10 @@ impl Trusted {
         message: &CredentialMessage<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Started, Error> {
-        let Self { challenge: Challenge { config, login: keys, suite, key, kinds, deadline, .. }, approved } = self;
+        self.check(kind)?;
+        let Self { challenge: Challenge { config, login: keys, suite, key, deadline, .. }, approved } = self;
         let Approved { level, levels, server_name, .. } = approved;
         let (provider, trust) = (config.provider, (level, levels.of(CredentialKind::Password)));
-        if level < levels.of(kind) {
-            return Err(Error::TrustTooLow { kind, level });
-        }
-        if !kinds.contains(&kind.number()) {
-            return Err(Error::KindNotTaken(kind));
-        }
         let sealed = codec::padded_len(message, limits::CREDENTIAL_BLOCK).saturating_add(limits::TAG);
         let (proved, room) = match &keys {
             Keys::Proved(_) => (true, 0),

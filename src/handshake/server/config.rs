@@ -4,8 +4,9 @@ use crate::crypto::{Provider, Suite};
 use crate::handshake;
 use crate::limits;
 use crate::terms::binding::Prologue;
-use crate::terms::credential::CredentialKind;
-use crate::terms::error::Misuse;
+use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::error::{Error, Misuse};
+use crate::terms::stretch::{StretchedPassword, Stretching};
 use crate::terms::ticket::TicketKeys;
 use core::time::Duration;
 use std::sync::Arc;
@@ -31,6 +32,16 @@ pub struct ServerConfig {
     pub(super) factor_timeout: Duration,
     pub(super) answer_floor: Option<Duration>,
     pub(super) tickets: Option<Arc<TicketKeys>>,
+    pub(super) stretching: Option<Arc<Announced>>,
+}
+
+/// How passwords are stretched for this server.
+pub(super) struct Announced {
+    pub(super) stretching: Stretching,
+    /// As every ServerHello has it.
+    pub(super) bytes: Vec<u8>,
+    /// What stands in for one that does not open.
+    decoy: StretchedPassword,
 }
 
 impl core::fmt::Debug for ServerConfig {
@@ -53,6 +64,7 @@ impl ServerConfig {
             factor_timeout: limits::FACTOR_TIMEOUT,
             answer_floor: None,
             tickets: None,
+            stretching: None,
         }
     }
 
@@ -69,7 +81,8 @@ impl ServerConfig {
     /// them costs.
     ///
     /// # Errors
-    /// [`Misuse`] where the list is empty or names one twice, or where it names keys and the provider checks no signatures.
+    /// [`Misuse`] where the list is empty or names one twice, where it names keys and the provider checks no signatures, or where it names stretched
+    /// passwords and [`ServerConfig::with_stretching`] was not called before.
     pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
         if kinds.is_empty() {
             return Err(Misuse::BadInput("the list of credential kinds"));
@@ -80,8 +93,46 @@ impl ServerConfig {
         if kinds.contains(&CredentialKind::Key) && self.provider.signatures.is_none() {
             return Err(Misuse::UnsupportedKind(CredentialKind::Key));
         }
+        if kinds.contains(&CredentialKind::Stretched) && self.stretching.is_none() {
+            return Err(Misuse::UnsupportedKind(CredentialKind::Stretched));
+        }
         self.kinds = kinds.to_vec();
         Ok(self)
+    }
+
+    /// Takes passwords that its clients have stretched as this says, in the place of passwords: a login by password costs the server no password
+    /// hash then, and a login that does not open costs nothing but its RSA operation. The verifier gets a [`Credential::Stretched`].
+    ///
+    /// Clients that can't stretch are turned away. To take passwords as they are, too, at their cost, name both kinds with
+    /// [`ServerConfig::with_credential_kinds`] afterwards.
+    ///
+    /// # Errors
+    /// [`Misuse`] where it can't be announced.
+    pub fn with_stretching(mut self, stretching: Stretching) -> Result<Self, Misuse> {
+        let bytes = stretching.to_bytes().map_err(|error| match error {
+            Error::Misuse(misuse) => misuse,
+            _ => Misuse::BadInput("the stretching parameters"),
+        })?;
+        let decoy = StretchedPassword::decoy(&stretching);
+        self.stretching = Some(Arc::new(Announced { stretching, bytes, decoy }));
+        self.kinds.retain(|kind| *kind != CredentialKind::Stretched);
+        match self.kinds.iter_mut().find(|kind| **kind == CredentialKind::Password) {
+            Some(kind) => *kind = CredentialKind::Stretched,
+            None => self.kinds.insert(0, CredentialKind::Stretched),
+        }
+        Ok(self)
+    }
+
+    /// What every ServerHello says of stretching, if stretched passwords are taken.
+    pub(super) fn announced(&self) -> Option<&Announced> {
+        self.stretching.as_deref().filter(|_| self.kinds.contains(&CredentialKind::Stretched))
+    }
+
+    /// What stands in for a credential that did not open.
+    pub(super) fn decoy(&self) -> Credential<'_> {
+        // The configuration always names a kind.
+        let kind = self.kinds.first().copied().unwrap_or(CredentialKind::Password);
+        Credential::decoy(kind, self.stretching.as_deref().map(|announced| &announced.decoy))
     }
 
     /// Sets the application's prologue: bytes both ends must agree on and that are never sent. Up to 65535 bytes. It

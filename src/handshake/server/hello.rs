@@ -16,6 +16,7 @@ use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
 use crate::terms::factor::offers_factors;
 use crate::terms::grant::Grant;
+use crate::terms::stretch::EXTENSION as STRETCHING;
 use crate::terms::ticket::{FreshTicket, TicketClaim, TicketContents};
 use crate::terms::trust::server::is_server_name;
 use crate::terms::trust::{CERTIFICATES, MANIFEST, SignedManifest};
@@ -400,7 +401,8 @@ impl Hello {
         let certificates = certificates(&self.key, &hello)?;
         let manifest = self.manifest.as_deref().filter(|_| asks_for(&hello, MANIFEST)).unwrap_or_default();
         let mut extensions = handshake::reserved_extensions(&nonce);
-        for (number, data) in [(CERTIFICATES, &*certificates), (MANIFEST, manifest)] {
+        let stretching = config.announced().map(|announced| announced.bytes.as_slice()).unwrap_or_default();
+        for (number, data) in [(CERTIFICATES, &*certificates), (MANIFEST, manifest), (STRETCHING, stretching)] {
             if !data.is_empty() {
                 extensions.push(Extension { number, data: Bytes(data) }).ok_or(CryptoError::Failed)?;
             }

@@ -11,10 +11,11 @@ use crate::crypto::{
 };
 use crate::handshake::{self, Secrets};
 use crate::limits;
-use crate::terms::credential::{Credential, CredentialKind};
+use crate::terms::credential::{Credential, CredentialKind, Shown};
 use crate::terms::error::{Error, Reason, Violation};
 use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
+use crate::terms::stretch::StretchedPassword;
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{self, ClientLogin, CredentialMessage, KeyProof, Tail};
 use crate::wire::frame::FrameType;
@@ -171,10 +172,19 @@ impl Pending {
         secrets.add(parts.field);
         let opened = credential_key.and_then(|key| once::open(&*key, parts.content_mut()).map(drop)).is_ok();
         let ticket_for = (key.public_key().id(), scope);
-        let mut claim =
-            Claim { config, secrets, ticket_for, can_be_asked, frame, tail, client_key: None, fault: None, arrival };
+        let mut claim = Claim {
+            config,
+            secrets,
+            ticket_for,
+            can_be_asked,
+            frame,
+            tail,
+            shown: Shown::Secret,
+            fault: None,
+            arrival,
+        };
         match claim.look(opened, &transcript_r) {
-            Ok(client_key) => claim.client_key = client_key,
+            Ok(shown) => claim.shown = shown,
             Err(reason) => claim.fault = Some(reason),
         }
         claim
@@ -252,8 +262,8 @@ pub struct Claim {
     can_be_asked: bool,
     frame: Zeroizing<Vec<u8>>,
     tail: Tail,
-    /// The key that has signed for this connection, in a credential of that kind.
-    client_key: Option<ClientKey>,
+    /// What was read out of the credential's secret.
+    shown: Shown,
     fault: Option<Reason>,
     arrival: Moment,
 }
@@ -261,9 +271,8 @@ pub struct Claim {
 impl Claim {
     /// The credential to verify. Do not look at it to skip work: verify it, then accept or reject.
     pub fn credential(&self) -> Credential<'_> {
-        // The configuration always names a kind.
-        let decoy = Credential::decoy(self.config.kinds.first().copied().unwrap_or(CredentialKind::Password));
-        let opened = self.message().and_then(|message| Credential::from_message(&message, self.client_key.as_ref()));
+        let decoy = self.config.decoy();
+        let opened = self.message().and_then(|message| Credential::from_message(&message, &self.shown));
         if self.fault.is_some() { decoy } else { opened.unwrap_or(decoy) }
     }
 
@@ -325,19 +334,31 @@ impl Claim {
     }
 
     /// What is wrong with the credential before anybody looks at its account; a key's signature is checked here.
-    fn look(&self, opened: bool, transcript_r: &TranscriptHash) -> Result<Option<ClientKey>, Reason> {
+    fn look(&self, opened: bool, transcript_r: &TranscriptHash) -> Result<Shown, Reason> {
         let message = self.message().filter(|_| opened).ok_or(Reason::NotOpened)?;
         let kind = CredentialKind::from_number(message.kind).ok_or(Reason::NotOpened)?;
-        if kind != CredentialKind::Key {
+        if matches!(kind, CredentialKind::Password | CredentialKind::Token) {
             // It breaks no rule of PROTOCOL.md, "Credential".
-            Credential::from_message(&message, None).ok_or(Reason::NotOpened)?;
+            Credential::from_message(&message, &Shown::Secret).ok_or(Reason::NotOpened)?;
         }
         if !self.config.kinds.contains(&kind) {
             return Err(Reason::KindNotTaken(kind));
         }
-        if kind != CredentialKind::Key {
-            return Ok(None);
-        }
+        let shown = match kind {
+            CredentialKind::Password | CredentialKind::Token => Shown::Secret,
+            CredentialKind::Key => Shown::Key(self.signer(&message, transcript_r)?),
+            CredentialKind::Stretched => {
+                let announced = self.config.announced();
+                let read = announced.and_then(|of| StretchedPassword::from_bytes(&message.secret, &of.stretching));
+                Shown::Stretched(read.ok_or(Reason::NotOpened)?)
+            }
+        };
+        Credential::from_message(&message, &shown).ok_or(Reason::NotOpened)?;
+        Ok(shown)
+    }
+
+    /// The key that has signed for this connection.
+    fn signer(&self, message: &CredentialMessage<'_>, transcript_r: &TranscriptHash) -> Result<ClientKey, Reason> {
         let proof: KeyProof<'_> = codec::decode(&message.secret).map_err(|_| Reason::NotOpened)?;
         let key = VerifyingKey::from_spki_der(&proof.key).map_err(|_| Reason::BadSignature)?;
         let signed = handshake::to_sign(transcript_r, &message.user);
@@ -345,9 +366,7 @@ impl Claim {
             CryptoError::NotAuthentic => Reason::BadSignature,
             error => Reason::Failed(error),
         })?;
-        let key = ClientKey::public_only(key);
-        Credential::from_message(&message, Some(&key)).ok_or(Reason::NotOpened)?;
-        Ok(Some(key))
+        Ok(ClientKey::public_only(key))
     }
 
     /// What stands in the opened plaintext.

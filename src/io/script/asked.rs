@@ -54,7 +54,7 @@ impl Asked {
         (kind, authenticated): (CredentialKind, UnixTime),
         verifier: &dyn Verifier,
     ) -> Option<Result<Grant, Reason>> {
-        let returning = Returning { principal, kind, authenticated, asker: self.asker() };
+        let returning = Returning { principal, kind, authenticated, is_session: false, asker: self.asker() };
         catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok()
     }
 

@@ -9,11 +9,14 @@ use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitV
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
+use crate::terms::stretch::{StretchError, StretchedPassword, Stretching};
 use crate::terms::ticket::TrustedTicket;
 use crate::terms::trust::Server;
+use crate::time::Moment;
 use crate::wire::frame::FrameType;
 use core::future::poll_fn;
 use core::task::Poll;
+use futures_channel::oneshot;
 use zeroize::Zeroizing;
 
 /// A client's state after its hello.
@@ -94,6 +97,15 @@ pub(in crate::io) async fn login<L: Link>(
             let signature = signed.unwrap_or(Err(SignError::TimedOut));
             signing.answer(&signature.map_err(Error::Sign)?)?
         }
+        Credential::Password { user, password } => match trusted.stretching()? {
+            Some(stretching) => {
+                // A name or a password that can't be sent shows before it costs anything.
+                credential.check().map_err(Error::from)?;
+                let stretched = stretch(link, trusted.deadline(), stretching, user, password).await?;
+                trusted.login(Credential::Stretched { user, password: &stretched }, &mut rng()?)?
+            }
+            None => trusted.login(credential, &mut rng()?)?,
+        },
         credential => trusted.login(credential, &mut rng()?)?,
     };
     loop {
@@ -107,6 +119,24 @@ pub(in crate::io) async fn login<L: Link>(
         let answer = Box::pin(answer(link, answerer, &wanted)).await?;
         (frame, state) = wanted.answer(&answer, link.now())?;
     }
+}
+
+/// Stretches a password on a thread of its own: whoever else shares this one would wait for it.
+async fn stretch<L: Link>(
+    link: &mut L,
+    deadline: Moment,
+    stretching: Stretching,
+    user: &str,
+    password: &[u8],
+) -> Result<StretchedPassword, LoginError> {
+    let (answer, answered) = oneshot::channel();
+    let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
+    // Whoever asked may be gone when it is done.
+    let work = move || drop(answer.send(stretching.stretch(&user, &password)));
+    let spawned = std::thread::Builder::new().name("stretch".to_owned()).spawn(work);
+    spawned.map_err(|_| Error::from(StretchError::NoMemory))?;
+    let stretched = within(link, deadline, answered).await.ok_or(Error::DeadlinePassed)?;
+    Ok(stretched.unwrap_or(Err(StretchError::NoMemory)).map_err(Error::from)?)
 }
 
 /// Asks for a further factor whoever can answer. A server that hangs up meanwhile is noticed, where the link can tell.

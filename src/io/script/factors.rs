@@ -4,11 +4,14 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
+use super::super::penalties::Guess;
 use super::super::queue::Progress;
+use super::penalised::note_accepted;
 use super::turn::{TOO_MANY, Turn, within};
-use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Undecided, Visit, rng, unix_now};
+use super::{Decision, LATE_VERIFIER, NoVerdict, RefusedLogin, Started, Undecided, Visit, rng, unix_now};
 use crate::crypto::CryptoError;
 use crate::handshake::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
+use crate::terms::credential::Credential;
 use crate::terms::error::{Error, Reason};
 use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
@@ -66,33 +69,56 @@ pub(super) async fn conclude<L: Link>(
     (claim, verdict): (Claim, Verdict),
 ) -> Result<Decision, LoginError> {
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
-    let refused = |refusal| Ok(Err(RefusedLogin { refusal, user: user.clone() }));
+    let kind = claim.credential().kind();
+    let refused = |refusal, guess| Ok(Err(RefusedLogin { refusal, user: user.clone(), guess }));
+    // Its password was right: what comes after that and is not is counted each time.
+    let later = if kind.can_be_guessed() { Guess::New } else { Guess::No };
     let mut step = Step::Credential(claim);
     let (grant, mut prompt) = match verdict {
         Ok(good) => good,
-        Err(reason) => return refused(step.reject(reason)),
+        Err(reason) => {
+            let guess = match &step {
+                Step::Credential(claim) if reason.is_no() => guess(server, claim.credential()),
+                _ => Guess::No,
+            };
+            return refused(step.reject(reason), guess);
+        }
     };
     let mut given: usize = 0;
     while let Some(wanted) = prompt {
         let asked = match step.ask(&wanted, link.now()) {
             Ok(asked) => asked,
-            Err(refusal) => return refused(refusal),
+            Err(refusal) => return refused(refusal, later),
         };
         let next = Next { server, visit, server_name, grant: &grant, step: given };
         // In a box of its own, as most logins have no such step.
         match Box::pin(next.take(link, asked)).await {
             Ok((claim, more)) => (step, prompt) = (Step::Factor(claim), more),
-            Err(NoVerdict::Refused(refusal)) => return refused(refusal),
+            Err(NoVerdict::Refused(refusal)) => return refused(refusal, later),
             Err(NoVerdict::Failed(error)) => return Err(error),
         }
         given = given.saturating_add(1);
     }
-    let Some(session_place) = visit.place.session_place(grant.principal()) else {
-        return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")));
+    let Some(place) = visit.place.session_place(grant.principal()) else {
+        return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")), Guess::No);
     };
+    let name = user.clone().unwrap_or_else(|| grant.principal().to_owned());
     match step.accept(grant) {
-        Ok(accepted) => Ok(Ok((accepted, session_place))),
-        Err(refusal) => refused(refusal),
+        Ok(Accepted { frame, session }) => {
+            note_accepted(server, link, visit.place.source(), &name).await;
+            let (sessions, shown) = (server.sessions.clone(), visit.shown(server_name, kind, unix_now()));
+            Ok(Ok((frame, Box::new(Started { session, place, sessions, shown }))))
+        }
+        Err(refusal) => refused(refusal, Guess::No),
+    }
+}
+
+/// What a wrong credential was.
+fn guess(server: &ServerState, credential: Credential<'_>) -> Guess {
+    match credential {
+        Credential::Password { user, password } => server.guard.guess(user, password),
+        Credential::Stretched { user, password } => server.guard.guess(user, password.newest().to_string().as_bytes()),
+        Credential::Token(_) | Credential::Key { .. } => Guess::No,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::LineError;
 use crate::limits;
+use crate::terms::addresses::BadAddressPattern;
 use crate::terms::error::{Misuse, codes};
 
 /// Why an account could not be changed.
@@ -24,7 +25,7 @@ pub enum AccountError {
     },
     /// The name can't stand in an account file.
     #[error(
-        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # in front",
+        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # or @ in front",
         limits::MAX_USER
     )]
     BadName,
@@ -49,6 +50,32 @@ pub enum AccountError {
     /// The account has no second factor that recovery codes could be for.
     #[error("user {0} has no second factor")]
     NoTotp(String),
+    /// Another account has one of its tokens.
+    #[error("a token of user {0} belongs to somebody else")]
+    DuplicateToken(String),
+    /// The name can't be that of a role.
+    #[error("not a role's name: 1 to {} letters, digits, dots, dashes and underscores", limits::MAX_ROLE)]
+    BadRole,
+    /// There is a role of this name, or a line that can't be read has it.
+    #[error("role {0} exists already")]
+    RoleExists(String),
+    /// There is no role of this name.
+    #[error("there is no role {0}")]
+    UnknownRole(String),
+    /// An account has the role.
+    #[error("user {user} has the role {role}; take it from everybody first")]
+    RoleInUse {
+        /// The role.
+        role: String,
+        /// One of those who have it.
+        user: String,
+    },
+    /// The account has as many roles as it may have.
+    #[error("user {0} has as many roles as an account may have")]
+    TooManyRoles(String),
+    /// A list of addresses is none.
+    #[error(transparent)]
+    From(#[from] BadAddressPattern),
     /// The operating system gave no randomness, the hash found no memory, or no account file may hold its parameters.
     #[error("hashing failed: out of memory or randomness, or parameters beyond the limits")]
     Hashing,
@@ -66,5 +93,12 @@ codes!(AccountError {
     Self::TooManyKeys(_) => "too-many-keys",
     Self::TooManyTokens(_) => "too-many-tokens",
     Self::NoTotp(_) => "no-totp",
+    Self::DuplicateToken(_) => "duplicate-token",
+    Self::BadRole => "bad-role",
+    Self::RoleExists(_) => "role-exists",
+    Self::UnknownRole(_) => "unknown-role",
+    Self::RoleInUse { .. } => "role-in-use",
+    Self::TooManyRoles(_) => "too-many-roles",
+    Self::From(_) => "bad-addresses",
     Self::Hashing => "hashing-failed",
 });

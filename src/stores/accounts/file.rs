@@ -1,43 +1,43 @@
 //! Accounts in a file: served while it changes, edited without losing another's edit.
 
-use super::factor::{Memory, Shown};
+mod store;
+
+use super::hash::Cost;
+use super::imitation::Learned;
 use super::reader::{NotStarted, Reader, View};
 use super::since::Since;
-use super::{Accounts, BrokenLine, address_of};
+use super::{Accounts, BrokenLine, TotpCheck};
 use crate::stores::files::access::Kind;
 use crate::stores::files::stamp::{Seen, Stamp, look};
 use crate::stores::files::{FileError, MAX_FILE, edit};
-use crate::terms::credential::{Credential, CredentialKind};
-use crate::terms::error::Reason;
-use crate::terms::factor::Prompt;
-use crate::terms::grant::Grant;
-use crate::terms::verifier::{Attempt, FactorAttempt, Further, Returning, Verifier};
-use crate::time::UnixTime;
 use core::fmt;
 use std::error::Error;
-use std::hash::RandomState;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use store::Desk;
 
-/// An account file: a [`Verifier`] that notices when the file changes.
+/// An account file: an [`AccountStore`](super::AccountStore) that notices when the file changes.
 ///
 /// A thread of its own looks at the file: for each login, and every second. A login takes what a look found that began
 /// after it came. Where that takes longer than a quarter of a second (a long file is read anew, a mount hangs), what was found before
 /// counts, for ten seconds. Then, and while the file can't be read, nobody is let in: the accounts read last may hold one that
 /// has been removed since. A line that can't be read locks out its own account alone.
+///
+/// Changes by the store are edits of the file, as by [`AccountFile::edit`], each on a thread of its own, and at most 8 at once. A
+/// server that must not write the file takes no recovery codes.
 pub struct AccountFile {
     path: PathBuf,
-    reader: Reader<Reading, FileError>,
+    reader: Arc<Reader<Reading, FileError>>,
     watcher: Arc<Mutex<Watcher>>,
+    desk: Desk,
 }
 
 /// What all readings of a file share.
 struct Shared {
-    imitation: RandomState,
-    factors: Arc<Memory>,
+    imitation: Arc<Learned>,
+    answers: Arc<TotpCheck>,
 }
 
 /// What there is to tell of an account file: for the log.
@@ -94,7 +94,7 @@ impl AccountFile {
         let path = path.as_ref().to_owned();
         let watcher = Arc::new(Mutex::new(Watcher::default()));
         let (at, told) = (path.clone(), Arc::clone(&watcher));
-        let shared = Shared { imitation: RandomState::new(), factors: Arc::default() };
+        let shared = Shared { imitation: Arc::default(), answers: Arc::default() };
         let has_bytes = Arc::new(AtomicBool::new(false));
         let is_sure = Arc::clone(&has_bytes);
         let look = move |last: Option<&Arc<Reading>>| {
@@ -105,11 +105,15 @@ impl AccountFile {
             told.lock().unwrap_or_else(PoisonError::into_inner).hear(last, &read);
             read
         };
-        match Reader::start(FIRST, || is_sure.load(Relaxed), look) {
-            Ok(reader) => Ok(Self { path, reader, watcher }),
-            Err(NotStarted::Failed(error)) => Err(error),
-            Err(NotStarted::Late) => Err(FileError::Late { path }),
-            Err(NotStarted::Thread(source)) => Err(FileError::Io { path, source }),
+        let reader = match Reader::start(FIRST, || is_sure.load(Relaxed), look) {
+            Ok(reader) => Arc::new(reader),
+            Err(NotStarted::Failed(error)) => return Err(error),
+            Err(NotStarted::Late) => return Err(FileError::Late { path }),
+            Err(NotStarted::Thread(source)) => return Err(FileError::Io { path, source }),
+        };
+        match Desk::open(&path, &reader) {
+            Ok(desk) => Ok(Self { path, reader, watcher, desk }),
+            Err(source) => Err(FileError::Io { path, source }),
         }
     }
 
@@ -162,105 +166,18 @@ impl AccountFile {
         create: bool,
         mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
     ) -> Result<T, E> {
-        edit::edit(path.as_ref(), KIND, create, |text| {
+        let path = path.as_ref();
+        edit::edit(path, KIND, create, |text| {
             let (mut accounts, _) = Accounts::parse(text);
             let result = change(&mut accounts)?;
-            Ok((accounts.text(), result))
+            accounts.keep_imitation();
+            let text = accounts.text();
+            // It could not be read again, and would lock everybody out.
+            if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {
+                return Err(FileError::TooLong { path: path.to_owned(), most: MAX_FILE }.into());
+            }
+            Ok((text, result))
         })
-    }
-
-    /// As [`Accounts::check`], by what is in the file now.
-    ///
-    /// # Errors
-    /// The local reason; [`Reason::NotNow`] while the file can't be read.
-    pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
-        self.check_from(credential, None)
-    }
-
-    /// As [`Accounts::check_from`], by what is in the file now.
-    ///
-    /// # Errors
-    /// As [`AccountFile::check`].
-    pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
-        let View { good, error, begun } = self.reader.ask(PATIENCE);
-        // Even if it can't count, so that a refusal costs what it always does.
-        let verdict = good.accounts.check_from(credential, address);
-        if error.is_some() || begun.elapsed() > STALE { Err(UNREADABLE) } else { verdict }
-    }
-
-    /// As [`Accounts::current`], by what is in the file now.
-    ///
-    /// # Errors
-    /// The local reason; [`Reason::NotNow`] while the file can't be read.
-    pub fn current(&self, principal: &str, kind: CredentialKind) -> Result<Grant, Reason> {
-        self.current_from(principal, kind, None)
-    }
-
-    /// As [`Accounts::current_from`], by what is in the file now.
-    ///
-    /// # Errors
-    /// As [`AccountFile::current`].
-    pub fn current_from(
-        &self,
-        principal: &str,
-        kind: CredentialKind,
-        address: Option<IpAddr>,
-    ) -> Result<Grant, Reason> {
-        let View { good, error, begun } = self.reader.ask(PATIENCE);
-        if error.is_some() || begun.elapsed() > STALE {
-            Err(UNREADABLE)
-        } else {
-            good.accounts.current_from(principal, kind, address)
-        }
-    }
-}
-
-impl AccountFile {
-    /// As [`Accounts::next_factor`], by what was last read.
-    pub fn next_factor(&self, grant: &Grant, kind: CredentialKind, step: usize) -> Option<Prompt> {
-        self.accounts().next_factor(grant, kind, step)
-    }
-
-    /// As [`Accounts::check_answer`], by what is in the file now. A recovery code is used up there, by an edit of the file: a server
-    /// that must not write it takes none.
-    ///
-    /// # Errors
-    /// The local reason; [`Reason::NotNow`] while the file can't be read.
-    pub fn check_answer(&self, grant: &Grant, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
-        let View { good, error, begun } = self.reader.ask(PATIENCE);
-        if error.is_some() || begun.elapsed() > STALE {
-            return Err(UNREADABLE);
-        }
-        let Shown::Recovery(hash) = good.accounts.judge(grant, answer, now)? else { return Ok(()) };
-        let used_up = Self::edit(&self.path, false, |accounts| {
-            Ok::<_, FileError>(accounts.use_recovery_code(grant.principal(), &hash).unwrap_or(false))
-        });
-        match used_up {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Reason::FactorUsed),
-            // No not now: that depends on no account.
-            Err(_) => Err(Reason::Application("the account file can't be written, to use the recovery code up")),
-        }
-    }
-}
-
-const UNREADABLE: Reason = Reason::NotNow("the account file can't be read");
-
-impl Verifier for AccountFile {
-    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        self.check_from(attempt.credential(), address_of(attempt.context()))
-    }
-
-    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
-        self.current_from(returning.principal(), returning.kind(), address_of(returning.context()))
-    }
-
-    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        Ok(self.next_factor(further.grant(), further.kind(), further.step()))
-    }
-
-    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
-        self.check_answer(attempt.grant(), attempt.answer(), super::now())
     }
 }
 
@@ -316,7 +233,10 @@ fn read(
         Some(last) if last.seen.digest == seen.digest => (Arc::clone(&last.accounts), Arc::clone(&last.broken)),
         _ => {
             let (mut accounts, broken) = Accounts::parse(&*bytes);
-            (accounts.imitation, accounts.factors) = (shared.imitation.clone(), Arc::clone(&shared.factors));
+            shared.imitation.adopt(&accounts.imitation());
+            // What an upgrade at a login ends in, before there is one.
+            shared.imitation.learn(Cost::default());
+            (accounts.imitation, accounts.answers) = (Arc::clone(&shared.imitation), Arc::clone(&shared.answers));
             accounts.changed(last.map(|last| &*last.accounts), Since::of_file(&stamp, latest.as_ref()));
             (Arc::new(accounts), broken.into())
         }

@@ -1,120 +1,25 @@
-//! One line of an account file.
+//! An account as text: one line of an account file, or its fields.
 
+use super::AccountError;
+use super::account::Account;
 use super::hash::{Cost, MAX_LANES, MAX_MEMORY, MAX_PASSES};
 use super::keys;
 use super::name;
-use super::since::Since;
+use super::role;
 use super::totp::TotpSecret;
+use crate::crypto::SecretString;
 use crate::limits;
 use crate::stores::date::{self, Date};
-use crate::terms::authorized_key::AuthorizedKey;
-use crate::terms::error::{Reason, codes};
+use crate::terms::addresses::AddressPatterns;
+use crate::terms::error::codes;
 use crate::terms::grant::Grant;
 use crate::time::UnixTime;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use sha2::{Digest, Sha256};
-
-/// One account.
-#[derive(Clone)]
-pub struct Account {
-    pub(super) grant: Grant,
-    pub(super) password: Option<(String, Cost)>,
-    pub(super) tokens: Vec<[u8; 32]>,
-    pub(super) keys: Vec<AuthorizedKey>,
-    pub(super) totp: Option<TotpSecret>,
-    /// The hashes of what takes the place of a code of the authenticator, once.
-    pub(super) recovery: Vec<[u8; 32]>,
-    pub(super) is_locked: bool,
-    /// How often it was locked: so that the tickets of before stay dead when it is unlocked.
-    pub(super) locks: u32,
-    pub(super) expires: Option<UnixTime>,
-    /// The line that it was read from, where that is not what is written: it is kept until the account is changed.
-    pub(super) line: Option<Box<[u8]>>,
-    pub(super) since: Since,
-}
+use zeroize::Zeroizing;
 
 impl Account {
-    pub(super) fn new(grant: Grant) -> Self {
-        Self {
-            grant,
-            password: None,
-            tokens: Vec::new(),
-            keys: Vec::new(),
-            totp: None,
-            recovery: Vec::new(),
-            is_locked: false,
-            locks: 0,
-            expires: None,
-            line: None,
-            since: Since::now(),
-        }
-    }
-
-    /// The user's name.
-    pub fn name(&self) -> &str {
-        self.grant.principal()
-    }
-
-    /// What the user is granted on login.
-    pub fn grant(&self) -> &Grant {
-        &self.grant
-    }
-
-    /// A number that is another whenever the account is, by an edit by hand, too: its permissions, its password, its tokens, its
-    /// expiry, and how often it was locked. Tickets of other epochs are not taken.
-    ///
-    /// None comes back, either: not with an account that is removed and added again as it was, and not with a backup. In an
-    /// [`Accounts`](super::Accounts) of your own, every change gives another, and so does every start of the process. That of
-    /// an [`AccountFile`](super::AccountFile) stays as long as the process sees no other line for the account, and is the same
-    /// in the next process, if nothing has touched the file since this one opened it.
-    ///
-    /// It is the front of a SHA-256 of the line, with the hashes of its secrets, and of what stands for its last change.
-    pub fn epoch(&self) -> u64 {
-        let hash = Sha256::new().chain_update(self.since.to_bytes()).chain_update(self.to_string());
-        let hash: [u8; 32] = hash.finalize().into();
-        hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
-    }
-
-    /// Whether both have the same line, to the byte.
-    pub(super) fn is_same_line(&self, other: &Self) -> bool {
-        let Self { grant, password, tokens, keys, totp, recovery, is_locked, locks, expires, line, since: _ } = self;
-        (grant, password, tokens, keys) == (&other.grant, &other.password, &other.tokens, &other.keys)
-            && (totp, recovery) == (&other.totp, &other.recovery)
-            && (is_locked, locks, expires, line) == (&other.is_locked, &other.locks, &other.expires, &other.line)
-    }
-
-    /// Whether a password is set.
-    pub fn has_password(&self) -> bool {
-        self.password.is_some()
-    }
-
-    /// How many tokens are valid.
-    pub fn tokens(&self) -> usize {
-        self.tokens.len()
-    }
-
-    /// Whether it is locked: nothing lets the user in.
-    pub fn is_locked(&self) -> bool {
-        self.is_locked
-    }
-
-    /// From when on nothing lets the user in; never, where there is none.
-    pub fn expires(&self) -> Option<UnixTime> {
-        self.expires
-    }
-
-    /// The grant for a good credential, unless the account is closed.
-    pub(super) fn admit(&self, now: UnixTime) -> Result<Grant, Reason> {
-        if self.is_locked {
-            return Err(Reason::AccountLocked);
-        }
-        if self.expires.is_some_and(|expires| expires <= now) {
-            return Err(Reason::AccountExpired);
-        }
-        Ok(self.grant.clone().with_epoch(self.epoch()))
-    }
-
     /// Reads a line; `line` is all of it, and this what is in it.
     pub(super) fn parse(text: &str, line: &[u8]) -> Result<Self, LineError> {
         let mut words = text.split_ascii_whitespace();
@@ -123,14 +28,48 @@ impl Account {
         if let Some((_, rest)) = name.split_once(':') {
             return Err(if is_other_file(rest) { LineError::OtherFile } else { LineError::Name });
         }
-        let mut account = Self::new(Grant::new("x", [""; 0]).map_err(|_| LineError::Name)?);
+        let mut account = Self::read(name, words.map(|word| word.split_once('=').ok_or(LineError::Field)))?;
+        if !Rest::is_all(line, format_args!("{account}")) {
+            account.line = Some(line.into());
+        }
+        Ok(account)
+    }
+
+    /// An account of its name and its fields, as a line of an account file has them: for stores of one's own, whatever they keep
+    /// the fields in. Their order does not matter.
+    ///
+    /// ```
+    /// use countersign::accounts::Account;
+    ///
+    /// let account = Account::from_fields("alice", [("permissions", "read,write"), ("locked", "yes")])?;
+    /// assert!(account.is_locked() && account.grant().permits("write"));
+    /// # Ok::<(), countersign::accounts::LineError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`LineError`].
+    pub fn from_fields<'a>(
+        name: &str,
+        fields: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, LineError> {
+        Self::read(name, fields.into_iter().map(Ok))
+    }
+
+    fn read<'a>(
+        name: &str,
+        fields: impl Iterator<Item = Result<(&'a str, &'a str), LineError>>,
+    ) -> Result<Self, LineError> {
+        let mut account = Self::of(Grant::new("x", [""; 0]).map_err(|_| LineError::Name)?);
         let mut permissions = None;
-        for word in words {
-            let (field, value) = word.split_once('=').ok_or(LineError::Field)?;
+        for field in fields {
+            let (field, value) = field?;
             match field {
                 "permissions" if permissions.is_none() => permissions = Some(value.split(',')),
                 "password" if account.password.is_none() => {
                     account.password = Some((value.to_owned(), Cost::of(value)?))
+                }
+                "stretched" if account.stretched.is_none() => {
+                    account.stretched = Some(value.parse().map_err(|_| LineError::Stretched)?);
                 }
                 "token" => account.tokens.push(parse_token_hash(value).ok_or(LineError::Token)?),
                 "key" => account.keys.push(keys::parse(value).ok_or(LineError::Key)?),
@@ -142,6 +81,10 @@ impl Account {
                 "locks" if account.locks == 0 => account.locks = value.parse().map_err(|_| LineError::Lock)?,
                 "locked" | "locks" => return Err(LineError::Lock),
                 "expires" if account.expires.is_none() => account.expires = Some(parse_time(value)?),
+                "from" if account.from.is_none() => {
+                    account.from = Some(AddressPatterns::parse(value).map_err(|_| LineError::From)?);
+                }
+                "roles" if account.roles.is_empty() => account.roles = parse_roles(value).ok_or(LineError::Roles)?,
                 _ => return Err(LineError::Field),
             }
         }
@@ -159,61 +102,103 @@ impl Account {
             return Err(LineError::Recovery);
         }
         account.grant = Grant::new(name, permissions.into_iter().flatten()).map_err(|_| LineError::Permissions)?;
-        let mut rest = Rest(line);
-        if fmt::write(&mut rest, format_args!("{account}")).is_err() || !rest.0.is_empty() {
-            account.line = Some(line.into());
-        }
         Ok(account)
+    }
+
+    /// Its fields, as a line of an account file has them: what [`Account::from_fields`] takes. There are secrets among them.
+    pub fn fields(&self) -> Vec<(&'static str, SecretString)> {
+        let mut fields = Vec::new();
+        // Writing to strings does not fail.
+        let _ = self.write_fields(&mut |field, value| {
+            fields.push((field, SecretString::new(Zeroizing::new(value.to_string()))));
+            Ok(())
+        });
+        fields
+    }
+
+    /// What is kept open comes first: of a line that was cut, nothing may be missing that closes the account.
+    fn write_fields(&self, write: &mut dyn FnMut(&'static str, fmt::Arguments<'_>) -> fmt::Result) -> fmt::Result {
+        if self.is_locked {
+            write("locked", format_args!("yes"))?;
+        }
+        if self.locks > 0 {
+            write("locks", format_args!("{}", self.locks))?;
+        }
+        if let Some(expires) = self.expires {
+            write("expires", format_args!("{}", Date(expires)))?;
+        }
+        if let Some(from) = &self.from {
+            write("from", format_args!("{}", from.as_str().replace(' ', "")))?;
+        }
+        if let Some(totp) = &self.totp {
+            write("totp", format_args!("{}", totp.to_base32().as_str()))?;
+        }
+        if !self.roles.is_empty() {
+            write("roles", format_args!("{}", self.roles.join(",")))?;
+        }
+        if self.grant.permissions().next().is_some() {
+            write("permissions", format_args!("{}", Permissions(&self.grant)))?;
+        }
+        if let Some((password, _)) = &self.password {
+            write("password", format_args!("{password}"))?;
+        }
+        if let Some(stretched) = &self.stretched {
+            write("stretched", format_args!("{stretched}"))?;
+        }
+        self.keys.iter().try_for_each(|key| write("key", format_args!("{}", keys::Written(key))))?;
+        let fields = self.tokens.iter().map(|hash| ("token", hash));
+        let mut fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
+        fields
+            .try_for_each(|(field, hash)| write(field, format_args!("SHA256:{}", Base64Unpadded::encode_string(hash))))
     }
 }
 
-/// What is kept open comes first: of a line that was cut, nothing may be missing that closes the account.
 impl fmt::Display for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())?;
-        if self.is_locked {
-            f.write_str(" locked=yes")?;
-        }
-        if self.locks > 0 {
-            write!(f, " locks={}", self.locks)?;
-        }
-        if let Some(expires) = self.expires {
-            write!(f, " expires={}", Date(expires))?;
-        }
-        if let Some(totp) = &self.totp {
-            write!(f, " totp={}", totp.to_base32().as_str())?;
-        }
-        for (index, permission) in self.grant.permissions().enumerate() {
-            f.write_str(if index == 0 { " permissions=" } else { "," })?;
-            f.write_str(permission)?;
-        }
-        if let Some((password, _)) = &self.password {
-            write!(f, " password={password}")?;
-        }
-        self.keys.iter().try_for_each(|key| write!(f, " {}", keys::Written(key)))?;
-        let fields = self.tokens.iter().map(|hash| ("token", hash));
-        let fields = fields.chain(self.recovery.iter().map(|hash| ("recovery", hash)));
-        fields
-            .into_iter()
-            .try_for_each(|(field, hash)| write!(f, " {field}=SHA256:{}", Base64Unpadded::encode_string(hash)))
+        self.write_fields(&mut |field, value| write!(f, " {field}={value}"))
     }
 }
 
-/// Prints no hashes.
-impl fmt::Debug for Account {
+/// With commas between.
+pub(super) struct Permissions<'a>(pub(super) &'a Grant);
+
+impl fmt::Display for Permissions<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Account").field("grant", &self.grant).finish_non_exhaustive()
+        self.0.permissions().enumerate().try_for_each(|(index, permission)| {
+            f.write_str(if index == 0 { "" } else { "," })?;
+            f.write_str(permission)
+        })
     }
 }
 
 /// What is still to come of a line that is compared with what is written.
-struct Rest<'a>(&'a [u8]);
+pub(super) struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    /// Whether this is all of a line.
+    pub(super) fn is_all(line: &'a [u8], written: fmt::Arguments<'_>) -> bool {
+        let mut rest = Self(line);
+        fmt::write(&mut rest, written).is_ok() && rest.0.is_empty()
+    }
+}
 
 impl fmt::Write for Rest<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0 = self.0.strip_prefix(text.as_bytes()).ok_or(fmt::Error)?;
         Ok(())
     }
+}
+
+/// Different names of roles, with commas between.
+fn parse_roles(text: &str) -> Option<Vec<String>> {
+    let roles: Vec<String> = text.split(',').map(str::to_owned).collect();
+    let are_different = roles
+        .iter()
+        .enumerate()
+        .all(|(index, role)| !roles.iter().skip(index.saturating_add(1)).any(|other| other == role));
+    let are_names = roles.len() <= limits::MAX_ROLES && roles.iter().all(|role| role::check(role).is_ok());
+    (are_names && are_different).then_some(roles)
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, LineError> {
@@ -237,6 +222,14 @@ fn parse_token_hash(text: &str) -> Option<[u8; 32]> {
     (decoded.len() == 32).then_some(bytes)
 }
 
+/// The bounds of what other programs have stored.
+const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
+    "; bcrypt: 4 to 16; scrypt: N from 1024, 256 MiB, N*r*p of 8388608, p=16; PBKDF2: 1000 to 5000000; SHA-crypt: 1000 to 1000000; \
+     yescrypt: N from 1024, 256 MiB, and as crypt makes it"
+} else {
+    ""
+};
+
 /// A line that is no account, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
@@ -253,7 +246,7 @@ pub struct BrokenLine {
 pub enum LineError {
     /// The name is missing or not allowed.
     #[error(
-        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # in front",
+        "not a user name: 1 to {} bytes, no spaces, no : or =, no control or invisible characters, no # or @ in front",
         limits::MAX_USER
     )]
     Name,
@@ -265,16 +258,50 @@ pub enum LineError {
     },
     /// A word is none of the fields, or one that may stand once comes twice.
     #[error(
-        "a field is unknown, repeated, or not of the form field=value; expected permissions=, password=, key=, token=, \
-         totp=, recovery=, locked=yes, locks= or expires="
+        "a field is unknown, repeated, or not of the form field=value; expected roles=, permissions=, password=, \
+         stretched=, key=, token=, totp=, recovery=, from=, locked=yes, locks= or expires="
     )]
     Field,
     /// The permissions are not allowed or too many.
     #[error("the permissions are not a comma-separated list of different words")]
     Permissions,
-    /// The password hash costs more than a server can spend on a login, or has parameters that are not known.
+    /// The roles are not names with commas between.
+    #[error("the roles are not a comma-separated list of different names of roles")]
+    Roles,
+    /// One of the roles has no line of its own that can be read.
     #[error(
-        "the password is not an Argon2id hash ($argon2id$v=19$...) of at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}"
+        "a role in roles= has no line of its own, or that can't be read: add one that begins with @ and the role's name"
+    )]
+    UnknownRole,
+    /// The roles' permissions and the account's own are more than a grant may have.
+    #[error("the permissions of the roles and the account's own are together more than a grant may have")]
+    TooManyPermissions,
+    /// What stands behind an `@` is no name of a role.
+    #[error(
+        "@ begins a role, and no name of one stands behind it: 1 to {} letters, digits, dots, dashes and underscores",
+        limits::MAX_ROLE
+    )]
+    RoleName,
+    /// A role has something else than permissions.
+    #[error("a role has permissions= and nothing else")]
+    RoleField,
+    /// An earlier line has this role, even if that can't be read.
+    #[error("this role has an earlier line, line {first}, and that alone counts, even if it can't be read")]
+    DuplicateRole {
+        /// The earlier line's number.
+        first: usize,
+    },
+    /// The addresses are none.
+    #[error(
+        "from= is not a comma-separated list of addresses, blocks such as 192.0.2.0/24 (with nothing after the /24) and patterns such as \
+         192.0.2.*, each with a ! before it or not"
+    )]
+    From,
+    /// The password hash costs more than a server can spend on a login, or less than one that protects anything, or has parameters
+    /// that are not known.
+    #[error(
+        "the password hash is damaged, or its cost is out of bounds (Argon2: at most m={MAX_MEMORY}, t={MAX_PASSES}, p={MAX_LANES}{})",
+        OTHER_BOUNDS
     )]
     Password,
     /// The password is another kind of hash.
@@ -290,6 +317,11 @@ pub enum LineError {
     /// The password hash has no end.
     #[error("the password hash is cut short; take password= out, and set a new one")]
     CutHash,
+    /// What a password is stretched to is not as the command writes it.
+    #[error(
+        "stretched= is not SHA256:BASE64;m=KIB,t=PASSES,p=LANES;realm=REALM within what clients compute; set the password anew with the command"
+    )]
+    Stretched,
     /// A token is not a SHA-256 hash.
     #[error("a token is not SHA256: and unpadded base64")]
     Token,
@@ -341,9 +373,22 @@ pub enum LineError {
          password"
     )]
     OtherFile,
+    /// The line that says what unknown names cost is damaged.
+    #[error("the line #imitate is damaged; put it back as it was, or remove it and let the next change make a new one")]
+    Imitation,
     /// The file's last line has no line feed.
     #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
     Unended,
+}
+
+impl LineError {
+    /// Why roles could not be given to an account.
+    pub(super) fn of_role(error: &AccountError) -> Self {
+        match error {
+            AccountError::UnknownRole(_) => Self::UnknownRole,
+            _ => Self::TooManyPermissions,
+        }
+    }
 }
 
 codes!(LineError {
@@ -351,10 +396,18 @@ codes!(LineError {
     Self::DuplicateName { .. } => "duplicate-name",
     Self::Field => "bad-field",
     Self::Permissions => "bad-permissions",
+    Self::Roles => "bad-roles",
+    Self::UnknownRole => "unknown-role",
+    Self::TooManyPermissions => "too-many-permissions",
+    Self::RoleName => "bad-role-name",
+    Self::RoleField => "bad-role-field",
+    Self::DuplicateRole { .. } => "duplicate-role",
+    Self::From => "bad-addresses",
     Self::Password => "bad-password-hash",
     Self::OtherHash(_) => "other-password-hash",
     Self::ClearPassword => "password-not-hashed",
     Self::CutHash => "password-hash-cut",
+    Self::Stretched => "bad-stretched-password",
     Self::Key => "bad-key",
     Self::TooManyKeys => "too-many-keys",
     Self::Token => "bad-token",
@@ -368,5 +421,6 @@ codes!(LineError {
     Self::ZeroBytes => "zero-bytes",
     Self::TooLong => "line-too-long",
     Self::OtherFile => "other-file",
+    Self::Imitation => "bad-imitation",
     Self::Unended => "line-unended",
 });

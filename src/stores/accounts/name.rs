@@ -6,10 +6,10 @@ use std::borrow::Cow;
 
 /// Names can stand in a line of words, and are what they look like: no white space, nothing that is not seen or turns the
 /// direction of text, no colon (other programs' files of users have one behind the name), no equals sign (it is a field then, with
-/// a blank missing), and no `#` in front.
+/// a blank missing), and no `#` or `@` in front (comments, roles).
 pub(super) fn check(name: &str) -> Result<(), AccountError> {
     let is_odd = |c: char| c.is_whitespace() || c.is_control() || is_hidden(c) || ":=".contains(c);
-    let allowed = !name.is_empty() && name.len() <= limits::MAX_USER && !name.starts_with('#');
+    let allowed = !name.is_empty() && name.len() <= limits::MAX_USER && !name.starts_with(['#', '@']);
     if allowed && !name.chars().any(is_odd) { Ok(()) } else { Err(AccountError::BadName) }
 }
 

@@ -1,19 +1,20 @@
 //! Checking a password against the hash of a store of one's own, at a cost that tells nothing.
 
 use super::hash::{self, Cost};
+use super::imitation::Imitation;
 use super::{AccountError, LineError};
 use crate::limits;
 use crate::terms::error::Reason;
 use argon2::{Argon2, PasswordHasher};
 use core::fmt;
-use std::collections::HashSet;
-use std::hash::RandomState;
 use zeroize::Zeroizing;
 
-/// Checks passwords against stored Argon2id hashes (PHC strings, RFC 9106). A user whom the store does not know costs what a
-/// wrong password costs: names can't be found out by timing.
+/// Checks passwords against stored hashes: Argon2id (PHC strings, RFC 9106), and with the feature `password-formats` those of
+/// [other programs](crate::accounts#passwords-of-other-programs). A user whom the store does not know costs what a wrong password costs:
+/// names can't be found out by timing.
 ///
-/// Make one, and keep it: what an unknown name's check costs is decided by a key that is drawn with it.
+/// Make one, and keep it: what an unknown name's check costs is decided by a key, which is drawn with it
+/// ([`PasswordCheck::with_key`] sets one that outlives the process).
 ///
 /// ```
 /// use countersign::{Reason, accounts::PasswordCheck};
@@ -23,12 +24,12 @@ use zeroize::Zeroizing;
 /// assert_eq!(passwords.verify("alice", b"correct horse", Some(&stored)), Ok(()));
 /// assert_eq!(passwords.verify("alice", b"battery staple", Some(&stored)), Err(Reason::WrongPassword));
 /// assert_eq!(passwords.verify("bob", b"battery staple", None), Err(Reason::UnknownUser));
+/// // After a good login: what to store instead, if the hash is one of the past.
+/// assert_eq!(PasswordCheck::upgrade(&stored, b"correct horse"), None);
 /// # Ok::<(), countersign::accounts::AccountError>(())
 /// ```
 pub struct PasswordCheck {
-    /// At least one.
-    imitated: HashSet<Cost>,
-    random: RandomState,
+    imitation: Imitation,
 }
 
 impl Default for PasswordCheck {
@@ -40,18 +41,35 @@ impl Default for PasswordCheck {
 impl PasswordCheck {
     /// An unknown user costs a hash at the defaults: 19 MiB, 2 passes. Right for hashes that [`PasswordCheck::hash`] made.
     pub fn new() -> Self {
-        Self { imitated: HashSet::from([Cost::default()]), random: RandomState::new() }
+        Self { imitation: Imitation::default() }
     }
 
-    /// An unknown user costs a hash at the parameters of one of these stored hashes: always the same for the same name, as long
-    /// as those parameters are among them. For a table with parameters of your own: give one hash for each set of parameters in it.
+    /// An unknown user costs a hash at the parameters of one of these stored hashes, always the same for the same name. For a table with
+    /// parameters of your own, or with hashes of other programs: give one hash for each set of parameters in it.
+    ///
+    /// Give those as well that the table had and will have: where it is upgraded at logins, one of [`PasswordCheck::hash`]. Each that is
+    /// added or taken away later changes the cost of some unknown names at once, and shows to whoever timed them before that nobody has
+    /// these names. 32 sets at most are imitated, those that come first.
     ///
     /// # Errors
     /// [`LineError`] where one of them can't be read, or there is none.
     pub fn imitating<H: AsRef<str>>(hashes: impl IntoIterator<Item = H>) -> Result<Self, LineError> {
-        let costs: Result<HashSet<Cost>, LineError> = hashes.into_iter().map(|hash| Cost::of(hash.as_ref())).collect();
-        let imitated = costs?;
-        if imitated.is_empty() { Err(LineError::Password) } else { Ok(Self { imitated, random: RandomState::new() }) }
+        let mut passwords = Self::new();
+        let mut count = 0_usize;
+        for hash in hashes {
+            passwords.imitation.learn(Cost::of(hash.as_ref())?);
+            count = count.saturating_add(1);
+        }
+        if count == 0 { Err(LineError::Password) } else { Ok(passwords) }
+    }
+
+    /// With a key of 32 random bytes that is kept with the table, as secret as the table is: an unknown name then costs the same after a
+    /// restart, and on each of several servers. Without it, whoever times a name before and after a restart can tell, where parameters
+    /// are mixed.
+    #[must_use]
+    pub fn with_key(mut self, key: &[u8; 32]) -> Self {
+        self.imitation.adopt(&Imitation::new(*key, [""; 0]));
+        self
     }
 
     /// Hashes a password for the store, with a fresh salt, at the defaults: Argon2id, 19 MiB, 2 passes.
@@ -63,6 +81,20 @@ impl PasswordCheck {
             return Err(AccountError::BadPassword);
         }
         Argon2::default().hash_password(password).map(|phc| phc.to_string()).map_err(|_| AccountError::Hashing)
+    }
+
+    /// Whether a stored hash should be replaced at the next good login: it is no Argon2id of the present version with one of OWASP's
+    /// settings or more (46 MiB with 1 pass, 19 with 2, 12 with 3, 9 with 4, 7 with 5). Not for one that can't be read.
+    pub fn needs_upgrade(stored: &str) -> bool {
+        Cost::of(stored).is_ok_and(|cost| !cost.is_up_to_date())
+    }
+
+    /// What to store instead of this hash, whose password was just found to be good: as [`PasswordCheck::hash`]; `None` where it needs no
+    /// upgrade, or no hash can be computed now. Takes a processor for some ten milliseconds.
+    ///
+    /// Store it only if the stored hash is still that one (compare and set): the password may have been changed meanwhile.
+    pub fn upgrade(stored: &str, password: &[u8]) -> Option<String> {
+        if Self::needs_upgrade(stored) { Self::hash(password).ok() } else { None }
     }
 
     /// Checks a password against the store's hash, or does the same work where the store has none. Takes a processor for some
@@ -82,7 +114,7 @@ impl PasswordCheck {
     }
 
     fn imitated(&self, user: &str) -> Cost {
-        Cost::imitated(&self.imitated, &self.random, user)
+        self.imitation.of(user)
     }
 }
 

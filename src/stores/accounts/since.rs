@@ -23,6 +23,15 @@ impl Since {
         if latest.is_none_or(|latest| stamp.changed_after(latest)) { Self(stamp.number()) } else { Self::now() }
     }
 
+    /// That of a store which keeps numbers of its own.
+    pub(super) fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
     pub(super) fn to_bytes(self) -> [u8; 8] {
         self.0.to_be_bytes()
     }

@@ -94,6 +94,17 @@ impl TotpSecret {
         self.steps(&digits(code), now).flatten().count() > 0
     }
 
+    /// The step that this is the code of, which must be after the `last` one that was used.
+    pub(super) fn judge(&self, code: &[u8], now: UnixTime, last: u64) -> Result<u64, Reason> {
+        // All are computed, whichever it is.
+        let found: Vec<Option<u64>> = self.steps(&digits(code), now).collect();
+        match found.iter().flatten().max() {
+            None => Err(Reason::WrongFactor),
+            Some(step) if *step <= last => Err(Reason::FactorUsed),
+            Some(step) => Ok(*step),
+        }
+    }
+
     /// For each step whose codes are taken, the step, if this is its code.
     fn steps(&self, code: &str, now: UnixTime) -> impl Iterator<Item = Option<u64>> {
         let (totp, present) = (self.totp(), now.as_secs().checked_div(STEP).unwrap_or(0));
@@ -127,6 +138,44 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// What is remembered of the answers to an account's second factor: so that a code is good once, and guessing takes years. No part
+/// of the account's epoch: a login changes it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// The last step of 30 seconds since 1970 whose code was taken: neither it nor one before it is taken again.
+    pub last_step: u64,
+    /// Wrong answers since then.
+    pub wrong: u32,
+    /// Until when none is looked at.
+    pub closed_until: UnixTime,
+}
+
+impl Answers {
+    /// Lets an answer be judged, unless there were too many wrong ones, and remembers the verdict. `judge` is told the last step that
+    /// was used, and gives the one that is used now.
+    pub(super) fn judge(
+        &mut self,
+        now: UnixTime,
+        judge: impl FnOnce(u64) -> Result<u64, Reason>,
+    ) -> Result<(), Reason> {
+        // Further away than that is no time that was waited for: somebody has set the clock back.
+        let left = self.closed_until.as_secs().saturating_sub(now.as_secs());
+        if (1..=LONGEST).contains(&left) {
+            return Err(Reason::FactorLocked);
+        }
+        let judged = judge(self.last_step);
+        *self = match judged {
+            Ok(last_step) => Self { last_step, ..Self::default() },
+            Err(_) => {
+                let wrong = self.wrong.saturating_add(1);
+                let closed_until = wait(wrong).map_or(0, |wait| now.as_secs().saturating_add(wait));
+                Self { wrong, closed_until: UnixTime::from_secs(closed_until), ..*self }
+            }
+        };
+        judged.map(drop)
+    }
+}
+
 /// Checks one-time codes, each of which is good once, and counts wrong answers by user.
 ///
 /// It remembers in memory: make one, and keep it. Codes of the 30 seconds in which it was made, and of those before, are refused: an
@@ -152,17 +201,7 @@ pub struct TotpCheck(Mutex<State>);
 struct State {
     /// Codes of this step and those before are not taken of anybody.
     floor: u64,
-    users: HashMap<String, User>,
-}
-
-#[derive(Clone, Copy)]
-struct User {
-    /// The last step whose code was taken.
-    last: u64,
-    /// Wrong answers since then.
-    wrong: u32,
-    /// Until when none is looked at.
-    closed_until: UnixTime,
+    users: HashMap<String, Answers>,
 }
 
 impl Default for TotpCheck {
@@ -183,47 +222,26 @@ impl TotpCheck {
     /// # Errors
     /// [`Reason::WrongFactor`]; [`Reason::FactorUsed`] for a code that was good once, or may have been; [`Reason::FactorLocked`].
     pub fn verify(&self, user: &str, secret: &TotpSecret, code: &[u8], now: UnixTime) -> Result<(), Reason> {
-        let code = digits(code);
-        self.attempt(user, now, |last| {
-            // All are computed, whichever it is.
-            let found: Vec<Option<u64>> = secret.steps(&code, now).collect();
-            match found.iter().flatten().max() {
-                None => Err(Reason::WrongFactor),
-                Some(step) if *step <= last => Err(Reason::FactorUsed),
-                Some(step) => Ok(*step),
-            }
-        })
+        let mut state = self.lock();
+        let mut answers = state.known(user);
+        let verdict = answers.judge(now, |last| secret.judge(code, now, last));
+        state.put(user, answers, now);
+        verdict
     }
 
-    /// Lets an answer be judged, unless there were too many wrong ones. `judge` is told the last step that was used, and gives the one
-    /// that is used now.
-    pub(super) fn attempt(
-        &self,
-        user: &str,
-        now: UnixTime,
-        judge: impl FnOnce(u64) -> Result<u64, Reason>,
-    ) -> Result<(), Reason> {
+    /// What is remembered of a user.
+    pub(super) fn known(&self, user: &str) -> Answers {
+        self.lock().known(user)
+    }
+
+    /// Remembers something else of a user, unless that is no longer what it was.
+    pub(super) fn replace(&self, user: &str, (old, new): (Answers, Answers), now: UnixTime) -> bool {
         let mut state = self.lock();
-        let floor = state.floor;
-        let known = state.users.get(user).copied();
-        let known = known.unwrap_or(User { last: floor, wrong: 0, closed_until: UnixTime::default() });
-        // Further away than that is no time that was waited for: somebody has set the clock back.
-        let left = known.closed_until.as_secs().saturating_sub(now.as_secs());
-        if (1..=LONGEST).contains(&left) {
-            return Err(Reason::FactorLocked);
+        let is_as_before = state.known(user) == old;
+        if is_as_before && new != old {
+            state.put(user, new, now);
         }
-        let judged = judge(known.last.max(floor));
-        let next = match judged {
-            Ok(step) => User { last: step, wrong: 0, closed_until: UnixTime::default() },
-            Err(_) => {
-                let wrong = known.wrong.saturating_add(1);
-                let closed_until = wait(wrong).map_or(0, |wait| now.as_secs().saturating_add(wait));
-                User { wrong, closed_until: UnixTime::from_secs(closed_until), ..known }
-            }
-        };
-        state.users.insert(user.to_owned(), next);
-        state.forget_some(now);
-        judged.map(drop)
+        is_as_before
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -244,6 +262,16 @@ fn wait(wrong: u32) -> Option<u64> {
 }
 
 impl State {
+    fn known(&self, user: &str) -> Answers {
+        let known = self.users.get(user).copied().unwrap_or_default();
+        Answers { last_step: known.last_step.max(self.floor), ..known }
+    }
+
+    fn put(&mut self, user: &str, answers: Answers, now: UnixTime) {
+        self.users.insert(user.to_owned(), answers);
+        self.forget_some(now);
+    }
+
     /// Keeps no more than [`USERS`]. What could still be used again stays refused, whoever is forgotten.
     fn forget_some(&mut self, now: UnixTime) {
         if self.users.len() <= USERS {
@@ -251,10 +279,10 @@ impl State {
         }
         let present = now.as_secs().checked_div(STEP).unwrap_or(0);
         let floor = self.floor.max(present.saturating_sub(WINDOW.saturating_add(1)));
-        self.users.retain(|_, user| user.last > floor || user.wrong > 0);
+        self.users.retain(|_, user| user.last_step > floor || user.wrong > 0);
         while self.users.len() > USERS {
-            let first = self.users.iter().min_by_key(|(_, user)| (user.wrong, user.last));
-            let Some((name, last)) = first.map(|(name, user)| (name.clone(), user.last)) else { return };
+            let first = self.users.iter().min_by_key(|(_, user)| (user.wrong, user.last_step));
+            let Some((name, last)) = first.map(|(name, user)| (name.clone(), user.last_step)) else { return };
             self.users.remove(&name);
             self.floor = self.floor.max(last);
         }
@@ -274,7 +302,7 @@ mod tests {
         let (codes, secret) = (TotpCheck::new(start), TotpSecret::generate().unwrap());
         let code = secret.code(later);
         for user in 0..=USERS {
-            codes.attempt(&user.to_string(), later, |_| Ok(later.as_secs() / STEP)).unwrap();
+            codes.verify(&user.to_string(), &secret, code.as_bytes(), later).unwrap();
         }
         assert_eq!(codes.lock().users.len(), USERS);
         for user in [0, 1, USERS / 2, USERS] {

@@ -3,6 +3,7 @@
 use crate::crypto::KeyError;
 #[cfg(feature = "key-formats")]
 use crate::crypto::KeyFileError;
+use crate::terms::addresses::BadAddressPattern;
 
 /// Why a line of `authorized_keys` is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +27,8 @@ pub enum AuthorizedKeyError {
     #[error("the value of the option {0} must stand in double quotes, as in {0}=\"...\"")]
     Unquoted(&'static str),
     /// A part of `from=` that is no address and no pattern of addresses.
-    #[error(
-        "from=: {0:?} is no address, no block such as 192.0.2.0/24 (with nothing after the /24), and no pattern such as 192.0.2.*; \
-         host names are not taken"
-    )]
-    From(String),
+    #[error("from=: {0}")]
+    From(BadAddressPattern),
     /// The value of `expiry-time=` is no time.
     #[error("expiry-time=: {0:?} is no time such as 20271231 or 202712312359Z")]
     Expiry(String),

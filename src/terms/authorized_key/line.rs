@@ -1,9 +1,9 @@
 //! A line, taken apart: options, algorithm, base64, comment.
 
-use super::from::{Patterns, printable};
 use super::{AuthorizedKey, AuthorizedKeyError as Error, expiry};
 use crate::crypto::VerifyingKey;
 use crate::limits;
+use crate::terms::addresses::{AddressPatterns, printable};
 use crate::time::UnixTime;
 use base64ct::{Base64, Encoding};
 
@@ -74,7 +74,7 @@ const EXPIRY: &str = "expiry-time";
 
 #[derive(Default)]
 struct Options {
-    from: Option<Patterns>,
+    from: Option<AddressPatterns>,
     expiry: Option<UnixTime>,
 }
 
@@ -99,7 +99,7 @@ impl Options {
         match name.to_ascii_lowercase().as_str() {
             FROM => {
                 let (value, rest) = quoted(FROM, after)?;
-                let is_second = self.from.replace(Patterns::parse(value)?).is_some();
+                let is_second = self.from.replace(AddressPatterns::parse(value).map_err(Error::From)?).is_some();
                 if is_second { Err(Error::Twice(FROM)) } else { Ok(rest) }
             }
             EXPIRY => {

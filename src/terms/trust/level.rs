@@ -31,31 +31,25 @@ impl fmt::Display for TrustLevel {
     }
 }
 
-/// The level that a credential of each kind needs.
-#[derive(Clone, Debug)]
-pub(crate) struct Levels([TrustLevel; CredentialKind::ALL.len()]);
-
-impl Default for Levels {
-    /// What is a secret goes to a key that somebody vouches for; what is of no use to whoever sees it, to any.
-    fn default() -> Self {
-        Self(CredentialKind::ALL.map(|kind| match kind {
-            CredentialKind::Password | CredentialKind::Token => TrustLevel::Certified,
-            CredentialKind::Key => TrustLevel::FirstUse,
-        }))
-    }
-}
+/// The level that a credential of each kind needs, where the user has said something else than the default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Levels([Option<TrustLevel>; CredentialKind::ALL.len()]);
 
 impl Levels {
     pub(crate) fn of(&self, kind: CredentialKind) -> TrustLevel {
-        let level = CredentialKind::ALL.into_iter().zip(self.0).find(|(other, _)| *other == kind);
-        // Every kind has one.
-        level.map_or(TrustLevel::Verified, |(_, level)| level)
+        let said = CredentialKind::ALL.into_iter().zip(self.0).find(|(other, _)| *other == kind);
+        // What is a secret goes to a key that somebody vouches for; what is of no use to whoever sees it, to any.
+        said.and_then(|(_, level)| level).unwrap_or_else(|| match kind {
+            CredentialKind::Password | CredentialKind::Token => TrustLevel::Certified,
+            CredentialKind::Key => TrustLevel::FirstUse,
+            CredentialKind::Stretched => self.of(CredentialKind::Password),
+        })
     }
 
     pub(crate) fn set(&mut self, kind: CredentialKind, level: TrustLevel) {
         for (slot, other) in self.0.iter_mut().zip(CredentialKind::ALL) {
             if other == kind {
-                *slot = level;
+                *slot = Some(level);
             }
         }
     }

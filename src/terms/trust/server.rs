@@ -36,6 +36,16 @@ pub struct Server {
     needs_proof: bool,
     needs_binding: bool,
     levels: Levels,
+    passwords: Passwords,
+}
+
+/// How passwords go to a server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passwords {
+    /// Never as they are.
+    pub(crate) stretched_only: bool,
+    /// Stretched for this realm alone.
+    pub(crate) realm: Option<String>,
 }
 
 /// A way to know keys.
@@ -79,17 +89,19 @@ impl Server {
             needs_proof: true,
             needs_binding: false,
             levels: Levels::default(),
+            passwords: Passwords::default(),
         }
     }
 
-    /// Trusts the keys that `other` trusts, too, under the higher floor of the two, and wants a proof, and a channel binding, if one of the two
-    /// does. The name stays, and so does what each kind of credential needs.
+    /// Trusts the keys that `other` trusts, too, under the higher floor of the two, and wants a proof, a channel binding, and stretched
+    /// passwords alone, if one of the two does. The name and the realm stay, and so does what each kind of credential needs.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.ways.extend(other.ways);
         self.floor = self.floor.max(other.floor);
         self.needs_proof |= other.needs_proof;
         self.needs_binding |= other.needs_binding;
+        self.passwords.stretched_only |= other.passwords.stretched_only;
         self
     }
 
@@ -108,8 +120,24 @@ impl Server {
         self
     }
 
+    /// Never sends a password itself: only what it is stretched to, and that only if the server takes it ([`crate::Stretching`]). Also where the server
+    /// would like the password beside it, so that its account can move.
+    #[must_use]
+    pub fn with_stretched_only(mut self) -> Self {
+        self.passwords.stretched_only = true;
+        self
+    }
+
+    /// Stretches passwords for this realm alone. Without it the server says for which: one that is trusted, and wants to log in elsewhere, could name
+    /// another server's realm, where the user has the same password.
+    #[must_use]
+    pub fn with_realm(mut self, realm: impl Into<String>) -> Self {
+        self.passwords.realm = Some(realm.into());
+        self
+    }
+
     /// Sends credentials of this kind to keys that are known at least this well. The default is [`TrustLevel::Certified`] for a password
-    /// or a token, and [`TrustLevel::FirstUse`] for a key, whose signature is of no use to whoever sees it.
+    /// or a token, what a password needs for a stretched one, and [`TrustLevel::FirstUse`] for a key, whose signature is of no use to whoever sees it.
     #[must_use]
     pub fn with_level_for(mut self, kind: CredentialKind, level: TrustLevel) -> Self {
         self.levels.set(kind, level);
@@ -273,6 +301,7 @@ impl Verdict {
             server_name: server.name.clone(),
             needs_proof: server.needs_proof && self.is_known_whole,
             levels: server.levels.clone(),
+            passwords: server.passwords.clone(),
         })
     }
 }
@@ -292,6 +321,7 @@ pub struct Approved {
     pub(crate) server_name: String,
     pub(crate) needs_proof: bool,
     pub(crate) levels: Levels,
+    pub(crate) passwords: Passwords,
 }
 
 impl Approved {

@@ -2,7 +2,7 @@
 
 use super::field::Field;
 use super::layout::layout;
-use super::primitive::{Bytes, List, Text};
+use super::primitive::{Bytes, List, Stretched, Text};
 use crate::limits;
 
 /// A type that [`super::decode`] and [`super::encode`] take: one of the structs beside it, and no other.
@@ -127,8 +127,8 @@ layout! {
         pub kind: u8,
         /// The user name; empty for a token.
         pub user: Text<'a> [..=limits::MAX_USER],
-        /// The password or the token.
-        pub secret: Bytes<'a> [..=limits::MAX_SECRET],
+        /// The password or the token; for a key, a [`KeyProof`]; for a stretched password, a [`StretchedMessage`].
+        pub secret: Bytes<'a> [..=StretchedMessage::MAX],
     }
 }
 
@@ -140,6 +140,43 @@ layout! {
         pub key: Bytes<'a> [..=limits::MAX_SPKI],
         /// Its signature over this connection.
         pub signature: Bytes<'a> [..=limits::MAX_MODULUS_BITS / 8],
+    }
+}
+
+layout! {
+    /// What a server says in extension 4 of a ServerHello (PROTOCOL.md, "Stretching").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StretchingMessage<'a> {
+        /// What the passwords are for: 1 to 255 bytes.
+        pub realm: Text<'a> [..=limits::MAX_REALM],
+        /// The parameters, the newest first.
+        pub parameters: List<ParametersMessage, { limits::MAX_STRETCH_PARAMETERS }>,
+        /// 1 where the server asks for the password itself, too; otherwise 0.
+        pub moving: u8,
+    }
+}
+
+layout! {
+    /// Parameters of Argon2id.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ParametersMessage {
+        /// Memory in MiB.
+        pub memory: u16,
+        /// Passes over it.
+        pub passes: u8,
+        /// Lanes.
+        pub lanes: u8,
+    }
+}
+
+layout! {
+    /// What a client shows of a stretched password (PROTOCOL.md, "StretchedPassword").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct StretchedMessage<'a> {
+        /// What it is stretched to, for each set of parameters that was announced.
+        pub values: List<Stretched<'a>, { limits::MAX_STRETCH_PARAMETERS }>,
+        /// The password itself; empty where it is not asked for, or not given.
+        pub password: Bytes<'a> [..=limits::MAX_SECRET],
     }
 }
 
@@ -257,6 +294,8 @@ impl<'a> Message<'a> for ServerHello<'a> {}
 impl<'a> Message<'a> for ClientLogin<'a> {}
 impl<'a> Message<'a> for CredentialMessage<'a> {}
 impl<'a> Message<'a> for KeyProof<'a> {}
+impl<'a> Message<'a> for StretchingMessage<'a> {}
+impl<'a> Message<'a> for StretchedMessage<'a> {}
 impl<'a> Message<'a> for ServerVerdict<'a> {}
 impl<'a> Message<'a> for VerdictMessage<'a> {}
 impl<'a> Message<'a> for ServerResumption<'a> {}
@@ -271,6 +310,7 @@ const _: () = {
     let credential = CredentialMessage::MAX.next_multiple_of(limits::CREDENTIAL_BLOCK);
     assert!(credential + limits::TAG == limits::MAX_SEALED_CREDENTIAL);
     assert!(KeyProof::MAX <= limits::MAX_SECRET);
+    assert!(StretchingMessage::MAX + Extension::LARGEST == limits::STRETCHING);
     assert!(VerdictMessage::MAX <= limits::VERDICT);
     assert!(FactorRequest::MAX + Extension::LARGEST <= limits::MAX_VERDICT_EXTENSIONS);
     assert!(Factor::MAX <= limits::FACTOR);

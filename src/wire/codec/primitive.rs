@@ -2,6 +2,7 @@
 
 use super::field::{Field, Reader, Writer};
 use super::{DecodeError, EncodeError};
+use crate::limits;
 use core::fmt;
 use core::ops::Deref;
 
@@ -110,6 +111,40 @@ impl Field<'_> for String {
 
     fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Text::read(from).map(|text| text.0.to_owned())
+    }
+}
+
+/// The 32 bytes that a password is stretched to. Borrowed, so that decoding leaves no copy of the secret behind.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Stretched<'a>(pub &'a [u8; limits::STRETCHED]);
+
+/// All zeros.
+impl Default for Stretched<'_> {
+    fn default() -> Self {
+        Self(&[0; limits::STRETCHED])
+    }
+}
+
+/// Prints nothing of it.
+impl fmt::Debug for Stretched<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stretched").finish_non_exhaustive()
+    }
+}
+
+impl<'a> Field<'a> for Stretched<'a> {
+    const LARGEST: usize = limits::STRETCHED;
+
+    fn size(&self) -> usize {
+        Self::LARGEST
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        self.0.write(out)
+    }
+
+    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        <&[u8; limits::STRETCHED]>::read(from).map(Self)
     }
 }
 

@@ -36,7 +36,7 @@ async fn serve(stream: &mut Stream<TcpStream>, mut lines: Lines) -> io::Result<E
                 say(stream, "bye".to_owned()).await?;
                 return Ok(End::new("quit", "quit"));
             }
-            Line::Text(line) => answer(&line, stream.grant()),
+            Line::Text(line) => answer(&line, &stream.grant()),
             Line::NotUtf8 => "error: the line is not UTF-8".to_owned(),
             Line::TooLong => {
                 say(stream, format!("error: a line has at most {MAX_LINE} bytes; closing")).await?;

@@ -1,11 +1,23 @@
 //! `from=`: patterns of addresses, as in ssh_config(5), "PATTERNS".
 
-use super::AuthorizedKeyError;
 use std::net::IpAddr;
 
-/// At least one pattern, as written.
+/// From where a key or an account may be used, as `from=` of OpenSSH's `authorized_keys` has it: addresses, blocks and patterns of addresses, with commas
+/// between; one with `!` before it excludes what it fits, whatever else fits. Host names are refused.
+///
+/// ```
+/// use countersign::AddressPatterns;
+/// use std::net::{IpAddr, Ipv4Addr};
+///
+/// let office = AddressPatterns::parse("192.0.2.0/24,!192.0.2.13,2001:db8::/32")?;
+/// let admits = |last| office.admit(Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))));
+/// assert!(admits(7) && !admits(13));
+/// // One that is not known is none of them.
+/// assert!(!office.admit(None));
+/// # Ok::<(), countersign::BadAddressPattern>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Patterns {
+pub struct AddressPatterns {
     written: String,
     patterns: Vec<Pattern>,
 }
@@ -23,28 +35,45 @@ enum Of {
     Wildcard(String),
 }
 
-impl Patterns {
-    pub(super) fn parse(written: &str) -> Result<Self, AuthorizedKeyError> {
+/// A part of a list of addresses that is no address and no pattern of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no address, no block such as 192.0.2.0/24 (with nothing after the /24), and no pattern such as 192.0.2.*; \
+     host names are not taken"
+)]
+pub struct BadAddressPattern(
+    /// The part, without what a terminal would act on.
+    pub String,
+);
+
+impl AddressPatterns {
+    /// Reads such a list: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, `!192.0.2.13`.
+    ///
+    /// # Errors
+    /// [`BadAddressPattern`].
+    pub fn parse(written: &str) -> Result<Self, BadAddressPattern> {
         let patterns =
             written.split(',').map(|part| part.trim_matches(' ')).map(Pattern::parse).collect::<Result<_, _>>()?;
         Ok(Self { written: written.to_owned(), patterns })
     }
 
-    pub(super) fn as_str(&self) -> &str {
+    /// As it was written.
+    pub fn as_str(&self) -> &str {
         &self.written
     }
 
-    /// Whether one fits, and none that is negated.
-    pub(super) fn admit(&self, address: IpAddr) -> bool {
+    /// Whether one fits, and none that is negated. An IPv4 address that is written as one of IPv6 is one of IPv4.
+    pub fn admit(&self, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.map(|address| address.to_canonical()) else { return false };
         let mut fitting = self.patterns.iter().filter(|pattern| pattern.of.fits(address)).peekable();
         fitting.peek().is_some() && fitting.all(|pattern| !pattern.is_negated)
     }
 }
 
 impl Pattern {
-    fn parse(text: &str) -> Result<Self, AuthorizedKeyError> {
+    fn parse(text: &str) -> Result<Self, BadAddressPattern> {
         let (is_negated, pattern) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
-        let of = Of::parse(pattern).ok_or_else(|| AuthorizedKeyError::From(printable(text)))?;
+        let of = Of::parse(pattern).ok_or_else(|| BadAddressPattern(printable(text)))?;
         Ok(Self { is_negated, of })
     }
 }
@@ -123,6 +152,6 @@ fn fits(mut pattern: &[u8], mut text: &[u8]) -> bool {
 }
 
 /// A word of a stranger's file, without what a terminal would act on.
-pub(super) fn printable(word: &str) -> String {
+pub(crate) fn printable(word: &str) -> String {
     word.chars().filter(char::is_ascii_graphic).take(64).collect()
 }

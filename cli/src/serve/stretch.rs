@@ -1,0 +1,77 @@
+//! Passwords that clients stretch for this server: what it announces, and who can't log in like that.
+
+use super::keys::Source;
+use crate::failure::Failure;
+use crate::term;
+use clap::Args;
+use countersign::accounts::Accounts;
+use countersign::{StretchParameters, Stretching};
+
+#[derive(Args)]
+#[command(next_help_heading = "Stretched passwords")]
+pub(super) struct StretchArgs {
+    /// Let clients compute the password hashes: a login by password costs this server about what one by token does. Passwords are then
+    /// taken stretched alone; `user add` and `user passwd` set such with --stretch-realm
+    #[arg(long)]
+    stretch: bool,
+    /// What the passwords are stretched for. Chosen once: under another realm every password has to be set anew [default: the
+    /// first --server-name]
+    #[arg(long, value_name = "REALM", requires = "stretch")]
+    stretch_realm: Option<String>,
+    /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords at the second
+    /// ones are good, too, and move to the new ones at their users' next logins
+    #[arg(long = "stretch-parameters", value_name = "PARAMETERS", requires = "stretch")]
+    #[arg(default_values_t = [StretchParameters::DEFAULT])]
+    parameters: Vec<StretchParameters>,
+    /// Ask clients for the password itself, too, and move accounts that have no stretched one yet at their users' next logins. As
+    /// long as this is given, every login by password costs a password hash
+    #[arg(long, requires = "stretch")]
+    stretch_moving: bool,
+}
+
+impl StretchArgs {
+    /// What is announced, if anything is.
+    pub(super) fn stretching(&self, keys: &Source) -> Result<Option<Stretching>, Failure> {
+        if !self.stretch {
+            return Ok(None);
+        }
+        let realm = self.stretch_realm.as_deref().or(keys.first_name()).ok_or_else(|| {
+            Failure::usage(
+                "--stretch needs a realm that stays: give --stretch-realm, or a --server-name, which is taken for it",
+            )
+        })?;
+        let stretching = Stretching::new(realm, &self.parameters)
+            .map_err(|error| Failure::usage(format_args!("--stretch-realm and --stretch-parameters: {error}")))?;
+        Ok(Some(if self.stretch_moving { stretching.with_moving() } else { stretching }))
+    }
+}
+
+/// Whose passwords are no good here, as warnings.
+pub(super) fn warnings(accounts: &Accounts, stretching: Option<&Stretching>) -> Vec<String> {
+    let count =
+        |is_it: &dyn Fn(&countersign::accounts::Account) -> bool| accounts.iter().filter(|one| is_it(one)).count();
+    let Some(stretching) = stretching else {
+        let stretched = count(&|one| one.has_stretched());
+        let text =
+            |count| format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"));
+        return if stretched > 0 { vec![text(stretched)] } else { Vec::new() };
+    };
+    let plain = if stretching.is_moving() { 0 } else { count(&|one| one.has_password() && !one.has_stretched()) };
+    let other = count(&|one| one.stretched().is_some_and(|stretched| !stretched.is_announced_by(stretching)));
+    let plain = (plain > 0).then(|| {
+        let accounts = term::count(plain, "account");
+        format!(
+            "warning: {accounts} with a password that is not stretched, which is no good here: set it anew with `user passwd \
+             --stretch-realm`, \
+             or give --stretch-moving meanwhile"
+        )
+    });
+    let other = (other > 0).then(|| {
+        let accounts = term::count(other, "account");
+        format!(
+            "warning: {accounts} with a password that is stretched for another realm or at other parameters than are announced; \
+             `user show` says which: announce them, too, or set it anew"
+        )
+    });
+    plain.into_iter().chain(other).collect()
+}

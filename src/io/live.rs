@@ -1,0 +1,193 @@
+//! What both directions of a session share, and whoever may end it from outside.
+
+use super::transport::Stopper;
+use crate::terms::error::{Error, RecordError};
+use crate::terms::grant::{Forbidden, Grant};
+use crate::terms::revocation::Revocation;
+use core::fmt;
+use core::task::Waker;
+use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// What both directions of a session share.
+pub(super) struct Live {
+    /// What broke the session.
+    broken: OnceLock<RecordError>,
+    /// Why it was ended from outside.
+    revoked: OnceLock<Revocation>,
+    state: Mutex<State>,
+}
+
+struct State {
+    grant: Arc<Grant>,
+    /// Who waits for the transport, of those who can be woken.
+    wakers: [Option<Waker>; 2],
+    /// Wakes a call that blocks.
+    stopper: Option<Stopper>,
+    /// The stream is gone.
+    has_ended: bool,
+}
+
+/// Which way a task waits for the transport.
+#[cfg(feature = "tokio")]
+#[derive(Clone, Copy)]
+pub(super) enum Way {
+    Reading,
+    Writing,
+}
+
+impl Live {
+    pub(super) fn new(grant: Arc<Grant>) -> Self {
+        let state = State { grant, wakers: Default::default(), stopper: None, has_ended: false };
+        Self { broken: OnceLock::new(), revoked: OnceLock::new(), state: Mutex::new(state) }
+    }
+
+    /// The first error is the one that says what happened.
+    pub(super) fn fail(&self, error: RecordError) {
+        if self.revoked.get().is_none() {
+            let _ = self.broken.set(error);
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get().is_some()
+    }
+
+    /// Whether the session goes on.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if let Some(revocation) = self.revoked.get() {
+            return Err(Error::Revoked(revocation.clone()));
+        }
+        self.broken.get().map_or(Ok(()), |error| Err((*error).into()))
+    }
+
+    /// What ends a session from outside says more than what its transport says of that.
+    pub(super) fn blame(&self, error: std::io::Error) -> std::io::Error {
+        match self.revoked.get() {
+            Some(revocation) => Error::Revoked(revocation.clone()).into(),
+            None => error,
+        }
+    }
+
+    pub(super) fn is_revoked(&self) -> bool {
+        self.revoked.get().is_some()
+    }
+
+    pub(super) fn grant(&self) -> Arc<Grant> {
+        Arc::clone(&self.lock().grant)
+    }
+
+    pub(super) fn set_grant(&self, grant: Grant) {
+        self.lock().grant = Arc::new(grant);
+    }
+
+    pub(super) fn permits(&self, permission: &str) -> bool {
+        !self.is_revoked() && self.lock().grant.permits(permission)
+    }
+
+    pub(super) fn require(&self, permission: &str) -> Result<(), Forbidden> {
+        if self.permits(permission) { Ok(()) } else { Err(Forbidden { permission: permission.to_owned() }) }
+    }
+
+    /// Has this task woken when the session is ended from outside; false where it is already.
+    #[cfg(feature = "tokio")]
+    pub(super) fn wait(&self, way: Way, waker: &Waker) -> bool {
+        let mut state = self.lock();
+        let [reading, writing] = &mut state.wakers;
+        let slot = match way {
+            Way::Reading => reading,
+            Way::Writing => writing,
+        };
+        if slot.as_ref().is_none_or(|waiting| !waiting.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+        // Under the lock: whoever ends it takes the wakers after having said so.
+        !self.is_revoked()
+    }
+
+    pub(super) fn set_stopper(&self, stopper: Option<Stopper>) {
+        self.lock().stopper = stopper;
+    }
+
+    pub(super) fn has_stopper(&self) -> bool {
+        self.lock().stopper.is_some()
+    }
+
+    /// Ends the session, unless that was done before. Whoever waits is then to be woken.
+    pub(super) fn revoke(&self, revocation: Revocation) -> bool {
+        self.revoked.set(revocation).is_ok()
+    }
+
+    /// Wakes whoever waits. What blocks in writing is woken by [`Live::stop`] alone: until then the peer can be told.
+    pub(super) fn wake(&self) {
+        let wakers = core::mem::take(&mut self.lock().wakers);
+        // Of the application's runtime, which may be gone.
+        wakers.into_iter().flatten().for_each(|waker| drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))));
+        self.stop(Shutdown::Read);
+    }
+
+    /// Ends what blocks on the transport.
+    pub(super) fn stop(&self, how: Shutdown) {
+        let Some(stopper) = self.lock().stopper.take() else { return };
+        // It is the application's, and not called under the lock.
+        let is_whole = catch_unwind(AssertUnwindSafe(|| stopper.stop(how))).is_ok();
+        let mut state = self.lock();
+        if is_whole && how != Shutdown::Both && !state.has_ended {
+            state.stopper = Some(stopper);
+        }
+    }
+
+    /// The stream is gone: nothing of its transport is kept.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        state.has_ended = true;
+        let gone = (state.stopper.take(), core::mem::take(&mut state.wakers));
+        drop(state);
+        drop(gone);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the peer of a session may do now: a handle to keep where the stream is out of reach, split or handed on.
+///
+/// At a server it follows the session ([`crate::Recheck`]); at a client it stays as it was at the login.
+#[derive(Clone)]
+pub struct CurrentGrant(pub(super) Arc<Live>);
+
+impl CurrentGrant {
+    /// As [`crate::Stream::grant`].
+    pub fn get(&self) -> Arc<Grant> {
+        self.0.grant()
+    }
+
+    /// Whether the grant permits this now; nothing once the session was ended from outside.
+    pub fn permits(&self, permission: &str) -> bool {
+        self.0.permits(permission)
+    }
+
+    /// As [`CurrentGrant::permits`], for `?`.
+    ///
+    /// # Errors
+    /// [`Forbidden`].
+    pub fn require(&self, permission: &str) -> Result<(), Forbidden> {
+        self.0.require(permission)
+    }
+
+    /// Whether the session goes on, as far as its server is concerned.
+    ///
+    /// # Errors
+    /// [`Error::Revoked`], [`Error::Record`].
+    pub fn check(&self) -> Result<(), Error> {
+        self.0.check()
+    }
+}
+
+impl fmt::Debug for CurrentGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CurrentGrant").field(&self.get()).finish()
+    }
+}

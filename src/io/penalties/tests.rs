@@ -1,0 +1,320 @@
+//! Who has to wait, in hours that pass at once.
+
+use super::*;
+use crate::terms::error::Reason;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Mutex;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn v4(last: [u8; 2]) -> Source {
+    Source::address(IpAddr::V4(Ipv4Addr::new(192, 0, last[0], last[1])))
+}
+
+/// The /64s of one /48, and others.
+fn v6(site: u16, network: u16) -> Source {
+    Source::address(IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, site, network, 0, 0, 0, 1)))
+}
+
+/// What a guess at a password comes to: why it is not looked at, or, where it is, that it was wrong.
+fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
+    match guard.greet(source, &Others::None).and_then(|()| guard.check(source, user, &Others::None)) {
+        Ok(()) => {
+            guard.failed(source, Some((user, Guess::New)), &Others::None);
+            None
+        }
+        Err(Shut { reason: Reason::Penalty(penalty), .. }) => {
+            if matches!(penalty, Penalty::Account | Penalty::Total) {
+                guard.in_vain(source);
+            }
+            Some(penalty)
+        }
+        Err(shut) => panic!("{shut:?}"),
+    }
+}
+
+/// A login with the right password: whether it is let in.
+fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
+    guard.greet(source, &Others::None)?;
+    guard.check(source, user, &Others::None)?;
+    guard.accepted(source, user);
+    Ok(())
+}
+
+fn guard() -> Guard {
+    Guard::new(Penalties::default())
+}
+
+#[test]
+fn typos_cost_nothing_and_guesses_wait_longer_each_time_up_to_a_bound() {
+    let (guard, home) = (guard(), v4([2, 1]));
+    (0..8).for_each(|typo| assert_eq!(guess(&guard, &home, "alice"), None, "{typo}"));
+    login(&guard, &home, "alice").unwrap();
+    let (guard, attacker) = (self::guard(), v4([2, 2]));
+    let mut waits = Vec::new();
+    for number in 0..20 {
+        // At another account each time, so that only the source is in the way.
+        while guess(&guard, &attacker, &number.to_string()) == Some(Penalty::Source) {
+            let wait = guard.greet(&attacker, &Others::None).unwrap_err().left;
+            waits.push(wait.as_secs_f64().round() as u64);
+            guard.skip(wait + Duration::from_secs(1));
+        }
+    }
+    assert_eq!(waits[..3], [15, 29, 57], "a failure fades a little while it is waited for");
+    // By then as much fades in a wait as a guess adds.
+    assert!(
+        waits.windows(2).all(|pair| pair[0] <= pair[1]) && (380..=400).contains(waits.last().unwrap()),
+        "{waits:?}"
+    );
+    // Many at once make it no longer than the longest.
+    (0..1000).for_each(|_| drop(guard.failed(&attacker, None, &Others::None)));
+    let wait = guard.greet(&attacker, &Others::None).unwrap_err().left;
+    assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
+    guard.skip(12 * HOUR);
+    // By and by all is forgotten.
+    guard.skip(6 * HOUR);
+    (0..7).for_each(|number| assert_eq!(guess(&guard, &attacker, "alice"), None, "{number}"));
+}
+
+/// How many guesses of a day are looked at, from the next of these sources each time.
+fn day(next: impl Fn(u16) -> Source) -> u16 {
+    let (guard, mut passed, mut looked_at) = (guard(), Duration::ZERO, 0);
+    while passed < 24 * HOUR {
+        match guess(&guard, &next(looked_at), &looked_at.to_string()) {
+            None => looked_at += 1,
+            Some(_) => {
+                guard.skip(Duration::from_secs(5));
+                passed += Duration::from_secs(5);
+            }
+        }
+    }
+    looked_at
+}
+
+#[test]
+fn a_day_of_guessing_is_so_many_guesses_from_one_address_and_so_many_from_one_network() {
+    let (address, network) = (day(|_| v4([2, 1])), day(|number| v6(1, number)));
+    assert!((200..260).contains(&address), "{address}");
+    assert!((1200..1500).contains(&network), "{network}");
+}
+
+#[test]
+fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_or_not() {
+    // Nothing here knows which names there are; a name that somebody has logged in to is counted as one that nobody can.
+    let penalties = Penalties::default().with_total(1_000_000);
+    let guards = [Guard::new(penalties.clone()), Guard::new(penalties)];
+    login(&guards[0], &v4([9, 9]), "alice").unwrap();
+    let days = guards.map(|guard| {
+        let (mut passed, mut looked_at) = (0, Vec::new());
+        while passed < 24 * 3600 {
+            // A fresh address in a fresh network for each guess.
+            let source = Source::named(&passed.to_string());
+            if guess(&guard, &source, "alice").is_none() {
+                looked_at.push(passed);
+            }
+            guard.skip(Duration::from_secs(1));
+            passed += 1;
+        }
+        looked_at
+    });
+    assert!((250..350).contains(&days[0].len()), "{}", days[0].len());
+    assert!(days[0].len().abs_diff(days[1].len()) < 5);
+}
+
+#[test]
+fn whoever_has_logged_in_from_there_gets_in_whatever_others_do() {
+    let (guard, home) = (guard(), v4([2, 1]));
+    login(&guard, &home, "alice").unwrap();
+    // Behind the same address, from the same network, and from everywhere, at her account and at all.
+    for round in 0..200_u8 {
+        for source in [home.clone(), v4([2, round]), v4([round, 1]), v6(round.into(), 1)] {
+            guess(&guard, &source, if source == home { "bob" } else { "alice" });
+            guess(&guard, &source, &format!("user {round}"));
+        }
+    }
+    assert_eq!(guess(&guard, &v4([250, 1]), "alice"), Some(Penalty::Account));
+    assert_eq!(
+        guess(&guard, &home, "bob"),
+        Some(Penalty::Source),
+        "who hides behind her address is no less a stranger"
+    );
+    for _ in 0..100 {
+        login(&guard, &home, "Alice").unwrap();
+        assert_eq!(guess(&guard, &home, "alice"), None, "her own typos");
+    }
+}
+
+#[test]
+fn a_source_that_has_logged_in_waits_for_its_own_wrong_passwords_and_others_do_not() {
+    let (guard, [home, office]) = (guard(), [v4([2, 1]), v4([3, 1])]);
+    login(&guard, &home, "alice").unwrap();
+    login(&guard, &office, "alice").unwrap();
+    (0..11).for_each(|_| assert_eq!(guess(&guard, &home, "alice"), None));
+    assert_eq!(guess(&guard, &home, "alice"), Some(Penalty::KnownSource));
+    login(&guard, &office, "alice").unwrap();
+    // From elsewhere she is where she was, and so are others at home.
+    assert_eq!(guess(&guard, &v4([4, 1]), "alice"), None);
+    assert_eq!(guess(&guard, &home, "bob"), None);
+    guard.skip(Duration::from_secs(3));
+    login(&guard, &home, "alice").unwrap();
+    (0..11).for_each(|_| assert_eq!(guess(&guard, &home, "alice"), None, "a login ends it"));
+}
+
+#[test]
+fn what_is_not_looked_at_makes_no_wait_longer() {
+    let guard = guard();
+    (0..20_u8).for_each(|source| drop(guess(&guard, &v4([source, 1]), "alice")));
+    let wait = guard.check(&v4([50, 1]), "alice", &Others::None).unwrap_err().left;
+    (0..200_u8).for_each(|source| drop(guess(&guard, &v4([source, 2]), "alice")));
+    guard.skip(wait + Duration::from_secs(1));
+    login(&guard, &v4([50, 1]), "alice").unwrap();
+}
+
+#[test]
+fn a_source_that_moves_about_in_its_network_is_stopped_with_it() {
+    let guard = guard();
+    let looked_at = (0..5000).filter(|network| guess(&guard, &v6(1, *network), &network.to_string()).is_none()).count();
+    assert!(looked_at <= 70, "{looked_at}");
+    assert_eq!(guess(&guard, &v6(1, 6000), "x"), Some(Penalty::Block));
+    assert_eq!(guess(&guard, &v6(2, 1), "x"), None, "another network");
+}
+
+#[test]
+fn an_address_of_many_users_does_not_wait_for_what_they_mistype() {
+    // Two thousand users behind one address, on the first morning. One in ten mistypes.
+    let (guard, nat) = (guard(), v4([2, 1]));
+    for user in 0..2000 {
+        let name = format!("user {user}");
+        if user % 10 == 5 {
+            assert_eq!(guess(&guard, &nat, &name), None, "{user}");
+        }
+        login(&guard, &nat, &name).unwrap();
+    }
+    // A guesser among them is stopped, and none of them are.
+    assert!((0..100).filter(|number| guess(&guard, &nat, &format!("guess {number}")).is_none()).count() <= 10);
+    for user in 0..2000 {
+        let name = format!("user {user}");
+        assert_eq!(guess(&guard, &nat, &name), None);
+        login(&guard, &nat, &name).unwrap();
+    }
+}
+
+#[test]
+fn logging_in_to_an_account_of_ones_own_pays_for_no_guesses() {
+    let (guard, attacker) = (guard(), v4([2, 1]));
+    let looked_at = (0..1000).filter(|number| {
+        login(&guard, &attacker, "mallory").unwrap();
+        guess(&guard, &attacker, &number.to_string()).is_none()
+    });
+    assert!(looked_at.count() <= 10);
+}
+
+#[test]
+fn past_the_total_strangers_wait_first_and_those_last_who_come_from_a_known_place() {
+    let guard = guard();
+    login(&guard, &v4([2, 1]), "alice").unwrap();
+    login(&guard, &v4([2, 1]), "bob").unwrap();
+    let far = |number: u32| Source::named(&number.to_string());
+    let stopped = (0..200).find(|number| guess(&guard, &far(*number), &number.to_string()) == Some(Penalty::Total));
+    assert_eq!(stopped, Some(87), "60 a minute come to that");
+    assert_eq!(guess(&guard, &far(1000), "alice"), Some(Penalty::Total));
+    // Somebody new, where others have logged in.
+    login(&guard, &v4([2, 1]), "carol").unwrap();
+    login(&guard, &v4([2, 1]), "alice").unwrap();
+    guard.skip(MINUTE);
+    assert_eq!(guess(&guard, &far(1001), "dave"), None);
+}
+
+#[test]
+fn exempt_sources_have_a_count_for_each_name_and_none_of_their_own() {
+    let proxy = Source::block(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)), 24, 64);
+    let guard = Guard::new(Penalties::default().with_exempt(proxy));
+    (0..1000).for_each(|number| assert_eq!(guess(&guard, &v4([2, 7]), &format!("user {number}")), None));
+    login(&guard, &v4([2, 7]), "alice").unwrap();
+    (0..11).for_each(|_| assert_eq!(guess(&guard, &v4([2, 7]), "bob"), None));
+    assert_eq!(guess(&guard, &v4([2, 8]), "bob"), None, "each its own");
+    assert_eq!(guess(&guard, &v4([2, 7]), "bob"), Some(Penalty::KnownSource));
+    assert_eq!(guess(&guard, &v4([3, 7]), "bob"), None);
+}
+
+#[test]
+fn an_old_password_that_is_shown_again_and_again_keeps_its_owner_out_of_nothing_at_home() {
+    let (guard, [home, road]) = (guard(), [v4([2, 1]), v4([3, 1])]);
+    login(&guard, &home, "alice").unwrap();
+    let looked_at = |source: &Source| {
+        let is_looked_at = guard.check(source, "alice", &Others::None).is_ok();
+        if is_looked_at {
+            guard.failed(source, Some(("alice", guard.guess("Alice", b"the old one"))), &Others::None);
+        }
+        is_looked_at
+    };
+    assert_eq!((0..100).filter(|_| looked_at(&home)).count(), 100);
+    login(&guard, &home, "alice").unwrap();
+    // Where she has not logged in, each costs a password hash, and counts.
+    assert_eq!((0..100).filter(|_| looked_at(&road)).count(), 9);
+}
+
+#[test]
+fn a_name_is_counted_once_however_it_is_written() {
+    let guard = guard();
+    let ways = ["alice", "Alice", "ALICE", " alice ", "aLice"];
+    (0..11_u8).for_each(|n| assert_eq!(guess(&guard, &v4([n, 1]), ways[usize::from(n) % 5]), None));
+    assert!(ways.iter().all(|way| guess(&guard, &v4([99, 1]), way) == Some(Penalty::Account)));
+}
+
+#[test]
+fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or_against_strangers() {
+    struct Nowhere;
+    impl PenaltyStore for Nowhere {
+        fn read<'a>(&'a self, _: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
+            Box::pin(core::future::ready(Err(StoreAway)))
+        }
+        fn add<'a>(&'a self, _: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()> {
+            Box::pin(core::future::ready(Err(StoreAway)))
+        }
+    }
+    let (source, heavy) = (v4([2, 1]), Standing { level: 20.0, since: Duration::ZERO });
+    for (when_away, is_shut) in [(WhenAway::GoOn, false), (WhenAway::TurnAway, true)] {
+        let guard = Guard::new(Penalties::default().with_store(Nowhere, when_away));
+        for keys in [guard.of_hello(&source), guard.of_password(&source, "alice")] {
+            let standing = |key: &PenaltyKey| match key {
+                PenaltyKey::Source(_) => heavy,
+                _ => Standing::default(),
+            };
+            let counted = Others::Counted(keys.iter().map(standing).collect());
+            let shut = match keys.len() {
+                3 => guard.greet(&source, &counted),
+                _ => guard.check(&source, "alice", &counted),
+            };
+            assert_eq!(shut.unwrap_err().reason, Reason::Penalty(Penalty::Source));
+            // Elsewhere somebody has logged in.
+            let known = keys.iter().map(|key| match key {
+                PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => Standing { level: 1.0, since: HOUR },
+                other => standing(other),
+            });
+            let known = Others::Counted(known.collect());
+            assert!(
+                if keys.len() == 3 { guard.greet(&source, &known) } else { guard.check(&source, "alice", &known) }
+                    .is_ok()
+            );
+        }
+        assert_eq!(guard.greet(&source, &Others::Away).is_err(), is_shut);
+        assert_eq!(guard.check(&source, "alice", &Others::Away).is_err(), is_shut);
+        guard.accepted(&source, "alice");
+        assert!(guard.greet(&source, &Others::Away).is_ok() && guard.check(&source, "alice", &Others::Away).is_ok());
+    }
+}
+
+#[test]
+fn an_observer_is_told_of_each_wait_and_may_panic() {
+    let told: Arc<Mutex<Vec<(Penalty, String, u64)>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let guard = Guard::new(Penalties::default().with_observer(move |event| {
+        if let PenaltyEvent::Wait { penalty, key, wait } = event {
+            heard.lock().unwrap().push((*penalty, key.to_string(), wait.as_secs()));
+        }
+        std::panic::resume_unwind(Box::new(()));
+    }));
+    (0..9).for_each(|_| assert_eq!(guess(&guard, &v4([2, 1]), "alice"), None));
+    assert_eq!(*told.lock().unwrap(), [(Penalty::Source, "source 192.0.2.1/32".to_owned(), 15)]);
+}

@@ -1,0 +1,123 @@
+use super::*;
+use crate::terms::verifier::{Attempt, Returning, Verifier};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+
+/// Counts who is asked about, and may hang.
+#[derive(Default)]
+struct Counting {
+    asked: Mutex<HashMap<String, usize>>,
+    at_once: AtomicUsize,
+    most_at_once: AtomicUsize,
+    hangs: AtomicBool,
+}
+
+impl Verifier for Counting {
+    fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        Err(Reason::UnknownUser)
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.most_at_once.fetch_max(self.at_once.fetch_add(1, SeqCst) + 1, SeqCst);
+        let name = returning.principal().to_owned();
+        *self.asked.lock().unwrap().entry(name.clone()).or_default() += 1;
+        while self.hangs.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.at_once.fetch_sub(1, SeqCst);
+        Ok(grant(&name))
+    }
+}
+
+fn grant(name: &str) -> Grant {
+    Grant::new(name, ["read"]).unwrap()
+}
+
+fn enter(sessions: &Sessions, name: &str) -> (Entry, Arc<Live>) {
+    let live = Arc::new(Live::new(Arc::new(grant(name))));
+    let shown = Shown {
+        kind: CredentialKind::Password,
+        authenticated: UnixTime::from_secs(1_800_000_000),
+        server_name: "".into(),
+        context: Arc::new(Context::uncounted()),
+        notices: sessions.notices(),
+    };
+    (sessions.enter(&live, shown), live)
+}
+
+fn sessions(every: Duration) -> (Sessions, Arc<Counting>) {
+    let counting = Arc::new(Counting::default());
+    let verifier: Arc<dyn Verifier> = Arc::clone(&counting) as Arc<dyn Verifier>;
+    (Sessions::new(Recheck::every(every), AnyVerifier::Blocking(verifier)), counting)
+}
+
+fn eventually(mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn ten_thousand_sessions_are_each_looked_at_by_four_threads_at_the_most() {
+    let (sessions, counting) = sessions(Duration::from_millis(500));
+    let open: Vec<_> = (0..10_000).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    eventually(|| {
+        let asked = counting.asked.lock().unwrap();
+        asked.len() == open.len() && asked.values().all(|count| *count > 1)
+    });
+    assert!(counting.most_at_once.load(SeqCst) <= ASKERS);
+    assert!(open.iter().all(|(_, live)| !live.is_revoked()));
+    drop(open);
+    // What has ended is forgotten, and what was queued for it.
+    let state = sessions.lock();
+    assert!(state.open.is_empty() && state.threads <= ASKERS);
+    drop(state);
+    eventually(|| sessions.lock().queue.is_empty());
+}
+
+#[test]
+fn a_verifier_that_hangs_about_everybody_takes_four_threads_and_no_more() {
+    let (sessions, counting) = sessions(Duration::from_millis(20));
+    counting.hangs.store(true, SeqCst);
+    let open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    eventually(|| counting.at_once.load(SeqCst) == ASKERS);
+    // Nobody can tell of any of them.
+    eventually(|| sessions.counts().1 == 100);
+    sessions.recheck(None);
+    assert_eq!((sessions.lock().threads, counting.at_once.load(SeqCst)), (ASKERS, ASKERS));
+    // One can be ended all the same, and others come and go.
+    assert_eq!(sessions.revoke("user 99"), 1);
+    drop(enter(&sessions, "another"));
+    counting.hangs.store(false, SeqCst);
+    eventually(|| sessions.counts().1 == 0);
+    assert_eq!(open.iter().filter(|(_, live)| live.is_revoked()).count(), 1);
+}
+
+#[test]
+fn questions_are_spread_over_the_second_half_of_the_time_and_leave_time_for_the_answer() {
+    let (every, now) = (Duration::from_secs(32), Instant::now());
+    let state = State::default();
+    let due: Vec<_> = (0..1000).map(|id| state.due(id, &Recheck::every(every), now).unwrap() - now).collect();
+    assert_eq!((due.iter().min(), due.iter().max()), (Some(&(every / 2)), Some(&(every * 14 / 16))));
+    assert_eq!(state.due(0, &Recheck::never(), now), None);
+    // However long or short it is.
+    for every in [Duration::ZERO, Duration::MAX] {
+        let _ = state.due(0, &Recheck::every(every), now);
+    }
+}
+
+#[test]
+fn what_changes_while_somebody_is_asked_about_has_them_asked_about_again() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    let (_entry, _live) = enter(&sessions, "alice");
+    let asked = || counting.asked.lock().unwrap().get("alice").copied().unwrap_or(0);
+    counting.hangs.store(true, SeqCst);
+    sessions.recheck(Some("alice"));
+    eventually(|| asked() == 1);
+    (0..5).for_each(|_| sessions.recheck(Some("alice")));
+    counting.hangs.store(false, SeqCst);
+    eventually(|| asked() == 2);
+    eventually(|| sessions.lock().open.values().all(|open| open.asking.is_none()));
+    assert_eq!(asked(), 2);
+}

@@ -1,0 +1,145 @@
+//! An account file as a store: whatever has to wait for the file does so on another thread.
+
+use super::super::account::Account;
+use super::super::imitation::Imitation;
+use super::super::memory::remember;
+use super::super::reader::{Reader, View};
+use super::super::store::{AccountStore, StoreError};
+use super::super::{AccountError, Accounts};
+use super::{AccountFile, FIRST, PATIENCE, Reading, STALE};
+use crate::stores::files::FileError;
+use core::future::ready;
+use futures_channel::oneshot;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+type Seen = View<Reading, FileError>;
+
+/// Edits at once. Each takes a tenth of a second, and they wait for each other.
+const EDITS: usize = 8;
+
+/// Where async code asks for what has to be waited for.
+pub(super) struct Desk {
+    looks: Sender<oneshot::Sender<Seen>>,
+    file: Arc<File>,
+}
+
+/// What an edit needs.
+struct File {
+    path: PathBuf,
+    reader: Arc<Reader<Reading, FileError>>,
+}
+
+impl Desk {
+    /// With a thread that waits for looks, one for all who ask at a time. It ends when this does.
+    pub(super) fn open(path: &Path, reader: &Arc<Reader<Reading, FileError>>) -> io::Result<Self> {
+        let (looks, asked) = channel::<oneshot::Sender<Seen>>();
+        let waiting = Arc::clone(reader);
+        let work = move || {
+            while let Ok(first) = asked.recv() {
+                let all: Vec<_> = [first].into_iter().chain(asked.try_iter()).collect();
+                let seen = waiting.ask(PATIENCE);
+                // Whoever asked may be gone by now.
+                all.into_iter().for_each(|one| drop(one.send(seen.clone())));
+            }
+        };
+        thread::Builder::new().name("accounts-asked".to_owned()).spawn(work)?;
+        Ok(Self { looks, file: Arc::new(File { path: path.to_owned(), reader: Arc::clone(reader) }) })
+    }
+
+    /// What is in the file now.
+    async fn accounts(&self) -> Result<Arc<Accounts>, StoreError> {
+        let (give, take) = oneshot::channel();
+        let _ = self.looks.send(give);
+        take.await.map_err(|_| unreadable(None)).and_then(served)
+    }
+
+    /// Has the file edited, by a thread of its own.
+    async fn edit<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        // One holds this as long as it lives, and so does every edit.
+        if Arc::strong_count(&self.file) > EDITS {
+            return Err(StoreError::Away { what: "the account file is edited by too many at once", source: None });
+        }
+        let (give, take) = oneshot::channel();
+        let file = Arc::clone(&self.file);
+        let work = move || drop(give.send(work(&file)));
+        let spawned = thread::Builder::new().name("accounts-edit".to_owned()).spawn(work);
+        spawned.map_err(|error| StoreError::away("there is no thread to edit the account file", error))?;
+        take.await.unwrap_or(Err(StoreError::Away { what: "the account file could not be edited", source: None }))
+    }
+}
+
+impl File {
+    fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        AccountFile::edit(&self.path, false, |accounts| accounts.exchange(old, new))?;
+        // Under the epoch that its next logins have.
+        let accounts = served(self.reader.ask(FIRST))?;
+        accounts.stored(new.name()).filter(|stored| stored.is_same(new)).ok_or(StoreError::Conflict)
+    }
+}
+
+fn served(View { good, error, begun }: Seen) -> Result<Arc<Accounts>, StoreError> {
+    match error {
+        Some(error) => Err(unreadable(Some(error))),
+        None if begun.elapsed() > STALE => Err(unreadable(None)),
+        None => Ok(Arc::clone(&good.accounts)),
+    }
+}
+
+fn unreadable(error: Option<Arc<FileError>>) -> StoreError {
+    StoreError::Away { what: "the account file can't be read", source: error.map(|error| Box::new(error) as _) }
+}
+
+impl AccountStore for AccountFile {
+    async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let accounts = self.desk.accounts().await?;
+        match accounts.find(name) {
+            Err(error @ AccountError::Broken { .. }) => Err(error.into()),
+            _ => Ok(accounts.stored(name)),
+        }
+    }
+
+    async fn find_token(&self, hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
+        let accounts = self.desk.accounts().await?;
+        Ok(accounts.by_token(hash).and_then(|account| accounts.stored(account.name())))
+    }
+
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError> {
+        Ok(self.desk.accounts().await?.page(after, most))
+    }
+
+    fn imitation(&self) -> impl Future<Output = Imitation> + Send {
+        ready(self.accounts().imitation())
+    }
+
+    async fn add(&self, account: &Account) -> Result<(), StoreError> {
+        let account = account.clone();
+        let add = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert(&account)?));
+        self.desk.edit(add).await
+    }
+
+    async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        let accounts = self.accounts();
+        if accounts.get(old.name()).is_none_or(|account| account.version() != old.version()) {
+            return Err(StoreError::Conflict);
+        }
+        remember(&accounts.answers, old, new)?;
+        if new.is_same(old) {
+            return Ok(new.clone());
+        }
+        let (old, new) = (old.clone(), new.clone());
+        self.desk.edit(move |file| file.update(&old, &new)).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let remove = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove(&name)?));
+        self.desk.edit(remove).await
+    }
+}

@@ -1,0 +1,88 @@
+//! Accounts in memory, as a store.
+
+use super::account::Account;
+use super::imitation::Imitation;
+use super::store::{AccountStore, StoreError};
+use super::{Accounts, TotpCheck, now};
+use core::future::{Future, ready};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+impl Accounts {
+    /// Those whose names come after `after`, in the order of names: at most `most`.
+    pub(super) fn page(&self, after: Option<&str>, most: usize) -> Vec<Account> {
+        let mut found: Vec<&Account> =
+            self.iter().filter(|account| after.is_none_or(|after| account.name() > after)).collect();
+        if found.len() > most {
+            // The last of the page in its place, and the smaller ones before it: not all are put in order for each page.
+            found.select_nth_unstable_by(most.saturating_sub(1), |one, other| one.name().cmp(other.name()));
+            found.truncate(most);
+        }
+        found.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        found.into_iter().filter_map(|account| self.stored(account.name())).collect()
+    }
+
+    /// Puts `new` in the place of `old`, if it has those fields still.
+    pub(super) fn exchange(&mut self, old: &Account, new: &Account) -> Result<(), StoreError> {
+        if !self.get(old.name()).is_some_and(|account| account.is_same(old)) || new.name() != old.name() {
+            return Err(StoreError::Conflict);
+        }
+        let new = self.resolved(new.clone())?;
+        self.put(new);
+        Ok(())
+    }
+
+    fn update(&mut self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        if self.get(old.name()).is_none_or(|account| account.version() != old.version()) {
+            return Err(StoreError::Conflict);
+        }
+        remember(&self.answers, old, new)?;
+        self.exchange(old, new)?;
+        self.stored(old.name()).ok_or(StoreError::Conflict)
+    }
+}
+
+/// Remembers other answers of an account.
+pub(super) fn remember(answers: &TotpCheck, old: &Account, new: &Account) -> Result<(), StoreError> {
+    let is_as_before = answers.replace(old.name(), (old.answers, new.answers), now());
+    if is_as_before { Ok(()) } else { Err(StoreError::Conflict) }
+}
+
+/// As long as the process lives: nothing is written to a disk.
+impl AccountStore for RwLock<Accounts> {
+    fn find(&self, name: &str) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
+        ready(Ok(read(self).stored(name)))
+    }
+
+    fn find_token(&self, hash: &[u8; 32]) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
+        let accounts = read(self);
+        ready(Ok(accounts.by_token(hash).and_then(|account| accounts.stored(account.name()))))
+    }
+
+    fn page(&self, after: Option<&str>, most: usize) -> impl Future<Output = Result<Vec<Account>, StoreError>> + Send {
+        ready(Ok(read(self).page(after, most)))
+    }
+
+    fn imitation(&self) -> impl Future<Output = Imitation> + Send {
+        ready(read(self).imitation())
+    }
+
+    fn add(&self, account: &Account) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(write(self).insert(account).map_err(StoreError::Account))
+    }
+
+    fn update(&self, old: &Account, new: &Account) -> impl Future<Output = Result<Account, StoreError>> + Send {
+        ready(write(self).update(old, new))
+    }
+
+    fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(write(self).remove(name).map_err(StoreError::Account))
+    }
+}
+
+fn read(accounts: &RwLock<Accounts>) -> RwLockReadGuard<'_, Accounts> {
+    accounts.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(accounts: &RwLock<Accounts>) -> RwLockWriteGuard<'_, Accounts> {
+    accounts.write().unwrap_or_else(PoisonError::into_inner)
+}

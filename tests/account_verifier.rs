@@ -1,0 +1,241 @@
+//! The verifier over a store of accounts: what it does with a store that is away, or in which others are at work.
+
+#![cfg(feature = "accounts")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+#[path = "support/asked.rs"]
+mod asked;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use asked::block_on;
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Imitation, StoreError, TotpSecret};
+use countersign::{
+    Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
+    Returning, UnixTime,
+};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, RwLock};
+
+const PASSWORD: &[u8] = b"correct horse";
+
+fn cheap(passes: u32) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, passes, 1, None).unwrap())
+}
+
+fn alice() -> Account {
+    let mut alice = Account::new("alice", ["read"]).unwrap();
+    alice.set_password_with(PASSWORD, &cheap(1)).unwrap();
+    alice
+}
+
+/// What a store does instead of updating.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    None,
+    Away,
+    /// Somebody else sets another password first, once.
+    Overtaken,
+    /// Somebody else is always first.
+    Crowded,
+}
+
+struct Store {
+    accounts: RwLock<Accounts>,
+    fault: Mutex<Fault>,
+    is_away: Mutex<bool>,
+    updates: AtomicUsize,
+}
+
+fn away() -> StoreError {
+    StoreError::Away { what: "the database is away", source: None }
+}
+
+impl Store {
+    fn with(account: &Account) -> Arc<Self> {
+        let mut accounts = Accounts::new();
+        accounts.insert(account).unwrap();
+        let (fault, is_away) = (Mutex::new(Fault::None), Mutex::new(false));
+        Arc::new(Self { accounts: RwLock::new(accounts), fault, is_away, updates: AtomicUsize::new(0) })
+    }
+
+    fn alice(&self) -> Account {
+        self.accounts.read().unwrap().get("alice").unwrap().clone()
+    }
+
+    fn there(&self) -> Result<(), StoreError> {
+        if *self.is_away.lock().unwrap() { Err(away()) } else { Ok(()) }
+    }
+}
+
+impl AccountStore for Store {
+    async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        self.there()?;
+        self.accounts.find(name).await
+    }
+
+    async fn find_token(&self, hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
+        self.there()?;
+        self.accounts.find_token(hash).await
+    }
+
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError> {
+        self.accounts.page(after, most).await
+    }
+
+    async fn imitation(&self) -> Imitation {
+        self.accounts.imitation().await
+    }
+
+    async fn add(&self, account: &Account) -> Result<(), StoreError> {
+        self.accounts.add(account).await
+    }
+
+    async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        self.updates.fetch_add(1, SeqCst);
+        let fault = *self.fault.lock().unwrap();
+        match fault {
+            Fault::None => {}
+            Fault::Away => return Err(away()),
+            Fault::Crowded => return Err(StoreError::Conflict),
+            Fault::Overtaken => {
+                *self.fault.lock().unwrap() = Fault::None;
+                let other = |account: &mut Account| account.set_password_with(b"another", &cheap(1));
+                self.accounts.write().unwrap().edit("alice", other).unwrap();
+            }
+        }
+        self.accounts.update(old, new).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.accounts.remove(name).await
+    }
+}
+
+fn log_in<S: AccountStore>(verifier: &AccountVerifier<S>, password: &[u8]) -> Result<Grant, Reason> {
+    let context = Context::uncounted();
+    block_on(verifier.verify(&Attempt::new(Credential::Password { user: "alice", password }, &context)))
+}
+
+/// Hashes with two passes what was hashed with one.
+fn upgrading(store: &Arc<Store>) -> AccountVerifier<Arc<Store>> {
+    AccountVerifier::new(Arc::clone(store)).with_upgrade(|account, password| {
+        let is_old = account.to_string().contains("t=1");
+        let mut better = account.clone();
+        better.set_password_with(password, &cheap(2)).unwrap();
+        is_old.then_some(better)
+    })
+}
+
+#[test]
+fn a_good_password_is_stored_anew_before_the_grant_is_made() {
+    let store = Store::with(&alice());
+    let verifier = upgrading(&store);
+    assert_eq!(log_in(&verifier, b"wrong"), Err(Reason::WrongPassword));
+    assert_eq!(store.updates.load(SeqCst), 0);
+    let grant = log_in(&verifier, PASSWORD).unwrap();
+    assert_eq!(grant.epoch(), Some(store.alice().epoch()), "its ticket lives");
+    assert!(store.alice().to_string().contains("t=2"));
+    assert_eq!(log_in(&verifier, PASSWORD).unwrap().epoch(), grant.epoch(), "once");
+    assert_eq!(store.updates.load(SeqCst), 1);
+}
+
+#[test]
+fn a_closed_account_is_not_stored_anew() {
+    let mut locked = alice();
+    locked.lock();
+    let store = Store::with(&locked);
+    assert_eq!(log_in(&upgrading(&store), PASSWORD), Err(Reason::AccountLocked));
+    assert_eq!(store.updates.load(SeqCst), 0);
+}
+
+#[test]
+fn a_password_that_can_t_be_stored_anew_lets_in_all_the_same() {
+    for fault in [Fault::Away, Fault::Crowded] {
+        let store = Store::with(&alice());
+        *store.fault.lock().unwrap() = fault;
+        assert_eq!(log_in(&upgrading(&store), PASSWORD).unwrap().epoch(), Some(store.alice().epoch()));
+        assert!(store.alice().to_string().contains("t=1"));
+    }
+}
+
+#[test]
+fn a_password_that_is_changed_while_it_is_stored_anew_lets_nobody_in() {
+    let store = Store::with(&alice());
+    *store.fault.lock().unwrap() = Fault::Overtaken;
+    assert_eq!(log_in(&upgrading(&store), PASSWORD), Err(Reason::WrongPassword));
+    assert!(log_in(&upgrading(&store), b"another").is_ok());
+}
+
+#[test]
+fn a_store_that_is_away_says_not_now_whoever_asks_and_whatever_they_show() {
+    let mut account = alice();
+    let token = account.issue_token().unwrap();
+    let store = Store::with(&account);
+    let verifier = AccountVerifier::new(Arc::clone(&store));
+    let grant = log_in(&verifier, PASSWORD).unwrap();
+    *store.is_away.lock().unwrap() = true;
+    let (context, not_now) = (Context::uncounted(), Reason::NotNow("the database is away"));
+    let unknown = Credential::Password { user: "mallory", password: PASSWORD };
+    let alices = [PASSWORD, b"wrong"].map(|password| Credential::Password { user: "alice", password });
+    for credential in alices.into_iter().chain([unknown, Credential::Token(token.as_bytes()), Credential::Token(b"x")])
+    {
+        assert_eq!(block_on(verifier.verify(&Attempt::new(credential, &context))), Err(not_now.clone()));
+    }
+    let returning = Returning::new("alice", CredentialKind::Password, UnixTime::from_secs(1), &context);
+    assert_eq!(block_on(verifier.resume(&returning)), Err(not_now.clone()));
+    let further = Further::new(&grant, CredentialKind::Password, 0, &context);
+    assert_eq!(block_on(verifier.further(&further)), Err(not_now.clone()));
+    let answer = FactorAttempt::new(b"123456", &grant, CredentialKind::Password, 0, &context);
+    assert_eq!(block_on(verifier.check_factor(&answer)), Err(not_now));
+}
+
+/// Otherwise "not now" would say that the code was right, and the code would still be good.
+#[test]
+fn a_store_that_can_be_read_and_not_written_says_the_same_to_right_codes_and_wrong_ones() {
+    let mut account = alice();
+    let secret = TotpSecret::generate().unwrap();
+    account.set_totp(&secret);
+    let codes = account.issue_recovery_codes().unwrap();
+    let store = Store::with(&account);
+    let grant = asked::check(&store, Credential::Password { user: "alice", password: PASSWORD }).unwrap();
+    let now = UnixTime::from_system(std::time::SystemTime::now()).as_secs();
+    let right = secret.code(UnixTime::from_secs(now + 30));
+    for (fault, reason) in [
+        (Fault::Away, Reason::NotNow("the database is away")),
+        (Fault::Crowded, Reason::Application("the account was changed again and again meanwhile")),
+    ] {
+        *store.fault.lock().unwrap() = fault;
+        for answer in [right.as_str(), "000000", &codes[0], "aaaa-aaaa"] {
+            assert_eq!(asked::answer(&store, &grant, answer), Err(reason.clone()), "{answer}");
+        }
+    }
+    *store.fault.lock().unwrap() = Fault::None;
+    assert_eq!(asked::answer(&store, &grant, &right), Ok(()), "nothing was used up");
+}
+
+#[test]
+fn an_edit_is_made_on_what_others_made_of_the_account_and_an_error_changes_nothing() {
+    let store = Store::with(&alice());
+    *store.fault.lock().unwrap() = Fault::Overtaken;
+    let mut seen = Vec::new();
+    block_on(store.edit("alice", |account| {
+        seen.push(account.version());
+        account.add_permission("write")
+    }))
+    .unwrap();
+    assert_eq!(seen.len(), 2);
+    assert!(store.alice().grant().permits("write"));
+    assert!(log_in(&AccountVerifier::new(Arc::clone(&store)), b"another").is_ok(), "the other change is kept");
+    let unchanged = store.alice();
+    let failed = block_on(store.edit("alice", |account| {
+        account.lock();
+        account.add_permission("a b")
+    }));
+    assert!(matches!(failed, Err(StoreError::Account(AccountError::Permissions(_)))));
+    assert_eq!(store.alice().epoch(), unchanged.epoch());
+    let unknown = block_on(store.edit("bob", |account| Ok(account.lock())));
+    assert!(matches!(unknown, Err(StoreError::Account(AccountError::Unknown(name))) if name == "bob"));
+    *store.fault.lock().unwrap() = Fault::Crowded;
+    assert!(matches!(block_on(store.edit("alice", |account| Ok(account.lock()))), Err(StoreError::Conflict)));
+}

@@ -1,0 +1,624 @@
+//! Open sessions learn of what becomes of their accounts: in time, and nobody else's are touched.
+
+use crate::ends::{
+    Adapter, Blocking, Session, accepting, bounded, config, connector, eventually, eventually_empty, login, pair,
+    protocol, refused,
+};
+use crate::support::{RSA2048, provider};
+use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::{
+    Acceptor, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Error, Grant, PolicyRequest, Reason,
+    Recheck, Returning, Revocation, Stream, TicketKeys, Verifier,
+};
+use std::collections::HashMap;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+for_every_adapter!(
+    a_removed_user_is_cut_off_while_it_waits_and_nobody_else_is,
+    a_session_goes_on_with_new_permissions_and_ends_with_a_new_password,
+    any_change_ends_a_session_where_a_store_knows_no_better_or_that_is_asked_for,
+    a_write_that_waits_ends_too,
+    sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer,
+    a_verifier_that_can_not_look_again_keeps_its_sessions,
+    a_verifier_that_hangs_or_panics_holds_up_neither_logins_nor_other_sessions,
+    all_sessions_of_a_principal_are_ended_by_a_word_and_no_other,
+    a_store_that_looks_empty_for_a_moment_ends_nobodys_session,
+    a_login_that_was_decided_before_a_change_is_looked_at_after_it,
+    a_session_by_ticket_is_looked_at_as_what_its_chain_began_with,
+    policies_decide_at_logins_and_about_sessions,
+    async_verifiers_are_asked_about_sessions_too,
+);
+
+/// Soon, so that tests need not wait.
+const SOON: Duration = Duration::from_millis(20);
+
+/// What stands in a store, and what is to happen when it is asked.
+#[derive(Default)]
+struct Rows {
+    grants: HashMap<String, Grant>,
+    trouble: HashMap<String, Trouble>,
+    /// Whom it was asked about as of a session, and by which kind of credential.
+    asked: Vec<(String, CredentialKind)>,
+    /// How many questions find nobody.
+    blinks: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Trouble {
+    Locked,
+    Away,
+    Panics,
+    Hangs,
+    Blinks,
+}
+
+#[derive(Clone, Default)]
+struct Store(Arc<(Mutex<Rows>, Condvar)>);
+
+impl Store {
+    fn of(names: &[&str]) -> Self {
+        let store = Self::default();
+        names.iter().for_each(|name| store.put(name, &["read"], 1, Some(1)));
+        store
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Rows) -> R) -> R {
+        let changed = change(&mut self.0.0.lock().unwrap());
+        self.0.1.notify_all();
+        changed
+    }
+
+    fn put(&self, name: &str, permissions: &[&str], epoch: u64, credential_epoch: Option<u64>) {
+        let mut grant = Grant::new(name, permissions).unwrap().with_epoch(epoch);
+        if let Some(epoch) = credential_epoch {
+            grant = grant.with_credential_epoch(epoch);
+        }
+        self.change(|rows| rows.grants.insert(name.to_owned(), grant));
+    }
+
+    fn remove(&self, name: &str) {
+        self.change(|rows| rows.grants.remove(name));
+    }
+
+    fn trouble(&self, name: &str, trouble: Option<Trouble>) {
+        self.change(|rows| match trouble {
+            Some(trouble) => drop(rows.trouble.insert(name.to_owned(), trouble)),
+            None => drop(rows.trouble.remove(name)),
+        });
+    }
+
+    /// How often it was asked about a principal's session.
+    fn asked(&self, name: &str) -> usize {
+        self.change(|rows| rows.asked.iter().filter(|(asked, _)| asked == name).count())
+    }
+
+    /// Waits until it was asked about everybody's sessions, and once more.
+    fn all_asked_again(&self, names: &[&str]) {
+        let before: Vec<_> = names.iter().map(|name| self.asked(name)).collect();
+        eventually("everybody is asked about", || {
+            names.iter().zip(&before).all(|(name, before)| self.asked(name) > before + 1)
+        });
+    }
+
+    fn look_up(&self, name: &str) -> Result<Grant, Reason> {
+        self.change(|rows| rows.grants.get(name).cloned()).ok_or(Reason::UnknownUser)
+    }
+}
+
+impl Verifier for Store {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Password { user, password: b"password" } => self.look_up(user),
+            _ => Err(Reason::WrongPassword),
+        }
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        let name = returning.principal();
+        let trouble = self.change(|rows| {
+            if returning.is_session() {
+                rows.asked.push((name.to_owned(), returning.kind()));
+            }
+            if rows.blinks > 0 {
+                rows.blinks -= 1;
+                return Some(Trouble::Blinks);
+            }
+            rows.trouble.get(name).copied()
+        });
+        match trouble {
+            Some(Trouble::Blinks) => Err(Reason::UnknownUser),
+            Some(Trouble::Locked) => Err(Reason::AccountLocked),
+            Some(Trouble::Away) => Err(Reason::NotNow("the store is away")),
+            Some(Trouble::Panics) => panic!("on purpose"),
+            Some(Trouble::Hangs) => {
+                let rows = self.0.0.lock().unwrap();
+                drop(self.0.1.wait_while(rows, |rows| rows.trouble.contains_key(name)));
+                self.look_up(name)
+            }
+            None => self.look_up(name),
+        }
+    }
+}
+
+fn acceptor(store: &Store, recheck: Recheck) -> Acceptor {
+    Acceptor::new(config(), RSA2048.server.clone(), store.clone()).with_recheck(recheck)
+}
+
+fn meet<A: Adapter>(acceptor: &Acceptor, user: &str) -> (A::Session, A::Session) {
+    let (client, server) = login::<A>(acceptor, &connector(), Credential::Password { user, password: b"password" });
+    (client.unwrap(), server.unwrap())
+}
+
+/// What ended a session, as its server is told.
+fn revoked(error: &io::Error) -> Revocation {
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error:?}");
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(Error::Revoked(revocation)) => revocation.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Reads in a thread of its own, to the error.
+fn reading<S: Session>(mut session: S) -> JoinHandle<(S, Revocation)> {
+    std::thread::spawn(move || {
+        let error = session.read(&mut [0]).unwrap_err();
+        let revocation = revoked(&error);
+        // And from then on.
+        assert_eq!(revoked(&session.read(&mut [0]).unwrap_err()), revocation);
+        assert_eq!(revoked(&session.write(b"more").unwrap_err()), revocation);
+        assert_eq!(revoked(&session.flush().unwrap_err()), revocation);
+        (session, revocation)
+    })
+}
+
+/// That a session carries bytes both ways.
+fn works<S: Session>(client: &mut S, server: &mut S) {
+    carries(client, server);
+    carries(server, client);
+}
+
+fn carries<S: Session>(from: &mut S, to: &mut S) {
+    from.write_all(b"still here").unwrap();
+    from.flush().unwrap();
+    let mut room = [0; 10];
+    to.read_exact(&mut room).unwrap();
+    assert_eq!(&room, b"still here");
+}
+
+fn refused_as(reason: Reason) -> Revocation {
+    Revocation::Refused(Box::new(reason))
+}
+
+fn a_removed_user_is_cut_off_while_it_waits_and_nobody_else_is<A: Adapter>() {
+    let store = Store::of(&["alice", "bob", "carol"]);
+    let acceptor = acceptor(&store, Recheck::every(SOON));
+    let [alice, bob, mut carol] = ["alice", "bob", "carol"].map(|name| meet::<A>(&acceptor, name));
+    let handle = alice.1.current_grant();
+    let (alice, bob) = ((alice.0, reading(alice.1)), (bob.0, reading(bob.1)));
+    store.all_asked_again(&["alice", "bob", "carol"]);
+    assert_eq!(acceptor.counts().sessions, 3);
+
+    store.remove("alice");
+    let (mut client, (server, revocation)) = (alice.0, alice.1.join().unwrap());
+    assert_eq!(revocation, refused_as(Reason::UnknownUser));
+    assert_eq!(server.info().grant().principal(), "alice");
+    assert!(!server.permits("read") && !handle.permits("read"));
+    assert_eq!(handle.check(), Err(Error::Revoked(revocation)));
+    drop(server);
+    // Its peer is not told why: a close, or a cut where nothing could say that in time.
+    match client.read(&mut [0]) {
+        Ok(count) => assert_eq!(count, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::UnexpectedEof),
+    }
+    store.trouble("bob", Some(Trouble::Locked));
+    let (server, revocation) = bob.1.join().unwrap();
+    assert_eq!(revocation, refused_as(Reason::AccountLocked));
+    drop((server, bob.0));
+    store.all_asked_again(&["carol"]);
+    works(&mut carol.0, &mut carol.1);
+    let counts = acceptor.counts();
+    assert_eq!((counts.sessions, counts.revoked, counts.unconfirmed), (1, 2, 0));
+    drop(carol);
+    eventually_empty(&acceptor);
+}
+
+fn a_session_goes_on_with_new_permissions_and_ends_with_a_new_password<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::every(SOON));
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    assert!(server.permits("read") && !server.permits("write"));
+    store.put("alice", &["write"], 2, Some(1));
+    eventually("the new permissions are in force", || server.permits("write"));
+    assert!(!server.permits("read"));
+    assert_eq!(server.current_grant().get().epoch(), Some(2));
+    // What the login gave.
+    assert!(client.permits("read") && server.info().grant().permits("read"));
+    works(&mut client, &mut server);
+    // Another epoch and nothing else: an expiry that was set, say.
+    store.put("alice", &["write"], 3, Some(1));
+    eventually("it is seen", || server.current_grant().get().epoch() == Some(3));
+    works(&mut client, &mut server);
+    store.put("alice", &["write"], 4, Some(2));
+    assert_eq!(reading(server).join().unwrap().1, Revocation::CredentialChanged);
+}
+
+fn any_change_ends_a_session_where_a_store_knows_no_better_or_that_is_asked_for<A: Adapter>() {
+    for (credential_epoch, recheck, expected) in [
+        (None, Recheck::every(SOON), Revocation::CredentialChanged),
+        (Some(1), Recheck::every(SOON).closing_on_change(), Revocation::AccountChanged),
+    ] {
+        let store = Store::default();
+        store.put("alice", &["read"], 1, credential_epoch);
+        let acceptor = acceptor(&store, recheck);
+        let (client, server) = meet::<A>(&acceptor, "alice");
+        store.all_asked_again(&["alice"]);
+        store.put("alice", &["read"], 2, credential_epoch);
+        assert_eq!(reading(server).join().unwrap().1, expected);
+        drop(client);
+    }
+}
+
+fn a_write_that_waits_ends_too<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    let writing = std::thread::spawn(move || {
+        loop {
+            // Nobody reads: it waits, soon.
+            if let Err(error) = server.write_all(&[7; 1 << 20]) {
+                return (revoked(&error), server);
+            }
+        }
+    });
+    // Some of it has come.
+    client.read_exact(&mut [0; 1000]).unwrap();
+    assert_eq!(acceptor.revoke("alice"), 1);
+    let (revocation, server) = writing.join().unwrap();
+    assert_eq!(revocation, Revocation::Ended);
+    drop(server);
+    // Half of what was to be said is missing, and no clean end makes it look whole.
+    let error = io::copy(&mut client, &mut io::sink()).unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset), "{error:?}");
+}
+
+fn sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer<A: Adapter>() {
+    let store = Store::of(&["alice", "bob"]);
+    store.trouble("alice", Some(Trouble::Away));
+    let patient = acceptor(&store, Recheck::every(SOON).with_grace(None));
+    let (mut client, mut server) = meet::<A>(&patient, "alice");
+    store.all_asked_again(&["alice"]);
+    eventually("it is counted", || patient.counts().unconfirmed == 1);
+    works(&mut client, &mut server);
+    store.trouble("alice", None);
+    eventually("it is confirmed", || patient.counts().unconfirmed == 0);
+    // Somebody who was removed meanwhile.
+    store.trouble("alice", Some(Trouble::Away));
+    eventually("it is counted", || patient.counts().unconfirmed == 1);
+    store.remove("alice");
+    store.trouble("alice", None);
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+
+    let strict = acceptor(&store, Recheck::every(SOON).with_grace(Some(SOON)));
+    let (client, server) = meet::<A>(&strict, "bob");
+    store.trouble("bob", Some(Trouble::Away));
+    assert_eq!(reading(server).join().unwrap().1, Revocation::Unconfirmed);
+    assert_eq!((strict.counts().revoked, strict.counts().unconfirmed), (1, 0));
+    drop(client);
+}
+
+fn a_verifier_that_can_not_look_again_keeps_its_sessions<A: Adapter>() {
+    let acceptor = crate::ends::acceptor().with_recheck(Recheck::every(SOON).with_grace(Some(Duration::ZERO)));
+    let (client, server) = login::<A>(&acceptor, &connector(), crate::support::ALICE);
+    let (mut client, mut server) = (client.unwrap(), server.unwrap());
+    // As long as another's is looked at many times.
+    let store = Store::of(&["bob"]);
+    let other = self::acceptor(&store, Recheck::every(SOON));
+    let bob = meet::<A>(&other, "bob");
+    acceptor.recheck_all();
+    (0..3).for_each(|_| store.all_asked_again(&["bob"]));
+    works(&mut client, &mut server);
+    assert_eq!((acceptor.counts().revoked, acceptor.counts().unconfirmed), (0, 0));
+    drop(bob);
+}
+
+fn a_verifier_that_hangs_or_panics_holds_up_neither_logins_nor_other_sessions<A: Adapter>() {
+    let store = Store::of(&["alice", "bob", "carol", "dave"]);
+    let acceptor = acceptor(&store, Recheck::every(SOON).with_grace(Some(Duration::from_millis(1))));
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| meet::<A>(&acceptor, name));
+    store.trouble("alice", Some(Trouble::Hangs));
+    eventually("it hangs", || store.asked("alice") > 0);
+    store.all_asked_again(&["bob", "carol"]);
+    assert_eq!(store.look_up("dave").map(|_| meet::<A>(&acceptor, "dave")).map(drop), Ok(()));
+    // An answer that does not come is none: the grace begins, and ends.
+    let (client, server) = alice;
+    assert_eq!(reading(server).join().unwrap().1, Revocation::Unconfirmed);
+    store.trouble("bob", Some(Trouble::Panics));
+    let (other_client, server) = bob;
+    assert_eq!(reading(server).join().unwrap().1, Revocation::Unconfirmed);
+    store.all_asked_again(&["carol"]);
+    store.trouble("alice", None);
+    drop((client, other_client, carol));
+    eventually_empty(&acceptor);
+}
+
+fn all_sessions_of_a_principal_are_ended_by_a_word_and_no_other<A: Adapter>() {
+    let store = Store::of(&["alice", "bob"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let alices: Vec<_> = (0..5).map(|_| meet::<A>(&acceptor, "alice")).collect();
+    let mut bob = meet::<A>(&acceptor, "bob");
+    assert_eq!(store.asked("alice"), 0);
+    acceptor.recheck("alice");
+    eventually("each is looked at", || store.asked("alice") == 5);
+    assert_eq!((acceptor.revoke("nobody"), store.asked("bob")), (0, 0));
+    let (clients, servers): (Vec<_>, Vec<_>) = alices.into_iter().unzip();
+    let reading: Vec<_> = servers.into_iter().map(reading).collect();
+    assert_eq!((acceptor.revoke("alice"), acceptor.revoke("alice")), (5, 0));
+    for server in reading {
+        assert_eq!(server.join().unwrap().1, Revocation::Ended);
+    }
+    works(&mut bob.0, &mut bob.1);
+    // It is no lock.
+    let mut again = meet::<A>(&acceptor, "alice");
+    works(&mut again.0, &mut again.1);
+    store.remove("bob");
+    acceptor.recheck_all();
+    assert_eq!(self::reading(bob.1).join().unwrap().1, refused_as(Reason::UnknownUser));
+    works(&mut again.0, &mut again.1);
+    drop(clients);
+}
+
+/// As a file does that is cut and filled again.
+fn a_store_that_looks_empty_for_a_moment_ends_nobodys_session<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    for count in 0..3 {
+        let before = store.asked("alice");
+        // The first question alone finds nobody.
+        store.change(|rows| rows.blinks = 1);
+        acceptor.recheck_all();
+        eventually("it is asked once more", || store.asked("alice") == before + 2);
+        assert_eq!(acceptor.counts().revoked, 0, "{count}");
+        works(&mut client, &mut server);
+    }
+    store.remove("alice");
+    acceptor.recheck_all();
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+}
+
+fn a_login_that_was_decided_before_a_change_is_looked_at_after_it<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let (in_time, told) = (Arc::new(Mutex::new(None::<Acceptor>)), store.clone());
+    let at_verify = Arc::clone(&in_time);
+    // The account is removed, and that is told, after the credential was found good and before there is a session.
+    let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
+        let acceptor = at_verify.lock().unwrap().take();
+        if let Some(acceptor) = acceptor {
+            told.remove("alice");
+            acceptor.recheck("alice");
+        }
+        Ok(request.grant().clone())
+    });
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::never());
+    *in_time.lock().unwrap() = Some(acceptor.clone());
+    let (client, server) = meet::<A>(&acceptor, "alice");
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+    drop(client);
+}
+
+fn a_session_by_ticket_is_looked_at_as_what_its_chain_began_with<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(600)));
+    let config = config().with_tickets(tickets);
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), store.clone()).with_recheck(Recheck::every(SOON));
+    let (client, server) = meet::<A>(&acceptor, "alice");
+    let ticket = client.info().ticket().unwrap().clone();
+    drop((client, server));
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Context::uncounted());
+    let wrong = Credential::Password { user: "alice", password: b"wrong" };
+    let client = A::resume(&connector(), client, &ticket, wrong).unwrap();
+    let server = server.join().unwrap().unwrap();
+    assert!(client.info().is_resumed() && server.info().is_resumed());
+    store.all_asked_again(&["alice"]);
+    let asked = store.change(|rows| rows.asked.clone());
+    assert!(asked.iter().all(|(_, kind)| *kind == CredentialKind::Password));
+    store.put("alice", &["read"], 2, Some(2));
+    assert_eq!(reading(server).join().unwrap().1, Revocation::CredentialChanged);
+    drop(client);
+}
+
+fn policies_decide_at_logins_and_about_sessions<A: Adapter>() {
+    let store = Store::default();
+    store.put("alice", &["orders:*"], 1, Some(1));
+    let hours = Arc::new(Mutex::new("open"));
+    let now = Arc::clone(&hours);
+    let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
+        assert_eq!((request.kind(), request.server_name()), (CredentialKind::Password, ""));
+        assert_eq!(request.authenticated().is_some(), request.is_session());
+        assert!(!request.context().source().is_counted());
+        match *now.lock().unwrap() {
+            "open" => Ok(request.grant().clone()),
+            "evening" => Ok(request.grant().narrowed_to(["orders:read"])?),
+            "another's" => Ok(Grant::new("bob", ["orders:*"])?),
+            _ => Err(Reason::Application("closed")),
+        }
+    });
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::every(SOON));
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    assert!(server.permits("orders:write") && client.permits("orders:write"));
+    *hours.lock().unwrap() = "evening";
+    eventually("it is evening", || !server.permits("orders:write"));
+    assert!(server.permits("orders:read"));
+    works(&mut client, &mut server);
+    let late = meet::<A>(&acceptor, "alice");
+    assert!(!late.0.permits("orders:write") && late.0.permits("orders:read"));
+    drop(late);
+    *hours.lock().unwrap() = "closed";
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::Application("closed")));
+    for (hour, reason) in [("closed", "closed"), ("another's", "the policy gave the grant of another principal")] {
+        *hours.lock().unwrap() = hour;
+        let alice = Credential::Password { user: "alice", password: b"password" };
+        let (client, server) = login::<A>(&acceptor, &connector(), alice);
+        assert_eq!(protocol(client.map(drop).unwrap_err()), Error::Refused);
+        assert_eq!(refused(server.map(drop).unwrap_err()).1, Reason::Application(reason));
+    }
+}
+
+/// A store that is asked from async code, and answers on the second poll.
+struct Async(Store);
+
+impl AsyncVerifier for Async {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.0.verify(attempt)
+    }
+
+    async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        let mut is_second = false;
+        core::future::poll_fn(|task| {
+            if core::mem::replace(&mut is_second, true) {
+                return core::task::Poll::Ready(());
+            }
+            task.waker().wake_by_ref();
+            core::task::Poll::Pending
+        })
+        .await;
+        self.0.resume(returning)
+    }
+}
+
+fn async_verifiers_are_asked_about_sessions_too<A: Adapter>() {
+    let store = Store::of(&["alice", "bob"]);
+    let verifier = Async(store.clone()).with_policy(|request: &PolicyRequest<'_>| Ok(request.grant().clone()));
+    let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::every(SOON));
+    let (alice, mut bob) = (meet::<A>(&acceptor, "alice"), meet::<A>(&acceptor, "bob"));
+    let (client, server) = (alice.0, reading(alice.1));
+    store.all_asked_again(&["alice", "bob"]);
+    store.remove("alice");
+    assert_eq!(server.join().unwrap().1, refused_as(Reason::UnknownUser));
+    works(&mut bob.0, &mut bob.1);
+    drop(client);
+}
+
+/// The owner of the stream waits for its peer, and has nothing on its way: the peer is told that this is the end.
+fn closes<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    server.write_all(b"all of it").unwrap();
+    server.flush().unwrap();
+    let server = reading(server);
+    assert_eq!(acceptor.revoke("alice"), 1);
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).unwrap();
+    assert_eq!(said, b"all of it");
+    drop(server.join().unwrap());
+}
+
+#[test]
+fn a_blocking_session_that_is_ended_while_it_waits_is_closed_and_not_cut() {
+    bounded(closes::<Blocking>);
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn a_session_of_a_task_that_is_ended_while_it_waits_is_closed_and_not_cut() {
+    bounded(closes::<crate::ends::Tokio>);
+}
+
+/// A login over transports of the test's own.
+fn blocking<S: Transport + Send + 'static>(
+    acceptor: &Acceptor,
+    wrap: impl FnOnce(TcpStream) -> S,
+) -> (Stream<TcpStream>, Stream<S>) {
+    let (client, server) = pair();
+    let acceptor = acceptor.clone();
+    let server = wrap(server);
+    let accepting = std::thread::spawn(move || acceptor.accept_blocking(server, Context::uncounted()));
+    let alice = Credential::Password { user: "alice", password: b"password" };
+    (connector().connect_blocking(client, alice).unwrap(), accepting.join().unwrap().unwrap())
+}
+
+#[test]
+fn both_halves_of_a_split_session_end_and_the_writer_says_so() {
+    bounded(|| {
+        let store = Store::of(&["alice"]);
+        let acceptor = acceptor(&store, Recheck::never());
+        let (mut client, server) = blocking(&acceptor, |stream| stream);
+        let grant = server.current_grant();
+        let (_, mut reader, mut writer) = server.split(TcpStream::try_clone).unwrap();
+        let reading = std::thread::spawn(move || (revoked(&reader.read(&mut [0]).unwrap_err()), reader));
+        assert_eq!(acceptor.revoke("alice"), 1);
+        let (revocation, reader) = reading.join().unwrap();
+        assert_eq!(revocation, Revocation::Ended);
+        assert_eq!(writer.close().unwrap_err().code(), "revoked");
+        assert_eq!(revoked(&writer.write(b"more").unwrap_err()), Revocation::Ended);
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        // No descriptor of the socket is kept for whoever keeps the grant.
+        drop((reader, writer));
+        assert!(grant.require("read").is_err());
+        let mut under = client.into_inner();
+        assert_eq!(under.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+#[test]
+fn what_waits_on_a_stream_over_another_ends_and_what_can_not_be_woken_notices_at_its_next_byte() {
+    bounded(|| {
+        let store = Store::of(&["alice"]);
+        let acceptor = acceptor(&store, Recheck::never());
+        let (client, mut server) = blocking(&acceptor, |stream| {
+            let under = Timed::new(stream);
+            Over::new(under.clone(), under)
+        });
+        let reading = std::thread::spawn(move || revoked(&server.read(&mut [0]).unwrap_err()));
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(reading.join().unwrap(), Revocation::Ended);
+        drop(client);
+
+        let (mut client, mut server) = blocking(&acceptor, Untimed);
+        let reading = std::thread::spawn(move || revoked(&server.read(&mut [0]).unwrap_err()));
+        assert_eq!(acceptor.revoke("alice"), 1);
+        client.write_all(b"too late").unwrap();
+        assert_eq!(reading.join().unwrap(), Revocation::Ended);
+    });
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn both_halves_of_a_split_session_of_tasks_are_woken() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    bounded(|| {
+        let store = Store::of(&["alice"]);
+        let acceptor = acceptor(&store, Recheck::never());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, server) = pair();
+            let [client, server] = [client, server].map(|stream| {
+                stream.set_nonblocking(true).unwrap();
+                tokio::net::TcpStream::from_std(stream).unwrap()
+            });
+            let (connector, alice) = (connector(), Credential::Password { user: "alice", password: b"password" });
+            let (client, server) =
+                tokio::join!(connector.connect(client, alice), acceptor.accept(server, Context::uncounted()));
+            let (client, (mut reader, mut writer)) = (client.unwrap(), tokio::io::split(server.unwrap()));
+            let reading = tokio::spawn(async move { revoked(&reader.read(&mut [0]).await.unwrap_err()) });
+            // Nobody reads: it waits, soon.
+            let writing = tokio::spawn(async move {
+                loop {
+                    if let Err(error) = writer.write_all(&[7; 1 << 20]).await {
+                        return revoked(&error);
+                    }
+                }
+            });
+            tokio::task::yield_now().await;
+            assert_eq!(acceptor.revoke("alice"), 1);
+            assert_eq!((reading.await.unwrap(), writing.await.unwrap()), (Revocation::Ended, Revocation::Ended));
+            drop(client);
+        });
+    });
+}
