@@ -24,7 +24,8 @@ fn folder(name: &str) -> PathBuf {
 fn files(endings: &[&str]) -> BTreeMap<String, String> {
     let entries = fs::read_dir(folder("formal")).unwrap().map(|entry| entry.unwrap().path());
     let ours = entries.filter(|path| endings.iter().any(|ending| path.extension().is_some_and(|have| have == *ending)));
-    ours.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap())).collect()
+    ours.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read_to_string(&path).unwrap()))
+        .collect()
 }
 
 /// What stands in every `(*@ WORD ... *)`, with the lines before it, in files with these endings.
@@ -273,6 +274,7 @@ fn the_readme_tells_of_every_model_and_of_every_run() {
     }
     for line in README.lines().filter_map(|line| line.strip_prefix("| `")) {
         let file = line.split('`').next().unwrap();
-        assert!(folder("formal").join(file).exists(), "formal/README.md tells of {file}");
+        let is_model = file.contains(".pv") && !file.contains(' ');
+        assert!(!is_model || folder("formal").join(file).exists(), "formal/README.md tells of {file}");
     }
 }
