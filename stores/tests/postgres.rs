@@ -3,7 +3,13 @@
 //! `COUNTERSIGN_TEST_POSTGRES` is the address of an empty database, with `?host=` the folder of its socket; `.ci/postgres COMMAND` starts
 //! one for a command.
 #![cfg(unix)]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountStore, AccountVerifier, StoreError};
