@@ -177,6 +177,6 @@ async fn run_client(logged_in: LoggedIn) -> Result<(), Box<dyn Error + Send + Sy
     };
     assert_eq!(ask(Method::GET, "/orders").await?, (StatusCode::OK, "orders for alice".to_owned()));
     let (status, why) = ask(Method::POST, "/orders").await?;
-    assert_eq!((status, why.as_str()), (StatusCode::FORBIDDEN, "the permission orders:write is needed for this"));
+    assert_eq!((status, why.as_str()), (StatusCode::FORBIDDEN, "you need the permission orders:write for this"));
     Ok(())
 }

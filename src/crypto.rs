@@ -20,6 +20,7 @@ pub mod rustcrypto;
 pub(crate) mod schedule;
 mod secret;
 mod sign;
+mod stack;
 mod suite;
 mod transcript;
 
@@ -44,6 +45,7 @@ pub use random::rng;
 pub use secret::{SecretBytes, SecretString, SharedSecret};
 pub use sign::{ClientKey, RemoteSign, Sign, SignError, SignatureAlgorithm, Signing};
 pub use sign::{SigningKey, SigningParts, VerifyingKey, VerifyingParts};
+pub(crate) use stack::hash_secret;
 pub use suite::{Aead, Group, KeyExchange, ParseSuiteError, Suite};
 pub(crate) use transcript::{Transcript, TranscriptHash, hash_of};
 

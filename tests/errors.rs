@@ -374,6 +374,7 @@ fn no_error_of_a_store_says_what_it_came_from() {
     let accounts = [
         AccountError::Exists("alice".to_owned()),
         AccountError::Unknown("alice".to_owned()),
+        AccountError::Unreadable("alice".to_owned(), LineError::Name),
         AccountError::Broken { name: "alice".to_owned(), line: 3 },
         AccountError::BadName,
         AccountError::BadPassword,

@@ -1,10 +1,11 @@
 //! Randomness for whoever does not hand in a generator of their own.
 
+use super::stack::wipe_stack;
 use super::{CryptoError, CryptoRng};
 use core::convert::Infallible;
 use rand::rngs::{StdRng, SysRng};
 use rand::{Rng, SeedableRng, TryCryptoRng, TryRng};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A generator for the machines and the providers, seeded by the operating system: ChaCha with 12 rounds. The seed is wiped, and
 /// so is the generator when it is dropped, with what both have left on the stack.
@@ -24,13 +25,6 @@ fn seeded() -> Result<Box<StdRng>, CryptoError> {
     let mut seed = Zeroizing::new([0; 32]);
     SysRng.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
     Ok(Box::new(StdRng::from_seed(*seed)))
-}
-
-/// Writes over what earlier calls have left below the caller's frame: 8 KiB, twice what was seen of theirs without optimisation.
-#[inline(never)]
-fn wipe_stack() {
-    let mut room = [0_u64; 1024];
-    room.zeroize();
 }
 
 struct Generator(Box<StdRng>);

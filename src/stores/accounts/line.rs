@@ -8,6 +8,7 @@ use super::name;
 use super::role;
 use super::totp::TotpSecret;
 use crate::crypto::SecretString;
+use crate::crypto::hash_secret;
 use crate::limits;
 use crate::stores::date::{self, Date};
 use crate::terms::addresses::AddressPatterns;
@@ -16,7 +17,6 @@ use crate::terms::grant::Grant;
 use crate::time::UnixTime;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 impl Account {
@@ -213,7 +213,7 @@ fn is_other_file(rest: &str) -> bool {
 }
 
 pub(super) fn hash_token(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
+    hash_secret(token)
 }
 
 fn parse_token_hash(text: &str) -> Option<[u8; 32]> {

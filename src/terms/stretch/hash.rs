@@ -1,11 +1,11 @@
 //! What a server keeps of a password that is stretched at the client.
 
 use super::{ParseStretchParametersError, StretchParameters, Stretching, is_realm};
+use crate::crypto::hash_secret;
 use crate::limits;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use core::str::FromStr;
-use sha2::{Digest, Sha256};
 
 /// What a server keeps of a password that is stretched at the client: its SHA-256, with the realm and the parameters. Nobody can log in with
 /// it; whoever has it can guess the password, at one Argon2id for each guess.
@@ -25,7 +25,7 @@ impl StretchedHash {
 
     /// `stored = SHA-256(stretched)`
     pub(super) fn digest(value: &[u8; limits::STRETCHED]) -> [u8; limits::STRETCHED] {
-        Sha256::digest(value).into()
+        hash_secret(value)
     }
 
     /// What the password is for.

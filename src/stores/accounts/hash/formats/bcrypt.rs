@@ -4,9 +4,9 @@
 //! front is, here as it was there. The upgrade at the next login ends that. A password with a zero byte is no password of any: C
 //! programs stop there, and others refuse it.
 
+use crate::crypto::hash_secret;
 use crate::stores::accounts::LineError;
 use core::fmt::Write;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// `log2` of the rounds.
@@ -51,7 +51,7 @@ pub(super) fn verify(text: &str, password: &[u8]) -> Option<bool> {
     let verify = |password: &[u8]| bcrypt::verify(password, inner(text)).ok();
     if text.starts_with(DJANGO) {
         let mut hex = Zeroizing::new(String::with_capacity(64));
-        Sha256::digest(password).iter().try_for_each(|byte| write!(hex, "{byte:02x}")).ok()?;
+        hash_secret(password).iter().try_for_each(|byte| write!(hex, "{byte:02x}")).ok()?;
         return verify(hex.as_bytes());
     }
     Some(verify(password)? && !password.contains(&0))
