@@ -232,7 +232,7 @@ def bad_shapes() -> dict[str, Callable[[bytes], Credential]]:
         "a key of 1089 bytes": lambda _: proof(bytes(1089), bytes(64)),
         "no user": lambda t: proof(ed, sign(ED25519, signed(t, "")), ""),
         "a user with a control character": lambda t: proof(ed, sign(ED25519, signed(t, "a\n")), "a\n"),
-        "kind 4": lambda _: Credential(4, USER, whole),
+        "kind 9": lambda _: Credential(9, USER, whole),
     }
 
 

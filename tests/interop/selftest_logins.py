@@ -124,7 +124,7 @@ def challenges(report: Report) -> None:
     field("C12", "another kind", credential_kinds=lambda _: [PASSWORD])
     field("C12", "the key sent, though it is known", spki=lambda _: SPKI)
     field("T4", "a proof taken away", proof=lambda _: b"")
-    field("T3", "other kinds", credential_kinds=lambda _: [TOKEN, 3, 4])
+    field("T3", "other kinds", credential_kinds=lambda _: [TOKEN, 3, 9])
     report.case("C12, a secret that did not open", lambda: Meeting(client(), Sealing(KEY, verify)).came_to(
         "C12", "ended"))
     report.case("C12, a right proof of another key than the server's", lambda: Meeting(
