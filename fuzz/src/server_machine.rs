@@ -241,12 +241,15 @@ fn credential(choice: u8, plaintext: &[u8]) -> Reached {
             assert!(is_name(user));
             // One set of parameters was announced. What it is stretched to stays inside: it is taken from where it has to stand.
             let front = 1 + 2 + user.len() + 2 + 1;
-            let value: [u8; limits::STRETCHED] = plaintext[front..front + limits::STRETCHED].try_into().unwrap();
+            // Whoever sends less has sent zeros.
+            let mut padded = plaintext.to_vec();
+            padded.resize(if plaintext.len() <= 256 { 256 } else { 768 }, 0);
+            let value: [u8; limits::STRETCHED] = padded[front..front + limits::STRETCHED].try_into().unwrap();
             let values = List::from_slice(&[Stretched(&value)]).unwrap();
             let mut shown = Vec::new();
             let message = StretchedMessage { values, password: Bytes(password.password().unwrap_or_default()) };
             codec::encode(&message, &mut shown).unwrap();
-            assert_is(&CredentialMessage { kind: 4, user: Text(user), secret: Bytes(&shown) }, plaintext, 256);
+            assert_is(&CredentialMessage { kind: 4, user: Text(user), secret: Bytes(&shown) }, &padded, 256);
             true
         }
         Credential::Password { user, password } => {
