@@ -21,6 +21,8 @@ pub struct Attack {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Searched {
     pub states: usize,
+    /// States in which a client has got its session, as it should.
+    pub sessions: usize,
     pub deliveries: usize,
 }
 
@@ -98,7 +100,10 @@ pub fn search(world: &World) -> Result<Searched, Attack> {
             }
         }
     }
-    Ok(Searched { states: seen.len(), deliveries: search.deliveries })
+    let has_session =
+        |locals: &&Vec<Local>| search.views(locals).any(|(end, view)| search.is_client(end) && view.session.is_some());
+    let sessions = seen.keys().filter(has_session).count();
+    Ok(Searched { states: seen.len(), sessions, deliveries: search.deliveries })
 }
 
 fn name(world: &World, end: usize) -> &'static str {
@@ -384,6 +389,10 @@ impl Search<'_> {
             }
         }
         None
+    }
+
+    fn is_client(&self, end: usize) -> bool {
+        matches!(self.world.ends[end].role, Role::Client { .. })
     }
 
     /// The key of a server, or the one that a client means.

@@ -11,6 +11,7 @@
 //! What is not here: time (S10, L5, N3, F3, A7, C10, V5), contents that no end of ours makes (`tests/codec.rs`, `tests/server_*.rs`
 //! and `tests/client_*.rs` have a test for each rule), trust other than pins, TLS, and 2^24 records.
 
+#![cfg(all(feature = "stretch", any(feature = "rustcrypto", feature = "aws-lc")))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects, unreachable_pub)]
 
