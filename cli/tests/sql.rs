@@ -156,7 +156,7 @@ fn what_is_named_and_not_there_is_not_made_by_a_server() {
     assert!(run(&["db", "migrate", "--users", &users], "").ok().err.contains("nothing to do"));
     run(&["db", "migrate", "--users", &house.path("users.txt")], "").fails(2, &["a users file has no tables"]);
     house.write("accounts.db", b"not a database, though it is as long as one, or so it seems at least", 0o600);
-    serve(&users).fails(1, &["accounts.db"]);
+    serve(&users).fails(1, &["accounts.db", "refuses"]);
     for kind in ["mysql://u:hunter22@h/d", "postgres://u:hunter22@:nonsense", "sqlite:", ""] {
         let said = serve(kind).fails(2, &["--users"]);
         assert!(!format!("{said:?}").contains("hunter22"), "{said:?}");

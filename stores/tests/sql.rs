@@ -129,7 +129,7 @@ async fn a_migration_that_is_cut_off_leaves_everything_as_it_was() {
     other(&place, &BACK_TO_1).await.close().await.unwrap();
     // The last of its steps can't be done.
     other(&place, &["DROP INDEX accounts_by_password_cost"]).await.close().await.unwrap();
-    assert!(matches!(place.migrate().await, Err(OpenError::Away(_))));
+    assert!(matches!(place.migrate().await, Err(OpenError::Refused(_))));
     assert_eq!(place.schema().await.unwrap(), Schema::Older { version: 1 });
     let mut connection = other(&place, &[]).await;
     let made = "SELECT count(*) FROM sqlite_schema WHERE name IN ('roles', 'account_roles', 'imitated_costs')";
