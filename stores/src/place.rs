@@ -243,7 +243,8 @@ impl OpenError {
     pub(crate) fn away(error: sqlx::Error) -> Self {
         // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room. Of SQLite's: somebody has locked it.
         let may_pass = |code: &str| {
-            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class)) || ["5", "6"].contains(&code)
+            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "6"].contains(&code)
         };
         match error.as_database_error() {
             Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),
