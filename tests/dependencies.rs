@@ -79,7 +79,8 @@ fn version(text: &str) -> Vec<u64> {
 #[test]
 fn no_crate_of_any_feature_needs_a_newer_rust_than_is_promised() {
     let mut command = Command::new(env!("CARGO"));
-    let output = command.args(["metadata", "--format-version", "1", "--locked"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let output =
+        command.args(["metadata", "--format-version", "1", "--locked"]).current_dir(env!("CARGO_MANIFEST_DIR"));
     let metadata: serde_json::Value = serde_json::from_slice(&output.output().unwrap().stdout).unwrap();
     let promised = version(env!("CARGO_PKG_RUST_VERSION"));
     let tree = packages(&["--all-features", "-e", "normal,build"]);
