@@ -92,6 +92,18 @@ impl Decrypted {
     }
 }
 
+/// What no code but a test may look at.
+#[cfg(test)]
+impl Decrypted {
+    pub(super) fn is_ok(&self) -> bool {
+        self.ok.into()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; limits::SEALED_SECRET] {
+        &self.bytes
+    }
+}
+
 impl fmt::Debug for Decrypted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decrypted").finish_non_exhaustive()
