@@ -89,14 +89,19 @@ macro_rules! version_1 {
     };
 }
 
+/// Version 2: what servers share beside accounts.
+const TICKET_KEYS: &[&str] = &[
+    "CREATE TABLE ticket_keys (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, wrapped TEXT NOT NULL, ends BIGINT NOT NULL)",
+];
+
 /// What each version adds. What was released is not changed any more, only added to.
-const SQLITE: [&[&str]; 1] = [version_1!("")];
-const POSTGRES: [&[&str]; 1] = [version_1!("COLLATE \"C\"")];
+const SQLITE: [&[&str]; 2] = [version_1!(""), TICKET_KEYS];
+const POSTGRES: [&[&str]; 2] = [version_1!("COLLATE \"C\""), TICKET_KEYS];
 
 /// What this version of the library needs.
-const LATEST: i64 = 1;
+const LATEST: i64 = 2;
 
-const _: () = assert!(SQLITE.len() == 1 && POSTGRES.len() == 1);
+const _: () = assert!(SQLITE.len() == 2 && POSTGRES.len() == 2);
 
 /// How long all of a migration may take.
 const MIGRATION: Duration = Duration::from_secs(600);
@@ -123,6 +128,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
         "SELECT name, version, permissions, password, password_cost, public_keys, totp, recovery_codes, locked, locks, expires, more,
             last_step, wrong_answers, closed_until FROM accounts LIMIT 0",
         "SELECT hash, account FROM tokens LIMIT 0",
+        "SELECT id, version, wrapped, ends FROM ticket_keys LIMIT 0",
     ];
     if tables == 0 {
         return Ok(Schema::Missing);

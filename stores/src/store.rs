@@ -63,6 +63,10 @@ impl SqlStore {
         self.0.database.close().await;
     }
 
+    pub(crate) fn database(&self) -> &Database {
+        &self.0.database
+    }
+
     /// The names of those accounts that can't be read, and why: somebody wrote something into the tables that is none of the library's.
     /// They let nobody in.
     ///
@@ -102,7 +106,7 @@ fn account(row: Option<&Row>) -> Result<Option<Account>, StoreError> {
 }
 
 /// What goes wrong in the middle of something.
-enum Failed {
+pub(crate) enum Failed {
     Sql(sqlx::Error),
     Store(StoreError),
 }
@@ -125,7 +129,7 @@ impl From<AccountError> for Failed {
     }
 }
 
-async fn within<T, E: Into<Failed>>(work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError> {
+pub(crate) async fn within<T, E: Into<Failed>>(work: impl Future<Output = Result<T, E>>) -> Result<T, StoreError> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => Err(match error.into() {
