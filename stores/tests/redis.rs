@@ -366,7 +366,7 @@ async fn counts_fade_and_never_fall_below_zero() {
         store.add(&amounts.map(|amount| (account.clone(), amount))).await.unwrap();
     }
     let level = |standings: Vec<countersign::Standing>| standings[0].level;
-    let read = level(other.read(&[account.clone()]).await.unwrap());
+    let read = level(other.read(std::slice::from_ref(&account)).await.unwrap());
     assert!((2.9..=3.0).contains(&read), "{read}");
     store.add(&[(account.clone(), -100.0)]).await.unwrap();
     assert_eq!(level(other.read(&[account]).await.unwrap()), 0.0);
@@ -376,7 +376,7 @@ async fn counts_fade_and_never_fall_below_zero() {
     store.add(&[(PenaltyKey::Logins(source(1), Arc::clone(&name)), 1.0)]).await.unwrap();
     for key in [&home, &gateway] {
         store.add(&[(key.clone(), 5.0)]).await.unwrap();
-        let read = level(other.read(&[key.clone()]).await.unwrap());
+        let read = level(other.read(std::slice::from_ref(key)).await.unwrap());
         assert!((4.9..=5.0).contains(&read), "{read}");
         store.add(&[(key.clone(), f64::MIN)]).await.unwrap();
     }
