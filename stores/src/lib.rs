@@ -34,8 +34,12 @@
 //! next ones are answered as soon as the database is back.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "sql")]
+mod bulk;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "sql")]
+mod costs;
 #[cfg(feature = "sql")]
 mod database;
 #[cfg(feature = "ldap")]
@@ -46,6 +50,8 @@ mod place;
 mod record;
 #[cfg(feature = "redis")]
 mod redis;
+#[cfg(feature = "sql")]
+mod roles;
 #[cfg(feature = "sql")]
 mod schema;
 #[cfg(any(feature = "redis", feature = "sql"))]
@@ -66,6 +72,6 @@ pub use schema::Schema;
 #[cfg(any(feature = "redis", feature = "sql"))]
 pub use secret::SharedSecret;
 #[cfg(feature = "sql")]
-pub use store::SqlStore;
+pub use store::{Availability, SqlStore};
 #[cfg(feature = "sql")]
 pub use tickets::{SharedTicketKeys, TicketSharingError};

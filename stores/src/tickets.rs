@@ -2,7 +2,7 @@
 
 use crate::database::Value;
 use crate::secret::SharedSecret;
-use crate::store::{SqlStore, within};
+use crate::store::SqlStore;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
 use base64ct::{Base64Unpadded, Encoding};
@@ -122,7 +122,7 @@ impl SharedTicketKeys {
 
     async fn read(&self) -> Result<(i64, Option<Row>), StoreError> {
         const SELECT: &str = "SELECT version, wrapped, ends FROM ticket_keys WHERE id = 1";
-        within(async {
+        let read = self.store.read(async {
             let database = self.store.database();
             let clock = if database.is_sqlite() {
                 "SELECT unixepoch() AS now"
@@ -132,11 +132,11 @@ impl SharedTicketKeys {
             let now = database.read(clock, Vec::new()).await?;
             let now = now.first().ok_or(sqlx::Error::RowNotFound)?.number("now")?;
             let rows = database.read(SELECT, Vec::new()).await?;
-            let Some(row) = rows.first() else { return Ok::<_, sqlx::Error>((now, None)) };
+            let Some(row) = rows.first() else { return Ok((now, None)) };
             let (version, wrapped, ends) = (row.number("version")?, row.text("wrapped")?, row.number("ends")?);
             Ok((now, Some(Row { version, wrapped, ends })))
-        })
-        .await
+        });
+        read.await
     }
 
     /// Whether it was there before anybody else's.
@@ -149,13 +149,13 @@ impl SharedTicketKeys {
         if version != 0 {
             values.push(version.into());
         }
-        within(async {
+        let written = self.store.write(async {
             let mut work = self.store.database().begin().await?;
             let is_first = !work.run(statement, values).await?.is_empty();
             work.commit().await?;
-            Ok::<_, sqlx::Error>(is_first)
-        })
-        .await
+            Ok(is_first)
+        });
+        written.await
     }
 
     /// `Base64(nonce || AES-256-GCM(Derive(secret), nonce, "countersign ticket keys", keys))`

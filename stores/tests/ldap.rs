@@ -178,8 +178,12 @@ fn run(folder: &tempfile::TempDir, port: u16, secure: Option<u16>) -> Child {
     let listen = secure.map_or(listen.clone(), |secure| format!("{listen} ldaps://0.0.0.0:{secure}"));
     let conf = folder.path().join("conf");
     let log = fs::File::create(folder.path().join("log")).unwrap();
-    let mut process =
-        Command::new("/usr/sbin/slapd").args(["-d", "0", "-h", &listen, "-f"]).arg(conf).stderr(log).spawn().unwrap();
+    let mut process = Command::new("/usr/sbin/slapd") // Nothing but errors.
+        .args(["-d", "16384", "-h", &listen, "-f"])
+        .arg(conf)
+        .stderr(log)
+        .spawn()
+        .unwrap();
     while UnixStream::connect(&socket).is_err() || TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(process.try_wait().unwrap().is_none(), "{}", fs::read_to_string(folder.path().join("log")).unwrap());
         std::thread::yield_now();

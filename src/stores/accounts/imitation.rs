@@ -31,10 +31,6 @@ pub(super) struct Learned(RwLock<Imitation>);
 
 type Key = Zeroizing<[u8; 32]>;
 
-/// Most costs that are imitated, each a microsecond of an unknown user's login. Who has more different ones in one table has made
-/// them for that.
-const MOST: usize = 32;
-
 /// In front of the line that keeps it in a file.
 pub(super) const FRONT: &str = "#imitate ";
 
@@ -58,17 +54,25 @@ impl Learned {
 }
 
 impl Imitation {
-    /// Imitates the costs of these stored passwords, one for each [`Account::password_cost`](super::Account::password_cost) that there is
-    /// or was; the default cost, if there is none. What can't be read is left out, and what comes after 32 different ones.
+    /// Imitates these costs, one for each [`Account::password_cost`](super::Account::password_cost) that there is or was; the default cost, if
+    /// there is none. What can't be read is left out, and what comes after [`Imitation::MOST`] different ones.
     ///
     /// The key of 32 random bytes must stay the same, and be as secret as the accounts: all servers over a store share it, or a name whose
     /// check costs something else at each of them would be known to be unknown. Keep the list with it, let it grow and not shrink, and
-    /// begin it with what upgrades end in, a hash of [`PasswordCheck::hash`](super::PasswordCheck::hash): each change of it changes the
-    /// cost of some unknown names at once.
-    pub fn new<H: AsRef<str>>(key: [u8; 32], passwords: impl IntoIterator<Item = H>) -> Self {
+    /// begin it with [`Imitation::default_cost`]: each change of it changes the cost of some unknown names at once.
+    pub fn new<H: AsRef<str>>(key: [u8; 32], costs: impl IntoIterator<Item = H>) -> Self {
         let mut imitation = Self { key: Zeroizing::new(key), is_kept: true, costs: Vec::new() };
-        passwords.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).for_each(|cost| imitation.learn(cost));
+        costs.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).for_each(|cost| imitation.learn(cost));
         imitation
+    }
+
+    /// Most costs that are imitated, each a microsecond of an unknown user's login. Who has more different ones in one store has made them
+    /// for that.
+    pub const MOST: usize = 32;
+
+    /// What new passwords cost, and upgrades end in, as [`Account::password_cost`](super::Account::password_cost) has it.
+    pub fn default_cost() -> String {
+        Cost::default().example()
     }
 
     /// What the password of an unknown name costs: of all costs on the list, the one with the highest MAC together with the name
@@ -80,7 +84,7 @@ impl Imitation {
 
     /// Also imitates this.
     pub(super) fn learn(&mut self, cost: Cost) {
-        if !self.has(&cost) && self.costs.len() < MOST {
+        if !self.has(&cost) && self.costs.len() < Self::MOST {
             self.costs.push((cost, cost.example()));
         }
     }

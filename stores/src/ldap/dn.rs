@@ -31,13 +31,13 @@ pub(super) fn filter(template: &str, user: &str, dn: &str) -> String {
 /// A distinguished name as it is compared: directories write the same one in upper or lower case, and with blanks after commas or without.
 pub(super) fn normal(dn: &str) -> String {
     let mut normal = String::with_capacity(dn.len());
-    let mut is_escaped = false;
+    let (mut is_escaped, mut follows_separator) = (false, true);
     for c in dn.trim().chars().flat_map(char::to_lowercase) {
-        let follows_separator = normal.is_empty() || normal.ends_with([',', '=', '+']) && !is_escaped;
         if c == ' ' && follows_separator {
             continue;
         }
-        if [',', '=', '+'].contains(&c) && !is_escaped {
+        follows_separator = [',', '=', '+'].contains(&c) && !is_escaped;
+        if follows_separator {
             while normal.ends_with(' ') && !normal.ends_with("\\ ") {
                 normal.pop();
             }
