@@ -185,7 +185,9 @@ fn run(folder: &tempfile::TempDir, port: u16, secure: Option<u16>) -> Child {
         .spawn()
         .unwrap();
     while UnixStream::connect(&socket).is_err() || TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(process.try_wait().unwrap().is_none(), "{}", fs::read_to_string(folder.path().join("log")).unwrap());
+        if let Some(status) = process.try_wait().unwrap() {
+            panic!("slapd: {status}: {}", fs::read_to_string(folder.path().join("log")).unwrap());
+        }
         std::thread::yield_now();
     }
     process
