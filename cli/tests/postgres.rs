@@ -89,12 +89,12 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
     let house = House::empty();
     let mut server = database.serve(&house);
     server.wait_for(&["started", "accounts=1"]);
-    server.login(&house, "alice", "secret of alice", &["whoami"]).ok();
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     assert!(is_ready(&server));
 
     database.control(&["-m", "immediate", "stop"]);
     for (user, password) in [("alice", "secret of alice"), ("alice", "wrong"), ("nobody", "wrong")] {
-        server.login(&house, user, password, &["whoami"]).fails(NOT_NOW, &[]);
+        server.login(&house, user, password, &["--send", "whoami"]).fails(NOT_NOW, &[]);
     }
     server.wait_for(&["accounts-away", "store-away"]);
     server.wait_for(&["login-refused", "not-now"]);
@@ -105,8 +105,8 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
 
     database.control(&["start"]);
     server.wait_for(&["accounts-back"]);
-    server.login(&house, "alice", "secret of alice", &["whoami"]).ok();
-    server.login(&house, "alice", "wrong", &["whoami"]).fails(1, &[]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    server.login(&house, "alice", "wrong", &["--send", "whoami"]).fails(1, &[]);
     assert!(is_ready(&server));
 }
 
@@ -119,10 +119,10 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
     let mut server = database.serve(&house);
     server.wait_for(&["started"]);
     until("it says that it is not ready", || !is_ready(&server));
-    server.login(&house, "alice", "secret of alice", &["whoami"]).fails(NOT_NOW, &[]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).fails(NOT_NOW, &[]);
     database.control(&["start"]);
     until("it is ready", || is_ready(&server));
-    server.login(&house, "alice", "secret of alice", &["whoami"]).ok();
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     let (_, said) = server.stop("-TERM");
     assert!(said.contains("until it is back, logins are told \"not now\""), "{said}");
 }
@@ -171,7 +171,7 @@ fn users_are_imported_and_roles_kept_in_postgresql_too() {
     role(&["grant", "clerk", "orders:write"]).ok();
     let house = House::empty();
     let server = database.serve(&house);
-    let said = server.login(&house, "user7", "correct horse", &["whoami"]).ok();
+    let said = server.login(&house, "user7", "correct horse", &["--send", "whoami"]).ok();
     assert!(said.out.contains("orders:write"), "{said:?}");
     database.user(&["role", "remove", "user7", "clerk"], "").ok();
     role(&["remove", "clerk"]).ok();

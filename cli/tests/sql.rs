@@ -107,14 +107,14 @@ fn a_running_server_lets_in_who_is_in_the_database_now() {
     let house = House::empty();
     let mut server = served(&house, &["--recheck", "1s"]);
     let users = sqlite(&house);
-    server.login(&house, "alice", "secret of alice", &["whoami"]).ok();
-    server.login(&house, "bob", "secret of bob", &["whoami"]).fails(1, &[]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).fails(1, &[]);
     user(&users, &["add", "bob", "--password-stdin"], "secret of bob\n").ok();
     run(&["role", "add", "clerk", "--permission", "orders:read", "--users", &users], "").ok();
     user(&users, &["role", "add", "bob", "clerk"], "").ok();
-    assert!(server.login(&house, "bob", "secret of bob", &["whoami"]).ok().out.contains("orders:read"));
+    assert!(server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).ok().out.contains("orders:read"));
     user(&users, &["lock", "bob"], "").ok();
-    server.login(&house, "bob", "secret of bob", &["whoami"]).fails(1, &[]);
+    server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).fails(1, &[]);
     server.wait_for(&["login-refused", "account-locked"]);
 }
 
@@ -132,7 +132,7 @@ fn without_users_the_accounts_are_in_sqlite_in_the_state_directory() {
     let file = house.path("state/countersign/accounts.db");
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{started}");
     finish(&mut at_home(&["user", "add", "alice", "--password-stdin"]), "secret of alice\n").ok();
-    server.login(&house, "alice", "secret of alice", &["whoami"]).ok();
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     server.wait_for(&["started", "accounts.db"]);
     let (_, said) = server.stop("-TERM");
     assert!(said.contains("made it; there are no accounts yet"), "{said}");
@@ -156,7 +156,7 @@ fn what_is_named_and_not_there_is_not_made_by_a_server() {
     assert!(run(&["db", "migrate", "--users", &users], "").ok().err.contains("nothing to do"));
     run(&["db", "migrate", "--users", &house.path("users.txt")], "").fails(2, &["a users file has no tables"]);
     house.write("accounts.db", b"not a database, though it is as long as one, or so it seems at least", 0o600);
-    serve(&users).fails(1, &["accounts.db"]);
+    serve(&users).fails(1, &["accounts.db", "refuses"]);
     for kind in ["mysql://u:hunter22@h/d", "postgres://u:hunter22@:nonsense", "sqlite:", ""] {
         let said = serve(kind).fails(2, &["--users"]);
         assert!(!format!("{said:?}").contains("hunter22"), "{said:?}");
@@ -219,7 +219,7 @@ fn an_import_into_a_database_is_as_one_into_a_file() {
     // What was imported can log in.
     user(&sqlite(&house), &["unlock", "user1"], "").ok();
     let server = served(&house, &[]);
-    server.login(&house, "user1", "correct horse", &["whoami"]).ok();
+    server.login(&house, "user1", "correct horse", &["--send", "whoami"]).ok();
 }
 
 #[test]

@@ -214,6 +214,9 @@ pub enum OpenError {
     /// It can't be reached, or does not answer in time.
     #[error("the database can't be reached")]
     Away(#[source] Box<dyn core::error::Error + Send + Sync>),
+    /// It is there, and refuses: a wrong password, no such database, a file that is none.
+    #[error("the database refuses")]
+    Refused(#[source] Box<dyn core::error::Error + Send + Sync>),
     /// Its file can't be opened.
     #[error("{}: the operating system refused", path.display())]
     File {
@@ -236,7 +239,16 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
-        Self::Away(Box::new(error))
+        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room. Of SQLite's: somebody has locked it.
+        let may_pass = |code: &str| {
+            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "6"].contains(&code)
+        };
+        match error.as_database_error() {
+            Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),
+            _ => Self::Away(Box::new(error)),
+        }
     }
 }
