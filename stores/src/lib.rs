@@ -20,24 +20,58 @@
 //! # drop(verifier); Ok(()) }) }
 //! ```
 //!
-//! It speaks to both by `sqlx`, without its macros, and without the MySQL driver and the RSA crate that this brings. The
+//! | feature | what it adds |
+//! |---|---|
+//! | `sql` (default) | accounts in SQLite and PostgreSQL ([`SqlStore`]), and keys for tickets that servers share there ([`SharedTicketKeys`]) |
+//! | `redis` | failed logins, and which tickets were used, for several servers: `RedisStore` |
+//! | `ldap` | passwords that a directory checks: `LdapVerifier` |
+//! | `conformance` | tests for any store of accounts |
+//!
+//! It speaks to both databases by `sqlx`, without its macros, and without the MySQL driver and the RSA crate that this brings. The
 //! tables are described in docs/accounts.md.
 //!
 //! Whatever is not an answer in time is [`StoreError::Away`](countersign::accounts::StoreError::Away): logins are told "not now", and the
 //! next ones are answered as soon as the database is back.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "sql")]
 mod bulk;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "sql")]
 mod costs;
+#[cfg(feature = "sql")]
 mod database;
+#[cfg(feature = "ldap")]
+mod ldap;
+#[cfg(feature = "sql")]
 mod place;
+#[cfg(feature = "sql")]
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "sql")]
 mod roles;
+#[cfg(feature = "sql")]
 mod schema;
+#[cfg(any(feature = "redis", feature = "sql"))]
+mod secret;
+#[cfg(feature = "sql")]
 mod store;
+#[cfg(feature = "sql")]
+mod tickets;
 
+#[cfg(feature = "ldap")]
+pub use self::ldap::{LdapConfig, LdapError, LdapVerifier};
+#[cfg(feature = "redis")]
+pub use self::redis::{RedisConfig, RedisCounts, RedisError, RedisEvent, RedisStore};
+#[cfg(feature = "sql")]
 pub use place::{OpenError, Place};
+#[cfg(feature = "sql")]
 pub use schema::Schema;
+#[cfg(any(feature = "redis", feature = "sql"))]
+pub use secret::SharedSecret;
+#[cfg(feature = "sql")]
 pub use store::{Availability, SqlStore};
+#[cfg(feature = "sql")]
+pub use tickets::{SharedTicketKeys, TicketSharingError};

@@ -123,14 +123,19 @@ macro_rules! version_2 {
     };
 }
 
+/// What version 3 adds: what servers share beside accounts.
+const VERSION_3: &[&str] = &[
+    "CREATE TABLE ticket_keys (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, wrapped TEXT NOT NULL, ends BIGINT NOT NULL)",
+];
+
 /// What each version adds. What was released is not changed any more, only added to.
-const SQLITE: [&[&str]; 2] = [version_1!(""), version_2!("")];
-const POSTGRES: [&[&str]; 2] = [version_1!("COLLATE \"C\""), version_2!("COLLATE \"C\"")];
+const SQLITE: [&[&str]; 3] = [version_1!(""), version_2!(""), VERSION_3];
+const POSTGRES: [&[&str]; 3] = [version_1!("COLLATE \"C\""), version_2!("COLLATE \"C\""), VERSION_3];
 
 /// What this version of the library needs.
-pub(crate) const LATEST: i64 = 2;
+pub(crate) const LATEST: i64 = 3;
 
-const _: () = assert!(SQLITE.len() == 2 && POSTGRES.len() == 2);
+const _: () = assert!(SQLITE.len() == 3 && POSTGRES.len() == 3);
 
 /// How long all of a migration may take.
 const MIGRATION: Duration = Duration::from_secs(600);
@@ -161,6 +166,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
         "SELECT name, version, permissions FROM roles LIMIT 0",
         "SELECT account, role FROM account_roles LIMIT 0",
         "SELECT cost, number FROM imitated_costs LIMIT 0",
+        "SELECT id, version, wrapped, ends FROM ticket_keys LIMIT 0",
     ];
     if tables == 0 {
         return Ok(Schema::Missing);

@@ -1,4 +1,5 @@
 //! Every store there is, put to the same tests.
+#![cfg(feature = "sql")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 use countersign::accounts::{AccountFile, Accounts};

@@ -2,7 +2,7 @@
 //!
 //! `COUNTERSIGN_TEST_POSTGRES` is the address of an empty database, with `?host=` the folder of its socket; `.ci/postgres COMMAND` starts
 //! one for a command.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "sql"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -145,7 +145,8 @@ async fn tables_are_made_once_by_whoever_is_first() {
     SqlStore::open(&server.place()).await.unwrap();
     for (statement, found) in [
         ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
-        ("UPDATE countersign SET version = 2", Schema::Current),
+        ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
+        ("UPDATE countersign SET version = 3", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE countersign", Schema::Damaged),
     ] {

@@ -1,4 +1,4 @@
-//! A server's keys for tickets: a ring of two, changed by time.
+//! A server's keys for tickets: a ring, changed by time.
 
 use super::used::{AlreadyUsed, TicketMemory, TicketUse, UsedCounts, UsedTickets, Using};
 use super::{CONTENTS, Chain, FORMAT, NAME, NONCE, TicketContents};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 ///
 /// Each key seals for one lifetime and opens for one more, so a ticket is good for at least its lifetime, if the chain that it is
 /// of began under a key that still opens. Share them by [`TicketKeys::export`] among several servers, of which one rotates and the
-/// others follow; keep them across a restart by [`TicketKeys::save`]. A restart forgets them otherwise, and clients fall back
+/// others follow, or by [`TicketKeys::rotate_shared`] in one place without one that leads; keep them across a restart by [`TicketKeys::save`]. A restart forgets them otherwise, and clients fall back
 /// to the full login.
 ///
 /// What each mistake costs: a stolen key lets the thief log in as anyone, and be the server to clients that show tickets, until it
@@ -43,7 +43,7 @@ enum Used {
 
 struct Ring {
     /// The newest first.
-    keys: List<RingKey, 2>,
+    keys: List<RingKey, RING>,
     /// Whether this process makes new keys, or waits for them.
     follows: bool,
     /// The latest that the clock has said.
@@ -51,6 +51,9 @@ struct Ring {
     /// Whether the keys come from elsewhere, and what was used under them is not known here.
     is_without_uses: bool,
 }
+
+/// One that seals, one that opens, and one that servers which share keys have before any of them seals under it.
+const RING: usize = 3;
 
 layout! {
     /// A key for tickets, here and in an export.
@@ -70,10 +73,17 @@ impl Default for RingKey {
     }
 }
 
+impl RingKey {
+    /// No key yet, but its time: it seals for one lifetime, and opens for two.
+    fn from_time(made: UnixTime, lifetime: Duration) -> Self {
+        Self { made, ends: made.after(lifetime.saturating_mul(2)), ..Self::default() }
+    }
+}
+
 layout! {
     /// What a server keeps across a restart, before the tickets that were used.
     struct Saved {
-        keys: List<RingKey, 2>,
+        keys: List<RingKey, RING>,
         latest: UnixTime,
         /// 0, or one second past [`UsedTickets::forgotten`].
         forgotten: u64,
@@ -159,10 +169,7 @@ impl TicketKeys {
     pub fn export(&self, now: UnixTime, rng: &mut dyn CryptoRng) -> Result<SecretBytes, CryptoError> {
         let mut ring = self.ring();
         self.turn(&mut ring, now, rng);
-        let mut out = Zeroizing::new(Vec::with_capacity(ring.keys.size().saturating_add(1)));
-        out.push(FORMAT);
-        codec::append(&ring.keys, &mut out).map_err(|_| CryptoError::Failed)?;
-        Ok(SecretBytes::new(out))
+        Self::exported(&ring.keys)
     }
 
     /// Takes over another server's keys. From now on this one makes no keys of its own: when the newest is a lifetime
@@ -174,14 +181,65 @@ impl TicketKeys {
     /// # Errors
     /// [`Misuse::BadInput`] for bytes that are no export; the keys stay as they are.
     pub fn follow(&self, exported: &[u8]) -> Result<(), Misuse> {
-        let bad = Misuse::BadInput("the exported ticket keys");
-        let keys = exported.strip_prefix(&[FORMAT]).ok_or(bad)?;
-        let keys = codec::read(keys).map_err(|_| bad)?;
+        let keys = Self::imported(exported)?;
         let mut ring = self.ring();
         ring.is_without_uses |= !ring.follows;
         ring.keys = keys;
         ring.follows = true;
         Ok(())
+    }
+
+    /// Brings up to date what servers that share keys keep in one place, such as a row of a database: gives what is to be put in the place of
+    /// `kept`, if that is still there then, or `None` where it stays. Empty is what is kept at first. No server leads: whoever finds that
+    /// a key is due makes it, and the others [follow](TicketKeys::follow) what is there. Secret.
+    ///
+    /// A new key is there `lead` before anybody seals under it, so that all servers can open what one seals; so each has to look more often than that.
+    /// The clock that `now` comes from should be one for all, such as the database's: by it keys come and go.
+    ///
+    /// # Errors
+    /// [`Misuse::BadInput`] for bytes that are no export.
+    pub fn rotate_shared(
+        &self,
+        kept: &[u8],
+        now: UnixTime,
+        lead: Duration,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Option<SecretBytes>, Misuse> {
+        let kept = if kept.is_empty() { List::new() } else { Self::imported(kept)? };
+        // A thief has no use for what no longer opens. And what a clock that was wrong has made for a far future would be waited for.
+        let latest = now.after(lead).after(limits::CLOCK_SKEW);
+        let mut alive = List::<RingKey, RING>::new();
+        for key in kept.into_entries().filter(|key| now < key.ends && key.made <= latest) {
+            // There is as much room as before.
+            let _ = alive.push(key);
+        }
+        let next = alive.first().map(|newest| newest.made.after(self.lifetime));
+        if next.is_some_and(|next| now.after(lead) < next) {
+            return Ok(None);
+        }
+        let mut fresh = RingKey::from_time(next.unwrap_or(now).max(now), self.lifetime);
+        rng.fill_bytes(&mut fresh.name);
+        rng.fill_bytes(fresh.key.as_mut_slice());
+        alive.push_front(fresh);
+        let exported = Self::exported(&alive).map_err(|_| Misuse::BadInput("the exported ticket keys"))?;
+        Ok(Some(exported))
+    }
+
+    /// How long each key seals, and a ticket is good for.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    fn exported(keys: &List<RingKey, RING>) -> Result<SecretBytes, CryptoError> {
+        let mut out = Zeroizing::new(Vec::with_capacity(keys.size().saturating_add(1)));
+        out.push(FORMAT);
+        codec::append(keys, &mut out).map_err(|_| CryptoError::Failed)?;
+        Ok(SecretBytes::new(out))
+    }
+
+    fn imported(exported: &[u8]) -> Result<List<RingKey, RING>, Misuse> {
+        let bad = Misuse::BadInput("the exported ticket keys");
+        codec::read(exported.strip_prefix(&[FORMAT]).ok_or(bad)?).map_err(|_| bad)
     }
 
     /// The keys, and the memory of used tickets if it is in this process, for [`TicketKeys::load`] after a restart. Secret.
@@ -254,8 +312,9 @@ impl TicketKeys {
             let now = self.turn(&mut ring, now, rng);
             // What would not be taken back is not given out: by a key of the future, from a server that this one follows.
             let is_ours = |key: &&RingKey| now < key.made.after(self.lifetime) && Self::opens(key, now);
-            let newest = ring.keys.first().filter(is_ours);
-            let Some(newest) = newest else { return Ok(None) };
+            // Not under one whose time has not come, where there is another: other servers may not have it yet.
+            let begun = ring.keys.iter().filter(|key| key.made <= now).find(is_ours);
+            let Some(newest) = begun.or_else(|| ring.keys.iter().find(is_ours)) else { return Ok(None) };
             if contents.chain.number == 0 {
                 contents.chain.root = newest.name;
             }
@@ -290,7 +349,7 @@ impl TicketKeys {
             let at = ring.keys.iter().position(|key| key.name == *name && Self::opens(key, now))?;
             // The keys that a chain may have begun under whose ticket is sealed under this one.
             let older = ring.keys.get(at..)?;
-            let mut roots = List::<_, 2>::new();
+            let mut roots = List::<_, RING>::new();
             older.iter().filter(|key| Self::opens(key, now)).try_for_each(|key| roots.push(key.name))?;
             (older.first()?.key.clone(), roots, now)
         };
@@ -335,13 +394,12 @@ impl TicketKeys {
         self.cipher.key(&fresh)
     }
 
-    /// Makes a new key if the newest is a lifetime old, and drops the one before the last. Gives the time to go by.
+    /// Makes a new key if the newest is a lifetime old, and drops what no longer opens. Gives the time to go by.
     fn turn(&self, ring: &mut Ring, now: UnixTime, rng: &mut dyn CryptoRng) -> UnixTime {
         let now = self.clock(ring, now);
         let is_due = ring.keys.first().is_none_or(|newest| now >= newest.made.after(self.lifetime));
         if !ring.follows && is_due {
-            let ends = now.after(self.lifetime.saturating_mul(2));
-            let mut fresh = RingKey { made: now, ends, ..RingKey::default() };
+            let mut fresh = RingKey::from_time(now, self.lifetime);
             rng.fill_bytes(&mut fresh.name);
             rng.fill_bytes(fresh.key.as_mut_slice());
             ring.keys.push_front(fresh);

@@ -1,0 +1,160 @@
+//! A connection to a directory, for one login.
+
+use super::entry::{ATTRIBUTES, Person};
+use super::{Inner, People, Security, dn, policy};
+use countersign::Reason;
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions};
+use std::sync::Arc;
+
+/// A connection. It ends with this.
+pub(super) struct Session<'a> {
+    ldap: Ldap,
+    inner: &'a Inner,
+}
+
+const UNREACHABLE: Reason = Reason::NotNow("the directory can't be reached");
+
+/// Of an answer that never comes, or is none.
+fn broken(error: LdapError) -> Reason {
+    match error {
+        LdapError::LdapResult { result } => policy::away(result.rc),
+        _ => Reason::NotNow("the connection to the directory broke"),
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) async fn open(inner: &'a Arc<Inner>) -> Result<Self, Reason> {
+        let config = &inner.config;
+        let mut settings = LdapConnSettings::new()
+            .set_conn_timeout(config.patience)
+            .set_starttls(config.security == Security::StartTls);
+        if let Some(tls) = &inner.tls {
+            settings = settings.set_config(Arc::clone(tls));
+        }
+        let (connection, ldap) = LdapConnAsync::with_settings(settings, &config.url).await.map_err(|_| UNREACHABLE)?;
+        // It ends with the last handle.
+        tokio::spawn(async move { connection.drive().await });
+        Ok(Self { ldap, inner })
+    }
+
+    /// Binds as the service account, where there is one.
+    pub(super) async fn as_service(&mut self) -> Result<(), Reason> {
+        let Some((name, password)) = &self.inner.config.service else { return Ok(()) };
+        let answer = self.ldap.simple_bind(name, password).await.map_err(broken)?;
+        if answer.rc == 0 { Ok(()) } else { Err(policy::away(answer.rc)) }
+    }
+
+    /// Lets the directory check a password, and gives whose it is. The same requests are made for whoever is not there.
+    pub(super) async fn log_in(mut self, user: &str, password: &str) -> Result<Person, Reason> {
+        let has_service = self.inner.config.service.is_some();
+        let person = if has_service {
+            self.as_service().await?;
+            self.find(user).await?
+        } else {
+            None
+        };
+        let name = match (&person, &self.inner.config.people) {
+            (Some(person), _) => person.dn.clone(),
+            (None, Some(People::Named(template))) => dn::named(template, user),
+            // A name that there is not, below a base that there is.
+            (None, Some(People::Found(base, _))) => dn::named(&format!("cn={},{base}", super::USER), user),
+            (None, None) => return Err(UNREACHABLE),
+        };
+        let answer = self.ldap.with_controls(policy::asked()).simple_bind(&name, password).await.map_err(broken)?;
+        let verdict = policy::verdict(&answer);
+        match (person, has_service) {
+            (Some(person), _) => verdict.map(|()| person),
+            // The search did not find them; a directory that takes the password all the same has another entry of that name.
+            (None, true) => {
+                Err(verdict.err().filter(|reason| matches!(reason, Reason::NotNow(_))).unwrap_or(Reason::UnknownUser))
+            }
+            (None, false) => {
+                // It does not say which of the two is wrong, and what may be no name must not be logged as one.
+                verdict.map_err(|reason| if reason == Reason::WrongPassword { Reason::UnknownUser } else { reason })?;
+                let own = self.read(&name, Scope::Base, "(objectClass=*)").await?;
+                let own = own
+                    .into_iter()
+                    .next()
+                    .ok_or(Reason::NotNow("the directory does not let users read their own entries"))?;
+                self.person(own, user)
+                    .await?
+                    .ok_or(Reason::NotNow("the user's entry does not have the attribute of their name"))
+            }
+        }
+    }
+
+    /// The user's entry, with its groups.
+    pub(super) async fn find(&mut self, user: &str) -> Result<Option<Person>, Reason> {
+        let inner = self.inner;
+        let found = match &inner.config.people {
+            Some(People::Named(template)) => {
+                self.read(&dn::named(template, user), Scope::Base, "(objectClass=*)").await?
+            }
+            Some(People::Found(base, filter)) => self.read(base, Scope::Subtree, &dn::filter(filter, user, "")).await?,
+            None => return Err(UNREACHABLE),
+        };
+        let mut found = found.into_iter();
+        match (found.next(), found.next()) {
+            (Some(entry), None) => self.person(entry, user).await,
+            (Some(_), Some(_)) => Err(Reason::Application("the directory has several entries of that name")),
+            (None, _) => {
+                // As many requests as for somebody.
+                self.groups("cn=nobody", user).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    async fn person(&mut self, entry: SearchEntry, user: &str) -> Result<Option<Person>, Reason> {
+        let Some(mut person) = Person::of(entry, self.inner.config.name_attribute(), user) else { return Ok(None) };
+        if let Some(groups) = self.groups(&person.dn, person.name()).await? {
+            person.set_groups(groups);
+        }
+        Ok(Some(person))
+    }
+
+    /// The names of the groups that a user is in; none where their entry says it.
+    async fn groups(&mut self, dn: &str, user: &str) -> Result<Option<Vec<String>>, Reason> {
+        let inner = self.inner;
+        let Some((base, filter)) = &inner.config.groups else { return Ok(None) };
+        let filter = dn::filter(filter, user, dn);
+        let found = self.search(base, Scope::Subtree, &filter, &["1.1"], 0).await?;
+        Ok(Some(found.into_iter().map(|entry| entry.dn).collect()))
+    }
+
+    async fn read(&mut self, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>, Reason> {
+        let inner = self.inner;
+        let name = inner.config.name_attribute();
+        let attributes: Vec<&str> =
+            ATTRIBUTES.into_iter().chain([name]).chain(inner.config.password_set.as_deref()).collect();
+        // One more than is let in.
+        self.search(base, scope, filter, &attributes, 2).await
+    }
+
+    async fn search(
+        &mut self,
+        base: &str,
+        scope: Scope,
+        filter: &str,
+        attributes: &[&str],
+        most: i32,
+    ) -> Result<Vec<SearchEntry>, Reason> {
+        let seconds = i32::try_from(self.inner.config.patience.as_secs().max(1)).unwrap_or(i32::MAX);
+        let options = SearchOptions::new().sizelimit(most).timelimit(seconds);
+        let answer = self.ldap.with_search_options(options).search(base, scope, filter, attributes.to_vec()).await;
+        let answer = answer.map_err(|error| match error {
+            // The name or the filter is none that a directory could have; it was not sent.
+            LdapError::FilterParsing => Reason::NotNow("the filter for the directory is none"),
+            error => broken(error),
+        })?;
+        match answer.1.rc {
+            // 4: there are more than were asked for.
+            0 | 4 => {}
+            // No such entry; a name that can't be one.
+            32 | 34 => return Ok(Vec::new()),
+            code => return Err(policy::away(code)),
+        }
+        let entries = answer.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+        Ok(entries.map(SearchEntry::construct).collect())
+    }
+}

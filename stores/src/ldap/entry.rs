@@ -1,0 +1,164 @@
+//! A user as a directory has them.
+
+use super::{LdapConfig, dn};
+use countersign::{Grant, Reason};
+use ldap3::SearchEntry;
+use sha2::{Digest, Sha256};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// What is read of an entry, whatever directory it is in, beside the name. What one does not have is left out.
+pub(super) const ATTRIBUTES: [&str; 14] = [
+    // Its groups.
+    "memberOf",
+    // Which entry it is, however it is renamed.
+    "entryUUID",
+    "objectGUID",
+    "nsUniqueId",
+    // When its password was set.
+    "pwdChangedTime",
+    "pwdLastSet",
+    "krbLastPwdChange",
+    // Whether it may be used.
+    "pwdAccountLockedTime",
+    "nsAccountLock",
+    "loginDisabled",
+    "userAccountControl",
+    "accountExpires",
+    "shadowExpire",
+    "krbPrincipalExpiration",
+];
+
+/// Those of them that say when the password was set.
+const SET: [&str; 3] = ["pwdChangedTime", "pwdLastSet", "krbLastPwdChange"];
+
+/// A user's entry.
+pub(super) struct Person {
+    pub(super) dn: String,
+    /// As the directory writes it.
+    name: String,
+    entry: SearchEntry,
+    groups: Vec<String>,
+}
+
+impl Person {
+    /// None where the entry is not that of this user: it may have several names, of which one must be the one that was asked for.
+    pub(super) fn of(entry: SearchEntry, attribute: &str, user: &str) -> Option<Self> {
+        let name = values(&entry, attribute).find(|name| name.to_lowercase() == user.to_lowercase())?.to_owned();
+        let groups = values(&entry, "memberOf").map(dn::normal).collect();
+        Some(Self { dn: entry.dn.clone(), name, entry, groups })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn set_groups(&mut self, groups: Vec<String>) {
+        self.groups = groups.iter().map(|group| dn::normal(group)).collect();
+    }
+
+    /// What they may do, or why they are not let in.
+    pub(super) fn grant(&self, config: &LdapConfig) -> Result<Grant, Reason> {
+        self.admit()?;
+        let mut groups: Vec<&str> = Vec::new();
+        let mut permissions: Vec<&str> = Vec::new();
+        for (group, of_group) in &config.permissions {
+            if self.groups.contains(group) {
+                groups.push(group);
+                permissions.extend(of_group.iter().map(String::as_str));
+            }
+        }
+        if groups.is_empty() && config.everybody.is_empty() && !config.permissions.is_empty() {
+            return Err(Reason::Application("the account is in none of the groups that are let in"));
+        }
+        permissions.extend(config.everybody.iter().map(String::as_str));
+        let mut seen = Vec::new();
+        permissions.retain(|permission| {
+            let is_new = !seen.contains(permission);
+            seen.push(permission);
+            is_new
+        });
+        let grant = Grant::new(self.name.as_str(), permissions)?;
+        // Without an account that reads entries nobody can tell later whether they are the same.
+        if config.service.is_none() {
+            return Ok(grant);
+        }
+        let Some(password) = self.password(config) else { return Ok(grant) };
+        let of_account = [b"countersign account".to_vec()].into_iter().chain(password.iter().cloned());
+        let of_account: Vec<_> = of_account.chain(groups.iter().map(|group| group.as_bytes().to_vec())).collect();
+        Ok(grant.with_epoch(number(&of_account)).with_credential_epoch(number(&password)))
+    }
+
+    fn admit(&self) -> Result<(), Reason> {
+        let is = |attribute: &str, value: &str| self.values(attribute).any(|held| held.eq_ignore_ascii_case(value));
+        let number = |attribute: &str| self.values(attribute).next().and_then(|value| value.parse::<i64>().ok());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        // For ever. Any other time may be over, which the directory knows when it is asked for the password.
+        if is("pwdAccountLockedTime", "000001010000Z") {
+            return Err(Reason::AccountLocked);
+        }
+        // Bit 2 is ACCOUNTDISABLE.
+        if is("nsAccountLock", "TRUE")
+            || is("loginDisabled", "TRUE")
+            || number("userAccountControl").is_some_and(|flags| flags & 2 != 0)
+        {
+            return Err(Reason::AccountDisabled);
+        }
+        // In tenths of microseconds since 1601; 0 and the largest are never.
+        let of_windows = number("accountExpires").filter(|time| ![0, i64::MAX].contains(time));
+        let of_windows = of_windows.map(|time| time.saturating_div(10_000_000).saturating_sub(11_644_473_600));
+        // In days.
+        let of_shadow = number("shadowExpire").filter(|days| *days >= 0).map(|days| days.saturating_mul(86_400));
+        if [of_windows, of_shadow].into_iter().flatten().any(|end| end <= now) {
+            return Err(Reason::AccountExpired);
+        }
+        Ok(())
+    }
+
+    /// Which entry it is, and when its password was set; none where the directory does not tell. Not when the entry was changed: a password policy changes it
+    /// with each wrong password, so strangers could end everybody's sessions.
+    fn password(&self, config: &LdapConfig) -> Option<Vec<Vec<u8>>> {
+        let attributes = config.password_set.as_deref().map_or(SET.to_vec(), |attribute| vec![attribute]);
+        let set: Vec<&str> = attributes.into_iter().flat_map(|name| values(&self.entry, name)).collect();
+        if set.is_empty() {
+            return None;
+        }
+        let mut parts = self.identity();
+        parts.extend(set.into_iter().map(|text| text.as_bytes().to_vec()));
+        Some(parts)
+    }
+
+    /// Which entry it is: one that is made anew under the same name is another.
+    fn identity(&self) -> Vec<Vec<u8>> {
+        let mut identity = vec![dn::normal(&self.dn).into_bytes()];
+        for attribute in ["entryUUID", "objectGUID", "nsUniqueId"] {
+            identity.extend(self.values(attribute).map(|text| text.as_bytes().to_vec()));
+            let is_it = |name: &&String| name.eq_ignore_ascii_case(attribute);
+            if let Some(name) = self.entry.bin_attrs.keys().find(is_it) {
+                identity.extend(self.entry.bin_attrs.get(name).into_iter().flatten().cloned());
+            }
+        }
+        identity
+    }
+
+    fn values<'a>(&'a self, attribute: &'a str) -> impl Iterator<Item = &'a str> {
+        values(&self.entry, attribute)
+    }
+}
+
+/// An attribute's values, whatever case its name is written in.
+fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> impl Iterator<Item = &'a str> {
+    let found = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(attribute));
+    found.into_iter().flat_map(|(_, values)| values).map(String::as_str)
+}
+
+/// `SHA-256(length || part || ...)`, its first 64 bits.
+fn number(parts: &[Vec<u8>]) -> u64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    let hash: [u8; 32] = hash.finalize().into();
+    hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}

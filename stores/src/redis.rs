@@ -1,0 +1,226 @@
+//! What several servers share, in Redis or Valkey: the counts of failed logins, and which tickets were used.
+
+mod link;
+mod penalties;
+mod tickets;
+
+use crate::secret::SharedSecret;
+use core::fmt;
+use core::time::Duration;
+use link::Link;
+use redis::IntoConnectionInfo;
+use std::sync::Arc;
+
+pub use link::{RedisCounts, RedisEvent};
+
+/// Where a Redis is, and how it is spoken to. Printed without the password that may be in the address.
+#[derive(Clone)]
+pub struct RedisConfig {
+    info: redis::ConnectionInfo,
+    prefix: String,
+    patience: Duration,
+    chains_per_principal: usize,
+    observer: Option<Arc<Observer>>,
+}
+
+pub(crate) type Observer = dyn Fn(&RedisEvent) + Send + Sync;
+
+impl RedisConfig {
+    /// How long Redis may take to answer, unless configured: 250 ms. A login asks it up to five times.
+    pub const PATIENCE: Duration = Duration::from_millis(250);
+
+    /// `redis://HOST:PORT/DATABASE` or `redis+unix:///PATH?db=NUMBER`, with `USER:PASSWORD@`, or `?user=` and `&pass=`, where Redis wants
+    /// them. Nothing is encrypted: over a network that is not yours alone, put a tunnel between.
+    ///
+    /// # Errors
+    /// [`RedisError::Address`].
+    pub fn parse(address: &str) -> Result<Self, RedisError> {
+        let is_known = ["redis://", "redis+unix://", "valkey://", "valkey+unix://", "unix://"];
+        if !is_known.iter().any(|scheme| address.starts_with(scheme)) {
+            return Err(RedisError::Address);
+        }
+        // What the parser says of it may hold the password.
+        let info = address.into_connection_info().map_err(|_| RedisError::Address)?;
+        Ok(Self {
+            info,
+            prefix: "countersign:".to_owned(),
+            patience: Self::PATIENCE,
+            chains_per_principal: countersign::UsedTickets::OF_A_PRINCIPAL,
+            observer: None,
+        })
+    }
+
+    /// What all keys begin with (`countersign:`). Services that share a Redis and have accounts of their own each need another.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// How long a login waits for an answer. Whoever asks next within as long is told at once that Redis is away.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Remembers this many chains of tickets of one principal, at least 1: as
+    /// [`UsedTickets::with_chains_per_principal`](countersign::UsedTickets::with_chains_per_principal).
+    #[must_use]
+    pub fn with_chains_per_principal(mut self, chains: usize) -> Self {
+        self.chains_per_principal = chains.max(1);
+        self
+    }
+
+    /// Tells `observer` when Redis goes away, comes back, or has lost what it knew of tickets: for a log. It must not block.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Fn(&RedisEvent) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+}
+
+/// As it is written in a command, without a password.
+impl fmt::Display for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.info.addr() {
+            redis::ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
+            address => write!(f, "redis://{address}"),
+        }?;
+        match self.info.redis_settings().db() {
+            0 => Ok(()),
+            database => write!(f, " database {database}"),
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RedisConfig({self})")
+    }
+}
+
+/// Penalties and used tickets in Redis (7) or Valkey, for servers over the same accounts. A clone shares the connection, which is made when it is
+/// needed, and anew when it broke.
+///
+/// ```
+/// use countersign::{Penalties, WhenAway};
+/// use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
+/// use std::sync::Arc;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let private_key = countersign::PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem"))?;
+/// let secret = SharedSecret::of(&private_key); // all servers have the same key
+/// let redis = RedisStore::new(RedisConfig::parse("redis+unix:///run/redis/redis.sock")?, &secret)?;
+/// let penalties = Penalties::default().with_store(redis.clone(), WhenAway::GoOn); // for Acceptor::with_penalties
+/// # let provider = countersign::crypto::rustcrypto::provider();
+/// let tickets = countersign::TicketKeys::new(provider, std::time::Duration::from_secs(3600)).with_shared_memory(Arc::new(redis));
+/// # drop((penalties, tickets)); Ok(()) }
+/// ```
+///
+/// **As a [`PenaltyStore`](countersign::PenaltyStore)** it counts failures in a count-min sketch of one size, 2.6 MB, as each server does: so no flood makes it
+/// grow, and nobody's count is evicted by somebody else's. Where people have logged in from is remembered by account, 64 sources for each, for
+/// 200 days. What is kept is where a keyed hash of a name or an address points, or 128 bits of it: whoever reads Redis learns how many
+/// there are, and can't try names or addresses without the secret. Passwords are never sent there.
+///
+/// **As a [`TicketMemory`](countersign::TicketMemory)** it fails closed. Whatever it can't tell sends a client the longer way, to its credential:
+/// - Redis is away, or slow.
+/// - Redis is not the process that it was, or was flushed, or has evicted anything: marks may be missing. Tickets of all chains that began before
+///   that was seen, or up to a minute after, are refused. So a restart of Redis, a fail-over to a replica and the return to
+///   an old snapshot cost each client one login with its credential, and never let a ticket in twice.
+/// - There are more chains of the principal than are remembered.
+///
+/// Redis's clock times how counts fade and when marks end; a step of it forward by more than a minute can end a mark too early.
+///
+/// Redis needs about 16 KB for an account with as many sources and tickets as are kept, and typically less than 1 KB. Give it a `maxmemory-policy` of `noeviction`, which
+/// is its default.
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    secret: SharedSecret,
+    prefix: String,
+    chains_per_principal: usize,
+}
+
+impl RedisStore {
+    /// Speaks to this Redis. `secret` is what names and addresses are hashed under: the same at all servers, and nowhere in Redis. Nothing is
+    /// sent yet: [`RedisStore::check`] does that.
+    ///
+    /// It works on the runtime of tokio that this is called on, whoever asks it: servers that block can do so, too.
+    ///
+    /// # Errors
+    /// [`RedisError::NoRuntime`].
+    pub fn new(config: RedisConfig, secret: &SharedSecret) -> Result<Self, RedisError> {
+        let runtime = tokio::runtime::Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
+        let client = redis::Client::open(config.info).map_err(|_| RedisError::Address)?;
+        let link = Link::new(client, runtime, config.patience, config.observer);
+        let (prefix, chains_per_principal) = (config.prefix, config.chains_per_principal);
+        Ok(Self(Arc::new(Inner { link, secret: secret.clone(), prefix, chains_per_principal })))
+    }
+
+    /// Whether Redis answers, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
+    /// logs in.
+    ///
+    /// # Errors
+    /// [`RedisError::Away`] with what it said.
+    pub async fn check(&self) -> Result<(), RedisError> {
+        self.check_tickets().await?;
+        self.check_penalties().await
+    }
+
+    /// How often it was asked, and what came of that.
+    pub fn counts(&self) -> RedisCounts {
+        self.0.link.counts()
+    }
+
+    /// Names and addresses are few enough to be tried against a plain hash.
+    fn hash(&self, kind: &str, text: &str) -> [u8; 32] {
+        self.0.secret.derive(&["redis", kind, text])
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStore").field("counts", &self.counts()).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with a Redis.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisError {
+    /// It is no address of one.
+    #[error("not a Redis: expected redis://HOST:PORT or redis+unix:///PATH")]
+    Address,
+    /// There is no runtime of tokio's here.
+    #[error("a Redis has to be opened on a runtime of tokio")]
+    NoRuntime,
+    /// It can't be reached, does not answer in time, or refuses.
+    #[error("Redis can't be asked: {0}")]
+    Away(String),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::RedisConfig;
+
+    #[test]
+    fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
+        for (address, printed) in [
+            ("redis://:hunter22@db.example:6380/3", "redis://db.example:6380 database 3"),
+            ("redis+unix:///run/redis.sock?pass=hunter22", "redis+unix:///run/redis.sock"),
+        ] {
+            let config = RedisConfig::parse(address).unwrap();
+            assert_eq!(config.to_string(), printed);
+            assert!(!format!("{config:?}").contains("hunter22"));
+        }
+        for bad in ["rediss://:hunter22@h", "redis://:hunter22@h:nonsense", "hunter22", ""] {
+            let error = RedisConfig::parse(bad).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("hunter22"), "{bad}");
+        }
+    }
+}

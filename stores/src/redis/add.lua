@@ -1,0 +1,69 @@
+-- ARGV: five for each count: as for reading, and the amount.
+
+-- Somebody has logged in from a new source. The oldest of more than there is room for goes.
+local function note_source(name, source)
+  local sources, accounts = prefix .. 'sources:' .. name, prefix .. 'accounts:' .. source
+  redis.call('HSET', sources, source, struct.pack('>I6', now) .. pack_count(0))
+  if redis.call('HLEN', sources) > SOURCES then
+    local all, oldest, when = redis.call('HGETALL', sources), nil, nil
+    for at = 1, #all, 2 do
+      local login = struct.unpack('>I6', all[at + 1])
+      if all[at] ~= source and (not when or login < when) then oldest, when = all[at], login end
+    end
+    redis.call('HDEL', sources, oldest)
+    redis.call('SREM', prefix .. 'accounts:' .. oldest, name)
+  end
+  redis.call('SADD', accounts, name)
+  redis.call('PEXPIRE', sources, LOGINS)
+  redis.call('PEXPIRE', accounts, LOGINS)
+end
+
+local function add_to_cells(places, half_life, amount)
+  local found = cells(places)
+  local own = faded(lowest(found, half_life), half_life)
+  for row = 1, 4 do
+    local level = faded(found[row], half_life)
+    local changed
+    if amount < 0 then
+      changed = plus(level, amount)
+    else
+      changed = math.max(level, plus(own, amount))
+    end
+    -- A cell that is higher is somebody else's, and so is the time of it.
+    if changed ~= level then
+      redis.call('SETRANGE', prefix .. 'counts', found[row].place, pack_count(changed))
+    end
+  end
+  redis.call('PEXPIRE', prefix .. 'counts', COUNTS)
+end
+
+for at = 1, #ARGV, 5 do
+  local kind, half_life, a, b = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
+  local amount = tonumber(ARGV[at + 4])
+  if kind == 'count' then
+    add_to_cells(a, half_life, amount)
+  elseif kind == 'total' then
+    local level = faded(unpack_count(redis.call('GET', prefix .. 'total')), half_life)
+    redis.call('SET', prefix .. 'total', pack_count(plus(level, amount)), 'PX', COUNTS)
+  elseif kind == 'known' then
+    local name, source = string.sub(a, 1, 16), string.sub(a, 17, 32)
+    local count = known(name, source)
+    if count then
+      local sources = prefix .. 'sources:' .. name
+      local login = string.sub(redis.call('HGET', sources, source), 1, 6)
+      if amount < 0 then
+        login = struct.pack('>I6', now)
+        redis.call('PEXPIRE', sources, LOGINS)
+        redis.call('PEXPIRE', prefix .. 'accounts:' .. source, LOGINS)
+      end
+      redis.call('HSET', sources, source, login .. pack_count(plus(faded(count, half_life), amount)))
+    elseif amount > 0 then
+      -- What is cleared in a sketch may be somebody else's.
+      add_to_cells(b, half_life, amount)
+    end
+  elseif kind == 'logins' and amount > 0 then
+    if not known(a, b) then note_source(a, b) end
+  end
+  -- Logins from a source, whoever's, follow from those.
+end
+return {}

@@ -1,0 +1,184 @@
+//! The connection to Redis: what is asked is answered in time, or Redis is away.
+
+use super::{Observer, RedisError};
+use core::time::Duration;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Client, Script};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::runtime::Handle;
+
+/// What an operator may want to know of a Redis.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RedisEvent {
+    /// It does not answer in time, refuses, or can't be reached. Told once, until it is back.
+    Away {
+        /// What it, or the system, said. No password, name or address of a client is in it.
+        what: String,
+    },
+    /// It answers again.
+    Back {
+        /// How long it did not.
+        after: Duration,
+    },
+    /// It is new, was started anew, flushed, or has evicted something: what was known of used tickets may be gone, and those of before
+    /// are no longer taken.
+    TicketsForgotten,
+}
+
+/// What a [`super::RedisStore`] was asked, since the beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RedisCounts {
+    /// Questions.
+    pub asked: u64,
+    /// Those of them that were not answered in time, or not asked since the one before was not.
+    pub away: u64,
+    /// How often what was known of used tickets was seen to be gone.
+    pub tickets_forgotten: u64,
+}
+
+pub(super) struct Link {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+struct Shared {
+    client: Client,
+    patience: Duration,
+    observer: Option<Arc<Observer>>,
+    state: Mutex<State>,
+    /// Held by whoever connects.
+    connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+}
+
+#[derive(Default)]
+struct State {
+    counts: RedisCounts,
+    /// Since when it does not answer, and when somebody may try again. Without this every login of a flood would wait for a Redis
+    /// that hangs.
+    away: Option<(Instant, Instant)>,
+}
+
+/// A script and what it is called with.
+pub(super) struct Call {
+    pub(super) script: &'static str,
+    pub(super) prefix: String,
+    pub(super) arguments: Vec<Vec<u8>>,
+}
+
+impl Link {
+    pub(super) fn new(client: Client, runtime: Handle, patience: Duration, observer: Option<Arc<Observer>>) -> Self {
+        let (state, connection) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { shared: Arc::new(Shared { client, patience, observer, state, connection }), runtime }
+    }
+
+    /// Asks, on the runtime that this was made on: what has begun is done also where whoever asked is gone.
+    pub(super) async fn ask(&self, call: Call) -> Result<Vec<String>, RedisError> {
+        let shared = Arc::clone(&self.shared);
+        let asked = self.runtime.spawn(async move {
+            shared.enter()?;
+            let answer = tokio::time::timeout(shared.patience, shared.run(&call)).await;
+            let answer = match answer {
+                Ok(answer) => answer.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {} ms", shared.patience.as_millis())),
+            };
+            if answer.is_err() {
+                // One that hangs may be a connection that nobody is at the other end of.
+                if let Ok(mut connection) = shared.connection.try_lock() {
+                    *connection = None;
+                }
+            }
+            shared.leave(answer.as_ref().err());
+            answer.map_err(RedisError::Away)
+        });
+        asked.await.map_err(|_| RedisError::Away("its runtime has ended".to_owned()))?
+    }
+
+    pub(super) fn counts(&self) -> RedisCounts {
+        self.shared.lock().counts
+    }
+
+    pub(super) fn note_tickets_forgotten(&self) {
+        let mut state = self.shared.lock();
+        state.counts.tickets_forgotten = state.counts.tickets_forgotten.saturating_add(1);
+        drop(state);
+        self.shared.tell(&RedisEvent::TicketsForgotten);
+    }
+}
+
+impl Shared {
+    fn enter(&self) -> Result<(), RedisError> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.counts.asked = state.counts.asked.saturating_add(1);
+        match &mut state.away {
+            Some((_, again)) if now < *again => {
+                state.counts.away = state.counts.away.saturating_add(1);
+                Err(RedisError::Away("it did not answer a moment ago".to_owned()))
+            }
+            Some((_, again)) => {
+                // This one tries. The others go on being told.
+                *again = now.checked_add(self.patience).unwrap_or(now);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn leave(&self, failed: Option<&String>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let event = match failed {
+            None => {
+                state.away.take().map(|(since, _)| RedisEvent::Back { after: now.saturating_duration_since(since) })
+            }
+            Some(what) => {
+                state.counts.away = state.counts.away.saturating_add(1);
+                let is_new = state.away.is_none();
+                let since = state.away.map_or(now, |(since, _)| since);
+                state.away = Some((since, now.checked_add(self.patience).unwrap_or(now)));
+                is_new.then(|| RedisEvent::Away { what: what.clone() })
+            }
+        };
+        drop(state);
+        if let Some(event) = event {
+            self.tell(&event);
+        }
+    }
+
+    async fn run(&self, call: &Call) -> redis::RedisResult<Vec<String>> {
+        let mut connection = self.connect().await?;
+        let script = Script::new(call.script);
+        let mut invocation = script.key(call.prefix.as_str());
+        for argument in &call.arguments {
+            invocation.arg(argument.as_slice());
+        }
+        invocation.invoke_async(&mut connection).await
+    }
+
+    async fn connect(&self) -> redis::RedisResult<MultiplexedConnection> {
+        let mut held = self.connection.lock().await;
+        if let Some(connection) = &*held {
+            return Ok(connection.clone());
+        }
+        // What bounds this is around it.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+        *held = Some(connection.clone());
+        Ok(connection)
+    }
+
+    fn tell(&self, event: &RedisEvent) {
+        if let Some(observer) = &self.observer {
+            // One that panics ends no login.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer(event)));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

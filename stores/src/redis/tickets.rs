@@ -1,0 +1,75 @@
+//! Which tickets were used.
+
+use super::{RedisError, RedisStore};
+use countersign::{AlreadyUsed, TicketMemory, TicketUse, UnixTime, Using, limits};
+use std::time::SystemTime;
+
+const USE: &str = concat!(include_str!("common.lua"), include_str!("use.lua"));
+
+/// Lua counts with floating point: beyond this it would take two numbers for one. No chain comes to that many.
+const COUNTABLE: u64 = 1 << 53;
+
+impl RedisStore {
+    /// No ticket, but where the memory begins.
+    pub(super) async fn check_tickets(&self) -> Result<(), RedisError> {
+        self.use_ticket(
+            "",
+            &TicketUse {
+                principal: String::new(),
+                chain: [0; 16],
+                number: 0,
+                authenticated: UnixTime::from_secs(0),
+                until: UnixTime::from_secs(0),
+            },
+        )
+        .await
+        .map(drop)
+    }
+
+    async fn use_ticket(&self, principal: &str, ticket: &TicketUse) -> Result<Option<String>, RedisError> {
+        let skew = limits::CLOCK_SKEW;
+        // By this server's clock, from which the end was reckoned, and not by Redis's, which may be another. A clock that is behind
+        // takes tickets for longer.
+        let left = ticket.until.as_secs().saturating_sub(UnixTime::from_system(SystemTime::now()).as_secs());
+        let keep = left.saturating_add(skew.as_secs()).saturating_mul(1000);
+        let principal = if principal.is_empty() {
+            Vec::new()
+        } else {
+            self.hash("principal", principal).into_iter().take(16).collect()
+        };
+        let mut arguments = vec![principal, ticket.chain.to_vec()];
+        let numbers = [
+            ticket.number,
+            ticket.authenticated.as_secs(),
+            ticket.until.as_secs(),
+            keep,
+            u64::try_from(self.0.chains_per_principal).unwrap_or(COUNTABLE),
+            skew.as_secs(),
+        ];
+        arguments.extend(numbers.map(|number| number.to_string().into()));
+        arguments.push(self.hash("secret", "").into_iter().take(8).collect());
+        let mut answer = self.call(USE, arguments).await?.into_iter();
+        let verdict = answer.next();
+        if answer.next().is_some_and(|memory| memory == "new") {
+            self.0.link.note_tickets_forgotten();
+        }
+        Ok(verdict)
+    }
+}
+
+impl TicketMemory for RedisStore {
+    fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
+        Box::pin(async move {
+            if ticket.number >= COUNTABLE || ticket.principal.is_empty() {
+                return Err(AlreadyUsed::Away);
+            }
+            match self.use_ticket(&ticket.principal, ticket).await.as_ref().map(Option::as_deref) {
+                Ok(Some("first")) => Ok(()),
+                Ok(Some("used")) => Err(AlreadyUsed::Used),
+                Ok(Some("forgotten")) => Err(AlreadyUsed::Forgotten),
+                // Nothing that is not a clear answer makes a ticket good.
+                Ok(_) | Err(_) => Err(AlreadyUsed::Away),
+            }
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! Keys for tickets in a database, for all servers over it.
+
+use crate::database::Value;
+use crate::secret::SharedSecret;
+use crate::store::SqlStore;
+use aes_gcm::aead::{Aead, Payload};
+use aes_gcm::{Aes256Gcm, KeyInit};
+use base64ct::{Base64Unpadded, Encoding};
+use core::fmt;
+use countersign::accounts::StoreError;
+use countersign::{Misuse, TicketKeys, UnixTime};
+use rand::rngs::{StdRng, SysRng};
+use rand::{SeedableRng, TryRng};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The keys for tickets of all servers over one database: a ticket of one is good at the others.
+///
+/// They are in one row. Whichever server finds that a key is due makes it, and puts it there if nobody else was first; no server leads, and none
+/// is missed. A new key is there for some minutes before anybody seals under it, so a server that looks a little later has it in time. Keys
+/// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody.
+///
+/// What is in the database is encrypted (AES-256-GCM) under the servers' [`SharedSecret`]: whoever steals the database, or a backup, has no ticket key. Whoever can write
+/// to it can put an old row back, in which keys are that have ended, or none.
+///
+/// Used tickets have to be remembered in one place as well ([`TicketKeys::with_shared_memory`]), or each is good once at each server.
+///
+/// ```no_run
+/// use countersign::{ServerConfig, TicketKeys};
+/// use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
+/// use std::sync::Arc;
+/// use std::time::Duration;
+///
+/// # async fn open(private_key: countersign::PrivateKey) -> Result<(), Box<dyn std::error::Error>> {
+/// # let provider = countersign::crypto::rustcrypto::provider();
+/// let store = SqlStore::open(&Place::parse("postgres://countersign@db.example/accounts")?).await?;
+/// let keys = Arc::new(TicketKeys::new(provider, Duration::from_secs(24 * 3600)));
+/// let shared = SharedTicketKeys::new(&store, &keys, &SharedSecret::of(&private_key));
+/// shared.sync().await?;
+/// tokio::spawn(shared.keep(|error| eprintln!("{error}")));
+/// let config = ServerConfig::new(provider).with_tickets(keys);
+/// # drop(config); Ok(()) }
+/// ```
+pub struct SharedTicketKeys {
+    store: SqlStore,
+    keys: Arc<TicketKeys>,
+    secrets: Vec<SharedSecret>,
+    /// Of what the keys follow; 0 for nothing.
+    version: AtomicI64,
+}
+
+/// How long before its time a new key is there, unless a lifetime is so short that half of it is less.
+const LEAD: Duration = Duration::from_secs(300);
+
+/// How often whoever has lost a race looks again.
+const TRIES: usize = 8;
+
+impl SharedTicketKeys {
+    /// These keys, from now on as they are in the database.
+    pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &SharedSecret) -> Self {
+        let (store, keys) = (store.clone(), Arc::clone(keys));
+        Self { store, keys, secrets: vec![secret.clone()], version: AtomicI64::new(0) }
+    }
+
+    /// Reads also what was written under another secret: while servers change from one to the next, all of them know both.
+    #[must_use]
+    pub fn with_other_secret(mut self, secret: &SharedSecret) -> Self {
+        self.secrets.push(secret.clone());
+        self
+    }
+
+    /// Looks at the database, makes a key where one is due, and takes over what is there.
+    ///
+    /// # Errors
+    /// [`TicketSharingError`]; the keys stay as they are.
+    pub async fn sync(&self) -> Result<(), TicketSharingError> {
+        let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
+        for _ in 0..TRIES {
+            let (now, row) = self.read().await?;
+            let (version, kept) = match &row {
+                // What nobody can read blocks others for no longer than a key is good for.
+                Some(row) => match self.unwrap(&row.wrapped) {
+                    Some(kept) => (row.version, kept),
+                    None if row.ends <= now => (row.version, Zeroizing::default()),
+                    None => return Err(TicketSharingError::Unreadable),
+                },
+                None => (0, Zeroizing::default()),
+            };
+            let unix = UnixTime::from_secs(u64::try_from(now).unwrap_or_default());
+            let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| TicketSharingError::Random)?;
+            let Some(fresh) = self.keys.rotate_shared(&kept, unix, lead, &mut rng)? else {
+                if self.version.load(Ordering::Acquire) != version {
+                    self.keys.follow(&kept)?;
+                    self.version.store(version, Ordering::Release);
+                }
+                return Ok(());
+            };
+            let ends = now.saturating_add_unsigned(self.keys.lifetime().as_secs().saturating_mul(3));
+            if self.write(version, ends, self.wrap(fresh.as_slice())?).await? {
+                self.keys.follow(fresh.as_slice())?;
+                self.version.store(version.wrapping_add(1), Ordering::Release);
+                return Ok(());
+            }
+        }
+        Err(TicketSharingError::Store(StoreError::Conflict))
+    }
+
+    /// Goes on looking, for as long as this is polled: often enough that no key is seen too late. `observer` is told what went wrong. While the database
+    /// is away, the keys go on as they are; a lifetime later no more tickets are given.
+    pub async fn keep(self, observer: impl Fn(&TicketSharingError) + Send) {
+        let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
+        let every = lead.checked_div(5).unwrap_or_default().max(Duration::from_millis(100));
+        loop {
+            tokio::time::sleep(every).await;
+            if let Err(error) = self.sync().await {
+                observer(&error);
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<(i64, Option<Row>), StoreError> {
+        const SELECT: &str = "SELECT version, wrapped, ends FROM ticket_keys WHERE id = 1";
+        let read = self.store.read(async {
+            let database = self.store.database();
+            let clock = if database.is_sqlite() {
+                "SELECT unixepoch() AS now"
+            } else {
+                "SELECT extract(epoch FROM clock_timestamp())::bigint AS now"
+            };
+            let now = database.read(clock, Vec::new()).await?;
+            let now = now.first().ok_or(sqlx::Error::RowNotFound)?.number("now")?;
+            let rows = database.read(SELECT, Vec::new()).await?;
+            let Some(row) = rows.first() else { return Ok((now, None)) };
+            let (version, wrapped, ends) = (row.number("version")?, row.text("wrapped")?, row.number("ends")?);
+            Ok((now, Some(Row { version, wrapped, ends })))
+        });
+        read.await
+    }
+
+    /// Whether it was there before anybody else's.
+    async fn write(&self, version: i64, ends: i64, wrapped: String) -> Result<bool, StoreError> {
+        const INSERT: &str = "INSERT INTO ticket_keys (id, version, wrapped, ends) VALUES (1, $1, $2, $3) \
+            ON CONFLICT (id) DO NOTHING RETURNING version";
+        const UPDATE: &str = "UPDATE ticket_keys SET version = $1, wrapped = $2, ends = $3 WHERE id = 1 AND version = $4 RETURNING version";
+        let mut values = vec![version.wrapping_add(1).into(), Value::Text(wrapped), ends.into()];
+        let statement = if version == 0 { INSERT } else { UPDATE };
+        if version != 0 {
+            values.push(version.into());
+        }
+        let written = self.store.write(async {
+            let mut work = self.store.database().begin().await?;
+            let is_first = !work.run(statement, values).await?.is_empty();
+            work.commit().await?;
+            Ok(is_first)
+        });
+        written.await
+    }
+
+    /// `Base64(nonce || AES-256-GCM(Derive(secret), nonce, "countersign ticket keys", keys))`
+    fn wrap(&self, keys: &[u8]) -> Result<String, TicketSharingError> {
+        let secret = self.secrets.first().ok_or(TicketSharingError::Unreadable)?;
+        let mut nonce = [0; NONCE];
+        SysRng.try_fill_bytes(&mut nonce).map_err(|_| TicketSharingError::Random)?;
+        let payload = Payload { msg: keys, aad: AAD };
+        let sealed = cipher(secret).encrypt(&nonce.into(), payload).map_err(|_| TicketSharingError::Unreadable)?;
+        Ok(Base64Unpadded::encode_string(&[&nonce[..], &sealed].concat()))
+    }
+
+    fn unwrap(&self, wrapped: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let bytes = Base64Unpadded::decode_vec(wrapped).ok()?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
+        let open = |secret| cipher(secret).decrypt(&(*nonce).into(), Payload { msg: sealed, aad: AAD }).ok();
+        self.secrets.iter().find_map(open).map(Zeroizing::new)
+    }
+}
+
+const NONCE: usize = 12;
+const AAD: &[u8] = b"countersign ticket keys";
+
+fn cipher(secret: &SharedSecret) -> Aes256Gcm {
+    let key = Zeroizing::new(secret.derive(&["ticket keys in a database"]));
+    Aes256Gcm::new((&*key).into())
+}
+
+struct Row {
+    version: i64,
+    wrapped: String,
+    ends: i64,
+}
+
+impl fmt::Debug for SharedTicketKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedTicketKeys").finish_non_exhaustive()
+    }
+}
+
+/// Why ticket keys could not be shared now.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TicketSharingError {
+    /// The database is away, or others are in the way again and again.
+    #[error("the ticket keys in the database can't be looked at: {0}")]
+    Store(#[from] StoreError),
+    /// They are encrypted under another secret, or are broken. They are replaced when they have ended; `DELETE FROM ticket_keys` does it now.
+    #[error("the ticket keys in the database are encrypted under another secret, or are broken")]
+    Unreadable,
+    /// They are none.
+    #[error(transparent)]
+    Misuse(#[from] Misuse),
+    /// The system has no randomness to give.
+    #[error("the system has no randomness to give")]
+    Random,
+}

@@ -1,0 +1,424 @@
+//! Several servers over one Redis, which goes away, comes back, is flushed, and hangs.
+//!
+//! The tests start `redis-server` on sockets of their own, and are skipped where there is none.
+#![cfg(all(unix, feature = "redis"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::crypto::rustcrypto;
+use countersign::{
+    Acceptor, AccountVerifier, Accounts, AlreadyUsed, Penalties, PenaltyKey, PenaltyStore, ServerConfig, TicketKeys,
+    TicketMemory, TicketUse, UnixTime, Waits, WhenAway,
+};
+use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, SystemTime};
+use support::{Copies, PASSWORD, account, connector, log_in, server_key, source, why};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn secret(byte: u8) -> SharedSecret {
+    SharedSecret::new([byte; 32])
+}
+
+/// A Redis of this test's own.
+struct Redis {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Redis {
+    fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Self::run(&folder);
+        if process.is_none() {
+            eprintln!("skipped: no redis-server on the PATH (Debian's package redis-server)");
+        }
+        Some(Self { folder, process: process? })
+    }
+
+    fn run(folder: &tempfile::TempDir) -> Option<Child> {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(folder.path().join("socket"));
+        let mut process = command.arg("--dir").arg(folder.path()).stdout(Stdio::piped()).spawn().ok()?;
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("eady to accept connections")));
+        // It must not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(process)
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn restart(&mut self) {
+        self.process = Self::run(&self.folder).unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+    }
+
+    fn address(&self) -> String {
+        format!("redis+unix://{}", self.folder.path().join("socket").display())
+    }
+
+    fn config(&self) -> RedisConfig {
+        RedisConfig::parse(&self.address()).unwrap()
+    }
+
+    fn store(&self) -> RedisStore {
+        RedisStore::new(self.config(), &secret(7)).unwrap()
+    }
+
+    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// As if it had been there for an hour.
+    async fn age(&self) {
+        self.store().check().await.unwrap();
+        let since = (now().as_secs() - 3600).to_string();
+        let () = self.ask(&["HSET", "countersign:tickets", "since", &since]).await;
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.signal_quietly();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Redis {
+    /// One that is stopped dies as well, but its children would not.
+    fn signal_quietly(&self) {
+        let _ = Command::new("kill").args(["-CONT", &self.process.id().to_string()]).stderr(Stdio::null()).status();
+    }
+}
+
+fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
+}
+
+/// What was told of a Redis.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn to(&self, config: RedisConfig) -> RedisConfig {
+        let told = self.clone();
+        config.with_observer(move |event| {
+            let word = match event {
+                RedisEvent::Away { .. } => "away",
+                RedisEvent::Back { .. } => "back",
+                RedisEvent::TicketsForgotten => "forgotten",
+                _ => "other",
+            };
+            told.0.lock().unwrap().push(word.to_owned());
+        })
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+/// Two servers over the same accounts, with the same ticket keys, that share what is in Redis.
+fn servers(stores: [RedisStore; 2], when_away: WhenAway) -> [Acceptor; 2] {
+    let accounts = Arc::new(RwLock::new(Accounts::new()));
+    for name in ["alice", "bob"] {
+        // An account of a store in memory keeps its epoch, so tickets outlive nothing here.
+        accounts.write().unwrap().add(name, ["read"]).unwrap();
+        let hash = account(name).fields().into_iter().find(|(field, _)| *field == "password").unwrap().1.to_string();
+        accounts.write().unwrap().edit(name, |account| account.set_password_hash(&hash)).unwrap();
+    }
+    let keys = stores.each_ref().map(|store| {
+        let keys = TicketKeys::new(rustcrypto::provider(), HOUR);
+        Arc::new(keys.with_shared_memory(Arc::new(store.clone())))
+    });
+    keys[1].follow(&keys[0].export(now(), &mut rand::rng()).unwrap()).unwrap();
+    let mut stores = stores.into_iter();
+    keys.map(|keys| {
+        let waits = |free| Waits::new(free, HOUR, HOUR);
+        let penalties = Penalties::default().with_source(waits(8)).with_block(waits(64)).with_account(waits(10));
+        let config = ServerConfig::new(rustcrypto::provider()).with_tickets(keys);
+        let config = config.with_refusal_floor(Duration::ZERO);
+        let verifier = AccountVerifier::new(Arc::clone(&accounts)).without_upgrade();
+        Acceptor::new_async(config, server_key(), verifier)
+            .with_penalties(penalties.with_store(stores.next().unwrap(), when_away))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_server_counts_the_other_knows() {
+    let Some(redis) = Redis::start() else { return };
+    let servers = servers([redis.store(), redis.store()], WhenAway::GoOn);
+    assert_eq!(why(&servers[0], 1, "alice", PASSWORD).await, "accepted");
+    // One source, at many names, by turns.
+    for number in 0..9 {
+        let name = format!("somebody {number}");
+        assert_eq!(why(&servers[number % 2], 2, &name, b"guess").await, "unknown-user", "{number}");
+    }
+    for server in &servers {
+        assert_eq!(why(server, 2, "bob", PASSWORD).await, "penalty-source");
+    }
+    // One name, from many sources, by turns.
+    for number in 0..11 {
+        assert_eq!(why(&servers[number % 2], 10 + number as u8, "alice", b"guess").await, "wrong-password", "{number}");
+    }
+    for server in &servers {
+        assert_eq!(why(server, 40, "alice", PASSWORD).await, "penalty-account");
+        // She has logged in from there at one of them.
+        assert_eq!(why(server, 1, "alice", PASSWORD).await, "accepted");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_of_one_server_is_good_at_the_other_and_once() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let servers = servers([redis.store(), redis.store()], WhenAway::GoOn);
+    let (first, second) = (Copies::default(), Copies::default());
+    let by = |copies: &Copies| connector().with_tickets(copies.clone());
+    assert!(!log_in(&servers[0], 1, &by(&first), "alice", PASSWORD).await.0.unwrap());
+    *second.0.lock().unwrap() = first.0.lock().unwrap().clone();
+    let stolen = Copies(Arc::new(Mutex::new(first.0.lock().unwrap().clone())));
+    assert!(log_in(&servers[1], 1, &by(&first), "alice", PASSWORD).await.0.unwrap(), "from one to the other");
+    assert!(log_in(&servers[0], 1, &by(&first), "alice", PASSWORD).await.0.unwrap(), "and back, by the next");
+    for server in &servers {
+        let copy = Copies(Arc::new(Mutex::new(stolen.0.lock().unwrap().clone())));
+        assert!(!log_in(server, 1, &by(&copy), "alice", PASSWORD).await.0.unwrap(), "used before");
+    }
+    // Many who show one at once, at both: one of them gets in by it.
+    let copies: Vec<_> = (0..8).map(|_| Copies(Arc::new(Mutex::new(first.0.lock().unwrap().clone())))).collect();
+    let logins = copies.into_iter().enumerate().map(|(number, copy)| {
+        let (server, connector) = (servers[number % 2].clone(), by(&copy));
+        tokio::spawn(async move { log_in(&server, 1, &connector, "alice", PASSWORD).await.0.unwrap() })
+    });
+    let logins: Vec<_> = logins.collect();
+    let mut resumed = 0;
+    for login in logins {
+        resumed += usize::from(login.await.unwrap());
+    }
+    assert_eq!(resumed, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_loses_counts_and_lets_no_ticket_in_again() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let told = Told::default();
+    let stores = [RedisStore::new(told.to(redis.config()), &secret(7)).unwrap(), redis.store()];
+    let servers = servers(stores, WhenAway::TurnAway);
+    let copies = Copies::default();
+    let by = connector().with_tickets(copies.clone());
+    assert!(!log_in(&servers[0], 1, &by, "alice", PASSWORD).await.0.unwrap());
+    let used = copies.0.lock().unwrap().clone();
+    assert!(log_in(&servers[0], 1, &by, "alice", PASSWORD).await.0.unwrap());
+    let fresh = copies.0.lock().unwrap().clone();
+    for number in 0..9 {
+        assert_eq!(why(&servers[1], 2, &format!("somebody {number}"), b"guess").await, "unknown-user");
+    }
+    assert_eq!(why(&servers[0], 2, "bob", PASSWORD).await, "penalty-source");
+    let () = redis.ask(&["FLUSHALL"]).await;
+    for ticket in [used, fresh] {
+        let by = connector().with_tickets(Copies(Arc::new(Mutex::new(ticket))));
+        assert!(!log_in(&servers[0], 1, &by, "alice", PASSWORD).await.0.unwrap(), "by password, as nobody can tell");
+    }
+    assert_eq!(told.all(), ["forgotten"]);
+    assert_eq!(why(&servers[0], 2, "bob", PASSWORD).await, "accepted", "this one had counted nothing itself");
+    assert_eq!(why(&servers[1], 2, "bob", PASSWORD).await, "accepted", "from where he has logged in");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_dies_holds_up_nobody_and_comes_back_without_what_it_knew_of_tickets() {
+    let Some(mut redis) = Redis::start() else { return };
+    redis.age().await;
+    let told = Told::default();
+    let store = RedisStore::new(told.to(redis.config()), &secret(7)).unwrap();
+    let open = servers([store.clone(), store.clone()], WhenAway::GoOn);
+    let closed = servers([redis.store(), redis.store()], WhenAway::TurnAway);
+    let copies = Copies::default();
+    let by = connector().with_tickets(copies.clone());
+    assert!(!log_in(&open[0], 1, &by, "alice", PASSWORD).await.0.unwrap());
+    assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted");
+    let ticket = copies.0.lock().unwrap().clone();
+    redis.kill();
+    let with_ticket = || connector().with_tickets(Copies(Arc::new(Mutex::new(ticket.clone()))));
+    assert!(!log_in(&open[1], 1, &with_ticket(), "alice", PASSWORD).await.0.unwrap(), "by password");
+    assert_eq!(why(&open[1], 5, "bob", PASSWORD).await, "accepted");
+    assert_eq!(why(&open[1], 5, "bob", b"guess").await, "wrong-password");
+    assert_eq!(why(&closed[0], 5, "bob", PASSWORD).await, "not-now", "a stranger");
+    assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted", "known at this server");
+    assert_eq!(told.all(), ["away"], "once");
+    assert!(store.counts().away >= 3, "{:?}", store.counts());
+    assert!(matches!(redis.store().check().await, Err(RedisError::Away(_))));
+    redis.restart();
+    // By and by: whoever was told a moment ago that it is away does not ask.
+    while why(&closed[0], 5, "bob", PASSWORD).await != "accepted" {}
+    while store.check().await.is_err() {}
+    assert!(!log_in(&open[1], 1, &with_ticket(), "alice", PASSWORD).await.0.unwrap(), "it can't know");
+    assert_eq!(told.all().iter().filter(|word| *word == "away").count(), 1);
+    assert!(told.all().contains(&"back".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hangs_is_given_up() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let told = Told::default();
+    let store = RedisStore::new(told.to(redis.config()), &secret(7)).unwrap();
+    let servers = servers([store.clone(), store.clone()], WhenAway::GoOn);
+    let copies = Copies::default();
+    let by = connector().with_tickets(copies.clone());
+    assert!(!log_in(&servers[0], 1, &by, "alice", PASSWORD).await.0.unwrap());
+    let ticket = copies.0.lock().unwrap().clone();
+    redis.signal("-STOP");
+    // Without a deadline none of these would end.
+    let logins = (0..20).map(|number| {
+        let server = servers[number % 2].clone();
+        tokio::spawn(async move { why(&server, 60 + number as u8, "bob", PASSWORD).await })
+    });
+    for login in logins.collect::<Vec<_>>() {
+        assert_eq!(login.await.unwrap(), "accepted");
+    }
+    let replay = connector().with_tickets(Copies(Arc::new(Mutex::new(ticket.clone()))));
+    assert!(!log_in(&servers[1], 1, &replay, "alice", PASSWORD).await.0.unwrap());
+    assert_eq!(told.all(), ["away"]);
+    redis.signal("-CONT");
+    while store.check().await.is_err() {}
+    assert_eq!(told.all(), ["away", "back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_it_names_nobody_and_does_not_grow_with_a_flood() {
+    let Some(redis) = Redis::start() else { return };
+    let store = redis.store();
+    let keys = |number: u32| {
+        let from = countersign::Source::address(std::net::IpAddr::V4((0x0a00_0000 + number).into()));
+        let name: Arc<str> = format!("mallory {number}").into();
+        [PenaltyKey::Source(from.clone()), PenaltyKey::Account(name), PenaltyKey::Total]
+    };
+    for number in 0..2000 {
+        store.add(&keys(number).map(|key| (key, 1.0))).await.unwrap();
+    }
+    let names: Vec<String> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(names.len(), 2, "{names:?}");
+    // Logins leave something: so much for each account.
+    let alice: Arc<str> = "alice".into();
+    for number in 0..100 {
+        let amounts = [
+            (PenaltyKey::LoginsFrom(source(number)), 1.0),
+            (PenaltyKey::Logins(source(number), Arc::clone(&alice)), 1.0),
+        ];
+        store.add(&amounts).await.unwrap();
+    }
+    let names: Vec<redis::Value> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(names.len(), 2 + 1 + 64);
+    let known =
+        |number| [PenaltyKey::Logins(source(number), Arc::clone(&alice)), PenaltyKey::LoginsFrom(source(number))];
+    let levels = store.read(&[known(99), known(0)].concat()).await.unwrap();
+    let levels: Vec<f64> = levels.iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [1.0, 1.0, 0.0, 0.0], "the latest are kept");
+    // All of it, as a thief has it: no name and no address, as it is or as it is written.
+    let ticket = used("alice", 1, 0, now());
+    let _ = store.use_once(&ticket).await;
+    let dump: Vec<Vec<u8>> = {
+        let mut all = Vec::new();
+        let keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "*"]).await;
+        let client = redis::Client::open(redis.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        for key in keys {
+            let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+            assert!(left > 0 || key.ends_with(b":tickets"), "all but one fixed key end");
+            all.extend([key, value]);
+        }
+        all
+    };
+    for needle in ["alice", "mallory", "192.0."] {
+        let has = |hay: &Vec<u8>| hay.windows(needle.len()).any(|window| window == needle.as_bytes());
+        assert!(!dump.iter().any(has), "{needle}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_fade_and_never_fall_below_zero() {
+    let Some(redis) = Redis::start() else { return };
+    let (store, other) = (redis.store(), redis.store());
+    let name: Arc<str> = "alice".into();
+    let account = PenaltyKey::Account(Arc::clone(&name));
+    for amounts in [[3.0, 2.0], [-1.0, -1.0]] {
+        store.add(&amounts.map(|amount| (account.clone(), amount))).await.unwrap();
+    }
+    let level = |standings: Vec<countersign::Standing>| standings[0].level;
+    let read = level(other.read(std::slice::from_ref(&account)).await.unwrap());
+    assert!((2.9..=3.0).contains(&read), "{read}");
+    store.add(&[(account.clone(), -100.0)]).await.unwrap();
+    assert_eq!(level(other.read(&[account]).await.unwrap()), 0.0);
+    // Of a pair that has logged in, a good login clears the count; of another pair it clears nothing.
+    let (home, gateway) =
+        (PenaltyKey::KnownSource(source(1), Arc::clone(&name)), PenaltyKey::KnownSource(source(2), Arc::clone(&name)));
+    store.add(&[(PenaltyKey::Logins(source(1), Arc::clone(&name)), 1.0)]).await.unwrap();
+    for key in [&home, &gateway] {
+        store.add(&[(key.clone(), 5.0)]).await.unwrap();
+        let read = level(other.read(std::slice::from_ref(key)).await.unwrap());
+        assert!((4.9..=5.0).contains(&read), "{read}");
+        store.add(&[(key.clone(), f64::MIN)]).await.unwrap();
+    }
+    assert_eq!(level(other.read(&[home]).await.unwrap()), 0.0);
+    assert!(level(other.read(&[gateway]).await.unwrap()) > 4.9);
+    // Another secret is another service: it sees nothing of these.
+    let stranger = RedisStore::new(redis.config(), &secret(8)).unwrap();
+    assert_eq!(level(stranger.read(&[PenaltyKey::Logins(source(1), name)]).await.unwrap()), 0.0);
+}
+
+fn used(principal: &str, chain: u8, number: u64, authenticated: UnixTime) -> TicketUse {
+    let until = UnixTime::from_secs(now().as_secs() + 7200);
+    TicketUse { principal: principal.to_owned(), chain: [chain; 16], number, authenticated, until }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_chain_only_later_tickets_are_good_and_of_a_principal_only_so_many_chains_are_known() {
+    let Some(redis) = Redis::start() else { return };
+    let store = RedisStore::new(redis.config().with_chains_per_principal(3), &secret(7)).unwrap();
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    assert_eq!(store.use_once(&used("alice", 1, 0, recently)).await, Err(AlreadyUsed::Forgotten), "Redis is new");
+    redis.age().await;
+    for (number, expected) in
+        [(0, Ok(())), (0, Err(AlreadyUsed::Used)), (2, Ok(())), (1, Err(AlreadyUsed::Used)), (3, Ok(()))]
+    {
+        assert_eq!(store.use_once(&used("alice", 1, number, recently)).await, expected, "{number}");
+    }
+    let older = |seconds| UnixTime::from_secs(now().as_secs() - seconds);
+    for chain in 2..=4 {
+        assert_eq!(store.use_once(&used("alice", chain, 0, older(100 - u64::from(chain)))).await, Ok(()));
+    }
+    // The second had to go, as the oldest, and nobody knows of chains from before it.
+    assert_eq!(store.use_once(&used("alice", 2, 1, older(98))).await, Err(AlreadyUsed::Forgotten));
+    assert_eq!(store.use_once(&used("alice", 9, 0, older(500))).await, Err(AlreadyUsed::Forgotten));
+    assert_eq!(store.use_once(&used("bob", 9, 0, older(500))).await, Ok(()), "somebody else's are not touched");
+    for chain in [3, 4, 1] {
+        assert_eq!(store.use_once(&used("alice", chain, 9, older(90))).await, Ok(()), "{chain}");
+    }
+    // One that evicts anything can't say of any chain that it was not used.
+    let () = redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
+    let () = redis.ask(&["SET", "of another program", &"x".repeat(1 << 20)]).await;
+    let () = redis.ask(&["CONFIG", "SET", "maxmemory", "1200000"]).await;
+    let () = redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
+    assert_eq!(store.use_once(&used("bob", 8, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+}

@@ -1,0 +1,204 @@
+//! What servers over one database share: keys for tickets, and that whoever is removed is removed everywhere. Over SQLite, and over PostgreSQL
+//! where there is one (`.ci/postgres COMMAND`).
+#![cfg(feature = "sql")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+mod support;
+
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
+use countersign::crypto::rustcrypto;
+use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
+use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use support::{Copies, PASSWORD, account, connector, log_in, server_key, source};
+use tokio::io::AsyncReadExt;
+use tokio::net::UnixStream;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
+}
+
+/// Databases of this test's own: each with its folder, which goes with it.
+async fn databases(name: &str) -> Vec<(Place, tempfile::TempDir)> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = vec![(Place::sqlite(folder.path().join("accounts.db")), folder)];
+    if let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") {
+        let mut connection = PgConnection::connect(&address).await.unwrap();
+        let name = format!("{name}_{}", std::process::id());
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        let (front, socket) = (address.split("/postgres?").next().unwrap(), address.split_once('?').unwrap().1);
+        all.push((Place::parse(&format!("{front}/{name}?{socket}")).unwrap(), tempfile::tempdir().unwrap()));
+    } else {
+        eprintln!("over SQLite alone: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
+    }
+    for (place, _) in &all {
+        place.migrate().await.unwrap();
+    }
+    all
+}
+
+fn keys(lifetime: Duration) -> TicketKeys {
+    TicketKeys::new(rustcrypto::provider(), lifetime)
+}
+
+fn secret(byte: u8) -> SharedSecret {
+    SharedSecret::new([byte; 32])
+}
+
+fn exported(keys: &TicketKeys) -> Vec<u8> {
+    keys.export(now(), &mut rand::rng()).unwrap().as_slice().to_vec()
+}
+
+fn server(store: &SqlStore, keys: &Arc<TicketKeys>) -> Acceptor {
+    let config = ServerConfig::new(rustcrypto::provider()).with_tickets(Arc::clone(keys));
+    let verifier = AccountVerifier::new(store.clone()).without_upgrade();
+    Acceptor::new_async(config.with_refusal_floor(Duration::ZERO), server_key(), verifier)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_start_at_once_agree_on_a_key_and_take_each_others_tickets_once() {
+    for (place, _folder) in databases("agree").await {
+        let memory = Arc::new(UsedTickets::new(100));
+        let starting = (0..6).map(|_| {
+            let (place, memory) = (place.clone(), Arc::clone(&memory));
+            tokio::spawn(async move {
+                let store = SqlStore::open(&place).await.unwrap();
+                let keys = Arc::new(keys(HOUR).with_shared_memory(memory));
+                SharedTicketKeys::new(&store, &keys, &secret(1)).sync().await.unwrap();
+                (store, keys)
+            })
+        });
+        let mut servers = Vec::new();
+        for one in starting.collect::<Vec<_>>() {
+            servers.push(one.await.unwrap());
+        }
+        for (_, keys) in &servers {
+            assert_eq!(exported(keys), exported(&servers[0].1));
+        }
+        servers[0].0.add(&account("alice")).await.unwrap();
+        let servers: Vec<_> = servers.iter().map(|(store, keys)| server(store, keys)).collect();
+        let (copies, stolen) = (Copies::default(), Copies::default());
+        let by = |copies: &Copies| connector().with_tickets(copies.clone());
+        assert!(!log_in(&servers[0], 1, &by(&copies), "alice", PASSWORD).await.0.unwrap());
+        *stolen.0.lock().unwrap() = copies.0.lock().unwrap().clone();
+        for server in &servers {
+            assert!(log_in(server, 1, &by(&copies), "alice", PASSWORD).await.0.unwrap());
+        }
+        assert!(!log_in(&servers[3], 1, &by(&stolen), "alice", PASSWORD).await.0.unwrap());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_key_seals_before_servers_that_look_late_have_it() {
+    let (maker, lead) = (keys(HOUR), Duration::from_secs(300));
+    let rotate = |kept: &[u8], now| {
+        let rotated = maker.rotate_shared(kept, now, lead, &mut rand::rng()).unwrap();
+        rotated.map(|bytes| bytes.as_slice().to_vec())
+    };
+    let at = |seconds: i64| UnixTime::from_secs(now().as_secs().saturating_add_signed(seconds));
+    // Made almost an hour ago, it is followed soon.
+    let old = rotate(&[], at(-3500)).unwrap();
+    assert_eq!(rotate(&old, at(-3400)), None);
+    let new = rotate(&old, at(0)).unwrap();
+    assert_eq!(rotate(&new, at(0)), None, "that is enough for now");
+    assert_ne!(old, new);
+    // A server that has the new key still seals under the old one, and one that has not opens it.
+    let memory = Arc::new(UsedTickets::new(10));
+    let with = |exported: &[u8]| {
+        let keys = keys(HOUR).with_shared_memory(Arc::clone(&memory) as _);
+        keys.follow(exported).unwrap();
+        Arc::new(keys)
+    };
+    let (place, _folder) = databases("seals").await.remove(0);
+    let store = SqlStore::open(&place).await.unwrap();
+    store.add(&account("alice")).await.unwrap();
+    let (ahead, behind) = (server(&store, &with(&new)), server(&store, &with(&old)));
+    let copies = Copies::default();
+    let by = connector().with_tickets(copies.clone());
+    assert!(!log_in(&ahead, 1, &by, "alice", PASSWORD).await.0.unwrap());
+    assert!(log_in(&behind, 1, &by, "alice", PASSWORD).await.0.unwrap());
+    assert!(log_in(&ahead, 1, &by, "alice", PASSWORD).await.0.unwrap());
+    // Long after, what no longer opens is gone, and a key is there at once.
+    let late = rotate(&new, at(5 * 3600)).unwrap();
+    assert_eq!(late.len(), old.len(), "one key");
+    // A database whose clock was wrong for a while is not waited for.
+    let wrong = rotate(&old, at(365 * 24 * 3600)).unwrap();
+    assert_ne!(rotate(&wrong, at(0)), None);
+    assert!(maker.rotate_shared(b"what is no export", now(), lead, &mut rand::rng()).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_the_database_are_of_no_use_without_the_secret() {
+    for (place, _folder) in databases("wrapped").await {
+        let store = SqlStore::open(&place).await.unwrap();
+        let (ours, theirs) = (Arc::new(keys(HOUR)), Arc::new(keys(HOUR)));
+        SharedTicketKeys::new(&store, &ours, &secret(1)).sync().await.unwrap();
+        let before = exported(&theirs);
+        let stranger = SharedTicketKeys::new(&store, &theirs, &secret(2));
+        assert!(matches!(stranger.sync().await, Err(TicketSharingError::Unreadable)));
+        assert_eq!(exported(&theirs), before, "its own go on");
+        // One that knows both reads what was written under the other, and puts nothing else there before it is due.
+        let both = SharedTicketKeys::new(&store, &theirs, &secret(2)).with_other_secret(&secret(1));
+        both.sync().await.unwrap();
+        assert_eq!(exported(&theirs), exported(&ours));
+        if let Some(path) = place.path() {
+            store.close().await;
+            let file = std::fs::read(path).unwrap();
+            let key = &exported(&ours)[12..28];
+            assert!(!file.windows(key.len()).any(|window| window == key));
+        }
+    }
+}
+
+/// A session at each of two servers, which ends where its account is changed so.
+async fn both_end(
+    store: &SqlStore,
+    servers: &[Acceptor; 2],
+    change: impl Fn(&mut Account) -> Result<bool, AccountError> + Send,
+) {
+    let mut ends = Vec::new();
+    for server in servers {
+        let (client, end) = UnixStream::pair().unwrap();
+        let server = server.clone();
+        let held = tokio::spawn(async move {
+            let mut session = server.accept(end, Context::new(source(1))).await.unwrap();
+            session.read(&mut [0; 1]).await.map(drop).map_err(|error| error.to_string())
+        });
+        let alice = Credential::Password { user: "alice", password: PASSWORD };
+        ends.push((connector().connect(client, alice).await.unwrap(), held));
+    }
+    store.edit("alice", change).await.unwrap();
+    for (mut client, held) in ends {
+        // Without an end this waits for ever.
+        let read = client.read(&mut [0; 1]).await;
+        assert!(!matches!(read, Ok(1)));
+        assert!(held.await.unwrap().is_err(), "the server knows that it ended it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_locked_removed_or_given_another_password_has_no_session_at_any_server() {
+    for (place, _folder) in databases("revoked").await {
+        let mut stores = Vec::new();
+        for _ in 0..2 {
+            stores.push(SqlStore::open(&place).await.unwrap());
+        }
+        let servers = [0, 1].map(|number| {
+            let server = server(&stores[number], &Arc::new(keys(HOUR)));
+            server.with_recheck(Recheck::every(Duration::from_millis(50)))
+        });
+        stores[0].add(&account("alice")).await.unwrap();
+        both_end(&stores[0], &servers, |alice| Ok(alice.lock())).await;
+        stores[0].edit("alice", |alice| Ok(alice.unlock())).await.unwrap();
+        let hash = |account: &Account| {
+            let fields = account.fields();
+            fields.iter().find(|(field, _)| *field == "password").unwrap().1.to_string()
+        };
+        let another = hash(&account("bob"));
+        both_end(&stores[0], &servers, |alice| alice.set_password_hash(&another).map(|()| true)).await;
+    }
+}
