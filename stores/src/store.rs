@@ -81,10 +81,8 @@ impl SqlStore {
         let store = Self::at(place)?;
         match store.look().await {
             Ok(()) => Ok((store, None)),
-            Err(error @ OpenError::Away(_)) => {
-                store.0.is_away.store(true, Relaxed);
-                Ok((store, Some(error)))
-            }
+            // The watcher, which is yet to come, is told of it at the first call.
+            Err(error @ OpenError::Away(_)) => Ok((store, Some(error))),
             Err(error) => Err(error),
         }
     }

@@ -148,7 +148,11 @@ async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_s
     let (_folder, place) = sqlite().await;
     let store = Arc::new(SqlStore::open(&place).await.unwrap());
     let default = countersign::accounts::Imitation::default_cost();
-    assert_eq!(costs(&place).await, [default.clone()], "what upgrades end in is there before the first of them");
+    assert_eq!(
+        costs(&place).await,
+        std::slice::from_ref(&default),
+        "what upgrades end in is there before the first of them"
+    );
     // Many at once, from several processes' stores.
     let adds: Vec<_> = (0..8_u32)
         .map(|number| {
