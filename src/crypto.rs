@@ -23,6 +23,8 @@ mod sign;
 mod stack;
 mod suite;
 mod transcript;
+#[cfg(all(test, any(feature = "rustcrypto", feature = "aws-lc")))]
+mod vectors;
 
 #[cfg(feature = "stretch")]
 pub(crate) use argon::Argon;

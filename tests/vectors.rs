@@ -12,6 +12,8 @@
 
 #[path = "vectors/cases.rs"]
 mod cases;
+#[path = "vectors/exports.rs"]
+mod exports;
 #[path = "vectors/factors.rs"]
 mod factors;
 #[path = "vectors/inputs.rs"]
@@ -40,6 +42,7 @@ mod stretched;
 mod tickets;
 
 use cases::cases;
+use exports::exports;
 use manifests::manifests;
 use run::{Vector, run};
 use serde::Serialize;
@@ -55,6 +58,12 @@ fn the_machines_and_the_oracle_agree_with_every_vector_file() {
 fn the_library_agrees_with_every_vector_of_a_manifest() {
     let texts = manifests().iter().map(|vector| (vector.name.to_owned(), in_json(vector))).collect();
     are_filed("tests/vectors/manifests", texts);
+}
+
+#[test]
+fn both_ends_and_the_formula_agree_with_every_vector_of_an_exported_key() {
+    let texts = exports().iter().map(|vector| (vector.name.to_owned(), in_json(vector))).collect();
+    are_filed("tests/vectors/exports", texts);
 }
 
 fn in_json(vector: &impl Serialize) -> String {

@@ -33,6 +33,7 @@ from vector_ends import ROOT, SeededClient, VectorServer, VectorTickets, same, v
 
 FROM_CLIENT = (CLIENT_HELLO, CLIENT_LOGIN, CLIENT_FACTOR, CONFIRM)
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
+EXPORTS = sorted((ROOT / "tests/vectors/exports").glob("*.json"))
 MANIFESTS = sorted((ROOT / "tests/vectors/manifests").glob("*.json"))
 
 
@@ -433,18 +434,31 @@ def manifest(path: Path) -> None:
         same("the manifest taken", end.taken, raw["manifest"])
 
 
+def exported(path: Path) -> None:
+    """A key that an application on top asks for, from the exporter of the login's vector."""
+    data = json.loads(path.read_text())
+    login = json.loads((ROOT / f"tests/vectors/{data['login']}.json").read_text())
+    same("exporter", data["exporter"], login["secrets"]["exporter"])
+    session = Session.__new__(Session)
+    session.exporter = bytes.fromhex(data["exporter"])
+    ours = session.export(data["label"], bytes.fromhex(data["context"]), data["length"])
+    same("exported", ours.hex(), data["exported"])
+
+
 def cases(report: Report) -> None:
     for path in VECTORS:
         report.case(f"vector {path.stem}", lambda: vector(path).check())
     for path in MANIFESTS:
         report.case(f"vector of a manifest {path.stem}", lambda: manifest(path))
+    for path in EXPORTS:
+        report.case(f"vector of an exported key {path.stem}", lambda: exported(path))
 
 
 def main() -> int:
     report = Report()
     cases(report)
     print(f"{report.passed} passed, {report.failed} failed")
-    return 1 if report.failed or not VECTORS else 0
+    return 1 if report.failed or not (VECTORS and MANIFESTS and EXPORTS) else 0
 
 
 if __name__ == "__main__":

@@ -89,9 +89,12 @@ pub fn granted(inputs: &Inputs, ticket: (&[u8], u64)) -> Vec<u8> {
     }
 }
 
+fn tickets() -> Arc<TicketKeys> {
+    Arc::new(TicketKeys::new(provider(), Duration::from_secs(3600)))
+}
+
 /// Runs a case through both machines, checks it against the oracle, and gives the vector.
 pub fn run(case: &Case) -> Vector {
-    let tickets = || Arc::new(TicketKeys::new(provider(), Duration::from_secs(3600)));
     let ours = tickets();
     // The login before gives a ticket, whether it does in its own vector or not.
     let ticket = case.resumes.map(|before| {
@@ -108,6 +111,12 @@ pub fn run(case: &Case) -> Vector {
     let (ticket, state) = ticket.map(|(before, ticket)| shown(case, &before, &ticket)).unzip();
     let keys = if case.answer == Answer::TicketUnknown { tickets() } else { ours };
     exchange(case, &keys, ticket, state.flatten()).0
+}
+
+/// An accepted login, and its session at the client and at the server.
+pub fn session(login: &Case) -> (Vector, [Session; 2]) {
+    let (vector, sessions) = exchange(login, &tickets(), None, None);
+    (vector, sessions.unwrap().into())
 }
 
 /// The ticket of a login as the client of a case shows it, and what its server knows of it, where that decides.
