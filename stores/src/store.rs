@@ -146,8 +146,9 @@ impl SqlStore {
         }
     }
 
+    /// Told once. Where nobody is there to be told yet, it is not noted, so that whoever comes is.
     fn note_away(&self, error: &StoreError) {
-        if !self.0.is_away.swap(true, Relaxed) {
+        if self.0.tell.get().is_some() && !self.0.is_away.swap(true, Relaxed) {
             self.tell(Availability::Away(error));
         }
     }
