@@ -29,21 +29,18 @@ struct Database {
 }
 
 impl Database {
-    /// With empty tables.
-    fn open() -> Option<Self> {
+    /// A database of this test's own, with empty tables.
+    fn open(name: &str) -> Option<Self> {
         let variable = |name| std::env::var(name).ok();
         let (address, ctl) = (variable("COUNTERSIGN_TEST_POSTGRES"), variable("COUNTERSIGN_TEST_POSTGRES_CTL"));
         let (Some(address), Some(ctl)) = (address, ctl) else {
             eprintln!("skipped: no PostgreSQL; .ci/postgres starts one");
             return None;
         };
+        let address = address.replace("/postgres?", &format!("/{name}?"));
         let database = Self { address, ctl, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) };
+        database.control(&["createdb", name]);
         run(&["db", "migrate", "--users", &database.address], "").ok();
-        let list = database.user(&["list", "--json"], "").ok();
-        let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
-        for account in list["accounts"].as_array().unwrap() {
-            database.user(&["remove", account["name"].as_str().unwrap()], "").ok();
-        }
         Some(database)
     }
 
@@ -84,7 +81,7 @@ const NOT_NOW: i32 = 8;
 
 #[test]
 fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
-    let Some(database) = Database::open() else { return };
+    let Some(database) = Database::open("goes_away") else { return };
     database.user(&["add", "alice", "--permission", "read", "--password-stdin"], "secret of alice\n").ok();
     let house = House::empty();
     let mut server = database.serve(&house);
@@ -112,7 +109,7 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
 
 #[test]
 fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
-    let Some(database) = Database::open() else { return };
+    let Some(database) = Database::open("starts_without") else { return };
     database.user(&["add", "alice", "--password-stdin"], "secret of alice\n").ok();
     database.control(&["-m", "fast", "stop"]);
     let house = House::empty();
@@ -129,7 +126,7 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
 
 #[test]
 fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
-    let Some(database) = Database::open() else { return };
+    let Some(database) = Database::open("killed") else { return };
     let mut added = Vec::new();
     for round in 0..24_u32 {
         let name = format!("user{round}");
@@ -157,7 +154,7 @@ fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
 #[test]
 fn users_are_imported_and_roles_kept_in_postgresql_too() {
     const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
-    let Some(database) = Database::open() else { return };
+    let Some(database) = Database::open("imported") else { return };
     let text: String = (0..2500).map(|number| format!("user{number}:{BCRYPT}\n")).collect();
     let import =
         |args: &[&str]| run(&[&["user", "import", "-", "--users", &database.address], args].concat(), text.as_str());

@@ -81,10 +81,8 @@ impl SqlStore {
         let store = Self::at(place)?;
         match store.look().await {
             Ok(()) => Ok((store, None)),
-            Err(error @ OpenError::Away(_)) => {
-                store.0.is_away.store(true, Relaxed);
-                Ok((store, Some(error)))
-            }
+            // The watcher, which is yet to come, is told of it at the first call.
+            Err(error @ OpenError::Away(_)) => Ok((store, Some(error))),
             Err(error) => Err(error),
         }
     }
@@ -148,8 +146,9 @@ impl SqlStore {
         }
     }
 
+    /// Told once. Where nobody is there to be told yet, it is not noted, so that whoever comes is.
     fn note_away(&self, error: &StoreError) {
-        if !self.0.is_away.swap(true, Relaxed) {
+        if self.0.tell.get().is_some() && !self.0.is_away.swap(true, Relaxed) {
             self.tell(Availability::Away(error));
         }
     }
