@@ -14,9 +14,12 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::result_large_err)]
 
+#[path = "support/callgrind.rs"]
+mod callgrind;
 #[path = "../tests/support/toy.rs"]
 mod toy;
 
+use callgrind::{count, measured};
 use core::hint::black_box;
 use core::time::Duration;
 use countersign::client::{self, Answer};
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
         STEPS.iter().for_each(|(_, step)| step());
         return ExitCode::SUCCESS;
     }
-    let counts: Vec<(&str, u64)> = STEPS.iter().map(|(name, _)| (*name, count(name))).collect();
+    let counts: Vec<(&str, u64)> = STEPS.iter().map(|(name, _)| (*name, count(&["--step", name]))).collect();
     if has("--record") {
         let lines: String = counts.iter().map(|(name, count)| format!("{name}: {count}\n")).collect();
         std::fs::write(record_path(), format!("{}\n{lines}", compiler())).unwrap();
@@ -148,23 +151,6 @@ fn compare(counts: &[(&str, u64)]) -> bool {
     good
 }
 
-/// The instructions within [`measured`], by callgrind.
-fn count(step: &str) -> u64 {
-    let run = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*measured*"])
-        .arg(std::env::current_exe().unwrap())
-        .args(["--step", step])
-        .output()
-        .expect("valgrind, from the package of that name");
-    let said = String::from_utf8_lossy(&run.stderr);
-    let collected =
-        said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, count)| count.trim().parse());
-    match collected {
-        Some(Ok(count)) if run.status.success() && count > 0 => count,
-        _ => panic!("{step}: {said}"),
-    }
-}
-
 fn record_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.txt")
 }
@@ -172,12 +158,6 @@ fn record_path() -> PathBuf {
 fn compiler() -> String {
     let rustc = Command::new("rustc").arg("--version").output().unwrap();
     String::from_utf8(rustc.stdout).unwrap().trim().to_owned()
-}
-
-/// What callgrind counts: nothing outside of this.
-#[inline(never)]
-fn measured<T>(work: impl FnOnce() -> T) -> T {
-    black_box(work())
 }
 
 #[derive(Clone, Copy, PartialEq)]

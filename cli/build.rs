@@ -12,6 +12,7 @@ fn main() {
     let known = [
         ("CARGO_FEATURE_AWS_LC", "aws-lc"),
         ("CARGO_FEATURE_RUSTCRYPTO", "rustcrypto"),
+        ("CARGO_FEATURE_SQL", "sql"),
         ("CARGO_FEATURE_SSH_AGENT", "ssh-agent"),
         ("CARGO_FEATURE_X509", "x509"),
     ];

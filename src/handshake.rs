@@ -9,6 +9,7 @@ use crate::crypto::{
     AeadKey, Cipher, CryptoError, CryptoRng, Provider, PublicKey, SharedSecret, Suite, Transcript, TranscriptHash,
 };
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::session::{Outcome, Session, Side};
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::factor::Prompt;
@@ -112,7 +113,7 @@ pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
 pub(crate) fn to_sign(transcript_r: &TranscriptHash, user: &str) -> Vec<u8> {
     let mut out = vec![b' '; 64];
     out.extend_from_slice(b"countersign v1 client signature\0");
-    out.extend_from_slice(transcript_r);
+    out.extend_from_slice(if lacks(Check::SignedTranscript) { &[0; 32] } else { transcript_r });
     // A user name is never as long as that.
     out.extend_from_slice(&u16::try_from(user.len()).unwrap_or(u16::MAX).to_be_bytes());
     out.extend_from_slice(user.as_bytes());

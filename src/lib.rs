@@ -109,6 +109,7 @@ pub mod crypto;
 mod handshake;
 mod io;
 pub mod limits;
+mod mutant;
 mod session;
 mod stores;
 mod terms;
@@ -184,6 +185,13 @@ macro_rules! opaque_debug {
     )* };
 }
 use opaque_debug;
+
+// The model of the machines, with checks taken out: see `mutant`. It is written for any test, against the public API.
+#[cfg(test)]
+extern crate self as countersign;
+#[cfg(all(test, feature = "stretch", any(feature = "rustcrypto", feature = "aws-lc")))]
+#[path = "../tests/mutants/mod.rs"]
+mod mutants;
 
 /// The code of README.md compiles.
 #[cfg(all(doctest, feature = "rustcrypto", feature = "accounts", feature = "tokio"))]

@@ -9,7 +9,9 @@ mod asked;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use asked::block_on;
-use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Imitation, StoreError, TotpSecret};
+use countersign::accounts::{
+    Account, AccountError, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
+};
 use countersign::{
     Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
     Returning, UnixTime,
@@ -109,6 +111,26 @@ impl AccountStore for Store {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         self.accounts.remove(name).await
+    }
+
+    async fn roles(&self) -> Result<Vec<Role>, StoreError> {
+        self.accounts.roles().await
+    }
+
+    async fn role_users(&self, role: &str) -> Result<u64, StoreError> {
+        self.accounts.role_users(role).await
+    }
+
+    async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
+        self.accounts.add_role(role).await
+    }
+
+    async fn update_role(&self, old: &Role, new: &Role) -> Result<(), StoreError> {
+        self.accounts.update_role(old, new).await
+    }
+
+    async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
+        self.accounts.remove_role(name).await
     }
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: what stands first knows nothing of what comes after.
-const LAYERS: [&str; 9] = ["limits", "time", "wire", "crypto", "terms", "session", "handshake", "io", "stores"];
+const LAYERS: [&str; 10] = ["limits", "mutant", "time", "wire", "crypto", "terms", "session", "handshake", "io", "stores"];
 
 /// What a layer must not know although it comes before: the two parts of `wire` are apart.
 const APART: [(&str, &str); 2] = [("wire/frame", "wire::codec"), ("wire/codec", "wire::frame")];

@@ -1,11 +1,14 @@
 //! The `countersign` command: make keys, keep accounts, serve, log in, and look at the bytes.
 
+mod accounts;
 mod bench;
 #[cfg(feature = "x509")]
 mod cert;
 mod client_key;
 mod connect;
 mod crypto;
+#[cfg(feature = "sql")]
+mod db;
 mod demo;
 mod dial;
 mod failure;
@@ -79,12 +82,16 @@ enum Command {
     #[cfg(feature = "x509")]
     #[command(subcommand)]
     Cert(cert::Cert),
-    /// Keep the accounts of a users file.
+    /// Keep accounts, in a users file or a database.
     #[command(subcommand)]
     User(users::User),
-    /// Keep the roles of a users file: permissions under a name, for many users at once.
+    /// Keep roles: permissions under a name, for many users at once.
     #[command(subcommand)]
     Role(roles::RoleCommand),
+    /// Make the tables of a database of accounts, and look at them.
+    #[cfg(feature = "sql")]
+    #[command(subcommand)]
+    Db(db::Db),
     /// Look after the servers that `login` and `connect` know, and their keys.
     #[command(subcommand)]
     KnownHosts(known_hosts::KnownHostsCommand),
@@ -126,6 +133,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Cert(cert) => cert.run(),
         Command::User(user) => user.run(),
         Command::Role(role) => role.run(),
+        #[cfg(feature = "sql")]
+        Command::Db(db) => db.run(),
         Command::KnownHosts(known_hosts) => known_hosts.run(),
         Command::Serve(serve) => serve.run(),
         Command::CheckConfig(check) => check.run(),

@@ -1,20 +1,21 @@
 //! `role`: permissions under a name, for many users at once.
 
-use crate::failure::{Failure, chain};
+use crate::accounts::{Opened, Store, Users, UsersArgs, all_read};
+use crate::failure::Failure;
 use crate::term;
-use crate::users::{self, EditError, FileArgs, PermissionArgs};
+use crate::users::{self, PermissionArgs};
 use clap::{Args, Subcommand};
-use countersign::accounts::{AccountError, Accounts};
+use countersign::accounts::{AccountError, AccountStore, Role, StoreError};
 use serde::Serialize;
 
-/// Keep the roles of a users file: permissions under a name, for many users at once.
+/// Keep roles: permissions under a name, for many users at once.
 #[derive(Subcommand)]
 #[command(after_help = "\
-A role is a line of the users file, such as: @clerk permissions=orders:read,orders:write
+A role stands beside the accounts; in a users file it is a line: @clerk permissions=orders:read,orders:write
 `user role add` gives it to a user, who has its permissions beside their own. A running server
 notices changes: sessions that are open go on with the new permissions.")]
 pub(crate) enum RoleCommand {
-    /// Add a role. The users file must be there.
+    /// Add a role. The users file or database must be there.
     #[command(
         after_help = "Example:\n  countersign role add clerk --permission 'orders:*' --permission reports:read --users users.txt"
     )]
@@ -30,7 +31,7 @@ pub(crate) enum RoleCommand {
     #[command(after_help = "Example:\n  countersign role list --users users.txt")]
     List {
         #[command(flatten)]
-        file: FileArgs,
+        users: UsersArgs,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -65,7 +66,7 @@ pub(crate) struct RoleArgs {
     #[arg(value_name = "ROLE")]
     name: String,
     #[command(flatten)]
-    file: FileArgs,
+    users: UsersArgs,
 }
 
 /// One role, for scripts.
@@ -73,30 +74,39 @@ pub(crate) struct RoleArgs {
 struct Shown<'a> {
     name: &'a str,
     permissions: Vec<&'a str>,
-    users: usize,
+    users: u64,
 }
 
 impl RoleArgs {
-    fn edit<T>(&self, change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>) -> Result<T, Failure> {
-        let (users, mut change) = (&self.file.users, change);
-        users::warn_broken(users, &users::open(users)?.broken_lines());
-        users::edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| match error {
-            EditError::File(error) => users::missing(users, &error),
-            EditError::Account(error) => self.known(&error),
+    /// Does something where the roles are.
+    fn with<'s, T>(&self, work: impl AsyncFnOnce(&Store, &str) -> Result<T, StoreError>) -> Result<T, Failure> {
+        let users = self.users.place()?;
+        let opened = Opened::open(&users)?;
+        opened.warn()?;
+        opened.wait(|store| work(store, &self.name)).map_err(|error| self.failure(&users, &error))
+    }
+
+    fn edit(
+        &self,
+        permissions: &PermissionArgs,
+        change: fn(&mut Role, &str) -> Result<bool, AccountError>,
+    ) -> Result<usize, Failure> {
+        self.with(async |store, name| {
+            store.edit_role(name, |role| users::each(permissions, |word| change(role, word))).await
         })
     }
 
     /// What can't be done, and what can.
-    fn known(&self, error: &AccountError) -> Failure {
-        let (failure, users) = (Failure::new(term::visible(&chain(error))), term::quoted(&self.file.users));
+    fn failure(&self, users: &Users, error: &StoreError) -> Failure {
+        let (failure, word) = (users.failure(error), users.word());
         match error {
-            AccountError::UnknownRole(_) => {
-                failure.and(format_args!("to see which there are: countersign role list --users {users}"))
+            StoreError::Account(AccountError::UnknownRole(_)) => {
+                failure.and(format_args!("to see which there are: countersign role list --users {word}"))
             }
-            AccountError::RoleExists(_) => failure
-                .and(format_args!("to give it more: countersign role grant {} PERMISSION --users {users}", self.name)),
-            AccountError::RoleInUse { user, .. } => failure.and(format_args!(
-                "countersign user role remove {} {} --users {users}",
+            StoreError::Account(AccountError::RoleExists(_)) => failure
+                .and(format_args!("to give it more: countersign role grant {} PERMISSION --users {word}", self.name)),
+            StoreError::Account(AccountError::RoleInUse { user, .. }) => failure.and(format_args!(
+                "countersign user role remove {} {} --users {word}",
                 term::word(user),
                 term::word(&self.name)
             )),
@@ -113,26 +123,23 @@ impl RoleCommand {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Add { role, permissions } => {
-                role.edit(|accounts, name| accounts.add_role(name, permissions))?;
+                let new =
+                    |error: AccountError| role.users.place().map_or_else(|failure| failure, |of| of.known(&error));
+                let new = Role::new(&role.name, permissions).map_err(new)?;
+                role.with(async |store, _| store.add_role(&new).await)?;
                 role.note("added the role");
             }
-            Self::List { file, json } => return list(file, *json),
+            Self::List { users, json } => return list(&users.place()?, *json),
             Self::Remove { role } => {
-                role.edit(Accounts::remove_role)?;
+                role.with(async |store, name| store.remove_role(name).await)?;
                 role.note("removed the role");
             }
             Self::Grant { role, permissions } => {
-                let grant = |accounts: &mut Accounts, name: &str| {
-                    users::each(permissions, |word| accounts.add_role_permission(name, word))
-                };
-                let count = role.edit(grant)?;
+                let count = role.edit(permissions, Role::add_permission)?;
                 role.note(&format!("granted {} to the role", users::new(count, "permission")));
             }
             Self::Revoke { role, permissions } => {
-                let revoke = |accounts: &mut Accounts, name: &str| {
-                    users::each(permissions, |word| accounts.remove_role_permission(name, word))
-                };
-                let count = role.edit(revoke)?;
+                let count = role.edit(permissions, Role::remove_permission)?;
                 role.note(&format!("revoked {} of the role", term::count(count, "permission")));
             }
         }
@@ -140,16 +147,20 @@ impl RoleCommand {
     }
 }
 
-fn list(file: &FileArgs, as_json: bool) -> Result<(), Failure> {
-    let opened = users::open(&file.users)?;
-    let (accounts, broken) = (opened.accounts(), opened.broken_lines());
-    let shown: Vec<Shown<'_>> = accounts
-        .roles()
-        .map(|role| Shown {
-            name: role.name(),
-            permissions: role.permissions().collect(),
-            users: accounts.iter().filter(|account| account.roles().any(|held| held == role.name())).count(),
-        })
+fn list(users: &Users, as_json: bool) -> Result<(), Failure> {
+    let opened = Opened::open(users)?;
+    let roles = opened.wait(async |store| {
+        let mut all = Vec::new();
+        for role in store.roles().await? {
+            let count = store.role_users(role.name()).await?;
+            all.push((role, count));
+        }
+        Ok(all)
+    });
+    let roles = roles.map_err(|error: StoreError| users.failure(&error))?;
+    let shown: Vec<Shown<'_>> = roles
+        .iter()
+        .map(|(role, users)| Shown { name: role.name(), permissions: role.permissions().collect(), users: *users })
         .collect();
     if as_json {
         users::json(&shown)?;
@@ -162,5 +173,5 @@ fn list(file: &FileArgs, as_json: bool) -> Result<(), Failure> {
         );
         term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
     }
-    users::all_read(&file.users, &broken)
+    all_read(users, &opened.unreadable()?)
 }

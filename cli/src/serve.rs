@@ -25,12 +25,13 @@ pub(crate) use log::{Format as LogFormat, Log};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 
+use crate::accounts::{Store, Users, UsersArgs};
 use crate::crypto;
 use crate::failure::Failure;
 use crate::prompt;
-use crate::{term, users as user_files};
+use crate::term;
 use clap::Args;
-use countersign::accounts::{AccountFile, AccountVerifier};
+use countersign::accounts::AccountVerifier;
 use countersign::{
     Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, Stretching, TicketKeys, limits,
 };
@@ -61,7 +62,7 @@ use users::watched;
 /// whoami, echo TEXT, quit.
 ///
 /// Prints the address, the fingerprint, and one line for each login, accepted or refused, with the reason that the client is
-/// never told. Changes to the users file are noticed, and changes to keys and configuration at SIGHUP, without dropping a session
+/// never told. Changes to accounts are noticed, and changes to keys and configuration at SIGHUP, without dropping a session
 /// or refusing a login. Ctrl-C or SIGTERM ends it, a second one at once.
 #[derive(Args)]
 #[command(after_help = "\
@@ -94,7 +95,7 @@ file. A server that was killed has saved nothing, and its clients log in anew. N
 program is started for a client that comes by ticket before it has shown that it is there.
 
 A session ends when its user is removed, locked or expired, or gets another password: within a
-second or so of a change of the users file, and within --recheck in any case. New permissions hold
+second or so of a change of a users file, and within --recheck in any case. New permissions hold
 from then on; a program of --exec, or a service that was told by --send-proxy, has seen the old
 ones, so its session ends, too. The log says why (event session-ended), and the client is not told.
 
@@ -103,6 +104,11 @@ SIGHUP has it read them again, or the file of --key, and the manifest, and the f
 that have begun go on under the key that they began under, and tickets stay good whose key is still there.
 It logs what it has taken (events keys-reloaded, config-reloaded), what of it waits for a restart
 (needs_restart=), or why it goes on with all that it had (keys-not-reloaded, config-not-reloaded).
+
+With a database (--users sqlite:FILE, postgres://...) what is in it when a login asks is what counts, and nothing
+of it is kept in memory. While it is away, logins are told `not now` and never `wrong password`, the log says so (events
+accounts-away, accounts-back), and /readyz; nothing has to be restarted. Its tables are made by `db migrate`.
+Without --users the accounts are in SQLite in the state directory, and the file is made if it is missing.
 
 --metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
 login: keep it on an address that only those reach who may know. What is counted, and what each line of
@@ -139,9 +145,8 @@ pub(crate) struct Serve {
     listen: String,
     #[command(flatten)]
     keys: Source,
-    /// The users file
-    #[arg(long, value_name = "FILE")]
-    users: PathBuf,
+    #[command(flatten)]
+    users: UsersArgs,
     /// Connect each session to this TCP service
     #[arg(long, value_name = "HOST:PORT", group = "service")]
     forward: Option<String>,
@@ -207,11 +212,11 @@ pub(crate) struct Options {
     /// such a name is a user_tag in the log, the same for the same name until the server is started anew
     #[arg(long, help_heading = "Watching it")]
     log_unknown_names: bool,
-    /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of the users file is
-    /// noticed within a second anyway. 0s for the file alone
+    /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of a users file is
+    /// noticed within a second anyway. 0s for the file alone, and with a database for no change at all
     #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
     recheck: Duration,
-    /// How long sessions go on while the users file can't be read
+    /// How long sessions go on while the users file or the database can't be read
     #[arg(long, value_name = "TIME", default_value = term::time(RECHECK_GRACE), value_parser = term::duration)]
     recheck_grace: Duration,
     /// Open handshakes at once: from the connection until the login has arrived
@@ -323,7 +328,16 @@ impl Serve {
         let (keys, key_warnings) = self.keys.load(None)?;
         key_warnings.iter().for_each(term::note);
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
-        let file = user_files::open(&self.users)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
+        let place = self.users.place()?;
+        if self.users.is_made() && place.is_missing() {
+            place.make_missing()?;
+            term::note(format_args!("{place}: made it; there are no accounts yet: countersign user add NAME"));
+        }
+        let (users, warning) = runtime.block_on(Store::open_to_serve(&place))?;
+        warning.iter().for_each(term::note);
+        let accounts = runtime.block_on(users.count());
         let listener = listen(&self.listen)?;
         let tickets = self.options.tickets();
         let saved = self.saved_tickets(tickets.as_ref())?;
@@ -332,23 +346,20 @@ impl Serve {
         }
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
-        let accounts = file.accounts().iter().count();
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
-            path: &self.users,
-            users: file,
+            place: &place,
+            users,
             options: &self.options,
             guessing: &self.guessing,
             balancers: &self.proxy_protocol,
             service,
             stretching,
         };
-        let (server, warnings) = plan.prepare(Arc::clone(&log))?;
+        let (server, warnings) = runtime.block_on(plan.prepare(Arc::clone(&log)))?;
         warnings.iter().for_each(term::note);
         let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
         let done = runtime.block_on(async {
             let reload = Reload::new(server.shared(), self.in_force.clone());
             let signalled = signals(move || reload.run());
@@ -373,7 +384,10 @@ impl Serve {
                 }
             }
             started = keys::described(started, &set);
-            started = started.text("users", &self.users.display().to_string()).count("accounts", number(accounts));
+            started = started.text("users", &place.to_string());
+            if let Some(accounts) = accounts {
+                started = started.count("accounts", accounts);
+            }
             if let Some(file) = &self.in_force.file {
                 started = started.text("config", &file.display().to_string());
             }
@@ -432,8 +446,8 @@ impl Serve {
 pub(crate) struct Plan<'a> {
     pub(crate) keys: ServerKeys,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
-    pub(crate) path: &'a Path,
-    pub(crate) users: AccountFile,
+    pub(crate) place: &'a Users,
+    pub(crate) users: Store,
     pub(crate) options: &'a Options,
     pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
@@ -444,14 +458,13 @@ pub(crate) struct Plan<'a> {
 
 impl Plan<'_> {
     /// A server, and what its operator should know.
-    pub(crate) fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, path, users, options, guessing, balancers, service, stretching } = self;
-        let mut broken = user_files::broken_lines(path, &users.broken_lines());
-        broken.extend(stretch::warnings(&users.accounts(), stretching.as_ref()));
+    pub(crate) async fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
+        let Self { keys, tickets, place, users, options, guessing, balancers, service, stretching } = self;
+        let doubtful = users::warnings(place, &users, stretching.as_ref()).await;
         let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
         let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let warnings = broken.into_iter().chain(warning).collect();
+        let warnings = doubtful.into_iter().chain(warning).collect();
         let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config()?;

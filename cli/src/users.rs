@@ -1,26 +1,30 @@
-//! `user`: the accounts of a users file.
+//! `user`: accounts, and how they are edited.
 
 mod access;
+mod add;
 mod import;
 mod keys;
+mod password;
 mod show;
 mod totp;
 
 pub(crate) use show::{json, words};
 
+use crate::accounts::{Opened, UsersArgs};
 use crate::failure::{Failure, chain};
-use crate::{secrets, term};
+use crate::term;
 use clap::{Args, Subcommand};
 use countersign::UnixTime;
-use countersign::accounts::{self, Account, AccountError, AccountFile, Accounts, BrokenLine, PasswordCheck};
-use countersign::files::FileError;
-use countersign::{StretchParameters, StretchedHash, Stretching};
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use countersign::accounts::{Account, AccountError, AccountStore, StoreError};
+use password::PasswordArgs;
 
-/// Keep the accounts of a users file.
+/// Keep accounts, in a users file or a database.
 #[derive(Subcommand)]
 #[command(after_help = "\
+Accounts are where --users says: in a users file, in a file of SQLite's (sqlite:FILE), or in PostgreSQL (postgres://...). Without
+it they are in SQLite, in countersign's state directory ($XDG_STATE_HOME/countersign/accounts.db). A running server notices
+changes by itself.
+
 A users file is text, one account in a line; `user add` makes it. It can be changed by hand, too, while it is served and
 while these commands run: a running server notices changes by itself, and no command undoes what was changed meanwhile. It
 has at most 64 MiB, a line at most 64 KiB. A line that can't be read counts for nobody and keeps its name taken; `user check`
@@ -35,28 +39,7 @@ Examples:
   countersign user add guest --users users.txt --expires 30days
   countersign user add carol --users users.txt --no-password --key id_ed25519.pub
   countersign user add robot --users users.txt --no-password    (then: countersign user token)")]
-    Add {
-        #[command(flatten)]
-        account: AccountArgs,
-        /// What the user may do: a word without spaces and commas, such as orders:read; orders:* is all that begins with orders:.
-        /// Can be repeated
-        #[arg(long = "permission", value_name = "WORD")]
-        permissions: Vec<String>,
-        /// A role of the user's, as `role add` makes it; can be repeated
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Vec<String>,
-        /// From when on the user can't log in: a date in UTC (2027-01-31, 2027-01-31T12:00:00Z), or a time from now (30days)
-        #[arg(long, value_name = "WHEN", value_parser = term::date)]
-        expires: Option<UnixTime>,
-        #[command(flatten)]
-        password: PasswordArgs,
-        /// Set no password: the user can log in with a key or a token alone
-        #[arg(long, conflicts_with_all = ["password_stdin", "allow_weak_password", "stretch_realm", "no_stretch"])]
-        no_password: bool,
-        /// Let the user log in by the public keys in this file, as `user key add` takes them; - is standard input
-        #[arg(long, value_name = "FILE")]
-        key: Option<PathBuf>,
-    },
+    Add(add::AddArgs),
     /// Change a user's password. Asks for it twice, without showing it.
     #[command(after_help = "\
 Examples:
@@ -80,7 +63,7 @@ Examples:
     #[command(after_help = "Example:\n  countersign user list --users users.txt")]
     List {
         #[command(flatten)]
-        file: FileArgs,
+        users: UsersArgs,
         /// Print JSON, with the lines that can't be read
         #[arg(long)]
         json: bool,
@@ -98,7 +81,7 @@ Examples:
     #[command(after_help = "Example:\n  countersign user check --users users.txt")]
     Check {
         #[command(flatten)]
-        file: FileArgs,
+        users: UsersArgs,
     },
     /// Keep the public keys that a user can log in by.
     #[command(subcommand)]
@@ -132,8 +115,7 @@ not write there takes none.")]
     Totp(totp::TotpArgs),
     /// Import users, with the passwords they have, from a file of another program.
     ///
-    /// Says on standard output which lines are not taken and why; the exit status is 1 then, and the others are imported, all at
-    /// once.
+    /// Says on standard output which lines are not taken and why; the exit status is 1 then, and the others are imported.
     #[command(after_help = "\
 Examples:
   countersign user import htpasswd --users users.txt --dry-run
@@ -146,7 +128,8 @@ quotes, and none has a line break; an empty one leaves that as it is.
 
 Taken are Argon2id, Argon2i, Argon2d, bcrypt, scrypt, PBKDF2, SHA-crypt ($5$, $6$) and yescrypt, as their programs, PHC strings, passlib and
 Django write them. Not taken are MD5 ($apr1$, $1$), {SHA}, DES and passwords in clear: they protect nothing, and whoever has one needs a new
-password. A users file holds at most 64 MiB: some 400,000 users.
+password. A users file holds at most 64 MiB, some 400,000 users, and gets all of them at once. A database holds any number, and gets
+a thousand at a time: where that is stopped, what was written stays, and --update goes on.
 
 With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since.")]
     Import(import::ImportArgs),
@@ -204,18 +187,11 @@ Examples:
 }
 
 #[derive(Args)]
-pub(crate) struct FileArgs {
-    /// The users file
-    #[arg(long, value_name = "FILE")]
-    pub(crate) users: PathBuf,
-}
-
-#[derive(Args)]
 pub(crate) struct AccountArgs {
     /// The user's name
     name: String,
     #[command(flatten)]
-    file: FileArgs,
+    users: UsersArgs,
 }
 
 #[derive(Args)]
@@ -223,52 +199,6 @@ pub(crate) struct PermissionArgs {
     /// A word without spaces and commas; can be repeated
     #[arg(required = true, value_name = "PERMISSION")]
     permissions: Vec<String>,
-}
-
-#[derive(Args)]
-pub(crate) struct PasswordArgs {
-    /// Read the password from the first line of standard input
-    #[arg(long)]
-    password_stdin: bool,
-    /// Take a password of fewer than 8 characters, too, or one that is the user's name
-    #[arg(long)]
-    allow_weak_password: bool,
-    /// Keep what the user's client stretches the password to, for the realm of a server with `serve --stretch`. What an account
-    /// has stays so at `user passwd`
-    #[arg(long, value_name = "REALM")]
-    stretch_realm: Option<String>,
-    /// What stretching takes of a client: KiB of memory, passes, lanes; the newest of what the server announces
-    #[arg(long, value_name = "PARAMETERS", requires = "stretch_realm", default_value_t = StretchParameters::DEFAULT)]
-    stretch_parameters: StretchParameters,
-    /// Keep a hash of the password that the server computes, also where it was stretched so far
-    #[arg(long, conflicts_with = "stretch_realm")]
-    no_stretch: bool,
-}
-
-/// A new password, as it is kept.
-enum NewPassword {
-    Hash(String),
-    Stretched(StretchedHash),
-}
-
-impl NewPassword {
-    fn set(&self, account: &mut Account) -> Result<(), AccountError> {
-        match self {
-            Self::Hash(hash) => account.set_password_hash(hash),
-            Self::Stretched(stretched) => {
-                account.set_stretched(stretched);
-                Ok(())
-            }
-        }
-    }
-
-    /// How it is kept, for who has not asked for it.
-    fn note(&self) {
-        if let Self::Stretched(stretched) = self {
-            let (realm, parameters) = (stretched.realm(), stretched.parameters());
-            term::note(format_args!("it is stretched for {realm} at {parameters}: good with `serve --stretch` alone"));
-        }
-    }
 }
 
 /// When, if ever.
@@ -279,53 +209,29 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     if text == "never" { Ok(Expiry(None)) } else { term::date(text).map(|time| Expiry(Some(time))) }
 }
 
-impl PasswordArgs {
-    /// Asks for a new password. Gives what is kept of it; `kept` is what was so far.
-    fn ask(&self, name: &str, kept: Option<&StretchedHash>) -> Result<NewPassword, Failure> {
-        let stretching = self.stretching(kept)?;
-        let password = secrets::ask_new(name, self.password_stdin)?;
-        if !self.allow_weak_password {
-            accounts::check_strength(name, &password)
-                .map_err(|error| Failure::usage(error).and("take another, or this one with --allow-weak-password"))?;
-        }
-        // Before the file is locked and read: it takes its time.
-        match stretching {
-            None => Ok(NewPassword::Hash(PasswordCheck::hash(&password)?)),
-            Some(stretching) => {
-                let stretched = stretching.stretch(name, &password).map_err(Failure::new)?;
-                Ok(NewPassword::Stretched(stretched.newest()))
-            }
-        }
-    }
-
-    fn stretching(&self, kept: Option<&StretchedHash>) -> Result<Option<Stretching>, Failure> {
-        let stretching = match (&self.stretch_realm, kept) {
-            (Some(realm), _) => Stretching::new(realm, &[self.stretch_parameters]),
-            (None, Some(kept)) if !self.no_stretch => Stretching::new(kept.realm(), &[kept.parameters()]),
-            (None, _) => return Ok(None),
-        };
-        stretching.map(Some).map_err(|error| Failure::usage(format_args!("--stretch-realm: {error}")))
-    }
-}
-
 impl AccountArgs {
-    fn edit<T>(&self, mut change: impl FnMut(&mut Account) -> Result<T, AccountError>) -> Result<T, Failure> {
-        self.edit_all(|accounts, name| accounts.edit(name, &mut change))
+    /// Opens what the account is in.
+    fn open<T>(&self, work: impl FnOnce(&Opened<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
+        let users = self.users.place()?;
+        work(&Opened::open(&users)?)
     }
 
-    fn edit_all<T>(
-        &self,
-        mut change: impl FnMut(&mut Accounts, &str) -> Result<T, AccountError>,
-    ) -> Result<T, Failure> {
-        let users = &self.file.users;
-        warn_broken(users, &open(users)?.broken_lines());
-        edit(users, false, |accounts| change(accounts, &self.name)).map_err(|error| self.failure(error, missing))
+    /// The account as it is now.
+    fn find(&self) -> Result<Account, Failure> {
+        self.open(|opened| opened.find(&self.name).map_err(|error| self.failure(&error)))
     }
 
-    fn failure(&self, error: EditError, of_file: fn(&Path, &FileError) -> Failure) -> Failure {
+    fn edit<T: Send>(&self, change: impl FnMut(&mut Account) -> Result<T, AccountError> + Send) -> Result<T, Failure> {
+        self.open(|opened| {
+            opened.warn()?;
+            opened.wait(|store| store.edit(&self.name, change)).map_err(|error| self.failure(&error))
+        })
+    }
+
+    fn failure(&self, error: &StoreError) -> Failure {
         match error {
-            EditError::File(error) => of_file(&self.file.users, &error),
-            EditError::Account(error) => self.known(&error),
+            StoreError::Account(error) => self.known(error),
+            error => self.users.place().map_or_else(|failure| failure, |users| users.failure(error)),
         }
     }
 
@@ -334,14 +240,8 @@ impl AccountArgs {
         let failure = Failure::new(term::visible(&chain(error)));
         match error {
             AccountError::Exists(_) => failure.and(format_args!("to change the password: {}", self.command("passwd"))),
-            AccountError::Unknown(_) => {
-                let users = term::quoted(&self.file.users);
-                failure.and(format_args!("to see who there is: countersign user list --users {users}"))
-            }
-            AccountError::Broken { .. } => failure.and(format_args!("to remove it: {}", self.command("remove"))),
-            AccountError::UnknownRole(role) => {
-                let (users, role) = (term::quoted(&self.file.users), term::word(role));
-                failure.and(format_args!("to add it: countersign role add {role} --permission WORD --users {users}"))
+            AccountError::Broken { .. } | AccountError::Unreadable(..) => {
+                failure.and(format_args!("to remove it: {}", self.command("remove")))
             }
             AccountError::TooManyKeys(_) => {
                 failure.and(format_args!("to see which there are: {}", self.command("key list")))
@@ -349,7 +249,7 @@ impl AccountArgs {
             AccountError::TooManyTokens(_) => {
                 failure.and(format_args!("to revoke all: {}", self.command("revoke-tokens")))
             }
-            _ => failure,
+            error => self.users.place().map_or_else(|failure| failure, |users| users.known(error)),
         }
     }
 
@@ -357,8 +257,8 @@ impl AccountArgs {
     fn command(&self, command: &str) -> String {
         // A name that starts with a dash would be taken for an option.
         let dashes = if self.name.starts_with('-') { "-- " } else { "" };
-        let (users, name) = (term::quoted(&self.file.users), term::word(&self.name));
-        format!("countersign user {command} --users {users} {dashes}{name}")
+        let users = self.users.place().map(|users| format!("--users {} ", users.word())).unwrap_or_default();
+        format!("countersign user {command} {users}{dashes}{}", term::word(&self.name))
     }
 
     /// Says what was done.
@@ -370,16 +270,10 @@ impl AccountArgs {
 impl User {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
-            Self::Add { account, permissions, roles, expires, password, no_password, key } => {
-                let password = if *no_password { None } else { Some(password) };
-                let new = New { permissions, roles, expires: *expires, password, keys: key.as_deref() };
-                new.add(account)
-            }
+            Self::Add(args) => args.run(),
             Self::Passwd { account, password } => {
                 // Before anyone types a password in vain.
-                let file = open(&account.file.users)?;
-                let accounts = file.accounts();
-                let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
+                let found = account.find()?;
                 let new = password.ask(&account.name, found.stretched())?;
                 account.edit(|account| new.set(account))?;
                 account.note("changed the password of");
@@ -387,31 +281,20 @@ impl User {
                 Ok(())
             }
             Self::Remove { account } => {
-                account.edit_all(Accounts::remove)?;
+                account.open(|opened| {
+                    opened.warn()?;
+                    opened.wait(|store| store.remove(&account.name)).map_err(|error| account.failure(&error))
+                })?;
                 account.note("removed");
                 Ok(())
             }
-            Self::List { file, json } => show::list(&file.users, *json),
-            Self::Show { account, json } => {
-                let file = open(&account.file.users)?;
-                let accounts = file.accounts();
-                let found = accounts.find(&account.name).map_err(|error| account.known(&error))?;
-                show::account(found, *json)
-            }
-            Self::Check { file } => {
-                let (users, file) = (&file.users, open(&file.users)?);
-                let count = file.accounts().iter().count();
-                all_read(users, &file.broken_lines())?;
-                term::line(format_args!(
-                    "{}: {}, and every line can be read",
-                    users.display(),
-                    term::count(count, "account")
-                ))
-            }
+            Self::List { users, json } => show::list(&users.place()?, *json),
+            Self::Show { account, json } => show::account(&account.find()?, *json),
+            Self::Check { users } => show::check(&users.place()?),
             Self::Token { account } => {
                 let token = account.edit(Account::issue_token)?;
                 term::line(token.as_str())?;
-                term::note("this token will not be shown again: the file holds only its hash");
+                term::note("this token will not be shown again: only its hash is kept");
                 Ok(())
             }
             Self::Totp(args) => args.run(),
@@ -468,148 +351,4 @@ pub(crate) fn each(
     mut change: impl FnMut(&str) -> Result<bool, AccountError>,
 ) -> Result<usize, AccountError> {
     args.permissions.iter().try_fold(0_usize, |count, word| Ok(count.saturating_add(usize::from(change(word)?))))
-}
-
-/// A user to be.
-struct New<'a> {
-    permissions: &'a [String],
-    roles: &'a [String],
-    expires: Option<UnixTime>,
-    password: Option<&'a PasswordArgs>,
-    /// The file of their keys.
-    keys: Option<&'a Path>,
-}
-
-impl New<'_> {
-    fn add(&self, account: &AccountArgs) -> Result<(), Failure> {
-        let (name, users, permissions) = (&account.name, &account.file.users, self.permissions);
-        // Whatever is wrong with the name, the permissions and the keys shows here, before a password is typed or a file made.
-        let keys = self.keys.map(|path| keys::read(path, self.takes_stdin())).transpose()?.unwrap_or_default();
-        let mut new = Account::new(name, permissions).map_err(|error| account.known(&error))?;
-        new.set_expiry(self.expires);
-        self.roles.iter().try_for_each(|role| new.add_role(role).map(drop)).map_err(|error| account.known(&error))?;
-        keys.iter().try_for_each(|key| new.add_key(key).map(drop)).map_err(|error| account.known(&error))?;
-        match AccountFile::open(users) {
-            Ok(file) => {
-                let accounts = file.accounts();
-                accounts.check_new(name).map_err(|error| account.known(&error))?;
-                // Before anyone types a password in vain.
-                if let Some(role) = self.roles.iter().find(|role| accounts.role(role).is_none()) {
-                    return Err(account.known(&AccountError::UnknownRole(role.clone())));
-                }
-                warn_broken(users, &file.broken_lines());
-            }
-            Err(error) if error.is_missing() => {
-                if let Some(role) = self.roles.first() {
-                    return Err(account.known(&AccountError::UnknownRole(role.clone())));
-                }
-                can_be_made(users)?;
-                term::note(format_args!("{}: no such file yet; making it", users.display()));
-            }
-            Err(error) => return Err(error.into()),
-        }
-        let password = self.password.map(|password| password.ask(name, None)).transpose()?;
-        if let Some(password) = &password {
-            password.set(&mut new)?;
-        }
-        let added = edit(users, true, |accounts| accounts.insert(&new));
-        added.map_err(|error| account.failure(error, |_, error| Failure::file(error)))?;
-        account.note("added");
-        password.iter().for_each(NewPassword::note);
-        keys.iter().for_each(|key| keys::note("with the key", key));
-        if self.expires.is_some_and(|expires| expires <= UnixTime::from_system(SystemTime::now())) {
-            term::note("warning: that date is over, so the user can't log in");
-        }
-        if self.password.is_none() && keys.is_empty() {
-            term::note(format_args!("next: {}", account.command("token")));
-        }
-        Ok(())
-    }
-
-    /// Whether the password comes from standard input.
-    fn takes_stdin(&self) -> bool {
-        self.password.is_some_and(|password| password.password_stdin)
-    }
-}
-
-/// Whether a file that is missing can be made, as far as can be seen before.
-fn can_be_made(users: &Path) -> Result<(), Failure> {
-    let path = users.display();
-    if users.is_symlink() {
-        return Err(Failure::new(format_args!(
-            "{path}: a link to a file that is missing; make that, or remove the link"
-        )));
-    }
-    match users.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-        Some(folder) => {
-            let folder = term::quoted(folder);
-            Err(Failure::new(format_args!("{path}: the folder that it would be in is missing; run: mkdir -p {folder}")))
-        }
-        None => Ok(()),
-    }
-}
-
-/// The lines of a users file that can't be read, each as a warning; not all, where there are many.
-pub(crate) fn broken_lines(users: &Path, broken: &[BrokenLine]) -> Vec<String> {
-    const MOST: usize = 20;
-    let path = users.display();
-    let warning = |line| format!("warning: {path}, {line}; the line is kept and counts for nobody");
-    let mut lines: Vec<String> = broken.iter().take(MOST).map(warning).collect();
-    let more = broken.len().saturating_sub(MOST);
-    if more > 0 {
-        lines.push(format!("warning: {path}: {} more can't be read", term::count(more, "line")));
-    }
-    lines
-}
-
-pub(crate) fn warn_broken(users: &Path, broken: &[BrokenLine]) {
-    broken_lines(users, broken).iter().for_each(term::note);
-}
-
-/// Fails, after saying why, where not all lines can be read.
-pub(crate) fn all_read(users: &Path, broken: &[BrokenLine]) -> Result<(), Failure> {
-    if broken.is_empty() {
-        return Ok(());
-    }
-    warn_broken(users, broken);
-    let count = term::count(broken.len(), "line");
-    Err(Failure::new(format_args!("{}: {count} can't be read; mend or remove what is named above", users.display())))
-}
-
-/// Opens a users file that must be there.
-pub(crate) fn open(users: &Path) -> Result<AccountFile, Failure> {
-    AccountFile::open(users).map_err(|error| missing(users, &error))
-}
-
-pub(crate) fn edit<T>(
-    users: &Path,
-    create: bool,
-    mut change: impl FnMut(&mut Accounts) -> Result<T, AccountError>,
-) -> Result<T, EditError> {
-    AccountFile::edit(users, create, |accounts| change(accounts).map_err(EditError::Account))
-}
-
-/// What an edit can fail with.
-pub(crate) enum EditError {
-    File(FileError),
-    Account(AccountError),
-}
-
-impl From<FileError> for EditError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-pub(crate) fn missing(users: &Path, error: &FileError) -> Failure {
-    if error.is_missing() && users.is_symlink() {
-        return leads_nowhere(users);
-    }
-    let users = term::quoted(users);
-    Failure::missing(error, format_args!("make it with: countersign user add NAME --users {users}"))
-}
-
-fn leads_nowhere(users: &Path) -> Failure {
-    let path = users.display();
-    Failure::new(format_args!("{path}: a link to a file that is missing; make that, or remove the link"))
 }

@@ -74,7 +74,7 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_place_and_what_was_meant(
     let house = House::new();
     run(&["check-config", &house.path("missing.toml")], "").fails(1, &["missing.toml"]);
     let file = house.write("short.toml", b"listen = \"127.0.0.1:0\"", 0o644);
-    run(&["check-config", &file], "").fails(2, &["short.toml", "--users <FILE>"]);
+    run(&["check-config", &file], "").fails(2, &["short.toml", "--key"]);
     let file = house.write("binary.toml", b"\xff\xfe", 0o644);
     run(&["check-config", &file], "").fails(1, &["binary.toml"]);
 }

@@ -15,11 +15,18 @@ pub(crate) struct Transcript(Sha256);
 
 impl Transcript {
     pub(crate) fn new(prologue: &[u8], binding_kind: &str, binding: &[u8]) -> Self {
-        Self(joined(&[LABEL, prologue, binding_kind.as_bytes(), binding]))
+        let mut transcript = Self(Sha256::new());
+        for part in [LABEL, prologue, binding_kind.as_bytes(), binding] {
+            transcript.add(&part_len(part));
+            transcript.add(part);
+        }
+        transcript
     }
 
     /// Adds bytes as they crossed the wire: a frame, or the front part of one.
     pub(crate) fn add(&mut self, bytes: &[u8]) {
+        #[cfg(test)]
+        let bytes = &*crate::mutant::hashed(bytes);
         self.0.update(bytes);
     }
 
@@ -37,9 +44,13 @@ pub(crate) fn hash_of(parts: &[&[u8]]) -> [u8; 32] {
 fn joined(parts: &[&[u8]]) -> Sha256 {
     let mut hash = Sha256::new();
     for part in parts {
-        // Each part is at most 65535 bytes long: checked where the prologue and the binding are made.
-        hash.update(u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes());
+        hash.update(part_len(part));
         hash.update(part);
     }
     hash
+}
+
+/// Each part is at most 65535 bytes long: checked where the prologue and the binding are made.
+fn part_len(part: &[u8]) -> [u8; 2] {
+    u16::try_from(part.len()).unwrap_or(u16::MAX).to_be_bytes()
 }

@@ -33,6 +33,7 @@ use crate::crypto::schedule::{self, Key, Sources};
 use crate::crypto::{CryptoError, CryptoRng, KeyExchange, KeyId, Offer, PublicKey, SharedSecret, Suite, Transcript};
 use crate::handshake::{self, NewTicket, Opened, Secrets, VERSION};
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::session::{Outcome, Session, Side};
 use crate::terms;
 use crate::terms::binding::{ChannelBinding, ContextHash};
@@ -368,7 +369,7 @@ impl AwaitChallenge {
             let sealed = self.sealed.filter(|sealed| sealed.to == key.id()).ok_or(Error::ProofNotAuthentic)?;
             let sources = Sources::rsa(&sealed.secret);
             let mut secrets = Secrets::new(&self.config.provider, suite, self.transcript, sources, &exchange);
-            if !bool::from(secrets.proof().ct_eq(&*hello.proof)) {
+            if !bool::from(secrets.proof().ct_eq(&*hello.proof)) && !lacks(Check::C12) {
                 return Err(Error::ProofNotAuthentic);
             }
             secrets.add(parts.field);
@@ -386,7 +387,8 @@ impl AwaitChallenge {
         if version != VERSION {
             return Err(Violation::VersionNotOffered(version));
         }
-        let picked = Suite::from_number(suite).filter(|picked| self.config.suites.contains(picked));
+        let is_offered = |picked: &Suite| self.config.suites.contains(picked) || lacks(Check::C4);
+        let picked = Suite::from_number(suite).filter(is_offered);
         picked.ok_or(Violation::SuiteNotOffered(suite))
     }
 
@@ -396,7 +398,7 @@ impl AwaitChallenge {
             return self.known_keys.iter().find(|key| key.id() == id).cloned().ok_or(Violation::KeyNotSent.into());
         }
         let key = PublicKey::from_spki_der(&hello.spki).map_err(Error::ServerKey)?;
-        if key.id() != id {
+        if key.id() != id && !lacks(Check::C8) {
             return Err(Violation::KeyIdMismatch.into());
         }
         Ok(key)

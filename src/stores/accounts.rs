@@ -515,14 +515,14 @@ impl Accounts {
         let account = match credential {
             Credential::Password { user, password } => {
                 let account = self.get(user);
-                verifier::check_password(account, self.imitation().of(user), password)?;
+                verifier::check_password(account, &self.imitation().of(user), password)?;
                 return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Password, address, now());
             }
             Credential::Token(token) => self.by_token(&hash_token(token)),
             Credential::Key { user, .. } => self.get(user),
             Credential::Stretched { user, password } => {
                 let account = self.get(user);
-                stretched::check(account, self.imitation().of(user), password)?;
+                stretched::check(account, &self.imitation().of(user), password)?;
                 return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
             }
         };

@@ -2,6 +2,7 @@
 
 use crate::crypto::{Transcript, hash_of};
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::terms::error::{Differs, Misuse};
 
 /// The application's prologue: up to 65535 bytes.
@@ -41,6 +42,9 @@ impl ContextHash {
     /// In which half this one and another end's differ, if they do.
     pub(crate) fn differs(self, theirs: [u8; limits::CONTEXT]) -> Option<Differs> {
         let (ours, theirs) = (self.0.split_at(limits::CONTEXT / 2), theirs.split_at(limits::CONTEXT / 2));
+        if lacks(Check::Context) {
+            return None;
+        }
         match (ours.0 != theirs.0, ours.1 != theirs.1) {
             (false, false) => None,
             (true, false) => Some(Differs::Prologue),

@@ -3,7 +3,7 @@
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Error, Postgres, Row as _, Sqlite, Transaction};
+use sqlx::{Error, Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
 
 /// A pool of connections.
 #[derive(Clone)]
@@ -65,7 +65,7 @@ impl Database {
     }
 
     /// One statement that changes nothing.
-    pub(crate) async fn read(&self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn read(&self, statement: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         Ok(match self {
             Self::Sqlite(pool) => {
                 let mut connection: PoolConnection<Sqlite> = pool.acquire().await?;
@@ -95,7 +95,7 @@ impl Database {
 }
 
 impl Work {
-    pub(crate) async fn run(&mut self, statement: &'static str, values: Vec<Value>) -> Result<Vec<Row>, Error> {
+    pub(crate) async fn run(&mut self, statement: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         Ok(match self {
             Self::Sqlite(work) => run!(statement, values, &mut **work).into_iter().map(Row::Sqlite).collect(),
             Self::Postgres(work) => run!(statement, values, &mut **work).into_iter().map(Row::Postgres).collect(),

@@ -27,14 +27,17 @@
 //! next ones are answered as soon as the database is back.
 #![forbid(unsafe_code)]
 
+mod bulk;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod costs;
 mod database;
 mod place;
 mod record;
+mod roles;
 mod schema;
 mod store;
 
 pub use place::{OpenError, Place};
 pub use schema::Schema;
-pub use store::SqlStore;
+pub use store::{Availability, SqlStore};

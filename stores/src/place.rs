@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
+use url::Url;
 
 /// How long a database may take to answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
@@ -30,7 +31,11 @@ pub struct Place(Kind);
 #[derive(Clone)]
 enum Kind {
     Sqlite(PathBuf),
-    Postgres(Box<PgConnectOptions>),
+    Postgres {
+        options: Box<PgConnectOptions>,
+        /// The address, without a password.
+        shown: String,
+    },
 }
 
 impl Place {
@@ -53,15 +58,16 @@ impl Place {
             return Err(OpenError::Address);
         }
         // What the parser says of it may hold the password.
-        let options = PgConnectOptions::from_str(text).map_err(|_| OpenError::Address)?;
-        Ok(Self(Kind::Postgres(Box::new(options))))
+        let options = Box::new(PgConnectOptions::from_str(text).map_err(|_| OpenError::Address)?);
+        let shown = without_password(text).ok_or(OpenError::Address)?;
+        Ok(Self(Kind::Postgres { options, shown }))
     }
 
     /// The file, where it is one.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {
             Kind::Sqlite(path) => Some(path),
-            Kind::Postgres(_) => None,
+            Kind::Postgres { .. } => None,
         }
     }
 
@@ -69,7 +75,7 @@ impl Place {
     pub fn is_missing(&self) -> bool {
         match &self.0 {
             Kind::Sqlite(path) => std::fs::metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
-            Kind::Postgres(_) => false,
+            Kind::Postgres { .. } => false,
         }
     }
 
@@ -84,7 +90,7 @@ impl Place {
         {
             make(path).map_err(|source| OpenError::File { path: path.clone(), source })?;
         }
-        let database = self.connect(1).await?;
+        let database = self.pool(1)?;
         let migrated = schema::migrate(&database).await;
         database.close().await;
         migrated
@@ -95,21 +101,18 @@ impl Place {
     /// # Errors
     /// [`OpenError`].
     pub async fn schema(&self) -> Result<Schema, OpenError> {
-        let database = self.connect(1).await?;
+        let database = self.pool(1)?;
         let found = schema::look(&database).await;
         database.close().await;
         found
     }
 
-    pub(crate) async fn open(&self) -> Result<Database, OpenError> {
-        let database = self.connect(CONNECTIONS).await?;
-        match schema::look(&database).await? {
-            Schema::Current => Ok(database),
-            other => Err(OpenError::Schema(other)),
-        }
+    /// For a store. Nothing is connected to yet.
+    pub(crate) fn database(&self) -> Result<Database, OpenError> {
+        self.pool(CONNECTIONS)
     }
 
-    async fn connect(&self, connections: u32) -> Result<Database, OpenError> {
+    fn pool(&self, connections: u32) -> Result<Database, OpenError> {
         match &self.0 {
             Kind::Sqlite(path) => {
                 check_mode(path)?;
@@ -123,16 +126,16 @@ impl Place {
                     .foreign_keys(true)
                     .busy_timeout(BUSY);
                 let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-                Ok(Database::Sqlite(pool.connect_with(options).await.map_err(OpenError::away)?))
+                Ok(Database::Sqlite(pool.connect_lazy_with(options)))
             }
-            Kind::Postgres(options) => {
+            Kind::Postgres { options, .. } => {
                 let options = options.as_ref().clone().application_name("countersign").options([
                     ("statement_timeout", ABANDONED),
                     ("lock_timeout", ABANDONED),
                     ("idle_in_transaction_session_timeout", ABANDONED),
                 ]);
                 let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-                Ok(Database::Postgres(pool.connect_with(options).await.map_err(OpenError::away)?))
+                Ok(Database::Postgres(pool.connect_lazy_with(options)))
             }
         }
     }
@@ -143,13 +146,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Kind::Postgres(options) => {
-                let database = options.get_database().unwrap_or_default();
-                match options.get_socket() {
-                    Some(socket) => write!(f, "postgres:///{database}?host={}", socket.display()),
-                    None => write!(f, "postgres://{}:{}/{database}", options.get_host(), options.get_port()),
-                }
-            }
+            Kind::Postgres { shown, .. } => f.write_str(shown),
         }
     }
 }
@@ -158,6 +155,27 @@ impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Place({self})")
     }
+}
+
+/// An address of PostgreSQL's as it was given, but for the password: it can stand in two places.
+fn without_password(address: &str) -> Option<String> {
+    let mut url = Url::parse(address).ok()?;
+    if url.password().is_some() {
+        url.set_password(None).ok()?;
+    }
+    let has_more = url.query_pairs().any(|(name, _)| name == "password");
+    if has_more {
+        let others: Vec<(String, String)> = url
+            .query_pairs()
+            .filter(|(name, _)| name != "password")
+            .map(|(n, v)| (n.into_owned(), v.into_owned()))
+            .collect();
+        url.set_query(None);
+        if !others.is_empty() {
+            url.query_pairs_mut().extend_pairs(others);
+        }
+    }
+    Some(url.into())
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -196,6 +214,9 @@ pub enum OpenError {
     /// It can't be reached, or does not answer in time.
     #[error("the database can't be reached")]
     Away(#[source] Box<dyn core::error::Error + Send + Sync>),
+    /// It is there, and refuses: a wrong password, no such database, a file that is none.
+    #[error("the database refuses")]
+    Refused(#[source] Box<dyn core::error::Error + Send + Sync>),
     /// Its file can't be opened.
     #[error("{}: the operating system refused", path.display())]
     File {
@@ -218,7 +239,16 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
-        Self::Away(Box::new(error))
+        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room. Of SQLite's: somebody has locked it.
+        let may_pass = |code: &str| {
+            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
+                || ["5", "6"].contains(&code)
+        };
+        match error.as_database_error() {
+            Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),
+            _ => Self::Away(Box::new(error)),
+        }
     }
 }

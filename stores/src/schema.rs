@@ -2,6 +2,7 @@
 
 use crate::database::{Database, Value};
 use crate::place::{OpenError, PATIENCE};
+use crate::record::columns;
 use core::fmt::{self, Write};
 use rand::TryRng;
 use std::time::Duration;
@@ -89,14 +90,47 @@ macro_rules! version_1 {
     };
 }
 
+/// What version 2 adds: roles, the list of costs that unknown names imitate, and columns for what stood in `more`.
+macro_rules! version_2 {
+    ($by_bytes:literal) => {
+        &[
+            concat!(
+                "CREATE TABLE roles (name TEXT ",
+                $by_bytes,
+                " PRIMARY KEY,
+                    version BIGINT NOT NULL,
+                    permissions TEXT
+                )"
+            ),
+            concat!(
+                "CREATE TABLE account_roles (
+                    account TEXT ",
+                $by_bytes,
+                " NOT NULL REFERENCES accounts (name) ON DELETE CASCADE,
+                    role TEXT ",
+                $by_bytes,
+                " NOT NULL REFERENCES roles (name),
+                    PRIMARY KEY (account, role)
+                )"
+            ),
+            "CREATE INDEX account_roles_by_role ON account_roles (role)",
+            "CREATE TABLE imitated_costs (cost TEXT PRIMARY KEY, number BIGINT NOT NULL)",
+            "ALTER TABLE accounts ADD COLUMN stretched TEXT",
+            "ALTER TABLE accounts ADD COLUMN allowed_from TEXT",
+            "DROP INDEX accounts_by_password_cost",
+            "ALTER TABLE accounts DROP COLUMN password_cost",
+        ]
+    };
+}
+
 /// What each version adds. What was released is not changed any more, only added to.
-const SQLITE: [&[&str]; 1] = [version_1!("")];
-const POSTGRES: [&[&str]; 1] = [version_1!("COLLATE \"C\"")];
+const SQLITE: [&[&str]; 2] = [version_1!(""), version_2!("")];
+const POSTGRES: [&[&str]; 2] = [version_1!("COLLATE \"C\""), version_2!("COLLATE \"C\"")];
 
 /// What this version of the library needs.
-const LATEST: i64 = 1;
+pub(crate) const LATEST: i64 = 2;
 
-const _: () = assert!(SQLITE.len() == 1 && POSTGRES.len() == 1);
+const _: () = assert!(SQLITE.len() == 2 && POSTGRES.len() == 2);
 
 /// How long all of a migration may take.
 const MIGRATION: Duration = Duration::from_secs(600);
@@ -112,17 +146,21 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
 async fn found(database: &Database) -> Result<Schema, OpenError> {
     let tables = match database {
         Database::Sqlite(_) => {
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign')"
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
+             'account_roles', 'imitated_costs')"
         }
         Database::Postgres(_) => {
-            "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign']) AS t WHERE to_regclass(t) IS NOT NULL"
+            "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign', 'roles', 'account_roles', 'imitated_costs']) \
+             AS t WHERE to_regclass(t) IS NOT NULL"
         }
     };
     let tables = database.read(tables, Vec::new()).await.map_err(OpenError::away)?.len();
     let all_is_there = [
-        "SELECT name, version, permissions, password, password_cost, public_keys, totp, recovery_codes, locked, locks, expires, more,
-            last_step, wrong_answers, closed_until FROM accounts LIMIT 0",
+        concat!("SELECT name, version, ", columns!(), ", last_step, wrong_answers, closed_until FROM accounts LIMIT 0"),
         "SELECT hash, account FROM tokens LIMIT 0",
+        "SELECT name, version, permissions FROM roles LIMIT 0",
+        "SELECT account, role FROM account_roles LIMIT 0",
+        "SELECT cost, number FROM imitated_costs LIMIT 0",
     ];
     if tables == 0 {
         return Ok(Schema::Missing);
@@ -181,7 +219,7 @@ pub(crate) async fn migrate(database: &Database) -> Result<Schema, OpenError> {
         let migrations = if database.is_sqlite() { SQLITE } else { POSTGRES };
         for statements in migrations.into_iter().skip(usize::try_from(now).unwrap_or_default()) {
             for statement in statements {
-                work.run(statement, Vec::new()).await.map_err(OpenError::away)?;
+                work.run(*statement, Vec::new()).await.map_err(OpenError::away)?;
             }
         }
         if now == 0 {

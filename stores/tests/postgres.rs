@@ -12,7 +12,7 @@
 )]
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountStore, AccountVerifier, StoreError};
+use countersign::accounts::{Account, AccountStore, AccountVerifier, Role, StoreError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -145,7 +145,7 @@ async fn tables_are_made_once_by_whoever_is_first() {
     SqlStore::open(&server.place()).await.unwrap();
     for (statement, found) in [
         ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
-        ("UPDATE countersign SET version = 1", Schema::Current),
+        ("UPDATE countersign SET version = 2", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE countersign", Schema::Damaged),
     ] {
@@ -203,11 +203,49 @@ async fn whoever_is_slow_is_given_up_and_nobody_else_waits() {
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_update_that_the_docs_give_for_postgresql_locks_an_account_and_kills_its_tickets() {
+    let Some(server) = Server::with("by_hand").await else { return };
+    server.place().migrate().await.unwrap();
+    let store = Arc::new(SqlStore::open(&server.place()).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    let before = store.find("alice").await.unwrap().unwrap();
+    let docs = include_str!("../../docs/accounts.md");
+    let line = docs.lines().find(|line| line.starts_with("UPDATE accounts") && line.contains("-- PostgreSQL")).unwrap();
+    server.run(line.split(" --").next().unwrap()).await;
+    let after = store.find("alice").await.unwrap().unwrap();
+    assert!(after.is_locked() && after.version() != before.version());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_and_an_account_that_change_at_once_never_give_more_than_a_grant_may_have() {
+    let Some(server) = Server::with("roles_at_once").await else { return };
+    server.place().migrate().await.unwrap();
+    let store = Arc::new(SqlStore::open(&server.place()).await.unwrap());
+    let words = |front: &str, count: usize| (0..count).map(|number| format!("{front}{number}")).collect::<Vec<_>>();
+    for round in 0..10 {
+        let (name, role) = (format!("user{round}"), format!("role{round}"));
+        store.add_role(&Role::new(&role, words("r", 16)).unwrap()).await.unwrap();
+        let mut user = Account::new(&name, words("u", 15)).unwrap();
+        user.add_role(&role).unwrap();
+        store.add(&user).await.unwrap();
+        // Room for one more, and two who want it.
+        let (one, other) = tokio::join!(
+            store.edit(&name, |account| account.add_permission("one")),
+            store.edit_role(&role, |role| role.add_permission("other"))
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
+        assert_eq!(store.find(&name).await.unwrap().unwrap().granted().unwrap().permissions().count(), 32);
+    }
+}
+
 #[test]
 fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
     let place = Place::parse("postgres://alice:hunter22@db.example:5433/accounts?sslmode=require").unwrap();
-    assert_eq!(place.to_string(), "postgres://db.example:5433/accounts");
+    assert_eq!(place.to_string(), "postgres://alice@db.example:5433/accounts?sslmode=require");
     assert!(!format!("{place:?}").contains("hunter22"));
+    let other = Place::parse("postgres://db.example/accounts?password=hunter22&user=alice").unwrap();
+    assert_eq!(other.to_string(), "postgres://db.example/accounts?user=alice");
     for bad in ["postgres://alice:hunter22@:nonsense", "postgres://u:hunter22@h/d?sslmode=x", "mysql://u:hunter22@h/d"]
     {
         let error = Place::parse(bad).unwrap_err();

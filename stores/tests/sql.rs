@@ -73,11 +73,14 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
     for (statement, found) in [
         ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
         ("UPDATE countersign SET version = 0", Schema::Damaged),
-        ("UPDATE countersign SET version = 1", Schema::Current),
+        ("UPDATE countersign SET version = 2", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE tokens", Schema::Damaged),
         ("DROP TABLE countersign", Schema::Damaged),
-        ("DROP TABLE accounts", Schema::Missing),
+        ("DROP TABLE account_roles", Schema::Damaged),
+        ("DROP TABLE accounts", Schema::Damaged),
+        ("DROP TABLE roles", Schema::Damaged),
+        ("DROP TABLE imitated_costs", Schema::Missing),
     ] {
         other(&place, &[statement]).await.close().await.unwrap();
         if found == Schema::Current {
@@ -89,6 +92,114 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
             assert!(matches!(place.migrate().await, Err(OpenError::Schema(said)) if said == found), "{statement}");
         }
     }
+}
+
+/// What makes version 1 of version 2, of which it has everything.
+const BACK_TO_1: [&str; 9] = [
+    "DROP TABLE account_roles",
+    "DROP TABLE roles",
+    "DROP TABLE imitated_costs",
+    "ALTER TABLE accounts DROP COLUMN stretched",
+    "ALTER TABLE accounts DROP COLUMN allowed_from",
+    "ALTER TABLE accounts ADD COLUMN password_cost TEXT",
+    "CREATE INDEX accounts_by_password_cost ON accounts (password_cost)",
+    "UPDATE accounts SET more = 'from=192.0.2.0/24', password_cost = 'x' WHERE name = 'alice'",
+    "UPDATE countersign SET version = 1",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_tables_are_refused_until_they_are_migrated_and_keep_what_is_in_them() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    store.add(&account("alice")).await.unwrap();
+    store.close().await;
+    other(&place, &BACK_TO_1).await.close().await.unwrap();
+    assert_eq!(schema(SqlStore::open(&place).await), Schema::Older { version: 1 });
+    assert_eq!(place.migrate().await.unwrap(), Schema::Older { version: 1 });
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    let alice = store.find("alice").await.unwrap().unwrap();
+    assert_eq!((alice.has_password(), alice.from().map(|from| from.as_str())), (true, Some("192.0.2.0/24")));
+    assert_eq!(store.edit("alice", |account| account.set_from(None)).await.unwrap(), ());
+    assert!(log_in(&store, "alice").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_is_cut_off_leaves_everything_as_it_was() {
+    let (_folder, place) = sqlite().await;
+    other(&place, &BACK_TO_1).await.close().await.unwrap();
+    // The last of its steps can't be done.
+    other(&place, &["DROP INDEX accounts_by_password_cost"]).await.close().await.unwrap();
+    assert!(matches!(place.migrate().await, Err(OpenError::Refused(_))));
+    assert_eq!(place.schema().await.unwrap(), Schema::Older { version: 1 });
+    let mut connection = other(&place, &[]).await;
+    let made = "SELECT count(*) FROM sqlite_schema WHERE name IN ('roles', 'account_roles', 'imitated_costs')";
+    let made: i64 = sqlx::query_scalar(made).fetch_one(&mut connection).await.unwrap();
+    assert_eq!(made, 0);
+}
+
+async fn costs(place: &Place) -> Vec<String> {
+    let mut connection = other(place, &[]).await;
+    let select = "SELECT cost FROM imitated_costs ORDER BY number, cost";
+    sqlx::query_scalar(select).fetch_all(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_shrinks() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    let default = countersign::accounts::Imitation::default_cost();
+    assert_eq!(costs(&place).await, [default.clone()], "what upgrades end in is there before the first of them");
+    // Many at once, from several processes' stores.
+    let adds: Vec<_> = (0..8_u32)
+        .map(|number| {
+            let place = place.clone();
+            tokio::spawn(async move {
+                let store = SqlStore::open(&place).await.unwrap();
+                let argon2 =
+                    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 + number % 2, 1, 1, None).unwrap());
+                let mut account = Account::new(&format!("user{number}"), [""; 0]).unwrap();
+                account.set_password_with(PASSWORD, &argon2).unwrap();
+                store.add(&account).await.unwrap();
+            })
+        })
+        .collect();
+    for add in adds {
+        add.await.unwrap();
+    }
+    let listed = costs(&place).await;
+    assert_eq!((listed.len(), &listed[0]), (3, &default));
+    for number in 0..8 {
+        store.remove(&format!("user{number}")).await.unwrap();
+    }
+    assert_eq!(costs(&place).await, listed);
+    // Whoever writes a row by hand does not know of the list.
+    let other_cost = "$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let insert = format!("INSERT INTO accounts (name, version, password) VALUES ('hand', 1, '{other_cost}')");
+    other(&place, &[&insert]).await.close().await.unwrap();
+    assert_eq!(log_in(&store, "hand").await, Err(Reason::WrongPassword));
+    assert_eq!(costs(&place).await.len(), 4);
+    // The list is a part of what is kept: whoever opens it anew imitates the same.
+    drop(SqlStore::open(&place).await.unwrap());
+    assert_eq!(costs(&place).await.len(), 4);
+}
+
+/// As it stands in docs/accounts.md.
+fn documented(of: &str) -> String {
+    let docs = include_str!("../../docs/accounts.md");
+    let line = docs.lines().find(|line| line.starts_with("UPDATE accounts") && line.contains(of)).unwrap();
+    line.split(" --").next().unwrap().trim_end().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_update_that_the_docs_give_for_sqlite_locks_an_account_and_kills_its_tickets() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    let before = store.find("alice").await.unwrap().unwrap();
+    other(&place, &[&documented("-- SQLite")]).await.close().await.unwrap();
+    let after = store.find("alice").await.unwrap().unwrap();
+    assert!(after.is_locked() && after.version() != before.version());
+    assert_eq!(log_in(&store, "alice").await, Err(Reason::AccountLocked));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,8 +406,8 @@ async fn a_million_accounts_are_looked_up_as_fast_as_a_thousand() {
     for count in [1_000, 1_000_000] {
         let fill = format!(
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
-             INSERT OR IGNORE INTO accounts (name, version, permissions, password, password_cost) \
-             SELECT 'user-' || i, random(), permissions, password, password_cost FROM accounts, n WHERE name = 'model'"
+             INSERT OR IGNORE INTO accounts (name, version, permissions, password) \
+             SELECT 'user-' || i, random(), permissions, password FROM accounts, n WHERE name = 'model'"
         );
         other(&place, &[&fill]).await.close().await.unwrap();
         let mut times = Vec::new();

@@ -14,13 +14,13 @@ pub use provider::provider;
 use core::convert::Infallible;
 use core::time::Duration;
 use countersign::client::{self, AwaitChallenge, AwaitVerdict, Challenge};
-use countersign::crypto::{Decrypt, Decrypted};
+use countersign::crypto::{Decrypt, Decrypted, Provider};
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Admitted, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
     Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, KeyId,
-    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Stretching, Suite, UnixTime, Untrusted,
-    UntrustedKey,
+    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Stretching, Suite, TicketKeys, UnixTime,
+    Untrusted, UntrustedKey,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -197,10 +197,14 @@ impl Default for Scenario {
 impl Scenario {
     /// alice logs in with her password, to a 2048-bit key that she has pinned, with [`SUITES`].
     pub fn new() -> Self {
-        let provider = repeating::provider();
+        Self::over(repeating::provider(), RSA2048.server.clone())
+    }
+
+    /// The same over another provider, with what it makes of the key.
+    pub fn over(provider: Provider, key: ServerKey) -> Self {
         Self {
-            key: RSA2048.server.clone(),
-            trust: RSA2048.trust(),
+            trust: Server::pinned(key.public_key().id()),
+            key,
             server: ServerConfig::new(provider).with_suites(&SUITES).unwrap(),
             client: ClientConfig::new(provider).with_suites(&SUITES).unwrap(),
             server_binding: ChannelBinding::none(),
@@ -309,6 +313,18 @@ impl Scenario {
         self
     }
 
+    /// The client asks for a proof beside a ticket, too.
+    pub fn proof_at_resumption(mut self) -> Self {
+        self.client = self.client.with_proof_at_resumption();
+        self
+    }
+
+    /// The server gives out tickets under these keys, and takes them.
+    pub fn tickets(mut self, keys: impl Into<Arc<TicketKeys>>) -> Self {
+        self.server = self.server.with_tickets(keys);
+        self
+    }
+
     /// The client takes requests for further factors.
     pub fn factors(mut self) -> Self {
         self.client = self.client.with_factors();
@@ -345,6 +361,10 @@ impl Scenario {
 
     pub fn trusted(&self) -> &Server {
         &self.trust
+    }
+
+    pub fn client_binding(&self) -> &ChannelBinding {
+        &self.client_binding
     }
 
     pub fn await_hello(&self) -> AwaitHello {

@@ -372,7 +372,7 @@ pub fn padded(mut bytes: Vec<u8>, block: usize) -> Vec<u8> {
     bytes
 }
 
-fn lp(bytes: &[u8]) -> Vec<u8> {
+pub fn lp(bytes: &[u8]) -> Vec<u8> {
     [&u16::try_from(bytes.len()).unwrap().to_be_bytes()[..], bytes].concat()
 }
 

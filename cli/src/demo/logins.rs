@@ -3,6 +3,7 @@
 use super::print::{frame as print_frame, item, print, said, setup, time};
 use super::stage::LogLines;
 use super::{frames, relay};
+use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
@@ -240,16 +241,16 @@ impl Stage {
         let plan = Plan {
             keys: server_key.into(),
             tickets: options.tickets(),
-            path: &users,
-            users: file,
+            place: &Users::File(users.clone()),
+            users: Store::File(file),
             options: &options,
             guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
             stretching: None,
         };
-        let (server, _) = plan.prepare(log_to)?;
         let runtime = Runtime::new().map_err(|error| setup(&error))?;
+        let (server, _) = runtime.block_on(plan.prepare(log_to))?;
         let bind = || TcpListener::bind("127.0.0.1:0").and_then(|bound| Ok((bound.local_addr()?, bound)));
         let (relay_address, relay) = bind().map_err(|error| setup(&error))?;
         let (server_address, listener) = runtime

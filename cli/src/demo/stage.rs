@@ -3,6 +3,7 @@
 use super::frames;
 use super::print::{frame as print_frame, item, print, said, setup};
 use super::relay::{self, Towards};
+use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
@@ -168,15 +169,15 @@ impl<'a> Stage<'a> {
         let plan = Plan {
             keys: keys.into(),
             tickets: None,
-            path: users,
-            users: AccountFile::open(users)?,
+            place: &Users::File(users.to_owned()),
+            users: Store::File(AccountFile::open(users)?),
             options: &options,
             guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
             stretching: stretching.cloned(),
         };
-        let (server, _) = plan.prepare(log_to)?;
+        let (server, _) = self.runtime.block_on(plan.prepare(log_to))?;
         let bound = self.runtime.block_on(async {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
             Ok((listener.local_addr()?, listener))

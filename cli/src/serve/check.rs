@@ -1,8 +1,9 @@
 //! `check-config`: whether a server would start with a file.
 
-use super::{Serve, config, descriptors, listen};
+use super::{Serve, config, descriptors, listen, users};
+use crate::accounts::{Store, runtime};
 use crate::failure::Failure;
-use crate::{term, users};
+use crate::term;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -53,9 +54,21 @@ impl Serve {
         let set = keys.of("").ok_or_else(|| Failure::new("there is no key"))?;
         let mut facts = vec![format!("key {}", set.current().public_key().id())];
         facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
-        let file = users::open(&self.users)?;
-        warnings.extend(users::broken_lines(&self.users, &file.broken_lines()));
-        facts.push(term::count(file.accounts().iter().count(), "account"));
+        let place = self.users.place()?;
+        // What a start would make.
+        let is_made = self.users.is_made() && place.is_missing();
+        let count = if is_made {
+            warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
+            Some(0)
+        } else {
+            runtime()?.block_on(async {
+                let (store, away) = Store::open_to_serve(&place).await?;
+                warnings.extend(away);
+                warnings.extend(users::warnings(&place, &store, self.stretch.stretching(&self.keys)?.as_ref()).await);
+                Ok::<_, Failure>(store.count().await)
+            })?
+        };
+        facts.extend(count.map(|count| term::count(usize::try_from(count).unwrap_or(usize::MAX), "account")));
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
         self.options.config()?;

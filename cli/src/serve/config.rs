@@ -3,6 +3,7 @@
 //! It is turned into a command line, and that is parsed: so there is one list of what can be set, one set of defaults, and one check of each
 //! value. What stands on the real command line takes the place of what the file says.
 
+use crate::accounts::Users;
 use crate::failure::Failure;
 use crate::{Cli, term};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -121,7 +122,14 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
         let (name, source) = (arg.get_long()?, matches.value_source(arg.get_id().as_str())?);
         let is_default = source == clap::parser::ValueSource::DefaultValue;
         let raw = matches.get_raw(arg.get_id().as_str())?;
-        let values: Vec<String> = raw.map(|value| value.to_string_lossy().into_owned()).collect();
+        let shown = |value: &OsStr| value.to_string_lossy().into_owned();
+        // Of a database's address all but the password is told to anybody.
+        let values: Vec<String> = match name {
+            "users" => {
+                raw.map(|value| Users::parse(value).map_or_else(|_| String::new(), |users| users.to_string())).collect()
+            }
+            _ => raw.map(shown).collect(),
+        };
         // A switch that is off is one that is not set.
         (!is_switch(arg) || !is_default).then(|| (name.to_owned(), Setting { values, is_default }))
     };

@@ -10,7 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -22,9 +22,17 @@ pub(crate) struct Health {
     pub(crate) stopping: AtomicBool,
     /// The store of accounts can't be read.
     pub(crate) no_accounts: AtomicBool,
+    /// How often it could not be read any more.
+    pub(crate) absences: AtomicU64,
 }
 
 impl Health {
+    /// The store of accounts can't be read any more.
+    pub(crate) fn note_no_accounts(&self) {
+        self.no_accounts.store(true, Relaxed);
+        self.absences.fetch_add(1, Relaxed);
+    }
+
     /// What keeps it from accepting logins. (Without keys it would not run.)
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         if self.stopping.load(Relaxed) {

@@ -184,6 +184,13 @@ impl Sources {
         let ready = u8::from(health.trouble().is_none());
         page.one("countersign_ready", gauge, "1 if logins are accepted, as /readyz says.", ready);
 
+        page.one(
+            "countersign_accounts_away_total",
+            counter,
+            "How often the accounts could not be read any more.",
+            health.absences.load(Relaxed),
+        );
+
         page.head(
             "countersign_decisions_total",
             counter,

@@ -4,7 +4,7 @@ use super::keys::Source;
 use crate::failure::Failure;
 use crate::term;
 use clap::Args;
-use countersign::accounts::Accounts;
+use countersign::accounts::Account;
 use countersign::{StretchParameters, Stretching};
 
 #[derive(Args)]
@@ -47,9 +47,12 @@ impl StretchArgs {
 }
 
 /// Whose passwords are no good here, as warnings.
-pub(super) fn warnings(accounts: &Accounts, stretching: Option<&Stretching>) -> Vec<String> {
-    let count =
-        |is_it: &dyn Fn(&countersign::accounts::Account) -> bool| accounts.iter().filter(|one| is_it(one)).count();
+pub(super) fn warnings<'a>(
+    accounts: impl Iterator<Item = &'a Account>,
+    stretching: Option<&Stretching>,
+) -> Vec<String> {
+    let accounts: Vec<&Account> = accounts.collect();
+    let count = |is_it: &dyn Fn(&Account) -> bool| accounts.iter().filter(|one| is_it(one)).count();
     let Some(stretching) = stretching else {
         let stretched = count(&|one| one.has_stretched());
         let text =

@@ -1,25 +1,27 @@
 //! `user import`: accounts that there are already, in the file of another program.
 
+#[cfg(feature = "sql")]
+mod database;
+mod file;
 mod read;
 
-use super::{can_be_made, missing, warn_broken};
+use crate::accounts::{Users, UsersArgs};
 use crate::failure::Failure;
 use crate::term;
 use clap::{Args, ValueEnum};
-use countersign::accounts::{Account, AccountError, AccountFile, Accounts};
-use countersign::files::{FileError, MAX_FILE};
+use countersign::accounts::{Account, AccountError};
 use indicatif::{ProgressBar, ProgressStyle};
 use read::{Record, Rejected};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Args)]
 pub(crate) struct ImportArgs {
     /// The file to read; - is standard input
     file: PathBuf,
     #[command(flatten)]
-    users: super::FileArgs,
+    users: UsersArgs,
     /// What the file is; otherwise its first line tells
     #[arg(long, value_enum)]
     format: Option<Format>,
@@ -82,34 +84,36 @@ struct Imported {
     rejected: Vec<Rejected>,
 }
 
+impl Imported {
+    fn reject(&mut self, record: &Record, error: &AccountError) {
+        self.rejected.push(record.rejected(&read::reason(error)));
+    }
+}
+
+/// Where records go.
+trait Import {
+    /// Takes the next one.
+    fn take(&mut self, record: Record) -> Result<(), Failure>;
+
+    /// Takes what there is, at the end.
+    fn finish(self: Box<Self>) -> Result<Imported, Failure>;
+}
+
 impl ImportArgs {
     pub(crate) fn run(&self) -> Result<(), Failure> {
-        let users = &self.users.users;
-        let existing = self.existing()?;
-        let (records, mut report) = self.read()?;
-        let imported = if self.dry_run {
-            let mut accounts = existing.unwrap_or_default();
-            let imported = import(&mut accounts, &records, self.update);
-            let is_too_long = u64::try_from(accounts.to_bytes().as_slice().len()).is_ok_and(|length| length > MAX_FILE);
-            if is_too_long { Err(too_many(users)) } else { Ok(imported) }
-        } else if records.is_empty() {
-            Ok(Imported::default())
-        } else {
-            // All at once: whatever stops it leaves the file as it was.
-            let imported =
-                AccountFile::edit(users, true, |accounts| Ok::<_, FileError>(import(accounts, &records, self.update)));
-            imported.map_err(|error| match error {
-                FileError::TooLong { .. } => too_many(users),
-                error => missing(users, &error),
-            })
+        let users = self.users.place()?;
+        let into: Box<dyn Import> = match &users {
+            Users::File(path) => Box::new(file::Import::new(path, self.dry_run, self.update)?),
+            #[cfg(feature = "sql")]
+            Users::Sql(_) => Box::new(database::Import::new(&users, self.dry_run, self.update)?),
         };
-        let Imported { added, updated, rejected } = imported?;
+        let (Imported { added, updated, rejected }, mut report) = self.read(into)?;
         rejected.into_iter().for_each(|rejected| report.add(rejected));
         report.print()?;
         let (would, end) = if self.dry_run { ("would import", "; nothing was changed") } else { ("imported", "") };
         let updates = if updated > 0 { format!(", {updated} of them there before") } else { String::new() };
         let count = term::count(added.saturating_add(updated), "user");
-        term::note(format_args!("{would} {count} into {}{updates}{end}", users.display()));
+        term::note(format_args!("{would} {count} into {users}{updates}{end}"));
         match report.count() {
             0 => Ok(()),
             count => Err(Failure::new(format_args!(
@@ -117,25 +121,6 @@ impl ImportArgs {
                 self.name(),
                 if count == 1 { "1 line was".to_owned() } else { format!("{count} lines were") }
             ))),
-        }
-    }
-
-    /// The accounts that are there, before a long file is read in vain.
-    fn existing(&self) -> Result<Option<Accounts>, Failure> {
-        let users = &self.users.users;
-        match AccountFile::open(users) {
-            Ok(file) => {
-                warn_broken(users, &file.broken_lines());
-                Ok(self.dry_run.then(|| Accounts::parse(file.accounts().to_bytes().as_slice()).0))
-            }
-            Err(error) if error.is_missing() => {
-                can_be_made(users)?;
-                if !self.dry_run {
-                    term::note(format_args!("{}: no such file yet; making it", users.display()));
-                }
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -151,7 +136,7 @@ impl ImportArgs {
         Failure::new(format_args!("{}: {error}", self.name()))
     }
 
-    fn read(&self) -> Result<(Vec<Record>, Report), Failure> {
+    fn read(&self, into: Box<dyn Import + '_>) -> Result<(Imported, Report), Failure> {
         let (input, length): (Box<dyn Read>, u64) = if self.is_stdin() {
             (Box::new(io::stdin().lock()), 0)
         } else {
@@ -161,14 +146,13 @@ impl ImportArgs {
         };
         let bar = progress(length);
         let mut input = BufReader::with_capacity(1 << 16, bar.wrap_read(input));
-        let read = self.records(&mut input);
+        let read = self.records(&mut input, into);
         bar.finish_and_clear();
         read
     }
 
-    fn records(&self, input: &mut impl BufRead) -> Result<(Vec<Record>, Report), Failure> {
-        let mut reader = None;
-        let (mut records, mut report, mut room) = (Vec::new(), Report::default(), MAX_FILE);
+    fn records(&self, input: &mut impl BufRead, mut into: Box<dyn Import + '_>) -> Result<(Imported, Report), Failure> {
+        let (mut reader, mut report) = (None, Report::default());
         let mut lines = read::Lines::new(input);
         while let Some((number, line)) = lines.next().map_err(|error| self.failure(&error))? {
             let reader = match &mut reader {
@@ -190,12 +174,7 @@ impl ImportArgs {
                 }
             };
             match reader.read(number, line) {
-                Ok(Some(record)) => {
-                    // A hostile file may be longer than memory is.
-                    let size = u64::try_from(record.size()).unwrap_or(u64::MAX);
-                    room = room.checked_sub(size).ok_or_else(|| too_many(&self.users.users))?;
-                    records.push(record);
-                }
+                Ok(Some(record)) => into.take(record)?,
                 Ok(None) => {}
                 Err(rejected) => report.add(rejected),
             }
@@ -203,7 +182,7 @@ impl ImportArgs {
         if reader.is_none() {
             return Err(Failure::new(format_args!("{}: there is nothing in it", self.name())));
         }
-        Ok((records, report))
+        Ok((into.finish()?, report))
     }
 }
 
@@ -217,38 +196,6 @@ fn progress(length: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-fn too_many(users: &Path) -> Failure {
-    Failure::new(format_args!(
-        "{}: a users file has at most {} MiB, which is some 400,000 users with a password; import fewer, or keep them in a database",
-        users.display(),
-        MAX_FILE >> 20
-    ))
-}
-
-/// Changes the accounts as the records say. Called again where somebody else has changed them meanwhile.
-fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported {
-    let mut imported = Imported::default();
-    for record in records {
-        let is_new = accounts.get(&record.name).is_none();
-        let done = match accounts.check_new(&record.name) {
-            Err(AccountError::Exists(_)) if update => accounts.edit(&record.name, |account| set(account, record)),
-            Err(error) => Err(error),
-            Ok(()) => {
-                let permissions = record.permissions.iter().flatten();
-                accounts
-                    .add(&record.name, permissions)
-                    .and_then(|()| accounts.edit(&record.name, |account| set(account, record)))
-            }
-        };
-        match done {
-            Ok(()) if is_new => imported.added = imported.added.saturating_add(1),
-            Ok(()) => imported.updated = imported.updated.saturating_add(1),
-            Err(error) => imported.rejected.push(record.rejected(&read::reason(&error))),
-        }
-    }
-    imported
 }
 
 /// Gives an account what a record says.

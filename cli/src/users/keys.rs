@@ -1,6 +1,6 @@
 //! `user key`: the public keys that a user can log in by.
 
-use super::{AccountArgs, open};
+use super::AccountArgs;
 use crate::failure::{Failure, chain};
 use crate::users::show::{date, json};
 use crate::{keys, term};
@@ -19,7 +19,7 @@ const MAX_FILE: u64 = 1 << 20;
 #[derive(Subcommand)]
 #[command(after_help = "\
 The user keeps the private half, in a file or in an ssh-agent, and logs in with `countersign login --identity FILE` or
---agent. The users file has the public half alone, which lets nobody in.")]
+--agent. The account has the public half alone, which lets nobody in.")]
 pub(crate) enum KeyCommand {
     /// Let a user log in by public keys: all those in a file.
     ///
@@ -72,12 +72,7 @@ impl KeyCommand {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Add(args) => args.run(),
-            Self::List { account, json: as_json } => {
-                let file = open(&account.file.users)?;
-                let found = file.accounts();
-                let found = found.find(&account.name).map_err(|error| account.known(&error))?;
-                list(found, *as_json)
-            }
+            Self::List { account, json: as_json } => list(&account.find()?, *as_json),
             Self::Remove { account, key } => remove(account, *key),
         }
     }

@@ -1,12 +1,12 @@
 //! What there is to see of accounts. Never a hash.
 
-use super::{all_read, keys, open};
+use super::keys;
+use crate::accounts::{Opened, Unreadable, Users, all_read};
 use crate::failure::Failure;
 use crate::term;
-use countersign::accounts::{Account, BrokenLine};
+use countersign::accounts::Account;
 use countersign::{AddressPatterns, StretchedHash, UnixTime};
 use serde::Serialize;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One account, for scripts.
@@ -41,19 +41,16 @@ struct Stretched<'a> {
     parameters: String,
 }
 
-/// A line that can't be read, for scripts.
-#[derive(Serialize)]
-struct Broken {
-    line: usize,
-    code: &'static str,
-    reason: String,
-}
-
-/// A users file, for scripts.
+/// All accounts, for scripts.
 #[derive(Serialize)]
 struct Listing<'a> {
     accounts: Vec<Shown<'a>>,
-    broken_lines: Vec<Broken>,
+    /// Of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken_lines: Option<&'a [Unreadable]>,
+    /// Of a database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<&'a [Unreadable]>,
 }
 
 impl<'a> Shown<'a> {
@@ -89,6 +86,19 @@ impl<'a> Shown<'a> {
         roles.chain(self.permissions.iter().map(|&permission| permission.to_owned())).collect()
     }
 
+    /// As the list has it.
+    fn row(&self) -> Vec<String> {
+        vec![
+            term::visible(self.name),
+            words(&self.permissions_and_roles(), ","),
+            yes(self.password).to_owned(),
+            self.keys.len().to_string(),
+            self.tokens.to_string(),
+            yes(self.totp).to_owned(),
+            self.state(),
+        ]
+    }
+
     fn state(&self) -> String {
         match &self.expires {
             _ if self.locked => "locked".to_owned(),
@@ -96,12 +106,6 @@ impl<'a> Shown<'a> {
             Some(expires) => format!("until {expires}"),
             None => "open".to_owned(),
         }
-    }
-}
-
-impl Broken {
-    fn of(line: &BrokenLine) -> Self {
-        Self { line: line.number, code: line.error.code(), reason: line.error.to_string() }
     }
 }
 
@@ -127,29 +131,44 @@ fn yes(is: bool) -> &'static str {
     if is { "yes" } else { "no" }
 }
 
-pub(super) fn list(users: &Path, as_json: bool) -> Result<(), Failure> {
-    let file = open(users)?;
-    let (accounts, broken) = (file.accounts(), file.broken_lines());
-    let shown: Vec<Shown<'_>> = accounts.iter().map(Shown::of).collect();
-    if as_json {
-        json(&Listing { accounts: shown, broken_lines: broken.iter().map(Broken::of).collect() })?;
-        return all_read(users, &broken);
-    }
+pub(super) fn list(users: &Users, as_json: bool) -> Result<(), Failure> {
+    let opened = Opened::open(users)?;
     let mut rows =
         vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
-    rows.extend(shown.iter().map(|account| {
-        vec![
-            term::visible(account.name),
-            words(&account.permissions_and_roles(), ","),
-            yes(account.password).to_owned(),
-            account.keys.len().to_string(),
-            account.tokens.to_string(),
-            yes(account.totp).to_owned(),
-            account.state(),
-        ]
-    }));
-    term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
-    all_read(users, &broken)
+    let mut accounts = Vec::new();
+    opened.each(|account| {
+        if as_json {
+            accounts.push(account.clone());
+        } else {
+            rows.push(Shown::of(account).row());
+        }
+    })?;
+    let unreadable = opened.unreadable()?;
+    if as_json {
+        let (lines, others) = match users {
+            Users::File(_) => (Some(&*unreadable), None),
+            #[cfg(feature = "sql")]
+            Users::Sql(_) => (None, Some(&*unreadable)),
+        };
+        let accounts = accounts.iter().map(Shown::of).collect();
+        json(&Listing { accounts, broken_lines: lines, unreadable: others })?;
+    } else {
+        term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
+    }
+    all_read(users, &unreadable)
+}
+
+pub(super) fn check(users: &Users) -> Result<(), Failure> {
+    let opened = Opened::open(users)?;
+    let mut count = 0_usize;
+    opened.each(|_| count = count.saturating_add(1))?;
+    all_read(users, &opened.unreadable()?)?;
+    let all = match users {
+        Users::File(_) => "every line",
+        #[cfg(feature = "sql")]
+        Users::Sql(_) => "every one",
+    };
+    term::line(format_args!("{users}: {}, and {all} can be read", term::count(count, "account")))
 }
 
 pub(super) fn account(account: &Account, as_json: bool) -> Result<(), Failure> {

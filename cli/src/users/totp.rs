@@ -1,6 +1,6 @@
 //! Second factors: an authenticator is set up, and recovery codes are handed out.
 
-use super::{AccountArgs, open};
+use super::AccountArgs;
 use crate::failure::Failure;
 use crate::{secrets, term};
 use clap::Args;
@@ -43,8 +43,7 @@ impl TotpArgs {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let Self { account, .. } = self;
         // Before anybody sets an authenticator up in vain.
-        let file = open(&account.file.users)?;
-        let had_one = file.accounts().find(&account.name).map_err(|error| account.known(&error))?.has_totp();
+        let had_one = account.find()?.has_totp();
         if self.remove {
             let was_set = account.edit(|account| Ok(account.remove_totp()))?;
             account.note(if was_set { "took the second factor of" } else { "had no second factor:" });

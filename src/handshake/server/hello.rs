@@ -11,6 +11,7 @@ use crate::crypto::{
 };
 use crate::handshake::{self, Secrets, VERSION};
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::session::{Outcome, Session, Side};
 use crate::terms::binding::{ChannelBinding, ContextHash};
 use crate::terms::error::{Differs, Error, Misuse, Violation};
@@ -335,11 +336,14 @@ impl Hello {
         let hello = self.choice.hello().ok()?;
         let contents = keys.open(&hello.ticket, now)?;
         let TicketContents { suite, key_id, scope, chain, secret, .. } = &contents;
-        let is_ours = *key_id == self.key.public_key().id() && *scope == config.prologue.scope(&hello.server_name);
-        let is_taken = hello.suites.contains(&suite.number()) && config.suites.contains(suite);
+        let is_of_key = *key_id == self.key.public_key().id() || lacks(Check::K5);
+        let is_in_scope = *scope == config.prologue.scope(&hello.server_name) || lacks(Check::K8);
+        let is_taken = hello.suites.contains(&suite.number()) && (config.suites.contains(suite) || lacks(Check::K4));
         let stage_0 = schedule::stage_0(secret);
         let is_held = handshake::binder(&stage_0, shown).ct_eq(&*hello.binder);
-        let is_good = is_ours && is_taken && config.kinds.contains(&chain.kind) && bool::from(is_held);
+        let is_shown_by_owner = bool::from(is_held) || lacks(Check::K3);
+        let is_of_kind = config.kinds.contains(&chain.kind) || lacks(Check::K9);
+        let is_good = is_of_key && is_in_scope && is_taken && is_of_kind && is_shown_by_owner;
         is_good.then(|| TicketClaim { contents, stage_0, keys: Arc::clone(keys), now })
     }
 

@@ -252,13 +252,10 @@ impl Account {
         self.password.is_some()
     }
 
-    /// A short text that is the same for all stored passwords that cost the same to check, and says nothing else of them; `None`
-    /// without a password. For stores that have to find one of each: see [`Imitation`](super::Imitation).
+    /// What its password costs to check, as a text that is the same for all that cost the same, and says nothing else of them: a hash that no
+    /// password is known for. `None` without a password. For stores, which keep one of each: see [`Imitation::new`](super::Imitation::new).
     pub fn password_cost(&self) -> Option<String> {
-        self.password.as_ref().map(|(_, cost)| {
-            let hash: [u8; 32] = Sha256::digest(cost.example()).into();
-            Base64UrlUnpadded::encode_string(hash.first_chunk::<12>().map_or(&[][..], |front| front))
-        })
+        self.password.as_ref().map(|(_, cost)| cost.example())
     }
 
     /// How many tokens are valid.

@@ -52,11 +52,6 @@ impl Cost {
         }
     }
 
-    /// The work of a check against a hash of this cost.
-    pub(super) fn spend(&self, password: &[u8]) -> Result<(), Reason> {
-        matches(&self.example(), password).map(drop)
-    }
-
     /// Whether new hashes may still be made like this.
     pub(super) fn is_up_to_date(&self) -> bool {
         match self {

@@ -6,12 +6,13 @@
 //! on the name, on a key that is kept with the accounts, and on a list of costs that grows and does not shrink; and what upgrades end
 //! in stands on it before the first of them.
 
-use super::hash::Cost;
+use super::hash::{self, Cost};
+use crate::terms::error::Reason;
 use base64ct::{Base64Unpadded, Encoding};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use zeroize::Zeroizing;
 
 /// What the checks of unknown users' passwords imitate: the parameters of stored ones. A name always imitates the same: which one is
@@ -22,7 +23,26 @@ pub struct Imitation {
     /// Whether it is the key of the accounts themselves, rather than of this process.
     is_kept: bool,
     /// With the text of each, which is what it is ranked by: the same in every process and version.
-    costs: Vec<(Cost, String)>,
+    costs: Vec<(Cost, Arc<str>)>,
+    /// What is imitated where the list is empty.
+    fallback: Imitated,
+}
+
+/// A hash that no password is known for: what stands in the place of an unknown user's. It is made beforehand, so that a check against it is
+/// a check against a stored one from the first instruction.
+#[derive(Clone)]
+pub(super) struct Imitated(Arc<str>);
+
+impl Imitated {
+    /// As it would be stored.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The work of a check.
+    pub(super) fn spend(&self, password: &[u8]) -> Result<(), Reason> {
+        hash::matches(&self.0, password).map(drop)
+    }
 }
 
 /// What is imitated in this process: all that was seen so far.
@@ -30,10 +50,6 @@ pub struct Imitation {
 pub(super) struct Learned(RwLock<Imitation>);
 
 type Key = Zeroizing<[u8; 32]>;
-
-/// Most costs that are imitated, each a microsecond of an unknown user's login. Who has more different ones in one table has made
-/// them for that.
-const MOST: usize = 32;
 
 /// In front of the line that keeps it in a file.
 pub(super) const FRONT: &str = "#imitate ";
@@ -58,30 +74,38 @@ impl Learned {
 }
 
 impl Imitation {
-    /// Imitates the costs of these stored passwords, one for each [`Account::password_cost`](super::Account::password_cost) that there is
-    /// or was; the default cost, if there is none. What can't be read is left out, and what comes after 32 different ones.
+    /// Imitates these costs, one for each [`Account::password_cost`](super::Account::password_cost) that there is or was; the default cost, if
+    /// there is none. What can't be read is left out, and what comes after [`Imitation::MOST`] different ones.
     ///
     /// The key of 32 random bytes must stay the same, and be as secret as the accounts: all servers over a store share it, or a name whose
     /// check costs something else at each of them would be known to be unknown. Keep the list with it, let it grow and not shrink, and
-    /// begin it with what upgrades end in, a hash of [`PasswordCheck::hash`](super::PasswordCheck::hash): each change of it changes the
-    /// cost of some unknown names at once.
-    pub fn new<H: AsRef<str>>(key: [u8; 32], passwords: impl IntoIterator<Item = H>) -> Self {
-        let mut imitation = Self { key: Zeroizing::new(key), is_kept: true, costs: Vec::new() };
-        passwords.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).for_each(|cost| imitation.learn(cost));
+    /// begin it with [`Imitation::default_cost`]: each change of it changes the cost of some unknown names at once.
+    pub fn new<H: AsRef<str>>(key: [u8; 32], costs: impl IntoIterator<Item = H>) -> Self {
+        let mut imitation = Self { key: Zeroizing::new(key), is_kept: true, ..Self::default() };
+        costs.into_iter().filter_map(|hash| Cost::of(hash.as_ref()).ok()).for_each(|cost| imitation.learn(cost));
         imitation
+    }
+
+    /// Most costs that are imitated, each a microsecond of an unknown user's login. Who has more different ones in one store has made them
+    /// for that.
+    pub const MOST: usize = 32;
+
+    /// What new passwords cost, and upgrades end in, as [`Account::password_cost`](super::Account::password_cost) has it.
+    pub fn default_cost() -> String {
+        Cost::default().example()
     }
 
     /// What the password of an unknown name costs: of all costs on the list, the one with the highest MAC together with the name
     /// (rendezvous hashing).
-    pub(super) fn of(&self, user: &str) -> Cost {
+    pub(super) fn of(&self, user: &str) -> Imitated {
         let ranked = self.costs.iter().max_by_key(|(_, text)| self.rank(text, user));
-        ranked.map_or_else(Cost::default, |(cost, _)| *cost)
+        ranked.map_or_else(|| self.fallback.clone(), |(_, text)| Imitated(Arc::clone(text)))
     }
 
     /// Also imitates this.
     pub(super) fn learn(&mut self, cost: Cost) {
-        if !self.has(&cost) && self.costs.len() < MOST {
-            self.costs.push((cost, cost.example()));
+        if !self.has(&cost) && self.costs.len() < Self::MOST {
+            self.costs.push((cost, cost.example().into()));
         }
     }
 
@@ -105,7 +129,7 @@ impl Imitation {
         if decoded.len() != 32 {
             return None;
         }
-        let mut imitation = Self { key, is_kept: true, costs: Vec::new() };
+        let mut imitation = Self { key, is_kept: true, ..Self::default() };
         words.try_for_each(|word| Cost::of(word).ok().map(|cost| imitation.learn(cost)))?;
         Some(imitation)
     }
@@ -143,7 +167,8 @@ impl Default for Imitation {
             // Keyed at random by the standard library, and without an error.
             bytes.copy_from_slice(&RandomState::new().hash_one(index).to_be_bytes());
         }
-        Self { key, is_kept: false, costs: Vec::new() }
+        let fallback = Imitated(Cost::default().example().into());
+        Self { key, is_kept: false, costs: Vec::new(), fallback }
     }
 }
 

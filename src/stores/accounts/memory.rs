@@ -2,6 +2,7 @@
 
 use super::account::Account;
 use super::imitation::Imitation;
+use super::role::Role;
 use super::store::{AccountStore, StoreError};
 use super::{Accounts, TotpCheck, now};
 use core::future::{Future, ready};
@@ -29,6 +30,36 @@ impl Accounts {
         let new = self.resolved(new.clone())?;
         self.put(new);
         Ok(())
+    }
+
+    /// The roles, in the order of their names.
+    pub(super) fn sorted_roles(&self) -> Vec<Role> {
+        let mut roles: Vec<Role> = self.roles().cloned().collect();
+        roles.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        roles
+    }
+
+    /// How many accounts have a role.
+    pub(super) fn role_users(&self, role: &str) -> u64 {
+        let users = self.iter().filter(|account| account.roles().any(|held| held == role)).count();
+        u64::try_from(users).unwrap_or(u64::MAX)
+    }
+
+    /// Whether a role is as it was read.
+    pub(super) fn is_current_role(&self, old: &Role) -> bool {
+        self.role(old.name()).is_some_and(|role| role.version() == old.version())
+    }
+
+    /// Puts `new` in the place of `old`, if that has those permissions still.
+    pub(super) fn exchange_role(&mut self, old: &Role, new: &Role) -> Result<(), StoreError> {
+        if !self.role(old.name()).is_some_and(|role| role.is_same(old)) || new.name() != old.name() {
+            return Err(StoreError::Conflict);
+        }
+        Ok(self.put_role(new.clone())?)
+    }
+
+    fn update_role(&mut self, old: &Role, new: &Role) -> Result<(), StoreError> {
+        if self.is_current_role(old) { self.exchange_role(old, new) } else { Err(StoreError::Conflict) }
     }
 
     fn update(&mut self, old: &Account, new: &Account) -> Result<Account, StoreError> {
@@ -76,6 +107,26 @@ impl AccountStore for RwLock<Accounts> {
 
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
         ready(write(self).remove(name).map_err(StoreError::Account))
+    }
+
+    fn roles(&self) -> impl Future<Output = Result<Vec<Role>, StoreError>> + Send {
+        ready(Ok(read(self).sorted_roles()))
+    }
+
+    fn role_users(&self, role: &str) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        ready(Ok(read(self).role_users(role)))
+    }
+
+    fn add_role(&self, role: &Role) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(write(self).insert_role(role.clone()).map_err(StoreError::Account))
+    }
+
+    fn update_role(&self, old: &Role, new: &Role) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(write(self).update_role(old, new))
+    }
+
+    fn remove_role(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+        ready(write(self).remove_role(name).map_err(StoreError::Account))
     }
 }
 

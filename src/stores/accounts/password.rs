@@ -1,7 +1,7 @@
 //! Checking a password against the hash of a store of one's own, at a cost that tells nothing.
 
 use super::hash::{self, Cost};
-use super::imitation::Imitation;
+use super::imitation::{Imitated, Imitation};
 use super::{AccountError, LineError};
 use crate::limits;
 use crate::terms::error::Reason;
@@ -104,7 +104,7 @@ impl PasswordCheck {
     /// [`Reason::WrongPassword`]; [`Reason::UnknownUser`] without a stored hash; [`Reason::NotNow`] where the stored hash can't
     /// be read, or there is no memory.
     pub fn verify(&self, user: &str, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
-        check(self.imitated(user), password, stored)
+        check(&self.imitated(user), password, stored)
     }
 
     /// As [`PasswordCheck::verify`], to be done elsewhere: owned, and wiped when dropped.
@@ -113,7 +113,7 @@ impl PasswordCheck {
         PreparedCheck { imitated: self.imitated(user), password, stored }
     }
 
-    fn imitated(&self, user: &str) -> Cost {
+    fn imitated(&self, user: &str) -> Imitated {
         self.imitation.of(user)
     }
 }
@@ -126,7 +126,7 @@ impl fmt::Debug for PasswordCheck {
 
 /// A password check that is yet to be done: [`PasswordCheck::prepare`] makes one.
 pub struct PreparedCheck {
-    imitated: Cost,
+    imitated: Imitated,
     password: Zeroizing<Vec<u8>>,
     stored: Option<String>,
 }
@@ -137,21 +137,21 @@ impl PreparedCheck {
     /// # Errors
     /// As [`PasswordCheck::verify`].
     pub fn run(self) -> Result<(), Reason> {
-        check(self.imitated, &self.password, self.stored.as_deref())
+        check(&self.imitated, &self.password, self.stored.as_deref())
     }
 }
 
 crate::opaque_debug!(PreparedCheck);
 
-fn check(imitated: Cost, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
-    let Some(phc) = stored else {
-        imitated.spend(password)?;
-        return Err(Reason::UnknownUser);
-    };
-    if Cost::of(phc).is_err() {
-        // It costs what one that can be read costs.
-        imitated.spend(password)?;
-        return Err(Reason::NotNow("a stored password hash can't be read"));
+fn check(imitated: &Imitated, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
+    let text = stored.unwrap_or(imitated.as_str());
+    let is_readable = Cost::of(text).is_ok();
+    // One that can't be read costs what one that can costs.
+    let is_good = hash::matches(if is_readable { text } else { imitated.as_str() }, password)?;
+    match stored {
+        None => Err(Reason::UnknownUser),
+        Some(_) if !is_readable => Err(Reason::NotNow("a stored password hash can't be read")),
+        Some(_) if is_good => Ok(()),
+        Some(_) => Err(Reason::WrongPassword),
     }
-    if hash::matches(phc, password)? { Ok(()) } else { Err(Reason::WrongPassword) }
 }

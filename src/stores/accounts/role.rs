@@ -41,6 +41,40 @@ impl Role {
         self.grant.permissions()
     }
 
+    /// Gives it a permission. Gives whether it is a new one.
+    ///
+    /// # Errors
+    /// [`AccountError::Permissions`].
+    pub fn add_permission(&mut self, permission: &str) -> Result<bool, AccountError> {
+        if self.permissions().any(|held| held == permission) {
+            return Ok(false);
+        }
+        *self = Self::new(self.name(), self.permissions().chain([permission]))?;
+        Ok(true)
+    }
+
+    /// Takes a permission from it. Gives whether there was such a one.
+    ///
+    /// # Errors
+    /// [`AccountError::Permissions`].
+    pub fn remove_permission(&mut self, permission: &str) -> Result<bool, AccountError> {
+        if self.permissions().all(|held| held != permission) {
+            return Ok(false);
+        }
+        *self = Self::new(self.name(), self.permissions().filter(|&held| held != permission))?;
+        Ok(true)
+    }
+
+    /// Whether both have the same name and permissions, whatever their versions are.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.grant == other.grant
+    }
+
+    /// A number that stands for the last change of the role.
+    pub fn version(&self) -> u64 {
+        self.since.number()
+    }
+
     /// The same role under this version. For stores of one's own: a random number, drawn anew whenever the role is changed, and kept with it;
     /// it is a part of the epochs of the accounts that have the role.
     #[must_use]
@@ -140,7 +174,11 @@ impl Accounts {
         name: &str,
         permissions: impl IntoIterator<Item = P>,
     ) -> Result<(), AccountError> {
-        let role = Role::new(name, permissions)?;
+        self.insert_role(Role::new(name, permissions)?)
+    }
+
+    pub(super) fn insert_role(&mut self, role: Role) -> Result<(), AccountError> {
+        let name = role.name();
         if self.role(name).is_some() || self.index.claims.contains_key(&format!("@{name}")) {
             return Err(AccountError::RoleExists(name.to_owned()));
         }
@@ -156,12 +194,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UnknownRole`], [`AccountError::Permissions`]: also where an account that has the role would have more than a grant may have.
     pub fn add_role_permission(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let role = self.known_role(name)?;
-        if role.permissions().any(|held| held == permission) {
-            return Ok(false);
-        }
-        let role = Role::new(name, role.permissions().chain([permission]))?;
-        self.put_role(role).map(|()| true)
+        self.edit_role(name, |role| role.add_permission(permission))
     }
 
     /// Takes a permission from a role. Gives whether there was such a one.
@@ -169,12 +202,7 @@ impl Accounts {
     /// # Errors
     /// [`AccountError::UnknownRole`].
     pub fn remove_role_permission(&mut self, name: &str, permission: &str) -> Result<bool, AccountError> {
-        let role = self.known_role(name)?;
-        if role.permissions().all(|held| held != permission) {
-            return Ok(false);
-        }
-        let role = Role::new(name, role.permissions().filter(|&held| held != permission))?;
-        self.put_role(role).map(|()| true)
+        self.edit_role(name, |role| role.remove_permission(permission))
     }
 
     /// Removes a role that no account has.
@@ -191,11 +219,24 @@ impl Accounts {
         Ok(())
     }
 
+    fn edit_role(
+        &mut self,
+        name: &str,
+        change: impl FnOnce(&mut Role) -> Result<bool, AccountError>,
+    ) -> Result<bool, AccountError> {
+        let mut role = self.known_role(name)?.clone();
+        let is_another = change(&mut role)?;
+        if is_another {
+            self.put_role(role)?;
+        }
+        Ok(is_another)
+    }
+
     fn known_role(&self, name: &str) -> Result<&Role, AccountError> {
         self.role(name).ok_or_else(|| AccountError::UnknownRole(name.to_owned()))
     }
 
-    fn put_role(&mut self, role: Role) -> Result<(), AccountError> {
+    pub(super) fn put_role(&mut self, role: Role) -> Result<(), AccountError> {
         let Some((index, _)) = self.role_at(role.name()) else {
             return Err(AccountError::UnknownRole(role.name().to_owned()));
         };

@@ -3,6 +3,7 @@
 use super::AccountError;
 use super::account::Account;
 use super::imitation::Imitation;
+use super::role::Role;
 use crate::stores::files::FileError;
 use crate::terms::error::{Reason, codes};
 use core::future::Future;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 /// one place for all stores, by an [`AccountVerifier`](super::AccountVerifier) over it.
 ///
 /// A store keeps of an account its name, [`Account::fields`], [`Account::version`] and [`Account::answers`], and gives all of them
-/// back: [`Account::from_fields`], [`Account::with_version`], [`Account::with_answers`]. Its methods are asked from async code and
+/// back: [`Account::from_fields`], [`Account::with_version`], [`Account::with_answers`]. It keeps roles beside them, and gives an account with
+/// those that it has: [`Account::with_roles`], [`Role::with_version`]. Its methods are asked from async code and
 /// must not block; they need a timeout of their own, after which they say [`StoreError::Away`]. A future of theirs may be dropped
 /// at any time.
 pub trait AccountStore: Send + Sync {
@@ -60,6 +62,66 @@ pub trait AccountStore: Send + Sync {
     /// [`AccountError::Unknown`], within [`StoreError::Account`], and others.
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// The roles, in the order of their names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn roles(&self) -> impl Future<Output = Result<Vec<Role>, StoreError>> + Send;
+
+    /// How many accounts have a role.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn role_users(&self, role: &str) -> impl Future<Output = Result<u64, StoreError>> + Send;
+
+    /// Adds a role.
+    ///
+    /// # Errors
+    /// [`AccountError::RoleExists`], within [`StoreError::Account`], and others.
+    fn add_role(&self, role: &Role) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Puts `new` in the place of `old`, if that is still how the role is, and so changes all accounts that have it: they have other epochs
+    /// then.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where it is not; [`AccountError::Permissions`], within [`StoreError::Account`], where an account would
+    /// have more permissions than a grant may have; and others. Then nothing was changed; after [`StoreError::Away`] nobody knows.
+    fn update_role(&self, old: &Role, new: &Role) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Removes a role that no account has.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownRole`] and [`AccountError::RoleInUse`], within [`StoreError::Account`], and others.
+    fn remove_role(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Changes a role, as [`AccountStore::edit`] does an account.
+    ///
+    /// # Errors
+    /// [`AccountError::UnknownRole`], and what `change` says, within [`StoreError::Account`]; and as [`AccountStore::update_role`].
+    fn edit_role<T: Send>(
+        &self,
+        name: &str,
+        mut change: impl FnMut(&mut Role) -> Result<T, AccountError> + Send,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send {
+        async move {
+            for _ in 0..TRIES {
+                let old = self.roles().await?.into_iter().find(|role| role.name() == name);
+                let old = old.ok_or_else(|| AccountError::UnknownRole(name.to_owned()))?;
+                let mut new = old.clone();
+                let result = change(&mut new)?;
+                if new.is_same(&old) {
+                    return Ok(result);
+                }
+                match self.update_role(&old, &new).await {
+                    Ok(()) => return Ok(result),
+                    Err(StoreError::Conflict) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(StoreError::Conflict)
+        }
+    }
+
     /// Changes an account, whoever else changes it: `change` is called again on what they made of it, and what it gave last is what
     /// counts.
     ///
@@ -93,35 +155,66 @@ pub trait AccountStore: Send + Sync {
 /// How often a change is made anew that others were in the way of.
 pub(super) const TRIES: usize = 16;
 
-impl<S: AccountStore + ?Sized> AccountStore for Arc<S> {
-    fn find(&self, name: &str) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
-        (**self).find(name)
-    }
+macro_rules! lent {
+    ($lent:ty) => {
+        impl<S: AccountStore + ?Sized> AccountStore for $lent {
+            fn find(&self, name: &str) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
+                (**self).find(name)
+            }
 
-    fn find_token(&self, hash: &[u8; 32]) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
-        (**self).find_token(hash)
-    }
+            fn find_token(&self, hash: &[u8; 32]) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send {
+                (**self).find_token(hash)
+            }
 
-    fn page(&self, after: Option<&str>, most: usize) -> impl Future<Output = Result<Vec<Account>, StoreError>> + Send {
-        (**self).page(after, most)
-    }
+            fn page(
+                &self,
+                after: Option<&str>,
+                most: usize,
+            ) -> impl Future<Output = Result<Vec<Account>, StoreError>> + Send {
+                (**self).page(after, most)
+            }
 
-    fn imitation(&self) -> impl Future<Output = Imitation> + Send {
-        (**self).imitation()
-    }
+            fn imitation(&self) -> impl Future<Output = Imitation> + Send {
+                (**self).imitation()
+            }
 
-    fn add(&self, account: &Account) -> impl Future<Output = Result<(), StoreError>> + Send {
-        (**self).add(account)
-    }
+            fn add(&self, account: &Account) -> impl Future<Output = Result<(), StoreError>> + Send {
+                (**self).add(account)
+            }
 
-    fn update(&self, old: &Account, new: &Account) -> impl Future<Output = Result<Account, StoreError>> + Send {
-        (**self).update(old, new)
-    }
+            fn update(&self, old: &Account, new: &Account) -> impl Future<Output = Result<Account, StoreError>> + Send {
+                (**self).update(old, new)
+            }
 
-    fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
-        (**self).remove(name)
-    }
+            fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+                (**self).remove(name)
+            }
+
+            fn roles(&self) -> impl Future<Output = Result<Vec<Role>, StoreError>> + Send {
+                (**self).roles()
+            }
+
+            fn role_users(&self, role: &str) -> impl Future<Output = Result<u64, StoreError>> + Send {
+                (**self).role_users(role)
+            }
+
+            fn add_role(&self, role: &Role) -> impl Future<Output = Result<(), StoreError>> + Send {
+                (**self).add_role(role)
+            }
+
+            fn update_role(&self, old: &Role, new: &Role) -> impl Future<Output = Result<(), StoreError>> + Send {
+                (**self).update_role(old, new)
+            }
+
+            fn remove_role(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send {
+                (**self).remove_role(name)
+            }
+        }
+    };
 }
+
+lent!(Arc<S>);
+lent!(&S);
 
 /// Why a store did not do what it was asked for.
 #[derive(Debug, thiserror::Error)]

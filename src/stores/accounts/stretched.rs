@@ -2,7 +2,8 @@
 
 use super::PasswordCheck;
 use super::account::Account;
-use super::hash::{self, Cost};
+use super::hash;
+use super::imitation::Imitated;
 use crate::terms::error::Reason;
 use crate::terms::stretch::{StretchedHash, StretchedPassword};
 
@@ -28,18 +29,16 @@ impl Account {
 
 /// One SHA-256 for each set of parameters announced. While accounts move, one password hash besides: of the user's own, where their
 /// account has not moved, and otherwise of what is imitated.
-pub(super) fn check(account: Option<&Account>, imitated: Cost, shown: &StretchedPassword) -> Result<(), Reason> {
+pub(super) fn check(account: Option<&Account>, imitated: &Imitated, shown: &StretchedPassword) -> Result<(), Reason> {
     let kept = account.and_then(Account::stretched);
     let checked = shown.check(kept);
     let stored = account.filter(|_| kept.is_none()).and_then(|account| account.password.as_ref());
     let is_hashed = if shown.stretching().is_moving() {
         let password = shown.password().unwrap_or_default();
-        let is_good = match stored {
-            Some((hash, _)) => hash::matches(hash, password)?,
-            None => imitated.spend(password).map(|()| false)?,
-        };
+        let text = stored.map_or(imitated.as_str(), |(hash, _)| hash);
+        let is_good = hash::matches(text, password)?;
         // Whoever sends none knows none, also where a file has the hash of nothing.
-        is_good && shown.password().is_some()
+        is_good && stored.is_some() && shown.password().is_some()
     } else {
         false
     };

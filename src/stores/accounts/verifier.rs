@@ -1,7 +1,8 @@
 //! What lets whom in: the one verifier over all stores of accounts.
 
 use super::account::Account;
-use super::hash::{self, Cost};
+use super::hash;
+use super::imitation::Imitated;
 use super::line::hash_token;
 use super::store::{AccountStore, StoreError, TRIES};
 use super::{PasswordCheck, address_of, now, stretched};
@@ -121,11 +122,11 @@ impl<S: AccountStore> AccountVerifier<S> {
                 let account = match found {
                     Ok(account) => account,
                     Err(reason) => {
-                        let _ = stretched::check(None, imitated, shown);
+                        let _ = stretched::check(None, &imitated, shown);
                         return Err(reason);
                     }
                 };
-                stretched::check(account.as_ref(), imitated, shown)?;
+                stretched::check(account.as_ref(), &imitated, shown)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Stretched, address, now())?;
                 let moved = if moves { stretched::moved(&account, shown) } else { None };
@@ -160,7 +161,7 @@ impl<S: AccountStore> AccountVerifier<S> {
                     Ok(account) => account,
                     Err(reason) => imitated.spend(&password).and(Err(reason))?,
                 };
-                check_password(account.as_ref(), imitated, &password)?;
+                check_password(account.as_ref(), &imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Password, address, now())?;
                 let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
@@ -196,13 +197,15 @@ fn known(found: Result<Option<Account>, StoreError>) -> Result<Option<Account>, 
 }
 
 /// Checks a password. A closed account costs what an open one does, and one without a password, or none at all, what is imitated.
-pub(super) fn check_password(account: Option<&Account>, imitated: Cost, password: &[u8]) -> Result<(), Reason> {
-    match account.and_then(|account| account.password.as_ref()) {
-        Some((hash, _)) if hash::matches(hash, password)? => return Ok(()),
-        Some(_) => {}
-        None => imitated.spend(password)?,
+pub(super) fn check_password(account: Option<&Account>, imitated: &Imitated, password: &[u8]) -> Result<(), Reason> {
+    let stored = account.and_then(|account| account.password.as_ref()).map(|(hash, _)| hash.as_str());
+    let is_good = hash::matches(stored.unwrap_or(imitated.as_str()), password)?;
+    match account {
+        // Whoever knows a password of what is imitated, which nobody does, is let in nowhere.
+        Some(_) if is_good && stored.is_some() => Ok(()),
+        Some(_) => Err(Reason::WrongPassword),
+        None => Err(Reason::UnknownUser),
     }
-    Err(if account.is_some() { Reason::WrongPassword } else { Reason::UnknownUser })
 }
 
 /// What a token or a key is good for; `account` is whose it claims to be.

@@ -4,6 +4,7 @@ use super::super::account::Account;
 use super::super::imitation::Imitation;
 use super::super::memory::remember;
 use super::super::reader::{Reader, View};
+use super::super::role::Role;
 use super::super::store::{AccountStore, StoreError};
 use super::super::{AccountError, Accounts};
 use super::{AccountFile, FIRST, PATIENCE, Reading, STALE};
@@ -141,6 +142,38 @@ impl AccountStore for AccountFile {
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
         let remove = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove(&name)?));
+        self.desk.edit(remove).await
+    }
+
+    async fn roles(&self) -> Result<Vec<Role>, StoreError> {
+        Ok(self.desk.accounts().await?.sorted_roles())
+    }
+
+    async fn role_users(&self, role: &str) -> Result<u64, StoreError> {
+        Ok(self.desk.accounts().await?.role_users(role))
+    }
+
+    async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
+        let role = role.clone();
+        let add =
+            move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert_role(role.clone())?));
+        self.desk.edit(add).await
+    }
+
+    async fn update_role(&self, old: &Role, new: &Role) -> Result<(), StoreError> {
+        if !self.desk.accounts().await?.is_current_role(old) {
+            return Err(StoreError::Conflict);
+        }
+        let (old, new) = (old.clone(), new.clone());
+        let update =
+            move |file: &File| AccountFile::edit(&file.path, false, |accounts| accounts.exchange_role(&old, &new));
+        self.desk.edit(update).await
+    }
+
+    async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        let remove =
+            move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove_role(&name)?));
         self.desk.edit(remove).await
     }
 }

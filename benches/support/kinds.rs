@@ -1,0 +1,51 @@
+//! Kinds of accounts, and ways to be refused at them.
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use countersign::accounts::Account;
+use countersign::{Accounts, AuthorizedKey, SigningKey, UnixTime};
+
+/// What is right for each account that has a password. All names and passwords have one length: that of their own, those who log in
+/// know.
+const RIGHT: &[u8] = b"correct horse";
+const WRONG: &[u8] = b"a wrong guess";
+
+/// One account of each kind, with hashes that cost so little that they hide nothing else.
+pub(crate) fn accounts() -> Accounts {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let mut accounts = Accounts::new();
+    for name in ["user00", "keyuse", "tokens", "nocred", "locked", "oldone", "remote", "double"] {
+        let mut account = Account::new(name, ["read"]).unwrap();
+        match name {
+            "keyuse" => {
+                let key = SigningKey::from_ed25519(&[7; 32]).unwrap();
+                account.add_key(&AuthorizedKey::new(key.public_key().clone(), "")).unwrap();
+            }
+            "tokens" => drop(account.issue_token().unwrap()),
+            "nocred" => {}
+            _ => account.set_password_with(RIGHT, &argon2).unwrap(),
+        }
+        match name {
+            "locked" => drop(account.lock()),
+            "oldone" => account.set_expiry(Some(UnixTime::from_secs(1))),
+            "remote" => account.set_from(Some("198.51.100.0/24")).unwrap(),
+            _ => {}
+        }
+        accounts.insert(&account).unwrap();
+    }
+    accounts
+}
+
+/// The name and the password that are refused in this way.
+pub(crate) fn login_of(class: &str) -> (&'static str, &'static [u8]) {
+    match class {
+        "unknown user" | "RSA fails, name of nobody" | "looks for the account first" => ("nobody", WRONG),
+        "account with a key alone" => ("keyuse", WRONG),
+        "account with a token alone" => ("tokens", WRONG),
+        "account without a credential" => ("nocred", WRONG),
+        "right password, locked" => ("locked", RIGHT),
+        "right password, expired" => ("oldone", RIGHT),
+        "right password, other network" => ("remote", RIGHT),
+        "hashes twice" => ("double", WRONG),
+        _ => ("user00", WRONG),
+    }
+}

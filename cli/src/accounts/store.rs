@@ -1,0 +1,224 @@
+//! A store of accounts of any kind, and a command that waits for it.
+
+#[cfg(feature = "sql")]
+use super::cant_open;
+use super::{Users, missing};
+use crate::failure::Failure;
+use crate::term;
+use countersign::accounts::{
+    Account, AccountError, AccountFile, AccountStore, BrokenLine, Imitation, LineError, Role, StoreError,
+};
+#[cfg(feature = "sql")]
+use countersign_stores::SqlStore;
+use tokio::runtime::{self, Runtime};
+
+/// A store of accounts of either kind.
+pub(crate) enum Store {
+    File(AccountFile),
+    #[cfg(feature = "sql")]
+    Sql(SqlStore),
+}
+
+impl Store {
+    /// Opens what must be there.
+    pub(crate) async fn open(users: &Users) -> Result<Self, Failure> {
+        match users {
+            Users::File(path) => AccountFile::open(path).map(Self::File).map_err(|error| missing(path, &error)),
+            #[cfg(feature = "sql")]
+            Users::Sql(place) => SqlStore::open(place).await.map(Self::Sql).map_err(|error| cant_open(place, &error)),
+        }
+    }
+
+    /// As [`Store::open`]; a database may be away, which is told as a warning.
+    pub(crate) async fn open_to_serve(users: &Users) -> Result<(Self, Option<String>), Failure> {
+        match users {
+            Users::File(_) => Ok((Self::open(users).await?, None)),
+            #[cfg(feature = "sql")]
+            Users::Sql(place) => {
+                let opened = SqlStore::open_even_if_away(place).await.map_err(|error| cant_open(place, &error))?;
+                let warn = |error: &_| {
+                    format!("warning: {}; until it is back, logins are told \"not now\"", cant_open(place, error))
+                };
+                Ok((Self::Sql(opened.0), opened.1.as_ref().map(warn)))
+            }
+        }
+    }
+
+    /// How many accounts there are, if that can be told now.
+    pub(crate) async fn count(&self) -> Option<u64> {
+        match self {
+            Self::File(file) => u64::try_from(file.accounts().iter().count()).ok(),
+            #[cfg(feature = "sql")]
+            Self::Sql(store) => store.count().await.ok(),
+        }
+    }
+
+    /// What can't be read.
+    async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
+        match self {
+            Self::File(file) => Ok(self::lines(&file.broken_lines())),
+            #[cfg(feature = "sql")]
+            Self::Sql(store) => Ok(store.unreadable().await?.into_iter().map(Unreadable::row).collect()),
+        }
+    }
+}
+
+/// Does the same with a store of either kind.
+macro_rules! either {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $gives:ty;)*) => { $(
+        async fn $name(&self $(, $arg: $type)*) -> $gives {
+            match self {
+                Self::File(store) => store.$name($($arg),*).await,
+                #[cfg(feature = "sql")]
+                Self::Sql(store) => store.$name($($arg),*).await,
+            }
+        }
+    )* };
+}
+
+impl AccountStore for Store {
+    either! {
+        find(name: &str) -> Result<Option<Account>, StoreError>;
+        find_token(hash: &[u8; 32]) -> Result<Option<Account>, StoreError>;
+        page(after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError>;
+        imitation() -> Imitation;
+        add(account: &Account) -> Result<(), StoreError>;
+        update(old: &Account, new: &Account) -> Result<Account, StoreError>;
+        remove(name: &str) -> Result<(), StoreError>;
+        roles() -> Result<Vec<Role>, StoreError>;
+        role_users(role: &str) -> Result<u64, StoreError>;
+        add_role(role: &Role) -> Result<(), StoreError>;
+        update_role(old: &Role, new: &Role) -> Result<(), StoreError>;
+        remove_role(name: &str) -> Result<(), StoreError>;
+    }
+}
+
+/// A store that a command waits for.
+pub(crate) struct Opened<'a> {
+    users: &'a Users,
+    store: Store,
+    runtime: Runtime,
+}
+
+/// Accounts that are read at once.
+const PAGE: usize = 1000;
+
+impl<'a> Opened<'a> {
+    pub(crate) fn open(users: &'a Users) -> Result<Self, Failure> {
+        let runtime = runtime()?;
+        let store = runtime.block_on(Store::open(users))?;
+        Ok(Self { users, store, runtime })
+    }
+
+    pub(crate) fn wait<'s, F: Future>(&'s self, ask: impl FnOnce(&'s Store) -> F) -> F::Output {
+        self.runtime.block_on(ask(&self.store))
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Result<Account, StoreError> {
+        let found = self.wait(|store| store.find(name))?;
+        Ok(found.ok_or_else(|| AccountError::Unknown(name.to_owned()))?)
+    }
+
+    /// All accounts: those of a file in the order of its lines, others in the order of their names.
+    pub(crate) fn each(&self, mut take: impl FnMut(&Account)) -> Result<(), Failure> {
+        if let Store::File(file) = &self.store {
+            file.accounts().iter().for_each(take);
+            return Ok(());
+        }
+        let mut after: Option<String> = None;
+        loop {
+            let page = self.wait(|store| store.page(after.as_deref(), PAGE));
+            let page = page.map_err(|error| self.users.failure(&error))?;
+            page.iter().for_each(&mut take);
+            after = page.last().map(|account| account.name().to_owned());
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What can't be read.
+    pub(crate) fn unreadable(&self) -> Result<Vec<Unreadable>, Failure> {
+        self.wait(Store::unreadable).map_err(|error| self.users.failure(&error))
+    }
+
+    /// Says what can't be read, of a file: nobody edits one who does not want to know. A database is not read whole for that.
+    pub(crate) fn warn(&self) -> Result<(), Failure> {
+        if matches!(self.store, Store::File(_)) {
+            warnings(self.users, &self.unreadable()?).iter().for_each(term::note);
+        }
+        Ok(())
+    }
+}
+
+/// Something that can't be read, and lets nobody in.
+#[derive(serde::Serialize)]
+pub(crate) struct Unreadable {
+    #[serde(skip)]
+    at: String,
+    /// Of a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    /// Of a database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    code: &'static str,
+    reason: String,
+}
+
+impl Unreadable {
+    pub(crate) fn line(line: &BrokenLine) -> Self {
+        Self {
+            at: format!(", {line}; the line is kept and counts for nobody"),
+            line: Some(line.number),
+            ..Self::of(line.error)
+        }
+    }
+
+    #[cfg(feature = "sql")]
+    fn row((name, error): (String, LineError)) -> Self {
+        let at = format!(": user {}: {error}; the row lets nobody in", term::visible(&name));
+        Self { at, name: Some(name), ..Self::of(error) }
+    }
+
+    fn of(error: LineError) -> Self {
+        Self { at: String::new(), line: None, name: None, code: error.code(), reason: error.to_string() }
+    }
+
+    fn noun(all: &[Self]) -> &'static str {
+        if all.iter().any(|each| each.line.is_some()) { "line" } else { "account" }
+    }
+}
+
+/// Those of a file.
+pub(crate) fn lines(broken: &[BrokenLine]) -> Vec<Unreadable> {
+    broken.iter().map(Unreadable::line).collect()
+}
+
+/// What can't be read, each as a warning; not all, where there are many.
+pub(crate) fn warnings(users: &Users, unreadable: &[Unreadable]) -> Vec<String> {
+    const MOST: usize = 20;
+    let warning = |each: &Unreadable| format!("warning: {users}{}", each.at);
+    let mut lines: Vec<String> = unreadable.iter().take(MOST).map(warning).collect();
+    let more = unreadable.len().saturating_sub(MOST);
+    if more > 0 {
+        lines.push(format!("warning: {users}: {} more can't be read", term::count(more, Unreadable::noun(unreadable))));
+    }
+    lines
+}
+
+/// Fails, after saying why, where not all can be read.
+pub(crate) fn all_read(users: &Users, unreadable: &[Unreadable]) -> Result<(), Failure> {
+    if unreadable.is_empty() {
+        return Ok(());
+    }
+    warnings(users, unreadable).iter().for_each(term::note);
+    let count = term::count(unreadable.len(), Unreadable::noun(unreadable));
+    Err(Failure::new(format_args!("{users}: {count} can't be read; mend or remove what is named above")))
+}
+
+/// For a command that waits for a store.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    let built = runtime::Builder::new_current_thread().enable_all().build();
+    built.map_err(|error| Failure::new(format_args!("cannot start: {error}")))
+}

@@ -1,0 +1,178 @@
+//! Accounts in PostgreSQL, by the command, with a server that is stopped and started again.
+//!
+//! `.ci/postgres cargo test -p countersign-cli --test postgres` starts one for it. Without one nothing is tested here, and each test says so.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg(feature = "sql")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use support::{House, Said, Server, bounded, command, run, until};
+
+/// One at a time: they are all at one database, and one of them stops it.
+static ALONE: Mutex<()> = Mutex::new(());
+
+struct Database {
+    address: String,
+    ctl: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Database {
+    /// With empty tables.
+    fn open() -> Option<Self> {
+        let variable = |name| std::env::var(name).ok();
+        let (address, ctl) = (variable("COUNTERSIGN_TEST_POSTGRES"), variable("COUNTERSIGN_TEST_POSTGRES_CTL"));
+        let (Some(address), Some(ctl)) = (address, ctl) else {
+            eprintln!("skipped: no PostgreSQL; .ci/postgres starts one");
+            return None;
+        };
+        let database = Self { address, ctl, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) };
+        run(&["db", "migrate", "--users", &database.address], "").ok();
+        let list = database.user(&["list", "--json"], "").ok();
+        let list: serde_json::Value = serde_json::from_str(&list.out).unwrap();
+        for account in list["accounts"].as_array().unwrap() {
+            database.user(&["remove", account["name"].as_str().unwrap()], "").ok();
+        }
+        Some(database)
+    }
+
+    fn user(&self, args: &[&str], stdin: &str) -> Said {
+        run(&[&["user"], args, &["--users", &self.address]].concat(), stdin)
+    }
+
+    fn control(&self, what: &[&str]) {
+        assert!(Command::new(&self.ctl).args(what).status().unwrap().success(), "{what:?}");
+    }
+
+    fn serve(&self, house: &House) -> Server {
+        house.key("rsa2048.pem", "server.pem");
+        let args = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--key"];
+        Server::of(command(&[&args[..], &[&house.path("server.pem"), "--users", &self.address]].concat()))
+    }
+}
+
+/// The status and the body of what is at a path of the listener for those who watch.
+fn get(server: &Server, path: &str) -> (String, String) {
+    let started = server.seen.iter().find(|line| line.contains("metrics_listen=")).expect("it has said where");
+    let address = started.split("metrics_listen=").nth(1).unwrap().split_whitespace().next().unwrap();
+    let mut stream = TcpStream::connect(address).unwrap();
+    bounded(&stream);
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.split_whitespace().nth(1).unwrap().to_owned(), body.to_owned())
+}
+
+fn is_ready(server: &Server) -> bool {
+    get(server, "/readyz").0 == "200"
+}
+
+/// As `login` ends where a server says "not now".
+const NOT_NOW: i32 = 8;
+
+#[test]
+fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
+    let Some(database) = Database::open() else { return };
+    database.user(&["add", "alice", "--permission", "read", "--password-stdin"], "secret of alice\n").ok();
+    let house = House::empty();
+    let mut server = database.serve(&house);
+    server.wait_for(&["started", "accounts=1"]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    assert!(is_ready(&server));
+
+    database.control(&["-m", "immediate", "stop"]);
+    for (user, password) in [("alice", "secret of alice"), ("alice", "wrong"), ("nobody", "wrong")] {
+        server.login(&house, user, password, &["--send", "whoami"]).fails(NOT_NOW, &[]);
+    }
+    server.wait_for(&["accounts-away", "store-away"]);
+    server.wait_for(&["login-refused", "not-now"]);
+    let (status, body) = get(&server, "/readyz");
+    assert!(status == "503" && body.contains("accounts"), "{status} {body}");
+    assert!(get(&server, "/metrics").1.contains("\ncountersign_accounts_away_total 1\n"));
+    database.user(&["list"], "").fails(1, &["can't be reached"]);
+
+    database.control(&["start"]);
+    server.wait_for(&["accounts-back"]);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    server.login(&house, "alice", "wrong", &["--send", "whoami"]).fails(1, &[]);
+    assert!(is_ready(&server));
+}
+
+#[test]
+fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
+    let Some(database) = Database::open() else { return };
+    database.user(&["add", "alice", "--password-stdin"], "secret of alice\n").ok();
+    database.control(&["-m", "fast", "stop"]);
+    let house = House::empty();
+    let mut server = database.serve(&house);
+    server.wait_for(&["started"]);
+    until("it says that it is not ready", || !is_ready(&server));
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).fails(NOT_NOW, &[]);
+    database.control(&["start"]);
+    until("it is ready", || is_ready(&server));
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    let (_, said) = server.stop("-TERM");
+    assert!(said.contains("until it is back, logins are told \"not now\""), "{said}");
+}
+
+#[test]
+fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
+    let Some(database) = Database::open() else { return };
+    let mut added = Vec::new();
+    for round in 0..24_u32 {
+        let name = format!("user{round}");
+        let args = ["user", "add", &name, "--permission", "read", "--password-stdin", "--users", &database.address];
+        let mut child = command(&args).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(b"a long password\n").unwrap();
+        // Whenever that is: before it has begun, in the middle, or after its end.
+        std::thread::sleep(Duration::from_millis(u64::from(round) * 4));
+        child.kill().unwrap();
+        if child.wait_with_output().unwrap().status.success() {
+            added.push(name);
+        }
+    }
+    let list: serde_json::Value = serde_json::from_str(&database.user(&["list", "--json"], "").ok().out).unwrap();
+    let accounts = list["accounts"].as_array().unwrap();
+    for name in &added {
+        assert!(accounts.iter().any(|account| account["name"] == name.as_str()), "{name} is lost");
+    }
+    for account in accounts {
+        assert!(account["password"] == true && account["permissions"][0] == "read", "{account} is half there");
+    }
+    database.user(&["add", "last", "--no-password"], "").ok();
+}
+
+#[test]
+fn users_are_imported_and_roles_kept_in_postgresql_too() {
+    const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+    let Some(database) = Database::open() else { return };
+    let text: String = (0..2500).map(|number| format!("user{number}:{BCRYPT}\n")).collect();
+    let import =
+        |args: &[&str]| run(&[&["user", "import", "-", "--users", &database.address], args].concat(), text.as_str());
+    assert!(import(&["--dry-run"]).ok().err.contains("would import 2500 users"));
+    assert!(import(&[]).ok().err.contains("imported 2500 users"));
+    assert!(import(&["--update"]).ok().err.contains("2500 of them there before"));
+    let role = |args: &[&str]| run(&[&["role"], args, &["--users", &database.address]].concat(), "");
+    role(&["add", "clerk", "--permission", "orders:read"]).ok();
+    database.user(&["role", "add", "user7", "clerk"], "").ok();
+    role(&["remove", "clerk"]).fails(1, &["user7", "has the role clerk"]);
+    role(&["grant", "clerk", "orders:write"]).ok();
+    let house = House::empty();
+    let server = database.serve(&house);
+    let said = server.login(&house, "user7", "correct horse", &["--send", "whoami"]).ok();
+    assert!(said.out.contains("orders:write"), "{said:?}");
+    database.user(&["role", "remove", "user7", "clerk"], "").ok();
+    role(&["remove", "clerk"]).ok();
+}

@@ -1,0 +1,258 @@
+//! Accounts in SQLite, by the command: the same life as in a users file, and whatever happens to a database on one machine.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg(feature = "sql")]
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
+use support::{House, Said, Server, command, finish, run};
+
+fn sqlite(house: &House) -> String {
+    format!("sqlite:{}", house.path("accounts.db"))
+}
+
+fn user(users: &str, args: &[&str], stdin: &str) -> Said {
+    run(&[&["user"], args, &["--users", users]].concat(), stdin)
+}
+
+fn json(said: &Said) -> Value {
+    serde_json::from_str(&said.out).unwrap()
+}
+
+#[test]
+fn accounts_and_roles_live_the_same_life_in_a_file_and_in_a_database() {
+    let house = House::empty();
+    let key = house.write(
+        "id.pub",
+        b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAOhB7/zzhC+HXDdGOdLwJln5NYwm6UNXx3chmQSVTG4 a laptop\n",
+        0o644,
+    );
+    let places = [house.path("users.txt"), sqlite(&house)];
+    let ends = places.each_ref().map(|users| {
+        let say = |args: &[&str], stdin: &str| user(users, args, stdin).ok();
+        let role = |args: &[&str]| run(&[&["role"], args, &["--users", users]].concat(), "");
+        let add =
+            ["add", "alice", "--permission", "read", "--expires", "2040-01-31", "--password-stdin", "--key", &key];
+        assert!(say(&add, "secret of alice\n").err.contains("making it"));
+        user(users, &["add", "alice", "--no-password"], "").fails(1, &["exists already", "user passwd"]);
+        user(users, &["add", "erin", "--no-password", "--role", "clerk"], "").fails(1, &["no role clerk", "role add"]);
+        role(&["add", "clerk", "--permission", "orders:read"]).ok();
+        role(&["add", "clerk"]).fails(1, &["exists already", "role grant clerk"]);
+        say(&["add", "erin", "--no-password", "--role", "clerk"], "");
+        say(&["add", "robot", "--no-password"], "");
+        assert!(say(&["token", "robot"], "").out.starts_with("cst_"));
+        say(
+            &[
+                "passwd",
+                "alice",
+                "--password-stdin",
+                "--stretch-realm",
+                "db.example",
+                "--stretch-parameters",
+                "m=65536,t=1,p=4",
+            ],
+            "another secret\n",
+        );
+        assert!(say(&["grant", "alice", "write", "admin"], "").err.contains("granted 2 new permissions"));
+        assert!(say(&["revoke", "alice", "admin"], "").err.contains("revoked 1 permission"));
+        say(&["from", "alice", "192.0.2.0/24,!192.0.2.7"], "");
+        say(&["role", "add", "alice", "clerk"], "");
+        role(&["grant", "clerk", "orders:write"]).ok();
+        role(&["remove", "clerk"]).fails(1, &["has the role clerk", "user role remove"]);
+        role(&["grant", "nobody", "x"]).fails(1, &["no role nobody", "role list"]);
+        assert_eq!(say(&["totp", "erin", "--no-confirm"], "").out.lines().count(), 11);
+        say(&["lock", "robot"], "");
+        say(&["unlock", "robot"], "");
+        say(&["lock", "robot"], "");
+        say(&["expire", "erin", "2041-02-03"], "");
+        user(users, &["grant", "nobody", "x"], "").fails(1, &["no user nobody", "user list"]);
+        assert_eq!(json(&say(&["key", "list", "alice", "--json"], "")).as_array().unwrap().len(), 1);
+        say(&["add", "gone", "--no-password"], "");
+        say(&["remove", "gone"], "");
+        user(users, &["remove", "gone"], "").fails(1, &["no user gone"]);
+        assert!(say(&["check"], "").out.contains("3 accounts, and every"));
+        let roles = json(&role(&["list", "--json"]).ok());
+        let mut list = json(&say(&["list", "--json"], ""));
+        let table = say(&["list"], "").out;
+        assert_eq!(table.lines().count(), 4);
+        (list["accounts"].take(), roles, table)
+    });
+    assert_eq!(ends[0], ends[1]);
+    assert_eq!(house.mode("accounts.db"), 0o600);
+}
+
+/// A server over SQLite, and alice in it.
+fn served(house: &House, more: &[&str]) -> Server {
+    house.key("rsa2048.pem", "server.pem");
+    let users = sqlite(house);
+    if !std::path::Path::new(&house.path("accounts.db")).exists() {
+        user(&users, &["add", "alice", "--permission", "read", "--password-stdin"], "secret of alice\n").ok();
+    }
+    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &house.path("server.pem"), "--users", &users];
+    Server::of(command(&[&args[..], more].concat()))
+}
+
+#[test]
+fn a_running_server_lets_in_who_is_in_the_database_now() {
+    let house = House::empty();
+    let mut server = served(&house, &["--recheck", "1s"]);
+    let users = sqlite(&house);
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).fails(1, &[]);
+    user(&users, &["add", "bob", "--password-stdin"], "secret of bob\n").ok();
+    run(&["role", "add", "clerk", "--permission", "orders:read", "--users", &users], "").ok();
+    user(&users, &["role", "add", "bob", "clerk"], "").ok();
+    assert!(server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).ok().out.contains("orders:read"));
+    user(&users, &["lock", "bob"], "").ok();
+    server.login(&house, "bob", "secret of bob", &["--send", "whoami"]).fails(1, &[]);
+    server.wait_for(&["login-refused", "account-locked"]);
+}
+
+#[test]
+fn without_users_the_accounts_are_in_sqlite_in_the_state_directory() {
+    let house = House::empty();
+    let key = house.key("rsa2048.pem", "server.pem");
+    let at_home = |args: &[&str]| {
+        let mut command = command(args);
+        command.env("XDG_STATE_HOME", house.path("state"));
+        command
+    };
+    let mut server = Server::of(at_home(&["serve", "--listen", "127.0.0.1:0", "--key", &key]));
+    let started = server.seen.join("\n");
+    let file = house.path("state/countersign/accounts.db");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600, "{started}");
+    finish(&mut at_home(&["user", "add", "alice", "--password-stdin"]), "secret of alice\n").ok();
+    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
+    server.wait_for(&["started", "accounts.db"]);
+    let (_, said) = server.stop("-TERM");
+    assert!(said.contains("made it; there are no accounts yet"), "{said}");
+    // Nobody knows where, then.
+    run(&["serve", "--listen", "127.0.0.1:0", "--key", &key], "").fails(2, &["--users"]);
+}
+
+#[test]
+fn what_is_named_and_not_there_is_not_made_by_a_server() {
+    let house = House::empty();
+    let key = house.key("rsa2048.pem", "server.pem");
+    let users = sqlite(&house);
+    let serve = |users: &str| run(&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", users], "");
+    serve(&users).fails(1, &["no such file", "countersign user add NAME"]);
+    house.write("accounts.db", b"", 0o600);
+    serve(&users).fails(1, &["no tables", "countersign db migrate --users sqlite:"]);
+    user(&users, &["list"], "").fails(1, &["no tables", "countersign db migrate"]);
+    run(&["db", "status", "--users", &users], "").fails(1, &["no tables", "countersign db migrate"]);
+    run(&["db", "migrate", "--users", &users], "").ok();
+    assert!(run(&["db", "status", "--users", &users], "").ok().out.contains("as this program needs them"));
+    assert!(run(&["db", "migrate", "--users", &users], "").ok().err.contains("nothing to do"));
+    run(&["db", "migrate", "--users", &house.path("users.txt")], "").fails(2, &["a users file has no tables"]);
+    house.write("accounts.db", b"not a database, though it is as long as one, or so it seems at least", 0o600);
+    serve(&users).fails(1, &["accounts.db", "refuses"]);
+    for kind in ["mysql://u:hunter22@h/d", "postgres://u:hunter22@:nonsense", "sqlite:", ""] {
+        let said = serve(kind).fails(2, &["--users"]);
+        assert!(!format!("{said:?}").contains("hunter22"), "{said:?}");
+    }
+}
+
+#[test]
+fn a_password_in_an_address_is_told_to_nobody() {
+    let house = House::empty();
+    let key = house.key("rsa2048.pem", "server.pem");
+    // Nobody listens there.
+    let users = "postgres://app:hunter22@127.0.0.1:1/accounts?sslmode=disable&password=hunter23";
+    let file = house.write(
+        "serve.toml",
+        format!("listen = \"127.0.0.1:0\"\nkey = \"{key}\"\nusers = \"{users}\"\n").as_bytes(),
+        0o600,
+    );
+    let bad = house.write("bad.toml", format!("users = \"{users}\"\nkez = 1\n").as_bytes(), 0o600);
+    for (args, part) in [
+        (&["user", "list", "--users", users][..], "postgres://app@127.0.0.1:1/accounts?sslmode=disable"),
+        (&["user", "add", "alice", "--no-password", "--users", users], "can't be reached"),
+        (&["role", "list", "--users", users], "can't be reached"),
+        (&["db", "status", "--users", users], "can't be reached"),
+        (&["db", "migrate", "--users", users], "can't be reached"),
+        (&["check-config", &file], "can't be reached"),
+        (&["check-config", &file, "--print"], "postgres://app@127.0.0.1:1/accounts?sslmode=disable"),
+        (&["check-config", &bad], "kez"),
+        (&["user", "list", "--users", users, "--nonsense"], "--nonsense"),
+    ] {
+        let said = run(args, "");
+        let all = format!("{}{}", said.out, said.err);
+        assert!(all.contains(part) && !all.contains("hunter22") && !all.contains("hunter23"), "{args:?}: {said:?}");
+    }
+}
+
+#[test]
+fn an_import_into_a_database_is_as_one_into_a_file() {
+    const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+    let house = House::empty();
+    let text: String =
+        (0..2500).map(|number| format!("user{number}:{BCRYPT}\n")).chain(["bad:plain\n".to_owned()]).collect();
+    for users in [house.path("users.txt"), sqlite(&house)] {
+        let import =
+            |args: &[&str], text: &str| run(&[&["user", "import", "-", "--users", &users], args].concat(), text);
+        import(&["--dry-run"], &text).fails(1, &["would import 2500 users", "1 line was not taken"]);
+        import(&[], &text).fails(1, &["imported 2500 users", "no such file yet", "1 line was not taken"]);
+        let again = import(&[], "user7:$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG\n")
+            .fails(1, &["imported 0 users"]);
+        assert!(again.out.contains("line 1: user7: "), "{again:?}");
+        let csv = "name,permissions,locked\nuser1,read,yes\nuser2,read,no\nnew,write,no\n";
+        import(&["--update", "--dry-run"], csv).ok();
+        assert!(import(&["--update"], csv).ok().err.contains("imported 3 users"));
+        let one = json(&user(&users, &["show", "user1", "--json"], "").ok());
+        assert_eq!(
+            (&one["permissions"], &one["locked"], &one["password"]),
+            (&Value::from(vec!["read"]), &true.into(), &true.into())
+        );
+        assert!(user(&users, &["check"], "").ok().out.contains("2501 accounts"));
+    }
+    // What was imported can log in.
+    user(&sqlite(&house), &["unlock", "user1"], "").ok();
+    let server = served(&house, &[]);
+    server.login(&house, "user1", "correct horse", &["--send", "whoami"]).ok();
+}
+
+#[test]
+fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
+    let house = House::empty();
+    let users = sqlite(&house);
+    user(&users, &["add", "first", "--no-password"], "").ok();
+    let (mut said, mut rounds) = (Vec::new(), 0);
+    for round in 0..24_u32 {
+        let name = format!("user{round}");
+        let mut child = command(&["user", "add", &name, "--permission", "read", "--password-stdin", "--users", &users])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(b"a long password\n").unwrap();
+        // Whenever that is: before it has begun, in the middle, or after its end.
+        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 4));
+        child.kill().unwrap();
+        if child.wait_with_output().unwrap().status.success() {
+            said.push(name);
+        } else {
+            rounds += 1;
+        }
+        assert!(user(&users, &["check"], "").ok().out.contains("can be read"));
+    }
+    let list = json(&user(&users, &["list", "--json"], "").ok());
+    let accounts = list["accounts"].as_array().unwrap();
+    for name in &said {
+        assert!(accounts.iter().any(|account| account["name"] == name.as_str()), "{name} is lost");
+    }
+    for account in accounts.iter().filter(|account| account["name"] != "first") {
+        assert!(account["password"] == true && account["permissions"][0] == "read", "{account} is half there");
+    }
+    println!("killed {rounds} times, and {} were added", said.len());
+    user(&users, &["add", "last", "--no-password"], "").ok();
+}

@@ -1,0 +1,148 @@
+//! Many accounts at once: for an import.
+
+use crate::database::Value;
+use crate::record::{self, Record, columns};
+use crate::store::{Failed, SqlStore, add_more, hold_roles, stored, version};
+use core::fmt::Write;
+use countersign::accounts::{Account, AccountError, AccountStore, StoreError};
+use sqlx::AssertSqlSafe;
+use std::collections::HashSet;
+use std::time::Duration;
+
+/// Rows in one statement: 16 values each, and SQLite takes 32,766.
+const ROWS: usize = 500;
+
+/// How long one statement of them may take, on a slow disk.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl SqlStore {
+    /// Adds those of these accounts whose names are free, 500 in one transaction, and gives the names of the others, which are left
+    /// as they are. What ends it in the middle leaves whole transactions behind.
+    ///
+    /// # Errors
+    /// As [`AccountStore::add`](countersign::accounts::AccountStore::add), but for accounts that exist.
+    pub async fn add_all(&self, accounts: &[Account]) -> Result<HashSet<String>, StoreError> {
+        let mut there = HashSet::new();
+        for some in accounts.chunks(ROWS) {
+            let mut values = Vec::new();
+            for account in some {
+                values.extend(Record::of(account).values());
+                values.extend([account.name().into(), version()?]);
+                values.extend(record::numbers(account.answers()));
+            }
+            let insert = format!(
+                "INSERT INTO accounts ({}, name, version, last_step, wrong_answers, closed_until) VALUES {} \
+                 ON CONFLICT (name) DO NOTHING RETURNING name",
+                columns!(),
+                places(some.len(), 16)
+            );
+            let added = self.within(PATIENCE, async {
+                let mut work = self.database().begin().await?;
+                let rows = work.run(AssertSqlSafe(insert), values).await?;
+                let names = rows.iter().map(|row| row.text("name")).collect::<Result<HashSet<_>, _>>()?;
+                for account in some.iter().filter(|account| names.contains(account.name())) {
+                    let record = Record::of(account);
+                    hold_roles(&mut work, &record.roles).await?;
+                    add_more(&mut work, account.name(), record).await?;
+                }
+                let costs: HashSet<_> = some.iter().filter_map(Account::password_cost).collect();
+                for cost in costs {
+                    self.learn(&mut work, &cost).await?;
+                }
+                work.commit().await?;
+                Ok::<_, Failed>(names)
+            });
+            let added = added.await?;
+            there.extend(some.iter().map(Account::name).filter(|name| !added.contains(*name)).map(str::to_owned));
+        }
+        Ok(there)
+    }
+
+    /// Changes the accounts of these names, 500 in one transaction. Gives those that could not be changed, and why: they stay as they are.
+    /// Where somebody else changes one meanwhile, `change` is called again on what they made of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn edit_all(
+        &self,
+        names: &[&str],
+        mut change: impl FnMut(&mut Account) -> Result<(), AccountError> + Send,
+    ) -> Result<Vec<(String, AccountError)>, StoreError> {
+        let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
+        for some in names.chunks(ROWS) {
+            let edited = self.within(PATIENCE, async {
+                let mut work = self.database().begin().await?;
+                let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
+                for name in some {
+                    let old = match stored(&mut work, name).await {
+                        Ok(Some(old)) => old,
+                        Ok(None) => {
+                            failed.push(((*name).to_owned(), AccountError::Unknown((*name).to_owned())));
+                            continue;
+                        }
+                        Err(Failed::Store(StoreError::Account(error))) => {
+                            failed.push(((*name).to_owned(), error));
+                            continue;
+                        }
+                        Err(error) => return Err(error),
+                    };
+                    let mut new = old.clone();
+                    match change(&mut new) {
+                        Err(error) => failed.push(((*name).to_owned(), error)),
+                        Ok(()) if new.is_same(&old) => {}
+                        Ok(()) => match self.put(&mut work, &old, &new).await {
+                            Ok(_) => {}
+                            Err(Failed::Store(StoreError::Conflict)) => overtaken.push(*name),
+                            Err(error) => return Err(error),
+                        },
+                    }
+                }
+                work.commit().await?;
+                Ok((failed, overtaken))
+            });
+            let (more, late) = edited.await?;
+            failed.extend(more);
+            overtaken.extend(late);
+        }
+        for name in overtaken {
+            match self.edit(name, &mut change).await {
+                Ok(()) => {}
+                Err(StoreError::Account(error)) => failed.push((name.to_owned(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(failed)
+    }
+
+    /// Those of these names that accounts have.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn taken(&self, names: &[&str]) -> Result<HashSet<String>, StoreError> {
+        let mut taken = HashSet::new();
+        for some in names.chunks(ROWS) {
+            let select = format!("SELECT name FROM accounts WHERE name IN {}", places(1, some.len()));
+            let values: Vec<Value> = some.iter().map(|name| Value::from(*name)).collect();
+            let rows = self.read(self.database().read(AssertSqlSafe(select), values)).await?;
+            for row in rows {
+                taken.insert(row.text("name").map_err(|error| StoreError::away("the database is away", error))?);
+            }
+        }
+        Ok(taken)
+    }
+}
+
+/// `($1, $2), ($3, $4)`: numbers alone, and nothing that anybody gave.
+fn places(rows: usize, columns: usize) -> String {
+    let (mut text, mut number) = (String::new(), 0_usize);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 0..columns {
+            number = number.saturating_add(1);
+            // Writing to a string does not fail.
+            let _ = write!(text, "{}${number}", if column == 0 { "" } else { ", " });
+        }
+        text.push(')');
+    }
+    text
+}

@@ -1,0 +1,120 @@
+//! What unknown names imitate: a list in the database that grows and does not shrink, and is the same for all servers.
+
+use crate::database::{Database, Value, Work};
+use countersign::accounts::Imitation;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+/// How long what was read counts: the list hardly ever changes.
+const FRESH: Duration = Duration::from_secs(10);
+
+/// The list as it was read last.
+#[derive(Default)]
+pub(crate) struct Costs(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    asked: Option<Instant>,
+    key: Zeroizing<[u8; 32]>,
+    costs: Vec<String>,
+    imitation: Imitation,
+}
+
+impl Known {
+    fn has(&self, cost: &str) -> bool {
+        self.costs.iter().any(|known| known == cost)
+    }
+}
+
+impl Costs {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is time to read the list again. Says so once: where the database is away, one login in a while waits for it, and not each
+    /// of them.
+    pub(crate) fn is_due(&self) -> bool {
+        let mut known = self.known();
+        let is_due = known.asked.is_none_or(|asked| asked.elapsed() >= FRESH);
+        if is_due {
+            known.asked = Some(Instant::now());
+        }
+        is_due
+    }
+
+    pub(crate) fn imitation(&self) -> Imitation {
+        self.known().imitation.clone()
+    }
+
+    pub(crate) fn knows(&self, cost: &str) -> bool {
+        self.known().has(cost)
+    }
+
+    /// Reads the list. What new passwords cost is on it before there is one.
+    pub(crate) async fn read(&self, database: &Database) -> Result<(), sqlx::Error> {
+        let key = database.read("SELECT imitation_key FROM countersign", Vec::new()).await?;
+        let key = Zeroizing::new(key.first().ok_or(sqlx::Error::RowNotFound)?.text("imitation_key")?);
+        let mut bytes = Zeroizing::new([0; 32]);
+        for (byte, digits) in bytes.iter_mut().zip(key.as_bytes().chunks(2)) {
+            let digits = core::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+            *byte = digits.unwrap_or_default();
+        }
+        let rows = database.read("SELECT cost FROM imitated_costs ORDER BY number, cost", Vec::new()).await?;
+        let costs = rows.iter().map(|row| row.text("cost")).collect::<Result<Vec<_>, _>>()?;
+        let default = Imitation::default_cost();
+        if !costs.contains(&default) {
+            // A server that may not write imitates it none the less.
+            let _ = async {
+                let mut work = database.begin().await?;
+                insert(&mut work, &default).await?;
+                work.commit().await
+            }
+            .await;
+        }
+        let mut known = self.known();
+        known.key = bytes;
+        // What this process has learnt and could not write stays, too.
+        let before = core::mem::take(&mut known.costs);
+        known.costs = costs;
+        for cost in before.into_iter().chain([default]) {
+            if !known.has(&cost) {
+                known.costs.push(cost);
+            }
+        }
+        known.imitation = Imitation::new(*known.key, &known.costs);
+        known.asked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Puts a cost on the list, if it is not there. It is imitated once the list is read again, or [`Costs::imitate`] is told.
+    pub(crate) async fn learn(&self, work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
+        let is_full = |known: &Known| known.costs.len() >= Imitation::MOST;
+        let is_new = {
+            let known = self.known();
+            !known.has(cost) && !is_full(&known)
+        };
+        if is_new {
+            insert(work, cost).await?;
+            // Not known yet: the work may come to nothing.
+            self.known().asked = None;
+        }
+        Ok(())
+    }
+
+    /// Imitates a cost from now on.
+    pub(crate) fn imitate(&self, cost: &str) {
+        let mut known = self.known();
+        if !known.has(cost) {
+            known.costs.push(cost.to_owned());
+            known.imitation = Imitation::new(*known.key, &known.costs);
+        }
+    }
+}
+
+/// Whoever else does the same at the time: there is one row for each.
+async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
+    let insert = "INSERT INTO imitated_costs (cost, number) \
+                  VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM imitated_costs)) ON CONFLICT (cost) DO NOTHING";
+    work.run(insert, vec![Value::from(cost)]).await.map(drop)
+}
