@@ -62,6 +62,7 @@ assert_eq!(line, "hello, alice\n");
 //! | use another event loop | [`Link`] |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
 //! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
+//! | have strangers pay for logins in a flood | [`Acceptor::with_puzzles`], [`Puzzles`] |
 //! | verify credentials | [`Verifier`], [`AsyncVerifier`], and `AccountVerifier` over a store of accounts: a file, memory, a database |
 //! | check passwords of a store of your own | `accounts::PasswordCheck`, [`StretchedPassword::check`] |
 //! | have clients compute the password hashes | [`ServerConfig::with_stretching`], [`Stretching`] |
@@ -124,7 +125,7 @@ pub use handshake::server::{self, ServerConfig};
 pub use io::events::{self, Event};
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
-    Recheck, ServerKeys, Stream,
+    Puzzles, Recheck, ServerKeys, Stream,
 };
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
@@ -152,6 +153,7 @@ pub use terms::error::{Differs, Error, Misuse, Penalty, Reason, RecordError, Vio
 pub use terms::factor::{Form, Prompt};
 pub use terms::grant::{Forbidden, Grant};
 pub use terms::policy::{PolicyRequest, WithPolicy};
+pub use terms::puzzle::{Puzzle, PuzzleDifficulty, PuzzleSolution};
 pub use terms::revocation::Revocation;
 pub use terms::stretch::{
     ParseStretchParametersError, ParseStretchedHashError, StretchError, StretchParameters, StretchedHash,

@@ -217,5 +217,16 @@ pub const MAX_STRETCH_LANES: u8 = 16;
 /// Largest size of what a server announces of stretching, as an extension of a ServerHello.
 pub const STRETCHING: usize = 271;
 
+/// Number of counters in a puzzle's solution: with sixteen small puzzles in the place of one large, hardly anybody has to try for longer
+/// than twice the mean.
+pub const PUZZLE_COUNTERS: usize = 16;
+
+/// The one body size of a Solution.
+pub const SOLUTION: usize = PUZZLE_COUNTERS * 8;
+
+/// Most bits that a puzzle may ask of each counter: 2^28 hashes in all, half a minute of a processor. What a client goes along with by itself
+/// is much less.
+pub const MAX_PUZZLE_BITS: u8 = 24;
+
 /// Longest line of an account file, in bytes. One with as much in it as there may be takes half of it.
 pub const MAX_LINE: usize = 64 << 10;

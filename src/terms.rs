@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod factor;
 pub(crate) mod grant;
 pub(crate) mod policy;
+pub(crate) mod puzzle;
 pub(crate) mod revocation;
 #[cfg(feature = "serde")]
 mod serde;

@@ -6,7 +6,7 @@
 use countersign::codec::{
     self, Busy, Bytes, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, EncodeError, Extension,
     Extensions, Factor, FactorRequest, GrantMessage, KeyShare, List, Message, ParametersMessage, ServerHello,
-    ServerResumption, ServerVerdict, Stretched, StretchedMessage, StretchingMessage, Text, VerdictMessage,
+    ServerResumption, ServerVerdict, Solution, Stretched, StretchedMessage, StretchingMessage, Text, VerdictMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits;
@@ -110,6 +110,8 @@ fn the_fullest_message_of_each_type_has_its_largest_size() {
 
     let busy = Busy { retry_after: 1, extensions: extensions(limits::MAX_CLIENT_EXTENSIONS) };
     is_fullest(&busy, Some(FrameType::Busy));
+    let solution = Solution { counters: &[0xff; limits::SOLUTION] };
+    is_fullest(&solution, Some(FrameType::Solution));
     is_fullest(&ClientFactor { sealed_factor: &[7; limits::CLIENT_FACTOR] }, Some(FrameType::ClientFactor));
     is_fullest(&Factor { answer: bytes(limits::MAX_ANSWER) }, None);
     is_fullest(&FactorRequest { form: 1, prompt: text(limits::MAX_PROMPT) }, None);

@@ -67,6 +67,7 @@ fn violations() -> Vec<Violation> {
         V::FactorNotOffered,
         V::BadFactorRequest,
         V::BadStretching,
+        V::WrongSolution,
         V::UnknownDecision(2),
     ]
 }
@@ -178,7 +179,14 @@ fn reasons() -> Vec<Reason> {
 }
 
 fn crowded() -> Vec<BusyReason> {
-    vec![BusyReason::NoRoom, BusyReason::Pressed, BusyReason::NoSession, BusyReason::MadeWay, BusyReason::Stopping]
+    vec![
+        BusyReason::NoRoom,
+        BusyReason::Pressed,
+        BusyReason::NoSession,
+        BusyReason::MadeWay,
+        BusyReason::Unsolved,
+        BusyReason::Stopping,
+    ]
 }
 
 fn login_errors() -> Vec<LoginError> {

@@ -414,7 +414,7 @@ fn a_refusal_is_released_at_the_same_time_after_the_login_whatever_its_reason() 
         (Scenario::new(), login(|bytes| flip(bytes, 3, 100)), not_opened.clone()),
         (Scenario::new(), login(|bytes| flip(bytes, 3, 250)), not_opened),
         (Scenario::new(), login(|bytes| set(bytes, 3, 5, 0xff)), malformed(Violation::CiphertextRange.into())),
-        (Scenario::new(), login(|bytes| set(bytes, 3, 0, 12)), malformed(FrameError::UnknownType(12).into())),
+        (Scenario::new(), login(|bytes| set(bytes, 3, 0, 13)), malformed(FrameError::UnknownType(13).into())),
         (
             Scenario::new(),
             login(|bytes| set(bytes, 3, 0, 1)),

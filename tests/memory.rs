@@ -172,7 +172,8 @@ fn a_handshake_makes_a_handful_of_allocations() {
         // A baker's dozen, beside what the crypto library allocates within itself: for aws-lc-rs that is some of these.
         let limit = if cfg!(feature = "rustcrypto") { 13 } else { 19 };
         assert!(server.iter().sum::<usize>() <= limit, "server {server:?}");
-        assert!(client.iter().sum::<usize>() <= limit, "client {client:?}");
+        // One more: the copy of the hello, for which a puzzle may be asked.
+        assert!(client.iter().sum::<usize>() <= limit + 1, "client {client:?}");
     }
 }
 

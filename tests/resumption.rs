@@ -8,9 +8,9 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, Misuse, Reason,
-    Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, TicketMemory, UnixTime,
-    UsedTickets, Verifier, Violation, limits,
+    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, Misuse,
+    PuzzleDifficulty, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys,
+    TicketMemory, UnixTime, UsedTickets, Verifier, Violation, limits,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -1055,6 +1055,26 @@ fn a8_a_server_that_is_busy_says_so_and_no_more() {
     assert_eq!(state.read(&busy, at(0), NOW).unwrap_err(), Error::Busy { retry_after: 7 });
     let error = refused(|_| frame(9, &[0, 7, 1]));
     assert_eq!(error, Error::Decode(DecodeError::Truncated));
+}
+
+#[test]
+fn b1_a_client_with_a_ticket_solves_one_puzzle_and_its_ticket_is_good_after_that() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, state) = world.resume(&ticket);
+    let difficulty = PuzzleDifficulty::new(3).unwrap();
+    let (busy, waits) = world.read(&hello).puzzle(difficulty, Duration::from_secs(7), &mut world.rng).unwrap();
+    let solution = state.puzzle(&busy).unwrap().solve(|| true).unwrap();
+    let (solved, state) = state.solved(&solution).unwrap();
+    assert_eq!(state.puzzle(&busy), None);
+    let hello = waits.read(&solved, at(0)).unwrap();
+    let ticket = hello.ticket(NOW).unwrap().use_up_now().unwrap();
+    let (answer, _) = hello.resume(ticket, alice(), NOW, &mut world.rng).unwrap();
+    assert_eq!(resumed(state.read(&answer, at(0), NOW)).info.grant().principal(), "alice");
+    // Without having solved it, and after the first, it is a Busy.
+    let ticket = world.ticket();
+    let (_, state) = world.resume(&ticket);
+    assert_eq!(state.read(&busy, at(0), NOW).unwrap_err(), Error::Busy { retry_after: 7 });
 }
 
 #[test]

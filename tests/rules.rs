@@ -4,7 +4,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use countersign::frame::FrameType;
-use countersign::{Aead, CredentialKind, KeyExchange, Suite, VERSION, limits};
+use countersign::{Aead, CredentialKind, KeyExchange, PuzzleDifficulty, Suite, VERSION, limits};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const PROTOCOL: &str = include_str!("../PROTOCOL.md");
 fn as_rule(text: &str) -> Option<String> {
     let (letter, number) = text.split_at_checked(1)?;
     let number: u8 = number.parse().ok()?;
-    "SLNFACTVKRMXP".contains(letter).then(|| format!("{letter}{number}"))
+    "SLNFACTVKRMXPB".contains(letter).then(|| format!("{letter}{number}"))
 }
 
 fn rules() -> BTreeSet<String> {
@@ -59,6 +59,7 @@ fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
         ("M", 6),
         ("X", 3),
         ("P", 2),
+        ("B", 4),
     ] {
         let found = rules.iter().filter(|rule| rule.starts_with(letter)).count();
         assert_eq!(found, count, "the rules of {letter} in PROTOCOL.md");
@@ -88,7 +89,7 @@ fn the_table_of_frames_is_the_code_s() {
     assert_eq!(theirs, ours);
     for byte in 0..=255 {
         let kind = FrameType::from_byte(byte);
-        assert_eq!(kind.map(FrameType::byte), (1..=11).contains(&byte).then_some(byte));
+        assert_eq!(kind.map(FrameType::byte), (1..=12).contains(&byte).then_some(byte));
     }
 }
 
@@ -165,6 +166,9 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("different words of 1 to {} bytes", limits::MAX_PERMISSION),
         format!("always {} bytes of ciphertext and a {}-byte tag", limits::FACTOR, limits::TAG),
         format!("1 to {} bytes | ### ServerResumption", limits::MAX_ANSWER),
+        format!("must have, 1 to {} |", limits::MAX_PUZZLE_BITS),
+        format!("goes up to {} bits unless told otherwise", PuzzleDifficulty::CLIENT.bits()),
+        format!("`bytes[{}]` | sixteen `u64`, ascending", limits::SOLUTION),
         format!("up to {} bytes without control characters; may be empty", limits::MAX_PROMPT),
         format!("to its answer, by default {} seconds", limits::FACTOR_TIMEOUT.as_secs()),
         format!("carries 1 to {} bytes of plaintext", limits::MAX_RECORD),

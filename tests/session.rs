@@ -114,7 +114,7 @@ fn r1_anything_but_a_record_is_refused() {
         (frame(7, &[0; 0]), length(FrameType::Close, 0)),
         (frame(7, &[0; 17]), length(FrameType::Close, 17)),
         (frame(0, &[0; 16]), FrameError::UnknownType(0)),
-        (frame(12, &[0; 16]), FrameError::UnknownType(12)),
+        (frame(13, &[0; 16]), FrameError::UnknownType(13)),
     ];
     let others = FrameType::ALL.iter().filter(|kind| !Session::EXPECTS.contains(kind));
     for kind in others {

@@ -30,6 +30,8 @@ mod oracle;
 mod plaintexts;
 #[path = "vectors/primitives.rs"]
 mod primitives;
+#[path = "vectors/puzzles.rs"]
+mod puzzles;
 #[path = "vectors/refusals.rs"]
 mod refusals;
 #[path = "vectors/run.rs"]
@@ -44,6 +46,7 @@ mod tickets;
 use cases::cases;
 use exports::exports;
 use manifests::manifests;
+use puzzles::puzzles;
 use run::{Vector, run};
 use serde::Serialize;
 use std::path::Path;
@@ -58,6 +61,12 @@ fn the_machines_and_the_oracle_agree_with_every_vector_file() {
 fn the_library_agrees_with_every_vector_of_a_manifest() {
     let texts = manifests().iter().map(|vector| (vector.name.to_owned(), in_json(vector))).collect();
     are_filed("tests/vectors/manifests", texts);
+}
+
+#[test]
+fn the_machines_agree_with_every_vector_of_a_puzzle() {
+    let texts = puzzles().iter().map(|vector| (vector.name.to_owned(), in_json(vector))).collect();
+    are_filed("tests/vectors/puzzles", texts);
 }
 
 #[test]

@@ -138,9 +138,11 @@ impl Report {
     fn direction(&mut self, kind: FrameType, offset: usize) -> Result<(), Failure> {
         let (client, server) = (self.from_client, self.from_server);
         match kind {
-            FrameType::ClientHello | FrameType::ClientLogin | FrameType::Confirm | FrameType::ClientFactor => {
-                self.from_client = true
-            }
+            FrameType::ClientHello
+            | FrameType::ClientLogin
+            | FrameType::Confirm
+            | FrameType::ClientFactor
+            | FrameType::Solution => self.from_client = true,
             FrameType::ServerHello | FrameType::ServerVerdict | FrameType::ServerResumption | FrameType::Busy => {
                 self.from_server = true;
             }

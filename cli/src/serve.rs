@@ -33,7 +33,8 @@ use crate::term;
 use clap::Args;
 use countersign::accounts::AccountVerifier;
 use countersign::{
-    Acceptor, Bounds, CredentialKind, Recheck, ServerConfig, ServerKeys, Stretching, TicketKeys, limits,
+    Acceptor, Bounds, CredentialKind, PuzzleDifficulty, Puzzles, Recheck, ServerConfig, ServerKeys, Stretching,
+    TicketKeys, limits,
 };
 use health::Health;
 use keys::Source;
@@ -135,7 +136,12 @@ busy; a password for a user who waits is refused unseen, as any wrong one is, wh
 such a user or not. Tickets, keys and tokens can't be guessed, and whoever has logged in to an
 account from an address before does not wait there for what others do. The log has a line
 (event penalty) with each wait that begins, and each login that nobody looked at has a code that
-begins with penalty-.")]
+begins with penalty-.
+
+With --puzzles, clients pay while logins have to wait for a core, before this server does: many
+addresses that send junk, each too little to be noticed, have to compute more for it than the
+server. The log has a line with code=unsolved for each client that did not, and /metrics how hard
+the puzzles are.")]
 pub(crate) struct Serve {
     /// Read flags from this file of TOML, but for those that stand here
     #[arg(long, value_name = "FILE")]
@@ -190,6 +196,7 @@ const DRAIN: Duration = Duration::ZERO;
 const RECHECK: Duration = Duration::from_secs(30);
 const RECHECK_GRACE: Duration = Duration::from_secs(600);
 const MAX_WAIT: Duration = Duration::from_secs(1);
+const HARDEST_PUZZLE: u8 = 16;
 pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Fewer than the library's: each is a connection of the service behind this, too.
 pub(crate) const MAX_SESSIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
@@ -228,6 +235,16 @@ pub(crate) struct Options {
     /// How long a login may wait for a core before it is refused
     #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
     max_wait: Duration,
+    /// While logins wait for a core, have clients solve a puzzle before this server does anything costly for them: it gets harder for as long
+    /// as they wait. Nobody is asked who comes by ticket, or from an address that has logged in before. Clients that solve none are told that the
+    /// server is busy
+    #[arg(long, help_heading = "Bounds")]
+    puzzles: bool,
+    /// How hard the puzzles may get, 1 to 24: 16 bits are a million hashes, a tenth of a second or so; one more doubles that. Clients
+    /// go up to 17 unless told otherwise
+    #[arg(long, value_name = "BITS", default_value_t = HARDEST_PUZZLE, requires = "puzzles", help_heading = "Bounds",
+        value_parser = clap::value_parser!(u8).range(1..=24))]
+    hardest_puzzle: u8,
     /// Logins that are not decided yet, and refusals that wait until they are told, together; a quarter of them may be of one
     /// address. Past that, a connection is closed when its login arrives; those of addresses with none are let in up to twice
     /// as many [default: twice --max-handshakes]
@@ -259,6 +276,8 @@ impl Default for Options {
             max_handshakes: MANY,
             max_handshakes_per_address: Some(MANY),
             max_wait: MAX_WAIT,
+            puzzles: false,
+            hardest_puzzle: HARDEST_PUZZLE,
             max_refusals: None,
             max_sessions: MANY,
             max_sessions_per_address: None,
@@ -294,6 +313,14 @@ impl Options {
         let recheck = if self.recheck.is_zero() { Recheck::never() } else { Recheck::every(self.recheck) };
         let recheck = recheck.with_grace(Some(self.recheck_grace));
         if looks_once { recheck.closing_on_change() } else { recheck }
+    }
+
+    /// The puzzles; `None` where there are to be none.
+    fn puzzles(&self) -> Result<Option<Puzzles>, Failure> {
+        let most = PuzzleDifficulty::new(self.hardest_puzzle).map_err(Failure::new)?;
+        // An eighth of what a login may wait, as for the library's own second.
+        let wait = self.max_wait.checked_div(8).unwrap_or_default().max(Duration::from_millis(1));
+        Ok(self.puzzles.then(|| Puzzles::default().with_most(most).with_wait(wait)))
     }
 
     fn numbers(&self) -> Numbers {
@@ -487,6 +514,9 @@ impl Plan<'_> {
             Some(penalties) => acceptor.with_penalties(penalties),
             None => acceptor.without_penalties(),
         };
+        if let Some(puzzles) = options.puzzles()? {
+            acceptor = acceptor.with_puzzles(puzzles);
+        }
         if options.log_unknown_names {
             acceptor = acceptor.with_unknown_names();
         }

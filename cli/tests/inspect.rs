@@ -134,18 +134,24 @@ fn a_proof_a_confirm_and_a_busy_are_shown_too() {
 
     let busy = server::busy(std::time::Duration::from_secs(77));
     shows(&inspect(&house, &busy).ok(), &["frame 1: Busy", "retry_after         77 s", "extensions          none"]);
-    // A puzzle, one that means nothing, and one of somebody's own.
+    // What is no puzzle, one that means nothing, and one of somebody's own.
     let extensions = [&[0, 9, 3, 0, 3, 0, 2, 0xab, 0xcd][..], &[0x1a, 0x1a, 0, 0, 0xff, 1, 0, 1, 0xee]].concat();
     let said = inspect(&house, &[&[9, 0, 18][..], &extensions].concat()).ok();
     shows(
         &said,
         &[
             "retry_after         9 s",
-            "0003, 2 bytes: abcd",
+            "0003, 2 bytes, which are no puzzle",
             "1a1a, empty, reserved: means nothing",
             "ff01, 1 bytes: ee, private use",
         ],
     );
+    let puzzle = [&[9, 0, 40, 0, 9, 1, 0, 3, 0, 33, 14][..], &[7; 32]].concat();
+    shows(&inspect(&house, &puzzle).ok(), &["0003, a puzzle of 14 bits for 0707"]);
+    let counters: Vec<u8> = (1..=16_u64).flat_map(u64::to_be_bytes).collect();
+    shows(&inspect(&house, &[&[12, 0, 128][..], &counters].concat()).ok(), &["Solution", "1, 2, 3, 4, 5, 6"]);
+    inspect(&house, &[&[12, 0, 128][..], &[0; 128]].concat())
+        .fails(1, &["offset 3", "the counters of a solution ascend"]);
     let twice = [&[9, 0, 11, 0, 9, 2][..], &[0, 3, 0, 0, 0, 3, 0, 0]].concat();
     inspect(&house, &twice).fails(1, &["offset 5", "the extensions name a number twice"]);
     // What clients and servers say does not come in one stream.

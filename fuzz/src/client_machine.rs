@@ -87,12 +87,24 @@ fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {
     }
 }
 
-/// Whatever comes in a Busy, nothing comes of it but that the client tries later.
+/// Whatever comes in a Busy, nothing comes of it but that the client tries later, or solves one puzzle within its bounds.
 fn busy(choice: u8, frame: &[u8]) -> Reached {
     let peers = Peers::new(choice);
     let ticket = peers.ticket();
+    let mut is_puzzle = false;
     let results = [None, Some(&ticket)].map(|ticket| {
-        let (_, client) = peers.open(ticket);
+        let (_, mut client) = peers.open(ticket);
+        if let Some(puzzle) = client.puzzle(frame) {
+            assert!((1..=17).contains(&puzzle.difficulty().bits()));
+            is_puzzle = true;
+            // What takes longer is for others to solve.
+            if puzzle.difficulty().bits() <= 3 {
+                let (solution, solved) = client.solved(&puzzle.solve(|| true).unwrap());
+                assert_eq!(solution.len(), 131);
+                assert!(solved.puzzle(frame).is_none(), "there is no second");
+                client = solved;
+            }
+        }
         client.read(frame, &peers).map(drop)
     });
     let said = split(frame).ok().filter(|(kind, _)| *kind == FrameType::Busy);
@@ -102,6 +114,10 @@ fn busy(choice: u8, frame: &[u8]) -> Reached {
             Error::Busy { retry_after } => assert_eq!(Some(retry_after), said),
             error => judge::blames_the_peer(&error),
         }
+    }
+    assert!(said.is_some() || !is_puzzle);
+    if is_puzzle {
+        return Reached::Puzzle;
     }
     if said.is_some() { Reached::Busy } else { Reached::AwaitAnswer }
 }

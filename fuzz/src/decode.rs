@@ -7,8 +7,8 @@
 use crate::{Input, frame};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, KeyProof, Message, ServerHello};
 use countersign::codec::{
-    ClientFactor, Confirm, Factor, FactorRequest, ServerResumption, ServerVerdict, StretchedMessage, StretchingMessage,
-    VerdictMessage,
+    ClientFactor, Confirm, Factor, FactorRequest, PuzzleMessage, ServerResumption, ServerVerdict, Solution,
+    StretchedMessage, StretchingMessage, VerdictMessage,
 };
 use countersign::frame::{FrameError, FrameReader, FrameType, Header, split};
 use countersign::{SignedManifest, limits};
@@ -50,6 +50,8 @@ pub fn messages(bytes: &[u8]) -> usize {
         message::<ClientFactor<'_>>(bytes),
         message::<Factor<'_>>(bytes),
         message::<FactorRequest<'_>>(bytes),
+        message::<PuzzleMessage>(bytes),
+        message::<Solution<'_>>(bytes),
         manifest(bytes),
     ]
     .into_iter()

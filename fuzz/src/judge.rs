@@ -16,6 +16,7 @@ pub enum Reached {
     NotTaken,
     /// The server has no room, or somebody says so.
     Busy,
+    Puzzle,
     /// The client did not go on with the server's answer.
     AwaitAnswer,
     /// The server took the ticket, and has not got the client's Confirm.

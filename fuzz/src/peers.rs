@@ -7,7 +7,7 @@ use countersign::frame::FrameType;
 use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, FactorClaim, Hello, Refusal};
 use countersign::{
     ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
-    Moment, PrivateKey, Prompt, Server, ServerConfig, ServerKey, Session, SigningKey, StretchError, StretchParameters,
+    Moment, PrivateKey, Prompt, Puzzle, PuzzleSolution, Server, ServerConfig, ServerKey, Session, SigningKey, StretchError, StretchParameters,
     StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime, limits,
 };
 use rand_core::Rng;
@@ -322,6 +322,28 @@ impl Opening {
         match self {
             Self::Plain(_) => AwaitChallenge::EXPECTS,
             Self::Shown(_) => AwaitAnswer::EXPECTS,
+        }
+    }
+
+    /// The puzzle in this frame, if the client goes along with it.
+    pub(crate) fn puzzle(&self, frame: &[u8]) -> Option<Puzzle> {
+        match self {
+            Self::Plain(state) => state.puzzle(frame),
+            Self::Shown(state) => state.puzzle(frame),
+        }
+    }
+
+    /// The Solution, and the client after it.
+    pub(crate) fn solved(self, solution: &PuzzleSolution) -> (Vec<u8>, Self) {
+        match self {
+            Self::Plain(state) => {
+                let (frame, state) = state.solved(solution).unwrap();
+                (frame, Self::Plain(state))
+            }
+            Self::Shown(state) => {
+                let (frame, state) = state.solved(solution).unwrap();
+                (frame, Self::Shown(state))
+            }
         }
     }
 

@@ -80,6 +80,9 @@ fn decode(mut add: impl FnMut(&str, [u8; 3], &[u8], Expected)) {
     }
     add("busy", [1, 2, 8], &BUSY, Expected::Decodes);
     add("confirm", [1, 2, 9], &[7; 16], Expected::Decodes);
+    add("puzzle", [1, 2, 8], &PUZZLE[7..], Expected::Decodes);
+    add("busy-with-puzzle", [1, 2, 8], &PUZZLE, Expected::Decodes);
+    add("solution", [1, 2, 11], &[7; 128], Expected::Decodes);
     add("credential", [1, 2, 4], &password(), Expected::Decodes);
     add("verdict", [1, 2, 4], &accept(), Expected::Decodes);
     add("manifest", [1, 2, 1], &manifest(), Expected::Decodes);
@@ -299,6 +302,8 @@ fn client_machine(add: &mut Add<'_>) {
     add("busy", 5, &[&BUSY], Reached::Busy);
     add("busy-extended", 5, &[&[0, 9, 1, 9, 9, 0, 1, 7]], Reached::Busy);
     add("busy-cut", 5, &[&[0, 9]], Reached::AwaitAnswer);
+    add("busy-with-puzzle", 5, &[&PUZZLE], Reached::Puzzle);
+    add("busy-with-hard-puzzle", 5, &[&[&PUZZLE[..7], &[18], &PUZZLE[8..]].concat()], Reached::Busy);
     add("verdict", 3, &[body(verdict)], Reached::Session);
     add("verdict-raw", 0x83, &[verdict], Reached::Session);
 
@@ -522,6 +527,18 @@ fn accept_extended() -> Vec<u8> {
 
 /// A Busy for nine seconds.
 const BUSY: [u8; 3] = [0, 9, 0];
+
+/// The same, with a puzzle of two bits.
+const PUZZLE: [u8; 40] = {
+    let mut busy = [7; 40];
+    let head = [0, 9, 1, 0, 3, 0, 33, 2];
+    let mut at = 0;
+    while at < head.len() {
+        busy[at] = head[at];
+        at += 1;
+    }
+    busy
+};
 
 /// What a ticket is good for without names: the hash of the server name, and that of the prologue.
 fn scope() -> [u8; 32] {

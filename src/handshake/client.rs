@@ -14,6 +14,9 @@
 //! start ──ClientHello──▶ AwaitChallenge ──▶ Challenge ──▶ Trusted ──ClientLogin──▶ AwaitVerdict ──▶ Session
 //! ```
 //!
+//! A server under load may ask for work first: its answer is a Busy with a puzzle ([`AwaitChallenge::puzzle`],
+//! [`AwaitChallenge::solved`]), and the state is the same after the solution.
+//!
 //! Where a key of the server's is known whole, the ClientHello seals a secret to it, and the server proves in its answer that it
 //! has opened it: the credential leaves after that.
 //!
@@ -41,12 +44,14 @@ use crate::terms::context::Context;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Misuse, Violation};
 use crate::terms::grant::NoGrant;
+use crate::terms::puzzle::{Puzzle, PuzzleSolution};
 use crate::terms::stretch::Stretching;
 use crate::terms::ticket::{Owner, Ticket, TrustedTicket};
 use crate::terms::trust::{self, Approved, Evidence, Question, Server, Wants};
 use crate::time::{Moment, UnixTime};
 use crate::wire::codec::{
-    self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, KeyShare, List, ServerHello, ServerResumption, Text,
+    self, Busy, Bytes, ClientHello, Confirm, Extension, Extensions, KeyShare, List, ServerHello, ServerResumption,
+    Solution, Text,
 };
 use crate::wire::frame::{self, FrameType};
 use std::sync::Arc;
@@ -186,6 +191,8 @@ fn hello(
         needs_proof,
         wants: server.wants(),
         is_bound: !binding.is_none(),
+        hello: frame.clone(),
+        has_solved: false,
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
@@ -258,6 +265,20 @@ impl AwaitAnswer {
         self.state.deadline
     }
 
+    /// As [`AwaitChallenge::puzzle`].
+    pub fn puzzle(&self, frame: &[u8]) -> Option<Puzzle> {
+        self.state.puzzle(frame)
+    }
+
+    /// As [`AwaitChallenge::solved`].
+    ///
+    /// # Errors
+    /// As [`AwaitChallenge::solved`].
+    pub fn solved(self, solution: &PuzzleSolution) -> Result<(Vec<u8>, Self), Error> {
+        let (frame, state) = self.state.solved(solution)?;
+        Ok((frame, Self { state, ..self }))
+    }
+
     /// Reads the server's answer, one whole frame. `clock` is the time of day, for the next ticket.
     ///
     /// # Errors
@@ -324,12 +345,38 @@ pub struct AwaitChallenge {
     needs_proof: bool,
     wants: Wants,
     is_bound: bool,
+    /// What a puzzle would be for; hashed where there is one.
+    hello: Vec<u8>,
+    /// Whether a puzzle was solved: there is no second.
+    has_solved: bool,
     deadline: Moment,
 }
 
 impl AwaitChallenge {
     /// The frames that may come now.
     pub const EXPECTS: &'static [FrameType] = &[FrameType::ServerHello, FrameType::Busy];
+
+    /// The puzzle in the server's answer, one whole frame, if it is a Busy with one that this client goes along with: the first on this
+    /// connection, and no harder than [`ClientConfig::with_puzzles`] says. [`Puzzle::solve`] it, on whatever thread suits, and go on with
+    /// [`AwaitChallenge::solved`]. For whoever does not, [`AwaitChallenge::read`] says [`Error::Busy`].
+    pub fn puzzle(&self, frame: &[u8]) -> Option<Puzzle> {
+        let most = self.config.puzzles.filter(|_| !self.has_solved)?;
+        let busy: Busy<'_> = handshake::read(FrameType::Busy, frame).ok()?;
+        handshake::check_extensions(&busy.extensions, limits::MAX_CLIENT_EXTENSIONS).ok()?;
+        Puzzle::of(&busy.extensions, &self.hello).filter(|puzzle| puzzle.difficulty() <= most)
+    }
+
+    /// Goes on with the solution: gives the Solution frame to send, and the state that awaits the answer again.
+    ///
+    /// # Errors
+    /// [`Misuse::Mismatch`] for the solution of another connection's puzzle.
+    pub fn solved(self, solution: &PuzzleSolution) -> Result<(Vec<u8>, Self), Error> {
+        if !solution.is_for(&self.hello) {
+            return Err(Misuse::Mismatch.into());
+        }
+        let frame = handshake::write(FrameType::Solution, &Solution { counters: &solution.to_bytes() })?;
+        Ok((frame, Self { has_solved: true, ..self }))
+    }
 
     /// When the whole handshake must be over.
     pub fn deadline(&self) -> Moment {

@@ -5,6 +5,7 @@
 //! | [`AwaitHello`] | a ClientHello | [`ChooseKey`] |
 //! | [`ChooseKey`] | *which key?* | [`Hello`] |
 //! | [`Hello`] | *is it admitted? is its ticket's principal welcome?* | [`Open`], [`AwaitLogin`], or [`AwaitConfirm`] |
+//! | [`AwaitSolution`] | a Solution, where [`Hello::puzzle`] asked for one | [`Hello`] again |
 //! | [`Open`] of a hello | the RSA operation | [`Hello`] again |
 //! | [`AwaitConfirm`] | a Confirm | a [`Session`](crate::Session) |
 //! | [`AwaitLogin`] | a ClientLogin | [`Login`] |
@@ -31,6 +32,7 @@ mod factor;
 mod hello;
 mod login;
 mod open;
+mod puzzle;
 mod verdict;
 
 pub use config::ServerConfig;
@@ -38,4 +40,5 @@ pub use factor::{Asked, AwaitFactor, FactorClaim};
 pub use hello::{AwaitConfirm, AwaitHello, ChooseKey, Hello, busy};
 pub use login::{Admitted, AwaitLogin, Claim, Login};
 pub use open::{Open, Sealed, SealedHello, SealedLogin};
+pub use puzzle::AwaitSolution;
 pub use verdict::{Accepted, Refusal};

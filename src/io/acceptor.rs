@@ -8,6 +8,7 @@ use super::link::Link;
 use super::penalties::{Guard, Penalties};
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
+use super::puzzles::{PuzzleControl, Puzzles};
 use super::recheck::Recheck;
 use super::refusals::Refusals;
 use super::script::{self, Decided};
@@ -17,6 +18,7 @@ use super::workers::{WorkBounds, Workers};
 use crate::handshake::server::ServerConfig;
 use crate::terms::context::{Context, Source};
 use crate::terms::error::Reason;
+use crate::terms::puzzle::PuzzleDifficulty;
 use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -49,6 +51,7 @@ pub(super) struct ServerState {
     pub(super) reports: Reports,
     pub(super) sessions: Sessions,
     pub(super) guard: Guard,
+    pub(super) puzzles: PuzzleControl,
     limiter: Option<Arc<Limiter>>,
 }
 
@@ -78,6 +81,14 @@ impl ServerState {
     /// Whether a login of this source would wait so long that it had better come back.
     pub(super) fn is_pressed(&self, source: &Source) -> bool {
         self.workers.is_pressed(source) || self.permits.is_pressed(source)
+    }
+
+    /// How hard a puzzle a hello of this source has to solve first; `None` where it need not. Whoever has logged in from there before is
+    /// spared, as long as nothing from there was refused lately.
+    pub(super) fn puzzle_for(&self, source: &Source) -> Option<PuzzleDifficulty> {
+        let difficulty = self.puzzles.look(|| self.workers.wait().max(self.permits.wait()))?;
+        let is_spared = self.guard.is_known(source) && !self.workers.was_refused(source);
+        (!is_spared).then_some(difficulty)
     }
 
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
@@ -119,6 +130,7 @@ impl Acceptor {
             permits,
             refusals: Refusals::default(),
             guard: Guard::new(Penalties::default()),
+            puzzles: PuzzleControl::none(),
             reports: Reports::default(),
             limiter: None,
         }))
@@ -142,6 +154,13 @@ impl Acceptor {
     #[must_use]
     pub fn without_penalties(self) -> Self {
         Self(Arc::new(ServerState { guard: Guard::none(), ..ServerState::clone(&self.0) }))
+    }
+
+    /// Has clients solve puzzles while there is more to compute than can be: a stranger pays for a login first, then the server. The
+    /// default is without. A clone that was made before goes on without them.
+    #[must_use]
+    pub fn with_puzzles(self, puzzles: Puzzles) -> Self {
+        Self(Arc::new(ServerState { puzzles: PuzzleControl::new(puzzles), ..ServerState::clone(&self.0) }))
     }
 
     /// Asks `limiter` about whoever has sent a ClientHello, before anything costly is done with it: it is told the
@@ -229,7 +248,8 @@ impl Acceptor {
     pub fn counts(&self) -> Counts {
         let (revoked, unconfirmed) = self.0.sessions.counts();
         let (turned_away, unchecked, store_away) = self.0.guard.counts();
-        Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() }
+        let counts = Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() };
+        self.0.puzzles.count(counts)
     }
 
     /// What was decided since the beginning, by event and code. All clones of this acceptor count together.

@@ -17,14 +17,19 @@ pub(super) async fn turn_away<L: Link>(
     wait: Duration,
     reason: LoginError,
 ) -> LoginError {
-    // By then whoever waits now is served or gone. Not all are to come back at once.
-    let spread = crypto::rng().map_or(0, |mut rng| rng.next_u32() % 3);
-    let seconds = Duration::from_secs(u64::from(spread).saturating_add(1));
-    let retry_after = server.workers.patience().max(wait).saturating_add(seconds);
+    let retry_after = retry_after(server, wait);
     // The handshake's own deadline may be what has just passed.
     link.set_deadline(link.now().after(VERDICT_TIMEOUT));
     send_last(link, &busy(retry_after)).await;
     reason
+}
+
+/// After what time it is worth trying again.
+pub(super) fn retry_after(server: &ServerState, wait: Duration) -> Duration {
+    // By then whoever waits now is served or gone. Not all are to come back at once.
+    let spread = crypto::rng().map_or(0, |mut rng| rng.next_u32() % 3);
+    let seconds = Duration::from_secs(u64::from(spread).saturating_add(1));
+    server.workers.patience().max(wait).saturating_add(seconds)
 }
 
 /// An RSA operation that was done for a hello. If no login comes of it, its source pays for it as for a refused login: its next ones

@@ -54,6 +54,9 @@ pub enum BusyReason {
     /// A newer connection took the place of this one, which had not sent its login.
     #[error("made way for a newer connection")]
     MadeWay,
+    /// It was asked to solve a puzzle, and left instead ([`crate::Puzzles`]).
+    #[error("left without solving the puzzle that it was asked to solve")]
+    Unsolved,
     /// The acceptor was told to stop.
     #[error("the server is stopping")]
     Stopping,
@@ -67,6 +70,7 @@ impl BusyReason {
             Self::Pressed => "pressed",
             Self::NoSession => "no-session",
             Self::MadeWay => "made-way",
+            Self::Unsolved => "unsolved",
             Self::Stopping => "stopping",
         }
     }

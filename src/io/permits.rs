@@ -67,6 +67,12 @@ impl Permits {
         self.lock().queue.is_pressed(source, now, self.patience())
     }
 
+    /// As [`Queue::wait`].
+    pub(super) fn wait(&self) -> Duration {
+        let now = self.now();
+        self.lock().queue.wait(now)
+    }
+
     pub(super) fn patience(&self) -> Duration {
         self.bounds().patience
     }

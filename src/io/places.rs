@@ -101,6 +101,14 @@ pub struct Counts {
     pub unchecked: u64,
     /// How often the store of failed logins did not answer, since the beginning ([`crate::PenaltyStore`]).
     pub store_away: u64,
+    /// Hellos that were asked to solve a puzzle, since the beginning ([`crate::Puzzles`]).
+    pub puzzles_asked: u64,
+    /// Of these, those that did.
+    pub puzzles_solved: u64,
+    /// And those whose solution was wrong. The others left, or were too slow.
+    pub puzzles_failed: u64,
+    /// How hard the next puzzle is, in bits; 0 while none is asked for.
+    pub puzzle_bits: u8,
 }
 
 impl Places {

@@ -153,6 +153,19 @@ impl<J> Queue<J> {
         })
     }
 
+    /// How long the first have waited among those whose source had no login refused lately: what somebody waits who comes anew, where the
+    /// lines move.
+    pub(super) fn wait(&self, now: Moment) -> Duration {
+        let clean = self.lines.iter().filter(|((source, _), _)| self.refused.rank(source, now) == 0);
+        let waits = clean.flat_map(|(_, line)| [&line.begun, &line.fresh]).filter_map(|jobs| waited(jobs, now));
+        waits.max().unwrap_or_default()
+    }
+
+    /// Whether logins of this source were refused lately.
+    pub(super) fn was_refused(&self, source: &Source, now: Moment) -> bool {
+        self.refused.rank(source, now) > 0
+    }
+
     fn shed_late(&mut self, now: Moment, patience: Duration, late: &mut Vec<J>) {
         let before = late.len();
         for jobs in self.lines.values_mut().flat_map(Line::lanes) {

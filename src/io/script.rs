@@ -15,7 +15,7 @@ use factors::{Verdict, conclude};
 use turn::{NotDone, TOO_MANY, Turn, run, within};
 
 use super::acceptor::{AnyVerifier, ServerState};
-use super::busy::{Opening, turn_away};
+use super::busy::{Opening, retry_after, turn_away};
 use super::drive::Caught;
 use super::error::{BusyReason, LoginError};
 use super::events::{Record, Trace, Watch};
@@ -26,13 +26,14 @@ use super::queue::Progress;
 use super::sessions::{self, Sessions};
 use crate::crypto::{self, CryptoRng};
 use crate::handshake::server::{
-    Admitted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello, Login, Open, Refusal, SealedLogin,
+    Admitted, AwaitConfirm, AwaitHello, AwaitLogin, AwaitSolution, Claim, Hello, Login, Open, Refusal, SealedLogin,
 };
 use crate::session::Session;
 use crate::terms::context::Context;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
+use crate::terms::puzzle::PuzzleDifficulty;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
 use crate::terms::verifier::{Asker, Attempt, Further, Good, Returning};
 use crate::time::{Moment, UnixTime};
@@ -322,12 +323,6 @@ async fn answer<'s, L: Link>(
     if let Err(reason) = admitted {
         return Err(turn_away(server, link, Duration::ZERO, LoginError::LoginRefused { user: None, reason }).await);
     }
-    if let Some(differs) = hello.differs() {
-        // The client sees it, too, before it sends anything secret.
-        let (challenge, _) = hello.challenge(&mut rng()?)?;
-        send_last(link, &challenge).await;
-        return Err(Error::DifferentContext(differs).into());
-    }
     let hello = match shown(server, link, hello, visit).await? {
         Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
         Shown::Not(hello) => *hello,
@@ -336,8 +331,19 @@ async fn answer<'s, L: Link>(
         let error = LoginError::LoginRefused { user: None, reason: shut.reason };
         return Err(turn_away(server, link, shut.left, error).await);
     }
-    if server.is_pressed(visit.place.source()) {
-        return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
+    let hello = match server.puzzle_for(visit.place.source()) {
+        // Whoever has paid takes its chances in the queue.
+        Some(difficulty) => puzzled(server, link, hello, visit, difficulty).await?,
+        None if server.is_pressed(visit.place.source()) => {
+            return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
+        }
+        None => hello,
+    };
+    if let Some(differs) = hello.differs() {
+        // The client sees it, too, before it sends anything secret.
+        let (challenge, _) = hello.challenge(&mut rng()?)?;
+        send_last(link, &challenge).await;
+        return Err(Error::DifferentContext(differs).into());
     }
     let (hello, opening) = Box::pin(open_hello(server, link, hello, visit, Progress::Fresh)).await?;
     let not_before = hello.not_before();
@@ -345,6 +351,30 @@ async fn answer<'s, L: Link>(
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &challenge).await?;
     Ok(Answered::Challenged(state, server_name, opening))
+}
+
+/// Has the client solve a puzzle before anything costly is done for it: an RSA operation, a key exchange, a password hash.
+async fn puzzled<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    hello: Hello,
+    visit: &Visit,
+    difficulty: PuzzleDifficulty,
+) -> Result<Hello, LoginError> {
+    let (frame, state) = hello.puzzle(difficulty, retry_after(server, Duration::ZERO), &mut rng()?)?;
+    server.puzzles.asked();
+    send(link, &frame).await?;
+    // The time that it takes counts from now. It has no more of it than others have: those who solve nothing would like that, too.
+    visit.place.greeted();
+    let frame = match receive(link, AwaitSolution::EXPECTS).await {
+        // It solves no puzzles, or not such hard ones; to it this was a Busy like any other.
+        Err(LoginError::Disconnected { .. }) => return Err(BusyReason::Unsolved.into()),
+        received => received?,
+    };
+    visit.place.greeted();
+    let solved = state.read(&frame, link.now());
+    server.puzzles.answered(solved.is_ok());
+    Ok(solved?)
 }
 
 /// Opens what the client sealed to the server's key, if it did. It waits for us then, and its place is safe.

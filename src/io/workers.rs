@@ -114,8 +114,20 @@ impl Workers {
         self.lock().queue.is_pressed(source, now, self.patience())
     }
 
+    /// As [`Queue::wait`].
+    pub(super) fn wait(&self) -> Duration {
+        let now = self.now();
+        self.lock().queue.wait(now)
+    }
+
     pub(super) fn patience(&self) -> Duration {
         self.bounds().patience
+    }
+
+    /// As [`Queue::was_refused`].
+    pub(super) fn was_refused(&self, source: &Source) -> bool {
+        let now = self.now();
+        self.lock().queue.was_refused(source, now)
     }
 
     /// A login of this source was computed and refused: its next ones wait behind those of others.

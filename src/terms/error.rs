@@ -226,6 +226,9 @@ pub enum Violation {
     /// The server takes stretched passwords, and does not say how they are stretched as it must.
     #[error("the server takes stretched passwords, and does not say how they are stretched")]
     BadStretching,
+    /// The solution of a puzzle is wrong.
+    #[error("the solution of the puzzle is wrong")]
+    WrongSolution,
     /// The verdict has a decision that is not known, or that has no place here.
     #[error("unknown decision {0}")]
     UnknownDecision(u8),
@@ -480,6 +483,7 @@ codes!(Violation {
     Self::FactorNotOffered => "factor-not-offered",
     Self::BadFactorRequest => "bad-factor-request",
     Self::BadStretching => "bad-stretching",
+    Self::WrongSolution => "wrong-solution",
     Self::UnknownDecision(_) => "unknown-decision",
 });
 

@@ -24,8 +24,8 @@ pub(crate) use field::{Field, Reader, Writer};
 pub(crate) use layout::{Tail, layout};
 pub use message::{
     Busy, ClientFactor, ClientHello, ClientLogin, Confirm, CredentialMessage, Extension, Extensions, Factor,
-    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ParametersMessage, ServerHello, ServerResumption,
-    ServerVerdict, StretchedMessage, StretchingMessage, VerdictMessage,
+    FactorRequest, GrantMessage, KeyProof, KeyShare, Message, ParametersMessage, PuzzleMessage, ServerHello,
+    ServerResumption, ServerVerdict, Solution, StretchedMessage, StretchingMessage, VerdictMessage,
 };
 pub use primitive::{Bytes, List, Stretched, Text};
 

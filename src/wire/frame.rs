@@ -35,11 +35,13 @@ pub enum FrameType {
     Confirm = 10,
     /// Client to server, after a ServerVerdict that asks for a further factor: the sealed answer.
     ClientFactor = 11,
+    /// Client to server, after a Busy with a puzzle: its solution.
+    Solution = 12,
 }
 
 impl FrameType {
     /// Every frame type, in the order of the type bytes.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::ClientHello,
         Self::ServerHello,
         Self::ClientLogin,
@@ -51,6 +53,7 @@ impl FrameType {
         Self::Busy,
         Self::Confirm,
         Self::ClientFactor,
+        Self::Solution,
     ];
 
     /// The frame type with this type byte.
@@ -75,6 +78,7 @@ impl FrameType {
             Self::ServerResumption => 20023,
             Self::Busy => 1027,
             Self::ClientFactor => limits::CLIENT_FACTOR,
+            Self::Solution => limits::SOLUTION,
         }
     }
 
@@ -91,6 +95,7 @@ impl FrameType {
             Self::ServerResumption => 2103,
             Self::Busy => 3,
             Self::ClientFactor => limits::CLIENT_FACTOR,
+            Self::Solution => limits::SOLUTION,
         }
     }
 }

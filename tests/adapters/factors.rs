@@ -248,7 +248,7 @@ fn an_answer_that_never_comes_is_given_up_at_its_own_deadline_without_an_answer<
 }
 
 fn what_is_no_answer_gets_the_refusal<A: Adapter>() {
-    let frames = [crate::support::frame(11, &[7; 528]), crate::support::frame(5, &[7; 17]), vec![12], vec![11, 0, 1]];
+    let frames = [crate::support::frame(11, &[7; 528]), crate::support::frame(5, &[7; 17]), vec![13], vec![11, 0, 1]];
     for (bytes, reason) in frames.into_iter().zip(["not-opened", "unexpected-frame", "unknown-frame", "frame-length"]) {
         let acceptor = asking(Store::with(1));
         let (client, server) = pair();

@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live` and `places` hold for each alike; [`ends`] makes them alike. The third
+//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live`, `places` and `puzzles` hold for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -25,6 +25,7 @@ mod logins;
 mod observed;
 mod penalties;
 mod places;
+mod puzzles;
 mod refusals;
 mod sessions;
 mod slow;

@@ -24,15 +24,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from countersign import (ACCEPT, BINDER, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA,
                          KEY_UPDATE, NOT_NOW, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519,
                          RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy,
-                         ByFirstUse, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Identity,
+                         ByFirstUse, Client, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Identity,
                          Judged, KeyLogin, Manifest, MlKem768, Part, Refused, Schedule, Sealed, ServerHello,
-                         ServerResumption, Session, StretchParameters, Stretching, Ticket, Tickets, Verdict, binder, client_spki, expand, extract,
-                         key_id, place, seed, spki_of)
+                         ServerResumption, Session, StretchParameters, Stretching, Ticket, Tickets, Verdict, binder, client_spki,
+                         counters_of, expand, extract, key_id, place, puzzle_in, seed, spki_of)
 from report import Report
 from vector_ends import ROOT, SeededClient, VectorServer, VectorTickets, same, verify
 
 FROM_CLIENT = (CLIENT_HELLO, CLIENT_LOGIN, CLIENT_FACTOR, CONFIRM)
 VECTORS = sorted((ROOT / "tests/vectors").glob("*.json"))
+PUZZLES = sorted((ROOT / "tests/vectors/puzzles").glob("*.json"))
 EXPORTS = sorted((ROOT / "tests/vectors/exports").glob("*.json"))
 MANIFESTS = sorted((ROOT / "tests/vectors/manifests").glob("*.json"))
 
@@ -434,6 +435,25 @@ def manifest(path: Path) -> None:
         same("the manifest taken", end.taken, raw["manifest"])
 
 
+def puzzle(path: Path) -> None:
+    """What a client makes of a puzzle, and what a server makes of its solution."""
+    data = json.loads(path.read_text())
+    raw = {name: bytes.fromhex(data[name] or "")
+           for name in ("client_hello", "busy", "start", "solution")}
+    same("the name", data["name"], path.stem)
+    client = Client(Credential(PASSWORD, "alice", b"x"), [bytes(32)])
+    client.sent = raw["client_hello"]
+    said = client.solve(raw["busy"])
+    if data["rule"] == "B1":
+        same("the solution", said, None)
+        return
+    asked = puzzle_in(Busy.decode(raw["busy"][3:], "B1"))
+    same("start", asked.start(client.sent), raw["start"])
+    refused("the server", data["rule"], lambda: asked.check(client.sent, counters_of(raw["solution"])))
+    if data["rule"] is None:
+        same("the solution", said, raw["solution"])
+
+
 def exported(path: Path) -> None:
     """A key that an application on top asks for, from the exporter of the login's vector."""
     data = json.loads(path.read_text())
@@ -450,6 +470,8 @@ def cases(report: Report) -> None:
         report.case(f"vector {path.stem}", lambda: vector(path).check())
     for path in MANIFESTS:
         report.case(f"vector of a manifest {path.stem}", lambda: manifest(path))
+    for path in PUZZLES:
+        report.case(f"vector of a puzzle {path.stem}", lambda: puzzle(path))
     for path in EXPORTS:
         report.case(f"vector of an exported key {path.stem}", lambda: exported(path))
 

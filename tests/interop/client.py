@@ -14,6 +14,7 @@ from exchanges import Draws, client_exchange, client_share
 from keys import key_id, server_key
 from messages import (Busy, ClientHello, Credential, Factor, FactorRequest, ServerHello, ServerResumption, Verdict,
                       certificates_of)
+from puzzles import puzzle_in, solution
 from schedule import Schedule, Session, Ticket, binder, context, seed, transcript_h
 from stretching import StretchedPassword, Stretching
 from trust import NEEDS, Question, Trust, decide
@@ -31,6 +32,9 @@ class Client:
     A password goes stretched where the server takes that, `realm` being the only one it is stretched for, if there is one; with
     `stretched_only` never as it is.
 
+    Where a Busy comes, solve() gives the Solution to send, if there is a puzzle in it that is no harder than `puzzles`, and the answer comes
+    after that.
+
     `trust` has further ways to know the server's key; `needs` is the level that each kind of credential needs. With
     `answers` the client can be asked for further factors: on_verdict() gives a FactorRequest then, and
     `factor(answers(request))` the frame to send, and on_verdict() comes again.
@@ -42,7 +46,7 @@ class Client:
                  ticket: Optional[Ticket] = None, seals: bool = False, without_proof: bool = False,
                  clock: Callable[[], float] = time.time, trust: Sequence[Trust] = (),
                  needs: Optional[dict[int, int]] = None, answers: Optional[Callable[[FactorRequest], bytes]] = None,
-                 realm: Optional[str] = None, stretched_only: bool = False):
+                 realm: Optional[str] = None, stretched_only: bool = False, puzzles: int = 17):
         self.credential, self.plaintext, self.kind = credential, credential.encode_padded(), credential.kind
         Credential.decode_padded(self.plaintext)  # its bounds hold for us, too
         self.whose = credential.kind, credential.user
@@ -53,6 +57,7 @@ class Client:
         self.seals, self.without_proof, self.clock = seals, without_proof, clock
         self.trust, self.needs, self.answers, self.asked = list(trust), needs or NEEDS, answers, 0
         self.realm, self.stretched_only = realm, stretched_only
+        self.puzzles = puzzles  # the hardest that it solves, in bits, and 0 once it has solved one
         self.told, self.sealed_to, self.level = b"", b"", 0
         shown = ticket and (self.still_trusts(ticket) and ticket.suite >> 8 >= self.weakest
                             and ticket.suite in self.suites and ticket.server_name == server_name
@@ -92,6 +97,16 @@ class Client:
         ClientHello.decode(body)
         self.sent = frame(CLIENT_HELLO, body)
         return self.sent
+
+    def solve(self, received: bytes) -> Optional[bytes]:
+        """The Solution, if a Busy has a puzzle that it solves."""
+        try:
+            puzzle = puzzle_in(Busy.decode(received[3:], "B1"))
+            require(puzzle.bits <= self.puzzles, "B1", "too hard a puzzle, or the second")
+        except Refused:
+            return None
+        self.puzzles = 0
+        return solution(puzzle.solve(self.sent))
 
     def on_busy(self, received: bytes) -> Refused:
         """Anybody on the way can have said it."""

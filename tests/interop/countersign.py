@@ -9,6 +9,7 @@ A broken MUST raises `Refused` with the number of its rule (L6, C8, ...). This f
     schedule.py   transcript, keys, records  trust.py, manifest.py     which server keys are trusted
     client.py     the client                 server.py, tickets.py     the server
     stretching.py passwords that the client stretches
+    puzzles.py    what a server under load asks
 
 Not for production: Python promises no constant time, so what a server must not tell by its timing (above all, that an
 RSA ciphertext did not decrypt) is hidden by the fixed delay of refusals at best. Nor does Python wipe secrets.
@@ -20,6 +21,7 @@ from exchanges import *
 from keys import *
 from manifest import *
 from messages import *
+from puzzles import *
 from schedule import *
 from server import *
 from stretching import *

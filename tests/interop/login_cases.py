@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from command import (GOOD, PERMISSIONS, SECRET, USER, Command, PeerServer, answer, changed, confirming, converse,
                      hang_up, truncated, updating, updating_unused)
-from countersign import (ACCEPT, AEADS, BUSY, FORWARD_SECRET, NOT_NOW, REJECT, RESERVED, SERVER_HELLO,
+from countersign import (ACCEPT, AEADS, BUSY, FORWARD_SECRET, NOT_NOW, PUZZLE, REJECT, RESERVED, SERVER_HELLO,
                          TOKEN, Busy, ClientHello, Credential, Draws, Server, ServerHello, Verdict, fingerprint, frame,
                          fresh, key_id, spki_of)
 from login_ticket_cases import ticket_cases
@@ -152,7 +152,20 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
                         ("a byte too many of extensions", Busy(1, [(9, bytes(1021))]).encode())):
         case(f"C14: a Busy that is none: {about}", 5, "ended", base=raw(lambda data: frame(BUSY, body)))
     case("C14: a Busy with an extension", 7, "ended", says="77", base=raw(
-        lambda data: frame(BUSY, Busy(77, [(3, b"puzzle")]).encode())))
+        lambda data: frame(BUSY, Busy(77, [(9, b"unknown")]).encode())))
+
+    # Puzzles.
+    for about, trust in (("", pinned), (", with a proof", whole)):
+        case(f"a puzzle{about}", 0, "accepted", puzzle=6, trust=trust)
+        case(f"B1: too hard a puzzle{about}", 7, "ended", puzzle=18, says="77", trust=trust)
+        case(f"a puzzle, and then no room{about}", 7, "ended", puzzle=4, says="5", trust=trust, base=altered(
+            Server, "on_solution", lambda data: frame(BUSY, Busy(5).encode())))
+        case(f"B1: a second puzzle{about}", 7, "ended", puzzle=4, says="5", trust=trust, base=altered(
+            Server, "on_solution", lambda data: frame(BUSY, Busy(5, [(PUZZLE, b"\4" + fresh())]).encode())))
+    for what, data in (("no bits", b"\0" + bytes(32)), ("too many bits", b"\31" + bytes(32)),
+                       ("a byte too few", b"\4" + bytes(31)), ("a byte too many", b"\4" + bytes(33)), ("nothing", b"")):
+        case(f"B1: no puzzle: {what}", 7, "ended", says="77", base=raw(
+            lambda _: frame(BUSY, Busy(77, [(PUZZLE, data)]).encode())))
 
     # The proof.
     case("C12: a proof, and nothing was sealed", 3, "ended", base=hello(proof=lambda _: fresh()))

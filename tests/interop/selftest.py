@@ -13,14 +13,15 @@ import sys
 
 sys.dont_write_bytecode = True  # no __pycache__ among the tests
 
+from collections.abc import Callable
 from typing import Any
 
 import sockets
 from countersign import (AEADS, BODY, BUSY, CLIENT_HELLO, PASSWORD, RESERVED, SERVER_HELLO, SERVER_RESUMPTION, TOKEN,
-                         Busy, Client, ClientHello, Credential, Draws, Refused, ServerHello, ServerResumption, context,
-                         extended, frame, spki_of, u16)
-from meeting import (GOOD, OPAQUE, OTHER_SPKI, PIN, PINNED, SECRET, SPKI, USER, WRONG, Meeting, client, flip,
-                     key_file, message, not_now, server, ticket_for, with_tickets)
+                         PUZZLE, SOLUTION, Busy, Client, ClientHello, Credential, Draws, Refused, Server, ServerHello,
+                         ServerResumption, context, counters_of, extended, frame, solution, spki_of, u16)
+from meeting import (GOOD, KEY, OPAQUE, OTHER_SPKI, PIN, PINNED, SECRET, SPKI, USER, WRONG, Meeting, altered, client, flip,
+                     key_file, message, not_now, server, ticket_for, verify, with_tickets)
 from report import Report, expect
 from selftest_factors import factors
 from selftest_keys import by_key, relays
@@ -199,12 +200,36 @@ def before_the_credential(report: Report) -> None:
         report.case(f"C14, a Busy that is none: {about}", lambda: Meeting(
             client(), server(busy=1), down={BUSY: lambda _: frame(BUSY, body)}).came_to("C14", "busy"))
     report.case("a Busy with an extension", lambda: Meeting(
-        client(), server(busy=1), down={BUSY: lambda _: frame(BUSY, Busy(9, [(3, b"puzzle")]).encode())}).came_to(
+        client(), server(busy=1), down={BUSY: lambda _: frame(BUSY, Busy(9, [(9, b"unknown")]).encode())}).came_to(
             "C14", "busy"))
 
 
+def puzzles(report: Report) -> None:
+    def wrong(change: Callable[[list[int]], list[int]]) -> None:
+        Meeting(client(), server(puzzle=4), {SOLUTION: lambda data: solution(change(counters_of(data)))}).came_to(
+            "ended", "B3")
+
+    for about, known in (("with a proof", {}), ("without", PINNED)):
+        report.case(f"a puzzle, {about}", lambda: Meeting(client(**known), server(puzzle=4)).came_to(
+            "ok", "ok"))
+        report.case(f"B1, too hard a puzzle, {about}", lambda: Meeting(
+            client(puzzles=3, **known), server(puzzle=4)).came_to("C14", "ended"))
+        report.case(f"B1, a second puzzle, {about}", lambda: Meeting(
+            client(**known), altered(Server, "on_solution", lambda _: frame(BUSY, Busy(
+                9, [(PUZZLE, b"\4" + bytes(32))]).encode()))(KEY, verify, puzzle=4)).came_to("C14", "ended"))
+    report.case("B2, a frame of another type", lambda: Meeting(
+        client(), server(puzzle=4), {SOLUTION: lambda data: b"\3" + data[1:]}).came_to("ended", "B2"))
+    report.case("B2, a byte less", lambda: Meeting(
+        client(), server(puzzle=4), {SOLUTION: lambda data: b"\14\0\x7f" + data[4:]}).came_to("ended", "B2"))
+    report.case("B3, a counter twice", lambda: wrong(lambda counters: counters[:1] + counters[:-1]))
+    report.case("B3, two counters swapped", lambda: wrong(lambda counters: counters[1::-1] + counters[2:]))
+    report.case("B3, another counter", lambda: wrong(lambda counters: counters[:-1] + [2 ** 64 - 1]))
+    report.case("B3, another hello", lambda: Meeting(
+        client(), server(puzzle=4), {CLIENT_HELLO: message(ClientHello, nonce=flip(0))}).came_to("ended", "B3"))
+
+
 def cases(report: Report) -> None:
-    for part in (modes, before_the_credential, hellos, challenges, logins, verdicts, resumptions, kept, flips, records):
+    for part in (modes, before_the_credential, puzzles, hellos, challenges, logins, verdicts, resumptions, kept, flips, records):
         part(report)
     before, sockets.REFUSAL_DELAY = sockets.REFUSAL_DELAY, 0.0  # it was waited for often enough
     for part in (by_key, relays, factors, levels, certificates, manifests):

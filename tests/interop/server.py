@@ -14,6 +14,7 @@ from exchanges import Draws, fresh, server_exchange
 from keys import key_id, server_key, spki_of
 from messages import (Busy, ClientHello, Credential, Factor, FactorRequest, KeyProof, ServerHello, ServerResumption,
                       Verdict, certificate_list)
+from puzzles import Puzzle, counters_of
 from schedule import Schedule, Session, binder, context, seed, transcript_h
 from stretching import VALUE, StretchedPassword, Stretching
 from tickets import Account, Sealed, Tickets, place
@@ -44,6 +45,8 @@ class Server:
     again; `proves` is whether it opens what is in a ClientHello. `certificates`, in DER, and `manifest` are for clients
     that ask for them.
 
+    With `puzzle` it asks every client for work: on_client_hello() gives a Busy then, `unsolved` is set, and on_solution() comes next.
+
     on_client_hello() may end the handshake with what it gives: `ended` says why then. With `tickets`, and `account`
     for what is known of a principal now, it may give a ServerResumption: on_confirm() comes next if `resumes`.
     `not_taken` says why a ticket was not taken, `reason` why a credential was not; both are for the log alone.
@@ -54,12 +57,15 @@ class Server:
                  binding: tuple[str, bytes] = ("", b""), draws: Optional[Draws] = None,
                  tickets: Optional[Tickets] = None, account: FindAccount = lambda principal: None,
                  names: Optional[Iterable[str]] = (), busy: Optional[int] = None, proves: bool = True,
-                 certificates: Sequence[bytes] = (), manifest: bytes = b"", stretching: Optional[Stretching] = None):
+                 certificates: Sequence[bytes] = (), manifest: bytes = b"", stretching: Optional[Stretching] = None,
+                 puzzle: int = 0):
         self.key, self.verify, self.suites, self.kinds = key, verify, list(suites), list(kinds)
         self.prologue, self.binding, self.draws = prologue, binding, draws or Draws()
         self.tickets, self.account, self.busy, self.proves = tickets, account, busy, proves
         self.names = None if names is None else set(names)
         self.evidence = {CERTIFICATES: certificate_list(certificates) if certificates else b"", MANIFEST: manifest}
+        self.puzzle = puzzle  # how hard, in bits; 0 for none
+        self.unsolved: Optional[tuple[Puzzle, bytes]] = None  # and the ClientHello that it was asked for
         self.stretching = stretching  # of those who take stretched passwords
         self.pending: Optional[tuple[Further, int]] = None  # and the kind of the credential
         self.can_be_asked, self.asked = False, 0
@@ -91,6 +97,10 @@ class Server:
         if self.busy is not None:
             self.ended = Refused("busy", "no room")
             return frame(BUSY, Busy(self.busy).encode())
+        if self.puzzle:
+            puzzle, self.puzzle = Puzzle(self.puzzle, self.puzzle_nonce()), 0
+            self.unsolved = puzzle, received
+            return frame(BUSY, Busy(77, [(PUZZLE, puzzle.encode())]).encode())
         own_context = context(self.prologue, self.binding)
         if hello.context != own_context:
             self.ended = Refused("context", "the client has another prologue or channel binding")
@@ -120,6 +130,16 @@ class Server:
             data = data[:end] + lp(self.schedule.key(b"proof"))
         self.schedule.add(data[end:])  # transcript_2
         return data
+
+    def puzzle_nonce(self) -> bytes:
+        return fresh()
+
+    def on_solution(self, received: bytes) -> bytes:
+        """What answers the ClientHello, after `unsolved` was asked."""
+        assert self.unsolved
+        (puzzle, hello), self.unsolved = self.unsolved, None
+        puzzle.check(hello, counters_of(received))
+        return self.on_client_hello(hello)
 
     def opens_under(self) -> bytes:
         """The id of the key that opens what is in a ClientHello."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Optional
 
 from countersign import (BODY, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA, KEY_UPDATE,
-                         MAX_DATA, SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, Client, Refused, Server, Session,
+                         MAX_DATA, SERVER_HELLO, SERVER_RESUMPTION, SERVER_VERDICT, SOLUTION, Client, Refused, Server, Session,
                          require)
 
 DEADLINE, FACTOR_DEADLINE, REFUSAL_DELAY, LEAVE = 10.0, 60.0, 0.25, 0.5  # seconds
@@ -104,6 +104,9 @@ def login(sock: socket.socket, client: Client, streams: type[Stream] = Stream) -
     if client.ticket:
         kinds, rules = kinds | {SERVER_RESUMPTION}, ("A1", "A7")
     answer = stream.frame(kinds, *rules)
+    if answer[0] == BUSY and (solution := client.solve(answer)):
+        stream.write(solution)
+        answer = stream.frame(kinds, *rules)
     if answer[0] == BUSY:
         raise client.on_busy(answer)
     if answer[0] == SERVER_RESUMPTION:
@@ -123,6 +126,8 @@ def login(sock: socket.socket, client: Client, streams: type[Stream] = Stream) -
 def serve(sock: socket.socket, server: Server, streams: type[Stream] = Stream) -> Channel:
     stream = streams(sock)
     stream.write(server.on_client_hello(stream.frame({CLIENT_HELLO}, "S1", "S10")))
+    if server.unsolved:
+        stream.write(server.on_solution(stream.frame({SOLUTION}, "B2", "B4")))
     if server.ended:
         leave(stream)
         raise server.ended

@@ -521,7 +521,7 @@ pub fn not_that_frame(expected: FrameType, genuine: &[u8]) -> Vec<(Vec<u8>, Fram
         (frame(expected.byte(), &vec![0; min - 1]), length(min - 1)),
         (frame(expected.byte(), &[0xaa; 65535]), length(65535)),
     ];
-    for byte in [0, 12, 0x16, b'G', b'S', 0xff] {
+    for byte in [0, 13, 0x16, b'G', b'S', 0xff] {
         cases.push(([&[byte], &genuine[1..]].concat(), FrameError::UnknownType(byte)));
     }
     for other in FrameType::ALL.into_iter().filter(|&other| other != expected) {

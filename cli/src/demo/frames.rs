@@ -141,8 +141,12 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
             View { seen: "that the client goes on".to_owned(), hidden: "nothing; but nobody else can make this frame" }
         }
         FrameType::Busy => View {
-            seen: "that the server has no room, and when to try again".to_owned(),
+            seen: "that the server has no room, and when to try again, or what puzzle to solve first".to_owned(),
             hidden: "nothing: anybody on the way could have said it",
+        },
+        FrameType::Solution => View {
+            seen: "what the client has computed for the server to go on".to_owned(),
+            hidden: "nothing; but it is good for this connection alone",
         },
         FrameType::Data => View {
             seen: format!("that {} bytes are said", body.len().saturating_sub(countersign::limits::TAG)),

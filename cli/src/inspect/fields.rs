@@ -4,8 +4,8 @@
 //! or a zero, so a body that is cut short decodes once enough zeros follow it, and shows the fields that were whole.
 
 use countersign::codec::{
-    self, Busy, ClientHello, ClientLogin, DecodeError, Extensions, List, ServerHello, ServerResumption, ServerVerdict,
-    StretchingMessage,
+    self, Busy, ClientHello, ClientLogin, DecodeError, Extensions, List, PuzzleMessage, ServerHello, ServerResumption,
+    ServerVerdict, Solution, StretchingMessage,
 };
 use countersign::frame::FrameType;
 use countersign::limits::{CONTEXT, CREDENTIAL_BLOCK, MAX_CLIENT_EXTENSIONS, MAX_SERVER_EXTENSIONS, TAG};
@@ -30,6 +30,7 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::ClientFactor => Ok(vec![sealed("sealed_factor", body.len(), 0, "factor")]),
         FrameType::ServerResumption => codec::decode(body).map(|message| server_resumption(&message)),
         FrameType::Busy => codec::decode(body).map(|message| busy(&message)),
+        FrameType::Solution => codec::decode(body).map(|message| solution(&message)),
         FrameType::Data => Ok(vec![sealed("sealed_data", body.len(), 0, "data")]),
         FrameType::KeyUpdate | FrameType::Close | FrameType::Confirm => {
             Ok(vec![sealed("tag", body.len(), 0, "message")])
@@ -186,6 +187,23 @@ fn busy(message: &Busy<'_>) -> Vec<Field> {
     ]
 }
 
+fn solution(message: &Solution<'_>) -> Vec<Field> {
+    let (counters, _) = message.counters.as_chunks::<8>();
+    let counters: Vec<u64> = counters.iter().map(|counter| u64::from_be_bytes(*counter)).collect();
+    let is_ascending = counters.is_sorted_by(|one, next| one < next);
+    let problem = (!is_ascending).then(|| "the counters of a solution ascend".to_owned());
+    let value = join(&counters, ", ", u64::to_string);
+    vec![Field { problem, ..field("counters", message.counters.len(), value) }]
+}
+
+/// What a Busy asks for.
+pub(crate) fn puzzle(data: &[u8]) -> String {
+    match codec::decode::<PuzzleMessage>(data) {
+        Ok(PuzzleMessage { bits, nonce }) => format!("a puzzle of {bits} bits for {}", public(&nonce)),
+        Err(_) => format!("{} bytes, which are no puzzle", data.len()),
+    }
+}
+
 /// Two hashes: of the prologue, and of the channel binding.
 fn context(context: [u8; CONTEXT]) -> Field {
     let (prologue, binding) = context.split_at(CONTEXT / 2);
@@ -204,6 +222,7 @@ fn extensions(extensions: &Extensions<'_>, most: usize) -> Field {
             _ => "",
         };
         match len {
+            _ if number == PUZZLE => format!("{number:04x}, {}", puzzle(&extension.data)),
             _ if number == STRETCHING => format!("{number:04x}, {}", stretching(&extension.data)),
             0 => format!("{number:04x}, empty{of}"),
             _ => format!("{number:04x}, {len} bytes: {}{of}", public(&extension.data)),
@@ -219,6 +238,9 @@ fn extensions(extensions: &Extensions<'_>, most: usize) -> Field {
     };
     Field { problem, ..field("extensions", together.saturating_add(1), shown) }
 }
+
+/// The number of the extension that asks for work.
+const PUZZLE: u16 = 3;
 
 /// The number of the extension that says how passwords are stretched.
 pub(crate) const STRETCHING: u16 = 4;

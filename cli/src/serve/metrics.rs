@@ -216,6 +216,13 @@ impl Sources {
         ];
         page.head("countersign_places", gauge, "Places that are taken now, by what they are for.");
         places.iter().for_each(|(of, count)| page.sample("countersign_places", &[("for", of)], count));
+        let name = "countersign_puzzles_total";
+        page.head(name, counter, "Puzzles that clients were asked to solve, those solved, and wrong solutions.");
+        let outcomes =
+            [("asked", counts.puzzles_asked), ("solved", counts.puzzles_solved), ("failed", counts.puzzles_failed)];
+        outcomes.iter().for_each(|(outcome, count)| page.sample(name, &[("outcome", outcome)], count));
+        let help = "How hard the next puzzle is, in bits; 0 while none is asked for.";
+        page.one("countersign_puzzle_bits", gauge, help, counts.puzzle_bits);
         page.head(
             "countersign_session_bytes_total",
             counter,

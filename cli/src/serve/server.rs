@@ -181,7 +181,9 @@ impl Server {
             .count("revoked", counts.revoked)
             .count("turned_away", counts.turned_away)
             .count("unchecked", counts.unchecked)
-            .count("pushed_out", counts.made_way);
+            .count("pushed_out", counts.made_way)
+            .count("puzzles_asked", counts.puzzles_asked)
+            .count("puzzles_solved", counts.puzzles_solved);
         shared.log.finish(entry);
     }
 }

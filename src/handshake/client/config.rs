@@ -5,6 +5,7 @@ use crate::handshake;
 use crate::limits;
 use crate::terms::binding::Prologue;
 use crate::terms::error::Misuse;
+use crate::terms::puzzle::PuzzleDifficulty;
 use core::time::Duration;
 
 /// What a client keeps from one login to the next.
@@ -26,6 +27,7 @@ pub struct ClientConfig {
     pub(super) proof_at_resumption: bool,
     pub(super) factors: bool,
     pub(super) factor_timeout: Duration,
+    pub(super) puzzles: Option<PuzzleDifficulty>,
 }
 
 impl core::fmt::Debug for ClientConfig {
@@ -47,6 +49,7 @@ impl ClientConfig {
             proof_at_resumption: false,
             factors: false,
             factor_timeout: limits::FACTOR_TIMEOUT,
+            puzzles: Some(PuzzleDifficulty::CLIENT),
         }
     }
 
@@ -89,6 +92,21 @@ impl ClientConfig {
     #[must_use]
     pub fn with_factor_timeout(mut self, timeout: Duration) -> Self {
         self.factor_timeout = timeout;
+        self
+    }
+
+    /// Solves puzzles of servers under load that are no harder than this; a harder one is [`crate::Error::Busy`]. The default is
+    /// [`PuzzleDifficulty::CLIENT`]. Anybody on the way can ask for it in the server's place, once on each connection.
+    #[must_use]
+    pub fn with_puzzles(mut self, most: PuzzleDifficulty) -> Self {
+        self.puzzles = Some(most);
+        self
+    }
+
+    /// Solves no puzzles: a server under load that asks for one is [`crate::Error::Busy`]. For devices that live on a battery.
+    #[must_use]
+    pub fn without_puzzles(mut self) -> Self {
+        self.puzzles = None;
         self
     }
 

@@ -35,10 +35,13 @@ use zeroize::Zeroizing;
 ///
 /// It says after how long, in whole seconds up to 65535, it is worth trying again.
 pub fn busy(retry_after: Duration) -> Vec<u8> {
+    busy_with(retry_after, Extensions::new())
+}
+
+pub(super) fn busy_with(retry_after: Duration, extensions: Extensions<'_>) -> Vec<u8> {
     let retry_after = u16::try_from(retry_after.as_secs()).unwrap_or(u16::MAX);
-    let busy = Busy { retry_after, extensions: Extensions::new() };
     // It always fits.
-    handshake::write(FrameType::Busy, &busy).unwrap_or_default()
+    handshake::write(FrameType::Busy, &Busy { retry_after, extensions }).unwrap_or_default()
 }
 
 /// A connection is here; a ClientHello is awaited.
@@ -309,6 +312,17 @@ impl Hello {
 
     pub(super) fn ciphertext(&self) -> &[u8] {
         self.choice.sealed.as_ref().map_or(&[], |sealed| sealed.at.cut(&self.choice.frame).content())
+    }
+
+    /// The ClientHello, one whole frame.
+    pub(super) fn frame(&self) -> &[u8] {
+        &self.choice.frame
+    }
+
+    /// It counts as having arrived now: the answer may be held back until a fixed time after that.
+    pub(super) fn arrived(mut self, now: Moment) -> Self {
+        self.choice.arrival = now;
+        self
     }
 
     pub(super) fn with_secret(self, secret: Zeroizing<[u8; limits::SECRET]>) -> Self {

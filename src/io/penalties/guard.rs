@@ -166,6 +166,12 @@ impl Guard {
         self.0.as_ref().and_then(|_| name(user)).map(logins).into_iter().collect()
     }
 
+    /// Whether somebody has logged in from this source at this server, or it is exempt. Those who are not counted are no one's source.
+    pub(in crate::io) fn is_known(&self, source: &Source) -> bool {
+        let is_known = |shared: &Shared| shared.penalties.is_exempt(source) || shared.lock().known.has_any_from(source);
+        source.is_counted() && self.0.as_deref().is_some_and(is_known)
+    }
+
     /// What a wrong password for this user was.
     pub(in crate::io) fn guess(&self, user: &str, password: &[u8]) -> Guess {
         let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Guess::New };

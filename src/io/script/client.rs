@@ -4,17 +4,19 @@ use super::super::connector::{Answerer, ClientState};
 use super::super::error::LoginError;
 use super::super::link::{Link, receive, send};
 use super::{rng, unix_now, within};
-use crate::crypto::{PublicKey, SignError};
+use crate::crypto::{CryptoError, PublicKey, SignError};
 use crate::handshake::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, FactorWanted, Verdict};
 use crate::session::Session;
 use crate::terms::credential::Credential;
 use crate::terms::error::Error;
+use crate::terms::puzzle::{Puzzle, PuzzleSolution};
 use crate::terms::stretch::{StretchError, StretchedPassword, Stretching};
 use crate::terms::ticket::TrustedTicket;
 use crate::terms::trust::Server;
 use crate::time::Moment;
 use crate::wire::frame::FrameType;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
 use core::task::Poll;
 use futures_channel::oneshot;
 use zeroize::Zeroizing;
@@ -59,7 +61,30 @@ pub(in crate::io) async fn begin<L: Link>(
     };
     link.set_deadline(deadline);
     send(link, &hello).await?;
-    let frame = receive(link, expects).await?;
+    let mut frame = receive(link, expects).await?;
+    let puzzle = match &state {
+        Awaiting::Answer(state) => state.puzzle(&frame),
+        Awaiting::Challenge(state) => state.puzzle(&frame),
+    };
+    let state = match puzzle {
+        None => state,
+        Some(puzzle) => {
+            let solution = Box::pin(solve(link, deadline, puzzle)).await?;
+            let (solved, state) = match state {
+                Awaiting::Answer(state) => {
+                    let (solved, state) = state.solved(&solution)?;
+                    (solved, Awaiting::Answer(state))
+                }
+                Awaiting::Challenge(state) => {
+                    let (solved, state) = state.solved(&solution)?;
+                    (solved, Awaiting::Challenge(state))
+                }
+            };
+            send(link, &solved).await?;
+            frame = receive(link, expects).await?;
+            state
+        }
+    };
     let answer = match state {
         Awaiting::Answer(state) => state.read(&frame, link.now(), unix_now())?,
         Awaiting::Challenge(state) => Answer::Challenge(state.read(&frame, link.now())?),
@@ -119,6 +144,30 @@ pub(in crate::io) async fn login<L: Link>(
         let answer = Box::pin(answer(link, answerer, &wanted)).await?;
         (frame, state) = wanted.answer(&answer, link.now())?;
     }
+}
+
+/// Solves a puzzle on a thread of its own, which ends when nobody waits for it any more: also where the login's future is dropped. A
+/// server that hangs up meanwhile is noticed, where the link can tell.
+async fn solve<L: Link>(link: &mut L, deadline: Moment, puzzle: Puzzle) -> Result<PuzzleSolution, LoginError> {
+    let (answer, mut answered) = oneshot::channel();
+    let work = move || {
+        if let Some(solution) = puzzle.solve(|| !answer.is_canceled()) {
+            // Whoever asked may be gone by now.
+            let _ = answer.send(solution);
+        }
+    };
+    let spawned = std::thread::Builder::new().name("puzzle".to_owned()).spawn(work);
+    spawned.map_err(LoginError::Io)?;
+    poll_fn(|task| {
+        if let Poll::Ready(solution) = Pin::new(&mut answered).poll(task) {
+            return Poll::Ready(solution.map_err(|_| Error::Crypto(CryptoError::Failed).into()));
+        }
+        if link.poll_wait(task, deadline).is_ready() {
+            return Poll::Ready(Err(Error::DeadlinePassed.into()));
+        }
+        link.poll_gone(task).map(|()| Err(LoginError::Disconnected { awaited: FrameType::ServerHello }))
+    })
+    .await
 }
 
 /// Stretches a password on a thread of its own: whoever else shares this one would wait for it.

@@ -280,6 +280,26 @@ layout! {
 }
 
 layout! {
+    /// What a server says in extension 3 of a Busy (PROTOCOL.md, "Puzzle").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PuzzleMessage {
+        /// How many leading zero bits each hash must have, 1 to 24.
+        pub bits: u8,
+        /// 32 random bytes.
+        pub nonce: [u8; limits::NONCE],
+    }
+}
+
+layout! {
+    /// The body of frame 12 (PROTOCOL.md, "Solution").
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Solution<'a> {
+        /// Sixteen counters of 8 bytes each, ascending.
+        pub counters: &'a [u8; limits::SOLUTION],
+    }
+}
+
+layout! {
     /// The body of frame 10 (PROTOCOL.md, "Confirm"): a tag and nothing else.
     #[derive(Clone, Debug, PartialEq, Eq)]
     pub struct Confirm<'a> {
@@ -301,6 +321,8 @@ impl<'a> Message<'a> for VerdictMessage<'a> {}
 impl<'a> Message<'a> for ServerResumption<'a> {}
 impl<'a> Message<'a> for Busy<'a> {}
 impl<'a> Message<'a> for Confirm<'a> {}
+impl<'a> Message<'a> for PuzzleMessage {}
+impl<'a> Message<'a> for Solution<'a> {}
 impl<'a> Message<'a> for FactorRequest<'a> {}
 impl<'a> Message<'a> for ClientFactor<'a> {}
 impl<'a> Message<'a> for Factor<'a> {}
@@ -314,4 +336,5 @@ const _: () = {
     assert!(VerdictMessage::MAX <= limits::VERDICT);
     assert!(FactorRequest::MAX + Extension::LARGEST <= limits::MAX_VERDICT_EXTENSIONS);
     assert!(Factor::MAX <= limits::FACTOR);
+    assert!(PuzzleMessage::MAX + Extension::LARGEST <= limits::MAX_CLIENT_EXTENSIONS);
 };
