@@ -51,7 +51,7 @@ mod table;
 mod parts;
 mod transcripts;
 
-use crate::mutant::{Check, without};
+use crate::mutant::{Check, Filter, without};
 use countersign::KeyExchange;
 use countersign::crypto::Provider;
 use ends::Side;
@@ -60,7 +60,7 @@ use settings::Setting;
 use worlds::{Parts, world};
 
 /// What a search must find in this world, by how it begins.
-fn finds(checks: &[Check], filter: Option<fn(&[u8]) -> Vec<u8>>, parts: Parts, name: &str, what: &str) {
+fn finds(checks: &[Check], filter: Option<Filter>, parts: Parts, name: &str, what: &str) {
     let found = without(checks, filter, || search(&world(name, parts)));
     match found {
         Err(attack) => {
@@ -134,7 +134,7 @@ fn without_the_channel_in_context_and_transcript_a_login_is_carried_over() {
 
 #[test]
 fn without_a_field_in_the_transcript_it_can_be_changed_unseen() {
-    let fields: [(fn(&[u8]) -> Vec<u8>, &str, &str); 8] = [
+    let fields: [(Filter, &str, &str); 8] = [
         (transcripts::suites, "two suites", "agreement"),
         (transcripts::nonce, "two servers", "agreement"),
         (transcripts::server_name, "one server", "agreement"),
