@@ -7,8 +7,8 @@ use countersign::frame::FrameType;
 use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, FactorClaim, Hello, Refusal};
 use countersign::{
     ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
-    Moment, PrivateKey, Prompt, Puzzle, PuzzleSolution, Server, ServerConfig, ServerKey, Session, SigningKey, StretchError, StretchParameters,
-    StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime, limits,
+    Moment, PrivateKey, Prompt, Puzzle, PuzzleSolution, Server, ServerConfig, ServerKey, Session, SigningKey,
+    StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime, limits,
 };
 use rand_core::Rng;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -128,7 +128,7 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     // A key: its name, itself, when it was made, and when it ends.
     let number = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).expect("eight bytes");
     let alive: Vec<_> = bytes[2..].chunks(56).filter(|key| now < number(&key[48..])).collect();
-    let count = u8::try_from(alive.len()).expect("there are two at most");
+    let count = u8::try_from(alive.len()).expect("there are three at most");
     let kept = [&[bytes[0], count], &alive.concat()[..]].concat();
     assert_eq!(exported.as_slice(), kept, "a follower has the keys that it was given");
 
@@ -136,7 +136,11 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     let (session, _) = follower.sessions();
     if let Some(ticket) = session.info.ticket() {
         let (hello, client) = follower.open(Some(ticket));
-        let is_early = number(&alive[0][40..48]) > now + limits::CLOCK_SKEW.as_secs();
+        // It is sealed under the newest whose time has come, or, where there is none, the newest of all.
+        let made: Vec<_> = alive.iter().map(|key| number(&key[40..48])).collect();
+        let seals = |made: &&u64| now < made.saturating_add(LIFETIME);
+        let sealed = made.iter().filter(|made| **made <= now).find(seals).or_else(|| made.iter().find(seals));
+        let is_early = sealed.is_none_or(|made| *made > now + limits::CLOCK_SKEW.as_secs());
         show(&follower, &hello, client, !is_early);
     }
 
