@@ -7,7 +7,9 @@ pub(crate) use store::{Opened, Store, Unreadable, all_read, lines, runtime, warn
 use crate::failure::{Failure, chain};
 use crate::{state, term};
 use clap::Args;
-use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, StoreError};
+#[cfg(feature = "sql")]
+use countersign::accounts::AccountStore;
+use countersign::accounts::{Account, AccountError, AccountFile, StoreError};
 use countersign::files::FileError;
 #[cfg(feature = "sql")]
 use countersign_stores::{OpenError, Place, Schema};

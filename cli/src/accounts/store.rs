@@ -130,6 +130,10 @@ impl<'a> Opened<'a> {
 
     /// All accounts: those of a file in the order of its lines, others in the order of their names.
     pub(crate) fn each(&self, mut take: impl FnMut(&Account)) -> Result<(), Failure> {
+        #[cfg_attr(
+            not(feature = "sql"),
+            allow(irrefutable_let_patterns, reason = "there are other stores with that feature")
+        )]
         if let Store::File(file) = &self.store {
             file.accounts().iter().for_each(take);
             return Ok(());

@@ -5,7 +5,9 @@ use super::log::{Entry, Log};
 use super::{number, stretch};
 use crate::accounts::{self, Store, Users};
 use crate::failure::chain;
-use countersign::accounts::{Account, AccountFile, AccountStore, BrokenLine, News};
+#[cfg(feature = "sql")]
+use countersign::accounts::{Account, AccountStore};
+use countersign::accounts::{AccountFile, BrokenLine, News};
 use countersign::{Acceptor, Stretching};
 #[cfg(feature = "sql")]
 use countersign_stores::{Availability, SqlStore};
@@ -15,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What is told of a database's accounts before it is served: the first ones stand for all, however many there are.
+#[cfg(feature = "sql")]
 const SAMPLE: usize = 1000;
 
 /// What is doubtful about the accounts, for who starts a server.
