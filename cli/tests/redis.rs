@@ -13,6 +13,7 @@
 mod support;
 
 use countersign::Begun;
+use std::io::Read;
 use support::servers::Redis;
 use support::{House, Said, Server, command, connect, finish, run};
 
@@ -62,9 +63,14 @@ fn the_password_of_redis_comes_from_a_file_or_the_environment_and_is_printed_now
     for bad in ["redis://:hunter22@db.example:nonsense", "rediss://:hunter22@db.example", "hunter22"] {
         fails(&house, bad, &[], 2, &["expected redis://HOST:PORT"]);
     }
-    let mut by_environment = command(&words(&house, &address, &[]));
-    by_environment.env("REDISCLI_AUTH", Redis::PASSWORD);
-    Server::of(by_environment).wait_for(&["event=started", &format!("redis=\"{address}\"")]);
+    let mut by_environment = command(&words(&house, &address, &["--exec", "env"]));
+    by_environment.env("REDISCLI_AUTH", Redis::PASSWORD).env("PGPASSWORD", Redis::PASSWORD);
+    let mut server = Server::of(by_environment);
+    server.wait_for(&["event=started", &format!("redis=\"{address}\"")]);
+    // Nor does a program that serves a session get it.
+    let mut said = String::new();
+    house.session(connect(&server.address)).read_to_string(&mut said).unwrap();
+    assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice") && !said.contains(Redis::PASSWORD), "{said}");
     let with_password = format!("{address}?pass={}", Redis::PASSWORD);
     let mut by_address = Server::of(command(&words(&house, &with_password, &[])));
     by_address.wait_for(&["event=started", &format!("redis=\"{address}\"")]);
