@@ -176,7 +176,7 @@ fn three_servers_know_the_same_accounts_tickets_failures_and_locks() {
 
 #[test]
 fn a_server_that_is_killed_under_load_takes_nothing_with_it_but_its_own_connections() {
-    let Some(mut cluster) = Cluster::start("killed") else { return };
+    let Some(mut cluster) = Cluster::start("one_of_three") else { return };
     let (all, killed) = (cluster.before_all(9), cluster.before(0, 9));
     let kept = ticket(&cluster.log_in(&killed, "alice").unwrap());
     let used = ticket(&cluster.log_in(&killed, "alice").unwrap());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) struct SharingArgs {}
 
 #[derive(Default)]
-pub(crate) struct Sharing;
+pub(crate) struct Sharing {}
 
 /// There is no Redis to watch.
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl SharingArgs {
         _: Option<&Store>,
         _: Option<&Arc<Log>>,
     ) -> Result<(Sharing, Option<String>), Failure> {
-        Ok((Sharing, None))
+        Ok((Sharing {}, None))
     }
 
     pub(super) fn has_tickets(&self, _: &Users) -> bool {
