@@ -35,7 +35,7 @@ pub(super) struct SharingArgs {
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_password_file: Option<PathBuf>,
     /// What becomes of logins while Redis is away. No ticket is taken then in any case: clients show their credentials
-    #[arg(long, value_enum, value_name = "HOW", default_value_t, requires = "redis")]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     redis_down: Down,
     /// Keep what is shared under the secret in this file, 64 hexadecimal digits, the same at all servers. Otherwise it follows from
     /// the private key, and a server with another one shares nothing
