@@ -306,7 +306,7 @@ pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Fa
 }
 
 /// Reads a server's key, to do something else with it than serve.
-#[cfg(feature = "x509")]
+#[cfg(any(feature = "redis", feature = "x509"))]
 pub(crate) fn at_rest(path: &Path, passphrase: &Passphrase) -> Result<PrivateKey, Failure> {
     opened(&read(path)?, path, passphrase, Ok)
 }

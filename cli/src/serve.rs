@@ -9,10 +9,16 @@ mod keys;
 mod listen;
 mod log;
 mod metrics;
+mod options;
 mod proxy;
 mod reload;
 mod server;
 mod service;
+#[cfg(feature = "redis")]
+mod sharing;
+#[cfg(not(feature = "redis"))]
+#[path = "serve/alone.rs"]
+mod sharing;
 mod stretch;
 mod tickets;
 mod users;
@@ -22,20 +28,18 @@ pub(crate) use check::CheckConfig;
 pub(crate) use config::{NotParsed, parse as command_line};
 pub(crate) use guessing::Guessing;
 pub(crate) use log::{Format as LogFormat, Log};
+pub(crate) use options::{MAX_HANDSHAKES, MAX_SESSIONS, Options};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
+pub(crate) use sharing::Sharing;
 
 use crate::accounts::{Store, Users, UsersArgs};
-use crate::crypto;
 use crate::failure::Failure;
 use crate::prompt;
 use crate::term;
 use clap::Args;
 use countersign::accounts::AccountVerifier;
-use countersign::{
-    Acceptor, Bounds, CredentialKind, PuzzleDifficulty, Puzzles, Recheck, ServerConfig, ServerKeys, Stretching,
-    TicketKeys, limits,
-};
+use countersign::{Acceptor, ServerKeys, Stretching, TicketKeys};
 use health::Health;
 use keys::Source;
 use listen::{State, listen, tell};
@@ -46,9 +50,9 @@ use server::{Live, Unnamed};
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
+use sharing::SharingArgs;
 use std::io;
 use std::net::ToSocketAddrs;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -110,6 +114,13 @@ With a database (--users sqlite:FILE, postgres://...) what is in it when a login
 of it is kept in memory. While it is away, logins are told `not now` and never `wrong password`, the log says so (events
 accounts-away, accounts-back), and /readyz; nothing has to be restarted. Its tables are made by `db migrate`.
 Without --users the accounts are in SQLite in the state directory, and the file is made if it is missing.
+
+With --redis several servers are one service: a guesser who waits at one waits at all, and, where the accounts are in a
+database, a ticket of one is good at the others, and once at all of them. The keys of tickets are in the database then, so that
+they outlive a restart (--ticket-keys has no place there), and are made anew by whichever server finds that it is time. All of it
+is kept under a secret that follows from the private key. The log says when Redis is away and back (events redis-away, redis-back),
+and when it has lost what it knew of used tickets (redis-emptied): those of before are not taken any more. docs/cluster.md has it
+all in a row: three servers, PostgreSQL, Redis and a balancer.
 
 --metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
 login: keep it on an address that only those reach who may know. What is counted, and what each line of
@@ -186,166 +197,11 @@ pub(crate) struct Serve {
     options: Options,
     #[command(flatten)]
     guessing: Guessing,
+    #[command(flatten)]
+    sharing: SharingArgs,
     /// All that is set, by name.
     #[arg(skip)]
     in_force: config::InForce,
-}
-
-const TICKET_LIFETIME: Duration = Duration::from_secs(3600);
-const DRAIN: Duration = Duration::ZERO;
-const RECHECK: Duration = Duration::from_secs(30);
-const RECHECK_GRACE: Duration = Duration::from_secs(600);
-const MAX_WAIT: Duration = Duration::from_secs(1);
-const HARDEST_PUZZLE: u8 = 16;
-pub(crate) const MAX_HANDSHAKES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
-/// Fewer than the library's: each is a connection of the service behind this, too.
-pub(crate) const MAX_SESSIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
-
-#[derive(Args, Clone, Copy)]
-pub(crate) struct Options {
-    /// How long a client may take to log in
-    #[arg(long, value_name = "TIME", default_value = term::time(limits::HANDSHAKE_TIMEOUT), value_parser = term::timeout)]
-    handshake_timeout: Duration,
-    /// How long after a login's arrival a refusal goes out, whatever its reason: keep it above what a password hash takes
-    #[arg(long, value_name = "TIME", default_value = term::time(limits::REFUSAL_FLOOR), value_parser = term::duration)]
-    refusal_floor: Duration,
-    /// How long the ticket of a login lets the same client in again, without a password; 0s gives out none
-    #[arg(long, value_name = "TIME", default_value = term::time(TICKET_LIFETIME), value_parser = term::duration)]
-    ticket_lifetime: Duration,
-    /// How long sessions may go on once the server is told to stop. After that, and half a second to say goodbye, they are cut
-    #[arg(long, value_name = "TIME", default_value = term::time(DRAIN), value_parser = term::duration)]
-    drain: Duration,
-    /// Log names of users that do not exist, too. People type passwords there: keep the log as secret as those. Without it,
-    /// such a name is a user_tag in the log, the same for the same name until the server is started anew
-    #[arg(long, help_heading = "Watching it")]
-    log_unknown_names: bool,
-    /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of a users file is
-    /// noticed within a second anyway. 0s for the file alone, and with a database for no change at all
-    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
-    recheck: Duration,
-    /// How long sessions go on while the users file or the database can't be read
-    #[arg(long, value_name = "TIME", default_value = term::time(RECHECK_GRACE), value_parser = term::duration)]
-    recheck_grace: Duration,
-    /// Open handshakes at once: from the connection until the login has arrived
-    #[arg(long, value_name = "NUMBER", default_value_t = MAX_HANDSHAKES, help_heading = "Bounds")]
-    max_handshakes: NonZeroUsize,
-    /// Open handshakes of one address [default: half of them]
-    #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
-    max_handshakes_per_address: Option<NonZeroUsize>,
-    /// How long a login may wait for a core before it is refused
-    #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
-    max_wait: Duration,
-    /// While logins wait for a core, have clients solve a puzzle before this server does anything costly for them: it gets harder for as long
-    /// as they wait. Nobody is asked who comes by ticket, or from an address that has logged in before. Clients that solve none are told that the
-    /// server is busy
-    #[arg(long, help_heading = "Bounds")]
-    puzzles: bool,
-    /// How hard the puzzles may get, 1 to 24: 16 bits are a million hashes, a tenth of a second or so; one more doubles that. Clients
-    /// go up to 17 unless told otherwise
-    #[arg(long, value_name = "BITS", default_value_t = HARDEST_PUZZLE, help_heading = "Bounds",
-        value_parser = clap::value_parser!(u8).range(1..=24))]
-    hardest_puzzle: u8,
-    /// Logins that are not decided yet, and refusals that wait until they are told, together; a quarter of them may be of one
-    /// address. Past that, a connection is closed when its login arrives; those of addresses with none are let in up to twice
-    /// as many [default: twice --max-handshakes]
-    #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
-    max_refusals: Option<NonZeroUsize>,
-    /// Sessions at once; past that, logins are refused before they cost an RSA operation
-    #[arg(long, value_name = "NUMBER", default_value_t = MAX_SESSIONS, help_heading = "Bounds")]
-    max_sessions: NonZeroUsize,
-    /// Sessions of one address; past that, too [default: half of them]
-    #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
-    max_sessions_per_address: Option<NonZeroUsize>,
-    /// Sessions of one user; past that, a login is refused once it is known whose it is [default: an eighth of them]
-    #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
-    max_sessions_per_user: Option<NonZeroUsize>,
-}
-
-/// The demo's.
-impl Default for Options {
-    fn default() -> Self {
-        const MANY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
-        Self {
-            handshake_timeout: limits::HANDSHAKE_TIMEOUT,
-            refusal_floor: limits::REFUSAL_FLOOR,
-            ticket_lifetime: TICKET_LIFETIME,
-            drain: DRAIN,
-            log_unknown_names: false,
-            recheck: RECHECK,
-            recheck_grace: RECHECK_GRACE,
-            max_handshakes: MANY,
-            max_handshakes_per_address: Some(MANY),
-            max_wait: MAX_WAIT,
-            puzzles: false,
-            hardest_puzzle: HARDEST_PUZZLE,
-            max_refusals: None,
-            max_sessions: MANY,
-            max_sessions_per_address: None,
-            max_sessions_per_user: None,
-        }
-    }
-}
-
-/// The bounds that each take a file descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Numbers {
-    handshakes: usize,
-    refusals: usize,
-    sessions: usize,
-}
-
-impl Options {
-    fn config(&self) -> Result<ServerConfig, Failure> {
-        let config = ServerConfig::new(crypto::provider())
-            .with_handshake_timeout(self.handshake_timeout)
-            .with_refusal_floor(self.refusal_floor);
-        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
-        config.with_credential_kinds(&kinds).map_err(Failure::new)
-    }
-
-    /// The keys of its tickets; `None` where it gives none.
-    pub(crate) fn tickets(&self) -> Option<Arc<TicketKeys>> {
-        let keys = || Arc::new(TicketKeys::new(crypto::provider(), self.ticket_lifetime));
-        (!self.ticket_lifetime.is_zero()).then(keys)
-    }
-
-    fn recheck(&self, looks_once: bool) -> Recheck {
-        let recheck = if self.recheck.is_zero() { Recheck::never() } else { Recheck::every(self.recheck) };
-        let recheck = recheck.with_grace(Some(self.recheck_grace));
-        if looks_once { recheck.closing_on_change() } else { recheck }
-    }
-
-    /// The puzzles; `None` where there are to be none.
-    fn puzzles(&self) -> Result<Option<Puzzles>, Failure> {
-        let most = PuzzleDifficulty::new(self.hardest_puzzle).map_err(Failure::new)?;
-        // An eighth of what a login may wait, as for the library's own second.
-        let wait = self.max_wait.checked_div(8).unwrap_or_default().max(Duration::from_millis(1));
-        Ok(self.puzzles.then(|| Puzzles::default().with_most(most).with_wait(wait)))
-    }
-
-    fn numbers(&self) -> Numbers {
-        let handshakes = self.max_handshakes.get();
-        let refusals = self.max_refusals.map_or(handshakes.saturating_mul(2), NonZeroUsize::get);
-        Numbers { handshakes, refusals, sessions: self.max_sessions.get() }
-    }
-
-    fn bounds(&self, numbers: Numbers) -> Bounds {
-        let mut bounds = Bounds::default()
-            .with_handshakes(numbers.handshakes)
-            .with_refusals(numbers.refusals)
-            .with_sessions(numbers.sessions)
-            .with_patience(self.max_wait.min(self.handshake_timeout));
-        if let Some(handshakes) = self.max_handshakes_per_address {
-            bounds = bounds.with_handshakes_per_source(handshakes.get());
-        }
-        if let Some(sessions) = self.max_sessions_per_address {
-            bounds = bounds.with_sessions_per_source(sessions.get());
-        }
-        if let Some(sessions) = self.max_sessions_per_user {
-            bounds = bounds.with_sessions_per_principal(sessions.get());
-        }
-        bounds
-    }
 }
 
 impl Serve {
@@ -366,16 +222,21 @@ impl Serve {
         warning.iter().for_each(term::note);
         let accounts = runtime.block_on(users.count());
         let listener = listen(&self.listen)?;
-        let tickets = self.options.tickets();
-        let saved = self.saved_tickets(tickets.as_ref())?;
+        // Before what is saved is loaded, and removed.
+        self.check_ticket_keys(&place)?;
+        // Standard output keeps its lines whole when many threads write.
+        let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
+        let (sharing, warning) = runtime.block_on(self.sharing.open(&self.keys, Some(&users), Some(&log)))?;
+        warning.iter().for_each(term::note);
+        let tickets = self.options.tickets(&sharing);
+        let saved = self.saved_tickets(tickets.as_ref());
         if let Some((keys, path)) = saved {
             tickets::load(keys, path)?;
         }
-        // Standard output keeps its lines whole when many threads write.
-        let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
+            sharing,
             place: &place,
             users,
             options: &self.options,
@@ -384,6 +245,7 @@ impl Serve {
             service,
             stretching,
         };
+        let redis = plan.sharing.named().map(str::to_owned);
         let (server, warnings) = runtime.block_on(plan.prepare(Arc::clone(&log)))?;
         warnings.iter().for_each(term::note);
         let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
@@ -412,6 +274,9 @@ impl Serve {
             }
             started = keys::described(started, &set);
             started = started.text("users", &place.to_string());
+            if let Some(redis) = &redis {
+                started = started.text("redis", redis);
+            }
             if let Some(accounts) = accounts {
                 started = started.count("accounts", accounts);
             }
@@ -437,18 +302,25 @@ impl Serve {
         }
     }
 
-    /// What is kept across a restart, and where.
-    fn saved_tickets<'a>(
-        &'a self,
-        tickets: Option<&'a Arc<TicketKeys>>,
-    ) -> Result<Option<(&'a TicketKeys, &'a Path)>, Failure> {
-        match (&self.ticket_keys, tickets) {
-            (Some(_), None) => {
-                Err(Failure::usage("--ticket-keys is for tickets, and with --ticket-lifetime 0s there are none"))
-            }
-            (Some(path), Some(keys)) => Ok(Some((keys, path))),
-            (None, _) => Ok(None),
+    /// Whether the file of ticket keys, if one is named, has a purpose.
+    fn check_ticket_keys(&self, place: &Users) -> Result<(), Failure> {
+        if self.ticket_keys.is_none() {
+            return Ok(());
         }
+        if self.options.ticket_lifetime.is_zero() {
+            return Err(Failure::usage("--ticket-keys is for tickets, and with --ticket-lifetime 0s there are none"));
+        }
+        if self.sharing.has_tickets(place) {
+            return Err(Failure::usage(format_args!(
+                "--ticket-keys is for a server by itself; with --redis, the keys of tickets are in {place}, and stay there across restarts"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What is kept across a restart, and where.
+    fn saved_tickets<'a>(&'a self, tickets: Option<&'a Arc<TicketKeys>>) -> Option<(&'a TicketKeys, &'a Path)> {
+        Some((tickets?, self.ticket_keys.as_deref()?))
     }
 
     fn service(&self) -> Result<Service, Failure> {
@@ -473,6 +345,7 @@ impl Serve {
 pub(crate) struct Plan<'a> {
     pub(crate) keys: ServerKeys,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
+    pub(crate) sharing: Sharing,
     pub(crate) place: &'a Users,
     pub(crate) users: Store,
     pub(crate) options: &'a Options,
@@ -486,12 +359,12 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) async fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, place, users, options, guessing, balancers, service, stretching } = self;
+        let Self { keys, tickets, sharing, place, users, options, guessing, balancers, service, stretching } = self;
         let doubtful = users::warnings(place, &users, stretching.as_ref()).await;
         let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
         let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
         let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let warnings = doubtful.into_iter().chain(warning).collect();
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(warning).collect();
         let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config()?;
@@ -500,7 +373,7 @@ impl Plan<'_> {
         if let Some(stretching) = stretching {
             config = config.with_stretching(stretching).map_err(Failure::new)?;
         }
-        let mut watch = None;
+        let (mut watch, watched_redis, shared_tickets) = (None, sharing.watched(), tickets.clone());
         if let Some(keys) = tickets {
             config = config.with_tickets(Arc::clone(&keys));
             watch = Some(Watch::new(keys, Arc::clone(&log)));
@@ -511,7 +384,7 @@ impl Plan<'_> {
         let acceptor = Acceptor::new_async(config, keys, verifier);
         let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
-            Some(penalties) => acceptor.with_penalties(penalties),
+            Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
             None => acceptor.without_penalties(),
         };
         if let Some(puzzles) = options.puzzles()? {
@@ -521,7 +394,9 @@ impl Plan<'_> {
             acceptor = acceptor.with_unknown_names();
         }
         let _ = told.set(acceptor.clone());
-        Ok((Server::new(acceptor, watch, live, &unnamed, (log, health)), warnings))
+        warnings.extend(sharing.begin(shared_tickets.as_ref(), &log).await);
+        let server = Server::new(acceptor, watch, live, &unnamed, (log, health));
+        Ok((server.with_redis(watched_redis), warnings))
     }
 }
 

@@ -14,44 +14,11 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use support::{House, Said, Server, bounded, command, run, until};
-
-/// One at a time: they are all at one database, and one of them stops it.
-static ALONE: Mutex<()> = Mutex::new(());
-
-struct Database {
-    address: String,
-    ctl: String,
-    _alone: MutexGuard<'static, ()>,
-}
+use support::servers::Database;
+use support::{House, Server, bounded, command, run, until};
 
 impl Database {
-    /// A database of this test's own, with empty tables.
-    fn open(name: &str) -> Option<Self> {
-        let variable = |name| std::env::var(name).ok();
-        let (address, ctl) = (variable("COUNTERSIGN_TEST_POSTGRES"), variable("COUNTERSIGN_TEST_POSTGRES_CTL"));
-        let (Some(address), Some(ctl)) = (address, ctl) else {
-            eprintln!("skipped: no PostgreSQL; .ci/postgres starts one");
-            return None;
-        };
-        let address = address.replace("/postgres?", &format!("/{name}?"));
-        let database = Self { address, ctl, _alone: ALONE.lock().unwrap_or_else(PoisonError::into_inner) };
-        database.control(&["createdb", name]);
-        run(&["db", "migrate", "--users", &database.address], "").ok();
-        Some(database)
-    }
-
-    fn user(&self, args: &[&str], stdin: &str) -> Said {
-        run(&[&["user"], args, &["--users", &self.address]].concat(), stdin)
-    }
-
-    fn control(&self, what: &[&str]) {
-        assert!(Command::new(&self.ctl).args(what).status().unwrap().success(), "{what:?}");
-    }
-
     fn serve(&self, house: &House) -> Server {
         house.key("rsa2048.pem", "server.pem");
         let args = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--key"];

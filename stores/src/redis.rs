@@ -50,6 +50,19 @@ impl RedisConfig {
         })
     }
 
+    /// The password that Redis wants, from where fewer can see it than an address; it goes before one that is in there.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        let settings = self.info.redis_settings().clone().set_password(password);
+        self.info = self.info.set_redis_settings(settings);
+        self
+    }
+
+    /// Whether there is one, in the address or beside it.
+    pub fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
+    }
+
     /// What all keys begin with (`countersign:`). Services that share a Redis and have accounts of their own each need another.
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
@@ -80,16 +93,29 @@ impl RedisConfig {
     }
 }
 
-/// As it is written in a command, without a password.
+/// As [`RedisConfig::parse`] takes it, without a password.
 impl fmt::Display for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (settings, db) = (self.info.redis_settings(), self.info.redis_settings().db());
         match self.info.addr() {
-            redis::ConnectionAddr::Unix(path) => write!(f, "redis+unix://{}", path.display()),
-            address => write!(f, "redis://{address}"),
-        }?;
-        match self.info.redis_settings().db() {
-            0 => Ok(()),
-            database => write!(f, " database {database}"),
+            redis::ConnectionAddr::Unix(path) => {
+                write!(f, "redis+unix://{}", path.display())?;
+                let user = settings.username().map(|user| format!("user={user}"));
+                let database = (db != 0).then(|| format!("db={db}"));
+                let query: Vec<String> = user.into_iter().chain(database).collect();
+                if query.is_empty() { Ok(()) } else { write!(f, "?{}", query.join("&")) }
+            }
+            address => {
+                f.write_str("redis://")?;
+                settings.username().map_or(Ok(()), |user| write!(f, "{user}@"))?;
+                match address {
+                    redis::ConnectionAddr::Tcp(host, port) if host.contains(':') && !host.starts_with('[') => {
+                        write!(f, "[{host}]:{port}")
+                    }
+                    address => write!(f, "{address}"),
+                }?;
+                if db == 0 { Ok(()) } else { write!(f, "/{db}") }
+            }
         }
     }
 }
@@ -165,7 +191,7 @@ impl RedisStore {
     /// logs in.
     ///
     /// # Errors
-    /// [`RedisError::Away`] with what it said.
+    /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
     pub async fn check(&self) -> Result<(), RedisError> {
         self.check_tickets().await?;
         self.check_penalties().await
@@ -198,9 +224,12 @@ pub enum RedisError {
     /// There is no runtime of tokio's here.
     #[error("a Redis has to be opened on a runtime of tokio")]
     NoRuntime,
-    /// It can't be reached, does not answer in time, or refuses.
+    /// It can't be reached, does not answer in time, or is not ready.
     #[error("Redis can't be asked: {0}")]
     Away(String),
+    /// It is there, and will not be asked: it wants a password, or another one, or forbids this user what is needed. That does not pass by itself.
+    #[error("Redis refuses: {0}")]
+    Refused(String),
 }
 
 #[cfg(test)]
@@ -211,11 +240,19 @@ mod tests {
     #[test]
     fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
         for (address, printed) in [
-            ("redis://:hunter22@db.example:6380/3", "redis://db.example:6380 database 3"),
+            ("redis://:hunter22@db.example:6380/3", "redis://db.example:6380/3"),
+            ("redis://door:hunter22@[::1]:6380", "redis://door@[::1]:6380"),
             ("redis+unix:///run/redis.sock?pass=hunter22", "redis+unix:///run/redis.sock"),
+            (
+                "redis+unix:///run/redis.sock?db=2&user=door&pass=hunter22",
+                "redis+unix:///run/redis.sock?user=door&db=2",
+            ),
         ] {
             let config = RedisConfig::parse(address).unwrap();
+            assert!(config.has_password());
             assert_eq!(config.to_string(), printed);
+            let again = RedisConfig::parse(printed).unwrap();
+            assert_eq!((again.has_password(), again.to_string().as_str()), (false, printed));
             assert!(!format!("{config:?}").contains("hunter22"));
         }
         for bad in ["rediss://:hunter22@h", "redis://:hunter22@h:nonsense", "hunter22", ""] {

@@ -53,6 +53,15 @@ impl Store {
         }
     }
 
+    /// The database, if it is one.
+    #[cfg(feature = "redis")]
+    pub(crate) fn database(&self) -> Option<&SqlStore> {
+        match self {
+            Self::File(_) => None,
+            Self::Sql(store) => Some(store),
+        }
+    }
+
     /// What can't be read.
     async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
         match self {

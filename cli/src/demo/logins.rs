@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service};
+use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -240,7 +240,8 @@ impl Stage {
         let options = Options::default();
         let plan = Plan {
             keys: server_key.into(),
-            tickets: options.tickets(),
+            tickets: options.tickets(&Sharing::default()),
+            sharing: Sharing::default(),
             place: &Users::File(users.clone()),
             users: Store::File(file),
             options: &options,

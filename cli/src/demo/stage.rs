@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
 use crate::login::{Conversation, describe};
-use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service};
+use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
@@ -169,6 +169,7 @@ impl<'a> Stage<'a> {
         let plan = Plan {
             keys: keys.into(),
             tickets: None,
+            sharing: Sharing::default(),
             place: &Users::File(users.to_owned()),
             users: Store::File(AccountFile::open(users)?),
             options: &options,

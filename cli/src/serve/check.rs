@@ -55,26 +55,33 @@ impl Serve {
         let mut facts = vec![format!("key {}", set.current().public_key().id())];
         facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
         let place = self.users.place()?;
+        self.check_ticket_keys(&place)?;
         // What a start would make.
         let is_made = self.users.is_made() && place.is_missing();
-        let count = if is_made {
-            warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
-            Some(0)
-        } else {
-            runtime()?.block_on(async {
+        let (count, redis) = runtime()?.block_on(async {
+            let store = if is_made {
+                warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
+                None
+            } else {
                 let (store, away) = Store::open_to_serve(&place).await?;
                 warnings.extend(away);
                 warnings.extend(users::warnings(&place, &store, self.stretch.stretching(&self.keys)?.as_ref()).await);
-                Ok::<_, Failure>(store.count().await)
-            })?
-        };
+                Some(store)
+            };
+            let (sharing, away) = self.sharing.open(&self.keys, store.as_ref(), None).await?;
+            warnings.extend(away);
+            let count = match &store {
+                Some(store) => store.count().await,
+                None => Some(0),
+            };
+            Ok::<_, Failure>((count, sharing.named().map(str::to_owned)))
+        })?;
         facts.extend(count.map(|count| term::count(usize::try_from(count).unwrap_or(usize::MAX), "account")));
+        facts.extend(redis);
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
         self.options.config()?;
-        if let Some((_, path)) = self.saved_tickets(self.options.tickets().as_ref())? {
-            super::tickets::check(path)?;
-        }
+        self.ticket_keys.iter().try_for_each(|path| super::tickets::check(path))?;
         let (_, warning) =
             descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
         warnings.extend(warning);

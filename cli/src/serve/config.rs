@@ -123,11 +123,13 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
         let is_default = source == clap::parser::ValueSource::DefaultValue;
         let raw = matches.get_raw(arg.get_id().as_str())?;
         let shown = |value: &OsStr| value.to_string_lossy().into_owned();
-        // Of a database's address all but the password is told to anybody.
+        // Of an address all but the password is told to anybody.
         let values: Vec<String> = match name {
             "users" => {
                 raw.map(|value| Users::parse(value).map_or_else(|_| String::new(), |users| users.to_string())).collect()
             }
+            #[cfg(feature = "redis")]
+            "redis" => raw.map(super::sharing::shown).collect(),
             _ => raw.map(shown).collect(),
         };
         // A switch that is off is one that is not set.

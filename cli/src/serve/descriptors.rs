@@ -1,6 +1,6 @@
 //! How many files this process may have open, and bounds that fit.
 
-use super::Numbers;
+use super::options::Numbers;
 
 /// What a server has open beside its connections: standard streams, the listener, the runtime's own, a file that it reads.
 const OWN: usize = 20;

@@ -3,10 +3,14 @@
 use super::log::Entry;
 use crate::failure::Failure;
 use crate::keys;
+#[cfg(feature = "redis")]
+use crate::keys::folder::Role;
 use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
 use crate::secrets::Passphrase;
 use clap::Args;
 use countersign::{KeySet, ServerKey, ServerKeys, UnixTime};
+#[cfg(feature = "redis")]
+use countersign::{PrivateKey, files};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -52,6 +56,36 @@ impl Source {
             keys.with_name(name, set.clone()).map_err(why)
         })?;
         Ok((if self.any_server_name { keys.with_any_name() } else { keys }, warnings))
+    }
+
+    /// The private keys that what servers share is kept under: the current one first, then those that other servers may have for theirs, still or already.
+    #[cfg(feature = "redis")]
+    pub(super) fn private_keys(&self) -> Result<Vec<PrivateKey>, Failure> {
+        let now = UnixTime::from_system(SystemTime::now());
+        let paths: Vec<PathBuf> = match &self.keys {
+            Some(folder) => {
+                let folder = Folder::open(folder)?;
+                let is_over = |role: &Role| matches!(role, Role::Retired(until) if now >= *until);
+                folder.files().filter(|(_, role)| !is_over(role)).map(|(name, _)| folder.file(name)).collect()
+            }
+            None => self.key.iter().cloned().collect(),
+        };
+        paths.iter().map(|path| self.private_key(path)).collect()
+    }
+
+    #[cfg(feature = "redis")]
+    fn private_key(&self, path: &Path) -> Result<PrivateKey, Failure> {
+        // It was asked for once, to load the key, and is not kept.
+        if files::read_key_file(path)?.needs_passphrase() && !self.passphrase.is_in_file() {
+            let failure = Failure::usage(format_args!(
+                "{}: this key is encrypted, and what servers share is kept under a secret that follows from it",
+                path.display()
+            ));
+            return Err(
+                failure.and("give its passphrase with --passphrase-file, or a secret of its own with --shared-secret")
+            );
+        }
+        keys::at_rest(path, &self.passphrase)
     }
 
     fn set(&self, before: Option<&KeySet>, now: UnixTime) -> Result<(KeySet, Vec<String>), Failure> {

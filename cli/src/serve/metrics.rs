@@ -6,6 +6,7 @@
 
 use super::health::Health;
 use super::log::{Cause, Log};
+use super::sharing::{RedisNumbers, Watched};
 use countersign::events::Decision;
 use countersign::{Acceptor, Event, TicketKeys, UsedCounts};
 use std::collections::BTreeMap;
@@ -55,6 +56,7 @@ pub(crate) struct Sources {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) acceptor: Acceptor,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
+    pub(crate) redis: Option<Watched>,
     pub(crate) log: Arc<Log>,
     pub(crate) health: Arc<Health>,
 }
@@ -144,6 +146,19 @@ impl Page {
         self.sample(name, &[], value);
     }
 
+    fn redis(&mut self, numbers: &RedisNumbers) {
+        let RedisNumbers { is_away, absences, answered, unanswered, emptied } = numbers;
+        self.one("countersign_redis_away", "gauge", "1 while Redis does not answer.", u8::from(*is_away));
+        let help = "How often Redis did not answer any more.";
+        self.one("countersign_redis_away_total", "counter", help, absences);
+        let name = "countersign_redis_questions_total";
+        self.head(name, "counter", "What Redis was asked, and whether it answered in time.");
+        self.sample(name, &[("outcome", "answered")], answered);
+        self.sample(name, &[("outcome", "unanswered")], unanswered);
+        let help = "How often Redis was new, or had lost what it knew of used tickets.";
+        self.one("countersign_redis_emptied_total", "counter", help, emptied);
+    }
+
     fn histogram(&mut self, name: &str, label: (&str, &str), histogram: &Histogram) {
         let bounds = BOUNDS.iter().map(ToString::to_string).chain(["+Inf".to_owned()]);
         let mut count = 0_u64;
@@ -164,7 +179,7 @@ fn escaped(value: &str) -> String {
 impl Sources {
     /// The page.
     pub(crate) fn page(&self) -> String {
-        let Self { metrics, acceptor, tickets, log, health } = self;
+        let Self { metrics, acceptor, tickets, redis, log, health } = self;
         let mut page = Page::default();
         let (counter, gauge) = ("counter", "gauge");
         page.head("countersign_build_info", gauge, "Always 1; what runs stands in the labels.");
@@ -260,6 +275,9 @@ impl Sources {
             page.head(name, counter, "Tickets that were not taken, as they were used before or may have been.");
             page.sample(name, &[("code", "used")], used);
             page.sample(name, &[("code", "forgotten")], untold);
+        }
+        if let Some(redis) = redis {
+            page.redis(&redis.numbers());
         }
         if let Some(manifest) = acceptor.keys().of("").and_then(|set| set.manifest().cloned()) {
             let expires = manifest.unverified_body().expires.as_secs();

@@ -6,6 +6,7 @@ use super::metrics::{Metrics, Sources};
 use super::number;
 use super::proxy::{self, Block, HeaderError};
 use super::service::{End, Service};
+use super::sharing::Watched;
 use super::tickets::Watch;
 use super::visit::{Connection, Ends, Visit};
 use crate::relay::Stop;
@@ -34,6 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Server {
     shared: Arc<Shared>,
     tickets: Option<Watch>,
+    redis: Option<Watched>,
 }
 
 /// What all connections share.
@@ -89,7 +91,13 @@ impl Server {
             handshake_timeout: unnamed.timeout,
             stopping: watch::Sender::new(false),
         });
-        Self { shared, tickets }
+        Self { shared, tickets, redis: None }
+    }
+
+    /// Tells those who watch it of this Redis, too.
+    pub(super) fn with_redis(mut self, redis: Option<Watched>) -> Self {
+        self.redis = redis;
+        self
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
@@ -103,6 +111,7 @@ impl Server {
             metrics: Arc::clone(metrics),
             acceptor: acceptor.clone(),
             tickets: self.tickets.as_ref().map(Watch::keys),
+            redis: self.redis.clone(),
             log: Arc::clone(log),
             health: Arc::clone(health),
         }
@@ -116,7 +125,7 @@ impl Server {
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) {
-        let Self { shared, mut tickets } = self;
+        let Self { shared, mut tickets, .. } = self;
         let mut minutes = interval(Watch::EVERY);
         // Every connection holds one end of it.
         let (open, mut all_gone) = mpsc::channel::<()>(1);

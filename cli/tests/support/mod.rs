@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::arithmetic_side_effects)]
 
+pub mod servers;
+
 use countersign::blocking::BlockingLink;
 use countersign::crypto::rustcrypto;
 use countersign::{

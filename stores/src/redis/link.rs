@@ -3,7 +3,7 @@
 use super::{Observer, RedisError};
 use core::time::Duration;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Script};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, Script};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -62,6 +62,15 @@ struct State {
     away: Option<(Instant, Instant)>,
 }
 
+/// Why there was no answer. No name, address or password is in it: those are in what was asked.
+fn said(error: &redis::RedisError) -> RedisError {
+    // Of those who have given no password it takes no long command, and says so without one of its codes.
+    let is_refusal = error.kind() == ErrorKind::AuthenticationFailed
+        || error.code().is_some_and(|code| ["NOAUTH", "WRONGPASS", "NOPERM"].contains(&code))
+        || error.to_string().contains("unauthenticated");
+    if is_refusal { RedisError::Refused(error.to_string()) } else { RedisError::Away(error.to_string()) }
+}
+
 /// A script and what it is called with.
 pub(super) struct Call {
     pub(super) script: &'static str,
@@ -82,8 +91,8 @@ impl Link {
             shared.enter()?;
             let answer = tokio::time::timeout(shared.patience, shared.run(&call)).await;
             let answer = match answer {
-                Ok(answer) => answer.map_err(|error| error.to_string()),
-                Err(_) => Err(format!("no answer within {} ms", shared.patience.as_millis())),
+                Ok(answer) => answer.map_err(|error| said(&error)),
+                Err(_) => Err(RedisError::Away(format!("no answer within {} ms", shared.patience.as_millis()))),
             };
             if answer.is_err() {
                 // One that hangs may be a connection that nobody is at the other end of.
@@ -92,7 +101,7 @@ impl Link {
                 }
             }
             shared.leave(answer.as_ref().err());
-            answer.map_err(RedisError::Away)
+            answer
         });
         asked.await.map_err(|_| RedisError::Away("its runtime has ended".to_owned()))?
     }
@@ -128,7 +137,7 @@ impl Shared {
         }
     }
 
-    fn leave(&self, failed: Option<&String>) {
+    fn leave(&self, failed: Option<&RedisError>) {
         let now = Instant::now();
         let mut state = self.lock();
         let event = match failed {
@@ -140,7 +149,7 @@ impl Shared {
                 let is_new = state.away.is_none();
                 let since = state.away.map_or(now, |(since, _)| since);
                 state.away = Some((since, now.checked_add(self.patience).unwrap_or(now)));
-                is_new.then(|| RedisEvent::Away { what: what.clone() })
+                is_new.then(|| RedisEvent::Away { what: what.to_string() })
             }
         };
         drop(state);

@@ -38,6 +38,10 @@ impl Exec {
         for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(name);
         }
+        // And these open what this server keeps accounts and counts in.
+        for name in ["PGPASSWORD", "REDISCLI_AUTH"] {
+            command.env_remove(name);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         // A group of its own: what it starts ends with it.
         let child = command.process_group(0).kill_on_drop(true).spawn()?;

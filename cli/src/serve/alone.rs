@@ -1,0 +1,70 @@
+//! A server that shares nothing with others: what stands for `sharing` in a build without Redis.
+
+use super::keys::Source;
+use super::log::Log;
+use crate::accounts::{Store, Users};
+use crate::failure::Failure;
+use clap::Args;
+use countersign::{Penalties, TicketKeys};
+use std::sync::Arc;
+
+#[derive(Args, Clone)]
+pub(super) struct SharingArgs {}
+
+#[derive(Default)]
+pub(crate) struct Sharing {}
+
+/// There is no Redis to watch.
+#[derive(Clone)]
+pub(crate) enum Watched {}
+
+pub(crate) struct RedisNumbers {
+    pub(crate) is_away: bool,
+    pub(crate) absences: u64,
+    pub(crate) answered: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) emptied: u64,
+}
+
+impl SharingArgs {
+    pub(super) async fn open(
+        &self,
+        _: &Source,
+        _: Option<&Store>,
+        _: Option<&Arc<Log>>,
+    ) -> Result<(Sharing, Option<String>), Failure> {
+        Ok((Sharing {}, None))
+    }
+
+    pub(super) fn has_tickets(&self, _: &Users) -> bool {
+        false
+    }
+}
+
+impl Sharing {
+    pub(super) fn named(&self) -> Option<&str> {
+        None
+    }
+
+    pub(super) fn tickets(&self, keys: TicketKeys) -> TicketKeys {
+        keys
+    }
+
+    pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {
+        penalties
+    }
+
+    pub(super) fn watched(&self) -> Option<Watched> {
+        None
+    }
+
+    pub(super) async fn begin(self, _: Option<&Arc<TicketKeys>>, _: &Arc<Log>) -> Option<String> {
+        None
+    }
+}
+
+impl Watched {
+    pub(crate) fn numbers(&self) -> RedisNumbers {
+        match *self {}
+    }
+}

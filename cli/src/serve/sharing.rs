@@ -1,0 +1,287 @@
+//! What several servers share: failed logins and used tickets in Redis, keys for tickets in the database.
+
+use super::keys::Source;
+use super::log::{Entry, Log};
+use crate::accounts::{Store, Users};
+use crate::failure::{Failure, chain};
+use crate::term;
+use clap::{Args, ValueEnum};
+use countersign::files;
+use countersign::{Penalties, TicketKeys, WhenAway};
+use countersign_stores::{
+    RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError,
+};
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
+
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Several servers")]
+pub(super) struct SharingArgs {
+    /// Share the counts of failed logins with all servers at this Redis or Valkey, redis://HOST:PORT or redis+unix:///PATH; and,
+    /// where the accounts are in a database, tickets, too
+    ///
+    /// A ticket of one server is good at the others then, and once at all of them: the keys are in the database, which tickets were used is in Redis.
+    /// Without it each server's tickets are good at that one alone. Nothing is encrypted on the way to Redis. Its password is best left to
+    /// REDISCLI_AUTH or --redis-password-file: in the address, others on this machine can see it.
+    // Nothing is refused here: what is wrong with a value would be told with the value, and there may be a password in it.
+    #[arg(long, value_name = "ADDRESS")]
+    redis: Option<OsString>,
+    /// Read the password of Redis from the first line of this file
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    redis_password_file: Option<PathBuf>,
+    /// What becomes of logins while Redis is away. No ticket is taken then in any case: clients show their credentials
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    redis_down: Down,
+    /// Keep what is shared under the secret in this file, 64 hexadecimal digits, the same at all servers. Otherwise it follows from
+    /// the private key, and a server with another one shares nothing
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    shared_secret: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Down {
+    /// They go on, by what each server has counted itself: who guesses has as many tries as there are servers
+    #[default]
+    Open,
+    /// Whoever has not logged in before at this server from where they are is turned away
+    Closed,
+}
+
+impl SharingArgs {
+    /// Opens what is named, and says what is doubtful: that Redis is away, which it may be.
+    pub(super) async fn open(
+        &self,
+        keys: &Source,
+        users: Option<&Store>,
+        log: Option<&Arc<Log>>,
+    ) -> Result<(Sharing, Option<String>), Failure> {
+        let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
+        let mut config = parse(address)?;
+        if let Some(path) = &self.redis_password_file {
+            config = config.with_password(utf8(path, &files::read_secret(path)?)?.as_str());
+        } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
+            && !config.has_password()
+        {
+            config = config.with_password(&password);
+        }
+        let state = Arc::<State>::default();
+        let down = self.redis_down;
+        if let Some(log) = log {
+            let (log, state) = (Arc::clone(log), Arc::clone(&state));
+            config = config.with_observer(move |event| state.note(&log, down, event));
+        }
+        let (secret, other_secrets) = self.secrets(keys)?;
+        let named = config.to_string();
+        let wrong = |error: &RedisError| format!("--redis {named}: {}", chain(error));
+        let redis = RedisStore::new(config, &secret).map_err(|error| Failure::new(wrong(&error)))?;
+        let warning = match redis.check().await {
+            Ok(()) => None,
+            Err(error @ RedisError::Away(_)) => {
+                Some(format!("warning: {}; until it is back, {}", wrong(&error), down.note()))
+            }
+            Err(error @ RedisError::Refused(_)) => {
+                let failure = Failure::new(wrong(&error));
+                return Err(failure.and("give its password in REDISCLI_AUTH, or in a file with --redis-password-file"));
+            }
+            Err(error) => return Err(Failure::new(wrong(&error))),
+        };
+        let database = users.and_then(Store::database).cloned();
+        Ok((Sharing(Some(Shared { redis, named, down, secret, other_secrets, database, state })), warning))
+    }
+
+    /// The secret that everything is kept under, and others that keys for tickets may be under: of servers with another current key.
+    fn secrets(&self, keys: &Source) -> Result<(SharedSecret, Vec<SharedSecret>), Failure> {
+        if let Some(path) = &self.shared_secret {
+            return Ok((read_secret(path)?, Vec::new()));
+        }
+        let mut secrets = keys.private_keys()?.iter().map(SharedSecret::of).collect::<Vec<_>>().into_iter();
+        let secret = secrets.next().ok_or_else(|| Failure::new("there is no key"))?;
+        Ok((secret, secrets.collect()))
+    }
+
+    /// Whether tickets are shared, where the accounts are in this place.
+    pub(super) fn has_tickets(&self, users: &Users) -> bool {
+        self.redis.is_some() && matches!(users, Users::Sql(_))
+    }
+}
+
+impl Down {
+    fn note(self) -> &'static str {
+        match self {
+            Self::Open => "logins go on by what this server has counted itself, and no ticket is taken",
+            Self::Closed => {
+                "those who have not logged in here before from where they are are turned away, and no ticket is taken"
+            }
+        }
+    }
+}
+
+fn parse(address: &OsStr) -> Result<RedisConfig, Failure> {
+    // What is no text is no address, either.
+    RedisConfig::parse(address.to_str().unwrap_or_default())
+        .map_err(|error| Failure::usage(format_args!("--redis: {error}")))
+}
+
+/// An address as it may be printed: without a password, and not at all where it is none.
+pub(super) fn shown(address: &OsStr) -> String {
+    parse(address).map_or_else(|_| String::new(), |config| config.to_string())
+}
+
+fn utf8(path: &Path, secret: &countersign::crypto::SecretBytes) -> Result<Zeroizing<String>, Failure> {
+    match std::str::from_utf8(secret.as_slice()) {
+        Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(Failure::usage(format_args!("{}: the first line is empty, or no text", path.display()))),
+    }
+}
+
+fn read_secret(path: &Path) -> Result<SharedSecret, Failure> {
+    let mut secret = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(files::read_secret(path)?.as_slice(), secret.as_mut_slice()).map_err(|_| {
+        let failure = Failure::usage(format_args!("{}: it is not 64 hexadecimal digits", path.display()));
+        failure.and(format_args!("make it with: (umask 077; openssl rand -hex 32 > {})", term::quoted(path)))
+    })?;
+    Ok(SharedSecret::new(*secret))
+}
+
+/// What this server shares with others; by default nothing.
+#[derive(Default)]
+pub(crate) struct Sharing(Option<Shared>);
+
+struct Shared {
+    redis: RedisStore,
+    /// Where it is.
+    named: String,
+    down: Down,
+    secret: SharedSecret,
+    other_secrets: Vec<SharedSecret>,
+    /// Where keys for tickets are, if there are any in a place that servers share.
+    database: Option<SqlStore>,
+    state: Arc<State>,
+}
+
+/// What those who watch a server are told of its Redis.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    redis: RedisStore,
+    state: Arc<State>,
+}
+
+/// The counts of a Redis.
+pub(crate) struct RedisNumbers {
+    pub(crate) is_away: bool,
+    pub(crate) absences: u64,
+    pub(crate) answered: u64,
+    pub(crate) unanswered: u64,
+    pub(crate) emptied: u64,
+}
+
+/// How often Redis is asked whether it is there.
+const CHECK: Duration = Duration::from_secs(2);
+
+impl Sharing {
+    /// Where Redis is, without a password.
+    pub(super) fn named(&self) -> Option<&str> {
+        self.0.as_ref().map(|shared| shared.named.as_str())
+    }
+
+    /// The keys with a memory that is shared, where the keys are. One without the other would let a ticket in once at each server.
+    pub(super) fn tickets(&self, keys: TicketKeys) -> TicketKeys {
+        match &self.0 {
+            Some(Shared { redis, database: Some(_), .. }) => keys.with_shared_memory(Arc::new(redis.clone())),
+            _ => keys,
+        }
+    }
+
+    pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {
+        let Some(Shared { redis, down, .. }) = &self.0 else { return penalties };
+        let when_away = match down {
+            Down::Open => WhenAway::GoOn,
+            Down::Closed => WhenAway::TurnAway,
+        };
+        penalties.with_store(redis.clone(), when_away)
+    }
+
+    pub(super) fn watched(&self) -> Option<Watched> {
+        self.0.as_ref().map(|Shared { redis, state, .. }| Watched { redis: redis.clone(), state: Arc::clone(state) })
+    }
+
+    /// Shares from now on, for as long as the runtime is there: asks Redis whether it is there, and has these keys be those of all servers. Says what is
+    /// doubtful.
+    pub(super) async fn begin(self, tickets: Option<&Arc<TicketKeys>>, log: &Arc<Log>) -> Option<String> {
+        let shared = self.0?;
+        let redis = shared.redis;
+        tokio::spawn(async move {
+            let mut times = tokio::time::interval(CHECK);
+            times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                times.tick().await;
+                // The observer is told.
+                let _ = redis.check().await;
+            }
+        });
+        let (Some(database), Some(tickets)) = (shared.database, tickets) else { return None };
+        let keys = SharedTicketKeys::new(&database, tickets, &shared.secret);
+        let keys = shared.other_secrets.iter().fold(keys, |keys, secret| keys.with_other_secret(secret));
+        let error = keys.sync().await.err();
+        let (log, told) = (Arc::clone(log), Mutex::new(None));
+        tokio::spawn(keys.keep(move |error| tell(&log, &told, error)));
+        error.map(|error| format!("warning: {}; {}", chain(&error), UNSHARED))
+    }
+}
+
+const UNSHARED: &str =
+    "until that is over, tickets of this server may be good at no other one, and those of others not here";
+
+/// Logs why keys can't be shared, once a minute at most: short-lived keys are looked at often.
+fn tell(log: &Log, told: &Mutex<Option<Instant>>, error: &TicketSharingError) {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
+        *told = Some(Instant::now());
+        log.write(Entry::new("ticket-keys-not-shared").text("reason", &chain(error)).text("note", UNSHARED));
+    }
+}
+
+impl Watched {
+    pub(crate) fn numbers(&self) -> RedisNumbers {
+        let counts = self.redis.counts();
+        RedisNumbers {
+            is_away: self.state.is_away.load(Relaxed),
+            absences: self.state.absences.load(Relaxed),
+            answered: counts.asked.saturating_sub(counts.away),
+            unanswered: counts.away,
+            emptied: counts.tickets_forgotten,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    is_away: AtomicBool,
+    /// How often it went away.
+    absences: AtomicU64,
+}
+
+impl State {
+    fn note(&self, log: &Log, down: Down, event: &RedisEvent) {
+        let entry = match event {
+            RedisEvent::Away { what } => {
+                self.is_away.store(true, Relaxed);
+                self.absences.fetch_add(1, Relaxed);
+                Entry::new("redis-away").text("reason", what).text("note", down.note())
+            }
+            RedisEvent::Back { after } => {
+                self.is_away.store(false, Relaxed);
+                Entry::new("redis-back").count("seconds", after.as_secs())
+            }
+            RedisEvent::TicketsForgotten => Entry::new("redis-emptied")
+                .text("note", "it is new, or has lost what it knew: tickets of before are not taken"),
+            _ => return,
+        };
+        log.write(entry);
+    }
+}

@@ -1,0 +1,156 @@
+//! `serve --redis`: what two servers on one machine share, how its password is given, and what becomes of logins while it is away.
+//!
+//! The tests start `redis-server` themselves. Where there is none they say so, and test nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects
+)]
+#![cfg(feature = "redis")]
+
+mod support;
+
+use countersign::Begun;
+use std::io::Read;
+use support::servers::Redis;
+use support::{House, Said, Server, command, connect, finish, run};
+
+/// A house whose accounts are in SQLite.
+fn house() -> House {
+    let house = House::empty();
+    house.key("rsa2048.pem", "server.pem");
+    house.write("redis-password", format!("{}\n", Redis::PASSWORD).as_bytes(), 0o600);
+    let users = sqlite(&house);
+    let add = ["user", "add", "alice", "--permission", "read", "--password-stdin", "--users", &users];
+    run(&add, "secret of alice\n").ok();
+    house
+}
+
+fn sqlite(house: &House) -> String {
+    format!("sqlite:{}", house.path("accounts.db"))
+}
+
+/// The words of a server over SQLite and this Redis.
+fn words(house: &House, redis: &str, more: &[&str]) -> Vec<String> {
+    let (key, users) = (house.path("server.pem"), sqlite(house));
+    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--redis", redis];
+    [&args[..], more].concat().iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn serve(house: &House, redis: &Redis, more: &[&str]) -> Server {
+    let password = house.path("redis-password");
+    let more = [&["--redis-password-file", &password, "--refusal-floor", "1ms"], more].concat();
+    Server::of(command(&words(house, &redis.address(), &more)))
+}
+
+fn fails(house: &House, redis: &str, more: &[&str], status: i32, parts: &[&str]) {
+    let said: Said = run(&words(house, redis, more), "").fails(status, parts);
+    assert!(!format!("{said:?}").contains(Redis::PASSWORD), "{said:?}");
+}
+
+#[test]
+fn the_password_of_redis_comes_from_a_file_or_the_environment_and_is_printed_nowhere() {
+    let Some(redis) = Redis::start() else { return };
+    let (house, address) = (house(), redis.address());
+    fails(&house, &address, &[], 1, &["Redis refuses", "REDISCLI_AUTH", "--redis-password-file"]);
+    let password = house.path("redis-password");
+    house.write("wrong", b"wrong\n", 0o600);
+    fails(&house, &address, &["--redis-password-file", &house.path("wrong")], 1, &["Redis refuses"]);
+    house.write("exposed", b"wrong\n", 0o644);
+    fails(&house, &address, &["--redis-password-file", &house.path("exposed")], 1, &["0644"]);
+    for bad in ["redis://:hunter22@db.example:nonsense", "rediss://:hunter22@db.example", "hunter22"] {
+        fails(&house, bad, &[], 2, &["expected redis://HOST:PORT"]);
+    }
+    let mut by_environment = command(&words(&house, &address, &["--exec", "env"]));
+    by_environment.env("REDISCLI_AUTH", Redis::PASSWORD).env("PGPASSWORD", Redis::PASSWORD);
+    let mut server = Server::of(by_environment);
+    server.wait_for(&["event=started", &format!("redis=\"{address}\"")]);
+    // Nor does a program that serves a session get it.
+    let mut said = String::new();
+    house.session(connect(&server.address)).read_to_string(&mut said).unwrap();
+    assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice") && !said.contains(Redis::PASSWORD), "{said}");
+    let with_password = format!("{address}?pass={}", Redis::PASSWORD);
+    let mut by_address = Server::of(command(&words(&house, &with_password, &[])));
+    by_address.wait_for(&["event=started", &format!("redis=\"{address}\"")]);
+
+    let (key, users) = (house.path("server.pem"), sqlite(&house));
+    let file = |redis: &str, more: &str| {
+        let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nredis = {redis:?}\n{more}");
+        house.write("serve.toml", text.as_bytes(), 0o644)
+    };
+    let named = file(&with_password, "redis-down = \"closed\"\n");
+    let said = run(&["check-config", &named, "--print"], "").ok();
+    assert!(said.out.contains(&format!("\nredis = \"{address}\"\n")), "{said:?}");
+    assert!(said.out.contains("\nredis-down = \"closed\"\n") && !said.out.contains(Redis::PASSWORD), "{said:?}");
+    let named = file(&address, &format!("redis-password-file = {password:?}\n"));
+    assert!(run(&["check-config", &named], "").ok().out.contains(&format!("\n{address}\n")));
+    run(&["check-config", &file(&address, "")], "").fails(1, &["Redis refuses"]);
+    let said = run(&["check-config", &file("redis+unix:///nowhere/socket", "")], "").ok();
+    assert!(said.err.contains("warning: --redis redis+unix:///nowhere/socket: Redis can't be asked"), "{said:?}");
+    let mut check = command(&["check-config", &file(&address, "")]);
+    finish(check.env("REDISCLI_AUTH", Redis::PASSWORD), "").ok();
+}
+
+#[test]
+fn flags_that_make_no_sense_together_are_refused() {
+    let house = house();
+    let (nowhere, file) = ("redis+unix:///nowhere/socket", house.path("ticket.keys"));
+    fails(&house, nowhere, &["--ticket-keys", &file], 2, &["--ticket-keys is for a server by itself", "sqlite:"]);
+    house.write("secret", b"too short\n", 0o600);
+    let secret = ["--shared-secret", &house.path("secret")];
+    fails(&house, nowhere, &secret, 2, &["64 hexadecimal digits", "openssl rand -hex 32"]);
+    let more = ["serve", "--listen", "127.0.0.1:0", "--key", "k", "--shared-secret", "s"];
+    run(&more, "").fails(2, &["--redis"]);
+}
+
+#[test]
+fn servers_over_one_sqlite_file_share_tickets_and_each_is_good_once() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let secret = house.write("secret", format!("{}\n", "5a".repeat(32)).as_bytes(), 0o600);
+    let mut servers = [0, 1].map(|_| serve(&house, &redis, &["--shared-secret", &secret]));
+    redis.settle();
+    let ticket = house.session(connect(&servers[0].address)).info().ticket().unwrap().clone();
+    let next = house.resume(&servers[1].address, &ticket).info().ticket().unwrap().clone();
+    for server in &servers {
+        assert!(matches!(house.begin(&server.address, &ticket), Begun::Trusted(_)));
+    }
+    // A restart, in no good order, forgets neither the keys nor what was used.
+    servers[0].child.kill().unwrap();
+    servers[0] = serve(&house, &redis, &["--shared-secret", &secret]);
+    assert!(matches!(house.begin(&servers[0].address, &ticket), Begun::Trusted(_)));
+    drop(house.resume(&servers[0].address, &next));
+    // One that keeps it all under another secret says so, and has tickets of its own.
+    let mut stranger = serve(&house, &redis, &[]);
+    drop(house.session(connect(&stranger.address)));
+    let (_, said) = stranger.stop("-TERM");
+    assert!(said.contains("warning: the ticket keys in the database are encrypted under another secret"), "{said}");
+}
+
+#[test]
+fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured() {
+    let Some(mut redis) = Redis::start() else { return };
+    let house = house();
+    let mut open = serve(&house, &redis, &[]);
+    let mut closed = serve(&house, &redis, &["--redis-down", "closed"]);
+    redis.settle();
+    let ticket = house.session(connect(&open.address)).info().ticket().unwrap().clone();
+    redis.kill();
+    open.wait_for(&["event=redis-away", "logins go on by what this server has counted itself"]);
+    closed.wait_for(&["event=redis-away", "turned away"]);
+    assert!(matches!(house.begin(&open.address, &ticket), Begun::Trusted(_)));
+    let log_in = |server: &Server| server.login(&house, "alice", "secret of alice", &["--send", "whoami"]);
+    log_in(&open).ok();
+    assert!([7, 8].contains(&log_in(&closed).status), "busy, or not now");
+    redis.restart();
+    for server in [&mut open, &mut closed] {
+        server.wait_for(&["event=redis-back"]);
+    }
+    log_in(&closed).ok();
+    // Whoever is known there is let in, whatever Redis does.
+    redis.kill();
+    closed.wait_for(&["event=redis-away"]);
+    log_in(&closed).ok();
+}
