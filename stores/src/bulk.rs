@@ -36,7 +36,7 @@ impl SqlStore {
                 columns!(),
                 places(some.len(), 16)
             );
-            let added = self.within(PATIENCE, async {
+            let added = self.write_within(PATIENCE, async {
                 let mut work = self.database().begin().await?;
                 let rows = work.run(AssertSqlSafe(insert), values).await?;
                 let names = rows.iter().map(|row| row.text("name")).collect::<Result<HashSet<_>, _>>()?;
@@ -70,7 +70,7 @@ impl SqlStore {
     ) -> Result<Vec<(String, AccountError)>, StoreError> {
         let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
         for some in names.chunks(ROWS) {
-            let edited = self.within(PATIENCE, async {
+            let edited = self.write_within(PATIENCE, async {
                 let mut work = self.database().begin().await?;
                 let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
                 for name in some {
