@@ -42,7 +42,8 @@ pub(crate) const OTHERWISE: [&str; 3] =
 
 /// And of one whose passwords another program has hashed.
 #[cfg(feature = "password-formats")]
-pub(crate) const BY_OTHERS: [&str; 3] = ["wrong password, bcrypt", "unknown user, bcrypt", "right password, locked, bcrypt"];
+pub(crate) const BY_OTHERS: [&str; 3] =
+    ["wrong password, bcrypt", "unknown user, bcrypt", "right password, locked, bcrypt"];
 
 /// The accounts that a login of this class is refused at.
 pub(crate) fn accounts_of(class: &str) -> Accounts {

@@ -46,7 +46,9 @@ impl UsersArgs {
                 Users::Sql(place) if place.path().is_none() => {
                     Ok(Users::Sql(place.with_password(&secrets::of_file(path)?)))
                 }
-                place => Err(Failure::usage(format_args!("--users-password-file is for PostgreSQL; {place} has no password"))),
+                place => Err(Failure::usage(format_args!(
+                    "--users-password-file is for PostgreSQL; {place} has no password"
+                ))),
             };
         }
         Ok(place)
@@ -69,7 +71,11 @@ pub(crate) enum Users {
 impl Users {
     pub(crate) fn parse(text: &OsStr) -> Result<Self, Failure> {
         let is_address = |text: &&str| match text.split_once(':') {
-            Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "redis" | "ldap" | "ldaps" | "ldapi", _)) => true,
+            Some((
+                "sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "redis" | "ldap" | "ldaps"
+                | "ldapi",
+                _,
+            )) => true,
             Some((_, rest)) => rest.starts_with("//"),
             None => false,
         };

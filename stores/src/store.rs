@@ -169,14 +169,23 @@ impl SqlStore {
     pub async fn unreadable(&self) -> Result<Vec<(String, LineError)>, StoreError> {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let rows = self.page_of(&after, PAGE).await?;
+            let rows = self.rows(&after, PAGE).await?;
             let Some((last, _)) = rows.last() else { return Ok(found) };
             after.clone_from(last);
             found.extend(rows.into_iter().filter_map(|(name, read)| Some((name, read.err()?))));
         }
     }
 
-    async fn page_of(&self, after: &str, most: usize) -> Result<Vec<(String, Result<Account, LineError>)>, StoreError> {
+    /// At most so many accounts behind this name, in the order of their names by bytes, with those that can't be read, and why; none behind the
+    /// last. [`AccountStore::page`] leaves those out.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn rows(
+        &self,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<(String, Result<Account, LineError>)>, StoreError> {
         const SELECT: &str = select!("WHERE name > $1 ORDER BY name LIMIT $2");
         let values = vec![after.into(), Value::Number(i64::try_from(most).unwrap_or(i64::MAX))];
         self.read(async { self.0.database.read(SELECT, values).await?.iter().map(record::read).collect() }).await
@@ -300,7 +309,7 @@ impl AccountStore for SqlStore {
         let (mut found, mut after) = (Vec::new(), after.unwrap_or_default().to_owned());
         // Fewer than were asked for would mean that there are no more.
         while found.len() < most {
-            let rows = self.page_of(&after, most.saturating_sub(found.len())).await?;
+            let rows = self.rows(&after, most.saturating_sub(found.len())).await?;
             let Some((last, _)) = rows.last() else { break };
             after.clone_from(last);
             found.extend(rows.into_iter().filter_map(|(_, read)| read.ok()));

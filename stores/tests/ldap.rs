@@ -207,8 +207,11 @@ async fn a_directory_that_can_not_be_asked_says_not_now_whatever_the_password() 
     }
     let refused = other("of nobody").check().await;
     assert!(matches!(&refused, Err(LdapError::Refused(said)) if said.contains("rc=49")), "{refused:?}");
-    for (base, groups) in [("ou=peple,dc=example", "ou=groups,dc=example"), ("ou=people,dc=example", "ou=grups,dc=example")] {
-        let config = searching(directory.config()).with_search(base, "(uid={user})").with_groups(groups, "(member={dn})");
+    for (base, groups) in
+        [("ou=peple,dc=example", "ou=groups,dc=example"), ("ou=people,dc=example", "ou=grups,dc=example")]
+    {
+        let config =
+            searching(directory.config()).with_search(base, "(uid={user})").with_groups(groups, "(member={dn})");
         let refused = LdapVerifier::new(config).unwrap().check().await;
         assert!(matches!(&refused, Err(LdapError::Refused(said)) if said.contains("there is no ou=")), "{refused:?}");
     }
@@ -272,7 +275,10 @@ async fn while_a_directory_takes_connections_and_says_nothing_few_logins_wait_fo
             assert!(matches!(verdict, Err(Reason::NotNow(_))), "{verdict:?}");
             not_asked += usize::from(verdict == Err(NOT_ASKED));
         }
-        assert!(not_asked > 50 && asked.load(SeqCst) - before <= 101 - not_asked, "{not_asked} of 100 were not asked for");
+        assert!(
+            not_asked > 50 && asked.load(SeqCst) - before <= 101 - not_asked,
+            "{not_asked} of 100 were not asked for"
+        );
         let told = told.lock().unwrap();
         assert!(matches!(&told[..], [once] if once.contains("in time")), "{told:?}");
     }

@@ -45,6 +45,10 @@ struct Server {
 
 impl Server {
     async fn with(name: &str) -> Option<Self> {
+        Self::created(name, "").await
+    }
+
+    async fn created(name: &str, how: &str) -> Option<Self> {
         let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
             eprintln!("skipped: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
             return None;
@@ -52,7 +56,7 @@ impl Server {
         let socket = PathBuf::from(address.split_once("host=").unwrap().1);
         let mut connection = PgConnection::connect(&address).await.unwrap();
         let name = format!("{name}_{}", std::process::id());
-        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name} {how}"));
         sqlx::query(create).execute(&mut connection).await.unwrap();
         Some(Self { name, socket })
     }
@@ -188,7 +192,8 @@ async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_ba
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_the_database_can_not_have_is_nobodys_and_no_absence_of_it() {
-    let Some(server) = Server::with("odd_names").await else { return };
+    let latin = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    let Some(server) = Server::created("odd_names", latin).await else { return };
     server.place().migrate().await.unwrap();
     let told = Arc::new(AtomicBool::new(false));
     let tell = Arc::clone(&told);

@@ -72,8 +72,9 @@ impl Counts {
     /// Whose passwords are no good here, as warnings.
     pub(super) fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
         let Some(stretching) = stretching else {
-            let text =
-                |count| format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"));
+            let text = |count| {
+                format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"))
+            };
             return if self.other > 0 { vec![text(self.other)] } else { Vec::new() };
         };
         let plain = if stretching.is_moving() { 0 } else { self.plain };

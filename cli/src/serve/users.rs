@@ -110,7 +110,7 @@ impl Told {
             }
             Availability::Away(error) => {
                 self.health.note_no_accounts();
-                let entry = Entry::new("accounts-away").field("code", error.code()).text("reason", &chain(error));
+                let entry = Entry::new("accounts-away").field("code", error.code()).text("reason", &chain(*error));
                 self.log.write(entry.text("note", "logins are told \"not now\" until it is back"));
             }
             _ => {}
