@@ -4,7 +4,7 @@
 //! cargo test --release -p countersign-cli --test million -- --ignored --nocapture
 //! ```
 //!
-//! `COUNTERSIGN_TEST_COUNT` is another number of accounts than a million. docs/performance.md has the results of a run.
+//! `COUNTERSIGN_TEST_COUNT` is another number of accounts than a million. docs/accounts.md has some of the results.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

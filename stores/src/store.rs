@@ -126,7 +126,7 @@ impl SqlStore {
     /// # Errors
     /// [`StoreError::Away`].
     pub async fn count(&self) -> Result<u64, StoreError> {
-        self.read(async {
+        self.read_whole(async {
             let rows = self.0.database.read("SELECT count(*) AS number FROM accounts", Vec::new()).await?;
             let number = rows.first().map_or(Ok(0), |row| row.number("number"))?;
             Ok(u64::try_from(number).unwrap_or_default())
@@ -143,7 +143,7 @@ impl SqlStore {
         // All but the hash: SHA256:, 43 characters, and a semicolon.
         const SELECT: &str = "SELECT coalesce(substr(stretched, 52), '') AS kind, count(*) AS number FROM accounts \
              WHERE stretched IS NOT NULL OR password IS NOT NULL GROUP BY coalesce(substr(stretched, 52), '')";
-        self.read(async {
+        self.read_whole(async {
             let mut counts = PasswordCounts::default();
             for row in self.0.database.read(SELECT, Vec::new()).await? {
                 let (kind, number) = (row.text("kind")?, row.number("number")?);

@@ -75,8 +75,8 @@ impl Backend {
             #[cfg(feature = "sql")]
             Self::Store(_, Store::Sql(store)) => match store.count_passwords(stretching).await {
                 Ok(counts) => stretch::Counts::from(counts).warnings(stretching),
-                // Where it is away, that was said.
-                Err(_) => Vec::new(),
+                // Where it is away, that was said, too.
+                Err(_) => vec!["note: passwords were not counted: the database did not answer in time".to_owned()],
             },
             Self::Directory(_) => Vec::new(),
         }

@@ -32,7 +32,13 @@ impl SqlStore {
         match store.look().await {
             Ok(()) => Ok((store, None)),
             // The watcher, which is yet to come, is told of it at the first call.
-            Err(error @ OpenError::Away(_)) => Ok((store, Some(error))),
+            Err(error @ OpenError::Away(_)) => {
+                // What a start asks next does not wait for it again.
+                if let Some(asking) = store.0.circuit.ask() {
+                    store.0.circuit.failed(&asking);
+                }
+                Ok((store, Some(error)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -102,6 +108,14 @@ impl SqlStore {
         self.within(PATIENCE, Kind::Read, work).await
     }
 
+    /// Reads all rows of a table. Where there are very many that takes long, and is no absence.
+    pub(super) async fn read_whole<T>(
+        &self,
+        work: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        self.within(PATIENCE, Kind::Whole, work).await
+    }
+
     /// Writes.
     pub(crate) async fn write<T>(&self, work: impl Future<Output = Result<T, Failed>>) -> Result<T, StoreError> {
         self.within(PATIENCE, Kind::Write, work).await
@@ -162,6 +176,7 @@ impl SqlStore {
 #[derive(Clone, Copy)]
 enum Kind {
     Read,
+    Whole,
     Write,
 }
 
