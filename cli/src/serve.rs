@@ -363,9 +363,9 @@ impl Plan<'_> {
         let doubtful = users::warnings(place, &users, stretching.as_ref()).await;
         let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
         let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
-        let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let mut warnings: Vec<String> = doubtful.into_iter().chain(warning).collect();
-        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let fitting = descriptors::fit(options.bounds(), service.descriptors(), !balancers.is_empty());
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
+        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config()?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
@@ -382,7 +382,7 @@ impl Plan<'_> {
         let verifier = AccountVerifier::new(users);
         let verifier = if moves { verifier.with_moving() } else { verifier };
         let acceptor = Acceptor::new_async(config, keys, verifier);
-        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
             None => acceptor.without_penalties(),
