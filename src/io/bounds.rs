@@ -161,7 +161,7 @@ impl Bounds {
         self.handshakes = of_a_quarter(self.handshakes, 1);
         self.refusals = of_a_quarter(self.refusals, FOR_REFUSAL);
         let left = files.saturating_sub(Self { sessions: 0, ..self }.files(per_session));
-        self.sessions = self.sessions.min(left.checked_div(per_session).unwrap_or(left)).max(1);
+        self.sessions = self.sessions.min(left.checked_div(per_session).unwrap_or(usize::MAX)).max(1);
         self
     }
 
@@ -223,6 +223,6 @@ mod tests {
             assert!(fitting.handshakes() >= (files / 4).min(1024), "{files}: {fitting:?}");
         }
         // A session may need none, where it is handed to somebody else.
-        assert_eq!(bounds.fitting(100, 0).sessions(), 50);
+        assert_eq!(bounds.fitting(100, 0).sessions(), 512);
     }
 }

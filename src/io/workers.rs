@@ -298,7 +298,7 @@ fn take<W>(slot: &Mutex<Option<W>>) -> Option<W> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::io::drive::block_on;
@@ -345,7 +345,7 @@ mod tests {
         drop(third);
         let (ran, runs) = channel();
         // Logins that have begun come first.
-        assert!(workers.submit(Box::new(move || ran.send(()).unwrap())));
+        assert!(workers.submit((&source(), Origin::New), Box::new(move || ran.send(()).unwrap())));
         let fifth = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| runs.try_recv().is_ok());
         go.send(()).unwrap();
         assert_eq!(
@@ -403,15 +403,50 @@ mod tests {
     }
 
     #[test]
+    fn a_known_source_waits_for_no_hash_of_a_flood_but_for_the_one_that_is_computed() {
+        let workers = start(1, 100, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let (done, order) = channel();
+        let done = move |what: &'static str| {
+            let done = done.clone();
+            move || done.send(what).unwrap()
+        };
+        let new = source();
+        let known = Source::named("known");
+        workers.submit(
+            (&new, Origin::New),
+            Box::new(move || {
+                started.send(()).unwrap();
+                wait.recv().unwrap();
+            }),
+        );
+        starts.recv().unwrap();
+        for _ in 0..4 {
+            workers.submit((&new, Origin::New), Box::new(done("a hash of the flood")));
+        }
+        let hello = done("a known hello");
+        let hello = workers.queue((&known, Origin::Known), Progress::Fresh, (), move |()| hello());
+        workers.submit((&known, Origin::Known), Box::new(done("a known hash")));
+        go.send(()).unwrap();
+        assert_eq!(block_on(hello), Done::Answer(()));
+        let order: Vec<_> = order.iter().take(6).collect();
+        assert_eq!(order[..3], ["a known hash", "a known hello", "a hash of the flood"]);
+    }
+
+    #[test]
     fn nobody_waits_longer_than_the_patience() {
         let workers = start(1, 10, Duration::ZERO);
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
         // Patience of zero: the first is taken before it is late only if a thread is quick, so it is not asked for.
-        workers.submit(Box::new(move || {
-            started.send(()).unwrap();
-            wait.recv().unwrap();
-        }));
+        workers.submit(
+            (&source(), Origin::New),
+            Box::new(move || {
+                started.send(()).unwrap();
+                wait.recv().unwrap();
+            }),
+        );
         starts.recv().unwrap();
         let late = workers.queue((&source(), Origin::New), Progress::Fresh, 1, |item| item);
         go.send(()).unwrap();
