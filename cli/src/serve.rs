@@ -416,9 +416,9 @@ impl Plan<'_> {
         let doubtful = backend.warnings(stretching.as_ref()).await;
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
-        let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let mut warnings: Vec<String> = doubtful.into_iter().chain(warning).collect();
-        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let fitting = descriptors::fit(options.bounds(), service.descriptors(), !balancers.is_empty());
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
+        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
@@ -445,7 +445,7 @@ impl Plan<'_> {
             #[cfg(not(feature = "ldap"))]
             Backend::Directory(directory) => match directory {},
         };
-        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
             None => acceptor.without_penalties(),
