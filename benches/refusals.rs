@@ -45,8 +45,8 @@ use support::{KEYS, NOW, TODAY, private_key, providers, rng};
 #[global_allocator]
 static ARENA: Arena = Arena::new();
 
-/// How many instructions two refusals may differ by of which a client must not tell one from the other: half a microsecond's worth. An
-/// account that is found is copied out of the store.
+/// How many instructions two refusals may differ by of which a client must not tell one from the other. An account that is found is copied out
+/// of the store.
 const ALLOWED: u64 = 2000;
 
 /// How many between logins that opened and those that did not. Whoever made a login that opens knows that it does; and for whoever

@@ -33,6 +33,7 @@ pub(crate) use check::CheckConfig;
 pub(crate) use config::{NotParsed, parse as command_line};
 pub(crate) use guessing::Guessing;
 pub(crate) use log::{Format as LogFormat, Log};
+pub(crate) use proxy::proxied;
 pub(crate) use options::{MAX_HANDSHAKES, MAX_SESSIONS, Options};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -226,6 +227,11 @@ pub(crate) struct Serve {
     in_force: config::InForce,
 }
 
+/// All that is in force with a configuration, as such a file.
+pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
+    config::of_file(file).map(|serve| serve.in_force.to_toml())
+}
+
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
@@ -416,9 +422,9 @@ impl Plan<'_> {
         let doubtful = backend.warnings(stretching.as_ref()).await;
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
-        let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let mut warnings: Vec<String> = doubtful.into_iter().chain(warning).collect();
-        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let fitting = descriptors::fit(options.bounds(), service.descriptors(), !balancers.is_empty());
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
+        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
         let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
@@ -445,7 +451,7 @@ impl Plan<'_> {
             #[cfg(not(feature = "ldap"))]
             Backend::Directory(directory) => match directory {},
         };
-        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
             None => acceptor.without_penalties(),

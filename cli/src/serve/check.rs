@@ -87,9 +87,8 @@ impl Serve {
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
         self.ticket_keys.iter().try_for_each(|path| super::tickets::check(path))?;
-        let (_, warning) =
-            descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
-        warnings.extend(warning);
+        let fitting = descriptors::fit(self.options.bounds(), service.descriptors(), !self.proxy_protocol.is_empty());
+        warnings.extend(fitting.warning);
         Ok(Found { facts, warnings })
     }
 }

@@ -105,14 +105,6 @@ impl Default for Options {
     }
 }
 
-/// The bounds that each take a file descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Numbers {
-    pub(super) handshakes: usize,
-    pub(super) refusals: usize,
-    pub(super) sessions: usize,
-}
-
 impl Options {
     /// Of a server that takes these credentials.
     pub(super) fn config(&self, kinds: &[CredentialKind]) -> Result<ServerConfig, Failure> {
@@ -142,17 +134,12 @@ impl Options {
         Ok(self.puzzles.then(|| Puzzles::default().with_most(most).with_wait(wait)))
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    pub(super) fn bounds(&self) -> Bounds {
         let handshakes = self.max_handshakes.get();
-        let refusals = self.max_refusals.map_or(handshakes.saturating_mul(2), NonZeroUsize::get);
-        Numbers { handshakes, refusals, sessions: self.max_sessions.get() }
-    }
-
-    pub(super) fn bounds(&self, numbers: Numbers) -> Bounds {
         let mut bounds = Bounds::default()
-            .with_handshakes(numbers.handshakes)
-            .with_refusals(numbers.refusals)
-            .with_sessions(numbers.sessions)
+            .with_handshakes(handshakes)
+            .with_refusals(self.max_refusals.map_or(handshakes.saturating_mul(2), NonZeroUsize::get))
+            .with_sessions(self.max_sessions.get())
             .with_patience(self.max_wait.min(self.handshake_timeout));
         if let Some(handshakes) = self.max_handshakes_per_address {
             bounds = bounds.with_handshakes_per_source(handshakes.get());
