@@ -7,19 +7,22 @@ set -euo pipefail
 cd "$(dirname "$0")"
 [ $# -gt 0 ] && targets=("$@") || mapfile -t targets < <(cargo fuzz list)
 llvm=${LLVM:-$(dirname "$(command -v llvm-cov)")}
-# Only what is looked at is instrumented, so that everything else is built once.
+# Not what others have written. The command is with it as generic code of the library is compiled for it, and used by the targets.
 export RUSTC_BOOTSTRAP=1
-config=(-Zprofile-rustflags --config 'profile.dev.package.countersign.rustflags=["-Cinstrument-coverage"]'
-  --config 'profile.dev.package.countersign-fuzz.rustflags=["-Cinstrument-coverage"]')
+config=(-Zprofile-rustflags)
+for package in countersign countersign-cli countersign-fuzz; do
+  config+=(--config "profile.dev.package.$package.rustflags=[\"-Cinstrument-coverage\"]")
+done
 cargo build "${config[@]}" --example replay
 rm -rf coverage
 mkdir coverage
 for target in "${targets[@]}"; do
+  mkdir -p "corpus/$target"
   LLVM_PROFILE_FILE=coverage/$target.profraw target/debug/examples/replay "$target" "seeds/$target" "corpus/$target"
 done
 "$llvm/llvm-profdata" merge -sparse coverage/*.profraw -o coverage/all.profdata
 sources=(../src/wire ../src/handshake ../src/session.rs)
 mapfile -t files < <(find "${sources[@]}" -name '*.rs' -exec readlink -f {} +)
-"$llvm/llvm-cov" show target/debug/examples/replay -instr-profile=coverage/all.profdata --show-expansions=false \
+"$llvm/llvm-cov" show target/debug/examples/replay -instr-profile=coverage/all.profdata --show-instantiations=false \
   "${files[@]}" >coverage/lines.txt
 "$llvm/llvm-cov" report target/debug/examples/replay -instr-profile=coverage/all.profdata "${files[@]}"
