@@ -15,12 +15,14 @@ mod heap;
 #[allow(unused)]
 mod support;
 
-use countersign::client::{AwaitChallenge, AwaitVerdict};
+use countersign::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::frame::FrameReader;
 use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin};
-use countersign::{Session, Suite};
+use countersign::{ChannelBinding, ClientConfig, PuzzleDifficulty, Server, ServerConfig, ServerKey, Session, Suite};
 use heap::{allocated, measure};
-use support::{KEYS, NOW, Peers, TODAY, claim, grant, providers, rng};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{KEYS, NOW, Peers, TODAY, claim, grant, private_key, providers, rng};
 
 /// What a login may take, at most, between the challenge and its arrival, with a proof or without.
 const HALF_OPEN: usize = 400;
@@ -47,8 +49,33 @@ fn main() {
             login(&peers.with_proof(), &format!("{name}, with a proof"));
         }
     }
+    puzzle();
     #[cfg(feature = "tokio")]
     adapter();
+}
+
+/// The state that keeps a hello until its client has solved a puzzle.
+fn puzzle() {
+    let provider = providers()[0];
+    let (client, server) = (Arc::new(ClientConfig::new(provider)), Arc::new(ServerConfig::new(provider)));
+    let key = ServerKey::load(&private_key(KEYS[0].1), provider).unwrap();
+    let none = ChannelBinding::none();
+    println!("a hello at the default suites, kept until a puzzle is solved, in bytes");
+    for (name, trust) in [
+        ("without a proof", Server::pinned(key.public_key().id())),
+        ("with one", Server::key(key.public_key().clone())),
+    ] {
+        let (hello, _) = client::start(&client, &trust, &none, &mut rng(), NOW).unwrap();
+        let len = hello.len();
+        let (state, held, _) = measure(|| {
+            let hello = AwaitHello::new(&server, &none, NOW).read(hello, NOW).unwrap().choose(&key).unwrap();
+            hello.puzzle(PuzzleDifficulty::new(10).unwrap(), Duration::ZERO, &mut rng()).unwrap().1
+        });
+        // The hello itself was there before.
+        let on_the_heap = held + isize::try_from(len).unwrap();
+        let state = size_of_val(&state) + size_of::<FrameReader>();
+        println!("  {name:<46} {state:>6}, and {on_the_heap} on the heap, of which the hello {len}");
+    }
 }
 
 fn login(peers: &Peers, name: &str) {
@@ -92,7 +119,7 @@ impl Cost {
 
 #[cfg(feature = "tokio")]
 fn adapter() {
-    use countersign::{Acceptor, Attempt, ClientConfig, Connector, Context, Grant, Reason, ServerConfig, Stream};
+    use countersign::{Acceptor, Attempt, Connector, Context, Grant, Reason, Stream};
 
     let peers = Peers::new(providers()[0], Suite::X25519_AES_256_GCM, KEYS[0].1);
     let nobody = |_: &Attempt<'_>| -> Result<Grant, Reason> { Err(Reason::UnknownUser) };

@@ -12,6 +12,9 @@
 //! distribution: Friedman's over all classes, and for each class against the first the median difference with its 95 % interval, by
 //! order statistics (the sign test's).
 //!
+//! Accounts whose passwords are hashed otherwise, or by another program (with `--features password-formats`), have servers of their own, and
+//! are compared among themselves.
+//!
 //! There is no refusal floor unless it is asked for, and the password hashes are the smallest there are: nothing hides in them.
 //! The last class is a control: its verifier hashes twice, 0.03 ms more. Where that is not found, the run says nothing.
 //!
@@ -22,6 +25,8 @@
 
 #[path = "support/kinds.rs"]
 mod kinds;
+#[path = "support/statistics.rs"]
+mod statistics;
 #[allow(unused)]
 mod support;
 
@@ -30,9 +35,10 @@ use countersign::{
     Acceptor, Accounts, Attempt, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Reason, Server,
     ServerConfig, ServerKey, Suite, Verifier, client,
 };
-use kinds::{accounts, login_of};
+use kinds::{accounts_of, login_of};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use statistics::{in_blocks, report};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -40,11 +46,12 @@ use std::time::{Duration, Instant};
 use support::{KEYS, NOW, TODAY, private_key, providers};
 
 /// Ways to be refused. All names and passwords have one length.
-const CLASSES: [&str; 11] = [
+const CLASSES: [&str; 12] = [
     "wrong password",
     "unknown user",
     "account with a key alone",
     "account without a credential",
+    "wrong password, locked",
     "right password, locked",
     "right password, expired",
     "right password, other network",
@@ -55,6 +62,17 @@ const CLASSES: [&str; 11] = [
 ];
 
 const CONTROL: &str = "hashes twice";
+
+/// Those that are compared among themselves, each with the first: a client can tell what a hash costs, and must not tell by that whether there is
+/// the user.
+fn groups() -> Vec<&'static [&'static str]> {
+    vec![
+        &CLASSES,
+        &kinds::OTHERWISE,
+        #[cfg(feature = "password-formats")]
+        &kinds::BY_OTHERS,
+    ]
+}
 
 /// Of a frame: its type and its length.
 const HEADER: usize = 3;
@@ -80,110 +98,37 @@ fn main() {
     }
     for provider in providers() {
         println!("{}, {blocks} blocks, {floor:?} of refusal floor", provider.name);
-        report(&measure(provider, blocks, floor));
+        let mut rows = measure(provider, blocks, floor);
+        for group in groups() {
+            // Its columns.
+            let of_group: Vec<Vec<f64>> = rows.iter_mut().map(|row| row.drain(..group.len()).collect()).collect();
+            report(group, &of_group, group.last() == Some(&CONTROL));
+        }
     }
 }
 
 /// Microseconds: a row for each block, with one for each class.
 fn measure(provider: Provider, blocks: u64, floor: Duration) -> Vec<Vec<f64>> {
-    let address = serve(provider, floor);
-    let client = Client::new(provider, address);
+    let addresses: Vec<SocketAddr> =
+        groups().iter().map(|group| serve(provider, floor, accounts_of(group[0]))).collect();
+    let client = Client::new(provider, addresses[0]);
+    let classes: Vec<(&str, SocketAddr)> = groups()
+        .iter()
+        .zip(&addresses)
+        .flat_map(|(group, address)| group.iter().map(|class| (*class, *address)))
+        .collect();
     let rng = &mut StdRng::seed_from_u64(7);
-    let mut rows = Vec::new();
-    // The first blocks find cold caches.
-    for block in 0..blocks + blocks / 20 {
-        let mut order: Vec<usize> = (0..CLASSES.len()).collect();
-        for at in (1..order.len()).rev() {
-            order.swap(at, rng.random_range(0..=at));
-        }
-        let mut row = vec![0.0; CLASSES.len()];
-        for class in order {
-            row[class] = client.refused(CLASSES[class], rng).as_secs_f64() * 1e6;
-        }
-        if block >= blocks / 20 {
-            rows.push(row);
-        }
-    }
-    rows
-}
-
-fn report(rows: &[Vec<f64>]) {
-    let reference: Vec<f64> = rows.iter().map(|row| row[0]).collect();
-    println!("  {:<32} median {:>8.1} us", CLASSES[0], quantile(reference, 0.5));
-    for (class, name) in CLASSES.iter().enumerate().skip(1) {
-        let differences: Vec<f64> = rows.iter().map(|row| row[class] - row[0]).collect();
-        let (low, high) = interval(differences.len());
-        println!(
-            "  {name:<32} {:>+8.2} us, 95 % within {:+.2} and {:+.2}; sign test p = {:.2e}",
-            quantile(differences.clone(), 0.5),
-            quantile(differences.clone(), low),
-            quantile(differences.clone(), high),
-            sign_test(&differences)
-        );
-    }
-    let without_control: Vec<Vec<f64>> = rows.iter().map(|row| row[..row.len() - 1].to_vec()).collect();
-    println!("  Friedman: p = {:.2e} without the control, {:.2e} with it", friedman(&without_control), friedman(rows));
-}
-
-fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() - 1) as f64 * part).round() as usize]
-}
-
-/// Which order statistics hold the median in 95 of 100 samples of this size, as parts of it.
-fn interval(len: usize) -> (f64, f64) {
-    let half = 1.96 / 2.0 / (len as f64).sqrt();
-    ((0.5 - half).max(0.0), (0.5 + half).min(1.0))
-}
-
-/// How probable it is that so many differences or more have one sign, if both are alike.
-fn sign_test(differences: &[f64]) -> f64 {
-    let (above, below) = differences.iter().fold((0.0, 0.0), |(above, below), difference| {
-        (above + f64::from(u8::from(*difference > 0.0)), below + f64::from(u8::from(*difference < 0.0)))
-    });
-    let z =
-        ((f64::max(above, below) - f64::min(above, below) - 1.0) / f64::sqrt(f64::max(above + below, 1.0))).max(0.0);
-    (2.0 * upper_tail(z)).min(1.0)
-}
-
-/// Friedman's test: how probable ranks as uneven as these are, if the classes are alike. The chi-squared by Wilson and Hilferty's
-/// cube root.
-fn friedman(rows: &[Vec<f64>]) -> f64 {
-    let (n, k) = (rows.len() as f64, rows[0].len() as f64);
-    let mut sums = vec![0.0; rows[0].len()];
-    for row in rows {
-        let mut order: Vec<usize> = (0..row.len()).collect();
-        order.sort_by(|a, b| row[*a].total_cmp(&row[*b]));
-        for (rank, class) in (1..).zip(order) {
-            sums[class] += f64::from(rank);
-        }
-    }
-    let squares: f64 = sums.iter().map(|sum| sum * sum).sum();
-    let chi = 12.0 / (n * k * (k + 1.0)) * squares - 3.0 * n * (k + 1.0);
-    let spread = 2.0 / (9.0 * (k - 1.0));
-    upper_tail(((chi.max(0.0) / (k - 1.0)).cbrt() - (1.0 - spread)) / spread.sqrt())
-}
-
-/// Of the normal distribution (Abramowitz and Stegun 26.2.17; beyond six, its leading term).
-fn upper_tail(z: f64) -> f64 {
-    if z < 0.0 {
-        return 1.0 - upper_tail(-z);
-    }
-    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    if z > 6.0 {
-        return density / z;
-    }
-    let t = 1.0 / (1.0 + 0.231_641_9 * z);
-    density
-        * t
-        * (0.319_381_530 + t * (-0.356_563_782 + t * (1.781_477_937 + t * (-1.821_255_978 + t * 1.330_274_429))))
+    in_blocks(blocks, classes.len(), &mut StdRng::seed_from_u64(8), |class| {
+        let (class, address) = classes[class];
+        client.refused(class, address, rng)
+    })
 }
 
 /// An acceptor of the library, as an application has one, but for the bounds on guessing.
-fn serve(provider: Provider, floor: Duration) -> SocketAddr {
+fn serve(provider: Provider, floor: Duration, accounts: Accounts) -> SocketAddr {
     let config = ServerConfig::new(provider).with_suites(&[SUITE]).unwrap().with_refusal_floor(floor);
     let key = ServerKey::load(&private_key(KEYS[0].1), provider).unwrap();
-    let acceptor = Acceptor::new(config, key, Twice(accounts())).without_penalties();
+    let acceptor = Acceptor::new(config, key, Twice(accounts)).without_penalties();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -214,7 +159,6 @@ impl Verifier for Twice {
 struct Client {
     config: Arc<ClientConfig>,
     trust: Server,
-    address: SocketAddr,
     /// Of another connection.
     stale: Vec<u8>,
 }
@@ -224,14 +168,14 @@ impl Client {
         let config = Arc::new(ClientConfig::new(provider).with_suites(&[SUITE]).unwrap());
         let key = ServerKey::load(&private_key(KEYS[0].1), provider).unwrap();
         let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
-        let mut client = Self { config, trust, address, stale: Vec::new() };
-        client.stale = client.login("user00", b"a wrong guess", &mut StdRng::seed_from_u64(1)).1;
+        let mut client = Self { config, trust, stale: Vec::new() };
+        client.stale = client.login(address, "user00", b"a wrong guess", &mut StdRng::seed_from_u64(1)).1;
         client
     }
 
     /// A connection on which the login is next, and the login.
-    fn login(&self, user: &str, password: &[u8], rng: &mut StdRng) -> (TcpStream, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+    fn login(&self, address: SocketAddr, user: &str, password: &[u8], rng: &mut StdRng) -> (TcpStream, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         let (hello, state) = client::start(&self.config, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap();
         stream.write_all(&hello).unwrap();
@@ -241,9 +185,9 @@ impl Client {
         (stream, login)
     }
 
-    fn refused(&self, class: &str, rng: &mut StdRng) -> Duration {
+    fn refused(&self, class: &str, address: SocketAddr, rng: &mut StdRng) -> Duration {
         let (user, password) = login_of(class);
-        let (mut stream, mut login) = self.login(user, password, rng);
+        let (mut stream, mut login) = self.login(address, user, password, rng);
         // The ciphertext of the secret is the first field: two bytes of length, and 256 of it.
         let ciphertext = HEADER + 2..HEADER + 2 + 256;
         match class {

@@ -12,11 +12,12 @@ use countersign::crypto::{CryptoError, Decrypt, Decrypted, Provider, Rsa};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Hello};
 use countersign::{
-    ChannelBinding, ClientConfig, CryptoRng, KeyError, Moment, PrivateKey, PublicKey, Received, Server, ServerConfig,
-    ServerKey, Session, Suite, client, codec, limits,
+    ChannelBinding, ClientConfig, CryptoRng, KeyError, Moment, PrivateKey, PublicKey, PuzzleDifficulty, Received,
+    Server, ServerConfig, ServerKey, Session, Suite, client, codec, limits,
 };
 use heap::{measure, uncounted};
 use std::sync::Arc;
+use std::time::Duration;
 use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TODAY, TestRng, at, grant, provider};
 
 /// The real provider, with what its RSA allocates left out of the count.
@@ -94,6 +95,27 @@ fn a_half_open_connection_takes_376_bytes() {
     println!("AwaitHello {hello}, AwaitLogin {login}, FrameReader {reader} bytes");
     assert!(login + reader <= 376, "{login} + {reader} bytes");
     assert!(hello <= login);
+}
+
+#[test]
+fn a_hello_that_waits_for_a_solution_takes_its_own_bytes_and_no_more() {
+    for (scenario, most) in [(Scenario::new(), 1340), (Scenario::new().known_key(), 1630)] {
+        let (server_config, none) = (Arc::new(ServerConfig::new(provider())), ChannelBinding::none());
+        let client_config = Arc::new(ClientConfig::new(provider()));
+        let (hello, _) =
+            client::start(&client_config, scenario.trusted(), &none, &mut TestRng::new("client"), Moment::ORIGIN)
+                .unwrap();
+        assert!(hello.len() <= most, "{} bytes", hello.len());
+        let (len, mut rng) = (isize::try_from(hello.len()).unwrap(), TestRng::new("server"));
+        let (waiting, held, _) = measure(|| {
+            let hello = AwaitHello::new(&server_config, &none, Moment::ORIGIN).read(hello, at(1)).unwrap();
+            let hello = hello.choose(scenario.private_key()).unwrap();
+            hello.puzzle(PuzzleDifficulty::new(10).unwrap(), Duration::ZERO, &mut rng).unwrap().1
+        });
+        // The hello was there before.
+        assert_eq!(held, 0, "beside the {len} bytes of the hello");
+        drop(waiting);
+    }
 }
 
 #[test]

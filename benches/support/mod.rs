@@ -8,7 +8,8 @@ use countersign::crypto::Provider;
 use countersign::server::{AwaitConfirm, AwaitHello, AwaitLogin, Claim, Hello};
 use countersign::{ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, Grant, KeyExchange, Moment};
 use countersign::{
-    PrivateKey, Server, ServerConfig, ServerKey, Session, SigningKey, Stretching, Suite, Ticket, TicketKeys, UnixTime,
+    CryptoRng, PrivateKey, Server, ServerConfig, ServerKey, Session, SigningKey, Stretching, Suite, Ticket, TicketKeys,
+    UnixTime,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -99,7 +100,7 @@ impl Peers {
         self.client_key.as_ref().map_or(ALICE, |key| Credential::Key { user: "alice", key })
     }
 
-    pub fn hello(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitChallenge) {
+    pub fn hello(&self, rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitChallenge) {
         client::start(&self.client, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap()
     }
 
@@ -113,7 +114,7 @@ impl Peers {
     }
 
     /// From a hello to the challenge, with a proof if one is asked for.
-    pub fn challenge(&self, hello: Vec<u8>, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin) {
+    pub fn challenge(&self, hello: Vec<u8>, rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitLogin) {
         let hello = match self.read(hello).open(rng) {
             Ok(open) => open.run(rng),
             Err(hello) => *hello,
@@ -122,12 +123,12 @@ impl Peers {
     }
 
     /// From the server's challenge to the client's login: the client's half of the work.
-    pub fn seal(&self, state: AwaitChallenge, challenge: &[u8], rng: &mut StdRng) -> (Vec<u8>, AwaitVerdict) {
+    pub fn seal(&self, state: AwaitChallenge, challenge: &[u8], rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitVerdict) {
         state.read(challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap().login(self.credential(), rng).unwrap()
     }
 
     /// A login at the server's, and what the client awaits.
-    pub fn login(&self, rng: &mut StdRng) -> (Vec<u8>, AwaitLogin, AwaitVerdict) {
+    pub fn login(&self, rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitLogin, AwaitVerdict) {
         let (hello, client) = self.hello(rng);
         let (challenge, server) = self.challenge(hello, rng);
         let (login, client) = self.seal(client, &challenge, rng);
@@ -135,7 +136,7 @@ impl Peers {
     }
 
     /// An opened login.
-    pub fn claim(&self, rng: &mut StdRng) -> (Claim, AwaitVerdict) {
+    pub fn claim(&self, rng: &mut dyn CryptoRng) -> (Claim, AwaitVerdict) {
         let (login, server, client) = self.login(rng);
         (claim(server, login, rng), client)
     }
@@ -149,27 +150,27 @@ impl Peers {
     }
 
     /// What the client keeps of a login.
-    pub fn ticket(&self, rng: &mut StdRng) -> Ticket {
+    pub fn ticket(&self, rng: &mut dyn CryptoRng) -> Ticket {
         let (claim, client) = self.claim(rng);
         let accepted = claim.accept_with_ticket(account(), TODAY, rng).unwrap();
         client.read(&accepted.frame, NOW, TODAY).unwrap().info.ticket().unwrap().clone()
     }
 
     /// A hello with the ticket in it.
-    pub fn show(&self, ticket: &Ticket, rng: &mut StdRng) -> (Vec<u8>, AwaitAnswer) {
+    pub fn show(&self, ticket: &Ticket, rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitAnswer) {
         let ticket = self.trust.resume(ticket.clone(), "alice", TODAY).unwrap();
         client::resume(&self.client, &self.trust, &ChannelBinding::none(), ticket, rng, NOW).unwrap()
     }
 
     /// From that hello to the answer: the server's work but for the Confirm. It uses the ticket up.
-    pub fn resume(&self, hello: Vec<u8>, account: Grant, rng: &mut StdRng) -> (Vec<u8>, AwaitConfirm) {
+    pub fn resume(&self, hello: Vec<u8>, account: Grant, rng: &mut dyn CryptoRng) -> (Vec<u8>, AwaitConfirm) {
         let hello = self.read(hello);
         let ticket = hello.ticket(TODAY).unwrap().use_up_now().unwrap();
         hello.resume(ticket, account, TODAY, rng).unwrap()
     }
 
     /// A resumption, and the ticket for the next. Gives the time that the server took.
-    pub fn resume_next(&self, ticket: &mut Ticket, rng: &mut StdRng) -> Duration {
+    pub fn resume_next(&self, ticket: &mut Ticket, rng: &mut dyn CryptoRng) -> Duration {
         let (hello, client) = self.show(ticket, rng);
         let account = account();
         let start = Instant::now();
@@ -186,7 +187,7 @@ impl Peers {
 }
 
 /// From a login to a claim: with the RSA operation, unless that is done.
-pub fn claim(state: AwaitLogin, login: Vec<u8>, rng: &mut StdRng) -> Claim {
+pub fn claim(state: AwaitLogin, login: Vec<u8>, rng: &mut dyn CryptoRng) -> Claim {
     state.read(login, NOW).unwrap().admit().open(rng)
 }
 

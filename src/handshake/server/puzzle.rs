@@ -38,8 +38,8 @@ impl Hello {
     }
 }
 
-/// The puzzle is out; its solution is awaited. Until then the ClientHello is kept: up to 6279 bytes, and some 1.5 KiB of a client with the
-/// default suites.
+/// The puzzle is out; its solution is awaited. Until then the ClientHello is kept, and nothing else on the heap: up to 6279 bytes, 1320 of a client with
+/// the default suites, and 1608 of one that has sealed a secret to a key of 2048 bits.
 pub struct AwaitSolution {
     hello: Hello,
     puzzle: Puzzle,
