@@ -268,7 +268,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--in-diff")
     parser.add_argument("--file", action="append", default=[])
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin no mutant after this")
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no mutant after this, but for a minute's worth")
     parser.add_argument("--budget", type=float, default=60, help="seconds of tests for a mutant, as they take without it")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
@@ -315,8 +315,11 @@ def main():
         numbers = [n for n in numbers if str(n) not in outcomes or outcomes[str(n)].get("budget", arguments.budget) < arguments.budget]
     say(f"{len(numbers)} mutants to try, seed {arguments.seed}")
 
+    # However long the build took: none at all would be no test.
+    until = max(STARTED + arguments.minutes * 60, time.monotonic() + 60)
+
     def one(number):
-        if time.monotonic() - STARTED > arguments.minutes * 60:
+        if time.monotonic() > until:
             return
         outcome = run.mutant(number)
         outcome["name"] = mutants[number - 1]["name"]
