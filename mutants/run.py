@@ -33,7 +33,7 @@ FITTING = {
     "": ["lib"],
     "src/wire": ["codec", "property", "vectors", "sequences"],
     "src/crypto": ["keys", "key_files", "signing", "signing_key_files", "vectors", "providers", "x509", "residue"],
-    "src/terms": ["trust", "tickets", "resumption", "manifest", "host_trust", "authorized_keys", "stretching", "adapters"],
+    "src/terms": ["trust", "tickets", "ticket_memory", "resumption", "manifest", "host_trust", "authorized_keys", "stretching", "adapters"],
     "src/handshake": ["sequences", "vectors", "tamper", "resumption", "proof", "factors", "puzzle", "server_await_login"],
     "src/session.rs": ["session", "link", "vectors"],
     "src/io": ["adapters", "link", "idle", "closing"],
