@@ -1,0 +1,71 @@
+//! What servers keep of tickets: the memory of used ones, as its bounds make it forget, and keys that are kept in one place for several.
+
+#![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
+
+mod support;
+
+use countersign::{AlreadyUsed, TicketKeys, TicketMemory, TicketUse, UnixTime, UsedTickets};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+use support::{TestRng, provider};
+
+/// Uses the ticket at the start of a chain.
+fn begin(memory: &UsedTickets, principal: &str, chain: u8, began: u64, until: u64) -> Result<(), AlreadyUsed> {
+    let (authenticated, until) = (UnixTime::from_secs(began), UnixTime::from_secs(until));
+    let ticket = TicketUse { principal: principal.to_owned(), chain: [chain; 16], number: 1, authenticated, until };
+    let mut using = memory.use_once(&ticket);
+    match using.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(used) => used,
+        Poll::Pending => panic!("this memory answers at once"),
+    }
+}
+
+/// Others: at twice as many principals as were there before, and 64 at the least, those of whom nothing is left to remember are let go.
+fn crowd(memory: &UsedTickets, at: u64, many: u8) {
+    for number in 0..many {
+        begin(memory, &format!("{number} of {at}"), number, at, at + 1).unwrap();
+    }
+}
+
+#[test]
+fn k6_whose_chains_are_alive_is_not_forgotten_in_a_crowd() {
+    let memory = UsedTickets::new(10_000).with_chains_per_principal(1);
+    begin(&memory, "alice", 200, 10, 1000).unwrap();
+    crowd(&memory, 10, 100);
+    // She is still known, and with her that she has as many chains as there is room for: the older one goes.
+    begin(&memory, "alice", 201, 20, 1000).unwrap();
+    assert_eq!(begin(&memory, "alice", 200, 10, 1000), Err(AlreadyUsed::Forgotten));
+}
+
+#[test]
+fn k6_what_was_forgotten_is_refused_until_its_chain_would_have_ended_and_then_let_go() {
+    let memory = UsedTickets::new(10_000).with_chains_per_principal(1);
+    begin(&memory, "bob", 200, 10, 1000).unwrap();
+    begin(&memory, "bob", 201, 20, 500).unwrap();
+    // The second chain has ended; the first, of which nothing is left but that, has not.
+    crowd(&memory, 600, 100);
+    assert_eq!(begin(&memory, "bob", 200, 10, 1000), Err(AlreadyUsed::Forgotten));
+    // Nobody shows that ticket any more: nothing is left of him, or every name would be kept for ever.
+    crowd(&memory, 1000, 200);
+    assert_eq!(begin(&memory, "bob", 200, 10, 1000), Ok(()));
+}
+
+#[test]
+fn keys_that_servers_share_are_made_when_one_is_due_and_dropped_when_it_no_longer_opens() {
+    let keys = TicketKeys::new(provider(), Duration::from_secs(100));
+    let mut rng = TestRng::new("shared");
+    let mut rotate = |kept: &[u8], at: u64, lead: u64| {
+        let (now, lead) = (UnixTime::from_secs(10_000 + at), Duration::from_secs(lead));
+        keys.rotate_shared(kept, now, lead, &mut rng).unwrap().map(|kept| kept.as_slice().to_vec())
+    };
+    let first = rotate(b"", 0, 0).unwrap();
+    assert_eq!(rotate(&first, 99, 0), None);
+    assert!(rotate(&first, 100, 0).is_some(), "it has sealed for a lifetime");
+    assert_eq!(rotate(&first, 89, 10), None);
+    let second = rotate(&first, 90, 10).unwrap();
+    assert!(second.len() > first.len(), "the first still opens");
+    // A key opens for two lifetimes, and not for a second more.
+    assert_eq!(rotate(&first, 199, 0).unwrap().len(), second.len());
+    assert_eq!(rotate(&first, 200, 0).unwrap().len(), first.len());
+}
