@@ -12,6 +12,9 @@
 //! distribution: Friedman's over all classes, and for each class against the first the median difference with its 95 % interval, by
 //! order statistics (the sign test's).
 //!
+//! Accounts whose passwords are hashed otherwise, or by another program (with `--features password-formats`), have servers of their own, and
+//! are compared among themselves.
+//!
 //! There is no refusal floor unless it is asked for, and the password hashes are the smallest there are: nothing hides in them.
 //! The last class is a control: its verifier hashes twice, 0.03 ms more. Where that is not found, the run says nothing.
 //!
@@ -32,7 +35,7 @@ use countersign::{
     Acceptor, Accounts, Attempt, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, Reason, Server,
     ServerConfig, ServerKey, Suite, Verifier, client,
 };
-use kinds::{accounts, login_of};
+use kinds::{accounts_of, login_of};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use statistics::{in_blocks, report};
@@ -43,11 +46,12 @@ use std::time::{Duration, Instant};
 use support::{KEYS, NOW, TODAY, private_key, providers};
 
 /// Ways to be refused. All names and passwords have one length.
-const CLASSES: [&str; 11] = [
+const CLASSES: [&str; 12] = [
     "wrong password",
     "unknown user",
     "account with a key alone",
     "account without a credential",
+    "wrong password, locked",
     "right password, locked",
     "right password, expired",
     "right password, other network",
@@ -58,6 +62,17 @@ const CLASSES: [&str; 11] = [
 ];
 
 const CONTROL: &str = "hashes twice";
+
+/// Those that are compared among themselves, each with the first: a client can tell what a hash costs, and must not tell by that whether there is
+/// the user.
+fn groups() -> Vec<&'static [&'static str]> {
+    vec![
+        &CLASSES,
+        &kinds::OTHERWISE,
+        #[cfg(feature = "password-formats")]
+        &kinds::BY_OTHERS,
+    ]
+}
 
 /// Of a frame: its type and its length.
 const HEADER: usize = 3;
@@ -83,23 +98,37 @@ fn main() {
     }
     for provider in providers() {
         println!("{}, {blocks} blocks, {floor:?} of refusal floor", provider.name);
-        report(&CLASSES, &measure(provider, blocks, floor));
+        let mut rows = measure(provider, blocks, floor);
+        for group in groups() {
+            // Its columns.
+            let of_group: Vec<Vec<f64>> = rows.iter_mut().map(|row| row.drain(..group.len()).collect()).collect();
+            report(group, group.last() == Some(&CONTROL), &of_group);
+        }
     }
 }
 
 /// Microseconds: a row for each block, with one for each class.
 fn measure(provider: Provider, blocks: u64, floor: Duration) -> Vec<Vec<f64>> {
-    let address = serve(provider, floor);
-    let client = Client::new(provider, address);
+    let addresses: Vec<SocketAddr> =
+        groups().iter().map(|group| serve(provider, floor, accounts_of(group[0]))).collect();
+    let client = Client::new(provider, addresses[0]);
+    let classes: Vec<(&str, SocketAddr)> = groups()
+        .iter()
+        .zip(&addresses)
+        .flat_map(|(group, address)| group.iter().map(|class| (*class, *address)))
+        .collect();
     let rng = &mut StdRng::seed_from_u64(7);
-    in_blocks(blocks, CLASSES.len(), &mut StdRng::seed_from_u64(8), |class| client.refused(CLASSES[class], rng))
+    in_blocks(blocks, classes.len(), &mut StdRng::seed_from_u64(8), |at| {
+        let (class, address) = classes[at];
+        client.refused(class, address, rng)
+    })
 }
 
 /// An acceptor of the library, as an application has one, but for the bounds on guessing.
-fn serve(provider: Provider, floor: Duration) -> SocketAddr {
+fn serve(provider: Provider, floor: Duration, accounts: Accounts) -> SocketAddr {
     let config = ServerConfig::new(provider).with_suites(&[SUITE]).unwrap().with_refusal_floor(floor);
     let key = ServerKey::load(&private_key(KEYS[0].1), provider).unwrap();
-    let acceptor = Acceptor::new(config, key, Twice(accounts())).without_penalties();
+    let acceptor = Acceptor::new(config, key, Twice(accounts)).without_penalties();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -130,7 +159,6 @@ impl Verifier for Twice {
 struct Client {
     config: Arc<ClientConfig>,
     trust: Server,
-    address: SocketAddr,
     /// Of another connection.
     stale: Vec<u8>,
 }
@@ -140,14 +168,14 @@ impl Client {
         let config = Arc::new(ClientConfig::new(provider).with_suites(&[SUITE]).unwrap());
         let key = ServerKey::load(&private_key(KEYS[0].1), provider).unwrap();
         let trust = Server::pinned(key.public_key().id()).with_floor(KeyExchange::Rsa);
-        let mut client = Self { config, trust, address, stale: Vec::new() };
-        client.stale = client.login("user00", b"a wrong guess", &mut StdRng::seed_from_u64(1)).1;
+        let mut client = Self { config, trust, stale: Vec::new() };
+        client.stale = client.login(address, "user00", b"a wrong guess", &mut StdRng::seed_from_u64(1)).1;
         client
     }
 
     /// A connection on which the login is next, and the login.
-    fn login(&self, user: &str, password: &[u8], rng: &mut StdRng) -> (TcpStream, Vec<u8>) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
+    fn login(&self, address: SocketAddr, user: &str, password: &[u8], rng: &mut StdRng) -> (TcpStream, Vec<u8>) {
+        let mut stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         let (hello, state) = client::start(&self.config, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap();
         stream.write_all(&hello).unwrap();
@@ -157,9 +185,9 @@ impl Client {
         (stream, login)
     }
 
-    fn refused(&self, class: &str, rng: &mut StdRng) -> Duration {
+    fn refused(&self, class: &str, address: SocketAddr, rng: &mut StdRng) -> Duration {
         let (user, password) = login_of(class);
-        let (mut stream, mut login) = self.login(user, password, rng);
+        let (mut stream, mut login) = self.login(address, user, password, rng);
         // The ciphertext of the secret is the first field: two bytes of length, and 256 of it.
         let ciphertext = HEADER + 2..HEADER + 2 + 256;
         match class {

@@ -30,8 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("cargo run --example client {} {}", listener.local_addr()?, key.public_key().id());
     loop {
-        // A connection that is gone before it is accepted is no reason to stop.
-        let Ok((stream, peer)) = listener.accept() else { continue };
+        let Ok((stream, peer)) = listener.accept() else {
+            // A connection that is gone before it is accepted is no reason to stop, nor are too many open files: some will be closed.
+            thread::sleep(Duration::from_millis(10));
+            continue;
+        };
         let acceptor = acceptor.clone();
         // A thread for each connection, and no more of them than the acceptor's bounds let be open: past those, newcomers
         // take the places of others. Where the system has no thread to give, the connection is dropped.

@@ -16,6 +16,7 @@ use futures_util::SinkExt;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::RwLock;
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::StreamExt;
 use tokio_util::codec::{Framed, LinesCodec};
@@ -51,7 +52,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 async fn serve(listener: TcpListener, acceptor: Acceptor) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else { continue };
+        let Ok((stream, peer)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(10)).await; // too many open files, say: some will be closed
+            continue;
+        };
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             let session = match acceptor.accept(stream, peer).await {

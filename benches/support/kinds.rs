@@ -40,13 +40,54 @@ pub(crate) fn accounts() -> Accounts {
     accounts
 }
 
+/// Ways to be refused by a server whose passwords are all hashed at other parameters: among themselves, as who hashes how is no secret, and an
+/// unknown name has to look as one of those who are known.
+pub(crate) const OTHERWISE: [&str; 3] =
+    ["wrong password, hashed otherwise", "unknown user, hashed otherwise", "right password, locked, hashed otherwise"];
+
+/// And of one whose passwords another program has hashed.
+#[cfg(feature = "password-formats")]
+pub(crate) const BY_OTHERS: [&str; 3] =
+    ["wrong password, bcrypt", "unknown user, bcrypt", "right password, locked, bcrypt"];
+
+/// The accounts that a login of this class is refused at.
+pub(crate) fn accounts_of(class: &str) -> Accounts {
+    if class.ends_with("hashed otherwise") {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(32, 2, 1, None).unwrap());
+        return hashed(|account| account.set_password_with(RIGHT, &argon2).unwrap());
+    }
+    if class.ends_with("bcrypt") {
+        // `correct horse` at 2^5 rounds.
+        const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+        return hashed(|account| account.set_password_hash(BCRYPT).unwrap());
+    }
+    accounts()
+}
+
+/// Accounts that all are hashed alike.
+fn hashed(set_password: impl Fn(&mut Account)) -> Accounts {
+    let mut accounts = Accounts::new();
+    for name in ["user00", "locked"] {
+        let mut account = Account::new(name, ["read"]).unwrap();
+        set_password(&mut account);
+        if name == "locked" {
+            account.lock();
+        }
+        accounts.insert(&account).unwrap();
+    }
+    accounts
+}
+
 /// The name and the password that are refused in this way.
 pub(crate) fn login_of(class: &str) -> (&'static str, &'static [u8]) {
+    // However they are hashed.
+    let class = class.split(", hashed").next().and_then(|class| class.split(", bcrypt").next()).unwrap_or(class);
     match class {
         "unknown user" | "RSA fails, name of nobody" | "looks for the account first" => ("nobody", WRONG),
         "account with a key alone" => ("keyuse", WRONG),
         "account with a token alone" => ("tokens", WRONG),
         "account without a credential" => ("nocred", WRONG),
+        "wrong password, locked" => ("locked", WRONG),
         "right password, locked" => ("locked", RIGHT),
         "right password, expired" => ("oldone", RIGHT),
         "right password, other network" => ("remote", RIGHT),

@@ -30,20 +30,24 @@ pub(crate) fn in_blocks(
     rows
 }
 
-/// Prints what sets the classes apart from the first, in microseconds. The last is a control, which has to be.
-pub(crate) fn report(classes: &[&str], rows: &[Vec<f64>]) {
+/// Prints what sets the classes apart from the first, in microseconds. The last may be a control, which has to be.
+pub(crate) fn report(classes: &[&str], has_control: bool, rows: &[Vec<f64>]) {
     let reference: Vec<f64> = rows.iter().map(|row| row[0]).collect();
-    println!("  {:<36} median {:>8.1} us", classes[0], quantile(reference, 0.5));
+    println!("  {:<40} median {:>8.1} us", classes[0], quantile(reference, 0.5));
     for (class, name) in classes.iter().enumerate().skip(1) {
         let differences: Vec<f64> = rows.iter().map(|row| row[class] - row[0]).collect();
         let (low, high) = interval(differences.len());
         println!(
-            "  {name:<36} {:>+8.2} us, 95 % within {:+.2} and {:+.2}; sign test p = {:.2e}",
+            "  {name:<40} {:>+8.2} us, 95 % within {:+.2} and {:+.2}; sign test p = {:.2e}",
             quantile(differences.clone(), 0.5),
             quantile(differences.clone(), low),
             quantile(differences.clone(), high),
             sign_test(&differences)
         );
+    }
+    if !has_control {
+        println!("  Friedman: p = {:.2e}", friedman(rows));
+        return;
     }
     let without_control: Vec<Vec<f64>> = rows.iter().map(|row| row[..row.len() - 1].to_vec()).collect();
     println!("  Friedman: p = {:.2e} without the control, {:.2e} with it", friedman(&without_control), friedman(rows));

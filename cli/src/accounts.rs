@@ -5,6 +5,8 @@ mod store;
 pub(crate) use store::{Opened, Store, Unreadable, all_read, lines, runtime, warnings};
 
 use crate::failure::{Failure, chain};
+#[cfg(feature = "sql")]
+use crate::secrets;
 use crate::{state, term};
 use clap::Args;
 #[cfg(feature = "sql")]
@@ -22,18 +24,34 @@ pub(crate) struct UsersArgs {
     /// Where the accounts are: a users file, sqlite:FILE, or postgres://USER@HOST/DATABASE
     ///
     /// A users file is text, for people and their editors; a database is for many accounts (sqlite:) and for several servers (postgres:). The
-    /// password of a database is best left to PGPASSWORD or ~/.pgpass: in the address, others on this machine can see it.
+    /// password of a database is best left to --users-password-file, PGPASSWORD or ~/.pgpass: in the address, others on this machine can see it.
     #[cfg_attr(feature = "sql", doc = "")]
     #[cfg_attr(feature = "sql", doc = "[default: accounts.db in countersign's state directory, by sqlite]")]
     // Nothing is refused here: what is wrong with a value would be told with the value, and there may be a password in it.
     #[arg(long, value_name = "PLACE")]
     users: Option<OsString>,
+    /// Read the password of the database from the first line of this file
+    #[cfg(feature = "sql")]
+    #[arg(long, value_name = "FILE", requires = "users")]
+    users_password_file: Option<PathBuf>,
 }
 
 impl UsersArgs {
     /// What was given, or where they are if nothing is.
     pub(crate) fn place(&self) -> Result<Users, Failure> {
-        self.users.as_deref().map_or_else(Users::by_default, Users::parse)
+        let place = self.users.as_deref().map_or_else(Users::by_default, Users::parse)?;
+        #[cfg(feature = "sql")]
+        if let Some(path) = &self.users_password_file {
+            return match place {
+                Users::Sql(place) if place.path().is_none() => {
+                    Ok(Users::Sql(place.with_password(&secrets::of_file(path)?)))
+                }
+                place => Err(Failure::usage(format_args!(
+                    "--users-password-file is for PostgreSQL; {place} has no password"
+                ))),
+            };
+        }
+        Ok(place)
     }
 
     /// Whether a server makes what is missing: nothing was given, so that nothing can be mistyped.
@@ -53,11 +71,18 @@ pub(crate) enum Users {
 impl Users {
     pub(crate) fn parse(text: &OsStr) -> Result<Self, Failure> {
         let is_address = |text: &&str| match text.split_once(':') {
-            Some(("sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "redis" | "ldap", _)) => true,
+            Some((
+                "sqlite" | "postgres" | "postgresql" | "mysql" | "mariadb" | "mssql" | "redis" | "ldap" | "ldaps"
+                | "ldapi",
+                _,
+            )) => true,
             Some((_, rest)) => rest.starts_with("//"),
             None => false,
         };
         match text.to_str().filter(is_address) {
+            Some(address) if address.starts_with("ldap") => Err(Failure::usage(
+                "--users: an LDAP directory has its own ways to add and change users; `serve --ldap` lets it check their passwords",
+            )),
             #[cfg(feature = "sql")]
             Some(address) => Place::parse(address)
                 .map(Self::Sql)

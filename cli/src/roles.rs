@@ -82,7 +82,7 @@ impl RoleArgs {
     fn with<'s, T>(&self, work: impl AsyncFnOnce(&Store, &str) -> Result<T, StoreError>) -> Result<T, Failure> {
         let users = self.users.place()?;
         let opened = Opened::open(&users)?;
-        opened.warn()?;
+        opened.warn();
         opened.wait(|store| work(store, &self.name)).map_err(|error| self.failure(&users, &error))
     }
 
@@ -173,5 +173,5 @@ fn list(users: &Users, as_json: bool) -> Result<(), Failure> {
         );
         term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
     }
-    all_read(users, &opened.unreadable()?)
+    all_read(users, &opened.broken_lines())
 }

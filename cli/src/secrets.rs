@@ -45,6 +45,15 @@ pub(crate) fn from_stdin() -> Result<Secret, Failure> {
     first_line()
 }
 
+/// The password in a file, of what a server speaks to: its first line.
+#[cfg(any(feature = "ldap", feature = "sql"))]
+pub(crate) fn of_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    match std::str::from_utf8(files::read_secret(path)?.as_slice()) {
+        Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
+        _ => Err(Failure::usage(format_args!("{}: the first line is empty, or no text", path.display()))),
+    }
+}
+
 /// Asks for what a server wants to know beside the credential; none where nobody can be asked.
 pub(crate) fn ask_factor(prompt: &Prompt) -> Option<Secret> {
     let text = if prompt.text().is_empty() { "Further factor" } else { prompt.text() };

@@ -6,6 +6,11 @@ mod descriptors;
 mod guessing;
 mod health;
 mod keys;
+#[cfg(feature = "ldap")]
+mod ldap;
+#[cfg(not(feature = "ldap"))]
+#[path = "serve/no_ldap.rs"]
+mod ldap;
 mod listen;
 mod log;
 mod metrics;
@@ -32,6 +37,7 @@ pub(crate) use options::{MAX_HANDSHAKES, MAX_SESSIONS, Options};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
 pub(crate) use sharing::Sharing;
+pub(crate) use users::Backend;
 
 use crate::accounts::{Store, Users, UsersArgs};
 use crate::failure::Failure;
@@ -42,6 +48,7 @@ use countersign::accounts::AccountVerifier;
 use countersign::{Acceptor, ServerKeys, Stretching, TicketKeys};
 use health::Health;
 use keys::Source;
+use ldap::LdapArgs;
 use listen::{State, listen, tell};
 use log::Entry;
 use proxy::Block;
@@ -59,7 +66,7 @@ use std::time::Duration;
 use stretch::StretchArgs;
 use tickets::Watch;
 use tokio::sync::watch;
-use users::watched;
+use users::{Told, watched};
 
 /// Put a login in front of a service.
 ///
@@ -76,6 +83,9 @@ Examples:
   countersign user add alice --users users.txt
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
   countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
+  countersign serve --listen [::]:4500 --key server.pem --ldap ldaps://ldap.example \
+    --ldap-base ou=people,dc=example --ldap-bind-dn cn=countersign,dc=example \
+    --ldap-password-file ldap-password --ldap-group \"cn=clerks,ou=groups,dc=example orders:read\"
   countersign serve --config /etc/countersign/serve.toml --metrics-listen 127.0.0.1:9450
 
 With --config every flag here, without its dashes, is a name in a file of TOML, as in
@@ -114,6 +124,12 @@ With a database (--users sqlite:FILE, postgres://...) what is in it when a login
 of it is kept in memory. While it is away, logins are told `not now` and never `wrong password`, the log says so (events
 accounts-away, accounts-back), and /readyz; nothing has to be restarted. Its tables are made by `db migrate`.
 Without --users the accounts are in SQLite in the state directory, and the file is made if it is missing.
+
+With --ldap the passwords are those of an LDAP directory, which checks each of them: in the place of --users, not beside it. Users are
+found by their names (--ldap-user-dn) or by a search (--ldap-base) with a service account (--ldap-bind-dn), and may do what stands here for
+the directory's groups (--ldap-group) or for everybody (--ldap-permission). `user` and `role` do not go with it: accounts, locks and
+expiry are the directory's. Tickets, and --recheck, read the entry again, as the service account. While the directory is away, logins are told
+`not now`, as with a database. With --redis the counts of failed logins are shared; tickets are not.
 
 With --redis several servers are one service: a guesser who waits at one waits at all, and, where the accounts are in a
 database, a ticket of one is good at the others, and once at all of them. The keys of tickets are in the database then, so that
@@ -164,6 +180,12 @@ pub(crate) struct Serve {
     keys: Source,
     #[command(flatten)]
     users: UsersArgs,
+    /// Leave stored passwords as they are. Without this, one that was good, and is hashed by older means or more cheaply than new
+    /// ones, is hashed anew at its user's login
+    #[arg(long)]
+    no_password_upgrade: bool,
+    #[command(flatten)]
+    ldap: LdapArgs,
     /// Connect each session to this TCP service
     #[arg(long, value_name = "HOST:PORT", group = "service")]
     forward: Option<String>,
@@ -213,32 +235,32 @@ impl Serve {
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
-        let place = self.users.place()?;
-        if self.users.is_made() && place.is_missing() {
+        if let Some(place) = self.missing()? {
             place.make_missing()?;
             term::note(format_args!("{place}: made it; there are no accounts yet: countersign user add NAME"));
         }
-        let (users, warning) = runtime.block_on(Store::open_to_serve(&place))?;
-        warning.iter().for_each(term::note);
-        let accounts = runtime.block_on(users.count());
+        let (backend, warnings) = runtime.block_on(self.backend())?;
+        warnings.iter().for_each(term::note);
+        let accounts = runtime.block_on(backend.count());
         let listener = listen(&self.listen)?;
         // Before what is saved is loaded, and removed.
-        self.check_ticket_keys(&place)?;
+        self.check_ticket_keys(backend.users())?;
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
-        let (sharing, warning) = runtime.block_on(self.sharing.open(&self.keys, Some(&users), Some(&log)))?;
+        let (sharing, warning) = runtime.block_on(self.sharing.open(&self.keys, backend.store(), Some(&log)))?;
         warning.iter().for_each(term::note);
         let tickets = self.options.tickets(&sharing);
         let saved = self.saved_tickets(tickets.as_ref());
         if let Some((keys, path)) = saved {
             tickets::load(keys, path)?;
         }
+        let named = backend.named();
         let plan = Plan {
             keys,
             tickets: tickets.clone(),
             sharing,
-            place: &place,
-            users,
+            backend,
+            keeps_passwords: self.no_password_upgrade,
             options: &self.options,
             guessing: &self.guessing,
             balancers: &self.proxy_protocol,
@@ -273,7 +295,7 @@ impl Serve {
                 }
             }
             started = keys::described(started, &set);
-            started = started.text("users", &place.to_string());
+            started = started.text("users", &named);
             if let Some(redis) = &redis {
                 started = started.text("redis", redis);
             }
@@ -302,15 +324,34 @@ impl Serve {
         }
     }
 
+    /// What a start makes: the place of accounts by default, if it is missing.
+    fn missing(&self) -> Result<Option<Users>, Failure> {
+        if self.ldap.is_given() || !self.users.is_made() {
+            return Ok(None);
+        }
+        Ok(Some(self.users.place()?).filter(Users::is_missing))
+    }
+
+    /// Opens what the accounts are in, and says what is doubtful.
+    async fn backend(&self) -> Result<(Backend, Vec<String>), Failure> {
+        if let Some(directory) = self.ldap.directory()? {
+            let (directory, warnings) = directory.open().await?;
+            return Ok((Backend::Directory(directory), warnings));
+        }
+        let place = self.users.place()?;
+        let (store, warning) = Store::open_to_serve(&place).await?;
+        Ok((Backend::Store(place, store), warning.into_iter().collect()))
+    }
+
     /// Whether the file of ticket keys, if one is named, has a purpose.
-    fn check_ticket_keys(&self, place: &Users) -> Result<(), Failure> {
+    fn check_ticket_keys(&self, place: Option<&Users>) -> Result<(), Failure> {
         if self.ticket_keys.is_none() {
             return Ok(());
         }
         if self.options.ticket_lifetime.is_zero() {
             return Err(Failure::usage("--ticket-keys is for tickets, and with --ticket-lifetime 0s there are none"));
         }
-        if self.sharing.has_tickets(place) {
+        if let Some(place) = place.filter(|place| self.sharing.has_tickets(place)) {
             return Err(Failure::usage(format_args!(
                 "--ticket-keys is for a server by itself; with --redis, the keys of tickets are in {place}, and stay there across restarts"
             )));
@@ -346,8 +387,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) keys: ServerKeys,
     pub(crate) tickets: Option<Arc<TicketKeys>>,
     pub(crate) sharing: Sharing,
-    pub(crate) place: &'a Users,
-    pub(crate) users: Store,
+    pub(crate) backend: Backend,
+    /// Whether passwords stay as they are stored.
+    pub(crate) keeps_passwords: bool,
     pub(crate) options: &'a Options,
     pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
@@ -359,15 +401,26 @@ pub(crate) struct Plan<'a> {
 impl Plan<'_> {
     /// A server, and what its operator should know.
     pub(crate) async fn prepare(self, log: Arc<Log>) -> Result<(Server, Vec<String>), Failure> {
-        let Self { keys, tickets, sharing, place, users, options, guessing, balancers, service, stretching } = self;
-        let doubtful = users::warnings(place, &users, stretching.as_ref()).await;
-        let (health, told) = (Arc::<Health>::default(), Arc::new(OnceLock::new()));
-        let users = watched(users, Arc::clone(&log), Arc::clone(&health), Arc::clone(&told));
-        let (numbers, warning) = descriptors::fit(options.numbers(), service.descriptors(), !balancers.is_empty());
-        let mut warnings: Vec<String> = doubtful.into_iter().chain(warning).collect();
-        let unnamed = Unnamed { count: numbers.handshakes, timeout: options.handshake_timeout };
+        let Self {
+            keys,
+            tickets,
+            sharing,
+            backend,
+            keeps_passwords,
+            options,
+            guessing,
+            balancers,
+            service,
+            stretching,
+        } = self;
+        let doubtful = backend.warnings(stretching.as_ref()).await;
+        let health = Arc::<Health>::default();
+        let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
+        let fitting = descriptors::fit(options.bounds(), service.descriptors(), !balancers.is_empty());
+        let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
+        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
-        let mut config = options.config()?;
+        let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
         let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
         if let Some(stretching) = stretching {
@@ -379,10 +432,20 @@ impl Plan<'_> {
             watch = Some(Watch::new(keys, Arc::clone(&log)));
         }
         let recheck = options.recheck(live.service.looks_once());
-        let verifier = AccountVerifier::new(users);
-        let verifier = if moves { verifier.with_moving() } else { verifier };
-        let acceptor = Acceptor::new_async(config, keys, verifier);
-        let acceptor = acceptor.with_bounds(options.bounds(numbers)).with_recheck(recheck);
+        let whose = Arc::clone(&told.acceptor);
+        let acceptor = match backend {
+            Backend::Store(_, store) => {
+                let verifier = AccountVerifier::new(watched(store, told));
+                let verifier = if moves { verifier.with_moving() } else { verifier };
+                let verifier = if keeps_passwords { verifier.without_upgrade() } else { verifier };
+                Acceptor::new_async(config, keys, verifier)
+            }
+            #[cfg(feature = "ldap")]
+            Backend::Directory(directory) => Acceptor::new_async(config, keys, directory.verifier(told)),
+            #[cfg(not(feature = "ldap"))]
+            Backend::Directory(directory) => match directory {},
+        };
+        let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
             None => acceptor.without_penalties(),
@@ -393,7 +456,7 @@ impl Plan<'_> {
         if options.log_unknown_names {
             acceptor = acceptor.with_unknown_names();
         }
-        let _ = told.set(acceptor.clone());
+        let _ = whose.set(acceptor.clone());
         warnings.extend(sharing.begin(shared_tickets.as_ref(), &log).await);
         let server = Server::new(acceptor, watch, live, &unnamed, (log, health));
         Ok((server.with_redis(watched_redis), warnings))

@@ -88,33 +88,70 @@ fn terminal_width() -> Option<usize> {
 /// Rows of text, the first column to the left, the others to the right. A row of one cell is a heading across. Where they do not
 /// fit, each row becomes a few lines, every cell behind the name that the first `heads` rows give it.
 pub(crate) fn aligned(rows: &[Vec<String>], heads: usize, width: Option<usize>) -> Vec<String> {
-    let cells = |column: usize| rows.iter().filter(|row| row.len() > 1).filter_map(move |row| row.get(column));
-    let widest = |column: usize| cells(column).map(|cell| cell.chars().count()).max().unwrap_or_default();
-    let line = |row: &Vec<String>| {
+    let (heads, rows) = rows.split_at(heads.min(rows.len()));
+    Table::new(heads.to_vec(), width).lines(rows)
+}
+
+/// As [`aligned`], for more rows than are to be held at once: columns get no narrower from some of them to the next.
+pub(crate) struct Table {
+    heads: Vec<Vec<String>>,
+    width: Option<usize>,
+    widths: Vec<usize>,
+    has_begun: bool,
+    is_stacked: bool,
+}
+
+impl Table {
+    pub(crate) fn new(heads: Vec<Vec<String>>, width: Option<usize>) -> Self {
+        let mut table = Self { heads: Vec::new(), width, widths: Vec::new(), has_begun: false, is_stacked: false };
+        table.widen(&heads);
+        table.heads = heads;
+        table
+    }
+
+    /// The next rows; the first time with the heads above them.
+    pub(crate) fn lines(&mut self, rows: &[Vec<String>]) -> Vec<String> {
+        self.widen(rows);
+        let heads = if self.has_begun { &[][..] } else { &self.heads[..] };
+        let lines: Vec<String> = heads.iter().chain(rows).map(|row| self.line(row)).collect();
+        let is_wide = |width: usize| lines.iter().any(|line| line.chars().count() > width);
+        self.has_begun = true;
+        self.is_stacked |= self.width.is_some_and(is_wide);
+        match self.width.filter(|_| self.is_stacked) {
+            Some(width) => rows.iter().flat_map(|row| self.stacked(row, width)).collect(),
+            None => lines,
+        }
+    }
+
+    fn widen(&mut self, rows: &[Vec<String>]) {
+        for row in rows.iter().filter(|row| row.len() > 1) {
+            self.widths.resize(self.widths.len().max(row.len()), 0);
+            for (width, cell) in self.widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+    }
+
+    fn line(&self, row: &[String]) -> String {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
-            let width = widest(column);
+        let widths = self.widths.iter().copied().chain(std::iter::repeat(0));
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
             line.push_str(&if column == 0 { format!("{cell:width$}") } else { format!("  {cell:>width$}") });
         }
         line.trim_end().to_owned()
-    };
-    let lines: Vec<String> = rows.iter().map(line).collect();
-    let (Some(width), Some((heads, rest))) = (width, rows.split_at_checked(heads)) else { return lines };
-    if lines.iter().all(|line| line.chars().count() <= width) {
-        return lines;
     }
-    let name = |column: usize| {
-        heads.iter().filter_map(|row| row.get(column)).map(String::as_str).collect::<Vec<_>>().join(" ")
-    };
-    let stacked = |row: &Vec<String>| {
+
+    fn stacked(&self, row: &[String], width: usize) -> Vec<String> {
+        let name = |column: usize| {
+            self.heads.iter().filter_map(|row| row.get(column)).map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
         let named = |(column, cell): (usize, &String)| format!("{} {cell}", name(column).trim());
         let values: Vec<String> = row.iter().enumerate().skip(1).map(named).collect();
         let head = row.first().filter(|_| row.len() == 1 || name(0).trim().is_empty()).cloned();
         let head = head.or_else(|| Some(format!("{} {}", name(0).trim(), row.first()?)));
         let flow = wrap(&values.join(", "), width.saturating_sub(4)).into_iter().map(|line| format!("    {line}"));
-        head.into_iter().chain(flow).collect::<Vec<_>>()
-    };
-    rest.iter().flat_map(stacked).collect()
+        head.into_iter().chain(flow).collect()
+    }
 }
 
 /// A line that is too long for the terminal, broken into several under its own indentation.

@@ -223,7 +223,7 @@ impl AccountArgs {
 
     fn edit<T: Send>(&self, change: impl FnMut(&mut Account) -> Result<T, AccountError> + Send) -> Result<T, Failure> {
         self.open(|opened| {
-            opened.warn()?;
+            opened.warn();
             opened.wait(|store| store.edit(&self.name, change)).map_err(|error| self.failure(&error))
         })
     }
@@ -282,7 +282,7 @@ impl User {
             }
             Self::Remove { account } => {
                 account.open(|opened| {
-                    opened.warn()?;
+                    opened.warn();
                     opened.wait(|store| store.remove(&account.name)).map_err(|error| account.failure(&error))
                 })?;
                 account.note("removed");

@@ -153,6 +153,15 @@ fn without_a_load_the_handshakes_are_the_answer() {
 }
 
 #[test]
+#[cfg(feature = "aws-lc")]
+fn hundreds_of_logins_of_one_name_in_a_second_all_resume() {
+    let args = ["bench", "--no-load", "--bits", "2048", "--suite", "rsa+x25519/aes-256-gcm", "--provider", "aws-lc-rs"];
+    let said = run(&[&args[..], &["--argon2", "m=8,t=1", "--json", "-"]].concat(), "").ok();
+    let report: Value = serde_json::from_str(&said.out).unwrap();
+    assert!(number(&list(&report, "handshakes")[0], "rounds") > 5.0, "{report:#}");
+}
+
+#[test]
 fn its_help_has_an_example_and_fits_the_terminal() {
     let help = run(&["bench", "--help"], "").ok().out;
     assert!(help.contains("\n  countersign bench --"), "{help}");

@@ -96,6 +96,7 @@ fn a_package_has_all_its_parts() {
         "lib/systemd/system/countersign.service",
         "lib/systemd/system/countersign.socket",
         "lib/sysusers.d/countersign.conf",
+        "share/countersign/countersign-databases.conf",
         "share/countersign/serve.toml",
     ] {
         assert!(fs::metadata(house.path(&format!("opt/own/{part}"))).unwrap().len() > 0, "{part}");
@@ -111,6 +112,11 @@ fn systemd_finds_nothing_wrong_with_the_units() {
         let text = fs::read_to_string(root().join("contrib/systemd").join(unit)).unwrap();
         house.write(unit, text.replace("/usr/bin/countersign", BINARY).as_bytes(), 0o644);
     }
+    // With the drop-in for databases, and each of its passwords.
+    let drop_in = fs::read_to_string(root().join("contrib/systemd/countersign-databases.conf")).unwrap();
+    assert_eq!(drop_in.matches("\n#LoadCredential=").count(), 3);
+    fs::create_dir(house.path("countersign.service.d")).unwrap();
+    house.write("countersign.service.d/databases.conf", drop_in.replace("\n#Load", "\nLoad").as_bytes(), 0o644);
     let (service, socket) = (house.path("countersign.service"), house.path("countersign.socket"));
     let Some(verified) = tool("systemd-analyze", &["verify", "--man=no", &service, &socket]) else { return };
     assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
@@ -143,6 +149,28 @@ fn activated(house: &House, sockets: &str) -> (Command, TcpListener) {
     command.args(["-c", script, sockets, BINARY]).args(options);
     command.stdin(OwnedFd::from(listener.try_clone().unwrap()));
     (command, listener)
+}
+
+/// Lines of it that stand as comments, too.
+#[test]
+fn every_name_in_the_configuration_that_packages_ship_is_one() {
+    let house = House::new();
+    let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
+    let mut names = 0;
+    for line in shipped.lines() {
+        let line = line.trim_start_matches("# ");
+        let Some((name, value)) = line.split_once(" = ").filter(|(name, _)| !name.contains(' ')) else { continue };
+        names += 1;
+        let key = if ["key", "keys"].contains(&name) { "" } else { "key = \"server.pem\"\n" };
+        let listen = if name == "listen" { "" } else { "listen = \"127.0.0.1:0\"\n" };
+        // What it needs beside it is missing, perhaps, and the files are not there: but it is a name, and a value of its kind.
+        let file = house.write("one.toml", format!("{listen}{key}{name} = {value}\n").as_bytes(), 0o644);
+        let said = run(&["check-config", &file], "");
+        for wrong in ["there is no \"", "write it as", "invalid value", "TOML"] {
+            assert!(!said.err.contains(wrong), "{line}: {said:?}");
+        }
+    }
+    assert!(names > 25, "{names} names in it");
 }
 
 #[test]

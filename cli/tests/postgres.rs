@@ -12,11 +12,10 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::time::Duration;
 use support::servers::Database;
-use support::{House, Server, bounded, command, run, until};
+use support::{House, Server, command, run, until};
 
 impl Database {
     fn serve(&self, house: &House) -> Server {
@@ -24,23 +23,6 @@ impl Database {
         let args = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--key"];
         Server::of(command(&[&args[..], &[&house.path("server.pem"), "--users", &self.address]].concat()))
     }
-}
-
-/// The status and the body of what is at a path of the listener for those who watch.
-fn get(server: &Server, path: &str) -> (String, String) {
-    let started = server.seen.iter().find(|line| line.contains("metrics_listen=")).expect("it has said where");
-    let address = started.split("metrics_listen=").nth(1).unwrap().split_whitespace().next().unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    bounded(&stream);
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split_whitespace().nth(1).unwrap().to_owned(), body.to_owned())
-}
-
-fn is_ready(server: &Server) -> bool {
-    get(server, "/readyz").0 == "200"
 }
 
 /// As `login` ends where a server says "not now".
@@ -54,7 +36,7 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
     let mut server = database.serve(&house);
     server.wait_for(&["started", "accounts=1"]);
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
-    assert!(is_ready(&server));
+    assert!(server.is_ready());
 
     database.control(&["-m", "immediate", "stop"]);
     for (user, password) in [("alice", "secret of alice"), ("alice", "wrong"), ("nobody", "wrong")] {
@@ -62,16 +44,21 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
     }
     server.wait_for(&["accounts-away", "store-away"]);
     server.wait_for(&["login-refused", "not-now"]);
-    let (status, body) = get(&server, "/readyz");
+    // One of them has waited for it, and others do not.
+    until("a login is told at once", || {
+        server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).fails(NOT_NOW, &[]);
+        server.wait_for(&["login-refused", "not-now"]).contains("did not answer a moment ago")
+    });
+    let (status, body) = server.get("/readyz");
     assert!(status == "503" && body.contains("accounts"), "{status} {body}");
-    assert!(get(&server, "/metrics").1.contains("\ncountersign_accounts_away_total 1\n"));
+    assert!(server.get("/metrics").1.contains("\ncountersign_accounts_away_total 1\n"));
     database.user(&["list"], "").fails(1, &["can't be reached"]);
 
     database.control(&["start"]);
     server.wait_for(&["accounts-back"]);
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     server.login(&house, "alice", "wrong", &["--send", "whoami"]).fails(1, &[]);
-    assert!(is_ready(&server));
+    assert!(server.is_ready());
 }
 
 #[test]
@@ -82,10 +69,10 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
     let house = House::empty();
     let mut server = database.serve(&house);
     server.wait_for(&["started"]);
-    until("it says that it is not ready", || !is_ready(&server));
+    until("it says that it is not ready", || !server.is_ready());
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).fails(NOT_NOW, &[]);
     database.control(&["start"]);
-    until("it is ready", || is_ready(&server));
+    until("it is ready", || server.is_ready());
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     let (_, said) = server.stop("-TERM");
     assert!(said.contains("until it is back, logins are told \"not now\""), "{said}");

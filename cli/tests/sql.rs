@@ -12,7 +12,7 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use support::{House, Said, Server, command, finish, run};
@@ -190,6 +190,52 @@ fn a_password_in_an_address_is_told_to_nobody() {
         let all = format!("{}{}", said.out, said.err);
         assert!(all.contains(part) && !all.contains("hunter22") && !all.contains("hunter23"), "{args:?}: {said:?}");
     }
+}
+
+#[test]
+fn a_database_is_given_the_password_in_the_file() {
+    let house = House::empty();
+    let file = house.write("password", b"hunter24\nsomething else\n", 0o600);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let users = format!("postgres://app:hunter22@{}/accounts?sslmode=disable", listener.local_addr().unwrap());
+    // As much of a PostgreSQL as asks for a password: an AuthenticationCleartextPassword behind the StartupMessage.
+    let asked = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        support::bounded(&stream);
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize - 4]).unwrap();
+        stream.write_all(&[b'R', 0, 0, 0, 8, 0, 0, 0, 3]).unwrap();
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(answer[0], b'p');
+        let mut password = vec![0; u32::from_be_bytes(*answer.last_chunk().unwrap()) as usize - 4];
+        stream.read_exact(&mut password).unwrap();
+        String::from_utf8(password).unwrap()
+    });
+    let said = run(&["user", "list", "--users", &users, "--users-password-file", &file], "").fails(1, &[]);
+    assert_eq!(asked.join().unwrap(), "hunter24\0");
+    assert!(!said.err.contains("hunter"), "{said:?}");
+    for place in [house.path("users.txt"), format!("sqlite:{}", house.path("accounts.db"))] {
+        run(&["user", "list", "--users", &place, "--users-password-file", &file], "").fails(2, &["has no password"]);
+    }
+    let exposed = house.write("exposed", b"hunter24\n", 0o644);
+    run(&["user", "list", "--users", &users, "--users-password-file", &exposed], "").fails(1, &["0644"]);
+}
+
+#[test]
+fn a_stored_password_is_hashed_anew_at_a_login_unless_that_is_switched_off() {
+    const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+    let house = House::empty();
+    house.key("rsa2048.pem", "server.pem");
+    let users = house.path("users.txt");
+    run(&["user", "import", "-", "--users", &users], format!("alice:{BCRYPT}\n")).ok();
+    for (more, stays) in [(&["--no-password-upgrade"][..], true), (&[], false)] {
+        let server = house.serve(more);
+        server.login(&house, "alice", "correct horse", &["--send", "whoami"]).ok();
+        assert_eq!(house.read("users.txt").contains(BCRYPT), stays, "{more:?}");
+    }
+    assert!(house.read("users.txt").contains("$argon2id$"));
 }
 
 #[test]

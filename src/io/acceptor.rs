@@ -9,6 +9,7 @@ use super::penalties::{Guard, Penalties};
 use super::permits::Permits;
 use super::places::{Counts, Place, Places};
 use super::puzzles::{PuzzleControl, Puzzles};
+use super::queue::Origin;
 use super::recheck::Recheck;
 use super::refusals::Refusals;
 use super::script::{self, Decided};
@@ -19,7 +20,7 @@ use crate::handshake::server::ServerConfig;
 use crate::terms::context::{Context, Source};
 use crate::terms::error::Reason;
 use crate::terms::puzzle::PuzzleDifficulty;
-use crate::terms::verifier::{AsyncVerifier, DynVerifier, Verifier};
+use crate::terms::verifier::{AsyncVerifier, DynVerifier, Pool, Verifier};
 use core::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -80,7 +81,13 @@ impl ServerState {
 
     /// Whether a login of this source would wait so long that it had better come back.
     pub(super) fn is_pressed(&self, source: &Source) -> bool {
-        self.workers.is_pressed(source) || self.permits.is_pressed(source)
+        let of = (source, self.origin(source));
+        self.workers.is_pressed(of) || self.permits.is_pressed(of)
+    }
+
+    /// Whether somebody has logged in from this source.
+    pub(super) fn origin(&self, source: &Source) -> Origin {
+        if self.guard.is_known(source) { Origin::Known } else { Origin::New }
     }
 
     /// How hard a puzzle a hello of this source has to solve first; `None` where it need not. Whoever has logged in from there before is
@@ -99,6 +106,13 @@ impl ServerState {
     pub(super) fn lost(&self, context: &Context, error: LoginError) -> LoginError {
         self.reports.failed(context, &error);
         error
+    }
+}
+
+/// The acceptor's threads, for what a login's verifier computes: in the order in which logins have their turns.
+impl Pool for ServerState {
+    fn submit(&self, source: &Source, work: Box<dyn FnOnce() + Send>) -> bool {
+        self.workers.submit((source, self.origin(source)), work)
     }
 }
 

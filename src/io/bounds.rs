@@ -10,7 +10,7 @@ use core::time::Duration;
 /// | handshakes that wait for their peers | 1024, half of them of one source | the source with the most loses one: first of those that have kept the server waiting for half a second, a connection that has sent nothing before one that has, at random among those alike |
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
-/// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
+/// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, of sources from which nobody has logged in before others, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
 /// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer; a ticket is not taken |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | a hello is told that the server is busy; where it is the principal who has too many, the login is refused |
 ///
@@ -131,6 +131,55 @@ impl Bounds {
         self
     }
 
+    /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in. What the
+    /// process has open besides (some twenty: its standard streams, the listener, what the runtime and the store of accounts need) comes on
+    /// top.
+    pub fn files(&self, per_session: usize) -> usize {
+        let refusals = self.refusals.saturating_mul(FOR_REFUSAL);
+        self.handshakes.saturating_add(refusals).saturating_add(self.sessions.saturating_mul(per_session))
+    }
+
+    /// Lowers those bounds for each of which a file is open, so that [`Bounds::files`] is no more than `files`: a quarter for handshakes, a
+    /// quarter for refusals, and what those leave for sessions; each at least 1.
+    ///
+    /// `files` is what the process may have open (`ulimit -n`, often 1024), less what it has open besides. The defaults need more than that: a
+    /// flood of connections then meets the system's bound before it meets these, by which those of the flood make way for others, and nobody gets
+    /// in until the flood's own deadlines end it. Raise what the process may have open, or lower the bounds.
+    ///
+    /// ```
+    /// use countersign::Bounds;
+    ///
+    /// let bounds = Bounds::default().fitting(1024 - 20, 1);
+    /// assert!(bounds.files(1) <= 1004 && bounds.handshakes() == 251 && bounds.sessions() > 500);
+    /// ```
+    #[must_use]
+    pub fn fitting(mut self, files: usize, per_session: usize) -> Self {
+        if self.files(per_session) <= files {
+            return self;
+        }
+        let of_a_quarter = |count: usize, each| count.min(part(files, each).checked_div(4).unwrap_or(count)).max(1);
+        self.handshakes = of_a_quarter(self.handshakes, 1);
+        self.refusals = of_a_quarter(self.refusals, FOR_REFUSAL);
+        let left = files.saturating_sub(Self { sessions: 0, ..self }.files(per_session));
+        self.sessions = self.sessions.min(left.checked_div(per_session).unwrap_or(usize::MAX)).max(1);
+        self
+    }
+
+    /// How many handshakes may be open at once.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes
+    }
+
+    /// How many undecided logins and refusals there may be.
+    pub fn refusals(&self) -> usize {
+        self.refusals
+    }
+
+    /// How many sessions may be open at once.
+    pub fn sessions(&self) -> usize {
+        self.sessions
+    }
+
     pub(super) fn handshakes_of_a_source(&self) -> usize {
         self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 2))
     }
@@ -148,7 +197,32 @@ impl Bounds {
     }
 }
 
+/// Sources with nothing undecided are let in past the bound of refusals, up to twice as many.
+const FOR_REFUSAL: usize = 2;
+
 /// A part of a bound, at least 1.
 fn part(whole: usize, parts: usize) -> usize {
     whole.checked_div(parts).unwrap_or(whole).max(1)
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_are_lowered_only_where_they_need_more_open_files_than_there_are() {
+        let bounds = Bounds::default().with_handshakes(1024).with_refusals(2048).with_sessions(512);
+        let needed = 1024 + 2 * 2048 + 2 * 512;
+        assert_eq!(bounds.files(2), needed);
+        let numbers = |bounds: Bounds| (bounds.handshakes(), bounds.refusals(), bounds.sessions());
+        assert_eq!(numbers(bounds.fitting(needed, 2)), (1024, 2048, 512));
+        for files in [0, 5, 28, 236, 1004, needed - 1] {
+            let fitting = bounds.fitting(files, 2);
+            assert!(fitting.files(2) <= files.max(5), "{files}: {fitting:?}");
+            assert!(fitting.handshakes() >= (files / 4).min(1024), "{files}: {fitting:?}");
+        }
+        // A session may need none, where it is handed to somebody else.
+        assert_eq!(bounds.fitting(100, 0).sessions(), 512);
+    }
 }

@@ -3,7 +3,7 @@
 //! It takes no thread of ours, and so nothing else bounds how much of it there is at once. Permits are handed out in the order
 //! of the same [`Queue`] as turns of the threads are.
 
-use super::queue::{Progress, Queue};
+use super::queue::{Origin, Progress, Queue};
 use super::workers::WorkBounds;
 use crate::terms::context::Source;
 use crate::time::Moment;
@@ -47,11 +47,11 @@ impl Permits {
     }
 
     /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
-    pub(super) fn ask(&self, source: &Source, progress: Progress) -> Asking {
+    pub(super) fn ask(&self, (source, origin): (&Source, Origin), progress: Progress) -> Asking {
         let (turn, answered) = oneshot::channel();
         let now = self.now();
         let mut state = self.lock();
-        let id = state.queue.push(source, progress, now, turn);
+        let id = state.queue.push((source, origin), progress, now, turn);
         let WorkBounds { at_once, waiting, .. } = self.bounds();
         let is_full = state.queue.len().saturating_add(state.held) > at_once.saturating_add(waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
@@ -62,9 +62,9 @@ impl Permits {
     }
 
     /// Whether a login of this source would wait behind some that have waited for half of the patience already.
-    pub(super) fn is_pressed(&self, source: &Source) -> bool {
+    pub(super) fn is_pressed(&self, of: (&Source, Origin)) -> bool {
         let now = self.now();
-        self.lock().queue.is_pressed(source, now, self.patience())
+        self.lock().queue.is_pressed(of, now, self.patience())
     }
 
     /// As [`Queue::wait`].
@@ -176,7 +176,7 @@ mod tests {
     #[test]
     fn there_are_so_many_and_each_is_given_back() {
         let permits = start(2, 2, LONG);
-        let mut asking: Vec<_> = (0..4).map(|_| permits.ask(&source("one"), Progress::Fresh)).collect();
+        let mut asking: Vec<_> = (0..4).map(|_| permits.ask((&source("one"), Origin::New), Progress::Fresh)).collect();
         let first = now(&mut asking[0]).unwrap().unwrap();
         let second = now(&mut asking[1]).unwrap().unwrap();
         assert!(now(&mut asking[2]).unwrap().is_none());
@@ -193,15 +193,16 @@ mod tests {
     #[test]
     fn those_who_are_too_many_are_shed_and_those_who_leave_hold_nothing() {
         let permits = start(1, 2, LONG);
-        let mut first = permits.ask(&source("many"), Progress::Fresh);
+        let mut first = permits.ask((&source("many"), Origin::New), Progress::Fresh);
         let held = now(&mut first).unwrap().unwrap();
-        let mut waiting: Vec<_> = (0..2).map(|_| permits.ask(&source("many"), Progress::Fresh)).collect();
-        let mut good = permits.ask(&source("good"), Progress::Fresh);
+        let mut waiting: Vec<_> =
+            (0..2).map(|_| permits.ask((&source("many"), Origin::New), Progress::Fresh)).collect();
+        let mut good = permits.ask((&source("good"), Origin::New), Progress::Fresh);
         assert!(now(&mut waiting[0]).is_err(), "the oldest of the most");
         assert!(now(&mut waiting[1]).unwrap().is_none() && now(&mut good).unwrap().is_none());
         drop(waiting);
         permits.note_refused(&source("many"));
-        let mut again = permits.ask(&source("many"), Progress::Fresh);
+        let mut again = permits.ask((&source("many"), Origin::New), Progress::Fresh);
         drop(held);
         let held = now(&mut good).unwrap().unwrap();
         assert!(now(&mut again).unwrap().is_none());
@@ -213,9 +214,9 @@ mod tests {
     #[test]
     fn nobody_gets_one_after_its_patience() {
         let permits = start(1, 2, Duration::from_millis(1));
-        let mut first = permits.ask(&source("one"), Progress::Fresh);
+        let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);
         let held = now(&mut first).unwrap();
-        let mut late = permits.ask(&source("one"), Progress::Fresh);
+        let mut late = permits.ask((&source("one"), Origin::New), Progress::Fresh);
         std::thread::sleep(Duration::from_millis(5));
         drop(held);
         assert!(now(&mut late).is_err());

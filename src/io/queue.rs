@@ -5,6 +5,10 @@
 //! one source can't take the turns of the others. Where there are too many, the oldest of the longest line of the worst source
 //! goes.
 //!
+//! Of the sources with nothing refused, those from which somebody has logged in come before those that are new: of these a flood may have any
+//! number, each too seldom to be counted, and an account makes only some known. After [`IN_A_ROW`] of the former one of the latter has its
+//! turn, so that newcomers get in even where those who are known are more than can be served.
+//!
 //! What has begun and what is fresh take turns, where one source is no worse than the other, and of a source's own what is fresh is shed
 //! first. A hello that is opened leads to a login that has begun: were they served as they come, more would be begun under load than can
 //! be finished, and its cost be lost; were what has begun always first, nobody would be on their way when it is done.
@@ -27,6 +31,20 @@ pub(super) struct Queue<J> {
     refused: RefusalHistory,
     /// Which of the two is next, where there are both.
     turn: Progress,
+    /// How many of known sources were served since one of a new source was.
+    in_a_row: u32,
+}
+
+/// So many of known sources are served at the most before one of a new source that waits.
+pub(super) const IN_A_ROW: u32 = 7;
+
+/// Whether somebody has logged in from a source before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody has.
+    Known,
+    /// Nobody has, as far as this server knows.
+    New,
 }
 
 /// A line's source; where sources are not counted, each job has a line of its own.
@@ -51,6 +69,7 @@ impl Progress {
 }
 
 struct Line<J> {
+    origin: Origin,
     begun: VecDeque<Job<J>>,
     fresh: VecDeque<Job<J>>,
     /// The count of jobs served when this line was served last.
@@ -72,6 +91,7 @@ impl<J> Queue<J> {
             next: 0,
             refused: RefusalHistory::default(),
             turn: Progress::Begun,
+            in_a_row: 0,
         }
     }
 
@@ -80,13 +100,14 @@ impl<J> Queue<J> {
     }
 
     /// Puts a job at the end of its source's line, and gives its name.
-    pub(super) fn push(&mut self, source: &Source, progress: Progress, now: Moment, job: J) -> u64 {
+    pub(super) fn push(&mut self, (source, origin): (&Source, Origin), progress: Progress, now: Moment, job: J) -> u64 {
         let id = self.next;
         self.next = id.wrapping_add(1);
         let served = self.served;
         let key = key(source, id);
         // A source that comes anew is next among its like, and not ahead of those who wait.
         let line = self.lines.entry(key).or_insert_with(|| Line::new(served));
+        line.origin = origin;
         line.of_mut(progress).push_back(Job { id, since: now, job });
         self.len = self.len.saturating_add(1);
         id
@@ -95,17 +116,24 @@ impl<J> Queue<J> {
     /// Takes the next job; those that have waited for all of `patience` go into `late` on the way.
     pub(super) fn pop(&mut self, now: Moment, patience: Duration, late: &mut Vec<J>) -> Option<J> {
         self.shed_late(now, patience, late);
-        let turn = self.turn;
-        let order = |((source, _), line): &(&Key, &Line<J>)| {
-            (self.refused.rank(source, now), line.of(turn).is_empty(), line.served)
+        let (turn, is_newcomers_turn) = (self.turn, self.in_a_row >= IN_A_ROW);
+        let order = |(key, line): &(&Key, &Line<J>)| {
+            let class = match self.class(key, line, now) {
+                KNOWN if is_newcomers_turn => NEW,
+                NEW if is_newcomers_turn => KNOWN,
+                class => class,
+            };
+            (class, line.of(turn).is_empty(), line.served)
         };
-        let key = self.lines.iter().min_by_key(order).map(|(key, _)| key.clone())?;
+        let (key, class) =
+            self.lines.iter().min_by_key(order).map(|(key, line)| (key.clone(), self.class(key, line, now)))?;
         let line = self.lines.get_mut(&key)?;
         let progress = if line.of(turn).is_empty() { turn.other() } else { turn };
         self.turn = progress.other();
         let jobs = line.of_mut(progress);
         let job = if stands(jobs, now, patience) { jobs.pop_back() } else { jobs.pop_front() }?;
         self.served = self.served.saturating_add(1);
+        self.in_a_row = if class == KNOWN { self.in_a_row.saturating_add(1) } else { 0 };
         line.served = self.served;
         self.len = self.len.saturating_sub(1);
         self.drop_empty(&key);
@@ -114,9 +142,7 @@ impl<J> Queue<J> {
 
     /// Takes the job out that is worth the least.
     pub(super) fn shed(&mut self, now: Moment) -> Option<J> {
-        let weight = |((source, _), line): &(&Key, &Line<J>)| {
-            (self.refused.rank(source, now), line.len(), !line.fresh.is_empty())
-        };
+        let weight = |(key, line): &(&Key, &Line<J>)| (self.class(key, line, now), line.len(), !line.fresh.is_empty());
         let key = self.lines.iter().max_by_key(weight).map(|(key, _)| key.clone())?;
         let line = self.lines.get_mut(&key)?;
         let job = line.fresh.pop_front().or_else(|| line.begun.pop_front())?;
@@ -145,12 +171,21 @@ impl<J> Queue<J> {
     }
 
     /// Whether a job of this source would wait behind some that have waited for half of `patience` already.
-    pub(super) fn is_pressed(&self, source: &Source, now: Moment, patience: Duration) -> bool {
-        let rank = self.refused.rank(source, now);
-        self.lines.iter().any(|((of, _), line)| {
+    pub(super) fn is_pressed(&self, (source, origin): (&Source, Origin), now: Moment, patience: Duration) -> bool {
+        let own = class(self.refused.rank(source, now), origin);
+        self.lines.iter().any(|(key, line)| {
             let is_standing = [&line.begun, &line.fresh].into_iter().any(|jobs| stands(jobs, now, patience));
-            is_standing && self.refused.rank(of, now) <= rank
+            is_standing && self.class(key, line, now) <= own
         })
+    }
+
+    /// Whether somebody waits who comes before all that are new.
+    pub(super) fn has_known(&self, now: Moment) -> bool {
+        self.lines.iter().any(|(key, line)| self.class(key, line, now) == KNOWN)
+    }
+
+    fn class(&self, (source, _): &Key, line: &Line<J>, now: Moment) -> u32 {
+        class(self.refused.rank(source, now), line.origin)
     }
 
     /// How long the first have waited among those whose source had no login refused lately: what somebody waits who comes anew, where the
@@ -189,7 +224,7 @@ impl<J> Queue<J> {
 
 impl<J> Line<J> {
     fn new(served: u64) -> Self {
-        Self { begun: VecDeque::new(), fresh: VecDeque::new(), served }
+        Self { origin: Origin::New, begun: VecDeque::new(), fresh: VecDeque::new(), served }
     }
 
     fn of(&self, progress: Progress) -> &VecDeque<Job<J>> {
@@ -212,6 +247,20 @@ impl<J> Line<J> {
 
     fn len(&self) -> usize {
         self.begun.len().saturating_add(self.fresh.len())
+    }
+}
+
+/// Those from which somebody has logged in, and nothing was refused lately.
+const KNOWN: u32 = 0;
+
+/// Those of which nothing is known.
+const NEW: u32 = 1;
+
+/// Who comes before whom, by how much of theirs was refused lately, and by whether they are known.
+fn class(rank: u32, origin: Origin) -> u32 {
+    match (rank, origin) {
+        (0, Origin::Known) => KNOWN,
+        (rank, _) => rank.saturating_add(NEW),
     }
 }
 

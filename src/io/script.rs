@@ -118,7 +118,7 @@ impl Visit {
 
     /// What a verifier is told of it.
     fn asker<'a>(&'a self, server: &'a ServerState, server_name: &'a str) -> Asker<'a> {
-        Asker { server_name, context: &self.context, pool: Some(&server.workers) }
+        Asker { server_name, context: &self.context, pool: Some(server) }
     }
 
     /// What its session is looked at again by.

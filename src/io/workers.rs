@@ -3,16 +3,14 @@
 //! Each may take as much memory as a password hash does. A thread that is done takes the next login from the queue itself; one
 //! that has had nothing to do for a while ends.
 
-use super::queue::{Progress, Queue};
+use super::queue::{IN_A_ROW, Origin, Progress, Queue};
 use crate::terms::context::Source;
-use crate::terms::verifier::Pool;
 use crate::time::Moment;
 use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use futures_channel::oneshot;
-use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -43,8 +41,10 @@ type Job = Box<dyn FnOnce(&Workers) + Send>;
 
 struct State {
     queue: Queue<Job>,
-    /// The rest of logins that have begun: they come first.
-    begun: VecDeque<Job>,
+    /// The rest of logins that have begun: they come first, in the same order among themselves, and none is shed.
+    begun: Queue<Job>,
+    /// How many of known sources were taken from the queue since, while the rest of new ones' logins waited.
+    overtaken: u32,
     threads: usize,
     /// Threads that wait for a job.
     idle: usize,
@@ -57,7 +57,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 impl Workers {
     pub(super) fn new(bounds: WorkBounds) -> Self {
-        let state = State { queue: Queue::new(), begun: VecDeque::new(), threads: 0, idle: 0, working: 0 };
+        let state = State { queue: Queue::new(), begun: Queue::new(), overtaken: 0, threads: 0, idle: 0, working: 0 };
         let (state, changed) = (Mutex::new(state), Condvar::new());
         Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state, changed }))
     }
@@ -74,7 +74,7 @@ impl Workers {
     /// Queues `work` on `item`. It is begun when its turn comes, unless the [`Queued`] is dropped before.
     pub(super) fn queue<T, R>(
         &self,
-        source: &Source,
+        (source, origin): (&Source, Origin),
         progress: Progress,
         item: T,
         work: impl FnOnce(T) -> R + Send + 'static,
@@ -98,7 +98,7 @@ impl Workers {
         });
         let now = self.now();
         let mut state = self.lock();
-        let id = state.queue.push(source, progress, now, job);
+        let id = state.queue.push((source, origin), progress, now, job);
         let WorkBounds { at_once, waiting, .. } = self.bounds();
         let is_full = state.queue.len().saturating_add(state.working) > at_once.saturating_add(waiting);
         let shed = if is_full { state.queue.shed(now) } else { None };
@@ -109,9 +109,9 @@ impl Workers {
     }
 
     /// Whether a login of this source would wait behind some that have waited for half of the patience already.
-    pub(super) fn is_pressed(&self, source: &Source) -> bool {
+    pub(super) fn is_pressed(&self, of: (&Source, Origin)) -> bool {
         let now = self.now();
-        self.lock().queue.is_pressed(source, now, self.patience())
+        self.lock().queue.is_pressed(of, now, self.patience())
     }
 
     /// As [`Queue::wait`].
@@ -133,7 +133,28 @@ impl Workers {
     /// A login of this source was computed and refused: its next ones wait behind those of others.
     pub(super) fn note_refused(&self, source: &Source) {
         let now = self.now();
-        self.lock().queue.note_refused(source, now);
+        let mut state = self.lock();
+        state.queue.note_refused(source, now);
+        state.begun.note_refused(source, now);
+    }
+
+    /// Does `work` for a login that has begun; false where there is no room.
+    pub(super) fn submit(&self, of: (&Source, Origin), work: Box<dyn FnOnce() + Send>) -> bool {
+        let now = self.now();
+        let mut state = self.lock();
+        // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
+        let WorkBounds { at_once, waiting, .. } = self.bounds();
+        if state.begun.len() > at_once.saturating_add(waiting) {
+            return false;
+        }
+        let job: Job = Box::new(move |workers| {
+            // A panic drops the channel, which tells whoever waits.
+            drop(catch_unwind(AssertUnwindSafe(work)));
+            workers.done();
+        });
+        state.begun.push(of, Progress::Begun, now, job);
+        self.wake(state);
+        true
     }
 
     fn now(&self) -> Moment {
@@ -185,8 +206,12 @@ impl Workers {
                 state.threads = state.threads.saturating_sub(1);
                 return None;
             }
-            let job = state.begun.pop_front();
-            let job = job.or_else(|| state.queue.pop(self.now(), bounds.patience, &mut late));
+            let now = self.now();
+            // A login that a flood brought as far as its password hash does not hold up those who are known, who come seldom: not for long.
+            let overtakes = state.overtaken < IN_A_ROW && state.queue.has_known(now) && !state.begun.has_known(now);
+            let job = if overtakes { None } else { state.begun.pop(now, Duration::MAX, &mut late) };
+            state.overtaken = if overtakes { state.overtaken.saturating_add(1) } else { 0 };
+            let job = job.or_else(|| state.queue.pop(now, bounds.patience, &mut late));
             if job.is_some() || !late.is_empty() {
                 state.working = state.working.saturating_add(usize::from(job.is_some()));
                 drop(state);
@@ -202,7 +227,7 @@ impl Workers {
             let waited = self
                 .0
                 .changed
-                .wait_timeout_while(state, IDLE, |state| state.begun.is_empty() && state.queue.len() == 0);
+                .wait_timeout_while(state, IDLE, |state| state.begun.len() == 0 && state.queue.len() == 0);
             let (after, result) = waited.unwrap_or_else(PoisonError::into_inner);
             state = after;
             state.idle = state.idle.saturating_sub(1);
@@ -212,24 +237,6 @@ impl Workers {
                 return None;
             }
         }
-    }
-}
-
-impl Pool for Workers {
-    fn submit(&self, work: Box<dyn FnOnce() + Send>) -> bool {
-        let mut state = self.lock();
-        // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
-        let WorkBounds { at_once, waiting, .. } = self.bounds();
-        if state.begun.len() > at_once.saturating_add(waiting) {
-            return false;
-        }
-        state.begun.push_back(Box::new(move |workers| {
-            // A panic drops the channel, which tells whoever waits.
-            drop(catch_unwind(AssertUnwindSafe(work)));
-            workers.done();
-        }));
-        self.wake(state);
-        true
     }
 }
 
@@ -291,7 +298,7 @@ fn take<W>(slot: &Mutex<Option<W>>) -> Option<W> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
     use crate::io::drive::block_on;
@@ -309,13 +316,14 @@ mod tests {
     fn work_is_done_on_another_thread_and_a_panic_is_told() {
         let workers = start(1, 1, Duration::from_secs(60));
         let here = std::thread::current().id();
-        let there = block_on(workers.queue(&source(), Progress::Fresh, (), |()| std::thread::current().id()));
+        let there =
+            block_on(workers.queue((&source(), Origin::New), Progress::Fresh, (), |()| std::thread::current().id()));
         assert!(matches!(there, Done::Answer(id) if id != here));
         assert_eq!(
-            block_on(workers.queue(&source(), Progress::Fresh, (), |()| -> u8 { panic!("on purpose") })),
+            block_on(workers.queue((&source(), Origin::New), Progress::Fresh, (), |()| -> u8 { panic!("on purpose") })),
             Done::Panicked
         );
-        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 7, |item| item)), Done::Answer(7));
+        assert_eq!(block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 7, |item| item)), Done::Answer(7));
     }
 
     #[test]
@@ -323,22 +331,22 @@ mod tests {
         let workers = start(1, 2, Duration::from_secs(60));
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
-        let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
+        let first = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| {
             started.send(()).unwrap();
             wait.recv().unwrap();
             1
         });
         starts.recv().unwrap();
-        let second = workers.queue(&source(), Progress::Fresh, 2, |item| item);
-        let third = workers.queue(&source(), Progress::Fresh, 3, |item| item);
+        let second = workers.queue((&source(), Origin::New), Progress::Fresh, 2, |item| item);
+        let third = workers.queue((&source(), Origin::New), Progress::Fresh, 3, |item| item);
         // The oldest goes.
-        let fourth = workers.queue(&source(), Progress::Fresh, 4, |item| item);
+        let fourth = workers.queue((&source(), Origin::New), Progress::Fresh, 4, |item| item);
         assert_eq!(block_on(second), Done::Shed);
         drop(third);
         let (ran, runs) = channel();
         // Logins that have begun come first.
-        assert!(workers.submit(Box::new(move || ran.send(()).unwrap())));
-        let fifth = workers.queue(&source(), Progress::Fresh, (), move |()| runs.try_recv().is_ok());
+        assert!(workers.submit((&source(), Origin::New), Box::new(move || ran.send(()).unwrap())));
+        let fifth = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| runs.try_recv().is_ok());
         go.send(()).unwrap();
         assert_eq!(
             (block_on(first), block_on(fourth), block_on(fifth)),
@@ -350,18 +358,21 @@ mod tests {
     fn as_many_work_at_once_as_may_even_where_one_was_idle() {
         for _ in 0..20 {
             let workers = start(2, 10, Duration::from_secs(60));
-            assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 1, |item| item)), Done::Answer(1));
+            assert_eq!(
+                block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 1, |item| item)),
+                Done::Answer(1)
+            );
             while workers.lock().idle == 0 {
                 std::thread::yield_now();
             }
             // Each of two waits for the other.
             let ((to_second, from_first), (to_first, from_second)) = (channel(), channel());
             let meet = Duration::from_secs(20);
-            let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
+            let first = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| {
                 to_second.send(()).unwrap();
                 from_second.recv_timeout(meet).is_ok()
             });
-            let second = workers.queue(&source(), Progress::Fresh, (), move |()| {
+            let second = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| {
                 to_first.send(()).unwrap();
                 from_first.recv_timeout(meet).is_ok()
             });
@@ -374,21 +385,53 @@ mod tests {
         let workers = start(1, 0, Duration::from_secs(60));
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
-        let first = workers.queue(&source(), Progress::Fresh, (), move |()| {
+        let first = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| {
             started.send(()).unwrap();
             wait.recv().unwrap();
         });
         starts.recv().unwrap();
-        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 2, |item| item)), Done::Shed);
+        assert_eq!(block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 2, |item| item)), Done::Shed);
         // Another one may work beside it now.
         workers.set_bounds(WorkBounds { at_once: 2, waiting: 0, patience: Duration::from_secs(60) });
-        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 3, |item| item)), Done::Answer(3));
+        assert_eq!(block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 3, |item| item)), Done::Answer(3));
         workers.set_bounds(WorkBounds { at_once: 1, waiting: 1, patience: Duration::from_secs(60) });
         go.send(()).unwrap();
         assert_eq!(block_on(first), Done::Answer(()));
-        assert_eq!(block_on(workers.queue(&source(), Progress::Fresh, 4, |item| item)), Done::Answer(4));
+        assert_eq!(block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 4, |item| item)), Done::Answer(4));
         // The one that is too many goes when it finds out.
         assert!(workers.lock().threads <= 2);
+    }
+
+    #[test]
+    fn a_known_source_waits_for_no_hash_of_a_flood_but_for_the_one_that_is_computed() {
+        let workers = start(1, 100, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let (done, order) = channel();
+        let done = move |what: &'static str| {
+            let done = done.clone();
+            move || done.send(what).unwrap()
+        };
+        let new = source();
+        let known = Source::named("known");
+        workers.submit(
+            (&new, Origin::New),
+            Box::new(move || {
+                started.send(()).unwrap();
+                wait.recv().unwrap();
+            }),
+        );
+        starts.recv().unwrap();
+        for _ in 0..4 {
+            workers.submit((&new, Origin::New), Box::new(done("a hash of the flood")));
+        }
+        let hello = done("a known hello");
+        let hello = workers.queue((&known, Origin::Known), Progress::Fresh, (), move |()| hello());
+        workers.submit((&known, Origin::Known), Box::new(done("a known hash")));
+        go.send(()).unwrap();
+        assert_eq!(block_on(hello), Done::Answer(()));
+        let order: Vec<_> = order.iter().take(6).collect();
+        assert_eq!(order[..3], ["a known hash", "a known hello", "a hash of the flood"]);
     }
 
     #[test]
@@ -397,19 +440,22 @@ mod tests {
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
         // Patience of zero: the first is taken before it is late only if a thread is quick, so it is not asked for.
-        workers.submit(Box::new(move || {
-            started.send(()).unwrap();
-            wait.recv().unwrap();
-        }));
+        workers.submit(
+            (&source(), Origin::New),
+            Box::new(move || {
+                started.send(()).unwrap();
+                wait.recv().unwrap();
+            }),
+        );
         starts.recv().unwrap();
-        let late = workers.queue(&source(), Progress::Fresh, 1, |item| item);
+        let late = workers.queue((&source(), Origin::New), Progress::Fresh, 1, |item| item);
         go.send(()).unwrap();
         assert_eq!(block_on(late), Done::Shed);
         // Nothing works here, so it can be taken back.
         let idle = start(1, 1, Duration::from_secs(60));
         let (stop, stopped) = channel::<()>();
-        let blocker = idle.queue(&source(), Progress::Fresh, stopped, |stopped| stopped.recv().is_ok());
-        let second = idle.queue(&source(), Progress::Fresh, 2, |item| item);
+        let blocker = idle.queue((&source(), Origin::New), Progress::Fresh, stopped, |stopped| stopped.recv().is_ok());
+        let second = idle.queue((&source(), Origin::New), Progress::Fresh, 2, |item| item);
         let back = second.take_back();
         drop(stop);
         assert_eq!(block_on(blocker), Done::Answer(false));

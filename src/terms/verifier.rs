@@ -1,6 +1,6 @@
 //! Verifiers: where the application says whether a credential is good.
 
-use super::context::Context;
+use super::context::{Context, Source};
 use super::credential::{Credential, CredentialKind};
 use super::error::Reason;
 use super::factor::Prompt;
@@ -62,8 +62,8 @@ pub(crate) struct Asker<'a> {
 
 /// Threads for work that would hold up others.
 pub(crate) trait Pool: Sync {
-    /// Does `work` before any login that has not begun; false where there is no room.
-    fn submit(&self, work: Box<dyn FnOnce() + Send>) -> bool;
+    /// Does `work` for a login from this source before any login that has not begun; false where there is no room.
+    fn submit(&self, source: &Source, work: Box<dyn FnOnce() + Send>) -> bool;
 }
 
 macro_rules! asker {
@@ -217,7 +217,7 @@ impl<'a> Asker<'a> {
         };
         let (answer, answered) = oneshot::channel();
         // Whoever asked may be gone when it is done.
-        let submitted = pool.submit(Box::new(move || drop(answer.send(work()))));
+        let submitted = pool.submit(self.context.source(), Box::new(move || drop(answer.send(work()))));
         if !submitted {
             return Err(Reason::NotNow("no thread is free to check the credential"));
         }

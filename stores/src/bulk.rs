@@ -34,9 +34,9 @@ impl SqlStore {
                 "INSERT INTO accounts ({}, name, version, last_step, wrong_answers, closed_until) VALUES {} \
                  ON CONFLICT (name) DO NOTHING RETURNING name",
                 columns!(),
-                places(some.len(), 16)
+                self.places(some.len(), 16)
             );
-            let added = self.within(PATIENCE, async {
+            let added = self.write_within(PATIENCE, async {
                 let mut work = self.database().begin().await?;
                 let rows = work.run(AssertSqlSafe(insert), values).await?;
                 let names = rows.iter().map(|row| row.text("name")).collect::<Result<HashSet<_>, _>>()?;
@@ -70,7 +70,7 @@ impl SqlStore {
     ) -> Result<Vec<(String, AccountError)>, StoreError> {
         let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
         for some in names.chunks(ROWS) {
-            let edited = self.within(PATIENCE, async {
+            let edited = self.write_within(PATIENCE, async {
                 let mut work = self.database().begin().await?;
                 let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
                 for name in some {
@@ -121,7 +121,7 @@ impl SqlStore {
     pub async fn taken(&self, names: &[&str]) -> Result<HashSet<String>, StoreError> {
         let mut taken = HashSet::new();
         for some in names.chunks(ROWS) {
-            let select = format!("SELECT name FROM accounts WHERE name IN {}", places(1, some.len()));
+            let select = format!("SELECT name FROM accounts WHERE name IN {}", self.places(1, some.len()));
             let values: Vec<Value> = some.iter().map(|name| Value::from(*name)).collect();
             let rows = self.read(self.database().read(AssertSqlSafe(select), values)).await?;
             for row in rows {
@@ -132,17 +132,22 @@ impl SqlStore {
     }
 }
 
-/// `($1, $2), ($3, $4)`: numbers alone, and nothing that anybody gave.
-fn places(rows: usize, columns: usize) -> String {
-    let (mut text, mut number) = (String::new(), 0_usize);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            number = number.saturating_add(1);
-            // Writing to a string does not fail.
-            let _ = write!(text, "{}${number}", if column == 0 { "" } else { ", " });
+impl SqlStore {
+    /// `($1, $2), ($3, $4)`, and of SQLite `(?, ?), (?, ?)`, as it takes `$1` for a name, and looks for each name among all of them: numbers
+    /// alone, and nothing that anybody gave.
+    fn places(&self, rows: usize, columns: usize) -> String {
+        let (mut text, mut number) = (String::new(), 0_usize);
+        let is_sqlite = self.database().is_sqlite();
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ", (" });
+            for column in 0..columns {
+                number = number.saturating_add(1);
+                text.push_str(if column == 0 { "" } else { ", " });
+                // Writing to a string does not fail.
+                let _ = if is_sqlite { write!(text, "?") } else { write!(text, "${number}") };
+            }
+            text.push(')');
         }
-        text.push(')');
+        text
     }
-    text
 }

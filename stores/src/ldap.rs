@@ -1,242 +1,34 @@
 //! Passwords that an LDAP directory checks, and permissions that its groups stand for.
 
 mod ask;
+mod config;
 mod dn;
 mod entry;
 mod policy;
 
-use ask::Session;
+pub use config::LdapConfig;
+
+use crate::circuit::{self, Circuit};
+use crate::watcher::{Availability, Watcher};
+use ask::{NotOpened, Session};
+use config::{People, Security, USER};
 use core::fmt;
-use core::time::Duration;
+use countersign::accounts::StoreError;
 use countersign::{AsyncVerifier, Attempt, Credential, CredentialKind, Grant, Reason, Returning};
 use entry::Person;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::sync::Arc;
 use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout_at};
 use zeroize::Zeroizing;
-
-/// Where a directory is, how people are found in it, and what they may do.
-///
-/// ```
-/// use countersign_stores::LdapConfig;
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let directory = LdapConfig::parse("ldaps://ldap.example")?
-///     .with_search("ou=people,dc=example", "(uid={user})")
-///     .with_service("cn=countersign,ou=services,dc=example", "its password")
-///     .with_groups("ou=groups,dc=example", "(member={dn})")
-///     .with_permissions_of("cn=clerks,ou=groups,dc=example", ["orders:read"])
-///     .with_permissions_of("cn=chiefs,ou=groups,dc=example", ["orders:*"]);
-/// # drop(directory); Ok(()) }
-/// ```
-#[derive(Clone)]
-pub struct LdapConfig {
-    url: String,
-    security: Security,
-    roots: Option<Vec<CertificateDer<'static>>>,
-    people: Option<People>,
-    service: Option<(String, Zeroizing<String>)>,
-    name: Option<String>,
-    password_set: Option<String>,
-    groups: Option<(String, String)>,
-    everybody: Vec<String>,
-    permissions: Vec<(String, Vec<String>)>,
-    patience: Duration,
-}
-
-/// How what is said to a directory is kept from others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Security {
-    /// From its first byte.
-    Tls,
-    /// Asked for in the clear, and then.
-    StartTls,
-    /// It does not leave the machine, or somebody wanted it so.
-    None,
-}
-
-/// How a user's entry is found.
-#[derive(Clone)]
-enum People {
-    /// Its name is known.
-    Named(String),
-    /// By a base and a filter.
-    Found(String, String),
-}
-
-/// What a name is put in the place of.
-const USER: &str = "{user}";
-
-impl LdapConfig {
-    /// How long a directory may take for all of a login, unless configured: 3 seconds.
-    pub const PATIENCE: Duration = Duration::from_secs(3);
-
-    /// `ldaps://HOST:PORT`; `ldap://HOST:PORT`, which is made safe by StartTLS, but on the loopback; `ldapi://PATH`, with `%2F` for each slash.
-    /// Certificates are checked against the system's roots, and must name HOST.
-    ///
-    /// # Errors
-    /// [`LdapError::Address`].
-    pub fn parse(address: &str) -> Result<Self, LdapError> {
-        let (scheme, rest) = address.split_once("://").ok_or(LdapError::Address)?;
-        let host = rest.split('/').next().unwrap_or_default();
-        let bare = match host.rsplit_once(':') {
-            Some((bare, port)) if port.parse::<u16>().is_ok() => bare,
-            _ => host,
-        };
-        // No names or passwords in an address: they would be printed with it.
-        if host.is_empty() || rest.contains(['@', '?', '#', ' ']) {
-            return Err(LdapError::Address);
-        }
-        let is_local = ["localhost", "127.0.0.1", "[::1]"].contains(&bare);
-        let security = match scheme {
-            "ldaps" => Security::Tls,
-            "ldap" if is_local => Security::None,
-            "ldap" => Security::StartTls,
-            "ldapi" => Security::None,
-            _ => return Err(LdapError::Address),
-        };
-        Ok(Self {
-            url: address.to_owned(),
-            security,
-            roots: None,
-            people: None,
-            service: None,
-            name: None,
-            password_set: None,
-            groups: None,
-            everybody: Vec::new(),
-            permissions: Vec::new(),
-            patience: Self::PATIENCE,
-        })
-    }
-
-    /// Users have the distinguished names that come of this template: `uid={user},ou=people,dc=example`. The user's name is escaped in it
-    /// (RFC 4514). Users have to be able to read their own entries, unless there is a service account for that.
-    #[must_use]
-    pub fn with_names(mut self, template: &str) -> Self {
-        self.people = Some(People::Named(template.to_owned()));
-        self
-    }
-
-    /// Users are found below `base` by this filter: `(uid={user})`, or `(&(objectClass=person)(sAMAccountName={user}))`. The user's name is
-    /// escaped in it (RFC 4515). Of several that are found none is let in.
-    #[must_use]
-    pub fn with_search(mut self, base: &str, filter: &str) -> Self {
-        self.people = Some(People::Found(base.to_owned(), filter.to_owned()));
-        self
-    }
-
-    /// The account by which entries and groups are read. Without one, users' own entries and groups are read as themselves; then nobody
-    /// can look an account up again, so there are no tickets, and open sessions are not looked at again.
-    #[must_use]
-    pub fn with_service(mut self, name: &str, password: &str) -> Self {
-        self.service = Some((name.to_owned(), Zeroizing::new(password.to_owned())));
-        self
-    }
-
-    /// The attribute that has the user's name, by which one that is let in is called: `uid`, or what the template or the filter has before
-    /// `={user}`. A directory takes `ALICE` for `alice`; here they are one, too, and it is the directory's spelling.
-    #[must_use]
-    pub fn with_name_attribute(mut self, attribute: &str) -> Self {
-        self.name = Some(attribute.to_owned());
-        self
-    }
-
-    /// The attribute that is another whenever a user's password is: `pwdChangedTime`, `pwdLastSet` or `krbLastPwdChange`, as far as there are. A directory that has none of them gets
-    /// no tickets here, unless this names one. `modifyTimestamp` will do where no password policy is at work: with one, wrong passwords change that, too, and
-    /// whoever guesses would end sessions and tickets.
-    #[must_use]
-    pub fn with_password_set_attribute(mut self, attribute: &str) -> Self {
-        self.password_set = Some(attribute.to_owned());
-        self
-    }
-
-    /// Groups are those below `base` that this filter finds, with `{dn}` and `{user}` for the user's: `(member={dn})`, `(memberUid={user})`,
-    /// `(member:1.2.840.113556.1.4.1941:={dn})` for Active Directory's groups in groups. Without this they are what the user's entry says
-    /// (`memberOf`).
-    #[must_use]
-    pub fn with_groups(mut self, base: &str, filter: &str) -> Self {
-        self.groups = Some((base.to_owned(), filter.to_owned()));
-        self
-    }
-
-    /// What the members of a group may do. Who is in several of them has the permissions of all. **Once there is one, who is in none of them is
-    /// not let in**, unless everybody is ([`LdapConfig::with_permissions`]).
-    #[must_use]
-    pub fn with_permissions_of<P: Into<String>>(
-        mut self,
-        group: &str,
-        permissions: impl IntoIterator<Item = P>,
-    ) -> Self {
-        self.permissions.push((dn::normal(group), permissions.into_iter().map(Into::into).collect()));
-        self
-    }
-
-    /// What everybody may do who has an account there.
-    #[must_use]
-    pub fn with_permissions<P: Into<String>>(mut self, permissions: impl IntoIterator<Item = P>) -> Self {
-        self.everybody.extend(permissions.into_iter().map(Into::into));
-        self
-    }
-
-    /// How long the directory may take for all of a login: to connect, to find, to check. Then the login is told "not now".
-    #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
-    /// Trusts the certificates in this PEM, and no others, to speak for the directory: those of an authority of one's own.
-    ///
-    /// # Errors
-    /// [`LdapError::Roots`].
-    pub fn with_roots(mut self, pem: &[u8]) -> Result<Self, LdapError> {
-        let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-        self.roots = Some(roots.ok().filter(|roots| !roots.is_empty()).ok_or(LdapError::Roots)?);
-        Ok(self)
-    }
-
-    /// Speaks `ldap://` without StartTLS, also over a network. **Whoever is in between then reads every password**, and can let in whom they like.
-    #[must_use]
-    pub fn without_encryption(mut self) -> Self {
-        if self.security == Security::StartTls {
-            self.security = Security::None;
-        }
-        self
-    }
-
-    fn name_attribute(&self) -> &str {
-        if let Some(name) = &self.name {
-            return name;
-        }
-        let text = match &self.people {
-            Some(People::Named(text) | People::Found(_, text)) => text,
-            None => "",
-        };
-        let before = text.split(USER).next().unwrap_or_default().trim_end_matches('=');
-        let start = before.rfind(['(', ',', '+']).map_or(0, |at| at.saturating_add(1));
-        before.get(start..).map(str::trim).filter(|name| !name.is_empty()).unwrap_or("uid")
-    }
-}
-
-/// Its address.
-impl fmt::Display for LdapConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.url)
-    }
-}
-
-impl fmt::Debug for LdapConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LdapConfig").field("url", &self.url).finish_non_exhaustive()
-    }
-}
 
 /// Lets in whom an LDAP directory lets in: the [`AsyncVerifier`] that binds as them, with the password that they showed.
 ///
 /// The directory decides whether a password is right. It is asked over a connection that is made for this login alone; a password is in no
-/// other's hands then. What it may say:
+/// other's hands then. First it is asked something that depends on nobody: to let the service account in, or, where there is none, for its
+/// root entry. While it has no answer to that, one login in each half second goes on asking, and all others are told "not now" at once. One who
+/// makes the directory slow for one account, as those do that delay the answer to wrong passwords, keeps nobody else out like that.
+/// What it may say:
 ///
 /// | the directory | the login |
 /// |---|---|
@@ -262,6 +54,8 @@ struct Inner {
     config: LdapConfig,
     tls: Option<Arc<rustls::ClientConfig>>,
     runtime: Handle,
+    circuit: Circuit,
+    watcher: Watcher,
 }
 
 impl LdapVerifier {
@@ -285,31 +79,89 @@ impl LdapVerifier {
             Grant::new("-", permissions.iter()).map_err(|_| LdapError::Permissions)?;
         }
         let tls = (config.security != Security::None).then(|| tls(config.roots.as_deref())).transpose()?;
-        Ok(Self(Arc::new(Inner { config, tls, runtime })))
+        let (circuit, watcher) = (Circuit::new(circuit::EVERY), Watcher::default());
+        Ok(Self(Arc::new(Inner { config, tls, runtime, circuit, watcher })))
     }
 
-    /// Whether the directory answers, and lets the service account in, where there is one.
+    /// Tells when the directory goes away, and when it is back: as soon as a login finds it so, or [`LdapVerifier::check`].
+    /// The first that is given is told.
+    #[must_use]
+    pub fn with_watcher(self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
+        self.0.watcher.set(tell);
+        self
+    }
+
+    /// Whether the directory answers, lets the service account in, where there is one, and has what it is to search: to be asked every few
+    /// seconds by a server that wants to know.
     ///
     /// # Errors
-    /// [`LdapError::Away`] with what it said.
+    /// [`LdapError::Away`] or [`LdapError::Refused`], with what it said.
     pub async fn check(&self) -> Result<(), LdapError> {
         let inner = Arc::clone(&self.0);
-        let asked = self.within(async move { Session::open(&inner).await?.as_service().await });
-        asked.await.map_err(|reason| LdapError::Away(reason.to_string()))
+        let (end, work) = (self.end(), Arc::clone(&self.0));
+        let looked = self.0.runtime.spawn(timeout_at(end, async move {
+            match Session::open(&work).await {
+                Ok(mut session) => session.look().await,
+                Err(error) => Err(error.into()),
+            }
+        }));
+        let looked = match looked.await {
+            Ok(Ok(looked)) => looked,
+            Ok(Err(_)) => Err(LdapError::Away(LATE.to_owned())),
+            Err(_) => Err(LdapError::Away(NO_LDAP.to_owned())),
+        };
+        match &looked {
+            Ok(()) => inner.answered(),
+            Err(error) => inner.watcher.away(&StoreError::away(CANT_BE_ASKED, error.to_string())),
+        }
+        looked
+    }
+
+    fn end(&self) -> Instant {
+        let now = Instant::now();
+        now.checked_add(self.0.config.patience).unwrap_or(now)
     }
 
     /// Does something with the directory on a task of its own: in time, and whatever it sends (the library underneath panics at
     /// what is no LDAP).
-    async fn within<T: Send + 'static>(
+    async fn within<T: Send + 'static, F: Future<Output = Result<T, Reason>> + Send + 'static>(
         &self,
-        work: impl Future<Output = Result<T, Reason>> + Send + 'static,
+        work: impl FnOnce(Session) -> F + Send + 'static,
     ) -> Result<T, Reason> {
-        let work = tokio::time::timeout(self.0.config.patience, work);
-        match self.0.runtime.spawn(work).await {
-            Ok(Ok(done)) => done,
-            Ok(Err(_)) => Err(Reason::NotNow("the directory does not answer in time")),
-            Err(_) => Err(Reason::NotNow("the directory says what can't be understood")),
-        }
+        let Some(asking) = self.0.circuit.ask() else {
+            return Err(Reason::NotNow("the directory did not answer a moment ago"));
+        };
+        let (end, inner) = (self.end(), Arc::clone(&self.0));
+        let done = self.0.runtime.spawn(async move {
+            let opened = match timeout_at(end, Session::open(&inner)).await {
+                Ok(opened) => opened,
+                Err(_) => Err(NotOpened::Unreachable(LATE.to_owned())),
+            };
+            let session = match opened {
+                Ok(session) => session,
+                Err(error) => {
+                    // Whoever comes next would be told the same.
+                    inner.circuit.failed(&asking);
+                    let reason = error.reason();
+                    inner.watcher.away(&StoreError::away(CANT_BE_ASKED, LdapError::from(error).to_string()));
+                    return Err(reason);
+                }
+            };
+            inner.answered();
+            timeout_at(end, work(session)).await.unwrap_or(Err(Reason::NotNow(LATE)))
+        });
+        done.await.unwrap_or(Err(Reason::NotNow(NO_LDAP)))
+    }
+}
+
+const LATE: &str = "the directory does not answer in time";
+const NO_LDAP: &str = "the directory says what can't be understood";
+const CANT_BE_ASKED: &str = "the directory is away";
+
+impl Inner {
+    fn answered(&self) {
+        self.circuit.answered();
+        self.watcher.back();
     }
 }
 
@@ -324,7 +176,7 @@ impl AsyncVerifier for LdapVerifier {
         };
         let inner = Arc::clone(&self.0);
         let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
-        self.within(async move {
+        self.within(move |session| async move {
             // What can't be anybody's is asked about as somebody who is not there: it takes as long.
             let shown = core::str::from_utf8(&password).ok().filter(|text| !text.is_empty() && !text.contains('\0'));
             let is_possible =
@@ -333,8 +185,7 @@ impl AsyncVerifier for LdapVerifier {
                 Some(password) if is_possible => (user.as_str(), password),
                 _ => (NOBODY, NOBODY),
             };
-            let person = Session::open(&inner).await?.log_in(user, password).await;
-            match person {
+            match session.log_in(user, password).await {
                 Ok(person) if is_possible => person.grant(&inner.config),
                 Err(reason) if is_possible || matches!(reason, Reason::NotNow(_)) => Err(reason),
                 _ => Err(Reason::UnknownUser),
@@ -351,9 +202,7 @@ impl AsyncVerifier for LdapVerifier {
             return Err(Reason::AccountDisabled);
         }
         let (inner, name) = (Arc::clone(&self.0), returning.principal().to_owned());
-        self.within(async move {
-            let mut session = Session::open(&inner).await?;
-            session.as_service().await?;
+        self.within(move |mut session| async move {
             let person: Person = session.find(&name).await?.ok_or(Reason::UnknownUser)?;
             person.grant(&inner.config)
         })
@@ -407,43 +256,10 @@ pub enum LdapError {
     /// There is no runtime of tokio's here.
     #[error("a directory has to be opened on a runtime of tokio")]
     NoRuntime,
-    /// It can't be reached, does not answer in time, or does not let the service account in.
+    /// It can't be reached, does not answer in time, or is busy.
     #[error("the directory can't be asked: {0}")]
     Away(String),
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::{LdapConfig, Security};
-
-    #[test]
-    fn what_leaves_the_machine_is_encrypted_unless_somebody_wants_otherwise() {
-        for (address, security) in [
-            ("ldaps://ldap.example", Security::Tls),
-            ("ldap://ldap.example:3890", Security::StartTls),
-            ("ldap://localhost.example", Security::StartTls),
-            ("ldap://127.0.0.1:3890", Security::None),
-            ("ldap://[::1]:3890", Security::None),
-            ("ldapi://%2Frun%2Fslapd.sock", Security::None),
-        ] {
-            assert!(LdapConfig::parse(address).unwrap().security == security, "{address}");
-        }
-        assert!(LdapConfig::parse("ldap://ldap.example").unwrap().without_encryption().security == Security::None);
-        for bad in ["http://ldap.example", "ldap://", "ldap.example", "ldap://cn=x:secret@ldap.example", ""] {
-            let error = LdapConfig::parse(bad).unwrap_err();
-            assert!(!format!("{error} {error:?}").contains("secret"));
-        }
-    }
-
-    #[test]
-    fn the_attribute_of_the_name_is_the_one_that_is_searched_by() {
-        let config = || LdapConfig::parse("ldaps://ldap.example").unwrap();
-        let searched = |filter: &str| config().with_search("dc=example", filter).name_attribute().to_owned();
-        assert_eq!(searched("(uid={user})"), "uid");
-        assert_eq!(searched("(&(objectClass=person)(sAMAccountName={user}))"), "sAMAccountName");
-        assert_eq!(config().with_names("cn={user},dc=example").name_attribute(), "cn");
-        assert_eq!(config().with_names("{user}@example").name_attribute(), "uid");
-        assert_eq!(config().with_names("cn={user}").with_name_attribute("uid").name_attribute(), "uid");
-    }
+    /// It is there, and does not let the service account in, or does not show it what it is to search. That does not pass by itself.
+    #[error("the directory refuses: {0}")]
+    Refused(String),
 }

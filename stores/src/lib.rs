@@ -30,12 +30,15 @@
 //! It speaks to both databases by `sqlx`, without its macros, and without the MySQL driver and the RSA crate that this brings. The
 //! tables are described in docs/accounts.md.
 //!
-//! Whatever is not an answer in time is [`StoreError::Away`](countersign::accounts::StoreError::Away): logins are told "not now", and the
-//! next ones are answered as soon as the database is back.
+//! Whatever is not an answer in time is [`StoreError::Away`](countersign::accounts::StoreError::Away): logins are told "not now". The
+//! next ones are told so at once, so that a database, a directory or a Redis that hangs holds up nobody else; every half second (of Redis: as
+//! long as a login waits for it) one of them asks again, and all are answered when it is back.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "sql")]
 mod bulk;
+#[cfg(any(feature = "ldap", feature = "redis", feature = "sql"))]
+mod circuit;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "sql")]
@@ -60,6 +63,8 @@ mod secret;
 mod store;
 #[cfg(feature = "sql")]
 mod tickets;
+#[cfg(any(feature = "ldap", feature = "sql"))]
+mod watcher;
 
 #[cfg(feature = "ldap")]
 pub use self::ldap::{LdapConfig, LdapError, LdapVerifier};
@@ -72,6 +77,8 @@ pub use schema::Schema;
 #[cfg(any(feature = "redis", feature = "sql"))]
 pub use secret::SharedSecret;
 #[cfg(feature = "sql")]
-pub use store::{Availability, SqlStore};
+pub use store::{PasswordCounts, SqlStore};
 #[cfg(feature = "sql")]
 pub use tickets::{SharedTicketKeys, TicketSharingError};
+#[cfg(any(feature = "ldap", feature = "sql"))]
+pub use watcher::Availability;

@@ -63,6 +63,18 @@ impl Place {
         Ok(Self(Kind::Postgres { options, shown }))
     }
 
+    /// The password that PostgreSQL wants, from where fewer can see it than an address; it goes before one that is in there, or in
+    /// `PGPASSWORD` or `~/.pgpass`. A file of SQLite's has none.
+    #[must_use]
+    pub fn with_password(self, password: &str) -> Self {
+        match self.0 {
+            Kind::Postgres { options, shown } => {
+                Self(Kind::Postgres { options: Box::new((*options).password(password)), shown })
+            }
+            kind @ Kind::Sqlite(_) => Self(kind),
+        }
+    }
+
     /// The file, where it is one.
     pub fn path(&self) -> Option<&Path> {
         match &self.0 {

@@ -1,21 +1,26 @@
 //! The store.
 
+mod asking;
+
+pub(crate) use asking::Failed;
+
+use crate::circuit::Circuit;
 use crate::costs::Costs;
 use crate::database::{Database, Row, Value, Work};
-use crate::place::{OpenError, PATIENCE, Place};
 use crate::record::{self, Record, columns};
-use crate::schema::{self, Schema};
+use crate::watcher::Watcher;
+use asking::away;
 use countersign::accounts::{Account, AccountError, AccountStore, Imitation, LineError, Role, StoreError};
-use countersign::{Misuse, limits};
+use countersign::{Misuse, StretchedHash, Stretching, limits};
 use rand::TryRng;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Accounts in a database. An [`AccountStore`]: see there for what its methods promise.
 ///
-/// Every call is over within three seconds, or is given up. What is written is written in one transaction, and only where nobody has
+/// Every call is over within three seconds, or is given up; after one that was, others are told at once that the database is away, until one of those
+/// that go on asking it, every half second, has its answer. What is written is written in one transaction, and only where nobody has
 /// changed the account since it was read, whatever process or machine they are in. A clone shares the connections.
 #[derive(Clone)]
 pub struct SqlStore(Arc<Inner>);
@@ -25,21 +30,8 @@ struct Inner {
     /// Whether the tables are known to be as they should be.
     is_ready: AtomicBool,
     costs: Costs,
-    /// Whether the last that was heard of the database is that it is away.
-    is_away: AtomicBool,
-    tell: OnceLock<Box<Tell>>,
-}
-
-type Tell = dyn Fn(Availability<'_>) + Send + Sync;
-
-/// Whether a database answers: for the log, and for those who watch a server.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Availability<'a> {
-    /// It does not, or its tables are not as they should be. Logins are told "not now".
-    Away(&'a StoreError),
-    /// It does again.
-    Back,
+    circuit: Circuit,
+    watcher: Watcher,
 }
 
 /// All columns, the tokens' hashes, and the roles.
@@ -62,135 +54,6 @@ pub(crate) use select;
 const FIND: &str = select!("WHERE name = $1");
 
 impl SqlStore {
-    /// Opens the database at a place whose tables are there, and as this version of the library needs them.
-    ///
-    /// # Errors
-    /// [`OpenError`]; [`OpenError::Schema`] where the tables are to be made first: [`Place::migrate`].
-    pub async fn open(place: &Place) -> Result<Self, OpenError> {
-        let store = Self::at(place)?;
-        store.look().await?;
-        Ok(store)
-    }
-
-    /// As [`SqlStore::open`], also where the database can't be reached now: it is asked again with each call, and whether its tables are as they
-    /// should be is looked at before the first that it answers. Gives why it can't be reached, too.
-    ///
-    /// # Errors
-    /// As [`SqlStore::open`], but for [`OpenError::Away`].
-    pub async fn open_even_if_away(place: &Place) -> Result<(Self, Option<OpenError>), OpenError> {
-        let store = Self::at(place)?;
-        match store.look().await {
-            Ok(()) => Ok((store, None)),
-            // The watcher, which is yet to come, is told of it at the first call.
-            Err(error @ OpenError::Away(_)) => Ok((store, Some(error))),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn at(place: &Place) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Inner {
-            database: place.database()?,
-            is_ready: AtomicBool::new(false),
-            costs: Costs::default(),
-            is_away: AtomicBool::new(false),
-            tell: OnceLock::new(),
-        })))
-    }
-
-    /// Whether the tables are as they should be, and what unknown names cost.
-    async fn look(&self) -> Result<(), OpenError> {
-        match schema::look(&self.0.database).await? {
-            Schema::Current => {}
-            other => return Err(OpenError::Schema(other)),
-        }
-        let read = tokio::time::timeout(PATIENCE, self.0.costs.read(&self.0.database)).await;
-        read.map_err(|late| OpenError::Away(Box::new(late)))?.map_err(OpenError::away)?;
-        self.0.is_ready.store(true, Relaxed);
-        Ok(())
-    }
-
-    /// Tells when the database goes away, and when it is back: the first as soon as a login finds it so, the second by [`SqlStore::check`].
-    /// The first that is given is told.
-    #[must_use]
-    pub fn with_watcher(self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
-        let _ = self.0.tell.set(Box::new(tell));
-        self
-    }
-
-    /// Whether the database answers, and its tables are as they should be: to be asked every few seconds by a server that wants to know.
-    ///
-    /// # Errors
-    /// [`StoreError::Away`].
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let found = match schema::look(&self.0.database).await {
-            Ok(Schema::Current) if self.0.is_ready.load(Relaxed) => Ok(()),
-            Ok(Schema::Current) => self.ready().await,
-            Ok(other) => {
-                // Somebody has migrated them, or put other ones there.
-                self.0.is_ready.store(false, Relaxed);
-                Err(unfit(OpenError::Schema(other)))
-            }
-            Err(error) => Err(unfit(error)),
-        };
-        match &found {
-            Ok(()) if self.0.is_away.swap(false, Relaxed) => self.tell(Availability::Back),
-            Ok(()) => {}
-            Err(error) => self.note_away(error),
-        }
-        found
-    }
-
-    fn tell(&self, news: Availability<'_>) {
-        if let Some(tell) = self.0.tell.get() {
-            tell(news);
-        }
-    }
-
-    /// Told once. Where nobody is there to be told yet, it is not noted, so that whoever comes is.
-    fn note_away(&self, error: &StoreError) {
-        if self.0.tell.get().is_some() && !self.0.is_away.swap(true, Relaxed) {
-            self.tell(Availability::Away(error));
-        }
-    }
-
-    async fn ready(&self) -> Result<(), StoreError> {
-        if self.0.is_ready.load(Relaxed) { Ok(()) } else { self.look().await.map_err(unfit) }
-    }
-
-    /// Does something within a time, once the tables are known to be as they should be.
-    pub(crate) async fn within<T, E: Into<Failed>>(
-        &self,
-        patience: Duration,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, StoreError> {
-        // What is done in one piece would be carried through all the futures around it by value, and they are deep.
-        let work = Box::pin(work);
-        let done = async {
-            self.ready().await?;
-            work.await.map_err(Into::into)
-        };
-        match tokio::time::timeout(patience, done).await {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(Failed::Store(error))) => Err(error),
-            Ok(Err(Failed::Sql(error))) => Err(away(error)),
-            Err(late) => Err(StoreError::away("the database does not answer in time", late)),
-        }
-    }
-
-    /// Reads. What can't be read is noticed at once; what can't be written may be so because somebody else writes.
-    pub(crate) async fn read<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
-        let read = self.within(PATIENCE, work).await;
-        if let Err(error @ StoreError::Away { .. }) = &read {
-            self.note_away(error);
-        }
-        read
-    }
-
-    /// Writes.
-    pub(crate) async fn write<T>(&self, work: impl Future<Output = Result<T, Failed>>) -> Result<T, StoreError> {
-        self.within(PATIENCE, work).await
-    }
-
     pub(crate) fn database(&self) -> &Database {
         &self.0.database
     }
@@ -271,6 +134,33 @@ impl SqlStore {
         .await
     }
 
+    /// How many accounts have passwords that a server with this stretching, or with none, does not take: for a warning when it starts. Looks at
+    /// every row.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn count_passwords(&self, stretching: Option<&Stretching>) -> Result<PasswordCounts, StoreError> {
+        // All but the hash: SHA256:, 43 characters, and a semicolon.
+        const SELECT: &str = "SELECT coalesce(substr(stretched, 52), '') AS kind, count(*) AS number FROM accounts \
+             WHERE stretched IS NOT NULL OR password IS NOT NULL GROUP BY coalesce(substr(stretched, 52), '')";
+        self.read(async {
+            let mut counts = PasswordCounts::default();
+            for row in self.0.database.read(SELECT, Vec::new()).await? {
+                let (kind, number) = (row.text("kind")?, row.number("number")?);
+                let number = u64::try_from(number).unwrap_or_default();
+                let stretched: Option<StretchedHash> = format!("SHA256:{};{kind}", "A".repeat(43)).parse().ok();
+                let is_announced = |hash: StretchedHash| stretching.is_some_and(|of| hash.is_announced_by(of));
+                if kind.is_empty() {
+                    counts.plain = counts.plain.saturating_add(number);
+                } else if !stretched.is_some_and(is_announced) {
+                    counts.not_announced = counts.not_announced.saturating_add(number);
+                }
+            }
+            Ok(counts)
+        })
+        .await
+    }
+
     /// The names of those accounts that can't be read, and why: somebody wrote something into the tables that is none of the library's.
     /// They let nobody in.
     ///
@@ -279,27 +169,53 @@ impl SqlStore {
     pub async fn unreadable(&self) -> Result<Vec<(String, LineError)>, StoreError> {
         let (mut found, mut after) = (Vec::new(), String::new());
         loop {
-            let rows = self.page_of(&after, PAGE).await?;
+            let rows = self.rows(&after, PAGE).await?;
             let Some((last, _)) = rows.last() else { return Ok(found) };
             after.clone_from(last);
             found.extend(rows.into_iter().filter_map(|(name, read)| Some((name, read.err()?))));
         }
     }
 
-    async fn page_of(&self, after: &str, most: usize) -> Result<Vec<(String, Result<Account, LineError>)>, StoreError> {
+    /// At most so many accounts behind this name, in the order of their names by bytes, with those that can't be read, and why; none behind the
+    /// last. [`AccountStore::page`] leaves those out.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn rows(
+        &self,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<(String, Result<Account, LineError>)>, StoreError> {
         const SELECT: &str = select!("WHERE name > $1 ORDER BY name LIMIT $2");
         let values = vec![after.into(), Value::Number(i64::try_from(most).unwrap_or(i64::MAX))];
         self.read(async { self.0.database.read(SELECT, values).await?.iter().map(record::read).collect() }).await
     }
 
     async fn one(&self, statement: &'static str, value: &str) -> Result<Option<Account>, StoreError> {
-        let rows = self.read(self.0.database.read(statement, vec![value.into()])).await?;
+        let rows = self.read(async {
+            match self.0.database.read(statement, vec![value.into()]).await {
+                // What PostgreSQL can't have as a text, nobody is called.
+                Err(error) if is_no_text(&error) => Ok(Vec::new()),
+                rows => rows,
+            }
+        });
+        let rows = rows.await?;
         let found = account(rows.first())?;
         if let Some(account) = &found {
             self.learn_late(account).await;
         }
         Ok(found)
     }
+}
+
+/// Accounts whose passwords are no good for a server's stretching.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PasswordCounts {
+    /// Those with a password that is not stretched, and none that is.
+    pub plain: u64,
+    /// Those with a password that is stretched for another realm, or at other parameters, than the server announces.
+    pub not_announced: u64,
 }
 
 /// Accounts that are read at once.
@@ -313,49 +229,15 @@ pub(crate) fn account(row: Option<&Row>) -> Result<Option<Account>, StoreError> 
     }
 }
 
-/// What goes wrong in the middle of something.
-pub(crate) enum Failed {
-    Sql(sqlx::Error),
-    Store(StoreError),
-}
-
-impl From<sqlx::Error> for Failed {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Sql(error)
-    }
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<AccountError> for Failed {
-    fn from(error: AccountError) -> Self {
-        Self::Store(error.into())
-    }
-}
-
-/// Tables that can't be used.
-fn unfit(error: OpenError) -> StoreError {
-    let what = match error {
-        OpenError::Schema(_) => "the tables of the database are not as this program needs them",
-        _ => "the database is away",
-    };
-    StoreError::away(what, error)
-}
-
-fn away(error: sqlx::Error) -> StoreError {
-    let what = match error {
-        sqlx::Error::PoolTimedOut => "the database has no connection to give",
-        _ => "the database is away",
-    };
-    StoreError::away(what, error)
-}
-
 pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|error| error.is_unique_violation())
+}
+
+/// A value that can't be one (SQLSTATE 22...): a character that the database's encoding has not, or a NUL. Whoever logs in chooses it, so it must not
+/// look as if the database were away.
+fn is_no_text(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code.len() == 5 && code.starts_with("22"))
 }
 
 /// Another one with every change.
@@ -414,10 +296,6 @@ pub(crate) fn too_many() -> AccountError {
 
 impl AccountStore for SqlStore {
     async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        // What no name has in it, PostgreSQL takes for an error of the query's.
-        if name.contains('\0') {
-            return Ok(None);
-        }
         self.one(FIND, name).await
     }
 
@@ -431,7 +309,7 @@ impl AccountStore for SqlStore {
         let (mut found, mut after) = (Vec::new(), after.unwrap_or_default().to_owned());
         // Fewer than were asked for would mean that there are no more.
         while found.len() < most {
-            let rows = self.page_of(&after, most.saturating_sub(found.len())).await?;
+            let rows = self.rows(&after, most.saturating_sub(found.len())).await?;
             let Some((last, _)) = rows.last() else { break };
             after.clone_from(last);
             found.extend(rows.into_iter().filter_map(|(_, read)| read.ok()));
@@ -442,7 +320,7 @@ impl AccountStore for SqlStore {
     async fn imitation(&self) -> Imitation {
         if self.0.costs.is_due() {
             // Where it can't be read, what was read before counts.
-            let _ = self.within(PATIENCE, self.0.costs.read(&self.0.database)).await;
+            let _ = self.read(self.0.costs.read(&self.0.database)).await;
         }
         self.0.costs.imitation()
     }

@@ -4,212 +4,41 @@
 #![cfg(all(unix, feature = "ldap"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+#[path = "support/directory.rs"]
+mod directory;
+
 use countersign::{AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, UnixTime};
-use countersign_stores::{LdapConfig, LdapError, LdapVerifier};
+use countersign_stores::{Availability, LdapConfig, LdapError, LdapVerifier};
+use directory::{Directory, PASSWORD, SERVICE, address_of};
 use std::collections::HashSet;
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
 
-const PASSWORD: &[u8] = b"correct horse";
-
-/// A directory of this test's own.
-struct Directory {
-    folder: tempfile::TempDir,
-    process: Child,
-    port: u16,
-    tls: Option<u16>,
-}
-
-const PEOPLE: &str = "\
-dn: dc=example
-objectClass: dcObject
-objectClass: organization
-o: example
-dc: example
-
-dn: cn=policy,dc=example
-objectClass: organizationalRole
-objectClass: pwdPolicy
-cn: policy
-pwdAttribute: userPassword
-pwdLockout: TRUE
-pwdMaxFailure: 20
-pwdMustChange: TRUE
-
-dn: cn=countersign,dc=example
-objectClass: organizationalRole
-objectClass: simpleSecurityObject
-cn: countersign
-userPassword: of the service
-
-dn: ou=people,dc=example
-objectClass: organizationalUnit
-ou: people
-
-dn: ou=groups,dc=example
-objectClass: organizationalUnit
-ou: groups
-
-dn: cn=Chiefs,ou=groups,dc=example
-objectClass: groupOfNames
-cn: Chiefs
-member: uid=alice,ou=people,dc=example
-member: uid=locked,ou=people,dc=example
-member: uid=fresh,ou=people,dc=example
-
-dn: cn=clerks,ou=groups,dc=example
-objectClass: groupOfNames
-cn: clerks
-member: uid=alice,ou=people,dc=example
-member: uid=bob,ou=people,dc=example
-";
-
-fn person(uid: &str, more: &str) -> String {
-    format!(
-        "\ndn: uid={uid},ou=people,dc=example\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid}\nsn: {uid}\nuserPassword: correct horse\npwdChangedTime: 20260101000000Z\n{more}"
-    )
-}
-
-impl Directory {
-    fn start() -> Option<Self> {
-        Self::with_tls(false)
-    }
-
-    fn with_tls(tls: bool) -> Option<Self> {
-        if !std::path::Path::new("/usr/sbin/slapd").exists() {
-            eprintln!("skipped: no /usr/sbin/slapd (Debian's package slapd)");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        fs::create_dir(at("db")).unwrap();
-        let certificates = if tls { certificates(&folder) } else { String::new() };
-        let settings = format!(
-            "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\ninclude /etc/ldap/schema/inetorgperson.schema\n\
-             pidfile {pid}\n{certificates}\
-             modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\nmoduleload ppolicy\n\
-             database mdb\nsuffix dc=example\ndirectory {db}\nrootdn cn=admin,dc=example\nrootpw of the admin\n\
-             access to attrs=userPassword by anonymous auth by * none\n\
-             access to * by dn.base=cn=countersign,dc=example read by self read by anonymous auth by * none\n\
-             overlay memberof\noverlay ppolicy\nppolicy_default cn=policy,dc=example\nppolicy_use_lockout\n",
-            pid = at("pid"),
-            db = at("db"),
-        );
-        let settings = settings.replace("rootpw of the admin", "rootpw \"of the admin\"");
-        fs::write(at("conf"), settings).unwrap();
-        let groups = "memberOf: cn=Chiefs,ou=groups,dc=example\nmemberOf: cn=clerks,ou=groups,dc=example\n";
-        let people = [
-            PEOPLE.to_owned(),
-            person("alice", groups),
-            person("bob", ""),
-            person("nobody's", ""),
-            person("locked", "pwdAccountLockedTime: 000001010000Z\n"),
-            person("fresh", "pwdReset: TRUE\n"),
-        ];
-        fs::write(at("ldif"), people.concat()).unwrap();
-        let slapadd = Command::new("/usr/sbin/slapadd").args(["-f", &at("conf"), "-l", &at("ldif")]).output().unwrap();
-        assert!(slapadd.status.success(), "{}", String::from_utf8_lossy(&slapadd.stderr));
-        let port = free_port();
-        let secure = tls.then(free_port);
-        let process = run(&folder, port, secure);
-        Some(Self { folder, process, port, tls: secure })
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.process = run(&self.folder, self.port, self.tls);
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
-    }
-
-    fn socket(&self) -> String {
-        format!("ldapi://{}", self.folder.path().join("socket").display().to_string().replace('/', "%2F"))
-    }
-
-    fn config(&self) -> LdapConfig {
-        LdapConfig::parse(&self.socket()).unwrap().with_patience(Duration::from_secs(20))
-    }
+/// How it is asked.
+trait Asked {
+    fn config(&self) -> LdapConfig;
 
     /// Searches as a service account, and has permissions for two groups.
     fn verifier(&self) -> LdapVerifier {
         LdapVerifier::new(searching(self.config())).unwrap()
     }
+}
 
-    /// As the administrator.
-    async fn change(&self, dn: &str, change: ldap3::Mod<&str>) {
-        let (connection, mut ldap) = ldap3::LdapConnAsync::new(&self.socket()).await.unwrap();
-        tokio::spawn(async move { connection.drive().await });
-        ldap.simple_bind("cn=admin,dc=example", "of the admin").await.unwrap().success().unwrap();
-        ldap.modify(dn, vec![change]).await.unwrap().success().unwrap();
+impl Asked for Directory {
+    fn config(&self) -> LdapConfig {
+        LdapConfig::parse(&self.socket()).unwrap().with_patience(Duration::from_secs(20))
     }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        self.signal_quietly();
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Directory {
-    fn signal_quietly(&self) {
-        let _ = Command::new("kill").args(["-CONT", &self.process.id().to_string()]).stderr(Stdio::null()).status();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-fn run(folder: &tempfile::TempDir, port: u16, secure: Option<u16>) -> Child {
-    let socket = folder.path().join("socket");
-    let _ = fs::remove_file(&socket);
-    let listen = format!("ldapi://{} ldap://0.0.0.0:{port}", socket.display().to_string().replace('/', "%2F"));
-    let listen = secure.map_or(listen.clone(), |secure| format!("{listen} ldaps://0.0.0.0:{secure}"));
-    let conf = folder.path().join("conf");
-    let log = fs::File::create(folder.path().join("log")).unwrap();
-    let mut process = Command::new("/usr/sbin/slapd") // Nothing but errors.
-        .args(["-d", "16384", "-h", &listen, "-f"])
-        .arg(conf)
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    while UnixStream::connect(&socket).is_err() || TcpStream::connect(("127.0.0.1", port)).is_err() {
-        if let Some(status) = process.try_wait().unwrap() {
-            panic!("slapd: {status}: {}", fs::read_to_string(folder.path().join("log")).unwrap());
-        }
-        std::thread::yield_now();
-    }
-    process
-}
-
-/// An authority, and a certificate of it for localhost and 127.0.0.2.
-fn certificates(folder: &tempfile::TempDir) -> String {
-    let script = "\
-        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem \
-        && openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem \
-        && printf 'subjectAltName=DNS:localhost,IP:127.0.0.2' > names \
-        && openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem";
-    let made = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    format!("TLSCertificateFile {}\nTLSCertificateKeyFile {}\n", at("cert.pem"), at("key.pem"))
 }
 
 fn searching(config: LdapConfig) -> LdapConfig {
     config
         .with_search("ou=people,dc=example", "(uid={user})")
-        .with_service("cn=countersign,dc=example", "of the service")
+        .with_service(SERVICE.0, SERVICE.1)
         .with_groups("ou=groups,dc=example", "(member={dn})")
         .with_permissions_of("cn=chiefs, ou=groups, dc=example", ["orders:*", "staff"])
         .with_permissions_of("cn=clerks,ou=groups,dc=example", ["orders:read", "staff"])
@@ -235,8 +64,8 @@ fn set(permissions: &[&str]) -> HashSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_the_directory_knows_gets_what_their_groups_may() {
-    let Some(directory) = Directory::start() else { return };
-    let tcp = LdapConfig::parse(&format!("ldap://127.0.0.1:{}", directory.port)).unwrap();
+    let Some(directory) = Directory::on_the_network(false) else { return };
+    let tcp = LdapConfig::parse(&format!("ldap://127.0.0.1:{}", directory.port())).unwrap();
     for verifier in [directory.verifier(), LdapVerifier::new(searching(tcp)).unwrap()] {
         verifier.check().await.unwrap();
         let alice = log_in(&verifier, "alice", PASSWORD).await.unwrap();
@@ -319,7 +148,7 @@ async fn users_with_names_by_a_template_are_read_as_themselves() {
     assert_eq!(log_in(&verifier, "locked", PASSWORD).await, Err(Reason::AccountLocked));
     assert!(matches!(log_in(&verifier, "bob", PASSWORD).await, Err(Reason::Application(_))));
     // With a service account the same template has tickets.
-    let verifier = LdapVerifier::new(config.with_service("cn=countersign,dc=example", "of the service")).unwrap();
+    let verifier = LdapVerifier::new(config.with_service(SERVICE.0, SERVICE.1)).unwrap();
     let alice = log_in(&verifier, "alice", PASSWORD).await.unwrap();
     assert!(alice.epoch().is_some());
     assert_eq!(come_back(&verifier, "alice", CredentialKind::Password).await.unwrap(), alice);
@@ -376,22 +205,145 @@ async fn a_directory_that_can_not_be_asked_says_not_now_whatever_the_password() 
     for user in ["alice", "mallory"] {
         is_away(log_in(&other("of nobody"), user, PASSWORD).await);
     }
-    assert!(matches!(other("of nobody").check().await, Err(LdapError::Away(_))));
+    let refused = other("of nobody").check().await;
+    assert!(matches!(&refused, Err(LdapError::Refused(said)) if said.contains("rc=49")), "{refused:?}");
+    for (base, groups) in
+        [("ou=peple,dc=example", "ou=groups,dc=example"), ("ou=people,dc=example", "ou=grups,dc=example")]
+    {
+        let config =
+            searching(directory.config()).with_search(base, "(uid={user})").with_groups(groups, "(member={dn})");
+        let refused = LdapVerifier::new(config).unwrap().check().await;
+        assert!(matches!(&refused, Err(LdapError::Refused(said)) if said.contains("there is no ou=")), "{refused:?}");
+    }
     directory.kill();
+    assert!(matches!(verifier.check().await, Err(LdapError::Away(_))));
     for (user, password) in [("alice", PASSWORD), ("alice", b"guess"), ("mallory", PASSWORD), ("", b"")] {
         is_away(log_in(&verifier, user, password).await);
     }
     directory.restart();
+    back(&verifier).await;
+}
+
+/// Waits until it lets people in again.
+async fn back(verifier: &LdapVerifier) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while let Err(reason) = log_in(verifier, "bob", PASSWORD).await {
+        assert!(matches!(reason, Reason::NotNow(_)) && Instant::now() < end, "{reason:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What a login is told that the directory was not even asked for.
+const NOT_ASKED: Reason = Reason::NotNow("the directory did not answer a moment ago");
+
+/// Takes connections at a socket and counts them; what becomes of each is up to `serve`.
+fn listen<F: Future<Output = ()> + Send + 'static>(
+    socket: &Path,
+    mut serve: impl FnMut(UnixStream) -> F + Send + 'static,
+) -> Arc<AtomicUsize> {
+    let (listener, count) = (UnixListener::bind(socket).unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            counted.fetch_add(1, SeqCst);
+            tokio::spawn(serve(stream));
+        }
+    });
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_directory_takes_connections_and_says_nothing_few_logins_wait_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("socket");
+    // Held, so that nobody is told.
+    let asked = listen(&socket, |stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    });
+    let config = || LdapConfig::parse(&address_of(&socket)).unwrap().with_patience(Duration::from_millis(300));
+    let named = config().with_names("uid={user},ou=people,dc=example");
+    for verifier in [searching(config()), named].map(|config| LdapVerifier::new(config).unwrap()) {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let tell = Arc::clone(&told);
+        let verifier = verifier.with_watcher(move |news| tell.lock().unwrap().push(format!("{news:?}")));
+        let before = asked.load(SeqCst);
+        assert!(matches!(log_in(&verifier, "alice", PASSWORD).await, Err(Reason::NotNow(_))));
+        let mut not_asked = 0;
+        for number in 0..100 {
+            let verdict = log_in(&verifier, &format!("user{number}"), b"guess").await;
+            assert!(matches!(verdict, Err(Reason::NotNow(_))), "{verdict:?}");
+            not_asked += usize::from(verdict == Err(NOT_ASKED));
+        }
+        assert!(
+            not_asked > 50 && asked.load(SeqCst) - before <= 101 - not_asked,
+            "{not_asked} of 100 were not asked for"
+        );
+        let told = told.lock().unwrap();
+        assert!(matches!(&told[..], [once] if once.contains("in time")), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_hangs_and_comes_back_is_noticed_by_itself() {
+    let Some(directory) = Directory::start() else { return };
+    let config = searching(directory.config().with_patience(Duration::from_millis(300)));
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let verifier = LdapVerifier::new(config).unwrap().with_watcher(move |news| {
+        tell.lock().unwrap().push(matches!(news, Availability::Back));
+    });
     assert!(log_in(&verifier, "alice", PASSWORD).await.is_ok());
+    directory.signal("-STOP");
+    assert!(matches!(log_in(&verifier, "alice", PASSWORD).await, Err(Reason::NotNow(_))));
+    assert_eq!(*told.lock().unwrap(), [false]);
+    directory.signal("-CONT");
+    back(&verifier).await;
+    assert_eq!(*told.lock().unwrap(), [false, true]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_slow_for_one_account_is_there_for_the_others() {
+    let Some(directory) = Directory::start() else { return };
+    let (folder, there) = (tempfile::tempdir().unwrap(), directory.folder.path().join("socket"));
+    let socket = folder.path().join("socket");
+    // As those do that delay the answer to a wrong password: whoever binds as alice is let wait.
+    listen(&socket, move |client| {
+        let there = there.clone();
+        async move {
+            let server = UnixStream::connect(there).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            let back = tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = from_client.read(&mut bytes).await {
+                let has = |part: &[u8]| bytes[..count].windows(part.len()).any(|window| window == part);
+                if has(b"uid=alice,ou=people") && has(b"guess") {
+                    std::future::pending::<()>().await;
+                }
+                to_server.write_all(&bytes[..count]).await.unwrap();
+            }
+            back.abort();
+        }
+    });
+    let config = LdapConfig::parse(&address_of(&socket)).unwrap().with_patience(Duration::from_secs(1));
+    for config in [searching(config.clone()), config.with_names("uid={user},ou=people,dc=example")] {
+        let verifier = LdapVerifier::new(config).unwrap();
+        for _ in 0..2 {
+            let late = log_in(&verifier, "alice", b"guess").await;
+            assert_eq!(late, Err(Reason::NotNow("the directory does not answer in time")));
+            assert!(log_in(&verifier, "bob", PASSWORD).await.is_ok());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_the_machine_goes_to_the_directory_alone() {
-    let Some(directory) = Directory::with_tls(true) else { return };
-    let authority = fs::read(directory.folder.path().join("ca.pem")).unwrap();
-    let secure = format!("ldaps://localhost:{}", directory.tls.unwrap());
+    let Some(directory) = Directory::on_the_network(true) else { return };
+    let authority = fs::read(directory.authority()).unwrap();
+    let secure = format!("ldaps://localhost:{}", directory.tls_port());
     // An address that does not look as if it were this machine's.
-    let starting = format!("ldap://127.0.0.2:{}", directory.port);
+    let starting = format!("ldap://127.0.0.2:{}", directory.port());
     for address in [&secure, &starting] {
         let config = || searching(LdapConfig::parse(address).unwrap());
         let trusting = LdapVerifier::new(config().with_roots(&authority).unwrap()).unwrap();
@@ -399,13 +351,13 @@ async fn what_leaves_the_machine_goes_to_the_directory_alone() {
         let doubting = LdapVerifier::new(config()).unwrap();
         assert!(matches!(log_in(&doubting, "alice", PASSWORD).await, Err(Reason::NotNow(_))), "{address}");
     }
-    let wrong_name = searching(LdapConfig::parse(&format!("ldaps://127.0.0.1:{}", directory.tls.unwrap())).unwrap());
+    let wrong_name = searching(LdapConfig::parse(&format!("ldaps://127.0.0.1:{}", directory.tls_port())).unwrap());
     let wrong_name = LdapVerifier::new(wrong_name.with_roots(&authority).unwrap()).unwrap();
     assert!(matches!(log_in(&wrong_name, "alice", PASSWORD).await, Err(Reason::NotNow(_))));
     assert!(matches!(LdapConfig::parse(&secure).unwrap().with_roots(b"none"), Err(LdapError::Roots)));
     // Where StartTLS is not to be had, nothing is said in the clear.
-    let Some(plain) = Directory::start() else { return };
-    let plain = LdapConfig::parse(&format!("ldap://127.0.0.2:{}", plain.port)).unwrap();
+    let Some(plain) = Directory::on_the_network(false) else { return };
+    let plain = LdapConfig::parse(&format!("ldap://127.0.0.2:{}", plain.port())).unwrap();
     let stubborn = LdapVerifier::new(searching(plain.clone())).unwrap();
     assert!(matches!(log_in(&stubborn, "alice", PASSWORD).await, Err(Reason::NotNow(_))));
 }

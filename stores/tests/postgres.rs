@@ -18,6 +18,8 @@ use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 
@@ -43,6 +45,10 @@ struct Server {
 
 impl Server {
     async fn with(name: &str) -> Option<Self> {
+        Self::created(name, "").await
+    }
+
+    async fn created(name: &str, how: &str) -> Option<Self> {
         let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
             eprintln!("skipped: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
             return None;
@@ -50,7 +56,7 @@ impl Server {
         let socket = PathBuf::from(address.split_once("host=").unwrap().1);
         let mut connection = PgConnection::connect(&address).await.unwrap();
         let name = format!("{name}_{}", std::process::id());
-        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name} {how}"));
         sqlx::query(create).execute(&mut connection).await.unwrap();
         Some(Self { name, socket })
     }
@@ -174,14 +180,31 @@ async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_ba
         assert!(matches!(edit, Err(StoreError::Away { .. })), "{edit:?}");
         assert!(matches!(SqlStore::open(&place).await, Err(OpenError::Away(_))));
         relay.line.send(Line::Up).unwrap();
-        // As soon as it can be reached.
-        let mut tries = 0;
+        // By itself: one login after the other asks for it.
+        let end = Instant::now() + Duration::from_secs(60);
         while log_in(&store, "alice").await.is_err() {
-            tries += 1;
-            assert!(tries < 20, "it does not come back");
+            assert!(Instant::now() < end, "it does not come back");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
     assert!(!store.find("alice").await.unwrap().unwrap().is_locked(), "nothing was half done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_the_database_can_not_have_is_nobodys_and_no_absence_of_it() {
+    let latin = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    let Some(server) = Server::created("odd_names", latin).await else { return };
+    server.place().migrate().await.unwrap();
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    let store = SqlStore::open(&server.place()).await.unwrap().with_watcher(move |_| tell.store(true, SeqCst));
+    let store = Arc::new(store);
+    store.add(&account("alice")).await.unwrap();
+    for name in ["", "\0", "alice\0", "\u{10ffff}", "\u{feff}alice"] {
+        assert_eq!(log_in(&store, name).await, Err(Reason::UnknownUser), "{name:?}");
+        assert!(log_in(&store, "alice").await.is_ok(), "after {name:?}");
+    }
+    assert!(!told.load(SeqCst), "nobody was told that it is away");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -294,6 +294,36 @@ async fn tables_that_go_while_they_are_served_say_not_now_to_everybody() {
     assert!(log_in(&store, "alice").await.is_ok());
 }
 
+/// A PostgreSQL that takes connections and says nothing.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn while_a_database_takes_connections_and_says_nothing_few_logins_wait_for_it() {
+    const NOT_ASKED: &str = "the database did not answer a moment ago";
+    let folder = tempfile::tempdir().unwrap();
+    let listener = tokio::net::UnixListener::bind(folder.path().join(".s.PGSQL.5432")).unwrap();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok(one) = listener.accept().await {
+            held.push(one);
+        }
+    });
+    let place = Place::parse(&format!("postgres://nobody@localhost/x?host={}", folder.path().display())).unwrap();
+    let (store, away) = SqlStore::open_even_if_away(&place).await.unwrap();
+    assert!(matches!(away, Some(OpenError::Away(_))));
+    let store = Arc::new(store);
+    assert!(matches!(log_in(&store, "alice").await, Err(Reason::NotNow(_))));
+    let mut not_asked = 0;
+    for number in 0..100 {
+        // Alone: a login would hash the password, too.
+        let found = store.find(&format!("user{number}")).await;
+        not_asked += usize::from(matches!(found, Err(StoreError::Away { what: NOT_ASKED, .. })));
+        assert!(matches!(found, Err(StoreError::Away { .. })), "{found:?}");
+    }
+    assert!(not_asked > 50, "{not_asked} of 100 were told at once");
+    let written = store.edit("alice", |account| Ok(account.lock())).await;
+    assert!(matches!(written, Err(StoreError::Away { .. })));
+}
+
 /// Not a test: what a process does that is killed, with the store that the environment names.
 #[tokio::test(flavor = "multi_thread")]
 async fn writer() {

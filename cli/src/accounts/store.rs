@@ -61,15 +61,6 @@ impl Store {
             Self::Sql(store) => Some(store),
         }
     }
-
-    /// What can't be read.
-    async fn unreadable(&self) -> Result<Vec<Unreadable>, StoreError> {
-        match self {
-            Self::File(file) => Ok(self::lines(&file.broken_lines())),
-            #[cfg(feature = "sql")]
-            Self::Sql(store) => Ok(store.unreadable().await?.into_iter().map(Unreadable::row).collect()),
-        }
-    }
 }
 
 /// Does the same with a store of either kind.
@@ -110,6 +101,7 @@ pub(crate) struct Opened<'a> {
 }
 
 /// Accounts that are read at once.
+#[cfg(feature = "sql")]
 const PAGE: usize = 1000;
 
 impl<'a> Opened<'a> {
@@ -128,39 +120,49 @@ impl<'a> Opened<'a> {
         Ok(found.ok_or_else(|| AccountError::Unknown(name.to_owned()))?)
     }
 
-    /// All accounts: those of a file in the order of its lines, others in the order of their names.
-    pub(crate) fn each(&self, mut take: impl FnMut(&Account)) -> Result<(), Failure> {
-        #[cfg_attr(
-            not(feature = "sql"),
-            allow(irrefutable_let_patterns, reason = "there are other stores with that feature")
-        )]
-        if let Store::File(file) = &self.store {
-            file.accounts().iter().for_each(take);
-            return Ok(());
-        }
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.wait(|store| store.page(after.as_deref(), PAGE));
-            let page = page.map_err(|error| self.users.failure(&error))?;
-            page.iter().for_each(&mut take);
-            after = page.last().map(|account| account.name().to_owned());
-            if page.len() < PAGE {
-                return Ok(());
+    /// All accounts, a page at a time: those of a file in the order of its lines, others in the order of their names. Gives what can't be
+    /// read.
+    pub(crate) fn each(
+        &self,
+        mut take: impl FnMut(&Account) -> Result<(), Failure>,
+    ) -> Result<Vec<Unreadable>, Failure> {
+        match &self.store {
+            Store::File(file) => {
+                file.accounts().iter().try_for_each(take)?;
+                Ok(lines(&file.broken_lines()))
+            }
+            #[cfg(feature = "sql")]
+            Store::Sql(store) => {
+                let (mut unreadable, mut after) = (Vec::new(), String::new());
+                loop {
+                    let rows = self.runtime.block_on(store.rows(&after, PAGE));
+                    let rows = rows.map_err(|error| self.users.failure(&error))?;
+                    let Some((last, _)) = rows.last() else { return Ok(unreadable) };
+                    after.clone_from(last);
+                    for (name, read) in rows {
+                        match read {
+                            Ok(account) => take(&account)?,
+                            Err(error) => unreadable.push(Unreadable::row((name, error))),
+                        }
+                    }
+                }
             }
         }
     }
 
-    /// What can't be read.
-    pub(crate) fn unreadable(&self) -> Result<Vec<Unreadable>, Failure> {
-        self.wait(Store::unreadable).map_err(|error| self.users.failure(&error))
+    /// The lines of a file that can't be read: nobody edits one who does not want to know. A database is not read whole for that; `user check`
+    /// does.
+    pub(crate) fn broken_lines(&self) -> Vec<Unreadable> {
+        match &self.store {
+            Store::File(file) => lines(&file.broken_lines()),
+            #[cfg(feature = "sql")]
+            Store::Sql(_) => Vec::new(),
+        }
     }
 
-    /// Says what can't be read, of a file: nobody edits one who does not want to know. A database is not read whole for that.
-    pub(crate) fn warn(&self) -> Result<(), Failure> {
-        if matches!(self.store, Store::File(_)) {
-            warnings(self.users, &self.unreadable()?).iter().for_each(term::note);
-        }
-        Ok(())
+    /// Says what they are.
+    pub(crate) fn warn(&self) {
+        warnings(self.users, &self.broken_lines()).iter().for_each(term::note);
     }
 }
 

@@ -8,7 +8,7 @@ use countersign::crypto::{CryptoRng, Decrypt, Provider};
 use countersign::server::{Admitted, AwaitHello, Hello};
 use countersign::{
     Accounts, ChannelBinding, ClientConfig, Credential, Grant, KeyExchange, KeySize, Moment, PrivateKey, Server,
-    ServerConfig, ServerKey, Suite, Ticket, TicketClaim, TicketKeys, UnixTime,
+    ServerConfig, ServerKey, Suite, Ticket, TicketClaim, TicketKeys, UnixTime, UsedTickets,
 };
 use indicatif::ProgressBar;
 use rand::SeedableRng;
@@ -127,8 +127,10 @@ impl Pair {
     fn new(provider: Provider, key: &PrivateKey, suite: Suite) -> Result<Self, Failure> {
         let private = provider.rsa.load_key(key)?;
         let public = key.public_key().clone();
-        // As `serve` keeps them.
-        let tickets = TicketKeys::new(provider, Duration::from_secs(3600));
+        // As `serve` keeps them, with room for as many logins of one name in a second as there are rounds.
+        let rounds = usize::try_from(MOST_ROUNDS).unwrap_or(usize::MAX).saturating_add(1);
+        let used = UsedTickets::new(rounds).with_chains_per_principal(rounds);
+        let tickets = TicketKeys::new(provider, Duration::from_secs(3600)).with_memory(used);
         let server = ServerConfig::new(provider).with_suites(&[suite]).map_err(broken)?;
         Ok(Self {
             provider,

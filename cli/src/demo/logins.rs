@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::login::{Conversation, describe};
 use crate::secrets::Passphrase;
-use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
+use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
 use countersign::files::{self, Existing};
@@ -242,8 +242,8 @@ impl Stage {
             keys: server_key.into(),
             tickets: options.tickets(&Sharing::default()),
             sharing: Sharing::default(),
-            place: &Users::File(users.clone()),
-            users: Store::File(file),
+            backend: Backend::Store(Users::File(users.clone()), Store::File(file)),
+            keeps_passwords: false,
             options: &options,
             guessing: &Guessing::default(),
             balancers: &[],

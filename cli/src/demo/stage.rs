@@ -8,7 +8,7 @@ use crate::crypto;
 use crate::failure::{Failure, chain};
 use crate::keys;
 use crate::login::{Conversation, describe};
-use crate::serve::{Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
+use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
@@ -170,8 +170,8 @@ impl<'a> Stage<'a> {
             keys: keys.into(),
             tickets: None,
             sharing: Sharing::default(),
-            place: &Users::File(users.to_owned()),
-            users: Store::File(AccountFile::open(users)?),
+            backend: Backend::Store(Users::File(users.to_owned()), Store::File(AccountFile::open(users)?)),
+            keeps_passwords: false,
             options: &options,
             guessing: &Guessing::default(),
             balancers: &[],

@@ -1,7 +1,7 @@
 //! `check-config`: whether a server would start with a file.
 
-use super::{Serve, config, descriptors, listen, users};
-use crate::accounts::{Store, runtime};
+use super::{Backend, Serve, config, descriptors, listen};
+use crate::accounts::runtime;
 use crate::failure::Failure;
 use crate::term;
 use clap::Args;
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// Check the configuration of a server, without starting one.
 ///
-/// Reads the file as `serve --config` does, and what it names: keys, certificates, manifest, users. Nothing is changed, and nobody is
+/// Reads the file as `serve --config` does, and what it names: keys, certificates, manifest, users or the directory. Nothing is changed, and nobody is
 /// listened to. Ends with 0 if a server would start, with what is doubtful on standard error; with 2 if the file is wrong, and
 /// with 1 if something that it names is.
 #[derive(Args)]
@@ -54,37 +54,41 @@ impl Serve {
         let set = keys.of("").ok_or_else(|| Failure::new("there is no key"))?;
         let mut facts = vec![format!("key {}", set.current().public_key().id())];
         facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
-        let place = self.users.place()?;
-        self.check_ticket_keys(&place)?;
-        // What a start would make.
-        let is_made = self.users.is_made() && place.is_missing();
-        let (count, redis) = runtime()?.block_on(async {
-            let store = if is_made {
-                warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
-                None
-            } else {
-                let (store, away) = Store::open_to_serve(&place).await?;
-                warnings.extend(away);
-                warnings.extend(users::warnings(&place, &store, self.stretch.stretching(&self.keys)?.as_ref()).await);
-                Some(store)
+        let stretching = self.stretch.stretching(&self.keys)?;
+        let (count, directory, redis) = runtime()?.block_on(async {
+            let backend = match self.missing()? {
+                // What a start would make.
+                Some(place) => {
+                    self.check_ticket_keys(Some(&place))?;
+                    warnings.push(format!("warning: {place}: no such file yet; a start makes it, without accounts"));
+                    None
+                }
+                None => {
+                    let (backend, doubtful) = self.backend().await?;
+                    warnings.extend(doubtful);
+                    self.check_ticket_keys(backend.users())?;
+                    warnings.extend(backend.warnings(stretching.as_ref()).await);
+                    Some(backend)
+                }
             };
-            let (sharing, away) = self.sharing.open(&self.keys, store.as_ref(), None).await?;
+            let store = backend.as_ref().and_then(Backend::store);
+            let (sharing, away) = self.sharing.open(&self.keys, store, None).await?;
             warnings.extend(away);
-            let count = match &store {
-                Some(store) => store.count().await,
+            let count = match &backend {
+                Some(backend) => backend.count().await,
                 None => Some(0),
             };
-            Ok::<_, Failure>((count, sharing.named().map(str::to_owned)))
+            let directory = backend.filter(|backend| backend.store().is_none()).map(|backend| backend.named());
+            Ok::<_, Failure>((count, directory, sharing.named().map(str::to_owned)))
         })?;
         facts.extend(count.map(|count| term::count(usize::try_from(count).unwrap_or(usize::MAX), "account")));
+        facts.extend(directory);
         facts.extend(redis);
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
-        self.options.config()?;
         self.ticket_keys.iter().try_for_each(|path| super::tickets::check(path))?;
-        let (_, warning) =
-            descriptors::fit(self.options.numbers(), service.descriptors(), !self.proxy_protocol.is_empty());
-        warnings.extend(warning);
+        let fitting = descriptors::fit(self.options.bounds(), service.descriptors(), !self.proxy_protocol.is_empty());
+        warnings.extend(fitting.warning);
         Ok(Found { facts, warnings })
     }
 }

@@ -128,6 +128,8 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
             "users" => {
                 raw.map(|value| Users::parse(value).map_or_else(|_| String::new(), |users| users.to_string())).collect()
             }
+            #[cfg(feature = "ldap")]
+            "ldap" => raw.map(super::ldap::shown).collect(),
             #[cfg(feature = "redis")]
             "redis" => raw.map(super::sharing::shown).collect(),
             _ => raw.map(shown).collect(),

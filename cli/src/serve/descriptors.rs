@@ -1,50 +1,44 @@
 //! How many files this process may have open, and bounds that fit.
 
-use super::options::Numbers;
+use countersign::Bounds;
 
 /// What a server has open beside its connections: standard streams, the listener, the runtime's own, a file that it reads.
 const OWN: usize = 20;
 
-/// Raises what the process may have open as far as the system lets it, and lowers the bounds where they need more. Gives what
-/// to tell the operator then.
-pub(super) fn fit(numbers: Numbers, for_session: usize, has_balancers: bool) -> (Numbers, Option<String>) {
-    match raise() {
-        Some(limit) => lower(numbers, limit, for_session, has_balancers),
-        None => (numbers, None),
-    }
+/// Bounds that fit.
+#[derive(Debug)]
+pub(super) struct Fitting {
+    pub(super) bounds: Bounds,
+    /// How many connections may wait for what their balancer says.
+    pub(super) unnamed: usize,
+    /// What to tell the operator, where they had to be lowered.
+    pub(super) warning: Option<String>,
 }
 
-/// Sources with nothing waiting are let in past the bound of refusals, up to twice as many.
-const FOR_REFUSAL: usize = 2;
+/// Raises what the process may have open as far as the system lets it, and lowers the bounds where they need more.
+pub(super) fn fit(bounds: Bounds, for_session: usize, has_balancers: bool) -> Fitting {
+    lower(bounds, raise().unwrap_or(usize::MAX), for_session, has_balancers)
+}
 
-fn lower(numbers: Numbers, limit: usize, for_session: usize, has_balancers: bool) -> (Numbers, Option<String>) {
-    // As many again may wait for a header.
-    let for_handshake = if has_balancers { 2 } else { 1 };
-    let need = |numbers: Numbers| {
-        let handshakes = numbers.handshakes.saturating_mul(for_handshake);
-        let refusals = numbers.refusals.saturating_mul(FOR_REFUSAL);
-        handshakes.saturating_add(refusals).saturating_add(numbers.sessions.saturating_mul(for_session))
-    };
-    let (needed, room) = (need(numbers), limit.saturating_sub(OWN));
+fn lower(bounds: Bounds, limit: usize, for_session: usize, has_balancers: bool) -> Fitting {
+    let room = limit.saturating_sub(OWN);
+    // As many as there are handshakes may wait for a header, where there is somebody who sends one.
+    let waiting = |count: usize| if has_balancers { count } else { 0 };
+    let needed = bounds.files(for_session).saturating_add(waiting(bounds.handshakes()));
     if needed <= room {
-        return (numbers, None);
+        return Fitting { bounds, unnamed: bounds.handshakes(), warning: None };
     }
-    // A quarter each for those who want to be let in; what they leave is for those who are.
-    let part = |count: usize, each: usize| count.min(room.checked_div(each.saturating_mul(4)).unwrap_or(count)).max(1);
-    let handshakes = part(numbers.handshakes, for_handshake);
-    let refusals = part(numbers.refusals, FOR_REFUSAL);
-    let left = room.saturating_sub(need(Numbers { handshakes, refusals, sessions: 0 }));
-    let sessions = numbers.sessions.min(left.checked_div(for_session).unwrap_or(left)).max(1);
-    let fitting = Numbers { handshakes, refusals, sessions };
+    let unnamed = bounds.handshakes().min(room.checked_div(8).unwrap_or_default().max(1));
+    let bounds = bounds.fitting(room.saturating_sub(waiting(unnamed)), for_session);
     let warning = format!(
         "warning: this process may have {limit} files open (ulimit -n), and the bounds may need {}; they are lowered to \
          {} handshakes, {} refusals and {} sessions",
         needed.saturating_add(OWN),
-        fitting.handshakes,
-        fitting.refusals,
-        fitting.sessions,
+        bounds.handshakes(),
+        bounds.refusals(),
+        bounds.sessions(),
     );
-    (fitting, Some(warning))
+    Fitting { bounds, unnamed, warning: Some(warning) }
 }
 
 /// The limit; `None` where there is none, or none that is known.
@@ -69,16 +63,15 @@ mod tests {
 
     #[test]
     fn bounds_are_lowered_only_where_they_do_not_fit() {
-        let numbers = Numbers { handshakes: 1024, refusals: 2048, sessions: 512 };
-        let need = 1024 + 2 * 2048 + 2 * 512 + OWN;
-        assert_eq!(lower(numbers, need, 2, false), (numbers, None));
-        for limit in [0, OWN, 48, 256, 1024, need - 1] {
-            let (fitting, warning) = lower(numbers, limit, 2, false);
-            assert!(warning.is_some_and(|warning| warning.contains("ulimit -n")));
-            let used = fitting.handshakes + 2 * fitting.refusals + 2 * fitting.sessions;
-            assert!(used <= limit.saturating_sub(OWN).max(5), "{limit}: {fitting:?}");
-            assert!(fitting.handshakes >= (limit.saturating_sub(OWN) / 4).min(1024), "{limit}: {fitting:?}");
+        let bounds = Bounds::default();
+        let need = bounds.files(2) + OWN;
+        assert!(lower(bounds, need, 2, false).warning.is_none());
+        assert!(lower(bounds, need + bounds.handshakes(), 2, true).warning.is_none());
+        for (limit, has_balancers) in [(need - 1, false), (need, true), (256, true), (48, false)] {
+            let fitting = lower(bounds, limit, 2, has_balancers);
+            assert!(fitting.warning.is_some_and(|warning| warning.contains("ulimit -n")));
+            let waiting = if has_balancers { fitting.unnamed } else { 0 };
+            assert!(fitting.bounds.files(2) + waiting <= limit - OWN, "{limit}: {:?}", fitting.bounds);
         }
-        assert!(lower(numbers, need, 2, true).1.is_some());
     }
 }

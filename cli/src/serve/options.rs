@@ -39,10 +39,10 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Watching it")]
     pub(super) log_unknown_names: bool,
     /// How soon an open session notices at the latest that its user was removed, locked or changed, or has expired; a change of a users file is
-    /// noticed within a second anyway. 0s for the file alone, and with a database for no change at all
+    /// noticed within a second anyway. 0s for the file alone, and with a database or a directory for no change at all
     #[arg(long, value_name = "TIME", default_value = term::time(RECHECK), value_parser = term::duration)]
     pub(super) recheck: Duration,
-    /// How long sessions go on while the users file or the database can't be read
+    /// How long sessions go on while the users file, the database or the directory can't be read
     #[arg(long, value_name = "TIME", default_value = term::time(RECHECK_GRACE), value_parser = term::duration)]
     pub(super) recheck_grace: Duration,
     /// Open handshakes at once: from the connection until the login has arrived
@@ -105,21 +105,13 @@ impl Default for Options {
     }
 }
 
-/// The bounds that each take a file descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Numbers {
-    pub(super) handshakes: usize,
-    pub(super) refusals: usize,
-    pub(super) sessions: usize,
-}
-
 impl Options {
-    pub(super) fn config(&self) -> Result<ServerConfig, Failure> {
+    /// Of a server that takes these credentials.
+    pub(super) fn config(&self, kinds: &[CredentialKind]) -> Result<ServerConfig, Failure> {
         let config = ServerConfig::new(crypto::provider())
             .with_handshake_timeout(self.handshake_timeout)
             .with_refusal_floor(self.refusal_floor);
-        let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
-        config.with_credential_kinds(&kinds).map_err(Failure::new)
+        config.with_credential_kinds(kinds).map_err(Failure::new)
     }
 
     /// The keys of its tickets; `None` where it gives none.
@@ -142,17 +134,12 @@ impl Options {
         Ok(self.puzzles.then(|| Puzzles::default().with_most(most).with_wait(wait)))
     }
 
-    pub(super) fn numbers(&self) -> Numbers {
+    pub(super) fn bounds(&self) -> Bounds {
         let handshakes = self.max_handshakes.get();
-        let refusals = self.max_refusals.map_or(handshakes.saturating_mul(2), NonZeroUsize::get);
-        Numbers { handshakes, refusals, sessions: self.max_sessions.get() }
-    }
-
-    pub(super) fn bounds(&self, numbers: Numbers) -> Bounds {
         let mut bounds = Bounds::default()
-            .with_handshakes(numbers.handshakes)
-            .with_refusals(numbers.refusals)
-            .with_sessions(numbers.sessions)
+            .with_handshakes(handshakes)
+            .with_refusals(self.max_refusals.map_or(handshakes.saturating_mul(2), NonZeroUsize::get))
+            .with_sessions(self.max_sessions.get())
             .with_patience(self.max_wait.min(self.handshake_timeout));
         if let Some(handshakes) = self.max_handshakes_per_address {
             bounds = bounds.with_handshakes_per_source(handshakes.get());

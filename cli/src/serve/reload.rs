@@ -98,8 +98,8 @@ impl Reload {
             return;
         }
         let has_balancers = !live.balancers.is_empty();
-        let (numbers, warning) = descriptors::fit(serve.options.numbers(), live.service.descriptors(), has_balancers);
-        acceptor.set_bounds(serve.options.bounds(numbers));
+        let fitting = descriptors::fit(serve.options.bounds(), live.service.descriptors(), has_balancers);
+        acceptor.set_bounds(fitting.bounds);
         self.server.set_live(live);
         let (taken, waits): (Vec<String>, Vec<String>) =
             changed.into_iter().partition(|name| LIVE.contains(&name.as_str()));
@@ -108,7 +108,7 @@ impl Reload {
             entry = entry.field("needs_restart", names(&waits));
         }
         log.write(entry);
-        warning.iter().for_each(|warning| log.write(Entry::new("config-warning").text("note", warning)));
+        fitting.warning.iter().for_each(|warning| log.write(Entry::new("config-warning").text("note", warning)));
         log.set_format(serve.log_format);
         // What waits is said again at the next reload, as it is not in force.
         in_force.take(&serve.in_force, &taken);

@@ -4,7 +4,7 @@ use super::keys::Source;
 use super::log::{Entry, Log};
 use crate::accounts::{Store, Users};
 use crate::failure::{Failure, chain};
-use crate::term;
+use crate::{secrets, term};
 use clap::{Args, ValueEnum};
 use countersign::files;
 use countersign::{Penalties, TicketKeys, WhenAway};
@@ -63,7 +63,7 @@ impl SharingArgs {
         let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
         let mut config = parse(address)?;
         if let Some(path) = &self.redis_password_file {
-            config = config.with_password(utf8(path, &files::read_secret(path)?)?.as_str());
+            config = config.with_password(&secrets::of_file(path)?);
         } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
             && !config.has_password()
         {
@@ -130,13 +130,6 @@ fn parse(address: &OsStr) -> Result<RedisConfig, Failure> {
 /// An address as it may be printed: without a password, and not at all where it is none.
 pub(super) fn shown(address: &OsStr) -> String {
     parse(address).map_or_else(|_| String::new(), |config| config.to_string())
-}
-
-fn utf8(path: &Path, secret: &countersign::crypto::SecretBytes) -> Result<Zeroizing<String>, Failure> {
-    match std::str::from_utf8(secret.as_slice()) {
-        Ok(text) if !text.is_empty() => Ok(Zeroizing::new(text.to_owned())),
-        _ => Err(Failure::usage(format_args!("{}: the first line is empty, or no text", path.display()))),
-    }
 }
 
 fn read_secret(path: &Path) -> Result<SharedSecret, Failure> {

@@ -46,35 +46,61 @@ impl StretchArgs {
     }
 }
 
-/// Whose passwords are no good here, as warnings.
-pub(super) fn warnings<'a>(
-    accounts: impl Iterator<Item = &'a Account>,
-    stretching: Option<&Stretching>,
-) -> Vec<String> {
-    let accounts: Vec<&Account> = accounts.collect();
-    let count = |is_it: &dyn Fn(&Account) -> bool| accounts.iter().filter(|one| is_it(one)).count();
-    let Some(stretching) = stretching else {
-        let stretched = count(&|one| one.has_stretched());
-        let text =
-            |count| format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"));
-        return if stretched > 0 { vec![text(stretched)] } else { Vec::new() };
-    };
-    let plain = if stretching.is_moving() { 0 } else { count(&|one| one.has_password() && !one.has_stretched()) };
-    let other = count(&|one| one.stretched().is_some_and(|stretched| !stretched.is_announced_by(stretching)));
-    let plain = (plain > 0).then(|| {
-        let accounts = term::count(plain, "account");
-        format!(
-            "warning: {accounts} with a password that is not stretched, which is no good here: set it anew with `user passwd \
-             --stretch-realm`, \
-             or give --stretch-moving meanwhile"
-        )
-    });
-    let other = (other > 0).then(|| {
-        let accounts = term::count(other, "account");
-        format!(
-            "warning: {accounts} with a password that is stretched for another realm or at other parameters than are announced; \
-             `user show` says which: announce them, too, or set it anew"
-        )
-    });
-    plain.into_iter().chain(other).collect()
+/// How many accounts have which passwords.
+#[derive(Default)]
+pub(super) struct Counts {
+    /// One that is not stretched, and none that is.
+    plain: usize,
+    /// One that is stretched for what is not announced.
+    other: usize,
+}
+
+impl Counts {
+    pub(super) fn of<'a>(accounts: impl Iterator<Item = &'a Account>, stretching: Option<&Stretching>) -> Self {
+        let mut counts = Self::default();
+        for account in accounts {
+            match account.stretched() {
+                Some(stretched) if stretching.is_some_and(|of| stretched.is_announced_by(of)) => {}
+                Some(_) => counts.other = counts.other.saturating_add(1),
+                None if account.has_password() => counts.plain = counts.plain.saturating_add(1),
+                None => {}
+            }
+        }
+        counts
+    }
+
+    /// Whose passwords are no good here, as warnings.
+    pub(super) fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
+        let Some(stretching) = stretching else {
+            let text = |count| {
+                format!("warning: {} stretched, and no good without --stretch", term::count(count, "password is"))
+            };
+            return if self.other > 0 { vec![text(self.other)] } else { Vec::new() };
+        };
+        let plain = if stretching.is_moving() { 0 } else { self.plain };
+        let plain = (plain > 0).then(|| {
+            let accounts = term::count(plain, "account");
+            format!(
+                "warning: {accounts} with a password that is not stretched, which is no good here: set it anew with `user passwd \
+                 --stretch-realm`, \
+                 or give --stretch-moving meanwhile"
+            )
+        });
+        let other = (self.other > 0).then(|| {
+            let accounts = term::count(self.other, "account");
+            format!(
+                "warning: {accounts} with a password that is stretched for another realm or at other parameters than are announced; \
+                 `user show` says which: announce them, too, or set it anew"
+            )
+        });
+        plain.into_iter().chain(other).collect()
+    }
+}
+
+#[cfg(feature = "sql")]
+impl From<countersign_stores::PasswordCounts> for Counts {
+    fn from(counts: countersign_stores::PasswordCounts) -> Self {
+        let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        Self { plain: count(counts.plain), other: count(counts.not_announced) }
+    }
 }

@@ -1,110 +1,171 @@
-//! The accounts under a running server: changes of a file, and a database that goes away, are logged, and open sessions looked at after each.
+//! The accounts under a running server: changes of a file, and a database or a directory that goes away, are logged, and open sessions looked
+//! at after each.
 
 use super::health::Health;
+use super::ldap::Directory;
 use super::log::{Entry, Log};
 use super::{number, stretch};
 use crate::accounts::{self, Store, Users};
 use crate::failure::chain;
-#[cfg(feature = "sql")]
-use countersign::accounts::{Account, AccountStore};
 use countersign::accounts::{AccountFile, BrokenLine, News};
-use countersign::{Acceptor, Stretching};
-#[cfg(feature = "sql")]
-use countersign_stores::{Availability, SqlStore};
+use countersign::{Acceptor, CredentialKind, Stretching};
+#[cfg(any(feature = "ldap", feature = "sql"))]
+use countersign_stores::Availability;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
-#[cfg(feature = "sql")]
+#[cfg(any(feature = "ldap", feature = "sql"))]
 use std::time::Duration;
 
-/// What is told of a database's accounts before it is served: the first ones stand for all, however many there are.
-#[cfg(feature = "sql")]
-const SAMPLE: usize = 1000;
+/// What decides who is let in.
+pub(crate) enum Backend {
+    /// Accounts that are kept here, by this library's rules.
+    Store(Users, Store),
+    /// A directory, by its own.
+    #[cfg_attr(not(feature = "ldap"), allow(dead_code, reason = "there are directories with that feature"))]
+    Directory(Directory),
+}
 
-/// What is doubtful about the accounts, for who starts a server.
-pub(super) async fn warnings(users: &Users, store: &Store, stretching: Option<&Stretching>) -> Vec<String> {
-    match store {
-        Store::File(file) => {
-            let mut warnings = accounts::warnings(users, &accounts::lines(&file.broken_lines()));
-            warnings.extend(stretch::warnings(file.accounts().iter(), stretching));
-            warnings
+impl Backend {
+    /// The store, if it is one.
+    pub(super) fn store(&self) -> Option<&Store> {
+        match self {
+            Self::Store(_, store) => Some(store),
+            Self::Directory(_) => None,
         }
-        #[cfg(feature = "sql")]
-        Store::Sql(_) => {
-            // Where it is away, that was said.
-            let sample: Vec<Account> = store.page(None, SAMPLE).await.unwrap_or_default();
-            stretch::warnings(sample.iter(), stretching)
+    }
+
+    /// Where it is, if it is one.
+    pub(super) fn users(&self) -> Option<&Users> {
+        match self {
+            Self::Store(users, _) => Some(users),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// How many accounts there are, if that can be told.
+    pub(super) async fn count(&self) -> Option<u64> {
+        self.store()?.count().await
+    }
+
+    /// Where the accounts are, without a password.
+    pub(super) fn named(&self) -> String {
+        match self {
+            Self::Store(users, _) => users.to_string(),
+            Self::Directory(directory) => directory.named().to_owned(),
+        }
+    }
+
+    /// What its users may log in by.
+    pub(super) fn credentials(&self) -> &'static [CredentialKind] {
+        match self {
+            Self::Store(..) => &[CredentialKind::Password, CredentialKind::Token, CredentialKind::Key],
+            Self::Directory(_) => &[CredentialKind::Password],
+        }
+    }
+
+    /// What is doubtful about the accounts, for who starts a server.
+    pub(super) async fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
+        match self {
+            Self::Store(users, Store::File(file)) => {
+                let mut warnings = accounts::warnings(users, &accounts::lines(&file.broken_lines()));
+                let counts = stretch::Counts::of(file.accounts().iter(), stretching);
+                warnings.extend(counts.warnings(stretching));
+                warnings
+            }
+            #[cfg(feature = "sql")]
+            Self::Store(_, Store::Sql(store)) => match store.count_passwords(stretching).await {
+                Ok(counts) => stretch::Counts::from(counts).warnings(stretching),
+                // Where it is away, that was said.
+                Err(_) => Vec::new(),
+            },
+            Self::Directory(_) => Vec::new(),
+        }
+    }
+}
+
+/// Who is told of what becomes of the accounts.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) log: Arc<Log>,
+    pub(super) health: Arc<Health>,
+    /// Once there is one: its sessions are looked at.
+    pub(super) acceptor: Arc<OnceLock<Acceptor>>,
+}
+
+impl Told {
+    fn recheck(&self) {
+        if let Some(acceptor) = self.acceptor.get() {
+            acceptor.recheck_all();
+        }
+    }
+
+    /// A database or a directory is away, or back.
+    #[cfg(any(feature = "ldap", feature = "sql"))]
+    pub(super) fn tell(&self, news: &Availability<'_>) {
+        match news {
+            Availability::Back => {
+                self.health.no_accounts.store(false, Relaxed);
+                self.log.write(Entry::new("accounts-back"));
+                self.recheck();
+            }
+            Availability::Away(error) => {
+                self.health.note_no_accounts();
+                let entry = Entry::new("accounts-away").field("code", error.code()).text("reason", &chain(*error));
+                self.log.write(entry.text("note", "logins are told \"not now\" until it is back"));
+            }
+            _ => {}
         }
     }
 }
 
 /// The store, with what becomes of it told.
-pub(super) fn watched(store: Store, log: Arc<Log>, health: Arc<Health>, acceptor: Arc<OnceLock<Acceptor>>) -> Store {
+pub(super) fn watched(store: Store, told: Told) -> Store {
     match store {
-        Store::File(file) => Store::File(watched_file(file, log, health, acceptor)),
+        Store::File(file) => Store::File(watched_file(file, told)),
         #[cfg(feature = "sql")]
-        Store::Sql(store) => Store::Sql(watched_database(store, log, health, acceptor)),
+        Store::Sql(store) => {
+            let store = store.with_watcher(move |news| told.tell(&news));
+            let asked = store.clone();
+            // Who watches it is told.
+            keep_asking(move || {
+                let asked = asked.clone();
+                async move { drop(asked.check().await) }
+            });
+            Store::Sql(store)
+        }
     }
 }
 
-/// How often a database is asked whether it is there.
-#[cfg(feature = "sql")]
+/// How often a database or a directory is asked whether it is there.
+#[cfg(any(feature = "ldap", feature = "sql"))]
 const CHECK: Duration = Duration::from_secs(2);
 
-/// The database, asked every two seconds, with its absences logged and counted. Once it is back, open sessions are looked at.
-#[cfg(feature = "sql")]
-fn watched_database(
-    store: SqlStore,
-    log: Arc<Log>,
-    health: Arc<Health>,
-    acceptor: Arc<OnceLock<Acceptor>>,
-) -> SqlStore {
-    let store = store.with_watcher(move |news| match news {
-        Availability::Back => {
-            health.no_accounts.store(false, Relaxed);
-            log.write(Entry::new("accounts-back"));
-            if let Some(acceptor) = acceptor.get() {
-                acceptor.recheck_all();
-            }
-        }
-        Availability::Away(error) => {
-            health.note_no_accounts();
-            let entry = Entry::new("accounts-away").field("code", error.code()).text("reason", &chain(error));
-            log.write(entry.text("note", "logins are told \"not now\" until it is back"));
-        }
-        _ => {}
-    });
-    let asked = store.clone();
+/// Asks every two seconds, for as long as the runtime is there.
+#[cfg(any(feature = "ldap", feature = "sql"))]
+pub(super) fn keep_asking<F: Future<Output = ()> + Send>(ask: impl Fn() -> F + Send + 'static) {
     tokio::spawn(async move {
         let mut times = tokio::time::interval(CHECK);
         times.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             times.tick().await;
-            // The watcher is told.
-            let _ = asked.check().await;
+            ask().await;
         }
     });
-    store
 }
 
-/// The file, with each of its changes logged, and the trouble with reading it. Once there is an acceptor its sessions are looked at after each
-/// change.
-fn watched_file(
-    file: AccountFile,
-    log: Arc<Log>,
-    health: Arc<Health>,
-    acceptor: Arc<OnceLock<Acceptor>>,
-) -> AccountFile {
+/// The file, with each of its changes logged, and the trouble with reading it. Sessions are looked at after each change.
+fn watched_file(file: AccountFile, told: Told) -> AccountFile {
     file.with_watcher(move |news| match news {
         News::Read { accounts, broken } => {
+            let Told { log, health, .. } = &told;
             health.no_accounts.store(false, Relaxed);
-            if let Some(acceptor) = acceptor.get() {
-                acceptor.recheck_all();
-            }
+            told.recheck();
             let entry = Entry::new("users-reloaded").count("accounts", number(accounts.iter().count()));
             log.write(entry.count("broken_lines", number(broken.len())));
             broken.iter().take(MOST).for_each(|line| log.write(broken_entry(line)));
         }
         News::Unreadable(error) => {
+            let Told { log, health, .. } = &told;
             health.note_no_accounts();
             let entry = Entry::new("users-unreadable").field("code", error.code()).text("reason", &chain(error));
             log.write(entry.text("note", "nobody is let in until it can be read"));

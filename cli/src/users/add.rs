@@ -90,6 +90,7 @@ impl AddArgs {
                 return Err(unknown(role));
             }
         }
-        opened.warn()
+        opened.warn();
+        Ok(())
     }
 }

@@ -6,7 +6,10 @@ use crate::failure::Failure;
 use crate::term;
 use countersign::accounts::Account;
 use countersign::{AddressPatterns, StretchedHash, UnixTime};
-use serde::Serialize;
+use serde::ser::{Error as _, SerializeSeq};
+use serde::{Serialize, Serializer};
+use std::cell::RefCell;
+use std::io::{self, BufWriter, Write};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One account, for scripts.
@@ -41,16 +44,49 @@ struct Stretched<'a> {
     parameters: String,
 }
 
-/// All accounts, for scripts.
+/// All accounts, for scripts: however many there are, those that are written are not held.
 #[derive(Serialize)]
 struct Listing<'a> {
-    accounts: Vec<Shown<'a>>,
+    accounts: Each<'a>,
     /// Of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    broken_lines: Option<&'a [Unreadable]>,
+    broken_lines: Option<&'a RefCell<Vec<Unreadable>>>,
     /// Of a database.
     #[serde(skip_serializing_if = "Option::is_none")]
-    unreadable: Option<&'a [Unreadable]>,
+    unreadable: Option<&'a RefCell<Vec<Unreadable>>>,
+}
+
+/// Accounts that are read while they are written.
+struct Each<'a> {
+    opened: &'a Opened<'a>,
+    unreadable: &'a RefCell<Vec<Unreadable>>,
+    /// Why they could not be read to their end.
+    failed: &'a RefCell<Option<Failure>>,
+}
+
+impl Serialize for Each<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut accounts = serializer.serialize_seq(None)?;
+        let mut not_written = None;
+        let read = self.opened.each(|account| {
+            accounts.serialize_element(&Shown::of(account)).map_err(|error| {
+                let failure = Failure::new(format_args!("standard output: {error}"));
+                not_written = Some(error);
+                failure
+            })
+        });
+        match (read, not_written) {
+            (Ok(unreadable), _) => {
+                self.unreadable.replace(unreadable);
+                accounts.end()
+            }
+            (Err(_), Some(error)) => Err(error),
+            (Err(failure), None) => {
+                self.failed.replace(Some(failure));
+                Err(S::Error::custom("the accounts could not be read"))
+            }
+        }
+    }
 }
 
 impl<'a> Shown<'a> {
@@ -133,36 +169,51 @@ fn yes(is: bool) -> &'static str {
 
 pub(super) fn list(users: &Users, as_json: bool) -> Result<(), Failure> {
     let opened = Opened::open(users)?;
-    let mut rows =
-        vec![["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec()];
-    let mut accounts = Vec::new();
-    opened.each(|account| {
-        if as_json {
-            accounts.push(account.clone());
-        } else {
-            rows.push(Shown::of(account).row());
-        }
-    })?;
-    let unreadable = opened.unreadable()?;
-    if as_json {
-        let (lines, others) = match users {
-            Users::File(_) => (Some(&*unreadable), None),
-            #[cfg(feature = "sql")]
-            Users::Sql(_) => (None, Some(&*unreadable)),
-        };
-        let accounts = accounts.iter().map(Shown::of).collect();
-        json(&Listing { accounts, broken_lines: lines, unreadable: others })?;
-    } else {
-        term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)?;
-    }
+    let unreadable = if as_json { list_json(users, &opened)? } else { list_table(&opened)? };
     all_read(users, &unreadable)
+}
+
+fn list_json(users: &Users, opened: &Opened<'_>) -> Result<Vec<Unreadable>, Failure> {
+    let (unreadable, failed) = (RefCell::default(), RefCell::default());
+    let accounts = Each { opened, unreadable: &unreadable, failed: &failed };
+    let (broken_lines, others) = match users {
+        Users::File(_) => (Some(&unreadable), None),
+        #[cfg(feature = "sql")]
+        Users::Sql(_) => (None, Some(&unreadable)),
+    };
+    let mut out = BufWriter::new(io::stdout().lock());
+    let written = serde_json::to_writer_pretty(&mut out, &Listing { accounts, broken_lines, unreadable: others });
+    let written = written.map_err(io::Error::from).and_then(|()| writeln!(out)).and_then(|()| out.flush());
+    match (failed.take(), written) {
+        (Some(failure), _) => Err(failure),
+        (None, written) => written.map_err(|error| Failure::output(&error)).map(|()| unreadable.take()),
+    }
+}
+
+/// Rows that are printed at once.
+const ROWS: usize = 1000;
+
+fn list_table(opened: &Opened<'_>) -> Result<Vec<Unreadable>, Failure> {
+    let heads = ["NAME", "PERMISSIONS", "PASSWORD", "KEYS", "TOKENS", "TOTP", "STATE"].map(str::to_owned).to_vec();
+    let (mut table, mut rows) = (term::Table::new(vec![heads], term::width()), Vec::new());
+    let unreadable = opened.each(|account| {
+        rows.push(Shown::of(account).row());
+        if rows.len() < ROWS { Ok(()) } else { term::line(table.lines(&std::mem::take(&mut rows)).join("\n")) }
+    })?;
+    let rest = table.lines(&rows);
+    // The heads, at least, where nothing was printed yet.
+    if rest.is_empty() { Ok(()) } else { term::line(rest.join("\n")) }?;
+    Ok(unreadable)
 }
 
 pub(super) fn check(users: &Users) -> Result<(), Failure> {
     let opened = Opened::open(users)?;
     let mut count = 0_usize;
-    opened.each(|_| count = count.saturating_add(1))?;
-    all_read(users, &opened.unreadable()?)?;
+    let unreadable = opened.each(|_| {
+        count = count.saturating_add(1);
+        Ok(())
+    })?;
+    all_read(users, &unreadable)?;
     let all = match users {
         Users::File(_) => "every line",
         #[cfg(feature = "sql")]

@@ -203,6 +203,21 @@ impl Server {
         }
     }
 
+    /// The status and the body of what is at a path of the listener for those who watch, whose address it has said.
+    pub fn get(&self, path: &str) -> (String, String) {
+        let started = self.seen.iter().find(|line| line.contains("metrics_listen=")).expect("it has said where");
+        let address = started.split("metrics_listen=").nth(1).unwrap().split_whitespace().next().unwrap();
+        let mut stream = connect(address);
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let text = std::io::read_to_string(&mut stream).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.split_whitespace().nth(1).unwrap().to_owned(), body.to_owned())
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.get("/readyz").0 == "200"
+    }
+
     /// Sends a signal, waits for the end, and gives the status and what was said on standard error.
     pub fn stop(&mut self, signal: &str) -> (i32, String) {
         let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
@@ -304,7 +319,12 @@ impl House {
 
     /// Alice's session over a connection.
     pub fn session(&self, stream: TcpStream) -> Stream<TcpStream> {
-        let session = self.connector().connect_blocking(stream, ALICE).unwrap();
+        self.session_as(stream, ALICE)
+    }
+
+    /// Somebody's.
+    pub fn session_as(&self, stream: TcpStream, credential: Credential<'_>) -> Stream<TcpStream> {
+        let session = self.connector().connect_blocking(stream, credential).unwrap();
         bounded(session.get_ref());
         session
     }

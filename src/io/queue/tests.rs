@@ -22,9 +22,9 @@ fn pop(queue: &mut Queue<&'static str>, now: u64) -> (Option<&'static str>, Vec<
 fn sources_take_turns_whatever_the_length_of_their_lines() {
     let mut queue = Queue::new();
     for job in ["a1", "a2", "a3", "a4"] {
-        queue.push(&source("a"), Progress::Fresh, at(0), job);
+        queue.push((&source("a"), Origin::New), Progress::Fresh, at(0), job);
     }
-    queue.push(&source("b"), Progress::Fresh, at(1), "b1");
+    queue.push((&source("b"), Origin::New), Progress::Fresh, at(1), "b1");
     let order: Vec<_> = (0..5).map(|_| pop(&mut queue, 2).0.unwrap()).collect();
     assert!(order.iter().position(|&job| job == "b1").unwrap() <= 1, "{order:?}");
     assert_eq!(order.iter().filter(|job| job.starts_with('a')).copied().collect::<Vec<_>>(), ["a1", "a2", "a3", "a4"]);
@@ -39,7 +39,7 @@ fn whoever_was_refused_waits_behind_those_who_were_not_until_it_is_forgiven() {
     }
     queue.note_refused(&source("typo"), at(0));
     for (name, job) in [("junk", "junk"), ("typo", "typo"), ("good", "good")] {
-        queue.push(&source(name), Progress::Fresh, at(1), job);
+        queue.push((&source(name), Origin::New), Progress::Fresh, at(1), job);
     }
     assert_eq!([0; 3].map(|_| pop(&mut queue, 2).0.unwrap()), ["good", "typo", "junk"]);
     // Ten half-lives later nobody remembers.
@@ -50,10 +50,32 @@ fn whoever_was_refused_waits_behind_those_who_were_not_until_it_is_forgiven() {
 }
 
 #[test]
+fn known_sources_come_before_new_ones_that_have_every_eighth_turn_and_are_shed_first() {
+    let mut queue = Queue::new();
+    for number in 0..16 {
+        queue.push((&source(&format!("new{number}")), Origin::New), Progress::Fresh, at(0), "new");
+        queue.push((&source(&format!("known{number}")), Origin::Known), Progress::Fresh, at(1), "known");
+    }
+    queue.note_refused(&source("known15"), at(1));
+    let order: Vec<_> = (0..28).map(|_| pop(&mut queue, 2).0.unwrap()).collect();
+    for (number, job) in order.iter().enumerate() {
+        // All but the one of which something was refused: that comes after everybody who did nothing wrong.
+        let is_known = number < 17 && number % 8 < 7;
+        assert_eq!(*job, if is_known { "known" } else { "new" }, "{order:?}");
+    }
+    let pressed = |queue: &Queue<&str>, origin| queue.is_pressed((&source("other"), origin), at(600), PATIENCE);
+    assert!(!pressed(&queue, Origin::Known) && pressed(&queue, Origin::New));
+    let id = queue.push((&source("known0"), Origin::Known), Progress::Fresh, at(3), "good");
+    assert_eq!([0; 4].map(|_| queue.shed(at(3)).unwrap()), ["known", "new", "new", "new"]);
+    assert_eq!((queue.remove(&source("known0"), id), queue.len()), (Some("good"), 0));
+}
+
+#[test]
 fn a_source_is_pressed_by_those_who_would_be_served_before_it() {
     let mut queue = Queue::new();
-    let pressed = |queue: &Queue<&str>, name: &str, now| queue.is_pressed(&source(name), at(now), PATIENCE);
-    queue.push(&source("busy"), Progress::Fresh, at(0), "one");
+    let pressed =
+        |queue: &Queue<&str>, name: &str, now| queue.is_pressed((&source(name), Origin::New), at(now), PATIENCE);
+    queue.push((&source("busy"), Origin::New), Progress::Fresh, at(0), "one");
     assert!(!pressed(&queue, "busy", 499) && !pressed(&queue, "good", 499));
     // Half of the patience.
     assert!(pressed(&queue, "busy", 500) && pressed(&queue, "good", 500));
@@ -67,7 +89,7 @@ fn a_source_is_pressed_by_those_who_would_be_served_before_it() {
 fn a_line_that_stands_serves_the_newest_and_sheds_the_oldest() {
     let mut queue = Queue::new();
     for (time, job) in [(0, "first"), (100, "second"), (700, "third")] {
-        queue.push(&source("a"), Progress::Fresh, at(time), job);
+        queue.push((&source("a"), Origin::New), Progress::Fresh, at(time), job);
     }
     // In order while it moves.
     assert_eq!(pop(&mut queue, 400), (Some("first"), vec![]));
@@ -79,14 +101,14 @@ fn a_line_that_stands_serves_the_newest_and_sheds_the_oldest() {
 #[test]
 fn where_there_are_too_many_the_oldest_of_the_worst_goes() {
     let mut queue = Queue::new();
-    queue.push(&source("good"), Progress::Fresh, at(0), "good");
+    queue.push((&source("good"), Origin::New), Progress::Fresh, at(0), "good");
     for job in ["many1", "many2"] {
-        queue.push(&source("many"), Progress::Fresh, at(1), job);
+        queue.push((&source("many"), Origin::New), Progress::Fresh, at(1), job);
     }
     assert_eq!(queue.shed(at(2)), Some("many1"));
     queue.note_refused(&source("many"), at(2));
     assert_eq!(queue.shed(at(2)), Some("many2"));
-    let id = queue.push(&source("good"), Progress::Fresh, at(3), "gone");
+    let id = queue.push((&source("good"), Origin::New), Progress::Fresh, at(3), "gone");
     assert_eq!(queue.remove(&source("good"), id), Some("gone"));
     assert_eq!((queue.remove(&source("good"), id), queue.shed(at(4)), queue.shed(at(4))), (None, Some("good"), None));
     assert_eq!((queue.len(), queue.lines.len()), (0, 0));
@@ -116,7 +138,7 @@ fn what_has_begun_takes_turns_with_what_is_fresh_and_is_shed_last() {
         ("junk", Progress::Begun, "junk's login"),
         ("c", Progress::Begun, "c's login"),
     ] {
-        queue.push(&source(name), progress, at(0), job);
+        queue.push((&source(name), Origin::New), progress, at(0), job);
     }
     queue.note_refused(&source("junk"), at(0));
     // Begun or not, whoever was refused goes before those who were not.
@@ -124,15 +146,15 @@ fn what_has_begun_takes_turns_with_what_is_fresh_and_is_shed_last() {
     // Then it is the longest line's turn, and of its jobs the fresh one's; of lines alike, that of one that has any.
     assert_eq!([0; 2].map(|_| queue.shed(at(1)).unwrap()), ["b's hello", "a's hello"]);
     for job in ["a's hello", "a's next"] {
-        queue.push(&source("a"), Progress::Fresh, at(1), job);
+        queue.push((&source("a"), Origin::New), Progress::Fresh, at(1), job);
     }
     let order = [0; 4].map(|_| pop(&mut queue, 2).0.unwrap());
     assert_eq!(order.map(|job| job.ends_with("login")), [true, false, true, false], "{order:?}");
     // What has begun waits no longer than anything else, and is taken out like it.
-    queue.push(&source("a"), Progress::Begun, at(3), "late");
-    let id = queue.push(&source("a"), Progress::Begun, at(3), "gone");
+    queue.push((&source("a"), Origin::New), Progress::Begun, at(3), "late");
+    let id = queue.push((&source("a"), Origin::New), Progress::Begun, at(3), "gone");
     assert_eq!(queue.remove(&source("a"), id), Some("gone"));
-    assert!(queue.is_pressed(&source("new"), at(503), PATIENCE));
+    assert!(queue.is_pressed((&source("new"), Origin::New), at(503), PATIENCE));
     assert_eq!(pop(&mut queue, 1003), (None, vec!["late"]));
     assert_eq!((queue.len(), queue.lines.len()), (0, 0));
 }
@@ -165,12 +187,12 @@ fn goodput(costs: Costs, sources: u64, percent: u64) -> u64 {
         match event {
             Event::Hello(peer) => {
                 events.insert((now + each * 100 / percent, Event::Hello(peer + 1)));
-                if !queue.is_pressed(&from(peer), time, PATIENCE) {
-                    queue.push(&from(peer), Progress::Fresh, time, (peer, Progress::Fresh));
+                if !queue.is_pressed((&from(peer), Origin::New), time, PATIENCE) {
+                    queue.push((&from(peer), Origin::New), Progress::Fresh, time, (peer, Progress::Fresh));
                 }
             }
             Event::Login(peer) => {
-                queue.push(&from(peer), Progress::Begun, time, (peer, Progress::Begun));
+                queue.push((&from(peer), Origin::New), Progress::Begun, time, (peer, Progress::Begun));
             }
             Event::Done(answered) => {
                 is_free = true;

@@ -6,11 +6,12 @@ use super::super::events::Trace;
 use super::super::link::Link;
 use super::super::permits::Permit;
 use super::super::places::Place;
-use super::super::queue::Progress;
+use super::super::queue::{Origin, Progress};
 use super::super::workers::Done;
 use super::rng;
 use crate::crypto::{CryptoError, Decrypted};
 use crate::handshake::server::{Open, Sealed};
+use crate::terms::context::Source;
 use crate::terms::error::{Error, Reason};
 use crate::time::Moment;
 use crate::wire::frame::FrameType;
@@ -48,6 +49,12 @@ impl<T> From<LoginError> for NotDone<T> {
 }
 
 impl Turn<'_> {
+    /// Whose it is.
+    fn of(&self) -> (&Source, Origin) {
+        let source = self.place.source();
+        (source, self.server.origin(source))
+    }
+
     /// The next turn, after one that was had.
     pub(super) fn next(self) -> Self {
         Self { progress: Progress::Begun, ..self }
@@ -67,7 +74,7 @@ impl Turn<'_> {
             trace.waited(since);
             trace.working(|| work(item))
         };
-        let mut queued = workers.queue(self.place.source(), self.progress, item, work);
+        let mut queued = workers.queue(self.of(), self.progress, item, work);
         let shed = |item| NotDone::Shed(item, TOO_MANY);
         let failed = || NotDone::Failed(Error::Crypto(CryptoError::Failed).into());
         poll_fn(|task| {
@@ -103,7 +110,7 @@ impl Turn<'_> {
     pub(super) async fn permit<L: Link>(&self, link: &mut L) -> Result<Option<Permit>, LoginError> {
         let permits = &self.server.permits;
         let patience = self.deadline.min(link.now().after(permits.patience()));
-        let mut asking = permits.ask(self.place.source(), self.progress);
+        let mut asking = permits.ask(self.of(), self.progress);
         let since = Instant::now();
         poll_fn(|task| {
             if let Poll::Ready(permit) = Pin::new(&mut asking).poll(task) {

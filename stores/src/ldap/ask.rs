@@ -1,29 +1,72 @@
 //! A connection to a directory, for one login.
 
+use super::config::{People, Security, USER};
 use super::entry::{ATTRIBUTES, Person};
-use super::{Inner, People, Security, dn, policy};
+use super::{Inner, LdapError, dn, policy};
 use countersign::Reason;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, Scope, SearchEntry, SearchOptions};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchOptions};
 use std::sync::Arc;
 
-/// A connection. It ends with this.
-pub(super) struct Session<'a> {
+/// A connection that the directory has answered on: the service account is in, where there is one. It ends with this.
+pub(super) struct Session {
     ldap: Ldap,
-    inner: &'a Inner,
+    inner: Arc<Inner>,
 }
 
 const UNREACHABLE: Reason = Reason::NotNow("the directory can't be reached");
 
 /// Of an answer that never comes, or is none.
-fn broken(error: LdapError) -> Reason {
+fn broken(error: ldap3::LdapError) -> Reason {
     match error {
-        LdapError::LdapResult { result } => policy::away(result.rc),
+        ldap3::LdapError::LdapResult { result } => policy::away(result.rc),
         _ => Reason::NotNow("the connection to the directory broke"),
     }
 }
 
-impl<'a> Session<'a> {
-    pub(super) async fn open(inner: &'a Arc<Inner>) -> Result<Self, Reason> {
+/// Why there is no session.
+pub(super) enum NotOpened {
+    /// Nobody answers. What the system says of that.
+    Unreachable(String),
+    /// The directory does not want to be asked.
+    Refused(LdapResult),
+}
+
+impl NotOpened {
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Unreachable(_) => UNREACHABLE,
+            Self::Refused(answer) => policy::away(answer.rc),
+        }
+    }
+}
+
+impl From<ldap3::LdapError> for NotOpened {
+    fn from(error: ldap3::LdapError) -> Self {
+        match error {
+            ldap3::LdapError::LdapResult { result } => Self::Refused(result),
+            error => Self::Unreachable(error.to_string()),
+        }
+    }
+}
+
+impl From<NotOpened> for LdapError {
+    fn from(error: NotOpened) -> Self {
+        match error {
+            NotOpened::Unreachable(what) => Self::Away(what),
+            NotOpened::Refused(answer) => said(&answer),
+        }
+    }
+}
+
+/// What an answer that is none of those wanted is, for an operator.
+fn said(answer: &LdapResult) -> LdapError {
+    let text = format!("{} ({answer})", policy::trouble(answer.rc));
+    if policy::may_pass(answer.rc) { LdapError::Away(text) } else { LdapError::Refused(text) }
+}
+
+impl Session {
+    /// Connects, and asks the directory something that depends on nobody who logs in.
+    pub(super) async fn open(inner: &Arc<Inner>) -> Result<Self, NotOpened> {
         let config = &inner.config;
         let mut settings = LdapConnSettings::new()
             .set_conn_timeout(config.patience)
@@ -31,33 +74,53 @@ impl<'a> Session<'a> {
         if let Some(tls) = &inner.tls {
             settings = settings.set_config(Arc::clone(tls));
         }
-        let (connection, ldap) = LdapConnAsync::with_settings(settings, &config.url).await.map_err(|_| UNREACHABLE)?;
+        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &config.url).await?;
         // It ends with the last handle.
         tokio::spawn(async move { connection.drive().await });
-        Ok(Self { ldap, inner })
+        let answer = match &config.service {
+            Some((name, password)) => ldap.simple_bind(name, password).await?,
+            // Whatever is said of it: that strangers may not see it is an answer, too.
+            None => {
+                let answer = ldap.search("", Scope::Base, "(objectClass=*)", vec!["1.1"]).await?.1;
+                if policy::may_pass(answer.rc) { answer } else { LdapResult { rc: 0, ..answer } }
+            }
+        };
+        if answer.rc == 0 { Ok(Self { ldap, inner: Arc::clone(inner) }) } else { Err(NotOpened::Refused(answer)) }
     }
 
-    /// Binds as the service account, where there is one.
-    pub(super) async fn as_service(&mut self) -> Result<(), Reason> {
-        let Some((name, password)) = &self.inner.config.service else { return Ok(()) };
-        let answer = self.ldap.simple_bind(name, password).await.map_err(broken)?;
-        if answer.rc == 0 { Ok(()) } else { Err(policy::away(answer.rc)) }
+    /// Whether there is what is to be searched: a base that is misspelt has nobody in it, as if nobody had an account.
+    pub(super) async fn look(&mut self) -> Result<(), LdapError> {
+        let inner = Arc::clone(&self.inner);
+        let config = &inner.config;
+        let people = match &config.people {
+            Some(People::Found(base, _)) => Some(base),
+            _ => None,
+        };
+        let groups = config.service.as_ref().and(config.groups.as_ref()).map(|(base, _)| base);
+        for base in people.into_iter().chain(groups) {
+            let looked = self.ldap.search(base, Scope::Base, "(objectClass=*)", vec!["1.1"]).await;
+            let looked = looked.map_err(|error| LdapError::from(NotOpened::from(error)))?;
+            match (looked.0.is_empty(), looked.1.rc) {
+                (false, 0) => {}
+                (true, 0) | (_, 32 | 34) => {
+                    let text = format!("there is no {base}, or the service account may not see it");
+                    return Err(LdapError::Refused(text));
+                }
+                _ => return Err(said(&looked.1)),
+            }
+        }
+        Ok(())
     }
 
     /// Lets the directory check a password, and gives whose it is. The same requests are made for whoever is not there.
     pub(super) async fn log_in(mut self, user: &str, password: &str) -> Result<Person, Reason> {
         let has_service = self.inner.config.service.is_some();
-        let person = if has_service {
-            self.as_service().await?;
-            self.find(user).await?
-        } else {
-            None
-        };
+        let person = if has_service { self.find(user).await? } else { None };
         let name = match (&person, &self.inner.config.people) {
             (Some(person), _) => person.dn.clone(),
             (None, Some(People::Named(template))) => dn::named(template, user),
             // A name that there is not, below a base that there is.
-            (None, Some(People::Found(base, _))) => dn::named(&format!("cn={},{base}", super::USER), user),
+            (None, Some(People::Found(base, _))) => dn::named(&format!("cn={},{base}", USER), user),
             (None, None) => return Err(UNREACHABLE),
         };
         let answer = self.ldap.with_controls(policy::asked()).simple_bind(&name, password).await.map_err(broken)?;
@@ -85,7 +148,7 @@ impl<'a> Session<'a> {
 
     /// The user's entry, with its groups.
     pub(super) async fn find(&mut self, user: &str) -> Result<Option<Person>, Reason> {
-        let inner = self.inner;
+        let inner = Arc::clone(&self.inner);
         let found = match &inner.config.people {
             Some(People::Named(template)) => {
                 self.read(&dn::named(template, user), Scope::Base, "(objectClass=*)").await?
@@ -115,7 +178,7 @@ impl<'a> Session<'a> {
 
     /// The names of the groups that a user is in; none where their entry says it.
     async fn groups(&mut self, dn: &str, user: &str) -> Result<Option<Vec<String>>, Reason> {
-        let inner = self.inner;
+        let inner = Arc::clone(&self.inner);
         let Some((base, filter)) = &inner.config.groups else { return Ok(None) };
         let filter = dn::filter(filter, user, dn);
         let found = self.search(base, Scope::Subtree, &filter, &["1.1"], 0).await?;
@@ -123,7 +186,7 @@ impl<'a> Session<'a> {
     }
 
     async fn read(&mut self, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>, Reason> {
-        let inner = self.inner;
+        let inner = Arc::clone(&self.inner);
         let name = inner.config.name_attribute();
         let attributes: Vec<&str> =
             ATTRIBUTES.into_iter().chain([name]).chain(inner.config.password_set.as_deref()).collect();
@@ -144,7 +207,7 @@ impl<'a> Session<'a> {
         let answer = self.ldap.with_search_options(options).search(base, scope, filter, attributes.to_vec()).await;
         let answer = answer.map_err(|error| match error {
             // The name or the filter is none that a directory could have; it was not sent.
-            LdapError::FilterParsing => Reason::NotNow("the filter for the directory is none"),
+            ldap3::LdapError::FilterParsing => Reason::NotNow("the filter for the directory is none"),
             error => broken(error),
         })?;
         match answer.1.rc {

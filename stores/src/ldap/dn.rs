@@ -4,7 +4,7 @@ use ldap3::{dn_escape, ldap_escape};
 
 /// Puts a name into a template of a distinguished name (RFC 4514).
 pub(super) fn named(template: &str, user: &str) -> String {
-    template.replace(super::USER, &dn_escape(user))
+    template.replace(super::config::USER, &dn_escape(user))
 }
 
 /// Puts values into a filter (RFC 4515). What was put in is not looked through again.
@@ -14,7 +14,7 @@ pub(super) fn filter(template: &str, user: &str, dn: &str) -> String {
     while let Some(at) = rest.find('{') {
         let (before, from) = rest.split_at(at);
         filled.push_str(before);
-        let value = [(super::USER, user), ("{dn}", dn)].into_iter().find(|(name, _)| from.starts_with(name));
+        let value = [(super::config::USER, user), ("{dn}", dn)].into_iter().find(|(name, _)| from.starts_with(name));
         let used = if let Some((name, value)) = value {
             filled.push_str(&ldap_escape(value));
             name.len()

@@ -36,13 +36,22 @@ pub(super) fn verdict(answer: &LdapResult) -> Result<(), Reason> {
 
 /// Anything that is no answer must not look like a wrong password.
 pub(super) fn away(code: u32) -> Reason {
-    Reason::NotNow(match code {
+    Reason::NotNow(trouble(code))
+}
+
+pub(super) fn trouble(code: u32) -> &'static str {
+    match code {
         3 | 51 | 52 => "the directory is busy or not available",
         8 | 13 => "the directory wants an encrypted connection",
         10 => "the directory refers to another one, which is not followed",
         49 | 50 => "the directory does not let the service account in, or not that far",
         _ => "the directory answers with an error",
-    })
+    }
+}
+
+/// Whether the same question may have another answer in a while: it was busy, not available, or went wrong.
+pub(super) fn may_pass(code: u32) -> bool {
+    [1, 3, 51, 52, 80].contains(&code)
 }
 
 const PASSWORD_EXPIRED: u8 = 0;

@@ -1,12 +1,12 @@
 //! The connection to Redis: what is asked is answered in time, or Redis is away.
 
 use super::{Observer, RedisError};
+use crate::circuit::{Asking, Circuit};
 use core::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Script};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// What an operator may want to know of a Redis.
@@ -49,17 +49,10 @@ struct Shared {
     client: Client,
     patience: Duration,
     observer: Option<Arc<Observer>>,
-    state: Mutex<State>,
+    counts: Mutex<RedisCounts>,
+    circuit: Circuit,
     /// Held by whoever connects.
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
-}
-
-#[derive(Default)]
-struct State {
-    counts: RedisCounts,
-    /// Since when it does not answer, and when somebody may try again. Without this every login of a flood would wait for a Redis
-    /// that hangs.
-    away: Option<(Instant, Instant)>,
 }
 
 /// Why there was no answer. No name, address or password is in it: those are in what was asked.
@@ -80,15 +73,15 @@ pub(super) struct Call {
 
 impl Link {
     pub(super) fn new(client: Client, runtime: Handle, patience: Duration, observer: Option<Arc<Observer>>) -> Self {
-        let (state, connection) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { shared: Arc::new(Shared { client, patience, observer, state, connection }), runtime }
+        let (counts, connection, circuit) = (Mutex::default(), tokio::sync::Mutex::default(), Circuit::new(patience));
+        Self { shared: Arc::new(Shared { client, patience, observer, counts, circuit, connection }), runtime }
     }
 
     /// Asks, on the runtime that this was made on: what has begun is done also where whoever asked is gone.
     pub(super) async fn ask(&self, call: Call) -> Result<Vec<String>, RedisError> {
         let shared = Arc::clone(&self.shared);
         let asked = self.runtime.spawn(async move {
-            shared.enter()?;
+            let asking = shared.enter()?;
             let answer = tokio::time::timeout(shared.patience, shared.run(&call)).await;
             let answer = match answer {
                 Ok(answer) => answer.map_err(|error| said(&error)),
@@ -100,59 +93,45 @@ impl Link {
                     *connection = None;
                 }
             }
-            shared.leave(answer.as_ref().err());
+            shared.leave(&asking, answer.as_ref().err());
             answer
         });
         asked.await.map_err(|_| RedisError::Away("its runtime has ended".to_owned()))?
     }
 
     pub(super) fn counts(&self) -> RedisCounts {
-        self.shared.lock().counts
+        *self.shared.counts()
     }
 
     pub(super) fn note_tickets_forgotten(&self) {
-        let mut state = self.shared.lock();
-        state.counts.tickets_forgotten = state.counts.tickets_forgotten.saturating_add(1);
-        drop(state);
+        let mut counts = self.shared.counts();
+        counts.tickets_forgotten = counts.tickets_forgotten.saturating_add(1);
+        drop(counts);
         self.shared.tell(&RedisEvent::TicketsForgotten);
     }
 }
 
 impl Shared {
-    fn enter(&self) -> Result<(), RedisError> {
-        let now = Instant::now();
-        let mut state = self.lock();
-        state.counts.asked = state.counts.asked.saturating_add(1);
-        match &mut state.away {
-            Some((_, again)) if now < *again => {
-                state.counts.away = state.counts.away.saturating_add(1);
-                Err(RedisError::Away("it did not answer a moment ago".to_owned()))
-            }
-            Some((_, again)) => {
-                // This one tries. The others go on being told.
-                *again = now.checked_add(self.patience).unwrap_or(now);
-                Ok(())
-            }
-            None => Ok(()),
-        }
+    fn enter(&self) -> Result<Asking, RedisError> {
+        let asking = self.circuit.ask();
+        let mut counts = self.counts();
+        counts.asked = counts.asked.saturating_add(1);
+        asking.ok_or_else(|| {
+            counts.away = counts.away.saturating_add(1);
+            RedisError::Away("it did not answer a moment ago".to_owned())
+        })
     }
 
-    fn leave(&self, failed: Option<&RedisError>) {
-        let now = Instant::now();
-        let mut state = self.lock();
+    fn leave(&self, asking: &Asking, failed: Option<&RedisError>) {
         let event = match failed {
-            None => {
-                state.away.take().map(|(since, _)| RedisEvent::Back { after: now.saturating_duration_since(since) })
-            }
+            None => self.circuit.answered().map(|after| RedisEvent::Back { after }),
             Some(what) => {
-                state.counts.away = state.counts.away.saturating_add(1);
-                let is_new = state.away.is_none();
-                let since = state.away.map_or(now, |(since, _)| since);
-                state.away = Some((since, now.checked_add(self.patience).unwrap_or(now)));
-                is_new.then(|| RedisEvent::Away { what: what.to_string() })
+                let mut counts = self.counts();
+                counts.away = counts.away.saturating_add(1);
+                drop(counts);
+                self.circuit.failed(asking).then(|| RedisEvent::Away { what: what.to_string() })
             }
         };
-        drop(state);
         if let Some(event) = event {
             self.tell(&event);
         }
@@ -187,7 +166,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn counts(&self) -> MutexGuard<'_, RedisCounts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -38,8 +38,8 @@ impl Exec {
         for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"] {
             command.env_remove(name);
         }
-        // And these open what this server keeps accounts and counts in.
-        for name in ["PGPASSWORD", "REDISCLI_AUTH"] {
+        // And these open what this server has accounts and counts in.
+        for name in ["PGPASSWORD", "REDISCLI_AUTH", "COUNTERSIGN_LDAP_PASSWORD"] {
             command.env_remove(name);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

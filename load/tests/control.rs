@@ -1,0 +1,36 @@
+//! The suite finds out a server without bounds and penalties: a check that can't fail would be none.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
+
+use std::process::{Command, Output};
+
+fn load(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_load")).args(args).output().unwrap()
+}
+
+/// The scenario runs, and the verdict is that good clients suffer.
+#[track_caller]
+fn is_found_out(name: &str) {
+    let output = load(&["--quick", "--without-limits", name]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("FAILED: "), "{said}");
+}
+
+#[test]
+fn without_bounds_connections_that_say_nothing_keep_good_clients_out() {
+    is_found_out("descriptors");
+}
+
+#[test]
+fn without_penalties_guesses_make_good_clients_wait() {
+    is_found_out("guess-one-account");
+}
+
+#[test]
+fn a_name_that_is_no_scenario_is_not_passed_over() {
+    assert_eq!(load(&["half-open-one", "half-open"]).status.code(), Some(2));
+    let list = load(&["--list"]);
+    assert!(list.status.success());
+    assert!(String::from_utf8_lossy(&list.stdout).lines().count() > 20);
+}

@@ -1,0 +1,222 @@
+//! How the database is opened and asked: in time, or it is away.
+
+use super::{Inner, SqlStore};
+use crate::circuit::{self, Circuit};
+use crate::costs::Costs;
+use crate::place::{OpenError, PATIENCE, Place};
+use crate::schema::{self, Schema};
+use crate::watcher::{Availability, Watcher};
+use countersign::accounts::{AccountError, StoreError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+impl SqlStore {
+    /// Opens the database at a place whose tables are there, and as this version of the library needs them.
+    ///
+    /// # Errors
+    /// [`OpenError`]; [`OpenError::Schema`] where the tables are to be made first: [`Place::migrate`].
+    pub async fn open(place: &Place) -> Result<Self, OpenError> {
+        let store = Self::at(place)?;
+        store.look().await?;
+        Ok(store)
+    }
+
+    /// As [`SqlStore::open`], also where the database can't be reached now: it is asked again with each call, and whether its tables are as they
+    /// should be is looked at before the first that it answers. Gives why it can't be reached, too.
+    ///
+    /// # Errors
+    /// As [`SqlStore::open`], but for [`OpenError::Away`].
+    pub async fn open_even_if_away(place: &Place) -> Result<(Self, Option<OpenError>), OpenError> {
+        let store = Self::at(place)?;
+        match store.look().await {
+            Ok(()) => Ok((store, None)),
+            // The watcher, which is yet to come, is told of it at the first call.
+            Err(error @ OpenError::Away(_)) => Ok((store, Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn at(place: &Place) -> Result<Self, OpenError> {
+        Ok(Self(Arc::new(Inner {
+            database: place.database()?,
+            is_ready: AtomicBool::new(false),
+            costs: Costs::default(),
+            circuit: Circuit::new(circuit::EVERY),
+            watcher: Watcher::default(),
+        })))
+    }
+
+    /// Whether the tables are as they should be, and what unknown names cost.
+    async fn look(&self) -> Result<(), OpenError> {
+        match schema::look(&self.0.database).await? {
+            Schema::Current => {}
+            other => return Err(OpenError::Schema(other)),
+        }
+        let read = tokio::time::timeout(PATIENCE, self.0.costs.read(&self.0.database)).await;
+        read.map_err(|late| OpenError::Away(Box::new(late)))?.map_err(OpenError::away)?;
+        self.0.is_ready.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Tells when the database goes away, and when it is back: as soon as a login finds it so, or [`SqlStore::check`].
+    /// The first that is given is told.
+    #[must_use]
+    pub fn with_watcher(self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
+        self.0.watcher.set(tell);
+        self
+    }
+
+    /// Whether the database answers, and its tables are as they should be: to be asked every few seconds by a server that wants to know.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`].
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let found = match schema::look(&self.0.database).await {
+            Ok(Schema::Current) => self.ready().await.map_err(unfit),
+            Ok(other) => {
+                // Somebody has migrated them, or put other ones there.
+                self.0.is_ready.store(false, Relaxed);
+                Err(unfit(OpenError::Schema(other)))
+            }
+            Err(error) => Err(unfit(error)),
+        };
+        match &found {
+            Ok(()) => self.answered(),
+            Err(error) => self.0.watcher.away(error),
+        }
+        found
+    }
+
+    fn answered(&self) {
+        self.0.circuit.answered();
+        self.0.watcher.back();
+    }
+
+    async fn ready(&self) -> Result<(), OpenError> {
+        if self.0.is_ready.load(Relaxed) { Ok(()) } else { self.look().await }
+    }
+
+    /// Reads. What can't be read is noticed at once.
+    pub(crate) async fn read<T>(&self, work: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+        self.within(PATIENCE, Kind::Read, work).await
+    }
+
+    /// Writes.
+    pub(crate) async fn write<T>(&self, work: impl Future<Output = Result<T, Failed>>) -> Result<T, StoreError> {
+        self.within(PATIENCE, Kind::Write, work).await
+    }
+
+    /// Writes much.
+    pub(crate) async fn write_within<T>(
+        &self,
+        patience: Duration,
+        work: impl Future<Output = Result<T, Failed>>,
+    ) -> Result<T, StoreError> {
+        self.within(patience, Kind::Write, work).await
+    }
+
+    /// Does something within a time, once the tables are known to be as they should be; or not at all, while the database is away.
+    async fn within<T, E: Into<Failed>>(
+        &self,
+        patience: Duration,
+        kind: Kind,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, StoreError> {
+        let Some(asking) = self.0.circuit.ask() else {
+            return Err(StoreError::Away { what: "the database did not answer a moment ago", source: None });
+        };
+        // What is done in one piece would be carried through all the futures around it by value, and they are deep.
+        let work = Box::pin(work);
+        let done = async {
+            self.ready().await?;
+            work.await.map_err(Into::into)
+        };
+        let (error, is_gone) = match tokio::time::timeout(patience, done).await {
+            Ok(Ok(done)) => {
+                self.answered();
+                return Ok(done);
+            }
+            Ok(Err(Failed::Store(error))) => (error, false),
+            Ok(Err(Failed::Open(error))) => {
+                let is_gone = matches!(error, OpenError::Away(_));
+                (unfit(error), is_gone)
+            }
+            Ok(Err(Failed::Sql(error))) => {
+                let is_gone = is_gone(&error);
+                (away(error), is_gone)
+            }
+            Err(late) => (StoreError::away("the database does not answer in time", late), true),
+        };
+        // Of what can't be written somebody else may be the cause, who writes.
+        if let (Kind::Read, StoreError::Away { .. }) = (kind, &error) {
+            if is_gone {
+                self.0.circuit.failed(&asking);
+            }
+            self.0.watcher.away(&error);
+        }
+        Err(error)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+/// What goes wrong in the middle of something.
+pub(crate) enum Failed {
+    Sql(sqlx::Error),
+    Store(StoreError),
+    /// Before it began.
+    Open(OpenError),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failed {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<AccountError> for Failed {
+    fn from(error: AccountError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<OpenError> for Failed {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+/// Whether nobody was there who could answer. An answer, whatever it says, comes at once, and may be to this question alone, so others
+/// are asked for all the same.
+fn is_gone(error: &sqlx::Error) -> bool {
+    use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    matches!(error, Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed)
+}
+
+/// Tables that can't be used.
+fn unfit(error: OpenError) -> StoreError {
+    let what = match error {
+        OpenError::Schema(_) => "the tables of the database are not as this program needs them",
+        _ => "the database is away",
+    };
+    StoreError::away(what, error)
+}
+
+pub(super) fn away(error: sqlx::Error) -> StoreError {
+    let what = match error {
+        sqlx::Error::PoolTimedOut => "the database has no connection to give",
+        _ => "the database is away",
+    };
+    StoreError::away(what, error)
+}
