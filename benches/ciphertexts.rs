@@ -133,5 +133,5 @@ fn clock(maker: &Maker, name: &str, operation: &Operation, blocks: u64) {
         start.elapsed()
     });
     println!("{name}, {blocks} blocks");
-    report(&classes, true, &rows);
+    report(&classes, &rows, true);
 }

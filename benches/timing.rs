@@ -102,7 +102,7 @@ fn main() {
         for group in groups() {
             // Its columns.
             let of_group: Vec<Vec<f64>> = rows.iter_mut().map(|row| row.drain(..group.len()).collect()).collect();
-            report(group, group.last() == Some(&CONTROL), &of_group);
+            report(group, &of_group, group.last() == Some(&CONTROL));
         }
     }
 }
@@ -118,8 +118,8 @@ fn measure(provider: Provider, blocks: u64, floor: Duration) -> Vec<Vec<f64>> {
         .flat_map(|(group, address)| group.iter().map(|class| (*class, *address)))
         .collect();
     let rng = &mut StdRng::seed_from_u64(7);
-    in_blocks(blocks, classes.len(), &mut StdRng::seed_from_u64(8), |at| {
-        let (class, address) = classes[at];
+    in_blocks(blocks, classes.len(), &mut StdRng::seed_from_u64(8), |class| {
+        let (class, address) = classes[class];
         client.refused(class, address, rng)
     })
 }

@@ -84,8 +84,8 @@ fn bincode_is_known_to_one_file() {
 #[test]
 fn no_message_of_the_library_names_the_command() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let main = fs::read_to_string(root.join("cli/src/main.rs")).unwrap();
-    assert!(main.contains("#[command(name = \"countersign\""), "it goes by another name now");
+    let command = fs::read_to_string(root.join("cli/src/lib.rs")).unwrap();
+    assert!(command.contains("#[command(name = \"countersign\""), "it goes by another name now");
     let mut files = Vec::new();
     sources(&root.join("src"), &mut files);
     for path in files {

@@ -9,8 +9,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
     Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, Misuse,
-    PuzzleDifficulty, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys,
-    TicketMemory, UnixTime, UsedTickets, Verifier, Violation, limits,
+    PublicKey, PuzzleDifficulty, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket,
+    TicketKeys, TicketMemory, UnixTime, UsedTickets, Verifier, Violation, limits,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -356,6 +356,34 @@ fn k2_a_ticket_from_the_future_is_not_taken_but_for_a_small_skew() {
     };
     assert!(behind(60));
     assert!(!behind(61));
+}
+
+#[test]
+fn of_the_keys_that_a_client_knows_the_one_that_its_ticket_is_from_is_named_first() {
+    let mut world = default();
+    let [own, other] = [&RSA2048, &OTHER2048].map(|key| key.private.public_key().clone());
+    let server = |key: &PublicKey| Server::key(key.clone()).with_floor(KeyExchange::Rsa);
+    let ticket = world.ticket();
+    for trust in [server(&own).or(server(&other)), trust().or(server(&other)).or(server(&own))] {
+        let trusted = trust.resume(ticket.clone(), "alice", NOW).unwrap();
+        let (hello, _) = client::resume(&world.client, &trust, &world.binding, trusted, &mut world.rng, at(0)).unwrap();
+        let named = ClientHello::decode(&hello[3..]).unwrap().known_keys;
+        assert_eq!(named, [*own.id().as_bytes(), *other.id().as_bytes()]);
+    }
+}
+
+#[test]
+fn k2_a_server_that_wants_younger_chains_takes_none_that_another_gave_more_time() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    let strict = |seconds| {
+        let other = World::new(keys().with_max_age(Duration::from_secs(100)), &SUITES);
+        other.keys.follow(&world.keys.export(NOW, &mut TestRng::new("export")).unwrap()).unwrap();
+        other.takes(&hello, &RSA2048.server, later(seconds))
+    };
+    assert!(strict(99));
+    assert!(!strict(100));
 }
 
 #[test]

@@ -341,6 +341,13 @@ fn s10_a_hello_after_the_deadline_is_refused() {
     assert_eq!(read(DEADLINE), Ok(()));
     assert_eq!(read(DEADLINE + 1), Err(Error::DeadlinePassed));
     assert_eq!(read(u64::MAX), Err(Error::DeadlinePassed));
+    // The states up to the answer say when that is, too.
+    let scenario = Scenario::new().known_key();
+    let choice = scenario.await_hello().read(scenario.await_challenge().0, at(HELLO_AT)).unwrap();
+    assert_eq!(choice.deadline(), at(DEADLINE));
+    let hello = choice.choose(&RSA2048.server).unwrap();
+    assert_eq!(hello.deadline(), at(DEADLINE));
+    assert_eq!(hello.open(&mut scenario.rng("fallback")).unwrap().deadline(), at(DEADLINE));
 }
 
 #[test]

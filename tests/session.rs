@@ -169,6 +169,18 @@ fn r2_a_record_repeated_dropped_or_out_of_order_is_refused() {
 }
 
 #[test]
+fn r2_no_two_records_under_one_key_have_a_nonce_in_common() {
+    let (mut client, _) = sessions();
+    let mut seen = std::collections::HashSet::new();
+    // Past what one byte of the record number counts, and two.
+    for number in 0..=0x1_0000 {
+        let mut record = Vec::new();
+        client.sealer.seal(b"the same", &mut record).unwrap();
+        assert!(seen.insert(record), "record {number} is one of those before it");
+    }
+}
+
+#[test]
 fn r2_a_record_of_the_other_direction_or_another_session_is_refused() {
     let (mut client, mut server) = sessions();
     let own = sealed(&mut client, b"data").remove(0);

@@ -30,8 +30,8 @@ pub(crate) fn in_blocks(
     rows
 }
 
-/// Prints what sets the classes apart from the first, in microseconds. The last may be a control, which has to be.
-pub(crate) fn report(classes: &[&str], has_control: bool, rows: &[Vec<f64>]) {
+/// Prints what sets the classes apart from the first, in microseconds. The last may be a control, which has to be found.
+pub(crate) fn report(classes: &[&str], rows: &[Vec<f64>], has_control: bool) {
     let reference: Vec<f64> = rows.iter().map(|row| row[0]).collect();
     println!("  {:<40} median {:>8.1} us", classes[0], quantile(reference, 0.5));
     for (class, name) in classes.iter().enumerate().skip(1) {

@@ -19,7 +19,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-#[derive(Args, Clone)]
+#[derive(Args, Clone, Default)]
 pub(crate) struct UsersArgs {
     /// Where the accounts are: a users file, sqlite:FILE, or postgres://USER@HOST/DATABASE
     ///

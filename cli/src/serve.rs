@@ -33,6 +33,7 @@ pub(crate) use check::CheckConfig;
 pub(crate) use config::{NotParsed, parse as command_line};
 pub(crate) use guessing::Guessing;
 pub(crate) use log::{Format as LogFormat, Log};
+pub(crate) use proxy::proxied;
 pub(crate) use options::{MAX_HANDSHAKES, MAX_SESSIONS, Options};
 pub(crate) use server::Server;
 pub(crate) use service::Service;
@@ -224,6 +225,11 @@ pub(crate) struct Serve {
     /// All that is set, by name.
     #[arg(skip)]
     in_force: config::InForce,
+}
+
+/// All that is in force with a configuration, as such a file.
+pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
+    config::of_file(file).map(|serve| serve.in_force.to_toml())
 }
 
 impl Serve {

@@ -8,6 +8,7 @@ mod password;
 mod show;
 mod totp;
 
+pub use import::imported;
 pub(crate) use show::{json, words};
 
 use crate::accounts::{Opened, UsersArgs};

@@ -1,5 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    countersign_fuzz::proxy::run(data);
-});
+countersign_fuzz::target!(proxy);

@@ -1,10 +1,11 @@
-//! Bytes into every decoder and into the framing. Whatever is accepted must turn back into the same bytes.
+//! Bytes into every decoder and into the framing. Whatever is accepted must turn back into the same bytes. Decoding takes no memory at
+//! all, and a stream as much as has arrived of a frame, whatever length its header has.
 //!
 //! ```text
 //! input = seed of the first split (1) || seed of the second (1) || frame type (1) || bytes
 //! ```
 
-use crate::{Input, frame};
+use crate::{Input, frame, memory};
 use countersign::codec::{self, Busy, ClientHello, ClientLogin, CredentialMessage, KeyProof, Message, ServerHello};
 use countersign::codec::{
     ClientFactor, Confirm, Factor, FactorRequest, PuzzleMessage, ServerResumption, ServerVerdict, Solution,
@@ -60,7 +61,7 @@ pub fn messages(bytes: &[u8]) -> usize {
 }
 
 fn message<'a, M: Message<'a>>(bytes: &'a [u8]) -> bool {
-    let Ok(message) = codec::decode::<M>(bytes) else { return false };
+    let Ok(message) = memory::within(0, || codec::decode::<M>(bytes)) else { return false };
     assert_eq!(message.encoded_len(), bytes.len());
     let mut again = Vec::new();
     codec::encode(&message, &mut again).unwrap();
@@ -106,15 +107,23 @@ fn cut(mut stream: &[u8]) -> Cut {
 /// As an adapter does it, with pieces of sizes that follow from `seed`.
 fn read(stream: &[u8], seed: u8) -> Cut {
     let (mut reader, mut frames, mut number) = (FrameReader::new(), Vec::new(), usize::from(seed));
-    let mut rest = stream;
+    let (mut rest, mut buffered) = (stream, 0);
     while !rest.is_empty() {
         number = (number * 25_173 + 13_849) % 65_536;
         let size = 1 + number % [3, 17, 300][number % 3];
-        match reader.feed(&rest[..size.min(rest.len())], &FrameType::ALL) {
-            Ok(taken) => rest = &rest[taken..],
+        let piece = &rest[..size.min(rest.len())];
+        // A buffer that grows has room for twice what is in it.
+        match memory::within(2 * (buffered + piece.len()) + 16, || reader.feed(piece, &FrameType::ALL)) {
+            Ok(taken) => {
+                rest = &rest[taken..];
+                buffered += taken;
+            }
             Err(error) => return (frames, Err(error)),
         }
-        frames.extend(reader.take());
+        if let Some(frame) = reader.take() {
+            frames.push(frame);
+            buffered = 0;
+        }
     }
     let left = stream.len() - frames.iter().map(Vec::len).sum::<usize>();
     assert_eq!(reader.is_at_boundary(), left == 0);

@@ -4,21 +4,20 @@
 //! input = what (1) || the file
 //! ```
 //!
-//! | `what % 5` | the file is |
+//! | `what % 6` | the file is |
 //! |---|---|
 //! | 0 | known hosts |
 //! | 1 | lines of `authorized_keys` |
 //! | 2 | accounts |
 //! | 3 | a key, public or private, in any form |
 //! | 4 | a manifest, as bytes or in PEM |
+//! | 5 | ticket keys that a server has saved, with what was used |
 //!
-//! Certificates are not here: what reads them brings a library in C, and builds for fuzzing would take several times as long.
-//! `tests/damaged_certificates.rs` changes some, without a fuzzer.
-//!
-//! What is read is written again, and read as the same. A line that can't be read makes nobody trusted, and no other line less or
-//! more.
+//! What is read is written again, and read as the same, and takes no more memory than a few times its size. A line that can't be read makes
+//! nobody trusted, and no other line less or more. Certificates are in [`crate::certificates`], stored passwords in [`crate::passwords`].
 
-use crate::toy;
+use crate::peers::ticket_keys;
+use crate::{memory, toy};
 use countersign::crypto::{KeyFile, Provider, rng, rustcrypto};
 use countersign::known_hosts::{Entry, Hosts};
 use countersign::{
@@ -27,15 +26,32 @@ use countersign::{
 };
 use std::sync::LazyLock;
 
+macro_rules! certificates {
+    ($($name:literal),* $(,)?) => {
+        [$(($name, include_bytes!(concat!("../../tests/certificates/", $name, ".pem")))),*]
+    };
+}
+
 /// Gives how much of the file was of use: lines, keys or manifests.
 pub fn run(data: &[u8]) -> usize {
     let Some((what, file)) = data.split_first() else { return 0 };
-    match what % 5 {
+    // A short line can be a long key, or an account with everything that one has.
+    let budget = (64 << 10) + 256 * file.len();
+    match what % 6 {
+        0 => memory::within(budget, || drop(Hosts::parse(file))),
+        1 => memory::within(budget, || drop(AuthorizedKey::read(file))),
+        2 => memory::within(budget, || drop(Accounts::parse(file))),
+        3 => memory::within(budget, || drop(KeyFile::parse(file))),
+        4 => memory::within(budget, || drop(SignedManifest::from_bytes(file))),
+        _ => memory::within(budget, || _ = ticket_keys(toy::provider()).load(file)),
+    }
+    match what % 6 {
         0 => known_hosts(file),
         1 => authorized_keys(file),
         2 => accounts(file),
         3 => key_file(file),
-        _ => manifest(file),
+        4 => manifest(file),
+        _ => saved_tickets(file),
     }
 }
 
@@ -157,6 +173,22 @@ fn accounts(file: &[u8]) -> usize {
         }
     }
 
+    // A permission is the account's own, or of a role that stands in the file.
+    for role in accounts.roles() {
+        let (again, broken) = Accounts::parse(format!("{role}\n"));
+        assert!(broken.is_empty() && again.role(role.name()).is_some_and(|read| read.is_same(role)), "{role}");
+    }
+    for name in &names {
+        let account = accounts.get(name).unwrap();
+        let Ok(granted) = account.granted() else { continue };
+        for permission in granted.permissions() {
+            let has =
+                |role: &str| accounts.role(role).is_some_and(|role| role.permissions().any(|held| held == permission));
+            let is_own = account.grant().permissions().any(|held| held == permission);
+            assert!(is_own || account.roles().any(has), "{name} may {permission}, and why");
+        }
+    }
+
     // What an edit writes is read again as the same.
     if lines.iter().any(|line| line.len() > limits::MAX_LINE / 2) {
         return names.len();
@@ -194,7 +226,8 @@ fn state(accounts: &Accounts, name: &str) -> String {
     let permissions: Vec<&str> = account.grant().permissions().collect();
     let closed = (account.is_locked(), account.expires());
     let factors = (account.has_totp(), account.recovery_codes());
-    format!("{permissions:?} {keys:?} {} {} {closed:?} {factors:?}", account.has_password(), account.tokens())
+    let roles: Vec<&str> = account.roles().collect();
+    format!("{permissions:?} {roles:?} {keys:?} {} {} {closed:?} {factors:?}", account.has_password(), account.tokens())
 }
 
 fn key_file(file: &[u8]) -> usize {
@@ -235,6 +268,24 @@ fn key_file(file: &[u8]) -> usize {
     count
 }
 
+/// What was loaded is saved, and loaded as the same; and what is no such file changes nothing.
+fn saved_tickets(file: &[u8]) -> usize {
+    let keys = ticket_keys(toy::provider());
+    let before = keys.save().unwrap();
+    if keys.load(file).is_err() {
+        assert_eq!(keys.save().unwrap().as_slice(), before.as_slice(), "keys that can't be loaded changed something");
+        return 0;
+    }
+    let saved = keys.save().unwrap();
+    assert!(saved.as_slice().len() <= file.len() + 16, "more than was loaded");
+    let again = ticket_keys(toy::provider());
+    again.load(&saved).expect("what was saved");
+    assert_eq!(again.used(), keys.used());
+    let resaved = again.save().unwrap();
+    assert_eq!(resaved.as_slice().len(), saved.as_slice().len(), "not the same");
+    1
+}
+
 fn manifest(file: &[u8]) -> usize {
     let of_pem = || SignedManifest::from_pem(str::from_utf8(file).ok()?).ok();
     let Some(signed) = SignedManifest::from_bytes(file).ok().or_else(of_pem) else { return 0 };
@@ -271,6 +322,52 @@ const TODAY: UnixTime = UnixTime::from_secs(1_795_737_600);
 
 /// The key that has signed the manifests of the tests, and that no account has.
 static NOBODYS: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_ed25519(&[7; 32]).unwrap());
+
+/// The certificates of the tests.
+pub(crate) const CERTIFICATES: [(&str, &[u8]); 42] = certificates![
+    "authority",
+    "by-clients",
+    "by-ec",
+    "by-ed25519",
+    "by-impostor",
+    "by-middle",
+    "by-no-authority",
+    "by-other",
+    "by-path0",
+    "by-under-path0",
+    "chain-of-50",
+    "client-only",
+    "clients",
+    "constrained",
+    "critical",
+    "ec",
+    "escapes",
+    "expired",
+    "future",
+    "good",
+    "impostor",
+    "inside",
+    "inside-and-outside",
+    "middle",
+    "middle-expired",
+    "no-authority",
+    "no-names",
+    "other-key",
+    "other-root",
+    "outside",
+    "path0",
+    "root",
+    "root-ec",
+    "root-ed25519",
+    "self",
+    "self-authority",
+    "self-expired",
+    "sha1",
+    "signs-only",
+    "small",
+    "under-path0",
+    "without-usages",
+];
 
 /// The manifests of the tests.
 pub(crate) static GENUINE: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {

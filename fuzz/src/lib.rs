@@ -1,12 +1,20 @@
 //! What the fuzz targets do, as functions: `tests/seeds.rs` runs them on the seeds without a fuzzer.
 
+mod between;
+pub mod certificates;
 pub mod client_machine;
+pub mod command;
+pub mod connection;
 pub mod decode;
 pub mod files;
 mod hostile;
 mod judge;
+mod memory;
+pub mod mutate;
+pub mod passwords;
 mod peers;
 pub mod proxy;
+pub mod records;
 pub mod seeds;
 pub mod server_machine;
 pub mod tickets;
@@ -16,6 +24,41 @@ mod toy;
 use countersign::frame::FrameType;
 use countersign::limits;
 pub use judge::Reached;
+
+/// What a target does with an input.
+type Run = fn(&[u8]);
+
+/// All targets.
+pub const TARGETS: [(&str, Run); 11] = [
+    ("certificates", |data| _ = certificates::run(data)),
+    ("client_machine", |data| _ = client_machine::run(data)),
+    ("command", |data| _ = command::run(data)),
+    ("connection", |data| _ = connection::run(data)),
+    ("decode", decode::run),
+    ("files", |data| _ = files::run(data)),
+    ("passwords", |data| _ = passwords::run(data)),
+    ("proxy", |data| _ = proxy::run(data)),
+    ("records", |data| _ = records::run(data)),
+    ("server_machine", |data| _ = server_machine::run(data)),
+    ("tickets", |data| _ = tickets::run(data)),
+];
+
+/// A fuzz target of this name, with the mutator for its inputs.
+#[macro_export]
+macro_rules! target {
+    ($module:ident) => {
+        libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+            $crate::$module::run(data);
+        });
+    };
+    ($module:ident, $kind:ident) => {
+        $crate::target!($module);
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            let changed = $crate::mutate::mutate($crate::mutate::Kind::$kind, data, size, max_size, seed);
+            changed.unwrap_or_else(|| libfuzzer_sys::fuzzer_mutate(data, size, max_size))
+        });
+    };
+}
 
 /// The fuzzer's bytes, read from the front. Past the end there are zeros, so that every input means something.
 struct Input<'a>(&'a [u8]);
@@ -38,6 +81,10 @@ impl<'a> Input<'a> {
 
     fn rest(&mut self) -> &'a [u8] {
         self.bytes(usize::MAX)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
     }
 
     fn is_empty(&self) -> bool {

@@ -4,11 +4,13 @@ use crate::toy::{self, CountingRng};
 use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitSignature, AwaitVerdict, Challenge};
 use countersign::crypto::{Decrypt, Decrypted, Provider};
 use countersign::frame::FrameType;
-use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, Claim, FactorClaim, Hello, Refusal};
+use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, AwaitSolution, Claim, FactorClaim};
+use countersign::server::{Hello, Refusal};
 use countersign::{
     ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
-    Moment, PrivateKey, Prompt, Puzzle, PuzzleSolution, Server, ServerConfig, ServerKey, Session, SigningKey,
-    StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime, limits,
+    Moment, PrivateKey, Prompt, Puzzle, PuzzleDifficulty, PuzzleSolution, Server, ServerConfig, ServerKey, Session,
+    SigningKey, StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime,
+    limits,
 };
 use rand_core::Rng;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,6 +22,9 @@ pub(crate) const NOW: Moment = Moment::ORIGIN;
 /// When the peers meet, in seconds since 1970, and how long a ticket is good for.
 pub(crate) const TODAY: u64 = 1_800_000_000;
 pub(crate) const LIFETIME: u64 = 3600;
+
+/// When a client that solves no puzzles may come again.
+const RETRY: Duration = Duration::from_secs(9);
 
 #[derive(Clone)]
 pub(crate) struct Peers {
@@ -35,12 +40,14 @@ pub(crate) struct Peers {
     is_extended: bool,
     /// Whether alice logs in by a key.
     has_key: bool,
+    /// Whether the server takes stretched passwords in the place of passwords.
+    is_stretching: bool,
     /// How many further factors the server wants of her.
     factors: usize,
     seed: u64,
 }
 
-static KEY: LazyLock<PrivateKey> =
+pub(crate) static KEY: LazyLock<PrivateKey> =
     LazyLock::new(|| PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem")).unwrap());
 
 /// Alice's keys: the second is for credentials that are longer than her own.
@@ -86,6 +93,7 @@ impl Peers {
             opened,
             is_extended,
             has_key: false,
+            is_stretching: false,
             factors: 0,
             seed: 0,
         }
@@ -101,7 +109,7 @@ impl Peers {
     /// The server takes stretched passwords in the place of passwords.
     pub(crate) fn with_stretching(self) -> Self {
         let server = ServerConfig::clone(&self.server).with_stretching(STRETCHED[0].stretching().clone()).unwrap();
-        Self { server: server.into(), ..self }
+        Self { server: server.into(), is_stretching: true, ..self }
     }
 
     /// How many further factors the server wants of alice.
@@ -111,7 +119,16 @@ impl Peers {
 
     /// What alice logs in with.
     pub(crate) fn alice(&self) -> Credential<'static> {
-        if self.has_key { Credential::Key { user: "alice", key: &ALICES_KEY } } else { ALICE }
+        match (self.has_key, self.is_stretching) {
+            (true, _) => Credential::Key { user: "alice", key: &ALICES_KEY },
+            (false, true) => Credential::Stretched { user: "alice", password: &STRETCHED[0] },
+            (false, false) => ALICE,
+        }
+    }
+
+    /// Whether there is an extension in both hellos that nobody knows.
+    pub(crate) fn is_extended(&self) -> bool {
+        self.is_extended
     }
 
     /// Other randomness than every run's.
@@ -178,22 +195,43 @@ impl Peers {
 
     /// The server's way to its answer: what is sealed in the hello is opened.
     pub(crate) fn read(&self, hello: &[u8]) -> Result<Hello, Error> {
+        Ok(self.opened(self.greeted(hello)?))
+    }
+
+    /// The first part of that, which costs next to nothing.
+    fn greeted(&self, hello: &[u8]) -> Result<Hello, Error> {
         let state = self.await_hello().read(hello.to_vec(), NOW)?;
         let name = state.server_name();
         assert!(name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic()));
         assert!(state.known_keys().count() <= 8);
-        let state = state.choose(&self.key)?;
+        state.choose(&self.key)
+    }
+
+    /// A puzzle for whoever sent this hello, before anything costly is done for it.
+    pub(crate) fn puzzle(&self, hello: &[u8], bits: u8) -> Result<(Vec<u8>, AwaitSolution), Error> {
+        let difficulty = PuzzleDifficulty::new(bits).unwrap();
+        let puzzle = self.greeted(hello)?.puzzle(difficulty, RETRY, &mut self.rng(9));
+        assert_eq!(self.has_opened(), 0, "an RSA operation before the puzzle");
+        puzzle
+    }
+
+    /// The second part.
+    pub(crate) fn opened(&self, state: Hello) -> Hello {
         let is_sealed = state.is_sealed();
         let state = match state.open(&mut self.rng(7)) {
             Ok(open) => open.run(&mut self.rng(8)),
             Err(state) => *state,
         };
         assert!(!state.is_sealed() && self.has_opened() == usize::from(is_sealed));
-        Ok(state)
+        state
     }
 
     pub(crate) fn challenge(&self, hello: &[u8]) -> Result<(Vec<u8>, AwaitLogin), Error> {
-        self.read(hello)?.challenge(&mut self.hello_rng(2))
+        self.challenged(self.read(hello)?)
+    }
+
+    pub(crate) fn challenged(&self, hello: Hello) -> Result<(Vec<u8>, AwaitLogin), Error> {
+        hello.challenge(&mut self.hello_rng(2))
     }
 
     /// From a login to a claim, with the RSA operation if that was not done before.

@@ -4,29 +4,22 @@
 //! input = what (1) || for each frame, in the order they are sent: act (1) || what the act needs
 //! ```
 //!
-//! | `act & 7` | what becomes of the frame |
-//! |---|---|
-//! | 0 | it passes |
-//! | 1 | it is edited: the rest of the act says how, 3 more bytes where |
-//! | 2 | it is dropped |
-//! | 3 | it comes twice |
-//! | 4 | it waits for the next in its direction, and comes after that |
-//! | 5 | an earlier frame, of either direction, comes before it: its number (1) |
-//! | 6 | the stream is cut inside it: where (2) |
-//! | 7 | a forged frame comes before it: type (1), length (2), body |
+//! What the acts are is in [`crate::between`].
 //!
 //! The lowest bit of `what` is for a ticket, the next four are as in [`crate::server_machine`], one is for a key in place of a
-//! password, one for two further factors; with the top bit, tickets can be used again and again. The peers see streams, not frames. Neither may hold a session, or take a record, unless each byte up to
+//! password, one for two further factors; with the top bit, tickets can be used again and again, and clients without one have to solve a
+//! puzzle first. Passwords are stretched ones where there are extensions that nobody knows. The peers see streams, not frames. Neither may hold a session, or take a record, unless each byte up to
 //! there is what the other sent, and what went well once, played again to the server, gives no session.
 
+use crate::Input;
+use crate::between::{Between, DOWN, UP};
 use crate::judge::{self, Reached, Sent, serve};
 use crate::peers::{NOW, Opening, Peers, Taken, answer, prompt, ticket_keys};
 use crate::toy;
-use crate::{Input, edit, frame};
 use countersign::Session;
 use countersign::client::{Answer, AwaitVerdict, Verdict};
 use countersign::frame::{FrameReader, FrameType};
-use countersign::server::{Accepted, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin};
+use countersign::server::{Accepted, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, AwaitSolution};
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
@@ -37,13 +30,20 @@ pub fn run(data: &[u8]) -> Reached {
     if what & 0x80 != 0 {
         peers = peers.with_tickets(ticket_keys(toy::provider()).with_reuse());
     }
+    if peers.is_extended() {
+        peers = peers.with_stretching();
+    }
     let ticket = (what & 1 != 0).then(|| peers.ticket());
     let reuse = what & 0x80 != 0;
-    let mut wire = Wire { input, seed, reuse, seen: Vec::new(), ways: Default::default(), genuine: true };
+    let between = Between::default();
+    let mut wire = Wire { input, seed, reuse, between, ways: Default::default(), genuine: true };
 
     let (hello, client) = peers.open(ticket.as_ref());
     wire.send(UP, &hello);
     let Some(hello) = wire.receive(UP, AwaitHello::EXPECTS) else { return Reached::AwaitHello };
+    if reuse && ticket.is_none() {
+        return puzzled(&peers, client, &hello, wire);
+    }
     if let Some(taken) = peers.take(&hello) {
         assert!(wire.genuine && ticket.is_some(), "took a ticket that nobody showed");
         return resumed(&peers, client, &hello, taken, wire);
@@ -59,6 +59,41 @@ pub fn run(data: &[u8]) -> Reached {
             Reached::AwaitHello
         }
     }
+}
+
+/// A puzzle before anything else. A client solves what anybody asks it to, within its bounds, and comes no further by that.
+fn puzzled(peers: &Peers, client: Opening, hello: &[u8], mut wire: Wire<'_>) -> Reached {
+    let (busy, server) = match peers.puzzle(hello, 2) {
+        Ok(next) => next,
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine hello was turned away: {error:?}");
+            return Reached::AwaitHello;
+        }
+    };
+    let is_genuine = wire.genuine;
+    wire.send(DOWN, &busy);
+    let Some(busy) = wire.receive(DOWN, client.expects()) else { return Reached::Busy };
+    let Some(puzzle) = client.puzzle(&busy).filter(|puzzle| puzzle.difficulty().bits() <= 6) else {
+        assert!(!wire.genuine, "a genuine puzzle is none");
+        return Reached::Busy;
+    };
+    let (solution, client) = client.solved(&puzzle.solve(|| true).unwrap());
+    assert!(client.puzzle(&busy).is_none(), "a client solves one puzzle");
+    wire.send(UP, &solution);
+    let Some(solution) = wire.receive(UP, AwaitSolution::EXPECTS) else { return Reached::Puzzle };
+    let state = match server.read(&solution, NOW) {
+        Ok(state) => state,
+        Err(error) => {
+            assert!(!wire.genuine, "a genuine solution was turned away: {error:?}");
+            judge::blames_the_peer(&error);
+            return Reached::Puzzle;
+        }
+    };
+    // Nothing of this is secret or authenticated: who changed it, and solved it, is found out later, as if there had been no puzzle.
+    wire.genuine = is_genuine;
+    let (challenge, server) = peers.challenged(peers.opened(state)).expect("the hello was taken");
+    wire.send(DOWN, &challenge);
+    login(peers, client, hello, server, wire)
 }
 
 fn resumed(peers: &Peers, client: Opening, hello: &[u8], taken: Taken, mut wire: Wire<'_>) -> Reached {
@@ -239,15 +274,11 @@ fn listen(session: &mut Session, way: usize, sent: &[Sent], wire: &mut Wire<'_>)
     false
 }
 
-const UP: usize = 0;
-const DOWN: usize = 1;
-
 struct Wire<'a> {
     input: Input<'a>,
     seed: u64,
     reuse: bool,
-    /// Every frame so far.
-    seen: Vec<Vec<u8>>,
+    between: Between,
     ways: [Way; 2],
     /// Whether every frame that was received is the one that was sent.
     genuine: bool,
@@ -256,8 +287,6 @@ struct Wire<'a> {
 #[derive(Default)]
 struct Way {
     sent: Vec<Vec<u8>>,
-    held: Vec<u8>,
-    is_cut: bool,
     /// What has come out at the other end and is not read yet.
     stream: Vec<u8>,
     received: usize,
@@ -265,40 +294,8 @@ struct Way {
 
 impl Wire<'_> {
     fn send(&mut self, way: usize, sent: &[u8]) {
-        let (input, way) = (&mut self.input, &mut self.ways[way]);
-        way.sent.push(sent.to_vec());
-        if way.is_cut {
-            return;
-        }
-        let act = input.byte();
-        let held = core::mem::take(&mut way.held);
-        let mut changed = sent.to_vec();
-        match act & 7 {
-            0 => {}
-            1 => edit([act >> 3, input.byte(), input.byte(), input.byte()], &mut changed),
-            2 => changed.clear(),
-            3 => changed.extend_from_slice(sent),
-            4 => way.held = core::mem::take(&mut changed),
-            5 => {
-                let number = usize::from(input.byte());
-                let earlier = number.checked_rem(self.seen.len()).map(|at| self.seen[at].as_slice());
-                changed.splice(..0, earlier.unwrap_or_default().iter().copied());
-            }
-            6 => {
-                changed.truncate(input.number() % (sent.len() + 1));
-                way.is_cut = true;
-            }
-            _ => {
-                let kind = FrameType::ALL[usize::from(input.byte()) % FrameType::ALL.len()];
-                let len = input.number();
-                changed.splice(..0, frame(kind, input.bytes(len)));
-            }
-        }
-        way.stream.extend(changed);
-        if !way.is_cut {
-            way.stream.extend(held);
-        }
-        self.seen.push(sent.to_vec());
+        self.ways[way].sent.push(sent.to_vec());
+        self.ways[way].stream.extend(self.between.pass(&mut self.input, way, sent));
     }
 
     /// The next frame of the stream, as a peer reads it; `None` where the stream has no such frame.

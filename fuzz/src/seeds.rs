@@ -1,5 +1,6 @@
 //! The seed corpus, made by the library's own encoder: from nothing, no fuzzer finds a whole login.
 
+mod command;
 mod files;
 
 use crate::judge::{Reached, serve};
@@ -53,9 +54,19 @@ pub fn all() -> Vec<Seed> {
     machine("client_machine", client_machine);
     machine("tickets", tickets);
     machine("proxy", proxy);
+    machine("records", records);
+    machine("connection", connection);
     files::add(|name: &str, what: u8, file: &[u8], count: usize| {
         let bytes = [&[what], file].concat();
         seeds.push(Seed { target: "files", name: name.to_owned(), bytes, expected: Expected::Reads(count) });
+    });
+    files::add_others(|target, name: &str, what: u8, file: &[u8], count: usize| {
+        let bytes = [&[what], file].concat();
+        seeds.push(Seed { target, name: name.to_owned(), bytes, expected: Expected::Reads(count) });
+    });
+    command::add(|name: &str, what: u8, file: &[u8], count: usize| {
+        let bytes = [&[what], file].concat();
+        seeds.push(Seed { target: "command", name: name.to_owned(), bytes, expected: Expected::Reads(count) });
     });
     seeds
 }
@@ -161,13 +172,17 @@ fn server_machine(add: &mut Add<'_>) {
     add("edit-proved-login-cut", proof, &[&[2, 1 | 4, 0, 100, 1]], Reached::AwaitLogin);
     add("edit-proved-verdict", proof, &[&[3, 0, 0, 100, 1]], Reached::Accepted);
 
-    // 0 data, 1 key update, 2 close; 3 deliver, 4 alter, 5 forge, 6 reorder, 7 replay.
-    add("records", 3, &[&[0, 2, b'a', b'b', b'c', 3, 1, 3, 0, 0, b'd', 3, 2, 3]], Reached::Session);
-    add("records-replayed", 3, &[&[0, 0, b'a', 3, 7, 3]], Reached::Session);
-    add("records-reordered", 3, &[&[0, 0, b'a', 0, 0, b'b', 6, 3, 3]], Reached::Session);
-    add("records-altered", 3, &[&[0, 0, b'a', 4, 0, 5, 1, 3]], Reached::Session);
-    add("records-forged", 3, &[&[5, 0, 17], &[0xaa; 17]], Reached::Session);
-    add("records-after-close", 3, &[&[2, 3, 0, 0, b'a', 7]], Reached::Session);
+    for choice in [0, 6, 8] {
+        let solution = solution(choice);
+        add(&format!("solution-{choice}"), choice << 3 | 3, &[&solution], Reached::Session);
+    }
+    let mut wrong = solution(0);
+    add("solution-raw", 0x83, &[&[12, 0, 128], &wrong], Reached::Session);
+    wrong[7] ^= 0xff;
+    add("solution-wrong", 3, &[&wrong], Reached::Puzzle);
+    wrong.rotate_left(8);
+    add("solution-not-ascending", 3, &[&wrong], Reached::Puzzle);
+    add("solution-cut", 3, &[&wrong[8..]], Reached::Puzzle);
 
     add("credential-password", 4, &[&password()], Reached::Session);
     let token = encode(&CredentialMessage { kind: 2, user: Text(""), secret: Bytes(b"cst_token") });
@@ -427,6 +442,19 @@ fn proxy(add: &mut Add<'_>) {
     add("proved-verdict-edited", proof, &[&[0, 0, 0, 1, 0, 100, 1]], Reached::Accepted);
     add("busy-forged", proof, &[&[0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitAnswer);
 
+    // A puzzle between the hello and its answer.
+    for choice in [0, 3, 6, 8, 14] {
+        add(&format!("puzzle-{choice}"), choice << 1 | 0x80, &[], Reached::Session);
+    }
+    add("puzzle-with-factors", 0xe0, &[], Reached::Session);
+    add("puzzle-retry-edited", 0x80, &[&[0, 1, 0, 4, 1]], Reached::Session);
+    add("puzzle-nonce-edited", 0x80, &[&[0, 1, 0, 20, 1]], Reached::Puzzle);
+    add("puzzle-dropped", 0x80, &[&[0, 2]], Reached::Busy);
+    add("puzzle-twice", 0x80, &[&[0, 3]], Reached::AwaitAnswer);
+    add("solution-edited", 0x80, &[&[0, 0, 1, 0, 9, 0xff]], Reached::Puzzle);
+    add("solution-dropped", 0x80, &[&[0, 0, 2]], Reached::Puzzle);
+    add("solution-after-hello", 0x80, &[&[0, 0, 5, 0]], Reached::Puzzle);
+
     // By a key, and with two further factors: between login and verdict a request, its answer, and both again.
     for choice in [0, 8] {
         add(&format!("key-{choice}"), choice << 1 | 0x20, &[], Reached::Session);
@@ -455,6 +483,85 @@ fn proxy(add: &mut Add<'_>) {
     add("resumption-swapped", 1, &[&[0, 4]], Reached::AwaitAnswer);
     add("resumption-dropped", 1, &[&[0, 2]], Reached::AwaitAnswer);
     add("resumed-record-twice", 1, &[&[0, 0, 0, 3]], Reached::Cut);
+}
+
+fn records(add: &mut Add<'_>) {
+    // Towards the server, and back with the top bit: 0 data, 1 in place, 2 key update, 3 close, 5 deliver, 15 deliver all.
+    let down = 0x80;
+    add("all", 0, &[&[0, 0, 3, 5, 2, 5, 0, 0, 9, 5, 3, 5]], Reached::Session);
+    add("both-ways", 2, &[&[0, 0, 3, down, 0, 4, 15, down | 15, down | 3, down | 15, 0, 0, 5, 15]], Reached::Session);
+    add("long", 3, &[&[0, 0x80, 1, 15, 2, 0, 0x40, 0, 15, 3, 15]], Reached::Session);
+    add("in-place", 4, &[&[1, 0, 20, 1, 0, 19, 1, 0x40, 0x13, 1, 0x40, 0x14, 15, 3, 1, 0, 20, 15]], Reached::Session);
+    add("resting", 0, &[&[0, 0, 3, 4, 15, 4, 2, 4, 15, 0, 0, 3, 15]], Reached::Session);
+    add(
+        "exported",
+        0,
+        &[&[13, 0, 32, 1, 13, 0x1f, 0xe0, 2, 13, 0, 0, 1, 13, 0, 32, 0, 13, 0, 32, 3, 13, 0, 32, 4]],
+        Reached::Session,
+    );
+    add("replayed", 0, &[&[0, 0, 3, 5, 11, 0, 5]], Reached::Cut);
+    add("reflected", 0, &[&[down, 0, 3, down | 5, 11, 1]], Reached::Cut);
+    add("reordered", 0, &[&[0, 0, 1, 0, 0, 2, 10, 15]], Reached::Cut);
+    add("lost", 0, &[&[0, 0, 1, 0, 0, 2, 9, 15]], Reached::Cut);
+    add("update-lost", 0, &[&[0, 0, 1, 2, 0, 0, 1, 5, 9, 5]], Reached::Cut);
+    add("altered", 0, &[&[0, 0, 9, 8, 0, 0, 5, 1, down, 0, 3, down | 15]], Reached::Cut);
+    add("made-up", 0, &[&[12, 4, 0, 17], &[0xaa; 17]], Reached::Cut);
+    add("update-made-up", 0, &[&[12, 5, 0, 16], &[0xaa; 16]], Reached::Cut);
+    add("of-a-handshake", 0, &[&[12, 0, 0, 0]], Reached::Cut);
+    add("after-close", 0, &[&[3, 5, 0, 0, 3, 2, 3, 11, 0]], Reached::Session);
+}
+
+fn connection(add: &mut Add<'_>) {
+    // The frames of a login, and of what is said in the session after it.
+    let quiet = [0; 12];
+    for (name, client, reached) in [
+        ("password", 0, Reached::Session),
+        ("wrong-password", 2, Reached::Refused),
+        ("token", 3, Reached::Session),
+        ("wrong-token", 4, Reached::Refused),
+        ("key", 5, Reached::Session),
+        ("wrong-key", 6, Reached::Refused),
+    ] {
+        add(name, 0, &[&[client]], reached);
+        add(&format!("{name}-in-pieces"), 8, &[&[client | 0x10]], reached);
+        add(&format!("{name}-with-penalties"), 1, &[&[client]], reached);
+    }
+    add("byte-by-byte", 0, &[&[8]], Reached::Session);
+    add("factors", 4, &[&[0]], Reached::Session);
+    add("factors-and-proof", 8 | 2, &[&[0]], Reached::Session);
+    add("wrong-factor", 4, &[&[7]], Reached::Refused);
+    add("resumption", 0x10, &[&[0], &quiet, &[0], &quiet[1..], &[2]], Reached::Resumed);
+    add("resumption-in-pieces", 0x10, &[&[0x10], &quiet, &[0x11]], Reached::Resumed);
+    add("resumption-with-proof", 0x38, &[&[0], &quiet, &[0]], Reached::Resumed);
+    add("no-resumption-without-proof", 0x18, &[&[0], &quiet, &[0]], Reached::Session);
+    add("guessing", 1, &[&[2], &[0; 4], &[2], &[0; 4], &[2], &[0; 4], &[2], &[0; 4], &[0]], Reached::Refused);
+    // hello, challenge, login, verdict, and records.
+    add("hello-dropped", 0, &[&[0, 2]], Reached::AwaitLogin);
+    add("hello-twice", 0, &[&[0, 3]], Reached::Refused);
+    add("hello-edited", 0, &[&[0, 1, 0, 20, 1]], Reached::Refused);
+    add("hello-cut", 0, &[&[0, 6, 0, 9]], Reached::AwaitLogin);
+    add("challenge-dropped", 0, &[&[0, 0, 2]], Reached::AwaitLogin);
+    add("challenge-edited", 8, &[&[0, 0, 1, 0, 20, 1]], Reached::AwaitLogin);
+    add("login-edited", 0, &[&[0, 0, 0, 1, 0, 100, 1]], Reached::Refused);
+    add("login-of-other-type", 0, &[&[0, 0, 0, 1, 0, 0, 1]], Reached::Refused);
+    add("verdict-edited", 0, &[&[0, 0, 0, 0, 1, 0, 100, 1]], Reached::Accepted);
+    add("verdict-dropped", 0, &[&[0, 0, 0, 0, 2]], Reached::Accepted);
+    add("record-edited", 0, &[&[0, 0, 0, 0, 0, 1, 0, 50, 1]], Reached::Cut);
+    add("record-dropped", 0, &[&[0, 0, 0, 0, 0, 0, 0, 2]], Reached::Cut);
+    add("confirm-edited", 0x10, &[&[0], &quiet, &[0, 0, 0, 1, 0, 9, 1]], Reached::AwaitConfirm);
+    add("forged-busy", 0, &[&[0, 0, 7, 8, 0, 3, 0, 9, 0]], Reached::AwaitLogin);
+    let puzzle = [&[0, 0, 7, 8, 0, 40][..], &PUZZLE].concat();
+    add("forged-puzzle", 0, &[&puzzle], Reached::AwaitLogin);
+}
+
+/// A solution of the puzzle that the server sends in `server_machine`.
+fn solution(choice: u8) -> Vec<u8> {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.open(None);
+    let (busy, _) = peers.puzzle(&hello, 2).unwrap();
+    let solution = client.puzzle(&busy).unwrap().solve(|| true).unwrap();
+    let (frame, _) = client.solved(&solution);
+    body(&frame).to_vec()
 }
 
 /// The answer to the request after so many that were answered before, and who sent it.

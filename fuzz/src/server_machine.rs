@@ -9,7 +9,7 @@
 //! | 0 | length of a hello (2) \|\| the body of a hello \|\| the body of a login |
 //! | 1 | the body of a login, after a genuine hello |
 //! | 2 | edits of the four genuine frames on their way, 5 bytes each |
-//! | 3 | what happens to the records of a session |
+//! | 3 | the body of a Solution, after a genuine hello and the puzzle for it |
 //! | 4 | what a client with a good key seals as its credential |
 //! | 5 | what a server with a good key seals as its verdict |
 //! | 6 | the body of a Confirm, after a genuine hello with a ticket |
@@ -38,8 +38,8 @@ use countersign::client::{Answer, AwaitVerdict, Verdict};
 use countersign::codec::{self, Bytes, CredentialMessage, Factor, KeyProof, List, Stretched, StretchedMessage, Text};
 use countersign::frame::{FrameType, split};
 use countersign::server::Asked;
-use countersign::{Credential, Error, Reason, RecordError, Session, limits};
-use std::collections::VecDeque;
+use countersign::{Credential, Error, Reason, limits};
+use sha2::{Digest, Sha256};
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);
@@ -50,7 +50,7 @@ pub fn run(data: &[u8]) -> Reached {
         0 => hello(choice, header, input),
         1 => login(choice, header, input.rest()),
         2 => edits(choice, input),
-        3 => records(choice, input),
+        3 => solution(choice, in_frame(header, FrameType::Solution, input.rest())),
         4 => credential(choice, input.rest()),
         5 => verdict(choice, input.rest()),
         6 => confirm(choice, in_frame(header, FrameType::Confirm, input.rest())),
@@ -133,71 +133,45 @@ fn edits(choice: u8, mut input: Input<'_>) -> Reached {
     Reached::Accepted
 }
 
-/// A session, and somebody on the wire. The server opens the client's records once each, in order, unchanged, and after
-/// anything else nothing more.
-fn records(choice: u8, mut input: Input<'_>) -> Reached {
-    let (mut client, mut server) = Peers::new(choice).seeded(input.seed()).sessions();
-    // What the client sent and means, what is still on the wire, and how many records the server has opened.
-    let (mut sent, mut wire, mut opened) = (Vec::new(), VecDeque::new(), 0);
-    let (mut last, mut closed, mut over, mut ended_well) = (None, false, false, false);
-    while !input.is_empty() {
-        let act = input.byte();
-        let mut record = Vec::new();
-        let frame: Option<Vec<u8>> = match act & 7 {
-            what @ 0..=2 => {
-                let (sealed, data) = match what {
-                    0 => {
-                        let len = 1 + usize::from(input.byte());
-                        let mut data = input.bytes(len).to_vec();
-                        data.resize(len, 0);
-                        (client.sealer.seal(&data, &mut record), Some(data))
-                    }
-                    1 => (client.sealer.update_key(&mut record), None),
-                    _ => (client.sealer.close(&mut record), None),
-                };
-                assert_eq!(sealed.is_err(), closed, "a closed side seals nothing, an open one everything");
-                closed |= what == 2;
-                // An update of an unused key is none.
-                if sealed.is_ok() && !record.is_empty() {
-                    wire.push_back(record.clone());
-                    sent.push((record, data));
-                }
-                None
-            }
-            3 => wire.pop_front(),
-            4 => {
-                let change = [act >> 3, input.byte(), input.byte(), input.byte()];
-                wire.pop_front().map(|mut record: Vec<u8>| {
-                    edit(change, &mut record);
-                    record
-                })
-            }
-            5 => {
-                let kind = Session::EXPECTS[usize::from(act >> 3) % Session::EXPECTS.len()];
-                let len = input.number();
-                Some(frame(kind, input.bytes(len)))
-            }
-            6 => {
-                wire.rotate_left(usize::from(wire.len() > 1));
-                None
-            }
-            _ => last.clone(),
-        };
-        let Some(mut frame) = frame else { continue };
-        last = Some(frame.clone());
-
-        let next = sent.get(opened).filter(|(record, _)| !over && *record == frame);
-        let result = server.opener.open(&mut frame);
-        assert!(!over || matches!(result, Err(Error::Record(RecordError::AfterEnd))));
-        match judge::received(&result, next) {
-            Some(FrameType::Close) => (over, ended_well) = (true, true),
-            Some(_) => {}
-            None => over = true,
+/// The server asks for work first. It goes on for a solution of this very puzzle alone, whoever found it, and then with the hello as it was.
+fn solution(choice: u8, solution: Vec<u8>) -> Reached {
+    let peers = Peers::new(choice);
+    let (hello, client) = peers.open(None);
+    let (busy, server) = peers.puzzle(&hello, BITS).unwrap();
+    let puzzle = client.puzzle(&busy).expect("the puzzle is genuine, and easy");
+    let (genuine, client) = client.solved(&puzzle.solve(|| true).unwrap());
+    let is_good = split(&solution).is_ok_and(|(kind, body)| kind == FrameType::Solution && solves(&hello, &busy, body));
+    assert!(is_good || solution != genuine, "a genuine solution is none");
+    let state = match server.read(&solution, NOW) {
+        Ok(state) => state,
+        Err(error) => {
+            assert!(!is_good, "a solution was turned away: {error:?}");
+            judge::blames_the_peer(&error);
+            assert_eq!(peers.has_opened(), 0, "an RSA operation for nothing");
+            return Reached::Puzzle;
         }
-        opened += 1;
-    }
-    assert_eq!(server.opener.end().is_ok(), ended_well, "the peer's close is the one proper end");
-    Reached::Session
+    };
+    assert!(is_good, "took what solves nothing");
+    let (challenge, server) = peers.challenged(peers.opened(state)).unwrap();
+    let asked = client.read(&challenge, &peers);
+    let Ok(Answer::Challenge(asked)) = asked else { panic!("a genuine challenge was turned away") };
+    let (login, client) = peers.answer(ALICE, asked).unwrap();
+    serve(&peers, server, login, true).map_or_else(|reached| reached, |accepted| finish(&peers, client, &accepted))
+}
+
+/// How many bits the hashes of a puzzle must begin with: a solution is found at once, and one in four that is made up holds.
+const BITS: u8 = 2;
+
+/// As PROTOCOL.md, "Puzzle", has it.
+fn solves(hello: &[u8], busy: &[u8], counters: &[u8]) -> bool {
+    // The nonce is the last of the one extension's data.
+    let nonce = &busy[busy.len() - limits::NONCE..];
+    let hello = Sha256::digest(hello);
+    let lp = |hash: Sha256, part: &[u8]| hash.chain_update((part.len() as u16).to_be_bytes()).chain_update(part);
+    let start = [&b"countersign v1 puzzle"[..], nonce, &hello].into_iter().fold(Sha256::new(), lp).finalize();
+    let holds = |counter: &[u8]| Sha256::new_with_prefix(start).chain_update(counter).finalize()[0] >> (8 - BITS) == 0;
+    let counters: Vec<&[u8]> = counters.chunks(8).collect();
+    counters.len() == 16 && counters.is_sorted_by(|one, next| one < next) && counters.into_iter().all(holds)
 }
 
 /// A client that seals what it likes under the right key. What the server takes for a credential must encode to it, and a key's

@@ -1,7 +1,10 @@
 //! The committed seeds are what the encoder makes today, and each does what it is there for.
 
 use countersign_fuzz::seeds::{self, Expected};
-use countersign_fuzz::{client_machine, decode, files, proxy, server_machine, tickets};
+use countersign_fuzz::{
+    certificates, client_machine, command, connection, decode, files, passwords, proxy, records, server_machine,
+    tickets,
+};
 use std::path::Path;
 
 #[test]
@@ -29,7 +32,14 @@ fn seeds_reach_what_they_are_for() {
             }
             Expected::Stream => decode::run(&seed.bytes),
             Expected::Reads(count) => {
-                let read = files::run(&seed.bytes);
+                let run = match seed.target {
+                    "files" => files::run,
+                    "certificates" => certificates::run,
+                    "passwords" => passwords::run,
+                    "command" => command::run,
+                    other => panic!("no target is called {other}"),
+                };
+                let read = run(&seed.bytes);
                 if read != count {
                     wrong.push(format!("{}/{} reads {read}, not {count}", seed.target, seed.name));
                 }
@@ -40,6 +50,8 @@ fn seeds_reach_what_they_are_for() {
                     "client_machine" => client_machine::run,
                     "tickets" => tickets::run,
                     "proxy" => proxy::run,
+                    "records" => records::run,
+                    "connection" => connection::run,
                     other => panic!("no target is called {other}"),
                 };
                 let reached = run(&seed.bytes);

@@ -3,12 +3,16 @@
 //! <https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt>
 
 use super::visit::{Ends, Visit};
+use crate::fuzzed::Proxied;
 use countersign::Source;
 use proxy_header::{ParseConfig, ProxiedAddress, ProxyHeader, Tlv};
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::str::FromStr;
+use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// A block of addresses.
@@ -117,6 +121,18 @@ pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), direct: Ends) ->
         // The balancer itself, or a client that it can't name.
         None => Ends { is_check: true, ..direct },
     })
+}
+
+/// What a header says that is all there; what follows it is left.
+pub(crate) fn proxied(bytes: &[u8], peer: SocketAddr, local: SocketAddr) -> Result<Proxied, String> {
+    let mut rest = bytes;
+    // Bytes that are there are not waited for.
+    let read = pin!(read(&mut rest, Ends::of(peer, local))).poll(&mut Context::from_waker(Waker::noop()));
+    let ends = match read {
+        Poll::Ready(read) => read.map_err(|error| error.to_string())?,
+        Poll::Pending => return Err("it waits".to_owned()),
+    };
+    Ok(Proxied { peer: ends.peer, local: ends.local, is_check: ends.is_check, rest: rest.len() })
 }
 
 /// How many bytes the rest of a header has at least; 0 for a whole one.

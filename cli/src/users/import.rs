@@ -7,9 +7,10 @@ mod read;
 
 use crate::accounts::{Users, UsersArgs};
 use crate::failure::Failure;
+use crate::fuzzed::told;
 use crate::term;
 use clap::{Args, ValueEnum};
-use countersign::accounts::{Account, AccountError};
+use countersign::accounts::{Account, AccountError, Accounts};
 use indicatif::{ProgressBar, ProgressStyle};
 use read::{Record, Rejected};
 use std::fs::File;
@@ -87,6 +88,42 @@ struct Imported {
 impl Imported {
     fn reject(&mut self, record: &Record, error: &AccountError) {
         self.rejected.push(record.rejected(&read::reason(error)));
+    }
+}
+
+/// Imports the users of another program's file into accounts that are in memory. Gives how many were added, how many were changed, and
+/// what is said of the lines that are not taken.
+///
+/// # Errors
+/// What the user is told where it is no such file.
+pub fn imported(
+    accounts: &mut Accounts,
+    file: &[u8],
+    update: bool,
+) -> Result<(usize, usize, Vec<String>), String> {
+    let users = UsersArgs::default();
+    let import = ImportArgs { file: "-".into(), users, format: None, dry_run: false, update };
+    let into = Box::new(Memory { accounts, update, records: Vec::new() });
+    let (imported, report) = import.records(&mut &*file, into).map_err(told)?;
+    let rejected = imported.rejected.iter().chain(&report.rejected).map(Rejected::to_string).collect();
+    Ok((imported.added, imported.updated, rejected))
+}
+
+/// Accounts as they are.
+struct Memory<'a> {
+    accounts: &'a mut Accounts,
+    update: bool,
+    records: Vec<Record>,
+}
+
+impl Import for Memory<'_> {
+    fn take(&mut self, record: Record) -> Result<(), Failure> {
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<Imported, Failure> {
+        Ok(file::import(self.accounts, &self.records, self.update))
     }
 }
 

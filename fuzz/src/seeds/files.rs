@@ -1,6 +1,9 @@
 //! Files, made by hand, and those of the tests.
 
-use crate::files::GENUINE;
+use crate::certificates;
+use crate::files::{CERTIFICATES, GENUINE};
+use crate::passwords::STORED;
+use crate::peers::Peers;
 use countersign::{PrivateKey, SignedManifest};
 
 /// What a file of each kind is like: by hand, and of the tests.
@@ -69,6 +72,19 @@ pub(super) fn add(mut add: impl FnMut(&str, u8, &[u8], usize)) {
         add(name, 3, file, count);
     }
 
+    add(
+        "accounts-roles",
+        2,
+        b"@clerk permissions=orders:read,orders:write\nalice roles=clerk permissions=read\nbob roles=nobody\n",
+        1,
+    );
+
+    let peers = Peers::new(0);
+    let (hello, _) = peers.open(Some(&peers.ticket()));
+    let _used = peers.take(&hello);
+    add("ticket-keys", 5, &peers.tickets.save().unwrap(), 1);
+    add("ticket-keys-unused", 5, &crate::peers::ticket_keys(crate::toy::provider()).save().unwrap(), 1);
+
     for (number, manifest) in GENUINE.iter().enumerate() {
         add(&format!("manifest-{number}"), 4, manifest, 1);
     }
@@ -77,6 +93,34 @@ pub(super) fn add(mut add: impl FnMut(&str, u8, &[u8], usize)) {
     let mut altered = GENUINE[0].clone();
     altered[36] ^= 1;
     add("manifest-altered", 4, &altered, 0);
+}
+
+/// For targets of their own.
+pub(super) fn add_others(mut add: impl FnMut(&'static str, &str, u8, &[u8], usize)) {
+    for (name, file) in CERTIFICATES {
+        // Not all of fifty: they are of one kind.
+        if name == "chain-of-50" {
+            continue;
+        }
+        let count = file.windows(11).filter(|window| *window == b"-----BEGIN ").count();
+        add("certificates", &format!("file-{name}"), 0, file, count);
+    }
+    let [good, by_middle, middle] = &*certificates::GENUINE;
+    add("certificates", "file-der", 0, good, 1);
+    add("certificates", "good", 1, good, 1);
+    add("certificates", "by-middle-itself", 1, by_middle, 0);
+    add("certificates", "middle", 2, middle, 1);
+    for name in ["self", "self-expired", "good", "ec"] {
+        let pinned = usize::from(name != "ec");
+        add("certificates", &format!("pinned-{name}"), 3, &certificates::der(name).unwrap(), pinned);
+    }
+    for (number, (_, stored)) in STORED.iter().enumerate().take(32) {
+        let count = if stored.starts_with("$y$j9T") { 1 } else { 2 };
+        add("passwords", &format!("stored-{number}"), number as u8, stored.as_bytes(), count);
+    }
+    add("passwords", "clear", 0, b"correct horse", 0);
+    add("passwords", "bcrypt-dear", 0, b"$2b$16$LD5P6VElShvt4fUJq//Sr.ud.JrqTJ/Bjgozlbc70041f1bLj8GwK", 1);
+    add("passwords", "bcrypt-too-dear", 0, b"$2b$17$LD5P6VElShvt4fUJq//Sr.ud.JrqTJ/Bjgozlbc70041f1bLj8GwK", 0);
 }
 
 /// A name of the unit tests of known hosts: HMAC-SHA256 of `db.example:4500`.

@@ -74,7 +74,7 @@ fn too_many(users: &Path) -> Failure {
 }
 
 /// Changes the accounts as the records say. Called again where somebody else has changed them meanwhile.
-fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported {
+pub(super) fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported {
     let mut imported = Imported::default();
     for record in records {
         let is_new = accounts.get(&record.name).is_none();
