@@ -24,6 +24,7 @@
 
 #[path = "support/hidden.rs"]
 mod hidden;
+#[allow(unused)]
 #[path = "support/kinds.rs"]
 mod kinds;
 #[path = "support/memcheck.rs"]
