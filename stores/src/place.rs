@@ -253,10 +253,15 @@ pub enum OpenError {
 impl OpenError {
     /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
-        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room. Of SQLite's: somebody has locked it.
+        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room; somebody has locked it, or was in the way. Of SQLite's: somebody has locked
+        // it, whatever more is said of that in the higher bits.
         let may_pass = |code: &str| {
-            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || ["5", "6"].contains(&code)
+            let is_sqlites = code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
+            if code.len() == 5 {
+                ["57", "53", "08", "55", "40"].iter().any(|class| code.starts_with(class))
+            } else {
+                is_sqlites
+            }
         };
         match error.as_database_error() {
             Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),

@@ -1,5 +1,6 @@
 //! The tables, and how they came to be what they are.
 
+use crate::costs;
 use crate::database::{Database, Value};
 use crate::place::{OpenError, PATIENCE};
 use crate::record::columns;
@@ -28,6 +29,8 @@ pub enum Schema {
     },
     /// They are not what they say they are: somebody changed them, or gave up in the middle of it.
     Damaged,
+    /// There are tables of the same names, and not the one that says that they are of this library: they are another program's.
+    Foreign,
 }
 
 impl fmt::Display for Schema {
@@ -44,8 +47,13 @@ impl fmt::Display for Schema {
                 "the tables are of version {version}, and this program knows {LATEST} at the most; use the one that made them"
             ),
             Self::Damaged => f.write_str(
-                "the tables are not what they say they are: something of them is missing; restore them from a backup, or drop what is \
+                "the tables are not what they say they are: something of them is missing or broken; restore them from a backup, or drop what is \
                  left and migrate",
+            ),
+            Self::Foreign => f.write_str(
+                "the tables in the database are another program's: there is no table `countersign`, and others of the names that this \
+                 program gives; use another database, or with PostgreSQL a schema of its own, by its role's search_path (tables of this program \
+                 that lost that one are to be restored from a backup)",
             ),
         }
     }
@@ -149,6 +157,7 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
 }
 
 async fn found(database: &Database) -> Result<Schema, OpenError> {
+    const KEY: &str = "SELECT imitation_key FROM countersign";
     let tables = match database {
         Database::Sqlite(_) => {
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
@@ -161,6 +170,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
     };
     let tables = database.read(tables, Vec::new()).await.map_err(OpenError::away)?.len();
     let all_is_there = [
+        KEY,
         concat!("SELECT name, version, ", columns!(), ", last_step, wrong_answers, closed_until FROM accounts LIMIT 0"),
         "SELECT hash, account FROM tokens LIMIT 0",
         "SELECT name, version, permissions FROM roles LIMIT 0",
@@ -171,25 +181,55 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
     if tables == 0 {
         return Ok(Schema::Missing);
     }
-    let version = match database.read("SELECT version FROM countersign", Vec::new()).await {
-        Ok(rows) => rows.first().and_then(|row| row.number("version").ok()),
-        Err(sqlx::Error::Database(_)) => None,
+    let row = match database.read("SELECT version FROM countersign", Vec::new()).await {
+        Ok(rows) => rows.into_iter().next(),
+        Err(error) if is_missing(&error, Missing::Table) => return Ok(Schema::Foreign),
+        Err(error) if is_missing(&error, Missing::Column) => return Ok(Schema::Damaged),
         Err(error) => return Err(OpenError::away(error)),
     };
-    match version {
-        Some(version) if version > LATEST => return Ok(Schema::Newer { version }),
-        Some(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
-        Some(version) if version == LATEST => {}
+    let Some(row) = row else { return Ok(Schema::Damaged) };
+    match row.number("version") {
+        Ok(version) if version > LATEST => return Ok(Schema::Newer { version }),
+        Ok(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
+        Ok(version) if version == LATEST => {}
         _ => return Ok(Schema::Damaged),
     }
     for statement in all_is_there {
         match database.read(statement, Vec::new()).await {
+            Ok(rows) if statement == KEY => {
+                let key = rows.first().and_then(|row| row.text("imitation_key").ok()).map(Zeroizing::new);
+                if key.is_none_or(|key| costs::parse_key(&key).is_none()) {
+                    return Ok(Schema::Damaged);
+                }
+            }
             Ok(_) => {}
-            Err(sqlx::Error::Database(_)) => return Ok(Schema::Damaged),
+            Err(error) if is_missing(&error, Missing::Table) || is_missing(&error, Missing::Column) => {
+                return Ok(Schema::Damaged);
+            }
             Err(error) => return Err(OpenError::away(error)),
         }
     }
     Ok(Schema::Current)
+}
+
+#[derive(Clone, Copy)]
+enum Missing {
+    Table,
+    Column,
+}
+
+/// Whether that is what the database says, and not that it may not be read, say, or not now.
+fn is_missing(error: &sqlx::Error, what: Missing) -> bool {
+    let Some(said) = error.as_database_error() else { return false };
+    // PostgreSQL's codes (SQLSTATE). SQLite has none for it.
+    let (code, text) = match what {
+        Missing::Table => ("42P01", "no such table"),
+        Missing::Column => ("42703", "no such column"),
+    };
+    match said.code() {
+        Some(said) if said.len() == 5 => said == code,
+        _ => said.message().starts_with(text),
+    }
 }
 
 /// Brings the tables to the latest version, in one transaction, and gives what was there before.

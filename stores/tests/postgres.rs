@@ -154,11 +154,30 @@ async fn tables_are_made_once_by_whoever_is_first() {
         ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
         ("UPDATE countersign SET version = 3", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
-        ("DROP TABLE countersign", Schema::Damaged),
+        ("DROP TABLE countersign", Schema::Foreign),
     ] {
         server.run(statement).await;
         assert_eq!(server.place().schema().await.unwrap(), found, "{statement}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_may_not_be_read_are_not_taken_for_damaged_ones() {
+    let Some(server) = Server::with("not_granted").await else { return };
+    server.place().migrate().await.unwrap();
+    let role = format!("clerk_{}", std::process::id());
+    server.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    let address = server.address(&server.socket).replace("countersign@", &format!("{role}@"));
+    for grants in ["", "GRANT SELECT ON countersign, tokens TO"] {
+        if !grants.is_empty() {
+            server.run(&format!("{grants} {role}")).await;
+        }
+        let found = Place::parse(&address).unwrap().schema().await;
+        let Err(OpenError::Refused(said)) = found else { panic!("{found:?}") };
+        assert!(said.to_string().contains("permission denied"), "{said}");
+    }
+    server.run(&format!("DROP OWNED BY {role}")).await;
+    server.run(&format!("DROP ROLE {role}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
