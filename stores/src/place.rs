@@ -245,6 +245,14 @@ pub enum OpenError {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody has locked the tables, so that they could not be changed within some seconds, again and again. Nothing was changed.
+    #[error("the tables are in use by {holders}; nothing was changed: migrate again when that is done")]
+    Locked {
+        /// Who, as PostgreSQL says: processes, their programs and roles, as far as this role may see them.
+        holders: String,
+        /// What the database said.
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
     /// The tables are not as this version of the library needs them.
     #[error("{0}")]
     Schema(Schema),
