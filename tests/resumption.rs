@@ -536,6 +536,22 @@ fn k6_servers_that_share_keys_can_share_the_memory() {
 }
 
 #[test]
+fn k6_a_used_ticket_is_remembered_for_as_long_as_it_is_good_whatever_lifetime_is_configured_by_then() {
+    let mut before = World::new(TicketKeys::new(provider(), Duration::from_secs(24 * LIFETIME)), &SUITES);
+    let ticket = before.ticket();
+    let mut after = default();
+    after.keys.load(&before.keys.save().unwrap()).unwrap();
+    let (hello, _) = after.resume(&ticket);
+    assert!(is_fresh(&after, &hello, later(1)));
+    // Somebody else's use, by which what has ended is dropped.
+    let others = after.login_as(bob(), later(4 * LIFETIME)).0.info.ticket().unwrap().clone();
+    let (others, _) = after.resume(&others);
+    assert!(is_fresh(&after, &others, later(4 * LIFETIME)));
+    assert!(!is_fresh(&after, &hello, later(4 * LIFETIME)));
+    assert!(!is_fresh(&after, &hello, later(24 * LIFETIME - 1)));
+}
+
+#[test]
 fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
     let mut leader = default();
     let old = leader.ticket();

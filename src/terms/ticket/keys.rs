@@ -365,8 +365,12 @@ impl TicketKeys {
 
     /// Marks a ticket as used; false where it was before, or that can't be told.
     pub(crate) async fn use_once(&self, contents: &TicketContents, now: UnixTime) -> bool {
-        // Whatever key it began under, its chain has ended by then.
-        let until = contents.chain.authenticated.after(self.max_age).min(now.after(self.lifetime.saturating_mul(2)));
+        // By then its chain has ended, whatever lifetime its tickets were given: not by the one that is configured now, which may be shorter.
+        let until = {
+            let ring = self.ring();
+            let root = ring.keys.iter().find(|key| key.name == contents.chain.root);
+            root.map_or(contents.expires, |root| self.end(root, &contents.chain)).max(contents.expires)
+        };
         let ticket = contents.chain.to_use(&contents.principal, until.after(limits::CLOCK_SKEW));
         match &self.used {
             Used::Here(memory) => {
