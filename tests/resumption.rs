@@ -1122,6 +1122,41 @@ fn servers_that_share_ticket_keys_take_each_other_s_tickets() {
 }
 
 #[test]
+fn a_follower_whose_clock_was_ahead_goes_on_once_that_of_all_servers_says_so_and_takes_nothing_twice() {
+    let lead = Duration::from_secs(300);
+    let leader = default();
+    let kept = leader.keys.rotate_shared(&[], NOW, lead, &mut TestRng::new("keys")).unwrap().unwrap();
+    let memory: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    for (keys, shares_memory) in [(keys(), false), (keys().with_shared_memory(memory), true)] {
+        let mut server = World::new(keys, &SUITES);
+        let sync = |server: &World, now| {
+            assert!(server.keys.rotate_shared(&kept, now, lead, &mut TestRng::new("none")).unwrap().is_none());
+            server.keys.follow(&kept).unwrap();
+        };
+        sync(&server, NOW);
+        drop(server.login(NOW));
+        let ticket = server.login(later(1)).0.info.ticket().unwrap().clone();
+        let unused = server.login(later(1)).0.info.ticket().unwrap().clone();
+        let (used, _) = server.resume(&ticket);
+        let (unused, _) = server.resume(&unused);
+        assert!(is_fresh(&server, &used, later(2)));
+        let has_ticket = |server: &mut World, now| server.login(now).0.info.ticket().is_some();
+        assert!(!has_ticket(&mut server, later(9 * LIFETIME)));
+        // It is ahead still: what is good by the other clock alone is not.
+        sync(&server, later(3));
+        assert!(!has_ticket(&mut server, later(9 * LIFETIME)));
+        assert!(!has_ticket(&mut server, later(4)), "by this one alone, neither");
+        sync(&server, later(5));
+        assert!(has_ticket(&mut server, later(5)));
+        assert!(!is_fresh(&server, &used, later(5)));
+        assert_eq!(is_fresh(&server, &unused, later(5)), shares_memory);
+        let ticket = server.login(later(120)).0.info.ticket().unwrap().clone();
+        let (hello, _) = server.resume(&ticket);
+        assert!(is_fresh(&server, &hello, later(121)));
+    }
+}
+
+#[test]
 fn a_follower_gives_out_no_ticket_under_a_key_that_it_would_not_take_yet() {
     let skew = limits::CLOCK_SKEW.as_secs();
     for (ahead, gives) in [(skew, true), (skew + 1, false)] {
