@@ -152,6 +152,7 @@ impl fmt::Debug for RedisConfig {
 ///
 /// **As a [`TicketMemory`](countersign::TicketMemory)** it fails closed. Whatever it can't tell sends a client the longer way, to its credential:
 /// - Redis is away, or slow.
+/// - Redis takes no writes: a replica, one that is full, or one that can't save. It counts as away then, for all that it is asked.
 /// - Redis is not the process that it was, or was flushed, or has evicted anything: marks may be missing. Tickets of all chains that began before
 ///   that was seen, or up to a minute after, are refused. So a restart of Redis, a fail-over to a replica and the return to
 ///   an old snapshot cost each client one login with its credential, and never let a ticket in twice.
@@ -187,12 +188,13 @@ impl RedisStore {
         Ok(Self(Arc::new(Inner { link, secret: secret.clone(), prefix, chains_per_principal })))
     }
 
-    /// Whether Redis answers, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
+    /// Whether Redis answers, takes writes, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
     /// logs in.
     ///
     /// # Errors
     /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
     pub async fn check(&self) -> Result<(), RedisError> {
+        self.check_writes().await?;
         self.check_tickets().await?;
         self.check_penalties().await
     }
