@@ -37,6 +37,7 @@ impl Told {
                 RedisEvent::Away { .. } => "away",
                 RedisEvent::Back { .. } => "back",
                 RedisEvent::TicketsForgotten => "forgotten",
+                RedisEvent::OtherSecret => "other secret",
                 _ => "other",
             };
             told.0.lock().unwrap().push(word.to_owned());
@@ -265,6 +266,98 @@ async fn one_that_reads_and_takes_no_writes_is_away_until_it_does() {
         assert_eq!(told.all().last().unwrap(), "back");
     }
     assert_eq!(told.all(), ["away", "back", "away", "back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_secrets_under_one_prefix_neither_has_tickets_and_both_are_told_so() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let told = Told::default();
+    let [ours, theirs] = [7, 8].map(|byte| RedisStore::new(told.to(redis.config()), &secret(byte)).unwrap());
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    assert_eq!(ours.use_once(&used("alice", 1, 0, recently)).await, Ok(()));
+    for _ in 0..3 {
+        assert_eq!(theirs.use_once(&used("alice", 1, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+        assert_eq!(ours.use_once(&used("alice", 1, 1, recently)).await, Err(AlreadyUsed::Forgotten));
+    }
+    assert_eq!(told.all(), ["other secret", "other secret"], "once a minute each");
+    assert_eq!((ours.counts().other_secret, ours.counts().tickets_forgotten), (3, 0));
+    // With another prefix they are apart.
+    let apart = RedisStore::new(told.to(redis.config().with_prefix("theirs:")), &secret(8)).unwrap();
+    apart.check().await.unwrap();
+    ours.check().await.unwrap();
+    apart.check().await.unwrap();
+    assert_eq!((apart.counts().other_secret, ours.counts().other_secret), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_an_address_that_moves_there_and_back_nothing_is_taken_twice() {
+    let (Some(one), Some(two)) = (Redis::start(), Redis::start()) else { return };
+    for redis in [&one, &two] {
+        redis.age().await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let address = folder.path().join("socket");
+    let to = |redis: &Redis| {
+        let next = folder.path().join("next");
+        std::os::unix::fs::symlink(redis.folder.path().join("socket"), &next).unwrap();
+        std::fs::rename(next, &address).unwrap();
+    };
+    to(&one);
+    let told = Told::default();
+    let config = RedisConfig::parse(&format!("redis+unix://{}", address.display())).unwrap();
+    let store = RedisStore::new(told.to(config), &secret(7)).unwrap();
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    assert_eq!(store.use_once(&used("alice", 1, 0, recently)).await, Ok(()));
+    for next in [&two, &one] {
+        to(next);
+        // Whoever is connected stays.
+        let () = one.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        let () = two.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        let again = loop {
+            match store.use_once(&used("alice", 1, 0, recently)).await {
+                Err(AlreadyUsed::Away) => {}
+                known => break known,
+            }
+        };
+        assert_eq!(again, Err(AlreadyUsed::Forgotten));
+        assert_eq!(store.use_once(&used("alice", 2, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+    }
+    assert_eq!(told.all().iter().filter(|word| *word == "forgotten").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before() {
+    let Some(redis) = Redis::start() else { return };
+    // A server's clock that is ahead of Redis's by three minutes is as good as a Redis that is behind by as much: what began then is still
+    // before the server's now.
+    let script = concat!(include_str!("../src/redis/common.lua"), include_str!("../src/redis/use.lua"));
+    let ahead = now().as_secs() + 180;
+    let ask = |chain: &str, began: u64, clock: u64| {
+        let (began, ends, clock) = (began.to_string(), (began + 7200).to_string(), clock.to_string());
+        let words =
+            ["EVAL", script, "1", "apart:", "alice", chain, "0", &began, &ends, "64", "60", &clock, "", "secret"];
+        words.map(str::to_owned)
+    };
+    for (chain, began, clock, expected) in [
+        ("1", 0, ahead, "forgotten"),
+        ("2", ahead - 10, ahead, "forgotten"),
+        ("3", ahead + 60, ahead + 60, "forgotten"),
+        ("4", ahead + 61, ahead + 61, "first"),
+    ] {
+        let words = ask(chain, began, clock);
+        let said: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
+        assert_eq!(said[0], expected, "{chain}");
+    }
+    // A mark lasts until the clock that is behind says that it has ended.
+    let left: i64 = redis.ask(&["TTL", "apart:chains:alice"]).await;
+    assert!(left >= 7200 + 180, "{left}");
+    // One that is years ahead shuts nobody out for years.
+    let () = redis.ask(&["DEL", "apart:tickets"]).await;
+    let words = ask("5", 0, ahead + 1_000_000_000);
+    let _: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
+    let since: u64 = redis.ask(&["HGET", "apart:tickets", "since"]).await;
+    assert!(since <= now().as_secs() + 3600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

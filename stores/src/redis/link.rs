@@ -7,6 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Script};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// What an operator may want to know of a Redis.
@@ -26,6 +27,10 @@ pub enum RedisEvent {
     /// It is new, was started anew, flushed, has evicted something, or is another than before: what was known of used tickets may be gone, and
     /// those of before are no longer taken.
     TicketsForgotten,
+    /// Somebody else keeps tickets there, under the same prefix and another [`SharedSecret`](crate::SharedSecret): a server of this service with
+    /// another private key, or another service. Neither finds what the other marks, so tickets of before are no longer taken; as long as both are
+    /// there, none are. Told once a minute.
+    OtherSecret,
 }
 
 /// What a [`super::RedisStore`] was asked, since the beginning.
@@ -38,6 +43,8 @@ pub struct RedisCounts {
     pub away: u64,
     /// How often what was known of used tickets was seen to be gone.
     pub tickets_forgotten: u64,
+    /// How often somebody else's marks were seen in the place of them ([`RedisEvent::OtherSecret`]).
+    pub other_secret: u64,
 }
 
 impl RedisCounts {
@@ -56,6 +63,8 @@ struct Shared {
     patience: Duration,
     observer: Option<Arc<Observer>>,
     counts: Mutex<RedisCounts>,
+    /// When [`RedisEvent::OtherSecret`] was told.
+    other_secret: Mutex<Option<Instant>>,
     circuit: Circuit,
     /// Held by whoever connects.
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
@@ -80,6 +89,8 @@ pub(super) struct Call {
 /// Asked before anything else of one that is away: one that answers, and takes no writes, is no better than one that does not answer.
 pub(super) const PROBE: &str = include_str!("probe.lua");
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 impl Link {
     pub(super) fn new(client: Client, runtime: Handle, patience: Duration, observer: Option<Arc<Observer>>) -> Self {
         let shared = Shared {
@@ -87,6 +98,7 @@ impl Link {
             patience,
             observer,
             counts: Mutex::default(),
+            other_secret: Mutex::default(),
             circuit: Circuit::new(patience),
             connection: tokio::sync::Mutex::default(),
         };
@@ -149,6 +161,24 @@ impl Link {
         counts.tickets_forgotten = counts.tickets_forgotten.saturating_add(1);
         drop(counts);
         self.shared.tell(&RedisEvent::TicketsForgotten);
+    }
+
+    pub(super) fn note_other_secret(&self) {
+        let mut counts = self.shared.counts();
+        counts.other_secret = counts.other_secret.saturating_add(1);
+        drop(counts);
+        // Where two take turns, it is so with every second question.
+        let is_due = {
+            let mut told = self.shared.other_secret.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = told.is_none_or(|last| last.elapsed() >= MINUTE);
+            if is_due {
+                *told = Some(Instant::now());
+            }
+            is_due
+        };
+        if is_due {
+            self.shared.tell(&RedisEvent::OtherSecret);
+        }
     }
 }
 
