@@ -564,6 +564,22 @@ fn k6_servers_that_share_keys_can_share_the_memory() {
 }
 
 #[test]
+fn k6_a_used_ticket_is_remembered_for_as_long_as_it_is_good_whatever_lifetime_is_configured_by_then() {
+    let mut before = World::new(TicketKeys::new(provider(), Duration::from_secs(24 * LIFETIME)), &SUITES);
+    let ticket = before.ticket();
+    let mut after = default();
+    after.keys.load(&before.keys.save().unwrap()).unwrap();
+    let (hello, _) = after.resume(&ticket);
+    assert!(is_fresh(&after, &hello, later(1)));
+    // Somebody else's use, by which what has ended is dropped.
+    let others = after.login_as(bob(), later(4 * LIFETIME)).0.info.ticket().unwrap().clone();
+    let (others, _) = after.resume(&others);
+    assert!(is_fresh(&after, &others, later(4 * LIFETIME)));
+    assert!(!is_fresh(&after, &hello, later(4 * LIFETIME)));
+    assert!(!is_fresh(&after, &hello, later(24 * LIFETIME - 1)));
+}
+
+#[test]
 fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
     let mut leader = default();
     let old = leader.ticket();
@@ -1131,6 +1147,41 @@ fn servers_that_share_ticket_keys_take_each_other_s_tickets() {
     let mut follower = two;
     assert!(follower.login(NOW).0.info.ticket().is_some());
     assert!(follower.login(later(LIFETIME)).0.info.ticket().is_none());
+}
+
+#[test]
+fn a_follower_whose_clock_was_ahead_goes_on_once_that_of_all_servers_says_so_and_takes_nothing_twice() {
+    let lead = Duration::from_secs(300);
+    let leader = default();
+    let kept = leader.keys.rotate_shared(&[], NOW, lead, &mut TestRng::new("keys")).unwrap().unwrap();
+    let memory: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    for (keys, shares_memory) in [(keys(), false), (keys().with_shared_memory(memory), true)] {
+        let mut server = World::new(keys, &SUITES);
+        let sync = |server: &World, now| {
+            assert!(server.keys.rotate_shared(&kept, now, lead, &mut TestRng::new("none")).unwrap().is_none());
+            server.keys.follow(&kept).unwrap();
+        };
+        sync(&server, NOW);
+        drop(server.login(NOW));
+        let ticket = server.login(later(1)).0.info.ticket().unwrap().clone();
+        let unused = server.login(later(1)).0.info.ticket().unwrap().clone();
+        let (used, _) = server.resume(&ticket);
+        let (unused, _) = server.resume(&unused);
+        assert!(is_fresh(&server, &used, later(2)));
+        let has_ticket = |server: &mut World, now| server.login(now).0.info.ticket().is_some();
+        assert!(!has_ticket(&mut server, later(9 * LIFETIME)));
+        // It is ahead still: what is good by the other clock alone is not.
+        sync(&server, later(3));
+        assert!(!has_ticket(&mut server, later(9 * LIFETIME)));
+        assert!(!has_ticket(&mut server, later(4)), "by this one alone, neither");
+        sync(&server, later(5));
+        assert!(has_ticket(&mut server, later(5)));
+        assert!(!is_fresh(&server, &used, later(5)));
+        assert_eq!(is_fresh(&server, &unused, later(5)), shares_memory);
+        let ticket = server.login(later(120)).0.info.ticket().unwrap().clone();
+        let (hello, _) = server.resume(&ticket);
+        assert!(is_fresh(&server, &hello, later(121)));
+    }
 }
 
 #[test]

@@ -136,8 +136,8 @@ With --redis several servers are one service: a guesser who waits at one waits a
 database, a ticket of one is good at the others, and once at all of them. The keys of tickets are in the database then, so that
 they outlive a restart (--ticket-keys has no place there), and are made anew by whichever server finds that it is time. All of it
 is kept under a secret that follows from the private key. The log says when Redis is away and back (events redis-away, redis-back),
-and when it has lost what it knew of used tickets (redis-emptied): those of before are not taken any more. docs/cluster.md has it
-all in a row: three servers, PostgreSQL, Redis and a balancer.
+and when it has lost what it knew of used tickets (redis-emptied): those of before are not taken any more. Another service at
+the same Redis needs another --redis-prefix. docs/cluster.md has it all in a row: three servers, PostgreSQL, Redis and a balancer.
 
 --metrics-listen answers /metrics (for Prometheus), /healthz and /readyz over plain HTTP, without a
 login: keep it on an address that only those reach who may know. What is counted, and what each line of

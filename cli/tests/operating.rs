@@ -142,7 +142,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
             .strip_prefix("# ")
             .filter(|line| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')))
             .unwrap_or(line);
-        if !["keys = ", "exec = ", "passphrase-file", "redis = ", "redis-password-file"]
+        if !["keys = ", "exec = ", "passphrase-file", "redis = ", "redis-password-file", "redis-prefix"]
             .iter()
             .any(|left| line.starts_with(left))
         {

@@ -103,6 +103,9 @@ fn flags_that_make_no_sense_together_are_refused() {
     fails(&house, nowhere, &secret, 2, &["64 hexadecimal digits", "openssl rand -hex 32"]);
     let more = ["serve", "--listen", "127.0.0.1:0", "--key", "k", "--shared-secret", "s"];
     run(&more, "").fails(2, &["--redis"]);
+    for bad in ["", "of ours:", "\u{fc}ber:"] {
+        fails(&house, nowhere, &["--redis-prefix", bad], 2, &["1 to 64 characters of ASCII"]);
+    }
 }
 
 #[test]
@@ -124,6 +127,7 @@ fn servers_over_one_sqlite_file_share_tickets_and_each_is_good_once() {
     drop(house.resume(&servers[0].address, &next));
     // One that keeps it all under another secret says so, and has tickets of its own.
     let mut stranger = serve(&house, &redis, &[]);
+    servers[1].wait_for(&["event=redis-other-secret", "--shared-secret", "--redis-prefix"]);
     drop(house.session(connect(&stranger.address)));
     let (_, said) = stranger.stop("-TERM");
     assert!(said.contains("warning: the ticket keys in the database are encrypted under another secret"), "{said}");

@@ -59,11 +59,33 @@ impl Circuit {
 
     /// It did not. Gives whether that is news: not if it is away already, nor if it has answered somebody else since this one asked.
     pub(crate) fn failed(&self, asking: &Asking) -> bool {
-        let (now, mut state) = (Instant::now(), self.lock());
+        let state = self.lock();
         let is_old = state.answered.is_some_and(|answered| answered >= asking.0);
-        if is_old || state.away.is_some() {
+        !is_old && self.set_away(state)
+    }
+
+    /// It said that it will not, whatever it answered to others meanwhile. Gives whether that is news.
+    #[cfg(feature = "redis")]
+    pub(crate) fn refused(&self) -> bool {
+        self.set_away(self.lock())
+    }
+
+    /// It answered, and that is no proof that it is back.
+    #[cfg(feature = "redis")]
+    pub(crate) fn heard(&self) {
+        self.lock().answered = Some(Instant::now());
+    }
+
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_away(&self) -> bool {
+        self.lock().away.is_some()
+    }
+
+    fn set_away(&self, mut state: MutexGuard<'_, State>) -> bool {
+        if state.away.is_some() {
             return false;
         }
+        let now = Instant::now();
         state.away = Some(Away { since: now, again: now.checked_add(self.every).unwrap_or(now) });
         true
     }

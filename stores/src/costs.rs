@@ -55,11 +55,7 @@ impl Costs {
     pub(crate) async fn read(&self, database: &Database) -> Result<(), sqlx::Error> {
         let key = database.read("SELECT imitation_key FROM countersign", Vec::new()).await?;
         let key = Zeroizing::new(key.first().ok_or(sqlx::Error::RowNotFound)?.text("imitation_key")?);
-        let mut bytes = Zeroizing::new([0; 32]);
-        for (byte, digits) in bytes.iter_mut().zip(key.as_bytes().chunks(2)) {
-            let digits = core::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-            *byte = digits.unwrap_or_default();
-        }
+        let bytes = parse_key(&key).ok_or_else(|| sqlx::Error::Decode("the key of the imitation is broken".into()))?;
         let rows = database.read("SELECT cost FROM imitated_costs ORDER BY number, cost", Vec::new()).await?;
         let costs = rows.iter().map(|row| row.text("cost")).collect::<Result<Vec<_>, _>>()?;
         let default = Imitation::default_cost();
@@ -110,6 +106,20 @@ impl Costs {
             known.imitation = Imitation::new(*known.key, &known.costs);
         }
     }
+}
+
+/// 64 hexadecimal digits, as they were made with the tables. With anything else in their place, whoever guesses it could tell by their cost which names
+/// there are not.
+pub(crate) fn parse_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    let (digits, rest) = text.as_bytes().as_chunks::<2>();
+    if digits.len() != bytes.len() || !rest.is_empty() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, digits) in bytes.iter_mut().zip(digits) {
+        *byte = u8::from_str_radix(core::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 /// Whoever else does the same at the time: there is one row for each.

@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 /// | knows no such user, or not this password (49) | is refused |
 /// | says that the account is locked, disabled, expired, or its password is to be changed (by a password policy's control, Active Directory's code, 19, 53, or in the entry) | is refused |
 /// | is away, slow, busy, wants something that is not configured, or says anything else | is told "not now", never that the password is wrong |
+/// | takes the password, and then does not show the user's own entry or groups (without a service account) | is refused, and counts as a guess: "not now" would say that the password is right. The log has why |
 ///
 /// **An empty password is never sent**: to a directory that is a login as nobody, which succeeds. Passwords that are no UTF-8, or have a NUL, are
 /// refused.

@@ -245,6 +245,14 @@ pub enum OpenError {
         /// Its mode.
         mode: u32,
     },
+    /// Somebody has locked the tables, so that they could not be changed within some seconds, again and again. Nothing was changed.
+    #[error("the tables are in use by {holders}; nothing was changed: migrate again when that is done")]
+    Locked {
+        /// Who, as PostgreSQL says: processes, their programs and roles, as far as this role may see them.
+        holders: String,
+        /// What the database said.
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
     /// The tables are not as this version of the library needs them.
     #[error("{0}")]
     Schema(Schema),
@@ -253,10 +261,15 @@ pub enum OpenError {
 impl OpenError {
     /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
-        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room. Of SQLite's: somebody has locked it.
+        // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room; somebody has locked it, or was in the way. Of SQLite's: somebody has locked
+        // it, whatever more is said of that in the higher bits.
         let may_pass = |code: &str| {
-            ["57", "53", "08"].iter().any(|class| code.len() == 5 && code.starts_with(class))
-                || ["5", "6"].contains(&code)
+            let is_sqlites = code.parse::<u32>().is_ok_and(|code| [5, 6].contains(&(code & 0xff)));
+            if code.len() == 5 {
+                ["57", "53", "08", "55", "40"].iter().any(|class| code.starts_with(class))
+            } else {
+                is_sqlites
+            }
         };
         match error.as_database_error() {
             Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),

@@ -9,7 +9,7 @@ use core::fmt;
 use core::time::Duration;
 use link::Link;
 use redis::IntoConnectionInfo;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub use link::{RedisCounts, RedisEvent};
 
@@ -63,7 +63,8 @@ impl RedisConfig {
         self.info.redis_settings().password().is_some()
     }
 
-    /// What all keys begin with (`countersign:`). Services that share a Redis and have accounts of their own each need another.
+    /// What all keys begin with (`countersign:`). Services that share a Redis and have accounts of their own each need another, or
+    /// another database of it: under one prefix neither's tickets are taken ([`RedisEvent::OtherSecret`]).
     #[must_use]
     pub fn with_prefix(mut self, prefix: &str) -> Self {
         prefix.clone_into(&mut self.prefix);
@@ -77,15 +78,16 @@ impl RedisConfig {
         self
     }
 
-    /// Remembers this many chains of tickets of one principal, at least 1: as
-    /// [`UsedTickets::with_chains_per_principal`](countersign::UsedTickets::with_chains_per_principal).
+    /// Remembers this many chains of tickets of one principal, 1 to 262144, about 250 bytes each: as
+    /// [`UsedTickets::with_chains_per_principal`](countersign::UsedTickets::with_chains_per_principal). A login takes Redis the same few steps, however
+    /// many there are.
     #[must_use]
     pub fn with_chains_per_principal(mut self, chains: usize) -> Self {
-        self.chains_per_principal = chains.max(1);
+        self.chains_per_principal = chains.clamp(1, 1 << 18);
         self
     }
 
-    /// Tells `observer` when Redis goes away, comes back, or has lost what it knew of tickets: for a log. It must not block.
+    /// Tells `observer` when Redis goes away, comes back, has lost what it knew of tickets, or is somebody else's, too: for a log. It must not block.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&RedisEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
@@ -152,12 +154,18 @@ impl fmt::Debug for RedisConfig {
 ///
 /// **As a [`TicketMemory`](countersign::TicketMemory)** it fails closed. Whatever it can't tell sends a client the longer way, to its credential:
 /// - Redis is away, or slow.
-/// - Redis is not the process that it was, or was flushed, or has evicted anything: marks may be missing. Tickets of all chains that began before
-///   that was seen, or up to a minute after, are refused. So a restart of Redis, a fail-over to a replica and the return to
-///   an old snapshot cost each client one login with its credential, and never let a ticket in twice.
+/// - Redis takes no writes: a replica, one that is full, or one that can't save. It counts as away then, for all that it is asked.
+/// - Redis is not the process that it was or that this server asked last, was flushed, or has evicted anything: marks may be missing. Tickets of all
+///   chains that began before that was seen, or up to a minute after, are refused, by Redis's clock or the server's, whichever is later. So a restart
+///   of Redis, a fail-over to a replica and one that begins with an old RDB file cost each client one login with its credential, and let no ticket in twice.
+/// - Another secret is in use under the same prefix.
 /// - There are more chains of the principal than are remembered.
 ///
-/// Redis's clock times how counts fade and when marks end; a step of it forward by more than a minute can end a mark too early.
+/// What is not noticed, so that a used ticket can be good once more: keys that somebody deletes one by one; a whole machine that is set back to a snapshot; an
+/// eviction between two looks (`serve` looks each two seconds) together with a `CONFIG RESETSTAT`; at an address that moves between two Redis that both take writes, what
+/// was used at the other one, by a server that has only just started; a Redis whose clock is more than an hour behind, or jumps ahead by more than a minute.
+///
+/// Redis's clock times how counts fade, and when marks end: not before the asking server's would have.
 ///
 /// Redis needs about 16 KB for an account with as many sources and tickets as are kept, and typically less than 1 KB. Give it a `maxmemory-policy` of `noeviction`, which
 /// is its default.
@@ -169,6 +177,8 @@ struct Inner {
     secret: SharedSecret,
     prefix: String,
     chains_per_principal: usize,
+    /// Which memory of tickets answered last: empty at first.
+    seen: Mutex<String>,
 }
 
 impl RedisStore {
@@ -184,15 +194,17 @@ impl RedisStore {
         let client = redis::Client::open(config.info).map_err(|_| RedisError::Address)?;
         let link = Link::new(client, runtime, config.patience, config.observer);
         let (prefix, chains_per_principal) = (config.prefix, config.chains_per_principal);
-        Ok(Self(Arc::new(Inner { link, secret: secret.clone(), prefix, chains_per_principal })))
+        let seen = Mutex::default();
+        Ok(Self(Arc::new(Inner { link, secret: secret.clone(), prefix, chains_per_principal, seen })))
     }
 
-    /// Whether Redis answers, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
+    /// Whether Redis answers, takes writes, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
     /// logs in.
     ///
     /// # Errors
     /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
     pub async fn check(&self) -> Result<(), RedisError> {
+        self.check_writes().await?;
         self.check_tickets().await?;
         self.check_penalties().await
     }

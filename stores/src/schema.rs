@@ -1,6 +1,7 @@
 //! The tables, and how they came to be what they are.
 
-use crate::database::{Database, Value};
+use crate::costs;
+use crate::database::{Database, Row, Value};
 use crate::place::{OpenError, PATIENCE};
 use crate::record::columns;
 use core::fmt::{self, Write};
@@ -28,6 +29,8 @@ pub enum Schema {
     },
     /// They are not what they say they are: somebody changed them, or gave up in the middle of it.
     Damaged,
+    /// There are tables of the same names, and not the one that says that they are of this library: they are another program's.
+    Foreign,
 }
 
 impl fmt::Display for Schema {
@@ -44,8 +47,13 @@ impl fmt::Display for Schema {
                 "the tables are of version {version}, and this program knows {LATEST} at the most; use the one that made them"
             ),
             Self::Damaged => f.write_str(
-                "the tables are not what they say they are: something of them is missing; restore them from a backup, or drop what is \
+                "the tables are not what they say they are: something of them is missing or broken; restore them from a backup, or drop what is \
                  left and migrate",
+            ),
+            Self::Foreign => f.write_str(
+                "the tables in the database are another program's: there is no table `countersign`, and others of the names that this \
+                 program gives; use another database, or with PostgreSQL a schema of its own, by its role's search_path (tables of this program \
+                 that lost that one are to be restored from a backup)",
             ),
         }
     }
@@ -149,6 +157,7 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
 }
 
 async fn found(database: &Database) -> Result<Schema, OpenError> {
+    const KEY: &str = "SELECT imitation_key FROM countersign";
     let tables = match database {
         Database::Sqlite(_) => {
             "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
@@ -161,6 +170,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
     };
     let tables = database.read(tables, Vec::new()).await.map_err(OpenError::away)?.len();
     let all_is_there = [
+        KEY,
         concat!("SELECT name, version, ", columns!(), ", last_step, wrong_answers, closed_until FROM accounts LIMIT 0"),
         "SELECT hash, account FROM tokens LIMIT 0",
         "SELECT name, version, permissions FROM roles LIMIT 0",
@@ -171,25 +181,55 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
     if tables == 0 {
         return Ok(Schema::Missing);
     }
-    let version = match database.read("SELECT version FROM countersign", Vec::new()).await {
-        Ok(rows) => rows.first().and_then(|row| row.number("version").ok()),
-        Err(sqlx::Error::Database(_)) => None,
+    let row = match database.read("SELECT version FROM countersign", Vec::new()).await {
+        Ok(rows) => rows.into_iter().next(),
+        Err(error) if is_missing(&error, Missing::Table) => return Ok(Schema::Foreign),
+        Err(error) if is_missing(&error, Missing::Column) => return Ok(Schema::Damaged),
         Err(error) => return Err(OpenError::away(error)),
     };
-    match version {
-        Some(version) if version > LATEST => return Ok(Schema::Newer { version }),
-        Some(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
-        Some(version) if version == LATEST => {}
+    let Some(row) = row else { return Ok(Schema::Damaged) };
+    match row.number("version") {
+        Ok(version) if version > LATEST => return Ok(Schema::Newer { version }),
+        Ok(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
+        Ok(version) if version == LATEST => {}
         _ => return Ok(Schema::Damaged),
     }
     for statement in all_is_there {
         match database.read(statement, Vec::new()).await {
+            Ok(rows) if statement == KEY => {
+                let key = rows.first().and_then(|row| row.text("imitation_key").ok()).map(Zeroizing::new);
+                if key.is_none_or(|key| costs::parse_key(&key).is_none()) {
+                    return Ok(Schema::Damaged);
+                }
+            }
             Ok(_) => {}
-            Err(sqlx::Error::Database(_)) => return Ok(Schema::Damaged),
+            Err(error) if is_missing(&error, Missing::Table) || is_missing(&error, Missing::Column) => {
+                return Ok(Schema::Damaged);
+            }
             Err(error) => return Err(OpenError::away(error)),
         }
     }
     Ok(Schema::Current)
+}
+
+#[derive(Clone, Copy)]
+enum Missing {
+    Table,
+    Column,
+}
+
+/// Whether that is what the database says, and not that it may not be read, say, or not now.
+fn is_missing(error: &sqlx::Error, what: Missing) -> bool {
+    let Some(said) = error.as_database_error() else { return false };
+    // PostgreSQL's codes (SQLSTATE). SQLite has none for it.
+    let (code, text) = match what {
+        Missing::Table => ("42P01", "no such table"),
+        Missing::Column => ("42703", "no such column"),
+    };
+    match said.code() {
+        Some(said) if said.len() == 5 => said == code,
+        _ => said.message().starts_with(text),
+    }
 }
 
 /// Brings the tables to the latest version, in one transaction, and gives what was there before.
@@ -202,43 +242,108 @@ pub(crate) async fn migrate(database: &Database) -> Result<Schema, OpenError> {
             Schema::Current => return Ok(before),
             other => return Err(OpenError::Schema(other)),
         };
-        let mut work = database.begin().await.map_err(OpenError::away)?;
-        if !database.is_sqlite() {
-            let wait = ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"];
-            for statement in wait {
-                work.run(statement, Vec::new()).await.map_err(OpenError::away)?;
-            }
-            work.run("SELECT pg_advisory_xact_lock($1)::text", vec![LOCK.into()]).await.map_err(OpenError::away)?;
-        }
-        // Somebody else may have been at it, and is done now: this sees what they did.
-        let is_there = match database {
-            Database::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'",
-            Database::Postgres(_) => "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL",
-        };
-        let is_there = !work.run(is_there, Vec::new()).await.map_err(OpenError::away)?.is_empty();
-        let now = if is_there {
-            let rows = work.run("SELECT version FROM countersign", Vec::new()).await.map_err(OpenError::away)?;
-            rows.first().and_then(|row| row.number("version").ok()).unwrap_or(from)
-        } else {
-            from
-        };
-        let migrations = if database.is_sqlite() { SQLITE } else { POSTGRES };
-        for statements in migrations.into_iter().skip(usize::try_from(now).unwrap_or_default()) {
-            for statement in statements {
-                work.run(*statement, Vec::new()).await.map_err(OpenError::away)?;
+        let mut tries = TRIES;
+        loop {
+            match step(database, from).await {
+                Ok(()) => return Ok(before),
+                Err(Failed::Schema(found)) => return Err(OpenError::Schema(found)),
+                Err(Failed::Open(error)) => return Err(error),
+                Err(Failed::Sql(error)) if is_locked(&error) => {
+                    tries = tries.saturating_sub(1);
+                    if tries == 0 {
+                        return Err(OpenError::Locked { holders: holders(database).await, source: Box::new(error) });
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Err(Failed::Sql(error)) => return Err(OpenError::away(error)),
             }
         }
-        if now == 0 {
-            let values = vec![LATEST.into(), Value::Text(key()?)];
-            let insert = "INSERT INTO countersign (version, imitation_key) VALUES ($1, $2)";
-            work.run(insert, values).await.map_err(OpenError::away)?;
-        } else {
-            work.run("UPDATE countersign SET version = $1", vec![LATEST.into()]).await.map_err(OpenError::away)?;
-        }
-        work.commit().await.map_err(OpenError::away)?;
-        Ok(before)
     };
     tokio::time::timeout(MIGRATION, migrating).await.map_err(|late| OpenError::Away(Box::new(late)))?
+}
+
+/// How often PostgreSQL is asked for a lock that somebody else has, and how long between: all logins wait behind whoever waits for one, so nobody
+/// does for long.
+const TRIES: usize = 5;
+const WAIT: &str = "SET LOCAL lock_timeout = '2s'";
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Why there are no tables yet.
+enum Failed {
+    Sql(sqlx::Error),
+    Schema(Schema),
+    Open(OpenError),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// PostgreSQL's lock_not_available.
+fn is_locked(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).is_some_and(|code| code == "55P03")
+}
+
+async fn step(database: &Database, from: i64) -> Result<(), Failed> {
+    let mut work = database.begin().await?;
+    if !database.is_sqlite() {
+        for statement in ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"] {
+            work.run(statement, Vec::new()).await?;
+        }
+        // Nobody but others who migrate waits behind this.
+        work.run("SELECT pg_advisory_xact_lock($1)::text", vec![LOCK.into()]).await?;
+        work.run(WAIT, Vec::new()).await?;
+    }
+    // Somebody else may have been at it, and is done now: this sees what they did.
+    let is_there = match database {
+        Database::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'",
+        Database::Postgres(_) => "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL",
+    };
+    let is_there = !work.run(is_there, Vec::new()).await?.is_empty();
+    let now = if is_there {
+        let rows = work.run("SELECT version FROM countersign", Vec::new()).await?;
+        rows.first().and_then(|row| row.number("version").ok()).unwrap_or(from)
+    } else {
+        from
+    };
+    // A later version of this program was first.
+    if now > LATEST {
+        return Err(Failed::Schema(Schema::Newer { version: now }));
+    }
+    let migrations = if database.is_sqlite() { SQLITE } else { POSTGRES };
+    for statements in migrations.into_iter().skip(usize::try_from(now).unwrap_or_default()) {
+        for statement in statements {
+            work.run(*statement, Vec::new()).await?;
+        }
+    }
+    if now == 0 {
+        let values = vec![LATEST.into(), Value::Text(key().map_err(Failed::Open)?)];
+        work.run("INSERT INTO countersign (version, imitation_key) VALUES ($1, $2)", values).await?;
+    } else {
+        work.run("UPDATE countersign SET version = $1", vec![LATEST.into()]).await?;
+    }
+    Ok(work.commit().await?)
+}
+
+/// Who has locks on the tables, as far as this role may see it.
+async fn holders(database: &Database) -> String {
+    const SELECT: &str = "SELECT DISTINCT a.pid::bigint AS pid, coalesce(a.usename::text, '') AS role, \
+         coalesce(a.application_name, '') AS program FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid \
+         WHERE l.granted AND l.pid <> pg_backend_pid() AND a.datname = current_database() AND l.relation IN (to_regclass('accounts'), to_regclass('tokens'), \
+         to_regclass('roles'), to_regclass('account_roles'), to_regclass('imitated_costs'), to_regclass('countersign'), \
+         to_regclass('ticket_keys')) ORDER BY 1 LIMIT 5";
+    let rows = database.read(SELECT, Vec::new()).await.unwrap_or_default();
+    let one = |row: &Row| {
+        let (pid, role, program) = (row.number("pid").ok()?, row.text("role").ok()?, row.text("program").ok()?);
+        Some(format!(
+            "process {pid} ({})",
+            [program, role].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(", as ")
+        ))
+    };
+    let named: Vec<String> = rows.iter().filter_map(one).collect();
+    if named.is_empty() { "somebody who has let go by now".to_owned() } else { named.join("; ") }
 }
 
 /// By which unknown names imitate known ones, as hexadecimal digits.

@@ -8,19 +8,19 @@ use aes_gcm::{Aes256Gcm, KeyInit};
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use countersign::accounts::StoreError;
-use countersign::{Misuse, TicketKeys, UnixTime};
+use countersign::{Misuse, TicketKeys, UnixTime, limits};
 use rand::rngs::{StdRng, SysRng};
 use rand::{SeedableRng, TryRng};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use zeroize::Zeroizing;
 
 /// The keys for tickets of all servers over one database: a ticket of one is good at the others.
 ///
 /// They are in one row. Whichever server finds that a key is due makes it, and puts it there if nobody else was first; no server leads, and none
 /// is missed. A new key is there for some minutes before anybody seals under it, so a server that looks a little later has it in time. Keys
-/// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody.
+/// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody. It is told so
+/// ([`TicketSharingError::Clock`]), and goes on by itself when its clock is right again.
 ///
 /// What is in the database is encrypted (AES-256-GCM) under the servers' [`SharedSecret`]: whoever steals the database, or a backup, has no ticket key. Whoever can write
 /// to it can put an old row back, in which keys are that have ended, or none.
@@ -47,8 +47,6 @@ pub struct SharedTicketKeys {
     store: SqlStore,
     keys: Arc<TicketKeys>,
     secrets: Vec<SharedSecret>,
-    /// Of what the keys follow; 0 for nothing.
-    version: AtomicI64,
 }
 
 /// How long before its time a new key is there, unless a lifetime is so short that half of it is less.
@@ -61,7 +59,7 @@ impl SharedTicketKeys {
     /// These keys, from now on as they are in the database.
     pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &SharedSecret) -> Self {
         let (store, keys) = (store.clone(), Arc::clone(keys));
-        Self { store, keys, secrets: vec![secret.clone()], version: AtomicI64::new(0) }
+        Self { store, keys, secrets: vec![secret.clone()] }
     }
 
     /// Reads also what was written under another secret: while servers change from one to the next, all of them know both.
@@ -71,10 +69,10 @@ impl SharedTicketKeys {
         self
     }
 
-    /// Looks at the database, makes a key where one is due, and takes over what is there.
+    /// Looks at the database, makes a key where one is due, and takes over what is there: each time, as somebody may have put something older back.
     ///
     /// # Errors
-    /// [`TicketSharingError`]; the keys stay as they are.
+    /// [`TicketSharingError`]. The keys stay as they are, but with [`TicketSharingError::Clock`]: then they are those of the database.
     pub async fn sync(&self) -> Result<(), TicketSharingError> {
         let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
         for _ in 0..TRIES {
@@ -82,26 +80,22 @@ impl SharedTicketKeys {
             let (version, kept) = match &row {
                 // What nobody can read blocks others for no longer than a key is good for.
                 Some(row) => match self.unwrap(&row.wrapped) {
-                    Some(kept) => (row.version, kept),
-                    None if row.ends <= now => (row.version, Zeroizing::default()),
+                    Some(kept) => (Some(row.version), kept),
+                    None if row.ends <= now => (Some(row.version), Zeroizing::default()),
                     None => return Err(TicketSharingError::Unreadable),
                 },
-                None => (0, Zeroizing::default()),
+                None => (None, Zeroizing::default()),
             };
             let unix = UnixTime::from_secs(u64::try_from(now).unwrap_or_default());
             let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| TicketSharingError::Random)?;
             let Some(fresh) = self.keys.rotate_shared(&kept, unix, lead, &mut rng)? else {
-                if self.version.load(Ordering::Acquire) != version {
-                    self.keys.follow(&kept)?;
-                    self.version.store(version, Ordering::Release);
-                }
-                return Ok(());
+                self.keys.follow(&kept)?;
+                return same_time(unix);
             };
             let ends = now.saturating_add_unsigned(self.keys.lifetime().as_secs().saturating_mul(3));
             if self.write(version, ends, self.wrap(fresh.as_slice())?).await? {
                 self.keys.follow(fresh.as_slice())?;
-                self.version.store(version.wrapping_add(1), Ordering::Release);
-                return Ok(());
+                return same_time(unix);
             }
         }
         Err(TicketSharingError::Store(StoreError::Conflict))
@@ -139,16 +133,15 @@ impl SharedTicketKeys {
         read.await
     }
 
-    /// Whether it was there before anybody else's.
-    async fn write(&self, version: i64, ends: i64, wrapped: String) -> Result<bool, StoreError> {
+    /// Whether it was there before anybody else's. Versions are random: one that counts would come back with a row that is made anew, or a database
+    /// that fails over.
+    async fn write(&self, version: Option<i64>, ends: i64, wrapped: String) -> Result<bool, StoreError> {
         const INSERT: &str = "INSERT INTO ticket_keys (id, version, wrapped, ends) VALUES (1, $1, $2, $3) \
             ON CONFLICT (id) DO NOTHING RETURNING version";
         const UPDATE: &str = "UPDATE ticket_keys SET version = $1, wrapped = $2, ends = $3 WHERE id = 1 AND version = $4 RETURNING version";
-        let mut values = vec![version.wrapping_add(1).into(), Value::Text(wrapped), ends.into()];
-        let statement = if version == 0 { INSERT } else { UPDATE };
-        if version != 0 {
-            values.push(version.into());
-        }
+        let mut values = vec![crate::store::version()?, Value::Text(wrapped), ends.into()];
+        let statement = if version.is_none() { INSERT } else { UPDATE };
+        values.extend(version.map(Value::from));
         let written = self.store.write(async {
             let mut work = self.store.database().begin().await?;
             let is_first = !work.run(statement, values).await?.is_empty();
@@ -174,6 +167,20 @@ impl SharedTicketKeys {
         let open = |secret| cipher(secret).decrypt(&(*nonce).into(), Payload { msg: sealed, aad: AAD }).ok();
         self.secrets.iter().find_map(open).map(Zeroizing::new)
     }
+}
+
+/// Whether this server's clock is that of the database, by which keys come and go, but for what is allowed.
+fn same_time(database: UnixTime) -> Result<(), TicketSharingError> {
+    let (own, database) = (UnixTime::from_system(SystemTime::now()).as_secs(), database.as_secs());
+    let seconds = own.abs_diff(database);
+    if seconds <= limits::CLOCK_SKEW.as_secs() {
+        return Ok(());
+    }
+    Err(TicketSharingError::Clock { seconds, is_ahead: own > database })
+}
+
+fn side(is_ahead: &bool) -> &'static str {
+    if *is_ahead { "ahead of" } else { "behind" }
 }
 
 const NONCE: usize = 12;
@@ -206,6 +213,14 @@ pub enum TicketSharingError {
     /// They are encrypted under another secret, or are broken. They are replaced when they have ended; `DELETE FROM ticket_keys` does it now.
     #[error("the ticket keys in the database are encrypted under another secret, or are broken")]
     Unreadable,
+    /// The keys are shared, and this server's clock is further off from the database's than [`limits::CLOCK_SKEW`]: one of the two is wrong.
+    #[error("this server's clock is {seconds} s {} the database's, by which ticket keys come and go; one of the two is wrong", side(.is_ahead))]
+    Clock {
+        /// How far.
+        seconds: u64,
+        /// Whether this server's is the later one.
+        is_ahead: bool,
+    },
     /// They are none.
     #[error(transparent)]
     Misuse(#[from] Misuse),

@@ -155,6 +155,24 @@ async fn users_with_names_by_a_template_are_read_as_themselves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_a_service_account_nothing_that_is_wrong_with_an_entry_tells_that_a_password_is_right() {
+    let Some(directory) = Directory::start() else { return };
+    let named = directory.config().with_names("uid={user},ou=people,dc=example").with_permissions(["read"]);
+    // An attribute that the entry has not, or not with this name; groups that users may not search.
+    let nowhere =
+        named.clone().with_groups("ou=groups,dc=example", "(member={dn}").with_patience(Duration::from_secs(20));
+    for config in [named.clone().with_name_attribute("mail"), named.clone().with_name_attribute("objectClass"), nowhere]
+    {
+        let verifier = LdapVerifier::new(config).unwrap();
+        let right = log_in(&verifier, "alice", PASSWORD).await.unwrap_err();
+        assert!(matches!(right, Reason::Application(_)) && right.is_no(), "{right:?}");
+        let wrong = log_in(&verifier, "alice", b"guess").await.unwrap_err();
+        assert_eq!(wrong, Reason::UnknownUser);
+    }
+    assert!(log_in(&LdapVerifier::new(named).unwrap(), "alice", PASSWORD).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_comes_back_is_who_they_are_now() {
     let Some(directory) = Directory::start() else { return };
     let verifier = directory.verifier();

@@ -154,11 +154,96 @@ async fn tables_are_made_once_by_whoever_is_first() {
         ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
         ("UPDATE countersign SET version = 3", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
-        ("DROP TABLE countersign", Schema::Damaged),
+        ("DROP TABLE countersign", Schema::Foreign),
     ] {
         server.run(statement).await;
         assert_eq!(server.place().schema().await.unwrap(), found, "{statement}");
     }
+}
+
+/// What makes version 1 of the latest, but for what is in it.
+const BACK_TO_1: [&str; 9] = [
+    "DROP TABLE account_roles",
+    "DROP TABLE roles",
+    "DROP TABLE imitated_costs",
+    "ALTER TABLE accounts DROP COLUMN stretched",
+    "ALTER TABLE accounts DROP COLUMN allowed_from",
+    "ALTER TABLE accounts ADD COLUMN password_cost TEXT",
+    "CREATE INDEX accounts_by_password_cost ON accounts (password_cost)",
+    "DROP TABLE ticket_keys",
+    "UPDATE countersign SET version = 1",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_somebody_is_in_the_way_of_lets_logins_through_and_names_them() {
+    let Some(server) = Server::with("in_the_way").await else { return };
+    server.place().migrate().await.unwrap();
+    for statement in BACK_TO_1 {
+        server.run(statement).await;
+    }
+    // As a backup does.
+    let mut holder = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    for statement in ["SET application_name = 'pg_dump'", "BEGIN", "LOCK TABLE accounts IN ACCESS SHARE MODE"] {
+        sqlx::query(statement).execute(&mut holder).await.unwrap();
+    }
+    let place = server.place();
+    let migrating = tokio::spawn(async move { place.migrate().await });
+    // Whoever reads waits behind the one who waits to write: for one try at a time.
+    let mut reader = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    while !migrating.is_finished() {
+        sqlx::query("SET statement_timeout = '20s'").execute(&mut reader).await.unwrap();
+        sqlx::query("SELECT name FROM accounts").fetch_all(&mut reader).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let refused = migrating.await.unwrap().unwrap_err();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("pg_dump"), "{refused}");
+    assert_eq!(server.place().schema().await.unwrap(), Schema::Older { version: 1 });
+    // With the next try it is done.
+    let place = server.place();
+    let migrating = tokio::spawn(async move { place.migrate().await });
+    sqlx::query("COMMIT").execute(&mut holder).await.unwrap();
+    assert_eq!(migrating.await.unwrap().unwrap(), Schema::Older { version: 1 });
+    assert_eq!(server.place().schema().await.unwrap(), Schema::Current);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_comes_after_a_later_programs_leaves_the_tables_to_that() {
+    let Some(server) = Server::with("later_first").await else { return };
+    server.place().migrate().await.unwrap();
+    server.run("UPDATE countersign SET version = 2").await;
+    let mut other = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    let lock = format!("SELECT pg_advisory_lock({})", 0x636f_756e_7465_7273_i64);
+    sqlx::query(AssertSqlSafe(lock)).execute(&mut other).await.unwrap();
+    let place = server.place();
+    let migrating = tokio::spawn(async move { place.migrate().await });
+    let waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
+         (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while sqlx::query(waiting).fetch_all(&mut other).await.unwrap().is_empty() {}
+    server.run("UPDATE countersign SET version = 7").await;
+    other.close().await.unwrap();
+    let refused = migrating.await.unwrap();
+    assert!(matches!(refused, Err(OpenError::Schema(Schema::Newer { version: 7 }))), "{refused:?}");
+    assert_eq!(server.place().schema().await.unwrap(), Schema::Newer { version: 7 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_may_not_be_read_are_not_taken_for_damaged_ones() {
+    let Some(server) = Server::with("not_granted").await else { return };
+    server.place().migrate().await.unwrap();
+    let role = format!("clerk_{}", std::process::id());
+    server.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    let address = server.address(&server.socket).replace("countersign@", &format!("{role}@"));
+    for grants in ["", "GRANT SELECT ON countersign, tokens TO"] {
+        if !grants.is_empty() {
+            server.run(&format!("{grants} {role}")).await;
+        }
+        let found = Place::parse(&address).unwrap().schema().await;
+        let Err(OpenError::Refused(said)) = found else { panic!("{found:?}") };
+        assert!(said.to_string().contains("permission denied"), "{said}");
+    }
+    server.run(&format!("DROP OWNED BY {role}")).await;
+    server.run(&format!("DROP ROLE {role}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,8 @@
 #![cfg(all(unix, feature = "redis"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+#[path = "support/redis_server.rs"]
+mod redis_server;
 mod support;
 
 use countersign::crypto::rustcrypto;
@@ -11,104 +13,13 @@ use countersign::{
     Acceptor, AccountVerifier, Accounts, AlreadyUsed, Penalties, PenaltyKey, PenaltyStore, ServerConfig, TicketKeys,
     TicketMemory, TicketUse, UnixTime, Waits, WhenAway,
 };
-use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret};
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore};
+use redis_server::{Redis, secret};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, SystemTime};
 use support::{Copies, PASSWORD, account, connector, log_in, server_key, source, why};
 
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn secret(byte: u8) -> SharedSecret {
-    SharedSecret::new([byte; 32])
-}
-
-/// A Redis of this test's own.
-struct Redis {
-    folder: tempfile::TempDir,
-    process: Child,
-}
-
-impl Redis {
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Self::run(&folder);
-        if process.is_none() {
-            eprintln!("skipped: no redis-server on the PATH (Debian's package redis-server)");
-        }
-        Some(Self { folder, process: process? })
-    }
-
-    fn run(folder: &tempfile::TempDir) -> Option<Child> {
-        let mut command = Command::new("redis-server");
-        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(folder.path().join("socket"));
-        let mut process = command.arg("--dir").arg(folder.path()).stdout(Stdio::piped()).spawn().ok()?;
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let mut lines = lines.map_while(Result::ok);
-        assert!(lines.any(|line| line.contains("eady to accept connections")));
-        // It must not wait for a reader.
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(process)
-    }
-
-    fn kill(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.process = Self::run(&self.folder).unwrap();
-    }
-
-    fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
-    }
-
-    fn address(&self) -> String {
-        format!("redis+unix://{}", self.folder.path().join("socket").display())
-    }
-
-    fn config(&self) -> RedisConfig {
-        RedisConfig::parse(&self.address()).unwrap()
-    }
-
-    fn store(&self) -> RedisStore {
-        RedisStore::new(self.config(), &secret(7)).unwrap()
-    }
-
-    async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-        let client = redis::Client::open(self.address()).unwrap();
-        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
-        let mut command = redis::Cmd::new();
-        for word in words {
-            command.arg(*word);
-        }
-        command.query_async(&mut connection).await.unwrap()
-    }
-
-    /// As if it had been there for an hour.
-    async fn age(&self) {
-        self.store().check().await.unwrap();
-        let since = (now().as_secs() - 3600).to_string();
-        let () = self.ask(&["HSET", "countersign:tickets", "since", &since]).await;
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.signal_quietly();
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Redis {
-    /// One that is stopped dies as well, but its children would not.
-    fn signal_quietly(&self) {
-        let _ = Command::new("kill").args(["-CONT", &self.process.id().to_string()]).stderr(Stdio::null()).status();
-    }
-}
 
 fn now() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
@@ -126,6 +37,7 @@ impl Told {
                 RedisEvent::Away { .. } => "away",
                 RedisEvent::Back { .. } => "back",
                 RedisEvent::TicketsForgotten => "forgotten",
+                RedisEvent::OtherSecret => "other secret",
                 _ => "other",
             };
             told.0.lock().unwrap().push(word.to_owned());
@@ -302,6 +214,150 @@ async fn one_that_hangs_is_given_up() {
     redis.signal("-CONT");
     while store.check().await.is_err() {}
     assert_eq!(told.all(), ["away", "back"]);
+}
+
+/// How many writes it has refused.
+async fn refusals(redis: &Redis) -> u64 {
+    let stats: String = redis.ask(&["INFO", "errorstats"]).await;
+    let of = |line: &str| {
+        line.split_once(":count=").and_then(|(name, count)| Some((name.to_owned(), count.trim().parse().ok()?)))
+    };
+    let refused = |(name, _): &(String, u64)| ["errorstat_OOM", "errorstat_READONLY"].contains(&name.as_str());
+    stats.lines().filter_map(of).filter(refused).map(|(_, count)| count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_reads_and_takes_no_writes_is_away_until_it_does() {
+    let Some(redis) = Redis::start() else { return };
+    let other = Redis::start().unwrap();
+    redis.age().await;
+    let told = Told::default();
+    let store = RedisStore::new(told.to(redis.config()), &secret(7)).unwrap();
+    let closed = servers([store.clone(), store.clone()], WhenAway::TurnAway);
+    assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted");
+    let (full, room): (&[&str], &[&str]) = (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]);
+    let there = other.folder.path().join("socket").display().to_string();
+    // A Redis on a socket alone has no port that a replica could come to. To be one it need not get there.
+    let (replica, master): (&[&str], &[&str]) = (&["REPLICAOF", &there, "1"], &["REPLICAOF", "NO", "ONE"]);
+    for (number, (wrong, right)) in [(full, room), (replica, master)].into_iter().enumerate() {
+        let () = redis.ask(wrong).await;
+        // The first guess may find out.
+        let stranger = 5 + number as u8;
+        let _ = why(&closed[0], stranger, "bob", b"guess").await;
+        // Again and again: most are not asked for, so until some were.
+        for _ in 0..3 {
+            for is_check in [true, false] {
+                let before = refusals(&redis).await;
+                while refusals(&redis).await == before {
+                    if is_check {
+                        assert!(store.check().await.is_err());
+                    } else {
+                        assert!(store.read(&[PenaltyKey::Total]).await.is_err(), "also what only reads");
+                    }
+                }
+            }
+        }
+        assert_eq!(why(&closed[0], stranger, "bob", PASSWORD).await, "not-now");
+        assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted", "known at this server");
+        assert_eq!(told.all().len(), 2 * number + 1, "once: {:?}", told.all());
+        let () = redis.ask(right).await;
+        // By itself, without a check.
+        while why(&closed[0], stranger, "bob", PASSWORD).await != "accepted" {}
+        assert_eq!(told.all().last().unwrap(), "back");
+    }
+    assert_eq!(told.all(), ["away", "back", "away", "back"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_secrets_under_one_prefix_neither_has_tickets_and_both_are_told_so() {
+    let Some(redis) = Redis::start() else { return };
+    redis.age().await;
+    let told = Told::default();
+    let [ours, theirs] = [7, 8].map(|byte| RedisStore::new(told.to(redis.config()), &secret(byte)).unwrap());
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    assert_eq!(ours.use_once(&used("alice", 1, 0, recently)).await, Ok(()));
+    for _ in 0..3 {
+        assert_eq!(theirs.use_once(&used("alice", 1, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+        assert_eq!(ours.use_once(&used("alice", 1, 1, recently)).await, Err(AlreadyUsed::Forgotten));
+    }
+    assert_eq!(told.all(), ["other secret", "other secret"], "once a minute each");
+    assert_eq!((ours.counts().other_secret, ours.counts().tickets_forgotten), (3, 0));
+    // With another prefix they are apart.
+    let apart = RedisStore::new(told.to(redis.config().with_prefix("theirs:")), &secret(8)).unwrap();
+    apart.check().await.unwrap();
+    ours.check().await.unwrap();
+    apart.check().await.unwrap();
+    assert_eq!((apart.counts().other_secret, ours.counts().other_secret), (0, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_an_address_that_moves_there_and_back_nothing_is_taken_twice() {
+    let (Some(one), Some(two)) = (Redis::start(), Redis::start()) else { return };
+    for redis in [&one, &two] {
+        redis.age().await;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let address = folder.path().join("socket");
+    let to = |redis: &Redis| {
+        let next = folder.path().join("next");
+        std::os::unix::fs::symlink(redis.folder.path().join("socket"), &next).unwrap();
+        std::fs::rename(next, &address).unwrap();
+    };
+    to(&one);
+    let told = Told::default();
+    let config = RedisConfig::parse(&format!("redis+unix://{}", address.display())).unwrap();
+    let store = RedisStore::new(told.to(config), &secret(7)).unwrap();
+    let recently = UnixTime::from_secs(now().as_secs() - 10);
+    assert_eq!(store.use_once(&used("alice", 1, 0, recently)).await, Ok(()));
+    for next in [&two, &one] {
+        to(next);
+        // Whoever is connected stays.
+        let () = one.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        let () = two.ask(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        let again = loop {
+            match store.use_once(&used("alice", 1, 0, recently)).await {
+                Err(AlreadyUsed::Away) => {}
+                known => break known,
+            }
+        };
+        assert_eq!(again, Err(AlreadyUsed::Forgotten));
+        assert_eq!(store.use_once(&used("alice", 2, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+    }
+    assert_eq!(told.all().iter().filter(|word| *word == "forgotten").count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before() {
+    let Some(redis) = Redis::start() else { return };
+    // A server's clock that is ahead of Redis's by three minutes is as good as a Redis that is behind by as much: what began then is still
+    // before the server's now.
+    let script = concat!(include_str!("../src/redis/common.lua"), include_str!("../src/redis/use.lua"));
+    let ahead = now().as_secs() + 180;
+    let ask = |chain: &str, began: u64, clock: u64| {
+        let (began, ends, clock) = (began.to_string(), (began + 7200).to_string(), clock.to_string());
+        let words =
+            ["EVAL", script, "1", "apart:", "alice", chain, "0", &began, &ends, "64", "60", &clock, "", "secret"];
+        words.map(str::to_owned)
+    };
+    for (chain, began, clock, expected) in [
+        ("1", 0, ahead, "forgotten"),
+        ("2", ahead - 10, ahead, "forgotten"),
+        ("3", ahead + 60, ahead + 60, "forgotten"),
+        ("4", ahead + 61, ahead + 61, "first"),
+    ] {
+        let words = ask(chain, began, clock);
+        let said: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
+        assert_eq!(said[0], expected, "{chain}");
+    }
+    // A mark lasts until the clock that is behind says that it has ended.
+    let left: i64 = redis.ask(&["TTL", "apart:chains:alice"]).await;
+    assert!(left >= 7200 + 180, "{left}");
+    // One that is years ahead shuts nobody out for years.
+    let () = redis.ask(&["DEL", "apart:tickets"]).await;
+    let words = ask("5", 0, ahead + 1_000_000_000);
+    let _: Vec<String> = redis.ask(&words.each_ref().map(String::as_str)).await;
+    let since: u64 = redis.ask(&["HGET", "apart:tickets", "since"]).await;
+    assert!(since <= now().as_secs() + 3600);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -154,6 +154,33 @@ async fn keys_in_the_database_are_of_no_use_without_the_secret() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_were_deleted_and_made_anew_or_put_back_are_taken_over() {
+    let (place, _folder) = databases("anew").await.remove(0);
+    let store = SqlStore::open(&place).await.unwrap();
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().unwrap());
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let keys = [0, 1].map(|_| Arc::new(keys(HOUR)));
+    let shared = keys.each_ref().map(|keys| SharedTicketKeys::new(&store, keys, &secret(1)));
+    shared[0].sync().await.unwrap();
+    let old = exported(&keys[0]);
+    let select = "SELECT version, wrapped FROM ticket_keys";
+    let (version, wrapped): (i64, String) = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
+    // Whoever is at it next makes a key, as if it were the first.
+    sqlx::query("DELETE FROM ticket_keys").execute(&mut connection).await.unwrap();
+    shared[1].sync().await.unwrap();
+    shared[0].sync().await.unwrap();
+    assert_eq!(exported(&keys[0]), exported(&keys[1]));
+    assert_ne!(exported(&keys[0]), old);
+    // And what a database that failed over has is what counts.
+    let update = "UPDATE ticket_keys SET version = $1, wrapped = $2";
+    sqlx::query(update).bind(version).bind(wrapped).execute(&mut connection).await.unwrap();
+    for (shared, keys) in shared.iter().zip(&keys) {
+        shared.sync().await.unwrap();
+        assert_eq!(exported(keys), old);
+    }
+}
+
 /// A session at each of two servers, which ends where its account is changed so.
 async fn both_end(
     store: &SqlStore,

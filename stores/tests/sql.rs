@@ -76,12 +76,16 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
         ("UPDATE countersign SET version = 0", Schema::Damaged),
         ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
         ("UPDATE countersign SET version = 3", Schema::Current),
+        // Of what is not all there nobody could know which half is right.
+        ("UPDATE countersign SET imitation_key = substr(imitation_key, 1, 63)", Schema::Damaged),
+        ("UPDATE countersign SET imitation_key = imitation_key || 'g'", Schema::Damaged),
+        ("UPDATE countersign SET imitation_key = substr(imitation_key, 1, 63) || '0'", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE tokens", Schema::Damaged),
-        ("DROP TABLE countersign", Schema::Damaged),
-        ("DROP TABLE account_roles", Schema::Damaged),
-        ("DROP TABLE accounts", Schema::Damaged),
-        ("DROP TABLE roles", Schema::Damaged),
+        ("DROP TABLE countersign", Schema::Foreign),
+        ("DROP TABLE account_roles", Schema::Foreign),
+        ("DROP TABLE accounts", Schema::Foreign),
+        ("DROP TABLE roles", Schema::Foreign),
         ("DROP TABLE imitated_costs", Schema::Missing),
     ] {
         other(&place, &[statement]).await.close().await.unwrap();
@@ -90,10 +94,24 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
         } else {
             assert_eq!(schema(SqlStore::open(&place).await), found, "{statement}");
         }
-        if matches!(found, Schema::Damaged | Schema::Newer { .. }) {
+        if matches!(found, Schema::Damaged | Schema::Foreign | Schema::Newer { .. }) {
             assert!(matches!(place.migrate().await, Err(OpenError::Schema(said)) if said == found), "{statement}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_told_to_drop_another_programs_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::sqlite(folder.path().join("theirs.db"));
+    std::fs::write(place.path().unwrap(), "").unwrap();
+    restrict(place.path().unwrap());
+    let theirs = ["CREATE TABLE accounts (id INTEGER, owner TEXT)", "INSERT INTO accounts VALUES (1, 'somebody')"];
+    other(&place, &theirs).await.close().await.unwrap();
+    let found = schema(SqlStore::open(&place).await);
+    assert_eq!(found, Schema::Foreign);
+    assert!(found.to_string().contains("use another database") && !found.to_string().contains("drop"));
+    assert!(matches!(place.migrate().await, Err(OpenError::Schema(Schema::Foreign))));
 }
 
 /// What makes version 1 of the latest, of which it has everything.

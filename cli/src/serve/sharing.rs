@@ -34,7 +34,11 @@ pub(super) struct SharingArgs {
     /// Read the password of Redis from the first line of this file
     #[arg(long, value_name = "FILE", requires = "redis")]
     redis_password_file: Option<PathBuf>,
-    /// What becomes of logins while Redis is away. No ticket is taken then in any case: clients show their credentials
+    /// Begin all keys in Redis with this, at all servers of this service: another service at the same Redis needs another one, or
+    /// another database of it (redis://HOST:PORT/NUMBER)
+    #[arg(long, value_name = "TEXT", requires = "redis", value_parser = prefix)]
+    redis_prefix: Option<String>,
+    /// What becomes of logins while Redis is away, or takes no writes. No ticket is taken then in any case: clients show their credentials
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     redis_down: Down,
     /// Keep what is shared under the secret in this file, 64 hexadecimal digits, the same at all servers. Otherwise it follows from
@@ -62,6 +66,9 @@ impl SharingArgs {
     ) -> Result<(Sharing, Option<String>), Failure> {
         let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
         let mut config = parse(address)?;
+        if let Some(prefix) = &self.redis_prefix {
+            config = config.with_prefix(prefix);
+        }
         if let Some(path) = &self.redis_password_file {
             config = config.with_password(&secrets::of_file(path)?);
         } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
@@ -118,6 +125,16 @@ impl Down {
                 "those who have not logged in here before from where they are are turned away, and no ticket is taken"
             }
         }
+    }
+}
+
+/// What an operator can type again in redis-cli.
+fn prefix(text: &str) -> Result<String, &'static str> {
+    let is_good = (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good {
+        Ok(text.to_owned())
+    } else {
+        Err("expected 1 to 64 characters of ASCII, without spaces, such as orders:")
     }
 }
 
@@ -227,6 +244,10 @@ impl Sharing {
     }
 }
 
+const OTHER_SECRET: &str = "another server keeps its tickets there under another secret, and as long as it does, no tickets are taken: where it is \
+     of this service, give all the same --shared-secret; where it is of another one, give one of them another --redis-prefix, or \
+     another database of the same Redis";
+
 const UNSHARED: &str =
     "until that is over, tickets of this server may be good at no other one, and those of others not here";
 
@@ -272,7 +293,8 @@ impl State {
                 Entry::new("redis-back").count("seconds", after.as_secs())
             }
             RedisEvent::TicketsForgotten => Entry::new("redis-emptied")
-                .text("note", "it is new, or has lost what it knew: tickets of before are not taken"),
+                .text("note", "it is new, another, or has lost what it knew: tickets of before are not taken"),
+            RedisEvent::OtherSecret => Entry::new("redis-other-secret").text("note", OTHER_SECRET),
             _ => return,
         };
         log.write(entry);

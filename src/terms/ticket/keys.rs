@@ -48,6 +48,8 @@ struct Ring {
     follows: bool,
     /// The latest that the clock has said.
     latest: UnixTime,
+    /// What the clock has said last.
+    last: UnixTime,
     /// Whether the keys come from elsewhere, and what was used under them is not known here.
     is_without_uses: bool,
 }
@@ -119,7 +121,13 @@ impl TicketKeys {
         let aead = if provider.aes_256_gcm.is_some() { Aead::Aes256Gcm } else { Aead::ChaCha20Poly1305 };
         let cipher = provider.cipher_or_missing(aead);
         let lifetime = Duration::from_secs(lifetime.as_secs().max(1));
-        let ring = Mutex::new(Ring { keys: List::new(), follows: false, latest: UnixTime(0), is_without_uses: false });
+        let ring = Mutex::new(Ring {
+            keys: List::new(),
+            follows: false,
+            latest: UnixTime(0),
+            last: UnixTime(0),
+            is_without_uses: false,
+        });
         let used = Used::Here(UsedTickets::for_lifetime(lifetime));
         Self { cipher, lifetime, max_age: limits::TICKET_MAX_AGE, ring, used }
     }
@@ -196,6 +204,9 @@ impl TicketKeys {
     /// A new key is there `lead` before anybody seals under it, so that all servers can open what one seals; so each has to look more often than that.
     /// The clock that `now` comes from should be one for all, such as the database's: by it keys come and go.
     ///
+    /// A follower whose own clock was ahead for a while, so that everything had expired, goes on once `now` says, too, that it was; it then has to
+    /// [follow](TicketKeys::follow) again. If its memory of used tickets is its own, tickets of before are not taken any more.
+    ///
     /// # Errors
     /// [`Misuse::BadInput`] for bytes that are no export.
     pub fn rotate_shared(
@@ -206,6 +217,7 @@ impl TicketKeys {
         rng: &mut dyn CryptoRng,
     ) -> Result<Option<SecretBytes>, Misuse> {
         let kept = if kept.is_empty() { List::new() } else { Self::imported(kept)? };
+        self.go_back_to(now);
         // A thief has no use for what no longer opens. And what a clock that was wrong has made for a far future would be waited for.
         let latest = now.after(lead).after(limits::CLOCK_SKEW);
         let mut alive = List::<RingKey, RING>::new();
@@ -289,7 +301,7 @@ impl TicketKeys {
                 SavedUse::read(&mut reader).map_err(|_| bad)?;
             uses.push(TicketUse { principal, chain, number, authenticated, until });
         }
-        *self.ring() = Ring { keys, follows: false, latest, is_without_uses: has_uses == 0 };
+        *self.ring() = Ring { keys, follows: false, latest, last: latest, is_without_uses: has_uses == 0 };
         if let Used::Here(memory) = &self.used {
             memory.restore(&uses, forgotten.checked_sub(1).map(UnixTime));
         }
@@ -365,8 +377,12 @@ impl TicketKeys {
 
     /// Marks a ticket as used; false where it was before, or that can't be told.
     pub(crate) async fn use_once(&self, contents: &TicketContents, now: UnixTime) -> bool {
-        // Whatever key it began under, its chain has ended by then.
-        let until = contents.chain.authenticated.after(self.max_age).min(now.after(self.lifetime.saturating_mul(2)));
+        // By then its chain has ended, whatever lifetime its tickets were given: not by the one that is configured now, which may be shorter.
+        let until = {
+            let ring = self.ring();
+            let root = ring.keys.iter().find(|key| key.name == contents.chain.root);
+            root.map_or(contents.expires, |root| self.end(root, &contents.chain)).max(contents.expires)
+        };
         let ticket = contents.chain.to_use(&contents.principal, until.after(limits::CLOCK_SKEW));
         match &self.used {
             Used::Here(memory) => {
@@ -411,8 +427,10 @@ impl TicketKeys {
     /// expired, whose use may be forgotten by then.
     ///
     /// One that goes back by more than a skew was wrong before, or is now: then nothing that was made before is good any more,
-    /// and this begins anew. (Whoever follows another can't make keys, and waits until the clock has caught up.)
+    /// and this begins anew. (Whoever follows others can't make keys, and waits until the clock has caught up, or that of all servers says, too, that
+    /// it was wrong.)
     fn clock(&self, ring: &mut Ring, now: UnixTime) -> UnixTime {
+        ring.last = now;
         if now.after(limits::CLOCK_SKEW) < ring.latest && !ring.follows {
             ring.keys = List::new();
             ring.latest = now;
@@ -435,6 +453,19 @@ impl TicketKeys {
             ring.keys = kept;
         }
         now
+    }
+
+    /// Goes back with a follower's clock, where that of all servers says that it was ahead before. One clock alone says nothing: it may be wrong now.
+    fn go_back_to(&self, common: UnixTime) {
+        let mut ring = self.ring();
+        let now = ring.last.max(common);
+        if ring.follows && now.after(limits::CLOCK_SKEW) < ring.latest {
+            ring.latest = now;
+            if let Used::Here(memory) = &self.used {
+                // It may have dropped, as ended, what was used and is good again now.
+                memory.forget_until(now.after(limits::CLOCK_SKEW));
+            }
+        }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -203,6 +203,7 @@ impl State {
                 return Err(AlreadyUsed::Used);
             }
             known.number = ticket.number;
+            known.until = known.until.max(ticket.until);
             return Ok(());
         }
         let of_principal = self.principals.get(ticket.principal.as_str()).and_then(|principal| principal.forgotten);

@@ -14,12 +14,22 @@ pub(super) struct Session {
 }
 
 const UNREACHABLE: Reason = Reason::NotNow("the directory can't be reached");
+const BROKEN: Reason = Reason::NotNow("the connection to the directory broke");
 
 /// Of an answer that never comes, or is none.
 fn broken(error: ldap3::LdapError) -> Reason {
     match error {
         ldap3::LdapError::LdapResult { result } => policy::away(result.rc),
-        _ => Reason::NotNow("the connection to the directory broke"),
+        _ => BROKEN,
+    }
+}
+
+/// Of what goes wrong once the password was taken. "Not now" would say that it is right, to whoever guesses, and not count as a guess: it is a refusal as
+/// any other, and the log has why. A connection that breaks says nothing of the password.
+fn no_longer_away(reason: Reason) -> Reason {
+    match reason {
+        Reason::NotNow(why) if reason != BROKEN => Reason::Application(why),
+        reason => reason,
     }
 }
 
@@ -134,16 +144,20 @@ impl Session {
             (None, false) => {
                 // It does not say which of the two is wrong, and what may be no name must not be logged as one.
                 verdict.map_err(|reason| if reason == Reason::WrongPassword { Reason::UnknownUser } else { reason })?;
-                let own = self.read(&name, Scope::Base, "(objectClass=*)").await?;
-                let own = own
-                    .into_iter()
-                    .next()
-                    .ok_or(Reason::NotNow("the directory does not let users read their own entries"))?;
-                self.person(own, user)
-                    .await?
-                    .ok_or(Reason::NotNow("the user's entry does not have the attribute of their name"))
+                self.own(&name, user).await.map_err(no_longer_away)
             }
         }
+    }
+
+    /// The entry of whoever is in, with its groups, read as them.
+    async fn own(&mut self, dn: &str, user: &str) -> Result<Person, Reason> {
+        let own = self.read(dn, Scope::Base, "(objectClass=*)").await?;
+        let own = own
+            .into_iter()
+            .next()
+            .ok_or(Reason::Application("the directory does not let users read their own entries"))?;
+        let person = self.person(own, user).await?;
+        person.ok_or(Reason::Application("the user's entry does not have the attribute of their name"))
     }
 
     /// The user's entry, with its groups.

@@ -1,6 +1,7 @@
 //! A user as a directory has them.
 
 use super::{LdapConfig, dn};
+use asn1_rs::GeneralizedTime;
 use countersign::{Grant, Reason};
 use ldap3::SearchEntry;
 use sha2::{Digest, Sha256};
@@ -109,7 +110,8 @@ impl Person {
         let of_windows = of_windows.map(|time| time.saturating_div(10_000_000).saturating_sub(11_644_473_600));
         // In days.
         let of_shadow = number("shadowExpire").filter(|days| *days >= 0).map(|days| days.saturating_mul(86_400));
-        if [of_windows, of_shadow].into_iter().flatten().any(|end| end <= now) {
+        let of_kerberos = self.values("krbPrincipalExpiration").next().map(kerberos_end).transpose()?.flatten();
+        if [of_windows, of_shadow, of_kerberos].into_iter().flatten().any(|end| end <= now) {
             return Err(Reason::AccountExpired);
         }
         Ok(())
@@ -146,6 +148,13 @@ impl Person {
     }
 }
 
+/// A generalized time (RFC 4517, 3.3.13), in Unix seconds. MIT Kerberos writes 0 for never.
+fn kerberos_end(text: &str) -> Result<Option<i64>, Reason> {
+    let time = GeneralizedTime::from_bytes(text.as_bytes()).and_then(|time| time.utc_datetime());
+    let end = time.map_err(|_| Reason::Application("the account has an end in the directory that can't be read"))?;
+    Ok(Some(end.unix_timestamp()).filter(|end| *end != 0))
+}
+
 /// An attribute's values, whatever case its name is written in.
 fn values<'a>(entry: &'a SearchEntry, attribute: &str) -> impl Iterator<Item = &'a str> {
     let found = entry.attrs.iter().find(|(name, _)| name.eq_ignore_ascii_case(attribute));
@@ -161,4 +170,22 @@ fn number(parts: &[Vec<u8>]) -> u64 {
     }
     let hash: [u8; 32] = hash.finalize().into();
     hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::kerberos_end;
+
+    #[test]
+    fn an_end_is_read_as_directories_write_it_and_nothing_else_is_one() {
+        assert_eq!(kerberos_end("20261127160000Z"), Ok(Some(1_795_795_200)));
+        assert_eq!(kerberos_end("20261127160000.0Z"), Ok(Some(1_795_795_200)));
+        assert_eq!(kerberos_end("20261127170000+0100"), Ok(Some(1_795_795_200)));
+        assert_eq!(kerberos_end("19700101000000Z"), Ok(None), "never");
+        for bad in ["", "never", "2026", "20261327160000Z", "20260230160000Z", "20261127160000Zulu", "-0261127160000Z"]
+        {
+            assert!(kerberos_end(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -7,25 +7,30 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, Script};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 use tokio::runtime::Handle;
 
 /// What an operator may want to know of a Redis.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RedisEvent {
-    /// It does not answer in time, refuses, or can't be reached. Told once, until it is back.
+    /// It does not answer in time, refuses, can't be reached, or takes no writes. Told once, until it is back.
     Away {
         /// What it, or the system, said. No password, name or address of a client is in it.
         what: String,
     },
-    /// It answers again.
+    /// It answers again, and takes writes.
     Back {
         /// How long it did not.
         after: Duration,
     },
-    /// It is new, was started anew, flushed, or has evicted something: what was known of used tickets may be gone, and those of before
-    /// are no longer taken.
+    /// It is new, was started anew, flushed, has evicted something, or is another than before: what was known of used tickets may be gone, and
+    /// those of before are no longer taken.
     TicketsForgotten,
+    /// Somebody else keeps tickets there, under the same prefix and another [`SharedSecret`](crate::SharedSecret): a server of this service with
+    /// another private key, or another service. Neither finds what the other marks, so tickets of before are no longer taken; as long as both are
+    /// there, none are. Told once a minute.
+    OtherSecret,
 }
 
 /// What a [`super::RedisStore`] was asked, since the beginning.
@@ -38,6 +43,14 @@ pub struct RedisCounts {
     pub away: u64,
     /// How often what was known of used tickets was seen to be gone.
     pub tickets_forgotten: u64,
+    /// How often somebody else's marks were seen in the place of them ([`RedisEvent::OtherSecret`]).
+    pub other_secret: u64,
+}
+
+impl RedisCounts {
+    fn count_away(&mut self) {
+        self.away = self.away.saturating_add(1);
+    }
 }
 
 pub(super) struct Link {
@@ -50,6 +63,8 @@ struct Shared {
     patience: Duration,
     observer: Option<Arc<Observer>>,
     counts: Mutex<RedisCounts>,
+    /// When [`RedisEvent::OtherSecret`] was told.
+    other_secret: Mutex<Option<Instant>>,
     circuit: Circuit,
     /// Held by whoever connects.
     connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
@@ -71,10 +86,23 @@ pub(super) struct Call {
     pub(super) arguments: Vec<Vec<u8>>,
 }
 
+/// Asked before anything else of one that is away: one that answers, and takes no writes, is no better than one that does not answer.
+pub(super) const PROBE: &str = include_str!("probe.lua");
+
+const MINUTE: Duration = Duration::from_secs(60);
+
 impl Link {
     pub(super) fn new(client: Client, runtime: Handle, patience: Duration, observer: Option<Arc<Observer>>) -> Self {
-        let (counts, connection, circuit) = (Mutex::default(), tokio::sync::Mutex::default(), Circuit::new(patience));
-        Self { shared: Arc::new(Shared { client, patience, observer, counts, circuit, connection }), runtime }
+        let shared = Shared {
+            client,
+            patience,
+            observer,
+            counts: Mutex::default(),
+            other_secret: Mutex::default(),
+            circuit: Circuit::new(patience),
+            connection: tokio::sync::Mutex::default(),
+        };
+        Self { shared: Arc::new(shared), runtime }
     }
 
     /// Asks, on the runtime that this was made on: what has begun is done also where whoever asked is gone.
@@ -82,10 +110,20 @@ impl Link {
         let shared = Arc::clone(&self.shared);
         let asked = self.runtime.spawn(async move {
             let asking = shared.enter()?;
-            let answer = tokio::time::timeout(shared.patience, shared.run(&call)).await;
-            let answer = match answer {
-                Ok(answer) => answer.map_err(|error| said(&error)),
-                Err(_) => Err(RedisError::Away(format!("no answer within {} ms", shared.patience.as_millis()))),
+            let was_away = shared.circuit.is_away();
+            let asked = async {
+                if was_away {
+                    shared.run(&Call { script: PROBE, prefix: call.prefix.clone(), arguments: Vec::new() }).await?;
+                }
+                shared.run(&call).await
+            };
+            let (answer, is_answer) = match tokio::time::timeout(shared.patience, asked).await {
+                Ok(Ok(answer)) => (Ok(answer), true),
+                Ok(Err(error)) => (Err(said(&error)), error.code().is_some()),
+                Err(_) => {
+                    let text = format!("no answer within {} ms", shared.patience.as_millis());
+                    (Err(RedisError::Away(text)), false)
+                }
             };
             if answer.is_err() {
                 // One that hangs may be a connection that nobody is at the other end of.
@@ -93,7 +131,22 @@ impl Link {
                     *connection = None;
                 }
             }
-            shared.leave(&asking, answer.as_ref().err());
+            let event = match &answer {
+                Ok(_) if was_away => shared.circuit.answered().map(|after| RedisEvent::Back { after }),
+                Ok(_) => {
+                    shared.circuit.heard();
+                    None
+                }
+                Err(error) => {
+                    shared.counts().count_away();
+                    // Others may have been answered meanwhile: where something is only slow, not where it says that it will not.
+                    let is_news = if is_answer { shared.circuit.refused() } else { shared.circuit.failed(&asking) };
+                    is_news.then(|| RedisEvent::Away { what: error.to_string() })
+                }
+            };
+            if let Some(event) = event {
+                shared.tell(&event);
+            }
             answer
         });
         asked.await.map_err(|_| RedisError::Away("its runtime has ended".to_owned()))?
@@ -109,6 +162,24 @@ impl Link {
         drop(counts);
         self.shared.tell(&RedisEvent::TicketsForgotten);
     }
+
+    pub(super) fn note_other_secret(&self) {
+        let mut counts = self.shared.counts();
+        counts.other_secret = counts.other_secret.saturating_add(1);
+        drop(counts);
+        // Where two take turns, it is so with every second question.
+        let is_due = {
+            let mut told = self.shared.other_secret.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_due = told.is_none_or(|last| last.elapsed() >= MINUTE);
+            if is_due {
+                *told = Some(Instant::now());
+            }
+            is_due
+        };
+        if is_due {
+            self.shared.tell(&RedisEvent::OtherSecret);
+        }
+    }
 }
 
 impl Shared {
@@ -117,24 +188,9 @@ impl Shared {
         let mut counts = self.counts();
         counts.asked = counts.asked.saturating_add(1);
         asking.ok_or_else(|| {
-            counts.away = counts.away.saturating_add(1);
+            counts.count_away();
             RedisError::Away("it did not answer a moment ago".to_owned())
         })
-    }
-
-    fn leave(&self, asking: &Asking, failed: Option<&RedisError>) {
-        let event = match failed {
-            None => self.circuit.answered().map(|after| RedisEvent::Back { after }),
-            Some(what) => {
-                let mut counts = self.counts();
-                counts.away = counts.away.saturating_add(1);
-                drop(counts);
-                self.circuit.failed(asking).then(|| RedisEvent::Away { what: what.to_string() })
-            }
-        };
-        if let Some(event) = event {
-            self.tell(&event);
-        }
     }
 
     async fn run(&self, call: &Call) -> redis::RedisResult<Vec<String>> {

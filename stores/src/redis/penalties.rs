@@ -1,6 +1,6 @@
 //! The counts of failed logins.
 
-use super::link::Call;
+use super::link::{Call, PROBE};
 use super::{RedisError, RedisStore};
 use countersign::{PenaltyKey, PenaltyStore, Source, Standing, StoreAway, Stored};
 use std::time::Duration;
@@ -9,6 +9,10 @@ const READ: &str = concat!(include_str!("common.lua"), include_str!("read.lua"))
 const ADD: &str = concat!(include_str!("common.lua"), include_str!("add.lua"));
 
 impl RedisStore {
+    pub(super) async fn check_writes(&self) -> Result<(), RedisError> {
+        self.call(PROBE, Vec::new()).await.map(drop)
+    }
+
     pub(super) async fn check_penalties(&self) -> Result<(), RedisError> {
         self.call(READ, self.count(&PenaltyKey::Total).to_vec()).await?;
         self.call(ADD, Vec::new()).await.map(drop)

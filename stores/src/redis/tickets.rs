@@ -2,6 +2,7 @@
 
 use super::{RedisError, RedisStore};
 use countersign::{AlreadyUsed, TicketMemory, TicketUse, UnixTime, Using, limits};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 const USE: &str = concat!(include_str!("common.lua"), include_str!("use.lua"));
@@ -27,33 +28,39 @@ impl RedisStore {
     }
 
     async fn use_ticket(&self, principal: &str, ticket: &TicketUse) -> Result<Option<String>, RedisError> {
-        let skew = limits::CLOCK_SKEW;
-        // By this server's clock, from which the end was reckoned, and not by Redis's, which may be another. A clock that is behind
-        // takes tickets for longer.
-        let left = ticket.until.as_secs().saturating_sub(UnixTime::from_system(SystemTime::now()).as_secs());
-        let keep = left.saturating_add(skew.as_secs()).saturating_mul(1000);
         let principal = if principal.is_empty() {
             Vec::new()
         } else {
             self.hash("principal", principal).into_iter().take(16).collect()
         };
+        let seen = self.seen().clone();
         let mut arguments = vec![principal, ticket.chain.to_vec()];
         let numbers = [
             ticket.number,
             ticket.authenticated.as_secs(),
             ticket.until.as_secs(),
-            keep,
             u64::try_from(self.0.chains_per_principal).unwrap_or(COUNTABLE),
-            skew.as_secs(),
+            limits::CLOCK_SKEW.as_secs(),
+            UnixTime::from_system(SystemTime::now()).as_secs(),
         ];
         arguments.extend(numbers.map(|number| number.to_string().into()));
+        arguments.push(seen.into());
         arguments.push(self.hash("secret", "").into_iter().take(8).collect());
         let mut answer = self.call(USE, arguments).await?.into_iter();
-        let verdict = answer.next();
-        if answer.next().is_some_and(|memory| memory == "new") {
-            self.0.link.note_tickets_forgotten();
+        let (verdict, state, memory) = (answer.next(), answer.next(), answer.next());
+        if let Some(memory) = memory {
+            *self.seen() = memory;
+        }
+        match state.as_deref() {
+            Some("new" | "moved") => self.0.link.note_tickets_forgotten(),
+            Some("other secret") => self.0.link.note_other_secret(),
+            _ => {}
         }
         Ok(verdict)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, String> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,0 +1,98 @@
+//! A real Redis: Debian's `redis-server`, on a socket in a folder of its own.
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+
+use countersign::UnixTime;
+use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::SystemTime;
+
+pub fn secret(byte: u8) -> SharedSecret {
+    SharedSecret::new([byte; 32])
+}
+
+/// A Redis of this test's own.
+pub struct Redis {
+    pub folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Redis {
+    pub fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Self::run(&folder);
+        if process.is_none() {
+            eprintln!("skipped: no redis-server on the PATH (Debian's package redis-server)");
+        }
+        Some(Self { folder, process: process? })
+    }
+
+    fn run(folder: &tempfile::TempDir) -> Option<Child> {
+        let mut command = Command::new("redis-server");
+        command.args(["--port", "0", "--save", "", "--unixsocket"]).arg(folder.path().join("socket"));
+        let mut process = command.arg("--dir").arg(folder.path()).stdout(Stdio::piped()).spawn().ok()?;
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut lines = lines.map_while(Result::ok);
+        assert!(lines.any(|line| line.contains("eady to accept connections")));
+        // It must not wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Some(process)
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    pub fn restart(&mut self) {
+        self.process = Self::run(&self.folder).unwrap();
+    }
+
+    pub fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+    }
+
+    pub fn address(&self) -> String {
+        format!("redis+unix://{}", self.folder.path().join("socket").display())
+    }
+
+    pub fn config(&self) -> RedisConfig {
+        RedisConfig::parse(&self.address()).unwrap()
+    }
+
+    pub fn store(&self) -> RedisStore {
+        RedisStore::new(self.config(), &secret(7)).unwrap()
+    }
+
+    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let client = redis::Client::open(self.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        let mut command = redis::Cmd::new();
+        for word in words {
+            command.arg(*word);
+        }
+        command.query_async(&mut connection).await.unwrap()
+    }
+
+    /// As if it had been there for an hour.
+    pub async fn age(&self) {
+        self.store().check().await.unwrap();
+        let since = (UnixTime::from_system(SystemTime::now()).as_secs() - 3600).to_string();
+        let () = self.ask(&["HSET", "countersign:tickets", "since", &since]).await;
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.signal_quietly();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Redis {
+    /// One that is stopped dies as well, but its children would not.
+    fn signal_quietly(&self) {
+        let _ = Command::new("kill").args(["-CONT", &self.process.id().to_string()]).stderr(Stdio::null()).status();
+    }
+}
