@@ -8,9 +8,9 @@
 mod asked;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, BrokenLine, LineError, News};
-use countersign::files::FileError;
-use countersign::{Credential, Reason};
+use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
+use countersign::files::{FileError, MAX_FILE};
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,6 +121,34 @@ fn an_edit_that_fails_leaves_the_file_as_it_was() {
     assert!(stopped.is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// A good password that is stored too cheaply is hashed anew. Where that can't be written, its owner is let in, and goes on as before.
+#[test]
+fn an_upgrade_that_can_not_be_written_lets_in_all_the_same() {
+    let (folder, path) = folder();
+    // As long as a file may be but for two bytes, and what a better hash takes is more than that. (A folder that can't be written would do,
+    // but for root, who may write everywhere.)
+    let comment = format!("#{}\n", "x".repeat(60_000));
+    let mut text = fs::read_to_string(&path).unwrap();
+    let room = usize::try_from(MAX_FILE).unwrap() - 2 - text.len();
+    text.push_str(&comment.repeat(room / comment.len()));
+    text.push_str(&format!("#{}\n", "x".repeat(room % comment.len() - 2)));
+    fs::write(&path, &text).unwrap();
+    let verifier = AccountVerifier::new(open(&path));
+    let context = Context::uncounted();
+    let log_in =
+        |password| asked::block_on(verifier.verify(&Attempt::new(self::password("alice", password), &context)));
+    for _ in 0..2 {
+        assert_eq!(log_in(b"password").unwrap().principal(), "alice");
+        assert_eq!(log_in(b"another"), Err(Reason::WrongPassword));
+        assert!(fs::read_to_string(&path).unwrap() == text, "as it was");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing beside it");
+    // With room for it, it is written.
+    fs::write(&path, text.split('#').next().unwrap()).unwrap();
+    log_in(b"password").unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("m=19456"));
 }
 
 #[cfg(unix)]

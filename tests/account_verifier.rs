@@ -14,7 +14,7 @@ use countersign::accounts::{
 };
 use countersign::{
     Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
-    Returning, UnixTime,
+    Returning, StretchParameters, Stretching, UnixTime,
 };
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
@@ -260,4 +260,28 @@ fn an_edit_is_made_on_what_others_made_of_the_account_and_an_error_changes_nothi
     assert!(matches!(unknown, Err(StoreError::Account(AccountError::Unknown(name))) if name == "bob"));
     *store.fault.lock().unwrap() = Fault::Crowded;
     assert!(matches!(block_on(store.edit("alice", |account| Ok(account.lock()))), Err(StoreError::Conflict)));
+}
+
+/// What was shown at new parameters is taken on the word of whoever knew the password. One who knows that alone, and not the second factor, must
+/// not make another password of it.
+#[test]
+fn an_account_with_a_second_factor_moves_only_where_the_password_came_with_it() {
+    let [old, new] = [7, 8].map(|memory| StretchParameters::new(memory, 5, 1).unwrap());
+    let [kept, both] = [&[old][..], &[new, old]].map(|sets| Stretching::new("db.example", sets).unwrap());
+    for has_factor in [false, true] {
+        let mut account = Account::new("alice", ["read"]).unwrap();
+        account.set_stretched(&kept.stretch("alice", PASSWORD).unwrap().newest());
+        if has_factor {
+            account.set_totp(&TotpSecret::generate().unwrap());
+        }
+        let store = Store::with(&account);
+        let verifier = AccountVerifier::new(Arc::clone(&store)).with_moving();
+        for (announced, moves) in [(both.clone(), !has_factor), (both.clone().with_moving(), true)] {
+            let shown = announced.stretch("alice", PASSWORD).unwrap();
+            let (context, credential) =
+                (Context::uncounted(), Credential::Stretched { user: "alice", password: &shown });
+            block_on(verifier.verify(&Attempt::new(credential, &context))).unwrap();
+            assert_eq!(store.alice().stretched().unwrap().parameters(), if moves { new } else { old });
+        }
+    }
 }

@@ -463,3 +463,20 @@ fn the_client_s_deadline_stays_the_same_through_every_state() {
     let (_, state) = trusted.login(scenario.credential, &mut scenario.rng("login")).unwrap();
     assert_eq!(state.deadline(), at(DEADLINE));
 }
+
+/// Of names and secrets nothing can be seen but how many blocks of 256 bytes they fill together.
+#[test]
+fn a_login_is_as_long_as_its_blocks_whatever_is_in_them() {
+    let fixed = 1 + 2 + 2;
+    for (scenario, ciphertext) in [(Scenario::new(), 256), (Scenario::new().known_key(), 0)] {
+        for (user, secret) in [(1, 1), (5, 8), (255, 1), (5, 251 - 5), (5, 252 - 5), (5, 256), (255, 4096), (20, 487)] {
+            let user: &'static str = "u".repeat(user).leak();
+            let password: &'static [u8] = "p".repeat(secret).leak().as_bytes();
+            let login = scenario.clone().credential(Credential::Password { user, password }).await_verdict().login;
+            let blocks = (fixed + user.len() + password.len()).div_ceil(256);
+            assert_eq!(login.len(), 3 + 2 + ciphertext + 2 + 256 * blocks + 16, "{} {}", user.len(), password.len());
+        }
+        let token = scenario.clone().credential(Credential::Token(b"t")).await_verdict().login;
+        assert_eq!(token.len(), 3 + 2 + ciphertext + 2 + 256 + 16, "nor which kind it is");
+    }
+}

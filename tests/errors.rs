@@ -140,6 +140,11 @@ fn stretch_errors() -> Vec<StretchError> {
     [E::NotTaken].into_iter().chain(bounds).chain(others).collect()
 }
 
+fn penalties() -> Vec<Penalty> {
+    use Penalty as P;
+    vec![P::Source, P::Block, P::Account, P::KnownSource, P::Total]
+}
+
 fn reasons() -> Vec<Reason> {
     use Reason as R;
     let mut reasons = vec![
@@ -162,11 +167,6 @@ fn reasons() -> Vec<Reason> {
         R::AccountLocked,
         R::AccountExpired,
         R::NetworkNotAdmitted,
-        R::Penalty(Penalty::Source),
-        R::Penalty(Penalty::Block),
-        R::Penalty(Penalty::Account),
-        R::Penalty(Penalty::KnownSource),
-        R::Penalty(Penalty::Total),
         R::NotNow("the store is away"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
@@ -174,6 +174,7 @@ fn reasons() -> Vec<Reason> {
         R::BadGrant(Misuse::BadInput("a permission")),
         R::Application("not on Sundays"),
     ];
+    reasons.extend(penalties().into_iter().map(R::Penalty));
     reasons.extend(errors().into_iter().map(R::Malformed));
     reasons
 }
@@ -226,7 +227,8 @@ fn these_tests_know_every_error() {
     are_all(&misuses(), terms, "Misuse");
     are_all(&revocations(), include_str!("../src/terms/revocation.rs"), "Revocation");
     are_all(&stretch_errors(), include_str!("../src/terms/stretch/error.rs"), "StretchError");
-    are_all(&reasons(), terms, "Reason");
+    are_all(&reasons(), include_str!("../src/terms/error/reason.rs"), "Reason");
+    are_all(&penalties(), include_str!("../src/terms/error/reason.rs"), "Penalty");
     are_all(&frame_errors(), frame, "FrameError");
     are_all(&decode_errors(), include_str!("../src/wire/codec.rs"), "DecodeError");
     are_all(&login_errors(), include_str!("../src/io/error.rs"), "LoginError");
@@ -520,4 +522,28 @@ fn a_provider_that_fails_behind_a_connection_is_in_the_audit_log_as_that() {
     assert_eq!(reason, (Some("alice"), Reason::Failed(CryptoError::Failed)));
     assert_eq!(server.code(), "failed");
     assert!(matches!(client, LoginError::Disconnected { awaited: FrameType::ServerVerdict }), "{client:?}");
+}
+
+/// What stands in the place of a name is logged only where the verifier has found an account of that name.
+#[test]
+fn a_reason_says_that_there_is_an_account_only_where_the_verifier_found_one() {
+    let known = [
+        "wrong-password",
+        "key-not-admitted",
+        "factor-needed",
+        "too-many-factors",
+        "wrong-factor",
+        "factor-used",
+        "factor-locked",
+        "account-disabled",
+        "account-locked",
+        "account-expired",
+        "network-not-admitted",
+    ];
+    let unseen = ["not-admitted", "not-now", "failed", "verifier-failed", "resume-unsupported", "bad-grant"];
+    for reason in reasons() {
+        let is_unseen = unseen.contains(&reason.code()) || matches!(reason, Reason::Penalty(_));
+        assert_eq!(reason.is_no(), !is_unseen, "{reason:?}");
+        assert_eq!(reason.knows_account(), known.contains(&reason.code()), "{reason:?}");
+    }
 }

@@ -6,10 +6,13 @@
 
 mod support;
 
-use countersign::client::AwaitChallenge;
-use countersign::{Error, Server, ServerKey, Suite};
+use countersign::client::{self, AwaitChallenge};
+use countersign::server::AwaitHello;
+use countersign::{ChannelBinding, ClientConfig, Error, Moment, Server, ServerConfig, ServerKey, Suite, Violation};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use support::wire::{self, ClientHello, ClientLogin, Message, ServerHello, edit};
-use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, grant, sealed};
+use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, grant, provider, sealed};
 
 /// What somebody has who answers in the server's place: the public key, and no private one.
 fn forger() -> ServerKey {
@@ -137,4 +140,68 @@ fn a_client_that_goes_on_without_a_proof_has_the_old_limit() {
     let stolen = RSA2048.decryptor();
     let secret = stolen.decrypt(open.ciphertext(), &mut TestRng::new("later"));
     assert_eq!(open.answer(secret).credential().user(), Some("alice"));
+}
+
+/// Who reads one connection's keys reads no other's, and who breaks one key exchange has nothing of the other's.
+#[test]
+fn every_nonce_and_every_share_is_fresh_and_no_two_have_a_key_in_common() {
+    let suites = [Suite::X25519MLKEM768_AES_256_GCM, Suite::X25519_AES_256_GCM];
+    let scenario = Scenario::new().client_suites(&suites);
+    let mut seen = BTreeSet::new();
+    let mut is_new = |what: &str, bytes: &[u8]| assert!(seen.insert(bytes.to_vec()), "{what} was there before");
+    let mut rng = TestRng::new("one generator for all");
+    let (config, none) = (scenario.client_config(), ChannelBinding::none());
+    for _ in 0..3 {
+        let (hello, _) = client::start(&config, scenario.trusted(), &none, &mut rng, Moment::ORIGIN).unwrap();
+        let said = ClientHello::decode(&hello[3..]).unwrap();
+        is_new("the client's nonce", &said.nonce);
+        for (exchange, share) in &said.key_shares {
+            let (kem, x25519) = share.split_at(share.len() - 32);
+            assert_eq!((*exchange, kem.len()), if kem.is_empty() { (2, 0) } else { (3, 1184) });
+            is_new("an X25519 key of the client's", x25519);
+            if !kem.is_empty() {
+                is_new("an encapsulation key", kem);
+            }
+        }
+        // The same hello again, as from whoever recorded it.
+        for suite in [suites[0], suites[1], suites[0]] {
+            let server = scenario.clone().server_suites(&[suite]);
+            let hello = server.await_hello().read(hello.clone(), at(1)).unwrap().choose(&RSA2048.server).unwrap();
+            let (challenge, _) = hello.challenge(&mut rng).unwrap();
+            let answer = ServerHello::decode(&challenge[3..]).unwrap();
+            let (kem, x25519) = answer.key_share.split_at(answer.key_share.len() - 32);
+            is_new("the challenge", &answer.nonce);
+            is_new("an X25519 key of the server's", x25519);
+            if !kem.is_empty() {
+                is_new("a ciphertext", kem);
+            }
+        }
+    }
+}
+
+#[test]
+fn suites_without_forward_secrecy_are_neither_offered_nor_taken_unasked() {
+    let none = ChannelBinding::none();
+    let (server, client) = (Arc::new(ServerConfig::new(provider())), Arc::new(ClientConfig::new(provider())));
+    let mut rng = TestRng::new("nobody asked");
+    let (hello, _) = client::start(&client, &RSA2048.trust(), &none, &mut rng, Moment::ORIGIN).unwrap();
+    let offered = ClientHello::decode(&hello[3..]).unwrap().suites;
+    assert!(!offered.is_empty() && offered.iter().all(|suite| suite >> 8 > 1), "{offered:04x?}");
+    for alone in [0x0101, 0x0102] {
+        let answer = |suites: Vec<u16>| {
+            let hello = edit(&hello, |hello: &mut ClientHello| hello.suites = suites);
+            let hello = if ClientHello::decode(&hello[3..]).unwrap().suites == [alone] {
+                edit(&hello, |hello: &mut ClientHello| hello.key_shares.clear())
+            } else {
+                hello
+            };
+            let hello = AwaitHello::new(&server, &none, Moment::ORIGIN).read(hello, at(1))?.choose(&RSA2048.server)?;
+            let (challenge, _) = hello.challenge(&mut TestRng::new("server"))?;
+            Ok::<_, Error>(ServerHello::decode(&challenge[3..]).unwrap().suite)
+        };
+        assert_eq!(answer(vec![alone]), Err(Violation::NoCommonSuite.into()));
+        // Nor where the client likes it best.
+        let picked = answer([&[alone][..], &offered].concat()).unwrap();
+        assert!(offered.contains(&picked), "{picked:04x}");
+    }
 }

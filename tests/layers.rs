@@ -80,6 +80,45 @@ fn bincode_is_known_to_one_file() {
     assert_eq!(files, [src.join("wire/codec/field.rs")]);
 }
 
+/// The code of these files, without comments and without their unit tests, line by line.
+fn code(src: &Path, folders: &[&str]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    sources(src, &mut files);
+    let mut lines = Vec::new();
+    for path in files {
+        let file = path.strip_prefix(src).unwrap().to_str().unwrap().replace('\\', "/");
+        if file.ends_with("vectors.rs") || !folders.contains(&file.split(['/', '.']).next().unwrap()) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let tests = ["\n#[cfg(test)]\n", "\nmod tests {"].iter().filter_map(|begin| text.find(begin)).min();
+        let code = text[..tests.unwrap_or(text.len())].lines().filter(|line| !line.trim_start().starts_with("//"));
+        lines.extend(code.map(|line| (file.clone(), line.to_owned())));
+    }
+    lines
+}
+
+/// Clippy refuses these unless somebody allows them: this says where that is done.
+#[test]
+fn the_machines_may_panic_in_one_place_and_no_other() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let may_panic = [".expect(", ".unwrap()", "panic!(", "unreachable!(", "todo!(", "unimplemented!("];
+    let machines = code(&src, &["limits", "time", "wire", "crypto", "terms", "session", "handshake"]);
+    let found: Vec<_> = machines.iter().filter(|(_, line)| may_panic.iter().any(|call| line.contains(call))).collect();
+    assert_eq!(found.iter().map(|(file, _)| file.as_str()).collect::<Vec<_>>(), ["crypto/schedule.rs"], "{found:?}");
+}
+
+/// So that they repeat: what they do depends on their arguments alone.
+#[test]
+fn the_machines_know_no_clock_no_socket_and_no_randomness_of_their_own() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let outside = ["std::net", "std::io", "std::fs", "std::thread", "Instant", "SystemTime", "crypto::rng(", "SysRng"];
+    let machines = code(&src, &["wire", "session", "handshake"]);
+    assert!(machines.len() > 1000);
+    let found: Vec<_> = machines.iter().filter(|(_, line)| outside.iter().any(|word| line.contains(word))).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
+
 /// The library is in other programs than the command, whose users have never heard of it.
 #[test]
 fn no_message_of_the_library_names_the_command() {

@@ -7,6 +7,7 @@
 
 mod support;
 
+use core::convert::Infallible;
 use countersign::client::Answer;
 use countersign::crypto::{
     Agreement, CryptoError, CryptoRng, Exchange, Group, Provider, SharedSecret, aws_lc, rustcrypto,
@@ -16,6 +17,7 @@ use countersign::{
     Aead, ChannelBinding, ClientConfig, Error, Grant, KeyError, KeyExchange, KeySize, Misuse, PrivateKey, Server,
     ServerConfig, ServerKey, Session, Suite, TicketKeys, UnixTime, client,
 };
+use rand_core::{TryCryptoRng, TryRng};
 use std::sync::Arc;
 use std::time::Duration;
 use support::{ALICE, OTHER2048, RSA2048, RSA3072, RSA4096, TestKey, TestRng, at};
@@ -275,4 +277,48 @@ fn a_provider_s_mistake_fails_the_handshake() {
     let (hello, _) = client::start(&peers.client, &peers.trust, &none, rng, at(0)).unwrap();
     let server = AwaitHello::new(&peers.server, &none, at(0)).read(hello, at(0)).unwrap();
     assert_eq!(server.choose(&peers.key).unwrap().challenge(rng).err(), failed);
+}
+
+/// How much is drawn from a generator.
+struct Drawn(TestRng, usize);
+
+impl TryRng for Drawn {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.1 += 4;
+        self.0.try_next_u32()
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.1 += 8;
+        self.0.try_next_u64()
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.1 += out.len();
+        self.0.try_fill_bytes(out)
+    }
+}
+
+impl TryCryptoRng for Drawn {}
+
+/// What is raised to the private exponent is no number that a client has chosen. (AWS-LC blinds with randomness of its own.)
+#[test]
+fn the_pure_rust_provider_blinds_each_private_operation() {
+    let provider = rustcrypto::provider();
+    for key in [&RSA2048, &RSA3072] {
+        let loaded = provider.rsa.load_key(&key.private).unwrap();
+        let size = key.private.public_key().bits() / 8;
+        let mut sealed = vec![0; size];
+        provider.rsa.encrypt(key.private.public_key(), &[7; 64], &mut TestRng::new("seal"), &mut sealed).unwrap();
+        let mut altered = sealed.clone();
+        altered[size / 2] ^= 1;
+        // One that opens, one that was altered, and one that is none.
+        for ciphertext in [&sealed, &altered, &vec![0; size]] {
+            let mut rng = Drawn(TestRng::new("blinding"), 0);
+            drop(loaded.decrypt(ciphertext, &mut rng));
+            assert!(rng.1 >= size, "{} bytes are no blinding factor", rng.1);
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! Memory that is given back holds no credential: after a login over each adapter, accepted or refused, no block that was freed
-//! has the password in it, or the token.
+//! Memory that is given back holds no credential and no key: after a login over each adapter, accepted or refused, no block that was freed
+//! has the password in it, or the token; and where a state, a session or a key of ours is dropped, none of its secrets is left in its place.
 //!
 //! The allocator looks through every block as it is freed. What C code holds, and stacks, are out of its sight.
 
@@ -9,25 +9,31 @@
 
 mod support;
 
+use countersign::crypto::Group;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, MemoryTickets, Reason,
-    Returning, Server, ServerConfig, TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, KeyExchange, MemoryTickets,
+    PrivateKey, Reason, Returning, Server, ServerConfig, ServerKey, Suite, TicketKeys, Verifier,
 };
 #[cfg(feature = "accounts")]
 use countersign::{StretchParameters, Stretching};
+use rsa::pkcs8::DecodePrivateKey;
+use rsa::traits::PrivateKeyParts;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
-use support::{RSA2048, provider};
+use support::{RSA2048, Scenario, Sent, provider, wire};
 
 /// In the password, and in the token.
 const MARK: &[u8] = b"x-marked-secret-x";
 const PASSWORD: &[u8] = b"pass x-marked-secret-x word";
 const WRONG: &[u8] = b"not x-marked-secret-x it";
 const TOKEN: &[u8] = b"token x-marked-secret-x";
+
+/// The fronts of secrets that a test has made: zeros stand for none.
+static SECRETS: RwLock<[[u8; 16]; 24]> = RwLock::new([[0; 16]; 24]);
 
 /// The front of what the password is stretched to.
 static STRETCHED: OnceLock<[u8; 16]> = OnceLock::new();
@@ -46,7 +52,10 @@ unsafe fn look(pointer: *const u8, length: usize) {
     if !ARMED.load(Ordering::Relaxed) || length > 1 << 20 {
         return;
     }
-    for mark in [Some(MARK), STRETCHED.get().map(|mark| &mark[..])].into_iter().flatten() {
+    let secrets = *SECRETS.read().unwrap();
+    let secrets = secrets.iter().take_while(|secret| **secret != [0; 16]).map(|secret| &secret[..]);
+    let marks = [Some(MARK), STRETCHED.get().map(|mark| &mark[..])].into_iter().flatten().chain(secrets);
+    for mark in marks {
         for at in 0..(length + 1).saturating_sub(mark.len()) {
             // A byte at a time: a block that was not written in whole is no slice.
             // SAFETY: within the block.
@@ -277,8 +286,113 @@ fn over_signature_keys() {
     }
 }
 
+/// From now on these are looked for, too.
+fn look_for(secrets: &[&[u8]]) {
+    let mut marks = [[0; 16]; 24];
+    for (mark, secret) in marks.iter_mut().zip(secrets) {
+        *mark = *secret.first_chunk().unwrap();
+    }
+    *SECRETS.write().unwrap() = marks;
+}
+
+/// Every key of a handshake, as PROTOCOL.md computes it from what a thief of the server's key could.
+fn keys_of(frames: &[Vec<u8>; 4]) -> Vec<Vec<u8>> {
+    let [hello, challenge, login, verdict] = frames.each_ref().map(Vec::as_slice);
+    let secret = wire::hello_secret(RSA2048.pem, hello);
+    let master = wire::master(&secret, &[0; 32]);
+    let key = |label, frames: &[&[u8]]| wire::expand(&master, label, &wire::transcript(frames), 32);
+    let [two, three] = [&[hello, challenge, &login[..5]][..], &[hello, challenge, login][..]];
+    let mut keys = vec![key("credential", two), key("verdict", three), key("resumption", three)];
+    for label in ["client traffic", "server traffic", "exporter"] {
+        let secret = key(label, &[hello, challenge, login, verdict]);
+        if label != "exporter" {
+            keys.push(wire::expand(&secret, "key", b"", 32));
+            keys.push(wire::expand(&secret, "update", b"", 32));
+        }
+        keys.push(secret);
+    }
+    keys.extend([secret, master.to_vec()]);
+    keys
+}
+
+/// What a login leaves of its keys where it is dropped, in each of its states, and what a session does.
+fn over_states_and_sessions() {
+    for suite in [Suite::RSA_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
+        let scenario = Scenario::new().suite(suite).known_key_under(KeyExchange::Rsa);
+        let keys = keys_of(&scenario.finish().frames);
+        look_for(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let found = left_behind(|| drop(std::hint::black_box(keys[0].clone())));
+        assert_eq!(found, 1, "what is looked for");
+        let found = left_behind(|| {
+            let Sent { login, client, server, .. } = scenario.await_verdict();
+            drop(Box::new(client));
+            let claim = Box::new(scenario.open(server, &login).unwrap());
+            drop(claim);
+            drop(Box::new(scenario.await_login().server));
+            drop(Box::new(scenario.await_challenge().1));
+            let (mut client, mut server) = scenario.sessions();
+            let mut record = Vec::new();
+            client.sealer.seal(b"hello", &mut record).unwrap();
+            server.opener.open(&mut record).unwrap();
+            client.sealer.update_key(&mut Vec::new()).unwrap();
+            drop(Box::new(client));
+            drop(Box::new(server));
+        });
+        assert_eq!(found, 0, "{suite}: one of {LENGTH:?} bytes");
+    }
+    look_for(&[]);
+}
+
+/// The client's half of each key exchange: what recordings could be opened with.
+fn over_ephemeral_keys() {
+    let (groups, mut secrets) = ([Group::X25519, Group::MlKem768], Vec::new());
+    for group in groups {
+        // What is drawn first is the key; where it is not what goes out, it is secret.
+        secrets.push(support::TestRng::new("ephemeral").bytes(32));
+        look_for(&secrets.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let agreement = provider().agreement(group).unwrap();
+        let found = left_behind(|| {
+            let (mut share, mut answer) = (Vec::new(), Vec::new());
+            let start = || agreement.start(&mut support::TestRng::new("ephemeral"), &mut Vec::new()).unwrap();
+            drop(start());
+            let exchange = agreement.start(&mut support::TestRng::new("ephemeral"), &mut share).unwrap();
+            agreement.answer(&share, &mut support::TestRng::new("the other"), &mut answer).unwrap();
+            exchange.finish(&answer).unwrap();
+        });
+        assert_eq!(found, 0, "{group:?}: one of {LENGTH:?} bytes");
+    }
+    look_for(&[]);
+}
+
+/// A server's keys: its private one, as it stands in its file and as numbers stand in memory, and those of its tickets.
+fn over_server_keys() {
+    let der = RSA2048.private.pkcs8_der().to_vec();
+    let private = rsa::PrivateKey::from_pkcs8_der(&der).unwrap();
+    let number = private.d().to_be_bytes();
+    let reversed: Vec<u8> = number.iter().rev().copied().collect();
+    look_for(&[&number[8..], &reversed[8..]]);
+    let found = left_behind(|| {
+        let read = PrivateKey::from_pem(RSA2048.pem).unwrap();
+        let key = ServerKey::load(&read, provider()).unwrap();
+        drop(key.clone());
+        drop((read, key));
+    });
+    assert_eq!(found, 0, "a private key: one of {LENGTH:?} bytes");
+    let keys = TicketKeys::new(provider(), Duration::from_secs(60));
+    let exported = keys.export(support::TODAY, &mut support::TestRng::new("tickets")).unwrap();
+    // A version, how many, a name, and the key.
+    look_for(&[&exported[2 + 8..]]);
+    let found = left_behind(|| {
+        let follower = TicketKeys::new(provider(), Duration::from_secs(60));
+        follower.follow(&exported).unwrap();
+        drop((Arc::new(follower), Arc::new(keys), exported));
+    });
+    assert_eq!(found, 0, "ticket keys: one of {LENGTH:?} bytes");
+    look_for(&[]);
+}
+
 #[test]
-fn what_is_freed_after_a_login_holds_no_credential() {
+fn what_is_freed_after_a_login_holds_no_credential_and_no_key() {
     // One test, so that nothing else is freed meanwhile. First: does it see what it looks for?
     assert_eq!(left_behind(|| drop(std::hint::black_box(PASSWORD.to_vec()))), 1);
     #[cfg(feature = "accounts")]
@@ -304,4 +418,7 @@ fn what_is_freed_after_a_login_holds_no_credential() {
     }
     let keys = left_behind(over_signature_keys);
     assert_eq!(keys, 0, "signature keys: one of {LENGTH:?} bytes");
+    over_states_and_sessions();
+    over_ephemeral_keys();
+    over_server_keys();
 }

@@ -2,6 +2,8 @@
 //!
 //! A library for two: `main.rs`, which is the command, and the fuzz targets of `fuzz/`. It is no interface for anybody else.
 
+#![forbid(unsafe_code)]
+
 mod accounts;
 mod bench;
 #[cfg(feature = "x509")]

@@ -1,7 +1,7 @@
 //! Argon2id (RFC 9106), for passwords that are stretched at the client.
 
+use super::stack::wipe_stack;
 use argon2::{Algorithm, Argon2, Block, Params, Version};
-use zeroize::Zeroizing;
 
 /// What one computation takes: memory in KiB, passes, lanes.
 #[derive(Clone, Copy, Debug)]
@@ -12,9 +12,17 @@ pub(crate) struct Argon {
 }
 
 impl Argon {
-    /// `Argon2id(password, salt, memory, passes, lanes)`, 32 bytes; `None` where there is no memory for it.
-    pub(crate) fn hash(self, password: &[u8], salt: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
-        let mut output = Zeroizing::new([0; 32]);
+    /// `Argon2id(password, salt, memory, passes, lanes)`, written where it is to stay, so that no copy is left on the way; `None` where
+    /// there is no memory for it.
+    pub(crate) fn hash(self, password: &[u8], salt: &[u8], output: &mut [u8; 32]) -> Option<()> {
+        let hashed = self.compute(password, salt, output);
+        wipe_stack();
+        hashed
+    }
+
+    /// Not inlined, so that [`wipe_stack`] finds what it leaves.
+    #[inline(never)]
+    fn compute(self, password: &[u8], salt: &[u8], output: &mut [u8; 32]) -> Option<()> {
         let params = Params::new(self.memory, self.passes, self.lanes, Some(output.len())).ok()?;
         let mut blocks: Vec<Block> = Vec::new();
         blocks.try_reserve_exact(params.block_count()).ok()?;
@@ -24,6 +32,6 @@ impl Argon {
         // What is left there depends on the password. Used afterwards, or the compiler may leave the wiping out.
         blocks.fill(Block::default());
         core::hint::black_box(&blocks);
-        hashed.ok().map(|()| output)
+        hashed.ok()
     }
 }

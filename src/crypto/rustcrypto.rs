@@ -154,17 +154,18 @@ impl Agreement for X25519 {
 }
 
 /// A key pair for one use.
-struct Ephemeral(x25519_dalek::EphemeralSecret);
+struct Ephemeral(x25519_dalek::ReusableSecret);
 
 impl Ephemeral {
     /// Appends the public half to `out`.
     fn new(rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Self {
-        let secret = x25519_dalek::EphemeralSecret::random_from_rng(rng);
+        let secret = x25519_dalek::ReusableSecret::random_from_rng(rng);
         out.extend_from_slice(x25519_dalek::PublicKey::from(&secret).as_bytes());
         Self(secret)
     }
 
-    fn agree(self, share: &[u8]) -> Result<SharedSecret, CryptoError> {
+    /// By reference: what is moved out of the box that it is in leaves a copy there, which nothing wipes.
+    fn agree(&self, share: &[u8]) -> Result<SharedSecret, CryptoError> {
         let share: [u8; 32] = share.try_into().map_err(|_| CryptoError::BadKeyShare)?;
         let shared = self.0.diffie_hellman(&share.into());
         // A share of small order gives the all-zero secret (RFC 7748, section 6.1).

@@ -62,7 +62,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// login; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends after the ServerHello, and a login
 /// whose password was not looked at because its name had to wait.
 ///
-/// The counts are in memory, some 2 MiB for as many sources and names as there are, and up to 6 MiB for 65,536 pairs of a source
+/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 13 MiB for 65,536 pairs of a source
 /// and an account that it has logged in to; at a restart they begin anew. Servers that share their accounts can share them:
 /// [`Penalties::with_store`]. No clock but the monotonic one is looked at.
 ///

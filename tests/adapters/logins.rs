@@ -327,7 +327,7 @@ fn what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read<A: Adapt
         let mut peer = Peer::new(client);
         peer.hello(&Scenario::new());
         peer.send(garbage);
-        let verdict = peer.rest();
+        let verdict = peer.rest_without_reset();
         assert_eq!((verdict.len(), verdict[0]), (VERDICT, FrameType::ServerVerdict.byte()));
         drop(peer);
         assert!(matches!(refused(server.join().unwrap().map(drop).unwrap_err()), (None, Reason::Malformed(_))));

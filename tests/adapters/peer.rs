@@ -50,6 +50,13 @@ impl Peer {
         rest
     }
 
+    /// Everything up to the end, which is no reset: that could have taken with it what was sent last.
+    pub fn rest_without_reset(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).unwrap();
+        rest
+    }
+
     /// Up to the server's challenge.
     pub fn hello(&mut self, scenario: &Scenario) -> Challenged {
         let (hello, state) = scenario.await_challenge();

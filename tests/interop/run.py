@@ -31,6 +31,7 @@ from command import PATIENCE, PERMISSIONS, SECRET, USER, Command
 from factor_cases import factor_cases
 from key_cases import key_cases
 from login_cases import server_cases
+from puzzle_cases import puzzle_cases
 from report import Report
 from serve_cases import client_cases
 from stretch_cases import selftest as stretch_selftest, stretch_cases
@@ -92,6 +93,7 @@ def main() -> int:
         key = load(command.folder / "keygen.pem")
         key_cases(report, command, "keygen", key)
         factor_cases(report, command, "keygen", key)
+        puzzle_cases(report, command, "keygen", key)
         stretch_cases(report, command, "keygen", key)
         trust_cases(report, command, "keygen", key)
     print(f"{report.passed} passed, {report.failed} failed")

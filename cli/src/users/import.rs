@@ -96,11 +96,7 @@ impl Imported {
 ///
 /// # Errors
 /// What the user is told where it is no such file.
-pub fn imported(
-    accounts: &mut Accounts,
-    file: &[u8],
-    update: bool,
-) -> Result<(usize, usize, Vec<String>), String> {
+pub fn imported(accounts: &mut Accounts, file: &[u8], update: bool) -> Result<(usize, usize, Vec<String>), String> {
     let users = UsersArgs::default();
     let import = ImportArgs { file: "-".into(), users, format: None, dry_run: false, update };
     let into = Box::new(Memory { accounts, update, records: Vec::new() });

@@ -400,6 +400,14 @@ impl Guard {
             shared.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
         }
     }
+
+    /// The bytes of all that strangers can fill, and whether anybody is known.
+    pub(super) fn held(&self) -> (usize, bool) {
+        self.0.as_ref().map_or((0, false), |shared| {
+            let State { sketch, tried, known, .. } = &*shared.lock();
+            (sketch.bytes().saturating_add(tried.bytes()), !known.is_empty())
+        })
+    }
 }
 
 impl State {

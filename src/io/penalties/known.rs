@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 /// Sources that are remembered of one account.
 const SOURCES: usize = 64;
 
-/// Pairs of source and account that are remembered: 100 bytes each, some 6 MiB where there are as many.
+/// Pairs of source and account that are remembered: up to 200 bytes each, and less where an account has several.
 const PAIRS: usize = 1 << 16;
 
 #[derive(Default)]
@@ -81,6 +81,8 @@ impl Known {
             pair.used = used;
             return;
         }
+        // Most have one: a list that grows by itself has room for four from the beginning.
+        account.sources.reserve_exact(1);
         account.sources.push(Pair { source, used, level: 0.0, at: now });
         let is_over = account.sources.len() > SOURCES;
         self.pairs = self.pairs.saturating_add(1);
@@ -94,6 +96,11 @@ impl Known {
         {
             self.forget_one_of(oldest);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.accounts.is_empty() && self.sources.is_empty() && self.by_use.is_empty()
     }
 
     fn pair(&self, source: &Source, name: &str) -> Option<&Pair> {
@@ -126,6 +133,17 @@ impl Known {
 mod tests {
     use super::*;
 
+    /// What it holds on the heap, by the layouts of the standard library's collections: tables that are seven eighths full at most, and
+    /// nodes that are half full at least.
+    fn bytes(known: &Known) -> usize {
+        let table = |room: usize, entry: usize| (room * 8).div_ceil(7).next_power_of_two() * (entry + 1);
+        let lists = known.accounts.values().map(|account| account.sources.capacity() * size_of::<Pair>());
+        table(known.accounts.capacity(), size_of::<(u64, Account)>())
+            + table(known.sources.capacity(), size_of::<(u64, usize)>())
+            + known.by_use.len() * 2 * size_of::<(u64, u64)>()
+            + lists.sum::<usize>()
+    }
+
     const NOW: Moment = Moment::ORIGIN;
 
     fn source(number: usize) -> Source {
@@ -155,5 +173,9 @@ mod tests {
         known.note(&source(0), "one more", NOW);
         assert!(known.has(&source(0), "0") && !known.has(&source(1), "1") && known.has(&source(2), "2"));
         assert_eq!((known.pairs, known.accounts.len(), known.by_use.len()), (PAIRS, PAIRS, PAIRS));
+        // As SECURITY.md and `Penalties` have it.
+        assert_eq!((SOURCES, PAIRS), (64, 65_536));
+        let held = bytes(&known);
+        assert!(held < 13 << 20, "{held}");
     }
 }

@@ -58,6 +58,11 @@ impl Sketch {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.cells)
+    }
+
     fn places(&self, key: &impl Hash) -> [usize; ROWS] {
         let hash = self.random.hash_one(key);
         let [a, b, c, d, e, f, g, h] = hash.to_be_bytes();

@@ -122,6 +122,35 @@ fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_
 }
 
 #[test]
+fn a_day_of_guessing_at_all_accounts_from_everywhere_is_sixty_a_minute() {
+    let (guard, mut number) = (guard(), 0_u32);
+    for _ in 0..3600 {
+        // A fresh name from a fresh source, until it is not looked at.
+        while guess(&guard, &Source::named(&number.to_string()), &format!("user {number}")).is_none() {
+            number += 1;
+        }
+        guard.skip(Duration::from_secs(1));
+    }
+    assert!((3600..3700).contains(&number), "{number} in an hour");
+}
+
+/// Nobody without an account has a server remember more than it does from the beginning.
+#[test]
+fn a_flood_of_names_and_sources_is_kept_in_as_much_as_is_documented() {
+    const KIB: usize = 1024;
+    let guard = guard();
+    let before = guard.held();
+    assert_eq!(before, (2048 * KIB + 128 * KIB, false));
+    for number in 0..50_000_u32 {
+        let (source, user) = (Source::named(&number.to_string()), format!("user {number}"));
+        let guess = guard.guess(&user, b"guess");
+        guard.failed(&source, Some((&user, guess)), &Others::None);
+        guard.in_vain(&source);
+    }
+    assert_eq!(guard.held(), before);
+}
+
+#[test]
 fn whoever_has_logged_in_from_there_gets_in_whatever_others_do() {
     let (guard, home) = (guard(), v4([2, 1]));
     login(&guard, &home, "alice").unwrap();

@@ -29,6 +29,11 @@ impl Tried {
             None => false,
         }
     }
+
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        size_of_val(&*self.marks)
+    }
 }
 
 #[cfg(test)]

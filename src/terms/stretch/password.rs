@@ -29,11 +29,11 @@ impl StretchedPassword {
         of.check_bounds()?;
         // salt = SHA-256(lp("countersign v1 stretch") || lp(realm) || lp(user))
         let salt = hash_of(&[b"countersign v1 stretch", of.realm().as_bytes(), user.as_bytes()]);
-        let mut values = Zeroizing::new(Vec::with_capacity(of.parameters().len()));
-        for parameters in of.parameters() {
+        let mut values = Self::room(of);
+        for (value, parameters) in values.iter_mut().zip(of.parameters()) {
             let (passes, lanes) = (parameters.passes().into(), parameters.lanes().into());
             let argon = Argon { memory: parameters.kib(), passes, lanes };
-            values.push(*argon.hash(password, &salt).ok_or(StretchError::NoMemory)?);
+            argon.hash(password, &salt, value).ok_or(StretchError::NoMemory)?;
         }
         let password = of.is_moving().then(|| Zeroizing::new(password.to_vec()));
         Ok(Self { of: of.clone(), values, password })
@@ -46,8 +46,12 @@ impl StretchedPassword {
 
     /// What stands in for one that did not open: all zeros, and no password.
     pub(crate) fn decoy(of: &Stretching) -> Self {
-        let values = Zeroizing::new(vec![[0; limits::STRETCHED]; of.parameters().len()]);
-        Self { of: of.clone(), values, password: None }
+        Self { of: of.clone(), values: Self::room(of), password: None }
+    }
+
+    /// Values are written where they stay: what is built elsewhere and moved leaves a copy there.
+    fn room(of: &Stretching) -> Zeroizing<Vec<[u8; limits::STRETCHED]>> {
+        Zeroizing::new(vec![[0; limits::STRETCHED]; of.parameters().len()])
     }
 
     /// What it was computed for.
@@ -86,8 +90,8 @@ impl StretchedPassword {
 
     /// What to keep of it: its hash, at the newest parameters.
     pub fn newest(&self) -> StretchedHash {
-        let value = self.values.first().copied().map(Zeroizing::new).unwrap_or_default();
-        StretchedHash::new(self.of.realm(), self.of.newest(), StretchedHash::digest(&value))
+        let value = self.values.first().unwrap_or(&[0; limits::STRETCHED]);
+        StretchedHash::new(self.of.realm(), self.of.newest(), StretchedHash::digest(value))
     }
 
     /// The parameters that it was computed at, the newest first.
@@ -116,8 +120,8 @@ impl StretchedPassword {
         if values.len() != count || len > limits::MAX_SECRET || (len > 0 && !of.is_moving()) {
             return None;
         }
-        let mut kept = Zeroizing::new(Vec::with_capacity(count));
-        kept.extend(values.iter().map(|value| *value.0));
+        let mut kept = Self::room(of);
+        kept.iter_mut().zip(values.iter()).for_each(|(kept, value)| kept.copy_from_slice(value.0));
         let password = (len > 0).then(|| Zeroizing::new(password.to_vec()));
         Some(Self { of: of.clone(), values: kept, password })
     }

@@ -1,0 +1,172 @@
+//! From a login to the verdict on its credential: where it is opened, and who is asked.
+
+use super::super::acceptor::{AnyVerifier, ServerState};
+use super::super::drive::Caught;
+use super::super::error::LoginError;
+use super::super::link::Link;
+use super::super::penalties::Others;
+use super::super::queue::Progress;
+use super::factors::{Verdict, conclude};
+use super::turn::{NotDone, TOO_MANY, Turn, run, within};
+use super::{RefusedLogin, Started, Visit, penalised};
+use crate::handshake::server::{Admitted, Claim, Login, Open, Refusal, SealedLogin};
+use crate::terms::error::Reason;
+use crate::terms::verifier::{Attempt, Further, Good};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The verdict to send, and what begins then; or a refusal.
+pub(super) type Decision = Result<(Vec<u8>, Box<Started>), RefusedLogin>;
+
+/// Why there is no verdict on a login.
+pub(super) enum NoVerdict {
+    Refused(Refusal),
+    Failed(LoginError),
+}
+
+impl From<LoginError> for NoVerdict {
+    fn from(error: LoginError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<T: Undecided> From<NotDone<T>> for NoVerdict {
+    fn from(not_done: NotDone<T>) -> Self {
+        match not_done {
+            NotDone::Shed(undecided, reason) => Self::Refused(undecided.refuse(reason)),
+            NotDone::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// A login on which there may be no verdict.
+pub(super) trait Undecided {
+    fn refuse(self, reason: Reason) -> Refusal;
+}
+
+impl Undecided for Admitted {
+    fn refuse(self, reason: Reason) -> Refusal {
+        match self {
+            Self::Sealed(open) => open.refuse(reason),
+            Self::Opened(claim) => claim.reject(reason),
+        }
+    }
+}
+
+impl Undecided for Open<SealedLogin> {
+    fn refuse(self, reason: Reason) -> Refusal {
+        Self::refuse(self, reason)
+    }
+}
+
+/// Opens a login, has its credential verified, and decides.
+pub(super) async fn decide<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    visit: &Visit,
+    (login, server_name): (Login, String),
+) -> Result<Decision, LoginError> {
+    if !visit.place.has_room_for_session() {
+        let refusal = login.refuse(Reason::NotNow("too many sessions"));
+        return Ok(Err(RefusedLogin::of_nobody(refusal)));
+    }
+    let (deadline, admitted) = (login.deadline(), login.admit());
+    let progress = if matches!(admitted, Admitted::Opened(_)) { Progress::Begun } else { Progress::Fresh };
+    let turn = visit.turn(server, deadline, progress);
+    match open_and_verify(turn, link, visit, &server_name, admitted).await {
+        Ok(verified) => conclude(server, link, visit, &server_name, verified).await,
+        Err(NoVerdict::Refused(refusal)) => Ok(Err(RefusedLogin::of_nobody(refusal))),
+        Err(NoVerdict::Failed(error)) => Err(error),
+    }
+}
+
+pub(super) const LATE_VERIFIER: Reason = Reason::NotNow("the verifier did not answer in time");
+
+/// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
+async fn open_and_verify<L: Link>(
+    turn: Turn<'_>,
+    link: &mut L,
+    visit: &Visit,
+    server_name: &str,
+    admitted: Admitted,
+) -> Result<(Claim, Verdict), NoVerdict> {
+    let (turn, admitted, permit) = match admitted {
+        Admitted::Sealed(open) if open.key().is_remote() => {
+            let (claim, permit) = turn.open_remotely(link, open).await?;
+            (turn.next(), Admitted::Opened(claim), Some(permit))
+        }
+        admitted => (turn, admitted, None),
+    };
+    let (turn, admitted, others) = match admitted {
+        // Nobody else can be asked before it is known for whom.
+        Admitted::Sealed(open) if turn.server.guard.store().is_some() => {
+            let claim = turn.compute(link, open, run).await?;
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn.next(), Admitted::Opened(claim), others)
+        }
+        Admitted::Opened(claim) => {
+            let others = penalised::others(turn.server, link, visit.place.source(), &claim).await;
+            (turn, Admitted::Opened(claim), others)
+        }
+        admitted => (turn, admitted, Others::None),
+    };
+    let (guard, source) = (turn.server.guard.clone(), visit.place.source().clone());
+    match &turn.server.verifier {
+        AnyVerifier::Blocking(verifier) => {
+            drop(permit);
+            let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
+            let trace = Arc::clone(&visit.trace);
+            let work = move |admitted: Admitted| {
+                let claim = trace.opening(|| opened(admitted));
+                // Now, and not when it was queued: those before it may have been wrong meanwhile.
+                let checked = penalised::check(&guard, &source, &claim, &others);
+                let verdict = trace.verifying(|| checked.and_then(|()| asked.verify(&claim, &*verifier)));
+                (claim, verdict)
+            };
+            Ok(turn.compute(link, admitted, work).await?)
+        }
+        AnyVerifier::Async(verifier) => {
+            let claim = match admitted {
+                Admitted::Opened(claim) => claim,
+                sealed @ Admitted::Sealed(_) => {
+                    let trace = Arc::clone(&visit.trace);
+                    turn.compute(link, sealed, move |sealed| trace.opening(|| opened(sealed))).await?
+                }
+            };
+            let permit = match permit {
+                Some(permit) => permit,
+                None => match turn.next().permit(link).await? {
+                    Some(permit) => permit,
+                    None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
+                },
+            };
+            if let Err(reason) = penalised::check(&guard, &source, &claim, &others) {
+                return Ok((claim, Err(reason)));
+            }
+            let asker = visit.asker(turn.server, server_name);
+            let attempt = Attempt { credential: claim.credential(), asker };
+            let asking = Box::pin(async {
+                let grant = verifier.verify(&attempt).await?;
+                let good = Good { grant: &grant, kind: attempt.credential.kind(), step: 0 };
+                let further = verifier.further(&Further { good, asker }).await?;
+                Ok((grant, further))
+            });
+            let since = Instant::now();
+            let verdict = match within(link, turn.deadline, Caught(asking)).await {
+                Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
+                None => Err(LATE_VERIFIER),
+            };
+            visit.trace.verified(since);
+            drop(permit);
+            Ok((claim, verdict))
+        }
+    }
+}
+
+/// Opens a login, if that is not done.
+fn opened(admitted: Admitted) -> Claim {
+    match admitted {
+        Admitted::Opened(claim) => claim,
+        Admitted::Sealed(open) => run(open),
+    }
+}

@@ -1,0 +1,263 @@
+//! SECURITY.md says of each claim what fails if it is not true. What it names is there and is run, and nothing that makes claims is
+//! without a line: no section of it, no rule of PROTOCOL.md, and no section of that which says MUST.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(clippy::arithmetic_side_effects)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const HEADING: &str = "What checks each claim";
+
+/// A line of the table: its number, what is claimed, and what fails otherwise.
+struct Line<'a> {
+    number: &'a str,
+    claim: &'a str,
+    checks: &'a str,
+}
+
+impl Line<'_> {
+    /// Whether it says what the lines after it are about.
+    fn is_heading(&self) -> bool {
+        self.number.is_empty() && self.claim.starts_with("**")
+    }
+
+    /// Whether it says what is not claimed.
+    fn is_given_up(&self) -> bool {
+        self.number.is_empty() && self.claim.starts_with("not claimed: ")
+    }
+}
+
+/// The headings of a document below its title, and what is under each.
+fn sections(text: &str) -> Vec<(&str, String)> {
+    let (mut found, mut is_code) = (Vec::<(&str, String)>::new(), false);
+    for line in text.lines() {
+        is_code ^= line.starts_with("```");
+        if let Some(heading) =
+            line.trim_start_matches('#').strip_prefix(' ').filter(|_| line.starts_with("##") && !is_code)
+        {
+            found.push((heading, String::new()));
+        } else if let Some((_, under)) = found.last_mut() {
+            under.push_str(line);
+            under.push('\n');
+        }
+    }
+    found
+}
+
+fn table(section: &str) -> Vec<Line<'_>> {
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    let cells = |row| {
+        let cells: Vec<&str> = str::split(row, '|').map(str::trim).collect();
+        assert_eq!(cells.len(), 5, "three columns: {row}");
+        Line { number: cells[1], claim: cells[2], checks: cells[3] }
+    };
+    rows.map(cells).collect()
+}
+
+/// Files and what is named in each: every `file`: `this`, `that`.
+fn references(text: &str) -> Vec<(&str, Vec<&str>)> {
+    // What is between backquotes is at the odd places.
+    let parts: Vec<&str> = text.split('`').collect();
+    let mut found = Vec::<(&str, Vec<&str>)>::new();
+    for at in (1..parts.len()).step_by(2) {
+        if parts.get(at + 1) == Some(&": ") {
+            found.push((parts[at], Vec::new()));
+        } else if let Some((_, items)) = found.last_mut()
+            && (parts[at - 1] == ": " || (parts[at - 1] == ", " && !items.is_empty()))
+        {
+            items.push(parts[at]);
+        }
+    }
+    found
+}
+
+/// The lines that a piece such as `lines 3 to 5, 7` refers to.
+fn lines_named(text: &str) -> Option<BTreeSet<usize>> {
+    let text = text.strip_prefix("the models of ").unwrap_or(text);
+    let text = text.strip_prefix("lines ").or_else(|| text.strip_prefix("line "))?;
+    let ranges = text.split(", ").map(|range| {
+        let (first, last) = range.split_once(" to ").unwrap_or((range, range));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    Some(ranges.collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+/// Why a test of this name is not run; `None` where it is.
+fn not_run(source: &str, name: &str) -> Option<&'static str> {
+    for list in ["for_every_adapter!(", "for_every_async_adapter!(", "checks_itself!("] {
+        let lists = source.split(list).skip(1).map(|after| after.split(')').next().unwrap());
+        if lists.flat_map(|names| names.split([',', '\n'])).any(|listed| listed.trim() == name) {
+            return None;
+        }
+    }
+    let lines: Vec<&str> = source.lines().map(str::trim).collect();
+    let function = |line: &str| line.trim_start_matches("async ").starts_with(&format!("fn {name}("));
+    let Some(at) = lines.iter().position(|line| function(line)) else { return Some("is not there") };
+    let attributes: Vec<_> = lines[..at].iter().rev().take_while(|line| line.starts_with(['#', '/'])).collect();
+    if attributes.iter().any(|line| line.starts_with("#[ignore")) {
+        return Some("is ignored");
+    }
+    let is_test = attributes.iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"));
+    if is_test { None } else { Some("is no test") }
+}
+
+/// What is wrong with what is named in a file.
+fn fault(file: &str, text: &str, item: &str) -> Option<String> {
+    let is_name = item.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    let why = if file.ends_with(".pv") {
+        let runs = text.lines().filter_map(|line| line.strip_prefix("(*@ run ")?.split(':').next());
+        runs.into_iter().all(|run| run != item).then_some("is no run")
+    } else if file.ends_with(".rs") && !file.starts_with("benches/") && is_name {
+        not_run(text, item)
+    } else {
+        (!text.contains(item)).then_some("is not there")
+    };
+    Some(format!("{file}: {item} {}", why?))
+}
+
+/// As in a link to a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+/// `S4` and the like.
+fn rule(text: &str) -> Option<(char, u8)> {
+    let letter = text.chars().next().filter(char::is_ascii_uppercase)?;
+    Some((letter, text[1..].parse().ok()?))
+}
+
+fn rules_of(protocol: &str) -> BTreeSet<(char, u8)> {
+    protocol.lines().filter_map(|line| rule(line.strip_prefix("- **")?.split("**").next()?)).collect()
+}
+
+/// The rules in texts such as `S1–S15, P1–P2: what is refused`.
+fn rules_named<'a>(claims: impl Iterator<Item = &'a str>) -> BTreeSet<(char, u8)> {
+    let words = claims.flat_map(|claim| claim.split([' ', ',', ':', '(', ')']));
+    let ranges = words.filter_map(|word| {
+        let (first, last) = word.split_once('–')?;
+        let ((letter, first), (_, last)) = (rule(first)?, rule(last)?);
+        Some((first..=last).map(move |number| (letter, number)))
+    });
+    ranges.flatten().collect()
+}
+
+/// Everything that is wrong with the table in `security`. `read` gives a file's text.
+fn faults(security: &str, protocol: &str, read: impl Fn(&str) -> Option<String>) -> Vec<String> {
+    let sections = sections(security);
+    let Some((_, section)) = sections.iter().find(|(heading, _)| *heading == HEADING) else {
+        return vec!["there is no table".to_owned()];
+    };
+    let lines = table(section);
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for line in &lines {
+        for (file, items) in references(line.claim).into_iter().chain(references(line.checks)) {
+            match read(file) {
+                Some(text) => faults.extend(items.into_iter().filter_map(|item| fault(file, &text, item))),
+                None => faults.push(format!("{file} is not there")),
+            }
+        }
+        if line.is_heading() || line.is_given_up() {
+            continue;
+        }
+        count += 1;
+        if line.number != count.to_string() {
+            faults.push(format!("line {count} has the number {:?}", line.number));
+        }
+        // Each piece is a file and what is named there, or other lines.
+        for piece in line.checks.split("; ") {
+            let names_lines = lines_named(piece).is_some_and(|named| named.iter().all(|line| *line <= lines.len()));
+            if !names_lines && references(piece).iter().all(|(_, items)| items.is_empty()) {
+                faults.push(format!("line {count} has no check in {piece:?}"));
+            }
+        }
+    }
+    let headings: Vec<&str> = lines.iter().filter(|line| line.is_heading()).map(|line| line.claim).collect();
+    for (heading, _) in sections.iter().filter(|(heading, _)| *heading != HEADING) {
+        if !headings.iter().any(|line| line.contains(&format!("](#{})", anchor(heading)))) {
+            faults.push(format!("no line is about {heading:?}"));
+        }
+    }
+    let claims = || lines.iter().map(|line| line.claim);
+    let (rules, named) = (rules_of(protocol), rules_named(claims()));
+    faults.extend(rules.symmetric_difference(&named).map(|(letter, number)| format!("{letter}{number}")));
+    for (heading, under) in self::sections(protocol) {
+        let name = heading.split(',').next().unwrap();
+        if under.contains("MUST") && !claims().any(|claim| claim.contains(&format!("*{name}*"))) {
+            faults.push(format!("no line is about {name:?} of PROTOCOL.md"));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_claim_has_its_checks_and_every_check_is_there_and_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let [security, protocol] = ["SECURITY.md", "PROTOCOL.md"].map(|file| read(file).unwrap());
+    assert_eq!(faults(&security, &protocol, read), Vec::<String>::new());
+    let lines = sections(&security).into_iter().find(|(heading, _)| *heading == HEADING).unwrap().1;
+    let named: usize =
+        table(&lines).iter().flat_map(|line| references(line.checks)).map(|(_, items)| items.len()).sum();
+    assert!(named > 250, "{named}: so few checks are named");
+}
+
+/// A small table of this shape, and what it is about.
+fn small(rows: &str) -> Vec<String> {
+    let security = format!(
+        "# Security\n\n## One & two\n\n## {HEADING}\n\n| | claim | what fails otherwise |\n|--:|---|---|\n\
+         | | **[One](#one--two)** | |\n{rows}\n"
+    );
+    let protocol = "## Frames\n\nIt MUST.\n\n## States, and more\n\n- **S1** one;\n- **S2** two.\n";
+    let read = |file: &str| {
+        let text = match file {
+            "tests/a.rs" => {
+                "#[test]\n#[ignore]\nfn ignored() {}\n\n#[tokio::test]\n/// Why.\nasync fn good() {}\nfn plain() {}\n\
+                 for_every_adapter!(\n    listed,\n);\n"
+            }
+            "formal/a.pv" => "(*@ run one: prelude.pvl *)\n",
+            ".ci/run" => "cargo deny check\n",
+            _ => return None,
+        };
+        Some(text.to_owned())
+    };
+    faults(&security, protocol, read)
+}
+
+const GOOD: &str =
+    "| 1 | S1–S2, in *Frames* | `tests/a.rs`: `good`, `listed`; `formal/a.pv`: `one`; `.ci/run`: `deny check` |";
+
+#[test]
+fn what_is_wrong_with_a_table_is_found() {
+    assert_eq!(small(GOOD), Vec::<String>::new());
+    assert_eq!(
+        small(&format!("{GOOD}\n| 2 | more | line 1 |\n| | not claimed: `x` (`formal/a.pv`: `one`) | |")),
+        Vec::<String>::new()
+    );
+    let good_but = |from: &str, to: &str| {
+        let changed = GOOD.replace(from, to);
+        assert_ne!(changed, GOOD);
+        small(&changed)
+    };
+    assert_eq!(good_but("a.rs", "b.rs"), ["tests/b.rs is not there"]);
+    assert_eq!(good_but("`good`", "`better`"), ["tests/a.rs: better is not there"]);
+    assert_eq!(good_but("`good`", "`plain`"), ["tests/a.rs: plain is no test"]);
+    assert_eq!(good_but("`good`", "`ignored`"), ["tests/a.rs: ignored is ignored"]);
+    assert_eq!(good_but("`listed`", "`list`"), ["tests/a.rs: list is not there"]);
+    assert_eq!(good_but("`one`", "`two`"), ["formal/a.pv: two is no run"]);
+    assert_eq!(good_but("deny", "audit"), [".ci/run: audit check is not there"]);
+    assert_eq!(good_but("S1–S2", "S1–S1"), ["S2"]);
+    assert_eq!(good_but("S1–S2", "S1–S3"), ["S3"]);
+    assert_eq!(good_but("*Frames*", "frames"), ["no line is about \"Frames\" of PROTOCOL.md"]);
+    assert_eq!(good_but("| 1 |", "| 2 |"), ["line 1 has the number \"2\""]);
+    assert_eq!(good_but("`tests/a.rs`: `good`, `listed`", "a good test"), ["line 1 has no check in \"a good test\""]);
+    assert_eq!(small(&format!("{GOOD}\n| 2 | more | |")), ["line 2 has no check in \"\""]);
+    assert_eq!(small(&format!("{GOOD}\n| 2 | more | line 9 |")), ["line 2 has no check in \"line 9\""]);
+    assert_eq!(small(&format!("{GOOD}\n| | not claimed: (`formal/a.pv`: `two`) | |")), ["formal/a.pv: two is no run"]);
+    let unlinked = faults(&format!("## Three\n\n## {HEADING}\n"), "", |_| None);
+    assert_eq!(unlinked, ["no line is about \"Three\""]);
+    assert_eq!(faults("## Three\n", "", |_| None), ["there is no table"]);
+}
