@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Three failures are free, from one address and at one name; then there is a wait of a minute, of two, of four, up to an hour.
     let waits = Waits::new(3, Duration::from_secs(60), Duration::from_secs(3600));
     let penalties = Penalties::default().with_source(waits).with_account(waits).with_observer(|event| {
-        if let PenaltyEvent::Wait { key, wait, .. } = event {
-            println!("{key}: {} s to wait", wait.as_secs());
+        if let PenaltyEvent::Wait { penalty, wait, .. } = event {
+            println!("{penalty}: {} s to wait", wait.as_secs());
         }
     });
 

@@ -23,6 +23,11 @@ fn an_address_is_a_source_and_64_bits_of_them_are_one() {
         // One of IPv4, however it is written; or one could be two sources.
         ("::ffff:192.0.2.1", "192.0.2.1", true),
         ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false),
+        // Also by a NAT64 with the well-known prefix; one with a prefix of its own is one source.
+        ("64:ff9b::192.0.2.1", "192.0.2.1", true),
+        ("64:ff9b::192.0.2.1", "64:ff9b::192.0.2.2", false),
+        ("64:ff9b:0:0:0:1:c000:201", "192.0.2.1", false),
+        ("64:ff9b:1::192.0.2.1", "64:ff9b:1::192.0.2.2", true),
         // The same bits in another family are somebody else.
         ("::c000:201", "192.0.2.1", false),
         ("0.0.0.0", "::", false),
@@ -43,6 +48,7 @@ fn a_block_is_as_wide_as_its_prefix_says() {
         ("192.0.2.213", 33, 64, "192.0.2.213/32"),
         ("192.0.2.213", 255, 64, "192.0.2.213/32"),
         ("::ffff:192.0.2.213", 24, 64, "192.0.2.0/24"),
+        ("64:ff9b::192.0.2.213", 24, 64, "192.0.2.0/24"),
         ("2001:db8:1:2:3:4:5:6", 32, 64, "2001:db8:1:2::/64"),
         ("2001:db8:1:2:3:4:5:6", 32, 56, "2001:db8:1::/56"),
         ("2001:db8:1:2:3:4:5:6", 32, 127, "2001:db8:1:2:3:4:5:6/127"),

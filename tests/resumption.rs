@@ -847,6 +847,14 @@ fn with_the_server_s_key_in_the_resumption_a_stolen_ticket_does_not_play_the_ser
     let fresh = read.ticket(NOW).unwrap().use_up_now().unwrap();
     assert_eq!(read.resume(fresh, alice(), NOW, &mut world.rng).unwrap_err(), Misuse::Mismatch.into());
     drop(state);
+    // Also where the client would name another key first: the server opens nothing that is sealed to that.
+    let both = Server::key(OTHER2048.private.public_key().clone()).or(known());
+    let trusted = both.resume(world.ticket(), "alice", NOW).unwrap();
+    let (config, binding) = (world.client.clone(), world.binding.clone());
+    let (hello, _) = client::resume(&config, &both, &binding, trusted, &mut world.rng, at(0)).unwrap();
+    let first = ClientHello::decode(&hello[3..]).unwrap().known_keys[0];
+    assert_eq!(first, *RSA2048.private.public_key().id().as_bytes());
+    assert!(world.read(&hello).is_sealed());
     // Whoever has the ticket keys, and not the server key, guesses.
     let ticket = world.ticket();
     let (hello, state) = show(&mut world, &ticket);

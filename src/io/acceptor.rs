@@ -134,6 +134,7 @@ impl Acceptor {
 
     fn with_verifier(config: ServerConfig, keys: ServerKeys, verifier: AnyVerifier) -> Self {
         let (places, workers, permits) = within(Bounds::default());
+        let reports = Reports::default();
         Self(Arc::new(ServerState {
             config: Arc::new(config),
             keys: KeysInUse::new(keys),
@@ -143,9 +144,9 @@ impl Acceptor {
             workers,
             permits,
             refusals: Refusals::default(),
-            guard: Guard::new(Penalties::default()),
+            guard: Guard::new(Penalties::default(), reports.tags()),
             puzzles: PuzzleControl::none(),
-            reports: Reports::default(),
+            reports,
             limiter: None,
         }))
     }
@@ -161,7 +162,8 @@ impl Acceptor {
     /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
     #[must_use]
     pub fn with_penalties(self, penalties: Penalties) -> Self {
-        Self(Arc::new(ServerState { guard: Guard::new(penalties), ..ServerState::clone(&self.0) }))
+        let guard = Guard::new(penalties, self.0.reports.tags());
+        Self(Arc::new(ServerState { guard, ..ServerState::clone(&self.0) }))
     }
 
     /// Lets everybody guess as fast as the [`Bounds`] allow: where passwords can't be guessed, or where something else counts.

@@ -60,8 +60,9 @@ impl Drop for Opening<'_> {
     fn drop(&mut self) {
         if self.owed && self.place.cut().reason().is_none() {
             self.server.note_refused(self.place.source());
-            // Others are not told: this is where nothing can be waited for.
-            self.server.guard.failed(self.place.source(), None, &Others::None);
+            // Here nothing can be waited for.
+            let amounts = self.server.guard.failed(self.place.source(), None, &Others::None);
+            self.server.guard.tell_later(amounts);
         }
     }
 }

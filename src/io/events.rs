@@ -9,7 +9,7 @@ mod traced;
 mod watch;
 
 pub use tally::Totals;
-pub(super) use watch::{Record, Reports, Seat, Trace, Watch};
+pub(super) use watch::{Record, Reports, Seat, Tags, Trace, Watch};
 
 use super::error::{BusyReason, LoginError};
 use crate::crypto::{KeyId, Suite};
@@ -144,6 +144,20 @@ pub enum Named<'a> {
     },
 }
 
+impl Named<'_> {
+    /// Its fields, by the names that logs and `tracing` have: `user`, or `user_tag`, with `unknown_user` where that was asked for.
+    pub fn fields(&self, mut tell: impl FnMut(&'static str, Field<'_>)) {
+        match *self {
+            Self::Nobody => {}
+            Self::Known(name) => tell("user", Field::Text(name)),
+            Self::Unknown { name, tag } => {
+                name.into_iter().for_each(|name| tell("unknown_user", Field::Text(name)));
+                tell("user_tag", Field::Word(&format_args!("{tag:08x}")));
+            }
+        }
+    }
+}
+
 /// How long a handshake took, and its parts that are the server's. What is missing in their sum is the client, and the way to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -218,14 +232,9 @@ impl Event<'_> {
 
     /// Its fields in order, but for [`Event::name`]: those that are there, by the names that logs and `tracing` have.
     pub fn fields(&self, mut tell: impl FnMut(&'static str, Field<'_>)) {
-        match self.user {
-            _ if self.principal().is_some() => tell("user", Field::Text(self.principal().unwrap_or_default())),
-            Named::Nobody => {}
-            Named::Known(name) => tell("user", Field::Text(name)),
-            Named::Unknown { name, tag } => {
-                name.into_iter().for_each(|name| tell("unknown_user", Field::Text(name)));
-                tell("user_tag", Field::Word(&format_args!("{tag:08x}")));
-            }
+        match self.principal() {
+            Some(principal) => tell("user", Field::Text(principal)),
+            None => self.user.fields(&mut tell),
         }
         match self.context.peer() {
             Some(peer) => tell("peer", Field::Word(&canonical(peer))),

@@ -11,18 +11,21 @@
 //! further one. Who is waiting is not looked at, and what is not looked at is not counted as a guess: so nobody can have a
 //! wait that has no end, and whoever guesses learns nothing in it. A password is looked at no sooner because it is right.
 //!
-//! A hundred guesses at once fare no better than a hundred in a row: the wait is looked at when the verifier's work begins, and no more
-//! of that goes on than [`crate::Bounds`] say.
+//! A hundred guesses at once fare no better than a hundred in a row: a password that is being looked at counts as wrong until there is a verdict. Where
+//! all those would mean a wait if they were wrong, the next one is not refused, but waits for one of them to be decided.
 
+mod elsewhere;
 mod guard;
 mod known;
+mod name;
 mod sketch;
 mod store;
 mod tried;
 
-pub(super) use guard::{Amounts, Guard, Guess, Others, Shut};
+pub(super) use guard::{Amounts, Checked, Guard, Guess, Guessed, Others, Reservation, Shut, Waiting};
 pub use store::{PenaltyKey, PenaltyStore, Standing, StoreAway, Stored};
 
+use super::events::Named;
 use crate::terms::context::Source;
 use crate::terms::error::Penalty;
 use core::fmt;
@@ -50,10 +53,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 ///
 /// **Nobody can be locked out by others for good.** A source that has logged in to an account has a count of its own with it, which
 /// is the only one that counts for its passwords there: whatever others do behind the same address, in the same network, or from
-/// everywhere. The first login to a name from a source takes a failure off the count of the source. Tickets, keys
+/// everywhere. The first login to a name from a source takes a failure off the counts of the source and of the block around it, where the source has any; once an
+/// hour for a name. Tickets, keys
 /// and tokens can't be guessed, and wait for nothing once a ClientHello is taken; a ticket also where the source waits.
 ///
-/// There, the same wrong password again is no new guess: a program that has an old one saved does not keep its owner out.
+/// From a source that has logged in to the account, the same wrong password again is no new guess: a program that has an old one saved does not keep its owner out.
+///
+/// **At once** no more passwords are looked at than might be wrong: each counts as a failure from the moment at which it is looked at until it is known to be
+/// good, or nobody can tell. Whoever comes when all these together would mean a wait is not refused for it: the login waits for one of
+/// the others to be decided, and is refused like any other if that takes longer than a handshake may. So a first eleven logins to a name are
+/// looked at together, and one at a time once ten were wrong. A login whose future is dropped in the middle counts as failed.
 ///
 /// **Behind a balancer** that does not tell whose connections they are, all come from one source, and a guesser among them stops everybody who
 /// has not logged in since this server's start: give the addresses that it tells ([`crate::Context`]), or exempt it ([`Penalties::with_exempt`]).
@@ -64,7 +73,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 ///
 /// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 13 MiB for 65,536 pairs of a source
 /// and an account that it has logged in to; at a restart they begin anew. Servers that share their accounts can share them:
-/// [`Penalties::with_store`]. No clock but the monotonic one is looked at.
+/// [`Penalties::with_store`]. Where nobody has logged in to an account from for 200 days is not known any more. No clock but the monotonic one is looked at.
 ///
 /// ```
 /// use countersign::{Penalties, Source, Waits};
@@ -88,7 +97,7 @@ pub struct Penalties {
     observer: Option<Arc<Observer>>,
 }
 
-type Observer = dyn Fn(&PenaltyEvent) + Send + Sync;
+type Observer = dyn Fn(&PenaltyEvent<'_>) + Send + Sync;
 
 /// How long who has failed too often has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,15 +148,18 @@ pub enum WhenAway {
 }
 
 /// What an operator may want to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub enum PenaltyEvent {
+pub enum PenaltyEvent<'a> {
     /// One failure more means a wait.
     Wait {
         /// For whom.
         penalty: Penalty,
-        /// Whose count it is.
-        key: PenaltyKey,
+        /// The source, or the block of addresses, whose count it is, if it is one's.
+        source: Option<&'a Source>,
+        /// The name whose count it is, if it is one's. What was typed there may be a password: it is told as in an
+        /// [`Event`](crate::events::Event), and its tag is the same.
+        user: Named<'a>,
         /// How long; a minute where it is the total's.
         wait: Duration,
     },
@@ -226,7 +238,7 @@ impl Penalties {
 
     /// Tells `observer` what happens, for a log: on the thread of the login, which it must not hold up.
     #[must_use]
-    pub fn with_observer(mut self, observer: impl Fn(&PenaltyEvent) + Send + Sync + 'static) -> Self {
+    pub fn with_observer(mut self, observer: impl Fn(&PenaltyEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }

@@ -20,7 +20,7 @@ use super::acceptor::ServerState;
 use super::error::{BusyReason, LoginError};
 use super::events::{Record, Trace, Watch};
 use super::link::{Link, VERDICT_TIMEOUT, send, send_last};
-use super::penalties::Guess;
+use super::penalties::{Guess, Reservation};
 use super::places::{Eviction, Place, RefusalPlace, SessionPlace};
 use super::queue::Progress;
 use super::sessions::{self, Sessions};
@@ -67,6 +67,8 @@ pub(super) struct RefusedLogin {
     pub(super) user: Option<String>,
     /// What it was, if it was refused for its credential.
     pub(super) guess: Guess,
+    /// It is a failure already, until it is counted as one.
+    pub(super) reservation: Option<Reservation>,
 }
 
 /// What a refused client will be told, and when.
@@ -85,7 +87,7 @@ impl PendingRefusal {
 impl RefusedLogin {
     /// One that names nobody.
     fn of_nobody(refusal: Refusal) -> Self {
-        Self { refusal, user: None, guess: Guess::No }
+        Self { refusal, user: None, guess: Guess::No, reservation: None }
     }
 
     /// What the client is told, and what the caller is told.
@@ -219,7 +221,7 @@ async fn refused<L: Link>(
     if refused.refusal.reason.is_no() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
         server.note_refused(place.source());
     }
-    penalised::note_refused(server, link, place.source(), &refused).await;
+    penalised::note_refused(server, link, (place.source(), &trace), &mut refused).await;
     let may_name = trace.may_name(&refused.refusal.reason, &server.reports);
     refused.user = refused.user.filter(|_| may_name);
     Visited::Refused(refused, place.into_refusal())

@@ -17,6 +17,7 @@ use std::sync::Arc;
 /// assert_ne!(source("192.0.2.1"), source("192.0.2.2"));
 /// assert_eq!(source("2001:db8::1"), source("2001:db8::ffff"));
 /// assert_eq!(source("::ffff:192.0.2.1"), source("192.0.2.1"));
+/// assert_eq!(source("64:ff9b::192.0.2.1"), source("192.0.2.1"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(Kind);
@@ -36,9 +37,11 @@ impl Source {
     }
 
     /// The block of an address with prefixes of your own: of 0 to 32 bits for IPv4, of 0 to 128 for IPv6. An IPv4 address
-    /// that is written as one of IPv6 (`::ffff:192.0.2.1`) is one of IPv4.
+    /// that is written as one of IPv6 is one of IPv4: `::ffff:192.0.2.1`, and what a NAT64 makes of it under the well-known prefix,
+    /// `64:ff9b::192.0.2.1` (RFC 6052, section 2.1). Behind a NAT64 with a prefix of its own all IPv4 clients are one /64, so one source: take the
+    /// address out, and give the source yourself ([`Context::with_source`]).
     pub fn block(address: IpAddr, ipv4: u8, ipv6: u8) -> Self {
-        let (bits, prefix, is_v4) = match address.to_canonical() {
+        let (bits, prefix, is_v4) = match embedded(address) {
             IpAddr::V4(address) => (u128::from(u32::from(address)), ipv4.min(32), true),
             IpAddr::V6(address) => (u128::from(address), ipv6.min(128), false),
         };
@@ -77,6 +80,17 @@ impl Source {
     /// Whether the connection is counted by its source at all.
     pub fn is_counted(&self) -> bool {
         self.0 != Kind::Uncounted
+    }
+}
+
+/// The IPv4 address that is in one of IPv6, where one is.
+fn embedded(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(whole) => match whole.octets() {
+            [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => IpAddr::V4([a, b, c, d].into()),
+            _ => address,
+        },
+        canonical => canonical,
     }
 }
 
@@ -136,7 +150,8 @@ impl Context {
         Self::new(Source::uncounted())
     }
 
-    /// Counts the connection by another source than its address.
+    /// Counts the connection by another source than its address: by a tenant, a client certificate, or the client's address where the peer is
+    /// a NAT64 with a prefix of its own, or a proxy.
     #[must_use]
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = source;

@@ -443,6 +443,79 @@ async fn counts_fade_and_never_fall_below_zero() {
     assert_eq!(level(stranger.read(&[PenaltyKey::Logins(source(1), name)]).await.unwrap()), 0.0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_login_takes_a_failure_off_its_source_once_at_whichever_server_and_none_off_its_neighbours() {
+    let Some(redis) = Redis::start() else { return };
+    let servers = [redis.store(), redis.store()];
+    let (near, far) = (PenaltyKey::Source(source(1)), PenaltyKey::Source(source(2)));
+    let block = PenaltyKey::Block(source(1).around(24, 48).unwrap());
+    servers[0].add(&[(near.clone(), 3.0), (far.clone(), 3.0), (block.clone(), 6.0)]).await.unwrap();
+    let levels = || async {
+        let read = servers[1].read(&[near.clone(), far.clone(), block.clone()]).await.unwrap();
+        read.iter().map(|standing| standing.level.round() as u32).collect::<Vec<_>>()
+    };
+    let log_in = async |server: usize, from: u8, name: &str| {
+        let name: Arc<str> = name.into();
+        let amounts = [
+            (PenaltyKey::KnownSource(source(from), Arc::clone(&name)), f64::MIN),
+            (PenaltyKey::Source(source(from)), -1.0),
+            (block.clone(), -1.0),
+            (PenaltyKey::LoginsFrom(source(from)), 1.0),
+            (PenaltyKey::Logins(source(from), name), 1.0),
+        ];
+        servers[server].add(&amounts).await.unwrap();
+    };
+    log_in(0, 1, "mallory").await;
+    assert_eq!(levels().await, [2, 3, 5]);
+    // Each server has just begun, and takes it for the first.
+    log_in(1, 1, "mallory").await;
+    // From elsewhere, within the hour, and from where nothing failed.
+    log_in(0, 2, "mallory").await;
+    log_in(0, 3, "trent").await;
+    assert_eq!(levels().await, [2, 3, 5]);
+    log_in(0, 2, "alice").await;
+    assert_eq!(levels().await, [2, 2, 4]);
+    // Past as many sources as are remembered, every login would be a first one.
+    for number in 0..130 {
+        log_in(0, 100 + number % 65, "bob").await;
+    }
+    let before = levels().await;
+    log_in(0, 1, "bob").await;
+    assert_eq!(levels().await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_flush_it_learns_again_from_where_people_log_in() {
+    let Some(redis) = Redis::start() else { return };
+    let servers = servers([redis.store(), redis.store()], WhenAway::GoOn);
+    assert_eq!(why(&servers[0], 1, "alice", PASSWORD).await, "accepted");
+    let () = redis.ask(&["FLUSHALL"]).await;
+    assert_eq!(why(&servers[0], 1, "alice", PASSWORD).await, "accepted", "nothing new to this server");
+    for number in 0..11 {
+        assert_eq!(why(&servers[1], 10 + number, "alice", b"guess").await, "wrong-password");
+    }
+    assert_eq!(why(&servers[1], 40, "alice", PASSWORD).await, "penalty-account");
+    assert_eq!(why(&servers[1], 1, "alice", PASSWORD).await, "accepted", "told by the other one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_has_logged_in_from_for_long_is_not_known_however_busy_the_account_is() {
+    let Some(redis) = Redis::start() else { return };
+    let store = redis.store();
+    let alice: Arc<str> = "alice".into();
+    let login = |from: u8| [(PenaltyKey::Logins(source(from), Arc::clone(&alice)), 1.0)];
+    store.add(&login(1)).await.unwrap();
+    // As if it had been 201 days ago.
+    const AGE: &str = "local key = redis.call('KEYS', '*sources:*')[1]; local all = redis.call('HGETALL', key); \
+        local before = redis.call('TIME')[1] * 1000 - 201 * 24 * 3600 * 1000; \
+        redis.call('HSET', key, all[1], struct.pack('>I6', before) .. string.sub(all[2], 7))";
+    let () = redis.ask(&["EVAL", AGE, "0"]).await;
+    store.add(&login(2)).await.unwrap();
+    let known = [1, 2].map(|from| PenaltyKey::Logins(source(from), Arc::clone(&alice)));
+    let levels: Vec<f64> = store.read(&known).await.unwrap().iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [0.0, 1.0]);
+}
+
 fn used(principal: &str, chain: u8, number: u64, authenticated: UnixTime) -> TicketUse {
     let until = UnixTime::from_secs(now().as_secs() + 7200);
     TicketUse { principal: principal.to_owned(), chain: [chain; 16], number, authenticated, until }

@@ -13,9 +13,10 @@ use countersign::{
     Stored, TicketKeys, Verifier, Waits, WhenAway,
 };
 use std::collections::HashMap;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 for_every_adapter!(
@@ -28,6 +29,11 @@ for_every_adapter!(
     servers_that_share_their_counts_stop_a_guesser_together,
     a_store_that_fails_hangs_or_panics_is_counted_and_does_as_configured,
     async_verifiers_are_asked_as_seldom,
+    a_password_in_the_place_of_a_name_is_told_to_no_log,
+    of_many_logins_at_once_no_more_are_looked_at_than_may_be_wrong,
+    good_logins_at_once_wait_for_one_another_and_all_get_in,
+    what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway,
+    a_hello_that_is_opened_in_vain_is_told_to_others,
 );
 
 /// Counts what is looked at.
@@ -259,10 +265,22 @@ fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
 
 /// Counts that some servers share; on no clock, so they don't fade.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<HashMap<PenaltyKey, f64>>>);
+pub struct Shared(Arc<Mutex<HashMap<PenaltyKey, f64>>>, Arc<AtomicUsize>);
+
+impl Shared {
+    /// How often it was asked.
+    pub fn reads(&self) -> usize {
+        self.1.load(Ordering::SeqCst)
+    }
+
+    fn level(&self, key: &PenaltyKey) -> f64 {
+        self.0.lock().unwrap().get(key).copied().unwrap_or_default()
+    }
+}
 
 impl PenaltyStore for Shared {
     fn read<'a>(&'a self, keys: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
+        self.1.fetch_add(1, Ordering::SeqCst);
         let counts = self.0.lock().unwrap();
         let standing = |key| Standing { level: counts.get(key).copied().unwrap_or(0.0), since: Duration::ZERO };
         let standings = keys.iter().map(standing).collect();
@@ -380,4 +398,196 @@ fn async_verifiers_are_asked_as_seldom<A: Adapter>() {
     });
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     assert!(client.is_ok() && server.is_ok());
+}
+
+/// Somebody who types the password where the name belongs, and again, until it has to wait.
+fn a_password_in_the_place_of_a_name_is_told_to_no_log<A: Adapter>() {
+    let lines: Arc<Mutex<Vec<String>>> = Arc::default();
+    let observe = |penalties: Penalties| {
+        let lines = Arc::clone(&lines);
+        penalties.with_observer(move |event| {
+            let mut line = format!("{event:?}");
+            if let PenaltyEvent::Wait { user, .. } = event {
+                user.fields(|name, field| line.push_str(&format!(" {name}={field}")));
+            }
+            lines.lock().unwrap().push(line);
+        })
+    };
+    let swapped = Credential::Password { user: "Hunter2 of alice", password: b"alice" };
+    let acceptor = acceptor(&Looked::default());
+    let tags = Arc::clone(&lines);
+    let told = acceptor.with_observer(move |event| tags.lock().unwrap().push(event.to_string()));
+    let quiet = told.clone().with_penalties(observe(penalties()));
+    (0..12).for_each(|flat| drop(why::<A>(&quiet, &format!("flat {flat}"), swapped)));
+    let seen = std::mem::take(&mut *lines.lock().unwrap());
+    assert!(!seen.iter().any(|line| line.to_lowercase().contains("hunter2")), "{seen:?}");
+    let tag = seen[0].split("user_tag=").nth(1).unwrap()[..8].to_owned();
+    let wait = |seen: &[String]| seen.iter().find(|line| line.starts_with("Wait")).unwrap().clone();
+    assert!(wait(&seen).contains(&format!("user_tag={tag}")), "by which both are found: {seen:?}");
+    // A name that the verifier vouches for is one; and all are told to whoever asked for them.
+    (0..12).for_each(|flat| drop(why::<A>(&quiet, &format!("flat {flat}"), wrong("alice"))));
+    assert!(wait(&std::mem::take(&mut *lines.lock().unwrap())).ends_with(" user=\"alice\""));
+    let curious = told.with_unknown_names().with_penalties(observe(penalties()));
+    (0..12).for_each(|flat| drop(why::<A>(&curious, &format!("flat {flat}"), swapped)));
+    assert!(wait(&lines.lock().unwrap()).contains("unknown_user=\"Hunter2 of alice\""));
+}
+
+/// A verifier that knows nothing while it is closed.
+#[derive(Clone, Default)]
+struct Closed(Arc<(Mutex<Inside>, Condvar)>);
+
+#[derive(Default)]
+struct Inside {
+    is_open: bool,
+    wakers: Vec<Waker>,
+    /// About whom it was asked since it was closed.
+    users: Vec<String>,
+}
+
+impl Closed {
+    fn close(&self) {
+        *self.0.0.lock().unwrap() = Inside::default();
+    }
+
+    fn open(&self) {
+        let mut inside = self.0.0.lock().unwrap();
+        inside.is_open = true;
+        inside.wakers.drain(..).for_each(Waker::wake);
+        self.0.1.notify_all();
+    }
+
+    fn asked(&self, user: &str) -> usize {
+        self.0.0.lock().unwrap().users.iter().filter(|asked| *asked == user).count()
+    }
+
+    fn enter(&self, attempt: &Attempt<'_>) {
+        self.0.0.lock().unwrap().users.push(attempt.credential().user().unwrap().to_owned());
+    }
+}
+
+impl Verifier for Closed {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.enter(attempt);
+        drop(self.0.1.wait_while(self.0.0.lock().unwrap(), |inside| !inside.is_open).unwrap());
+        verify(attempt.credential())
+    }
+}
+
+impl AsyncVerifier for Closed {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.enter(attempt);
+        poll_fn(|task| {
+            let mut inside = self.0.0.lock().unwrap();
+            if inside.is_open {
+                return Poll::Ready(());
+            }
+            inside.wakers.push(task.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        verify(attempt.credential())
+    }
+}
+
+/// One that is asked on the acceptor's threads, and one that is asked elsewhere, each with many at once.
+fn closed(penalties: &Penalties) -> [(Closed, Acceptor); 2] {
+    let bounds = countersign::Bounds::default().with_working(32).with_patience(HOUR);
+    [false, true].map(|is_async| {
+        let closed = Closed::default();
+        let acceptor = match is_async {
+            false => Acceptor::new(config(), RSA2048.server.clone(), closed.clone()),
+            true => Acceptor::new_async(config(), RSA2048.server.clone(), closed.clone()),
+        };
+        (closed, acceptor.with_bounds(bounds).with_penalties(penalties.clone()))
+    })
+}
+
+/// Logins at once, each from a source of its own: what the server gets.
+fn at_once<A: Adapter>(
+    acceptor: &Acceptor,
+    count: usize,
+    credential: Credential<'static>,
+) -> Vec<std::thread::JoinHandle<Result<(), LoginError>>> {
+    let each = (0..count).map(|flat| {
+        let acceptor = acceptor.clone();
+        std::thread::spawn(move || from::<A>(&acceptor, &flat.to_string(), credential).1.map(drop))
+    });
+    each.collect()
+}
+
+fn of_many_logins_at_once_no_more_are_looked_at_than_may_be_wrong<A: Adapter>() {
+    // No wait ever: what is bounded is how many are looked at before there is a verdict.
+    let waits = Waits::new(2, Duration::ZERO, Duration::ZERO);
+    for (closed, acceptor) in closed(&penalties().with_account(waits)) {
+        for (looked_at, round) in [(3, 0), (1, 1), (1, 2)] {
+            closed.close();
+            let mut logins = at_once::<A>(&acceptor, 12, wrong("alice"));
+            eventually("they have arrived", || acceptor.counts().logins == 12);
+            // Whoever comes after them, and is in nobody's way.
+            logins.extend(at_once::<A>(&acceptor, 1, wrong(["x", "y", "z"][round])));
+            eventually("the last one is looked at", || closed.asked(["x", "y", "z"][round]) == 1);
+            assert_eq!(closed.asked("alice"), looked_at, "{round}");
+            // The others wait until those are decided.
+            closed.open();
+            let codes = logins.into_iter().map(|login| login.join().unwrap().unwrap_err().code().to_owned());
+            assert_eq!(codes.filter(|code| code == "wrong-password").count(), 12);
+            assert_eq!(closed.asked("alice"), 12);
+        }
+        eventually_empty(&acceptor);
+    }
+}
+
+fn good_logins_at_once_wait_for_one_another_and_all_get_in<A: Adapter>() {
+    // One failure more would mean an hour for everybody.
+    let waits = Waits::new(0, HOUR, HOUR);
+    for (closed, acceptor) in closed(&penalties().with_account(waits)) {
+        let logins = at_once::<A>(&acceptor, 24, ALICE);
+        eventually("they have arrived", || acceptor.counts().logins == 24);
+        eventually("one is looked at", || closed.asked("alice") == 1);
+        closed.open();
+        assert!(logins.into_iter().all(|login| login.join().unwrap().is_ok()));
+        assert_eq!(closed.asked("alice"), 24);
+        assert_eq!(acceptor.counts().unchecked, 0);
+    }
+}
+
+fn what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway<A: Adapter>() {
+    let (looked, store) = (Looked::default(), Shared::default());
+    let shared = || penalties().with_store(store.clone(), WhenAway::GoOn);
+    let [here, there] = [0, 1].map(|_| acceptor(&looked).with_penalties(shared()));
+    gets_in::<A>(&there, "office", ALICE);
+    for source in ["flat", "office"] {
+        (0..9).for_each(|number| {
+            let name = format!("{source} {number}");
+            assert_eq!(why::<A>(&here, source, wrong(&name)), Reason::UnknownUser);
+        });
+    }
+    let reads = store.reads();
+    (0..20).for_each(|_| assert_eq!(why::<A>(&here, "flat", ALICE), Reason::Penalty(Penalty::Source)));
+    // But seldom: somebody may have logged in from there elsewhere.
+    assert!(store.reads() - reads < 10, "{}", store.reads() - reads);
+    // Where somebody has logged in elsewhere, hellos are taken, as this server has been told.
+    let (_, bob) = from::<A>(&here, "office", wrong("bob"));
+    assert_eq!(refused(bob.map(drop).unwrap_err()).1, Reason::Penalty(Penalty::Source));
+    gets_in::<A>(&here, "office", ALICE);
+}
+
+fn a_hello_that_is_opened_in_vain_is_told_to_others<A: Adapter>() {
+    let store = Shared::default();
+    let acceptor = acceptor(&Looked::default()).with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
+    for _ in 0..3 {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named("flat"));
+        let mut peer = Peer::new(client);
+        let (hello, _) = Scenario::new().known_key().await_challenge();
+        peer.send(&hello);
+        peer.receive(FrameType::ServerHello);
+        peer.end_sending();
+        drop(peer);
+        assert!(server.join().unwrap().is_err());
+    }
+    gets_in::<A>(&acceptor, "home", ALICE);
+    // Each is a failure, and by a quarter a connection that ended after the ServerHello.
+    let level = store.level(&PenaltyKey::Source(Source::named("flat")));
+    assert!((3.0..=3.75).contains(&level), "{level}");
 }

@@ -9,8 +9,8 @@ use crate::places::{Gate, one_at_a_time};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, frame, verifier};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, Connector, Credential, Error, LoginError, MemoryTickets, PuzzleDifficulty, Puzzles, Recheck, Server,
-    ServerKey, Source, TicketCache,
+    Acceptor, Connector, Credential, Error, LoginError, MemoryTickets, Penalties, PuzzleDifficulty, Puzzles, Recheck,
+    Server, ServerKey, Source, TicketCache, WhenAway,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,7 +78,9 @@ fn a_client_that_solves_no_puzzles_is_told_that_the_server_is_busy<A: Adapter>()
 fn nothing_costly_is_done_for_whoever_solves_nothing_or_solves_it_wrong<A: Adapter>() {
     let counting = Arc::new(Counting::with(&RSA2048));
     let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::clone(&counting) as _);
-    let acceptor = Acceptor::new(config(), key, verifier).with_puzzles(always());
+    let store = crate::penalties::Shared::default();
+    let shared = Penalties::default().with_store(store.clone(), WhenAway::GoOn);
+    let acceptor = Acceptor::new(config(), key, verifier).with_puzzles(always()).with_penalties(shared);
     let visit = |answer: Option<Vec<u8>>| {
         let (client, server) = pair();
         let server = accepting::<A>(&acceptor, server, Source::named("junk"));
@@ -96,6 +98,7 @@ fn nothing_costly_is_done_for_whoever_solves_nothing_or_solves_it_wrong<A: Adapt
     assert_eq!(visit(Some(frame(12, &[7; 128]))), "wrong-solution");
     assert_eq!(visit(Some(frame(3, &[0; 400]))), "unexpected-frame");
     assert_eq!((puzzles(&acceptor), counting.count()), ((3, 0, 1), 0));
+    assert_eq!(store.reads(), 0, "nor is anybody else asked");
 }
 
 fn who_comes_back_by_ticket_is_not_asked<A: Adapter>() {

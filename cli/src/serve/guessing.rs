@@ -68,9 +68,13 @@ impl Guessing {
     }
 }
 
-fn log_event(log: &Log, event: &PenaltyEvent) {
-    if let PenaltyEvent::Wait { penalty, key, wait } = event {
-        let entry = Entry::new("penalty").field("code", penalty.code()).text("of", &key.to_string());
+fn log_event(log: &Log, event: &PenaltyEvent<'_>) {
+    if let PenaltyEvent::Wait { penalty, source, user, wait } = event {
+        let mut entry = Entry::new("penalty").field("code", penalty.code());
+        if let Some(source) = source {
+            entry = entry.text("source", &source.to_string());
+        }
+        user.fields(|name, field| entry.add(name, field));
         // Whoever guesses with many names must not fill the disk.
         log.write_stranger(entry.field("seconds", wait.as_secs()));
     }

@@ -43,7 +43,18 @@ impl FromStr for Block {
         let network = network.to_canonical();
         let whole = if network.is_ipv4() { 32 } else { 128 };
         let prefix = prefix.map_or(Ok(whole), str::parse).map_err(|_| bad())?;
-        if prefix > whole { Err(bad()) } else { Ok(Self { network, prefix }) }
+        if prefix > whole {
+            return Err(bad());
+        }
+        match network {
+            // Under the well-known prefix of NAT64 it is a block of IPv4, as its addresses are.
+            IpAddr::V6(nat64) if nat64.segments().starts_with(&[0x64, 0xff9b, 0, 0, 0, 0]) => {
+                let [.., a, b, c, d] = nat64.octets();
+                let prefix: u8 = prefix;
+                Ok(Self { network: IpAddr::from([a, b, c, d]), prefix: prefix.checked_sub(96).ok_or_else(bad)? })
+            }
+            network => Ok(Self { network, prefix }),
+        }
     }
 }
 
@@ -202,12 +213,15 @@ mod tests {
             ("::/0", "::1", "127.0.0.1"),
             ("2001:db8::/33", "2001:db8:7fff::", "2001:db8:8000::"),
             ("::1", "::1", "::2"),
+            ("64:ff9b::/96", "203.0.113.9", "::1"),
+            ("64:ff9b::c000:200/120", "64:ff9b::192.0.2.9", "192.0.3.1"),
+            ("192.0.2.0/24", "64:ff9b::192.0.2.9", "64:ff9b::192.0.3.1"),
         ] {
             let block: Block = block.parse().unwrap();
             assert!(block.contains(inside.parse().unwrap()), "{block:?} {inside}");
             assert!(!block.contains(outside.parse().unwrap()), "{block:?} {outside}");
         }
-        for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "::/129", "host/8", "10.0.0.0/"] {
+        for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "::/129", "64:ff9b::/95", "host/8", "10.0.0.0/"] {
             assert!(text.parse::<Block>().is_err(), "{text}");
         }
     }

@@ -25,8 +25,7 @@ type Observer = dyn Fn(&Event<'_>) + Send + Sync;
 pub(in crate::io) struct Reports {
     observer: Option<Arc<Observer>>,
     tally: Arc<Tally>,
-    /// Names that nobody vouches for are tagged with it.
-    tags: RandomState,
+    tags: Tags,
     pub(in crate::io) names_unknown: bool,
 }
 
@@ -54,12 +53,30 @@ impl Reports {
         }
     }
 
+    /// What this acceptor tags names with.
+    pub(in crate::io) fn tags(&self) -> Tags {
+        self.tags.clone()
+    }
+
+    fn named<'a>(&self, name: &'a str, is_known: bool) -> Named<'a> {
+        if is_known {
+            return Named::Known(name);
+        }
+        Named::Unknown { name: Some(name).filter(|_| self.names_unknown), tag: self.tags.tag(name) }
+    }
+}
+
+/// What names are tagged with that nobody vouches for.
+#[derive(Clone, Default)]
+pub(in crate::io) struct Tags(RandomState);
+
+impl Tags {
     #[allow(
         clippy::cast_possible_truncation,
         reason = "half of the hash says less of the name, and is enough to count by"
     )]
-    fn tag(&self, name: &str) -> u32 {
-        self.tags.hash_one(name) as u32
+    pub(in crate::io) fn tag(&self, name: &str) -> u32 {
+        self.0.hash_one(name) as u32
     }
 }
 
@@ -205,7 +222,16 @@ impl Trace {
 
     /// Whether the user that was named may be spoken of, after this reason.
     pub(in crate::io) fn may_name(&self, reason: &Reason, reports: &Reports) -> bool {
-        reports.names_unknown || reason.knows_account() || self.is_known.load(Relaxed)
+        reports.names_unknown || self.knows(reason)
+    }
+
+    /// The user that was named, as they may be spoken of after this reason.
+    pub(in crate::io) fn named<'a>(&self, user: &'a str, reason: &Reason, reports: &Reports) -> Named<'a> {
+        reports.named(user, self.knows(reason))
+    }
+
+    fn knows(&self, reason: &Reason) -> bool {
+        reason.knows_account() || self.is_known.load(Relaxed)
     }
 
     fn event<'a>(&'a self, reports: &Reports, context: &'a Context, decision: Decision<'a>) -> Event<'a> {
@@ -215,14 +241,11 @@ impl Trace {
             _ => None,
         };
         let is_known = match decision {
-            Decision::Refused(reason) => reason.knows_account() || self.is_known.load(Relaxed),
+            Decision::Refused(reason) => self.knows(reason),
             _ => self.is_known.load(Relaxed),
         };
-        let user = match shown.and_then(|shown| shown.user.as_deref()) {
-            None => Named::Nobody,
-            Some(name) if is_known => Named::Known(name),
-            Some(name) => Named::Unknown { name: Some(name).filter(|_| reports.names_unknown), tag: reports.tag(name) },
-        };
+        let user = shown.and_then(|shown| shown.user.as_deref());
+        let user = user.map_or(Named::Nobody, |name| reports.named(name, is_known));
         let total = self.start.elapsed();
         Event {
             decision,

@@ -1,10 +1,20 @@
 //! Who has to wait, by the counts.
 
-use super::known::Known;
-use super::sketch::{Sketch, plus};
-use super::store::{PenaltyKey, PenaltyStore, Standing};
-use super::tried::Tried;
+mod look;
+mod reservation;
+mod state;
+mod untold;
+
+pub(in crate::io) use look::Others;
+pub(in crate::io) use reservation::{Checked, Reservation, Waiting};
+
+use look::Look;
+use state::State;
+
+use super::name::name;
+use super::store::{PenaltyKey, PenaltyStore};
 use super::{Penalties, PenaltyEvent, WhenAway};
+use crate::io::events::{Named, Tags};
 use crate::terms::context::Source;
 use crate::terms::error::{Penalty, Reason};
 use crate::time::Moment;
@@ -20,6 +30,7 @@ pub(in crate::io) struct Guard(Option<Arc<Shared>>);
 
 struct Shared {
     penalties: Penalties,
+    tags: Tags,
     start: Instant,
     state: Mutex<State>,
     turned_away: AtomicU64,
@@ -30,28 +41,11 @@ struct Shared {
     skipped: AtomicU64,
 }
 
-struct State {
-    sketch: Sketch,
-    known: Known,
-    tried: Tried,
-    total: (f64, Moment),
-}
-
 /// Somebody has to wait.
 #[derive(Debug)]
 pub(in crate::io) struct Shut {
     pub(in crate::io) reason: Reason,
     pub(in crate::io) left: Duration,
-}
-
-/// What other servers have counted.
-pub(in crate::io) enum Others {
-    /// There are none.
-    None,
-    /// In the order of the keys that they were asked for.
-    Counted(Vec<Standing>),
-    /// They can't be asked.
-    Away,
 }
 
 fn shut(penalty: Penalty, left: Duration) -> Shut {
@@ -69,6 +63,15 @@ pub(in crate::io) enum Guess {
     Again,
 }
 
+/// A login that failed, and named a user.
+#[derive(Clone, Copy)]
+pub(in crate::io) struct Guessed<'a> {
+    pub(in crate::io) user: &'a str,
+    pub(in crate::io) guess: Guess,
+    /// As the user may be spoken of.
+    pub(in crate::io) named: Named<'a>,
+}
+
 /// A part of a failure: what is not worth a whole one.
 const PART: f64 = 0.25;
 
@@ -76,13 +79,13 @@ const PART: f64 = 0.25;
 const LAST: f64 = 4.0;
 
 impl Guard {
-    pub(in crate::io) fn new(penalties: Penalties) -> Self {
-        let state =
-            State { sketch: Sketch::new(), known: Known::default(), tried: Tried::new(), total: (0.0, Moment::ORIGIN) };
+    /// With no counts yet. A name that nobody vouches for is told by these tags.
+    pub(in crate::io) fn new(penalties: Penalties, tags: Tags) -> Self {
         Self(Some(Arc::new(Shared {
             penalties,
+            tags,
             start: Instant::now(),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new()),
             turned_away: AtomicU64::new(0),
             unchecked: AtomicU64::new(0),
             store_away: AtomicU64::new(0),
@@ -144,20 +147,50 @@ impl Guard {
         keys
     }
 
+    /// Whether a hello is taken as far as this server itself can tell. Where it is, or somebody may have logged in from there elsewhere, others are to
+    /// be asked.
+    pub(in crate::io) fn greet_here(&self, source: &Source) -> Result<(), Shut> {
+        let Some(shared) = &self.0 else { return Ok(()) };
+        let Some(shut) = self.hello_shut(shared, source, &Others::None) else { return Ok(()) };
+        let may_ask = || shared.lock().elsewhere.may_ask(source, shared.now());
+        if shared.penalties.store.is_some() && may_ask() { Ok(()) } else { shared.turn_away(shut) }
+    }
+
     /// Whether a hello is taken.
     pub(in crate::io) fn greet(&self, source: &Source, others: &Others) -> Result<(), Shut> {
         let Some(shared) = &self.0 else { return Ok(()) };
-        let counts = shared.look(self.of_hello(source), others);
-        let shut = shared.source_shut(&counts).filter(|_| !counts.has_logins_from());
-        let shut = shut.or_else(|| shared.away(others).filter(|_| !counts.has_logins_here()));
-        count(&shared.turned_away, shut)
+        self.hello_shut(shared, source, others).map_or(Ok(()), |shut| shared.turn_away(shut))
     }
 
-    /// Whether a password is looked at.
-    pub(in crate::io) fn check(&self, source: &Source, user: &str, others: &Others) -> Result<(), Shut> {
-        let Some(shared) = &self.0 else { return Ok(()) };
-        let counts = shared.look(self.of_password(source, user), others);
-        count(&shared.unchecked, shared.password_shut(source, user, &counts, others))
+    fn hello_shut(&self, shared: &Shared, source: &Source, others: &Others) -> Option<Shut> {
+        let mut state = shared.lock();
+        let counts = shared.look(&state, self.of_hello(source), others);
+        let now = shared.now();
+        if counts.has_logins_from() && !counts.has_logins_here() {
+            state.elsewhere.note(source, now);
+        }
+        let is_known = counts.has_logins_from() || state.elsewhere.has(source, now);
+        drop(state);
+        let shut = shared.source_shut(&counts).filter(|_| !is_known);
+        shut.or_else(|| shared.away(others).filter(|_| !counts.has_logins_here()))
+    }
+
+    /// Whether a password is looked at. If it is, it counts as wrong from now on, until the [`Reservation`] is given back.
+    pub(in crate::io) fn check(&self, source: &Source, user: &str, others: &Others) -> Checked {
+        let Some(shared) = &self.0 else { return Checked::Go(Reservation::none()) };
+        let mut state = shared.lock();
+        let counts = shared.look(&state, self.of_password(source, user), others);
+        if let Some(shut) = shared.password_shut(source, user, &counts, others) {
+            shared.unchecked.fetch_add(1, Ordering::Relaxed);
+            return Checked::Shut(shut);
+        }
+        let keys = shared.charged(source, name(user), counts.has_logins());
+        if let Some(full) = keys.iter().find(|key| shared.is_full(&state, key, &counts)) {
+            let id = state.in_flight.join(full);
+            return Checked::Wait(Waiting::new(self.clone(), full.clone(), id));
+        }
+        state.in_flight.reserve(&keys);
+        Checked::Go(Reservation::new(self.clone(), source, user, keys))
     }
 
     /// The counts that say whose failure a wrong password for this user is.
@@ -172,6 +205,10 @@ impl Guard {
         source.is_counted() && self.0.as_deref().is_some_and(is_known)
     }
 
+    fn tag(&self, user: &str) -> u32 {
+        self.0.as_ref().map_or(0, |shared| shared.tags.tag(user))
+    }
+
     /// What a wrong password for this user was.
     pub(in crate::io) fn guess(&self, user: &str, password: &[u8]) -> Guess {
         let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Guess::New };
@@ -179,34 +216,45 @@ impl Guard {
     }
 
     /// A login failed, which named this user, or nobody.
-    pub(in crate::io) fn failed(&self, source: &Source, user: Option<(&str, Guess)>, others: &Others) -> Amounts {
+    pub(in crate::io) fn failed(&self, source: &Source, guessed: Option<Guessed<'_>>, others: &Others) -> Amounts {
         let Some(shared) = &self.0 else { return Vec::new() };
-        let name = user.filter(|(_, guess)| *guess != Guess::No).and_then(|(user, guess)| Some((name(user)?, guess)));
-        let mut amounts = Vec::new();
-        if let Some((name, guess)) = name {
-            let is_exempt = shared.penalties.is_exempt(source);
-            let is_known = shared.look(self.of_failure(source, &name), others).has_logins();
-            // Elsewhere it is counted: a password hash costs as much the second time.
-            if is_known && guess == Guess::Again {
-                return Vec::new();
-            }
-            if is_known || is_exempt {
-                return shared.add(vec![(PenaltyKey::KnownSource(source.clone(), name), 1.0)]);
-            }
-            amounts.push((PenaltyKey::Account(name), 1.0));
-            amounts.push((PenaltyKey::Total, 1.0));
+        let guessed = guessed.filter(|guessed| guessed.guess != Guess::No);
+        let named = guessed.map_or(Named::Nobody, |guessed| guessed.named);
+        let user = guessed.map_or("", |guessed| guessed.user);
+        let is_known = shared.look(&shared.lock(), self.of_failure(source, user), others).has_logins();
+        // Elsewhere it is counted: a password hash costs as much the second time.
+        if is_known && guessed.is_some_and(|guessed| guessed.guess == Guess::Again) {
+            return Vec::new();
         }
-        if shared.counts_source(source) {
-            amounts.extend(shared.blocks(source).map(|block| (block, 1.0)));
+        let keys = shared.charged(source, name(user), is_known);
+        shared.add(keys.into_iter().map(|key| (key, 1.0)).collect(), named)
+    }
+
+    /// These are to be told to others with whatever comes next: where nothing can be waited for, and where it costs a stranger nothing to be one more.
+    pub(in crate::io) fn tell_later(&self, amounts: Amounts) {
+        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties.store.is_some()) {
+            shared.lock().untold.add(amounts);
         }
-        shared.add(amounts)
+    }
+
+    /// These, and what others were not told yet.
+    pub(in crate::io) fn with_untold(&self, mut amounts: Amounts) -> Amounts {
+        if let Some(shared) = &self.0 {
+            amounts.extend(shared.lock().untold.take(shared.now()));
+        }
+        amounts
+    }
+
+    /// Whether others have not been told for so long that it is time.
+    pub(in crate::io) fn is_due(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.lock().untold.is_due(shared.now()))
     }
 
     /// A connection came to nothing, or its password was not looked at.
     pub(in crate::io) fn in_vain(&self, source: &Source) -> Amounts {
         match &self.0 {
             Some(shared) if shared.counts_source(source) => {
-                shared.add(shared.blocks(source).map(|block| (block, PART)).collect())
+                shared.add(shared.blocks(source).map(|block| (block, PART)).collect(), Named::Nobody)
             }
             _ => Vec::new(),
         }
@@ -216,70 +264,28 @@ impl Guard {
     pub(in crate::io) fn accepted(&self, source: &Source, user: &str) -> Amounts {
         let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Vec::new() };
         let now = shared.now();
-        let mut state = shared.lock();
-        let is_first = !state.known.has(source, &name);
-        state.known.note(source, &name, now);
-        drop(state);
         let mut amounts = vec![(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)), f64::MIN)];
-        if is_first {
-            if shared.counts_source(source) {
-                // Whoever shares an address with a thousand others must not wait for what ten of them mistyped.
-                amounts.extend(shared.blocks(source).map(|block| (block, -1.0)));
+        let mut state = shared.lock();
+        let is_first = state.known.note(source, &name, now);
+        if is_first && shared.counts_source(source) {
+            // Whoever shares an address with a thousand others must not wait for what ten of them mistyped. Nor does the network around it, but for
+            // no more than failed from there.
+            let failed = state.read(&PenaltyKey::Source(source.clone()), now).faded(super::sketch::HALF_LIFE);
+            if failed > 0.0 && state.known.take_credit(&name, now) {
+                let credit = failed.min(1.0);
+                amounts.extend(shared.blocks(source).map(|block| (block, -credit)));
             }
-            amounts.push((PenaltyKey::LoginsFrom(source.clone()), 1.0));
-            amounts.push((PenaltyKey::Logins(source.clone(), name), 1.0));
         }
-        shared.add(amounts)
+        drop(state);
+        // Each time: a store may have lost what it was told.
+        amounts.push((PenaltyKey::LoginsFrom(source.clone()), 1.0));
+        amounts.push((PenaltyKey::Logins(source.clone(), name), 1.0));
+        shared.add(amounts, Named::Nobody)
     }
 }
 
 /// What was added to which counts, to be told to others.
 pub(in crate::io) type Amounts = Vec<(PenaltyKey, f64)>;
-
-/// Names are counted by what is the same for stores that don't tell upper from lower case: or whoever guesses has a fresh count
-/// for each way to write one. A name that was not opened, or of a token, is none.
-fn name(user: &str) -> Option<Arc<str>> {
-    let name = user.trim().to_lowercase();
-    (!name.is_empty()).then(|| name.into())
-}
-
-fn count(count: &AtomicU64, shut: Option<Shut>) -> Result<(), Shut> {
-    match shut {
-        None => Ok(()),
-        Some(shut) => {
-            count.fetch_add(1, Ordering::Relaxed);
-            Err(shut)
-        }
-    }
-}
-
-/// Counts, here and elsewhere together.
-struct Look(Vec<(PenaltyKey, Standing, Standing)>);
-
-impl Look {
-    /// Of the two, the one that is more now.
-    fn of(&self, wanted: impl Fn(&PenaltyKey) -> bool) -> Standing {
-        let found = self.0.iter().find(|(key, ..)| wanted(key));
-        found.map_or_else(Standing::default, |(key, here, there)| {
-            let half_life = key.half_life();
-            if here.faded(half_life) >= there.faded(half_life) { *here } else { *there }
-        })
-    }
-
-    fn has_logins_from(&self) -> bool {
-        self.of(|key| matches!(key, PenaltyKey::LoginsFrom(_))).level > 0.0
-    }
-
-    /// As this server itself knows it.
-    fn has_logins_here(&self) -> bool {
-        let is_login = |key: &PenaltyKey| matches!(key, PenaltyKey::LoginsFrom(_));
-        self.0.iter().any(|(key, here, _)| is_login(key) && here.level > 0.0)
-    }
-
-    fn has_logins(&self) -> bool {
-        self.of(|key| matches!(key, PenaltyKey::Logins(..))).level > 0.0
-    }
-}
 
 impl Shared {
     /// Whether failures of this source are counted by it.
@@ -295,18 +301,55 @@ impl Shared {
             .flatten()
     }
 
-    fn look(&self, keys: Vec<PenaltyKey>, others: &Others) -> Look {
+    fn turn_away(&self, shut: Shut) -> Result<(), Shut> {
+        self.turned_away.fetch_add(1, Ordering::Relaxed);
+        Err(shut)
+    }
+
+    /// What a wrong password counts for.
+    fn charged(&self, source: &Source, name: Option<Arc<str>>, is_known: bool) -> Vec<PenaltyKey> {
+        let mut keys = Vec::new();
+        if let Some(name) = name {
+            if is_known || self.penalties.is_exempt(source) {
+                return vec![PenaltyKey::KnownSource(source.clone(), name)];
+            }
+            keys.push(PenaltyKey::Account(name));
+            keys.push(PenaltyKey::Total);
+        }
+        if self.counts_source(source) {
+            keys.extend(self.blocks(source));
+        }
+        keys
+    }
+
+    fn look(&self, state: &State, keys: Vec<PenaltyKey>, others: &Others) -> Look {
         let now = self.now();
-        let state = self.lock();
-        let there = |at: usize| match others {
-            Others::Counted(standings) => standings.get(at).copied().unwrap_or_default(),
-            Others::None | Others::Away => Standing::default(),
-        };
         let counts = keys.into_iter().enumerate().map(|(at, key)| {
             let here = state.read(&key, now);
-            (key, here, there(at))
+            (key, here, others.at(at))
         });
         Look(counts.collect())
+    }
+
+    /// Whether so many passwords are being looked at that one more would have to wait if they were all wrong. One may always be looked at for
+    /// which nobody has to wait.
+    #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
+    fn is_full(&self, state: &State, key: &PenaltyKey, counts: &Look) -> bool {
+        let held = state.in_flight.of(key);
+        let free = match key {
+            PenaltyKey::Source(_) => f64::from(self.penalties.source.free),
+            PenaltyKey::Block(_) => f64::from(self.penalties.block.free),
+            PenaltyKey::Account(_) | PenaltyKey::KnownSource(..) => f64::from(self.penalties.account.free),
+            PenaltyKey::Total => self.limit(counts),
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return false,
+        };
+        held > 0 && counts.level(key) + f64::from(held) > free
+    }
+
+    /// The total past which no password is looked at from there.
+    #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
+    fn limit(&self, counts: &Look) -> f64 {
+        self.penalties.total() * if counts.has_logins_from() { LAST } else { 1.0 }
     }
 
     fn source_shut(&self, counts: &Look) -> Option<Shut> {
@@ -327,10 +370,8 @@ impl Shared {
         if let Some(left) = waits.left(counts.of(|key| matches!(key, PenaltyKey::Account(_)))) {
             return Some(shut(Penalty::Account, left));
         }
-        let total = counts.of(|key| matches!(key, PenaltyKey::Total)).faded(super::MINUTE);
-        #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
-        let limit = self.penalties.total() * if counts.has_logins_from() { LAST } else { 1.0 };
-        (total > limit).then(|| shut(Penalty::Total, super::MINUTE))
+        let is_over = counts.level(&PenaltyKey::Total) > self.limit(counts);
+        is_over.then(|| shut(Penalty::Total, super::MINUTE))
     }
 
     /// Whether nobody is to be let in while the others can't be asked.
@@ -340,18 +381,29 @@ impl Shared {
         is_shut.then_some(Shut { reason, left: Duration::ZERO })
     }
 
-    fn add(&self, amounts: Amounts) -> Amounts {
+    /// Adds, and tells where somebody has to wait for it; a name in the keys is that of `named`.
+    fn add(&self, amounts: Amounts, named: Named<'_>) -> Amounts {
         let now = self.now();
         let mut state = self.lock();
-        let events: Vec<_> =
-            amounts.iter().filter_map(|(key, amount)| self.add_one(&mut state, key, *amount, now)).collect();
+        let waits: Vec<_> = amounts
+            .iter()
+            .filter_map(|(key, amount)| Some((key, self.add_one(&mut state, key, *amount, now)?)))
+            .collect();
         drop(state);
-        events.iter().for_each(|event| self.tell(event));
+        for (key, (penalty, wait)) in waits {
+            let (source, user) = match key {
+                PenaltyKey::Source(source) | PenaltyKey::Block(source) => (Some(source), Named::Nobody),
+                PenaltyKey::Account(_) => (None, named),
+                PenaltyKey::KnownSource(source, _) => (Some(source), named),
+                PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => (None, Named::Nobody),
+            };
+            self.tell(&PenaltyEvent::Wait { penalty, source, user, wait });
+        }
         amounts
     }
 
-    /// Adds, and says so where somebody has to wait for it.
-    fn add_one(&self, state: &mut State, key: &PenaltyKey, amount: f64, now: Moment) -> Option<PenaltyEvent> {
+    /// Adds, and says who has to wait for it, and for how long, if somebody has.
+    fn add_one(&self, state: &mut State, key: &PenaltyKey, amount: f64, now: Moment) -> Option<(Penalty, Duration)> {
         let before = state.read(key, now);
         state.add(key, amount, now);
         if amount <= 0.0 {
@@ -371,10 +423,10 @@ impl Shared {
             }
             PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return None,
         };
-        (!wait.is_zero()).then(|| PenaltyEvent::Wait { penalty, key: key.clone(), wait })
+        (!wait.is_zero()).then_some((penalty, wait))
     }
 
-    fn tell(&self, event: &PenaltyEvent) {
+    fn tell(&self, event: &PenaltyEvent<'_>) {
         if let Some(observer) = &self.penalties.observer {
             // One that panics ends no login.
             let _ = catch_unwind(AssertUnwindSafe(|| observer(event)));
@@ -408,38 +460,9 @@ impl Guard {
             (sketch.bytes().saturating_add(tried.bytes()), !known.is_empty())
         })
     }
-}
 
-impl State {
-    fn read(&self, key: &PenaltyKey, now: Moment) -> Standing {
-        let is_there = |is_there| Standing { level: if is_there { 1.0 } else { 0.0 }, since: Duration::ZERO };
-        match key {
-            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) => self.sketch.read(key, now),
-            PenaltyKey::KnownSource(source, name) => {
-                // One that is exempt need not have logged in.
-                self.known.read(source, name, now).unwrap_or_else(|| self.sketch.read(key, now))
-            }
-            PenaltyKey::Total => Standing { level: self.total.0, since: now.saturating_since(self.total.1) },
-            PenaltyKey::Logins(source, name) => is_there(self.known.has(source, name)),
-            PenaltyKey::LoginsFrom(source) => is_there(self.known.has_any_from(source)),
-        }
-    }
-
-    fn add(&mut self, key: &PenaltyKey, amount: f64, now: Moment) {
-        match key {
-            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) => self.sketch.add(key, amount, now),
-            PenaltyKey::KnownSource(source, name) => {
-                // What is cleared in a sketch may be somebody else's.
-                if !self.known.add(source, name, amount, now) && amount > 0.0 {
-                    self.sketch.add(key, amount, now);
-                }
-            }
-            PenaltyKey::Total => {
-                let level = self.read(key, now).faded(super::MINUTE);
-                self.total = (plus(level, amount), now);
-            }
-            // By their good logins: [`Known::note`].
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => {}
-        }
+    /// Whether no password is being looked at.
+    pub(super) fn is_idle(&self) -> bool {
+        self.0.as_ref().is_none_or(|shared| shared.lock().in_flight.is_empty())
     }
 }

@@ -8,6 +8,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 /// What is counted. Its text (`Display`) is the same in every process, for stores that want one as a key.
+///
+/// A name is what a stranger has sent in the place of one, in lower case: it may be a password that somebody typed there. Keep a keyed hash of it,
+/// and print none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PenaltyKey {
@@ -80,9 +83,11 @@ pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreAway>> + Sen
 /// Counts that several servers share: in Redis, say. Each server counts in its own memory, too, so what a store adds is what the
 /// others saw; one that is away is treated as [`super::WhenAway`] says.
 ///
-/// It is asked once for a ClientHello, and once for a password before that is checked; it is told once of each failure, and twice of
-/// a login's success. Each answer is waited for no longer than [`crate::Bounds::with_patience`], but a store needs a shorter timeout of its
-/// own. It keeps names of sources and users, and no secrets.
+/// It is asked once for a ClientHello that this server's own counts let pass (of a source that they don't, once in ten seconds) and that has solved its puzzle, if one was asked for, and once for a password
+/// before that is checked; it is asked and told once of each failed login, and told once of each good one. Of what fails without a login (a hello that was
+/// opened in vain, a connection that comes to nothing) and of logins whose futures were dropped it is told together, with whatever comes next, or once
+/// a second. Each answer is waited for no longer than [`crate::Bounds::with_patience`], but a store needs a shorter timeout of its
+/// own. It is told names of sources and users, and no passwords but those that were typed in the place of a name ([`PenaltyKey`]).
 pub trait PenaltyStore: Send + Sync {
     /// How these stand, in their order.
     ///
@@ -92,6 +97,10 @@ pub trait PenaltyStore: Send + Sync {
 
     /// Adds to each of these, atomically each: a count fades first by its [`PenaltyKey::half_life`], then the amount is added, and the time
     /// of it is now, by the store's clock. An amount may be negative; no count falls below zero.
+    ///
+    /// [`PenaltyKey::Logins`] are among them at each good login. What is taken there from [`PenaltyKey::Source`] and [`PenaltyKey::Block`] is for a first
+    /// login of this source to this account, as this server knows it. A store that knows of one takes nothing: otherwise the same login would count
+    /// at each server, and after each restart.
     ///
     /// # Errors
     /// [`StoreAway`].

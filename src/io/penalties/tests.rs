@@ -1,6 +1,7 @@
 //! Who has to wait, in hours that pass at once.
 
 use super::*;
+use crate::io::events::Tags;
 use crate::terms::error::Reason;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
@@ -18,9 +19,10 @@ fn v6(site: u16, network: u16) -> Source {
 
 /// What a guess at a password comes to: why it is not looked at, or, where it is, that it was wrong.
 fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
-    match guard.greet(source, &Others::None).and_then(|()| guard.check(source, user, &Others::None)) {
-        Ok(()) => {
-            guard.failed(source, Some((user, Guess::New)), &Others::None);
+    match guard.greet(source, &Others::None).and_then(|()| look(guard, source, user, &Others::None)) {
+        Ok(reservation) => {
+            failed(guard, source, user, Guess::New);
+            reservation.give_back();
             None
         }
         Err(Shut { reason: Reason::Penalty(penalty), .. }) => {
@@ -33,16 +35,35 @@ fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
     }
 }
 
+/// A password that is looked at, until what this gives is given back.
+fn look(guard: &Guard, source: &Source, user: &str, others: &Others) -> Result<Reservation, Shut> {
+    match guard.check(source, user, others) {
+        Checked::Go(reservation) => Ok(reservation),
+        Checked::Shut(shut) => Err(shut),
+        Checked::Wait(_) => panic!("nobody else is looked at"),
+    }
+}
+
+/// Whether one is.
+fn check(guard: &Guard, source: &Source, user: &str, others: &Others) -> Result<(), Shut> {
+    look(guard, source, user, others).map(Reservation::give_back)
+}
+
+/// A wrong password.
+fn failed(guard: &Guard, source: &Source, user: &str, guess: Guess) {
+    guard.failed(source, Some(Guessed { user, guess, named: Named::Known(user) }), &Others::None);
+}
+
 /// A login with the right password: whether it is let in.
 fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
     guard.greet(source, &Others::None)?;
-    guard.check(source, user, &Others::None)?;
+    look(guard, source, user, &Others::None)?.give_back();
     guard.accepted(source, user);
     Ok(())
 }
 
 fn guard() -> Guard {
-    Guard::new(Penalties::default())
+    Guard::new(Penalties::default(), Tags::default())
 }
 
 #[test]
@@ -102,7 +123,7 @@ fn a_day_of_guessing_is_so_many_guesses_from_one_address_and_so_many_from_one_ne
 fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_or_not() {
     // Nothing here knows which names there are; a name that somebody has logged in to is counted as one that nobody can.
     let penalties = Penalties::default().with_total(1_000_000);
-    let guards = [Guard::new(penalties.clone()), Guard::new(penalties)];
+    let guards = [penalties.clone(), penalties].map(|penalties| Guard::new(penalties, Tags::default()));
     login(&guards[0], &v4([9, 9]), "alice").unwrap();
     let days = guards.map(|guard| {
         let (mut passed, mut looked_at) = (0, Vec::new());
@@ -144,7 +165,7 @@ fn a_flood_of_names_and_sources_is_kept_in_as_much_as_is_documented() {
     for number in 0..50_000_u32 {
         let (source, user) = (Source::named(&number.to_string()), format!("user {number}"));
         let guess = guard.guess(&user, b"guess");
-        guard.failed(&source, Some((&user, guess)), &Others::None);
+        failed(&guard, &source, &user, guess);
         guard.in_vain(&source);
     }
     assert_eq!(guard.held(), before);
@@ -195,7 +216,7 @@ fn what_is_not_looked_at_makes_no_wait_longer() {
     (0..20_u8).for_each(|source| {
         let _ = guess(&guard, &v4([source, 1]), "alice");
     });
-    let wait = guard.check(&v4([50, 1]), "alice", &Others::None).unwrap_err().left;
+    let wait = check(&guard, &v4([50, 1]), "alice", &Others::None).unwrap_err().left;
     (0..200_u8).for_each(|source| {
         let _ = guess(&guard, &v4([source, 2]), "alice");
     });
@@ -243,6 +264,22 @@ fn logging_in_to_an_account_of_ones_own_pays_for_no_guesses() {
 }
 
 #[test]
+fn an_account_of_ones_own_and_more_addresses_than_are_remembered_pay_for_no_guesses() {
+    let (guard, addresses) = (guard(), (0..65).map(|host| v4([2, host])).collect::<Vec<_>>());
+    let guesses = (0..6500).filter(|number| {
+        let source = &addresses[number % 65];
+        // By ticket or key, which wait for nothing.
+        guard.accepted(source, "mallory");
+        guess(&guard, source, &format!("user {number}")).is_none()
+    });
+    // Of the network around them: sixty-four, and the one after that.
+    assert!(guesses.count() <= 66);
+    // Where nothing has failed there is nothing to take off, and least of all from the neighbours.
+    (100..200).for_each(|host| drop(guard.accepted(&v4([2, host]), &format!("clerk {host}"))));
+    assert_eq!(guess(&guard, &v4([2, 250]), "alice"), Some(Penalty::Block));
+}
+
+#[test]
 fn past_the_total_strangers_wait_first_and_those_last_who_come_from_a_known_place() {
     let guard = guard();
     login(&guard, &v4([2, 1]), "alice").unwrap();
@@ -261,7 +298,7 @@ fn past_the_total_strangers_wait_first_and_those_last_who_come_from_a_known_plac
 #[test]
 fn exempt_sources_have_a_count_for_each_name_and_none_of_their_own() {
     let proxy = Source::block(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)), 24, 64);
-    let guard = Guard::new(Penalties::default().with_exempt(proxy));
+    let guard = Guard::new(Penalties::default().with_exempt(proxy), Tags::default());
     (0..1000).for_each(|number| assert_eq!(guess(&guard, &v4([2, 7]), &format!("user {number}")), None));
     login(&guard, &v4([2, 7]), "alice").unwrap();
     (0..11).for_each(|_| assert_eq!(guess(&guard, &v4([2, 7]), "bob"), None));
@@ -275,9 +312,9 @@ fn an_old_password_that_is_shown_again_and_again_keeps_its_owner_out_of_nothing_
     let (guard, [home, road]) = (guard(), [v4([2, 1]), v4([3, 1])]);
     login(&guard, &home, "alice").unwrap();
     let looked_at = |source: &Source| {
-        let is_looked_at = guard.check(source, "alice", &Others::None).is_ok();
+        let is_looked_at = check(&guard, source, "alice", &Others::None).is_ok();
         if is_looked_at {
-            guard.failed(source, Some(("alice", guard.guess("Alice", b"the old one"))), &Others::None);
+            failed(&guard, source, "alice", guard.guess("Alice", b"the old one"));
         }
         is_looked_at
     };
@@ -293,6 +330,10 @@ fn a_name_is_counted_once_however_it_is_written() {
     let ways = ["alice", "Alice", "ALICE", " alice ", "aLice"];
     (0..11_u8).for_each(|n| assert_eq!(guess(&guard, &v4([n, 1]), ways[usize::from(n) % 5]), None));
     assert!(ways.iter().all(|way| guess(&guard, &v4([99, 1]), way) == Some(Penalty::Account)));
+    let ways = ["Alice Smith", "alice  smith", " alice\tSMITH ", "alice\u{a0}\u{2003}smith"];
+    (0..11_u8).for_each(|n| assert_eq!(guess(&guard, &v4([n, 2]), ways[usize::from(n) % 4]), None));
+    assert!(ways.iter().all(|way| guess(&guard, &v4([99, 2]), way) == Some(Penalty::Account)));
+    assert_eq!(guess(&guard, &v4([99, 2]), "alicesmith"), None);
 }
 
 #[test]
@@ -308,7 +349,7 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
     }
     let (source, heavy) = (v4([2, 1]), Standing { level: 20.0, since: Duration::ZERO });
     for (when_away, is_shut) in [(WhenAway::GoOn, false), (WhenAway::TurnAway, true)] {
-        let guard = Guard::new(Penalties::default().with_store(Nowhere, when_away));
+        let guard = Guard::new(Penalties::default().with_store(Nowhere, when_away), Tags::default());
         for keys in [guard.of_hello(&source), guard.of_password(&source, "alice")] {
             let standing = |key: &PenaltyKey| match key {
                 PenaltyKey::Source(_) => heavy,
@@ -317,7 +358,7 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
             let counted = Others::Counted(keys.iter().map(standing).collect());
             let shut = match keys.len() {
                 3 => guard.greet(&source, &counted),
-                _ => guard.check(&source, "alice", &counted),
+                _ => check(&guard, &source, "alice", &counted),
             };
             assert_eq!(shut.unwrap_err().reason, Reason::Penalty(Penalty::Source));
             // Elsewhere somebody has logged in.
@@ -327,14 +368,14 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
             });
             let known = Others::Counted(known.collect());
             assert!(
-                if keys.len() == 3 { guard.greet(&source, &known) } else { guard.check(&source, "alice", &known) }
+                if keys.len() == 3 { guard.greet(&source, &known) } else { check(&guard, &source, "alice", &known) }
                     .is_ok()
             );
         }
         assert_eq!(guard.greet(&source, &Others::Away).is_err(), is_shut);
-        assert_eq!(guard.check(&source, "alice", &Others::Away).is_err(), is_shut);
+        assert_eq!(check(&guard, &source, "alice", &Others::Away).is_err(), is_shut);
         guard.accepted(&source, "alice");
-        assert!(guard.greet(&source, &Others::Away).is_ok() && guard.check(&source, "alice", &Others::Away).is_ok());
+        assert!(guard.greet(&source, &Others::Away).is_ok() && check(&guard, &source, "alice", &Others::Away).is_ok());
     }
 }
 
@@ -342,12 +383,104 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
 fn an_observer_is_told_of_each_wait_and_may_panic() {
     let told: Arc<Mutex<Vec<(Penalty, String, u64)>>> = Arc::default();
     let heard = Arc::clone(&told);
-    let guard = Guard::new(Penalties::default().with_observer(move |event| {
-        if let PenaltyEvent::Wait { penalty, key, wait } = event {
-            heard.lock().unwrap().push((*penalty, key.to_string(), wait.as_secs()));
+    let penalties = Penalties::default().with_observer(move |event| {
+        if let PenaltyEvent::Wait { penalty, source, user: Named::Nobody, wait } = event {
+            heard.lock().unwrap().push((*penalty, source.unwrap().to_string(), wait.as_secs()));
         }
         std::panic::resume_unwind(Box::new(()));
-    }));
+    });
+    let guard = Guard::new(penalties, Tags::default());
     (0..9).for_each(|_| assert_eq!(guess(&guard, &v4([2, 1]), "alice"), None));
-    assert_eq!(*told.lock().unwrap(), [(Penalty::Source, "source 192.0.2.1/32".to_owned(), 15)]);
+    assert_eq!(*told.lock().unwrap(), [(Penalty::Source, "192.0.2.1/32".to_owned(), 15)]);
+}
+
+/// How many of these are looked at together, before there is a verdict on any.
+fn at_once(guard: &Guard, sources: &[Source], users: &[String]) -> Vec<Reservation> {
+    let each = sources.iter().zip(users);
+    let looked = each.filter_map(|(source, user)| match guard.check(source, user, &Others::None) {
+        Checked::Go(reservation) => Some(reservation),
+        Checked::Shut(_) | Checked::Wait(_) => None,
+    });
+    looked.collect()
+}
+
+/// Who has waited, and comes with as many connections as there may be, has one guess by it and no more.
+#[test]
+fn at_the_end_of_a_wait_one_password_is_looked_at_however_many_come() {
+    let names: Vec<_> = (0..64).map(|number| format!("user {number}")).collect();
+    let (one, far): (Vec<_>, Vec<_>) =
+        ((0..64).map(|_| v4([2, 1])).collect(), (0..64).map(|number| v4([number, 1])).collect());
+    let alice = vec!["alice".to_owned(); 64];
+    for (sources, users, free) in [(&one, &names, 8), (&far, &alice, 10)] {
+        let guard = guard();
+        // At first as many as are free, and the one by which a wait begins.
+        let mut looked_at = 0;
+        for wait in 0..20 {
+            let reservations = at_once(&guard, sources, users);
+            assert!(reservations.len() == if wait == 0 { free + 1 } else { 1 }, "{wait}: {}", reservations.len());
+            looked_at += reservations.len();
+            // None of them is given back: their logins were cut before they were counted.
+            drop(reservations);
+            while let Err(shut) = check(&guard, &sources[0], &users[0], &Others::None) {
+                guard.skip(shut.left + Duration::from_secs(1));
+            }
+        }
+        assert_eq!(looked_at, free + 20);
+        assert!(guard.is_idle());
+    }
+}
+
+#[test]
+fn good_logins_at_once_count_for_nothing_once_they_are_known_to_be_good() {
+    let (guard, office) = (guard(), v4([2, 1]));
+    for round in 0..20 {
+        let users: Vec<_> = (0..64).map(|user| format!("user {user}")).collect();
+        let mut left: Vec<_> = users.iter().collect();
+        // Nobody is shut out: who finds no room comes again once others are through.
+        while !left.is_empty() {
+            let before = left.len();
+            let mut looked = Vec::new();
+            left.retain(|user| match guard.check(&office, user, &Others::None) {
+                Checked::Go(reservation) => {
+                    looked.push((*user, reservation));
+                    false
+                }
+                Checked::Wait(_) => true,
+                Checked::Shut(shut) => panic!("{shut:?}"),
+            });
+            for (user, reservation) in looked {
+                reservation.give_back();
+                guard.accepted(&office, user);
+            }
+            assert!(before - left.len() >= before.min(if round == 0 { 9 } else { 64 }), "{before}");
+        }
+    }
+    assert!(guard.is_idle());
+}
+
+#[test]
+fn who_waits_for_others_is_woken_by_each_verdict_and_a_wait_that_is_dropped_leaves_nothing() {
+    use core::future::Future;
+    use core::pin::pin;
+    use core::task::{Context, Poll, Waker};
+    let guard = Guard::new(Penalties::default().with_account(Waits::new(0, HOUR, HOUR)), Tags::default());
+    let wait = |number| match guard.check(&v4([number, 1]), "alice", &Others::None) {
+        Checked::Wait(waiting) => waiting,
+        _ => panic!("there is room"),
+    };
+    let first = look(&guard, &v4([1, 1]), "alice", &Others::None).unwrap();
+    let (mut second, third) = (pin!(wait(2)), wait(3));
+    let mut task = Context::from_waker(Waker::noop());
+    assert_eq!(second.as_mut().poll(&mut task), Poll::Pending);
+    drop(third);
+    first.give_back();
+    assert_eq!(second.as_mut().poll(&mut task), Poll::Ready(()));
+    let again = look(&guard, &v4([2, 1]), "alice", &Others::None).unwrap();
+    let mut third = pin!(wait(3));
+    assert_eq!(third.as_mut().poll(&mut task), Poll::Pending);
+    // It was cut, and counts.
+    drop(again);
+    assert_eq!(third.as_mut().poll(&mut task), Poll::Ready(()));
+    assert_eq!(guess(&guard, &v4([3, 1]), "alice"), Some(Penalty::Account));
+    assert!(guard.is_idle());
 }

@@ -4,14 +4,15 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::Link;
-use super::super::penalties::Others;
+use super::super::penalties::{Checked, Others, Reservation, Waiting};
+use super::super::permits::Permit;
 use super::super::queue::Progress;
-use super::factors::{Verdict, conclude};
+use super::factors::{Verdict, Verified, conclude};
 use super::turn::{NotDone, TOO_MANY, Turn, run, within};
 use super::{RefusedLogin, Started, Visit, penalised};
 use crate::handshake::server::{Admitted, Claim, Login, Open, Refusal, SealedLogin};
 use crate::terms::error::Reason;
-use crate::terms::verifier::{Attempt, Further, Good};
+use crate::terms::verifier::{Attempt, DynVerifier, Further, Good, Verifier};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -89,7 +90,7 @@ async fn open_and_verify<L: Link>(
     visit: &Visit,
     server_name: &str,
     admitted: Admitted,
-) -> Result<(Claim, Verdict), NoVerdict> {
+) -> Result<Verified, NoVerdict> {
     let (turn, admitted, permit) = match admitted {
         Admitted::Sealed(open) if open.key().is_remote() => {
             let (claim, permit) = turn.open_remotely(link, open).await?;
@@ -110,56 +111,134 @@ async fn open_and_verify<L: Link>(
         }
         admitted => (turn, admitted, Others::None),
     };
-    let (guard, source) = (turn.server.guard.clone(), visit.place.source().clone());
-    match &turn.server.verifier {
-        AnyVerifier::Blocking(verifier) => {
-            drop(permit);
-            let (verifier, asked) = (Arc::clone(verifier), visit.asked(server_name));
-            let trace = Arc::clone(&visit.trace);
-            let work = move |admitted: Admitted| {
-                let claim = trace.opening(|| opened(admitted));
-                // Now, and not when it was queued: those before it may have been wrong meanwhile.
-                let checked = penalised::check(&guard, &source, &claim, &others);
-                let verdict = trace.verifying(|| checked.and_then(|()| asked.verify(&claim, &*verifier)));
-                (claim, verdict)
-            };
-            Ok(turn.compute(link, admitted, work).await?)
+    let trial = Trial { visit, server_name, others: Arc::new(others) };
+    let (mut turn, mut admitted, mut permit) = (turn, admitted, permit);
+    loop {
+        let (claim, waiting) = match trial.verify(turn, link, admitted, permit.take()).await? {
+            Tried::Verified(verified) => return Ok(*verified),
+            Tried::Not(not) => *not,
+        };
+        // It keeps nobody from a turn or a permit meanwhile. After all that time it is refused like any other: a *not now* must not depend
+        // on whose account it is.
+        if let Err(reason) = penalised::wait(link, waiting, turn.deadline).await? {
+            return Ok(Verified { claim, verdict: Err(reason), reservation: None });
         }
-        AnyVerifier::Async(verifier) => {
-            let claim = match admitted {
-                Admitted::Opened(claim) => claim,
-                sealed @ Admitted::Sealed(_) => {
-                    let trace = Arc::clone(&visit.trace);
-                    turn.compute(link, sealed, move |sealed| trace.opening(|| opened(sealed))).await?
-                }
-            };
-            let permit = match permit {
-                Some(permit) => permit,
-                None => match turn.next().permit(link).await? {
-                    Some(permit) => permit,
-                    None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
-                },
-            };
-            if let Err(reason) = penalised::check(&guard, &source, &claim, &others) {
-                return Ok((claim, Err(reason)));
+        (turn, admitted) = (turn.next(), Admitted::Opened(claim));
+    }
+}
+
+/// What a login's credential is tried with.
+struct Trial<'a> {
+    visit: &'a Visit,
+    server_name: &'a str,
+    others: Arc<Others>,
+}
+
+/// What came of it.
+enum Tried {
+    Verified(Box<Verified>),
+    /// It was not looked at: first others are to be decided.
+    Not(Box<(Claim, Waiting)>),
+}
+
+impl Tried {
+    /// The password was looked at: what it counts for is given back, unless it is a failure.
+    fn verified(claim: Claim, verdict: Verdict, reservation: Reservation) -> Self {
+        let is_failure = matches!(&verdict, Err(reason) if reason.is_no());
+        let reservation = if is_failure {
+            Some(reservation)
+        } else {
+            reservation.give_back();
+            None
+        };
+        Self::Verified(Box::new(Verified { claim, verdict, reservation }))
+    }
+
+    fn shut(claim: Claim, reason: Reason) -> Self {
+        Self::Verified(Box::new(Verified { claim, verdict: Err(reason), reservation: None }))
+    }
+}
+
+impl Trial<'_> {
+    /// Has the credential verified, unless somebody has to wait, when its turn comes.
+    async fn verify<L: Link>(
+        &self,
+        turn: Turn<'_>,
+        link: &mut L,
+        admitted: Admitted,
+        permit: Option<Permit>,
+    ) -> Result<Tried, NoVerdict> {
+        match &turn.server.verifier {
+            AnyVerifier::Blocking(verifier) => {
+                drop(permit);
+                Ok(turn.compute(link, admitted, self.blocking(turn, verifier)).await?)
             }
-            let asker = visit.asker(turn.server, server_name);
-            let attempt = Attempt { credential: claim.credential(), asker };
-            let asking = Box::pin(async {
-                let grant = verifier.verify(&attempt).await?;
-                let good = Good { grant: &grant, kind: attempt.credential.kind(), step: 0 };
-                let further = verifier.further(&Further { good, asker }).await?;
-                Ok((grant, further))
-            });
-            let since = Instant::now();
-            let verdict = match within(link, turn.deadline, Caught(asking)).await {
-                Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
-                None => Err(LATE_VERIFIER),
-            };
-            visit.trace.verified(since);
-            drop(permit);
-            Ok((claim, verdict))
+            AnyVerifier::Async(verifier) => self.asynchronously(turn, link, (admitted, permit), &**verifier).await,
         }
+    }
+
+    /// What is done on another thread.
+    fn blocking(&self, turn: Turn<'_>, verifier: &Arc<dyn Verifier>) -> impl FnOnce(Admitted) -> Tried + Send + use<> {
+        let (guard, source) = (turn.server.guard.clone(), self.visit.place.source().clone());
+        let (verifier, asked) = (Arc::clone(verifier), self.visit.asked(self.server_name));
+        let (trace, others) = (Arc::clone(&self.visit.trace), Arc::clone(&self.others));
+        move |admitted| {
+            let claim = trace.opening(|| opened(admitted));
+            // Now, and not when it was queued: those before it may have been wrong meanwhile.
+            match penalised::check(&guard, &source, &claim, &others) {
+                Checked::Go(reservation) => {
+                    let verdict = trace.verifying(|| asked.verify(&claim, &*verifier));
+                    Tried::verified(claim, verdict, reservation)
+                }
+                Checked::Shut(shut) => Tried::shut(claim, shut.reason),
+                Checked::Wait(waiting) => Tried::Not(Box::new((claim, waiting))),
+            }
+        }
+    }
+
+    async fn asynchronously<L: Link>(
+        &self,
+        turn: Turn<'_>,
+        link: &mut L,
+        (admitted, permit): (Admitted, Option<Permit>),
+        verifier: &dyn DynVerifier,
+    ) -> Result<Tried, NoVerdict> {
+        let visit = self.visit;
+        let claim = match admitted {
+            Admitted::Opened(claim) => claim,
+            sealed @ Admitted::Sealed(_) => {
+                let trace = Arc::clone(&visit.trace);
+                turn.compute(link, sealed, move |sealed| trace.opening(|| opened(sealed))).await?
+            }
+        };
+        let permit = match permit {
+            Some(permit) => permit,
+            None => match turn.next().permit(link).await? {
+                Some(permit) => permit,
+                None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
+            },
+        };
+        let reservation = match penalised::check(&turn.server.guard, visit.place.source(), &claim, &self.others) {
+            Checked::Go(reservation) => reservation,
+            Checked::Shut(shut) => return Ok(Tried::shut(claim, shut.reason)),
+            Checked::Wait(waiting) => return Ok(Tried::Not(Box::new((claim, waiting)))),
+        };
+        let asker = visit.asker(turn.server, self.server_name);
+        let attempt = Attempt { credential: claim.credential(), asker };
+        let asking = Box::pin(async {
+            let grant = verifier.verify(&attempt).await?;
+            let good = Good { grant: &grant, kind: attempt.credential.kind(), step: 0 };
+            let further = verifier.further(&Further { good, asker }).await?;
+            Ok((grant, further))
+        });
+        let since = Instant::now();
+        let verdict = match within(link, turn.deadline, Caught(asking)).await {
+            Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
+            None => Err(LATE_VERIFIER),
+        };
+        visit.trace.verified(since);
+        drop(permit);
+        Ok(Tried::verified(claim, verdict, reservation))
     }
 }
 

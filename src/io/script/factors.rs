@@ -4,7 +4,7 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
-use super::super::penalties::Guess;
+use super::super::penalties::{Guess, Reservation};
 use super::super::queue::Progress;
 use super::decide::{Decision, LATE_VERIFIER, NoVerdict, Undecided};
 use super::penalised::note_accepted;
@@ -23,6 +23,13 @@ use std::time::Instant;
 
 /// What a verifier says of a login so far: what is granted, and what more is needed.
 pub(super) type Verdict = Result<(Grant, Option<Prompt>), Reason>;
+
+/// A login that was verified, and what its password counts for until it is refused.
+pub(super) struct Verified {
+    pub(super) claim: Claim,
+    pub(super) verdict: Verdict,
+    pub(super) reservation: Option<Reservation>,
+}
 
 /// What a verdict is given on.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
@@ -68,12 +75,12 @@ pub(super) async fn conclude<L: Link>(
     link: &mut L,
     visit: &Visit,
     server_name: &str,
-    (claim, verdict): (Claim, Verdict),
+    Verified { claim, verdict, reservation }: Verified,
 ) -> Result<Decision, LoginError> {
     visit.trace.claim(&claim);
     let user = claim.credential().user().filter(|user| !user.is_empty()).map(str::to_owned);
     let kind = claim.credential().kind();
-    let refused = |refusal, guess| Ok(Err(RefusedLogin { refusal, user: user.clone(), guess }));
+    let refused = |refusal, guess| Ok(Err(RefusedLogin { refusal, user: user.clone(), guess, reservation: None }));
     // Its password was right: what comes after that and is not is counted each time.
     let later = if kind.can_be_guessed() { Guess::New } else { Guess::No };
     let mut step = Step::Credential(claim);
@@ -84,7 +91,7 @@ pub(super) async fn conclude<L: Link>(
                 Step::Credential(claim) if reason.is_no() => guess(server, claim.credential()),
                 _ => Guess::No,
             };
-            return refused(step.reject(reason), guess);
+            return Ok(Err(RefusedLogin { refusal: step.reject(reason), user, guess, reservation }));
         }
     };
     visit.trace.known();

@@ -5,6 +5,7 @@ use super::super::busy::{Opening, retry_after, turn_away};
 use super::super::drive::Caught;
 use super::super::error::{BusyReason, LoginError};
 use super::super::link::{Link, receive, send, send_last};
+use super::super::penalties::Shut;
 use super::super::queue::Progress;
 use super::super::sessions;
 use super::turn::{NotDone, TOO_MANY, run, within};
@@ -101,9 +102,8 @@ async fn answer<'s, L: Link>(
         Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
         Shown::Not(hello) => *hello,
     };
-    if let Err(shut) = penalised::greet(server, link, visit.place.source()).await {
-        let error = LoginError::LoginRefused { user: None, reason: shut.reason };
-        return Err(turn_away(server, link, shut.left, error).await);
+    if let Err(shut) = server.guard.greet_here(visit.place.source()) {
+        return Err(shut_out(server, link, shut).await);
     }
     let hello = match server.puzzle_for(visit.place.source()) {
         // Whoever has paid takes its chances in the queue.
@@ -113,6 +113,10 @@ async fn answer<'s, L: Link>(
         }
         None => hello,
     };
+    // Not before there was a puzzle to be solved: what all servers share must not be asked about each hello of a flood at all of them.
+    if let Err(shut) = penalised::greet_by_others(server, link, visit.place.source()).await {
+        return Err(shut_out(server, link, shut).await);
+    }
     if let Some(differs) = hello.differs() {
         // The client sees it, too, before it sends anything secret.
         let (challenge, _) = hello.challenge(&mut rng()?)?;
@@ -125,6 +129,12 @@ async fn answer<'s, L: Link>(
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &challenge).await?;
     Ok(Answered::Challenged(state, server_name, opening))
+}
+
+/// Turns a client away that has to wait.
+async fn shut_out<L: Link>(server: &ServerState, link: &mut L, shut: Shut) -> LoginError {
+    let error = LoginError::LoginRefused { user: None, reason: shut.reason };
+    turn_away(server, link, shut.left, error).await
 }
 
 /// Has the client solve a puzzle before anything costly is done for it: an RSA operation, a key exchange, a password hash.

@@ -3,19 +3,28 @@
 use super::super::acceptor::ServerState;
 use super::super::drive::Caught;
 use super::super::error::LoginError;
+use super::super::events::Trace;
 use super::super::link::Link;
-use super::super::penalties::{Amounts, Guard, Guess, Others, PenaltyKey, Shut};
-use super::turn::within;
+use super::super::penalties::{
+    Amounts, Checked, Guard, Guess, Guessed, Others, PenaltyKey, Reservation, Shut, Waiting,
+};
+use super::turn::{left, within};
 use super::{RefusedLogin, Visit};
 use crate::handshake::server::Claim;
 use crate::terms::context::Source;
 use crate::terms::error::{Error, Penalty, Reason};
+use crate::time::Moment;
 use crate::wire::frame::FrameType;
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::task::Poll;
 
-/// Whether a hello is taken.
-pub(super) async fn greet<L: Link>(server: &ServerState, link: &mut L, source: &Source) -> Result<(), Shut> {
-    let others = ask(server, link, &server.guard.of_hello(source)).await;
-    server.guard.greet(source, &others)
+/// Whether it is taken by what others have counted, too.
+pub(super) async fn greet_by_others<L: Link>(server: &ServerState, link: &mut L, source: &Source) -> Result<(), Shut> {
+    match ask(server, link, &server.guard.of_hello(source)).await {
+        Others::None => Ok(()),
+        others => server.guard.greet(source, &others),
+    }
 }
 
 /// What other servers have counted that says whether a claim's password is looked at.
@@ -29,12 +38,30 @@ pub(super) async fn others<L: Link>(server: &ServerState, link: &mut L, source: 
 }
 
 /// Whether a claim's credential is looked at. What can't be guessed always is.
-pub(super) fn check(guard: &Guard, source: &Source, claim: &Claim, others: &Others) -> Result<(), Reason> {
+pub(super) fn check(guard: &Guard, source: &Source, claim: &Claim, others: &Others) -> Checked {
     let credential = claim.credential();
     if !credential.kind().can_be_guessed() {
-        return Ok(());
+        return Checked::Go(Reservation::none());
     }
-    guard.check(source, credential.user().unwrap_or_default(), others).map_err(|shut| shut.reason)
+    guard.check(source, credential.user().unwrap_or_default(), others)
+}
+
+/// Waits until another password is decided. Where none was by then, this one is not looked at.
+pub(super) async fn wait<L: Link>(
+    link: &mut L,
+    mut waiting: Waiting,
+    until: Moment,
+) -> Result<Result<(), Reason>, LoginError> {
+    poll_fn(|task| {
+        if Pin::new(&mut waiting).poll(task).is_ready() {
+            return Poll::Ready(Ok(Ok(())));
+        }
+        if link.poll_wait(task, until).is_ready() {
+            return Poll::Ready(Ok(Err(waiting.give_up())));
+        }
+        link.poll_gone(task).map(|()| Err(left()))
+    })
+    .await
 }
 
 /// A handshake ended before there was a login.
@@ -47,35 +74,49 @@ pub(super) async fn note_end<L: Link>(server: &ServerState, link: &mut L, visit:
         _ => false,
     };
     if is_in_vain {
-        let amounts = server.guard.in_vain(visit.place.source());
-        tell(server, link, &amounts).await;
+        server.guard.tell_later(server.guard.in_vain(visit.place.source()));
+    }
+    // Not each of them: a connection that comes to nothing costs whoever makes it nothing.
+    if server.guard.is_due() {
+        tell(server, link, Amounts::new()).await;
     }
 }
 
 /// A login was refused.
-pub(super) async fn note_refused<L: Link>(server: &ServerState, link: &mut L, source: &Source, refused: &RefusedLogin) {
-    let amounts = match &refused.refusal.reason {
+pub(super) async fn note_refused<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    (source, trace): (&Source, &Trace),
+    refused: &mut RefusedLogin,
+) {
+    let reason = &refused.refusal.reason;
+    let amounts = match reason {
         // What the source pays for already, or has a right to, it does not pay for again.
         Reason::Penalty(Penalty::Account | Penalty::Total) => server.guard.in_vain(source),
         reason if reason.is_no() => {
-            let user = refused.user.as_deref().map(|user| (user, refused.guess));
-            let others = match user {
-                Some((user, guess)) if guess != Guess::No => {
-                    ask(server, link, &server.guard.of_failure(source, user)).await
-                }
-                _ => Others::None,
+            let guessed = refused.user.as_deref().filter(|_| refused.guess != Guess::No);
+            let others = match guessed {
+                Some(user) => ask(server, link, &server.guard.of_failure(source, user)).await,
+                None => Others::None,
             };
-            server.guard.failed(source, user, &others)
+            let named = |user| trace.named(user, reason, &server.reports);
+            let guessed = guessed.map(|user| Guessed { user, guess: refused.guess, named: named(user) });
+            let amounts = server.guard.failed(source, guessed, &others);
+            // Not before it is counted: whoever comes next sees either.
+            if let Some(reservation) = refused.reservation.take() {
+                reservation.give_back();
+            }
+            amounts
         }
         _ => return,
     };
-    tell(server, link, &amounts).await;
+    tell(server, link, amounts).await;
 }
 
 /// A login to this account was good.
 pub(super) async fn note_accepted<L: Link>(server: &ServerState, link: &mut L, source: &Source, user: &str) {
     let amounts = server.guard.accepted(source, user);
-    tell(server, link, &amounts).await;
+    tell(server, link, amounts).await;
 }
 
 async fn ask<L: Link>(server: &ServerState, link: &mut L, keys: &[PenaltyKey]) -> Others {
@@ -92,10 +133,15 @@ async fn ask<L: Link>(server: &ServerState, link: &mut L, keys: &[PenaltyKey]) -
     }
 }
 
-async fn tell<L: Link>(server: &ServerState, link: &mut L, amounts: &Amounts) {
-    let Some(store) = server.guard.store().filter(|_| !amounts.is_empty()) else { return };
+/// Tells others of these, and of what was counted where nobody could be told.
+async fn tell<L: Link>(server: &ServerState, link: &mut L, amounts: Amounts) {
+    let Some(store) = server.guard.store() else { return };
+    let amounts = server.guard.with_untold(amounts);
+    if amounts.is_empty() {
+        return;
+    }
     let patience = link.now().after(server.workers.patience());
-    let told = within(link, patience, Caught(Box::pin(async { store.add(amounts).await }))).await.flatten();
+    let told = within(link, patience, Caught(Box::pin(async { store.add(&amounts).await }))).await.flatten();
     if !matches!(told, Some(Ok(()))) {
         server.guard.note_store_away();
     }

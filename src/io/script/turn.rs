@@ -149,7 +149,7 @@ impl Turn<'_> {
 }
 
 /// The peer has left while it had nothing to say.
-fn left() -> LoginError {
+pub(super) fn left() -> LoginError {
     LoginError::Disconnected { awaited: FrameType::Data }
 }
 

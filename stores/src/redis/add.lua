@@ -1,10 +1,11 @@
 -- ARGV: five for each count: as for reading, and the amount.
 
--- Somebody has logged in from a new source. The oldest of more than there is room for goes.
+-- Somebody has logged in from a new source. The oldest of more than there is room for goes; gives whether one went.
 local function note_source(name, source)
   local sources, accounts = prefix .. 'sources:' .. name, prefix .. 'accounts:' .. source
   redis.call('HSET', sources, source, struct.pack('>I6', now) .. pack_count(0))
-  if redis.call('HLEN', sources) > SOURCES then
+  local is_over = redis.call('HLEN', sources) > SOURCES
+  if is_over then
     local all, oldest, when = redis.call('HGETALL', sources), nil, nil
     for at = 1, #all, 2 do
       local login = struct.unpack('>I6', all[at + 1])
@@ -16,6 +17,7 @@ local function note_source(name, source)
   redis.call('SADD', accounts, name)
   redis.call('PEXPIRE', sources, LOGINS)
   redis.call('PEXPIRE', accounts, LOGINS)
+  return is_over
 end
 
 local function add_to_cells(places, half_life, amount)
@@ -37,11 +39,32 @@ local function add_to_cells(places, half_life, amount)
   redis.call('PEXPIRE', prefix .. 'counts', COUNTS)
 end
 
+-- A first good login takes a failure off its source: once for a pair, whichever server it comes to and however often that starts anew, once in a
+-- half-life for an account, not where another source is forgotten for it; and off the block no more than off the source.
+local account, left = nil, nil
+for at = 1, #ARGV, 5 do
+  local name, source = ARGV[at + 2], ARGV[at + 3]
+  if ARGV[at] == 'logins' and tonumber(ARGV[at + 4]) > 0 then
+    account, left = name, 0
+    if not known(name, source) and not note_source(name, source) then left = nil end
+  end
+end
+
+local function taken(places, half_life, amount)
+  if not account then return amount end
+  if not left then
+    left = math.min(-amount, faded(lowest(cells(places), half_life), half_life))
+    if left > 0 and not redis.call('SET', prefix .. 'credited:' .. account, '', 'NX', 'PX', half_life) then left = 0 end
+  end
+  return -math.min(-amount, left)
+end
+
 for at = 1, #ARGV, 5 do
   local kind, half_life, a, b = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   local amount = tonumber(ARGV[at + 4])
   if kind == 'count' then
-    add_to_cells(a, half_life, amount)
+    if amount < 0 then amount = taken(a, half_life, amount) end
+    if amount ~= 0 then add_to_cells(a, half_life, amount) end
   elseif kind == 'total' then
     local level = faded(unpack_count(redis.call('GET', prefix .. 'total')), half_life)
     redis.call('SET', prefix .. 'total', pack_count(plus(level, amount)), 'PX', COUNTS)
@@ -61,9 +84,7 @@ for at = 1, #ARGV, 5 do
       -- What is cleared in a sketch may be somebody else's.
       add_to_cells(b, half_life, amount)
     end
-  elseif kind == 'logins' and amount > 0 then
-    if not known(a, b) then note_source(a, b) end
   end
-  -- Logins from a source, whoever's, follow from those.
+  -- Logins from a source, whoever's, follow from those above.
 end
 return {}

@@ -55,5 +55,7 @@ end
 local function known(name, source)
   local text = redis.call('HGET', prefix .. 'sources:' .. name, source)
   if not text or #text < 6 + CELL then return nil end
+  -- Other sources of the account may have kept the whole of it.
+  if now - struct.unpack('>I6', text) > LOGINS then return nil end
   return unpack_count(string.sub(text, 7))
 end

@@ -1,0 +1,70 @@
+//! What a server knows of logins at others, so that it need not ask the store of all about each hello of a source that has failed too often
+//! here.
+
+use super::sketch::HALF_LIFE;
+use crate::terms::context::Source;
+use crate::time::Moment;
+use core::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+/// How many sources are remembered from which somebody has logged in elsewhere.
+const SOURCES: usize = 1 << 12;
+
+/// In each of these, every source that has failed too often here is asked about once, and so many in all: a flood from many is no flood of
+/// questions.
+const WINDOW: Duration = Duration::from_secs(10);
+const QUESTIONS: usize = 256;
+
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    random: RandomState,
+    /// From where somebody has logged in, and when that was told.
+    logins: HashMap<u64, Moment>,
+    asked: HashSet<u64>,
+    window: Moment,
+}
+
+impl Elsewhere {
+    /// Whether somebody has logged in from there, as was told lately.
+    pub(super) fn has(&self, source: &Source, now: Moment) -> bool {
+        let told = self.logins.get(&self.random.hash_one(source));
+        told.is_some_and(|told| now.saturating_since(*told) < HALF_LIFE)
+    }
+
+    /// Past all there is room for it begins anew: only good logins make entries.
+    pub(super) fn note(&mut self, source: &Source, now: Moment) {
+        if self.logins.len() >= SOURCES {
+            self.logins.clear();
+        }
+        self.logins.insert(self.random.hash_one(source), now);
+    }
+
+    /// Whether it may be asked now; then it is.
+    pub(super) fn may_ask(&mut self, source: &Source, now: Moment) -> bool {
+        if now.saturating_since(self.window) >= WINDOW {
+            self.asked.clear();
+            self.window = now;
+        }
+        self.asked.len() < QUESTIONS && self.asked.insert(self.random.hash_one(source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_asked_about_no_more_often_than_is_said_here() {
+        let mut elsewhere = Elsewhere::default();
+        let at = |secs| Moment::after_origin(Duration::from_secs(secs));
+        let source = |number: usize| Source::named(&number.to_string());
+        assert_eq!((0..100).filter(|_| elsewhere.may_ask(&source(0), at(20))).count(), 1);
+        assert_eq!((0..1000).filter(|number| elsewhere.may_ask(&source(*number), at(29))).count(), QUESTIONS - 1);
+        assert!(elsewhere.may_ask(&source(0), at(30)));
+        assert!(!elsewhere.has(&source(1), at(30)));
+        (0..2 * SOURCES).for_each(|number| elsewhere.note(&source(number), at(30)));
+        assert!(elsewhere.logins.len() <= SOURCES && elsewhere.has(&source(2 * SOURCES - 1), at(30)));
+        assert!(!elsewhere.has(&source(2 * SOURCES - 1), at(30).after(HALF_LIFE)));
+    }
+}
