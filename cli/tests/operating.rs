@@ -135,27 +135,29 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
     let house = House::new();
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contrib/serve.toml");
     let shipped = std::fs::read_to_string(shipped).unwrap();
-    // What is commented out is good, too, but for what excludes something else, or is at a place that this machine may have.
-    let mut lines: Vec<String> = Vec::new();
-    for line in shipped.lines() {
-        let line = line
-            .strip_prefix("# ")
-            .filter(|line| line.split_once(" = ").is_some_and(|(name, _)| !name.contains(' ')))
-            .unwrap_or(line);
-        if !["keys = ", "exec = ", "passphrase-file", "redis = ", "redis-password-file", "redis-prefix"]
-            .iter()
-            .any(|left| line.starts_with(left))
-        {
-            lines.push(
-                line.replace("/etc/countersign/users", &house.path("users.txt"))
-                    .replace("/etc/countersign/", &house.path(""))
-                    .replace("/var/lib/countersign/", &house.path("")),
-            );
+    // What is commented out is good, too, but for what is at a place that this machine may have, and what excludes something else: of
+    // those the first, and then a directory in the place of accounts.
+    let password = house.write("ldap-password", b"secret\n", 0o600);
+    for with_directory in [false, true] {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for line in shipped.lines() {
+            let Some((name, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
+            let is_left_out = ["keys", "exec", "redis", "redis-prefix"].contains(&name)
+                || (name.ends_with("-file") && name != "ldap-password-file")
+                || (name == "users" && with_directory)
+                || (name.starts_with("ldap") && !with_directory);
+            if !name.contains(' ') && !is_left_out && !lines.iter().any(|(known, _)| known == name) {
+                let value = value.replace("/etc/countersign/users", &house.path("users.txt"));
+                let value = value.replace("/etc/countersign/", &house.path(""));
+                let value = value.replace("/run/credentials/countersign.service/ldap-password", &password);
+                lines.push((name.to_owned(), value.replace("/var/lib/countersign/", &house.path(""))));
+            }
         }
+        assert!(lines.len() > 12, "{lines:#?}");
+        let text: String = lines.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+        let file = house.write("serve.toml", text.as_bytes(), 0o644);
+        run(&["check-config", &file], "").ok();
     }
-    assert!(lines.iter().filter(|line| line.contains(" = ")).count() > 12, "{lines:#?}");
-    let file = house.write("serve.toml", lines.join("\n").as_bytes(), 0o644);
-    run(&["check-config", &file], "").ok();
 }
 
 #[test]

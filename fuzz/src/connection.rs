@@ -39,8 +39,8 @@ use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::{FrameType, Header};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Credential, CredentialKind, FactorAttempt, Further,
-    Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties, Prompt, Reason, Returning, Server, ServerConfig,
-    ServerKey, Stream, Waits, limits,
+    Grant, KeyExchange, Link, LoginError, MemoryTickets, Moment, Penalties, Prompt, Reason, Returning, Server,
+    ServerConfig, ServerKey, Stream, Waits, limits,
 };
 use std::cell::RefCell;
 use std::io::{self, Read, Write};

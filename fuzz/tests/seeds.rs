@@ -14,7 +14,7 @@ fn seeds_are_current() {
     for seed in seeds::all() {
         let bytes = std::fs::read(root.join(seed.target).join(&seed.name)).unwrap_or_default();
         let advice = "run `cargo run --example seeds` in fuzz/ and commit the result";
-        assert_eq!(bytes, seed.bytes, "{}/{}: {advice}", seed.target, seed.name);
+        assert!(bytes == seed.bytes, "{}/{}: {advice}", seed.target, seed.name);
         made += 1;
     }
     let folders = root.read_dir().unwrap().map(|folder| folder.unwrap().path());

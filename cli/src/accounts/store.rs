@@ -128,7 +128,7 @@ impl<'a> Opened<'a> {
     ) -> Result<Vec<Unreadable>, Failure> {
         match &self.store {
             Store::File(file) => {
-                file.accounts().iter().try_for_each(take)?;
+                file.accounts().iter().try_for_each(&mut take)?;
                 Ok(lines(&file.broken_lines()))
             }
             #[cfg(feature = "sql")]

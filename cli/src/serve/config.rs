@@ -121,6 +121,10 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
     let value = |arg: &Arg| {
         let (name, source) = (arg.get_long()?, matches.value_source(arg.get_id().as_str())?);
         let is_default = source == clap::parser::ValueSource::DefaultValue;
+        // How a directory is asked is in force where there is one.
+        if is_default && name.starts_with("ldap-") && matches.value_source("ldap").is_none() {
+            return None;
+        }
         let raw = matches.get_raw(arg.get_id().as_str())?;
         let shown = |value: &OsStr| value.to_string_lossy().into_owned();
         // Of an address all but the password is told to anybody.
