@@ -11,31 +11,20 @@
     clippy::arithmetic_side_effects
 )]
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountStore, AccountVerifier, Role, StoreError};
-use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
+#[path = "support/tables.rs"]
+mod tables;
+
+use countersign::Reason;
+use countersign::accounts::{Account, AccountStore, Role, StoreError};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+use tables::{BACK_TO_1, account, log_in};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
-
-const PASSWORD: &[u8] = b"correct horse";
-
-fn account(name: &str) -> Account {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-    let mut account = Account::new(name, ["read"]).unwrap();
-    account.set_password_with(PASSWORD, &cheap).unwrap();
-    account
-}
-
-async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
-    let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
-    verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
-}
 
 /// A database of this test's own, and the folder of the server's socket.
 struct Server {
@@ -160,19 +149,6 @@ async fn tables_are_made_once_by_whoever_is_first() {
         assert_eq!(server.place().schema().await.unwrap(), found, "{statement}");
     }
 }
-
-/// What makes version 1 of the latest, but for what is in it.
-const BACK_TO_1: [&str; 9] = [
-    "DROP TABLE account_roles",
-    "DROP TABLE roles",
-    "DROP TABLE imitated_costs",
-    "ALTER TABLE accounts DROP COLUMN stretched",
-    "ALTER TABLE accounts DROP COLUMN allowed_from",
-    "ALTER TABLE accounts ADD COLUMN password_cost TEXT",
-    "CREATE INDEX accounts_by_password_cost ON accounts (password_cost)",
-    "DROP TABLE ticket_keys",
-    "UPDATE countersign SET version = 1",
-];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_somebody_is_in_the_way_of_lets_logins_through_and_names_them() {

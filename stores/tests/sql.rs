@@ -8,31 +8,21 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "support/tables.rs"]
+mod tables;
+
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountFile, AccountStore, AccountVerifier, StoreError};
+use countersign::Reason;
+use countersign::accounts::{Account, AccountFile, AccountStore, StoreError};
 use countersign::files::FileError;
-use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use tables::{BACK_TO_1, PASSWORD, account, log_in};
 use tempfile::TempDir;
-
-const PASSWORD: &[u8] = b"correct horse";
-
-fn account(name: &str) -> Account {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-    let mut account = Account::new(name, ["read"]).unwrap();
-    account.set_password_with(PASSWORD, &cheap).unwrap();
-    account
-}
-
-async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
-    let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
-    verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
-}
 
 async fn sqlite() -> (TempDir, Place) {
     let folder = tempfile::tempdir().unwrap();
@@ -114,27 +104,14 @@ async fn nobody_is_told_to_drop_another_programs_tables() {
     assert!(matches!(place.migrate().await, Err(OpenError::Schema(Schema::Foreign))));
 }
 
-/// What makes version 1 of the latest, of which it has everything.
-const BACK_TO_1: [&str; 10] = [
-    "DROP TABLE account_roles",
-    "DROP TABLE roles",
-    "DROP TABLE imitated_costs",
-    "ALTER TABLE accounts DROP COLUMN stretched",
-    "ALTER TABLE accounts DROP COLUMN allowed_from",
-    "ALTER TABLE accounts ADD COLUMN password_cost TEXT",
-    "CREATE INDEX accounts_by_password_cost ON accounts (password_cost)",
-    "UPDATE accounts SET more = 'from=192.0.2.0/24', password_cost = 'x' WHERE name = 'alice'",
-    "DROP TABLE ticket_keys",
-    "UPDATE countersign SET version = 1",
-];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn older_tables_are_refused_until_they_are_migrated_and_keep_what_is_in_them() {
     let (_folder, place) = sqlite().await;
     let store = SqlStore::open(&place).await.unwrap();
     store.add(&account("alice")).await.unwrap();
     store.close().await;
-    other(&place, &BACK_TO_1).await.close().await.unwrap();
+    let was_there = "UPDATE accounts SET more = 'from=192.0.2.0/24', password_cost = 'x' WHERE name = 'alice'";
+    other(&place, &[&BACK_TO_1[..], &[was_there]].concat()).await.close().await.unwrap();
     assert_eq!(schema(SqlStore::open(&place).await), Schema::Older { version: 1 });
     assert_eq!(place.migrate().await.unwrap(), Schema::Older { version: 1 });
     let store = Arc::new(SqlStore::open(&place).await.unwrap());

@@ -2,6 +2,7 @@
 
 use super::keys::Source;
 use super::log::Log;
+use super::metrics::RedisNumbers;
 use crate::accounts::{Store, Users};
 use crate::failure::Failure;
 use clap::Args;
@@ -17,14 +18,6 @@ pub(crate) struct Sharing {}
 /// There is no Redis to watch.
 #[derive(Clone)]
 pub(crate) enum Watched {}
-
-pub(crate) struct RedisNumbers {
-    pub(crate) is_away: bool,
-    pub(crate) absences: u64,
-    pub(crate) answered: u64,
-    pub(crate) unanswered: u64,
-    pub(crate) emptied: u64,
-}
 
 impl SharingArgs {
     pub(super) async fn open(
@@ -64,7 +57,7 @@ impl Sharing {
 }
 
 impl Watched {
-    pub(crate) fn numbers(&self) -> RedisNumbers {
+    pub(super) fn numbers(&self) -> RedisNumbers {
         match *self {}
     }
 }

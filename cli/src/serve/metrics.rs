@@ -6,7 +6,7 @@
 
 use super::health::Health;
 use super::log::{Cause, Log};
-use super::sharing::{RedisNumbers, Watched};
+use super::sharing::Watched;
 use countersign::events::Decision;
 use countersign::{Acceptor, Event, TicketKeys, UsedCounts};
 use std::collections::BTreeMap;
@@ -14,6 +14,15 @@ use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
+
+/// The counts of a Redis.
+pub(super) struct RedisNumbers {
+    pub(super) is_away: bool,
+    pub(super) absences: u64,
+    pub(super) answered: u64,
+    pub(super) unanswered: u64,
+    pub(super) emptied: u64,
+}
 
 /// What the library does not count itself.
 pub(crate) struct Metrics {

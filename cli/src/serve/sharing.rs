@@ -2,6 +2,7 @@
 
 use super::keys::Source;
 use super::log::{Entry, Log};
+use super::metrics::RedisNumbers;
 use crate::accounts::{Store, Users};
 use crate::failure::{Failure, chain};
 use crate::{secrets, term};
@@ -181,15 +182,6 @@ pub(crate) struct Watched {
     state: Arc<State>,
 }
 
-/// The counts of a Redis.
-pub(crate) struct RedisNumbers {
-    pub(crate) is_away: bool,
-    pub(crate) absences: u64,
-    pub(crate) answered: u64,
-    pub(crate) unanswered: u64,
-    pub(crate) emptied: u64,
-}
-
 /// How often Redis is asked whether it is there.
 const CHECK: Duration = Duration::from_secs(2);
 
@@ -261,7 +253,7 @@ fn tell(log: &Log, told: &Mutex<Option<Instant>>, error: &TicketSharingError) {
 }
 
 impl Watched {
-    pub(crate) fn numbers(&self) -> RedisNumbers {
+    pub(super) fn numbers(&self) -> RedisNumbers {
         let counts = self.redis.counts();
         RedisNumbers {
             is_away: self.state.is_away.load(Relaxed),
