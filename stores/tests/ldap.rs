@@ -165,7 +165,7 @@ async fn without_a_service_account_nothing_that_is_wrong_with_an_entry_tells_tha
     {
         let verifier = LdapVerifier::new(config).unwrap();
         let right = log_in(&verifier, "alice", PASSWORD).await.unwrap_err();
-        assert!(matches!(right, Reason::Application(_)) && right.is_no(), "{right:?}");
+        assert!(matches!(right, Reason::Application(_)) && right.is_failure(), "{right:?}");
         let wrong = log_in(&verifier, "alice", b"guess").await.unwrap_err();
         assert_eq!(wrong, Reason::UnknownUser);
     }
