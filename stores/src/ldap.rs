@@ -9,7 +9,7 @@ mod policy;
 pub use config::LdapConfig;
 
 use crate::circuit::{self, Circuit};
-use crate::watcher::{Availability, Watcher};
+use crate::watcher::{Asker, Availability, Watcher};
 use ask::{NotOpened, Session};
 use config::{People, Security, USER};
 use core::fmt;
@@ -112,8 +112,8 @@ impl LdapVerifier {
             Err(_) => Err(LdapError::Away(NO_LDAP.to_owned())),
         };
         match &looked {
-            Ok(()) => inner.answered(),
-            Err(error) => inner.watcher.away(&StoreError::away(CANT_BE_ASKED, error.to_string())),
+            Ok(()) => inner.answered(Asker::Check),
+            Err(error) => inner.watcher.away(Asker::Check, &StoreError::away(CANT_BE_ASKED, error.to_string())),
         }
         looked
     }
@@ -144,11 +144,15 @@ impl LdapVerifier {
                     // Whoever comes next would be told the same.
                     inner.circuit.failed(&asking);
                     let reason = error.reason();
-                    inner.watcher.away(&StoreError::away(CANT_BE_ASKED, LdapError::from(error).to_string()));
+                    // Unless others were answered meanwhile.
+                    if inner.circuit.is_away() {
+                        let error = LdapError::from(error).to_string();
+                        inner.watcher.away(Asker::Login, &StoreError::away(CANT_BE_ASKED, error));
+                    }
                     return Err(reason);
                 }
             };
-            inner.answered();
+            inner.answered(Asker::Login);
             timeout_at(end, work(session)).await.unwrap_or(Err(Reason::NotNow(LATE)))
         });
         done.await.unwrap_or(Err(Reason::NotNow(NO_LDAP)))
@@ -160,9 +164,9 @@ const NO_LDAP: &str = "the directory says what can't be understood";
 const CANT_BE_ASKED: &str = "the directory is away";
 
 impl Inner {
-    fn answered(&self) {
+    fn answered(&self, asker: Asker) {
         self.circuit.answered();
-        self.watcher.back();
+        self.watcher.back(asker);
     }
 }
 
