@@ -340,7 +340,7 @@ impl Serve {
 
     /// Opens what the accounts are in, and says what is doubtful.
     async fn backend(&self) -> Result<(Backend, Vec<String>), Failure> {
-        if let Some(directory) = self.ldap.directory()? {
+        if let Some(directory) = self.ldap.directory(self.options.handshake_timeout)? {
             let (directory, warnings) = directory.open().await?;
             return Ok((Backend::Directory(directory), warnings));
         }

@@ -261,7 +261,7 @@ impl Sessions {
         let open = state.open.get_mut(&id)?;
         (open.asking, open.due) = (None, due);
         let ended = match answer {
-            None | Some(Err(Reason::NotNow(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
+            None | Some(Err(Reason::NotNow(_) | Reason::NoAnswer(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
                 open.unconfirmed.get_or_insert(now);
                 // Who was asked about by a word alone is asked about again, too, until there is an answer.
                 open.due = due.or_else(|| now.checked_add(self.0.recheck.late()));

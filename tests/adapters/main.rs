@@ -33,3 +33,4 @@ mod slow;
 mod stretched;
 #[cfg(feature = "tokio")]
 mod tokio_only;
+mod unanswered;

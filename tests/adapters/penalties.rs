@@ -70,18 +70,18 @@ impl AsyncVerifier for Asynchronous {
 }
 
 /// As by default, but whoever waits waits for longer than any of these tests takes.
-fn penalties() -> Penalties {
+pub fn penalties() -> Penalties {
     let waits = |free| Waits::new(free, HOUR, HOUR);
     Penalties::default().with_source(waits(8)).with_block(waits(64)).with_account(waits(10))
 }
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 fn acceptor(looked: &Looked) -> Acceptor {
     Acceptor::new(config(), RSA2048.server.clone(), looked.clone()).with_penalties(penalties())
 }
 
-fn wrong(user: &str) -> Credential<'_> {
+pub fn wrong(user: &str) -> Credential<'_> {
     Credential::Password { user, password: b"guess" }
 }
 
@@ -98,18 +98,19 @@ fn from<A: Adapter>(
 }
 
 /// Why the server let nobody in.
-fn why<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'_>) -> Reason {
+pub fn why<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'_>) -> Reason {
     let (client, server) = from::<A>(acceptor, source, credential);
     let reason = refused(server.map(drop).unwrap_err()).1;
     let client = protocol(client.map(drop).unwrap_err());
-    match reason {
+    match &reason {
         Reason::Penalty(Penalty::Source | Penalty::Block) => assert!(matches!(client, Error::Busy { .. }), "{client}"),
+        reason if reason.is_not_now() => assert_eq!(client, Error::NotNow, "{reason}"),
         _ => assert_eq!(client, Error::Refused, "{reason}"),
     }
     reason
 }
 
-fn gets_in<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'_>) {
+pub fn gets_in<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'_>) {
     let (client, server) = from::<A>(acceptor, source, credential);
     assert!(client.is_ok() && server.is_ok(), "{source} {:?}", server.map(drop));
 }

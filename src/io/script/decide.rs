@@ -81,7 +81,8 @@ pub(super) async fn decide<L: Link>(
     }
 }
 
-pub(super) const LATE_VERIFIER: Reason = Reason::NotNow("the verifier did not answer in time");
+/// It has the credential: it may be one that lets those wait who show a wrong one.
+pub(super) const LATE_VERIFIER: Reason = Reason::NoAnswer("the verifier did not answer in time");
 
 /// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
 async fn open_and_verify<L: Link>(
@@ -142,9 +143,9 @@ enum Tried {
 }
 
 impl Tried {
-    /// The password was looked at: what it counts for is given back, unless it is a failure.
+    /// The password was looked at: what it counts for is given back, unless it is a failure, or may be one.
     fn verified(claim: Claim, verdict: Verdict, reservation: Reservation) -> Self {
-        let is_failure = matches!(&verdict, Err(reason) if reason.is_no());
+        let is_failure = matches!(&verdict, Err(reason) if reason.is_failure());
         let reservation = if is_failure {
             Some(reservation)
         } else {

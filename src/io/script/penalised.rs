@@ -93,7 +93,9 @@ pub(super) async fn note_refused<L: Link>(
     let amounts = match reason {
         // What the source pays for already, or has a right to, it does not pay for again.
         Reason::Penalty(Penalty::Account | Penalty::Total) => server.guard.in_vain(source),
-        reason if reason.is_no() => {
+        // What can't be guessed, and was not answered for, is no guess.
+        Reason::NoAnswer(_) if refused.guess == Guess::No => return,
+        reason if reason.is_failure() => {
             let guessed = refused.user.as_deref().filter(|_| refused.guess != Guess::No);
             let others = match guessed {
                 Some(user) => ask(server, link, &server.guard.of_failure(source, user)).await,

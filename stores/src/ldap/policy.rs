@@ -12,11 +12,20 @@ pub(super) fn asked() -> RawControl {
     RawControl { ctype: POLICY.to_owned(), crit: false, val: None }
 }
 
+/// What a password policy says beside the answer to a bind.
+fn stated(answer: &LdapResult) -> Option<u8> {
+    let control = answer.ctrls.iter().find(|control| control.1.ctype == POLICY)?;
+    error_of(control.1.val.as_deref()?)
+}
+
+/// Whether the answer to a bind is one that is given of an account that there is: in a policy's own words, and not by a code that may mean anything.
+pub(super) fn knows_account(answer: &LdapResult) -> bool {
+    stated(answer).is_some() || answer.rc == 49 && active_directory(&answer.text) != Reason::WrongPassword
+}
+
 /// What the answer to a bind means.
 pub(super) fn verdict(answer: &LdapResult) -> Result<(), Reason> {
-    let stated =
-        answer.ctrls.iter().find(|control| control.1.ctype == POLICY).and_then(|control| control.1.val.as_deref());
-    match (answer.rc, stated.and_then(error_of)) {
+    match (answer.rc, stated(answer)) {
         // Good, but only to set another one.
         (0, Some(PASSWORD_EXPIRED | CHANGE_AFTER_RESET)) => Err(Reason::AccountExpired),
         (0, Some(ACCOUNT_LOCKED)) => Err(Reason::AccountLocked),

@@ -163,10 +163,19 @@ impl Directory {
 
     /// Changes an entry as its administrator does.
     pub async fn change(&self, dn: &str, change: ldap3::Mod<&str>) {
+        self.administer().await.modify(dn, vec![change]).await.unwrap().success().unwrap();
+    }
+
+    /// Gives an entry, with all below it, another first part of its name.
+    pub async fn rename(&self, dn: &str, first: &str) {
+        self.administer().await.modifydn(dn, first, true, None).await.unwrap().success().unwrap();
+    }
+
+    async fn administer(&self) -> ldap3::Ldap {
         let (connection, mut ldap) = ldap3::LdapConnAsync::new(&self.socket()).await.unwrap();
         tokio::spawn(async move { connection.drive().await });
         ldap.simple_bind("cn=admin,dc=example", "of the admin").await.unwrap().success().unwrap();
-        ldap.modify(dn, vec![change]).await.unwrap().success().unwrap();
+        ldap
     }
 }
 
