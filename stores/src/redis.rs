@@ -185,6 +185,9 @@ struct Inner {
 }
 
 impl RedisStore {
+    /// How many files it may have open at once, for [`Bounds::files`](countersign::Bounds::files): its connection, and the next one.
+    pub const FILES: usize = 2;
+
     /// Speaks to this Redis. `secret` is what names and addresses are hashed under: the same at all servers, or of the same keys in other roles, and nowhere in
     /// Redis. Nothing is sent yet: [`RedisStore::check`] does that.
     ///

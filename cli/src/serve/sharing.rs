@@ -123,6 +123,11 @@ impl SharingArgs {
         Ok(secret)
     }
 
+    /// How many files it may have open.
+    pub(super) fn files(&self) -> usize {
+        self.redis.as_ref().map_or(0, |_| RedisStore::FILES)
+    }
+
     /// Whether tickets are shared, where the accounts are in this place.
     pub(super) fn has_tickets(&self, users: &Users) -> bool {
         self.redis.is_some() && matches!(users, Users::Sql(_))
