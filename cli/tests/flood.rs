@@ -129,6 +129,37 @@ fn bounds_that_do_not_fit_the_open_files_are_lowered() {
 }
 
 #[test]
+#[cfg(all(target_os = "linux", feature = "sql", feature = "redis", feature = "ldap"))]
+#[allow(clippy::arithmetic_side_effects)]
+fn what_a_server_asks_has_its_open_files_beside_all_connections() {
+    let house = House::new();
+    let needed = |more: &str| -> usize {
+        let text = format!("listen = \"127.0.0.1:0\"\nkey = {:?}\n{more}", house.path("server.pem"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign"), "check-config"]);
+        let said = shell.arg(house.write("serve.toml", text.as_bytes(), 0o644)).output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        let number = said.split("the bounds may need ").nth(1).unwrap().split(';').next().unwrap();
+        number.parse().unwrap()
+    };
+    let users = format!("users = {:?}\n", house.path("users.txt"));
+    let alone = needed(&users);
+    let (sqlite, redis) = (house.path("accounts.db"), house.path("no-socket"));
+    support::run(&["db", "migrate", "--users", &format!("sqlite:{sqlite}")], "").ok();
+    let directory =
+        "ldap = \"ldap://127.0.0.1:1\"\nldap-user-dn = \"uid={user},dc=example\"\nldap-permission = [\"read\"]\n";
+    for (more, count) in [
+        (format!("{users}metrics-listen = \"127.0.0.1:0\"\n"), 8),
+        (format!("{users}redis = \"redis+unix://{redis}\"\n"), 2),
+        (format!("users = \"sqlite:{sqlite}\"\n"), 48),
+        // As many questions as may be asked at once, those about sessions, and whether it is there: a connection, and what its address is asked with.
+        (directory.to_owned(), 2 * (64 + 4 + 1)),
+    ] {
+        assert_eq!(needed(&more), alone + count, "{more}");
+    }
+}
+
+#[test]
 fn garbage_gets_at_most_a_closed_connection() {
     let house = House::new();
     let mut server = house.serve(&[]);

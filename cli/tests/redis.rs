@@ -135,6 +135,55 @@ fn servers_over_one_sqlite_file_share_tickets_and_each_is_good_once() {
 }
 
 #[test]
+fn a_rotation_ends_no_ticket_and_a_check_changes_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let (keys, users, password) = (house.path("keys"), sqlite(&house), house.path("redis-password"));
+    run(&["keygen", "--bits", "2048", "--keys", &keys, "--current", &house.path("server.pem")], "").ok();
+    let address = redis.address();
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n"
+    );
+    let file = house.write("serve.toml", text.as_bytes(), 0o644);
+    let start = || Server::of(command(&["serve", "--config", &file]));
+    let check = || run(&["check-config", &file], "").ok();
+    // Nothing is there yet, and nothing is there afterwards.
+    check();
+    assert_eq!(redis.ask(&["DBSIZE"]), "0\n");
+    let mut servers = [start(), start()];
+    redis.settle();
+    let mut used = Vec::new();
+    let mut ticket = house.session(connect(&servers[0].address)).info().ticket().unwrap().clone();
+    let mut is_taken = |server: &Server| {
+        let next = house.resume(&server.address, &ticket).info().ticket().unwrap().clone();
+        used.push(std::mem::replace(&mut ticket, next));
+    };
+    is_taken(&servers[1]);
+
+    run(&["key", "rotate", "--keys", &keys], "").ok();
+    let before = redis.ask(&["HGETALL", "countersign:tickets"]);
+    assert!(!check().err.contains("secret"));
+    assert_eq!(redis.ask(&["HGETALL", "countersign:tickets"]), before);
+    is_taken(&servers[0]);
+    // One is started anew, under the next key, while the other goes on under the one before; then it is as well.
+    for number in [0, 1] {
+        assert_eq!(servers[number].stop("-TERM").0, 0);
+        servers[number] = start();
+        (0..2).for_each(|server| is_taken(&servers[server]));
+    }
+    for (server, ticket) in servers.iter().flat_map(|server| used.iter().map(move |ticket| (server, ticket))) {
+        assert!(matches!(house.begin(&server.address, ticket), Begun::Trusted(_)));
+    }
+
+    // Whoever would be a stranger there is told so, and does nothing yet.
+    house.write("secret", format!("{}\n", "5a".repeat(32)).as_bytes(), 0o600);
+    house.write("serve.toml", format!("{text}shared-secret = {:?}\n", house.path("secret")).as_bytes(), 0o644);
+    let said = check();
+    assert!(said.err.contains("warning: --redis") && said.err.contains("under another secret"), "{said:?}");
+    drop(house.resume(&servers[0].address, &ticket));
+}
+
+#[test]
 fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured() {
     let Some(mut redis) = Redis::start() else { return };
     let house = house();

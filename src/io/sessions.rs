@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Questions at once. A verifier that hangs takes one of these threads for each session that it hangs about.
-const ASKERS: usize = 4;
+pub(super) const ASKERS: usize = 4;
 
 /// How long the owner of a session that was ended has to tell its peer before what blocks in writing is ended, too.
 const FAREWELL: Duration = Duration::from_secs(1);

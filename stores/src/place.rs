@@ -91,6 +91,16 @@ impl Place {
         }
     }
 
+    /// How many files a store there may have open at once, for [`Bounds::files`](countersign::Bounds::files): a connection to PostgreSQL is one; one to SQLite is
+    /// the file, and two beside it.
+    pub fn files(&self) -> usize {
+        let connections = usize::try_from(CONNECTIONS).unwrap_or(usize::MAX);
+        match &self.0 {
+            Kind::Sqlite(_) => connections.saturating_mul(3),
+            Kind::Postgres { .. } => connections,
+        }
+    }
+
     /// Makes the tables, or brings them to what this version of the library needs; makes a file that is missing, for its owner alone. All
     /// or nothing, and once, whoever else does the same at the time.
     ///

@@ -338,7 +338,7 @@ async fn one_whose_clock_is_behind_and_that_begins_anew_takes_nothing_of_before(
     let ask = |chain: &str, began: u64, clock: u64| {
         let (began, ends, clock) = (began.to_string(), (began + 7200).to_string(), clock.to_string());
         let words =
-            ["EVAL", script, "1", "apart:", "alice", chain, "0", &began, &ends, "64", "60", &clock, "", "secret"];
+            ["EVAL", script, "1", "apart:", chain, "0", &began, &ends, "64", "60", &clock, "", "1", "secret", "alice"];
         words.map(str::to_owned)
     };
     for (chain, began, clock, expected) in [

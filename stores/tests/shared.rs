@@ -141,9 +141,14 @@ async fn keys_in_the_database_are_of_no_use_without_the_secret() {
         let stranger = SharedTicketKeys::new(&store, &theirs, &secret(2));
         assert!(matches!(stranger.sync().await, Err(TicketSharingError::Unreadable)));
         assert_eq!(exported(&theirs), before, "its own go on");
-        // One that knows both reads what was written under the other, and puts nothing else there before it is due.
-        let both = SharedTicketKeys::new(&store, &theirs, &secret(2)).with_other_secret(&secret(1));
-        both.sync().await.unwrap();
+        // One that knows both reads what was written under the other, and leaves it there, until that is retired.
+        SharedTicketKeys::new(&store, &theirs, &secret(2).with_next(secret(1))).sync().await.unwrap();
+        assert_eq!(exported(&theirs), exported(&ours));
+        assert!(matches!(stranger.sync().await, Err(TicketSharingError::Unreadable)));
+        SharedTicketKeys::new(&store, &theirs, &secret(2).with_retired(secret(1))).sync().await.unwrap();
+        stranger.sync().await.unwrap();
+        let before = SharedTicketKeys::new(&store, &ours, &secret(1).with_next(secret(2)));
+        before.sync().await.unwrap();
         assert_eq!(exported(&theirs), exported(&ours));
         if let Some(path) = place.path() {
             store.close().await;

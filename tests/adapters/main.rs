@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live`, `places` and `puzzles` hold for each alike; [`ends`] makes them alike. The third
+//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `at_once`, `bounds`, `elsewhere`, `live`, `penalties`, `places` and `puzzles` hold for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -16,6 +16,7 @@ mod ends;
 mod events;
 mod peer;
 
+mod at_once;
 mod blocking_only;
 mod bounds;
 mod elsewhere;

@@ -47,7 +47,7 @@ impl Health {
 
 /// Connections at once. Those who come later wait in the system's queue: whoever holds all of these keeps out others that watch, for
 /// no longer than [`PATIENCE`], and no client.
-const CONNECTIONS: usize = 8;
+pub(super) const CONNECTIONS: usize = 8;
 
 /// How long a connection may take for its one request and the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
