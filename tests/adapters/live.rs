@@ -391,23 +391,30 @@ fn a_store_that_looks_empty_for_a_moment_ends_nobodys_session<A: Adapter>() {
 }
 
 fn a_login_that_was_decided_before_a_change_is_looked_at_after_it<A: Adapter>() {
-    let store = Store::of(&["alice"]);
-    let (in_time, told) = (Arc::new(Mutex::new(None::<Acceptor>)), store.clone());
-    let at_verify = Arc::clone(&in_time);
-    // The account is removed, and that is told, after the credential was found good and before there is a session.
-    let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
-        let acceptor = at_verify.lock().unwrap().take();
-        if let Some(acceptor) = acceptor {
-            told.remove("alice");
-            acceptor.recheck("alice");
-        }
-        Ok(request.grant().clone())
-    });
-    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::never());
-    *in_time.lock().unwrap() = Some(acceptor.clone());
-    let (client, server) = meet::<A>(&acceptor, "alice");
-    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
-    drop(client);
+    let tell: [fn(&Acceptor); 3] = [
+        |acceptor| acceptor.recheck("alice"),
+        Acceptor::recheck_all,
+        |acceptor| assert_eq!(acceptor.revoke("alice"), 0, "it is no session yet"),
+    ];
+    for tell in tell {
+        let store = Store::of(&["alice"]);
+        let (in_time, told) = (Arc::new(Mutex::new(None::<Acceptor>)), store.clone());
+        let at_verify = Arc::clone(&in_time);
+        // The account is removed, and that is told, after the credential was found good and before there is a session.
+        let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
+            let acceptor = at_verify.lock().unwrap().take();
+            if let Some(acceptor) = acceptor {
+                told.remove("alice");
+                tell(&acceptor);
+            }
+            Ok(request.grant().clone())
+        });
+        let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::never());
+        *in_time.lock().unwrap() = Some(acceptor.clone());
+        let (client, server) = meet::<A>(&acceptor, "alice");
+        assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+        drop(client);
+    }
 }
 
 fn a_session_by_ticket_is_looked_at_as_what_its_chain_began_with<A: Adapter>() {
