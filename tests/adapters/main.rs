@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live`, `places` and `puzzles` hold for each alike; [`ends`] makes them alike. The third
+//! Whatever is listed with `for_every_adapter` holds for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -26,6 +26,7 @@ mod observed;
 mod penalties;
 mod places;
 mod puzzles;
+mod policies;
 mod refusals;
 mod sessions;
 mod slow;
