@@ -20,6 +20,7 @@ mod blocking_only;
 mod bounds;
 mod elsewhere;
 mod factors;
+mod in_vain;
 mod live;
 mod logins;
 mod observed;
