@@ -22,13 +22,11 @@ for_every_adapter!(
     one_name_from_many_sources_is_not_looked_at_and_its_owner_gets_in_where_she_was_before,
     a_password_that_is_not_looked_at_is_refused_as_any_other_and_no_sooner,
     tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in,
-    connections_that_come_to_nothing_count_by_a_quarter,
     servers_that_share_their_counts_stop_a_guesser_together,
     a_store_that_fails_hangs_or_panics_is_counted_and_does_as_configured,
     async_verifiers_are_asked_as_seldom,
     a_password_in_the_place_of_a_name_is_told_to_no_log,
     what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway,
-    a_hello_that_is_opened_in_vain_is_told_to_others,
 );
 
 /// Counts what is looked at.
@@ -209,37 +207,6 @@ fn tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in<A: Adap
     gets_in::<A>(&acceptor, "road", ALICE);
 }
 
-fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
-    let acceptor = acceptor(&Looked::default());
-    for round in 0..33 {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named("flat"));
-        let mut peer = Peer::new(client);
-        match round % 3 {
-            // Leaves after the challenge.
-            0 => drop(peer.hello(&Scenario::new())),
-            1 => peer.send(b"GET / HTTP/1.1\r\n\r\n"),
-            _ => peer.send(&[1, 0, 53, 200, 0, 0, 0, 0, 0, 0]),
-        }
-        peer.end_sending();
-        drop(peer);
-        assert!(server.join().unwrap().is_err());
-    }
-    eventually("they were counted", || {
-        let (client, server) = from::<A>(&acceptor, "flat", wrong("alice"));
-        drop(client);
-        server.map(drop).unwrap_err().code() == "penalty-source"
-    });
-    // Whoever looks whether anybody listens does no harm.
-    for _ in 0..100 {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named("balancer"));
-        drop(client);
-        assert!(server.join().unwrap().is_err());
-    }
-    gets_in::<A>(&acceptor, "balancer", ALICE);
-}
-
 /// Counts that some servers share; on no clock, so they don't fade.
 #[derive(Clone, Default)]
 pub struct Shared(Arc<Mutex<HashMap<PenaltyKey, f64>>>, Arc<AtomicUsize>);
@@ -250,6 +217,7 @@ impl Shared {
         self.1.load(Ordering::SeqCst)
     }
 
+    /// What it has counted.
     pub fn level(&self, key: &PenaltyKey) -> f64 {
         self.0.lock().unwrap().get(key).copied().unwrap_or_default()
     }
@@ -429,24 +397,4 @@ fn what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway<A: Adap
     let (_, bob) = from::<A>(&here, "office", wrong("bob"));
     assert_eq!(refused(bob.map(drop).unwrap_err()).1, Reason::Penalty(Penalty::Source));
     gets_in::<A>(&here, "office", ALICE);
-}
-
-fn a_hello_that_is_opened_in_vain_is_told_to_others<A: Adapter>() {
-    let store = Shared::default();
-    let acceptor = acceptor(&Looked::default()).with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
-    for _ in 0..3 {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named("flat"));
-        let mut peer = Peer::new(client);
-        let (hello, _) = Scenario::new().known_key().await_challenge();
-        peer.send(&hello);
-        peer.receive(FrameType::ServerHello);
-        peer.end_sending();
-        drop(peer);
-        assert!(server.join().unwrap().is_err());
-    }
-    gets_in::<A>(&acceptor, "home", ALICE);
-    // Each is a failure, and by a quarter a connection that ended after the ServerHello.
-    let level = store.level(&PenaltyKey::Source(Source::named("flat")));
-    assert!((3.0..=3.75).contains(&level), "{level}");
 }

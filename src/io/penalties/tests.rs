@@ -262,6 +262,18 @@ fn a_source_that_moves_about_in_its_network_is_stopped_with_it() {
 }
 
 #[test]
+fn four_connections_that_come_to_nothing_are_one_failure() {
+    let (guard, source) = (guard(), v4([2, 1]));
+    // Eight failures cost nothing.
+    (0..32).for_each(|_| drop(guard.in_vain(&source)));
+    guard.greet(&source, &Others::None).unwrap();
+    let amounts = guard.in_vain(&source);
+    assert_eq!(guard.greet(&source, &Others::None).unwrap_err().reason, Reason::Penalty(Penalty::Source));
+    let block = source.around(24, 48).unwrap();
+    assert_eq!(amounts, [(PenaltyKey::Source(source), 0.25), (PenaltyKey::Block(block), 0.25)]);
+}
+
+#[test]
 fn an_address_of_many_users_does_not_wait_for_what_they_mistype() {
     // Two thousand users behind one address, on the first morning. One in ten mistypes.
     let (guard, nat) = (guard(), v4([2, 1]));
