@@ -162,7 +162,7 @@ fn while_the_directory_is_away_logins_are_told_not_now_and_then_let_in_again() {
     // And it starts without one.
     directory.kill();
     let mut other = serve(&house, &directory.socket(), &[]);
-    other.wait_for(&["event=accounts-away"]);
+    other.said(&["event=accounts-away"]);
     directory.restart();
     other.wait_for(&["event=accounts-back"]);
     log_in(&other, &house, "alice", PASSWORD).ok();

@@ -27,8 +27,7 @@ fn page(address: &str, path: &str) -> (u16, String) {
 }
 
 fn metrics_of(server: &mut Server) -> String {
-    let seen = server.seen.iter().find(|line| line.contains("metrics_listen=")).cloned();
-    let line = seen.unwrap_or_else(|| server.wait_for(&["metrics_listen="]));
+    let line = server.said(&["metrics_listen="]);
     line.split("metrics_listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
 }
 

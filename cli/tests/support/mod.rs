@@ -228,6 +228,13 @@ impl Server {
         }
     }
 
+    /// A line that has all these parts, though it may have come before the server said that it listens.
+    #[track_caller]
+    pub fn said(&mut self, parts: &[&str]) -> String {
+        let seen = self.seen.iter().find(|line| parts.iter().all(|part| line.contains(part))).cloned();
+        seen.unwrap_or_else(|| self.wait_for(parts))
+    }
+
     /// The status and the body of what is at a path of the listener for those who watch, whose address it has said.
     pub fn get(&self, path: &str) -> (String, String) {
         let started = self.seen.iter().find(|line| line.contains("metrics_listen=")).expect("it has said where");

@@ -152,9 +152,24 @@ impl Directory {
         self.process = run(self.folder.path(), self.ports).unwrap_or_else(|said| panic!("{said}"));
     }
 
-    /// `-STOP` and `-CONT`, for one that hangs.
+    /// `-STOP` and `-CONT`, for one that hangs: from now on.
     pub fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+        let id = self.process.id();
+        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+        // One thread may have answered while another was stopped.
+        let is_stopped = |task: &fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        if let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task"))
+            && signal == "-STOP"
+        {
+            for task in tasks.flatten() {
+                while !is_stopped(&task) {
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     /// The address of its socket.
