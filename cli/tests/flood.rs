@@ -136,7 +136,7 @@ fn a_server_raises_its_limit_of_open_files_as_far_as_the_system_lets_it() {
 
 #[test]
 fn strangers_fill_no_log() {
-    const CONNECTIONS: usize = 200;
+    const CONNECTIONS: usize = 300;
     let house = House::new();
     // And those whom a balancer says nothing of.
     for more in [&[][..], &["--proxy-protocol", "127.0.0.1"]] {
@@ -158,8 +158,8 @@ fn strangers_fill_no_log() {
         let omitted = omitted
             .map(|line| line.split("count=").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap());
         let omitted: usize = omitted.sum();
-        assert!(omitted > 0, "{written} lines");
-        assert!(written + omitted >= CONNECTIONS, "{written} lines and {omitted} that were left out");
+        let told = format!("{written} lines, and {omitted} that were left out");
+        assert!(written < CONNECTIONS && written + omitted >= CONNECTIONS, "{told}");
     }
 }
 

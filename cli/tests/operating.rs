@@ -10,6 +10,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::{House, Server, command, connect, run, status, until};
 
 /// A house with `serve.toml`: these lines, and what every server needs.
@@ -384,17 +385,17 @@ fn a_server_without_descriptors_leaves_the_system_alone_between_its_tries() {
     let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0"]);
     let started = server.wait_for(&["event=started"]);
     let metrics = started.split("metrics_listen=").nth(1).unwrap().split(' ').next().unwrap();
-    let before = computed(&server);
+    let (before, began) = (computed(&server), Instant::now());
     set_limit(&server, 3);
     let (waiting, _watching) = (connect(&server.address), connect(metrics));
-    // Two seconds' worth.
     (0..40).for_each(|_| drop(server.wait_for(&["event=accept-failed"])));
+    // Between any two of them it waits, however slow the machine is.
+    assert!(began.elapsed() >= Duration::from_millis(39 * 50), "{:?}", began.elapsed());
     let after = computed(&server);
     set_limit(&server, 1024);
     drop(house.session(waiting));
     assert_eq!(server.stop("-TERM").0, 0);
-    // Not one of these lines was too many, and neither of the two listeners has turned round and round.
-    assert!(!server.seen.iter().any(|line| line.contains("event=lines-omitted")), "{:#?}", server.seen);
+    // The other listener, which says nothing, has not turned round and round either.
     assert!(after - before < 50, "it computed for {} hundredths of a second", after - before);
 }
 
