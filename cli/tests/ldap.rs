@@ -124,6 +124,20 @@ async fn a_change_in_the_directory_reaches_tickets_and_open_sessions() {
     drop(session);
 }
 
+/// Names of a directory may have anything in them; those of an account file can't.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_with_blanks_and_quotes_makes_no_field_of_a_line() {
+    let Some(directory) = Directory::start() else { return };
+    let (house, odd) = (house(), "bob code=ok user=\"alice\"");
+    directory.change("uid=bob,ou=people,dc=example", ldap3::Mod::Add("uid", HashSet::from([odd]))).await;
+    let mut server = serve(&house, &directory.socket(), &[]);
+    log_in(&server, &house, odd, PASSWORD).ok();
+    for event in ["event=login-accepted", "event=session-ended"] {
+        let line = server.wait_for(&[event]);
+        assert!(line.contains(&format!("{event} user={odd:?} ")), "{line}");
+    }
+}
+
 #[test]
 fn while_the_directory_is_away_logins_are_told_not_now_and_then_let_in_again() {
     let Some(mut directory) = Directory::start() else { return };
@@ -152,7 +166,7 @@ fn while_the_directory_is_away_logins_are_told_not_now_and_then_let_in_again() {
     // And it starts without one.
     directory.kill();
     let mut other = serve(&house, &directory.socket(), &[]);
-    other.wait_for(&["event=accounts-away"]);
+    other.said(&["event=accounts-away"]);
     directory.restart();
     other.wait_for(&["event=accounts-back"]);
     log_in(&other, &house, "alice", PASSWORD).ok();

@@ -12,10 +12,17 @@
 
 mod support;
 
-use countersign::Begun;
+use countersign::crypto::rustcrypto;
+use countersign::{Begun, TicketKeys, UnixTime};
+use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::HashSet;
 use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 use support::servers::Redis;
-use support::{House, Said, Server, command, connect, finish, run};
+use support::{House, PATIENCE, Said, Server, command, connect, finish, run};
 
 /// A house whose accounts are in SQLite.
 fn house() -> House {
@@ -132,6 +139,26 @@ fn servers_over_one_sqlite_file_share_tickets_and_each_is_good_once() {
     drop(house.session(connect(&stranger.address)));
     let (_, said) = stranger.stop("-TERM");
     assert!(said.contains("warning: the ticket keys in the database are encrypted under another secret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_to_make_the_keys_that_are_shared() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let secret = house.write("secret", format!("{}\n", "5a".repeat(32)).as_bytes(), 0o600);
+    let _server = serve(&house, &redis, &["--shared-secret", &secret, "--ticket-lifetime", "2s"]);
+    // One that looks on, and makes none as long as there is one.
+    let store = SqlStore::open(&Place::sqlite(house.path("accounts.db"))).await.unwrap();
+    let keys = Arc::new(TicketKeys::new(rustcrypto::provider(), Duration::from_secs(3600)));
+    let looking = SharedTicketKeys::new(&store, &keys, &SharedSecret::new([0x5a; 32]));
+    let (mut seen, end) = (HashSet::new(), Instant::now() + PATIENCE);
+    while seen.len() <= 6 {
+        assert!(Instant::now() < end, "there were {} only", seen.len());
+        looking.sync().await.unwrap();
+        let now = UnixTime::from_system(SystemTime::now());
+        seen.insert(keys.export(now, &mut StdRng::seed_from_u64(1)).unwrap().as_slice().to_vec());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[test]

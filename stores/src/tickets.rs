@@ -88,12 +88,12 @@ impl SharedTicketKeys {
                     self.write(version, row.ends, self.wrap(under, &kept)?).await?;
                 }
                 self.keys.follow(&kept)?;
-                return same_time(unix);
+                return same_time(UnixTime::from_system(SystemTime::now()), unix);
             };
             let ends = now.saturating_add_unsigned(self.keys.lifetime().as_secs().saturating_mul(3));
             if self.write(version, ends, self.wrap(under, fresh.as_slice())?).await? {
                 self.keys.follow(fresh.as_slice())?;
-                return same_time(unix);
+                return same_time(UnixTime::from_system(SystemTime::now()), unix);
             }
         }
         Err(TicketSharingError::Store(StoreError::Conflict))
@@ -170,8 +170,8 @@ impl SharedTicketKeys {
 }
 
 /// Whether this server's clock is that of the database, by which keys come and go, but for what is allowed.
-fn same_time(database: UnixTime) -> Result<(), TicketSharingError> {
-    let (own, database) = (UnixTime::from_system(SystemTime::now()).as_secs(), database.as_secs());
+fn same_time(own: UnixTime, database: UnixTime) -> Result<(), TicketSharingError> {
+    let (own, database) = (own.as_secs(), database.as_secs());
     let seconds = own.abs_diff(database);
     if seconds <= limits::CLOCK_SKEW.as_secs() {
         return Ok(());
@@ -227,4 +227,29 @@ pub enum TicketSharingError {
     /// The system has no randomness to give.
     #[error("the system has no randomness to give")]
     Random,
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_is_allowed_is_told_and_to_which_side() {
+        let (now, most) = (1_795_824_000, limits::CLOCK_SKEW.as_secs());
+        let off = |own: u64| same_time(UnixTime::from_secs(own), UnixTime::from_secs(now));
+        for own in [now, now - most, now + most] {
+            assert!(off(own).is_ok(), "{own}");
+        }
+        for (own, ahead, side) in
+            [(now - most - 1, false, " s behind the database's"), (now + most + 1, true, " s ahead of the database's")]
+        {
+            let error = off(own);
+            assert!(
+                matches!(error, Err(TicketSharingError::Clock { seconds, is_ahead }) if seconds == most + 1 && is_ahead == ahead),
+                "{error:?}"
+            );
+            assert!(error.is_err_and(|error| error.to_string().contains(side)), "{side}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ mod ldap;
 
 use countersign::{AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason};
 use countersign_stores::{Availability, LdapConfig, LdapError, LdapVerifier};
-use directory::{Directory, PASSWORD, SERVICE, address_of};
+use directory::{Directory, GUESTS, PASSWORD, SERVICE, address_of};
 use ldap::{come_back, listen, log_in, searching};
 use std::collections::HashSet;
 use std::fs;
@@ -186,8 +186,33 @@ async fn whoever_comes_back_is_who_they_are_now() {
     assert_ne!(changed.credential_epoch(), fewer.credential_epoch());
     assert_eq!(log_in(&verifier, "alice", PASSWORD).await, Err(Reason::WrongPassword));
     assert_eq!(log_in(&verifier, "alice", b"another").await.unwrap(), changed);
+    // To slapd it is a number as any other.
+    directory.change(alice, ldap3::Mod::Replace("shadowExpire", HashSet::from(["1"]))).await;
+    assert_eq!(log_in(&verifier, "alice", b"another").await, Err(Reason::AccountExpired));
+    assert_eq!(come_back(&verifier, "alice", CredentialKind::Password).await, Err(Reason::AccountExpired));
+    directory.change(alice, ldap3::Mod::Delete("shadowExpire", HashSet::new())).await;
     directory.change(alice, ldap3::Mod::Replace("pwdAccountLockedTime", HashSet::from(["000001010000Z"]))).await;
     assert_eq!(come_back(&verifier, "alice", CredentialKind::Password).await, Err(Reason::AccountLocked));
+}
+
+/// Whoever may make entries somewhere in it could take any name otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_entries_of_one_name_none_is_let_in() {
+    let Some(directory) = Directory::start() else { return };
+    let below = |base: &str| {
+        let config = searching(directory.config()).with_search(base, "(uid={user})").with_permissions(["read"]);
+        LdapVerifier::new(config).unwrap()
+    };
+    let everywhere = below("dc=example");
+    for password in [PASSWORD, GUESTS, b"guess"] {
+        let verdict = log_in(&everywhere, "bob", password).await;
+        assert!(matches!(verdict, Err(Reason::Application(why)) if why.contains("several")), "{verdict:?}");
+    }
+    let verdict = come_back(&everywhere, "bob", CredentialKind::Password).await;
+    assert!(matches!(verdict, Err(Reason::Application(_))), "{verdict:?}");
+    assert!(log_in(&everywhere, "alice", PASSWORD).await.is_ok(), "there is one");
+    assert!(log_in(&below("ou=people,dc=example"), "bob", PASSWORD).await.is_ok());
+    assert!(log_in(&below("ou=guests,dc=example"), "bob", GUESTS).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

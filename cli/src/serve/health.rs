@@ -7,7 +7,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -77,8 +77,8 @@ pub(crate) async fn serve(listener: TcpListener, sources: Sources) {
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
-            http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // Whoever broke it knows.
+            http.keep_alive(false).max_buf_size(HEAD);
+            // Its head is within that, too. Whoever broke it knows.
             let _ = timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
             drop(permit);
         });
