@@ -128,7 +128,7 @@ fn what_a_server_asks_has_its_open_files_beside_all_connections() {
     let house = House::new();
     let needed = |more: &str| -> usize {
         let text = format!("listen = \"127.0.0.1:0\"\nkey = {:?}\n{more}", house.path("server.pem"));
-        let mut shell = Command::new("sh");
+        let mut shell = std::process::Command::new("sh");
         shell.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign"), "check-config"]);
         let said = shell.arg(house.write("serve.toml", text.as_bytes(), 0o644)).output().unwrap();
         let said = String::from_utf8(said.stderr).unwrap();

@@ -5,7 +5,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 #[path = "support/redis_server.rs"]
-#[allow(dead_code)]
 mod redis_server;
 
 use countersign::{AlreadyUsed, PenaltyKey, PenaltyStore, TicketMemory, TicketUse, UnixTime};

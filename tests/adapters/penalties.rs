@@ -1,7 +1,7 @@
 //! Guessing: who has to wait, and who does not, over real connections.
 
 use crate::ends::{
-    Adapter, Session, accepting, client_config, config, connector, eventually, failed, login, pair, protocol, refused,
+    Adapter, Session, accepting, client_config, config, connector, failed, login, pair, protocol, refused,
 };
 use crate::peer::{Peer, VERDICT};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, TOKEN, verify};
