@@ -169,7 +169,8 @@ fn a_rotation_ends_no_ticket_and_a_check_changes_nothing() {
     run(&["keygen", "--bits", "2048", "--keys", &keys, "--current", &house.path("server.pem")], "").ok();
     let address = redis.address();
     let text = format!(
-        "listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n"
+        "listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n\
+         redis-timeout = \"20s\"\nrefusal-floor = \"10ms\"\nmax-wait = \"1m\"\nhandshake-timeout = \"1m\"\n"
     );
     let file = house.write("serve.toml", text.as_bytes(), 0o644);
     let start = || Server::of(command(&["serve", "--config", &file]));
