@@ -49,7 +49,7 @@ fn words(house: &House, redis: &str, more: &[&str]) -> Vec<String> {
 fn serve(house: &House, redis: &Redis, more: &[&str]) -> Server {
     let password = house.path("redis-password");
     let more =
-        [&["--redis-password-file", &password, "--redis-timeout", "20s", "--refusal-floor", "1ms"], more].concat();
+        [&["--redis-password-file", &password, "--redis-timeout", "5s", "--refusal-floor", "1ms"], more].concat();
     Server::of(command(&words(house, &redis.address(), &more)))
 }
 

@@ -157,7 +157,7 @@ async fn one_that_dies_holds_up_nobody_and_comes_back_without_what_it_knew_of_ti
     let Some(mut redis) = Redis::start() else { return };
     redis.age().await;
     let told = Told::default();
-    let store = RedisStore::new(told.to(redis.config()), &secret(7)).unwrap();
+    let store = RedisStore::new(told.to(redis.config().with_patience(Duration::from_secs(1))), &secret(7)).unwrap();
     let open = servers([store.clone(), store.clone()], WhenAway::GoOn);
     let closed = servers([redis.store(), redis.store()], WhenAway::TurnAway);
     let copies = Copies::default();
@@ -228,7 +228,7 @@ async fn one_that_reads_and_takes_no_writes_is_away_until_it_does() {
     let other = Redis::start().unwrap();
     redis.age().await;
     let told = Told::default();
-    let store = RedisStore::new(told.to(redis.config()), &secret(7)).unwrap();
+    let store = RedisStore::new(told.to(redis.config().with_patience(Duration::from_secs(1))), &secret(7)).unwrap();
     let closed = servers([store.clone(), store.clone()], WhenAway::TurnAway);
     assert_eq!(why(&closed[0], 1, "alice", PASSWORD).await, "accepted");
     let (full, room): (&[&str], &[&str]) = (&["CONFIG", "SET", "maxmemory", "1"], &["CONFIG", "SET", "maxmemory", "0"]);

@@ -68,7 +68,7 @@ impl Redis {
 
     /// With patience for a machine that is busy.
     pub fn config(&self) -> RedisConfig {
-        RedisConfig::parse(&self.address()).unwrap().with_patience(Duration::from_secs(20))
+        RedisConfig::parse(&self.address()).unwrap().with_patience(Duration::from_secs(5))
     }
 
     pub fn store(&self) -> RedisStore {
