@@ -133,6 +133,7 @@ fn of_many_logins_at_once_no_more_are_looked_at_than_may_be_wrong<A: Adapter>() 
             closed.close();
             let mut logins = at_once::<A>(&acceptor, 12, wrong("alice"));
             eventually("they have arrived", || acceptor.counts().logins == 12);
+            eventually("as many as may be are looked at", || closed.asked("alice") >= looked_at);
             // Whoever comes after them, and is in nobody's way.
             logins.extend(at_once::<A>(&acceptor, 1, wrong(["x", "y", "z"][round])));
             eventually("the last one is looked at", || closed.asked(["x", "y", "z"][round]) == 1);
