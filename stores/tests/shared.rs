@@ -13,8 +13,8 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::time::{Duration, Instant, SystemTime};
-use support::{Copies, PASSWORD, account, connector, log_in, server_key, source};
+use std::time::{Duration, SystemTime};
+use support::{Copies, PASSWORD, account, connector, log_in, server_key, source, until};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 
@@ -200,7 +200,8 @@ async fn keys_that_are_kept_follow_the_database_for_as_long_as_they_are_and_what
     tokio::spawn(shared.keep(move |error| tell.store(matches!(error, TicketSharingError::Store(_)), SeqCst)));
     // One key comes and goes by itself, perhaps two: more are made by whoever goes on.
     let mut rings = HashSet::new();
-    until("keys came and went", || {
+    until(async || {
+        tokio::time::sleep(Duration::from_millis(20)).await;
         rings.insert(exported(&keys));
         rings.len() > 6
     })
@@ -208,16 +209,11 @@ async fn keys_that_are_kept_follow_the_database_for_as_long_as_they_are_and_what
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().unwrap());
     let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
     sqlx::query("DROP TABLE ticket_keys").execute(&mut connection).await.unwrap();
-    until("it is told", || told.load(SeqCst)).await;
-}
-
-/// Waits until something is so. Not a measurement: only what is broken takes that long.
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(120);
-    while !is_so() {
-        assert!(Instant::now() < end, "it never was so: {what}");
+    until(async || {
         tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+        told.load(SeqCst)
+    })
+    .await;
 }
 
 /// A session at each of two servers, which ends where its account is changed so.

@@ -1,5 +1,5 @@
 //! What the tests of several servers have in common: servers and clients in one process, over real sockets.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::Account;
