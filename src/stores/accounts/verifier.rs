@@ -113,7 +113,7 @@ impl<S: AccountStore> AccountVerifier<S> {
         shown: &StretchedPassword,
     ) -> Result<Grant, Reason> {
         let (mut may_move, address) = (self.moves, address_of(attempt.context()));
-        loop {
+        for _ in 0..TRIES {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
             let moves = core::mem::take(&mut may_move);
@@ -130,28 +130,33 @@ impl<S: AccountStore> AccountVerifier<S> {
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Stretched, address, now())?;
                 let moved = if moves { stretched::moved(&account, shown) } else { None };
-                Ok((grant, moved.map(|moved| (account, moved))))
+                Ok((grant, account, moved))
             };
             // Without a hash there is nothing to be computed elsewhere: a microsecond here, and no thread's turn.
-            let (grant, moved) = if shown.stretching().is_moving() {
+            let is_hashed = shown.stretching().is_moving();
+            let (grant, account, moved) = if is_hashed {
                 let shown = shown.clone();
                 attempt.compute(move || decide(&shown)).await??
             } else {
                 decide(shown)?
             };
-            let Some((account, moved)) = moved else { return Ok(grant) };
-            match self.store.update(&account, &moved).await {
-                Ok(account) => return account.admit(CredentialKind::Stretched, address, now()),
-                // Another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
-                Err(StoreError::Conflict) => {}
-                Err(_) => return Ok(grant),
+            // Where there is a conflict, another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
+            match moved {
+                Some(moved) => match self.store.update(&account, &moved).await {
+                    Ok(account) => return account.admit(CredentialKind::Stretched, address, now()),
+                    Err(StoreError::Conflict) => {}
+                    Err(_) => return Ok(grant),
+                },
+                None if !is_hashed || self.is_unchanged(&account).await => return Ok(grant),
+                None => {}
             }
         }
+        Err(StoreError::Conflict.reason())
     }
 
     async fn verify_password(&self, attempt: &Attempt<'_>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
         let (mut upgrade, address) = (self.upgrade.clone(), address_of(attempt.context()));
-        loop {
+        for _ in 0..TRIES {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
             let (may_upgrade, password) = (upgrade.take(), Zeroizing::new(password.to_vec()));
@@ -165,17 +170,28 @@ impl<S: AccountStore> AccountVerifier<S> {
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Password, address, now())?;
                 let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
-                Ok::<_, Reason>((grant, better.map(|better| (account, better))))
+                Ok::<_, Reason>((grant, account, better))
             };
-            let (grant, better) = attempt.compute(check).await??;
-            let Some((account, better)) = better else { return Ok(grant) };
-            match self.store.update(&account, &better).await {
-                Ok(account) => return account.admit(CredentialKind::Password, address, now()),
-                // Who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
-                Err(StoreError::Conflict) => {}
-                Err(_) => return Ok(grant),
+            let (grant, account, better) = attempt.compute(check).await??;
+            // Where there is a conflict, who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
+            match better {
+                Some(better) => match self.store.update(&account, &better).await {
+                    Ok(account) => return account.admit(CredentialKind::Password, address, now()),
+                    Err(StoreError::Conflict) => {}
+                    Err(_) => return Ok(grant),
+                },
+                None if self.is_unchanged(&account).await => return Ok(grant),
+                None => {}
             }
         }
+        Err(StoreError::Conflict.reason())
+    }
+
+    /// Whether an account is still the one that a password was checked against: a hash takes a while, and what is changed meanwhile counts.
+    async fn is_unchanged(&self, account: &Account) -> bool {
+        // A store that is away now says so when it is asked whether a password is enough.
+        let Ok(found) = self.find(account.name()).await else { return true };
+        found.is_some_and(|found| found.version() == account.version())
     }
 }
 
