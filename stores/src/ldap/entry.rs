@@ -2,10 +2,9 @@
 
 use super::{LdapConfig, dn};
 use asn1_rs::GeneralizedTime;
-use countersign::{Grant, Reason};
+use countersign::{Grant, Reason, TimeOfDay};
 use ldap3::SearchEntry;
 use sha2::{Digest, Sha256};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is read of an entry, whatever directory it is in, beside the name. What one does not have is left out.
 pub(super) const ATTRIBUTES: [&str; 14] = [
@@ -59,7 +58,7 @@ impl Person {
 
     /// What they may do, or why they are not let in.
     pub(super) fn grant(&self, config: &LdapConfig) -> Result<Grant, Reason> {
-        self.admit()?;
+        self.admit(config.clock.look())?;
         let mut groups: Vec<&str> = Vec::new();
         let mut permissions: Vec<&str> = Vec::new();
         for (group, of_group) in &config.permissions {
@@ -89,11 +88,10 @@ impl Person {
         Ok(grant.with_epoch(number(&of_account)).with_credential_epoch(number(&password)))
     }
 
-    fn admit(&self) -> Result<(), Reason> {
+    fn admit(&self, time: TimeOfDay) -> Result<(), Reason> {
         let is = |attribute: &str, value: &str| self.values(attribute).any(|held| held.eq_ignore_ascii_case(value));
         let number = |attribute: &str| self.values(attribute).next().and_then(|value| value.parse::<i64>().ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        let now = i64::try_from(time.earliest().as_secs()).unwrap_or(i64::MAX);
         // For ever. Any other time may be over, which the directory knows when it is asked for the password.
         if is("pwdAccountLockedTime", "000001010000Z") {
             return Err(Reason::AccountLocked);
@@ -173,9 +171,35 @@ fn number(parts: &[Vec<u8>]) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
-    use super::kerberos_end;
+    use super::{LdapConfig, Person, kerberos_end};
+    use countersign::{Clock, Moment, Reason, UnixTime};
+    use ldap3::SearchEntry;
+    use std::collections::HashMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    #[test]
+    fn an_account_has_ended_when_it_has_by_both_times_of_a_clock_that_jumped() {
+        const DAY: u64 = 86_400;
+        let time = Arc::new(AtomicU64::new(20_000 * DAY));
+        let told = Arc::clone(&time);
+        let clock = Clock::new(move || (Moment::ORIGIN, UnixTime::from_secs(told.load(Relaxed))));
+        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_clock(Arc::new(clock));
+        let grant = |ends_on: u64| {
+            let attributes = [("uid", "alice".to_owned()), ("shadowExpire", ends_on.to_string())];
+            let attrs = attributes.map(|(name, value)| (name.to_owned(), vec![value])).into_iter().collect();
+            let entry = SearchEntry { dn: "uid=alice".to_owned(), attrs, bin_attrs: HashMap::new() };
+            Person::of(entry, "uid", "alice").unwrap().grant(&config).map(drop)
+        };
+        let expired = Err(Reason::AccountExpired);
+        assert_eq!((grant(20_000), grant(20_001)), (expired.clone(), Ok(())));
+        for (jump, ended) in [(20_400, 20_000), (19_600, 19_600)] {
+            time.store(jump * DAY, Relaxed);
+            assert_eq!((grant(ended), grant(ended + 1)), (expired.clone(), Ok(())), "{jump}");
+        }
+    }
 
     #[test]
     fn an_end_is_read_as_directories_write_it_and_nothing_else_is_one() {
