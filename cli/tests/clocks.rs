@@ -17,7 +17,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use support::databases::{serving, sqlite, user};
 use support::servers::Database;
-use support::{House, Server, command, connect, echoes};
+use support::{House, PATIENT, Server, command, connect, echoes};
 
 /// The time of day alone: not the clock that is never set, nor the times of files.
 const REST: [(&str, &str); 4] = [
@@ -85,7 +85,7 @@ fn a_clock_that_jumps_refuses_nobody_ends_no_session_and_is_told_of() {
 fn jumps(library: &Path, house: &House, users: &str) {
     user(users, &["add", "alice", "--expires", "2days", "--password-stdin"], "secret of alice\n").ok();
     let clock = Clock::of(house, "clock", "+0");
-    let words = serving(house, users, &["--recheck", "1s"]);
+    let words = serving(house, users, &[&PATIENT[..], &["--recheck", "1s"]].concat());
     let mut server = clock.serve(library, &words);
     let mut open = house.session(connect(&server.address));
     for (off, direction) in [("+400d", "direction=forward"), ("-400d", "direction=back")] {
@@ -144,7 +144,7 @@ fn a_retired_key_is_not_over_because_a_clock_jumped() {
     log_in(&server);
 }
 
-/// They look for new keys every three seconds.
+/// They look for new keys every six seconds.
 #[cfg(feature = "redis")]
 #[test]
 fn two_servers_whose_clocks_are_hours_apart_let_in_everybody_and_share_tickets_again_when_they_agree() {
@@ -155,7 +155,8 @@ fn two_servers_whose_clocks_are_hours_apart_let_in_everybody_and_share_tickets_a
     let house = House::empty();
     let password = house.write("redis-password", format!("{}\n", support::servers::Redis::PASSWORD).as_bytes(), 0o600);
     database.user(&["add", "alice", "--password-stdin"], "secret of alice\n").ok();
-    let more = ["--redis", &redis.address(), "--redis-password-file", &password, "--ticket-lifetime", "30s"];
+    let more = ["--redis", &redis.address(), "--redis-password-file", &password, "--ticket-lifetime", "60s"];
+    let more = [&PATIENT[..], &["--redis-timeout", "20s"], &more].concat();
     let words = serving(&house, &database.address, &more);
     let right = Server::of(command(&words));
     redis.settle();

@@ -142,7 +142,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
         let mut lines: Vec<(String, String)> = Vec::new();
         for line in shipped.lines() {
             let Some((name, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
-            let is_left_out = ["keys", "exec", "redis", "redis-prefix"].contains(&name)
+            let is_left_out = ["keys", "exec", "redis", "redis-prefix", "redis-timeout"].contains(&name)
                 || (name.ends_with("-file") && name != "ldap-password-file")
                 || (name == "users" && with_directory)
                 || (name.starts_with("ldap") && !with_directory);

@@ -213,7 +213,7 @@ fn a_server_that_is_handed_no_socket_says_so() {
 }
 
 #[test]
-fn the_image_is_built_from_what_there_is_by_a_command_of_the_gate() {
+fn the_image_is_built_from_what_there_is_by_a_command_of_the_rehearsal() {
     let root = root();
     let text = fs::read_to_string(root.join("contrib/Dockerfile")).unwrap();
     let instructions: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
@@ -226,9 +226,9 @@ fn the_image_is_built_from_what_there_is_by_a_command_of_the_gate() {
             copied.push(source);
         }
     }
-    let gate = fs::read_to_string(root.join(".ci/run")).unwrap();
+    let rehearsal = fs::read_to_string(root.join(".ci/release")).unwrap();
     for build in of("RUN") {
-        assert!(gate.lines().any(|line| line.trim() == build), "the gate does not run: {build}");
+        assert!(rehearsal.lines().any(|line| line.ends_with(build)), "nobody has tried: {build}");
     }
     let ignored = fs::read_to_string(root.join("contrib/Dockerfile.dockerignore")).unwrap();
     assert!(!ignored.lines().any(|line| copied.contains(&line)), "{ignored}");

@@ -36,7 +36,8 @@ fn words(house: &House, redis: &str, more: &[&str]) -> Vec<String> {
 
 fn serve(house: &House, redis: &Redis, more: &[&str]) -> Server {
     let password = house.path("redis-password");
-    let more = [&["--redis-password-file", &password, "--refusal-floor", "1ms"], more].concat();
+    let more =
+        [&["--redis-password-file", &password, "--redis-timeout", "20s", "--refusal-floor", "1ms"], more].concat();
     Server::of(command(&words(house, &redis.address(), &more)))
 }
 

@@ -209,7 +209,7 @@ fn nobody_is_asked_for_a_password_that_can_t_be_used() {
 #[test]
 fn who_types_slowly_is_let_in_all_the_same() {
     let house = House::new();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let mut terminal = login(&house, &server.address, &house.pin());
     terminal.wait_for(PASSWORD);
     // The server has given this connection up.
@@ -286,7 +286,7 @@ fn a_server_that_is_not_known_is_asked_about_with_its_fingerprint_before_any_pas
 #[test]
 fn who_looks_at_a_key_for_longer_than_the_server_waits_is_let_in_all_the_same() {
     let house = House::new();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let mut terminal = meet(&house, &server.address, &[]);
     terminal.wait_for(QUESTION);
     server.wait_for(&["event=handshake-failed", "code=deadline-passed"]);
@@ -350,7 +350,7 @@ fn the_passphrase_of_a_key_is_asked_for_once_the_server_is_trusted_and_again_whe
     let users = house.path("users.txt");
     let public = house.key("signing/id_ed25519.pub", "id_ed25519.pub");
     support::run(&["user", "key", "add", "alice", "--key", &public, "--users", &users], "").ok();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let (pin, address) = (house.pin(), server.address.clone());
     let args = |pin: &str| {
         let args = ["login", "--server", &address, "--user", "alice", "--identity", &key, "--send", "whoami", "--pin"];

@@ -114,6 +114,12 @@ impl Workers {
         self.lock().queue.is_pressed(of, now, self.patience())
     }
 
+    /// How many wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.lock();
+        state.queue.len().saturating_add(state.begun.len())
+    }
+
     /// As [`Queue::wait`].
     pub(super) fn wait(&self) -> Duration {
         let now = self.now();

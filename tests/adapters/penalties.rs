@@ -353,9 +353,10 @@ impl PenaltyStore for Broken {
 }
 
 fn a_store_that_fails_hangs_or_panics_is_counted_and_does_as_configured<A: Adapter>() {
-    // A login waits for a store that hangs for as long as it may for a turn.
-    let patience = countersign::Bounds::default().with_patience(Duration::from_millis(500));
     for broken in [Broken::Fails, Broken::Hangs, Broken::Panics, Broken::SaysTooLittle] {
+        // A login waits for a store that hangs for as long as it may for a turn.
+        let patience = Duration::from_secs(if matches!(broken, Broken::Hangs) { 2 } else { 60 });
+        let patience = countersign::Bounds::default().with_patience(patience);
         let away = Arc::new(AtomicUsize::new(0));
         let with = |when_away| {
             let away = Arc::clone(&away);

@@ -33,7 +33,7 @@ for_every_adapter!(
 const FLOOR: Duration = Duration::from_millis(300);
 
 /// How long a login may take here once it has arrived: for those that nobody answers.
-const TIMEOUT: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Keeps panics that are meant out of the tests' output.
 fn quiet_panics() {

@@ -26,9 +26,9 @@ fn news(before: TimeOfDay, now: TimeOfDay) -> Option<Entry> {
     let time = now.now().as_secs();
     match (before.otherwise(), now.otherwise()) {
         (None, Some(otherwise)) => {
-            let (seconds, direction) = (time.abs_diff(otherwise.as_secs()), now.now() > otherwise);
+            let (seconds, is_ahead) = (time.abs_diff(otherwise.as_secs()), now.now() > otherwise);
             let entry = Entry::new("clock-jumped").count("seconds", seconds);
-            let entry = entry.field("direction", if direction { "forward" } else { "back" });
+            let entry = entry.field("direction", if is_ahead { "forward" } else { "back" });
             Some(entry.text(
                 "note",
                 "the time of before still counts, too, for an hour: what ends by one of them has not ended yet",

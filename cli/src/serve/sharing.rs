@@ -42,6 +42,9 @@ pub(super) struct SharingArgs {
     /// What becomes of logins while Redis is away, or takes no writes. No ticket is taken then in any case: clients show their credentials
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     redis_down: Down,
+    /// How long Redis may take for an answer, of which a login needs up to five; then it is taken for away
+    #[arg(long, value_name = "TIME", default_value = term::time(RedisConfig::PATIENCE), value_parser = term::timeout, requires = "redis")]
+    redis_timeout: Duration,
     /// Keep what is shared under the secret in this file, 64 hexadecimal digits, the same at all servers. Otherwise it follows from
     /// the private key, and a server with another one shares nothing
     #[arg(long, value_name = "FILE", requires = "redis")]
@@ -66,7 +69,7 @@ impl SharingArgs {
         log: Option<&Arc<Log>>,
     ) -> Result<(Sharing, Option<String>), Failure> {
         let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
-        let mut config = parse(address)?;
+        let mut config = parse(address)?.with_patience(self.redis_timeout);
         if let Some(prefix) = &self.redis_prefix {
             config = config.with_prefix(prefix);
         }

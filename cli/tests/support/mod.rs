@@ -25,6 +25,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// On a machine that is busy with other things nobody is turned away for want of a turn.
+pub const PATIENT: [&str; 6] = ["--refusal-floor", "10ms", "--max-wait", "1m", "--handshake-timeout", "1m"];
+
 /// The command, in an environment that names no place for tickets.
 pub fn command<A: AsRef<std::ffi::OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));

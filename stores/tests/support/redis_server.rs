@@ -5,7 +5,7 @@ use countersign::UnixTime;
 use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub fn secret(byte: u8) -> SharedSecret {
     SharedSecret::new([byte; 32])
@@ -56,8 +56,9 @@ impl Redis {
         format!("redis+unix://{}", self.folder.path().join("socket").display())
     }
 
+    /// With patience for a machine that is busy.
     pub fn config(&self) -> RedisConfig {
-        RedisConfig::parse(&self.address()).unwrap()
+        RedisConfig::parse(&self.address()).unwrap().with_patience(Duration::from_secs(20))
     }
 
     pub fn store(&self) -> RedisStore {
