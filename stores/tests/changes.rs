@@ -103,7 +103,8 @@ struct Waiting(Gate, KeyId);
 impl Trust for Waiting {
     fn decide(&self, question: &Question<'_>) -> Answer {
         assert_eq!(question.key().id(), self.1);
-        self.0.pass();
+        // What waits for this thread of the runtime goes on on another.
+        tokio::task::block_in_place(|| self.0.pass());
         Answer::Trusted(TrustLevel::Verified)
     }
 
