@@ -150,7 +150,7 @@ impl Workers {
         let mut state = self.lock();
         // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
         let WorkBounds { at_once, waiting, .. } = self.bounds();
-        if state.begun.len() > at_once.saturating_add(waiting) {
+        if state.begun.len() >= at_once.saturating_add(waiting) {
             return false;
         }
         let job: Job = Box::new(move |workers| {
@@ -438,6 +438,30 @@ mod tests {
         assert_eq!(block_on(hello), Done::Answer(()));
         let order: Vec<_> = order.iter().take(6).collect();
         assert_eq!(order[..3], ["a known hash", "a known hello", "a hash of the flood"]);
+    }
+
+    #[test]
+    fn of_the_work_of_logins_that_have_begun_no_more_waits_than_may() {
+        let workers = start(1, 2, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let occupied = Box::new(move || {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        assert!(workers.submit((&source(), Origin::New), occupied));
+        starts.recv().unwrap();
+        let (ran, runs) = channel();
+        let submit = || {
+            let ran = ran.clone();
+            workers.submit((&source(), Origin::New), Box::new(move || ran.send(()).unwrap()))
+        };
+        // As many as may be computed at once, and as many as may wait for that.
+        assert_eq!([(); 5].map(|()| submit()), [true, true, true, false, false]);
+        go.send(()).unwrap();
+        assert_eq!(runs.iter().take(3).count(), 3);
+        assert!(submit());
+        assert_eq!(runs.iter().take(1).count(), 1);
     }
 
     #[test]

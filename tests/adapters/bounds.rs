@@ -28,20 +28,20 @@ for_every_adapter!(
     bounds_that_change_while_it_serves_keep_count_of_the_sessions_that_are_there,
 );
 
-type Ends<A> = (JoinHandle<Result<(), LoginError>>, JoinHandle<Result<<A as Adapter>::Session, LoginError>>);
+pub type Ends<A> = (JoinHandle<Result<(), LoginError>>, JoinHandle<Result<<A as Adapter>::Session, LoginError>>);
 
 /// A login from this source on its way, at the client and at the server.
-fn start<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'static>) -> Ends<A> {
+pub fn start<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'static>) -> Ends<A> {
     let (client, server) = pair();
     let server = accepting::<A>(acceptor, server, Source::named(source));
     (std::thread::spawn(move || A::connect(&connector(), client, credential).map(drop)), server)
 }
 
-fn junk(user: &'static str) -> Credential<'static> {
+pub fn junk(user: &'static str) -> Credential<'static> {
     Credential::Password { user, password: b"junk" }
 }
 
-fn code<T>(result: Result<T, LoginError>) -> &'static str {
+pub fn code<T>(result: Result<T, LoginError>) -> &'static str {
     result.map(drop).unwrap_err().code()
 }
 
@@ -152,7 +152,7 @@ fn turn_among_junk<A: Adapter>() -> usize {
 }
 
 /// Who is served first of two logins that wait, the first of which came first.
-fn first_of_two<A: Adapter>(acceptor: &Acceptor, gate: &Gate, [one, other]: [&str; 2]) -> String {
+pub fn first_of_two<A: Adapter>(acceptor: &Acceptor, gate: &Gate, [one, other]: [&str; 2]) -> String {
     let held = start::<A>(acceptor, "holds the thread", ALICE);
     assert_eq!(gate.entered.recv().unwrap(), "alice");
     let waiting: Vec<_> = [one, other]

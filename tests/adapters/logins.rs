@@ -548,14 +548,14 @@ fn a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody<A: Adapter>() 
 }
 
 /// A login with a ticket, and the ticket for the next.
-fn ticket<A: Adapter>(acceptor: &Acceptor) -> countersign::Ticket {
+pub fn ticket<A: Adapter>(acceptor: &Acceptor) -> countersign::Ticket {
     let (client, server) = login::<A>(acceptor, &connector(), ALICE);
     drop(server.unwrap());
     client.unwrap().info().ticket().unwrap().clone()
 }
 
 /// A client's hello with this ticket.
-fn hello_with(ticket: Ticket) -> Vec<u8> {
+pub fn hello_with(ticket: Ticket) -> Vec<u8> {
     let now = UnixTime::from_system(std::time::SystemTime::now());
     let trusted = RSA2048.trust().resume(ticket, "alice", now).unwrap();
     let (config, none, mut rng) = (Arc::new(client_config()), ChannelBinding::none(), Scenario::new().rng("resuming"));

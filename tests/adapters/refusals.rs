@@ -254,7 +254,7 @@ impl Cases {
         cases.asynchronous("async: panics", user("panics"), "verifier-failed");
         cases.asynchronous("async: panics at once", user("panics at once"), "verifier-failed");
         cases.asynchronous("async: panics on a thread", user("computes and panics"), "verifier-failed");
-        cases.asynchronous("async: never answers", user("silence"), "not-now");
+        cases.asynchronous("async: never answers", user("silence"), "no-answer");
         cases.add("another kind", Sends::AnotherKind, (1, 1), "kind-not-taken", |decrypted, verified| {
             let config = Self::config().with_suites(&[Suite::RSA_AES_256_GCM]).unwrap();
             plain(config.with_credential_kinds(&[CredentialKind::Token]).unwrap(), decrypted, verified)

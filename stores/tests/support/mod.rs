@@ -93,5 +93,5 @@ pub async fn why(acceptor: &Acceptor, from: u8, user: &str, password: &[u8]) -> 
 /// Asks again and again until it is so. Only a broken system takes this long.
 pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
     let asking = async { while !is_so().await {} };
-    tokio::time::timeout(Duration::from_secs(60), asking).await.expect("it does not come to that");
+    tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap();
 }
