@@ -172,7 +172,7 @@ pub use terms::trust::{
     Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
-pub use time::{Moment, UnixTime};
+pub use time::{Clock, Moment, TimeOfDay, UnixTime};
 pub use wire::{codec, frame};
 
 /// `Debug` that prints the name alone, for types that hold secrets.

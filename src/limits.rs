@@ -115,6 +115,10 @@ pub const TICKET_MAX_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How far in the future a time may lie that another clock, or the same one earlier, has told.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(60);
 
+/// How long the time of before still counts, too, after a system's clock has jumped ([`crate::Clock`]): for whoever looks after the server to
+/// notice, and so short that an account whose end was reached while a machine slept is closed soon enough.
+pub const CLOCK_DOUBT: Duration = Duration::from_secs(3600);
+
 /// Length of the proof that a client holds its ticket's secret.
 pub const BINDER: usize = 32;
 

@@ -1,5 +1,9 @@
 //! Time as data: the machines never read a clock.
 
+mod clock;
+
+pub use clock::{Clock, TimeOfDay};
+
 use core::fmt;
 use core::time::Duration;
 

@@ -145,6 +145,24 @@ fn codes_from_before_the_memory_began_are_refused() {
     assert_eq!(codes.verify("alice", &rfc(), rfc().code(at(30)).as_bytes(), at(31)), Ok(()));
 }
 
+/// As one is whose machine knows the time of another zone until the network is there.
+#[test]
+fn a_memory_that_began_under_a_clock_that_was_ahead_takes_codes_a_minute_after_that_is_right() {
+    let codes = TotpCheck::new(at(7200));
+    let verify = |user, of, when| codes.verify(user, &rfc(), rfc().code(at(of)).as_bytes(), at(when));
+    assert_eq!(verify("bob", 7230, 7230), Ok(()));
+    // All codes of now may have been used before it began.
+    for of in [70, 100, 130] {
+        assert_eq!(verify("alice", of, 100), Err(Reason::FactorUsed), "{of}");
+    }
+    assert_eq!(verify("alice", 130, 130), Err(Reason::FactorUsed));
+    assert_eq!(verify("alice", 160, 160), Ok(()));
+    assert_eq!(verify("alice", 160, 160), Err(Reason::FactorUsed));
+    // What is known to be used makes those before it no good.
+    assert_eq!(verify("bob", 160, 160), Err(Reason::FactorUsed));
+    assert_eq!(verify("bob", 7260, 7260), Ok(()));
+}
+
 #[test]
 fn five_wrong_codes_in_a_row_close_an_account_to_codes_for_longer_and_longer() {
     let codes = TotpCheck::new(at(0));

@@ -1,6 +1,7 @@
 //! `serve`: logins over TCP, in front of a service.
 
 mod check;
+mod clock;
 mod config;
 mod descriptors;
 mod guessing;
@@ -455,6 +456,7 @@ impl Plan<'_> {
             #[cfg(not(feature = "ldap"))]
             Backend::Directory(directory) => match directory {},
         };
+        clock::watch(Arc::clone(&log));
         let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
         let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
             Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),

@@ -15,14 +15,14 @@
 mod support;
 
 use countersign::{Begun, Credential, LoginError, Stream, Ticket};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use support::servers::{Database, Redis};
-use support::{House, PATIENT, Server, bounded, command, connect};
+use support::{House, PATIENT, Server, bounded, command, connect, echoes};
 
 const LOCALHOST: &str = "127.0.0.1:0";
 
@@ -118,14 +118,6 @@ impl Cluster {
 
 fn ticket(session: &Stream<TcpStream>) -> Ticket {
     session.info().ticket().expect("a ticket").clone()
-}
-
-/// Whether the demo's service answers.
-fn echoes(session: &mut Stream<TcpStream>) -> bool {
-    let mut answer = String::new();
-    session.write_all(b"echo still here\n").is_ok()
-        && BufReader::with_capacity(1, session).read_line(&mut answer).is_ok()
-        && answer == "still here\n"
 }
 
 #[test]

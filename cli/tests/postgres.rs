@@ -12,18 +12,11 @@
 
 mod support;
 
-use std::io::Write;
-use std::time::Duration;
+use support::databases::{kill_whoever_adds_users, serve};
 use support::servers::Database;
-use support::{House, Server, command, run, until};
+use support::{House, run, until};
 
-impl Database {
-    fn serve(&self, house: &House) -> Server {
-        house.key("rsa2048.pem", "server.pem");
-        let args = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0", "--key"];
-        Server::of(command(&[&args[..], &[&house.path("server.pem"), "--users", &self.address]].concat()))
-    }
-}
+const WATCHED: &[&str] = &["--metrics-listen", "127.0.0.1:0"];
 
 /// As `login` ends where a server says "not now".
 const NOT_NOW: i32 = 8;
@@ -33,7 +26,7 @@ fn while_the_database_is_away_logins_are_told_not_now_and_then_let_in_again() {
     let Some(database) = Database::open("goes_away") else { return };
     database.user(&["add", "alice", "--permission", "read", "--password-stdin"], "secret of alice\n").ok();
     let house = House::empty();
-    let mut server = database.serve(&house);
+    let mut server = serve(&house, &database.address, WATCHED);
     server.wait_for(&["started", "accounts=1"]);
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
     assert!(server.is_ready());
@@ -67,7 +60,7 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
     database.user(&["add", "alice", "--password-stdin"], "secret of alice\n").ok();
     database.control(&["-m", "fast", "stop"]);
     let house = House::empty();
-    let mut server = database.serve(&house);
+    let mut server = serve(&house, &database.address, WATCHED);
     server.wait_for(&["started"]);
     until("it says that it is not ready", || !server.is_ready());
     server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).fails(NOT_NOW, &[]);
@@ -81,28 +74,7 @@ fn a_server_starts_without_its_database_and_serves_as_soon_as_that_is_there() {
 #[test]
 fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
     let Some(database) = Database::open("killed") else { return };
-    let mut added = Vec::new();
-    for round in 0..24_u32 {
-        let name = format!("user{round}");
-        let args = ["user", "add", &name, "--permission", "read", "--password-stdin", "--users", &database.address];
-        let mut child = command(&args).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(b"a long password\n").unwrap();
-        // Whenever that is: before it has begun, in the middle, or after its end.
-        std::thread::sleep(Duration::from_millis(u64::from(round) * 4));
-        child.kill().unwrap();
-        if child.wait_with_output().unwrap().status.success() {
-            added.push(name);
-        }
-    }
-    let list: serde_json::Value = serde_json::from_str(&database.user(&["list", "--json"], "").ok().out).unwrap();
-    let accounts = list["accounts"].as_array().unwrap();
-    for name in &added {
-        assert!(accounts.iter().any(|account| account["name"] == name.as_str()), "{name} is lost");
-    }
-    for account in accounts {
-        assert!(account["password"] == true && account["permissions"][0] == "read", "{account} is half there");
-    }
-    database.user(&["add", "last", "--no-password"], "").ok();
+    kill_whoever_adds_users(&database.address);
 }
 
 #[test]
@@ -121,7 +93,7 @@ fn users_are_imported_and_roles_kept_in_postgresql_too() {
     role(&["remove", "clerk"]).fails(1, &["user7", "has the role clerk"]);
     role(&["grant", "clerk", "orders:write"]).ok();
     let house = House::empty();
-    let server = database.serve(&house);
+    let server = serve(&house, &database.address, WATCHED);
     let said = server.login(&house, "user7", "correct horse", &["--send", "whoami"]).ok();
     assert!(said.out.contains("orders:write"), "{said:?}");
     database.user(&["role", "remove", "user7", "clerk"], "").ok();

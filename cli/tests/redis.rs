@@ -21,6 +21,7 @@ use std::collections::HashSet;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use support::databases::{serving, sqlite};
 use support::servers::Redis;
 use support::{House, PATIENCE, Said, Server, command, connect, finish, run};
 
@@ -35,15 +36,9 @@ fn house() -> House {
     house
 }
 
-fn sqlite(house: &House) -> String {
-    format!("sqlite:{}", house.path("accounts.db"))
-}
-
 /// The words of a server over SQLite and this Redis.
 fn words(house: &House, redis: &str, more: &[&str]) -> Vec<String> {
-    let (key, users) = (house.path("server.pem"), sqlite(house));
-    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--redis", redis];
-    [&args[..], more].concat().iter().map(|word| (*word).to_owned()).collect()
+    serving(house, &sqlite(house), &[&["--redis", redis], more].concat())
 }
 
 fn serve(house: &House, redis: &Redis, more: &[&str]) -> Server {

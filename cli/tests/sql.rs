@@ -14,20 +14,8 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
-use support::{House, Said, Server, command, finish, run};
-
-fn sqlite(house: &House) -> String {
-    format!("sqlite:{}", house.path("accounts.db"))
-}
-
-fn user(users: &str, args: &[&str], stdin: &str) -> Said {
-    run(&[&["user"], args, &["--users", users]].concat(), stdin)
-}
-
-fn json(said: &Said) -> Value {
-    serde_json::from_str(&said.out).unwrap()
-}
+use support::databases::{json, kill_whoever_adds_users, serve, sqlite, user};
+use support::{House, Server, command, finish, run};
 
 #[test]
 fn accounts_and_roles_live_the_same_life_in_a_file_and_in_a_database() {
@@ -93,13 +81,11 @@ fn accounts_and_roles_live_the_same_life_in_a_file_and_in_a_database() {
 
 /// A server over SQLite, and alice in it.
 fn served(house: &House, more: &[&str]) -> Server {
-    house.key("rsa2048.pem", "server.pem");
     let users = sqlite(house);
     if !std::path::Path::new(&house.path("accounts.db")).exists() {
         user(&users, &["add", "alice", "--permission", "read", "--password-stdin"], "secret of alice\n").ok();
     }
-    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &house.path("server.pem"), "--users", &users];
-    Server::of(command(&[&args[..], more].concat()))
+    serve(house, &users, more)
 }
 
 #[test]
@@ -270,35 +256,5 @@ fn an_import_into_a_database_is_as_one_into_a_file() {
 
 #[test]
 fn whoever_is_killed_while_adding_users_loses_and_halves_none() {
-    let house = House::empty();
-    let users = sqlite(&house);
-    user(&users, &["add", "first", "--no-password"], "").ok();
-    let (mut said, mut rounds) = (Vec::new(), 0);
-    for round in 0..24_u32 {
-        let name = format!("user{round}");
-        let mut child = command(&["user", "add", &name, "--permission", "read", "--password-stdin", "--users", &users])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(b"a long password\n").unwrap();
-        // Whenever that is: before it has begun, in the middle, or after its end.
-        std::thread::sleep(std::time::Duration::from_millis(u64::from(round) * 4));
-        child.kill().unwrap();
-        if child.wait_with_output().unwrap().status.success() {
-            said.push(name);
-        } else {
-            rounds += 1;
-        }
-        assert!(user(&users, &["check"], "").ok().out.contains("can be read"));
-    }
-    let list = json(&user(&users, &["list", "--json"], "").ok());
-    let accounts = list["accounts"].as_array().unwrap();
-    for name in &said {
-        assert!(accounts.iter().any(|account| account["name"] == name.as_str()), "{name} is lost");
-    }
-    for account in accounts.iter().filter(|account| account["name"] != "first") {
-        assert!(account["password"] == true && account["permissions"][0] == "read", "{account} is half there");
-    }
-    println!("killed {rounds} times, and {} were added", said.len());
-    user(&users, &["add", "last", "--no-password"], "").ok();
+    kill_whoever_adds_users(&sqlite(&House::empty()));
 }

@@ -88,7 +88,7 @@ use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
-use crate::time::UnixTime;
+use crate::time::{Clock, TimeOfDay};
 use core::fmt;
 use hash::Cost;
 use imitation::Learned;
@@ -97,7 +97,6 @@ use since::Since;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// A set of accounts, in memory. An [`AccountStore`] within a [`std::sync::RwLock`], which an [`AccountVerifier`] lets users in by; a machine
@@ -326,12 +325,13 @@ impl Accounts {
         name: &str,
         change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
     ) -> Result<T, AccountError> {
-        let known = self.answers.known(name);
+        let time = now().now();
+        let known = self.answers.known(name, time);
         let mut new = self.find(name)?.clone().with_answers(known);
         let result = change(&mut new)?;
         let new = self.resolved(new)?;
         // Of a new authenticator no code was used, nor a wrong one given. Nobody else answers meanwhile: this is borrowed whole.
-        self.answers.replace(name, (known, new.answers), now());
+        self.answers.replace(name, (known, new.answers), time);
         self.put(new);
         Ok(result)
     }
@@ -427,7 +427,7 @@ impl Accounts {
 
     /// The account of this name, with what is remembered of it.
     fn stored(&self, name: &str) -> Option<Account> {
-        self.get(name).map(|account| account.clone().with_answers(self.answers.known(name)))
+        self.get(name).map(|account| account.clone().with_answers(self.answers.known(name, now().now())))
     }
 
     /// The account that has this token.
@@ -529,7 +529,7 @@ impl Accounts {
                 return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
             }
         };
-        verifier::check_other(account, credential, address)
+        verifier::check_other(account, credential, address, now())
     }
 
     /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has
@@ -551,7 +551,7 @@ impl Accounts {
         kind: CredentialKind,
         address: Option<IpAddr>,
     ) -> Result<Grant, Reason> {
-        verifier::check_return(self.get(principal), kind, address)
+        verifier::check_return(self.get(principal), kind, address, now())
     }
 }
 
@@ -573,8 +573,8 @@ fn address_of(context: &Context) -> Option<IpAddr> {
     context.peer().map(|peer| peer.ip())
 }
 
-fn now() -> UnixTime {
-    UnixTime::from_system(SystemTime::now())
+fn now() -> TimeOfDay {
+    Clock::system().look()
 }
 
 fn check_text(content: &[u8]) -> Result<&str, LineError> {

@@ -3,13 +3,16 @@
 #![cfg(feature = "sql")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+#[path = "support/databases.rs"]
+mod databases;
 mod support;
 
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
-use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use countersign_stores::{SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
+use databases::databases;
+use sqlx::Connection;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -22,25 +25,6 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 fn now() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
-}
-
-/// Databases of this test's own: each with its folder, which goes with it.
-async fn databases(name: &str) -> Vec<(Place, tempfile::TempDir)> {
-    let folder = tempfile::tempdir().unwrap();
-    let mut all = vec![(Place::sqlite(folder.path().join("accounts.db")), folder)];
-    if let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") {
-        let mut connection = PgConnection::connect(&address).await.unwrap();
-        let name = format!("{name}_{}", std::process::id());
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
-        let (front, socket) = (address.split("/postgres?").next().unwrap(), address.split_once('?').unwrap().1);
-        all.push((Place::parse(&format!("{front}/{name}?{socket}")).unwrap(), tempfile::tempdir().unwrap()));
-    } else {
-        eprintln!("over SQLite alone: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
-    }
-    for (place, _) in &all {
-        place.migrate().await.unwrap();
-    }
-    all
 }
 
 fn keys(lifetime: Duration) -> TicketKeys {

@@ -8,11 +8,10 @@ use crate::keys::folder::Role;
 use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
 use crate::secrets::Passphrase;
 use clap::Args;
-use countersign::{KeySet, ServerKey, ServerKeys, UnixTime};
+use countersign::{Clock, KeySet, ServerKey, ServerKeys, UnixTime};
 #[cfg(feature = "redis")]
 use countersign::{PrivateKey, files};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Where the keys come from, and the names they are for.
 #[derive(Args, Clone)]
@@ -49,7 +48,8 @@ impl Source {
 
     /// Reads the keys; gives with them what their operator should know.
     pub(super) fn load(&self, before: Option<&KeySet>) -> Result<(ServerKeys, Vec<String>), Failure> {
-        let now = UnixTime::from_system(SystemTime::now());
+        // A retired key is not taken out because of a clock that has jumped.
+        let now = Clock::system().look().earliest();
         let (set, warnings) = self.set(before, now)?;
         let keys = self.names.iter().try_fold(ServerKeys::from(set.clone()), |keys, name| {
             let why = |error| Failure::usage(format_args!("--server-name {name:?}: {error}"));
@@ -62,7 +62,7 @@ impl Source {
     /// still or already.
     #[cfg(feature = "redis")]
     pub(super) fn private_keys(&self) -> Result<Vec<(PrivateKey, Role)>, Failure> {
-        let now = UnixTime::from_system(SystemTime::now());
+        let now = Clock::system().look().earliest();
         let keys: Vec<(PathBuf, Role)> = match &self.keys {
             Some(folder) => {
                 let folder = Folder::open(folder)?;

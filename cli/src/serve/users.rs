@@ -13,7 +13,6 @@ use countersign::{Acceptor, CredentialKind, Stretching};
 use countersign_stores::Availability;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
-#[cfg(any(feature = "ldap", feature = "sql"))]
 use std::time::Duration;
 
 /// What decides who is let in.
@@ -136,12 +135,10 @@ pub(super) fn watched(store: Store, told: Told) -> Store {
     }
 }
 
-/// How often a database or a directory is asked whether it is there.
-#[cfg(any(feature = "ldap", feature = "sql"))]
+/// How often a database or a directory is asked whether it is there, and the clock is looked at.
 const CHECK: Duration = Duration::from_secs(2);
 
 /// Asks every two seconds, for as long as the runtime is there.
-#[cfg(any(feature = "ldap", feature = "sql"))]
 pub(super) fn keep_asking<F: Future<Output = ()> + Send>(ask: impl Fn() -> F + Send + 'static) {
     tokio::spawn(async move {
         let mut times = tokio::time::interval(CHECK);

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::arithmetic_side_effects)]
 
+pub mod databases;
 pub mod servers;
 
 use countersign::blocking::BlockingLink;
@@ -390,6 +391,14 @@ impl House {
         let ticket = connector.server().resume(ticket.clone(), ticket.user(), now()).unwrap();
         connector.begin_blocking(|| TcpStream::connect(address), Some(ticket)).unwrap()
     }
+}
+
+/// Whether the demo's service answers.
+pub fn echoes(session: &mut Stream<TcpStream>) -> bool {
+    let mut answer = String::new();
+    session.write_all(b"echo still here\n").is_ok()
+        && BufReader::with_capacity(1, session).read_line(&mut answer).is_ok()
+        && answer == "still here\n"
 }
 
 fn now() -> UnixTime {

@@ -33,7 +33,7 @@ impl Database {
     }
 
     pub fn user(&self, args: &[&str], stdin: &str) -> Said {
-        run(&[&["user"], args, &["--users", &self.address]].concat(), stdin)
+        super::databases::user(&self.address, args, stdin)
     }
 
     pub fn control(&self, what: &[&str]) {

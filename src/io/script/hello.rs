@@ -16,6 +16,7 @@ use crate::terms::grant::Grant;
 use crate::terms::puzzle::PuzzleDifficulty;
 use crate::terms::ticket::{FreshTicket, TicketClaim};
 use crate::terms::verifier::Returning;
+use crate::time::Clock;
 use core::future::poll_fn;
 use core::time::Duration;
 use std::sync::Arc;
@@ -88,7 +89,7 @@ async fn answer<'s, L: Link>(
     (state, frame): (AwaitHello, Vec<u8>),
 ) -> Result<Answered<'s>, LoginError> {
     let choice = state.read(frame, link.now())?;
-    let hello = server.keys.now().answer(choice, unix_now())?;
+    let hello = server.keys.now().answer(choice, Clock::system().look().earliest())?;
     let server_name = hello.server_name().to_owned();
     visit.trace.hello(&hello);
     // Before anything costly, and before anything secret.

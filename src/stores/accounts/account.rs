@@ -16,7 +16,7 @@ use crate::terms::credential::CredentialKind;
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::stretch::StretchedHash;
-use crate::time::UnixTime;
+use crate::time::{TimeOfDay, UnixTime};
 use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
@@ -289,11 +289,16 @@ impl Account {
     }
 
     /// The grant for a good credential of this kind, unless the account is closed, or may not be used from there.
-    pub(super) fn admit(&self, kind: CredentialKind, address: Option<IpAddr>, now: UnixTime) -> Result<Grant, Reason> {
+    pub(super) fn admit(
+        &self,
+        kind: CredentialKind,
+        address: Option<IpAddr>,
+        time: TimeOfDay,
+    ) -> Result<Grant, Reason> {
         if self.is_locked {
             return Err(Reason::AccountLocked);
         }
-        if self.expires.is_some_and(|expires| expires <= now) {
+        if self.expires.is_some_and(|expires| expires <= time.earliest()) {
             return Err(Reason::AccountExpired);
         }
         if self.from.as_ref().is_some_and(|from| !from.admit(address)) {

@@ -2,13 +2,14 @@
 
 use super::account::Account;
 use super::line::hash_token;
+use super::totp;
 use super::{AccountError, Answers, TotpSecret};
 use crate::crypto::SecretString;
 use crate::limits;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::Reason;
 use crate::terms::factor::{Form, Prompt};
-use crate::time::UnixTime;
+use crate::time::TimeOfDay;
 use rand::TryRng;
 use subtle::{Choice, ConstantTimeEq};
 use totp_rs::Secret;
@@ -64,13 +65,16 @@ impl Account {
 
     /// Judges an answer: a code of the authenticator, or a recovery code, each good once. What is to be remembered of it, and that
     /// a recovery code is used up, is then in the account: it counts when the store has taken that.
-    pub(super) fn judge(&mut self, answer: &[u8], now: UnixTime) -> Result<(), Reason> {
+    pub(super) fn judge(&mut self, answer: &[u8], time: TimeOfDay) -> Result<(), Reason> {
         let Some(secret) = &self.totp else { return Err(Reason::WrongFactor) };
         let hash = hash_of(answer);
         // Each is compared, to its end: how many bytes of a hash are right is nobody's business.
         let is_it = |code: &[u8; 32]| code.ct_eq(&hash);
         let is_recovery = bool::from(self.recovery.iter().fold(Choice::from(0), |found, code| found | is_it(code)));
-        self.answers.judge(now, |last| if is_recovery { Ok(last) } else { secret.judge(answer, now, last) })?;
+        let judge = |last| {
+            if is_recovery { Ok(totp::at_most_near(last, time.now())) } else { secret.judge(answer, time, last) }
+        };
+        self.answers.judge(time, judge)?;
         self.recovery.retain(|code| !bool::from(is_it(code)));
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::crypto::{KeyId, VerifyingKey};
 use crate::limits;
 use crate::stores::date::{self, Date};
 use crate::terms::authorized_key::AuthorizedKey;
-use crate::time::UnixTime;
+use crate::time::{TimeOfDay, UnixTime};
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use std::net::IpAddr;
@@ -34,9 +34,8 @@ impl Account {
     }
 
     /// Whether one of them may be used from this address now.
-    pub(super) fn admits_key(&self, address: Option<IpAddr>) -> bool {
-        let now = super::now();
-        self.keys.iter().any(|key| key.admits(address, now))
+    pub(super) fn admits_key(&self, address: Option<IpAddr>, time: TimeOfDay) -> bool {
+        self.keys.iter().any(|key| key.admits(address, time.earliest()))
     }
 }
 

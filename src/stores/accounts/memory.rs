@@ -74,7 +74,7 @@ impl Accounts {
 
 /// Remembers other answers of an account.
 pub(super) fn remember(answers: &TotpCheck, old: &Account, new: &Account) -> Result<(), StoreError> {
-    let is_as_before = answers.replace(old.name(), (old.answers, new.answers), now());
+    let is_as_before = answers.replace(old.name(), (old.answers, new.answers), now().now());
     if is_as_before { Ok(()) } else { Err(StoreError::Conflict) }
 }
 

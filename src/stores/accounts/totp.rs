@@ -3,7 +3,7 @@
 use super::AccountError;
 use crate::crypto::SecretString;
 use crate::terms::error::Reason;
-use crate::time::UnixTime;
+use crate::time::{TimeOfDay, UnixTime};
 use core::fmt;
 use rand::TryRng;
 use std::collections::HashMap;
@@ -91,13 +91,13 @@ impl TotpSecret {
 
     /// Whether this is the code now, or that of a step before or after. For enrolling alone: it does not remember what was used.
     pub fn confirms(&self, code: &[u8], now: UnixTime) -> bool {
-        self.steps(&digits(code), now).flatten().count() > 0
+        self.steps(&digits(code), now.into()).flatten().count() > 0
     }
 
     /// The step that this is the code of, which must be after the `last` one that was used.
-    pub(super) fn judge(&self, code: &[u8], now: UnixTime, last: u64) -> Result<u64, Reason> {
+    pub(super) fn judge(&self, code: &[u8], time: TimeOfDay, last: u64) -> Result<u64, Reason> {
         // All are computed, whichever it is.
-        let found: Vec<Option<u64>> = self.steps(&digits(code), now).collect();
+        let found: Vec<Option<u64>> = self.steps(&digits(code), time).collect();
         match found.iter().flatten().max() {
             None => Err(Reason::WrongFactor),
             Some(step) if *step <= last => Err(Reason::FactorUsed),
@@ -106,10 +106,11 @@ impl TotpSecret {
     }
 
     /// For each step whose codes are taken, the step, if this is its code.
-    fn steps(&self, code: &str, now: UnixTime) -> impl Iterator<Item = Option<u64>> {
-        let (totp, present) = (self.totp(), now.as_secs().checked_div(STEP).unwrap_or(0));
-        (present.saturating_sub(WINDOW)..=present.saturating_add(WINDOW))
-            .map(move |step| totp.check(code, step.saturating_mul(STEP)).map(|_| step))
+    fn steps(&self, code: &str, time: TimeOfDay) -> impl Iterator<Item = Option<u64>> {
+        let totp = self.totp();
+        let near = |now| step_of(now).saturating_sub(WINDOW)..=step_of(now).saturating_add(WINDOW);
+        let times = [Some(time.now()), time.otherwise()].into_iter().flatten();
+        times.flat_map(near).map(move |step| totp.check(code, step.saturating_mul(STEP)).map(|_| step))
     }
 
     fn totp(&self) -> Totp {
@@ -118,6 +119,16 @@ impl TotpSecret {
 }
 
 crate::opaque_debug!(TotpSecret);
+
+fn step_of(time: UnixTime) -> u64 {
+    time.as_secs().checked_div(STEP).unwrap_or(0)
+}
+
+/// A step up to which nothing is taken, where it is no further away than codes that are good now. Beyond that it is of a clock that was ahead, and would
+/// keep everybody out until it comes: up to the last code of now is enough then.
+pub(super) fn at_most_near(step: u64, now: UnixTime) -> u64 {
+    step.min(step_of(now).saturating_add(WINDOW))
+}
 
 /// The digits of a code as it was typed: blanks and dashes between them are not counted.
 fn digits(code: &[u8]) -> Zeroizing<String> {
@@ -155,10 +166,11 @@ impl Answers {
     /// was used, and gives the one that is used now.
     pub(super) fn judge(
         &mut self,
-        now: UnixTime,
+        time: TimeOfDay,
         judge: impl FnOnce(u64) -> Result<u64, Reason>,
     ) -> Result<(), Reason> {
         // Further away than that is no time that was waited for: somebody has set the clock back.
+        let now = time.earliest();
         let left = self.closed_until.as_secs().saturating_sub(now.as_secs());
         if (1..=LONGEST).contains(&left) {
             return Err(Reason::FactorLocked);
@@ -179,8 +191,8 @@ impl Answers {
 /// Checks one-time codes, each of which is good once, and counts wrong answers by user.
 ///
 /// It remembers in memory: make one, and keep it. Codes of the 30 seconds in which it was made, and of those before, are refused: an
-/// earlier process may have taken them. (Whoever's clock is ahead of the server's may have used the one after them.) Two processes that
-/// let in the same users do not know of each other's.
+/// earlier process may have taken them. (Whoever's clock is ahead of the server's may have used the one after them.) Where the clock was ahead when it was
+/// made, and has been set right since, those of the next minute are refused instead. Two processes that let in the same users do not know of each other's.
 ///
 /// After 5 wrong answers in a row none is looked at for 30 seconds, and for twice as long after each further one, up to an hour. Only
 /// whoever has the password gets that far.
@@ -213,8 +225,7 @@ impl Default for TotpCheck {
 impl TotpCheck {
     /// Nothing was used since `now`.
     pub fn new(now: UnixTime) -> Self {
-        let floor = now.as_secs().checked_div(STEP).unwrap_or(0);
-        Self(Mutex::new(State { floor, users: HashMap::new() }))
+        Self(Mutex::new(State { floor: step_of(now), users: HashMap::new() }))
     }
 
     /// Checks a code, of now or one step of 30 seconds off; blanks and dashes in it are skipped.
@@ -223,21 +234,21 @@ impl TotpCheck {
     /// [`Reason::WrongFactor`]; [`Reason::FactorUsed`] for a code that was good once, or may have been; [`Reason::FactorLocked`].
     pub fn verify(&self, user: &str, secret: &TotpSecret, code: &[u8], now: UnixTime) -> Result<(), Reason> {
         let mut state = self.lock();
-        let mut answers = state.known(user);
-        let verdict = answers.judge(now, |last| secret.judge(code, now, last));
+        let (mut answers, time) = (state.known(user, now), now.into());
+        let verdict = answers.judge(time, |last| secret.judge(code, time, last));
         state.put(user, answers, now);
         verdict
     }
 
     /// What is remembered of a user.
-    pub(super) fn known(&self, user: &str) -> Answers {
-        self.lock().known(user)
+    pub(super) fn known(&self, user: &str, now: UnixTime) -> Answers {
+        self.lock().known(user, now)
     }
 
     /// Remembers something else of a user, unless that is no longer what it was.
     pub(super) fn replace(&self, user: &str, (old, new): (Answers, Answers), now: UnixTime) -> bool {
         let mut state = self.lock();
-        let is_as_before = state.known(user) == old;
+        let is_as_before = state.known(user, now) == old;
         if is_as_before && new != old {
             state.put(user, new, now);
         }
@@ -262,7 +273,9 @@ fn wait(wrong: u32) -> Option<u64> {
 }
 
 impl State {
-    fn known(&self, user: &str) -> Answers {
+    fn known(&mut self, user: &str, now: UnixTime) -> Answers {
+        // Of a process that began while the clock was ahead: at the time of another zone, say, until the network was there.
+        self.floor = at_most_near(self.floor, now);
         let known = self.users.get(user).copied().unwrap_or_default();
         Answers { last_step: known.last_step.max(self.floor), ..known }
     }
@@ -277,7 +290,7 @@ impl State {
         if self.users.len() <= USERS {
             return;
         }
-        let present = now.as_secs().checked_div(STEP).unwrap_or(0);
+        let present = step_of(now);
         let floor = self.floor.max(present.saturating_sub(WINDOW.saturating_add(1)));
         self.users.retain(|_, user| user.last_step > floor || user.wrong > 0);
         while self.users.len() > USERS {

@@ -5,13 +5,14 @@ use super::hash;
 use super::imitation::Imitated;
 use super::line::hash_token;
 use super::store::{AccountStore, StoreError, TRIES};
-use super::{PasswordCheck, address_of, now, stretched};
+use super::{PasswordCheck, address_of, stretched};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
 use crate::terms::grant::Grant;
 use crate::terms::stretch::StretchedPassword;
 use crate::terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning};
+use crate::time::{Clock, TimeOfDay};
 use core::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use zeroize::Zeroizing;
 ///   good once among all of them, and wrong ones are counted for all of them. An [`AccountFile`](super::AccountFile) and
 ///   `RwLock<Accounts>` remember for as long as the process lives, and take no code of the 30 seconds in which it began.
 /// - A recovery code is taken out of the account. Where the store can't do that, it lets nobody in.
+/// - A clock that jumps refuses nobody and ends no session for a while ([`Clock`]).
 /// - A store that is away is answered by [`Reason::NotNow`], whatever the credential. So is a second factor where the store can be read and
 ///   not written; [`AccountStore`]s of files alone tell that apart, by taking codes and no recovery codes.
 ///
@@ -51,6 +53,7 @@ pub struct AccountVerifier<S> {
     store: S,
     upgrade: Option<Arc<Upgrade>>,
     moves: bool,
+    clock: Arc<Clock>,
 }
 
 type Upgrade = dyn Fn(&Account, &[u8]) -> Option<Account> + Send + Sync;
@@ -62,7 +65,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
     /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
-        Self { store, upgrade: Some(Arc::new(upgraded)), moves: false }
+        Self { store, upgrade: Some(Arc::new(upgraded)), moves: false, clock: Clock::system() }
     }
 
     /// Leaves stored passwords as they are.
@@ -97,6 +100,13 @@ impl<S: AccountStore> AccountVerifier<S> {
         self
     }
 
+    /// Goes by another clock than [`Clock::system`].
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
@@ -113,10 +123,10 @@ impl<S: AccountStore> AccountVerifier<S> {
         shown: &StretchedPassword,
     ) -> Result<Grant, Reason> {
         let (mut may_move, address) = (self.moves, address_of(attempt.context()));
-        loop {
+        for _ in 0..TRIES {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
-            let moves = core::mem::take(&mut may_move);
+            let (moves, time) = (core::mem::take(&mut may_move), self.clock.look());
             let decide = move |shown: &StretchedPassword| {
                 // Even if the store is away, so that a refusal costs what it always does.
                 let account = match found {
@@ -128,33 +138,39 @@ impl<S: AccountStore> AccountVerifier<S> {
                 };
                 stretched::check(account.as_ref(), &imitated, shown)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
-                let grant = account.admit(CredentialKind::Stretched, address, now())?;
+                let grant = account.admit(CredentialKind::Stretched, address, time)?;
                 let moved = if moves { stretched::moved(&account, shown) } else { None };
-                Ok((grant, moved.map(|moved| (account, moved))))
+                Ok((grant, account, moved))
             };
             // Without a hash there is nothing to be computed elsewhere: a microsecond here, and no thread's turn.
-            let (grant, moved) = if shown.stretching().is_moving() {
+            let is_hashed = shown.stretching().is_moving();
+            let (grant, account, moved) = if is_hashed {
                 let shown = shown.clone();
                 attempt.compute(move || decide(&shown)).await??
             } else {
                 decide(shown)?
             };
-            let Some((account, moved)) = moved else { return Ok(grant) };
-            match self.store.update(&account, &moved).await {
-                Ok(account) => return account.admit(CredentialKind::Stretched, address, now()),
-                // Another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
-                Err(StoreError::Conflict) => {}
-                Err(_) => return Ok(grant),
+            // Where there is a conflict, another login of theirs has moved it, perhaps, or the password was changed: it is checked again.
+            match moved {
+                Some(moved) => match self.store.update(&account, &moved).await {
+                    Ok(account) => return account.admit(CredentialKind::Stretched, address, time),
+                    Err(StoreError::Conflict) => {}
+                    Err(_) => return Ok(grant),
+                },
+                None if !is_hashed || self.is_unchanged(&account).await => return Ok(grant),
+                None => {}
             }
         }
+        Err(StoreError::Conflict.reason())
     }
 
     async fn verify_password(&self, attempt: &Attempt<'_>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
         let (mut upgrade, address) = (self.upgrade.clone(), address_of(attempt.context()));
-        loop {
+        for _ in 0..TRIES {
             let found = self.find(user).await;
             let imitated = self.store.imitation().await.of(user);
             let (may_upgrade, password) = (upgrade.take(), Zeroizing::new(password.to_vec()));
+            let time = self.clock.look();
             let check = move || {
                 // Even if the store is away, so that a refusal costs what it always does.
                 let account = match found {
@@ -163,19 +179,30 @@ impl<S: AccountStore> AccountVerifier<S> {
                 };
                 check_password(account.as_ref(), &imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
-                let grant = account.admit(CredentialKind::Password, address, now())?;
+                let grant = account.admit(CredentialKind::Password, address, time)?;
                 let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
-                Ok::<_, Reason>((grant, better.map(|better| (account, better))))
+                Ok::<_, Reason>((grant, account, better))
             };
-            let (grant, better) = attempt.compute(check).await??;
-            let Some((account, better)) = better else { return Ok(grant) };
-            match self.store.update(&account, &better).await {
-                Ok(account) => return account.admit(CredentialKind::Password, address, now()),
-                // Who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
-                Err(StoreError::Conflict) => {}
-                Err(_) => return Ok(grant),
+            let (grant, account, better) = attempt.compute(check).await??;
+            // Where there is a conflict, who else was let in meanwhile has upgraded it, perhaps, or the password was changed: it is checked again.
+            match better {
+                Some(better) => match self.store.update(&account, &better).await {
+                    Ok(account) => return account.admit(CredentialKind::Password, address, time),
+                    Err(StoreError::Conflict) => {}
+                    Err(_) => return Ok(grant),
+                },
+                None if self.is_unchanged(&account).await => return Ok(grant),
+                None => {}
             }
         }
+        Err(StoreError::Conflict.reason())
+    }
+
+    /// Whether an account is still the one that a password was checked against: a hash takes a while, and what is changed meanwhile counts.
+    async fn is_unchanged(&self, account: &Account) -> bool {
+        // A store that is away now says so when it is asked whether a password is enough.
+        let Ok(found) = self.find(account.name()).await else { return true };
+        found.is_some_and(|found| found.version() == account.version())
     }
 }
 
@@ -213,15 +240,16 @@ pub(super) fn check_other(
     account: Option<&Account>,
     credential: Credential<'_>,
     address: Option<IpAddr>,
+    time: TimeOfDay,
 ) -> Result<Grant, Reason> {
     let Credential::Key { key, .. } = credential else {
-        return account.ok_or(Reason::UnknownToken)?.admit(CredentialKind::Token, address, now());
+        return account.ok_or(Reason::UnknownToken)?.admit(CredentialKind::Token, address, time);
     };
     // The signature has been checked. An account that has not this key, and a user that there is not, cost and say the same.
     let held = account.map_or(&[][..], Account::keys).iter().find(|held| held.key() == key.public_key());
     match (account, held) {
-        (Some(account), Some(held)) if held.admits(address, now()) => {
-            account.admit(CredentialKind::Key, address, now())
+        (Some(account), Some(held)) if held.admits(address, time.earliest()) => {
+            account.admit(CredentialKind::Key, address, time)
         }
         (_, Some(_)) => Err(Reason::KeyNotAdmitted),
         (_, None) => Err(Reason::UnknownKey),
@@ -234,14 +262,15 @@ pub(super) fn check_return(
     account: Option<&Account>,
     kind: CredentialKind,
     address: Option<IpAddr>,
+    time: TimeOfDay,
 ) -> Result<Grant, Reason> {
     let account = account.ok_or(Reason::UnknownUser)?;
     let can_log_in = match kind {
         CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.has_stretched(),
         CredentialKind::Token => account.tokens() > 0,
-        CredentialKind::Key => account.admits_key(address),
+        CredentialKind::Key => account.admits_key(address, time),
     };
-    if can_log_in { account.admit(kind, address, now()) } else { Err(Reason::AccountDisabled) }
+    if can_log_in { account.admit(kind, address, time) } else { Err(Reason::AccountDisabled) }
 }
 
 impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
@@ -253,30 +282,31 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
             Credential::Token(token) => known(self.store.find_token(&hash_token(token)).await)?,
             Credential::Key { user, .. } => self.find(user).await?,
         };
-        check_other(account.as_ref(), attempt.credential(), address_of(attempt.context()))
+        check_other(account.as_ref(), attempt.credential(), address_of(attempt.context()), self.clock.look())
     }
 
     async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         let account = self.find(returning.principal()).await?;
-        check_return(account.as_ref(), returning.kind(), address_of(returning.context()))
+        check_return(account.as_ref(), returning.kind(), address_of(returning.context()), self.clock.look())
     }
 
     async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
         // It may have been removed since its password was checked, or locked.
         let account = self.find(further.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-        account.admit(further.kind(), address_of(further.context()), now())?;
+        account.admit(further.kind(), address_of(further.context()), self.clock.look())?;
         Ok(account.next_factor(further.kind(), further.step()))
     }
 
     async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
         for _ in 0..TRIES {
             let account = self.find(attempt.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-            let admitted = account.admit(attempt.kind(), address_of(attempt.context()), now())?;
+            let time = self.clock.look();
+            let admitted = account.admit(attempt.kind(), address_of(attempt.context()), time)?;
             if admitted.epoch() != attempt.grant().epoch() {
                 return Err(Reason::Application("the account has changed since its credential was checked"));
             }
             let mut judged = account.clone();
-            let verdict = judged.judge(attempt.answer(), now());
+            let verdict = judged.judge(attempt.answer(), time);
             // Before anybody is told: what is not remembered would be good again.
             match self.store.update(&account, &judged).await {
                 Ok(_) => return verdict,

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::fs::{self, File, Metadata};
 use std::io::Seek;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
 /// What is another whenever a file's content is, and its owner or its mode: a change in place can keep its length, and
@@ -83,6 +83,8 @@ const TICK: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
     pub(crate) stamp: Stamp,
+    /// By when it was found to have that stamp, and had had it at every look since.
+    found: Instant,
     /// Whether a further change would show in the stamp.
     is_settled: bool,
     /// SHA-256 of what is in it.
@@ -100,11 +102,19 @@ pub(crate) fn look(path: &Path, kind: Kind, last: Option<&Seen>) -> Result<Optio
     }
     let mut file = open(path)?;
     kind.check_mode(&file, path)?;
-    let begun = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let begun = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
     let (bytes, stamp) = read_whole(&mut file, path, kind.most)?;
-    let is_settled = stamp.changed_before(begun.saturating_sub(TICK));
+    let found = last.filter(|last| last.stamp == stamp).map_or_else(Instant::now, |last| last.found);
+    let is_settled = is_settled(&stamp, found, begun);
     let digest = Sha256::digest(&*bytes).into();
-    Ok(Some((bytes, Seen { stamp, is_settled, digest })))
+    Ok(Some((bytes, Seen { stamp, found, is_settled, digest })))
+}
+
+/// Whether a change of a file that began to be read then would show in its stamp: if its last change was a tick before by the time of day, or if it has had
+/// this stamp for longer than that. The latter for a clock that was set back after the change, or another machine's that is ahead: until it has caught
+/// up, the file would be read anew for each login.
+fn is_settled(stamp: &Stamp, found: Instant, (begun, time): (Instant, Duration)) -> bool {
+    stamp.changed_before(time.saturating_sub(TICK)) || begun.saturating_duration_since(found) > TICK
 }
 
 /// How often a file is read again that changes while it is read.
@@ -122,4 +132,40 @@ pub(crate) fn read_whole(file: &mut File, path: &Path, most: u64) -> Result<(Zer
         }
     }
     Err(FileError::Unsettled { path: path.to_owned() })
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_from_the_future_is_settled_once_it_was_seen_for_a_while() {
+        let (start, now) = (Instant::now(), Duration::from_secs(1_800_000_000));
+        let changed = |seconds| Stamp { device: 0, inode: 1, len: 1, modified: (0, 0), changed: (seconds, 0), mode: 0 };
+        let (past, future) = (changed(1_799_999_999), changed(1_831_536_000));
+        let begun = |millis| (start + Duration::from_millis(millis), now);
+        assert!(is_settled(&past, start, begun(0)));
+        // At once, and a tick later.
+        for (millis, is_it) in [(0, false), (50, false), (51, true)] {
+            assert_eq!(is_settled(&future, start, begun(millis)), is_it, "{millis}");
+        }
+        // Just changed, by a clock that is right.
+        assert!(!is_settled(&changed(1_800_000_000), start, begun(0)));
+    }
+
+    #[test]
+    fn a_stamp_is_as_old_as_the_first_look_that_found_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "one").unwrap();
+        let kind = Kind { most: 1 << 20, is_secret: false };
+        let seen = |last: Option<&Seen>| look(&path, kind, last).unwrap().map(|(_, seen)| seen);
+        let first = Seen { is_settled: false, ..seen(None).unwrap() };
+        let second = Seen { is_settled: false, ..seen(Some(&first)).unwrap() };
+        assert_eq!(second.found, first.found);
+        std::fs::write(&path, "another").unwrap();
+        assert!(seen(Some(&second)).unwrap().found > first.found);
+        assert!(seen(Some(&Seen { is_settled: true, ..second })).is_some(), "it is another file than that");
+    }
 }

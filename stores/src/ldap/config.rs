@@ -3,8 +3,10 @@
 use super::{LdapError, dn};
 use core::fmt;
 use core::time::Duration;
+use countersign::Clock;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// Where a directory is, how people are found in it, and what they may do.
@@ -34,6 +36,7 @@ pub struct LdapConfig {
     pub(super) everybody: Vec<String>,
     pub(super) permissions: Vec<(String, Vec<String>)>,
     pub(super) patience: Duration,
+    pub(super) clock: Arc<Clock>,
 }
 
 /// How what is said to a directory is kept from others.
@@ -99,6 +102,7 @@ impl LdapConfig {
             everybody: Vec::new(),
             permissions: Vec::new(),
             patience: Self::PATIENCE,
+            clock: Clock::system(),
         })
     }
 
@@ -199,6 +203,13 @@ impl LdapConfig {
         if self.security == Security::StartTls {
             self.security = Security::None;
         }
+        self
+    }
+
+    /// Goes by another clock than [`Clock::system`] where an entry says when its account ends.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<Clock>) -> Self {
+        self.clock = clock;
         self
     }
 

@@ -5,7 +5,6 @@ use asn1_rs::GeneralizedTime;
 use countersign::{Grant, Reason};
 use ldap3::SearchEntry;
 use sha2::{Digest, Sha256};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is read of an entry, whatever directory it is in, beside the name. What one does not have is left out.
 pub(super) const ATTRIBUTES: [&str; 14] = [
@@ -59,7 +58,7 @@ impl Person {
 
     /// What they may do, or why they are not let in.
     pub(super) fn grant(&self, config: &LdapConfig) -> Result<Grant, Reason> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let now = config.clock.look().earliest().as_secs();
         self.admit(i64::try_from(now).unwrap_or(i64::MAX))?;
         let mut groups: Vec<&str> = Vec::new();
         let mut permissions: Vec<&str> = Vec::new();
@@ -173,12 +172,14 @@ fn number(parts: &[Vec<u8>]) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::{ATTRIBUTES, LdapConfig, Person, SET, kerberos_end};
-    use countersign::Reason;
+    use countersign::{Clock, Moment, Reason, UnixTime};
     use ldap3::SearchEntry;
     use std::collections::{HashMap, HashSet};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     fn entry(attributes: &[(&str, &str)]) -> SearchEntry {
         let attributes = [("uid", "alice")].iter().chain(attributes);
@@ -231,6 +232,22 @@ mod tests {
         // Of several ends the first counts.
         let ends = [("accountExpires", "0"), ("shadowExpire", "20785"), ("krbPrincipalExpiration", "20270101000000Z")];
         assert_eq!(person(entry(&ends)).admit(NOW), expired);
+    }
+
+    #[test]
+    fn an_account_has_ended_when_it_has_by_both_times_of_a_clock_that_jumped() {
+        const DAY: u64 = 86_400;
+        let time = Arc::new(AtomicU64::new(20_000 * DAY));
+        let told = Arc::clone(&time);
+        let clock = Clock::new(move || (Moment::ORIGIN, UnixTime::from_secs(told.load(Relaxed))));
+        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_clock(Arc::new(clock));
+        let grant = |ends_on: u64| person(entry(&[("shadowExpire", &ends_on.to_string())])).grant(&config).map(drop);
+        let expired = Err(Reason::AccountExpired);
+        assert_eq!((grant(20_000), grant(20_001)), (expired.clone(), Ok(())));
+        for (jump, ended) in [(20_400, 20_000), (19_600, 19_600)] {
+            time.store(jump * DAY, Relaxed);
+            assert_eq!((grant(ended), grant(ended + 1)), (expired.clone(), Ok(())), "{jump}");
+        }
     }
 
     #[test]
