@@ -435,6 +435,22 @@ mod tests {
     }
 
     #[test]
+    fn what_has_begun_has_room_for_as_many_as_are_worked_on_and_wait_and_one_more() {
+        let workers = start(1, 1, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let submit = |work| workers.submit((&source(), Origin::New), work);
+        let first = move || {
+            started.send(()).unwrap();
+            let _ = wait.recv();
+        };
+        assert!(submit(Box::new(first)));
+        starts.recv().unwrap();
+        assert_eq!([(); 4].map(|()| submit(Box::new(|| ()))), [true, true, true, false]);
+        drop(go);
+    }
+
+    #[test]
     fn nobody_waits_longer_than_the_patience() {
         let workers = start(1, 10, Duration::ZERO);
         let (go, wait) = channel::<()>();
