@@ -123,3 +123,18 @@ pub(crate) fn read_whole(file: &mut File, path: &Path, most: u64) -> Result<(Zer
     }
     Err(FileError::Unsettled { path: path.to_owned() })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Such as what this was built from.
+    #[test]
+    fn a_file_that_has_been_as_it_is_for_a_while_is_not_read_again() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let kind = Kind { most: 1 << 20, is_secret: false };
+        let (_, seen) = look(&path, kind, None).unwrap().unwrap();
+        assert!(look(&path, kind, Some(&seen)).unwrap().is_none());
+    }
+}
