@@ -38,7 +38,7 @@ FITTING = {
     "src/session.rs": ["session", "link", "vectors"],
     "src/io": ["adapters", "link", "idle", "closing"],
     "src/stores": ["accounts", "account_file", "account_verifier", "known_hosts", "second_factor", "password_check", "permissions"],
-    "stores/src": ["conformance", "sql", "redis", "ldap", "shared"],
+    "stores/src": ["conformance", "sql", "redis", "ldap", "ldap_answers", "shared"],
 }
 
 

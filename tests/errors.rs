@@ -168,6 +168,7 @@ fn reasons() -> Vec<Reason> {
         R::AccountExpired,
         R::NetworkNotAdmitted,
         R::NotNow("the store is away"),
+        R::NoAnswer("the directory does not answer in time"),
         R::Failed(CryptoError::Failed),
         R::VerifierFailed,
         R::ResumeUnsupported,
@@ -489,7 +490,7 @@ fn claim(config: ServerConfig) -> Claim {
 fn a_provider_that_fails_is_not_a_login_that_is_malformed() {
     let refusal = claim(ServerConfig::new(unsealing())).accept(grant()).map(drop).unwrap_err();
     assert_eq!(refusal.reason, Reason::Failed(CryptoError::Failed));
-    assert!(!refusal.reason.is_no(), "nobody looked at the credential");
+    assert!(!refusal.reason.is_failure(), "nobody looked at the credential");
     assert!(refusal.frame.is_empty(), "there is nothing to send");
     // What the verifier said is the reason where there is one.
     let refusal = claim(ServerConfig::new(unsealing())).reject(Reason::WrongPassword);
@@ -543,7 +544,8 @@ fn a_reason_says_that_there_is_an_account_only_where_the_verifier_found_one() {
     let unseen = ["not-admitted", "not-now", "failed", "verifier-failed", "resume-unsupported", "bad-grant"];
     for reason in reasons() {
         let is_unseen = unseen.contains(&reason.code()) || matches!(reason, Reason::Penalty(_));
-        assert_eq!(reason.is_no(), !is_unseen, "{reason:?}");
+        assert_eq!(reason.is_failure(), !is_unseen, "{reason:?}");
+        assert_eq!(reason.is_not_now(), ["not-now", "no-answer"].contains(&reason.code()), "{reason:?}");
         assert_eq!(reason.knows_account(), known.contains(&reason.code()), "{reason:?}");
     }
 }

@@ -330,6 +330,12 @@ fn what_was_learnt_is_kept_in_a_file_and_no_old_manifest_takes_its_place() {
     assert!(files().load(pin).unwrap().is_none());
     let keys = |sequence| sending(&RSA2048, manifest(sequence, &[&RSA2048]));
     assert!(meet(&server(), &keys(5), *NOW).is_ok());
+    // Whom somebody logs in to is nobody else's business.
+    #[cfg(unix)]
+    for made in ["state", "state/manifests"] {
+        let permissions = std::fs::metadata(folder.path().join(made)).unwrap().permissions();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&permissions) & 0o777, 0o700, "{made}");
+    }
     // Another process of the same user.
     assert_eq!(meet(&server(), &keys(5), *NOW), Ok((TrustLevel::Verified, true)));
     assert_eq!(untrusted(&server(), &keys(4), *NOW), "manifest-rollback");

@@ -4,8 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
-use countersign::accounts::{Account, AccountError, Accounts, LineError, Role};
-use countersign::{Credential, CredentialKind, Reason};
+use argon2::{Algorithm, Argon2, Params, Version};
+use countersign::accounts::{Account, AccountError, Accounts, LineError, Role, TotpSecret};
+use countersign::{
+    AuthorizedKey, Credential, CredentialKind, Reason, SigningKey, StretchParameters, Stretching, UnixTime,
+};
 use std::net::{IpAddr, Ipv4Addr};
 
 const TOKEN: &[u8] = b"a token";
@@ -190,37 +193,80 @@ fn an_account_that_is_bound_to_networks_is_let_in_from_there_alone() {
     assert!(accounts.check(token).is_ok());
 }
 
+/// A change of alice's account.
+type Change = fn(&mut Account);
+
+fn key(seed: u8) -> AuthorizedKey {
+    AuthorizedKey::new(SigningKey::from_ed25519(&[seed; 32]).unwrap().public_key().clone(), "")
+}
+
+/// A password as the server hashes it.
+fn set_hashed(account: &mut Account, password: &[u8]) {
+    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    account.set_password_with(password, &cheap).unwrap();
+}
+
+/// A password as the client stretches it.
+fn set_stretched(account: &mut Account, password: &[u8]) {
+    let stretching = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    account.set_stretched(&stretching.stretch("alice", password).unwrap().newest());
+}
+
 #[test]
 fn what_lets_a_user_in_has_an_epoch_of_its_own() {
-    let mut accounts = parsed(FILE);
-    let mut by = |change: &mut dyn FnMut(&mut Account) -> Result<(), AccountError>| {
-        accounts.edit("alice", |account| change(account)).unwrap();
-        let grant = accounts.check_from(Credential::Token(TOKEN), None);
-        grant.map(|grant| (grant.epoch().unwrap(), grant.credential_epoch().unwrap()))
-    };
-    let (epoch, credential) = by(&mut |_| Ok(())).unwrap();
-    // Whatever does not concern tokens.
-    for change in [
-        &mut (|account: &mut Account| account.add_permission("x").map(drop))
-            as &mut dyn FnMut(&mut Account) -> Result<(), AccountError>,
-        &mut |account| account.set_password(b"correct horse"),
-        &mut |account| account.add_role("auditor").map(drop),
-        &mut |account| {
-            account.set_expiry(Some(countersign::UnixTime::from_secs(4_000_000_000)));
-            Ok(())
-        },
-    ] {
-        let (now, same) = by(change).unwrap();
-        assert!(now != epoch && same == credential);
+    use CredentialKind::{Key, Password, Stretched, Token};
+    const ALL: [CredentialKind; 4] = [Password, Stretched, Token, Key];
+    // What is changed, and the kinds of credentials whose sessions end by it.
+    let changes: [(&str, Change, &[CredentialKind]); 16] = [
+        ("nothing", |_| (), &[]),
+        ("a permission more", |account| assert!(account.add_permission("x").unwrap()), &[]),
+        ("a permission less", |account| assert!(account.remove_permission("reports:read").unwrap()), &[]),
+        ("a role more", |account| assert!(account.add_role("auditor").unwrap()), &[]),
+        ("a role less", |account| assert!(account.remove_role("clerk")), &[]),
+        ("an expiry", |account| account.set_expiry(Some(UnixTime::from_secs(4_000_000_000))), &[]),
+        ("networks", |account| account.set_from(Some("192.0.2.0/24")).unwrap(), &[]),
+        ("another password", |account| set_hashed(account, b"another"), &[Password, Stretched]),
+        ("another stretched password", |account| set_stretched(account, b"another"), &[Password, Stretched]),
+        ("a token more", |account| drop(account.issue_token().unwrap()), &[Token]),
+        ("the first key less", |account| assert!(account.remove_key(key(1).key().id())), &[Key]),
+        ("the last key less", |account| assert!(account.remove_key(key(2).key().id())), &[Key]),
+        ("recovery codes", |account| drop(account.issue_recovery_codes().unwrap()), &[]),
+        (
+            "another authenticator",
+            |account| account.set_totp(&TotpSecret::generate().unwrap()),
+            &[Password, Stretched, Key],
+        ),
+        ("no authenticator", |account| assert!(account.remove_totp()), &[Password, Stretched, Key]),
+        ("locked and unlocked within one look", |account| assert!(account.lock() && account.unlock()), &ALL),
+    ];
+    for set_password in [set_hashed, set_stretched] {
+        let found = changes.map(|(what, change, _)| {
+            let mut accounts = parsed(FILE);
+            let edit = |accounts: &mut Accounts, change: &dyn Fn(&mut Account)| {
+                let changed = accounts.edit("alice", |account| {
+                    change(account);
+                    Ok(())
+                });
+                changed.unwrap();
+            };
+            edit(&mut accounts, &|account| {
+                set_password(account, b"password");
+                [1, 2].iter().for_each(|seed| assert!(account.add_key(&key(*seed)).unwrap()));
+                account.set_totp(&TotpSecret::generate().unwrap());
+            });
+            let epochs = |accounts: &Accounts| {
+                let address = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+                let grants = ALL.map(|kind| accounts.current_from("alice", kind, address).unwrap());
+                (grants[0].epoch().unwrap(), grants.map(|grant| grant.credential_epoch().unwrap()))
+            };
+            let (epoch, before) = epochs(&accounts);
+            edit(&mut accounts, &change);
+            let (now, after) = epochs(&accounts);
+            assert_eq!(now == epoch, what == "nothing", "{what}");
+            let both = ALL.into_iter().zip(before.into_iter().zip(after));
+            let ended: Vec<_> = both.filter_map(|(kind, (before, after))| (before != after).then_some(kind)).collect();
+            (what, ended)
+        });
+        assert_eq!(found, changes.map(|(what, _, ended)| (what, ended.to_vec())));
     }
-    let (_, with_another) = by(&mut |account| account.issue_token().map(drop)).unwrap();
-    assert_ne!(with_another, credential);
-    // Locked and unlocked within one look.
-    let (_, after_lock) = by(&mut |account| {
-        account.lock();
-        account.unlock();
-        Ok(())
-    })
-    .unwrap();
-    assert_ne!(after_lock, with_another);
 }

@@ -8,7 +8,7 @@
 mod asked;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountError, AccountFile, LineError, TotpCheck, TotpSecret};
+use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, LineError, TotpCheck, TotpSecret};
 use countersign::{Accounts, Credential, CredentialKind, Form, Grant, Reason, UnixTime};
 use std::fs;
 use std::path::PathBuf;
@@ -301,6 +301,46 @@ fn a_recovery_code_takes_the_place_of_one_code() {
     // New ones take the place of the old.
     accounts.write().unwrap().edit("alice", Account::issue_recovery_codes).unwrap();
     assert_eq!(log_in(&codes[3]), Err(Reason::WrongFactor));
+}
+
+/// Whether it is set by an application, on accounts of its own, or through a store.
+#[test]
+fn of_an_old_authenticator_nothing_is_good_and_nothing_is_held_against_a_new_one() {
+    let new = TotpSecret::generate().unwrap();
+    let set = |account: &mut Account, secret: &TotpSecret| {
+        account.set_totp(secret);
+        Ok(())
+    };
+    for is_store in [false, true] {
+        let (mut accounts, _) = accounts();
+        let codes = accounts.edit("alice", Account::issue_recovery_codes).unwrap();
+        let accounts = served(accounts);
+        let enrol = |secret: &TotpSecret| match is_store {
+            true => asked::block_on(AccountStore::edit(&accounts, "alice", |account| set(account, secret))).unwrap(),
+            false => accounts.write().unwrap().edit("alice", |account| set(account, secret)).unwrap(),
+        };
+        let recovery_codes = || accounts.read().unwrap().get("alice").unwrap().recovery_codes();
+        let log_in = |code: &str| asked::answer(&accounts, &asked::check(&accounts, alice_s()).unwrap(), code);
+        // Of the next half minute, so that none of the new one's codes would be later.
+        let (later, used) = (UnixTime::from_secs(system_now().as_secs() + 30), fresh());
+        assert_eq!(log_in(&used), Ok(()));
+        // The same one anew: what was used stays used.
+        enrol(&rfc());
+        assert_eq!((log_in(&used), recovery_codes()), (Err(Reason::FactorUsed), 0));
+        (0..5).for_each(|_| drop(log_in("000000")));
+        assert_eq!(log_in(&used), Err(Reason::FactorLocked));
+        let more = accounts.write().unwrap().edit("alice", Account::issue_recovery_codes).unwrap();
+        enrol(&new);
+        assert_eq!(recovery_codes(), 0);
+        for old in [&codes[0], &more[0]] {
+            assert_eq!(log_in(old), Err(Reason::WrongFactor));
+        }
+        assert_eq!(log_in(&new.code(later)), Ok(()));
+        // None is left of one that is taken away.
+        accounts.write().unwrap().edit("alice", Account::issue_recovery_codes).unwrap();
+        assert!(accounts.write().unwrap().edit("alice", |account| Ok(account.remove_totp())).unwrap());
+        assert_eq!(recovery_codes(), 0);
+    }
 }
 
 #[test]

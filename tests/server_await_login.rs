@@ -69,11 +69,12 @@ fn a_not_now_has_the_size_and_the_moment_of_a_refusal_and_depends_on_nothing_in_
     let not_now = || Reason::NotNow("the store is away");
     for scenario in both() {
         let wrong = scenario.clone().credential(Credential::Password { user: "bob", password: b"wrong" });
-        for scenario in [scenario, wrong] {
+        for (scenario, reason) in [(&scenario, not_now()), (&wrong, not_now()), (&wrong, Reason::NoAnswer("too late"))]
+        {
             let sent = scenario.await_verdict();
-            let refusal = scenario.open(sent.server, &sent.login).unwrap().reject(not_now());
+            let refusal = scenario.open(sent.server, &sent.login).unwrap().reject(reason.clone());
             is_the_refusal(&refusal);
-            assert_eq!(refusal.reason, not_now());
+            assert_eq!(refusal.reason, reason);
             assert_eq!(error(sent.client.read(&refusal.frame, at(VERDICT_AT), TODAY)), Error::NotNow);
         }
     }

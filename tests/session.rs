@@ -6,9 +6,10 @@
 
 mod support;
 
+use countersign::crypto::{AeadKey, Cipher, CryptoError, Provider};
 use countersign::frame::{FrameError, FrameReader, FrameType};
-use countersign::{Error, Misuse, Received, RecordError, Session, Suite, limits};
-use support::{Scenario, frame, grant};
+use countersign::{Error, Misuse, Received, RecordError, Sealer, Session, Suite, limits};
+use support::{RSA2048, Scenario, frame, grant, provider};
 
 /// Both ends of a session, the client's first.
 fn sessions() -> (Session, Session) {
@@ -379,4 +380,56 @@ fn sealing_in_place_refuses_what_is_no_record_and_nothing_is_lost() {
     assert_eq!(open(&mut server, &record), Ok(b"data".to_vec()));
     client.sealer.close(&mut Vec::new()).unwrap();
     assert_eq!(client.sealer.seal_in_place(&mut [0; 20]), Err(Misuse::Closed.into()));
+}
+
+/// The AEAD of the provider under test, but that it fails at some data, and leaves that as it was.
+struct Failing;
+
+struct FailingKey(Box<dyn AeadKey>);
+
+const FAILS: &[u8] = b"fails";
+
+impl Cipher for Failing {
+    fn key(&self, key: &[u8; 32]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        Ok(Box::new(FailingKey(provider().aes_256_gcm.unwrap().key(key)?)))
+    }
+}
+
+impl AeadKey for FailingKey {
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> Result<[u8; limits::TAG], CryptoError> {
+        if data == FAILS { Err(CryptoError::Failed) } else { self.0.seal(nonce, aad, data) }
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; limits::TAG]) -> Result<(), CryptoError> {
+        self.0.open(nonce, aad, data, tag)
+    }
+}
+
+#[test]
+fn where_the_cipher_fails_nothing_unsealed_is_left_to_be_sent_and_nothing_more_is_sealed() {
+    type Seal = fn(&mut Sealer, &mut Vec<u8>) -> Result<(), Error>;
+    let in_place: Seal = |sealer, _| sealer.seal_in_place(&mut [&[0; 3][..], FAILS, &[0; 16]].concat());
+    let ways: [(Seal, usize); 3] = [
+        (|sealer, out| sealer.seal(FAILS, out), 0),
+        // The second record of two; the first one is whole.
+        (|sealer, out| sealer.seal(&[&[7; limits::MAX_RECORD][..], FAILS].concat(), out), 1),
+        (in_place, 0),
+    ];
+    for (seal, whole) in ways {
+        let failing = Provider { aes_256_gcm: Some(&Failing), ..provider() };
+        let (mut client, mut server) =
+            Scenario::over(failing, RSA2048.server.clone()).suite(Suite::X25519_AES_256_GCM).sessions();
+        let mut out = sealed(&mut client, b"data").remove(0);
+        assert_eq!(seal(&mut client.sealer, &mut out), Err(CryptoError::Failed.into()));
+        let records = cut(&out);
+        assert_eq!(records.len(), 1 + whole);
+        assert!(records.iter().all(|record| open(&mut server, record).is_ok()));
+        let closed = Err(Error::Misuse(Misuse::Closed));
+        assert!(client.sealer.is_closed());
+        assert_eq!(client.sealer.seal(b"data", &mut out), closed);
+        assert_eq!(client.sealer.update_key(&mut out), closed);
+        assert_eq!(client.sealer.close(&mut out), closed);
+        assert_eq!(client.sealer.seal_in_place(&mut [0; 20]), closed);
+        assert_eq!(cut(&out).len(), 1 + whole);
+    }
 }

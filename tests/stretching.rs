@@ -157,6 +157,28 @@ fn t7_a_password_itself_does_not_go_to_a_server_that_is_to_get_none() {
     assert!(!arrived(&at_first_use, |_, shown| shown.password().is_some()));
 }
 
+#[test]
+fn servers_that_are_merged_are_as_strict_about_passwords_as_either() {
+    type Strict = fn(Server) -> Server;
+    let elsewhere = StretchError::OtherRealm("db.example".to_owned());
+    let cases: [(Strict, Scenario, StretchError); 2] = [
+        (Server::with_stretched_only, Scenario::new(), StretchError::NotTaken),
+        (|server| server.with_realm("bank.example"), stretched(), elsewhere),
+    ];
+    for (strict, scenario, error) in cases {
+        let lax = || RSA2048.trust();
+        assert_eq!(meet(&scenario.clone().trust(lax().or(lax())), |_| ()), Ok(()));
+        for merged in [strict(lax()).or(lax()), lax().or(strict(lax())), lax().or(lax().or(strict(lax())))] {
+            assert_eq!(meet(&scenario.clone().trust(merged), |_| ()), Err(error.clone().into()));
+        }
+    }
+    // Of two realms the first counts, and none that the server says.
+    for (realms, met) in [(["db.example", "bank.example"], true), (["bank.example", "db.example"], false)] {
+        let [first, second] = realms.map(|realm| RSA2048.trust().with_realm(realm));
+        assert_eq!(meet(&stretched().trust(first.or(second)), |_| ()).is_ok(), met, "{realms:?}");
+    }
+}
+
 /// Trusts whoever comes first, and sends stretched passwords to keys that are known this well.
 fn first_use(level: Option<TrustLevel>) -> Server {
     struct FirstUse;

@@ -271,6 +271,7 @@ impl Serve {
             guessing: &self.guessing,
             balancers: &self.proxy_protocol,
             service,
+            more_files: self.more_files(),
             stretching,
         };
         let redis = plan.sharing.named().map(str::to_owned);
@@ -340,7 +341,7 @@ impl Serve {
 
     /// Opens what the accounts are in, and says what is doubtful.
     async fn backend(&self) -> Result<(Backend, Vec<String>), Failure> {
-        if let Some(directory) = self.ldap.directory()? {
+        if let Some(directory) = self.ldap.directory(self.options.handshake_timeout)? {
             let (directory, warnings) = directory.open().await?;
             return Ok((Backend::Directory(directory), warnings));
         }
@@ -400,6 +401,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) guessing: &'a Guessing,
     pub(crate) balancers: &'a [Block],
     pub(crate) service: Service,
+    /// How many files may be open for what it asks, and for those who watch it.
+    pub(crate) more_files: usize,
     /// How clients stretch their passwords, if they do.
     pub(crate) stretching: Option<Stretching>,
 }
@@ -417,12 +420,13 @@ impl Plan<'_> {
             guessing,
             balancers,
             service,
+            more_files,
             stretching,
         } = self;
         let doubtful = backend.warnings(stretching.as_ref()).await;
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
-        let fitting = descriptors::fit(options.bounds(), service.descriptors(), !balancers.is_empty());
+        let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
         let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
         let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
         let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };

@@ -56,6 +56,26 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Whatever was put into a directory, or taken out of it, stays so, also if the power goes off. Some file systems have no such thing: they write
+/// it as they always do.
+#[cfg(unix)]
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    use rustix::io::Errno;
+    match File::open(folder)?.sync_all() {
+        Err(error)
+            if Errno::from_io_error(&error).is_some_and(|errno| [Errno::INVAL, Errno::NOTSUP].contains(&errno)) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 /// The directory that a file is in.
 pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

@@ -22,7 +22,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
 use support::servers::{Database, Redis};
-use support::{House, Server, bounded, command, connect};
+use support::{House, PATIENT, Server, bounded, command, connect};
 
 const LOCALHOST: &str = "127.0.0.1:0";
 
@@ -84,7 +84,8 @@ impl Cluster {
         Server::of(command(
             &[
                 &["serve", "--listen", listen, "--key", &key, "--users", &self.database.address],
-                &["--redis", &self.redis.address(), "--redis-password-file", &password][..],
+                &["--redis", &self.redis.address(), "--redis-password-file", &password, "--redis-timeout", "20s"][..],
+                &PATIENT,
                 &["--proxy-protocol", "127.0.0.1", "--recheck", "1s", "--failures-per-address", "2"],
             ]
             .concat(),

@@ -57,6 +57,26 @@ fn a_program_learns_who_it_serves_and_its_end_is_logged() {
 }
 
 #[test]
+fn a_program_gets_nothing_that_is_between_the_server_and_others() {
+    let house = House::new();
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--exec", "env"];
+    let mut serve = support::command(&args);
+    let of_its_manager =
+        ["NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PID", "WATCHDOG_USEC", "WATCHDOG_PID"];
+    let names = of_its_manager.into_iter().chain(["PGPASSWORD", "REDISCLI_AUTH", "COUNTERSIGN_LDAP_PASSWORD"]);
+    serve.env("PASSED_ON", "1").envs(names.clone().map(|name| (name, "1")));
+    let server = Server::of(serve);
+    let mut said = String::new();
+    house.session(connect(&server.address)).read_to_string(&mut said).unwrap();
+    let has = |name: &str| said.lines().any(|line| line.starts_with(&format!("{name}=")));
+    assert!(has("PASSED_ON") && has("COUNTERSIGN_PRINCIPAL"), "{said}");
+    for name in names {
+        assert!(!has(name), "{name} in {said}");
+    }
+}
+
+#[test]
 fn a_program_that_ends_ends_the_session_and_what_it_left_running() {
     let house = House::new();
     let mut server = house.serve(&["--exec", "echo $$; sleep 1000 & exit 0"]);

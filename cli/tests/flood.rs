@@ -1,5 +1,6 @@
 //! Strangers who only want to be in the way.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod support;
 
@@ -10,7 +11,6 @@ use rand::rngs::StdRng;
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
 use support::{House, PATIENCE, Server};
 
@@ -80,21 +80,14 @@ fn half_open_connections_make_way_for_a_good_client() {
     assert!(pushed_out >= 300, "{last}");
 }
 
-/// A server that may have no more than 48 files open.
-fn with_few_descriptors(house: &House, more: &[&str]) -> Server {
-    let script = "ulimit -n 48; exec \"$0\" \"$@\"";
-    let files = ["--key", &house.path("server.pem"), "--users", &house.path("users.txt")];
-    let mut shell = Command::new("sh");
-    shell.args(["-c", script, env!("CARGO_BIN_EXE_countersign"), "serve", "--listen", "127.0.0.1:0"]);
-    shell.args(files).args(more);
-    Server::of(shell)
-}
+/// No more than so many files open.
+const FEW: &str = "ulimit -n 48";
 
 #[test]
 #[cfg(target_os = "linux")]
 fn refusals_of_one_address_that_are_not_due_yet_keep_nobody_else_out() {
     let house = House::new();
-    let mut server = with_few_descriptors(&house, &["--max-handshakes", "32", "--refusal-floor", "1h"]);
+    let mut server = house.serve_within(FEW, &["--max-handshakes", "32", "--refusal-floor", "1h"]);
     let config = Arc::new(ClientConfig::new(rustcrypto::provider()));
     let (trust, mut rng) = (Trust::pinned(house.public_key().id()), StdRng::seed_from_u64(1));
     let (hello, _) = client::start(&config, &trust, &ChannelBinding::none(), &mut rng, Moment::ORIGIN).unwrap();
@@ -118,7 +111,7 @@ fn refusals_of_one_address_that_are_not_due_yet_keep_nobody_else_out() {
 #[test]
 fn bounds_that_do_not_fit_the_open_files_are_lowered() {
     let house = House::new();
-    let mut server = with_few_descriptors(&house, &["--max-handshakes", "1000", "--handshake-timeout", "1h"]);
+    let mut server = house.serve_within(FEW, &["--max-handshakes", "1000", "--handshake-timeout", "1h"]);
     let idle: Vec<TcpStream> = (0..300).map(|_| connect_from("127.0.0.2", &server)).collect();
     assert_eq!(server.login(&house, "alice", GOOD, &["--no-resume", "--send", "echo through"]).ok().out, "through\n");
     server.wait_for(&["event=login-accepted"]);
@@ -126,6 +119,79 @@ fn bounds_that_do_not_fit_the_open_files_are_lowered() {
     let (status, err) = server.stop("-TERM");
     assert_eq!(status, 0);
     assert!(err.contains("warning: this process may have 48 files open (ulimit -n)"), "{err}");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", feature = "sql", feature = "redis", feature = "ldap"))]
+#[allow(clippy::arithmetic_side_effects)]
+fn what_a_server_asks_has_its_open_files_beside_all_connections() {
+    let house = House::new();
+    let needed = |more: &str| -> usize {
+        let text = format!("listen = \"127.0.0.1:0\"\nkey = {:?}\n{more}", house.path("server.pem"));
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -n 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign"), "check-config"]);
+        let said = shell.arg(house.write("serve.toml", text.as_bytes(), 0o644)).output().unwrap();
+        let said = String::from_utf8(said.stderr).unwrap();
+        let number = said.split("the bounds may need ").nth(1).unwrap().split(';').next().unwrap();
+        number.parse().unwrap()
+    };
+    let users = format!("users = {:?}\n", house.path("users.txt"));
+    let alone = needed(&users);
+    let (sqlite, redis) = (house.path("accounts.db"), house.path("no-socket"));
+    support::run(&["db", "migrate", "--users", &format!("sqlite:{sqlite}")], "").ok();
+    let directory =
+        "ldap = \"ldap://127.0.0.1:1\"\nldap-user-dn = \"uid={user},dc=example\"\nldap-permission = [\"read\"]\n";
+    for (more, count) in [
+        (format!("{users}metrics-listen = \"127.0.0.1:0\"\n"), 8),
+        (format!("{users}redis = \"redis+unix://{redis}\"\n"), 2),
+        (format!("users = \"sqlite:{sqlite}\"\n"), 48),
+        // As many questions as may be asked at once, those about sessions, and whether it is there: a connection, and what its address is asked with.
+        (directory.to_owned(), 2 * (64 + 4 + 1)),
+    ] {
+        assert_eq!(needed(&more), alone + count, "{more}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_server_raises_its_limit_of_open_files_as_far_as_the_system_lets_it() {
+    let house = House::new();
+    let bounds = ["--max-handshakes", "500", "--max-refusals", "500", "--max-sessions", "500"];
+    let mut server = house.serve_within("ulimit -Sn 64; ulimit -Hn 4096", &bounds);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.child.id())).unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert!(files.split_whitespace().filter(|word| *word == "4096").count() == 2, "{files}");
+    let (status, err) = server.stop("-TERM");
+    assert_eq!((status, err.contains("ulimit -n")), (0, false), "{err}");
+}
+
+#[test]
+fn strangers_fill_no_log() {
+    const CONNECTIONS: usize = 300;
+    let house = House::new();
+    // And those whom a balancer says nothing of.
+    for more in [&[][..], &["--proxy-protocol", "127.0.0.1"]] {
+        let mut server = house.serve(more);
+        // There is a bound for each second: they must not be spread over several.
+        let streams: Vec<TcpStream> = (0..CONNECTIONS).map(|_| connect(&server)).collect();
+        for mut stream in &streams {
+            // The server may have closed it to make way for another.
+            let _ = stream.write_all(b"GET / HTTP/1.1\r\n\r\n");
+        }
+        for mut stream in streams {
+            let end = stream.read_to_end(&mut Vec::new());
+            assert!(!end.is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "it is not closed");
+        }
+        assert_eq!(server.stop("-TERM").0, 0);
+        let written = server.seen.iter().filter(|line| line.contains(" peer=127.0.0.1:")).count();
+        let omitted =
+            server.seen.iter().filter(|line| line.contains("event=lines-omitted") && line.contains("cause=strangers"));
+        let omitted = omitted
+            .map(|line| line.split("count=").nth(1).unwrap().split(' ').next().unwrap().parse::<usize>().unwrap());
+        let omitted: usize = omitted.sum();
+        let told = format!("{written} lines, and {omitted} that were left out");
+        assert!(written < CONNECTIONS && written + omitted >= CONNECTIONS, "{told}");
+    }
 }
 
 #[test]

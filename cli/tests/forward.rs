@@ -99,6 +99,26 @@ fn a_service_that_is_down_cuts_the_session_and_is_logged() {
     serve(&["--send-proxy"]).fails(2, &["--forward"]);
 }
 
+/// As behind a firewall that drops what it does not let through.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_service_that_does_not_answer_is_given_up() {
+    use socket2::{Domain, Socket, Type};
+    let house = House::new();
+    // Nobody takes a connection there, and there is room for one that waits for that: the next gets no answer.
+    let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    listener.listen(0).unwrap();
+    let target = listener.local_addr().unwrap().as_socket().unwrap();
+    let fill = || TcpStream::connect_timeout(&target, std::time::Duration::from_secs(1));
+    let waiting: Vec<TcpStream> = std::iter::from_fn(|| fill().ok()).collect();
+    let mut server = house.serve(&["--forward", &target.to_string()]);
+    let mut session = house.session(connect(&server.address));
+    server.wait_for(&["event=session-ended", "code=target-unreachable", "it did not answer in time"]);
+    assert_eq!(session.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::UnexpectedEof);
+    drop((waiting, listener));
+}
+
 /// The front of a PROXY header of version 2 over IPv4 (source and destination), and its extensions.
 #[track_caller]
 fn header(stream: &mut TcpStream) -> (SocketAddr, SocketAddr, Vec<(u8, String)>) {

@@ -51,6 +51,22 @@ fn keygen_leaves_both_files_alone_if_either_exists() {
 }
 
 #[test]
+fn a_key_that_cannot_be_written_for_good_is_taken_away_again() {
+    let house = House::empty();
+    for (fails, says) in [("dirsync", "was undone"), ("filesync", "the operating system refused")] {
+        for kind in [&["--bits", "2048"][..], &["--identity"]] {
+            let new = house.path("new.pem");
+            let args = [&["keygen", "--out", &new], kind].concat();
+            let Some(mut command) = support::over_failing(&house, fails, "EIO", &args) else { return };
+            assert_eq!(support::finish(&mut command, "").fails(1, &[says]).out, "");
+            for file in ["new.pem", "new.pub.pem"] {
+                assert!(!std::fs::exists(house.path(file)).unwrap(), "{fails}: {file}");
+            }
+        }
+    }
+}
+
+#[test]
 fn keygen_that_cannot_replace_one_file_leaves_the_other_alone() {
     for (folder, file) in [("server.pem", "server.pub.pem"), ("server.pub.pem", "server.pem")] {
         let house = House::empty();

@@ -230,7 +230,7 @@ fn no_server_can_keep_a_client_for_ever() {
     let house = House::new();
     let login = |address: String| {
         let who = ["--user", "alice", "--password-stdin", "--pin", &house.pin(), "--send", "whoami"];
-        run(&[&["login", "--server", &address, "--timeout", "3s"], &who[..]].concat(), GOOD)
+        run(&[&["login", "--server", &address, "--timeout", "6s"], &who[..]].concat(), GOOD)
     };
     std::thread::scope(|scope| {
         // An answer without an end: it would be too long only after minutes.

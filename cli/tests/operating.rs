@@ -1,4 +1,4 @@
-//! What an operator configures, watches and stops: `--config`, `check-config`, the log, metrics, health, reload, draining.
+//! What an operator configures, watches and stops: `--config`, `check-config`, the log, readiness, reload, draining.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(clippy::arithmetic_side_effects)]
@@ -6,11 +6,11 @@
 mod support;
 
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 use support::{House, Server, command, connect, run, status, until};
 
 /// A house with `serve.toml`: these lines, and what every server needs.
@@ -142,7 +142,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
         let mut lines: Vec<(String, String)> = Vec::new();
         for line in shipped.lines() {
             let Some((name, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
-            let is_left_out = ["keys", "exec", "redis", "redis-prefix"].contains(&name)
+            let is_left_out = ["keys", "exec", "redis", "redis-prefix", "redis-timeout"].contains(&name)
                 || (name.ends_with("-file") && name != "ldap-password-file")
                 || (name == "users" && with_directory)
                 || (name.starts_with("ldap") && !with_directory);
@@ -306,164 +306,110 @@ fn a_reload_takes_what_it_can_says_what_it_can_not_and_cuts_no_session() {
     assert_eq!(support::status(&mut server.child), 0);
 }
 
-/// An answer over HTTP: its status, head and body.
-fn get(address: &str, request: &str) -> (u16, String, String) {
-    let mut stream = connect(address);
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no HTTP: {text}"));
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), head.to_owned(), body.to_owned())
+#[test]
+fn a_balancer_that_is_taken_out_at_a_reload_is_believed_no_longer_and_the_new_drain_counts() {
+    let (house, file) = configured("proxy-protocol = [\"127.0.0.1\"]");
+    let mut server = start(&file, &[]);
+    let by_balancer = |server: &Server| {
+        let mut stream = connect(&server.address);
+        stream.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.2 12345 4500\r\n").unwrap();
+        stream
+    };
+    drop(house.session(by_balancer(&server)));
+    server.wait_for(&["event=session-ended", "peer=203.0.113.9:12345"]);
+    write(&house, "drain = \"10m\"");
+    signal(&server, "-HUP");
+    let line = server.wait_for(&["event=config-reloaded"]);
+    assert!(line.contains("drain") && line.contains("proxy-protocol") && !line.contains("needs_restart"), "{line}");
+    let mut refused = by_balancer(&server);
+    let line = server.wait_for(&["event=handshake-failed", "is no frame type"]);
+    assert!(line.contains("peer=127.0.0.1:"), "{line}");
+    assert!(!matches!(refused.read(&mut [0; 1]), Ok(1)));
+    let mut session = house.session(connect(&server.address));
+    server.wait_for(&["event=login-accepted", "peer=127.0.0.1:"]);
+    signal(&server, "-TERM");
+    server.wait_for(&["event=draining", "sessions=1", "for=10m"]);
+    session.write_all(b"echo still here\n").unwrap();
+    session.flush().unwrap();
+    session.read_exact(&mut [0; 11]).unwrap();
+    drop(session);
+    assert_eq!(status(&mut server.child), 0);
 }
 
-fn page(address: &str, path: &str) -> (u16, String) {
-    let (status, _, body) = get(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
-    (status, body)
-}
-
-fn metrics_of(server: &mut Server) -> String {
-    let seen = server.seen.iter().find(|line| line.contains("metrics_listen=")).cloned();
-    let line = seen.unwrap_or_else(|| server.wait_for(&["metrics_listen="]));
-    line.split("metrics_listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned()
-}
-
-/// Reads a page as strictly as the format is described: help and type once and before their samples, all samples of a metric
-/// together, no series twice, histograms that only grow.
-fn read_page(page: &str) -> BTreeMap<String, f64> {
-    let (mut samples, mut types): (BTreeMap<String, f64>, BTreeMap<String, String>) = Default::default();
-    let (mut current, mut helped) = (String::new(), String::new());
-    assert!(page.ends_with('\n'));
-    for line in page.lines() {
-        if let Some(help) = line.strip_prefix("# HELP ") {
-            helped = help.split(' ').next().unwrap().to_owned();
-            assert!(help.len() > helped.len() + 5 && !types.contains_key(&helped), "{line}");
-            continue;
-        }
-        if let Some(of) = line.strip_prefix("# TYPE ") {
-            let (name, kind) = of.split_once(' ').unwrap();
-            assert!(name == helped && ["counter", "gauge", "histogram"].contains(&kind), "{line}");
-            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-            assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{line}");
-            current = name.to_owned();
-            continue;
-        }
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        let name = series.split('{').next().unwrap();
-        assert!(name.starts_with("countersign_") && name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "{line}");
-        let base = if types[&current] == "histogram" {
-            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap()
-        } else {
-            name
-        };
-        assert_eq!(base, current, "{line}");
-        if let Some(labels) = series.strip_prefix(name).filter(|labels| !labels.is_empty()) {
-            let labels = labels.strip_prefix('{').and_then(|labels| labels.strip_suffix('}')).unwrap();
-            for label in labels.split(',') {
-                let (key, value) = label.split_once('=').unwrap();
-                assert!(key.chars().all(|c| c.is_ascii_lowercase()), "{line}");
-                assert!(value.len() > 2 && value.starts_with('"') && value.ends_with('"'), "{line}");
-            }
-        }
-        let value: f64 = value.parse().unwrap_or_else(|_| panic!("{line}"));
-        assert!(value >= 0.0 && samples.insert(series.to_owned(), value).is_none(), "{line}");
-    }
-    for (name, kind) in types.iter().filter(|(_, kind)| *kind == "histogram") {
-        let of = |end: &str| {
-            let front = format!("{name}{end}");
-            samples.iter().filter(|(series, _)| series.starts_with(&front)).collect::<Vec<_>>()
-        };
-        assert!(!of("_bucket").is_empty() && of("_sum").len() == of("_count").len(), "{name} {kind}");
-        for (series, count) in of("_count") {
-            let all = series.replace("_count{", "_bucket{").replace('}', ",le=\"+Inf\"}");
-            assert_eq!(samples[&all], *count, "{all}");
-        }
-    }
-    samples
+/// What the kernel waits for at a server's connections, as /proc/net/tcp has it: with `02`, to see whether the peer is still there, and in how
+/// many hundredths of a second.
+#[cfg(target_os = "linux")]
+fn timers(server: &Server) -> Vec<(String, u64)> {
+    let port = server.address.rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let fields = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let open = fields.filter(|fields| fields[1] == format!("0100007F:{port:04X}") && fields[3] == "01");
+    let timer = |fields: Vec<&str>| {
+        let (timer, time) = fields[5].split_once(':').unwrap();
+        (timer.to_owned(), u64::from_str_radix(time, 16).unwrap())
+    };
+    open.map(timer).collect()
 }
 
 #[test]
-fn metrics_are_read_by_a_plain_client_and_count_what_was_done() {
+#[cfg(target_os = "linux")]
+fn whether_a_silent_peer_is_still_there_is_looked_at_every_minute() {
     let house = House::new();
-    let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0", "--refusal-floor", "1ms"]);
-    let metrics = metrics_of(&mut server);
-    let before = read_page(&page(&metrics, "/metrics").1);
-    assert_eq!(before["countersign_ready"], 1.0);
-    assert_eq!(before["countersign_places{for=\"sessions\"}"], 0.0);
-    let who = ["--user", "alice", "--password-stdin", "--pin", &house.pin(), "--resume", "--send", "whoami"];
-    server.login_keeping(&house, &who, &[], "secret of alice\n").ok();
-    server.login_keeping(&house, &who, &[], "secret of alice\n").ok();
-    server.login(&house, "mallory", "x", &[]).fails(1, &[]);
-    drop(TcpStream::connect(&server.address).unwrap());
-    server.wait_for(&["event=login-resumed"]);
-    server.wait_for(&["event=handshake-failed"]);
-    let _held = house.session(connect(&server.address));
-    let accepted = "event=\"login-accepted\",code=\"ok\"} 2\n";
-    until("the server has counted it", || page(&metrics, "/metrics").1.contains(accepted));
-    let text = page(&metrics, "/metrics").1;
-    let after = read_page(&text);
-    for (series, value) in [
-        ("countersign_decisions_total{event=\"login-accepted\",code=\"ok\"}", 2.0),
-        ("countersign_decisions_total{event=\"login-resumed\",code=\"ok\"}", 1.0),
-        ("countersign_decisions_total{event=\"login-refused\",code=\"unknown-user\"}", 1.0),
-        ("countersign_decisions_total{event=\"handshake-failed\",code=\"disconnected\"}", 1.0),
-        ("countersign_places{for=\"sessions\"}", 1.0),
-        ("countersign_login_seconds_count{outcome=\"accepted\"}", 2.0),
-        ("countersign_login_seconds_count{outcome=\"refused\"}", 1.0),
-        ("countersign_login_stage_seconds_count{stage=\"verify\"}", 4.0),
-        ("countersign_ticket_chains", 1.0),
-        ("countersign_log_lines_dropped_total{cause=\"strangers\"}", 0.0),
-    ] {
-        assert_eq!(after.get(series), Some(&value), "{series} in {text}");
-    }
-    assert!(after["countersign_log_lines_total"] >= 5.0);
-    for (series, value) in &before {
-        let is_counted = series.contains("_total") || series.contains("_count") || series.contains("_bucket");
-        assert!(!is_counted || after[series] >= *value, "{series} went back");
-    }
-    for name in ["alice", "mallory", "127.0.0.1"] {
-        assert!(!text.contains(name), "{name} in {text}");
-    }
+    let server = house.serve(&[]);
+    let session = house.session(connect(&server.address));
+    // As soon as all that was sent has arrived.
+    until("it is looked at", || matches!(&timers(&server)[..], [(timer, time)] if timer == "02" && *time <= 6000));
+    drop(session);
+}
+
+/// A server that may open no more files, and one that may again.
+#[cfg(target_os = "linux")]
+fn set_limit(server: &Server, files: u32) {
+    let limit = format!("--nofile={files}:");
+    let set = Command::new("prlimit").args(["--pid", &server.child.id().to_string(), &limit]).status().unwrap();
+    assert!(set.success());
+}
+
+/// The time that a process has computed for, in hundredths of a second.
+#[cfg(target_os = "linux")]
+fn computed(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.child.id())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 #[test]
-fn whoever_asks_for_something_else_or_too_much_harms_nobody() {
+#[cfg(target_os = "linux")]
+fn a_server_without_descriptors_leaves_the_system_alone_between_its_tries() {
     let house = House::new();
     let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0"]);
-    let metrics = metrics_of(&mut server);
-    assert_eq!(page(&metrics, "/healthz"), (200, "ok\n".to_owned()));
-    assert_eq!(page(&metrics, "/readyz"), (200, "ok\n".to_owned()));
-    assert_eq!(page(&metrics, "/").0, 404);
-    let (status, head, _) = get(&metrics, "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
-    assert!(status == 405 && head.to_lowercase().contains("allow: get"), "{head}");
-    let (status, head, body) = get(&metrics, "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_eq!((status, body.as_str()), (200, ""));
-    assert!(head.to_lowercase().contains("content-type: text/plain; version=0.0.4"), "{head}");
-    // A head without end is cut off, and so are those who say nothing: the others get their turn.
-    let mut endless = connect(&metrics);
-    let _ = endless.write_all(b"GET /metrics HTTP/1.1\r\n");
-    let line = [b'x'; 1 << 16];
-    let mut sent = 0;
-    while sent < 1 << 26 && endless.write_all(&line).is_ok() {
-        sent += line.len();
-    }
-    assert!(sent < 1 << 26, "it took {sent} bytes of a head");
-    let idle: Vec<TcpStream> = (0..20).map(|_| connect(&metrics)).collect();
-    server.login(&house, "alice", "secret of alice", &["--send", "whoami"]).ok();
-    assert_eq!(page(&metrics, "/healthz").0, 200);
-    drop(idle);
+    let started = server.wait_for(&["event=started"]);
+    let metrics = started.split("metrics_listen=").nth(1).unwrap().split(' ').next().unwrap();
+    let (before, began) = (computed(&server), Instant::now());
+    set_limit(&server, 3);
+    let (waiting, _watching) = (connect(&server.address), connect(metrics));
+    (0..40).for_each(|_| drop(server.wait_for(&["event=accept-failed"])));
+    // Between any two of them it waits, however slow the machine is.
+    assert!(began.elapsed() >= Duration::from_millis(39 * 50), "{:?}", began.elapsed());
+    let after = computed(&server);
+    set_limit(&server, 1024);
+    drop(house.session(waiting));
+    assert_eq!(server.stop("-TERM").0, 0);
+    // The other listener, which says nothing, has not turned round and round either.
+    assert!(after - before < 50, "it computed for {} hundredths of a second", after - before);
 }
 
 #[test]
 fn a_server_that_drains_is_not_ready_takes_nobody_and_lets_sessions_end() {
     let house = House::new();
     let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0", "--drain", "10m"]);
-    let metrics = metrics_of(&mut server);
+    server.wait_for(&["event=started"]);
     let mut session = house.session(connect(&server.address));
     signal(&server, "-TERM");
     server.wait_for(&["event=draining", "sessions=1", "for=10m"]);
-    assert_eq!(page(&metrics, "/readyz"), (503, "stopping\n".to_owned()));
-    assert_eq!(page(&metrics, "/healthz").0, 200);
-    assert_eq!(read_page(&page(&metrics, "/metrics").1)["countersign_ready"], 0.0);
+    assert_eq!(server.get("/readyz"), ("503".to_owned(), "stopping\n".to_owned()));
+    assert_eq!(server.get("/healthz").0, "200");
+    assert!(server.get("/metrics").1.contains("\ncountersign_ready 0\n"));
     until("nobody listens", || TcpStream::connect(&server.address).is_err());
     session.write_all(b"echo still here\n").unwrap();
     session.flush().unwrap();
@@ -496,14 +442,13 @@ fn a_second_signal_ends_a_server_that_drains() {
 fn a_server_whose_accounts_can_not_be_read_is_not_ready() {
     let house = House::new();
     let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0"]);
-    let metrics = metrics_of(&mut server);
     let users = house.read("users.txt");
     std::fs::remove_file(house.path("users.txt")).unwrap();
     server.wait_for(&["event=users-unreadable"]);
-    assert_eq!(page(&metrics, "/readyz"), (503, "the accounts can't be read\n".to_owned()));
+    assert_eq!(server.get("/readyz"), ("503".to_owned(), "the accounts can't be read\n".to_owned()));
     house.write("users.txt", users.as_bytes(), 0o600);
     server.wait_for(&["event=users-reloaded"]);
-    assert_eq!(page(&metrics, "/readyz").0, 200);
+    assert!(server.is_ready());
 }
 
 #[test]

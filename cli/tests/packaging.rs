@@ -1,12 +1,14 @@
 //! What packages ship, and how a service manager starts the server.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod support;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -103,6 +105,102 @@ fn a_package_has_all_its_parts() {
     }
     let unit = house.read("opt/own/lib/systemd/system/countersign.service");
     assert!(unit.contains("ExecStart=/opt/own/bin/countersign serve ") && !unit.contains("/usr/bin"), "{unit}");
+}
+
+/// Whatever whoever installs it keeps from others by default.
+#[test]
+fn what_is_installed_can_be_read_by_all_and_changed_by_its_owner_alone() {
+    let house = House::empty();
+    let install = format!("umask 077; exec {}", root().join("contrib/install").display());
+    let installed = Command::new("sh")
+        .args(["-c", &install])
+        .envs([("DESTDIR", house.path("root").as_str()), ("PREFIX", "/usr"), ("BINARY", BINARY)])
+        .output()
+        .unwrap();
+    assert!(installed.status.success(), "{installed:?}");
+    let (mut left, mut files) = (vec![PathBuf::from(house.path("root/usr"))], 0);
+    while let Some(path) = left.pop() {
+        let (meta, shown) = (fs::symlink_metadata(&path).unwrap(), path.display());
+        let is_run = path.ends_with("bin/countersign");
+        let mode = if meta.is_dir() || is_run { 0o755 } else { 0o644 };
+        assert_eq!(meta.permissions().mode() & 0o7777, mode, "{shown}");
+        if meta.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            assert!(meta.is_file(), "{shown}");
+            files += 1;
+        }
+    }
+    assert!(files > 20, "{files} files");
+}
+
+/// What the unit's service may do and is kept from, line by line. Whoever takes something out of it, or opens it, does so here as well.
+const SERVICE: [&str; 44] = [
+    "Type=notify",
+    "ExecStart=/usr/bin/countersign serve --config /etc/countersign/serve.toml",
+    "ExecReload=/usr/bin/countersign check-config /etc/countersign/serve.toml",
+    "ExecReload=kill -HUP $MAINPID",
+    "User=countersign",
+    "Group=countersign",
+    "ConfigurationDirectory=countersign",
+    "ConfigurationDirectoryMode=0750",
+    "StateDirectory=countersign",
+    "StateDirectoryMode=0700",
+    "Restart=on-failure",
+    "RestartSec=1s",
+    "LimitNOFILE=65536",
+    "TasksMax=4096",
+    "AmbientCapabilities=",
+    "CapabilityBoundingSet=",
+    "DevicePolicy=closed",
+    "LockPersonality=yes",
+    "MemoryDenyWriteExecute=yes",
+    "NoNewPrivileges=yes",
+    "PrivateDevices=yes",
+    "PrivateTmp=yes",
+    "PrivateUsers=yes",
+    "ProcSubset=pid",
+    "ProtectClock=yes",
+    "ProtectControlGroups=yes",
+    "ProtectHome=yes",
+    "ProtectHostname=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "ProtectProc=invisible",
+    "ProtectSystem=strict",
+    "RemoveIPC=yes",
+    "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallErrorNumber=EPERM",
+    "SystemCallFilter=@system-service",
+    "SystemCallFilter=~@privileged @resources",
+    "SystemCallFilter=setrlimit prlimit64",
+    "UMask=0077",
+];
+
+/// The settings of a section of a file of systemd's.
+fn section<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let lines = text.lines().skip_while(|line| *line != format!("[{name}]")).skip(1);
+    lines.take_while(|line| !line.starts_with('[')).filter(|line| !line.is_empty() && !line.starts_with('#')).collect()
+}
+
+/// What systemd-analyze says of it is a sum, in which no single line counts for much.
+#[test]
+fn the_unit_shuts_what_the_server_does_not_need() {
+    let read = |file: &str| fs::read_to_string(root().join("contrib/systemd").join(file)).unwrap();
+    let unit = read("countersign.service");
+    assert_eq!(section(&unit, "Service"), SERVICE);
+    assert_eq!(unit.matches("[Service]").count(), 1);
+    // The drop-in adds passwords, and takes nothing away.
+    assert_eq!(section(&read("countersign-databases.conf"), "Service"), [""; 0]);
+    // A user without a password, a shell or a home.
+    let users = read("countersign.sysusers");
+    let users: Vec<&str> = users.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(users, ["u countersign - \"countersign login server\""]);
 }
 
 #[test]
@@ -213,7 +311,7 @@ fn a_server_that_is_handed_no_socket_says_so() {
 }
 
 #[test]
-fn the_image_is_built_from_what_there_is_by_a_command_of_the_gate() {
+fn the_image_is_built_from_what_there_is_by_a_command_of_the_rehearsal() {
     let root = root();
     let text = fs::read_to_string(root.join("contrib/Dockerfile")).unwrap();
     let instructions: Vec<(&str, &str)> = text.lines().filter_map(|line| line.split_once(' ')).collect();
@@ -226,9 +324,12 @@ fn the_image_is_built_from_what_there_is_by_a_command_of_the_gate() {
             copied.push(source);
         }
     }
-    let gate = fs::read_to_string(root.join(".ci/run")).unwrap();
+    // Last of all it is what has no rights, and no shell.
+    assert_eq!(of("FROM").next_back(), Some("gcr.io/distroless/cc-debian12:nonroot"));
+    assert_eq!(of("USER").count(), 0, "nobody is anybody else in it");
+    let rehearsal = fs::read_to_string(root.join(".ci/release")).unwrap();
     for build in of("RUN") {
-        assert!(gate.lines().any(|line| line.trim() == build), "the gate does not run: {build}");
+        assert!(rehearsal.lines().any(|line| line.ends_with(build)), "nobody has tried: {build}");
     }
     let ignored = fs::read_to_string(root.join("contrib/Dockerfile.dockerignore")).unwrap();
     assert!(!ignored.lines().any(|line| copied.contains(&line)), "{ignored}");

@@ -12,10 +12,17 @@
 
 mod support;
 
-use countersign::Begun;
+use countersign::crypto::rustcrypto;
+use countersign::{Begun, TicketKeys, UnixTime};
+use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::collections::HashSet;
 use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 use support::servers::Redis;
-use support::{House, Said, Server, command, connect, finish, run};
+use support::{House, PATIENCE, Said, Server, command, connect, finish, run};
 
 /// A house whose accounts are in SQLite.
 fn house() -> House {
@@ -41,7 +48,8 @@ fn words(house: &House, redis: &str, more: &[&str]) -> Vec<String> {
 
 fn serve(house: &House, redis: &Redis, more: &[&str]) -> Server {
     let password = house.path("redis-password");
-    let more = [&["--redis-password-file", &password, "--refusal-floor", "1ms"], more].concat();
+    let more =
+        [&["--redis-password-file", &password, "--redis-timeout", "20s", "--refusal-floor", "1ms"], more].concat();
     Server::of(command(&words(house, &redis.address(), &more)))
 }
 
@@ -131,6 +139,76 @@ fn servers_over_one_sqlite_file_share_tickets_and_each_is_good_once() {
     drop(house.session(connect(&stranger.address)));
     let (_, said) = stranger.stop("-TERM");
     assert!(said.contains("warning: the ticket keys in the database are encrypted under another secret"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_goes_on_to_make_the_keys_that_are_shared() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let secret = house.write("secret", format!("{}\n", "5a".repeat(32)).as_bytes(), 0o600);
+    let _server = serve(&house, &redis, &["--shared-secret", &secret, "--ticket-lifetime", "2s"]);
+    // One that looks on, and makes none as long as there is one.
+    let store = SqlStore::open(&Place::sqlite(house.path("accounts.db"))).await.unwrap();
+    let keys = Arc::new(TicketKeys::new(rustcrypto::provider(), Duration::from_secs(3600)));
+    let looking = SharedTicketKeys::new(&store, &keys, &SharedSecret::new([0x5a; 32]));
+    let (mut seen, end) = (HashSet::new(), Instant::now() + PATIENCE);
+    while seen.len() <= 6 {
+        assert!(Instant::now() < end, "there were {} only", seen.len());
+        looking.sync().await.unwrap();
+        let now = UnixTime::from_system(SystemTime::now());
+        seen.insert(keys.export(now, &mut StdRng::seed_from_u64(1)).unwrap().as_slice().to_vec());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[test]
+fn a_rotation_ends_no_ticket_and_a_check_changes_nothing() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let (keys, users, password) = (house.path("keys"), sqlite(&house), house.path("redis-password"));
+    run(&["keygen", "--bits", "2048", "--keys", &keys, "--current", &house.path("server.pem")], "").ok();
+    let address = redis.address();
+    let text = format!(
+        "listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n\
+         redis-timeout = \"20s\"\nrefusal-floor = \"10ms\"\nmax-wait = \"1m\"\nhandshake-timeout = \"1m\"\n"
+    );
+    let file = house.write("serve.toml", text.as_bytes(), 0o644);
+    let start = || Server::of(command(&["serve", "--config", &file]));
+    let check = || run(&["check-config", &file], "").ok();
+    // Nothing is there yet, and nothing is there afterwards.
+    check();
+    assert_eq!(redis.ask(&["DBSIZE"]), "0\n");
+    let mut servers = [start(), start()];
+    redis.settle();
+    let mut used = Vec::new();
+    let mut ticket = house.session(connect(&servers[0].address)).info().ticket().unwrap().clone();
+    let mut is_taken = |server: &Server| {
+        let next = house.resume(&server.address, &ticket).info().ticket().unwrap().clone();
+        used.push(std::mem::replace(&mut ticket, next));
+    };
+    is_taken(&servers[1]);
+
+    run(&["key", "rotate", "--keys", &keys], "").ok();
+    let before = redis.ask(&["HGETALL", "countersign:tickets"]);
+    assert!(!check().err.contains("secret"));
+    assert_eq!(redis.ask(&["HGETALL", "countersign:tickets"]), before);
+    is_taken(&servers[0]);
+    // One is started anew, under the next key, while the other goes on under the one before; then it is as well.
+    for number in [0, 1] {
+        assert_eq!(servers[number].stop("-TERM").0, 0);
+        servers[number] = start();
+        (0..2).for_each(|server| is_taken(&servers[server]));
+    }
+    for (server, ticket) in servers.iter().flat_map(|server| used.iter().map(move |ticket| (server, ticket))) {
+        assert!(matches!(house.begin(&server.address, ticket), Begun::Trusted(_)));
+    }
+
+    // Whoever would be a stranger there is told so, and does nothing yet.
+    house.write("secret", format!("{}\n", "5a".repeat(32)).as_bytes(), 0o600);
+    house.write("serve.toml", format!("{text}shared-secret = {:?}\n", house.path("secret")).as_bytes(), 0o644);
+    let said = check();
+    assert!(said.err.contains("warning: --redis") && said.err.contains("under another secret"), "{said:?}");
+    drop(house.resume(&servers[0].address, &ticket));
 }
 
 #[test]

@@ -317,6 +317,26 @@ fn a_stop_in_good_order_keeps_the_tickets_and_the_memory_of_used_ones() {
     assert!(fs::exists(&key).unwrap() && fs::exists(&file).unwrap());
 }
 
+/// They would be there again after a power failure, and with them tickets that were used since.
+#[test]
+fn ticket_keys_that_are_not_gone_for_good_are_not_used() {
+    let house = House::new();
+    let (file, key, users) = (house.path("ticket.keys"), house.path("server.pem"), house.path("users.txt"));
+    let args = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--ticket-keys", &file];
+    let save = || assert_eq!(house.serve(&["--ticket-keys", &file]).stop("-TERM").0, 0);
+    save();
+    let Some(mut command) = support::over_failing(&house, "dirsync", "EIO", &args) else { return };
+    let mut refused = command.spawn().unwrap();
+    assert_eq!(support::status(&mut refused), 1);
+    let said = Said::from(refused.wait_with_output().unwrap());
+    said.fails(1, &["ticket.keys", "have to be removed, and these can't be"]);
+    // A file system that has no such thing is written as it always is.
+    save();
+    let mut server = Server::of(support::over_failing(&house, "dirsync", "EINVAL", &args).unwrap());
+    assert!(!fs::exists(&file).unwrap());
+    assert_eq!(server.stop("-TERM").0, 0);
+}
+
 #[test]
 fn a_memory_that_had_to_forget_is_logged_at_the_stop() {
     let house = House::new();

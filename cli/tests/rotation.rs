@@ -99,6 +99,40 @@ fn a_folder_of_keys_is_made_listed_and_rotated() {
 }
 
 #[test]
+fn while_another_process_changes_a_folder_of_keys_nobody_else_does() {
+    let house = house();
+    let before = (list(&house), fs::read_dir(house.path("keys")).unwrap().count());
+    let held = fs::File::open(house.path("keys")).unwrap();
+    held.lock().unwrap();
+    rotate(&house, &[]).fails(1, &["another process is changing these keys", "try again"]);
+    assert_eq!((list(&house), fs::read_dir(house.path("keys")).unwrap().count()), before);
+    drop(held);
+    rotate(&house, &[]).ok();
+}
+
+#[test]
+fn a_rotation_is_written_for_good_before_it_is_said() {
+    let house = house();
+    let keys = house.path("keys");
+    let args = ["key", "rotate", "--keys", &keys];
+    let Some(mut command) = support::over_failing(&house, "", "EIO", &args) else { return };
+    support::finish(&mut command, "").ok();
+    // The new key, then what names it: each before it has its place, and the folder after.
+    let synced = house.read("synced");
+    let synced: Vec<&str> = synced.lines().collect();
+    let [.., of_key, after_key, of_names, after_names] = synced[..] else { panic!("{synced:#?}") };
+    assert!(of_key.starts_with(&format!("{keys}/.countersign-")) && after_key == keys, "{synced:#?}");
+    assert!(of_names.starts_with(&format!("{keys}/.tmp")) && after_names == keys, "{synced:#?}");
+    // A disk that is broken.
+    let before = list(&house);
+    for fails in ["filesync", "dirsync"] {
+        let mut command = support::over_failing(&house, fails, "EIO", &args).unwrap();
+        assert_eq!(support::finish(&mut command, "").fails(1, &["key-"]).out, "");
+        assert_eq!(list(&house), before);
+    }
+}
+
+#[test]
 fn what_is_stolen_is_taken_out_at_once() {
     let house = house();
     let (current, next) = (pin(&house, "current"), pin(&house, "next"));

@@ -196,6 +196,6 @@ fn an_agent_that_lies_hangs_or_says_no_is_named_and_nobody_is_logged_in() {
             send(stream, &listed);
         }
     });
-    let said = login(&house, &server, Some(&socket), &["--identity", &public, "--timeout", "1s"]);
+    let said = login(&house, &server, Some(&socket), &["--identity", &public, "--timeout", "5s"]);
     said.fails(2, &["did not answer in time", "--timeout"]);
 }

@@ -6,6 +6,7 @@
 mod support;
 
 use countersign::accounts::TotpSecret;
+use rustix::io::ioctl_fionread;
 use rustix::process::{Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr, tcgetpgrp};
@@ -38,12 +39,19 @@ impl Terminal {
     }
 
     fn of(house: &House, args: &[&str]) -> Self {
+        Self::typed_ahead(house, "", args)
+    }
+
+    /// What was typed before the command began.
+    fn typed_ahead(house: &House, typed: &str, args: &[&str]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
         let name = ptsname(&keyboard, Vec::new()).unwrap();
         let line = OpenOptions::new().read(true).write(true).open(OsStr::from_bytes(name.as_bytes())).unwrap();
-        let keyboard = File::from(keyboard);
+        let mut keyboard = File::from(keyboard);
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        until("it has arrived", || ioctl_fionread(&line).unwrap() > 0 || typed.is_empty());
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).args(args).current_dir(house.folder.path());
         command.env_remove("HOME").env("XDG_STATE_HOME", house.path("state"));
@@ -150,6 +158,50 @@ fn the_echo_is_back_whatever_ends_a_question() {
 }
 
 #[test]
+fn what_was_mistyped_once_of_two_times_is_not_taken() {
+    let house = House::new();
+    let (users, identity) = (house.path("users.txt"), house.path("identity.pem"));
+    let before = house.read("users.txt");
+    let alices = "New password for alice: ";
+    for (args, prompt, says) in [
+        (&["user", "add", "bob", "--users", &users][..], PROMPT, "the two passwords differ"),
+        (&["user", "passwd", "alice", "--users", &users], alices, "the two passwords differ"),
+        (&["keygen", "--identity", "--encrypt", "--out", &identity], "Passphrase for ", "the two passphrases differ"),
+    ] {
+        let mut terminal = Terminal::run(&house, args);
+        terminal.wait_for(prompt);
+        terminal.type_in("correct horse battery\n");
+        terminal.wait_for("The same again: ");
+        terminal.type_in("correct horse buttery\n");
+        assert_eq!(terminal.end(), Some(1), "{args:?}");
+        terminal.wait_for(says);
+    }
+    assert_eq!(house.read("users.txt"), before);
+    assert!(!std::fs::exists(&identity).unwrap());
+}
+
+#[test]
+fn what_was_typed_before_a_question_is_not_its_answer() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let command = env!("CARGO_BIN_EXE_countersign");
+    let (users, before) = (house.path("users.txt"), house.read("users.txt"));
+    // As somebody does who has pasted too much. It was seen while they typed.
+    let args = [command, "user", "add", "bob", "--users", &users];
+    let mut terminal = Terminal::typed_ahead(&house, "correct horse battery\ncorrect horse battery\n", &args);
+    terminal.wait_for(PROMPT);
+    terminal.type_in("\x04");
+    assert_eq!(terminal.end(), Some(2));
+    assert_eq!(house.read("users.txt"), before);
+    let args = [command, "login", "--server", &server.address, "--user", "alice", "--send", "whoami"];
+    let mut terminal = Terminal::typed_ahead(&house, "yes\n", &args);
+    terminal.wait_for(QUESTION);
+    terminal.type_in("no\n");
+    terminal.wait_for("was not confirmed");
+    assert_eq!(terminal.end(), Some(3));
+}
+
+#[test]
 fn the_end_of_input_is_no_missing_terminal() {
     let house = House::new();
     let mut terminal = asked(&house);
@@ -209,7 +261,7 @@ fn nobody_is_asked_for_a_password_that_can_t_be_used() {
 #[test]
 fn who_types_slowly_is_let_in_all_the_same() {
     let house = House::new();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let mut terminal = login(&house, &server.address, &house.pin());
     terminal.wait_for(PASSWORD);
     // The server has given this connection up.
@@ -286,7 +338,7 @@ fn a_server_that_is_not_known_is_asked_about_with_its_fingerprint_before_any_pas
 #[test]
 fn who_looks_at_a_key_for_longer_than_the_server_waits_is_let_in_all_the_same() {
     let house = House::new();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let mut terminal = meet(&house, &server.address, &[]);
     terminal.wait_for(QUESTION);
     server.wait_for(&["event=handshake-failed", "code=deadline-passed"]);
@@ -350,7 +402,7 @@ fn the_passphrase_of_a_key_is_asked_for_once_the_server_is_trusted_and_again_whe
     let users = house.path("users.txt");
     let public = house.key("signing/id_ed25519.pub", "id_ed25519.pub");
     support::run(&["user", "key", "add", "alice", "--key", &public, "--users", &users], "").ok();
-    let mut server = house.serve(&["--handshake-timeout", "2s"]);
+    let mut server = house.serve(&["--handshake-timeout", "5s"]);
     let (pin, address) = (house.pin(), server.address.clone());
     let args = |pin: &str| {
         let args = ["login", "--server", &address, "--user", "alice", "--identity", &key, "--send", "whoami", "--pin"];

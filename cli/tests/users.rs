@@ -301,37 +301,29 @@ fn a_command_that_is_killed_leaves_a_whole_file_and_nothing_beside_it_for_long()
     assert!(seen > 0, "at least one was killed while it wrote");
 }
 
-/// The system calls of a file system that is odd or broken, by a library that is put in front of the C library.
-fn failing(house: &House, errno: &str, args: &[&str]) -> Option<Said> {
-    let library = house.path("fail.so");
-    let source = include_str!("support/fail.c").replace("errno=EINVAL", &format!("errno={errno}"));
-    let source = house.write("fail.c", source.as_bytes(), 0o644);
-    let built = std::process::Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
-    if !built.is_ok_and(|built| built.success()) {
-        eprintln!("no C compiler here: not tested");
-        return None;
-    }
+/// What `user` says over such a file system.
+fn failing(house: &House, fails: &str, errno: &str, args: &[&str]) -> Option<Said> {
     let users = house.path("users.txt");
-    let mut command = support::command(&[args, &["--users", &users]].concat());
-    Some(support::finish(command.env("LD_PRELOAD", library).env("FAILS", "dirsync"), ""))
+    let args = [&["user"], args, &["--users", &users]].concat();
+    Some(support::finish(&mut support::over_failing(house, fails, errno, &args)?, ""))
 }
 
 #[test]
 fn a_folder_that_cannot_be_synced_makes_no_lie() {
     let house = House::new();
     // A file system that has no such thing: the change is made.
-    let Some(said) = failing(&house, "EINVAL", &["user", "token", "alice"]) else { return };
+    let Some(said) = failing(&house, "dirsync", "EINVAL", &["token", "alice"]) else { return };
     assert!(said.ok().out.starts_with("cst_"));
     assert!(user(&house, &["show", "alice"], "").ok().out.contains("tokens       1"));
-    // A disk that is broken: it is not, and that is said.
+    // A disk that is broken, for the folder or for the file: it is not, and that is said.
     let before = house.read("users.txt");
-    for args in [["user", "token", "alice"], ["user", "lock", "alice"]] {
-        let said = failing(&house, "EIO", &args).unwrap().fails(1, &["was undone"]);
-        assert_eq!(said.out, "");
-        assert_eq!(house.read("users.txt"), before);
+    for (fails, says) in [("dirsync", "was undone"), ("filesync", "users.txt: the operating system refused")] {
+        for args in [&["token", "alice"][..], &["lock", "alice"], &["add", "bob", "--no-password"]] {
+            let said = failing(&house, fails, "EIO", args).unwrap().fails(1, &[says]);
+            assert_eq!(said.out, "");
+            assert_eq!(house.read("users.txt"), before);
+        }
     }
-    failing(&house, "EIO", &["user", "add", "bob", "--no-password"]).unwrap().fails(1, &["was undone"]);
-    assert_eq!(house.read("users.txt"), before);
 }
 
 /// As `docker run -v ./users.txt:/users.txt` has it.

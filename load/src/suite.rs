@@ -4,6 +4,7 @@ mod attacker;
 mod crowd;
 mod measure;
 mod net;
+mod pace;
 mod record;
 mod run;
 mod scenarios;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 fn load(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_load")).args(args).output().unwrap()
@@ -11,6 +12,9 @@ fn load(args: &[&str]) -> Output {
 /// The scenario runs, and the verdict is that good clients suffer.
 #[track_caller]
 fn is_found_out(name: &str) {
+    // One after the other: beside a flood the quiet run would not be one.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let output = load(&["--quick", "--without-limits", name]);
     let said = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said} {}", String::from_utf8_lossy(&output.stderr));

@@ -264,7 +264,9 @@ impl Acceptor {
     pub fn counts(&self) -> Counts {
         let (revoked, unconfirmed) = self.0.sessions.counts();
         let (turned_away, unchecked, store_away) = self.0.guard.counts();
-        let counts = Counts { revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() };
+        let waiting = self.0.workers.waiting().saturating_add(self.0.permits.waiting());
+        let counts =
+            Counts { waiting, revoked, unconfirmed, turned_away, unchecked, store_away, ..self.0.places.counts() };
         self.0.puzzles.count(counts)
     }
 

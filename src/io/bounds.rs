@@ -132,8 +132,9 @@ impl Bounds {
     }
 
     /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in. What the
-    /// process has open besides (some twenty: its standard streams, the listener, what the runtime and the store of accounts need) comes on
-    /// top.
+    /// process has open besides comes on top: some twenty for its standard streams, the listener and the runtime, and what stores and an
+    /// [`AsyncVerifier`](crate::AsyncVerifier) open, such as a pool of connections (`Place::files` in countersign-stores), or a connection for each question
+    /// ([`Bounds::questions`]).
     pub fn files(&self, per_session: usize) -> usize {
         let refusals = self.refusals.saturating_mul(FOR_REFUSAL);
         self.handshakes.saturating_add(refusals).saturating_add(self.sessions.saturating_mul(per_session))
@@ -173,6 +174,12 @@ impl Bounds {
     /// How many undecided logins and refusals there may be.
     pub fn refusals(&self) -> usize {
         self.refusals
+    }
+
+    /// How many questions a verifier may be asked at once: about logins and tickets ([`Bounds::with_remote`]), and four about open sessions
+    /// ([`crate::Recheck`]).
+    pub fn questions(&self) -> usize {
+        self.remote.saturating_add(super::sessions::ASKERS)
     }
 
     /// How many sessions may be open at once.

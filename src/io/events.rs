@@ -158,11 +158,12 @@ impl Named<'_> {
     }
 }
 
-/// How long a handshake took, and its parts that are the server's. What is missing in their sum is the client, and the way to it.
+/// How long a handshake took, and its parts that are the server's. What is missing in their sum is the client, the way to it, and a
+/// [`crate::PenaltyStore`] that was asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timings {
-    /// In queues: for a thread, and for whoever is asked elsewhere.
+    /// In queues: for a thread, for whoever is asked elsewhere, and for others' passwords to be decided first ([`crate::Penalties`]).
     pub waited: Duration,
     /// The RSA operation, here or elsewhere.
     pub opened: Duration,

@@ -62,7 +62,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// **At once** no more passwords are looked at than might be wrong: each counts as a failure from the moment at which it is looked at until it is known to be
 /// good, or nobody can tell. Whoever comes when all these together would mean a wait is not refused for it: the login waits for one of
 /// the others to be decided, and is refused like any other if that takes longer than a handshake may. So a first eleven logins to a name are
-/// looked at together, and one at a time once ten were wrong. A login whose future is dropped in the middle counts as failed.
+/// looked at together, and one at a time once ten were wrong; those who wait come in the order in which they came. A login whose future is dropped in the
+/// middle counts as failed.
 ///
 /// **Behind a balancer** that does not tell whose connections they are, all come from one source, and a guesser among them stops everybody who
 /// has not logged in since this server's start: give the addresses that it tells ([`crate::Context`]), or exempt it ([`Penalties::with_exempt`]).

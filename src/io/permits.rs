@@ -67,6 +67,11 @@ impl Permits {
         self.lock().queue.is_pressed(of, now, self.patience())
     }
 
+    /// How many wait for one.
+    pub(super) fn waiting(&self) -> usize {
+        self.lock().queue.len()
+    }
+
     /// As [`Queue::wait`].
     pub(super) fn wait(&self) -> Duration {
         let now = self.now();

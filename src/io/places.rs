@@ -84,6 +84,8 @@ pub struct Counts {
     pub handshakes: usize,
     /// Logins that have arrived and are not decided, and good tickets about which the verifier is asked.
     pub logins: usize,
+    /// Hellos and logins that wait for their turn: for a thread, or for a store or a key that is elsewhere.
+    pub waiting: usize,
     /// Refusals that are not sent yet, or whose peers have not hung up.
     pub refusals: usize,
     /// Sessions.

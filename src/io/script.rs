@@ -218,7 +218,7 @@ async fn refused<L: Link>(
     mut refused: RefusedLogin,
     Visit { place, trace, .. }: Visit,
 ) -> Visited {
-    if refused.refusal.reason.is_no() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
+    if refused.refusal.reason.is_failure() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
         server.note_refused(place.source());
     }
     penalised::note_refused(server, link, (place.source(), &trace), &mut refused).await;

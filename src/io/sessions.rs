@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Questions at once. A verifier that hangs takes one of these threads for each session that it hangs about.
-const ASKERS: usize = 4;
+pub(super) const ASKERS: usize = 4;
 
 /// How long the owner of a session that was ended has to tell its peer before what blocks in writing is ended, too.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -261,7 +261,7 @@ impl Sessions {
         let open = state.open.get_mut(&id)?;
         (open.asking, open.due) = (None, due);
         let ended = match answer {
-            None | Some(Err(Reason::NotNow(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
+            None | Some(Err(Reason::NotNow(_) | Reason::NoAnswer(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
                 open.unconfirmed.get_or_insert(now);
                 // Who was asked about by a word alone is asked about again, too, until there is an answer.
                 open.due = due.or_else(|| now.checked_add(self.0.recheck.late()));

@@ -114,6 +114,12 @@ impl Workers {
         self.lock().queue.is_pressed(of, now, self.patience())
     }
 
+    /// How many wait for a thread.
+    pub(super) fn waiting(&self) -> usize {
+        let state = self.lock();
+        state.queue.len().saturating_add(state.begun.len())
+    }
+
     /// As [`Queue::wait`].
     pub(super) fn wait(&self) -> Duration {
         let now = self.now();
@@ -144,7 +150,7 @@ impl Workers {
         let mut state = self.lock();
         // Those who ask have logins in the queue's bounds behind them; this is for stores that ask in numbers.
         let WorkBounds { at_once, waiting, .. } = self.bounds();
-        if state.begun.len() > at_once.saturating_add(waiting) {
+        if state.begun.len() >= at_once.saturating_add(waiting) {
             return false;
         }
         let job: Job = Box::new(move |workers| {
@@ -435,19 +441,27 @@ mod tests {
     }
 
     #[test]
-    fn what_has_begun_has_room_for_as_many_as_are_worked_on_and_wait_and_one_more() {
-        let workers = start(1, 1, Duration::from_secs(60));
+    fn of_the_work_of_logins_that_have_begun_no_more_waits_than_may() {
+        let workers = start(1, 2, Duration::from_secs(60));
         let (go, wait) = channel::<()>();
         let (started, starts) = channel();
-        let submit = |work| workers.submit((&source(), Origin::New), work);
-        let first = move || {
+        let occupied = Box::new(move || {
             started.send(()).unwrap();
-            let _ = wait.recv();
-        };
-        assert!(submit(Box::new(first)));
+            wait.recv().unwrap();
+        });
+        assert!(workers.submit((&source(), Origin::New), occupied));
         starts.recv().unwrap();
-        assert_eq!([(); 4].map(|()| submit(Box::new(|| ()))), [true, true, true, false]);
-        drop(go);
+        let (ran, runs) = channel();
+        let submit = || {
+            let ran = ran.clone();
+            workers.submit((&source(), Origin::New), Box::new(move || ran.send(()).unwrap()))
+        };
+        // As many as may be computed at once, and as many as may wait for that.
+        assert_eq!([(); 5].map(|()| submit()), [true, true, true, false, false]);
+        go.send(()).unwrap();
+        assert_eq!(runs.iter().take(3).count(), 3);
+        assert!(submit());
+        assert_eq!(runs.iter().take(1).count(), 1);
     }
 
     #[test]

@@ -326,9 +326,12 @@ impl Accounts {
         name: &str,
         change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
     ) -> Result<T, AccountError> {
-        let mut new = self.find(name)?.clone();
+        let known = self.answers.known(name);
+        let mut new = self.find(name)?.clone().with_answers(known);
         let result = change(&mut new)?;
         let new = self.resolved(new)?;
+        // Of a new authenticator no code was used, nor a wrong one given. Nobody else answers meanwhile: this is borrowed whole.
+        self.answers.replace(name, (known, new.answers), now());
         self.put(new);
         Ok(result)
     }

@@ -238,13 +238,15 @@ impl<'a> Asker<'a> {
 /// - treating an empty password as "anonymous" in a directory behind it: nothing, since a login with an empty secret
 ///   never opens and is refused whatever the verifier says.
 ///
-/// A verifier that can't tell (its database is away) says [`Reason::NotNow`]. One that panics ends in the same refusal as
-/// any other, at the same moment.
+/// A verifier that can't tell (its database is away) says [`Reason::NotNow`], which must not depend on the credential: it costs whoever guesses nothing.
+/// One that has handed the credential to somebody else to check, and has no answer, says [`Reason::NoAnswer`]: that counts as a guess. One that panics
+/// ends in the same refusal as any other, at the same moment.
 ///
 /// It needs a timeout of its own for whatever it waits for. A login is given up once
 /// [`crate::ServerConfig::with_handshake_timeout`] has passed since it arrived: its connection is closed without a verdict. But
 /// nothing ends the call: one that hangs takes one of the acceptor's threads for good. (An [`AsyncVerifier`]'s future is dropped at that
-/// moment, and the client gets a refusal like any other.)
+/// moment, and the client told "not now"; the login counts as a guess, [`Reason::NoAnswer`].) So give up before that, and say [`Reason::NotNow`], where it is a store that hangs,
+/// and nobody has looked at the credential: else an outage makes everybody wait for the guesses that they did not make.
 pub trait Verifier: Send + Sync {
     /// Checks a credential. An unknown user must cost what a wrong password costs.
     ///

@@ -76,7 +76,6 @@ impl Circuit {
         self.lock().answered = Some(Instant::now());
     }
 
-    #[cfg(feature = "redis")]
     pub(crate) fn is_away(&self) -> bool {
         self.lock().away.is_some()
     }

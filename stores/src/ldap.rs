@@ -9,34 +9,34 @@ mod policy;
 pub use config::LdapConfig;
 
 use crate::circuit::{self, Circuit};
-use crate::watcher::{Availability, Watcher};
-use ask::{NotOpened, Session};
+use crate::watcher::{Asker, Availability, Watcher};
+use ask::{Session, Trouble};
 use config::{People, Security, USER};
 use core::fmt;
 use countersign::accounts::StoreError;
 use countersign::{AsyncVerifier, Attempt, Credential, CredentialKind, Grant, Reason, Returning};
-use entry::Person;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use tokio::runtime::Handle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// Lets in whom an LDAP directory lets in: the [`AsyncVerifier`] that binds as them, with the password that they showed.
 ///
 /// The directory decides whether a password is right. It is asked over a connection that is made for this login alone; a password is in no
 /// other's hands then. First it is asked something that depends on nobody: to let the service account in, or, where there is none, for its
-/// root entry. While it has no answer to that, one login in each half second goes on asking, and all others are told "not now" at once. One who
-/// makes the directory slow for one account, as those do that delay the answer to wrong passwords, keeps nobody else out like that.
+/// root entry. While it has no answer to that, one login in each half second goes on asking, and all others are told "not now" at once, which costs nobody
+/// anything. One who makes the directory slow for one account, as those do that delay the answer to wrong passwords, keeps nobody else out like that.
 /// What it may say:
 ///
 /// | the directory | the login |
 /// |---|---|
 /// | takes the password | is accepted, with the permissions of the user's groups |
 /// | knows no such user, or not this password (49) | is refused |
-/// | says that the account is locked, disabled, expired, or its password is to be changed (by a password policy's control, Active Directory's code, 19, 53, or in the entry) | is refused |
-/// | is away, slow, busy, wants something that is not configured, or says anything else | is told "not now", never that the password is wrong |
-/// | takes the password, and then does not show the user's own entry or groups (without a service account) | is refused, and counts as a guess: "not now" would say that the password is right. The log has why |
+/// | says that the account is locked, disabled, expired, or its password is to be changed (by a password policy's control, Active Directory's code, 19, 53, or in the entry) | is refused. Without a service account, 19 and 53 name nobody in the log, and 53 that is said to a name that nobody has, too, is "not now" |
+/// | is away, slow, busy, wants something that is not configured, has no entry to search below, does not give all groups of a user, or says anything else | is told "not now", never that the password is wrong |
+/// | has the password, and does not answer in time, hangs up, or is busy then | is told "not now", and counts as a guess: a directory may let those wait who show a wrong one ([`Reason::NoAnswer`]) |
+/// | takes the password, and then does not show the user's own entry or groups, or not in time (without a service account) | is refused, and counts as a guess: "not now" would say that the password is right. The log has why |
 ///
 /// **An empty password is never sent**: to a directory that is a login as nobody, which succeeds. Passwords that are no UTF-8, or have a NUL, are
 /// refused.
@@ -92,28 +92,19 @@ impl LdapVerifier {
         self
     }
 
-    /// Whether the directory answers, lets the service account in, where there is one, and has what it is to search: to be asked every few
-    /// seconds by a server that wants to know.
+    /// Whether the directory answers what logins ask, as far as that depends on nobody: it lets the service account in, where there is one, and has what
+    /// that is to search. To be asked every few seconds by a server that wants to know.
     ///
     /// # Errors
     /// [`LdapError::Away`] or [`LdapError::Refused`], with what it said.
     pub async fn check(&self) -> Result<(), LdapError> {
-        let inner = Arc::clone(&self.0);
-        let (end, work) = (self.end(), Arc::clone(&self.0));
-        let looked = self.0.runtime.spawn(timeout_at(end, async move {
-            match Session::open(&work).await {
-                Ok(mut session) => session.look().await,
-                Err(error) => Err(error.into()),
-            }
-        }));
-        let looked = match looked.await {
-            Ok(Ok(looked)) => looked,
-            Ok(Err(_)) => Err(LdapError::Away(LATE.to_owned())),
-            Err(_) => Err(LdapError::Away(NO_LDAP.to_owned())),
-        };
+        let (end, inner) = (self.end(), Arc::clone(&self.0));
+        let looked = self.0.runtime.spawn(async move { Session::open(&inner, end).await?.look().await });
+        let looked = looked.await.unwrap_or_else(|_| Err(Trouble::Unreachable(NO_LDAP.to_owned())));
+        let looked = looked.map_err(|trouble| LdapError::from(&trouble));
         match &looked {
-            Ok(()) => inner.answered(),
-            Err(error) => inner.watcher.away(&StoreError::away(CANT_BE_ASKED, error.to_string())),
+            Ok(()) => self.0.answered(Asker::Check),
+            Err(error) => self.0.watcher.away(Asker::Check, &away(error)),
         }
         looked
     }
@@ -123,46 +114,51 @@ impl LdapVerifier {
         now.checked_add(self.0.config.patience).unwrap_or(now)
     }
 
-    /// Does something with the directory on a task of its own: in time, and whatever it sends (the library underneath panics at
-    /// what is no LDAP).
+    /// Does something with the directory on tasks of its own: in time, and whatever it sends (the library underneath panics at what is no LDAP, which is
+    /// `lost`).
     async fn within<T: Send + 'static, F: Future<Output = Result<T, Reason>> + Send + 'static>(
         &self,
-        work: impl FnOnce(Session) -> F + Send + 'static,
+        lost: Reason,
+        work: impl FnOnce(Session) -> F,
     ) -> Result<T, Reason> {
         let Some(asking) = self.0.circuit.ask() else {
             return Err(Reason::NotNow("the directory did not answer a moment ago"));
         };
         let (end, inner) = (self.end(), Arc::clone(&self.0));
-        let done = self.0.runtime.spawn(async move {
-            let opened = match timeout_at(end, Session::open(&inner)).await {
-                Ok(opened) => opened,
-                Err(_) => Err(NotOpened::Unreachable(LATE.to_owned())),
-            };
-            let session = match opened {
-                Ok(session) => session,
-                Err(error) => {
+        // What comes of it is noted also where whoever asked is gone.
+        let opened = self.0.runtime.spawn(async move {
+            let opened = Session::open(&inner, end).await;
+            match opened {
+                Ok(session) => {
+                    inner.answered(Asker::Login);
+                    Ok(session)
+                }
+                Err(trouble) => {
                     // Whoever comes next would be told the same.
                     inner.circuit.failed(&asking);
-                    let reason = error.reason();
-                    inner.watcher.away(&StoreError::away(CANT_BE_ASKED, LdapError::from(error).to_string()));
-                    return Err(reason);
+                    // Unless others were answered meanwhile.
+                    if inner.circuit.is_away() {
+                        inner.watcher.away(Asker::Login, &away(&LdapError::from(&trouble)));
+                    }
+                    Err(trouble.reason())
                 }
-            };
-            inner.answered();
-            timeout_at(end, work(session)).await.unwrap_or(Err(Reason::NotNow(LATE)))
+            }
         });
-        done.await.unwrap_or(Err(Reason::NotNow(NO_LDAP)))
+        let session = opened.await.unwrap_or(Err(Reason::NotNow(NO_LDAP)))?;
+        self.0.runtime.spawn(work(session)).await.unwrap_or(Err(lost))
     }
 }
 
-const LATE: &str = "the directory does not answer in time";
 const NO_LDAP: &str = "the directory says what can't be understood";
-const CANT_BE_ASKED: &str = "the directory is away";
+
+fn away(error: &LdapError) -> StoreError {
+    StoreError::away("the directory is away", error.to_string())
+}
 
 impl Inner {
-    fn answered(&self) {
+    fn answered(&self, asker: Asker) {
         self.circuit.answered();
-        self.watcher.back();
+        self.watcher.back(asker);
     }
 }
 
@@ -177,7 +173,8 @@ impl AsyncVerifier for LdapVerifier {
         };
         let inner = Arc::clone(&self.0);
         let (user, password) = (user.to_owned(), Zeroizing::new(password.to_vec()));
-        self.within(move |session| async move {
+        // The password may be with it.
+        self.within(Reason::NoAnswer(NO_LDAP), move |session| async move {
             // What can't be anybody's is asked about as somebody who is not there: it takes as long.
             let shown = core::str::from_utf8(&password).ok().filter(|text| !text.is_empty() && !text.contains('\0'));
             let is_possible =
@@ -188,7 +185,7 @@ impl AsyncVerifier for LdapVerifier {
             };
             match session.log_in(user, password).await {
                 Ok(person) if is_possible => person.grant(&inner.config),
-                Err(reason) if is_possible || matches!(reason, Reason::NotNow(_)) => Err(reason),
+                Err(reason) if is_possible || reason.is_not_now() => Err(reason),
                 _ => Err(Reason::UnknownUser),
             }
         })
@@ -203,8 +200,8 @@ impl AsyncVerifier for LdapVerifier {
             return Err(Reason::AccountDisabled);
         }
         let (inner, name) = (Arc::clone(&self.0), returning.principal().to_owned());
-        self.within(move |mut session| async move {
-            let person: Person = session.find(&name).await?.ok_or(Reason::UnknownUser)?;
+        self.within(Reason::NotNow(NO_LDAP), move |mut session| async move {
+            let person = session.find(&name).await.map_err(|trouble| trouble.reason())?.ok_or(Reason::UnknownUser)?;
             person.grant(&inner.config)
         })
         .await

@@ -91,6 +91,16 @@ impl Place {
         }
     }
 
+    /// How many files a store there may have open at once, for [`Bounds::files`](countersign::Bounds::files): a connection to PostgreSQL is one; one to SQLite is
+    /// the file, and two beside it.
+    pub fn files(&self) -> usize {
+        let connections = usize::try_from(CONNECTIONS).unwrap_or(usize::MAX);
+        match &self.0 {
+            Kind::Sqlite(_) => connections.saturating_mul(3),
+            Kind::Postgres { .. } => connections,
+        }
+    }
+
     /// Makes the tables, or brings them to what this version of the library needs; makes a file that is missing, for its owner alone. All
     /// or nothing, and once, whoever else does the same at the time.
     ///
@@ -141,16 +151,20 @@ impl Place {
                 Ok(Database::Sqlite(pool.connect_lazy_with(options)))
             }
             Kind::Postgres { options, .. } => {
-                let options = options.as_ref().clone().application_name("countersign").options([
-                    ("statement_timeout", ABANDONED),
-                    ("lock_timeout", ABANDONED),
-                    ("idle_in_transaction_session_timeout", ABANDONED),
-                ]);
                 let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-                Ok(Database::Postgres(pool.connect_lazy_with(options)))
+                Ok(Database::Postgres(pool.connect_lazy_with(impatient(options))))
             }
         }
     }
+}
+
+/// Whatever becomes of this process, nothing of it holds a lock for long.
+fn impatient(options: &PgConnectOptions) -> PgConnectOptions {
+    options.clone().application_name("countersign").options([
+        ("statement_timeout", ABANDONED),
+        ("lock_timeout", ABANDONED),
+        ("idle_in_transaction_session_timeout", ABANDONED),
+    ])
 }
 
 /// As it is written in a command, without a password.
@@ -274,6 +288,41 @@ impl OpenError {
         match error.as_database_error() {
             Some(said) if !said.code().is_some_and(|code| may_pass(&code)) => Self::Refused(Box::new(error)),
             _ => Self::Away(Box::new(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_written_for_good_and_waited_for_and_readers_wait_for_no_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::sqlite(folder.path().join("accounts.db"));
+        place.migrate().await.unwrap();
+        let database = place.database().unwrap();
+        // 2 is FULL: with the 1 of NORMAL, what was written last is gone after a power failure.
+        for (pragma, column, value) in [
+            ("PRAGMA synchronous", "synchronous", 2),
+            ("PRAGMA foreign_keys", "foreign_keys", 1),
+            ("PRAGMA busy_timeout", "timeout", 2500),
+        ] {
+            let rows = database.read(pragma, Vec::new()).await.unwrap();
+            assert_eq!(rows.first().unwrap().number(column).unwrap(), value, "{pragma}");
+        }
+        let rows = database.read("PRAGMA journal_mode", Vec::new()).await.unwrap();
+        assert_eq!(rows.first().unwrap().text("journal_mode").unwrap(), "wal");
+        database.close().await;
+    }
+
+    #[test]
+    fn a_server_is_told_to_end_what_a_process_has_begun_and_waits_for_no_longer() {
+        let options = PgConnectOptions::from_str("postgres://countersign@db.example/accounts").unwrap();
+        let told = impatient(&options).get_options().unwrap().to_owned();
+        for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
+            assert!(told.split(" -c ").any(|set| set.trim_start_matches("-c ") == format!("{setting}=10s")), "{told}");
         }
     }
 }

@@ -4,11 +4,12 @@ mod link;
 mod penalties;
 mod tickets;
 
-use crate::secret::SharedSecret;
+use crate::secret::{Secret, SharedSecret};
 use core::fmt;
 use core::time::Duration;
 use link::Link;
 use redis::IntoConnectionInfo;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub use link::{RedisCounts, RedisEvent};
@@ -158,7 +159,7 @@ impl fmt::Debug for RedisConfig {
 /// - Redis is not the process that it was or that this server asked last, was flushed, or has evicted anything: marks may be missing. Tickets of all
 ///   chains that began before that was seen, or up to a minute after, are refused, by Redis's clock or the server's, whichever is later. So a restart
 ///   of Redis, a fail-over to a replica and one that begins with an old RDB file cost each client one login with its credential, and let no ticket in twice.
-/// - Another secret is in use under the same prefix.
+/// - Another secret is in use under the same prefix, and is none of those that this server knows. Among those all servers go by the one that Redis names.
 /// - There are more chains of the principal than are remembered.
 ///
 /// What is not noticed, so that a used ticket can be good once more: keys that somebody deletes one by one; a whole machine that is set back to a snapshot; an
@@ -175,6 +176,8 @@ pub struct RedisStore(Arc<Inner>);
 struct Inner {
     link: Link,
     secret: SharedSecret,
+    /// Which of those is in use there, as Redis said last.
+    in_use: AtomicUsize,
     prefix: String,
     chains_per_principal: usize,
     /// Which memory of tickets answered last: empty at first.
@@ -182,8 +185,11 @@ struct Inner {
 }
 
 impl RedisStore {
-    /// Speaks to this Redis. `secret` is what names and addresses are hashed under: the same at all servers, and nowhere in Redis. Nothing is
-    /// sent yet: [`RedisStore::check`] does that.
+    /// How many files it may have open at once, for [`Bounds::files`](countersign::Bounds::files): its connection, and the next one.
+    pub const FILES: usize = 2;
+
+    /// Speaks to this Redis. `secret` is what names and addresses are hashed under: the same at all servers, or of the same keys in other roles, and nowhere in
+    /// Redis. Nothing is sent yet: [`RedisStore::check`] does that.
     ///
     /// It works on the runtime of tokio that this is called on, whoever asks it: servers that block can do so, too.
     ///
@@ -194,8 +200,8 @@ impl RedisStore {
         let client = redis::Client::open(config.info).map_err(|_| RedisError::Address)?;
         let link = Link::new(client, runtime, config.patience, config.observer);
         let (prefix, chains_per_principal) = (config.prefix, config.chains_per_principal);
-        let seen = Mutex::default();
-        Ok(Self(Arc::new(Inner { link, secret: secret.clone(), prefix, chains_per_principal, seen })))
+        let (secret, in_use, seen) = (secret.clone(), AtomicUsize::new(0), Mutex::default());
+        Ok(Self(Arc::new(Inner { link, secret, in_use, prefix, chains_per_principal, seen })))
     }
 
     /// Whether Redis answers, takes writes, and lets this do what it has to do. Also marks where its memory of tickets begins, if it is new: best before anybody
@@ -209,15 +215,30 @@ impl RedisStore {
         self.check_penalties().await
     }
 
+    /// Whether what is kept there is kept under a secret that this knows, or nothing is yet: otherwise a server would end all tickets there ([`RedisEvent::OtherSecret`]).
+    /// Writes nothing, unlike [`RedisStore::check`], and so can't tell whether Redis takes writes: for a look at what a server would find, beside others that run.
+    ///
+    /// # Errors
+    /// [`RedisError::Away`] or [`RedisError::Refused`], with what it said.
+    pub async fn is_ours(&self) -> Result<bool, RedisError> {
+        self.look_at_tickets().await
+    }
+
     /// How often it was asked, and what came of that.
     pub fn counts(&self) -> RedisCounts {
         self.0.link.counts()
     }
 
-    /// Names and addresses are few enough to be tried against a plain hash.
     fn hash(&self, kind: &str, text: &str) -> [u8; 32] {
-        self.0.secret.derive(&["redis", kind, text])
+        let all = self.0.secret.all();
+        let secret = all.get(self.0.in_use.load(Ordering::Relaxed)).or_else(|| all.first());
+        secret.map_or([0; 32], |secret| hash(secret, kind, text))
     }
+}
+
+/// Names and addresses are few enough to be tried against a plain hash.
+fn hash(secret: &Secret, kind: &str, text: &str) -> [u8; 32] {
+    secret.derive(&["redis", kind, text])
 }
 
 impl fmt::Debug for RedisStore {

@@ -151,12 +151,9 @@ const MIGRATION: Duration = Duration::from_secs(600);
 /// A number that nobody else locks by, hopefully: `countersign` in the letters' numbers.
 const LOCK: i64 = 0x636f_756e_7465_7273;
 
-/// How far the tables are.
+/// How far the tables are. Each question may take as long as a login's, and not all of them together: it must not look away to whoever checks, and
+/// not to those who log in.
 pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
-    tokio::time::timeout(PATIENCE, found(database)).await.map_err(|late| OpenError::Away(Box::new(late)))?
-}
-
-async fn found(database: &Database) -> Result<Schema, OpenError> {
     const KEY: &str = "SELECT imitation_key FROM countersign";
     let tables = match database {
         Database::Sqlite(_) => {
@@ -168,7 +165,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
              AS t WHERE to_regclass(t) IS NOT NULL"
         }
     };
-    let tables = database.read(tables, Vec::new()).await.map_err(OpenError::away)?.len();
+    let tables = ask(database, tables).await.map_err(OpenError::away)?.len();
     let all_is_there = [
         KEY,
         concat!("SELECT name, version, ", columns!(), ", last_step, wrong_answers, closed_until FROM accounts LIMIT 0"),
@@ -181,7 +178,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
     if tables == 0 {
         return Ok(Schema::Missing);
     }
-    let row = match database.read("SELECT version FROM countersign", Vec::new()).await {
+    let row = match ask(database, "SELECT version FROM countersign").await {
         Ok(rows) => rows.into_iter().next(),
         Err(error) if is_missing(&error, Missing::Table) => return Ok(Schema::Foreign),
         Err(error) if is_missing(&error, Missing::Column) => return Ok(Schema::Damaged),
@@ -195,7 +192,7 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
         _ => return Ok(Schema::Damaged),
     }
     for statement in all_is_there {
-        match database.read(statement, Vec::new()).await {
+        match ask(database, statement).await {
             Ok(rows) if statement == KEY => {
                 let key = rows.first().and_then(|row| row.text("imitation_key").ok()).map(Zeroizing::new);
                 if key.is_none_or(|key| costs::parse_key(&key).is_none()) {
@@ -210,6 +207,11 @@ async fn found(database: &Database) -> Result<Schema, OpenError> {
         }
     }
     Ok(Schema::Current)
+}
+
+async fn ask(database: &Database, statement: &'static str) -> Result<Vec<Row>, sqlx::Error> {
+    let late = |_| Err(sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()));
+    tokio::time::timeout(PATIENCE, database.read(statement, Vec::new())).await.unwrap_or_else(late)
 }
 
 #[derive(Clone, Copy)]

@@ -4,25 +4,77 @@ use core::fmt;
 use countersign::PrivateKey;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// What all servers of one service know, and no store of theirs: under it names are hashed in Redis, and ticket keys are encrypted in a database.
 /// 32 bytes, wiped when dropped.
+///
+/// One that follows from a private key changes with it. Servers that know the secret of the key to come, and that of the one before, change from one to the other
+/// while they run, one after the other, and no ticket ends by it: what is kept stays under the secret that it is under until a server comes to which that is
+/// a retired one. `RedisStore` and `SharedTicketKeys` do so.
+///
+/// ```
+/// # fn secret(keys: [&countersign::PrivateKey; 3]) -> countersign_stores::SharedSecret {
+/// use countersign_stores::SharedSecret;
+///
+/// let [current, next, retired] = keys.map(SharedSecret::of);
+/// current.with_next(next).with_retired(retired)
+/// # }
+/// ```
 #[derive(Clone)]
-pub struct SharedSecret(Zeroizing<[u8; 32]>);
+pub struct SharedSecret {
+    /// The current one, those to come, and those that are retired.
+    all: Vec<Secret>,
+    /// How many of them are not retired.
+    live: usize,
+}
 
 impl SharedSecret {
     /// 32 random bytes, the same at all servers.
     pub fn new(secret: [u8; 32]) -> Self {
-        Self(Zeroizing::new(secret))
+        Self { all: vec![Secret(Arc::new(Zeroizing::new(secret)))], live: 1 }
     }
 
     /// One that follows from the servers' private key, where they all have the same: nothing has to be handed out beside that. Whoever has that key is
     /// the server anyway. `HMAC-SHA256("countersign shared secret", the key in PKCS#8)`
     pub fn of(key: &PrivateKey) -> Self {
-        Self(Zeroizing::new(mac(b"countersign shared secret", &[key.pkcs8_der()])))
+        Self::new(mac(b"countersign shared secret", &[key.pkcs8_der()]))
     }
 
+    /// Knows this one, too: what is kept under it already stays there.
+    #[must_use]
+    pub fn with_next(mut self, next: Self) -> Self {
+        let retired = self.all.split_off(self.live);
+        self.all.extend(next.all.into_iter().take(1));
+        self.live = self.all.len();
+        self.all.extend(retired);
+        self
+    }
+
+    /// Knows this one, too, from before: what is kept under it is kept under the current one from now on.
+    #[must_use]
+    pub fn with_retired(mut self, retired: Self) -> Self {
+        self.all.extend(retired.all.into_iter().take(1));
+        self
+    }
+
+    /// The current one first, then those to come, then those that are retired.
+    pub(crate) fn all(&self) -> &[Secret] {
+        &self.all
+    }
+
+    /// How many of those, from the first on, are not retired.
+    pub(crate) fn live(&self) -> usize {
+        self.live
+    }
+}
+
+/// One of them.
+#[derive(Clone)]
+pub(crate) struct Secret(Arc<Zeroizing<[u8; 32]>>);
+
+impl Secret {
     /// `HMAC-SHA256(secret, part || 0 || part || ...)`
     pub(crate) fn derive(&self, parts: &[&str]) -> [u8; 32] {
         let parts: Vec<&[u8]> = parts.iter().flat_map(|part| [part.as_bytes(), b"\0"]).collect();

@@ -1,7 +1,7 @@
 //! Keys for tickets in a database, for all servers over it.
 
 use crate::database::Value;
-use crate::secret::SharedSecret;
+use crate::secret::{Secret, SharedSecret};
 use crate::store::SqlStore;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 /// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody. It is told so
 /// ([`TicketSharingError::Clock`]), and goes on by itself when its clock is right again.
 ///
-/// What is in the database is encrypted (AES-256-GCM) under the servers' [`SharedSecret`]: whoever steals the database, or a backup, has no ticket key. Whoever can write
+/// What is in the database is encrypted (AES-256-GCM) under the servers' [`SharedSecret`], and stays under the one that it is under until that is retired: whoever steals the database, or a backup, has no ticket key. Whoever can write
 /// to it can put an old row back, in which keys are that have ended, or none.
 ///
 /// Used tickets have to be remembered in one place as well ([`TicketKeys::with_shared_memory`]), or each is good once at each server.
@@ -46,7 +46,7 @@ use zeroize::Zeroizing;
 pub struct SharedTicketKeys {
     store: SqlStore,
     keys: Arc<TicketKeys>,
-    secrets: Vec<SharedSecret>,
+    secret: SharedSecret,
 }
 
 /// How long before its time a new key is there, unless a lifetime is so short that half of it is less.
@@ -58,15 +58,7 @@ const TRIES: usize = 8;
 impl SharedTicketKeys {
     /// These keys, from now on as they are in the database.
     pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &SharedSecret) -> Self {
-        let (store, keys) = (store.clone(), Arc::clone(keys));
-        Self { store, keys, secrets: vec![secret.clone()] }
-    }
-
-    /// Reads also what was written under another secret: while servers change from one to the next, all of them know both.
-    #[must_use]
-    pub fn with_other_secret(mut self, secret: &SharedSecret) -> Self {
-        self.secrets.push(secret.clone());
-        self
+        Self { store: store.clone(), keys: Arc::clone(keys), secret: secret.clone() }
     }
 
     /// Looks at the database, makes a key where one is due, and takes over what is there: each time, as somebody may have put something older back.
@@ -77,25 +69,31 @@ impl SharedTicketKeys {
         let lead = LEAD.min(self.keys.lifetime().checked_div(2).unwrap_or_default());
         for _ in 0..TRIES {
             let (now, row) = self.read().await?;
-            let (version, kept) = match &row {
+            let (version, (under, kept)) = match &row {
                 // What nobody can read blocks others for no longer than a key is good for.
                 Some(row) => match self.unwrap(&row.wrapped) {
                     Some(kept) => (Some(row.version), kept),
-                    None if row.ends <= now => (Some(row.version), Zeroizing::default()),
+                    None if row.ends <= now => (Some(row.version), (0, Zeroizing::default())),
                     None => return Err(TicketSharingError::Unreadable),
                 },
-                None => (None, Zeroizing::default()),
+                None => (None, (0, Zeroizing::default())),
             };
+            let is_retired = under >= self.secret.live();
+            let under = if is_retired { 0 } else { under };
             let unix = UnixTime::from_secs(u64::try_from(now).unwrap_or_default());
             let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|_| TicketSharingError::Random)?;
             let Some(fresh) = self.keys.rotate_shared(&kept, unix, lead, &mut rng)? else {
+                // Servers that no longer know that secret are to read them as well.
+                if let Some(row) = row.filter(|_| is_retired) {
+                    self.write(version, row.ends, self.wrap(under, &kept)?).await?;
+                }
                 self.keys.follow(&kept)?;
-                return same_time(unix);
+                return same_time(UnixTime::from_system(SystemTime::now()), unix);
             };
             let ends = now.saturating_add_unsigned(self.keys.lifetime().as_secs().saturating_mul(3));
-            if self.write(version, ends, self.wrap(fresh.as_slice())?).await? {
+            if self.write(version, ends, self.wrap(under, fresh.as_slice())?).await? {
                 self.keys.follow(fresh.as_slice())?;
-                return same_time(unix);
+                return same_time(UnixTime::from_system(SystemTime::now()), unix);
             }
         }
         Err(TicketSharingError::Store(StoreError::Conflict))
@@ -152,8 +150,8 @@ impl SharedTicketKeys {
     }
 
     /// `Base64(nonce || AES-256-GCM(Derive(secret), nonce, "countersign ticket keys", keys))`
-    fn wrap(&self, keys: &[u8]) -> Result<String, TicketSharingError> {
-        let secret = self.secrets.first().ok_or(TicketSharingError::Unreadable)?;
+    fn wrap(&self, under: usize, keys: &[u8]) -> Result<String, TicketSharingError> {
+        let secret = self.secret.all().get(under).ok_or(TicketSharingError::Unreadable)?;
         let mut nonce = [0; NONCE];
         SysRng.try_fill_bytes(&mut nonce).map_err(|_| TicketSharingError::Random)?;
         let payload = Payload { msg: keys, aad: AAD };
@@ -161,17 +159,19 @@ impl SharedTicketKeys {
         Ok(Base64Unpadded::encode_string(&[&nonce[..], &sealed].concat()))
     }
 
-    fn unwrap(&self, wrapped: &str) -> Option<Zeroizing<Vec<u8>>> {
+    /// With the number of the secret that they are under.
+    fn unwrap(&self, wrapped: &str) -> Option<(usize, Zeroizing<Vec<u8>>)> {
         let bytes = Base64Unpadded::decode_vec(wrapped).ok()?;
         let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
         let open = |secret| cipher(secret).decrypt(&(*nonce).into(), Payload { msg: sealed, aad: AAD }).ok();
-        self.secrets.iter().find_map(open).map(Zeroizing::new)
+        let mut opened = self.secret.all().iter().map(open).enumerate();
+        opened.find_map(|(under, keys)| Some((under, Zeroizing::new(keys?))))
     }
 }
 
 /// Whether this server's clock is that of the database, by which keys come and go, but for what is allowed.
-fn same_time(database: UnixTime) -> Result<(), TicketSharingError> {
-    let (own, database) = (UnixTime::from_system(SystemTime::now()).as_secs(), database.as_secs());
+fn same_time(own: UnixTime, database: UnixTime) -> Result<(), TicketSharingError> {
+    let (own, database) = (own.as_secs(), database.as_secs());
     let seconds = own.abs_diff(database);
     if seconds <= limits::CLOCK_SKEW.as_secs() {
         return Ok(());
@@ -186,7 +186,7 @@ fn side(is_ahead: &bool) -> &'static str {
 const NONCE: usize = 12;
 const AAD: &[u8] = b"countersign ticket keys";
 
-fn cipher(secret: &SharedSecret) -> Aes256Gcm {
+fn cipher(secret: &Secret) -> Aes256Gcm {
     let key = Zeroizing::new(secret.derive(&["ticket keys in a database"]));
     Aes256Gcm::new((&*key).into())
 }
@@ -227,4 +227,29 @@ pub enum TicketSharingError {
     /// The system has no randomness to give.
     #[error("the system has no randomness to give")]
     Random,
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_off_by_more_than_is_allowed_is_told_and_to_which_side() {
+        let (now, most) = (1_795_824_000, limits::CLOCK_SKEW.as_secs());
+        let off = |own: u64| same_time(UnixTime::from_secs(own), UnixTime::from_secs(now));
+        for own in [now, now - most, now + most] {
+            assert!(off(own).is_ok(), "{own}");
+        }
+        for (own, ahead, side) in
+            [(now - most - 1, false, " s behind the database's"), (now + most + 1, true, " s ahead of the database's")]
+        {
+            let error = off(own);
+            assert!(
+                matches!(error, Err(TicketSharingError::Clock { seconds, is_ahead }) if seconds == most + 1 && is_ahead == ahead),
+                "{error:?}"
+            );
+            assert!(error.is_err_and(|error| error.to_string().contains(side)), "{side}");
+        }
+    }
 }

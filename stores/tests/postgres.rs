@@ -16,11 +16,11 @@ mod tables;
 
 use countersign::Reason;
 use countersign::accounts::{Account, AccountStore, Role, StoreError};
-use countersign_stores::{OpenError, Place, Schema, SqlStore};
+use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tables::{BACK_TO_1, account, log_in};
 use tokio::net::{UnixListener, UnixStream};
@@ -68,10 +68,18 @@ impl Server {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Line {
     Up,
+    /// All that is asked arrives four tenths of a second later.
+    Slow,
     /// Nothing is carried, and nothing is said of it.
     Silent,
     /// Connections break, and new ones are refused.
     Cut,
+}
+
+impl Line {
+    fn carries(self) -> bool {
+        matches!(self, Self::Up | Self::Slow)
+    }
 }
 
 /// A socket in the middle.
@@ -109,11 +117,16 @@ async fn carry(client: UnixStream, server: UnixStream, mut state: watch::Receive
         tokio::select! {
             biased;
             changed = state.changed() => if changed.is_err() { return },
-            read = from_client.read(&mut up), if line == Line::Up => match read {
-                Ok(1..) => to_server.write_all(&up[..read.unwrap()]).await.unwrap(),
+            read = from_client.read(&mut up), if line.carries() => match read {
+                Ok(1..) => {
+                    if line == Line::Slow {
+                        tokio::time::sleep(Duration::from_millis(400)).await;
+                    }
+                    to_server.write_all(&up[..read.unwrap()]).await.unwrap();
+                }
                 _ => return,
             },
-            read = from_server.read(&mut down), if line == Line::Up => match read {
+            read = from_server.read(&mut down), if line.carries() => match read {
                 Ok(1..) => if to_client.write_all(&down[..read.unwrap()]).await.is_err() { return },
                 _ => return,
             },
@@ -249,6 +262,52 @@ async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_ba
         }
     }
     assert!(!store.find("alice").await.unwrap().unwrap().is_locked(), "nothing was half done");
+}
+
+/// Whether it is back, each time that something was told.
+async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let store = SqlStore::open(place).await.unwrap();
+    let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
+    (Arc::new(store.with_watcher(tell)), told)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_slow_is_no_more_away_to_a_check_than_to_logins() {
+    let Some(server) = Server::with("merely_slow").await else { return };
+    server.place().migrate().await.unwrap();
+    let relay = Relay::to(&server);
+    let (store, told) = watched(&Place::parse(&server.address(relay.folder.path())).unwrap()).await;
+    store.add(&account("alice")).await.unwrap();
+    relay.line.send(Line::Slow).unwrap();
+    store.check().await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    assert_eq!(*told.lock().unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_check_finds_wrong_is_told_once_and_not_taken_back_by_each_login() {
+    let Some(server) = Server::with("in_part").await else { return };
+    server.place().migrate().await.unwrap();
+    let role = format!("part_{}", std::process::id());
+    server.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    server.run(&format!("GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}")).await;
+    let address = server.address(&server.socket).replace("countersign@", &format!("{role}@"));
+    let (store, told) = watched(&Place::parse(&address).unwrap()).await;
+    store.add(&account("alice")).await.unwrap();
+    store.check().await.unwrap();
+    server.run(&format!("REVOKE ALL ON ticket_keys FROM {role}")).await;
+    for _ in 0..3 {
+        assert!(matches!(store.check().await, Err(StoreError::Away { .. })));
+        assert!(log_in(&store, "alice").await.is_ok(), "a login asks for no ticket keys");
+    }
+    assert_eq!(*told.lock().unwrap(), [false]);
+    server.run(&format!("GRANT ALL ON ticket_keys TO {role}")).await;
+    store.check().await.unwrap();
+    assert_eq!(*told.lock().unwrap(), [false, true]);
+    server.run(&format!("DROP OWNED BY {role}")).await;
+    server.run(&format!("DROP ROLE {role}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

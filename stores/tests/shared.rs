@@ -10,8 +10,10 @@ use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
 use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::{Duration, Instant, SystemTime};
 use support::{Copies, PASSWORD, account, connector, log_in, server_key, source};
 use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
@@ -141,9 +143,14 @@ async fn keys_in_the_database_are_of_no_use_without_the_secret() {
         let stranger = SharedTicketKeys::new(&store, &theirs, &secret(2));
         assert!(matches!(stranger.sync().await, Err(TicketSharingError::Unreadable)));
         assert_eq!(exported(&theirs), before, "its own go on");
-        // One that knows both reads what was written under the other, and puts nothing else there before it is due.
-        let both = SharedTicketKeys::new(&store, &theirs, &secret(2)).with_other_secret(&secret(1));
-        both.sync().await.unwrap();
+        // One that knows both reads what was written under the other, and leaves it there, until that is retired.
+        SharedTicketKeys::new(&store, &theirs, &secret(2).with_next(secret(1))).sync().await.unwrap();
+        assert_eq!(exported(&theirs), exported(&ours));
+        assert!(matches!(stranger.sync().await, Err(TicketSharingError::Unreadable)));
+        SharedTicketKeys::new(&store, &theirs, &secret(2).with_retired(secret(1))).sync().await.unwrap();
+        stranger.sync().await.unwrap();
+        let before = SharedTicketKeys::new(&store, &ours, &secret(1).with_next(secret(2)));
+        before.sync().await.unwrap();
         assert_eq!(exported(&theirs), exported(&ours));
         if let Some(path) = place.path() {
             store.close().await;
@@ -178,6 +185,38 @@ async fn keys_that_were_deleted_and_made_anew_or_put_back_are_taken_over() {
     for (shared, keys) in shared.iter().zip(&keys) {
         shared.sync().await.unwrap();
         assert_eq!(exported(keys), old);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_kept_follow_the_database_for_as_long_as_they_are_and_what_is_wrong_is_told() {
+    let (place, _folder) = databases("kept").await.remove(0);
+    let store = SqlStore::open(&place).await.unwrap();
+    let keys = Arc::new(keys(Duration::from_secs(2)));
+    let shared = SharedTicketKeys::new(&store, &keys, &secret(1));
+    shared.sync().await.unwrap();
+    let told = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&told);
+    tokio::spawn(shared.keep(move |error| tell.store(matches!(error, TicketSharingError::Store(_)), SeqCst)));
+    // One key comes and goes by itself, perhaps two: more are made by whoever goes on.
+    let mut rings = HashSet::new();
+    until("keys came and went", || {
+        rings.insert(exported(&keys));
+        rings.len() > 6
+    })
+    .await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.path().unwrap());
+    let mut connection = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("DROP TABLE ticket_keys").execute(&mut connection).await.unwrap();
+    until("it is told", || told.load(SeqCst)).await;
+}
+
+/// Waits until something is so. Not a measurement: only what is broken takes that long.
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(120);
+    while !is_so() {
+        assert!(Instant::now() < end, "it never was so: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

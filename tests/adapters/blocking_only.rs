@@ -155,19 +155,19 @@ impl Transport for Failing {
 #[test]
 fn a_transport_that_fails_is_reported_as_it_failed() {
     bounded(|| {
-        let hurried =
-            Connector::new(client_config().with_handshake_timeout(Duration::from_millis(300)), RSA2048.trust());
         for calls in 1..4 {
             for (kind, deadline) in
                 [(ErrorKind::ConnectionReset, false), (ErrorKind::TimedOut, true), (ErrorKind::WouldBlock, true)]
             {
+                let timeout = Duration::from_millis(if deadline { 300 } else { 60_000 });
+                let connector = Connector::new(client_config().with_handshake_timeout(timeout), RSA2048.trust());
                 let failed = Arc::new(AtomicUsize::new(0));
                 let count = Arc::clone(&failed);
                 let (client, _) = both(
                     pair(),
                     |inner| {
                         let failing = Failing { calls, inner, kind, failed };
-                        hurried.connect_blocking(failing, ALICE).map(drop).unwrap_err()
+                        connector.connect_blocking(failing, ALICE).map(drop).unwrap_err()
                     },
                     |stream| accept(stream).map(drop),
                 );

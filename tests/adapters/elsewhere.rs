@@ -32,7 +32,7 @@ for_every_adapter!(
 );
 
 /// Somebody elsewhere, who says that it was asked, and answers when it may.
-struct Elsewhere {
+pub struct Elsewhere {
     asked: Mutex<Sender<oneshot::Sender<()>>>,
     inside: AtomicUsize,
     most: AtomicUsize,
@@ -48,7 +48,7 @@ impl Drop for Inside {
 }
 
 impl Elsewhere {
-    fn new() -> (Arc<Self>, Receiver<oneshot::Sender<()>>) {
+    pub fn new() -> (Arc<Self>, Receiver<oneshot::Sender<()>>) {
         let (ask, asked) = channel();
         (Arc::new(Self { asked: Mutex::new(ask), inside: AtomicUsize::new(0), most: AtomicUsize::new(0) }), asked)
     }
@@ -95,7 +95,7 @@ impl AsyncVerifier for Store {
     }
 }
 
-fn remote(elsewhere: &Arc<Elsewhere>) -> ServerKey {
+pub fn remote(elsewhere: &Arc<Elsewhere>) -> ServerKey {
     let private = RSA2048.decryptor();
     ServerKey::with_remote_decrypt(RSA2048.private.public_key().clone(), Arc::new(Key(Arc::clone(elsewhere), private)))
 }

@@ -2,7 +2,6 @@
 
 use crate::ends::{
     Adapter, Blocking, Session, accepting, bounded, config, connector, eventually, eventually_empty, login, pair,
-    protocol, refused,
 };
 use crate::support::{RSA2048, provider};
 use countersign::blocking::{Over, Timed, Transport, Untimed};
@@ -30,12 +29,11 @@ for_every_adapter!(
     a_store_that_looks_empty_for_a_moment_ends_nobodys_session,
     a_login_that_was_decided_before_a_change_is_looked_at_after_it,
     a_session_by_ticket_is_looked_at_as_what_its_chain_began_with,
-    policies_decide_at_logins_and_about_sessions,
     async_verifiers_are_asked_about_sessions_too,
 );
 
 /// Soon, so that tests need not wait.
-const SOON: Duration = Duration::from_millis(20);
+pub const SOON: Duration = Duration::from_millis(20);
 
 /// What stands in a store, and what is to happen when it is asked.
 #[derive(Default)]
@@ -58,10 +56,10 @@ enum Trouble {
 }
 
 #[derive(Clone, Default)]
-struct Store(Arc<(Mutex<Rows>, Condvar)>);
+pub struct Store(Arc<(Mutex<Rows>, Condvar)>);
 
 impl Store {
-    fn of(names: &[&str]) -> Self {
+    pub fn of(names: &[&str]) -> Self {
         let store = Self::default();
         names.iter().for_each(|name| store.put(name, &["read"], 1, Some(1)));
         store
@@ -73,7 +71,7 @@ impl Store {
         changed
     }
 
-    fn put(&self, name: &str, permissions: &[&str], epoch: u64, credential_epoch: Option<u64>) {
+    pub fn put(&self, name: &str, permissions: &[&str], epoch: u64, credential_epoch: Option<u64>) {
         let mut grant = Grant::new(name, permissions).unwrap().with_epoch(epoch);
         if let Some(epoch) = credential_epoch {
             grant = grant.with_credential_epoch(epoch);
@@ -149,7 +147,7 @@ fn acceptor(store: &Store, recheck: Recheck) -> Acceptor {
     Acceptor::new(config(), RSA2048.server.clone(), store.clone()).with_recheck(recheck)
 }
 
-fn meet<A: Adapter>(acceptor: &Acceptor, user: &str) -> (A::Session, A::Session) {
+pub fn meet<A: Adapter>(acceptor: &Acceptor, user: &str) -> (A::Session, A::Session) {
     let (client, server) = login::<A>(acceptor, &connector(), Credential::Password { user, password: b"password" });
     (client.unwrap(), server.unwrap())
 }
@@ -164,7 +162,7 @@ fn revoked(error: &io::Error) -> Revocation {
 }
 
 /// Reads in a thread of its own, to the error.
-fn reading<S: Session>(mut session: S) -> JoinHandle<(S, Revocation)> {
+pub fn reading<S: Session>(mut session: S) -> JoinHandle<(S, Revocation)> {
     std::thread::spawn(move || {
         let error = session.read(&mut [0]).unwrap_err();
         let revocation = revoked(&error);
@@ -177,7 +175,7 @@ fn reading<S: Session>(mut session: S) -> JoinHandle<(S, Revocation)> {
 }
 
 /// That a session carries bytes both ways.
-fn works<S: Session>(client: &mut S, server: &mut S) {
+pub fn works<S: Session>(client: &mut S, server: &mut S) {
     carries(client, server);
     carries(server, client);
 }
@@ -190,7 +188,7 @@ fn carries<S: Session>(from: &mut S, to: &mut S) {
     assert_eq!(&room, b"still here");
 }
 
-fn refused_as(reason: Reason) -> Revocation {
+pub fn refused_as(reason: Reason) -> Revocation {
     Revocation::Refused(Box::new(reason))
 }
 
@@ -392,23 +390,30 @@ fn a_store_that_looks_empty_for_a_moment_ends_nobodys_session<A: Adapter>() {
 }
 
 fn a_login_that_was_decided_before_a_change_is_looked_at_after_it<A: Adapter>() {
-    let store = Store::of(&["alice"]);
-    let (in_time, told) = (Arc::new(Mutex::new(None::<Acceptor>)), store.clone());
-    let at_verify = Arc::clone(&in_time);
-    // The account is removed, and that is told, after the credential was found good and before there is a session.
-    let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
-        let acceptor = at_verify.lock().unwrap().take();
-        if let Some(acceptor) = acceptor {
-            told.remove("alice");
-            acceptor.recheck("alice");
-        }
-        Ok(request.grant().clone())
-    });
-    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::never());
-    *in_time.lock().unwrap() = Some(acceptor.clone());
-    let (client, server) = meet::<A>(&acceptor, "alice");
-    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
-    drop(client);
+    let tell: [fn(&Acceptor); 3] = [
+        |acceptor| acceptor.recheck("alice"),
+        Acceptor::recheck_all,
+        |acceptor| assert_eq!(acceptor.revoke("alice"), 0, "it is no session yet"),
+    ];
+    for tell in tell {
+        let store = Store::of(&["alice"]);
+        let (in_time, told) = (Arc::new(Mutex::new(None::<Acceptor>)), store.clone());
+        let at_verify = Arc::clone(&in_time);
+        // The account is removed, and that is told, after the credential was found good and before there is a session.
+        let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
+            let acceptor = at_verify.lock().unwrap().take();
+            if let Some(acceptor) = acceptor {
+                told.remove("alice");
+                tell(&acceptor);
+            }
+            Ok(request.grant().clone())
+        });
+        let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::never());
+        *in_time.lock().unwrap() = Some(acceptor.clone());
+        let (client, server) = meet::<A>(&acceptor, "alice");
+        assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+        drop(client);
+    }
 }
 
 fn a_session_by_ticket_is_looked_at_as_what_its_chain_began_with<A: Adapter>() {
@@ -433,45 +438,8 @@ fn a_session_by_ticket_is_looked_at_as_what_its_chain_began_with<A: Adapter>() {
     drop(client);
 }
 
-fn policies_decide_at_logins_and_about_sessions<A: Adapter>() {
-    let store = Store::default();
-    store.put("alice", &["orders:*"], 1, Some(1));
-    let hours = Arc::new(Mutex::new("open"));
-    let now = Arc::clone(&hours);
-    let verifier = store.clone().with_policy(move |request: &PolicyRequest<'_>| {
-        assert_eq!((request.kind(), request.server_name()), (CredentialKind::Password, ""));
-        assert_eq!(request.authenticated().is_some(), request.is_session());
-        assert!(!request.context().source().is_counted());
-        match *now.lock().unwrap() {
-            "open" => Ok(request.grant().clone()),
-            "evening" => Ok(request.grant().narrowed_to(["orders:read"])?),
-            "another's" => Ok(Grant::new("bob", ["orders:*"])?),
-            _ => Err(Reason::Application("closed")),
-        }
-    });
-    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier).with_recheck(Recheck::every(SOON));
-    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
-    assert!(server.permits("orders:write") && client.permits("orders:write"));
-    *hours.lock().unwrap() = "evening";
-    eventually("it is evening", || !server.permits("orders:write"));
-    assert!(server.permits("orders:read"));
-    works(&mut client, &mut server);
-    let late = meet::<A>(&acceptor, "alice");
-    assert!(!late.0.permits("orders:write") && late.0.permits("orders:read"));
-    drop(late);
-    *hours.lock().unwrap() = "closed";
-    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::Application("closed")));
-    for (hour, reason) in [("closed", "closed"), ("another's", "the policy gave the grant of another principal")] {
-        *hours.lock().unwrap() = hour;
-        let alice = Credential::Password { user: "alice", password: b"password" };
-        let (client, server) = login::<A>(&acceptor, &connector(), alice);
-        assert_eq!(protocol(client.map(drop).unwrap_err()), Error::Refused);
-        assert_eq!(refused(server.map(drop).unwrap_err()).1, Reason::Application(reason));
-    }
-}
-
 /// A store that is asked from async code, and answers on the second poll.
-struct Async(Store);
+pub struct Async(pub Store);
 
 impl AsyncVerifier for Async {
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {

@@ -1,6 +1,6 @@
 //! Logins and sessions over real sockets: one suite for every adapter, and what is special to each.
 //!
-//! `logins`, `observed`, `refusals`, `sessions`, `factors`, `slow`, `stretched`, `bounds`, `elsewhere`, `live`, `places` and `puzzles` hold for each alike; [`ends`] makes them alike. The third
+//! Whatever is listed with `for_every_adapter` holds for each alike; [`ends`] makes them alike. The third
 //! adapter, [`events`], is an event loop of these tests' own, over nothing but `std`: what the library's script asks of one is
 //! no more than that.
 
@@ -16,15 +16,19 @@ mod ends;
 mod events;
 mod peer;
 
+mod at_once;
 mod blocking_only;
 mod bounds;
 mod elsewhere;
 mod factors;
+mod in_vain;
 mod live;
 mod logins;
 mod observed;
 mod penalties;
 mod places;
+mod policies;
+mod pressed;
 mod puzzles;
 mod refusals;
 mod sessions;
@@ -33,3 +37,4 @@ mod slow;
 mod stretched;
 #[cfg(feature = "tokio")]
 mod tokio_only;
+mod unanswered;

@@ -41,15 +41,18 @@ for_every_adapter!(
 /// What handshakes and finishes may take here.
 const SHORT: Duration = Duration::from_millis(400);
 
+/// Where the other end has to come to its second frame within it.
+const LONGER: Duration = Duration::from_secs(2);
+
 /// Between two bytes of a peer that drips.
 const DRIP: Duration = Duration::from_millis(20);
 
-fn hurried() -> Acceptor {
-    Acceptor::new(config().with_handshake_timeout(SHORT), RSA2048.server.clone(), verifier)
+fn hurried(timeout: Duration) -> Acceptor {
+    Acceptor::new(config().with_handshake_timeout(timeout), RSA2048.server.clone(), verifier)
 }
 
-fn hurried_connector() -> Connector {
-    Connector::new(client_config().with_handshake_timeout(SHORT), RSA2048.trust())
+fn hurried_connector(timeout: Duration) -> Connector {
+    Connector::new(client_config().with_handshake_timeout(timeout), RSA2048.trust())
 }
 
 /// Sends these bytes one by one. Gives whether somebody was there until the last.
@@ -94,7 +97,7 @@ fn passed(error: LoginError) {
 fn a_client_that_drips_its_hello<A: Adapter>() {
     let (client, server) = pair();
     let dripping = drip(&client, longest(FrameType::ClientHello));
-    let acceptor = hurried();
+    let acceptor = hurried(SHORT);
     passed(A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err());
     assert!(!dripping.join().unwrap());
     eventually_empty(&acceptor);
@@ -102,7 +105,7 @@ fn a_client_that_drips_its_hello<A: Adapter>() {
 
 fn a_client_that_drips_its_login<A: Adapter>() {
     let (client, server) = pair();
-    let acceptor = hurried();
+    let acceptor = hurried(LONGER);
     let server = accepting::<A>(&acceptor, server, Context::uncounted());
     let mut peer = Peer::new(client);
     peer.hello(&Scenario::new());
@@ -114,7 +117,7 @@ fn a_client_that_drips_its_login<A: Adapter>() {
 
 fn a_client_that_reads_no_challenge<A: Adapter>() {
     let (client, server) = pair();
-    let acceptor = hurried();
+    let acceptor = hurried(SHORT);
     Peer::new(client.try_clone().unwrap()).send(&Scenario::new().await_challenge().0);
     clog(&server, true);
     passed(A::accept(&acceptor, server, Context::uncounted()).map(drop).unwrap_err());
@@ -219,14 +222,15 @@ fn a_refused_client_that_floods_holds_up_nobody_elses_refusal<A: Adapter>() {
 fn a_server_that_drips_its_challenge<A: Adapter>() {
     let (client, server) = pair();
     let dripping = drip(&server, longest(FrameType::ServerHello));
-    passed(A::connect(&hurried_connector(), client, ALICE).map(drop).unwrap_err());
+    passed(A::connect(&hurried_connector(SHORT), client, ALICE).map(drop).unwrap_err());
     drop(server);
     assert!(!dripping.join().unwrap());
 }
 
 fn a_server_that_drips_its_verdict<A: Adapter>() {
     let (client, server) = pair();
-    let client = std::thread::spawn(move || A::connect(&hurried_connector(), client, ALICE).map(drop).unwrap_err());
+    let client =
+        std::thread::spawn(move || A::connect(&hurried_connector(LONGER), client, ALICE).map(drop).unwrap_err());
     let mut peer = Peer::new(server);
     let hello = peer.receive(FrameType::ClientHello);
     peer.send(&Scenario::new().answer(&hello).unwrap().0);
@@ -240,7 +244,7 @@ fn a_server_that_drips_its_verdict<A: Adapter>() {
 fn a_server_that_reads_no_hello<A: Adapter>() {
     let (client, server) = pair();
     clog(&client, true);
-    passed(A::connect(&hurried_connector(), client, ALICE).map(drop).unwrap_err());
+    passed(A::connect(&hurried_connector(SHORT), client, ALICE).map(drop).unwrap_err());
     drop(server);
 }
 
@@ -248,10 +252,8 @@ fn a_server_that_reads_no_login<A: Adapter>() {
     let (client, server) = pair();
     let behind = client.try_clone().unwrap();
     // What is known is not checked for long, so that the time is for the sending.
-    let client = std::thread::spawn(move || {
-        let patient = client_config().with_handshake_timeout(Duration::from_secs(2));
-        A::connect(&Connector::new(patient, RSA2048.trust()), client, ALICE).map(drop).unwrap_err()
-    });
+    let client =
+        std::thread::spawn(move || A::connect(&hurried_connector(LONGER), client, ALICE).map(drop).unwrap_err());
     let mut peer = Peer::new(server);
     let hello = peer.receive(FrameType::ClientHello);
     clog(&behind, A::BLOCKS);
@@ -267,7 +269,7 @@ fn a_server_that_drips_its_answer_to_a_ticket<A: Adapter>() {
     for kind in [FrameType::ServerHello, FrameType::ServerResumption] {
         let (client, server) = pair();
         let dripping = drip(&server, longest(kind));
-        passed(A::resume(&hurried_connector(), client, &ticket, ALICE).map(drop).unwrap_err());
+        passed(A::resume(&hurried_connector(SHORT), client, &ticket, ALICE).map(drop).unwrap_err());
         drop(server);
         assert!(!dripping.join().unwrap());
     }

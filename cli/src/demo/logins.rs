@@ -248,6 +248,7 @@ impl Stage {
             guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
+            more_files: 0,
             stretching: None,
         };
         let runtime = Runtime::new().map_err(|error| setup(&error))?;

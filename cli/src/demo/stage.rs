@@ -176,6 +176,7 @@ impl<'a> Stage<'a> {
             guessing: &Guessing::default(),
             balancers: &[],
             service: Service::Lines,
+            more_files: 0,
             stretching: stretching.cloned(),
         };
         let (server, _) = self.runtime.block_on(plan.prepare(log_to))?;

@@ -6,7 +6,7 @@
 use super::{load, private, public_path};
 use crate::failure::{Failure, chain};
 use crate::secrets::Passphrase;
-use crate::term;
+use crate::{state, term};
 use countersign::files::{self, Existing};
 use countersign::{KeyId, KeySet, PrivateKey, PublicKey, ServerKey, SignedManifest, UnixTime};
 use serde::Deserialize;
@@ -376,6 +376,11 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
     written().map_err(|error| {
         Failure::new(format_args!("{}: {error}", file.display()))
             .and("run this as root, or as the user that the server runs as")
+    })?;
+    // It has taken its place, for all to see: a key that was stolen must not come back into it.
+    state::sync_folder(path).map_err(|error| {
+        Failure::new(format_args!("{}: {error}", file.display()))
+            .and("the file is changed, but may be as before once the power has gone off: look after the disk")
     })
 }
 

@@ -29,6 +29,10 @@ impl SharingArgs {
         Ok((Sharing {}, None))
     }
 
+    pub(super) fn files(&self) -> usize {
+        0
+    }
+
     pub(super) fn has_tickets(&self, _: &Users) -> bool {
         false
     }

@@ -87,7 +87,8 @@ impl Serve {
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
         self.ticket_keys.iter().try_for_each(|path| super::tickets::check(path))?;
-        let fitting = descriptors::fit(self.options.bounds(), service.descriptors(), !self.proxy_protocol.is_empty());
+        let (more, has_balancers) = (self.more_files(), !self.proxy_protocol.is_empty());
+        let fitting = descriptors::fit(self.options.bounds(), more, service.descriptors(), has_balancers);
         warnings.extend(fitting.warning);
         Ok(Found { facts, warnings })
     }

@@ -121,8 +121,10 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
     let value = |arg: &Arg| {
         let (name, source) = (arg.get_long()?, matches.value_source(arg.get_id().as_str())?);
         let is_default = source == clap::parser::ValueSource::DefaultValue;
-        // How a directory is asked is in force where there is one.
-        if is_default && name.starts_with("ldap-") && matches.value_source("ldap").is_none() {
+        // How a directory, or Redis, is asked is in force where there is one.
+        let of =
+            ["ldap", "redis"].into_iter().find(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('-')));
+        if is_default && of.is_some_and(|of| matches.value_source(of).is_none()) {
             return None;
         }
         let raw = matches.get_raw(arg.get_id().as_str())?;

@@ -1,9 +1,36 @@
 //! How many files this process may have open, and bounds that fit.
 
+use super::{Serve, health};
+#[cfg(feature = "sql")]
+use crate::accounts::Users;
 use countersign::Bounds;
 
-/// What a server has open beside its connections: standard streams, the listener, the runtime's own, a file that it reads.
+/// What a server has open beside its connections, and what it asks: standard streams, the listener, the runtime's own, a file that it reads.
 const OWN: usize = 20;
+
+/// A question to a directory: a connection, and what its name is looked up with.
+const OF_A_QUESTION: usize = 2;
+
+impl Serve {
+    /// How many files a server may have open for what it asks, and for those who watch it. Without room for these a flood of connections would have all
+    /// accounts be away.
+    pub(super) fn more_files(&self) -> usize {
+        let watching = self.metrics_listen.as_ref().map_or(0, |_| health::CONNECTIONS);
+        watching.saturating_add(self.sharing.files()).saturating_add(self.files_for_accounts())
+    }
+
+    fn files_for_accounts(&self) -> usize {
+        if self.ldap.is_given() {
+            // One more is the look whether it is there.
+            return self.options.bounds().questions().saturating_add(1).saturating_mul(OF_A_QUESTION);
+        }
+        #[cfg(feature = "sql")]
+        if let Ok(Users::Sql(place)) = self.users.place() {
+            return place.files();
+        }
+        0
+    }
+}
 
 /// Bounds that fit.
 #[derive(Debug)]
@@ -15,13 +42,14 @@ pub(super) struct Fitting {
     pub(super) warning: Option<String>,
 }
 
-/// Raises what the process may have open as far as the system lets it, and lowers the bounds where they need more.
-pub(super) fn fit(bounds: Bounds, for_session: usize, has_balancers: bool) -> Fitting {
-    lower(bounds, raise().unwrap_or(usize::MAX), for_session, has_balancers)
+/// Raises what the process may have open as far as the system lets it, and lowers the bounds where they need more beside what else is open.
+pub(super) fn fit(bounds: Bounds, more: usize, for_session: usize, has_balancers: bool) -> Fitting {
+    lower(bounds, (raise().unwrap_or(usize::MAX), more), for_session, has_balancers)
 }
 
-fn lower(bounds: Bounds, limit: usize, for_session: usize, has_balancers: bool) -> Fitting {
-    let room = limit.saturating_sub(OWN);
+fn lower(bounds: Bounds, (limit, more): (usize, usize), for_session: usize, has_balancers: bool) -> Fitting {
+    let own = OWN.saturating_add(more);
+    let room = limit.saturating_sub(own);
     // As many as there are handshakes may wait for a header, where there is somebody who sends one.
     let waiting = |count: usize| if has_balancers { count } else { 0 };
     let needed = bounds.files(for_session).saturating_add(waiting(bounds.handshakes()));
@@ -33,7 +61,7 @@ fn lower(bounds: Bounds, limit: usize, for_session: usize, has_balancers: bool) 
     let warning = format!(
         "warning: this process may have {limit} files open (ulimit -n), and the bounds may need {}; they are lowered to \
          {} handshakes, {} refusals and {} sessions",
-        needed.saturating_add(OWN),
+        needed.saturating_add(own),
         bounds.handshakes(),
         bounds.refusals(),
         bounds.sessions(),
@@ -65,13 +93,16 @@ mod tests {
     fn bounds_are_lowered_only_where_they_do_not_fit() {
         let bounds = Bounds::default();
         let need = bounds.files(2) + OWN;
-        assert!(lower(bounds, need, 2, false).warning.is_none());
-        assert!(lower(bounds, need + bounds.handshakes(), 2, true).warning.is_none());
-        for (limit, has_balancers) in [(need - 1, false), (need, true), (256, true), (48, false)] {
-            let fitting = lower(bounds, limit, 2, has_balancers);
+        assert!(lower(bounds, (need, 0), 2, false).warning.is_none());
+        assert!(lower(bounds, (need + bounds.handshakes(), 0), 2, true).warning.is_none());
+        assert!(lower(bounds, (need + 48, 48), 2, false).warning.is_none());
+        for (limit, more, has_balancers) in
+            [(need - 1, 0, false), (need + 47, 48, false), (need, 0, true), (256, 136, true), (48, 0, false)]
+        {
+            let fitting = lower(bounds, (limit, more), 2, has_balancers);
             assert!(fitting.warning.is_some_and(|warning| warning.contains("ulimit -n")));
             let waiting = if has_balancers { fitting.unnamed } else { 0 };
-            assert!(fitting.bounds.files(2) + waiting <= limit - OWN, "{limit}: {:?}", fitting.bounds);
+            assert!(fitting.bounds.files(2) + waiting <= limit - OWN - more, "{limit}: {:?}", fitting.bounds);
         }
     }
 }

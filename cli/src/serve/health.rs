@@ -7,7 +7,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -47,7 +47,7 @@ impl Health {
 
 /// Connections at once. Those who come later wait in the system's queue: whoever holds all of these keeps out others that watch, for
 /// no longer than [`PATIENCE`], and no client.
-const CONNECTIONS: usize = 8;
+pub(super) const CONNECTIONS: usize = 8;
 
 /// How long a connection may take for its one request and the answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -77,8 +77,8 @@ pub(crate) async fn serve(listener: TcpListener, sources: Sources) {
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut http = http1::Builder::new();
-            http.keep_alive(false).max_buf_size(HEAD).timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-            // Whoever broke it knows.
+            http.keep_alive(false).max_buf_size(HEAD);
+            // Its head is within that, too. Whoever broke it knows.
             let _ = timeout(PATIENCE, http.serve_connection(TokioIo::new(stream), answer)).await;
             drop(permit);
         });

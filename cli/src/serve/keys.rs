@@ -58,19 +58,24 @@ impl Source {
         Ok((if self.any_server_name { keys.with_any_name() } else { keys }, warnings))
     }
 
-    /// The private keys that what servers share is kept under: the current one first, then those that other servers may have for theirs, still or already.
+    /// The private keys that what servers share is kept under, and what each is for: the current one first, then those that other servers may have for theirs,
+    /// still or already.
     #[cfg(feature = "redis")]
-    pub(super) fn private_keys(&self) -> Result<Vec<PrivateKey>, Failure> {
+    pub(super) fn private_keys(&self) -> Result<Vec<(PrivateKey, Role)>, Failure> {
         let now = UnixTime::from_system(SystemTime::now());
-        let paths: Vec<PathBuf> = match &self.keys {
+        let keys: Vec<(PathBuf, Role)> = match &self.keys {
             Some(folder) => {
                 let folder = Folder::open(folder)?;
                 let is_over = |role: &Role| matches!(role, Role::Retired(until) if now >= *until);
-                folder.files().filter(|(_, role)| !is_over(role)).map(|(name, _)| folder.file(name)).collect()
+                folder
+                    .files()
+                    .filter(|(_, role)| !is_over(role))
+                    .map(|(name, role)| (folder.file(name), role))
+                    .collect()
             }
-            None => self.key.iter().cloned().collect(),
+            None => self.key.iter().cloned().map(|path| (path, Role::Current)).collect(),
         };
-        paths.iter().map(|path| self.private_key(path)).collect()
+        keys.into_iter().map(|(path, role)| Ok((self.private_key(&path)?, role))).collect()
     }
 
     #[cfg(feature = "redis")]

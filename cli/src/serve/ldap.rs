@@ -68,7 +68,8 @@ pub(super) struct LdapArgs {
     /// Speak ldap:// without TLS, also over a network: whoever is in between reads every password
     #[arg(long, requires = "ldap")]
     ldap_without_tls: bool,
-    /// How long the directory may take for all of a login; then the login is told "not now"
+    /// How long the directory may take for all of a login; then the login is told "not now". A password that the directory has by then counts as
+    /// wrong, so keep this longer than the directory delays its answer to one. At most half of --handshake-timeout
     #[arg(long, value_name = "TIME", default_value = term::time(LdapConfig::PATIENCE), value_parser = term::timeout, requires = "ldap")]
     ldap_timeout: Duration,
 }
@@ -100,9 +101,13 @@ impl LdapArgs {
         self.ldap.is_some()
     }
 
-    /// The directory, if one is named.
-    pub(super) fn directory(&self) -> Result<Option<Config>, Failure> {
+    /// The directory, if one is named, for logins that may take so long.
+    pub(super) fn directory(&self, handshake: Duration) -> Result<Option<Config>, Failure> {
         let Some(address) = &self.ldap else { return Ok(None) };
+        // A login whose time is over while it waits for a directory that hangs would count as a guess, as if it were the password that is not answered for.
+        if self.ldap_timeout > handshake.checked_div(2).unwrap_or_default() {
+            return Err(Failure::usage("--ldap-timeout may be half of --handshake-timeout at the most"));
+        }
         let mut config = parse(address)?.with_patience(self.ldap_timeout);
         config = match (&self.ldap_user_dn, &self.ldap_base) {
             (Some(template), _) => config.with_names(template),

@@ -234,6 +234,7 @@ impl Sources {
         let counts = acceptor.counts();
         let places = [
             ("handshakes", counts.handshakes),
+            ("waiting", counts.waiting),
             ("logins", counts.logins),
             ("refusals", counts.refusals),
             ("sessions", counts.sessions),

@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use clap::Args;
+use std::time::Duration;
 
 #[derive(Args, Clone)]
 pub(super) struct LdapArgs {}
@@ -11,7 +12,7 @@ impl LdapArgs {
         false
     }
 
-    pub(super) fn directory(&self) -> Result<Option<Config>, Failure> {
+    pub(super) fn directory(&self, _: Duration) -> Result<Option<Config>, Failure> {
         Ok(None)
     }
 }

@@ -98,7 +98,8 @@ impl Reload {
             return;
         }
         let has_balancers = !live.balancers.is_empty();
-        let fitting = descriptors::fit(serve.options.bounds(), live.service.descriptors(), has_balancers);
+        let (bounds, more) = (serve.options.bounds(), serve.more_files());
+        let fitting = descriptors::fit(bounds, more, live.service.descriptors(), has_balancers);
         acceptor.set_bounds(fitting.bounds);
         self.server.set_live(live);
         let (taken, waits): (Vec<String>, Vec<String>) =

@@ -5,6 +5,7 @@ use super::log::{Entry, Log};
 use super::metrics::RedisNumbers;
 use crate::accounts::{Store, Users};
 use crate::failure::{Failure, chain};
+use crate::keys::folder::Role;
 use crate::{secrets, term};
 use clap::{Args, ValueEnum};
 use countersign::files;
@@ -42,8 +43,11 @@ pub(super) struct SharingArgs {
     /// What becomes of logins while Redis is away, or takes no writes. No ticket is taken then in any case: clients show their credentials
     #[arg(long, value_enum, value_name = "HOW", default_value_t)]
     redis_down: Down,
+    /// How long Redis may take for an answer, of which a login needs up to five; then it is taken for away
+    #[arg(long, value_name = "TIME", default_value = term::time(RedisConfig::PATIENCE), value_parser = term::timeout, requires = "redis")]
+    redis_timeout: Duration,
     /// Keep what is shared under the secret in this file, 64 hexadecimal digits, the same at all servers. Otherwise it follows from
-    /// the private key, and a server with another one shares nothing
+    /// the private key, or those of --keys through their rotations, and a server with another one shares nothing
     #[arg(long, value_name = "FILE", requires = "redis")]
     shared_secret: Option<PathBuf>,
 }
@@ -58,7 +62,8 @@ enum Down {
 }
 
 impl SharingArgs {
-    /// Opens what is named, and says what is doubtful: that Redis is away, which it may be.
+    /// Opens what is named, and says what is doubtful: that Redis is away, which it may be. Without a log it is a look, which changes nothing there for
+    /// servers that run.
     pub(super) async fn open(
         &self,
         keys: &Source,
@@ -66,7 +71,7 @@ impl SharingArgs {
         log: Option<&Arc<Log>>,
     ) -> Result<(Sharing, Option<String>), Failure> {
         let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
-        let mut config = parse(address)?;
+        let mut config = parse(address)?.with_patience(self.redis_timeout);
         if let Some(prefix) = &self.redis_prefix {
             config = config.with_prefix(prefix);
         }
@@ -83,12 +88,17 @@ impl SharingArgs {
             let (log, state) = (Arc::clone(log), Arc::clone(&state));
             config = config.with_observer(move |event| state.note(&log, down, event));
         }
-        let (secret, other_secrets) = self.secrets(keys)?;
+        let secret = self.secret(keys)?;
         let named = config.to_string();
         let wrong = |error: &RedisError| format!("--redis {named}: {}", chain(error));
         let redis = RedisStore::new(config, &secret).map_err(|error| Failure::new(wrong(&error)))?;
-        let warning = match redis.check().await {
-            Ok(()) => None,
+        let asked = match log {
+            Some(_) => redis.check().await.map(|()| true),
+            None => redis.is_ours().await,
+        };
+        let warning = match asked {
+            Ok(true) => None,
+            Ok(false) => Some(format!("warning: --redis {named}: {OTHER_SECRET}")),
             Err(error @ RedisError::Away(_)) => {
                 Some(format!("warning: {}; until it is back, {}", wrong(&error), down.note()))
             }
@@ -99,17 +109,26 @@ impl SharingArgs {
             Err(error) => return Err(Failure::new(wrong(&error))),
         };
         let database = users.and_then(Store::database).cloned();
-        Ok((Sharing(Some(Shared { redis, named, down, secret, other_secrets, database, state })), warning))
+        Ok((Sharing(Some(Shared { redis, named, down, secret, database, state })), warning))
     }
 
-    /// The secret that everything is kept under, and others that keys for tickets may be under: of servers with another current key.
-    fn secrets(&self, keys: &Source) -> Result<(SharedSecret, Vec<SharedSecret>), Failure> {
+    /// The secret that everything is kept under, and those of before and to come, which servers that were started before or after this one may have.
+    fn secret(&self, keys: &Source) -> Result<SharedSecret, Failure> {
         if let Some(path) = &self.shared_secret {
-            return Ok((read_secret(path)?, Vec::new()));
+            return read_secret(path);
         }
-        let mut secrets = keys.private_keys()?.iter().map(SharedSecret::of).collect::<Vec<_>>().into_iter();
-        let secret = secrets.next().ok_or_else(|| Failure::new("there is no key"))?;
-        Ok((secret, secrets.collect()))
+        let mut all = keys.private_keys()?.into_iter();
+        let (current, _) = all.next().ok_or_else(|| Failure::new("there is no key"))?;
+        let secret = all.fold(SharedSecret::of(&current), |secret, (key, role)| match role {
+            Role::Current | Role::Next => secret.with_next(SharedSecret::of(&key)),
+            Role::Retired(_) => secret.with_retired(SharedSecret::of(&key)),
+        });
+        Ok(secret)
+    }
+
+    /// How many files it may have open.
+    pub(super) fn files(&self) -> usize {
+        self.redis.as_ref().map_or(0, |_| RedisStore::FILES)
     }
 
     /// Whether tickets are shared, where the accounts are in this place.
@@ -169,7 +188,6 @@ struct Shared {
     named: String,
     down: Down,
     secret: SharedSecret,
-    other_secrets: Vec<SharedSecret>,
     /// Where keys for tickets are, if there are any in a place that servers share.
     database: Option<SqlStore>,
     state: Arc<State>,
@@ -228,7 +246,6 @@ impl Sharing {
         });
         let (Some(database), Some(tickets)) = (shared.database, tickets) else { return None };
         let keys = SharedTicketKeys::new(&database, tickets, &shared.secret);
-        let keys = shared.other_secrets.iter().fold(keys, |keys, secret| keys.with_other_secret(secret));
         let error = keys.sync().await.err();
         let (log, told) = (Arc::clone(log), Mutex::new(None));
         tokio::spawn(keys.keep(move |error| tell(&log, &told, error)));

@@ -5,7 +5,7 @@ use super::number;
 use crate::failure::{Failure, chain};
 use crate::state::{self, folder_of};
 use countersign::{TicketKeys, UsedCounts};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) fn load(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
     keys.load(&saved).map_err(|error| {
         Failure::new(format_args!("{}: {error}; name another file for --ticket-keys", path.display()))
     })?;
-    let removed = fs::remove_file(path).and_then(|()| sync(folder_of(path)));
+    let removed = fs::remove_file(path).and_then(|()| state::sync_folder(folder_of(path)));
     removed.map_err(|error| wrong(&error, "ticket keys that are loaded have to be removed, and these can't be"))
 }
 
@@ -47,17 +47,6 @@ pub(super) fn save(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
     written.map_err(|error| {
         Failure::new(format_args!("{}: {error}; the ticket keys are lost, and clients log in anew", path.display()))
     })
-}
-
-/// A file that is removed stays so, also if the power goes off.
-#[cfg(unix)]
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync(_: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// Logs that the memory of used tickets is too small for what comes.

@@ -1,5 +1,5 @@
-//! The accounts under a running server: changes of a file, and a database or a directory that goes away, are logged, and open sessions looked
-//! at after each.
+//! The accounts under a running server: changes of a file, and a database or a directory that goes away, are logged. After a change of a file
+//! open sessions are looked at.
 
 use super::health::Health;
 use super::ldap::Directory;
@@ -105,8 +105,8 @@ impl Told {
         match news {
             Availability::Back => {
                 self.health.no_accounts.store(false, Relaxed);
+                // Sessions are looked at when their time comes: all at once would be much for one that is slow, or has only just begun.
                 self.log.write(Entry::new("accounts-back"));
-                self.recheck();
             }
             Availability::Away(error) => {
                 self.health.note_no_accounts();

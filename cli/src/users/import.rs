@@ -62,6 +62,12 @@ impl Report {
         }
     }
 
+    /// And those of another one.
+    fn join(&mut self, other: Self) {
+        other.rejected.into_iter().for_each(|rejected| self.add(rejected));
+        self.more = self.more.saturating_add(other.more);
+    }
+
     fn count(&self) -> usize {
         self.rejected.len().saturating_add(self.more)
     }
@@ -82,17 +88,17 @@ impl Report {
 struct Imported {
     added: usize,
     updated: usize,
-    rejected: Vec<Rejected>,
+    report: Report,
 }
 
 impl Imported {
     fn reject(&mut self, record: &Record, error: &AccountError) {
-        self.rejected.push(record.rejected(&read::reason(error)));
+        self.report.add(record.rejected(&read::reason(error)));
     }
 }
 
 /// Imports the users of another program's file into accounts that are in memory. Gives how many were added, how many were changed, and
-/// what is said of the lines that are not taken.
+/// what is said of the lines that are not taken, of 10,000 of them at the most.
 ///
 /// # Errors
 /// What the user is told where it is no such file.
@@ -100,8 +106,8 @@ pub fn imported(accounts: &mut Accounts, file: &[u8], update: bool) -> Result<(u
     let users = UsersArgs::default();
     let import = ImportArgs { file: "-".into(), users, format: None, dry_run: false, update };
     let into = Box::new(Memory { accounts, update, records: Vec::new() });
-    let (imported, report) = import.records(&mut &*file, into).map_err(told)?;
-    let rejected = imported.rejected.iter().chain(&report.rejected).map(Rejected::to_string).collect();
+    let imported = import.records(&mut &*file, into).map_err(told)?;
+    let rejected = imported.report.rejected.iter().map(Rejected::to_string).collect();
     Ok((imported.added, imported.updated, rejected))
 }
 
@@ -140,8 +146,7 @@ impl ImportArgs {
             #[cfg(feature = "sql")]
             Users::Sql(_) => Box::new(database::Import::new(&users, self.dry_run, self.update)?),
         };
-        let (Imported { added, updated, rejected }, mut report) = self.read(into)?;
-        rejected.into_iter().for_each(|rejected| report.add(rejected));
+        let Imported { added, updated, mut report } = self.read(into)?;
         report.print()?;
         let (would, end) = if self.dry_run { ("would import", "; nothing was changed") } else { ("imported", "") };
         let updates = if updated > 0 { format!(", {updated} of them there before") } else { String::new() };
@@ -169,7 +174,7 @@ impl ImportArgs {
         Failure::new(format_args!("{}: {error}", self.name()))
     }
 
-    fn read(&self, into: Box<dyn Import + '_>) -> Result<(Imported, Report), Failure> {
+    fn read(&self, into: Box<dyn Import + '_>) -> Result<Imported, Failure> {
         let (input, length): (Box<dyn Read>, u64) = if self.is_stdin() {
             (Box::new(io::stdin().lock()), 0)
         } else {
@@ -184,7 +189,7 @@ impl ImportArgs {
         read
     }
 
-    fn records(&self, input: &mut impl BufRead, mut into: Box<dyn Import + '_>) -> Result<(Imported, Report), Failure> {
+    fn records(&self, input: &mut impl BufRead, mut into: Box<dyn Import + '_>) -> Result<Imported, Failure> {
         let (mut reader, mut report) = (None, Report::default());
         let mut lines = read::Lines::new(input);
         while let Some((number, line)) = lines.next().map_err(|error| self.failure(&error))? {
@@ -215,7 +220,9 @@ impl ImportArgs {
         if reader.is_none() {
             return Err(Failure::new(format_args!("{}: there is nothing in it", self.name())));
         }
-        Ok((into.finish()?, report))
+        let mut imported = into.finish()?;
+        imported.report.join(report);
+        Ok(imported)
     }
 }
 
@@ -253,4 +260,27 @@ fn set(account: &mut Account, record: &Record) -> Result<(), AccountError> {
         None => {}
     }
     record.hash.as_ref().map_or(Ok(()), |hash| account.set_password_hash(hash))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+    use std::fmt::Write;
+
+    #[test]
+    fn of_lines_that_are_not_taken_no_more_are_kept_than_are_told() {
+        let mut text = String::new();
+        (0..Report::MOST + 20).for_each(|number| writeln!(text, "user{number}:{{SHA}}x").unwrap());
+        let mut accounts = Accounts::new();
+        for name in 0..Report::MOST + 10 {
+            accounts.add(&format!("user{name}"), [""; 0]).unwrap();
+        }
+        let mut there = String::from("name\n");
+        (0..Report::MOST + 10).for_each(|number| writeln!(there, "user{number}").unwrap());
+        for (file, count) in [(text, Report::MOST), (there, Report::MOST)] {
+            let (added, updated, rejected) = imported(&mut accounts, file.as_bytes(), false).unwrap();
+            assert_eq!((added, updated, rejected.len()), (0, 0, count));
+        }
+    }
 }

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long a test waits for something that must come. Not a measurement: only a broken program takes this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// On a machine that is busy with other things nobody is turned away for want of a turn.
+pub const PATIENT: [&str; 6] = ["--refusal-floor", "10ms", "--max-wait", "1m", "--handshake-timeout", "1m"];
+
 /// The command, in an environment that names no place for tickets.
 pub fn command<A: AsRef<std::ffi::OsStr>>(args: &[A]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));
@@ -77,6 +80,22 @@ pub fn finish(command: &mut Command, stdin: impl AsRef<[u8]>) -> Said {
     // A command that needs no input may be gone already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_ref());
     child.wait_with_output().unwrap().into()
+}
+
+/// A command over a file system that is odd or broken, by a library that is put in front of the C library: what `fails` names does
+/// (`support/fail.c`), the sync of a folder with this error. Which files it syncs is written to `synced`. None where there is no C compiler.
+pub fn over_failing(house: &House, fails: &str, errno: &str, args: &[&str]) -> Option<Command> {
+    let library = house.path("fail.so");
+    let source = include_str!("fail.c").replace("errno=EINVAL", &format!("errno={errno}"));
+    let source = house.write("fail.c", source.as_bytes(), 0o644);
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
+    if !built.is_ok_and(|built| built.success()) {
+        eprintln!("no C compiler here: not tested");
+        return None;
+    }
+    let mut command = command(args);
+    command.env("LD_PRELOAD", library).env("FAILS", fails).env("SYNCED", house.path("synced"));
+    Some(command)
 }
 
 /// A temporary folder with a key and a users file in it.
@@ -138,6 +157,15 @@ impl House {
         let (key, users) = (self.path("server.pem"), self.path("users.txt"));
         let listen: &[&str] = if more.contains(&"--listen") { &[] } else { &["--listen", "127.0.0.1:0"] };
         Server::start(&[&["serve", "--key", &key, "--users", &users], listen, more].concat())
+    }
+
+    /// As [`House::serve`], with what a shell's `ulimit` sets before.
+    pub fn serve_within(&self, limits: &str, more: &[&str]) -> Server {
+        let (key, users) = (self.path("server.pem"), self.path("users.txt"));
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{limits}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_countersign")]);
+        shell.args(["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users]).args(more);
+        Server::of(shell)
     }
 
     /// A new token for a user.
@@ -203,6 +231,13 @@ impl Server {
         }
     }
 
+    /// A line that has all these parts, though it may have come before the server said that it listens.
+    #[track_caller]
+    pub fn said(&mut self, parts: &[&str]) -> String {
+        let seen = self.seen.iter().find(|line| parts.iter().all(|part| line.contains(part))).cloned();
+        seen.unwrap_or_else(|| self.wait_for(parts))
+    }
+
     /// The status and the body of what is at a path of the listener for those who watch, whose address it has said.
     pub fn get(&self, path: &str) -> (String, String) {
         let started = self.seen.iter().find(|line| line.contains("metrics_listen=")).expect("it has said where");
@@ -262,6 +297,7 @@ pub fn status(child: &mut Child) -> i32 {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+    let _ = child.kill();
     panic!("it did not end");
 }
 

@@ -75,14 +75,19 @@ impl Redis {
         format!("redis+unix://{}", self.folder.path().join("socket").display())
     }
 
-    /// As if its memory of tickets had begun an hour ago: of a new one, tickets of the first minute are not taken.
-    pub fn settle(&self) {
+    /// What it says to this.
+    pub fn ask(&self, words: &[&str]) -> String {
         let mut command = Command::new("redis-cli");
         command.env("REDISCLI_AUTH", Self::PASSWORD).arg("-s").arg(self.folder.path().join("socket"));
+        let said = command.args(words).output().unwrap();
+        assert!(said.status.success(), "{said:?}");
+        String::from_utf8_lossy(&said.stdout).into_owned()
+    }
+
+    /// As if its memory of tickets had begun an hour ago: of a new one, tickets of the first minute are not taken.
+    pub fn settle(&self) {
         let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs() - 3600;
-        command.args(["HSET", "countersign:tickets", "since", &since.to_string()]);
-        let said = command.output().unwrap();
-        assert!(said.status.success() && said.stdout == b"0\n", "{said:?}");
+        assert_eq!(self.ask(&["HSET", "countersign:tickets", "since", &since.to_string()]), "0\n");
     }
 
     pub fn kill(&mut self) {

@@ -12,9 +12,6 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 /// Who has an account, and comes again and again.
 pub(crate) const CLIENTS: u32 = 24;
 
-/// Their logins a second, all together: a fifth of what two cores can hash.
-pub(crate) const RATE: f64 = 20.0;
-
 pub(crate) const PASSWORD: &[u8] = b"correct horse battery";
 
 /// How far away they are: a round trip.
@@ -107,10 +104,10 @@ impl Crowd {
         Err(last)
     }
 
-    /// Lets them log in for a while, whenever one is due, whether earlier ones are through or not.
-    pub(crate) async fn keep_coming(&self, server: SocketAddr, time: Duration) -> Vec<Visit> {
+    /// Lets them log in for a while, so many a second, whenever one is due, whether earlier ones are through or not.
+    pub(crate) async fn keep_coming(&self, server: SocketAddr, time: Duration, rate: f64) -> Vec<Visit> {
         let (start, mut visits) = (Instant::now(), JoinSet::new());
-        let mut tick = interval(Duration::from_secs_f64(1.0 / RATE));
+        let mut tick = interval(Duration::from_secs_f64(1.0 / rate));
         tick.set_missed_tick_behavior(MissedTickBehavior::Burst);
         for number in 0.. {
             let due = tick.tick().await.into_std();

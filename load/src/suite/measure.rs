@@ -62,6 +62,9 @@ const SHORT_RATIO: f64 = 10.0;
 /// A quiet p99 below this counts as this: so much comes and goes on a machine where the attackers compute, too.
 const FLOOR: Duration = Duration::from_millis(50);
 
+/// A quiet p99 above this says that the machine is too slow, or does something else: beside it nothing would look slow.
+const SLOW: Duration = Duration::from_secs(1);
+
 pub(crate) fn ratio(measured: &Measured, quiet: &Measured) -> f64 {
     measured.p99.as_secs_f64() / quiet.p99.max(FLOOR).as_secs_f64()
 }
@@ -80,6 +83,13 @@ pub(crate) fn faults(measured: &Measured, quiet: &Measured, attempts: u64, is_sh
     let most = if is_short { SHORT_RATIO } else { RATIO };
     if ratio(measured, quiet) > most {
         faults.push(format!("p99 over {most} times the quiet one"));
+    }
+    if quiet.share() < SHARE || quiet.p99 > SLOW {
+        faults.push(format!(
+            "with nobody else there {:.1} % got in, p99 {:?}: this machine can't tell",
+            quiet.share(),
+            quiet.p99
+        ));
     }
     if attempts == 0 {
         faults.push("nothing was attacked".to_owned());
@@ -111,6 +121,10 @@ mod tests {
         assert_eq!(judge(with(1, Err(true)), true), 1);
         assert_eq!(judge(Vec::new(), true), 1);
         assert_eq!(faults(&quiet, &quiet, 0, false).len(), 1);
+        for machine in [good(1001).collect::<Vec<_>>(), with(2, Err(false))] {
+            let busy = Measured::of(&machine, &[]);
+            assert_eq!(faults(&quiet, &busy, 1, true).len(), 1);
+        }
     }
 
     #[test]

@@ -123,7 +123,7 @@ impl Suite {
         let coming = async {
             // The attack is in full swing by then.
             sleep(mode.lead).await;
-            let visits = crowd.keep_coming(address, mode.time).await;
+            let visits = crowd.keep_coming(address, mode.time, self.people.pace.logins()).await;
             stage.attacker.end();
             Ok::<_, Failure>(visits)
         };

@@ -172,9 +172,13 @@ fn acceptor(options: &Serve, store: impl AccountStore + 'static, faults: &Faults
     };
     let (bounds, acceptor) =
         if options.without_limits { (boundless(), acceptor.without_penalties()) } else { (bounds, acceptor) };
-    // Half of the processors compute logins, so that clients and attackers have the rest, who have their own elsewhere.
+    Ok(acceptor.with_bounds(bounds.with_working(workers())))
+}
+
+/// Half of the processors compute logins, so that clients and attackers have the rest, who have their own elsewhere.
+pub(crate) fn workers() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    Ok(acceptor.with_bounds(bounds.with_working(processors / 2)))
+    (processors / 2).max(1)
 }
 
 /// What this process has open beside its connections.

@@ -3,6 +3,7 @@
 use crate::suite::Failure;
 use crate::suite::attacker::Attacker;
 use crate::suite::crowd::{CLIENTS, PASSWORD, user};
+use crate::suite::pace::Pace;
 use crate::suite::serve::Store;
 use crate::suite::server::{Plan, Recipe, Server};
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -20,6 +21,7 @@ pub(crate) struct Stage {
     pub(crate) recipe: Recipe,
     pub(crate) server: tokio::sync::Mutex<Server>,
     pub(crate) attacker: Attacker,
+    pub(crate) pace: Pace,
     /// Times in which nobody can be let in.
     outages: Mutex<Vec<(Instant, Instant)>>,
     _folder: TempDir,
@@ -36,12 +38,14 @@ pub(crate) struct People {
     strong: Accounts,
     weak: Accounts,
     pub(crate) token: String,
+    pub(crate) pace: Pace,
 }
 
 impl People {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let mut token = String::new();
+        let (mut token, start) = (String::new(), Instant::now());
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(WEAK, 1, 1, None)?);
+        let mut hash = Duration::ZERO;
         let [strong, weak] = [&Argon2::default(), &weak].map(|argon2| -> Result<Accounts, AccountError> {
             let mut accounts = Accounts::new();
             for name in (0..CLIENTS).map(user).chain([MALLORY.to_owned()]) {
@@ -50,10 +54,11 @@ impl People {
             }
             if token.is_empty() {
                 token = accounts.edit(MALLORY, Account::issue_token)?.as_str().to_owned();
+                hash = start.elapsed() / (CLIENTS + 1);
             }
             Ok(accounts)
         });
-        Ok(Self { strong: strong?, weak: weak?, token })
+        Ok(Self { strong: strong?, weak: weak?, token, pace: Pace(hash) })
     }
 }
 
@@ -76,7 +81,7 @@ impl Stage {
         let server = Server::start(&recipe, None).await?;
         let attacker = Attacker::new(server.address, people.token.clone())?;
         let (server, outages) = (tokio::sync::Mutex::new(server), Mutex::default());
-        Ok(Self { recipe, server, attacker, outages, _folder: folder })
+        Ok(Self { recipe, server, attacker, pace: people.pace, outages, _folder: folder })
     }
 
     /// Nobody could be let in since then, nor can for this long from now on.

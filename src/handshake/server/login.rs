@@ -329,7 +329,8 @@ impl Claim {
     }
 
     /// The credential is not good, or nobody can tell now: gives the verdict to send, and when. [`Reason::NotNow`] tells the client
-    /// that there is no decision; it must not depend on the account or the credential. Any other reason stays here.
+    /// that there is no decision, and must not depend on the account or the credential; so does [`Reason::NoAnswer`], which counts as a guess. Any other
+    /// reason stays here.
     ///
     /// For a login that had not opened, the refusal's reason is [`Reason::NotOpened`], [`Reason::KindNotTaken`] or [`Reason::BadSignature`],
     /// whatever is said here.

@@ -166,7 +166,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// [`Reason::NotNow`] says that there is no decision, any other reason that it is no.
+    /// The frame says that there is no decision where [`Reason::is_not_now`], and with any other reason that it is no.
     pub(super) fn seal(secrets: &Secrets, decision: NoGrant, reason: Reason, not_before: Moment) -> Self {
         let frame = verdict_frame(secrets, &decision.to_message()).unwrap_or_default();
         Self { frame, not_before, reason }
@@ -179,7 +179,7 @@ impl Refusal {
 
 /// What the client is told for this reason.
 pub(super) fn decision(reason: &Reason) -> NoGrant {
-    if matches!(reason, Reason::NotNow(_)) { NoGrant::NotNow } else { NoGrant::Reject }
+    if reason.is_not_now() { NoGrant::NotNow } else { NoGrant::Reject }
 }
 
 crate::opaque_debug!(Accepted);

@@ -11,9 +11,10 @@ use std::hash::{BuildHasher, RandomState};
 /// How many sources are remembered from which somebody has logged in elsewhere.
 const SOURCES: usize = 1 << 12;
 
-/// In each of these, every source that has failed too often here is asked about once, and so many in all: a flood from many is no flood of
-/// questions.
+/// In each of these, every source that has failed too often here is asked about once, so many of the block around it, and so many in all: a flood from
+/// many is no flood of questions, and one from a network of somebody's own leaves room for others.
 const WINDOW: Duration = Duration::from_secs(10);
+const OF_A_BLOCK: u32 = 8;
 const QUESTIONS: usize = 256;
 
 #[derive(Default)]
@@ -22,6 +23,8 @@ pub(super) struct Elsewhere {
     /// From where somebody has logged in, and when that was told.
     logins: HashMap<u64, Moment>,
     asked: HashSet<u64>,
+    /// How often about one of each block.
+    blocks: HashMap<u64, u32>,
     window: Moment,
 }
 
@@ -40,13 +43,20 @@ impl Elsewhere {
         self.logins.insert(self.random.hash_one(source), now);
     }
 
-    /// Whether it may be asked now; then it is.
-    pub(super) fn may_ask(&mut self, source: &Source, now: Moment) -> bool {
+    /// Whether it may be asked now about a source in this block; then it is.
+    pub(super) fn may_ask(&mut self, source: &Source, block: &Source, now: Moment) -> bool {
         if now.saturating_since(self.window) >= WINDOW {
             self.asked.clear();
+            self.blocks.clear();
             self.window = now;
         }
-        self.asked.len() < QUESTIONS && self.asked.insert(self.random.hash_one(source))
+        let (source, block) = (self.random.hash_one(source), self.random.hash_one(block));
+        let of_block = self.blocks.get(&block).copied().unwrap_or_default();
+        let may_ask = of_block < OF_A_BLOCK && self.asked.len() < QUESTIONS && self.asked.insert(source);
+        if may_ask {
+            self.blocks.insert(block, of_block.saturating_add(1));
+        }
+        may_ask
     }
 }
 
@@ -59,9 +69,12 @@ mod tests {
         let mut elsewhere = Elsewhere::default();
         let at = |secs| Moment::after_origin(Duration::from_secs(secs));
         let source = |number: usize| Source::named(&number.to_string());
-        assert_eq!((0..100).filter(|_| elsewhere.may_ask(&source(0), at(20))).count(), 1);
-        assert_eq!((0..1000).filter(|number| elsewhere.may_ask(&source(*number), at(29))).count(), QUESTIONS - 1);
-        assert!(elsewhere.may_ask(&source(0), at(30)));
+        let mut ask = |number, block, secs| elsewhere.may_ask(&source(number), &source(block), at(secs));
+        assert_eq!((0..100).filter(|_| ask(0, 10_000, 20)).count(), 1);
+        // One after the other from a network of somebody's own: others are asked about.
+        assert_eq!((1..1000).filter(|number| ask(*number, 10_000, 20)).count(), 7);
+        assert_eq!((0..1000).filter(|number| ask(*number, *number, 29)).count(), QUESTIONS - 8);
+        assert!(ask(0, 10_000, 30));
         assert!(!elsewhere.has(&source(1), at(30)));
         (0..2 * SOURCES).for_each(|number| elsewhere.note(&source(number), at(30)));
         assert!(elsewhere.logins.len() <= SOURCES && elsewhere.has(&source(2 * SOURCES - 1), at(30)));

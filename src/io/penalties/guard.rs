@@ -31,12 +31,13 @@ pub(in crate::io) struct Guard(Option<Arc<Shared>>);
 struct Shared {
     penalties: Penalties,
     tags: Tags,
+    #[cfg_attr(test, allow(dead_code, reason = "in tests time passes when it is skipped"))]
     start: Instant,
     state: Mutex<State>,
     turned_away: AtomicU64,
     unchecked: AtomicU64,
     store_away: AtomicU64,
-    /// Seconds that a test does not wait for.
+    /// Seconds that have passed in a test: no others do.
     #[cfg(test)]
     skipped: AtomicU64,
 }
@@ -152,7 +153,11 @@ impl Guard {
     pub(in crate::io) fn greet_here(&self, source: &Source) -> Result<(), Shut> {
         let Some(shared) = &self.0 else { return Ok(()) };
         let Some(shut) = self.hello_shut(shared, source, &Others::None) else { return Ok(()) };
-        let may_ask = || shared.lock().elsewhere.may_ask(source, shared.now());
+        let may_ask = || {
+            let (ipv4, ipv6) = shared.penalties.blocks;
+            let block = source.around(ipv4, ipv6);
+            shared.lock().elsewhere.may_ask(source, block.as_ref().unwrap_or(source), shared.now())
+        };
         if shared.penalties.store.is_some() && may_ask() { Ok(()) } else { shared.turn_away(shut) }
     }
 
@@ -175,22 +180,41 @@ impl Guard {
         shut.or_else(|| shared.away(others).filter(|_| !counts.has_logins_here()))
     }
 
-    /// Whether a password is looked at. If it is, it counts as wrong from now on, until the [`Reservation`] is given back.
-    pub(in crate::io) fn check(&self, source: &Source, user: &str, others: &Others) -> Checked {
+    /// Whether a password is looked at. If it is, it counts as wrong from now on, until the [`Reservation`] is given back. Who has waited for others
+    /// comes with that.
+    pub(in crate::io) fn check(
+        &self,
+        source: &Source,
+        user: &str,
+        others: &Others,
+        mut waited: Option<Waiting>,
+    ) -> Checked {
         let Some(shared) = &self.0 else { return Checked::Go(Reservation::none()) };
         let mut state = shared.lock();
         let counts = shared.look(&state, self.of_password(source, user), others);
+        // Each way out drops the lock before whoever has waited, which takes it.
         if let Some(shut) = shared.password_shut(source, user, &counts, others) {
             shared.unchecked.fetch_add(1, Ordering::Relaxed);
+            drop(state);
             return Checked::Shut(shut);
         }
         let keys = shared.charged(source, name(user), counts.has_logins());
-        if let Some(full) = keys.iter().find(|key| shared.is_full(&state, key, &counts)) {
-            let id = state.in_flight.join(full);
-            return Checked::Wait(Waiting::new(self.clone(), full.clone(), id));
+        // Whoever has waited goes by the counts alone: of two that wait in two places, and let each other go first, neither would go.
+        let has_waited = waited.is_some();
+        let is_full = |key: &&PenaltyKey| {
+            shared.is_full(&state, key, &counts) || !has_waited && shared.is_waited_for(&state, key, &counts)
+        };
+        if let Some(full) = keys.iter().find(is_full).cloned() {
+            let waiting = Waiting::of(self, &mut state, &full, &mut waited);
+            drop(state);
+            return Checked::Wait(waiting);
         }
         state.in_flight.reserve(&keys);
-        Checked::Go(Reservation::new(self.clone(), source, user, keys))
+        if let Some(waited) = &waited {
+            waited.take(&mut state, &keys);
+        }
+        drop(state);
+        Checked::Go(Reservation::new(self.clone(), user, keys))
     }
 
     /// The counts that say whose failure a wrong password for this user is.
@@ -203,10 +227,6 @@ impl Guard {
     pub(in crate::io) fn is_known(&self, source: &Source) -> bool {
         let is_known = |shared: &Shared| shared.penalties.is_exempt(source) || shared.lock().known.has_any_from(source);
         source.is_counted() && self.0.as_deref().is_some_and(is_known)
-    }
-
-    fn tag(&self, user: &str) -> u32 {
-        self.0.as_ref().map_or(0, |shared| shared.tags.tag(user))
     }
 
     /// What a wrong password for this user was.
@@ -230,19 +250,23 @@ impl Guard {
         shared.add(keys.into_iter().map(|key| (key, 1.0)).collect(), named)
     }
 
-    /// These are to be told to others with whatever comes next: where nothing can be waited for, and where it costs a stranger nothing to be one more.
+    /// These are to be told to others with whatever comes next, as it costs a stranger nothing to be one more.
     pub(in crate::io) fn tell_later(&self, amounts: Amounts) {
         if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties.store.is_some()) {
             shared.lock().untold.add(amounts);
         }
     }
 
-    /// These, and what others were not told yet.
-    pub(in crate::io) fn with_untold(&self, mut amounts: Amounts) -> Amounts {
-        if let Some(shared) = &self.0 {
-            amounts.extend(shared.lock().untold.take(shared.now()));
+    /// As [`Guard::tell_later`], of a guess for which nothing can be waited for, or could not be told.
+    pub(in crate::io) fn tell_guess_later(&self, amounts: Amounts) {
+        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties.store.is_some()) {
+            shared.lock().untold.add_guess(amounts);
         }
-        amounts
+    }
+
+    /// What others were not told yet: connections that came to nothing, and guesses.
+    pub(in crate::io) fn take_untold(&self) -> (Amounts, Amounts) {
+        self.0.as_ref().map(|shared| shared.lock().untold.take(shared.now())).unwrap_or_default()
     }
 
     /// Whether others have not been told for so long that it is time.
@@ -346,6 +370,12 @@ impl Shared {
         held > 0 && counts.level(key) + f64::from(held) > free
     }
 
+    /// Whether others have come before, and wait. Of the total there is more for those who come from where somebody has logged in: they don't wait for
+    /// those for whom there is less.
+    fn is_waited_for(&self, state: &State, key: &PenaltyKey, counts: &Look) -> bool {
+        state.in_flight.is_waited_for(key) && !(*key == PenaltyKey::Total && counts.has_logins_from())
+    }
+
     /// The total past which no password is looked at from there.
     #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
     fn limit(&self, counts: &Look) -> f64 {
@@ -433,11 +463,14 @@ impl Shared {
         }
     }
 
+    #[cfg(not(test))]
     fn now(&self) -> Moment {
-        let now = Moment::after_origin(self.start.elapsed());
-        #[cfg(test)]
-        let now = now.after(Duration::from_secs(self.skipped.load(Ordering::Relaxed)));
-        now
+        Moment::after_origin(self.start.elapsed())
+    }
+
+    #[cfg(test)]
+    fn now(&self) -> Moment {
+        Moment::after_origin(Duration::from_secs(self.skipped.load(Ordering::Relaxed)))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

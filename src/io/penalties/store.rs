@@ -83,10 +83,10 @@ pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreAway>> + Sen
 /// Counts that several servers share: in Redis, say. Each server counts in its own memory, too, so what a store adds is what the
 /// others saw; one that is away is treated as [`super::WhenAway`] says.
 ///
-/// It is asked once for a ClientHello that this server's own counts let pass (of a source that they don't, once in ten seconds) and that has solved its puzzle, if one was asked for, and once for a password
+/// It is asked once for a ClientHello that this server's own counts let pass (of a source that they don't, once in ten seconds, and of eight in a block) and that has solved its puzzle, if one was asked for, and once for a password
 /// before that is checked; it is asked and told once of each failed login, and told once of each good one. Of what fails without a login (a hello that was
 /// opened in vain, a connection that comes to nothing) and of logins whose futures were dropped it is told together, with whatever comes next, or once
-/// a second. Each answer is waited for no longer than [`crate::Bounds::with_patience`], but a store needs a shorter timeout of its
+/// a second; of the latter again, if it did not answer. Each answer is waited for no longer than [`crate::Bounds::with_patience`], but a store needs a shorter timeout of its
 /// own. It is told names of sources and users, and no passwords but those that were typed in the place of a name ([`PenaltyKey`]).
 pub trait PenaltyStore: Send + Sync {
     /// How these stand, in their order.

@@ -6,6 +6,8 @@ use crate::terms::error::Reason;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 
+mod at_once;
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn v4(last: [u8; 2]) -> Source {
@@ -37,7 +39,7 @@ fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
 
 /// A password that is looked at, until what this gives is given back.
 fn look(guard: &Guard, source: &Source, user: &str, others: &Others) -> Result<Reservation, Shut> {
-    match guard.check(source, user, others) {
+    match guard.check(source, user, others, None) {
         Checked::Go(reservation) => Ok(reservation),
         Checked::Shut(shut) => Err(shut),
         Checked::Wait(_) => panic!("nobody else is looked at"),
@@ -64,6 +66,32 @@ fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
 
 fn guard() -> Guard {
     Guard::new(Penalties::default(), Tags::default())
+}
+
+/// A store of others' counts, which nobody asks here.
+struct Nowhere;
+impl PenaltyStore for Nowhere {
+    fn read<'a>(&'a self, _: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
+        Box::pin(core::future::ready(Err(StoreAway)))
+    }
+
+    fn add<'a>(&'a self, _: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()> {
+        Box::pin(core::future::ready(Err(StoreAway)))
+    }
+}
+
+/// A server among others.
+fn one_of_several(when_away: WhenAway) -> Guard {
+    Guard::new(Penalties::default().with_store(Nowhere, when_away), Tags::default())
+}
+
+/// What others have counted, where somebody has logged in from there at one of them.
+fn known_elsewhere(keys: &[PenaltyKey], counted: impl Fn(&PenaltyKey) -> Standing) -> Others {
+    let standing = |key: &PenaltyKey| match key {
+        PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => Standing { level: 1.0, since: HOUR },
+        other => counted(other),
+    };
+    Others::Counted(keys.iter().map(standing).collect())
 }
 
 #[test]
@@ -255,6 +283,18 @@ fn a_source_that_moves_about_in_its_network_is_stopped_with_it() {
 }
 
 #[test]
+fn four_connections_that_come_to_nothing_are_one_failure() {
+    let (guard, source) = (guard(), v4([2, 1]));
+    // Eight failures cost nothing.
+    (0..32).for_each(|_| drop(guard.in_vain(&source)));
+    guard.greet(&source, &Others::None).unwrap();
+    let amounts = guard.in_vain(&source);
+    assert_eq!(guard.greet(&source, &Others::None).unwrap_err().reason, Reason::Penalty(Penalty::Source));
+    let block = source.around(24, 48).unwrap();
+    assert_eq!(amounts, [(PenaltyKey::Source(source), 0.25), (PenaltyKey::Block(block), 0.25)]);
+}
+
+#[test]
 fn an_address_of_many_users_does_not_wait_for_what_they_mistype() {
     // Two thousand users behind one address, on the first morning. One in ten mistypes.
     let (guard, nat) = (guard(), v4([2, 1]));
@@ -359,18 +399,9 @@ fn a_name_is_counted_once_however_it_is_written() {
 
 #[test]
 fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or_against_strangers() {
-    struct Nowhere;
-    impl PenaltyStore for Nowhere {
-        fn read<'a>(&'a self, _: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
-            Box::pin(core::future::ready(Err(StoreAway)))
-        }
-        fn add<'a>(&'a self, _: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()> {
-            Box::pin(core::future::ready(Err(StoreAway)))
-        }
-    }
     let (source, heavy) = (v4([2, 1]), Standing { level: 20.0, since: Duration::ZERO });
     for (when_away, is_shut) in [(WhenAway::GoOn, false), (WhenAway::TurnAway, true)] {
-        let guard = Guard::new(Penalties::default().with_store(Nowhere, when_away), Tags::default());
+        let guard = one_of_several(when_away);
         for keys in [guard.of_hello(&source), guard.of_password(&source, "alice")] {
             let standing = |key: &PenaltyKey| match key {
                 PenaltyKey::Source(_) => heavy,
@@ -383,11 +414,7 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
             };
             assert_eq!(shut.unwrap_err().reason, Reason::Penalty(Penalty::Source));
             // Elsewhere somebody has logged in.
-            let known = keys.iter().map(|key| match key {
-                PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => Standing { level: 1.0, since: HOUR },
-                other => standing(other),
-            });
-            let known = Others::Counted(known.collect());
+            let known = known_elsewhere(&keys, standing);
             assert!(
                 if keys.len() == 3 { guard.greet(&source, &known) } else { check(&guard, &source, "alice", &known) }
                     .is_ok()
@@ -415,93 +442,48 @@ fn an_observer_is_told_of_each_wait_and_may_panic() {
     assert_eq!(*told.lock().unwrap(), [(Penalty::Source, "192.0.2.1/32".to_owned(), 15)]);
 }
 
-/// How many of these are looked at together, before there is a verdict on any.
-fn at_once(guard: &Guard, sources: &[Source], users: &[String]) -> Vec<Reservation> {
-    let each = sources.iter().zip(users);
-    let looked = each.filter_map(|(source, user)| match guard.check(source, user, &Others::None) {
-        Checked::Go(reservation) => Some(reservation),
-        Checked::Shut(_) | Checked::Wait(_) => None,
-    });
-    looked.collect()
+#[test]
+fn a_login_that_is_cut_counts_for_what_it_held_as_others_know_it() {
+    let (guard, office) = (one_of_several(WhenAway::GoOn), v4([2, 1]));
+    // She has logged in from there at another server.
+    let known = known_elsewhere(&guard.of_password(&office, "alice"), |_| Standing::default());
+    (0..11).for_each(|_| drop(look(&guard, &office, "alice", &known)));
+    assert_eq!(
+        check(&guard, &office, "alice", &known).unwrap_err().reason,
+        Reason::Penalty(Penalty::KnownSource),
+        "as wrong as others that are shown there"
+    );
+    let (_, told) = guard.take_untold();
+    assert_eq!(told, [(PenaltyKey::KnownSource(office.clone(), "alice".into()), 11.0)]);
+    // No stranger to her, and nobody else there, waits for it.
+    assert_eq!(guess(&guard, &v4([3, 1]), "alice"), None);
+    assert_eq!(guess(&guard, &office, "bob"), None);
 }
 
-/// Who has waited, and comes with as many connections as there may be, has one guess by it and no more.
 #[test]
-fn at_the_end_of_a_wait_one_password_is_looked_at_however_many_come() {
-    let names: Vec<_> = (0..64).map(|number| format!("user {number}")).collect();
-    let (one, far): (Vec<_>, Vec<_>) =
-        ((0..64).map(|_| v4([2, 1])).collect(), (0..64).map(|number| v4([number, 1])).collect());
-    let alice = vec!["alice".to_owned(); 64];
-    for (sources, users, free) in [(&one, &names, 8), (&far, &alice, 10)] {
-        let guard = guard();
-        // At first as many as are free, and the one by which a wait begins.
-        let mut looked_at = 0;
-        for wait in 0..20 {
-            let reservations = at_once(&guard, sources, users);
-            assert!(reservations.len() == if wait == 0 { free + 1 } else { 1 }, "{wait}: {}", reservations.len());
-            looked_at += reservations.len();
-            // None of them is given back: their logins were cut before they were counted.
-            drop(reservations);
-            while let Err(shut) = check(&guard, &sources[0], &users[0], &Others::None) {
-                guard.skip(shut.left + Duration::from_secs(1));
-            }
-        }
-        assert_eq!(looked_at, free + 20);
-        assert!(guard.is_idle());
+fn a_guess_that_is_cut_is_told_to_others_whatever_flood_there_is() {
+    let guard = one_of_several(WhenAway::GoOn);
+    let in_vain = |number: u32| guard.tell_later(guard.in_vain(&Source::named(&number.to_string())));
+    (0..1000).for_each(in_vain);
+    drop(look(&guard, &Source::named("far"), "alice", &Others::None));
+    (1000..2000).for_each(in_vain);
+    let (_, told) = guard.take_untold();
+    let has = |key: &PenaltyKey| told.iter().any(|(of, amount)| of == key && amount.to_bits() == 1.0_f64.to_bits());
+    assert!(has(&PenaltyKey::Account("alice".into())) && has(&PenaltyKey::Total), "{told:?}");
+    assert!(has(&PenaltyKey::Source(Source::named("far"))), "{told:?}");
+}
+
+#[test]
+fn of_a_network_that_waits_so_many_are_asked_about_elsewhere_and_room_is_left_for_others() {
+    let (guard, office) = (one_of_several(WhenAway::GoOn), v4([2, 1]));
+    (0..9).for_each(|number| assert_eq!(guess(&guard, &office, &format!("o{number}")), None));
+    for network in 0..70 {
+        let _ = guess(&guard, &v6(1, network), &format!("n{network}"));
     }
-}
-
-#[test]
-fn good_logins_at_once_count_for_nothing_once_they_are_known_to_be_good() {
-    let (guard, office) = (guard(), v4([2, 1]));
-    for round in 0..20 {
-        let users: Vec<_> = (0..64).map(|user| format!("user {user}")).collect();
-        let mut left: Vec<_> = users.iter().collect();
-        // Nobody is shut out: who finds no room comes again once others are through.
-        while !left.is_empty() {
-            let before = left.len();
-            let mut looked = Vec::new();
-            left.retain(|user| match guard.check(&office, user, &Others::None) {
-                Checked::Go(reservation) => {
-                    looked.push((*user, reservation));
-                    false
-                }
-                Checked::Wait(_) => true,
-                Checked::Shut(shut) => panic!("{shut:?}"),
-            });
-            for (user, reservation) in looked {
-                reservation.give_back();
-                guard.accepted(&office, user);
-            }
-            assert!(before - left.len() >= before.min(if round == 0 { 9 } else { 64 }), "{before}");
-        }
-    }
-    assert!(guard.is_idle());
-}
-
-#[test]
-fn who_waits_for_others_is_woken_by_each_verdict_and_a_wait_that_is_dropped_leaves_nothing() {
-    use core::future::Future;
-    use core::pin::pin;
-    use core::task::{Context, Poll, Waker};
-    let guard = Guard::new(Penalties::default().with_account(Waits::new(0, HOUR, HOUR)), Tags::default());
-    let wait = |number| match guard.check(&v4([number, 1]), "alice", &Others::None) {
-        Checked::Wait(waiting) => waiting,
-        _ => panic!("there is room"),
-    };
-    let first = look(&guard, &v4([1, 1]), "alice", &Others::None).unwrap();
-    let (mut second, third) = (pin!(wait(2)), wait(3));
-    let mut task = Context::from_waker(Waker::noop());
-    assert_eq!(second.as_mut().poll(&mut task), Poll::Pending);
-    drop(third);
-    first.give_back();
-    assert_eq!(second.as_mut().poll(&mut task), Poll::Ready(()));
-    let again = look(&guard, &v4([2, 1]), "alice", &Others::None).unwrap();
-    let mut third = pin!(wait(3));
-    assert_eq!(third.as_mut().poll(&mut task), Poll::Pending);
-    // It was cut, and counts.
-    drop(again);
-    assert_eq!(third.as_mut().poll(&mut task), Poll::Ready(()));
-    assert_eq!(guess(&guard, &v4([3, 1]), "alice"), Some(Penalty::Account));
-    assert!(guard.is_idle());
+    assert_eq!(guess(&guard, &v6(1, 1000), "x"), Some(Penalty::Block));
+    assert_eq!((0..1000).filter(|network| guard.greet_here(&v6(1, *network)).is_ok()).count(), 8);
+    assert!(guard.greet_here(&office).is_ok(), "somebody may have logged in from there elsewhere");
+    assert!(guard.greet_here(&office).is_err(), "once");
+    guard.skip(Duration::from_secs(10));
+    assert!(guard.greet_here(&office).is_ok() && guard.greet_here(&v6(1, 999)).is_ok());
 }

@@ -81,7 +81,8 @@ pub(super) async fn decide<L: Link>(
     }
 }
 
-pub(super) const LATE_VERIFIER: Reason = Reason::NotNow("the verifier did not answer in time");
+/// It has the credential: it may be one that lets those wait who show a wrong one.
+pub(super) const LATE_VERIFIER: Reason = Reason::NoAnswer("the verifier did not answer in time");
 
 /// Opens a login where its key is, if that is not done, and asks the verifier where that is asked.
 async fn open_and_verify<L: Link>(
@@ -112,16 +113,17 @@ async fn open_and_verify<L: Link>(
         admitted => (turn, admitted, Others::None),
     };
     let trial = Trial { visit, server_name, others: Arc::new(others) };
-    let (mut turn, mut admitted, mut permit) = (turn, admitted, permit);
+    let (mut turn, mut admitted, mut permit, mut waited) = (turn, admitted, permit, None);
     loop {
-        let (claim, waiting) = match trial.verify(turn, link, admitted, permit.take()).await? {
+        let (claim, waiting) = match trial.verify(turn, link, admitted, permit.take(), waited.take()).await? {
             Tried::Verified(verified) => return Ok(*verified),
             Tried::Not(not) => *not,
         };
         // It keeps nobody from a turn or a permit meanwhile. After all that time it is refused like any other: a *not now* must not depend
         // on whose account it is.
-        if let Err(reason) = penalised::wait(link, waiting, turn.deadline).await? {
-            return Ok(Verified { claim, verdict: Err(reason), reservation: None });
+        match penalised::wait(link, turn.trace, waiting, turn.deadline).await? {
+            Ok(waiting) => waited = Some(waiting),
+            Err(reason) => return Ok(Verified { claim, verdict: Err(reason), reservation: None }),
         }
         (turn, admitted) = (turn.next(), Admitted::Opened(claim));
     }
@@ -142,9 +144,9 @@ enum Tried {
 }
 
 impl Tried {
-    /// The password was looked at: what it counts for is given back, unless it is a failure.
+    /// The password was looked at: what it counts for is given back, unless it is a failure, or may be one.
     fn verified(claim: Claim, verdict: Verdict, reservation: Reservation) -> Self {
-        let is_failure = matches!(&verdict, Err(reason) if reason.is_no());
+        let is_failure = matches!(&verdict, Err(reason) if reason.is_failure());
         let reservation = if is_failure {
             Some(reservation)
         } else {
@@ -167,25 +169,33 @@ impl Trial<'_> {
         link: &mut L,
         admitted: Admitted,
         permit: Option<Permit>,
+        waited: Option<Waiting>,
     ) -> Result<Tried, NoVerdict> {
         match &turn.server.verifier {
             AnyVerifier::Blocking(verifier) => {
                 drop(permit);
-                Ok(turn.compute(link, admitted, self.blocking(turn, verifier)).await?)
+                Ok(turn.compute(link, admitted, self.blocking(turn, verifier, waited)).await?)
             }
-            AnyVerifier::Async(verifier) => self.asynchronously(turn, link, (admitted, permit), &**verifier).await,
+            AnyVerifier::Async(verifier) => {
+                self.asynchronously(turn, link, (admitted, permit, waited), &**verifier).await
+            }
         }
     }
 
     /// What is done on another thread.
-    fn blocking(&self, turn: Turn<'_>, verifier: &Arc<dyn Verifier>) -> impl FnOnce(Admitted) -> Tried + Send + use<> {
+    fn blocking(
+        &self,
+        turn: Turn<'_>,
+        verifier: &Arc<dyn Verifier>,
+        waited: Option<Waiting>,
+    ) -> impl FnOnce(Admitted) -> Tried + Send + use<> {
         let (guard, source) = (turn.server.guard.clone(), self.visit.place.source().clone());
         let (verifier, asked) = (Arc::clone(verifier), self.visit.asked(self.server_name));
         let (trace, others) = (Arc::clone(&self.visit.trace), Arc::clone(&self.others));
         move |admitted| {
             let claim = trace.opening(|| opened(admitted));
             // Now, and not when it was queued: those before it may have been wrong meanwhile.
-            match penalised::check(&guard, &source, &claim, &others) {
+            match penalised::check(&guard, &source, &claim, &others, waited) {
                 Checked::Go(reservation) => {
                     let verdict = trace.verifying(|| asked.verify(&claim, &*verifier));
                     Tried::verified(claim, verdict, reservation)
@@ -200,7 +210,7 @@ impl Trial<'_> {
         &self,
         turn: Turn<'_>,
         link: &mut L,
-        (admitted, permit): (Admitted, Option<Permit>),
+        (admitted, permit, waited): (Admitted, Option<Permit>, Option<Waiting>),
         verifier: &dyn DynVerifier,
     ) -> Result<Tried, NoVerdict> {
         let visit = self.visit;
@@ -218,7 +228,8 @@ impl Trial<'_> {
                 None => return Err(NoVerdict::Refused(claim.reject(TOO_MANY))),
             },
         };
-        let reservation = match penalised::check(&turn.server.guard, visit.place.source(), &claim, &self.others) {
+        let (guard, source) = (&turn.server.guard, visit.place.source());
+        let reservation = match penalised::check(guard, source, &claim, &self.others, waited) {
             Checked::Go(reservation) => reservation,
             Checked::Shut(shut) => return Ok(Tried::shut(claim, shut.reason)),
             Checked::Wait(waiting) => return Ok(Tried::Not(Box::new((claim, waiting)))),

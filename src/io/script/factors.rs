@@ -88,7 +88,7 @@ pub(super) async fn conclude<L: Link>(
         Ok(good) => good,
         Err(reason) => {
             let guess = match &step {
-                Step::Credential(claim) if reason.is_no() => guess(server, claim.credential()),
+                Step::Credential(claim) if reason.is_failure() => guess(server, claim.credential()),
                 _ => Guess::No,
             };
             return Ok(Err(RefusedLogin { refusal: step.reject(reason), user, guess, reservation }));

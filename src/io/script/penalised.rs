@@ -18,6 +18,7 @@ use crate::wire::frame::FrameType;
 use core::future::{Future, poll_fn};
 use core::pin::Pin;
 use core::task::Poll;
+use std::time::Instant;
 
 /// Whether it is taken by what others have counted, too.
 pub(super) async fn greet_by_others<L: Link>(server: &ServerState, link: &mut L, source: &Source) -> Result<(), Shut> {
@@ -37,22 +38,30 @@ pub(super) async fn others<L: Link>(server: &ServerState, link: &mut L, source: 
     ask(server, link, &server.guard.of_password(source, &user)).await
 }
 
-/// Whether a claim's credential is looked at. What can't be guessed always is.
-pub(super) fn check(guard: &Guard, source: &Source, claim: &Claim, others: &Others) -> Checked {
+/// Whether a claim's credential is looked at. What can't be guessed always is. Who has waited for others comes with that.
+pub(super) fn check(
+    guard: &Guard,
+    source: &Source,
+    claim: &Claim,
+    others: &Others,
+    waited: Option<Waiting>,
+) -> Checked {
     let credential = claim.credential();
     if !credential.kind().can_be_guessed() {
         return Checked::Go(Reservation::none());
     }
-    guard.check(source, credential.user().unwrap_or_default(), others)
+    guard.check(source, credential.user().unwrap_or_default(), others, waited)
 }
 
-/// Waits until another password is decided. Where none was by then, this one is not looked at.
+/// Waits until another password is decided, and gives what to look again with. Where none was by then, this one is not looked at.
 pub(super) async fn wait<L: Link>(
     link: &mut L,
+    trace: &Trace,
     mut waiting: Waiting,
     until: Moment,
-) -> Result<Result<(), Reason>, LoginError> {
-    poll_fn(|task| {
+) -> Result<Result<Waiting, Reason>, LoginError> {
+    let since = Instant::now();
+    let waited = poll_fn(|task| {
         if Pin::new(&mut waiting).poll(task).is_ready() {
             return Poll::Ready(Ok(Ok(())));
         }
@@ -61,7 +70,9 @@ pub(super) async fn wait<L: Link>(
         }
         link.poll_gone(task).map(|()| Err(left()))
     })
-    .await
+    .await;
+    trace.waited(since);
+    Ok(waited?.map(|()| waiting))
 }
 
 /// A handshake ended before there was a login.
@@ -93,7 +104,9 @@ pub(super) async fn note_refused<L: Link>(
     let amounts = match reason {
         // What the source pays for already, or has a right to, it does not pay for again.
         Reason::Penalty(Penalty::Account | Penalty::Total) => server.guard.in_vain(source),
-        reason if reason.is_no() => {
+        // What can't be guessed, and was not answered for, is no guess.
+        Reason::NoAnswer(_) if refused.guess == Guess::No => return,
+        reason if reason.is_failure() => {
             let guessed = refused.user.as_deref().filter(|_| refused.guess != Guess::No);
             let others = match guessed {
                 Some(user) => ask(server, link, &server.guard.of_failure(source, user)).await,
@@ -134,15 +147,18 @@ async fn ask<L: Link>(server: &ServerState, link: &mut L, keys: &[PenaltyKey]) -
 }
 
 /// Tells others of these, and of what was counted where nobody could be told.
-async fn tell<L: Link>(server: &ServerState, link: &mut L, amounts: Amounts) {
+async fn tell<L: Link>(server: &ServerState, link: &mut L, mut amounts: Amounts) {
     let Some(store) = server.guard.store() else { return };
-    let amounts = server.guard.with_untold(amounts);
+    let (in_vain, guesses) = server.guard.take_untold();
+    amounts.extend(in_vain);
+    amounts.extend(guesses.iter().cloned());
     if amounts.is_empty() {
         return;
     }
     let patience = link.now().after(server.workers.patience());
     let told = within(link, patience, Caught(Box::pin(async { store.add(&amounts).await }))).await.flatten();
     if !matches!(told, Some(Ok(()))) {
+        server.guard.tell_guess_later(guesses);
         server.guard.note_store_away();
     }
 }

@@ -25,9 +25,12 @@ const GROUP: usize = 4;
 
 impl Account {
     /// Sets the second factor: from now on passwords and keys need a code of the authenticator, too. Tokens don't: a machine has
-    /// no authenticator. Takes the recovery codes of an earlier one away, and forgets which of its codes were used.
+    /// no authenticator. Takes the recovery codes of an earlier one away, and forgets which of its codes were used, unless it is the same.
     pub fn set_totp(&mut self, secret: &TotpSecret) {
-        (self.totp, self.recovery, self.answers) = (Some(secret.clone()), Vec::new(), Answers::default());
+        if self.totp.as_ref() != Some(secret) {
+            self.answers = Answers::default();
+        }
+        (self.totp, self.recovery) = (Some(secret.clone()), Vec::new());
     }
 
     /// Takes the second factor away, with the recovery codes. Gives whether there was one.

@@ -76,9 +76,15 @@ pub enum Reason {
     /// Nobody looked at the password: there were too many failed logins of late, and this is not the time for the next one.
     #[error("not looked at: {0}")]
     Penalty(Penalty),
-    /// Whether the credential is good can't be told now: the store of accounts is away, or too slow.
+    /// Whether the credential is good can't be told now, and nobody has looked at it: the store of accounts is away, or too slow.
     #[error("not now: {0}")]
     NotNow(&'static str),
+    /// Whether the credential is good can't be told now: whoever decides that has it, and did not answer in time, or the connection to them broke.
+    ///
+    /// To the client it is a [`Reason::NotNow`]. But it counts as a failed login, as a *no* does: many who check passwords let those
+    /// wait who show a wrong one, and guesses must not be free because their answers are not waited for.
+    #[error("no answer: {0}")]
+    NoAnswer(&'static str),
     /// The crypto provider, or the system's randomness, failed at something that does not depend on the peer.
     #[error("the server can't answer")]
     Failed(#[source] CryptoError),
@@ -140,6 +146,7 @@ codes!(Reason {
     Self::NetworkNotAdmitted => "network-not-admitted",
     Self::Penalty(penalty) => penalty.code(),
     Self::NotNow(_) => "not-now",
+    Self::NoAnswer(_) => "no-answer",
     Self::Failed(_) => "failed",
     Self::VerifierFailed => "verifier-failed",
     Self::ResumeUnsupported => "resume-unsupported",
@@ -158,7 +165,7 @@ codes!(Penalty {
 enum Says {
     /// Nothing: nobody looked at it. The server was busy, the client was to wait, the store was away, something broke.
     Nothing,
-    /// No, and nothing of an account.
+    /// No, or it may be, and nothing of an account.
     No,
     /// No, and that there is an account of the name that the client gave.
     NoToAnAccount,
@@ -174,7 +181,8 @@ impl Reason {
             | Self::VerifierFailed
             | Self::ResumeUnsupported
             | Self::BadGrant(_) => Says::Nothing,
-            Self::Malformed(_)
+            Self::NoAnswer(_)
+            | Self::Malformed(_)
             | Self::NotOpened
             | Self::KindNotTaken(_)
             | Self::UnknownUser
@@ -203,9 +211,14 @@ impl Reason {
         matches!(self.says(), Says::NoToAnAccount)
     }
 
-    /// Whether this is a *no* to what the client showed. Otherwise nobody looked at it (the server was busy, it was to wait, the store was
-    /// away, something broke): the same credential may be good another time.
-    pub const fn is_no(&self) -> bool {
+    /// Whether a login that is refused for this counts as a failed one ([`crate::Penalties`]): it is a *no* to what the client showed, or it may be
+    /// one ([`Reason::NoAnswer`]). Otherwise nobody looked at it (the server was busy, it was to wait, the store was away, something broke).
+    pub const fn is_failure(&self) -> bool {
         !matches!(self.says(), Says::Nothing)
+    }
+
+    /// Whether the client is told that nobody can decide now, and not that it is refused: [`Reason::NotNow`] and [`Reason::NoAnswer`].
+    pub const fn is_not_now(&self) -> bool {
+        matches!(self, Self::NotNow(_) | Self::NoAnswer(_))
     }
 }

@@ -94,7 +94,8 @@ impl Server {
     }
 
     /// Trusts the keys that `other` trusts, too, under the higher floor of the two, and wants a proof, a channel binding, and stretched
-    /// passwords alone, if one of the two does. The name and the realm stay, and so does what each kind of credential needs.
+    /// passwords alone, if one of the two does. The realm is `other`'s where this has none. The name stays, and so does what each kind of
+    /// credential needs.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.ways.extend(other.ways);
@@ -102,6 +103,8 @@ impl Server {
         self.needs_proof |= other.needs_proof;
         self.needs_binding |= other.needs_binding;
         self.passwords.stretched_only |= other.passwords.stretched_only;
+        // Without one, whoever is trusted says for which.
+        self.passwords.realm = self.passwords.realm.or(other.passwords.realm);
         self
     }
 

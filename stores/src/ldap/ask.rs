@@ -2,178 +2,218 @@
 
 use super::config::{People, Security, USER};
 use super::entry::{ATTRIBUTES, Person};
-use super::{Inner, LdapError, dn, policy};
+use super::{Inner, LdapError, NOBODY, dn, policy};
 use countersign::Reason;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchOptions};
 use std::sync::Arc;
+use tokio::time::{Instant, timeout_at};
 
 /// A connection that the directory has answered on: the service account is in, where there is one. It ends with this.
 pub(super) struct Session {
     ldap: Ldap,
     inner: Arc<Inner>,
+    end: Instant,
 }
 
-const UNREACHABLE: Reason = Reason::NotNow("the directory can't be reached");
-const BROKEN: Reason = Reason::NotNow("the connection to the directory broke");
+const UNREACHABLE: &str = "the directory can't be reached";
+const LATE: &str = "the directory does not answer in time";
 
-/// Of an answer that never comes, or is none.
-fn broken(error: ldap3::LdapError) -> Reason {
-    match error {
-        ldap3::LdapError::LdapResult { result } => policy::away(result.rc),
-        _ => BROKEN,
-    }
-}
-
-/// Of what goes wrong once the password was taken. "Not now" would say that it is right, to whoever guesses, and not count as a guess: it is a refusal as
-/// any other, and the log has why. A connection that breaks says nothing of the password.
-fn no_longer_away(reason: Reason) -> Reason {
-    match reason {
-        Reason::NotNow(why) if reason != BROKEN => Reason::Application(why),
-        reason => reason,
-    }
-}
-
-/// Why there is no session.
-pub(super) enum NotOpened {
+/// Why there is nothing to be said of a user.
+pub(super) enum Trouble {
     /// Nobody answers. What the system says of that.
     Unreachable(String),
-    /// The directory does not want to be asked.
+    Late,
+    /// The directory answers that it will not, or something that nobody asked for.
     Refused(LdapResult),
+    /// There is no such entry to search below.
+    NoBase(String),
+    /// There are more groups than it gives.
+    Cut,
+    /// What it has can't be used.
+    Unfit(Reason),
 }
 
-impl NotOpened {
+impl Trouble {
+    /// Of what was asked before a password was sent: that depends on none.
     pub(super) fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable(_) => UNREACHABLE,
+            Self::Unreachable(_) => Reason::NotNow(UNREACHABLE),
+            Self::Late => Reason::NotNow(LATE),
             Self::Refused(answer) => policy::away(answer.rc),
+            Self::NoBase(_) => {
+                Reason::NotNow("there is no entry to search below, or the service account may not see it")
+            }
+            Self::Cut => Reason::NotNow("the directory does not give all groups of the user at once"),
+            Self::Unfit(reason) => reason.clone(),
+        }
+    }
+
+    /// Of a password that was sent, and not answered for. A directory may let those wait who show a wrong one, or hang up on them, so it counts
+    /// as a guess.
+    fn unanswered(&self) -> Reason {
+        match self {
+            Self::Unreachable(_) => Reason::NoAnswer(UNREACHABLE),
+            Self::Late => Reason::NoAnswer(LATE),
+            trouble => trouble.reason(),
+        }
+    }
+
+    /// Of what is asked once the password was taken. "Not now" would say that it is right, to whoever guesses, and not count as a guess: it is a
+    /// refusal as any other, and the log has why.
+    fn after_password(&self) -> Reason {
+        match self.reason() {
+            Reason::NotNow(why) => Reason::Application(why),
+            reason => reason,
         }
     }
 }
 
-impl From<ldap3::LdapError> for NotOpened {
+impl From<ldap3::LdapError> for Trouble {
     fn from(error: ldap3::LdapError) -> Self {
         match error {
             ldap3::LdapError::LdapResult { result } => Self::Refused(result),
+            // The name or the filter is none that a directory could have; it was not sent.
+            ldap3::LdapError::FilterParsing => Self::Unfit(Reason::NotNow("the filter for the directory is none")),
             error => Self::Unreachable(error.to_string()),
         }
     }
 }
 
-impl From<NotOpened> for LdapError {
-    fn from(error: NotOpened) -> Self {
-        match error {
-            NotOpened::Unreachable(what) => Self::Away(what),
-            NotOpened::Refused(answer) => said(&answer),
+impl From<&Trouble> for LdapError {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable(what) => Self::Away(what.clone()),
+            Trouble::Late => Self::Away(LATE.to_owned()),
+            Trouble::Refused(answer) => {
+                let text = format!("{} ({answer})", policy::trouble(answer.rc));
+                if policy::may_pass(answer.rc) { Self::Away(text) } else { Self::Refused(text) }
+            }
+            Trouble::NoBase(base) => {
+                Self::Refused(format!("there is no {base}, or the service account may not see it"))
+            }
+            Trouble::Cut | Trouble::Unfit(_) => Self::Refused(match trouble.reason() {
+                Reason::NotNow(why) | Reason::Application(why) => why.to_owned(),
+                reason => reason.to_string(),
+            }),
         }
     }
 }
 
-/// What an answer that is none of those wanted is, for an operator.
-fn said(answer: &LdapResult) -> LdapError {
-    let text = format!("{} ({answer})", policy::trouble(answer.rc));
-    if policy::may_pass(answer.rc) { LdapError::Away(text) } else { LdapError::Refused(text) }
+/// What is asked, if it is answered by then.
+async fn by<T>(end: Instant, asked: impl Future<Output = Result<T, ldap3::LdapError>>) -> Result<T, Trouble> {
+    timeout_at(end, asked).await.map_err(|_| Trouble::Late)?.map_err(Trouble::from)
 }
 
 impl Session {
-    /// Connects, and asks the directory something that depends on nobody who logs in.
-    pub(super) async fn open(inner: &Arc<Inner>) -> Result<Self, NotOpened> {
+    /// Connects, and asks the directory something that depends on nobody who logs in. All that is asked has until `end`.
+    pub(super) async fn open(inner: &Arc<Inner>, end: Instant) -> Result<Self, Trouble> {
         let config = &inner.config;
-        let mut settings = LdapConnSettings::new()
-            .set_conn_timeout(config.patience)
-            .set_starttls(config.security == Security::StartTls);
+        let mut settings = LdapConnSettings::new().set_starttls(config.security == Security::StartTls);
         if let Some(tls) = &inner.tls {
             settings = settings.set_config(Arc::clone(tls));
         }
-        let (connection, mut ldap) = LdapConnAsync::with_settings(settings, &config.url).await?;
+        let (connection, mut ldap) = by(end, LdapConnAsync::with_settings(settings, &config.url)).await?;
         // It ends with the last handle.
         tokio::spawn(async move { connection.drive().await });
         let answer = match &config.service {
-            Some((name, password)) => ldap.simple_bind(name, password).await?,
+            Some((name, password)) => by(end, ldap.simple_bind(name, password)).await?,
             // Whatever is said of it: that strangers may not see it is an answer, too.
             None => {
-                let answer = ldap.search("", Scope::Base, "(objectClass=*)", vec!["1.1"]).await?.1;
+                let answer = by(end, ldap.search("", Scope::Base, "(objectClass=*)", vec!["1.1"])).await?.1;
                 if policy::may_pass(answer.rc) { answer } else { LdapResult { rc: 0, ..answer } }
             }
         };
-        if answer.rc == 0 { Ok(Self { ldap, inner: Arc::clone(inner) }) } else { Err(NotOpened::Refused(answer)) }
+        if answer.rc == 0 { Ok(Self { ldap, inner: Arc::clone(inner), end }) } else { Err(Trouble::Refused(answer)) }
     }
 
-    /// Whether there is what is to be searched: a base that is misspelt has nobody in it, as if nobody had an account.
-    pub(super) async fn look(&mut self) -> Result<(), LdapError> {
-        let inner = Arc::clone(&self.inner);
-        let config = &inner.config;
-        let people = match &config.people {
-            Some(People::Found(base, _)) => Some(base),
-            _ => None,
-        };
-        let groups = config.service.as_ref().and(config.groups.as_ref()).map(|(base, _)| base);
-        for base in people.into_iter().chain(groups) {
-            let looked = self.ldap.search(base, Scope::Base, "(objectClass=*)", vec!["1.1"]).await;
-            let looked = looked.map_err(|error| LdapError::from(NotOpened::from(error)))?;
-            match (looked.0.is_empty(), looked.1.rc) {
-                (false, 0) => {}
-                (true, 0) | (_, 32 | 34) => {
-                    let text = format!("there is no {base}, or the service account may not see it");
-                    return Err(LdapError::Refused(text));
-                }
-                _ => return Err(said(&looked.1)),
-            }
+    /// Whether it answers what logins ask, as far as that depends on nobody: a base that is misspelt has nobody in it. It asks no more than they do:
+    /// otherwise it might be away to the one, and there for the others.
+    pub(super) async fn look(&mut self) -> Result<(), Trouble> {
+        if self.inner.config.service.is_some() {
+            self.find(NOBODY).await?;
         }
         Ok(())
     }
 
     /// Lets the directory check a password, and gives whose it is. The same requests are made for whoever is not there.
     pub(super) async fn log_in(mut self, user: &str, password: &str) -> Result<Person, Reason> {
-        let has_service = self.inner.config.service.is_some();
-        let person = if has_service { self.find(user).await? } else { None };
-        let name = match (&person, &self.inner.config.people) {
-            (Some(person), _) => person.dn.clone(),
-            (None, Some(People::Named(template))) => dn::named(template, user),
-            // A name that there is not, below a base that there is.
-            (None, Some(People::Found(base, _))) => dn::named(&format!("cn={},{base}", USER), user),
-            (None, None) => return Err(UNREACHABLE),
+        if self.inner.config.service.is_none() {
+            return self.log_in_by_name(user, password).await;
+        }
+        let person = self.find(user).await.map_err(|trouble| trouble.reason())?;
+        let name = match &person {
+            Some(person) => person.dn.clone(),
+            None => self.named(user)?,
         };
-        let answer = self.ldap.with_controls(policy::asked()).simple_bind(&name, password).await.map_err(broken)?;
-        let verdict = policy::verdict(&answer);
-        match (person, has_service) {
-            (Some(person), _) => verdict.map(|()| person),
+        let verdict = policy::verdict(&self.bind(&name, password).await?);
+        match person {
+            Some(person) => verdict.map(|()| person),
             // The search did not find them; a directory that takes the password all the same has another entry of that name.
-            (None, true) => {
-                Err(verdict.err().filter(|reason| matches!(reason, Reason::NotNow(_))).unwrap_or(Reason::UnknownUser))
+            None => Err(verdict.err().filter(Reason::is_not_now).unwrap_or(Reason::UnknownUser)),
+        }
+    }
+
+    /// Without a service account: nothing is known of whoever it is but what the directory says to the password.
+    async fn log_in_by_name(mut self, user: &str, password: &str) -> Result<Person, Reason> {
+        let name = self.named(user)?;
+        let answer = self.bind(&name, password).await?;
+        match policy::verdict(&answer) {
+            Ok(()) => self.own(&name, user).await.map_err(|trouble| trouble.after_password()),
+            // What may be no name must not be logged as one: it is, where a policy's words show that there is such an account.
+            Err(reason) if !reason.knows_account() || policy::knows_account(&answer) => Err(reason),
+            // It is not willing: to let this one in, or to check anybody's password.
+            Err(_) if answer.rc == 53 => {
+                let name = self.named(NOBODY)?;
+                let of_nobody = self.bind(&name, NOBODY).await?;
+                Err(if of_nobody.rc == 53 { policy::away(53) } else { Reason::UnknownUser })
             }
-            (None, false) => {
-                // It does not say which of the two is wrong, and what may be no name must not be logged as one.
-                verdict.map_err(|reason| if reason == Reason::WrongPassword { Reason::UnknownUser } else { reason })?;
-                self.own(&name, user).await.map_err(no_longer_away)
-            }
+            Err(_) => Err(Reason::UnknownUser),
+        }
+    }
+
+    /// Shows the directory a password, and gives what it says to it.
+    async fn bind(&mut self, name: &str, password: &str) -> Result<LdapResult, Reason> {
+        let asked = self.ldap.with_controls(policy::asked()).simple_bind(name, password);
+        let answer = by(self.end, asked).await.map_err(|trouble| trouble.unanswered())?;
+        // Too busy, or too late for it: as good as no answer, and maybe to this password alone.
+        if policy::may_pass(answer.rc) { Err(Reason::NoAnswer(policy::trouble(answer.rc))) } else { Ok(answer) }
+    }
+
+    /// What the directory would call this user.
+    fn named(&self, user: &str) -> Result<String, Reason> {
+        match &self.inner.config.people {
+            Some(People::Named(template)) => Ok(dn::named(template, user)),
+            // A name that there is not, below a base that there is.
+            Some(People::Found(base, _)) => Ok(dn::named(&format!("cn={USER},{base}"), user)),
+            None => Err(Reason::NotNow(UNREACHABLE)),
         }
     }
 
     /// The entry of whoever is in, with its groups, read as them.
-    async fn own(&mut self, dn: &str, user: &str) -> Result<Person, Reason> {
-        let own = self.read(dn, Scope::Base, "(objectClass=*)").await?;
-        let own = own
-            .into_iter()
-            .next()
-            .ok_or(Reason::Application("the directory does not let users read their own entries"))?;
+    async fn own(&mut self, dn: &str, user: &str) -> Result<Person, Trouble> {
+        let unfit = |why| Trouble::Unfit(Reason::Application(why));
+        let own = self.read(dn, Scope::Base, "(objectClass=*)").await?.into_iter().next();
+        let own = own.ok_or_else(|| unfit("the directory does not let users read their own entries"))?;
         let person = self.person(own, user).await?;
-        person.ok_or(Reason::Application("the user's entry does not have the attribute of their name"))
+        person.ok_or_else(|| unfit("the user's entry does not have the attribute of their name"))
     }
 
     /// The user's entry, with its groups.
-    pub(super) async fn find(&mut self, user: &str) -> Result<Option<Person>, Reason> {
+    pub(super) async fn find(&mut self, user: &str) -> Result<Option<Person>, Trouble> {
         let inner = Arc::clone(&self.inner);
         let found = match &inner.config.people {
             Some(People::Named(template)) => {
                 self.read(&dn::named(template, user), Scope::Base, "(objectClass=*)").await?
             }
             Some(People::Found(base, filter)) => self.read(base, Scope::Subtree, &dn::filter(filter, user, "")).await?,
-            None => return Err(UNREACHABLE),
+            None => Vec::new(),
         };
         let mut found = found.into_iter();
         match (found.next(), found.next()) {
             (Some(entry), None) => self.person(entry, user).await,
-            (Some(_), Some(_)) => Err(Reason::Application("the directory has several entries of that name")),
+            (Some(_), Some(_)) => {
+                Err(Trouble::Unfit(Reason::Application("the directory has several entries of that name")))
+            }
             (None, _) => {
                 // As many requests as for somebody.
                 self.groups("cn=nobody", user).await?;
@@ -182,7 +222,7 @@ impl Session {
         }
     }
 
-    async fn person(&mut self, entry: SearchEntry, user: &str) -> Result<Option<Person>, Reason> {
+    async fn person(&mut self, entry: SearchEntry, user: &str) -> Result<Option<Person>, Trouble> {
         let Some(mut person) = Person::of(entry, self.inner.config.name_attribute(), user) else { return Ok(None) };
         if let Some(groups) = self.groups(&person.dn, person.name()).await? {
             person.set_groups(groups);
@@ -191,7 +231,7 @@ impl Session {
     }
 
     /// The names of the groups that a user is in; none where their entry says it.
-    async fn groups(&mut self, dn: &str, user: &str) -> Result<Option<Vec<String>>, Reason> {
+    async fn groups(&mut self, dn: &str, user: &str) -> Result<Option<Vec<String>>, Trouble> {
         let inner = Arc::clone(&self.inner);
         let Some((base, filter)) = &inner.config.groups else { return Ok(None) };
         let filter = dn::filter(filter, user, dn);
@@ -199,7 +239,7 @@ impl Session {
         Ok(Some(found.into_iter().map(|entry| entry.dn).collect()))
     }
 
-    async fn read(&mut self, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>, Reason> {
+    async fn read(&mut self, base: &str, scope: Scope, filter: &str) -> Result<Vec<SearchEntry>, Trouble> {
         let inner = Arc::clone(&self.inner);
         let name = inner.config.name_attribute();
         let attributes: Vec<&str> =
@@ -208,30 +248,32 @@ impl Session {
         self.search(base, scope, filter, &attributes, 2).await
     }
 
+    /// At most so many entries; 0 for all.
     async fn search(
         &mut self,
         base: &str,
         scope: Scope,
         filter: &str,
         attributes: &[&str],
-        most: i32,
-    ) -> Result<Vec<SearchEntry>, Reason> {
+        most: u8,
+    ) -> Result<Vec<SearchEntry>, Trouble> {
         let seconds = i32::try_from(self.inner.config.patience.as_secs().max(1)).unwrap_or(i32::MAX);
-        let options = SearchOptions::new().sizelimit(most).timelimit(seconds);
-        let answer = self.ldap.with_search_options(options).search(base, scope, filter, attributes.to_vec()).await;
-        let answer = answer.map_err(|error| match error {
-            // The name or the filter is none that a directory could have; it was not sent.
-            ldap3::LdapError::FilterParsing => Reason::NotNow("the filter for the directory is none"),
-            error => broken(error),
-        })?;
-        match answer.1.rc {
-            // 4: there are more than were asked for.
-            0 | 4 => {}
-            // No such entry; a name that can't be one.
-            32 | 34 => return Ok(Vec::new()),
-            code => return Err(policy::away(code)),
-        }
+        let options = SearchOptions::new().sizelimit(most.into()).timelimit(seconds);
+        let asked = self.ldap.with_search_options(options).search(base, scope, filter, attributes.to_vec());
+        let answer = by(self.end, asked).await?;
         let entries = answer.0.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
-        Ok(entries.map(SearchEntry::construct).collect())
+        let entries: Vec<_> = entries.map(SearchEntry::construct).collect();
+        match answer.1.rc {
+            0 => Ok(entries),
+            // There are more than were asked for; or more than the directory gives, and which ones came is its choice.
+            4 if most > 0 && entries.len() >= most.into() => Ok(entries),
+            4 => Err(Trouble::Cut),
+            // No such entry, or a name that can't be one: it is nobody's.
+            32 | 34 if scope == Scope::Base => Ok(Vec::new()),
+            // Below which nothing can be searched. It says nothing of who is there: it may be a directory that is being filled, or a right to
+            // read that is gone.
+            32 | 34 => Err(Trouble::NoBase(base.to_owned())),
+            _ => Err(Trouble::Refused(answer.1)),
+        }
     }
 }

@@ -103,7 +103,8 @@ impl LdapConfig {
     }
 
     /// Users have the distinguished names that come of this template: `uid={user},ou=people,dc=example`. The user's name is escaped in it
-    /// (RFC 4514). Users have to be able to read their own entries, unless there is a service account for that.
+    /// (RFC 4514). Users have to be able to read their own entries, unless there is a service account for that. A name that is not there is nobody's:
+    /// whether all of them are missing can't be told, as it can of a search.
     #[must_use]
     pub fn with_names(mut self, template: &str) -> Self {
         self.people = Some(People::Named(template.to_owned()));
@@ -171,7 +172,11 @@ impl LdapConfig {
         self
     }
 
-    /// How long the directory may take for all of a login: to connect, to find, to check. Then the login is told "not now".
+    /// How long the directory may take for all of a login: to connect, to find, to check. Then the login is told "not now". Where the directory has the
+    /// password by then, it counts as a guess: take a longer time than the directory delays its answer to a wrong one, or it is "not now", and never "no", to
+    /// whoever mistypes theirs. Take less than half of
+    /// [`ServerConfig::with_handshake_timeout`](countersign::ServerConfig::with_handshake_timeout): a login whose time is over counts as a guess, too, and
+    /// while the directory is away it would be everybody's.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;

@@ -59,7 +59,8 @@ impl Person {
 
     /// What they may do, or why they are not let in.
     pub(super) fn grant(&self, config: &LdapConfig) -> Result<Grant, Reason> {
-        self.admit()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.admit(i64::try_from(now).unwrap_or(i64::MAX))?;
         let mut groups: Vec<&str> = Vec::new();
         let mut permissions: Vec<&str> = Vec::new();
         for (group, of_group) in &config.permissions {
@@ -89,11 +90,10 @@ impl Person {
         Ok(grant.with_epoch(number(&of_account)).with_credential_epoch(number(&password)))
     }
 
-    fn admit(&self) -> Result<(), Reason> {
+    /// Whether the entry may be used, `now` in Unix seconds.
+    fn admit(&self, now: i64) -> Result<(), Reason> {
         let is = |attribute: &str, value: &str| self.values(attribute).any(|held| held.eq_ignore_ascii_case(value));
         let number = |attribute: &str| self.values(attribute).next().and_then(|value| value.parse::<i64>().ok());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let now = i64::try_from(now).unwrap_or(i64::MAX);
         // For ever. Any other time may be over, which the directory knows when it is asked for the password.
         if is("pwdAccountLockedTime", "000001010000Z") {
             return Err(Reason::AccountLocked);
@@ -105,8 +105,8 @@ impl Person {
         {
             return Err(Reason::AccountDisabled);
         }
-        // In tenths of microseconds since 1601; 0 and the largest are never.
-        let of_windows = number("accountExpires").filter(|time| ![0, i64::MAX].contains(time));
+        // In tenths of microseconds since 1601; 0 is never, and so is the largest, in the year 30828.
+        let of_windows = number("accountExpires").filter(|time| *time != 0);
         let of_windows = of_windows.map(|time| time.saturating_div(10_000_000).saturating_sub(11_644_473_600));
         // In days.
         let of_shadow = number("shadowExpire").filter(|days| *days >= 0).map(|days| days.saturating_mul(86_400));
@@ -175,7 +175,94 @@ fn number(parts: &[Vec<u8>]) -> u64 {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::kerberos_end;
+    use super::{ATTRIBUTES, LdapConfig, Person, SET, kerberos_end};
+    use countersign::Reason;
+    use ldap3::SearchEntry;
+    use std::collections::{HashMap, HashSet};
+
+    fn entry(attributes: &[(&str, &str)]) -> SearchEntry {
+        let attributes = [("uid", "alice")].iter().chain(attributes);
+        let attrs = attributes.map(|(name, value)| ((*name).to_owned(), vec![(*value).to_owned()])).collect();
+        SearchEntry { dn: "uid=alice,dc=example".to_owned(), attrs, bin_attrs: HashMap::new() }
+    }
+
+    fn person(entry: SearchEntry) -> Person {
+        Person::of(entry, "uid", "alice").unwrap()
+    }
+
+    #[test]
+    fn an_account_that_is_shut_or_over_is_not_let_in_whichever_directory_it_is_of() {
+        // 2026-11-28 00:00:00 UTC.
+        const NOW: i64 = 1_795_824_000;
+        let (locked, disabled, expired) =
+            (Err(Reason::AccountLocked), Err(Reason::AccountDisabled), Err(Reason::AccountExpired));
+        for (name, value, verdict) in [
+            ("pwdAccountLockedTime", "000001010000Z", &locked),
+            ("pwdAccountLockedTime", "20261127160000Z", &Ok(())),
+            ("nsAccountLock", "TRUE", &disabled),
+            ("nsaccountlock", "true", &disabled),
+            ("nsAccountLock", "FALSE", &Ok(())),
+            ("loginDisabled", "TRUE", &disabled),
+            ("loginDisabled", "FALSE", &Ok(())),
+            // NORMAL_ACCOUNT, DONT_EXPIRE_PASSWORD and SCRIPT, each with ACCOUNTDISABLE and without.
+            ("userAccountControl", "514", &disabled),
+            ("userAccountControl", "512", &Ok(())),
+            ("userAccountControl", "66050", &disabled),
+            ("userAccountControl", "66048", &Ok(())),
+            ("userAccountControl", "515", &disabled),
+            ("userAccountControl", "513", &Ok(())),
+            ("accountExpires", "134402976000000000", &expired),
+            ("accountExpires", "134402976010000000", &Ok(())),
+            ("accountExpires", "0", &Ok(())),
+            ("accountExpires", "9223372036854775807", &Ok(())),
+            ("shadowExpire", "20785", &expired),
+            ("shadowExpire", "20786", &Ok(())),
+            ("shadowExpire", "0", &expired),
+            ("shadowExpire", "-1", &Ok(())),
+            ("krbPrincipalExpiration", "20261128000000Z", &expired),
+            ("krbPrincipalExpiration", "20261128000001Z", &Ok(())),
+            ("krbPrincipalExpiration", "19700101000000Z", &Ok(())),
+        ] {
+            assert_eq!(&person(entry(&[(name, value)])).admit(NOW), verdict, "{name}: {value}");
+            assert!(ATTRIBUTES.iter().any(|asked| asked.eq_ignore_ascii_case(name)), "{name} is not asked for");
+        }
+        let unreadable = person(entry(&[("krbPrincipalExpiration", "never")])).admit(NOW);
+        assert!(matches!(unreadable, Err(Reason::Application(_))), "{unreadable:?}");
+        // Of several ends the first counts.
+        let ends = [("accountExpires", "0"), ("shadowExpire", "20785"), ("krbPrincipalExpiration", "20270101000000Z")];
+        assert_eq!(person(entry(&ends)).admit(NOW), expired);
+    }
+
+    #[test]
+    fn another_password_or_another_entry_of_the_same_name_has_another_epoch() {
+        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_permissions(["read"]);
+        let config = config.with_search("dc=example", "(uid={user})").with_service("cn=service", "its password");
+        let epochs = |entry| {
+            let grant = person(entry).grant(&config).unwrap();
+            assert_eq!(grant.epoch().is_some(), grant.credential_epoch().is_some());
+            grant.credential_epoch()
+        };
+        let mut seen = HashSet::new();
+        for name in SET {
+            assert!(ATTRIBUTES.contains(&name), "{name} is not asked for");
+            for value in [format!("{name} one"), format!("{name} other")] {
+                assert!(seen.insert(epochs(entry(&[(name, &value)])).unwrap()), "{value}");
+            }
+        }
+        for name in ["entryUUID", "objectGUID", "nsUniqueId"] {
+            assert!(ATTRIBUTES.contains(&name), "{name} is not asked for");
+            for value in [format!("{name} one"), format!("{name} other")] {
+                let text = entry(&[("pwdLastSet", "1"), (name, &value)]);
+                // Those that are no text, as Active Directory has them.
+                let mut binary = entry(&[("pwdLastSet", "2")]);
+                binary.bin_attrs.insert(name.to_owned(), vec![[value.as_bytes(), b"\xff"].concat()]);
+                for entry in [text, binary] {
+                    assert!(seen.insert(epochs(entry).unwrap()), "{value}");
+                }
+            }
+        }
+        assert_eq!(epochs(entry(&[("entryUUID", "one")])), None, "nothing says when the password was set");
+    }
 
     #[test]
     fn an_end_is_read_as_directories_write_it_and_nothing_else_is_one() {

@@ -12,11 +12,20 @@ pub(super) fn asked() -> RawControl {
     RawControl { ctype: POLICY.to_owned(), crit: false, val: None }
 }
 
+/// What a password policy says beside the answer to a bind.
+fn stated(answer: &LdapResult) -> Option<u8> {
+    let control = answer.ctrls.iter().find(|control| control.1.ctype == POLICY)?;
+    error_of(control.1.val.as_deref()?)
+}
+
+/// Whether the answer to a bind is one that is given of an account that there is: in a policy's own words, and not by a code that may mean anything.
+pub(super) fn knows_account(answer: &LdapResult) -> bool {
+    stated(answer).is_some() || answer.rc == 49 && active_directory(&answer.text) != Reason::WrongPassword
+}
+
 /// What the answer to a bind means.
 pub(super) fn verdict(answer: &LdapResult) -> Result<(), Reason> {
-    let stated =
-        answer.ctrls.iter().find(|control| control.1.ctype == POLICY).and_then(|control| control.1.val.as_deref());
-    match (answer.rc, stated.and_then(error_of)) {
+    match (answer.rc, stated(answer)) {
         // Good, but only to set another one.
         (0, Some(PASSWORD_EXPIRED | CHANGE_AFTER_RESET)) => Err(Reason::AccountExpired),
         (0, Some(ACCOUNT_LOCKED)) => Err(Reason::AccountLocked),
@@ -87,9 +96,10 @@ fn active_directory(text: &str) -> Reason {
 
 #[cfg(test)]
 mod tests {
-    use super::{active_directory, error_of, verdict};
+    use super::{POLICY, active_directory, error_of, verdict};
     use countersign::Reason;
     use ldap3::LdapResult;
+    use ldap3::controls::{Control, RawControl};
 
     fn answer(rc: u32, text: &str) -> LdapResult {
         LdapResult { rc, matched: String::new(), text: text.to_owned(), refs: Vec::new(), ctrls: Vec::new() }
@@ -116,6 +126,46 @@ mod tests {
             ("", Reason::WrongPassword),
         ] {
             assert_eq!(active_directory(&text(code)), reason, "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_policy_says_counts_beside_a_yes_and_a_no() {
+        use Reason::{AccountExpired, AccountLocked, WrongPassword};
+        for (said, error, after_yes, after_no) in [
+            ("passwordExpired", &[0x81, 1, 0][..], Err(AccountExpired), AccountExpired),
+            ("accountLocked", &[0x81, 1, 1], Err(AccountLocked), AccountLocked),
+            ("changeAfterReset", &[0x81, 1, 2], Err(AccountExpired), AccountExpired),
+            ("insufficientPasswordQuality", &[0x81, 1, 5], Ok(()), WrongPassword),
+            // Warnings are none of these, whatever number is in them.
+            ("timeBeforeExpiration", &[0xa0, 3, 0x80, 1, 1], Ok(()), WrongPassword),
+            ("graceAuthNsRemaining", &[0xa0, 3, 0x81, 1, 0], Ok(()), WrongPassword),
+            ("a warning, and an error", &[0xa0, 3, 0x81, 1, 5, 0x81, 1, 0], Err(AccountExpired), AccountExpired),
+            ("nothing", &[], Ok(()), WrongPassword),
+        ] {
+            let said_with = |rc, kind: &str| {
+                let len = u8::try_from(error.len()).unwrap_or(u8::MAX);
+                let value = [&[0x30, len][..], error].concat();
+                let control = RawControl { ctype: kind.to_owned(), crit: false, val: Some(value) };
+                verdict(&LdapResult { ctrls: vec![Control(None, control)], ..answer(rc, "") })
+            };
+            assert_eq!((said_with(0, POLICY), said_with(49, POLICY)), (after_yes, Err(after_no)), "{said}");
+            assert_eq!((said_with(0, "1.2.3"), said_with(49, "1.2.3")), (Ok(()), Err(WrongPassword)), "not a policy's");
+        }
+        let without_value = RawControl { ctype: POLICY.to_owned(), crit: false, val: None };
+        let answer = LdapResult { ctrls: vec![Control(None, without_value)], ..answer(0, "") };
+        assert_eq!(verdict(&answer), Ok(()));
+    }
+
+    #[test]
+    fn codes_of_the_answer_that_are_about_the_account_are_refusals() {
+        for (code, reason) in [
+            (32, Reason::UnknownUser),
+            (34, Reason::UnknownUser),
+            (19, Reason::AccountLocked),
+            (53, Reason::AccountDisabled),
+        ] {
+            assert_eq!(verdict(&answer(code, "")), Err(reason), "{code}");
         }
     }
 

@@ -1,55 +1,58 @@
 //! Which tickets were used.
 
 use super::{RedisError, RedisStore};
+use crate::secret::Secret;
 use countersign::{AlreadyUsed, TicketMemory, TicketUse, UnixTime, Using, limits};
+use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 const USE: &str = concat!(include_str!("common.lua"), include_str!("use.lua"));
+const LOOK: &str = concat!(include_str!("common.lua"), include_str!("look.lua"));
 
 /// Lua counts with floating point: beyond this it would take two numbers for one. No chain comes to that many.
 const COUNTABLE: u64 = 1 << 53;
 
 impl RedisStore {
-    /// No ticket, but where the memory begins.
+    /// No ticket, but where the memory begins, and which secret is in use.
     pub(super) async fn check_tickets(&self) -> Result<(), RedisError> {
-        self.use_ticket(
-            "",
-            &TicketUse {
-                principal: String::new(),
-                chain: [0; 16],
-                number: 0,
-                authenticated: UnixTime::from_secs(0),
-                until: UnixTime::from_secs(0),
-            },
-        )
-        .await
-        .map(drop)
+        self.use_ticket(None).await.map(drop)
     }
 
-    async fn use_ticket(&self, principal: &str, ticket: &TicketUse) -> Result<Option<String>, RedisError> {
-        let principal = if principal.is_empty() {
-            Vec::new()
-        } else {
-            self.hash("principal", principal).into_iter().take(16).collect()
-        };
+    /// Whether the memory is under a secret that is known, or there is none.
+    pub(super) async fn look_at_tickets(&self) -> Result<bool, RedisError> {
+        let known = self.0.secret.all().iter().map(id).collect();
+        let answer = self.call(LOOK, known).await?;
+        Ok(answer.first().is_some_and(|said| said == "ours"))
+    }
+
+    async fn use_ticket(&self, ticket: Option<&TicketUse>) -> Result<Option<String>, RedisError> {
         let seen = self.seen().clone();
-        let mut arguments = vec![principal, ticket.chain.to_vec()];
+        let of = |number: fn(&TicketUse) -> u64| ticket.map_or(0, number);
+        let mut arguments = vec![ticket.map(|ticket| ticket.chain.to_vec()).unwrap_or_default()];
         let numbers = [
-            ticket.number,
-            ticket.authenticated.as_secs(),
-            ticket.until.as_secs(),
+            of(|ticket| ticket.number),
+            of(|ticket| ticket.authenticated.as_secs()),
+            of(|ticket| ticket.until.as_secs()),
             u64::try_from(self.0.chains_per_principal).unwrap_or(COUNTABLE),
             limits::CLOCK_SKEW.as_secs(),
             UnixTime::from_system(SystemTime::now()).as_secs(),
         ];
         arguments.extend(numbers.map(|number| number.to_string().into()));
         arguments.push(seen.into());
-        arguments.push(self.hash("secret", "").into_iter().take(8).collect());
+        arguments.push(self.0.secret.live().to_string().into());
+        for secret in self.0.secret.all() {
+            let principal = |ticket: &TicketUse| super::hash(secret, "principal", &ticket.principal);
+            arguments.push(id(secret));
+            arguments.push(ticket.map(principal).into_iter().flatten().take(16).collect());
+        }
         let mut answer = self.call(USE, arguments).await?.into_iter();
-        let (verdict, state, memory) = (answer.next(), answer.next(), answer.next());
+        let (verdict, state, memory, in_use) = (answer.next(), answer.next(), answer.next(), answer.next());
         if let Some(memory) = memory {
             *self.seen() = memory;
+        }
+        if let Some(number) = in_use.and_then(|number| number.parse::<usize>().ok()) {
+            self.0.in_use.store(number.saturating_sub(1), Ordering::Relaxed);
         }
         match state.as_deref() {
             Some("new" | "moved") => self.0.link.note_tickets_forgotten(),
@@ -64,13 +67,18 @@ impl RedisStore {
     }
 }
 
+/// What a secret is called in Redis: nothing that it could be found by.
+fn id(secret: &Secret) -> Vec<u8> {
+    super::hash(secret, "secret", "").into_iter().take(8).collect()
+}
+
 impl TicketMemory for RedisStore {
     fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
         Box::pin(async move {
             if ticket.number >= COUNTABLE || ticket.principal.is_empty() {
                 return Err(AlreadyUsed::Away);
             }
-            match self.use_ticket(&ticket.principal, ticket).await.as_ref().map(Option::as_deref) {
+            match self.use_ticket(Some(ticket)).await.as_ref().map(Option::as_deref) {
                 Ok(Some("first")) => Ok(()),
                 Ok(Some("used")) => Err(AlreadyUsed::Used),
                 Ok(Some("forgotten")) => Err(AlreadyUsed::Forgotten),

@@ -5,7 +5,7 @@ use crate::circuit::{self, Circuit};
 use crate::costs::Costs;
 use crate::place::{OpenError, PATIENCE, Place};
 use crate::schema::{self, Schema};
-use crate::watcher::{Availability, Watcher};
+use crate::watcher::{Asker, Availability, Watcher};
 use countersign::accounts::{AccountError, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -88,15 +88,15 @@ impl SqlStore {
             Err(error) => Err(unfit(error)),
         };
         match &found {
-            Ok(()) => self.answered(),
-            Err(error) => self.0.watcher.away(error),
+            Ok(()) => self.answered(Asker::Check),
+            Err(error) => self.0.watcher.away(Asker::Check, error),
         }
         found
     }
 
-    fn answered(&self) {
+    fn answered(&self, asker: Asker) {
         self.0.circuit.answered();
-        self.0.watcher.back();
+        self.0.watcher.back(asker);
     }
 
     async fn ready(&self) -> Result<(), OpenError> {
@@ -146,31 +146,44 @@ impl SqlStore {
             self.ready().await?;
             work.await.map_err(Into::into)
         };
-        let (error, is_gone) = match tokio::time::timeout(patience, done).await {
+        let (error, fault) = match tokio::time::timeout(patience, done).await {
             Ok(Ok(done)) => {
-                self.answered();
+                self.answered(Asker::Login);
                 return Ok(done);
             }
-            Ok(Err(Failed::Store(error))) => (error, false),
+            Ok(Err(Failed::Store(error))) => (error, Fault::Own),
             Ok(Err(Failed::Open(error))) => {
-                let is_gone = matches!(error, OpenError::Away(_));
-                (unfit(error), is_gone)
+                let fault = if matches!(error, OpenError::Away(_)) { Fault::Gone } else { Fault::Unfit };
+                (unfit(error), fault)
             }
             Ok(Err(Failed::Sql(error))) => {
-                let is_gone = is_gone(&error);
-                (away(error), is_gone)
+                let fault = if is_gone(&error) { Fault::Gone } else { Fault::Own };
+                (away(error), fault)
             }
-            Err(late) => (StoreError::away("the database does not answer in time", late), true),
+            Err(late) => (StoreError::away("the database does not answer in time", late), Fault::Gone),
         };
         // Of what can't be written somebody else may be the cause, who writes.
-        if let (Kind::Read, StoreError::Away { .. }) = (kind, &error) {
-            if is_gone {
+        if matches!(kind, Kind::Read) {
+            if matches!(fault, Fault::Gone) {
                 self.0.circuit.failed(&asking);
             }
-            self.0.watcher.away(&error);
+            // It is told what others would be told, too: not by one question's error, which the next one's answer would take back.
+            if matches!(fault, Fault::Unfit) || self.0.circuit.is_away() {
+                self.0.watcher.away(Asker::Login, &error);
+            }
         }
         Err(error)
     }
+}
+
+/// What keeps a question from its answer.
+enum Fault {
+    /// Nobody is there who could answer.
+    Gone,
+    /// Nobody is asked anything with these tables.
+    Unfit,
+    /// It may be this question's alone.
+    Own,
 }
 
 #[derive(Clone, Copy)]

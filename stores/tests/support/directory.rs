@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A directory of one test's own, with alice (a chief and a clerk), bob (a clerk), `nobody's` (in no group), locked, and fresh (whose password
-/// is to be changed first).
+/// is to be changed first) among its people, and a guest who has bob's name.
 pub struct Directory {
     pub folder: tempfile::TempDir,
     process: Child,
@@ -17,8 +17,11 @@ pub struct Directory {
     ports: Option<(u16, Option<u16>)>,
 }
 
-/// All of them have it.
+/// All of the people have it.
 pub const PASSWORD: &[u8] = b"correct horse";
+
+/// The password of the guest.
+pub const GUESTS: &[u8] = b"another horse";
 
 /// The account that may read the others, and its password.
 pub const SERVICE: (&str, &str) = ("cn=countersign,dc=example", "of the service");
@@ -49,6 +52,10 @@ dn: ou=people,dc=example
 objectClass: organizationalUnit
 ou: people
 
+dn: ou=guests,dc=example
+objectClass: organizationalUnit
+ou: guests
+
 dn: ou=groups,dc=example
 objectClass: organizationalUnit
 ou: groups
@@ -68,8 +75,13 @@ member: uid=bob,ou=people,dc=example
 ";
 
 fn person(uid: &str, more: &str) -> String {
+    of_unit("people", uid, "correct horse", more)
+}
+
+fn of_unit(unit: &str, uid: &str, password: &str, more: &str) -> String {
     format!(
-        "\ndn: uid={uid},ou=people,dc=example\nobjectClass: inetOrgPerson\nuid: {uid}\ncn: {uid}\nsn: {uid}\nuserPassword: correct horse\npwdChangedTime: 20260101000000Z\n{more}"
+        "\ndn: uid={uid},ou={unit},dc=example\nobjectClass: inetOrgPerson\nobjectClass: shadowAccount\nuid: {uid}\ncn: {uid}\nsn: {uid}\n\
+         userPassword: {password}\npwdChangedTime: 20260101000000Z\n{more}"
     )
 }
 
@@ -95,6 +107,7 @@ impl Directory {
         let certificates = if network == Some(true) { certificates(folder.path()) } else { String::new() };
         let settings = format!(
             "include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\ninclude /etc/ldap/schema/inetorgperson.schema\n\
+             include /etc/ldap/schema/nis.schema\n\
              pidfile {pid}\n{certificates}\
              modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload memberof\nmoduleload ppolicy\n\
              database mdb\nsuffix dc=example\ndirectory {db}\nrootdn cn=admin,dc=example\nrootpw \"of the admin\"\n\
@@ -113,6 +126,7 @@ impl Directory {
             person("nobody's", ""),
             person("locked", "pwdAccountLockedTime: 000001010000Z\n"),
             person("fresh", "pwdReset: TRUE\n"),
+            of_unit("guests", "bob", "another horse", ""),
         ];
         fs::write(at("ldif"), people.concat()).unwrap();
         let slapadd = Command::new("/usr/sbin/slapadd").args(["-f", &at("conf"), "-l", &at("ldif")]).output().unwrap();
@@ -138,9 +152,24 @@ impl Directory {
         self.process = run(self.folder.path(), self.ports).unwrap_or_else(|said| panic!("{said}"));
     }
 
-    /// `-STOP` and `-CONT`, for one that hangs.
+    /// `-STOP` and `-CONT`, for one that hangs: from now on.
     pub fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").args([signal, &self.process.id().to_string()]).status().unwrap().success());
+        let id = self.process.id();
+        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+        // One thread may have answered while another was stopped.
+        let is_stopped = |task: &fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        if let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task"))
+            && signal == "-STOP"
+        {
+            for task in tasks.flatten() {
+                while !is_stopped(&task) {
+                    std::thread::yield_now();
+                }
+            }
+        }
     }
 
     /// The address of its socket.
@@ -163,10 +192,19 @@ impl Directory {
 
     /// Changes an entry as its administrator does.
     pub async fn change(&self, dn: &str, change: ldap3::Mod<&str>) {
+        self.administer().await.modify(dn, vec![change]).await.unwrap().success().unwrap();
+    }
+
+    /// Gives an entry, with all below it, another first part of its name.
+    pub async fn rename(&self, dn: &str, first: &str) {
+        self.administer().await.modifydn(dn, first, true, None).await.unwrap().success().unwrap();
+    }
+
+    async fn administer(&self) -> ldap3::Ldap {
         let (connection, mut ldap) = ldap3::LdapConnAsync::new(&self.socket()).await.unwrap();
         tokio::spawn(async move { connection.drive().await });
         ldap.simple_bind("cn=admin,dc=example", "of the admin").await.unwrap().success().unwrap();
-        ldap.modify(dn, vec![change]).await.unwrap().success().unwrap();
+        ldap
     }
 }
 

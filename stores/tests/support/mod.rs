@@ -10,6 +10,7 @@ use countersign::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::UnixStream;
 
 pub const PASSWORD: &[u8] = b"correct horse";
@@ -87,4 +88,10 @@ pub async fn why(acceptor: &Acceptor, from: u8, user: &str, password: &[u8]) -> 
         Err(LoginError::LoginRefused { reason, .. }) => reason.code().to_owned(),
         Err(error) => error.code().to_owned(),
     }
+}
+
+/// Asks again and again until it is so. Only a broken system takes this long.
+pub async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let asking = async { while !is_so().await {} };
+    tokio::time::timeout(Duration::from_secs(60), asking).await.unwrap();
 }

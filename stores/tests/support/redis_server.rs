@@ -1,14 +1,24 @@
 //! A real Redis: Debian's `redis-server`, on a socket in a folder of its own.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
-use countersign::UnixTime;
+use countersign::{TicketUse, UnixTime};
 use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub fn secret(byte: u8) -> SharedSecret {
     SharedSecret::new([byte; 32])
+}
+
+pub fn now() -> UnixTime {
+    UnixTime::from_system(SystemTime::now())
+}
+
+/// A ticket is shown, of a chain that is good for two hours more.
+pub fn used(principal: &str, chain: u8, number: u64, authenticated: UnixTime) -> TicketUse {
+    let until = UnixTime::from_secs(now().as_secs() + 7200);
+    TicketUse { principal: principal.to_owned(), chain: [chain; 16], number, authenticated, until }
 }
 
 /// A Redis of this test's own.
@@ -56,8 +66,9 @@ impl Redis {
         format!("redis+unix://{}", self.folder.path().join("socket").display())
     }
 
+    /// With patience for a machine that is busy.
     pub fn config(&self) -> RedisConfig {
-        RedisConfig::parse(&self.address()).unwrap()
+        RedisConfig::parse(&self.address()).unwrap().with_patience(Duration::from_secs(20))
     }
 
     pub fn store(&self) -> RedisStore {
@@ -77,8 +88,13 @@ impl Redis {
     /// As if it had been there for an hour.
     pub async fn age(&self) {
         self.store().check().await.unwrap();
-        let since = (UnixTime::from_system(SystemTime::now()).as_secs() - 3600).to_string();
-        let () = self.ask(&["HSET", "countersign:tickets", "since", &since]).await;
+        self.age_under("countersign:").await;
+    }
+
+    /// As if what is under this prefix had been there for an hour.
+    pub async fn age_under(&self, prefix: &str) {
+        let since = (now().as_secs() - 3600).to_string();
+        let () = self.ask(&["HSET", &format!("{prefix}tickets"), "since", &since]).await;
     }
 }
 

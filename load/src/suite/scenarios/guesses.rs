@@ -7,27 +7,27 @@ use crate::suite::stage::Stage;
 use countersign::Credential;
 use std::net::Ipv4Addr;
 
-/// Guesses a second: more than two cores can hash.
-const RATE: f64 = 150.0;
-
 pub(super) async fn from_one(stage: &Stage) -> Result<(), Failure> {
-    stage.attacker.again(RATE, |attacker, number| async move { guess(&attacker, ONE, number).await }).await
+    stage
+        .attacker
+        .again(stage.pace.guesses(), |attacker, number| async move { guess(&attacker, ONE, number).await })
+        .await
 }
 
 pub(super) async fn from_fifty(stage: &Stage) -> Result<(), Failure> {
     let one = |attacker: Attacker, number| async move { guess(&attacker, of_fifty(number), number).await };
-    stage.attacker.again(RATE, one).await
+    stage.attacker.again(stage.pace.guesses(), one).await
 }
 
 pub(super) async fn at_one(stage: &Stage) -> Result<(), Failure> {
     let one = |attacker: Attacker, number| async move { guess(&attacker, of_many(number, 1000), 0).await };
-    stage.attacker.again(RATE, one).await
+    stage.attacker.again(stage.pace.guesses(), one).await
 }
 
 pub(super) async fn at_everything(stage: &Stage) -> Result<(), Failure> {
     let one =
         |attacker: Attacker, number| async move { guess(&attacker, of_many(number, 1000), number * 7 % 1000).await };
-    stage.attacker.again(RATE, one).await
+    stage.attacker.again(stage.pace.guesses(), one).await
 }
 
 /// The first of the names are those of the good clients.

@@ -7,8 +7,12 @@ use crate::time::Moment;
 use core::time::Duration;
 use std::collections::HashMap;
 
-/// So many counts; more than these only this server has, while nobody can be told.
+/// So many counts of what costs a stranger nothing; more than these only this server has, while nobody can be told.
 const ROOM: usize = 256;
+
+/// So many counts of guesses, in a room of their own: a flood must not be where a guess is lost. No more are looked at than may be wrong, so there are
+/// few, unless nobody can be told for long.
+const GUESSES: usize = 1024;
 
 /// It is told no more often, however many connections come to nothing.
 const EACH: Duration = Duration::from_secs(1);
@@ -16,27 +20,37 @@ const EACH: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Untold {
     amounts: HashMap<PenaltyKey, f64>,
+    guesses: HashMap<PenaltyKey, f64>,
     /// When it was told last.
     told: Moment,
 }
 
 impl Untold {
-    #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
     pub(super) fn add(&mut self, amounts: Amounts) {
-        for (key, amount) in amounts {
-            if self.amounts.len() < ROOM || self.amounts.contains_key(&key) {
-                *self.amounts.entry(key).or_default() += amount;
-            }
-        }
+        put(&mut self.amounts, ROOM, amounts);
     }
 
-    pub(super) fn take(&mut self, now: Moment) -> impl Iterator<Item = (PenaltyKey, f64)> {
+    pub(super) fn add_guess(&mut self, amounts: Amounts) {
+        put(&mut self.guesses, GUESSES, amounts);
+    }
+
+    /// All of it, the guesses apart.
+    pub(super) fn take(&mut self, now: Moment) -> (Amounts, Amounts) {
         self.told = now;
-        self.amounts.drain()
+        (self.amounts.drain().collect(), self.guesses.drain().collect())
     }
 
     pub(super) fn is_due(&self, now: Moment) -> bool {
-        !self.amounts.is_empty() && now.saturating_since(self.told) >= EACH
+        !(self.amounts.is_empty() && self.guesses.is_empty()) && now.saturating_since(self.told) >= EACH
+    }
+}
+
+#[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
+fn put(into: &mut HashMap<PenaltyKey, f64>, room: usize, amounts: Amounts) {
+    for (key, amount) in amounts {
+        if into.len() < room || into.contains_key(&key) {
+            *into.entry(key).or_default() += amount;
+        }
     }
 }
 
@@ -53,10 +67,14 @@ mod tests {
         assert!(!untold.is_due(at(5000)));
         (0..1000).for_each(|_| untold.add(part(0)));
         assert!(untold.is_due(at(5000)));
-        let told: Vec<_> = untold.take(at(5000)).map(|(_, amount)| amount.to_bits()).collect();
+        let told: Vec<_> = untold.take(at(5000)).0.into_iter().map(|(_, amount)| amount.to_bits()).collect();
         assert_eq!(told, [250.0_f64.to_bits()]);
         (0..1000).for_each(|number| untold.add(part(number)));
+        // A guess is told whatever there is beside it.
+        (0..10_000).for_each(|number| untold.add_guess(part(number)));
         assert!(!untold.is_due(at(5999)) && untold.is_due(at(6000)));
-        assert_eq!(untold.take(at(6000)).count(), ROOM);
+        let (amounts, guesses) = untold.take(at(6000));
+        assert_eq!((amounts.len(), guesses.len()), (ROOM, GUESSES));
+        assert!(!untold.is_due(at(9000)));
     }
 }

@@ -1,0 +1,207 @@
+//! What stands in a Redis: it names nobody, fades, and is not led astray by a clock that was wrong.
+//!
+//! The tests start `redis-server` on sockets of their own, and are skipped where there is none.
+#![cfg(all(unix, feature = "redis"))]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+#[path = "support/redis_server.rs"]
+mod redis_server;
+mod support;
+
+use countersign::{PenaltyKey, PenaltyStore, Standing, TicketMemory, UnixTime};
+use countersign_stores::RedisStore;
+use redis_server::{Redis, now, secret, used};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use support::source;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_it_names_nobody_and_does_not_grow_with_a_flood() {
+    let Some(redis) = Redis::start() else { return };
+    let store = redis.store();
+    let keys = |number: u32| {
+        let from = countersign::Source::address(std::net::IpAddr::V4((0x0a00_0000 + number).into()));
+        let name: Arc<str> = format!("mallory {number}").into();
+        [PenaltyKey::Source(from.clone()), PenaltyKey::Account(name), PenaltyKey::Total]
+    };
+    for number in 0..2000 {
+        store.add(&keys(number).map(|key| (key, 1.0))).await.unwrap();
+    }
+    let names: Vec<String> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(names.len(), 2, "{names:?}");
+    // Logins leave something: so much for each account.
+    let alice: Arc<str> = "alice".into();
+    for number in 0..100 {
+        let amounts = [
+            (PenaltyKey::LoginsFrom(source(number)), 1.0),
+            (PenaltyKey::Logins(source(number), Arc::clone(&alice)), 1.0),
+        ];
+        store.add(&amounts).await.unwrap();
+    }
+    let names: Vec<redis::Value> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(names.len(), 2 + 1 + 64);
+    let known =
+        |number| [PenaltyKey::Logins(source(number), Arc::clone(&alice)), PenaltyKey::LoginsFrom(source(number))];
+    let levels = store.read(&[known(99), known(0)].concat()).await.unwrap();
+    let levels: Vec<f64> = levels.iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [1.0, 1.0, 0.0, 0.0], "the latest are kept");
+    // All of it, as a thief has it: no name and no address, as it is or as it is written.
+    let ticket = used("alice", 1, 0, now());
+    let _ = store.use_once(&ticket).await;
+    let dump: Vec<Vec<u8>> = {
+        let mut all = Vec::new();
+        let keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "*"]).await;
+        let client = redis::Client::open(redis.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        for key in keys {
+            let value: Vec<u8> = redis::cmd("DUMP").arg(&key).query_async(&mut connection).await.unwrap();
+            let left: i64 = redis::cmd("PTTL").arg(&key).query_async(&mut connection).await.unwrap();
+            assert!(left > 0 || key.ends_with(b":tickets"), "all but one fixed key end");
+            all.extend([key, value]);
+        }
+        all
+    };
+    for needle in ["alice", "mallory", "192.0."] {
+        let has = |hay: &Vec<u8>| hay.windows(needle.len()).any(|window| window == needle.as_bytes());
+        assert!(!dump.iter().any(has), "{needle}");
+    }
+}
+
+/// By what somebody could be told: what keys end in, what is in sets and hashes, and which cells of the counts were added to. Chains of tickets are
+/// random.
+const MARKS: &str = r"
+local prefix, marks = ARGV[1], {}
+for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
+  local rest, kind = string.sub(key, #prefix + 1), redis.call('TYPE', key).ok
+  if string.find(rest, ':', 1, true) then marks[#marks + 1] = rest end
+  if kind == 'set' then
+    for _, member in ipairs(redis.call('SMEMBERS', key)) do marks[#marks + 1] = member end
+  elseif string.sub(rest, 1, 8) == 'sources:' then
+    for _, field in ipairs(redis.call('HKEYS', key)) do marks[#marks + 1] = field end
+  elseif rest == 'counts' then
+    local counts, none = redis.call('GET', key), string.rep('\0', 10)
+    for at = 1, #counts, 10 do
+      if string.sub(counts, at, at + 9) ~= none then marks[#marks + 1] = 'count ' .. at end
+    end
+  end
+end
+return marks";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_secret_no_name_and_no_address_can_be_tried_against_what_is_in_it() {
+    let Some(redis) = Redis::start() else { return };
+    let alice: Arc<str> = "alice".into();
+    let mut marks = Vec::new();
+    // The same of the same people, under two secrets.
+    for byte in [7, 8] {
+        let prefix = format!("{byte}:");
+        let store = RedisStore::new(redis.config().with_prefix(&prefix), &secret(byte)).unwrap();
+        store.check().await.unwrap();
+        redis.age_under(&prefix).await;
+        let counted = [
+            PenaltyKey::Source(source(1)),
+            PenaltyKey::Account(Arc::clone(&alice)),
+            PenaltyKey::LoginsFrom(source(1)),
+            PenaltyKey::Logins(source(1), Arc::clone(&alice)),
+            PenaltyKey::KnownSource(source(1), Arc::clone(&alice)),
+        ];
+        store.add(&counted.map(|key| (key, 1.0))).await.unwrap();
+        let recently = UnixTime::from_secs(now().as_secs() - 10);
+        assert_eq!(store.use_once(&used("alice", 1, 0, recently)).await, Ok(()));
+        let found: Vec<Vec<u8>> = redis.ask(&["EVAL", MARKS, "0", &prefix]).await;
+        marks.push(found.into_iter().collect::<BTreeSet<_>>());
+    }
+    // Four keys, what is in two of them, and four cells for each of two counts.
+    assert_eq!((marks[0].len(), marks[1].len()), (14, 14));
+    let shared: Vec<_> = marks[0].intersection(&marks[1]).map(|mark| String::from_utf8_lossy(mark)).collect();
+    assert_eq!(shared, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_fade_and_never_fall_below_zero() {
+    let Some(redis) = Redis::start() else { return };
+    let (store, other) = (redis.store(), redis.store());
+    let name: Arc<str> = "alice".into();
+    let account = PenaltyKey::Account(Arc::clone(&name));
+    for amounts in [[3.0, 2.0], [-1.0, -1.0]] {
+        store.add(&amounts.map(|amount| (account.clone(), amount))).await.unwrap();
+    }
+    let level = |standings: Vec<countersign::Standing>| standings[0].level;
+    let read = level(other.read(std::slice::from_ref(&account)).await.unwrap());
+    assert!((2.9..=3.0).contains(&read), "{read}");
+    store.add(&[(account.clone(), -100.0)]).await.unwrap();
+    assert_eq!(level(other.read(&[account]).await.unwrap()), 0.0);
+    // Of a pair that has logged in, a good login clears the count; of another pair it clears nothing.
+    let (home, gateway) =
+        (PenaltyKey::KnownSource(source(1), Arc::clone(&name)), PenaltyKey::KnownSource(source(2), Arc::clone(&name)));
+    store.add(&[(PenaltyKey::Logins(source(1), Arc::clone(&name)), 1.0)]).await.unwrap();
+    for key in [&home, &gateway] {
+        store.add(&[(key.clone(), 5.0)]).await.unwrap();
+        let read = level(other.read(std::slice::from_ref(key)).await.unwrap());
+        assert!((4.9..=5.0).contains(&read), "{read}");
+        store.add(&[(key.clone(), f64::MIN)]).await.unwrap();
+    }
+    assert_eq!(level(other.read(&[home]).await.unwrap()), 0.0);
+    assert!(level(other.read(&[gateway]).await.unwrap()) > 4.9);
+    // Another secret is another service: it sees nothing of these.
+    let stranger = RedisStore::new(redis.config(), &secret(8)).unwrap();
+    assert_eq!(level(stranger.read(&[PenaltyKey::Logins(source(1), name)]).await.unwrap()), 0.0);
+}
+
+/// Has all counts under a prefix be from so many seconds from now, by a clock that was wrong.
+const AHEAD: &str = r"
+local prefix, later = ARGV[1], struct.pack('>I6', (redis.call('TIME')[1] + ARGV[2]) * 1000)
+redis.call('SETRANGE', prefix .. 'total', 4, later)
+local counts, none = redis.call('GET', prefix .. 'counts'), string.rep('\0', 4)
+for at = 0, #counts - 10, 10 do
+  if string.sub(counts, at + 1, at + 4) ~= none then redis.call('SETRANGE', prefix .. 'counts', at + 4, later) end
+end
+for _, key in ipairs(redis.call('KEYS', prefix .. 'sources:*')) do
+  for _, field in ipairs(redis.call('HKEYS', key)) do
+    redis.call('HSET', key, field, string.sub(redis.call('HGET', key, field), 1, 10) .. later)
+  end
+end
+return {}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_from_more_than_an_hour_in_the_future_is_none_and_a_new_one_begins() {
+    let Some(redis) = Redis::start() else { return };
+    let alice: Arc<str> = "alice".into();
+    for (seconds, left) in [("1800", 5.0), ("7200", 0.0)] {
+        let prefix = format!("{seconds}:");
+        let store = RedisStore::new(redis.config().with_prefix(&prefix), &secret(7)).unwrap();
+        store.add(&[(PenaltyKey::Logins(source(1), Arc::clone(&alice)), 1.0)]).await.unwrap();
+        let counts = [
+            PenaltyKey::Total,
+            PenaltyKey::Source(source(2)),
+            PenaltyKey::Account(Arc::clone(&alice)),
+            PenaltyKey::KnownSource(source(1), Arc::clone(&alice)),
+        ];
+        store.add(&counts.clone().map(|key| (key, 5.0))).await.unwrap();
+        let _: Vec<String> = redis.ask(&["EVAL", AHEAD, "0", &prefix, seconds]).await;
+        let level = |standing: &Standing| standing.level;
+        let levels = store.read(&counts).await.unwrap().iter().map(level).collect::<Vec<_>>();
+        assert_eq!(levels, [left; 4], "{seconds}");
+        store.add(&counts.clone().map(|key| (key, 1.0))).await.unwrap();
+        let levels = store.read(&counts).await.unwrap().iter().map(level).collect::<Vec<_>>();
+        assert_eq!(levels, [left + 1.0; 4], "{seconds}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_has_logged_in_from_for_long_is_not_known_however_busy_the_account_is() {
+    let Some(redis) = Redis::start() else { return };
+    let store = redis.store();
+    let alice: Arc<str> = "alice".into();
+    let login = |from: u8| [(PenaltyKey::Logins(source(from), Arc::clone(&alice)), 1.0)];
+    store.add(&login(1)).await.unwrap();
+    // As if it had been 201 days ago.
+    const AGE: &str = "local key = redis.call('KEYS', '*sources:*')[1]; local all = redis.call('HGETALL', key); \
+        local before = redis.call('TIME')[1] * 1000 - 201 * 24 * 3600 * 1000; \
+        redis.call('HSET', key, all[1], struct.pack('>I6', before) .. string.sub(all[2], 7))";
+    let () = redis.ask(&["EVAL", AGE, "0"]).await;
+    store.add(&login(2)).await.unwrap();
+    let known = [1, 2].map(|from| PenaltyKey::Logins(source(from), Arc::clone(&alice)));
+    let levels: Vec<f64> = store.read(&known).await.unwrap().iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [0.0, 1.0]);
+}
