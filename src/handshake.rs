@@ -16,6 +16,7 @@ use crate::terms::factor::Prompt;
 use crate::terms::grant::{Grant, NoGrant};
 use crate::wire::codec::{self, Bytes, Extension, Extensions, Field, Message, VerdictMessage};
 use crate::wire::frame::{self, FrameError, FrameType, Header};
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 /// The one protocol version there is.
@@ -105,6 +106,12 @@ pub(crate) fn seal_secret(
 /// `Expand(stage_0, "binder", transcript_b)`, where `transcript_b` covers all of the ClientHello before the binder.
 pub(crate) fn binder(stage_0: &Key, transcript: &Transcript) -> Key {
     Secret::from_key(stage_0).key("binder", &transcript.hash())
+}
+
+/// Whether the peer has shown this, compared to its end wherever the two differ. Apart from what follows from it: that may branch, and the comparison may
+/// not (`benches/memcheck.txt`).
+pub(crate) fn is_shown(ours: &Key, theirs: &[u8]) -> Choice {
+    ours.ct_eq(theirs)
 }
 
 /// What a client's key signs: `20^64 || "countersign v1 client signature" || 00 || transcript_r || lp(user)`.

@@ -112,6 +112,8 @@ fn a_key_that_can_not_be_read_breaks_its_line_alone_and_lets_nobody_in() {
         &format!("{field};from=host"),
         &format!("{field};until=soon"),
         &format!("{field};from=192.0.2.1;from=192.0.2.2"),
+        &format!("{field};until=2027-01-31T00:00:00Z;until=2037-01-31T00:00:00Z"),
+        &format!("{field};comment=a;comment=b"),
     ] {
         let (accounts, broken) = read(&format!("alice {bad}\nbob\n"));
         assert_eq!(broken.first().map(|line| line.error), Some(LineError::Key), "{bad}");
@@ -133,4 +135,10 @@ fn an_account_has_so_many_keys_and_no_more() {
         accounts.edit("alice", |account| account.add_key(&more)),
         Err(AccountError::TooManyKeys("alice".to_owned()))
     );
+    let text = accounts.to_string();
+    assert_eq!(read(&text).1, []);
+    let one_more = with_keys(&[more]).to_string();
+    let one_more = one_more.split_ascii_whitespace().find(|word| word.starts_with("key=")).unwrap();
+    let (_, broken) = read(&format!("{} {one_more}\n", text.trim_end()));
+    assert_eq!(broken.first().map(|line| line.error), Some(LineError::TooManyKeys));
 }

@@ -115,6 +115,8 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
         ("alice password=secret".to_owned(), LineError::ClearPassword),
         (format!("alice password={}", good.replace("argon2id", "apr1")), LineError::OtherHash("Apache MD5")),
         (format!("alice password={}", good.rsplit_once('$').unwrap().0), LineError::CutHash),
+        // 15 bytes.
+        (format!("alice password={}${}", good.rsplit_once('$').unwrap().0, "A".repeat(20)), LineError::CutHash),
         (format!("alice password={}", good.replace("m=8", "m=1")), LineError::Password),
         (format!("alice password={}", good.replace("m=8", "m=1048577")), LineError::Password),
         (format!("alice password={}", good.replace("t=1", "t=33")), LineError::Password),
@@ -138,6 +140,8 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
         }
         assert_eq!(verify(&accounts, password("alice", b"password")), Err(Reason::UnknownUser));
     }
+    let of_16_bytes = format!("alice password={}${}\n", good.rsplit_once('$').unwrap().0, "A".repeat(22));
+    assert_eq!(Accounts::parse(&of_16_bytes).1, []);
 }
 
 /// Otherwise that account never logs in, and an unknown name that imitates it costs no hash.

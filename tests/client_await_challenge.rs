@@ -368,11 +368,16 @@ fn t4_a_server_that_does_not_prove_itself_gets_no_login_from_a_client_that_has_i
     assert_eq!(challenge.trust(&RSA2048.trust(), TODAY).map(drop), no_proof(ours));
     // A server that answers under another key, which is trusted, too: whole, or by its fingerprint.
     for theirs in [OTHER2048.trust(), Server::key(theirs.clone())] {
-        let moving = Server::key(ours.clone()).or(theirs);
-        let scenario = Scenario::new().trust(moving.clone()).server_key(OTHER2048.server.clone());
-        assert_eq!(with(&scenario, |hello| assert!(hello.proof.is_empty())), no_proof(OTHER2048.private.public_key()));
+        let known = || Server::key(ours.clone());
+        let moving = known().or(theirs.clone());
+        let lax_first = OTHER2048.trust().without_proof().or(known());
+        for moving in [moving.clone(), known().or(theirs.without_proof()), lax_first] {
+            let scenario = Scenario::new().trust(moving).server_key(OTHER2048.server.clone());
+            let met = with(&scenario, |hello| assert!(hello.proof.is_empty()));
+            assert_eq!(met, no_proof(OTHER2048.private.public_key()), "one of the two wants one");
+        }
         // Unless the user has said that it may go on.
-        let scenario = scenario.trust(moving.without_proof());
+        let scenario = Scenario::new().trust(moving.without_proof()).server_key(OTHER2048.server.clone());
         assert!(scenario.finish().client.is_ok());
     }
     // One that is not trusted is not asked for a proof.
@@ -429,6 +434,19 @@ fn t3_a_credential_of_a_kind_that_is_not_taken_is_not_sent() {
     assert_eq!(with(&passwords, |_| ()), Err(Error::KindNotTaken(token)));
     assert_eq!(refused(|hello| hello.credential_kinds = vec![2, 3]), Error::KindNotTaken(password));
     assert_eq!(refused(|hello| hello.credential_kinds = vec![3]), Error::KindNotTaken(password));
+}
+
+/// Run by hand: `cargo test --no-default-features --features rustcrypto --test client_await_challenge`.
+#[cfg(not(feature = "stretch"))]
+#[test]
+fn a_build_that_can_not_stretch_passwords_says_so_where_the_server_takes_no_others() {
+    use countersign::{StretchError, StretchParameters, Stretching};
+    let stretching = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let stretched = Scenario::new().stretching(&stretching);
+    assert_eq!(with(&stretched, |_| ()), Err(StretchError::NotBuilt.into()));
+    let both = stretched.server_kinds(&[CredentialKind::Stretched, CredentialKind::Password]);
+    assert_eq!(with(&both, |_| ()), Ok(()), "the password itself goes where it is taken");
+    assert!(matches!(stretching.stretch("alice", b"password"), Err(StretchError::NotBuilt)));
 }
 
 #[test]

@@ -68,6 +68,31 @@ fn a_block_is_as_wide_as_its_prefix_says() {
 }
 
 #[test]
+fn a_block_contains_what_is_in_it_and_nothing_of_another_family() {
+    let [v4, v6] = [block("192.0.2.0", 24, 64), block("2001:db8:1::", 32, 48)];
+    for (other, of_v4, of_v6) in [
+        (v4.clone(), true, false),
+        (Source::address(ip("192.0.2.213")), true, false),
+        (block("192.0.2.128", 25, 64), true, false),
+        (Source::address(ip("192.0.3.213")), false, false),
+        (block("192.0.2.0", 23, 64), false, false),
+        (v6.clone(), false, true),
+        (Source::address(ip("2001:db8:1:2::1")), false, true),
+        (Source::address(ip("2001:db8:2::1")), false, false),
+        (block("2001:db8::", 32, 32), false, false),
+        (Source::named("192.0.2.0/24"), false, false),
+        (Source::uncounted(), false, false),
+    ] {
+        assert_eq!((v4.contains(&other), v6.contains(&other)), (of_v4, of_v6), "{other}");
+    }
+    // The same bits in another family are somebody else.
+    let all = block("0.0.0.0", 0, 0);
+    assert!(all.contains(&v4) && !all.contains(&v6) && !all.contains(&block("::", 0, 0)));
+    assert!(!block("::", 0, 0).contains(&all));
+    assert!(Source::named("a").contains(&Source::named("a")) && !Source::named("a").contains(&Source::named("b")));
+}
+
+#[test]
 fn a_source_may_have_a_name_or_not_be_counted() {
     let tenant = Source::named("tenant 7");
     assert_eq!((tenant.clone(), tenant.to_string()), (Source::named("tenant 7"), "tenant 7".to_owned()));

@@ -12,7 +12,7 @@ mod heap;
 mod provider;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, LineError, PasswordCheck};
+use countersign::accounts::{AccountFile, Imitation, LineError, PasswordCheck};
 use countersign::files::{self, FileError};
 use countersign::{
     Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
@@ -176,6 +176,15 @@ fn an_unknown_user_costs_the_same_hash_whoever_comes_and_goes() {
     assert!(after.contains(&2048));
     assert!(after.iter().zip(&before).all(|(after, before)| after == before || *after == 2048), "{before:?} {after:?}");
     assert_eq!(imitated(&Arc::new(AccountFile::open(&path).unwrap())), after);
+}
+
+#[test]
+fn no_more_costs_are_imitated_than_an_unknown_user_s_login_can_bear() {
+    let (_folder, path) = file();
+    change(&path, |accounts| (0..40).for_each(|number| add_password(accounts, &format!("user{number}"), 8 + number)));
+    let text = fs::read_to_string(&path).unwrap();
+    let kept = text.lines().find(|line| line.starts_with("#imitate key=")).unwrap();
+    assert_eq!(kept.split(' ').skip(2).count(), Imitation::MOST);
 }
 
 #[test]

@@ -319,6 +319,9 @@ fn n3_slow_typing_is_waited_for_and_each_factor_has_its_own_time() {
     let wanted = wanted_at(client, &frame, ANSWER_AT);
     assert_eq!(wanted.deadline(), at(ANSWER_AT + 40_000));
     assert_eq!(error(wanted.answer(b"1", at(ANSWER_AT + 40_001))), Error::DeadlinePassed);
+    let Wanted { client, .. } = Wanted::of(&scenario());
+    let deadline = client.deadline();
+    assert!(client.answer(b"1", deadline).is_ok(), "the last moment is in time");
 }
 
 fn wanted_at(client: AwaitVerdict, frame: &[u8], when: u64) -> FactorWanted {

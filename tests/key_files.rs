@@ -6,7 +6,7 @@
 
 mod support;
 
-use countersign::crypto::{Cure, KeyFile, KeyFileError, Provider};
+use countersign::crypto::{Cure, Encoded, KeyFile, KeyFileError, Provider};
 use countersign::{KeyError, KeyId, PrivateKey, PublicKey, ServerKey};
 use std::fs;
 use support::der::{Numbers, algorithm, bit_string, integer, pem, sequence, tlv};
@@ -135,10 +135,12 @@ fn what_is_refused_says_where_and_what() {
     ] {
         assert_eq!(private(text.as_bytes(), None), Err(error), "{:.80}", text);
     }
+    let of_a_terminal = PUBLIC_ALONE.replace('X', "\u{1b}[2JX Y");
     for (text, found) in [
         (&tool("good.pub.pem")[..], "a public key"),
         (pem_of_ec().as_bytes(), "an elliptic-curve private key"),
         (PUBLIC_ALONE.as_bytes(), "a PEM block X"),
+        (of_a_terminal.as_bytes(), "a PEM block [2JX Y"),
     ] {
         match private(text, None) {
             Err(KeyFileError::Wrong { line: 1, found: said, .. }) => assert_eq!(said, found),
@@ -148,6 +150,18 @@ fn what_is_refused_says_where_and_what() {
     let error = public(&tool("good.pem")).unwrap_err();
     assert_eq!(error.to_string(), "line 1: this is a private key; a public key is needed");
     assert_eq!(error.cure(), Some(Cure::PublicHalf));
+    // A command is named only where it makes a key of what is there.
+    let request = pem("CERTIFICATE REQUEST", &[0x30, 0]);
+    assert_eq!(public(request.as_bytes()).unwrap_err().cure(), Some(Cure::OfRequest));
+    assert_eq!(public(PUBLIC_ALONE.as_bytes()).unwrap_err().cure(), None);
+    for (encoded, cure) in [
+        (Encoded::Certificate, Cure::OfCertificate),
+        (Encoded::OpenSshPublic, Cure::FromOpenSshPublic),
+        (Encoded::OpenSsh, Cure::FromOpenSsh),
+        (Encoded::EncryptedPkcs8, Cure::ToPkcs8),
+    ] {
+        assert_eq!(KeyFileError::NotBuiltIn { line: 1, encoded }.cure(), Some(cure), "{encoded}");
+    }
 }
 
 #[test]
@@ -201,6 +215,8 @@ fn what_is_no_key_is_called_what_it_is() {
         (b"LS0tLS1CRUdJTiBQVUJMSUMgS0VZLS0tLS0K", "Kubernetes", Some(Cure::FromBase64)),
         (b"<RSAKeyValue>", ".NET", None),
         (b"<!doctype html>", "web page", None),
+        (b"\xfe\xed\xfe\xed\0\0\0\x02", "Java keystore", None),
+        (b"hello AAAAB3NzaC1yc2EAAAADAQABAAABgQ==", "text", None),
         (b"\x1f\x8b\x08", "compressed", None),
         (b"\x7fELF", "program", None),
         (b"caf\xe9", "text", None),
@@ -282,7 +298,6 @@ fn without_the_feature_more_forms_are_named_with_the_way_to_convert_them() {
 #[cfg(feature = "key-formats")]
 mod formats {
     use super::*;
-    use countersign::crypto::Encoded;
 
     #[test]
     fn encrypted_keys_are_opened_by_their_passphrase_alone() {
@@ -358,6 +373,11 @@ mod formats {
             assert_eq!(sources[0].encoded, Encoded::Certificate);
             assert_eq!((sources[0].key.id(), sources[0].line), (good(), line));
         }
+        // In base64 alone, or in DER, the label does not say what it is.
+        let text = String::from_utf8(tool("cert.pem")).unwrap();
+        let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+        let sources = KeyFile::parse(base64.as_bytes()).unwrap().public_keys().unwrap();
+        assert_eq!((sources[0].encoded, sources[0].key.id()), (Encoded::Certificate, good()));
         // A key of its own beside it counts, too.
         let both = [tool("two-other-first.pub.pem"), tool("cert.pem")].concat();
         assert_eq!(public(&both).unwrap().len(), 3);

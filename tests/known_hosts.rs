@@ -9,7 +9,7 @@ use countersign::known_hosts::{Accepted, BrokenLine, Hosts, HostsError, KnownHos
 use countersign::{KeyExchange, KeyId, PrivateKey, PublicKey, UnixTime};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 
 const DB: &str = "db.example:4500";
@@ -206,6 +206,28 @@ fn an_edit_of_one_server_leaves_the_others_of_its_line() {
     assert_eq!(ids(&path, DB), [one().id()]);
     assert!(hosts.lookup(WWW).unwrap().is_new());
     assert!(text(&path).starts_with("# mine\r\n\n@revoked c:1 "), "{}", text(&path));
+    // So does taking one off the list, also where the others are all servers.
+    fs::write(&path, line(&format!("{WWW},{DB}"), one()) + &format!("@revoked *,{DB} id={}\n", other().id())).unwrap();
+    assert_eq!(hosts.remove(DB, None).unwrap(), 1);
+    assert!(hosts.lookup(DB).unwrap().is_new() && ids(&path, WWW) == [one().id()]);
+    assert_eq!(hosts.remove(DB, Some(other().id())).unwrap(), 1);
+    assert_eq!(revoked_ids(&hosts, "never.seen:1"), [other().id()]);
+}
+
+#[test]
+fn the_whole_keys_of_fingerprints_are_those_that_were_asked_for_and_not_revoked_for_the_server() {
+    let (_folder, path) = folder();
+    let hosts = known(&path);
+    hosts.add(DB, &first_use(one())).unwrap();
+    hosts.add(WWW, &first_use(one())).unwrap();
+    hosts.add(WWW, &first_use(other())).unwrap();
+    let found = |name: &str, ids: &[KeyId]| hosts.hosts().unwrap().keys_of(name, ids);
+    let both = [one().id(), other().id()];
+    assert_eq!(found("new:1", &[]), []);
+    assert_eq!(found("new:1", &both[..1]), [one().clone()], "whichever servers it is listed for, and once");
+    assert_eq!(found("new:1", &both).len(), 2);
+    hosts.revoke("new:1", one().id()).unwrap();
+    assert_eq!((found("new:1", &both), found(DB, &both).len()), (vec![other().clone()], 2));
 }
 
 #[test]
@@ -441,6 +463,10 @@ fn a_file_that_changes_by_hand_is_read_anew_at_once() {
         fs::write(&path, old + &line(&format!("h{number}:1"), one())).unwrap();
         assert_eq!((count(), count()), (number, number));
     }
+    // What was only touched is not taken apart again.
+    let before = hosts.hosts().unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
+    assert!(Arc::ptr_eq(&before, &hosts.hosts().unwrap()));
     fs::remove_file(&path).unwrap();
     assert_eq!(count(), 0);
 }
@@ -476,6 +502,14 @@ fn a_file_that_everyone_can_change_is_refused_and_one_that_they_can_read_is_not(
         let refused = KnownHosts::open(&path).map(drop).unwrap_err();
         assert!(matches!(refused, FileError::Writable { mode: named, .. } if named == mode), "{refused}");
         assert_eq!(refused.remedy().unwrap(), format!("chmod o-w {}", path.display()));
+        // Nobody is told that it has no such line.
+        let hosts = KnownHosts::open(path.with_extension("other")).unwrap();
+        fs::copy(&path, hosts.path()).unwrap();
+        fs::set_permissions(hosts.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for refused in [hosts.confirm(WWW, one().id()).map(usize::from), hosts.remove(WWW, None)] {
+            assert!(matches!(refused, Err(HostsError::File(FileError::Writable { .. }))), "{refused:?}");
+        }
+        fs::remove_file(hosts.path()).unwrap();
     }
     for (mode, name) in [(0o644, "a:1"), (0o640, "b:1"), (0o600, "c:1"), (0o664, "d:1")] {
         set(mode);
@@ -493,6 +527,11 @@ fn a_link_is_followed_and_one_to_nowhere_is_no_empty_file() {
     symlink(&path, &link).unwrap();
     symlink("nowhere", &lost).unwrap();
     assert!(KnownHosts::open(&lost).is_err(), "what is behind it may only be away");
+    let away = known(&path.with_extension("away"));
+    symlink("nowhere", away.path()).unwrap();
+    for refused in [away.confirm(DB, one().id()).map(usize::from), away.remove(DB, None)] {
+        assert!(matches!(&refused, Err(HostsError::File(error)) if error.is_missing()), "{refused:?}");
+    }
     fs::write(&path, "").unwrap();
     known(&link).add(DB, &first_use(one())).unwrap();
     assert!(link.is_symlink() && !path.is_symlink());

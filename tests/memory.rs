@@ -12,13 +12,15 @@ use countersign::crypto::{CryptoError, Decrypt, Decrypted, Provider, Rsa};
 use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Hello};
 use countersign::{
-    ChannelBinding, ClientConfig, CryptoRng, KeyError, Moment, PrivateKey, PublicKey, PuzzleDifficulty, Received,
-    Server, ServerConfig, ServerKey, Session, Suite, client, codec, limits,
+    Acceptor, ChannelBinding, ClientConfig, Connector, CryptoRng, KeyError, Moment, PrivateKey, PublicKey,
+    PuzzleDifficulty, Received, Server, ServerConfig, ServerKey, Session, Suite, client, codec, limits,
 };
 use heap::{measure, uncounted};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TODAY, TestRng, at, grant, provider};
+use support::{ALICE, RSA2048, RSA4096, Scenario, Sent, TODAY, TestRng, at, grant, provider, verifier};
 
 /// The real provider, with what its RSA allocates left out of the count.
 fn quiet() -> Provider {
@@ -252,4 +254,31 @@ fn an_idle_session_holds_less_than_a_kibibyte() {
         client.sealer.seal(b"again", &mut record).unwrap();
         assert_eq!(accepted.session.opener.open(&mut record).unwrap(), Received::Data(b"again"));
     }
+}
+
+#[test]
+fn a_session_that_is_sent_megabytes_holds_a_few_records_of_them_at_a_time() {
+    const SIZE: usize = 8 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let sending = std::thread::spawn(move || {
+        let acceptor = Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), verifier);
+        let (stream, peer) = listener.accept().unwrap();
+        let mut session = acceptor.accept_blocking(stream, peer).unwrap();
+        session.write_all(&vec![7; SIZE]).unwrap();
+        session.close().unwrap();
+    });
+    let connector = Connector::new(ClientConfig::new(provider()), RSA2048.trust());
+    let mut session = connector.connect_blocking(TcpStream::connect(address).unwrap(), ALICE).unwrap();
+    let (before, mut room) = (heap::held(), [0; 5000]);
+    let (mut read, mut most) = (0, 0);
+    loop {
+        match session.read(&mut room).unwrap() {
+            0 => break,
+            count => (read, most) = (read + count, most.max(heap::held() - before)),
+        }
+    }
+    sending.join().unwrap();
+    assert_eq!(read, SIZE);
+    assert!(most < 256 * 1024, "{most} bytes");
 }

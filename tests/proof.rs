@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use support::wire::{ClientHello, Message, ServerHello, edit};
 use support::{
-    ALICE, CHALLENGE_AT, Counting, HELLO_AT, LOGIN_AT, OTHER2048, RSA2048, RSA3072, RSA4096, SUITES, Scenario, TODAY,
-    TestKey, TestRng, VERDICT_AT, at, error, verify,
+    ALICE, CHALLENGE_AT, Counting, FLOOR, HELLO_AT, LOGIN_AT, OTHER2048, RSA2048, RSA3072, RSA4096, SUITES, Scenario,
+    TODAY, TestKey, TestRng, VERDICT_AT, at, error, verify,
 };
 
 /// A scenario whose server's RSA operations are counted.
@@ -163,6 +163,20 @@ fn whoever_makes_two_contexts_agree_gets_no_login_and_no_credential_after_a_proo
             }
         }
     }
+}
+
+#[test]
+fn an_answer_is_held_back_where_somebody_elses_operation_could_show_by_its_time_what_it_found() {
+    let scenario = Scenario::new().known_key();
+    let (elsewhere, _) = counted(scenario.clone(), &RSA2048);
+    let hello = scenario.await_challenge().0;
+    let opened = |scenario: &Scenario| scenario.hello(&hello).unwrap().not_before();
+    assert_eq!((opened(&scenario), opened(&elsewhere)), (at(HELLO_AT), at(HELLO_AT + FLOOR)));
+    // Nothing was opened: there is nothing to see.
+    let read = elsewhere.await_hello().read(hello.clone(), at(HELLO_AT)).unwrap();
+    let closed = read.choose(&OTHER2048.server).unwrap();
+    assert!(!closed.is_sealed());
+    assert_eq!(closed.not_before(), at(HELLO_AT));
 }
 
 #[test]

@@ -10,7 +10,7 @@ mod support;
 use core::convert::Infallible;
 use countersign::client::Answer;
 use countersign::crypto::{
-    Agreement, CryptoError, CryptoRng, Exchange, Group, Provider, SharedSecret, aws_lc, rustcrypto,
+    Agreement, CryptoError, CryptoRng, Exchange, Group, ParseSuiteError, Provider, SharedSecret, aws_lc, rustcrypto,
 };
 use countersign::server::AwaitHello;
 use countersign::{
@@ -227,6 +227,16 @@ fn a_suite_without_one_of_its_parts_is_not_supported_and_refused() {
     }
 }
 
+#[test]
+fn a_suite_is_read_by_the_name_that_it_prints_and_by_no_other() {
+    for suite in Suite::ALL {
+        assert_eq!(suite.to_string().parse(), Ok(suite));
+        for other in [format!("{suite} "), suite.to_string().to_uppercase(), suite.key_exchange.to_string()] {
+            assert_eq!(other.parse::<Suite>(), Err(ParseSuiteError), "{other:?}");
+        }
+    }
+}
+
 /// Tickets are for the server alone, so they are sealed with what it has.
 #[test]
 fn tickets_are_sealed_without_aes_too() {
@@ -255,7 +265,11 @@ impl Agreement for Mistaken {
 
     fn answer(&self, share: &[u8], rng: &mut dyn CryptoRng, out: &mut Vec<u8>) -> Result<SharedSecret, CryptoError> {
         let secret = rustcrypto::provider().x25519.unwrap().answer(share, rng, out)?;
-        if matches!(self, Self::NoSecret) { SharedSecret::new(b"") } else { Ok(secret) }
+        match self {
+            Self::ShortShare => drop(out.pop()),
+            Self::NoSecret => return SharedSecret::new(b""),
+        }
+        Ok(secret)
     }
 }
 
@@ -272,11 +286,13 @@ fn a_provider_s_mistake_fails_the_handshake() {
     let (none, rng) = (ChannelBinding::none(), &mut TestRng::new("mistakes"));
     assert_eq!(client::start(&peers.client, &peers.trust, &none, rng, at(0)).err(), failed);
 
-    let peers =
-        Peers::new([good, Provider { x25519: Some(&Mistaken::NoSecret), ..good }], Suite::X25519_AES_256_GCM, &RSA2048);
-    let (hello, _) = client::start(&peers.client, &peers.trust, &none, rng, at(0)).unwrap();
-    let server = AwaitHello::new(&peers.server, &none, at(0)).read(hello, at(0)).unwrap();
-    assert_eq!(server.choose(&peers.key).unwrap().challenge(rng).err(), failed);
+    for mistaken in [&Mistaken::NoSecret, &Mistaken::ShortShare] {
+        let providers = [good, Provider { x25519: Some(mistaken), ..good }];
+        let peers = Peers::new(providers, Suite::X25519_AES_256_GCM, &RSA2048);
+        let (hello, _) = client::start(&peers.client, &peers.trust, &none, rng, at(0)).unwrap();
+        let server = AwaitHello::new(&peers.server, &none, at(0)).read(hello, at(0)).unwrap();
+        assert_eq!(server.choose(&peers.key).unwrap().challenge(rng).err(), failed);
+    }
 }
 
 /// How much is drawn from a generator.

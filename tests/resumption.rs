@@ -8,9 +8,9 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, Misuse,
-    PublicKey, PuzzleDifficulty, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session, Suite, Ticket,
-    TicketKeys, TicketMemory, UnixTime, UsedTickets, Verifier, Violation, limits,
+    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, KeyId, Misuse,
+    PublicKey, PuzzleDifficulty, Question, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session,
+    Suite, Ticket, TicketKeys, TicketMemory, Trust, UnixTime, Untrusted, UsedTickets, Verifier, Violation, limits,
 };
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
@@ -223,11 +223,39 @@ fn a_ticket_survives_being_kept_and_bytes_that_are_none_do_not_become_one() {
     }
     let trailing = [&bytes[..], &[0]].concat();
     assert!(Ticket::from_bytes(&trailing).is_err());
+    // The ticket itself stands at the end, behind its length.
+    let front = &bytes[..bytes.len() - 2 - limits::TICKET];
+    let of_length = |len: u16| {
+        let ticket = vec![1; len.into()];
+        Ticket::from_bytes(&[front, &len.to_be_bytes(), &ticket].concat()).is_ok()
+    };
+    assert_eq!([0, 1, 500, 501].map(of_length), [false, true, true, false]);
     for byte in [0, 1, 2] {
         let mut other = bytes.to_vec();
         other[byte] ^= 0x80;
         assert!(Ticket::from_bytes(&other).is_err(), "version and suite");
     }
+}
+
+/// Knows of each key that it is not the server's any more.
+struct Refuses;
+
+impl Trust for Refuses {
+    fn decide(&self, _: &Question<'_>) -> countersign::Answer {
+        refused_key()
+    }
+
+    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> countersign::Answer {
+        refused_key()
+    }
+
+    fn scope(&self) -> String {
+        "refuses".to_owned()
+    }
+}
+
+fn refused_key() -> countersign::Answer {
+    countersign::Answer::Refused(Untrusted::new("revoked-key", std::fmt::Error))
 }
 
 #[test]
@@ -238,6 +266,9 @@ fn a_ticket_of_a_server_that_is_not_trusted_is_not_shown_and_neither_is_one_unde
     assert!(!shows(OTHER2048.trust().with_floor(KeyExchange::Rsa)));
     assert!(!shows(RSA2048.trust()), "the floor is X25519");
     assert!(shows(trust()));
+    for either in [trust().or(Server::trusting(Refuses)), Server::trusting(Refuses).or(trust())] {
+        assert!(!shows(either.with_floor(KeyExchange::Rsa)), "it was revoked since");
+    }
     // A client that no longer offers the suite keeps the ticket to itself.
     world.client = Arc::new(ClientConfig::new(provider()));
     let (hello, _) = world.resume(&ticket);
@@ -284,6 +315,8 @@ fn s11_a_ticket_or_a_binder_of_a_wrong_length_is_refused() {
         let read = server::AwaitHello::new(&world.server, &world.binding, at(0)).read(bad, at(0));
         assert_eq!(read.unwrap_err(), Violation::BadTicket.into(), "{ticket}, {binder}");
     }
+    let longest = edit::<ClientHello>(&hello, |hello| hello.ticket.resize(limits::MAX_TICKET, 1));
+    assert!(!world.takes(&longest, &RSA2048.server, NOW), "another server's, perhaps: no violation");
 }
 
 #[test]
@@ -358,6 +391,25 @@ fn k2_a_ticket_from_the_future_is_not_taken_but_for_a_small_skew() {
     assert!(!behind(61));
 }
 
+/// Of three servers that share keys, the clock of the first is ahead, and that of the last behind.
+#[test]
+fn k2_a_ticket_whose_credential_was_shown_in_the_future_is_not_taken_but_for_a_small_skew() {
+    let skew = limits::CLOCK_SKEW.as_secs();
+    for (behind, takes) in [(0, true), (1, false)] {
+        let [mut ahead, mut right, last] = [default(), default(), default()];
+        let exported = ahead.keys.export(NOW, &mut TestRng::new("export")).unwrap();
+        let ticket = ahead.login(later(skew)).0.info.ticket().unwrap().clone();
+        right.keys.follow(&exported).unwrap();
+        last.keys.follow(&exported).unwrap();
+        let (hello, state) = right.resume(&ticket);
+        let (frame, _) = right.answer(&hello, NOW);
+        let next = resumed(state.read(&frame, at(0), NOW)).info.ticket().unwrap().clone();
+        let (hello, _) = right.resume(&next);
+        let now = UnixTime::from_secs(NOW.as_secs() - behind);
+        assert_eq!(last.takes(&hello, &RSA2048.server, now), takes, "{behind} s behind");
+    }
+}
+
 #[test]
 fn of_the_keys_that_a_client_knows_the_one_that_its_ticket_is_from_is_named_first() {
     let mut world = default();
@@ -409,6 +461,18 @@ fn k2_a_clock_that_goes_back_makes_nothing_good_again() {
 }
 
 #[test]
+fn k2_a_clock_that_goes_back_by_no_more_than_a_skew_makes_nothing_begin_anew() {
+    let skew = limits::CLOCK_SKEW.as_secs();
+    for (back, takes) in [(skew, true), (skew + 1, false)] {
+        let mut world = default();
+        let ticket = world.ticket();
+        let (hello, _) = world.resume(&ticket);
+        assert!(world.takes(&hello, &RSA2048.server, later(back)));
+        assert_eq!(world.takes(&hello, &RSA2048.server, NOW), takes, "{back} s back");
+    }
+}
+
+#[test]
 fn k2_each_ticket_key_seals_for_one_lifetime_and_opens_for_one_more() {
     let mut world = default();
     world.login(NOW);
@@ -417,8 +481,11 @@ fn k2_each_ticket_key_seals_for_one_lifetime_and_opens_for_one_more() {
     world.login(later(LIFETIME));
     let (hello, _) = world.resume(&last_of_the_first_key);
     assert!(world.takes(&hello, &RSA2048.server, later(2 * LIFETIME - 2)));
+    let last_of_the_second_key = world.login(later(2 * LIFETIME - 1)).0.info.ticket().unwrap().clone();
     world.login(later(2 * LIFETIME));
     assert!(!world.takes(&hello, &RSA2048.server, later(2 * LIFETIME)), "its key is gone");
+    let (hello, _) = world.resume(&last_of_the_second_key);
+    assert!(world.takes(&hello, &RSA2048.server, later(2 * LIFETIME)), "the second is not");
 }
 
 #[test]
@@ -490,6 +557,11 @@ fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
     assert!(is_fresh(&world, &hello, NOW));
     let counts = world.keys.used().unwrap();
     assert_eq!((counts.chains, counts.used), (2, 3));
+    // What has been done since the beginning stays, when a clock that goes back makes everything else begin anew.
+    assert!(!world.takes(&hello, &RSA2048.server, later(3 * LIFETIME)));
+    assert!(!world.takes(&hello, &RSA2048.server, NOW));
+    let counts = world.keys.used().unwrap();
+    assert_eq!((counts.chains, counts.used), (0, 3));
 
     let mut lax = World::new(keys().with_reuse(), &SUITES);
     let ticket = lax.ticket();
@@ -507,7 +579,7 @@ fn k6_one_client_that_comes_back_a_million_times_takes_up_the_room_of_one() {
         ticket = resumed(state.read(&frame, at(0), NOW)).info.ticket().unwrap().clone();
     }
     let counts = world.keys.used().unwrap();
-    assert_eq!((counts.chains, counts.forgotten), (1, 0));
+    assert_eq!((counts.chains, counts.room, counts.forgotten), (1, 2, 0));
 }
 
 #[test]
@@ -531,6 +603,27 @@ fn k6_where_there_is_no_room_the_oldest_are_forgotten_and_not_taken() {
     let ticket = world.login(later(4)).0.info.ticket().unwrap().clone();
     let (hello, _) = world.resume(&ticket);
     assert!(is_fresh(&world, &hello, later(4)));
+}
+
+#[test]
+fn k6_what_was_forgotten_for_want_of_room_is_not_taken_after_a_restart_either() {
+    // Room for two in all, or for one of each principal.
+    let memories = || [UsedTickets::new(2), UsedTickets::new(100).with_chains_per_principal(1)];
+    for (memory, after) in memories().into_iter().zip(memories()) {
+        let mut before = World::new(keys().with_memory(memory), &SUITES);
+        let hellos: Vec<_> = (0..3)
+            .map(|second| {
+                let ticket = before.login(later(second)).0.info.ticket().unwrap().clone();
+                before.resume(&ticket).0
+            })
+            .collect();
+        assert!(hellos.iter().all(|hello| is_fresh(&before, hello, later(3))));
+        let after = World::new(keys().with_memory(after), &SUITES);
+        after.keys.load(&before.keys.save().unwrap()).unwrap();
+        for (number, hello) in hellos.iter().enumerate() {
+            assert!(!is_fresh(&after, hello, later(3)), "{number} was used before");
+        }
+    }
 }
 
 #[test]
@@ -784,6 +877,21 @@ fn k11_a_hello_that_means_another_context_has_no_ticket_and_no_secret_opened() {
         assert_eq!(differs, Some(if byte < 4 { Differs::Prologue } else { Differs::Binding }));
     }
     assert_eq!(world.read(&hello).differs(), None);
+    // Nor does it help to hold the ticket's secret, and to make the binder for what is shown.
+    let takes = |change: &dyn Fn(&mut ClientHello)| {
+        let other = support::wire::bind(&ticket, &edit::<ClientHello>(&hello, change));
+        world.takes(&other, &RSA2048.server, NOW)
+    };
+    let other_key = *OTHER2048.private.public_key().id().as_bytes();
+    assert!(takes(&|hello| hello.nonce[0] ^= 1), "the forger is no fool");
+    assert!(takes(&|hello| hello.known_keys = vec![other_key]));
+    for byte in 0..8 {
+        assert!(!takes(&|hello| hello.context[byte] ^= 1), "byte {byte}");
+    }
+    let sealed_to_another = |hello: &mut ClientHello| {
+        (hello.known_keys, hello.rsa_ciphertext) = (vec![other_key], vec![1; 256]);
+    };
+    assert!(!takes(&sealed_to_another));
 }
 
 #[test]
@@ -1045,6 +1153,7 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
         padded(verdict.encode(), 2048)
     };
     assert_eq!(resumed(read(&verdict(b"", 0))).info.grant().principal(), "alice", "a forgery that keeps to the rules");
+    assert!(read(&verdict(&[1; limits::MAX_TICKET], 1)).is_ok());
     // A server that does not want a ticket sends a challenge: a reject has no place here.
     assert_eq!(read(&[0; 2048]).unwrap_err(), Violation::UnknownDecision(0).into());
     assert_eq!(read(&[3; 2048]).unwrap_err(), Error::Decode(DecodeError::Truncated));
@@ -1191,6 +1300,23 @@ fn a_follower_whose_clock_was_ahead_goes_on_once_that_of_all_servers_says_so_and
         let (hello, _) = server.resume(&ticket);
         assert!(is_fresh(&server, &hello, later(121)));
     }
+}
+
+/// Servers that look seldom have the next key later than others, and open nothing that is sealed under it before.
+#[test]
+fn no_ticket_is_sealed_under_a_key_whose_time_has_not_come_where_there_is_another() {
+    let (leader, lead, mut rng) = (keys(), Duration::from_secs(300), TestRng::new("keys"));
+    let mut rotate = |kept: &[u8], now| leader.rotate_shared(kept, now, lead, &mut rng).unwrap();
+    let first = rotate(&[], NOW).unwrap();
+    let both = rotate(&first, later(LIFETIME - 300)).unwrap();
+    let [mut early, late] = [default(), default()];
+    early.keys.follow(&both).unwrap();
+    late.keys.follow(&first).unwrap();
+    // It would open what is sealed under the next one: that begins within the skew of clocks.
+    let now = later(LIFETIME - 10);
+    let ticket = early.login(now).0.info.ticket().unwrap().clone();
+    let (hello, _) = early.resume(&ticket);
+    assert!(late.takes(&hello, &RSA2048.server, now));
 }
 
 #[test]

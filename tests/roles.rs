@@ -152,6 +152,7 @@ fn broken_roles_are_named_and_lock_out_those_who_have_them() {
         ("alice from=example.com", LineError::From),
         ("alice from=192.0.2.1/24", LineError::From),
         ("alice from=", LineError::From),
+        ("alice from=192.0.2.1 from=0.0.0.0/0", LineError::Field),
         ("alice roles=clerk permissions=q", LineError::TooManyPermissions),
     ] {
         let (_, broken) = Accounts::parse(format!("@clerk permissions={many}\n{line}\n"));

@@ -60,6 +60,7 @@ fn is_decoy(claim: impl Fn() -> Claim, reason: Reason) {
     }
     assert!(matches!(claim().credential(), Credential::Password { user: "", password: b"" }));
     assert_eq!(verify(claim().credential()), Err(Reason::UnknownUser));
+    assert!(!claim().is_open(), "for logs");
 }
 
 /// A not now is what the client can open: after a proof, or once its own ciphertext is opened.

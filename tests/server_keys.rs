@@ -191,6 +191,9 @@ fn a_key_is_there_once_and_each_name_has_its_own() {
     }
     let ids: Vec<_> = ours.all().map(|key| key.public_key().id()).collect();
     assert_eq!(ids, [&RSA2048, &OTHER2048, &RSA3072].map(|key| key.private.public_key().id()));
+    let next: Vec<_> = ours.next().iter().map(|key| key.public_key().id()).collect();
+    let retired: Vec<_> = ours.retired().iter().map(|(key, until)| (key.public_key().id(), *until)).collect();
+    assert_eq!((ours.current().public_key().id(), next, retired), (ids[0], vec![ids[1]], vec![(ids[2], day(1))]));
     // A key of another name is not answered under, whoever knows it.
     let keys = ServerKeys::from(theirs).with_name("db.example", ours).unwrap();
     let hello = knowing(&[&OTHER2048]);

@@ -283,6 +283,13 @@ fn a_point_that_is_weak_or_none_is_no_key() {
             refused(bytes);
         }
     }
+    // Below that they are keys, if they are points: about half of them.
+    let is_key = |low: &u8| {
+        let mut bytes = [0xff; 32];
+        (bytes[0], bytes[31]) = (*low, 0x7f);
+        VerifyingKey::from_ed25519(&bytes).is_ok()
+    };
+    assert!((0..0xec).filter(is_key).count() > 80);
     let mut p256 = [0; 65];
     p256[0] = 4;
     assert_eq!(VerifyingKey::from_p256(&p256).unwrap_err(), KeyError::Point);

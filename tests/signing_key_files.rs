@@ -7,7 +7,7 @@
 mod support;
 
 use countersign::crypto::{Encoded, KeyFile, KeyFileError};
-use countersign::{KeyError, PublicKey, SignatureAlgorithm, SigningKey, VerifyingKey};
+use countersign::{KeyError, PrivateKey, PublicKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 use std::fs;
 use std::process::Command;
 use support::der::{bit_string, integer, pem, sequence, tlv};
@@ -49,6 +49,9 @@ fn what_openssl_writes_is_read_with_the_public_half_that_it_has() {
         assert_eq!(verifying(public.spki_der()), Ok(vec![public]));
     }
     assert_eq!(signing(&tool("p256.sec1.pem"), None), Ok(public("p256")));
+    let pkcs1 = include_str!("keys/tools/pkcs1.pem");
+    let rsa = SigningKey::from(PrivateKey::from_pem(pkcs1).unwrap());
+    assert_eq!(signing(pkcs1.as_bytes(), None), Ok(rsa.public_key().clone()), "as OpenSSL wrote keys of RSA before");
     let with_parameters = signing(&tool("p256-with-parameters.pem"), None).unwrap();
     assert_eq!(with_parameters.algorithm(), SignatureAlgorithm::EcdsaP256);
     let two = [tool("p384.pem"), tool("ed25519.pem")].concat();
@@ -210,6 +213,7 @@ fn without_the_feature_more_forms_are_named() {
 #[cfg(feature = "key-formats")]
 mod formats {
     use super::*;
+    use base64ct::{Base64, Encoding};
 
     #[test]
     fn encrypted_keys_are_opened_by_their_passphrase_alone() {
@@ -252,6 +256,46 @@ mod formats {
             error,
             KeyFileError::Key { line: 1, source: KeyError::NotSigning("ecdsa-sha2-nistp384".to_owned()) }
         );
+    }
+
+    #[test]
+    fn of_certificates_the_first_ones_key_is_taken() {
+        for name in ["root-ed25519", "ec", "self"] {
+            let file = fs::read(format!("{}/tests/certificates/{name}.pem", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            let keys = KeyFile::parse(&[&file[..], &file].concat()).unwrap().verifying_keys().unwrap();
+            assert_eq!((keys.len(), keys[0].encoded, keys[0].line), (1, Encoded::Certificate, Some(1)), "{name}");
+        }
+        let rsa = PublicKey::from_pem(include_str!("keys/tools/good.pub.pem")).unwrap();
+        assert_eq!(verifying(include_bytes!("keys/tools/cert.pem")), Ok(vec![VerifyingKey::from(rsa)]));
+    }
+
+    /// Nothing authenticates what OpenSSH encrypts: what is altered there is altered by as much when it is decrypted.
+    #[test]
+    fn a_key_of_openssh_s_that_is_damaged_is_called_short_only_where_it_may_be() {
+        let not_taken = KeyFileError::Encryption { line: 1, encoded: Encoded::OpenSsh };
+        let not_der = KeyFileError::Key { line: 1, source: KeyError::NotDer };
+        let short = || KeyFileError::Short { line: 1 };
+        for (name, error) in [
+            ("id_ed25519", not_der),
+            ("id_ed25519.encrypted", not_taken),
+            ("id_ecdsa", short()),
+            ("id_ecdsa.encrypted", short()),
+        ] {
+            let text = String::from_utf8(tool(name)).unwrap();
+            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            let mut bytes = Base64::decode_vec(&base64).unwrap();
+            // Behind the magic: cipher, its KDF and that one's options, a count of keys, the public half, and then what is encrypted.
+            let string = |at: usize| {
+                let len: [u8; 4] = bytes[at..at + 4].try_into().unwrap();
+                at + 4 + usize::try_from(u32::from_be_bytes(len)).unwrap()
+            };
+            let public = string(string(string("openssh-key-v1\0".len()))) + 4;
+            // Two numbers that are the same, and then how long the name of the algorithm is.
+            let len = string(public) + 4 + 8;
+            bytes[len] ^= 0x40;
+            let damaged = pem("OPENSSH PRIVATE KEY", &bytes);
+            assert_eq!(signing(damaged.as_bytes(), Some(b"x")), Err(error), "{name}");
+        }
     }
 
     #[cfg(all(feature = "files", unix))]

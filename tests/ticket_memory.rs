@@ -68,4 +68,8 @@ fn keys_that_servers_share_are_made_when_one_is_due_and_dropped_when_it_no_longe
     // A key opens for two lifetimes, and not for a second more.
     assert_eq!(rotate(&first, 199, 0).unwrap().len(), second.len());
     assert_eq!(rotate(&first, 200, 0).unwrap().len(), first.len());
+    // There is room for three: where each is made longer before it is due than keys open, the oldest gives way.
+    let third = rotate(&second, 100, 150).unwrap();
+    assert_eq!(third.len() - second.len(), second.len() - first.len());
+    assert_eq!(rotate(&third, 150, 150).unwrap().len(), third.len());
 }

@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+use countersign::codec::{self, ServerHello};
 use countersign::crypto::aws_lc;
 use countersign::crypto::{
     Certificate, CertificateChain, CertificateDraft, CertificateFileError, DraftError, NotTimely, certificates_of,
 };
+use countersign::server::AwaitHello;
 use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
 use countersign::{
-    Acceptor, Answer, Attempt, ClientConfig, Connector, Credential, Grant, KeyError, LoginError, MemoryTickets,
-    PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys, Suite, TicketKeys, Trust,
-    TrustLevel, UnixTime, Verifier,
+    Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Credential, Grant, KeyError, LoginError,
+    MemoryTickets, Moment, PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys,
+    Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client,
 };
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -248,6 +252,17 @@ fn a_damaged_certificate_is_refused_wherever_it_is_damaged() {
         let mut altered = whole.to_vec();
         altered[at] ^= 1;
         x509.verify(&[&altered], &key(), "db.example", NOW).unwrap_err();
+    }
+    // An issuer is named by its place, whoever finds that it can't be read.
+    let sent = read(&["by-middle", "middle"]);
+    for (at, bit) in (0..sent[1].der().len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut altered = sent[1].der().to_vec();
+        altered[at] ^= 1 << bit;
+        let error = x509.verify(&[sent[0].der(), &altered], &key(), "db.example", NOW).unwrap_err();
+        assert!(
+            error.code() != "certificate-malformed" || error.to_string().contains("certificate 2"),
+            "{at}: {error}"
+        );
     }
 }
 
@@ -535,6 +550,25 @@ fn log_in(connector: &Connector, address: SocketAddr) -> Result<(bool, bool), Lo
 fn connector(server: Server) -> Connector {
     let server = server.with_name("db.example").unwrap();
     Connector::new(ClientConfig::new(aws_lc::provider()), server).with_tickets(MemoryTickets::new())
+}
+
+#[test]
+fn certificates_go_to_clients_that_ask_for_them_where_there_are_some() {
+    let (binding, now, rng) = (ChannelBinding::none(), Moment::ORIGIN, &mut StdRng::seed_from_u64(1));
+    let (client, server) = (ClientConfig::new(aws_lc::provider()).into(), ServerConfig::new(aws_lc::provider()).into());
+    let mut shown = |key: &ServerKey, trust: &Server| {
+        let (hello, _) = client::start(&client, trust, &binding, rng, now).unwrap();
+        let hello = AwaitHello::new(&server, &binding, now).read(hello, now).unwrap().choose(key).unwrap();
+        let (frame, _) = hello.challenge(rng).unwrap();
+        let extensions = codec::decode::<ServerHello<'_>>(&frame[3..]).unwrap().extensions;
+        extensions.iter().filter(|extension| extension.number == 1).count()
+    };
+    let bare = ServerKey::load(&private_key(), aws_lc::provider()).unwrap();
+    let certified = bare.clone().with_certificates(chain(&["good"]).unwrap()).unwrap();
+    let asks = Server::trusting(X509::new(Roots::parse(&file("root")).unwrap())).with_name("db.example").unwrap();
+    let does_not = Server::pinned(key().id());
+    assert_eq!([shown(&certified, &asks), shown(&certified, &does_not)], [1, 0]);
+    assert_eq!([shown(&bare, &asks), shown(&bare, &does_not)], [0, 0]);
 }
 
 #[test]

@@ -217,6 +217,23 @@ mod tests {
     }
 
     #[test]
+    fn the_wait_is_that_of_whoever_waits_and_none_where_nobody_does() {
+        let permits = start(1, 2, LONG);
+        let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);
+        let held = now(&mut first).unwrap();
+        assert_eq!(permits.wait(), Duration::ZERO);
+        let second = permits.ask((&source("two"), Origin::New), Progress::Fresh);
+        let asked = permits.now();
+        while permits.now() <= asked {
+            std::hint::spin_loop();
+        }
+        assert!(permits.wait() > Duration::ZERO);
+        drop(second);
+        assert_eq!(permits.wait(), Duration::ZERO);
+        drop(held);
+    }
+
+    #[test]
     fn nobody_gets_one_after_its_patience() {
         let permits = start(1, 2, Duration::from_millis(1));
         let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);

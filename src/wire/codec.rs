@@ -160,3 +160,17 @@ pub(crate) fn room(len: usize) -> Result<Bytes<'static>, EncodeError> {
     static ZEROS: [u8; limits::MAX_SEALED_CREDENTIAL] = [0; limits::MAX_SEALED_CREDENTIAL];
     ZEROS.get(..len).map(Bytes).ok_or(EncodeError::DoesNotFit(ZEROS.len()))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Whatever was there before: it would be sent along, and the peer takes zeros alone.
+    #[test]
+    fn what_a_message_leaves_of_its_room_is_zeros() {
+        let mut room = [0xff; 10];
+        fill(&Bytes(b"hello"), &mut room).unwrap();
+        assert_eq!(room, *b"\0\x05hello\0\0\0");
+    }
+}

@@ -313,3 +313,24 @@ impl FrameReader {
         self.buffer.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the peer would refuse is not sent either.
+    #[test]
+    fn no_header_is_made_for_a_body_that_a_frame_of_its_type_may_not_have() {
+        for kind in FrameType::ALL {
+            let (min, max) = (kind.min_body(), kind.max_body());
+            for body in [min, max] {
+                let header = Header { kind, body };
+                assert_eq!(header.to_bytes().map(|bytes| Header::parse(&bytes)), Ok(Ok(Some(header))));
+            }
+            for body in [0, min.saturating_sub(1), max.saturating_add(1), usize::MAX] {
+                let error = FrameError::Length { kind, len: body, min, max };
+                assert_eq!(Header { kind, body }.to_bytes(), Err(error));
+            }
+        }
+    }
+}

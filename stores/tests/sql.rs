@@ -8,12 +8,14 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../../tests/support/heap.rs"]
+mod heap;
 #[path = "support/tables.rs"]
 mod tables;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::Reason;
-use countersign::accounts::{Account, AccountFile, AccountStore, StoreError};
+use countersign::accounts::{Account, AccountFile, AccountStore, Role, StoreError};
 use countersign::files::FileError;
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -185,6 +187,26 @@ async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_s
     assert_eq!(costs(&place).await.len(), 4);
 }
 
+/// Argon2 takes its memory from the allocator, which counts. That of hashes at the defaults is kept from one to the next.
+#[test]
+fn an_unknown_name_costs_what_a_stored_password_costs() {
+    const KIB: usize = 1024;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (_folder, place) = runtime.block_on(sqlite());
+    let store = Arc::new(runtime.block_on(SqlStore::open(&place)).unwrap());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
+    let mut alice = Account::new("alice", [""; 0]).unwrap();
+    alice.set_password_with(PASSWORD, &argon2).unwrap();
+    runtime.block_on(store.add(&alice)).unwrap();
+    let mut costs = (0..64).map(|number| {
+        let user = format!("mallory{number}");
+        let (verdict, bytes) = heap::allocated(|| runtime.block_on(log_in(&store, &user)));
+        assert_eq!(verdict, Err(Reason::UnknownUser));
+        bytes / KIB
+    });
+    assert!(costs.any(|cost| (1024..1280).contains(&cost)), "hers is imitated by some");
+}
+
 /// As it stands in docs/accounts.md.
 fn documented(of: &str) -> String {
     let docs = include_str!("../../docs/accounts.md");
@@ -287,6 +309,50 @@ async fn tables_that_go_while_they_are_served_say_not_now_to_everybody() {
     }
     other(&place, &["ALTER TABLE gone RENAME TO accounts"]).await.close().await.unwrap();
     assert!(log_in(&store, "alice").await.is_ok());
+    // Where a part is gone nobody is told that their token is somebody else's.
+    other(&place, &["ALTER TABLE tokens RENAME TO gone"]).await.close().await.unwrap();
+    let mut bob = account("bob");
+    bob.issue_token().unwrap();
+    let added = store.add(&bob).await;
+    assert!(matches!(added, Err(StoreError::Away { .. })), "{added:?}");
+}
+
+/// All of them are looked at when their role gets more, each as a whole, and no more than that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_of_a_thousand_accounts_that_may_have_too_much_gets_more_and_one_of_more_does_not() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    let words: Vec<String> = (0..20).map(|number| format!("word{number}")).collect();
+    store.add_role(&Role::new("wide", &words).unwrap()).await.unwrap();
+    // The same words by their role and by themselves: counted twice there are more than a grant may have.
+    let accounts = |names: &str| {
+        let insert = "INSERT INTO accounts (name, version, permissions)";
+        [
+            format!("{names} {insert} SELECT 'user' || number, 1, '{}' FROM names", words.join(",")),
+            format!("{names} INSERT INTO account_roles (account, role) SELECT 'user' || number, 'wide' FROM names"),
+        ]
+    };
+    let more = async |word: &str| store.edit_role("wide", |role| role.add_permission(word)).await;
+    let thousand = "SELECT 1 UNION ALL SELECT number + 1 FROM names WHERE number < 1000";
+    for (names, is_taken) in [(thousand, true), ("SELECT 1001", false)] {
+        let inserts = accounts(&format!("WITH RECURSIVE names (number) AS ({names})"));
+        other(&place, &[&inserts[0], &inserts[1]]).await.close().await.unwrap();
+        assert_eq!(store.role_users("wide").await.unwrap(), if is_taken { 1000 } else { 1001 });
+        let added = more(if is_taken { "one-more" } else { "another" }).await;
+        assert_eq!(added.is_ok(), is_taken, "{added:?}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_nowhere_is_not_replaced_and_called_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("link.db");
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    let refused = Place::sqlite(&path).migrate().await.unwrap_err();
+    let OpenError::File { source, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::NotFound);
+    assert!(path.is_symlink() && !folder.path().join("nowhere").exists());
 }
 
 /// A PostgreSQL that takes connections and says nothing.

@@ -4,7 +4,7 @@ use crate::ends::{acceptor, bounded, client_config, config, connector, eventuall
 use crate::support::{ALICE, RSA2048, TestRng, verifier};
 use countersign::blocking::{Over, Timed, Transport, Untimed};
 use countersign::{Acceptor, Bounds, Connector, Context, Credential, Error, LoginError, Misuse, Stream};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -238,6 +238,22 @@ fn insist<T>(mut call: impl FnMut() -> io::Result<T>) -> T {
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}"),
         }
     }
+}
+
+/// Otherwise what buffers underneath would keep the last of it, and both ends wait for ever.
+#[test]
+fn a_flush_reaches_the_stream_that_is_wrapped() {
+    let mut untimed = Untimed(BufWriter::new(Vec::new()));
+    untimed.write_all(b"hello").unwrap();
+    assert_eq!(untimed.0.get_ref(), b"");
+    untimed.flush().unwrap();
+    assert_eq!(untimed.0.get_ref(), b"hello");
+    let under = Timed::new(pair().0);
+    let mut over = Over::new(BufWriter::new(Vec::new()), under);
+    over.write_all(b"hello").unwrap();
+    assert_eq!(over.get_ref().get_ref(), b"");
+    over.flush().unwrap();
+    assert_eq!(over.get_ref().get_ref(), b"hello");
 }
 
 #[test]

@@ -22,6 +22,7 @@ for_every_adapter!(
     a_hello_that_is_opened_in_vain_counts_against_its_source,
     a_login_whose_hello_was_opened_does_not_make_way_for_hellos,
     a_login_that_waits_for_too_long_is_closed_unopened,
+    a_hello_is_turned_away_once_a_login_has_waited_for_half_of_what_it_may,
     one_login_after_the_other_is_never_too_many,
     refusals_that_wait_are_bounded_by_source,
     sessions_are_bounded_for_those_who_come_back_by_ticket_too,
@@ -274,6 +275,30 @@ fn a_login_that_waits_for_too_long_is_closed_unopened<A: Adapter>() {
     gate.go.send(()).unwrap();
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     assert!(client.is_ok() && server.is_ok());
+}
+
+/// More come then than can be served: nothing is done for somebody who would wait in vain.
+fn a_hello_is_turned_away_once_a_login_has_waited_for_half_of_what_it_may<A: Adapter>() {
+    let (gate, verifier) = Gate::new();
+    let acceptor = asking(verifier).with_bounds(one_at_a_time().with_patience(Duration::from_secs(8)));
+    let first = start::<A>(&acceptor, "one", ALICE);
+    gate.entered.recv().unwrap();
+    let second = start::<A>(&acceptor, "another", ALICE);
+    logins_are(&acceptor, 2);
+    eventually("it is told so", || {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named("new"));
+        let (mut peer, mut answer) = (Peer::new(client), [0]);
+        peer.send(&Scenario::new().await_challenge().0);
+        peer.0.read_exact(&mut answer).unwrap();
+        drop(peer);
+        answer[0] == FrameType::Busy.byte() && code(server.join().unwrap()) == "pressed"
+    });
+    (0..2).for_each(|_| gate.go.send(()).unwrap());
+    first.0.join().unwrap().unwrap();
+    drop(first.1.join().unwrap().unwrap());
+    drop((second.0.join(), second.1.join()));
+    eventually_empty(&acceptor);
 }
 
 fn one_login_after_the_other_is_never_too_many<A: Adapter>() {

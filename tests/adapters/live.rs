@@ -21,6 +21,7 @@ for_every_adapter!(
     a_session_goes_on_with_new_permissions_and_ends_with_a_new_password,
     any_change_ends_a_session_where_a_store_knows_no_better_or_that_is_asked_for,
     a_write_that_waits_ends_too,
+    a_session_that_is_ended_before_all_is_written_is_cut_and_not_closed,
     sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer,
     a_verifier_that_can_not_look_again_keeps_its_sessions,
     a_verifier_that_hangs_or_panics_holds_up_neither_logins_nor_other_sessions,
@@ -470,6 +471,23 @@ fn async_verifiers_are_asked_about_sessions_too<A: Adapter>() {
     assert_eq!(server.join().unwrap().1, refused_as(Reason::UnknownUser));
     works(&mut bob.0, &mut bob.1);
     drop(client);
+}
+
+/// A clean end would make half of it look whole.
+fn a_session_that_is_ended_before_all_is_written_is_cut_and_not_closed<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    server.write_all(b"half of it").unwrap();
+    server.flush().unwrap();
+    assert_eq!(acceptor.revoke("alice"), 1);
+    assert_eq!(revoked(&server.write_all(b", and the rest").unwrap_err()), Revocation::Ended);
+    // An adapter may say that it is, and closes what is underneath all the same.
+    drop(server.close());
+    drop(server);
+    let mut said = Vec::new();
+    assert!(client.read_to_end(&mut said).is_err(), "it is no end");
+    assert_eq!(said, b"half of it");
 }
 
 /// The owner of the stream waits for its peer, and has nothing on its way: the peer is told that this is the end.

@@ -5,7 +5,7 @@ use crate::ends::{
     eventually_empty, failed, login, pair,
 };
 use crate::support::{ALICE, RSA2048, TOKEN, verifier};
-use countersign::events::{Decision, Named};
+use countersign::events::{Decision, Named, Timings};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, Event, Grant, Reason,
     Server, ServerKeys, Source, TicketKeys,
@@ -242,7 +242,7 @@ fn an_async_verifier_and_its_timings_are_told<A: Adapter>() {
         Acceptor::new_async(config(), RSA2048.server.clone(), Slow).with_observer(move |event: &Event<'_>| {
             if let Decision::Accepted(_) = event.decision {
                 assert_eq!(event.user, Named::Nobody, "a token names nobody");
-                told.lock().unwrap().push((event.credential, event.timings.verified, event.timings.opened));
+                told.lock().unwrap().push((event.credential, event.timings));
             }
         });
     // Whether the hello is sealed or the login.
@@ -252,9 +252,9 @@ fn an_async_verifier_and_its_timings_are_told<A: Adapter>() {
     }
     let kinds = kinds.lock().unwrap();
     assert_eq!(kinds.len(), 2);
-    for (kind, verified, opened) in &*kinds {
+    for (kind, Timings { waited, verified, opened, .. }) in &*kinds {
         assert_eq!(*kind, Some(CredentialKind::Token));
-        assert!(*verified >= Duration::from_millis(20) && !opened.is_zero());
+        assert!(*verified >= Duration::from_millis(20) && !opened.is_zero() && !waited.is_zero());
     }
 }
 

@@ -535,6 +535,14 @@ pub fn resumption(ticket: &countersign::Ticket, hello: &[u8], plaintext: &[u8]) 
     frame
 }
 
+/// A ClientHello with the binder that belongs to it, by somebody who holds the secret of the ticket in it.
+pub fn bind(ticket: &countersign::Ticket, hello: &[u8]) -> Vec<u8> {
+    let stage_0 = Hkdf::<Sha256>::extract(Some(&[0; 32][..]), &ticket_secret(ticket)).0;
+    let bound_to = transcript(&[&hello[..hello.len() - 34]]);
+    let binder = expand(&stage_0, "binder", &bound_to, 32);
+    edit(hello, |hello: &mut ClientHello| hello.binder = binder)
+}
+
 /// How a ticket is kept: a version, the suite, the key's id, server name and user, three times of eight bytes, the secret, and then
 /// the ticket itself.
 pub fn ticket_secret(ticket: &countersign::Ticket) -> Vec<u8> {

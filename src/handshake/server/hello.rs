@@ -28,7 +28,6 @@ use crate::wire::codec::{
 use crate::wire::frame::FrameType;
 use core::time::Duration;
 use std::sync::Arc;
-use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// The Busy frame: the answer to a ClientHello for which there is no room now. Close the connection after it.
@@ -354,7 +353,7 @@ impl Hello {
         let is_in_scope = *scope == config.prologue.scope(&hello.server_name) || lacks(Check::K8);
         let is_taken = hello.suites.contains(&suite.number()) && (config.suites.contains(suite) || lacks(Check::K4));
         let stage_0 = schedule::stage_0(secret);
-        let is_held = handshake::binder(&stage_0, shown).ct_eq(&*hello.binder);
+        let is_held = handshake::is_shown(&handshake::binder(&stage_0, shown), &hello.binder);
         let is_shown_by_owner = bool::from(is_held) || lacks(Check::K3);
         let is_of_kind = config.kinds.contains(&chain.kind) || lacks(Check::K9);
         let is_good = is_of_key && is_in_scope && is_taken && is_of_kind && is_shown_by_owner;

@@ -125,6 +125,27 @@ fn typos_cost_nothing_and_guesses_wait_longer_each_time_up_to_a_bound() {
     (0..7).for_each(|number| assert_eq!(guess(&guard, &attacker, "alice"), None, "{number}"));
 }
 
+#[test]
+fn where_many_failures_are_free_a_wait_doubles_with_each_eighth_part_of_them() {
+    let waits = Waits::new(80, Duration::from_secs(1), HOUR);
+    assert_eq!([80.0, 81.0, 91.0, 101.0, 111.0].map(|level| waits.after(level).as_secs()), [0, 1, 2, 4, 8]);
+}
+
+#[test]
+fn what_failed_is_forgotten_by_half_in_an_hour_and_where_people_log_in_in_a_month() {
+    let (source, name): (Source, Arc<str>) = (v4([2, 1]), "alice".into());
+    let failures = [
+        PenaltyKey::Source(source.clone()),
+        PenaltyKey::Block(source.clone()),
+        PenaltyKey::Account(Arc::clone(&name)),
+        PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)),
+    ];
+    assert!(failures.iter().all(|key| key.half_life() == HOUR));
+    assert_eq!(PenaltyKey::Total.half_life(), MINUTE);
+    let logins = [PenaltyKey::Logins(source.clone(), name), PenaltyKey::LoginsFrom(source)];
+    assert!(logins.iter().all(|key| key.half_life() == 30 * 24 * HOUR));
+}
+
 /// How many guesses of a day are looked at, from the next of these sources each time.
 fn day(next: impl Fn(u16) -> Source) -> u16 {
     let (guard, mut passed, mut looked_at) = (guard(), Duration::ZERO, 0);

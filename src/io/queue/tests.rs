@@ -129,6 +129,20 @@ fn the_memory_of_refusals_is_bounded() {
 }
 
 #[test]
+fn where_all_that_is_remembered_weighs_much_nobody_new_is_and_where_it_weighs_little_whoever_comes_is() {
+    let mut refused = RefusalHistory::default();
+    let new = source("new");
+    for _ in 0..3 {
+        (0..SOURCES).for_each(|number| refused.note(&source(&number.to_string()), at(0)));
+    }
+    refused.note(&new, at(0));
+    assert_eq!((refused.0.len(), refused.rank(&new, at(0))), (SOURCES, 0));
+    // Half of three, ten seconds later.
+    refused.note(&new, at(10_000));
+    assert_eq!((refused.0.len(), refused.rank(&new, at(10_000))), (1, 2));
+}
+
+#[test]
 fn what_has_begun_takes_turns_with_what_is_fresh_and_is_shed_last() {
     let mut queue = Queue::new();
     for (name, progress, job) in [

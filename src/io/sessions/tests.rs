@@ -108,6 +108,20 @@ fn questions_are_spread_over_the_second_half_of_the_time_and_leave_time_for_the_
 }
 
 #[test]
+fn a_session_is_asked_about_when_it_is_due_and_once() {
+    let recheck = Recheck::every(Duration::from_secs(3600));
+    let (sessions, _) = sessions(Duration::from_secs(3600));
+    let (_entry, _live) = enter(&sessions, "alice");
+    let mut state = sessions.lock();
+    let due = state.open.values().next().unwrap().due.unwrap();
+    let asked_at = [Instant::now(), due, due].map(|now| {
+        state.look(&recheck, now);
+        state.queue.len()
+    });
+    assert_eq!(asked_at, [0, 1, 1]);
+}
+
+#[test]
 fn what_changes_while_somebody_is_asked_about_has_them_asked_about_again() {
     let (sessions, counting) = sessions(Duration::from_secs(3600));
     let (_entry, _live) = enter(&sessions, "alice");

@@ -168,4 +168,13 @@ mod tests {
         assert!(seen(Some(&second)).unwrap().found > first.found);
         assert!(seen(Some(&Seen { is_settled: true, ..second })).is_some(), "it is another file than that");
     }
+
+    /// Such as what this was built from.
+    #[test]
+    fn a_file_that_has_been_as_it_is_for_a_while_is_not_read_again() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        let kind = Kind { most: 1 << 20, is_secret: false };
+        let (_, seen) = look(&path, kind, None).unwrap().unwrap();
+        assert!(look(&path, kind, Some(&seen)).unwrap().is_none());
+    }
 }

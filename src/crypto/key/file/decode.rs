@@ -108,7 +108,8 @@ fn openssh(bytes: &[u8], passphrase: Option<&[u8]>, line: usize) -> Result<ssh_k
     let key = ssh_key::PrivateKey::from_bytes(bytes).map_err(|error| match error {
         // The crate expects all 32 bytes of the number.
         ssh_key::Error::Encoding(_) if is_ecdsa(bytes) => KeyFileError::Short { line },
-        error => bad(of_ssh(&error)),
+        // Where the crate does not know the algorithm, that is no error, but a key of another kind.
+        _ => bad(KeyError::NotDer),
     })?;
     if !key.is_encrypted() {
         return Ok(key);
@@ -195,7 +196,7 @@ fn exponent(d: &[u8], prime: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 fn of_ssh_blob(bytes: &[u8]) -> Result<PublicKey, KeyError> {
-    match ssh_key::PublicKey::from_bytes(bytes).map_err(|error| of_ssh(&error))?.key_data() {
+    match ssh_key::PublicKey::from_bytes(bytes).map_err(|_| KeyError::NotDer)?.key_data() {
         KeyData::Rsa(key) => of_ssh_rsa(key),
         other => Err(KeyError::NotRsa(other.algorithm().to_string())),
     }
@@ -205,14 +206,6 @@ pub(in crate::crypto) fn of_ssh_rsa(key: &ssh_key::public::RsaPublicKey) -> Resu
     match (key.n().as_positive_bytes(), key.e().as_positive_bytes()) {
         (Some(modulus), Some(exponent)) => PublicKey::from_parts(modulus, exponent),
         _ => Err(KeyError::NotDer),
-    }
-}
-
-fn of_ssh(error: &ssh_key::Error) -> KeyError {
-    match error {
-        ssh_key::Error::AlgorithmUnsupported { algorithm } => KeyError::NotRsa(algorithm.to_string()),
-        ssh_key::Error::AlgorithmUnknown => KeyError::NotRsa("unknown".to_owned()),
-        _ => KeyError::NotDer,
     }
 }
 
