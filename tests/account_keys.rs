@@ -139,6 +139,7 @@ fn an_account_has_so_many_keys_and_no_more() {
     assert_eq!(read(&text).1, []);
     let one_more = with_keys(&[more]).to_string();
     let one_more = one_more.split_ascii_whitespace().find(|word| word.starts_with("key=")).unwrap();
-    let (_, broken) = read(&format!("{} {one_more}\n", text.trim_end()));
+    let line = text.lines().find(|line| line.starts_with("alice ")).unwrap();
+    let (_, broken) = read(&format!("{line} {one_more}\n"));
     assert_eq!(broken.first().map(|line| line.error), Some(LineError::TooManyKeys));
 }
