@@ -1,4 +1,5 @@
 //! What the tests of accounts in SQLite and in PostgreSQL have in common.
+#![allow(clippy::indexing_slicing)]
 
 use super::{House, Said, Server, command, run};
 use serde_json::Value;
