@@ -366,6 +366,9 @@ fn t4_a_server_that_does_not_prove_itself_gets_no_login_from_a_client_that_has_i
     let stripped = edit(&hellos.challenge, |hello: &mut ServerHello| hello.proof.clear());
     let challenge = hellos.client.read(&stripped, at(CHALLENGE_AT)).unwrap();
     assert_eq!(challenge.trust(&RSA2048.trust(), TODAY).map(drop), no_proof(ours));
+    // And what is wanted by then, whatever was known when it was sent.
+    let learnt = Server::key(ours.clone());
+    assert_eq!(Scenario::new().challenge().trust(&learnt, TODAY).map(drop), no_proof(ours));
     // A server that answers under another key, which is trusted, too: whole, or by its fingerprint.
     for theirs in [OTHER2048.trust(), Server::key(theirs.clone())] {
         let known = || Server::key(ours.clone());

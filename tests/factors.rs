@@ -6,14 +6,17 @@
 
 mod support;
 
+use core::pin::pin;
+use core::task::{self, Poll, Waker};
 use core::time::Duration;
 use countersign::client::{AwaitVerdict, FactorWanted, Verdict};
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
 use countersign::{
-    ClientKey, Credential, CredentialKind, Error, Form, KeyExchange, Misuse, Prompt, Question, Reason, Server, Session,
-    SigningKey, Suite, TicketKeys, Trust, TrustLevel, Violation, limits,
+    AsyncVerifier, Attempt, ClientKey, Context, Credential, CredentialKind, Error, FactorAttempt, Form, Further, Grant,
+    KeyExchange, Misuse, Prompt, Question, Reason, Server, Session, SigningKey, Suite, TicketKeys, Trust, TrustLevel,
+    Verifier, Violation, limits,
 };
 use support::wire::{self, Message, padded};
 use support::{
@@ -341,6 +344,39 @@ fn n4_a_wrong_answer_gets_the_refusal_and_ends_the_login() {
         is_the_refusal(&refusal);
         assert_eq!(error(client.read(&refusal.frame, at(ANSWER_AT + FLOOR), TODAY)), Error::NotNow);
     }
+}
+
+/// Asks for a further factor, and can't tell whether an answer is right.
+struct Asks;
+
+impl Verifier for Asks {
+    fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        Ok(grant())
+    }
+
+    fn further(&self, _: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok(Some(prompt()))
+    }
+}
+
+impl AsyncVerifier for Asks {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        Verifier::verify(self, attempt)
+    }
+
+    async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Verifier::further(self, further)
+    }
+}
+
+#[test]
+fn n4_by_default_a_verifier_takes_no_answer() {
+    let (grant, context) = (grant(), Context::uncounted());
+    let attempt = FactorAttempt::new(b"any", &grant, CredentialKind::Password, 0, &context);
+    assert_eq!(Verifier::check_factor(&Asks, &attempt), Err(Reason::WrongFactor));
+    let checked = pin!(AsyncVerifier::check_factor(&Asks, &attempt));
+    let checked = checked.poll(&mut task::Context::from_waker(Waker::noop()));
+    assert_eq!(checked, Poll::Ready(Err(Reason::WrongFactor)));
 }
 
 #[test]

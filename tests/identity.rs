@@ -12,13 +12,15 @@ use countersign::server::AwaitHello;
 use countersign::{
     Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyId, KeySet, LoginError,
     ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig, ServerKeys,
-    SignedManifest, Stream, Trust, TrustLevel, UnixTime, Wants, limits,
+    SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
 };
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use support::wire::{ClientHello, Message, ServerHello};
-use support::{ALICE, OTHER2048, RSA2048, RSA3072, SUITES, TestKey, TestRng, at, provider, verifier};
+use support::{
+    ALICE, OTHER2048, RSA2048, RSA3072, SUITES, Scenario, TestKey, TestRng, VERDICT_AT, at, grant, provider, verifier,
+};
 
 const DAY: u64 = 24 * 3600;
 
@@ -236,6 +238,59 @@ fn a_key_that_a_newer_manifest_does_not_name_is_forgotten() {
     // Whoever has stolen the old key has the old manifest as well.
     assert_eq!(untrusted(&server, &sending(&RSA2048, manifest(1, &[&RSA2048])), *NOW), "manifest-rollback");
     assert_eq!(untrusted(&server, &RSA2048.server.clone().into(), *NOW), "manifest-unknown-key");
+}
+
+/// Keys that its server no longer has, or has lost.
+#[test]
+fn a_key_is_known_no_longer_than_its_manifest_and_its_time_in_it() {
+    let of = |expires: UnixTime, not_after: UnixTime| {
+        let mut old = ManifestBody { issued: earlier(100 * DAY), expires, ..body(1, &[&RSA2048]) };
+        (old.keys[0].not_before, old.keys[0].not_after) = (earlier(100 * DAY), not_after);
+        let keys = sending(&RSA2048, old.sign(&IDENTITY, provider()).unwrap());
+        let server = Server::trusting(identity());
+        assert!(meet(&server, &keys, earlier(50 * DAY)).is_ok());
+        server.known_keys().len()
+    };
+    assert_eq!(of(later(DAY), later(DAY)), 1);
+    assert_eq!(of(earlier(DAY), later(DAY)), 0);
+    assert_eq!(of(later(DAY), earlier(DAY)), 0);
+}
+
+/// A ticket of alice's from a login to the first key.
+fn ticket() -> Ticket {
+    let keys = TicketKeys::new(provider(), Duration::from_secs(DAY));
+    let scenario = Scenario::new().tickets(keys);
+    let sent = scenario.await_verdict();
+    let claim = scenario.open(sent.server, &sent.login).unwrap();
+    let accepted = claim.accept_with_ticket(grant().with_epoch(1), *NOW, &mut TestRng::new("ticket")).unwrap();
+    sent.client.read(&accepted.frame, at(VERDICT_AT), *NOW).unwrap().info.ticket().unwrap().clone()
+}
+
+/// Whoever has stolen the server's key would get the ticket.
+#[test]
+fn a_ticket_is_shown_while_the_kept_manifest_is_good_and_names_its_key_for_its_suite() {
+    let (server, ticket) = (Server::trusting(identity()), ticket());
+    let shows = |now| server.resume(ticket.clone(), "alice", now).is_some();
+    let follow = |key: &TestKey, body: ManifestBody| {
+        let keys = sending(key, body.sign(&IDENTITY, provider()).unwrap());
+        meet(&server, &keys, *NOW).map_err(|error| error.code())
+    };
+    assert!(!shows(*NOW), "none is kept");
+    assert!(follow(&RSA2048, ManifestBody { expires: later(100), ..body(1, &[&RSA2048]) }).is_ok());
+    assert!(shows(later(99)) && !shows(later(100)), "the manifest's end");
+    let mut over = body(2, &[&RSA2048]);
+    over.keys[0].not_after = later(50);
+    assert!(follow(&RSA2048, over).is_ok());
+    assert!(shows(later(49)) && !shows(later(50)), "the key's end");
+    let mut strict = body(3, &[&RSA2048]);
+    strict.keys[0].floor = 3;
+    assert_eq!(follow(&RSA2048, strict), Err("manifest-under-floor"));
+    assert!(!shows(*NOW), "the suite is under the key's floor");
+    assert!(follow(&RSA2048, body(4, &[&RSA2048, &OTHER2048])).is_ok());
+    assert!(shows(*NOW));
+    // The new key is to be proved on another connection; the manifest counts from now on.
+    assert_eq!(follow(&OTHER2048, body(5, &[&OTHER2048])), Err("no-proof"));
+    assert!(!shows(*NOW), "its key has been replaced");
 }
 
 /// A server over TCP, and logins to it.

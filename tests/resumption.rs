@@ -3,17 +3,20 @@
 
 mod support;
 
+use core::pin::pin;
+use core::task::{self, Poll, Waker};
 use countersign::client::{self, Answer, AwaitAnswer};
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
-    Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange, KeyId, Misuse,
-    PublicKey, PuzzleDifficulty, Question, Reason, Received, Returning, Server, ServerConfig, ServerKey, Session,
-    Suite, Ticket, TicketKeys, TicketMemory, Trust, UnixTime, Untrusted, UsedTickets, Verifier, Violation, limits,
+    AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange,
+    KeyId, Misuse, PublicKey, PuzzleDifficulty, Question, Reason, Received, Returning, Server, ServerConfig, ServerKey,
+    Session, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, Trust, TrustLevel, UnixTime, Untrusted, UsedTickets,
+    Using, Verifier, Violation, limits,
 };
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::wire::{ClientHello, Message, ServerResumption, Verdict, edit, padded};
 use support::{OTHER2048, RSA2048, SUITES, TestRng, at, frame, provider};
@@ -254,6 +257,19 @@ impl Trust for Refuses {
     }
 }
 
+/// Trusts every key that is shown, and can't tell anything of it later.
+struct Forgets;
+
+impl Trust for Forgets {
+    fn decide(&self, _: &Question<'_>) -> countersign::Answer {
+        countersign::Answer::Trusted(TrustLevel::Verified)
+    }
+
+    fn scope(&self) -> String {
+        "forgets".to_owned()
+    }
+}
+
 fn refused_key() -> countersign::Answer {
     countersign::Answer::Refused(Untrusted::new("revoked-key", std::fmt::Error))
 }
@@ -269,6 +285,9 @@ fn a_ticket_of_a_server_that_is_not_trusted_is_not_shown_and_neither_is_one_unde
     for either in [trust().or(Server::trusting(Refuses)), Server::trusting(Refuses).or(trust())] {
         assert!(!shows(either.with_floor(KeyExchange::Rsa)), "it was revoked since");
     }
+    let forgets = || Server::trusting(Forgets).with_floor(KeyExchange::Rsa);
+    assert!(!shows(forgets()), "nobody says that it is trusted still");
+    assert!(shows(forgets().or(trust())), "nor does that speak against it");
     // A client that no longer offers the suite keeps the ticket to itself.
     world.client = Arc::new(ClientConfig::new(provider()));
     let (hello, _) = world.resume(&ticket);
@@ -373,6 +392,23 @@ fn k2_a_chain_of_tickets_ends_when_the_credential_is_too_old() {
     let keys = |days: u64| TicketKeys::new(provider(), Duration::from_secs(days * day));
     assert_eq!(steps(keys(30), day), 7, "a week");
     assert_eq!(steps(keys(30).with_max_age(Duration::from_secs(3 * day)), day), 3);
+}
+
+/// A client refuses an accept with a ticket that is good for no time (V3, A6): it would be let in by nobody.
+#[test]
+fn a_chain_at_its_end_gets_no_ticket_and_its_login_is_good() {
+    let never = keys().with_max_age(Duration::ZERO);
+    assert!(World::new(never, &SUITES).login(NOW).0.info.ticket().is_none());
+    let mut world = World::new(keys().with_max_age(Duration::from_secs(100)), &SUITES);
+    let tickets = [world.ticket(), world.ticket()];
+    for (ticket, (decided, gives)) in tickets.iter().zip([(99, true), (100, false)]) {
+        let (hello, state) = world.resume(ticket);
+        let hello = world.read(&hello);
+        // It is shown in time, and then it takes a while to look the account up.
+        let fresh = hello.ticket(later(98)).unwrap().use_up_now().unwrap();
+        let (frame, _) = hello.resume(fresh, alice(), later(decided), &mut world.rng).unwrap();
+        assert_eq!(resumed(state.read(&frame, at(0), later(decided))).info.ticket().is_some(), gives);
+    }
 }
 
 #[test]
@@ -672,6 +708,31 @@ fn k6_a_used_ticket_is_remembered_for_as_long_as_it_is_good_whatever_lifetime_is
     assert!(!is_fresh(&after, &hello, later(24 * LIFETIME - 1)));
 }
 
+/// Remembers until when it is to remember.
+#[derive(Default)]
+struct Until(Mutex<Vec<UnixTime>>);
+
+impl TicketMemory for Until {
+    fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
+        self.0.lock().unwrap().push(ticket.until);
+        Box::pin(core::future::ready(Ok(())))
+    }
+}
+
+#[test]
+fn k6_a_used_ticket_is_remembered_until_no_server_whose_clock_is_behind_takes_it() {
+    let memory = Arc::new(Until::default());
+    // Until the key that its chain began under opens nothing any more, or the credential is too old.
+    for keys in [keys(), keys().with_max_age(Duration::from_secs(100))] {
+        let mut world = World::new(keys.with_shared_memory(memory.clone()), &SUITES);
+        let ticket = world.ticket();
+        let (hello, _) = world.resume(&ticket);
+        assert!(is_fresh(&world, &hello, later(1)));
+    }
+    let skew = limits::CLOCK_SKEW.as_secs();
+    assert_eq!(*memory.0.lock().unwrap(), [later(2 * LIFETIME + skew), later(100 + skew)]);
+}
+
 #[test]
 fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
     let mut leader = default();
@@ -727,6 +788,9 @@ fn k6_a_server_that_saves_its_keys_takes_tickets_after_a_restart_and_none_that_w
     assert!(!is_fresh(&after, &used, NOW));
     let (unused, _) = before.resume(&unused);
     assert!(is_fresh(&after, &unused, NOW));
+    // One that goes on after it has saved has its keys as before, and saves them again.
+    assert!(before.takes(&unused, &RSA2048.server, NOW));
+    assert_eq!(before.keys.save().unwrap().len(), saved.len());
     // It rotates its keys as before, unlike one that follows.
     let mut after = after;
     assert!(after.login(later(LIFETIME)).0.info.ticket().is_some());
@@ -925,6 +989,13 @@ fn a_client_shows_a_ticket_for_the_user_and_the_name_it_was_for_and_while_its_ow
     assert_eq!(captive.expires(), later(week + LIFETIME));
     assert!(trust().resume(captive.clone(), "alice", later(week - 61)).is_none(), "received in the future");
     assert!(trust().resume(captive, "alice", later(week)).is_none(), "a week");
+    // A chain that begins in the future would last longer than that, whenever its last ticket was received.
+    for (ahead, is_shown) in [(60, true), (61, false)] {
+        let mut began = ticket.to_bytes().unwrap().to_vec();
+        began[times..times + 8].copy_from_slice(&later(ahead).as_secs().to_be_bytes());
+        let began = Ticket::from_bytes(&began).unwrap();
+        assert_eq!(trust().resume(began, "alice", NOW).is_some(), is_shown, "{ahead} s ahead");
+    }
 }
 
 #[test]
@@ -976,12 +1047,18 @@ fn with_the_server_s_key_in_the_resumption_a_stolen_ticket_does_not_play_the_ser
 
 #[test]
 fn k7_by_default_a_verifier_lets_no_ticket_in() {
+    struct Later;
+    impl AsyncVerifier for Later {
+        async fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+            Ok(alice())
+        }
+    }
     let verifier = |_: &Attempt<'_>| -> Result<Grant, Reason> { Ok(alice()) };
     let context = Context::uncounted();
-    assert_eq!(
-        verifier.resume(&Returning::new("alice", CredentialKind::Password, NOW, &context)),
-        Err(Reason::ResumeUnsupported)
-    );
+    let returning = Returning::new("alice", CredentialKind::Password, NOW, &context);
+    assert_eq!(verifier.resume(&returning), Err(Reason::ResumeUnsupported));
+    let resumed = pin!(Later.resume(&returning)).poll(&mut task::Context::from_waker(Waker::noop()));
+    assert_eq!(resumed, Poll::Ready(Err(Reason::ResumeUnsupported)));
 }
 
 #[cfg(feature = "accounts")]
@@ -1300,6 +1377,36 @@ fn a_follower_whose_clock_was_ahead_goes_on_once_that_of_all_servers_says_so_and
         let (hello, _) = server.resume(&ticket);
         assert!(is_fresh(&server, &hello, later(121)));
     }
+}
+
+/// The clock is ahead by a little, then by so much that its memory lets the chain go, and then right.
+#[test]
+fn k6_a_follower_that_goes_back_takes_no_ticket_twice_of_a_chain_that_began_within_the_skew() {
+    let (lead, mut rng) = (Duration::from_secs(300), TestRng::new("keys"));
+    let mut server = default();
+    let mut rotate = |kept: &[u8], now| keys().rotate_shared(kept, now, lead, &mut rng).unwrap().unwrap();
+    let first = rotate(&[], NOW);
+    let both = rotate(&first, later(LIFETIME - 300));
+    let sync = |server: &World, now| {
+        assert!(server.keys.rotate_shared(&both, now, lead, &mut TestRng::new("none")).unwrap().is_none());
+        server.keys.follow(&both).unwrap();
+    };
+    sync(&server, later(LIFETIME - 100));
+    drop(server.login(later(LIFETIME - 100)));
+    let a_little_ahead = later(LIFETIME - 40);
+    let ticket = server.login(a_little_ahead).0.info.ticket().unwrap().clone();
+    let (used, _) = server.resume(&ticket);
+    assert!(is_fresh(&server, &used, a_little_ahead));
+    // Under the second key, so that it can be used when the first is gone, and with it the chain.
+    let ticket = server.login(later(2 * LIFETIME - 1)).0.info.ticket().unwrap().clone();
+    let (other, _) = server.resume(&ticket);
+    assert!(is_fresh(&server, &other, later(2 * LIFETIME + 60)));
+    assert_eq!(server.keys.used().unwrap().chains, 1);
+    let right = later(LIFETIME - 90);
+    drop(server.login(right));
+    sync(&server, right);
+    assert!(server.takes(&used, &RSA2048.server, right), "but for what is remembered");
+    assert!(!is_fresh(&server, &used, right));
 }
 
 /// Servers that look seldom have the next key later than others, and open nothing that is sealed under it before.

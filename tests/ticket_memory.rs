@@ -72,4 +72,21 @@ fn keys_that_servers_share_are_made_when_one_is_due_and_dropped_when_it_no_longe
     let third = rotate(&second, 100, 150).unwrap();
     assert_eq!(third.len() - second.len(), second.len() - first.len());
     assert_eq!(rotate(&third, 150, 150).unwrap().len(), third.len());
+    // One that is late begins when it is made: it is not due again before it has sealed for a lifetime.
+    let late = rotate(&first, 190, 0).unwrap();
+    assert_eq!(rotate(&late, 289, 0), None);
+    // What a clock that was wrong has made is not waited for, but for the lead and a small skew.
+    let ahead = |seconds: u64| rotate(b"", seconds, 0).unwrap();
+    let [near, far] = [70, 71].map(ahead);
+    assert_eq!(rotate(&near, 0, 10), None);
+    assert_eq!(rotate(&far, 0, 10).unwrap().len(), first.len());
+}
+
+#[test]
+fn by_default_there_is_room_for_a_chain_a_second_within_bounds() {
+    let hour = 3600;
+    for (lifetime, room) in [(60, 4096), (hour, 7200), (7 * 24 * hour, 1 << 18), (365 * 24 * hour, 1 << 18)] {
+        let keys = TicketKeys::new(provider(), Duration::from_secs(lifetime));
+        assert_eq!(keys.used().unwrap().room, room, "{lifetime} s");
+    }
 }

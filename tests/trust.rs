@@ -16,7 +16,8 @@ use countersign::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use support::{ALICE, OTHER2048, RSA2048, Scenario, TODAY, TOKEN, error};
+use support::wire::{ServerHello, edit};
+use support::{ALICE, CHALLENGE_AT, Hellos, OTHER2048, RSA2048, Scenario, TODAY, TOKEN, at, error};
 
 /// Says always the same, and counts how often it is asked.
 #[derive(Clone)]
@@ -198,6 +199,74 @@ fn evidence_is_asked_for_where_somebody_looks_at_it() {
     assert_eq!(asked(wanting(Wants::CERTIFICATES)), [(1, 0)]);
     assert_eq!(asked(wanting(Wants::MANIFEST)), [(2, 0)]);
     assert_eq!(asked(RSA2048.trust().or(wanting(Wants::MANIFEST)).or(wanting(Wants::CERTIFICATES))), [(1, 0), (2, 0)]);
+}
+
+#[test]
+fn what_was_not_asked_for_is_no_evidence() {
+    struct Sees(Wants);
+    impl Trust for Sees {
+        fn decide(&self, question: &Question<'_>) -> Answer {
+            let certificates: Vec<&[u8]> = question.certificates().collect();
+            assert_eq!(certificates, if self.0.certificates { vec![&b"one"[..], b"two"] } else { vec![] });
+            assert_eq!(question.manifest(), self.0.manifest.then_some(&b"a manifest"[..]));
+            yes(TrustLevel::Verified)
+        }
+
+        fn wants(&self) -> Wants {
+            self.0
+        }
+
+        fn scope(&self) -> String {
+            "sees".to_owned()
+        }
+    }
+    for wants in [Wants::default(), Wants::CERTIFICATES, Wants::MANIFEST, Wants::CERTIFICATES.or(Wants::MANIFEST)] {
+        let scenario = Scenario::new().trust(Server::trusting(Sees(wants)));
+        let Hellos { client, challenge, .. } = scenario.await_login();
+        // From a server that sends everything to everybody.
+        let challenge = edit(&challenge, |hello: &mut ServerHello| {
+            hello.extensions = vec![(1, b"\x02\x00\x03one\x00\x03two".to_vec()), (2, b"a manifest".to_vec())];
+        });
+        let challenge = client.read(&challenge, at(CHALLENGE_AT)).unwrap();
+        assert!(challenge.trust(scenario.trusted(), TODAY).is_ok());
+    }
+}
+
+/// A list that several servers share, say.
+#[test]
+fn a_trust_that_is_shared_says_what_it_says_alone() {
+    struct All;
+    impl Trust for All {
+        fn decide(&self, _: &Question<'_>) -> Answer {
+            yes(TrustLevel::Certified)
+        }
+
+        fn known_keys(&self) -> Vec<PublicKey> {
+            vec![RSA2048.private.public_key().clone()]
+        }
+
+        fn wants(&self) -> Wants {
+            Wants::MANIFEST
+        }
+
+        fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+            yes(TrustLevel::FirstUse)
+        }
+
+        fn scope(&self) -> String {
+            "all".to_owned()
+        }
+    }
+    fn says(trust: impl Trust + 'static) -> (Answer, Vec<PublicKey>, Wants, String, Result<TrustLevel, &'static str>) {
+        let recalled = trust.recall(RSA2048.private.public_key().id(), Suite::X25519_AES_256_GCM, TODAY);
+        let server = Server::trusting(trust);
+        (recalled, server.known_keys(), server.wants(), server.scope(), level(&server.without_proof()))
+    }
+    let known = vec![RSA2048.private.public_key().clone()];
+    let alone = (yes(TrustLevel::FirstUse), known, Wants::MANIFEST, " all".to_owned(), Ok(TrustLevel::Certified));
+    assert_eq!(says(All), alone);
+    assert_eq!(says(Arc::new(All)), alone);
+    assert_eq!(says(Arc::new(All) as Arc<dyn Trust>), alone);
 }
 
 #[test]

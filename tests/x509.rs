@@ -11,9 +11,9 @@ use countersign::crypto::{
 use countersign::server::AwaitHello;
 use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
 use countersign::{
-    Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Credential, Grant, KeyError, LoginError,
-    MemoryTickets, Moment, PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys,
-    Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client,
+    Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeyError, KeyId,
+    LoginError, MemoryTickets, Moment, PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey,
+    ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -23,6 +23,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
+
+#[path = "support/der.rs"]
+#[allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)]
+mod der;
 
 /// 2026-11-27: within the dates of all certificates but those that are named for it.
 const NOW: UnixTime = UnixTime::from_secs(1_795_737_600);
@@ -327,6 +331,9 @@ fn the_systems_roots_are_read() {
     // Which they are, and whether there are any, is the machine's matter; that none of them is ours is not.
     match Roots::platform() {
         Ok(roots) => {
+            let [platform, both] = [roots.clone(), roots.clone().and(Roots::parse(&file("root")).unwrap())];
+            let scope = |roots| X509::new(roots).scope();
+            assert_ne!(scope(platform), scope(both), "what is kept for one is none of the other's");
             let good = read(&["good"]);
             let verified = X509::new(roots).verify(&[good[0].der()], &key(), "db.example", NOW);
             refuses(verified, "certificate-unknown-issuer", &["CN=Test Root"]);
@@ -621,6 +628,86 @@ fn what_is_kept_for_a_server_is_kept_by_its_roots_and_its_name() {
     let pinned = PinnedCertificate::parse(&file("self")).unwrap();
     assert_eq!(pinned.recall(id, suite, NOW), Answer::Trusted(TrustLevel::Verified));
     assert!(matches!(pinned.recall(id, suite, UnixTime::from_secs(LAST.as_secs() + 1)), Answer::Unknown(_)));
+}
+
+/// An authority that certifies any key, with any end.
+struct Authority {
+    root: Vec<u8>,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+/// A key as it stands in a certificate.
+struct Certified(Vec<u8>);
+
+impl rcgen::PublicKeyData for Certified {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &rcgen::PKCS_RSA_SHA256
+    }
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.distinguished_name.push(rcgen::DnType::CommonName, "Made Root");
+        let key = rcgen::KeyPair::generate().unwrap();
+        let root = params.self_signed(&key).unwrap().der().to_vec();
+        Self { root, issuer: rcgen::Issuer::new(params, key) }
+    }
+
+    /// This key, of which there is no private half, with a certificate that ends with the year before this one.
+    fn certify(&self, number: u8, year: i32) -> ServerKey {
+        let mut modulus = der::modulus(2048);
+        modulus[1] = number;
+        let certified = Certified(der::sequence(&[&der::integer(&modulus), &der::integer(&[1, 0, 1])]));
+        let key = PublicKey::from_spki_der(&der::spki(&modulus, &[1, 0, 1])).unwrap();
+        let mut params = rcgen::CertificateParams::new(["db.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let certificate = params.signed_by(&certified, &self.issuer).unwrap();
+        let chain = CertificateChain::parse(certificate.der()).unwrap();
+        ServerKey::public_only(key).with_certificates(chain).unwrap()
+    }
+}
+
+/// A client meets a server with this key, and takes it. Gives its id, and the last second of its certificates.
+fn take(x509: &Arc<X509>, key: &ServerKey) -> (KeyId, UnixTime) {
+    let (binding, now, rng) = (ChannelBinding::none(), Moment::ORIGIN, &mut StdRng::seed_from_u64(1));
+    let (config, server) = (ClientConfig::new(aws_lc::provider()).into(), ServerConfig::new(aws_lc::provider()).into());
+    let trust = Server::trusting(Arc::clone(x509)).with_name("db.example").unwrap();
+    let (hello, client) = client::start(&config, &trust, &binding, rng, now).unwrap();
+    let hello = AwaitHello::new(&server, &binding, now).read(hello, now).unwrap().choose(key).unwrap();
+    let challenge = client.read(&hello.challenge(rng).unwrap().0, now).unwrap();
+    let answer = x509.decide(&challenge.question(&trust, NOW, &Context::uncounted()));
+    assert_eq!(answer, Answer::Trusted(TrustLevel::Certified));
+    (challenge.key().id(), key.certificates().expires().unwrap())
+}
+
+fn recalls(x509: &X509, id: KeyId, now: UnixTime) -> bool {
+    x509.recall(id, Suite::X25519_AES_256_GCM, now) == Answer::Trusted(TrustLevel::Certified)
+}
+
+#[test]
+fn a_ticket_is_shown_until_the_certificates_of_its_key_expire_that_were_seen_last() {
+    let authority = Authority::new();
+    let x509 = Arc::new(X509::new(Roots::parse(&authority.root).unwrap()));
+    for year in [2040, 2030, 2050] {
+        let (id, until) = take(&x509, &authority.certify(1, year));
+        assert!(recalls(&x509, id, until), "{year}");
+        assert!(!recalls(&x509, id, UnixTime::from_secs(until.as_secs() + 1)), "{year}");
+    }
+}
+
+#[test]
+fn of_the_keys_with_good_certificates_the_last_sixteen_are_remembered() {
+    let authority = Authority::new();
+    let x509 = Arc::new(X509::new(Roots::parse(&authority.root).unwrap()));
+    let ids: Vec<KeyId> = (0..17).map(|number| take(&x509, &authority.certify(number, 2040)).0).collect();
+    let recalled: Vec<bool> = ids.iter().map(|id| recalls(&x509, *id, NOW)).collect();
+    assert!(!recalled[0] && recalled[1..].iter().all(|is_recalled| *is_recalled), "{recalled:?}");
 }
 
 /// The commands of a document, one to a line, in its first block for a shell.

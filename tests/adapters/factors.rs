@@ -9,7 +9,7 @@ use crate::support::{ALICE, FLOOR, RSA2048, Scenario, grant, provider, verifier}
 use countersign::frame::FrameType;
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Connector, Context, Credential, CredentialKind, Error, FactorAttempt, Form,
-    Further, Grant, LoginError, MemoryTickets, Prompt, Reason, Returning, TicketKeys, Verifier, limits,
+    Further, Grant, LoginError, MemoryTickets, PolicyRequest, Prompt, Reason, Returning, TicketKeys, Verifier, limits,
 };
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,7 @@ for_every_adapter!(
     a_further_factor_is_asked_for_and_then_both_ends_have_the_same_session,
     nobody_has_a_session_before_the_last_of_several_factors,
     a_wrong_answer_is_refused_and_a_new_login_may_be_right,
+    a_verifier_that_is_shared_or_under_a_policy_asks_for_the_factors_that_it_asks_for_alone,
     a_client_that_can_t_be_asked_is_refused_without_being_told_why,
     a_client_that_has_no_answer_gives_the_login_up,
     a_verifier_that_asks_without_end_is_stopped,
@@ -165,6 +166,27 @@ fn a_wrong_answer_is_refused_and_a_new_login_may_be_right<A: Adapter>() {
         }
         let (client, server) = login::<A>(&acceptor, &answering(), ALICE);
         assert!(client.is_ok() && server.is_ok());
+    }
+}
+
+fn a_verifier_that_is_shared_or_under_a_policy_asks_for_the_factors_that_it_asks_for_alone<A: Adapter>() {
+    let policy = |request: &PolicyRequest<'_>| -> Result<Grant, Reason> { Ok(request.grant().clone()) };
+    let store = Store::with(1);
+    let (shared, from_async) = (Arc::new(Asynchronous(store.clone())), Asynchronous(store.clone()));
+    let key = || RSA2048.server.clone();
+    for acceptor in [
+        asking(Arc::new(store.clone())),
+        asking(Verifier::with_policy(store.clone(), policy)),
+        Acceptor::new_async(config(), key(), shared),
+        Acceptor::new_async(config(), key(), AsyncVerifier::with_policy(from_async, policy)),
+    ] {
+        let checked = store.checked();
+        let (client, server) = failed::<A>(&acceptor, &answering_with(b"1"), ALICE);
+        assert_eq!(protocol(client), Error::Refused);
+        assert_eq!(refused(server), (Some("alice".to_owned()), Reason::WrongFactor));
+        let (client, server) = login::<A>(&acceptor, &answering(), ALICE);
+        assert!(client.is_ok() && server.is_ok());
+        assert_eq!(store.checked(), checked + 2);
     }
 }
 
