@@ -155,6 +155,19 @@ fn a_key_may_log_in_where_the_server_s_key_is_trusted_at_first_use_alone() {
 }
 
 #[test]
+fn a_server_takes_kinds_of_credentials_that_it_can_announce_and_no_others() {
+    use CredentialKind::{Key, Stretched, Token};
+    let taking = |kinds: &[CredentialKind]| ServerConfig::new(provider()).with_credential_kinds(kinds).err();
+    assert!(ALL.iter().all(|kind| taking(&[*kind]).is_none()));
+    let list = "the list of credential kinds";
+    assert_eq!(
+        [taking(&[]), taking(&[Token, Key, Token]), taking(&[Stretched])],
+        // How passwords are stretched is said first.
+        [Misuse::BadInput(list), Misuse::Duplicate(list), Misuse::UnsupportedKind(Stretched)].map(Some)
+    );
+}
+
+#[test]
 fn a_server_takes_no_keys_unless_it_is_told_to_and_can_check_them() {
     let key = load(&ed25519(7));
     let scenario = Scenario::new();

@@ -57,6 +57,18 @@ fn both_times_of_a_jump_count_until_it_has_lasted() {
 }
 
 #[test]
+fn a_jump_is_doubted_for_as_long_as_operators_are_told() {
+    assert_eq!(limits::CLOCK_DOUBT, Duration::from_secs(3600));
+    for (text, sentence) in [
+        (include_str!("../SECURITY.md"), "jumps by more than a minute, both times count for an hour"),
+        (include_str!("../docs/operating.md"), "the time of before counts, too, for an hour"),
+        (include_str!("../cli/src/serve/clock.rs"), "the time of before still counts, too, for an hour"),
+    ] {
+        assert!(text.contains(sentence), "{sentence}");
+    }
+}
+
+#[test]
 fn a_clock_that_comes_back_was_wrong_and_one_that_jumps_again_is_no_surer() {
     let doubt = limits::CLOCK_DOUBT.as_secs();
     let set = clock();

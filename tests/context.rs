@@ -1,7 +1,7 @@
 //! What a server knows of a connection before the login, and what its verifier gets to see of it.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
-use countersign::{Attempt, ChannelBinding, Context, Credential, CredentialKind, Returning, Source, UnixTime};
+use countersign::{Attempt, ChannelBinding, Context, Credential, CredentialKind, Reason, Returning, Source, UnixTime};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -155,6 +155,14 @@ fn a_context_prints_neither_its_value_nor_its_channel() {
             assert!(!printed.contains(secret), "{secret} in {printed}");
         }
     }
+}
+
+#[tokio::test]
+async fn work_that_panics_is_a_verifier_that_failed_where_it_is_done_at_once_too() {
+    let context = Context::uncounted();
+    let attempt = Attempt::new(Credential::Token(b"token"), &context);
+    assert_eq!(attempt.compute(|| 7).await, Ok(7));
+    assert_eq!(attempt.compute(|| panic!("a quiet panic")).await, Err::<(), _>(Reason::VerifierFailed));
 }
 
 #[test]

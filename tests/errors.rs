@@ -303,6 +303,33 @@ fn every_kind_of_error_has_a_code_of_its_own() {
     }
 }
 
+/// That the codes of these errors are those of docs/codes.txt; what only passes another error on has none there.
+fn are_listed<E: core::fmt::Debug>(errors: &[E], name: &str, code: impl Fn(&E) -> &'static str) {
+    let list = include_str!("../docs/codes.txt");
+    for error in errors {
+        let printed = format!("{error:?}");
+        let variant = printed.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+        let listed = list.lines().find_map(|line| line.strip_prefix(&format!("{name}::{variant} ")));
+        assert!(listed.is_none_or(|listed| listed == code(error)), "{error:?}: {} and {listed:?}", code(error));
+    }
+}
+
+#[test]
+fn every_error_has_the_code_that_is_listed_for_it() {
+    are_listed(&frame_errors(), "FrameError", FrameError::code);
+    are_listed(&decode_errors(), "DecodeError", DecodeError::code);
+    are_listed(&violations(), "Violation", Violation::code);
+    are_listed(&record_errors(), "RecordError", RecordError::code);
+    are_listed(&misuses(), "Misuse", Misuse::code);
+    are_listed(&errors(), "Error", Error::code);
+    are_listed(&revocations(), "Revocation", Revocation::code);
+    are_listed(&stretch_errors(), "StretchError", StretchError::code);
+    are_listed(&penalties(), "Penalty", Penalty::code);
+    are_listed(&reasons(), "Reason", Reason::code);
+    are_listed(&crowded(), "BusyReason", |reason| reason.code());
+    are_listed(&login_errors(), "LoginError", LoginError::code);
+}
+
 #[test]
 fn a_code_says_what_a_provider_failed_at() {
     for error in [CryptoError::NotAuthentic, CryptoError::BadKeyShare, CryptoError::Unsupported, CryptoError::Failed] {

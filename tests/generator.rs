@@ -1,5 +1,5 @@
-//! What the library's generator leaves on the stack: nothing from which its output could be made again. With it go the ephemeral keys of
-//! every login, and whoever reads memory later could open what was recorded.
+//! What is left on the stack, where whoever reads memory later may find it: nothing from which the library's generator could be made again, with
+//! which go the ephemeral keys of every login, so that what was recorded could be opened; and nothing of what a password was stretched to.
 
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
@@ -41,19 +41,22 @@ fn stack(out: &mut [u8]) {
 
 type Output = [u8; 64];
 
-/// How many seeds there are below from which `work` has got its output.
+/// How many times 32 bytes are below from which `work` has got its output.
 #[inline(never)]
-fn seeds(work: fn() -> Output) -> usize {
+fn left_by<R>(work: fn() -> R, makes: impl Fn([u8; 32], &R) -> bool) -> usize {
     let mut bytes = vec![0; DEPTH];
     clear();
     let output = deeper(work);
     stack(&mut bytes);
-    let makes = |seed: &[u8]| {
+    bytes.windows(32).filter(|secret| makes((*secret).try_into().unwrap(), &output)).count()
+}
+
+fn seeds(work: fn() -> Output) -> usize {
+    left_by(work, |seed, output| {
         let mut again = [0; 64];
-        StdRng::from_seed(seed.try_into().unwrap()).fill_bytes(&mut again);
-        again == output
-    };
-    bytes.windows(32).filter(|seed| makes(seed)).count()
+        StdRng::from_seed(seed).fill_bytes(&mut again);
+        again == *output
+    })
 }
 
 #[inline(never)]
@@ -75,4 +78,39 @@ fn careless() -> Output {
 fn nothing_on_the_stack_makes_a_generator_again() {
     assert!(seeds(careless) > 0, "does it see what it looks for?");
     assert_eq!(seeds(ours), 0);
+}
+
+#[cfg(feature = "stretch")]
+mod stretched {
+    use super::left_by;
+    use countersign::{StretchParameters, StretchedHash, StretchedPassword, Stretching};
+    use sha2::{Digest, Sha256};
+    use std::hint::black_box;
+    use std::sync::LazyLock;
+
+    static STRETCHING: LazyLock<Stretching> =
+        LazyLock::new(|| Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap());
+
+    #[inline(never)]
+    fn stretches() -> StretchedPassword {
+        STRETCHING.stretch("alice", b"correct horse").unwrap()
+    }
+
+    #[inline(never)]
+    fn careless() -> [u8; 32] {
+        Sha256::digest(*black_box(b"32 bytes which stay where it was")).into()
+    }
+
+    /// Whether that is what is kept of this.
+    fn is_of(value: [u8; 32], stored: &StretchedHash) -> bool {
+        use base64ct::{Base64Unpadded, Encoding};
+        stored.to_string().starts_with(&format!("SHA256:{};", Base64Unpadded::encode_string(&Sha256::digest(value))))
+    }
+
+    #[test]
+    fn nothing_on_the_stack_is_what_a_password_was_stretched_to() {
+        assert!(left_by(careless, |value, hash| Sha256::digest(value)[..] == hash[..]) > 0, "does it see it?");
+        let stored = stretches().newest();
+        assert_eq!(left_by(stretches, |value, _| is_of(value, &stored)), 0);
+    }
 }

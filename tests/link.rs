@@ -10,9 +10,14 @@ use countersign::client::{AwaitChallenge, AwaitVerdict};
 use countersign::crypto::Decrypted;
 use countersign::frame::{FrameError, FrameReader, FrameType};
 use countersign::server::{AwaitHello, AwaitLogin, Hello, Refusal};
-use countersign::{ChannelBinding, Credential, Error, Moment, Reason, Received, Session, Suite, Violation};
+use countersign::{
+    ChannelBinding, ClientConfig, Credential, Error, Misuse, Moment, Reason, Received, ServerConfig, Session, Suite,
+    Violation,
+};
 use std::collections::BTreeMap;
-use support::{FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, Sent, TODAY, TOKEN, TestRng, at, sealed, verify};
+use support::{
+    FLOOR, OTHER2048, RSA2048, RSA3072, RSA4096, Scenario, Sent, TODAY, TOKEN, TestRng, at, provider, sealed, verify,
+};
 
 /// Somebody on the way, who gets each frame's bytes as they are sent.
 type Attacker = fn(&mut Vec<u8>);
@@ -365,6 +370,31 @@ fn prologues_and_channel_bindings_must_be_the_same_at_both_ends() {
             }
         }
     }
+}
+
+/// What is longer than its length says could be read in two ways: a part of the one in the place of the other.
+#[test]
+fn no_prologue_and_no_channel_binding_is_longer_than_its_length_can_say() {
+    let (limit, long) = (65535, vec![7; 65536]);
+    let (kind, of_kind) = ("x".repeat(256), "the channel binding's type");
+    let binding = |kind: &str, bytes: &[u8]| ChannelBinding::new(kind, bytes).err();
+    assert_eq!(binding(&kind[..255], b""), None);
+    let refused = [
+        ClientConfig::new(provider()).with_prologue(&long).err(),
+        ServerConfig::new(provider()).with_prologue(&long).err(),
+        binding("tls-unique", &long),
+        binding(&kind, b""),
+        // That would be none at all.
+        binding("", b"bytes"),
+    ];
+    let expected = [
+        Misuse::TooLong { what: "the prologue", len: 65536, limit },
+        Misuse::TooLong { what: "the prologue", len: 65536, limit },
+        Misuse::TooLong { what: "the channel binding", len: 65536, limit },
+        Misuse::TooLong { what: of_kind, len: 256, limit: 255 },
+        Misuse::BadInput(of_kind),
+    ];
+    assert_eq!(refused, expected.map(Some));
 }
 
 #[test]

@@ -190,6 +190,17 @@ fn each_shares_a_secret_with_the_other_in_every_group() {
     }
 }
 
+#[test]
+fn a_configuration_names_a_suite_and_none_twice() {
+    let [one, other] = [Suite::X25519_AES_256_GCM, Suite::X25519_CHACHA20_POLY1305];
+    let list = "the list of suites";
+    let misuses = [Misuse::BadInput(list), Misuse::Duplicate(list)].map(Some);
+    let client = |suites: &[Suite]| ClientConfig::new(rustcrypto::provider()).with_suites(suites).err();
+    let server = |suites: &[Suite]| ServerConfig::new(rustcrypto::provider()).with_suites(suites).err();
+    assert_eq!([client(&[]), client(&[one, other, one])], misuses);
+    assert_eq!([server(&[]), server(&[one, other, one])], misuses);
+}
+
 /// What a provider supports follows from its parts, and a configuration takes no more than that.
 #[test]
 fn a_suite_without_one_of_its_parts_is_not_supported_and_refused() {

@@ -9,28 +9,31 @@
 
 mod support;
 
-use countersign::crypto::Group;
+use countersign::crypto::{Group, SharedSecret};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, ClientConfig, Connector, Context, Credential, Grant, KeyExchange, MemoryTickets,
-    PrivateKey, Reason, Returning, Server, ServerConfig, ServerKey, Suite, TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, FactorAttempt,
+    Form, Further, Grant, KeyExchange, MemoryTickets, PrivateKey, Prompt, Reason, Returning, Server, ServerConfig,
+    ServerKey, Suite, TicketKeys, Verifier, client,
 };
 #[cfg(feature = "accounts")]
 use countersign::{StretchParameters, Stretching};
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::traits::PrivateKeyParts;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
-use support::{RSA2048, Scenario, Sent, provider, wire};
+use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, at, provider, wire};
 
-/// In the password, and in the token.
+/// In the password, in the token, and in the answer to what is asked further.
 const MARK: &[u8] = b"x-marked-secret-x";
 const PASSWORD: &[u8] = b"pass x-marked-secret-x word";
 const WRONG: &[u8] = b"not x-marked-secret-x it";
 const TOKEN: &[u8] = b"token x-marked-secret-x";
+const ANSWER: &[u8] = b"answer x-marked-secret-x";
 
 /// The fronts of secrets that a test has made: zeros stand for none.
 static SECRETS: RwLock<[[u8; 16]; 24]> = RwLock::new([[0; 16]; 24]);
@@ -48,8 +51,17 @@ struct Looking;
 /// # Safety
 /// `pointer` is to `length` readable bytes.
 unsafe fn look(pointer: *const u8, length: usize) {
-    // Larger ones are Argon2's memory, in which no secret stands as it is.
-    if !ARMED.load(Ordering::Relaxed) || length > 1 << 20 {
+    if !ARMED.load(Ordering::Relaxed) {
+        return;
+    }
+    // Argon2's memory: no secret stands in it as it is, and all of it is made of one.
+    if length > 1 << 20 {
+        // A few bytes of each of its blocks.
+        // SAFETY: within the block.
+        if (0..length).step_by(251).any(|at| unsafe { pointer.add(at).read_volatile() } != 0) {
+            FOUND.fetch_add(1, Ordering::SeqCst);
+            LENGTH.store(length, Ordering::SeqCst);
+        }
         return;
     }
     let secrets = *SECRETS.read().unwrap();
@@ -98,6 +110,16 @@ fn left_behind(work: impl FnOnce()) -> usize {
     FOUND.load(Ordering::SeqCst)
 }
 
+/// What was left behind, and by what: told all together.
+static LEFT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+fn leaves_nothing(what: impl Display, work: impl FnOnce()) {
+    let found = left_behind(work);
+    if found > 0 {
+        LEFT.lock().unwrap().push(format!("{what}: {found} blocks, one of {LENGTH:?} bytes"));
+    }
+}
+
 fn judge(credential: Credential<'_>) -> Result<Grant, Reason> {
     match credential {
         Credential::Password { user: "alice", password: PASSWORD } | Credential::Token(TOKEN) => {
@@ -117,6 +139,23 @@ impl Verifier for Blocking {
 
     fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
         Ok(Grant::new("alice", ["read"]).unwrap().with_epoch(1))
+    }
+}
+
+/// Wants to know one thing more.
+struct Asking;
+
+impl Verifier for Asking {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        judge(attempt.credential())
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok((further.step() == 0).then(|| Prompt::new(Form::Hidden, "PIN").unwrap()))
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        if attempt.answer() == ANSWER { Ok(()) } else { Err(Reason::WrongFactor) }
     }
 }
 
@@ -153,8 +192,11 @@ fn config() -> ServerConfig {
 fn acceptors() -> Vec<Acceptor> {
     let key = || RSA2048.server.clone();
     #[allow(unused_mut)]
-    let mut acceptors =
-        vec![Acceptor::new(config(), key(), Blocking), Acceptor::new_async(config(), key(), Asynchronous)];
+    let mut acceptors = vec![
+        Acceptor::new(config(), key(), Blocking),
+        Acceptor::new(config(), key(), Asking),
+        Acceptor::new_async(config(), key(), Asynchronous),
+    ];
     #[cfg(feature = "accounts")]
     {
         use countersign::accounts::{AccountVerifier, Accounts, PasswordCheck};
@@ -216,8 +258,10 @@ fn credentials() -> [Credential<'static>; 6] {
 
 /// One that has pinned the key, and one that has it whole.
 fn connectors() -> [Connector; 2] {
-    [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())]
-        .map(|server| Connector::new(ClientConfig::new(provider()), server).with_tickets(MemoryTickets::new()))
+    [RSA2048.trust(), Server::key(RSA2048.private.public_key().clone())].map(|server| {
+        let connector = Connector::new(ClientConfig::new(provider()), server).with_tickets(MemoryTickets::new());
+        connector.with_factors(|_| Some(ANSWER.to_vec()))
+    })
 }
 
 fn pair() -> (TcpStream, TcpStream) {
@@ -323,7 +367,7 @@ fn over_states_and_sessions() {
         look_for(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let found = left_behind(|| drop(std::hint::black_box(keys[0].clone())));
         assert_eq!(found, 1, "what is looked for");
-        let found = left_behind(|| {
+        leaves_nothing(suite, || {
             let Sent { login, client, server, .. } = scenario.await_verdict();
             drop(Box::new(client));
             let claim = Box::new(scenario.open(server, &login).unwrap());
@@ -338,7 +382,6 @@ fn over_states_and_sessions() {
             drop(Box::new(client));
             drop(Box::new(server));
         });
-        assert_eq!(found, 0, "{suite}: one of {LENGTH:?} bytes");
     }
     look_for(&[]);
 }
@@ -351,7 +394,7 @@ fn over_ephemeral_keys() {
         secrets.push(support::TestRng::new("ephemeral").bytes(32));
         look_for(&secrets.iter().map(Vec::as_slice).collect::<Vec<_>>());
         let agreement = provider().agreement(group).unwrap();
-        let found = left_behind(|| {
+        leaves_nothing(format!("{group:?}"), || {
             let (mut share, mut answer) = (Vec::new(), Vec::new());
             let start = || agreement.start(&mut support::TestRng::new("ephemeral"), &mut Vec::new()).unwrap();
             drop(start());
@@ -359,8 +402,51 @@ fn over_ephemeral_keys() {
             agreement.answer(&share, &mut support::TestRng::new("the other"), &mut answer).unwrap();
             exchange.finish(&answer).unwrap();
         });
-        assert_eq!(found, 0, "{group:?}: one of {LENGTH:?} bytes");
     }
+    // And what both halves give: a half-open login waits with it.
+    let shared = b"what both of them have computed!".as_slice();
+    look_for(&[shared]);
+    leaves_nothing("a shared secret", || drop(Box::new(SharedSecret::new(shared).unwrap())));
+    look_for(&[]);
+}
+
+/// A ticket's secret at both ends of a resumption, and the keys of tickets in a server that saves them and goes on.
+fn over_tickets() {
+    let keys = Arc::new(TicketKeys::new(provider(), Duration::from_secs(60)));
+    let scenario = Scenario::new().tickets(Arc::clone(&keys));
+    let (rng, none) = (&mut support::TestRng::new("tickets"), ChannelBinding::none());
+    let grant = || Grant::new("alice", ["read"]).unwrap().with_epoch(1);
+    let accepted = scenario.claim().accept_with_ticket(grant(), TODAY, rng).unwrap();
+    let session = scenario.await_verdict().client.read(&accepted.frame, at(LOGIN_AT), TODAY).unwrap();
+    let ticket = session.info.ticket().unwrap();
+    let secret = wire::ticket_secret(ticket);
+    look_for(&[&secret]);
+    assert_eq!(left_behind(|| drop(std::hint::black_box(secret.clone()))), 1, "what is looked for");
+    leaves_nothing("a ticket's secret", || {
+        let mut resume = || {
+            let shown = scenario.trusted().resume(ticket.clone(), "alice", TODAY).unwrap();
+            client::resume(&scenario.client_config(), scenario.trusted(), &none, shown, rng, at(0)).unwrap()
+        };
+        drop(Box::new(resume().1));
+        let (hello, client) = resume();
+        let hello = scenario.hello(&hello).unwrap();
+        drop(Box::new(hello.ticket(TODAY).unwrap()));
+        let fresh = hello.ticket(TODAY).unwrap().use_up_now().unwrap();
+        let (frame, server) = hello.resume(fresh, grant(), TODAY, rng).unwrap();
+        let client::Answer::Resumed(resumed) = client.read(&frame, at(0), TODAY).unwrap() else { panic!("it is good") };
+        drop(Box::new(server.read(resumed.frame, at(0)).unwrap()));
+        drop(Box::new(resumed.session));
+    });
+    let exported = keys.export(TODAY, rng).unwrap();
+    // A version, how many, a name, and the key.
+    look_for(&[&exported[2 + 8..]]);
+    leaves_nothing("saved ticket keys", || {
+        let saved = keys.save().unwrap();
+        assert!(saved.len() > exported.len() + 32, "and what was used");
+        let loaded = TicketKeys::new(provider(), Duration::from_secs(60));
+        loaded.load(&saved).unwrap();
+        drop((saved, Arc::new(loaded)));
+    });
     look_for(&[]);
 }
 
@@ -371,23 +457,21 @@ fn over_server_keys() {
     let number = private.d().to_be_bytes();
     let reversed: Vec<u8> = number.iter().rev().copied().collect();
     look_for(&[&number[8..], &reversed[8..]]);
-    let found = left_behind(|| {
+    leaves_nothing("a private key", || {
         let read = PrivateKey::from_pem(RSA2048.pem).unwrap();
         let key = ServerKey::load(&read, provider()).unwrap();
         drop(key.clone());
         drop((read, key));
     });
-    assert_eq!(found, 0, "a private key: one of {LENGTH:?} bytes");
     let keys = TicketKeys::new(provider(), Duration::from_secs(60));
     let exported = keys.export(support::TODAY, &mut support::TestRng::new("tickets")).unwrap();
     // A version, how many, a name, and the key.
     look_for(&[&exported[2 + 8..]]);
-    let found = left_behind(|| {
+    leaves_nothing("ticket keys", || {
         let follower = TicketKeys::new(provider(), Duration::from_secs(60));
         follower.follow(&exported).unwrap();
         drop((Arc::new(follower), Arc::new(keys), exported));
     });
-    assert_eq!(found, 0, "ticket keys: one of {LENGTH:?} bytes");
     look_for(&[]);
 }
 
@@ -405,20 +489,22 @@ fn what_is_freed_after_a_login_holds_no_credential_and_no_key() {
     });
     assert_eq!(grown, 1, "what growing leaves behind");
     assert_eq!(left_behind(|| drop(std::hint::black_box(vec![7; 100_000]))), 0);
+    assert_eq!(left_behind(|| drop(std::hint::black_box(vec![7; 2 << 20]))), 1, "Argon2's memory as it is used");
     for (number, acceptor) in acceptors().iter().enumerate() {
         for connector in connectors() {
-            let blocking = left_behind(|| over_blocking_streams(acceptor, &connector));
-            assert_eq!(blocking, 0, "over blocking streams, acceptor {number}: one of {LENGTH:?} bytes");
+            let what = format!("over blocking streams, acceptor {number}");
+            leaves_nothing(what, || over_blocking_streams(acceptor, &connector));
         }
         #[cfg(feature = "tokio")]
         for connector in connectors() {
-            let tokio = left_behind(|| over_tokio(acceptor, &connector));
-            assert_eq!(tokio, 0, "over tokio, acceptor {number}: one of {LENGTH:?} bytes");
+            leaves_nothing(format!("over tokio, acceptor {number}"), || over_tokio(acceptor, &connector));
         }
     }
-    let keys = left_behind(over_signature_keys);
-    assert_eq!(keys, 0, "signature keys: one of {LENGTH:?} bytes");
+    leaves_nothing("signature keys", over_signature_keys);
     over_states_and_sessions();
     over_ephemeral_keys();
+    over_tickets();
     over_server_keys();
+    let left = LEFT.lock().unwrap();
+    assert!(left.is_empty(), "{left:#?}");
 }

@@ -11,10 +11,12 @@ use countersign::crypto::{Decrypted, SharedSecret};
 use countersign::frame::FrameReader;
 use countersign::server::{AwaitLogin, Claim, Login, Refusal};
 use countersign::{
-    Acceptor, Attempt, Begun, Bounds, ChannelBinding, ClientConfig, Connector, Context, Credential, LoginError,
-    MemoryTickets, Moment, Opener, PrivateKey, Reason, Sealer, Server, ServerConfig, ServerKey, ServerKeys, Session,
-    SessionInfo, Stream, Ticket, TicketCache, TicketKeys, UnixTime, Verifier, blocking, client, server,
+    Acceptor, Attempt, Begun, Bounds, ChannelBinding, ClientConfig, Connector, Context, Credential, CredentialKind,
+    Form, LoginError, MemoryTickets, Moment, Opener, PrivateKey, Prompt, Reason, Sealer, Server, ServerConfig,
+    ServerKey, ServerKeys, Session, SessionInfo, SigningKey, Stream, Ticket, TicketCache, TicketKeys, UnixTime,
+    Verifier, blocking, client, server,
 };
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +139,106 @@ fn no_state_prints_a_secret() {
     assert_eq!(format!("{info:?}"), format!("SessionInfo {{ id: {}, grant: {:?}, .. }}", info.id(), info.grant()));
     assert_eq!(format!("{:?}", scenario.await_login().server), "AwaitLogin { .. }");
     assert_eq!(format!("{:?}", claim()), "Claim { .. }");
+}
+
+/// How each state on the way to a session is printed, and the session.
+fn states() -> BTreeSet<String> {
+    let mut states = BTreeSet::new();
+    let mut add = |state: &dyn Debug| states.extend([format!("{state:?}")]);
+    let tickets = TicketKeys::new(provider(), Duration::from_secs(60));
+    let kinds = [CredentialKind::Password, CredentialKind::Key];
+    let scenario = Scenario::new().server_kinds(&kinds).tickets(tickets).factors();
+    let (rng, none) = (&mut scenario.rng("states"), ChannelBinding::none());
+
+    // A puzzle, a secret in the hello, and a signature.
+    add(&scenario.await_hello());
+    let chosen = |scenario: &Scenario| scenario.await_hello().read(scenario.await_challenge().0, at(1)).unwrap();
+    add(&chosen(&scenario));
+    let hello = chosen(&scenario).choose(scenario.private_key()).unwrap();
+    add(&hello);
+    let difficulty = countersign::PuzzleDifficulty::new(1).unwrap();
+    add(&hello.puzzle(difficulty, Duration::from_secs(1), rng).unwrap().1);
+    let known = scenario.clone().known_key();
+    add(&chosen(&known).choose(known.private_key()).unwrap().open(rng).unwrap());
+    add(&scenario.await_challenge().1);
+    add(&scenario.challenge());
+    let trusted = || scenario.challenge().trust(scenario.trusted(), TODAY).unwrap();
+    add(&trusted());
+    let key = SigningKey::from_ed25519(&SECRET).unwrap();
+    add(&trusted().sign("alice", key.public_key(), rng).unwrap());
+
+    // A password, and a further factor.
+    let prompt = Prompt::new(Form::Code, "The code").unwrap();
+    let Sent { login, client, server, .. } = scenario.await_verdict();
+    add(&client);
+    add(&server);
+    add(&server.read(login, at(LOGIN_AT)).unwrap());
+    add(&scenario.claim());
+    let asked = scenario.claim().ask(&prompt, at(LOGIN_AT)).unwrap();
+    add(&asked);
+    add(&asked.state);
+    let client::Verdict::Factor(wanted) = client.read_step(&asked.frame, at(LOGIN_AT), TODAY).unwrap() else {
+        panic!("a factor is wanted")
+    };
+    add(&wanted);
+    let (answer, client) = wanted.answer(PASSWORD, at(LOGIN_AT)).unwrap();
+    let factor = asked.state.read(answer, at(LOGIN_AT)).unwrap();
+    assert_eq!(factor.answer(), PASSWORD);
+    add(&factor);
+    let accepted = factor.accept_with_ticket(grant().with_epoch(1), TODAY, rng).unwrap();
+    add(&accepted);
+    let session = client.read(&accepted.frame, at(LOGIN_AT), TODAY).unwrap();
+    add(&session);
+    add(&session.sealer);
+    add(&session.opener);
+
+    // A ticket.
+    let ticket = session.info.ticket().unwrap().clone();
+    let shown = scenario.trusted().resume(ticket, "alice", TODAY).unwrap();
+    let (hello, waiting) =
+        client::resume(&scenario.client_config(), scenario.trusted(), &none, shown, rng, at(0)).unwrap();
+    add(&waiting);
+    let hello = scenario.hello(&hello).unwrap();
+    let claim = hello.ticket(TODAY).unwrap();
+    add(&claim);
+    let fresh = claim.use_up_now().unwrap();
+    add(&fresh);
+    let (frame, confirm) = hello.resume(fresh, grant().with_epoch(1), TODAY, rng).unwrap();
+    add(&confirm);
+    let client::Answer::Resumed(resumed) = waiting.read(&frame, at(1), TODAY).unwrap() else { panic!("it is good") };
+    add(&resumed);
+    states
+}
+
+/// What a state holds is not known here: so it prints its name and nothing else.
+#[test]
+fn every_state_prints_its_name_alone() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = vec![source.join("terms/ticket.rs")];
+    for folder in ["handshake", "handshake/client", "handshake/server"] {
+        paths.extend(std::fs::read_dir(source.join(folder)).unwrap().map(|entry| entry.unwrap().path()));
+    }
+    let mut names: BTreeSet<String> = ["Session", "Sealer", "Opener"].map(str::to_owned).into();
+    for path in paths.iter().filter(|path| path.is_file()) {
+        let source = std::fs::read_to_string(path).unwrap();
+        let found = source.lines().filter_map(|line| line.strip_prefix("pub struct "));
+        names.extend(found.map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned()));
+    }
+    // Settings, what is told of a refusal, and what is in an `Open` and not to be had alone.
+    for other in ["ServerConfig", "ClientConfig", "Refusal", "SealedHello", "SealedLogin"] {
+        assert!(names.remove(other), "{other}");
+    }
+    assert_eq!(states(), names.iter().map(|name| format!("{name} {{ .. }}")).collect());
+}
+
+#[cfg(feature = "stretch")]
+#[test]
+fn a_stretched_password_prints_nothing() {
+    let weakest = countersign::StretchParameters::new(7, 5, 1).unwrap();
+    let stretching = countersign::Stretching::new("db.example", &[weakest]).unwrap().with_moving();
+    let stretched = stretching.stretch(USER, PASSWORD).unwrap();
+    assert_eq!(stretched.password(), Some(PASSWORD), "it has the password itself, too");
+    assert_eq!(prints_none(&stretched, &secrets()), "StretchedPassword { .. }");
 }
 
 #[test]

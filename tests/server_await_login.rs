@@ -9,7 +9,7 @@ mod support;
 use countersign::codec::DecodeError;
 use countersign::crypto::Decrypted;
 use countersign::frame::{FrameError, FrameType};
-use countersign::server::{AwaitLogin, Claim, Refusal};
+use countersign::server::{Admitted, AwaitLogin, Claim, Refusal};
 use countersign::{Credential, CredentialKind, Error, KeyExchange, Reason, ServerKey, Suite, Violation};
 use rsa::Oaep;
 use std::sync::Arc;
@@ -249,6 +249,13 @@ fn l5_a_login_after_the_deadline_is_refused_and_not_answered() {
             server.read(login, at(millis)).map(drop)
         };
         assert!(read(DEADLINE).is_ok());
+        // Whoever opens and verifies it has as much time again, from its arrival on.
+        let Sent { login, server, .. } = scenario.await_verdict();
+        let login = server.read(login, at(DEADLINE)).unwrap();
+        assert_eq!(login.deadline(), at(2 * DEADLINE));
+        if let Admitted::Sealed(open) = login.admit() {
+            assert_eq!(open.deadline(), at(2 * DEADLINE));
+        }
         for late in [DEADLINE + 1, u64::MAX / 2] {
             let refusal = read(late).unwrap_err();
             assert_eq!(refusal.reason, Reason::Malformed(Error::DeadlinePassed));

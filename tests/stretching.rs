@@ -72,6 +72,13 @@ fn a_server_announces_to_everybody_what_it_was_configured_with() {
     }
     let hello = wire::ServerHello::decode(&Scenario::new().await_login().challenge[3..]).unwrap();
     assert!(hello.extensions.iter().all(|(number, _)| *number != 4));
+    // Whatever was said before: the kind is there, once.
+    let tokens = Scenario::new().server_kinds(&[CredentialKind::Token]);
+    let kinds = [stretched(), tokens].map(|scenario| {
+        let challenge = scenario.stretching(&realm(&[cheap()])).await_login().challenge;
+        wire::ServerHello::decode(&challenge[3..]).unwrap().credential_kinds
+    });
+    assert_eq!(kinds, [[4, 2]; 2]);
 }
 
 #[test]
@@ -123,8 +130,13 @@ fn t6_parameters_out_of_bounds_and_other_realms_are_not_computed() {
     assert_eq!(meet(&named("db.example"), |_| ()), Ok(()));
     let elsewhere = StretchError::OtherRealm("db.example".to_owned());
     assert_eq!(meet(&named("bank.example"), |_| ()), Err(elsewhere.into()));
-    // A server's operator is told before any client is.
+    // A server's operator is told before any client is. What is as dear as may be is tried here, where nobody computes it.
     assert!(StretchParameters::new(6, 10, 1).is_err() && StretchParameters::new(256, 5, 1).is_err());
+    let is_good = |sets: &[(u16, u8, u8)]| {
+        let sets: Result<Vec<_>, _> = sets.iter().map(|&(m, t, p)| StretchParameters::new(m, t, p)).collect();
+        sets.is_ok_and(|sets| Stretching::new("db.example", &sets).is_ok())
+    };
+    assert_eq!([StretchParameters::new(256, 4, 16).is_ok(), is_good(&[(256, 3, 1), (64, 4, 1)])], [true; 2]);
     let halves = [StretchParameters::new(256, 3, 1).unwrap(), StretchParameters::new(128, 4, 1).unwrap()];
     assert!(Stretching::new("db.example", &halves).is_err());
     assert!(Stretching::new("db.example", &[]).is_err() && Stretching::new("d b", &[cheap()]).is_err());

@@ -13,7 +13,7 @@ use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
 use countersign::{
     Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeyError, KeyId,
     LoginError, MemoryTickets, Moment, PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey,
-    ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client,
+    ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client, limits,
 };
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -391,6 +391,34 @@ fn certificates_out_of_order_are_found_with_the_line() {
     assert_eq!(chain(&[]).unwrap_err(), CertificateFileError::Empty);
 }
 
+/// A certificate of so many bytes, by its names.
+fn of_size(size: usize) -> String {
+    // Behind dots of its own: no part of a name has more than 63.
+    let name = |len: usize| {
+        let parts = (len - 1) / 50;
+        "a".repeat(len - 50 * parts) + &format!(".{}", "a".repeat(49)).repeat(parts)
+    };
+    let made = |names: &[String]| {
+        let pem = CertificateDraft::for_names(names).unwrap().self_signed(&private_key(), NOW, YEAR).unwrap();
+        let (_, certificate) = certificates_of(pem.as_bytes()).unwrap().remove(0);
+        (certificate.der().len(), pem)
+    };
+    let mut names = vec![name(100); 100];
+    let missing = |found: usize| size - found;
+    // Each has two bytes in front, or three from 128 on.
+    names.extend(vec![name(100); (missing(made(&names).0) - 150) / 102]);
+    let last = missing(made(&names).0) - 3;
+    names.push(name(last));
+    made(&names).1
+}
+
+#[test]
+fn certificates_that_are_larger_than_what_is_sent_are_refused_before() {
+    let parse = |size| CertificateChain::parse(of_size(size).as_bytes());
+    assert_eq!(parse(16_000).unwrap().ders().map(<[u8]>::len).collect::<Vec<_>>(), [limits::MAX_CERTIFICATES_SIZE]);
+    assert_eq!(parse(16_001).unwrap_err(), CertificateFileError::TooLarge(16_001));
+}
+
 #[test]
 fn a_server_is_warned_of_certificates_out_of_their_time() {
     let warning = |names: &[&str]| chain(names).unwrap().warning(NOW);
@@ -576,6 +604,8 @@ fn certificates_go_to_clients_that_ask_for_them_where_there_are_some() {
     let does_not = Server::pinned(key().id());
     assert_eq!([shown(&certified, &asks), shown(&certified, &does_not)], [1, 0]);
     assert_eq!([shown(&bare, &asks), shown(&bare, &does_not)], [0, 0]);
+    let largest = CertificateChain::parse(of_size(limits::MAX_CERTIFICATES_SIZE).as_bytes()).unwrap();
+    assert_eq!(shown(&bare.with_certificates(largest).unwrap(), &asks), 1, "there is room for as much as may be");
 }
 
 #[test]
