@@ -162,6 +162,24 @@ fn a_changed_key_is_a_loud_refusal_that_nothing_makes_up_for() {
     }
 }
 
+/// A pin, an identity or roots beside it would let in what the user has refused.
+#[test]
+fn what_somebody_did_not_confirm_or_a_floor_forbids_nothing_after_it_makes_up_for() {
+    let (_folder, path) = folder();
+    let (asking, count) = asked(at(&path), false);
+    let server = Server::trusting(asking).or(RSA2048.trust());
+    assert_eq!(refused(meet_on(server, &RSA2048, TODAY)), "server-key-not-confirmed");
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+    let listing = Listing::new(public(&RSA2048), Accepted::Pin).with_floor(KeyExchange::X25519MlKem768);
+    known(&path).add(DB, &listing).unwrap();
+    let servers = [Server::trusting(at(&path)).or(RSA2048.trust()), RSA2048.trust().or(Server::trusting(at(&path)))];
+    for server in servers {
+        let scenario = Scenario::new().trust(server).suite(Suite::X25519_AES_256_GCM);
+        let met = scenario.challenge().trust(scenario.trusted(), TODAY).map(|trusted| (trusted.level(), true));
+        assert_eq!(refused(met), "under-known-floor");
+    }
+}
+
 #[test]
 fn a_changed_key_is_told_with_both_fingerprints_the_line_and_what_to_do() {
     let (folder, path) = folder();
@@ -385,6 +403,12 @@ fn what_the_file_says_once_somebody_has_answered_is_what_counts() {
     let thinking = path.clone();
     let host = at(&path).asking(move |question| known(&thinking).revoke_everywhere(question.key().id()).unwrap());
     assert_eq!(refused(meet(host, &RSA2048)), "server-key-revoked");
+    // Or what may be that, and can't be read.
+    let (_folder, path) = folder();
+    let thinking = path.clone();
+    let host = at(&path).asking(move |_| fs::write(&thinking, "@revoked broken\n").is_ok());
+    assert_eq!(refused(meet(host, &RSA2048)), "broken-revocation");
+    assert_eq!(known(&path).lookup(DB).unwrap().keys().len(), 0);
 }
 
 /// Of two first contacts at the same time, with two keys, one is the first.
@@ -431,4 +455,10 @@ fn a_ticket_is_shown_as_long_as_its_key_is_listed_and_not_revoked() {
     assert!(!is_shown());
     add(&path, &RSA2048, Accepted::FirstUse);
     assert!(is_shown());
+    // Of another suite than the line's floor allows it is not.
+    known(&path).remove(DB, Some(id(&RSA2048))).unwrap();
+    let listing = Listing::new(public(&RSA2048), Accepted::Pin).with_floor(KeyExchange::X25519MlKem768);
+    known(&path).add(DB, &listing).unwrap();
+    assert_eq!(ticket.suite().key_exchange, KeyExchange::X25519);
+    assert!(!is_shown());
 }

@@ -180,6 +180,7 @@ fn where_a_binding_is_required_a_bare_connection_is_trusted_with_nothing() {
     let server = RSA2048.trust().with_required_binding();
     assert_eq!(level(&server), Err("no-channel-binding"));
     assert_eq!(level(&RSA2048.trust().or(server.clone())), Err("no-channel-binding"));
+    assert_eq!(level(&server.clone().or(RSA2048.trust())), Err("no-channel-binding"));
     let binding = ChannelBinding::tls_exporter([7; 32]);
     let bound = Scenario::new().bindings(binding.clone(), binding);
     assert!(bound.challenge().trust(&server, TODAY).is_ok());

@@ -333,6 +333,53 @@ mod tests {
         assert_eq!((found.status, found.message), (failure.status, failure.message));
     }
 
+    /// Scripts go by them: what is an attack is not tried again, and what is no attack may be.
+    #[test]
+    fn each_status_is_that_of_the_codes_that_belong_to_it() {
+        let belong: [(Status, &[&str]); 8] = [
+            (Status::Refused, &["refused"]),
+            (
+                Status::Usage,
+                &[
+                    "factor-wanted",
+                    "sign-refused",
+                    "sign-timed-out",
+                    "sign-gone",
+                    "sign-garbled",
+                    "sign-wrong",
+                    "stretch-no-memory",
+                ],
+            ),
+            (
+                Status::Untrusted,
+                &[
+                    "untrusted-key",
+                    "trust-too-low",
+                    "unknown-server-key",
+                    "server-key-changed",
+                    "server-key-revoked",
+                    "server-key-not-confirmed",
+                    "under-floor",
+                    "server-key-unusable",
+                    "no-proof",
+                    "proof-not-authentic",
+                    "stretch-too-weak",
+                    "stretch-too-costly",
+                    "stretch-other-realm",
+                ],
+            ),
+            (Status::Network, &["io", "disconnected", "truncated", "deadline-passed"]),
+            (Status::Protocol, &["different-context", "verdict-not-authentic"]),
+            (Status::KindNotTaken, &["kind-not-taken", "stretch-not-taken", "stretch-not-built"]),
+            (Status::Busy, &["busy"]),
+            (Status::NotNow, &["not-now"]),
+        ];
+        for (status, codes) in belong {
+            let has: Vec<_> = LOGINS.iter().filter(|(_, of, _)| *of == status).map(|(code, ..)| *code).collect();
+            assert_eq!(has, codes, "{status:?}");
+        }
+    }
+
     #[test]
     fn every_code_stands_in_the_table_once() {
         for (index, (code, ..)) in LOGINS.iter().enumerate() {

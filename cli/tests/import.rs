@@ -79,9 +79,10 @@ fn comma_separated_values_say_by_their_first_line_what_is_where() {
          read,eve,{BCRYPT}\n\
          read,\"frank,{BCRYPT},,\n\
          r\u{e9}ad,grace,{BCRYPT},,\n\
-         read,\"he said \"\"x\"\"\",{BCRYPT},,\n"
+         read,\"he said \"\"x\"\"\",{BCRYPT},,\n\
+         read,heidi,{BCRYPT},30days,\n"
     );
-    let said = import(&house, &text, &[]).fails(1, &["imported 3 users", "6 lines were not taken"]);
+    let said = import(&house, &text, &[]).fails(1, &["imported 3 users", "7 lines were not taken"]);
     assert_eq!(
         accounts(&house),
         [
@@ -97,6 +98,8 @@ fn comma_separated_values_say_by_their_first_line_what_is_where() {
         "line 8: a quote has no end",
         "line 9: grace: ",
         "line 10: he said \"x\": not a user name",
+        // From when the file was read, or written?
+        "line 11: expires is not",
     ] {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
@@ -136,6 +139,10 @@ fn an_update_changes_what_the_file_says_and_keeps_the_rest() {
         accounts(&house)[..2],
         [format!("{alice} password={OTHER} token={token}"), format!("bob password={BCRYPT}"),]
     );
+    // And back.
+    import(&house, "name,locked,expires\nalice,no,never\n", &["--update"]).ok();
+    let alice = format!("alice locks=1 permissions=read,admin password={OTHER} token={token}");
+    assert_eq!(accounts(&house)[0], alice);
 }
 
 #[test]

@@ -92,6 +92,12 @@ fn a_name_is_hashed_where_that_is_asked_for() {
         listed.contains("|hmac-sha256|") && listed.contains(&house.pin()) && listed.contains("first-use"),
         "{listed}"
     );
+    // Where its key was given, too; and by the command that adds one.
+    fs::remove_file(house.path(KNOWN)).unwrap();
+    login(&server, &house, &["--pin", &house.pin(), "--hash-known-hosts"]).ok();
+    assert!(house.read(KNOWN).starts_with("|hmac-sha256|"), "{}", house.read(KNOWN));
+    known(&house, &["add", "--hash", "www.example:4500", &house.path("server.pub.pem")]).ok();
+    assert!(!house.read(KNOWN).contains("www.example"), "{}", house.read(KNOWN));
 }
 
 #[test]
@@ -154,4 +160,7 @@ fn a_file_that_everyone_can_change_is_not_used_and_the_command_that_mends_it_is_
     house.write(KNOWN, b"", 0o666);
     login(&server, &house, &["--trust", "accept-new"]).fails(2, &["lets everyone change", "chmod o-w"]);
     assert_eq!(house.read(KNOWN), "");
+    // One that was named is there for what it revokes: also where the key is given.
+    let (pin, file) = (house.pin(), house.path(KNOWN));
+    login(&server, &house, &["--pin", &pin, "--known-hosts", &file]).fails(2, &["lets everyone change"]);
 }

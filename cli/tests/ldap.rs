@@ -104,6 +104,21 @@ fn whoever_the_directory_lets_in_is_let_in_with_what_their_groups_may() {
     assert!(said.contains("without --ldap-bind-dn there are no tickets"), "{said}");
 }
 
+#[test]
+fn filters_and_attributes_are_those_that_are_given() {
+    let Some(directory) = Directory::start() else { return };
+    let (house, address) = (house(), directory.socket());
+    let filters =
+        ["--ldap-filter", "(&(uid={user})(!(uid=bob)))", "--ldap-group-filter", "(&(member={dn})(cn=clerks))"];
+    let server = serve(&house, &address, &filters);
+    let alice = log_in(&server, &house, "alice", PASSWORD).ok();
+    assert!(alice.out.contains("orders:read") && !alice.out.contains("orders:*"), "{alice:?}");
+    log_in(&server, &house, "bob", PASSWORD).fails(1, &["refused"]);
+    // An attribute that names nobody.
+    let server = serve(&house, &address, &["--ldap-name-attribute", "mail"]);
+    log_in(&server, &house, "alice", PASSWORD).fails(1, &["refused"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_the_directory_reaches_tickets_and_open_sessions() {
     let Some(directory) = Directory::start() else { return };

@@ -132,6 +132,15 @@ fn metrics_are_read_by_a_plain_client_and_count_what_was_done() {
 }
 
 #[test]
+fn a_listener_that_others_can_reach_is_warned_of() {
+    let house = House::new();
+    for (address, warns) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let (_, said) = house.serve(&["--metrics-listen", address]).stop("-TERM");
+        assert_eq!(said.contains("can read /metrics"), warns, "{said}");
+    }
+}
+
+#[test]
 fn whoever_asks_for_something_else_or_too_much_harms_nobody() {
     let house = House::new();
     let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0"]);

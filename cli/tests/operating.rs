@@ -103,6 +103,11 @@ fn a_check_looks_at_what_the_configuration_names() {
         let said = run(&["check-config", &file], "");
         assert!(said.status != 0 && said.err.contains(says), "{said:?}");
     }
+    let (house, file) = configured("");
+    let text = house.read("serve.toml").replace("127.0.0.1:0", "here");
+    house.write("serve.toml", text.as_bytes(), 0o644);
+    let said = run(&["check-config", &file], "");
+    assert!(said.status != 0 && said.err.contains("ADDRESS:PORT"), "{said:?}");
 }
 
 #[test]

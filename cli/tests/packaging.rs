@@ -195,8 +195,27 @@ fn the_unit_shuts_what_the_server_does_not_need() {
     let unit = read("countersign.service");
     assert_eq!(section(&unit, "Service"), SERVICE);
     assert_eq!(unit.matches("[Service]").count(), 1);
+    let listens = [
+        "Description=countersign: a login in front of a service",
+        "Documentation=man:countersign-serve(1)",
+        "Requires=countersign.socket",
+        "After=network.target countersign.socket",
+    ];
+    assert_eq!(section(&unit, "Unit"), listens);
+    assert_eq!(section(&unit, "Install"), ["WantedBy=multi-user.target"]);
+    // Where README.md, the image and PROTOCOL.md's examples have it.
+    let socket = read("countersign.socket");
+    assert_eq!(section(&socket, "Socket"), ["ListenStream=4500", "Backlog=4096", "NoDelay=yes"]);
+    assert_eq!(section(&socket, "Install"), ["WantedBy=sockets.target"]);
     // The drop-in adds passwords, and takes nothing away.
-    assert_eq!(section(&read("countersign-databases.conf"), "Service"), [""; 0]);
+    let drop_in = read("countersign-databases.conf");
+    assert_eq!(section(&drop_in, "Service"), [""; 0]);
+    let order = [
+        "After=postgresql.service redis-server.service valkey-server.service slapd.service",
+        "Wants=network-online.target",
+        "After=network-online.target",
+    ];
+    assert_eq!(section(&drop_in, "Unit"), order);
     // A user without a password, a shell or a home.
     let users = read("countersign.sysusers");
     let users: Vec<&str> = users.lines().filter(|line| !line.starts_with('#')).collect();
@@ -271,6 +290,26 @@ fn every_name_in_the_configuration_that_packages_ship_is_one() {
     assert!(names > 25, "{names} names in it");
 }
 
+/// Whoever copies it gets what is careful, and nothing that is only for some is on.
+#[test]
+fn what_is_on_in_the_configuration_that_packages_ship_is_no_more_than_is_needed() {
+    let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
+    let on: Vec<&str> = shipped.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    assert_eq!(
+        on,
+        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/etc/countersign/users\""]
+    );
+    for careful in [
+        "# users = \"postgres://countersign@db.example/accounts?sslmode=verify-full&",
+        "# ldap = \"ldaps://",
+        "# metrics-listen = \"127.0.0.1:",
+        "# redis = \"redis://127.0.0.1:",
+        "# proxy-protocol = [\"10.0.0.0/8\"]",
+    ] {
+        assert!(shipped.contains(careful), "{careful}");
+    }
+}
+
 #[test]
 fn a_server_takes_the_socket_it_is_handed_and_says_when_it_is_ready() {
     let house = House::new();
@@ -325,7 +364,15 @@ fn the_image_is_built_from_what_there_is_by_a_command_of_the_rehearsal() {
         }
     }
     // Last of all it is what has no rights, and no shell.
-    assert_eq!(of("FROM").next_back(), Some("gcr.io/distroless/cc-debian12:nonroot"));
+    let last = text.split("\nFROM ").last().unwrap().trim_end();
+    let shipped = "gcr.io/distroless/cc-debian12:nonroot\n\
+        COPY --from=build /countersign/target/release/countersign /usr/bin/countersign\n\
+        EXPOSE 4500\n\
+        ENTRYPOINT [\"/usr/bin/countersign\"]\n\
+        CMD [\"--help\"]";
+    assert_eq!(last, shipped);
+    // Which commit it is of is said by whoever builds it: there is no repository in it.
+    assert_eq!(of("ENV").collect::<Vec<_>>(), ["COUNTERSIGN_COMMIT=$COUNTERSIGN_COMMIT"]);
     assert_eq!(of("USER").count(), 0, "nobody is anybody else in it");
     let rehearsal = fs::read_to_string(root.join(".ci/release")).unwrap();
     for build in of("RUN") {

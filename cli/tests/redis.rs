@@ -18,7 +18,7 @@ use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use support::databases::{serving, sqlite};
@@ -206,25 +206,64 @@ fn a_rotation_ends_no_ticket_and_a_check_changes_nothing() {
     drop(house.resume(&servers[0].address, &ticket));
 }
 
+/// The page of metrics at this address.
+fn page(address: &str) -> String {
+    let mut stream = connect(address);
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn all_that_is_kept_in_redis_begins_with_the_prefix_that_is_given() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let mut server = serve(&house, &redis, &["--redis-prefix", "ours:", "--metrics-listen", "127.0.0.1:0"]);
+    redis.settle();
+    let ticket = house.session(connect(&server.address)).info().ticket().unwrap().clone();
+    drop(house.resume(&server.address, &ticket));
+    server.login(&house, "alice", "wrong", &[]).fails(1, &["refused"]);
+    server.wait_for(&["event=login-resumed"]);
+    support::until("something is told", || !redis.ask(&["KEYS", "ours:*"]).trim().is_empty());
+    let keys = redis.ask(&["KEYS", "*"]);
+    assert!(keys.lines().filter(|key| !key.is_empty()).all(|key| key.contains("ours:")), "{keys}");
+}
+
 #[test]
 fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured() {
     let Some(mut redis) = Redis::start() else { return };
     let house = house();
-    let mut open = serve(&house, &redis, &[]);
+    let mut open = serve(&house, &redis, &["--metrics-listen", "127.0.0.1:0"]);
     let mut closed = serve(&house, &redis, &["--redis-down", "closed"]);
     redis.settle();
+    let line = open.said(&["metrics_listen="]);
+    let metrics = line.split("metrics_listen=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    // How often it was away, and whether it is.
+    let counts = |away: u32, is_away: u32| {
+        support::until("it is counted", || {
+            let page = page(&metrics);
+            page.contains(&format!("\ncountersign_redis_away_total {away}\n"))
+                && page.contains(&format!("\ncountersign_redis_away {is_away}\n"))
+        });
+    };
+    counts(0, 0);
     let ticket = house.session(connect(&open.address)).info().ticket().unwrap().clone();
+    assert!(!page(&metrics).contains("countersign_redis_questions_total{outcome=\"answered\"} 0\n"));
+    assert!(page(&metrics).contains("countersign_redis_questions_total{outcome=\"unanswered\"} 0\n"));
     redis.kill();
     open.wait_for(&["event=redis-away", "logins go on by what this server has counted itself"]);
     closed.wait_for(&["event=redis-away", "turned away"]);
     assert!(matches!(house.begin(&open.address, &ticket), Begun::Trusted(_)));
     let log_in = |server: &Server| server.login(&house, "alice", "secret of alice", &["--send", "whoami"]);
     log_in(&open).ok();
+    counts(1, 1);
     assert!([7, 8].contains(&log_in(&closed).status), "busy, or not now");
     redis.restart();
     for server in [&mut open, &mut closed] {
         server.wait_for(&["event=redis-back"]);
     }
+    counts(1, 0);
     log_in(&closed).ok();
     // Whoever is known there is let in, whatever Redis does.
     redis.kill();

@@ -310,8 +310,10 @@ fn a_stop_in_good_order_keeps_the_tickets_and_the_memory_of_used_ones() {
         run(&[&["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users], more].concat(), "")
     };
     serve(&["--ticket-keys", &key]).fails(1, &["server.pem", "name another file"]);
-    house.write("ticket.keys", &saved, 0o644);
-    serve(&["--ticket-keys", &file]).fails(1, &["ticket.keys", "mode 0644"]);
+    for mode in [0o644, 0o640, 0o620, 0o610, 0o604, 0o602, 0o601] {
+        house.write("ticket.keys", &saved, mode);
+        serve(&["--ticket-keys", &file]).fails(1, &["ticket.keys", &format!("mode 0{mode:o}")]);
+    }
     serve(&["--ticket-keys", &house.path("no/such/folder")]).fails(1, &["a folder that can be written"]);
     serve(&["--ticket-keys", &file, "--ticket-lifetime", "0s"]).fails(2, &["there are none"]);
     assert!(fs::exists(&key).unwrap() && fs::exists(&file).unwrap());

@@ -7,7 +7,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::files::read_public_keys;
-use countersign::{ClientConfig, Connector, Credential, Identity, KeyId, MemoryTickets, PublicKey, Stream};
+use countersign::{ClientConfig, Connector, Credential, Identity, KeyId, MemoryTickets, PublicKey, Stream, UnixTime};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -85,8 +85,11 @@ fn a_folder_of_keys_is_made_listed_and_rotated() {
     // What somebody has written into the file stays.
     let text = house.read("keys/keys.toml").replace("current = ", "# of rack 7\ncurrent = ");
     house.write("keys/keys.toml", text.as_bytes(), 0o640);
-    let said = rotate(&house, &["--retire-for", "30days"]).ok();
+    let now = now();
+    let said = rotate(&house, &["--retire-for", "2days"]).ok();
     let after = list(&house);
+    let until = after[2].last().unwrap();
+    assert!((date(now + 2 * DAY - 60)..=date(now + 2 * DAY + 600)).contains(until), "{until}");
     assert_eq!(after.iter().map(|line| line[0].as_str()).collect::<Vec<_>>(), ["current", "next", "retired"]);
     assert_eq!((&after[0][1], &after[2][1]), (&before[1][1], &before[0][1]));
     assert_ne!(after[1][1], before[1][1]);
@@ -96,6 +99,25 @@ fn a_folder_of_keys_is_made_listed_and_rotated() {
     // Once more: two are retired.
     rotate(&house, &[]).ok();
     assert_eq!(list(&house).iter().filter(|line| line[0] == "retired").count(), 2);
+    // One that is over goes with the next rotation, which says so.
+    let text = house.read("keys/keys.toml");
+    assert!(text.contains(until), "{text}");
+    house.write("keys/keys.toml", text.replace(until, "2020-01-01T00:00:00Z").as_bytes(), 0o640);
+    let gone = after[2][2].clone();
+    let said = rotate(&house, &[]).ok();
+    assert!(said.err.contains(&gone) && said.err.contains("shred"), "{said:?}");
+    assert!(!house.read("keys/keys.toml").contains("2020-01-01"), "{}", house.read("keys/keys.toml"));
+}
+
+const DAY: u64 = 24 * 3600;
+
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// As the command writes it: in the order of the letters, too.
+fn date(seconds: u64) -> String {
+    UnixTime::from_secs(seconds).to_string()
 }
 
 #[test]
@@ -139,7 +161,9 @@ fn what_is_stolen_is_taken_out_at_once() {
     let said = rotate(&house, &["--stolen", "current"]).ok();
     assert_eq!(pin(&house, "current"), next);
     assert!(said.err.contains("shred -u") && !said.out.contains(&current), "{said:?}");
-    rotate(&house, &["--stolen", "all"]).ok();
+    let stolen: Vec<String> = list(&house).into_iter().map(|line| line[2].clone()).collect();
+    let said = rotate(&house, &["--stolen", "all"]).ok();
+    assert!(stolen.iter().all(|file| said.err.contains(file.as_str())), "{stolen:?}: {said:?}");
     let left: Vec<String> = list(&house).into_iter().map(|line| line[1].clone()).collect();
     assert!(left.len() == 2 && !left.contains(&current) && !left.contains(&next), "{left:?}");
     rotate(&house, &["--stolen", "all", "--retire-for", "1day"]).fails(2, &["--retire-for"]);
@@ -209,7 +233,10 @@ fn an_identity_key_is_made_once_and_kept_under_a_passphrase_if_asked() {
 fn manifests_are_signed_numbered_and_shown() {
     let house = house();
     let identity = run(&["keygen", "--identity", "--out", &house.path("other.pem")], "").ok().out.trim().to_owned();
+    let now = now();
     let said = sign(&house, &["--name", "db.example", "--days", "30"]).ok();
+    let expires = said.out.lines().find_map(|line| line.strip_prefix("expires:")).unwrap().trim().to_owned();
+    assert!((date(now + 30 * DAY - 60)..=date(now + 30 * DAY + 600)).contains(&expires), "{said:?}");
     for part in ["number:    1", "names:     db.example", &pin(&house, "current"), &pin(&house, "next")] {
         assert!(said.out.contains(part), "{part} in {said:?}");
     }
@@ -252,6 +279,22 @@ fn manifests_are_signed_numbered_and_shown() {
     changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
     let changed = house.write("changed.pem", &changed, 0o644);
     run(&["manifest", "show", &changed], "").fails(1, &["changed.pem"]);
+}
+
+#[test]
+fn a_manifest_vouches_for_a_retired_key_for_as_long_as_its_server_has_it() {
+    let house = house();
+    rotate(&house, &["--retire-for", "1day"]).ok();
+    let retired = list(&house).into_iter().find(|line| line[0] == "retired").unwrap();
+    let (id, until) = (retired[1].clone(), retired.last().unwrap().clone());
+    let said = sign(&house, &["--days", "30"]).ok().out;
+    let line = said.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.contains(&format!("until {until}")), "{line}");
+    // One that is over is in no manifest any more.
+    let text = house.read("keys/keys.toml").replace(&until, &date(now() - 3600));
+    house.write("keys/keys.toml", text.as_bytes(), 0o600);
+    let said = sign(&house, &[]).ok().out;
+    assert!(!said.contains(&id), "{said}");
 }
 
 #[test]

@@ -6,6 +6,11 @@
 mod support;
 
 use countersign::accounts::TotpSecret;
+use countersign::crypto::rustcrypto;
+use countersign::{
+    Acceptor, Attempt, FactorAttempt, Form, Further, Grant, PrivateKey, Prompt, Reason, ServerConfig, ServerKey,
+    Verifier,
+};
 use rustix::io::ioctl_fionread;
 use rustix::process::{Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -488,4 +493,64 @@ fn a_second_factor_is_confirmed_and_then_asked_for_where_it_is_seen() {
     terminal.type_in(&format!("{}\n", code(&secret, 30)));
     terminal.wait_for("logged in as alice");
     assert_eq!(terminal.end(), Some(0));
+}
+
+/// Has a PIN asked for beside a password.
+struct AsksForAPin;
+
+impl Verifier for AsksForAPin {
+    fn verify(&self, _: &Attempt<'_>) -> Result<Grant, Reason> {
+        Ok(Grant::new("alice", ["read"]).unwrap())
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        Ok((further.step() == 0).then(|| Prompt::new(Form::Hidden, "PIN of your card").unwrap()))
+    }
+
+    fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
+        if attempt.answer() == b"1234" { Ok(()) } else { Err(Reason::WrongFactor) }
+    }
+}
+
+#[test]
+fn what_a_server_asks_for_hidden_is_not_shown() {
+    let house = House::new();
+    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
+    let acceptor = Acceptor::new(ServerConfig::new(rustcrypto::provider()), key, AsksForAPin);
+    let address = support::service(move |stream| {
+        let peer = stream.peer_addr().unwrap();
+        // For as long as the other end is there.
+        let _ = acceptor.accept_blocking(stream, peer).map(|mut session| session.read(&mut [0]));
+    });
+    let pin = house.pin();
+    let login = ["login", "--server", &address, "--user", "alice", "--pin", &pin];
+    let mut terminal = Terminal::run(&house, &login);
+    terminal.wait_for("Password for alice: ");
+    terminal.type_in("secret of alice\n");
+    terminal.wait_for("PIN of your card: ");
+    assert!(!terminal.echoes());
+    terminal.type_in("1234\n");
+    assert!(!terminal.before("logged in as alice").contains("1234"));
+}
+
+#[test]
+fn what_a_server_says_does_nothing_to_the_terminal() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    let pin = house.pin();
+    // A title, as an answer; a pipe gets it as it is.
+    let send = "echo \u{1b}]0;mine\u{7}!";
+    let login = ["login", "--server", &server.address, "--user", "alice", "--pin", &pin, "--send", send];
+    let mut terminal = Terminal::run(&house, &login);
+    terminal.wait_for("Password for alice: ");
+    terminal.type_in("secret of alice\n");
+    let shown = terminal.before("!");
+    assert!(
+        shown.contains("\\u{1b}]0;mine\\u{7}") && !shown.contains('\u{1b}') && !shown.contains('\u{7}'),
+        "{shown:?}"
+    );
+    assert_eq!(terminal.end(), Some(0));
+    let said = server.login(&house, "alice", "secret of alice", &["--send", send]).ok();
+    assert!(said.out.contains("\u{1b}]0;mine\u{7}!"), "{said:?}");
 }

@@ -95,6 +95,13 @@ fn a_user_is_added_with_a_key_and_no_password() {
     let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
     assert_eq!((&shown["can_log_in"], &shown["password"]), (&true.into(), &false.into()));
     assert_eq!(shown["keys"].as_array().unwrap().len(), 1);
+    // A line's bounds are kept, and a key that is over lets nobody in.
+    let bounded = format!("from=\"192.0.2.0/24\",expiry-time=\"20010101Z\" {ED25519}");
+    let bounded = house.write("bounded.pub", bounded.as_bytes(), 0o644);
+    run(&["user", "add", "dave", "--no-password", "--key", &bounded, "--users", &users], "").ok();
+    let shown = run(&["user", "show", "dave", "--users", &users, "--json"], "").ok();
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!((&shown["keys"][0]["from"], &shown["can_log_in"]), (&"192.0.2.0/24".into(), &false.into()));
     let both = ["user", "add", "carol", "--password-stdin", "--key", "-", "--users", &users];
     run(&both, "a long password\n").fails(2, &["standard input can't be both"]);
     let both = ["user", "add", "carol", "--password-stdin", "--key", &public, "--users", &users];

@@ -217,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn permits_that_are_added_go_to_those_who_wait() {
+        let permits = start(1, 2, LONG);
+        let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);
+        let held = now(&mut first).unwrap();
+        let mut second = permits.ask((&source("two"), Origin::New), Progress::Fresh);
+        assert!(now(&mut second).unwrap().is_none());
+        permits.set_bounds(WorkBounds { at_once: 2, waiting: 2, patience: LONG });
+        assert!(now(&mut second).unwrap().is_some());
+        drop(held);
+    }
+
+    #[test]
     fn the_wait_is_that_of_whoever_waits_and_none_where_nobody_does() {
         let permits = start(1, 2, LONG);
         let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);

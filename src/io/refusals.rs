@@ -33,7 +33,7 @@ struct State {
 const TICK: Duration = Duration::from_millis(20);
 
 /// How long the thread lives without a refusal.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
 impl Refusals {
     /// Leaves a refusal to the thread, which does nothing about it before it is `due`.
@@ -102,4 +102,41 @@ fn poll(mut pending: Pending) -> Option<Pending> {
     let mut task = Context::from_waker(Waker::noop());
     let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pending.as_mut().poll(&mut task)));
     matches!(polled, Ok(Poll::Pending)).then_some(pending)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A refusal that says when it is told.
+    fn refuse(refusals: &Refusals) -> Receiver<()> {
+        let (tell, told) = channel();
+        refusals.add(Instant::now(), Box::pin(async move { tell.send(()).unwrap() }));
+        told
+    }
+
+    #[test]
+    fn the_thread_ends_without_refusals_and_the_next_one_has_another() {
+        let refusals = Refusals::default();
+        for _ in 0..3 {
+            refuse(&refusals).recv_timeout(LONG).unwrap();
+            let start = Instant::now();
+            while refusals.lock().has_thread {
+                assert!(start.elapsed() < LONG);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_panics_ends_alone() {
+        let refusals = Refusals::default();
+        refusals.add(Instant::now(), Box::pin(async { panic!("on purpose") }));
+        refuse(&refusals).recv_timeout(LONG).unwrap();
+        assert_eq!(refusals.lock().waiting.len(), 0);
+    }
 }

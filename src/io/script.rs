@@ -218,7 +218,9 @@ async fn refused<L: Link>(
     mut refused: RefusedLogin,
     Visit { place, trace, .. }: Visit,
 ) -> Visited {
-    if refused.refusal.reason.is_failure() || matches!(refused.refusal.reason, Reason::Penalty(_)) {
+    // No failure, but its credential was computed in vain: an account that has all its sessions could have that done without end.
+    let is_in_vain = matches!(refused.refusal.reason, Reason::Penalty(_) | Reason::NotAdmitted(_));
+    if refused.refusal.reason.is_failure() || is_in_vain {
         server.note_refused(place.source());
     }
     penalised::note_refused(server, link, (place.source(), &trace), &mut refused).await;

@@ -31,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const SURE: Duration = Duration::from_millis(100);
 
 /// How long a thread without work lives.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
 /// The open sessions of an acceptor. A clone is the same.
 #[derive(Clone)]

@@ -53,7 +53,7 @@ struct State {
 }
 
 /// How long a thread without work lives.
-const IDLE: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
 
 impl Workers {
     pub(super) fn new(bounds: WorkBounds) -> Self {
@@ -318,6 +318,14 @@ mod tests {
         Source::named("test")
     }
 
+    fn eventually(mut is_so: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !is_so() {
+            assert!(start.elapsed() < Duration::from_secs(60));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     #[test]
     fn work_is_done_on_another_thread_and_a_panic_is_told() {
         let workers = start(1, 1, Duration::from_secs(60));
@@ -384,6 +392,92 @@ mod tests {
             });
             assert_eq!((block_on(first), block_on(second)), (Done::Answer(true), Done::Answer(true)));
         }
+    }
+
+    #[test]
+    fn a_thread_without_work_ends_and_the_next_login_has_another() {
+        let workers = start(1, 1, Duration::from_secs(60));
+        for number in 0..3 {
+            let login = workers.queue((&source(), Origin::New), Progress::Fresh, number, |item| item);
+            assert_eq!(block_on(login), Done::Answer(number));
+            eventually(|| workers.lock().threads == 0);
+        }
+    }
+
+    #[test]
+    fn a_thread_over_a_lower_bound_ends_and_takes_nothing_more() {
+        let workers = start(2, 10, Duration::from_secs(60));
+        let (started, starts) = channel();
+        let occupied = [(); 2].map(|()| {
+            let ((go, wait), started) = (channel::<()>(), started.clone());
+            let work = move |()| {
+                started.send(()).unwrap();
+                wait.recv().unwrap();
+            };
+            (go, workers.queue((&source(), Origin::New), Progress::Fresh, (), work))
+        });
+        assert_eq!(starts.iter().take(2).count(), 2);
+        workers.set_bounds(WorkBounds { at_once: 1, waiting: 10, patience: Duration::from_secs(60) });
+        let next = workers.queue((&source(), Origin::New), Progress::Fresh, 3, |item| item);
+        let [(go, first), (go_on, second)] = occupied;
+        go.send(()).unwrap();
+        assert_eq!(block_on(first), Done::Answer(()));
+        eventually(|| workers.lock().threads == 1);
+        assert!(!next.is_begun(), "the other one is at work");
+        go_on.send(()).unwrap();
+        assert_eq!((block_on(second), block_on(next)), (Done::Answer(()), Done::Answer(3)));
+    }
+
+    #[test]
+    fn what_new_sources_have_begun_waits_for_so_many_known_ones_in_a_row_and_no_more() {
+        let workers = start(1, 100, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let first = workers.queue((&source(), Origin::New), Progress::Fresh, (), move |()| {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        starts.recv().unwrap();
+        let (done, order) = channel();
+        let told = |what: &'static str| {
+            let done = done.clone();
+            move || done.send(what).unwrap()
+        };
+        assert!(workers.submit((&Source::named("new"), Origin::New), Box::new(told("new"))));
+        let _known: Vec<_> = (0..20)
+            .map(|number| {
+                let known = Source::named(&format!("known {number}"));
+                let tell = told("known");
+                workers.queue((&known, Origin::Known), Progress::Fresh, (), move |()| tell())
+            })
+            .collect();
+        go.send(()).unwrap();
+        assert_eq!(block_on(first), Done::Answer(()));
+        let order: Vec<_> = order.iter().take(21).collect();
+        assert_eq!(order.iter().position(|what| *what == "new"), Some(IN_A_ROW as usize), "{order:?}");
+    }
+
+    #[test]
+    fn what_a_source_has_begun_waits_behind_that_of_others_if_its_logins_were_refused() {
+        let workers = start(1, 100, Duration::from_secs(60));
+        let (go, wait) = channel::<()>();
+        let (started, starts) = channel();
+        let occupied = Box::new(move || {
+            started.send(()).unwrap();
+            wait.recv().unwrap();
+        });
+        assert!(workers.submit((&source(), Origin::New), occupied));
+        starts.recv().unwrap();
+        let (done, order) = channel();
+        (0..4).for_each(|_| workers.note_refused(&Source::named("junk")));
+        let names = std::iter::once("junk".to_owned()).chain((0..30).map(|number| format!("good {number}")));
+        for name in names {
+            let (from, done) = (Source::named(&name), done.clone());
+            assert!(workers.submit((&from, Origin::New), Box::new(move || done.send(name).unwrap())));
+        }
+        go.send(()).unwrap();
+        let order: Vec<_> = order.iter().take(31).collect();
+        assert_eq!(order.last().map(String::as_str), Some("junk"), "{order:?}");
     }
 
     #[test]

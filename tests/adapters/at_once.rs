@@ -1,8 +1,9 @@
 //! Many passwords at once: how many are looked at, and who waits for whom.
 
 use crate::ends::{Adapter, AsyncAdapter, accepting, config, connector, eventually, eventually_empty, pair};
+use crate::peer::Peer;
 use crate::penalties::{HOUR, Looked, Shared, acceptor, from, gets_in, penalties, wrong};
-use crate::support::{ALICE, RSA2048, verify};
+use crate::support::{ALICE, RSA2048, Scenario, verify};
 use countersign::events::{Decision, Timings};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, PenaltyKey, PenaltyStore,
@@ -12,6 +13,7 @@ use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Poll, Waker};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 for_every_adapter!(
@@ -19,6 +21,7 @@ for_every_adapter!(
     of_many_logins_at_once_no_more_are_looked_at_than_may_be_wrong,
     good_logins_at_once_wait_for_one_another_and_all_get_in,
     those_who_wait_for_others_crowd_nobody_out_when_one_is_decided,
+    whoever_leaves_while_it_waits_for_others_gives_its_place_back,
 );
 
 for_every_async_adapter!(a_guess_that_is_cut_is_told_to_others_once_they_can_be_told);
@@ -176,6 +179,31 @@ fn good_logins_at_once_wait_for_one_another_and_all_get_in<A: Adapter>() {
 }
 
 const SLOW: Duration = Duration::from_millis(500);
+
+/// A login of this source, of which nobody has decided whether it is looked at.
+fn begin<A: Adapter>(acceptor: &Acceptor, source: &str) -> (Peer, JoinHandle<Result<A::Session, LoginError>>) {
+    let (client, server) = pair();
+    let server = accepting::<A>(acceptor, server, Source::named(source));
+    let mut peer = Peer::new(client);
+    peer.login(&Scenario::new(), ALICE);
+    (peer, server)
+}
+
+fn whoever_leaves_while_it_waits_for_others_gives_its_place_back<A: Adapter>() {
+    for (closed, acceptor) in closed(&penalties().with_account(Waits::new(0, HOUR, HOUR))) {
+        let first = begin::<A>(&acceptor, "first");
+        eventually("it is looked at", || closed.asked("alice") == 1);
+        let (waits, leaves) = (begin::<A>(&acceptor, "waits"), begin::<A>(&acceptor, "leaves"));
+        eventually("they wait", || acceptor.counts().logins == 3);
+        drop(leaves.0);
+        eventually("its place is free", || acceptor.counts().logins == 2);
+        closed.open();
+        assert!(first.1.join().unwrap().is_ok() && waits.1.join().unwrap().is_ok());
+        assert!(leaves.1.join().unwrap().is_err());
+        drop((first.0, waits.0));
+        eventually_empty(&acceptor);
+    }
+}
 
 /// Each verdict calls one of those who wait for it: all of them together would be more than may wait for a thread.
 fn those_who_wait_for_others_crowd_nobody_out_when_one_is_decided<A: Adapter>() {

@@ -350,6 +350,98 @@ impl Write for Pipe {
     }
 }
 
+/// One that keeps what is written until it is flushed, as compression does, or a WebSocket.
+struct Buffered {
+    inner: Pipe,
+    kept: Vec<u8>,
+}
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.kept.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.write_all(&std::mem::take(&mut self.kept))
+    }
+}
+
+#[test]
+fn a_transport_that_buffers_is_flushed_whenever_the_peer_waits_for_it() {
+    bounded(|| {
+        let buffered = |inner| Untimed(Buffered { inner, kept: Vec::new() });
+        let (answer, ()) = both(
+            duplex(),
+            |end| {
+                let mut stream = connect(buffered(end)).unwrap();
+                stream.write_all(b"question").unwrap();
+                stream.flush().unwrap();
+                let mut answer = [0; 6];
+                stream.read_exact(&mut answer).unwrap();
+                stream.finish_blocking(Duration::from_secs(60)).unwrap();
+                answer
+            },
+            |end| {
+                let mut stream = accept(buffered(end)).unwrap();
+                stream.read_exact(&mut [0; 8]).unwrap();
+                stream.write_all(b"answer").unwrap();
+                stream.flush().unwrap();
+                assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+                stream.close().unwrap();
+            },
+        );
+        assert_eq!(&answer, b"answer");
+    });
+}
+
+/// One of a socket that nobody can set up.
+struct Unusable(TcpStream);
+
+impl Read for Unusable {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Unusable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Transport for Unusable {
+    fn set_timeouts(&mut self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_nonblocking(&mut self, _: bool) -> io::Result<bool> {
+        Err(ErrorKind::InvalidInput.into())
+    }
+}
+
+#[test]
+fn a_connection_that_can_not_even_be_set_up_is_told_and_counted() {
+    bounded(|| {
+        let acceptor = acceptor();
+        let (_client, server) = pair();
+        let error = acceptor.accept_blocking(Unusable(server), Context::uncounted()).map(drop).unwrap_err();
+        assert!(matches!(error, LoginError::Io(error) if error.kind() == ErrorKind::InvalidInput));
+        assert_eq!(acceptor.totals().iter().collect::<Vec<_>>(), [("handshake-failed", "io", 1)]);
+        eventually_empty(&acceptor);
+    });
+}
+
 #[test]
 fn any_stream_in_memory_will_do_for_logins_and_for_refusals() {
     bounded(|| {

@@ -331,6 +331,14 @@ fn refusals_that_wait_are_bounded_by_source<A: Adapter>() {
     let (mut third, server) = refuse("one");
     assert_eq!(code(server.join().unwrap()), "no-room");
     assert_eq!(third.rest(), b"");
+    // Before its RSA operation, and told that it may come again, where its hello has something for the key to open.
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Source::named("one"));
+    let mut sealed = Peer::new(client);
+    sealed.send(&Scenario::new().known_key().await_challenge().0);
+    sealed.receive(FrameType::Busy);
+    drop(sealed);
+    assert_eq!(code(server.join().unwrap()), "no-room");
     held.push(refuse("another"));
     eventually("another source has places of its own", || acceptor.counts().refusals == 3);
     let (client, server) = start::<A>(&acceptor, "a third", ALICE);

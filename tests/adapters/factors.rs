@@ -5,11 +5,13 @@ use crate::ends::{
     failed, login, pair, protocol, refused,
 };
 use crate::peer::{Peer, VERDICT};
+use crate::penalties::penalties;
 use crate::support::{ALICE, FLOOR, RSA2048, Scenario, grant, provider, verifier};
 use countersign::frame::FrameType;
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Connector, Context, Credential, CredentialKind, Error, FactorAttempt, Form,
-    Further, Grant, LoginError, MemoryTickets, PolicyRequest, Prompt, Reason, Returning, TicketKeys, Verifier, limits,
+    Further, Grant, LoginError, MemoryTickets, Penalty, PolicyRequest, Prompt, Reason, Returning, Source, TicketKeys,
+    Verifier, limits,
 };
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -27,6 +29,8 @@ for_every_adapter!(
     a_verifier_that_asks_without_end_is_stopped,
     a_verifier_that_panics_over_an_answer_refuses_it,
     a_verifier_that_is_away_says_not_now,
+    an_async_verifier_that_has_no_answer_about_a_factor_ends_in_not_now,
+    wrong_answers_make_the_name_wait_wherever_they_come_from,
     slow_typing_outlasts_the_handshake_s_own_deadline,
     an_answer_that_never_comes_is_given_up_at_its_own_deadline_without_an_answer,
     what_is_no_answer_gets_the_refusal,
@@ -103,6 +107,9 @@ impl AsyncVerifier for Asynchronous {
 
     async fn check_factor(&self, attempt: &FactorAttempt<'_>) -> Result<(), Reason> {
         attempt.compute(|| ()).await?;
+        if attempt.answer() == b"hangs" {
+            std::future::pending().await
+        }
         self.0.judge(attempt)
     }
 }
@@ -236,6 +243,31 @@ fn a_verifier_that_is_away_says_not_now<A: Adapter>() {
         let (client, server) = failed::<A>(&acceptor, &answering_with(b"away"), ALICE);
         assert_eq!(protocol(client), Error::NotNow);
         assert_eq!(refused(server).1, Reason::NotNow("the store is away"));
+    }
+}
+
+fn an_async_verifier_that_has_no_answer_about_a_factor_ends_in_not_now<A: Adapter>() {
+    let config = config().with_handshake_timeout(Duration::from_secs(3));
+    let acceptor = Acceptor::new_async(config, RSA2048.server.clone(), Asynchronous(Store::with(1)));
+    let (client, server) = failed::<A>(&acceptor, &answering_with(b"hangs"), ALICE);
+    assert_eq!(protocol(client), Error::NotNow);
+    assert!(matches!(refused(server).1, Reason::NoAnswer(_)));
+    eventually_empty(&acceptor);
+}
+
+fn wrong_answers_make_the_name_wait_wherever_they_come_from<A: Adapter>() {
+    for (_, acceptor) in both(1) {
+        let acceptor = acceptor.with_penalties(penalties());
+        let answer = |source: &str, answer| {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named(source));
+            drop(A::connect(&answering_with(answer), client, ALICE));
+            refused(server.join().unwrap().map(drop).unwrap_err()).1
+        };
+        for number in 0..11 {
+            assert_eq!(answer(&format!("flat {number}"), b"wrong"), Reason::WrongFactor, "{number}");
+        }
+        assert_eq!(answer("another", b"0"), Reason::Penalty(Penalty::Account));
     }
 }
 

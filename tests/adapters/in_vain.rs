@@ -1,6 +1,6 @@
 //! Connections that come to nothing: each is a quarter of a failure of its source, here and for all servers that share their counts.
 
-use crate::ends::{Adapter, accepting, config, eventually, pair};
+use crate::ends::{Adapter, Session, accepting, client_config, config, eventually, pair};
 use crate::logins::{Returns, hello_with, ticket};
 use crate::peer::Peer;
 use crate::penalties::{Shared, gets_in, penalties, why};
@@ -8,13 +8,15 @@ use crate::support::wire::{ClientHello, edit};
 use crate::support::{ALICE, RSA2048, Scenario, frame, provider};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, Error, LoginError, Penalty, PenaltyKey, Reason, ServerConfig, Source, TicketKeys, WhenAway,
+    Acceptor, Connector, Error, LoginError, Penalty, PenaltyKey, Reason, Server, ServerConfig, Source, TicketKeys,
+    WhenAway,
 };
 use std::time::Duration;
 
 for_every_adapter!(
     connections_that_come_to_nothing_count_by_a_quarter,
     silence_counts_by_a_quarter_once_its_time_is_over,
+    good_resumptions_count_for_nothing_also_with_a_proof,
     a_hello_that_is_opened_in_vain_is_told_to_others,
 );
 
@@ -119,6 +121,22 @@ fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
     assert_eq!(why::<A>(&acceptor, "flat", ALICE), Reason::Penalty(Penalty::Source));
     (0..100).for_each(|_| drop(visit::<A>(&acceptor, "balancer", |_| ())));
     gets_in::<A>(&acceptor, "balancer", ALICE);
+}
+
+fn good_resumptions_count_for_nothing_also_with_a_proof<A: Adapter>() {
+    let (acceptor, store) = acceptor(config());
+    let ticket = ticket::<A>(&acceptor);
+    let known = Server::key(RSA2048.private.public_key().clone());
+    let connector = Connector::new(client_config().with_proof_at_resumption(), known);
+    for _ in 0..10 {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named("office"));
+        let client = A::resume(&connector, client, &ticket, ALICE).unwrap();
+        assert!(client.info().is_resumed() && server.join().unwrap().is_ok());
+    }
+    gets_in::<A>(&acceptor, "home", ALICE);
+    let office = PenaltyKey::Source(Source::named("office"));
+    assert_eq!(store.level(&office), 0.0);
 }
 
 fn silence_counts_by_a_quarter_once_its_time_is_over<A: Adapter>() {

@@ -30,6 +30,10 @@ for_every_adapter!(
     a_login_that_was_decided_before_a_change_is_looked_at_after_it,
     a_session_by_ticket_is_looked_at_as_what_its_chain_began_with,
     async_verifiers_are_asked_about_sessions_too,
+    an_async_verifier_that_hangs_or_panics_holds_up_no_other_sessions,
+    a_session_never_becomes_that_of_another_principal,
+    somebody_who_was_asked_about_by_a_word_while_the_store_was_away_is_asked_about_again,
+    what_came_before_a_session_was_ended_is_not_read_after_it,
 );
 
 /// Soon, so that tests need not wait.
@@ -53,6 +57,8 @@ enum Trouble {
     Panics,
     Hangs,
     Blinks,
+    /// The store gives somebody else's grant.
+    MixesUp(&'static str),
 }
 
 #[derive(Clone, Default)]
@@ -133,6 +139,7 @@ impl Verifier for Store {
             Some(Trouble::Locked) => Err(Reason::AccountLocked),
             Some(Trouble::Away) => Err(Reason::NotNow("the store is away")),
             Some(Trouble::Panics) => panic!("on purpose"),
+            Some(Trouble::MixesUp(other)) => self.look_up(other),
             Some(Trouble::Hangs) => {
                 let rows = self.0.0.lock().unwrap();
                 drop(self.0.1.wait_while(rows, |rows| rows.trouble.contains_key(name)));
@@ -456,6 +463,10 @@ impl AsyncVerifier for Async {
             core::task::Poll::Pending
         })
         .await;
+        if self.0.change(|rows| rows.trouble.get(returning.principal()) == Some(&Trouble::Hangs)) {
+            self.0.change(|rows| rows.asked.push((returning.principal().to_owned(), returning.kind())));
+            core::future::pending::<()>().await;
+        }
         self.0.resume(returning)
     }
 }
@@ -471,6 +482,59 @@ fn async_verifiers_are_asked_about_sessions_too<A: Adapter>() {
     assert_eq!(server.join().unwrap().1, refused_as(Reason::UnknownUser));
     works(&mut bob.0, &mut bob.1);
     drop(client);
+}
+
+fn an_async_verifier_that_hangs_or_panics_holds_up_no_other_sessions<A: Adapter>() {
+    // As many as are asked about at once.
+    let troubled = ["alice", "bob", "carol", "dave"];
+    let store = Store::of(&["alice", "bob", "carol", "dave", "erin"]);
+    let recheck = Recheck::every(SOON).with_grace(None);
+    let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), Async(store.clone())).with_recheck(recheck);
+    let open = troubled.map(|name| meet::<A>(&acceptor, name));
+    let (client, server) = meet::<A>(&acceptor, "erin");
+    for trouble in [Trouble::Panics, Trouble::Hangs] {
+        troubled.iter().for_each(|name| store.trouble(name, Some(trouble)));
+        store.all_asked_again(&troubled);
+        store.all_asked_again(&["erin"]);
+    }
+    store.remove("erin");
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+    drop((client, open));
+}
+
+fn a_session_never_becomes_that_of_another_principal<A: Adapter>() {
+    let store = Store::of(&["alice", "bob"]);
+    let acceptor = acceptor(&store, Recheck::every(SOON));
+    let (client, server) = meet::<A>(&acceptor, "alice");
+    let held = server.current_grant();
+    store.trouble("alice", Some(Trouble::MixesUp("bob")));
+    let mixed_up = Reason::Application("the verifier gave another principal's grant");
+    assert_eq!(reading(server).join().unwrap().1, refused_as(mixed_up));
+    assert_eq!(held.get().principal(), "alice");
+    drop(client);
+}
+
+fn somebody_who_was_asked_about_by_a_word_while_the_store_was_away_is_asked_about_again<A: Adapter>() {
+    let store = Store::of(&["alice"]);
+    let acceptor = acceptor(&store, Recheck::never().with_grace(None));
+    let (client, server) = meet::<A>(&acceptor, "alice");
+    store.trouble("alice", Some(Trouble::Away));
+    acceptor.recheck("alice");
+    eventually("it is counted", || acceptor.counts().unconfirmed == 1);
+    store.remove("alice");
+    store.trouble("alice", None);
+    assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
+    drop(client);
+}
+
+fn what_came_before_a_session_was_ended_is_not_read_after_it<A: Adapter>() {
+    let acceptor = acceptor(&Store::of(&["alice"]), Recheck::never());
+    let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+    client.write_all(b"do this, and that").unwrap();
+    client.flush().unwrap();
+    server.read_exact(&mut [0; 7]).unwrap();
+    assert_eq!(acceptor.revoke("alice"), 1);
+    assert_eq!(revoked(&server.read(&mut [0; 10]).unwrap_err()), Revocation::Ended);
 }
 
 /// A clean end would make half of it look whole.

@@ -44,6 +44,7 @@ for_every_adapter!(
     a_ticket_takes_the_place_of_the_credential,
     whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket,
     a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody,
+    an_async_verifier_that_panics_or_hangs_over_a_ticket_holds_up_nobody,
     a_resumption_is_no_session_before_its_client_has_spoken,
     a_recorded_hello_is_not_answered_twice,
     a_client_that_has_the_key_whole_makes_the_server_prove_itself,
@@ -547,6 +548,50 @@ fn a_verifier_that_blocks_or_panics_over_a_ticket_holds_up_nobody<A: Adapter>() 
     assert_eq!(told.recv().unwrap().as_deref(), Some("countersign"), "on a thread that may block");
 }
 
+/// Asked about a ticket, panics or has no answer.
+struct NoAnswerAboutTickets {
+    panics: bool,
+}
+
+impl AsyncVerifier for NoAnswerAboutTickets {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        verifier(attempt).map(|grant| grant.with_epoch(1))
+    }
+
+    async fn resume(&self, _: &Returning<'_>) -> Result<Grant, Reason> {
+        if self.panics {
+            panic!("on purpose");
+        }
+        std::future::pending().await
+    }
+}
+
+fn an_async_verifier_that_panics_or_hangs_over_a_ticket_holds_up_nobody<A: Adapter>() {
+    for panics in [true, false] {
+        // So long that only who hangs gets there.
+        let config = with_tickets(config()).with_handshake_timeout(Duration::from_secs(if panics { 600 } else { 3 }));
+        let acceptor = Acceptor::new_async(config, RSA2048.server.clone(), NoAnswerAboutTickets { panics });
+        let acceptor = acceptor.with_recheck(Recheck::never());
+        let hello = hello_with(ticket::<A>(&acceptor));
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let mut peer = Peer::new(client);
+        peer.send(&hello);
+        if panics {
+            // It may show its credential.
+            peer.receive(FrameType::ServerHello);
+            drop(peer);
+            let error = server.join().unwrap().map(drop).unwrap_err();
+            assert!(matches!(error, LoginError::Disconnected { awaited: FrameType::ClientLogin }), "{error:?}");
+        } else {
+            // Its time is over by then.
+            let error = server.join().unwrap().map(drop).unwrap_err();
+            assert!(matches!(error, LoginError::Protocol(Error::DeadlinePassed)), "{error:?}");
+        }
+        eventually_empty(&acceptor);
+    }
+}
+
 /// A login with a ticket, and the ticket for the next.
 pub fn ticket<A: Adapter>(acceptor: &Acceptor) -> countersign::Ticket {
     let (client, server) = login::<A>(acceptor, &connector(), ALICE);
@@ -560,6 +605,16 @@ pub fn hello_with(ticket: Ticket) -> Vec<u8> {
     let trusted = RSA2048.trust().resume(ticket, "alice", now).unwrap();
     let (config, none, mut rng) = (Arc::new(client_config()), ChannelBinding::none(), Scenario::new().rng("resuming"));
     countersign::client::resume(&config, &RSA2048.trust(), &none, trusted, &mut rng, at(0)).unwrap().0
+}
+
+/// The same with a secret that is sealed to the server's key, which has to prove itself.
+pub fn hello_with_proof(ticket: Ticket) -> Vec<u8> {
+    let now = UnixTime::from_system(std::time::SystemTime::now());
+    let known = Server::key(RSA2048.private.public_key().clone());
+    let trusted = known.resume(ticket, "alice", now).unwrap();
+    let config = Arc::new(client_config().with_proof_at_resumption());
+    let (none, mut rng) = (ChannelBinding::none(), Scenario::new().rng("resuming with a proof"));
+    countersign::client::resume(&config, &known, &none, trusted, &mut rng, at(0)).unwrap().0
 }
 
 fn a_resumption_is_no_session_before_its_client_has_spoken<A: Adapter>() {
@@ -772,17 +827,20 @@ fn the_answer_of_a_module_shows_no_earlier_than_a_floor<A: Adapter>() {
         (module, config().with_answer_floor(floor)),
         (RSA2048.server.clone(), config().with_answer_floor(floor)),
     ] {
-        let acceptor = Acceptor::new(config, key, verifier);
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Context::uncounted());
-        let mut peer = Peer::new(client);
+        let acceptor = Acceptor::new(with_tickets(config), key, Returns::default());
+        let with_ticket = hello_with_proof(ticket::<A>(&acceptor));
         let (hello, _) = Scenario::new().known_key().await_challenge();
-        let before = std::time::Instant::now();
-        peer.send(&hello);
-        peer.receive(FrameType::ServerHello);
-        assert!(before.elapsed() >= floor);
-        drop(peer);
-        assert!(server.join().unwrap().is_err());
+        for (hello, answer) in [(hello, FrameType::ServerHello), (with_ticket, FrameType::ServerResumption)] {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Context::uncounted());
+            let mut peer = Peer::new(client);
+            let before = std::time::Instant::now();
+            peer.send(&hello);
+            peer.receive(answer);
+            assert!(before.elapsed() >= floor, "{answer}");
+            drop(peer);
+            assert!(server.join().unwrap().is_err());
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! What an observer is told: one event for each connection, one more for the end of each session, and no secret in any.
 
+use crate::elsewhere::{Elsewhere, remote};
 use crate::ends::{
-    Adapter, AsyncAdapter, Session, accepting, acceptor, asking, client_config, config, connector, eventually,
-    eventually_empty, failed, login, pair,
+    Adapter, AsyncAdapter, Blocking, Session, accepting, acceptor, asking, client_config, config, connector,
+    eventually, eventually_empty, failed, login, pair,
 };
 use crate::support::{ALICE, RSA2048, TOKEN, verifier};
 use countersign::events::{Decision, Named, Timings};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, Event, Grant, Reason,
-    Server, ServerKeys, Source, TicketKeys,
+    Acceptor, AsyncVerifier, Attempt, Bounds, ClientKey, Connector, Context, Credential, CredentialKind, Event,
+    FactorAttempt, Form, Further, Grant, Prompt, Reason, Server, ServerKeys, SigningKey, Source, TicketKeys, Verifier,
 };
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -21,6 +22,7 @@ for_every_adapter!(
     whoever_comes_to_no_login_is_told_with_the_cause,
     an_observer_that_panics_changes_nothing,
     an_async_verifier_and_its_timings_are_told,
+    factors_and_the_time_of_a_remote_key_are_told,
 );
 
 for_every_async_adapter!(a_login_that_is_dropped_is_told_as_abandoned);
@@ -112,6 +114,65 @@ fn a_login_is_told_once_with_all_that_is_known_and_its_session_when_it_is_over<A
         }
         drop(server);
         assert_eq!(acceptor.totals().with_code("session-ended", code), 1, "{code}");
+    }
+    // And one that one end alone has closed.
+    for (is_ours, code) in [(true, "closed-by-us"), (false, "closed-by-peer")] {
+        let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+        let (mut client, mut server) = (client.unwrap(), server.unwrap());
+        if is_ours {
+            server.close().unwrap();
+        } else {
+            client.close().unwrap();
+            assert_eq!(server.read(&mut room).unwrap(), 0);
+        }
+        drop(server);
+        assert_eq!(acceptor.totals().with_code("session-ended", code), 1, "{code}");
+    }
+}
+
+fn factors_and_the_time_of_a_remote_key_are_told<A: Adapter>() {
+    let (elsewhere, asked) = Elsewhere::new();
+    let (acceptor, told) = observed(Acceptor::new(config(), remote(&elsewhere), AsksForACode));
+    std::thread::spawn(move || asked.into_iter().for_each(|go| go.send(()).unwrap_or_default()));
+    let connector = connector().with_factors(|_| Some(b"code".to_vec()));
+    let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+    let line = taken(&told).remove(0);
+    assert_eq!((field(&line, "factors").as_deref(), field(&line, "client_key")), (Some("1"), None), "{line}");
+    assert!(field(&line, "rsa_ms").unwrap().parse::<f64>().unwrap() > 0.0, "{line}");
+    drop((client.unwrap(), server.unwrap()));
+}
+
+#[test]
+fn the_client_s_key_that_logged_in_is_told() {
+    let config = config().with_credential_kinds(&[CredentialKind::Key]).unwrap();
+    let (acceptor, told) = observed(Acceptor::new(config, RSA2048.server.clone(), AsksForACode));
+    let signing = SigningKey::from_ed25519(&[7; 32]).unwrap();
+    let key = &ClientKey::load(&signing, crate::support::provider()).unwrap();
+    let (client, server) = login::<Blocking>(&acceptor, &connector(), Credential::Key { user: "alice", key });
+    let line = taken(&told).remove(0);
+    let id = signing.public_key().id().to_string();
+    assert_eq!((field(&line, "factors"), field(&line, "client_key")), (None, Some(id)), "{line}");
+    drop((client.unwrap(), server.unwrap()));
+}
+
+/// Asks whoever has a password for a code.
+struct AsksForACode;
+
+impl Verifier for AsksForACode {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Key { .. } => Ok(crate::support::grant()),
+            _ => verifier(attempt),
+        }
+    }
+
+    fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
+        let asks = further.kind() == CredentialKind::Password && further.step() == 0;
+        Ok(asks.then(|| Prompt::new(Form::Code, "the code").unwrap()))
+    }
+
+    fn check_factor(&self, _: &FactorAttempt<'_>) -> Result<(), Reason> {
+        Ok(())
     }
 }
 

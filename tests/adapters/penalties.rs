@@ -22,6 +22,8 @@ for_every_adapter!(
     one_name_from_many_sources_is_not_looked_at_and_its_owner_gets_in_where_she_was_before,
     a_password_that_is_not_looked_at_is_refused_as_any_other_and_no_sooner,
     tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in,
+    a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end,
+    where_a_token_has_logged_in_others_wrong_names_keep_it_out_of_nothing,
     servers_that_share_their_counts_stop_a_guesser_together,
     a_store_that_fails_hangs_or_panics_is_counted_and_does_as_configured,
     async_verifiers_are_asked_as_seldom,
@@ -106,6 +108,31 @@ pub fn why<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential
 pub fn gets_in<A: Adapter>(acceptor: &Acceptor, source: &str, credential: Credential<'_>) {
     let (client, server) = from::<A>(acceptor, source, credential);
     assert!(client.is_ok() && server.is_ok(), "{source} {:?}", server.map(drop));
+}
+
+fn a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end<A: Adapter>() {
+    let acceptor = acceptor(&Looked::default());
+    for number in 0..11 {
+        assert_eq!(why::<A>(&acceptor, &format!("flat {number}"), wrong("alice")), Reason::WrongPassword);
+    }
+    // Each a quarter of a failure, of which eight cost nothing.
+    for _ in 0..33 {
+        assert_eq!(why::<A>(&acceptor, "guesser", wrong("alice")), Reason::Penalty(Penalty::Account));
+    }
+    assert_eq!(why::<A>(&acceptor, "guesser", wrong("alice")), Reason::Penalty(Penalty::Source));
+}
+
+fn where_a_token_has_logged_in_others_wrong_names_keep_it_out_of_nothing<A: Adapter>() {
+    let acceptor = acceptor(&Looked::default());
+    let token = Credential::Token(TOKEN);
+    gets_in::<A>(&acceptor, "plant", token);
+    for source in ["plant", "elsewhere"] {
+        for number in 0..9 {
+            assert_eq!(why::<A>(&acceptor, source, wrong(&format!("user {number}"))), Reason::UnknownUser);
+        }
+    }
+    gets_in::<A>(&acceptor, "plant", token);
+    assert_eq!(why::<A>(&acceptor, "elsewhere", token), Reason::Penalty(Penalty::Source));
 }
 
 fn many_names_from_one_source_are_turned_away_before_any_rsa_operation<A: Adapter>() {

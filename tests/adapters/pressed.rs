@@ -23,6 +23,8 @@ use std::time::Duration;
 for_every_adapter!(
     whose_logins_were_refused_waits_behind_others_for_a_key_that_is_elsewhere,
     whose_logins_were_not_looked_at_waits_behind_others,
+    whose_account_has_all_its_sessions_waits_behind_others,
+    nobody_waits_longer_than_the_patience_for_a_key_that_does_not_answer,
     hellos_are_turned_away_while_others_wait_too_long_for_a_key_that_is_elsewhere,
     bounds_of_work_that_change_while_it_serves_count_at_once,
     a_verifier_that_has_too_much_computed_at_once_can_not_decide_now,
@@ -95,6 +97,38 @@ fn whose_logins_were_not_looked_at_waits_behind_others<A: Adapter>() {
         (0..4).for_each(|_| assert_eq!(guess("the guesser's"), "penalty-account"));
         assert_eq!(first_of_two::<A>(&acceptor, &gate, ["the guesser's", "good"]), "other");
     }
+}
+
+fn whose_account_has_all_its_sessions_waits_behind_others<A: Adapter>() {
+    for _ in 0..ROUNDS {
+        let (gate, verifier) = Gate::new();
+        let acceptor = asking(verifier).with_bounds(one_at_a_time().with_sessions_per_principal(1));
+        let log_in = |source: &str| {
+            gate.go.send(()).unwrap();
+            let (client, server) = start::<A>(&acceptor, source, ALICE);
+            assert_eq!(gate.entered.recv().unwrap(), "alice");
+            assert_eq!(client.join().unwrap().is_ok(), source == "one");
+            server.join().unwrap()
+        };
+        let held = log_in("one").unwrap();
+        (0..4).for_each(|_| assert_eq!(code(log_in("full")), "not-admitted"));
+        drop(held);
+        eventually_empty(&acceptor);
+        assert_eq!(first_of_two::<A>(&acceptor, &gate, ["full", "good"]), "other");
+    }
+}
+
+fn nobody_waits_longer_than_the_patience_for_a_key_that_does_not_answer<A: Adapter>() {
+    let (elsewhere, asked) = Elsewhere::new();
+    let acceptor = at_a_remote_key(&elsewhere, Duration::from_millis(200));
+    let first = begin::<A>(&acceptor, "first", ALICE);
+    let go = asked.recv().unwrap();
+    let second = begin::<A>(&acceptor, "second", ALICE);
+    eventually("it is told so", || second.1.is_finished());
+    assert!(second.1.join().unwrap().is_err() && !first.1.is_finished());
+    go.send(()).unwrap();
+    drop((first.1.join().unwrap().unwrap(), first.0, second.0));
+    eventually_empty(&acceptor);
 }
 
 fn hellos_are_turned_away_while_others_wait_too_long_for_a_key_that_is_elsewhere<A: Adapter>() {

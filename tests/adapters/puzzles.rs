@@ -1,5 +1,6 @@
 //! Puzzles: a login pays before the server does, whichever way it goes; and nobody else notices.
 
+use crate::elsewhere::{Elsewhere, remote};
 use crate::ends::{
     Adapter, accepting, asking, client_config, config, connector, eventually, failed, login, pair, protocol,
 };
@@ -9,8 +10,8 @@ use crate::places::{Gate, one_at_a_time};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, frame, verifier};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, Connector, Credential, Error, LoginError, MemoryTickets, Penalties, PuzzleDifficulty, Puzzles, Recheck,
-    Server, ServerKey, Source, TicketCache, WhenAway,
+    Acceptor, Bounds, Connector, Credential, Error, LoginError, MemoryTickets, Penalties, PuzzleDifficulty, Puzzles,
+    Recheck, Server, ServerKey, Source, TicketCache, WhenAway,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,7 @@ for_every_adapter!(
     who_comes_from_where_somebody_has_logged_in_is_not_asked_until_a_login_is_refused,
     ends_that_differ_find_out_after_the_puzzle,
     puzzles_begin_when_somebody_has_waited_and_end,
+    puzzles_begin_when_somebody_has_waited_for_a_key_that_is_elsewhere,
     a_server_that_leaves_while_its_puzzle_is_solved_is_noticed,
 );
 
@@ -180,6 +182,37 @@ fn puzzles_begin_when_somebody_has_waited_and_end<A: Adapter>() {
     assert_eq!(acceptor.counts().puzzle_bits, 2);
     for _ in 0..2 + others.len() {
         gate.go.send(()).unwrap();
+    }
+    for (client, server) in [first, second].into_iter().chain(others) {
+        client.join().unwrap().unwrap();
+        drop(server.join().unwrap().unwrap());
+    }
+}
+
+fn puzzles_begin_when_somebody_has_waited_for_a_key_that_is_elsewhere<A: Adapter>() {
+    let (elsewhere, asked) = Elsewhere::new();
+    let puzzling = Puzzles::default().with_first(bits(2)).with_most(bits(2)).with_wait(Duration::from_millis(1));
+    let bounds = Bounds::default().with_remote(1).with_patience(Duration::from_secs(60));
+    let acceptor = Acceptor::new(config(), remote(&elsewhere), verifier).with_bounds(bounds).with_puzzles(puzzling);
+    let start = |source: &str| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named(source));
+        (std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop)), server)
+    };
+    let first = start("one");
+    let go = asked.recv().unwrap();
+    let second = start("two");
+    eventually("both are here", || acceptor.counts().logins == 2);
+    let mut others = Vec::new();
+    eventually("somebody is asked", || {
+        others.push(start(&format!("another {}", others.len())));
+        let count = 2 + others.len();
+        eventually("it is here", || acceptor.counts().logins == count);
+        acceptor.counts().puzzles_solved > 0
+    });
+    go.send(()).unwrap();
+    for _ in 0..1 + others.len() {
+        asked.recv().unwrap().send(()).unwrap();
     }
     for (client, server) in [first, second].into_iter().chain(others) {
         client.join().unwrap().unwrap();

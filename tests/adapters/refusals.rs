@@ -5,7 +5,7 @@ use crate::ends::{
 };
 use crate::peer::{Challenged, Peer, VERDICT};
 use crate::support::wire::{Forger, padded};
-use crate::support::{ALICE, RSA2048, Scenario, verifier};
+use crate::support::{ALICE, RSA2048, Scenario, TODAY, at, verifier};
 use countersign::crypto::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
@@ -27,6 +27,7 @@ for_every_adapter!(
     a_hello_whose_key_service_never_answers_is_told_that_the_server_is_busy,
     a_login_for_which_no_session_is_left_is_turned_away_or_refused,
     whoever_leaves_after_its_login_holds_nothing,
+    a_house_that_fills_up_between_hello_and_login_is_no_wrong_password,
     an_accepted_login_is_not_held_to_the_floor,
 );
 
@@ -458,6 +459,27 @@ fn a_login_for_which_no_session_is_left_is_turned_away_or_refused<A: Adapter>() 
         let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
         assert!(client.is_ok() && server.is_ok(), "{name}");
     }
+}
+
+fn a_house_that_fills_up_between_hello_and_login_is_no_wrong_password<A: Adapter>() {
+    let (decrypted, verified) = (Count::default(), Count::default());
+    let acceptor = plain(config(), &decrypted, &verified).with_bounds(Bounds::default().with_sessions(1));
+    let (late, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Context::uncounted());
+    let mut late = Peer::new(late);
+    // Opened by then: to a login that is not, nobody can answer.
+    let proving = Scenario::new().known_key();
+    let Challenged { challenge, state, .. } = late.hello(&proving);
+    let (client, held) = login::<A>(&acceptor, &connector(), ALICE);
+    let (client, held) = (client.unwrap(), held.unwrap());
+    let before = (decrypted.get(), verified.get());
+    let (login, state) = proving.credential(ALICE).log_in(state, &challenge).unwrap();
+    late.send(&login);
+    let verdict = state.read(&late.receive(FrameType::ServerVerdict), at(100), TODAY);
+    assert_eq!(verdict.map(drop), Err(Error::NotNow));
+    assert_eq!(refused(server.join().unwrap().map(drop).unwrap_err()).1, Reason::NotNow("too many sessions"));
+    assert_eq!((decrypted.get(), verified.get()), before);
+    drop((client, held));
 }
 
 fn an_accepted_login_is_not_held_to_the_floor<A: Adapter>() {

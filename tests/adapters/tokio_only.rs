@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf, duplex};
 
 /// Drives a test, and fails it where it hangs.
 fn run(test: impl Future<Output = ()>) {
@@ -87,6 +87,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reluctant<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
     }
+}
+
+#[test]
+fn a_transport_that_buffers_is_flushed_whenever_the_peer_waits_for_it() {
+    run(async {
+        let (client, server) = duplex(1 << 16);
+        let (mut client, mut server) = login(BufStream::new(client), BufStream::new(server)).await;
+        let mut room = [0; 8];
+        client.write_all(b"question").await.unwrap();
+        client.flush().await.unwrap();
+        server.read_exact(&mut room).await.unwrap();
+        server.write_all(b"answer").await.unwrap();
+        server.flush().await.unwrap();
+        client.read_exact(&mut room[..6]).await.unwrap();
+        assert_eq!(&room, b"answeron");
+        client.shutdown().await.unwrap();
+        assert_eq!(server.read(&mut room).await.unwrap(), 0);
+    });
 }
 
 /// Writes `total` random bytes in random pieces and closes; gives their hash.

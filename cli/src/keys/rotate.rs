@@ -184,3 +184,21 @@ fn show(folder: &Folder) -> Result<(), Failure> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use countersign::PrivateKey;
+
+    #[test]
+    fn the_next_key_is_as_large_as_the_one_before() {
+        for (size, pem) in [
+            (KeySize::Rsa2048, include_str!("../../../tests/keys/rsa2048.pem")),
+            (KeySize::Rsa3072, include_str!("../../../tests/keys/rsa3072.pem")),
+            (KeySize::Rsa4096, include_str!("../../../tests/keys/rsa4096.pem")),
+        ] {
+            assert_eq!(size_of(PrivateKey::from_pem(pem).unwrap().public_key()), size);
+        }
+    }
+}

@@ -67,6 +67,52 @@ fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
 }
 
 #[test]
+fn among_sources_alike_one_that_has_sent_a_hello_and_stands_still_makes_way_for_newcomers() {
+    let places = Places::new(Bounds::default().with_handshakes(8));
+    let later = Instant::now() + Duration::from_secs(700);
+    let enter_later = |name: String| places.enter_at(&source(&name), later).unwrap();
+    let stalled: Vec<Place> = (0..4).map(|number| enter(&places, &format!("stalled {number}"))).collect();
+    stalled.iter().for_each(Place::greeted);
+    let newcomers: Vec<Place> = (0..4).map(|number| enter_later(format!("new {number}"))).collect();
+    let _more: Vec<Place> = (0..4).map(|number| enter_later(format!("more {number}"))).collect();
+    assert!(stalled.iter().all(is_cut) && !newcomers.iter().any(is_cut));
+}
+
+#[test]
+fn which_of_the_sources_alike_makes_way_is_a_matter_of_chance() {
+    let places = Places::new(Bounds::default().with_handshakes(8));
+    let mut ours: Vec<Place> = (0..8).map(|number| enter(&places, &format!("source {number}"))).collect();
+    let mut victims = Vec::new();
+    for _ in 0..64 {
+        let newcomer = enter(&places, "newcomer");
+        let victim = ours.iter().position(is_cut);
+        victims.push(victim);
+        drop(newcomer);
+        if let Some(victim) = victim {
+            ours[victim] = enter(&places, &format!("source {victim}"));
+        }
+    }
+    // All 64 alike: one chance in 8 to the power of 63.
+    assert!(victims.iter().any(|victim| *victim != victims[0]), "{victims:?}");
+}
+
+#[test]
+fn those_that_are_not_counted_are_bounded_by_the_total_alone() {
+    let uncounted = |places: &Places| places.enter(&Source::uncounted()).unwrap();
+    // More than one source may have, of each.
+    let places = Places::new(Bounds::default().with_handshakes(100));
+    let handshakes: Vec<Place> = (0..100).map(|_| uncounted(&places)).collect();
+    assert!(!handshakes.iter().any(is_cut));
+    let places = Places::new(Bounds::default().with_refusals(8));
+    let logins: Vec<Place> = (0..8).map(|_| uncounted(&places)).collect();
+    assert!(logins.iter().all(|place| place.arrived().is_ok()));
+    let places = Places::new(Bounds::default().with_sessions(16));
+    let sessions: Vec<_> = (0..16).map(|number| uncounted(&places).session_place(&format!("user {number}"))).collect();
+    assert!(sessions.iter().all(Option::is_some));
+    assert!(uncounted(&places).session_place("one more").is_none());
+}
+
+#[test]
 fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none() {
     let places = Places::new(Bounds::default().with_handshakes(100));
     let ours: Vec<Place> = (0..60).map(|_| enter(&places, "one")).collect();

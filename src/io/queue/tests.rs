@@ -32,6 +32,23 @@ fn sources_take_turns_whatever_the_length_of_their_lines() {
 }
 
 #[test]
+fn a_source_that_comes_back_waits_for_those_who_were_there() {
+    let mut queue = Queue::new();
+    let mut push = |queue: &mut Queue<_>, name| {
+        queue.push((&source(name), Origin::New), Progress::Fresh, at(0), name);
+    };
+    push(&mut queue, "often");
+    assert_eq!(pop(&mut queue, 1).0, Some("often"));
+    for name in ["a", "b", "a", "b"] {
+        push(&mut queue, name);
+    }
+    let first = [0; 2].map(|_| pop(&mut queue, 1).0.unwrap());
+    assert!(first == ["a", "b"] || first == ["b", "a"], "{first:?}");
+    push(&mut queue, "often");
+    assert_eq!(pop(&mut queue, 1).0, Some(first[0]));
+}
+
+#[test]
 fn whoever_was_refused_waits_behind_those_who_were_not_until_it_is_forgiven() {
     let mut queue = Queue::new();
     for _ in 0..8 {

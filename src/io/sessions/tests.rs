@@ -59,6 +59,31 @@ fn eventually(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
+fn threads_without_sessions_end_and_the_next_session_has_others() {
+    let (sessions, counting) = sessions(Duration::from_millis(20));
+    for round in 0..3 {
+        let entered = enter(&sessions, &format!("user {round}"));
+        eventually(|| counting.asked.lock().unwrap().len() == round + 1);
+        drop(entered);
+        eventually(|| {
+            let state = sessions.lock();
+            (state.threads, state.has_clock) == (0, false)
+        });
+    }
+}
+
+#[test]
+fn askers_without_questions_end_and_the_next_question_has_others() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    let _open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    for round in 1..=3 {
+        sessions.recheck(None);
+        eventually(|| counting.asked.lock().unwrap().values().filter(|asked| **asked == round).count() == 100);
+        eventually(|| sessions.lock().threads == 0);
+    }
+}
+
+#[test]
 fn ten_thousand_sessions_are_each_looked_at_by_four_threads_at_the_most() {
     let (sessions, counting) = sessions(Duration::from_millis(500));
     let open: Vec<_> = (0..10_000).map(|number| enter(&sessions, &format!("user {number}"))).collect();

@@ -92,8 +92,40 @@ mod tests {
         }
         let hidden =
             ["al\u{202e}ice", "bob\u{200b}", "\u{feff}bob", "b\u{ad}ob", "b\u{fe0f}ob", "\u{3164}", "\u{e0061}"];
-        for name in hidden.into_iter().chain(["", "#a", "a b", "a:b", "a=b", "a\u{a0}b", "a\u{7f}"]) {
+        for name in hidden.into_iter().chain(["", "#a", "@a", "a b", "a:b", "a=b", "a\u{a0}b", "a\u{7f}"]) {
             assert_eq!(check(name), Err(AccountError::BadName), "{name:?}");
+        }
+    }
+
+    /// Unicode 16's `Default_Ignorable_Code_Point` (DerivedCoreProperties.txt), and what else has no shape: the first and the last of each range, and
+    /// nothing beside them.
+    #[test]
+    fn what_is_not_seen_is_hidden_from_the_first_of_its_range_to_the_last() {
+        for (first, last) in [
+            (0xad, 0xad),
+            (0x34f, 0x34f),
+            (0x61c, 0x61c),
+            (0x115f, 0x1160),
+            (0x17b4, 0x17b5),
+            (0x180b, 0x180f),
+            (0x200b, 0x200f),
+            (0x202a, 0x202e),
+            (0x2060, 0x206f),
+            (0x2800, 0x2800),
+            (0x3164, 0x3164),
+            (0xfdd0, 0xfdef),
+            (0xfe00, 0xfe0f),
+            (0xfeff, 0xfeff),
+            (0xffa0, 0xffa0),
+            (0xfff0, 0xfffb),
+            (0xfffe, 0xffff),
+            (0x1bca0, 0x1bca3),
+            (0x1d173, 0x1d17a),
+            (0xe0000, 0xe0fff),
+        ] {
+            let is_hidden = |number: u32| char::from_u32(number).is_some_and(is_hidden);
+            assert!((first..=last).all(is_hidden), "{first:x}");
+            assert!(!is_hidden(first - 1) && !is_hidden(last + 1), "{first:x}");
         }
     }
 }

@@ -41,6 +41,22 @@ fn at_the_end_of_a_wait_one_password_is_looked_at_however_many_come() {
     }
 }
 
+/// Each of what passwords are counted by has its bound by itself: here the others are far from theirs.
+#[test]
+fn at_once_no_more_are_looked_at_than_one_after_the_other_wherever_they_are_counted() {
+    let names: Vec<_> = (0..200).map(|number| format!("user {number}")).collect();
+    let home = v6(7, 7);
+    let at_home = (vec![home.clone(); 64], vec!["alice".to_owned(); 64]);
+    let of_a_network = ((0..200).map(|number| v6(1, number)).collect(), names.clone());
+    let of_all = ((0..200).map(|number| v6(number + 100, 1)).collect(), names);
+    let looked_at = [at_home, of_a_network, of_all].map(|(sources, users)| {
+        let guard = guard();
+        login(&guard, &home, "alice").unwrap();
+        at_once(&guard, &sources, &users).len()
+    });
+    assert_eq!(looked_at, [10 + 1, 64 + 1, 87]);
+}
+
 #[test]
 fn good_logins_at_once_count_for_nothing_once_they_are_known_to_be_good() {
     let (guard, office) = (guard(), v4([2, 1]));

@@ -177,3 +177,27 @@ impl AccountStore for AccountFile {
         self.desk.edit(remove).await
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+    use std::time::Instant;
+
+    /// As where the mount under it hangs.
+    #[test]
+    fn a_file_that_was_looked_at_too_long_ago_lets_nobody_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("users.txt");
+        AccountFile::edit(&path, true, |_| Ok::<_, StoreError>(())).unwrap();
+        let file = AccountFile::open(&path).unwrap();
+        let View { good, .. } = file.reader.ask(FIRST);
+        let looked = |ago| {
+            served(View { good: Arc::clone(&good), error: None, begun: Instant::now().checked_sub(ago).unwrap() })
+        };
+        assert!(looked(Duration::ZERO).is_ok());
+        assert!(matches!(looked(STALE + Duration::from_secs(1)), Err(StoreError::Away { .. })));
+        assert_eq!(STALE, Duration::from_secs(10));
+    }
+}
