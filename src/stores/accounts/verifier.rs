@@ -62,7 +62,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     /// Over this store. A shared one, to be edited while it is served, is `Arc<S>`.
     ///
     /// A login whose password was good, and is stored as [`PasswordCheck::needs_upgrade`] finds too little, has it stored anew, as
-    /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
+    /// [`PasswordCheck::hash`] makes it, if it is the one that was set ([`PasswordCheck::is_exact`]): [`AccountVerifier::with_upgrade`] makes something else of it, and
     /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
         Self { store, upgrade: Some(Arc::new(upgraded)), moves: false, clock: Clock::system() }
@@ -77,7 +77,8 @@ impl<S: AccountStore> AccountVerifier<S> {
 
     /// At a login whose password was good, puts what `upgrade` makes of the account in its place, before the grant is made: to hash the
     /// password anew, under better parameters. It is told the account and the password, gives `None` where nothing is to be done,
-    /// and may take a processor for a while. Where the store does not take the change, the login is as good without it.
+    /// and may take a processor for a while. It is not asked where the stored hash is good for other passwords, too
+    /// ([`PasswordCheck::is_exact`]): this one may have been mistyped. Where the store does not take the change, the login is as good without it.
     #[must_use]
     pub fn with_upgrade(
         mut self,
@@ -88,7 +89,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     }
 
     /// At a good login by stretched password, keeps that at the newest parameters in the place of what was kept: of a password that was not
-    /// stretched so far ([`crate::Stretching::with_moving`]), or one at older parameters. The account gets another epoch. Where the store does not
+    /// stretched so far ([`crate::Stretching::with_moving`]), if it is the one that was set ([`PasswordCheck::is_exact`]), or one at older parameters. The account gets another epoch. Where the store does not
     /// take the change, the login is as good without it.
     ///
     /// Where the client sends the password itself, too, the server computes once what it is stretched to, and keeps nothing else. Where it does
@@ -180,7 +181,9 @@ impl<S: AccountStore> AccountVerifier<S> {
                 check_password(account.as_ref(), &imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Password, address, time)?;
-                let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
+                let stored = account.password.as_ref().map(|(hash, _)| hash);
+                let is_exact = stored.is_some_and(|hash| hash::is_exact(hash, &password));
+                let better = may_upgrade.filter(|_| is_exact).and_then(|upgrade| upgrade(&account, &password));
                 Ok::<_, Reason>((grant, account, better))
             };
             let (grant, account, better) = attempt.compute(check).await??;
