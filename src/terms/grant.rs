@@ -36,6 +36,13 @@ pub struct Grant {
     credential_epoch: Option<u64>,
 }
 
+/// The numbers of an account and of its credentials, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epochs {
+    pub(crate) account: Option<u64>,
+    pub(crate) credential: Option<u64>,
+}
+
 impl Grant {
     /// A grant for `principal` (1 to 255 bytes, no control characters) with up to 32 different permissions (1 to 64
     /// bytes each, printable ASCII without spaces and commas; a `*` is a part of its own, and the last). Order is kept.
@@ -148,6 +155,10 @@ impl Grant {
             }
         }
         Ok(Self::new(self.principal.as_str(), left)?.with_epochs_of(self))
+    }
+
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs { account: self.epoch, credential: self.credential_epoch }
     }
 
     pub(crate) fn with_epochs_of(self, other: &Self) -> Self {
