@@ -209,6 +209,9 @@ fn a_removed_user_is_cut_off_while_it_waits_and_nobody_else_is<A: Adapter>() {
     assert_eq!(revocation, refused_as(Reason::UnknownUser));
     assert_eq!(server.info().grant().principal(), "alice");
     assert!(!server.permits("read") && !handle.permits("read"));
+    // Not that something is missing which it has.
+    let forbidden = handle.require("read").unwrap_err();
+    assert_eq!((forbidden.has_ended, forbidden.to_string().as_str()), (true, "the session has ended"));
     assert_eq!(handle.check(), Err(Error::Revoked(revocation)));
     drop(server);
     // Its peer is not told why: a close, or a cut where nothing could say that in time.
