@@ -13,10 +13,11 @@ use countersign::accounts::{
     Account, AccountError, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
 };
 use countersign::{
-    Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
-    Returning, StretchParameters, Stretching, UnixTime,
+    Accounts, AsyncVerifier, Attempt, AuthorizedKey, ClientKey, Clock, Context, Credential, CredentialKind,
+    FactorAttempt, Further, Grant, Moment, Reason, Returning, SigningKey, StretchParameters, Stretching, UnixTime,
 };
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
 
 const PASSWORD: &[u8] = b"correct horse";
@@ -284,4 +285,120 @@ fn an_account_with_a_second_factor_moves_only_where_the_password_came_with_it() 
             assert_eq!(store.alice().stretched().unwrap().parameters(), if moves { new } else { old });
         }
     }
+}
+
+/// A key, without the half that nobody here needs.
+fn key(seed: u8) -> ClientKey {
+    ClientKey::public_only(SigningKey::from_ed25519(&[seed; 32]).unwrap().public_key().clone())
+}
+
+fn bounded(seed: u8, from: Option<&str>, until: Option<u64>) -> AuthorizedKey {
+    let until = until.map(UnixTime::from_secs);
+    AuthorizedKey::bounded(key(seed).public_key().clone(), "", from, until).unwrap()
+}
+
+/// What a key of alice's is good for, at logins, with a ticket, and in a session, from an address.
+struct Keys(AccountVerifier<Arc<Store>>);
+
+impl Keys {
+    fn context(from: &str) -> Context {
+        Context::from(SocketAddr::new(from.parse().unwrap(), 1))
+    }
+
+    fn log_in(&self, seed: u8, from: &str) -> Result<Grant, Reason> {
+        let (key, context) = (key(seed), Self::context(from));
+        block_on(self.0.verify(&Attempt::new(Credential::Key { user: "alice", key: &key }, &context)))
+    }
+
+    /// With a ticket of this grant: whether it is taken.
+    fn come_back(&self, held: &Grant, from: &str) -> Result<bool, Reason> {
+        let context = Self::context(from);
+        let returning = Returning::new("alice", CredentialKind::Key, UnixTime::from_secs(1), &context);
+        let grant = block_on(self.0.resume(&returning.with_epoch(held.epoch().unwrap())))?;
+        Ok(grant.epoch() == held.epoch())
+    }
+
+    /// In a session with this grant: whether it goes on.
+    fn go_on(&self, held: &Grant, from: &str) -> Result<bool, Reason> {
+        let context = Self::context(from);
+        let returning = Returning::new("alice", CredentialKind::Key, UnixTime::from_secs(1), &context).of_session();
+        let returning = returning.with_epoch(held.epoch().unwrap());
+        let grant = block_on(self.0.resume(&returning.with_credential_epoch(held.credential_epoch().unwrap())))?;
+        Ok(grant.credential_epoch() == held.credential_epoch())
+    }
+
+    /// In the middle of a login: whether it goes on.
+    fn further(&self, held: &Grant, from: &str) -> Result<(), Reason> {
+        let context = Self::context(from);
+        block_on(self.0.further(&Further::new(held, CredentialKind::Key, 0, &context))).map(drop)
+    }
+}
+
+const OFFICE: &str = "192.0.2.7";
+const ELSEWHERE: &str = "203.0.113.5";
+
+#[test]
+fn what_one_of_several_keys_began_ends_with_its_bounds_and_nothing_else_does() {
+    let start = 1_800_000_000;
+    let mut alice = alice();
+    for seed in [1, 2, 3] {
+        alice.add_key(&bounded(seed, None, (seed == 3).then_some(start + 60))).unwrap();
+    }
+    let store = Store::with(&alice);
+    let time = Arc::new(AtomicU64::new(start));
+    let now = Arc::clone(&time);
+    let clock = Clock::new(move || {
+        let passed = std::time::Duration::from_secs(now.load(SeqCst) - start);
+        (Moment::after_origin(passed), UnixTime::from_secs(now.load(SeqCst)))
+    });
+    let keys = Keys(AccountVerifier::new(Arc::clone(&store)).with_clock(Arc::new(clock)));
+    let [first, second, third] = [1, 2, 3].map(|seed| keys.log_in(seed, ELSEWHERE).unwrap());
+    for held in [&first, &second, &third] {
+        assert_eq!((keys.come_back(held, ELSEWHERE), keys.go_on(held, ELSEWHERE)), (Ok(true), Ok(true)));
+        assert_eq!(keys.further(held, ELSEWHERE), Ok(()));
+    }
+    // The third comes to its end by itself.
+    time.fetch_add(60, SeqCst);
+    assert_eq!((keys.come_back(&third, OFFICE), keys.go_on(&third, OFFICE)), (Ok(true), Ok(true)), "to the second");
+    time.fetch_add(1, SeqCst);
+    let over = Err(Reason::KeyNotAdmitted);
+    assert_eq!((keys.come_back(&third, OFFICE), keys.go_on(&third, OFFICE)), (over.clone(), over.clone()));
+    assert_eq!(keys.further(&third, OFFICE).map(|()| true), over);
+    for held in [&first, &second] {
+        assert_eq!((keys.come_back(held, ELSEWHERE), keys.go_on(held, ELSEWHERE)), (Ok(true), Ok(true)));
+    }
+    // The first is bound to the office, and the account is another for tickets.
+    block_on(store.edit("alice", |alice| alice.add_key(&bounded(1, Some("192.0.2.0/24"), None)))).unwrap();
+    assert_eq!((keys.go_on(&first, ELSEWHERE), keys.go_on(&first, OFFICE)), (over.clone(), Ok(true)));
+    assert_eq!(keys.further(&first, ELSEWHERE).map(|()| true), over);
+    assert_eq!(keys.come_back(&first, ELSEWHERE), Ok(false));
+    assert_eq!((keys.go_on(&second, ELSEWHERE), keys.come_back(&second, ELSEWHERE)), (Ok(true), Ok(false)));
+    // What it is granted meanwhile comes with it.
+    block_on(store.edit("alice", |alice| alice.add_permission("write"))).unwrap();
+    assert_eq!((keys.go_on(&first, OFFICE), keys.go_on(&second, ELSEWHERE)), (Ok(true), Ok(true)));
+    // One that is gone ends what the keys began, as no one knows any more which it was.
+    block_on(store.edit("alice", |alice| Ok(alice.remove_key(key(1).public_key().id())))).unwrap();
+    assert_eq!((keys.go_on(&first, OFFICE), keys.go_on(&second, OFFICE)), (Ok(false), Ok(false)));
+    assert_eq!(
+        keys.further(&first, OFFICE),
+        Err(Reason::Application("the account's credentials have changed since they were checked"))
+    );
+}
+
+/// For machines by hand that tell nothing but whom a ticket is of.
+#[test]
+fn whoever_comes_back_by_the_only_key_needs_no_number_to_be_known_by() {
+    let mut alice = alice();
+    alice.add_key(&bounded(1, Some("192.0.2.0/24"), None)).unwrap();
+    let store = Store::with(&alice);
+    let keys = Keys(AccountVerifier::new(Arc::clone(&store)));
+    let held = keys.log_in(1, OFFICE).unwrap();
+    assert_eq!(held.epoch(), Some(store.alice().epoch()));
+    let resumed = |from| {
+        let context = Keys::context(from);
+        let returning = Returning::new("alice", CredentialKind::Key, UnixTime::from_secs(1), &context);
+        block_on(keys.0.resume(&returning))
+    };
+    assert_eq!(resumed(OFFICE).as_ref(), Ok(&held));
+    assert_eq!(resumed(ELSEWHERE), Err(Reason::AccountDisabled));
 }

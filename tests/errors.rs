@@ -142,7 +142,7 @@ fn stretch_errors() -> Vec<StretchError> {
 
 fn penalties() -> Vec<Penalty> {
     use Penalty as P;
-    vec![P::Source, P::Block, P::Account, P::KnownSource, P::Total]
+    vec![P::Source, P::Block, P::Account, P::KnownSource, P::Total, P::Strangers]
 }
 
 fn reasons() -> Vec<Reason> {
@@ -572,7 +572,11 @@ fn a_reason_says_that_there_is_an_account_only_where_the_verifier_found_one() {
     for reason in reasons() {
         let is_unseen = unseen.contains(&reason.code()) || matches!(reason, Reason::Penalty(_));
         assert_eq!(reason.is_failure(), !is_unseen, "{reason:?}");
-        assert_eq!(reason.is_not_now(), ["not-now", "no-answer"].contains(&reason.code()), "{reason:?}");
+        assert_eq!(
+            reason.is_not_now(),
+            ["not-now", "no-answer", "penalty-strangers"].contains(&reason.code()),
+            "{reason:?}"
+        );
         assert_eq!(reason.knows_account(), known.contains(&reason.code()), "{reason:?}");
     }
 }

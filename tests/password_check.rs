@@ -42,7 +42,9 @@ fn a_password_check_costs_the_same_whatever_the_store_says() {
         &hash.replace("m=1024", "m=4194304"),
     ]
     .map(str::to_owned);
-    let not_now = Err(Reason::NotNow("a stored password hash can't be read"));
+    // Like any other no, which counts as a guess, to whatever is shown: *not now* would be said of names alone that there are, and cost nothing.
+    let refused = Err(Reason::Application("a stored password hash can't be read"));
+    assert!(refused.as_ref().is_err_and(|reason: &Reason| reason.is_failure() && !reason.is_not_now()));
     let mut cases = vec![
         ("alice", "correct horse", Some(hash.clone()), Ok(())),
         ("alice", "wrong", Some(hash.clone()), Err(Reason::WrongPassword)),
@@ -50,8 +52,8 @@ fn a_password_check_costs_the_same_whatever_the_store_says() {
         ("mallory", "correct horse", None, Err(Reason::UnknownUser)),
     ];
     for phc in unreadable {
-        cases.push(("alice", "correct horse", Some(phc.clone()), not_now.clone()));
-        cases.push(("alice", "wrong", Some(phc), not_now.clone()));
+        cases.push(("alice", "correct horse", Some(phc.clone()), refused.clone()));
+        cases.push(("alice", "wrong", Some(phc), refused.clone()));
     }
     let mut costs = Vec::new();
     for (user, secret, stored, expected) in cases {

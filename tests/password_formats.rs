@@ -9,7 +9,8 @@ mod heap;
 
 use countersign::accounts::{AccountFile, AccountVerifier, LineError, PasswordCheck};
 use countersign::{
-    Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, UnixTime, limits,
+    Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, StretchParameters,
+    Stretching, UnixTime, limits,
 };
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -39,6 +40,23 @@ fn is_bcrypt(hash: &str) -> bool {
 /// Whether other passwords are good for this hash, too: those that are the same up to 72 bytes.
 fn ends_before(program: &str, hash: &str, password: &[u8]) -> bool {
     password.len() > 72 && is_bcrypt(hash) && !program.contains("bcrypt_sha256")
+}
+
+const LONG: &str = "01234567890123456789012345678901234567890123456789012345678901234567890123456789";
+
+/// What programs have stored of this one that look at its front alone.
+fn cut() -> Vec<[&'static str; 2]> {
+    let cut = hashes()
+        .into_iter()
+        .filter(|[program, password, hash]| *password == LONG && ends_before(program, hash, password.as_bytes()));
+    let cut: Vec<_> = cut.map(|[program, _, hash]| [program, hash]).collect();
+    assert!(cut.len() >= 4);
+    cut
+}
+
+/// That one, with a slip behind its front, and without its end.
+fn good_for_long() -> [String; 3] {
+    [LONG.to_owned(), format!("{}something else", &LONG[..72]), LONG[..72].to_owned()]
 }
 
 #[test]
@@ -74,23 +92,61 @@ fn an_account_whose_password_another_program_has_stored_can_log_in() {
 }
 
 #[test]
-fn a_bcrypt_password_ends_at_72_bytes_as_where_it_was_hashed_until_it_is_upgraded() {
-    let long = "0123456789".repeat(8);
-    let cut: Vec<_> = hashes()
-        .into_iter()
-        .filter(|[program, password, hash]| *password == long && ends_before(program, hash, password.as_bytes()))
-        .collect();
-    assert!(cut.len() >= 4);
-    for [program, password, hash] in cut {
-        let mut other = password.as_bytes()[..72].to_vec();
-        other.extend_from_slice(b"something else");
-        assert_eq!(verify(hash, &other), Ok(()), "{program}");
-        other[71] = b'x';
-        assert_eq!(verify(hash, &other), Err(Reason::WrongPassword), "{program}");
-        let upgraded = PasswordCheck::upgrade(hash, password.as_bytes()).unwrap();
-        assert_eq!(verify(&upgraded, &other[..72]), Err(Reason::WrongPassword), "{program}");
-        assert_eq!(verify(&upgraded, password.as_bytes()), Ok(()), "{program}");
+fn a_bcrypt_password_ends_at_72_bytes_as_where_it_was_hashed() {
+    for [program, hash] in cut() {
+        for good in good_for_long() {
+            assert_eq!(verify(hash, good.as_bytes()), Ok(()), "{program}");
+        }
+        assert_eq!(verify(hash, format!("{}x", &LONG[..71]).as_bytes()), Err(Reason::WrongPassword), "{program}");
     }
+}
+
+/// What would take the hash's place is what was shown, and may be mistyped: then the owner would be locked out.
+#[test]
+fn a_password_that_is_good_beside_others_lets_in_and_is_stored_nowhere() {
+    for [program, hash] in cut() {
+        for good in good_for_long() {
+            assert!(!PasswordCheck::is_exact(hash, good.as_bytes()), "{program}");
+            assert_eq!(PasswordCheck::upgrade(hash, good.as_bytes()), None, "{program}");
+        }
+        assert!(PasswordCheck::is_exact(hash, &LONG.as_bytes()[..71]), "{program}");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("accounts");
+        let text = format!("alice permissions=read password={hash}\n");
+        fs::write(&path, &text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let file = Arc::new(AccountFile::open(&path).unwrap());
+        let verifier = || AccountVerifier::new(Arc::clone(&file));
+        // One of somebody's own is asked no more than the one that there is.
+        let own = verifier().with_upgrade(|account, password| {
+            let mut upgraded = account.clone();
+            upgraded.set_password(password).unwrap();
+            Some(upgraded)
+        });
+        let moving = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap().with_moving();
+        for good in good_for_long() {
+            for verifier in [&verifier(), &own] {
+                assert!(log_in(verifier, good.as_bytes()).is_ok(), "{program}");
+            }
+            let (shown, context) = (moving.stretch("alice", good.as_bytes()).unwrap(), Context::uncounted());
+            let attempt = Attempt::new(Credential::Stretched { user: "alice", password: &shown }, &context);
+            assert!(asked::block_on(verifier().with_moving().verify(&attempt)).is_ok(), "{program}");
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), text, "{program}");
+    }
+    // HMAC fills a short key up with zeros: no program of ours stops there, and some may show one more.
+    let filled: Vec<_> = one_of_each().into_iter().filter(|hash| verify(hash, b"correct horse\0") == Ok(())).collect();
+    assert!(filled.len() > 5, "{filled:?}");
+    for hash in filled {
+        assert_eq!(PasswordCheck::upgrade(hash, b"correct horse\0"), None, "{hash}");
+        assert!(PasswordCheck::is_exact(hash, b"correct horse"), "{hash}");
+    }
+    // What tells them apart is stored anew however long it is.
+    let exact = hashes().into_iter().filter(|[.., hash]| PasswordCheck::needs_upgrade(hash));
+    let exact =
+        exact.filter(|[program, password, hash]| *password == LONG && !ends_before(program, hash, LONG.as_bytes()));
+    let upgraded = exact.filter(|[.., hash]| PasswordCheck::upgrade(hash, LONG.as_bytes()).is_some());
+    assert!(upgraded.count() > 10);
 }
 
 /// With its zero behind it, `ab` is hashed as `ab\0ab\0ab...`.
@@ -179,7 +235,12 @@ fn no_stored_hash_takes_more_than_its_bounds() {
         let read = PasswordCheck::imitating([&hash]).map(drop);
         assert_eq!(read, Err(LineError::Password), "{}", &hash[..hash.len().min(80)]);
         // A table of one's own may have it: an error, after the work of another.
-        assert_eq!(verify(&hash, b"x"), Err(Reason::NotNow("a stored password hash can't be read")), "{}", &hash[..9]);
+        assert_eq!(
+            verify(&hash, b"x"),
+            Err(Reason::Application("a stored password hash can't be read")),
+            "{}",
+            &hash[..9]
+        );
     }
 }
 
@@ -234,7 +295,7 @@ fn an_unknown_user_costs_what_a_wrong_password_of_that_format_costs() {
         let (nobody, unknown) = heap::allocated(|| passwords.verify("mallory", b"wrong", None));
         let (unreadable, other) = heap::allocated(|| passwords.verify("alice", b"wrong", Some("x")));
         assert_eq!((wrong, nobody), (Err(Reason::WrongPassword), Err(Reason::UnknownUser)), "{hash}");
-        assert_eq!(unreadable, Err(Reason::NotNow("a stored password hash can't be read")));
+        assert_eq!(unreadable, Err(Reason::Application("a stored password hash can't be read")));
         // The text that is checked against takes a few bytes.
         assert!(unknown.abs_diff(known) < 4096 && other.abs_diff(known) < 4096, "{hash}: {known} {unknown} {other}");
     }

@@ -213,11 +213,11 @@ fn a_password_needs_a_code_and_a_token_none() {
     let (accounts, token) = accounts();
     let grant = alice(&accounts);
     let accounts = served(accounts);
-    let next = |kind, step| asked::further(&accounts, &grant, kind, step).unwrap();
-    assert_eq!(next(CredentialKind::Password, 0).map(|prompt| prompt.form()), Some(Form::Code));
-    assert_eq!(next(CredentialKind::Password, 1), None);
-    assert_eq!(next(CredentialKind::Token, 0), None);
-    assert!(asked::check(&accounts, Credential::Token(token.as_bytes())).is_ok());
+    let next = |grant, kind, step| asked::further(&accounts, grant, kind, step).unwrap();
+    assert_eq!(next(&grant, CredentialKind::Password, 0).map(|prompt| prompt.form()), Some(Form::Code));
+    assert_eq!(next(&grant, CredentialKind::Password, 1), None);
+    let by_token = asked::check(&accounts, Credential::Token(token.as_bytes())).unwrap();
+    assert_eq!(next(&by_token, CredentialKind::Token, 0), None);
     let code = fresh();
     assert_eq!(asked::answer(&accounts, &grant, &code), Ok(()));
     assert_eq!(asked::answer(&accounts, &grant, &code), Err(Reason::FactorUsed));

@@ -183,7 +183,7 @@ fn flags_say_what_guessing_costs() {
     };
     tries(&["--failures-per-address", "1"], [wrong, wrong, source]);
     tries(&["--failures-per-user", "1"], [wrong, wrong, "penalty-account"]);
-    tries(&["--failures-per-minute", "0"], [wrong, "penalty-total", "penalty-total"]);
+    tries(&["--failures-per-minute", "0"], [wrong, "penalty-strangers", "penalty-strangers"]);
     tries(&["--failures-per-address", "1", "--penalty-exempt", "127.0.0.0/8,10.0.0.1"], [wrong; 3]);
     tries(&["--no-penalties"], [wrong; 3]);
     let serve = ["serve", "--listen", "127.0.0.1:0", "--key", "x", "--users", "x"];

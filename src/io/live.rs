@@ -144,7 +144,10 @@ impl Live {
     }
 
     pub(super) fn require(&self, permission: &str) -> Result<(), Forbidden> {
-        if self.permits(permission) { Ok(()) } else { Err(Forbidden { permission: permission.to_owned() }) }
+        if self.is_revoked() {
+            return Err(Forbidden { permission: permission.to_owned(), has_ended: true });
+        }
+        self.lock().grant.require(permission)
     }
 
     /// Has this task woken when the session is ended from outside; false where it is already.

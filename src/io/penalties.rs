@@ -5,7 +5,7 @@
 //! | a source, and the block of addresses around it | whatever failed there, but at accounts that were logged in to from there | hellos of that source, with Busy, before anything costly; where somebody has logged in from there, passwords for all other names |
 //! | a name, known or not | wrong passwords, from sources that have not logged in to it | passwords for it from such sources |
 //! | a name and a source that has logged in to it | wrong passwords from there | passwords for it from there |
-//! | all wrong passwords of sources that have not logged in to the names | the same | passwords from sources that nobody has logged in from; past four times as many, for names that were not logged in to from there |
+//! | all wrong passwords of sources that have not logged in to the names | the same | passwords from sources that nobody has logged in from, which are told *not now*; past four times as many, for names that were not logged in to from there |
 //!
 //! A count fades by half in an hour (the total in a minute). What is past the free failures means a wait, which doubles with each
 //! further one. Who is waiting is not looked at, and what is not looked at is not counted as a guess: so nobody can have a
@@ -48,7 +48,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Half of a count is forgotten in an hour. The wait doubles with each failure past the free ones (with each eighth part of them, where there
 /// are more than eight). A source that waits is told that the server is busy when it sends a ClientHello, before anything costly. A
 /// name that waits shows nothing: a login then is refused like any other, at the same moment, and its password is not looked at
-/// ([`crate::Reason::Penalty`]). So there are some 230 guesses a day from one
+/// ([`crate::Reason::Penalty`]). Past the total, whoever comes from where nobody has logged in is told that nobody can decide now
+/// ([`crate::Penalty::Strangers`]), whatever the name. So there are some 230 guesses a day from one
 /// source, and 300 at one name from everywhere together.
 ///
 /// **Nobody can be locked out by others for good.** A source that has logged in to an account has a count of its own with it, which

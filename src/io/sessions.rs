@@ -244,7 +244,7 @@ impl Sessions {
             let held = live.grant();
             #[cfg(feature = "tokio")]
             let _runtime = runtime.as_ref().map(tokio::runtime::Handle::enter);
-            let answer = ask::ask(&self.0.verifier, self.0.recheck.late(), held.principal(), &shown);
+            let answer = ask::ask(&self.0.verifier, self.0.recheck.late(), &held, &shown);
             let ended = self.note(id, &live, &held, answer);
             if let Some(revocation) = ended {
                 self.end(id, revocation);

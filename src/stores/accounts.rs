@@ -39,7 +39,9 @@
 //! | yescrypt | `$y$j9T$...` | as `crypt` makes it; N of 1024 or more; 256 MiB |
 //! | Django's | `pbkdf2_sha256$`, `bcrypt_sha256$$2b$`, `bcrypt$$2b$`, `argon2$argon2id$`, `scrypt$` | as above |
 //!
-//! bcrypt looks at the first 72 bytes of a password alone, as the programs did that made the hash. bcrypt and `crypt`'s formats refuse a
+//! bcrypt looks at the first 72 bytes of a password alone, as the programs did that made the hash. Whoever shows 72 bytes or more may have mistyped the
+//! rest, and is let in as they were there; but what they showed is not stored in the place of the hash ([`PasswordCheck::is_exact`]), which stays until a
+//! password is set anew. bcrypt and `crypt`'s formats refuse a
 //! password with a zero byte, and `crypt`'s one of more than 511 bytes: no hash of such a one was ever made. MD5-crypt, `{SHA}` and their
 //! like are not taken: they protect nothing, and whoever has one needs a new password.
 //!

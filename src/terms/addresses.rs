@@ -47,7 +47,8 @@ pub struct BadAddressPattern(
 );
 
 impl AddressPatterns {
-    /// Reads such a list: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, `!192.0.2.13`.
+    /// Reads such a list: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, `!192.0.2.13`. Addresses and blocks of IPv4 that are written as
+    /// ones of IPv6 (`::ffff:192.0.2.0/120`) are ones of IPv4; patterns that are (`::ffff:192.0.2.*`) are refused, as they would fit nothing.
     ///
     /// # Errors
     /// [`BadAddressPattern`].
@@ -90,9 +91,12 @@ impl Of {
         let is_wildcard = text.contains(['*', '?']);
         // What has letters and no colon is the pattern of a host name.
         let of_v4 = |c: char| c.is_ascii_digit() || matches!(c, '.' | '*' | '?');
-        let of_v6 = |c: char| of_v4(c) || c.is_ascii_hexdigit() || c == ':';
-        let is_of_addresses = text.chars().all(of_v4) || (text.contains(':') && text.chars().all(of_v6));
-        (is_wildcard && is_of_addresses).then(|| Self::Wildcard(text.to_ascii_lowercase()))
+        let of_v6 = |c: char| matches!(c, ':' | '*' | '?') || c.is_ascii_hexdigit();
+        let text = text.to_ascii_lowercase();
+        // What is written so fits no address: one of IPv4 is looked at as one of IPv4, and has no colon.
+        let is_of_v6 = text.contains(':') && text.chars().all(of_v6) && !text.starts_with("::ffff:");
+        let is_of_addresses = is_of_v6 || text.chars().all(of_v4);
+        (is_wildcard && is_of_addresses).then_some(Self::Wildcard(text))
     }
 
     /// A block, of which nothing is written after its prefix: `192.0.2.7/24` may be meant as one address or as all.
@@ -103,7 +107,14 @@ impl Of {
         let rest = len.checked_sub(prefix)?;
         // With nothing in front of it, the whole address comes after.
         let front = all.checked_shr(rest).and_then(|front| front.checked_shl(rest)).unwrap_or(0);
-        (front == all).then_some(Self::Block(address, prefix))
+        if front != all {
+            return None;
+        }
+        // One of IPv4, written as one of IPv6: what is in front of its address is all ones, so no shorter prefix comes this far.
+        match address.to_canonical() {
+            IpAddr::V4(inner) if address.is_ipv6() => Some(Self::Block(inner.into(), prefix.checked_sub(MAPPED)?)),
+            _ => Some(Self::Block(address, prefix)),
+        }
     }
 
     fn fits(&self, address: IpAddr) -> bool {
@@ -117,6 +128,9 @@ impl Of {
         }
     }
 }
+
+/// Bits in front of an IPv4 address that is written as one of IPv6.
+const MAPPED: u32 = 96;
 
 /// The bits of an address, and how many there are.
 fn bits(address: IpAddr) -> (u128, u32) {

@@ -36,6 +36,13 @@ pub struct Grant {
     credential_epoch: Option<u64>,
 }
 
+/// The numbers of an account and of its credentials, as far as they are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epochs {
+    pub(crate) account: Option<u64>,
+    pub(crate) credential: Option<u64>,
+}
+
 impl Grant {
     /// A grant for `principal` (1 to 255 bytes, no control characters) with up to 32 different permissions (1 to 64
     /// bytes each, printable ASCII without spaces and commas; a `*` is a part of its own, and the last). Order is kept.
@@ -150,6 +157,10 @@ impl Grant {
         Ok(Self::new(self.principal.as_str(), left)?.with_epochs_of(self))
     }
 
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs { account: self.epoch, credential: self.credential_epoch }
+    }
+
     pub(crate) fn with_epochs_of(self, other: &Self) -> Self {
         Self { epoch: other.epoch, credential_epoch: other.credential_epoch, ..self }
     }
@@ -165,7 +176,11 @@ impl Grant {
     /// # Errors
     /// [`Forbidden`], which becomes an [`std::io::Error`] of the kind [`std::io::ErrorKind::PermissionDenied`].
     pub fn require(&self, permission: &str) -> Result<(), Forbidden> {
-        if self.permits(permission) { Ok(()) } else { Err(Forbidden { permission: permission.to_owned() }) }
+        if self.permits(permission) {
+            Ok(())
+        } else {
+            Err(Forbidden { permission: permission.to_owned(), has_ended: false })
+        }
     }
 
     /// Whether this very permission is among the grant's, as it is written.
@@ -224,14 +239,25 @@ impl NoGrant {
     }
 }
 
-/// The peer may not do this: it needs a permission that it does not have.
+/// The peer may not do this: it needs a permission that it does not have, or its session has ended.
 ///
-/// What it prints names the permission alone, and can be shown to the client. It is an answer inside the session, which goes on.
+/// What it prints names the permission alone, and can be shown to the client. It is an answer inside the session, which goes on unless
+/// [`Forbidden::has_ended`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("you need the permission {permission} for this")]
+#[error("{}", forbidden(permission, *has_ended))]
 pub struct Forbidden {
     /// What is missing, as it was asked for.
     pub permission: String,
+    /// The session was ended from outside, and permits nothing any more: [`crate::CurrentGrant::check`] says why.
+    pub has_ended: bool,
+}
+
+fn forbidden(permission: &str, has_ended: bool) -> String {
+    if has_ended {
+        "the session has ended".to_owned()
+    } else {
+        format!("you need the permission {permission} for this")
+    }
 }
 
 impl From<Forbidden> for std::io::Error {

@@ -19,7 +19,7 @@ use crate::crypto::{KeyId, Suite};
 use crate::limits;
 use crate::mutant::{Check, lacks};
 use crate::terms::credential::CredentialKind;
-use crate::terms::grant::Grant;
+use crate::terms::grant::{Epochs, Grant};
 use crate::time::UnixTime;
 use crate::wire::codec::{DecodeError, EncodeError, Field, Reader, Writer, layout};
 use std::sync::Arc;
@@ -130,6 +130,10 @@ impl FreshTicket {
     /// The account's epoch at that time.
     pub fn epoch(&self) -> u64 {
         self.contents().epoch
+    }
+
+    pub(crate) fn epochs(&self) -> Epochs {
+        Epochs { account: Some(self.epoch()), credential: None }
     }
 
     /// When the principal last showed a credential.

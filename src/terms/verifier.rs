@@ -4,7 +4,7 @@ use super::context::{Context, Source};
 use super::credential::{Credential, CredentialKind};
 use super::error::Reason;
 use super::factor::Prompt;
-use super::grant::Grant;
+use super::grant::{Epochs, Grant};
 use super::policy::{PolicyRequest, WithPolicy};
 use crate::time::UnixTime;
 use core::fmt;
@@ -27,6 +27,7 @@ pub struct Returning<'a> {
     pub(crate) kind: CredentialKind,
     pub(crate) authenticated: UnixTime,
     pub(crate) is_session: bool,
+    pub(crate) epochs: Epochs,
     pub(crate) asker: Asker<'a>,
 }
 
@@ -128,7 +129,29 @@ impl<'a> Returning<'a> {
     /// A return, to ask a [`Verifier`] about, with what a [`crate::FreshTicket`] says: for machines that are driven by hand, and
     /// for tests of verifiers.
     pub fn new(principal: &'a str, kind: CredentialKind, authenticated: UnixTime, context: &'a Context) -> Self {
-        Self { principal, kind, authenticated, is_session: false, asker: Asker::new(context) }
+        Self {
+            principal,
+            kind,
+            authenticated,
+            is_session: false,
+            epochs: Epochs::default(),
+            asker: Asker::new(context),
+        }
+    }
+
+    /// With the account's epoch, as the ticket has it ([`crate::FreshTicket::epoch`]) or the session's grant: of several keys of an
+    /// account it says which was shown.
+    #[must_use]
+    pub fn with_epoch(mut self, epoch: u64) -> Self {
+        self.epochs.account = Some(epoch);
+        self
+    }
+
+    /// With the epoch of the credential, as the session's grant has it.
+    #[must_use]
+    pub fn with_credential_epoch(mut self, epoch: u64) -> Self {
+        self.epochs.credential = Some(epoch);
+        self
     }
 
     /// As if this were asked about a session that is open.
@@ -157,6 +180,16 @@ impl<'a> Returning<'a> {
     /// When they last showed a credential.
     pub fn authenticated(&self) -> UnixTime {
         self.authenticated
+    }
+
+    /// The account's epoch when they were let in ([`Grant::with_epoch`]), or when their session was last looked at.
+    pub fn epoch(&self) -> Option<u64> {
+        self.epochs.account
+    }
+
+    /// The epoch of the credential that they were let in by ([`Grant::with_credential_epoch`]): of a session, as a ticket does not keep it.
+    pub fn credential_epoch(&self) -> Option<u64> {
+        self.epochs.credential
     }
 }
 

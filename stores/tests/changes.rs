@@ -8,17 +8,21 @@ mod databases;
 mod support;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountFile, AccountStore, AccountVerifier, StoreError, TotpSecret};
+use countersign::accounts::{
+    Account, AccountFile, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
+};
 use countersign::crypto::rustcrypto;
 use countersign::files::FileError;
 use countersign::{
-    Acceptor, Accounts, Answer, AsyncVerifier, Attempt, ClientConfig, Clock, Connector, Context, Credential,
-    CredentialKind, Error, FactorAttempt, Further, Grant, KeyId, LoginError, Moment, Question, Reason, Recheck,
-    Returning, Server, ServerConfig, Trust, TrustLevel, UnixTime, limits,
+    Acceptor, Accounts, Answer, AsyncVerifier, Attempt, AuthorizedKey, ClientConfig, ClientKey, Clock, Connector,
+    Context, Credential, CredentialKind, Error, FactorAttempt, Further, Grant, KeyId, LoginError, Moment, Question,
+    Reason, Recheck, Returning, Server, ServerConfig, SigningKey, StretchParameters, Stretching, Trust, TrustLevel,
+    UnixTime, limits,
 };
 use countersign_stores::SqlStore;
 use databases::databases;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, SystemTime};
@@ -113,8 +117,17 @@ impl Trust for Waiting {
     }
 }
 
-fn acceptor<S: AccountStore + 'static>(verifier: AccountVerifier<Arc<S>>) -> Acceptor {
+fn config() -> ServerConfig {
+    let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
     let config = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::ZERO);
+    config.with_credential_kinds(&kinds).unwrap()
+}
+
+fn acceptor<S: AccountStore + 'static>(verifier: AccountVerifier<Arc<S>>) -> Acceptor {
+    accepting(config(), verifier)
+}
+
+fn accepting<S: AccountStore + 'static>(config: ServerConfig, verifier: AccountVerifier<Arc<S>>) -> Acceptor {
     Acceptor::new_async(config, server_key(), verifier).with_recheck(Recheck::every(Duration::from_millis(50)))
 }
 
@@ -247,6 +260,225 @@ async fn changes_during_logins<S: AccountStore + 'static>(store: Arc<S>) {
         assert_eq!(session.read(&mut [0; 1]).await.unwrap(), 0, "a close");
         assert_eq!(ended(&server.await.unwrap().unwrap()), change.reasons().1, "{change:?}");
     }
+}
+
+/// A store in which somebody takes a credential away between the first answer and the next question.
+struct Meddled<S> {
+    store: Arc<S>,
+    taken: Mutex<Option<Taken>>,
+    /// Whether the next question has no answer.
+    is_away: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// While the store does not answer when it is asked whether the account is still the one that the hash was computed for.
+    Password,
+    Stretched,
+    Token,
+    Key,
+}
+
+impl Taken {
+    async fn take<S: AccountStore>(self, store: &S) {
+        match self {
+            Self::Password | Self::Stretched => Change::Password.make(store).await,
+            Self::Token => assert_eq!(store.edit("alice", |alice| Ok(alice.revoke_tokens())).await.unwrap(), 1),
+            Self::Key => assert!(store.edit("alice", |alice| Ok(alice.remove_key(id(1)))).await.unwrap()),
+        }
+    }
+}
+
+impl<S: AccountStore> Meddled<S> {
+    fn of(store: &Arc<S>, taken: Taken) -> Arc<Self> {
+        let (taken, is_away) = (Mutex::new(Some(taken)), AtomicBool::new(false));
+        Arc::new(Self { store: Arc::clone(store), taken, is_away })
+    }
+
+    async fn meddle(&self) {
+        let taken = self.taken.lock().unwrap().take();
+        if let Some(taken) = taken {
+            taken.take(&*self.store).await;
+            self.is_away.store(matches!(taken, Taken::Password), SeqCst);
+        }
+    }
+}
+
+impl<S: AccountStore> AccountStore for Meddled<S> {
+    async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        if self.is_away.swap(false, SeqCst) {
+            return Err(StoreError::Away { what: "the store is away", source: None });
+        }
+        let found = self.store.find(name).await;
+        self.meddle().await;
+        found
+    }
+
+    async fn find_token(&self, hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
+        let found = self.store.find_token(hash).await;
+        self.meddle().await;
+        found
+    }
+
+    async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError> {
+        self.store.page(after, most).await
+    }
+
+    async fn imitation(&self) -> Imitation {
+        self.store.imitation().await
+    }
+
+    async fn add(&self, account: &Account) -> Result<(), StoreError> {
+        self.store.add(account).await
+    }
+
+    async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
+        self.store.update(old, new).await
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.store.remove(name).await
+    }
+
+    async fn roles(&self) -> Result<Vec<Role>, StoreError> {
+        self.store.roles().await
+    }
+
+    async fn role_users(&self, role: &str) -> Result<u64, StoreError> {
+        self.store.role_users(role).await
+    }
+
+    async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
+        self.store.add_role(role).await
+    }
+
+    async fn update_role(&self, old: &Role, new: &Role) -> Result<(), StoreError> {
+        self.store.update_role(old, new).await
+    }
+
+    async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
+        self.store.remove_role(name).await
+    }
+}
+
+fn signing(seed: u8) -> SigningKey {
+    SigningKey::from_ed25519(&[seed; 32]).unwrap()
+}
+
+fn id(seed: u8) -> KeyId {
+    signing(seed).public_key().id()
+}
+
+fn bounded(seed: u8, from: Option<&str>) -> AuthorizedKey {
+    AuthorizedKey::bounded(signing(seed).public_key().clone(), "", from, None).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_credential_that_is_taken_away_while_it_is_looked_at_lets_nobody_in() {
+    over_each_store!("taken_away", takes_during_logins);
+}
+
+async fn takes_during_logins<S: AccountStore + 'static>(store: Arc<S>) {
+    let stretching = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let key = ClientKey::load(&signing(1), rustcrypto::provider()).unwrap();
+    for taken in [Taken::Password, Taken::Stretched, Taken::Token, Taken::Key] {
+        let (mut alice, mut config) = (account("alice"), config());
+        let token = alice.issue_token().unwrap();
+        [1, 2].iter().for_each(|seed| assert!(alice.add_key(&bounded(*seed, None)).unwrap()));
+        if matches!(taken, Taken::Stretched) {
+            alice.set_stretched(&stretching.stretch("alice", PASSWORD).unwrap().newest());
+            config = config.with_stretching(stretching.clone()).unwrap();
+        }
+        renew(&*store, &alice).await;
+        let meddled = Meddled::of(&store, taken);
+        let acceptor = accepting(config, AccountVerifier::new(Arc::clone(&meddled)).without_upgrade());
+        let credential = match taken {
+            Taken::Password | Taken::Stretched => ALICE,
+            Taken::Token => Credential::Token(token.as_bytes()),
+            Taken::Key => Credential::Key { user: "alice", key: &key },
+        };
+        let (client, end) = UnixStream::pair().unwrap();
+        let server = serve(acceptor, end);
+        let refused = connector().connect(client, credential).await.map(drop);
+        assert!(matches!(refused, Err(LoginError::Protocol(Error::Refused))), "{taken:?}: {refused:?}");
+        let changed = Reason::Application("the account's credentials have changed since they were checked");
+        match server.await.unwrap() {
+            Err(LoginError::LoginRefused { reason, .. }) => assert_eq!(reason, changed, "{taken:?}"),
+            other => panic!("{taken:?}: {other:?}"),
+        }
+        assert!(meddled.taken.lock().unwrap().is_none());
+    }
+    store.remove("alice").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_else_is_changed_during_a_login_ends_it_at_no_step() {
+    over_each_store!("other_changes", other_changes);
+}
+
+async fn other_changes<S: AccountStore + 'static>(store: Arc<S>) {
+    let mut alice = account("alice");
+    alice.set_totp(&TotpSecret::generate().unwrap());
+    let recovery = alice.issue_recovery_codes().unwrap();
+    store.add(&alice).await.unwrap();
+    let verifier = AccountVerifier::new(Arc::clone(&store)).without_upgrade();
+    let context = Context::uncounted();
+    let grant = log_in(&verifier, PASSWORD).await.unwrap();
+    let next = async |step| {
+        let further = Further::new(&grant, CredentialKind::Password, step, &context);
+        verifier.further(&further).await.map(|prompt| prompt.is_some())
+    };
+    assert_eq!(next(0).await, Ok(true));
+    // A code that is used up makes another account of hers, and the same credentials.
+    assert_eq!(answer(&verifier, &grant, &recovery[0]).await, Ok(()));
+    assert_eq!(next(1).await, Ok(false));
+    store.edit("alice", |alice| alice.add_permission("write")).await.unwrap();
+    store.edit("alice", |alice| alice.issue_token().map(drop)).await.unwrap();
+    assert_eq!((next(0).await, next(1).await), (Ok(true), Ok(false)));
+    let renewed = TotpSecret::generate().unwrap();
+    let renew = |alice: &mut Account| {
+        alice.set_totp(&renewed);
+        Ok(())
+    };
+    store.edit("alice", renew).await.unwrap();
+    let changed = Err(Reason::Application("the account's credentials have changed since they were checked"));
+    assert_eq!((next(0).await, next(1).await), (changed.clone(), changed));
+    store.remove("alice").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_key_that_is_bound_to_other_addresses_ends_its_sessions_and_no_other_key_s() {
+    over_each_store!("narrowed", narrowed);
+}
+
+async fn narrowed<S: AccountStore + 'static>(store: Arc<S>) {
+    let (mut alice, (hands, _)) = (account("alice"), Hands::start());
+    [1, 2].iter().for_each(|seed| assert!(alice.add_key(&bounded(*seed, None)).unwrap()));
+    store.add(&alice).await.unwrap();
+    let acceptor = acceptor(AccountVerifier::new(Arc::clone(&store)).with_clock(hands.clock()));
+    let mut sessions = Vec::new();
+    for seed in [1, 2] {
+        let (client, end) = UnixStream::pair().unwrap();
+        let key = ClientKey::load(&signing(seed), rustcrypto::provider()).unwrap();
+        let server = serve(acceptor.clone(), end);
+        let credential = Credential::Key { user: "alice", key: &key };
+        sessions.push((connector().connect(client, credential).await.unwrap(), server));
+    }
+    let (mut second, of_second) = sessions.pop().unwrap();
+    let (mut first, of_first) = sessions.pop().unwrap();
+    store.edit("alice", |alice| alice.add_key(&bounded(1, Some("10.0.0.0/8")))).await.unwrap();
+    assert_eq!(first.read(&mut [0; 1]).await.unwrap(), 0, "a close");
+    assert_eq!(ended(&of_first.await.unwrap().unwrap()), "key-not-admitted");
+    // Until the other was looked at twice since: what a look ends is asked about once more.
+    let looks = hands.looks();
+    while hands.looks() < looks + 3 {
+        let mut byte = [0; 1];
+        second.write_all(&[7]).await.unwrap();
+        second.read_exact(&mut byte).await.unwrap();
+    }
+    drop(second);
+    assert!(of_second.await.unwrap().is_ok());
+    store.remove("alice").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -46,6 +46,8 @@ struct Rows {
     trouble: HashMap<String, Trouble>,
     /// Whom it was asked about as of a session, and by which kind of credential.
     asked: Vec<(String, CredentialKind)>,
+    /// Whether it was about a session, and the epochs that it was told.
+    told: Vec<(bool, Option<u64>, Option<u64>)>,
     /// How many questions find nobody.
     blinks: usize,
 }
@@ -125,6 +127,7 @@ impl Verifier for Store {
     fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         let name = returning.principal();
         let trouble = self.change(|rows| {
+            rows.told.push((returning.is_session(), returning.epoch(), returning.credential_epoch()));
             if returning.is_session() {
                 rows.asked.push((name.to_owned(), returning.kind()));
             }
@@ -213,6 +216,9 @@ fn a_removed_user_is_cut_off_while_it_waits_and_nobody_else_is<A: Adapter>() {
     assert_eq!(revocation, refused_as(Reason::UnknownUser));
     assert_eq!(server.info().grant().principal(), "alice");
     assert!(!server.permits("read") && !handle.permits("read"));
+    // Not that something is missing which it has.
+    let forbidden = handle.require("read").unwrap_err();
+    assert_eq!((forbidden.has_ended, forbidden.to_string().as_str()), (true, "the session has ended"));
     assert_eq!(handle.check(), Err(Error::Revoked(revocation)));
     drop(server);
     // Its peer is not told why: a close, or a cut where nothing could say that in time.
@@ -424,25 +430,37 @@ fn a_login_that_was_decided_before_a_change_is_looked_at_after_it<A: Adapter>() 
 }
 
 fn a_session_by_ticket_is_looked_at_as_what_its_chain_began_with<A: Adapter>() {
-    let store = Store::of(&["alice"]);
-    let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(600)));
-    let config = config().with_tickets(tickets);
-    let acceptor = Acceptor::new(config, RSA2048.server.clone(), store.clone()).with_recheck(Recheck::every(SOON));
-    let (client, server) = meet::<A>(&acceptor, "alice");
-    let ticket = client.info().ticket().unwrap().clone();
-    drop((client, server));
-    let (client, server) = pair();
-    let server = accepting::<A>(&acceptor, server, Context::uncounted());
-    let wrong = Credential::Password { user: "alice", password: b"wrong" };
-    let client = A::resume(&connector(), client, &ticket, wrong).unwrap();
-    let server = server.join().unwrap().unwrap();
-    assert!(client.info().is_resumed() && server.info().is_resumed());
-    store.all_asked_again(&["alice"]);
-    let asked = store.change(|rows| rows.asked.clone());
-    assert!(asked.iter().all(|(_, kind)| *kind == CredentialKind::Password));
-    store.put("alice", &["read"], 2, Some(2));
-    assert_eq!(reading(server).join().unwrap().1, Revocation::CredentialChanged);
-    drop(client);
+    for is_async in [false, true] {
+        let store = Store::default();
+        store.put("alice", &["read"], 1, Some(7));
+        let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(600)));
+        let (config, key) = (config().with_tickets(tickets), RSA2048.server.clone());
+        let acceptor = if is_async {
+            Acceptor::new_async(config, key, Async(store.clone()))
+        } else {
+            Acceptor::new(config, key, store.clone())
+        };
+        let acceptor = acceptor.with_recheck(Recheck::every(SOON));
+        let (client, server) = meet::<A>(&acceptor, "alice");
+        let ticket = client.info().ticket().unwrap().clone();
+        drop((client, server));
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted());
+        let wrong = Credential::Password { user: "alice", password: b"wrong" };
+        let client = A::resume(&connector(), client, &ticket, wrong).unwrap();
+        let server = server.join().unwrap().unwrap();
+        assert!(client.info().is_resumed() && server.info().is_resumed());
+        store.all_asked_again(&["alice"]);
+        let (asked, told) = store.change(|rows| (rows.asked.clone(), rows.told.clone()));
+        assert!(asked.iter().all(|(_, kind)| *kind == CredentialKind::Password));
+        // A ticket has the account's epoch alone.
+        let (sessions, tickets): (Vec<_>, Vec<_>) = told.into_iter().partition(|(is_session, ..)| *is_session);
+        assert!(sessions.iter().all(|told| *told == (true, Some(1), Some(7))), "{sessions:?}");
+        assert_eq!(tickets, [(false, Some(1), None)]);
+        store.put("alice", &["read"], 2, Some(2));
+        assert_eq!(reading(server).join().unwrap().1, Revocation::CredentialChanged);
+        drop(client);
+    }
 }
 
 /// A store that is asked from async code, and answers on the second poll.

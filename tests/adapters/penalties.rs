@@ -24,6 +24,7 @@ for_every_adapter!(
     tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in,
     a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end,
     where_a_token_has_logged_in_others_wrong_names_keep_it_out_of_nothing,
+    past_the_total_newcomers_are_told_not_now_and_their_tries_count,
     servers_that_share_their_counts_stop_a_guesser_together,
     a_store_that_fails_hangs_or_panics_is_counted_and_does_as_configured,
     async_verifiers_are_asked_as_seldom,
@@ -232,6 +233,23 @@ fn tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in<A: Adap
     drop(server.join().unwrap());
     // From then on the road is a place that alice has logged in from.
     gets_in::<A>(&acceptor, "road", ALICE);
+}
+
+fn past_the_total_newcomers_are_told_not_now_and_their_tries_count<A: Adapter>() {
+    let looked = Looked::default();
+    let acceptor = acceptor(&looked).with_penalties(penalties().with_total(0));
+    gets_in::<A>(&acceptor, "home", ALICE);
+    assert_eq!(why::<A>(&acceptor, "flat", wrong("bob")), Reason::UnknownUser);
+    let (strangers, source) = (Reason::Penalty(Penalty::Strangers), Reason::Penalty(Penalty::Source));
+    for user in ["alice", "bob", "nobody"] {
+        assert_eq!(why::<A>(&acceptor, user, wrong(user)), strangers);
+    }
+    // By a quarter each: at last their source waits.
+    let reasons: Vec<_> = (0..40).map(|_| why::<A>(&acceptor, "road", ALICE)).collect();
+    let told = reasons.iter().take_while(|reason| **reason == strangers).count();
+    assert!((33..40).contains(&told) && reasons[told..].iter().all(|reason| *reason == source), "{reasons:?}");
+    gets_in::<A>(&acceptor, "home", ALICE);
+    assert_eq!(looked.count(), 3);
 }
 
 /// Counts that some servers share; on no clock, so they don't fade.

@@ -347,7 +347,7 @@ fn every_error_becomes_one_of_the_kind_that_is_expected() {
             assert_eq!((inner(&direct), inner(&wrapped)), ((kind, Some(&error)), (kind, Some(&error))));
         }
         let refused = LoginError::LoginRefused { user: None, reason: Reason::UnknownUser };
-        let forbidden = Forbidden { permission: "read".to_owned() };
+        let forbidden = Forbidden { permission: "read".to_owned(), has_ended: false };
         for (error, kind) in [
             (LoginError::Busy(BusyReason::MadeWay).into(), ErrorKind::ConnectionAborted),
             (LoginError::Disconnected { awaited: FrameType::ClientHello }.into(), ErrorKind::UnexpectedEof),

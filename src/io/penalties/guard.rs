@@ -397,10 +397,15 @@ impl Shared {
         if let Some(shut) = self.source_shut(counts).or_else(|| self.away(others)) {
             return Some(shut);
         }
+        let is_over = counts.level(&PenaltyKey::Total) > self.limit(counts);
+        // Nobody's password is looked at from there, so nobody is told that it is wrong. Whatever the name, and before that is looked at: which
+        // names wait shows nothing, and none was logged in to from there. Not at an exempt source, where each name has a count of its own.
+        if is_over && !counts.has_logins_from() && !self.penalties.is_exempt(source) {
+            return Some(shut(Penalty::Strangers, super::MINUTE));
+        }
         if let Some(left) = waits.left(counts.of(|key| matches!(key, PenaltyKey::Account(_)))) {
             return Some(shut(Penalty::Account, left));
         }
-        let is_over = counts.level(&PenaltyKey::Total) > self.limit(counts);
         is_over.then(|| shut(Penalty::Total, super::MINUTE))
     }
 

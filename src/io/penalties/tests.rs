@@ -28,7 +28,7 @@ fn guess(guard: &Guard, source: &Source, user: &str) -> Option<Penalty> {
             None
         }
         Err(Shut { reason: Reason::Penalty(penalty), .. }) => {
-            if matches!(penalty, Penalty::Account | Penalty::Total) {
+            if matches!(penalty, Penalty::Account | Penalty::Total | Penalty::Strangers) {
                 guard.in_vain(source);
             }
             Some(penalty)
@@ -231,7 +231,7 @@ fn whoever_has_logged_in_from_there_gets_in_whatever_others_do() {
             guess(&guard, &source, &format!("user {round}"));
         }
     }
-    assert_eq!(guess(&guard, &v4([250, 1]), "alice"), Some(Penalty::Account));
+    assert_eq!(guess(&guard, &v4([250, 1]), "alice"), Some(Penalty::Strangers));
     assert_eq!(
         guess(&guard, &home, "bob"),
         Some(Penalty::Source),
@@ -346,14 +346,55 @@ fn past_the_total_strangers_wait_first_and_those_last_who_come_from_a_known_plac
     login(&guard, &v4([2, 1]), "alice").unwrap();
     login(&guard, &v4([2, 1]), "bob").unwrap();
     let far = |number: u32| Source::named(&number.to_string());
-    let stopped = (0..200).find(|number| guess(&guard, &far(*number), &number.to_string()) == Some(Penalty::Total));
+    let strangers = Some(Penalty::Strangers);
+    let stopped = (0..200).find(|number| guess(&guard, &far(*number), &number.to_string()) == strangers);
     assert_eq!(stopped, Some(87), "60 a minute come to that");
-    assert_eq!(guess(&guard, &far(1000), "alice"), Some(Penalty::Total));
+    assert_eq!(guess(&guard, &far(1000), "alice"), strangers);
     // Somebody new, where others have logged in.
     login(&guard, &v4([2, 1]), "carol").unwrap();
     login(&guard, &v4([2, 1]), "alice").unwrap();
     guard.skip(MINUTE);
     assert_eq!(guess(&guard, &far(1001), "dave"), None);
+}
+
+/// Who guesses from there must not be told by it which names were logged in to, or are guessed at.
+#[test]
+fn past_the_total_it_is_not_now_where_nobody_has_logged_in_whatever_the_name_and_a_refusal_elsewhere() {
+    let (guard, home) = (guard(), v4([2, 1]));
+    login(&guard, &home, "alice").unwrap();
+    for number in 0..20 {
+        guess(&guard, &Source::named(&format!("at bob {number}")), "bob");
+    }
+    assert_eq!(guess(&guard, &v4([3, 1]), "bob"), Some(Penalty::Account), "he waits");
+    for number in 0..400 {
+        let source = Source::named(&number.to_string());
+        // From known places, too: by strangers to those who have logged in from there.
+        guard.accepted(&source, &format!("mallory {number}"));
+        guess(&guard, &source, &number.to_string());
+    }
+    for name in ["alice", "bob", "carol", "nobody", "", "\u{ad}"] {
+        let shut = check(&guard, &v4([3, 1]), name, &Others::None).unwrap_err();
+        assert_eq!(shut.reason, Reason::Penalty(Penalty::Strangers), "{name:?}");
+        assert!(shut.reason.is_not_now() && !shut.reason.is_failure());
+    }
+    // At home that would say whose home it is: who is none of those is refused as with a wrong password, and she is looked at.
+    for (name, penalty) in [("carol", Penalty::Total), ("bob", Penalty::Account), ("", Penalty::Total)] {
+        let shut = check(&guard, &home, name, &Others::None).unwrap_err();
+        assert_eq!(shut.reason, Reason::Penalty(penalty), "{name:?}");
+        assert!(!shut.reason.is_not_now());
+    }
+    login(&guard, &home, "alice").unwrap();
+}
+
+/// At an exempt source each name has a count of its own, so what did not open, which has none, is told nothing else than it was.
+#[test]
+fn past_the_total_what_did_not_open_is_refused_at_an_exempt_source() {
+    let proxy = Source::block(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)), 24, 64);
+    let guard = Guard::new(Penalties::default().with_exempt(proxy).with_total(0), Tags::default());
+    assert_eq!(guess(&guard, &Source::named("far"), "x"), None);
+    assert_eq!(guess(&guard, &Source::named("far"), "x"), Some(Penalty::Strangers));
+    assert_eq!(guess(&guard, &v4([2, 7]), "alice"), None);
+    assert_eq!(check(&guard, &v4([2, 7]), "", &Others::None).unwrap_err().reason, Reason::Penalty(Penalty::Total));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::terms::context::Context;
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
-use crate::terms::grant::Grant;
+use crate::terms::grant::{Epochs, Grant};
 use crate::terms::verifier::{Asker, Attempt, FactorAttempt, Further, Good, Returning, Verifier};
 use crate::time::UnixTime;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -50,11 +50,11 @@ impl Asked {
     /// Asks a verifier whether a principal is still welcome. A panic is no answer: the client may show a credential.
     pub(super) fn welcome(
         &self,
-        principal: &str,
+        (principal, epochs): (&str, Epochs),
         (kind, authenticated): (CredentialKind, UnixTime),
         verifier: &dyn Verifier,
     ) -> Option<Result<Grant, Reason>> {
-        let returning = Returning { principal, kind, authenticated, is_session: false, asker: self.asker() };
+        let returning = Returning { principal, kind, authenticated, is_session: false, epochs, asker: self.asker() };
         catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok()
     }
 

@@ -284,8 +284,8 @@ async fn ask_again<L: Link>(
         AnyVerifier::Blocking(verifier) => {
             let (verifier, asked) = (Arc::clone(verifier), visit.asked(hello.server_name()));
             let (principal, shown) = (ticket.principal().to_owned(), (ticket.kind(), ticket.authenticated()));
-            let trace = Arc::clone(&visit.trace);
-            let work = move |()| trace.verifying(|| asked.welcome(&principal, shown, &*verifier));
+            let (epochs, trace) = (ticket.epochs(), Arc::clone(&visit.trace));
+            let work = move |()| trace.verifying(|| asked.welcome((&principal, epochs), shown, &*verifier));
             match turn.compute(link, (), work).await {
                 Ok(answer) => answer,
                 Err(NotDone::Shed(..)) => None,
@@ -295,8 +295,9 @@ async fn ask_again<L: Link>(
         AnyVerifier::Async(verifier) => {
             let Some(permit) = turn.permit(link).await? else { return Ok(None) };
             let asker = visit.asker(server, hello.server_name());
+            let (principal, epochs) = (ticket.principal(), ticket.epochs());
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
-            let returning = Returning { principal: ticket.principal(), kind, authenticated, is_session: false, asker };
+            let returning = Returning { principal, kind, authenticated, is_session: false, epochs, asker };
             let since = Instant::now();
             let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
             visit.trace.verified(since);

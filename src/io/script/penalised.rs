@@ -103,7 +103,7 @@ pub(super) async fn note_refused<L: Link>(
     let reason = &refused.refusal.reason;
     let amounts = match reason {
         // What the source pays for already, or has a right to, it does not pay for again.
-        Reason::Penalty(Penalty::Account | Penalty::Total) => server.guard.in_vain(source),
+        Reason::Penalty(Penalty::Account | Penalty::Total | Penalty::Strangers) => server.guard.in_vain(source),
         // What can't be guessed, and was not answered for, is no guess.
         Reason::NoAnswer(_) if refused.guess == Guess::No => return,
         reason if reason.is_failure() => {

@@ -13,12 +13,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(super) fn ask(
     verifier: &AnyVerifier,
     late: Duration,
-    principal: &str,
+    held: &Grant,
     shown: &Shown,
 ) -> Option<Result<Grant, Reason>> {
     let Shown { kind, authenticated, server_name, context, .. } = shown;
     let asker = Asker { server_name, context, pool: None };
-    let returning = Returning { principal, kind: *kind, authenticated: *authenticated, is_session: true, asker };
+    let (principal, epochs) = (held.principal(), held.epochs());
+    let returning =
+        Returning { principal, kind: *kind, authenticated: *authenticated, is_session: true, epochs, asker };
     match verifier {
         AnyVerifier::Blocking(verifier) => catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok(),
         AnyVerifier::Async(verifier) => {

@@ -444,7 +444,7 @@ impl Account {
 }
 
 /// The front of a hash, as a number.
-fn front(hash: Sha256) -> u64 {
+pub(super) fn front(hash: Sha256) -> u64 {
     let hash: [u8; 32] = hash.finalize().into();
     hash.first_chunk().map_or(0, |front| u64::from_be_bytes(*front))
 }

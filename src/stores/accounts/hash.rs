@@ -76,6 +76,22 @@ pub(super) fn matches(text: &str, password: &[u8]) -> Result<bool, Reason> {
     verified.ok_or(Reason::NotNow("a stored password hash can't be computed"))
 }
 
+/// Whether no other password is good where this one, which is good, is: only then is it known to be the one that was set.
+pub(super) fn is_exact(text: &str, password: &[u8]) -> bool {
+    let inner = unwrapped(text);
+    argon2::is(inner) || is_exact_other(inner, password)
+}
+
+#[cfg(feature = "password-formats")]
+fn is_exact_other(text: &str, password: &[u8]) -> bool {
+    formats::is_exact(text, password)
+}
+
+#[cfg(not(feature = "password-formats"))]
+fn is_exact_other(_: &str, _: &[u8]) -> bool {
+    false
+}
+
 #[cfg(feature = "password-formats")]
 fn other(text: &str, password: &[u8]) -> Option<bool> {
     formats::verify(text, password)

@@ -1,14 +1,17 @@
 //! The keys of an account: with which, from where and until when its user can log in without a password.
 
 use super::AccountError;
-use super::account::Account;
+use super::account::{Account, front};
 use crate::crypto::{KeyId, VerifyingKey};
 use crate::limits;
 use crate::stores::date::{self, Date};
 use crate::terms::authorized_key::AuthorizedKey;
+use crate::terms::error::Reason;
+use crate::terms::grant::{Epochs, Grant};
 use crate::time::{TimeOfDay, UnixTime};
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
+use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
 impl Account {
@@ -21,8 +24,11 @@ impl Account {
         if is_new && self.keys.len() >= limits::MAX_CLIENT_KEYS {
             return Err(AccountError::TooManyKeys(self.name().to_owned()));
         }
-        self.keys.retain(|held| held.key() != key.key());
-        self.keys.push(key.clone());
+        // Where it stood: the others are no others by this.
+        match self.keys.iter_mut().find(|held| held.key() == key.key()) {
+            Some(held) => *held = key.clone(),
+            None => self.keys.push(key.clone()),
+        }
         Ok(is_new)
     }
 
@@ -36,6 +42,39 @@ impl Account {
     /// Whether one of them may be used from this address now.
     pub(super) fn admits_key(&self, address: Option<IpAddr>, time: TimeOfDay) -> bool {
         self.keys.iter().any(|key| key.admits(address, time.earliest()))
+    }
+
+    /// The grant for this key: of several, under numbers of its own, by which a ticket and a session say that it was this one.
+    pub(super) fn granted_to(&self, key: KeyId, grant: Grant) -> Grant {
+        let Epochs { account: Some(account), credential: Some(credential) } = grant.epochs() else { return grant };
+        if self.keys.len() < 2 {
+            return grant;
+        }
+        let own = |epoch: u64| front(Sha256::new().chain_update(epoch.to_be_bytes()).chain_update(key.as_bytes()));
+        grant.with_epoch(own(account)).with_credential_epoch(own(credential))
+    }
+
+    /// The grant for the key that somebody was let in by under these numbers, if that may still be used from there. Where it is none that the
+    /// account has now, for any: its numbers are others.
+    pub(super) fn granted_again(
+        &self,
+        grant: &Grant,
+        epochs: Epochs,
+        address: Option<IpAddr>,
+        time: TimeOfDay,
+    ) -> Result<Grant, Reason> {
+        let admits = |key: &AuthorizedKey| key.admits(address, time.earliest());
+        let granted = |key: &AuthorizedKey| self.granted_to(key.key().id(), grant.clone());
+        // A ticket has the account's alone, and a session goes on where that alone is another.
+        let is_shown = |key: &AuthorizedKey| {
+            let own = granted(key).epochs();
+            own.account == epochs.account || own.credential == epochs.credential
+        };
+        match self.keys.iter().find(|key| is_shown(key)) {
+            Some(key) if admits(key) => Ok(granted(key)),
+            Some(_) => Err(Reason::KeyNotAdmitted),
+            None => self.keys.iter().find(|key| admits(key)).map(granted).ok_or(Reason::AccountDisabled),
+        }
     }
 }
 

@@ -89,20 +89,29 @@ impl PasswordCheck {
         Cost::of(stored).is_ok_and(|cost| !cost.is_up_to_date())
     }
 
+    /// Whether this password, which was just found to be good, is the one that was set: no other is good for this hash. bcrypt looks at 72 bytes
+    /// alone, so one of as many or more may have been mistyped. What is not exact must take the place of nothing: its owner would be locked
+    /// out.
+    pub fn is_exact(stored: &str, password: &[u8]) -> bool {
+        hash::is_exact(stored, password)
+    }
+
     /// What to store instead of this hash, whose password was just found to be good: as [`PasswordCheck::hash`]; `None` where it needs no
-    /// upgrade, or no hash can be computed now. Takes a processor for some ten milliseconds.
+    /// upgrade, where nobody can tell that it is the one that was set ([`PasswordCheck::is_exact`]), or no hash can be computed now. Takes a
+    /// processor for some ten milliseconds.
     ///
     /// Store it only if the stored hash is still that one (compare and set): the password may have been changed meanwhile.
     pub fn upgrade(stored: &str, password: &[u8]) -> Option<String> {
-        if Self::needs_upgrade(stored) { Self::hash(password).ok() } else { None }
+        let is_due = Self::needs_upgrade(stored) && Self::is_exact(stored, password);
+        if is_due { Self::hash(password).ok() } else { None }
     }
 
     /// Checks a password against the store's hash, or does the same work where the store has none. Takes a processor for some
     /// ten milliseconds: from async code, hand [`PasswordCheck::prepare`] to [`crate::Attempt::compute`].
     ///
     /// # Errors
-    /// [`Reason::WrongPassword`]; [`Reason::UnknownUser`] without a stored hash; [`Reason::NotNow`] where the stored hash can't
-    /// be read, or there is no memory.
+    /// [`Reason::WrongPassword`]; [`Reason::UnknownUser`] without a stored hash; [`Reason::Application`] where the stored hash can't
+    /// be read: no password is good then, and the client is refused as with a wrong one; [`Reason::NotNow`] where there is no memory.
     pub fn verify(&self, user: &str, password: &[u8], stored: Option<&str>) -> Result<(), Reason> {
         check(&self.imitated(user), password, stored)
     }
@@ -150,7 +159,8 @@ fn check(imitated: &Imitated, password: &[u8], stored: Option<&str>) -> Result<(
     let is_good = hash::matches(if is_readable { text } else { imitated.as_str() }, password)?;
     match stored {
         None => Err(Reason::UnknownUser),
-        Some(_) if !is_readable => Err(Reason::NotNow("a stored password hash can't be read")),
+        // A *not now*, for this name alone, would tell that there is one, and cost whoever tries names nothing.
+        Some(_) if !is_readable => Err(Reason::Application("a stored password hash can't be read")),
         Some(_) if is_good => Ok(()),
         Some(_) => Err(Reason::WrongPassword),
     }

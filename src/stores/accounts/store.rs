@@ -20,7 +20,8 @@ use std::sync::Arc;
 /// must not block; they need a timeout of their own, after which they say [`StoreError::Away`]. A future of theirs may be dropped
 /// at any time.
 pub trait AccountStore: Send + Sync {
-    /// The account of this name: as it is now, or as it was no more than some seconds ago.
+    /// The account of this name: as it is now, or as it was no more than some seconds ago, but never as it was before what this store has said of it
+    /// already: a login whose password was just stored anew is looked up once more.
     ///
     /// # Errors
     /// [`StoreError::Away`]; [`StoreError::Account`] where it can't be read: nobody is let in by it, then.

@@ -60,6 +60,10 @@ pub(super) fn moved(account: &Account, shown: &StretchedPassword) -> Option<Acco
     let is_sure = match (shown.password(), account.stretched()) {
         // It was checked against the hash, or is now against what it was stretched to before.
         (Some(password), kept) => {
+            let stored = account.password.as_ref().filter(|_| kept.is_none());
+            if stored.is_some_and(|(hash, _)| !hash::is_exact(hash, password)) {
+                return None;
+            }
             let computed = shown.stretching().stretch(account.name(), password).ok()?;
             computed.newest() == newest && (kept.is_none() || computed.check(kept).is_ok())
         }
@@ -77,7 +81,8 @@ impl PasswordCheck {
     /// ([`crate::Stretching::is_moving`]), the hash of one that was not stretched. It costs the same whatever the store has: while accounts move, one password
     /// hash, and otherwise none.
     ///
-    /// Of a login that is good, [`StretchedPassword::newest`] is what to store from then on, in the place of both.
+    /// Of a login that is good, [`StretchedPassword::newest`] is what to store from then on, in the place of both; of one by a hash, if its
+    /// password is the one that was set ([`PasswordCheck::is_exact`] of [`StretchedPassword::password`]).
     ///
     /// # Errors
     /// As [`StretchedPassword::check`] and [`PasswordCheck::verify`].

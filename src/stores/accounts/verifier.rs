@@ -9,7 +9,7 @@ use super::{PasswordCheck, address_of, stretched};
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
 use crate::terms::factor::Prompt;
-use crate::terms::grant::Grant;
+use crate::terms::grant::{Epochs, Grant};
 use crate::terms::stretch::StretchedPassword;
 use crate::terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning};
 use crate::time::{Clock, TimeOfDay};
@@ -62,7 +62,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     /// Over this store. A shared one, to be edited while it is served, is `Arc<S>`.
     ///
     /// A login whose password was good, and is stored as [`PasswordCheck::needs_upgrade`] finds too little, has it stored anew, as
-    /// [`PasswordCheck::hash`] makes it: [`AccountVerifier::with_upgrade`] makes something else of it, and
+    /// [`PasswordCheck::hash`] makes it, if it is the one that was set ([`PasswordCheck::is_exact`]): [`AccountVerifier::with_upgrade`] makes something else of it, and
     /// [`AccountVerifier::without_upgrade`] leaves it as it is.
     pub fn new(store: S) -> Self {
         Self { store, upgrade: Some(Arc::new(upgraded)), moves: false, clock: Clock::system() }
@@ -77,7 +77,8 @@ impl<S: AccountStore> AccountVerifier<S> {
 
     /// At a login whose password was good, puts what `upgrade` makes of the account in its place, before the grant is made: to hash the
     /// password anew, under better parameters. It is told the account and the password, gives `None` where nothing is to be done,
-    /// and may take a processor for a while. Where the store does not take the change, the login is as good without it.
+    /// and may take a processor for a while. It is not asked where the stored hash is good for other passwords, too
+    /// ([`PasswordCheck::is_exact`]): this one may have been mistyped. Where the store does not take the change, the login is as good without it.
     #[must_use]
     pub fn with_upgrade(
         mut self,
@@ -88,7 +89,7 @@ impl<S: AccountStore> AccountVerifier<S> {
     }
 
     /// At a good login by stretched password, keeps that at the newest parameters in the place of what was kept: of a password that was not
-    /// stretched so far ([`crate::Stretching::with_moving`]), or one at older parameters. The account gets another epoch. Where the store does not
+    /// stretched so far ([`crate::Stretching::with_moving`]), if it is the one that was set ([`PasswordCheck::is_exact`]), or one at older parameters. The account gets another epoch. Where the store does not
     /// take the change, the login is as good without it.
     ///
     /// Where the client sends the password itself, too, the server computes once what it is stretched to, and keeps nothing else. Where it does
@@ -180,7 +181,9 @@ impl<S: AccountStore> AccountVerifier<S> {
                 check_password(account.as_ref(), &imitated, &password)?;
                 let account = account.ok_or(Reason::UnknownUser)?;
                 let grant = account.admit(CredentialKind::Password, address, time)?;
-                let better = may_upgrade.and_then(|upgrade| upgrade(&account, &password));
+                let stored = account.password.as_ref().map(|(hash, _)| hash);
+                let is_exact = stored.is_some_and(|hash| hash::is_exact(hash, &password));
+                let better = may_upgrade.filter(|_| is_exact).and_then(|upgrade| upgrade(&account, &password));
                 Ok::<_, Reason>((grant, account, better))
             };
             let (grant, account, better) = attempt.compute(check).await??;
@@ -200,7 +203,7 @@ impl<S: AccountStore> AccountVerifier<S> {
 
     /// Whether an account is still the one that a password was checked against: a hash takes a while, and what is changed meanwhile counts.
     async fn is_unchanged(&self, account: &Account) -> bool {
-        // A store that is away now says so when it is asked whether a password is enough.
+        // A store that is away now is asked once more whether a password is enough: what it says then is compared, too.
         let Ok(found) = self.find(account.name()).await else { return true };
         found.is_some_and(|found| found.version() == account.version())
     }
@@ -273,6 +276,17 @@ pub(super) fn check_return(
     if can_log_in { account.admit(kind, address, time) } else { Err(Reason::AccountDisabled) }
 }
 
+/// As [`Account::admit`], for the credential under these numbers: of several keys, the one that was shown.
+fn admit_again(
+    account: &Account,
+    (kind, epochs): (CredentialKind, Epochs),
+    address: Option<IpAddr>,
+    time: TimeOfDay,
+) -> Result<Grant, Reason> {
+    let grant = account.admit(kind, address, time)?;
+    if kind == CredentialKind::Key { account.granted_again(&grant, epochs, address, time) } else { Ok(grant) }
+}
+
 impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
     async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
         let account = match attempt.credential() {
@@ -282,18 +296,31 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
             Credential::Token(token) => known(self.store.find_token(&hash_token(token)).await)?,
             Credential::Key { user, .. } => self.find(user).await?,
         };
-        check_other(account.as_ref(), attempt.credential(), address_of(attempt.context()), self.clock.look())
+        let grant =
+            check_other(account.as_ref(), attempt.credential(), address_of(attempt.context()), self.clock.look())?;
+        match (attempt.credential(), &account) {
+            (Credential::Key { key, .. }, Some(account)) => Ok(account.granted_to(key.public_key().id(), grant)),
+            _ => Ok(grant),
+        }
     }
 
     async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
         let account = self.find(returning.principal()).await?;
-        check_return(account.as_ref(), returning.kind(), address_of(returning.context()), self.clock.look())
+        let (address, time) = (address_of(returning.context()), self.clock.look());
+        check_return(account.as_ref(), returning.kind(), address, time)?;
+        let account = account.ok_or(Reason::UnknownUser)?;
+        admit_again(&account, (returning.kind(), returning.epochs), address, time)
     }
 
     async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        // It may have been removed since its password was checked, or locked.
+        // It may have been removed or locked since the store was asked what the credential is good for, or what was shown been taken away. Who
+        // makes grants without epochs has nothing to compare.
         let account = self.find(further.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
-        account.admit(further.kind(), address_of(further.context()), self.clock.look())?;
+        let (held, address) = (further.grant().epochs(), address_of(further.context()));
+        let now = admit_again(&account, (further.kind(), held), address, self.clock.look())?.epochs();
+        if held.credential.is_some() && held.credential != now.credential {
+            return Err(Reason::Application("the account's credentials have changed since they were checked"));
+        }
         Ok(account.next_factor(further.kind(), further.step()))
     }
 
@@ -301,7 +328,8 @@ impl<S: AccountStore> AsyncVerifier for AccountVerifier<S> {
         for _ in 0..TRIES {
             let account = self.find(attempt.grant().principal()).await?.ok_or(Reason::UnknownUser)?;
             let time = self.clock.look();
-            let admitted = account.admit(attempt.kind(), address_of(attempt.context()), time)?;
+            let shown = (attempt.kind(), attempt.grant().epochs());
+            let admitted = admit_again(&account, shown, address_of(attempt.context()), time)?;
             if admitted.epoch() != attempt.grant().epoch() {
                 return Err(Reason::Application("the account has changed since its credential was checked"));
             }

@@ -121,6 +121,9 @@ pub enum Penalty {
     /// Those of all sources that have not logged in to the names that they tried.
     #[error("too many wrong passwords in all, and nobody has logged in to this name from this source")]
     Total,
+    /// The same, and nobody has logged in from this source at all, so that whoever is there is told that it is *not now*, whatever the name.
+    #[error("too many wrong passwords in all, and nobody has logged in from this source")]
+    Strangers,
 }
 
 codes!(Reason {
@@ -160,6 +163,7 @@ codes!(Penalty {
     Self::Account => "penalty-account",
     Self::KnownSource => "penalty-known-source",
     Self::Total => "penalty-total",
+    Self::Strangers => "penalty-strangers",
 });
 /// What a refusal says of what the client showed.
 enum Says {
@@ -217,8 +221,9 @@ impl Reason {
         !matches!(self.says(), Says::Nothing)
     }
 
-    /// Whether the client is told that nobody can decide now, and not that it is refused: [`Reason::NotNow`] and [`Reason::NoAnswer`].
+    /// Whether the client is told that nobody can decide now, and not that it is refused: [`Reason::NotNow`], [`Reason::NoAnswer`] and
+    /// [`Penalty::Strangers`].
     pub const fn is_not_now(&self) -> bool {
-        matches!(self, Self::NotNow(_) | Self::NoAnswer(_))
+        matches!(self, Self::NotNow(_) | Self::NoAnswer(_) | Self::Penalty(Penalty::Strangers))
     }
 }

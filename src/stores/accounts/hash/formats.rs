@@ -45,6 +45,12 @@ macro_rules! formats {
 }
 formats!(Bcrypt: bcrypt, Pbkdf2: pbkdf2, Scrypt: scrypt, ShaCrypt: sha_crypt, Yescrypt: yescrypt);
 
+/// Whether no other password is good where this one is.
+pub(super) fn is_exact(text: &str, password: &[u8]) -> bool {
+    // HMAC, in PBKDF2 and scrypt, fills up what is short with zeros.
+    password.last() != Some(&0) && (!bcrypt::is(text) || bcrypt::is_exact(text, password))
+}
+
 /// Longest salt, in bytes. Programs make 8 to 32.
 const MAX_SALT: usize = 128;
 

@@ -1,8 +1,8 @@
 //! bcrypt: `$2b$12$` and 53 characters; and Django's, over a hash of the password: `bcrypt_sha256$$2b$12$...`.
 //!
 //! The password ends at 72 bytes, as in what has made these hashes (`htpasswd`, PHP, most libraries): a longer one is good if its
-//! front is, here as it was there. The upgrade at the next login ends that. A password with a zero byte is no password of any: C
-//! programs stop there, and others refuse it.
+//! front is, here as it was there. Nobody can tell then which of them was set, so it is never stored anew. A password with a zero byte is no
+//! password of any: C programs stop there, and others refuse it.
 
 use crate::crypto::hash_secret;
 use crate::stores::accounts::LineError;
@@ -15,6 +15,9 @@ pub(in crate::stores::accounts) struct Cost(u32);
 
 /// At most, some seconds. 10 to 12 are usual.
 const COSTS: core::ops::RangeInclusive<u32> = 4..=16;
+
+/// So many bytes of a password count, at most.
+const LONGEST: usize = 72;
 
 const DJANGO: &str = "bcrypt_sha256$";
 
@@ -44,6 +47,11 @@ impl Cost {
     pub(super) fn example(&self) -> String {
         format!("$2b${:02}${}", self.0, ".".repeat(53))
     }
+}
+
+/// Whether no other password is good where this one is. Of 72 bytes it may be the front of a longer one.
+pub(super) fn is_exact(text: &str, password: &[u8]) -> bool {
+    text.starts_with(DJANGO) || password.len() < LONGEST
 }
 
 pub(super) fn verify(text: &str, password: &[u8]) -> Option<bool> {
