@@ -263,6 +263,64 @@ fn every_query_has_a_claim_and_what_is_expected_of_it() {
     }
 }
 
+/// With what begins a block of queries that ask whether the good end can't be reached.
+const END: &str = "(* The model can do what it is about";
+
+/// What is expected in each run of a model: of its claims, and of its good ends.
+fn results(text: &str) -> (Vec<(&str, &str)>, Vec<(&str, &str)>) {
+    let (mut claims, mut ends) = (Vec::new(), Vec::new());
+    for block in text.split("\n\n") {
+        let lines: Vec<_> = block.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let Some(said) =
+                ["expect", "equivalence"].iter().find_map(|word| line.strip_prefix(&format!("(*@ {word} ")))
+            else {
+                continue;
+            };
+            let expected = said.trim_end_matches(" *)").split(' ').map(|expected| expected.split_once('=').unwrap());
+            if block.starts_with(END) {
+                let query = lines[at + 1];
+                assert!(query.contains("event(") && !query.contains("==>"), "no end: {query}");
+                ends.extend(expected);
+            } else {
+                claims.extend(expected);
+            }
+        }
+    }
+    (claims, ends)
+}
+
+/// Where no login comes to its end, all that is asked of logins is true.
+#[test]
+fn every_run_that_holds_is_seen_to_reach_its_good_end() {
+    for (file, text) in files(&["pv"]) {
+        // One that takes no message has no end.
+        if !text.contains("in(net, ") {
+            continue;
+        }
+        let (claims, ends) = results(&text);
+        for (run, result) in &ends {
+            assert_eq!(*result, "false", "{file}: {run} is not expected to reach its end");
+        }
+        let row = README.lines().find(|line| line.starts_with(&format!("| `{file}` |"))).unwrap();
+        let holds: BTreeSet<_> = row.split('|').nth(4).unwrap().split('`').skip(1).step_by(2).collect();
+        for run in runs(&text) {
+            let has_attack = claims.contains(&(run, "false"));
+            if has_attack && !holds.contains(run) {
+                continue;
+            }
+            // An equivalence has no ends. What is asked about is reached where the same processes tell it, and are told apart.
+            let told = format!("{run}-told");
+            let is_seen = if text.contains("choice[") {
+                claims.contains(&(&told, "false"))
+            } else {
+                ends.contains(&(run, "false"))
+            };
+            assert!(is_seen, "{file}: nothing shows that {run} does what it is about");
+        }
+    }
+}
+
 #[test]
 fn the_readme_tells_of_every_model_and_of_every_run() {
     for (file, text) in files(&["pv", "pvl"]) {

@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use support::der::{integer, sequence};
-use support::{LOGIN_AT, RSA2048, RSA3072, RSA4096, Scenario, Sent, TestKey, TestRng, at, sealed};
+use support::{LOGIN_AT, RSA2048, RSA3072, RSA4096, Scenario, Sent, TestKey, TestRng, at, left_out, sealed};
 use tempfile::TempDir;
 
 fn providers() -> Vec<Provider> {
@@ -33,7 +33,7 @@ struct OpenSsl {
 impl OpenSsl {
     fn new() -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
-            println!("skipped: there is no openssl here");
+            left_out("openssl", "there is no openssl here");
             return None;
         }
         Some(Self { folder: tempfile::tempdir().unwrap() })

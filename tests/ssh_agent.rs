@@ -16,7 +16,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
-use support::{TestRng, provider};
+use support::{TestRng, left_out, provider};
 use tempfile::TempDir;
 
 const MESSAGE: &[u8] = b"a transcript";
@@ -48,7 +48,7 @@ impl Real {
         let mut command = Command::new("ssh-agent");
         let started = command.args(["-D", "-a"]).arg(&socket).stdout(Stdio::piped()).spawn();
         let (Ok(mut child), true) = (started, Command::new("ssh-add").arg("-h").output().is_ok()) else {
-            println!("skipped: there is no ssh-agent here");
+            left_out("openssh", "there is no ssh-agent here");
             return None;
         };
         // It says where it listens when it does.

@@ -61,8 +61,9 @@ fn a_request_is_made_that_openssl_reads() {
     assert!(said.err.contains("send it to the certificate authority"), "{said:?}");
     let request = house.path("server.csr");
     let verified = std::process::Command::new("openssl").args(["req", "-verify", "-noout", "-in", &request]).output();
-    if let Ok(verified) = verified {
-        assert!(verified.status.success(), "{verified:?}");
+    match verified {
+        Ok(verified) => assert!(verified.status.success(), "{verified:?}"),
+        Err(_) => support::left_out("openssl", "there is no openssl here"),
     }
     run(&["cert", "show", &request], "").fails(1, &["server.csr", "no certificate in it", "CERTIFICATE REQUEST"]);
 }

@@ -14,8 +14,9 @@ fn certify(house: &House) -> bool {
     assert_eq!(block.lines().filter(|line| line.starts_with("openssl ")).count(), 3);
     let said = Command::new("openssl").arg("version").output();
     let version = said.map(|said| String::from_utf8_lossy(&said.stdout).into_owned()).unwrap_or_default();
-    if !version.starts_with("OpenSSL 3.") {
-        println!("skipped: OpenSSL 3 is needed, and this is {version:?}");
+    let major = version.strip_prefix("OpenSSL ").and_then(|rest| rest.split('.').next()?.parse().ok());
+    if major.is_none_or(|major: u32| major < 3) {
+        support::left_out("openssl", &format!("OpenSSL 3 or later is needed, and this is {version:?}"));
         return false;
     }
     for line in block.lines() {

@@ -16,7 +16,7 @@ fn make(house: &House, name: &str, more: &[&str]) -> bool {
             true
         }
         Err(error) => {
-            println!("skipped: there is no ssh-keygen here: {error}");
+            support::left_out("openssh", &format!("there is no ssh-keygen here: {error}"));
             false
         }
     }

@@ -33,7 +33,7 @@ fn faketime() -> Option<PathBuf> {
     let found =
         folders.iter().map(|folder| Path::new(folder).join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
     if found.is_none() {
-        eprintln!("skipped: libfaketime is not installed (Debian: libfaketime)");
+        support::left_out("faketime", "libfaketime is not installed (Debian: libfaketime)");
     }
     found
 }

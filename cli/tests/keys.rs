@@ -94,13 +94,12 @@ fn keygen_says_where_it_cannot_write() {
 
 /// Runs `openssl` in the house; `None` where there is none on this machine.
 fn openssl(house: &House, args: &str) -> Option<()> {
-    let status = Command::new("openssl")
-        .args(args.split_ascii_whitespace())
-        .current_dir(house.folder.path())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .ok()?;
+    let mut command = Command::new("openssl");
+    command.args(args.split_ascii_whitespace()).current_dir(house.folder.path());
+    let Ok(status) = command.stdout(Stdio::null()).stderr(Stdio::null()).status() else {
+        support::left_out("openssl", "there is no openssl here");
+        return None;
+    };
     assert!(status.success(), "openssl {args}");
     Some(())
 }

@@ -235,7 +235,9 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     fs::create_dir(house.path("countersign.service.d")).unwrap();
     house.write("countersign.service.d/databases.conf", drop_in.replace("\n#Load", "\nLoad").as_bytes(), 0o644);
     let (service, socket) = (house.path("countersign.service"), house.path("countersign.socket"));
-    let Some(verified) = tool("systemd-analyze", &["verify", "--man=no", &service, &socket]) else { return };
+    let Some(verified) = tool("systemd-analyze", &["verify", "--man=no", &service, &socket]) else {
+        return support::left_out("systemd", "there is no systemd-analyze here");
+    };
     assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
     // In tenths: 10 is the lowest there is to be had without rules for addresses.
     let shut =

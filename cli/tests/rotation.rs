@@ -218,11 +218,9 @@ fn an_identity_key_is_made_once_and_kept_under_a_passphrase_if_asked() {
     run(&sign, "").fails(2, &["passphrase"]);
     run(&[&sign[..], &["--passphrase-stdin"]].concat(), "wrong\n").fails(1, &["locked.pem"]);
     run(&[&sign[..], &["--passphrase-stdin"]].concat(), "correct horse\n").ok();
-    // OpenSSL reads it, where it is there.
-    if let Ok(openssl) =
-        Command::new("openssl").args(["pkey", "-passin", "pass:correct horse", "-noout", "-in", &locked]).output()
-    {
-        assert!(openssl.status.success(), "{openssl:?}");
+    match Command::new("openssl").args(["pkey", "-passin", "pass:correct horse", "-noout", "-in", &locked]).output() {
+        Ok(openssl) => assert!(openssl.status.success(), "{openssl:?}"),
+        Err(_) => support::left_out("openssl", "there is no openssl here"),
     }
     for args in [&["--identity", "--keys", "x"][..], &["--encrypt", "--out", "x"], &["--identity"], &[]] {
         assert_eq!(run(&[&["keygen"], args].concat(), "").status, 2, "{args:?}");
@@ -371,8 +369,9 @@ fn nobody_is_asked_for_a_passphrase_at_sighup() {
     let house = house();
     let key = house.path("encrypted.pem");
     let openssl = ["pkcs8", "-topk8", "-passout", "pass:correct horse", "-in", &house.path("server.pem"), "-out", &key];
-    if !Command::new("openssl").args(openssl).status().is_ok_and(|status| status.success()) {
-        return;
+    match Command::new("openssl").args(openssl).status() {
+        Ok(status) => assert!(status.success(), "{status:?}"),
+        Err(_) => return support::left_out("openssl", "there is no openssl here"),
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let passphrase = house.write("passphrase", b"correct horse\n", 0o600);

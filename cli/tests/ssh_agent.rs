@@ -21,7 +21,7 @@ impl Agent {
         let socket = house.path("agent");
         let started = Command::new("ssh-agent").args(["-D", "-a", &socket]).stdout(Stdio::piped()).spawn();
         let (Ok(mut child), true) = (started, Command::new("ssh-add").arg("-h").output().is_ok()) else {
-            println!("skipped: there is no ssh-agent here");
+            support::left_out("openssh", "there is no ssh-agent here");
             return None;
         };
         // It says where it listens when it does.

@@ -2,9 +2,13 @@
 #![cfg(feature = "sql")]
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+#[path = "../../tests/support/left_out.rs"]
+mod left_out;
+
 use countersign::accounts::{AccountFile, Accounts};
 use countersign::files::FileError;
 use countersign_stores::{Place, SqlStore, conformance};
+use left_out::left_out;
 use std::sync::{Arc, RwLock};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,8 +36,7 @@ async fn sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres() {
     let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
-        eprintln!("skipped: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
-        return;
+        return left_out("postgres", "no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
     };
     let place = Place::parse(&address).unwrap();
     place.migrate().await.unwrap();

@@ -11,12 +11,15 @@
     clippy::arithmetic_side_effects
 )]
 
+#[path = "../../tests/support/left_out.rs"]
+mod left_out;
 #[path = "support/tables.rs"]
 mod tables;
 
 use countersign::Reason;
 use countersign::accounts::{Account, AccountStore, Role, StoreError};
 use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
+use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -39,7 +42,7 @@ impl Server {
 
     async fn created(name: &str, how: &str) -> Option<Self> {
         let Ok(address) = std::env::var("COUNTERSIGN_TEST_POSTGRES") else {
-            eprintln!("skipped: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
+            left_out("postgres", "no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
             return None;
         };
         let socket = PathBuf::from(address.split_once("host=").unwrap().1);

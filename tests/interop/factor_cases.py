@@ -21,7 +21,7 @@ from serve_cases import rejected, session
 
 def factor_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey) -> None:
     if not command.can("user", "totp"):
-        print("the command knows no further factors: they are left out")
+        report.left_out("further factors")
         return
     serve_cases(report, command, name, key)
     login_cases(report, command, key)

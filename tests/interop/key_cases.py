@@ -19,7 +19,7 @@ PASSPHRASE = b"a passphrase for a file"
 
 def key_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey) -> None:
     if not command.can("user", "key", "add"):
-        print("the command knows no keys of clients: they are left out")
+        report.left_out("keys of clients")
         return
     files = {about: write(command, about.split()[0].lower().replace("-", ""), own)
              for about, own in CLIENT_KEYS.items()}
@@ -30,6 +30,8 @@ def key_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKe
     serve_cases(report, command, name, key)
     if command.has("login", "--identity"):
         login_cases(report, command, key, files)
+    else:
+        report.left_out("identities")
 
 
 def write(command: Command, name: str, key: PrivateKey) -> str:

@@ -108,6 +108,8 @@ def server_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivat
              trust=pinned + ("--server-name", "db.example"))
         case("the server goes by this name", 0, "accepted", names=["db.example"],
              trust=pinned + ("--server-name", "db.example"))
+    else:
+        report.left_out("server names")
     case("the server takes tokens only", 6, "ended", kinds=[TOKEN])
     case("the server takes RSA alone", 4, "S8", suites=[0x0101, 0x0102])
 

@@ -18,6 +18,7 @@ CROWD = 8  # at once: a password hash takes some 20 ms, and one thread of each c
 
 def puzzle_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey) -> None:
     if not command.has("serve", "--puzzles"):
+        report.left_out("puzzles")
         return
     spki = spki_of(key.public_key())
     for about, known in (("with a proof", [spki]), ("without", [])):

@@ -50,7 +50,7 @@ def load(path: Path) -> rsa.RSAPrivateKey:
     return key
 
 
-def prepare(command: Command) -> tuple[list[str], bytes]:
+def prepare(report: Report, command: Command) -> tuple[list[str], bytes]:
     """Makes the keys and the account; gives the keys' names and a token."""
     command.run("keygen", "--out", "keygen.pem", "--bits", "2048")
     names = ["keygen"]
@@ -63,7 +63,7 @@ def prepare(command: Command) -> tuple[list[str], bytes]:
                        check=True, capture_output=True, timeout=PATIENCE)
         names.append("openssl")
     else:
-        print("there is no openssl: its key is left out")
+        report.left_out("keys of openssl")
     permissions = (word for permission in PERMISSIONS for word in ("--permission", permission))
     command.run("user", "add", USER, "--users", "users.txt", *permissions, "--password-stdin", stdin=SECRET + b"\n")
     return names, command.run("user", "token", USER, "--users", "users.txt").stdout.strip()
@@ -85,7 +85,9 @@ def main() -> int:
     stretch_selftest(report)
     with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
         command = Command(str(path), Path(folder))
-        names, token = prepare(command)
+        names, token = prepare(report, command)
+        if not command.names():
+            report.left_out("names of servers")
         for name in names:
             key = load(command.folder / f"{name}.pem")
             client_cases(report, command, name, key, token)
@@ -97,7 +99,7 @@ def main() -> int:
         stretch_cases(report, command, "keygen", key)
         trust_cases(report, command, "keygen", key)
     print(f"{report.passed} passed, {report.failed} failed")
-    return 1 if report.failed or not check.VECTORS else 0
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ def selftest(report: Report) -> None:
 
 def stretch_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivateKey) -> None:
     if not command.has("serve", "--stretch"):
-        print("the command knows no stretched passwords: they are left out")
+        report.left_out("stretched passwords")
         return
     serve_cases(report, command, name, key)
     login_cases(report, command, name, key)

@@ -30,11 +30,11 @@ def trust_cases(report: Report, command: Command, name: str, key: rsa.RSAPrivate
         manifests_of_login(report, command, key)
         manifests_of_serve(report, command, name, key)
     else:
-        print("the command knows no manifests: they are left out")
+        report.left_out("manifests")
     if command.has("login", ROOTS) and command.has("serve", CHAIN):
         certificate_cases(report, command, name, key)
     else:
-        print("the command knows no roots or no certificates: they are left out")
+        report.left_out("roots or certificates")
 
 
 def accepts(credential: Credential) -> Optional[Verdict]:

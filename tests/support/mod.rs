@@ -5,10 +5,13 @@
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 pub mod der;
+mod left_out;
 pub mod provider;
 mod repeating;
 pub mod wire;
 
+#[allow(unused_imports, reason = "not every test needs something of the machine's")]
+pub use left_out::left_out;
 pub use provider::provider;
 
 use core::convert::Infallible;

@@ -3,7 +3,12 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 pub mod databases;
+#[path = "../../../tests/support/left_out.rs"]
+mod left_out;
 pub mod servers;
+
+#[allow(unused_imports, reason = "not every test needs something of the machine's")]
+pub use left_out::left_out;
 
 use countersign::blocking::BlockingLink;
 use countersign::crypto::rustcrypto;
@@ -91,7 +96,7 @@ pub fn over_failing(house: &House, fails: &str, errno: &str, args: &[&str]) -> O
     let source = house.write("fail.c", source.as_bytes(), 0o644);
     let built = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, &source]).status();
     if !built.is_ok_and(|built| built.success()) {
-        eprintln!("no C compiler here: not tested");
+        left_out("cc", "there is no C compiler here");
         return None;
     }
     let mut command = command(args);

@@ -1,6 +1,6 @@
 //! Servers of others that a test needs: a PostgreSQL that is there, and a Redis that it starts.
 
-use super::{Said, run};
+use super::{Said, left_out, run};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -22,7 +22,7 @@ impl Database {
         let variable = |name| std::env::var(name).ok();
         let (address, ctl) = (variable("COUNTERSIGN_TEST_POSTGRES"), variable("COUNTERSIGN_TEST_POSTGRES_CTL"));
         let (Some(address), Some(ctl)) = (address, ctl) else {
-            eprintln!("skipped: no PostgreSQL; .ci/postgres starts one");
+            left_out("postgres", "no PostgreSQL; .ci/postgres starts one");
             return None;
         };
         let address = address.replace("/postgres?", &format!("/{name}?"));
@@ -53,7 +53,7 @@ impl Redis {
     pub fn start() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let Some(process) = Self::run(folder.path()) else {
-            eprintln!("skipped: no redis-server on the PATH (Debian's package redis-server)");
+            left_out("redis", "no redis-server on the PATH (Debian's package redis-server)");
             return None;
         };
         Some(Self { folder, process })

@@ -4,14 +4,16 @@ use crate::suite::Failure;
 use crate::suite::crowd::PASSWORD;
 use crate::suite::net::{Line, connect, dial};
 use crate::suite::serve::KEY;
-use crate::suite::stage::MALLORY;
-use countersign::client::{self, AwaitChallenge};
+use crate::suite::stage::{MALLORY, TRUDY};
+use countersign::client::{self, AwaitChallenge, Verdict};
 use countersign::crypto::{self, aws_lc};
 use countersign::frame::{FrameReader, FrameType};
-use countersign::{ChannelBinding, ClientConfig, Connector, Credential, Moment, PrivateKey, Server, UnixTime};
+use countersign::{
+    ChannelBinding, ClientConfig, ClientKey, Connector, Credential, Moment, PrivateKey, Server, SigningKey, UnixTime,
+};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
@@ -21,6 +23,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 pub(crate) struct Attacker {
     pub(crate) server: SocketAddr,
     pub(crate) token: Arc<str>,
+    /// Trudy's, who has an authenticator as well.
+    key: Arc<ClientKey>,
     config: Arc<ClientConfig>,
     /// By its fingerprint: such a hello costs the server no RSA operation.
     pinned: Server,
@@ -28,35 +32,53 @@ pub(crate) struct Attacker {
     keyed: Server,
     recorded: Arc<[u8]>,
     recorded_login: Arc<OnceLock<(Vec<u8>, Vec<u8>)>>,
-    attempts: Arc<AtomicU64>,
+    /// How often it has arrived, each kind of it by itself.
+    arrived: Arc<Mutex<Vec<u64>>>,
     is_over: Arc<AtomicBool>,
 }
 
 /// What a peer says between two bytes, where it drips.
 const DRIP: Duration = Duration::from_millis(100);
 
+/// How many bytes have to be taken, so that it is a drip: a peer that is hung up on learns it from its second.
+const IS_A_DRIP: usize = 2;
+
 pub(crate) fn today() -> UnixTime {
     UnixTime::from_system(SystemTime::now())
 }
 
 impl Attacker {
-    pub(crate) fn new(server: SocketAddr, token: String) -> Result<Self, Failure> {
-        let key = PrivateKey::from_pem(KEY)?;
-        let (pinned, keyed) = (Server::pinned(key.public_key().id()), Server::key(key.public_key().clone()));
+    pub(crate) fn new(server: SocketAddr, token: String, key: &SigningKey) -> Result<Self, Failure> {
+        let public = PrivateKey::from_pem(KEY)?.public_key().clone();
+        let (pinned, keyed) = (Server::pinned(public.id()), Server::key(public));
+        let key = Arc::new(ClientKey::load(key, aws_lc::provider())?);
         let config = Arc::new(ClientConfig::new(aws_lc::provider()));
         let (recorded, _) =
             client::start(&config, &keyed, &ChannelBinding::none(), &mut crypto::rng()?, Moment::ORIGIN)?;
         let (token, recorded) = (token.into(), recorded.into());
-        let (recorded_login, attempts, is_over) = (Arc::default(), Arc::default(), Arc::default());
-        Ok(Self { server, token, config, pinned, keyed, recorded, recorded_login, attempts, is_over })
+        let (recorded_login, arrived, is_over) = (Arc::default(), Arc::new(Mutex::new(vec![0])), Arc::default());
+        Ok(Self { server, token, key, config, pinned, keyed, recorded, recorded_login, arrived, is_over })
     }
 
-    pub(crate) fn attempts(&self) -> u64 {
-        self.attempts.load(Ordering::Relaxed)
+    /// There are so many kinds of what is done. One that never arrives would make the others look like all of it.
+    pub(crate) fn has_kinds(&self, kinds: usize) {
+        self.counts().resize(kinds, 0);
     }
 
-    pub(crate) fn note(&self) {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+    /// One of this kind has arrived: the server has to do with it.
+    pub(crate) fn note(&self, kind: usize) {
+        if let Some(count) = self.counts().get_mut(kind) {
+            *count += 1;
+        }
+    }
+
+    /// How often each kind has arrived.
+    pub(crate) fn arrived(&self) -> Vec<u64> {
+        self.counts().clone()
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The good clients have been here, and whoever acts beside them is to end.
@@ -77,7 +99,8 @@ impl Attacker {
         Connector::new(ClientConfig::clone(&self.config), self.pinned.clone())
     }
 
-    /// Begins `one` so many times a second until it is over, whatever becomes of those before. What is under way ends with this.
+    /// Begins `one` so many times a second until it is over, whatever becomes of those before. It says itself when it has arrived. What is
+    /// under way ends with this.
     pub(crate) async fn again<F>(&self, rate: f64, one: impl Fn(Self, u32) -> F) -> Result<(), Failure>
     where
         F: Future<Output = Option<()>> + Send + 'static,
@@ -91,7 +114,6 @@ impl Attacker {
         while !self.is_over() {
             tick.tick().await;
             for _ in 0..bundle as u32 {
-                self.note();
                 under_way.spawn(one(self.clone(), number));
                 number += 1;
             }
@@ -146,6 +168,22 @@ impl Attacker {
         peer.send(login).await
     }
 
+    /// Logs in as somebody who is asked for a code as well, up to where the server does that. By a key, which costs it no password hash.
+    pub(crate) async fn be_asked_for_a_code(&self, peer: &mut Peer) -> Option<()> {
+        let config = Arc::new(ClientConfig::clone(&self.config).with_factors());
+        let (hello, state) =
+            client::start(&config, &self.pinned, &ChannelBinding::none(), &mut crypto::rng().ok()?, Moment::ORIGIN)
+                .ok()?;
+        peer.send(&hello).await?;
+        let challenge = peer.receive(&[FrameType::ServerHello]).await?;
+        let trusted = state.read(&challenge, Moment::ORIGIN).ok()?.trust(&self.pinned, today()).ok()?;
+        let credential = Credential::Key { user: TRUDY, key: &self.key };
+        let (login, state) = trusted.login(credential, &mut crypto::rng().ok()?).ok()?;
+        peer.send(&login).await?;
+        let verdict = peer.receive(&[FrameType::ServerVerdict]).await?;
+        matches!(state.read_step(&verdict, Moment::ORIGIN, today()).ok()?, Verdict::Factor(_)).then_some(())
+    }
+
     /// A hello that shows a ticket.
     pub(crate) fn show(&self, ticket: countersign::Ticket) -> Option<(Vec<u8>, client::AwaitAnswer)> {
         let ticket = self.pinned.resume(ticket, MALLORY, today())?;
@@ -183,19 +221,22 @@ impl Peer {
     }
 
     /// Says one byte after the other, as long as the server listens.
-    pub(crate) async fn drip(mut self, bytes: &[u8]) -> Option<()> {
-        for byte in bytes {
+    pub(crate) async fn drip(mut self, bytes: &[u8], attacker: &Attacker) -> Option<()> {
+        for (at, byte) in bytes.iter().enumerate() {
             self.send(&[*byte]).await?;
+            if at == IS_A_DRIP {
+                attacker.note(0);
+            }
             sleep(DRIP).await;
         }
         self.hold().await
     }
 
     /// The longest frame of its kind, byte by byte.
-    pub(crate) async fn drip_frame(self, kind: FrameType) -> Option<()> {
+    pub(crate) async fn drip_frame(self, kind: FrameType, attacker: &Attacker) -> Option<()> {
         let [high, low] = u16::try_from(kind.max_body()).ok()?.to_be_bytes();
         let mut frame = vec![kind.byte(), high, low];
         frame.resize(kind.max_body() + 3, 0);
-        self.drip(&frame).await
+        self.drip(&frame, attacker).await
     }
 }

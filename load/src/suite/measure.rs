@@ -70,7 +70,7 @@ pub(crate) fn ratio(measured: &Measured, quiet: &Measured) -> f64 {
 }
 
 /// What is wrong; nothing where all is well.
-pub(crate) fn faults(measured: &Measured, quiet: &Measured, attempts: u64, is_short: bool) -> Vec<String> {
+pub(crate) fn faults(measured: &Measured, quiet: &Measured, arrived: &[u64], is_short: bool) -> Vec<String> {
     let mut faults = Vec::new();
     if measured.due == 0 {
         faults.push("no login was due".to_owned());
@@ -91,8 +91,10 @@ pub(crate) fn faults(measured: &Measured, quiet: &Measured, attempts: u64, is_sh
             quiet.p99
         ));
     }
-    if attempts == 0 {
-        faults.push("nothing was attacked".to_owned());
+    match arrived.iter().position(|count| *count == 0) {
+        Some(_) if arrived.len() == 1 => faults.push("nothing was attacked".to_owned()),
+        Some(at) => faults.push(format!("of {} kinds of attack number {} never arrived", arrived.len(), at + 1)),
+        None => {}
     }
     faults
 }
@@ -112,7 +114,7 @@ mod tests {
         let now = Instant::now();
         let good = |millis| (0..100).map(move |_| visit(now, Ok(millis)));
         let quiet = Measured::of(&good(60).collect::<Vec<_>>(), &[]);
-        let judge = |visits: Vec<Visit>, is_short| faults(&Measured::of(&visits, &[]), &quiet, 1, is_short).len();
+        let judge = |visits: Vec<Visit>, is_short| faults(&Measured::of(&visits, &[]), &quiet, &[1], is_short).len();
         assert_eq!(judge(good(180).collect(), false), 0);
         assert_eq!((judge(good(181).collect(), false), judge(good(181).collect(), true)), (1, 0));
         assert_eq!(judge(good(601).collect(), true), 1);
@@ -120,10 +122,11 @@ mod tests {
         assert_eq!((judge(with(1, Err(false)), true), judge(with(2, Err(false)), true)), (0, 1));
         assert_eq!(judge(with(1, Err(true)), true), 1);
         assert_eq!(judge(Vec::new(), true), 1);
-        assert_eq!(faults(&quiet, &quiet, 0, false).len(), 1);
+        let attacked = |arrived: &[u64]| faults(&quiet, &quiet, arrived, false).len();
+        assert_eq!((attacked(&[0]), attacked(&[7, 0, 9]), attacked(&[7, 1, 9])), (1, 1, 0));
         for machine in [good(1001).collect::<Vec<_>>(), with(2, Err(false))] {
             let busy = Measured::of(&machine, &[]);
-            assert_eq!(faults(&quiet, &busy, 1, true).len(), 1);
+            assert_eq!(faults(&quiet, &busy, &[1], true).len(), 1);
         }
     }
 

@@ -75,6 +75,13 @@ pub(crate) const ALL: &[Scenario] = &[
         "logins that come byte by byte, after a good hello"
     ),
     scenario!(
+        "drip-factor",
+        floods::dripping_factors,
+        Strangers,
+        USUAL,
+        "codes of a second factor that come byte by byte, for which the server waits longest, after a good login of one account"
+    ),
+    scenario!(
         "drip-confirm",
         floods::dripping_confirms,
         Strangers,

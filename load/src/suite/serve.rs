@@ -5,6 +5,7 @@
 //! | `counts` | answers with what [`Acceptor::counts`] says |
 //! | `accounts well`, `away`, `silent` | the store of accounts does as usual, answers at once that it is away, or says so after three seconds |
 //! | `shared well`, `away` | so do the counts of failed logins and the memory of tickets that servers share |
+//! | `clock` | answers with its time of day, in seconds |
 //! | `disk full`, `disk well` | no file can grow any more (`RLIMIT_FSIZE`, with its signal ignored); or it can again |
 //!
 //! It ends with its input.
@@ -15,9 +16,9 @@ use clap::{Args, ValueEnum};
 use countersign::accounts::{AccountFile, AccountStore};
 use countersign::crypto::aws_lc;
 use countersign::{
-    Acceptor, AccountVerifier, Accounts, AlreadyUsed, Bounds, Penalties, PenaltyKey, PenaltyStore, PrivateKey,
-    PuzzleDifficulty, Puzzles, ServerConfig, ServerKey, Standing, StoreAway, Stored, TicketKeys, TicketMemory,
-    TicketUse, UsedTickets, Using, WhenAway,
+    Acceptor, AccountVerifier, Accounts, AlreadyUsed, Bounds, CredentialKind, Penalties, PenaltyKey, PenaltyStore,
+    PrivateKey, PuzzleDifficulty, Puzzles, ServerConfig, ServerKey, Standing, StoreAway, Stored, TicketKeys,
+    TicketMemory, TicketUse, UnixTime, UsedTickets, Using, WhenAway,
 };
 use countersign_stores::{Place, SqlStore};
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -137,6 +138,7 @@ fn obey(acceptor: &Acceptor, faults: &Faults) -> Result<(), Failure> {
                 let held = counts.handshakes + counts.logins + counts.refusals + counts.sessions;
                 println!("{held} {} {counts:?}", faults.accept_errors.load(Ordering::Relaxed));
             }
+            "clock" => println!("{}", UnixTime::from_system(SystemTime::now()).as_secs()),
             _ if is_known => println!("done"),
             other => return Err(format!("{other:?} is nothing that this server does").into()),
         }
@@ -152,7 +154,8 @@ fn acceptor(options: &Serve, store: impl AccountStore + 'static, faults: &Faults
         tickets = tickets.with_shared_memory(Arc::new(Elsewhere::new(&faults.shared)));
         penalties = penalties.with_store(Elsewhere::new(&faults.shared), WhenAway::GoOn);
     }
-    let config = ServerConfig::new(provider).with_tickets(Arc::new(tickets));
+    let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
+    let config = ServerConfig::new(provider).with_tickets(Arc::new(tickets)).with_credential_kinds(&kinds)?;
     let key = ServerKey::load(&PrivateKey::from_pem(KEY)?, provider)?;
     let acceptor = Acceptor::new_async(config, key, AccountVerifier::new(store)).with_penalties(penalties);
     // As the documentation has it. With a log that is full this panics, which is to be nobody's trouble.

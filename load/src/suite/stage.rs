@@ -7,8 +7,8 @@ use crate::suite::pace::Pace;
 use crate::suite::serve::Store;
 use crate::suite::server::{Plan, Recipe, Server};
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::Accounts;
-use countersign::accounts::{Account, AccountError, AccountStore};
+use countersign::accounts::{Account, AccountError, AccountStore, TotpSecret};
+use countersign::{Accounts, AuthorizedKey, SigningKey};
 use countersign_stores::{Place, SqlStore};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,9 @@ use tempfile::TempDir;
 
 /// An account of somebody who means no good.
 pub(crate) const MALLORY: &str = "mallory";
+
+/// One of somebody who means no better, and has a key, and an authenticator that is asked for its code.
+pub(crate) const TRUDY: &str = "trudy";
 
 pub(crate) struct Stage {
     pub(crate) recipe: Recipe,
@@ -38,12 +41,13 @@ pub(crate) struct People {
     strong: Accounts,
     weak: Accounts,
     pub(crate) token: String,
+    pub(crate) key: SigningKey,
     pub(crate) pace: Pace,
 }
 
 impl People {
     pub(crate) fn new() -> Result<Self, Failure> {
-        let (mut token, start) = (String::new(), Instant::now());
+        let (mut token, key, start) = (String::new(), SigningKey::from_ed25519(&[7; 32])?, Instant::now());
         let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(WEAK, 1, 1, None)?);
         let mut hash = Duration::ZERO;
         let [strong, weak] = [&Argon2::default(), &weak].map(|argon2| -> Result<Accounts, AccountError> {
@@ -52,13 +56,19 @@ impl People {
                 accounts.add(&name, ["read"])?;
                 accounts.edit(&name, |account| account.set_password_with(PASSWORD, argon2))?;
             }
+            accounts.add(TRUDY, ["read"])?;
+            accounts.edit(TRUDY, |account| {
+                account.add_key(&AuthorizedKey::new(key.public_key().clone(), ""))?;
+                account.set_totp(&TotpSecret::generate()?);
+                Ok(())
+            })?;
             if token.is_empty() {
                 token = accounts.edit(MALLORY, Account::issue_token)?.as_str().to_owned();
                 hash = start.elapsed() / (CLIENTS + 1);
             }
             Ok(accounts)
         });
-        Ok(Self { strong: strong?, weak: weak?, token, pace: Pace(hash) })
+        Ok(Self { strong: strong?, weak: weak?, token, key, pace: Pace(hash) })
     }
 }
 
@@ -79,7 +89,7 @@ impl Stage {
         let recipe = Recipe { plan, accounts: path, clock: folder.path().join("clock"), without_limits };
         std::fs::write(&recipe.clock, "+0")?;
         let server = Server::start(&recipe, None).await?;
-        let attacker = Attacker::new(server.address, people.token.clone())?;
+        let attacker = Attacker::new(server.address, people.token.clone(), &people.key)?;
         let (server, outages) = (tokio::sync::Mutex::new(server), Mutex::default());
         Ok(Self { recipe, server, attacker, pace: people.pace, outages, _folder: folder })
     }
@@ -106,7 +116,8 @@ impl Stage {
 
     /// Has the server do something.
     pub(crate) async fn tell(&self, line: &str) -> Result<(), Failure> {
-        self.attacker.note();
-        self.server.lock().await.tell(line).await.map(drop)
+        self.server.lock().await.tell(line).await?;
+        self.attacker.note(0);
+        Ok(())
     }
 }

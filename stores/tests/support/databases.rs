@@ -1,6 +1,10 @@
 //! Databases for a test: SQLite, and PostgreSQL where there is one.
 
+#[path = "../../../tests/support/left_out.rs"]
+mod left_out;
+
 use countersign_stores::Place;
+use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// Databases of this test's own: each with its folder, which goes with it.
@@ -14,7 +18,7 @@ pub(crate) async fn databases(name: &str) -> Vec<(Place, tempfile::TempDir)> {
         let (front, socket) = (address.split("/postgres?").next().unwrap(), address.split_once('?').unwrap().1);
         all.push((Place::parse(&format!("{front}/{name}?{socket}")).unwrap(), tempfile::tempdir().unwrap()));
     } else {
-        eprintln!("over SQLite alone: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
+        left_out("postgres", "over SQLite alone: no PostgreSQL, whose address COUNTERSIGN_TEST_POSTGRES would have");
     }
     for (place, _) in &all {
         place.migrate().await.unwrap();

@@ -1,6 +1,10 @@
 //! A real LDAP directory: Debian's `slapd`, on a socket in a folder of its own. Shared with the tests of the command.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../../../tests/support/left_out.rs"]
+mod left_out;
+
+use left_out::left_out;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -98,7 +102,7 @@ impl Directory {
 
     fn with(network: Option<bool>) -> Option<Self> {
         if !Path::new("/usr/sbin/slapd").exists() {
-            eprintln!("skipped: no /usr/sbin/slapd (Debian's package slapd)");
+            left_out("slapd", "no /usr/sbin/slapd (Debian's package slapd)");
             return None;
         }
         let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,12 @@
 //! A real Redis: Debian's `redis-server`, on a socket in a folder of its own.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::arithmetic_side_effects)]
 
+#[path = "../../../tests/support/left_out.rs"]
+mod left_out;
+
 use countersign::{TicketUse, UnixTime};
 use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
+use left_out::left_out;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
@@ -32,7 +36,7 @@ impl Redis {
         let folder = tempfile::tempdir().unwrap();
         let process = Self::run(&folder);
         if process.is_none() {
-            eprintln!("skipped: no redis-server on the PATH (Debian's package redis-server)");
+            left_out("redis", "no redis-server on the PATH (Debian's package redis-server)");
         }
         Some(Self { folder, process: process? })
     }

@@ -7,7 +7,7 @@ use crate::suite::server::Server;
 use crate::suite::stage::Stage;
 use countersign::Credential;
 use rustix::process::Signal;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
@@ -15,13 +15,16 @@ use tokio::time::sleep;
 const GRACE: Duration = Duration::from_millis(500);
 
 pub(super) async fn descriptors(stage: &Stage) -> Result<(), Failure> {
+    stage.attacker.has_kinds(2);
     let one = |attacker: Attacker, number| async move {
         let peer = attacker.dial(of_fifty(number)).await?;
         if number % 4 > 0 {
+            attacker.note(0);
             return peer.hold().await;
         }
         let token = Credential::Token(attacker.token.as_bytes());
         let mut session = attacker.connector().connect(peer.0, token).await.ok()?;
+        attacker.note(1);
         while session.read(&mut [0; 64]).await.ok()? > 0 {}
         Some(())
     };
@@ -42,18 +45,27 @@ pub(super) async fn clock_jumps(stage: &Stage) -> Result<(), Failure> {
         if stage.attacker.is_over() {
             break;
         }
+        let before = off(stage).await?;
         std::fs::write(&stage.recipe.clock, offset)?;
-        stage.attacker.note();
         sleep(Duration::from_millis(1500)).await;
+        if (off(stage).await? - before).abs() > 20 {
+            stage.attacker.note(0);
+        }
     }
     Ok(())
+}
+
+/// By how many seconds the server's clock is off.
+async fn off(stage: &Stage) -> Result<i64, Failure> {
+    let there: i64 = stage.server.lock().await.tell("clock").await?.parse()?;
+    Ok(there - i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())?)
 }
 
 pub(super) async fn stopped(stage: &Stage) -> Result<(), Failure> {
     while !stage.attacker.is_over() {
         let since = Instant::now();
         stage.server.lock().await.signal(Signal::STOP)?;
-        stage.attacker.note();
+        stage.attacker.note(0);
         sleep(Duration::from_millis(1500)).await;
         stage.server.lock().await.signal(Signal::CONT)?;
         stage.note_outage(since, GRACE);
@@ -69,7 +81,7 @@ pub(super) async fn killed(stage: &Stage) -> Result<(), Failure> {
         {
             let mut server = stage.server.lock().await;
             server.kill().await?;
-            stage.attacker.note();
+            stage.attacker.note(0);
             *server = Server::start(&stage.recipe, Some(stage.attacker.server)).await?;
         }
         stage.note_outage(since, Duration::ZERO);

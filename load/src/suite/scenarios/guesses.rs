@@ -4,7 +4,7 @@ use super::{ONE, of_fifty, of_many};
 use crate::suite::Failure;
 use crate::suite::attacker::Attacker;
 use crate::suite::stage::Stage;
-use countersign::Credential;
+use countersign::{Credential, Error, LoginError};
 use std::net::Ipv4Addr;
 
 pub(super) async fn from_one(stage: &Stage) -> Result<(), Failure> {
@@ -35,5 +35,7 @@ async fn guess(attacker: &Attacker, from: Ipv4Addr, name: u32) -> Option<()> {
     let peer = attacker.dial(from).await?;
     let user = crate::suite::crowd::user(name);
     let guess = Credential::Password { user: &user, password: b"a guess" };
-    attacker.connector().connect(peer.0, guess).await.ok().map(drop)
+    let said = attacker.connector().connect(peer.0, guess).await.err()?;
+    // It was looked at. Most are not, by then.
+    matches!(said, LoginError::Protocol(Error::Refused)).then(|| attacker.note(0))
 }
