@@ -271,6 +271,16 @@ fn every_name_in_the_configuration_that_packages_ship_is_one() {
     assert!(names > 25, "{names} names in it");
 }
 
+/// Whatever else is said there is for whoever copies it to say: what is not said is as safe as the defaults.
+#[test]
+fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_users_alone() {
+    let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
+    let said: Vec<&str> = shipped.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+    let [listen, key, users] =
+        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/etc/countersign/users\""];
+    assert_eq!(said, [listen, key, users]);
+}
+
 #[test]
 fn a_server_takes_the_socket_it_is_handed_and_says_when_it_is_ready() {
     let house = House::new();
