@@ -55,7 +55,7 @@ use listen::{State, listen, tell};
 use log::Entry;
 use proxy::Block;
 use reload::Reload;
-use server::{Live, Unnamed};
+use server::Live;
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
@@ -233,6 +233,18 @@ pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
     config::of_file(file).map(|serve| serve.in_force.to_toml())
 }
 
+/// What a command line says.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+fn parsed(more: &[&str]) -> Serve {
+    let words = ["countersign", "serve", "--listen", "127.0.0.1:0", "--key", "server.pem", "--users", "users.txt"];
+    let words = words.iter().chain(more).map(Into::into).collect();
+    match command_line(words).ok().unwrap().command {
+        crate::Command::Serve(serve) => *serve,
+        _ => panic!("it is no server"),
+    }
+}
+
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
@@ -279,7 +291,7 @@ impl Serve {
         let (server, warnings) = runtime.block_on(plan.prepare(Arc::clone(&log)))?;
         warnings.iter().for_each(term::note);
         let done = runtime.block_on(async {
-            let reload = Reload::new(server.shared(), self.in_force.clone());
+            let reload = Reload::new(&server, self.in_force.clone());
             let signalled = signals().map_err(unwatched)?;
             prompt::no_more_questions();
             let (listener, address) = on_runtime(listener, &self.listen)?;
@@ -424,8 +436,7 @@ impl Plan<'_> {
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
         let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
-        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
-        let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
+        let live = Live { service, balancers: balancers.to_vec(), unnamed: fitting.unnamed, drain: options.drain };
         let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
         let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
@@ -453,8 +464,8 @@ impl Plan<'_> {
         };
         clock::watch(Arc::clone(&log));
         let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
-        let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
-            Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
+        let mut acceptor = match guessing.penalties()? {
+            Some(penalties) => acceptor.with_penalties(guessing::over(penalties, &log, watched_redis.as_ref())),
             None => acceptor.without_penalties(),
         };
         if let Some(puzzles) = options.puzzles()? {
@@ -465,7 +476,7 @@ impl Plan<'_> {
         }
         let _ = whose.set(acceptor.clone());
         warnings.extend(sharing.begin(shared_tickets.as_ref(), &log).await);
-        let server = Server::new(acceptor, watch, live, &unnamed, (log, health));
+        let server = Server::new(acceptor, watch, live, options.handshake_timeout, (log, health));
         Ok((server.with_redis(watched_redis), warnings))
     }
 }
