@@ -302,7 +302,7 @@ fn each_change_that_can_t_be_made_says_why() {
     let exists = Err(AccountError::Exists("alice".to_owned()));
     assert_eq!(accounts.add("alice", ["write"]), exists);
     let long = "x".repeat(256);
-    for name in ["", "#alice", "al ice", "al\tice", "al\nice", "al\u{2003}ice", "\u{85}", "a\0", &long] {
+    for name in ["", "#alice", "@alice", "al ice", "al\tice", "al\nice", "al\u{2003}ice", "\u{85}", "a\0", &long] {
         assert_eq!(accounts.add(name, [""; 0]), Err(AccountError::BadName), "{name:?}");
     }
     let unknown = AccountError::Unknown("bob".to_owned());

@@ -55,7 +55,7 @@ use listen::{State, listen, tell};
 use log::Entry;
 use proxy::Block;
 use reload::Reload;
-use server::{Live, Unnamed};
+use server::Live;
 #[cfg(unix)]
 use service::Exec;
 use service::Forward;
@@ -66,7 +66,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use stretch::StretchArgs;
-use tickets::Watch;
+use tickets::{Kept, Watch};
 use tokio::sync::watch;
 use users::{Told, watched};
 
@@ -233,6 +233,18 @@ pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
     config::of_file(file).map(|serve| serve.in_force.to_toml())
 }
 
+/// What a command line says.
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+fn parsed(more: &[&str]) -> Serve {
+    let words = ["countersign", "serve", "--listen", "127.0.0.1:0", "--key", "server.pem", "--users", "users.txt"];
+    let words = words.iter().chain(more).map(Into::into).collect();
+    match command_line(words).ok().unwrap().command {
+        crate::Command::Serve(serve) => *serve,
+        _ => panic!("it is no server"),
+    }
+}
+
 impl Serve {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let service = self.service()?;
@@ -242,6 +254,9 @@ impl Serve {
         let set = keys.of("").cloned().ok_or_else(|| Failure::new("there is no key"))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format_args!("cannot start threads: {error}")))?;
+        let unwatched = |error: io::Error| Failure::new(format_args!("cannot watch for signals: {error}"));
+        // From here on: a start takes as long as a database that is away, and whoever asks for a reload meanwhile must not end it.
+        let hangup = runtime.block_on(async { hangup() }).map_err(unwatched)?;
         if let Some(place) = self.missing()? {
             place.make_missing()?;
             term::note(format_args!("{place}: made it; there are no accounts yet: countersign user add NAME"));
@@ -250,17 +265,14 @@ impl Serve {
         warnings.iter().for_each(term::note);
         let accounts = runtime.block_on(backend.count());
         let listener = listen(&self.listen)?;
-        // Before what is saved is loaded, and removed.
+        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
         self.check_ticket_keys(backend.users())?;
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
         let (sharing, warning) = runtime.block_on(self.sharing.open(&self.keys, backend.store(), Some(&log)))?;
         warning.iter().for_each(term::note);
         let tickets = self.options.tickets(&sharing);
-        let saved = self.saved_tickets(tickets.as_ref());
-        if let Some((keys, path)) = saved {
-            tickets::load(keys, path)?;
-        }
+        let mut kept = self.kept_tickets(tickets.as_ref())?;
         let named = backend.named();
         let plan = Plan {
             keys,
@@ -278,17 +290,15 @@ impl Serve {
         let redis = plan.sharing.named().map(str::to_owned);
         let (server, warnings) = runtime.block_on(plan.prepare(Arc::clone(&log)))?;
         warnings.iter().for_each(term::note);
-        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
         let done = runtime.block_on(async {
-            let reload = Reload::new(server.shared(), self.in_force.clone());
-            let signalled = signals(move || reload.run());
-            let signalled =
-                signalled.map_err(|error| Failure::new(format_args!("cannot watch for signals: {error}")))?;
+            let reload = Reload::new(&server, self.in_force.clone());
+            let signalled = signals().map_err(unwatched)?;
             prompt::no_more_questions();
             let (listener, address) = on_runtime(listener, &self.listen)?;
+            let watching = watching.map(|watching| on_runtime(watching, "--metrics-listen")).transpose()?;
+            kept.as_mut().map_or(Ok(()), Kept::take_over)?;
             let mut started = Entry::new("started").text("version", crate::VERSION).field("listen", address);
-            if let Some(watching) = watching {
-                let (listener, address) = on_runtime(watching, "--metrics-listen")?;
+            if let Some((listener, address)) = watching {
                 started = started.field("metrics_listen", address);
                 if !address.ip().is_loopback() {
                     term::note(format_args!("warning: whoever can connect to {address} can read /metrics"));
@@ -315,6 +325,7 @@ impl Serve {
             }
             log.write(started.count("pid", u64::from(std::process::id())));
             tell(&State::Ready);
+            reload_at(hangup, move || reload.run());
             let stop = async {
                 times(signalled.clone(), 1).await;
                 tell(&State::Stopping);
@@ -325,11 +336,7 @@ impl Serve {
         });
         // Whoever has not said goodbye by now is left.
         runtime.shutdown_timeout(Duration::from_millis(100));
-        // A server that could not begin has used no ticket: what it has loaded is good for the next one.
-        match saved {
-            Some((keys, path)) => tickets::save(keys, path).and(done),
-            None => done,
-        }
+        kept.map_or(Ok(()), |kept| kept.save()).and(done)
     }
 
     /// What a start makes: the place of accounts by default, if it is missing.
@@ -367,9 +374,9 @@ impl Serve {
         Ok(())
     }
 
-    /// What is kept across a restart, and where.
-    fn saved_tickets<'a>(&'a self, tickets: Option<&'a Arc<TicketKeys>>) -> Option<(&'a TicketKeys, &'a Path)> {
-        Some((tickets?, self.ticket_keys.as_deref()?))
+    /// What is kept across a restart, as the server before has left it.
+    fn kept_tickets<'a>(&'a self, tickets: Option<&'a Arc<TicketKeys>>) -> Result<Option<Kept<'a>>, Failure> {
+        tickets.zip(self.ticket_keys.as_deref()).map(|(keys, path)| Kept::load(keys, path)).transpose()
     }
 
     fn service(&self) -> Result<Service, Failure> {
@@ -429,8 +436,7 @@ impl Plan<'_> {
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
         let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
-        let unnamed = Unnamed { count: fitting.unnamed, timeout: options.handshake_timeout };
-        let live = Live { service, balancers: balancers.to_vec(), drain: options.drain };
+        let live = Live { service, balancers: balancers.to_vec(), unnamed: fitting.unnamed, drain: options.drain };
         let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
         let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);
@@ -458,8 +464,8 @@ impl Plan<'_> {
         };
         clock::watch(Arc::clone(&log));
         let acceptor = acceptor.with_bounds(fitting.bounds).with_recheck(recheck);
-        let mut acceptor = match guessing.penalties(Arc::clone(&log)) {
-            Some(penalties) => acceptor.with_penalties(sharing.penalties(penalties)),
+        let mut acceptor = match guessing.penalties()? {
+            Some(penalties) => acceptor.with_penalties(guessing::over(penalties, &log, watched_redis.as_ref())),
             None => acceptor.without_penalties(),
         };
         if let Some(puzzles) = options.puzzles()? {
@@ -470,7 +476,7 @@ impl Plan<'_> {
         }
         let _ = whose.set(acceptor.clone());
         warnings.extend(sharing.begin(shared_tickets.as_ref(), &log).await);
-        let server = Server::new(acceptor, watch, live, &unnamed, (log, health));
+        let server = Server::new(acceptor, watch, live, options.handshake_timeout, (log, health));
         Ok((server.with_redis(watched_redis), warnings))
     }
 }
@@ -500,16 +506,22 @@ async fn times(mut signalled: watch::Receiver<u32>, times: u32) {
     }
 }
 
-/// Watches for signals, from now on: SIGHUP reloads, also where it comes of a terminal that is closed, which is no reason to cut
-/// everybody off; the others end a server, and are counted.
+/// SIGHUP ends nothing from now on, also where it comes of a terminal that is closed, which is no reason to cut everybody off. One that comes before
+/// [`reload_at`] is heeded then.
 #[cfg(unix)]
-fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+fn hangup() -> io::Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+}
+
+#[cfg(not(unix))]
+fn hangup() -> io::Result<()> {
+    Ok(())
+}
+
+/// Reloads at SIGHUP.
+#[cfg(unix)]
+fn reload_at(mut hangup: tokio::signal::unix::Signal, reload: impl Fn() + Send + Sync + 'static) {
     let reload = Arc::new(reload);
-    let (count, counted) = watch::channel(0_u32);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             let reload = Arc::clone(&reload);
@@ -517,6 +529,18 @@ fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Recei
             let _ = tokio::task::spawn_blocking(move || reload()).await;
         }
     });
+}
+
+#[cfg(not(unix))]
+fn reload_at((): (), _: impl Fn() + Send + Sync + 'static) {}
+
+/// Watches for the signals that end a server, from now on, and counts them.
+#[cfg(unix)]
+fn signals() -> io::Result<watch::Receiver<u32>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (count, counted) = watch::channel(0_u32);
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -530,7 +554,7 @@ fn signals(reload: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Recei
 }
 
 #[cfg(not(unix))]
-fn signals(_: impl Fn() + Send + Sync + 'static) -> io::Result<watch::Receiver<u32>> {
+fn signals() -> io::Result<watch::Receiver<u32>> {
     let (count, counted) = watch::channel(0_u32);
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() {

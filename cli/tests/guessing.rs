@@ -190,3 +190,41 @@ fn flags_say_what_guessing_costs() {
     let both = run(&[&serve[..], &["--no-penalties", "--failures-per-user", "3"]].concat(), "");
     both.fails(2, &["--no-penalties"]);
 }
+
+#[test]
+fn the_waits_are_those_that_were_said_and_those_who_wait_are_counted() {
+    let house = House::new();
+    let server = |more: &[&str]| {
+        let waits = ["--penalty-wait", "20m", "--penalty-longest", "1h", "--refusal-floor", "1ms"];
+        let mut server = house.serve(&[&waits[..], &["--metrics-listen", "127.0.0.1:0"], more].concat());
+        server.said(&["event=started"]);
+        server
+    };
+    let user_waits = ["--failures-per-user", "1", "--user-penalty-wait", "10m", "--user-penalty-longest", "1h"];
+    let mut of_user = server(&[&["--failures-per-address", "3"], &user_waits[..]].concat());
+    let guess_at = |server: &Server, from: Ipv4Addr, user: &str| {
+        assert!(log_in(&house.connector(), &server.address, from, guess(user)).is_err());
+    };
+    // Two that were looked at, one that was not, which is a quarter of a failure, and one more.
+    (0..3).for_each(|_| guess_at(&of_user, Ipv4Addr::LOCALHOST, "alice"));
+    of_user.wait_for(&["event=penalty", "code=penalty-account", "user=\"alice\"", "seconds=600"]);
+    guess_at(&of_user, Ipv4Addr::LOCALHOST, "nobody");
+    of_user.wait_for(&["event=penalty", "code=penalty-source", "source=\"127.0.0.1/32\"", "seconds=1200"]);
+    (0..2).for_each(|_| guess_at(&of_user, Ipv4Addr::LOCALHOST, "nobody"));
+    let counted = |what: &str| format!("\ncountersign_penalties_total{{what=\"{what}\"}} ");
+    for counted in
+        [("turned-away", 2), ("unchecked", 1), ("store-away", 0)].map(|(what, n)| counted(what) + &n.to_string())
+    {
+        support::until(&counted, || of_user.get("/metrics").1.contains(&format!("{counted}\n")));
+    }
+
+    // Of a /16, whose /24s and addresses are others each time.
+    let mut of_block = server(&["--failures-per-block", "2", "--penalty-blocks", "16,48"]);
+    for network in 0..3 {
+        guess_at(&of_block, Ipv4Addr::new(127, 5, network, 1), &format!("user{network}"));
+    }
+    of_block.wait_for(&["event=penalty", "code=penalty-block", "source=\"127.5.0.0/16\"", "seconds=1200"]);
+    guess_at(&of_block, Ipv4Addr::new(127, 5, 9, 1), "user9");
+    of_block.wait_for(&["code=penalty-block", "peer=127.5.9.1:"]);
+    drop(log_in(&house.connector(), &of_block.address, Ipv4Addr::new(127, 6, 0, 1), ALICE).unwrap());
+}

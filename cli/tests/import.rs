@@ -62,7 +62,7 @@ fn users_of_htpasswd_are_imported_and_lines_not_taken_are_named_with_their_reaso
     // Once more: all are there.
     let before = house.read("users.txt");
     let said = import(&house, format!("alice:{BCRYPT}\n"), &[]).fails(1, &["imported 0 users", "1 line was not taken"]);
-    assert!(said.out.contains("--update"), "{said:?}");
+    assert!(said.out.contains("--update") && said.out.contains("--skip-existing"), "{said:?}");
     assert_eq!(house.read("users.txt"), before);
 }
 
@@ -143,6 +143,23 @@ fn an_update_changes_what_the_file_says_and_keeps_the_rest() {
     import(&house, "name,locked,expires\nalice,no,never\n", &["--update"]).ok();
     let alice = format!("alice locks=1 permissions=read,admin password={OTHER} token={token}");
     assert_eq!(accounts(&house)[0], alice);
+}
+
+#[test]
+fn whoever_is_there_stays_as_they_are_and_is_not_reported_where_that_is_asked_for() {
+    let house = House::empty();
+    import(&house, format!("alice:{BCRYPT}\n"), &[]).ok();
+    let text = format!("name,password_hash,permissions,locked\nalice,{OTHER},admin,yes\nbob,{OTHER},,\ncarol,x,,\n");
+    for more in [&["--dry-run"][..], &[]] {
+        let said = import(&house, &text, &[&["--skip-existing"], more].concat()).fails(1, &["1 line was not taken"]);
+        assert!(
+            said.err.contains("import") && said.err.contains(" 1 user into ") && said.err.contains("; 1 there before"),
+            "{said:?}"
+        );
+        assert!(said.out.starts_with("line 4: carol: ") && said.out.lines().count() == 1, "{said:?}");
+    }
+    assert_eq!(accounts(&house), [format!("alice password={BCRYPT}"), format!("bob password={OTHER}")]);
+    import(&house, &text, &["--skip-existing", "--update"]).fails(2, &["cannot be used with"]);
 }
 
 #[test]

@@ -341,6 +341,71 @@ fn a_balancer_that_is_taken_out_at_a_reload_is_believed_no_longer_and_the_new_dr
     assert_eq!(status(&mut server.child), 0);
 }
 
+/// In the middle of an attack, a balancer or an office that is shut out has to be let in without a restart.
+#[test]
+fn an_address_is_exempt_from_the_next_reload_on() {
+    let waits = "failures-per-address = 1\npenalty-wait = \"10m\"\npenalty-longest = \"1h\"\nrefusal-floor = \"1ms\"\n";
+    let (house, file) = configured(waits);
+    let mut server = start(&file, &[]);
+    let log_in = |server: &Server, password: &str| server.login(&house, "alice", password, &["--send", "whoami"]);
+    (0..2).for_each(|_| drop(log_in(&server, "a guess").fails(1, &["refused"])));
+    server.wait_for(&["event=penalty", "code=penalty-source", "seconds=600"]);
+    assert_ne!(log_in(&server, "secret of alice").status, 0);
+    write(&house, &format!("{waits}penalty-exempt = [\"127.0.0.1\"]\nhardest-puzzle = 15"));
+    signal(&server, "-HUP");
+    let line = server.wait_for(&["event=config-reloaded"]);
+    assert!(line.ends_with(" taken=hardest-puzzle,penalty-exempt"), "{line}");
+    log_in(&server, "secret of alice").ok();
+    // There are counts, and at a start it was said that there are to be some.
+    write(&house, "no-penalties = true\nrefusal-floor = \"1ms\"");
+    signal(&server, "-HUP");
+    let line = server.wait_for(&["event=config-reloaded"]);
+    let waiting = "failures-per-address,no-penalties,penalty-exempt,penalty-longest,penalty-wait";
+    assert!(line.ends_with(&format!(" taken=hardest-puzzle needs_restart={waiting}")), "{line}");
+    // What makes no sense is not taken.
+    write(&house, "penalty-wait = \"1h\"");
+    run(&["check-config", &file], "").fails(2, &["--penalty-longest"]);
+    run(&["serve", "--config", &file], "").fails(2, &["--penalty-longest"]);
+    signal(&server, "-HUP");
+    server.wait_for(&["event=config-not-reloaded", "--penalty-longest"]);
+    assert_eq!(server.stop("-TERM").0, 0);
+}
+
+#[test]
+fn as_many_connections_wait_for_their_header_as_the_last_reload_has_said() {
+    let lines =
+        |most: u8| format!("proxy-protocol = [\"127.0.0.1\"]\nhandshake-timeout = \"10m\"\nmax-handshakes = {most}");
+    let (house, file) = configured(&lines(1));
+    let mut server = start(&file, &[]);
+    let silent = |server: &Server| {
+        let mut stream = connect(&server.address);
+        stream.write_all(b"PROXY ").unwrap();
+        stream
+    };
+    // Whichever came first has the place.
+    let mut held = vec![silent(&server), silent(&server)];
+    server.wait_for(&["code=proxy-no-room"]);
+    let reload = |server: &mut Server, most: u8| {
+        write(&house, &lines(most));
+        signal(server, "-HUP");
+        server.wait_for(&["event=config-reloaded", "taken=max-handshakes"]);
+    };
+    reload(&mut server, 3);
+    held.extend((0..3).map(|_| silent(&server)));
+    server.wait_for(&["code=proxy-no-room"]);
+    // Those who wait are left alone where there may be fewer, and there is room again when they have gone.
+    reload(&mut server, 1);
+    held.push(silent(&server));
+    server.wait_for(&["code=proxy-no-room"]);
+    drop(held);
+    (0..3).for_each(|_| drop(server.wait_for(&["code=proxy-disconnected"])));
+    let mut stream = connect(&server.address);
+    stream.write_all(b"PROXY TCP4 203.0.113.9 192.0.2.2 12345 4500\r\n").unwrap();
+    drop(house.session(stream));
+    assert_eq!(server.stop("-TERM").0, 0);
+    assert_eq!(server.seen.iter().filter(|line| line.contains("code=proxy-no-room")).count(), 3, "{:#?}", server.seen);
+}
+
 /// What the kernel waits for at a server's connections, as /proc/net/tcp has it: with `02`, to see whether the peer is still there, and in how
 /// many hundredths of a second.
 #[cfg(target_os = "linux")]

@@ -292,9 +292,9 @@ fn every_name_in_the_configuration_that_packages_ship_is_one() {
     assert!(names > 25, "{names} names in it");
 }
 
-/// Whoever copies it gets what is careful, and nothing that is only for some is on.
+/// Whatever else is said there is for whoever copies it to say: what is not said is as safe as the defaults, and what is shown is careful.
 #[test]
-fn what_is_on_in_the_configuration_that_packages_ship_is_no_more_than_is_needed() {
+fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_users_alone() {
     let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
     let on: Vec<&str> = shipped.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(

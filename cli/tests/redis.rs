@@ -256,6 +256,9 @@ fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured()
     let log_in = |server: &Server| server.login(&house, "alice", "secret of alice", &["--send", "whoami"]);
     log_in(&open).ok();
     counts(1, 1);
+    let page = page(&metrics);
+    let (_, count) = page.split_once("\ncountersign_penalties_total{what=\"store-away\"} ").unwrap();
+    assert!(!count.starts_with("0\n"), "{page}");
     assert!([7, 8].contains(&log_in(&closed).status), "busy, or not now");
     redis.restart();
     for server in [&mut open, &mut closed] {
@@ -267,4 +270,34 @@ fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured()
     redis.kill();
     closed.wait_for(&["event=redis-away"]);
     log_in(&closed).ok();
+}
+
+#[test]
+fn what_guessing_costs_is_shared_after_a_reload_as_before() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let (key, users, password, address) =
+        (house.path("server.pem"), sqlite(&house), house.path("redis-password"), redis.address());
+    let write = |more: &str| {
+        let text = format!(
+            "listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nredis = {address:?}\nredis-password-file = {password:?}\n\
+             redis-timeout = \"20s\"\nrefusal-floor = \"10ms\"\nmax-wait = \"1m\"\nhandshake-timeout = \"1m\"\n{more}"
+        );
+        house.write("serve.toml", text.as_bytes(), 0o644)
+    };
+    let file = write("");
+    let mut servers = [0, 1].map(|_| Server::of(command(&["serve", "--config", &file])));
+    write("failures-per-user = 1\nuser-penalty-wait = \"10m\"\nuser-penalty-longest = \"1h\"\n");
+    for server in &mut servers {
+        let sent = std::process::Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        server.wait_for(&["event=config-reloaded", "taken=failures-per-user,user-penalty-longest,user-penalty-wait"]);
+    }
+    let guess =
+        |server: &Server| drop(server.login(&house, "alice", "a guess", &["--no-resume"]).fails(1, &["refused"]));
+    (0..2).for_each(|_| guess(&servers[0]));
+    servers[0].wait_for(&["event=penalty", "code=penalty-account", "seconds=600"]);
+    guess(&servers[1]);
+    let line = servers[1].wait_for(&["event=login-refused"]);
+    assert!(line.contains("code=penalty-account"), "{line}");
 }

@@ -319,6 +319,34 @@ fn a_stop_in_good_order_keeps_the_tickets_and_the_memory_of_used_ones() {
     assert!(fs::exists(&key).unwrap() && fs::exists(&file).unwrap());
 }
 
+/// What a server before has kept is the next one's that begins, whatever kept those in between from it.
+#[test]
+fn a_start_that_fails_leaves_the_ticket_keys_to_the_next_one() {
+    let house = House::new();
+    let file = house.path("ticket.keys");
+    let mut first = house.serve(&["--ticket-keys", &file]);
+    let login = first.login(&house, "alice", GOOD, &[]);
+    full(&mut first, login);
+    let address = first.address.clone();
+    assert_eq!(first.stop("-TERM").0, 0);
+    let saved = fs::read(&file).unwrap();
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--ticket-keys", &file];
+    // Where it would be watched there is somebody else; and nobody reads what it says when it has begun.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = taken.local_addr().unwrap().to_string();
+    run(&[&serve[..], &["--metrics-listen", &metrics]].concat(), "").fails(1, &[&metrics]);
+    assert_eq!(fs::read(&file).unwrap(), saved);
+    let mut deaf = support::command(&serve);
+    let full_device = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    assert_eq!(support::status(&mut deaf.stdout(full_device).spawn().unwrap()), 1);
+    assert!(fs::exists(&file).unwrap());
+    let mut last = house.serve(&["--ticket-keys", &file, "--listen", &address]);
+    assert!(!fs::exists(&file).unwrap());
+    let login = again(&last, &house, &[], "");
+    resumed(&mut last, login);
+}
+
 /// They would be there again after a power failure, and with them tickets that were used since.
 #[test]
 fn ticket_keys_that_are_not_gone_for_good_are_not_used() {

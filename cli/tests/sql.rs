@@ -14,7 +14,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use support::databases::{json, kill_whoever_adds_users, serve, sqlite, user};
+use support::databases::{json, kill_whoever_adds_users, serve, serving, sqlite, user};
 use support::{House, Server, command, finish, run};
 
 #[test]
@@ -252,6 +252,67 @@ fn an_import_into_a_database_is_as_one_into_a_file() {
     user(&sqlite(&house), &["unlock", "user1"], "").ok();
     let server = served(&house, &[]);
     server.login(&house, "user1", "correct horse", &["--send", "whoami"]).ok();
+}
+
+#[test]
+fn an_import_that_was_stopped_goes_on_and_leaves_those_who_are_there_as_they_are() {
+    const BCRYPT: &str = "$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG";
+    const ALL: usize = 20_000;
+    let house = House::empty();
+    let text: String = (0..ALL).map(|number| format!("user{number}:{BCRYPT}\n")).collect();
+    let file = house.write("people", text.as_bytes(), 0o600);
+    let users = sqlite(&house);
+    // A disk that is full in the middle of it.
+    let mut stopped = std::process::Command::new("sh");
+    stopped.args(["-c", "trap '' XFSZ; ulimit -f 2048; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_countersign")]);
+    stopped.args(["user", "import", &file, "--users", &users]);
+    stopped.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let said = finish(stopped.stderr(std::process::Stdio::piped()), "").fails(1, &["what was written before stays"]);
+    assert!(said.err.contains("run it again with --skip-existing"), "{said:?}");
+    // Somebody who is there already sets another password.
+    user(&users, &["passwd", "user7", "--password-stdin"], "another secret\n").ok();
+    let import = |more: &[&str]| run(&[&["user", "import", &file, "--users", &users], more].concat(), "");
+    let dry = import(&["--skip-existing", "--dry-run"]).ok();
+    let said = import(&["--skip-existing"]).ok();
+    let counts = |said: &support::Said, front: &str| {
+        let (_, rest) = said.err.split_once(front).unwrap_or_else(|| panic!("{said:?}"));
+        let (added, rest) = rest.split_once(" users into ").unwrap();
+        let there = rest.split_once("; ").unwrap().1.split_once(" there before").unwrap().0;
+        (added.parse::<usize>().unwrap(), there.parse::<usize>().unwrap())
+    };
+    let (added, there) = counts(&said, "imported ");
+    assert!(added + there == ALL && there >= 1000 && added >= 1000 && said.out.is_empty(), "{said:?}");
+    assert_eq!(counts(&dry, "would import "), (added, there));
+    assert!(user(&users, &["check"], "").ok().out.contains(&format!("{ALL} accounts")));
+    let server = served(&house, &[]);
+    server.login(&house, "user7", "another secret", &["--send", "whoami"]).ok();
+    server.login(&house, "user19999", "correct horse", &["--send", "whoami"]).ok();
+}
+
+/// As long as a database is away, which may be what somebody wants to mend.
+#[test]
+fn a_reload_that_is_asked_for_while_a_server_starts_ends_nothing_and_comes_when_it_has() {
+    let house = House::empty();
+    // As much of a PostgreSQL as takes a connection, and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let users = format!("postgres://app@{}/accounts?sslmode=disable", listener.local_addr().unwrap());
+    let pid = house.path("pid");
+    let asked = std::thread::spawn(move || {
+        let held = listener.accept().unwrap();
+        let pid = fs::read_to_string(pid).unwrap();
+        assert!(std::process::Command::new("kill").args(["-HUP", pid.trim()]).status().unwrap().success());
+        (held, listener)
+    });
+    let mut shell = std::process::Command::new("sh");
+    let script = "echo $$ > \"$1\"; shift; exec \"$0\" \"$@\"";
+    shell.args(["-c", script, env!("CARGO_BIN_EXE_countersign"), &house.path("pid")]);
+    let mut server = Server::of({
+        shell.args(serving(&house, &users, &[]));
+        shell
+    });
+    let _held = asked.join().unwrap();
+    server.said(&["event=started"]);
+    server.wait_for(&["event=keys-reloaded"]);
 }
 
 #[test]

@@ -71,7 +71,9 @@ fn what_cannot_be_done_changes_nothing() {
         user(&house, &[change, "bob"], "").fails(1, &["no user bob"]);
     }
     user(&house, &["add", "b c", "--password-stdin"], "x\n").fails(1, &["not a user name"]);
-    user(&house, &["add", "#b", "--password-stdin"], "x\n").fails(1, &["not a user name"]);
+    for name in ["#b", "@b"] {
+        user(&house, &["add", name, "--password-stdin"], "x\n").fails(1, &["not a user name"]);
+    }
     user(&house, &["add", "b\nmallory", "--password-stdin"], "x\n").fails(1, &["not a user name"]);
     user(&house, &["add", "b", "--permission", "a b", "--password-stdin"], "x\n").fails(1, &["permission"]);
     user(&house, &["passwd", "alice", "--password-stdin"], "").fails(2, &["empty"]);

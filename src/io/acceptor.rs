@@ -145,7 +145,7 @@ impl Acceptor {
             permits,
             refusals: Refusals::default(),
             guard: Guard::new(Penalties::default(), reports.tags()),
-            puzzles: PuzzleControl::none(),
+            puzzles: PuzzleControl::new(None),
             reports,
             limiter: None,
         }))
@@ -176,7 +176,7 @@ impl Acceptor {
     /// default is without. A clone that was made before goes on without them.
     #[must_use]
     pub fn with_puzzles(self, puzzles: Puzzles) -> Self {
-        Self(Arc::new(ServerState { puzzles: PuzzleControl::new(puzzles), ..ServerState::clone(&self.0) }))
+        Self(Arc::new(ServerState { puzzles: PuzzleControl::new(Some(puzzles)), ..ServerState::clone(&self.0) }))
     }
 
     /// Asks `limiter` about whoever has sent a ClientHello, before anything costly is done with it: it is told the
@@ -253,6 +253,18 @@ impl Acceptor {
         self.0.places.set_bounds(bounds);
         self.0.workers.set_bounds(here);
         self.0.permits.set_bounds(elsewhere);
+    }
+
+    /// Other penalties from now on, for this acceptor and all its clones: all of them, a store and an observer among them. What is counted stays, so
+    /// an exemption that is new lets in who had to wait, and one that is gone begins with no failures; those of blocks of another size begin anew. An
+    /// acceptor without penalties stays without.
+    pub fn set_penalties(&self, penalties: Penalties) {
+        self.0.guard.set(penalties);
+    }
+
+    /// Other puzzles from now on, or none, for this acceptor and all its clones. Those that were asked for by then stay as they are.
+    pub fn set_puzzles(&self, puzzles: Option<Puzzles>) {
+        self.0.puzzles.set(puzzles);
     }
 
     /// The keys of the logins that come now.

@@ -262,7 +262,9 @@ impl fmt::Debug for Penalties {
             .field("source", &self.source)
             .field("block", &self.block)
             .field("account", &self.account)
+            .field("blocks", &self.blocks)
             .field("per_minute", &self.per_minute)
+            .field("exempt", &self.exempt)
             .finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use crate::terms::puzzle::PuzzleDifficulty;
 use crate::time::Moment;
 use core::time::Duration;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Puzzles for clients while there is more to compute than can be: a client then spends so many hashes before the server spends an RSA
@@ -81,7 +81,8 @@ impl Puzzles {
 /// How hard puzzles are now. Told the time, and nothing else from outside.
 #[derive(Debug)]
 struct Level {
-    puzzles: Puzzles,
+    /// `None` where there are to be none.
+    puzzles: Option<Puzzles>,
     /// As of `since`; `None` where there are none.
     now: Option<PuzzleDifficulty>,
     /// When that was last changed, or had reason to stay.
@@ -89,17 +90,21 @@ struct Level {
 }
 
 impl Level {
-    fn new(puzzles: Puzzles) -> Self {
-        Self {
-            puzzles: Puzzles { first: puzzles.first.min(puzzles.most), ..puzzles },
-            now: None,
-            since: Moment::ORIGIN,
-        }
+    fn new(puzzles: Option<Puzzles>) -> Self {
+        let mut level = Self { puzzles: None, now: None, since: Moment::ORIGIN };
+        level.set(puzzles);
+        level
+    }
+
+    /// Goes on as hard as it is, if it may still be.
+    fn set(&mut self, puzzles: Option<Puzzles>) {
+        self.puzzles = puzzles.map(|puzzles| Puzzles { first: puzzles.first.min(puzzles.most), ..puzzles });
+        self.now = self.now.zip(self.puzzles).map(|(now, puzzles)| now.min(puzzles.most));
     }
 
     /// Somebody comes, where others have waited for so long.
     fn look(&mut self, wait: Duration, now: Moment) -> Option<PuzzleDifficulty> {
-        let Puzzles { first, most, wait: bound } = self.puzzles;
+        let Puzzles { first, most, wait: bound } = self.puzzles?;
         let (level, falls) = self.fallen(now);
         (self.now, self.since) = match level {
             level if wait < bound => (level, self.since.after(FALL.saturating_mul(falls))),
@@ -114,14 +119,15 @@ impl Level {
     fn fallen(&self, now: Moment) -> (Option<PuzzleDifficulty>, u32) {
         let since = now.saturating_since(self.since).as_millis();
         let falls = since.checked_div(FALL.as_millis()).and_then(|falls| u32::try_from(falls).ok()).unwrap_or(u32::MAX);
-        let level = self.now.and_then(|level| level.easier(falls)).filter(|level| *level >= self.puzzles.first);
+        let level = self.now.and_then(|level| level.easier(falls));
+        let level = level.filter(|level| self.puzzles.is_some_and(|puzzles| *level >= puzzles.first));
         (level, falls)
     }
 }
 
 /// The puzzles of one server, and what became of them. A clone shares them.
 #[derive(Clone)]
-pub(super) struct PuzzleControl(Option<Arc<Shared>>);
+pub(super) struct PuzzleControl(Arc<Shared>);
 
 struct Shared {
     start: Instant,
@@ -132,52 +138,51 @@ struct Shared {
 }
 
 impl PuzzleControl {
-    pub(super) fn new(puzzles: Puzzles) -> Self {
-        Self(Some(Arc::new(Shared {
+    /// `None` for none.
+    pub(super) fn new(puzzles: Option<Puzzles>) -> Self {
+        Self(Arc::new(Shared {
             start: Instant::now(),
             level: Mutex::new(Level::new(puzzles)),
             asked: AtomicU64::new(0),
             solved: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-        })))
+        }))
     }
 
-    /// There are none.
-    pub(super) fn none() -> Self {
-        Self(None)
+    pub(super) fn set(&self, puzzles: Option<Puzzles>) {
+        self.0.level().set(puzzles);
     }
 
     /// How hard a puzzle is for somebody who comes now, where others have waited for `wait`.
     pub(super) fn look(&self, wait: impl FnOnce() -> Duration) -> Option<PuzzleDifficulty> {
-        let shared = self.0.as_ref()?;
+        self.0.level().puzzles?;
         let wait = wait();
-        shared.level.lock().unwrap_or_else(PoisonError::into_inner).look(wait, shared.now())
+        self.0.level().look(wait, self.0.now())
     }
 
     pub(super) fn asked(&self) {
-        if let Some(shared) = &self.0 {
-            shared.asked.fetch_add(1, Relaxed);
-        }
+        self.0.asked.fetch_add(1, Relaxed);
     }
 
     pub(super) fn answered(&self, is_right: bool) {
-        if let Some(shared) = &self.0 {
-            let count = if is_right { &shared.solved } else { &shared.failed };
-            count.fetch_add(1, Relaxed);
-        }
+        let count = if is_right { &self.0.solved } else { &self.0.failed };
+        count.fetch_add(1, Relaxed);
     }
 
     pub(super) fn count(&self, counts: Counts) -> Counts {
-        let Some(shared) = &self.0 else { return counts };
         let [puzzles_asked, puzzles_solved, puzzles_failed] =
-            [&shared.asked, &shared.solved, &shared.failed].map(|count| count.load(Relaxed));
-        let (level, _) = shared.level.lock().unwrap_or_else(PoisonError::into_inner).fallen(shared.now());
+            [&self.0.asked, &self.0.solved, &self.0.failed].map(|count| count.load(Relaxed));
+        let (level, _) = self.0.level().fallen(self.0.now());
         let puzzle_bits = level.map_or(0, PuzzleDifficulty::bits);
         Counts { puzzles_asked, puzzles_solved, puzzles_failed, puzzle_bits, ..counts }
     }
 }
 
 impl Shared {
+    fn level(&self) -> MutexGuard<'_, Level> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn now(&self) -> Moment {
         Moment::after_origin(self.start.elapsed())
     }
@@ -201,13 +206,13 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_while_nobody_waits() {
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         assert_eq!([0, 1, 60_000].map(|millis| bits(level.look(IDLE, at(millis)))), [0; 3]);
     }
 
     #[test]
     fn it_gets_harder_with_each_half_second_of_waiting_and_no_harder_than_it_may() {
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         // However many come in between.
         let asked: Vec<u8> = (0..=40).map(|tenth| bits(level.look(BUSY, at(5_000 + tenth * 100)))).collect();
         let expected: Vec<u8> = (0..=40).map(|tenth| (10 + tenth / 5).min(16)).collect();
@@ -216,7 +221,7 @@ mod tests {
 
     #[test]
     fn it_gets_easier_with_each_two_seconds_without_and_ends() {
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         assert_eq!([0, 500, 1_000].map(|millis| bits(level.look(BUSY, at(millis)))), [10, 11, 12]);
         let moments = [1_001, 2_999, 3_000, 4_999, 5_000, 6_999, 7_000, 60_000];
         assert_eq!(moments.map(|millis| bits(level.fallen(at(millis)).0)), [12, 12, 11, 11, 10, 10, 0, 0]);
@@ -228,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_long_silence_is_no_reason_to_go_on_where_it_was() {
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         let all: Vec<u8> = (0..10).map(|step| bits(level.look(BUSY, at(step * 500)))).collect();
         assert_eq!(all.last(), Some(&16));
         assert_eq!(bits(level.look(BUSY, at(3_600_000))), 10);
@@ -236,16 +241,33 @@ mod tests {
 
     #[test]
     fn a_clock_that_stands_or_goes_back_changes_nothing() {
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         assert_eq!(bits(level.look(BUSY, at(9_000))), 10);
         assert_eq!([9_000, 3, 0].map(|millis| bits(level.look(BUSY, at(millis)))), [10; 3]);
         assert_eq!([9_000, 3, 0].map(|millis| bits(level.look(IDLE, at(millis)))), [10; 3]);
     }
 
     #[test]
+    fn others_go_on_where_those_before_were_as_far_as_they_may_and_none_end_them() {
+        let mut level = Level::new(None);
+        assert_eq!([0, 9_000].map(|millis| bits(level.look(BUSY, at(millis)))), [0, 0]);
+        level.set(Some(Puzzles::default()));
+        assert_eq!([9_000, 9_500, 10_000, 10_500].map(|millis| bits(level.look(BUSY, at(millis)))), [10, 11, 12, 13]);
+        let of = |bits| PuzzleDifficulty::new(bits).unwrap();
+        // Somebody has waited long enough for these, and they may be less hard.
+        level.set(Some(Puzzles::default().with_most(of(11)).with_wait(IDLE)));
+        assert_eq!([10_600, 11_500].map(|millis| bits(level.look(IDLE, at(millis)))), [11, 11]);
+        level.set(None);
+        assert_eq!(bits(level.fallen(at(11_500)).0), 0);
+        assert_eq!([11_600, 12_500].map(|millis| bits(level.look(BUSY, at(millis)))), [0, 0]);
+        level.set(Some(Puzzles::default()));
+        assert_eq!([12_600, 13_100].map(|millis| bits(level.look(BUSY, at(millis)))), [10, 11]);
+    }
+
+    #[test]
     fn the_first_is_no_harder_than_the_hardest_and_without_a_wait_all_are_asked() {
         let puzzles = Puzzles::default().with_most(PuzzleDifficulty::new(4).unwrap()).with_wait(Duration::ZERO);
-        let mut level = Level::new(puzzles);
+        let mut level = Level::new(Some(puzzles));
         assert_eq!([0, 9_000].map(|millis| bits(level.look(Duration::ZERO, at(millis)))), [4, 4]);
     }
 
@@ -255,7 +277,7 @@ mod tests {
     fn the_price_settles_where_those_who_pay_are_no_more_than_can_be_served() {
         // Per tenth of a second: the server serves 100, and the flood has 64 million hashes, for 1000 hellos at the most.
         let (served, hashes, hellos) = (100_u64, 64_000_000_u64, 1_000_u64);
-        let mut level = Level::new(Puzzles::default());
+        let mut level = Level::new(Some(Puzzles::default()));
         let mut waiting = 0_u64;
         let mut asked = Vec::new();
         for tenth in 0..600 {

@@ -7,6 +7,8 @@ use countersign::frame::FrameType;
 use countersign::{
     Begun, ClientConfig, Connector, Credential, Error, KeyId, LoginError, Server, Stream, Suite, Ticket, UnixTime,
 };
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,7 +22,7 @@ pub(crate) struct Crowd {
     connector: Connector,
     users: Vec<String>,
     /// One from each login that is over; a ticket is good once.
-    tickets: Mutex<Vec<Ticket>>,
+    tickets: Mutex<Pool<Ticket>>,
     /// What the first client that failed said.
     trouble: Mutex<Option<String>>,
 }
@@ -40,7 +42,7 @@ impl Crowd {
             address,
             connector: Connector::new(config.with_suites(&[suite]).map_err(Failure::new)?, Server::pinned(pin)),
             users: users.to_owned(),
-            tickets: Mutex::default(),
+            tickets: Mutex::new(Pool::new()),
             trouble: Mutex::default(),
         })
     }
@@ -70,8 +72,7 @@ impl Crowd {
 
     /// Logs in, keeps the ticket for whoever resumes next, and stays.
     pub(crate) fn enter(&self, index: usize, resume: bool) -> Result<Stream<TcpStream>, LoginError> {
-        // The newest first: the chains of the others are those that a server forgets first.
-        let ticket = if resume { lock(&self.tickets).pop() } else { None };
+        let ticket = if resume { lock(&self.tickets).take() } else { None };
         let ticket = ticket.and_then(|ticket| {
             let user = ticket.user().to_owned();
             self.connector.server().resume(ticket, &user, UnixTime::from_system(SystemTime::now()))
@@ -89,7 +90,7 @@ impl Crowd {
                 trusted.login_blocking(Credential::Password { user, password: PASSWORD })?
             }
         };
-        lock(&self.tickets).extend(session.info().ticket().cloned());
+        session.info().ticket().cloned().into_iter().for_each(|ticket| lock(&self.tickets).put(ticket));
         Ok(session)
     }
 
@@ -99,6 +100,60 @@ impl Crowd {
     }
 }
 
+/// What clients keep that are away. Each has its own, and whichever of them comes back is any of them: were it the one that left last, the others would
+/// never be seen again, and a server that has forgotten them would look as good as one that has not.
+struct Pool<T> {
+    kept: Vec<T>,
+    /// The same in each run.
+    rng: StdRng,
+}
+
+impl<T> Pool<T> {
+    fn new() -> Self {
+        Self { kept: Vec::new(), rng: StdRng::seed_from_u64(1) }
+    }
+
+    fn put(&mut self, one: T) {
+        self.kept.push(one);
+    }
+
+    fn take(&mut self) -> Option<T> {
+        let last = self.kept.len().checked_sub(1)?;
+        let index = self.rng.random_range(0..=last);
+        Some(self.kept.swap_remove(index))
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::*;
+
+    /// Two thousand come back to where a thousand are, each with something new when it leaves.
+    #[test]
+    fn those_who_left_long_ago_come_back_as_often_as_others() {
+        let mut pool = Pool::new();
+        assert_eq!(pool.take(), None);
+        (0..1000).for_each(|number| pool.put(number));
+        for number in 1000..3000 {
+            pool.take().unwrap();
+            pool.put(number);
+        }
+        assert_eq!(pool.kept.len(), 1000);
+        // None of two thousand was it with (1 - 1/1000)^2000: of the first thousand some 135 are left, and of the next some 233.
+        let left = |from: i32| pool.kept.iter().filter(|number| (from..from + 1000).contains(*number)).count();
+        assert!((90..180).contains(&left(0)), "{} of the first", left(0));
+        assert!((180..290).contains(&left(1000)), "{} of the second", left(1000));
+        let mut all = Vec::new();
+        while let Some(one) = pool.take() {
+            all.push(one);
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 1000);
+    }
 }

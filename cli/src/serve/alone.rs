@@ -47,10 +47,6 @@ impl Sharing {
         keys
     }
 
-    pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {
-        penalties
-    }
-
     pub(super) fn watched(&self) -> Option<Watched> {
         None
     }
@@ -61,6 +57,10 @@ impl Sharing {
 }
 
 impl Watched {
+    pub(super) fn penalties(&self, _: Penalties) -> Penalties {
+        match *self {}
+    }
+
     pub(super) fn numbers(&self) -> RedisNumbers {
         match *self {}
     }

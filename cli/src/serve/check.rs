@@ -49,6 +49,7 @@ impl Serve {
     fn check(&self) -> Result<Found, Failure> {
         let mut warnings = Vec::new();
         let service = self.service()?;
+        self.guessing.penalties()?;
         let (keys, of_keys) = self.keys.load(None)?;
         warnings.extend(of_keys);
         let set = keys.of("").ok_or_else(|| Failure::new("there is no key"))?;

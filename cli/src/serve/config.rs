@@ -61,6 +61,11 @@ struct Setting {
 }
 
 impl InForce {
+    /// Whether it is set, or has a default. A switch that is off is not.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
     /// Names whose values are others there.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let names: std::collections::BTreeSet<_> = self.values.keys().chain(other.values.keys()).collect();

@@ -248,6 +248,17 @@ impl Sources {
         outcomes.iter().for_each(|(outcome, count)| page.sample(name, &[("outcome", outcome)], count));
         let help = "How hard the next puzzle is, in bits; 0 while none is asked for.";
         page.one("countersign_puzzle_bits", gauge, help, counts.puzzle_bits);
+        let name = "countersign_penalties_total";
+        page.head(
+            name,
+            "counter",
+            "Hellos turned away and passwords not looked at for failed logins, and how often others' counts were away.",
+        );
+        for (what, count) in
+            [("turned-away", counts.turned_away), ("unchecked", counts.unchecked), ("store-away", counts.store_away)]
+        {
+            page.sample(name, &[("what", what)], count);
+        }
         page.head(
             "countersign_session_bytes_total",
             counter,

@@ -153,3 +153,117 @@ impl Options {
         bounds
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::parsed;
+    use super::*;
+
+    const KINDS: &[CredentialKind] = &[CredentialKind::Password];
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// As `Debug` shows all that is made of them: the configuration, the lifetime of tickets, the bounds, the puzzles, and when sessions are looked at.
+    fn shown(options: &Options) -> [String; 5] {
+        [
+            format!("{:?}", options.config(KINDS).ok().unwrap()),
+            format!("{:?}", options.tickets(&Sharing::default())),
+            format!("{:?}", options.bounds()),
+            format!("{:?}", options.puzzles().ok().unwrap()),
+            format!("{:?}", options.recheck(false)),
+        ]
+    }
+
+    fn expected(
+        [timeout, floor, lifetime]: [Duration; 3],
+        bounds: Bounds,
+        puzzles: Option<Puzzles>,
+        recheck: Recheck,
+    ) -> [String; 5] {
+        let config = ServerConfig::new(crypto::provider()).with_handshake_timeout(timeout).with_refusal_floor(floor);
+        [
+            format!("{:?}", config.with_credential_kinds(KINDS).unwrap()),
+            format!("{:?}", Some(TicketKeys::new(crypto::provider(), lifetime))),
+            format!("{bounds:?}"),
+            format!("{puzzles:?}"),
+            format!("{recheck:?}"),
+        ]
+    }
+
+    #[test]
+    fn what_is_said_counts_whether_it_is_less_than_by_default_or_more() {
+        let less = parsed(&[
+            "--handshake-timeout=2s",
+            "--refusal-floor=20ms",
+            "--ticket-lifetime=1m",
+            "--recheck=1s",
+            "--recheck-grace=3s",
+            "--max-handshakes=5",
+            "--max-handshakes-per-address=2",
+            "--max-wait=80ms",
+            "--puzzles",
+            "--hardest-puzzle=3",
+            "--max-refusals=7",
+            "--max-sessions=9",
+            "--max-sessions-per-address=4",
+            "--max-sessions-per-user=3",
+        ]);
+        let bounds = Bounds::default().with_handshakes(5).with_handshakes_per_source(2).with_refusals(7);
+        let bounds = bounds.with_sessions(9).with_sessions_per_source(4).with_sessions_per_principal(3);
+        let hardest = |bits| PuzzleDifficulty::new(bits).unwrap();
+        let puzzles = Puzzles::default().with_most(hardest(3)).with_wait(ms(10));
+        let recheck = Recheck::every(ms(1000)).with_grace(Some(ms(3000)));
+        let times = [ms(2000), ms(20), ms(60_000)];
+        assert_eq!(shown(&less.options), expected(times, bounds.with_patience(ms(80)), Some(puzzles), recheck));
+
+        let more = parsed(&[
+            "--handshake-timeout=100s",
+            "--refusal-floor=3s",
+            "--ticket-lifetime=5h",
+            "--drain=1m",
+            "--log-unknown-names",
+            "--recheck=10m",
+            "--recheck-grace=1day",
+            "--max-handshakes=9000",
+            "--max-handshakes-per-address=8000",
+            "--max-wait=8s",
+            "--puzzles",
+            "--hardest-puzzle=20",
+            "--max-refusals=50000",
+            "--max-sessions=6000",
+            "--max-sessions-per-address=5900",
+            "--max-sessions-per-user=5800",
+        ]);
+        let bounds = Bounds::default().with_handshakes(9000).with_handshakes_per_source(8000).with_refusals(50_000);
+        let bounds = bounds.with_sessions(6000).with_sessions_per_source(5900).with_sessions_per_principal(5800);
+        let puzzles = Puzzles::default().with_most(hardest(20)).with_wait(ms(1000));
+        let recheck = Recheck::every(ms(600_000)).with_grace(Some(ms(86_400_000)));
+        let times = [ms(100_000), ms(3000), ms(5 * 3_600_000)];
+        assert_eq!(shown(&more.options), expected(times, bounds.with_patience(ms(8000)), Some(puzzles), recheck));
+        assert!(more.options.log_unknown_names && more.options.drain == ms(60_000));
+        assert_eq!(format!("{:?}", more.options.recheck(true)), format!("{:?}", recheck.closing_on_change()));
+    }
+
+    #[test]
+    fn what_is_not_said_is_as_help_says_and_nothing_is_none() {
+        let bounds = Bounds::default().with_handshakes(1024).with_refusals(2048).with_sessions(512);
+        let bounds = bounds.with_patience(ms(1000));
+        let recheck = Recheck::every(ms(30_000)).with_grace(Some(ms(600_000)));
+        let times = [limits::HANDSHAKE_TIMEOUT, limits::REFUSAL_FLOOR, ms(3_600_000)];
+        let options = parsed(&[]).options;
+        assert_eq!(shown(&options), expected(times, bounds, None, recheck));
+        assert!(!options.log_unknown_names && options.drain.is_zero());
+        // Nobody waits for a turn for longer than for a login.
+        let impatient = parsed(&["--max-wait=20s", "--handshake-timeout=3s"]).options;
+        assert_eq!(format!("{:?}", impatient.bounds()), format!("{:?}", bounds.with_patience(ms(3000))));
+        let none = parsed(&["--ticket-lifetime=0s", "--recheck=0s"]).options;
+        assert!(none.tickets(&Sharing::default()).is_none());
+        assert_eq!(
+            format!("{:?}", none.recheck(false)),
+            format!("{:?}", Recheck::never().with_grace(Some(ms(600_000))))
+        );
+    }
+}

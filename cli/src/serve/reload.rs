@@ -4,14 +4,15 @@ use super::config::{self, InForce};
 use super::keys::described;
 use super::listen::{State, tell};
 use super::log::Entry;
-use super::server::{Live, Shared};
-use super::{Serve, descriptors};
+use super::server::{Live, Server, Shared};
+use super::sharing::Watched;
+use super::{Options, Serve, Service, descriptors, guessing};
 use crate::failure::Failure;
-use countersign::ServerKeys;
+use countersign::{Penalties, Puzzles, ServerKeys};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a running server takes over; the rest of what is set waits for a restart.
-const LIVE: [&str; 21] = [
+const LIVE: &[&str] = &[
     "key",
     "keys",
     "manifest",
@@ -33,10 +34,28 @@ const LIVE: [&str; 21] = [
     "max-sessions",
     "max-sessions-per-address",
     "max-sessions-per-user",
+    "puzzles",
+    "hardest-puzzle",
+    "failures-per-address",
+    "failures-per-block",
+    "failures-per-user",
+    "failures-per-minute",
+    "penalty-wait",
+    "penalty-longest",
+    "penalty-blocks",
+    "penalty-exempt",
+    "user-penalty-wait",
+    "user-penalty-longest",
 ];
+
+/// What the names of those begin with that say what guessing costs. A server that was started with it, or without it, stays so: there are counts, or there
+/// are none.
+const GUESSING: [&str; 3] = ["failures-", "penalty-", "user-penalty-"];
+const NO_GUESSING: &str = "no-penalties";
 
 pub(super) struct Reload {
     server: Arc<Shared>,
+    redis: Option<Watched>,
     in_force: Mutex<InForce>,
 }
 
@@ -44,7 +63,9 @@ pub(super) struct Reload {
 struct Read {
     serve: Serve,
     keys: ServerKeys,
-    live: Live,
+    service: Service,
+    puzzles: Option<Puzzles>,
+    penalties: Option<Penalties>,
     warnings: Vec<String>,
 }
 
@@ -55,8 +76,8 @@ enum NotTaken {
 }
 
 impl Reload {
-    pub(super) fn new(server: Arc<Shared>, in_force: InForce) -> Self {
-        Self { server, in_force: Mutex::new(in_force) }
+    pub(super) fn new(server: &Server, in_force: InForce) -> Self {
+        Self { server: server.shared(), redis: server.redis(), in_force: Mutex::new(in_force) }
     }
 
     pub(super) fn run(&self) {
@@ -79,14 +100,15 @@ impl Reload {
     fn read(&self) -> Result<Read, NotTaken> {
         let serve = config::again().map_err(NotTaken::Config)?;
         let service = serve.service().map_err(NotTaken::Config)?;
+        let puzzles = serve.options.puzzles().map_err(NotTaken::Config)?;
+        let penalties = serve.guessing.penalties().map_err(NotTaken::Config)?;
         let before = self.server.acceptor.keys();
         let (keys, warnings) = serve.keys.load(before.of("")).map_err(NotTaken::Keys)?;
-        let live = Live { service, balancers: serve.proxy_protocol.clone(), drain: serve.options.drain };
-        Ok(Read { serve, keys, live, warnings })
+        Ok(Read { serve, keys, service, puzzles, penalties, warnings })
     }
 
-    fn take(&self, Read { serve, keys, live, warnings }: Read) {
-        let Shared { acceptor, log, .. } = &*self.server;
+    fn take(&self, Read { serve, keys, service, puzzles, penalties, warnings }: Read) {
+        let Shared { acceptor, log, handshake_timeout, .. } = &*self.server;
         let reloaded = keys.of("").map(|set| described(Entry::new("keys-reloaded"), set));
         acceptor.set_keys(keys);
         reloaded.into_iter().for_each(|entry| log.write(entry));
@@ -97,13 +119,22 @@ impl Reload {
         if changed.is_empty() {
             return;
         }
-        let has_balancers = !live.balancers.is_empty();
-        let (bounds, more) = (serve.options.bounds(), serve.more_files());
-        let fitting = descriptors::fit(bounds, more, live.service.descriptors(), has_balancers);
+        // What waits for a restart has no part in what is taken.
+        let options = Options { handshake_timeout: *handshake_timeout, ..serve.options };
+        let has_balancers = !serve.proxy_protocol.is_empty();
+        let fitting = descriptors::fit(options.bounds(), serve.more_files(), service.descriptors(), has_balancers);
         acceptor.set_bounds(fitting.bounds);
-        self.server.set_live(live);
+        acceptor.set_puzzles(puzzles);
+        let counts_guesses = !in_force.has(NO_GUESSING);
+        if let Some(penalties) = penalties.filter(|_| counts_guesses) {
+            acceptor.set_penalties(guessing::over(penalties, log, self.redis.as_ref()));
+        }
+        let balancers = serve.proxy_protocol.clone();
+        self.server.set_live(Live { service, balancers, unnamed: fitting.unnamed, drain: options.drain });
+        let are_live = counts_guesses && !serve.in_force.has(NO_GUESSING);
+        let is_guessing = |name: &str| GUESSING.iter().any(|front| name.starts_with(front));
         let (taken, waits): (Vec<String>, Vec<String>) =
-            changed.into_iter().partition(|name| LIVE.contains(&name.as_str()));
+            changed.into_iter().partition(|name| LIVE.contains(&name.as_str()) && (are_live || !is_guessing(name)));
         let mut entry = Entry::new("config-reloaded").field("taken", names(&taken));
         if !waits.is_empty() {
             entry = entry.field("needs_restart", names(&waits));
@@ -121,6 +152,7 @@ fn names(names: &[String]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -129,6 +161,34 @@ mod tests {
         let all = config::names();
         for name in LIVE.iter().filter(|name| cfg!(feature = "x509") || **name != "certificates") {
             assert!(all.iter().any(|of| of == name), "{name}");
+        }
+    }
+
+    /// Words that end in `...` stand for all that begin like that.
+    #[test]
+    fn operators_are_told_of_everything_that_can_be_set_whether_it_waits_for_a_restart() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let row = page.lines().skip_while(|line| !line.starts_with("| taken over |")).nth(2).unwrap();
+        let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+        let cells: Vec<Vec<String>> = row.trim_matches('|').split(" | ").map(words).collect();
+        let [taken, waits] = &cells[..] else { panic!("{row}") };
+        let is_in = |cell: &[String], name: &str| {
+            cell.iter().any(|word| match word.strip_suffix("...") {
+                Some(front) => name.starts_with(front),
+                None => word == name,
+            })
+        };
+        for name in config::names() {
+            let is_live = LIVE.contains(&name.as_str());
+            assert_eq!((is_in(taken, &name), is_in(waits, &name)), (is_live, !is_live), "{name}");
+        }
+        // And of nothing else.
+        if cfg!(all(feature = "x509", feature = "ldap", feature = "redis")) {
+            let all = config::names();
+            for word in taken.iter().chain(waits) {
+                assert!(all.iter().any(|name| is_in(std::slice::from_ref(word), name)), "{word}");
+            }
         }
     }
 }

@@ -18,11 +18,11 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{interval, sleep, timeout};
 
 /// How long a server that was told to stop waits for its sessions' goodbyes, once it has told them.
@@ -46,9 +46,9 @@ pub(super) struct Shared {
     pub(super) health: Arc<Health>,
     /// What may change while it runs.
     live: RwLock<Arc<Live>>,
-    /// For connections whose balancer has not said whose they are.
-    unnamed: Semaphore,
-    handshake_timeout: Duration,
+    /// Connections whose balancer has not said whose they are.
+    unnamed: AtomicUsize,
+    pub(super) handshake_timeout: Duration,
     stopping: watch::Sender<bool>,
 }
 
@@ -57,14 +57,28 @@ pub(crate) struct Live {
     pub(crate) service: Service,
     /// Who may name another as its peer.
     pub(crate) balancers: Vec<Block>,
+    /// How many connections may wait for what their balancer says.
+    pub(crate) unnamed: usize,
     /// How long sessions may go on once it is told to stop.
     pub(crate) drain: Duration,
 }
 
-/// How many connections may wait for what their balancer says, and how long.
-pub(super) struct Unnamed {
-    pub(super) count: usize,
-    pub(super) timeout: Duration,
+/// A connection whose balancer has not said whose it is.
+struct Unnamed<'a>(&'a AtomicUsize);
+
+impl<'a> Unnamed<'a> {
+    /// One more, if there are fewer than so many.
+    fn take(count: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let one_more = |count: usize| (count < most).then_some(count.saturating_add(1));
+        count.fetch_update(Relaxed, Relaxed, one_more).ok()?;
+        Some(Self(count))
+    }
+}
+
+impl Drop for Unnamed<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Server {
@@ -72,7 +86,7 @@ impl Server {
         acceptor: Acceptor,
         tickets: Option<Watch>,
         live: Live,
-        unnamed: &Unnamed,
+        handshake_timeout: Duration,
         (log, health): (Arc<Log>, Arc<Health>),
     ) -> Self {
         let metrics = Arc::new(Metrics::default());
@@ -87,8 +101,8 @@ impl Server {
             metrics,
             health,
             live: RwLock::new(Arc::new(live)),
-            unnamed: Semaphore::new(unnamed.count.min(Semaphore::MAX_PERMITS)),
-            handshake_timeout: unnamed.timeout,
+            unnamed: AtomicUsize::new(0),
+            handshake_timeout,
             stopping: watch::Sender::new(false),
         });
         Self { shared, tickets, redis: None }
@@ -102,6 +116,10 @@ impl Server {
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
+    }
+
+    pub(super) fn redis(&self) -> Option<Watched> {
+        self.redis.clone()
     }
 
     /// What those who watch it are told.
@@ -269,11 +287,12 @@ impl Shared {
 
     /// Both ends of a connection, as its balancer tells them if there is one.
     async fn ends(&self, stream: &mut TcpStream, direct: Ends) -> Result<Ends, (&'static str, String)> {
-        if !self.live().balancers.iter().any(|block| block.contains(direct.peer.ip())) {
+        let live = self.live();
+        if !live.balancers.iter().any(|block| block.contains(direct.peer.ip())) {
             return Ok(direct);
         }
         let told = |error: &HeaderError| (error.code(), error.to_string());
-        let Ok(_permit) = self.unnamed.try_acquire() else {
+        let Some(_one) = Unnamed::take(&self.unnamed, live.unnamed) else {
             return Err(told(&HeaderError::BusyReason));
         };
         let read = tokio::select! {

@@ -197,6 +197,7 @@ struct Shared {
 #[derive(Clone)]
 pub(crate) struct Watched {
     redis: RedisStore,
+    down: Down,
     state: Arc<State>,
 }
 
@@ -217,17 +218,13 @@ impl Sharing {
         }
     }
 
-    pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {
-        let Some(Shared { redis, down, .. }) = &self.0 else { return penalties };
-        let when_away = match down {
-            Down::Open => WhenAway::GoOn,
-            Down::Closed => WhenAway::TurnAway,
-        };
-        penalties.with_store(redis.clone(), when_away)
-    }
-
     pub(super) fn watched(&self) -> Option<Watched> {
-        self.0.as_ref().map(|Shared { redis, state, .. }| Watched { redis: redis.clone(), state: Arc::clone(state) })
+        let watched = |Shared { redis, down, state, .. }: &Shared| Watched {
+            redis: redis.clone(),
+            down: *down,
+            state: Arc::clone(state),
+        };
+        self.0.as_ref().map(watched)
     }
 
     /// Shares from now on, for as long as the runtime is there: asks Redis whether it is there, and has these keys be those of all servers. Says what is
@@ -270,6 +267,14 @@ fn tell(log: &Log, told: &Mutex<Option<Instant>>, error: &TicketSharingError) {
 }
 
 impl Watched {
+    pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {
+        let when_away = match self.down {
+            Down::Open => WhenAway::GoOn,
+            Down::Closed => WhenAway::TurnAway,
+        };
+        penalties.with_store(self.redis.clone(), when_away)
+    }
+
     pub(super) fn numbers(&self) -> RedisNumbers {
         let counts = self.redis.counts();
         RedisNumbers {

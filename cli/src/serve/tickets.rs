@@ -14,38 +14,62 @@ use std::time::Duration;
 /// More than a full memory of used tickets takes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
 
-/// Goes on with the keys that the server before has saved. The file is gone then: whoever would load it a second time would take
-/// tickets again that were used in between.
-pub(super) fn load(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
-    let wrong = |error: &io::Error, advice: &str| Failure::new(format_args!("{}: {error}; {advice}", path.display()));
-    check(path)?;
-    let Some(saved) = state::read_private(path, MAX_FILE).map_err(|error| {
-        wrong(&error, "if these are ticket keys, remove them: clients then log in with their passwords")
-    })?
-    else {
-        return Ok(());
-    };
-    // Before it is removed: it may be something else, and dear to somebody.
-    keys.load(&saved).map_err(|error| {
-        Failure::new(format_args!("{}: {error}; name another file for --ticket-keys", path.display()))
-    })?;
-    let removed = fs::remove_file(path).and_then(|()| state::sync_folder(folder_of(path)));
-    removed.map_err(|error| wrong(&error, "ticket keys that are loaded have to be removed, and these can't be"))
+/// Keys that are kept across a restart, and the file for that.
+pub(super) struct Kept<'a> {
+    keys: &'a TicketKeys,
+    path: &'a Path,
+    /// Whether there was a file.
+    was_saved: bool,
+    /// Whether this server may use them, and has to save them.
+    is_ours: bool,
+}
+
+impl<'a> Kept<'a> {
+    /// Goes on with the keys that the server before has saved. The file stays as it is until [`Kept::take_over`]: it is the next start's if this one fails.
+    pub(super) fn load(keys: &'a TicketKeys, path: &'a Path) -> Result<Self, Failure> {
+        check(path)?;
+        let saved = state::read_private(path, MAX_FILE).map_err(|error| {
+            wrong(path, &error, "if these are ticket keys, remove them: clients then log in with their passwords")
+        })?;
+        // Before anything is removed: it may be something else, and dear to somebody.
+        saved.as_ref().map_or(Ok(()), |saved| keys.load(saved)).map_err(|error| {
+            Failure::new(format_args!("{}: {error}; name another file for --ticket-keys", path.display()))
+        })?;
+        Ok(Self { keys, path, was_saved: saved.is_some(), is_ours: false })
+    }
+
+    /// Removes the file, before any ticket can be used: whoever would load it a second time would take tickets again that were used in between.
+    pub(super) fn take_over(&mut self) -> Result<(), Failure> {
+        if self.was_saved {
+            let removed = fs::remove_file(self.path).and_then(|()| state::sync_folder(folder_of(self.path)));
+            removed.map_err(|error| {
+                wrong(self.path, &error, "ticket keys that are loaded have to be removed, and these can't be")
+            })?;
+        }
+        self.is_ours = true;
+        Ok(())
+    }
+
+    /// Saves the keys for the next server, once no login is accepted any more. One that never began has used no ticket, and its file is still there.
+    pub(super) fn save(&self) -> Result<(), Failure> {
+        if !self.is_ours {
+            return Ok(());
+        }
+        let saved = self.keys.save().map_err(|error| Failure::new(chain(&error)))?;
+        state::write_private(self.path, &saved)
+            .map_err(|error| wrong(self.path, &error, "the ticket keys are lost, and clients log in anew"))
+    }
+}
+
+fn wrong(path: &Path, error: &io::Error, advice: &str) -> Failure {
+    Failure::new(format_args!("{}: {error}; {advice}", path.display()))
 }
 
 /// Whether keys can be saved there: at the stop it would be too late to say that they can't.
 pub(super) fn check(path: &Path) -> Result<(), Failure> {
-    const ADVICE: &str = "ticket keys can't be saved there; name a file in a folder that can be written";
     let written = tempfile::tempfile_in(folder_of(path)).map(drop);
-    written.map_err(|error| Failure::new(format_args!("{}: {error}; {ADVICE}", path.display())))
-}
-
-/// Saves the keys for the next server, once no login is accepted any more.
-pub(super) fn save(keys: &TicketKeys, path: &Path) -> Result<(), Failure> {
-    let saved = keys.save().map_err(|error| Failure::new(chain(&error)))?;
-    let written = state::write_private(path, &saved);
     written.map_err(|error| {
-        Failure::new(format_args!("{}: {error}; the ticket keys are lost, and clients log in anew", path.display()))
+        wrong(path, &error, "ticket keys can't be saved there; name a file in a folder that can be written")
     })
 }
 

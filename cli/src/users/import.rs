@@ -32,6 +32,17 @@ pub(crate) struct ImportArgs {
     /// Give users that exist already what the file says of them, too. Their keys, tokens and second factor stay
     #[arg(long)]
     update: bool,
+    /// Leave users that exist already as they are, and report none of them: to go on with an import that was stopped
+    #[arg(long, conflicts_with = "update")]
+    skip_existing: bool,
+}
+
+/// What becomes of users that exist already.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Reported,
+    Updated,
+    Skipped,
 }
 
 /// What a file of users is.
@@ -88,10 +99,20 @@ impl Report {
 struct Imported {
     added: usize,
     updated: usize,
+    skipped: usize,
     report: Report,
 }
 
 impl Imported {
+    /// A user that is there is not updated.
+    fn pass(&mut self, record: &Record, existing: Existing) {
+        if existing == Existing::Skipped {
+            self.skipped = self.skipped.saturating_add(1);
+        } else {
+            self.reject(record, &AccountError::Exists(record.name.clone()));
+        }
+    }
+
     fn reject(&mut self, record: &Record, error: &AccountError) {
         self.report.add(record.rejected(&read::reason(error)));
     }
@@ -104,8 +125,8 @@ impl Imported {
 /// What the user is told where it is no such file.
 pub fn imported(accounts: &mut Accounts, file: &[u8], update: bool) -> Result<(usize, usize, Vec<String>), String> {
     let users = UsersArgs::default();
-    let import = ImportArgs { file: "-".into(), users, format: None, dry_run: false, update };
-    let into = Box::new(Memory { accounts, update, records: Vec::new() });
+    let import = ImportArgs { file: "-".into(), users, format: None, dry_run: false, update, skip_existing: false };
+    let into = Box::new(Memory { accounts, existing: import.existing(), records: Vec::new() });
     let imported = import.records(&mut &*file, into).map_err(told)?;
     let rejected = imported.report.rejected.iter().map(Rejected::to_string).collect();
     Ok((imported.added, imported.updated, rejected))
@@ -114,7 +135,7 @@ pub fn imported(accounts: &mut Accounts, file: &[u8], update: bool) -> Result<(u
 /// Accounts as they are.
 struct Memory<'a> {
     accounts: &'a mut Accounts,
-    update: bool,
+    existing: Existing,
     records: Vec<Record>,
 }
 
@@ -125,7 +146,7 @@ impl Import for Memory<'_> {
     }
 
     fn finish(self: Box<Self>) -> Result<Imported, Failure> {
-        Ok(file::import(self.accounts, &self.records, self.update))
+        Ok(file::import(self.accounts, &self.records, self.existing))
     }
 }
 
@@ -142,16 +163,17 @@ impl ImportArgs {
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let users = self.users.place()?;
         let into: Box<dyn Import> = match &users {
-            Users::File(path) => Box::new(file::Import::new(path, self.dry_run, self.update)?),
+            Users::File(path) => Box::new(file::Import::new(path, self.dry_run, self.existing())?),
             #[cfg(feature = "sql")]
-            Users::Sql(_) => Box::new(database::Import::new(&users, self.dry_run, self.update)?),
+            Users::Sql(_) => Box::new(database::Import::new(&users, self.dry_run, self.existing())?),
         };
-        let Imported { added, updated, mut report } = self.read(into)?;
+        let Imported { added, updated, skipped, mut report } = self.read(into)?;
         report.print()?;
         let (would, end) = if self.dry_run { ("would import", "; nothing was changed") } else { ("imported", "") };
         let updates = if updated > 0 { format!(", {updated} of them there before") } else { String::new() };
+        let skips = if skipped > 0 { format!("; {skipped} there before") } else { String::new() };
         let count = term::count(added.saturating_add(updated), "user");
-        term::note(format_args!("{would} {count} into {users}{updates}{end}"));
+        term::note(format_args!("{would} {count} into {users}{updates}{skips}{end}"));
         match report.count() {
             0 => Ok(()),
             count => Err(Failure::new(format_args!(
@@ -159,6 +181,14 @@ impl ImportArgs {
                 self.name(),
                 if count == 1 { "1 line was".to_owned() } else { format!("{count} lines were") }
             ))),
+        }
+    }
+
+    fn existing(&self) -> Existing {
+        match (self.update, self.skip_existing) {
+            (true, _) => Existing::Updated,
+            (false, true) => Existing::Skipped,
+            (false, false) => Existing::Reported,
         }
     }
 

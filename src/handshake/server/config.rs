@@ -46,7 +46,12 @@ pub(super) struct Announced {
 
 impl core::fmt::Debug for ServerConfig {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ServerConfig").field("suites", &self.suites).field("kinds", &self.kinds).finish_non_exhaustive()
+        f.debug_struct("ServerConfig")
+            .field("suites", &self.suites)
+            .field("kinds", &self.kinds)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .field("refusal_floor", &self.refusal_floor)
+            .finish_non_exhaustive()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::time::Moment;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The counts of one server. A clone shares them.
@@ -29,7 +29,7 @@ use std::time::Instant;
 pub(in crate::io) struct Guard(Option<Arc<Shared>>);
 
 struct Shared {
-    penalties: Penalties,
+    penalties: RwLock<Arc<Penalties>>,
     tags: Tags,
     #[cfg_attr(test, allow(dead_code, reason = "in tests time passes when it is skipped"))]
     start: Instant,
@@ -83,7 +83,7 @@ impl Guard {
     /// With no counts yet. A name that nobody vouches for is told by these tags.
     pub(in crate::io) fn new(penalties: Penalties, tags: Tags) -> Self {
         Self(Some(Arc::new(Shared {
-            penalties,
+            penalties: RwLock::new(Arc::new(penalties)),
             tags,
             start: Instant::now(),
             state: Mutex::new(State::new()),
@@ -100,9 +100,16 @@ impl Guard {
         Self(None)
     }
 
+    /// From now on it is these, over the same counts. Where nobody has to wait for anything it stays so.
+    pub(in crate::io) fn set(&self, penalties: Penalties) {
+        if let Some(shared) = &self.0 {
+            *shared.penalties.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(penalties);
+        }
+    }
+
     /// Where other servers' counts are.
     pub(in crate::io) fn store(&self) -> Option<Arc<dyn PenaltyStore>> {
-        self.0.as_ref()?.penalties.store.as_ref().map(|(store, _)| Arc::clone(store))
+        self.0.as_ref()?.penalties().store.as_ref().map(|(store, _)| Arc::clone(store))
     }
 
     /// How many were turned away, how many passwords not checked, and how often the store was away.
@@ -154,11 +161,11 @@ impl Guard {
         let Some(shared) = &self.0 else { return Ok(()) };
         let Some(shut) = self.hello_shut(shared, source, &Others::None) else { return Ok(()) };
         let may_ask = || {
-            let (ipv4, ipv6) = shared.penalties.blocks;
+            let (ipv4, ipv6) = shared.penalties().blocks;
             let block = source.around(ipv4, ipv6);
             shared.lock().elsewhere.may_ask(source, block.as_ref().unwrap_or(source), shared.now())
         };
-        if shared.penalties.store.is_some() && may_ask() { Ok(()) } else { shared.turn_away(shut) }
+        if shared.penalties().store.is_some() && may_ask() { Ok(()) } else { shared.turn_away(shut) }
     }
 
     /// Whether a hello is taken.
@@ -225,7 +232,8 @@ impl Guard {
 
     /// Whether somebody has logged in from this source at this server, or it is exempt. Those who are not counted are no one's source.
     pub(in crate::io) fn is_known(&self, source: &Source) -> bool {
-        let is_known = |shared: &Shared| shared.penalties.is_exempt(source) || shared.lock().known.has_any_from(source);
+        let is_known =
+            |shared: &Shared| shared.penalties().is_exempt(source) || shared.lock().known.has_any_from(source);
         source.is_counted() && self.0.as_deref().is_some_and(is_known)
     }
 
@@ -252,14 +260,14 @@ impl Guard {
 
     /// These are to be told to others with whatever comes next, as it costs a stranger nothing to be one more.
     pub(in crate::io) fn tell_later(&self, amounts: Amounts) {
-        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties.store.is_some()) {
+        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties().store.is_some()) {
             shared.lock().untold.add(amounts);
         }
     }
 
     /// As [`Guard::tell_later`], of a guess for which nothing can be waited for, or could not be told.
     pub(in crate::io) fn tell_guess_later(&self, amounts: Amounts) {
-        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties.store.is_some()) {
+        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties().store.is_some()) {
             shared.lock().untold.add_guess(amounts);
         }
     }
@@ -312,14 +320,18 @@ impl Guard {
 pub(in crate::io) type Amounts = Vec<(PenaltyKey, f64)>;
 
 impl Shared {
+    fn penalties(&self) -> Arc<Penalties> {
+        Arc::clone(&self.penalties.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Whether failures of this source are counted by it.
     fn counts_source(&self, source: &Source) -> bool {
-        source.is_counted() && !self.penalties.is_exempt(source)
+        source.is_counted() && !self.penalties().is_exempt(source)
     }
 
     /// The source and the block around it.
     fn blocks(&self, source: &Source) -> impl Iterator<Item = PenaltyKey> + use<> {
-        let (ipv4, ipv6) = self.penalties.blocks;
+        let (ipv4, ipv6) = self.penalties().blocks;
         [Some(PenaltyKey::Source(source.clone())), source.around(ipv4, ipv6).map(PenaltyKey::Block)]
             .into_iter()
             .flatten()
@@ -334,7 +346,7 @@ impl Shared {
     fn charged(&self, source: &Source, name: Option<Arc<str>>, is_known: bool) -> Vec<PenaltyKey> {
         let mut keys = Vec::new();
         if let Some(name) = name {
-            if is_known || self.penalties.is_exempt(source) {
+            if is_known || self.penalties().is_exempt(source) {
                 return vec![PenaltyKey::KnownSource(source.clone(), name)];
             }
             keys.push(PenaltyKey::Account(name));
@@ -361,9 +373,9 @@ impl Shared {
     fn is_full(&self, state: &State, key: &PenaltyKey, counts: &Look) -> bool {
         let held = state.in_flight.of(key);
         let free = match key {
-            PenaltyKey::Source(_) => f64::from(self.penalties.source.free),
-            PenaltyKey::Block(_) => f64::from(self.penalties.block.free),
-            PenaltyKey::Account(_) | PenaltyKey::KnownSource(..) => f64::from(self.penalties.account.free),
+            PenaltyKey::Source(_) => f64::from(self.penalties().source.free),
+            PenaltyKey::Block(_) => f64::from(self.penalties().block.free),
+            PenaltyKey::Account(_) | PenaltyKey::KnownSource(..) => f64::from(self.penalties().account.free),
             PenaltyKey::Total => self.limit(counts),
             PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return false,
         };
@@ -379,18 +391,18 @@ impl Shared {
     /// The total past which no password is looked at from there.
     #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
     fn limit(&self, counts: &Look) -> f64 {
-        self.penalties.total() * if counts.has_logins_from() { LAST } else { 1.0 }
+        self.penalties().total() * if counts.has_logins_from() { LAST } else { 1.0 }
     }
 
     fn source_shut(&self, counts: &Look) -> Option<Shut> {
-        let own = self.penalties.source.left(counts.of(|key| matches!(key, PenaltyKey::Source(_))));
-        let around = || self.penalties.block.left(counts.of(|key| matches!(key, PenaltyKey::Block(_))));
+        let own = self.penalties().source.left(counts.of(|key| matches!(key, PenaltyKey::Source(_))));
+        let around = || self.penalties().block.left(counts.of(|key| matches!(key, PenaltyKey::Block(_))));
         own.map(|left| shut(Penalty::Source, left)).or_else(|| around().map(|left| shut(Penalty::Block, left)))
     }
 
     fn password_shut(&self, source: &Source, user: &str, counts: &Look, others: &Others) -> Option<Shut> {
-        let waits = &self.penalties.account;
-        if counts.has_logins() || self.penalties.is_exempt(source) && name(user).is_some() {
+        let waits = self.penalties().account;
+        if counts.has_logins() || self.penalties().is_exempt(source) && name(user).is_some() {
             let standing = counts.of(|key| matches!(key, PenaltyKey::KnownSource(..)));
             return waits.left(standing).map(|left| shut(Penalty::KnownSource, left));
         }
@@ -411,7 +423,7 @@ impl Shared {
 
     /// Whether nobody is to be let in while the others can't be asked.
     fn away(&self, others: &Others) -> Option<Shut> {
-        let is_shut = matches!((others, &self.penalties.store), (Others::Away, Some((_, WhenAway::TurnAway))));
+        let is_shut = matches!((others, &self.penalties().store), (Others::Away, Some((_, WhenAway::TurnAway))));
         let reason = Reason::NotNow("the counts of failed logins are away");
         is_shut.then_some(Shut { reason, left: Duration::ZERO })
     }
@@ -445,7 +457,7 @@ impl Shared {
             return None;
         }
         let after = state.read(key, now);
-        let penalties = &self.penalties;
+        let penalties = self.penalties();
         let (penalty, wait) = match key {
             PenaltyKey::Source(_) => (Penalty::Source, penalties.source.after(after.level)),
             PenaltyKey::Block(_) => (Penalty::Block, penalties.block.after(after.level)),
@@ -462,7 +474,7 @@ impl Shared {
     }
 
     fn tell(&self, event: &PenaltyEvent<'_>) {
-        if let Some(observer) = &self.penalties.observer {
+        if let Some(observer) = &self.penalties().observer {
             // One that panics ends no login.
             let _ = catch_unwind(AssertUnwindSafe(|| observer(event)));
         }

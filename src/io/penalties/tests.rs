@@ -469,6 +469,30 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
 }
 
 #[test]
+fn other_penalties_hold_from_now_on_over_the_same_counts() {
+    let (guard, office, other) = (guard(), v4([2, 1]), v4([3, 1]));
+    (0..9).for_each(|number| assert_eq!(guess(&guard, &office, &format!("u{number}")), None));
+    (0..3).for_each(|number| assert_eq!(guess(&guard, &other, &format!("u{number}")), None));
+    assert_eq!(guess(&guard, &office, "x"), Some(Penalty::Source));
+    // Whoever is exempt now has had to wait, and has to again when that is over.
+    guard.set(Penalties::default().with_exempt(office.clone()));
+    assert_eq!(guess(&guard, &office, "x"), None);
+    guard.set(Penalties::default());
+    assert_eq!(guess(&guard, &office, "x"), Some(Penalty::Source));
+    // What has failed counts for those who may fail less often, and for those who may more often.
+    let waits = |free| Penalties::default().with_source(Waits::new(free, Duration::from_secs(15), HOUR));
+    guard.set(waits(2));
+    assert_eq!(guess(&guard, &other, "y"), Some(Penalty::Source));
+    guard.set(waits(20));
+    assert_eq!(guess(&guard, &other, "y"), None);
+    assert_eq!(guess(&guard, &office, "y"), None);
+    // Who counts nothing goes on to.
+    let none = Guard::none();
+    none.set(waits(0));
+    (0..9).for_each(|_| assert_eq!(guess(&none, &office, "alice"), None));
+}
+
+#[test]
 fn an_observer_is_told_of_each_wait_and_may_panic() {
     let told: Arc<Mutex<Vec<(Penalty, String, u64)>>> = Arc::default();
     let heard = Arc::clone(&told);

@@ -1,9 +1,9 @@
 //! Into a database: a thousand at a time, each thousand as a whole, however many there are.
 
-use super::{Imported, Record, set};
+use super::{Existing, Imported, Record, set};
 use crate::accounts::{Opened, Store, Users};
 use crate::failure::Failure;
-use countersign::accounts::{Account, AccountError, StoreError};
+use countersign::accounts::{Account, StoreError};
 use countersign_stores::SqlStore;
 use std::collections::{HashMap, HashSet};
 
@@ -16,14 +16,14 @@ pub(super) struct Import<'a> {
     /// None where a dry run would make the file.
     opened: Option<Opened<'a>>,
     dry_run: bool,
-    update: bool,
+    existing: Existing,
     batch: Vec<Record>,
     imported: Imported,
 }
 
 impl<'a> Import<'a> {
     /// Makes a file that is missing, but for a dry run.
-    pub(super) fn new(users: &'a Users, dry_run: bool, update: bool) -> Result<Self, Failure> {
+    pub(super) fn new(users: &'a Users, dry_run: bool, existing: Existing) -> Result<Self, Failure> {
         let is_missing = users.is_missing();
         if is_missing {
             users.prepare(dry_run)?;
@@ -34,7 +34,7 @@ impl<'a> Import<'a> {
             users.make_missing()?;
             Some(Opened::open(users)?)
         };
-        Ok(Self { users, opened, dry_run, update, batch: Vec::new(), imported: Imported::default() })
+        Ok(Self { users, opened, dry_run, existing, batch: Vec::new(), imported: Imported::default() })
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
@@ -43,15 +43,20 @@ impl<'a> Import<'a> {
             self.imported.added = self.imported.added.saturating_add(batch.len());
             return Ok(());
         };
-        let (dry_run, update, imported) = (self.dry_run, self.update, &mut self.imported);
+        let (dry_run, existing, imported) = (self.dry_run, self.existing, &mut self.imported);
         let written = opened.wait(async |store| match store {
-            Store::Sql(store) if dry_run => try_all(store, &batch, update, imported).await,
-            Store::Sql(store) => write_all(store, &batch, update, imported).await,
+            Store::Sql(store) if dry_run => try_all(store, &batch, existing, imported).await,
+            Store::Sql(store) => write_all(store, &batch, existing, imported).await,
             Store::File(_) => Ok(()),
         });
         written.map_err(|error| {
             let failure = self.users.failure(&error);
-            failure.and("what was written before stays; to go on, run it again with --update")
+            failure.and(match existing {
+                Existing::Updated => {
+                    "what was written before stays; run it again with --update, which also takes back what was changed meanwhile"
+                }
+                _ => "what was written before stays; to go on, run it again with --skip-existing",
+            })
         })
     }
 }
@@ -69,17 +74,22 @@ impl super::Import for Import<'_> {
 }
 
 /// What would become of the records.
-async fn try_all(store: &SqlStore, batch: &[Record], update: bool, imported: &mut Imported) -> Result<(), StoreError> {
+async fn try_all(
+    store: &SqlStore,
+    batch: &[Record],
+    existing: Existing,
+    imported: &mut Imported,
+) -> Result<(), StoreError> {
     let names: Vec<&str> = batch.iter().map(|record| record.name.as_str()).collect();
     let taken = store.taken(&names).await?;
-    count(batch, &taken, update, imported);
+    count(batch, &taken, existing, imported);
     Ok(())
 }
 
 async fn write_all(
     store: &SqlStore,
     batch: &[Record],
-    update: bool,
+    existing: Existing,
     imported: &mut Imported,
 ) -> Result<(), StoreError> {
     let (mut accounts, mut bad) = (Vec::new(), HashSet::new());
@@ -98,7 +108,7 @@ async fn write_all(
     }
     let taken = store.add_all(&accounts).await?;
     let good = || batch.iter().filter(|record| !bad.contains(record.name.as_str()));
-    if update && !taken.is_empty() {
+    if existing == Existing::Updated && !taken.is_empty() {
         let by_name: HashMap<&str, &Record> = good().map(|record| (record.name.as_str(), record)).collect();
         let names: Vec<&str> = by_name.keys().copied().filter(|name| taken.contains(*name)).collect();
         let change = |account: &mut Account| match by_name.get(account.name()) {
@@ -115,17 +125,17 @@ async fn write_all(
         imported.added = imported.added.saturating_add(accounts.len().saturating_sub(taken.len()));
         return Ok(());
     }
-    good().for_each(|record| count(std::slice::from_ref(record), &taken, update, imported));
+    good().for_each(|record| count(std::slice::from_ref(record), &taken, existing, imported));
     Ok(())
 }
 
 /// Counts those that are there already for what they are.
-fn count(batch: &[Record], taken: &HashSet<String>, update: bool, imported: &mut Imported) {
+fn count(batch: &[Record], taken: &HashSet<String>, existing: Existing, imported: &mut Imported) {
     for record in batch {
         match taken.contains(&record.name) {
             false => imported.added = imported.added.saturating_add(1),
-            true if update => imported.updated = imported.updated.saturating_add(1),
-            true => imported.reject(record, &AccountError::Exists(record.name.clone())),
+            true if existing == Existing::Updated => imported.updated = imported.updated.saturating_add(1),
+            true => imported.pass(record, existing),
         }
     }
 }

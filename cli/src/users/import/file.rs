@@ -1,6 +1,6 @@
 //! Into a users file: all at once, so that whatever stops it leaves the file as it was.
 
-use super::{Imported, Record, set};
+use super::{Existing, Imported, Record, set};
 use crate::accounts::{Users, lines, missing, warnings};
 use crate::failure::Failure;
 use crate::term;
@@ -13,7 +13,7 @@ pub(super) struct Import {
     path: PathBuf,
     /// What a dry run works on.
     trial: Option<Accounts>,
-    update: bool,
+    existing: Existing,
     records: Vec<Record>,
     /// In bytes, of the longest file that there may be.
     room: u64,
@@ -21,7 +21,7 @@ pub(super) struct Import {
 
 impl Import {
     /// Looks at the file before a long one is read in vain.
-    pub(super) fn new(path: &Path, dry_run: bool, update: bool) -> Result<Self, Failure> {
+    pub(super) fn new(path: &Path, dry_run: bool, existing: Existing) -> Result<Self, Failure> {
         let users = Users::File(path.to_owned());
         let trial = match AccountFile::open(path) {
             Ok(file) => {
@@ -34,7 +34,7 @@ impl Import {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(Self { path: path.to_owned(), trial, update, records: Vec::new(), room: MAX_FILE })
+        Ok(Self { path: path.to_owned(), trial, existing, records: Vec::new(), room: MAX_FILE })
     }
 }
 
@@ -48,16 +48,17 @@ impl super::Import for Import {
     }
 
     fn finish(self: Box<Self>) -> Result<Imported, Failure> {
-        let Self { path, trial, update, records, .. } = *self;
+        let Self { path, trial, existing, records, .. } = *self;
         if let Some(mut accounts) = trial {
-            let imported = import(&mut accounts, &records, update);
+            let imported = import(&mut accounts, &records, existing);
             let is_too_long = u64::try_from(accounts.to_bytes().as_slice().len()).is_ok_and(|length| length > MAX_FILE);
             return if is_too_long { Err(too_many(&path)) } else { Ok(imported) };
         }
         if records.is_empty() {
             return Ok(Imported::default());
         }
-        let edited = AccountFile::edit(&path, true, |accounts| Ok::<_, FileError>(import(accounts, &records, update)));
+        let edited =
+            AccountFile::edit(&path, true, |accounts| Ok::<_, FileError>(import(accounts, &records, existing)));
         edited.map_err(|error| match error {
             FileError::TooLong { .. } => too_many(&path),
             error => missing(&path, &error),
@@ -74,12 +75,18 @@ fn too_many(users: &Path) -> Failure {
 }
 
 /// Changes the accounts as the records say. Called again where somebody else has changed them meanwhile.
-pub(super) fn import(accounts: &mut Accounts, records: &[Record], update: bool) -> Imported {
+pub(super) fn import(accounts: &mut Accounts, records: &[Record], existing: Existing) -> Imported {
     let mut imported = Imported::default();
     for record in records {
         let is_new = accounts.get(&record.name).is_none();
         let done = match accounts.check_new(&record.name) {
-            Err(AccountError::Exists(_)) if update => accounts.edit(&record.name, |account| set(account, record)),
+            Err(AccountError::Exists(_)) if existing == Existing::Updated => {
+                accounts.edit(&record.name, |account| set(account, record))
+            }
+            Err(AccountError::Exists(_)) => {
+                imported.pass(record, existing);
+                continue;
+            }
             Err(error) => Err(error),
             Ok(()) => {
                 let permissions = record.permissions.iter().flatten();

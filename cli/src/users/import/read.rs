@@ -62,7 +62,7 @@ impl Record {
 /// Why there can't be such an account, in words for somebody who has it in another program.
 pub(super) fn reason(error: &AccountError) -> String {
     match error {
-        AccountError::Exists(_) => "a user of this name exists already; with --update it is changed".to_owned(),
+        AccountError::Exists(_) => "a user of this name exists already; --update changes it, and --skip-existing leaves it as it is".to_owned(),
         AccountError::BadHash(LineError::OtherHash(kind)) => format!(
             "the password is stored as {kind}, which is not taken: it protects too little, or is not known here; the user needs \
              a new password (countersign user add)"
