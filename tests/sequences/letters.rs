@@ -436,7 +436,7 @@ impl Alphabet {
             before.push(token(&letter.name, frame));
         }
         let frames: Vec<Vec<u8>> = frames.into_iter().map(|(_, frame)| frame).collect();
-        if frames.len() < 3 || frames.len() % 2 == 0 {
+        if frames.len() < 3 || frames.len().is_multiple_of(2) {
             return;
         }
         let verdict = Verdict {
