@@ -2,7 +2,7 @@
 
 use super::{SharedSecret, TranscriptHash};
 use crate::limits;
-use crate::mutant::{Check, lacks};
+use crate::mutant::lacks_context;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
@@ -85,7 +85,7 @@ impl Secret {
     /// Labels have no zero byte, so no two (label, context) pairs share an info string.
     pub(crate) fn fill(&self, label: &str, context: &[u8], out: &mut [u8]) {
         debug_assert!(out.len() <= MAX_OUTPUT && !label.contains('\0'));
-        let context = if lacks(Check::KeyContext) { &[][..] } else { context };
+        let context = if lacks_context(label) { &[][..] } else { context };
         let len = u16::try_from(out.len()).unwrap_or(u16::MAX).to_be_bytes();
         let info = [&len[..], PREFIX, label.as_bytes(), &[0], context];
         #[allow(

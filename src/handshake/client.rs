@@ -299,7 +299,7 @@ impl AwaitAnswer {
         let suite = state.check_choice(answer.version, answer.suite)?;
         handshake::check_extensions(&answer.extensions, limits::MAX_SERVER_EXTENSIONS)?;
         let Shown { ticket, stage_0 } =
-            ticket.filter(|shown| shown.ticket.suite == suite).ok_or(Violation::ResumedOther)?;
+            ticket.filter(|shown| shown.ticket.suite == suite || lacks(Check::A3)).ok_or(Violation::ResumedOther)?;
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
         let [tail] = answer.tails();
         state.transcript.add(tail.cut(frame).head);
@@ -359,7 +359,7 @@ impl AwaitChallenge {
     /// connection, and no harder than [`ClientConfig::with_puzzles`] says. [`Puzzle::solve`] it, on whatever thread suits, and go on with
     /// [`AwaitChallenge::solved`]. For whoever does not, [`AwaitChallenge::read`] says [`Error::Busy`].
     pub fn puzzle(&self, frame: &[u8]) -> Option<Puzzle> {
-        let most = self.config.puzzles.filter(|_| !self.has_solved)?;
+        let most = self.config.puzzles.filter(|_| !self.has_solved || lacks(Check::B1))?;
         let busy: Busy<'_> = handshake::read(FrameType::Busy, frame).ok()?;
         handshake::check_extensions(&busy.extensions, limits::MAX_CLIENT_EXTENSIONS).ok()?;
         Puzzle::of(&busy.extensions, &self.hello).filter(|puzzle| puzzle.difficulty() <= most)
@@ -400,7 +400,7 @@ impl AwaitChallenge {
         let suite = self.check_choice(hello.version, hello.suite)?;
         handshake::check_list("the credential kinds", &hello.credential_kinds)?;
         handshake::check_extensions(&hello.extensions, limits::MAX_SERVER_EXTENSIONS)?;
-        if let Some(differs) = self.context.differs(hello.context) {
+        if let Some(differs) = self.context.differs(hello.context).filter(|_| !lacks(Check::C11)) {
             return Err(Error::DifferentContext(differs));
         }
         let key = self.server_key(&hello)?;

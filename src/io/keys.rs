@@ -3,6 +3,7 @@
 use crate::crypto::{KeyId, ServerKey};
 use crate::handshake::server::{ChooseKey, Hello};
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::terms::error::{Error, Misuse};
 use crate::terms::trust::SignedManifest;
 use crate::terms::trust::server::is_server_name;
@@ -54,7 +55,8 @@ impl ServerKeys {
     /// The keys of this name, the empty one included; none where there is no such name.
     pub fn of(&self, name: &str) -> Option<&KeySet> {
         let named = self.named.iter().find(|(named, _)| named == name).map(|(_, keys)| keys);
-        named.or((name.is_empty() || self.any_name).then_some(&self.default))
+        let is_default = name.is_empty() || self.any_name || lacks(Check::S12);
+        named.or(is_default.then_some(&self.default))
     }
 
     /// Answers a ClientHello under the key that it is for at this time ([`KeySet::choose`]), and has the manifest at hand if the

@@ -150,6 +150,8 @@ impl Attacker<'_> {
         names.extend(self.world.ends.iter().flat_map(|end| end.setting.names.unwrap_or_default()));
         names.sort_unstable();
         names.dedup();
+        // Without one any server answers: to that there is nothing that a name could be taken for.
+        names.retain(|name| !name.is_empty());
         // As the first client says it: its suites, and what it means by no prologue and no channel.
         let theirs = super::ends::Client::new(&self.world.ends[0].setting).hello;
         let ClientHello { suites, context, .. } = ClientHello::decode(&theirs[3..]).unwrap();
@@ -194,10 +196,7 @@ impl Attacker<'_> {
                 if !with.suites.contains(&suite) {
                     with.suites.push(suite);
                 }
-                let room = frame(1, &with.encode());
-                let stage_0 = Self::extract(&[0; 32], &super::support::wire::ticket_secret(&own.ticket));
-                let binder = expand(&stage_0, "binder", &Self::transcript(&[&room[..room.len() - 34]]), 32);
-                out.push(super::support::wire::edit(&room, |hello: &mut ClientHello| hello.binder = binder));
+                out.push(super::support::wire::bind(&own.ticket, &frame(1, &with.encode())));
             }
         }
         out
@@ -221,7 +220,8 @@ impl Attacker<'_> {
                     key_share: if suite >> 8 == 2 { OWN.to_vec() } else { Vec::new() },
                     credential_kinds: vec![1, 3],
                     context: offer.context,
-                    extensions: Vec::new(),
+                    // What nobody knows.
+                    extensions: vec![(0x0a0a, Vec::new())],
                     proof: Vec::new(),
                 };
                 let plain = frame(2, &answer.encode());

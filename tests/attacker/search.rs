@@ -171,7 +171,8 @@ impl Search<'_> {
             Stage::AwaitAnswer => &[FrameType::ServerHello, FrameType::ServerResumption],
             Stage::AwaitChallenge => &[FrameType::ServerHello],
             Stage::AwaitVerdict => &[FrameType::ServerVerdict],
-            Stage::AwaitFactor | Stage::Session | Stage::Over(_) => return Vec::new(),
+            // No world has puzzles or further factors.
+            Stage::AwaitSolution | Stage::AwaitFactor | Stage::Session | Stage::Over(_) => return Vec::new(),
         };
         let known = self.known(locals);
         let key = (process, locals[process], slot, known.len());
@@ -183,9 +184,14 @@ impl Search<'_> {
         let mut whole: Vec<Frame> = self.seen(locals);
         whole.retain(|&frame| is_wanted(&self.frames, frame));
         let mut parts = whole.clone();
-        // Of what the attacker makes, the first of each sort gives its parts.
-        parts.extend(self.made[&key].iter().take(3));
-        whole.extend(self.made[&key].iter());
+        // Of what the attacker makes, the first of each sort gives its parts, and of challenges one under each suite that is offered.
+        let made = &self.made[&key];
+        parts.extend(made.iter().take(3));
+        if matches!(view.stage, Stage::AwaitAnswer | Stage::AwaitChallenge) {
+            let under = |suite: u16| made.iter().find(|&&frame| self.suite(frame) == Some(suite));
+            parts.extend(self.offers(&view).into_iter().filter_map(under));
+        }
+        whole.extend(made.iter());
         let mut given: HashSet<Frame> = whole.iter().copied().collect();
         let mut out: Vec<(Frame, u8)> = whole.iter().map(|&frame| (frame, 0)).collect();
         if left > 0 {
@@ -197,6 +203,12 @@ impl Search<'_> {
             }
         }
         out
+    }
+
+    /// What a challenge is under.
+    fn suite(&self, frame: Frame) -> Option<u16> {
+        let is_challenge = self.frames.kind(frame) == Some(FrameType::ServerHello);
+        is_challenge.then(|| ServerHello::decode(&self.frames.bytes(frame)[3..]).map(|hello| hello.suite)).flatten()
     }
 
     /// One with one field of another's, in every way.
@@ -222,6 +234,14 @@ impl Search<'_> {
                         |it, of| it.binder = of.binder,
                     ];
                     out.extend(fields.map(|field| wire::edit(&a, |it| field(it, donor.clone()))));
+                    // What is not there beside what is. (There are enough hellos as it is where there are tickets.)
+                    if self.world.tickets.is_none() {
+                        out.push(wire::edit(&a, |it: &mut ClientHello| it.versions.push(7)));
+                    }
+                    out.push(wire::edit(&a, |it: &mut ClientHello| {
+                        let more: Vec<_> = donor.known_keys.iter().filter(|id| !it.known_keys.contains(*id)).collect();
+                        it.known_keys.extend(more);
+                    }));
                     // A ticket that is somebody's, and a binder that is nobody's.
                     out.push(wire::edit(&a, |it: &mut ClientHello| {
                         (it.ticket, it.binder) = (donor.ticket, donor.binder)
@@ -251,7 +271,7 @@ impl Search<'_> {
                     let fields: [fn(&mut ServerResumption, ServerResumption); 4] = [
                         |it, of| it.nonce = of.nonce,
                         |it, of| it.key_share = of.key_share,
-                        |it, of| it.extensions = of.extensions,
+                        |it, _| it.extensions.push((0x0a0a, Vec::new())),
                         |it, of| it.sealed_verdict = of.sealed_verdict,
                     ];
                     out.extend(fields.map(|field| wire::edit(&a, |it| field(it, donor.clone()))));
@@ -277,7 +297,7 @@ impl Search<'_> {
                 let Role::Client { user } = self.world.ends[end].role else { return Vec::new() };
                 self.attacker.verdict(&frames, user).into_iter().collect()
             }
-            Stage::AwaitFactor | Stage::Session | Stage::Over(_) => Vec::new(),
+            Stage::AwaitSolution | Stage::AwaitFactor | Stage::Session | Stage::Over(_) => Vec::new(),
         };
         made.iter().map(|bytes| self.frames.number(bytes)).collect()
     }

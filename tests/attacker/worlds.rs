@@ -16,6 +16,8 @@ use countersign::{
 #[derive(Clone, Copy)]
 pub struct Parts {
     pub provider: Provider,
+    /// What tickets are sealed with, if not with that.
+    pub ticket_provider: Option<Provider>,
     /// What a client makes of what it knows of its server.
     pub trust: fn(Known) -> Known,
     pub takes_twice: bool,
@@ -23,7 +25,7 @@ pub struct Parts {
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { provider: toy::provider(), trust: |known| known, takes_twice: false }
+        Self { provider: toy::provider(), ticket_provider: None, trust: |known| known, takes_twice: false }
     }
 }
 
@@ -56,6 +58,14 @@ pub fn shown(ticket: &Ticket) -> Vec<u8> {
     kept[front + 32 + 2..].to_vec()
 }
 
+/// The same with one bit changed of the name that it is for: in what is sealed, behind the name of a key and a nonce, and a length.
+fn altered(ticket: &Ticket) -> Ticket {
+    let mut kept = ticket.to_bytes().unwrap().to_vec();
+    let front = kept.len() - shown(ticket).len();
+    kept[front + 8 + 16 + 2] ^= 1;
+    Ticket::from_bytes(&kept).unwrap()
+}
+
 /// How the ends of a world are made.
 struct Maker {
     parts: Parts,
@@ -68,6 +78,7 @@ impl Maker {
     fn setting(&self, key: &TestKey, change: impl FnOnce(Scenario) -> Scenario) -> Setting {
         let public = key.private.public_key();
         let mut setting = Setting::over("", self.parts.provider);
+        setting.provider = self.parts.ticket_provider.unwrap_or(self.parts.provider);
         setting.verify = verify;
         setting.takes_twice = self.parts.takes_twice;
         setting.scenario(|scenario| {
@@ -192,12 +203,16 @@ fn tickets(name: &'static str, maker: &Maker, is_one: bool) -> World {
         let before = |setting| Setting { epoch: EPOCH - 1, ..setting };
         let tokens = |setting: Setting| setting.scenario(|it| it.server_kinds(&[CredentialKind::Token]));
         let chacha = |setting: Setting| setting.scenario(|it| it.suite(Suite::RSA_CHACHA20_POLY1305));
+        // A clock that goes back would end all tickets.
+        let expired = log_in("expired", MALLORY, &RSA2048, hour_ago);
+        let good = log_in("mallory, at one", MALLORY, &RSA2048, |it| it);
         vec![
-            own(log_in("expired", MALLORY, &RSA2048, hour_ago), false),
+            own(expired, false),
             own(log_in("of before", MALLORY, &RSA2048, before), false),
             own(log_in("of a token", Credential::Token(PASSWORD), &RSA2048, tokens), false),
             own(log_in("of another suite", MALLORY, &RSA2048, chacha), false),
-            own(log_in("mallory, at one", MALLORY, &RSA2048, |it| it), true),
+            own(altered(&good), false),
+            own(good, true),
         ]
     } else {
         vec![

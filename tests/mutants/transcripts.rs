@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-/// Where the fields of a hello begin, after its header: of the types 1 and 2. `None` for all other pieces.
+/// Where the fields of a hello or a ServerResumption begin, after its header: of the types 1, 2 and 8. `None` for all other pieces.
 fn fields(piece: &[u8], of: u8) -> Option<Vec<usize>> {
     let (header, _) = piece.split_first_chunk::<3>()?;
     let length = usize::from(u16::from_be_bytes([header[1], header[2]]));
@@ -38,6 +38,12 @@ fn fields(piece: &[u8], of: u8) -> Option<Vec<usize>> {
         skip(8, &mut at);
         let length = 2 + u16_at(at);
         skip(length, &mut at);
+    } else if of == 8 {
+        for length in [2, 2, 32] {
+            skip(length, &mut at);
+        }
+        let length = 2 + u16_at(at);
+        skip(length, &mut at);
     } else {
         for length in [2, 2, 32, 32] {
             skip(length, &mut at);
@@ -62,6 +68,11 @@ fn without(piece: &[u8], of: u8, numbers: &[usize]) -> Vec<u8> {
     kept.flat_map(|number| piece[range(number)].iter().copied()).collect()
 }
 
+pub fn versions(piece: &[u8]) -> Vec<u8> {
+    without(piece, 1, &[0])
+}
+
+/// With their shares.
 pub fn suites(piece: &[u8]) -> Vec<u8> {
     without(piece, 1, &[1, 3])
 }
@@ -74,6 +85,14 @@ pub fn server_name(piece: &[u8]) -> Vec<u8> {
     without(piece, 1, &[4])
 }
 
+pub fn known_keys(piece: &[u8]) -> Vec<u8> {
+    without(piece, 1, &[5])
+}
+
+pub fn ticket(piece: &[u8]) -> Vec<u8> {
+    without(piece, 1, &[7])
+}
+
 pub fn extensions(piece: &[u8]) -> Vec<u8> {
     without(piece, 1, &[8])
 }
@@ -82,17 +101,37 @@ pub fn client_hello(piece: &[u8]) -> Vec<u8> {
     without(piece, 1, &[0, 1, 2, 3, 4, 5, 6, 7, 8])
 }
 
+pub fn suite(piece: &[u8]) -> Vec<u8> {
+    without(piece, 2, &[1])
+}
+
 /// ServerHello's nonce.
 pub fn challenge(piece: &[u8]) -> Vec<u8> {
     without(piece, 2, &[2])
+}
+
+pub fn spki(piece: &[u8]) -> Vec<u8> {
+    without(piece, 2, &[4])
 }
 
 pub fn kinds(piece: &[u8]) -> Vec<u8> {
     without(piece, 2, &[6])
 }
 
+pub fn extensions_of_server(piece: &[u8]) -> Vec<u8> {
+    without(piece, 2, &[8])
+}
+
 pub fn server_hello(piece: &[u8]) -> Vec<u8> {
     without(piece, 2, &[0, 1, 2, 3, 4, 5, 6, 7, 8])
+}
+
+pub fn nonce_of_resumption(piece: &[u8]) -> Vec<u8> {
+    without(piece, 8, &[2])
+}
+
+pub fn extensions_of_resumption(piece: &[u8]) -> Vec<u8> {
+    without(piece, 8, &[4])
 }
 
 /// The binding's bytes, of which there are two in the world where this counts.

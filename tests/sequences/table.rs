@@ -2,15 +2,15 @@
 //! by the decoder that the tests have of their own, and of what is sealed it is told by whoever made it.
 
 use super::ends::{End, Stage};
-use super::letters::{Letter, Says};
+use super::letters::{Letter, PUZZLE, SOLUTION, Says};
 use super::settings::{Mood, Setting};
 use super::support::SUITES;
-use super::support::wire::{ClientHello, Message, ServerHello, lp};
-use countersign::CredentialKind;
+use super::support::wire::{Busy as BusyMessage, ClientHello, ClientLogin, Message, ServerHello, lp};
+use countersign::{CredentialKind, TrustLevel};
 use sha2::{Digest, Sha256};
 
 /// *Frames*: the shortest and the longest body of each type, by its number.
-const BODIES: [(usize, usize); 12] = [
+const BODIES: [(usize, usize); 13] = [
     (usize::MAX, 0),
     (53, 6276),
     (84, 19132),
@@ -23,6 +23,7 @@ const BODIES: [(usize, usize); 12] = [
     (3, 1027),
     (16, 16),
     (528, 528),
+    (128, 128),
 ];
 
 pub const CLIENT_HELLO: u8 = 1;
@@ -36,12 +37,29 @@ const SERVER_RESUMPTION: u8 = 8;
 const BUSY: u8 = 9;
 const CONFIRM: u8 = 10;
 const CLIENT_FACTOR: u8 = 11;
+const SOLVED: u8 = 12;
+
+/// What a ServerVerdict says that a server sends; it is opened by whoever looks ([`super::explore`]).
+pub const ACCEPT: u8 = 101;
+pub const REFUSAL: u8 = 102;
+pub const NOT_NOW: u8 = 103;
+pub const ASK: u8 = 104;
+
+/// How many further factors there are at most in a handshake.
+const MOST_FACTORS: usize = 4;
 
 /// A frame that comes, and what came before it.
 pub struct Case<'a> {
     pub setting: &'a Setting,
     pub before: &'a [String],
+    /// All that went to and fro before, but for puzzles.
+    pub frames: &'a [Vec<u8>],
     pub letter: &'a Letter,
+}
+
+/// What counts of what came before: neither a puzzle nor its solution is in the transcript.
+fn handshake(before: &[String]) -> Vec<&str> {
+    before.iter().map(String::as_str).filter(|token| ![PUZZLE, SOLUTION].contains(token)).collect()
 }
 
 impl<'a> Case<'a> {
@@ -55,7 +73,7 @@ impl<'a> Case<'a> {
 
     /// It was made for this very connection, after just what came before.
     fn is_made_here(&self) -> bool {
-        self.letter.after.as_deref() == Some(self.before)
+        self.letter.after.as_deref().is_some_and(|after| handshake(after) == handshake(self.before))
     }
 
     fn says(&self, says: Says) -> bool {
@@ -70,9 +88,11 @@ impl<'a> Case<'a> {
         ServerHello::decode(self.frame()?.1)
     }
 
-    /// S3 to S8, S11: what the letters break of them.
+    /// S3 to S8, S11, S12: what the letters break of them.
     fn is_hello(&self) -> bool {
         self.hello().is_some_and(|hello| {
+            let name = hello.server_name.as_slice();
+            let is_ours = |names: &[&str]| name.is_empty() || names.iter().any(|ours| ours.as_bytes() == name);
             let offered = |suite: &u16| (suite >> 8) as u8;
             let has_shares = hello
                 .suites
@@ -81,16 +101,18 @@ impl<'a> Case<'a> {
                 .all(|exchange| exchange == 1 || hello.key_shares.iter().any(|(share, _)| *share == exchange));
             let is_common = SUITES.iter().any(|suite| hello.suites.contains(&suite.number()));
             let is_bound = hello.ticket.is_empty() == hello.binder.is_empty();
-            has_shares && is_common && is_bound && hello.versions.contains(&1)
+            let is_named = self.setting.names.is_none_or(is_ours);
+            has_shares && is_common && is_bound && is_named && hello.versions.contains(&1)
         })
     }
 
     /// C2 to C9, C15: what the letters break of them.
     fn is_challenge(&self) -> bool {
         self.challenge().is_some_and(|hello| {
-            let is_offered = SUITES.iter().any(|suite| suite.number() == hello.suite);
+            let is_offered = self.setting.offered.iter().any(|suite| suite.number() == hello.suite);
             let is_stretched = !hello.credential_kinds.contains(&4) || hello.extensions.iter().any(|it| it.0 == 4);
-            hello.version == 1 && is_offered && is_stretched
+            let is_share = hello.key_share.is_empty() == (hello.suite >> 8 == 1);
+            hello.version == 1 && is_offered && is_stretched && is_share
         })
     }
 
@@ -121,16 +143,21 @@ impl<'a> Case<'a> {
         self.challenge().is_some_and(|hello| !hello.proof.is_empty()) && !self.has_wrong_proof()
     }
 
-    /// T1, T3, T4: the others have no letters.
+    /// T1 to T5, T7; T6 has no letters.
     fn is_trusted(&self) -> bool {
-        let kind = match self.setting.scenario.credential.kind() {
-            CredentialKind::Stretched => 4,
-            CredentialKind::Key => 3,
-            _ => 1,
+        let (kind, level) = match self.setting.scenario.credential.kind() {
+            CredentialKind::Stretched => (4, TrustLevel::Certified),
+            CredentialKind::Key => (3, TrustLevel::FirstUse),
+            CredentialKind::Token => (2, TrustLevel::Certified),
+            _ => (1, TrustLevel::Certified),
         };
         self.challenge().is_some_and(|hello| {
-            let is_known = hello.key_id == self.key_id();
-            is_known && hello.credential_kinds.contains(&kind) && (self.has_proof() || !self.setting.knows_key())
+            let is_known = hello.key_id == self.key_id() && self.setting.level >= level;
+            let may_go = kind != 1 || !self.setting.stretched_only;
+            let is_proved = self.has_proof() || !self.setting.knows_key();
+            // Nobody lowers their floor here.
+            let is_over_floor = hello.suite >> 8 > 1;
+            is_known && may_go && is_proved && is_over_floor && hello.credential_kinds.contains(&kind)
         })
     }
 
@@ -149,19 +176,49 @@ impl<'a> Case<'a> {
         self.challenge().is_some_and(|hello| self.means(self.setting.prologues[0], hello.context))
     }
 
-    /// Ours has no extensions.
-    fn is_busy(&self) -> bool {
-        self.frame().is_some_and(|(_, body)| body.len() == 3 && body[2] == 0)
+    fn busy(&self) -> Option<BusyMessage> {
+        let numbers = |busy: &BusyMessage| busy.extensions.iter().map(|it| it.0).collect::<Vec<_>>();
+        let is_once = |numbers: Vec<u16>| (1..numbers.len()).all(|at| !numbers[at..].contains(&numbers[at - 1]));
+        BusyMessage::decode(self.frame()?.1).filter(|busy| is_once(numbers(busy)))
     }
 
-    /// How many factors were asked for before this one.
+    fn is_busy(&self) -> bool {
+        self.busy().is_some()
+    }
+
+    /// B1: one that the client goes along with.
+    fn is_puzzle(&self) -> bool {
+        let Some(most) = self.setting.solves else { return false };
+        let is_first = !self.before.iter().any(|token| token == PUZZLE);
+        let is_one = |data: &[u8]| data.len() == 33 && (1..=most.min(24)).contains(&data[0]);
+        is_first && self.busy().is_some_and(|busy| busy.extensions.iter().any(|it| it.0 == 3 && is_one(&it.1)))
+    }
+
+    /// L2 to L4.
+    fn is_login(&self) -> bool {
+        let is_proved = ServerHello::decode(&self.frames[1][3..]).is_some_and(|hello| !hello.proof.is_empty());
+        self.frame().and_then(|(_, body)| ClientLogin::decode(body)).is_some_and(|login| {
+            let sealed = login.sealed_credential.len();
+            let is_in_range = login.rsa_ciphertext.len() == if is_proved { 0 } else { 256 };
+            is_in_range && sealed % 256 == 16 && (272..=4624).contains(&sealed)
+        })
+    }
+
+    /// How many factors were asked for before this frame: of what came before, the first was a hello or a challenge, and the second, at
+    /// the server, the login.
     fn asked(&self) -> usize {
-        self.before.len().saturating_sub(1)
+        handshake(self.before).len().saturating_sub(1)
+    }
+
+    /// V7, V8.
+    fn can_be_asked(&self) -> bool {
+        let Setting { offers_factors, level, .. } = self.setting;
+        *offers_factors && *level >= TrustLevel::Certified && self.asked() < MOST_FACTORS
     }
 }
 
-/// In this state, of these frames, those for which this holds: the state that follows, what is sent (0: nothing), and the clauses of
-/// PROTOCOL.md that say so.
+/// In this state, of these frames, those for which this holds: the state that follows, what is sent (0: nothing; a type, or what a verdict
+/// says), and the clauses of PROTOCOL.md that say so.
 pub struct Row {
     pub state: Stage,
     pub frame: u8,
@@ -181,13 +238,19 @@ const fn row(
 
 use End::{Busy, Closed, Different, NotNow, Refused, Rejected};
 use Stage::{
-    AwaitAnswer, AwaitChallenge, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, AwaitVerdict, Over, Session,
+    AwaitAnswer, AwaitChallenge, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, AwaitSolution, AwaitVerdict, Over,
+    Session,
 };
 
 /// The first row that fits decides. What none fits is refused: [`refused`].
 pub const TABLE: &[Row] = &[
     // Server states.
-    row((AwaitHello, CLIENT_HELLO, |it| !it.is_hello()), (Over(Refused), 0), "S2 to S8, S11, S13, S14"),
+    row((AwaitHello, CLIENT_HELLO, |it| !it.is_hello()), (Over(Refused), 0), "S2 to S8, S11 to S14"),
+    row(
+        (AwaitHello, CLIENT_HELLO, |it| it.setting.puzzle.is_some()),
+        (AwaitSolution, BUSY),
+        "Puzzle: it asks before anything else",
+    ),
     row(
         (AwaitHello, CLIENT_HELLO, |it| it.setting.mood == Mood::Full),
         (Over(Busy), BUSY),
@@ -204,33 +267,46 @@ pub const TABLE: &[Row] = &[
         (AwaitLogin, SERVER_HELLO),
         "ServerHello; a hello may be anybody's, and from any time",
     ),
+    row((AwaitSolution, SOLVED, |it| it.says(Says::Ticket)), (AwaitConfirm, SERVER_RESUMPTION), "Puzzle; Resumption"),
     row(
-        (AwaitLogin, CLIENT_LOGIN, |it| it.setting.mood == Mood::Away),
-        (Over(Refused), SERVER_VERDICT),
-        "Verdict: not now",
+        (AwaitSolution, SOLVED, |it| it.says(Says::Good)),
+        (AwaitLogin, SERVER_HELLO),
+        "Puzzle: as if it had not asked",
+    ),
+    row(
+        (AwaitLogin, CLIENT_LOGIN, |it| it.setting.mood == Mood::Away && it.is_login()),
+        (Over(Refused), NOT_NOW),
+        "Verdict: not now, whatever the credential",
+    ),
+    row(
+        (AwaitLogin, CLIENT_LOGIN, |it| it.says(Says::Good) && it.setting.factors > 0 && it.setting.offers_factors),
+        (AwaitFactor, ASK),
+        "Verdict: a further factor",
     ),
     row(
         (AwaitLogin, CLIENT_LOGIN, |it| it.says(Says::Good) && it.setting.factors > 0),
-        (AwaitFactor, SERVER_VERDICT),
-        "Verdict: a further factor",
+        (Over(Refused), REFUSAL),
+        "L12",
     ),
-    row((AwaitLogin, CLIENT_LOGIN, |it| it.says(Says::Good)), (Session, SERVER_VERDICT), "Verdict: accept"),
+    row((AwaitLogin, CLIENT_LOGIN, |it| it.says(Says::Good)), (Session, ACCEPT), "Verdict: accept"),
     row(
         (AwaitFactor, CLIENT_FACTOR, |it| it.says(Says::Good) && it.asked() < it.setting.factors),
-        (AwaitFactor, SERVER_VERDICT),
+        (AwaitFactor, ASK),
         "Verdict: the next factor",
     ),
-    row((AwaitFactor, CLIENT_FACTOR, |it| it.says(Says::Good)), (Session, SERVER_VERDICT), "Verdict: accept"),
+    row((AwaitFactor, CLIENT_FACTOR, |it| it.says(Says::Good)), (Session, ACCEPT), "Verdict: accept"),
     row((AwaitConfirm, CONFIRM, |it| it.is_made_here()), (Session, 0), "Confirm"),
     // Client states.
     row((AwaitAnswer, SERVER_RESUMPTION, |it| it.is_made_here()), (Session, CONFIRM), "Resumption"),
-    row((AwaitAnswer, BUSY, |it| it.is_busy()), (Over(Busy), 0), "A8"),
-    row((AwaitChallenge, BUSY, |it| it.is_busy()), (Over(Busy), 0), "C14"),
-    row((AwaitChallenge, SERVER_HELLO, |it| !it.is_challenge()), (Over(Refused), 0), "C2 to C5, C15"),
+    row((AwaitAnswer, BUSY, |it| it.is_puzzle()), (AwaitAnswer, SOLVED), "B1: the first, and no harder than it may be"),
+    row((AwaitChallenge, BUSY, |it| it.is_puzzle()), (AwaitChallenge, SOLVED), "B1, as before"),
+    row((AwaitAnswer, BUSY, |it| it.is_busy()), (Over(Busy), 0), "A8, B1"),
+    row((AwaitChallenge, BUSY, |it| it.is_busy()), (Over(Busy), 0), "C14, B1"),
+    row((AwaitChallenge, SERVER_HELLO, |it| !it.is_challenge()), (Over(Refused), 0), "C2 to C5, C9, C15"),
     row((AwaitChallenge, SERVER_HELLO, |it| !it.is_same_at_client()), (Over(Different), 0), "C11"),
     row((AwaitChallenge, SERVER_HELLO, |it| !it.has_key()), (Over(Refused), 0), "C6, C8"),
     row((AwaitChallenge, SERVER_HELLO, |it| it.has_wrong_proof()), (Over(Refused), 0), "C12"),
-    row((AwaitChallenge, SERVER_HELLO, |it| !it.is_trusted()), (Over(Refused), 0), "T1, T3, T4"),
+    row((AwaitChallenge, SERVER_HELLO, |it| !it.is_trusted()), (Over(Refused), 0), "T1 to T5, T7"),
     row(
         (AwaitChallenge, SERVER_HELLO, |_| true),
         (AwaitVerdict, CLIENT_LOGIN),
@@ -239,7 +315,12 @@ pub const TABLE: &[Row] = &[
     row((AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::Accept)), (Session, 0), "Verdict: accept"),
     row((AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::Reject)), (Over(Rejected), 0), "V4"),
     row((AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::NotNow)), (Over(NotNow), 0), "V6"),
-    row((AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::Ask)), (AwaitVerdict, CLIENT_FACTOR), "ClientFactor"),
+    row(
+        (AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::Ask) && it.can_be_asked()),
+        (AwaitVerdict, CLIENT_FACTOR),
+        "ClientFactor",
+    ),
+    row((AwaitVerdict, SERVER_VERDICT, |it| it.says(Says::Ask)), (Over(Refused), 0), "V7, V8"),
     // Both.
     row((Session, DATA, |it| it.is_made_here()), (Session, 0), "Records"),
     row((Session, KEY_UPDATE, |it| it.is_made_here()), (Session, 0), "Records: KeyUpdate"),
@@ -250,19 +331,20 @@ pub const TABLE: &[Row] = &[
 fn refused(state: Stage) -> (Stage, u8, &'static str) {
     match state {
         AwaitHello => (Over(Refused), 0, "S1"),
+        AwaitSolution => (Over(Refused), 0, "B2, B3"),
         // *The refusal*, whatever the reason.
-        AwaitLogin => (Over(Refused), SERVER_VERDICT, "L1 to L4, L6 to L11; Refusals"),
-        AwaitFactor => (Over(Refused), SERVER_VERDICT, "N1, N2, N4; Refusals"),
+        AwaitLogin => (Over(Refused), REFUSAL, "L1 to L4, L6 to L11; Refusals"),
+        AwaitFactor => (Over(Refused), REFUSAL, "N1, N2, N4; Refusals"),
         AwaitConfirm => (Over(Refused), 0, "F1, F2"),
         AwaitAnswer => (Over(Refused), 0, "A1 to A6, A8"),
         AwaitChallenge => (Over(Refused), 0, "C1, C14"),
-        AwaitVerdict => (Over(Refused), 0, "V1 to V3, V7"),
+        AwaitVerdict => (Over(Refused), 0, "V1 to V3"),
         Session => (Over(Refused), 0, "R1, R2"),
         Over(_) => unreachable!("nothing is fed to what has ended"),
     }
 }
 
-/// What PROTOCOL.md says comes of this frame: the state, the type of what is sent, the clauses, and the row.
+/// What PROTOCOL.md says comes of this frame: the state, what is sent, the clauses, and the row.
 pub fn expected(state: Stage, case: &Case<'_>) -> (Stage, u8, &'static str, Option<usize>) {
     let (frame, _) = case.frame().unwrap_or_default();
     // `AwaitAnswer` takes a ServerHello just as `AwaitChallenge` does.

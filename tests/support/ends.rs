@@ -8,10 +8,12 @@ use super::settings::{CODE, Mood, Setting};
 use super::support::grant;
 use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitVerdict, Challenge, Verdict};
 use countersign::frame::FrameType;
-use countersign::server::{self, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, Hello};
+use countersign::server::{self, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, AwaitSolution, Hello};
 use countersign::{
-    Differs, Error, Form, Grant, KeyId, Moment, Prompt, Reason, Received, Session, Suite, TicketClaim, TicketKeys,
+    Differs, Error, Form, Grant, KeyId, Moment, Prompt, Puzzle, PuzzleDifficulty, PuzzleSolution, Reason, Received,
+    ServerKeys, Session, Suite, TicketClaim, TicketKeys,
 };
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ const NOW: Moment = Moment::ORIGIN;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum Stage {
     AwaitHello,
+    AwaitSolution,
     AwaitLogin,
     AwaitFactor,
     AwaitConfirm,
@@ -69,6 +72,11 @@ pub trait Machine {
     fn stage(&self) -> Stage;
     fn feed(&mut self, frame: &[u8]) -> Reply;
     fn session(&mut self) -> &mut Session;
+
+    /// What it sent before anything came.
+    fn hello(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 pub struct Server {
@@ -79,6 +87,7 @@ pub struct Server {
 
 enum ServerState {
     Hello(AwaitHello),
+    Solution(AwaitSolution),
     Login(AwaitLogin),
     Factor(AwaitFactor, usize),
     Confirm(AwaitConfirm),
@@ -121,10 +130,18 @@ impl Server {
         match core::mem::replace(&mut self.state, ServerState::Over(End::Refused)) {
             ServerState::Hello(state) => {
                 let hello = state.read(frame.to_vec(), NOW).map_err(silent)?;
-                if self.setting.names.is_some_and(|names| !names.contains(&hello.server_name())) {
-                    return Err(Vec::new());
-                }
-                let hello = hello.choose(self.setting.scenario.private_key()).map_err(silent)?;
+                let hello = self.server_keys().answer(hello, self.setting.today).map_err(silent)?;
+                let Some(bits) = self.setting.puzzle else { return self.answer(hello).map_err(silent) };
+                let (bits, wait) = (PuzzleDifficulty::new(bits).unwrap(), Duration::from_secs(3));
+                // Another server draws another nonce.
+                let scenario = &self.setting.scenario;
+                let rng = &mut scenario.rng(&format!("puzzle of {}", scenario.private_key().public_key().id()));
+                let (frame, state) = hello.puzzle(bits, wait, rng).map_err(silent)?;
+                self.state = ServerState::Solution(state);
+                Ok(reply(Stage::AwaitSolution, frame))
+            }
+            ServerState::Solution(state) => {
+                let hello = state.read(frame, NOW).map_err(silent)?;
                 self.answer(hello).map_err(silent)
             }
             ServerState::Login(state) => {
@@ -179,15 +196,22 @@ impl Server {
         }
     }
 
+    /// The key, by the names that it goes by.
+    fn server_keys(&self) -> ServerKeys {
+        let key = self.setting.scenario.private_key();
+        let keys = ServerKeys::from(key.clone());
+        match self.setting.names {
+            None => keys.with_any_name(),
+            Some(names) => names.iter().fold(keys, |keys, name| keys.with_name(name, key.clone()).unwrap()),
+        }
+    }
+
     fn answer(&mut self, hello: Hello) -> Result<Reply, Error> {
         let scenario = &self.setting.scenario;
         if self.setting.mood == Mood::Full {
             return Ok(reply(Stage::Over(End::Busy), server::busy(Duration::from_secs(3))));
         }
         let rng = &mut scenario.rng("server hello");
-        if hello.differs().is_some() {
-            return Ok(reply(Stage::Over(End::Different), hello.challenge(rng)?.0));
-        }
         let hello = match self.setting.mood {
             Mood::NoProof => hello,
             _ => match hello.open(&mut scenario.rng("fallback")) {
@@ -203,6 +227,9 @@ impl Server {
             self.state = ServerState::Confirm(state);
             return Ok(reply(Stage::AwaitConfirm, frame));
         }
+        if hello.differs().is_some() {
+            return Ok(reply(Stage::Over(End::Different), hello.challenge(rng)?.0));
+        }
         let (frame, state) = hello.challenge(rng)?;
         self.state = ServerState::Login(state);
         Ok(reply(Stage::AwaitLogin, frame))
@@ -211,6 +238,20 @@ impl Server {
 
 fn prompt() -> Prompt {
     Prompt::new(Form::Code, "code").unwrap()
+}
+
+/// Each puzzle once: there are a few, and each is met a thousand times.
+fn solve(puzzle: Option<Puzzle>) -> PuzzleSolution {
+    thread_local!(static SOLVED: RefCell<Vec<(Puzzle, PuzzleSolution)>> = const { RefCell::new(Vec::new()) });
+    let puzzle = puzzle.unwrap();
+    SOLVED.with_borrow_mut(|solved| {
+        if let Some((_, solution)) = solved.iter().find(|(known, _)| *known == puzzle) {
+            return solution.clone();
+        }
+        let solution = puzzle.solve(|| true).unwrap();
+        solved.push((puzzle, solution.clone()));
+        solution
+    })
 }
 
 fn record(session: &mut Session, frame: &[u8]) -> Result<Reply, Error> {
@@ -224,6 +265,7 @@ impl Machine for Server {
     fn stage(&self) -> Stage {
         match &self.state {
             ServerState::Hello(_) => Stage::AwaitHello,
+            ServerState::Solution(_) => Stage::AwaitSolution,
             ServerState::Login(_) => Stage::AwaitLogin,
             ServerState::Factor(..) => Stage::AwaitFactor,
             ServerState::Confirm(_) => Stage::AwaitConfirm,
@@ -295,6 +337,18 @@ impl Client {
 
     fn take(&mut self, frame: &[u8]) -> Result<Reply, Error> {
         match core::mem::replace(&mut self.state, ClientState::Over(End::Refused)) {
+            ClientState::Answer(state) if state.puzzle(frame).is_some() => {
+                let solution = solve(state.puzzle(frame));
+                let (frame, state) = state.solved(&solution)?;
+                self.state = ClientState::Answer(state);
+                Ok(reply(Stage::AwaitAnswer, frame))
+            }
+            ClientState::Challenge(state) if state.puzzle(frame).is_some() => {
+                let solution = solve(state.puzzle(frame));
+                let (frame, state) = state.solved(&solution)?;
+                self.state = ClientState::Challenge(state);
+                Ok(reply(Stage::AwaitChallenge, frame))
+            }
             ClientState::Answer(state) => match state.read(frame, NOW, self.setting.today)? {
                 Answer::Resumed(resumed) => {
                     self.state = ClientState::Session(resumed.session);
@@ -338,6 +392,10 @@ impl Client {
 }
 
 impl Machine for Client {
+    fn hello(&self) -> Option<&[u8]> {
+        Some(&self.hello)
+    }
+
     fn stage(&self) -> Stage {
         match &self.state {
             ClientState::Answer(_) => Stage::AwaitAnswer,

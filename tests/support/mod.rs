@@ -22,8 +22,8 @@ use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, Admitted, AwaitHello, AwaitLogin, Claim, Hello, Refusal};
 use countersign::{
     Attempt, ChannelBinding, ClientConfig, Credential, CredentialKind, CryptoRng, Error, Grant, KeyExchange, KeyId,
-    Moment, PrivateKey, Reason, Server, ServerConfig, ServerKey, Session, Stretching, Suite, TicketKeys, UnixTime,
-    Untrusted, UntrustedKey,
+    Moment, PrivateKey, PuzzleDifficulty, Reason, Server, ServerConfig, ServerKey, Session, Stretching, Suite,
+    TicketKeys, UnixTime, Untrusted, UntrustedKey,
 };
 use rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest, Sha256};
@@ -331,6 +331,15 @@ impl Scenario {
     /// The client takes requests for further factors.
     pub fn factors(mut self) -> Self {
         self.client = self.client.with_factors();
+        self
+    }
+
+    /// The client solves puzzles that are no harder; `None`: it solves none.
+    pub fn puzzles(mut self, most: Option<PuzzleDifficulty>) -> Self {
+        self.client = match most {
+            Some(most) => self.client.with_puzzles(most),
+            None => self.client.without_puzzles(),
+        };
         self
     }
 

@@ -4,14 +4,17 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use super::ends::{Client, Machine, Server, Stage, meet};
-use super::support::{OTHER2048, RSA2048, Scenario, TODAY, grant, verify};
+use super::ends::{Client, Machine, Server, Side, Stage, meet};
+use super::support::wire::{self, lp};
+use super::support::{OTHER2048, RSA2048, SUITES, Scenario, TODAY, TOKEN, grant, verify};
 use super::toy;
-use countersign::crypto::Provider;
+use countersign::crypto::{Cipher as _, Provider};
 use countersign::{
-    ClientKey, Credential, CredentialKind, Grant, Reason, Server as Known, SigningKey, StretchParameters,
-    StretchedPassword, Stretching, Ticket, TicketKeys, UnixTime,
+    Aead, Answer, ClientKey, Credential, CredentialKind, Grant, KeyId, PuzzleDifficulty, Question, Reason,
+    Server as Known, SigningKey, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, Trust,
+    TrustLevel, UnixTime, Untrusted,
 };
+use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -24,13 +27,18 @@ pub const EPOCH: u64 = 7;
 /// What answers a request for a further factor.
 pub const CODE: &[u8] = b"123456";
 
+/// The puzzles of a server that asks for some, and the hardest that a client solves.
+pub const BITS: u8 = 3;
+
 /// What the two ends agree on, and what the server is like.
 #[derive(Clone)]
 pub struct Setting {
     pub name: &'static str,
+    /// The end that it is for, if the other can't tell it from another setting.
+    pub only: Option<Side>,
     /// What tickets are sealed with.
     pub provider: Provider,
-    /// What the server goes by; without, by anything (S12).
+    /// What the server goes by, beside no name; without, by anything (S12).
     pub names: Option<&'static [&'static str]>,
     /// Who may log in.
     pub verify: fn(Credential<'_>) -> Result<Grant, Reason>,
@@ -38,7 +46,7 @@ pub struct Setting {
     /// The server gives tickets, and this is what it keeps of them; the client shows one, if it has one.
     pub tickets: Option<Vec<u8>>,
     pub shown: Option<Ticket>,
-    /// Tickets that are not taken: K2, K7, K6.
+    /// Tickets that are not taken: K2, K7, K6, K10.
     pub spent: Vec<(&'static str, Ticket)>,
     /// The client seals a secret to the server's key beside a ticket, too.
     pub seals_beside_ticket: bool,
@@ -46,8 +54,19 @@ pub struct Setting {
     pub takes_twice: bool,
     /// How many further factors the server asks for.
     pub factors: usize,
+    /// The client can be asked for some.
+    pub offers_factors: bool,
     /// What the client answers to those.
     pub code: &'static [u8],
+    /// The bits of the puzzle that the server asks for, if it does, and those up to which the client solves one, if it does.
+    pub puzzle: Option<u8>,
+    pub solves: Option<u8>,
+    /// How well the client knows the server's key.
+    pub level: TrustLevel,
+    /// The client sends no password itself.
+    pub stretched_only: bool,
+    /// The suites of the client.
+    pub offered: &'static [Suite],
     pub mood: Mood,
     /// The client's, and the server's.
     pub prologues: [&'static [u8]; 2],
@@ -82,6 +101,34 @@ static STRETCHED: LazyLock<[StretchedPassword; 2]> =
 
 pub const WRONG: Credential<'static> = Credential::Password { user: "alice", password: b"wrong" };
 
+/// What a server goes by, if by anything.
+pub const NAME: &str = "db.example";
+
+/// Under what a client's floor is.
+const UNDER_FLOOR: [Suite; 2] = [Suite::X25519_AES_256_GCM, Suite::RSA_AES_256_GCM];
+
+/// A key that was seen before, and nothing else is known of it.
+struct Seen(KeyId);
+
+impl Trust for Seen {
+    fn decide(&self, question: &Question<'_>) -> Answer {
+        let key = question.key().id();
+        if key == self.0 {
+            Answer::Trusted(TrustLevel::FirstUse)
+        } else {
+            Answer::Unknown(Untrusted::new("other-key", std::fmt::Error))
+        }
+    }
+
+    fn scope(&self) -> String {
+        String::new()
+    }
+
+    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+        Answer::Trusted(TrustLevel::FirstUse)
+    }
+}
+
 impl Setting {
     /// A fingerprint, and alice's password.
     pub fn over(name: &'static str, provider: Provider) -> Self {
@@ -92,6 +139,7 @@ impl Setting {
         let verify = Self::verify;
         Self {
             name,
+            only: None,
             provider,
             names,
             verify,
@@ -102,7 +150,13 @@ impl Setting {
             seals_beside_ticket: false,
             takes_twice: false,
             factors: 0,
+            offers_factors: false,
             code: CODE,
+            puzzle: None,
+            solves: None,
+            level: TrustLevel::Verified,
+            stretched_only: false,
+            offered: &SUITES,
             mood,
             prologues: [b"", b""],
             today: TODAY,
@@ -121,7 +175,31 @@ impl Setting {
     }
 
     fn factors(self, factors: usize) -> Self {
-        Self { factors, ..self }.scenario(Scenario::factors)
+        Self { factors, offers_factors: true, ..self }.scenario(Scenario::factors)
+    }
+
+    /// The server asks for work first; the client does it, if it solves puzzles of so many bits.
+    fn puzzle(self, solves: Option<u8>) -> Self {
+        let most = solves.map(|bits| PuzzleDifficulty::new(bits).unwrap());
+        Self { puzzle: Some(BITS), solves, ..self }.scenario(|scenario| scenario.puzzles(most))
+    }
+
+    /// The client knows the key no better than by having seen it.
+    fn at_first_use(self) -> Self {
+        let key = self.scenario.private_key().public_key().id();
+        Self { level: TrustLevel::FirstUse, ..self }.scenario(|it| it.trust(Known::trusting(Seen(key))))
+    }
+
+    /// The client makes this of what it knows of its server.
+    pub fn trust(self, change: fn(Known) -> Known) -> Self {
+        self.scenario(|scenario| {
+            let known = change(scenario.trusted().clone());
+            scenario.trust(known)
+        })
+    }
+
+    fn only(self, side: Side) -> Self {
+        Self { only: Some(side), ..self }
     }
 
     pub fn mood(self, mood: Mood) -> Self {
@@ -153,9 +231,50 @@ impl Setting {
         let mut server = Server::new(&using);
         assert_eq!(server.feed(&Client::new(&using).hello).stage, Stage::AwaitConfirm);
         self.tickets = Some(server.saved());
+        let minted = self.minted(&fresh);
         self.shown = Some(fresh);
-        self.spent = vec![("an expired ticket", expired), ("a ticket of before", other_epoch), ("a used ticket", used)];
+        self.spent = vec![
+            ("an expired ticket", expired),
+            ("a ticket of before", other_epoch),
+            ("a used ticket", used),
+            ("a ticket of a later chain than its key", minted),
+        ];
         self
+    }
+
+    /// What somebody makes who has stolen the older of the two ticket keys: a ticket that says that its chain began under the newer one,
+    /// and so would outlive the older (K10). How a ticket is made is the server's own affair: this is how this library does it.
+    fn minted(&self, like: &Ticket) -> Ticket {
+        let saved = self.tickets.as_ref().unwrap();
+        assert_eq!(saved[1], 2, "how many ticket keys there are, the newest first");
+        let [newer, older] = [0, 1].map(|index: usize| &saved[2 + index * 56..][..40]);
+        let prologue = Sha256::digest([lp(b"countersign v1 prologue"), lp(b"")].concat());
+        let scope = Sha256::digest([lp(b"countersign v1 ticket"), lp(b""), lp(&prologue)].concat());
+        let [now, end] = [TODAY.as_secs(), TODAY.as_secs() + 100].map(u64::to_be_bytes);
+        let number = 1_u64.to_be_bytes();
+        let mut plain = [
+            &lp(b"alice")[..],
+            &EPOCH.to_be_bytes(),
+            &like.suite().number().to_be_bytes(),
+            like.key_id().as_bytes(),
+            &scope,
+            &[9; 16],
+            &number,
+            &[1],
+            &now,
+            &newer[..8],
+            &now,
+            &end,
+            &wire::ticket_secret(like),
+        ]
+        .concat();
+        let (name, nonce, mut kept) = (&older[..8], [5; 16], like.to_bytes().unwrap().to_vec());
+        let front = kept.len() - 480;
+        plain.resize(480 - name.len() - nonce.len() - 16, 0);
+        let key = wire::expand(&older[8..], "ticket", &nonce, 32).try_into().unwrap();
+        let tag = toy::ToyCipher(Aead::Aes256Gcm).key(&key).unwrap().seal(&[0; 12], b"", &mut plain).unwrap();
+        kept.splice(front.., [name, &nonce, &plain, &tag].concat());
+        Ticket::from_bytes(&kept).unwrap()
     }
 
     /// Another connection between the same two.
@@ -178,6 +297,7 @@ impl Setting {
         let wrong = match self.scenario.credential.kind() {
             CredentialKind::Stretched => Credential::Stretched { user: "alice", password: &STRETCHED[1] },
             CredentialKind::Key => Credential::Key { user: "bob", key: &KEY },
+            CredentialKind::Token => Credential::Token(b"another token"),
             _ => WRONG,
         };
         self.scenario(|scenario| scenario.credential(wrong))
@@ -211,6 +331,11 @@ impl Setting {
             let credential = Credential::Stretched { user: "alice", password: &STRETCHED[0] };
             scenario.stretching(&STRETCHING).credential(credential)
         };
+        let token = |scenario: Scenario| scenario.credential(Credential::Token(TOKEN));
+        let named = Self { names: Some(&[NAME]), ..new("a server name") }.scenario(|it| it.server_name(NAME));
+        let password = Self { stretched_only: true, ..new("a password that goes stretched alone") };
+        let unasked = Self { factors: 1, ..new("a factor that nobody can be asked for") };
+        let floor = Self { offered: &UNDER_FLOOR, ..new("an offer under the floor") };
         vec![
             new("a fingerprint"),
             new("a key, and a proof").scenario(known),
@@ -228,6 +353,16 @@ impl Setting {
             new("other prologues, and a key").scenario(known).prologues(b"chess 1", b"chess 2"),
             new("no room").mood(Mood::Full),
             new("a store that is away").scenario(known).mood(Mood::Away),
+            new("a token, after a proof").scenario(|it| token(known(it))),
+            unasked,
+            new("a key, a proof, and a puzzle").scenario(known).puzzle(Some(BITS)),
+            new("a fingerprint, a ticket, and a puzzle").ticket().puzzle(Some(BITS)),
+            new("no puzzles").puzzle(None).only(Side::Client),
+            named.only(Side::Server),
+            floor.scenario(|it| it.client_suites(&UNDER_FLOOR)).only(Side::Client),
+            new("first use").at_first_use().only(Side::Client),
+            new("first use, a client's key, and a factor").scenario(key).at_first_use().factors(1).only(Side::Client),
+            password.trust(Known::with_stretched_only).only(Side::Client),
         ]
     }
 }

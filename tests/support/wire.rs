@@ -359,6 +359,26 @@ impl Message for ServerResumption {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Busy {
+    pub retry_after: u16,
+    pub extensions: Extensions,
+}
+
+impl Message for Busy {
+    fn decode(body: &[u8]) -> Option<Self> {
+        let mut reader = Reader(body);
+        let message = Self { retry_after: reader.u16()?, extensions: reader.extensions()? };
+        reader.end(message)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut out = self.retry_after.to_be_bytes().to_vec();
+        extensions(&mut out, &self.extensions);
+        out
+    }
+}
+
 /// `frame` with its message changed.
 pub fn edit<M: Message>(frame_: &[u8], change: impl FnOnce(&mut M)) -> Vec<u8> {
     let mut message = M::decode(&frame_[3..]).expect("a genuine frame");

@@ -343,7 +343,8 @@ impl Hello {
     pub fn ticket(&self, now: UnixTime) -> Option<TicketClaim> {
         let config = &self.choice.config;
         let (keys, shown) = (config.tickets.as_ref()?, self.choice.shown.as_ref()?);
-        if self.choice.differs.is_some() || matches!(self.secret, Secret::Closed) {
+        let is_meant = self.choice.differs.is_none() && !matches!(self.secret, Secret::Closed);
+        if !is_meant && !lacks(Check::K11) {
             return None;
         }
         let hello = self.choice.hello().ok()?;

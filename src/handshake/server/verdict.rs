@@ -5,6 +5,7 @@ use super::factor::{Asked, AwaitFactor};
 use crate::crypto::{CryptoError, CryptoRng, KeyId};
 use crate::handshake::{self, Secrets};
 use crate::limits;
+use crate::mutant::{Check, lacks};
 use crate::session::{Outcome, Session, Side};
 use crate::terms::credential::CredentialKind;
 use crate::terms::error::{Error, Reason};
@@ -109,7 +110,8 @@ impl Undecided {
     }
 
     pub(super) fn ask(mut self, prompt: &Prompt, now: Moment) -> Result<Asked, Refusal> {
-        let left = match self.left.map(|left| left.checked_sub(1)) {
+        let left = self.left.or(if lacks(Check::L12) { Some(limits::MAX_FACTORS) } else { None });
+        let left = match left.map(|left| left.checked_sub(1)) {
             Some(Some(left)) => left,
             Some(None) => return Err(self.reject(Reason::TooManyFactors)),
             None => return Err(self.reject(Reason::FactorNotOffered)),
