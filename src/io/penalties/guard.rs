@@ -412,7 +412,7 @@ impl Shared {
         let is_over = counts.level(&PenaltyKey::Total) > self.limit(counts);
         // Nobody's password is looked at from there, so nobody is told that it is wrong. Whatever the name, and before that is looked at: which
         // names wait shows nothing, and none was logged in to from there. Not at an exempt source, where each name has a count of its own.
-        if is_over && !counts.has_logins_from() && !self.penalties.is_exempt(source) {
+        if is_over && !counts.has_logins_from() && !self.penalties().is_exempt(source) {
             return Some(shut(Penalty::Strangers, super::MINUTE));
         }
         if let Some(left) = waits.left(counts.of(|key| matches!(key, PenaltyKey::Account(_)))) {
