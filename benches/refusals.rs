@@ -6,8 +6,11 @@
 //!
 //! Counts the instructions that the server executes from the RSA operation's result to the refusal, password check included,
 //! once for each way to fail and each kind of account, with each provider. They may differ by [`ALLOWED`] and no more. That is repeatable,
-//! so it is a gate. Two handlers that many would write stand beside it, one that returns early where the RSA operation fails and
-//! one that looks for the account before it hashes: both have to be found out, or nothing was looked at.
+//! so it is a gate. Handlers that many would write stand beside it, one that returns early where the RSA operation fails,
+//! one that looks for the account before it hashes, and others: each has to be found out, or nothing was looked at.
+//!
+//! So for a password without a proof, with one, for tokens, stretched passwords, keys, and further factors (`support/ways.rs`); each is compared in itself,
+//! since who logs in by what is no secret to whoever does.
 //!
 //! It says nothing of caches or of instructions that take longer for some operands; nor of the RSA operation, which is the library's.
 
@@ -22,15 +25,17 @@ mod callgrind;
 mod kinds;
 #[allow(unused)]
 mod support;
+#[path = "support/ways.rs"]
+mod ways;
 
 use arena::Arena;
 use callgrind::{count, measured};
-use countersign::client;
+use countersign::client::{self, AwaitChallenge, AwaitVerdict};
 use countersign::crypto::{Decrypted, Provider};
-use countersign::server::{Admitted, AwaitHello, Claim, Open, SealedLogin};
+use countersign::server::{Admitted, AwaitHello, Claim, Hello, Open, SealedLogin};
 use countersign::{
-    AccountVerifier, Accounts, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Context, Credential, KeyExchange,
-    Reason, Server, ServerConfig, ServerKey, Suite,
+    AccountVerifier, Accounts, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant,
+    KeyExchange, Reason, Server, ServerConfig, ServerKey, Suite,
 };
 use kinds::{accounts_of, login_of};
 use rand::SeedableRng;
@@ -55,6 +60,21 @@ const ALLOWED_UNOPENED: u64 = 7000;
 
 const SUITE: Suite = Suite::X25519_AES_256_GCM;
 
+/// What is compared with each other.
+#[derive(Clone, Copy)]
+struct Group {
+    /// Refusals of logins that opened: with each other.
+    opened: &'static [&'static str],
+    /// Of those that did not: with each other.
+    unopened: &'static [&'static str],
+    /// How much they may differ by.
+    allowed: u64,
+    /// How much both together may, where they are compared.
+    together: Option<u64>,
+    /// What has to differ by more, from the first that opened.
+    controls: &'static [&'static str],
+}
+
 /// Ways to be refused, of logins that opened.
 const OPENED: [&str; 9] = [
     "wrong password",
@@ -74,13 +94,23 @@ const UNOPENED: [&str; 4] = ["RSA fails", "RSA fails, name of nobody", "sealed f
 /// What is found out, or this looks at nothing.
 const CONTROLS: [&str; 2] = ["returns where RSA fails", "looks for the account first"];
 
-/// Those that are compared among themselves: accounts that are hashed otherwise.
-fn hashed_otherwise() -> Vec<&'static [&'static str]> {
-    vec![
-        &kinds::OTHERWISE,
+/// Those by password, and all others.
+fn groups() -> Vec<Group> {
+    let alone = Group { opened: &[], unopened: &[], allowed: ALLOWED, together: None, controls: &[] };
+    let mut groups = vec![
+        Group { opened: &OPENED, unopened: &UNOPENED, together: Some(ALLOWED_UNOPENED), controls: &CONTROLS, ..alone },
+        Group { opened: &kinds::OTHERWISE, ..alone },
         #[cfg(feature = "password-formats")]
-        &kinds::BY_OTHERS,
-    ]
+        Group { opened: &kinds::BY_OTHERS, ..alone },
+    ];
+    groups.extend(ways::GROUPS);
+    groups
+}
+
+impl Group {
+    fn classes(&self) -> impl Iterator<Item = &'static str> {
+        [self.opened, self.unopened, self.controls].into_iter().flatten().copied()
+    }
 }
 
 fn main() -> ExitCode {
@@ -94,10 +124,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if args.iter().any(|arg| arg == "--test") {
-        providers.iter().for_each(|provider| {
-            let others = hashed_otherwise().concat();
-            OPENED.iter().chain(&UNOPENED).chain(&others).chain(&CONTROLS).for_each(|class| refuse(*provider, class));
-        });
+        for provider in providers {
+            groups().iter().flat_map(Group::classes).for_each(|class| refuse(provider, class));
+        }
         return ExitCode::SUCCESS;
     }
     let good = providers.iter().map(|provider| compare(provider.name)).fold(true, |all, good| all & good);
@@ -105,49 +134,63 @@ fn main() -> ExitCode {
 }
 
 fn compare(provider: &str) -> bool {
-    println!("{provider}: instructions from RSA's result to the refusal, and beside a wrong password's");
-    let of = |classes: &[&str], wrong: Option<u64>| -> Vec<u64> {
-        let mut counts = Vec::new();
-        for class in classes {
-            let count = count(&["--class", class, provider]);
-            counts.push(count);
-            let beside = wrong.unwrap_or(counts[0]);
-            println!("  {class:<40} {count:>9} {:+}", count.cast_signed() - beside.cast_signed());
+    println!(
+        "{provider}: instructions from RSA's result to the refusal, and beside the first of those it is compared with"
+    );
+    groups().iter().fold(true, |good, group| good & group.compare(provider))
+}
+
+impl Group {
+    /// Whether they are as alike as they have to be.
+    fn compare(&self, provider: &str) -> bool {
+        let of = |classes: &[&str], first: Option<u64>| -> Vec<u64> {
+            let mut counts = Vec::new();
+            for class in classes {
+                let count = count(&["--class", class, provider]);
+                counts.push(count);
+                let beside = first.unwrap_or(counts[0]);
+                println!("  {class:<60} {count:>9} {:+}", count.cast_signed() - beside.cast_signed());
+            }
+            counts
+        };
+        let opened = of(self.opened, None);
+        let first = opened[0];
+        let unopened = of(self.unopened, Some(first));
+        let controls = of(self.controls, Some(first));
+        let all = [&opened[..], &unopened].concat();
+        let mut compared = vec![("that opened", &opened, self.allowed), ("that did not", &unopened, self.allowed)];
+        compared.extend(self.together.map(|allowed| ("all", &all, allowed)));
+        compared.retain(|(_, counts, _)| counts.len() > 1);
+        let even = compared.into_iter().fold(true, |good, (which, counts, allowed)| {
+            let apart = counts.iter().max().unwrap() - counts.iter().min().unwrap();
+            let said = if apart <= allowed { "" } else { ": TOO MANY" };
+            println!("    {which}: {apart} apart, of {allowed} allowed{said}");
+            good && apart <= allowed
+        });
+        let largest = self.together.unwrap_or(self.allowed);
+        let found = controls.iter().all(|count| count.abs_diff(first) > largest);
+        if !self.controls.is_empty() {
+            println!("    controls, the last: {}", if found { "found out" } else { "NOT FOUND OUT" });
         }
-        counts
-    };
-    let opened = of(&OPENED, None);
-    let wrong = opened[0];
-    let unopened = of(&UNOPENED, Some(wrong));
-    let others: Vec<Vec<u64>> = hashed_otherwise().into_iter().map(|group| of(group, None)).collect();
-    let controls = of(&CONTROLS, Some(wrong));
-    let all = [&opened[..], &unopened].concat();
-    let mut groups =
-        vec![("that opened", &opened, ALLOWED), ("that did not", &unopened, ALLOWED), ("all", &all, ALLOWED_UNOPENED)];
-    groups.extend(others.iter().map(|group| ("hashed otherwise, each alike", group, ALLOWED)));
-    let even = groups.into_iter().fold(true, |good, (which, counts, allowed)| {
-        let apart = counts.iter().max().unwrap() - counts.iter().min().unwrap();
-        println!("  {which}: {apart} apart, of {allowed} allowed{}", if apart <= allowed { "" } else { ": TOO MANY" });
-        good && apart <= allowed
-    });
-    let found = controls.iter().all(|count| count.abs_diff(wrong) > ALLOWED_UNOPENED);
-    println!("  the last two are controls, and {}", if found { "found out" } else { "NOT FOUND OUT" });
-    even && found
+        even && found
+    }
 }
 
 /// A refusal of this class, counted.
 fn refuse(provider: Provider, class: &str) {
+    if let Some((way, what)) = class.split_once(": ") {
+        return ways::refuse(provider, way, what);
+    }
     let server = Peers::new(provider);
-    let accounts = AccountVerifier::new(RwLock::new(accounts_of(class))).without_upgrade();
-    let context = Context::from(SocketAddr::from(([192, 0, 2, 1], 7007)));
+    let (accounts, context) = (verifying(accounts_of(class)), context());
     let (user, password) = login_of(class);
     let credential = Credential::Password { user, password };
     let open = server.arrived(credential, class == "altered", 1);
     let decrypted = match class {
         "RSA fails" | "RSA fails, name of nobody" | "returns where RSA fails" => Decrypted::failed(),
         // It decrypts, and what is in it is bound to another challenge than this one.
-        "sealed for another challenge" => server.decrypt(&server.arrived(credential, false, 2)),
-        _ => server.decrypt(&open),
+        "sealed for another challenge" => server.decrypt(server.arrived(credential, false, 2).ciphertext()),
+        _ => server.decrypt(open.ciphertext()),
     };
     let reason = match class {
         "returns where RSA fails" => measured(|| {
@@ -170,6 +213,15 @@ fn refuse(provider: Provider, class: &str) {
 
 type Verifying = AccountVerifier<RwLock<Accounts>>;
 
+fn verifying(accounts: Accounts) -> Verifying {
+    AccountVerifier::new(RwLock::new(accounts)).without_upgrade()
+}
+
+/// Where they all come from.
+fn context() -> Context {
+    Context::from(SocketAddr::from(([192, 0, 2, 1], 7007)))
+}
+
 /// What the server does once RSA has given a result.
 fn verdict(open: Open<SealedLogin>, decrypted: Decrypted, accounts: &Verifying, context: &Context) -> Reason {
     refusal(open.answer(decrypted), accounts, context)
@@ -181,11 +233,17 @@ fn refusal(claim: Claim, accounts: &Verifying, context: &Context) -> Reason {
 }
 
 fn reason(claim: &Claim, accounts: &Verifying, context: &Context) -> Reason {
-    let attempt = Attempt::new(claim.credential(), context);
-    let verifying = pin!(accounts.verify(&attempt));
-    // Everything is here, so it is ready at once.
-    match verifying.poll(&mut core::task::Context::from_waker(Waker::noop())) {
-        Poll::Ready(verdict) => verdict.expect_err("nothing here is good"),
+    checked(claim, accounts, context).expect_err("nothing here is good")
+}
+
+fn checked(claim: &Claim, accounts: &Verifying, context: &Context) -> Result<Grant, Reason> {
+    at_once(accounts.verify(&Attempt::new(claim.credential(), context)))
+}
+
+/// Everything is here, so it is ready at once.
+fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut core::task::Context::from_waker(Waker::noop())) {
+        Poll::Ready(done) => done,
         Poll::Pending => panic!("it waits for something"),
     }
 }
@@ -225,25 +283,44 @@ impl Peers {
         }
     }
 
+    fn hello(&self, seed: u64) -> (Vec<u8>, AwaitChallenge) {
+        let rng = &mut StdRng::seed_from_u64(seed);
+        client::start(&self.client, &self.trust, &ChannelBinding::none(), rng, NOW).unwrap()
+    }
+
+    fn read(&self, hello: Vec<u8>) -> Hello {
+        let server = AwaitHello::new(&self.server, &ChannelBinding::none(), NOW);
+        server.read(hello, NOW).unwrap().choose(&self.key).unwrap()
+    }
+
     /// A login at the server's, with the RSA operation to come.
     fn arrived(&self, credential: Credential<'_>, is_altered: bool, seed: u64) -> Open<SealedLogin> {
-        let (none, rng) = (ChannelBinding::none(), &mut StdRng::seed_from_u64(seed));
-        let (hello, client) = client::start(&self.client, &self.trust, &none, rng, NOW).unwrap();
-        let hello = AwaitHello::new(&self.server, &none, NOW).read(hello, NOW).unwrap().choose(&self.key).unwrap();
-        let (challenge, server) = hello.challenge(rng).unwrap();
+        self.arrived_with(credential, is_altered, seed).0
+    }
+
+    /// And what its client awaits.
+    fn arrived_with(
+        &self,
+        credential: Credential<'_>,
+        is_altered: bool,
+        seed: u64,
+    ) -> (Open<SealedLogin>, AwaitVerdict) {
+        let rng = &mut StdRng::seed_from_u64(seed + 100);
+        let (hello, client) = self.hello(seed);
+        let (challenge, server) = self.read(hello).challenge(rng).unwrap();
         let trusted = client.read(&challenge, NOW).unwrap().trust(&self.trust, TODAY).unwrap();
-        let (mut login, _) = trusted.login(credential, rng).unwrap();
+        let (mut login, client) = trusted.login(credential, rng).unwrap();
         if is_altered {
             *login.last_mut().unwrap() ^= 1;
         }
         match server.read(login, NOW).unwrap().admit() {
-            Admitted::Sealed(open) => open,
+            Admitted::Sealed(open) => (open, client),
             Admitted::Opened(_) => panic!("the client has no key to seal to before"),
         }
     }
 
-    fn decrypt(&self, login: &Open<SealedLogin>) -> Decrypted {
+    fn decrypt(&self, ciphertext: &[u8]) -> Decrypted {
         let rsa = self.provider.rsa.load_key(&private_key(KEYS[0].1)).unwrap();
-        rsa.decrypt(login.ciphertext(), &mut rng())
+        rsa.decrypt(ciphertext, &mut rng())
     }
 }

@@ -267,6 +267,12 @@ fn a_token_is_returned_once_and_stored_as_a_hash_alone() {
         assert!(!text.contains(token.as_str()) && !text.contains(&token[4..]), "the token is not in the file");
         assert!(text.contains(&token_hash(token.as_bytes())));
         assert_eq!(verify(&accounts, Credential::Token(token.as_bytes())), Ok("robot".to_owned()));
+        // Whoever has stolen the file shows what stands there.
+        let (hash, bytes) = (token_hash(token.as_bytes()), Sha256::digest(token.as_bytes()));
+        let base64 = &hash["SHA256:".len()..];
+        for shown in [hash.as_bytes(), base64.as_bytes(), format!("cst_{base64}").as_bytes(), &bytes] {
+            assert_eq!(verify(&accounts, Credential::Token(shown)), Err(Reason::UnknownToken));
+        }
     }
     let (read, broken) = Accounts::parse(&text);
     assert!(broken.is_empty());

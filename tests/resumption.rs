@@ -606,7 +606,7 @@ fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
 }
 
 #[test]
-fn k6_one_client_that_comes_back_a_million_times_takes_up_the_room_of_one() {
+fn k6_one_client_that_comes_back_again_and_again_takes_up_the_room_of_one() {
     let mut world = World::new(keys().with_memory(UsedTickets::new(2)), &SUITES);
     let mut ticket = world.ticket();
     for _ in 0..200 {

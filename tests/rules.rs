@@ -70,6 +70,43 @@ fn every_rule_has_a_test_and_every_numbered_test_a_rule() {
     assert!(unknown.is_empty(), "tests of rules that do not exist: {unknown:?}");
 }
 
+/// Rules that no vector breaks, by why that is so.
+const WITHOUT_VECTOR: [(&str, &[&str]); 7] = [
+    ("a vector has no clock", &["S10", "B4", "L5", "N3", "F3", "A7", "C10", "V5"]),
+    ("refused by a frame's header, before there is a message", &["S1", "B2", "L1", "N1", "F1", "A1", "C1", "V1"]),
+    ("about records, of which vectors have good ones", &["R1", "R2", "R3", "R4", "R5", "R6"]),
+    ("what a ticket's key is, each server keeps to itself: tests/vectors/README.md", &["K10"]),
+    ("the message of V3, and the reject of each vector of L10", &["A6", "V4"]),
+    ("about certificates, whose files are in tests/certificates", &["X1", "X2", "X3"]),
+    ("about no message: PROTOCOL.md has a table", &["P1", "P2"]),
+];
+
+/// What is broken in one of the vectors, or why its ticket is not taken.
+fn broken() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let folders = [root.clone(), root.join("manifests"), root.join("puzzles")];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap()).map(|entry| entry.unwrap().path());
+    let mut broken = BTreeSet::new();
+    for path in files.filter(|path| path.extension().is_some_and(|extension| extension == "json")) {
+        let text = fs::read_to_string(path).unwrap();
+        let values = ["rule", "not_taken"].map(|field| text.split_once(&format!("\"{field}\": \"")));
+        let values = values.into_iter().flatten().filter_map(|(_, after)| after.split('"').next());
+        broken.extend(values.filter_map(as_rule));
+    }
+    broken
+}
+
+#[test]
+fn every_rule_is_broken_by_a_vector_or_on_the_list_of_those_that_none_breaks() {
+    let listed: Vec<&str> = WITHOUT_VECTOR.iter().flat_map(|(_, rules)| rules.iter().copied()).collect();
+    let (rules, broken) = (rules(), broken());
+    let missing: Vec<_> = rules.difference(&broken).filter(|rule| !listed.contains(&rule.as_str())).collect();
+    assert!(missing.is_empty(), "rules without a vector: {missing:?}");
+    let needless: Vec<_> = listed.iter().filter(|rule| broken.contains(**rule) || !rules.contains(**rule)).collect();
+    assert!(needless.is_empty(), "on the list, and there is a vector, or no such rule: {needless:?}");
+    assert!(broken.is_subset(&rules));
+}
+
 /// The cells of the rows of every table in PROTOCOL.md.
 fn rows() -> impl Iterator<Item = Vec<&'static str>> {
     let lines = PROTOCOL.lines().filter(|line| line.starts_with('|'));

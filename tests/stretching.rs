@@ -6,11 +6,14 @@
 
 mod support;
 
+use argon2::{Algorithm, Argon2, Params, Version};
+use base64ct::{Base64Unpadded, Encoding};
 use countersign::accounts::PasswordCheck;
 use countersign::{
     Accounts, Answer, Credential, CredentialKind, Error, Misuse, Question, Reason, Server, StretchError,
     StretchParameters, StretchedHash, StretchedPassword, Stretching, Trust, TrustLevel, Violation, client,
 };
+use sha2::{Digest, Sha256};
 use support::wire::{self, Forger, Message, edit, padded};
 use support::{ALICE, CHALLENGE_AT, RSA2048, Scenario, TODAY, at, error};
 
@@ -333,6 +336,15 @@ fn a_login_that_does_not_open_is_stood_in_for_by_a_stretched_password() {
     assert_eq!(error(claim.accept(support::grant())).reason, Reason::NotOpened);
 }
 
+/// What a password is stretched to in [`cheap`]'s way.
+fn value_of(realm: &str, user: &str, password: &[u8]) -> [u8; 32] {
+    let salt = ["countersign v1 stretch", realm, user].map(|part| wire::lp(part.as_bytes())).concat();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(7 << 10, 5, 1, None).unwrap());
+    let mut value = [0; 32];
+    argon2.hash_password_into(password, &Sha256::digest(salt), &mut value).unwrap();
+    value
+}
+
 #[test]
 fn what_a_server_keeps_is_written_and_read_and_lets_nobody_in() {
     let of = realm(&[cheap()]);
@@ -371,6 +383,20 @@ fn what_a_server_keeps_is_written_and_read_and_lets_nobody_in() {
     let shown = of.stretch("alice", hash.as_bytes()).unwrap();
     let shown = Credential::Stretched { user: "alice", password: &shown };
     assert_eq!(accounts.check(shown), Err(Reason::WrongPassword));
+    // Or in the place of what the password is stretched to, by a client of their own.
+    let scenario = Scenario::new().suite(countersign::Suite::RSA_AES_256_GCM).stretching(&of);
+    let check = |value: &[u8]| {
+        let hellos = scenario.await_login();
+        let forger = Forger::new(&hellos.hello, &hellos.challenge);
+        let secret = [&[1][..], value, &[0, 0]].concat();
+        let login = forger.login_with(&credential(&secret), &mut scenario.rng("forger"));
+        let claim = scenario.open(hellos.server, &login).unwrap();
+        accounts.check(claim.credential()).map(drop)
+    };
+    let stolen = Base64Unpadded::decode_vec(&hash["SHA256:".len()..]).unwrap();
+    assert_eq!(check(&stolen), Err(Reason::WrongPassword));
+    let value = value_of("db.example", "alice", b"password");
+    assert_eq!((check(&value), Sha256::digest(value).to_vec()), (Ok(()), stolen), "it is that which is shown");
 }
 
 #[test]

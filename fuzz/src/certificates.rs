@@ -29,8 +29,9 @@ static KEYS: LazyLock<[PublicKey; 2]> = LazyLock::new(|| {
     [include_str!("../../tests/keys/rsa2048.pem"), include_str!("../../tests/keys/other2048.pem")]
         .map(|pem| PrivateKey::from_pem(pem).unwrap().public_key().clone())
 });
-static ROOT: LazyLock<X509> =
-    LazyLock::new(|| X509::new(Roots::parse(include_bytes!("../../tests/certificates/root.pem")).unwrap()));
+pub(crate) const ROOT: &[u8] = include_bytes!("../../tests/certificates/root.pem");
+
+static BY_ROOT: LazyLock<X509> = LazyLock::new(|| X509::new(Roots::parse(ROOT).unwrap()));
 
 /// The server's own, issued by the root, and another, issued by the last.
 pub(crate) static GENUINE: LazyLock<[Vec<u8>; 3]> =
@@ -85,7 +86,7 @@ fn file(bytes: &[u8]) -> usize {
 
 fn verify(sent: &[&[u8]], genuine: &[&Vec<u8>]) -> usize {
     let [key, other] = &*KEYS;
-    let verified = ROOT.verify(sent, key, NAME, NOW);
+    let verified = BY_ROOT.verify(sent, key, NAME, NOW);
     let is_genuine = !genuine.is_empty() && sent.iter().eq(genuine.iter());
     if is_genuine {
         assert!(verified.is_ok(), "genuine certificates were not taken: {verified:?}");
@@ -95,9 +96,9 @@ fn verify(sent: &[&[u8]], genuine: &[&Vec<u8>]) -> usize {
     // What comes behind the chain that leads to the root is not looked at.
     let issued = |der: &[u8]| CERTIFICATES.iter().any(|(name, _)| self::der(name).is_some_and(|known| known == der));
     assert!(issued(sent[0]), "trusted a certificate that nobody issued");
-    assert!(ROOT.verify(sent, other, NAME, NOW).is_err(), "trusted another key");
-    assert!(ROOT.verify(sent, key, "mallory.example", NOW).is_err(), "trusted it for another name");
-    assert!(ROOT.verify(sent, key, NAME, UnixTime::from_secs(until.as_secs() + 1)).is_err(), "trusted it too long");
+    assert!(BY_ROOT.verify(sent, other, NAME, NOW).is_err(), "trusted another key");
+    assert!(BY_ROOT.verify(sent, key, "mallory.example", NOW).is_err(), "trusted it for another name");
+    assert!(BY_ROOT.verify(sent, key, NAME, UnixTime::from_secs(until.as_secs() + 1)).is_err(), "trusted it too long");
     1
 }
 

@@ -12,20 +12,26 @@
 //! | 3 | the body of a verdict, after a genuine ServerHello |
 //! | 4 | what a server with a good ticket seals as its verdict |
 //! | 5 | the body of a Busy |
+//! | 6 | the body of a ServerHello, to a client that knows its server by a manifest |
+//! | 7 | the same, to one that knows it by a certificate |
 //!
-//! The other bits are as in [`crate::server_machine`]. Never may anything panic, and never may a client hold a session
+//! The other bits are as in [`crate::server_machine`]; for 6 and 7 the client has no key of the server's. Never may anything panic, and never may a client hold a session
 //! unless every byte is what the genuine server sent. One that has the key whole sends nothing more unless that holds of the
 //! ServerHello already.
 
 use crate::judge::{self, Reached, conclude, serve};
-use crate::peers::{ALICE, NOW, Peers};
+use crate::peers::{self, ALICE, NOW, Peers};
 use crate::{Input, hostile, in_frame, toy};
 use countersign::Error;
 use countersign::client::Answer;
-use countersign::codec::{self, Busy};
+use countersign::codec::{self, Busy, ServerHello};
 use countersign::frame::{FrameType, split};
 
 pub fn run(data: &[u8]) -> Reached {
+    peers::within_budget(data, || meet(data))
+}
+
+fn meet(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let what = input.byte();
     let choice = what >> 3;
@@ -40,8 +46,47 @@ pub fn run(data: &[u8]) -> Reached {
         3 => verdict(choice, &in_frame(header, FrameType::ServerVerdict, input.rest())),
         4 => sealed(choice, input.rest()),
         5 => busy(choice, &in_frame(header, FrameType::Busy, input.rest())),
-        _ => Reached::AwaitHello,
+        6 => vouched(&Peers::new(choice).with_manifest(), 2, &in_frame(header, FrameType::ServerHello, input.rest())),
+        _ => {
+            vouched(&Peers::new(choice).with_certificate(), 1, &in_frame(header, FrameType::ServerHello, input.rest()))
+        }
     }
+}
+
+/// A client that knows its server by what it is shown in an extension of the ServerHello: it goes on with what was made for this key, and with nothing
+/// else.
+fn vouched(peers: &Peers, extension: u16, answer: &[u8]) -> Reached {
+    let (hello, client) = peers.hello();
+    let (challenge, server) = peers.challenge(&hello).unwrap();
+    let genuine = answer == challenge;
+    match client.read(answer, NOW).and_then(|challenge| peers.answer(ALICE, challenge)) {
+        Ok((login, client)) => {
+            assert_eq!(shown(extension, answer), shown(extension, &challenge), "a key for which nobody has vouched");
+            let accepted = match serve(peers, server, login, genuine) {
+                Ok(accepted) => accepted,
+                Err(reached) => return reached,
+            };
+            let session = client.read(&accepted.frame, NOW, peers.today).expect("a genuine verdict");
+            judge::agree(&session, &accepted.session);
+            Reached::Session
+        }
+        Err(error) => {
+            assert!(!genuine, "a genuine challenge was turned away: {error:?}");
+            judge::blames_the_peer(&error);
+            Reached::AwaitAnswer
+        }
+    }
+}
+
+/// The server's key, and what speaks for it: a manifest, or the first of its certificates.
+fn shown(extension: u16, hello: &[u8]) -> ([u8; 32], Vec<u8>) {
+    let hello: ServerHello<'_> = codec::decode(split(hello).unwrap().1).unwrap();
+    let data = hello.extensions.iter().find(|shown| shown.number == extension).map_or(&[][..], |shown| &shown.data);
+    let first = |list: &[u8]| {
+        let (len, rest) = list.get(1..)?.split_first_chunk::<2>()?;
+        rest.get(..u16::from_be_bytes(*len).into()).map(<[u8]>::to_vec)
+    };
+    (hello.key_id, if extension == 1 { first(data).unwrap_or_default() } else { data.to_vec() })
 }
 
 fn answer(choice: u8, shown: bool, answer: &[u8], verdict: &[u8]) -> Reached {

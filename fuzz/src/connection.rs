@@ -6,8 +6,8 @@
 //! ```
 //!
 //! The server's bits: 1 for penalties; the next two for how many further factors it wants of passwords; the next for a client that has its
-//! key whole, and so waits for its proof; the next for one that shows tickets, and the one after that for one that asks for a proof then,
-//! too. The client's, `client & 7`:
+//! key whole, and so waits for its proof; the next for one that shows tickets, the one after that for one that asks for a proof then,
+//! too, and one more for passwords that are stretched. The client's, `client & 7`:
 //!
 //! | | it logs in as alice with |
 //! |---|---|
@@ -29,7 +29,7 @@ use crate::Input;
 use crate::between::{Between, DOWN, UP};
 use crate::judge::Reached;
 use crate::memory;
-use crate::peers::{ALICE, ALICES_KEY, KEY, LONG_KEY, account, answer, prompt, ticket_keys};
+use crate::peers::{ALICE, ALICES_KEY, KEY, LONG_KEY, STRETCHED, account, answer, prompt, ticket_keys};
 use crate::toy::{self, CountingRng};
 use core::future::{Future, ready};
 use core::pin::{Pin, pin};
@@ -77,6 +77,7 @@ struct House {
     connector: Connector,
     has_penalties: bool,
     has_tickets: bool,
+    is_stretching: bool,
     factors: usize,
 }
 
@@ -87,6 +88,11 @@ impl House {
         let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];
         let config = ServerConfig::new(provider).with_credential_kinds(&kinds).unwrap();
         let config = config.with_tickets(Arc::new(ticket_keys(provider)));
+        let is_stretching = what & 0x40 != 0;
+        let config = match is_stretching {
+            true => config.with_stretching(STRETCHED[0].stretching().clone()).unwrap(),
+            false => config,
+        };
         let key = ServerKey::with_remote_decrypt(
             KEY.public_key().clone(),
             Arc::new(Remote(provider.rsa.load_key(&KEY).unwrap())),
@@ -103,12 +109,16 @@ impl House {
         let connector = Connector::new(config, server.with_floor(KeyExchange::Rsa));
         let has_tickets = what & 0x10 != 0;
         let connector = if has_tickets { connector.with_tickets(MemoryTickets::new()) } else { connector };
-        Self { acceptor, connector, has_penalties: what & 1 != 0, has_tickets, factors }
+        Self { acceptor, connector, has_penalties: what & 1 != 0, has_tickets, is_stretching, factors }
     }
 
     fn visit(&self, input: &mut Input<'_>) -> Reached {
         let what = input.byte();
+        let stretched = |at: usize| Credential::Stretched { user: "alice", password: &STRETCHED[at] };
         let (credential, is_good) = match what & 7 {
+            2 if self.is_stretching => (stretched(1), false),
+            0 | 1 if self.is_stretching => (stretched(0), true),
+            7 if self.is_stretching => (stretched(0), self.factors == 0),
             2 => (Credential::Password { user: "alice", password: b"battery staple" }, false),
             3 => (Credential::Token(TOKEN), true),
             4 => (Credential::Token(b"cst_another"), false),
@@ -260,7 +270,13 @@ impl AsyncVerifier for Alice {
             Credential::Password { user: "alice", password: b"correct horse" } | Credential::Token(TOKEN) => {
                 Ok(account())
             }
-            Credential::Password { user: "alice", .. } => Err(Reason::WrongPassword),
+            // What it is stretched to does not come out of it.
+            Credential::Stretched { user: "alice", password } if password.password() == STRETCHED[0].password() => {
+                Ok(account())
+            }
+            Credential::Password { user: "alice", .. } | Credential::Stretched { user: "alice", .. } => {
+                Err(Reason::WrongPassword)
+            }
             Credential::Key { user: "alice", key } if key.public_key() == ALICES_KEY.public_key() => Ok(account()),
             _ => Err(Reason::UnknownUser),
         }
@@ -271,7 +287,8 @@ impl AsyncVerifier for Alice {
     }
 
     async fn further(&self, further: &Further<'_>) -> Result<Option<Prompt>, Reason> {
-        let wants = further.kind() == CredentialKind::Password && further.step() < self.factors;
+        let is_password = matches!(further.kind(), CredentialKind::Password | CredentialKind::Stretched);
+        let wants = is_password && further.step() < self.factors;
         Ok(wants.then(|| prompt(further.step())))
     }
 

@@ -1,17 +1,22 @@
 //! A genuine client and a genuine server on the toy provider, the same in every run.
 
+use crate::certificates::{GENUINE, ROOT};
+use crate::judge::Reached;
+use crate::memory;
 use crate::toy::{self, CountingRng};
 use countersign::client::{self, Answer, AwaitAnswer, AwaitChallenge, AwaitSignature, AwaitVerdict, Challenge};
-use countersign::crypto::{Decrypt, Decrypted, Provider};
+use countersign::crypto::{CertificateChain, Decrypt, Decrypted, Provider};
 use countersign::frame::FrameType;
 use countersign::server::{Accepted, AwaitConfirm, AwaitHello, AwaitLogin, AwaitSolution, Claim, FactorClaim};
 use countersign::server::{Hello, Refusal};
+use countersign::x509::{Roots, X509};
 use countersign::{
     ChannelBinding, ClientConfig, ClientKey, Credential, CredentialKind, CryptoRng, Error, Form, Grant, KeyExchange,
     Moment, PrivateKey, Prompt, Puzzle, PuzzleDifficulty, PuzzleSolution, Server, ServerConfig, ServerKey, Session,
     SigningKey, StretchError, StretchParameters, StretchedPassword, Stretching, Suite, Ticket, TicketKeys, UnixTime,
     limits,
 };
+use countersign::{Identity, ManifestBody, ManifestKey, SignedManifest};
 use rand_core::Rng;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -22,6 +27,9 @@ pub(crate) const NOW: Moment = Moment::ORIGIN;
 /// When the peers meet, in seconds since 1970, and how long a ticket is good for.
 pub(crate) const TODAY: u64 = 1_800_000_000;
 pub(crate) const LIFETIME: u64 = 3600;
+
+/// 2026-11-27: within the dates of the certificates.
+const CERTIFIED: UnixTime = UnixTime::from_secs(1_795_737_600);
 
 /// When a client that solves no puzzles may come again.
 const RETRY: Duration = Duration::from_secs(9);
@@ -44,6 +52,8 @@ pub(crate) struct Peers {
     is_stretching: bool,
     /// How many further factors the server wants of her.
     factors: usize,
+    /// What the server sends to clients that ask for one.
+    manifest: Option<SignedManifest>,
     seed: u64,
 }
 
@@ -62,6 +72,24 @@ pub(crate) static STRETCHED: LazyLock<[StretchedPassword; 2]> = LazyLock::new(||
     let stretching = Stretching::new("db.example", &[weakest]).unwrap().with_moving();
     [&b"correct horse"[..], &[b'x'; 600]].map(|password| stretching.stretch("alice", password).unwrap())
 });
+
+/// The server's name, for what is given out for one.
+const NAME: &str = "db.example";
+
+/// The client asks for that name, and takes any key exchange.
+fn named(trust: Server) -> Server {
+    trust.with_name(NAME).unwrap().with_floor(KeyExchange::Rsa)
+}
+
+/// What both ends together may hold at once, in bytes, beside what the input makes them hold: a few frames of the largest size.
+const BUDGET: usize = 64 << 10;
+
+/// Has them meet, within that.
+pub(crate) fn within_budget(input: &[u8], meet: impl FnOnce() -> Reached) -> Reached {
+    // What is computed once, for all.
+    LazyLock::force(&STRETCHED);
+    memory::within(BUDGET + 8 * input.len(), meet)
+}
 
 impl Peers {
     pub(crate) fn new(choice: u8) -> Self {
@@ -95,6 +123,7 @@ impl Peers {
             has_key: false,
             is_stretching: false,
             factors: 0,
+            manifest: None,
             seed: 0,
         }
     }
@@ -104,6 +133,30 @@ impl Peers {
         let client = ClientConfig::clone(&self.client);
         let client = if factors > 0 { client.with_factors() } else { client };
         Self { client: client.into(), has_key, factors, ..self }
+    }
+
+    /// The client has the server's identity alone, and is shown a manifest.
+    pub(crate) fn with_manifest(self) -> Self {
+        let (key, time) = (KEY.public_key().id(), |seconds| UnixTime::from_secs(TODAY + seconds));
+        let [not_before, not_after] = [time(0), time(LIFETIME)];
+        let body = ManifestBody {
+            sequence: 1,
+            issued: time(0),
+            expires: time(LIFETIME),
+            names: vec![NAME.to_owned()],
+            keys: vec![ManifestKey { id: key, not_before, not_after, floor: KeyExchange::Rsa.number() }],
+        };
+        let identity = SigningKey::from_ed25519(&[8; 32]).unwrap();
+        let manifest = Some(body.sign(&identity, toy::provider()).unwrap());
+        let trust = Server::trusting(Identity::pinned(identity.public_key().id(), toy::provider()));
+        Self { trust: named(trust), manifest, ..self }
+    }
+
+    /// The client knows who may certify the server's key, and is shown a certificate.
+    pub(crate) fn with_certificate(self) -> Self {
+        let chain = CertificateChain::parse(&GENUINE[0]).unwrap();
+        let trust = Server::trusting(X509::new(Roots::parse(ROOT).unwrap()));
+        Self { trust: named(trust), key: self.key.with_certificates(chain).unwrap(), today: CERTIFIED, ..self }
     }
 
     /// The server takes stretched passwords in the place of passwords.
@@ -231,6 +284,10 @@ impl Peers {
     }
 
     pub(crate) fn challenged(&self, hello: Hello) -> Result<(Vec<u8>, AwaitLogin), Error> {
+        let hello = match &self.manifest {
+            Some(manifest) => hello.with_manifest(manifest),
+            None => hello,
+        };
         hello.challenge(&mut self.hello_rng(2))
     }
 
@@ -269,14 +326,15 @@ impl Peers {
         credential: Credential<'_>,
         challenge: Challenge,
     ) -> Result<(Vec<u8>, AwaitVerdict), Error> {
-        let is_proved = challenge.is_proved();
+        // By a manifest it gets to know keys whole, for the next time.
+        let (is_proved, wants_proof) = (challenge.is_proved(), self.wants_proof());
         let trusted = challenge.trust(&self.trust, self.today)?;
         if matches!(credential, Credential::Password { .. }) && trusted.stretching()?.is_some() {
             // No genuine server of these asks for it; what a made-up one announces would take the fuzzer a second each time.
             return Err(StretchError::NoMemory.into());
         }
         let answer = trusted.login(credential, &mut self.rng(3))?;
-        assert!(is_proved || !self.wants_proof(), "a credential left before the proof");
+        assert!(is_proved || !wants_proof, "a credential left before the proof");
         Ok(answer)
     }
 

@@ -14,7 +14,7 @@
 use crate::Input;
 use crate::between::{Between, DOWN, UP};
 use crate::judge::{self, Reached, Sent, serve};
-use crate::peers::{NOW, Opening, Peers, Taken, answer, prompt, ticket_keys};
+use crate::peers::{self, NOW, Opening, Peers, Taken, answer, prompt, ticket_keys};
 use crate::toy;
 use countersign::Session;
 use countersign::client::{Answer, AwaitVerdict, Verdict};
@@ -22,6 +22,10 @@ use countersign::frame::{FrameReader, FrameType};
 use countersign::server::{Accepted, AwaitConfirm, AwaitFactor, AwaitHello, AwaitLogin, AwaitSolution};
 
 pub fn run(data: &[u8]) -> Reached {
+    peers::within_budget(data, || meet(data))
+}
+
+fn meet(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let seed = input.seed();
     let what = input.byte();

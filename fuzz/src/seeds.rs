@@ -339,6 +339,19 @@ fn client_machine(add: &mut Add<'_>) {
             add("unproved-hello-after-ticket", 8 << 3 | 1, &seed, Reached::AwaitAnswer);
         }
     }
+    let shown = [("manifest", 6, Peers::new(0).with_manifest()), ("certificate", 7, Peers::new(0).with_certificate())];
+    for (name, what, peers) in shown {
+        let (challenge, _) = peers.challenge(&peers.hello().0).unwrap();
+        // Before a proof, of which there is none: a signature.
+        let (body, last) = (body(&challenge), challenge.len() - 3 - 3);
+        let mut altered = body.to_vec();
+        altered[last] ^= 1;
+        let none = self::body(&frames(0)[1]).to_vec();
+        add(&format!("shown-{name}"), what, &[body], Reached::Session);
+        add(&format!("shown-{name}-raw"), what | 0x80, &[&challenge], Reached::Session);
+        add(&format!("shown-{name}-altered"), what, &[&altered], Reached::AwaitAnswer);
+        add(&format!("shown-no-{name}"), what, &[&none], Reached::AwaitAnswer);
+    }
     add("sealed-accept", 4, &[&accept()], Reached::Resumed);
     add("sealed-reject", 4, &[&[0, 0, 0, 0]], Reached::AwaitAnswer);
     add("sealed-ticket", 4, &[&accept_with(&[7; 480], 1)], Reached::Resumed);
@@ -530,6 +543,11 @@ fn connection(add: &mut Add<'_>) {
     add("factors", 4, &[&[0]], Reached::Session);
     add("factors-and-proof", 8 | 2, &[&[0]], Reached::Session);
     add("wrong-factor", 4, &[&[7]], Reached::Refused);
+    add("stretched", 0x40, &[&[0]], Reached::Session);
+    add("stretched-after-proof", 0x48, &[&[0]], Reached::Session);
+    add("stretched-and-factors", 0x44, &[&[0]], Reached::Session);
+    add("wrong-stretched", 0x40, &[&[2]], Reached::Refused);
+    add("token-where-passwords-are-stretched", 0x40, &[&[3]], Reached::Session);
     add("resumption", 0x10, &[&[0], &quiet, &[0], &quiet[1..], &[2]], Reached::Resumed);
     add("resumption-in-pieces", 0x10, &[&[0x10], &quiet, &[0x11]], Reached::Resumed);
     add("resumption-with-proof", 0x38, &[&[0], &quiet, &[0]], Reached::Resumed);

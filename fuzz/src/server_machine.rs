@@ -31,7 +31,7 @@
 //! panic, and never may a server accept, or a client hold a session, unless every byte is what the genuine peer sent.
 
 use crate::judge::{self, Reached, assert_is, decide, finish, serve};
-use crate::peers::{ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, STRETCHED, answer, grant, prompt};
+use crate::peers::{self, ALICE, ALICES_KEY, LONG_KEY, NOW, Peers, STRETCHED, answer, grant, prompt};
 use crate::toy;
 use crate::{Input, edit, frame, hostile, in_frame};
 use countersign::client::{Answer, AwaitVerdict, Verdict};
@@ -42,6 +42,10 @@ use countersign::{Credential, Error, Reason, limits};
 use sha2::{Digest, Sha256};
 
 pub fn run(data: &[u8]) -> Reached {
+    peers::within_budget(data, || meet(data))
+}
+
+fn meet(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let what = input.byte();
     let choice = what >> 3;

@@ -18,7 +18,7 @@
 //! be taken unless it is the genuine one, in time, and shown by who got it, and not twice.
 
 use crate::judge::{self, Reached};
-use crate::peers::{LIFETIME, Opening, Peers, TODAY, secret, shown, ticket_keys};
+use crate::peers::{self, LIFETIME, Opening, Peers, TODAY, secret, shown, ticket_keys};
 use crate::toy::{self, CountingRng};
 use crate::{Input, edit, frame, hostile};
 use countersign::client::Answer;
@@ -28,6 +28,10 @@ use countersign::{Ticket, UsedTickets, limits};
 use std::collections::HashSet;
 
 pub fn run(data: &[u8]) -> Reached {
+    peers::within_budget(data, || meet(data))
+}
+
+fn meet(data: &[u8]) -> Reached {
     let mut input = Input(data);
     let what = input.byte();
     let (choice, once) = (what >> 3, what & 0x80 == 0);

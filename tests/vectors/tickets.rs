@@ -102,6 +102,41 @@ pub fn resumptions() -> Vec<Case> {
             ..Case::resumed("f2-confirm-altered", before, aes, "a bit of the Confirm was flipped")
         },
         Case {
+            rule: Some("A2"),
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes.push(0);
+                    let length = u16::try_from(bytes.len() - 3).unwrap().to_be_bytes();
+                    bytes[1..3].copy_from_slice(&length);
+                }
+            },
+            ..Case::resumed("a2-trailing-byte", before, aes, "one byte too many in the ServerResumption")
+        },
+        Case {
+            rule: Some("A3"),
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[4] = 2;
+                }
+            },
+            ..Case::resumed(
+                "a3-version-not-offered",
+                before,
+                aes,
+                "the picked version was changed from 1 to 2 on the way",
+            )
+        },
+        Case {
+            // The share, behind version, suite, nonce, and its length.
+            rule: Some("A4"),
+            alter: |frame, bytes| {
+                if frame == 2 {
+                    bytes[3 + 2 + 2 + 32 + 2..][..32].fill(0);
+                }
+            },
+            ..Case::resumed("a4-all-zero-output", before, aes, "the server's share became zeros on the way")
+        },
+        Case {
             rule: Some("A5"),
             alter: |frame, bytes| {
                 if frame == 2 {

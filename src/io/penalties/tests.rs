@@ -168,40 +168,75 @@ fn a_day_of_guessing_is_so_many_guesses_from_one_address_and_so_many_from_one_ne
     assert!((1200..1500).contains(&network), "{network}");
 }
 
+/// The seconds of a day in which a guess at alice's password is looked at, where one is tried in each of them from such a source.
+fn day_at_alice(guard: &Guard, next: impl Fn(u32) -> Source) -> Vec<u32> {
+    let tried = |second: u32| {
+        let is_looked_at = guess(guard, &next(second), "alice").is_none();
+        guard.skip(Duration::from_secs(1));
+        is_looked_at
+    };
+    (0..24 * 3600).filter(|second| tried(*second)).collect()
+}
+
 #[test]
 fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_or_not() {
     // Nothing here knows which names there are; a name that somebody has logged in to is counted as one that nobody can.
     let penalties = Penalties::default().with_total(1_000_000);
     let guards = [penalties.clone(), penalties].map(|penalties| Guard::new(penalties, Tags::default()));
     login(&guards[0], &v4([9, 9]), "alice").unwrap();
-    let days = guards.map(|guard| {
-        let (mut passed, mut looked_at) = (0, Vec::new());
-        while passed < 24 * 3600 {
-            // A fresh address in a fresh network for each guess.
-            let source = Source::named(&passed.to_string());
-            if guess(&guard, &source, "alice").is_none() {
-                looked_at.push(passed);
-            }
-            guard.skip(Duration::from_secs(1));
-            passed += 1;
-        }
-        looked_at
-    });
+    // A fresh address in a fresh network for each guess.
+    let days = guards.map(|guard| day_at_alice(&guard, |second| Source::named(&second.to_string())));
     assert!((250..350).contains(&days[0].len()), "{}", days[0].len());
     assert!(days[0].len().abs_diff(days[1].len()) < 5);
 }
 
 #[test]
-fn a_day_of_guessing_at_all_accounts_from_everywhere_is_sixty_a_minute() {
-    let (guard, mut number) = (guard(), 0_u32);
+fn a_day_of_guessing_at_one_name_from_its_owners_address_is_three_hundred_guesses_and_eleven_for_each_of_her_logins() {
+    let (guard, home) = (guard(), v4([2, 1]));
+    login(&guard, &home, "alice").unwrap();
+    let looked_at = day_at_alice(&guard, |_| home.clone());
+    assert!((250..350).contains(&looked_at.len()), "{}", looked_at.len());
+    // The next one as long after the last as any.
+    let waits: Vec<u32> = looked_at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(waits[waits.len() - 100..].iter().all(|wait| (250..=301).contains(wait)), "{waits:?}");
+    // Her own logins do not wait any longer than what was guessed there.
+    guard.skip(Duration::from_secs(300));
+    for _ in 0..3 {
+        login(&guard, &home, "alice").unwrap();
+        assert_eq!((0..100).filter(|_| guess(&guard, &home, "alice").is_none()).count(), 11);
+        guard.skip(Duration::from_secs(3));
+    }
+}
+
+/// How many guesses of an hour are looked at, each at a fresh name from a fresh source, with as many tried as may be, up to more than there should be.
+fn hour_at_all(guard: &Guard, come_from: impl Fn(&Source)) -> u32 {
+    let mut number = 0;
+    let mut is_looked_at = || {
+        let source = Source::named(&number.to_string());
+        come_from(&source);
+        let is_looked_at = number < 20_000 && guess(guard, &source, &format!("user {number}")).is_none();
+        number += u32::from(is_looked_at);
+        is_looked_at
+    };
     for _ in 0..3600 {
-        // A fresh name from a fresh source, until it is not looked at.
-        while guess(&guard, &Source::named(&number.to_string()), &format!("user {number}")).is_none() {
-            number += 1;
-        }
+        while is_looked_at() {}
         guard.skip(Duration::from_secs(1));
     }
-    assert!((3600..3700).contains(&number), "{number} in an hour");
+    number
+}
+
+#[test]
+fn a_day_of_guessing_at_all_accounts_from_everywhere_is_sixty_a_minute() {
+    let guesses = hour_at_all(&guard(), |_| {});
+    assert!((3600..3700).contains(&guesses), "{guesses} in an hour");
+}
+
+#[test]
+fn a_day_of_guessing_at_all_accounts_from_where_somebody_has_logged_in_is_240_a_minute() {
+    let guard = guard();
+    // Be it the guesser to an account of their own, by ticket or key, which wait for nothing.
+    let guesses = hour_at_all(&guard, |source| drop(guard.accepted(source, "mallory")));
+    assert!((4 * 3600..4 * 3700).contains(&guesses), "{guesses} in an hour");
 }
 
 /// Nobody without an account has a server remember more than it does from the beginning.
