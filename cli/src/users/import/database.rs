@@ -71,8 +71,8 @@ impl super::Import for Import<'_> {
 /// What would become of the records.
 async fn try_all(store: &SqlStore, batch: &[Record], update: bool, imported: &mut Imported) -> Result<(), StoreError> {
     let names: Vec<&str> = batch.iter().map(|record| record.name.as_str()).collect();
-    let taken = store.taken(&names).await?;
-    count(batch, &taken, update, imported);
+    let refused: HashMap<String, AccountError> = store.taken(&names).await?.into_iter().collect();
+    batch.iter().for_each(|record| count(record, refused.get(&record.name), update, imported));
     Ok(())
 }
 
@@ -96,36 +96,36 @@ async fn write_all(
             }
         }
     }
-    let taken = store.add_all(&accounts).await?;
+    let refused: HashMap<String, AccountError> = store.add_all(&accounts).await?.into_iter().collect();
+    let is_there = |name: &str| matches!(refused.get(name), Some(AccountError::Exists(_)));
     let good = || batch.iter().filter(|record| !bad.contains(record.name.as_str()));
-    if update && !taken.is_empty() {
+    if update && !refused.is_empty() {
         let by_name: HashMap<&str, &Record> = good().map(|record| (record.name.as_str(), record)).collect();
-        let names: Vec<&str> = by_name.keys().copied().filter(|name| taken.contains(*name)).collect();
+        let names: Vec<&str> = by_name.keys().copied().filter(|name| is_there(name)).collect();
         let change = |account: &mut Account| match by_name.get(account.name()) {
             Some(record) => set(account, record),
             None => Ok(()),
         };
         let failed = store.edit_all(&names, change).await?;
-        for (name, error) in &failed {
+        let bad = refused.iter().filter(|(name, _)| !is_there(name));
+        for (name, error) in failed.iter().map(|(name, error)| (name, error)).chain(bad) {
             if let Some(record) = by_name.get(name.as_str()) {
                 imported.reject(record, error);
             }
         }
         imported.updated = imported.updated.saturating_add(names.len().saturating_sub(failed.len()));
-        imported.added = imported.added.saturating_add(accounts.len().saturating_sub(taken.len()));
+        imported.added = imported.added.saturating_add(accounts.len().saturating_sub(refused.len()));
         return Ok(());
     }
-    good().for_each(|record| count(std::slice::from_ref(record), &taken, update, imported));
+    good().for_each(|record| count(record, refused.get(&record.name), update, imported));
     Ok(())
 }
 
-/// Counts those that are there already for what they are.
-fn count(batch: &[Record], taken: &HashSet<String>, update: bool, imported: &mut Imported) {
-    for record in batch {
-        match taken.contains(&record.name) {
-            false => imported.added = imported.added.saturating_add(1),
-            true if update => imported.updated = imported.updated.saturating_add(1),
-            true => imported.reject(record, &AccountError::Exists(record.name.clone())),
-        }
+/// Counts one for what it is: added, unless there is a reason why not.
+fn count(record: &Record, refused: Option<&AccountError>, update: bool, imported: &mut Imported) {
+    match refused {
+        None => imported.added = imported.added.saturating_add(1),
+        Some(AccountError::Exists(_)) if update => imported.updated = imported.updated.saturating_add(1),
+        Some(error) => imported.reject(record, error),
     }
 }
