@@ -422,6 +422,7 @@ fn no_error_of_a_store_says_what_it_came_from() {
         AccountError::TooManyKeys("alice".to_owned()),
         AccountError::NoTotp("alice".to_owned()),
         AccountError::DuplicateToken("alice".to_owned()),
+        AccountError::Encoding("alice".to_owned()),
         AccountError::BadRole,
         AccountError::RoleExists("clerk".to_owned()),
         AccountError::UnknownRole("clerk".to_owned()),

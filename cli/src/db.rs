@@ -37,7 +37,7 @@ impl Db {
                 make_folder(&place)?;
                 let before = runtime()?.block_on(place.migrate()).map_err(|error| cant_open(&place, &error))?;
                 match before {
-                    Schema::Current => term::note(format_args!("{place}: nothing to do")),
+                    Schema::Current | Schema::Compatible { .. } => term::note(format_args!("{place}: nothing to do")),
                     _ => term::note(format_args!("{place}: migrated")),
                 }
                 Ok(())
@@ -45,7 +45,9 @@ impl Db {
             Self::Status { users } => {
                 let place = database(users)?;
                 match runtime()?.block_on(place.schema()).map_err(|error| cant_open(&place, &error))? {
-                    Schema::Current => term::line(format_args!("{place}: {}", Schema::Current)),
+                    found @ (Schema::Current | Schema::Compatible { .. }) => {
+                        term::line(format_args!("{place}: {found}"))
+                    }
                     found => Err(cant_open(&place, &OpenError::Schema(found))),
                 }
             }

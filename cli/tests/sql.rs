@@ -247,6 +247,17 @@ fn an_import_into_a_database_is_as_one_into_a_file() {
             (&Value::from(vec!["read"]), &true.into(), &true.into())
         );
         assert!(user(&users, &["check"], "").ok().out.contains("2501 accounts"));
+        // With those of a role one would have more than a grant may have: it is named, and the others are changed.
+        let wide: Vec<String> = (0..30).flat_map(|number| ["--permission".to_owned(), format!("w{number}")]).collect();
+        let wide: Vec<&str> = wide.iter().map(String::as_str).collect();
+        run(&[&["role", "add", "wide"], &wide[..], &["--users", &users]].concat(), "").ok();
+        user(&users, &["role", "add", "user4", "wide"], "").ok();
+        let csv = "name,permissions\nuser3,a b c\nuser4,a b c\nuser5,a b c\n";
+        let said = import(&["--update"], csv).fails(1, &["imported 2 users", "1 line was not taken"]);
+        assert!(said.out.contains("line 3: user4: "), "{said:?}");
+        let permissions = |name| json(&user(&users, &["show", name, "--json"], "").ok())["permissions"].clone();
+        assert_eq!(permissions("user3"), Value::from(vec!["a", "b", "c"]));
+        assert_eq!(permissions("user5"), Value::from(vec!["a", "b", "c"]));
     }
     // What was imported can log in.
     user(&sqlite(&house), &["unlock", "user1"], "").ok();

@@ -13,7 +13,7 @@ use core::time::Duration;
 /// | other permissions, and the credentials are as they were ([`crate::Grant::with_credential_epoch`]) | it goes on with the new ones, at the server: [`crate::Stream::grant`] |
 /// | that the credentials changed; of a store that knows no epoch of theirs, that anything did | it ends |
 /// | no: removed, locked, expired, against the policy | it ends, where the verifier says so once more a tenth of a second later: a store that is being written may look empty |
-/// | that nobody can tell now ([`crate::Reason::NotNow`]); it panics, or does not answer within that time, ten seconds at the most and one at least | it goes on, for the grace |
+/// | that nobody can tell now ([`crate::Reason::NotNow`]); no epoch of the credentials where it had one; it panics, or does not answer within that time, ten seconds at the most and one at least | it goes on, for the grace |
 /// | that it does not know how ([`crate::Reason::ResumeUnsupported`], the default) | nothing |
 ///
 /// A session that ends fails at its next read or write, or at one that waits, with [`crate::Error::Revoked`]. Its peer reads an

@@ -260,7 +260,13 @@ impl Sessions {
         let due = state.due(id, &self.0.recheck, now);
         let open = state.open.get_mut(&id)?;
         (open.asking, open.due) = (None, due);
-        let ended = match answer {
+        // A store that knew of the credentials, and has no word of them now, can't tell whether they are as they were.
+        let has_lost = |grant: &Grant| {
+            grant.principal() == held.principal()
+                && held.credential_epoch().is_some()
+                && grant.credential_epoch().is_none()
+        };
+        let ended = match answer.filter(|answer| !answer.as_ref().is_ok_and(has_lost)) {
             None | Some(Err(Reason::NotNow(_) | Reason::NoAnswer(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
                 open.unconfirmed.get_or_insert(now);
                 // Who was asked about by a word alone is asked about again, too, until there is an answer.

@@ -321,7 +321,7 @@ impl Accounts {
     /// Changes an account. An error of `change` leaves it as it was.
     ///
     /// # Errors
-    /// [`AccountError::Unknown`], [`AccountError::Broken`], and what `change` says.
+    /// [`AccountError::Unknown`], [`AccountError::Broken`], what `change` says, and [`AccountError::DuplicateToken`].
     pub fn edit<T>(
         &mut self,
         name: &str,
@@ -331,7 +331,7 @@ impl Accounts {
         let known = self.answers.known(name, time);
         let mut new = self.find(name)?.clone().with_answers(known);
         let result = change(&mut new)?;
-        let new = self.resolved(new)?;
+        let new = self.changed_to(new)?;
         // Of a new authenticator no code was used, nor a wrong one given. Nobody else answers meanwhile: this is borrowed whole.
         self.answers.replace(name, (known, new.answers), time);
         self.put(new);
@@ -425,6 +425,16 @@ impl Accounts {
         if old.tokens != account.tokens {
             self.reindex();
         }
+    }
+
+    /// A changed account as it would be kept: with the permissions of its roles, and with no token of somebody else's, who would be locked out by it when
+    /// the lines are read again.
+    fn changed_to(&self, new: Account) -> Result<Account, AccountError> {
+        let own = self.index.names.get(new.name());
+        if new.tokens.iter().any(|hash| self.index.tokens.get(hash).is_some_and(|line| Some(line) != own)) {
+            return Err(AccountError::DuplicateToken(new.name().to_owned()));
+        }
+        self.resolved(new)
     }
 
     /// The account of this name, with what is remembered of it.

@@ -2,7 +2,7 @@
 
 use crate::database::Value;
 use crate::record::{self, Record, columns};
-use crate::store::{Failed, SqlStore, add_more, hold_roles, stored, version};
+use crate::store::{Failed, SqlStore, add_more, hold_roles, is_no_text, stored, version};
 use core::fmt::Write;
 use countersign::accounts::{Account, AccountError, AccountStore, StoreError};
 use sqlx::AssertSqlSafe;
@@ -16,13 +16,13 @@ const ROWS: usize = 500;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl SqlStore {
-    /// Adds those of these accounts whose names are free, 500 in one transaction, and gives the names of the others, which are left
-    /// as they are. What ends it in the middle leaves whole transactions behind.
+    /// Adds those of these accounts that can be added, 500 in one transaction, and gives the names of the others, and why: those that are there
+    /// ([`AccountError::Exists`]) are left as they are. What ends it in the middle leaves whole transactions behind.
     ///
     /// # Errors
-    /// As [`AccountStore::add`](countersign::accounts::AccountStore::add), but for accounts that exist.
-    pub async fn add_all(&self, accounts: &[Account]) -> Result<HashSet<String>, StoreError> {
-        let mut there = HashSet::new();
+    /// [`StoreError`].
+    pub async fn add_all(&self, accounts: &[Account]) -> Result<Vec<(String, AccountError)>, StoreError> {
+        let mut refused = Vec::new();
         for some in accounts.chunks(ROWS) {
             let mut values = Vec::new();
             for account in some {
@@ -38,7 +38,10 @@ impl SqlStore {
             );
             let added = self.write_within(PATIENCE, async {
                 let mut work = self.database().begin().await?;
-                let rows = work.run(AssertSqlSafe(insert), values).await?;
+                let rows = match work.run(AssertSqlSafe(insert), values).await {
+                    Err(error) if is_no_text(&error) => return Err(AccountError::Encoding(String::new()).into()),
+                    rows => rows?,
+                };
                 let names = rows.iter().map(|row| row.text("name")).collect::<Result<HashSet<_>, _>>()?;
                 for account in some.iter().filter(|account| names.contains(account.name())) {
                     let record = Record::of(account);
@@ -52,14 +55,31 @@ impl SqlStore {
                 work.commit().await?;
                 Ok::<_, Failed>(names)
             });
-            let added = added.await?;
-            there.extend(some.iter().map(Account::name).filter(|name| !added.contains(*name)).map(str::to_owned));
+            match added.await {
+                Ok(added) => {
+                    let others =
+                        some.iter().map(|account| account.name().to_owned()).filter(|name| !added.contains(name));
+                    refused.extend(others.map(|name| (name.clone(), AccountError::Exists(name))));
+                }
+                // What is wrong with one of them undoes all.
+                Err(StoreError::Account(_)) => {
+                    for account in some {
+                        match self.add(account).await {
+                            Ok(()) => {}
+                            Err(StoreError::Account(error)) => refused.push((account.name().to_owned(), error)),
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Ok(there)
+        Ok(refused)
     }
 
     /// Changes the accounts of these names, 500 in one transaction. Gives those that could not be changed, and why: they stay as they are.
-    /// Where somebody else changes one meanwhile, `change` is called again on what they made of it.
+    /// Where somebody else changes one meanwhile, `change` is called again on what they made of it, and where one can't be kept as it is then, on all
+    /// that are in a transaction with it.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -84,6 +104,10 @@ impl SqlStore {
                             failed.push(((*name).to_owned(), error));
                             continue;
                         }
+                        // After that nothing more can be asked in this transaction.
+                        Err(Failed::Sql(error)) if is_no_text(&error) => {
+                            return Err(AccountError::Unknown((*name).to_owned()).into());
+                        }
                         Err(error) => return Err(error),
                     };
                     let mut new = old.clone();
@@ -100,9 +124,15 @@ impl SqlStore {
                 work.commit().await?;
                 Ok((failed, overtaken))
             });
-            let (more, late) = edited.await?;
-            failed.extend(more);
-            overtaken.extend(late);
+            match edited.await {
+                Ok((more, late)) => {
+                    failed.extend(more);
+                    overtaken.extend(late);
+                }
+                // More permissions than a grant may have, say, with those of its roles. What is wrong with one of them undoes all: each by itself.
+                Err(StoreError::Account(_)) => overtaken.extend(some),
+                Err(error) => return Err(error),
+            }
         }
         for name in overtaken {
             match self.edit(name, &mut change).await {
@@ -114,21 +144,37 @@ impl SqlStore {
         Ok(failed)
     }
 
-    /// Those of these names that accounts have.
+    /// Those of these names that no account can be added under, and why: [`AccountError::Exists`], or none could ever have it here.
     ///
     /// # Errors
     /// [`StoreError::Away`].
-    pub async fn taken(&self, names: &[&str]) -> Result<HashSet<String>, StoreError> {
-        let mut taken = HashSet::new();
+    pub async fn taken(&self, names: &[&str]) -> Result<Vec<(String, AccountError)>, StoreError> {
+        let mut taken = Vec::new();
         for some in names.chunks(ROWS) {
-            let select = format!("SELECT name FROM accounts WHERE name IN {}", self.places(1, some.len()));
-            let values: Vec<Value> = some.iter().map(|name| Value::from(*name)).collect();
-            let rows = self.read(self.database().read(AssertSqlSafe(select), values)).await?;
-            for row in rows {
-                taken.insert(row.text("name").map_err(|error| StoreError::away("the database is away", error))?);
+            if let Some(rows) = self.those_of(some).await? {
+                taken.extend(rows);
+                continue;
+            }
+            for name in some {
+                let bad = || vec![((*name).to_owned(), AccountError::Encoding((*name).to_owned()))];
+                taken.extend(self.those_of(&[*name]).await?.unwrap_or_else(bad));
             }
         }
         Ok(taken)
+    }
+
+    /// Those of these names that there are; none where one of them can't be a name here.
+    async fn those_of(&self, names: &[&str]) -> Result<Option<Vec<(String, AccountError)>>, StoreError> {
+        let select = format!("SELECT name FROM accounts WHERE name IN {}", self.places(1, names.len()));
+        let values: Vec<Value> = names.iter().map(|name| Value::from(*name)).collect();
+        let rows = self.read(async {
+            match self.database().read(AssertSqlSafe(select), values).await {
+                Err(error) if is_no_text(&error) => Ok(None),
+                rows => rows?.iter().map(|row| row.text("name")).collect::<Result<Vec<_>, _>>().map(Some),
+            }
+        });
+        let there = |name: String| (name.clone(), AccountError::Exists(name));
+        Ok(rows.await?.map(|names| names.into_iter().map(there).collect()))
     }
 }
 

@@ -17,7 +17,7 @@ use countersign::{
     Returning, SigningKey, StretchParameters, Stretching, UnixTime, limits,
 };
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Puts a store to all tests, one after the other. It must be empty, and is so again at the end.
 ///
@@ -30,11 +30,13 @@ pub async fn check<S: AccountStore + 'static>(store: Arc<S>) {
     Box::pin(added_and_removed(&*store)).await;
     Box::pin(all_fields_come_back(&*store)).await;
     Box::pin(each_change_has_a_version_of_its_own(&*store)).await;
+    Box::pin(whatever_is_changed_is_another_version(&*store)).await;
     Box::pin(only_what_is_as_it_was_read_is_changed(&*store)).await;
     Box::pin(a_token_belongs_to_one(&*store)).await;
     Box::pin(pages_have_all_once(&*store)).await;
     Box::pin(edits_at_once_lose_nothing(&store)).await;
     Box::pin(what_is_given_up_halves_nothing(&*store)).await;
+    Box::pin(an_unknown_name_costs_the_same_each_time(&*store)).await;
     Box::pin(a_login_is_what_the_account_says(&store)).await;
     Box::pin(a_code_is_good_once(&store)).await;
     Box::pin(a_recovery_code_is_good_once(&store)).await;
@@ -60,10 +62,17 @@ fn some<T>(option: Option<T>) -> T {
 
 const PASSWORD: &[u8] = b"correct horse";
 
+fn argon2(memory: u32) -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, good(Params::new(memory, 1, 1, None)))
+}
+
+fn cheap() -> Argon2<'static> {
+    argon2(8)
+}
+
 fn account(name: &str) -> Account {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, good(Params::new(8, 1, 1, None)));
     let mut account = good(Account::new(name, ["read"]));
-    good(account.set_password_with(PASSWORD, &cheap));
+    good(account.set_password_with(PASSWORD, &cheap()));
     account
 }
 
@@ -89,6 +98,14 @@ async fn added_and_removed(store: &impl AccountStore) {
     good(store.remove("alice").await);
 }
 
+/// Its fields, in whatever order they are kept.
+fn texts(account: &Account) -> Vec<(&'static str, String)> {
+    let mut fields: Vec<_> =
+        account.fields().into_iter().map(|(field, value)| (field, value.as_str().to_owned())).collect();
+    fields.sort_unstable();
+    fields
+}
+
 async fn all_fields_come_back(store: &impl AccountStore) {
     let mut alice = account("alice");
     good(alice.add_permission("write"));
@@ -111,12 +128,6 @@ async fn all_fields_come_back(store: &impl AccountStore) {
     for account in [account("bare"), good(Account::new("nothing", [""; 0])), alice, stretched] {
         good(store.add(&account).await);
         let read = found(store, account.name()).await;
-        let texts = |account: &Account| {
-            let mut fields: Vec<_> =
-                account.fields().into_iter().map(|(field, value)| (field, value.as_str().to_owned())).collect();
-            fields.sort_unstable();
-            fields
-        };
         assert_eq!(texts(&read), texts(&account));
         assert_eq!(read.epoch(), found(store, account.name()).await.epoch(), "and again");
         let remembered = good(store.update(&read, &read.clone().with_answers(answers)).await);
@@ -155,6 +166,66 @@ async fn each_change_has_a_version_of_its_own(store: &impl AccountStore) {
     assert_eq!(epochs.len(), count, "no epoch comes back");
 }
 
+type Change = fn(&mut Account) -> Result<(), AccountError>;
+
+/// One of each kind: a store may keep each in a place of its own.
+const CHANGES: [(&str, Change); 13] = [
+    ("a permission", |account| account.add_permission("write").map(drop)),
+    ("a token", |account| account.issue_token().map(drop)),
+    ("another token", |account| account.issue_token().map(drop)),
+    ("a role", |account| account.add_role("clerk").map(drop)),
+    ("a key", |account| {
+        let key = good(SigningKey::from_ed25519(&[1; 32])).public_key().clone();
+        account.add_key(&good(AuthorizedKey::bounded(key, "a laptop", None, None))).map(drop)
+    }),
+    ("a password", |account| account.set_password_with(b"battery staple", &cheap())),
+    ("a second factor", |account| {
+        account.set_totp(&good(TotpSecret::generate()));
+        Ok(())
+    }),
+    ("recovery codes", |account| account.issue_recovery_codes().map(drop)),
+    ("an end", |account| {
+        account.set_expiry(Some(UnixTime::from_secs(1_800_000_000)));
+        Ok(())
+    }),
+    ("addresses", |account| account.set_from(Some("192.0.2.0/24"))),
+    ("no end", |account| {
+        account.set_expiry(None);
+        Ok(())
+    }),
+    ("no role", |account| {
+        account.remove_role("clerk");
+        Ok(())
+    }),
+    ("no token", |account| {
+        account.revoke_tokens();
+        Ok(())
+    }),
+];
+
+async fn whatever_is_changed_is_another_version(store: &impl AccountStore) {
+    good(store.add_role(&good(Role::new("clerk", ["orders:read"]))).await);
+    good(store.add(&account("alice")).await);
+    let mut versions = vec![found(store, "alice").await.version()];
+    for (what, change) in CHANGES {
+        let old = found(store, "alice").await;
+        let (mut new, mut late) = (old.clone(), old.clone());
+        good(change(&mut new));
+        let stored = good(store.update(&old, &new).await);
+        assert!(stored.granted().is_ok(), "{what}: an update gives the account with its roles");
+        let now = found(store, "alice").await;
+        assert!(texts(&stored) == texts(&new) && texts(&now) == texts(&new), "{what}: it is kept");
+        assert_eq!(stored.epoch(), now.epoch(), "{what}: what an update gives is what is found");
+        assert!(!versions.contains(&now.version()), "{what}: another version");
+        versions.push(now.version());
+        late.lock();
+        let late = store.update(&old, &late).await;
+        assert!(matches!(late, Err(StoreError::Conflict)), "{what}: a change that does not know of it");
+    }
+    good(store.remove("alice").await);
+    good(store.remove_role("clerk").await);
+}
+
 async fn only_what_is_as_it_was_read_is_changed(store: &impl AccountStore) {
     good(store.add(&account("alice")).await);
     let old = found(store, "alice").await;
@@ -176,42 +247,66 @@ async fn only_what_is_as_it_was_read_is_changed(store: &impl AccountStore) {
     assert!(good(store.find("alice").await).is_none());
 }
 
+async fn by_token(store: &impl AccountStore, token: &str) -> Result<Grant, Reason> {
+    let context = Context::uncounted();
+    AccountVerifier::new(store).verify(&Attempt::new(Credential::Token(token.as_bytes()), &context)).await
+}
+
 async fn a_token_belongs_to_one(store: &impl AccountStore) {
     let mut robot = account("robot");
     let tokens = [good(robot.issue_token()), good(robot.issue_token())];
     good(store.add(&robot).await);
     good(store.add(&account("other")).await);
-    let context = Context::uncounted();
-    let verifier = |token: &str| {
-        let token = token.to_owned();
-        let context = &context;
-        async move { (token, context) }
-    };
     for token in &tokens {
-        let (token, context) = verifier(token).await;
-        let verifier = AccountVerifier::new(store);
-        let grant = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), context)).await;
-        assert_eq!(good(grant).principal(), "robot");
+        assert_eq!(good(by_token(store, token.as_str()).await).principal(), "robot");
     }
     assert_eq!(good(store.edit("robot", |account| Ok(account.revoke_tokens())).await), 2);
-    let verifier = AccountVerifier::new(store);
     for token in [tokens.first().map_or("", |token| token.as_str()), "", "cst_nobody"] {
-        let refused = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), &context)).await;
-        assert_eq!(refused.map(drop), Err(Reason::UnknownToken));
+        assert_eq!(by_token(store, token).await.map(drop), Err(Reason::UnknownToken));
     }
+    // Those that an account has when it is removed go with it, and do not come back with another of its name.
+    let last = good(store.edit("robot", |account| account.issue_token()).await);
+    good(store.remove("robot").await);
+    let of_nobody = by_token(store, last.as_str()).await.map(drop);
+    assert_eq!(of_nobody, Err(Reason::UnknownToken), "a token of an account that was removed");
+    good(store.add(&account("robot")).await);
+    let of_another = by_token(store, last.as_str()).await.map(drop);
+    assert_eq!(
+        of_another,
+        Err(Reason::UnknownToken),
+        "a token of an account that was removed, and added anew without it"
+    );
     good(store.remove("robot").await);
     // One that has the same tokens as an account that is there.
-    let mut twin = account("one");
-    good(twin.issue_token());
-    good(store.add(&twin).await);
-    let fields = twin.fields();
+    let mut one = account("one");
+    let token = good(one.issue_token());
+    good(store.add(&one).await);
+    let fields = one.fields();
     let fields = fields.iter().map(|(field, value)| (*field, value.as_str()));
     let twin = good(Account::from_fields("two", fields));
     let taken = store.add(&twin).await;
     assert!(matches!(taken, Err(StoreError::Account(AccountError::DuplicateToken(_)))), "{taken:?}");
     assert!(good(store.find("two").await).is_none(), "all or nothing");
-    good(store.remove("one").await);
-    good(store.remove("other").await);
+    // Or is changed to have them.
+    good(store.add(&account("two")).await);
+    let old = found(store, "two").await;
+    let taken = store.update(&old, &twin).await.map(drop);
+    let is_refused = matches!(taken, Err(StoreError::Account(AccountError::DuplicateToken(_))));
+    assert!(is_refused, "an update with a token of somebody else's: {taken:?}");
+    is_as_it_was(store, &old).await;
+    assert_eq!(good(by_token(store, token.as_str()).await).principal(), "one");
+    for name in ["one", "two", "other"] {
+        good(store.remove(name).await);
+    }
+}
+
+/// After a change that was refused.
+async fn is_as_it_was(store: &impl AccountStore, before: &Account) {
+    let now = found(store, before.name()).await;
+    assert!(
+        now.is_same(before) && (now.epoch(), now.answers()) == (before.epoch(), before.answers()),
+        "of a change that is refused nothing is kept"
+    );
 }
 
 async fn pages_have_all_once(store: &impl AccountStore) {
@@ -251,6 +346,17 @@ async fn edits_at_once_lose_nothing<S: AccountStore + 'static>(store: &Arc<S>) {
         assert!(good(good(edit.await)));
     }
     assert_eq!(found(&**store, "alice").await.grant().permissions().count(), 6);
+    // Nor where what is changed stands in a table of its own.
+    let edits: Vec<_> = (0..6)
+        .map(|_| {
+            let store = Arc::clone(store);
+            tokio::spawn(async move { store.edit("alice", |account| account.issue_token().map(drop)).await })
+        })
+        .collect();
+    for edit in edits {
+        good(good(edit.await));
+    }
+    assert_eq!(found(&**store, "alice").await.tokens(), 6);
     // Of many who add the same one, one is first.
     let adds: Vec<_> = (0..6)
         .map(|_| {
@@ -291,6 +397,48 @@ async fn what_is_given_up_halves_nothing(store: &impl AccountStore) {
         good(store.edit("alice", |account| Ok(account.revoke_tokens())).await);
     }
     good(store.remove("alice").await);
+}
+
+/// What each of these names costs, which nobody has.
+async fn costs_of(store: &impl AccountStore, names: &[String]) -> Vec<String> {
+    let imitation = store.imitation().await;
+    names.iter().map(|name| imitation.cost_of(name)).collect()
+}
+
+/// By what an unknown name costs it is told from a known one, unless that is what some known one costs, and stays so, whoever comes and goes.
+async fn an_unknown_name_costs_the_same_each_time(store: &impl AccountStore) {
+    let (mut users, mut costs) = (Vec::new(), Vec::new());
+    for memory in [16, 24, 32] {
+        let mut user = good(Account::new(&format!("user{memory}"), [""; 0]));
+        good(user.set_password_with(PASSWORD, &argon2(memory)));
+        good(store.add(&user).await);
+        costs.push(some(user.password_cost()));
+        users.push(user);
+    }
+    let names: Vec<String> = (0..256).map(|number| format!("nobody{number}")).collect();
+    let mut first = Vec::new();
+    // A store need not look at what there is for each login.
+    for _ in 0..150 {
+        let _ = found(store, "user16").await;
+        first = costs_of(store, &names).await;
+        if costs.iter().all(|cost| first.contains(cost)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(costs.iter().all(|cost| first.contains(cost)), "what each password costs is what some unknown name costs");
+    for _ in 0..3 {
+        assert!(costs_of(store, &names).await == first, "an unknown name costs the same each time");
+    }
+    for user in &users {
+        good(store.remove(user.name()).await);
+    }
+    assert!(costs_of(store, &names).await == first, "an unknown name costs the same when others have gone");
+    for user in users.iter().rev() {
+        good(store.add(user).await);
+        good(store.remove(user.name()).await);
+    }
+    assert!(costs_of(store, &names).await == first, "an unknown name costs the same when others have come and gone");
 }
 
 async fn log_in<S: AccountStore>(verifier: &AccountVerifier<S>, user: &str, password: &[u8]) -> Result<Grant, Reason> {
@@ -452,14 +600,33 @@ async fn a_role_is_what_all_who_have_it_may_do<S: AccountStore>(store: &Arc<S>) 
         "a change of the role is one of the account"
     );
     assert_eq!(good(log_in(&verifier, "other", PASSWORD).await).epoch(), other, "and of no other");
+    // There and back is no way to an epoch of before: the tickets of then would come alive.
+    let mut epochs = vec![grant.epoch(), more.epoch()];
+    for is_back in [false, true] {
+        let change = |role: &mut Role| {
+            if is_back { role.add_permission("orders:write") } else { role.remove_permission("orders:write") }
+        };
+        assert!(good(store.edit_role("clerk", change).await));
+        let now = good(log_in(&verifier, "erin", PASSWORD).await);
+        assert_eq!(now.permits("orders:write"), is_back);
+        assert!(!epochs.contains(&now.epoch()), "no epoch comes back with what a role was");
+        epochs.push(now.epoch());
+    }
     let in_use = store.remove_role("clerk").await;
     let is_erin = |error: &StoreError| matches!(error, StoreError::Account(AccountError::RoleInUse { role, user }) if role == "clerk" && user == "erin");
     assert!(in_use.as_ref().is_err_and(is_erin), "{in_use:?}");
     assert!(good(store.edit("erin", |account| Ok(account.remove_role("clerk"))).await));
     let less = good(log_in(&verifier, "erin", PASSWORD).await);
     assert!(!less.permits("orders:write") && less.permits("orders:read"));
-    let unknown = store.edit("erin", |account| account.add_role("nobody")).await;
+    let before = found(&**store, "erin").await;
+    let change = |account: &mut Account| {
+        account.lock();
+        account.issue_token()?;
+        account.add_role("nobody")
+    };
+    let unknown = store.edit("erin", change).await;
     assert!(matches!(unknown, Err(StoreError::Account(AccountError::UnknownRole(_)))), "{unknown:?}");
+    is_as_it_was(&**store, &before).await;
     good(store.remove_role("clerk").await);
     good(store.remove("erin").await);
     good(store.remove("other").await);
@@ -474,16 +641,44 @@ async fn a_role_never_gives_more_than_a_grant_may_have(store: &impl AccountStore
     good(store.add(&full).await);
     let mut fuller = good(Account::new("fuller", words("own", 20)));
     good(fuller.add_role("wide"));
+    let before = found(store, "full").await;
+    let change = |account: &mut Account| {
+        account.lock();
+        account.issue_token()?;
+        account.add_permission("more")
+    };
     for refused in [
         store.add(&fuller).await,
-        store.edit("full", |account| account.add_permission("more")).await.map(drop),
+        store.edit("full", change).await.map(drop),
         store.edit_role("wide", |role| role.add_permission("more")).await.map(drop),
     ] {
         assert!(matches!(refused, Err(StoreError::Account(AccountError::Permissions(_)))), "{refused:?}");
+        is_as_it_was(store, &before).await;
     }
+    assert!(good(store.find("fuller").await).is_none());
     // What it has already is no more.
     assert!(good(store.edit_role("wide", |role| role.add_permission("own1")).await));
     assert_eq!(good(found(store, "full").await.granted()).permissions().count(), limits::MAX_PERMISSIONS);
     good(store.remove("full").await);
     good(store.remove_role("wide").await);
+    // Few words, and long ones: with one more all together are too many bytes.
+    let long = |front: &str| (0..8).map(|number| format!("{front}{number:057}")).collect::<Vec<_>>();
+    good(store.add_role(&good(Role::new("long", long("any")))).await);
+    let mut lengthy = good(Account::new("lengthy", long("own")));
+    good(lengthy.add_role("long"));
+    good(store.add(&lengthy).await);
+    let before = found(store, "lengthy").await;
+    let one_more = format!("one{:057}", 0);
+    for refused in [
+        store.edit("lengthy", |account| account.add_permission(&one_more)).await.map(drop),
+        store.edit_role("long", |role| role.add_permission(&one_more)).await.map(drop),
+    ] {
+        assert!(
+            matches!(refused, Err(StoreError::Account(AccountError::Permissions(_)))),
+            "too many bytes: {refused:?}"
+        );
+        is_as_it_was(store, &before).await;
+    }
+    good(store.remove("lengthy").await);
+    good(store.remove_role("long").await);
 }

@@ -128,3 +128,33 @@ async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
                   VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM imitated_costs)) ON CONFLICT (cost) DO NOTHING";
     work.run(insert, vec![Value::from(cost)]).await.map(drop)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::Costs;
+    use crate::place::Place;
+    use std::time::{Duration, Instant};
+
+    #[tokio::test]
+    async fn what_another_server_has_put_on_the_list_is_imitated_here_ten_seconds_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::sqlite(folder.path().join("accounts.db"));
+        place.migrate().await.unwrap();
+        let database = place.database().unwrap();
+        let (here, there) = (Costs::default(), Costs::default());
+        here.read(&database).await.unwrap();
+        assert!(!here.is_due());
+        let cost = "$argon2id$v=19$m=16,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let mut work = database.begin().await.unwrap();
+        there.learn(&mut work, cost).await.unwrap();
+        work.commit().await.unwrap();
+        here.known().asked = Instant::now().checked_sub(Duration::from_secs(10));
+        assert!(here.is_due());
+        assert!(!here.is_due(), "one login in a while waits for it");
+        here.read(&database).await.unwrap();
+        let imitation = here.imitation();
+        assert!((0..64).any(|number| imitation.cost_of(&format!("nobody{number}")).contains("$m=16,t=1,p=1$")));
+        database.close().await;
+    }
+}

@@ -15,8 +15,10 @@ use config::{People, Security, USER};
 use core::fmt;
 use countersign::accounts::StoreError;
 use countersign::{AsyncVerifier, Attempt, Credential, CredentialKind, Grant, Reason, Returning};
+use entry::Person;
 use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -47,7 +49,8 @@ use zeroize::Zeroizing;
 ///
 /// **Tickets and open sessions**, with a service account: the entry is read again, with its groups. The account's epoch is a hash of the entry's identity, of when its password was set,
 /// and of the groups that count; that of its credentials is one of the first two. So another password ends tickets and sessions, a group that is taken away ends
-/// tickets and takes its permissions from sessions, and a lock ends sessions and stops tickets while it lasts.
+/// tickets and takes its permissions from sessions, and a lock ends sessions and stops tickets while it lasts. A directory that shows no
+/// more which entry it is, or when its password was set, where it did (a right to read that is gone, another replica) can't tell: sessions go on for the grace.
 #[derive(Clone)]
 pub struct LdapVerifier(Arc<Inner>);
 
@@ -57,6 +60,8 @@ struct Inner {
     runtime: Handle,
     circuit: Circuit,
     watcher: Watcher,
+    /// Whether it has shown of any entry which one it is. Then every entry has such a mark.
+    has_marks: AtomicBool,
 }
 
 impl LdapVerifier {
@@ -81,7 +86,8 @@ impl LdapVerifier {
         }
         let tls = (config.security != Security::None).then(|| tls(config.roots.as_deref())).transpose()?;
         let (circuit, watcher) = (Circuit::new(circuit::EVERY), Watcher::default());
-        Ok(Self(Arc::new(Inner { config, tls, runtime, circuit, watcher })))
+        let has_marks = AtomicBool::new(false);
+        Ok(Self(Arc::new(Inner { config, tls, runtime, circuit, watcher, has_marks })))
     }
 
     /// Tells when the directory goes away, and when it is back: as soon as a login finds it so, or [`LdapVerifier::check`].
@@ -160,6 +166,13 @@ impl Inner {
         self.circuit.answered();
         self.watcher.back(asker);
     }
+
+    /// Whether it is shown which entry this is, as far as that ever was. Without it nobody could tell the one that somebody was let in by from another.
+    fn is_shown(&self, person: &Person) -> bool {
+        let is_shown = person.is_identified();
+        self.has_marks.fetch_or(is_shown, Relaxed);
+        is_shown || !self.has_marks.load(Relaxed)
+    }
 }
 
 impl AsyncVerifier for LdapVerifier {
@@ -184,7 +197,10 @@ impl AsyncVerifier for LdapVerifier {
                 _ => (NOBODY, NOBODY),
             };
             match session.log_in(user, password).await {
-                Ok(person) if is_possible => person.grant(&inner.config),
+                Ok(person) if is_possible => {
+                    inner.is_shown(&person);
+                    person.grant(&inner.config)
+                }
                 Err(reason) if is_possible || reason.is_not_now() => Err(reason),
                 _ => Err(Reason::UnknownUser),
             }
@@ -202,6 +218,9 @@ impl AsyncVerifier for LdapVerifier {
         let (inner, name) = (Arc::clone(&self.0), returning.principal().to_owned());
         self.within(Reason::NotNow(NO_LDAP), move |mut session| async move {
             let person = session.find(&name).await.map_err(|trouble| trouble.reason())?.ok_or(Reason::UnknownUser)?;
+            if !inner.is_shown(&person) {
+                return Err(Reason::NotNow("the directory no longer shows which entry it is"));
+            }
             person.grant(&inner.config)
         })
         .await

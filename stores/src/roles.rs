@@ -6,8 +6,8 @@ use crate::store::{Failed, SqlStore, account, is_taken, select, too_many, versio
 use countersign::accounts::{AccountError, Role, StoreError};
 use countersign::limits;
 
-/// Accounts that are looked at, each as a whole, when a role gets more: those that may come to have more than a grant may have.
-const CROWDED: usize = 1000;
+/// Accounts that are looked at at once, each as a whole, when a role gets more: those that may come to have more than a grant may have.
+const CROWDED: usize = 500;
 
 pub(crate) async fn all(store: &SqlStore) -> Result<Vec<Role>, StoreError> {
     let select = "SELECT name, version, permissions FROM roles ORDER BY name";
@@ -55,13 +55,13 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
     // Words are counted by their commas; the roles' may be the same words, so these are the most that there can be.
     const WHO_HAS_MANY: &str = select!(
         "JOIN account_roles o ON o.account = accounts.name AND o.role = $1 \
-         WHERE coalesce(length(permissions) - length(replace(permissions, ',', '')) + 1, 0) \
+         WHERE accounts.name > $2 AND (coalesce(length(permissions) - length(replace(permissions, ',', '')) + 1, 0) \
              + (SELECT coalesce(sum(length(r.permissions) - length(replace(r.permissions, ',', '')) + 1), 0) \
-                FROM account_roles h JOIN roles r ON r.name = h.role WHERE h.account = accounts.name) > $2 \
+                FROM account_roles h JOIN roles r ON r.name = h.role WHERE h.account = accounts.name) > $3 \
          OR length(accounts.name) * 4 + coalesce(length(permissions), 0) \
              + (SELECT coalesce(sum(length(r.permissions) + 1), 0) \
-                FROM account_roles h JOIN roles r ON r.name = h.role WHERE h.account = accounts.name) > $3 \
-         LIMIT $4"
+                FROM account_roles h JOIN roles r ON r.name = h.role WHERE h.account = accounts.name) > $4) \
+         ORDER BY accounts.name LIMIT $5"
     );
     if new.name() != old.name() {
         return Err(StoreError::Conflict);
@@ -71,7 +71,7 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
     let bound = |number: usize| Value::Number(i64::try_from(number).unwrap_or(i64::MAX));
     // Beside the words, a grant has a decision, some lengths and a comma for each word.
     let bytes = limits::MAX_GRANT.saturating_sub(limits::MAX_PERMISSIONS).saturating_sub(16);
-    let bounds = [bound(limits::MAX_PERMISSIONS), bound(bytes), bound(CROWDED.saturating_add(1))];
+    let bounds = [bound(limits::MAX_PERMISSIONS), bound(bytes), bound(CROWDED)];
     store
         .write(async {
             let mut work = store.database().begin().await?;
@@ -79,10 +79,17 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
                 return Err(StoreError::Conflict.into());
             }
             if new.permissions().any(|word| old.permissions().all(|held| held != word)) {
-                let rows = work.run(WHO_HAS_MANY, [Value::from(name)].into_iter().chain(bounds).collect()).await?;
-                let is_too_many = rows.len() > CROWDED || rows.iter().any(|row| account(Some(row)).is_err());
-                if is_too_many {
-                    return Err(too_many().into());
+                let mut after = String::new();
+                loop {
+                    let values = [Value::from(name), after.as_str().into()].into_iter().chain(bounds.clone());
+                    let rows = work.run(WHO_HAS_MANY, values.collect()).await?;
+                    if rows.iter().any(|row| account(Some(row)).is_err()) {
+                        return Err(too_many().into());
+                    }
+                    match rows.last() {
+                        Some(last) if rows.len() == CROWDED => after = last.text("name")?,
+                        _ => break,
+                    }
                 }
             }
             Ok(work.commit().await?)

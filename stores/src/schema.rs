@@ -22,6 +22,11 @@ pub enum Schema {
     },
     /// They are as they should be.
     Current,
+    /// A later version made them, and says that this one can go on with them: so servers change their version one by one.
+    Compatible {
+        /// Theirs.
+        version: i64,
+    },
     /// A later version made them.
     Newer {
         /// Theirs.
@@ -42,6 +47,10 @@ impl fmt::Display for Schema {
                 "the tables are of version {version}, and this program needs {LATEST}; a migration brings them there"
             ),
             Self::Current => write!(f, "the tables are of version {LATEST}, as this program needs them"),
+            Self::Compatible { version } => write!(
+                f,
+                "the tables are of version {version}, and this program, which needs {LATEST}, can go on with them"
+            ),
             Self::Newer { version } => write!(
                 f,
                 "the tables are of version {version}, and this program knows {LATEST} at the most; use the one that made them"
@@ -136,14 +145,21 @@ const VERSION_3: &[&str] = &[
     "CREATE TABLE ticket_keys (id BIGINT PRIMARY KEY, version BIGINT NOT NULL, wrapped TEXT NOT NULL, ends BIGINT NOT NULL)",
 ];
 
+/// What version 4 adds: which programs can go on with the tables, of those that need an earlier version of them.
+const VERSION_4: &[&str] = &["ALTER TABLE countersign ADD COLUMN compatible_from BIGINT NOT NULL DEFAULT 4"];
+
 /// What each version adds. What was released is not changed any more, only added to.
-const SQLITE: [&[&str]; 3] = [version_1!(""), version_2!(""), VERSION_3];
-const POSTGRES: [&[&str]; 3] = [version_1!("COLLATE \"C\""), version_2!("COLLATE \"C\""), VERSION_3];
+const SQLITE: [&[&str]; 4] = [version_1!(""), version_2!(""), VERSION_3, VERSION_4];
+const POSTGRES: [&[&str]; 4] = [version_1!("COLLATE \"C\""), version_2!("COLLATE \"C\""), VERSION_3, VERSION_4];
 
 /// What this version of the library needs.
-pub(crate) const LATEST: i64 = 3;
+pub(crate) const LATEST: i64 = 4;
 
-const _: () = assert!(SQLITE.len() == 3 && POSTGRES.len() == 3);
+/// The earliest version of the tables whose programs can go on with these, while servers change theirs one by one: what came since is only added to, and
+/// loses nothing where such a program writes.
+const COMPATIBLE_FROM: i64 = 4;
+
+const _: () = assert!(SQLITE.len() == 4 && POSTGRES.len() == 4 && COMPATIBLE_FROM <= LATEST);
 
 /// How long all of a migration may take.
 const MIGRATION: Duration = Duration::from_secs(600);
@@ -174,6 +190,7 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
         "SELECT account, role FROM account_roles LIMIT 0",
         "SELECT cost, number FROM imitated_costs LIMIT 0",
         "SELECT id, version, wrapped, ends FROM ticket_keys LIMIT 0",
+        "SELECT compatible_from FROM countersign LIMIT 0",
     ];
     if tables == 0 {
         return Ok(Schema::Missing);
@@ -185,12 +202,22 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
         Err(error) => return Err(OpenError::away(error)),
     };
     let Some(row) = row else { return Ok(Schema::Damaged) };
-    match row.number("version") {
-        Ok(version) if version > LATEST => return Ok(Schema::Newer { version }),
+    let found = match row.number("version") {
+        Ok(version) if version > LATEST => {
+            let newer = Schema::Newer { version };
+            match ask(database, "SELECT compatible_from FROM countersign").await {
+                Ok(rows) => match rows.first().map(|row| row.number("compatible_from")) {
+                    Some(Ok(1..=LATEST)) => Schema::Compatible { version },
+                    _ => return Ok(newer),
+                },
+                Err(error) if is_missing(&error, Missing::Column) => return Ok(newer),
+                Err(error) => return Err(OpenError::away(error)),
+            }
+        }
         Ok(version) if (1..LATEST).contains(&version) => return Ok(Schema::Older { version }),
-        Ok(version) if version == LATEST => {}
+        Ok(version) if version == LATEST => Schema::Current,
         _ => return Ok(Schema::Damaged),
-    }
+    };
     for statement in all_is_there {
         match ask(database, statement).await {
             Ok(rows) if statement == KEY => {
@@ -206,7 +233,7 @@ pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
             Err(error) => return Err(OpenError::away(error)),
         }
     }
-    Ok(Schema::Current)
+    Ok(found)
 }
 
 async fn ask(database: &Database, statement: &'static str) -> Result<Vec<Row>, sqlx::Error> {
@@ -241,7 +268,7 @@ pub(crate) async fn migrate(database: &Database) -> Result<Schema, OpenError> {
         let from = match before {
             Schema::Missing => 0,
             Schema::Older { version } => version,
-            Schema::Current => return Ok(before),
+            Schema::Current | Schema::Compatible { .. } => return Ok(before),
             other => return Err(OpenError::Schema(other)),
         };
         let mut tries = TRIES;
@@ -321,10 +348,12 @@ async fn step(database: &Database, from: i64) -> Result<(), Failed> {
         }
     }
     if now == 0 {
-        let values = vec![LATEST.into(), Value::Text(key().map_err(Failed::Open)?)];
-        work.run("INSERT INTO countersign (version, imitation_key) VALUES ($1, $2)", values).await?;
+        let values = vec![LATEST.into(), Value::Text(key().map_err(Failed::Open)?), COMPATIBLE_FROM.into()];
+        let insert = "INSERT INTO countersign (version, imitation_key, compatible_from) VALUES ($1, $2, $3)";
+        work.run(insert, values).await?;
     } else {
-        work.run("UPDATE countersign SET version = $1", vec![LATEST.into()]).await?;
+        let update = "UPDATE countersign SET version = $1, compatible_from = $2";
+        work.run(update, vec![LATEST.into(), COMPATIBLE_FROM.into()]).await?;
     }
     Ok(work.commit().await?)
 }

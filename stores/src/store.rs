@@ -86,8 +86,10 @@ impl SqlStore {
         values.extend(record::numbers(new.answers()));
         values.extend([name.into(), Value::Number(old.version().cast_signed())]);
         values.extend(record::numbers(old.answers()));
-        if work.run(if is_same { ANSWERS } else { FIELDS }, values).await?.is_empty() {
-            return Err(StoreError::Conflict.into());
+        match work.run(if is_same { ANSWERS } else { FIELDS }, values).await {
+            Err(error) if is_no_text(&error) => return Err(AccountError::Encoding(name.to_owned()).into()),
+            Ok(rows) if rows.is_empty() => return Err(StoreError::Conflict.into()),
+            updated => drop(updated?),
         }
         if (&before.tokens, &before.roles) != (&after.tokens, &after.roles) {
             for delete in ["DELETE FROM tokens WHERE account = $1", "DELETE FROM account_roles WHERE account = $1"] {
@@ -235,7 +237,7 @@ pub(crate) fn is_taken(error: &sqlx::Error) -> bool {
 
 /// A value that can't be one (SQLSTATE 22...): a character that the database's encoding has not, or a NUL. Whoever logs in chooses it, so it must not
 /// look as if the database were away.
-fn is_no_text(error: &sqlx::Error) -> bool {
+pub(crate) fn is_no_text(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| code.len() == 5 && code.starts_with("22"))
 }
@@ -341,6 +343,7 @@ impl AccountStore for SqlStore {
             hold_roles(&mut work, &record.roles).await?;
             match work.run(INSERT, values).await {
                 Err(error) if is_taken(&error) => return Err(AccountError::Exists(name.to_owned()).into()),
+                Err(error) if is_no_text(&error) => return Err(AccountError::Encoding(name.to_owned()).into()),
                 added => added?,
             };
             let has_roles = !record.roles.is_empty();

@@ -195,6 +195,24 @@ async fn whoever_comes_back_is_who_they_are_now() {
     assert_eq!(come_back(&verifier, "alice", CredentialKind::Password).await, Err(Reason::AccountLocked));
 }
 
+/// One who is counted, bounded and revoked as one, by whichever name they come.
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_with_several_names_is_one_principal() {
+    let Some(directory) = Directory::start() else { return };
+    let verifier = directory.verifier();
+    let alice = "uid=alice,ou=people,dc=example";
+    // One that comes before her own by its bytes, and one behind it.
+    for name in ["a.smith", "smith"] {
+        directory.change(alice, ldap3::Mod::Add("uid", HashSet::from([name]))).await;
+    }
+    let first = log_in(&verifier, "alice", PASSWORD).await.unwrap();
+    assert_eq!(first.principal(), "alice");
+    for name in ["a.smith", "smith", "SMITH"] {
+        assert_eq!(log_in(&verifier, name, PASSWORD).await.unwrap(), first, "{name}");
+    }
+    assert_eq!(come_back(&verifier, "alice", CredentialKind::Password).await.unwrap(), first);
+}
+
 /// Whoever may make entries somewhere in it could take any name otherwise.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_several_entries_of_one_name_none_is_let_in() {

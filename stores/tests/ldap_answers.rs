@@ -15,15 +15,17 @@ mod ldap;
 mod support;
 
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Bounds, CredentialKind, Penalties, Reason, ServerConfig, Waits};
+use countersign::{
+    Acceptor, Bounds, Context, Credential, CredentialKind, Error, Penalties, Reason, Recheck, ServerConfig, Waits,
+};
 use countersign_stores::{LdapConfig, LdapError, LdapVerifier};
 use directory::address_of;
 use ldap::{come_back, listen, log_in, searching};
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{PASSWORD, server_key, why};
+use support::{PASSWORD, connector, server_key, source, until, why};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
@@ -61,6 +63,8 @@ impl Asked {
 enum Answer {
     /// These entries, and this code.
     Entries(&'static [&'static str], u8),
+    /// One entry with these attributes, of which the first has its name.
+    Entry(&'static [(&'static str, &'static str)]),
     /// This code and this text.
     Code(u8, &'static str),
     Nothing,
@@ -95,16 +99,20 @@ async fn serve<A: Fn(&Asked) -> Answer>(mut stream: UnixStream, answer: Arc<A>) 
         };
         bytes.drain(..length);
         let (entries, code, text) = match answer(&asked) {
-            Answer::Entries(entries, code) => (entries, code, ""),
-            Answer::Code(code, text) => (&[][..], code, text),
+            Answer::Entries(names, code) => (names.iter().map(|name| vec![("uid", *name)]).collect(), code, ""),
+            Answer::Entry(attributes) => (vec![attributes.to_vec()], 0, ""),
+            Answer::Code(code, text) => (Vec::new(), code, text),
             Answer::Nothing => pending().await,
             Answer::Cut => return,
         };
         let message = |operation: u8, body: &[u8]| part(0x30, &[&[2, 1, number][..], &part(operation, body)].concat());
-        for name in entries {
-            let attribute = [part(4, b"uid"), part(0x31, &part(4, name.as_bytes()))].concat();
-            let dn = format!("uid={name},ou=people,dc=example");
-            let entry = [part(4, dn.as_bytes()), part(0x30, &part(0x30, &attribute))].concat();
+        for attributes in entries {
+            let dn = format!("uid={},ou=people,dc=example", attributes[0].1);
+            let attribute = |(kind, value): &(&str, &str)| {
+                part(0x30, &[part(4, kind.as_bytes()), part(0x31, &part(4, value.as_bytes()))].concat())
+            };
+            let attributes: Vec<u8> = attributes.iter().flat_map(attribute).collect();
+            let entry = [part(4, dn.as_bytes()), part(0x30, &attributes)].concat();
             let _ = stream.write_all(&message(0x64, &entry)).await;
         }
         let result = [&[0x0a, 1, code, 4, 0][..], &part(4, text.as_bytes())].concat();
@@ -216,6 +224,7 @@ async fn without_a_service_account_no_code_that_may_mean_anything_names_somebody
         (UNWILLING, WRONG, "unknown-user"),
         (UNWILLING, UNWILLING, "not-now"),
         (Answer::Code(51, ""), WRONG, "no-answer"),
+        (Answer::Code(52, ""), WRONG, "no-answer"),
         (Answer::Code(49, DISABLED), WRONG, "account-disabled"),
     ] {
         let answer = move |asked: &Asked| match asked.is_login() {
@@ -303,6 +312,114 @@ async fn a_directory_that_gives_some_of_what_there_is_lets_nobody_in_by_that() {
         let returned = come_back(&verifier, "alice", CredentialKind::Password).await;
         assert_eq!(returned.err().map(|reason| reason.code()), says);
     }
+}
+
+/// Which requests are made for a login that is refused.
+async fn requests(user: &str, people: Answer) -> Vec<(u8, bool)> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&asked);
+    let (_folder, config) = directory(Duration::from_secs(20), move |asked| {
+        if [Asked::BIND, Asked::SEARCH].contains(&asked.operation) {
+            noted.lock().unwrap().push((asked.operation, asked.has("ou=groups")));
+        }
+        match asked.operation {
+            Asked::SEARCH if asked.has("ou=groups") => GOOD,
+            Asked::SEARCH => people,
+            _ if asked.has("ou=people") => WRONG,
+            _ => GOOD,
+        }
+    });
+    let refused = log_in(&LdapVerifier::new(found(config)).unwrap(), user, b"guess").await.unwrap_err();
+    assert!(refused.is_failure(), "{refused:?}");
+    let asked = asked.lock().unwrap();
+    asked.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_a_directory_has_of_a_name_a_login_that_is_refused_takes_the_same_requests() {
+    let of_alice = requests("alice", ALICE).await;
+    let all = [(Asked::BIND, false), (Asked::SEARCH, false), (Asked::SEARCH, true), (Asked::BIND, false)];
+    assert_eq!(of_alice, all);
+    for (user, people) in [
+        ("mallory", GOOD),
+        // Found by another attribute, or by a rule of the directory's, in which the name is not.
+        ("bob@example.com", Answer::Entries(&["bob"], 0)),
+        ("twins", Answer::Entries(&["twins", "TWINS"], 0)),
+        // No password that could be anybody's.
+        ("", GOOD),
+    ] {
+        assert_eq!(requests(user, people).await, of_alice, "{user:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_shows_no_more_what_it_has_shown_ends_no_session_within_the_grace() {
+    type Entry = &'static [(&'static str, &'static str)];
+    const WHOLE: Entry = &[("uid", "alice"), ("entryUUID", "1"), ("pwdChangedTime", "20260101000000Z")];
+    const NO_TIME: Entry = &[("uid", "alice"), ("entryUUID", "1")];
+    const NO_MARK: Entry = &[("uid", "alice"), ("pwdChangedTime", "20260101000000Z")];
+    const NEITHER: Entry = &[("uid", "alice")];
+    const CHANGED: Entry = &[("uid", "alice"), ("entryUUID", "1"), ("pwdChangedTime", "20260102000000Z")];
+    let (shown, looks) = (Arc::new(Mutex::new(WHOLE)), Arc::new(AtomicUsize::new(0)));
+    let (now, count) = (Arc::clone(&shown), Arc::clone(&looks));
+    let (_folder, config) = directory(Duration::from_secs(20), move |asked| match asked.operation {
+        Asked::SEARCH if !asked.has("ou=groups") => {
+            count.fetch_add(1, SeqCst);
+            Answer::Entry(*now.lock().unwrap())
+        }
+        _ => GOOD,
+    });
+    let server = ServerConfig::new(rustcrypto::provider()).with_refusal_floor(Duration::ZERO);
+    let acceptor = Acceptor::new_async(server, server_key(), LdapVerifier::new(found(config)).unwrap());
+    let acceptor = acceptor.with_recheck(Recheck::every(Duration::from_millis(50)));
+    let (client, end) = UnixStream::pair().unwrap();
+    let accepting = acceptor.clone();
+    let served = tokio::spawn(async move {
+        let mut session = accepting.accept(end, Context::new(source(1))).await.unwrap();
+        let mut byte = [0; 1];
+        loop {
+            let echoed = async {
+                session.read_exact(&mut byte).await?;
+                session.write_all(&byte).await?;
+                session.flush().await
+            };
+            if let Err(error) = echoed.await {
+                return error;
+            }
+        }
+    });
+    let alice = Credential::Password { user: "alice", password: PASSWORD };
+    let mut session = connector().connect(client, alice).await.unwrap();
+    // A right to read is gone, or the address leads to a replica that has other attributes.
+    for less in [NO_TIME, NO_MARK, NEITHER] {
+        *shown.lock().unwrap() = less;
+        until(async || {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            acceptor.counts().unconfirmed == 1
+        })
+        .await;
+        // What is asked twice is asked twice.
+        let before = looks.load(SeqCst);
+        until(async || {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            looks.load(SeqCst) > before + 3
+        })
+        .await;
+        let mut byte = [0; 1];
+        session.write_all(&[7]).await.unwrap();
+        session.read_exact(&mut byte).await.unwrap();
+        *shown.lock().unwrap() = WHOLE;
+        until(async || {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            acceptor.counts().unconfirmed == 0
+        })
+        .await;
+    }
+    *shown.lock().unwrap() = CHANGED;
+    assert_eq!(session.read(&mut [0; 1]).await.unwrap(), 0, "another password ends it");
+    let ended = served.await.unwrap();
+    let ended = ended.get_ref().and_then(|error| error.downcast_ref::<Error>()).unwrap();
+    assert_eq!(ended.code(), "credential-changed");
 }
 
 /// As those that delay the answer to a wrong password, and one that is away for a while.

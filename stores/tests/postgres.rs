@@ -17,7 +17,7 @@ mod left_out;
 mod tables;
 
 use countersign::Reason;
-use countersign::accounts::{Account, AccountStore, Role, StoreError};
+use countersign::accounts::{Account, AccountError, AccountStore, Role, StoreError};
 use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
 use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -25,9 +25,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tables::{BACK_TO_1, account, log_in};
+use tables::{BACK_TO_1, account, all_but_one, log_in};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// A database of this test's own, and the folder of the server's socket.
 struct Server {
@@ -89,13 +90,27 @@ impl Line {
 struct Relay {
     folder: tempfile::TempDir,
     line: watch::Sender<Line>,
+    lost: Vec<watch::Sender<Line>>,
 }
 
 impl Relay {
     fn to(server: &Server) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let line = Self::listen(folder.path(), server);
+        Self { folder, line, lost: Vec::new() }
+    }
+
+    /// What is said on the connections that there are gets nowhere from now on, and new ones are as ever.
+    fn lose(&mut self, server: &Server) {
+        self.line.send(Line::Silent).unwrap();
+        std::fs::remove_file(self.folder.path().join(".s.PGSQL.5432")).unwrap();
+        let line = Self::listen(self.folder.path(), server);
+        self.lost.push(std::mem::replace(&mut self.line, line));
+    }
+
+    fn listen(folder: &Path, server: &Server) -> watch::Sender<Line> {
         let (line, state) = watch::channel(Line::Up);
-        let (there, here) = (server.socket.join(".s.PGSQL.5432"), folder.path().join(".s.PGSQL.5432"));
+        let (there, here) = (server.socket.join(".s.PGSQL.5432"), folder.join(".s.PGSQL.5432"));
         let listener = UnixListener::bind(here).unwrap();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -106,7 +121,7 @@ impl Relay {
                 tokio::spawn(carry(client, server, state.clone()));
             }
         });
-        Self { folder, line }
+        line
     }
 }
 
@@ -155,9 +170,10 @@ async fn tables_are_made_once_by_whoever_is_first() {
     }
     SqlStore::open(&server.place()).await.unwrap();
     for (statement, found) in [
-        ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
+        ("UPDATE countersign SET version = 7, compatible_from = 7", Schema::Newer { version: 7 }),
+        ("UPDATE countersign SET compatible_from = 4", Schema::Compatible { version: 7 }),
         ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
-        ("UPDATE countersign SET version = 3", Schema::Current),
+        ("UPDATE countersign SET version = 4", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE countersign", Schema::Foreign),
     ] {
@@ -212,7 +228,7 @@ async fn a_migration_that_comes_after_a_later_programs_leaves_the_tables_to_that
     let waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
          (SELECT oid FROM pg_database WHERE datname = current_database())";
     while sqlx::query(waiting).fetch_all(&mut other).await.unwrap().is_empty() {}
-    server.run("UPDATE countersign SET version = 7").await;
+    server.run("UPDATE countersign SET version = 7, compatible_from = 7").await;
     other.close().await.unwrap();
     let refused = migrating.await.unwrap();
     assert!(matches!(refused, Err(OpenError::Schema(Schema::Newer { version: 7 }))), "{refused:?}");
@@ -328,6 +344,89 @@ async fn a_name_that_the_database_can_not_have_is_nobodys_and_no_absence_of_it()
         assert!(log_in(&store, "alice").await.is_ok(), "after {name:?}");
     }
     assert!(!told.load(SeqCst), "nobody was told that it is away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_at_once_those_whom_the_database_can_not_have_are_named_and_the_others_kept() {
+    let latin = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'";
+    let Some(server) = Server::created("odd_accounts", latin).await else { return };
+    server.place().migrate().await.unwrap();
+    let store = SqlStore::open(&server.place()).await.unwrap();
+    let (zoe, delta) = ("zo\u{eb}", "\u{3b4}");
+    let odd = || AccountError::Encoding(delta.to_owned());
+    let refused = store.add_all(&[account("alice"), account(delta), account(zoe)]).await.unwrap();
+    assert_eq!(refused, [(delta.to_owned(), odd())]);
+    let mut taken = store.taken(&["alice", delta, "nobody", zoe]).await.unwrap();
+    taken.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let there = |name: &str| (name.to_owned(), AccountError::Exists(name.to_owned()));
+    assert_eq!(taken, [there("alice"), there(zoe), (delta.to_owned(), odd())]);
+    let lock = |account: &mut Account| {
+        account.lock();
+        Ok(())
+    };
+    let failed = store.edit_all(&["alice", delta, zoe], lock).await.unwrap();
+    assert_eq!(failed, [(delta.to_owned(), AccountError::Unknown(delta.to_owned()))]);
+    for name in ["alice", zoe] {
+        assert!(store.find(name).await.unwrap().unwrap().is_locked(), "{name}");
+    }
+    let added = store.add(&account(delta)).await;
+    assert!(matches!(added, Err(StoreError::Account(error)) if error == odd()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_that_can_t_be_kept_as_it_is_wanted_keeps_no_other_back() {
+    let Some(server) = Server::with("all_but_one").await else { return };
+    server.place().migrate().await.unwrap();
+    all_but_one(&SqlStore::open(&server.place()).await.unwrap()).await;
+}
+
+/// As where a network has swallowed what was said, and takes it up again: TCP goes on trying, for many minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_on_which_nothing_comes_any_more_are_given_up_and_others_made() {
+    const CONNECTIONS: i64 = 16;
+    let Some(server) = Server::with("swallowed").await else { return };
+    server.place().migrate().await.unwrap();
+    let mut relay = Relay::to(&server);
+    let place = Place::parse(&server.address(relay.folder.path())).unwrap();
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    // All of them are in use: half to read, half to write.
+    let mut holder = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    for statement in ["BEGIN", "LOCK TABLE accounts IN ACCESS EXCLUSIVE MODE"] {
+        sqlx::query(statement).execute(&mut holder).await.unwrap();
+    }
+    let ask = |number: i64| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            if number % 2 == 0 {
+                store.find("alice").await.map(drop)
+            } else {
+                store.add(&account(&format!("user{number}"))).await
+            }
+        })
+    };
+    let asked: Vec<_> = (0..CONNECTIONS).map(ask).collect();
+    let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database \
+         WHERE NOT l.granted AND d.datname = current_database()";
+    // A machine that is slow may not get there in time.
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut holder).await.unwrap() < CONNECTIONS
+        && !asked.iter().any(JoinHandle::is_finished)
+    {}
+    relay.lose(&server);
+    for one in asked {
+        let given_up = one.await.unwrap();
+        assert!(matches!(given_up, Err(StoreError::Away { .. })), "{given_up:?}");
+    }
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while log_in(&store, "alice").await.is_err() {
+        assert!(Instant::now() < end, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    while store.edit("alice", |account| Ok(account.lock())).await.is_err() {
+        assert!(Instant::now() < end, "it does not come back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

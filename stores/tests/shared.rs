@@ -10,9 +10,10 @@ mod support;
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
-use countersign_stores::{SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
+use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
 use databases::databases;
-use sqlx::Connection;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -117,6 +118,18 @@ async fn no_key_seals_before_servers_that_look_late_have_it() {
     assert!(maker.rotate_shared(b"what is no export", now(), lead, &mut rand::rng()).is_err());
 }
 
+/// Somebody else at the same database.
+async fn run(place: &Place, statement: &'static str) {
+    if let Some(path) = place.path() {
+        let options = SqliteConnectOptions::new().filename(path);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    } else {
+        let mut connection = PgConnection::connect(&place.to_string()).await.unwrap();
+        sqlx::query(statement).execute(&mut connection).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_the_database_are_of_no_use_without_the_secret() {
     for (place, _folder) in databases("wrapped").await {
@@ -136,6 +149,14 @@ async fn keys_in_the_database_are_of_no_use_without_the_secret() {
         let before = SharedTicketKeys::new(&store, &ours, &secret(1).with_next(secret(2)));
         before.sync().await.unwrap();
         assert_eq!(exported(&theirs), exported(&ours));
+        // What nobody can read any more is in the way until it has ended.
+        let late = Arc::new(keys(HOUR));
+        let bereft = SharedTicketKeys::new(&store, &late, &secret(3));
+        assert!(matches!(bereft.sync().await, Err(TicketSharingError::Unreadable)));
+        run(&place, "UPDATE ticket_keys SET ends = 1").await;
+        bereft.sync().await.unwrap();
+        assert_ne!(exported(&late), exported(&ours));
+        assert!(matches!(before.sync().await, Err(TicketSharingError::Unreadable)), "they are new ones");
         if let Some(path) = place.path() {
             store.close().await;
             let file = std::fs::read(path).unwrap();

@@ -15,7 +15,7 @@ mod tables;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::Reason;
-use countersign::accounts::{Account, AccountFile, AccountStore, Role, StoreError};
+use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, Role, StoreError};
 use countersign::files::FileError;
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -23,7 +23,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use tables::{BACK_TO_1, PASSWORD, account, log_in};
+use tables::{BACK_TO_1, PASSWORD, account, all_but_one, log_in};
 use tempfile::TempDir;
 
 async fn sqlite() -> (TempDir, Place) {
@@ -64,14 +64,18 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
     assert_eq!(missing, Schema::Missing);
     assert!(missing.to_string().contains("migration"));
     for (statement, found) in [
-        ("UPDATE countersign SET version = 7", Schema::Newer { version: 7 }),
+        ("UPDATE countersign SET version = 7, compatible_from = 7", Schema::Newer { version: 7 }),
         ("UPDATE countersign SET version = 0", Schema::Damaged),
         ("UPDATE countersign SET version = 2", Schema::Older { version: 2 }),
-        ("UPDATE countersign SET version = 3", Schema::Current),
+        ("UPDATE countersign SET version = 4", Schema::Current),
         // Of what is not all there nobody could know which half is right.
         ("UPDATE countersign SET imitation_key = substr(imitation_key, 1, 63)", Schema::Damaged),
         ("UPDATE countersign SET imitation_key = imitation_key || 'g'", Schema::Damaged),
         ("UPDATE countersign SET imitation_key = substr(imitation_key, 1, 63) || '0'", Schema::Current),
+        ("UPDATE countersign SET version = 9, compatible_from = 4", Schema::Compatible { version: 9 }),
+        ("UPDATE countersign SET compatible_from = 5", Schema::Newer { version: 9 }),
+        ("UPDATE countersign SET compatible_from = 0", Schema::Newer { version: 9 }),
+        ("UPDATE countersign SET version = 4", Schema::Current),
         ("ALTER TABLE accounts DROP COLUMN more", Schema::Damaged),
         ("DROP TABLE tokens", Schema::Damaged),
         ("DROP TABLE countersign", Schema::Foreign),
@@ -81,7 +85,8 @@ async fn tables_that_are_not_as_they_should_be_are_named_with_what_helps() {
         ("DROP TABLE imitated_costs", Schema::Missing),
     ] {
         other(&place, &[statement]).await.close().await.unwrap();
-        if found == Schema::Current {
+        if matches!(found, Schema::Current | Schema::Compatible { .. }) {
+            assert_eq!(place.migrate().await.unwrap(), found, "{statement}");
             SqlStore::open(&place).await.unwrap();
         } else {
             assert_eq!(schema(SqlStore::open(&place).await), found, "{statement}");
@@ -185,6 +190,59 @@ async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_s
     // The list is a part of what is kept: whoever opens it anew imitates the same.
     drop(SqlStore::open(&place).await.unwrap());
     assert_eq!(costs(&place).await.len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_import_or_an_edit_makes_passwords_cost_is_on_the_list_before_anybody_logs_in() {
+    let (_folder, place) = sqlite().await;
+    let store = SqlStore::open(&place).await.unwrap();
+    let argon2 = |memory| Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+    let hashed = |name, memory| {
+        let mut account = Account::new(name, [""; 0]).unwrap();
+        account.set_password_with(PASSWORD, &argon2(memory)).unwrap();
+        account
+    };
+    let is_listed = async |memory: u32| {
+        let cost = format!("$m={memory},t=1,p=1$");
+        costs(&place).await.iter().any(|listed| listed.contains(&cost))
+    };
+    assert_eq!(store.add_all(&[hashed("alice", 16), hashed("bob", 24)]).await.unwrap(), []);
+    assert!(is_listed(16).await && is_listed(24).await);
+    store.edit("alice", |account| account.set_password_with(PASSWORD, &argon2(32))).await.unwrap();
+    assert!(is_listed(32).await);
+    let failed = store.edit_all(&["bob"], |account| account.set_password_with(PASSWORD, &argon2(40))).await.unwrap();
+    assert!(failed.is_empty() && is_listed(40).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_account_that_can_t_be_kept_as_it_is_wanted_keeps_no_other_back() {
+    let (_folder, place) = sqlite().await;
+    all_but_one(&SqlStore::open(&place).await.unwrap()).await;
+}
+
+/// As while servers change their version one by one.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_tables_that_a_later_program_has_changed_people_are_let_in_where_it_says_so_and_otherwise_nobody() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add(&account("alice")).await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    for (compatible_from, is_compatible) in [(4, true), (5, false), (1, true)] {
+        let migrate = format!("UPDATE countersign SET version = 7, compatible_from = {compatible_from}");
+        // What it added.
+        let added = format!("ALTER TABLE accounts ADD COLUMN added_{compatible_from} TEXT");
+        other(&place, &[&migrate, &added]).await.close().await.unwrap();
+        assert_eq!(store.check().await.is_ok(), is_compatible);
+        if is_compatible {
+            assert!(log_in(&store, "alice").await.is_ok());
+            store.edit("alice", |account| account.issue_token()).await.unwrap();
+        } else {
+            assert!(matches!(log_in(&store, "alice").await, Err(Reason::NotNow(_))));
+        }
+        other(&place, &["UPDATE countersign SET version = 4"]).await.close().await.unwrap();
+        store.check().await.unwrap();
+        assert!(log_in(&store, "alice").await.is_ok());
+    }
 }
 
 /// Argon2 takes its memory from the allocator, which counts. That of hashes at the defaults is kept from one to the next.
@@ -317,15 +375,16 @@ async fn tables_that_go_while_they_are_served_say_not_now_to_everybody() {
     assert!(matches!(added, Err(StoreError::Away { .. })), "{added:?}");
 }
 
-/// All of them are looked at when their role gets more, each as a whole, and no more than that.
+/// All of them are looked at when their role gets more, each as a whole: none is refused for what nobody has looked at.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_of_a_thousand_accounts_that_may_have_too_much_gets_more_and_one_of_more_does_not() {
+async fn a_role_of_many_accounts_that_may_have_too_much_gets_more_until_one_of_them_has() {
     let (_folder, place) = sqlite().await;
     let store = SqlStore::open(&place).await.unwrap();
-    let words: Vec<String> = (0..20).map(|number| format!("word{number}")).collect();
-    store.add_role(&Role::new("wide", &words).unwrap()).await.unwrap();
+    let words = |front: &str, count: usize| (0..count).map(|number| format!("{front}{number}")).collect::<Vec<_>>();
+    store.add_role(&Role::new("wide", words("word", 20)).unwrap()).await.unwrap();
     // The same words by their role and by themselves: counted twice there are more than a grant may have.
-    let accounts = |names: &str| {
+    let inserts = |names: &str, words: &[String]| {
+        let names = format!("WITH RECURSIVE names (number) AS ({names})");
         let insert = "INSERT INTO accounts (name, version, permissions)";
         [
             format!("{names} {insert} SELECT 'user' || number, 1, '{}' FROM names", words.join(",")),
@@ -333,14 +392,17 @@ async fn a_role_of_a_thousand_accounts_that_may_have_too_much_gets_more_and_one_
         ]
     };
     let more = async |word: &str| store.edit_role("wide", |role| role.add_permission(word)).await;
-    let thousand = "SELECT 1 UNION ALL SELECT number + 1 FROM names WHERE number < 1000";
-    for (names, is_taken) in [(thousand, true), ("SELECT 1001", false)] {
-        let inserts = accounts(&format!("WITH RECURSIVE names (number) AS ({names})"));
-        other(&place, &[&inserts[0], &inserts[1]]).await.close().await.unwrap();
-        assert_eq!(store.role_users("wide").await.unwrap(), if is_taken { 1000 } else { 1001 });
-        let added = more(if is_taken { "one-more" } else { "another" }).await;
-        assert_eq!(added.is_ok(), is_taken, "{added:?}");
-    }
+    let many = inserts("SELECT 1000 UNION ALL SELECT number + 1 FROM names WHERE number < 1500", &words("word", 20));
+    other(&place, &many.each_ref().map(String::as_str)).await.close().await.unwrap();
+    assert_eq!(store.role_users("wide").await.unwrap(), 501);
+    assert!(more("one-more").await.unwrap());
+    // The last of them has as many as it may have, with those of its role.
+    let full = inserts("SELECT 9999", &[words("word", 20), words("own", 11)].concat());
+    other(&place, &full.each_ref().map(String::as_str)).await.close().await.unwrap();
+    let refused = more("another").await;
+    assert!(matches!(refused, Err(StoreError::Account(AccountError::Permissions(_)))), "{refused:?}");
+    store.remove("user9999").await.unwrap();
+    assert!(more("another").await.unwrap());
 }
 
 #[cfg(unix)]

@@ -307,6 +307,13 @@ fn sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer<A: Adapter
     works(&mut client, &mut server);
     store.trouble("alice", None);
     eventually("it is confirmed", || patient.counts().unconfirmed == 0);
+    // It has no word of the credentials any more: whether they are as they were nobody can tell.
+    store.put("alice", &["read"], 2, None);
+    store.all_asked_again(&["alice"]);
+    eventually("it is counted", || patient.counts().unconfirmed == 1);
+    works(&mut client, &mut server);
+    store.put("alice", &["read"], 1, Some(1));
+    eventually("it is confirmed", || patient.counts().unconfirmed == 0);
     // Somebody who was removed meanwhile.
     store.trouble("alice", Some(Trouble::Away));
     eventually("it is counted", || patient.counts().unconfirmed == 1);

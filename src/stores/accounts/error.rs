@@ -56,6 +56,9 @@ pub enum AccountError {
     /// Another account has one of its tokens.
     #[error("a token of user {0} belongs to somebody else")]
     DuplicateToken(String),
+    /// Something of the account is a text that the store can't have: a character that a database's encoding has not.
+    #[error("user {0} has a character that the encoding of the database can't hold")]
+    Encoding(String),
     /// The name can't be that of a role.
     #[error("not a role's name: 1 to {} letters, digits, dots, dashes and underscores", limits::MAX_ROLE)]
     BadRole,
@@ -98,6 +101,7 @@ codes!(AccountError {
     Self::TooManyTokens(_) => "too-many-tokens",
     Self::NoTotp(_) => "no-totp",
     Self::DuplicateToken(_) => "duplicate-token",
+    Self::Encoding(_) => "not-encodable",
     Self::BadRole => "bad-role",
     Self::RoleExists(_) => "role-exists",
     Self::UnknownRole(_) => "unknown-role",

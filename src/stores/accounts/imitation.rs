@@ -95,6 +95,12 @@ impl Imitation {
         Cost::default().example()
     }
 
+    /// What the password of this name costs where no account has it, as [`Account::password_cost`](super::Account::password_cost) has it. For
+    /// tests of a store of one's own: it stays the same, whoever is added and removed.
+    pub fn cost_of(&self, user: &str) -> String {
+        self.of(user).as_str().to_owned()
+    }
+
     /// What the password of an unknown name costs: of all costs on the list, the one with the highest MAC together with the name
     /// (rendezvous hashing).
     pub(super) fn of(&self, user: &str) -> Imitated {

@@ -27,7 +27,7 @@ impl Accounts {
         if !self.get(old.name()).is_some_and(|account| account.is_same(old)) || new.name() != old.name() {
             return Err(StoreError::Conflict);
         }
-        let new = self.resolved(new.clone())?;
+        let new = self.changed_to(new.clone())?;
         self.put(new);
         Ok(())
     }

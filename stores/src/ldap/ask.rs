@@ -140,16 +140,21 @@ impl Session {
         if self.inner.config.service.is_none() {
             return self.log_in_by_name(user, password).await;
         }
-        let person = self.find(user).await.map_err(|trouble| trouble.reason())?;
+        let person = match self.find(user).await {
+            Ok(person) => person.ok_or(Reason::UnknownUser),
+            // What it has of them lets nobody in, and that takes as long.
+            Err(Trouble::Unfit(reason)) if !reason.is_not_now() => Err(reason),
+            Err(trouble) => return Err(trouble.reason()),
+        };
         let name = match &person {
-            Some(person) => person.dn.clone(),
-            None => self.named(user)?,
+            Ok(person) => person.dn.clone(),
+            Err(_) => self.named(user)?,
         };
         let verdict = policy::verdict(&self.bind(&name, password).await?);
         match person {
-            Some(person) => verdict.map(|()| person),
+            Ok(person) => verdict.map(|()| person),
             // The search did not find them; a directory that takes the password all the same has another entry of that name.
-            None => Err(verdict.err().filter(Reason::is_not_now).unwrap_or(Reason::UnknownUser)),
+            Err(reason) => Err(verdict.err().filter(Reason::is_not_now).unwrap_or(reason)),
         }
     }
 
@@ -212,6 +217,7 @@ impl Session {
         match (found.next(), found.next()) {
             (Some(entry), None) => self.person(entry, user).await,
             (Some(_), Some(_)) => {
+                self.groups("cn=nobody", user).await?;
                 Err(Trouble::Unfit(Reason::Application("the directory has several entries of that name")))
             }
             (None, _) => {
@@ -223,7 +229,11 @@ impl Session {
     }
 
     async fn person(&mut self, entry: SearchEntry, user: &str) -> Result<Option<Person>, Trouble> {
-        let Some(mut person) = Person::of(entry, self.inner.config.name_attribute(), user) else { return Ok(None) };
+        let Some(mut person) = Person::of(entry, self.inner.config.name_attribute(), user) else {
+            // It is another's, which a directory finds by a mail address, say: as many requests as for nobody.
+            self.groups("cn=nobody", user).await?;
+            return Ok(None);
+        };
         if let Some(groups) = self.groups(&person.dn, person.name()).await? {
             person.set_groups(groups);
         }

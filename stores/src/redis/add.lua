@@ -66,7 +66,7 @@ for at = 1, #ARGV, 5 do
     if amount < 0 then amount = taken(a, half_life, amount) end
     if amount ~= 0 then add_to_cells(a, half_life, amount) end
   elseif kind == 'total' then
-    local level = faded(unpack_count(redis.call('GET', prefix .. 'total')), half_life)
+    local level = faded(total(), half_life)
     redis.call('SET', prefix .. 'total', pack_count(plus(level, amount)), 'PX', COUNTS)
   elseif kind == 'known' then
     local name, source = string.sub(a, 1, 16), string.sub(a, 17, 32)

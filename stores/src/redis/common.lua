@@ -8,13 +8,12 @@ local LOGINS = 200 * 24 * 3600 * 1000
 local SOURCES = 64
 -- Counts are worth nothing a day after the last one.
 local COUNTS = 24 * 3600 * 1000
--- A count from further in the future was made by a clock that was wrong. It would never fade.
+-- No server's clock that is further ahead than this keeps tickets out until then.
 local AHEAD = 3600 * 1000
 local WIDTH, CELL = 65536, 10
 
 local function faded(count, half_life)
-  if count.at > now + AHEAD then return 0 end
-  return count.level * 0.5 ^ (math.max(now - count.at, 0) / half_life)
+  return count.level * 0.5 ^ ((now - count.at) / half_life)
 end
 
 local function plus(level, amount)
@@ -31,12 +30,29 @@ local function pack_count(level)
   return struct.pack('>fI6', level, now)
 end
 
+-- This clock alone writes counts, so one from the future was made while it was wrong. It would not fade until then: it is one of now, from here on, also
+-- where it is only read. What nobody adds to any more is to fade, too.
+local function righted(count, keep)
+  if count.at > now then
+    count.at = now
+    keep(pack_count(count.level))
+  end
+  return count
+end
+
+local function total()
+  local count = unpack_count(redis.call('GET', prefix .. 'total'))
+  return righted(count, function(packed) redis.call('SET', prefix .. 'total', packed, 'PX', COUNTS) end)
+end
+
 local function cells(places)
   local found = {}
   local columns = { struct.unpack('>HHHH', places) }
   for row = 1, 4 do
     local at = ((row - 1) * WIDTH + columns[row]) * CELL
-    local cell = unpack_count(redis.call('GETRANGE', prefix .. 'counts', at, at + CELL - 1))
+    local cell = righted(unpack_count(redis.call('GETRANGE', prefix .. 'counts', at, at + CELL - 1)), function(packed)
+      redis.call('SETRANGE', prefix .. 'counts', at, packed)
+    end)
     cell.place = at
     found[row] = cell
   end
@@ -57,5 +73,7 @@ local function known(name, source)
   if not text or #text < 6 + CELL then return nil end
   -- Other sources of the account may have kept the whole of it.
   if now - struct.unpack('>I6', text) > LOGINS then return nil end
-  return unpack_count(string.sub(text, 7))
+  return righted(unpack_count(string.sub(text, 7)), function(packed)
+    redis.call('HSET', prefix .. 'sources:' .. name, source, string.sub(text, 1, 6) .. packed)
+  end)
 end

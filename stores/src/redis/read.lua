@@ -6,7 +6,7 @@ for at = 1, #ARGV, 4 do
   if kind == 'count' then
     count = lowest(cells(a), half_life)
   elseif kind == 'total' then
-    count = unpack_count(redis.call('GET', prefix .. 'total'))
+    count = total()
   elseif kind == 'known' then
     local name, source = string.sub(a, 1, 16), string.sub(a, 17, 32)
     count = known(name, source) or lowest(cells(b), half_life)
@@ -15,8 +15,7 @@ for at = 1, #ARGV, 4 do
   else
     count = { level = redis.call('EXISTS', prefix .. 'accounts:' .. a), at = now }
   end
-  if count.at > now + AHEAD then count = { level = 0, at = now } end
   answer[#answer + 1] = string.format('%.9g', count.level)
-  answer[#answer + 1] = string.format('%.0f', math.max(now - count.at, 0))
+  answer[#answer + 1] = string.format('%.0f', now - count.at)
 end
 return answer

@@ -56,7 +56,7 @@ impl SqlStore {
     /// Whether the tables are as they should be, and what unknown names cost.
     async fn look(&self) -> Result<(), OpenError> {
         match schema::look(&self.0.database).await? {
-            Schema::Current => {}
+            Schema::Current | Schema::Compatible { .. } => {}
             other => return Err(OpenError::Schema(other)),
         }
         let read = tokio::time::timeout(PATIENCE, self.0.costs.read(&self.0.database)).await;
@@ -79,7 +79,7 @@ impl SqlStore {
     /// [`StoreError::Away`].
     pub async fn check(&self) -> Result<(), StoreError> {
         let found = match schema::look(&self.0.database).await {
-            Ok(Schema::Current) => self.ready().await.map_err(unfit),
+            Ok(Schema::Current | Schema::Compatible { .. }) => self.ready().await.map_err(unfit),
             Ok(other) => {
                 // Somebody has migrated them, or put other ones there.
                 self.0.is_ready.store(false, Relaxed);

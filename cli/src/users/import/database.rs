@@ -81,8 +81,8 @@ async fn try_all(
     imported: &mut Imported,
 ) -> Result<(), StoreError> {
     let names: Vec<&str> = batch.iter().map(|record| record.name.as_str()).collect();
-    let taken = store.taken(&names).await?;
-    count(batch, &taken, existing, imported);
+    let refused: HashMap<String, AccountError> = store.taken(&names).await?.into_iter().collect();
+    batch.iter().for_each(|record| count(record, refused.get(&record.name), existing, imported));
     Ok(())
 }
 
@@ -106,36 +106,39 @@ async fn write_all(
             }
         }
     }
-    let taken = store.add_all(&accounts).await?;
+    let refused: HashMap<String, AccountError> = store.add_all(&accounts).await?.into_iter().collect();
+    let is_there = |name: &str| matches!(refused.get(name), Some(AccountError::Exists(_)));
     let good = || batch.iter().filter(|record| !bad.contains(record.name.as_str()));
-    if existing == Existing::Updated && !taken.is_empty() {
+    if existing == Existing::Updated && !refused.is_empty() {
         let by_name: HashMap<&str, &Record> = good().map(|record| (record.name.as_str(), record)).collect();
-        let names: Vec<&str> = by_name.keys().copied().filter(|name| taken.contains(*name)).collect();
+        let names: Vec<&str> = by_name.keys().copied().filter(|name| is_there(name)).collect();
         let change = |account: &mut Account| match by_name.get(account.name()) {
             Some(record) => set(account, record),
             None => Ok(()),
         };
         let failed = store.edit_all(&names, change).await?;
-        for (name, error) in &failed {
+        let bad = refused.iter().filter(|(name, _)| !is_there(name));
+        for (name, error) in failed.iter().map(|(name, error)| (name, error)).chain(bad) {
             if let Some(record) = by_name.get(name.as_str()) {
                 imported.reject(record, error);
             }
         }
         imported.updated = imported.updated.saturating_add(names.len().saturating_sub(failed.len()));
-        imported.added = imported.added.saturating_add(accounts.len().saturating_sub(taken.len()));
+        imported.added = imported.added.saturating_add(accounts.len().saturating_sub(refused.len()));
         return Ok(());
     }
-    good().for_each(|record| count(std::slice::from_ref(record), &taken, existing, imported));
+    good().for_each(|record| count(record, refused.get(&record.name), existing, imported));
     Ok(())
 }
 
-/// Counts those that are there already for what they are.
-fn count(batch: &[Record], taken: &HashSet<String>, existing: Existing, imported: &mut Imported) {
-    for record in batch {
-        match taken.contains(&record.name) {
-            false => imported.added = imported.added.saturating_add(1),
-            true if existing == Existing::Updated => imported.updated = imported.updated.saturating_add(1),
-            true => imported.pass(record, existing),
+/// Counts one for what it is: added, unless there is a reason why not.
+fn count(record: &Record, refused: Option<&AccountError>, existing: Existing, imported: &mut Imported) {
+    match refused {
+        None => imported.added = imported.added.saturating_add(1),
+        Some(AccountError::Exists(_)) if existing == Existing::Updated => {
+            imported.updated = imported.updated.saturating_add(1)
         }
+        Some(AccountError::Exists(_)) => imported.pass(record, existing),
+        Some(error) => imported.reject(record, error),
     }
 }

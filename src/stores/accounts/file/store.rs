@@ -81,7 +81,9 @@ impl File {
         AccountFile::edit(&self.path, false, |accounts| accounts.exchange(old, new))?;
         // Under the epoch that its next logins have.
         let accounts = served(self.reader.ask(FIRST))?;
-        accounts.stored(new.name()).filter(|stored| stored.is_same(new)).ok_or(StoreError::Conflict)
+        // As it is written: a key's comment loses its blanks there, for one.
+        let is_it = |stored: &Account| stored.to_string() == new.to_string();
+        accounts.stored(new.name()).filter(is_it).ok_or(StoreError::Conflict)
     }
 }
 
