@@ -3,7 +3,7 @@
 use super::{Existing, Imported, Record, set};
 use crate::accounts::{Opened, Store, Users};
 use crate::failure::Failure;
-use countersign::accounts::{Account, StoreError};
+use countersign::accounts::{Account, AccountError, StoreError};
 use countersign_stores::SqlStore;
 use std::collections::{HashMap, HashSet};
 
