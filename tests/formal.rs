@@ -267,7 +267,7 @@ fn every_query_has_a_claim_and_what_is_expected_of_it() {
 const END: &str = "(* The model can do what it is about";
 
 /// What is expected in each run of a model: of its claims, and of its good ends.
-fn results(text: &str) -> (Vec<(&str, &str)>, Vec<(&str, &str)>) {
+fn results(text: &str) -> [Vec<(&str, &str)>; 2] {
     let (mut claims, mut ends) = (Vec::new(), Vec::new());
     for block in text.split("\n\n") {
         let lines: Vec<_> = block.lines().collect();
@@ -287,7 +287,7 @@ fn results(text: &str) -> (Vec<(&str, &str)>, Vec<(&str, &str)>) {
             }
         }
     }
-    (claims, ends)
+    [claims, ends]
 }
 
 /// Where no login comes to its end, all that is asked of logins is true.
@@ -298,7 +298,7 @@ fn every_run_that_holds_is_seen_to_reach_its_good_end() {
         if !text.contains("in(net, ") {
             continue;
         }
-        let (claims, ends) = results(&text);
+        let [claims, ends] = results(&text);
         for (run, result) in &ends {
             assert_eq!(*result, "false", "{file}: {run} is not expected to reach its end");
         }

@@ -1,6 +1,7 @@
 //! A real LDAP directory: Debian's `slapd`, on a socket in a folder of its own. Shared with the tests of the command.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[allow(clippy::duplicate_mod, reason = "a test of the command has it in its own support, too")]
 #[path = "../../../tests/support/left_out.rs"]
 mod left_out;
 
