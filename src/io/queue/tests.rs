@@ -34,7 +34,7 @@ fn sources_take_turns_whatever_the_length_of_their_lines() {
 #[test]
 fn a_source_that_comes_back_waits_for_those_who_were_there() {
     let mut queue = Queue::new();
-    let mut push = |queue: &mut Queue<_>, name| {
+    let push = |queue: &mut Queue<_>, name| {
         queue.push((&source(name), Origin::New), Progress::Fresh, at(0), name);
     };
     push(&mut queue, "often");
