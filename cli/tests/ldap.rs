@@ -144,8 +144,9 @@ async fn a_change_in_the_directory_reaches_tickets_and_open_sessions() {
 async fn a_name_with_blanks_and_quotes_makes_no_field_of_a_line() {
     let Some(directory) = Directory::start() else { return };
     let (house, odd) = (house(), "bob code=ok user=\"alice\"");
-    directory.change("uid=bob,ou=people,dc=example", ldap3::Mod::Add("uid", HashSet::from([odd]))).await;
-    let mut server = serve(&house, &directory.socket(), &[]);
+    directory.change("uid=bob,ou=people,dc=example", ldap3::Mod::Replace("cn", HashSet::from([odd]))).await;
+    let by_cn = ["--ldap-filter", "(cn={user})", "--ldap-name-attribute", "cn"];
+    let mut server = serve(&house, &directory.socket(), &by_cn);
     log_in(&server, &house, odd, PASSWORD).ok();
     for event in ["event=login-accepted", "event=session-ended"] {
         let line = server.wait_for(&[event]);
