@@ -87,8 +87,13 @@ impl Suite {
             return Ok(row);
         }
         // Of thirty logins one is more than a hundredth, and a machine that builds something else loses one. What fails in a hurry is given
-        // its time, and that is what counts.
+        // its time, and that is what counts; once more, where the machine did something else then, too.
         eprintln!("{row}\n  again, at its full length:");
+        let row = self.judge_in(scenario, mode.at_full_length()).await?;
+        if row.faults.is_empty() {
+            return Ok(row);
+        }
+        eprintln!("{row}\n  and once more:");
         self.judge_in(scenario, mode.at_full_length()).await
     }
 
