@@ -13,6 +13,7 @@ use countersign::{
     Acceptor, Bounds, Connector, Credential, Error, LoginError, MemoryTickets, Penalties, PuzzleDifficulty, Puzzles,
     Recheck, Server, ServerKey, Source, TicketCache, WhenAway,
 };
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,19 +155,25 @@ fn ends_that_differ_find_out_after_the_puzzle<A: Adapter>() {
     assert_eq!(puzzles(&acceptor), (1, 1, 0));
 }
 
-fn puzzles_begin_when_somebody_has_waited_and_end<A: Adapter>() {
-    let (gate, verifier) = Gate::new();
-    let wait = Duration::from_millis(1);
-    let puzzling = Puzzles::default().with_first(bits(2)).with_most(bits(2)).with_wait(wait);
-    let bounds = one_at_a_time().with_patience(Duration::from_secs(60));
-    let acceptor = asking(verifier).with_bounds(bounds).with_puzzles(puzzling);
+/// Asks as soon as somebody has waited.
+fn soon() -> Puzzles {
+    Puzzles::default().with_first(bits(2)).with_most(bits(2)).with_wait(Duration::from_millis(1))
+}
+
+/// A first login has its turn, as this says when it returns, and a second waits behind it: more come until one of them is asked. All that are there
+/// are let go then, and get in.
+fn come_until_somebody_is_asked<A: Adapter>(
+    acceptor: &Acceptor,
+    has_its_turn: impl FnOnce(),
+    let_go: impl FnOnce(usize),
+) {
     let start = |source: &str| {
         let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named(source));
+        let server = accepting::<A>(acceptor, server, Source::named(source));
         (std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop)), server)
     };
     let first = start("one");
-    gate.entered.recv().unwrap();
+    has_its_turn();
     // It waits for the first; nobody was asked so far.
     let second = start("two");
     eventually("both are here", || acceptor.counts().logins == 2);
@@ -180,44 +187,36 @@ fn puzzles_begin_when_somebody_has_waited_and_end<A: Adapter>() {
         acceptor.counts().puzzles_solved > 0
     });
     assert_eq!(acceptor.counts().puzzle_bits, 2);
-    for _ in 0..2 + others.len() {
-        gate.go.send(()).unwrap();
-    }
+    let_go(2 + others.len());
     for (client, server) in [first, second].into_iter().chain(others) {
         client.join().unwrap().unwrap();
         drop(server.join().unwrap().unwrap());
     }
 }
 
+fn puzzles_begin_when_somebody_has_waited_and_end<A: Adapter>() {
+    let (gate, verifier) = Gate::new();
+    let bounds = one_at_a_time().with_patience(Duration::from_secs(60));
+    let acceptor = asking(verifier).with_bounds(bounds).with_puzzles(soon());
+    let has_its_turn = || drop(gate.entered.recv().unwrap());
+    come_until_somebody_is_asked::<A>(&acceptor, has_its_turn, |count| {
+        (0..count).for_each(|_| gate.go.send(()).unwrap());
+    });
+}
+
 fn puzzles_begin_when_somebody_has_waited_for_a_key_that_is_elsewhere<A: Adapter>() {
     let (elsewhere, asked) = Elsewhere::new();
-    let puzzling = Puzzles::default().with_first(bits(2)).with_most(bits(2)).with_wait(Duration::from_millis(1));
     let bounds = Bounds::default().with_remote(1).with_patience(Duration::from_secs(60));
-    let acceptor = Acceptor::new(config(), remote(&elsewhere), verifier).with_bounds(bounds).with_puzzles(puzzling);
-    let start = |source: &str| {
-        let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named(source));
-        (std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop)), server)
-    };
-    let first = start("one");
-    let go = asked.recv().unwrap();
-    let second = start("two");
-    eventually("both are here", || acceptor.counts().logins == 2);
-    let mut others = Vec::new();
-    eventually("somebody is asked", || {
-        others.push(start(&format!("another {}", others.len())));
-        let count = 2 + others.len();
-        eventually("it is here", || acceptor.counts().logins == count);
-        acceptor.counts().puzzles_solved > 0
-    });
-    go.send(()).unwrap();
-    for _ in 0..1 + others.len() {
-        asked.recv().unwrap().send(()).unwrap();
-    }
-    for (client, server) in [first, second].into_iter().chain(others) {
-        client.join().unwrap().unwrap();
-        drop(server.join().unwrap().unwrap());
-    }
+    let acceptor = Acceptor::new(config(), remote(&elsewhere), verifier).with_bounds(bounds).with_puzzles(soon());
+    let first = Cell::new(None);
+    come_until_somebody_is_asked::<A>(
+        &acceptor,
+        || first.set(Some(asked.recv().unwrap())),
+        |count| {
+            first.take().unwrap().send(()).unwrap();
+            (1..count).for_each(|_| asked.recv().unwrap().send(()).unwrap());
+        },
+    );
 }
 
 fn a_server_that_leaves_while_its_puzzle_is_solved_is_noticed<A: Adapter>() {
