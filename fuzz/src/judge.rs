@@ -249,6 +249,13 @@ fn verdict_is(grant: GrantMessage<'_>, (ticket, lifetime): (&[u8], Option<u64>),
     front.pop();
     let mut padded = plaintext.to_vec();
     padded.resize(limits::VERDICT, 0);
+    // Of a lifetime past the end of all times no ticket shows how far past.
+    if let Some(most) = lifetime.filter(|&lifetime| is_endless(lifetime)) {
+        let at = front.len() - 8..front.len();
+        let said = <[u8; 8]>::try_from(&padded[at.clone()]).unwrap();
+        assert!(u64::from_be_bytes(said) >= most, "a ticket for longer than was said");
+        front[at].copy_from_slice(&said);
+    }
     let mut rest = padded.strip_prefix(front.as_slice()).expect("the canonical encoding");
     let mut numbers = Vec::new();
     let count = rest.split_off_first().copied().unwrap_or(0);
@@ -260,6 +267,12 @@ fn verdict_is(grant: GrantMessage<'_>, (ticket, lifetime): (&[u8], Option<u64>),
     assert!(rest.iter().all(|&byte| byte == 0), "not the canonical padding");
     numbers.sort_unstable();
     assert!(numbers.windows(2).all(|pair| pair[0] != pair[1]), "an extension that comes twice");
+}
+
+/// Whether a ticket of this lifetime, whenever it came, is good for ever.
+fn is_endless(lifetime: u64) -> bool {
+    // No clock here is further than that from 1970.
+    lifetime > u64::MAX - (1 << 40)
 }
 
 /// For how long the server said that it takes the ticket.
