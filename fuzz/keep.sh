@@ -10,7 +10,7 @@ for target in "${targets[@]}"; do
   mkdir -p "found/$target" "corpus/$target"
   kept=$(mktemp -d)
   cp "seeds/$target"/* "$kept"
-  cargo fuzz run "$target" -- -merge=1 -max_len=1500 "$kept" "$(readlink -f "corpus/$target")" "$(readlink -f "found/$target")" 2>&1 |
+  cargo fuzz run --sanitizer none "$target" -- -merge=1 -max_len=1500 "$kept" "$(readlink -f "corpus/$target")" "$(readlink -f "found/$target")" 2>&1 |
     grep -aE "MERGE-OUTER: .* (new files|initial)" || true
   for seed in "seeds/$target"/*; do rm "$kept/$(basename "$seed")"; done
   rm -rf "corpus/$target"

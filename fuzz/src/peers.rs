@@ -81,8 +81,8 @@ fn named(trust: Server) -> Server {
     trust.with_name(NAME).unwrap().with_floor(KeyExchange::Rsa)
 }
 
-/// What both ends together may hold at once, in bytes, beside what the input makes them hold: a few frames of the largest size.
-const BUDGET: usize = 64 << 10;
+/// What both ends together may hold at once, in bytes, beside what the input makes them hold: eight frames of the largest size.
+const BUDGET: usize = 128 << 10;
 
 /// Has them meet, within that.
 pub(crate) fn within_budget(input: &[u8], meet: impl FnOnce() -> Reached) -> Reached {
