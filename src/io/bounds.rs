@@ -12,6 +12,7 @@ use core::time::Duration;
 /// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
 /// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, of sources from which nobody has logged in before others, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
 /// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer; a ticket is not taken |
+/// | of these, logins that wait for a further factor | 256 of one principal | the login is refused |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | a hello is told that the server is busy; where it is the principal who has too many, the login is refused |
 ///
 /// ```
@@ -101,7 +102,7 @@ impl Bounds {
     }
 
     /// Bounds the logins that have arrived and are not decided, the tickets that are asked about, and the refusals that wait until they are due
-    /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source. A refusal costs a
+    /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source, and an eighth may be logins of one principal that wait for a further factor. A refusal costs a
     /// connection and some 2 KiB, and no thread.
     #[must_use]
     pub fn with_refusals(mut self, refusals: usize) -> Self {
@@ -193,6 +194,10 @@ impl Bounds {
 
     pub(super) fn refusals_of_a_source(&self) -> usize {
         part(self.refusals, 4)
+    }
+
+    pub(super) fn factors_of_a_principal(&self) -> usize {
+        part(self.refusals, 8)
     }
 
     pub(super) fn sessions_of_a_source(&self) -> usize {

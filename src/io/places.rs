@@ -11,10 +11,12 @@
 
 mod eviction;
 mod held;
+mod principals;
 
 pub(super) use eviction::Eviction;
 
 use held::Held;
+use principals::Principals;
 
 use super::bounds::Bounds;
 use super::error::BusyReason;
@@ -50,7 +52,10 @@ struct State {
     /// Of the sources, those with handshakes that wait for their peers: sessions, of which there may be very many, have no part
     /// in who makes way.
     waiting: HashSet<Source>,
-    principals: HashMap<Arc<str>, usize>,
+    /// Whose the sessions are.
+    principals: Principals,
+    /// Of whom logins wait for a further factor.
+    awaited: Principals,
     /// Of the handshakes, those whose login has arrived.
     logins: usize,
     refusals: usize,
@@ -357,8 +362,18 @@ impl Place {
     }
 
     fn is_full_of(&self, state: &State, principal: &str) -> bool {
-        let own = state.principals.get(principal).copied().unwrap_or(0);
-        own >= self.places.0.bounds().sessions_of_a_principal()
+        state.principals.of(principal) >= self.places.0.bounds().sessions_of_a_principal()
+    }
+
+    /// For as long as this login waits for further factors of this principal; `None` where as many do as may. It keeps its own place, too: whoever
+    /// has a password, and not what is asked further, could take all of those from many addresses, for as long as people may take to type.
+    pub(super) fn factor_place(&self, principal: &str) -> Option<FactorPlace> {
+        let mut state = self.places.lock();
+        if state.awaited.of(principal) >= self.places.0.bounds().factors_of_a_principal() {
+            return None;
+        }
+        let principal = state.awaited.add(principal);
+        Some(FactorPlace { places: self.places.clone(), principal })
     }
 
     /// A seat for a session of this principal; `None` where there are as many as there may be.
@@ -367,9 +382,7 @@ impl Place {
         if !self.has_room(&state) || self.is_full_of(&state, principal) {
             return None;
         }
-        let own = state.principals.get(principal).copied().unwrap_or(0);
-        let principal: Arc<str> = principal.into();
-        state.principals.insert(Arc::clone(&principal), own.saturating_add(1));
+        let principal = state.principals.add(principal);
         state.sessions = state.sessions.saturating_add(1);
         let held = state.sources.entry(self.source.clone()).or_default();
         held.sessions = held.sessions.saturating_add(1);
@@ -395,6 +408,18 @@ impl Drop for RefusalPlace {
         let mut state = self.places.lock();
         state.refusals = state.refusals.saturating_sub(1);
         state.change(&self.source, |held| held.refusals = held.refusals.saturating_sub(1));
+    }
+}
+
+/// That a login waits for a further factor.
+pub(super) struct FactorPlace {
+    places: Places,
+    principal: Arc<str>,
+}
+
+impl Drop for FactorPlace {
+    fn drop(&mut self) {
+        self.places.lock().awaited.remove(&self.principal);
     }
 }
 
@@ -425,12 +450,7 @@ impl Drop for SessionPlace {
         let mut state = self.places.lock();
         state.sessions = state.sessions.saturating_sub(1);
         state.change(&self.source, |held| held.sessions = held.sessions.saturating_sub(1));
-        let left = state.principals.get(&self.principal).map_or(0, |count| count.saturating_sub(1));
-        if left == 0 {
-            state.principals.remove(&self.principal);
-        } else {
-            state.principals.insert(Arc::clone(&self.principal), left);
-        }
+        state.principals.remove(&self.principal);
     }
 }
 

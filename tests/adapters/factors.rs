@@ -9,9 +9,9 @@ use crate::penalties::penalties;
 use crate::support::{ALICE, FLOOR, RSA2048, Scenario, grant, provider, verifier};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Connector, Context, Credential, CredentialKind, Error, FactorAttempt, Form,
-    Further, Grant, LoginError, MemoryTickets, Penalty, PolicyRequest, Prompt, Reason, Returning, Source, TicketKeys,
-    Verifier, limits,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, Error, FactorAttempt,
+    Form, Further, Grant, LoginError, MemoryTickets, Penalty, PolicyRequest, Prompt, Reason, Returning, Source,
+    TicketKeys, Verifier, limits,
 };
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,7 @@ for_every_adapter!(
     a_verifier_that_is_shared_or_under_a_policy_asks_for_the_factors_that_it_asks_for_alone,
     a_client_that_can_t_be_asked_is_refused_without_being_told_why,
     a_client_that_has_no_answer_gives_the_login_up,
+    whoever_has_a_password_alone_waits_for_its_further_factor_in_an_eighth_of_the_places_at_most,
     a_verifier_that_asks_without_end_is_stopped,
     a_verifier_that_panics_over_an_answer_refuses_it,
     a_verifier_that_is_away_says_not_now,
@@ -217,6 +218,30 @@ fn a_client_that_has_no_answer_gives_the_login_up<A: Adapter>() {
         assert_eq!(protocol(client), Error::FactorWanted(Prompt::new(Form::Code, "0").unwrap()));
         assert_eq!(disconnected(server), FrameType::ClientFactor);
         eventually_empty(&acceptor);
+    }
+}
+
+fn whoever_has_a_password_alone_waits_for_its_further_factor_in_an_eighth_of_the_places_at_most<A: Adapter>() {
+    for (_, acceptor) in both(1) {
+        let acceptor = acceptor.with_bounds(Bounds::default().with_refusals(23));
+        let waiting = [(); 2].map(|()| {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Context::uncounted());
+            let mut peer = Peer::new(client);
+            drop(peer.login(&Scenario::new().factors(), ALICE));
+            peer.receive(FrameType::ServerVerdict);
+            (peer, server)
+        });
+        let (client, server) = failed::<A>(&acceptor, &answering(), ALICE);
+        assert_eq!(protocol(client), Error::Refused);
+        let reason = Reason::NotAdmitted("too many logins of this principal wait for a further factor");
+        assert_eq!(refused(server), (Some("alice".to_owned()), reason));
+        for (peer, server) in waiting {
+            drop(peer);
+            assert_eq!(disconnected(server.join().unwrap().map(drop).unwrap_err()), FrameType::ClientFactor);
+        }
+        let (client, server) = login::<A>(&acceptor, &answering(), ALICE);
+        assert!(client.is_ok() && server.is_ok());
     }
 }
 

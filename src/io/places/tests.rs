@@ -247,3 +247,19 @@ fn a_ticket_that_is_asked_about_makes_way_for_nobody_and_waits_anew_after_that()
     assert_eq!(places.counts(), Counts { made_way: 7, ..Counts::default() });
     assert!(places.lock().sources.is_empty());
 }
+
+#[test]
+fn logins_that_wait_for_a_further_factor_are_bounded_by_principal() {
+    let places = Places::new(Bounds::default().with_refusals(24));
+    let login = |number: u32| enter(&places, &format!("source {number}"));
+    let all: Vec<Place> = (0..8).map(login).collect();
+    let mut alice: Vec<FactorPlace> = all[..3].iter().filter_map(|place| place.factor_place("alice")).collect();
+    assert!(alice.len() == 3 && all[3].factor_place("alice").is_none());
+    let bob: Vec<_> = all[3..6].iter().map(|place| place.factor_place("bob")).collect();
+    assert!(bob.iter().all(Option::is_some) && all[6].factor_place("bob").is_none());
+    alice.pop();
+    let again = all[3].factor_place("alice").unwrap();
+    assert!(all[4].factor_place("alice").is_none());
+    drop((again, alice, bob));
+    assert!(places.lock().awaited.is_empty());
+}

@@ -95,6 +95,13 @@ pub(super) async fn conclude<L: Link>(
         }
     };
     visit.trace.known();
+    let waits = prompt.as_ref().map(|_| visit.place.factor_place(grant.principal()));
+    if waits.as_ref().is_some_and(Option::is_none) {
+        return refused(
+            step.reject(Reason::NotAdmitted("too many logins of this principal wait for a further factor")),
+            Guess::No,
+        );
+    }
     let mut given: usize = 0;
     while let Some(wanted) = prompt {
         let asked = match step.ask(&wanted, link.now()) {
@@ -111,6 +118,7 @@ pub(super) async fn conclude<L: Link>(
         }
         given = given.saturating_add(1);
     }
+    drop(waits);
     let Some(place) = visit.place.session_place(grant.principal()) else {
         return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")), Guess::No);
     };
