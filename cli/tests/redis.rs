@@ -229,6 +229,23 @@ fn all_that_is_kept_in_redis_begins_with_the_prefix_that_is_given() {
 }
 
 #[test]
+fn a_redis_that_knows_nothing_is_told_of_and_counted_each_time() {
+    let Some(redis) = Redis::start() else { return };
+    let house = house();
+    let mut server = serve(&house, &redis, &["--metrics-listen", "127.0.0.1:0"]);
+    server.said(&["event=redis-emptied", "tickets of before are not taken"]);
+    server.said(&["event=started"]);
+    let emptied = |server: &Server, times: u32| {
+        let metrics = server.get("/metrics").1;
+        assert!(metrics.contains(&format!("\ncountersign_redis_emptied_total {times}\n")), "{metrics}");
+    };
+    emptied(&server, 1);
+    assert_eq!(redis.ask(&["FLUSHALL"]), "OK\n");
+    server.wait_for(&["event=redis-emptied"]);
+    emptied(&server, 2);
+}
+
+#[test]
 fn while_redis_is_away_logins_go_on_or_strangers_are_turned_away_as_configured() {
     let Some(mut redis) = Redis::start() else { return };
     let house = house();
