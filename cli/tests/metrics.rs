@@ -5,7 +5,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::Command;
@@ -145,7 +145,7 @@ fn operators_are_told_of_every_metric_that_there_is_and_of_no_other() {
     let nowhere = ["--redis", "redis+unix:///nowhere/socket", "--manifest", &manifest];
     let mut server = house.serve(&[&["--metrics-listen", "127.0.0.1:0"], &nowhere[..]].concat());
     let page = page(&metrics_of(&mut server), "/metrics").1;
-    let there: BTreeSet<&str> =
+    let there: std::collections::BTreeSet<&str> =
         page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let told = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating.md");
     let told = std::fs::read_to_string(told).unwrap();
