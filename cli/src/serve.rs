@@ -235,9 +235,14 @@ pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
 
 /// What a command line says.
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
 fn parsed(more: &[&str]) -> Serve {
-    let words = ["countersign", "serve", "--listen", "127.0.0.1:0", "--key", "server.pem", "--users", "users.txt"];
+    parsed_without_users(&[&["--users", "users.txt"], more].concat())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+fn parsed_without_users(more: &[&str]) -> Serve {
+    let words = ["countersign", "serve", "--listen", "127.0.0.1:0", "--key", "server.pem"];
     let words = words.iter().chain(more).map(Into::into).collect();
     match command_line(words).ok().unwrap().command {
         crate::Command::Serve(serve) => *serve,

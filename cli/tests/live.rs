@@ -69,6 +69,20 @@ fn an_expiry_in_the_middle_of_a_session_ends_it_within_the_time() {
 }
 
 #[test]
+fn operators_are_told_of_sessions_that_nobody_can_vouch_for() {
+    let house = House::new();
+    let mut server = house.serve(&["--recheck", "1s"]);
+    let mut open = session(&house, &server);
+    let users = house.read("users.txt");
+    std::fs::remove_file(house.path("users.txt")).unwrap();
+    // Once a minute.
+    server.wait_for(&["event=sessions-unconfirmed", "sessions=1", "--recheck-grace"]);
+    house.write("users.txt", users.as_bytes(), 0o600);
+    server.wait_for(&["event=users-reloaded"]);
+    assert_eq!(ask(&mut open, "echo still here"), "still here\n");
+}
+
+#[test]
 fn new_permissions_hold_in_open_sessions_and_a_new_password_ends_them() {
     let house = House::new();
     run(&["role", "add", "clerk", "--permission", "orders:read", "--users", &house.path("users.txt")], "").ok();

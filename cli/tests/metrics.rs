@@ -132,6 +132,32 @@ fn metrics_are_read_by_a_plain_client_and_count_what_was_done() {
 }
 
 #[test]
+#[cfg(feature = "redis")]
+fn operators_are_told_of_every_metric_that_there_is_and_of_no_other() {
+    let house = House::new();
+    let [identity, manifest] = ["identity.pem", "manifest.pem"].map(|name| house.path(name));
+    support::run(&["keygen", "--identity", "--out", &identity], "").ok();
+    let key = house.path("server.pem");
+    let sign = ["manifest", "sign", "--days", "7", "--identity", &identity, "--key", &key, "--out", &manifest];
+    let signed = support::run(&sign, "").ok().out;
+    let expires = signed.lines().find_map(|line| line.strip_prefix("expires:")).unwrap().trim();
+    let expires = humantime::parse_rfc3339(expires).unwrap().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let nowhere = ["--redis", "redis+unix:///nowhere/socket", "--manifest", &manifest];
+    let mut server = house.serve(&[&["--metrics-listen", "127.0.0.1:0"], &nowhere[..]].concat());
+    let page = page(&metrics_of(&mut server), "/metrics").1;
+    let there: std::collections::BTreeSet<&str> =
+        page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let told = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/operating.md");
+    let told = std::fs::read_to_string(told).unwrap();
+    let is_letter = |c: char| c.is_ascii_lowercase() || c == '_';
+    let words = told.match_indices("countersign_").map(|(at, _)| told[at..].split(|c| !is_letter(c)).next().unwrap());
+    assert_eq!(there, words.collect());
+    let samples = read_page(&page);
+    assert_eq!(samples["countersign_manifest_expires_seconds"], f64::from(u32::try_from(expires).unwrap()));
+    assert_eq!(samples["countersign_redis_away"], 1.0);
+}
+
+#[test]
 fn a_listener_that_others_can_reach_is_warned_of() {
     let house = House::new();
     for (address, warns) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {

@@ -10,8 +10,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{House, Server, command, connect, run, status, until};
+use support::{ALICE, House, PATIENCE, Server, command, connect, run, status, until};
 
 /// A house with `serve.toml`: these lines, and what every server needs.
 fn configured(lines: &str) -> (House, String) {
@@ -406,6 +407,67 @@ fn as_many_connections_wait_for_their_header_as_the_last_reload_has_said() {
     assert_eq!(server.seen.iter().filter(|line| line.contains("code=proxy-no-room")).count(), 3, "{:#?}", server.seen);
 }
 
+#[test]
+fn bounds_of_a_reload_that_do_not_fit_the_open_files_are_lowered_and_that_is_told() {
+    let (house, file) = configured("max-handshakes = 4\nmax-sessions = 4");
+    let mut shell = Command::new("sh");
+    let limited = "ulimit -n 48; exec \"$0\" \"$@\"";
+    shell.args(["-c", limited, env!("CARGO_BIN_EXE_countersign"), "serve", "--config", &file]);
+    let mut server = Server::of(shell);
+    let reload = |server: &mut Server, lines: &str| {
+        write(&house, lines);
+        signal(server, "-HUP");
+        server.wait_for(&["event=config-reloaded"])
+    };
+    let line = reload(&mut server, "max-handshakes = 4\nmax-sessions = 1000");
+    assert!(line.ends_with(" taken=max-sessions"), "{line}");
+    server.wait_for(&["event=config-warning", "this process may have 48 files open (ulimit -n)"]);
+    reload(&mut server, "max-handshakes = 4\nmax-sessions = 3");
+    let (status, said) = server.stop("-TERM");
+    assert_eq!((status, said.as_str()), (0, ""));
+    let warnings = server.seen.iter().filter(|line| line.contains("event=config-warning"));
+    assert_eq!(warnings.count(), 1, "{:#?}", server.seen);
+}
+
+/// Clients, more of them than there are cores, log in until one of them has been asked to solve a puzzle.
+fn until_a_puzzle_is_asked_for(house: &House, server: &mut Server) {
+    server.said(&["event=started"]);
+    let (address, connector) = (&server.address, house.connector());
+    let (stop, crowd) = (AtomicBool::new(false), std::thread::available_parallelism().unwrap().get() * 4);
+    let is_asked = || !server.get("/metrics").1.contains("\ncountersign_puzzles_total{outcome=\"asked\"} 0\n");
+    std::thread::scope(|scope| {
+        for _ in 0..crowd {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    drop(connector.connect_blocking(connect(address), ALICE));
+                }
+            });
+        }
+        let end = Instant::now() + PATIENCE;
+        while !is_asked() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+    assert!(is_asked(), "nobody was asked to solve a puzzle");
+}
+
+#[test]
+fn puzzles_are_asked_for_from_the_start_or_the_reload_on_that_says_so() {
+    // Without those nobody is known for having been there.
+    let lines = "max-wait = \"8ms\"\nno-penalties = true\nmetrics-listen = \"127.0.0.1:0\"";
+    let (house, file) = configured(&format!("{lines}\npuzzles = true"));
+    let mut first = start(&file, &[]);
+    until_a_puzzle_is_asked_for(&house, &mut first);
+    drop(first);
+    write(&house, lines);
+    let mut second = start(&file, &[]);
+    write(&house, &format!("{lines}\npuzzles = true"));
+    signal(&second, "-HUP");
+    second.wait_for(&["event=config-reloaded", "taken=puzzles"]);
+    until_a_puzzle_is_asked_for(&house, &mut second);
+}
+
 /// What the kernel waits for at a server's connections, as /proc/net/tcp has it: with `02`, to see whether the peer is still there, and in how
 /// many hundredths of a second.
 #[cfg(target_os = "linux")]
@@ -522,7 +584,7 @@ fn a_server_whose_accounts_can_not_be_read_is_not_ready() {
 }
 
 #[test]
-fn every_event_of_the_log_is_described_to_operators() {
+fn every_event_of_the_log_is_described_to_operators_and_no_other() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned();
     let described = std::fs::read_to_string(root.join("docs/operating.md")).unwrap();
     let mut names: Vec<String> = countersign::Event::NAMES.map(str::to_owned).into();
@@ -530,14 +592,21 @@ fn every_event_of_the_log_is_described_to_operators() {
     folders.extend(std::fs::read_dir(root.join("cli/src/serve")).unwrap().map(|file| file.unwrap().path()));
     for file in folders.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs")) {
         let text = std::fs::read_to_string(file).unwrap();
-        let text = text.split("#[cfg(test)]").next().unwrap();
+        let text = text.split("\nmod tests {").next().unwrap();
         let found = text.split("Entry::new(\"").skip(1).map(|rest| rest.split('"').next().unwrap().to_owned());
         names.extend(found);
     }
-    names.push("config-not-reloaded".to_owned());
-    names.push("keys-not-reloaded".to_owned());
+    // Those whose names stand elsewhere.
+    names.extend(["config-not-reloaded", "keys-not-reloaded", "lines-omitted"].map(str::to_owned));
     assert!(names.len() > 15);
-    for name in names {
+    for name in &names {
         assert!(described.contains(&format!("`{name}`")), "docs/operating.md does not say what {name} is");
+    }
+    let table = described.lines().skip_while(|line| !line.starts_with("| event |")).skip(2);
+    let events = table.take_while(|line| line.starts_with('|')).map(|row| row.split(" | ").next().unwrap());
+    let events: Vec<&str> = events.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(events.len() > 15);
+    for event in events {
+        assert!(names.iter().any(|name| name == event), "docs/operating.md tells of {event}, which there is not");
     }
 }

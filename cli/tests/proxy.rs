@@ -92,7 +92,9 @@ fn from_anybody_else_a_header_is_refused() {
 #[test]
 fn a_header_that_is_garbled_too_long_or_late_ends_the_connection() {
     let house = House::new();
-    let mut server = house.serve(&["--proxy-protocol", "127.0.0.1", "--handshake-timeout", "500ms"]);
+    let more = ["--handshake-timeout", "500ms", "--metrics-listen", "127.0.0.1:0"];
+    let mut server = house.serve(&[&["--proxy-protocol", "127.0.0.1"], &more[..]].concat());
+    server.said(&["event=started"]);
     for (sent, code, reason) in [
         (&b"GET / HTTP/1.1\r\n\r\n"[..], "proxy-header", "no PROXY header came first"),
         (b"PROXY TCP4 nowhere 192.0.2.2 12345 4500\r\n", "proxy-header", "no PROXY header"),
@@ -108,6 +110,11 @@ fn a_header_that_is_garbled_too_long_or_late_ends_the_connection() {
     }
     drop(after(&server, b"PROXY"));
     server.wait_for(&["event=handshake-failed", "code=proxy-disconnected", "before its PROXY header"]);
+    let (_, metrics) = server.get("/metrics");
+    for (code, count) in [("proxy-header", 5), ("proxy-deadline-passed", 3), ("proxy-disconnected", 1)] {
+        let counted = format!("\ncountersign_proxy_failures_total{{code=\"{code}\"}} {count}\n");
+        assert!(metrics.contains(&counted), "{counted} in {metrics}");
+    }
     let bad = ["serve", "--listen", "127.0.0.1:0", "--key", "k", "--users", "u", "--proxy-protocol", "10.0.0.0/33"];
     support::run(&bad, "").fails(2, &["--proxy-protocol", "no block of addresses"]);
 }

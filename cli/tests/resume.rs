@@ -94,7 +94,8 @@ fn the_second_login_is_resumed_and_needs_no_password() {
 #[test]
 fn a_ticket_is_good_once() {
     let house = House::new();
-    let mut server = house.serve(&[]);
+    let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0"]);
+    server.said(&["event=started"]);
     let login = server.login(&house, "alice", GOOD, &[]);
     full(&mut server, login);
     let text = house.read(CACHE);
@@ -102,6 +103,10 @@ fn a_ticket_is_good_once() {
     resumed(&mut server, login);
     house.write(CACHE, text.as_bytes(), 0o600);
     wants_a_password(&mut server, &house);
+    let (_, metrics) = server.get("/metrics");
+    for counted in ["s_not_taken_total{code=\"used\"} 1", "s_not_taken_total{code=\"forgotten\"} 0", "_chains 1"] {
+        assert!(metrics.contains(&format!("\ncountersign_ticket{counted}\n")), "{counted} in {metrics}");
+    }
 }
 
 #[test]

@@ -7,7 +7,10 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::files::read_public_keys;
-use countersign::{ClientConfig, Connector, Credential, Identity, KeyId, MemoryTickets, PublicKey, Stream, UnixTime};
+use countersign::{
+    ClientConfig, Connector, Credential, Identity, KeyId, ManifestBody, ManifestKey, MemoryTickets, PublicKey, Stream,
+    UnixTime,
+};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
@@ -343,6 +346,50 @@ fn a_server_reads_its_keys_again_at_sighup_and_says_what_it_took() {
     reload(&mut server);
     login(&house, &server, &["--identity-key", &identity]).ok();
     assert_eq!(server.stop("-TERM").0, 0);
+}
+
+#[test]
+fn operators_are_told_of_a_manifest_and_of_keys_that_are_over_at_each_start_and_reload() {
+    let house = house();
+    let seconds = UnixTime::from_secs;
+    let current = ManifestKey {
+        id: key(&house, "current").id(),
+        not_before: seconds(0),
+        not_after: seconds(now() + DAY),
+        floor: 1,
+    };
+    let expires = now() - 60;
+    let (issued, names) = (seconds(expires - 30 * DAY), Vec::new());
+    let body = ManifestBody { sequence: 1, issued, expires: seconds(expires), names, keys: vec![current] };
+    let identity = countersign::crypto::KeyFile::parse(house.read("identity.pem").as_bytes()).unwrap();
+    let identity = identity.signing_key(None).unwrap();
+    let manifest = body.sign(&identity, rustcrypto::provider()).unwrap().to_pem();
+    house.write("keys/manifest.pem", manifest.as_bytes(), 0o644);
+    let listed = house.read("keys/keys.toml");
+    let with_one_over = format!("{listed}\n[[retired]]\nkey = \"gone.pem\"\nuntil = 2020-01-01T00:00:00Z\n");
+    house.write("keys/keys.toml", with_one_over.as_bytes(), 0o600);
+    let over = [
+        "gone.pem: its time was over on 2020-01-01T00:00:00Z".to_owned(),
+        format!("manifest.pem: this manifest expired on {}; sign a new one", date(expires)),
+    ];
+    let (keys, users) = (house.path("keys"), house.path("users.txt"));
+    let file = format!("listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\n");
+    let file = house.write("serve.toml", file.as_bytes(), 0o644);
+    let said = run(&["check-config", &file], "").ok().err;
+    assert!(over.iter().all(|what| said.contains(what)), "{said}");
+    let mut server = serve(&house, &[]);
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    for what in &over {
+        server.wait_for(&["event=keys-warning", what]);
+    }
+    // They are mended, and there is nothing to say any more.
+    house.write("keys/keys.toml", listed.as_bytes(), 0o600);
+    sign(&house, &["--days", "1"]).ok();
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    let (status, said) = server.stop("-TERM");
+    assert_eq!(status, 0);
+    assert!(over.iter().all(|what| said.contains(what)), "{said}");
+    assert_eq!(server.seen.iter().filter(|line| line.contains("event=keys-warning")).count(), 2, "{:#?}", server.seen);
 }
 
 #[test]

@@ -185,6 +185,33 @@ fn what_was_mistyped_once_of_two_times_is_not_taken() {
     assert!(!std::fs::exists(&identity).unwrap());
 }
 
+/// The system keeps so many bytes of a line, and drops what comes behind them.
+#[test]
+fn a_password_that_a_terminal_would_cut_is_not_set_and_a_shorter_one_is_set_whole() {
+    let house = House::new();
+    let (users, before) = (house.path("users.txt"), house.read("users.txt"));
+    let args = ["user", "passwd", "alice", "--users", &users];
+    let alices = "New password for alice: ";
+    for len in [4095, 5000] {
+        let mut terminal = Terminal::run(&house, &args);
+        terminal.wait_for(alices);
+        terminal.type_in(&format!("{}\n", "x".repeat(len)));
+        terminal.wait_for("a terminal takes no line of 4095 bytes or more");
+        assert_eq!(terminal.end(), Some(2), "{len}");
+        assert_eq!(house.read("users.txt"), before);
+    }
+    let longest = "x".repeat(4094);
+    let mut terminal = Terminal::run(&house, &args);
+    for prompt in [alices, "The same again: "] {
+        terminal.wait_for(prompt);
+        terminal.type_in(&format!("{longest}\n"));
+    }
+    assert_eq!(terminal.end(), Some(0));
+    let server = house.serve(&["--refusal-floor", "1ms"]);
+    server.login(&house, "alice", &longest[1..], &[]).fails(1, &["refused"]);
+    server.login(&house, "alice", &longest, &["--send", "whoami"]).ok();
+}
+
 #[test]
 fn what_was_typed_before_a_question_is_not_its_answer() {
     let house = House::new();

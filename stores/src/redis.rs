@@ -125,7 +125,10 @@ impl fmt::Display for RedisConfig {
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisConfig({self})")
+        // What is not public of it (a password) is not in its address, either.
+        let mut shown = f.debug_struct("RedisConfig");
+        shown.field("address", &format_args!("{self}")).field("prefix", &self.prefix).field("patience", &self.patience);
+        shown.field("chains_per_principal", &self.chains_per_principal).finish_non_exhaustive()
     }
 }
 

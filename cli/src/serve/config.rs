@@ -428,3 +428,132 @@ pub(super) fn of_file(file: &Path) -> Result<super::Serve, Failure> {
         _ => Err(Failure::new(format_args!("{} is not the configuration of a server", term::quoted(file)))),
     }
 }
+
+#[cfg(test)]
+#[cfg(all(feature = "ldap", feature = "redis", feature = "sql", feature = "x509", unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// What is of no use, or of another meaning, without something else: it would be dropped without a word.
+    const NEEDS: [(&str, &[&str]); 23] = [
+        ("ldap-base", &["ldap", "ldap-bind-dn"]),
+        ("ldap-bind-dn", &["ldap"]),
+        ("ldap-ca-file", &["ldap"]),
+        ("ldap-filter", &["ldap", "ldap-base", "ldap-bind-dn"]),
+        ("ldap-group", &["ldap"]),
+        ("ldap-group-base", &["ldap"]),
+        ("ldap-group-filter", &["ldap", "ldap-group-base"]),
+        ("ldap-name-attribute", &["ldap"]),
+        ("ldap-password-file", &["ldap", "ldap-bind-dn"]),
+        ("ldap-password-set-attribute", &["ldap"]),
+        ("ldap-permission", &["ldap"]),
+        ("ldap-timeout", &["ldap"]),
+        ("ldap-user-dn", &["ldap"]),
+        ("ldap-without-tls", &["ldap"]),
+        ("redis-password-file", &["redis"]),
+        ("redis-prefix", &["redis"]),
+        ("redis-timeout", &["redis"]),
+        ("send-proxy", &["forward"]),
+        ("shared-secret", &["redis"]),
+        ("stretch-moving", &["stretch"]),
+        ("stretch-parameters", &["stretch"]),
+        ("stretch-realm", &["stretch"]),
+        ("users-password-file", &["users"]),
+    ];
+
+    /// Of which one would be dropped without a word if both were taken.
+    const EXCLUDES: [(&str, &[&str]); 7] = [
+        ("demo-service", &["exec", "forward"]),
+        ("exec", &["forward"]),
+        ("keys", &["certificates", "key", "manifest"]),
+        ("ldap", &["no-password-upgrade", "stretch", "users"]),
+        ("ldap-user-dn", &["ldap-base"]),
+        (
+            "no-penalties",
+            &[
+                "failures-per-address",
+                "failures-per-block",
+                "failures-per-minute",
+                "failures-per-user",
+                "penalty-blocks",
+                "penalty-exempt",
+                "penalty-longest",
+                "penalty-wait",
+                "user-penalty-longest",
+                "user-penalty-wait",
+            ],
+        ),
+        ("passphrase-file", &["passphrase-stdin"]),
+    ];
+
+    /// The words that set it, to something that can be.
+    fn words(arg: &Arg) -> Vec<String> {
+        let name = arg.get_long().unwrap();
+        if is_switch(arg) {
+            return vec![format!("--{name}")];
+        }
+        let default = arg.get_default_values().first().map(|value| value.to_string_lossy().into_owned());
+        let value = match name {
+            "ldap-group" => "cn=clerks read".to_owned(),
+            "penalty-exempt" | "proxy-protocol" => "192.0.2.1".to_owned(),
+            "stretch-parameters" => "m=65536,t=3,p=4".to_owned(),
+            _ => default.unwrap_or_else(|| "1".to_owned()),
+        };
+        vec![format!("--{name}={value}")]
+    }
+
+    /// What is said to be missing beside it.
+    fn missing(command: &Command, arg: &Arg) -> BTreeSet<String> {
+        let base = [("listen", "--listen=127.0.0.1:0"), ("key", "--key=server.pem")];
+        let is_set = |name: &str| arg.get_long() == Some(name) || (name == "key" && arg.get_long() == Some("keys"));
+        let base = base.iter().filter(|(name, _)| !is_set(name)).map(|(_, word)| (*word).to_owned());
+        let all = ["serve".to_owned()].into_iter().chain(base).chain(words(arg));
+        let Err(error) = command.clone().try_get_matches_from(all) else { return BTreeSet::new() };
+        assert_eq!(error.kind(), ErrorKind::MissingRequiredArgument, "{error}");
+        let Some(ContextValue::Strings(names)) = error.get(ContextKind::InvalidArg) else { return BTreeSet::new() };
+        let name = |text: &String| {
+            let name = text.trim_start_matches('-').split([' ', '=']).next().unwrap_or_default();
+            name.to_owned()
+        };
+        names.iter().map(name).collect()
+    }
+
+    fn table(rows: &[(&str, &[&str])]) -> BTreeSet<(String, String)> {
+        let pairs = rows.iter().flat_map(|(one, others)| others.iter().map(move |other| (*one, *other)));
+        pairs.map(|(one, other)| (one.to_owned(), other.to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_of_no_use_without_something_else_is_not_taken_without_it() {
+        let command = of_serve();
+        let mut found = BTreeSet::new();
+        for arg in settable(&command) {
+            let name = arg.get_long().unwrap().to_owned();
+            found.extend(missing(&command, arg).into_iter().map(|other| (name.clone(), other)));
+        }
+        assert_eq!(found, table(&NEEDS));
+        let nothing = command.clone().try_get_matches_from(["serve", "--listen=127.0.0.1:0"]).unwrap_err();
+        assert!(nothing.to_string().contains("--key <FILE>"), "{nothing}");
+        let nowhere = command.clone().try_get_matches_from(["serve", "--key=server.pem"]).unwrap_err();
+        assert!(nowhere.to_string().contains("--listen <ADDRESS:PORT>"), "{nowhere}");
+    }
+
+    #[test]
+    fn of_two_that_exclude_each_other_neither_is_dropped() {
+        let command = of_serve();
+        let all: Vec<&Arg> = settable(&command).collect();
+        let mut found = BTreeSet::new();
+        for (at, one) in all.iter().enumerate() {
+            for other in all.iter().skip(at) {
+                if one.get_id() != other.get_id() && excludes(&command, one, other) {
+                    found.insert(BTreeSet::from([one.get_long().unwrap(), other.get_long().unwrap()]));
+                }
+            }
+        }
+        let expected = table(&EXCLUDES);
+        let expected = expected.iter().map(|(one, other)| BTreeSet::from([one.as_str(), other.as_str()])).collect();
+        assert_eq!(found, expected);
+    }
+}

@@ -238,7 +238,61 @@ impl Directory {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::Group;
+    use super::super::parsed_without_users;
+    use super::*;
+    use std::io::Write;
+
+    /// All that is made of it, but for passwords.
+    fn shown(words: &[&str]) -> String {
+        let serve = parsed_without_users(&[&["--ldap=ldap://ldap.example"], words].concat());
+        let directory = serve.ldap.directory(serve.options.handshake_timeout).ok().unwrap();
+        format!("{:?}", directory.unwrap().config)
+    }
+
+    #[test]
+    fn what_is_said_of_a_directory_counts() {
+        let named = || LdapConfig::parse("ldap://ldap.example").unwrap().with_names("cn={user},dc=example");
+        let template = "--ldap-user-dn=cn={user},dc=example";
+        assert_eq!(shown(&[template]), format!("{:?}", named()));
+        let more = named()
+            .with_permissions_of("cn=Chiefs,dc=example", ["orders:*", "staff"])
+            .with_permissions_of("cn=clerks,dc=example", ["orders:read"])
+            .with_permissions(["read", "write"])
+            .with_groups("ou=groups,dc=example", "(memberUid={user})")
+            .with_name_attribute("mail")
+            .with_password_set_attribute("modifyTimestamp")
+            .without_encryption()
+            .with_patience(Duration::from_secs(4));
+        let words = [
+            template,
+            "--ldap-group=cn=Chiefs,dc=example orders:*,staff",
+            "--ldap-group=cn=clerks,dc=example orders:read",
+            "--ldap-permission=read,write",
+            "--ldap-group-base=ou=groups,dc=example",
+            "--ldap-group-filter=(memberUid={user})",
+            "--ldap-name-attribute=mail",
+            "--ldap-password-set-attribute=modifyTimestamp",
+            "--ldap-without-tls",
+            "--ldap-timeout=4s",
+        ];
+        assert_eq!(shown(&words), format!("{more:?}"));
+
+        // By a search.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"secret\n").unwrap();
+        let password = format!("--ldap-password-file={}", file.path().display());
+        let search = ["--ldap-base=ou=people,dc=example", "--ldap-bind-dn=cn=ours,dc=example", &password];
+        let searched = |filter: &str| {
+            let config = LdapConfig::parse("ldap://ldap.example").unwrap().with_service("cn=ours,dc=example", "secret");
+            config.with_search("ou=people,dc=example", filter)
+        };
+        assert_eq!(shown(&search), format!("{:?}", searched("(uid={user})")));
+        let less = searched("(&(uid={user})(!(uid=bob)))").with_groups("dc=example", "(member={dn})");
+        let words =
+            ["--ldap-filter=(&(uid={user})(!(uid=bob)))", "--ldap-group-base=dc=example", "--ldap-timeout=20ms"];
+        let less = less.with_patience(Duration::from_millis(20));
+        assert_eq!(shown(&[&search[..], &words].concat()), format!("{less:?}"));
+    }
 
     #[test]
     fn a_group_is_a_name_and_permissions() {

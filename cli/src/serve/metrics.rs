@@ -8,7 +8,7 @@ use super::health::Health;
 use super::log::{Cause, Log};
 use super::sharing::Watched;
 use countersign::events::Decision;
-use countersign::{Acceptor, Event, TicketKeys, UsedCounts};
+use countersign::{Acceptor, Counts, Event, TicketKeys, UsedCounts};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -155,6 +155,50 @@ impl Page {
         self.sample(name, &[], value);
     }
 
+    /// Places, puzzles and penalties.
+    fn counts(&mut self, counts: &Counts) {
+        let places = [
+            ("handshakes", counts.handshakes),
+            ("waiting", counts.waiting),
+            ("logins", counts.logins),
+            ("refusals", counts.refusals),
+            ("sessions", counts.sessions),
+        ];
+        let name = "countersign_places";
+        self.head(name, "gauge", "Places that are taken now, by what they are for.");
+        places.iter().for_each(|(of, count)| self.sample(name, &[("for", of)], count));
+        let name = "countersign_puzzles_total";
+        self.head(name, "counter", "Puzzles that clients were asked to solve, those solved, and wrong solutions.");
+        let outcomes =
+            [("asked", counts.puzzles_asked), ("solved", counts.puzzles_solved), ("failed", counts.puzzles_failed)];
+        outcomes.iter().for_each(|(outcome, count)| self.sample(name, &[("outcome", outcome)], count));
+        let help = "How hard the next puzzle is, in bits; 0 while none is asked for.";
+        self.one("countersign_puzzle_bits", "gauge", help, counts.puzzle_bits);
+        let name = "countersign_penalties_total";
+        self.head(
+            name,
+            "counter",
+            "Hellos turned away and passwords not looked at for failed logins, and how often others' counts were away.",
+        );
+        for (what, count) in
+            [("turned-away", counts.turned_away), ("unchecked", counts.unchecked), ("store-away", counts.store_away)]
+        {
+            self.sample(name, &[("what", what)], count);
+        }
+    }
+
+    fn tickets(&mut self, counts: &UsedCounts) {
+        let UsedCounts { chains, room, forgotten, used, untold, .. } = counts;
+        self.one("countersign_ticket_chains", "gauge", "Chains of tickets that are remembered.", chains);
+        self.one("countersign_ticket_chains_room", "gauge", "Chains of tickets that there is room for.", room);
+        let help = "Chains that were forgotten for want of room.";
+        self.one("countersign_ticket_chains_forgotten_total", "counter", help, forgotten);
+        let name = "countersign_tickets_not_taken_total";
+        self.head(name, "counter", "Tickets that were not taken, as they were used before or may have been.");
+        self.sample(name, &[("code", "used")], used);
+        self.sample(name, &[("code", "forgotten")], untold);
+    }
+
     fn redis(&mut self, numbers: &RedisNumbers) {
         let RedisNumbers { is_away, absences, answered, unanswered, emptied } = numbers;
         self.one("countersign_redis_away", "gauge", "1 while Redis does not answer.", u8::from(*is_away));
@@ -231,34 +275,7 @@ impl Sources {
         for (code, count) in metrics.proxy.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             page.sample("countersign_proxy_failures_total", &[("code", code)], count);
         }
-        let counts = acceptor.counts();
-        let places = [
-            ("handshakes", counts.handshakes),
-            ("waiting", counts.waiting),
-            ("logins", counts.logins),
-            ("refusals", counts.refusals),
-            ("sessions", counts.sessions),
-        ];
-        page.head("countersign_places", gauge, "Places that are taken now, by what they are for.");
-        places.iter().for_each(|(of, count)| page.sample("countersign_places", &[("for", of)], count));
-        let name = "countersign_puzzles_total";
-        page.head(name, counter, "Puzzles that clients were asked to solve, those solved, and wrong solutions.");
-        let outcomes =
-            [("asked", counts.puzzles_asked), ("solved", counts.puzzles_solved), ("failed", counts.puzzles_failed)];
-        outcomes.iter().for_each(|(outcome, count)| page.sample(name, &[("outcome", outcome)], count));
-        let help = "How hard the next puzzle is, in bits; 0 while none is asked for.";
-        page.one("countersign_puzzle_bits", gauge, help, counts.puzzle_bits);
-        let name = "countersign_penalties_total";
-        page.head(
-            name,
-            "counter",
-            "Hellos turned away and passwords not looked at for failed logins, and how often others' counts were away.",
-        );
-        for (what, count) in
-            [("turned-away", counts.turned_away), ("unchecked", counts.unchecked), ("store-away", counts.store_away)]
-        {
-            page.sample(name, &[("what", what)], count);
-        }
+        page.counts(&acceptor.counts());
         page.head(
             "countersign_session_bytes_total",
             counter,
@@ -281,21 +298,8 @@ impl Sources {
             page.histogram(name, ("stage", stage), of);
         }
 
-        if let Some(UsedCounts { chains, room, forgotten, used, untold, .. }) =
-            tickets.as_ref().and_then(|keys| keys.used())
-        {
-            page.one("countersign_ticket_chains", gauge, "Chains of tickets that are remembered.", chains);
-            page.one("countersign_ticket_chains_room", gauge, "Chains of tickets that there is room for.", room);
-            page.one(
-                "countersign_ticket_chains_forgotten_total",
-                counter,
-                "Chains that were forgotten for want of room.",
-                forgotten,
-            );
-            let name = "countersign_tickets_not_taken_total";
-            page.head(name, counter, "Tickets that were not taken, as they were used before or may have been.");
-            page.sample(name, &[("code", "used")], used);
-            page.sample(name, &[("code", "forgotten")], untold);
+        if let Some(used) = tickets.as_ref().and_then(|keys| keys.used()) {
+            page.tickets(&used);
         }
         if let Some(redis) = redis {
             page.redis(&redis.numbers());
@@ -345,6 +349,50 @@ mod tests {
         ] {
             assert!(page.0.lines().any(|of| of == line), "{line} in {}", page.0);
         }
+    }
+
+    /// What is counted by the library, or of Redis, each another number.
+    #[test]
+    fn each_number_stands_under_its_own_name() {
+        let (mut counts, mut used) = (Counts::default(), UsedCounts::default());
+        (counts.handshakes, counts.waiting, counts.logins, counts.refusals, counts.sessions) = (1, 2, 3, 4, 5);
+        (counts.puzzles_asked, counts.puzzles_solved, counts.puzzles_failed, counts.puzzle_bits) = (6, 7, 8, 9);
+        (counts.turned_away, counts.unchecked, counts.store_away) = (10, 11, 12);
+        (used.chains, used.room, used.forgotten, used.used, used.untold) = (13, 14, 15, 16, 17);
+        let redis = RedisNumbers { is_away: true, absences: 18, answered: 19, unanswered: 20, emptied: 21 };
+        let mut page = Page::default();
+        page.counts(&counts);
+        page.tickets(&used);
+        page.redis(&redis);
+        let expected = [
+            "places{for=\"handshakes\"} 1",
+            "places{for=\"waiting\"} 2",
+            "places{for=\"logins\"} 3",
+            "places{for=\"refusals\"} 4",
+            "places{for=\"sessions\"} 5",
+            "puzzles_total{outcome=\"asked\"} 6",
+            "puzzles_total{outcome=\"solved\"} 7",
+            "puzzles_total{outcome=\"failed\"} 8",
+            "puzzle_bits 9",
+            "penalties_total{what=\"turned-away\"} 10",
+            "penalties_total{what=\"unchecked\"} 11",
+            "penalties_total{what=\"store-away\"} 12",
+            "ticket_chains 13",
+            "ticket_chains_room 14",
+            "ticket_chains_forgotten_total 15",
+            "tickets_not_taken_total{code=\"used\"} 16",
+            "tickets_not_taken_total{code=\"forgotten\"} 17",
+            "redis_away 1",
+            "redis_away_total 18",
+            "redis_questions_total{outcome=\"answered\"} 19",
+            "redis_questions_total{outcome=\"unanswered\"} 20",
+            "redis_emptied_total 21",
+        ];
+        let samples: Vec<&str> = page.0.lines().filter(|line| !line.starts_with('#')).collect();
+        assert_eq!(samples, expected.map(|sample| format!("countersign_{sample}")));
+        let mut back = Page::default();
+        back.redis(&RedisNumbers { is_away: false, ..redis });
+        assert!(back.0.contains("\ncountersign_redis_away 0\n"), "{}", back.0);
     }
 
     #[test]

@@ -70,18 +70,7 @@ impl SharingArgs {
         users: Option<&Store>,
         log: Option<&Arc<Log>>,
     ) -> Result<(Sharing, Option<String>), Failure> {
-        let Some(address) = &self.redis else { return Ok((Sharing::default(), None)) };
-        let mut config = parse(address)?.with_patience(self.redis_timeout);
-        if let Some(prefix) = &self.redis_prefix {
-            config = config.with_prefix(prefix);
-        }
-        if let Some(path) = &self.redis_password_file {
-            config = config.with_password(&secrets::of_file(path)?);
-        } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
-            && !config.has_password()
-        {
-            config = config.with_password(&password);
-        }
+        let Some(mut config) = self.config()? else { return Ok((Sharing::default(), None)) };
         let state = Arc::<State>::default();
         let down = self.redis_down;
         if let Some(log) = log {
@@ -110,6 +99,23 @@ impl SharingArgs {
         };
         let database = users.and_then(Store::database).cloned();
         Ok((Sharing(Some(Shared { redis, named, down, secret, database, state })), warning))
+    }
+
+    /// The Redis that is named, if one is.
+    fn config(&self) -> Result<Option<RedisConfig>, Failure> {
+        let Some(address) = &self.redis else { return Ok(None) };
+        let mut config = parse(address)?.with_patience(self.redis_timeout);
+        if let Some(prefix) = &self.redis_prefix {
+            config = config.with_prefix(prefix);
+        }
+        if let Some(path) = &self.redis_password_file {
+            config = config.with_password(&secrets::of_file(path)?);
+        } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
+            && !config.has_password()
+        {
+            config = config.with_password(&password);
+        }
+        Ok(Some(config))
     }
 
     /// The secret that everything is kept under, and those of before and to come, which servers that were started before or after this one may have.
@@ -312,5 +318,28 @@ impl State {
             _ => return,
         };
         log.write(entry);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::parsed;
+    use super::*;
+
+    fn shown(more: &[&str]) -> String {
+        let words = [&["--redis=redis://db.example:7000/3"], more].concat();
+        format!("{:?}", parsed(&words).sharing.config().ok().unwrap())
+    }
+
+    #[test]
+    fn what_is_said_of_redis_counts_whether_it_may_take_less_time_or_more() {
+        let redis = || RedisConfig::parse("redis://db.example:7000/3").unwrap();
+        assert_eq!(shown(&[]), format!("{:?}", Some(redis())));
+        for (words, millis) in [("--redis-timeout=20ms", 20), ("--redis-timeout=3s", 3000)] {
+            let config = redis().with_patience(Duration::from_millis(millis)).with_prefix("ours:");
+            assert_eq!(shown(&[words, "--redis-prefix=ours:"]), format!("{:?}", Some(config)));
+        }
+        assert!(parsed(&[]).sharing.config().ok().unwrap().is_none());
     }
 }

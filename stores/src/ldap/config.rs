@@ -40,7 +40,7 @@ pub struct LdapConfig {
 }
 
 /// How what is said to a directory is kept from others.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Security {
     /// From its first byte.
     Tls,
@@ -51,7 +51,7 @@ pub(super) enum Security {
 }
 
 /// How a user's entry is found.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) enum People {
     /// Its name is known.
     Named(String),
@@ -237,7 +237,26 @@ impl fmt::Display for LdapConfig {
 
 impl fmt::Debug for LdapConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LdapConfig").field("url", &self.url).finish_non_exhaustive()
+        let Self {
+            url,
+            security,
+            roots,
+            people,
+            service,
+            name,
+            password_set,
+            groups,
+            everybody,
+            permissions,
+            patience,
+            ..
+        } = self;
+        let mut shown = f.debug_struct("LdapConfig");
+        shown.field("url", url).field("security", security).field("roots", &roots.as_ref().map(Vec::len));
+        // Without its password.
+        shown.field("people", people).field("service", &service.as_ref().map(|(name, _)| name)).field("name", name);
+        shown.field("password_set", password_set).field("groups", groups).field("everybody", everybody);
+        shown.field("permissions", permissions).field("patience", patience).finish_non_exhaustive()
     }
 }
 
@@ -263,6 +282,13 @@ mod tests {
             let error = LdapConfig::parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"));
         }
+    }
+
+    #[test]
+    fn all_is_shown_but_the_password() {
+        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_service("cn=ours", "hunter22");
+        let shown = format!("{:?}", config.with_groups("ou=groups", "(member={dn})"));
+        assert!(shown.contains("cn=ours") && shown.contains("(member={dn})") && !shown.contains("hunter22"), "{shown}");
     }
 
     #[test]
