@@ -330,12 +330,14 @@ fn a_ticket_that_is_not_taken_waits_for_its_peer_again<A: Adapter>() {
     }
 }
 
+type End<A> = JoinHandle<Result<<A as Adapter>::Session, LoginError>>;
+
 /// Those who show two tickets, of which one is asked about and the other waits for that; with room for one who waits.
 struct InLine<A: Adapter> {
     acceptor: Acceptor,
     asked: Receiver<()>,
     answer: Sender<bool>,
-    returning: [Vec<JoinHandle<Result<A::Session, LoginError>>>; 2],
+    returning: [[End<A>; 2]; 2],
     /// Nobody has shown it yet.
     third: Ticket,
 }
@@ -351,7 +353,7 @@ impl<A: Adapter> InLine<A> {
         let show = |source: &str, ticket: Ticket| {
             let (client, server) = pair();
             let server = accepting::<A>(&acceptor, server, Source::named(source));
-            vec![std::thread::spawn(move || A::resume(&connector(), client, &ticket, ALICE)), server]
+            [std::thread::spawn(move || A::resume(&connector(), client, &ticket, ALICE)), server]
         };
         let first = show("first", first);
         asked.recv().unwrap();
@@ -375,10 +377,8 @@ impl<A: Adapter> InLine<A> {
     /// Answers about each of them, and one more: they are back.
     fn go(self) -> (Acceptor, Receiver<()>) {
         (0..3).for_each(|_| self.answer.send(true).unwrap());
-        for ends in self.returning {
-            for end in ends {
-                assert!(end.join().unwrap().unwrap().info().is_resumed());
-            }
+        for end in self.returning.into_iter().flatten() {
+            assert!(end.join().unwrap().unwrap().info().is_resumed());
         }
         (self.acceptor, self.asked)
     }
