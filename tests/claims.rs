@@ -1,5 +1,5 @@
 //! SECURITY.md says of each claim what fails if it is not true. What it names is there and is run, and nothing that makes claims is
-//! without a line: no section of it, no rule of PROTOCOL.md, and no section of that which says MUST.
+//! without a line: no section of it, no rule of PROTOCOL.md, and no section of that which says MUST. So is what docs/mutants.md names.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
@@ -346,27 +346,125 @@ fn what_the_readme_says_that_this_defends_against_has_its_line() {
     }
 }
 
-/// In the gate that is a failure, but for what it can't have: `tests/support/left_out.rs`.
-#[test]
-fn a_test_that_does_nothing_for_want_of_something_says_so_in_one_way() {
-    fn look(folder: &Path, found: &mut Vec<String>) {
+/// The files of Rust in a folder of the project, and what they hold.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    fn look(folder: &Path, found: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 look(&path, found);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path).unwrap();
-                let says = |line: &str| {
-                    line.contains("println!(\"") && (line.contains("skipped") || line.contains("not tested"))
-                };
-                found.extend(text.lines().filter(|line| says(line)).map(|line| format!("{}: {line}", path.display())));
+                let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(&path).unwrap()));
             }
         }
     }
     let mut found = Vec::new();
-    FOLDERS.iter().for_each(|folder| look(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found));
+    look(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    found
+}
+
+/// In the gate that is a failure, but for what it can't have: `tests/support/left_out.rs`.
+#[test]
+fn a_test_that_does_nothing_for_want_of_something_says_so_in_one_way() {
+    let says = |line: &str| line.contains("println!(\"") && (line.contains("skipped") || line.contains("not tested"));
+    let mut found = Vec::new();
+    for (file, text) in FOLDERS.into_iter().flat_map(sources) {
+        found.extend(text.lines().filter(|line| says(line)).map(|line| format!("{file}: {line}")));
+    }
     found.retain(|line| !line.contains("left_out.rs: ") && !line.contains("claims.rs: "));
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// The tests that the last column of docs/mutants.md's tables names: what each is in, and its name. What is shorter than a sentence, and is said to
+/// be in nothing, is none.
+fn tests_named(text: &str) -> Vec<(Vec<&str>, &str)> {
+    let mut named = Vec::new();
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        let last = row.trim_end_matches([' ', '|']).rsplit(" | ").next().unwrap();
+        let parts: Vec<&str> = last.split('`').collect();
+        let mut within = Vec::new();
+        for at in (1..parts.len()).step_by(2) {
+            let after = parts.get(at + 1).copied().unwrap_or_default();
+            if parts[at - 1] == ", " && after == ": " || ![": ", ", "].contains(&parts[at - 1]) {
+                within.clear();
+            }
+            let is_name = |part: &str| part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_'));
+            let mut path: Vec<&str> = parts[at].split("::").collect();
+            if !path.iter().all(|part| is_name(part)) {
+                continue;
+            }
+            if after == ": " {
+                within.append(&mut path);
+                continue;
+            }
+            let name = path.pop().unwrap();
+            if name.matches('_').count() > 2 || !within.is_empty() {
+                path.splice(0..0, within.iter().copied());
+                path.retain(|part| *part != "tests" && !part.starts_with("over_"));
+                named.push((path, name));
+            }
+        }
+    }
+    named
+}
+
+/// Of builds with less than everything.
+const BY_HAND: [&str; 2] = [
+    "a_build_that_can_not_stretch_passwords_says_so_where_the_server_takes_no_others",
+    "without_the_feature_more_forms_are_named",
+];
+
+#[test]
+fn every_test_that_is_said_to_see_a_breakage_is_there_and_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).ok();
+    let sources: Vec<_> = ["src", "tests", "cli", "stores", "load"].into_iter().flat_map(sources).collect();
+    let is_run = |(within, name): &(Vec<&str>, &str)| {
+        let is_in = |file: &str| {
+            let path: Vec<&str> = file.trim_end_matches(".rs").split('/').collect();
+            within.iter().all(|part| path.contains(part))
+        };
+        // The tests for any store are called one after the other.
+        let is_called =
+            |file: &str, text: &str| file == "stores/src/conformance.rs" && text.contains(&format!("Box::pin({name}("));
+        let is_there = |file: &str, text: &str| match not_run(text, name) {
+            None => true,
+            Some(why) => is_called(file, text) || BY_HAND.contains(name) && why == "is not built here",
+        };
+        let mut there =
+            sources.iter().filter(|(file, text)| is_in(file) && text.contains(name) && is_there(file, text));
+        there.any(|(file, _)| unbuilt(file, &read).is_none())
+    };
+    let text = read("docs/mutants.md").unwrap();
+    let named = tests_named(&text);
+    let missing: Vec<_> = named.iter().filter(|test| !is_run(test)).collect();
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(named.len() > 420, "{}: so few tests are named", named.len());
+    assert!(!is_run(&(vec!["claims"], "no_test_of_this_name_is_there_or_run")));
+    assert!(!is_run(&(vec!["rules"], "every_test_that_is_said_to_see_a_breakage_is_there_and_run")));
+}
+
+#[test]
+fn the_tests_that_a_table_names_are_found() {
+    let row = |last: &str| format!("| broken | `first_of_all_in_it` | {last} |");
+    for (last, tests) in [
+        ("`a`: `b`, `c`", &["a b", "a c"][..]),
+        ("nothing did; now `a`: `b::c`; `d`: `e`", &["a b c", "d e"]),
+        ("now `stores`, `sql` and `postgres`: `one`", &["postgres one"]),
+        (
+            "`adapters`: `live`: `one`, `a_sentence_of_words`",
+            &["adapters live one", "adapters live a_sentence_of_words"],
+        ),
+        ("unit tests: `io::places::tests::over_tokio::a_b_c_d`", &["io places a_b_c_d"]),
+        ("no test; `src/a.rs` `secret_or`, as `residue`", &[]),
+    ] {
+        let (text, mut found) = (row(last), Vec::new());
+        for (within, name) in tests_named(&text) {
+            found.push([&within[..], &[name]].concat().join(" "));
+        }
+        assert_eq!(found, tests, "{last}");
+    }
 }
 
 /// A small table of this shape, and what it is about.

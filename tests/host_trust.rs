@@ -141,6 +141,26 @@ fn the_level_follows_what_a_key_was_accepted_on() {
     }
 }
 
+/// Of two who wrote to one file, or of two names of a server.
+#[test]
+fn of_two_lines_of_one_key_the_better_one_counts_wherever_it_stands() {
+    let line = |accepted| {
+        let (_folder, path) = folder();
+        add(&path, &RSA2048, accepted);
+        fs::read_to_string(&path).unwrap()
+    };
+    let weak = line(Accepted::FirstUse);
+    for better in [Accepted::Certificate, Accepted::Pin] {
+        let strong = line(better);
+        for text in [format!("{weak}{strong}"), format!("{strong}{weak}")] {
+            let (_folder, path) = folder();
+            fs::write(&path, &text).unwrap();
+            assert_eq!(known(&path).lookup(DB).unwrap().keys().len(), 2, "{text}");
+            assert_eq!(meet(at(&path), &RSA2048), Ok((better.level(), true)), "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_changed_key_is_a_loud_refusal_that_nothing_makes_up_for() {
     for accepted in [Accepted::FirstUse, Accepted::Confirmed, Accepted::Pin] {

@@ -52,7 +52,14 @@ fn a_server_of_an_authority_made_with_three_commands_is_known_at_the_first_try()
     assert!(login(&house, &server, &by_roots).ok().err.contains(", server proved itself\n"));
     assert_eq!(house.read(KNOWN), kept);
     // And so that a ticket of one run is good in the next.
-    assert!(login(&house, &server, &[&by_roots[..], &["--resume"]].concat()).ok().err.contains("), resumed\n"));
+    let resuming = [&by_roots[..], &["--resume"]].concat();
+    assert!(login(&house, &server, &resuming).ok().err.contains("), resumed\n"));
+    // Once they are over it is none to show a ticket to, or to prove, before it has shown others.
+    let until = kept.split([' ', '\n']).find(|field| field.starts_with("until=")).unwrap();
+    house.write(KNOWN, kept.replace(until, "until=2020-01-01T00:00:00Z").as_bytes(), 0o600);
+    let said = login(&house, &server, &resuming).ok();
+    assert!(!said.err.contains("resumed") && !said.err.contains("server proved itself"), "{said:?}");
+    assert!(login(&house, &server, &resuming).ok().err.contains("), resumed\n"));
 
     // The names are DNS:db.example and IP:10.0.0.1; the host of --server is neither.
     let others = ["--roots", &roots, "--no-resume"];

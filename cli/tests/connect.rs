@@ -3,8 +3,11 @@
 
 mod support;
 
+use countersign::crypto::rustcrypto;
+use countersign::{Acceptor, Attempt, CredentialKind, PrivateKey, Reason, ServerConfig, ServerKey};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use support::{House, Tunnel, connect, echo, noise, run, service, status, until};
 
@@ -142,6 +145,36 @@ fn a_password_that_is_refused_is_not_tried_again() {
     is_reset(tunnel.connect());
     tunnel.wait_for("is not trusted");
     assert_eq!(status(&mut tunnel.child), 3);
+}
+
+/// Each further connection would be a login that fails, and count as one.
+#[test]
+fn a_login_that_asks_for_what_nobody_has_given_is_not_tried_again() {
+    let house = House::new();
+    run(&["user", "totp", "alice", "--no-confirm", "--users", &house.path("users.txt")], "").ok();
+    let server = house.serve(&["--forward", &service(echo), "--refusal-floor", "1ms"]);
+    // Nobody is there to ask.
+    let mut command = Command::new("setsid");
+    command.args(["--wait", env!("CARGO_BIN_EXE_countersign"), "connect", "--listen", "127.0.0.1:0"]);
+    command.args(["--server", &server.address, "--pin", &house.pin(), "--user", "alice", "--password-stdin"]);
+    command.env_remove("HOME").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut tunnel = Tunnel::of(command, &house, "secret of alice\n");
+    is_reset(tunnel.connect());
+    tunnel.wait_for("a further factor");
+    assert_eq!(status(&mut tunnel.child), 2);
+
+    let key = PrivateKey::from_pem(&house.read("server.pem")).unwrap();
+    let key = ServerKey::load(&key, rustcrypto::provider()).unwrap();
+    let tokens = ServerConfig::new(rustcrypto::provider()).with_credential_kinds(&[CredentialKind::Token]).unwrap();
+    let acceptor = Acceptor::new(tokens, key, |_: &Attempt<'_>| Err(Reason::UnknownUser));
+    let of_tokens = service(move |stream| {
+        let peer = stream.peer_addr().unwrap();
+        let _ = acceptor.accept_blocking(stream, peer);
+    });
+    let mut tunnel = Tunnel::of_alice(&house, &of_tokens, &[]);
+    is_reset(tunnel.connect());
+    tunnel.wait_for("takes no password credential");
+    assert_eq!(status(&mut tunnel.child), 6);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! Many passwords at once: how many are looked at, and who waits for whom.
 
+use crate::bounds::{code, junk, start};
 use crate::ends::{Adapter, AsyncAdapter, accepting, config, connector, eventually, eventually_empty, pair};
-use crate::peer::Peer;
+use crate::peer::{Peer, VERDICT};
 use crate::penalties::{HOUR, Looked, Shared, acceptor, from, gets_in, penalties, wrong};
-use crate::support::{ALICE, RSA2048, Scenario, verify};
+use crate::places::{Gate, one_at_a_time};
+use crate::support::{ALICE, Counting, RSA2048, Scenario, verify};
 use countersign::events::{Decision, Timings};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, PenaltyKey, PenaltyStore,
-    Reason, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
+    Reason, ServerKey, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
 };
 use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,6 +24,8 @@ for_every_adapter!(
     good_logins_at_once_wait_for_one_another_and_all_get_in,
     those_who_wait_for_others_crowd_nobody_out_when_one_is_decided,
     whoever_leaves_while_it_waits_for_others_gives_its_place_back,
+    whoever_waits_for_others_up_to_the_deadline_is_refused_as_any_other,
+    a_login_that_has_waited_for_others_does_not_make_way_for_hellos,
 );
 
 for_every_async_adapter!(a_guess_that_is_cut_is_told_to_others_once_they_can_be_told);
@@ -202,6 +206,64 @@ fn whoever_leaves_while_it_waits_for_others_gives_its_place_back<A: Adapter>() {
         assert!(leaves.1.join().unwrap().is_err());
         drop((first.0, waits.0));
         eventually_empty(&acceptor);
+    }
+}
+
+fn whoever_waits_for_others_up_to_the_deadline_is_refused_as_any_other<A: Adapter>() {
+    // What the first one holds it holds for as long as the verifier has its thread.
+    let (closed, config) = (Closed::default(), config().with_handshake_timeout(Duration::from_secs(3)));
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), closed.clone())
+        .with_bounds(Bounds::default().with_working(2).with_patience(HOUR))
+        .with_penalties(penalties().with_account(Waits::new(0, HOUR, HOUR)));
+    let first = begin::<A>(&acceptor, "first");
+    eventually("it is looked at", || closed.asked("alice") == 1);
+    let (mut peer, waits) = begin::<A>(&acceptor, "waits");
+    eventually("its time is over", || waits.is_finished());
+    assert_eq!(code(waits.join().unwrap()), "penalty-account");
+    assert_eq!((peer.rest().len(), acceptor.counts().unchecked, closed.asked("alice")), (VERDICT, 1, 1));
+    closed.open();
+    drop((first.1.join().unwrap(), first.0));
+    eventually_empty(&acceptor);
+}
+
+fn a_login_that_has_waited_for_others_does_not_make_way_for_hellos<A: Adapter>() {
+    // At random it would be shed more often than not.
+    for _ in 0..6 {
+        let (gate, verifier) = Gate::new();
+        let opened = Arc::new(Counting::with(&RSA2048));
+        let key = ServerKey::with_decrypt(RSA2048.private.public_key().clone(), Arc::clone(&opened) as _);
+        let bounds = one_at_a_time().with_waiting(2);
+        let acceptor = Acceptor::new(config(), key, verifier)
+            .with_bounds(bounds.with_working(2))
+            .with_penalties(penalties().with_account(Waits::new(0, HOUR, HOUR)));
+        let first = begin::<A>(&acceptor, "first");
+        assert_eq!(gate.entered.recv().unwrap(), "alice");
+        let waits = begin::<A>(&acceptor, "waits");
+        eventually("it is opened", || opened.count() == 2);
+        // This takes its thread, of which there is one less as soon as the first is decided.
+        let other = start::<A>(&acceptor, "other", junk("other"));
+        assert_eq!(gate.entered.recv().unwrap(), "other");
+        acceptor.set_bounds(bounds);
+        gate.go.send(()).unwrap();
+        drop((first.1.join().unwrap().unwrap(), first.0));
+        eventually("it waits for a thread", || acceptor.counts().waiting == 1);
+        let known = Scenario::new().known_key();
+        let hellos = ["one", "two", "three", "four"].map(|source| {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named(source));
+            let mut peer = Peer::new(client);
+            peer.send(&known.await_challenge().0);
+            (peer, server)
+        });
+        let told = || hellos.iter().filter(|(peer, _)| peer.has_answer()).count();
+        eventually("three are told to come later", || told() == 3 || waits.1.is_finished());
+        (0..2).for_each(|_| gate.go.send(()).unwrap());
+        drop((waits.1.join().unwrap().unwrap(), waits.0));
+        assert!(other.0.join().unwrap().is_err() && other.1.join().unwrap().is_err());
+        for (peer, server) in hellos {
+            drop(peer);
+            assert!(server.join().unwrap().is_err());
+        }
     }
 }
 

@@ -1,23 +1,25 @@
 //! What is asked elsewhere, of a remote key or an async verifier: so many at once, in turn, and about nobody who has left.
 //! And tickets that are asked about: their places are safe, and the limiter is asked about them once.
 
-use crate::bounds::a_begun_login_among_hellos;
+use crate::bounds::{a_begun_login_among_hellos, code};
 use crate::ends::{
-    Adapter, Session, accepting, asking, config, connector, disconnected, eventually, eventually_empty, login, pair,
-    refused,
+    Adapter, Session, accepting, asking, client_config, config, connector, disconnected, eventually, eventually_empty,
+    login, pair, refused,
 };
-use crate::logins::{Returns, with_tickets};
+use crate::logins::{Returns, hello_with_proof, ticket, with_tickets};
 use crate::peer::{Peer, VERDICT};
+use crate::places::one_at_a_time;
 use crate::support::{ALICE, Counting, RSA2048, Scenario, provider, verifier};
 use countersign::crypto::{Decrypt, Decrypting, RemoteDecrypt};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Context, Grant, LoginError, Reason, Recheck, Returning, ServerKey,
-    Source, TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Grant, LoginError, Reason, Recheck, Returning,
+    Server, ServerKey, Source, Ticket, TicketKeys, Verifier,
 };
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -27,6 +29,8 @@ for_every_adapter!(
     tickets_are_asked_about_elsewhere_so_many_at_once,
     a_ticket_that_is_asked_about_has_a_place_that_nobody_can_take,
     a_ticket_that_is_not_taken_waits_for_its_peer_again,
+    a_ticket_that_is_used_up_does_not_make_way_for_hellos,
+    a_ticket_is_not_used_up_where_its_client_is_turned_away,
     the_limiter_is_asked_once_about_whoever_shows_a_ticket,
     a_login_that_arrives_as_the_server_stops_is_answered_or_told_so,
 );
@@ -324,6 +328,88 @@ fn a_ticket_that_is_not_taken_waits_for_its_peer_again<A: Adapter>() {
         eventually_empty(&acceptor);
         assert_eq!((acceptor.counts().logins, acceptor.counts().made_way), (0, 0));
     }
+}
+
+type End<A> = JoinHandle<Result<<A as Adapter>::Session, LoginError>>;
+
+/// Those who show two tickets, of which one is asked about and the other waits for that; with room for one who waits.
+struct InLine<A: Adapter> {
+    acceptor: Acceptor,
+    asked: Receiver<()>,
+    answer: Sender<bool>,
+    returning: [[End<A>; 2]; 2],
+    /// Nobody has shown it yet.
+    third: Ticket,
+}
+
+impl<A: Adapter> InLine<A> {
+    fn new() -> Self {
+        let ((ask, asked), (answer, answers)) = (channel(), channel());
+        let slow = Slow { asked: Mutex::new(ask), answer: Mutex::new(answers) };
+        let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), slow)
+            .with_bounds(one_at_a_time().with_waiting(1))
+            .with_recheck(Recheck::never());
+        let [first, second, third] = [(); 3].map(|()| ticket::<A>(&acceptor));
+        let show = |source: &str, ticket: Ticket| {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Source::named(source));
+            [std::thread::spawn(move || A::resume(&connector(), client, &ticket, ALICE)), server]
+        };
+        let first = show("first", first);
+        asked.recv().unwrap();
+        let second = show("second", second);
+        eventually("it waits", || acceptor.counts().waiting == 1);
+        Self { acceptor, asked, answer, returning: [first, second], third }
+    }
+
+    /// Sends this from another source, and is told to come later: why.
+    fn is_turned_away(&self, source: &str, hello: &[u8]) -> &'static str {
+        let (client, server) = pair();
+        let server = accepting::<A>(&self.acceptor, server, Source::named(source));
+        let mut peer = Peer::new(client);
+        peer.send(hello);
+        eventually("it has an answer", || peer.has_answer());
+        peer.receive(FrameType::Busy);
+        drop(peer);
+        code(server.join().unwrap())
+    }
+
+    /// Answers about each of them, and one more: they are back.
+    fn go(self) -> (Acceptor, Receiver<()>) {
+        (0..3).for_each(|_| self.answer.send(true).unwrap());
+        for end in self.returning.into_iter().flatten() {
+            assert!(end.join().unwrap().unwrap().info().is_resumed());
+        }
+        (self.acceptor, self.asked)
+    }
+}
+
+fn a_ticket_that_is_used_up_does_not_make_way_for_hellos<A: Adapter>() {
+    // At random one of them would take its place but once in nine times.
+    for _ in 0..3 {
+        let tickets = InLine::<A>::new();
+        let known = Scenario::new().known_key();
+        for number in 0..8 {
+            tickets.is_turned_away(&number.to_string(), &known.await_challenge().0);
+        }
+        tickets.go();
+    }
+}
+
+fn a_ticket_is_not_used_up_where_its_client_is_turned_away<A: Adapter>() {
+    let tickets = InLine::<A>::new();
+    let third = tickets.third.clone();
+    // The one who waits has waited for too long by this.
+    tickets.acceptor.set_bounds(one_at_a_time().with_waiting(1).with_patience(Duration::from_nanos(1)));
+    assert_eq!(tickets.is_turned_away("third", &hello_with_proof(third.clone())), "pressed");
+    tickets.acceptor.set_bounds(one_at_a_time().with_waiting(1));
+    let (acceptor, _asked) = tickets.go();
+    let known = Server::key(RSA2048.private.public_key().clone());
+    let connector = Connector::new(client_config().with_proof_at_resumption(), known);
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Source::named("third"));
+    let client = A::resume(&connector, client, &third, ALICE).unwrap();
+    assert!(client.info().is_resumed() && server.join().unwrap().is_ok());
 }
 
 fn the_limiter_is_asked_once_about_whoever_shows_a_ticket<A: Adapter>() {

@@ -450,7 +450,11 @@ impl Tunnel {
     /// With what `more` says of the server's key.
     pub fn start_trusting(house: &House, server: &str, who: &[&str], more: &[&str], stdin: &str) -> Self {
         let args = ["connect", "--listen", "127.0.0.1:0", "--server", server];
-        let mut command = command(&[&args[..], who, more].concat());
+        Self::of(command(&[&args[..], who, more].concat()), house, stdin)
+    }
+
+    /// A command that becomes a tunnel.
+    pub fn of(mut command: Command, house: &House, stdin: &str) -> Self {
         let mut child = command.env("XDG_STATE_HOME", house.path("state")).spawn().unwrap();
         child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());

@@ -1,0 +1,165 @@
+//! The gate, `.ci/run`: what fails in it fails it, and it leaves out nothing that it is there for.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+fn read(file: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// Whether the gate's first lines, with these in the place of its stages, come to a good end; and what is printed.
+fn ends_well(stages: &str) -> (bool, String) {
+    let (gate, folder) = (read(".ci/run"), tempfile::tempdir().unwrap());
+    let (first, _) = gate.split_once("\nstage \"").unwrap();
+    fs::create_dir(folder.path().join(".ci")).unwrap();
+    let path = folder.path().join(".ci/run");
+    fs::write(&path, format!("{first}\n{stages}\necho went on\n")).unwrap();
+    let out = Command::new("bash").arg(&path).output().unwrap();
+    let said = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.success(), said.ends_with("went on\n"), "{stages}: {said}");
+    (out.status.success(), said)
+}
+
+#[test]
+fn whatever_fails_in_the_gate_fails_it() {
+    assert!(ends_well("true; join_asides; aside one true; aside two true; join_asides; join_asides").0);
+    for stages in [
+        "false",
+        "false | true",
+        "(cd . && false && true)",
+        "echo \"$no_such_name\"",
+        "both() { false; true; }; both",
+        "aside one false; join_asides",
+        "aside one false; aside two true; join_asides",
+        "aside one true; aside two false; true; join_asides",
+        "both() { false; true; }; aside both both; join_asides",
+    ] {
+        assert!(!ends_well(stages).0, "{stages}");
+    }
+    let (_, said) = ends_well("aside one true; aside two bash -c 'echo this is why; exit 3'; join_asides");
+    assert!(said.contains("this is why\n") && said.ends_with("failed: two\n"), "{said}");
+}
+
+#[test]
+fn the_gate_forgives_nothing_and_waits_for_what_it_has_begun() {
+    let gate = read(".ci/run");
+    let lines: Vec<&str> = gate.lines().map(str::trim).collect();
+    for line in [
+        "$test_command",
+        "export COUNTERSIGN_MAY_LEAVE_OUT=postgres,systemd,mounts",
+        "COUNTERSIGN_MAY_LEAVE_OUT=systemd,mounts .ci/postgres cargo test --workspace --all-features --test conformance --test postgres \
+         --test shared --test changes --test cluster --test clocks",
+        "\"$venv/bin/python\" tests/interop/run.py --countersign target/debug/countersign",
+        "aside \"a peer in another language\" other_language",
+        "target/debug/load --quick",
+        "target/debug/countersign demo",
+        "cargo fmt --all --check",
+        "cargo clippy --workspace --all-targets --all-features -- -D warnings",
+        "cargo test --workspace --all-features --bench '*' -- --test",
+        "cargo bench -p countersign --all-features --bench instructions",
+        "cargo bench -p countersign --all-features --bench refusals",
+        "cargo bench -p countersign --all-features --bench memcheck",
+        "aside \"instructions by step, and what they depend on\" counted",
+        "cargo test --release \"${peers[@]}\"",
+        "formal/run.sh",
+        "aside \"feature combinations\" feature_combinations",
+        "cargo deny --workspace check licenses bans sources",
+        "aside \"licences, bans and sources\" licences",
+        "cargo package -p countersign --allow-dirty --no-verify",
+    ] {
+        assert!(lines.contains(&line), "{line}");
+    }
+    let readme = read("README.md");
+    for command in ["cargo test --workspace --all-features", "cargo run --release -p countersign-cli -- demo"] {
+        assert!(readme.lines().any(|line| line == command), "{command}");
+    }
+    let warned: Vec<&&str> = lines.iter().filter(|line| line.contains("cargo clippy ")).collect();
+    assert!(warned.len() > 4 && warned.iter().all(|line| line.ends_with(" -- -D warnings")), "{warned:#?}");
+    assert!(
+        gate.contains("RUSTDOCFLAGS=\"--cfg docsrs -D warnings\" cargo doc --workspace --all-features --no-deps\n")
+    );
+    // What has ended is not killed.
+    let forgiven: Vec<&&str> =
+        lines.iter().filter(|line| ["|| true", "|| :", "set +"].iter().any(|part| line.contains(part))).collect();
+    assert!(forgiven.len() == 1 && forgiven.iter().all(|line| line.starts_with("trap '")), "{forgiven:#?}");
+    for (apart, _) in gate.match_indices("bash -c ").map(|(at, start)| gate.split_at(at + start.len()).1.split_at(20)) {
+        assert_eq!(apart, "\"set -euo pipefail; ");
+    }
+    assert!(gate.rfind("\njoin_asides\n") > gate.rfind("aside \""));
+}
+
+/// What is not tested with the other provider, and why that is enough.
+const WITH_ONE_PROVIDER: [(&str, &[&str]); 7] = [
+    (
+        "of the documents, the sources and the gate",
+        &["claims", "codes", "dependencies", "formal", "gate", "layers", "rules"],
+    ),
+    ("built with the first one alone, or with both", &["examples", "providers", "vectors"]),
+    (
+        "accounts, whose hashes no provider computes, and what is in their files",
+        &[
+            "account_file",
+            "account_file_store",
+            "account_keys",
+            "account_verifier",
+            "accounts",
+            "authorized_keys",
+            "enumeration",
+            "epochs",
+            "generator",
+            "password_check",
+            "password_formats",
+            "permissions",
+            "roles",
+            "second_factor",
+            "stretching",
+        ],
+    ),
+    (
+        "keys that are known by their names, or by what webpki verifies",
+        &["damaged_certificates", "host_trust", "known_hosts", "trust", "x509"],
+    ),
+    (
+        "sockets, streams and threads, and bounds of them",
+        &["adapters", "closing", "context", "idle", "ssh_agent", "tickets", "tls", "tracing"],
+    ),
+    ("what is remembered of tickets", &["memory_tickets", "ticket_memory"]),
+    (
+        "bytes, words and times; the hash of a puzzle is no provider's",
+        &["clock", "codec", "errors", "property", "puzzle", "serialized"],
+    ),
+];
+
+#[test]
+fn every_test_runs_with_the_other_provider_or_it_is_said_why_not() {
+    let tests: BTreeSet<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("main.rs").exists() || path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    let gate = read(".ci/run").replace("\\\n", " ");
+    let command = gate.lines().find(|line| line.starts_with("cargo test -p countersign \"${other[@]}\" ")).unwrap();
+    assert!(gate.contains("\nother=(--no-default-features --features aws-lc,"));
+    let words: Vec<&str> = command.split_ascii_whitespace().map(|word| word.trim_matches('\'')).collect();
+    assert!(words.contains(&"--lib"));
+    let mut run = BTreeSet::new();
+    for (_, pattern) in words.iter().zip(words.iter().skip(1)).filter(|(option, _)| **option == "--test") {
+        let is_meant =
+            |test: &&String| pattern.strip_suffix('*').map_or(test == pattern, |start| test.starts_with(start));
+        let meant: Vec<_> = tests.iter().filter(is_meant).cloned().collect();
+        assert!(!meant.is_empty(), "there is no test {pattern}");
+        run.extend(meant);
+    }
+    let without: Vec<&str> = WITH_ONE_PROVIDER.iter().flat_map(|(_, tests)| tests.iter().copied()).collect();
+    for name in &without {
+        assert!(!run.contains(*name) && tests.contains(*name), "{name} runs with it, or is not there");
+    }
+    let unnamed: Vec<&String> = tests.difference(&run).filter(|test| !without.contains(&test.as_str())).collect();
+    assert!(unnamed.is_empty(), "neither with the other provider nor on the list of those without: {unnamed:?}");
+}
