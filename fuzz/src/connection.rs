@@ -53,7 +53,7 @@ const MOST_CONNECTIONS: usize = 5;
 
 /// What one login may hold at both ends together, in bytes, from the connection to its end: frames of the largest size on their way, in
 /// the hands of somebody between as well.
-const BUDGET: usize = 512 << 10;
+const BUDGET: usize = 1 << 20;
 
 pub fn run(data: &[u8]) -> Reached {
     let mut input = Input(data);

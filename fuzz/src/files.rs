@@ -212,8 +212,8 @@ fn accounts(file: &[u8]) -> usize {
 
 /// The first word of a line, as it would be a user's name.
 fn word(line: &[u8]) -> Option<&str> {
-    let text = str::from_utf8(line).ok()?.trim_start_matches('\u{feff}');
-    text.split_ascii_whitespace().next().filter(|word| !word.starts_with('#'))
+    let word = str::from_utf8(line).ok()?.split_ascii_whitespace().next()?.trim_start_matches('\u{feff}');
+    (!word.is_empty() && !word.starts_with('#')).then_some(word)
 }
 
 /// Everything that an account says, but for how often it was locked, and what stands behind a key.
