@@ -439,6 +439,10 @@ fn a_broken_line_keeps_its_name_taken() {
         assert_eq!(lines[1].error, LineError::DuplicateName { first: 1 }, "{broken}");
         assert_eq!(verify(&accounts, password("alice", b"password")), Err(Reason::UnknownUser), "{broken}");
     }
+    for name in ["<alice>", "'alice", "\"", "<"] {
+        let (accounts, lines) = Accounts::parse(format!("{name} permissions read\n{name}\n"));
+        assert_eq!((names(&accounts).len(), lines.len()), (0, 2), "{name}: {lines:?}");
+    }
     let (mut accounts, _) = Accounts::parse(format!("alice oops\n{old}\n"));
     let taken = AccountError::Broken { name: "alice".to_owned(), line: 1 };
     assert_eq!(accounts.add("alice", [""; 0]), Err(taken.clone()));

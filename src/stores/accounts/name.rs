@@ -49,11 +49,16 @@ pub(super) fn claimed(line: &[u8]) -> Vec<String> {
         Ok(word) => Cow::Borrowed(word),
         Err(_) => word.iter().copied().map(char::from).collect(),
     };
-    let word = word.trim_start_matches(|c: char| is_hidden(c) || "\"'<".contains(c));
+    // What stands in front of it may be a mistake, or the name's own.
+    let bare = word.trim_start_matches(|c: char| is_hidden(c) || "\"'<".contains(c));
     let is_end = |c: char| c.is_whitespace() || c.is_control() || is_hidden(c) || ":,;=|\"'>".contains(c);
     // A name may have commas, and a typo may have put one behind it.
-    let ends = word.match_indices(is_end).map(|(end, _)| end).take(MOST).chain([word.len()]);
-    ends.filter_map(|end| word.get(..end)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    let names = |word: &str| -> Vec<String> {
+        let ends = word.match_indices(is_end).map(|(end, _)| end).take(MOST).chain([word.len()]);
+        ends.filter_map(|end| word.get(..end)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    };
+    let whole = if bare == word { Vec::new() } else { names(&word) };
+    [names(bare), whole].concat()
 }
 
 /// No name that is claimed has more bytes than this, and some are shorter.
@@ -68,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_broken_line_claims_whatever_name_it_was_meant_for() {
-        let cases: [(&[u8], &[&str]); 9] = [
+        let cases: [(&[u8], &[&str]); 11] = [
             (b"alice permissions", &["alice"]),
             (b"alice,permissions=read", &["alice", "alice,permissions", "alice,permissions=read"]),
             (b"alice:$2y$05$In", &["alice", "alice:$2y$05$In"]),
@@ -76,6 +81,8 @@ mod tests {
             ("\u{200b}alice x".as_bytes(), &["alice"]),
             ("al\u{202e}ice x".as_bytes(), &["al", "al\u{202e}ice"]),
             (b"\"alice\" x", &["alice"]),
+            (b"<bob> x", &["bob", "<bob>"]),
+            (b"'", &["'"]),
             (b"andr\xe9 x", &["andr\u{e9}"]),
             (b"", &[]),
         ];
