@@ -148,7 +148,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
         let mut lines: Vec<(String, String)> = Vec::new();
         for line in shipped.lines() {
             let Some((name, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
-            let is_left_out = ["keys", "exec", "redis", "redis-prefix", "redis-timeout"].contains(&name)
+            let is_left_out = ["keys", "exec", "redis", "redis-down", "redis-prefix", "redis-timeout"].contains(&name)
                 || (name.ends_with("-file") && name != "ldap-password-file")
                 || (name == "users" && with_directory)
                 || (name.starts_with("ldap") && !with_directory);
@@ -352,17 +352,17 @@ fn an_address_is_exempt_from_the_next_reload_on() {
     (0..2).for_each(|_| drop(log_in(&server, "a guess").fails(1, &["refused"])));
     server.wait_for(&["event=penalty", "code=penalty-source", "seconds=600"]);
     assert_ne!(log_in(&server, "secret of alice").status, 0);
-    write(&house, &format!("{waits}penalty-exempt = [\"127.0.0.1\"]\nhardest-puzzle = 15"));
+    write(&house, &format!("{waits}penalty-exempt = [\"127.0.0.1\"]\ndrain = \"1s\""));
     signal(&server, "-HUP");
     let line = server.wait_for(&["event=config-reloaded"]);
-    assert!(line.ends_with(" taken=hardest-puzzle,penalty-exempt"), "{line}");
+    assert!(line.ends_with(" taken=drain,penalty-exempt"), "{line}");
     log_in(&server, "secret of alice").ok();
     // There are counts, and at a start it was said that there are to be some.
     write(&house, "no-penalties = true\nrefusal-floor = \"1ms\"");
     signal(&server, "-HUP");
     let line = server.wait_for(&["event=config-reloaded"]);
     let waiting = "failures-per-address,no-penalties,penalty-exempt,penalty-longest,penalty-wait";
-    assert!(line.ends_with(&format!(" taken=hardest-puzzle needs_restart={waiting}")), "{line}");
+    assert!(line.ends_with(&format!(" taken=drain needs_restart={waiting}")), "{line}");
     // What makes no sense is not taken.
     write(&house, "penalty-wait = \"1h\"");
     run(&["check-config", &file], "").fails(2, &["--penalty-longest"]);

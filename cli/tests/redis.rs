@@ -151,9 +151,11 @@ async fn a_server_goes_on_to_make_the_keys_that_are_shared() {
     let (mut seen, end) = (HashSet::new(), Instant::now() + PATIENCE);
     while seen.len() <= 6 {
         assert!(Instant::now() < end, "there were {} only", seen.len());
-        looking.sync().await.unwrap();
-        let now = UnixTime::from_system(SystemTime::now());
-        seen.insert(keys.export(now, &mut StdRng::seed_from_u64(1)).unwrap().as_slice().to_vec());
+        // On a machine that writes much else the database may keep it waiting for too long: then it looks again.
+        if looking.sync().await.is_ok() {
+            let now = UnixTime::from_system(SystemTime::now());
+            seen.insert(keys.export(now, &mut StdRng::seed_from_u64(1)).unwrap().as_slice().to_vec());
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

@@ -7,10 +7,11 @@ use crate::accounts::Users;
 use crate::failure::Failure;
 use crate::{Cli, term};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches};
 use countersign::files::FileError;
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
@@ -66,11 +67,15 @@ impl InForce {
         self.values.contains_key(name)
     }
 
-    /// Names whose values are others there.
+    /// Names whose values are others there. A default that comes or goes with what it is of is none of them.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
-        let names: std::collections::BTreeSet<_> = self.values.keys().chain(other.values.keys()).collect();
-        let value = |of: &Self, name: &str| of.values.get(name).map(|setting| setting.values.clone());
-        names.into_iter().filter(|name| value(self, name) != value(other, name)).cloned().collect()
+        let names: BTreeSet<_> = self.values.keys().chain(other.values.keys()).collect();
+        let is_same = |name: &str| match (self.values.get(name), other.values.get(name)) {
+            (Some(one), Some(other)) => one.values == other.values,
+            (Some(one), None) | (None, Some(one)) => one.is_default,
+            (None, None) => true,
+        };
+        names.into_iter().filter(|name| !is_same(name)).cloned().collect()
     }
 
     /// These are as they are there from now on.
@@ -125,11 +130,16 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
     let command = of_serve();
     let value = |arg: &Arg| {
         let (name, source) = (arg.get_long()?, matches.value_source(arg.get_id().as_str())?);
-        let is_default = source == clap::parser::ValueSource::DefaultValue;
+        let is_default = source == ValueSource::DefaultValue;
         // How a directory, or Redis, is asked is in force where there is one.
-        let of =
-            ["ldap", "redis"].into_iter().find(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('-')));
-        if is_default && of.is_some_and(|of| matches.value_source(of).is_none()) {
+        let of = match name {
+            "hardest-puzzle" => Some("puzzles"),
+            _ => {
+                ["ldap", "redis"].into_iter().find(|of| name.strip_prefix(of).is_some_and(|rest| rest.starts_with('-')))
+            }
+        };
+        let is_given = |of| matches.value_source(of).is_some_and(|source| source != ValueSource::DefaultValue);
+        if is_default && of.is_some_and(|of| !is_given(of)) {
             return None;
         }
         let raw = matches.get_raw(arg.get_id().as_str())?;
@@ -434,10 +444,10 @@ pub(super) fn of_file(file: &Path) -> Result<super::Serve, Failure> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
 
     /// What is of no use, or of another meaning, without something else: it would be dropped without a word.
-    const NEEDS: [(&str, &[&str]); 23] = [
+    const NEEDS: [(&str, &[&str]); 25] = [
+        ("hardest-puzzle", &["puzzles"]),
         ("ldap-base", &["ldap", "ldap-bind-dn"]),
         ("ldap-bind-dn", &["ldap"]),
         ("ldap-ca-file", &["ldap"]),
@@ -452,6 +462,7 @@ mod tests {
         ("ldap-timeout", &["ldap"]),
         ("ldap-user-dn", &["ldap"]),
         ("ldap-without-tls", &["ldap"]),
+        ("redis-down", &["redis"]),
         ("redis-password-file", &["redis"]),
         ("redis-prefix", &["redis"]),
         ("redis-timeout", &["redis"]),

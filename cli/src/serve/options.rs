@@ -61,7 +61,7 @@ pub(crate) struct Options {
     pub(super) puzzles: bool,
     /// How hard the puzzles may get, 1 to 24: 16 bits are a million hashes, a tenth of a second or so; one more doubles that. Clients
     /// go up to 17 unless told otherwise
-    #[arg(long, value_name = "BITS", default_value_t = HARDEST_PUZZLE, help_heading = "Bounds",
+    #[arg(long, value_name = "BITS", default_value_t = HARDEST_PUZZLE, help_heading = "Bounds", requires = "puzzles",
         value_parser = clap::value_parser!(u8).range(1..=24))]
     pub(super) hardest_puzzle: u8,
     /// Logins that are not decided yet, and refusals that wait until they are told, together; a quarter of them may be of one

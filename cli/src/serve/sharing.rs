@@ -41,7 +41,7 @@ pub(super) struct SharingArgs {
     #[arg(long, value_name = "TEXT", requires = "redis", value_parser = prefix)]
     redis_prefix: Option<String>,
     /// What becomes of logins while Redis is away, or takes no writes. No ticket is taken then in any case: clients show their credentials
-    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    #[arg(long, value_enum, value_name = "HOW", default_value_t, requires = "redis")]
     redis_down: Down,
     /// How long Redis may take for an answer, of which a login needs up to five; then it is taken for away
     #[arg(long, value_name = "TIME", default_value = term::time(RedisConfig::PATIENCE), value_parser = term::timeout, requires = "redis")]

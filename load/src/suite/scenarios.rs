@@ -127,7 +127,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(
         "guess-one-address",
         guesses::from_one,
-        Known,
+        Strangers,
         USUAL,
         "passwords for many names from one address; the owners may not wait for it"
     ),
@@ -135,7 +135,7 @@ pub(crate) const ALL: &[Scenario] = &[
     scenario!(
         "guess-one-account",
         guesses::at_one,
-        Known,
+        Strangers,
         USUAL,
         "passwords for one name, that of a good client, from 1000 addresses"
     ),

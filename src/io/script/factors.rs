@@ -21,6 +21,8 @@ use crate::time::Moment;
 use std::sync::Arc;
 use std::time::Instant;
 
+const TOO_MANY_WAIT: Reason = Reason::NotAdmitted("too many logins of this principal wait for a further factor");
+
 /// What a verifier says of a login so far: what is granted, and what more is needed.
 pub(super) type Verdict = Result<(Grant, Option<Prompt>), Reason>;
 
@@ -95,13 +97,11 @@ pub(super) async fn conclude<L: Link>(
         }
     };
     visit.trace.known();
-    let waits = prompt.as_ref().map(|_| visit.place.factor_place(grant.principal()));
-    if waits.as_ref().is_some_and(Option::is_none) {
-        return refused(
-            step.reject(Reason::NotAdmitted("too many logins of this principal wait for a further factor")),
-            Guess::No,
-        );
-    }
+    let taken = prompt.as_ref().map(|_| visit.place.factor_place(grant.principal()).ok_or(TOO_MANY_WAIT)).transpose();
+    let factor_place = match taken {
+        Ok(place) => place,
+        Err(reason) => return refused(step.reject(reason), Guess::No),
+    };
     let mut given: usize = 0;
     while let Some(wanted) = prompt {
         let asked = match step.ask(&wanted, link.now()) {
@@ -118,7 +118,7 @@ pub(super) async fn conclude<L: Link>(
         }
         given = given.saturating_add(1);
     }
-    drop(waits);
+    drop(factor_place);
     let Some(place) = visit.place.session_place(grant.principal()) else {
         return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")), Guess::No);
     };
