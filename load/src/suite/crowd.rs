@@ -29,8 +29,8 @@ pub(crate) fn user(client: u32) -> String {
 pub(crate) enum Habit {
     /// By password; every second of them from an address from which nobody has come before.
     Strangers,
-    /// By password, each from an address of its own. Where passwords are guessed, whoever has not been there before has to wait by
-    /// design (SECURITY.md, "Guessing").
+    /// By password, each from an address of its own. Where passwords for many names are guessed from many addresses, whoever has not been
+    /// there before has to wait by design (SECURITY.md, "Guessing").
     Known,
     /// As known ones, and by ticket where the server takes theirs.
     Tickets,
