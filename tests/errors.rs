@@ -370,6 +370,37 @@ fn no_error_says_what_it_came_from() {
     each([grant().require("admin").unwrap_err()]);
 }
 
+/// A server that hangs up says nothing: what it may have meant is a guess, by when it did so.
+#[test]
+fn a_client_is_told_why_a_server_may_have_hung_up() {
+    let said = |awaited| LoginError::Disconnected { awaited }.to_string();
+    assert!(said(FrameType::ServerHello).contains("may not go by the name"));
+    assert!(said(FrameType::ServerVerdict).contains("may be too busy"));
+    assert!(!said(FrameType::Data).contains("may"));
+}
+
+/// Whoever only knows of `std::io` decides by it whether to try again.
+#[test]
+fn an_error_has_the_kind_that_generic_code_expects() {
+    use io::ErrorKind as K;
+    let kind = |error: Error| io::Error::from(error).kind();
+    for (error, expected) in [
+        (Error::Record(RecordError::Truncated), K::UnexpectedEof),
+        (Error::Record(RecordError::NotAuthentic), K::InvalidData),
+        (Error::Misuse(Misuse::Closed), K::BrokenPipe),
+        (Error::Misuse(Misuse::Mismatch), K::InvalidInput),
+        (Error::DeadlinePassed, K::TimedOut),
+        (Error::Refused, K::PermissionDenied),
+        (Error::Busy { retry_after: 7 }, K::WouldBlock),
+        (Error::NotNow, K::WouldBlock),
+        (Error::Crypto(CryptoError::Failed), K::Other),
+        (Error::Sign(SignError::Refused), K::Other),
+    ] {
+        let said = format!("{error:?}");
+        assert_eq!(kind(error), expected, "{said}");
+    }
+}
+
 #[cfg(feature = "accounts")]
 #[test]
 fn no_error_of_a_store_says_what_it_came_from() {

@@ -76,18 +76,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ClosingStream<S> {
         self.pin().poll_write(task, bytes)
     }
 
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        task: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.pin().poll_write_vectored(task, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.get_ref().is_write_vectored()
-    }
-
     fn poll_flush(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.pin().poll_flush(task)
     }

@@ -251,3 +251,32 @@ impl fmt::Debug for CurrentGrant {
         f.debug_tuple("CurrentGrant").field(&self.get()).finish()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_ends_a_transport_is_called_for_reading_then_for_both_and_no_more() {
+        let (live, calls) =
+            (Live::new(Arc::new(Grant::new("alice", &["read"]).unwrap())), Arc::<Mutex<Vec<_>>>::default());
+        let told = Arc::clone(&calls);
+        live.set_stopper(Some(Stopper::new(move |how| told.lock().unwrap().push(how))));
+        live.wake();
+        assert!(live.has_stopper());
+        live.stop(Shutdown::Both);
+        assert!(!live.has_stopper());
+        live.stop(Shutdown::Both);
+        assert_eq!(*calls.lock().unwrap(), [Shutdown::Read, Shutdown::Both]);
+        // One that panics is not called again.
+        live.set_stopper(Some(Stopper::new(|_| panic!("on purpose"))));
+        live.wake();
+        assert!(!live.has_stopper());
+        // Nor is one of a stream that is gone kept.
+        live.end();
+        live.set_stopper(Some(Stopper::new(|_| ())));
+        live.wake();
+        assert!(!live.has_stopper());
+    }
+}

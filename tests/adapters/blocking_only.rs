@@ -182,22 +182,26 @@ fn a_transport_that_fails_is_reported_as_it_failed() {
     });
 }
 
-/// A transport that is interrupted before each call, and takes and gives one byte at a time.
+/// A transport that fails before each call, though nothing is wrong, and takes and gives one byte at a time.
 struct Stuttering<S> {
     inner: S,
-    interrupted: bool,
-    /// What it says in between: interrupted in a handshake, or not ready after it.
-    kind: ErrorKind,
+    calls: usize,
+    /// A handshake is only interrupted; after it the transport is not ready now and then.
+    in_session: bool,
 }
 
 impl<S> Stuttering<S> {
     fn new(inner: S) -> Self {
-        Self { inner, interrupted: false, kind: ErrorKind::Interrupted }
+        Self { inner, calls: 0, in_session: false }
     }
 
     fn call(&mut self) -> io::Result<()> {
-        self.interrupted = !self.interrupted;
-        if self.interrupted { Err(self.kind.into()) } else { Ok(()) }
+        self.calls += 1;
+        match (self.calls % 4, self.in_session) {
+            (1, true) => Err(ErrorKind::WouldBlock.into()),
+            (1 | 3, _) => Err(ErrorKind::Interrupted.into()),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -223,9 +227,7 @@ impl<S: Write> Write for Stuttering<S> {
 impl<S: Read + Write> Transport for Stuttering<S> {
     fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         // A session has no timeouts of the library's: from here on the application's own apply.
-        if timeout.is_none() {
-            self.kind = ErrorKind::WouldBlock;
-        }
+        self.in_session |= timeout.is_none();
         Ok(())
     }
 }
@@ -254,6 +256,36 @@ fn a_flush_reaches_the_stream_that_is_wrapped() {
     assert_eq!(over.get_ref().get_ref(), b"");
     over.flush().unwrap();
     assert_eq!(over.get_ref().get_ref(), b"hello");
+    let flushed = Flushed::default();
+    Timed::new(flushed.clone()).flush().unwrap();
+    assert_eq!(flushed.0.load(Ordering::SeqCst), 1);
+}
+
+/// Counts how often it was flushed.
+#[derive(Clone, Default)]
+struct Flushed(Arc<AtomicUsize>);
+
+impl Read for &Flushed {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl Write for &Flushed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+impl Transport for &Flushed {
+    fn set_timeouts(&mut self, _: Option<Duration>) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -351,18 +383,18 @@ impl Write for Pipe {
 }
 
 /// One that keeps what is written until it is flushed, as compression does, or a WebSocket.
-struct Buffered {
-    inner: Pipe,
+struct Buffered<S> {
+    inner: S,
     kept: Vec<u8>,
 }
 
-impl Read for Buffered {
+impl<S: Read> Read for Buffered<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer)
     }
 }
 
-impl Write for Buffered {
+impl<S: Write> Write for Buffered<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.kept.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -398,6 +430,36 @@ fn a_transport_that_buffers_is_flushed_whenever_the_peer_waits_for_it() {
             },
         );
         assert_eq!(&answer, b"answer");
+    });
+}
+
+#[test]
+fn the_half_that_writes_flushes_the_transport_too() {
+    bounded(|| {
+        let buffered = |inner| Untimed(Buffered { inner, kept: Vec::new() });
+        let (client, server) = both(pair(), |end| connect(buffered(end)), accept);
+        let mut server = server.unwrap();
+        let duplicate = |under: &Untimed<Buffered<TcpStream>>| Ok(buffered(under.0.inner.try_clone()?));
+        let (_, mut reader, mut writer) = client.unwrap().split(duplicate).unwrap();
+        writer.write_all(b"question").unwrap();
+        writer.flush().unwrap();
+        server.read_exact(&mut [0; 8]).unwrap();
+        server.write_all(b"answer").unwrap();
+        reader.read_exact(&mut [0; 6]).unwrap();
+    });
+}
+
+/// Otherwise whoever says one thing and goes would never know.
+#[test]
+fn a_write_that_fails_is_told_at_once() {
+    bounded(|| {
+        let failing =
+            |inner| Failing { calls: usize::MAX, inner, kind: ErrorKind::ConnectionReset, failed: Arc::default() };
+        let (client, _server) = both(pair(), |inner| connect(failing(inner)), accept);
+        let mut client = client.unwrap();
+        assert_eq!(client.write(b"hello").unwrap(), 5);
+        client.get_mut().calls = 1;
+        assert_eq!(client.write(b"hello").unwrap_err().kind(), ErrorKind::ConnectionReset);
     });
 }
 
@@ -515,6 +577,21 @@ fn a_tcp_stream_by_reference_works_and_has_no_timeouts_left() {
         });
         (&writer).write_all(b"x").unwrap();
         assert_eq!(&read.join().unwrap(), b"x");
+    });
+}
+
+#[test]
+fn a_stream_over_another_is_flushed_and_then_ends_its_sending_underneath() {
+    bounded(|| {
+        let (mut peer, stream) = pair();
+        let under = Timed::new(stream);
+        let mut over = Over::new(Buffered { inner: under.clone(), kept: Vec::new() }, under);
+        over.write_all(b"the last of it").unwrap();
+        over.end_sending().unwrap();
+        assert_eq!(to_end(&mut peer), b"the last of it");
+        // The other direction is open.
+        peer.write_all(b"answer").unwrap();
+        over.read_exact(&mut [0; 6]).unwrap();
     });
 }
 

@@ -12,6 +12,7 @@ use countersign::{
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -256,6 +257,12 @@ fn a_session_goes_on_with_new_permissions_and_ends_with_a_new_password<A: Adapte
     works(&mut client, &mut server);
     store.put("alice", &["write"], 4, Some(2));
     assert_eq!(reading(server).join().unwrap().1, Revocation::CredentialChanged);
+    // Where a store has no epoch for credentials, the account's own stands for that, and has to change.
+    store.put("bob", &["read"], 1, None);
+    let (mut client, mut server) = meet::<A>(&acceptor, "bob");
+    store.put("bob", &["write"], 1, None);
+    eventually("the new permissions are in force", || server.permits("write"));
+    works(&mut client, &mut server);
 }
 
 fn any_change_ends_a_session_where_a_store_knows_no_better_or_that_is_asked_for<A: Adapter>() {
@@ -641,16 +648,39 @@ fn both_halves_of_a_split_session_end_and_the_writer_says_so() {
     });
 }
 
+/// Counts its reads, each before it waits.
+struct Counted(Timed<TcpStream>, Arc<AtomicUsize>);
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
 #[test]
 fn what_waits_on_a_stream_over_another_ends_and_what_can_not_be_woken_notices_at_its_next_byte() {
     bounded(|| {
         let store = Store::of(&["alice"]);
         let acceptor = acceptor(&store, Recheck::never());
+        let reads = Arc::<AtomicUsize>::default();
         let (client, mut server) = blocking(&acceptor, |stream| {
             let under = Timed::new(stream);
-            Over::new(under.clone(), under)
+            Over::new(Counted(under.clone(), Arc::clone(&reads)), under)
         });
+        let before = reads.load(Ordering::SeqCst);
         let reading = std::thread::spawn(move || revoked(&server.read(&mut [0]).unwrap_err()));
+        eventually("it waits", || reads.load(Ordering::SeqCst) > before);
         assert_eq!(acceptor.revoke("alice"), 1);
         assert_eq!(reading.join().unwrap(), Revocation::Ended);
         drop(client);

@@ -107,6 +107,18 @@ fn a_transport_that_buffers_is_flushed_whenever_the_peer_waits_for_it() {
     });
 }
 
+/// Otherwise whoever says one thing and goes would never know.
+#[test]
+fn a_write_that_fails_is_told_at_once() {
+    run(async {
+        let (client, server) = duplex(1 << 16);
+        let (mut client, server) = login(client, server).await;
+        assert_eq!(client.write(b"hello").await.unwrap(), 5);
+        drop(server);
+        assert_eq!(client.write(b"hello").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
+    });
+}
+
 /// Writes `total` random bytes in random pieces and closes; gives their hash.
 async fn send(stream: &mut (impl AsyncWrite + Unpin), total: usize, seed: u64) -> [u8; 32] {
     let (mut rng, mut hash, mut left) = (StdRng::seed_from_u64(seed), Sha256::new(), total);

@@ -167,8 +167,10 @@ fn refusals_are_bounded_by_source_and_in_total() {
     };
     let flood = [refuse("flood").unwrap(), refuse("flood").unwrap()];
     assert_eq!(refuse("flood").err(), Some(BusyReason::NoRoom));
-    let others: Vec<_> = ["a", "a", "b", "b", "c", "c"].into_iter().map(|name| refuse(name).unwrap()).collect();
+    let others: Vec<_> = ["a", "a", "b", "b", "c", "d"].into_iter().map(|name| refuse(name).unwrap()).collect();
     assert_eq!(refuse("a").err(), Some(BusyReason::NoRoom));
+    // It has one less than it may have, and there is no room in total.
+    assert_eq!(refuse("d").err(), Some(BusyReason::NoRoom));
     // Who has none waiting is let in past the total, up to twice as many.
     let good: Vec<_> = (0..8).map(|name| refuse(&format!("good {name}")).unwrap()).collect();
     assert_eq!(refuse("one more").err(), Some(BusyReason::NoRoom));

@@ -184,3 +184,19 @@ fn who_waits_in_one_place_goes_before_those_who_wait_in_another() {
     goes(&guard, &office, "carol", of_source).give_back();
     assert!(guard.is_idle());
 }
+
+#[test]
+fn who_comes_from_a_known_place_waits_for_no_stranger_in_the_total_and_for_whoever_came_before_at_its_name() {
+    let guard = Guard::new(Penalties::default().with_account(Waits::new(0, HOUR, HOUR)), Tags::default());
+    let (home, far) = (v4([2, 1]), |number: u32| Source::named(&number.to_string()));
+    login(&guard, &home, "alice").unwrap();
+    // As many as may be wrong in all, and one that waits for them.
+    let _held: Vec<_> =
+        (0..87).map(|number| look(&guard, &far(number), &number.to_string(), &Others::None).unwrap()).collect();
+    let _stranger = waits(&guard, &far(87), "carol", None);
+    let bob = look(&guard, &home, "bob", &Others::None).unwrap();
+    let mut next = waits(&guard, &far(88), "bob", None);
+    bob.give_back();
+    assert!(is_called(&mut next));
+    drop(waits(&guard, &home, "bob", None));
+}
