@@ -6,6 +6,7 @@ pub use clock::{Clock, TimeOfDay};
 
 use core::fmt;
 use core::time::Duration;
+use pkcs8::der::DateTime;
 
 /// A moment: the time since an origin that the caller picks, on a clock that never goes back.
 ///
@@ -65,6 +66,27 @@ impl UnixTime {
         Self(time.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs()))
     }
 
+    /// A date of the years 1970 to 9999 as RFC 3339 has it, in UTC; what it says of a second is left off. `None` for anything else.
+    ///
+    /// ```
+    /// use countersign::UnixTime;
+    ///
+    /// assert_eq!(UnixTime::from_rfc3339("2040-01-31T00:00:00Z"), Some(UnixTime::from_secs(2_211_580_800)));
+    /// assert_eq!(UnixTime::from_rfc3339("2040-01-31"), None);
+    /// ```
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        let (date, rest) = text.split_at_checked("2040-01-31T00:00:00".len())?;
+        let zone = match rest.strip_prefix('.') {
+            Some(fraction) => fraction
+                .strip_prefix(|digit: char| digit.is_ascii_digit())?
+                .trim_start_matches(|digit: char| digit.is_ascii_digit()),
+            None => rest,
+        };
+        // Of a crate that reckons without the system's clock: on 32 bits others end in 2038.
+        let date: DateTime = matches!(zone, "Z" | "+00:00").then(|| format!("{date}Z"))?.parse().ok()?;
+        Some(Self(date.unix_duration().as_secs()))
+    }
+
     pub(crate) fn after(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait.as_secs()))
     }
@@ -78,6 +100,39 @@ impl fmt::Display for UnixTime {
         match time.and_then(|time| std::time::UNIX_EPOCH.checked_add(time)) {
             Some(time) => humantime::format_rfc3339_seconds(time).fmt(f),
             None => write!(f, "{} s after 1970", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_read_as_it_is_written_whatever_the_systems_own_time_goes_up_to() {
+        for seconds in [0, 951_782_400, i32::MAX as u64, 1 << 31, 1 << 32, 253_402_300_799] {
+            let time = UnixTime::from_secs(seconds);
+            assert_eq!(UnixTime::from_rfc3339(&time.to_string()), Some(time));
+        }
+        let expected = Some(UnixTime::from_secs(2_211_580_800));
+        for same in ["2040-01-31T00:00:00+00:00", "2040-01-31T00:00:00.9Z", "2040-01-31T00:00:00.123456789+00:00"] {
+            assert_eq!(UnixTime::from_rfc3339(same), expected, "{same}");
+        }
+        for none in [
+            "",
+            "2040-01-31",
+            "2040-01-31T00:00:00",
+            "2040-01-31T00:00:00.Z",
+            "2040-01-31T00:00:00.é",
+            "2040-01-31T00:00:00+02:00",
+            "2040-01-31T00:00:00ZZ",
+            "2040-02-30T00:00:00Z",
+            "2040-01-31T24:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "+2040-01-31T00:00:00Z",
+        ] {
+            assert_eq!(UnixTime::from_rfc3339(none), None, "{none}");
         }
     }
 }

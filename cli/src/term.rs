@@ -56,12 +56,10 @@ pub(crate) fn user_name(text: &str) -> Result<String, String> {
 
 /// A date in UTC, such as `2027-01-31` (when it begins) or `2027-01-31T12:00:00Z`, or a time from now, such as `30days`.
 pub(crate) fn date(text: &str) -> Result<UnixTime, String> {
-    let midnight = format!("{text}T00:00:00Z");
-    let date = humantime::parse_rfc3339(text).or_else(|_| humantime::parse_rfc3339(&midnight));
-    let from_now = || SystemTime::now().checked_add(humantime::parse_duration(text).ok()?);
-    let time = date.ok().or_else(from_now);
+    let date = UnixTime::from_rfc3339(text).or_else(|| UnixTime::from_rfc3339(&format!("{text}T00:00:00Z")));
+    let from_now = || SystemTime::now().checked_add(humantime::parse_duration(text).ok()?).map(UnixTime::from_system);
     let wrong = || "it is not a date; write it as 2027-01-31, 2027-01-31T12:00:00Z (UTC) or 30days".to_owned();
-    time.map(UnixTime::from_system).ok_or_else(wrong)
+    date.or_else(from_now).ok_or_else(wrong)
 }
 
 /// `1 bit`, `2 bits`.

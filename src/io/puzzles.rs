@@ -220,6 +220,15 @@ mod tests {
     }
 
     #[test]
+    fn it_begins_as_hard_as_is_said_and_no_harder_than_it_may_get() {
+        let hard = |bits| PuzzleDifficulty::new(bits).unwrap();
+        for (first, most, expected) in [(13, 16, 13), (13, 11, 11), (3, 16, 3)] {
+            let mut level = Level::new(Some(Puzzles::default().with_first(hard(first)).with_most(hard(most))));
+            assert_eq!(bits(level.look(BUSY, at(0))), expected);
+        }
+    }
+
+    #[test]
     fn it_gets_easier_with_each_two_seconds_without_and_ends() {
         let mut level = Level::new(Some(Puzzles::default()));
         assert_eq!([0, 500, 1_000].map(|millis| bits(level.look(BUSY, at(millis)))), [10, 11, 12]);

@@ -20,8 +20,3 @@ impl fmt::Display for Date {
         }
     }
 }
-
-/// Reads such a date.
-pub(super) fn parse(text: &str) -> Option<UnixTime> {
-    humantime::parse_rfc3339(text).map(UnixTime::from_system).ok()
-}

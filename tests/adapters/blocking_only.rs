@@ -455,11 +455,16 @@ fn a_write_that_fails_is_told_at_once() {
     bounded(|| {
         let failing =
             |inner| Failing { calls: usize::MAX, inner, kind: ErrorKind::ConnectionReset, failed: Arc::default() };
-        let (client, _server) = both(pair(), |inner| connect(failing(inner)), accept);
-        let mut client = client.unwrap();
+        let log_in = || both(pair(), |inner| connect(failing(inner)).unwrap(), accept);
+        let (mut client, _server) = log_in();
         assert_eq!(client.write(b"hello").unwrap(), 5);
         client.get_mut().calls = 1;
         assert_eq!(client.write(b"hello").unwrap_err().kind(), ErrorKind::ConnectionReset);
+        // So is a close.
+        let (mut client, _server) = log_in();
+        client.get_mut().calls = 1;
+        let failed = client.finish_blocking(Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(failed, LoginError::Io(error) if error.kind() == ErrorKind::ConnectionReset));
     });
 }
 

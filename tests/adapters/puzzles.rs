@@ -33,9 +33,9 @@ fn bits(bits: u8) -> PuzzleDifficulty {
     PuzzleDifficulty::new(bits).unwrap()
 }
 
-/// Asks everybody.
+/// Asks everybody for so much that whoever solves it looks some times whether it is still wanted.
 fn always() -> Puzzles {
-    Puzzles::default().with_first(bits(4)).with_most(bits(4)).with_wait(Duration::ZERO)
+    Puzzles::default().with_first(bits(10)).with_most(bits(10)).with_wait(Duration::ZERO)
 }
 
 /// Asked, solved, failed.
@@ -59,7 +59,7 @@ fn a_login_solves_what_it_is_asked_and_goes_on_with_a_proof_and_without<A: Adapt
         let (client, server) = login::<A>(&acceptor, &connector, ALICE);
         assert!(client.is_ok() && server.is_ok());
         let number = u64::try_from(number).unwrap() + 1;
-        assert_eq!((puzzles(&acceptor), acceptor.counts().puzzle_bits), ((number, number, 0), 4));
+        assert_eq!((puzzles(&acceptor), acceptor.counts().puzzle_bits), ((number, number, 0), 10));
     }
     // Without, nobody is.
     let acceptor = asking(verifier);

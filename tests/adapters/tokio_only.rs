@@ -93,8 +93,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Reluctant<S> {
 fn a_transport_that_buffers_is_flushed_whenever_the_peer_waits_for_it() {
     run(async {
         let (client, server) = duplex(1 << 16);
-        let (mut client, mut server) = login(BufStream::new(client), BufStream::new(server)).await;
-        let mut room = [0; 8];
+        let (client, mut server) = login(BufStream::new(client), BufStream::new(server)).await;
+        let (mut client, mut room) = (client.closing_on_drop(), [0; 8]);
         client.write_all(b"question").await.unwrap();
         client.flush().await.unwrap();
         server.read_exact(&mut room).await.unwrap();

@@ -202,7 +202,7 @@ pub(crate) fn load_again(path: &Path, passphrase: &Passphrase, before: &KeySet) 
 }
 
 fn until_of(until: Datetime) -> UnixTime {
-    humantime::parse_rfc3339(&until.to_string()).map_or(NEVER, UnixTime::from_system)
+    UnixTime::from_rfc3339(&until.to_string()).unwrap_or(NEVER)
 }
 
 fn wrong(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {

@@ -67,15 +67,19 @@ fn among_sources_alike_one_that_has_sent_nothing_makes_way() {
 }
 
 #[test]
-fn among_sources_alike_one_that_has_sent_a_hello_and_stands_still_makes_way_for_newcomers() {
-    let places = Places::new(Bounds::default().with_handshakes(8));
-    let later = Instant::now() + Duration::from_secs(700);
-    let enter_later = |name: String| places.enter_at(&source(&name), later).unwrap();
-    let stalled: Vec<Place> = (0..4).map(|number| enter(&places, &format!("stalled {number}"))).collect();
-    stalled.iter().for_each(Place::greeted);
-    let newcomers: Vec<Place> = (0..4).map(|number| enter_later(format!("new {number}"))).collect();
-    let _more: Vec<Place> = (0..4).map(|number| enter_later(format!("more {number}"))).collect();
-    assert!(stalled.iter().all(is_cut) && !newcomers.iter().any(is_cut));
+fn among_sources_alike_one_that_stands_still_makes_way_for_newcomers_also_after_its_hello() {
+    for has_greeted in [false, true] {
+        let places = Places::new(Bounds::default().with_handshakes(8));
+        let later = Instant::now() + Duration::from_secs(700);
+        let enter_later = |name: String| places.enter_at(&source(&name), later).unwrap();
+        let stalled: Vec<Place> = (0..4).map(|number| enter(&places, &format!("stalled {number}"))).collect();
+        if has_greeted {
+            stalled.iter().for_each(Place::greeted);
+        }
+        let newcomers: Vec<Place> = (0..4).map(|number| enter_later(format!("new {number}"))).collect();
+        let _more: Vec<Place> = (0..4).map(|number| enter_later(format!("more {number}"))).collect();
+        assert!(stalled.iter().all(is_cut) && !newcomers.iter().any(is_cut));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::AccountError;
 use super::account::{Account, front};
 use crate::crypto::{KeyId, VerifyingKey};
 use crate::limits;
-use crate::stores::date::{self, Date};
+use crate::stores::date::Date;
 use crate::terms::authorized_key::AuthorizedKey;
 use crate::terms::error::Reason;
 use crate::terms::grant::{Epochs, Grant};
@@ -109,7 +109,7 @@ pub(super) fn parse(text: &str) -> Option<AuthorizedKey> {
     for part in parts {
         match part.split_once('=')? {
             ("from", value) if from.is_none() => from = Some(value),
-            ("until", value) if until.is_none() => until = Some(date::parse(value)?),
+            ("until", value) if until.is_none() => until = Some(UnixTime::from_rfc3339(value)?),
             ("comment", value) if comment.is_none() => comment = Some(value),
             // Somebody counts on it.
             _ => return None,

@@ -10,7 +10,7 @@ use super::totp::TotpSecret;
 use crate::crypto::SecretString;
 use crate::crypto::hash_secret;
 use crate::limits;
-use crate::stores::date::{self, Date};
+use crate::stores::date::Date;
 use crate::terms::addresses::AddressPatterns;
 use crate::terms::error::codes;
 use crate::terms::grant::Grant;
@@ -202,7 +202,7 @@ fn parse_roles(text: &str) -> Option<Vec<String>> {
 }
 
 fn parse_time(text: &str) -> Result<UnixTime, LineError> {
-    date::parse(text).ok_or(LineError::Expires)
+    UnixTime::from_rfc3339(text).ok_or(LineError::Expires)
 }
 
 /// Whether this is what `htpasswd`, `/etc/passwd` or `/etc/shadow` has behind the name.

@@ -3,7 +3,7 @@
 use super::name::Name;
 use crate::crypto::{KeyError, KeyExchange, KeyId, PublicKey};
 use crate::limits;
-use crate::stores::date::{self, Date, LAST};
+use crate::stores::date::{Date, LAST};
 use crate::stores::files::text::NoText;
 use crate::terms::error::codes;
 use crate::time::UnixTime;
@@ -244,7 +244,7 @@ fn parse_floor(text: &str) -> Result<KeyExchange, LineError> {
 }
 
 fn parse_date(text: &str) -> Result<UnixTime, LineError> {
-    date::parse(text).ok_or(LineError::Date)
+    UnixTime::from_rfc3339(text).ok_or(LineError::Date)
 }
 
 /// A line that can't be read, and what is wrong with it.
