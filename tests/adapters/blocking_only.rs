@@ -465,6 +465,13 @@ fn a_write_that_fails_is_told_at_once() {
         client.get_mut().calls = 1;
         let failed = client.finish_blocking(Duration::from_secs(60)).unwrap_err();
         assert!(matches!(failed, LoginError::Io(error) if error.kind() == ErrorKind::ConnectionReset));
+        // And what comes instead of the peer's, after ours has gone out; but not that nothing comes.
+        let (mut client, _server) = log_in();
+        client.get_mut().calls = 2;
+        let failed = client.finish_blocking(Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(failed, LoginError::Io(error) if error.kind() == ErrorKind::ConnectionReset));
+        let (client, _server) = both(pair(), |stream| connect(stream).unwrap(), accept);
+        client.finish_blocking(Duration::from_millis(50)).unwrap();
     });
 }
 
