@@ -143,7 +143,7 @@ impl TryRng for Script {
         for byte in out {
             *byte = match self.bytes.get(self.at) {
                 Some(byte) => *byte,
-                None => Sha256::digest(self.at.to_be_bytes())[0],
+                None => Sha256::digest((self.at as u64).to_be_bytes())[0],
             };
             self.at += 1;
         }
