@@ -281,7 +281,8 @@ fn an_account_with_a_second_factor_moves_only_where_the_password_came_with_it() 
             let shown = announced.stretch("alice", PASSWORD).unwrap();
             let (context, credential) =
                 (Context::uncounted(), Credential::Stretched { user: "alice", password: &shown });
-            block_on(verifier.verify(&Attempt::new(credential, &context))).unwrap();
+            let grant = block_on(verifier.verify(&Attempt::new(credential, &context))).unwrap();
+            assert_eq!(grant.epoch(), Some(store.alice().epoch()), "its ticket lives");
             assert_eq!(store.alice().stretched().unwrap().parameters(), if moves { new } else { old });
         }
     }

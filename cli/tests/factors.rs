@@ -85,6 +85,8 @@ fn without_a_terminal_nothing_is_set_that_nobody_confirmed() {
     let bob = ["user", "totp", "bob", "--no-confirm", "--users", &house.path("users.txt")];
     run(&bob, "").fails(1, &["there is no user bob"]);
     totp(&house, &["--no-confirm", "--issuer", "a:b"]).fails(2, &["no colon"]);
+    let said = totp(&house, &["--no-confirm", "--issuer", "db.example"]).ok().out;
+    assert!(said.starts_with("otpauth://totp/db.example:alice?") && said.contains("&issuer=db.example&"), "{said}");
 }
 
 #[test]

@@ -43,6 +43,16 @@ fn accounts_move_at_their_next_login_and_stay_moved() {
     login(&server, &house, "something else", &[]).fails(1, &["refused"]);
     login(&server, &house, PASSWORD, &["--realm", "bank.example"]).fails(3, &["db.example", "nothing secret was sent"]);
     drop(server);
+    {
+        // Those that come first are the ones to move to.
+        let stronger = ["--stretch", "--stretch-realm", "db.example", "--stretch-parameters", "m=8192,t=5,p=1"];
+        let server = house.serve(&[&stronger[..], &CHEAP].concat());
+        login(&server, &house, PASSWORD, &[]).ok();
+        let line = house.read("users.txt");
+        assert!(line.contains(";m=8192,t=5,p=1;realm=db.example") && !line.contains("m=7168"), "{line}");
+        let server = house.serve(&stronger);
+        login(&server, &house, PASSWORD, &[]).ok();
+    }
     // Without stretching it is no password.
     let plain = house.serve(&[]);
     login(&plain, &house, PASSWORD, &[]).fails(1, &["refused"]);
