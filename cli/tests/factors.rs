@@ -54,6 +54,8 @@ fn a_second_factor_is_set_and_shown_without_its_secret() {
     for text in [&shown, &listed, &json.to_string()] {
         assert!(!text.contains(secret.to_base32().as_str()) && !text.contains("SHA256:"), "{text}");
     }
+    let said = totp(&house, &["--no-confirm", "--issuer", "db.example"]).ok().out;
+    assert!(said.starts_with("otpauth://totp/db.example:alice?") && said.contains("&issuer=db.example&"), "{said}");
     // New codes, another secret, and none.
     let again = totp(&house, &["--recovery-codes"]).ok();
     assert!(again.out.lines().count() == 10 && again.out.lines().all(|code| !codes.iter().any(|old| old == code)));
@@ -85,8 +87,6 @@ fn without_a_terminal_nothing_is_set_that_nobody_confirmed() {
     let bob = ["user", "totp", "bob", "--no-confirm", "--users", &house.path("users.txt")];
     run(&bob, "").fails(1, &["there is no user bob"]);
     totp(&house, &["--no-confirm", "--issuer", "a:b"]).fails(2, &["no colon"]);
-    let said = totp(&house, &["--no-confirm", "--issuer", "db.example"]).ok().out;
-    assert!(said.starts_with("otpauth://totp/db.example:alice?") && said.contains("&issuer=db.example&"), "{said}");
 }
 
 #[test]
