@@ -106,3 +106,29 @@ fn what_makes_no_sense_is_said_before_anything_is_done() {
         .fails(2, &["realm"]);
     assert_eq!(house.read("users.txt"), before);
 }
+
+#[test]
+fn passwords_that_are_no_good_are_told_of_before_anybody_logs_in() {
+    let house = House::new();
+    let check = |lines: &str| {
+        let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+        let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\n{lines}");
+        run(&["check-config", &house.write("serve.toml", text.as_bytes(), 0o644)], "").ok().err
+    };
+    let stretch = "stretch = true\nstretch-realm = \"db.example\"\nstretch-parameters = [\"m=7168,t=5,p=1\"]\n";
+    let moving = format!("{stretch}stretch-moving = true\n");
+    let said = check(stretch);
+    assert!(
+        said.contains("warning: 1 account with a password that is not stretched") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!((check(&moving), check("")), (String::new(), String::new()));
+    let other = [&["passwd", "alice", "--password-stdin", "--stretch-realm", "bank.example"][..], &CHEAP].concat();
+    user(&house, &other, "another secret\n").ok();
+    for lines in [stretch, &moving] {
+        let said = check(lines);
+        assert!(said.contains("warning: 1 account with a password that is stretched for another realm"), "{said}");
+    }
+    let said = check("");
+    assert!(said.contains("warning: 1 password is stretched, and no good without --stretch"), "{said}");
+}
