@@ -100,6 +100,31 @@ fn the_gate_forgives_nothing_and_waits_for_what_it_has_begun() {
     assert!(gate.rfind("\njoin_asides\n") > gate.rfind("aside \""));
 }
 
+/// The scripts that it runs, or that are run beside it, and how often each goes on where something fails.
+#[test]
+fn the_scripts_beside_the_gate_stop_at_what_fails_too() {
+    let forgiving = [("api", 0), ("mutants", 1), ("postgres", 1), ("release", 0), ("run", 1), ("targets", 0)];
+    let mut names: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, forgiving.map(|(name, _)| name));
+    for (name, times) in forgiving {
+        let text = read(&format!(".ci/{name}"));
+        let first = text.lines().find(|line| !line.starts_with('#'));
+        assert_eq!(first, Some("set -euo pipefail"), "{name}");
+        let is_forgiving = |line: &&str| ["|| true", "|| :", "set +"].iter().any(|part| line.contains(part));
+        assert_eq!(text.lines().filter(is_forgiving).count(), times, "{name}");
+    }
+    let (mutants, postgres) = (read(".ci/mutants"), read(".ci/postgres"));
+    let tried = "python3 mutants/run.py \"${what[@]}\" --seed \"$seed\" --minutes \"${MUTANTS_MINUTES:-5}\" --fitting-tests || \
+                 [ $? = \"${shown:-0}\" ]";
+    assert_eq!(mutants.lines().last(), Some(tried));
+    assert!(mutants.contains("\n  git diff \"$base\" -- 'src/*.rs' 'stores/src/*.rs' >\"$diff\"\n"));
+    assert_eq!(postgres.lines().last(), Some("\"$@\""));
+}
+
 /// Each feature by itself, or with those that it needs.
 #[test]
 fn every_feature_is_built_without_the_others() {
