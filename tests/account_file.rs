@@ -190,6 +190,38 @@ fn an_edit_leaves_the_file_to_its_owner_and_group_with_their_permissions() {
 }
 
 #[cfg(unix)]
+/// Whoever else edits it waits, and none has to find out at the end that it was overtaken.
+#[test]
+#[cfg(unix)]
+fn an_edit_has_the_file_locked_while_it_changes_it_and_no_longer() {
+    let (_folder, path) = folder();
+    let lock = || fs::File::open(&path).unwrap().try_lock();
+    AccountFile::edit(&path, false, |accounts| {
+        assert!(matches!(lock(), Err(fs::TryLockError::WouldBlock)));
+        accounts.add("bob", ["read"]).unwrap();
+        Ok::<_, FileError>(())
+    })
+    .unwrap();
+    lock().unwrap();
+    assert_eq!(names(&path), ["alice", "bob"]);
+}
+
+/// Who knows the key knows which cost belongs to which unknown name.
+#[test]
+fn what_unknown_names_cost_is_chosen_by_a_key_of_each_file_s_own() {
+    let keys = [0, 1].map(|_| {
+        let (_folder, path) = folder();
+        add(&path, "bob").unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let line = text.lines().find(|line| line.starts_with("#imitate key=")).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().to_owned()
+    });
+    assert_ne!(keys[0], keys[1]);
+    // In base64: no part of it is the same, as it would be where it is not drawn.
+    let parts = |key: &str| key.as_bytes()[4..].chunks(10).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    assert!(parts(&keys[0]).iter().zip(parts(&keys[1])).all(|(one, other)| *one != other), "{keys:?}");
+}
+
 #[test]
 fn an_edit_through_a_link_edits_its_target() {
     use std::os::unix::fs::symlink;

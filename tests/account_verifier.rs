@@ -15,10 +15,12 @@ use countersign::accounts::{
 use countersign::{
     Accounts, AsyncVerifier, Attempt, AuthorizedKey, ClientKey, Clock, Context, Credential, CredentialKind,
     FactorAttempt, Further, Grant, Moment, Reason, Returning, SigningKey, StretchParameters, Stretching, UnixTime,
+    limits,
 };
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 const PASSWORD: &[u8] = b"correct horse";
 
@@ -281,7 +283,8 @@ fn an_account_with_a_second_factor_moves_only_where_the_password_came_with_it() 
             let shown = announced.stretch("alice", PASSWORD).unwrap();
             let (context, credential) =
                 (Context::uncounted(), Credential::Stretched { user: "alice", password: &shown });
-            block_on(verifier.verify(&Attempt::new(credential, &context))).unwrap();
+            let grant = block_on(verifier.verify(&Attempt::new(credential, &context))).unwrap();
+            assert_eq!(grant.epoch(), Some(store.alice().epoch()), "its ticket lives");
             assert_eq!(store.alice().stretched().unwrap().parameters(), if moves { new } else { old });
         }
     }
@@ -383,6 +386,29 @@ fn what_one_of_several_keys_began_ends_with_its_bounds_and_nothing_else_does() {
         keys.further(&first, OFFICE),
         Err(Reason::Application("the account's credentials have changed since they were checked"))
     );
+}
+
+/// As one does whose machine is told a wrong time.
+#[test]
+fn a_clock_that_jumps_ahead_ends_no_key_before_that_time_is_believed() {
+    let (start, year) = (1_800_000_000, 365 * 24 * 3600);
+    let mut alice = alice();
+    alice.add_key(&bounded(1, None, Some(start + 3600))).unwrap();
+    let hands = Arc::new(Mutex::new((0, start)));
+    let read = Arc::clone(&hands);
+    let clock = Clock::new(move || {
+        let (passed, time) = *read.lock().unwrap();
+        (Moment::after_origin(Duration::from_secs(passed)), UnixTime::from_secs(time))
+    });
+    let keys = Keys(AccountVerifier::new(Store::with(&alice)).with_clock(Arc::new(clock)));
+    let held = keys.log_in(1, OFFICE).unwrap();
+    *hands.lock().unwrap() = (10, start + year + 10);
+    assert!(keys.log_in(1, OFFICE).is_ok());
+    assert_eq!((keys.come_back(&held, OFFICE), keys.go_on(&held, OFFICE)), (Ok(true), Ok(true)));
+    let doubt = limits::CLOCK_DOUBT.as_secs() + 20;
+    *hands.lock().unwrap() = (doubt, start + year + doubt);
+    assert_eq!(keys.log_in(1, OFFICE), Err(Reason::KeyNotAdmitted));
+    assert!(keys.come_back(&held, OFFICE).is_err());
 }
 
 /// For machines by hand that tell nothing but whom a ticket is of.

@@ -5,7 +5,7 @@
 #![allow(clippy::arithmetic_side_effects)]
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{self, AccountError, BrokenLine, LineError};
+use countersign::accounts::{self, Account, AccountError, BrokenLine, LineError};
 use countersign::{Accounts, Credential, CredentialKind, Misuse, Reason, UnixTime};
 use sha2::{Digest, Sha256};
 
@@ -592,6 +592,22 @@ fn an_epoch_never_comes_back_when_an_account_is_locked_and_unlocked() {
     epochs.sort_unstable();
     epochs.dedup();
     assert_eq!(epochs.len(), count);
+}
+
+/// A line has no later date. An account that is over later than what its line says would be another each time that it is read.
+#[test]
+fn an_account_is_over_by_the_end_of_the_year_9999_as_its_line_can_say() {
+    let last = UnixTime::from_secs(253_402_300_799);
+    let mut alice = Account::new("alice", ["read"]).unwrap();
+    for (set, held) in
+        [(u64::MAX, last.as_secs()), (last.as_secs() + 1, last.as_secs()), (1_800_000_000, 1_800_000_000)]
+    {
+        alice.set_expiry(Some(UnixTime::from_secs(set)));
+        assert_eq!(alice.expires(), Some(UnixTime::from_secs(held)));
+        let fields = alice.fields();
+        let read = Account::from_fields("alice", fields.iter().map(|(field, value)| (*field, value.as_str()))).unwrap();
+        assert!(read.is_same(&alice), "{set}");
+    }
 }
 
 #[test]

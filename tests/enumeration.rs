@@ -12,7 +12,7 @@ mod heap;
 mod provider;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, Imitation, LineError, PasswordCheck};
+use countersign::accounts::{AccountFile, AccountStore, Imitation, LineError, PasswordCheck};
 use countersign::files::{self, FileError};
 use countersign::{
     Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
@@ -218,6 +218,41 @@ fn a_login_costs_its_password_hash_while_the_account_file_can_t_be_read() {
     // What is kept from one hash at the defaults to the next looks like no hash at all: so those that are no defaults have to show.
     let costs = costs_of_strangers(&file, &Reason::NotNow("the account file can't be read"));
     assert!([1024, 4096].iter().all(|memory| costs.contains(memory)), "{costs:?}");
+    // A stretched password, too, while accounts move.
+    let moving = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap().with_moving();
+    let imitation = asked::block_on(file.imitation());
+    for memory in [1024, 4096] {
+        let costs_it = |user: &String| imitation.cost_of(user).contains(&format!("$m={memory},"));
+        let user = (0..).map(|number| format!("mallory-{number}")).find(costs_it).unwrap();
+        let shown = moving.stretch(&user, b"wrong").unwrap();
+        let (verdict, cost) = kib(|| asked::check(&file, Credential::Stretched { user: &user, password: &shown }));
+        assert_eq!(verdict, Err(Reason::NotNow("the account file can't be read")));
+        assert!(is_one_hash(cost, memory), "{user}: {cost} KiB");
+    }
+}
+
+/// Where nothing has written down which costs there are, and by which key they are chosen, the process keeps to what it has seen first.
+#[test]
+fn an_unknown_user_costs_the_same_where_a_file_that_no_edit_has_touched_is_changed_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("accounts");
+    let text = accounts(1024).to_string() + &accounts(4096).to_string().replace("alice", "bob").replace("robot", "#");
+    let write = |text: &str| {
+        fs::write(&path, text).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    write(&text);
+    let file = AccountFile::open(&path).unwrap();
+    let costs = || {
+        let imitation = asked::block_on(file.imitation());
+        (0..64).map(|number| imitation.cost_of(&format!("mallory-{number}"))).collect::<Vec<_>>()
+    };
+    let before = costs();
+    assert!(before.iter().any(|cost| *cost != before[0]), "{}", before[0]);
+    write(&(text + "carol\n"));
+    file.refresh().unwrap();
+    assert_eq!((file.accounts().iter().count(), costs() == before), (4, true));
 }
 
 /// Here for the sake of the counting: a copy of a private key in freed memory outlives the key.

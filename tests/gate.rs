@@ -66,10 +66,17 @@ fn the_gate_forgives_nothing_and_waits_for_what_it_has_begun() {
         "cargo bench -p countersign --all-features --bench memcheck",
         "aside \"instructions by step, and what they depend on\" counted",
         "cargo test --release \"${peers[@]}\"",
+        "cargo run --release \"${peers[@]}\" -- --quick",
+        "BINARY=target/debug/countersign DESTDIR=$PWD/target/package-root contrib/install",
         "formal/run.sh",
         "aside \"feature combinations\" feature_combinations",
         "cargo deny --workspace check licenses bans sources",
         "aside \"licences, bans and sources\" licences",
+        "MUTANTS_MINUTES=${MUTANTS_MINUTES:-2} aside \"mutants of this change\" .ci/mutants",
+        "(cd fuzz && cargo fmt --check && cargo test --target-dir ../target)",
+        "for target in $targets; do",
+        "RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none \"$target\" \"fuzz/found/$target\" \"fuzz/corpus/$target\" \"fuzz/seeds/$target\" -- \\",
+        "-seed=1 -max_total_time=10 -dict=fuzz/countersign.dict -print_final_stats=1",
         "cargo package -p countersign --allow-dirty --no-verify",
     ] {
         assert!(lines.contains(&line), "{line}");
@@ -91,6 +98,83 @@ fn the_gate_forgives_nothing_and_waits_for_what_it_has_begun() {
         assert_eq!(apart, "\"set -euo pipefail; ");
     }
     assert!(gate.rfind("\njoin_asides\n") > gate.rfind("aside \""));
+}
+
+/// The scripts that it runs, or that are run beside it, and how often each goes on where something fails.
+#[test]
+fn the_scripts_beside_the_gate_stop_at_what_fails_too() {
+    let forgiving = [("api", 0), ("mutants", 1), ("postgres", 1), ("release", 0), ("run", 1), ("targets", 0)];
+    let mut names: Vec<String> = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".ci"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, forgiving.map(|(name, _)| name));
+    for (name, times) in forgiving {
+        let text = read(&format!(".ci/{name}"));
+        let first = text.lines().find(|line| !line.starts_with('#'));
+        assert_eq!(first, Some("set -euo pipefail"), "{name}");
+        let is_forgiving = |line: &&str| ["|| true", "|| :", "set +"].iter().any(|part| line.contains(part));
+        assert_eq!(text.lines().filter(is_forgiving).count(), times, "{name}");
+    }
+    let (mutants, postgres) = (read(".ci/mutants"), read(".ci/postgres"));
+    let tried = "python3 mutants/run.py \"${what[@]}\" --seed \"$seed\" --minutes \"${MUTANTS_MINUTES:-5}\" --fitting-tests || \
+                 [ $? = \"${shown:-0}\" ]";
+    assert_eq!(mutants.lines().last(), Some(tried));
+    assert!(mutants.contains("\n  git diff \"$base\" -- 'src/*.rs' 'stores/src/*.rs' >\"$diff\"\n"));
+    assert_eq!(postgres.lines().last(), Some("\"$@\""));
+}
+
+/// Each feature by itself, or with those that it needs.
+#[test]
+fn every_feature_is_built_without_the_others() {
+    let (gate, manifest) = (read(".ci/run"), read("Cargo.toml"));
+    let (_, features) = manifest.split_once("\n[features]\n").unwrap();
+    let features = features.split("\n[").next().unwrap().lines().filter(|line| !line.starts_with(['#', ' ', ']']));
+    let names: Vec<&str> = features.filter_map(|line| line.split_once(" = ")).map(|(name, _)| name).collect();
+    let line = gate.lines().find(|line| line.trim().starts_with("for features in \"\" rustcrypto ")).unwrap();
+    let combinations: Vec<Vec<&str>> =
+        line.trim().trim_end_matches("; do").split(' ').skip(3).map(|word| word.split(',').collect()).collect();
+    assert!(names.len() > 10 && combinations.contains(&vec!["\"\""]), "{names:?} {combinations:?}");
+    for name in names.into_iter().filter(|name| *name != "default") {
+        let is_apart = |of: &&Vec<&str>| of.len() <= 2 && of.contains(&name);
+        assert!(combinations.iter().any(|of| is_apart(&of)), "{name} is not built apart");
+    }
+}
+
+/// What the gate's tools are told to refuse.
+#[test]
+fn what_may_not_be_in_the_tree_or_in_the_code_stays_refused() {
+    let deny = read("deny.toml");
+    let lines: Vec<&str> = deny.lines().map(str::trim).collect();
+    for line in [
+        "all-features = true",
+        "{ name = \"rsa\", version = \"<0.10\" },",
+        "{ name = \"openssl-sys\" },",
+        "{ name = \"sqlx-mysql\" },",
+        "unknown-registry = \"deny\"",
+        "unknown-git = \"deny\"",
+    ] {
+        assert!(lines.contains(&line), "deny.toml: {line}");
+    }
+    let licenses = lines.iter().find_map(|line| line.strip_prefix("allow = [")).unwrap();
+    assert!(!["GPL", "SSPL", "BUSL"].iter().any(|license| licenses.contains(license)), "{licenses}");
+    let manifest = read("Cargo.toml");
+    let (_, lints) = manifest.split_once("\n[workspace.lints.rust]\n").unwrap();
+    let (lints, _) = lints.split_once("\n[lints]\nworkspace = true\n").unwrap();
+    for line in
+        ["unsafe_code = \"deny\"", "missing_docs = \"warn\"", "unwrap_used = \"warn\"", "expect_used = \"warn\""]
+            .into_iter()
+            .chain(["panic = \"warn\"", "indexing_slicing = \"warn\"", "arithmetic_side_effects = \"warn\""])
+    {
+        assert!(lints.lines().any(|of| of == line), "Cargo.toml: {line}");
+    }
+    for member in ["cli", "load", "stores"] {
+        assert!(read(&format!("{member}/Cargo.toml")).contains("\n[lints]\nworkspace = true\n"), "{member}");
+    }
+    for file in ["src/lib.rs", "stores/src/lib.rs", "cli/src/lib.rs", "cli/src/main.rs", "load/src/main.rs"] {
+        assert!(read(file).lines().any(|line| line == "#![forbid(unsafe_code)]"), "{file}");
+    }
 }
 
 /// What is not tested with the other provider, and why that is enough.

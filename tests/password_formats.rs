@@ -277,8 +277,12 @@ fn an_upgrade_is_argon2id_at_the_defaults_and_only_for_what_is_less() {
     {
         assert!(!PasswordCheck::needs_upgrade(&format!("$argon2id$v=19${good}${rest}")), "{good}");
     }
-    for less in ["m=19456,t=1,p=1", "m=4096,t=32,p=1", "m=8,t=1,p=1"] {
+    for less in ["m=19456,t=1,p=1", "m=9216,t=3,p=1", "m=7168,t=4,p=1", "m=7167,t=32,p=1", "m=8,t=1,p=1"] {
         assert!(PasswordCheck::needs_upgrade(&format!("$argon2id$v=19${less}${rest}")), "{less}");
+    }
+    let short = format!("$argon2id$v=19$m=19456,t=2,p=1${}${}", "A".repeat(22), "A".repeat(22));
+    for less in [format!("$argon2id$v=16$m=19456,t=2,p=1${rest}"), format!("$argon2id$m=19456,t=2,p=1${rest}"), short] {
+        assert!(PasswordCheck::needs_upgrade(&less), "{less}");
     }
     // Nothing is known of it: nothing takes its place.
     for unreadable in ["", "$2b$05$x", "$apr1$x$y", "correct horse"] {

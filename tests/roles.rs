@@ -7,7 +7,7 @@
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountError, Accounts, LineError, Role, TotpSecret};
 use countersign::{
-    AuthorizedKey, Credential, CredentialKind, Reason, SigningKey, StretchParameters, Stretching, UnixTime,
+    AuthorizedKey, Credential, CredentialKind, Reason, SigningKey, StretchParameters, Stretching, UnixTime, limits,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -57,6 +57,20 @@ fn an_account_has_the_permissions_of_its_roles_beside_its_own() {
     assert!(text.contains("\nbob roles=clerk,auditor\n") && text.contains("\n@clerk permissions=orders:*\n"), "{text}");
     assert_eq!(parsed(&text).to_string(), text);
     assert!(token.granted().unwrap().permits("reports:sign"));
+}
+
+#[test]
+fn an_account_has_so_many_roles_and_no_more() {
+    let names: Vec<String> = (0..=limits::MAX_ROLES).map(|number| format!("r{number}")).collect();
+    let roles: String = names.iter().map(|name| format!("@{name}\n")).collect();
+    let (most, more) = (names[1..].join(","), names.join(","));
+    let (mut accounts, broken) = Accounts::parse(format!("{roles}alice roles={most}\nbob roles={more}\n"));
+    let errors: Vec<_> = broken.iter().map(|line| line.error).collect();
+    assert_eq!((errors, names.len()), (vec![LineError::Roles], 33));
+    let add = |accounts: &mut Accounts| accounts.edit("alice", |account| account.add_role("r0"));
+    assert_eq!(add(&mut accounts), Err(AccountError::TooManyRoles("alice".to_owned())));
+    assert!(accounts.edit("alice", |account| Ok(account.remove_role("r1"))).unwrap());
+    assert_eq!(add(&mut accounts), Ok(true));
 }
 
 #[test]

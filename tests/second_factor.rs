@@ -82,6 +82,7 @@ fn a_secret_is_base32_and_comes_back_as_it_was() {
     let secret = TotpSecret::generate().unwrap();
     assert!(TotpSecret::parse(secret.to_base32().as_str()).is_some_and(|parsed| parsed == secret));
     assert!(TotpSecret::generate().unwrap() != secret);
+    assert_eq!(secret.to_base32().len(), 32, "160 bits, as RFC 4226 recommends");
     let long = |len: usize| "A".repeat(len);
     for bad in
         ["", "A", &RFC.to_lowercase(), &format!("{RFC}="), &RFC[..24], "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJ0", &long(104)]
@@ -186,6 +187,20 @@ fn five_wrong_codes_in_a_row_close_an_account_to_codes_for_longer_and_longer() {
     }
     assert_eq!(verify(&good(now + 3600), now + 3600), Ok(()));
     assert_eq!(verify("000000", now + 3600), Err(Reason::WrongFactor), "it is no longer closed");
+}
+
+/// Somebody's five wrong codes while the clock was a day ahead lock nobody out for that day.
+#[test]
+fn a_clock_that_was_ahead_closes_no_account_to_codes_for_longer_than_an_hour() {
+    let codes = TotpCheck::new(at(0));
+    let verify = |code: &str, when: u64| codes.verify("alice", &rfc(), code.as_bytes(), at(when));
+    for _ in 0..5 {
+        assert_eq!(verify("000000", 86_400), Err(Reason::WrongFactor));
+    }
+    assert_eq!(verify(rfc().code(at(86_400)).as_str(), 86_400), Err(Reason::FactorLocked));
+    // By half an hour and less it is no more than one that waits.
+    assert_eq!(verify(rfc().code(at(84_700)).as_str(), 84_700), Err(Reason::FactorLocked));
+    assert_eq!(verify(rfc().code(at(200)).as_str(), 200), Ok(()));
 }
 
 #[test]
@@ -314,8 +329,11 @@ fn a_recovery_code_takes_the_place_of_one_code() {
     assert_eq!(log_in(&codes[1].to_uppercase().replace('-', " ")), Ok(()));
     assert_eq!(log_in(&codes[2].replace('-', "")), Ok(()));
     assert_eq!(log_in("aaaa-aaaa-aaaa-aaaa-aaaa-aaaa"), Err(Reason::WrongFactor));
-    assert_eq!(log_in(&fresh()), Ok(()), "the authenticator's are still good");
-    assert_eq!(accounts.read().unwrap().get("alice").unwrap().recovery_codes(), 7);
+    let code = fresh();
+    assert_eq!(log_in(&code), Ok(()), "the authenticator's are still good");
+    assert_eq!(log_in(&codes[9]), Ok(()));
+    assert_eq!(log_in(&code), Err(Reason::FactorUsed), "a recovery code makes none good again");
+    assert_eq!(accounts.read().unwrap().get("alice").unwrap().recovery_codes(), 6);
     // New ones take the place of the old.
     accounts.write().unwrap().edit("alice", Account::issue_recovery_codes).unwrap();
     assert_eq!(log_in(&codes[3]), Err(Reason::WrongFactor));

@@ -6,14 +6,19 @@
 
 mod support;
 
+#[path = "support/asked.rs"]
+mod asked;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64ct::{Base64Unpadded, Encoding};
-use countersign::accounts::PasswordCheck;
+use countersign::accounts::{AccountVerifier, PasswordCheck};
 use countersign::{
-    Accounts, Answer, Credential, CredentialKind, Error, Misuse, Question, Reason, Server, StretchError,
-    StretchParameters, StretchedHash, StretchedPassword, Stretching, Trust, TrustLevel, Violation, client,
+    Accounts, Answer, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Error, Misuse, Question, Reason,
+    Server, StretchError, StretchParameters, StretchedHash, StretchedPassword, Stretching, Trust, TrustLevel,
+    Violation, client,
 };
 use sha2::{Digest, Sha256};
+use std::sync::RwLock;
 use support::wire::{self, Forger, Message, edit, padded};
 use support::{ALICE, CHALLENGE_AT, RSA2048, Scenario, TODAY, at, error};
 
@@ -439,6 +444,31 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
         })
         .unwrap();
     assert_eq!(check(&accounts, b"password"), Err(Reason::AccountLocked));
+}
+
+/// A client that sends the password, and what another was stretched to, would leave its owner shut out.
+#[test]
+fn what_an_account_moves_to_is_what_its_password_is_stretched_to_and_nothing_that_a_client_says() {
+    let moving = realm(&[cheap()]).with_moving();
+    let scenario = Scenario::new().suite(countersign::Suite::RSA_AES_256_GCM).stretching(&moving);
+    let value = value_of("db.example", "alice", b"password");
+    for (shown, moves) in [([9; 32], false), (value, true)] {
+        let hellos = scenario.await_login();
+        let secret = [&[1][..], &shown, &[0, 8], b"password"].concat();
+        let login =
+            Forger::new(&hellos.hello, &hellos.challenge).login_with(&credential(&secret), &mut scenario.rng("forger"));
+        let claim = scenario.open(hellos.server, &login).unwrap();
+        let mut accounts = Accounts::new();
+        accounts.add("alice", ["read"]).unwrap();
+        accounts.edit("alice", |account| account.set_password(b"password")).unwrap();
+        let accounts = RwLock::new(accounts);
+        let verifier = AccountVerifier::new(&accounts).with_moving();
+        let context = Context::uncounted();
+        assert!(asked::block_on(verifier.verify(&Attempt::new(claim.credential(), &context))).is_ok());
+        let accounts = accounts.read().unwrap();
+        let alice = accounts.get("alice").unwrap();
+        assert_eq!((alice.has_password(), alice.has_stretched()), (!moves, moves));
+    }
 }
 
 #[test]

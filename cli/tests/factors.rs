@@ -54,6 +54,8 @@ fn a_second_factor_is_set_and_shown_without_its_secret() {
     for text in [&shown, &listed, &json.to_string()] {
         assert!(!text.contains(secret.to_base32().as_str()) && !text.contains("SHA256:"), "{text}");
     }
+    let said = totp(&house, &["--no-confirm", "--issuer", "db.example"]).ok().out;
+    assert!(said.starts_with("otpauth://totp/db.example:alice?") && said.contains("&issuer=db.example&"), "{said}");
     // New codes, another secret, and none.
     let again = totp(&house, &["--recovery-codes"]).ok();
     assert!(again.out.lines().count() == 10 && again.out.lines().all(|code| !codes.iter().any(|old| old == code)));

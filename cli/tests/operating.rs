@@ -534,9 +534,12 @@ fn a_server_without_descriptors_leaves_the_system_alone_between_its_tries() {
 #[test]
 fn a_server_that_drains_is_not_ready_takes_nobody_and_lets_sessions_end() {
     let house = House::new();
-    let mut server = house.serve(&["--metrics-listen", "127.0.0.1:0", "--drain", "10m"]);
+    let words = ["--metrics-listen", "127.0.0.1:0", "--drain", "10m", "--handshake-timeout", "1h"];
+    let mut server = house.serve(&words);
     server.wait_for(&["event=started"]);
     let mut session = house.session(connect(&server.address));
+    // It is not waited for: it comes to no session any more.
+    let _half_open = connect(&server.address);
     signal(&server, "-TERM");
     server.wait_for(&["event=draining", "sessions=1", "for=10m"]);
     assert_eq!(server.get("/readyz"), ("503".to_owned(), "stopping\n".to_owned()));
@@ -566,7 +569,7 @@ fn a_second_signal_ends_a_server_that_drains() {
     server.wait_for(&["event=draining"]);
     signal(&server, "-INT");
     assert_eq!(status(&mut server.child), 0);
-    server.wait_for(&["event=stopped"]);
+    server.wait_for(&["event=stopped", "accepted=1", "sessions_cut=1"]);
     drop(session);
 }
 

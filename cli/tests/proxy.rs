@@ -131,3 +131,13 @@ fn only_so_many_connections_wait_for_their_header() {
     server.wait_for(&["event=handshake-failed", "code=proxy-disconnected "]);
     house.session(after(&server, &from(9)));
 }
+
+#[test]
+#[cfg(unix)]
+fn a_program_is_told_of_the_client_and_not_of_its_balancer() {
+    let house = House::new();
+    let server = house.serve(&["--proxy-protocol", "127.0.0.0/8", "--exec", "echo $COUNTERSIGN_PEER"]);
+    let mut said = String::new();
+    house.session(after(&server, &from(9))).read_to_string(&mut said).unwrap();
+    assert_eq!(said, "203.0.113.9:12345\n");
+}

@@ -75,7 +75,10 @@ fn the_password_of_redis_comes_from_a_file_or_the_environment_and_is_printed_now
     house.session(connect(&server.address)).read_to_string(&mut said).unwrap();
     assert!(said.contains("COUNTERSIGN_PRINCIPAL=alice") && !said.contains(Redis::PASSWORD), "{said}");
     let with_password = format!("{address}?pass={}", Redis::PASSWORD);
-    let mut by_address = Server::of(command(&words(&house, &with_password, &[])));
+    let mut by_address = command(&words(&house, &with_password, &[]));
+    // That of the address is the one that is meant.
+    by_address.env("REDISCLI_AUTH", "of another");
+    let mut by_address = Server::of(by_address);
     by_address.wait_for(&["event=started", &format!("redis=\"{address}\"")]);
 
     let (key, users) = (house.path("server.pem"), sqlite(&house));

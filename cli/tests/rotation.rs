@@ -164,7 +164,10 @@ fn what_is_stolen_is_taken_out_at_once() {
     let said = rotate(&house, &["--stolen", "current"]).ok();
     assert_eq!(pin(&house, "current"), next);
     assert!(said.err.contains("shred -u") && !said.out.contains(&current), "{said:?}");
+    // One that is retired lay beside the others.
+    rotate(&house, &[]).ok();
     let stolen: Vec<String> = list(&house).into_iter().map(|line| line[2].clone()).collect();
+    assert_eq!(stolen.len(), 3);
     let said = rotate(&house, &["--stolen", "all"]).ok();
     assert!(stolen.iter().all(|file| said.err.contains(file.as_str())), "{stolen:?}: {said:?}");
     let left: Vec<String> = list(&house).into_iter().map(|line| line[1].clone()).collect();

@@ -43,6 +43,16 @@ fn accounts_move_at_their_next_login_and_stay_moved() {
     login(&server, &house, "something else", &[]).fails(1, &["refused"]);
     login(&server, &house, PASSWORD, &["--realm", "bank.example"]).fails(3, &["db.example", "nothing secret was sent"]);
     drop(server);
+    {
+        // Those that come first are the ones to move to.
+        let stronger = ["--stretch", "--stretch-realm", "db.example", "--stretch-parameters", "m=8192,t=5,p=1"];
+        let server = house.serve(&[&stronger[..], &CHEAP].concat());
+        login(&server, &house, PASSWORD, &[]).ok();
+        let line = house.read("users.txt");
+        assert!(line.contains(";m=8192,t=5,p=1;realm=db.example") && !line.contains("m=7168"), "{line}");
+        let server = house.serve(&stronger);
+        login(&server, &house, PASSWORD, &[]).ok();
+    }
     // Without stretching it is no password.
     let plain = house.serve(&[]);
     login(&plain, &house, PASSWORD, &[]).fails(1, &["refused"]);
@@ -95,4 +105,30 @@ fn what_makes_no_sense_is_said_before_anything_is_done() {
     user(&house, &["passwd", "alice", "--stretch-realm", "", "--password-stdin"], "another secret\n")
         .fails(2, &["realm"]);
     assert_eq!(house.read("users.txt"), before);
+}
+
+#[test]
+fn passwords_that_are_no_good_are_told_of_before_anybody_logs_in() {
+    let house = House::new();
+    let check = |lines: &str| {
+        let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+        let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\n{lines}");
+        run(&["check-config", &house.write("serve.toml", text.as_bytes(), 0o644)], "").ok().err
+    };
+    let stretch = "stretch = true\nstretch-realm = \"db.example\"\nstretch-parameters = [\"m=7168,t=5,p=1\"]\n";
+    let moving = format!("{stretch}stretch-moving = true\n");
+    let said = check(stretch);
+    assert!(
+        said.contains("warning: 1 account with a password that is not stretched") && said.lines().count() == 1,
+        "{said}"
+    );
+    assert_eq!((check(&moving), check("")), (String::new(), String::new()));
+    let other = [&["passwd", "alice", "--password-stdin", "--stretch-realm", "bank.example"][..], &CHEAP].concat();
+    user(&house, &other, "another secret\n").ok();
+    for lines in [stretch, &moving] {
+        let said = check(lines);
+        assert!(said.contains("warning: 1 account with a password that is stretched for another realm"), "{said}");
+    }
+    let said = check("");
+    assert!(said.contains("warning: 1 password is stretched, and no good without --stretch"), "{said}");
 }

@@ -158,6 +158,7 @@ fn permissions_locks_and_expiry_are_changed_and_shown() {
 
     user(&house, &["expire", "alice", "2001-02-03"], "").ok();
     assert_eq!((&show()["expires"], &show()["expired"]), (&"2001-02-03T00:00:00Z".into(), &true.into()));
+    assert_eq!(show()["can_log_in"], serde_json::json!(false));
     assert!(user(&house, &["list"], "").ok().out.contains("expired 2001-02-03T00:00:00Z"));
     user(&house, &["expire", "alice", "never"], "").ok();
     assert_eq!(show()["expires"], serde_json::Value::Null);

@@ -438,10 +438,22 @@ async fn of_a_chain_only_later_tickets_are_good_and_of_a_principal_only_so_many_
     for chain in [3, 4, 1] {
         assert_eq!(store.use_once(&used("alice", chain, 9, older(90))).await, Ok(()), "{chain}");
     }
-    // One that evicts anything can't say of any chain that it was not used.
-    let () = redis.ask(&["CONFIG", "SET", "maxmemory-policy", "allkeys-random"]).await;
-    let () = redis.ask(&["SET", "of another program", &"x".repeat(1 << 20)]).await;
+    // What Lua can't count to the end, and whom nobody has named.
+    assert_eq!(store.use_once(&used("alice", 1, (1 << 53) - 1, recently)).await, Ok(()));
+    assert_eq!(store.use_once(&used("alice", 1, 1 << 53, recently)).await, Err(AlreadyUsed::Away));
+    assert_eq!(store.use_once(&used("", 1, 0, recently)).await, Err(AlreadyUsed::Away));
+    // One that evicts anything can't say of any chain that it was not used, even where it still has all that it knows of tickets.
+    let () = redis.ask(&["CONFIG", "SET", "maxmemory-policy", "volatile-ttl"]).await;
+    let () = redis.ask(&["SET", "of another program", &"x".repeat(1 << 20), "EX", "10"]).await;
     let () = redis.ask(&["CONFIG", "SET", "maxmemory", "1200000"]).await;
     let () = redis.ask(&["CONFIG", "SET", "maxmemory", "0"]).await;
     assert_eq!(store.use_once(&used("bob", 8, 0, recently)).await, Err(AlreadyUsed::Forgotten));
+    // One chain is remembered of everybody, whatever is said.
+    let config = redis.config().with_prefix("alone:").with_chains_per_principal(0);
+    let store = RedisStore::new(config, &secret(7)).unwrap();
+    store.check().await.unwrap();
+    redis.age_under("alone:").await;
+    for number in 0..2 {
+        assert_eq!(store.use_once(&used("alice", 1, number, recently)).await, Ok(()), "{number}");
+    }
 }

@@ -184,6 +184,9 @@ async fn keys_that_were_deleted_and_made_anew_or_put_back_are_taken_over() {
     shared[0].sync().await.unwrap();
     assert_eq!(exported(&keys[0]), exported(&keys[1]));
     assert_ne!(exported(&keys[0]), old);
+    // Of twelve bytes, in front. Two messages under one key and one nonce would give both away.
+    let (_, anew): (i64, String) = sqlx::query_as(select).fetch_one(&mut connection).await.unwrap();
+    assert_ne!(anew[..16], wrapped[..16], "the nonce");
     // And what a database that failed over has is what counts.
     let update = "UPDATE ticket_keys SET version = $1, wrapped = $2";
     sqlx::query(update).bind(version).bind(wrapped).execute(&mut connection).await.unwrap();

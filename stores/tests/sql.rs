@@ -33,6 +33,21 @@ async fn sqlite() -> (TempDir, Place) {
     (folder, place)
 }
 
+/// Who knows it knows which cost belongs to which unknown name.
+#[tokio::test]
+async fn what_unknown_names_cost_is_chosen_by_a_key_of_each_database_s_own() {
+    let mut keys = Vec::new();
+    for _ in 0..2 {
+        let (_folder, place) = sqlite().await;
+        let mut connection = other(&place, &[]).await;
+        let select = "SELECT imitation_key FROM countersign";
+        let key: String = sqlx::query_scalar(select).fetch_one(&mut connection).await.unwrap();
+        keys.push(key);
+    }
+    let parts = |key: &str| key.as_bytes().chunks(16).map(<[u8]>::to_vec).collect::<Vec<_>>();
+    assert!(parts(&keys[0]).iter().zip(parts(&keys[1])).all(|(one, other)| *one != other), "{keys:?}");
+}
+
 /// Somebody else at the same file.
 async fn other(place: &Place, statements: &[&str]) -> SqliteConnection {
     let address = format!("sqlite:{}", place.path().unwrap().display());

@@ -88,6 +88,18 @@ fn raise() -> Option<usize> {
 #[allow(clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use crate::serve::service::Exec;
+    use crate::serve::service::{Forward, Service};
+
+    /// That of the session; and one to the service, or two pipes and a handle of the process.
+    #[test]
+    fn a_session_takes_as_many_descriptors_as_its_service_has_for_it() {
+        let forward = Service::Forward(Forward { address: String::new(), send_proxy: false });
+        assert_eq!((Service::Lines.descriptors(), forward.descriptors()), (1, 2));
+        #[cfg(unix)]
+        assert_eq!(Service::Exec(Exec { command: String::new() }).descriptors(), 4);
+    }
 
     #[test]
     fn bounds_are_lowered_only_where_they_do_not_fit() {

@@ -410,6 +410,27 @@ mod tests {
     }
 
     #[test]
+    fn strangers_that_were_left_out_are_told_of_when_their_second_is_over() {
+        let ((came, lines), (go, take)) = (channel(), channel());
+        drop(go);
+        let log = Log::new(Box::new(Slow { came, take }), Format::Logfmt).unwrap();
+        let set_second = |second: Option<Instant>| log.0.lock().second = second.unwrap();
+        // One that goes on for as long as this test.
+        set_second(Instant::now().checked_add(Duration::from_secs(3600)));
+        (0..STRANGERS_PER_SECOND + 7).for_each(|_| log.write_stranger(Entry::new("stranger")));
+        assert_eq!(log.dropped(Cause::Strangers), 7);
+        set_second(Instant::now().checked_sub(Duration::from_secs(2)));
+        log.write_stranger(Entry::new("next"));
+        log.finish(Entry::new("stopped"));
+        drop(log);
+        let all: Vec<String> = lines.iter().collect();
+        assert_eq!(all.len(), 103);
+        for (line, part) in all[100..].iter().zip(["lines-omitted count=7 cause=strangers", "next", "stopped"]) {
+            assert!(line.contains(&format!("event={part}")), "{line}");
+        }
+    }
+
+    #[test]
     fn a_reader_that_stalls_stops_nobody_and_what_it_missed_is_counted() {
         let (came, lines) = channel();
         let (go, take) = channel();

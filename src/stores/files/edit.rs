@@ -452,6 +452,23 @@ mod tests {
         }
     }
 
+    /// By another process, which begins an edit, or opens the file, just then.
+    #[test]
+    fn what_an_edit_has_written_aside_is_not_taken_for_what_a_dead_one_left() {
+        let (folder, path) = file();
+        let (at, mut is_first) = (path.clone(), true);
+        with_interference(move || {
+            if core::mem::take(&mut is_first) {
+                clean(&at);
+            }
+            Ok(())
+        });
+        let (edited, count) = add(&path, "mine");
+        edited.unwrap();
+        assert_eq!((count, fs::read_to_string(&path).unwrap().as_str()), (1, "first\nmine\n"));
+        assert!(is_alone(&folder));
+    }
+
     #[test]
     fn an_editor_that_takes_the_file_away_before_it_writes_is_waited_for() {
         let (folder, path) = file();

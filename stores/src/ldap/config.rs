@@ -277,7 +277,9 @@ mod tests {
         ] {
             assert!(LdapConfig::parse(address).unwrap().security == security, "{address}");
         }
-        assert!(LdapConfig::parse("ldap://ldap.example").unwrap().without_encryption().security == Security::None);
+        for (address, security) in [("ldap://ldap.example", Security::None), ("ldaps://ldap.example", Security::Tls)] {
+            assert!(LdapConfig::parse(address).unwrap().without_encryption().security == security, "{address}");
+        }
         for bad in ["http://ldap.example", "ldap://", "ldap.example", "ldap://cn=x:secret@ldap.example", ""] {
             let error = LdapConfig::parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"));
