@@ -9,7 +9,7 @@ mod support;
 use countersign::client::AwaitVerdict;
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
-use countersign::{Credential, Error, Grant, KeyExchange, Reason, Session, Suite, Violation};
+use countersign::{Credential, Error, Grant, KeyExchange, Misuse, Reason, Session, Suite, Violation, limits};
 use support::wire::{self, Message, Verdict, padded};
 use support::{
     DEADLINE, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, VERDICT_AT, at, error, frame, grant, not_that_frame,
@@ -149,6 +149,24 @@ fn v3_an_accept_with_a_field_out_of_bounds_is_refused() {
     for (principal, permissions) in cases {
         let refused = error(forged(&verdict(1, principal, permissions)));
         assert_eq!(refused, Violation::BadString("the grant").into(), "{principal:?} {permissions:?}");
+    }
+}
+
+#[test]
+fn v3_a_grant_of_more_than_1024_bytes_is_refused_and_never_made() {
+    let longest: Vec<String> = ('a'..='o').map(|letter| letter.to_string().repeat(64)).collect();
+    for (last, is_good) in [(23, true), (24, false)] {
+        let permissions = [&longest[..], &["p".repeat(last)]].concat();
+        let words: Vec<&[u8]> = permissions.iter().map(String::as_bytes).collect();
+        let made = Grant::new("alice", &permissions);
+        match forged(&verdict(1, b"alice", &words)) {
+            Ok(session) if is_good => assert_eq!(made.as_ref(), Ok(session.info.grant())),
+            read => {
+                let len = 1 + 2 + "alice".len() + 1 + 15 * (2 + 64) + 2 + last;
+                assert_eq!(made, Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT }));
+                assert_eq!((error(read), len), (Violation::BadString("the grant").into(), 1025));
+            }
+        }
     }
 }
 

@@ -612,3 +612,38 @@ fn a_reason_says_that_there_is_an_account_only_where_the_verifier_found_one() {
         assert_eq!(reason.knows_account(), known.contains(&reason.code()), "{reason:?}");
     }
 }
+
+/// Whoever reads from a stream, or drives several kinds of them, goes by the kind alone.
+#[test]
+fn errors_of_streams_and_logins_have_the_kinds_that_callers_go_by() {
+    use io::ErrorKind as K;
+    let revoked = Error::Revoked(Revocation::Ended);
+    for (error, kind) in [
+        (Error::Record(RecordError::Truncated), K::UnexpectedEof),
+        (Error::Record(RecordError::NotAuthentic), K::InvalidData),
+        (Error::Misuse(Misuse::Closed), K::BrokenPipe),
+        (Error::Misuse(Misuse::KeyUpdateDue), K::InvalidInput),
+        (Error::DeadlinePassed, K::TimedOut),
+        (Error::Refused, K::PermissionDenied),
+        (Error::VerdictNotAuthentic, K::PermissionDenied),
+        (Error::ProofNotAuthentic, K::PermissionDenied),
+        (Error::UnderFloor(suite()), K::PermissionDenied),
+        (revoked, K::PermissionDenied),
+        (Error::Busy { retry_after: 1 }, K::WouldBlock),
+        (Error::NotNow, K::WouldBlock),
+        (Error::Crypto(CryptoError::Failed), K::Other),
+        (Error::NotConfirmed, K::InvalidData),
+    ] {
+        assert_eq!(io::Error::from(error.clone()).kind(), kind, "{error:?}");
+        assert_eq!(io::Error::from(LoginError::from(error)).kind(), kind);
+    }
+    let refused = LoginError::LoginRefused { user: None, reason: Reason::WrongPassword };
+    for (error, kind) in [
+        (LoginError::Io(K::AddrInUse.into()), K::AddrInUse),
+        (LoginError::Disconnected { awaited: FrameType::ServerHello }, K::UnexpectedEof),
+        (LoginError::Busy(BusyReason::Pressed), K::ConnectionAborted),
+        (refused, K::PermissionDenied),
+    ] {
+        assert_eq!(io::Error::from(error).kind(), kind);
+    }
+}

@@ -300,6 +300,7 @@ fn n3_an_answer_after_the_deadline_gets_no_answer() {
     let read = |millis| {
         let wanted = Wanted::of(&scenario());
         assert_eq!(wanted.server.deadline(), at(VERDICT_AT + MINUTE));
+        assert_eq!(wanted.client.deadline(), at(VERDICT_AT + MINUTE));
         let (frame, _, server) = answered(wanted, b"123456");
         server.read(frame, at(millis))
     };

@@ -6,11 +6,13 @@
 
 mod support;
 
-use countersign::crypto::{Provider, SigningKey, VerifyingKey};
+use countersign::crypto::{
+    CryptoError, CryptoRng, KeyError, Provider, Sign, SignError, Signatures, SigningKey, VerifyingKey,
+};
 use countersign::{
     KeyExchange, KeyId, Manifest, ManifestBody, ManifestError, ManifestKey, SignedManifest, UnixTime, limits,
 };
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use support::{TODAY, TestRng, provider};
 
 static IDENTITY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::from_ed25519(&[7; 32]).unwrap());
@@ -358,4 +360,30 @@ fn times_print_as_dates_as_far_as_there_are_any() {
     assert_eq!(UnixTime::from_secs(253_402_300_799).to_string(), "9999-12-31T23:59:59Z");
     assert_eq!(UnixTime::from_secs(253_402_300_800).to_string(), "253402300800 s after 1970");
     assert_eq!(UnixTime::from_secs(u64::MAX).to_string(), format!("{} s after 1970", u64::MAX));
+}
+
+/// Signs something else than it was given.
+struct Careless;
+
+impl Sign for Careless {
+    fn sign(&self, message: &[u8], _: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError> {
+        Ok(sign(&IDENTITY, &[message, b" "].concat()))
+    }
+}
+
+impl Signatures for Careless {
+    fn verify(&self, key: &VerifyingKey, message: &[u8], signature: &[u8]) -> Result<(), CryptoError> {
+        provider().verify(key, message, signature)
+    }
+
+    fn load_signer(&self, _: &SigningKey) -> Result<Arc<dyn Sign>, KeyError> {
+        Ok(Arc::new(Self))
+    }
+}
+
+#[test]
+fn a_signer_that_signs_something_else_is_found_out_before_any_client_sees_it() {
+    let careless = Provider { signatures: Some(&Careless), ..provider() };
+    assert_eq!(body().sign(&IDENTITY, careless).unwrap_err(), ManifestError::Signature);
+    assert!(body().sign(&IDENTITY, provider()).is_ok());
 }

@@ -461,6 +461,28 @@ fn of_the_keys_that_a_client_knows_the_one_that_its_ticket_is_from_is_named_firs
 }
 
 #[test]
+fn of_more_keys_than_a_hello_has_room_for_the_first_are_named_and_the_one_that_a_ticket_is_from() {
+    let mut world = default();
+    let own = RSA2048.private.public_key();
+    let ticket = world.ticket();
+    // Nobody needs to know what they are products of.
+    let made = |number: u8| {
+        let mut der = own.spki_der().to_vec();
+        der[100] ^= number;
+        PublicKey::from_spki_der(&der).unwrap()
+    };
+    let others: Vec<PublicKey> = (1..=9).map(made).collect();
+    let ids: Vec<_> = others.iter().map(|key| *key.id().as_bytes()).collect();
+    let server = others.into_iter().map(Server::key).reduce(Server::or).unwrap().or(Server::key(own.clone()));
+    let named = |hello: &[u8]| ClientHello::decode(&hello[3..]).unwrap().known_keys;
+    let (hello, _) = client::start(&world.client, &server, &world.binding, &mut world.rng, at(0)).unwrap();
+    assert_eq!(named(&hello), ids[..limits::MAX_KNOWN_KEYS]);
+    let trusted = server.resume(ticket, "alice", NOW).unwrap();
+    let (hello, _) = client::resume(&world.client, &server, &world.binding, trusted, &mut world.rng, at(0)).unwrap();
+    assert_eq!(named(&hello), [&[*own.id().as_bytes()][..], &ids[..limits::MAX_KNOWN_KEYS - 1]].concat());
+}
+
+#[test]
 fn k2_a_server_that_wants_younger_chains_takes_none_that_another_gave_more_time() {
     let mut world = default();
     let ticket = world.ticket();
@@ -558,6 +580,21 @@ fn k4_a_ticket_for_a_suite_that_is_no_longer_taken_is_not_taken() {
     let chacha = ServerConfig::new(provider()).with_suites(&[Suite::X25519_CHACHA20_POLY1305]).unwrap();
     world.server = Arc::new(chacha.with_tickets(world.keys.clone()));
     assert!(!world.takes(&hello, &RSA2048.server, NOW));
+}
+
+#[test]
+fn k4_a_ticket_for_a_suite_that_its_own_hello_does_not_offer_is_not_taken() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let (hello, _) = world.resume(&ticket);
+    // Shown by its owner, who can make the binder for anything, to a server that takes both suites.
+    let takes = |suites: &[Suite]| {
+        let suites = suites.iter().map(|suite| suite.number()).collect();
+        let other = edit::<ClientHello>(&hello, |hello| hello.suites = suites);
+        world.takes(&support::wire::bind(&ticket, &other), &RSA2048.server, NOW)
+    };
+    assert!(takes(&[Suite::X25519_CHACHA20_POLY1305, ticket.suite()]));
+    assert!(!takes(&[Suite::X25519_CHACHA20_POLY1305]));
 }
 
 #[test]
@@ -959,6 +996,41 @@ fn k11_a_hello_that_means_another_context_has_no_ticket_and_no_secret_opened() {
 }
 
 #[test]
+fn k2_by_default_a_chain_ends_after_a_week_at_either_end() {
+    const DAY: u64 = 24 * 3600;
+    let month = || TicketKeys::new(provider(), Duration::from_secs(30 * DAY));
+    let mut world = World::new(month(), &SUITES);
+    assert_eq!(world.ticket().expires(), later(7 * DAY));
+    // A client goes by its own week, from the credential on, where a server gives it more.
+    let mut world = World::new(month().with_max_age(Duration::from_secs(30 * DAY)), &SUITES);
+    let ticket = world.ticket();
+    let trusted = trust().resume(ticket, "alice", later(4 * DAY)).unwrap();
+    let (hello, state) =
+        client::resume(&world.client, &trust(), &world.binding, trusted, &mut world.rng, at(0)).unwrap();
+    let (frame, _) = world.answer(&hello, later(4 * DAY));
+    let next = resumed(state.read(&frame, at(0), later(4 * DAY))).info.ticket().unwrap().clone();
+    assert_eq!(next.expires(), later(30 * DAY));
+    assert!(trust().resume(next.clone(), "alice", later(7 * DAY - 1)).is_some());
+    assert!(trust().resume(next, "alice", later(7 * DAY)).is_none());
+}
+
+/// Under one key with one nonce, two tickets would give their contents away.
+#[test]
+fn each_ticket_is_sealed_under_a_nonce_of_its_own() {
+    let mut world = default();
+    let parts: Vec<(Vec<u8>, Vec<u8>)> = (0..3)
+        .map(|_| {
+            let ticket = world.ticket();
+            let (hello, _) = world.resume(&ticket);
+            let shown = ClientHello::decode(&hello[3..]).unwrap().ticket;
+            (shown[..8].to_vec(), shown[8..24].to_vec())
+        })
+        .collect();
+    assert!(parts.iter().all(|(key, _)| *key == parts[0].0), "one ticket key");
+    assert!(parts[0].1 != parts[1].1 && parts[1].1 != parts[2].1 && parts[2].1 != parts[0].1);
+}
+
+#[test]
 fn tickets_have_one_size_whatever_is_in_them() {
     let mut world = default();
     for principal in ["a".to_owned(), "x".repeat(255)] {
@@ -1043,6 +1115,21 @@ fn with_the_server_s_key_in_the_resumption_a_stolen_ticket_does_not_play_the_ser
     let opened = read.open(&mut world.rng).unwrap().run(&mut world.rng);
     let (frame, _) = opened.resume(fresh, alice(), NOW, &mut world.rng).unwrap();
     assert_eq!(state.read(&frame, at(0), NOW).unwrap_err(), Error::VerdictNotAuthentic);
+}
+
+#[test]
+fn beside_a_ticket_no_secret_is_sealed_to_another_key_than_the_one_that_it_is_from() {
+    let mut world = default();
+    let ticket = world.ticket();
+    let config = ClientConfig::new(provider()).with_suites(&SUITES).unwrap().with_proof_at_resumption();
+    // The one that it is from is known by its fingerprint alone, and another key whole.
+    let server = trust().or(Server::key(OTHER2048.private.public_key().clone()));
+    let trusted = server.resume(ticket, "alice", NOW).unwrap();
+    let (hello, _) = client::resume(&config.into(), &server, &world.binding, trusted, &mut world.rng, at(0)).unwrap();
+    let said = ClientHello::decode(&hello[3..]).unwrap();
+    assert_eq!(said.known_keys, [*OTHER2048.private.public_key().id().as_bytes()]);
+    assert!(said.rsa_ciphertext.is_empty() && !said.ticket.is_empty());
+    assert!(world.takes(&hello, &RSA2048.server, NOW), "it would be left closed, and the ticket not taken (K11)");
 }
 
 #[test]

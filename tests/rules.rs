@@ -215,10 +215,17 @@ fn the_numbers_in_the_text_are_the_code_s() {
         format!("at most {} bytes together, as above", limits::MAX_SERVER_EXTENSIONS),
         format!("at most {} bytes together, as above", limits::MAX_VERDICT_EXTENSIONS),
         format!("this library's have {} bytes", limits::TICKET),
+        format!("a ticket for the next login, at most {} bytes", limits::MAX_TICKET),
+        format!("permissions have at most {} bytes together", limits::MAX_GRANT),
+        format!("fixed time, {} milliseconds by default", limits::REFUSAL_FLOOR.as_millis()),
+        format!("is even, below {}, or above 2^33 - 1", limits::EXPONENTS.start()),
         format!("by more than a small skew ({} seconds)", limits::CLOCK_SKEW.as_secs()),
         format!("Credential kinds are {}, password; {}, token; {}, key; and {}, stretched password", 1, 2, 3, 4),
     ];
     assert_eq!([1, 2, 3, 4], CredentialKind::ALL.map(CredentialKind::number));
+    // In words: "four times at most in a handshake", "sixteen `u64`", "by default, a week".
+    assert_eq!((limits::MAX_FACTORS, limits::PUZZLE_COUNTERS), (4, 16));
+    assert_eq!(limits::TICKET_MAX_AGE.as_secs(), 7 * 24 * 3600);
     for sentence in expected {
         assert!(text.contains(&sentence), "PROTOCOL.md does not say: {sentence}");
     }

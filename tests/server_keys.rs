@@ -18,7 +18,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use support::wire::{ClientHello, Message, ServerHello, edit};
+use support::wire::{ClientHello, Message, ServerHello, edit, reseal};
 use support::{ALICE, HELLO_AT, OTHER2048, RSA2048, RSA3072, RSA4096, SUITES, Scenario, TODAY, TestKey, TestRng};
 use support::{at, provider, verifier};
 
@@ -280,6 +280,26 @@ fn k5_a_ticket_is_good_while_the_key_that_it_is_from_is_there_and_in_time() {
     let world = &mut World::new();
     let shown = world.login(&without, &next);
     assert!(world.takes(&without, &next, &shown, day(0)));
+}
+
+/// What is sealed to another key stays closed, and its client without a proof and without the ticket.
+#[test]
+fn whoever_has_sealed_a_secret_is_answered_under_its_key_and_not_under_that_of_a_ticket() {
+    let keys = KeySet::new(RSA2048.server.clone()).with_next(OTHER2048.server.clone()).unwrap();
+    let world = &mut World::new();
+    let trust = RSA2048.trust();
+    let ticket = world.login(&keys.clone().into(), &trust);
+    let none = ChannelBinding::none();
+    let shown = trust.resume(ticket, "alice", TODAY).unwrap();
+    let (hello, _) = client::resume(&world.client, &trust, &none, shown, &mut world.rng, at(0)).unwrap();
+    let other = OTHER2048.private.public_key();
+    let known = edit(&hello, |hello: &mut ClientHello| hello.known_keys = vec![*other.id().as_bytes()]);
+    let sealed = reseal(&known, other.spki_der(), &mut world.rng, |bound_to| [[7; 32], bound_to].concat());
+    for (hello, chosen) in [(known, &RSA2048), (sealed, &OTHER2048)] {
+        let choice = AwaitHello::new(&world.server, &none, at(0)).read(hello, at(0)).unwrap();
+        assert!(choice.ticket_key(TODAY).is_some());
+        assert_eq!(keys.choose(&choice, TODAY).public_key(), chosen.private.public_key());
+    }
 }
 
 /// Knows alice, also when she comes back.

@@ -255,6 +255,16 @@ fn a_password_goes_stretched_wherever_the_server_takes_that() {
 }
 
 #[test]
+fn what_can_not_be_sent_is_refused_before_it_costs_a_client_anything() {
+    for (user, password) in [("alice", &b""[..]), ("al\nice", b"password")] {
+        let mut scenario = stretched();
+        scenario.credential = Credential::Password { user, password };
+        // Computing it would say something else of a password that is none.
+        assert_eq!(meet(&scenario, |_| {}), Err(Misuse::BadInput("the user name or the secret").into()));
+    }
+}
+
+#[test]
 fn what_is_computed_elsewhere_is_sent_only_as_it_was_announced() {
     let trusted = |scenario: &Scenario| {
         let hellos = scenario.await_login();

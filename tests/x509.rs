@@ -9,14 +9,16 @@ mod left_out;
 use countersign::codec::{self, ServerHello};
 use countersign::crypto::aws_lc;
 use countersign::crypto::{
-    Certificate, CertificateChain, CertificateDraft, CertificateFileError, DraftError, NotTimely, certificates_of,
+    Certificate, CertificateChain, CertificateDraft, CertificateFileError, DraftError, NotTimely, SigningKey,
+    certificates_of,
 };
 use countersign::server::AwaitHello;
 use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
 use countersign::{
     Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeyError, KeyId,
-    LoginError, MemoryTickets, Moment, PrivateKey, PublicKey, Reason, Returning, Server, ServerConfig, ServerKey,
-    ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier, client, limits,
+    KeySet, LoginError, ManifestBody, ManifestKey, MemoryTickets, Misuse, Moment, PrivateKey, PublicKey, Reason,
+    Returning, Server, ServerConfig, ServerKey, ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier,
+    client, limits,
 };
 use left_out::left_out;
 use rand::SeedableRng;
@@ -423,12 +425,45 @@ fn certificates_that_are_larger_than_what_is_sent_are_refused_before() {
     assert_eq!(parse(16_001).unwrap_err(), CertificateFileError::TooLarge(16_001));
 }
 
+/// The manifest may come first, or the certificates.
+#[test]
+fn certificates_and_a_manifest_that_do_not_fit_together_are_refused_before() {
+    let other = PrivateKey::from_pem(include_str!("keys/other2048.pem")).unwrap();
+    let [own, other] = [private_key(), other].map(|key| ServerKey::load(&key, aws_lc::provider()).unwrap());
+    let certified = |size: usize| {
+        let chain = CertificateChain::parse(of_size(size).as_bytes()).unwrap();
+        own.clone().with_certificates(chain).unwrap()
+    };
+    let identity = SigningKey::from_ed25519(&[7; 32]).unwrap();
+    let (not_before, not_after) = (NOW, UnixTime::from_secs(NOW.as_secs() + 1));
+    let keys =
+        [&own, &other].map(|key| ManifestKey { id: key.public_key().id(), not_before, not_after, floor: 2 }).to_vec();
+    let names = (0..16).map(|number| format!("{number:0>255}")).collect();
+    let body = ManifestBody { sequence: 1, issued: not_before, expires: not_after, names, keys };
+    let manifest = body.sign(&identity, aws_lc::provider()).unwrap();
+    let [small, large] = [certified(11_700), certified(13_000)];
+    let fits = |key: &ServerKey| {
+        let beside = || KeySet::new(other.clone()).with_manifest(manifest.clone()).unwrap();
+        let tries = [
+            KeySet::new(key.clone()).with_manifest(manifest.clone()),
+            KeySet::new(other.clone()).with_next(key.clone()).unwrap().with_manifest(manifest.clone()),
+            beside().with_next(key.clone()),
+            beside().with_retired(key.clone(), not_after),
+        ];
+        tries.map(|keys| keys.err().map(|misuse| matches!(misuse, Misuse::TooLong { .. })))
+    };
+    assert_eq!(fits(&small), [None; 4]);
+    assert_eq!(fits(&large), [Some(true); 4]);
+}
+
 #[test]
 fn a_server_is_warned_of_certificates_out_of_their_time() {
     let warning = |names: &[&str]| chain(names).unwrap().warning(NOW);
     assert!(matches!(warning(&["expired"]), Some(NotTimely::Expired { .. })));
     assert!(matches!(warning(&["future"]), Some(NotTimely::NotYet { .. })));
     let middle = warning(&["by-middle", "middle-expired"]).unwrap();
+    let until = chain(&["by-middle", "middle-expired"]).unwrap().expires();
+    assert_eq!(until, Some(UnixTime::from_secs(1_767_225_599)), "that of the first one to end");
     assert!(middle.to_string().contains("CN=Test Middle expired at 2025-12-31T23:59:59Z"), "{middle}");
 }
 

@@ -223,6 +223,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn by_default_there_is_as_much_as_its_table_says() {
+        let table = include_str!("bounds.rs");
+        let bounds = Bounds::default();
+        assert_eq!(bounds.handshakes_of_a_source() * 2, bounds.handshakes);
+        assert_eq!(
+            (bounds.sessions_of_a_source() * 2, bounds.sessions_of_a_principal() * 8),
+            (bounds.sessions, bounds.sessions)
+        );
+        let (refusals, of_a_source) = (bounds.refusals, bounds.refusals_of_a_source());
+        for row in [
+            format!("handshakes that wait for their peers | {}, half of them of one source |", bounds.handshakes),
+            format!("to an async verifier | {} |", bounds.remote),
+            format!("for one to be asked about | {} each, each for a second |", bounds.waiting),
+            format!("refusals that are not due | {refusals}, {of_a_source} of one source |"),
+            format!("wait for a further factor | {} of one principal |", bounds.factors_of_a_principal()),
+            format!("sessions | {}, half of them of one source, an eighth of one principal |", bounds.sessions),
+        ] {
+            assert!(table.contains(&row), "the table does not say: {row}");
+        }
+        assert_eq!(bounds.patience, Duration::from_secs(1));
+        let processors = std::thread::available_parallelism().map_or(1, core::num::NonZero::get);
+        assert_eq!(bounds.working, processors);
+    }
+
+    #[test]
     fn bounds_are_lowered_only_where_they_need_more_open_files_than_there_are() {
         let bounds = Bounds::default().with_handshakes(1024).with_refusals(2048).with_sessions(512);
         let needed = 1024 + 2 * 2048 + 2 * 512;

@@ -727,3 +727,16 @@ fn a_peer_that_drips_into_a_record_of_the_layer_underneath_meets_the_deadline_an
 fn config_with_long_floor() -> countersign::ServerConfig {
     config().with_refusal_floor(Duration::from_secs(2))
 }
+
+#[test]
+fn a_transport_whose_time_is_over_says_so_at_each_call_until_it_has_more() {
+    let (near, mut far) = pair();
+    let mut timed = Timed::new(near);
+    timed.set_timeouts(Some(Duration::ZERO)).unwrap();
+    far.write_all(b"in vain").unwrap();
+    assert_eq!(timed.read(&mut [0]).unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(timed.write(b"in vain").unwrap_err().kind(), ErrorKind::TimedOut);
+    assert_eq!(timed.flush().unwrap_err().kind(), ErrorKind::TimedOut);
+    timed.set_timeouts(None).unwrap();
+    assert_eq!(timed.read(&mut [0; 7]).unwrap(), 7);
+}

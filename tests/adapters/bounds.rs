@@ -8,7 +8,7 @@ use crate::peer::{Challenged, Peer};
 use crate::places::{Gate, logins_are, one_at_a_time};
 use crate::support::{ALICE, RSA2048, Scenario, provider, verifier};
 use countersign::frame::FrameType;
-use countersign::{Acceptor, Bounds, Credential, LoginError, Recheck, Source, TicketKeys};
+use countersign::{Acceptor, Bounds, Credential, LoginError, Penalties, Recheck, Source, TicketKeys, Waits};
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,8 @@ for_every_adapter!(
     a_good_client_gets_through_a_flood_of_idle_connections,
     junk_from_one_source_delays_no_good_client_of_another,
     a_hello_that_is_opened_in_vain_counts_against_its_source,
+    a_hello_that_was_opened_and_has_to_make_way_counts_against_nobody,
+    who_comes_from_where_somebody_has_logged_in_has_its_turn_before_strangers,
     a_login_whose_hello_was_opened_does_not_make_way_for_hellos,
     a_login_that_waits_for_too_long_is_closed_unopened,
     a_hello_is_turned_away_once_a_login_has_waited_for_half_of_what_it_may,
@@ -152,6 +154,37 @@ fn turn_among_junk<A: Adapter>() -> usize {
     turn
 }
 
+fn who_comes_from_where_somebody_has_logged_in_has_its_turn_before_strangers<A: Adapter>() {
+    // Among strangers, who are all alike, it would be next by chance alone.
+    for _ in 0..3 {
+        let (gate, verifier) = Gate::new();
+        let acceptor = asking(verifier).with_bounds(one_at_a_time().with_patience(crate::ends::HANG));
+        let before = start::<A>(&acceptor, "home", ALICE);
+        assert_eq!(gate.entered.recv().unwrap(), "alice");
+        gate.go.send(()).unwrap();
+        before.0.join().unwrap().unwrap();
+        drop(before.1.join().unwrap().unwrap());
+        let strangers: Vec<_> = (0..9)
+            .map(|before| {
+                let ends = start::<A>(&acceptor, &format!("stranger {before}"), junk("junk"));
+                eventually("it waits", || {
+                    acceptor.counts().logins == before + 1 && acceptor.counts().waiting == before
+                });
+                ends
+            })
+            .collect();
+        assert_eq!(gate.entered.recv().unwrap(), "junk");
+        let known = start::<A>(&acceptor, "home", ALICE);
+        eventually("it waits", || acceptor.counts().waiting == 9);
+        gate.go.send(()).unwrap();
+        assert_eq!(gate.entered.recv().unwrap(), "alice");
+        (0..9).for_each(|_| gate.go.send(()).unwrap());
+        known.0.join().unwrap().unwrap();
+        drop(known.1.join().unwrap().unwrap());
+        strangers.into_iter().for_each(|(client, server)| drop((client.join().unwrap(), server.join().unwrap())));
+    }
+}
+
 /// Who is served first of two logins that wait, the first of which came first.
 pub fn first_of_two<A: Adapter>(acceptor: &Acceptor, gate: &Gate, [one, other]: [&str; 2]) -> String {
     let held = start::<A>(acceptor, "holds the thread", ALICE);
@@ -195,6 +228,25 @@ fn a_hello_that_is_opened_in_vain_counts_against_its_source<A: Adapter>() {
         probe::<A>(&acceptor, "prober");
         assert_eq!(first_of_two::<A>(&acceptor, &gate, ["prober", "good"]), "other", "the prober was not behind");
     }
+}
+
+fn a_hello_that_was_opened_and_has_to_make_way_counts_against_nobody<A: Adapter>() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    // The first failure of a source would be its last.
+    let acceptor = asking(verifier)
+        .with_bounds(Bounds::default().with_handshakes_per_source(1))
+        .with_penalties(Penalties::default().with_source(Waits::new(0, HOUR, HOUR)));
+    let open = || {
+        let (client, server) = pair();
+        (Peer::new(client), accepting::<A>(&acceptor, server, Source::named("one")))
+    };
+    let (mut first, of_first) = open();
+    first.hello(&Scenario::new().known_key());
+    let (mut second, of_second) = open();
+    assert_eq!(code(of_first.join().unwrap()), "made-way");
+    second.hello(&Scenario::new());
+    drop(second);
+    drop(of_second.join().unwrap());
 }
 
 /// Where two may wait: a login whose hello was opened, then four hellos, while something else is done that `occupy` begins and `go`

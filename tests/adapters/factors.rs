@@ -38,6 +38,7 @@ for_every_adapter!(
     a_refused_answer_is_told_no_earlier_than_the_floor,
     a_ticket_after_the_last_factor_takes_the_place_of_all_of_them,
     an_answer_may_be_asked_for_from_async_code,
+    a_client_whose_user_never_answers_gives_the_login_up_in_its_own_time,
 );
 
 /// Asks alice for so many factors, each of which is its number; what it is asked and told goes on.
@@ -396,4 +397,15 @@ fn an_answer_may_be_asked_for_from_async_code<A: Adapter>() {
     assert_eq!(disconnected(client), FrameType::ServerVerdict);
     assert_eq!(protocol(server), Error::DeadlinePassed);
     user.join().unwrap();
+}
+
+/// The server would wait for longer.
+fn a_client_whose_user_never_answers_gives_the_login_up_in_its_own_time<A: Adapter>() {
+    let acceptor = asking(Store::with(1));
+    let config = client_config().with_factor_timeout(Duration::from_millis(200));
+    let connector = Connector::new(config, RSA2048.trust());
+    let connector = connector.with_factors_async(|_| std::future::pending::<Option<Vec<u8>>>());
+    let (client, _) = failed::<A>(&acceptor, &connector, ALICE);
+    assert_eq!(protocol(client), Error::DeadlinePassed);
+    eventually_empty(&acceptor);
 }

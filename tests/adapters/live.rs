@@ -1,13 +1,16 @@
 //! Open sessions learn of what becomes of their accounts: in time, and nobody else's are touched.
 
 use crate::ends::{
-    Adapter, Blocking, Session, accepting, bounded, config, connector, eventually, eventually_empty, login, pair,
+    Adapter, Blocking, Session, accepting, bounded, client_config, config, connector, eventually, eventually_empty,
+    login, pair,
 };
-use crate::support::{RSA2048, provider};
+use crate::support::{RSA2048, TestRng, provider};
 use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::client;
+use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Error, Grant, PolicyRequest, Reason,
-    Recheck, Returning, Revocation, Stream, TicketKeys, Verifier,
+    Acceptor, AsyncVerifier, Attempt, ChannelBinding, Context, Credential, CredentialKind, Error, Grant, Moment,
+    PolicyRequest, Reason, Recheck, Returning, Revocation, Stream, TicketKeys, UnixTime, Verifier,
 };
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -30,6 +33,7 @@ for_every_adapter!(
     a_store_that_looks_empty_for_a_moment_ends_nobodys_session,
     a_login_that_was_decided_before_a_change_is_looked_at_after_it,
     a_session_by_ticket_is_looked_at_as_what_its_chain_began_with,
+    a_session_by_ticket_is_looked_at_by_when_its_credential_was_shown,
     async_verifiers_are_asked_about_sessions_too,
     an_async_verifier_that_hangs_or_panics_holds_up_no_other_sessions,
     a_session_never_becomes_that_of_another_principal,
@@ -503,6 +507,51 @@ impl AsyncVerifier for Async {
     }
 }
 
+/// Notes when the credential was shown of those who come back, and of their sessions.
+#[derive(Clone, Default)]
+struct Shown(Arc<Mutex<Vec<(bool, UnixTime)>>>);
+
+impl Verifier for Shown {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        crate::support::verifier(attempt)
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.0.lock().unwrap().push((returning.is_session(), returning.authenticated()));
+        Ok(crate::support::grant().with_epoch(1))
+    }
+}
+
+fn a_session_by_ticket_is_looked_at_by_when_its_credential_was_shown<A: Adapter>() {
+    let now = UnixTime::from_system(std::time::SystemTime::now()).as_secs();
+    let earlier = UnixTime::from_secs(now - 1000);
+    let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(3600)));
+    let (config, shown) = (config().with_tickets(tickets), Shown::default());
+    let ticket = {
+        let (none, start) = (ChannelBinding::none(), Moment::ORIGIN);
+        let (client, config) = (Arc::new(client_config()), Arc::new(config.clone()));
+        let mut rng = TestRng::new("earlier");
+        let (hello, client) = client::start(&client, &RSA2048.trust(), &none, &mut rng, start).unwrap();
+        let choice = AwaitHello::new(&config, &none, start).read(hello, start).unwrap();
+        let (challenge, server) = choice.choose(&RSA2048.server).unwrap().challenge(&mut rng).unwrap();
+        let trusted = client.read(&challenge, start).unwrap().trust(&RSA2048.trust(), earlier).unwrap();
+        let (login, client) = trusted.login(crate::support::ALICE, &mut rng).unwrap();
+        let claim = server.read(login, start).unwrap().admit().open(&mut rng);
+        let grant = crate::support::grant().with_epoch(1);
+        let accepted = claim.accept_with_ticket(grant, earlier, &mut rng).unwrap();
+        client.read(&accepted.frame, start, earlier).unwrap().info.ticket().unwrap().clone()
+    };
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), shown.clone()).with_recheck(Recheck::every(SOON));
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Context::uncounted());
+    let client = A::resume(&connector(), client, &ticket, crate::support::ALICE).unwrap();
+    let server = server.join().unwrap().unwrap();
+    assert!(client.info().is_resumed());
+    eventually("it is asked about its session", || shown.0.lock().unwrap().len() > 1);
+    assert_eq!(shown.0.lock().unwrap()[..2], [(false, earlier), (true, earlier)]);
+    drop((client, server));
+}
+
 fn async_verifiers_are_asked_about_sessions_too<A: Adapter>() {
     let store = Store::of(&["alice", "bob"]);
     let verifier = Async(store.clone()).with_policy(|request: &PolicyRequest<'_>| Ok(request.grant().clone()));
@@ -612,6 +661,72 @@ fn a_session_of_a_task_that_is_ended_while_it_waits_is_closed_and_not_cut() {
     bounded(closes::<crate::ends::Tokio>);
 }
 
+/// The owner of the stream writes, and never reads: its next flush says so, or its close.
+fn closes_at_a_flush<A: Adapter>() {
+    for flushes in [true, false] {
+        let store = Store::of(&["alice"]);
+        let acceptor = acceptor(&store, Recheck::never());
+        let (mut client, mut server) = meet::<A>(&acceptor, "alice");
+        server.write_all(b"all of it").unwrap();
+        server.flush().unwrap();
+        assert_eq!(acceptor.revoke("alice"), 1);
+        if flushes {
+            assert_eq!(revoked(&server.flush().unwrap_err()), Revocation::Ended);
+        } else {
+            // An adapter may say that it is ended, and closes what is underneath all the same.
+            drop(server.close());
+        }
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"all of it");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_blocking_session_that_is_ended_is_closed_and_not_cut_by_who_flushes_or_closes_it() {
+    bounded(closes_at_a_flush::<Blocking>);
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn a_session_of_a_task_that_is_ended_is_closed_and_not_cut_by_who_flushes_or_closes_it() {
+    bounded(closes_at_a_flush::<crate::ends::Tokio>);
+}
+
+/// Nothing is sent once more, and no end is said: what is missing is missed.
+#[test]
+#[cfg(feature = "tokio")]
+fn a_session_that_is_ended_with_something_on_its_way_sends_nothing_more() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    bounded(|| {
+        let store = Store::of(&["alice"]);
+        let acceptor = acceptor(&store, Recheck::never());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (client, server) = tokio::io::duplex(700);
+            let (connector, alice) = (connector(), Credential::Password { user: "alice", password: b"password" });
+            let (client, server) =
+                tokio::join!(connector.connect(client, alice), acceptor.accept(server, Context::uncounted()));
+            let (mut client, mut server) = (client.unwrap(), server.unwrap());
+            assert_eq!(server.write(&[7; 1000]).await.unwrap(), 1000, "sealed, and the most of it sent");
+            // There is room on the way again.
+            let mut room = [0; 1];
+            tokio::select! {
+                biased;
+                read = client.read(&mut room) => panic!("it has the whole record: {read:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+            assert_eq!(acceptor.revoke("alice"), 1);
+            assert_eq!(revoked(&server.read(&mut room).await.unwrap_err()), Revocation::Ended);
+            drop(server);
+            let mut said = Vec::new();
+            assert_eq!(client.read_to_end(&mut said).await.unwrap_err().kind(), ErrorKind::UnexpectedEof);
+            assert_eq!(said, b"");
+        });
+    });
+}
+
 /// A login over transports of the test's own.
 fn blocking<S: Transport + Send + 'static>(
     acceptor: &Acceptor,
@@ -690,6 +805,36 @@ fn what_waits_on_a_stream_over_another_ends_and_what_can_not_be_woken_notices_at
         assert_eq!(acceptor.revoke("alice"), 1);
         client.write_all(b"too late").unwrap();
         assert_eq!(reading.join().unwrap(), Revocation::Ended);
+    });
+}
+
+/// As most stores that are asked from async code do.
+#[cfg(feature = "tokio")]
+struct NeedsARuntime(Store);
+
+#[cfg(feature = "tokio")]
+impl AsyncVerifier for NeedsARuntime {
+    async fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        self.0.verify(attempt)
+    }
+
+    async fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        self.0.resume(returning)
+    }
+}
+
+#[test]
+#[cfg(feature = "tokio")]
+fn an_async_verifier_is_asked_about_sessions_on_the_runtime_that_their_logins_came_by() {
+    bounded(|| {
+        let store = Store::of(&["alice"]);
+        let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), NeedsARuntime(store.clone()));
+        let acceptor = acceptor.with_recheck(Recheck::every(SOON));
+        let (mut client, mut server) = meet::<crate::ends::Tokio>(&acceptor, "alice");
+        store.all_asked_again(&["alice"]);
+        assert_eq!(acceptor.counts().unconfirmed, 0);
+        works(&mut client, &mut server);
     });
 }
 

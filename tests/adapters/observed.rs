@@ -5,7 +5,8 @@ use crate::ends::{
     Adapter, AsyncAdapter, Blocking, Session, accepting, acceptor, asking, client_config, config, connector,
     eventually, eventually_empty, failed, login, pair,
 };
-use crate::support::{ALICE, RSA2048, TOKEN, verifier};
+use crate::peer::{Challenged, Peer};
+use crate::support::{ALICE, RSA2048, Scenario, TOKEN, verifier};
 use countersign::events::{Decision, Named, Timings};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, ClientKey, Connector, Context, Credential, CredentialKind, Event,
@@ -20,6 +21,7 @@ for_every_adapter!(
     a_ticket_is_told_as_a_resumption_of_the_same_kind,
     a_refusal_is_told_with_its_reason_and_the_name_of_a_stranger_only_where_it_was_asked_for,
     whoever_comes_to_no_login_is_told_with_the_cause,
+    a_login_that_did_not_open_is_told_without_anything_of_a_credential,
     an_observer_that_panics_changes_nothing,
     an_async_verifier_and_its_timings_are_told,
     factors_and_the_time_of_a_remote_key_are_told,
@@ -273,6 +275,106 @@ fn whoever_comes_to_no_login_is_told_with_the_cause<A: Adapter>() {
     drop(failed::<A>(&acceptor, &connector(), ALICE));
     let line = taken(&told).remove(0);
     assert!(line.contains("code=not-admitted reason=\"not admitted: not today\""), "{line}");
+}
+
+fn a_login_that_did_not_open_is_told_without_anything_of_a_credential<A: Adapter>() {
+    let (acceptor, told) = observed(acceptor());
+    let (client, server) = pair();
+    let server = accepting::<A>(&acceptor, server, Source::uncounted());
+    let (mut peer, scenario) = (Peer::new(client), Scenario::new());
+    let Challenged { challenge, state, .. } = peer.hello(&scenario);
+    let (mut login, _) = scenario.log_in(state, &challenge).unwrap();
+    *login.last_mut().unwrap() ^= 1;
+    peer.send(&login);
+    drop(server.join().unwrap());
+    let line = taken(&told).remove(0);
+    assert!(line.starts_with("event=login-refused ") && line.contains(" code=not-opened "), "{line}");
+    for name in ["credential", "client_key", "user", "unknown_user", "user_tag"] {
+        assert_eq!(field(&line, name), None, "{name} in {line}");
+    }
+}
+
+/// Whoever reads the log, or is a server themselves, can't try names against its tags.
+#[test]
+fn the_tag_of_a_name_is_another_in_each_process() {
+    let tag = || {
+        let (acceptor, told) = observed(acceptor());
+        let stranger = Credential::Password { user: "correct horse", password: b"hunter2" };
+        drop(failed::<Blocking>(&acceptor, &connector(), stranger));
+        field(&taken(&told).remove(0), "user_tag").unwrap()
+    };
+    // Each acceptor has a key of its own.
+    assert_ne!(tag(), tag());
+}
+
+#[test]
+fn an_address_of_ipv4_is_told_as_one_however_it_came() {
+    let (acceptor, told) = observed(acceptor());
+    let (client, server) = pair();
+    let peer: std::net::SocketAddr = "[::ffff:192.0.2.7]:4711".parse().unwrap();
+    let server = accepting::<Blocking>(&acceptor, server, Context::from(peer));
+    drop(Blocking::connect(&connector(), client, ALICE).unwrap());
+    drop(server.join().unwrap().unwrap());
+    for line in taken(&told) {
+        assert_eq!(field(&line, "peer").as_deref(), Some("192.0.2.7:4711"), "{line}");
+    }
+}
+
+#[test]
+fn a_name_can_not_look_like_more_of_a_line_than_one_field() {
+    let names = |_: &Attempt<'_>| Ok(Grant::new("a\" code=ok \\ \u{202e}", [""; 0]).unwrap());
+    let (acceptor, told) = observed(asking(names));
+    let user = "b\" user=\"root";
+    let credential = Credential::Password { user, password: b"password" };
+    let (client, server) = login::<Blocking>(&acceptor, &connector(), credential);
+    drop((client.unwrap(), server.unwrap()));
+    let refusing = |_: &Attempt<'_>| Err(Reason::UnknownUser);
+    let (refusing, refused) = observed(asking(refusing).with_unknown_names());
+    drop(failed::<Blocking>(&refusing, &connector(), credential));
+    let accepted = taken(&told);
+    assert_eq!(accepted.len(), 2);
+    for line in accepted {
+        assert!(line.contains(r#" user="a\" code=ok \\ \u{202e}" "#), "{line}");
+    }
+    let line = taken(&refused).remove(0);
+    assert!(line.contains(r#" unknown_user="b\" user=\"root" "#), "{line}");
+}
+
+/// Who counts lines by what they cost a stranger, as `countersign serve` does, must not take a wrong password for one that is cheap.
+#[test]
+fn what_a_stranger_can_cause_at_no_cost_is_told_from_what_costs_a_login() {
+    let told: Arc<Mutex<Vec<(&str, bool)>>> = Arc::default();
+    let lines = Arc::clone(&told);
+    let observer = move |event: &Event<'_>| lines.lock().unwrap().push((event.code(), event.is_cheap()));
+    let acceptor = acceptor().with_observer(observer);
+    drop(failed::<Blocking>(&acceptor, &connector(), Credential::Token(b"wrong")));
+    let (client, server) = login::<Blocking>(&acceptor, &connector(), ALICE);
+    drop((client.unwrap(), server.unwrap()));
+    let (mut client, server) = pair();
+    let server = accepting::<Blocking>(&acceptor, server, Source::uncounted());
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    drop(server.join().unwrap());
+    let (client, server) = pair();
+    let server = accepting::<Blocking>(&acceptor, server, Source::uncounted());
+    let mut peer = Peer::new(client);
+    peer.hello(&Scenario::new());
+    peer.send(b"no login");
+    drop(server.join().unwrap());
+    let limited = acceptor.clone().with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
+    drop(failed::<Blocking>(&limited, &connector(), ALICE));
+    acceptor.stop();
+    let (_client, server) = pair();
+    drop(accepting::<Blocking>(&acceptor, server, Source::uncounted()).join().unwrap());
+    let expected = [
+        ("unknown-token", false),
+        ("ok", false),
+        ("cut", false),
+        ("unknown-frame", true),
+        ("malformed", true),
+        ("not-admitted", true),
+        ("stopping", true),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
 }
 
 fn an_observer_that_panics_changes_nothing<A: Adapter>() {

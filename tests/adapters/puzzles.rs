@@ -27,6 +27,8 @@ for_every_adapter!(
     puzzles_begin_when_somebody_has_waited_and_end,
     puzzles_begin_when_somebody_has_waited_for_a_key_that_is_elsewhere,
     a_server_that_leaves_while_its_puzzle_is_solved_is_noticed,
+    a_puzzle_that_takes_longer_than_a_handshake_may_is_given_up,
+    who_comes_back_by_a_ticket_that_is_not_taken_solves_what_it_is_asked,
 );
 
 fn bits(bits: u8) -> PuzzleDifficulty {
@@ -231,4 +233,30 @@ fn a_server_that_leaves_while_its_puzzle_is_solved_is_noticed<A: Adapter>() {
     drop(peer);
     // Whether it is noticed while it solves, or when the solution is sent: it does not take the server's word for anything.
     assert!(["disconnected", "io"].contains(&connecting.join().unwrap().code()));
+}
+
+fn a_puzzle_that_takes_longer_than_a_handshake_may_is_given_up<A: Adapter>() {
+    let hardest = always().with_first(bits(24)).with_most(bits(24));
+    let acceptor = asking(verifier).with_puzzles(hardest);
+    let config = client_config().with_puzzles(bits(24)).with_handshake_timeout(Duration::from_millis(500));
+    let (client, _) = failed::<A>(&acceptor, &Connector::new(config, RSA2048.trust()), ALICE);
+    assert_eq!(protocol(client), Error::DeadlinePassed);
+    assert_eq!(acceptor.counts().puzzles_solved, 0);
+}
+
+fn who_comes_back_by_a_ticket_that_is_not_taken_solves_what_it_is_asked<A: Adapter>() {
+    let acceptor = |returns| {
+        Acceptor::new(with_tickets(config()), RSA2048.server.clone(), returns)
+            .with_recheck(Recheck::never())
+            .with_puzzles(always())
+    };
+    let tickets = Arc::new(MemoryTickets::new());
+    let connector = connector().with_tickets(Shared(Arc::clone(&tickets)));
+    // A server that has been started anew, and has kept no ticket keys.
+    for acceptor in [acceptor(Arc::new(Returns::default())), acceptor(Arc::new(Returns::default()))] {
+        let (client, server) = login::<A>(&acceptor, &connector, ALICE);
+        assert!(!crate::ends::Session::info(&client.unwrap()).is_resumed());
+        drop(server.unwrap());
+        assert_eq!(puzzles(&acceptor), (1, 1, 0));
+    }
 }

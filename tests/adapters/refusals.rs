@@ -12,6 +12,7 @@ use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, Connector, Context, Credential, CredentialKind, CryptoRng, Error, Grant,
     LoginError, Reason, Server, ServerConfig, ServerKey, Source, Suite,
 };
+use std::collections::BTreeSet;
 use std::future::{Future, pending};
 use std::io::Read;
 use std::net::TcpStream;
@@ -30,6 +31,20 @@ for_every_adapter!(
     a_house_that_fills_up_between_hello_and_login_is_no_wrong_password,
     an_accepted_login_is_not_held_to_the_floor,
 );
+
+#[test]
+fn not_all_who_are_turned_away_are_told_to_come_back_at_the_same_moment() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier)
+        .with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
+    let told: BTreeSet<u16> = (0..40)
+        .map(|_| match protocol(failed::<crate::ends::Blocking>(&acceptor, &connector(), ALICE).0) {
+            Error::Busy { retry_after } => retry_after,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // A second of patience, and one to three more at random: all alike once in 10^18 times.
+    assert!(told.len() > 1 && told.iter().all(|seconds| (2..=4).contains(seconds)), "{told:?}");
+}
 
 const FLOOR: Duration = Duration::from_millis(300);
 

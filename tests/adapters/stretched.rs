@@ -1,14 +1,14 @@
 //! Passwords that the client stretches, over each adapter.
 
 use crate::ends::{
-    Adapter, Session, client_config, config, connector, disconnected, eventually_empty, failed, login, protocol,
-    refused,
+    Adapter, Session, accepting, client_config, config, connector, disconnected, eventually_empty, failed, login, pair,
+    protocol, refused,
 };
 use crate::support::{ALICE, RSA2048};
 use countersign::accounts::AccountVerifier;
 use countersign::{
-    Acceptor, Accounts, Connector, Credential, CredentialKind, Error, MemoryTickets, Reason, Server, StretchError,
-    StretchParameters, StretchedHash, Stretching, TicketKeys,
+    Acceptor, Accounts, Connector, Credential, CredentialKind, Error, MemoryTickets, Penalties, Reason, Server, Source,
+    StretchError, StretchParameters, StretchedHash, Stretching, TicketKeys, Waits,
 };
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -21,6 +21,7 @@ for_every_adapter!(
     a_ticket_spares_the_client_the_stretching,
     nothing_is_sent_to_a_server_that_stretches_for_another_realm,
     a_password_that_is_not_to_go_as_it_is_does_not,
+    an_old_password_that_is_shown_again_and_again_at_home_is_counted_once,
 );
 
 fn stretching() -> Stretching {
@@ -146,4 +147,20 @@ fn a_password_that_is_not_to_go_as_it_is_does_not<A: Adapter>() {
     let tokens = Acceptor::new_async(tokens, RSA2048.server.clone(), verifier());
     let (client, _) = failed::<A>(&tokens, &connector, ALICE);
     assert_eq!(protocol(client), StretchError::NotTaken.into());
+}
+
+fn an_old_password_that_is_shown_again_and_again_at_home_is_counted_once<A: Adapter>() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let penalties = Penalties::default().with_account(Waits::new(1, HOUR, HOUR));
+    let acceptor = acceptor(stretching()).with_penalties(penalties);
+    let comes = |secret: &'static [u8]| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Source::named("home"));
+        let is_in = A::connect(&connector(), client, password("alice", secret)).is_ok();
+        drop(server.join().unwrap());
+        is_in
+    };
+    let tries = [&b"password"[..], b"old", b"old", b"old", b"password", b"older", b"oldest", b"password"];
+    // Two that are new in a row are one too many.
+    assert_eq!(tries.map(comes), [true, false, false, false, true, false, false, false]);
 }

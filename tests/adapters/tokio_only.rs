@@ -422,3 +422,39 @@ fn futures_and_streams_go_from_thread_to_thread() {
         drop((send(client.unwrap()), send(server.unwrap())));
     });
 }
+
+/// Always ready: a hello, and then zeros without end.
+struct Talkative(Vec<u8>);
+
+impl AsyncRead for Talkative {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = self.0.len().min(out.remaining());
+        let piece: Vec<u8> = self.0.drain(..count).collect();
+        out.put_slice(if piece.is_empty() { &[0; 1] } else { &piece });
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Talkative {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[test]
+fn a_peer_that_always_has_something_to_say_is_left_all_the_same() {
+    run(async {
+        let acceptor = acceptor().with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
+        let (hello, _) = crate::support::Scenario::new().await_challenge();
+        let told = acceptor.accept(Talkative(hello), Connection::uncounted()).await.map(drop).unwrap_err();
+        assert_eq!(told.code(), "not-admitted");
+    });
+}

@@ -543,6 +543,31 @@ fn an_observer_is_told_of_each_wait_and_may_panic() {
 }
 
 #[test]
+fn an_observer_is_told_once_that_the_total_is_full_and_of_no_name_with_a_source() {
+    let told: Arc<Mutex<Vec<(Penalty, bool, bool)>>> = Arc::default();
+    let heard = Arc::clone(&told);
+    let penalties = Penalties::default().with_total(1).with_observer(move |event| {
+        if let PenaltyEvent::Wait { penalty, source, user, .. } = event {
+            heard.lock().unwrap().push((*penalty, source.is_some(), *user != Named::Nobody));
+        }
+    });
+    let guard = Guard::new(penalties.with_account(Waits::new(2, HOUR, HOUR)), Tags::default());
+    let fail = |user: &str, times: u8| (0..times).for_each(|time| failed(&guard, &v4([2, time]), user, Guess::New));
+    fail("alice", 3);
+    fail("bob", 2);
+    assert_eq!(*told.lock().unwrap(), [(Penalty::Total, false, false), (Penalty::Account, false, true)]);
+    told.lock().unwrap().clear();
+    // Once more where it was not full meanwhile.
+    guard.skip(HOUR);
+    fail("carol", 2);
+    assert_eq!(*told.lock().unwrap(), [(Penalty::Total, false, false)]);
+    told.lock().unwrap().clear();
+    let office = v4([7, 7]);
+    (0..9).for_each(|number: u8| failed(&guard, &office, &number.to_string(), Guess::New));
+    assert_eq!(told.lock().unwrap().last(), Some(&(Penalty::Source, true, false)), "and of no source with a name");
+}
+
+#[test]
 fn a_login_that_is_cut_counts_for_what_it_held_as_others_know_it() {
     let (guard, office) = (one_of_several(WhenAway::GoOn), v4([2, 1]));
     // She has logged in from there at another server.

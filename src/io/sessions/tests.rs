@@ -59,6 +59,14 @@ fn eventually(mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
+fn by_default_it_is_asked_every_half_minute_and_nobody_goes_on_unconfirmed_for_longer_than_ten() {
+    let Recheck { every, grace, closes_on_change } = Recheck::default();
+    assert_eq!((every, grace), (Some(Duration::from_secs(30)), Some(Duration::from_secs(600))));
+    assert!(!closes_on_change);
+    assert_eq!((Recheck::never().every, Recheck::never().grace), (None, grace));
+}
+
+#[test]
 fn threads_without_sessions_end_and_the_next_session_has_others() {
     let (sessions, counting) = sessions(Duration::from_millis(20));
     for round in 0..3 {
