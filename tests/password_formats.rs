@@ -277,7 +277,15 @@ fn an_upgrade_is_argon2id_at_the_defaults_and_only_for_what_is_less() {
     {
         assert!(!PasswordCheck::needs_upgrade(&format!("$argon2id$v=19${good}${rest}")), "{good}");
     }
-    for less in ["m=19456,t=1,p=1", "m=9216,t=3,p=1", "m=7168,t=4,p=1", "m=7167,t=32,p=1", "m=8,t=1,p=1"] {
+    for less in [
+        "m=47103,t=1,p=1",
+        "m=19455,t=2,p=1",
+        "m=12287,t=3,p=1",
+        "m=9215,t=4,p=1",
+        "m=7167,t=5,p=1",
+        "m=7167,t=32,p=1",
+        "m=8,t=1,p=1",
+    ] {
         assert!(PasswordCheck::needs_upgrade(&format!("$argon2id$v=19${less}${rest}")), "{less}");
     }
     let short = format!("$argon2id$v=19$m=19456,t=2,p=1${}${}", "A".repeat(22), "A".repeat(22));

@@ -79,15 +79,19 @@ impl Cost {
         format!("${algorithm}$v={version}$m={memory},t={passes},p={lanes}${salt}${output}")
     }
 
-    /// Whether new hashes may still be made like this: Argon2id of the present version, at one of OWASP's settings or above.
-    /// (Those are 46, 19, 12, 9 and 7 MiB with 1 to 5 passes, which comes to no less than this.)
+    /// Whether new hashes may still be made like this: Argon2id of the present version, at one of OWASP's settings or above: 46, 19, 12, 9 and
+    /// 7 MiB with 1 to 5 passes.
     pub(super) fn is_up_to_date(&self) -> bool {
-        const LEAST: u32 = 7168;
-        let work = self.memory.saturating_mul(self.passes);
+        let least = match self.passes {
+            0 | 1 => 47_104,
+            2 => 19_456,
+            3 => 12_288,
+            4 => 9_216,
+            _ => 7_168,
+        };
         self.algorithm == Algorithm::Argon2id
             && self.version == u32::from(Version::V0x13)
-            && self.memory >= LEAST
-            && work >= LEAST.saturating_mul(5)
+            && self.memory >= least
             && self.output >= Params::DEFAULT_OUTPUT_LEN
     }
 }
