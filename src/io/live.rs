@@ -253,14 +253,14 @@ impl fmt::Debug for CurrentGrant {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_ends_a_transport_is_called_for_reading_then_for_both_and_no_more() {
         let (live, calls) =
-            (Live::new(Arc::new(Grant::new("alice", &["read"]).unwrap())), Arc::<Mutex<Vec<_>>>::default());
+            (Live::new(Arc::new(Grant::new("alice", ["read"]).unwrap())), Arc::<Mutex<Vec<_>>>::default());
         let told = Arc::clone(&calls);
         live.set_stopper(Some(Stopper::new(move |how| told.lock().unwrap().push(how))));
         live.wake();

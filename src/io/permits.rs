@@ -247,11 +247,11 @@ mod tests {
 
     #[test]
     fn nobody_gets_one_after_its_patience() {
-        let permits = start(1, 2, Duration::from_millis(1));
+        let permits = start(1, 2, Duration::from_millis(200));
         let mut first = permits.ask((&source("one"), Origin::New), Progress::Fresh);
         let held = now(&mut first).unwrap();
         let mut late = permits.ask((&source("one"), Origin::New), Progress::Fresh);
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(250));
         drop(held);
         assert!(now(&mut late).is_err());
         assert_eq!(permits.lock().held, 0);
