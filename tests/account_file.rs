@@ -222,6 +222,7 @@ fn what_unknown_names_cost_is_chosen_by_a_key_of_each_file_s_own() {
     assert!(parts(&keys[0]).iter().zip(parts(&keys[1])).all(|(one, other)| *one != other), "{keys:?}");
 }
 
+#[cfg(unix)]
 #[test]
 fn an_edit_through_a_link_edits_its_target() {
     use std::os::unix::fs::symlink;
