@@ -44,13 +44,17 @@ pub(super) fn is_hidden(c: char) -> bool {
 /// otherwise bring an old line back, with its password and its permissions.
 pub(super) fn claimed(line: &[u8]) -> Vec<String> {
     let word = line.split(u8::is_ascii_whitespace).find(|word| !word.is_empty()).unwrap_or_default();
-    let word = word.get(..LONGEST).unwrap_or(word);
     let word = match core::str::from_utf8(word) {
         Ok(word) => Cow::Borrowed(word),
         Err(_) => word.iter().copied().map(char::from).collect(),
     };
+    let short = |word: &str| {
+        let end = (0..=LONGEST.min(word.len())).rev().find(|&end| word.is_char_boundary(end));
+        word.get(..end.unwrap_or_default()).unwrap_or_default().to_owned()
+    };
     // What stands in front of it may be a mistake, or the name's own.
-    let bare = word.trim_start_matches(|c: char| is_hidden(c) || "\"'<".contains(c));
+    let bare = short(word.trim_start_matches(|c: char| is_hidden(c) || "\"'<".contains(c)));
+    let word = short(&word);
     let is_end = |c: char| c.is_whitespace() || c.is_control() || is_hidden(c) || ":,;=|\"'>".contains(c);
     // A name may have commas, and a typo may have put one behind it.
     let names = |word: &str| -> Vec<String> {
@@ -58,7 +62,7 @@ pub(super) fn claimed(line: &[u8]) -> Vec<String> {
         ends.filter_map(|end| word.get(..end)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     };
     let whole = if bare == word { Vec::new() } else { names(&word) };
-    [names(bare), whole].concat()
+    [names(&bare), whole].concat()
 }
 
 /// No name that is claimed has more bytes than this, and some are shorter.
@@ -73,6 +77,8 @@ mod tests {
 
     #[test]
     fn a_broken_line_claims_whatever_name_it_was_meant_for() {
+        let hidden = "\u{feff}".repeat(LONGEST) + "alice permissions";
+        assert!(claimed(hidden.as_bytes()).contains(&"alice".to_owned()), "whatever stands in front of it");
         let cases: [(&[u8], &[&str]); 11] = [
             (b"alice permissions", &["alice"]),
             (b"alice,permissions=read", &["alice", "alice,permissions", "alice,permissions=read"]),
