@@ -379,28 +379,6 @@ fn a_client_is_told_why_a_server_may_have_hung_up() {
     assert!(!said(FrameType::Data).contains("may"));
 }
 
-/// Whoever only knows of `std::io` decides by it whether to try again.
-#[test]
-fn an_error_has_the_kind_that_generic_code_expects() {
-    use io::ErrorKind as K;
-    let kind = |error: Error| io::Error::from(error).kind();
-    for (error, expected) in [
-        (Error::Record(RecordError::Truncated), K::UnexpectedEof),
-        (Error::Record(RecordError::NotAuthentic), K::InvalidData),
-        (Error::Misuse(Misuse::Closed), K::BrokenPipe),
-        (Error::Misuse(Misuse::Mismatch), K::InvalidInput),
-        (Error::DeadlinePassed, K::TimedOut),
-        (Error::Refused, K::PermissionDenied),
-        (Error::Busy { retry_after: 7 }, K::WouldBlock),
-        (Error::NotNow, K::WouldBlock),
-        (Error::Crypto(CryptoError::Failed), K::Other),
-        (Error::Sign(SignError::Refused), K::Other),
-    ] {
-        let said = format!("{error:?}");
-        assert_eq!(kind(error), expected, "{said}");
-    }
-}
-
 #[cfg(feature = "accounts")]
 #[test]
 fn no_error_of_a_store_says_what_it_came_from() {
@@ -623,6 +601,7 @@ fn errors_of_streams_and_logins_have_the_kinds_that_callers_go_by() {
         (Error::Record(RecordError::NotAuthentic), K::InvalidData),
         (Error::Misuse(Misuse::Closed), K::BrokenPipe),
         (Error::Misuse(Misuse::KeyUpdateDue), K::InvalidInput),
+        (Error::Sign(SignError::Refused), K::Other),
         (Error::DeadlinePassed, K::TimedOut),
         (Error::Refused, K::PermissionDenied),
         (Error::VerdictNotAuthentic, K::PermissionDenied),
