@@ -153,7 +153,8 @@ fn accounts(file: &[u8]) -> usize {
     let names: Vec<String> = accounts.iter().map(|account| account.name().to_owned()).collect();
 
     // A line that can't be read lets nobody in, nor does a later one of its name.
-    let lines: Vec<&[u8]> = file.split(|&byte| byte == b'\n').collect();
+    let text = file.strip_prefix("\u{feff}".as_bytes()).unwrap_or(file);
+    let lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
     for broken in &broken {
         let (before, line) = (&lines[..broken.number - 1], lines[broken.number - 1]);
         let Some(name) = word(line) else { continue };
