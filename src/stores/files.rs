@@ -4,11 +4,18 @@
 //! one. Secret files get mode 0600; one that everyone can read is refused.
 
 pub(crate) mod access;
+#[cfg(unix)]
 pub(crate) mod edit;
+#[cfg(any(not(unix), test))]
+mod edit_elsewhere;
+mod lock;
 pub(super) mod place;
 mod shell;
 pub(crate) mod stamp;
 pub(crate) mod text;
+
+#[cfg(not(unix))]
+pub(crate) use edit_elsewhere as edit;
 
 #[cfg(feature = "x509")]
 pub use super::certificate_files::{

@@ -6,6 +6,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+/// Content of a file of secrets.
+pub(crate) type Content = Zeroizing<Vec<u8>>;
+
 /// What kind of file it is: what is asked of it, and kept of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {

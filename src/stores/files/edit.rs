@@ -6,30 +6,21 @@
 //! the file before, and writes it only now, is waited for: where the change is gone again, or the old file has become
 //! another, it is made once more.
 
-use super::access::{Kind, open, open_with, resolve};
-use super::place::{clean, is_unsupported, keep_access, not_moved, sync_folder, temporary};
+use super::access::{Content, Kind, open, open_with, resolve};
+use super::lock::{PATIENCE, STEP, is_past, lock};
+use super::place::{clean, keep_access, not_moved, sync_folder, temporary};
 use super::stamp::{Stamp, read_whole};
 use super::{FileError, io_error};
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::{NamedTempFile, TempPath};
-use zeroize::Zeroizing;
-
-/// How long an edit waits for another to end, and goes on when others are in its way.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long an edit watches what becomes of it. `sed -i` takes some milliseconds from its reading to its writing.
 const WATCH: Duration = Duration::from_millis(100);
-
-/// Between two looks.
-const STEP: Duration = Duration::from_millis(5);
-
-/// Content of a file of secrets.
-pub(crate) type Content = Zeroizing<Vec<u8>>;
 
 /// Changes a file: `change` makes new content of the old, and gives a result. It is called again where somebody else
 /// changed the file meanwhile; what it gave last is what counts.
@@ -73,10 +64,6 @@ pub(crate) fn clean_up(path: &Path) {
     if locked.is_some() {
         clean(&target);
     }
-}
-
-fn is_past(deadline: Option<Instant>) -> bool {
-    deadline.is_none_or(|deadline| Instant::now() >= deadline)
 }
 
 enum Edited<T> {
@@ -301,27 +288,11 @@ impl Placed<'_> {
 fn make(target: &Path, path: &Path) -> Result<File, FileError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(target).map_err(|source| match source.kind() {
         ErrorKind::NotFound => FileError::NoFolder { path: path.to_owned(), source },
         _ => io_error(path)(source),
     })
-}
-
-/// Waits for other edits. Where the file system takes no locks, the comparison is all there is.
-fn lock(file: &File, path: &Path, deadline: Option<Instant>) -> Result<(), FileError> {
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) if is_unsupported(&error) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
-            Err(TryLockError::WouldBlock) if is_past(deadline) => {
-                return Err(FileError::Locked { path: path.to_owned() });
-            }
-            Err(TryLockError::WouldBlock) => sleep(STEP),
-        }
-    }
 }
 
 /// Lets two files change places, at one moment.

@@ -3,12 +3,19 @@
 //! A temporary file is locked as long as its process lives. One that a killed process left behind is taken away when the
 //! same file is written or opened the next time.
 
-use super::access::{Kind, open, resolve};
+#[cfg(unix)]
+use super::access::Kind;
+use super::access::{open, resolve};
+use super::lock::{PATIENCE, STEP, is_past};
 use super::{Existing, FileError, io_error};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+#[cfg(any(not(unix), test))]
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Instant;
 use tempfile::NamedTempFile;
 
 /// Writes a file of this mode.
@@ -21,10 +28,10 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) ->
     clean(target);
     let file = temporary(target, path, bytes, |file| set_mode(file, mode).map_err(io_error(path)))?;
     let moved = match existing {
-        Existing::Replace => file.persist(target),
-        Existing::Keep => file.persist_noclobber(target),
+        Existing::Replace => put(file, target, Instant::now().checked_add(PATIENCE)),
+        Existing::Keep => file.persist_noclobber(target).map(drop).map_err(|error| error.error),
     };
-    moved.map_err(|error| not_moved(path, error.error))?;
+    moved.map_err(|error| not_moved(path, error))?;
     match sync_folder(target) {
         // What has taken another's place can't be undone, and is there for all to see.
         Err(source) if existing == Existing::Keep => {
@@ -54,6 +61,27 @@ pub(super) fn temporary(
     Ok(file)
 }
 
+/// Puts a file in another's place.
+pub(super) fn put(mut file: NamedTempFile, target: &Path, deadline: Option<Instant>) -> io::Result<()> {
+    loop {
+        match file.persist(target) {
+            Ok(_) => return Ok(()),
+            Err(error) if may_be_open(target, &error.error) && !is_past(deadline) => file = error.file,
+            Err(error) => return Err(error.error),
+        }
+        sleep(STEP);
+    }
+}
+
+/// Whether a file could not be replaced as somebody had it open, as whoever reads it has for a moment. On Windows that is in the way.
+fn may_be_open(target: &Path, error: &io::Error) -> bool {
+    const ERROR_ACCESS_DENIED: i32 = 5;
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    cfg!(windows)
+        && matches!(error.raw_os_error(), Some(ERROR_ACCESS_DENIED | ERROR_SHARING_VIOLATION))
+        && fs::metadata(target).is_ok_and(|there| there.is_file() && !there.permissions().readonly())
+}
+
 /// Why a file could not be moved to `path`.
 pub(super) fn not_moved(path: &Path, source: io::Error) -> FileError {
     let path = path.to_owned();
@@ -72,6 +100,12 @@ fn mark(target: &Path) -> String {
     let hash = Sha256::digest(name.as_encoded_bytes());
     let hash: String = hash.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
     format!(".countersign-{hash}-")
+}
+
+/// What edits of a target lock, where they can't lock the target itself.
+#[cfg(any(not(unix), test))]
+pub(super) fn to_lock(target: &Path) -> PathBuf {
+    folder(target).join(mark(target) + "lock")
 }
 
 /// Takes away what dead processes left behind that were about to write this file. Whatever is in the way of that is no
@@ -151,9 +185,4 @@ pub(super) fn keep_access(file: &File, old: &File, path: &Path, kind: Kind) -> R
         fchown(file, Some(uid), Some(gid)).map_err(refused)?;
     }
     set_mode(file, old.mode() & kind.kept_mode()).map_err(io_error(path))
-}
-
-#[cfg(not(unix))]
-pub(super) fn keep_access(_: &File, _: &File, _: &Path, _: Kind) -> Result<(), FileError> {
-    Ok(())
 }

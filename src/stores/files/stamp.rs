@@ -69,7 +69,8 @@ impl Stamp {
         (seconds, nanoseconds) < (i64::try_from(time.as_secs()).unwrap_or(i64::MAX), i64::from(time.subsec_nanos()))
     }
 
-    /// Whether both are the same file, whatever is in it. Other systems than Unix can't tell.
+    /// Whether both are the same file, whatever is in it.
+    #[cfg(unix)]
     pub(crate) fn is_same_file(&self, other: &Self) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }

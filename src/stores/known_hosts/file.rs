@@ -5,7 +5,7 @@ use super::hosts::{Hosts, Known, Listing};
 use super::line::{BrokenLine, Entry};
 use super::name::{self, ALL, Name};
 use crate::crypto::KeyId;
-use crate::stores::files::access::Kind;
+use crate::stores::files::access::{Content, Kind};
 use crate::stores::files::stamp::{Seen, look};
 use crate::stores::files::{FileError, MAX_KNOWN_HOSTS, edit};
 use crate::time::UnixTime;
@@ -203,7 +203,7 @@ fn made<T, E: From<FileError>>(
     text: &[u8],
     path: &Path,
     change: &mut impl FnMut(&mut Hosts) -> Result<T, E>,
-) -> Result<(edit::Content, T), E> {
+) -> Result<(Content, T), E> {
     let mut hosts = Hosts::parse(text);
     let result = change(&mut hosts)?;
     let bytes = hosts.to_content();
