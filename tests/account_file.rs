@@ -6,11 +6,14 @@
 
 #[path = "support/asked.rs"]
 mod asked;
+#[path = "support/folder.rs"]
+mod folder;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
 use countersign::files::{FileError, MAX_FILE};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
+use folder::files;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,7 +105,7 @@ fn an_edit_that_fails_leaves_no_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
     assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(files(&folder), 0);
     // But an empty one that was there.
     fs::write(&path, "").unwrap();
     restrict(&path);
@@ -120,7 +123,7 @@ fn an_edit_that_fails_leaves_the_file_as_it_was() {
     });
     assert!(stopped.is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// A good password that is stored too cheaply is hashed anew. Where that can't be written, its owner is let in, and goes on as before.
@@ -144,7 +147,7 @@ fn an_upgrade_that_can_not_be_written_lets_in_all_the_same() {
         assert_eq!(log_in(b"another"), Err(Reason::WrongPassword));
         assert!(fs::read_to_string(&path).unwrap() == text, "as it was");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "and nothing beside it");
+    assert_eq!(files(&folder), 1, "and nothing beside it");
     // With room for it, it is written.
     fs::write(&path, text.split('#').next().unwrap()).unwrap();
     log_in(b"password").unwrap();
@@ -254,7 +257,7 @@ fn a_link_to_nowhere_is_not_replaced() {
     let edited = AccountFile::edit(&link, true, |_| Ok::<_, FileError>(()));
     assert!(matches!(edited, Err(FileError::Io { path, .. }) if path == link));
     assert!(link.is_symlink());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 #[cfg(unix)]
@@ -312,7 +315,7 @@ fn what_is_no_file_is_refused_and_not_waited_for() {
         assert!(is_named(AccountFile::open(path).map(drop).unwrap_err()), "{named}");
         assert!(is_named(add(path, "bob").unwrap_err()), "{named}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// As `sed -i` and most editors do it: a new file in the place of the one that was read.
@@ -341,7 +344,7 @@ fn an_edit_by_hand_during_an_edit_is_kept() {
     assert_eq!(edits, 4, "made again for each");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.ends_with("# edit 0\n# edit 1\n# edit 2\nbob\n"), "{text}");
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// An editor that read the file before an edit, and writes it after: it knows nothing of what was changed.
@@ -366,7 +369,7 @@ fn an_edit_is_kept_when_one_by_hand_that_began_before_ends_after_it() {
     });
     assert!(fs::read_to_string(&path).unwrap().contains("# by hand\n"));
     assert_eq!(names(&path), ["alice", "bob"]);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// `echo line >> file` has the file open, and writes when another has taken its name.
@@ -388,9 +391,10 @@ fn a_line_that_is_appended_to_the_old_file_is_kept() {
     });
     assert!(fs::read_to_string(&path).unwrap().contains("# appended\n"));
     assert_eq!(names(&path), ["alice", "bob"]);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
+#[cfg(unix)]
 #[test]
 fn many_edits_by_hand_and_by_this_library_lose_nothing() {
     const EACH: usize = 12;
@@ -411,7 +415,7 @@ fn many_edits_by_hand_and_by_this_library_lose_nothing() {
     let mut expected: Vec<String> = (0..EACH).map(|number| format!("user-{number}")).collect();
     expected.insert(0, "alice".to_owned());
     assert_eq!(names(&path), expected);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// What a killed process had begun to write.
@@ -476,7 +480,7 @@ fn edits_from_many_threads_lose_nothing() {
     expected.push("alice".to_owned());
     expected.sort_unstable();
     assert_eq!(found, expected);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 #[test]

@@ -4,9 +4,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/folder.rs"]
+mod folder;
+
 use countersign::files::FileError;
 use countersign::known_hosts::{Accepted, BrokenLine, Hosts, HostsError, KnownHosts, LineError, Listing};
 use countersign::{KeyExchange, KeyId, PrivateKey, PublicKey, UnixTime};
+use folder::files;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -552,12 +556,14 @@ fn what_is_no_file_is_refused_and_not_waited_for() {
 }
 
 /// As `sed -i` and most editors do it: a new file in the place of the one that was read.
+#[cfg(unix)]
 fn edit_by_hand(path: &Path, line: &str) {
     let copy = path.with_extension("by-hand");
     fs::write(&copy, fs::read_to_string(path).unwrap() + line + "\n").unwrap();
     fs::rename(&copy, path).unwrap();
 }
 
+#[cfg(unix)]
 #[test]
 fn many_edits_by_hand_and_by_this_library_lose_nothing() {
     const EACH: usize = 8;
@@ -583,7 +589,7 @@ fn many_edits_by_hand_and_by_this_library_lose_nothing() {
     for number in 0..EACH {
         assert_eq!(ids(&path, &format!("h{number}:1")), [one().id()]);
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// What a process does that this test starts several of: see below.
@@ -612,7 +618,7 @@ fn processes_that_add_at_the_same_time_lose_nothing() {
         assert_eq!(hosts.lookup(&format!("p{id}-{number}:1")).unwrap().keys().len(), 1);
     }
     assert_eq!(hosts.entries().unwrap().len(), 15);
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    assert_eq!(files(&folder), 1);
 }
 
 /// `kill -9` in the middle of an edit.

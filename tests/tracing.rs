@@ -140,6 +140,7 @@ fn each_decision_is_one_event_and_what_the_verifier_says_is_in_the_span_of_its_h
     for said in said {
         let span = &spans[&said["in span"].parse::<u64>().unwrap()];
         assert!(span["key"].starts_with("SHA256:") && span["peer"].starts_with("127.0.0.1:"), "{span:?}");
+        assert_eq!(span["suite"], accepted["suite"]);
     }
     let all = format!("{events:?} {spans:?}");
     for secret in ["hunter2", "correct horse"] {

@@ -4,10 +4,11 @@
 //! one. Secret files get mode 0600; one that everyone can read is refused.
 
 pub(crate) mod access;
+mod difference;
 #[cfg(unix)]
 pub(crate) mod edit;
 #[cfg(any(not(unix), test))]
-mod edit_elsewhere;
+pub(crate) mod edit_elsewhere;
 mod lock;
 pub(super) mod place;
 mod shell;

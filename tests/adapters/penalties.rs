@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 for_every_adapter!(
     many_names_from_one_source_are_turned_away_before_any_rsa_operation,
     one_name_from_many_sources_is_not_looked_at_and_its_owner_gets_in_where_she_was_before,
+    where_a_principal_has_other_names_a_source_is_known_by_the_one_that_it_showed,
     a_password_that_is_not_looked_at_is_refused_as_any_other_and_no_sooner,
     tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in,
     a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end,
@@ -121,6 +122,34 @@ fn a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end<A: Adapt
         assert_eq!(why::<A>(&acceptor, "guesser", wrong("alice")), Reason::Penalty(Penalty::Account));
     }
     assert_eq!(why::<A>(&acceptor, "guesser", wrong("alice")), Reason::Penalty(Penalty::Source));
+}
+
+/// Has another name for alice, too.
+struct Alias;
+
+impl Verifier for Alias {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Password { user: "a.liddell", password } => {
+                verify(Credential::Password { user: "alice", password })
+            }
+            credential => verify(credential),
+        }
+    }
+}
+
+fn where_a_principal_has_other_names_a_source_is_known_by_the_one_that_it_showed<A: Adapter>() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), Alias).with_penalties(penalties());
+    let Credential::Password { password, .. } = ALICE else { panic!("no password") };
+    let credential = Credential::Password { user: "a.liddell", password };
+    gets_in::<A>(&acceptor, "home", credential);
+    for number in 0..11 {
+        assert_eq!(why::<A>(&acceptor, &format!("flat {number}"), wrong("a.liddell")), Reason::WrongPassword);
+    }
+    assert_eq!(why::<A>(&acceptor, "elsewhere", credential), Reason::Penalty(Penalty::Account));
+    gets_in::<A>(&acceptor, "home", credential);
+    // Nobody has guessed at her own name.
+    gets_in::<A>(&acceptor, "elsewhere", ALICE);
 }
 
 fn where_a_token_has_logged_in_others_wrong_names_keep_it_out_of_nothing<A: Adapter>() {

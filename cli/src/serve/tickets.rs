@@ -94,9 +94,7 @@ impl Watch {
 
     /// Logs a line if more was forgotten since the last one.
     pub(super) fn look(&mut self) {
-        let counts = self.keys.used().unwrap_or_default();
-        if counts.forgotten > self.told.forgotten || counts.untold > self.told.untold {
-            self.told = counts;
+        if is_more(&mut self.told, self.keys.used().unwrap_or_default()) {
             self.tell();
         }
     }
@@ -114,5 +112,34 @@ impl Watch {
         let entry = Entry::new("tickets-forgotten").count("chains", number(chains)).count("forgotten", forgotten);
         let entry = entry.count("not_taken", untold);
         self.log.write(entry.text("note", "the memory of used tickets is full: some clients have to log in anew"));
+    }
+}
+
+/// Whether more was forgotten than was told, which is told then.
+fn is_more(told: &mut UsedCounts, counts: UsedCounts) -> bool {
+    let is_more = counts.forgotten > told.forgotten || counts.untold > told.untold;
+    if is_more {
+        *told = counts;
+    }
+    is_more
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_forgotten_is_told_once() {
+        let mut told = UsedCounts::default();
+        let counts = |forgotten, untold| {
+            let mut counts = UsedCounts::default();
+            (counts.forgotten, counts.untold) = (forgotten, untold);
+            counts
+        };
+        for (forgotten, untold, is_news) in
+            [(0, 0, false), (3, 0, true), (3, 0, false), (4, 0, true), (4, 1, true), (4, 1, false), (5, 2, true)]
+        {
+            assert_eq!(is_more(&mut told, counts(forgotten, untold)), is_news, "{forgotten} {untold}");
+        }
     }
 }

@@ -7,20 +7,17 @@
 //! another, it is made once more.
 
 use super::access::{Content, Kind, open, open_with, resolve};
-use super::lock::{PATIENCE, STEP, is_past, lock};
+use super::difference::Difference;
+use super::lock::{PATIENCE, STEP, WATCH, is_past, lock};
 use super::place::{clean, keep_access, not_moved, sync_folder, temporary};
 use super::stamp::{Stamp, read_whole};
 use super::{FileError, io_error};
-use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tempfile::{NamedTempFile, TempPath};
-
-/// How long an edit watches what becomes of it. `sed -i` takes some milliseconds from its reading to its writing.
-const WATCH: Duration = Duration::from_millis(100);
 
 /// Changes a file: `change` makes new content of the old, and gives a result. It is called again where somebody else
 /// changed the file meanwhile; what it gave last is what counts.
@@ -312,33 +309,6 @@ fn exchange(_: &Path, _: &Path) -> io::Result<()> {
 /// The system or the file system can't exchange files.
 fn is_missing_call(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::InvalidInput)
-}
-
-/// The lines in which two texts differ.
-struct Difference {
-    added: Vec<Content>,
-    removed: Vec<Content>,
-}
-
-impl Difference {
-    fn between(old: &[u8], new: &[u8]) -> Self {
-        let (olds, news) = (lines(old), lines(new));
-        let owned = |lines: &HashSet<&[u8]>, without: &HashSet<&[u8]>| {
-            lines.difference(without).map(|line| line.to_vec().into()).collect()
-        };
-        Self { added: owned(&news, &olds), removed: owned(&olds, &news) }
-    }
-
-    /// Whether the change that made it is in this text, too.
-    fn is_in(&self, text: &[u8]) -> bool {
-        let lines = lines(text);
-        self.added.iter().all(|line| lines.contains(line.as_slice()))
-            && !self.removed.iter().any(|line| lines.contains(line.as_slice()))
-    }
-}
-
-fn lines(text: &[u8]) -> HashSet<&[u8]> {
-    text.split(|&byte| byte == b'\n').collect()
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android", target_vendor = "apple")))]

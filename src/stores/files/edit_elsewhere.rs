@@ -1,10 +1,12 @@
 //! Changing a file where the system is no Unix: Windows lets nobody read what is locked, and replaces nothing that is open.
 //!
 //! So what edits lock is an empty file beside it, which stays there, and the file itself is open only while it is read. An
-//! editor, which takes no lock, is noticed until the moment before the new file takes the old one's place, and not after.
+//! editor, which takes no lock, is noticed until the moment before the new file takes the old one's place; and after that, if it
+//! undoes the change in the next tenth of a second. What it writes between those two is lost.
 
 use super::access::{Content, Kind, open, resolve};
-use super::lock::{PATIENCE, STEP, is_past, lock};
+use super::difference::Difference;
+use super::lock::{PATIENCE, STEP, WATCH, is_past, lock};
 use super::place::{clean, not_moved, put, temporary, to_lock};
 use super::stamp::read_whole;
 use super::{FileError, io_error};
@@ -41,16 +43,28 @@ pub(crate) fn edit<T, E: From<FileError>>(
             Ok(Some(read_whole(&mut file, path, kind.most)?.0))
         }
     };
+    let mut made: Option<(Difference, T)> = None;
     loop {
         let old = read()?;
-        match change(old.as_ref().map_or(&[], |old| old.as_slice())) {
+        match made.take() {
+            // What was changed before is in what others made of the file.
+            Some((difference, result)) if difference.is_in(bytes(&old)) => return Ok(result),
+            _ => {}
+        }
+        match change(bytes(&old)) {
             Ok((new, result)) if old.as_ref() == Some(&new) => return Ok(result),
             Ok((new, result)) => {
                 let temporary = temporary(&target, path, &new, |_| Ok(()))?;
                 // As late as can be.
                 if read()? == old {
                     put(temporary, &target, deadline).map_err(|error| not_moved(path, error))?;
-                    return Ok(result);
+                    // An editor that had read the old file may be about to write.
+                    sleep(WATCH);
+                    if read().is_ok_and(|there| there.as_ref() != Some(&new)) {
+                        made = Some((Difference::between(bytes(&old), &new), result));
+                    } else {
+                        return Ok(result);
+                    }
                 }
             }
             Err(error) => {
@@ -65,6 +79,11 @@ pub(crate) fn edit<T, E: From<FileError>>(
             return Err(FileError::Unsettled { path: path.to_owned() }.into());
         }
     }
+}
+
+/// A file that is not there yet is empty.
+fn bytes(content: &Option<Content>) -> &[u8] {
+    content.as_ref().map_or(&[], |content| content.as_slice())
 }
 
 /// Takes away what a killed process has left behind.
@@ -137,6 +156,25 @@ mod tests {
             })
             .unwrap();
             assert_eq!((calls, fs::read_to_string(&path).unwrap().as_str()), (2, "by hand\nmine\n"));
+        }
+    }
+
+    #[test]
+    fn what_an_editor_writes_that_knew_the_old_file_alone_is_built_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for has_it in [false, true] {
+            fs::write(&path, "first\n").unwrap();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    while !fs::read_to_string(&path).is_ok_and(|text| text.contains("mine")) {
+                        std::thread::yield_now();
+                    }
+                    fs::write(&path, if has_it { "by hand\nmine\n" } else { "by hand\n" }).unwrap();
+                });
+                add(&path, "mine").unwrap();
+            });
+            assert_eq!(fs::read_to_string(&path).unwrap(), "by hand\nmine\n", "{has_it}");
         }
     }
 

@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// How long an edit waits for another to end, and goes on when others are in its way.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long an edit watches what becomes of it. `sed -i` takes some milliseconds from its reading to its writing.
+pub(super) const WATCH: Duration = Duration::from_millis(100);
+
 /// Between two looks.
 pub(super) const STEP: Duration = Duration::from_millis(5);
 
