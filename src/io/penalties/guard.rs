@@ -11,7 +11,7 @@ pub(in crate::io) use reservation::{Checked, Reservation, Waiting};
 use look::Look;
 use state::State;
 
-use super::name::name;
+use super::name::{exact, name};
 use super::store::{PenaltyKey, PenaltyStore};
 use super::{Penalties, PenaltyEvent, WhenAway};
 use crate::io::events::{Named, Tags};
@@ -144,9 +144,12 @@ impl Guard {
     pub(in crate::io) fn of_password(&self, source: &Source, user: &str) -> Vec<PenaltyKey> {
         let Some(shared) = &self.0 else { return Vec::new() };
         let mut keys = vec![PenaltyKey::LoginsFrom(source.clone()), PenaltyKey::Total];
-        if let Some(name) = name(user) {
-            keys.push(PenaltyKey::Logins(source.clone(), Arc::clone(&name)));
-            keys.push(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)));
+        if let (Some(name), Some(exact)) = (name(user), exact(user)) {
+            keys.push(PenaltyKey::Logins(source.clone(), Arc::clone(&exact)));
+            keys.push(PenaltyKey::KnownSource(source.clone(), exact));
+            if shared.penalties().is_exempt(source) {
+                keys.push(PenaltyKey::ExemptSource(source.clone(), Arc::clone(&name)));
+            }
             keys.push(PenaltyKey::Account(name));
         }
         if shared.counts_source(source) {
@@ -205,7 +208,7 @@ impl Guard {
             drop(state);
             return Checked::Shut(shut);
         }
-        let keys = shared.charged(source, name(user), counts.has_logins());
+        let keys = shared.charged(source, user, counts.has_logins());
         // Whoever has waited goes by the counts alone: of two that wait in two places, and let each other go first, neither would go.
         let has_waited = waited.is_some();
         let is_full = |key: &&PenaltyKey| {
@@ -227,7 +230,7 @@ impl Guard {
     /// The counts that say whose failure a wrong password for this user is.
     pub(in crate::io) fn of_failure(&self, source: &Source, user: &str) -> Vec<PenaltyKey> {
         let logins = |name| PenaltyKey::Logins(source.clone(), name);
-        self.0.as_ref().and_then(|_| name(user)).map(logins).into_iter().collect()
+        self.0.as_ref().and_then(|_| exact(user)).map(logins).into_iter().collect()
     }
 
     /// Whether somebody has logged in from this source at this server, or it is exempt. Those who are not counted are no one's source.
@@ -239,7 +242,7 @@ impl Guard {
 
     /// What a wrong password for this user was.
     pub(in crate::io) fn guess(&self, user: &str, password: &[u8]) -> Guess {
-        let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Guess::New };
+        let (Some(shared), Some(name)) = (&self.0, exact(user)) else { return Guess::New };
         if shared.lock().tried.note(&name, password) { Guess::Again } else { Guess::New }
     }
 
@@ -254,7 +257,7 @@ impl Guard {
         if is_known && guessed.is_some_and(|guessed| guessed.guess == Guess::Again) {
             return Vec::new();
         }
-        let keys = shared.charged(source, name(user), is_known);
+        let keys = shared.charged(source, user, is_known);
         shared.add(keys.into_iter().map(|key| (key, 1.0)).collect(), named)
     }
 
@@ -294,7 +297,7 @@ impl Guard {
 
     /// A good login to this account.
     pub(in crate::io) fn accepted(&self, source: &Source, user: &str) -> Amounts {
-        let (Some(shared), Some(name)) = (&self.0, name(user)) else { return Vec::new() };
+        let (Some(shared), Some(name)) = (&self.0, exact(user)) else { return Vec::new() };
         let now = shared.now();
         let mut amounts = vec![(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)), f64::MIN)];
         let mut state = shared.lock();
@@ -343,11 +346,14 @@ impl Shared {
     }
 
     /// What a wrong password counts for.
-    fn charged(&self, source: &Source, name: Option<Arc<str>>, is_known: bool) -> Vec<PenaltyKey> {
+    fn charged(&self, source: &Source, user: &str, is_known: bool) -> Vec<PenaltyKey> {
         let mut keys = Vec::new();
-        if let Some(name) = name {
-            if is_known || self.penalties().is_exempt(source) {
-                return vec![PenaltyKey::KnownSource(source.clone(), name)];
+        if let (Some(name), Some(exact)) = (name(user), exact(user)) {
+            if is_known {
+                return vec![PenaltyKey::KnownSource(source.clone(), exact)];
+            }
+            if self.penalties().is_exempt(source) {
+                return vec![PenaltyKey::ExemptSource(source.clone(), name)];
             }
             keys.push(PenaltyKey::Account(name));
             keys.push(PenaltyKey::Total);
@@ -375,7 +381,9 @@ impl Shared {
         let free = match key {
             PenaltyKey::Source(_) => f64::from(self.penalties().source.free),
             PenaltyKey::Block(_) => f64::from(self.penalties().block.free),
-            PenaltyKey::Account(_) | PenaltyKey::KnownSource(..) => f64::from(self.penalties().account.free),
+            PenaltyKey::Account(_) | PenaltyKey::KnownSource(..) | PenaltyKey::ExemptSource(..) => {
+                f64::from(self.penalties().account.free)
+            }
             PenaltyKey::Total => self.limit(counts),
             PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return false,
         };
@@ -402,9 +410,15 @@ impl Shared {
 
     fn password_shut(&self, source: &Source, user: &str, counts: &Look, others: &Others) -> Option<Shut> {
         let waits = self.penalties().account;
-        if counts.has_logins() || self.penalties().is_exempt(source) && name(user).is_some() {
-            let standing = counts.of(|key| matches!(key, PenaltyKey::KnownSource(..)));
-            return waits.left(standing).map(|left| shut(Penalty::KnownSource, left));
+        let own = if counts.has_logins() {
+            Some(counts.of(|key| matches!(key, PenaltyKey::KnownSource(..))))
+        } else if self.penalties().is_exempt(source) && name(user).is_some() {
+            Some(counts.of(|key| matches!(key, PenaltyKey::ExemptSource(..))))
+        } else {
+            None
+        };
+        if let Some(own) = own {
+            return waits.left(own).map(|left| shut(Penalty::KnownSource, left));
         }
         if let Some(shut) = self.source_shut(counts).or_else(|| self.away(others)) {
             return Some(shut);
@@ -441,7 +455,7 @@ impl Shared {
             let (source, user) = match key {
                 PenaltyKey::Source(source) | PenaltyKey::Block(source) => (Some(source), Named::Nobody),
                 PenaltyKey::Account(_) => (None, named),
-                PenaltyKey::KnownSource(source, _) => (Some(source), named),
+                PenaltyKey::KnownSource(source, _) | PenaltyKey::ExemptSource(source, _) => (Some(source), named),
                 PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => (None, Named::Nobody),
             };
             self.tell(&PenaltyEvent::Wait { penalty, source, user, wait });
@@ -462,7 +476,9 @@ impl Shared {
             PenaltyKey::Source(_) => (Penalty::Source, penalties.source.after(after.level)),
             PenaltyKey::Block(_) => (Penalty::Block, penalties.block.after(after.level)),
             PenaltyKey::Account(_) => (Penalty::Account, penalties.account.after(after.level)),
-            PenaltyKey::KnownSource(..) => (Penalty::KnownSource, penalties.account.after(after.level)),
+            PenaltyKey::KnownSource(..) | PenaltyKey::ExemptSource(..) => {
+                (Penalty::KnownSource, penalties.account.after(after.level))
+            }
             PenaltyKey::Total => {
                 let limit = penalties.total();
                 let is_new = before.faded(super::MINUTE) <= limit && after.level > limit;

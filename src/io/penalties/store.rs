@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 /// What is counted. Its text (`Display`) is the same in every process, for stores that want one as a key.
 ///
-/// A name is what a stranger has sent in the place of one, in lower case: it may be a password that somebody typed there. Keep a keyed hash of it,
-/// and print none.
+/// A name is what a stranger has sent in the place of one: it may be a password that somebody typed there. Keep a keyed hash of it, and print none.
+/// Failures are counted by a name that is the same for all ways to write it that a store may take for one (in lower case, among others), and what a
+/// good login gives is good for the name as it was written: with an account `Alice` nobody has anything to say about `alice`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PenaltyKey {
@@ -20,11 +21,13 @@ pub enum PenaltyKey {
     Block(Source),
     /// Wrong passwords for this name, from sources that have not logged in to it.
     Account(Arc<str>),
-    /// Wrong passwords for this name from this source, which has.
+    /// Wrong passwords for this name, as it was written, from this source, which has.
     KnownSource(Source, Arc<str>),
+    /// Wrong passwords for this name from this source, which has not, and is exempt ([`super::Penalties::with_exempt`]).
+    ExemptSource(Source, Arc<str>),
     /// Wrong passwords for all names, from sources that have not logged in to them.
     Total,
-    /// Good logins to this name from this source.
+    /// Good logins to this name, as it was written, from this source.
     Logins(Source, Arc<str>),
     /// Good logins from this source, whoever's.
     LoginsFrom(Source),
@@ -34,7 +37,9 @@ impl PenaltyKey {
     /// How long until half of such a count is forgotten. What has faded below a hundredth may be forgotten altogether.
     pub fn half_life(&self) -> Duration {
         match self {
-            Self::Source(_) | Self::Block(_) | Self::Account(_) | Self::KnownSource(..) => super::sketch::HALF_LIFE,
+            Self::Source(_) | Self::Block(_) | Self::Account(_) | Self::KnownSource(..) | Self::ExemptSource(..) => {
+                super::sketch::HALF_LIFE
+            }
             Self::Total => super::MINUTE,
             Self::Logins(..) | Self::LoginsFrom(_) => Duration::from_secs(30 * 24 * 3600),
         }
@@ -48,6 +53,7 @@ impl fmt::Display for PenaltyKey {
             Self::Block(block) => write!(f, "block {block}"),
             Self::Account(name) => write!(f, "account {name}"),
             Self::KnownSource(source, name) => write!(f, "known-source {source} {name}"),
+            Self::ExemptSource(source, name) => write!(f, "exempt-source {source} {name}"),
             Self::Total => f.write_str("total"),
             Self::Logins(source, name) => write!(f, "logins {source} {name}"),
             Self::LoginsFrom(source) => write!(f, "logins-from {source}"),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Mutex;
 
 mod at_once;
+mod names;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -139,6 +140,7 @@ fn what_failed_is_forgotten_by_half_in_an_hour_and_where_people_log_in_in_a_mont
         PenaltyKey::Block(source.clone()),
         PenaltyKey::Account(Arc::clone(&name)),
         PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)),
+        PenaltyKey::ExemptSource(source.clone(), Arc::clone(&name)),
     ];
     assert!(failures.iter().all(|key| key.half_life() == HOUR));
     assert_eq!(PenaltyKey::Total.half_life(), MINUTE);
@@ -273,7 +275,7 @@ fn whoever_has_logged_in_from_there_gets_in_whatever_others_do() {
         "who hides behind her address is no less a stranger"
     );
     for _ in 0..100 {
-        login(&guard, &home, "Alice").unwrap();
+        login(&guard, &home, "alice").unwrap();
         assert_eq!(guess(&guard, &home, "alice"), None, "her own typos");
     }
 }

@@ -4,7 +4,7 @@ use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
-use super::super::penalties::{Guess, Reservation};
+use super::super::penalties::{Guard, Guess, Reservation};
 use super::super::queue::Progress;
 use super::decide::{Decision, LATE_VERIFIER, NoVerdict, Undecided};
 use super::penalised::note_accepted;
@@ -90,7 +90,7 @@ pub(super) async fn conclude<L: Link>(
         Ok(good) => good,
         Err(reason) => {
             let guess = match &step {
-                Step::Credential(claim) if reason.is_failure() => guess(server, claim.credential()),
+                Step::Credential(claim) if reason.is_failure() => guess(&server.guard, claim.credential()),
                 _ => Guess::No,
             };
             return Ok(Err(RefusedLogin { refusal: step.reject(reason), user, guess, reservation }));
@@ -134,10 +134,13 @@ pub(super) async fn conclude<L: Link>(
 }
 
 /// What a wrong credential was.
-fn guess(server: &ServerState, credential: Credential<'_>) -> Guess {
+fn guess(guard: &Guard, credential: Credential<'_>) -> Guess {
     match credential {
-        Credential::Password { user, password } => server.guard.guess(user, password),
-        Credential::Stretched { user, password } => server.guard.guess(user, password.newest().to_string().as_bytes()),
+        Credential::Password { user, password } => guard.guess(user, password),
+        // All of it: with what is checked against other parameters, and the password itself.
+        Credential::Stretched { user, password } => {
+            password.to_bytes().map_or(Guess::New, |shown| guard.guess(user, &shown))
+        }
         Credential::Token(_) | Credential::Key { .. } => Guess::No,
     }
 }
@@ -213,6 +216,35 @@ impl Next<'_> {
                 drop(permit);
                 Ok((claim, checked))
             }
+        }
+    }
+}
+
+#[cfg(all(test, feature = "stretch"))]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::io::events::Tags;
+    use crate::{Penalties, StretchParameters, StretchedPassword, Stretching};
+
+    #[test]
+    fn a_stretched_password_that_differs_anywhere_is_a_new_guess() {
+        let guard = Guard::new(Penalties::default(), Tags::default());
+        let parameters = [(8, 5, 2), (7, 5, 1)].map(|(kib, t, p)| StretchParameters::new(kib, t, p).unwrap());
+        let of = Stretching::new("db.example", &parameters).unwrap().with_moving();
+        let own = of.stretch("alice", b"secret").unwrap();
+        let of_alice = |password: &StretchedPassword| guess(&guard, Credential::Stretched { user: "alice", password });
+        assert_eq!([of_alice(&own), of_alice(&own)], [Guess::New, Guess::Again]);
+        let shown = own.to_bytes().unwrap();
+        let others = (0..shown.len()).filter_map(|at| {
+            let mut other = shown.to_vec();
+            other[at] ^= 1;
+            StretchedPassword::from_bytes(&other, &of)
+        });
+        let others: Vec<_> = others.collect();
+        assert!(others.len() >= 2 * 32 + "secret".len());
+        for other in others {
+            assert_eq!([of_alice(&other), of_alice(&other)], [Guess::New, Guess::Again]);
         }
     }
 }

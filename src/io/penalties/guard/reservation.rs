@@ -211,7 +211,7 @@ impl Waiting {
             PenaltyKey::Source(_) | PenaltyKey::LoginsFrom(_) => Penalty::Source,
             PenaltyKey::Block(_) => Penalty::Block,
             PenaltyKey::Account(_) => Penalty::Account,
-            PenaltyKey::KnownSource(..) | PenaltyKey::Logins(..) => Penalty::KnownSource,
+            PenaltyKey::KnownSource(..) | PenaltyKey::ExemptSource(..) | PenaltyKey::Logins(..) => Penalty::KnownSource,
             PenaltyKey::Total => Penalty::Total,
         })
     }

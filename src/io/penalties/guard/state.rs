@@ -36,9 +36,11 @@ impl State {
     pub(super) fn read(&self, key: &PenaltyKey, now: Moment) -> Standing {
         let is_there = |is_there| Standing { level: if is_there { 1.0 } else { 0.0 }, since: Duration::ZERO };
         match key {
-            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) => self.sketch.read(key, now),
+            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) | PenaltyKey::ExemptSource(..) => {
+                self.sketch.read(key, now)
+            }
             PenaltyKey::KnownSource(source, name) => {
-                // One that is exempt need not have logged in.
+                // It may have logged in elsewhere.
                 self.known.read(source, name, now).unwrap_or_else(|| self.sketch.read(key, now))
             }
             PenaltyKey::Total => Standing { level: self.total.0, since: now.saturating_since(self.total.1) },
@@ -49,7 +51,9 @@ impl State {
 
     pub(super) fn add(&mut self, key: &PenaltyKey, amount: f64, now: Moment) {
         match key {
-            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) => self.sketch.add(key, amount, now),
+            PenaltyKey::Source(_) | PenaltyKey::Block(_) | PenaltyKey::Account(_) | PenaltyKey::ExemptSource(..) => {
+                self.sketch.add(key, amount, now)
+            }
             PenaltyKey::KnownSource(source, name) => {
                 // What is cleared in a sketch may be somebody else's.
                 if !self.known.add(source, name, amount, now) && amount > 0.0 {
