@@ -92,14 +92,14 @@ fn comma_separated_values_say_by_their_first_line_what_is_where() {
         ]
     );
     for part in [
-        "line 5: expires is not",
-        "line 6: locked is",
+        "line 5: carol: expires is not",
+        "line 6: dave: locked is",
         "line 7: 3 values instead of 5",
         "line 8: a quote has no end",
         "line 9: grace: ",
         "line 10: he said \"x\": not a user name",
         // From when the file was read, or written?
-        "line 11: expires is not",
+        "line 11: heidi: expires is not",
     ] {
         assert!(said.out.contains(part), "{part}: {said:?}");
     }
@@ -113,6 +113,63 @@ fn comma_separated_values_say_by_their_first_line_what_is_where() {
     import(&house, "", &[]).fails(1, &["nothing in it"]);
     import(&house, "# comment\n\n", &[]).fails(1, &["nothing in it"]);
     assert!(!std::path::Path::new(&house.path("users.txt")).exists());
+}
+
+/// Apache goes by the first line of a name, and so does an import: also where that one is not taken.
+#[test]
+fn a_line_that_is_not_taken_keeps_its_name_from_an_older_password_further_down() {
+    for text in [
+        format!("alice:$apr1$x$y\nalice:{BCRYPT}\nbob:{OTHER}\n"),
+        format!("alice:{SHA_CRYPT}:19000:0:99999:7:::\nalice:{BCRYPT}\nbob:{OTHER}\n"),
+        format!("name,password_hash,locked\nalice,$apr1$x$y,yes\nalice,{BCRYPT},no\nbob,{OTHER},no\n"),
+        format!("name,password_hash,locked\nalice,{SHA_CRYPT},perhaps\nalice,{BCRYPT},no\nbob,{OTHER},no\n"),
+    ] {
+        let house = House::empty();
+        let said = import(&house, &text, &[]).fails(1, &["imported 1 user", "2 lines were not taken"]);
+        assert!(said.out.contains("is of this user, too, and the first one counts"), "{said:?}");
+        assert_eq!(accounts(&house), [format!("bob password={OTHER}")]);
+        no_hash(&said);
+    }
+}
+
+/// As databases write arrays and truth.
+#[test]
+fn arrays_of_permissions_and_the_booleans_of_databases_are_taken() {
+    let house = House::empty();
+    let text = "name,permissions,locked\nalice,\"{read,write}\",f\nbob,\"[\"\"read\"\", \"\"write\"\"]\",t\ncarol,{},false\ndave,\"{\"\"read\"\"}\",\n\
+                eve,\"{read\",no\nfrank,\"\"\"read\"\"\",no\n";
+    let said = import(&house, text, &[]).fails(1, &["imported 4 users", "2 lines were not taken"]);
+    for line in ["line 6: eve: ", "line 7: frank: "] {
+        assert!(
+            said.out.contains(&format!("{line}the permissions are neither words nor an array of words")),
+            "{said:?}"
+        );
+    }
+    let expected = [
+        "alice permissions=read,write",
+        "bob locked=yes locks=1 permissions=read,write",
+        "carol",
+        "dave permissions=read",
+    ];
+    assert_eq!(accounts(&house), expected);
+}
+
+/// Spreadsheets of old Macs end lines in CR alone: no user is lost without a word.
+#[test]
+fn a_carriage_return_within_a_line_is_told() {
+    for (text, taken) in [
+        (format!("name,password_hash\ralice,{BCRYPT}\rbob,{OTHER}\r"), 0),
+        (format!("name,password_hash\r\nalice,{BCRYPT}\rbob,{OTHER}\r\ncarol,{BCRYPT}\r\n"), 1),
+    ] {
+        for format in [&["--format", "csv"][..], &[]] {
+            let house = House::empty();
+            let said = import(&house, &text, format);
+            assert!(said.status != 0 && format!("{said:?}").contains("carriage return"), "{said:?}");
+            if taken > 0 {
+                assert_eq!(accounts(&house), [format!("carol password={BCRYPT}")]);
+            }
+        }
+    }
 }
 
 #[test]

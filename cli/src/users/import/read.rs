@@ -120,6 +120,14 @@ pub(super) fn is_header(line: &[u8]) -> bool {
     Columns::read(line).is_ok()
 }
 
+/// What follows a carriage return would be a line of its own, of which nobody would hear.
+fn has_no_return(line: &[u8]) -> Result<(), String> {
+    if line.contains(&b'\r') {
+        return Err("there is a carriage return in it; save the file with lines that end in LF or CRLF".to_owned());
+    }
+    Ok(())
+}
+
 /// How lines are read, and the names that were in those before.
 pub(super) struct Reader {
     columns: Option<Columns>,
@@ -146,39 +154,48 @@ impl Reader {
         if line.len() > limits::MAX_LINE {
             return Err(reject(None, format!("longer than {} KiB", limits::MAX_LINE >> 10)));
         }
+        has_no_return(line).map_err(|reason| reject(None, reason))?;
         let text = std::str::from_utf8(line).map_err(|error| {
             let column = error.valid_up_to().saturating_add(1);
             reject(None, format!("not UTF-8 text: see column {column}"))
         })?;
-        let record = match &self.columns {
+        let (name, record) = match &self.columns {
             Some(columns) => columns.record(number, text),
             None => htpasswd(number, text),
         };
-        let record = record.map_err(|reason| reject(None, reason))?;
-        record.check().map_err(|error| record.rejected(&reason(&error)))?;
-        match self.names.entry(self.random.hash_one(&record.name)) {
-            Entry::Occupied(first) => {
-                Err(record.rejected(&format!("line {} is of this user, too, and that one counts", first.get())))
-            }
-            Entry::Vacant(place) => {
-                place.insert(number);
-                Ok(Some(record))
+        let checked = record.and_then(|record| match record.check() {
+            Ok(()) => Ok(record),
+            Err(error) => Err(reason(&error)),
+        });
+        // Taken or not: an older password further down is not to count in the place of what is wrong with this one.
+        if let Some(name) = &name {
+            match self.names.entry(self.random.hash_one(name)) {
+                Entry::Occupied(first) => {
+                    let reason = format!("line {} is of this user, too, and the first one counts", first.get());
+                    return Err(reject(Some(name.clone()), reason));
+                }
+                Entry::Vacant(place) => drop(place.insert(number)),
             }
         }
+        checked.map(Some).map_err(|reason| reject(name, reason))
     }
 }
 
-fn htpasswd(line: usize, text: &str) -> Result<Record, String> {
+/// A name, where one can be told, and what the line says of it.
+type Told = (Option<String>, Result<Record, String>);
+
+fn htpasswd(line: usize, text: &str) -> Told {
     let mut fields = text.trim_ascii_end().split(':');
     let (Some(name), Some(hash)) = (fields.next(), fields.next()) else {
-        return Err("no line of htpasswd, which is NAME:HASH; for other files: --format csv".to_owned());
+        return (None, Err("no line of htpasswd, which is NAME:HASH; for other files: --format csv".to_owned()));
     };
+    let name = name.to_owned();
     // What follows in /etc/shadow would be lost, and some of it closes accounts.
     if fields.next().is_some() {
-        return Err("more than NAME:HASH: is it of /etc/passwd, /etc/shadow or htdigest?".to_owned());
+        return (Some(name), Err("more than NAME:HASH: is it of /etc/passwd, /etc/shadow or htdigest?".to_owned()));
     }
     let hash = Some(Zeroizing::new(hash.to_owned()));
-    Ok(Record { line, name: name.to_owned(), hash, permissions: None, expires: None, locked: None })
+    (Some(name.clone()), Ok(Record { line, name, hash, permissions: None, expires: None, locked: None }))
 }
 
 /// Where in a line of comma-separated values what stands.
@@ -197,6 +214,7 @@ const KNOWN: &str =
 
 impl Columns {
     fn read(header: &[u8]) -> Result<Self, String> {
+        has_no_return(header)?;
         let text = std::str::from_utf8(header).map_err(|_| "not UTF-8 text".to_owned())?;
         // As spreadsheets in some countries write it.
         let delimiter = [b',', b';', b'\t'].into_iter().find(|&byte| header.contains(&byte)).unwrap_or(b',');
@@ -222,15 +240,21 @@ impl Columns {
         Ok(columns)
     }
 
-    fn record(&self, line: usize, text: &str) -> Result<Record, String> {
-        let values = values(text, self.delimiter)?;
+    fn record(&self, line: usize, text: &str) -> Told {
+        let values = match values(text, self.delimiter) {
+            Ok(values) => values,
+            Err(error) => return (None, Err(error)),
+        };
         if values.len() != self.count {
-            return Err(format!("{} instead of {}", term::count(values.len(), "value"), self.count));
+            return (None, Err(format!("{} instead of {}", term::count(values.len(), "value"), self.count)));
         }
+        let name = values.get(self.name).filter(|name| !name.is_empty()).map(str::to_owned);
+        (name.clone(), self.record_of(line, name.unwrap_or_default(), &values))
+    }
+
+    fn record_of(&self, line: usize, name: String, values: &StringRecord) -> Result<Record, String> {
         // What is empty stays as it is.
         let value = |column: Option<usize>| values.get(column?).filter(|value| !value.is_empty());
-        let is_between = |c: char| c.is_ascii_whitespace() || c == ',' || c == ';';
-        let words = |text: &str| text.split(is_between).filter(|word| !word.is_empty()).map(str::to_owned).collect();
         let expires = match value(self.expires) {
             Some("never") => Some(None),
             Some(text) => Some(Some(date(text)?)),
@@ -238,14 +262,30 @@ impl Columns {
         };
         let locked = match value(self.locked).map(str::to_ascii_lowercase).as_deref() {
             None => None,
-            Some("no" | "false" | "0") => Some(false),
-            Some("yes" | "true" | "1") => Some(true),
+            // t and f are psql's.
+            Some("no" | "false" | "f" | "0") => Some(false),
+            Some("yes" | "true" | "t" | "1") => Some(true),
             Some(_) => return Err("locked is neither yes nor no".to_owned()),
         };
         let hash = value(self.hash).map(|hash| Zeroizing::new(hash.to_owned()));
-        let name = value(Some(self.name)).unwrap_or_default().to_owned();
-        Ok(Record { line, name, hash, permissions: value(self.permissions).map(words), expires, locked })
+        let permissions = value(self.permissions).map(words).transpose()?;
+        Ok(Record { line, name, hash, permissions, expires, locked })
     }
+}
+
+/// Permissions with something between them, or as an array of PostgreSQL or JSON.
+fn words(text: &str) -> Result<Vec<String>, String> {
+    let inside = |ends: [char; 2]| text.strip_prefix(ends[0])?.strip_suffix(ends[1]);
+    let inner = inside(['{', '}']).or_else(|| inside(['[', ']']));
+    let is_between = |c: char| c.is_ascii_whitespace() || c == ',' || c == ';';
+    let words = inner.unwrap_or(text).split(is_between).filter(|word| !word.is_empty());
+    let plain = |word: &str| match inner.and_then(|_| word.strip_prefix('"')?.strip_suffix('"')).unwrap_or(word) {
+        odd if odd.contains(['{', '}', '[', ']', '"']) => {
+            Err("the permissions are neither words nor an array of words")
+        }
+        word => Ok(word.to_owned()),
+    };
+    words.map(plain).collect::<Result<_, _>>().map_err(str::to_owned)
 }
 
 /// A date as [`term::date`] takes it, but not from now: a file is read today and tomorrow.
