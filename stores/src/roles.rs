@@ -1,6 +1,6 @@
 //! Roles as rows.
 
-use crate::database::Value;
+use crate::database::{Value, Work};
 use crate::record;
 use crate::store::{Failed, SqlStore, account, is_taken, select, too_many, version};
 use countersign::accounts::{AccountError, Role, StoreError};
@@ -8,6 +8,9 @@ use countersign::limits;
 
 /// Accounts that are looked at at once, each as a whole, when a role gets more: those that may come to have more than a grant may have.
 const CROWDED: usize = 500;
+
+/// What changes of roles take turns by, in PostgreSQL.
+const CHANGES: i64 = 0x636f_756e_726f_6c65;
 
 pub(crate) async fn all(store: &SqlStore) -> Result<Vec<Role>, StoreError> {
     let select = "SELECT name, version, permissions FROM roles ORDER BY name";
@@ -75,6 +78,10 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
     store
         .write(async {
             let mut work = store.database().begin().await?;
+            if matches!(work, Work::Postgres(_)) {
+                // One after the other: two roles that change at once would each be measured beside the other as it was.
+                work.run("SELECT pg_advisory_xact_lock($1)::text", vec![CHANGES.into()]).await?;
+            }
             if work.run(UPDATE, values).await?.is_empty() {
                 return Err(StoreError::Conflict.into());
             }

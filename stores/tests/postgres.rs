@@ -485,6 +485,30 @@ async fn a_role_and_an_account_that_change_at_once_never_give_more_than_a_grant_
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn two_roles_that_change_at_once_never_give_more_than_a_grant_may_have() {
+    let Some(server) = Server::with("two_roles_at_once").await else { return };
+    server.place().migrate().await.unwrap();
+    let store = Arc::new(SqlStore::open(&server.place()).await.unwrap());
+    let words = |front: &str, count: usize| (0..count).map(|number| format!("{front}{number}")).collect::<Vec<_>>();
+    for round in 0..20 {
+        let (name, roles) = (format!("user{round}"), [format!("one{round}"), format!("other{round}")]);
+        let mut user = Account::new(&name, words("u", 15)).unwrap();
+        for (role, front) in roles.iter().zip(["a", "b"]) {
+            store.add_role(&Role::new(role, words(front, 8)).unwrap()).await.unwrap();
+            user.add_role(role).unwrap();
+        }
+        store.add(&user).await.unwrap();
+        // Room for one more, and two who want it.
+        let (one, other) = tokio::join!(
+            store.edit_role(&roles[0], |role| role.add_permission("one")),
+            store.edit_role(&roles[1], |role| role.add_permission("other"))
+        );
+        assert_eq!(usize::from(one.is_ok()) + usize::from(other.is_ok()), 1, "{one:?} {other:?}");
+        assert_eq!(store.find(&name).await.unwrap().unwrap().granted().unwrap().permissions().count(), 32);
+    }
+}
+
 #[test]
 fn an_address_is_printed_without_its_password_and_a_bad_one_not_at_all() {
     let place = Place::parse("postgres://alice:hunter22@db.example:5433/accounts?sslmode=require").unwrap();

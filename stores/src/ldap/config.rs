@@ -133,7 +133,9 @@ impl LdapConfig {
 
     /// The attribute that has the user's name, by which one that is let in is called: `uid`, or what the template or the filter has before
     /// `={user}`. A directory takes `ALICE` for `alice`; here they are one, too, and it is the directory's spelling. Who has several names is called by the
-    /// one that stands in the entry's own name, or else by the first by its bytes, whichever they came by.
+    /// one that stands in the entry's own name, whichever they came by; where none of them does, by the one that they came by. Users must not be able to write
+    /// this attribute of their own entries: whoever can takes any name that nobody has in the directory, such as one that your application treats in a way of
+    /// its own.
     #[must_use]
     pub fn with_name_attribute(mut self, attribute: &str) -> Self {
         self.name = Some(attribute.to_owned());

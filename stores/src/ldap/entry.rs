@@ -34,7 +34,7 @@ const SET: [&str; 3] = ["pwdChangedTime", "pwdLastSet", "krbLastPwdChange"];
 /// A user's entry.
 pub(super) struct Person {
     pub(super) dn: String,
-    /// As the directory writes it, and the same by whichever of their names they come.
+    /// As the directory writes it.
     name: String,
     entry: SearchEntry,
     groups: Vec<String>,
@@ -43,14 +43,15 @@ pub(super) struct Person {
 impl Person {
     /// None where the entry is not that of this user: it may have several names, of which one must be the one that was asked for.
     pub(super) fn of(entry: SearchEntry, attribute: &str, user: &str) -> Option<Self> {
-        values(&entry, attribute).find(|name| name.to_lowercase() == user.to_lowercase())?;
+        let came_by = values(&entry, attribute).find(|name| name.to_lowercase() == user.to_lowercase())?;
         // That of the entry's own name, if it has one of them. A directory gives values in any order.
         let front = |name: &str| dn::normal(&dn::named(&format!("{attribute}={}", super::config::USER), name));
         let (own, rest) = (dn::normal(&entry.dn), [',', '+']);
         let is_own = |name: &&str| {
             own.strip_prefix(&front(name)).is_some_and(|after| after.is_empty() || after.starts_with(rest))
         };
-        let name = values(&entry, attribute).find(is_own).or_else(|| values(&entry, attribute).min())?.to_owned();
+        // Of other names the directory has said of this one alone that nobody else has it.
+        let name = values(&entry, attribute).find(is_own).unwrap_or(came_by).to_owned();
         let groups = values(&entry, "memberOf").map(dn::normal).collect();
         Some(Self { dn: entry.dn.clone(), name, entry, groups })
     }
@@ -204,21 +205,23 @@ mod tests {
     }
 
     #[test]
-    fn of_several_names_it_is_the_entrys_own_in_whatever_order_and_by_whichever_they_come() {
+    fn of_several_names_it_is_the_entrys_own_or_else_the_one_that_they_come_by_whatever_the_order() {
         let named = |dn: &str, names: [&str; 3], user: &str| {
             let attrs = HashMap::from([("UID".to_owned(), names.map(str::to_owned).to_vec())]);
             let entry = SearchEntry { dn: dn.to_owned(), attrs, bin_attrs: HashMap::new() };
             Person::of(entry, "uid", user).map(|person| person.name().to_owned())
         };
-        for user in ["Alice", "a.smith", "ALICE", "Alice Smith"] {
+        for (user, as_written) in
+            [("Alice", "Alice"), ("a.smith", "a.smith"), ("ALICE", "Alice"), ("alice smith", "Alice Smith")]
+        {
             for names in [["Alice", "a.smith", "Alice Smith"], ["Alice Smith", "a.smith", "Alice"]] {
                 for (dn, name) in [
                     ("uid=alice,dc=example", "Alice"),
                     ("UID = Alice Smith, dc=example", "Alice Smith"),
                     ("uid=a.smith+cn=Alice,dc=example", "a.smith"),
-                    // The first by its bytes.
-                    ("cn=Alice Smith,dc=example", "Alice"),
-                    ("uid=somebody else,dc=example", "Alice"),
+                    // Whoever may write the attribute could have written anybody's there, and shown none of it.
+                    ("cn=Alice Smith,dc=example", as_written),
+                    ("uid=somebody else,dc=example", as_written),
                 ] {
                     assert_eq!(named(dn, names, user).as_deref(), Some(name), "{dn} {names:?} {user}");
                 }
