@@ -15,7 +15,7 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, MutexGuard, Semaphore, mpsc};
 use tokio::time::sleep;
 
 const HELP: &str = "\
@@ -30,7 +30,8 @@ broke or was cut as a reset. Whoever can connect to the port has your rights at 
 default it is open to this machine alone, and to everyone on it.
 
 A login takes the ticket of an earlier one, which costs the server neither an RSA operation nor a
-password hash; with --no-resume each is a full one. Tickets are kept in memory alone. The server's
+password hash; with --no-resume each is a full one. Where a second factor is asked for, logins come
+one after the other, so that those that follow the first take its ticket, and nobody is asked twice. Tickets are kept in memory alone. The server's
 key is known, asked about and kept as by `countersign login`; see there.
 
 It ends when the server does not have the right key, and, until the first good login, when it
@@ -86,6 +87,8 @@ struct Shared {
     tickets: Tickets,
     identity: Identity,
     pace: Pace,
+    /// Whose login it is.
+    turn: Mutex<()>,
     fatal: mpsc::UnboundedSender<Failure>,
 }
 
@@ -110,7 +113,7 @@ impl Connect {
         let (fatal, failures) = mpsc::unbounded_channel();
         let (tickets, pace) = (Tickets::default(), Pace::default());
         let connector = RwLock::new(with_tickets(&remote, connector, &tickets));
-        let shared = Shared { remote, connector, tickets, identity, pace, fatal };
+        let shared = Shared { remote, connector, tickets, identity, pace, turn: Mutex::new(()), fatal };
         let shared = Arc::new(shared);
         block_on(async {
             let listener = TcpListener::bind(&*addresses).await.map_err(|error| self.cannot_listen(&error))?;
@@ -202,6 +205,13 @@ impl Shared {
         }
     }
 
+    /// Where a login may take a second factor, one comes after the other: whoever has the ticket of the one before is not asked. Before the first
+    /// good login nobody knows whether it does.
+    async fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        let turn = self.turn.lock().await;
+        (self.remote.may_take_factor() || !self.pace.has_logged_in()).then_some(turn)
+    }
+
     /// Serves a local connection to its end.
     async fn attend(&self, mut local: TcpStream, peer: SocketAddr) {
         if let Err(failure) = self.carry(&mut local).await {
@@ -215,6 +225,7 @@ impl Shared {
 
     async fn carry(&self, local: &mut TcpStream) -> Result<(), Failure> {
         let _ = local.set_nodelay(true);
+        let turn = self.turn().await;
         let attempt = self.pace.begin(Instant::now()).map_err(|left| {
             let left = seconds(left);
             Failure::new(format_args!("the server did not take a login of late; the next is tried after {left}"))
@@ -228,6 +239,7 @@ impl Shared {
             self.learn(&connector, key);
         }
         self.pace.succeeded();
+        drop(turn);
         let (mut reader, mut writer) = local.split();
         let far = Far { reader: &mut reader, writer: &mut writer, gone: pending() };
         match relay(&mut session, far, &Stop::never()).await {

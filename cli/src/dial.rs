@@ -1,5 +1,6 @@
 //! Connecting to a host by whichever of its addresses answers.
 
+use socket2::{SockRef, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -20,7 +21,18 @@ pub(crate) async fn look_up(host: &str, end: Instant) -> io::Result<Vec<SocketAd
 
 /// Connects to the first address that can be connected to; where none can, gives the last one's error.
 pub(crate) async fn connect(addresses: &[SocketAddr], end: Instant) -> io::Result<TcpStream> {
-    first(addresses, end, TcpStream::connect).await
+    let stream = first(addresses, end, TcpStream::connect).await?;
+    prepare(&stream);
+    Ok(stream)
+}
+
+/// Frames are written whole, so waiting to fill a packet would only add to a login's time. And a peer that is gone without a
+/// word is noticed in two minutes.
+pub(crate) fn prepare(stream: &TcpStream) {
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
+    // A socket that takes no options serves as well.
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }
 
 /// Shares the time among the addresses, so that one from which nothing comes back does not take that of the next.

@@ -102,6 +102,12 @@ Examples:
 
 impl Keygen {
     pub(crate) fn run(&self) -> Result<(), Failure> {
+        if self.passphrase.is_given() && !self.encrypt {
+            return Err(Failure::usage(
+                "--passphrase-file and --passphrase-stdin are for an identity key that is kept under a passphrase: give --encrypt, \
+                 too; other keys are written as they are",
+            ));
+        }
         match (&self.keys, &self.out) {
             (Some(folder), _) => rotate::begin(folder, self.bits.size(), self.current.as_deref()),
             (None, Some(out)) if self.identity => self.identity(out),

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::task::spawn_blocking;
 
 #[derive(Args, Clone)]
@@ -70,6 +71,32 @@ struct Factor {
     given: Arc<Mutex<Option<Secret>>>,
     /// Somebody was asked on the terminal.
     asked: Arc<AtomicBool>,
+    /// The answer that is being typed there. Who has begun to read a line can't be stopped: where a login is over before it comes, it is the next one's.
+    typed: Arc<tokio::sync::Mutex<Option<oneshot::Receiver<Option<Secret>>>>>,
+}
+
+impl Factor {
+    /// Asks the person who is there: one question after the other, whatever logs in at the same time.
+    async fn ask(&self, prompt: Prompt) -> Option<Secret> {
+        self.asked.store(true, Relaxed);
+        let mut typed = self.typed.lock().await;
+        // One that was typed when no login was there for it may be old by now.
+        let is_open = |typed: &mut oneshot::Receiver<_>| matches!(typed.try_recv(), Err(TryRecvError::Empty));
+        if typed.as_mut().is_some_and(is_open) {
+            term::note(secrets::question(&prompt));
+        } else {
+            let (give, take) = oneshot::channel();
+            // Not here: the person takes their time, and the server may hang up meanwhile.
+            spawn_blocking(move || drop(give.send(secrets::ask_factor(&prompt))));
+            *typed = Some(take);
+        }
+        let answer = match typed.as_mut() {
+            Some(typed) => typed.await.ok().flatten(),
+            None => None,
+        };
+        *typed = None;
+        answer
+    }
 }
 
 /// Who logs in, for as long as it may be needed.
@@ -145,10 +172,7 @@ impl Remote {
                     let given = factor.given.lock().unwrap_or_else(PoisonError::into_inner).take();
                     return given.map(|given| given.to_vec());
                 }
-                factor.asked.store(true, Relaxed);
-                // Not here: the person takes their time, and the server may hang up meanwhile.
-                let asked = spawn_blocking(move || secrets::ask_factor(&prompt)).await;
-                asked.ok().flatten().map(|mut answer| core::mem::take(&mut *answer))
+                factor.ask(prompt).await.map(|mut answer| core::mem::take(&mut *answer))
             }
         };
         Ok(Connector::new(config, self.trusted(told)?).with_factors_async(answer))
@@ -167,6 +191,11 @@ impl Remote {
     /// Whether somebody was asked for a second factor: what was typed then is gone, and who is asked may still be typing.
     pub(crate) fn was_factor_asked(&self) -> bool {
         self.factor.asked.load(Relaxed)
+    }
+
+    /// Whether a login may take a second factor as far as is known: logins at the same time would each ask for one.
+    pub(crate) fn may_take_factor(&self) -> bool {
+        self.factor_stdin || self.was_factor_asked()
     }
 
     fn trusted(&self, told: Option<&PublicKey>) -> Result<Server, Failure> {
@@ -258,12 +287,10 @@ impl Remote {
                 Failure::with_status(Status::Network, format_args!("cannot look up {server}: {error}; check the name"))
             }
         })?;
-        let stream = dial::connect(&addresses, end).await.map_err(|error| {
+        dial::connect(&addresses, end).await.map_err(|error| {
             let advice = "is the server running there, and nothing in between blocking the port?";
             Failure::with_status(Status::Network, format_args!("cannot connect to {server}: {error}; {advice}"))
-        })?;
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+        })
     }
 }
 

@@ -54,10 +54,15 @@ pub(crate) fn of_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
     }
 }
 
+/// What a server asks, as somebody is to see it.
+pub(crate) fn question(prompt: &Prompt) -> String {
+    let text = if prompt.text().is_empty() { "Further factor" } else { prompt.text() };
+    format!("{}: ", term::visible(text))
+}
+
 /// Asks for what a server wants to know beside the credential; none where nobody can be asked.
 pub(crate) fn ask_factor(prompt: &Prompt) -> Option<Secret> {
-    let text = if prompt.text().is_empty() { "Further factor" } else { prompt.text() };
-    let question = format!("{}: ", term::visible(text));
+    let question = question(prompt);
     let answer = match prompt.form() {
         Form::Hidden => prompt::ask(&question),
         _ => prompt::ask_shown(&question),

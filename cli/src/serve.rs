@@ -16,6 +16,7 @@ mod listen;
 mod log;
 mod metrics;
 mod options;
+mod paced;
 mod proxy;
 mod reload;
 mod server;
@@ -441,7 +442,12 @@ impl Plan<'_> {
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
         let mut warnings: Vec<String> = doubtful.into_iter().chain(fitting.warning).collect();
-        let live = Live { service, balancers: balancers.to_vec(), unnamed: fitting.unnamed, drain: options.drain };
+        let live = Live {
+            service: Arc::new(service),
+            balancers: balancers.to_vec(),
+            unnamed: fitting.unnamed,
+            drain: options.drain,
+        };
         let mut config = options.config(backend.credentials())?;
         // Whoever announces two sets of parameters, or asks for passwords, wants accounts to move.
         let moves = stretching.as_ref().is_some_and(|of| of.is_moving() || of.parameters().len() > 1);

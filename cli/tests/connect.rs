@@ -1,14 +1,17 @@
 //! `connect`: local ports that log in.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::arithmetic_side_effects)]
 
 mod support;
 
+use countersign::accounts::TotpSecret;
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, Attempt, CredentialKind, PrivateKey, Reason, ServerConfig, ServerKey};
+use countersign::{Acceptor, Attempt, CredentialKind, PrivateKey, Reason, ServerConfig, ServerKey, UnixTime};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 use support::{House, Tunnel, connect, echo, noise, run, service, status, until};
 
 /// Says something, and hears it back, and the end after its own.
@@ -44,7 +47,7 @@ fn each_connection_is_a_session_of_its_own() {
         let mut byte = [0; 1];
         stream.read_exact(&mut byte).unwrap();
         assert_eq!(usize::from(byte[0]), index);
-        server.wait_for(&["event=login-accepted", "user=\"alice\""]);
+        server.wait_for(&["event=login-", "user=\"alice\"", "code=ok"]);
     }
     drop(open);
     goes_through(tunnel.connect(), &noise(1024 * 1024));
@@ -175,6 +178,48 @@ fn a_login_that_asks_for_what_nobody_has_given_is_not_tried_again() {
     is_reset(tunnel.connect());
     tunnel.wait_for("takes no password credential");
     assert_eq!(status(&mut tunnel.child), 6);
+}
+
+/// Programs open several connections at once: the others come by the ticket of the one for which the code was given.
+#[test]
+fn connections_at_once_take_one_answer_for_all_of_them() {
+    let house = House::new();
+    let said = run(&["user", "totp", "alice", "--no-confirm", "--users", &house.path("users.txt")], "").ok();
+    let secret = TotpSecret::parse(said.out.split(['=', '&']).nth(1).unwrap()).unwrap();
+    let mut server = house.serve(&["--forward", &service(echo), "--refusal-floor", "1ms"]);
+    // That of the next half minute is good already, and was not used before the server's start.
+    let code = secret.code(UnixTime::from_system(SystemTime::now() + Duration::from_secs(30)));
+    let answers = format!("secret of alice\n{}\n", code.as_str());
+    let who = ["--user", "alice", "--password-stdin", "--factor-stdin"];
+    let tunnel = Tunnel::start(&house, &server.address, &who, &[], &answers);
+    let open: Vec<TcpStream> = (0..5).map(|_| tunnel.connect()).collect();
+    open.into_iter().for_each(|stream| goes_through(stream, b"with a code, or a ticket"));
+    server.wait_for(&["event=login-accepted", "factors=1"]);
+    (0..4).for_each(|_| drop(server.wait_for(&["event=login-resumed"])));
+}
+
+/// A machine that has lost its power says nothing.
+#[cfg(target_os = "linux")]
+#[test]
+fn each_connection_asks_now_and_then_whether_its_peer_is_still_there() {
+    let house = House::new();
+    let target = service(echo);
+    let server = house.serve(&["--forward", &target]);
+    let tunnel = Tunnel::of_alice(&house, &server.address, &[]);
+    let mut open = tunnel.connect();
+    open.write_all(b"x").unwrap();
+    open.read_exact(&mut [0]).unwrap();
+    // proc(5): local and remote address, state 01 for established, the queues, and the timer that runs: 02 for one of an idle connection.
+    let timers = |port: &str| {
+        let port = format!(":{:04X}", port.rsplit_once(':').unwrap().1.parse::<u16>().unwrap());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let rows = table.lines().skip(1).map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+        let rows = rows.filter(|row| row[2].ends_with(&port) && row[3] == "01");
+        rows.map(|row| row[5].split(':').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    // Once what was said is acknowledged.
+    until("the client's end asks", || timers(&server.address) == ["02"]);
+    until("the server's end to its target asks", || timers(&target) == ["02"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 use countersign::Stream;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Command;
 use support::{House, Server, connect, run, until};
 
 fn user(house: &House, args: &[&str], stdin: &str) {
@@ -31,6 +32,20 @@ fn ask(session: &mut Stream<TcpStream>, line: &str) -> String {
 fn ended(server: &mut Server, mut session: Stream<TcpStream>) -> String {
     assert_eq!(session.read(&mut [0]).unwrap(), 0, "an end, and no cut");
     server.wait_for(&["event=session-ended", "user=\"alice\""])
+}
+
+/// A configuration with these lines.
+fn configure(house: &House, lines: &str) -> String {
+    let (key, users) = (house.path("server.pem"), house.path("users.txt"));
+    let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\n{lines}\n");
+    house.write("serve.toml", text.as_bytes(), 0o644)
+}
+
+/// Has the server take such a one, and gives what its log says of it.
+fn reload(house: &House, server: &mut Server, lines: &str) -> String {
+    configure(house, lines);
+    assert!(Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap().success());
+    server.wait_for(&["event=config-reloaded"])
 }
 
 #[test]
@@ -75,7 +90,6 @@ fn operators_are_told_of_sessions_that_nobody_can_vouch_for() {
     let mut open = session(&house, &server);
     let users = house.read("users.txt");
     std::fs::remove_file(house.path("users.txt")).unwrap();
-    // Once a minute.
     server.wait_for(&["event=sessions-unconfirmed", "sessions=1", "--recheck-grace"]);
     house.write("users.txt", users.as_bytes(), 0o600);
     server.wait_for(&["event=users-reloaded"]);
@@ -169,4 +183,34 @@ fn roles_are_kept_by_commands_and_their_mistakes_named() {
     // By hand.
     house.write("users.txt", b"bob roles=clrk\n", 0o600);
     of_user(&["check"]).fails(1, &["line 1", "@ and the role's name"]);
+}
+
+/// Also where it was something else at the start, and where it is by now.
+#[test]
+fn a_program_that_came_with_a_reload_is_ended_where_the_permissions_change() {
+    let house = House::new();
+    let file = configure(&house, "recheck = \"0s\"\ndemo-service = true");
+    let mut server = Server::of(support::command(&["serve", "--config", &file]));
+    reload(&house, &mut server, "recheck = \"0s\"\nexec = \"cat\"");
+    let open = [session(&house, &server), session(&house, &server)];
+    reload(&house, &mut server, "recheck = \"0s\"\ndemo-service = true");
+    user(&house, &["revoke", "alice", "write"], "");
+    for mut session in open {
+        let _ = session.read(&mut [0]);
+        assert!(server.wait_for(&["event=session-ended", "user=\"alice\""]).contains("code=account-changed"));
+    }
+}
+
+/// The time between two looks, and the grace, are taken at a reload, too: for those who are in.
+#[test]
+fn sessions_are_looked_at_as_the_last_reload_has_said() {
+    let house = House::new();
+    let file = configure(&house, "recheck = \"1h\"");
+    let mut server = Server::of(support::command(&["serve", "--config", &file]));
+    let mut session = session(&house, &server);
+    let line = reload(&house, &mut server, "recheck = \"20ms\"\nrecheck-grace = \"1s\"");
+    assert!(line.contains("taken=recheck,recheck-grace"), "{line}");
+    std::fs::remove_file(house.path("users.txt")).unwrap();
+    let _ = session.read(&mut [0]);
+    server.wait_for(&["event=session-ended", "code=unconfirmed"]);
 }

@@ -262,6 +262,11 @@ impl Acceptor {
         self.0.guard.set(penalties);
     }
 
+    /// Another way to look at open sessions from now on, for this acceptor and all its clones: those that are open among them.
+    pub fn set_recheck(&self, recheck: Recheck) {
+        self.0.sessions.set_recheck(recheck);
+    }
+
     /// Other puzzles from now on, or none, for this acceptor and all its clones. Those that were asked for by then stay as they are.
     pub fn set_puzzles(&self, puzzles: Option<Puzzles>) {
         self.0.puzzles.set(puzzles);

@@ -258,7 +258,7 @@ impl Event<'_> {
             tell("key", Field::Word(&key));
         }
         if let Some(credential) = self.credential {
-            tell("credential", Field::Word(&credential));
+            tell("credential", Field::Word(&credential.name()));
         }
         if let Some(key) = self.client_key {
             tell("client_key", Field::Word(&key));

@@ -38,7 +38,6 @@ const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000
 pub(super) struct Sessions(Arc<Shared>);
 
 struct Shared {
-    recheck: Recheck,
     verifier: AnyVerifier,
     state: Mutex<State>,
     /// There is somebody to ask about.
@@ -49,6 +48,7 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
+    recheck: Recheck,
     next: u64,
     /// How often the application has said that something changed.
     notices: u64,
@@ -100,8 +100,25 @@ pub(super) struct Entry {
 
 impl Sessions {
     pub(super) fn new(recheck: Recheck, verifier: AnyVerifier) -> Self {
-        let (state, asked, woken) = (Mutex::default(), Condvar::new(), Condvar::new());
-        Self(Arc::new(Shared { recheck, verifier, state, asked, woken }))
+        let (asked, woken) = (Condvar::new(), Condvar::new());
+        let state = Mutex::new(State { recheck, ..State::default() });
+        Self(Arc::new(Shared { verifier, state, asked, woken }))
+    }
+
+    /// Goes by this from now on.
+    pub(super) fn set_recheck(&self, recheck: Recheck) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.recheck = recheck;
+        let ids: Vec<u64> = state.open.keys().copied().collect();
+        for id in ids {
+            let due = state.due(id, now);
+            state.open.entry(id).and_modify(|open| open.due = due);
+        }
+        if !state.open.is_empty() {
+            self.start_clock(&mut state);
+        }
+        self.0.woken.notify_one();
     }
 
     /// How many changes the application has told of. A login that may have been decided before one is asked about at once.
@@ -116,7 +133,7 @@ impl Sessions {
         let id = state.next;
         state.next = id.wrapping_add(1);
         let is_behind = shown.notices != state.notices;
-        let due = state.due(id, &self.0.recheck, now);
+        let due = state.due(id, now);
         let open = Open {
             live: Arc::clone(live),
             shown: Arc::new(shown),
@@ -240,11 +257,12 @@ impl Sessions {
             let (live, shown) = (Arc::clone(&open.live), Arc::clone(&open.shown));
             #[cfg(feature = "tokio")]
             let runtime = state.runtime.clone();
+            let late = state.recheck.late();
             drop(state);
             let held = live.grant();
             #[cfg(feature = "tokio")]
             let _runtime = runtime.as_ref().map(tokio::runtime::Handle::enter);
-            let answer = ask::ask(&self.0.verifier, self.0.recheck.late(), &held, &shown);
+            let answer = ask::ask(&self.0.verifier, late, &held, &shown);
             let ended = self.note(id, &live, &held, answer);
             if let Some(revocation) = ended {
                 self.end(id, revocation);
@@ -257,7 +275,7 @@ impl Sessions {
     fn note(&self, id: u64, live: &Live, held: &Grant, answer: Option<Result<Grant, Reason>>) -> Option<Revocation> {
         let now = Instant::now();
         let mut state = self.lock();
-        let due = state.due(id, &self.0.recheck, now);
+        let (recheck, due) = (state.recheck, state.due(id, now));
         let open = state.open.get_mut(&id)?;
         (open.asking, open.due) = (None, due);
         // A store that knew of the credentials, and has no word of them now, can't tell whether they are as they were.
@@ -270,14 +288,14 @@ impl Sessions {
             None | Some(Err(Reason::NotNow(_) | Reason::NoAnswer(_) | Reason::Failed(_) | Reason::VerifierFailed)) => {
                 open.unconfirmed.get_or_insert(now);
                 // Who was asked about by a word alone is asked about again, too, until there is an answer.
-                open.due = due.or_else(|| now.checked_add(self.0.recheck.late()));
+                open.due = due.or_else(|| now.checked_add(recheck.late()));
                 None
             }
             Some(answer) => {
                 open.unconfirmed = None;
                 let ended = match answer {
                     Ok(grant) if grant == *held => None,
-                    Ok(grant) => match change(held, &grant, self.0.recheck.closes_on_change) {
+                    Ok(grant) => match change(held, &grant, recheck.closes_on_change) {
                         None => {
                             live.set_grant(grant);
                             None
@@ -311,7 +329,7 @@ impl Sessions {
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            let Due { over, stopped } = state.look(&self.0.recheck, now);
+            let Due { over, stopped } = state.look(now);
             self.start_askers(&mut state);
             let is_idle = state.open.is_empty();
             let since = *idle_since.get_or_insert(now);
@@ -329,7 +347,7 @@ impl Sessions {
             stopped.into_iter().for_each(|live| live.stop(Shutdown::Both));
             state = self.lock();
             let is_sure = state.open.values().all(|open| open.doubted.is_none() || open.live.is_revoked());
-            let tick = self.0.recheck.tick().min(if is_sure { Duration::MAX } else { SURE });
+            let tick = state.recheck.tick().min(if is_sure { Duration::MAX } else { SURE });
             state = self.0.woken.wait_timeout(state, tick).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -359,8 +377,8 @@ impl State {
 
     /// When a session is asked about next: spread over the second half of the time, so that those that came together do not stay
     /// together, and early enough for the answer to be there in time.
-    fn due(&self, id: u64, recheck: &Recheck, now: Instant) -> Option<Instant> {
-        let every = recheck.every?;
+    fn due(&self, id: u64, now: Instant) -> Option<Instant> {
+        let every = self.recheck.every?;
         let sixteenths = u32::try_from(self.random.hash_one((id, now)) % 7).unwrap_or(0).saturating_add(8);
         now.checked_add(every.checked_div(16)?.checked_mul(sixteenths)?)
     }
@@ -376,8 +394,8 @@ impl State {
         }
     }
 
-    fn look(&mut self, recheck: &Recheck, now: Instant) -> Due {
-        let mut found = Due::default();
+    fn look(&mut self, now: Instant) -> Due {
+        let (recheck, mut found) = (self.recheck, Due::default());
         let passed = |since: Option<Instant>, time: Duration| {
             since.is_some_and(|since| now.saturating_duration_since(since) >= time)
         };

@@ -186,6 +186,16 @@ impl CredentialKind {
         Self::ALL.into_iter().find(|kind| kind.number() == number)
     }
 
+    /// A name that stays the same from release to release, without spaces, for logs and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Token => "token",
+            Self::Key => "key",
+            Self::Stretched => "stretched-password",
+        }
+    }
+
     /// Whether somebody might find it by trying: a token or a key has too many bits for that.
     pub(crate) const fn can_be_guessed(self) -> bool {
         !matches!(self, Self::Token | Self::Key)

@@ -57,6 +57,10 @@ impl Pace {
         Ok(Attempt(state.failed))
     }
 
+    pub(super) fn has_logged_in(&self) -> bool {
+        self.lock().has_logged_in
+    }
+
     pub(super) fn succeeded(&self) {
         *self.lock() = State { has_logged_in: true, ..State::default() };
     }

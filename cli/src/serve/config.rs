@@ -158,7 +158,15 @@ fn values(matches: &ArgMatches) -> BTreeMap<String, Setting> {
         // A switch that is off is one that is not set.
         (!is_switch(arg) || !is_default).then(|| (name.to_owned(), Setting { values, is_default }))
     };
-    settable(&command).filter_map(value).collect()
+    let mut values: BTreeMap<_, _> = settable(&command).filter_map(value).collect();
+    // The first name is taken for it, and goes on to be as long as the server runs.
+    if values.contains_key("stretch")
+        && !values.contains_key("stretch-realm")
+        && let Some(first) = values.get("server-name").and_then(|names| names.values.first().cloned())
+    {
+        values.insert("stretch-realm".to_owned(), Setting { values: vec![first], is_default: true });
+    }
+    values
 }
 
 fn of_serve() -> Command {

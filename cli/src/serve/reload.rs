@@ -9,6 +9,7 @@ use super::sharing::Watched;
 use super::{Options, Serve, Service, descriptors, guessing};
 use crate::failure::Failure;
 use countersign::{Penalties, Puzzles, ServerKeys};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a running server takes over; the rest of what is set waits for a restart.
@@ -26,6 +27,8 @@ const LIVE: &[&str] = &[
     "demo-service",
     "proxy-protocol",
     "log-format",
+    "recheck",
+    "recheck-grace",
     "drain",
     "max-handshakes",
     "max-handshakes-per-address",
@@ -57,6 +60,8 @@ pub(super) struct Reload {
     server: Arc<Shared>,
     redis: Option<Watched>,
     in_force: Mutex<InForce>,
+    /// Whether there has been something behind the login that is told of permissions once.
+    has_looked_once: AtomicBool,
 }
 
 /// What is read, and good.
@@ -77,7 +82,9 @@ enum NotTaken {
 
 impl Reload {
     pub(super) fn new(server: &Server, in_force: InForce) -> Self {
-        Self { server: server.shared(), redis: server.redis(), in_force: Mutex::new(in_force) }
+        let shared = server.shared();
+        let has_looked_once = AtomicBool::new(shared.live().service.looks_once());
+        Self { server: shared, redis: server.redis(), in_force: Mutex::new(in_force), has_looked_once }
     }
 
     pub(super) fn run(&self) {
@@ -122,6 +129,9 @@ impl Reload {
         // What waits for a restart has no part in what is taken.
         let options = Options { handshake_timeout: *handshake_timeout, ..serve.options };
         let has_balancers = !serve.proxy_protocol.is_empty();
+        // Also if what looks once is gone by now: sessions of before may still be open.
+        let looks_once = self.has_looked_once.fetch_or(service.looks_once(), Relaxed) || service.looks_once();
+        acceptor.set_recheck(options.recheck(looks_once));
         let fitting = descriptors::fit(options.bounds(), serve.more_files(), service.descriptors(), has_balancers);
         acceptor.set_bounds(fitting.bounds);
         acceptor.set_puzzles(puzzles);
@@ -130,7 +140,12 @@ impl Reload {
             acceptor.set_penalties(guessing::over(penalties, log, self.redis.as_ref()));
         }
         let balancers = serve.proxy_protocol.clone();
-        self.server.set_live(Live { service, balancers, unnamed: fitting.unnamed, drain: options.drain });
+        self.server.set_live(Live {
+            service: Arc::new(service),
+            balancers,
+            unnamed: fitting.unnamed,
+            drain: options.drain,
+        });
         let are_live = counts_guesses && !serve.in_force.has(NO_GUESSING);
         let is_guessing = |name: &str| GUESSING.iter().any(|front| name.starts_with(front));
         let (taken, waits): (Vec<String>, Vec<String>) =

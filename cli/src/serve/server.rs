@@ -4,16 +4,17 @@ use super::health::Health;
 use super::log::{Entry, Log};
 use super::metrics::{Metrics, Sources};
 use super::number;
+use super::paced::Paced;
 use super::proxy::{self, Block, HeaderError};
 use super::service::{End, Service};
 use super::sharing::Watched;
 use super::tickets::Watch;
 use super::visit::{Connection, Ends, Visit};
+use crate::dial;
 use crate::relay::Stop;
 use countersign::events::{Decision, Field};
 use countersign::frame::FrameType;
 use countersign::{Acceptor, Event, LoginError, Stream};
-use socket2::{SockRef, TcpKeepalive};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -30,6 +31,9 @@ const STOP_TIMEOUT: Duration = Duration::from_millis(800);
 
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often it is looked whether operators should be told of something.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A server that does not run yet.
 pub(crate) struct Server {
@@ -54,7 +58,7 @@ pub(super) struct Shared {
 
 /// What new connections and sessions are served with.
 pub(crate) struct Live {
-    pub(crate) service: Service,
+    pub(crate) service: Arc<Service>,
     /// Who may name another as its peer.
     pub(crate) balancers: Vec<Block>,
     /// How many connections may wait for what their balancer says.
@@ -144,16 +148,17 @@ impl Server {
         hurry: impl Future<Output = ()>,
     ) {
         let Self { shared, mut tickets, .. } = self;
-        let mut minutes = interval(Watch::EVERY);
+        let mut looks = interval(LOOK);
+        let (mut forgotten, mut unconfirmed) = (Paced::default(), Paced::default());
         // Every connection holds one end of it.
         let (open, mut all_gone) = mpsc::channel::<()>(1);
         let (mut stop, mut hurry) = (pin!(stop), pin!(hurry));
         loop {
             let accepted = tokio::select! {
                 () = &mut stop => break,
-                _ = minutes.tick() => {
-                    tickets.iter_mut().for_each(Watch::look);
-                    shared.note_unconfirmed();
+                _ = looks.tick() => {
+                    forgotten.tell(|| tickets.as_mut().is_some_and(Watch::look));
+                    unconfirmed.tell(|| shared.note_unconfirmed());
                     continue;
                 }
                 accepted = listener.accept() => accepted,
@@ -197,7 +202,7 @@ impl Server {
                 () = &mut hurry => {}
             }
         }
-        tickets.iter_mut().for_each(Watch::finish);
+        tickets.as_mut().map(Watch::look);
         let (totals, counts) = (shared.acceptor.totals(), shared.acceptor.counts());
         let failed = totals.of("handshake-failed").saturating_add(totals.of("turned-away"));
         let entry = Entry::new("stopped")
@@ -250,7 +255,7 @@ impl Shared {
         Stop::new(self.stopping.subscribe())
     }
 
-    fn live(&self) -> Arc<Live> {
+    pub(super) fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -261,7 +266,7 @@ impl Shared {
 
     /// Serves a connection to its end.
     async fn attend(&self, mut stream: TcpStream, peer: SocketAddr) {
-        prepare(&stream);
+        dial::prepare(&stream);
         let Ok(local) = stream.local_addr() else { return };
         let direct = Ends::of(peer, local);
         let ends = match self.ends(&mut stream, direct).await {
@@ -276,13 +281,15 @@ impl Shared {
         }
     }
 
-    /// Once a minute, while nobody can tell whether those who are here are still welcome.
-    fn note_unconfirmed(&self) {
+    /// Logs a line while nobody can tell whether those who are here are still welcome.
+    fn note_unconfirmed(&self) -> bool {
         let sessions = self.acceptor.counts().unconfirmed;
-        if sessions > 0 {
+        let is_it = sessions > 0;
+        if is_it {
             let entry = Entry::new("sessions-unconfirmed").count("sessions", number(sessions));
             self.log.write(entry.text("note", "they end after --recheck-grace"));
         }
+        is_it
     }
 
     /// Both ends of a connection, as its balancer tells them if there is one.
@@ -323,13 +330,4 @@ impl Shared {
         };
         self.log.write(entry.field("code", code).text("reason", &reason));
     }
-}
-
-/// Frames are written whole, so waiting to fill a packet would only add to a login's time. And a peer that is gone without a
-/// word is noticed in two minutes.
-fn prepare(stream: &TcpStream) {
-    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(15));
-    // Without them it works, too.
-    let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
 }

@@ -3,6 +3,7 @@
 use super::keys::Source;
 use super::log::{Entry, Log};
 use super::metrics::RedisNumbers;
+use super::paced::Paced;
 use crate::accounts::{Store, Users};
 use crate::failure::{Failure, chain};
 use crate::keys::folder::Role;
@@ -10,15 +11,13 @@ use crate::{secrets, term};
 use clap::{Args, ValueEnum};
 use countersign::files;
 use countersign::{Penalties, TicketKeys, WhenAway};
-use countersign_stores::{
-    RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError,
-};
+use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret, SharedTicketKeys, SqlStore};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 #[derive(Args, Clone)]
@@ -250,8 +249,14 @@ impl Sharing {
         let (Some(database), Some(tickets)) = (shared.database, tickets) else { return None };
         let keys = SharedTicketKeys::new(&database, tickets, &shared.secret);
         let error = keys.sync().await.err();
-        let (log, told) = (Arc::clone(log), Mutex::new(None));
-        tokio::spawn(keys.keep(move |error| tell(&log, &told, error)));
+        let (log, paced) = (Arc::clone(log), Mutex::new(Paced::default()));
+        // Short-lived keys are looked at often.
+        tokio::spawn(keys.keep(move |error| {
+            paced.lock().unwrap_or_else(PoisonError::into_inner).tell(|| {
+                log.write(Entry::new("ticket-keys-not-shared").text("reason", &chain(error)).text("note", UNSHARED));
+                true
+            });
+        }));
         error.map(|error| format!("warning: {}; {}", chain(&error), UNSHARED))
     }
 }
@@ -262,15 +267,6 @@ const OTHER_SECRET: &str = "another server keeps its tickets there under another
 
 const UNSHARED: &str =
     "until that is over, tickets of this server may be good at no other one, and those of others not here";
-
-/// Logs why keys can't be shared, once a minute at most: short-lived keys are looked at often.
-fn tell(log: &Log, told: &Mutex<Option<Instant>>, error: &TicketSharingError) {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_none_or(|last| last.elapsed() >= Duration::from_secs(60)) {
-        *told = Some(Instant::now());
-        log.write(Entry::new("ticket-keys-not-shared").text("reason", &chain(error)).text("note", UNSHARED));
-    }
-}
 
 impl Watched {
     pub(super) fn penalties(&self, penalties: Penalties) -> Penalties {

@@ -9,7 +9,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// More than a full memory of used tickets takes.
 const MAX_FILE: u64 = 256 * 1024 * 1024;
@@ -81,8 +80,6 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) const EVERY: Duration = Duration::from_secs(60);
-
     pub(super) fn keys(&self) -> Arc<TicketKeys> {
         Arc::clone(&self.keys)
     }
@@ -93,18 +90,12 @@ impl Watch {
     }
 
     /// Logs a line if more was forgotten since the last one.
-    pub(super) fn look(&mut self) {
-        if is_more(&mut self.told, self.keys.used().unwrap_or_default()) {
+    pub(super) fn look(&mut self) -> bool {
+        let is_more = is_more(&mut self.told, self.keys.used().unwrap_or_default());
+        if is_more {
             self.tell();
         }
-    }
-
-    /// Logs the last line, if anything was forgotten.
-    pub(super) fn finish(&mut self) {
-        self.told = self.keys.used().unwrap_or_default();
-        if self.told.forgotten > 0 || self.told.untold > 0 {
-            self.tell();
-        }
+        is_more
     }
 
     fn tell(&self) {

@@ -57,7 +57,7 @@ macro_rules! at {
             server_name = Some($event.server_name).filter(|name| !name.is_empty()),
             key = $event.key_id.map(display),
             suite = $event.suite.map(display),
-            credential = $event.credential.map(display),
+            credential = $event.credential.map(crate::CredentialKind::name),
             client_key = $event.client_key.map(display),
             factors = Some($event.factors).filter(|factors| *factors > 0),
             seconds = of_ended(|ended| ended.lasted.as_secs()),

@@ -130,28 +130,41 @@ fn a_verifier_that_hangs_about_everybody_takes_four_threads_and_no_more() {
 #[test]
 fn questions_are_spread_over_the_second_half_of_the_time_and_leave_time_for_the_answer() {
     let (every, now) = (Duration::from_secs(32), Instant::now());
-    let state = State::default();
-    let due: Vec<_> = (0..1000).map(|id| state.due(id, &Recheck::every(every), now).unwrap() - now).collect();
+    let by = |recheck| State { recheck, ..State::default() };
+    let state = by(Recheck::every(every));
+    let due: Vec<_> = (0..1000).map(|id| state.due(id, now).unwrap() - now).collect();
     assert_eq!((due.iter().min(), due.iter().max()), (Some(&(every / 2)), Some(&(every * 14 / 16))));
-    assert_eq!(state.due(0, &Recheck::never(), now), None);
+    assert_eq!(by(Recheck::never()).due(0, now), None);
     // However long or short it is.
     for every in [Duration::ZERO, Duration::MAX] {
-        let _ = state.due(0, &Recheck::every(every), now);
+        let _ = by(Recheck::every(every)).due(0, now);
     }
 }
 
 #[test]
 fn a_session_is_asked_about_when_it_is_due_and_once() {
-    let recheck = Recheck::every(Duration::from_secs(3600));
     let (sessions, _) = sessions(Duration::from_secs(3600));
     let (_entry, _live) = enter(&sessions, "alice");
     let mut state = sessions.lock();
     let due = state.open.values().next().unwrap().due.unwrap();
     let asked_at = [Instant::now(), due, due].map(|now| {
-        state.look(&recheck, now);
+        state.look(now);
         state.queue.len()
     });
     assert_eq!(asked_at, [0, 1, 1]);
+}
+
+#[test]
+fn those_who_are_in_are_asked_about_as_was_said_last() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    let (_entry, _live) = enter(&sessions, "alice");
+    sessions.set_recheck(Recheck::every(Duration::from_millis(20)));
+    eventually(|| counting.asked.lock().unwrap().get("alice").is_some_and(|count| *count > 2));
+    sessions.set_recheck(Recheck::never());
+    assert!(sessions.lock().open.values().all(|open| open.due.is_none()));
+    let (_entry, _live) = enter(&sessions, "bob");
+    sessions.set_recheck(Recheck::every(Duration::from_secs(3600)));
+    assert!(sessions.lock().open.values().all(|open| open.due.is_some()));
 }
 
 #[test]

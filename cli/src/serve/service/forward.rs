@@ -48,7 +48,6 @@ impl Forward {
         let end = dial::end(CONNECT_TIMEOUT);
         let addresses = dial::look_up(&self.address, end).await?;
         let mut target = dial::connect(&addresses, end).await?;
-        target.set_nodelay(true)?;
         if self.send_proxy {
             // It fits into what the system sends by itself.
             target.write_all(&proxy::header(visit)?).await?;
