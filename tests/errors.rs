@@ -129,7 +129,7 @@ fn errors() -> Vec<Error> {
 fn revocations() -> Vec<Revocation> {
     use Revocation as R;
     let refused = R::Refused(Box::new(Reason::AccountLocked));
-    vec![R::Ended, refused, R::CredentialChanged, R::AccountChanged, R::Unconfirmed]
+    vec![R::Ended, refused, R::CredentialChanged, R::PermissionsChanged, R::Unconfirmed]
 }
 
 fn stretch_errors() -> Vec<StretchError> {

@@ -6,8 +6,9 @@ mod support;
 
 use countersign::UnixTime;
 use countersign::accounts::TotpSecret;
+use std::io::{Read, Write};
 use std::time::{Duration, SystemTime};
-use support::{House, Said, Server, run};
+use support::{House, Said, Server, Tunnel, run};
 
 const PASSWORD: &str = "secret of alice";
 
@@ -154,5 +155,23 @@ fn a_ticket_after_a_code_is_taken_and_what_follows_the_code_is_sent() {
     for resumed in [false, true] {
         let said = server.login_keeping(&house, &who, &[], &stdin).ok();
         assert_eq!((said.err.contains("resumed"), said.out.lines().count()), (resumed, 1), "{said:?}");
+    }
+}
+
+/// It is taken out of the account, which is another from then on: that is no reason to end what it began.
+#[test]
+fn a_session_that_began_with_a_recovery_code_goes_on_also_where_permissions_are_looked_at_once() {
+    let (house, _, codes) = enrolled();
+    let mut server = house.serve(&["--exec", "cat"]);
+    let who = ["--user", "alice", "--password-stdin", "--factor-stdin"];
+    let tunnel = Tunnel::start(&house, &server.address, &who, &[], &format!("{PASSWORD}\n{}\n", codes[0]));
+    let mut session = tunnel.connect();
+    server.wait_for(&["event=login-accepted", "factors=1"]);
+    // All who are in are asked about when the file has changed.
+    for (name, count) in [("bob", 2), ("carol", 3)] {
+        run(&["user", "add", name, "--no-password", "--users", &house.path("users.txt")], "").ok();
+        server.wait_for(&["event=users-reloaded", &format!("accounts={count}")]);
+        session.write_all(b"still here").unwrap();
+        session.read_exact(&mut [0; 10]).unwrap();
     }
 }

@@ -128,7 +128,7 @@ fn a_program_that_saw_the_permissions_once_is_ended_where_they_change() {
     open.read_exact(&mut [0; 5]).unwrap();
     user(&house, &["revoke", "alice", "write"], "");
     let said = server.wait_for(&["event=session-ended", "user=\"alice\""]);
-    assert!(said.contains("code=account-changed"), "{said}");
+    assert!(said.contains("code=permissions-changed"), "{said}");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn a_program_that_came_with_a_reload_is_ended_where_the_permissions_change() {
     user(&house, &["revoke", "alice", "write"], "");
     for mut session in open {
         let _ = session.read(&mut [0]);
-        assert!(server.wait_for(&["event=session-ended", "user=\"alice\""]).contains("code=account-changed"));
+        assert!(server.wait_for(&["event=session-ended", "user=\"alice\""]).contains("code=permissions-changed"));
     }
 }
 

@@ -62,8 +62,8 @@ impl Recheck {
         self
     }
 
-    /// Ends sessions whose account has changed in any way, in the place of going on with its new permissions: for applications
-    /// that look at the permissions once, when a session begins.
+    /// Ends sessions whose account has got other permissions, in the place of going on with those: for applications that look at the
+    /// permissions once, when a session begins.
     #[must_use]
     pub fn closing_on_change(mut self) -> Self {
         self.closes_on_change = true;

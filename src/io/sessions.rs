@@ -435,7 +435,9 @@ fn change(held: &Grant, grant: &Grant, closes_on_change: bool) -> Option<Revocat
     if credential_changed {
         Some(Revocation::CredentialChanged)
     } else {
-        closes_on_change.then_some(Revocation::AccountChanged)
+        // Not for whatever else there is in an account: a recovery code that was used up for this session, say.
+        let is_as_it_was = held.permissions().eq(grant.permissions());
+        (closes_on_change && !is_as_it_was).then_some(Revocation::PermissionsChanged)
     }
 }
 

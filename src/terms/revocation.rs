@@ -15,9 +15,9 @@ pub enum Revocation {
     /// What the client logged in with may not be good any more ([`crate::Grant::with_credential_epoch`]).
     #[error("the account's credentials have changed")]
     CredentialChanged,
-    /// Something else about the account changed, and that ends sessions here ([`crate::Recheck::closing_on_change`]).
-    #[error("the account has changed")]
-    AccountChanged,
+    /// The account's permissions changed, and that ends sessions here ([`crate::Recheck::closing_on_change`]).
+    #[error("the account's permissions have changed")]
+    PermissionsChanged,
     /// For longer than the grace ([`crate::Recheck::with_grace`]) nobody could tell whether the principal is still welcome.
     #[error("for too long nobody could tell whether its principal is still let in")]
     Unconfirmed,
@@ -31,7 +31,7 @@ impl Revocation {
             Self::Ended => "revoked",
             Self::Refused(reason) => reason.code(),
             Self::CredentialChanged => "credential-changed",
-            Self::AccountChanged => "account-changed",
+            Self::PermissionsChanged => "permissions-changed",
             Self::Unconfirmed => "unconfirmed",
         }
     }
