@@ -298,6 +298,7 @@ fn without_the_feature_more_forms_are_named_with_the_way_to_convert_them() {
 #[cfg(feature = "key-formats")]
 mod formats {
     use super::*;
+    use base64ct::{Base64, Encoding};
 
     #[test]
     fn encrypted_keys_are_opened_by_their_passphrase_alone() {
@@ -330,20 +331,52 @@ mod formats {
 
     #[test]
     fn no_file_can_ask_for_more_work_than_a_person_waits_for() {
-        // hmacWithSHA256, AES-256-CBC, as `encrypted-pkcs8.pem` has them, but with 2^31 - 1 iterations.
+        // hmacWithSHA256, AES-256-CBC, as `encrypted-pkcs8.pem` has them.
         let oid = |arcs: &[u8]| tlv(6, arcs);
         let pkcs5 = |last: u8| oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, last]);
         let prf = sequence(&[&oid(&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09]), support::der::NULL]);
         let aes = sequence(&[&oid(&[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x01, 0x2a]), &tlv(4, &[7; 16])]);
-        let file = |iterations: &[u8]| {
-            let kdf = sequence(&[&pkcs5(12), &sequence(&[&tlv(4, &[1; 8]), &integer(iterations), &prf])]);
+        let derived = |kdf: &[u8], parameters: &[u8]| {
+            let kdf = sequence(&[kdf, parameters]);
             sequence(&[&sequence(&[&pkcs5(13), &sequence(&[&kdf, &aes])]), &tlv(4, &[0; 32])])
         };
-        assert_eq!(
-            private(&file(&[0x7f, 0xff, 0xff, 0xff]), Some(b"x")),
-            Err(KeyFileError::Encryption { line: 0, encoded: Encoded::EncryptedPkcs8 })
-        );
-        assert_eq!(private(&file(&[8]), Some(b"x")), Err(KeyFileError::WrongPassphrase { line: 0 }));
+        let number = |number: u32| integer(&number.to_be_bytes());
+        let pbkdf2 = |iterations| derived(&pkcs5(12), &sequence(&[&tlv(4, &[1; 8]), &number(iterations), &prf]));
+        let scrypt = |n, r, p| {
+            let parameters = sequence(&[&tlv(4, &[1; 8]), &number(n), &number(r), &number(p)]);
+            derived(&oid(&[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b]), &parameters)
+        };
+        // The rounds stand behind 16 bytes of salt.
+        let bcrypt = |rounds: u32| {
+            let text = String::from_utf8(tool("encrypted-openssh.pem")).unwrap();
+            let base64: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+            let mut bytes = Base64::decode_vec(&base64).unwrap();
+            let at = bytes.windows(10).position(|window| window == b"bcrypt\0\0\0\x18").unwrap() + 10 + 4 + 16;
+            bytes[at..at + 4].copy_from_slice(&rounds.to_be_bytes());
+            pem("OPENSSH PRIVATE KEY", &bytes)
+        };
+        let cases = [
+            (pbkdf2(20_000_001), pbkdf2(20_000_000)),
+            (pbkdf2(0x7fff_ffff), pbkdf2(1)),
+            (scrypt(1 << 20, 8, 2), scrypt(1 << 20, 8, 1)),
+            (scrypt(1 << 17, 8, 9), scrypt(1 << 17, 8, 8)),
+            (scrypt(2, 0xffff, 0xffff), scrypt(2, 8, 1)),
+            (bcrypt(2001).into_bytes(), bcrypt(2000).into_bytes()),
+            (bcrypt(u32::MAX).into_bytes(), bcrypt(16).into_bytes()),
+        ];
+        // Nobody is even asked for a passphrase, without which nothing is computed.
+        let found = cases.map(|(too_much, enough)| [private(&too_much, None), private(&enough, None)]);
+        let expected =
+            |line, encoded| [Err(KeyFileError::Encryption { line, encoded }), Err(KeyFileError::Encrypted { line })];
+        let (pkcs8, openssh) = (expected(0, Encoded::EncryptedPkcs8), expected(1, Encoded::OpenSsh));
+        let expected = [&pkcs8, &pkcs8, &pkcs8, &pkcs8, &pkcs8, &openssh, &openssh].map(Clone::clone);
+        assert_eq!(found, expected);
+        assert_eq!(private(&pbkdf2(8), Some(b"x")), Err(KeyFileError::WrongPassphrase { line: 0 }));
+        // None at all, or what scrypt can't have, is no way to open one either.
+        for nonsense in [scrypt(0, 8, 1), scrypt(3, 8, 1), scrypt(16, 0, 1), scrypt(16, 8, 0)] {
+            let error = KeyFileError::Encryption { line: 0, encoded: Encoded::EncryptedPkcs8 };
+            assert_eq!(private(&nonsense, Some(b"x")), Err(error));
+        }
     }
 
     #[test]

@@ -81,7 +81,9 @@ fn encrypted_pkcs8<K>(
         Kdf::Pbkdf2(pbkdf2) => pbkdf2.iteration_count <= MAX_PBKDF2_ITERATIONS,
         Kdf::Scrypt(scrypt) => {
             let blocks = u64::from(scrypt.block_size).saturating_mul(scrypt.parallelization.into());
-            scrypt.cost_parameter.saturating_mul(blocks).saturating_mul(128) <= MAX_SCRYPT_BYTES
+            // The crate panics at a cost of 0.
+            scrypt.cost_parameter.is_power_of_two()
+                && scrypt.cost_parameter.saturating_mul(blocks).saturating_mul(128) <= MAX_SCRYPT_BYTES
         }
         _ => false,
     };
