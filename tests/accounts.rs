@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/drawn.rs"]
+mod drawn;
+
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{self, Account, AccountError, BrokenLine, LineError};
 use countersign::{Accounts, Credential, CredentialKind, Misuse, Reason, UnixTime};
@@ -281,6 +284,19 @@ fn a_token_is_returned_once_and_stored_as_a_hash_alone() {
     assert_eq!(accounts.edit("robot", |account| Ok(account.revoke_tokens())), Ok(2));
     assert_eq!(verify(&accounts, Credential::Token(first.as_bytes())), Err(Reason::UnknownToken));
     assert_eq!(accounts.edit("robot", |account| Ok(account.revoke_tokens())), Ok(0));
+}
+
+#[test]
+fn each_of_a_token_s_256_bits_is_random() {
+    use base64ct::{Base64UrlUnpadded, Encoding};
+    let mut accounts = Accounts::new();
+    accounts.add("robot", [""; 0]).unwrap();
+    let tokens: Vec<Vec<u8>> = (0..64)
+        .map(|_| accounts.edit("robot", |account| account.issue_token()).unwrap())
+        .map(|token| Base64UrlUnpadded::decode_vec(token.strip_prefix("cst_").unwrap()).unwrap())
+        .collect();
+    assert!(tokens.iter().all(|token| token.len() == 32));
+    drawn::each_bit_varies(&tokens, 8);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Tickets: a login that needs no credential, and every way in which it falls back or is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
+#[path = "support/drawn.rs"]
+mod drawn;
 mod support;
 
 use core::pin::pin;
@@ -1411,6 +1413,19 @@ fn a7_an_answer_after_the_deadline_is_refused() {
     let (_, state, answer) = answered();
     let error = state.read(&answer, deadline.after(Duration::from_nanos(1)), NOW).unwrap_err();
     assert_eq!(error, Error::DeadlinePassed);
+}
+
+/// In an export stand its format and how many keys there are, then a key's name of 8 bytes, the key's 32, and two times.
+#[test]
+fn each_bit_of_a_ticket_key_and_of_its_name_is_random() {
+    let rng = &mut TestRng::new("keys");
+    let mut draw = |export: &mut dyn FnMut(&mut TestRng) -> Vec<u8>| {
+        let drawn: Vec<Vec<u8>> = (0..64).map(|_| export(rng)).collect();
+        assert!(drawn.iter().all(|exported| exported.len() == 2 + 8 + 32 + 16 && exported[1] == 1));
+        drawn::each_bit_varies(&drawn.iter().map(|exported| exported[2..42].to_vec()).collect::<Vec<_>>(), 8);
+    };
+    draw(&mut |rng| keys().export(NOW, rng).unwrap().to_vec());
+    draw(&mut |rng| keys().rotate_shared(&[], NOW, Duration::ZERO, rng).unwrap().unwrap().to_vec());
 }
 
 #[test]

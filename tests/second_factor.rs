@@ -6,6 +6,8 @@
 
 #[path = "support/asked.rs"]
 mod asked;
+#[path = "support/drawn.rs"]
+mod drawn;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, LineError, TotpCheck, TotpSecret};
@@ -93,6 +95,20 @@ fn a_secret_is_base32_and_comes_back_as_it_was() {
         assert!(TotpSecret::parse(&long(good)).is_some(), "{good}");
     }
     assert_eq!(format!("{secret:?}"), "TotpSecret { .. }");
+}
+
+#[test]
+fn each_of_a_secret_s_160_bits_and_of_a_recovery_code_s_120_is_random() {
+    let secrets: Vec<_> = (0..64).map(|_| drawn::base32(&TotpSecret::generate().unwrap().to_base32())).collect();
+    assert!(secrets.iter().all(|secret| secret.len() == 32));
+    drawn::each_bit_varies(&secrets, 5);
+    let (mut accounts, _) = accounts();
+    let codes: Vec<_> = (0..7)
+        .flat_map(|_| accounts.edit("alice", Account::issue_recovery_codes).unwrap())
+        .map(|code| drawn::base32(&code.replace('-', "").to_uppercase()))
+        .collect();
+    assert!(codes.iter().all(|code| code.len() == 24));
+    drawn::each_bit_varies(&codes, 5);
 }
 
 #[test]

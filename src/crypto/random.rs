@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// # Errors
 /// [`CryptoError::Failed`] where the operating system has no randomness to give.
 pub fn rng() -> Result<impl CryptoRng + Send, CryptoError> {
-    let generator = seeded();
+    let generator = seeded(&mut SysRng);
     wipe_stack();
     generator.map(Generator)
 }
@@ -21,9 +21,9 @@ pub fn rng() -> Result<impl CryptoRng + Send, CryptoError> {
 /// On the heap: each move of the generator itself would leave a copy of its state behind. Not inlined, so that [`wipe_stack`] finds what
 /// it leaves.
 #[inline(never)]
-fn seeded() -> Result<Box<StdRng>, CryptoError> {
+fn seeded(system: &mut impl TryCryptoRng) -> Result<Box<StdRng>, CryptoError> {
     let mut seed = Zeroizing::new([0; 32]);
-    SysRng.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
+    system.try_fill_bytes(seed.as_mut_slice()).map_err(|_| CryptoError::Failed)?;
     Ok(Box::new(StdRng::from_seed(*seed)))
 }
 
@@ -52,5 +52,45 @@ impl Drop for Generator {
     fn drop(&mut self) {
         // The generator wipes itself after this.
         wipe_stack();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Gives 1, 2, 3, and so on.
+    struct Ascending(u8);
+
+    impl TryRng for Ascending {
+        type Error = Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+            Ok(u32::from(self.0))
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+            Ok(u64::from(self.0))
+        }
+
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+            for slot in out {
+                self.0 = self.0.wrapping_add(1);
+                *slot = self.0;
+            }
+            Ok(())
+        }
+    }
+
+    impl TryCryptoRng for Ascending {}
+
+    #[test]
+    fn all_of_a_seed_is_the_system_s() {
+        let mut system = Ascending(0);
+        let mut generator = seeded(&mut system).unwrap();
+        assert_eq!(system.0, 32);
+        let mut same = StdRng::from_seed(core::array::from_fn(|at| u8::try_from(at).unwrap().wrapping_add(1)));
+        assert_eq!([(); 4].map(|()| generator.next_u64()), [(); 4].map(|()| same.next_u64()));
     }
 }
