@@ -33,7 +33,7 @@ pub(crate) struct Lent {
 
 /// How long PostgreSQL is waited for then: longer than it goes on with a statement that nobody waits for (`place::ABANDONED`), so that one that is merely
 /// slow has no more of them at once than there are connections.
-const RETURN: Duration = Duration::from_secs(12);
+pub(crate) const RETURN: Duration = Duration::from_secs(12);
 
 impl Lent {
     async fn of(pool: &PgPool) -> Result<Self, Error> {

@@ -293,9 +293,10 @@ impl OpenError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
+    use crate::{circuit, database};
 
     #[tokio::test]
     async fn a_file_is_written_for_good_and_waited_for_and_readers_wait_for_no_writer() {
@@ -323,6 +324,27 @@ mod tests {
         let told = impatient(&options).get_options().unwrap().to_owned();
         for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
             assert!(told.split(" -c ").any(|set| set.trim_start_matches("-c ") == format!("{setting}=10s")), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_database_is_waited_for_as_long_as_is_documented_and_twice_within_a_handshake() {
+        let seconds = |seconds| Duration::from_secs(seconds);
+        assert_eq!((PATIENCE, BUSY), (seconds(3), Duration::from_millis(2500)));
+        assert!(2 * PATIENCE < countersign::limits::HANDSHAKE_TIMEOUT);
+        assert_eq!((circuit::EVERY, database::RETURN), (Duration::from_millis(500), seconds(12)));
+        // With its line breaks undone.
+        let text = include_str!("../../docs/accounts.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        for sentence in [
+            format!("Every question is given up after {} seconds, and logins are told", PATIENCE.as_secs()),
+            format!("keep `--handshake-timeout` above {} seconds", 2 * PATIENCE.as_secs()),
+            "one login in each half second goes on asking it".to_owned(),
+            format!("one that hangs costs no other login its {} seconds", PATIENCE.as_secs()),
+            "is given up twelve seconds after the question on it was".to_owned(),
+            format!("writers wait for each other for up to {} seconds", BUSY.as_secs_f64()),
+            format!("At most {CONNECTIONS} connections for each `SqlStore`"),
+        ] {
+            assert!(text.contains(&sentence), "docs/accounts.md does not say: {sentence}");
         }
     }
 }

@@ -94,3 +94,19 @@ impl fmt::Debug for SharedSecret {
         f.debug_struct("SharedSecret").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Everybody has the public half.
+    #[test]
+    fn what_follows_from_a_key_follows_from_its_private_half() {
+        let key = PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem")).unwrap();
+        let secret = SharedSecret::of(&key);
+        let hex: String = secret.all().first().unwrap().0.iter().map(|byte| format!("{byte:02x}")).collect();
+        // openssl pkcs8 -topk8 -nocrypt -in rsa2048.pem -outform der | openssl dgst -sha256 -hmac "countersign shared secret"
+        assert_eq!(hex, "b2cc046360cda5dc33c2cab827a6a9e19c9ff1070454f5eebd5cf777ed760a27");
+    }
+}

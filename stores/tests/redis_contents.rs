@@ -190,6 +190,29 @@ async fn a_count_from_the_future_is_one_of_now_and_fades_from_then_on_also_where
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn counts_are_kept_for_a_day_and_an_account_takes_a_failure_off_a_source_once_an_hour() {
+    let Some(redis) = Redis::start() else { return };
+    let (store, alice): (_, Arc<str>) = (redis.store(), "alice".into());
+    let near = PenaltyKey::Source(source(1));
+    store.add(&[(near.clone(), 3.0), (PenaltyKey::Total, 3.0)]).await.unwrap();
+    let left = async |key: &str| -> i64 {
+        let found: Vec<Vec<u8>> = redis.ask(&["KEYS", key]).await;
+        let [found] = &found[..] else { panic!("{key}: {}", found.len()) };
+        let client = redis::Client::open(redis.address()).unwrap();
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        redis::cmd("TTL").arg(found).query_async(&mut connection).await.unwrap()
+    };
+    for key in ["*counts", "*total"] {
+        let left = left(key).await;
+        assert!((23 * 3600..=24 * 3600).contains(&left), "{key}: {left}");
+    }
+    let first_login = [(near, -1.0), (PenaltyKey::Logins(source(1), alice), 1.0)];
+    store.add(&first_login).await.unwrap();
+    let left = left("*credited:*").await;
+    assert!((3500..=3600).contains(&left), "{left}");
+}
+
 /// As if all logins had been so many days earlier.
 const AGE: &str = r"
 for _, key in ipairs(redis.call('KEYS', '*sources:*')) do

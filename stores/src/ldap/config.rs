@@ -266,6 +266,7 @@ impl fmt::Debug for LdapConfig {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::{LdapConfig, Security};
+    use crate::circuit::EVERY;
 
     #[test]
     fn what_leaves_the_machine_is_encrypted_unless_somebody_wants_otherwise() {
@@ -285,6 +286,20 @@ mod tests {
         for bad in ["http://ldap.example", "ldap://", "ldap.example", "ldap://cn=x:secret@ldap.example", ""] {
             let error = LdapConfig::parse(bad).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_directory_has_as_long_as_is_documented_and_twice_that_is_within_a_handshake() {
+        let (patience, text) = (LdapConfig::PATIENCE, include_str!("../../../docs/accounts.md"));
+        assert_eq!(LdapConfig::parse("ldaps://ldap.example").unwrap().patience, patience);
+        assert!(patience.saturating_mul(2) < countersign::limits::HANDSHAKE_TIMEOUT);
+        assert_eq!((patience.as_secs(), EVERY.as_millis()), (3, 500));
+        for sentence in [
+            "how long the directory may take for all of a login: 3s; at most half of `--handshake-timeout`",
+            "and all but one in each half second at once",
+        ] {
+            assert!(text.contains(sentence), "docs/accounts.md does not say: {sentence}");
         }
     }
 
