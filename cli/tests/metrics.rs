@@ -201,12 +201,14 @@ fn whoever_reaches_the_listener_takes_neither_its_descriptors_nor_its_memory_fro
     let mut server = house.serve_within("ulimit -n 48", &["--metrics-listen", "127.0.0.1:0"]);
     let metrics = metrics_of(&mut server);
     // The whole of a request that is longer than any needs to be.
-    let mut long = connect(&metrics);
-    let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(1 << 16));
-    let _ = long.write_all(head.as_bytes());
-    let mut answer = Vec::new();
-    let _ = long.read_to_end(&mut answer);
-    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+    for (size, is_taken) in [(7 << 10, true), (9 << 10, false), (1 << 16, false)] {
+        let mut long = connect(&metrics);
+        let head = format!("GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: {}\r\n\r\n", "x".repeat(size));
+        let _ = long.write_all(head.as_bytes());
+        let mut answer = Vec::new();
+        let _ = long.read_to_end(&mut answer);
+        assert_eq!(answer.starts_with(b"HTTP/1.1 200"), is_taken, "{size}: {}", String::from_utf8_lossy(&answer));
+    }
     let mut idle: Vec<TcpStream> = (0..100).map(|_| connect(&metrics)).collect();
     for _ in 0..3 {
         server.login(&house, "alice", "secret of alice", &["--no-resume", "--send", "whoami"]).ok();

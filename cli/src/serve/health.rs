@@ -102,3 +102,18 @@ fn respond(request: &Request<Incoming>, sources: &Sources) -> Response<Full<Byte
     let builder = if status == StatusCode::METHOD_NOT_ALLOWED { builder.header(ALLOW, "GET, HEAD") } else { builder };
     builder.body(Full::new(Bytes::from(text))).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_watches_has_as_much_as_operators_are_told() {
+        assert_eq!(PATIENCE, Duration::from_secs(5));
+        let sentence = format!(
+            "It takes {CONNECTIONS}\nconnections at a time, for five seconds and a head of {} KiB each",
+            HEAD / 1024
+        );
+        assert!(include_str!("../../../docs/operating.md").contains(&sentence), "{sentence}");
+    }
+}
