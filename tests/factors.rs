@@ -18,7 +18,7 @@ use countersign::{
     KeyExchange, Misuse, Prompt, Question, Reason, Server, Session, SigningKey, Suite, TicketKeys, Trust, TrustLevel,
     Verifier, Violation, limits,
 };
-use support::wire::{self, Message, padded};
+use support::wire::{self, ClientHello, Forger, Message, edit, padded};
 use support::{
     DEADLINE, FLOOR, LOGIN_AT, RSA2048, Scenario, Sent, TODAY, TestRng, VERDICT_AT, at, error, frame, grant,
     not_that_frame, provider,
@@ -204,6 +204,22 @@ fn l12_a_client_that_does_not_offer_further_factors_is_refused_as_any_other() {
         assert_eq!(error(client.read(&refusal.frame, at(VERDICT_AT), TODAY)), Error::Refused);
     }
     assert!(self::scenario().claim().can_be_asked());
+}
+
+#[test]
+fn what_stands_in_a_client_s_offer_is_not_looked_at() {
+    let scenario = Scenario::new().suite(Suite::RSA_AES_256_GCM);
+    let hello = scenario.await_challenge().0;
+    for data in [&[][..], &[0], &[7; 300]] {
+        let hello = edit(&hello, |hello: &mut ClientHello| hello.extensions = vec![(5, data.to_vec())]);
+        let (challenge, server) = scenario.answer(&hello).unwrap();
+        let credential = wire::Credential { kind: 1, user: b"alice".to_vec(), secret: b"password".to_vec() };
+        let plaintext = padded(credential.encode(), 256);
+        let login = Forger::new(&hello, &challenge).login_with(&plaintext, &mut scenario.rng("forger"));
+        let claim = scenario.open(server, &login).unwrap();
+        assert!(claim.is_open() && claim.can_be_asked(), "{} bytes", data.len());
+        assert!(claim.ask(&prompt(), at(VERDICT_AT)).is_ok());
+    }
 }
 
 #[test]

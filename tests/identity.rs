@@ -17,7 +17,7 @@ use countersign::{
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
-use support::wire::{ClientHello, Message, ServerHello};
+use support::wire::{ClientHello, Message, ServerHello, edit};
 use support::{
     ALICE, OTHER2048, RSA2048, RSA3072, SUITES, Scenario, TestKey, TestRng, VERDICT_AT, at, grant, provider, verifier,
 };
@@ -63,6 +63,16 @@ fn identity() -> Identity {
 
 /// What comes of one connection at this time: the level of trust, and whether the server proved itself.
 fn meet(server: &Server, keys: &ServerKeys, now: UnixTime) -> Result<(TrustLevel, bool), Error> {
+    meet_over(server, keys, now, |challenge| challenge)
+}
+
+/// The same where somebody in the middle changes the ServerHello.
+fn meet_over(
+    server: &Server,
+    keys: &ServerKeys,
+    now: UnixTime,
+    change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+) -> Result<(TrustLevel, bool), Error> {
     let config = Arc::new(ClientConfig::new(provider()).with_suites(&SUITES).unwrap());
     let (none, mut rng) = (ChannelBinding::none(), TestRng::new(format!("a client at {now}")));
     let (hello, client) = client::start(&config, server, &none, &mut rng, at(0))?;
@@ -73,7 +83,7 @@ fn meet(server: &Server, keys: &ServerKeys, now: UnixTime) -> Result<(TrustLevel
         Err(hello) => *hello,
     };
     let (challenge, _) = hello.challenge(&mut rng)?;
-    let challenge = client.read(&challenge, at(0))?;
+    let challenge = client.read(&change(challenge), at(0))?;
     let is_proved = challenge.is_proved();
     Ok((challenge.trust(server, now)?.level(), is_proved))
 }
@@ -114,11 +124,15 @@ fn a_manifest_is_sent_to_who_asks_and_to_nobody_else() {
         let (hello, _) = client::start(&client, &server, &none, &mut TestRng::new("asking"), at(0)).unwrap();
         let asks = ClientHello::decode(&hello[3..]).unwrap().extensions.contains(&(2, Vec::new()));
         assert_eq!(asks, server.wants().manifest);
-        let choice = AwaitHello::new(&config, &none, at(0)).read(hello, at(0)).unwrap();
-        let (frame, _) = keys.answer(choice, *NOW).unwrap().challenge(&mut TestRng::new("answer")).unwrap();
-        let extensions = ServerHello::decode(&frame[3..]).unwrap().extensions;
-        let found = extensions.iter().find(|(number, _)| *number == 2).map(|(_, data)| data.as_slice());
-        assert_eq!(found, sent);
+        // Data that should be empty is not looked at.
+        for data in [&[][..], &[0], &[7; 300]] {
+            let filled = |hello: &mut ClientHello| hello.extensions.iter_mut().for_each(|(_, it)| *it = data.to_vec());
+            let choice = AwaitHello::new(&config, &none, at(0)).read(edit(&hello, filled), at(0)).unwrap();
+            let (frame, _) = keys.answer(choice, *NOW).unwrap().challenge(&mut TestRng::new("answer")).unwrap();
+            let extensions = ServerHello::decode(&frame[3..]).unwrap().extensions;
+            let found = extensions.iter().find(|(number, _)| *number == 2).map(|(_, data)| data.as_slice());
+            assert_eq!(found, sent);
+        }
     }
 }
 
@@ -224,6 +238,48 @@ fn where_the_server_sends_none_the_manifest_that_is_kept_counts_until_it_expires
     assert_eq!(meet(&server.clone().without_proof(), &knowing(&OTHER2048), *NOW), Ok((TrustLevel::Verified, false)));
     assert_eq!(untrusted(&server, &knowing(&RSA3072), *NOW), "manifest-unknown-key");
     assert_eq!(untrusted(&server, &none, later(90 * DAY)), "manifest-expired");
+}
+
+/// Whoever holds a key that the kept manifest names must not get by with any manifest that is none.
+#[test]
+fn the_manifest_that_is_kept_does_not_take_the_place_of_one_that_was_sent_and_is_refused() {
+    // By a key that the client does not have whole, so that no proof shows the change.
+    let identity = identity();
+    let server = Server::trusting(identity.clone()).with_name("db.example").unwrap().without_proof();
+    let keys = [&*RSA2048, &*OTHER2048];
+    let good = |key: &TestKey| sending(key, manifest(1, &keys)).with_any_name();
+    let next = || body(2, &keys);
+    let signed = |body: ManifestBody, by: &SigningKey| body.sign(by, provider()).unwrap().as_bytes().to_vec();
+    let mut other_signature = signed(next(), &IDENTITY);
+    *other_signature.last_mut().unwrap() ^= 1;
+    let over = ManifestBody { issued: earlier(2 * DAY), expires: earlier(DAY), ..next() };
+    let early = ManifestBody { issued: later(DAY), ..next() };
+    let of_another_server = ManifestBody { names: vec!["mail.example".to_owned()], ..next() };
+    assert!(meet(&server, &good(&RSA2048), *NOW).is_ok());
+    for (sent, code) in [
+        (Vec::new(), "manifest-malformed"),
+        (b"no manifest".to_vec(), "manifest-malformed"),
+        ([signed(next(), &IDENTITY), vec![0]].concat(), "manifest-malformed"),
+        (signed(next(), &SigningKey::from_ed25519(&[8; 32]).unwrap()), "manifest-other-identity"),
+        (other_signature, "manifest-signature"),
+        (signed(over, &IDENTITY), "manifest-expired"),
+        (signed(early, &IDENTITY), "manifest-not-yet"),
+        (signed(of_another_server, &IDENTITY), "manifest-other-name"),
+    ] {
+        let replaced = |challenge: Vec<u8>| {
+            edit(&challenge, |hello: &mut ServerHello| {
+                let (_, data) = hello.extensions.iter_mut().find(|(number, _)| *number == 2).unwrap();
+                *data = sent;
+            })
+        };
+        let error = meet_over(&server, &good(&OTHER2048), *NOW, replaced).expect_err(code);
+        assert!(matches!(error, Error::Untrusted(_)), "{error:?}");
+        assert_eq!(error.code(), code);
+        assert_eq!(identity.manifest().unwrap().unwrap().body().sequence, 1, "it was not taken");
+    }
+    // Where none is sent it does.
+    let none = ServerKeys::from(OTHER2048.server.clone()).with_any_name();
+    assert_eq!(meet(&server, &none, *NOW), Ok((TrustLevel::Verified, false)));
 }
 
 #[test]

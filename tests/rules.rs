@@ -151,6 +151,11 @@ fn the_table_of_suites_is_the_code_s() {
         .collect();
     assert_eq!(theirs, ours);
     assert!(Suite::DEFAULT.iter().all(|suite| suite.key_exchange.is_forward_secret()));
+    let [first, second, third, fourth] = Suite::DEFAULT.map(|suite| format!("`{:04x}`", suite.number()));
+    let offered = format!(
+        "{first}, {second}, {third} and {fourth} are forward secret, and what both sides offer, in this order, unless told otherwise."
+    );
+    assert!(PROTOCOL.contains(&offered), "PROTOCOL.md does not say: {offered}");
 }
 
 #[test]

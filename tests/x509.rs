@@ -6,7 +6,7 @@
 #[path = "support/left_out.rs"]
 mod left_out;
 
-use countersign::codec::{self, ServerHello};
+use countersign::codec::{self, Bytes, ClientHello, Extension, List, ServerHello};
 use countersign::crypto::aws_lc;
 use countersign::crypto::{
     Certificate, CertificateChain, CertificateDraft, CertificateFileError, DraftError, NotTimely, SigningKey,
@@ -626,12 +626,23 @@ fn connector(server: Server) -> Connector {
     Connector::new(ClientConfig::new(aws_lc::provider()), server).with_tickets(MemoryTickets::new())
 }
 
+/// A ClientHello with this data in each of its extensions.
+fn with_data(hello: &[u8], data: &[u8]) -> Vec<u8> {
+    let mut message = codec::decode::<ClientHello<'_>>(&hello[3..]).unwrap();
+    let filled = message.extensions.iter().map(|extension| Extension { data: Bytes(data), ..*extension });
+    message.extensions = List::from_slice(&filled.collect::<Vec<_>>()).unwrap();
+    let mut body = Vec::new();
+    codec::encode(&message, &mut body).unwrap();
+    [&hello[..1], &u16::try_from(body.len()).unwrap().to_be_bytes(), &body].concat()
+}
+
 #[test]
 fn certificates_go_to_clients_that_ask_for_them_where_there_are_some() {
     let (binding, now, rng) = (ChannelBinding::none(), Moment::ORIGIN, &mut StdRng::seed_from_u64(1));
     let (client, server) = (ClientConfig::new(aws_lc::provider()).into(), ServerConfig::new(aws_lc::provider()).into());
-    let mut shown = |key: &ServerKey, trust: &Server| {
+    let mut shown = |key: &ServerKey, trust: &Server, data: &[u8]| {
         let (hello, _) = client::start(&client, trust, &binding, rng, now).unwrap();
+        let hello = with_data(&hello, data);
         let hello = AwaitHello::new(&server, &binding, now).read(hello, now).unwrap().choose(key).unwrap();
         let (frame, _) = hello.challenge(rng).unwrap();
         let extensions = codec::decode::<ServerHello<'_>>(&frame[3..]).unwrap().extensions;
@@ -641,10 +652,13 @@ fn certificates_go_to_clients_that_ask_for_them_where_there_are_some() {
     let certified = bare.clone().with_certificates(chain(&["good"]).unwrap()).unwrap();
     let asks = Server::trusting(X509::new(Roots::parse(&file("root")).unwrap())).with_name("db.example").unwrap();
     let does_not = Server::pinned(key().id());
-    assert_eq!([shown(&certified, &asks), shown(&certified, &does_not)], [1, 0]);
-    assert_eq!([shown(&bare, &asks), shown(&bare, &does_not)], [0, 0]);
+    // Data that should be empty is not looked at.
+    for data in [&[][..], &[0], &[7; 300]] {
+        assert_eq!([shown(&certified, &asks, data), shown(&certified, &does_not, data)], [1, 0]);
+        assert_eq!([shown(&bare, &asks, data), shown(&bare, &does_not, data)], [0, 0]);
+    }
     let largest = CertificateChain::parse(of_size(limits::MAX_CERTIFICATES_SIZE).as_bytes()).unwrap();
-    assert_eq!(shown(&bare.with_certificates(largest).unwrap(), &asks), 1, "there is room for as much as may be");
+    assert_eq!(shown(&bare.with_certificates(largest).unwrap(), &asks, &[]), 1, "there is room for as much as may be");
 }
 
 #[test]

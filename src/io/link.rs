@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_has_half_a_second_to_hang_up_as_the_protocol_says() {
+        assert_eq!(LINGER, Duration::from_millis(500));
+        let protocol = include_str!("../../PROTOCOL.md").split_whitespace().collect::<Vec<_>>().join(" ");
+        let sentence = "reads and throws away what still comes until the client hangs up, for half a second at most, and closes then";
+        assert!(protocol.contains(sentence), "PROTOCOL.md does not say: {sentence}");
+    }
+
+    #[test]
     fn a_peer_that_talks_instead_of_hanging_up_takes_turns_with_others() {
         let mut link = Talkative(0);
         let mut hanging_up = pin!(hang_up(&mut link));

@@ -37,6 +37,7 @@ for_every_adapter!(
     a_peer_that_says_nothing_is_given_up_at_the_deadline,
     a_peer_of_another_protocol_is_told_nothing,
     what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read,
+    whoever_is_turned_away_at_its_hello_is_told_even_where_more_was_sent_than_read,
     a_known_key_is_not_sent_and_works_all_the_same,
     the_session_is_not_read_past_by_the_handshake,
     a_private_key_that_answers_later_opens_logins,
@@ -334,6 +335,25 @@ fn what_is_no_login_gets_the_refusal_even_where_more_was_sent_than_read<A: Adapt
         assert!(matches!(refused(server.join().unwrap().map(drop).unwrap_err()), (None, Reason::Malformed(_))));
     }
     eventually_empty(&acceptor);
+}
+
+fn whoever_is_turned_away_at_its_hello_is_told_even_where_more_was_sent_than_read<A: Adapter>() {
+    let busy = acceptor().with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
+    let other = Acceptor::new(config().with_prologue(b"other").unwrap(), RSA2048.server.clone(), verifier);
+    for (acceptor, answer) in [(busy, FrameType::Busy), (other, FrameType::ServerHello)] {
+        for behind in [1, 5000] {
+            let (client, server) = pair();
+            let server = accepting::<A>(&acceptor, server, Context::uncounted());
+            let mut peer = Peer::new(client);
+            // In one piece, so that it is there before the answer is.
+            peer.send(&[&Scenario::new().await_challenge().0[..], &vec![9; behind]].concat());
+            let (kind, _) = split(&peer.rest_without_reset()).unwrap();
+            assert_eq!(kind, answer, "{behind} bytes behind it");
+            drop(peer);
+            server.join().unwrap().map(drop).unwrap_err();
+        }
+        eventually_empty(&acceptor);
+    }
 }
 
 fn a_known_key_is_not_sent_and_works_all_the_same<A: Adapter>() {
