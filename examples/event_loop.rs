@@ -165,7 +165,10 @@ fn serve(mut listener: TcpListener, acceptor: &Acceptor) -> io::Result<()> {
             }
             Connection::Session(_) => None,
         });
-        poll.poll(&mut events, until.min().map(|wait| wait + Duration::from_millis(1)))?;
+        match poll.poll(&mut events, until.min().map(|wait| wait + Duration::from_millis(1))) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            polled => polled?,
+        }
         let mut due: Vec<Token> = events.iter().map(mio::event::Event::token).chain(woken.try_iter()).collect();
         while let Ok((mut stream, peer)) = listener.accept() {
             let token = Token(next);
@@ -206,9 +209,11 @@ fn serve(mut listener: TcpListener, acceptor: &Acceptor) -> io::Result<()> {
                 }
                 Connection::Session(session) => session,
             };
-            match echo(session)? {
-                Some(session) => drop(connections.insert(token, Connection::Session(session))),
-                None => return Ok(()),
+            match echo(session) {
+                Ok(Some(session)) => drop(connections.insert(token, Connection::Session(session))),
+                Ok(None) => return Ok(()),
+                // It ends this one alone.
+                Err(error) => println!("a session broke: {error}"),
             }
         }
     }
@@ -218,11 +223,17 @@ fn serve(mut listener: TcpListener, acceptor: &Acceptor) -> io::Result<()> {
 fn echo(mut session: Box<Stream<TcpStream>>) -> io::Result<Option<Box<Stream<TcpStream>>>> {
     let mut bytes = [0; 1024];
     loop {
+        // What was written and has not left yet. Whoever does not read is not read from, either.
+        match session.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(session)),
+            flushed => flushed?,
+        }
         match session.read(&mut bytes) {
             Ok(0) => {
                 session.close()?;
                 return Ok(None);
             }
+            // There is room for it: nothing waits to leave.
             Ok(count) => session.write_all(bytes.get(..count).unwrap_or_default())?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Some(session)),
             Err(error) => return Err(error),

@@ -10,7 +10,8 @@
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
 use countersign::{
-    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, Forbidden, Grant, KeySize,
+    Acceptor, AccountVerifier, Accounts, ClientConfig, ClosingStream, Connector, Credential, CurrentGrant, Forbidden,
+    KeySize,
 };
 use countersign::{Server, ServerConfig, ServerKey, Stream};
 use http_body_util::{BodyExt, Empty, Full};
@@ -39,18 +40,18 @@ use tower_service::Service;
 async fn serve(session: Stream<TcpStream>) -> hyper::Result<()> {
     let grant = session.current_grant();
     let service = service_fn(move |request: Request<Incoming>| {
-        let answer = answer(&grant.get(), request.method(), request.uri().path());
+        let answer = answer(&grant, request.method(), request.uri().path());
         std::future::ready(Ok::<_, Infallible>(answer.unwrap_or_else(forbidden)))
     });
     http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(session), service).await
 }
 
-/// One request of whoever was granted this.
-fn answer(grant: &Grant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Forbidden> {
+/// One request of whoever is granted this now: what was sent before the session was ended, and read only after that, is refused.
+fn answer(grant: &CurrentGrant, method: &Method, path: &str) -> Result<Response<Full<Bytes>>, Forbidden> {
     let (status, body) = match (method, path) {
         (&Method::GET, "/orders") => {
             grant.require("orders:read")?;
-            (StatusCode::OK, format!("orders for {}", grant.principal()))
+            (StatusCode::OK, format!("orders for {}", grant.get().principal()))
         }
         (&Method::POST, "/orders") => {
             grant.require("orders:write")?;

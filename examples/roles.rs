@@ -76,7 +76,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         })?;
     }
     let accounts = Arc::new(RwLock::new(accounts));
-    // What depends on more than the account: nobody cancels orders by a token, or over the network of the guests.
+    // What depends on more than the account: nobody changes anything over the network of the guests.
     let verifier = AccountVerifier::new(Arc::clone(&accounts)).with_policy(|request: &PolicyRequest<'_>| {
         let is_guest = request.context().value::<&str>() == Some(&"guests");
         if is_guest { Ok(request.grant().narrowed_to(["orders:read"])?) } else { Ok(request.grant().clone()) }

@@ -89,6 +89,26 @@ fn every_other_option_is_refused_by_its_name() {
     assert!(error.to_string().contains("no-pty") && error.to_string().contains("from="), "{error}");
 }
 
+/// As editors and people write them: a mark of Windows in front, an old encoding in a comment, a heading.
+#[test]
+fn no_line_of_a_file_is_left_out_for_what_stands_around_it() {
+    let key = alice().to_openssh("");
+    let key = key.trim_end().as_bytes();
+    let line = |options: &str, comment: &[u8]| [options.as_bytes(), key, b" ", comment, b"\n"].concat();
+    let bound = line("from=\"192.0.2.0/24\" ", b"bound");
+    for front in [&b"\xef\xbb\xbf"[..], b"", b"# keys\n\n"] {
+        for first in [line("", b"andr\xe9"), line("", b"andr\xc3\xa9"), line("from=\"::1\" ", b"\xff")] {
+            let keys = AuthorizedKey::read(&[front, &first, &bound].concat()).unwrap();
+            assert_eq!(keys.len(), 2);
+            assert_eq!((keys[1].from(), keys[1].comment()), (Some("192.0.2.0/24"), "bound"));
+        }
+    }
+    for heading in ["Keys of alice:\n", "ssh-dss AAAA\n"] {
+        let refused = AuthorizedKey::read(&[heading.as_bytes(), &bound].concat()).unwrap_err();
+        assert!(matches!(refused, AuthorizedKeysError::Line { line: 1, .. }), "{refused}");
+    }
+}
+
 #[test]
 fn from_admits_addresses_blocks_and_patterns() {
     for (from, inside, outside) in [

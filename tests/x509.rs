@@ -319,6 +319,8 @@ fn roots_come_from_a_file_with_whatever_around_them() {
         }
         error.code()
     };
+    // The doc of the file says no authority, or no signing of certificates: whoever has that key must not be every server.
+    assert_eq!(says(&file("self"), &["CN=db.example", "no authority's"]), "certificate-of-no-authority");
     assert_eq!(says(b" \n", &["empty"]), "certificate-file-empty");
     assert_eq!(
         says(include_bytes!("keys/tools/good.pub.pem"), &["PUBLIC KEY", "BEGIN CERTIFICATE"]),

@@ -4,7 +4,7 @@ use crate::failure::{Failure, chain};
 use crate::{keys, state, term};
 use clap::{Args, Subcommand};
 use countersign::known_hosts::{Accepted, BrokenLine, Entry, HostsError, KnownHosts, Listing};
-use countersign::{KeyId, UnixTime};
+use countersign::{KeyId, PublicKey, UnixTime};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
@@ -127,13 +127,16 @@ impl KnownHostsCommand {
             Self::List { name, file, json } => list(&file.open()?, name.as_deref(), *json),
             Self::Add { name, key, file, hash } => add(file, name, key, *hash),
             Self::Confirm { name, key, file } => {
-                let is_news = file.open()?.confirm(name, *key).map_err(|error| failed(&error))?;
+                let hosts = file.open()?;
+                check_name(&hosts, name)?;
+                let is_news = hosts.confirm(name, *key).map_err(|error| failed(&error))?;
                 note(if is_news { "confirmed" } else { "confirmed already:" }, name, Some(*key));
                 Ok(())
             }
             Self::Revoke { name, key, file } => {
                 file.make_room();
                 let hosts = file.open()?;
+                check_name(&hosts, name)?;
                 let revoked = if name == "*" { hosts.revoke_everywhere(*key) } else { hosts.revoke(name, *key) };
                 let is_news = revoked.map_err(|error| failed(&error))?;
                 note(if is_news { "revoked for" } else { "revoked already for" }, name, Some(*key));
@@ -150,15 +153,46 @@ impl KnownHostsCommand {
 
 fn add(file: &FileArgs, name: &str, path: &Path, hash: bool) -> Result<(), Failure> {
     let keys = keys::trusted(path)?;
+    let added: Vec<KeyId> = keys.iter().map(PublicKey::id).collect();
     file.make_room();
     let hosts = file.open()?;
+    check_name(&hosts, name)?;
     let hosts = if hash { hosts.with_hashed_names() } else { hosts };
     for key in keys {
         let id = key.id();
         let is_news = hosts.add(name, &Listing::new(key, Accepted::Confirmed)).map_err(|error| failed(&error))?;
         note(if is_news { "added to" } else { "listed already for" }, name, Some(id));
     }
+    tell_others(&hosts, name, |id| added.contains(&id));
     Ok(())
+}
+
+/// Says which other keys are listed for a server: one that was stolen, or was somebody else's, stays good until it is revoked.
+pub(crate) fn tell_others(hosts: &KnownHosts, name: &str, is_meant: impl Fn(KeyId) -> bool) {
+    let Ok(known) = hosts.lookup(name) else { return };
+    for entry in known.keys().iter().filter(|entry| !is_meant(entry.id())) {
+        let (id, line, name) = (entry.id(), entry.line(), term::word(name));
+        term::note(format_args!(
+            "countersign: {id} in line {line} of {} is good for {name}, too; if it was stolen, or another's: \
+             countersign known-hosts revoke {name} {id}",
+            hosts.path().display()
+        ));
+    }
+}
+
+/// A login has a port in the name of its server, so without one it would never be found.
+fn check_name(hosts: &KnownHosts, name: &str) -> Result<(), Failure> {
+    let host = name.split_once('/').map_or(name, |(host, _)| host);
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    // What is no name at all is told as that.
+    if has_port || hosts.at(name).is_err() {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!(
+        "{}: there is no port in it, and so no login that it would be for; write it as --server has it, HOST:PORT, and with /NAME behind it for a \
+         --server-name",
+        term::visible(name)
+    )))
 }
 
 /// What can't be done, and what can.

@@ -4,7 +4,7 @@
 mod certificates;
 
 use crate::failure::Failure;
-use crate::known_hosts::FileArgs;
+use crate::known_hosts::{self, FileArgs};
 use crate::prompt::{self, Answer};
 use crate::{crypto, keys, state, term};
 use clap::{Args, ValueEnum};
@@ -130,9 +130,12 @@ impl TrustArgs {
         let server = vouched.chain(keys.into_iter().map(Server::key)).chain(pins);
         let server = server.reduce(Server::or).ok_or_else(nothing)?;
         match hosts {
-            // What is revoked is not trusted, whoever gives it.
-            Some(hosts) if hosts.lookup(name).is_ok_and(|known| known.revoked().is_empty()) => Ok(server),
-            Some(hosts) => Ok(server.or(Server::trusting(hosts.at(name).map_err(bad_name)?.only_revoking()))),
+            // What is revoked is not trusted, whoever gives it, and whether it is now or while this runs.
+            Some(hosts) => {
+                // Of a server that no line can name, what is revoked for all.
+                let host = hosts.at(name).or_else(|_| hosts.at(UNNAMED)).map_err(bad_name)?;
+                Ok(server.or(Server::trusting(host.only_revoking())))
+            }
             None => Ok(server),
         }
     }
@@ -214,9 +217,10 @@ impl TrustArgs {
         self.file.make_room();
         // What is wrong with the file has been said.
         let Ok(hosts) = self.file.open() else { return self.not_kept(&"the known hosts can't be read") };
-        if let Err(error) = self.hashing(hosts).add(name, &Listing::new(key.clone(), Accepted::Pin)) {
+        if let Err(error) = self.hashing(hosts.clone()).add(name, &Listing::new(key.clone(), Accepted::Pin)) {
             self.not_kept(&error);
         }
+        known_hosts::tell_others(&hosts, name, |id| id == key.id() || self.pins.contains(&id));
     }
 
     fn not_kept(&self, why: &dyn std::fmt::Display) {
@@ -225,6 +229,9 @@ impl TrustArgs {
         }
     }
 }
+
+/// Stands for a server that can't be in a file of known hosts.
+const UNNAMED: &str = "-";
 
 fn not_kept(why: &dyn std::fmt::Display) {
     term::note(format_args!("countersign: {why}; the server's key is not kept for the next login"));

@@ -198,6 +198,20 @@ fn connections_at_once_take_one_answer_for_all_of_them() {
     (0..4).for_each(|_| drop(server.wait_for(&["event=login-resumed"])));
 }
 
+/// Whoever finds out that a key was stolen need not end what runs.
+#[test]
+fn a_key_that_is_revoked_while_it_runs_gets_no_further_login_also_where_it_was_given() {
+    let house = House::new();
+    let server = house.serve(&["--forward", &service(echo)]);
+    let mut tunnel = Tunnel::of_alice(&house, &server.address, &["--no-resume"]);
+    goes_through(tunnel.connect(), b"before");
+    let mut revoke = support::command(&["known-hosts", "revoke", "*", &house.pin()]);
+    assert!(revoke.env("XDG_STATE_HOME", house.path("state")).status().unwrap().success());
+    is_reset(tunnel.connect());
+    tunnel.wait_for("IS REVOKED");
+    assert_eq!(status(&mut tunnel.child), 3);
+}
+
 /// A machine that has lost its power says nothing.
 #[cfg(target_os = "linux")]
 #[test]

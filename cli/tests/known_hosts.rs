@@ -127,8 +127,37 @@ fn the_file_is_looked_after_by_commands() {
     for name in ["", "a b", "a*"] {
         known(&house, &["add", name, &key]).fails(2, &["not a server's name"]);
     }
+    // What no login can have is told: it would never be found.
+    for name in ["db.example", "[::1]", "db.example/blue", "db.example:", "db.example:ssh"] {
+        for args in [["add", name, &key], ["revoke", name, &pin], ["confirm", name, &pin]] {
+            known(&house, &args).fails(2, &[name, "HOST:PORT"]);
+        }
+    }
+    known(&house, &["add", "[2001:DB8:0:0:0:0:0:1]:4500", &key]).ok();
+    assert!(known(&house, &["list", "[2001:db8::1]:4500"]).ok().out.contains(&pin));
     known(&house, &["add", "a:1", &house.path("missing.pem")]).fails(2, &["missing.pem"]);
     known(&house, &["confirm", "a:1", "SHA256:short"]).fails(2, &["not a fingerprint"]);
+}
+
+/// A key that was stolen stays good where it is listed: whoever is given another is told so.
+#[test]
+fn whoever_is_given_a_new_key_is_told_of_the_old_ones_that_are_good_too() {
+    let house = House::new();
+    let server = house.serve(&[]);
+    fs::create_dir_all(house.path("state/countersign")).unwrap();
+    let old = run(&["keygen", "--out", &house.path("old.pem")], "").ok().out.trim().to_owned();
+    known(&house, &["add", &server.address, &house.path("old.pub.pem")]).ok();
+    let revoke = format!("known-hosts revoke {} {old}", server.address);
+    let said = login(&server, &house, &["--pin", &house.pin()]).ok();
+    assert!(said.err.contains("is good for") && said.err.contains(&revoke), "{said:?}");
+    // Once it is kept: no more than once. Whoever names both means both.
+    let both = login(&server, &house, &["--pin", &house.pin(), "--pin", &old]).ok();
+    assert!(!both.err.contains(&revoke), "{both:?}");
+    let said = known(&house, &["add", &server.address, &house.path("server.pub.pem")]).ok();
+    assert!(said.err.contains(&revoke), "{said:?}");
+    known(&house, &["revoke", &server.address, &old]).ok();
+    let said = known(&house, &["add", &server.address, &house.path("server.pub.pem")]).ok();
+    assert!(!said.err.contains("is good for"), "{said:?}");
 }
 
 #[test]

@@ -217,10 +217,11 @@ impl Connector {
         let may_show = again
             || !self.server().needs_proof(&self.server().known_keys())
             || self.client.config.asks_for_proof_at_resumption();
-        let ticket = tickets.filter(|_| may_show).and_then(|(tickets, user)| {
-            let ticket = tickets.take(self.server(), user)?;
-            self.server().resume(ticket, user, script::unix_now())
-        });
+        // Not before there is somebody to show it to: it would be gone.
+        let ticket = || {
+            let (tickets, user) = tickets.filter(|_| may_show)?;
+            self.server().resume(tickets.take(self.server(), user)?, user, script::unix_now())
+        };
         let stream = match self.start(dial, again, ticket).await? {
             Begun::Resumed(stream) => stream,
             // In a box of its own, for which those who wait for a challenge hold no room.
@@ -246,19 +247,20 @@ impl Connector {
         dial: impl FnMut() -> D,
         ticket: Option<TrustedTicket>,
     ) -> Result<Begun<L>, LoginError> {
-        self.start(dial, true, ticket).await
+        self.start(dial, true, || ticket).await
     }
 
     async fn start<L: Link, D: Future<Output = io::Result<L>>>(
         &self,
         mut dial: impl FnMut() -> D,
         again: bool,
-        ticket: Option<TrustedTicket>,
+        ticket: impl FnOnce() -> Option<TrustedTicket>,
     ) -> Result<Begun<L>, LoginError> {
         // Before it is asked: whoever decides on the answer may keep the key that is in it.
         let first_known = || self.server().known_keys().into_iter().next();
         let mut was_first = first_known();
         let mut link = dial().await?;
+        let ticket = ticket();
         let is_shown = ticket.is_some();
         let mut begun = match Box::pin(script::begin(&mut link, &self.client, self.server(), ticket)).await {
             // Another login took a newer manifest while this one was on its way: the server has that, too, if it is the right one.

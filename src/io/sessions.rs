@@ -161,7 +161,12 @@ impl Sessions {
         let mut state = self.lock();
         state.notices = state.notices.wrapping_add(1);
         let ids: Vec<u64> = state.of(principal).collect();
-        ids.into_iter().for_each(|id| state.ask(id, now));
+        for id in ids {
+            state.ask(id, now);
+            if principal.is_some() {
+                state.hurry(id);
+            }
+        }
         self.start_askers(&mut state);
         if !state.queue.is_empty() {
             self.start_clock(&mut state);
@@ -391,6 +396,14 @@ impl State {
         } else {
             open.asking = Some(now);
             self.queue.push_back(id);
+        }
+    }
+
+    /// Has a session asked about before all others that wait: somebody knows that it has changed.
+    fn hurry(&mut self, id: u64) {
+        if let Some(at) = self.queue.iter().position(|queued| *queued == id) {
+            self.queue.remove(at);
+            self.queue.push_front(id);
         }
     }
 

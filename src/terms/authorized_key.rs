@@ -97,8 +97,9 @@ impl AuthorizedKey {
     #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
     pub fn read(file: &[u8]) -> Result<Vec<Self>, AuthorizedKeysError> {
         const LONGEST: usize = 1 << 20;
-        let lines = str::from_utf8(file).ok().filter(|text| text.len() <= LONGEST && line::are_lines(text));
-        let Some(text) = lines else {
+        // As some editors of Windows begin a file; and comments may be in whatever encoding there was.
+        let text = String::from_utf8_lossy(file.strip_prefix("\u{feff}".as_bytes()).unwrap_or(file));
+        let Some(text) = Some(text).filter(|text| text.len() <= LONGEST && line::are_lines(text)) else {
             let keys = KeyFile::parse(file)?.verifying_keys()?;
             return Ok(keys.into_iter().map(|source| Self::new(source.key, "")).collect());
         };

@@ -6,11 +6,13 @@ use crate::ends::{
     eventually, eventually_empty, failed, login, pair,
 };
 use crate::peer::{Challenged, Peer};
+use crate::penalties::HOUR;
 use crate::support::{ALICE, RSA2048, Scenario, TOKEN, verifier};
 use countersign::events::{Decision, Named, Timings};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, Bounds, ClientKey, Connector, Context, Credential, CredentialKind, Event,
-    FactorAttempt, Form, Further, Grant, Prompt, Reason, Server, ServerKeys, SigningKey, Source, TicketKeys, Verifier,
+    FactorAttempt, Form, Further, Grant, Penalties, Prompt, Reason, Server, ServerKeys, SigningKey, Source, TicketKeys,
+    Verifier, Waits,
 };
 use std::io::{Read, Write};
 use std::sync::{Arc, Mutex};
@@ -362,6 +364,14 @@ fn what_a_stranger_can_cause_at_no_cost_is_told_from_what_costs_a_login() {
     drop(server.join().unwrap());
     let limited = acceptor.clone().with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
     drop(failed::<Blocking>(&limited, &connector(), ALICE));
+    // A source that waits, whose hello costs nothing to send and nothing to refuse.
+    let waits = acceptor.clone().with_penalties(Penalties::default().with_source(Waits::new(0, HOUR, HOUR)));
+    for _ in 0..2 {
+        let (client, server) = pair();
+        let server = accepting::<Blocking>(&waits, server, Source::named("guesser"));
+        drop(Blocking::connect(&connector(), client, Credential::Token(b"wrong")));
+        drop(server.join().unwrap());
+    }
     acceptor.stop();
     let (_client, server) = pair();
     drop(accepting::<Blocking>(&acceptor, server, Source::uncounted()).join().unwrap());
@@ -372,6 +382,8 @@ fn what_a_stranger_can_cause_at_no_cost_is_told_from_what_costs_a_login() {
         ("unknown-frame", true),
         ("malformed", true),
         ("not-admitted", true),
+        ("unknown-token", false),
+        ("penalty-source", true),
         ("stopping", true),
     ];
     assert_eq!(*told.lock().unwrap(), expected);

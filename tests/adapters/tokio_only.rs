@@ -1,19 +1,23 @@
 //! What is special to tokio's streams: futures that are cancelled, streams that are not ready, and what an idle one holds.
 
-use crate::ends::{acceptor, asking, connector};
+use crate::ends::{acceptor, asking, config, connector};
+use crate::penalties::Looked;
 use crate::places::{Gate, one_at_a_time};
-use crate::support::ALICE;
-use countersign::{Acceptor, Connector, Context as Connection, Credential, Error, LoginError, Reason, Stream};
+use crate::support::{ALICE, RSA2048, provider};
+use countersign::{
+    Acceptor, Connector, Context as Connection, Credential, Error, LoginError, MemoryTickets, Reason, Stream,
+    TicketKeys,
+};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use sha2::{Digest, Sha256};
-use std::future::Future;
+use std::future::{Future, pending, ready};
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, ReadBuf, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufStream, DuplexStream, ReadBuf, duplex};
 
 /// Drives a test, and fails it where it hangs.
 fn run(test: impl Future<Output = ()>) {
@@ -240,6 +244,29 @@ fn a_cancelled_shutdown_can_be_asked_for_again() {
         server.read_to_end(&mut read).await.unwrap();
         writer.await.unwrap();
         assert_eq!(read, [1; 1000]);
+    });
+}
+
+#[test]
+fn a_ticket_is_there_for_the_next_try_where_no_connection_came_of_this_one() {
+    run(async {
+        let tickets = Arc::new(TicketKeys::new(provider(), Duration::from_secs(60)));
+        let acceptor = Acceptor::new(config().with_tickets(tickets), RSA2048.server.clone(), Looked::default());
+        let connector = connector().with_tickets(MemoryTickets::new());
+        let is_resumed = async || {
+            let (client, server) = duplex(1 << 16);
+            let acceptor = acceptor.clone();
+            let accepted = tokio::spawn(async move { acceptor.accept(server, Connection::uncounted()).await });
+            let session = connector.connect(client, ALICE).await.unwrap();
+            accepted.await.unwrap().unwrap();
+            session.info().is_resumed()
+        };
+        assert!(!is_resumed().await);
+        let nobody = || ready(Err::<DuplexStream, _>(io::ErrorKind::ConnectionRefused.into()));
+        assert!(connector.dial(nobody, ALICE).await.is_err());
+        // Given up before there was one.
+        drop(tokio::time::timeout(Duration::ZERO, connector.dial(pending::<io::Result<DuplexStream>>, ALICE)).await);
+        assert!(is_resumed().await);
     });
 }
 

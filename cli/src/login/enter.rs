@@ -27,9 +27,11 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
     // Read even if the ticket is taken: the lines after it are what is sent.
     let who = remote.who()?;
     remote.read_factor()?;
+    // Not before there is somebody to show the ticket to: it would be gone.
+    let stream = remote.dial().await.map_err(|error| remote.failed(&error.into()))?;
     let ticket = cache.as_ref().filter(|_| resume == Resume::Show);
     let ticket = ticket.and_then(|(cache, user)| cache.take(&remote.server, user, connector.server()));
-    let session = match begin(remote, &connector, ticket).await? {
+    let session = match begin(remote, &connector, Some(stream), ticket).await? {
         Begun::Resumed(session) => session,
         Begun::Trusted(trusted) => {
             let (key, asks) = (trusted.server_key().clone(), who.asks());
@@ -51,7 +53,7 @@ pub(super) async fn enter(remote: &Remote, resume: Resume) -> Result<Stream<TcpS
 
 /// Checks the server's key, before anybody is asked for a secret, and gives it.
 pub(crate) async fn check(remote: &Remote, connector: &Connector) -> Result<Option<PublicKey>, Failure> {
-    match begin(remote, connector, None).await? {
+    match begin(remote, connector, None, None).await? {
         Begun::Trusted(trusted) => Ok(Some(trusted.server_key().clone())),
         Begun::Resumed(_) => Ok(None),
     }
@@ -59,7 +61,7 @@ pub(crate) async fn check(remote: &Remote, connector: &Connector) -> Result<Opti
 
 /// Logs in over another connection to the server of this key.
 async fn anew(remote: &Remote, key: &PublicKey, identity: &Identity) -> Result<Stream<TcpStream>, Failure> {
-    match begin(remote, &remote.connector(Some(key))?, None).await? {
+    match begin(remote, &remote.connector(Some(key))?, None, None).await? {
         Begun::Resumed(session) => Ok(session),
         Begun::Trusted(trusted) => login(trusted, identity).await.map_err(|error| remote.failed(&error)),
     }
@@ -69,12 +71,23 @@ async fn login(trusted: Trusted<TokioLink<TcpStream>>, identity: &Identity) -> R
     trusted.login(identity.credential()).await
 }
 
+/// Over a connection that there is already, or a new one.
 async fn begin(
     remote: &Remote,
     connector: &Connector,
+    mut stream: Option<TcpStream>,
     ticket: Option<TrustedTicket>,
 ) -> Result<Begun<TokioLink<TcpStream>>, Failure> {
-    let begun = match connector.begin(|| remote.dial(), ticket).await {
+    let dial = || {
+        let ready = stream.take();
+        async move {
+            match ready {
+                Some(stream) => Ok(stream),
+                None => remote.dial().await,
+            }
+        }
+    };
+    let begun = match connector.begin(dial, ticket).await {
         // Somebody took longer to look at the key than the server waits. It is known by now.
         Err(error) if remote.has_asked() && is_late(&error) => connector.begin(|| remote.dial(), None).await,
         begun => begun,

@@ -43,6 +43,18 @@ pub enum CertificateFileError {
         /// What is wrong with its key.
         source: KeyError,
     },
+    /// It is to vouch for others, and is no authority's.
+    #[error(
+        "{}the certificate of {subject} says that it is no authority's, so it vouches for nobody: where it is the server's own, \
+         have clients trust that one alone",
+        At(*line)
+    )]
+    NotAuthority {
+        /// Where it begins.
+        line: usize,
+        /// Whose it is.
+        subject: String,
+    },
     /// The certificate behind another did not issue it.
     #[error(
         "{}the certificate of {subject} is issued by {issuer}, and the next one, of {next}, did not issue it; put them in \
@@ -86,6 +98,7 @@ impl CertificateFileError {
             Self::TooMany(_) => "certificates-too-many",
             Self::TooLarge(_) => "certificates-too-large",
             Self::Key { source, .. } => source.code(),
+            Self::NotAuthority { .. } => "certificate-of-no-authority",
             Self::NotIssuedByNext { .. } => "certificates-not-in-order",
             Self::OtherKey { .. } => "certificate-of-other-key",
             Self::NoSystemRoots(_) => "no-system-roots",

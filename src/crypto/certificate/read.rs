@@ -36,7 +36,8 @@ struct Parts {
     not_before: UnixTime,
     not_after: UnixTime,
     key: Result<PublicKey, KeyError>,
-    is_authority: bool,
+    /// None where it does not say.
+    is_authority: Option<bool>,
     key_usage: Option<KeyUsage>,
 }
 
@@ -48,7 +49,7 @@ impl Certificate {
         let tbs = whole.tbs_certificate();
         let validity = tbs.validity();
         let spki = tbs.subject_public_key_info().to_der().ok()?;
-        let is_authority = tbs.get_extension::<BasicConstraints>().ok()?.is_some_and(|(_, basic)| basic.ca);
+        let is_authority = tbs.get_extension::<BasicConstraints>().ok()?.map(|(_, basic)| basic.ca);
         Some(Self(Arc::new(Parts {
             der: der.into(),
             subject: name(&tbs.subject().to_string()),
@@ -109,7 +110,13 @@ impl Certificate {
 
     /// Whether it says that it is an authority's, which may issue others.
     pub fn is_authority(&self) -> bool {
-        self.0.is_authority
+        self.0.is_authority == Some(true)
+    }
+
+    /// Whether it may be one to vouch for others: it does not say that it is no authority's, and where it has a key usage, that has keyCertSign
+    /// (RFC 5280, section 4.2.1.9 and 4.2.1.3).
+    pub(crate) fn may_vouch(&self) -> bool {
+        self.0.is_authority != Some(false) && self.0.key_usage.is_none_or(|usage| usage.key_cert_sign())
     }
 
     /// Whether secrets may be sealed to its key: where it has a key usage, that has keyEncipherment (RFC 5280, section 4.2.1.3).

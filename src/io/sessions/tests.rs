@@ -155,6 +155,23 @@ fn a_session_is_asked_about_when_it_is_due_and_once() {
 }
 
 #[test]
+fn whoever_was_named_is_asked_about_before_all_others() {
+    let (sessions, counting) = sessions(Duration::from_secs(3600));
+    counting.hangs.store(true, SeqCst);
+    let _open: Vec<_> = (0..100).map(|number| enter(&sessions, &format!("user {number}"))).collect();
+    sessions.recheck(None);
+    eventually(|| counting.at_once.load(SeqCst) == ASKERS);
+    let (_entry, _live) = enter(&sessions, "alice");
+    sessions.recheck(None);
+    sessions.recheck(Some("alice"));
+    let state = sessions.lock();
+    let first = *state.queue.front().unwrap();
+    assert_eq!(state.open[&first].live.grant().principal(), "alice");
+    drop(state);
+    counting.hangs.store(false, SeqCst);
+}
+
+#[test]
 fn those_who_are_in_are_asked_about_as_was_said_last() {
     let (sessions, counting) = sessions(Duration::from_secs(3600));
     let (_entry, _live) = enter(&sessions, "alice");

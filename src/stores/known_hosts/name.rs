@@ -2,6 +2,7 @@
 
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
+use core::net::Ipv6Addr;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -14,11 +15,15 @@ const TAG: &str = "|hmac-sha256|";
 /// Stands for every server, in lines that revoke.
 pub(super) const ALL: &str = "*";
 
-/// A name as it is compared: in lower case. None where it can't stand in a line.
+/// A name as it is compared: in lower case, and an IPv6 address as RFC 5952 writes it. None where it can't stand in a line.
 pub(super) fn normal(name: &str) -> Option<String> {
     let is_odd = |byte: u8| !byte.is_ascii_graphic() || b"!\"#'*,=?@\\|".contains(&byte);
     let allowed = !name.is_empty() && name.len() <= MAX_NAME && !name.bytes().any(is_odd);
-    allowed.then(|| name.to_ascii_lowercase())
+    let address = || {
+        let (address, rest) = name.strip_prefix('[')?.split_once(']')?;
+        Some(format!("[{}]{}", address.parse::<Ipv6Addr>().ok()?, rest.to_ascii_lowercase()))
+    };
+    allowed.then(|| address().unwrap_or_else(|| name.to_ascii_lowercase()))
 }
 
 /// Which servers a line is about.

@@ -38,8 +38,7 @@ pub(super) fn is_blank(line: &str) -> bool {
 
 /// Whether a text is a file of such lines: its first is none of PEM, and there is a key behind some algorithm.
 pub(super) fn are_lines(text: &str) -> bool {
-    let mut lines = text.lines().filter(|line| !is_blank(line));
-    lines.next().is_some_and(has_algorithm)
+    !text.contains("-----BEGIN ") && text.lines().any(|line| !is_blank(line) && has_algorithm(line))
 }
 
 fn has_algorithm(line: &str) -> bool {

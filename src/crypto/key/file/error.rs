@@ -194,8 +194,9 @@ impl Cure {
             Self::FromPutty => format!("puttygen {from} -O private-openssh -o {to}"),
             Self::FromOpenSsh => format!("cp {from} {to} && ssh-keygen -p -m PKCS8 -f {to}"),
             Self::FromOpenSshPublic => format!("ssh-keygen -e -m PKCS8 -f {from} > {to}"),
-            Self::FromBase64 => format!("base64 -d {from} > {to}"),
-            Self::FromUtf16 => format!("iconv -f UTF-16 -t UTF-8 {from} > {to}"),
+            // There may be a private key in it.
+            Self::FromBase64 => format!("(umask 077 && base64 -d {from} > {to})"),
+            Self::FromUtf16 => format!("(umask 077 && iconv -f UTF-16 -t UTF-8 {from} > {to})"),
         }
     }
 

@@ -15,12 +15,16 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// The certificates of a file: PEM, or one in DER. All of them are believed, so give no more than the roots.
+    /// The certificates of a file: PEM, or one in DER. All of them are believed, so give no more than the roots. One that says that it is no
+    /// authority's is refused.
     ///
     /// # Errors
     /// [`CertificateFileError`], with the line.
     pub fn parse(bytes: &[u8]) -> Result<Self, CertificateFileError> {
         let anchors = certificates_of(bytes)?.into_iter().map(|(line, certificate)| {
+            if !certificate.may_vouch() {
+                return Err(CertificateFileError::NotAuthority { line, subject: certificate.subject().to_owned() });
+            }
             anchor(&CertificateDer::from(certificate.der())).ok_or(CertificateFileError::Malformed { line })
         });
         Ok(Self { anchors: anchors.collect::<Result<_, _>>()?, is_platform: false })
