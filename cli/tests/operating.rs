@@ -153,7 +153,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
                 || (name == "users" && with_directory)
                 || (name.starts_with("ldap") && !with_directory);
             if !name.contains(' ') && !is_left_out && !lines.iter().any(|(known, _)| known == name) {
-                let value = value.replace("/etc/countersign/users", &house.path("users.txt"));
+                let value = value.replace("/var/lib/countersign/users", &house.path("users.txt"));
                 let value = value.replace("/etc/countersign/", &house.path(""));
                 let value = value.replace("/run/credentials/countersign.service/ldap-password", &password);
                 lines.push((name.to_owned(), value.replace("/var/lib/countersign/", &house.path(""))));

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -258,7 +259,7 @@ fn activated(house: &House, sockets: &str) -> (Command, TcpListener) {
     // The configuration that packages ship, with its files elsewhere.
     let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
     let folder = house.path("");
-    let config = shipped.replace("/etc/countersign/users", &house.path("users.txt"));
+    let config = shipped.replace("/var/lib/countersign/users", &house.path("users.txt"));
     let config = config.replace("\"/etc/countersign/", &format!("\"{folder}"));
     let config = house.write("serve.toml", config.as_bytes(), 0o644);
     let options = options_of_the_unit().into_iter();
@@ -299,7 +300,7 @@ fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_us
     let on: Vec<&str> = shipped.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(
         on,
-        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/etc/countersign/users\""]
+        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/var/lib/countersign/users\""]
     );
     for careful in [
         "# users = \"postgres://countersign@db.example/accounts?sslmode=verify-full&",
@@ -309,6 +310,41 @@ fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_us
         "# proxy-protocol = [\"10.0.0.0/8\"]",
     ] {
         assert!(shipped.contains(careful), "{careful}");
+    }
+}
+
+/// What is named behind a flag in a document's blocks of commands.
+fn named<'a>(document: &'a str, flag: &str) -> BTreeSet<&'a str> {
+    let blocks = document.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let words = blocks.flat_map(|block| block.split_whitespace().zip(block.split_whitespace().skip(1)));
+    words.filter(|(word, place)| *word == flag && place.starts_with('/')).map(|(_, place)| place).collect()
+}
+
+/// Whoever follows one of them is to find at a place what the other has put there; and a server recovery codes that it can use up, hashes
+/// that it can make anew.
+#[test]
+fn the_documents_have_the_places_of_the_configuration_and_the_service_may_change_what_it_has_to() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (configuration, unit) = (read("contrib/serve.toml"), read("contrib/systemd/countersign.service"));
+    let place = |name: &str| {
+        let lines = configuration.lines().map(|line| line.trim_start_matches("# "));
+        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'));
+        values.next().unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let (install, runbook) = (read("contrib/README.md"), read("docs/runbook.md"));
+    for (document, flag, name) in [
+        (&install, "--users", "users"),
+        (&install, "--out", "key"),
+        (&runbook, "--users", "users"),
+        (&runbook, "--keys", "keys"),
+        (&runbook, "-f", "ticket-keys"),
+    ] {
+        assert_eq!(named(document, flag), BTreeSet::from([place(name).as_str()]), "{flag}");
+    }
+    assert!(section(&unit, "Service").contains(&"StateDirectory=countersign"));
+    for name in ["users", "ticket-keys"] {
+        let place = place(name);
+        assert!(place.starts_with("/var/lib/countersign/"), "{name}, which the service can't change at {place}");
     }
 }
 
