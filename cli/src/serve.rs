@@ -270,8 +270,9 @@ impl Serve {
         let (backend, warnings) = runtime.block_on(self.backend())?;
         warnings.iter().for_each(term::note);
         let accounts = runtime.block_on(backend.count());
-        let listener = listen(&self.listen)?;
-        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
+        let listener = listen("--listen", &self.listen)?;
+        let watching = self.metrics_listen.as_deref();
+        let watching = watching.map(|address| listen("--metrics-listen", address)).transpose()?;
         self.check_ticket_keys(backend.users())?;
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
