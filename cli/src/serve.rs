@@ -48,7 +48,7 @@ use crate::prompt;
 use crate::term;
 use clap::Args;
 use countersign::accounts::AccountVerifier;
-use countersign::{Acceptor, ServerKeys, Stretching, TicketKeys};
+use countersign::{Acceptor, KeySet, ServerKeys, Stretching, TicketKeys};
 use health::Health;
 use keys::Source;
 use ldap::LdapArgs;
@@ -313,11 +313,8 @@ impl Serve {
                 tokio::spawn(health::serve(listener, server.sources()));
             }
             if self.log_format == LogFormat::Logfmt {
-                term::line(format_args!("listening on {address}"))?;
-                term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
-                for next in set.next() {
-                    term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
-                }
+                // Where that can't be written, the log can't either, and says so: a server serves all the same.
+                let _ = introduce(address, &set);
             }
             started = keys::described(started, &set);
             started = started.text("users", &named);
@@ -491,6 +488,13 @@ impl Plan<'_> {
         let server = Server::new(acceptor, watch, live, options.handshake_timeout, (log, health));
         Ok((server.with_redis(watched_redis), warnings))
     }
+}
+
+/// For whoever starts it by hand.
+fn introduce(address: std::net::SocketAddr, keys: &KeySet) -> Result<(), Failure> {
+    term::line(format_args!("listening on {address}"))?;
+    term::line(format_args!("fingerprint {}", keys.current().public_key().id()))?;
+    keys.next().iter().try_for_each(|next| term::line(format_args!("next fingerprint {}", next.public_key().id())))
 }
 
 /// A listener on the runtime, and its address.

@@ -6,7 +6,7 @@
 mod support;
 
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -163,6 +163,21 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
         let text: String = lines.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         let file = house.write("serve.toml", text.as_bytes(), 0o644);
         run(&["check-config", &file], "").ok();
+    }
+}
+
+/// With the disk full, say.
+#[test]
+fn a_server_whose_log_can_not_be_written_begins_and_says_so_once_in_either_format() {
+    for format in ["logfmt", "json"] {
+        let (_house, file) = configured(&format!("log-format = {format:?}"));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut child = command(&["serve", "--config", &file]).stdout(full).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("warning: the log can't be written: ")), "{format}");
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(status(&mut child), 0, "{format}");
+        assert!(!lines.any(|line| line.contains("the log")), "{format}");
     }
 }
 
