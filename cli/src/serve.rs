@@ -435,7 +435,7 @@ impl Plan<'_> {
             more_files,
             stretching,
         } = self;
-        let doubtful = backend.warnings(stretching.as_ref()).await;
+        let doubtful = backend.warnings(stretching.as_ref(), keeps_passwords).await;
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());

@@ -68,7 +68,7 @@ impl Serve {
                     let (backend, doubtful) = self.backend().await?;
                     warnings.extend(doubtful);
                     self.check_ticket_keys(backend.users())?;
-                    warnings.extend(backend.warnings(stretching.as_ref()).await);
+                    warnings.extend(backend.warnings(stretching.as_ref(), self.no_password_upgrade).await);
                     Some(backend)
                 }
             };
