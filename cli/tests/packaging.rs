@@ -35,6 +35,16 @@ fn the_version_names_commit_provider_and_features() {
     assert!(["provider: aws-lc-rs", "provider: rustcrypto"].contains(&lines[1]), "{said}");
     assert!(lines[2].starts_with("features: ") && lines[2].contains("rustcrypto"), "{said}");
     let root = root();
+    // Each that there is, if it is built with.
+    let manifest = fs::read_to_string(root.join("cli/Cargo.toml")).unwrap();
+    let features = manifest.split("[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let features = features.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let mut all: Vec<&str> = features.map(|(name, _)| name).filter(|name| *name != "default").collect();
+    all.sort_unstable();
+    assert!(all.len() > 6, "{all:?}");
+    let built: Vec<&str> = lines[2].strip_prefix("features: ").unwrap().split(", ").collect();
+    let expected: Vec<&str> = all.iter().copied().filter(|name| is_built_with(name)).collect();
+    assert_eq!(built, expected, "{said}");
     if let Some(head) =
         tool("git", &["-C", root.to_str().unwrap(), "rev-parse", "HEAD"]).filter(|done| done.status.success())
     {
@@ -44,6 +54,20 @@ fn the_version_names_commit_provider_and_features() {
         );
     }
     assert_eq!(run(&["-V"], "").ok().out, format!("{}\n", lines[0]));
+}
+
+/// One that is new stands here and in `build.rs`.
+fn is_built_with(feature: &str) -> bool {
+    match feature {
+        "aws-lc" => cfg!(feature = "aws-lc"),
+        "ldap" => cfg!(feature = "ldap"),
+        "redis" => cfg!(feature = "redis"),
+        "rustcrypto" => cfg!(feature = "rustcrypto"),
+        "sql" => cfg!(feature = "sql"),
+        "ssh-agent" => cfg!(feature = "ssh-agent"),
+        "x509" => cfg!(feature = "x509"),
+        other => panic!("is it built with {other}?"),
+    }
 }
 
 #[test]
