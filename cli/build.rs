@@ -11,6 +11,8 @@ fn main() {
     println!("cargo:rustc-env=COUNTERSIGN_COMMIT={}", commit.trim());
     let known = [
         ("CARGO_FEATURE_AWS_LC", "aws-lc"),
+        ("CARGO_FEATURE_LDAP", "ldap"),
+        ("CARGO_FEATURE_REDIS", "redis"),
         ("CARGO_FEATURE_RUSTCRYPTO", "rustcrypto"),
         ("CARGO_FEATURE_SQL", "sql"),
         ("CARGO_FEATURE_SSH_AGENT", "ssh-agent"),

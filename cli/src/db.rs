@@ -11,8 +11,9 @@ use countersign_stores::{OpenError, Place, Schema};
 pub(crate) enum Db {
     /// Make the tables, or bring them to what this version needs: all or nothing.
     ///
-    /// A file of SQLite's is made if it is missing. Servers of an earlier version tell logins "not now" from then on: bring them up to date,
-    /// and restart them. Make a backup first: there is no way back but that.
+    /// A file of SQLite's is made if it is missing. Servers of an earlier version go on where the new tables say that they can (docs/cluster.md);
+    /// otherwise they tell logins "not now" from then on. Bring them up to date, one by one. Make a backup first: there is no way back but
+    /// that.
     #[command(after_help = "\
 Examples:
   countersign db migrate --users sqlite:accounts.db

@@ -48,7 +48,7 @@ use crate::prompt;
 use crate::term;
 use clap::Args;
 use countersign::accounts::AccountVerifier;
-use countersign::{Acceptor, ServerKeys, Stretching, TicketKeys};
+use countersign::{Acceptor, KeySet, ServerKeys, Stretching, TicketKeys};
 use health::Health;
 use keys::Source;
 use ldap::LdapArgs;
@@ -270,8 +270,9 @@ impl Serve {
         let (backend, warnings) = runtime.block_on(self.backend())?;
         warnings.iter().for_each(term::note);
         let accounts = runtime.block_on(backend.count());
-        let listener = listen(&self.listen)?;
-        let watching = self.metrics_listen.as_deref().map(listen).transpose()?;
+        let listener = listen("--listen", &self.listen)?;
+        let watching = self.metrics_listen.as_deref();
+        let watching = watching.map(|address| listen("--metrics-listen", address)).transpose()?;
         self.check_ticket_keys(backend.users())?;
         // Standard output keeps its lines whole when many threads write.
         let log = Arc::new(Log::new(Box::new(io::stdout()), self.log_format)?);
@@ -312,11 +313,8 @@ impl Serve {
                 tokio::spawn(health::serve(listener, server.sources()));
             }
             if self.log_format == LogFormat::Logfmt {
-                term::line(format_args!("listening on {address}"))?;
-                term::line(format_args!("fingerprint {}", set.current().public_key().id()))?;
-                for next in set.next() {
-                    term::line(format_args!("next fingerprint {}", next.public_key().id()))?;
-                }
+                // Where that can't be written, the log can't either, and says so: a server serves all the same.
+                let _ = introduce(address, &set);
             }
             started = keys::described(started, &set);
             started = started.text("users", &named);
@@ -437,7 +435,7 @@ impl Plan<'_> {
             more_files,
             stretching,
         } = self;
-        let doubtful = backend.warnings(stretching.as_ref()).await;
+        let doubtful = backend.warnings(stretching.as_ref(), keeps_passwords).await;
         let health = Arc::<Health>::default();
         let told = Told { log: Arc::clone(&log), health: Arc::clone(&health), acceptor: Arc::new(OnceLock::new()) };
         let fitting = descriptors::fit(options.bounds(), more_files, service.descriptors(), !balancers.is_empty());
@@ -490,6 +488,13 @@ impl Plan<'_> {
         let server = Server::new(acceptor, watch, live, options.handshake_timeout, (log, health));
         Ok((server.with_redis(watched_redis), warnings))
     }
+}
+
+/// For whoever starts it by hand.
+fn introduce(address: std::net::SocketAddr, keys: &KeySet) -> Result<(), Failure> {
+    term::line(format_args!("listening on {address}"))?;
+    term::line(format_args!("fingerprint {}", keys.current().public_key().id()))?;
+    keys.next().iter().try_for_each(|next| term::line(format_args!("next fingerprint {}", next.public_key().id())))
 }
 
 /// A listener on the runtime, and its address.

@@ -14,6 +14,27 @@ pub(crate) fn folder() -> Option<PathBuf> {
     Some(state.join("countersign"))
 }
 
+/// Whether this process can put another file in the place of one, for whoever can use that: as an edit does. Leaves nothing behind.
+pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path)?;
+    let old = File::options().read(true).write(true).open(&path)?;
+    let new = tempfile::tempfile_in(folder_of(&path))?;
+    keep_owner(&new, &old)
+}
+
+#[cfg(unix)]
+fn keep_owner(new: &File, old: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, fchown};
+    let (new_meta, old_meta) = (new.metadata()?, old.metadata()?);
+    let (uid, gid) = (old_meta.uid(), old_meta.gid());
+    if (new_meta.uid(), new_meta.gid()) == (uid, gid) { Ok(()) } else { fchown(new, Some(uid), Some(gid)) }
+}
+
+#[cfg(not(unix))]
+fn keep_owner(_: &File, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
 /// Makes a directory, and those above it, for its owner alone.
 pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();

@@ -6,13 +6,15 @@
 mod support;
 
 use serde_json::Value;
-use std::io::{Read, Write};
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::{ALICE, House, PATIENCE, Server, command, connect, run, status, until};
+use support::{ALICE, House, PATIENCE, Server, command, connect, finish, run, status, until};
 
 /// A house with `serve.toml`: these lines, and what every server needs.
 fn configured(lines: &str) -> (House, String) {
@@ -153,7 +155,7 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
                 || (name == "users" && with_directory)
                 || (name.starts_with("ldap") && !with_directory);
             if !name.contains(' ') && !is_left_out && !lines.iter().any(|(known, _)| known == name) {
-                let value = value.replace("/etc/countersign/users", &house.path("users.txt"));
+                let value = value.replace("/var/lib/countersign/users", &house.path("users.txt"));
                 let value = value.replace("/etc/countersign/", &house.path(""));
                 let value = value.replace("/run/credentials/countersign.service/ldap-password", &password);
                 lines.push((name.to_owned(), value.replace("/var/lib/countersign/", &house.path(""))));
@@ -163,6 +165,87 @@ fn the_configuration_that_packages_ship_names_nothing_that_is_not_there() {
         let text: String = lines.iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
         let file = house.write("serve.toml", text.as_bytes(), 0o644);
         run(&["check-config", &file], "").ok();
+    }
+}
+
+/// With the disk full, say.
+#[test]
+fn a_server_whose_log_can_not_be_written_begins_and_says_so_once_in_either_format() {
+    for format in ["logfmt", "json"] {
+        let (_house, file) = configured(&format!("log-format = {format:?}"));
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut child = command(&["serve", "--config", &file]).stdout(full).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        assert!(lines.any(|line| line.starts_with("warning: the log can't be written: ")), "{format}");
+        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(status(&mut child), 0, "{format}");
+        assert!(!lines.any(|line| line.contains("the log")), "{format}");
+    }
+}
+
+/// A command of a service that must not write where it may read. Root is the owner of its files, and keeps to their modes without its capabilities.
+fn bound_by_modes(args: &[&str], is_root: bool) -> Command {
+    if !is_root {
+        return command(args);
+    }
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set=-all", "--inh-caps=-all", env!("CARGO_BIN_EXE_countersign")]).args(args);
+    bound.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    bound
+}
+
+/// What a login changes of an account is changed in the file, or not at all: nobody is to find that out by a code that is refused.
+#[test]
+fn a_users_file_that_logins_would_change_and_the_server_can_not_is_warned_of() {
+    let house = House::new();
+    std::fs::create_dir(house.path("accounts")).unwrap();
+    let (folder, users, key) = (house.path("accounts"), house.path("accounts/users"), house.path("server.pem"));
+    std::fs::copy(house.path("users.txt"), &users).unwrap();
+    let set = |mode: u32| std::fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
+    set(0o500);
+    let is_root = std::fs::write(house.path("accounts/x"), "")
+        .and_then(|()| std::fs::remove_file(house.path("accounts/x")))
+        .is_ok();
+    let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\n");
+    let file = house.write("serve.toml", text.as_bytes(), 0o644);
+    let keeping = house.write("keeping.toml", format!("{text}no-password-upgrade = true\n").as_bytes(), 0o644);
+    let check = |file: &str| finish(&mut bound_by_modes(&["check-config", file], is_root), "").ok().err;
+    let (unchanged, codes, hashes) = (
+        "this process can't change it (Permission denied",
+        "recovery codes are refused (of ",
+        "old passwords are not hashed anew (of ",
+    );
+    let edit = |args: &[&str], stdin: &str| {
+        set(0o700);
+        run(&[&["user"], args, &["--users", &users]].concat(), stdin).ok();
+        set(0o500);
+    };
+    // Hers is as new ones are, and she has no codes.
+    assert!(!check(&file).contains(unchanged));
+    edit(&["import", "-"], "bob:$2y$05$regHHP5yGaCQxZ.IzIh2E.ge5Xdz78vYpgiLGGWgP6sFvW67SJfIG\n");
+    let said = check(&file);
+    assert!(
+        said.contains(unchanged) && said.contains(&format!("{hashes}1 account)")) && !said.contains(codes),
+        "{said}"
+    );
+    assert!(!check(&keeping).contains(unchanged));
+    edit(&["totp", "alice", "--no-confirm"], "");
+    let said = check(&keeping);
+    assert!(
+        said.contains(unchanged) && said.contains(&format!("{codes}1 account)")) && !said.contains(hashes),
+        "{said}"
+    );
+    let mut server = Server::of(bound_by_modes(&["serve", "--config", &file], is_root));
+    let (status, said) = server.stop("-TERM");
+    assert!(status == 0 && [unchanged, codes, hashes].iter().all(|part| said.contains(part)), "{said}");
+    // Nothing is left there, and with leave to write there is nothing to say.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    set(0o700);
+    assert!(!check(&file).contains("can't change it"));
+    // Where the new file could not be given to those who have this one, it takes no place.
+    let group = std::fs::metadata(&users).unwrap().gid() + 1;
+    if is_root && std::os::unix::fs::chown(&users, None, Some(group)).is_ok() {
+        assert!(check(&file).contains("this process can't change it (Operation not permitted"));
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -34,6 +35,16 @@ fn the_version_names_commit_provider_and_features() {
     assert!(["provider: aws-lc-rs", "provider: rustcrypto"].contains(&lines[1]), "{said}");
     assert!(lines[2].starts_with("features: ") && lines[2].contains("rustcrypto"), "{said}");
     let root = root();
+    // Each that there is, if it is built with.
+    let manifest = fs::read_to_string(root.join("cli/Cargo.toml")).unwrap();
+    let features = manifest.split("[features]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let features = features.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(" = "));
+    let mut all: Vec<&str> = features.map(|(name, _)| name).filter(|name| *name != "default").collect();
+    all.sort_unstable();
+    assert!(all.len() > 6, "{all:?}");
+    let built: Vec<&str> = lines[2].strip_prefix("features: ").unwrap().split(", ").collect();
+    let expected: Vec<&str> = all.iter().copied().filter(|name| is_built_with(name)).collect();
+    assert_eq!(built, expected, "{said}");
     if let Some(head) =
         tool("git", &["-C", root.to_str().unwrap(), "rev-parse", "HEAD"]).filter(|done| done.status.success())
     {
@@ -43,6 +54,20 @@ fn the_version_names_commit_provider_and_features() {
         );
     }
     assert_eq!(run(&["-V"], "").ok().out, format!("{}\n", lines[0]));
+}
+
+/// One that is new stands here and in `build.rs`.
+fn is_built_with(feature: &str) -> bool {
+    match feature {
+        "aws-lc" => cfg!(feature = "aws-lc"),
+        "ldap" => cfg!(feature = "ldap"),
+        "redis" => cfg!(feature = "redis"),
+        "rustcrypto" => cfg!(feature = "rustcrypto"),
+        "sql" => cfg!(feature = "sql"),
+        "ssh-agent" => cfg!(feature = "ssh-agent"),
+        "x509" => cfg!(feature = "x509"),
+        other => panic!("is it built with {other}?"),
+    }
 }
 
 #[test]
@@ -258,7 +283,7 @@ fn activated(house: &House, sockets: &str) -> (Command, TcpListener) {
     // The configuration that packages ship, with its files elsewhere.
     let shipped = fs::read_to_string(root().join("contrib/serve.toml")).unwrap();
     let folder = house.path("");
-    let config = shipped.replace("/etc/countersign/users", &house.path("users.txt"));
+    let config = shipped.replace("/var/lib/countersign/users", &house.path("users.txt"));
     let config = config.replace("\"/etc/countersign/", &format!("\"{folder}"));
     let config = house.write("serve.toml", config.as_bytes(), 0o644);
     let options = options_of_the_unit().into_iter();
@@ -299,7 +324,7 @@ fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_us
     let on: Vec<&str> = shipped.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
     assert_eq!(
         on,
-        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/etc/countersign/users\""]
+        ["listen = \"systemd\"", "key = \"/etc/countersign/server.pem\"", "users = \"/var/lib/countersign/users\""]
     );
     for careful in [
         "# users = \"postgres://countersign@db.example/accounts?sslmode=verify-full&",
@@ -309,6 +334,41 @@ fn the_configuration_that_packages_ship_says_where_it_listens_its_key_and_its_us
         "# proxy-protocol = [\"10.0.0.0/8\"]",
     ] {
         assert!(shipped.contains(careful), "{careful}");
+    }
+}
+
+/// What is named behind a flag in a document's blocks of commands.
+fn named<'a>(document: &'a str, flag: &str) -> BTreeSet<&'a str> {
+    let blocks = document.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let words = blocks.flat_map(|block| block.split_whitespace().zip(block.split_whitespace().skip(1)));
+    words.filter(|(word, place)| *word == flag && place.starts_with('/')).map(|(_, place)| place).collect()
+}
+
+/// Whoever follows one of them is to find at a place what the other has put there; and a server recovery codes that it can use up, hashes
+/// that it can make anew.
+#[test]
+fn the_documents_have_the_places_of_the_configuration_and_the_service_may_change_what_it_has_to() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).unwrap();
+    let (configuration, unit) = (read("contrib/serve.toml"), read("contrib/systemd/countersign.service"));
+    let place = |name: &str| {
+        let lines = configuration.lines().map(|line| line.trim_start_matches("# "));
+        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'));
+        values.next().unwrap_or_else(|| panic!("no {name}")).to_owned()
+    };
+    let (install, runbook) = (read("contrib/README.md"), read("docs/runbook.md"));
+    for (document, flag, name) in [
+        (&install, "--users", "users"),
+        (&install, "--out", "key"),
+        (&runbook, "--users", "users"),
+        (&runbook, "--keys", "keys"),
+        (&runbook, "-f", "ticket-keys"),
+    ] {
+        assert_eq!(named(document, flag), BTreeSet::from([place(name).as_str()]), "{flag}");
+    }
+    assert!(section(&unit, "Service").contains(&"StateDirectory=countersign"));
+    for name in ["users", "ticket-keys"] {
+        let place = place(name);
+        assert!(place.starts_with("/var/lib/countersign/"), "{name}, which the service can't change at {place}");
     }
 }
 

@@ -5,7 +5,8 @@ mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use support::{ALICE, House, Server, connect};
+use std::time::Duration;
+use support::{ALICE, House, Server, connect, until};
 
 /// A header of version 2 with this command, family and body.
 fn v2(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
@@ -62,6 +63,30 @@ fn a_trusted_balancer_says_whose_connection_it_is() {
     drop(after(&server, &v2(0x20, 0, b"")));
     assert_eq!(server.stop("-TERM").0, 0);
     assert!(!server.seen.iter().any(|line| line.contains("disconnected")), "{:#?}", server.seen);
+}
+
+/// Many end it by a reset, to have one packet less.
+#[test]
+fn a_balancer_that_looks_whether_anybody_is_there_is_counted_and_not_logged_however_it_leaves() {
+    let house = House::new();
+    let more = ["--proxy-protocol", "127.0.0.1", "--metrics-listen", "127.0.0.1:0"];
+    let mut server = house.serve(&more);
+    server.said(&["event=started"]);
+    let reset = |stream: TcpStream| socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    for header in [&v2(0x20, 0, b"")[..], b"PROXY UNKNOWN\r\n"] {
+        reset(after(&server, header));
+        drop(after(&server, header));
+    }
+    let counted = |server: &Server, code: &str, count: u32| {
+        let line = format!("countersign_decisions_total{{event=\"handshake-failed\",code=\"{code}\"}} {count}\n");
+        until(&line, || server.get("/metrics").1.contains(&line));
+    };
+    counted(&server, "io", 2);
+    counted(&server, "disconnected", 2);
+    // One that says whose it is is somebody's.
+    reset(after(&server, &from(9)));
+    let log = server.wait_for(&["event=handshake-failed"]);
+    assert!(log.contains("peer=203.0.113.9:12345") && log.contains("code=io "), "{log}");
 }
 
 #[test]

@@ -97,6 +97,10 @@ fn the_password_of_redis_comes_from_a_file_or_the_environment_and_is_printed_now
     assert!(said.err.contains("warning: --redis redis+unix:///nowhere/socket: Redis can't be asked"), "{said:?}");
     let mut check = command(&["check-config", &file(&address, "")]);
     finish(check.env("REDISCLI_AUTH", Redis::PASSWORD), "").ok();
+    // An empty one is none, as a file of variables for containers has it where nothing is said.
+    redis.ask(&["CONFIG", "SET", "requirepass", ""]);
+    let mut check = command(&["check-config", &file(&address, "")]);
+    finish(check.env("REDISCLI_AUTH", ""), "").ok();
 }
 
 #[test]

@@ -337,15 +337,28 @@ fn a_start_that_fails_leaves_the_ticket_keys_to_the_next_one() {
     let saved = fs::read(&file).unwrap();
     let (key, users) = (house.path("server.pem"), house.path("users.txt"));
     let serve = ["serve", "--listen", "127.0.0.1:0", "--key", &key, "--users", &users, "--ticket-keys", &file];
-    // Where it would be watched there is somebody else; and nobody reads what it says when it has begun.
+    // Where it would be watched there is somebody else.
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let metrics = taken.local_addr().unwrap().to_string();
-    run(&[&serve[..], &["--metrics-listen", &metrics]].concat(), "").fails(1, &[&metrics]);
+    let failed = run(&[&serve[..], &["--metrics-listen", &metrics]].concat(), "");
+    failed.fails(1, &[&metrics, "pick another --metrics-listen address"]);
     assert_eq!(fs::read(&file).unwrap(), saved);
-    let mut deaf = support::command(&serve);
-    let full_device = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    assert_eq!(support::status(&mut deaf.stdout(full_device).spawn().unwrap()), 1);
-    assert!(fs::exists(&file).unwrap());
+    // A check takes it no more than that.
+    let text = format!("listen = \"127.0.0.1:0\"\nkey = {key:?}\nusers = {users:?}\nticket-keys = {file:?}\n");
+    let configuration = house.write("serve.toml", text.as_bytes(), 0o644);
+    run(&["check-config", &configuration], "").ok();
+    assert_eq!(fs::read(&file).unwrap(), saved);
+    // What a start refuses, it does, too.
+    for (name, bytes, mode, says) in [
+        ("exposed.keys", &saved[..], 0o644, "others can use it (mode 0644"),
+        ("junk.keys", b"[Service]\n", 0o600, "name another file for --ticket-keys"),
+    ] {
+        let other = house.write(name, bytes, mode);
+        let configuration = house.write("other.toml", text.replace(&file, &other).as_bytes(), 0o644);
+        run(&["check-config", &configuration], "").fails(1, &[&other, says]);
+        run(&["serve", "--config", &configuration], "").fails(1, &[&other, says]);
+        assert_eq!(fs::read(&other).unwrap(), bytes);
+    }
     let mut last = house.serve(&["--ticket-keys", &file, "--listen", &address]);
     assert!(!fs::exists(&file).unwrap());
     let login = again(&last, &house, &[], "");

@@ -467,9 +467,50 @@ fn certificates_are_the_key_s_own() {
     let mut server = serve(&house, &[]);
     assert!(reload(&mut server).contains("event=keys-reloaded"));
     let next = list(&house)[1][2].replace(".pem", ".crt");
+    server.wait_for(&[
+        "event=keys-warning",
+        &next,
+        "the next key has no certificate yet",
+        "countersign cert csr --key ",
+    ]);
     fs::copy(&certificate, house.path(&format!("keys/{next}"))).unwrap();
     let line = reload(&mut server);
     assert!(line.contains("event=keys-not-reloaded") && line.contains(&next), "{line}");
+}
+
+/// A certificate for a key of the folder, beside it.
+#[cfg(feature = "x509")]
+fn certify(house: &House, role: &str) -> String {
+    let key = house.path(&format!("keys/{}", list(house).into_iter().find(|line| line[0] == role).unwrap()[2]));
+    let certificate = key.replace(".pem", ".crt");
+    run(&["cert", "self-signed", "--key", &key, "--name", "db.example", "--out", &certificate], "").ok();
+    certificate
+}
+
+#[test]
+#[cfg(feature = "x509")]
+fn a_key_without_a_certificate_takes_the_place_of_none_that_has_one_unless_that_was_stolen() {
+    let house = house();
+    let roots = certify(&house, "current");
+    let next = house.path(&format!("keys/{}", list(&house)[1][2].replace(".pem", ".crt")));
+    let files = || fs::read_dir(house.path("keys")).unwrap().count();
+    let before = (list(&house), files());
+    rotate(&house, &[]).fails(1, &[&roots, &next, "nothing was changed", "countersign cert csr --key "]);
+    assert_eq!((list(&house), files()), before);
+    // With one it goes on, and says what is missing now.
+    let next_roots = certify(&house, "next");
+    let said = rotate(&house, &[]).ok();
+    let after_next = list(&house)[1][2].clone();
+    assert!(said.err.contains(&format!("{after_next} has no certificate, and it needs one before")), "{said:?}");
+    let mut server = serve(&house, &["--server-name", "db.example"]);
+    login(&house, &server, &["--server-name", "db.example", "--certificate", &next_roots]).ok();
+    // What is stolen goes at once; who is shut out by that is said, by the server, too.
+    let said = rotate(&house, &["--stolen", "current"]).ok();
+    assert!(said.err.contains(&format!("{after_next} has no certificate, and clients")), "{said:?}");
+    assert!(reload(&mut server).contains("event=keys-reloaded"));
+    server.wait_for(&["event=keys-warning", &after_next, "the current key has no certificate"]);
+    let said = login(&house, &server, &["--server-name", "db.example", "--roots", &roots]);
+    said.fails(3, &["sent no certificate", "beside each key of --keys"]);
 }
 
 #[test]

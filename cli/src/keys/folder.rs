@@ -123,10 +123,7 @@ impl Folder {
         let mut warnings = Vec::new();
         let mut key = |name: &str| -> Result<ServerKey, Failure> {
             let key = self.load_key(name, passphrase, before)?;
-            let certificates = self.file(name).with_extension("crt");
-            if !certificates.exists() {
-                return Ok(key);
-            }
+            let Some(certificates) = self.certificates(name) else { return Ok(key) };
             let (key, warning) = with_certificates(key, &certificates, now)?;
             warnings.extend(warning);
             Ok(key)
@@ -150,6 +147,7 @@ impl Folder {
             };
         }
         warnings.extend(over);
+        warnings.extend(self.without_certificates(now));
         if let Some(path) = self.manifest() {
             let (with, warning) = with_manifest(keys, &path, now)?;
             keys = with;
@@ -177,6 +175,47 @@ impl Folder {
             }
         }
         Ok(files::read_private_key(&path)?.public_key().clone())
+    }
+
+    /// The file of a key's certificates, if there is one.
+    pub(crate) fn certificates(&self, name: &str) -> Option<PathBuf> {
+        Some(self.certificates_place(name)).filter(|path| path.exists())
+    }
+
+    fn certificates_place(&self, name: &str) -> PathBuf {
+        self.file(name).with_extension("crt")
+    }
+
+    /// What is to be said of a key that clients see, or will, where another one has certificates and this one has none.
+    fn without_certificates(&self, now: UnixTime) -> Option<String> {
+        let is_over = |role: &Role| matches!(role, Role::Retired(until) if now >= *until);
+        let mut used = self.files().filter(|(_, role)| !is_over(role));
+        if !cfg!(feature = "x509") || !used.any(|(name, _)| self.certificates(name).is_some()) {
+            return None;
+        }
+        let (name, role) = self
+            .files()
+            .find(|(name, role)| matches!(role, Role::Current | Role::Next) && self.certificates(name).is_none())?;
+        let what = match role {
+            Role::Current => {
+                "the current key has no certificate, as another has: clients that go by certificates alone refuse it"
+            }
+            _ => {
+                "the next key has no certificate yet, as another has: clients that go by certificates alone would refuse it"
+            }
+        };
+        Some(format!("{}: {what}; {}", self.file(name).display(), self.certify(name)))
+    }
+
+    /// How a key gets a certificate.
+    pub(crate) fn certify(&self, name: &str) -> String {
+        let (key, out) = (self.file(name), self.file(name).with_extension("csr"));
+        format!(
+            "get one, as {}: countersign cert csr --key {} --name HOST --out {}",
+            self.certificates_place(name).display(),
+            term::quoted(&key),
+            term::quoted(&out)
+        )
     }
 
     /// The file of the manifest, if there is one.

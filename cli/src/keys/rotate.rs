@@ -110,12 +110,14 @@ impl Rotate {
                 folder.public_key(&next)?;
                 if self.stolen.is_none() {
                     check_manifest(folder, &next)?;
+                    check_certificates(folder, &current, &next)?;
                 }
                 next
             }
             None => folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?,
         };
         let next = folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?;
+        let is_certified = cfg!(feature = "x509") && folder.certificates(&current).is_some();
         let all = self.stolen == Some(Stolen::All);
         let out = locked.rotate((&successor, &next), until, all, now)?;
         let folder = Folder::open(&self.keys)?;
@@ -126,6 +128,13 @@ impl Rotate {
             term::note(format_args!("no longer used; destroy it with: shred -u {files}"));
         }
         term::note("tell a server that is running: kill -HUP its process, or systemctl reload");
+        let whens = [
+            (&successor, "clients that go by certificates alone refuse it now"),
+            (&next, "it needs one before the next rotation"),
+        ];
+        for (name, when) in whens.into_iter().filter(|(name, _)| is_certified && folder.certificates(name).is_none()) {
+            term::note(format_args!("{name} has no certificate, and {when}; {}", folder.certify(name)));
+        }
         if folder.manifest().is_some() {
             let when = if self.stolen.is_some() {
                 "now: clients that follow it take no other key before"
@@ -153,6 +162,20 @@ fn check_manifest(folder: &Folder, next: &str) -> Result<(), Failure> {
         path.display()
     ))
     .and("sign one that does first, and let clients see it (countersign manifest sign)"))
+}
+
+/// Clients that go by certificates alone are to be shown one for the key that they see.
+fn check_certificates(folder: &Folder, current: &str, next: &str) -> Result<(), Failure> {
+    let Some(certificates) = folder.certificates(current).filter(|_| cfg!(feature = "x509")) else { return Ok(()) };
+    if folder.certificates(next).is_some() {
+        return Ok(());
+    }
+    Err(Failure::new(format_args!(
+        "{}: the current key has a certificate, and the next one, {next}, has none; nothing was changed",
+        certificates.display()
+    ))
+    .and(folder.certify(next))
+    .and(format_args!("or remove {}, if no client goes by certificates", certificates.display())))
 }
 
 /// As large as the one before.

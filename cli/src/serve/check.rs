@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 /// Check the configuration of a server, without starting one.
 ///
-/// Reads the file as `serve --config` does, and what it names: keys, certificates, manifest, users or the directory. Nothing is changed, and nobody is
-/// listened to. Ends with 0 if a server would start, with what is doubtful on standard error; with 2 if the file is wrong, and
+/// Reads the file as `serve --config` does, and what it names: keys, certificates, manifest, users or the directory, ticket keys. Nothing is changed, and
+/// nobody is listened to. Ends with 0 if a server would start, with what is doubtful on standard error; with 2 if the file is wrong, and
 /// with 1 if something that it names is.
 #[derive(Args)]
 #[command(after_help = "\
@@ -56,7 +56,7 @@ impl Serve {
         let mut facts = vec![format!("key {}", set.current().public_key().id())];
         facts.extend(set.next().iter().map(|key| format!("next key {}", key.public_key().id())));
         let stretching = self.stretch.stretching(&self.keys)?;
-        let (count, directory, redis) = runtime()?.block_on(async {
+        let (count, directory, (redis, tickets)) = runtime()?.block_on(async {
             let backend = match self.missing()? {
                 // What a start would make.
                 Some(place) => {
@@ -68,7 +68,7 @@ impl Serve {
                     let (backend, doubtful) = self.backend().await?;
                     warnings.extend(doubtful);
                     self.check_ticket_keys(backend.users())?;
-                    warnings.extend(backend.warnings(stretching.as_ref()).await);
+                    warnings.extend(backend.warnings(stretching.as_ref(), self.no_password_upgrade).await);
                     Some(backend)
                 }
             };
@@ -80,14 +80,16 @@ impl Serve {
                 None => Some(0),
             };
             let directory = backend.filter(|backend| backend.store().is_none()).map(|backend| backend.named());
-            Ok::<_, Failure>((count, directory, sharing.named().map(str::to_owned)))
+            let sharing = (sharing.named().map(str::to_owned), self.options.tickets(&sharing));
+            Ok::<_, Failure>((count, directory, sharing))
         })?;
         facts.extend(count.map(|count| term::count(usize::try_from(count).unwrap_or(usize::MAX), "account")));
         facts.extend(directory);
         facts.extend(redis);
         listen::check(&self.listen)?;
         self.metrics_listen.iter().try_for_each(|address| listen::check(address))?;
-        self.ticket_keys.iter().try_for_each(|path| super::tickets::check(path))?;
+        // As a start reads it, which takes it only later.
+        self.kept_tickets(tickets.as_ref())?;
         let (more, has_balancers) = (self.more_files(), !self.proxy_protocol.is_empty());
         let fitting = descriptors::fit(self.options.bounds(), more, service.descriptors(), has_balancers);
         warnings.extend(fitting.warning);

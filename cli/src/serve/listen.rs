@@ -8,18 +8,18 @@ use std::net::{TcpListener, ToSocketAddrs};
 /// In the place of an address.
 const SYSTEMD: &str = "systemd";
 
-/// Listens at `HOST:PORT`, or on the one socket that systemd hands over.
-pub(super) fn listen(address: &str) -> Result<TcpListener, Failure> {
+/// Listens at `HOST:PORT`, or on the one socket that systemd hands over, as this flag says.
+pub(super) fn listen(flag: &str, address: &str) -> Result<TcpListener, Failure> {
     if address == SYSTEMD {
         return handed_over();
     }
     bind(address).map_err(|error| {
-        let advice = if error.kind() == io::ErrorKind::InvalidInput {
-            "write it as ADDRESS:PORT"
+        let failure = Failure::new(format_args!("cannot listen on {address}: {error}"));
+        if error.kind() == io::ErrorKind::InvalidInput {
+            failure.and("write it as ADDRESS:PORT")
         } else {
-            "pick another --listen address"
-        };
-        Failure::new(format_args!("cannot listen on {address}: {error}; {advice}"))
+            failure.and(format_args!("pick another {flag} address"))
+        }
     })
 }
 

@@ -55,8 +55,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
     pub(super) max_wait: Duration,
     /// While logins wait for a core, have clients solve a puzzle before this server does anything costly for them: it gets harder for as long
-    /// as they wait. Nobody is asked who comes by ticket, or from an address that has logged in before. Clients that solve none are told that the
-    /// server is busy
+    /// as they wait. Nobody is asked who comes by ticket, or from an address that has logged in before and of which no login was refused
+    /// lately. Clients that solve none are told that the server is busy
     #[arg(long, help_heading = "Bounds")]
     pub(super) puzzles: bool,
     /// How hard the puzzles may get, 1 to 24: 16 bits are a million hashes, a tenth of a second or so; one more doubles that. Clients

@@ -230,9 +230,9 @@ fn tell(log: &Log, event: &Event<'_>) {
             }
             return;
         }
-        // A balancer has looked whether anybody is there.
-        Decision::Failed(LoginError::Disconnected { awaited: FrameType::ClientHello })
-            if connection.is_some_and(|connection| connection.ends.is_check) =>
+        // A balancer has looked whether anybody is there; many take their leave by a reset.
+        Decision::Failed(LoginError::Disconnected { awaited: FrameType::ClientHello } | LoginError::Io(_))
+            if event.key_id.is_none() && connection.is_some_and(|connection| connection.ends.is_check) =>
         {
             return;
         }

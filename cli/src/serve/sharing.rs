@@ -110,6 +110,7 @@ impl SharingArgs {
         if let Some(path) = &self.redis_password_file {
             config = config.with_password(&secrets::of_file(path)?);
         } else if let Some(password) = env::var("REDISCLI_AUTH").ok().map(Zeroizing::new)
+            && !password.is_empty()
             && !config.has_password()
         {
             config = config.with_password(&password);

@@ -4,7 +4,7 @@ use super::keys::Source;
 use crate::failure::Failure;
 use crate::term;
 use clap::Args;
-use countersign::accounts::Account;
+use countersign::accounts::{Account, PasswordCheck};
 use countersign::{StretchParameters, Stretching};
 
 #[derive(Args)]
@@ -43,6 +43,17 @@ impl StretchArgs {
         let stretching = Stretching::new(realm, parameters)
             .map_err(|error| Failure::usage(format_args!("--stretch-realm and --stretch-parameters: {error}")))?;
         Ok(Some(if self.stretch_moving { stretching.with_moving() } else { stretching }))
+    }
+}
+
+/// Whether a good login by password has the password stored anew.
+pub(super) fn is_due(account: &Account, stretching: Option<&Stretching>, keeps_passwords: bool) -> bool {
+    match (stretching, account.stretched()) {
+        (None, _) => {
+            !keeps_passwords && account.password_cost().is_some_and(|cost| PasswordCheck::needs_upgrade(&cost))
+        }
+        (Some(of), Some(kept)) => kept.is_announced_by(of) && of.parameters().first() != Some(&kept.parameters()),
+        (Some(of), None) => of.is_moving() && account.has_password(),
     }
 }
 

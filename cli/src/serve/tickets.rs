@@ -65,7 +65,7 @@ fn wrong(path: &Path, error: &io::Error, advice: &str) -> Failure {
 }
 
 /// Whether keys can be saved there: at the stop it would be too late to say that they can't.
-pub(super) fn check(path: &Path) -> Result<(), Failure> {
+fn check(path: &Path) -> Result<(), Failure> {
     let written = tempfile::tempfile_in(folder_of(path)).map(drop);
     written.map_err(|error| {
         wrong(path, &error, "ticket keys can't be saved there; name a file in a folder that can be written")

@@ -7,7 +7,8 @@ use super::log::{Entry, Log};
 use super::{number, stretch};
 use crate::accounts::{self, Store, Users};
 use crate::failure::chain;
-use countersign::accounts::{AccountFile, BrokenLine, News};
+use crate::{state, term};
+use countersign::accounts::{Account, AccountFile, BrokenLine, News};
 use countersign::{Acceptor, CredentialKind, Stretching};
 #[cfg(any(feature = "ldap", feature = "sql"))]
 use countersign_stores::Availability;
@@ -63,10 +64,12 @@ impl Backend {
     }
 
     /// What is doubtful about the accounts, for who starts a server.
-    pub(super) async fn warnings(&self, stretching: Option<&Stretching>) -> Vec<String> {
+    pub(super) async fn warnings(&self, stretching: Option<&Stretching>, keeps_passwords: bool) -> Vec<String> {
         match self {
             Self::Store(users, Store::File(file)) => {
                 let mut warnings = accounts::warnings(users, &accounts::lines(&file.broken_lines()));
+                warnings
+                    .extend(unchangeable(users, file, |account| stretch::is_due(account, stretching, keeps_passwords)));
                 let counts = stretch::Counts::of(file.accounts().iter(), stretching);
                 warnings.extend(counts.warnings(stretching));
                 warnings
@@ -80,6 +83,30 @@ impl Backend {
             Self::Directory(_) => Vec::new(),
         }
     }
+}
+
+/// What is said where logins would change a file that can't be changed: nobody would notice before a recovery code is needed.
+fn unchangeable(users: &Users, file: &AccountFile, is_due: impl Fn(&Account) -> bool) -> Option<String> {
+    let accounts = file.accounts();
+    let count = |has: &dyn Fn(&Account) -> bool| accounts.iter().filter(|account| has(account)).count();
+    let recovering = count(&|account| account.recovery_codes() > 0);
+    let due = count(&is_due);
+    if recovering == 0 && due == 0 {
+        return None;
+    }
+    let error = match users {
+        Users::File(path) => state::check_replaceable(path).err()?,
+        #[cfg(feature = "sql")]
+        Users::Sql(_) => return None,
+    };
+    let what = [(recovering, "recovery codes are refused"), (due, "old passwords are not hashed anew")];
+    let what = what.into_iter().filter(|(count, _)| *count > 0);
+    let what: Vec<String> = what.map(|(of, what)| format!("{what} (of {})", term::count(of, "account"))).collect();
+    Some(format!(
+        "warning: {users}: this process can't change it ({error}), so {}; let it belong to the user that the server runs as, and \
+         be in a folder that this may write",
+        what.join(" and ")
+    ))
 }
 
 /// Who is told of what becomes of the accounts.

@@ -8,7 +8,8 @@ use crate::crypto::{KeyError, KeyId, NotTimely};
 pub enum CertificateError {
     /// The server sent none.
     #[error(
-        "the server sent no certificate, and its key is to be known by one; its operator gives it one with --certificates"
+        "the server sent no certificate, and its key is to be known by one; its operator gives it one with --certificates, or beside each \
+         key of --keys"
     )]
     NoneSent,
     /// There are more than 8.
