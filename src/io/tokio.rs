@@ -141,7 +141,6 @@ impl Acceptor {
     ) -> Result<Stream<S>, LoginError> {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
-        self.0.sessions.note_runtime();
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
             Decided::Accepted(started, record) => Ok(Stream::of_server(link.stream, *started, record, None)),

@@ -846,6 +846,56 @@ fn an_async_verifier_is_asked_about_sessions_on_the_runtime_that_their_logins_ca
     });
 }
 
+/// Each session on its own: another login, on a runtime that is gone by now, changes nothing for those before it.
+#[test]
+#[cfg(feature = "tokio")]
+fn an_async_verifier_has_the_runtime_of_each_session_by_whichever_call_it_was_accepted() {
+    bounded(|| {
+        let names = ["alice", "bob", "carol"];
+        let store = Store::of(&[&names[..], &["dave"]].concat());
+        let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), NeedsARuntime(store.clone()));
+        let acceptor = acceptor.with_recheck(Recheck::every(SOON));
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (stays, goes) = (runtime(), runtime());
+        let connecting = |user| {
+            let (client, server) = pair();
+            let connect =
+                move || connector().connect_blocking(client, Credential::Password { user, password: b"password" });
+            (std::thread::spawn(move || connect().unwrap()), server)
+        };
+        // Blocking, on a thread of the runtime's, and on one of the application's own that has entered it.
+        let (alice, server) = connecting("alice");
+        let accept = acceptor.clone();
+        let accept = move || accept.accept_blocking(server, Context::uncounted()).unwrap();
+        let _alice =
+            (stays.block_on(async { tokio::task::spawn_blocking(accept).await.unwrap() }), alice.join().unwrap());
+        let (bob, server) = connecting("bob");
+        let entered = stays.enter();
+        let _bob = (acceptor.accept_blocking(server, Context::uncounted()).unwrap(), bob.join().unwrap());
+        drop(entered);
+        // A link of the application's own.
+        let (carol, server) = connecting("carol");
+        let (handle, accept) = (stays.handle().clone(), acceptor.clone());
+        let mut accepting =
+            Box::pin(
+                async move { accept.accept_over(crate::events::link(server), Context::uncounted()).await.unwrap() },
+            );
+        let within = core::future::poll_fn(move |task| {
+            let _entered = handle.enter();
+            accepting.as_mut().poll(task)
+        });
+        let _carol = (crate::events::run(within), carol.join().unwrap());
+        let (dave, server) = connecting("dave");
+        server.set_nonblocking(true).unwrap();
+        let accept = async {
+            acceptor.accept(tokio::net::TcpStream::from_std(server).unwrap(), Context::uncounted()).await.unwrap()
+        };
+        drop((goes.block_on(accept), dave.join().unwrap(), goes));
+        store.all_asked_again(&names);
+        assert_eq!(acceptor.counts().unconfirmed, 0);
+    });
+}
+
 #[test]
 #[cfg(feature = "tokio")]
 fn both_halves_of_a_split_session_of_tasks_are_woken() {
