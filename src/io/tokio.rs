@@ -326,20 +326,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Err(error) = ready!(this.poll_drain(task)) {
-            this.say_farewell(task);
-            return Poll::Ready(Err(error));
+        loop {
+            if let Err(error) = ready!(this.poll_drain(task)) {
+                this.say_farewell(task);
+                return Poll::Ready(Err(error));
+            }
+            match Pin::new(&mut this.transport).poll_flush(task) {
+                Poll::Pending if this.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
+                // It was ended at this moment.
+                Poll::Pending => {}
+                Poll::Ready(flushed) => return Poll::Ready(flushed.map_err(|error| this.outbox.live.blame(error))),
+            }
         }
-        Pin::new(&mut this.transport).poll_flush(task)
     }
 
+    /// In a session that is broken, or was ended from outside, the transport is shut down all the same, and then it is said why: what
+    /// was written may not have left.
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // In a broken session there is nothing more to say, but the transport is still to be shut down.
-        match this.outbox.close() {
-            Ok(()) => ready!(this.poll_drain(task))?,
-            Err(_) => this.say_farewell(task),
+        loop {
+            let said = this.outbox.close().map_err(of_write);
+            match said {
+                Ok(()) => ready!(this.poll_drain(task))?,
+                Err(_) => this.say_farewell(task),
+            }
+            match Pin::new(&mut this.transport).poll_shutdown(task) {
+                Poll::Pending if this.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
+                // It was ended at this moment.
+                Poll::Pending if said.is_ok() => {}
+                // Nobody waits for the transport of a session that was ended from outside.
+                Poll::Pending => return Poll::Ready(said),
+                Poll::Ready(shut) => {
+                    return Poll::Ready(said.and(shut.map_err(|error| this.outbox.live.blame(error))));
+                }
+            }
         }
-        Pin::new(&mut this.transport).poll_shutdown(task)
     }
 }
