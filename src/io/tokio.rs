@@ -257,9 +257,11 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
                     Poll::Pending if self.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
                     // It was ended at this moment.
                     Poll::Pending => {}
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(self.outbox.live.blame(io::ErrorKind::WriteZero.into())));
+                    }
                     Poll::Ready(Ok(count)) => self.outbox.advance(count),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.outbox.live.blame(error))),
                 },
             }
         }
@@ -295,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
             }
             let mut scratch = [const { MaybeUninit::uninit() }; SCRATCH];
             let mut arrived = ReadBuf::uninit(&mut scratch);
-            match Pin::new(&mut this.transport).poll_read(task, &mut arrived)? {
+            match Pin::new(&mut this.transport).poll_read(task, &mut arrived) {
                 Poll::Pending => {
                     // Nothing to read and nothing to send: idle.
                     this.inbox.release();
@@ -304,8 +306,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
                         return Poll::Pending;
                     }
                 }
-                Poll::Ready(()) if arrived.filled().is_empty() => this.inbox.finish(),
-                Poll::Ready(()) => this.inbox.push(arrived.filled()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(this.inbox.live.blame(error))),
+                Poll::Ready(Ok(())) if arrived.filled().is_empty() => this.inbox.finish(),
+                Poll::Ready(Ok(())) => this.inbox.push(arrived.filled()),
             }
         }
     }
