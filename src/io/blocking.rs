@@ -166,9 +166,9 @@ impl Acceptor {
         let mut link = link.map_err(|error| self.0.lost(&context, error.into()))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
             Decided::Accepted(started, record) => {
-                let mut transport = link.into_stream()?;
-                let stopper = transport.stopper();
-                Ok(Stream::of_server(transport, *started, record, stopper))
+                let mut transport = link.into_stream();
+                let stopper = transport.as_mut().ok().and_then(Transport::stopper);
+                Ok(Stream::of_server(transport, *started, record, stopper)?)
             }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
