@@ -149,7 +149,7 @@ pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
-    /// A write failed: not all was said that was to be.
+    /// The last write failed: not all was said that was to be.
     lacks: bool,
     pub(super) live: Arc<Live>,
 }
@@ -161,6 +161,8 @@ impl Outbox {
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
         self.live.traffic.sent(piece.len());
+        // What was to be written before was tried again, or is not wanted any more.
+        self.lacks &= piece.is_empty();
         Ok(piece.len())
     }
 

@@ -5,7 +5,7 @@ use crate::ends::{
     login, pair,
 };
 use crate::support::{RSA2048, TestRng, provider};
-use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::blocking::{Over, Stopper, Timed, Transport, Untimed};
 use countersign::client;
 use countersign::server::AwaitHello;
 use countersign::{
@@ -15,7 +15,7 @@ use countersign::{
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -768,6 +768,55 @@ fn both_halves_of_a_split_session_end_and_the_writer_says_so() {
         assert!(grant.require("read").is_err());
         let mut under = client.into_inner();
         assert_eq!(under.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+/// Is not ready to be written to, now and then.
+struct Balking(TcpStream, Arc<AtomicBool>);
+
+impl Read for Balking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Balking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.1.load(Ordering::SeqCst) { Err(ErrorKind::WouldBlock.into()) } else { self.0.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Transport for Balking {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_timeouts(timeout)
+    }
+
+    fn stopper(&mut self) -> Option<Stopper> {
+        self.0.stopper()
+    }
+}
+
+#[test]
+fn a_session_of_which_a_write_was_tried_again_is_closed_and_not_cut() {
+    bounded(|| {
+        let acceptor = acceptor(&Store::of(&["alice"]), Recheck::never());
+        let balks = Arc::<AtomicBool>::default();
+        let (mut client, mut server) = blocking(&acceptor, |stream| Balking(stream, Arc::clone(&balks)));
+        balks.store(true, Ordering::SeqCst);
+        assert_eq!(server.write(b"all").unwrap(), 3, "sealed, and not sent");
+        assert_eq!(server.write(b" of it").unwrap_err().kind(), ErrorKind::WouldBlock);
+        balks.store(false, Ordering::SeqCst);
+        server.write_all(b" of it").unwrap();
+        server.flush().unwrap();
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(revoked(&server.flush().unwrap_err()), Revocation::Ended);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"all of it");
     });
 }
 
