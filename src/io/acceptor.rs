@@ -311,7 +311,7 @@ impl Acceptor {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream()?, *started, record, None)),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream(), *started, record, None)?),
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
                 script::refuse(link, waiting, place).await;

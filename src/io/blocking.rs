@@ -166,9 +166,9 @@ impl Acceptor {
         let mut link = link.map_err(|error| self.0.lost(&context, error.into()))?;
         match block_on(script::accept(&self.0, &mut link, context, place))? {
             Decided::Accepted(started, record) => {
-                let mut transport = link.into_stream()?;
-                let stopper = transport.stopper();
-                Ok(Stream::of_server(transport, *started, record, stopper))
+                let mut transport = link.into_stream();
+                let stopper = transport.as_mut().ok().and_then(Transport::stopper);
+                Ok(Stream::of_server(transport, *started, record, stopper)?)
             }
             Decided::Refused(refused, place) => {
                 let (waiting, error) = refused.part();
@@ -274,13 +274,13 @@ impl<S: Transport> Stream<S> {
             };
             self.transport.set_timeouts(Some(left))?;
             match self.transport.write(self.outbox.pending()?) {
-                Ok(0) => return Err(io::Error::from(ErrorKind::WriteZero).into()),
+                Ok(0) => return Err(self.outbox.live.blame(ErrorKind::WriteZero.into()).into()),
                 Ok(count) => self.outbox.advance(count),
                 Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.outbox.live.blame(error).into()),
             }
         }
-        self.transport.flush()?;
+        self.transport.flush().map_err(|error| self.outbox.live.blame(error))?;
         let mut scratch = [0; 1024];
         // Whoever has not closed by then is left.
         while let Some(left) = left() {
@@ -291,7 +291,7 @@ impl<S: Transport> Stream<S> {
                 None => {
                     self.transport.set_timeouts(Some(left))?;
                     match fill(&mut self.transport, &mut self.inbox) {
-                        Err(error) if !is_timeout(&error) => return Err(error.into()),
+                        Err(error) if !is_timeout(&error) => return Err(self.inbox.live.blame(error).into()),
                         _ => {}
                     }
                 }

@@ -11,7 +11,7 @@ use core::time::Duration;
 /// | logins computing | as many as there are processors | the next ones wait |
 /// | questions to whoever has a remote key, and to an async verifier | 64 | the next ones wait |
 /// | hellos and logins waiting for a turn to be computed, and for one to be asked about | 256 each, each for a second | one of the source with the most refused logins of late, and the most waiting, is turned away, of sources from which nobody has logged in before others, a hello before a login whose hello was opened: a hello is told that the server is busy, a login *not now* if it is open, and otherwise closed. Once those before it have waited for half a second, a hello is turned away at once |
-/// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source | a login is closed when it arrives, without an answer; a ticket is not taken |
+/// | logins and good tickets that are not decided, and refusals that are not due | 2048, 512 of one source; a source that has none of them, and an uncounted one, is let in up to 4096 | a login is closed when it arrives, without an answer; a ticket is not taken |
 /// | of these, logins that wait for a further factor | 256 of one principal | the login is refused |
 /// | sessions | 4096, half of them of one source, an eighth of one principal | a hello is told that the server is busy; where it is the principal who has too many, the login is refused |
 ///
@@ -102,8 +102,9 @@ impl Bounds {
     }
 
     /// Bounds the logins that have arrived and are not decided, the tickets that are asked about, and the refusals that wait until they are due
-    /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source, and an eighth may be logins of one principal that wait for a further factor. A refusal costs a
-    /// connection and some 2 KiB, and no thread.
+    /// ([`crate::ServerConfig::with_refusal_floor`]), together; a quarter of them may be of one source, and an eighth may be logins of one principal that wait for a further factor. So that a few
+    /// sources can't keep all others out, one that has none of them is let in up to twice as many, and so are uncounted ones
+    /// ([`crate::Source::uncounted`]): [`Bounds::files`] counts with that. A refusal costs a connection and some 2 KiB, and no thread.
     #[must_use]
     pub fn with_refusals(mut self, refusals: usize) -> Self {
         self.refusals = refusals.max(1);
@@ -137,7 +138,7 @@ impl Bounds {
     /// [`AsyncVerifier`](crate::AsyncVerifier) open, such as a pool of connections (`Place::files` in countersign-stores), or a connection for each question
     /// ([`Bounds::questions`]).
     pub fn files(&self, per_session: usize) -> usize {
-        let refusals = self.refusals.saturating_mul(FOR_REFUSAL);
+        let refusals = self.refusals_at_the_most();
         self.handshakes.saturating_add(refusals).saturating_add(self.sessions.saturating_mul(per_session))
     }
 
@@ -172,7 +173,8 @@ impl Bounds {
         self.handshakes
     }
 
-    /// How many undecided logins and refusals there may be.
+    /// How many undecided logins and refusals there may be; of sources that have none yet, and uncounted ones, twice as many
+    /// ([`Bounds::with_refusals`]).
     pub fn refusals(&self) -> usize {
         self.refusals
     }
@@ -190,6 +192,10 @@ impl Bounds {
 
     pub(super) fn handshakes_of_a_source(&self) -> usize {
         self.handshakes_per_source.unwrap_or_else(|| part(self.handshakes, 2))
+    }
+
+    pub(super) fn refusals_at_the_most(&self) -> usize {
+        self.refusals.saturating_mul(FOR_REFUSAL)
     }
 
     pub(super) fn refusals_of_a_source(&self) -> usize {
@@ -236,7 +242,8 @@ mod tests {
             format!("handshakes that wait for their peers | {}, half of them of one source |", bounds.handshakes),
             format!("to an async verifier | {} |", bounds.remote),
             format!("for one to be asked about | {} each, each for a second |", bounds.waiting),
-            format!("refusals that are not due | {refusals}, {of_a_source} of one source |"),
+            format!("refusals that are not due | {refusals}, {of_a_source} of one source; "),
+            format!("and an uncounted one, is let in up to {} |", bounds.refusals_at_the_most()),
             format!("wait for a further factor | {} of one principal |", bounds.factors_of_a_principal()),
             format!("sessions | {}, half of them of one source, an eighth of one principal |", bounds.sessions),
         ] {

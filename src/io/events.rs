@@ -102,7 +102,7 @@ pub enum End<'a> {
     ByUs,
     /// The application dropped the stream while neither end had closed: the client sees a cut.
     Cut,
-    /// A record broke a rule, or the connection ended without a close.
+    /// A record broke a rule, or the connection ended without a close, or failed ([`RecordError::Truncated`]).
     Broken(RecordError),
     /// It was ended from outside: its principal is not welcome any more, or the application said so.
     Revoked(&'a Revocation),

@@ -18,6 +18,8 @@ pub(super) struct Live {
     broken: OnceLock<RecordError>,
     /// Why it was ended from outside.
     revoked: OnceLock<Revocation>,
+    /// The transport has failed. What came before may still be read, or sent, so this ends nothing by itself.
+    lost: AtomicBool,
     pub(super) traffic: Traffic,
     state: Mutex<State>,
 }
@@ -80,6 +82,7 @@ impl Live {
         Self {
             broken: OnceLock::new(),
             revoked: OnceLock::new(),
+            lost: AtomicBool::new(false),
             traffic: Traffic::default(),
             state: Mutex::new(state),
         }
@@ -104,6 +107,7 @@ impl Live {
         }
         match (self.broken.get(), closed.load(Relaxed), peer_closed.load(Relaxed)) {
             (Some(error), ..) => SessionEnd::Broken(*error),
+            (None, _, false) if self.lost.load(Relaxed) => SessionEnd::Broken(RecordError::Truncated),
             (None, true, true) => SessionEnd::Closed,
             (None, false, true) => SessionEnd::ByPeer,
             (None, true, false) => SessionEnd::ByUs,
@@ -119,12 +123,17 @@ impl Live {
         self.broken.get().map_or(Ok(()), |error| Err((*error).into()))
     }
 
-    /// What ends a session from outside says more than what its transport says of that.
+    /// Notes that the transport has failed, unless it is only not ready. What ends a session from outside says more than what its
+    /// transport says of that.
     pub(super) fn blame(&self, error: std::io::Error) -> std::io::Error {
-        match self.revoked.get() {
-            Some(revocation) => Error::Revoked(revocation.clone()).into(),
-            None => error,
+        use std::io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        if let Some(revocation) = self.revoked.get() {
+            return Error::Revoked(revocation.clone()).into();
         }
+        if !matches!(error.kind(), WouldBlock | TimedOut | Interrupted) {
+            self.lost.store(true, Relaxed);
+        }
+        error
     }
 
     pub(super) fn is_revoked(&self) -> bool {
@@ -256,6 +265,31 @@ impl fmt::Debug for CurrentGrant {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_session_whose_transport_fails_before_the_peer_has_closed_was_not_cut_here() {
+        use std::io::ErrorKind;
+        let live = || Live::new(Arc::new(Grant::new("alice", ["read"]).unwrap()));
+        let open = live();
+        for kind in [ErrorKind::WouldBlock, ErrorKind::TimedOut, ErrorKind::Interrupted] {
+            assert_eq!(open.blame(kind.into()).kind(), kind);
+        }
+        assert_eq!(open.end_so_far(), SessionEnd::Cut, "it was only not ready");
+        assert_eq!(open.blame(ErrorKind::ConnectionReset.into()).kind(), ErrorKind::ConnectionReset);
+        assert_eq!(open.end_so_far(), SessionEnd::Broken(RecordError::Truncated));
+        // What has come by then may still be read.
+        assert_eq!(open.check(), Ok(()));
+        open.traffic.closed();
+        assert_eq!(open.end_so_far(), SessionEnd::Broken(RecordError::Truncated));
+        // The peer has said all that it had to say.
+        open.traffic.peer_closed();
+        assert_eq!(open.end_so_far(), SessionEnd::Closed);
+        // Whoever ends it from outside takes the transport away.
+        let revoked = live();
+        revoked.revoke(Revocation::Ended);
+        assert_eq!(revoked.blame(ErrorKind::BrokenPipe.into()).kind(), ErrorKind::PermissionDenied);
+        assert_eq!(revoked.end_so_far(), SessionEnd::Revoked(&Revocation::Ended));
+    }
 
     #[test]
     fn what_ends_a_transport_is_called_for_reading_then_for_both_and_no_more() {

@@ -306,7 +306,7 @@ impl Place {
         let held = state.sources.get(&self.source).filter(|_| self.source.is_counted());
         let own = held.map_or(0, |held| held.logins.saturating_add(held.refusals));
         let all = state.logins.saturating_add(state.refusals);
-        let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals.saturating_mul(2));
+        let is_full = all >= bounds.refusals && (own > 0 || all >= bounds.refusals_at_the_most());
         let is_full_of_own = own >= bounds.refusals_of_a_source();
         if is_full || is_full_of_own {
             return Err(BusyReason::NoRoom);

@@ -5,7 +5,8 @@ use core::time::Duration;
 /// When the sessions of an [`crate::Acceptor`] are looked at again, and what comes of it.
 ///
 /// The verifier is asked about each open session ([`crate::Verifier::resume`]), on threads of the acceptor's own, four questions at once
-/// at the most, spread over the time, so that it hears of `sessions / time` a second. What it says:
+/// at the most, spread over the time, so that it hears of `sessions / time` a second. An [`crate::AsyncVerifier`] is asked there within the
+/// tokio runtime in which the session was accepted, by whichever call, if there was one. What it says:
 ///
 /// | the verifier says | what becomes of the session |
 /// |---|---|

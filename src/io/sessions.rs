@@ -59,8 +59,6 @@ struct State {
     has_clock: bool,
     random: RandomState,
     revoked: u64,
-    #[cfg(feature = "tokio")]
-    runtime: Option<tokio::runtime::Handle>,
 }
 
 /// An open session.
@@ -79,6 +77,9 @@ struct Open {
     unconfirmed: Option<Instant>,
     /// Where it was ended: when what blocks on it is.
     stop: Option<Instant>,
+    /// Where an async verifier is asked about it: the runtime in which it was accepted, whichever call that was.
+    #[cfg(feature = "tokio")]
+    runtime: Option<tokio::runtime::Handle>,
 }
 
 /// What a session began with.
@@ -126,9 +127,14 @@ impl Sessions {
         self.lock().notices
     }
 
-    /// Enters a session that begins.
+    /// Enters a session that begins, where its login was accepted.
     pub(super) fn enter(&self, live: &Arc<Live>, shown: Shown) -> Entry {
         let now = Instant::now();
+        #[cfg(feature = "tokio")]
+        let runtime = match self.0.verifier {
+            AnyVerifier::Async(_) => tokio::runtime::Handle::try_current().ok(),
+            AnyVerifier::Blocking(_) => None,
+        };
         let mut state = self.lock();
         let id = state.next;
         state.next = id.wrapping_add(1);
@@ -143,6 +149,8 @@ impl Sessions {
             doubted: None,
             unconfirmed: None,
             stop: None,
+            #[cfg(feature = "tokio")]
+            runtime,
         };
         state.open.insert(id, open);
         if is_behind {
@@ -186,14 +194,6 @@ impl Sessions {
     pub(super) fn counts(&self) -> (u64, usize) {
         let state = self.lock();
         (state.revoked, state.open.values().filter(|open| open.unconfirmed.is_some()).count())
-    }
-
-    /// The runtime of the caller is the one in which async verifiers are asked.
-    #[cfg(feature = "tokio")]
-    pub(super) fn note_runtime(&self) {
-        if matches!(self.0.verifier, AnyVerifier::Async(_)) {
-            self.lock().runtime = tokio::runtime::Handle::try_current().ok();
-        }
     }
 
     /// Ends a session; false where it is over.
@@ -261,7 +261,7 @@ impl Sessions {
             open.again = false;
             let (live, shown) = (Arc::clone(&open.live), Arc::clone(&open.shown));
             #[cfg(feature = "tokio")]
-            let runtime = state.runtime.clone();
+            let runtime = open.runtime.clone();
             let late = state.recheck.late();
             drop(state);
             let held = live.grant();

@@ -13,6 +13,7 @@ use crate::terms::grant::{Forbidden, Grant};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
+use std::io;
 use std::sync::Arc;
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
@@ -43,19 +44,28 @@ pub struct Stream<S> {
 impl<S> Stream<S> {
     /// At a client, where nobody looks at it again.
     pub(super) fn of_client(transport: S, session: Session) -> Self {
-        let Session { info, sealer, opener } = session;
-        let (inbox, outbox) = pair(sealer, opener, Arc::new(info.grant().clone()));
+        let (info, inbox, outbox) = parts(session);
         Self { transport, info, inbox, outbox, seat: None }
     }
 
     /// At a server; what blocks on the transport is ended by the stopper, if there is one.
-    pub(super) fn of_server(transport: S, begun: Started, record: Record, stopper: Option<Stopper>) -> Self {
+    ///
+    /// # Errors
+    /// The transport's, where there is none after all. That the session has begun was told by then, so its end is, too.
+    pub(super) fn of_server(
+        transport: io::Result<S>,
+        begun: Started,
+        record: Record,
+        stopper: Option<Stopper>,
+    ) -> io::Result<Self> {
         let Started { session, mut place, sessions, shown } = begun;
-        let mut stream = Self::of_client(transport, session);
-        stream.inbox.live.set_stopper(stopper);
-        place.enter(&sessions, &stream.inbox.live, shown);
-        stream.seat = Some(Arc::new(Seat::new(record, place, Arc::clone(&stream.inbox.live))));
-        stream
+        let (info, inbox, outbox) = parts(session);
+        let live = &inbox.live;
+        live.set_stopper(stopper);
+        place.enter(&sessions, live, shown);
+        let seat = Arc::new(Seat::new(record, place, Arc::clone(live)));
+        let transport = transport.map_err(|error| live.blame(error))?;
+        Ok(Self { transport, info, inbox, outbox, seat: Some(seat) })
     }
 
     /// Who the client is, and what it may do now. At a server it is looked at again while the session lasts ([`crate::Recheck`]);
@@ -124,11 +134,11 @@ impl<S> fmt::Debug for Stream<S> {
     }
 }
 
-/// Both directions of a session, as an adapter moves them.
-fn pair(sealer: Sealer, opener: Opener, grant: Arc<Grant>) -> (Inbox, Outbox) {
-    let live = Arc::new(Live::new(grant));
+/// What is known of a session, and both directions of it, as an adapter moves them.
+fn parts(Session { info, sealer, opener }: Session) -> (SessionInfo, Inbox, Outbox) {
+    let live = Arc::new(Live::new(Arc::new(info.grant().clone())));
     let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, live: Arc::clone(&live) };
-    (inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
+    (info, inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
 }
 
 /// Sealed bytes on their way out. A record is never sent in part: what the transport did not take is kept.
@@ -139,7 +149,7 @@ pub(super) struct Outbox {
     sealer: Sealer,
     sealed: Vec<u8>,
     sent: usize,
-    /// A write failed: not all was said that was to be.
+    /// The last write failed: not all was said that was to be.
     lacks: bool,
     pub(super) live: Arc<Live>,
 }
@@ -151,6 +161,8 @@ impl Outbox {
         let piece = data.get(..data.len().min(BATCH)).unwrap_or_default();
         self.sealer.seal(piece, &mut self.sealed)?;
         self.live.traffic.sent(piece.len());
+        // What was to be written before was tried again, or is not wanted any more.
+        self.lacks &= piece.is_empty();
         Ok(piece.len())
     }
 

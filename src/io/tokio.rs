@@ -141,10 +141,9 @@ impl Acceptor {
     ) -> Result<Stream<S>, LoginError> {
         let context = Arc::new(context.into());
         let place = self.0.enter(&context)?;
-        self.0.sessions.note_runtime();
         let mut link = TokioLink::new(stream);
         match script::accept(&self.0, &mut link, context, place).await? {
-            Decided::Accepted(started, record) => Ok(Stream::of_server(link.stream, *started, record, None)),
+            Decided::Accepted(started, record) => Ok(Stream::of_server(link.into_stream(), *started, record, None)?),
             Decided::Refused(refused, place) => {
                 let (pending, error) = refused.part();
                 tokio::spawn(script::refuse(link, pending, place));
@@ -258,9 +257,11 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
                     Poll::Pending if self.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
                     // It was ended at this moment.
                     Poll::Pending => {}
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(self.outbox.live.blame(io::ErrorKind::WriteZero.into())));
+                    }
                     Poll::Ready(Ok(count)) => self.outbox.advance(count),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.outbox.live.blame(error))),
                 },
             }
         }
@@ -296,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
             }
             let mut scratch = [const { MaybeUninit::uninit() }; SCRATCH];
             let mut arrived = ReadBuf::uninit(&mut scratch);
-            match Pin::new(&mut this.transport).poll_read(task, &mut arrived)? {
+            match Pin::new(&mut this.transport).poll_read(task, &mut arrived) {
                 Poll::Pending => {
                     // Nothing to read and nothing to send: idle.
                     this.inbox.release();
@@ -305,8 +306,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
                         return Poll::Pending;
                     }
                 }
-                Poll::Ready(()) if arrived.filled().is_empty() => this.inbox.finish(),
-                Poll::Ready(()) => this.inbox.push(arrived.filled()),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(this.inbox.live.blame(error))),
+                Poll::Ready(Ok(())) if arrived.filled().is_empty() => this.inbox.finish(),
+                Poll::Ready(Ok(())) => this.inbox.push(arrived.filled()),
             }
         }
     }
@@ -327,20 +329,40 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_flush(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if let Err(error) = ready!(this.poll_drain(task)) {
-            this.say_farewell(task);
-            return Poll::Ready(Err(error));
+        loop {
+            if let Err(error) = ready!(this.poll_drain(task)) {
+                this.say_farewell(task);
+                return Poll::Ready(Err(error));
+            }
+            match Pin::new(&mut this.transport).poll_flush(task) {
+                Poll::Pending if this.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
+                // It was ended at this moment.
+                Poll::Pending => {}
+                Poll::Ready(flushed) => return Poll::Ready(flushed.map_err(|error| this.outbox.live.blame(error))),
+            }
         }
-        Pin::new(&mut this.transport).poll_flush(task)
     }
 
+    /// In a session that is broken, or was ended from outside, the transport is shut down all the same, and then it is said why: what
+    /// was written may not have left.
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut task::Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        // In a broken session there is nothing more to say, but the transport is still to be shut down.
-        match this.outbox.close() {
-            Ok(()) => ready!(this.poll_drain(task))?,
-            Err(_) => this.say_farewell(task),
+        loop {
+            let said = this.outbox.close().map_err(of_write);
+            match said {
+                Ok(()) => ready!(this.poll_drain(task))?,
+                Err(_) => this.say_farewell(task),
+            }
+            match Pin::new(&mut this.transport).poll_shutdown(task) {
+                Poll::Pending if this.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
+                // It was ended at this moment.
+                Poll::Pending if said.is_ok() => {}
+                // Nobody waits for the transport of a session that was ended from outside.
+                Poll::Pending => return Poll::Ready(said),
+                Poll::Ready(shut) => {
+                    return Poll::Ready(said.and(shut.map_err(|error| this.outbox.live.blame(error))));
+                }
+            }
         }
-        Pin::new(&mut this.transport).poll_shutdown(task)
     }
 }

@@ -24,6 +24,8 @@ struct Shared {
     start: Instant,
     state: Mutex<State>,
     changed: Condvar,
+    /// How long a thread without work lives.
+    idle: Duration,
 }
 
 /// How much may be computed at once, and wait for that.
@@ -52,19 +54,34 @@ struct State {
     working: usize,
 }
 
-/// How long a thread without work lives.
 const IDLE: Duration = Duration::from_millis(if cfg!(test) { 100 } else { 10_000 });
+
+impl State {
+    /// How many wait to be done.
+    fn jobs(&self) -> usize {
+        self.queue.len().saturating_add(self.begun.len())
+    }
+}
 
 impl Workers {
     pub(super) fn new(bounds: WorkBounds) -> Self {
-        let state = State { queue: Queue::new(), begun: Queue::new(), overtaken: 0, threads: 0, idle: 0, working: 0 };
-        let (state, changed) = (Mutex::new(state), Condvar::new());
-        Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state, changed }))
+        Self::idling_for(IDLE, bounds)
     }
 
-    /// Others from now on. Threads over a lower bound end when they are done with what they do.
+    fn idling_for(idle: Duration, bounds: WorkBounds) -> Self {
+        let state = State { queue: Queue::new(), begun: Queue::new(), overtaken: 0, threads: 0, idle: 0, working: 0 };
+        let (state, changed) = (Mutex::new(state), Condvar::new());
+        Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state, changed, idle }))
+    }
+
+    /// Others from now on. Threads over a lower bound end when they are done with what they do; under a higher one others begin with what
+    /// waits already.
     pub(super) fn set_bounds(&self, bounds: WorkBounds) {
         *self.0.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
+        let state = self.lock();
+        let missing = state.jobs().min(bounds.at_once.saturating_sub(state.threads));
+        drop(state);
+        (0..missing).for_each(|_| self.wake(self.lock()));
     }
 
     fn bounds(&self) -> WorkBounds {
@@ -116,8 +133,7 @@ impl Workers {
 
     /// How many wait for a thread.
     pub(super) fn waiting(&self) -> usize {
-        let state = self.lock();
-        state.queue.len().saturating_add(state.begun.len())
+        self.lock().jobs()
     }
 
     /// As [`Queue::wait`].
@@ -174,8 +190,7 @@ impl Workers {
     /// Sees to it that some thread looks at the queue.
     fn wake(&self, mut state: MutexGuard<'_, State>) {
         // One that was woken for an earlier job counts as idle until it has it.
-        let jobs = state.queue.len().saturating_add(state.begun.len());
-        if state.idle >= jobs {
+        if state.idle >= state.jobs() {
             drop(state);
             self.0.changed.notify_one();
         } else if state.threads < self.bounds().at_once.max(1) {
@@ -210,6 +225,8 @@ impl Workers {
             let bounds = self.bounds();
             if state.threads > bounds.at_once.max(1) {
                 state.threads = state.threads.saturating_sub(1);
+                // It may have been woken for a job, which somebody else has to take then.
+                self.0.changed.notify_one();
                 return None;
             }
             let now = self.now();
@@ -230,10 +247,7 @@ impl Workers {
                 continue;
             }
             state.idle = state.idle.saturating_add(1);
-            let waited = self
-                .0
-                .changed
-                .wait_timeout_while(state, IDLE, |state| state.begun.len() == 0 && state.queue.len() == 0);
+            let waited = self.0.changed.wait_timeout_while(state, self.0.idle, |state| state.jobs() == 0);
             let (after, result) = waited.unwrap_or_else(PoisonError::into_inner);
             state = after;
             state.idle = state.idle.saturating_sub(1);
@@ -438,6 +452,49 @@ mod tests {
         assert!(!next.is_begun(), "the other one is at work");
         go_on.send(()).unwrap();
         assert_eq!((block_on(second), block_on(next)), (Done::Answer(()), Done::Answer(3)));
+    }
+
+    #[test]
+    fn a_job_that_wakes_a_thread_over_a_lower_bound_is_taken_by_another_at_once() {
+        // Nobody looks at the queue without having been woken.
+        let workers = Workers::idling_for(
+            Duration::from_secs(3600),
+            WorkBounds { at_once: 4, waiting: 10, patience: Duration::from_secs(60) },
+        );
+        [(); 4].map(|()| occupy(&workers)).into_iter().for_each(|go| go.send(()).unwrap());
+        eventually(|| workers.lock().idle == 4);
+        workers.set_bounds(WorkBounds { at_once: 1, waiting: 10, patience: Duration::from_secs(60) });
+        let (done, runs) = channel();
+        assert!(workers.submit((&source(), Origin::New), Box::new(move || done.send(()).unwrap())));
+        assert_eq!(runs.recv_timeout(Duration::from_secs(60)), Ok(()), "nobody took it");
+        eventually(|| workers.lock().threads == 1);
+    }
+
+    #[test]
+    fn under_a_higher_bound_what_waits_already_is_begun() {
+        let workers = start(1, 10, Duration::from_secs(60));
+        let go = occupy(&workers);
+        // Each of them keeps a thread.
+        let (started, starts) = channel();
+        let waiting = [(); 3].map(|()| {
+            let ((go, wait), started) = (channel::<()>(), started.clone());
+            let work = move || {
+                let _ = started.send(());
+                let _ = wait.recv();
+            };
+            assert!(workers.submit((&source(), Origin::New), Box::new(work)));
+            go
+        });
+        assert_eq!(workers.lock().threads, 1);
+        workers.set_bounds(WorkBounds { at_once: 3, waiting: 10, patience: Duration::from_secs(60) });
+        for _ in 0..2 {
+            assert_eq!(starts.recv_timeout(Duration::from_secs(60)), Ok(()), "nobody began it");
+        }
+        let state = workers.lock();
+        assert_eq!((state.threads, state.jobs()), (3, 1), "and no more than may be");
+        drop(state);
+        go.send(()).unwrap();
+        drop(waiting);
     }
 
     #[test]

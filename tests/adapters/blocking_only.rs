@@ -516,6 +516,47 @@ fn a_connection_that_can_not_even_be_set_up_is_told_and_counted() {
     });
 }
 
+/// One that can't wait for ever.
+struct Hasty(TcpStream);
+
+impl Read for Hasty {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Hasty {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Transport for Hasty {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        timeout.map(drop).ok_or_else(|| ErrorKind::InvalidInput.into())
+    }
+}
+
+/// Whoever counts sessions by what is told would count it for ever.
+#[test]
+fn a_session_that_fails_as_it_begins_is_told_to_have_ended() {
+    bounded(|| {
+        let acceptor = acceptor();
+        let (client, error) = both(pair(), connect, |stream| {
+            acceptor.accept_blocking(Hasty(stream), Context::uncounted()).map(drop).unwrap_err()
+        });
+        assert!(matches!(error, LoginError::Io(error) if error.kind() == ErrorKind::InvalidInput));
+        drop(client.unwrap());
+        let totals = acceptor.totals();
+        assert_eq!((totals.of("login-accepted"), totals.with_code("session-ended", "truncated")), (1, 1));
+        eventually_empty(&acceptor);
+    });
+}
+
 #[test]
 fn any_stream_in_memory_will_do_for_logins_and_for_refusals() {
     bounded(|| {

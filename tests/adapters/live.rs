@@ -5,7 +5,7 @@ use crate::ends::{
     login, pair,
 };
 use crate::support::{RSA2048, TestRng, provider};
-use countersign::blocking::{Over, Timed, Transport, Untimed};
+use countersign::blocking::{Over, Stopper, Timed, Transport, Untimed};
 use countersign::client;
 use countersign::server::AwaitHello;
 use countersign::{
@@ -15,7 +15,7 @@ use countersign::{
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -771,6 +771,55 @@ fn both_halves_of_a_split_session_end_and_the_writer_says_so() {
     });
 }
 
+/// Is not ready to be written to, now and then.
+struct Balking(TcpStream, Arc<AtomicBool>);
+
+impl Read for Balking {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Balking {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.1.load(Ordering::SeqCst) { Err(ErrorKind::WouldBlock.into()) } else { self.0.write(bytes) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Transport for Balking {
+    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.0.set_timeouts(timeout)
+    }
+
+    fn stopper(&mut self) -> Option<Stopper> {
+        self.0.stopper()
+    }
+}
+
+#[test]
+fn a_session_of_which_a_write_was_tried_again_is_closed_and_not_cut() {
+    bounded(|| {
+        let acceptor = acceptor(&Store::of(&["alice"]), Recheck::never());
+        let balks = Arc::<AtomicBool>::default();
+        let (mut client, mut server) = blocking(&acceptor, |stream| Balking(stream, Arc::clone(&balks)));
+        balks.store(true, Ordering::SeqCst);
+        assert_eq!(server.write(b"all").unwrap(), 3, "sealed, and not sent");
+        assert_eq!(server.write(b" of it").unwrap_err().kind(), ErrorKind::WouldBlock);
+        balks.store(false, Ordering::SeqCst);
+        server.write_all(b" of it").unwrap();
+        server.flush().unwrap();
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(revoked(&server.flush().unwrap_err()), Revocation::Ended);
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).unwrap();
+        assert_eq!(said, b"all of it");
+    });
+}
+
 /// Counts its reads, each before it waits.
 struct Counted(Timed<TcpStream>, Arc<AtomicUsize>);
 
@@ -843,6 +892,56 @@ fn an_async_verifier_is_asked_about_sessions_on_the_runtime_that_their_logins_ca
         store.all_asked_again(&["alice"]);
         assert_eq!(acceptor.counts().unconfirmed, 0);
         works(&mut client, &mut server);
+    });
+}
+
+/// Each session on its own: another login, on a runtime that is gone by now, changes nothing for those before it.
+#[test]
+#[cfg(feature = "tokio")]
+fn an_async_verifier_has_the_runtime_of_each_session_by_whichever_call_it_was_accepted() {
+    bounded(|| {
+        let names = ["alice", "bob", "carol"];
+        let store = Store::of(&[&names[..], &["dave"]].concat());
+        let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), NeedsARuntime(store.clone()));
+        let acceptor = acceptor.with_recheck(Recheck::every(SOON));
+        let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (stays, goes) = (runtime(), runtime());
+        let connecting = |user| {
+            let (client, server) = pair();
+            let connect =
+                move || connector().connect_blocking(client, Credential::Password { user, password: b"password" });
+            (std::thread::spawn(move || connect().unwrap()), server)
+        };
+        // Blocking, on a thread of the runtime's, and on one of the application's own that has entered it.
+        let (alice, server) = connecting("alice");
+        let accept = acceptor.clone();
+        let accept = move || accept.accept_blocking(server, Context::uncounted()).unwrap();
+        let _alice =
+            (stays.block_on(async { tokio::task::spawn_blocking(accept).await.unwrap() }), alice.join().unwrap());
+        let (bob, server) = connecting("bob");
+        let entered = stays.enter();
+        let _bob = (acceptor.accept_blocking(server, Context::uncounted()).unwrap(), bob.join().unwrap());
+        drop(entered);
+        // A link of the application's own.
+        let (carol, server) = connecting("carol");
+        let (handle, accept) = (stays.handle().clone(), acceptor.clone());
+        let mut accepting =
+            Box::pin(
+                async move { accept.accept_over(crate::events::link(server), Context::uncounted()).await.unwrap() },
+            );
+        let within = core::future::poll_fn(move |task| {
+            let _entered = handle.enter();
+            accepting.as_mut().poll(task)
+        });
+        let _carol = (crate::events::run(within), carol.join().unwrap());
+        let (dave, server) = connecting("dave");
+        server.set_nonblocking(true).unwrap();
+        let accept = async {
+            acceptor.accept(tokio::net::TcpStream::from_std(server).unwrap(), Context::uncounted()).await.unwrap()
+        };
+        drop((goes.block_on(accept), dave.join().unwrap(), goes));
+        store.all_asked_again(&names);
+        assert_eq!(acceptor.counts().unconfirmed, 0);
     });
 }
 

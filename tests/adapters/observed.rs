@@ -14,7 +14,7 @@ use countersign::{
     FactorAttempt, Form, Further, Grant, Penalties, Prompt, Reason, Server, ServerKeys, SigningKey, Source, TicketKeys,
     Verifier, Waits,
 };
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +27,7 @@ for_every_adapter!(
     an_observer_that_panics_changes_nothing,
     an_async_verifier_and_its_timings_are_told,
     factors_and_the_time_of_a_remote_key_are_told,
+    a_session_whose_connection_was_reset_is_not_told_as_one_that_was_cut_here,
 );
 
 for_every_async_adapter!(a_login_that_is_dropped_is_told_as_abandoned);
@@ -131,6 +132,32 @@ fn a_login_is_told_once_with_all_that_is_known_and_its_session_when_it_is_over<A
         }
         drop(server);
         assert_eq!(acceptor.totals().with_code("session-ended", code), 1, "{code}");
+    }
+}
+
+/// Whoever looks for the cause would look at the application, and not at the way.
+fn a_session_whose_connection_was_reset_is_not_told_as_one_that_was_cut_here<A: Adapter>() {
+    for is_reading in [true, false] {
+        let (acceptor, told) = observed(acceptor());
+        let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
+        let (client, mut server) = (client.unwrap().into_tcp(), server.unwrap());
+        server.write_all(b"never read").unwrap();
+        server.flush().unwrap();
+        // Whoever closes before all is read resets the connection.
+        client.peek(&mut [0]).unwrap();
+        drop(client);
+        let error = loop {
+            let done = if is_reading { server.read(&mut [0]) } else { server.write(b"more") };
+            if let Err(error) = done.and_then(|_| server.flush()) {
+                break error;
+            }
+        };
+        let kinds = [ErrorKind::ConnectionReset, ErrorKind::BrokenPipe, ErrorKind::ConnectionAborted];
+        assert!(kinds.contains(&error.kind()) && error.get_ref().is_none(), "{error:?}");
+        drop(server);
+        let line = taken(&told).remove(1);
+        assert_eq!(field(&line, "event").as_deref(), Some("session-ended"), "{line}");
+        assert_eq!(field(&line, "code").as_deref(), Some("truncated"), "{line}");
     }
 }
 

@@ -485,3 +485,87 @@ fn a_peer_that_always_has_something_to_say_is_left_all_the_same() {
         assert_eq!(told.code(), "not-admitted");
     });
 }
+
+/// Takes whatever is written, and is done with none of it once it is stuck: it then tells that somebody waits.
+struct Sticking(DuplexStream, Option<tokio::sync::mpsc::UnboundedSender<()>>);
+
+impl AsyncRead for Sticking {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, out)
+    }
+}
+
+impl Sticking {
+    fn ready(&self) -> Poll<()> {
+        self.1.as_ref().map_or(Poll::Ready(()), |waits| {
+            waits.send(()).unwrap();
+            Poll::Pending
+        })
+    }
+}
+
+impl AsyncWrite for Sticking {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ready().map(Ok)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.ready().map(Ok)
+    }
+}
+
+/// A login at an acceptor that can end its session.
+async fn revocable<S>(server: S, client: DuplexStream) -> (Acceptor, Stream<DuplexStream>, Stream<S>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (acceptor, connector) = (acceptor(), connector());
+    let (client, server) =
+        tokio::join!(connector.connect(client, ALICE), acceptor.accept(server, Connection::uncounted()));
+    (acceptor, client.unwrap(), server.unwrap())
+}
+
+#[test]
+fn a_flush_or_a_shutdown_that_waits_for_the_transport_ends_with_the_session() {
+    run(async {
+        for shuts_down in [false, true] {
+            let (client, server) = duplex(1 << 16);
+            let (acceptor, _client, mut server) = revocable(Sticking(server, None), client).await;
+            let (waits, mut waiting) = tokio::sync::mpsc::unbounded_channel();
+            server.get_mut().1 = Some(waits);
+            let task =
+                tokio::spawn(async move { if shuts_down { server.shutdown().await } else { server.flush().await } });
+            waiting.recv().await.unwrap();
+            assert_eq!(acceptor.revoke("alice"), 1);
+            assert_eq!(task.await.unwrap().unwrap_err().kind(), ErrorKind::PermissionDenied);
+        }
+    });
+}
+
+/// Whoever is told that all went well would rely on what has never left.
+#[test]
+fn a_shutdown_of_a_session_that_was_ended_or_is_broken_says_so_and_shuts_the_transport_down() {
+    run(async {
+        let (client, server) = duplex(700);
+        let (acceptor, mut client, mut server) = revocable(server, client).await;
+        assert_eq!(server.write(&[7; 1000]).await.unwrap(), 1000, "sealed, and not all of it sent");
+        assert_eq!(acceptor.revoke("alice"), 1);
+        assert_eq!(server.shutdown().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
+        let ended = client.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::UnexpectedEof);
+        drop(server);
+
+        let (client, server) = duplex(700);
+        let (_, client, mut server) = revocable(server, client).await;
+        let mut client = client.into_inner();
+        client.write_all(b"no record").await.unwrap();
+        assert!(server.read(&mut [0]).await.is_err());
+        assert_eq!(server.shutdown().await.unwrap_err().kind(), ErrorKind::InvalidData);
+        assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        drop(server);
+    });
+}

@@ -185,7 +185,8 @@ async fn stretch<L: Link>(
     let spawned = std::thread::Builder::new().name("stretch".to_owned()).spawn(work);
     spawned.map_err(|_| Error::from(StretchError::NoMemory))?;
     let stretched = within(link, deadline, answered).await.ok_or(Error::DeadlinePassed)?;
-    Ok(stretched.unwrap_or(Err(StretchError::NoMemory)).map_err(Error::from)?)
+    // Without an answer it has panicked.
+    Ok(stretched.map_err(|_| Error::Crypto(CryptoError::Failed))?.map_err(Error::from)?)
 }
 
 /// Asks for a further factor whoever can answer. A server that hangs up meanwhile is noticed, where the link can tell.
