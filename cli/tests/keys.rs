@@ -45,8 +45,26 @@ fn keygen_leaves_both_files_alone_if_either_exists() {
         assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 1);
 
         run(&[&keygen[..], &["--force"]].concat(), "").ok();
-        assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (0o600, 0o644));
+        let private = if existing == "server.pem" { 0o640 } else { 0o600 };
+        assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (private, 0o644));
         run(&["key", "show", &house.path(existing)], "").ok();
+    }
+}
+
+#[test]
+fn a_private_key_that_replaces_another_is_for_those_who_could_use_that() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    for kind in [&["--bits", "2048"][..], &["--identity"]] {
+        let house = House::empty();
+        let (out, link) = (house.write("server.pem", b"old", 0o646), house.path("link.pem"));
+        // None but root may give a file away.
+        let _ = chown(&out, Some(4321), Some(1234));
+        let before = std::fs::metadata(&out).unwrap();
+        std::os::unix::fs::symlink(&out, &link).unwrap();
+        run(&[&["keygen", "--out", &link, "--force"], kind].concat(), "").ok();
+        let after = std::fs::metadata(&out).unwrap();
+        assert!(house.read("server.pem").contains("PRIVATE KEY"));
+        assert_eq!((after.uid(), after.gid(), house.mode("server.pem")), (before.uid(), before.gid(), 0o640));
     }
 }
 
