@@ -84,6 +84,14 @@ fn keys_that_sign_are_shown_with_their_algorithm() {
     let said = run(&["key", "show", &locked, "--passphrase-stdin"], "correct horse\n").ok().out;
     assert!(said.contains("form:        encrypted PKCS#8\nalgorithm:   Ed25519\n"), "{said}");
     run(&["key", "show", &locked, "--passphrase-stdin"], "wrong\n").fails(1, &["does not open this private key"]);
+    for name in ["id_ed25519", "id_ed25519.pub", "id_ecdsa", "id_ecdsa.pub"] {
+        let said = run(&["key", "show", &house.key(&format!("signing/{name}"), name)], "").ok().out;
+        let kind = if name.ends_with(".pub") { "public" } else { "private" };
+        let algorithm = if name.starts_with("id_ed25519") { "Ed25519" } else { "ECDSA P-256" };
+        let shown =
+            format!("kind:        {kind}\nform:        OpenSSH\nalgorithm:   {algorithm}\nfingerprint: SHA256:");
+        assert!(said.starts_with(&shown), "{said}");
+    }
     // A server's key is another.
     let users = house.path("users.txt");
     run(&["serve", "--listen", "127.0.0.1:0", "--key", &out, "--users", &users], "")
@@ -235,7 +243,8 @@ fn files_that_are_no_keys_are_refused() {
     let house = House::empty();
     let exposed = house.key("rsa2048.pem", "exposed key.pem");
     house.write("exposed key.pem", house.read("exposed key.pem").as_bytes(), 0o644);
-    run(&["key", "show", &exposed], "").fails(1, &["0644", &format!("run: chmod 600 '{exposed}'")]);
+    let advice = [&format!("run: chmod 600 '{exposed}'"), "mount it with mode 0440"];
+    run(&["key", "show", &exposed], "").fails(1, &[&["0644"], &advice[..]].concat());
     for (bytes, reason) in [
         (&b"hello"[..], "text of another kind"),
         (b"", "it is empty"),

@@ -206,6 +206,31 @@ fn key_rotate_says_what_is_wrong_and_changes_nothing() {
 }
 
 #[test]
+fn an_encrypted_key_is_taken_into_a_folder_once_it_is_decrypted_as_is_said() {
+    let house = House::empty();
+    for (name, passphrase) in [("encrypted-pkcs8.pem", "x"), ("encrypted-openssh.pem", "secret")] {
+        let (file, new, keys) =
+            (house.key(&format!("tools/{name}"), name), house.path("new"), house.path(&name[10..12]));
+        let begin = |file: &str| run(&["keygen", "--bits", "2048", "--keys", &keys, "--current", file], "");
+        let said = begin(&file).fails(2, &[name, "an encrypted key is not taken over"]);
+        let command = said.err.split_once("with: ").unwrap().1.trim().replace("NEW", &new);
+        // Both ask for the passphrase, on a terminal.
+        let command = command.replace("openssl pkey", &format!("openssl pkey -passin pass:{passphrase}"));
+        let command = command.replace("ssh-keygen -p", &format!("ssh-keygen -q -p -P {passphrase}"));
+        let program = if command.contains("ssh-keygen") { "ssh-keygen" } else { "openssl" };
+        if Command::new(program).arg("-?").output().is_err() {
+            support::left_out(if program == "openssl" { program } else { "openssh" }, "there is none here");
+            continue;
+        }
+        let done = Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert!(done.status.success(), "{command}: {done:?}");
+        assert_eq!(house.mode("new"), 0o600);
+        begin(&new).ok();
+        fs::remove_file(&new).unwrap();
+    }
+}
+
+#[test]
 fn a_next_key_without_its_own_private_half_does_not_become_the_current_one() {
     let house = house();
     let (toml, next) = (house.read("keys/keys.toml"), format!("keys/{}", list(&house)[1][2]));

@@ -5,6 +5,7 @@ use super::{generate_with_spinner, public_path};
 use crate::failure::Failure;
 use crate::term;
 use clap::{Args, ValueEnum};
+use countersign::crypto::Encoded;
 use countersign::files;
 use countersign::{KeySize, PublicKey, UnixTime};
 use std::path::{Path, PathBuf};
@@ -72,10 +73,15 @@ pub(super) fn begin(path: &Path, size: KeySize, current: Option<&Path>) -> Resul
 fn copy(path: &Path, file: &Path) -> Result<String, Failure> {
     let source = files::read_key_file(file)?;
     if source.needs_passphrase() {
+        let name = term::quoted(file);
+        // OpenSSL does not read OpenSSH's own form.
+        let decrypt = match source.private_encoded() {
+            Some(Encoded::OpenSsh) => format!("cp {name} NEW && ssh-keygen -p -N '' -m PKCS8 -f NEW"),
+            _ => format!("openssl pkey -in {name} -out NEW"),
+        };
         return Err(Failure::usage(format_args!(
-            "{}: an encrypted key is not taken over; decrypt it first, with: openssl pkey -in {} -out NEW",
-            file.display(),
-            term::quoted(file)
+            "{}: an encrypted key is not taken over; decrypt it first, with: {decrypt}",
+            file.display()
         )));
     }
     folder::add(path, &files::read_private_key(file)?, None)
