@@ -711,7 +711,8 @@ fn a_key_without_a_certificate_takes_the_place_of_none_that_has_one_unless_that_
     assert!(said.err.contains(&format!("{after_next} has no certificate, and clients")), "{said:?}");
     assert!(reload(&mut server).contains("event=keys-reloaded"));
     server.wait_for(&["event=keys-warning", &after_next, "the current key has no certificate"]);
-    let said = login(&house, &server, &["--server-name", "db.example", "--roots", &roots]);
+    let of_others = format!("{}/../tests/certificates/root.pem", env!("CARGO_MANIFEST_DIR"));
+    let said = login(&house, &server, &["--server-name", "db.example", "--roots", &of_others]);
     said.fails(3, &["sent no certificate", "beside each key of --keys"]);
 }
 
