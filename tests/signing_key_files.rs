@@ -138,6 +138,47 @@ fn a_key_of_another_kind_is_called_what_it_is() {
     assert_eq!(public("p256").require(SignatureAlgorithm::EcdsaP256), Ok(()));
 }
 
+/// What `ssh-keygen -s` makes beside `id_ed25519.pub`, of the same key.
+const OPENSSH_CERTIFICATE: &str = "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1lZDI1NTE5LWNlcnQtdjAxQG9wZW5zc2guY29tAAAAIG9z0BIlDDRYIzdXvLHhXRlrCqWcEFnV1a72OeU1XW5qAAAAIHIw0JsfjCDnS593FO0BZufbn03vu1NxVI4QshZ7Y3e0AAAAAAAAAAAAAAABAAAABHRlc3QAAAAJAAAABWFsaWNlAAAAAAAAAAD//////////wAAAAAAAACCAAAAFXBlcm1pdC1YMTEtZm9yd2FyZGluZwAAAAAAAAAXcGVybWl0LWFnZW50LWZvcndhcmRpbmcAAAAAAAAAFnBlcm1pdC1wb3J0LWZvcndhcmRpbmcAAAAAAAAACnBlcm1pdC1wdHkAAAAAAAAADnBlcm1pdC11c2VyLXJjAAAAAAAAAAAAAAAzAAAAC3NzaC1lZDI1NTE5AAAAIH6CF+o+FUAS2dFrV4PNc1zkoYE8FOU4NBCWN+rpJYxPAAAAUwAAAAtzc2gtZWQyNTUxOQAAAEB08mqXBMOYkYbVjLPAO65MfGqbfpDJiTGAFnz8LY8xUJ40KK18Sh+/bzfhrlrGNbvUGCG4i+fAFH+iUeI4BFUF alice@laptop";
+
+#[test]
+fn an_openssh_certificate_is_called_that_and_its_public_key_asked_for() {
+    let of_rsa = "ssh-rsa-cert-v01@openssh.com AAAAHHNzaC1yc2EtY2VydC12MDFAb3BlbnNzaC5jb20=";
+    for line in [OPENSSH_CERTIFICATE, of_rsa] {
+        let error = KeyFileError::Key { line: 1, source: KeyError::OpenSshCertificate };
+        assert_eq!(verifying(line.as_bytes()), Err(error.clone()));
+        assert_eq!(KeyFile::parse(line.as_bytes()).unwrap().public_keys().unwrap_err(), error);
+    }
+    #[cfg(feature = "key-formats")]
+    {
+        use countersign::{AuthorizedKey, AuthorizedKeyError};
+        let refused = AuthorizedKey::parse(OPENSSH_CERTIFICATE).unwrap_err();
+        assert_eq!(refused, AuthorizedKeyError::Key(KeyError::OpenSshCertificate));
+    }
+    let said = KeyError::OpenSshCertificate.to_string();
+    assert!(said.contains("an OpenSSH certificate") && said.contains("id_ed25519.pub"), "{said}");
+}
+
+/// `ssh-keygen -y` reads it, and `openssl pkey` does not.
+#[cfg(feature = "key-formats")]
+#[test]
+fn the_public_half_of_a_private_key_of_openssh_s_is_had_by_a_command_that_reads_it() {
+    let error = verifying(&tool("id_ed25519")).unwrap_err();
+    assert_eq!(error.to_string(), "line 1: this is an OpenSSH private key; a public key is needed");
+    let command = error.cure().unwrap().command("id", "id.pub");
+    assert_eq!(command, "ssh-keygen -y -f id > id.pub");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("id");
+    fs::write(&path, tool("id_ed25519")).unwrap();
+    if Command::new("ssh-keygen").arg("-?").output().is_err() {
+        return support::left_out("openssh", "there is no ssh-keygen here");
+    }
+    let mut made = Command::new("sh");
+    assert!(made.args(["-c", &format!("chmod 600 id && {command}")]).current_dir(&folder).status().unwrap().success());
+    let made = fs::read(folder.path().join("id.pub")).unwrap();
+    assert_eq!(verifying(&made), verifying(&tool("id_ed25519.pub")));
+}
+
 /// One in 256 is like that: `ssh-keygen -p -m PKCS8` makes a file of it that is read.
 #[cfg(feature = "key-formats")]
 #[test]

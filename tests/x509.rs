@@ -386,13 +386,23 @@ fn certificates_out_of_order_are_found_with_the_line() {
         (&["root", "good"][..], 1, ["CN=Test Root", "CN=db.example"]),
         (&["by-middle", "root"], 1, ["CN=Test Middle", "CN=Test Root"]),
         (&["by-middle", "middle", "other-root"], 1 + lines("by-middle"), ["CN=Test Middle", "CN=Other Root"]),
-        // The name fits, the signature does not.
-        (&["good", "impostor"], 1, ["CN=db.example", "CN=Test Root"]),
     ] {
         let error = chain(names).unwrap_err();
         let CertificateFileError::NotIssuedByNext { line: found, .. } = &error else { panic!("{names:?}: {error}") };
         assert_eq!(*found, line, "{names:?}");
         assert!(parts.iter().all(|part| error.to_string().contains(part)), "{error}");
+    }
+    // The name fits, the signature does not, or can't be looked at: they are in order.
+    for (names, line) in [
+        (&["good", "impostor"][..], 1),
+        (&["sha1", "root"], 1),
+        (&["by-middle", "middle", "impostor"], 1 + lines("by-middle")),
+    ] {
+        let error = chain(names).unwrap_err();
+        let CertificateFileError::NotSignedByNext { line: found, .. } = &error else { panic!("{names:?}: {error}") };
+        assert_eq!((*found, error.code()), (line, "certificate-signature-not-verified"), "{names:?}");
+        let said = error.to_string();
+        assert!(said.contains("CN=Test Root") && said.contains("SHA-1") && !said.contains("in order"), "{said}");
     }
     assert_eq!(chain(&["chain-of-50"]).unwrap_err(), CertificateFileError::TooMany(50));
     assert!(matches!(chain(&["ec"]), Err(CertificateFileError::Key { line: 1, .. })));
@@ -504,9 +514,21 @@ fn names_and_times_that_no_certificate_has_are_refused() {
         "*.*.example",
         "a.*.example",
         "b\u{fc}cher.example",
+        // No verifier takes them.
+        "*.lan",
+        "*.example",
+        "*.example.",
+        "db.example.",
+        "*.db.example.",
+        "localhost.",
     ] {
         let error = CertificateDraft::for_names([name]).unwrap_err();
         assert_eq!(error, DraftError::BadName(name.to_owned()), "{name}");
+    }
+    // What the sentence gives for examples is taken.
+    let said = DraftError::BadName(String::new()).to_string();
+    for name in ["db.example", "*.db.example"] {
+        assert!(said.contains(&format!(" {name}")) && CertificateDraft::for_names([name]).is_ok(), "{name}: {said}");
     }
     assert_eq!(CertificateDraft::for_names::<&str>([]).unwrap_err(), DraftError::NoName);
     let draft = CertificateDraft::for_names(["localhost"]).unwrap();

@@ -236,6 +236,9 @@ impl Failure {
     pub(crate) fn file(error: &FileError) -> Self {
         let failure = Self::new(chain(error));
         match error.remedy() {
+            Some(command) if matches!(error, FileError::Exposed { .. }) => failure.and(format_args!(
+                "run: {command}, or, where it is mounted and can't be changed (Kubernetes, Docker), mount it with mode 0440"
+            )),
             Some(command) => failure.and(format_args!("run: {command}")),
             None => failure,
         }

@@ -82,7 +82,8 @@ impl Bits {
 /// Look at keys, and change them from time to time.
 #[derive(Subcommand)]
 pub(crate) enum Key {
-    /// Print what a key file holds: the kind, form, size and fingerprint of each key.
+    /// Print what a key file holds: the kind, form, size and fingerprint of each key; of one that signs (an identity, or a client's), the
+    /// algorithm.
     ///
     /// Takes what OpenSSL and OpenSSH write: private keys (PKCS#8 or PKCS#1, encrypted or not, and OpenSSH's), public keys,
     /// ssh-rsa lines, and certificates; in PEM with whatever stands around it, or in DER.
@@ -205,21 +206,60 @@ fn show(path: &Path, passphrase: &Passphrase) -> Result<(), Failure> {
     let file = if path.as_os_str() == "-" { of_stdin(passphrase)? } else { files::read_key_file(path)? };
     let mut blocks = Vec::new();
     if file.has_private_key() {
-        let key = private(&file, path, passphrase)?;
-        let encoded = file.private_encoded().unwrap_or(Encoded::Pkcs8);
-        blocks.push(describe("private", encoded, key.public_key()));
+        blocks.push(describe_private(&file, path, passphrase)?);
     }
-    match file.public_keys() {
-        Ok(keys) => blocks.extend(keys.iter().map(|source| describe("public", source.encoded, &source.key))),
+    match describe_public(&file) {
+        Ok(described) => blocks.extend(described),
         Err(error) if blocks.is_empty() => return Err(key_error(path, error)),
         // Beside a private key it is no matter what there is.
         Err(_) => {}
     }
     term::line(blocks.join("\n\n"))
 }
+
+/// A server's key, or one that signs.
+fn describe_private(file: &KeyFile, path: &Path, passphrase: &Passphrase) -> Result<String, Failure> {
+    let passphrase = if file.needs_passphrase() { Some(passphrase.of(path)?) } else { None };
+    let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_slice());
+    let encoded = file.private_encoded().unwrap_or(Encoded::Pkcs8);
+    let described = match file.private_key(passphrase) {
+        Ok(key) => loadable(&key).map(|key| describe("private", encoded, key.public_key())),
+        Err(error) if is_of_no_server(&error) => {
+            file.signing_key(passphrase).map(|key| describe_signing("private", encoded, key.public_key()))
+        }
+        Err(error) => Err(error),
+    };
+    described.map_err(|error| key_error(path, error))
+}
+
+fn describe_public(file: &KeyFile) -> Result<Vec<String>, KeyFileError> {
+    match file.public_keys() {
+        Ok(keys) => Ok(keys.iter().map(|source| describe("public", source.encoded, &source.key)).collect()),
+        Err(error) if is_of_no_server(&error) => {
+            let keys = file.verifying_keys()?;
+            Ok(keys.iter().map(|source| describe_signing("public", source.encoded, &source.key)).collect())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether it is a key of another algorithm than RSA, which may be an identity or a client's.
+fn is_of_no_server(error: &KeyFileError) -> bool {
+    matches!(
+        error,
+        KeyFileError::Key { source: KeyError::NotRsa(_), .. }
+            | KeyFileError::Wrong { wanted: "an RSA private key", .. }
+    )
+}
+
 fn describe(kind: &str, encoded: Encoded, key: &PublicKey) -> String {
     let (bits, id) = (key.bits(), key.id());
     format!("kind:        {kind}\nform:        {encoded}\nbits:        {bits}\nfingerprint: {id}")
+}
+
+fn describe_signing(kind: &str, encoded: Encoded, key: &VerifyingKey) -> String {
+    let (algorithm, id) = (key.algorithm(), key.id());
+    format!("kind:        {kind}\nform:        {encoded}\nalgorithm:   {algorithm}\nfingerprint: {id}")
 }
 
 /// A key file on standard input.
@@ -255,16 +295,18 @@ pub(crate) fn generate(size: KeySize) -> Result<PrivateKey, Failure> {
     Ok(crypto::provider().generate_key(size, &mut rng)?)
 }
 
-/// The public halves of the server keys in a file, of one that is private as well.
+/// The public halves of the server keys in a file, or that of the private one in it: certificates may stand beside that, and the
+/// first be its issuer's.
 pub(crate) fn public_halves(path: &Path) -> Result<Vec<PublicKey>, Failure> {
     let file = files::read_key_file(path)?;
-    match file.public_keys() {
-        Ok(keys) => Ok(keys.into_iter().map(|source| source.key).collect()),
-        Err(_) if file.has_private_key() => {
-            let key = file.private_key(None).map_err(|error| key_error(path, error))?;
-            Ok(vec![key.public_key().clone()])
+    match (file.private_key(None), file.public_keys()) {
+        (Ok(key), _) => Ok(vec![key.public_key().clone()]),
+        (Err(error @ KeyFileError::Encrypted { .. }), _) => {
+            Err(key_error(path, error).and("give the file of its public half alone"))
         }
-        Err(error) => Err(key_error(path, error)),
+        (Err(_), Ok(keys)) => Ok(keys.into_iter().map(|source| source.key).collect()),
+        (Err(error), Err(_)) if file.has_private_key() => Err(key_error(path, error)),
+        (Err(_), Err(error)) => Err(key_error(path, error)),
     }
 }
 
@@ -308,13 +350,13 @@ pub(crate) fn identity_pin(text: &str) -> Result<KeyId, Failure> {
 
 /// Reads and loads a server's key.
 pub(crate) fn load(path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
-    private(&read(path)?, path, passphrase)
+    private(&read(path)?, path, passphrase, Some(MAKE_NEW))
 }
 
 /// Reads a server's key, to do something else with it than serve.
 #[cfg(any(feature = "redis", feature = "x509"))]
 pub(crate) fn at_rest(path: &Path, passphrase: &Passphrase) -> Result<PrivateKey, Failure> {
-    opened(&read(path)?, path, passphrase, Ok)
+    opened(&read(path)?, path, passphrase, Ok, Some(MAKE_NEW))
 }
 
 fn read(path: &Path) -> Result<KeyFile, Failure> {
@@ -324,9 +366,16 @@ fn read(path: &Path) -> Result<KeyFile, Failure> {
     })
 }
 
-/// The private key of a file, as the crypto provider takes it.
-fn private(file: &KeyFile, path: &Path, passphrase: &Passphrase) -> Result<ServerKey, Failure> {
-    opened(file, path, passphrase, |key| ServerKey::load(&key, crypto::provider()))
+/// What to do where a server key is wanted, and this can't be one.
+const MAKE_NEW: &str = "make a new key with: countersign keygen --out FILE";
+
+/// The private key of a file, as the crypto provider takes it; of one that can't be used, the advice.
+fn private(file: &KeyFile, path: &Path, passphrase: &Passphrase, advice: Option<&str>) -> Result<ServerKey, Failure> {
+    opened(file, path, passphrase, |key| loadable(&key), advice)
+}
+
+fn loadable(key: &PrivateKey) -> Result<ServerKey, KeyFileError> {
+    ServerKey::load(key, crypto::provider()).map_err(|source| KeyFileError::Key { line: 0, source })
 }
 
 /// The private key of a file, and what comes of it.
@@ -334,15 +383,18 @@ fn opened<T>(
     file: &KeyFile,
     path: &Path,
     passphrase: &Passphrase,
-    load: impl Fn(PrivateKey) -> Result<T, KeyError>,
+    load: impl Fn(PrivateKey) -> Result<T, KeyFileError>,
+    advice: Option<&str>,
 ) -> Result<T, Failure> {
     let passphrase = if file.needs_passphrase() { Some(passphrase.of(path)?) } else { None };
-    let load = |key| load(key).map_err(|source| KeyFileError::Key { line: 0, source });
     let loaded = file.private_key(passphrase.as_ref().map(|passphrase| passphrase.as_slice())).and_then(load);
     loaded.map_err(|error| {
         let is_hopeless = matches!(&error, KeyFileError::Key { source, .. } if !matches!(source, KeyError::NotDer));
         let failure = key_error(path, error);
-        if is_hopeless { failure.and("make a new key with: countersign keygen --out FILE") } else { failure }
+        match advice.filter(|_| is_hopeless) {
+            Some(advice) => failure.and(advice),
+            None => failure,
+        }
     })
 }
 

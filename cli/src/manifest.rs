@@ -145,7 +145,9 @@ impl Sign {
                     Role::Retired(until) if now >= until => continue,
                     Role::Retired(until) => until,
                 };
-                let (id, floor) = (folder.public_key(name)?.id(), KeyExchange::X25519.number());
+                let half = folder.half(name)?;
+                half.stale.iter().for_each(|stale| term::note(stale.said()));
+                let (id, floor) = (half.key.id(), KeyExchange::X25519.number());
                 keys.push(ManifestKey { id, not_before: before, not_after, floor });
             }
         }

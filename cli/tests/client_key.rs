@@ -129,7 +129,7 @@ fn files_that_are_no_such_key_are_named_with_what_to_do_and_nothing_is_dialled()
     make(&house, "id_ed25519", &ED25519);
     let open = house.write("open", house.read("id_ed25519").as_bytes(), 0o644);
     nowhere(&open).fails(2, &["open: mode 0644", "chmod 600"]);
-    add(&house, "id_ed25519").fails(1, &["this is a private key", "the public half is in", "id_ed25519.pub"]);
+    add(&house, "id_ed25519").fails(1, &["this is an OpenSSH private key", "the public half is in", "id_ed25519.pub"]);
     run(
         &[
             "login",

@@ -45,8 +45,78 @@ fn keygen_leaves_both_files_alone_if_either_exists() {
         assert_eq!(std::fs::read_dir(house.folder.path()).unwrap().count(), 1);
 
         run(&[&keygen[..], &["--force"]].concat(), "").ok();
-        assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (0o600, 0o644));
+        let private = if existing == "server.pem" { 0o640 } else { 0o600 };
+        assert_eq!((house.mode("server.pem"), house.mode("server.pub.pem")), (private, 0o644));
         run(&["key", "show", &house.path(existing)], "").ok();
+    }
+}
+
+#[test]
+fn a_private_key_that_replaces_another_is_for_those_who_could_use_that() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    for kind in [&["--bits", "2048"][..], &["--identity"]] {
+        let house = House::empty();
+        let (out, link) = (house.write("server.pem", b"old", 0o646), house.path("link.pem"));
+        // None but root may give a file away.
+        let _ = chown(&out, Some(4321), Some(1234));
+        let before = std::fs::metadata(&out).unwrap();
+        std::os::unix::fs::symlink(&out, &link).unwrap();
+        run(&[&["keygen", "--out", &link, "--force"], kind].concat(), "").ok();
+        let after = std::fs::metadata(&out).unwrap();
+        assert!(house.read("server.pem").contains("PRIVATE KEY"));
+        assert_eq!((after.uid(), after.gid(), house.mode("server.pem")), (before.uid(), before.gid(), 0o640));
+    }
+}
+
+#[test]
+fn keys_that_sign_are_shown_with_their_algorithm() {
+    let house = House::empty();
+    let out = house.path("identity.pem");
+    let id = run(&["keygen", "--identity", "--out", &out], "").ok().out;
+    let locked = house.path("locked.pem");
+    run(&["keygen", "--identity", "--encrypt", "--passphrase-stdin", "--out", &locked], "correct horse\n").ok();
+    let shown = |kind: &str, form: &str| {
+        format!("kind:        {kind}\nform:        {form}\nalgorithm:   Ed25519\nfingerprint: {id}")
+    };
+    assert_eq!(run(&["key", "show", &out], "").ok().out, shown("private", "PKCS#8"));
+    let public = house.path("identity.pub.pem");
+    assert_eq!(run(&["key", "show", &public], "").ok().out, shown("public", "SPKI"));
+    let said = run(&["key", "show", &locked, "--passphrase-stdin"], "correct horse\n").ok().out;
+    assert!(said.contains("form:        encrypted PKCS#8\nalgorithm:   Ed25519\n"), "{said}");
+    run(&["key", "show", &locked, "--passphrase-stdin"], "wrong\n").fails(1, &["does not open this private key"]);
+    for name in ["id_ed25519", "id_ed25519.pub", "id_ecdsa", "id_ecdsa.pub"] {
+        let said = run(&["key", "show", &house.key(&format!("signing/{name}"), name)], "").ok().out;
+        let kind = if name.ends_with(".pub") { "public" } else { "private" };
+        let algorithm = if name.starts_with("id_ed25519") { "Ed25519" } else { "ECDSA P-256" };
+        let shown =
+            format!("kind:        {kind}\nform:        OpenSSH\nalgorithm:   {algorithm}\nfingerprint: SHA256:");
+        assert!(said.starts_with(&shown), "{said}");
+    }
+    // A server's key is another.
+    let users = house.path("users.txt");
+    run(&["serve", "--listen", "127.0.0.1:0", "--key", &out, "--users", &users], "")
+        .fails(1, &["not an RSA key", "make a new key with: countersign keygen"]);
+    for (make, algorithm) in [
+        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem", "ECDSA P-256"),
+        ("ecparam -name prime256v1 -genkey -noout -out key.pem", "ECDSA P-256"),
+        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384 -out key.pem", ""),
+        ("ecparam -name secp384r1 -genkey -noout -out key.pem", ""),
+        ("genpkey -algorithm ED448 -out key.pem", ""),
+    ] {
+        if openssl(&house, make).is_none() {
+            return;
+        }
+        openssl(&house, "pkey -in key.pem -pubout -out key.pub.pem");
+        house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
+        let said = ["key.pem", "key.pub.pem"].map(|name| run(&["key", "show", &house.path(name)], ""));
+        for said in said {
+            if algorithm.is_empty() {
+                let said = said.fails(1, &["taken"]);
+                assert!(!said.err.contains("make a new key") && !said.err.contains("not an RSA key"), "{said:?}");
+            } else {
+                assert!(said.ok().out.contains(&format!("algorithm:   {algorithm}\n")));
+            }
+        }
     }
 }
 
@@ -126,14 +196,13 @@ fn keys_of_openssl_that_are_no_good_are_refused_with_their_reason() {
     for (make, reason) in [
         ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:1024 -out key.pem", "the key has 1024 bits, too few"),
         ("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_keygen_pubexp:3 -out key.pem", "exponent"),
-        ("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem", "not an RSA key"),
-        ("ecparam -name prime256v1 -genkey -noout -out key.pem", "an elliptic-curve private key"),
         ("genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -out key.pem", "RSASSA-PSS"),
         ("genrsa -traditional -aes128 -passout pass:x -out key.pem 2048", "openssl pkcs8 -topk8 -in"),
     ] {
         openssl(&house, make);
         house.write("key.pem", house.read("key.pem").as_bytes(), 0o600);
-        run(&["key", "show", &house.path("key.pem")], "").fails(1, &["key.pem", reason]);
+        let said = run(&["key", "show", &house.path("key.pem")], "").fails(1, &["key.pem", reason]);
+        assert!(!said.err.contains("make a new key"), "{said:?}");
     }
 }
 
@@ -174,7 +243,8 @@ fn files_that_are_no_keys_are_refused() {
     let house = House::empty();
     let exposed = house.key("rsa2048.pem", "exposed key.pem");
     house.write("exposed key.pem", house.read("exposed key.pem").as_bytes(), 0o644);
-    run(&["key", "show", &exposed], "").fails(1, &["0644", &format!("run: chmod 600 '{exposed}'")]);
+    let advice = [&format!("run: chmod 600 '{exposed}'"), "mount it with mode 0440"];
+    run(&["key", "show", &exposed], "").fails(1, &[&["0644"], &advice[..]].concat());
     for (bytes, reason) in [
         (&b"hello"[..], "text of another kind"),
         (b"", "it is empty"),

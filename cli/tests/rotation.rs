@@ -206,6 +206,136 @@ fn key_rotate_says_what_is_wrong_and_changes_nothing() {
 }
 
 #[test]
+fn an_encrypted_key_is_taken_into_a_folder_once_it_is_decrypted_as_is_said() {
+    let house = House::empty();
+    for (name, passphrase) in [("encrypted-pkcs8.pem", "x"), ("encrypted-openssh.pem", "secret")] {
+        let (file, new, keys) =
+            (house.key(&format!("tools/{name}"), name), house.path("new"), house.path(&name[10..12]));
+        let begin = |file: &str| run(&["keygen", "--bits", "2048", "--keys", &keys, "--current", file], "");
+        let said = begin(&file).fails(2, &[name, "an encrypted key is not taken over"]);
+        let command = said.err.split_once("with: ").unwrap().1.trim().replace("NEW", &new);
+        // Both ask for the passphrase, on a terminal.
+        let command = command.replace("openssl pkey", &format!("openssl pkey -passin pass:{passphrase}"));
+        let command = command.replace("ssh-keygen -p", &format!("ssh-keygen -q -p -P {passphrase}"));
+        let program = if command.contains("ssh-keygen") { "ssh-keygen" } else { "openssl" };
+        if Command::new(program).arg("-?").output().is_err() {
+            support::left_out(if program == "openssl" { program } else { "openssh" }, "there is none here");
+            continue;
+        }
+        let done = Command::new("sh").args(["-c", &command]).output().unwrap();
+        assert!(done.status.success(), "{command}: {done:?}");
+        assert_eq!(house.mode("new"), 0o600);
+        begin(&new).ok();
+        fs::remove_file(&new).unwrap();
+    }
+}
+
+#[test]
+fn a_next_key_without_its_own_private_half_does_not_become_the_current_one() {
+    let house = house();
+    let (toml, next) = (house.read("keys/keys.toml"), format!("keys/{}", list(&house)[1][2]));
+    let private = house.read(&next);
+    let public = next.replace(".pem", ".pub.pem");
+    fs::remove_file(house.path(&next)).unwrap();
+    let unchanged = |said: Said| {
+        assert!(!said.err.contains("keygen --out"), "such a key would be one that no client knows: {said:?}");
+        assert_eq!(house.read("keys/keys.toml"), toml);
+        let made = fs::read_dir(house.path("keys")).unwrap().count();
+        assert_eq!(made, 4 + usize::from(fs::exists(house.path(&next)).unwrap()));
+    };
+    let without = [&next[..], "put the private key there"];
+    let (keys, users) = (house.path("keys"), house.path("users.txt"));
+    unchanged(run(&["serve", "--listen", "127.0.0.1:0", "--keys", &keys, "--users", &users], "").fails(1, &without));
+    for (more, says) in [(&[][..], "take `next` out"), (&["--stolen", "current"], "--stolen all")] {
+        unchanged(rotate(&house, more).fails(1, &[&without[..], &["nothing was changed", says]].concat()));
+    }
+    // Another's, and none that can be used.
+    house.key("other2048.pem", &next);
+    unchanged(rotate(&house, &[]).fails(1, &[&public, "the public half of another key", "nothing was changed"]));
+    house.write(&next, b"nonsense", 0o600);
+    unchanged(rotate(&house, &[]).fails(1, &[&next, "nothing was changed"]));
+    // Whoever has it elsewhere, encrypted, can't be asked for its passphrase here.
+    house.key("tools/encrypted-pkcs8.pem", &next);
+    rotate(&house, &[]).ok();
+    house.write("keys/keys.toml", toml.as_bytes(), 0o600);
+    house.write(&next, private.as_bytes(), 0o600);
+    rotate(&house, &[]).ok();
+}
+
+#[test]
+fn where_there_is_no_next_key_one_is_made_for_clients_to_be_told_of_and_nothing_else() {
+    let house = house();
+    for signed in [false, true] {
+        let current = pin(&house, "current");
+        let toml = house.read("keys/keys.toml");
+        let without: Vec<&str> = toml.lines().filter(|line| !line.starts_with("next = ")).collect();
+        house.write("keys/keys.toml", (without.join("\n") + "\n").as_bytes(), 0o640);
+        if signed {
+            sign(&house, &[]).ok();
+        }
+        let tell = if signed { "countersign manifest sign" } else { "give clients its fingerprint" };
+        let said = rotate(&house, &[]).fails(1, &["there was no next key", "the current key is as it was", tell]);
+        assert!(said.out.contains("next     SHA256:"), "{said:?}");
+        assert_eq!((pin(&house, "current"), house.mode("keys/keys.toml")), (current, 0o640));
+        if signed {
+            rotate(&house, &[]).fails(1, &["does not name the next key"]);
+            sign(&house, &[]).ok();
+        }
+        let next = pin(&house, "next");
+        rotate(&house, &[]).ok();
+        assert_eq!(pin(&house, "current"), next);
+    }
+    // What is stolen does not wait.
+    let toml = house.read("keys/keys.toml");
+    let without: Vec<&str> = toml.lines().filter(|line| !line.starts_with("next = ")).collect();
+    house.write("keys/keys.toml", without.join("\n").as_bytes(), 0o640);
+    let current = pin(&house, "current");
+    rotate(&house, &["--stolen", "current"]).ok();
+    assert_ne!(pin(&house, "current"), current);
+}
+
+#[test]
+fn keys_toml_stays_where_it_is_and_whoever_could_read_it_can() {
+    let house = house();
+    let toml = house.read("keys/keys.toml");
+    for (mode, kept) in [(0o644, 0o644), (0o640, 0o640), (0o600, 0o600), (0o666, 0o664)] {
+        house.write("keys/keys.toml", toml.as_bytes(), mode);
+        rotate(&house, &[]).ok();
+        assert_eq!(house.mode("keys/keys.toml"), kept, "of {mode:o}");
+    }
+    fs::create_dir(house.path("kept")).unwrap();
+    fs::rename(house.path("keys/keys.toml"), house.path("kept/keys.toml")).unwrap();
+    let (link, next) = (house.path("keys/keys.toml"), house.read("kept/keys.toml"));
+    std::os::unix::fs::symlink("../kept/keys.toml", &link).unwrap();
+    rotate(&house, &[]).ok();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_ne!(house.read("kept/keys.toml"), next);
+    assert_eq!(fs::read_dir(house.path("kept")).unwrap().count(), 1);
+    list(&house);
+}
+
+#[test]
+fn a_public_half_that_is_another_key_s_is_said_and_what_the_server_has_counts() {
+    let house = house();
+    let name = list(&house)[0][2].clone();
+    let public = format!("keys/{}", name.replace(".pem", ".pub.pem"));
+    let next = format!("keys/{}", list(&house)[1][2].replace(".pem", ".pub.pem"));
+    fs::copy(house.path(&next), house.path(&public)).unwrap();
+    let says = [&public[..], "the public half of another key", &house.pin(), "openssl pkey -in"];
+    let said = run(&["key", "list", "--keys", &house.path("keys")], "").ok().fails(0, &says);
+    assert!(said.out.contains(&format!("current  {}", house.pin())), "{said:?}");
+    let said = sign(&house, &[]).ok().fails(0, &says);
+    assert!(said.out.contains(&house.pin()), "{said:?}");
+    // What it says helps.
+    let command = said.err.lines().find_map(|line| line.split_once("with: ")).unwrap().1;
+    match Command::new("sh").args(["-c", command]).status() {
+        Ok(status) if Command::new("openssl").arg("version").output().is_ok() => assert!(status.success()),
+        _ => return support::left_out("openssl", "there is no openssl here"),
+    }
+    assert_eq!(run(&["key", "list", "--keys", &house.path("keys")], "").ok().err, "");
+}
+
+#[test]
 fn an_identity_key_is_made_once_and_kept_under_a_passphrase_if_asked() {
     let house = House::empty();
     let out = house.path("identity.pem");
@@ -277,6 +407,14 @@ fn manifests_are_signed_numbered_and_shown() {
     of(&format!("{server},floor=x448")).fails(2, &["x448"]);
     of(&format!("{server},until=2020-01-01")).fails(1, &["a key whose end"]);
     of(&house.path("identity.pub.pem")).fails(1, &["identity.pub.pem"]);
+    // Where certificates stand beside the private key, the first may be its issuer's.
+    let tool = |name: &str| fs::read(format!("{}/../tests/keys/tools/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let bundle = [tool("cert.pem"), house.read("server.pem").into_bytes()].concat();
+    let said = of(&house.write("bundle.pem", &bundle, 0o600)).ok().out;
+    assert!(said.contains(&format!("\nkey:       {}  ", house.pin())), "{said}");
+    assert_eq!(said.matches("\nkey: ").count(), 1, "{said}");
+    let locked = house.write("locked.pem", &[tool("cert.pem"), tool("encrypted-pkcs8.pem")].concat(), 0o600);
+    of(&locked).fails(1, &["locked.pem", "give the file of its public half alone"]);
     // A letter of it that is another is seen.
     let mut changed = house.read("keys/manifest.pem").into_bytes();
     let at = changed.len() / 2;
@@ -396,6 +534,70 @@ fn operators_are_told_of_a_manifest_and_of_keys_that_are_over_at_each_start_and_
 }
 
 #[test]
+fn operators_are_told_for_what_clients_would_refuse_a_manifest() {
+    let house = house();
+    let (now, seconds) = (now(), UnixTime::from_secs);
+    let id = key(&house, "current").id();
+    let current = ManifestKey { id, not_before: seconds(now - DAY), not_after: seconds(now + DAY), floor: 1 };
+    let (issued, expires) = (seconds(now - DAY), seconds(now + DAY));
+    let good = ManifestBody { sequence: 2, issued, expires, names: Vec::new(), keys: vec![current] };
+    let signed = |body: &ManifestBody, by: &str| {
+        let identity = countersign::crypto::KeyFile::parse(house.read(by).as_bytes()).unwrap();
+        let manifest = body.sign(&identity.signing_key(None).unwrap(), rustcrypto::provider()).unwrap();
+        house.write("keys/manifest.pem", manifest.to_pem().as_bytes(), 0o644);
+    };
+    let check = |more: &str| {
+        let (keys, users) = (house.path("keys"), house.path("users.txt"));
+        let file = format!("listen = \"127.0.0.1:0\"\nkeys = {keys:?}\nusers = {users:?}\n{more}");
+        run(&["check-config", &house.write("serve.toml", file.as_bytes(), 0o644)], "").ok().err
+    };
+    let named = ManifestBody { names: vec!["db.example".to_owned(), "x.example".to_owned()], ..good.clone() };
+    let (soon, later) = (seconds(now + 30), seconds(now + 3600));
+    let with = |key: ManifestKey| ManifestBody { keys: vec![key], ..good.clone() };
+    for (body, more, says) in [
+        (good.clone(), "", None),
+        (ManifestBody { issued: soon, ..good.clone() }, "", None),
+        (ManifestBody { issued: later, ..good.clone() }, "", Some(format!("was issued on {}", date(now + 3600)))),
+        (with(ManifestKey { not_before: later, ..current }), "", Some(format!("has the current key {id} from"))),
+        (
+            with(ManifestKey { not_after: issued, not_before: seconds(1), ..current }),
+            "",
+            Some("clients refuse the key".to_owned()),
+        ),
+        (named.clone(), "", Some("is for db.example, x.example alone".to_owned())),
+        (named.clone(), "server-name = [\"y.example\"]\n", Some("goes by no such name (--server-name)".to_owned())),
+        (named.clone(), "server-name = [\"y.example\", \"x.example\"]\n", None),
+        (named, "any-server-name = true\n", None),
+    ] {
+        signed(&body, "identity.pem");
+        let said = check(more);
+        let says_so = said.contains("manifest.pem: this manifest ");
+        assert!(says_so == says.is_some() && says.iter().all(|part| said.contains(part)), "{body:?}: {said}");
+    }
+
+    // The number of the one before is known to whoever reads the keys again.
+    signed(&good, "identity.pem");
+    let mut server = serve(&house, &[]);
+    let warning = |server: &mut Server, body: &ManifestBody, by: &str| {
+        signed(body, by);
+        assert!(reload(server).contains("event=keys-reloaded"));
+        // What is said of the keys comes before what is said of the next reload.
+        reload(server);
+        server.seen.iter().filter(|line| line.contains("event=keys-warning")).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(warning(&mut server, &ManifestBody { sequence: 3, ..good.clone() }, "identity.pem"), [""; 0]);
+    let said = warning(&mut server, &good, "identity.pem");
+    assert!(said.len() == 1 && said[0].contains("has the number 2, and the one before it had 3"), "{said:?}");
+    assert!(said[0].contains("--sequence 4"), "{said:?}");
+    // Another one of the same number, and one of another identity, which counts by itself.
+    let said = warning(&mut server, &ManifestBody { issued: seconds(now - 7), ..good.clone() }, "identity.pem");
+    assert!(said.len() == 2 && said[1].contains("has the number 2, and the one before it had 2"), "{said:?}");
+    run(&["keygen", "--identity", "--out", &house.path("other.pem")], "").ok();
+    let said = warning(&mut server, &ManifestBody { sequence: 1, ..good }, "other.pem");
+    assert_eq!(said.len(), 2, "{said:?}");
+}
+
+#[test]
 fn a_manifest_that_does_not_fit_keeps_nobody_out() {
     let house = house();
     let manifest = house.path("other.pem");
@@ -509,7 +711,8 @@ fn a_key_without_a_certificate_takes_the_place_of_none_that_has_one_unless_that_
     assert!(said.err.contains(&format!("{after_next} has no certificate, and clients")), "{said:?}");
     assert!(reload(&mut server).contains("event=keys-reloaded"));
     server.wait_for(&["event=keys-warning", &after_next, "the current key has no certificate"]);
-    let said = login(&house, &server, &["--server-name", "db.example", "--roots", &roots]);
+    let of_others = format!("{}/../tests/certificates/root.pem", env!("CARGO_MANIFEST_DIR"));
+    let said = login(&house, &server, &["--server-name", "db.example", "--roots", &of_others]);
     said.fails(3, &["sent no certificate", "beside each key of --keys"]);
 }
 

@@ -104,7 +104,8 @@ fn a_key_that_an_agent_holds_logs_in_by_its_file_by_its_fingerprint_or_as_the_on
     // Locked, it says that it has none.
     agent.ssh_add(&house, &["-x"]);
     by_agent(&["--identity", &house.path("first.pub")])
-        .fails(2, &["does not hold the key", "ssh-add FILE", "public half"]);
+        .fails(2, &["does not hold the key", "ssh-add FILE", "ssh-add -X", "public half"]);
+    by_agent(&["--agent"]).fails(2, &["holds no key", "ssh-add FILE", "ssh-add -X"]);
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod tests {
             K::EvenModulus,
             K::Exponent,
             K::NotSigning(String::new()),
+            K::OpenSshCertificate,
             K::Curve(String::new()),
             K::OtherAlgorithm { found: "", wanted: "" },
             K::Point,
@@ -64,6 +65,7 @@ mod tests {
                 | K::EvenModulus
                 | K::Exponent
                 | K::NotSigning(_)
+                | K::OpenSshCertificate
                 | K::Curve(_)
                 | K::OtherAlgorithm { .. }
                 | K::Point

@@ -13,9 +13,9 @@ mod size;
 pub use error::KeyError;
 #[cfg(any(feature = "files", feature = "x509"))]
 pub(crate) use file::MAX_KEY_FILE;
-#[cfg(feature = "key-formats")]
-pub(super) use file::of_ssh_rsa;
 pub use file::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};
+#[cfg(feature = "key-formats")]
+pub(super) use file::{is_openssh_certificate, of_ssh_rsa};
 pub use id::{KeyId, ParseKeyIdError};
 pub(crate) use pem::{PemBlocks, encode_pem};
 pub use private::PrivateKey;

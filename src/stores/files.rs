@@ -223,12 +223,13 @@ pub enum Existing {
     Replace,
 }
 
-/// Writes a private key in PEM with mode 0600.
+/// Writes a private key in PEM with mode 0600. One that takes another's place is for those who could use that: it keeps the owner, the
+/// group and their permissions.
 ///
 /// # Errors
 /// [`FileError`]; the file is then as it was before.
 pub fn write_private_key(path: impl AsRef<Path>, key: &PrivateKey, existing: Existing) -> Result<(), FileError> {
-    place::write(path.as_ref(), key.to_pem().as_bytes(), 0o600, existing)
+    place::write_private(path.as_ref(), key.to_pem().as_bytes(), existing)
 }
 
 /// Writes a public key in PEM with mode 0644.
@@ -242,7 +243,7 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Readers {
-    /// Its owner: mode 0600.
+    /// Its owner: mode 0600. What takes another file's place is for those who could use that, as with [`write_private_key`].
     Owner,
     /// Everybody: mode 0644.
     All,
@@ -253,11 +254,10 @@ pub enum Readers {
 /// # Errors
 /// [`FileError`]; the file is then as it was before.
 pub fn write_pem(path: impl AsRef<Path>, pem: &[u8], readers: Readers, existing: Existing) -> Result<(), FileError> {
-    let mode = match readers {
-        Readers::Owner => 0o600,
-        Readers::All => 0o644,
-    };
-    place::write(path.as_ref(), pem, mode, existing)
+    match readers {
+        Readers::Owner => place::write_private(path.as_ref(), pem, existing),
+        Readers::All => place::write(path.as_ref(), pem, 0o644, existing),
+    }
 }
 
 /// Writes a file of secrets, with mode 0600, in the place of one that may be there.

@@ -26,7 +26,8 @@ pub(super) fn find(wanted: Option<KeyId>, patience: Duration) -> Result<ClientKe
             let which = wanted.map(|id| format!(" with the fingerprint {id}")).unwrap_or_default();
             let socket = agent.socket().display();
             Err(Failure::new(format_args!(
-                "the ssh-agent at {socket} holds no key{which} that can be used here{}; give it one with: ssh-add FILE",
+                "the ssh-agent at {socket} holds no key{which} that can be used here{}; give it one with: ssh-add FILE, or unlock it, \
+                 if it is locked, with: ssh-add -X",
                 listed(&held)
             )))
         }
@@ -79,7 +80,7 @@ fn signer(agent: &Agent, key: &VerifyingKey) -> Result<ClientKey, Failure> {
         SignError::NotHere => {
             let (socket, id) = (agent.socket().display(), key.openssh_fingerprint());
             Failure::new(format_args!("the ssh-agent at {socket} does not hold the key {id}"))
-                .and("give it the key with: ssh-add FILE")
+                .and("give it the key with: ssh-add FILE, or unlock it, if it is locked, with: ssh-add -X")
         }
         error => failed(agent, &error),
     })?;

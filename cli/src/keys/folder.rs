@@ -3,11 +3,13 @@
 //! Key files are never changed: what a rotation changes is `keys.toml` alone, at once and whole, so that a server which reads the
 //! folder at any moment reads one state or the other.
 
-use super::{load, private, public_path};
+use super::{key_error, private, public_path};
 use crate::failure::{Failure, chain};
 use crate::secrets::Passphrase;
 use crate::{state, term};
+use countersign::crypto::{KeyFile, KeyFileError};
 use countersign::files::{self, Existing};
+use countersign::limits::CLOCK_SKEW;
 use countersign::{KeyId, KeySet, PrivateKey, PublicKey, ServerKey, SignedManifest, UnixTime};
 use serde::Deserialize;
 use std::fs::{self, File};
@@ -59,6 +61,37 @@ pub(crate) enum Role {
     Current,
     Next,
     Retired(UnixTime),
+}
+
+/// The public half of a key of a folder.
+pub(crate) struct Half {
+    pub(crate) key: PublicKey,
+    /// That the file beside the private key has another, and what to do about it: [`Half::key`] is the private key's own.
+    pub(crate) stale: Option<Stale>,
+}
+
+/// A file of a public half that is another key's than the private one beside it.
+pub(crate) struct Stale {
+    what: String,
+    /// The command that writes the right one.
+    remedy: String,
+}
+
+impl Stale {
+    /// For where the private key counts.
+    pub(crate) fn said(&self) -> String {
+        format!("{}; that counts: have its public half beside it with: {}", self.what, self.remedy)
+    }
+}
+
+/// What keys are read for.
+#[derive(Clone, Copy)]
+pub(crate) struct Situation<'a> {
+    /// What was in force until now.
+    pub(crate) before: Option<&'a KeySet>,
+    /// The names that the server goes by; none where it goes by any.
+    pub(crate) names: Option<&'a [String]>,
+    pub(crate) now: UnixTime,
 }
 
 /// What was read of a folder.
@@ -114,12 +147,8 @@ impl Folder {
     }
 
     /// Loads the keys, and the manifest. Encrypted keys that are loaded already are left as they are.
-    pub(crate) fn load(
-        &self,
-        passphrase: &Passphrase,
-        before: Option<&KeySet>,
-        now: UnixTime,
-    ) -> Result<Loaded, Failure> {
+    pub(crate) fn load(&self, passphrase: &Passphrase, situation: Situation<'_>) -> Result<Loaded, Failure> {
+        let Situation { before, now, .. } = situation;
         let mut warnings = Vec::new();
         let mut key = |name: &str| -> Result<ServerKey, Failure> {
             let key = self.load_key(name, passphrase, before)?;
@@ -149,32 +178,77 @@ impl Folder {
         warnings.extend(over);
         warnings.extend(self.without_certificates(now));
         if let Some(path) = self.manifest() {
-            let (with, warning) = with_manifest(keys, &path, now)?;
+            let (with, of_manifest) = with_manifest(keys, &path, situation)?;
             keys = with;
-            warnings.extend(warning);
+            warnings.extend(of_manifest);
         }
         Ok(Loaded { keys, warnings })
     }
 
     fn load_key(&self, name: &str, passphrase: &Passphrase, before: Option<&KeySet>) -> Result<ServerKey, Failure> {
-        let path = self.file(name);
+        let (path, file) = (self.file(name), self.read(name)?);
         match before {
-            Some(before) => load_again(&path, passphrase, before),
-            None => load(&path, passphrase),
+            Some(before) => again(&file, &path, passphrase, before),
+            None => private(&file, &path, passphrase, None),
         }
     }
 
-    /// The public half of a key: from the file beside it, or its own.
-    pub(crate) fn public_key(&self, name: &str) -> Result<PublicKey, Failure> {
+    /// The file of a key. No new one can stand in for it: clients know this one.
+    fn read(&self, name: &str) -> Result<KeyFile, Failure> {
+        files::read_key_file(self.file(name)).map_err(|error| {
+            let names = self.file(NAME);
+            Failure::missing(&error, format_args!("put the private key there, which {} names", names.display()))
+        })
+    }
+
+    /// The public half of a key: its own where that can be read, or that of the file beside it.
+    pub(crate) fn half(&self, name: &str) -> Result<Half, Failure> {
         let path = self.file(name);
         let public = public_path(&path);
+        let mut beside = None;
         if public.exists() {
             let mut keys = files::read_public_keys(&public)?.into_iter();
             if let (Some(source), None) = (keys.next(), keys.next()) {
-                return Ok(source.key);
+                beside = Some(source.key);
             }
         }
-        Ok(files::read_private_key(&path)?.public_key().clone())
+        match (files::read_private_key(&path), beside) {
+            (Ok(own), beside) => {
+                let key = own.public_key().clone();
+                let other = beside.filter(|beside| beside.id() != key.id());
+                let stale = other.map(|other| Stale {
+                    what: format!(
+                        "{}: this is the public half of another key, {}, and the private one beside it is {}",
+                        public.display(),
+                        other.id(),
+                        key.id()
+                    ),
+                    remedy: format!("openssl pkey -in {} -pubout -out {}", term::quoted(&path), term::quoted(&public)),
+                });
+                Ok(Half { key, stale })
+            }
+            // Whoever signs has the public halves alone, and who lists them may not be allowed to read the others.
+            (Err(_), Some(key)) => Ok(Half { key, stale: None }),
+            (Err(error), None) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn public_key(&self, name: &str) -> Result<PublicKey, Failure> {
+        Ok(self.half(name)?.key)
+    }
+
+    /// Refuses a key whose private half is missing or another's: a server would not start with it, or answer under a key that clients
+    /// were not told of. Of an encrypted one that can't be seen.
+    pub(crate) fn check_pair(&self, name: &str) -> Result<(), Failure> {
+        match self.read(name)?.private_key(None) {
+            Ok(_) => {}
+            Err(KeyFileError::Encrypted { .. }) => return Ok(()),
+            Err(error) => return Err(key_error(&self.file(name), error)),
+        }
+        match self.half(name)?.stale {
+            Some(stale) => Err(Failure::new(stale.what).and("put the right private key there, which clients know")),
+            None => Ok(()),
+        }
     }
 
     /// The file of a key's certificates, if there is one.
@@ -226,9 +300,12 @@ impl Folder {
 
 /// Reads a key while nobody is there to be asked for its passphrase: an encrypted one that is loaded already is left as it is.
 pub(crate) fn load_again(path: &Path, passphrase: &Passphrase, before: &KeySet) -> Result<ServerKey, Failure> {
-    let file = files::read_key_file(path)?;
+    again(&files::read_key_file(path)?, path, passphrase, before)
+}
+
+fn again(file: &KeyFile, path: &Path, passphrase: &Passphrase, before: &KeySet) -> Result<ServerKey, Failure> {
     if !file.needs_passphrase() || passphrase.is_in_file() {
-        return private(&file, path, passphrase);
+        return private(file, path, passphrase, None);
     }
     let beside: Vec<KeyId> = files::read_public_keys(public_path(path))
         .map(|sources| sources.iter().map(|source| source.key.id()).collect())
@@ -250,23 +327,67 @@ fn wrong(file: &Path, error: &(dyn std::error::Error + 'static)) -> Failure {
 
 /// The keys with the manifest of this file, and what is to be said of it: one that does not fit is left out, and keeps nobody from
 /// logging in who has a fingerprint.
-pub(crate) fn with_manifest(keys: KeySet, path: &Path, now: UnixTime) -> Result<(KeySet, Option<String>), Failure> {
+pub(crate) fn with_manifest(
+    keys: KeySet,
+    path: &Path,
+    situation: Situation<'_>,
+) -> Result<(KeySet, Vec<String>), Failure> {
     let manifest = read_manifest(path)?;
-    let (body, shown) = (manifest.unverified_body().clone(), path.display());
-    let warning =
-        (now >= body.expires).then(|| format!("{shown}: this manifest expired on {}; sign a new one", body.expires));
-    match keys.clone().with_manifest(manifest) {
-        Ok(keys) => Ok((keys, warning)),
-        Err(_) => {
-            let id = keys.current().public_key().id();
-            Ok((
-                keys,
-                Some(format!(
-                    "{shown}: this manifest does not name the current key {id}, and is not sent; sign a new one"
-                )),
-            ))
-        }
-    }
+    let current = keys.current().public_key().id();
+    let refused = refused_by_clients(&manifest, current, situation);
+    let (keys, what) = match keys.clone().with_manifest(manifest) {
+        Ok(keys) => (keys, refused),
+        Err(_) => (keys, vec![format!("does not name the current key {current}, and is not sent; sign a new one")]),
+    };
+    Ok((keys, what.iter().map(|what| format!("{}: this manifest {what}", path.display())).collect()))
+}
+
+/// For what clients refuse a manifest that is sent, or the current key by it.
+fn refused_by_clients(
+    manifest: &SignedManifest,
+    current: KeyId,
+    Situation { before, names, now }: Situation<'_>,
+) -> Vec<String> {
+    let body = manifest.unverified_body();
+    let kept = before.and_then(KeySet::manifest).filter(|kept| *kept != manifest);
+    let kept = kept.filter(|kept| kept.identity().ok() == manifest.identity().ok());
+    let last = kept.map(|kept| kept.unverified_body().sequence).filter(|last| body.sequence <= *last);
+    let soon = UnixTime::from_secs(now.as_secs().saturating_add(CLOCK_SKEW.as_secs()));
+    let is_over = now >= body.expires;
+    let key = body.keys.iter().find(|key| key.id == current && !is_over);
+    let key = key.filter(|key| now < key.not_before || now >= key.not_after);
+    let is_of = |names: &[String]| body.names.is_empty() || names.iter().any(|name| body.names.contains(name));
+    let found = [
+        is_over.then(|| format!("expired on {}; sign a new one", body.expires)),
+        (body.issued > soon).then(|| {
+            format!(
+                "was issued on {}, and it is {now} now: clients refuse it until then; see which clock is wrong, and sign a new one",
+                body.issued
+            )
+        }),
+        last.map(|last| {
+            format!(
+                "has the number {}, and the one before it had {last}: clients that have seen that refuse this one; sign a new one, with \
+                 --sequence {}",
+                body.sequence,
+                last.saturating_add(1)
+            )
+        }),
+        key.map(|key| {
+            format!(
+                "has the current key {current} from {} until {}, and it is {now} now: clients refuse the key; sign a new one",
+                key.not_before, key.not_after
+            )
+        }),
+        (!names.is_none_or(is_of)).then(|| {
+            format!(
+                "is for {} alone, and this server goes by no such name (--server-name): clients refuse it; sign a new one, \
+                 with --name",
+                body.names.join(", ")
+            )
+        }),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 /// The key with the certificates of this file, and what is to be said of them.
@@ -367,6 +488,12 @@ impl Locked {
         write(&self.folder.path, &self.text.to_string())?;
         Ok(out)
     }
+
+    /// Makes `next` the next key, and leaves all else as it is.
+    pub(crate) fn begin_next(mut self, next: &str) -> Result<(), Failure> {
+        set(&mut self.text, "next", next);
+        write(&self.folder.path, &self.text.to_string())
+    }
 }
 
 fn set(text: &mut DocumentMut, name: &str, to: &str) {
@@ -401,41 +528,47 @@ pub(crate) fn check_is_new(path: &Path) -> Result<(), Failure> {
     )))
 }
 
-/// Puts the file into its place, for whoever may read the one that is there.
+/// Puts the file into its place, for whoever may read the one that is there. Where that is a link, its target is replaced.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let file = path.join(NAME);
-    let written = || -> std::io::Result<()> {
-        let mut new = tempfile::NamedTempFile::new_in(path)?;
+    let written = || -> std::io::Result<PathBuf> {
+        let target = if file.is_symlink() { fs::canonicalize(&file)? } else { file.clone() };
+        let folder = target.parent().unwrap_or(path).to_owned();
+        let mut new = tempfile::NamedTempFile::new_in(&folder)?;
         new.write_all(text.as_bytes())?;
-        give_as(new.path(), &file)?;
+        give_as(new.path(), &target, NO_SECRET)?;
         new.as_file().sync_all()?;
-        new.persist(&file)?;
-        Ok(())
+        new.persist(&target)?;
+        Ok(folder)
     };
-    written().map_err(|error| {
+    let folder = written().map_err(|error| {
         Failure::new(format_args!("{}: {error}", file.display()))
             .and("run this as root, or as the user that the server runs as")
     })?;
     // It has taken its place, for all to see: a key that was stolen must not come back into it.
-    state::sync_folder(path).map_err(|error| {
+    state::sync_folder(&folder).map_err(|error| {
         Failure::new(format_args!("{}: {error}", file.display()))
             .and("the file is changed, but may be as before once the power has gone off: look after the disk")
     })
 }
 
+/// What others than the owner and the group are left of a mode: nothing of a secret, and of what is none all but to change it.
+const SECRET: u32 = 0o770;
+const NO_SECRET: u32 = 0o774;
+
 /// Gives a new file the owner, the group and the mode of another, if that is there: a server that could read it can read this.
 #[cfg(unix)]
-fn give_as(new: &Path, model: &Path) -> std::io::Result<()> {
+fn give_as(new: &Path, model: &Path, kept: u32) -> std::io::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     let (Ok(wanted), there) = (fs::metadata(model), fs::metadata(new)?) else { return Ok(()) };
     if (wanted.uid(), wanted.gid()) != (there.uid(), there.gid()) {
         chown(new, Some(wanted.uid()), Some(wanted.gid()))?;
     }
-    fs::set_permissions(new, fs::Permissions::from_mode(wanted.mode() & 0o770))
+    fs::set_permissions(new, fs::Permissions::from_mode(wanted.mode() & kept))
 }
 
 #[cfg(not(unix))]
-fn give_as(_: &Path, _: &Path) -> std::io::Result<()> {
+fn give_as(_: &Path, _: &Path, _: u32) -> std::io::Result<()> {
     Ok(())
 }
 
@@ -459,7 +592,7 @@ pub(crate) fn add(path: &Path, key: &PrivateKey, model: Option<&Path>) -> Result
     files::write_public_key(public_path(&file), key.public_key(), Existing::Replace)?;
     files::write_private_key(&file, key, Existing::Keep)?;
     if let Some(model) = model {
-        give_as(&file, model).map_err(|error| {
+        give_as(&file, model, SECRET).map_err(|error| {
             let failure = Failure::new(format_args!("{}: {error}", file.display()));
             failure.and("run this as root, or as the user that the server runs as; nothing was changed")
         })?;

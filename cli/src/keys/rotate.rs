@@ -5,6 +5,7 @@ use super::{generate_with_spinner, public_path};
 use crate::failure::Failure;
 use crate::term;
 use clap::{Args, ValueEnum};
+use countersign::crypto::Encoded;
 use countersign::files;
 use countersign::{KeySize, PublicKey, UnixTime};
 use std::path::{Path, PathBuf};
@@ -72,10 +73,15 @@ pub(super) fn begin(path: &Path, size: KeySize, current: Option<&Path>) -> Resul
 fn copy(path: &Path, file: &Path) -> Result<String, Failure> {
     let source = files::read_key_file(file)?;
     if source.needs_passphrase() {
+        let name = term::quoted(file);
+        // OpenSSL does not read OpenSSH's own form.
+        let decrypt = match source.private_encoded() {
+            Some(Encoded::OpenSsh) => format!("cp {name} NEW && ssh-keygen -p -N '' -m PKCS8 -f NEW"),
+            _ => format!("openssl pkey -in {name} -out NEW"),
+        };
         return Err(Failure::usage(format_args!(
-            "{}: an encrypted key is not taken over; decrypt it first, with: openssl pkey -in {} -out NEW",
-            file.display(),
-            term::quoted(file)
+            "{}: an encrypted key is not taken over; decrypt it first, with: {decrypt}",
+            file.display()
         )));
     }
     folder::add(path, &files::read_private_key(file)?, None)
@@ -107,13 +113,14 @@ impl Rotate {
         let successor = match next.filter(|_| self.stolen != Some(Stolen::All)) {
             Some(next) => {
                 // Before anything is changed: a folder without its key would not be loaded.
-                folder.public_key(&next)?;
+                folder.check_pair(&next).map_err(|failure| self.without_next(failure))?;
                 if self.stolen.is_none() {
                     check_manifest(folder, &next)?;
                     check_certificates(folder, &current, &next)?;
                 }
                 next
             }
+            None if self.stolen.is_none() => return self.begin_next(locked, size, &model),
             None => folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?,
         };
         let next = folder::add(&self.keys, &generate_with_spinner(size)?, Some(&model))?;
@@ -147,6 +154,38 @@ impl Rotate {
             ));
         }
         Ok(())
+    }
+}
+
+impl Rotate {
+    /// The next key can't be the current one.
+    fn without_next(&self, failure: Failure) -> Failure {
+        let failure = failure.and("nothing was changed");
+        match self.stolen {
+            None => failure.and(
+                "if it is lost, take `next` out of keys.toml and run this again: it makes another, for clients to be told of",
+            ),
+            Some(_) => failure.and("if it is lost, run this with --stolen all"),
+        }
+    }
+
+    /// There is no next key, and none that is made now can be known to clients.
+    fn begin_next(&self, locked: Locked, size: KeySize, model: &Path) -> Result<(), Failure> {
+        let next = folder::add(&self.keys, &generate_with_spinner(size)?, Some(model))?;
+        locked.begin_next(&next)?;
+        let folder = Folder::open(&self.keys)?;
+        show(&folder)?;
+        let first = match folder.manifest() {
+            Some(_) => {
+                "sign a manifest that names it, reload the server, and let clients see that (countersign manifest sign)"
+            }
+            None => "reload the server, and give clients its fingerprint",
+        };
+        Err(Failure::new(format_args!(
+            "there was no next key: {next} is made and is the next one now, and the current key is as it was"
+        ))
+        .and(first)
+        .and("then run this again"))
     }
 }
 
@@ -190,7 +229,9 @@ fn size_of(key: &PublicKey) -> KeySize {
 /// One line for each key.
 fn show(folder: &Folder) -> Result<(), Failure> {
     for (name, role) in folder.files() {
-        let id = folder.public_key(name)?.id();
+        let half = folder.half(name)?;
+        half.stale.iter().for_each(|stale| term::note(stale.said()));
+        let id = half.key.id();
         match role {
             Role::Current => term::line(format_args!("current  {id}  {name}"))?,
             Role::Next => term::line(format_args!("next     {id}  {name}"))?,

@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::keys;
 #[cfg(feature = "redis")]
 use crate::keys::folder::Role;
-use crate::keys::folder::{Folder, load_again, with_certificates, with_manifest};
+use crate::keys::folder::{Folder, Situation, load_again, with_certificates, with_manifest};
 use crate::secrets::Passphrase;
 use clap::Args;
 use countersign::{Clock, KeySet, ServerKey, ServerKeys, UnixTime};
@@ -94,8 +94,10 @@ impl Source {
     }
 
     fn set(&self, before: Option<&KeySet>, now: UnixTime) -> Result<(KeySet, Vec<String>), Failure> {
+        let names = (!self.any_server_name).then_some(self.names.as_slice());
+        let situation = Situation { before, names, now };
         if let Some(folder) = &self.keys {
-            let loaded = Folder::open(folder)?.load(&self.passphrase, before, now)?;
+            let loaded = Folder::open(folder)?.load(&self.passphrase, situation)?;
             return Ok((loaded.keys, loaded.warnings));
         }
         let path = self.key.as_deref().ok_or_else(|| Failure::usage("which key? Give --key FILE or --keys FOLDER"))?;
@@ -111,9 +113,9 @@ impl Source {
         }
         let mut set = KeySet::new(key);
         if let Some(manifest) = &self.manifest {
-            let (with, warning) = with_manifest(set, manifest, now)?;
+            let (with, of_manifest) = with_manifest(set, manifest, situation)?;
             set = with;
-            warnings.extend(warning);
+            warnings.extend(of_manifest);
         }
         Ok((set, warnings))
     }

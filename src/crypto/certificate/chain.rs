@@ -57,14 +57,15 @@ impl CertificateChain {
             leaf.public_key().map_err(|source| CertificateFileError::Key { line, source: source.clone() })?;
         }
         for ((line, certificate), (_, next)) in found.iter().zip(found.iter().skip(1)) {
-            if !certificate.is_issued_by(next) {
-                return Err(CertificateFileError::NotIssuedByNext {
-                    line: *line,
-                    subject: certificate.subject().to_owned(),
-                    issuer: certificate.issuer().to_owned(),
-                    next: next.subject().to_owned(),
-                });
+            if certificate.is_issued_by(next) {
+                continue;
             }
+            let (line, subject, next_subject) = (*line, certificate.subject().to_owned(), next.subject().to_owned());
+            if certificate.names_issuer(next) {
+                return Err(CertificateFileError::NotSignedByNext { line, subject, next: next_subject });
+            }
+            let issuer = certificate.issuer().to_owned();
+            return Err(CertificateFileError::NotIssuedByNext { line, subject, issuer, next: next_subject });
         }
         let certificates: Vec<Certificate> = found.into_iter().map(|(_, certificate)| certificate).collect();
         let ders = certificates.iter().map(|certificate| certificate.der().into()).collect();

@@ -71,6 +71,21 @@ pub enum CertificateFileError {
         /// Whose the next one is.
         next: String,
     },
+    /// The certificate behind another has the name of its issuer, and not verifiably its signature.
+    #[error(
+        "{}the certificate of {subject} is issued by {next}, whose certificate is the next one, but its signature can't be verified \
+         with that one's key: it is made in a way that is not taken, such as with SHA-1, or by another key of that name; get \
+         one that is signed with SHA-256, and its issuer's own certificate",
+        At(*line)
+    )]
+    NotSignedByNext {
+        /// Where it begins.
+        line: usize,
+        /// Whose it is.
+        subject: String,
+        /// By whom it is issued.
+        next: String,
+    },
     /// The first certificate is another key's.
     #[error(
         "the first certificate is that of the key {certificate}, and the server key is {key}; get one for this key, \
@@ -100,6 +115,7 @@ impl CertificateFileError {
             Self::Key { source, .. } => source.code(),
             Self::NotAuthority { .. } => "certificate-of-no-authority",
             Self::NotIssuedByNext { .. } => "certificates-not-in-order",
+            Self::NotSignedByNext { .. } => "certificate-signature-not-verified",
             Self::OtherKey { .. } => "certificate-of-other-key",
             Self::NoSystemRoots(_) => "no-system-roots",
         }

@@ -58,7 +58,8 @@ pub enum DraftError {
     NoName,
     /// This is no name of a server.
     #[error(
-        "{0:?} is neither a DNS name, such as db.example or *.example, nor an IP address; give no port and no scheme"
+        "{0:?} is neither a DNS name, such as db.example or *.db.example, nor an IP address; give no port and no scheme, no dot \
+         at the end, and two labels or more behind a star: clients take no other"
     )]
     BadName(String),
     /// The certificate would be valid beyond what a date can say, or for no time at all.
@@ -82,7 +83,7 @@ impl DraftError {
 }
 
 impl CertificateDraft {
-    /// For a server of these names, each a DNS name, which may begin with `*.`, or an IP address. The first is its common name,
+    /// For a server of these names, each a DNS name, which may begin with `*.` before two labels or more, or an IP address. The first is its common name,
     /// too, if that has room for it.
     ///
     /// # Errors
@@ -153,7 +154,12 @@ fn alternative(name: &str) -> Result<SanType, DraftError> {
         return Ok(SanType::IpAddress(address));
     }
     let bad = || DraftError::BadName(name.to_owned());
-    DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).map_err(|_| bad())?;
+    let behind_star = name.strip_prefix("*.");
+    // Whoever verifies it takes no other, so that nobody could use the certificate.
+    if name.ends_with('.') || behind_star.is_some_and(|name| !name.contains('.')) {
+        return Err(bad());
+    }
+    DnsName::try_from(behind_star.unwrap_or(name)).map_err(|_| bad())?;
     Ok(SanType::DnsName(Ia5String::try_from(name).map_err(|_| bad())?))
 }
 

@@ -34,6 +34,12 @@ pub enum KeyError {
         Algorithm(.0)
     )]
     NotSigning(String),
+    /// It is a certificate of OpenSSH's, as in `id_ed25519-cert.pub`.
+    #[error(
+        "this is an OpenSSH certificate, and those are not taken: give the public key that it is for, which is in the file \
+         without -cert, such as id_ed25519.pub"
+    )]
+    OpenSshCertificate,
     /// The key is of another elliptic curve than P-256. Has the object identifier of the curve.
     #[error("an elliptic-curve key on {}: of these only keys on P-256 (1.2.840.10045.3.1.7) are taken", Algorithm(.0))]
     Curve(String),
@@ -71,6 +77,7 @@ impl KeyError {
             Self::EvenModulus => "key-even-modulus",
             Self::Exponent => "key-exponent",
             Self::NotSigning(_) => "key-not-signing",
+            Self::OpenSshCertificate => "key-openssh-certificate",
             Self::Curve(_) => "key-curve",
             Self::OtherAlgorithm { .. } => "key-other-algorithm",
             Self::Point => "key-point",

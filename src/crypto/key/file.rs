@@ -5,9 +5,9 @@ mod decode;
 mod error;
 mod shape;
 
-#[cfg(feature = "key-formats")]
-pub(in crate::crypto) use decode::of_ssh_rsa;
 pub use error::{Cure, KeyFileError};
+#[cfg(feature = "key-formats")]
+pub(in crate::crypto) use {decode::of_ssh_rsa, shape::is_openssh_certificate};
 
 use super::pem::{PemBlock, PemBlocks, Unfinished, decode_base64};
 use super::{KeyError, PrivateKey, PublicKey};
@@ -317,6 +317,7 @@ impl Entry {
         match &self.what {
             What::Key(Encoded::Certificate) => "a certificate".to_owned(),
             What::Key(Encoded::Sec1) => "an elliptic-curve private key".to_owned(),
+            What::Key(Encoded::OpenSsh) => error::OPENSSH_PRIVATE.to_owned(),
             What::Key(encoded) if encoded.is_private() => "a private key".to_owned(),
             What::Key(_) | What::Line(_) => "a public key".to_owned(),
             What::Other(label) => match label.as_str() {
@@ -387,6 +388,9 @@ impl Entry {
         error: impl Fn(String) -> KeyError,
     ) -> Result<(), KeyFileError> {
         match &self.what {
+            What::Line(algorithm) if shape::is_openssh_certificate(algorithm.as_bytes()) => {
+                Err(self.bad()(KeyError::OpenSshCertificate))
+            }
             What::Line(algorithm) if !is_taken(algorithm) => Err(self.bad()(error(algorithm.clone()))),
             _ => Ok(()),
         }

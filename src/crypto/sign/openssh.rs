@@ -1,7 +1,7 @@
 //! Public keys in the way of OpenSSH (RFC 4253, section 6.6; RFC 5656; RFC 8709).
 
 use super::{VerifyingKey, VerifyingParts};
-use crate::crypto::key::of_ssh_rsa;
+use crate::crypto::key::{is_openssh_certificate, of_ssh_rsa};
 use crate::crypto::{KeyError, KeyId};
 use sha2::{Digest, Sha256};
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
@@ -10,6 +10,10 @@ use ssh_key::{Mpint, PublicKey};
 impl VerifyingKey {
     /// Reads what stands in base64 in a line of OpenSSH's.
     pub(crate) fn from_openssh_blob(blob: &[u8]) -> Result<Self, KeyError> {
+        // The crate would call it by the algorithm of the key that it certifies.
+        if algorithm(blob).is_some_and(is_openssh_certificate) {
+            return Err(KeyError::OpenSshCertificate);
+        }
         // Where the crate does not know the algorithm, that is no error, but a key of another kind.
         match PublicKey::from_bytes(blob).map_err(|_| KeyError::NotDer)?.key_data() {
             KeyData::Ed25519(key) => Self::from_ed25519(&key.0),
@@ -54,4 +58,10 @@ impl VerifyingKey {
         };
         Some(PublicKey::new(data, comment))
     }
+}
+
+/// A string with its length in front of it (RFC 4251, section 5).
+fn algorithm(blob: &[u8]) -> Option<&[u8]> {
+    let (len, rest) = blob.split_first_chunk::<4>()?;
+    rest.get(..usize::try_from(u32::from_be_bytes(*len)).ok()?)
 }

@@ -18,6 +18,9 @@ pub(crate) struct Kind {
     pub(crate) is_secret: bool,
 }
 
+/// What a new file in the place of a secret one gets of its mode.
+pub(super) const SECRET: u32 = 0o770;
+
 impl Kind {
     /// Refuses a file that everyone on the machine can use as they must not.
     pub(crate) fn check_mode(self, file: &File, path: &Path) -> Result<(), FileError> {
@@ -27,7 +30,7 @@ impl Kind {
     /// The bits of its mode that a new file in its place gets.
     #[cfg(unix)]
     pub(super) fn kept_mode(self) -> u32 {
-        if self.is_secret { 0o770 } else { 0o774 }
+        if self.is_secret { SECRET } else { 0o774 }
     }
 }
 

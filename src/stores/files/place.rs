@@ -5,7 +5,7 @@
 
 #[cfg(unix)]
 use super::access::Kind;
-use super::access::{open, resolve};
+use super::access::{SECRET, open, resolve};
 use super::lock::{PATIENCE, STEP, is_past};
 use super::{Existing, FileError, io_error};
 use sha2::{Digest, Sha256};
@@ -20,13 +20,30 @@ use tempfile::NamedTempFile;
 
 /// Writes a file of this mode.
 pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32, existing: Existing) -> Result<(), FileError> {
+    write_with(path, bytes, existing, |file, _| set_mode(file, mode).map_err(io_error(path)))
+}
+
+/// Writes a private key: for those who can use the one in whose place it comes, or for its owner alone.
+pub(crate) fn write_private(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), FileError> {
+    write_with(path, bytes, existing, |file, target| match (existing, fs::metadata(target)) {
+        (Existing::Replace, Ok(old)) if old.is_file() => keep(file, &old, path, SECRET),
+        _ => set_mode(file, 0o600).map_err(io_error(path)),
+    })
+}
+
+fn write_with(
+    path: &Path,
+    bytes: &[u8],
+    existing: Existing,
+    set_access: impl FnOnce(&File, &Path) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     let target = match existing {
         Existing::Keep => None,
         Existing::Replace => resolve(path).map_err(io_error(path))?,
     };
     let target = target.as_deref().unwrap_or(path);
     clean(target);
-    let file = temporary(target, path, bytes, |file| set_mode(file, mode).map_err(io_error(path)))?;
+    let file = temporary(target, path, bytes, |file| set_access(file, target))?;
     let moved = match existing {
         Existing::Replace => put(file, target, Instant::now().checked_add(PATIENCE)),
         Existing::Keep => file.persist_noclobber(target).map(drop).map_err(|error| error.error),
@@ -177,12 +194,22 @@ pub(super) fn set_mode(_: &File, _: u32) -> io::Result<()> {
 /// to change it.
 #[cfg(unix)]
 pub(super) fn keep_access(file: &File, old: &File, path: &Path, kind: Kind) -> Result<(), FileError> {
+    keep(file, &old.metadata().map_err(io_error(path))?, path, kind.kept_mode())
+}
+
+#[cfg(unix)]
+fn keep(file: &File, old: &fs::Metadata, path: &Path, kept_mode: u32) -> Result<(), FileError> {
     use std::os::unix::fs::{MetadataExt, fchown};
-    let (new, old) = (file.metadata().map_err(io_error(path))?, old.metadata().map_err(io_error(path))?);
+    let new = file.metadata().map_err(io_error(path))?;
     let (uid, gid) = (old.uid(), old.gid());
     if (new.uid(), new.gid()) != (uid, gid) {
         let refused = |source| FileError::Owner { path: path.to_owned(), uid, gid, source };
         fchown(file, Some(uid), Some(gid)).map_err(refused)?;
     }
-    set_mode(file, old.mode() & kind.kept_mode()).map_err(io_error(path))
+    set_mode(file, old.mode() & kept_mode).map_err(io_error(path))
+}
+
+#[cfg(not(unix))]
+fn keep(_: &File, _: &fs::Metadata, _: &Path, _: u32) -> Result<(), FileError> {
+    Ok(())
 }

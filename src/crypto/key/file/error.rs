@@ -104,6 +104,9 @@ pub enum KeyFileError {
     },
 }
 
+/// How people call a private key in OpenSSH's own form.
+pub(super) const OPENSSH_PRIVATE: &str = "an OpenSSH private key";
+
 impl KeyFileError {
     pub(super) fn no_key(bytes: &[u8]) -> Self {
         let (looks_like, cure) = shape::looks_like(bytes);
@@ -136,6 +139,9 @@ impl KeyFileError {
             Self::NoKey { cure, .. } => *cure,
             Self::Encryption { encoded: Encoded::OpenSsh, .. } | Self::Short { .. } => Some(Cure::FromOpenSsh),
             Self::OldEncryption { .. } | Self::Encryption { .. } => Some(Cure::ToPkcs8),
+            Self::Wrong { found, wanted: "a public key", .. } if found == OPENSSH_PRIVATE => {
+                Some(Cure::PublicHalfOfOpenSsh)
+            }
             Self::Wrong { found, wanted: "a public key", .. } if found.ends_with("private key") => {
                 Some(Cure::PublicHalf)
             }
@@ -161,6 +167,8 @@ pub enum Cure {
     ToPkcs8,
     /// The public half of a private key.
     PublicHalf,
+    /// The public half of a private key in OpenSSH's own form, which OpenSSL does not read: a line such as `ssh-ed25519 AAAA...`.
+    PublicHalfOfOpenSsh,
     /// The key of a certificate.
     OfCertificate,
     /// The key of a certificate request.
@@ -187,6 +195,7 @@ impl Cure {
         match self {
             Self::ToPkcs8 => format!("openssl pkcs8 -topk8 -in {from} -out {to}"),
             Self::PublicHalf => format!("openssl pkey -in {from} -pubout -out {to}"),
+            Self::PublicHalfOfOpenSsh => format!("ssh-keygen -y -f {from} > {to}"),
             Self::OfCertificate => format!("openssl x509 -in {from} -pubkey -noout -out {to}"),
             Self::OfRequest => format!("openssl req -in {from} -pubkey -noout -out {to}"),
             Self::FromPkcs12 => format!("openssl pkcs12 -in {from} -nocerts -out {to}"),
@@ -207,6 +216,7 @@ impl Cure {
             Self::PublicHalf | Self::OfCertificate | Self::OfRequest | Self::FromOpenSshPublic | Self::FromSsh2 => {
                 "pub.pem"
             }
+            Self::PublicHalfOfOpenSsh => "pub",
             Self::FromPutty => "openssh.pem",
             Self::FromUtf16 => "utf8.pem",
             Self::FromBase64 => "decoded.pem",

@@ -83,6 +83,11 @@ fn ssh_algorithm(word: &[u8]) -> Option<&str> {
     (is_one && word.bytes().all(|byte| byte.is_ascii_graphic()) && word.len() < 64).then_some(word)
 }
 
+/// Whether this algorithm of OpenSSH's is that of a certificate (PROTOCOL.certkeys), and not of a key.
+pub(in crate::crypto) fn is_openssh_certificate(algorithm: &[u8]) -> bool {
+    algorithm.ends_with(b"-cert-v01@openssh.com")
+}
+
 /// What a file without a key seems to be, and the way to a key where there is one.
 pub(super) fn looks_like(bytes: &[u8]) -> (&'static str, Option<Cure>) {
     let starts = |with: &[u8]| bytes.trim_ascii_start().starts_with(with);
