@@ -31,7 +31,7 @@ default it is open to this machine alone, and to everyone on it.
 
 A login takes the ticket of an earlier one, which costs the server neither an RSA operation nor a
 password hash; with --no-resume each is a full one. Where a second factor is asked for, logins come
-one after the other, so that those that follow the first take its ticket, and nobody is asked twice.
+one after the other, so that those that follow can take the ticket of the first and do not ask again.
 Tickets are kept in memory alone. The server's key is known, asked about and kept as by `countersign
 login`; see there.
 
