@@ -39,7 +39,7 @@ pub(super) fn issue(
         chain,
         made: now,
         expires: now,
-        secret: secrets.resumption(),
+        secret: Box::new(secrets.resumption()),
     };
     keys.seal(contents, now, rng)
 }
