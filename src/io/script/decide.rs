@@ -1,7 +1,6 @@
 //! From a login to the verdict on its credential: where it is opened, and who is asked.
 
 use super::super::acceptor::{AnyVerifier, ServerState};
-use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::Link;
 use super::super::penalties::{Checked, Others, Reservation, Waiting};
@@ -10,6 +9,7 @@ use super::super::queue::Progress;
 use super::factors::{Verdict, Verified, conclude};
 use super::turn::{NotDone, TOO_MANY, Turn, run, within};
 use super::{RefusedLogin, Started, Visit, penalised};
+use crate::crypto::Caught;
 use crate::handshake::server::{Admitted, Claim, Login, Open, Refusal, SealedLogin};
 use crate::terms::error::Reason;
 use crate::terms::verifier::{Attempt, DynVerifier, Further, Good, Verifier};
@@ -243,7 +243,7 @@ impl Trial<'_> {
             Ok((grant, further))
         });
         let since = Instant::now();
-        let verdict = match within(link, turn.deadline, Caught(asking)).await {
+        let verdict = match within(link, turn.deadline, Caught::new(asking)).await {
             Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
             None => Err(LATE_VERIFIER),
         };

@@ -2,7 +2,6 @@
 
 use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::busy::{Opening, retry_after, turn_away};
-use super::super::drive::Caught;
 use super::super::error::{BusyReason, LoginError};
 use super::super::link::{Link, receive, send, send_last};
 use super::super::penalties::Shut;
@@ -10,6 +9,7 @@ use super::super::queue::Progress;
 use super::super::sessions;
 use super::turn::{NotDone, TOO_MANY, run, within};
 use super::{Started, Visit, penalised, rng, unix_now};
+use crate::crypto::Caught;
 use crate::handshake::server::{AwaitConfirm, AwaitHello, AwaitLogin, AwaitSolution, Hello, Login, Refusal};
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
@@ -247,7 +247,7 @@ async fn resume<'s, L: Link>(
 ) -> Result<Shown<'s>, LoginError> {
     // The memory may be somebody else's, and away: then the client shows its credential, while there is time for that.
     let patience = hello.deadline().min(link.now().after(server.workers.patience()));
-    let fresh = within(link, patience, Caught(Box::pin(claim.use_up()))).await.flatten().flatten();
+    let fresh = within(link, patience, Caught::new(Box::pin(claim.use_up()))).await.flatten().flatten();
     let welcome = match fresh {
         None => None,
         Some(ticket) => {
@@ -299,7 +299,7 @@ async fn ask_again<L: Link>(
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
             let returning = Returning { principal, kind, authenticated, is_session: false, epochs, asker };
             let since = Instant::now();
-            let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
+            let answer = within(link, turn.deadline, Caught::new(verifier.resume(&returning))).await.flatten();
             visit.trace.verified(since);
             drop(permit);
             answer
