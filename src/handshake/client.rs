@@ -118,13 +118,7 @@ fn hello(
     for suite in &config.suites {
         suites.push(suite.number()).ok_or(Misuse::TooMany { what: "the suites", limit: limits::MAX_SUITES })?;
     }
-    let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
-    let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
-    let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
-    let mut offers = Offers::default();
-    for (slot, exchange) in offers.iter_mut().zip(exchanges) {
-        *slot = Some(Offer::start(&config.provider, exchange, rng, &mut shares)?);
-    }
+    let (offers, shares) = offers(config, rng)?;
     let mut key_shares = List::new();
     let mut rest = shares.as_slice();
     for offer in offers.iter().flatten() {
@@ -195,6 +189,18 @@ fn hello(
         deadline: now.after(config.handshake_timeout),
     };
     Ok((frame, state))
+}
+
+/// The client's half of each key exchange of its suites, and all shares in a row.
+fn offers(config: &ClientConfig, rng: &mut dyn CryptoRng) -> Result<(Offers, Vec<u8>), Error> {
+    let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
+    let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
+    let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
+    let mut offers = Offers::default();
+    for (slot, exchange) in offers.iter_mut().zip(exchanges) {
+        *slot = Some(Offer::start(&config.provider, exchange, rng, &mut shares)?);
+    }
+    Ok((offers, shares))
 }
 
 /// What the server is asked for beside its key, whether it may ask for further factors, and now and then what nobody may understand.
