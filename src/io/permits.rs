@@ -31,13 +31,13 @@ impl Permits {
         self.hand_out();
     }
 
-    /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
-    pub(super) fn ask(&self, of: (&Source, Origin), progress: Progress) -> Asking {
+    /// Queues for a permit, unless the [`AwaitedPermit`] is dropped before there is one.
+    pub(super) fn ask(&self, of: (&Source, Origin), progress: Progress) -> AwaitedPermit {
         let (turn, answered) = oneshot::channel();
         let (place, shed) = self.0.push(&mut self.lock(), of, progress, turn);
         drop(shed);
         self.hand_out();
-        Asking { _place: place, answered }
+        AwaitedPermit { _place: place, answered }
     }
 
     /// How many wait for one.
@@ -93,12 +93,12 @@ impl Drop for Permit {
 }
 
 /// Somebody who waits for a permit. It comes to `None` where others came first.
-pub(super) struct Asking {
+pub(super) struct AwaitedPermit {
     _place: QueuePlace<Turn, ()>,
     answered: oneshot::Receiver<Permit>,
 }
 
-impl Future for Asking {
+impl Future for AwaitedPermit {
     type Output = Option<Permit>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Permit>> {
@@ -123,7 +123,7 @@ mod tests {
         Source::named(name)
     }
 
-    fn now(asking: &mut Asking) -> Result<Option<Permit>, Canceled> {
+    fn now(asking: &mut AwaitedPermit) -> Result<Option<Permit>, Canceled> {
         asking.answered.try_recv()
     }
 
