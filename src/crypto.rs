@@ -11,6 +11,7 @@ mod certificate;
 mod decrypt;
 mod error;
 mod exchange;
+mod holder;
 mod key;
 pub(crate) mod once;
 mod provider;
@@ -34,6 +35,7 @@ pub use certificate::{Certificate, CertificateDraft, CertificateFileError, Draft
 pub use decrypt::{Decrypt, Decrypted, Decrypting, RemoteDecrypt};
 pub use error::CryptoError;
 pub(crate) use exchange::{Offer, answer};
+pub(crate) use holder::Caught;
 #[cfg(feature = "files")]
 pub(crate) use key::MAX_KEY_FILE;
 pub use key::{Cure, Encoded, KeyFile, KeyFileError, PublicSource};

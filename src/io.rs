@@ -26,6 +26,7 @@ mod stream;
 #[cfg(feature = "tokio")]
 mod tokio;
 mod transport;
+mod turns;
 mod workers;
 
 #[cfg(feature = "tokio")]

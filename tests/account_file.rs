@@ -11,7 +11,7 @@ mod folder;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
-use countersign::files::{FileError, MAX_FILE};
+use countersign::files::{FileError, MAX_FILE, TextError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use folder::files;
 use std::fs;
@@ -288,7 +288,13 @@ fn one_bad_byte_costs_one_line() {
     fs::write(&path, &text).unwrap();
     let broken = AccountFile::open(&path).unwrap().broken_lines();
     let numbers: Vec<_> = broken.iter().map(|line| (line.number, line.error)).collect();
-    assert_eq!(numbers, [(3, LineError::NotUtf8 { column: 5 }), (4, LineError::NotUtf8 { column: 6 })]);
+    assert_eq!(
+        numbers,
+        [
+            (3, LineError::Text(TextError::NotUtf8 { column: 5 })),
+            (4, LineError::Text(TextError::NotUtf8 { column: 6 }))
+        ]
+    );
     add(&path, "bob").unwrap();
     assert!(fs::read(&path).unwrap().starts_with(&text), "and it is kept");
     assert_eq!(names(&path), ["alice", "bob"]);

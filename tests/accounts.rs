@@ -9,6 +9,7 @@ mod drawn;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{self, Account, AccountError, BrokenLine, LineError};
+use countersign::files::TextError;
 use countersign::{Accounts, Credential, CredentialKind, Misuse, Reason, UnixTime};
 use sha2::{Digest, Sha256};
 
@@ -380,7 +381,7 @@ fn files_as_people_have_them_are_read_or_named_for_what_they_are() {
     for (file, expected, errors) in [
         ("bom.txt", &["alice"][..], &[][..]),
         ("order-t-m-p.txt", &["alice"], &[]),
-        ("latin1-comment.txt", &["alice"], &[(2, LineError::NotUtf8 { column: 6 })]),
+        ("latin1-comment.txt", &["alice"], &[(2, LineError::Text(TextError::NotUtf8 { column: 6 }))]),
         ("htpasswd-bcrypt.txt", none, &[(1, LineError::OtherFile)]),
         ("duplicate.txt", &["alice"], &[(2, LineError::DuplicateName { first: 1 })]),
         ("truncated-hash.txt", none, &[(1, LineError::CutHash)]),
@@ -417,7 +418,7 @@ fn lines_of_other_programs_and_passwords_in_clear_are_called_that() {
         ("alice password={SSHA}abc", LineError::OtherHash("LDAP")),
         ("alice password=$argon2id$v=19$m=19456,t=2", LineError::CutHash),
         ("alice password=hunter22", LineError::ClearPassword),
-        ("a\0l\0i\0c\0e\0", LineError::ZeroBytes),
+        ("a\0l\0i\0c\0e\0", LineError::Text(TextError::ZeroBytes)),
         ("alice locked=no", LineError::Lock),
         ("alice locked=yes locked=yes", LineError::Lock),
         ("alice locks=many", LineError::Lock),
@@ -431,7 +432,7 @@ fn lines_of_other_programs_and_passwords_in_clear_are_called_that() {
     }
     let long = format!("alice permissions={}\nbob\n", "x".repeat(1 << 16));
     let (accounts, broken) = Accounts::parse(&long);
-    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::TooLong }]);
+    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::Text(TextError::TooLong) }]);
     assert!(accounts.get("bob").is_some() && broken[0].to_string().contains("64 KiB"));
 }
 
@@ -478,7 +479,7 @@ fn a_last_line_without_a_line_feed_is_not_taken_for_another_line() {
     for end in first + 2..=whole.len() {
         let (accounts, broken) = Accounts::parse(&whole[..end]);
         assert_eq!(names(&accounts), ["bob"], "{}", &whole[..end]);
-        assert_eq!(broken, [BrokenLine { number: 2, error: LineError::Unended }], "{}", &whole[..end]);
+        assert_eq!(broken, [BrokenLine { number: 2, error: LineError::Text(TextError::Unended) }], "{}", &whole[..end]);
     }
     let (mut accounts, _) = Accounts::parse(&whole);
     // Nothing that is added gives it the line feed that it lacks.
@@ -487,7 +488,7 @@ fn a_last_line_without_a_line_feed_is_not_taken_for_another_line() {
     assert_eq!(accounts.to_string(), expected);
     let (again, broken) = Accounts::parse(accounts.to_bytes().as_slice());
     assert_eq!(names(&again), ["bob", "carol"]);
-    assert_eq!(broken, [BrokenLine { number: 3, error: LineError::Unended }]);
+    assert_eq!(broken, [BrokenLine { number: 3, error: LineError::Text(TextError::Unended) }]);
     let taken = AccountError::Broken { name: "alice".to_owned(), line: 3 };
     assert_eq!(accounts.add("alice", [""; 0]), Err(taken));
     accounts.remove("alice").unwrap();

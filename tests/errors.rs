@@ -456,13 +456,15 @@ fn no_error_of_a_store_says_what_it_came_from() {
 #[cfg(feature = "files")]
 #[test]
 fn no_error_of_known_hosts_says_what_it_came_from() {
-    use countersign::files::FileError;
+    use countersign::files::{FileError, TextError};
     use countersign::known_hosts::{BrokenLine, HostsError, LineError};
     let path = std::path::PathBuf::from("known_hosts");
     let (name, key) = ("db.example:4500".to_owned(), RSA2048.private.public_key().id());
     let lines = {
         use LineError as E;
-        let more = [E::NotUtf8 { column: 1 }, E::ZeroBytes, E::TooLong, E::OfOpenSsh, E::Unended, E::NotAccepted];
+        let text = [TextError::NotUtf8 { column: 1 }, TextError::ZeroBytes, TextError::TooLong, TextError::Unended];
+        are_all(&text, include_str!("../src/stores/files/text.rs"), "TextError");
+        let more = text.map(E::Text).into_iter().chain([E::OfOpenSsh, E::NotAccepted]);
         let fields = [E::Field, E::NoKey, E::NotBase64, E::Key(KeyError::NotDer), E::Id, E::OtherId, E::Accepted];
         [E::Marker, E::Name, E::All, E::Floor, E::Date].into_iter().chain(fields).chain(more).collect::<Vec<_>>()
     };

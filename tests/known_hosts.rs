@@ -7,7 +7,7 @@
 #[path = "support/folder.rs"]
 mod folder;
 
-use countersign::files::FileError;
+use countersign::files::{FileError, TextError};
 use countersign::known_hosts::{Accepted, BrokenLine, Hosts, HostsError, KnownHosts, LineError, Listing};
 use countersign::{KeyExchange, KeyId, PrivateKey, PublicKey, UnixTime};
 use folder::files;
@@ -323,12 +323,12 @@ fn lines_that_cant_be_read_are_named_kept_and_never_trusted() {
         (format!("a:1 {good} floor=none"), E::Floor),
         (format!("a:1 {good} until=tomorrow"), E::Date),
         ("a:1 ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQ== me@home".to_owned(), E::OfOpenSsh),
-        (format!("a:1 {good}{}", " ".repeat(10) + &"x".repeat(70_000)), E::TooLong),
-        (format!("a:1 \0{good}"), E::ZeroBytes),
+        (format!("a:1 {good}{}", " ".repeat(10) + &"x".repeat(70_000)), E::Text(TextError::TooLong)),
+        (format!("a:1 \0{good}"), E::Text(TextError::ZeroBytes)),
     ];
     // Whatever is in a comment.
     let mut all = b"# @revoked caf\xe9 \0\ncaf\xe9:1\n".to_vec();
-    let mut expected = vec![BrokenLine { number: 2, error: E::NotUtf8 { column: 4 } }];
+    let mut expected = vec![BrokenLine { number: 2, error: E::Text(TextError::NotUtf8 { column: 4 }) }];
     for (line, error) in &cases {
         let hosts = Hosts::parse(format!("{line}\n"));
         assert_eq!(hosts.entries().count(), 0, "{line}");
@@ -392,7 +392,7 @@ fn a_last_line_without_a_line_feed_lists_nothing_and_stays_the_last() {
     fs::write(&path, &unended).unwrap();
     let hosts = known(&path);
     let broken: Vec<BrokenLine> = hosts.hosts().unwrap().broken_lines().collect();
-    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::Unended }]);
+    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::Text(TextError::Unended) }]);
     assert!(ids(&path, WWW).is_empty() && !hosts.lookup(WWW).unwrap().is_new());
     hosts.add(DB, &first_use(one())).unwrap();
     assert!(text(&path).ends_with(&format!("\n{unended}")), "{}", text(&path));

@@ -7,7 +7,7 @@
 mod support;
 
 use countersign::{Acceptor, Attempt, ClientConfig, Connector, Credential, Grant, Reason, ServerConfig};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +28,8 @@ struct Inner {
     next: AtomicU64,
     spans: Mutex<BTreeMap<u64, Fields>>,
     events: Mutex<Vec<(Level, Fields)>>,
+    /// The fields that an event may have.
+    names: Mutex<BTreeSet<&'static str>>,
     entered: Mutex<Vec<(std::thread::ThreadId, u64)>>,
 }
 
@@ -65,6 +67,7 @@ impl Subscriber for Kept {
     fn event(&self, event: &tracing::Event<'_>) {
         let mut fields = Fields::new();
         event.record(&mut Collect(&mut fields));
+        self.0.names.lock().unwrap().extend(event.metadata().fields().iter().map(|field| field.name()));
         let here = std::thread::current().id();
         let entered = self.0.entered.lock().unwrap();
         if let Some((_, span)) = entered.iter().rev().find(|(thread, _)| *thread == here) {
@@ -94,7 +97,14 @@ fn asked(attempt: &Attempt<'_>) -> Result<Grant, Reason> {
 fn each_decision_is_one_event_and_what_the_verifier_says_is_in_the_span_of_its_handshake() {
     let kept = Kept::default();
     tracing::subscriber::set_global_default(kept.clone()).unwrap();
-    let acceptor = Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), asked);
+    let told = Arc::new(Mutex::new(BTreeMap::new()));
+    let observed = Arc::clone(&told);
+    let observe = move |event: &countersign::Event<'_>| {
+        let mut names = BTreeSet::from(["event".to_owned()]);
+        event.fields(|name, _| names.extend([name.to_owned()]));
+        observed.lock().unwrap().insert(event.name().to_owned(), names);
+    };
+    let acceptor = Acceptor::new(ServerConfig::new(provider()), RSA2048.server.clone(), asked).with_observer(observe);
     let connector = Connector::new(ClientConfig::new(provider()), RSA2048.trust());
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -132,6 +142,19 @@ fn each_decision_is_one_event_and_what_the_verifier_says_is_in_the_span_of_its_h
     assert_eq!(refused["user_tag"].len(), 8);
     assert_eq!(one("handshake-failed").0, Level::DEBUG, "strangers fill no log");
     assert_eq!(one("session-ended").1["session"], accepted["session"]);
+    for (name, fields) in &*told.lock().unwrap() {
+        let traced = one(name).1.keys().filter(|name| *name != "in span");
+        assert_eq!(traced.cloned().collect::<BTreeSet<_>>(), *fields, "{name}");
+    }
+    // Those of other decisions, too.
+    let source = include_str!("../src/io/events.rs");
+    let named = source.split("(\"").skip(1).zip(source.split("(\"")).filter_map(|(after, before)| {
+        let name = after.split('"').next().unwrap();
+        (before.ends_with("tell") || name.ends_with("_ms")).then_some(name)
+    });
+    let mut names = kept.0.names.lock().unwrap().clone();
+    assert!(names.remove("event") && names.remove("message"));
+    assert_eq!(names, named.collect());
     // What verifiers say, on threads of the acceptor's, belongs to the handshakes that they are asked about.
     let said: Vec<&Fields> =
         events.iter().filter(|(_, fields)| fields.contains_key("message")).map(|(_, of)| of).collect();

@@ -90,7 +90,7 @@ pub fn resume(
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
     let TrustedTicket { ticket, at } = ticket;
-    let shown = |ticket: Ticket| Shown { stage_0: Box::new(schedule::stage_0(&ticket.secret)), ticket };
+    let shown = |ticket: Ticket| ShownTicket { stage_0: Box::new(schedule::stage_0(&ticket.secret)), ticket };
     // It may have been another server that let it be shown.
     let is_theirs = server.recalls(ticket.key_id, ticket.suite, at) && ticket.server_name() == server.name();
     let ticket = Some(ticket).filter(|ticket| is_theirs && config.suites.contains(&ticket.suite())).map(shown);
@@ -102,7 +102,7 @@ fn hello(
     config: &Arc<ClientConfig>,
     server: &Server,
     binding: &ChannelBinding,
-    ticket: Option<&Shown>,
+    ticket: Option<&ShownTicket>,
     rng: &mut dyn CryptoRng,
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitChallenge), Error> {
@@ -118,13 +118,7 @@ fn hello(
     for suite in &config.suites {
         suites.push(suite.number()).ok_or(Misuse::TooMany { what: "the suites", limit: limits::MAX_SUITES })?;
     }
-    let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
-    let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
-    let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
-    let mut offers = Offers::default();
-    for (slot, exchange) in offers.iter_mut().zip(exchanges) {
-        *slot = Some(Offer::start(&config.provider, exchange, rng, &mut shares)?);
-    }
+    let (offers, shares) = offers(config, rng)?;
     let mut key_shares = List::new();
     let mut rest = shares.as_slice();
     for offer in offers.iter().flatten() {
@@ -197,6 +191,18 @@ fn hello(
     Ok((frame, state))
 }
 
+/// The client's half of each key exchange of its suites, and all shares in a row.
+fn offers(config: &ClientConfig, rng: &mut dyn CryptoRng) -> Result<(Offers, Vec<u8>), Error> {
+    let is_offered = |exchange: &KeyExchange| config.suites.iter().any(|suite| suite.key_exchange == *exchange);
+    let exchanges = KeyExchange::ALL.into_iter().filter(|exchange| exchange.client_share() > 0).filter(is_offered);
+    let mut shares = Vec::with_capacity(exchanges.clone().map(KeyExchange::client_share).sum());
+    let mut offers = Offers::default();
+    for (slot, exchange) in offers.iter_mut().zip(exchanges) {
+        *slot = Some(Offer::start(&config.provider, exchange, rng, &mut shares)?);
+    }
+    Ok((offers, shares))
+}
+
 /// What the server is asked for beside its key, whether it may ask for further factors, and now and then what nobody may understand.
 fn extensions(nonce: &[u8; limits::NONCE], wants: Wants, factors: bool) -> Option<Extensions<'static>> {
     let mut extensions = handshake::reserved_extensions(nonce);
@@ -220,7 +226,7 @@ fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
 }
 
 /// A ticket that stands in the ClientHello, and what is computed from its secret.
-struct Shown {
+struct ShownTicket {
     ticket: Ticket,
     stage_0: Box<Key>,
 }
@@ -234,7 +240,7 @@ struct Sealed {
 /// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
 pub struct AwaitAnswer {
     state: AwaitChallenge,
-    ticket: Option<Shown>,
+    ticket: Option<ShownTicket>,
 }
 
 /// What the server answers a ticket with.
@@ -298,7 +304,7 @@ impl AwaitAnswer {
         let answer: ServerResumption<'_> = handshake::read(FrameType::ServerResumption, frame)?;
         let suite = state.check_choice(answer.version, answer.suite)?;
         handshake::check_extensions(&answer.extensions, limits::MAX_SERVER_EXTENSIONS)?;
-        let Shown { ticket, stage_0 } =
+        let ShownTicket { ticket, stage_0 } =
             ticket.filter(|shown| shown.ticket.suite == suite || lacks(Check::A3)).ok_or(Violation::ResumedOther)?;
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
         let [tail] = answer.tails();

@@ -274,10 +274,8 @@ impl<S: Transport> Stream<S> {
             };
             self.transport.set_timeouts(Some(left))?;
             match self.transport.write(self.outbox.pending()?) {
-                Ok(0) => return Err(self.outbox.live.blame(ErrorKind::WriteZero.into()).into()),
-                Ok(count) => self.outbox.advance(count),
-                Err(error) if is_timeout(&error) || error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.outbox.live.blame(error).into()),
+                Err(error) if is_timeout(&error) => {}
+                taken => self.outbox.written(taken)?,
             }
         }
         // A layer under this stream may hold what it has taken.
@@ -467,12 +465,10 @@ fn drain(transport: &mut impl Write, outbox: &mut Outbox) -> io::Result<()> {
     loop {
         match outbox.pending().map_err(of_write)? {
             [] => return Ok(()),
-            rest => match transport.write(rest) {
-                Ok(0) => return Err(outbox.live.blame(ErrorKind::WriteZero.into())),
-                Ok(count) => outbox.advance(count),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(outbox.live.blame(error)),
-            },
+            rest => {
+                let taken = transport.write(rest);
+                outbox.written(taken)?;
+            }
         }
     }
 }

@@ -1,10 +1,9 @@
-//! Driving a login's future on a thread of its own, and small futures that the scripts are made of.
+//! Driving a login's future on a thread of its own.
 
 use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
+use core::pin::pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 use std::thread::Thread;
@@ -44,18 +43,4 @@ pub(super) fn block_on_for<F: Future>(time: Duration, future: F) -> Option<F::Ou
         Poll::Pending if is_late() => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     }))
-}
-
-/// A future of which a panic is an answer, too: `None`.
-pub(super) struct Caught<F>(pub(super) F);
-
-impl<F: Future + Unpin> Future for Caught<F> {
-    type Output = Option<F::Output>;
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.0).poll(task))) {
-            Ok(polled) => polled.map(Some),
-            Err(_) => Poll::Ready(None),
-        }
-    }
 }

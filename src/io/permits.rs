@@ -1,70 +1,43 @@
 //! Permits for work that is done elsewhere: by whoever has a remote key, and by a verifier that is asked from async code.
 //!
 //! It takes no thread of ours, and so nothing else bounds how much of it there is at once. Permits are handed out in the order
-//! of the same [`Queue`] as turns of the threads are.
+//! of the same [`Queue`](super::queue::Queue) as turns of the threads are.
 
-use super::queue::{Origin, Progress, Queue};
-use super::workers::WorkBounds;
+use super::queue::{Origin, Progress};
+use super::turns::{QueuePlace, Turns, WorkBounds};
 use crate::terms::context::Source;
-use crate::time::Moment;
 use core::future::Future;
+use core::ops::Deref;
 use core::pin::Pin;
 use core::task::{Context, Poll};
-use core::time::Duration;
 use futures_channel::oneshot;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Instant;
+use std::sync::Arc;
 
 /// The permits, and the queue for them. A clone shares both.
 #[derive(Clone)]
-pub(super) struct Permits(Arc<Shared>);
+pub(super) struct Permits(Arc<Turns<Turn, ()>>);
 
-struct Shared {
-    bounds: RwLock<WorkBounds>,
-    start: Instant,
-    state: Mutex<State>,
-}
-
-struct State {
-    queue: Queue<oneshot::Sender<Permit>>,
-    held: usize,
-}
+/// Whoever waits for a permit is told here that there is one.
+type Turn = oneshot::Sender<Permit>;
 
 impl Permits {
     pub(super) fn new(bounds: WorkBounds) -> Self {
-        let state = Mutex::new(State { queue: Queue::new(), held: 0 });
-        Self(Arc::new(Shared { bounds: RwLock::new(bounds), start: Instant::now(), state }))
+        Self(Turns::new(bounds, ()))
     }
 
     /// Others from now on. Permits that are held stay good.
     pub(super) fn set_bounds(&self, bounds: WorkBounds) {
-        *self.0.bounds.write().unwrap_or_else(PoisonError::into_inner) = bounds;
+        self.lock().bounds = bounds;
         self.hand_out();
     }
 
-    fn bounds(&self) -> WorkBounds {
-        *self.0.bounds.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues for a permit, unless the [`Asking`] is dropped before there is one.
-    pub(super) fn ask(&self, (source, origin): (&Source, Origin), progress: Progress) -> Asking {
+    /// Queues for a permit, unless the [`AwaitedPermit`] is dropped before there is one.
+    pub(super) fn ask(&self, of: (&Source, Origin), progress: Progress) -> AwaitedPermit {
         let (turn, answered) = oneshot::channel();
-        let now = self.now();
-        let mut state = self.lock();
-        let id = state.queue.push((source, origin), progress, now, turn);
-        let WorkBounds { at_once, waiting, .. } = self.bounds();
-        let is_full = state.queue.len().saturating_add(state.held) > at_once.saturating_add(waiting);
-        let shed = if is_full { state.queue.shed(now) } else { None };
-        drop(state);
+        let (place, shed) = self.0.push(&mut self.lock(), of, progress, turn);
         drop(shed);
         self.hand_out();
-        Asking { permits: self.clone(), source: source.clone(), id, answered }
-    }
-
-    /// Whether a login of this source would wait behind some that have waited for half of the patience already.
-    pub(super) fn is_pressed(&self, of: (&Source, Origin)) -> bool {
-        let now = self.now();
-        self.lock().queue.is_pressed(of, now, self.patience())
+        AwaitedPermit { _place: place, answered }
     }
 
     /// How many wait for one.
@@ -72,20 +45,9 @@ impl Permits {
         self.lock().queue.len()
     }
 
-    /// As [`Queue::wait`].
-    pub(super) fn wait(&self) -> Duration {
-        let now = self.now();
-        self.lock().queue.wait(now)
-    }
-
-    pub(super) fn patience(&self) -> Duration {
-        self.bounds().patience
-    }
-
     /// A login of this source was refused: its next ones wait behind those of others.
     pub(super) fn note_refused(&self, source: &Source) {
-        let now = self.now();
-        self.lock().queue.note_refused(source, now);
+        self.lock().queue.note_refused(source, self.now());
     }
 
     /// Gives the permits that there are to those who are next.
@@ -93,7 +55,7 @@ impl Permits {
         let mut late = Vec::new();
         loop {
             let mut state = self.lock();
-            let bounds = self.bounds();
+            let bounds = state.bounds;
             let is_free = state.held < bounds.at_once.max(1);
             let next = if is_free { state.queue.pop(self.now(), bounds.patience, &mut late) } else { None };
             state.held = state.held.saturating_add(usize::from(next.is_some()));
@@ -108,18 +70,13 @@ impl Permits {
             }
         }
     }
+}
 
-    fn give_back(&self) {
-        let mut state = self.lock();
-        state.held = state.held.saturating_sub(1);
-    }
+impl Deref for Permits {
+    type Target = Turns<Turn, ()>;
 
-    fn now(&self) -> Moment {
-        Moment::after_origin(self.0.start.elapsed())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn deref(&self) -> &Turns<Turn, ()> {
+        &self.0
     }
 }
 
@@ -136,14 +93,12 @@ impl Drop for Permit {
 }
 
 /// Somebody who waits for a permit. It comes to `None` where others came first.
-pub(super) struct Asking {
-    permits: Permits,
-    source: Source,
-    id: u64,
+pub(super) struct AwaitedPermit {
+    _place: QueuePlace<Turn, ()>,
     answered: oneshot::Receiver<Permit>,
 }
 
-impl Future for Asking {
+impl Future for AwaitedPermit {
     type Output = Option<Permit>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Permit>> {
@@ -151,17 +106,11 @@ impl Future for Asking {
     }
 }
 
-impl Drop for Asking {
-    fn drop(&mut self) {
-        let turn = self.permits.lock().queue.remove(&self.source, self.id);
-        drop(turn);
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
+    use core::time::Duration;
     use futures_channel::oneshot::Canceled;
 
     const LONG: Duration = Duration::from_secs(3600);
@@ -174,7 +123,7 @@ mod tests {
         Source::named(name)
     }
 
-    fn now(asking: &mut Asking) -> Result<Option<Permit>, Canceled> {
+    fn now(asking: &mut AwaitedPermit) -> Result<Option<Permit>, Canceled> {
         asking.answered.try_recv()
     }
 

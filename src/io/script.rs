@@ -97,7 +97,7 @@ impl RefusedLogin {
     }
 }
 
-/// One connection's visit at the door.
+/// One connection, from its hello to the verdict.
 struct Visit {
     context: Arc<Context>,
     place: Place,

@@ -13,7 +13,7 @@ use crate::terms::grant::{Forbidden, Grant};
 use crate::wire::frame::{self, Header};
 use core::fmt;
 use core::ops::Range;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 /// Plaintext that one write takes at the most: several records go to the transport in one call.
@@ -206,12 +206,23 @@ impl Outbox {
         Ok(self.sealed.get(self.sent..).unwrap_or_default())
     }
 
-    /// The transport took this many bytes.
-    pub(super) fn advance(&mut self, count: usize) {
-        self.sent = self.sent.saturating_add(count);
-        if self.sent >= self.sealed.len() {
-            self.sealed.clear();
-            self.sent = 0;
+    /// What the transport did with what is pending.
+    ///
+    /// # Errors
+    /// The transport's; where it takes nothing any more, too.
+    pub(super) fn written(&mut self, taken: io::Result<usize>) -> io::Result<()> {
+        match taken {
+            Ok(0) => Err(self.live.blame(ErrorKind::WriteZero.into())),
+            Ok(count) => {
+                self.sent = self.sent.saturating_add(count);
+                if self.sent >= self.sealed.len() {
+                    self.sealed.clear();
+                    self.sent = 0;
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) => Err(self.live.blame(error)),
         }
     }
 

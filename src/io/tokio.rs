@@ -257,11 +257,7 @@ impl<S: AsyncWrite + Unpin> Stream<S> {
                     Poll::Pending if self.outbox.live.wait(Way::Writing, task.waker()) => return Poll::Pending,
                     // It was ended at this moment.
                     Poll::Pending => {}
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(self.outbox.live.blame(io::ErrorKind::WriteZero.into())));
-                    }
-                    Poll::Ready(Ok(count)) => self.outbox.advance(count),
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(self.outbox.live.blame(error))),
+                    Poll::Ready(taken) => self.outbox.written(taken)?,
                 },
             }
         }

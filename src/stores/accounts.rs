@@ -85,7 +85,8 @@ pub use verifier::AccountVerifier;
 
 use crate::crypto::SecretBytes;
 use crate::limits;
-use crate::stores::files::text::{self, NoText, content};
+use crate::stores::files::TextError;
+use crate::stores::files::text::{self, content};
 use crate::terms::context::Context;
 use crate::terms::credential::{Credential, CredentialKind};
 use crate::terms::error::Reason;
@@ -254,10 +255,11 @@ impl Accounts {
         let content = content(&self.tail, self.lines.len().saturating_add(1));
         let claimed = claims(content);
         self.index.claim(self.lines.len(), &claimed);
-        match check_text(content) {
+        let broken = match text::check(content) {
             Err(error) => Some(error),
-            Ok(_) => (!claimed.is_empty()).then_some(LineError::Unended),
-        }
+            Ok(_) => (!claimed.is_empty()).then_some(TextError::Unended),
+        };
+        broken.map(LineError::Text)
     }
 
     /// The accounts, in the order of their lines.
@@ -590,11 +592,7 @@ fn now() -> TimeOfDay {
 }
 
 fn check_text(content: &[u8]) -> Result<&str, LineError> {
-    text::check(content).map_err(|error| match error {
-        NoText::TooLong => LineError::TooLong,
-        NoText::ZeroBytes => LineError::ZeroBytes,
-        NoText::NotUtf8 { column } => LineError::NotUtf8 { column },
-    })
+    Ok(text::check(content)?)
 }
 
 /// The names that a broken line with this in it keeps others from having.

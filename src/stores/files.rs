@@ -27,6 +27,7 @@ pub use super::key_files::read_authorized_keys;
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};
 pub use super::key_files::{read_signing_key, read_verifying_keys};
 pub use shell::shell_quoted;
+pub use text::{BrokenLine, TextError};
 
 #[cfg(feature = "x509")]
 use crate::crypto::CertificateFileError;

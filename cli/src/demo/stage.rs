@@ -1,7 +1,7 @@
-//! What the demos of trust are played on: servers, a relay in front of one of them, and one login after the other.
+//! What the demos are played on: servers, a relay in front of one of them, and one login after the other.
 
 use super::frames;
-use super::print::{frame as print_frame, item, print, said, setup};
+use super::print::{frame as print_frame, item, print, said, setup, time};
 use super::relay::{self, Towards};
 use crate::accounts::{Store, Users};
 use crate::crypto;
@@ -12,9 +12,9 @@ use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sh
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
 use countersign::frame::FrameType;
+use countersign::limits::REFUSAL_FLOOR;
 use countersign::{
-    ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,
-    UnixTime,
+    ClientConfig, Connector, Credential, KeySize, PrivateKey, Server, ServerKey, ServerKeys, Stretching, UnixTime,
 };
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -35,9 +35,11 @@ pub(super) const PASSWORD: &str = "correct horse battery staple";
 pub(super) const ALICE: Credential<'static> = Credential::Password { user: USER, password: PASSWORD.as_bytes() };
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The frames of a full login, of one with a second factor, and of one that the client left when it had seen the server's key.
+/// The frames of a full login, of one by ticket, of one with a second factor, and of one that the client left when it had seen the
+/// server's key.
 pub(super) const FULL: &[FrameType] =
     &[FrameType::ClientHello, FrameType::ServerHello, FrameType::ClientLogin, FrameType::ServerVerdict];
+pub(super) const RESUMED: &[FrameType] = &[FrameType::ClientHello, FrameType::ServerResumption, FrameType::Confirm];
 pub(super) const TWO_FACTORS: &[FrameType] = &[
     FrameType::ClientHello,
     FrameType::ServerHello,
@@ -68,6 +70,8 @@ pub(super) struct Stage<'a> {
     played: usize,
     /// Every byte that crossed, for the eavesdropper's search at the end.
     crossed: Vec<u8>,
+    /// How long the last full login took.
+    full: Duration,
 }
 
 /// A running server.
@@ -108,6 +112,16 @@ pub(super) struct Seen {
     pub(super) said: String,
 }
 
+/// How a try ended for the client.
+struct Outcome {
+    said: String,
+    /// What it failed with, by its code.
+    error: Option<&'static str>,
+    is_proved: bool,
+    /// How long the login took.
+    took: Duration,
+}
+
 impl Seen {
     /// The sizes of the handshake's frames, without what asks for evidence.
     pub(super) fn sizes(&self) -> Vec<usize> {
@@ -122,7 +136,8 @@ impl<'a> Stage<'a> {
         let runtime = Runtime::new().map_err(|error| setup(&error))?;
         let relay = TcpListener::bind("127.0.0.1:0").map_err(|error| setup(&error))?;
         let relay_address = relay.local_addr().map_err(|error| setup(&error))?;
-        Ok(Self { folder, runtime, relay, relay_address, played: 0, crossed: Vec::new() })
+        item("relay", format_args!("{relay_address}, between the clients and the servers: it sees every byte"))?;
+        Ok(Self { folder, runtime, relay, relay_address, played: 0, crossed: Vec::new(), full: Duration::ZERO })
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -168,7 +183,7 @@ impl<'a> Stage<'a> {
         let options = Options::default();
         let plan = Plan {
             keys: keys.into(),
-            tickets: None,
+            tickets: options.tickets(&Sharing::default()),
             sharing: Sharing::default(),
             backend: Backend::Store(Users::File(users.to_owned()), Store::File(AccountFile::open(users)?)),
             keeps_passwords: false,
@@ -205,7 +220,7 @@ impl<'a> Stage<'a> {
             if let Some(alter) = alter {
                 alter(towards, kind, frame);
             }
-            let note = if *frame == before { "" } else { "  (replaced)" };
+            let note = if *frame == before { "" } else { "  (altered)" };
             // The relay goes on if nobody reads what it prints.
             let _ = print_frame(start.elapsed(), towards, kind, frame, note, explain);
             crossed.lock().unwrap_or_else(PoisonError::into_inner).push((kind, frame.clone()));
@@ -230,54 +245,69 @@ impl<'a> Stage<'a> {
         }
         let frames = crossed.into_inner().unwrap_or_else(PoisonError::into_inner);
 
-        let (told, code, is_proved) = match outcome {
-            Ok(Ok((told, is_proved))) => (told, None, is_proved),
-            Ok(Err(error)) => (chain(&error), Some(error.code()), false),
-            Err(what) => return Err(unexpected(scene, what)),
+        let Outcome { said: told, error, is_proved, took } = outcome.map_err(|what| unexpected(scene, what))?;
+        let is_held_back = matches!(scene.error, Some("refused" | "verdict-not-authentic"));
+        let note = match scene.frames {
+            RESUMED => format!("; the full login took {}", time(self.full)),
+            _ if is_held_back => {
+                format!("; every refusal is held back until {} after the login came", time(REFUSAL_FLOOR))
+            }
+            _ => String::new(),
         };
         term::line("")?;
         said("client says", &told)?;
         said("server logs", line.split_once(' ').map_or(line.as_str(), |(_, rest)| rest))?;
+        said("time", &format!("{} until the client knew{note}", time(took)))?;
         said("so", scene.moral)?;
         self.crossed.extend(frames.iter().flat_map(|(_, frame)| frame));
         let is_record = |kind| matches!(kind, FrameType::Data | FrameType::KeyUpdate | FrameType::Close);
         let frames: Vec<_> = frames.into_iter().filter(|(kind, _)| !is_record(*kind)).collect();
         let kinds: Vec<FrameType> = frames.iter().map(|(kind, _)| *kind).collect();
         let expectations = [
-            (code == scene.error, "the client should have seen another end"),
+            (error == scene.error, "the client should have seen another end"),
             (kinds == scene.frames, "other frames should have crossed"),
             (scene.log.iter().all(|part| line.contains(part)), "the server should have logged something else"),
+            (!is_held_back || took >= REFUSAL_FLOOR, "the refusal should have been held back"),
         ];
-        match expectations.into_iter().find(|(met, _)| !met) {
-            Some((_, what)) => Err(unexpected(scene, what)),
-            None => Ok(Seen { frames, is_proved, said: told }),
+        if let Some((_, what)) = expectations.into_iter().find(|(met, _)| !met) {
+            return Err(unexpected(scene, what));
         }
+        if scene.frames == FULL && error.is_none() {
+            self.full = took;
+        }
+        Ok(Seen { frames, is_proved, said: told })
     }
 
     /// The client's part: log in, and if that works, talk a little and close.
-    async fn client(
-        &self,
-        scene: &Scene<'_>,
-        dialled: &AtomicUsize,
-    ) -> Result<Result<(String, bool), LoginError>, String> {
+    async fn client(&self, scene: &Scene<'_>, dialled: &AtomicUsize) -> Result<Outcome, String> {
         let dial = async || {
             dialled.fetch_add(1, Relaxed);
             let stream = TcpStream::connect(self.relay_address).await?;
+            // What is said after a Confirm would wait until the server has got that.
             stream.set_nodelay(true)?;
             Ok(stream)
         };
-        let session = match scene.connector.dial(dial, scene.credential).await {
+        let start = Instant::now();
+        let session = scene.connector.dial(dial, scene.credential).await;
+        let took = start.elapsed();
+        let session = match session {
             Ok(session) => session,
-            Err(error) => return Ok(Err(error)),
+            Err(error) => {
+                return Ok(Outcome { said: chain(&error), error: Some(error.code()), is_proved: false, took });
+            }
         };
         let is_proved = session.info().is_proved();
-        let how = if is_proved { ", once the server had proved itself" } else { "" };
-        let mut told = format!("logged in as {}{how}", describe(&session.grant()));
+        let how = match () {
+            () if session.info().is_resumed() => ", resumed",
+            () if is_proved => ", once the server had proved itself",
+            () => "",
+        };
+        let mut said = format!("logged in as {}{how}, session {}", describe(&session.grant()), session.info().id());
         let mut conversation = Conversation::new(session, PATIENCE);
         let answer = conversation.ask("whoami").await.map_err(|error| error.to_string())?;
-        told.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
+        said.push_str(&format!(". Asked whoami, it heard: {}", answer.unwrap_or_default()));
         conversation.close().await.map_err(|error| chain(&error))?;
-        Ok(Ok((told, is_proved)))
+        Ok(Outcome { said, error: None, is_proved, took })
     }
 
     /// Stops the servers, and has the eavesdropper look for these.
@@ -333,7 +363,7 @@ fn unexpected(scene: &Scene<'_>, what: impl Display) -> Failure {
 }
 
 /// Sends each of the server's log lines to whoever listens.
-pub(super) struct LogLines(pub(super) Sender<String>);
+struct LogLines(Sender<String>);
 
 impl Write for LogLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

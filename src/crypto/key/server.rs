@@ -3,11 +3,9 @@
 use super::{KeyError, PrivateKey, PublicKey};
 #[cfg(feature = "x509")]
 use crate::crypto::CertificateFileError;
+use crate::crypto::holder::Holder;
 use crate::crypto::{CertificateChain, CryptoRng, Decrypt, Decrypted, Decrypting, Provider, RemoteDecrypt};
 use core::fmt;
-use core::pin::Pin;
-use core::task::{Context, Poll};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A server's key: the public half, and a way to the private one. Cheap to clone.
@@ -33,21 +31,12 @@ pub struct ServerKey {
 #[derive(Clone)]
 struct Held {
     private: Private,
+    /// A provider has loaded the private half.
+    is_loaded: bool,
     certificates: CertificateChain,
 }
 
-/// Who does the private-key operation.
-#[derive(Clone)]
-enum Private {
-    /// A provider, in the thread that asks.
-    Loaded(Arc<dyn Decrypt>),
-    /// The thread that asks, by other means.
-    Local(Arc<dyn Decrypt>),
-    /// Somebody who answers later.
-    Remote(Arc<dyn RemoteDecrypt>),
-    /// Somebody this key does not know.
-    Elsewhere,
-}
+type Private = Holder<Arc<dyn Decrypt>, Arc<dyn RemoteDecrypt>>;
 
 impl ServerKey {
     /// Loads a private key with a provider. Do it once: it costs up to half of a login.
@@ -55,23 +44,23 @@ impl ServerKey {
     /// # Errors
     /// [`KeyError::Inconsistent`] or [`KeyError::Provider`].
     pub fn load(key: &PrivateKey, provider: Provider) -> Result<Self, KeyError> {
-        Ok(Self::new(key.public_key().clone(), Private::Loaded(provider.rsa.load_key(key)?)))
+        Ok(Self::new(key.public_key().clone(), Private::Local(provider.rsa.load_key(key)?), true))
     }
 
     /// A key whose private half is behind a call that blocks, as that of many hardware modules.
     pub fn with_decrypt(public: PublicKey, private: Arc<dyn Decrypt>) -> Self {
-        Self::new(public, Private::Local(private))
+        Self::new(public, Private::Local(private), false)
     }
 
     /// A key whose private half answers later, such as one behind a key service.
     pub fn with_remote_decrypt(public: PublicKey, private: Arc<dyn RemoteDecrypt>) -> Self {
-        Self::new(public, Private::Remote(private))
+        Self::new(public, Private::Remote(private), false)
     }
 
     /// The public half alone, where somebody else opens the logins and hands what they find to
     /// [`Open::answer`](crate::server::Open::answer). By itself it opens none: see [`ServerKey::can_open`].
     pub fn public_only(public: PublicKey) -> Self {
-        Self::new(public, Private::Elsewhere)
+        Self::new(public, Private::Elsewhere, false)
     }
 
     /// The same key with its certificates, which clients that ask for them get.
@@ -101,66 +90,38 @@ impl ServerKey {
     /// Whether the key has a private half, local or remote. Without one every login is refused, unless whoever drives the
     /// handshake opens it by other means.
     pub fn can_open(&self) -> bool {
-        !matches!(self.held.private, Private::Elsewhere)
+        self.held.private.is_known()
     }
 
     /// Whether the private half answers later, so that [`Open::run`](crate::server::Open::run) does not open.
     pub fn is_remote(&self) -> bool {
-        matches!(self.held.private, Private::Remote(_))
+        self.held.private.is_remote()
     }
 
     /// Whether a provider does the private-key operation: its time does not depend on what it finds.
     pub(crate) fn is_loaded(&self) -> bool {
-        matches!(self.held.private, Private::Loaded(_))
+        self.held.is_loaded
     }
 
-    fn new(public: PublicKey, private: Private) -> Self {
-        Self { public, held: Arc::new(Held { private, certificates: CertificateChain::default() }) }
+    fn new(public: PublicKey, private: Private, is_loaded: bool) -> Self {
+        Self { public, held: Arc::new(Held { private, is_loaded, certificates: CertificateChain::default() }) }
     }
 
     /// The private-key operation in this thread; a failure where no private half is here. A decryptor that panics must not
     /// take the server's thread with it: that, too, is a failure.
     pub(crate) fn decrypt(&self, ciphertext: &[u8], rng: &mut dyn CryptoRng) -> Decrypted {
-        let (Private::Loaded(private) | Private::Local(private)) = &self.held.private else {
-            return Decrypted::failed();
-        };
-        catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext, rng))).unwrap_or_else(|_| Decrypted::failed())
+        let decrypted = self.held.private.here(Decrypted::failed, |private| private.decrypt(ciphertext, rng));
+        decrypted.unwrap_or_else(Decrypted::failed)
     }
 
     /// The private-key operation somewhere else; none where the private half is not remote. A panic is a failure here, too.
     pub(crate) fn decrypt_remotely(&self, ciphertext: &[u8]) -> Option<Decrypting> {
-        let Private::Remote(private) = &self.held.private else {
-            return None;
-        };
-        let started = catch_unwind(AssertUnwindSafe(|| private.decrypt(ciphertext.to_vec())));
-        Some(match started {
-            Ok(decrypting) => Box::pin(Caught(Some(decrypting))),
-            Err(_) => Box::pin(core::future::ready(Decrypted::failed())),
-        })
+        self.held.private.later(Decrypted::failed, |private| private.decrypt(ciphertext.to_vec()))
     }
 }
 
 impl fmt::Debug for ServerKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerKey").field("public", &self.public).finish_non_exhaustive()
-    }
-}
-
-/// A decryption whose panics are failures. It is gone when it has answered, however it did.
-struct Caught(Option<Decrypting>);
-
-impl Future for Caught {
-    type Output = Decrypted;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Decrypted> {
-        let Some(decrypting) = &mut self.0 else {
-            return Poll::Ready(Decrypted::failed());
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| decrypting.as_mut().poll(cx)));
-        let polled = polled.unwrap_or_else(|_| Poll::Ready(Decrypted::failed()));
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
     }
 }

@@ -1,11 +1,9 @@
 //! A client's key at work: the public half, and who signs with the private one.
 
 use super::{RemoteSign, Sign, SignError, Signing, SigningKey, VerifyingKey};
+use crate::crypto::holder::Holder;
 use crate::crypto::{CryptoRng, KeyError, Provider};
 use core::fmt;
-use core::pin::Pin;
-use core::task::{Context, Poll};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A client's key: the public half, and a way to the private one. Cheap to clone.
@@ -22,16 +20,7 @@ pub struct ClientKey {
     private: Private,
 }
 
-/// Who signs.
-#[derive(Clone)]
-enum Private {
-    /// A provider, or something else in the thread that asks.
-    Local(Arc<dyn Sign>),
-    /// Somebody who answers later.
-    Remote(Arc<dyn RemoteSign>),
-    /// Somebody this key does not know.
-    Elsewhere,
-}
+type Private = Holder<Arc<dyn Sign>, Arc<dyn RemoteSign>>;
 
 impl ClientKey {
     /// Loads a private key with a provider.
@@ -65,12 +54,12 @@ impl ClientKey {
 
     /// Whether the key has a private half, local or remote.
     pub fn can_sign(&self) -> bool {
-        !matches!(self.private, Private::Elsewhere)
+        self.private.is_known()
     }
 
     /// Whether the private half answers later, so that [`ClientKey::sign_remotely`] signs and [`ClientKey::sign`] does not.
     pub fn is_remote(&self) -> bool {
-        matches!(self.private, Private::Remote(_))
+        self.private.is_remote()
     }
 
     /// Signs in this thread, which may block. Whoever uses the signature checks it first, with [`ClientKey::check`].
@@ -79,22 +68,14 @@ impl ClientKey {
     /// [`SignError`]: [`SignError::NotHere`] where the private half is remote or nowhere, [`SignError::Panicked`] where the signer
     /// panicked, which must not take the thread with it.
     pub fn sign(&self, message: &[u8], rng: &mut dyn CryptoRng) -> Result<Vec<u8>, SignError> {
-        let Private::Local(private) = &self.private else {
-            return Err(SignError::NotHere);
-        };
-        catch_unwind(AssertUnwindSafe(|| private.sign(message, rng))).unwrap_or(Err(SignError::Panicked))
+        let signed = self.private.here(|| Err(SignError::Panicked), |private| private.sign(message, rng));
+        signed.unwrap_or(Err(SignError::NotHere))
     }
 
     /// Signs somewhere else; none where the private half is not remote. A panic is [`SignError::Panicked`] here, too. Whoever
     /// uses the signature checks it first, with [`ClientKey::check`].
     pub fn sign_remotely(&self, message: Vec<u8>) -> Option<Signing> {
-        let Private::Remote(private) = &self.private else {
-            return None;
-        };
-        Some(match catch_unwind(AssertUnwindSafe(|| private.sign(message))) {
-            Ok(signing) => Box::pin(Caught(Some(signing))),
-            Err(_) => Box::pin(core::future::ready(Err(SignError::Panicked))),
-        })
+        self.private.later(|| Err(SignError::Panicked), |private| private.sign(message))
     }
 
     /// That a signature is one of this key over this message, before it is used: a signer may be mistaken, or lie.
@@ -112,24 +93,5 @@ impl ClientKey {
 impl fmt::Debug for ClientKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientKey").field("public", &self.public).finish_non_exhaustive()
-    }
-}
-
-/// A signature whose panics are errors. It is gone when it has answered, however it did.
-struct Caught(Option<Signing>);
-
-impl Future for Caught {
-    type Output = Result<Vec<u8>, SignError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(signing) = &mut self.0 else {
-            return Poll::Ready(Err(SignError::Panicked));
-        };
-        let polled = catch_unwind(AssertUnwindSafe(|| signing.as_mut().poll(cx)));
-        let polled = polled.unwrap_or(Poll::Ready(Err(SignError::Panicked)));
-        if polled.is_ready() {
-            self.0 = None;
-        }
-        polled
     }
 }

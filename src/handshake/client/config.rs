@@ -56,7 +56,7 @@ impl ClientConfig {
     /// Offers these suites, most wanted first.
     ///
     /// # Errors
-    /// [`Misuse`] where the list is empty, too long, names one twice, or names one the provider does not implement.
+    /// [`Misuse`] where the list is empty, names one twice, or names one the provider does not implement.
     pub fn with_suites(mut self, suites: &[Suite]) -> Result<Self, Misuse> {
         self.suites = handshake::check_suites(&self.provider, suites)?;
         Ok(self)

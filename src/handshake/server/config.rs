@@ -56,8 +56,9 @@ impl core::fmt::Debug for ServerConfig {
 }
 
 impl ServerConfig {
-    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]), passwords and tokens, no prologue,
-    /// [`limits::HANDSHAKE_TIMEOUT`], [`limits::FACTOR_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
+    /// A configuration with this crypto provider, its forward-secret suites ([`Suite::DEFAULT`]; without any, no login is taken until
+    /// [`ServerConfig::with_suites`] names others), passwords and tokens, no prologue, [`limits::HANDSHAKE_TIMEOUT`],
+    /// [`limits::FACTOR_TIMEOUT`], [`limits::REFUSAL_FLOOR`], and no tickets.
     pub fn new(provider: Provider) -> Self {
         Self {
             provider,

@@ -1,9 +1,10 @@
 //! The same for `tracing`: a span for each handshake, and an event for whatever was decided, under the same names.
 
-use super::{Ended, Event, Field, Named};
+use super::{Event, Field};
 use crate::crypto::{KeyId, Suite};
 use crate::terms::context::Context;
-use tracing::field::{Empty, display};
+use std::collections::HashMap;
+use tracing::field::{Empty, Value, display};
 use tracing::{Level, Span};
 
 /// The span of a handshake. What a verifier says is in it, also on other threads.
@@ -29,48 +30,38 @@ pub(super) fn record(span: &Span, server_name: &str, key: KeyId, suite: Suite) {
     span.record("suite", display(suite));
 }
 
+/// The fields of an event by name, as `tracing` takes them.
+fn values(event: &Event<'_>) -> HashMap<&'static str, Box<dyn Value>> {
+    let mut values = HashMap::new();
+    event.fields(|name, field| {
+        let value: Box<dyn Value> = match field {
+            Field::Text(text) => Box::new(text.to_owned()),
+            Field::Count(count) => Box::new(count),
+            Field::Word(_) | Field::Millis(_) => Box::new(display(field.to_string())),
+        };
+        values.insert(name, value);
+    });
+    values
+}
+
+/// `tracing` wants all names that there may be written out.
 macro_rules! at {
-    ($level:expr, $event:ident) => {{
-        let (user, unknown, tag) = match $event.user {
-            _ if $event.principal().is_some() => ($event.principal(), None, None),
-            Named::Nobody => (None, None, None),
-            Named::Known(name) => (Some(name), None, None),
-            Named::Unknown { name, tag } => (None, name, Some(tag)),
-        };
-        let ended = match $event.decision {
-            super::Decision::Ended(ended) => Some(ended),
-            _ => None,
-        };
-        let of_ended = |of: fn(&Ended<'_>) -> u64| ended.as_ref().map(of);
-        let timings = $event.timings;
-        let ms = |time| ended.is_none().then(|| display(Field::Millis(time)));
-        tracing::event!(
-            target: "countersign",
-            $level,
-            event = $event.name(),
-            user,
-            unknown_user = unknown,
-            user_tag = tag.map(|tag| display(format!("{tag:08x}"))),
-            peer = $event.context.peer().map(|peer| display(super::canonical(peer))),
-            source = %$event.context.source(),
-            session = $event.session().map(display),
-            server_name = Some($event.server_name).filter(|name| !name.is_empty()),
-            key = $event.key_id.map(display),
-            suite = $event.suite.map(display),
-            credential = $event.credential.map(crate::CredentialKind::name),
-            client_key = $event.client_key.map(display),
-            factors = Some($event.factors).filter(|factors| *factors > 0),
-            seconds = of_ended(|ended| ended.lasted.as_secs()),
-            received = of_ended(|ended| ended.received),
-            sent = of_ended(|ended| ended.sent),
-            wait_ms = ms(timings.waited),
-            rsa_ms = ms(timings.opened),
-            verify_ms = ms(timings.verified),
-            total_ms = ms(timings.total),
-            code = $event.code(),
-            reason = $event.decision.reason(),
-        )
-    }};
+    ($level:expr, $event:ident) => {
+        at!($level, $event: user unknown_user user_tag peer source permissions suite session server_name key credential client_key
+            factors seconds received sent wait_ms rsa_ms verify_ms total_ms code reason)
+    };
+    ($level:expr, $event:ident: $($name:ident)*) => {
+        if tracing::enabled!(target: "countersign", $level) {
+            let values = values($event);
+            let value = |name| values.get(name).map(|value| &**value);
+            tracing::event!(
+                target: "countersign",
+                $level,
+                event = $event.name(),
+                $($name = value(stringify!($name)),)*
+            )
+        }
+    };
 }
 
 /// Logins and the ends of sessions are `INFO`, refusals `WARN`; what costs whoever causes it no more than a connection is `DEBUG`, so

@@ -1,14 +1,14 @@
 //! Who has to wait, by the counts.
 
-mod look;
 mod reservation;
+mod standings;
 mod state;
 mod untold;
 
-pub(in crate::io) use look::Others;
 pub(in crate::io) use reservation::{Checked, Reservation, Waiting};
+pub(in crate::io) use standings::Others;
 
-use look::Look;
+use standings::Standings;
 use state::State;
 
 use super::name::{exact, name};
@@ -364,19 +364,19 @@ impl Shared {
         keys
     }
 
-    fn look(&self, state: &State, keys: Vec<PenaltyKey>, others: &Others) -> Look {
+    fn look(&self, state: &State, keys: Vec<PenaltyKey>, others: &Others) -> Standings {
         let now = self.now();
         let counts = keys.into_iter().enumerate().map(|(at, key)| {
             let here = state.read(&key, now);
             (key, here, others.at(at))
         });
-        Look(counts.collect())
+        Standings(counts.collect())
     }
 
     /// Whether so many passwords are being looked at that one more would have to wait if they were all wrong. One may always be looked at for
     /// which nobody has to wait.
     #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
-    fn is_full(&self, state: &State, key: &PenaltyKey, counts: &Look) -> bool {
+    fn is_full(&self, state: &State, key: &PenaltyKey, counts: &Standings) -> bool {
         let held = state.in_flight.of(key);
         let free = match key {
             PenaltyKey::Source(_) => f64::from(self.penalties().source.free),
@@ -392,23 +392,23 @@ impl Shared {
 
     /// Whether others have come before, and wait. Of the total there is more for those who come from where somebody has logged in: they don't wait for
     /// those for whom there is less.
-    fn is_waited_for(&self, state: &State, key: &PenaltyKey, counts: &Look) -> bool {
+    fn is_waited_for(&self, state: &State, key: &PenaltyKey, counts: &Standings) -> bool {
         state.in_flight.is_waited_for(key) && !(*key == PenaltyKey::Total && counts.has_logins_from())
     }
 
     /// The total past which no password is looked at from there.
     #[allow(clippy::arithmetic_side_effects, reason = "floating point does not overflow into a panic")]
-    fn limit(&self, counts: &Look) -> f64 {
+    fn limit(&self, counts: &Standings) -> f64 {
         self.penalties().total() * if counts.has_logins_from() { LAST } else { 1.0 }
     }
 
-    fn source_shut(&self, counts: &Look) -> Option<Shut> {
+    fn source_shut(&self, counts: &Standings) -> Option<Shut> {
         let own = self.penalties().source.left(counts.of(|key| matches!(key, PenaltyKey::Source(_))));
         let around = || self.penalties().block.left(counts.of(|key| matches!(key, PenaltyKey::Block(_))));
         own.map(|left| shut(Penalty::Source, left)).or_else(|| around().map(|left| shut(Penalty::Block, left)))
     }
 
-    fn password_shut(&self, source: &Source, user: &str, counts: &Look, others: &Others) -> Option<Shut> {
+    fn password_shut(&self, source: &Source, user: &str, counts: &Standings, others: &Others) -> Option<Shut> {
         let waits = self.penalties().account;
         let own = if counts.has_logins() {
             Some(counts.of(|key| matches!(key, PenaltyKey::KnownSource(..))))

@@ -1,7 +1,6 @@
 //! From a login to the verdict on its credential: where it is opened, and who is asked.
 
 use super::super::acceptor::{AnyVerifier, ServerState};
-use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::Link;
 use super::super::penalties::{Checked, Others, Reservation, Waiting};
@@ -10,6 +9,7 @@ use super::super::queue::Progress;
 use super::factors::{Verdict, Verified, conclude};
 use super::turn::{NotDone, TOO_MANY, Turn, run, within};
 use super::{RefusedLogin, Started, Visit, penalised};
+use crate::crypto::Caught;
 use crate::handshake::server::{Admitted, Claim, Login, Open, Refusal, SealedLogin};
 use crate::terms::error::Reason;
 use crate::terms::verifier::{Attempt, DynVerifier, Further, Good, Verifier};
@@ -116,8 +116,8 @@ async fn open_and_verify<L: Link>(
     let (mut turn, mut admitted, mut permit, mut waited) = (turn, admitted, permit, None);
     loop {
         let (claim, waiting) = match trial.verify(turn, link, admitted, permit.take(), waited.take()).await? {
-            Tried::Verified(verified) => return Ok(*verified),
-            Tried::Not(not) => *not,
+            TrialOutcome::Verified(verified) => return Ok(*verified),
+            TrialOutcome::Not(not) => *not,
         };
         // It keeps nobody from a turn or a permit meanwhile. After all that time it is refused like any other: a *not now* must not depend
         // on whose account it is.
@@ -137,13 +137,13 @@ struct Trial<'a> {
 }
 
 /// What came of it.
-enum Tried {
+enum TrialOutcome {
     Verified(Box<Verified>),
     /// It was not looked at: first others are to be decided.
     Not(Box<(Claim, Waiting)>),
 }
 
-impl Tried {
+impl TrialOutcome {
     /// The password was looked at: what it counts for is given back, unless it is a failure, or may be one.
     fn verified(claim: Claim, verdict: Verdict, reservation: Reservation) -> Self {
         let is_failure = matches!(&verdict, Err(reason) if reason.is_failure());
@@ -170,7 +170,7 @@ impl Trial<'_> {
         admitted: Admitted,
         permit: Option<Permit>,
         waited: Option<Waiting>,
-    ) -> Result<Tried, NoVerdict> {
+    ) -> Result<TrialOutcome, NoVerdict> {
         match &turn.server.verifier {
             AnyVerifier::Blocking(verifier) => {
                 drop(permit);
@@ -188,7 +188,7 @@ impl Trial<'_> {
         turn: Turn<'_>,
         verifier: &Arc<dyn Verifier>,
         waited: Option<Waiting>,
-    ) -> impl FnOnce(Admitted) -> Tried + Send + use<> {
+    ) -> impl FnOnce(Admitted) -> TrialOutcome + Send + use<> {
         let (guard, source) = (turn.server.guard.clone(), self.visit.place.source().clone());
         let (verifier, asked) = (Arc::clone(verifier), self.visit.asked(self.server_name));
         let (trace, others) = (Arc::clone(&self.visit.trace), Arc::clone(&self.others));
@@ -198,10 +198,10 @@ impl Trial<'_> {
             match penalised::check(&guard, &source, &claim, &others, waited) {
                 Checked::Go(reservation) => {
                     let verdict = trace.verifying(|| asked.verify(&claim, &*verifier));
-                    Tried::verified(claim, verdict, reservation)
+                    TrialOutcome::verified(claim, verdict, reservation)
                 }
-                Checked::Shut(shut) => Tried::shut(claim, shut.reason),
-                Checked::Wait(waiting) => Tried::Not(Box::new((claim, waiting))),
+                Checked::Shut(shut) => TrialOutcome::shut(claim, shut.reason),
+                Checked::Wait(waiting) => TrialOutcome::Not(Box::new((claim, waiting))),
             }
         }
     }
@@ -212,7 +212,7 @@ impl Trial<'_> {
         link: &mut L,
         (admitted, permit, waited): (Admitted, Option<Permit>, Option<Waiting>),
         verifier: &dyn DynVerifier,
-    ) -> Result<Tried, NoVerdict> {
+    ) -> Result<TrialOutcome, NoVerdict> {
         let visit = self.visit;
         let claim = match admitted {
             Admitted::Opened(claim) => claim,
@@ -231,8 +231,8 @@ impl Trial<'_> {
         let (guard, source) = (&turn.server.guard, visit.place.source());
         let reservation = match penalised::check(guard, source, &claim, &self.others, waited) {
             Checked::Go(reservation) => reservation,
-            Checked::Shut(shut) => return Ok(Tried::shut(claim, shut.reason)),
-            Checked::Wait(waiting) => return Ok(Tried::Not(Box::new((claim, waiting)))),
+            Checked::Shut(shut) => return Ok(TrialOutcome::shut(claim, shut.reason)),
+            Checked::Wait(waiting) => return Ok(TrialOutcome::Not(Box::new((claim, waiting)))),
         };
         let asker = visit.asker(turn.server, self.server_name);
         let attempt = Attempt { credential: claim.credential(), asker };
@@ -243,13 +243,13 @@ impl Trial<'_> {
             Ok((grant, further))
         });
         let since = Instant::now();
-        let verdict = match within(link, turn.deadline, Caught(asking)).await {
+        let verdict = match within(link, turn.deadline, Caught::new(asking)).await {
             Some(verdict) => verdict.unwrap_or(Err(Reason::VerifierFailed)),
             None => Err(LATE_VERIFIER),
         };
         visit.trace.verified(since);
         drop(permit);
-        Ok(Tried::verified(claim, verdict, reservation))
+        Ok(TrialOutcome::verified(claim, verdict, reservation))
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a good credential to the verdict: further factors, one after the other.
 
 use super::super::acceptor::{AnyVerifier, ServerState};
-use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::link::{Link, VERDICT_TIMEOUT, receive, send};
 use super::super::penalties::{Guard, Guess, Reservation};
@@ -10,7 +9,7 @@ use super::decide::{Decision, LATE_VERIFIER, NoVerdict, Undecided};
 use super::penalised::note_accepted;
 use super::turn::{TOO_MANY, within};
 use super::{RefusedLogin, Started, Visit, rng, unix_now};
-use crate::crypto::CryptoError;
+use crate::crypto::{Caught, CryptoError};
 use crate::handshake::server::{Accepted, Asked, AwaitFactor, Claim, FactorClaim, Refusal};
 use crate::terms::credential::Credential;
 use crate::terms::error::{Error, Reason};
@@ -208,7 +207,7 @@ impl Next<'_> {
                     verifier.further(&further).await
                 });
                 let since = Instant::now();
-                let checked = match within(link, turn.deadline, Caught(asking)).await {
+                let checked = match within(link, turn.deadline, Caught::new(asking)).await {
                     Some(checked) => checked.unwrap_or(Err(Reason::VerifierFailed)),
                     None => Err(LATE_VERIFIER),
                 };

@@ -2,7 +2,6 @@
 
 use super::super::acceptor::{AnyVerifier, ServerState};
 use super::super::busy::{Opening, retry_after, turn_away};
-use super::super::drive::Caught;
 use super::super::error::{BusyReason, LoginError};
 use super::super::link::{Link, receive, send, send_last};
 use super::super::penalties::Shut;
@@ -10,6 +9,7 @@ use super::super::queue::Progress;
 use super::super::sessions;
 use super::turn::{NotDone, TOO_MANY, run, within};
 use super::{Started, Visit, penalised, rng, unix_now};
+use crate::crypto::Caught;
 use crate::handshake::server::{AwaitConfirm, AwaitHello, AwaitLogin, AwaitSolution, Hello, Login, Refusal};
 use crate::terms::error::{Error, Reason};
 use crate::terms::grant::Grant;
@@ -99,9 +99,9 @@ async fn answer<'s, L: Link>(
     if let Err(reason) = admitted {
         return Err(turn_away(server, link, Duration::ZERO, LoginError::LoginRefused { user: None, reason }).await);
     }
-    let hello = match shown(server, link, hello, visit).await? {
-        Shown::Taken(taken) => return Ok(Answered::Resumed(taken)),
-        Shown::Not(hello) => *hello,
+    let hello = match take_ticket(server, link, hello, visit).await? {
+        TicketOutcome::Taken(taken) => return Ok(Answered::Resumed(taken)),
+        TicketOutcome::Not(hello) => *hello,
     };
     if let Err(shut) = server.guard.greet_here(visit.place.source()) {
         return Err(shut_out(server, link, shut).await);
@@ -206,7 +206,7 @@ async fn open_hello<'s, L: Link>(
 }
 
 /// What became of a ticket, if one was shown.
-enum Shown<'s> {
+enum TicketOutcome<'s> {
     Taken(Box<Taken<'s>>),
     Not(Box<Hello>),
 }
@@ -219,13 +219,13 @@ struct Taken<'s> {
 }
 
 /// Takes a ticket that is good and whose principal is still welcome.
-async fn shown<'s, L: Link>(
+async fn take_ticket<'s, L: Link>(
     server: &'s ServerState,
     link: &mut L,
     hello: Hello,
     visit: &'s Visit,
-) -> Result<Shown<'s>, LoginError> {
-    let Some(claim) = hello.ticket(unix_now()) else { return Ok(Shown::Not(Box::new(hello))) };
+) -> Result<TicketOutcome<'s>, LoginError> {
+    let Some(claim) = hello.ticket(unix_now()) else { return Ok(TicketOutcome::Not(Box::new(hello))) };
     // Before the ticket is used up.
     if hello.is_sealed() && server.is_pressed(visit.place.source()) {
         return Err(turn_away(server, link, Duration::ZERO, BusyReason::Pressed.into()).await);
@@ -233,7 +233,7 @@ async fn shown<'s, L: Link>(
     match visit.place.arrived() {
         Ok(()) => Box::pin(resume(server, link, hello, claim, visit)).await,
         // The login may find room.
-        Err(BusyReason::NoRoom) => Ok(Shown::Not(Box::new(hello))),
+        Err(BusyReason::NoRoom) => Ok(TicketOutcome::Not(Box::new(hello))),
         Err(crowded) => Err(crowded.into()),
     }
 }
@@ -244,10 +244,10 @@ async fn resume<'s, L: Link>(
     hello: Hello,
     claim: TicketClaim,
     visit: &'s Visit,
-) -> Result<Shown<'s>, LoginError> {
+) -> Result<TicketOutcome<'s>, LoginError> {
     // The memory may be somebody else's, and away: then the client shows its credential, while there is time for that.
     let patience = hello.deadline().min(link.now().after(server.workers.patience()));
-    let fresh = within(link, patience, Caught(Box::pin(claim.use_up()))).await.flatten().flatten();
+    let fresh = within(link, patience, Caught::new(Box::pin(claim.use_up()))).await.flatten().flatten();
     let welcome = match fresh {
         None => None,
         Some(ticket) => {
@@ -258,7 +258,7 @@ async fn resume<'s, L: Link>(
         }
     };
     visit.place.back_to_greeted()?;
-    let Some((ticket, grant)) = welcome else { return Ok(Shown::Not(Box::new(hello))) };
+    let Some((ticket, grant)) = welcome else { return Ok(TicketOutcome::Not(Box::new(hello))) };
     visit.trace.ticket(ticket.kind());
     let shown = visit.shown(hello.server_name(), ticket.kind(), ticket.authenticated());
     let (hello, opening) = open_hello(server, link, hello, visit, Progress::Begun).await?;
@@ -266,7 +266,7 @@ async fn resume<'s, L: Link>(
     let (frame, state) = hello.resume(ticket, grant, unix_now(), &mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &frame).await?;
-    Ok(Shown::Taken(Box::new(Taken { state, opening, shown })))
+    Ok(TicketOutcome::Taken(Box::new(Taken { state, opening, shown })))
 }
 
 /// Asks whether a principal is still welcome. Where nobody has time to look there is no answer, and the client may show a
@@ -299,7 +299,7 @@ async fn ask_again<L: Link>(
             let (kind, authenticated) = (ticket.kind(), ticket.authenticated());
             let returning = Returning { principal, kind, authenticated, is_session: false, epochs, asker };
             let since = Instant::now();
-            let answer = within(link, turn.deadline, Caught(verifier.resume(&returning))).await.flatten();
+            let answer = within(link, turn.deadline, Caught::new(verifier.resume(&returning))).await.flatten();
             visit.trace.verified(since);
             drop(permit);
             answer

@@ -1,7 +1,6 @@
 //! Who has to wait for what failed before, by what this server has counted, and others.
 
 use super::super::acceptor::ServerState;
-use super::super::drive::Caught;
 use super::super::error::LoginError;
 use super::super::events::Trace;
 use super::super::link::Link;
@@ -10,6 +9,7 @@ use super::super::penalties::{
 };
 use super::turn::{left, within};
 use super::{RefusedLogin, Visit};
+use crate::crypto::Caught;
 use crate::handshake::server::Claim;
 use crate::terms::context::Source;
 use crate::terms::error::{Error, Penalty, Reason};
@@ -136,7 +136,7 @@ async fn ask<L: Link>(server: &ServerState, link: &mut L, keys: &[PenaltyKey]) -
     let Some(store) = server.guard.store().filter(|_| !keys.is_empty()) else { return Others::None };
     let patience = link.now().after(server.workers.patience());
     // Nothing of the store's runs before the first poll: there a panic is caught.
-    let answer = within(link, patience, Caught(Box::pin(async { store.read(keys).await }))).await.flatten();
+    let answer = within(link, patience, Caught::new(Box::pin(async { store.read(keys).await }))).await.flatten();
     match answer {
         Some(Ok(standings)) if standings.len() == keys.len() => Others::Counted(standings),
         _ => {
@@ -156,7 +156,7 @@ async fn tell<L: Link>(server: &ServerState, link: &mut L, mut amounts: Amounts)
         return;
     }
     let patience = link.now().after(server.workers.patience());
-    let told = within(link, patience, Caught(Box::pin(async { store.add(&amounts).await }))).await.flatten();
+    let told = within(link, patience, Caught::new(Box::pin(async { store.add(&amounts).await }))).await.flatten();
     if !matches!(told, Some(Ok(()))) {
         server.guard.tell_guess_later(guesses);
         server.guard.note_store_away();

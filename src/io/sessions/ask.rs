@@ -1,8 +1,9 @@
 //! One question about a session, on a thread that may wait for its answer.
 
 use super::super::acceptor::AnyVerifier;
-use super::super::drive::{Caught, block_on_for};
+use super::super::drive::block_on_for;
 use super::Shown;
+use crate::crypto::Caught;
 use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::verifier::{Asker, Returning};
@@ -24,7 +25,8 @@ pub(super) fn ask(
     match verifier {
         AnyVerifier::Blocking(verifier) => catch_unwind(AssertUnwindSafe(|| verifier.resume(&returning))).ok(),
         AnyVerifier::Async(verifier) => {
-            let asking = catch_unwind(AssertUnwindSafe(|| block_on_for(late, Caught(verifier.resume(&returning)))));
+            let asking =
+                catch_unwind(AssertUnwindSafe(|| block_on_for(late, Caught::new(verifier.resume(&returning)))));
             asking.ok().flatten().flatten()
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::io::drive::block_on;
 use std::sync::mpsc::{Sender, channel};
+use std::time::Instant;
 
 fn start(at_once: usize, waiting: usize, patience: Duration) -> Workers {
     Workers::new(WorkBounds { at_once, waiting, patience })
@@ -77,7 +78,7 @@ fn as_many_work_at_once_as_may_even_where_one_was_idle() {
     for _ in 0..20 {
         let workers = start(2, 10, Duration::from_secs(60));
         assert_eq!(block_on(workers.queue((&source(), Origin::New), Progress::Fresh, 1, |item| item)), Done::Answer(1));
-        while workers.lock().idle == 0 {
+        while workers.lock().rest.idle == 0 {
             std::thread::yield_now();
         }
         // Each of two waits for the other.
@@ -101,7 +102,7 @@ fn a_thread_without_work_ends_and_the_next_login_has_another() {
     for number in 0..3 {
         let login = workers.queue((&source(), Origin::New), Progress::Fresh, number, |item| item);
         assert_eq!(block_on(login), Done::Answer(number));
-        eventually(|| workers.lock().threads == 0);
+        eventually(|| workers.lock().rest.count == 0);
     }
 }
 
@@ -123,7 +124,7 @@ fn a_thread_over_a_lower_bound_ends_and_takes_nothing_more() {
     let [(go, first), (go_on, second)] = occupied;
     go.send(()).unwrap();
     assert_eq!(block_on(first), Done::Answer(()));
-    eventually(|| workers.lock().threads == 1);
+    eventually(|| workers.lock().rest.count == 1);
     assert!(!next.is_begun(), "the other one is at work");
     go_on.send(()).unwrap();
     assert_eq!((block_on(second), block_on(next)), (Done::Answer(()), Done::Answer(3)));
@@ -137,12 +138,12 @@ fn a_job_that_wakes_a_thread_over_a_lower_bound_is_taken_by_another_at_once() {
         WorkBounds { at_once: 4, waiting: 10, patience: Duration::from_secs(60) },
     );
     [(); 4].map(|()| occupy(&workers)).into_iter().for_each(|go| go.send(()).unwrap());
-    eventually(|| workers.lock().idle == 4);
+    eventually(|| workers.lock().rest.idle == 4);
     workers.set_bounds(WorkBounds { at_once: 1, waiting: 10, patience: Duration::from_secs(60) });
     let (done, runs) = channel();
     assert!(workers.submit((&source(), Origin::New), Box::new(move || done.send(()).unwrap())));
     assert_eq!(runs.recv_timeout(Duration::from_secs(60)), Ok(()), "nobody took it");
-    eventually(|| workers.lock().threads == 1);
+    eventually(|| workers.lock().rest.count == 1);
 }
 
 #[test]
@@ -160,13 +161,13 @@ fn under_a_higher_bound_what_waits_already_is_begun() {
         assert!(workers.submit((&source(), Origin::New), Box::new(work)));
         go
     });
-    assert_eq!(workers.lock().threads, 1);
+    assert_eq!(workers.lock().rest.count, 1);
     workers.set_bounds(WorkBounds { at_once: 3, waiting: 10, patience: Duration::from_secs(60) });
     for _ in 0..2 {
         assert_eq!(starts.recv_timeout(Duration::from_secs(60)), Ok(()), "nobody began it");
     }
     let state = workers.lock();
-    assert_eq!((state.threads, state.jobs()), (3, 1), "and no more than may be");
+    assert_eq!((state.rest.count, state.jobs()), (3, 1), "and no more than may be");
     drop(state);
     go.send(()).unwrap();
     drop(waiting);

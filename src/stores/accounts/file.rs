@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use store::Desk;
+use store::FileThreads;
 
 /// An account file: an [`AccountStore`](super::AccountStore) that notices when the file changes.
 ///
@@ -31,7 +31,7 @@ pub struct AccountFile {
     path: PathBuf,
     reader: Arc<Reader<Reading, FileError>>,
     watcher: Arc<Mutex<Watcher>>,
-    desk: Desk,
+    threads: FileThreads,
 }
 
 /// What all readings of a file share.
@@ -111,8 +111,8 @@ impl AccountFile {
             Err(NotStarted::Late) => return Err(FileError::Late { path }),
             Err(NotStarted::Thread(source)) => return Err(FileError::Io { path, source }),
         };
-        match Desk::open(&path, &reader) {
-            Ok(desk) => Ok(Self { path, reader, watcher, desk }),
+        match FileThreads::open(&path, &reader) {
+            Ok(threads) => Ok(Self { path, reader, watcher, threads }),
             Err(source) => Err(FileError::Io { path, source }),
         }
     }

@@ -11,6 +11,7 @@ use crate::crypto::SecretString;
 use crate::crypto::hash_secret;
 use crate::limits;
 use crate::stores::date::Date;
+use crate::stores::files::TextError;
 use crate::terms::addresses::AddressPatterns;
 use crate::terms::error::codes;
 use crate::terms::grant::Grant;
@@ -231,14 +232,7 @@ const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
 };
 
 /// A line that is no account, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {number}: {error}")]
-pub struct BrokenLine {
-    /// The line's number; the first is 1.
-    pub number: usize,
-    /// What is wrong with it.
-    pub error: LineError,
-}
+pub type BrokenLine = crate::stores::files::BrokenLine<LineError>;
 
 /// What is wrong with a line. Nothing of the line is in it: that may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -355,18 +349,9 @@ pub enum LineError {
     /// The expiry is no date.
     #[error("expires= is not a date such as 2027-01-31T00:00:00Z")]
     Expires,
-    /// The line has a byte that is not UTF-8.
-    #[error("not UTF-8 text: see column {column}; the file may be in Latin-1, and has to be saved as UTF-8")]
-    NotUtf8 {
-        /// Where, in bytes; the first is 1.
-        column: usize,
-    },
-    /// The line has zero bytes.
-    #[error("there are zero bytes in it: the file may be in UTF-16, and has to be saved as UTF-8")]
-    ZeroBytes,
-    /// The line is longer than 64 KiB.
-    #[error("longer than {} KiB, which is as much as a line may have", limits::MAX_LINE >> 10)]
-    TooLong,
+    /// The line is no text, or not whole.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The line is one of another program's file of users.
     #[error(
         "a line of htpasswd, /etc/passwd or /etc/shadow, which can't be used here; remove it, and add the user anew, with a new \
@@ -376,9 +361,6 @@ pub enum LineError {
     /// The line that says what unknown names cost is damaged.
     #[error("the line #imitate is damaged; put it back as it was, or remove it and let the next change make a new one")]
     Imitation,
-    /// The file's last line has no line feed.
-    #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
-    Unended,
 }
 
 impl LineError {
@@ -417,10 +399,7 @@ codes!(LineError {
     Self::Recovery => "bad-recovery-code",
     Self::Lock => "bad-lock",
     Self::Expires => "bad-expiry",
-    Self::NotUtf8 { .. } => "not-utf8",
-    Self::ZeroBytes => "zero-bytes",
-    Self::TooLong => "line-too-long",
+    Self::Text(error) => error.code(),
     Self::OtherFile => "other-file",
     Self::Imitation => "bad-imitation",
-    Self::Unended => "line-unended",
 });

@@ -1,17 +1,45 @@
 //! Files of lines, as people and their editors write them.
 
 use crate::limits;
+use crate::terms::error::codes;
 
-/// What keeps a line from being a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoText {
-    TooLong,
-    ZeroBytes,
-    /// Where, in bytes; the first is 1.
+/// A line that can't be read, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {number}: {error}")]
+pub struct BrokenLine<E> {
+    /// The line's number; the first is 1.
+    pub number: usize,
+    /// What is wrong with it.
+    pub error: E,
+}
+
+/// What is wrong with a line, whatever stands in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// The line has a byte that is not UTF-8.
+    #[error("not UTF-8 text: see column {column}; the file may be in Latin-1, and has to be saved as UTF-8")]
     NotUtf8 {
+        /// Where, in bytes; the first is 1.
         column: usize,
     },
+    /// The line has zero bytes.
+    #[error("there are zero bytes in it: the file may be in UTF-16, and has to be saved as UTF-8")]
+    ZeroBytes,
+    /// The line is longer than 64 KiB.
+    #[error("longer than {} KiB, which is as much as a line may have", limits::MAX_LINE >> 10)]
+    TooLong,
+    /// The file's last line has no line feed.
+    #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
+    Unended,
 }
+
+codes!(TextError {
+    Self::NotUtf8 { .. } => "not-utf8",
+    Self::ZeroBytes => "zero-bytes",
+    Self::TooLong => "line-too-long",
+    Self::Unended => "line-unended",
+});
 
 /// The lines of a file without their line feeds, and what comes after the last line feed.
 pub(crate) fn split(text: &[u8]) -> (impl Iterator<Item = &[u8]>, &[u8]) {
@@ -29,12 +57,12 @@ pub(crate) fn content(line: &[u8], number: usize) -> &[u8] {
 }
 
 /// The text of a line that has any.
-pub(crate) fn check(content: &[u8]) -> Result<&str, NoText> {
+pub(crate) fn check(content: &[u8]) -> Result<&str, TextError> {
     if content.len() > limits::MAX_LINE {
-        return Err(NoText::TooLong);
+        return Err(TextError::TooLong);
     }
     if content.contains(&0) {
-        return Err(NoText::ZeroBytes);
+        return Err(TextError::ZeroBytes);
     }
-    core::str::from_utf8(content).map_err(|error| NoText::NotUtf8 { column: error.valid_up_to().saturating_add(1) })
+    core::str::from_utf8(content).map_err(|error| TextError::NotUtf8 { column: error.valid_up_to().saturating_add(1) })
 }

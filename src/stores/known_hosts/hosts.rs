@@ -4,6 +4,7 @@ use super::error::HostsError;
 use super::line::{Accepted, BrokenLine, Entry, LineError};
 use super::name::{self, ALL, Name, may_revoke, mentions};
 use crate::crypto::{KeyExchange, KeyId, PublicKey};
+use crate::stores::files::TextError;
 use crate::stores::files::text::{check, content, split};
 use crate::time::UnixTime;
 use core::cmp::Reverse;
@@ -158,7 +159,7 @@ impl Hosts {
             let mut tail = Line::parse(tail, lines.len().saturating_add(1));
             // What is missing may be what binds the key. A revocation binds nobody else.
             if matches!(&tail.content, Content::Entry(entry) if !entry.is_revoked) {
-                tail.content = Content::Broken(LineError::Unended);
+                tail.content = Content::Broken(TextError::Unended.into());
             }
             lines.push(tail);
         }
@@ -426,7 +427,7 @@ impl Line {
             // Whatever is in a comment.
             None | Some(b'#') => Ok(Content::Blank),
             Some(_) => {
-                check(inside).map_err(LineError::from).and_then(|text| Entry::parse(text, number).map(Content::Entry))
+                check(inside).map_err(LineError::from).and_then(|text| Entry::parse(text, number)).map(Content::Entry)
             }
         };
         Self { bytes: bytes.into(), content: parsed.unwrap_or_else(Content::Broken) }

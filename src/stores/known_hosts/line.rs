@@ -4,7 +4,7 @@ use super::name::Name;
 use crate::crypto::{KeyError, KeyExchange, KeyId, PublicKey};
 use crate::limits;
 use crate::stores::date::{Date, LAST};
-use crate::stores::files::text::NoText;
+use crate::stores::files::TextError;
 use crate::terms::error::codes;
 use crate::time::UnixTime;
 use base64ct::{Base64, Base64Unpadded, Encoding};
@@ -248,14 +248,7 @@ fn parse_date(text: &str) -> Result<UnixTime, LineError> {
 }
 
 /// A line that can't be read, and what is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {number}: {error}")]
-pub struct BrokenLine {
-    /// The line's number; the first is 1.
-    pub number: usize,
-    /// What is wrong with it.
-    pub error: LineError,
-}
+pub type BrokenLine = crate::stores::files::BrokenLine<LineError>;
 
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -307,24 +300,12 @@ pub enum LineError {
     /// A date is none.
     #[error("since= or until= is not a date such as 2027-01-31T00:00:00Z")]
     Date,
-    /// The line has a byte that is not UTF-8.
-    #[error("not UTF-8 text: see column {column}; the file may be in Latin-1, and has to be saved as UTF-8")]
-    NotUtf8 {
-        /// Where, in bytes; the first is 1.
-        column: usize,
-    },
-    /// The line has zero bytes.
-    #[error("there are zero bytes in it: the file may be in UTF-16, and has to be saved as UTF-8")]
-    ZeroBytes,
-    /// The line is longer than 64 KiB.
-    #[error("longer than {} KiB, which is as much as a line may have", limits::MAX_LINE >> 10)]
-    TooLong,
+    /// The line is no text, or not whole.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// The line is one of OpenSSH's.
     #[error("a line of OpenSSH's known_hosts: those are keys of SSH servers, and of no use here")]
     OfOpenSsh,
-    /// The file's last line has no line feed.
-    #[error("the file ends without a line feed behind it, so it may be cut short; put one there if it is whole")]
-    Unended,
 }
 
 codes!(LineError {
@@ -341,19 +322,6 @@ codes!(LineError {
     Self::Accepted => "bad-accepted",
     Self::Floor => "bad-floor",
     Self::Date => "bad-date",
-    Self::NotUtf8 { .. } => "not-utf8",
-    Self::ZeroBytes => "zero-bytes",
-    Self::TooLong => "line-too-long",
+    Self::Text(error) => error.code(),
     Self::OfOpenSsh => "other-file",
-    Self::Unended => "line-unended",
 });
-
-impl From<NoText> for LineError {
-    fn from(error: NoText) -> Self {
-        match error {
-            NoText::TooLong => Self::TooLong,
-            NoText::ZeroBytes => Self::ZeroBytes,
-            NoText::NotUtf8 { column } => Self::NotUtf8 { column },
-        }
-    }
-}

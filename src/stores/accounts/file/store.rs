@@ -23,7 +23,7 @@ type Seen = View<Reading, FileError>;
 const EDITS: usize = 8;
 
 /// Where async code asks for what has to be waited for.
-pub(super) struct Desk {
+pub(super) struct FileThreads {
     looks: Sender<oneshot::Sender<Seen>>,
     file: Arc<File>,
 }
@@ -34,7 +34,7 @@ struct File {
     reader: Arc<Reader<Reading, FileError>>,
 }
 
-impl Desk {
+impl FileThreads {
     /// With a thread that waits for looks, one for all who ask at a time. It ends when this does.
     pub(super) fn open(path: &Path, reader: &Arc<Reader<Reading, FileError>>) -> io::Result<Self> {
         let (looks, asked) = channel::<oneshot::Sender<Seen>>();
@@ -101,7 +101,7 @@ fn unreadable(error: Option<Arc<FileError>>) -> StoreError {
 
 impl AccountStore for AccountFile {
     async fn find(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        let accounts = self.desk.accounts().await?;
+        let accounts = self.threads.accounts().await?;
         match accounts.find(name) {
             Err(error @ AccountError::Broken { .. }) => Err(error.into()),
             _ => Ok(accounts.stored(name)),
@@ -109,12 +109,12 @@ impl AccountStore for AccountFile {
     }
 
     async fn find_token(&self, hash: &[u8; 32]) -> Result<Option<Account>, StoreError> {
-        let accounts = self.desk.accounts().await?;
+        let accounts = self.threads.accounts().await?;
         Ok(accounts.by_token(hash).and_then(|account| accounts.stored(account.name())))
     }
 
     async fn page(&self, after: Option<&str>, most: usize) -> Result<Vec<Account>, StoreError> {
-        Ok(self.desk.accounts().await?.page(after, most))
+        Ok(self.threads.accounts().await?.page(after, most))
     }
 
     fn imitation(&self) -> impl Future<Output = Imitation> + Send {
@@ -124,12 +124,12 @@ impl AccountStore for AccountFile {
     async fn add(&self, account: &Account) -> Result<(), StoreError> {
         let account = account.clone();
         let add = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert(&account)?));
-        self.desk.edit(add).await
+        self.threads.edit(add).await
     }
 
     async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
         // As the file is now: it may have been removed since it was found.
-        let accounts = self.desk.accounts().await?;
+        let accounts = self.threads.accounts().await?;
         if accounts.get(old.name()).is_none_or(|account| account.version() != old.version()) {
             return Err(StoreError::Conflict);
         }
@@ -138,45 +138,45 @@ impl AccountStore for AccountFile {
             return Ok(new.clone());
         }
         let (old, new) = (old.clone(), new.clone());
-        self.desk.edit(move |file| file.update(&old, &new)).await
+        self.threads.edit(move |file| file.update(&old, &new)).await
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
         let remove = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove(&name)?));
-        self.desk.edit(remove).await
+        self.threads.edit(remove).await
     }
 
     async fn roles(&self) -> Result<Vec<Role>, StoreError> {
-        Ok(self.desk.accounts().await?.sorted_roles())
+        Ok(self.threads.accounts().await?.sorted_roles())
     }
 
     async fn role_users(&self, role: &str) -> Result<u64, StoreError> {
-        Ok(self.desk.accounts().await?.role_users(role))
+        Ok(self.threads.accounts().await?.role_users(role))
     }
 
     async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
         let role = role.clone();
         let add =
             move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert_role(role.clone())?));
-        self.desk.edit(add).await
+        self.threads.edit(add).await
     }
 
     async fn update_role(&self, old: &Role, new: &Role) -> Result<(), StoreError> {
-        if !self.desk.accounts().await?.is_current_role(old) {
+        if !self.threads.accounts().await?.is_current_role(old) {
             return Err(StoreError::Conflict);
         }
         let (old, new) = (old.clone(), new.clone());
         let update =
             move |file: &File| AccountFile::edit(&file.path, false, |accounts| accounts.exchange_role(&old, &new));
-        self.desk.edit(update).await
+        self.threads.edit(update).await
     }
 
     async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
         let remove =
             move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove_role(&name)?));
-        self.desk.edit(remove).await
+        self.threads.edit(remove).await
     }
 }
 

@@ -22,9 +22,9 @@ impl Others {
 }
 
 /// Counts, here and elsewhere together.
-pub(super) struct Look(pub(super) Vec<(PenaltyKey, Standing, Standing)>);
+pub(super) struct Standings(pub(super) Vec<(PenaltyKey, Standing, Standing)>);
 
-impl Look {
+impl Standings {
     /// Of the two, the one that is more now.
     pub(super) fn of(&self, wanted: impl Fn(&PenaltyKey) -> bool) -> Standing {
         let found = self.0.iter().find(|(key, ..)| wanted(key));
