@@ -282,7 +282,7 @@ fn where_no_code_can_be_asked_for_who_needs_one_is_not_let_in() {
     let password = accounts.check(alice_s()).err();
     accounts.edit("alice", stretch).unwrap();
     let others = [stretched, by_key].map(|credential| accounts.check(credential).err());
-    assert_eq!((password, others), (refused, [refused; 2]));
+    assert_eq!((password, others), (refused.clone(), [refused.clone(), refused]));
     assert!(accounts.check(Credential::Token(token.as_bytes())).is_ok());
     accounts.edit("alice", remove).unwrap();
     assert_eq!([stretched, by_key].map(|credential| accounts.check(credential).err()), [None; 2]);
