@@ -331,7 +331,7 @@ fn a_file_is_read_in_either_form_and_whole() {
     let [ed25519, ecdsa] = ["id_ed25519.pub", "id_ecdsa.pub"].map(tool);
     let text = format!("# keys of Alice's\n\n{ed25519}from=\"::1\" {ecdsa}\t# the end");
     let keys = AuthorizedKey::read(text.as_bytes()).unwrap();
-    assert_eq!(keys.iter().map(AuthorizedKey::from).collect::<Vec<_>>(), [None, Some("::1")]);
+    assert_eq!(keys.iter().map(from).collect::<Vec<_>>(), [None, Some("::1")]);
     let pem = tool("ed25519.pub.pem") + &tool("p256.pub.pem");
     let keys = AuthorizedKey::read(pem.as_bytes()).unwrap();
     assert_eq!(keys.iter().map(AuthorizedKey::comment).collect::<Vec<_>>(), ["", ""]);
