@@ -7,6 +7,7 @@ mod asked;
 #[path = "support/heap.rs"]
 mod heap;
 
+use countersign::files::{Missing, edit_accounts};
 use countersign::accounts::{AccountFile, AccountVerifier, LineError, PasswordCheck};
 use countersign::{
     Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, StretchParameters,
@@ -364,7 +365,7 @@ fn an_upgrade_keeps_what_others_change_at_the_same_time() {
         let (logged_in, edited) = std::thread::scope(|scope| {
             let login = scope.spawn(|| log_in(&verifier, b"correct horse"));
             let edit = scope.spawn(|| {
-                AccountFile::edit(&path, false, |accounts| {
+                edit_accounts(&path, Missing::Fail, |accounts| {
                     accounts.add("carol", [""; 0]).unwrap();
                     if change.contains("admin") {
                         accounts.edit("alice", |account| account.add_permission("admin")).unwrap();

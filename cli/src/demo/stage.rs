@@ -3,6 +3,7 @@
 use super::frames;
 use super::print::{frame as print_frame, item, print, said, setup};
 use super::relay::{self, Towards};
+use countersign::files::{Missing, edit_accounts};
 use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
@@ -142,7 +143,7 @@ impl<'a> Stage<'a> {
         mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
     ) -> Result<PathBuf, Failure> {
         let path = self.path("users.txt");
-        AccountFile::edit(&path, true, |accounts| -> Result<(), Failure> {
+        edit_accounts(&path, Missing::Make, |accounts| -> Result<(), Failure> {
             let mut alice = Account::new(USER, ["read", "write"])?;
             change(&mut alice)?;
             Ok(accounts.insert(&alice)?)
