@@ -9,7 +9,9 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
-use countersign::{Acceptor, AccountVerifier, Accounts, Bounds, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey};
+use countersign::{
+    Acceptor, AccountVerifier, Accounts, Bounds, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey,
+};
 use std::error::Error;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};

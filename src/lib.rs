@@ -124,6 +124,8 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::events::{self, Event};
+#[cfg(feature = "files")]
+pub use io::raise_open_files;
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
     Puzzles, Recheck, ServerKeys, Stream,
@@ -131,8 +133,6 @@ pub use io::{
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
 pub use io::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
-#[cfg(feature = "files")]
-pub use io::raise_open_files;
 pub use io::{ServerTrusted, TicketCache, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]

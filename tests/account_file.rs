@@ -574,7 +574,8 @@ fn a_change_in_place_that_keeps_the_length_and_the_time_is_noticed() {
         fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
         file.refresh().unwrap();
         assert!(
-            format!("{:?}", file.accounts().iter().next().unwrap().own_grant()).contains(&to.replace("permissions=", ""))
+            format!("{:?}", file.accounts().iter().next().unwrap().own_grant())
+                .contains(&to.replace("permissions=", ""))
         );
     }
 }
@@ -623,11 +624,7 @@ fn broken_lines_of_a_file_are_listed_and_the_others_served() {
     let text = format!("what?\n{}carol password=plain\n", fs::read_to_string(&path).unwrap());
     fs::write(&path, text).unwrap();
     let file = open(&path);
-    assert_eq!(
-        faults(&file.broken_lines()),
-        [(4, LineError::ClearPassword)],
-        "`what?` is a user without a password"
-    );
+    assert_eq!(faults(&file.broken_lines()), [(4, LineError::ClearPassword)], "`what?` is a user without a password");
     assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));
 }
 

@@ -39,7 +39,10 @@ fn forged(plaintext: &[u8]) -> Result<Session, Error> {
     // With a proof before, and without: the verdict is the same.
     let proved = read(rsa_alone().known_key_under(KeyExchange::Rsa));
     let read = read(rsa_alone());
-    assert_eq!(read.as_ref().map(|session| session.info.login_grant()), proved.as_ref().map(|session| session.info.login_grant()));
+    assert_eq!(
+        read.as_ref().map(|session| session.info.login_grant()),
+        proved.as_ref().map(|session| session.info.login_grant())
+    );
     read
 }
 

@@ -70,7 +70,9 @@ fn errors(source: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
     let (mut errors, mut with_code, mut of, mut is_error) = (BTreeSet::new(), BTreeSet::new(), "", false);
     for line in source.lines() {
         of = type_of(line).unwrap_or(of);
-        if line.starts_with("codes!(") || ["pub fn code(", "pub const fn code("].iter().any(|front| line.trim_start().starts_with(front)) {
+        if line.starts_with("codes!(")
+            || ["pub fn code(", "pub const fn code("].iter().any(|front| line.trim_start().starts_with(front))
+        {
             with_code.insert(of);
         }
         is_error |= line.starts_with("#[derive(") && line.contains("thiserror::Error");

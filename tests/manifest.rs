@@ -10,7 +10,8 @@ use countersign::crypto::{
     CryptoError, CryptoRng, KeyError, Provider, Sign, SignError, Signatures, SigningKey, VerifyingKey,
 };
 use countersign::{
-    KeyExchange, KeyId, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, SignedManifest, UnixTime, limits,
+    KeyExchange, KeyId, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, SignedManifest, UnixTime,
+    limits,
 };
 use std::sync::{Arc, LazyLock};
 use support::{TODAY, TestRng, provider};
@@ -36,7 +37,12 @@ fn id(number: u8) -> KeyId {
 }
 
 fn key(number: u8) -> ManifestKey {
-    ManifestKey { id: id(number), not_before: earlier(DAY), not_after: later(30 * DAY), floor: KeyExchange::X25519.into() }
+    ManifestKey {
+        id: id(number),
+        not_before: earlier(DAY),
+        not_after: later(30 * DAY),
+        floor: KeyExchange::X25519.into(),
+    }
 }
 
 fn body() -> ManifestBody {
@@ -343,7 +349,10 @@ fn m6_a_key_is_good_in_its_time_and_above_its_floor() {
     let odd = made(|body| [body.keys[0].floor, body.keys[1].floor] = [4, 0].map(ManifestFloor::from_number));
     assert_eq!(odd.body().keys[0].floor.exchange(), None);
     assert_eq!(manifest.body().keys[1].floor.exchange(), Some(hybrid));
-    assert_eq!([4, 3].map(|number| ManifestFloor::from_number(number).to_string()), ["an unknown one (0x04)", "rsa+x25519mlkem768"]);
+    assert_eq!(
+        [4, 3].map(|number| ManifestFloor::from_number(number).to_string()),
+        ["an unknown one (0x04)", "rsa+x25519mlkem768"]
+    );
     assert_eq!(odd.check_key(id(1), TODAY, hybrid), floor(hybrid, 4));
     assert_eq!(odd.check_key(id(2), TODAY, KeyExchange::Rsa), Ok(()));
 }

@@ -7,8 +7,8 @@ mod asked;
 #[path = "support/heap.rs"]
 mod heap;
 
-use countersign::files::{Missing, edit_accounts};
 use countersign::accounts::{AccountFile, AccountVerifier, LineError, PasswordCheck};
+use countersign::files::{Missing, edit_accounts};
 use countersign::{
     Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, StretchParameters,
     Stretching, UnixTime, limits,

@@ -1317,7 +1317,11 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
             Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_lifetime, extensions: vec![] };
         padded(verdict.encode(), 2048)
     };
-    assert_eq!(resumed(read(&verdict(b"", 0))).info.login_grant().principal(), "alice", "a forgery that keeps to the rules");
+    assert_eq!(
+        resumed(read(&verdict(b"", 0))).info.login_grant().principal(),
+        "alice",
+        "a forgery that keeps to the rules"
+    );
     assert!(read(&verdict(&[1; limits::MAX_TICKET], 1)).is_ok());
     // A server that does not want a ticket sends a challenge: a reject has no place here.
     assert_eq!(read(&[0; 2048]).unwrap_err(), Violation::UnknownDecision(0).into());

@@ -10,8 +10,8 @@ mod asked;
 mod drawn;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::files::{Missing, edit_accounts};
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, LineError, TotpCheck, TotpSecret};
+use countersign::files::{Missing, edit_accounts};
 use countersign::{
     Accounts, AuthorizedKey, ClientKey, Credential, CredentialKind, Form, Grant, Reason, SigningKey, StretchParameters,
     Stretching, UnixTime,

@@ -14,7 +14,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::{Begun, TicketKeys, UnixTime};
-use countersign_stores::{Place, FleetSecret, SharedTicketKeys, SqlStore};
+use countersign_stores::{FleetSecret, Place, SharedTicketKeys, SqlStore};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::HashSet;

@@ -538,7 +538,12 @@ fn operators_are_told_for_what_clients_would_refuse_a_manifest() {
     let house = house();
     let (now, seconds) = (now(), UnixTime::from_secs);
     let id = key(&house, "current").id();
-    let current = ManifestKey { id, not_before: seconds(now - DAY), not_after: seconds(now + DAY), floor: KeyExchange::Rsa.into() };
+    let current = ManifestKey {
+        id,
+        not_before: seconds(now - DAY),
+        not_after: seconds(now + DAY),
+        floor: KeyExchange::Rsa.into(),
+    };
     let (issued, expires) = (seconds(now - DAY), seconds(now + DAY));
     let good = ManifestBody { sequence: 2, issued, expires, names: Vec::new(), keys: vec![current] };
     let signed = |body: &ManifestBody, by: &str| {

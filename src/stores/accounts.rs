@@ -74,8 +74,8 @@ mod verifier;
 
 pub use account::Account;
 pub use error::AccountError;
-pub use file::{AccountFile, News};
 pub(super) use file::edit_accounts;
+pub use file::{AccountFile, News};
 pub use imitation::Imitation;
 pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};

@@ -18,12 +18,12 @@ pub(crate) mod text;
 #[cfg(not(unix))]
 pub(crate) use edit_elsewhere as edit;
 
+#[cfg(feature = "accounts")]
+pub use super::accounts::edit_accounts;
 #[cfg(feature = "x509")]
 pub use super::certificate_files::{
     read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
 };
-#[cfg(feature = "accounts")]
-pub use super::accounts::edit_accounts;
 #[cfg(feature = "key-formats")]
 pub use super::key_files::read_authorized_keys;
 pub use super::key_files::{read_key_file, read_private_key, read_public_keys, read_secret};

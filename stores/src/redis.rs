@@ -4,7 +4,7 @@ mod link;
 mod penalties;
 mod tickets;
 
-use crate::secret::{Secret, FleetSecret};
+use crate::secret::{FleetSecret, Secret};
 use core::fmt;
 use core::time::Duration;
 use link::Link;

@@ -1,7 +1,7 @@
 //! Keys for tickets in a database, for all servers over it.
 
 use crate::database::Value;
-use crate::secret::{Secret, FleetSecret};
+use crate::secret::{FleetSecret, Secret};
 use crate::store::SqlStore;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};

@@ -8,7 +8,7 @@
 mod redis_server;
 
 use countersign::{AlreadyUsed, PenaltyKey, PenaltyStore, TicketMemory, TicketUse, UnixTime};
-use countersign_stores::{RedisStore, FleetSecret};
+use countersign_stores::{FleetSecret, RedisStore};
 use redis_server::{Redis, secret};
 use std::time::{Duration, SystemTime};
 

@@ -10,7 +10,7 @@ mod support;
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
-use countersign_stores::{Place, FleetSecret, SharedTicketKeys, SqlStore, TicketSharingError};
+use countersign_stores::{FleetSecret, Place, SharedTicketKeys, SqlStore, TicketSharingError};
 use databases::databases;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, PgConnection, SqliteConnection};

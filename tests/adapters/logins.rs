@@ -81,7 +81,10 @@ fn tokens_and_every_suite_log_in<A: Adapter>() {
         let server = RSA2048.trust().with_floor(suite.key_exchange);
         let connector = Connector::new(client_config().with_suites(&[suite]).unwrap(), server);
         let (client, server) = login::<A>(&acceptor, &connector, Credential::Token(TOKEN));
-        assert_eq!((client.unwrap().info().suite(), server.unwrap().info().login_grant().principal()), (suite, "robot"));
+        assert_eq!(
+            (client.unwrap().info().suite(), server.unwrap().info().login_grant().principal()),
+            (suite, "robot")
+        );
     }
 }
 

@@ -8,8 +8,8 @@ use crate::peer::Peer;
 use crate::support::{ALICE, Scenario, TestRng, grant};
 use countersign::frame::{FrameError, FrameType};
 use countersign::{
-    Attempt, BusyReason, Context, Credential, Error, Grant, KeyId, LoginError, Misuse, Reason, RecordError,
-    Suite, Violation,
+    Attempt, BusyReason, Context, Credential, Error, Grant, KeyId, LoginError, Misuse, Reason, RecordError, Suite,
+    Violation,
 };
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;

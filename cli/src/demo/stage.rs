@@ -3,7 +3,6 @@
 use super::frames;
 use super::print::{frame as print_frame, item, print, said, setup};
 use super::relay::{self, Towards};
-use countersign::files::{Missing, edit_accounts};
 use crate::accounts::{Store, Users};
 use crate::crypto;
 use crate::failure::{Failure, chain};
@@ -12,6 +11,7 @@ use crate::login::{Conversation, describe};
 use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
+use countersign::files::{Missing, edit_accounts};
 use countersign::frame::FrameType;
 use countersign::{
     ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,

@@ -67,7 +67,10 @@ async fn anew(remote: &Remote, key: &PublicKey, identity: &Identity) -> Result<S
     }
 }
 
-async fn login(trusted: ServerTrusted<TokioLink<TcpStream>>, identity: &Identity) -> Result<Stream<TcpStream>, LoginError> {
+async fn login(
+    trusted: ServerTrusted<TokioLink<TcpStream>>,
+    identity: &Identity,
+) -> Result<Stream<TcpStream>, LoginError> {
     trusted.login(identity.credential()).await
 }
 

@@ -261,9 +261,6 @@ mod tests {
         assert_eq!(format!("{:?}", impatient.bounds()), format!("{:?}", bounds.with_patience(ms(3000))));
         let none = parsed(&["--ticket-lifetime=0s", "--recheck=0s"]).options;
         assert!(none.tickets(&Sharing::default()).is_none());
-        assert_eq!(
-            format!("{:?}", none.recheck(false)),
-            format!("{:?}", Recheck::never().with_grace(ms(600_000)))
-        );
+        assert_eq!(format!("{:?}", none.recheck(false)), format!("{:?}", Recheck::never().with_grace(ms(600_000))));
     }
 }

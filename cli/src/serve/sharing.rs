@@ -11,7 +11,7 @@ use crate::{secrets, term};
 use clap::{Args, ValueEnum};
 use countersign::files;
 use countersign::{Penalties, TicketKeys, WhenAway};
-use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore, FleetSecret, SharedTicketKeys, SqlStore};
+use countersign_stores::{FleetSecret, RedisConfig, RedisError, RedisEvent, RedisStore, SharedTicketKeys, SqlStore};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

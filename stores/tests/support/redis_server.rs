@@ -5,7 +5,7 @@
 mod left_out;
 
 use countersign::{TicketUse, UnixTime};
-use countersign_stores::{RedisConfig, RedisStore, FleetSecret};
+use countersign_stores::{FleetSecret, RedisConfig, RedisStore};
 use left_out::left_out;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};

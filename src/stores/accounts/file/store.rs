@@ -123,7 +123,8 @@ impl AccountStore for AccountFile {
 
     async fn add(&self, account: &Account) -> Result<(), StoreError> {
         let account = account.clone();
-        let add = move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert(&account)?));
+        let add =
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert(&account)?));
         self.desk.edit(add).await
     }
 
@@ -143,7 +144,8 @@ impl AccountStore for AccountFile {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        let remove = move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove(&name)?));
+        let remove =
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove(&name)?));
         self.desk.edit(remove).await
     }
 
@@ -157,8 +159,9 @@ impl AccountStore for AccountFile {
 
     async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
         let role = role.clone();
-        let add =
-            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert_role(role.clone())?));
+        let add = move |file: &File| {
+            edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert_role(role.clone())?))
+        };
         self.desk.edit(add).await
     }
 
