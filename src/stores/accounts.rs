@@ -56,7 +56,7 @@
 mod account;
 mod error;
 mod factor;
-mod file;
+pub(super) mod file;
 mod hash;
 mod imitation;
 mod keys;
@@ -74,7 +74,6 @@ mod verifier;
 
 pub use account::Account;
 pub use error::AccountError;
-pub(super) use file::edit_accounts;
 pub use file::{AccountFile, News};
 pub use imitation::Imitation;
 pub use line::{BrokenLine, LineError};

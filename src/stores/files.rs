@@ -19,7 +19,7 @@ pub(crate) mod text;
 pub(crate) use edit_elsewhere as edit;
 
 #[cfg(feature = "accounts")]
-pub use super::accounts::edit_accounts;
+pub use super::accounts::file::edit_accounts;
 #[cfg(feature = "x509")]
 pub use super::certificate_files::{
     read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
