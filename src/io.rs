@@ -13,6 +13,8 @@ pub mod events;
 mod keys;
 mod link;
 mod live;
+#[cfg(feature = "files")]
+mod open_files;
 mod penalties;
 mod permits;
 mod places;
@@ -35,11 +37,13 @@ pub use acceptor::Acceptor;
 pub use bounds::Bounds;
 #[cfg(feature = "tokio")]
 pub use closing::ClosingStream;
-pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
+pub use connector::{Begun, Connector, MemoryTickets, ServerTrusted, TicketCache};
 pub use error::{BusyReason, LoginError};
 pub use keys::{KeySet, ServerKeys};
 pub use link::Link;
 pub use live::CurrentGrant;
+#[cfg(feature = "files")]
+pub use open_files::raise_open_files;
 pub use penalties::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
 pub use places::Counts;
 pub use puzzles::Puzzles;

@@ -9,9 +9,8 @@ mod asked;
 #[path = "support/folder.rs"]
 mod folder;
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
-use countersign::files::{FileError, MAX_FILE, TextError};
+use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, HashParameters, LineError, News};
+use countersign::files::{FileError, MAX_FILE, Missing, TextError, edit_accounts};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use folder::files;
 use std::fs;
@@ -20,8 +19,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
-fn cheap() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
+fn cheap() -> HashParameters {
+    HashParameters::new(8, 1, 1).unwrap()
 }
 
 fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
@@ -44,9 +43,9 @@ const TOKEN_ONE: &str = "SHA256:/K6YqKtISs5VNDg8gDFOyFAq+jsTw4ZjBcxFn0Iqiak";
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
+    edit_accounts(&path, Missing::Make, |accounts| -> Result<(), FileError> {
         accounts.add("alice", ["read"]).unwrap();
-        accounts.edit("alice", |account| account.set_password_with(b"password", &cheap())).unwrap();
+        accounts.edit("alice", |account| account.set_password_with(b"password", cheap())).unwrap();
         Ok(())
     })
     .unwrap();
@@ -54,9 +53,9 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn add(path: &Path, name: &str) -> Result<(), FileError> {
-    AccountFile::edit(path, false, |accounts| {
+    edit_accounts(path, Missing::Fail, |accounts| {
         accounts.add(name, ["read"]).unwrap();
-        accounts.edit(name, |account| account.set_password_with(b"password", &cheap())).unwrap();
+        accounts.edit(name, |account| account.set_password_with(b"password", cheap())).unwrap();
         Ok(())
     })
 }
@@ -72,10 +71,15 @@ fn a_file_is_made_only_where_that_was_asked_for() {
     assert!(matches!(AccountFile::open(&path), Err(FileError::Io { path: named, .. }) if named == path));
     assert!(matches!(add(&path, "alice"), Err(FileError::Io { .. })));
     assert!(!path.exists());
-    AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+    edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
     add(&path, "alice").unwrap();
     assert_eq!(names(&path), ["alice"]);
+}
+
+/// The numbers of lines, and what is wrong with them.
+fn faults(broken: &[BrokenLine]) -> Vec<(usize, LineError)> {
+    broken.iter().map(|line| (line.number, line.error)).collect()
 }
 
 #[test]
@@ -87,7 +91,7 @@ fn an_edit_keeps_what_it_does_not_change() {
     let edited = fs::read_to_string(&path).unwrap();
     assert!(edited.starts_with(&text), "{edited}");
     let broken = AccountFile::open(&path).unwrap().broken_lines();
-    assert_eq!(*broken, [BrokenLine { number: 4, error: LineError::Field }]);
+    assert_eq!(faults(&broken), [(4, LineError::Field)]);
 }
 
 /// What stops an edit.
@@ -104,12 +108,12 @@ impl From<FileError> for Stop {
 fn an_edit_that_fails_leaves_no_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+    assert!(edit_accounts(&path, Missing::Make, |_| Err::<(), _>(Stop)).is_err());
     assert_eq!(files(&folder), 0);
     // But an empty one that was there.
     fs::write(&path, "").unwrap();
     restrict(&path);
-    assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+    assert!(edit_accounts(&path, Missing::Make, |_| Err::<(), _>(Stop)).is_err());
     assert!(path.exists());
 }
 
@@ -117,7 +121,7 @@ fn an_edit_that_fails_leaves_no_new_file() {
 fn an_edit_that_fails_leaves_the_file_as_it_was() {
     let (folder, path) = folder();
     let before = fs::read_to_string(&path).unwrap();
-    let stopped = AccountFile::edit(&path, false, |accounts| {
+    let stopped = edit_accounts(&path, Missing::Fail, |accounts| {
         accounts.remove("alice").unwrap();
         Err::<(), _>(Stop)
     });
@@ -199,7 +203,7 @@ fn an_edit_leaves_the_file_to_its_owner_and_group_with_their_permissions() {
 fn an_edit_has_the_file_locked_while_it_changes_it_and_no_longer() {
     let (_folder, path) = folder();
     let lock = || fs::File::open(&path).unwrap().try_lock();
-    AccountFile::edit(&path, false, |accounts| {
+    edit_accounts(&path, Missing::Fail, |accounts| {
         assert!(matches!(lock(), Err(fs::TryLockError::WouldBlock)));
         accounts.add("bob", ["read"]).unwrap();
         Ok::<_, FileError>(())
@@ -254,7 +258,7 @@ fn a_link_to_nowhere_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
-    let edited = AccountFile::edit(&link, true, |_| Ok::<_, FileError>(()));
+    let edited = edit_accounts(&link, Missing::Make, |_| Ok::<_, FileError>(()));
     assert!(matches!(edited, Err(FileError::Io { path, .. }) if path == link));
     assert!(link.is_symlink());
     assert_eq!(files(&folder), 1);
@@ -338,7 +342,7 @@ fn edit_by_hand(path: &Path, line: &str, meanwhile: impl FnOnce()) {
 fn an_edit_by_hand_during_an_edit_is_kept() {
     let (folder, path) = folder();
     let mut edits = 0;
-    AccountFile::edit(&path, false, |accounts| -> Result<(), FileError> {
+    edit_accounts(&path, Missing::Fail, |accounts| -> Result<(), FileError> {
         if edits < 3 {
             edit_by_hand(&path, &format!("# edit {edits}"), || {});
         }
@@ -503,7 +507,7 @@ fn a_file_that_changes_is_read_anew() {
     // Without being told to.
     add(&path, "carol").unwrap();
     assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
-    AccountFile::edit(&path, false, |accounts| {
+    edit_accounts(&path, Missing::Fail, |accounts| {
         accounts.remove("bob").unwrap();
         Ok::<_, FileError>(())
     })
@@ -575,7 +579,8 @@ fn a_change_in_place_that_keeps_the_length_and_the_time_is_noticed() {
         fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
         file.refresh().unwrap();
         assert!(
-            format!("{:?}", file.accounts().iter().next().unwrap().grant()).contains(&to.replace("permissions=", ""))
+            format!("{:?}", file.accounts().iter().next().unwrap().own_grant())
+                .contains(&to.replace("permissions=", ""))
         );
     }
 }
@@ -594,7 +599,7 @@ fn a_file_that_is_only_touched_is_not_taken_apart_again() {
 fn who_watches_is_told_of_each_change_once_before_it_counts() {
     let (_folder, path) = folder();
     let (tell, told) = std::sync::mpsc::channel();
-    let file = AccountFile::open(&path).unwrap().with_watcher(move |news| {
+    let file = AccountFile::open(&path).unwrap().with_observer(move |news| {
         let _ = tell.send(match news {
             News::Read { accounts, broken } => format!("{} {}", accounts.iter().count(), broken.len()),
             News::Unreadable(error) => error.code().to_owned(),
@@ -624,11 +629,7 @@ fn broken_lines_of_a_file_are_listed_and_the_others_served() {
     let text = format!("what?\n{}carol password=plain\n", fs::read_to_string(&path).unwrap());
     fs::write(&path, text).unwrap();
     let file = open(&path);
-    assert_eq!(
-        *file.broken_lines(),
-        [BrokenLine { number: 4, error: LineError::ClearPassword }],
-        "`what?` is a user without a password"
-    );
+    assert_eq!(faults(&file.broken_lines()), [(4, LineError::ClearPassword)], "`what?` is a user without a password");
     assert_eq!(verify(&file, password("alice", b"password")), Ok("alice".to_owned()));
 }
 

@@ -162,7 +162,7 @@ fn a_ticket_takes_the_place_of_a_credential_in_every_suite() {
             let mut server = server.read(confirm, at(0)).unwrap();
             assert!(client.info.is_resumed() && server.info.is_resumed());
             assert_eq!(
-                (client.info.grant().principal(), client.info.suite(), client.info.id()),
+                (client.info.login_grant().principal(), client.info.suite(), client.info.id()),
                 ("alice", suite, server.info.id())
             );
             says(&mut client, &mut server, b"hello");
@@ -185,7 +185,7 @@ fn a_resumption_keeps_the_time_of_the_credential_and_has_the_permissions_of_now(
     let grant = Grant::new("alice", ["read", "admin"]).unwrap().with_epoch(EPOCH);
     let (frame, _) = read.resume(fresh, grant, later(10), &mut TestRng::new("x")).unwrap();
     let session = resumed(state.read(&frame, at(0), later(10)));
-    assert!(session.info.grant().permits("admin"));
+    assert!(session.info.login_grant().permits("admin"));
     let next = session.info.ticket().unwrap().clone();
     let (hello, _) = world.resume(&next);
     let fresh = world.read(&hello).ticket(later(20)).unwrap().use_up_now().unwrap();
@@ -320,7 +320,7 @@ fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let (login, client) = challenge.trust(&trust(), NOW).unwrap().login(support::ALICE, &mut world.rng).unwrap();
     let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let accepted = claim.accept(alice()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.grant().principal(), "alice");
+    assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.login_grant().principal(), "alice");
 }
 
 #[test]
@@ -638,7 +638,7 @@ fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
     let counts = world.keys.used().unwrap();
     assert_eq!((counts.chains, counts.used), (0, 3));
 
-    let mut lax = World::new(keys().with_reuse(), &SUITES);
+    let mut lax = World::new(keys().with_unlimited_reuse(), &SUITES);
     let ticket = lax.ticket();
     let (hello, _) = lax.resume(&ticket);
     assert!(is_fresh(&lax, &hello, NOW) && is_fresh(&lax, &hello, NOW));
@@ -721,7 +721,7 @@ fn k6_one_account_empties_no_other_s_memory() {
 
 #[test]
 fn k6_servers_that_share_keys_can_share_the_memory() {
-    let memory: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    let memory = Arc::new(UsedTickets::new(100));
     let mut one = World::new(keys().with_shared_memory(memory.clone()), &SUITES);
     let two = World::new(keys().with_shared_memory(memory), &SUITES);
     let ticket = one.ticket();
@@ -791,8 +791,7 @@ fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
         assert!(!is_fresh(&follower, &new, later(1)));
     }
     // The same for keys that were saved where the memory was elsewhere.
-    let shared: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
-    let mut before = World::new(keys().with_shared_memory(shared), &SUITES);
+    let mut before = World::new(keys().with_shared_memory(UsedTickets::new(100)), &SUITES);
     let ticket = before.ticket();
     let (hello, _) = before.resume(&ticket);
     let after = default();
@@ -1272,7 +1271,7 @@ fn a4_a_key_share_that_is_none_is_refused() {
 
 #[test]
 fn a5_every_other_bit_of_the_answer_is_covered_by_the_verdict() {
-    let mut world = World::new(keys().with_reuse(), &SUITES);
+    let mut world = World::new(keys().with_unlimited_reuse(), &SUITES);
     let ticket = world.ticket();
     let mut again = |seed: u8| {
         world.rng = TestRng::new([seed]);
@@ -1318,7 +1317,11 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
             Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_lifetime, extensions: vec![] };
         padded(verdict.encode(), 2048)
     };
-    assert_eq!(resumed(read(&verdict(b"", 0))).info.grant().principal(), "alice", "a forgery that keeps to the rules");
+    assert_eq!(
+        resumed(read(&verdict(b"", 0))).info.login_grant().principal(),
+        "alice",
+        "a forgery that keeps to the rules"
+    );
     assert!(read(&verdict(&[1; limits::MAX_TICKET], 1)).is_ok());
     // A server that does not want a ticket sends a challenge: a reject has no place here.
     assert_eq!(read(&[0; 2048]).unwrap_err(), Violation::UnknownDecision(0).into());
@@ -1398,7 +1401,7 @@ fn b1_a_client_with_a_ticket_solves_one_puzzle_and_its_ticket_is_good_after_that
     let hello = waits.read(&solved, at(0)).unwrap();
     let ticket = hello.ticket(NOW).unwrap().use_up_now().unwrap();
     let (answer, _) = hello.resume(ticket, alice(), NOW, &mut world.rng).unwrap();
-    assert_eq!(resumed(state.read(&answer, at(0), NOW)).info.grant().principal(), "alice");
+    assert_eq!(resumed(state.read(&answer, at(0), NOW)).info.login_grant().principal(), "alice");
     // Without having solved it, and after the first, it is a Busy.
     let ticket = world.ticket();
     let (_, state) = world.resume(&ticket);

@@ -131,12 +131,15 @@ fn no_state_prints_a_secret() {
     for state in states {
         prints_none(state, &secrets);
     }
-    let Session { info, sealer, opener } = accepted.session;
+    let Session { info, sealer, opener, .. } = accepted.session;
     for state in [&info as &dyn Debug, &sealer, &opener] {
         prints_none(state, &secrets);
     }
     // What it exports from is not known here: so it prints this and nothing else.
-    assert_eq!(format!("{info:?}"), format!("SessionInfo {{ id: {}, grant: {:?}, .. }}", info.id(), info.grant()));
+    assert_eq!(
+        format!("{info:?}"),
+        format!("SessionInfo {{ id: {}, grant: {:?}, .. }}", info.id(), info.login_grant())
+    );
     assert_eq!(format!("{:?}", scenario.await_login().server), "AwaitLogin { .. }");
     assert_eq!(format!("{:?}", claim()), "Claim { .. }");
 }

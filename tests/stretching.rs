@@ -80,13 +80,33 @@ fn a_server_announces_to_everybody_what_it_was_configured_with() {
     }
     let hello = wire::ServerHello::decode(&Scenario::new().await_login().challenge[3..]).unwrap();
     assert!(hello.extensions.iter().all(|(number, _)| *number != 4));
-    // Whatever was said before: the kind is there, once.
-    let tokens = Scenario::new().server_kinds(&[CredentialKind::Token]);
-    let kinds = [stretched(), tokens].map(|scenario| {
-        let challenge = scenario.stretching(&realm(&[cheap()])).await_login().challenge;
+}
+
+#[test]
+fn what_a_server_takes_does_not_depend_on_what_was_said_of_it_first() {
+    use CredentialKind::{Key, Password, Stretched, Token};
+    let taken = |scenario: Scenario| {
+        let challenge = scenario.await_login().challenge;
         wire::ServerHello::decode(&challenge[3..]).unwrap().credential_kinds
-    });
-    assert_eq!(kinds, [[4, 2]; 2]);
+    };
+    let realm = realm(&[cheap()]);
+    for (named, expected) in [
+        (&[Password, Token][..], &[4, 2][..]),
+        (&[Token, Password, Key], &[2, 4, 3]),
+        // Not in the place of anything.
+        (&[Token], &[4, 2]),
+        (&[Key], &[4, 3]),
+    ] {
+        assert_eq!(taken(Scenario::new().server_kinds(named).stretching(&realm)), expected, "{named:?}");
+        assert_eq!(taken(Scenario::new().stretching(&realm).server_kinds(named)), expected, "{named:?}");
+        let twice = Scenario::new().stretching(&realm).server_kinds(named).stretching(&realm);
+        assert_eq!(taken(twice), expected, "{named:?}");
+    }
+    // Whoever names both takes both.
+    let both = Scenario::new().stretching(&realm).server_kinds(&[Password, Stretched]);
+    assert_eq!(taken(both), [1, 4]);
+    let both = Scenario::new().stretching(&realm).server_kinds(&[Password, Stretched]).stretching(&realm);
+    assert_eq!(taken(both), [1, 4]);
 }
 
 #[test]
@@ -434,7 +454,7 @@ fn an_account_logs_in_by_its_stretched_password_alone_once_it_has_one() {
     assert_eq!(check(&accounts, b"password"), Ok(()));
     assert_eq!(check(&accounts, b"wrong"), Err(Reason::WrongPassword));
     assert_eq!(accounts.check(ALICE).map(drop), Err(Reason::WrongPassword), "that one is gone");
-    assert!(accounts.get("alice").is_some_and(|alice| alice.has_stretched() && !alice.has_password()));
+    assert!(accounts.get("alice").is_some_and(|alice| alice.stretched().is_some() && !alice.has_password()));
     assert!(accounts.current("alice", CredentialKind::Stretched).is_ok());
     let (read, broken) = Accounts::parse(accounts.to_bytes().as_slice());
     assert!(broken.is_empty(), "{broken:?}");
@@ -477,7 +497,7 @@ fn what_an_account_moves_to_is_what_its_password_is_stretched_to_and_nothing_tha
         assert!(asked::block_on(verifier.verify(&Attempt::new(claim.credential(), &context))).is_ok());
         let accounts = accounts.read().unwrap();
         let alice = accounts.get("alice").unwrap();
-        assert_eq!((alice.has_password(), alice.has_stretched()), (!moves, moves));
+        assert_eq!((alice.has_password(), alice.stretched().is_some()), (!moves, moves));
     }
 }
 

@@ -134,10 +134,10 @@ fn authorized_keys(file: &[u8]) -> usize {
         let line = key.to_string();
         let again = AuthorizedKey::parse(&line);
         assert_eq!(again.as_ref(), Ok(key), "{line}");
-        let in_time = key.expiry().unwrap_or(TODAY);
-        assert_eq!(key.admits(None, in_time), key.from().is_none(), "{line}");
-        if let Some(expiry) = key.expiry() {
-            assert!(!key.admits(None, UnixTime::from_secs(expiry.as_secs() + 1)), "{line}");
+        let last = key.until().map_or(TODAY, |until| UnixTime::from_secs(until.as_secs() - 1));
+        assert_eq!(key.admits(None, last), key.allowed_from().is_none(), "{line}");
+        if let Some(until) = key.until() {
+            assert!(!key.admits(None, until), "{line}");
         }
         text = text + &line + "\n";
     }
@@ -170,7 +170,8 @@ fn accounts(file: &[u8]) -> usize {
         for key in listed.chain([nobodys]) {
             let good = accounts.check(Credential::Key { user: name, key: &key }).is_ok();
             let held = account.keys().iter().find(|listed| listed.key() == key.public_key());
-            assert!(!good || !is_closed && held.is_some_and(|held| held.from().is_none()), "{name} got in");
+            let may = !is_closed && !account.has_totp() && held.is_some_and(|held| held.allowed_from().is_none());
+            assert!(!good || may, "{name} got in");
         }
     }
 
@@ -185,7 +186,7 @@ fn accounts(file: &[u8]) -> usize {
         for permission in granted.permissions() {
             let has =
                 |role: &str| accounts.role(role).is_some_and(|role| role.permissions().any(|held| held == permission));
-            let is_own = account.grant().permissions().any(|held| held == permission);
+            let is_own = account.own_grant().permissions().any(|held| held == permission);
             assert!(is_own || account.roles().any(has), "{name} may {permission}, and why");
         }
     }
@@ -221,10 +222,11 @@ fn word(line: &[u8]) -> Option<&str> {
 fn state(accounts: &Accounts, name: &str) -> String {
     let account = accounts.get(name).expect("it was there");
     let key = |key: &AuthorizedKey| {
-        format!("{} {:?} {:?}", key.key(), key.from().map(|from| from.replace(' ', "")), key.expiry())
+        let from = key.allowed_from().map(|from| from.as_str().replace(' ', ""));
+        format!("{} {from:?} {:?}", key.key(), key.until())
     };
     let keys: Vec<String> = account.keys().iter().map(key).collect();
-    let permissions: Vec<&str> = account.grant().permissions().collect();
+    let permissions: Vec<&str> = account.own_grant().permissions().collect();
     let closed = (account.is_locked(), account.expires());
     let factors = (account.has_totp(), account.recovery_codes());
     let roles: Vec<&str> = account.roles().collect();

@@ -56,7 +56,18 @@ pub trait TicketCache: Send + Sync {
     fn put(&self, server: &Server, user: &str, ticket: &Ticket);
 }
 
+impl<T: TicketCache + ?Sized> TicketCache for Arc<T> {
+    fn take(&self, server: &Server, user: &str) -> Option<Ticket> {
+        (**self).take(server, user)
+    }
+
+    fn put(&self, server: &Server, user: &str, ticket: &Ticket) {
+        (**self).put(server, user, ticket);
+    }
+}
+
 /// Tickets in memory: up to 1024 of them, by the server's name and key and by user. Past that, those that expire first go.
+/// In an [`Arc`], they are those of several connectors.
 #[derive(Default)]
 pub struct MemoryTickets(Mutex<HashMap<(String, String), Ticket>>);
 
@@ -124,14 +135,16 @@ impl Connector {
     #[must_use]
     pub fn with_binding(self, binding: ChannelBinding) -> Self {
         let context = self.client.context.clone().with_binding(binding);
-        self.with_context(context)
+        Self { client: Arc::new(ClientState { context, ..ClientState::clone(&self.client) }), ..self }
     }
 
     /// Tells those who decide whether a key is the server's of the connection: [`crate::Question::context`]. What it is bound to is part
-    /// of that.
+    /// of that; where it is bound to nothing, what [`Connector::with_binding`] has said before stays.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Context>) -> Self {
-        self.client = Arc::new(ClientState { context: context.into(), ..ClientState::clone(&self.client) });
+        let (context, before) = (context.into(), self.client.context.binding());
+        let context = if context.binding().is_none() { context.with_binding(before.clone()) } else { context };
+        self.client = Arc::new(ClientState { context, ..ClientState::clone(&self.client) });
         self
     }
 
@@ -166,7 +179,7 @@ impl Connector {
 
     fn with_answerer(mut self, answerer: Arc<Answerer>) -> Self {
         let client = ClientState::clone(&self.client);
-        let config = Arc::new(ClientConfig::clone(&client.config).with_factors());
+        let config = Arc::new(ClientConfig::clone(&client.config).offering_factors());
         self.client = Arc::new(ClientState { config, answerer: Some(answerer), ..client });
         self
     }
@@ -282,7 +295,7 @@ impl Connector {
         Ok(match begun {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
             script::Begun::Trusted(state) => {
-                Begun::Trusted(Trusted { link, state, answerer: self.client.answerer.clone() })
+                Begun::Trusted(ServerTrusted { link, state, answerer: self.client.answerer.clone() })
             }
             script::Begun::Unproved(key) => return Err(Error::NoProof(key.id()).into()),
         })
@@ -301,21 +314,23 @@ impl fmt::Debug for Connector {
 
 /// How a login goes on after its beginning.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+#[must_use = "nobody is logged in yet where a credential is wanted"]
 pub enum Begun<L: Link> {
     /// The server took the ticket: the login is over.
     Resumed(Stream<L::Stream>),
     /// The server wants a credential, and its key is trusted.
-    Trusted(Trusted<L>),
+    Trusted(ServerTrusted<L>),
 }
 
 /// A server whose key is trusted, waiting for a credential until the handshake's deadline.
-pub struct Trusted<L> {
+#[must_use = "nobody is logged in yet"]
+pub struct ServerTrusted<L> {
     link: L,
     state: client::Trusted,
     answerer: Option<Arc<Answerer>>,
 }
 
-impl<L: Link> Trusted<L> {
+impl<L: Link> ServerTrusted<L> {
     /// The server's key.
     pub fn server_key(&self) -> &PublicKey {
         self.state.key()
@@ -340,8 +355,8 @@ impl<L: Link> fmt::Debug for Begun<L> {
     }
 }
 
-impl<L> fmt::Debug for Trusted<L> {
+impl<L> fmt::Debug for ServerTrusted<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trusted").finish_non_exhaustive()
+        f.debug_struct("ServerTrusted").finish_non_exhaustive()
     }
 }

@@ -142,6 +142,7 @@ impl Waits {
 
 /// What becomes of a login while the [`PenaltyStore`] does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WhenAway {
     /// It goes on, by what this server itself has counted.
     GoOn,
@@ -238,7 +239,7 @@ impl Penalties {
         self
     }
 
-    /// Tells `observer` what happens, for a log: on the thread of the login, which it must not hold up.
+    /// Tells `observer` what happens, for a log: on the thread of the login, which it must not hold up. A second observer takes the first one's place.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&PenaltyEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));

@@ -18,6 +18,8 @@ pub(crate) mod text;
 #[cfg(not(unix))]
 pub(crate) use edit_elsewhere as edit;
 
+#[cfg(feature = "accounts")]
+pub use super::accounts::file::edit_accounts;
 #[cfg(feature = "x509")]
 pub use super::certificate_files::{
     read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
@@ -215,8 +217,20 @@ impl FileError {
     }
 }
 
+/// What to do where there is no file to edit.
+#[cfg(feature = "accounts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// Make one.
+    Make,
+    /// Fail.
+    Fail,
+}
+
 /// What to do where the file is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Existing {
     /// Leave it, and fail with [`FileError::Exists`].
     Keep,
@@ -243,6 +257,7 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Readers {
     /// Its owner: mode 0600. What takes another file's place is for those who could use that, as with [`write_private_key`].
     Owner,

@@ -1,5 +1,6 @@
 //! `from=`: patterns of addresses, as in ssh_config(5), "PATTERNS".
 
+use crate::terms::error::codes;
 use std::net::IpAddr;
 
 /// From where a key or an account may be used, as `from=` of OpenSSH's `authorized_keys` has it: addresses, blocks and patterns of addresses, with commas
@@ -46,6 +47,10 @@ pub struct BadAddressPattern(
     pub String,
 );
 
+codes!(BadAddressPattern {
+    Self(_) => "bad-addresses",
+});
+
 impl AddressPatterns {
     /// Reads such a list: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, `!192.0.2.13`. Addresses and blocks of IPv4 that are written as
     /// ones of IPv6 (`::ffff:192.0.2.0/120`) are ones of IPv4; patterns that are (`::ffff:192.0.2.*`) are refused, as they would fit nothing.
@@ -64,6 +69,7 @@ impl AddressPatterns {
     }
 
     /// Whether one fits, and none that is negated. An IPv4 address that is written as one of IPv6 is one of IPv4.
+    #[must_use = "this decides whether they may log in"]
     pub fn admit(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address.map(|address| address.to_canonical()) else { return false };
         let mut fitting = self.patterns.iter().filter(|pattern| pattern.of.fits(address)).peekable();

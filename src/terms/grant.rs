@@ -1,7 +1,7 @@
 //! Grants: who a client is, and what it may do.
 
 use crate::limits;
-use crate::terms::error::{Misuse, Violation};
+use crate::terms::error::{Misuse, Violation, codes};
 use crate::wire::codec::{Bytes, Field, GrantMessage, List, Text, VerdictMessage};
 
 /// A principal and its permissions: what a server's verifier says of a good credential, and what both ends hold after
@@ -166,6 +166,7 @@ impl Grant {
     }
 
     /// Whether one of the grant's permissions covers this one; never where it has a `*`, or can't be a permission.
+    #[must_use = "this decides what they may do"]
     pub fn permits(&self, permission: &str) -> bool {
         let can_be_asked_for = within("", permission, limits::MAX_PERMISSION, |c| is_of_permissions(c) && c != '*');
         can_be_asked_for.is_ok() && self.permissions().any(|held| covers(held, permission))
@@ -245,12 +246,18 @@ impl NoGrant {
 /// [`Forbidden::has_ended`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", forbidden(permission, *has_ended))]
+#[non_exhaustive]
 pub struct Forbidden {
     /// What is missing, as it was asked for.
     pub permission: String,
     /// The session was ended from outside, and permits nothing any more: [`crate::CurrentGrant::check`] says why.
     pub has_ended: bool,
 }
+
+codes!(Forbidden {
+    Self { has_ended: true, .. } => "session-ended",
+    Self { has_ended: false, .. } => "forbidden",
+});
 
 fn forbidden(permission: &str, has_ended: bool) -> String {
     if has_ended {

@@ -14,7 +14,8 @@ pub mod x509;
 pub(crate) use level::Levels;
 pub use level::TrustLevel;
 pub use manifest::{
-    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+    Identity, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, ManifestStore, MemoryManifests,
+    SignedManifest,
 };
 pub(crate) use pins::Pins;
 pub use question::Question;
@@ -101,6 +102,7 @@ impl Wants {
 
 /// What one way to know keys says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// It is the server's, and that is known this well.
     Trusted(TrustLevel),

@@ -91,10 +91,10 @@ impl LdapVerifier {
     }
 
     /// Tells when the directory goes away, and when it is back: as soon as a login finds it so, or [`LdapVerifier::check`].
-    /// The first that is given is told.
+    /// A second observer takes the first one's place.
     #[must_use]
-    pub fn with_watcher(self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
-        self.0.watcher.set(tell);
+    pub fn with_observer(self, observer: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
+        self.0.watcher.set(observer);
         self
     }
 
@@ -279,4 +279,19 @@ pub enum LdapError {
     /// It is there, and does not let the service account in, or does not show it what it is to search. That does not pass by itself.
     #[error("the directory refuses: {0}")]
     Refused(String),
+}
+
+impl LdapError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Address => "directory-address",
+            Self::People => "directory-people",
+            Self::Permissions => "directory-permissions",
+            Self::Roots => "directory-roots",
+            Self::NoRuntime => "no-runtime",
+            Self::Away(_) => "directory-away",
+            Self::Refused(_) => "directory-refused",
+        }
+    }
 }

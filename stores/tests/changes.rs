@@ -7,12 +7,11 @@
 mod databases;
 mod support;
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{
-    Account, AccountFile, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
+    Account, AccountFile, AccountStore, AccountVerifier, HashParameters, Imitation, Role, StoreError, TotpSecret,
 };
 use countersign::crypto::rustcrypto;
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use countersign::{
     Acceptor, Accounts, Answer, AsyncVerifier, Attempt, AuthorizedKey, ClientConfig, ClientKey, Clock, Connector,
     Context, Credential, CredentialKind, Error, FactorAttempt, Further, Grant, KeyId, LoginError, Moment, Question,
@@ -41,7 +40,7 @@ macro_rules! over_each_store {
         $test(Arc::new(RwLock::new(Accounts::new()))).await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("accounts");
-        AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+        edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
         $test(Arc::new(AccountFile::open(&path).unwrap())).await;
         for (place, _folder) in databases($name).await {
             $test(Arc::new(SqlStore::open(&place).await.unwrap())).await;
@@ -170,8 +169,8 @@ impl Change {
             Self::Remove => store.remove("alice").await,
             Self::Lock => store.edit("alice", |alice| Ok(alice.lock())).await.map(drop),
             Self::Password => {
-                let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-                store.edit("alice", |alice| alice.set_password_with(b"battery staple", &cheap)).await
+                let cheap = HashParameters::new(8, 1, 1).unwrap();
+                store.edit("alice", |alice| alice.set_password_with(b"battery staple", cheap)).await
             }
         }
         .unwrap();

@@ -53,6 +53,7 @@ for_every_adapter!(
     a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_connection,
     nobody_dials_again_for_a_proof_that_was_asked_for_and_left_out,
     both_ends_see_that_they_mean_different_connections_before_a_credential_leaves,
+    what_a_login_is_bound_to_stays_when_the_connection_is_told_of,
     a_name_that_the_server_does_not_go_by_is_turned_away,
     a_store_that_is_away_says_not_now_to_whoever_asks,
     the_answer_of_a_module_shows_no_earlier_than_a_floor,
@@ -66,10 +67,10 @@ fn a_login_gives_both_ends_the_same_session<A: Adapter>() {
     let facts = |end: &A::Session| {
         let mut key = [0; 32];
         end.info().export("a test", b"", &mut key).unwrap();
-        (end.info().grant().clone(), end.info().suite(), end.info().id(), key)
+        (end.info().login_grant().clone(), end.info().suite(), end.info().id(), key)
     };
     assert_eq!(facts(&client), facts(&server));
-    assert_eq!((client.info().grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
+    assert_eq!((client.info().login_grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
 }
 
 fn tokens_and_every_suite_log_in<A: Adapter>() {
@@ -80,7 +81,10 @@ fn tokens_and_every_suite_log_in<A: Adapter>() {
         let server = RSA2048.trust().with_floor(suite.key_exchange);
         let connector = Connector::new(client_config().with_suites(&[suite]).unwrap(), server);
         let (client, server) = login::<A>(&acceptor, &connector, Credential::Token(TOKEN));
-        assert_eq!((client.unwrap().info().suite(), server.unwrap().info().grant().principal()), (suite, "robot"));
+        assert_eq!(
+            (client.unwrap().info().suite(), server.unwrap().info().login_grant().principal()),
+            (suite, "robot")
+        );
     }
 }
 
@@ -639,7 +643,7 @@ pub fn hello_with_proof(ticket: Ticket) -> Vec<u8> {
 
 fn a_resumption_is_no_session_before_its_client_has_spoken<A: Adapter>() {
     // Every use is the first, so that a recording is answered, too.
-    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_unlimited_reuse();
     let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
     let hello = hello_with(ticket::<A>(&acceptor));
     let lies: [&dyn Fn(&mut Peer); 4] = [
@@ -814,6 +818,26 @@ fn both_ends_see_that_they_mean_different_connections_before_a_credential_leaves
     }
 }
 
+fn what_a_login_is_bound_to_stays_when_the_connection_is_told_of<A: Adapter>() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier);
+    let [one, other] = [7, 8].map(|byte| ChannelBinding::tls_exporter([byte; 32]));
+    let bound = |by: &dyn Fn(Connector) -> Connector| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted().with_binding(one.clone()));
+        let client = A::connect(&by(connector()), client, ALICE);
+        (client.is_ok(), server.join().unwrap().is_ok())
+    };
+    let here = || Source::named("here");
+    assert_eq!(bound(&|connector| connector.with_binding(one.clone()).with_context(here())), (true, true));
+    assert_eq!(bound(&|connector| connector.with_context(here()).with_binding(one.clone())), (true, true));
+    let context = |binding: &ChannelBinding| Context::new(here()).with_binding(binding.clone());
+    assert_eq!(bound(&|connector| connector.with_binding(other.clone()).with_context(context(&one))), (true, true));
+    assert_eq!(bound(&|connector| connector.with_binding(one.clone()).with_context(context(&other))), (false, false));
+    // A clone for the next connection is bound to nothing where that is said.
+    let unbound = |connector: Connector| connector.with_binding(one.clone()).with_binding(ChannelBinding::none());
+    assert_eq!(bound(&unbound), (false, false));
+}
+
 fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
     let named = |keys: ServerKeys, name: &str| {
         let acceptor = Acceptor::new(config(), keys, verifier);
@@ -886,7 +910,7 @@ impl TicketMemory for Trouble {
 
 fn a_memory_of_tickets_that_panics_or_hangs_leads_to_the_full_login<A: Adapter>() {
     for trouble in [Trouble::Panics, Trouble::Hangs, Trouble::Away] {
-        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_shared_memory(Arc::new(trouble));
+        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_shared_memory(trouble);
         let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
         let acceptor = acceptor.with_bounds(Bounds::default().with_patience(Duration::from_secs(2)));
         let connector = connector().with_tickets(MemoryTickets::new());

@@ -418,6 +418,12 @@ fn async_verifiers_are_asked_as_seldom<A: Adapter>() {
     });
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     assert!(client.is_ok() && server.is_ok());
+    // They are switched on while it serves, and off.
+    acceptor.set_penalties(Some(penalties()));
+    let reasons: Vec<_> = (0..20).map(|flat| why::<A>(&acceptor, &flat.to_string(), wrong("alice"))).collect();
+    assert_eq!(reasons[11..], vec![Reason::Penalty(Penalty::Account); 9]);
+    acceptor.set_penalties(None);
+    assert_eq!(why::<A>(&acceptor, "20", wrong("alice")), Reason::WrongPassword);
 }
 
 /// Somebody who types the password where the name belongs, and again, until it has to wait.
@@ -453,8 +459,8 @@ fn a_password_in_the_place_of_a_name_is_told_to_no_log<A: Adapter>() {
 }
 
 fn what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway<A: Adapter>() {
-    let (looked, store) = (Looked::default(), Shared::default());
-    let shared = || penalties().with_store(store.clone(), WhenAway::GoOn);
+    let (looked, store) = (Looked::default(), Arc::new(Shared::default()));
+    let shared = || penalties().with_store(Arc::clone(&store), WhenAway::GoOn);
     let [here, there] = [0, 1].map(|_| acceptor(&looked).with_penalties(shared()));
     gets_in::<A>(&there, "office", ALICE);
     for source in ["flat", "office"] {

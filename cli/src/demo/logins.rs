@@ -5,7 +5,7 @@ use super::relay::Towards;
 use super::stage::{ALICE, FULL, Host, LEFT, PASSWORD, RESUMED, Scene, Seen, Stage, USER, check, connector, loaded};
 use crate::failure::Failure;
 use crate::term;
-use countersign::accounts::AccountFile;
+use countersign::files::{Missing, edit_accounts};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, TAG};
 use countersign::{Credential, KeyId, MemoryTickets, PublicKey, Server};
@@ -78,7 +78,7 @@ fn logins(stage: &mut Stage<'_>, server: &Host, key: &PublicKey, users: &Path) -
     };
     stage.play(&resumed)?;
 
-    AccountFile::edit(users, false, |accounts| -> Result<(), Failure> {
+    edit_accounts(users, Missing::Fail, |accounts| -> Result<(), Failure> {
         Ok(accounts.edit(USER, |account| account.set_password(NEW_PASSWORD.as_bytes()))?)
     })?;
     term::line("")?;

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The server's key is trusted. *Which credential?*
+#[must_use = "nobody is logged in yet"]
 pub struct Trusted {
     pub(super) challenge: Challenge,
     pub(super) approved: Approved,
@@ -300,7 +301,7 @@ impl AwaitVerdict {
     }
 
     /// As [`AwaitVerdict::read`], for a client that offered to answer requests for further factors
-    /// ([`ClientConfig::with_factors`]).
+    /// ([`ClientConfig::offering_factors`]).
     ///
     /// # Errors
     /// As [`AwaitVerdict::read`].

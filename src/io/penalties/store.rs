@@ -1,6 +1,7 @@
 //! What is counted, and where the counts of several servers may live.
 
 use crate::terms::context::Source;
+use crate::terms::error::codes;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -83,6 +84,10 @@ impl Standing {
 #[error("the store of failed logins does not answer")]
 pub struct StoreAway;
 
+codes!(StoreAway {
+    Self => "penalty-store-away",
+});
+
 /// A store's answer, some time later.
 pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreAway>> + Send + 'a>>;
 
@@ -111,4 +116,14 @@ pub trait PenaltyStore: Send + Sync {
     /// # Errors
     /// [`StoreAway`].
     fn add<'a>(&'a self, amounts: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()>;
+}
+
+impl<S: PenaltyStore + ?Sized> PenaltyStore for Arc<S> {
+    fn read<'a>(&'a self, keys: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
+        (**self).read(keys)
+    }
+
+    fn add<'a>(&'a self, amounts: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()> {
+        (**self).add(amounts)
+    }
 }

@@ -43,7 +43,7 @@ impl Account {
     /// use countersign::accounts::Account;
     ///
     /// let account = Account::from_fields("alice", [("permissions", "read,write"), ("locked", "yes")])?;
-    /// assert!(account.is_locked() && account.grant().permits("write"));
+    /// assert!(account.is_locked() && account.own_grant().permits("write"));
     /// # Ok::<(), countersign::accounts::LineError>(())
     /// ```
     ///
@@ -233,6 +233,13 @@ const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
 
 /// A line that is no account, and what is wrong with it.
 pub type BrokenLine = crate::stores::files::BrokenLine<LineError>;
+
+impl BrokenLine {
+    /// That of what is wrong with it.
+    pub fn code(&self) -> &'static str {
+        self.error.code()
+    }
+}
 
 /// What is wrong with a line. Nothing of the line is in it: that may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

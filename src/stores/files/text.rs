@@ -6,6 +6,7 @@ use crate::terms::error::codes;
 /// A line that can't be read, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
+#[non_exhaustive]
 pub struct BrokenLine<E> {
     /// The line's number; the first is 1.
     pub number: usize,

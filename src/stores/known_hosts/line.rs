@@ -250,6 +250,13 @@ fn parse_date(text: &str) -> Result<UnixTime, LineError> {
 /// A line that can't be read, and what is wrong with it.
 pub type BrokenLine = crate::stores::files::BrokenLine<LineError>;
 
+impl BrokenLine {
+    /// That of what is wrong with it.
+    pub fn code(&self) -> &'static str {
+        self.error.code()
+    }
+}
+
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

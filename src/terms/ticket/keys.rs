@@ -148,15 +148,15 @@ impl TicketKeys {
 
     /// Remembers used tickets in a memory that servers share, as those need that share keys.
     #[must_use]
-    pub fn with_shared_memory(mut self, memory: Arc<dyn TicketMemory>) -> Self {
-        self.used = Used::Shared(memory);
+    pub fn with_shared_memory(mut self, memory: impl TicketMemory + 'static) -> Self {
+        self.used = Used::Shared(Arc::new(memory));
         self
     }
 
     /// Takes each ticket as often as it is shown, until it expires. Whoever gets hold of a copy can then use it beside its owner,
     /// and nobody notices.
     #[must_use]
-    pub fn with_reuse(mut self) -> Self {
+    pub fn with_unlimited_reuse(mut self) -> Self {
         self.used = Used::Nobody;
         self
     }

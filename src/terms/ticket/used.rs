@@ -5,6 +5,7 @@
 
 use super::Chain;
 use crate::limits;
+use crate::terms::error::codes;
 use crate::time::UnixTime;
 use core::fmt;
 use core::future::Future;
@@ -46,6 +47,12 @@ pub enum AlreadyUsed {
     Away,
 }
 
+codes!(AlreadyUsed {
+    Self::Used => "ticket-used",
+    Self::Forgotten => "ticket-forgotten",
+    Self::Away => "ticket-memory-away",
+});
+
 /// Remembers which tickets were used. [`UsedTickets`] is one, for one server; servers that share ticket keys need one that
 /// they share, too (a database, say), or each ticket is good for one login at each of them.
 pub trait TicketMemory: Send + Sync {
@@ -55,6 +62,12 @@ pub trait TicketMemory: Send + Sync {
     /// # Errors
     /// [`AlreadyUsed`]; the client then logs in with its credential.
     fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a>;
+}
+
+impl<M: TicketMemory + ?Sized> TicketMemory for Arc<M> {
+    fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
+        (**self).use_once(ticket)
+    }
 }
 
 /// Used tickets in memory, of one server.
