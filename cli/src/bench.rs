@@ -130,9 +130,12 @@ impl Bench {
         let answer = setup.answer(&handshakes)?;
         let key = self.key(&setup, &keys)?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.argon2.clone());
-        let rounds = if self.quick { 3 } else { 31 };
-        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2, rounds };
-        let relief = measure.run()?;
+        let (rounds, budget) = (if self.quick { 3 } else { 31 }, Duration::from_secs(15));
+        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2, rounds, budget };
+        let bar = self::bar("stretched passwords {bar:30} {pos}/{len} rounds, {elapsed}");
+        let relief = measure.run(&bar);
+        bar.finish_and_clear();
+        let relief = relief?;
         self.say([String::new()].into_iter().chain(table::relief(plan, &relief, answer)))?;
 
         let load = match self.no_load {

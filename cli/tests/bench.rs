@@ -50,6 +50,18 @@ fn check_handshake(one: &Value) {
 }
 
 #[track_caller]
+fn check_relief(relief: &Value) {
+    let of = |name| number(relief, name);
+    for name in
+        ["client_ms", "password_server_ms", "stretched_server_ms", "ratio", "password_junk_ms", "stretched_junk_ms"]
+    {
+        assert!(of(name) > 0.0, "{name} in {relief:#}");
+    }
+    assert!((of("ratio") * of("stretched_server_ms") / of("password_server_ms") - 1.0).abs() < 1e-9, "{relief:#}");
+    assert_eq!((relief["parameters"].as_str(), of("rounds")), (Some("m=65536,t=3,p=4"), 3.0));
+}
+
+#[track_caller]
 fn check_rate(rate: &Value, share: f64) {
     let of = |name| number(rate, name);
     assert_eq!(of("scheduled"), of("done") + of("refused") + of("failed") + of("untried"), "{rate:#}");
@@ -96,6 +108,7 @@ fn the_report_has_every_part_and_its_counts_add_up() {
     let handshakes = list(&report, "handshakes");
     assert_eq!(handshakes.len(), 2 * providers);
     handshakes.iter().for_each(check_handshake);
+    check_relief(&report["relief"]);
 
     let load = &report["load"];
     assert_eq!(load["suite"], suite);

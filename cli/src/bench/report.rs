@@ -91,6 +91,7 @@ pub(crate) struct Handshake {
 pub(crate) struct Relief {
     /// What stretching takes of a client.
     pub(crate) parameters: String,
+    pub(crate) rounds: usize,
     /// One computation of that, once.
     pub(crate) client_ms: f64,
     /// With the password hash.

@@ -47,7 +47,11 @@ pub(crate) fn relief(plan: &Plan, relief: &Relief, answer: &Handshake) -> Vec<St
             "hashed: the server computes Argon2id {}. stretched: the client does, with {},",
             plan.argon2, relief.parameters
         ),
-        format!("in {:.0} ms (`serve --stretch`). junk: a login that does not open.", relief.client_ms),
+        format!(
+            "in {:.0} ms (`serve --stretch`). junk: a login that does not open. The RSA operation in each of",
+            relief.client_ms
+        ),
+        format!("them takes {} ms (median of {} rounds).", ms(answer.rsa_ms), relief.rounds),
         String::new(),
     ];
     let each = |what: &str, hashed: f64, stretched: f64| {
