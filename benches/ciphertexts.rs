@@ -133,5 +133,6 @@ fn clock(maker: &Maker, name: &str, operation: &Operation, blocks: u64) {
         start.elapsed()
     });
     println!("{name}, {blocks} blocks");
+    // Without the control nothing is known below its size, and the next operation may see it: docs/timing.md says of which that is.
     report(&classes, &rows, true);
 }

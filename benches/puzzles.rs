@@ -9,8 +9,8 @@
 //! solved wrong.
 //!
 //! Then over TCP, in this process: good clients at a steady rate, each from an address that is new to the server, and a flood of hellos
-//! from some thirty thousand addresses, each too seldom for anybody to count it. The flood sends the same hello again and again, and either
-//! leaves the puzzle or solves it, on one thread. All of them share the processors: what the flood spends on
+//! from some thirty thousand addresses, each too seldom for anybody to count it. The flood sends the same hello again and again, which it has
+//! made once, and either leaves the puzzle or solves it, on one thread. All of them share the processors: what the flood spends on
 //! puzzles is missing at the server, too.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -194,7 +194,7 @@ struct Stage {
     acceptor: Acceptor,
     address: SocketAddr,
     connector: Connector,
-    hello: Arc<dyn Fn() -> (Vec<u8>, AwaitChallenge) + Send + Sync>,
+    peers: Peers,
 }
 
 impl Stage {
@@ -221,16 +221,18 @@ impl Stage {
         let config = ClientConfig::new(provider).with_suites(&[SUITE]).unwrap();
         let connector = Connector::new(config, Server::key(key.public_key().clone()));
         let peers = Peers::new(provider, SUITE, KEYS[1].1).with_proof();
-        let hello = Arc::new(move || peers.hello(&mut rng()));
-        Self { server, clients, acceptor, address, connector, hello }
+        Self { server, clients, acceptor, address, connector, peers }
     }
 
     fn run(self, flood: Flood, time: Duration, rate: u32) -> Measured {
-        let Self { server, clients, acceptor, address, connector, hello } = self;
-        // Whoever pays does so on one thread, in the order in which it is asked.
+        let Self { server, clients, acceptor, address, connector, peers } = self;
+        let hello: Arc<[u8]> = peers.hello(&mut rng()).0.into();
+        // Whoever pays does so on one thread, in the order in which it is asked. What belongs to the hello is made again there, from the
+        // same randomness: a small part of what a puzzle takes.
         let (to_solve, asked) = sync_channel::<Asked>(64);
         let solver = std::thread::spawn(move || {
-            for Asked { client, busy, answer } in asked {
+            for Asked { busy, answer } in asked {
+                let (_, client) = peers.hello(&mut rng());
                 // The rest of the flood is gone where it has ended.
                 drop(answer.send(client.puzzle(&busy).map(|_| solve(client, &busy).0)));
             }
@@ -253,7 +255,7 @@ impl Stage {
                         let to_solve = (flood == Flood::Paying).then(|| to_solve.clone());
                         tokio::spawn(async move {
                             let from = Ipv4Addr::from(0x7f80_0000 + number % 30_000 * 257);
-                            if visit(from, address, &*hello, to_solve).await == Some(FrameType::ServerHello) {
+                            if visit(from, address, &hello, to_solve).await == Some(FrameType::ServerHello) {
                                 answered.fetch_add(1, Ordering::Relaxed);
                             }
                         });
@@ -296,27 +298,20 @@ impl Stage {
 }
 
 struct Asked {
-    client: AwaitChallenge,
     busy: Vec<u8>,
     answer: tokio::sync::oneshot::Sender<Option<Vec<u8>>>,
 }
 
 /// One hello of the flood, which hangs up once it has its answer: gives what that was.
-async fn visit(
-    from: Ipv4Addr,
-    to: SocketAddr,
-    hello: &(dyn Fn() -> (Vec<u8>, AwaitChallenge) + Send + Sync),
-    to_solve: Option<SyncSender<Asked>>,
-) -> Option<FrameType> {
+async fn visit(from: Ipv4Addr, to: SocketAddr, hello: &[u8], to_solve: Option<SyncSender<Asked>>) -> Option<FrameType> {
     let mut stream = dial(from, to).await?;
-    let (hello, client) = hello();
-    stream.write_all(&hello).await.ok()?;
+    stream.write_all(hello).await.ok()?;
     let busy = receive(&mut stream).await?;
     let kind = FrameType::from_byte(busy[0]);
     let Some(to_solve) = to_solve.filter(|_| kind == Some(FrameType::Busy)) else { return kind };
     let (answer, answered) = tokio::sync::oneshot::channel();
     // What there is no time to solve is left.
-    to_solve.try_send(Asked { client, busy, answer }).ok()?;
+    to_solve.try_send(Asked { busy, answer }).ok()?;
     stream.write_all(&answered.await.ok()??).await.ok()?;
     FrameType::from_byte(receive(&mut stream).await?[0])
 }

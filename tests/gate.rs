@@ -55,6 +55,7 @@ fn the_gate_forgives_nothing_and_waits_for_what_it_has_begun() {
         "COUNTERSIGN_MAY_LEAVE_OUT=systemd,mounts .ci/postgres cargo test --workspace --all-features --test conformance --test postgres \
          --test shared --test changes --test cluster --test clocks",
         "\"$venv/bin/python\" tests/interop/run.py --countersign target/debug/countersign",
+        "\"$venv/bin/python\" tests/interop/rates.py --countersign target/debug/countersign --no-bench --seconds 1 --clients 1",
         "aside \"a peer in another language\" other_language",
         "target/debug/load --quick",
         "target/debug/countersign demo",

@@ -30,8 +30,21 @@ pub(crate) fn in_blocks(
     rows
 }
 
-/// Prints what sets the classes apart from the first, in microseconds. The last may be a control, which has to be found.
-pub(crate) fn report(classes: &[&str], rows: &[Vec<f64>], has_control: bool) {
+/// Which columns these classes have, among all of them; `None` where one has none.
+#[allow(dead_code, reason = "for the bench that compares some of its classes alone")]
+pub(crate) fn columns(classes: &[&str], all: &[&str]) -> Option<Vec<usize>> {
+    classes.iter().map(|class| all.iter().position(|one| one == class)).collect()
+}
+
+/// These columns alone.
+#[allow(dead_code, reason = "for the bench that compares some of its classes alone")]
+pub(crate) fn only(columns: &[usize], rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    rows.iter().map(|row| columns.iter().map(|column| row[*column]).collect()).collect()
+}
+
+/// Prints what sets the classes apart from the first, in microseconds. The last may be a control, which has to be found: gives whether it was, or
+/// there is none.
+pub(crate) fn report(classes: &[&str], rows: &[Vec<f64>], has_control: bool) -> bool {
     let reference: Vec<f64> = rows.iter().map(|row| row[0]).collect();
     println!("  {:<40} median {:>8.1} us", classes[0], quantile(reference, 0.5));
     for (class, name) in classes.iter().enumerate().skip(1) {
@@ -47,10 +60,34 @@ pub(crate) fn report(classes: &[&str], rows: &[Vec<f64>], has_control: bool) {
     }
     if !has_control {
         println!("  Friedman: p = {:.2e}", friedman(rows));
-        return;
+        return true;
     }
     let without_control: Vec<Vec<f64>> = rows.iter().map(|row| row[..row.len() - 1].to_vec()).collect();
     println!("  Friedman: p = {:.2e} without the control, {:.2e} with it", friedman(&without_control), friedman(rows));
+    let is_found = is_found(rows);
+    if !is_found {
+        println!("  The control was NOT found: what is not larger than it would not be, either.");
+    }
+    is_found
+}
+
+/// Whether the last class takes longer than the first, to a certainty that chance comes to once in a thousand runs.
+pub(crate) fn is_found(rows: &[Vec<f64>]) -> bool {
+    let differences: Vec<f64> = rows.iter().map(|row| row[row.len() - 1] - row[0]).collect();
+    quantile(differences.clone(), 0.5) > 0.0 && sign_test(&differences) < 0.001
+}
+
+/// Sees a difference where there is one, and none where there is none, by columns that are made up.
+#[allow(dead_code, reason = "for the bench that the gate runs once")]
+pub(crate) fn check() {
+    assert_eq!(columns(&["b", "a"], &["a", "b"]), Some(vec![1, 0]));
+    assert_eq!(columns(&["b", "c"], &["a", "b"]), None);
+    assert_eq!(only(&[2, 0], &[vec![1.0, 2.0, 3.0]]), [[3.0, 1.0]]);
+    // The difference is 1 where the last takes longer, and -1 where it does not.
+    let rows =
+        |longer: u32| (0..100).map(|row| vec![9.0, 5.0, if row < longer { 10.0 } else { 8.0 }]).collect::<Vec<_>>();
+    assert!(is_found(&rows(100)) && is_found(&rows(70)));
+    assert!(!is_found(&rows(60)) && !is_found(&rows(50)) && !is_found(&rows(0)));
 }
 
 fn quantile(mut values: Vec<f64>, part: f64) -> f64 {

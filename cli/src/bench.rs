@@ -35,8 +35,8 @@ use std::time::Duration;
 /// Measure what a login costs on this machine, and how many logins a second it serves.
 ///
 /// First runs handshakes in this process, for each provider, key size and suite. Then puts a real server, on a loopback
-/// port, under a load of logins at several rates. Ends with the answer in a sentence. Takes two minutes or so; what else
-/// runs on the machine meanwhile shows in the results.
+/// port, under a load of logins at several rates. Ends with the answer in a sentence. Takes two minutes or so, and longer
+/// with a --duration; what else runs on the machine meanwhile shows in the results.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -57,7 +57,8 @@ The server is asked for its own counts, too: what it turned away and why, its me
 of used tickets, which has room for two lifetimes of tickets at one new client a second. Where that
 fills up at a rate that held, the answer says after how long: from then on the clients that were
 forgotten log in anew, and the rate is that of a smaller share. A few seconds do not show it; to see it,
-hold one rate for an hour: --rate 100 --duration 1h.")]
+hold one rate for an hour: --rate 100 --duration 1h. That takes two hours, one without resumption and
+one with it, and what the first gave is printed when it is over; --resumed 0 leaves out the second.")]
 pub(crate) struct Bench {
     /// Key sizes, separated by commas
     #[arg(long, value_name = "BITS", value_delimiter = ',', default_value = "2048,3072,4096", value_parser = options::bits)]
@@ -81,7 +82,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "TIME", value_parser = term::timeout, conflicts_with = "no_load")]
     duration: Option<Duration>,
     /// A rate holds if 99 % of its logins are done within this time
-    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = term::timeout)]
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = term::timeout, conflicts_with = "no_load")]
     within: Duration,
     /// Run the handshakes alone, without a server
     #[arg(long)]
@@ -128,18 +129,19 @@ impl Bench {
 
         let answer = setup.answer(&handshakes)?;
         let key = self.key(&setup, &keys)?;
-        let rounds = if self.quick { 3 } else { 31 };
-        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2: self.argon2, rounds };
-        let relief = measure.run()?;
+        let argon2 = self.argon2;
+        let (rounds, budget) = (if self.quick { 3 } else { 31 }, Duration::from_secs(15));
+        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2, rounds, budget };
+        let bar = self::bar("stretched passwords {bar:30} {pos}/{len} rounds, {elapsed}");
+        let relief = measure.run(&bar);
+        bar.finish_and_clear();
+        let relief = relief?;
         self.say([String::new()].into_iter().chain(table::relief(plan, &relief, answer)))?;
 
         let load = match self.no_load {
             true => None,
             false => Some(self.load(&setup, &stage, &keys, &users, (hash, answer))?),
         };
-        if let Some(load) = &load {
-            self.say([String::new()].into_iter().chain(table::load(plan, machine, load)))?;
-        }
         let summary = summary::summary(&setup, answer, load.as_ref());
         self.say([String::new()].into_iter().chain(term::wrap(&summary.sentence, term::width().unwrap_or(100))))?;
         if let (Some(path), Some(load)) = (&self.svg, &load) {
@@ -236,7 +238,7 @@ impl Bench {
             cores: setup.machine.cores,
             full_ms: alone.server_ms + hash,
             resumed_ms: alone.resumed_server_ms,
-            rates: &self.rates,
+            rates: &setup.rates,
             duration: setup.duration,
             held: if self.quick { 50 } else { 200 },
         };
@@ -244,9 +246,30 @@ impl Bench {
         let bar = bar("load {bar:30} {pos}/{len} s, {elapsed}: {msg}");
         bar.set_length(course.length(shares));
         bar.enable_steady_tick(Duration::from_millis(250));
-        let load = course.run(stage, shares, &bar);
+        let load = self.told(&course, setup, stage, shares, &bar);
         bar.finish_and_clear();
         load
+    }
+
+    /// Runs the load, and says what came of each mix when it is over: with a long --duration that is worth having, whatever becomes of
+    /// the next.
+    fn told(
+        &self,
+        course: &Course<'_>,
+        setup: &Setup,
+        stage: &Stage,
+        shares: &[f64],
+        bar: &ProgressBar,
+    ) -> Result<Load, Failure> {
+        let say = |lines: Vec<String>| bar.suspend(|| self.say([String::new()].into_iter().chain(lines)));
+        let mut load = course.begin(stage)?;
+        say(table::load(&setup.machine, &load))?;
+        for &share in shares {
+            let mix = course.mix(stage, share, bar)?;
+            say(table::mix(&setup.plan, &setup.machine, &mix))?;
+            load.mixes.push(mix);
+        }
+        Ok(load)
     }
 }
 

@@ -5,6 +5,7 @@ mod support;
 
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::process::Command;
 use support::{Said, command, run};
 
@@ -50,6 +51,18 @@ fn check_handshake(one: &Value) {
 }
 
 #[track_caller]
+fn check_relief(relief: &Value) {
+    let of = |name| number(relief, name);
+    for name in
+        ["client_ms", "password_server_ms", "stretched_server_ms", "ratio", "password_junk_ms", "stretched_junk_ms"]
+    {
+        assert!(of(name) > 0.0, "{name} in {relief:#}");
+    }
+    assert!((of("ratio") * of("stretched_server_ms") / of("password_server_ms") - 1.0).abs() < 1e-9, "{relief:#}");
+    assert_eq!((relief["parameters"].as_str(), of("rounds")), (Some("m=65536,t=3,p=4"), 3.0));
+}
+
+#[track_caller]
 fn check_rate(rate: &Value, share: f64) {
     let of = |name| number(rate, name);
     assert_eq!(of("scheduled"), of("done") + of("refused") + of("failed") + of("untried"), "{rate:#}");
@@ -70,8 +83,16 @@ fn check_rate(rate: &Value, share: f64) {
         assert!(by_code.as_object().is_some_and(|codes| codes.values().all(Value::is_u64)), "{name} in {rate:#}");
     }
     let parts = list(rate, "over_time");
-    let all: f64 = parts.iter().map(|part| number(part, "done") + number(part, "not_done")).sum();
-    assert!(!parts.is_empty() && all == of("scheduled") - of("untried"), "{rate:#}");
+    let all = |name| parts.iter().map(|part| number(part, name)).sum::<f64>();
+    assert!(!parts.is_empty() && all("done") + all("not_done") == of("scheduled") - of("untried"), "{rate:#}");
+    assert_eq!(all("untried"), of("untried"));
+    for part in parts {
+        // What is told is told by cause; a server that is too busy to say is one of which nothing is known.
+        for name in ["turned_away", "refused"] {
+            let codes = part[name].as_object().is_some_and(|codes| codes.values().all(Value::is_u64));
+            assert!(codes || part[name].is_null() && part["ticket_chains"].is_null(), "{name} in {part:#}");
+        }
+    }
     if cfg!(target_os = "linux") {
         assert!(number(server, "memory_bytes") > 1e6 && parts.iter().all(|part| number(part, "memory_bytes") > 1e6));
     }
@@ -82,7 +103,7 @@ fn the_report_has_every_part_and_its_counts_add_up() {
     let house = support::House::empty();
     let svg = house.path("bench.svg");
     let suite = "rsa+x25519/aes-256-gcm";
-    let args = ["--suite", suite, "--suite", "rsa/chacha20-poly1305", "--resumed", "0.75", "--rate", "20,40"];
+    let args = ["--suite", suite, "--suite", "rsa/chacha20-poly1305", "--resumed", "0.75", "--rate", "40,20,40"];
     let said = bench(&[&args[..], &["--within", "20s", "--json", "-", "--svg", &svg]].concat()).ok();
     let report: Value = serde_json::from_str(&said.out).unwrap();
 
@@ -96,6 +117,7 @@ fn the_report_has_every_part_and_its_counts_add_up() {
     let handshakes = list(&report, "handshakes");
     assert_eq!(handshakes.len(), 2 * providers);
     handshakes.iter().for_each(check_handshake);
+    check_relief(&report["relief"]);
 
     let load = &report["load"];
     assert_eq!(load["suite"], suite);
@@ -115,12 +137,19 @@ fn the_report_has_every_part_and_its_counts_add_up() {
 
     let summary = &report["summary"];
     assert!(number(summary, "mixed_logins_per_second") > 0.0 && number(summary, "logins_per_second") > 0.0);
+    let held = list(summary, "held");
+    assert_eq!(held.iter().map(|held| number(held, "resumed_share")).collect::<Vec<_>>(), [0.0, 0.75]);
+    assert_eq!(
+        held.iter().map(|held| &held["per_second"]).collect::<Vec<_>>(),
+        mixes.iter().map(|mix| &mix["sustained_per_second"]).collect::<Vec<_>>()
+    );
     let sentence = summary["sentence"].as_str().unwrap();
     for part in ["logins/s with RSA-2048", suite, "m=19456,t=2,p=1", "if 75 % resume", "The password hash is "] {
         assert!(sentence.contains(part), "{part:?} is missing in {sentence}");
     }
     // What people read went to the other stream.
-    for part in ["RSA-2048, ", "75 % resume", "untried", sentence.split(' ').next().unwrap()] {
+    let rsa = format!("them takes {:.3} ms", number(&handshakes[0], "rsa_ms"));
+    for part in ["RSA-2048, ", "junk", &rsa, "75 % resume", "untried", sentence.split(' ').next().unwrap()] {
         assert!(said.err.contains(part), "{part:?} is missing in {}", said.err);
     }
 
@@ -185,10 +214,29 @@ fn what_cannot_be_measured_is_refused_before_the_work() {
         (&["--duration", "0s"], &["--duration", "more than zero"]),
         (&["--json", "no/such/folder/bench.json"], &["no/such/folder/bench.json", "can't be written"]),
         (&["--svg", "/"], &["it is a directory"]),
+        (&["--svg", "-"], &["--svg -", "bench.svg"]),
+        (&["--duration", "1h"], &["--duration", "10 minutes", "--rate 20"]),
+        (&["--no-load", "--within", "1s"], &["--no-load", "--within"]),
         (&["--no-load", "--svg", "bench.svg"], &["--no-load", "--svg"]),
     ] {
         run(&[&["bench"], args].concat(), "").fails(2, parts);
     }
+}
+
+#[test]
+fn what_one_load_gave_is_printed_while_the_next_one_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["bench", "--quick", "--bits", "2048", "--suite", "rsa+x25519/aes-256-gcm", "--argon2", "m=64,t=1"];
+    let args = [&args[..], &["--rate", "5", "--duration", "2s", "--within", "20s"]].concat();
+    let mut child = command(&args).env("TMPDIR", folder.path()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let found = lines.any(|line| line.starts_with("No login resumes: "));
+    // The last line of the table; the load with tickets takes four seconds more.
+    assert!(found && lines.any(|line| line.contains("p99.9 of fewer than 1000")), "{:?}", child.wait_with_output());
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert!(sent.success() && rest.is_empty(), "{rest:?}");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

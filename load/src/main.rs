@@ -4,7 +4,7 @@
 //! cargo run --release -p load                  # everything, some minutes
 //! cargo run --release -p load -- --list        # what there is
 //! cargo run --release -p load -- half-open-one guess-everything
-//! cargo run --release -p load -- --quick       # a minute or so: what the gate runs
+//! cargo run --release -p load -- --quick       # two minutes or so: what the gate runs
 //! ```
 //!
 //! Each scenario has a server in a process of its own (this program again), good clients at a steady rate, a third of them each 0, 20 and 100 ms

@@ -30,14 +30,15 @@ struct Options {
     /// Say what there is, and run nothing
     #[arg(long)]
     list: bool,
-    /// Two seconds for each, in all a minute or so: a p99 fails only past ten times the quiet one, and what fails has its full time then
+    /// A second and a half for each, in all two minutes or so: a p99 fails only past ten times the quiet one, and what fails has its full time
+    /// then
     #[arg(long)]
     quick: bool,
     /// A server without bounds and penalties: the control, with which attacks have to succeed
     #[arg(long)]
     without_limits: bool,
-    /// Write the table into this file of Markdown, between its two marks
-    #[arg(long, value_name = "FILE")]
+    /// Write the lines of those that ran into the table of this file of Markdown, between its two marks
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["quick", "without_limits"])]
     record: Option<PathBuf>,
     #[command(subcommand)]
     part: Option<Part>,

@@ -36,6 +36,18 @@ fn without_penalties_guesses_make_good_clients_wait() {
 }
 
 #[test]
+fn what_was_run_in_a_hurry_or_without_limits_is_not_recorded() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("load.md");
+    for flag in ["--quick", "--without-limits"] {
+        std::fs::write(&table, "<!-- load:begin -->\n<!-- load:end -->\n").unwrap();
+        let output = load(&[flag, "half-open-one", "--record", table.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(flag) && said.contains("--record"), "{said}");
+    }
+}
+
+#[test]
 fn a_name_that_is_no_scenario_is_not_passed_over() {
     assert_eq!(load(&["half-open-one", "half-open"]).status.code(), Some(2));
     let list = load(&["--list"]);

@@ -121,8 +121,10 @@ def main() -> None:
         for kind in KINDS:
             rate, cost = measure(command, kind, options.clients, options.seconds)
             claim = said.get(kind)
-            claimed = f"{claim * 1000:.2f} ms" if claim else "-"
+            claimed = f"{claim * 1000:.2f} ms{'' if kind == 'password' else ' *'}" if claim else "-"
             print(f"{kind:<10}{rate:>10.0f}{cost * 1000:>11.2f} ms{cores / cost:>12.0f} /s{claimed:>16}", flush=True)
+        if said:
+            print("* the work in one process, without sockets, sessions and a log: not for comparing with what the kernel counts")
 
 
 if __name__ == "__main__":

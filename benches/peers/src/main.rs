@@ -47,6 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is measured in less is too little to quote.
+const QUOTABLE: Duration = Duration::from_secs(30);
+
 /// What the command line asks for.
 struct Options {
     budget: Duration,
@@ -66,6 +69,25 @@ impl Options {
                 _ => return Err(USAGE.into()),
             }
         }
+        if options.write && options.budget < QUOTABLE {
+            return Err("--write is for figures to quote, which take more than a few seconds: without --quick".into());
+        }
         Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_few_seconds_gave_is_not_written_for_others_to_read() {
+        let parse = |words: &str| Options::parse(words.split_whitespace().map(str::to_owned));
+        for words in ["--write --quick", "--quick --write", "--seconds 2 --write"] {
+            assert!(parse(words).is_err(), "{words}");
+        }
+        for words in ["--write", "--seconds 30 --write", "--quick", "--seconds 2"] {
+            assert!(parse(words).is_ok(), "{words}");
+        }
     }
 }

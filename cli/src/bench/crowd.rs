@@ -35,6 +35,18 @@ pub(crate) enum Outcome {
     Failed,
 }
 
+impl Outcome {
+    /// What came of a login that was not done. Every password here is right: a server that calls one wrong is broken, and not busy.
+    fn of(error: &LoginError) -> Self {
+        match error {
+            LoginError::Protocol(Error::Busy { .. } | Error::NotNow) => Self::Refused,
+            // A server that is too busy leaves so whose login brought the RSA operation with it, and has waited too long.
+            LoginError::Disconnected { awaited: FrameType::ServerVerdict } => Self::Refused,
+            _ => Self::Failed,
+        }
+    }
+}
+
 impl Crowd {
     pub(crate) fn new(address: SocketAddr, suite: Suite, pin: KeyId, users: &[String]) -> Result<Self, Failure> {
         let config = ClientConfig::new(crypto::provider()).with_handshake_timeout(PATIENCE);
@@ -59,12 +71,12 @@ impl Crowd {
                 let _ = session.finish_blocking(PATIENCE);
                 Outcome::Done { resumed }
             }
-            Err(LoginError::Protocol(Error::Refused | Error::Busy { .. } | Error::NotNow)) => Outcome::Refused,
-            // A server that is too busy leaves so whose login brought the RSA operation with it, and has waited too long.
-            Err(LoginError::Disconnected { awaited: FrameType::ServerVerdict }) => Outcome::Refused,
             Err(error) => {
-                lock(&self.trouble).get_or_insert_with(|| chain(&error));
-                Outcome::Failed
+                let outcome = Outcome::of(&error);
+                if outcome == Outcome::Failed {
+                    lock(&self.trouble).get_or_insert_with(|| chain(&error));
+                }
+                outcome
             }
         };
         (outcome, knew)
@@ -98,26 +110,31 @@ impl Crowd {
     pub(crate) fn trouble(&self) -> Option<String> {
         lock(&self.trouble).clone()
     }
+
+    /// What was before the load is none of its trouble.
+    pub(crate) fn forget_trouble(&self) {
+        *lock(&self.trouble) = None;
+    }
 }
 
 /// What clients keep that are away. Each has its own, and whichever of them comes back is any of them: were it the one that left last, the others would
 /// never be seen again, and a server that has forgotten them would look as good as one that has not.
-struct Pool<T> {
+pub(super) struct Pool<T> {
     kept: Vec<T>,
     /// The same in each run.
     rng: StdRng,
 }
 
 impl<T> Pool<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { kept: Vec::new(), rng: StdRng::seed_from_u64(1) }
     }
 
-    fn put(&mut self, one: T) {
+    pub(super) fn put(&mut self, one: T) {
         self.kept.push(one);
     }
 
-    fn take(&mut self) -> Option<T> {
+    pub(super) fn take(&mut self) -> Option<T> {
         let last = self.kept.len().checked_sub(1)?;
         let index = self.rng.random_range(0..=last);
         Some(self.kept.swap_remove(index))
@@ -132,6 +149,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[allow(clippy::unwrap_used, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_right_password_that_is_called_wrong_is_a_failure_and_what_a_busy_server_says_is_none() {
+        for (said, outcome) in [
+            (LoginError::Protocol(Error::Refused), Outcome::Failed),
+            (LoginError::Disconnected { awaited: FrameType::ServerHello }, Outcome::Failed),
+            (LoginError::Protocol(Error::NotNow), Outcome::Refused),
+            (LoginError::Disconnected { awaited: FrameType::ServerVerdict }, Outcome::Refused),
+        ] {
+            assert_eq!(Outcome::of(&said), outcome, "{said}");
+        }
+    }
 
     /// Two thousand come back to where a thousand are, each with something new when it leaves.
     #[test]

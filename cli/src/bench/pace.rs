@@ -20,6 +20,9 @@ pub(crate) const CLIENTS: usize = 200;
 /// What is not tried this long after the last login was due is given up: the rate is far too high.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The most logins that one rate may schedule: each one's time is kept.
+pub(crate) const MOST_LOGINS: f64 = 1_000_000.0;
+
 /// How many logins come in this time; at least one.
 pub(crate) fn expected(rate: f64, duration: Duration) -> f64 {
     (rate * duration.as_secs_f64()).round().max(1.0)

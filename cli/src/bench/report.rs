@@ -91,6 +91,7 @@ pub(crate) struct Handshake {
 pub(crate) struct Relief {
     /// What stretching takes of a client.
     pub(crate) parameters: String,
+    pub(crate) rounds: usize,
     /// One computation of that, once.
     pub(crate) client_ms: f64,
     /// With the password hash.
@@ -104,7 +105,7 @@ pub(crate) struct Relief {
 }
 
 /// What a server process did for clients on the same machine.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Load {
     pub(crate) provider: &'static str,
     pub(crate) bits: usize,
@@ -116,7 +117,7 @@ pub(crate) struct Load {
 }
 
 /// One share of logins that resume.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Mix {
     pub(crate) resumed_share: f64,
     /// With clients that log in again and again without a pause.
@@ -131,20 +132,20 @@ pub(crate) struct Mix {
     pub(crate) other_cores: Option<f64>,
     /// What all cores could do for the server alone, by its CPU time.
     pub(crate) capacity_per_second: Option<f64>,
-    /// The highest of the rates that was sustained.
+    /// The highest of the rates that was sustained, as all below it were.
     pub(crate) sustained_per_second: Option<f64>,
     pub(crate) rates: Vec<Rate>,
 }
 
 /// Logins that came at a rate, whether earlier ones were done or not. `scheduled = done + refused + failed + untried`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Rate {
     pub(crate) per_second: f64,
     pub(crate) scheduled: usize,
     pub(crate) done: usize,
     /// Of those done.
     pub(crate) resumed: usize,
-    /// Turned away: the server was too busy.
+    /// Turned away: the server was too busy, or said that it can't decide now.
     pub(crate) refused: usize,
     pub(crate) failed: usize,
     /// No client was free until long after the last one was due.
@@ -168,18 +169,24 @@ pub(crate) struct Rate {
 }
 
 /// A part of the time at one rate.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Slice {
     pub(crate) until_seconds: f64,
     pub(crate) done: usize,
     pub(crate) resumed: usize,
     /// Refused, or failed.
     pub(crate) not_done: usize,
+    /// Were due in it, and no client was free until long after the last one was.
+    pub(crate) untried: usize,
     pub(crate) p99_ms: Option<f64>,
+    /// By code: what the server turned away in it, and refused.
+    pub(crate) turned_away: Option<BTreeMap<String, u64>>,
+    pub(crate) refused: Option<BTreeMap<String, u64>>,
     /// Of the server, at its end.
     pub(crate) memory_bytes: Option<u64>,
-    pub(crate) ticket_chains: u64,
-    pub(crate) tickets_forgotten: u64,
+    pub(crate) ticket_chains: Option<u64>,
+    /// Since the load began.
+    pub(crate) tickets_forgotten: Option<u64>,
 }
 
 /// What a server has counted while it was under a load.
@@ -209,7 +216,8 @@ pub(crate) struct TicketMemory {
     pub(crate) forgotten: u64,
     /// Tickets that were not taken, as what was known of them may have been forgotten: their clients logged in anew.
     pub(crate) not_taken: u64,
-    /// After how many seconds at this rate it is full, if that is before the first chains end; `null` if it never is.
+    /// After how many seconds at this rate it is full, if that is before the first chains end; `null` if it never is. Where some were
+    /// forgotten it was full, by the end of the part of the time in which that began.
     pub(crate) full_after_seconds: Option<f64>,
 }
 
@@ -220,12 +228,35 @@ impl Rate {
         Self { p50_ms: of(0.5), p99_ms: of(0.99), p999_ms: of(0.999), max_ms: of(1.0), ..self }
     }
 
+    /// Whatever of the scheduled ones was not done.
+    pub(crate) fn not_done(&self) -> usize {
+        self.refused.saturating_add(self.failed).saturating_add(self.untried)
+    }
+
     pub(crate) fn is_sustained(&self) -> bool {
         self.scheduled > 0 && number(self.within) >= 0.99 * number(self.scheduled)
     }
 }
 
-#[derive(Debug, Serialize)]
+impl Mix {
+    /// The highest of the rates that was sustained, as all below it were.
+    pub(crate) fn sustained(&self) -> Option<&Rate> {
+        self.rates.iter().take_while(|rate| rate.is_sustained()).last()
+    }
+}
+
+/// What the highest rate that was sustained came to, for a share of logins that resume.
+#[derive(Debug, PartialEq, Serialize)]
+pub(crate) struct Held {
+    pub(crate) resumed_share: f64,
+    /// `null` if none was, and the next two are 0.
+    pub(crate) per_second: Option<f64>,
+    pub(crate) scheduled: usize,
+    /// Refused, failed or untried.
+    pub(crate) not_done: usize,
+}
+
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Summary {
     pub(crate) provider: &'static str,
     pub(crate) bits: usize,
@@ -236,7 +267,9 @@ pub(crate) struct Summary {
     pub(crate) mixed_logins_per_second: f64,
     pub(crate) rsa_share: f64,
     pub(crate) hash_share: f64,
-    /// After how many seconds the memory of used tickets is full at the highest rate that was sustained; `null` if it never is.
+    /// For each mix of the load; empty without one.
+    pub(crate) held: Vec<Held>,
+    /// After how many seconds the memory of used tickets is full at the highest rate that was sustained, or was; `null` if it never is.
     pub(crate) ticket_memory_full_after_seconds: Option<f64>,
     pub(crate) sentence: String,
 }

@@ -1,5 +1,6 @@
 //! What is measured, from what was asked for.
 
+use super::pace::MOST_LOGINS;
 use super::report::{self, Argon2Parameters, Handshake, Machine, Plan};
 use super::stats::millis;
 use super::{Bench, options, pace};
@@ -20,18 +21,20 @@ pub(crate) struct Setup {
     pub(crate) sizes: Vec<KeySize>,
     pub(crate) suites: Vec<Suite>,
     pub(crate) duration: Duration,
+    /// Each once, in order.
+    pub(crate) rates: Vec<f64>,
     /// The combination that the load and the answer are about.
     pub(crate) provider: Provider,
     pub(crate) bits: KeySize,
     pub(crate) suite: Suite,
 }
 
-/// The most logins that one rate may schedule: each one's time is kept.
-const MOST_LOGINS: f64 = 1_000_000.0;
-
 /// How long a rate is held.
 const DURATION: Duration = Duration::from_secs(5);
 const QUICK_DURATION: Duration = Duration::from_millis(500);
+
+/// How long at most where the rates are the bench's to choose: there are several, and twice as many with resumption.
+const LONGEST: Duration = Duration::from_secs(600);
 
 impl Setup {
     /// What was asked for, before any work: everything that can be wrong with it is said now.
@@ -39,8 +42,21 @@ impl Setup {
         for path in bench.json.iter().filter(|path| *path != Path::new("-")).chain(&bench.svg) {
             report::check_target(path)?;
         }
+        if bench.svg.as_deref() == Some(Path::new("-")) {
+            return Err(Failure::usage("--svg - would be a file of that name; name another, such as bench.svg"));
+        }
         let duration = bench.duration.unwrap_or(if bench.quick { QUICK_DURATION } else { DURATION });
-        for rate in &bench.rates {
+        if bench.rates.is_empty() && duration > LONGEST {
+            return Err(Failure::usage(format_args!(
+                "--duration of more than {} minutes is for a rate that is named, since otherwise several are tried; add one, such as \
+                 --rate 20",
+                LONGEST.as_secs() / 60
+            )));
+        }
+        let mut rates = bench.rates.clone();
+        rates.sort_by(f64::total_cmp);
+        rates.dedup();
+        for rate in &rates {
             if pace::expected(*rate, duration) > MOST_LOGINS {
                 let most = MOST_LOGINS / duration.as_secs_f64();
                 return Err(Failure::usage(format_args!(
@@ -89,6 +105,7 @@ impl Setup {
                 arch: std::env::consts::ARCH,
             },
             duration,
+            rates,
             provider,
             suite,
             bits: bits.unwrap_or_default(),

@@ -78,7 +78,7 @@ fn panel(load: &Load, mix: &Mix) -> String {
     }
     // What was not served stands over its rate: a curve of those that were done alone would look better the more are refused.
     for rate in &mix.rates {
-        let lost = rate.refused.saturating_add(rate.failed).saturating_add(rate.untried);
+        let lost = rate.not_done();
         let forgotten = rate.server.as_ref().map_or(0, |server| server.tickets.forgotten);
         let x = scale.x(rate.per_second);
         if lost > 0 {
@@ -95,7 +95,7 @@ fn panel(load: &Load, mix: &Mix) -> String {
             out.push_str(&text(x, top + 12.0, "middle", "tickets forgotten"));
         }
     }
-    if mix.rates.iter().any(|rate| rate.refused > 0 || rate.failed > 0 || rate.untried > 0) {
+    if mix.rates.iter().any(|rate| rate.not_done() > 0) {
         out.push_str(&text(right + 20.0, key + 4.0, "start", "bars: not served"));
     }
     out

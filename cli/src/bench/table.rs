@@ -1,6 +1,6 @@
 //! What a person reads: the tables and the sentence.
 
-use super::report::{Handshake, Load, Machine, Mix, Plan, Rate, Relief};
+use super::report::{Handshake, Load, Machine, Mix, Plan, Rate, Relief, Slice};
 use super::stats::number;
 use crate::term::{aligned, width};
 use std::collections::BTreeMap;
@@ -9,10 +9,21 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).into()
 }
 
-/// `93 %`, `0.4 %`, and `0 %` for next to nothing.
+/// `93 %`, `0.4 %`; `98.9 %` of what is nearly all: that 99 % are reached, or all, is said only where they are.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
-    if (0.05..0.95).contains(&percent) { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+    // 0.986 times 1000 may be a little less than 986.
+    let tenths = (share * 1000.0 + 1e-6).floor();
+    if (95.0..100.0).contains(&percent) {
+        let decimals = usize::from(tenths % 10.0 > 0.0);
+        format!("{:.decimals$} %", tenths / 10.0)
+    } else if percent > 0.0 && percent < 0.05 {
+        "under 0.1 %".to_owned()
+    } else if (0.05..0.95).contains(&percent) {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.0} %")
+    }
 }
 
 /// A rate that is no more precise than it was measured: `7.3`, `95`, `1240`.
@@ -47,7 +58,11 @@ pub(crate) fn relief(plan: &Plan, relief: &Relief, answer: &Handshake) -> Vec<St
             "hashed: the server computes Argon2id {}. stretched: the client does, with {},",
             plan.argon2, relief.parameters
         ),
-        format!("in {:.0} ms (`serve --stretch`). junk: a login that does not open.", relief.client_ms),
+        format!(
+            "in {:.0} ms (`serve --stretch`). junk: a login that does not open. The RSA operation in each of",
+            relief.client_ms
+        ),
+        format!("them takes {} ms (median of {} rounds).", ms(answer.rsa_ms), relief.rounds),
         String::new(),
     ];
     let each = |what: &str, hashed: f64, stretched: f64| {
@@ -112,28 +127,24 @@ pub(crate) fn handshakes(plan: &Plan, hash: f64, handshakes: &[Handshake]) -> Ve
     lines
 }
 
-/// How the server did under load.
-pub(crate) fn load(plan: &Plan, machine: &Machine, load: &Load) -> Vec<String> {
+/// Under which load the server is, and how: the mixes follow.
+pub(crate) fn load(machine: &Machine, load: &Load) -> Vec<String> {
     let cores = crate::term::count(machine.cores, "core");
     let memory = match load.memory_per_session_bytes {
         Some(bytes) => format!("{:.0} KiB of the server's memory, besides the kernel's", bytes as f64 / 1024.0),
         None => "its memory is not measured on this system".to_owned(),
     };
-    let mut lines = vec![
+    vec![
         format!("A real server over loopback: RSA-{}, {}, {}", load.bits, load.suite, load.provider),
         String::new(),
         format!("An open, idle session: {memory}."),
         format!("The clients run on the same {cores}, so the server has fewer than in earnest. Logins come at random"),
         format!("moments for {:.1} s at each rate; their times count from when they were due.", load.seconds_per_rate),
-    ];
-    for mix in &load.mixes {
-        lines.push(String::new());
-        lines.extend(self::mix(plan, machine, mix));
-    }
-    lines
+    ]
 }
 
-fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
+/// How it did with one share of logins that resume.
+pub(crate) fn mix(plan: &Plan, machine: &Machine, mix: &Mix) -> Vec<String> {
     let who = who(mix.resumed_share);
     let cpu = match (mix.server_cpu_ms, mix.client_cpu_ms) {
         (Some(server), Some(client)) => {
@@ -217,6 +228,9 @@ fn tickets(rate: &Rate) -> Option<String> {
             "; {} forgotten, and {} tickets not taken for that",
             tickets.forgotten, tickets.not_taken
         ));
+        text.push_str(
+            &tickets.full_after_seconds.map(|full| format!("; was full after {}", minutes(full))).unwrap_or_default(),
+        );
     } else {
         let full = tickets.full_after_seconds?;
         text.push_str(&format!("; full after {}", minutes(full)));
@@ -231,19 +245,24 @@ fn drift(rate: &Rate) -> Option<String> {
     if last.until_seconds < 60.0 {
         return None;
     }
+    let lost = |part: &Slice| part.not_done.saturating_add(part.untried);
+    let chains = |part: &Slice| part.ticket_chains.map_or_else(|| "-".to_owned(), |chains| chains.to_string());
     let mib = |bytes: Option<u64>| optional(bytes.map(|bytes| bytes as f64 / 1024.0 / 1024.0), 0);
     Some(format!(
-        "  ({}/s: first and last {}: p99 {} and {} ms, resumed {} and {}, not done {} and {}, server {} and {} MiB)",
+        "  ({}/s: first and last {}: p99 {} and {} ms, resumed {} and {}, not done {} and {}, server {} and {} MiB, tickets \
+         of {} and {} clients)",
         rate.per_second,
         minutes(first.until_seconds),
         optional(first.p99_ms, 1),
         optional(last.p99_ms, 1),
         first.resumed,
         last.resumed,
-        first.not_done,
-        last.not_done,
+        lost(first),
+        lost(last),
         mib(first.memory_bytes),
         mib(last.memory_bytes),
+        chains(first),
+        chains(last),
     ))
 }
 
@@ -265,12 +284,29 @@ fn who(share: f64) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
+    fn the_last_part_of_an_hour_looks_no_better_for_what_was_not_tried() {
+        let part = |until_seconds, untried, ticket_chains| Slice {
+            until_seconds,
+            not_done: 2,
+            untried,
+            ticket_chains,
+            ..Slice::default()
+        };
+        let rate = Rate { over_time: vec![part(300.0, 0, Some(900)), part(3600.0, 40, None)], ..Rate::default() };
+        let said = drift(&rate).unwrap();
+        assert!(said.contains("not done 2 and 42, ") && said.ends_with("tickets of 900 and - clients)"), "{said}");
+    }
+
+    #[test]
     fn numbers_say_no_more_than_was_measured() {
-        assert_eq!([0.0, 0.0004, 0.004, 0.93, 1.0].map(percent), ["0 %", "0 %", "0.4 %", "93 %", "100 %"]);
+        assert_eq!([0.0, 0.0004, 0.004, 0.93, 1.0].map(percent), ["0 %", "under 0.1 %", "0.4 %", "93 %", "100 %"]);
+        // 98.96 of a hundred are less than 99, and all but one of ten thousand less than all.
+        assert_eq!([0.95, 0.986, 0.9896, 0.99, 0.9999].map(percent), ["95 %", "98.6 %", "98.9 %", "99 %", "99.9 %"]);
         assert_eq!([0.43, 7.31, 47.6, 118.2, 1234.0, 98765.0].map(about), ["0.4", "7.3", "48", "120", "1200", "99000"]);
     }
 }

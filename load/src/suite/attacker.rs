@@ -14,7 +14,7 @@ use countersign::{
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -34,7 +34,15 @@ pub(crate) struct Attacker {
     recorded_login: Arc<OnceLock<(Vec<u8>, Vec<u8>)>>,
     /// How often it has arrived, each kind of it by itself.
     arrived: Arc<Mutex<Vec<u64>>>,
+    begun: Arc<Mutex<Option<Begun>>>,
     is_over: Arc<AtomicBool>,
+}
+
+/// How often an attacker began, of how often it was to, where it does so at a rate.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Begun {
+    pub(crate) count: u64,
+    pub(crate) due: u64,
 }
 
 /// What a peer says between two bytes, where it drips.
@@ -56,8 +64,9 @@ impl Attacker {
         let (recorded, _) =
             client::start(&config, &keyed, &ChannelBinding::none(), &mut crypto::rng()?, Moment::ORIGIN)?;
         let (token, recorded) = (token.into(), recorded.into());
-        let (recorded_login, arrived, is_over) = (Arc::default(), Arc::new(Mutex::new(vec![0])), Arc::default());
-        Ok(Self { server, token, key, config, pinned, keyed, recorded, recorded_login, arrived, is_over })
+        let (arrived, recorded_login) = (Arc::new(Mutex::new(vec![0])), Arc::default());
+        let (begun, is_over) = (Arc::default(), Arc::default());
+        Ok(Self { server, token, key, config, pinned, keyed, recorded, recorded_login, arrived, begun, is_over })
     }
 
     /// There are so many kinds of what is done. One that never arrives would make the others look like all of it.
@@ -75,6 +84,11 @@ impl Attacker {
     /// How often each kind has arrived.
     pub(crate) fn arrived(&self) -> Vec<u64> {
         self.counts().clone()
+    }
+
+    /// How often it has begun; `None` for what is not done at a rate.
+    pub(crate) fn begun(&self) -> Option<Begun> {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn counts(&self) -> MutexGuard<'_, Vec<u64>> {
@@ -110,7 +124,7 @@ impl Attacker {
         let (mut under_way, mut tick) = (JoinSet::new(), interval(Duration::from_secs_f64(bundle / rate)));
         // What the machine is too slow for is left, so that the good clients have their part of it.
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut number = 0;
+        let (start, mut number) = (Instant::now(), 0);
         while !self.is_over() {
             tick.tick().await;
             for _ in 0..bundle as u32 {
@@ -119,6 +133,8 @@ impl Attacker {
             }
             while under_way.try_join_next().is_some() {}
         }
+        let begun = Begun { count: number.into(), due: (rate * start.elapsed().as_secs_f64()) as u64 };
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(begun);
         Ok(())
     }
 

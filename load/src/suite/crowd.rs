@@ -1,6 +1,7 @@
 //! The good clients.
 
 use crate::suite::net::dial;
+use crate::suite::serve::Asking;
 use countersign::crypto::aws_lc;
 use countersign::{ClientConfig, Connector, Credential, Error, LoginError, MemoryTickets, Server};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,17 +63,19 @@ impl From<LoginError> for Lost {
 pub(crate) struct Crowd {
     connector: Connector,
     habit: Habit,
+    /// Whoever has not been there before solves a puzzle first.
+    is_asked: bool,
 }
 
 impl Crowd {
-    pub(crate) fn new(server: Server, habit: Habit) -> Self {
+    pub(crate) fn new(server: Server, habit: Habit, puzzles: Asking) -> Self {
         let config = ClientConfig::new(aws_lc::provider()).with_proof_at_resumption();
         let connector = Connector::new(config, server);
         let connector = match habit {
             Habit::Tickets => connector.with_tickets(MemoryTickets::new()),
             Habit::Strangers | Habit::Known => connector,
         };
-        Self { connector, habit }
+        Self { connector, habit, is_asked: puzzles == Asking::Always }
     }
 
     /// Lets each of them log in once, in no hurry: from then on the server knows them.
@@ -145,10 +148,31 @@ impl Crowd {
         if let Err(error) = answered.await {
             return Err(Lost { code: format!("session-{:?}", error.kind()), is_refused: false });
         }
-        // The connection, the hello, the login unless there was a ticket, the line.
-        let trips = if session.info().is_resumed() { 3 } else { 4 };
+        let trips = trips(session.info().is_resumed(), self.is_asked && is_stranger);
         let took = due.elapsed().saturating_sub(round_trip * trips);
         drop(session.finish(Duration::from_secs(1)).await);
         if &answer == line { Ok(took) } else { Err(Lost { code: "wrong-answer".to_owned(), is_refused: false }) }
+    }
+}
+
+/// Round trips: the connection, the hello, the puzzle where one is asked for, the login unless there was a ticket, the line.
+fn trips(is_resumed: bool, is_asked: bool) -> u32 {
+    if is_resumed { 3 } else { 4 + u32::from(is_asked) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use countersign::PrivateKey;
+
+    #[test]
+    fn what_the_way_takes_is_taken_off_a_puzzle_s_too() {
+        let ways = [(false, false), (false, true), (true, false), (true, true)];
+        assert_eq!(ways.map(|(is_resumed, is_asked)| trips(is_resumed, is_asked)), [4, 5, 3, 3]);
+        let server = Server::key(PrivateKey::from_pem(crate::suite::serve::KEY).unwrap().public_key().clone());
+        let is_asked = |puzzles| Crowd::new(server.clone(), Habit::Strangers, puzzles).is_asked;
+        // Under load nobody knows who was asked.
+        assert_eq!([Asking::Never, Asking::UnderLoad, Asking::Always].map(is_asked), [false, false, true]);
     }
 }

@@ -1,5 +1,6 @@
 //! What was seen, and whether that is good enough.
 
+use crate::suite::attacker::Begun;
 use crate::suite::crowd::Visit;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -69,8 +70,19 @@ pub(crate) fn ratio(measured: &Measured, quiet: &Measured) -> f64 {
     measured.p99.as_secs_f64() / quiet.p99.max(FLOOR).as_secs_f64()
 }
 
+/// An attack of which less than a fifth was begun is another one.
+const ENOUGH: u64 = 5;
+
+/// How much of it there was.
+#[derive(Clone, Debug)]
+pub(crate) struct Attack {
+    /// Each kind of it.
+    pub(crate) arrived: Vec<u64>,
+    pub(crate) begun: Option<Begun>,
+}
+
 /// What is wrong; nothing where all is well.
-pub(crate) fn faults(measured: &Measured, quiet: &Measured, arrived: &[u64], is_short: bool) -> Vec<String> {
+pub(crate) fn faults(measured: &Measured, quiet: &Measured, attack: &Attack, is_short: bool) -> Vec<String> {
     let mut faults = Vec::new();
     if measured.due == 0 {
         faults.push("no login was due".to_owned());
@@ -91,10 +103,18 @@ pub(crate) fn faults(measured: &Measured, quiet: &Measured, arrived: &[u64], is_
             quiet.p99
         ));
     }
+    let arrived = &attack.arrived;
     match arrived.iter().position(|count| *count == 0) {
         Some(_) if arrived.len() == 1 => faults.push("nothing was attacked".to_owned()),
         Some(at) => faults.push(format!("of {} kinds of attack number {} never arrived", arrived.len(), at + 1)),
         None => {}
+    }
+    match attack.begun {
+        // In a hurry the beginning, in which all come at once, is much of it.
+        Some(Begun { count, due }) if !is_short && count < due / ENOUGH => {
+            faults.push(format!("of {due} attempts that were due {count} were begun: this machine can't attack"));
+        }
+        _ => {}
     }
     faults
 }
@@ -109,12 +129,17 @@ mod tests {
         Visit { due, outcome: outcome.map(Duration::from_millis).map_err(lost) }
     }
 
+    fn attack(arrived: &[u64]) -> Attack {
+        Attack { arrived: arrived.to_vec(), begun: None }
+    }
+
     #[test]
     fn a_verdict_can_fail_for_each_of_its_reasons() {
         let now = Instant::now();
         let good = |millis| (0..100).map(move |_| visit(now, Ok(millis)));
         let quiet = Measured::of(&good(60).collect::<Vec<_>>(), &[]);
-        let judge = |visits: Vec<Visit>, is_short| faults(&Measured::of(&visits, &[]), &quiet, &[1], is_short).len();
+        let judge =
+            |visits: Vec<Visit>, is_short| faults(&Measured::of(&visits, &[]), &quiet, &attack(&[1]), is_short).len();
         assert_eq!(judge(good(180).collect(), false), 0);
         assert_eq!((judge(good(181).collect(), false), judge(good(181).collect(), true)), (1, 0));
         assert_eq!(judge(good(601).collect(), true), 1);
@@ -122,12 +147,24 @@ mod tests {
         assert_eq!((judge(with(1, Err(false)), true), judge(with(2, Err(false)), true)), (0, 1));
         assert_eq!(judge(with(1, Err(true)), true), 1);
         assert_eq!(judge(Vec::new(), true), 1);
-        let attacked = |arrived: &[u64]| faults(&quiet, &quiet, arrived, false).len();
+        let attacked = |arrived: &[u64]| faults(&quiet, &quiet, &attack(arrived), false).len();
         assert_eq!((attacked(&[0]), attacked(&[7, 0, 9]), attacked(&[7, 1, 9])), (1, 1, 0));
         for machine in [good(1001).collect::<Vec<_>>(), with(2, Err(false))] {
             let busy = Measured::of(&machine, &[]);
-            assert_eq!(faults(&quiet, &busy, &[1], true).len(), 1);
+            assert_eq!(faults(&quiet, &busy, &attack(&[1]), true).len(), 1);
         }
+    }
+
+    #[test]
+    fn an_attack_of_which_a_small_part_was_begun_is_none() {
+        let now = Instant::now();
+        let quiet = Measured::of(&(0..100).map(|_| visit(now, Ok(60))).collect::<Vec<_>>(), &[]);
+        let judge = |count, due, is_short| {
+            let attack = Attack { begun: Some(Begun { count, due }), ..attack(&[1]) };
+            faults(&quiet, &quiet, &attack, is_short).len()
+        };
+        assert_eq!([(200, 1000), (199, 1000), (0, 3)].map(|(count, due)| judge(count, due, false)), [0, 1, 0]);
+        assert_eq!(judge(199, 1000, true), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::suite::Failure;
 use crate::suite::crowd::{Crowd, Habit};
-use crate::suite::measure::{Measured, faults, ratio};
+use crate::suite::measure::{Attack, Measured, faults, ratio};
 use crate::suite::record::{self, Row};
 use crate::suite::scenarios::{ALL, Scenario};
 use crate::suite::server::{Plan, faketime};
@@ -111,26 +111,26 @@ impl Suite {
                 quiet
             }
         };
-        let (measured, arrived, leak) = self.measure(scenario, true, mode).await?;
-        let mut faults = faults(&measured, &quiet, &arrived, mode.is_quick);
+        let (measured, attack, leak) = self.measure(scenario, true, mode).await?;
+        let mut faults = faults(&measured, &quiet, &attack, mode.is_quick);
         faults.extend(leak);
-        let (ratio, attempts) = (ratio(&measured, &quiet), arrived.iter().sum());
-        Ok(Row { scenario, measured, quiet, attempts, ratio, faults })
+        let ratio = ratio(&measured, &quiet);
+        Ok(Row { scenario, measured, quiet, attack, ratio, faults })
     }
 
-    /// What good clients see, with whoever attacks or nobody, how often each kind of attack arrived, and what was not given back.
+    /// What good clients see, with whoever attacks or nobody, how much of the attack there was, and what was not given back.
     async fn measure(
         &self,
         scenario: &Scenario,
         with_attack: bool,
         mode: Mode,
-    ) -> Result<(Measured, Vec<u64>, Option<String>), Failure> {
+    ) -> Result<(Measured, Attack, Option<String>), Failure> {
         let stage = Arc::new(Stage::set_up(scenario.plan, &self.people, mode.without_limits).await?);
         if with_attack && scenario.plan.is_weak {
             // Before anybody's hash is renewed.
             stage.tell("disk full").await?;
         }
-        let crowd = Crowd::new(stage.attacker.known(), scenario.habit);
+        let crowd = Crowd::new(stage.attacker.known(), scenario.habit, scenario.plan.puzzles);
         let address = stage.attacker.server;
         crowd.come_first(address).await.map_err(|code| format!("{}: a first login failed: {code}", scenario.name))?;
         let acting = async { if with_attack { (scenario.act)(Arc::clone(&stage)).await } else { Ok(()) } };
@@ -144,7 +144,8 @@ impl Suite {
         let (visits, ()) = tokio::try_join!(coming, acting)?;
         let measured = Measured::of(&visits, &stage.outages());
         let leak = if mode.without_limits { None } else { given_back(&stage).await? };
-        Ok((measured, stage.attacker.arrived(), leak))
+        let attack = Attack { arrived: stage.attacker.arrived(), begun: stage.attacker.begun() };
+        Ok((measured, attack, leak))
     }
 }
 
