@@ -250,7 +250,7 @@ impl Trust for Refuses {
         refused_key()
     }
 
-    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> countersign::Answer {
+    fn recall(&self, _: KeyId, _: Suite, _: &str, _: UnixTime) -> countersign::Answer {
         refused_key()
     }
 
