@@ -162,7 +162,7 @@ fn of_two_lines_of_one_key_the_better_one_counts_wherever_it_stands() {
 }
 
 #[test]
-fn a_changed_key_is_a_loud_refusal_that_nothing_makes_up_for() {
+fn h2_a_changed_key_is_a_loud_refusal_that_nothing_makes_up_for() {
     for accepted in [Accepted::FirstUse, Accepted::Confirmed, Accepted::Pin] {
         let (_folder, path) = folder();
         add(&path, &RSA2048, accepted);
@@ -238,7 +238,7 @@ fn a_second_key_of_a_server_is_no_change_and_either_can_be_proved() {
 }
 
 #[test]
-fn a_revoked_key_is_refused_for_its_server_or_for_all_whoever_gives_it() {
+fn h1_a_revoked_key_is_refused_for_its_server_or_for_all_whoever_gives_it() {
     for everywhere in [false, true] {
         let (_folder, path) = folder();
         add(&path, &RSA2048, Accepted::Pin);

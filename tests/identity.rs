@@ -7,11 +7,11 @@
 mod support;
 
 use countersign::client;
-use countersign::crypto::SigningKey;
+use countersign::crypto::{SigningKey, VerifyingKey};
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyExchange, KeyId, KeySet,
-    LoginError, ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig,
+    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyExchange, KeyId, KeySet, LoginError,
+    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, MemoryManifests, Misuse, Question, Server, ServerConfig,
     ServerKeys, SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
 };
 use std::net::{TcpListener, TcpStream};
@@ -158,7 +158,7 @@ fn a_server_can_only_be_given_a_manifest_of_its_current_key() {
 }
 
 #[test]
-fn m3_an_older_manifest_is_refused_whatever_else_speaks_for_the_key() {
+fn m3_an_older_manifest_and_a_second_one_of_its_number_are_refused() {
     let keys = |sequence| sending(&RSA2048, manifest(sequence, &[&RSA2048]));
     let server = Server::trusting(identity());
     for sequence in [5, 5, 6, 9] {
@@ -170,10 +170,32 @@ fn m3_an_older_manifest_is_refused_whatever_else_speaks_for_the_key() {
     let fork = ManifestBody { expires: later(91 * DAY), ..body(9, &[&RSA2048]) };
     let fork = sending(&RSA2048, fork.sign(&IDENTITY, provider()).unwrap());
     assert_eq!(untrusted(&server, &fork, *NOW), "manifest-fork");
-    // An alarm is not outvoted by a fingerprint that was pinned long ago.
-    let both = server.clone().or(RSA2048.trust());
-    assert_eq!(untrusted(&both, &keys(8), *NOW), "manifest-rollback");
-    assert!(meet(&both, &keys(9), *NOW).is_ok());
+    assert!(meet(&server, &keys(9), *NOW).is_ok());
+}
+
+/// An alarm is not outvoted by a fingerprint that was pinned long ago, whichever was given first.
+#[test]
+fn m8_an_older_manifest_is_refused_whatever_else_speaks_for_the_key() {
+    let keys = |sequence| sending(&RSA2048, manifest(sequence, &[&RSA2048]));
+    let identity = Server::trusting(identity());
+    assert!(meet(&identity, &keys(9), *NOW).is_ok());
+    let fork = ManifestBody { expires: later(91 * DAY), ..body(9, &[&RSA2048]) };
+    let fork = sending(&RSA2048, fork.sign(&IDENTITY, provider()).unwrap());
+    let whole = || Server::key(RSA2048.private.public_key().clone());
+    for both in [
+        identity.clone().or(RSA2048.trust()),
+        RSA2048.trust().or(identity.clone()),
+        identity.clone().or(whole()),
+        whole().or(identity.clone()),
+    ] {
+        assert_eq!(untrusted(&both, &keys(8), *NOW), "manifest-rollback");
+        assert_eq!(untrusted(&both, &fork, *NOW), "manifest-fork");
+        assert!(meet(&both, &keys(9), *NOW).is_ok());
+        // One that is refused otherwise only says nothing.
+        let over = ManifestBody { issued: earlier(2 * DAY), expires: earlier(DAY), ..body(10, &[&RSA2048]) };
+        let over = sending(&RSA2048, over.sign(&IDENTITY, provider()).unwrap());
+        assert!(meet(&both, &over, *NOW).is_ok());
+    }
 }
 
 #[test]
@@ -242,7 +264,7 @@ fn where_the_server_sends_none_the_manifest_that_is_kept_counts_until_it_expires
 
 /// Whoever holds a key that the kept manifest names must not get by with any manifest that is none.
 #[test]
-fn the_manifest_that_is_kept_does_not_take_the_place_of_one_that_was_sent_and_is_refused() {
+fn m7_the_manifest_that_is_kept_does_not_take_the_place_of_one_that_was_sent_and_is_refused() {
     // By a key that the client does not have whole, so that no proof shows the change.
     let identity = identity();
     let server = Server::trusting(identity.clone()).with_name("db.example").unwrap().without_proof();
@@ -282,6 +304,73 @@ fn the_manifest_that_is_kept_does_not_take_the_place_of_one_that_was_sent_and_is
     assert_eq!(meet(&server, &none, *NOW), Ok((TrustLevel::Verified, false)));
 }
 
+/// The rule that a manifest breaks, by why its key is not trusted.
+fn rule(code: &str) -> &'static str {
+    match code {
+        "manifest-malformed" | "manifest-field" => "M1",
+        "manifest-other-identity" | "manifest-signature" => "M2",
+        "manifest-rollback" | "manifest-fork" => "M3",
+        "manifest-expired" | "manifest-not-yet" => "M4",
+        "manifest-other-name" => "M5",
+        "manifest-unknown-key" | "manifest-key-not-yet" | "manifest-key-over" | "manifest-under-floor" => "M6",
+        code => panic!("{code}"),
+    }
+}
+
+/// What they say is asked of a client here, as a whole; `tests/vectors` makes them, and asks the checks one by one.
+#[test]
+fn a_client_makes_of_each_vector_of_a_manifest_what_that_says() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/manifests");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut seen = 0;
+    for path in files {
+        let vector: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let text = |field: &str| vector[field].as_str();
+        let bytes = |field: &str| text(field).map(|text| hex::decode(text).unwrap());
+        let (name, now) = (text("name").unwrap(), UnixTime::from_secs(vector["now"].as_u64().unwrap()));
+        let key = KeyId::from_bytes(bytes("key_id").unwrap().try_into().unwrap());
+        let pin = VerifyingKey::from_ed25519(&bytes("identity").unwrap().try_into().unwrap()).unwrap().id();
+        let suite = text("suite") == Some("0201");
+        assert!(suite && key == RSA2048.private.public_key().id() && pin == IDENTITY.public_key().id(), "{name}");
+        let store = MemoryManifests::new();
+        let taken = bytes("taken");
+        if let Some(taken) = &taken {
+            let taken = SignedManifest::from_bytes(taken).unwrap().to_pem();
+            store.update(pin, &mut |_| Some(taken.clone())).unwrap();
+        }
+        let identity = Identity::pinned(pin, provider()).with_store(store);
+        let server = Server::trusting(identity.clone()).with_name(text("server_name").unwrap()).unwrap();
+        let is_pinned = vector["pinned"] == true;
+        let server = if is_pinned { server.or(Server::pinned(key)) } else { server };
+        // What is sent in the place of one that is good for as long as this server wants.
+        let theirs =
+            ManifestBody { issued: now, expires: UnixTime::from_secs(now.as_secs() + DAY), ..body(1, &[&RSA2048]) };
+        let theirs = sending(&RSA2048, theirs.sign(&IDENTITY, provider()).unwrap()).with_any_name();
+        let sent = bytes("manifest").unwrap();
+        let replaced = |challenge: Vec<u8>| {
+            edit(&challenge, |hello: &mut ServerHello| {
+                let (_, data) = hello.extensions.iter_mut().find(|(number, _)| *number == 2).unwrap();
+                data.clone_from(&sent);
+            })
+        };
+        let met = meet_over(&server, &theirs, now, replaced);
+        let broken = text("broken").or(text("rule"));
+        assert_eq!(met.as_ref().err().map(|error| rule(error.code())), broken, "{name}: {met:?}");
+        assert!(text("broken").is_none() || !["M6", "M7", "M8"].map(Some).contains(&broken), "{name}");
+        // By M7 the one that was taken names the key: without the one that is sent it speaks for it.
+        if text("rule") == Some("M7") {
+            let none = ServerKeys::from(RSA2048.server.clone()).with_any_name();
+            assert_eq!(meet(&server, &none, now), Ok((TrustLevel::Verified, false)), "{name}");
+        }
+        assert_eq!(is_pinned, text("rule") == Some("M8"), "{name}");
+        let kept = identity.manifest().unwrap().map(|manifest| manifest.signed().as_bytes().to_vec());
+        let is_taken = matches!(broken, None | Some("M6"));
+        assert_eq!(kept, if is_taken { Some(sent.clone()) } else { taken }, "{name}");
+        seen += 1;
+    }
+    assert!(seen > 30, "{seen}");
+}
+
 #[test]
 fn a_key_that_a_newer_manifest_does_not_name_is_forgotten() {
     let server = Server::trusting(identity());
@@ -312,10 +401,10 @@ fn a_key_is_known_no_longer_than_its_manifest_and_its_time_in_it() {
     assert_eq!(of(later(DAY), earlier(DAY)), 0);
 }
 
-/// A ticket of alice's from a login to the first key.
-fn ticket() -> Ticket {
+/// A ticket of alice's from a login to the first key, at a server of this name.
+fn ticket(name: &str) -> Ticket {
     let keys = TicketKeys::new(provider(), Duration::from_secs(DAY));
-    let scenario = Scenario::new().tickets(keys);
+    let scenario = Scenario::new().server_name(name).tickets(keys);
     let sent = scenario.await_verdict();
     let claim = scenario.open(sent.server, &sent.login).unwrap();
     let accepted = claim.accept_with_ticket(grant().with_epoch(1), *NOW, &mut TestRng::new("ticket")).unwrap();
@@ -325,7 +414,7 @@ fn ticket() -> Ticket {
 /// Whoever has stolen the server's key would get the ticket.
 #[test]
 fn a_ticket_is_shown_while_the_kept_manifest_is_good_and_names_its_key_for_its_suite() {
-    let (server, ticket) = (Server::trusting(identity()), ticket());
+    let (server, ticket) = (Server::trusting(identity()), ticket(""));
     let shows = |now| server.resume(ticket.clone(), "alice", now).is_some();
     let follow = |key: &TestKey, body: ManifestBody| {
         let keys = sending(key, body.sign(&IDENTITY, provider()).unwrap());
@@ -347,6 +436,43 @@ fn a_ticket_is_shown_while_the_kept_manifest_is_good_and_names_its_key_for_its_s
     // The new key is to be proved on another connection; the manifest counts from now on.
     assert_eq!(follow(&OTHER2048, body(5, &[&OTHER2048])), Err("no-proof"));
     assert!(!shows(*NOW), "its key has been replaced");
+}
+
+/// One identity for several servers. What is newer came from another of them: the first has its keys, and is not to be taken for it any more.
+#[test]
+fn a_key_is_known_and_its_ticket_shown_at_the_names_of_the_kept_manifest_alone() {
+    let identity = identity();
+    let server = |name: &str| Server::trusting(identity.clone()).with_name(name).unwrap();
+    let follow = |name: &str, sequence: u64, names: &[&str]| {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        let of = ManifestBody { names, ..body(sequence, &[&RSA2048]) }.sign(&IDENTITY, provider()).unwrap();
+        assert!(meet(&server(name), &sending(&RSA2048, of).with_any_name(), *NOW).is_ok());
+    };
+    let tickets = ["db.example", "mail.example", ""].map(ticket);
+    // For each server, whether its ticket is shown, and its key listed as known.
+    let said = || {
+        let of = |ticket: &Ticket| {
+            let server = server(ticket.server_name());
+            (server.resume(ticket.clone(), "alice", *NOW).is_some(), server.known_keys().len())
+        };
+        [of(&tickets[0]), of(&tickets[1]), of(&tickets[2])]
+    };
+    let (yes, no) = ((true, 1), (false, 0));
+    follow("db.example", 1, &["db.example", "mail.example"]);
+    assert_eq!(said(), [yes, yes, no]);
+    follow("mail.example", 2, &["mail.example"]);
+    assert_eq!(said(), [no, yes, no]);
+    follow("mail.example", 3, &[]);
+    assert_eq!(said(), [yes, yes, yes]);
+    // Nor is it shown by the machine, where another Server has let it be shown.
+    follow("mail.example", 4, &["mail.example"]);
+    let let_be = Server::pinned(RSA2048.private.public_key().id()).with_name("db.example").unwrap();
+    let shown = let_be.resume(tickets[0].clone(), "alice", *NOW).unwrap();
+    let (config, none) = (Arc::new(ClientConfig::new(provider())), ChannelBinding::none());
+    let (hello, _) =
+        client::resume(&config, &server("db.example"), &none, shown, &mut TestRng::new("shown"), at(0)).unwrap();
+    let hello = ClientHello::decode(&hello[3..]).unwrap();
+    assert!(hello.ticket.is_empty() && hello.known_keys.is_empty());
 }
 
 /// A server over TCP, and logins to it.

@@ -250,7 +250,7 @@ impl Trust for Refuses {
         refused_key()
     }
 
-    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> countersign::Answer {
+    fn recall(&self, _: KeyId, _: Suite, _: &str, _: UnixTime) -> countersign::Answer {
         refused_key()
     }
 
@@ -1222,6 +1222,10 @@ fn a2_a_body_that_is_no_resumption_is_refused() {
 fn a2_extensions_twice_or_too_long_are_refused() {
     let with = |extensions| refused(|answer| edit::<ServerResumption>(answer, |answer| answer.extensions = extensions));
     assert_eq!(with(vec![(9, vec![]), (9, vec![1])]), Violation::Duplicate("the extensions").into());
+    // None means anything here; what was not sent does not open.
+    for number in 1..=5 {
+        assert_eq!(with(vec![(number, vec![0xff; 3])]), Error::VerdictNotAuthentic, "{number}");
+    }
     assert_eq!(with(vec![(9, vec![0; 16_381])]), Violation::Extensions(16_385).into());
     // Others are looked at by nobody, and covered by the verdict.
     assert_eq!(with(vec![(9, vec![0; 16_380])]), Error::VerdictNotAuthentic);

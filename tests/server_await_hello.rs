@@ -449,6 +449,12 @@ fn a_secret_is_not_opened_for_somebody_who_means_another_connection() {
 fn what_a_server_does_not_know_is_skipped() {
     let extensions = || vec![(0x0a0a, vec![]), (1, vec![0xff; 100]), (0xfafa, vec![0]), (0xffff, vec![7; 500])];
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.extensions = extensions()));
+    // What a Busy and a ServerHello have mean nothing here, whatever is in them.
+    for number in [3, 4] {
+        for data in [vec![], vec![0xff], vec![1; 34], vec![0; 500]] {
+            accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.extensions = vec![(number, data)]));
+        }
+    }
 
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.versions = vec![7, 0xffff, 1]));
     accepted(&edit(&genuine(), |hello: &mut ClientHello| hello.suites.extend([0x0101, 0x0199, 0x02ff])));

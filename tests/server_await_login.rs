@@ -115,8 +115,12 @@ fn a_refusal_after_a_proof_opens_at_whoever_knows_the_secret() {
     let genuine = known.await_verdict();
     let longer = |login: &mut ClientLogin| login.sealed_credential.push(0);
     let sealed = |login: &mut ClientLogin| login.rsa_ciphertext = vec![1; 256];
+    // A frame of another type, and bodies shorter and longer than may be; of those that came whole, too, nothing counts.
+    let (short, long) = (frame(3, &[0; 3]), frame(3, &[0; 5653]));
     for (rule, login) in [
         ("L1", [&[1], &genuine.login[1..]].concat()),
+        ("L1", short),
+        ("L1", long),
         ("L2", frame(3, &[&genuine.login[3..], &[0]].concat())),
         ("L3", edit(&genuine.login, sealed)),
         ("L4", edit(&genuine.login, longer)),
@@ -126,7 +130,8 @@ fn a_refusal_after_a_proof_opens_at_whoever_knows_the_secret() {
         let refusal = error(known.decide(server, &login));
         is_the_refusal(&refusal);
         // What the client would have computed if it had sent that.
-        let reject = wire::verdict_after(RSA2048.pem, [&genuine.hello, &genuine.challenge, &login], &[0; 2048]);
+        let counted = if rule == "L1" { &[][..] } else { &login };
+        let reject = wire::verdict_after(RSA2048.pem, [&genuine.hello, &genuine.challenge, counted], &[0; 2048]);
         assert_eq!(refusal.frame, reject, "{rule}");
         // The client sent something else: somebody interfered, and it is not told that its password is wrong.
         let seen = error(known.await_verdict().client.read(&refusal.frame, at(VERDICT_AT), TODAY));

@@ -8,8 +8,8 @@ mod support;
 
 use countersign::blocking::{Over, Timed};
 use countersign::{
-    Acceptor, ChannelBinding, ClientConfig, Connector, Context, Credential, Differs, Error, LoginError, Misuse,
-    ServerConfig, Stream,
+    Acceptor, ChannelBinding, ClientConfig, Connector, Context, Credential, Differs, Error, LoginError, Misuse, Server,
+    ServerConfig, Stream, client,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{
@@ -20,7 +20,8 @@ use std::net::{TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
-use support::{ALICE, RSA2048, provider, verifier};
+use support::wire::{ClientHello, Message, ServerHello, edit};
+use support::{ALICE, RSA2048, TestRng, at, provider, verifier};
 
 /// What the two ends of TLS go by.
 type TlsConfigs = (Arc<rustls::ServerConfig>, Arc<rustls::ClientConfig>);
@@ -97,8 +98,17 @@ fn connect(
     tls: Arc<rustls::ClientConfig>,
     credential: Credential<'_>,
 ) -> Result<Stream<Tls<ClientConnection>>, LoginError> {
+    connect_to(RSA2048.trust(), stream, tls, credential)
+}
+
+fn connect_to(
+    server: Server,
+    stream: TcpStream,
+    tls: Arc<rustls::ClientConfig>,
+    credential: Credential<'_>,
+) -> Result<Stream<Tls<ClientConnection>>, LoginError> {
     let (stream, binding) = client_side(stream, tls);
-    let connector = Connector::new(ClientConfig::new(provider()), RSA2048.trust());
+    let connector = Connector::new(ClientConfig::new(provider()), server);
     connector.with_binding(binding.unwrap()).connect_blocking(stream, credential)
 }
 
@@ -156,17 +166,8 @@ fn a_relay_that_ends_tls_in_the_middle_makes_the_login_fail() {
         let far = std::thread::spawn(move || client_side(relay_far, relay_as_client).0);
         let mut client = server_side(relay_near, relay_as_server).0;
         let mut server = far.join().unwrap();
-        // Frame by frame, in the order of the protocol.
-        let pass = |from: &mut dyn Read, to: &mut dyn Write| {
-            let mut header = [0; 3];
-            from.read_exact(&mut header).unwrap();
-            let mut body = vec![0; usize::from(u16::from_be_bytes([header[1], header[2]]))];
-            from.read_exact(&mut body).unwrap();
-            to.write_all(&[&header[..], &body].concat()).unwrap();
-            to.flush().unwrap();
-        };
-        pass(&mut client, &mut server);
-        pass(&mut server, &mut client);
+        pass(&mut client, &mut server, |hello| hello);
+        pass(&mut server, &mut client, |challenge| challenge);
         // There is no login to pass on: both ends have seen that they do not mean the same channel.
         client.read(&mut [0]).unwrap_or(0)
     });
@@ -175,6 +176,59 @@ fn a_relay_that_ends_tls_in_the_middle_makes_the_login_fail() {
     assert_eq!(relay.join().unwrap(), 0, "no byte of a login");
     let server = server.join().unwrap();
     assert!(means_another_channel(&server), "{server:?}");
+}
+
+/// A frame, changed on the way: in the order of the protocol.
+fn pass(from: &mut dyn Read, to: &mut dyn Write, change: impl FnOnce(Vec<u8>) -> Vec<u8>) {
+    let mut frame = vec![0; 3];
+    from.read_exact(&mut frame).unwrap();
+    frame.resize(3 + usize::from(u16::from_be_bytes([frame[1], frame[2]])), 0);
+    from.read_exact(&mut frame[3..]).unwrap();
+    to.write_all(&change(frame)).unwrap();
+    to.flush().unwrap();
+}
+
+/// What a hello says of this channel.
+fn context(binding: &ChannelBinding) -> [u8; 8] {
+    let config = Arc::new(ClientConfig::new(provider()));
+    let (hello, _) = client::start(&config, &RSA2048.trust(), binding, &mut TestRng::new("a relay"), at(0)).unwrap();
+    ClientHello::decode(&hello[3..]).unwrap().context
+}
+
+/// The four bytes about the channel in either hello protect from nobody: whoever ends TLS knows what both ends want to see there. The login is bound
+/// by the transcript.
+#[test]
+fn a_relay_that_shows_each_end_its_own_channel_makes_the_login_fail_all_the_same() {
+    for (trust, is_proved) in [(RSA2048.trust(), false), (Server::key(RSA2048.private.public_key().clone()), true)] {
+        let ((server_tls, relay_as_client), (relay_as_server, client_tls)) = (tls(BOTH), tls(BOTH));
+        let ((near, relay_near), (relay_far, far)) = (pair(), pair());
+        let server = std::thread::spawn(move || accept(far, server_tls).map(drop).unwrap_err());
+        let relay = std::thread::spawn(move || {
+            let far = std::thread::spawn(move || client_side(relay_far, relay_as_client));
+            let (mut client, to_client) = server_side(relay_near, relay_as_server);
+            let (mut server, to_server) = far.join().unwrap();
+            let [at_client, at_server] = [to_client, to_server].map(|binding| context(&binding.unwrap()));
+            assert_ne!(at_client, at_server);
+            pass(&mut client, &mut server, |hello| edit(&hello, |hello: &mut ClientHello| hello.context = at_server));
+            pass(&mut server, &mut client, |answer| edit(&answer, |hello: &mut ServerHello| hello.context = at_client));
+            if !is_proved {
+                pass(&mut client, &mut server, |login| login);
+                pass(&mut server, &mut client, |verdict| verdict);
+            }
+            client.read(&mut [0]).unwrap_or(0)
+        });
+        let client = connect_to(trust, near, client_tls, ALICE).map(drop).unwrap_err();
+        assert_eq!(relay.join().unwrap(), 0, "no byte more");
+        let server = server.join().unwrap();
+        if is_proved {
+            // What the client has sealed is for another hello: the proof is wrong, and no credential leaves.
+            assert!(matches!(client, LoginError::Protocol(Error::ProofNotAuthentic)), "{client:?}");
+        } else {
+            // The login opens for nobody, and the client sees that somebody has interfered.
+            assert!(matches!(client, LoginError::Protocol(Error::VerdictNotAuthentic)), "{client:?}");
+            assert_eq!(server.code(), "not-opened", "{server:?}");
+        }
+    }
 }
 
 fn means_another_channel(error: &LoginError) -> bool {

@@ -43,7 +43,7 @@ impl Trust for Says {
         self.2
     }
 
-    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+    fn recall(&self, _: KeyId, _: Suite, _: &str, _: UnixTime) -> Answer {
         self.0.clone()
     }
 
@@ -242,7 +242,8 @@ fn a_trust_that_is_shared_says_what_it_says_alone() {
             yes(TrustLevel::Certified)
         }
 
-        fn known_keys(&self) -> Vec<PublicKey> {
+        fn known_keys(&self, name: &str) -> Vec<PublicKey> {
+            assert_eq!(name, "a");
             vec![RSA2048.private.public_key().clone()]
         }
 
@@ -250,7 +251,8 @@ fn a_trust_that_is_shared_says_what_it_says_alone() {
             Wants::MANIFEST
         }
 
-        fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+        fn recall(&self, _: KeyId, _: Suite, name: &str, _: UnixTime) -> Answer {
+            assert_eq!(name, "a");
             yes(TrustLevel::FirstUse)
         }
 
@@ -259,12 +261,12 @@ fn a_trust_that_is_shared_says_what_it_says_alone() {
         }
     }
     fn says(trust: impl Trust + 'static) -> (Answer, Vec<PublicKey>, Wants, String, Result<TrustLevel, &'static str>) {
-        let recalled = trust.recall(RSA2048.private.public_key().id(), Suite::X25519_AES_256_GCM, TODAY);
-        let server = Server::trusting(trust);
+        let recalled = trust.recall(RSA2048.private.public_key().id(), Suite::X25519_AES_256_GCM, "a", TODAY);
+        let server = Server::trusting(trust).with_name("a").unwrap();
         (recalled, server.known_keys(), server.wants(), server.scope(), level(&server.without_proof()))
     }
     let known = vec![RSA2048.private.public_key().clone()];
-    let alone = (yes(TrustLevel::FirstUse), known, Wants::MANIFEST, " all".to_owned(), Ok(TrustLevel::Certified));
+    let alone = (yes(TrustLevel::FirstUse), known, Wants::MANIFEST, "a all".to_owned(), Ok(TrustLevel::Certified));
     assert_eq!(says(All), alone);
     assert_eq!(says(Arc::new(All)), alone);
     assert_eq!(says(Arc::new(All) as Arc<dyn Trust>), alone);
@@ -278,7 +280,7 @@ fn keys_that_are_known_whole_are_named_once_and_the_first_is_to_be_proved() {
             unknown("a")
         }
 
-        fn known_keys(&self) -> Vec<PublicKey> {
+        fn known_keys(&self, _: &str) -> Vec<PublicKey> {
             self.0.clone()
         }
 

@@ -747,10 +747,16 @@ fn what_is_kept_for_a_server_is_kept_by_its_roots_and_its_name() {
     assert_eq!(scope(&both), scope(&other_way));
     let id = key().id();
     let suite = Suite::X25519_AES_256_GCM;
-    assert!(matches!(x509("root").recall(id, suite, NOW), Answer::Unknown(_)), "no certificate was seen yet");
+    assert!(
+        matches!(x509("root").recall(id, suite, "db.example", NOW), Answer::Unknown(_)),
+        "no certificate was seen yet"
+    );
     let pinned = PinnedCertificate::parse(&file("self")).unwrap();
-    assert_eq!(pinned.recall(id, suite, NOW), Answer::Trusted(TrustLevel::Verified));
-    assert!(matches!(pinned.recall(id, suite, UnixTime::from_secs(LAST.as_secs() + 1)), Answer::Unknown(_)));
+    assert_eq!(pinned.recall(id, suite, "db.example", NOW), Answer::Trusted(TrustLevel::Verified));
+    assert!(matches!(
+        pinned.recall(id, suite, "db.example", UnixTime::from_secs(LAST.as_secs() + 1)),
+        Answer::Unknown(_)
+    ));
 }
 
 /// An authority that certifies any key, with any end.
@@ -810,7 +816,7 @@ fn take(x509: &Arc<X509>, key: &ServerKey) -> (KeyId, UnixTime) {
 }
 
 fn recalls(x509: &X509, id: KeyId, now: UnixTime) -> bool {
-    x509.recall(id, Suite::X25519_AES_256_GCM, now) == Answer::Trusted(TrustLevel::Certified)
+    x509.recall(id, Suite::X25519_AES_256_GCM, "db.example", now) == Answer::Trusted(TrustLevel::Certified)
 }
 
 #[test]
@@ -831,6 +837,26 @@ fn of_the_keys_with_good_certificates_the_last_sixteen_are_remembered() {
     let ids: Vec<KeyId> = (0..17).map(|number| take(&x509, &authority.certify(number, 2040)).0).collect();
     let recalled: Vec<bool> = ids.iter().map(|id| recalls(&x509, *id, NOW)).collect();
     assert!(!recalled[0] && recalled[1..].iter().all(|is_recalled| *is_recalled), "{recalled:?}");
+}
+
+/// T1: a key is one server's, and what is kept of it is for that server.
+#[test]
+fn what_certificates_vouch_for_is_known_and_recalled_under_their_names_alone() {
+    let authority = Authority::new();
+    let x509 = Arc::new(X509::new(Roots::parse(&authority.root).unwrap()));
+    let (id, suite) = (take(&x509, &authority.certify(1, 2040)).0, Suite::X25519_AES_256_GCM);
+    let names = ["db.example", "mail.example", ""];
+    assert_eq!(names.map(|name| matches!(x509.recall(id, suite, name, NOW), Answer::Trusted(_))), [true, false, false]);
+    let own = PinnedCertificate::parse(&file("self")).unwrap();
+    let id = key().id();
+    assert_eq!(names.map(|name| matches!(own.recall(id, suite, name, NOW), Answer::Trusted(_))), [true, false, false]);
+    let known = |own: &PinnedCertificate| {
+        names.map(|name| Server::trusting(own.clone()).with_name(name).unwrap().known_keys().len())
+    };
+    assert_eq!(known(&own), [1, 0, 0]);
+    // A name that the user gave counts in the place of the server's.
+    let own = own.for_name("10.0.0.1").unwrap();
+    assert_eq!(known(&own), [1, 1, 1]);
 }
 
 /// The commands of a document, one to a line, in its first block for a shell.

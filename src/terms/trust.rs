@@ -37,14 +37,15 @@ use std::sync::Arc;
 ///
 /// - trusting without looking at [`Question::key`]: whoever is in the middle gets the credential;
 /// - a level above what is so ([`TrustLevel`]): a password goes where only a signature should;
-/// - [`Trust::recall`] saying yes for a key that was revoked since: tickets are shown to its thief.
+/// - [`Trust::recall`] saying yes for a key that was revoked since, or is another server's by now: tickets are shown to its thief, or to that one.
 pub trait Trust: Send + Sync {
     /// Says whether the key in question is that of the server that the client means.
     fn decide(&self, question: &Question<'_>) -> Answer;
 
-    /// The keys of this server that it knows whole, the best first: the server proves that it holds the first before a credential leaves. Asked
-    /// when a login begins.
-    fn known_keys(&self) -> Vec<PublicKey> {
+    /// The keys of the server of this name (empty for none) that it knows whole, the best first: the server proves that it holds the first before
+    /// a credential leaves. Asked when a login begins. Of a way to know several servers, those that it trusts for this one alone.
+    fn known_keys(&self, server_name: &str) -> Vec<PublicKey> {
+        let _ = server_name;
         Vec::new()
     }
 
@@ -53,10 +54,10 @@ pub trait Trust: Send + Sync {
         Wants::default()
     }
 
-    /// What it says, at a later login, of a key that it was asked about before, where the server is not here to show evidence: for tickets, which are
-    /// shown only if the key that they are from is still trusted. The default is that it can't tell.
-    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
-        let _ = (key, suite, now);
+    /// What it says, at a later login to the server of this name (empty for none), of a key that it was asked about before, where the server is not
+    /// here to show evidence: for tickets, which are shown only if the key that they are from is still trusted. The default is that it can't tell.
+    fn recall(&self, key: KeyId, suite: Suite, server_name: &str, now: UnixTime) -> Answer {
+        let _ = (key, suite, server_name, now);
         Answer::Unknown(Untrusted::new("not-recalled", NotRecalled))
     }
 
@@ -244,16 +245,16 @@ impl<T: Trust + ?Sized> Trust for Arc<T> {
         (**self).decide(question)
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
-        (**self).known_keys()
+    fn known_keys(&self, server_name: &str) -> Vec<PublicKey> {
+        (**self).known_keys(server_name)
     }
 
     fn wants(&self) -> Wants {
         (**self).wants()
     }
 
-    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
-        (**self).recall(key, suite, now)
+    fn recall(&self, key: KeyId, suite: Suite, server_name: &str, now: UnixTime) -> Answer {
+        (**self).recall(key, suite, server_name, now)
     }
 
     fn scope(&self) -> String {

@@ -23,11 +23,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from countersign import (ACCEPT, BINDER, BUSY, CLIENT_FACTOR, CLIENT_HELLO, CLIENT_LOGIN, CLOSE, CONFIRM, DATA,
                          KEY_UPDATE, NOT_NOW, PARTS, PASSWORD, PROOF, RESERVED, RSA_ALONE, RSA_X25519,
-                         RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, X25519, Account, Busy,
-                         ByFirstUse, Client, ClientHello, Credential, Draws, Extensions, FactorRequest, Further, Identity,
-                         Judged, KeyLogin, Manifest, MlKem768, Part, Refused, Schedule, Sealed, ServerHello,
-                         ServerResumption, Session, StretchParameters, Stretching, Ticket, Tickets, Verdict, binder, client_spki,
-                         counters_of, expand, extract, key_id, place, puzzle_in, seed, spki_of)
+                         RSA_X25519MLKEM768, SERVER_RESUMPTION, TAG, TOKEN, VERDICT_SIZE, WEEK, X25519, Account,
+                         Busy, ByFirstUse, ByManifest, Client, ClientHello, Credential, Draws, Extensions, FactorRequest,
+                         Further, Identity, Judged, KeyLogin, Manifest, MlKem768, Part, Question, Refused, Schedule,
+                         Sealed, ServerHello, ServerResumption, Session, StretchParameters, Stretching, Ticket, Tickets,
+                         Untrusted, Verdict, binder, client_spki, counters_of, decide, expand, extract, key_id, place,
+                         puzzle_in, seed, spki_of)
 from report import Report
 from vector_ends import ROOT, SeededClient, VectorServer, VectorTickets, same, verify
 
@@ -255,12 +256,19 @@ class Vector:
         self.client, self.server = self.make_client(), self.make_server()
         client, server = self.run()
         self.check_secrets()
+        if client and client.ticket:
+            self.check_ticket(client.ticket, client.verdict.ticket_lifetime)
         if self.records is None:
             same("a session at both ends", (client is not None and server is not None),
                  (self.outcome["client"], self.outcome["server"]) == ("accepted", "accepted"))
             return
         assert client and server
         self.check_session(client, server)
+
+    def check_ticket(self, ticket: Ticket, lifetime: int) -> None:
+        """For how long the client shows what it was given."""
+        last = min(lifetime - 1, WEEK)
+        same("when it is shown", [ticket.may_be_shown(now) for now in (0, last, last + 1)], [True, True, False])
 
     def run(self) -> tuple[Optional[Session], Optional[Session]]:
         """What came of it at the client and at the server; whoever refuses does so by the rule of the vector."""
@@ -428,9 +436,15 @@ def manifest(path: Path) -> None:
     if data["rule"] is None:
         same("the manifest, signed here", Manifest.decode(raw["manifest"]).sign(secret), raw["manifest"])
     end = Identity(raw["identity"], raw["taken"] or None)
-    refused("the client", data["rule"], lambda: end.judge(
-        raw["manifest"], raw["key_id"], int(data["suite"], 16), data["server_name"], data["now"]))
-    if data["rule"] in ("M1", "M2", "M3", "M4", "M5"):
+    question = Question(b"", raw["key_id"], int(data["suite"], 16), data["server_name"], data["now"], [], raw["manifest"])
+    # By M7 and M8 nothing else speaks for the key, where the manifest breaks another rule.
+    rule, found = data.get("broken", data["rule"]), list[str]()
+    try:
+        decide([ByManifest(end)], question, data.get("pinned", False))
+    except Untrusted as why:
+        found = why.reasons
+    same("the client", found, [rule] if rule else [])
+    if rule in ("M1", "M2", "M3", "M4", "M5"):
         same("the manifest taken", end.taken or b"", raw["taken"])
     else:
         same("the manifest taken", end.taken, raw["manifest"])

@@ -1,4 +1,4 @@
-"""Manifests: what an identity key says of server keys. Extension 2 of PROTOCOL.md, and M1 to M6."""
+"""Manifests: what an identity key says of server keys. Extension 2 of PROTOCOL.md, and M1 to M8."""
 
 from __future__ import annotations
 
@@ -72,18 +72,11 @@ class Identity:
     taken: Optional[bytes] = None
 
     def judge(self, data: Optional[bytes], id_: bytes, suite: int, server_name: str, now: int) -> None:
-        """Refused: neither the manifest that was sent speaks for this server key now, nor, where that is as if none had
-        been sent, the one kept."""
-        broken: Optional[Refused] = None
+        """Refused: the manifest that was sent does not speak for this server key now, or, where none was, the one kept. That
+        takes the place of none that was refused (M7)."""
         if data is not None:
-            try:
-                self.take(data, server_name, now)
-            except Refused as why:
-                broken = why
-        try:
-            self.require_named(id_, suite, server_name, now)
-        except Refused as why:
-            raise broken or why from None
+            self.take(data, server_name, now)
+        self.require_named(id_, suite, server_name, now)
 
     def take(self, data: bytes, server_name: str, now: int) -> None:
         """Keeps a manifest that passes M1 to M5."""

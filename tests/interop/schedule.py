@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from messages import ClientHello, Verdict
-from wire import AEADS, BINDER, CLOSE, DATA, KEY_UPDATE, MAX_FRAMES, TAG, WEEK, Aead, Refused, lp, require, u8, u16
+from wire import AEADS, BINDER, CLOSE, DATA, KEY_UPDATE, MAX_FRAMES, SKEW, TAG, WEEK, Aead, Refused, lp, require, u8, u16
 
 
 def extract(salt: bytes, ikm: bytes) -> bytes:
@@ -138,7 +138,8 @@ class Ticket:
     shown: bool = False
 
     def may_be_shown(self, now: int) -> bool:
-        return (not self.shown and 0 <= now - self.received < self.lifetime and 0 <= now - self.began <= WEEK)
+        return (not self.shown and -SKEW <= now - self.received < self.lifetime
+                and -SKEW <= now - self.began <= WEEK)
 
 
 class Session:

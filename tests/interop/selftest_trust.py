@@ -57,8 +57,8 @@ class Level:
             raise Refused("T1", "not known")
         return self.given
 
-    def still(self, *_: Any) -> bool:
-        return bool(self.given)
+    def still(self, *_: Any) -> Optional[bool]:
+        return True if self.given else None
 
 
 def levels(report: Report) -> None:
@@ -90,9 +90,13 @@ def levels(report: Report) -> None:
         Meeting(trusting(hosts, credential=by_key), answering()).came_to("ok", "ok")
         Meeting(trusting(hosts, credential=by_key), answering()).came_to("ok", "ok")
         Meeting(trusting(hosts, credential=by_key), answering(key=OTHER)).came_to("T1", "ended")
-        Meeting(trusting(hosts, Level(FIRST_USE), credential=by_key), answering(key=OTHER)).came_to("ok", "ok")
+        for level in (FIRST_USE, CERTIFIED, VERIFIED):
+            met = Meeting(trusting(hosts, Level(level), credential=by_key), answering(key=OTHER))
+            untrusted("H2", met)
+            untrusted("H2", Meeting(trusting(Level(level), hosts, credential=by_key), answering(key=OTHER)))
+        untrusted("H2", Meeting(trusting(hosts, credential=by_key, pins=[OTHER_PIN]), answering(key=OTHER)))
         Meeting(trusting(hosts, credential=by_key, server_name="other"), answering(key=OTHER)).came_to("ok", "ok")
-        Meeting(trusting(ByFirstUse(revoked={PIN}), Level(3)), answering()).came_to("T1", "ended")
+        untrusted("H1", Meeting(trusting(ByFirstUse(revoked={PIN}), Level(3)), answering()))
 
     report.case("first use, and what it refuses from then on", first_use)
 
@@ -105,6 +109,10 @@ def levels(report: Report) -> None:
         expect("resumed", met.client.session.resumed, True)  # type: ignore[union-attr]
         hosts.revoked.add(PIN)
         expect("shown", client(by_key, ticket=met.ticket(), **options).ticket, None)
+        # Also where something else speaks for the key.
+        for pins, ways in (([PIN], [hosts]), ([], [Level(VERIFIED), hosts])):
+            shown = replace(met.ticket(), shown=False)
+            expect("shown", client(by_key, ticket=shown, **{**options, "pins": pins, "trust": ways}).ticket, None)
 
     report.case("a ticket of a key trusted at first use", tickets_at_first_use)
 
@@ -336,14 +344,28 @@ def manifests(report: Report) -> None:
     case("M3", "the same sequence, other bytes", manifest(expires=NOW + HOUR + 1), taken=elsewhere)
     case("M6", "none sent, and the one kept names another key", b"", taken=elsewhere)
     case("M4", "none sent, and the one kept has expired", b"", taken=manifest(expires=NOW))
-    for about, data in (("none sent", b""), ("M1, broken", b"x"), ("M2, of another identity", manifest(by=IMPOSTOR)),
-                        ("M3, a lower sequence", manifest(6, keys=[OTHER_PIN]))):
-        def kept_instead() -> None:
+    def kept_instead() -> None:
+        way = ByManifest(Identity(IDENTITY_KEY, plain))
+        Meeting(trusting(way), answering(manifest=b"")).came_to("ok", "ok")
+        expect("the manifest taken", way.identity.taken, plain)
+
+    report.case("a manifest that is kept takes the place of one that is not sent", kept_instead)
+    for rule, about, data in (("M1", "broken", b"x"), ("M2", "of another identity", manifest(8, by=IMPOSTOR)),
+                              ("M2", "altered", altered(39)), ("M4", "expired", manifest(8, expires=NOW)),
+                              ("M4", "of the future", manifest(8, issued=NOW + 61)),
+                              ("M5", "of another name", manifest(8, names=["a"])),
+                              ("M3", "a lower sequence", manifest(6)),
+                              ("M3", "the same sequence", manifest(expires=NOW + HOUR + 1))):
+        case(rule, f"and the one kept, which names the key, does not take its place (M7): {about}", data, taken=plain)
+        veto = rule == "M3"
+
+        def pinned() -> None:
             way = ByManifest(Identity(IDENTITY_KEY, plain))
-            Meeting(trusting(way), answering(manifest=data)).came_to("ok", "ok")
+            met = Meeting(trusting(way, pins=[PIN]), answering(manifest=data))
+            untrusted(rule, met) if veto else met.came_to("ok", "ok")
             expect("the manifest taken", way.identity.taken, plain)
 
-        report.case(f"a manifest that is kept takes the place of what is sent: {about}", kept_instead)
+        report.case(f"a manifest: {rule}, {about}, of a key that is pinned ({'M8' if veto else 'it is trusted'})", pinned)
     case("M4", "it has expired", manifest(expires=NOW))
     case("M4", "issued over a minute from now", manifest(issued=NOW + 61, expires=NOW + HOUR))
     case("M5", "of another name", manifest(names=["a"]))

@@ -119,8 +119,13 @@ def login(sock: socket.socket, client: Client, streams: type[Stream] = Stream) -
         if isinstance(outcome, Session):
             return Channel(stream, outcome)
         assert client.answers
-        stream.deadline = time.monotonic() + FACTOR_DEADLINE
-        stream.write(client.factor(client.answers(outcome)))
+        due = time.monotonic() + FACTOR_DEADLINE
+        answer = client.answers(outcome)
+        if time.monotonic() > due:
+            raise Ended("the answer came too late")
+        # As long as a handshake may take, to the next verdict.
+        stream.deadline = time.monotonic() + DEADLINE
+        stream.write(client.factor(answer))
 
 
 def serve(sock: socket.socket, server: Server, streams: type[Stream] = Stream) -> Channel:

@@ -34,11 +34,7 @@ class Question:
 
 
 class Vetoed(Refused):
-    """A key that is not trusted, unless at this level by something else."""
-
-    def __init__(self, rule: str, why: str, unless: int):
-        super().__init__(rule, why)
-        self.unless = unless
+    """A key that is not trusted, whatever else speaks for it."""
 
 
 class Untrusted(Refused):
@@ -57,8 +53,9 @@ class Trust(Protocol):
     def level(self, of: Question) -> int:
         """That of the key. Refused: this way does not know it."""
 
-    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
-        """Whether a ticket from a login under this key may be shown: before any evidence comes."""
+    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> Optional[bool]:
+        """Whether a ticket from a login under this key may be shown, as far as this way can tell before any evidence comes. False:
+        it may not, whatever else speaks for the key."""
 
 
 @dataclass
@@ -67,14 +64,18 @@ class ByManifest:
     asks_for: tuple[int, ...] = (MANIFEST,)
 
     def level(self, of: Question) -> int:
-        self.identity.judge(of.manifest, of.key_id, of.suite, of.server_name, of.now)
+        try:
+            self.identity.judge(of.manifest, of.key_id, of.suite, of.server_name, of.now)
+        except Refused as why:
+            # An old manifest, or a second one of a sequence, is what an attack looks like (M8).
+            raise Vetoed(why.rule, str(why).removeprefix(f"{why.rule}: ")) if why.rule == "M3" else why
         return VERIFIED
 
-    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
+    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> Optional[bool]:
         try:
             self.identity.judge(None, id_, suite, server_name, now)
         except Refused:
-            return False
+            return None
         return True
 
 
@@ -112,8 +113,8 @@ class ByCertificates:
         except VerificationError as why:
             raise Refused("T1", f"the certificates do not lead to a root: {why}") from None
 
-    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
-        return False
+    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> Optional[bool]:
+        return None
 
 
 def subject_of(name: str) -> x509.DNSName | x509.IPAddress:
@@ -160,14 +161,14 @@ class ByOwnCertificate:
         require(begins <= of.now <= ends, "T1", "the certificate is not valid now")
         return VERIFIED
 
-    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
-        return False
+    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> Optional[bool]:
+        return None
 
 
 @dataclass
 class ByFirstUse:
-    """Known hosts, in memory: takes what comes first for a server, and no other from then on, unless what speaks for
-    the other is as good. A revoked key is not taken, whatever speaks for it."""
+    """Known hosts, in memory: takes what comes first for a server, and no other from then on (H2). A revoked key is not taken
+    (H1). Whatever else speaks for either."""
 
     known: dict[str, bytes] = field(default_factory=dict)
     revoked: set[bytes] = field(default_factory=set)
@@ -175,25 +176,26 @@ class ByFirstUse:
 
     def level(self, of: Question) -> int:
         if of.key_id in self.revoked:
-            raise Vetoed("T1", "the key was revoked", VERIFIED + 1)
+            raise Vetoed("H1", "the key was revoked")
         if self.known.setdefault(of.server_name, of.key_id) != of.key_id:
-            raise Vetoed("T1", "another key than the one known", FIRST_USE)
+            raise Vetoed("H2", "another key than the one known")
         return FIRST_USE
 
-    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> bool:
-        return id_ not in self.revoked and self.known.get(server_name) == id_
+    def still(self, id_: bytes, suite: int, server_name: str, now: int) -> Optional[bool]:
+        if id_ in self.revoked:
+            return False
+        return self.known[server_name] == id_ if server_name in self.known else None
 
 
 def decide(ways: Iterable[Trust], of: Question, pinned: bool) -> int:
-    """The key's level. Each of the ways is asked, and the highest answer counts."""
-    level, least, reasons = VERIFIED if pinned else 0, FIRST_USE, list[Refused]()
+    """The key's level. Each of the ways is asked, and the highest answer counts, unless one of them says that nothing does."""
+    level, reasons = VERIFIED if pinned else 0, list[Refused]()
     for way in ways:
         try:
             level = max(level, way.level(of))
         except Refused as why:
             reasons.append(why)
-            least = max(least, why.unless if isinstance(why, Vetoed) else 0)
-    if level < least:
+    if not level or any(isinstance(why, Vetoed) for why in reasons):
         told = "".join(f"; {why}" for why in reasons)
         raise Untrusted("T1", f"the server's key {fingerprint(of.key_id)} is not trusted{told}",
                         [why.rule for why in reasons])

@@ -156,13 +156,14 @@ def manifests_of_serve(report: Report, command: Command, name: str, key: rsa.RSA
         report.case("serve, a manifest: the next has the next sequence", next_one)
     (command.folder / "old.pem").write_bytes(old)
     with RustServer(command, f"{name}.pem", "60s", "--manifest", "old.pem") as server:
-        def older() -> None:
-            """It is as none, and the one kept names the key (M3)."""
+        def older(**options: Any) -> None:
+            """Neither the one kept, which names the key, speaks for it now, nor a pin (M8)."""
             taken = identity.taken
-            session(server, trusting(server, identity))
+            refuses(server, identity, "M3", **options)
             expect("the manifest taken", identity.taken, taken)
 
         report.case("serve, a manifest: M3, an older one is not taken", older)
+        report.case("serve, a manifest: M3, nor with the key pinned", lambda: older(pins=[key_id(spki)]))
 
 
 def sent(server: RustServer, client: Any) -> list[int]:

@@ -19,7 +19,7 @@ impl Trust for Anybody {
         String::new()
     }
 
-    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+    fn recall(&self, _: KeyId, _: Suite, _: &str, _: UnixTime) -> Answer {
         Answer::Trusted(TrustLevel::Verified)
     }
 }

@@ -124,7 +124,7 @@ impl Trust for Seen {
         String::new()
     }
 
-    fn recall(&self, _: KeyId, _: Suite, _: UnixTime) -> Answer {
+    fn recall(&self, _: KeyId, _: Suite, _: &str, _: UnixTime) -> Answer {
         Answer::Trusted(TrustLevel::FirstUse)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::factors::{Factors, further_factors};
 use super::keys::{Signer, logins_by_key};
+use super::plaintexts;
 use super::refusals::{refused_answers, refused_hellos, refused_logins, refused_verdicts};
 use super::stretched::{Stretched, stretched_passwords};
 use super::tickets::{Shown, not_taken, resumptions};
@@ -234,6 +235,17 @@ fn accepted() -> Vec<Case> {
         }),
         ..Case::accept("verdict-extension", "the verdict has an extension, with data, that nobody knows", aes)
     };
+    let lasting = Case {
+        verdict: Some(|_| {
+            let ticket = (&[0x7e; 480][..], u64::MAX);
+            plaintexts::verdict(plaintexts::ACCEPT, "alice", &["read", "write"], ticket)
+        }),
+        ..Case::accept(
+            "verdict-lifetime",
+            "the ticket in the verdict is said to be good for as long as a u64 can say",
+            aes,
+        )
+    };
     let proved = each.clone().map(Case::proved);
-    proved.into_iter().chain(each).chain(others).chain([extended]).collect()
+    proved.into_iter().chain(each).chain(others).chain([extended, lasting]).collect()
 }

@@ -8,7 +8,9 @@ use super::run::{TODAY, Wire, alice, granted, in_code};
 use super::setting::script;
 use countersign::client::{AwaitSignature, AwaitVerdict, Trusted, Verdict};
 use countersign::server::{Accepted, Admitted, Asked, AwaitFactor, AwaitLogin, Claim, Refusal};
-use countersign::{Credential, Error, Form, Grant, Moment, Prompt, Reason, Session, StretchedHash, VerifyingKey};
+use countersign::{
+    Credential, Error, Form, Grant, Moment, Prompt, Reason, Session, StretchedHash, UnixTime, VerifyingKey, limits,
+};
 
 const NOW: Moment = Moment::ORIGIN;
 
@@ -194,6 +196,18 @@ fn end(
     let read = read.and_then(Result::ok);
     if case.verdict.is_some() {
         // The oracle's server took the place of the library's, which has sealed another verdict.
+        if let Some(ticket) = read.as_ref().and_then(|session| session.info.ticket()) {
+            let of =
+                |lifetime: u64| UnixTime::from_secs(TODAY.as_secs() + lifetime.min(limits::TICKET_MAX_AGE.as_secs()));
+            let (_, lifetime) = plaintexts::ticket_in(&hex::decode(wire.verdict.as_ref().unwrap()).unwrap());
+            let last = UnixTime::from_secs(of(lifetime).as_secs() - 1);
+            assert_eq!(
+                [TODAY, last, of(lifetime)].map(|now| ticket.is_usable(now)),
+                [true, true, false],
+                "{}",
+                case.name
+            );
+        }
         let id = read.map(|session| session.info.id().to_string());
         return assert_eq!(id.as_deref(), client.secrets.get("session_id").filter(|_| case.rule.is_none()));
     }

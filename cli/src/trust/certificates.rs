@@ -148,7 +148,7 @@ impl Trust for Certified {
         }
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
+    fn known_keys(&self, _: &str) -> Vec<PublicKey> {
         let now = UnixTime::from_system(SystemTime::now());
         self.kept().iter().filter(|(_, until)| now <= *until).map(|(key, _)| key.clone()).collect()
     }
@@ -157,11 +157,11 @@ impl Trust for Certified {
         Wants::CERTIFICATES
     }
 
-    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
+    fn recall(&self, key: KeyId, suite: Suite, server_name: &str, now: UnixTime) -> Answer {
         if self.kept().iter().any(|(held, until)| held.id() == key && now <= *until) {
             return Answer::Trusted(TrustLevel::Certified);
         }
-        self.x509.recall(key, suite, now)
+        self.x509.recall(key, suite, server_name, now)
     }
 
     fn scope(&self) -> String {

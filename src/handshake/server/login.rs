@@ -69,6 +69,8 @@ impl AwaitLogin {
             Ok(tail) => Ok(Login(Pending { state: self, frame, tail, arrival: now })),
             // The connection is closed without an answer.
             Err(error @ Error::DeadlinePassed) => Err(Refusal::silent(Reason::Malformed(error), now)),
+            // L1: of what was refused by its header, and need not have come whole, the refusal covers nothing.
+            Err(error @ Error::Frame(_)) => Err(self.fail(error, now)),
             Err(error) => Err(self.refuse(&frame, Reason::Malformed(error), now)),
         }
     }

@@ -191,7 +191,7 @@ impl Trust for KnownHost {
         answer(self.judge(question))
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
+    fn known_keys(&self, _: &str) -> Vec<PublicKey> {
         if self.only_revokes {
             return Vec::new();
         }
@@ -199,7 +199,7 @@ impl Trust for KnownHost {
         self.hosts.lookup(&self.name).map(|known| known.live_keys(now)).unwrap_or_default()
     }
 
-    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
+    fn recall(&self, key: KeyId, suite: Suite, _: &str, now: UnixTime) -> Answer {
         answer(self.standing(key, now).and_then(|standing| self.listed(standing, key, suite)))
     }
 

@@ -38,11 +38,11 @@ impl Trust for Pins {
         self.answer(question.key().id())
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
+    fn known_keys(&self, _: &str) -> Vec<PublicKey> {
         self.keys.clone()
     }
 
-    fn recall(&self, key: KeyId, _: Suite, _: UnixTime) -> Answer {
+    fn recall(&self, key: KeyId, _: Suite, _: &str, _: UnixTime) -> Answer {
         self.answer(key)
     }
 

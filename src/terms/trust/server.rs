@@ -177,7 +177,7 @@ impl Server {
     /// The keys that are known whole, each once, the one to be proved first.
     pub fn known_keys(&self) -> Vec<PublicKey> {
         let mut known: Vec<PublicKey> = self.told.iter().cloned().collect();
-        for mut keys in self.asked_now().map(Trust::known_keys) {
+        for mut keys in self.asked_now().map(|way| way.known_keys(&self.name)) {
             keys.retain(|key| known.iter().all(|known| known.id() != key.id()));
             if known.is_empty() {
                 known = keys;
@@ -256,7 +256,7 @@ impl Server {
 
     /// Whether a key of an earlier login is still trusted, as far as that can be told without the server.
     pub(crate) fn recalls(&self, key: KeyId, suite: Suite, now: UnixTime) -> bool {
-        let answers: Vec<Answer> = self.asked_now().map(|way| way.recall(key, suite, now)).collect();
+        let answers: Vec<Answer> = self.asked_now().map(|way| way.recall(key, suite, &self.name, now)).collect();
         let is_refused = answers.iter().any(|answer| matches!(answer, Answer::Refused(_)));
         let is_trusted = answers.iter().any(|answer| matches!(answer, Answer::Trusted(_)));
         suite.key_exchange >= self.floor && is_trusted && !is_refused

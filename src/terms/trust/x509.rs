@@ -31,7 +31,7 @@ use core::fmt;
 use rustls_pki_types::ServerName;
 use std::sync::{Mutex, PoisonError};
 
-/// The most keys of one server that are remembered for its tickets.
+/// The most keys that are remembered for the tickets of their servers.
 const MAX_REMEMBERED: usize = 16;
 
 /// Trusts a key if the server's certificates lead from it to one of these roots and are for the server's name: it is then
@@ -39,8 +39,20 @@ const MAX_REMEMBERED: usize = 16;
 pub struct X509 {
     roots: Roots,
     name: Option<String>,
-    /// Keys that were accepted, and until when their certificates are valid.
-    accepted: Mutex<Vec<(KeyId, UnixTime)>>,
+    accepted: Mutex<Vec<Accepted>>,
+}
+
+/// A key that was accepted, for the server of this name, and until when its certificates are valid.
+struct Accepted {
+    key: KeyId,
+    server_name: String,
+    until: UnixTime,
+}
+
+impl Accepted {
+    fn is_of(&self, key: KeyId, server_name: &str) -> bool {
+        self.key == key && self.server_name == server_name
+    }
 }
 
 impl X509 {
@@ -76,17 +88,17 @@ impl X509 {
     }
 
     /// The memory's keys; those who panicked while they held it did not leave it half-written.
-    fn accepted(&self) -> std::sync::MutexGuard<'_, Vec<(KeyId, UnixTime)>> {
+    fn accepted(&self) -> std::sync::MutexGuard<'_, Vec<Accepted>> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, key: KeyId, until: UnixTime) {
+    fn remember(&self, key: KeyId, server_name: &str, until: UnixTime) {
         let mut accepted = self.accepted();
-        accepted.retain(|(known, _)| *known != key);
+        accepted.retain(|known| !known.is_of(key, server_name));
         if accepted.len() >= MAX_REMEMBERED {
             accepted.remove(0);
         }
-        accepted.push((key, until));
+        accepted.push(Accepted { key, server_name: server_name.to_owned(), until });
     }
 }
 
@@ -96,7 +108,7 @@ impl Trust for X509 {
         let key = question.key();
         match self.verify(&certificates, key, question.server_name(), question.now()) {
             Ok(until) => {
-                self.remember(key.id(), until);
+                self.remember(key.id(), question.server_name(), until);
                 Answer::Trusted(TrustLevel::Certified)
             }
             Err(error) => Answer::Unknown(Untrusted::new(error.code(), error)),
@@ -107,9 +119,9 @@ impl Trust for X509 {
         Wants::CERTIFICATES
     }
 
-    /// A key that was accepted is trusted until one of its certificates expires; not by another process, which has not seen them.
-    fn recall(&self, key: KeyId, _: Suite, now: UnixTime) -> Answer {
-        let until = self.accepted().iter().find(|(known, _)| *known == key).map(|(_, until)| *until);
+    /// A key that was accepted for a server is trusted until one of its certificates expires; not by another process, which has not seen them.
+    fn recall(&self, key: KeyId, _: Suite, server_name: &str, now: UnixTime) -> Answer {
+        let until = self.accepted().iter().find(|known| known.is_of(key, server_name)).map(|known| known.until);
         match until {
             Some(until) if now <= until => Answer::Trusted(TrustLevel::Certified),
             _ => Answer::Unknown(Untrusted::new("certificate-not-seen", NotSeen)),

@@ -6,7 +6,7 @@ use crate::terms::error::codes;
 use crate::time::UnixTime;
 use crate::wire::codec::DecodeError;
 
-/// Why a manifest, or a server key because of one, is not taken: by the rules M1 to M6 of PROTOCOL.md, "Manifest".
+/// Why a manifest, or a server key because of one, is not taken: by the rules M1 to M8 of PROTOCOL.md, "Manifest".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ManifestError {

@@ -46,8 +46,8 @@ impl Identity {
         Ok(self.kept()?.map(|kept| kept.manifest))
     }
 
-    /// Whether the server's key is to be trusted, by the manifest that it has shown or the one that is kept (M1 to M6). Keeps what is
-    /// new.
+    /// Whether the server's key is to be trusted, by the manifest that it has shown or, where it has shown none (M7), the one that is kept (M1 to
+    /// M6). Keeps what is new.
     fn check(&self, question: &Question<'_>) -> Result<(), ManifestError> {
         let (kept, key, now) = (self.kept()?, question.key(), question.now());
         let (manifest, is_news) = match (question.manifest(), &kept) {
@@ -74,16 +74,19 @@ impl Identity {
         checked
     }
 
-    /// Whether the kept manifest names this key for this time and key exchange.
-    fn check_again(&self, key: KeyId, suite: Suite, now: UnixTime) -> Result<(), ManifestError> {
+    /// Whether the kept manifest names this key for this server, time and key exchange. It may be a newer one than was there at the login before, and
+    /// another server's.
+    fn check_again(&self, key: KeyId, suite: Suite, server_name: &str, now: UnixTime) -> Result<(), ManifestError> {
         let kept = self.kept()?.ok_or(ManifestError::Missing(self.pin))?;
         kept.manifest.check_time(now)?;
+        kept.manifest.check_name(server_name)?;
         kept.manifest.check_key(key, now, suite.key_exchange)
     }
 
-    /// The server keys that were told, and that the kept manifest names for this time: the one that was told last comes first.
-    fn known_keys_at(&self, now: UnixTime) -> Vec<PublicKey> {
-        let kept = self.kept().ok().flatten().filter(|kept| kept.manifest.check_time(now).is_ok());
+    /// The server keys that were told, and that the kept manifest names for this server and time: the one that was told last comes first.
+    fn known_keys_at(&self, server_name: &str, now: UnixTime) -> Vec<PublicKey> {
+        let is_good = |of: &Manifest| of.check_time(now).is_ok() && of.check_name(server_name).is_ok();
+        let kept = self.kept().ok().flatten().filter(|kept| is_good(&kept.manifest));
         let Some(Kept { manifest, keys }) = kept else { return Vec::new() };
         keys.into_iter().filter(|key| manifest.valid_key(key.id(), now).is_ok()).collect()
     }
@@ -122,22 +125,22 @@ impl Identity {
 }
 
 /// A key of a good manifest is as good as one that is pinned. An old manifest, or a second one with the same number, speaks of an attack:
-/// then nothing else counts.
+/// then nothing else counts (M8).
 impl Trust for Identity {
     fn decide(&self, question: &Question<'_>) -> Answer {
         answer(self.check(question))
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
-        self.known_keys_at(UnixTime::from_system(std::time::SystemTime::now()))
+    fn known_keys(&self, server_name: &str) -> Vec<PublicKey> {
+        self.known_keys_at(server_name, UnixTime::from_system(std::time::SystemTime::now()))
     }
 
     fn wants(&self) -> Wants {
         Wants::MANIFEST
     }
 
-    fn recall(&self, key: KeyId, suite: Suite, now: UnixTime) -> Answer {
-        answer(self.check_again(key, suite, now))
+    fn recall(&self, key: KeyId, suite: Suite, server_name: &str, now: UnixTime) -> Answer {
+        answer(self.check_again(key, suite, server_name, now))
     }
 
     fn scope(&self) -> String {

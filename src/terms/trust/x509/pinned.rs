@@ -56,7 +56,15 @@ impl PinnedCertificate {
     /// # Errors
     /// [`CertificateError`].
     pub fn verify(&self, key: &PublicKey, name: &str, now: UnixTime) -> Result<(), CertificateError> {
-        self.verify_key(key.id(), now)?;
+        self.verify_id(key.id(), name, now)
+    }
+
+    fn verify_id(&self, key: KeyId, name: &str, now: UnixTime) -> Result<(), CertificateError> {
+        self.verify_key(key, now)?;
+        self.check_for(name)
+    }
+
+    fn check_for(&self, name: &str) -> Result<(), CertificateError> {
         self.check(self.name.as_deref().unwrap_or(name))
     }
 
@@ -81,13 +89,12 @@ impl Trust for PinnedCertificate {
         answer(self.verify(question.key(), question.server_name(), question.now()))
     }
 
-    fn known_keys(&self) -> Vec<PublicKey> {
-        vec![self.key.clone()]
+    fn known_keys(&self, server_name: &str) -> Vec<PublicKey> {
+        self.check_for(server_name).map(|()| self.key.clone()).into_iter().collect()
     }
 
-    /// The name was compared when the ticket was given out, which is for one name alone.
-    fn recall(&self, key: KeyId, _: Suite, now: UnixTime) -> Answer {
-        answer(self.verify_key(key, now))
+    fn recall(&self, key: KeyId, _: Suite, server_name: &str, now: UnixTime) -> Answer {
+        answer(self.verify_id(key, server_name, now))
     }
 
     fn scope(&self) -> String {
