@@ -151,7 +151,7 @@ impl fmt::Debug for RedisConfig {
 /// # drop((penalties, tickets)); Ok(()) }
 /// ```
 ///
-/// **As a [`PenaltyStore`](countersign::PenaltyStore)** it counts failures in a count-min sketch of one size, 2.6 MB, as each server does: so no flood makes it
+/// **As a [`PenaltyStore`](countersign::PenaltyStore)** it counts failures in a count-min sketch of one size, 2.6 MB (and another for exempt sources, if there are any), as each server does: so no flood makes it
 /// grow, and nobody's count is evicted by somebody else's. Where people have logged in from is remembered by account, 64 sources for each, for
 /// 200 days. What is kept is where a keyed hash of a name or an address points, or 128 bits of it: whoever reads Redis learns how many
 /// there are, and can't try names or addresses without the secret. Passwords are never sent there.

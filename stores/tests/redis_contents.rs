@@ -149,6 +149,25 @@ async fn counts_fade_and_never_fall_below_zero() {
     assert_eq!(level(stranger.read(&[PenaltyKey::Logins(source(1), name)]).await.unwrap()), 0.0);
 }
 
+/// Raises all that strangers add to.
+const FILL: &str = r"
+local cell = struct.pack('>fI6', 100, redis.call('TIME')[1] * 1000)
+redis.call('SET', ARGV[1] .. 'counts', string.rep(cell, 4 * 65536))
+return {}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exempt_is_counted_apart_from_what_strangers_fill() {
+    let Some(redis) = Redis::start() else { return };
+    let (prefix, store, alice): (_, _, Arc<str>) = ("full:", redis.config().with_prefix("full:"), "alice".into());
+    let store = RedisStore::new(store, &secret(7)).unwrap();
+    let _: Vec<String> = redis.ask(&["EVAL", FILL, "0", prefix]).await;
+    let exempt = [1, 2].map(|from| PenaltyKey::ExemptSource(source(from), Arc::clone(&alice)));
+    store.add(&[(exempt[0].clone(), 3.0)]).await.unwrap();
+    let counts = [&exempt[..], &[PenaltyKey::Account(alice)]].concat();
+    let levels: Vec<f64> = store.read(&counts).await.unwrap().iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [3.0, 0.0, 100.0]);
+}
+
 /// Has all counts under a prefix be from so many seconds from now, by a clock that was wrong.
 const AHEAD: &str = r"
 local prefix, later = ARGV[1], struct.pack('>I6', (redis.call('TIME')[1] + ARGV[2]) * 1000)

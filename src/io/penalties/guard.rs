@@ -257,6 +257,10 @@ impl Guard {
         if is_known && guessed.is_some_and(|guessed| guessed.guess == Guess::Again) {
             return Vec::new();
         }
+        // No password was looked at.
+        if name(user).is_none() && shared.waits(source) {
+            return Vec::new();
+        }
         let keys = shared.charged(source, user, is_known);
         shared.add(keys.into_iter().map(|key| (key, 1.0)).collect(), named)
     }
@@ -288,7 +292,7 @@ impl Guard {
     /// A connection came to nothing, or its password was not looked at.
     pub(in crate::io) fn in_vain(&self, source: &Source) -> Amounts {
         match &self.0 {
-            Some(shared) if shared.counts_source(source) => {
+            Some(shared) if shared.counts_source(source) && !shared.waits(source) => {
                 shared.add(shared.blocks(source).map(|block| (block, PART)).collect(), Named::Nobody)
             }
             _ => Vec::new(),
@@ -408,6 +412,13 @@ impl Shared {
         own.map(|left| shut(Penalty::Source, left)).or_else(|| around().map(|left| shut(Penalty::Block, left)))
     }
 
+    /// Whether a source waits already, as far as this server itself has counted. What comes from there meanwhile adds nothing: it costs nothing to be one
+    /// more, so whoever is shut out could have all the network around wait with them, and the table of counts be filled from one.
+    fn waits(&self, source: &Source) -> bool {
+        let counts = self.look(&self.lock(), self.blocks(source).collect(), &Others::None);
+        self.source_shut(&counts).is_some()
+    }
+
     fn password_shut(&self, source: &Source, user: &str, counts: &Look, others: &Others) -> Option<Shut> {
         let waits = self.penalties().account;
         let own = if counts.has_logins() {
@@ -516,6 +527,13 @@ impl Guard {
     pub(super) fn skip(&self, time: Duration) {
         if let Some(shared) = &self.0 {
             shared.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
+        }
+    }
+
+    /// All counts that strangers add to, as if they had been raised to this.
+    pub(super) fn fill(&self, level: f32) {
+        if let Some(shared) = &self.0 {
+            shared.lock().sketch.fill(level, shared.now());
         }
     }
 

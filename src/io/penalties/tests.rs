@@ -116,8 +116,8 @@ fn typos_cost_nothing_and_guesses_wait_longer_each_time_up_to_a_bound() {
         waits.windows(2).all(|pair| pair[0] <= pair[1]) && (380..=400).contains(waits.last().unwrap()),
         "{waits:?}"
     );
-    // Many at once make it no longer than the longest.
-    (0..1000).for_each(|_| drop(guard.failed(&attacker, None, &Others::None)));
+    // Many that are decided at once make it no longer than the longest.
+    (0..1000).for_each(|number| failed(&guard, &attacker, &format!("user {number}"), Guess::New));
     let wait = guard.greet(&attacker, &Others::None).unwrap_err().left;
     assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
     guard.skip(12 * HOUR);
@@ -308,6 +308,57 @@ fn what_is_not_looked_at_makes_no_wait_longer() {
     });
     guard.skip(wait + Duration::from_secs(1));
     login(&guard, &v4([50, 1]), "alice").unwrap();
+}
+
+/// One address, of which nothing is looked at any more, and which goes on all day.
+#[test]
+fn what_comes_from_a_source_that_waits_makes_no_wait_longer_and_has_no_neighbour_wait() {
+    let (guard, [one, neighbour]) = (guard(), [v4([2, 1]), v4([2, 2])]);
+    let mut let_in = 0;
+    for _ in 0..24 * 3600 / 12 {
+        let_in += u32::from(guard.greet(&one, &Others::None).is_ok());
+        (0..4).for_each(|_| drop(guard.failed(&one, None, &Others::None)));
+        (0..4).for_each(|_| drop(guard.in_vain(&one)));
+        assert_eq!(guard.greet(&neighbour, &Others::None).map_err(|shut| shut.reason), Ok(()));
+        guard.skip(Duration::from_secs(12));
+    }
+    // As often as one that waits until it may come again.
+    assert!((100..260).contains(&let_in), "{let_in}");
+}
+
+/// A network of sixty-five thousand sources, such as anybody gets for nothing.
+#[test]
+fn a_network_that_waits_fills_no_table_with_its_sources() {
+    let guard = guard();
+    for network in 0..40_000 {
+        (0..9).for_each(|_| drop(guard.failed(&v6(1, network), None, &Others::None)));
+    }
+    assert_eq!(guess(&guard, &v6(1, 50_000), "x"), Some(Penalty::Block));
+    let is_raised = |number: &u32| {
+        let (source, name) = (Source::named(&number.to_string()), format!("user {number}"));
+        guard.greet(&source, &Others::None).is_err() || check(&guard, &source, &name, &Others::None).is_err()
+    };
+    assert_eq!((0..2000).find(is_raised), None);
+}
+
+/// As thousands of networks could have it.
+#[test]
+fn where_all_strangers_have_failed_too_often_who_is_known_elsewhere_or_exempt_does_not_wait() {
+    let proxy = v4([3, 3]);
+    let penalties = Penalties::default().with_exempt(proxy.clone()).with_store(Nowhere, WhenAway::GoOn);
+    let (guard, office) = (Guard::new(penalties, Tags::default()), v4([2, 1]));
+    guard.fill(20.0);
+    assert_eq!(guess(&guard, &v4([9, 9]), "alice"), Some(Penalty::Source));
+    let known = known_elsewhere(&guard.of_password(&office, "alice"), |_| Standing::default());
+    check(&guard, &office, "alice", &known).unwrap();
+    check(&guard, &proxy, "alice", &Others::None).unwrap();
+    // Each has its own count as before.
+    (0..11).for_each(|_| drop(look(&guard, &office, "alice", &known)));
+    let shut = check(&guard, &office, "alice", &known).unwrap_err();
+    assert_eq!(shut.reason, Reason::Penalty(Penalty::KnownSource));
+    (0..11).for_each(|_| assert_eq!(guess(&guard, &proxy, "alice"), None));
+    assert_eq!(guess(&guard, &proxy, "alice"), Some(Penalty::KnownSource));
+    assert_eq!(guess(&guard, &proxy, "bob"), None);
 }
 
 #[test]

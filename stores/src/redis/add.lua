@@ -20,8 +20,8 @@ local function note_source(name, source)
   return is_over
 end
 
-local function add_to_cells(places, half_life, amount)
-  local found = cells(places)
+local function add_to_cells(counts, places, half_life, amount)
+  local found = cells(counts, places)
   local own = faded(lowest(found, half_life), half_life)
   for row = 1, 4 do
     local level = faded(found[row], half_life)
@@ -33,10 +33,10 @@ local function add_to_cells(places, half_life, amount)
     end
     -- A cell that is higher is somebody else's, and so is the time of it.
     if changed ~= level then
-      redis.call('SETRANGE', prefix .. 'counts', found[row].place, pack_count(changed))
+      redis.call('SETRANGE', counts, found[row].place, pack_count(changed))
     end
   end
-  redis.call('PEXPIRE', prefix .. 'counts', COUNTS)
+  redis.call('PEXPIRE', counts, COUNTS)
 end
 
 -- A first good login takes a failure off its source: once for a pair, whichever server it comes to and however often that starts anew, once in a
@@ -53,7 +53,7 @@ end
 local function taken(places, half_life, amount)
   if not account then return amount end
   if not left then
-    left = math.min(-amount, faded(lowest(cells(places), half_life), half_life))
+    left = math.min(-amount, faded(lowest(cells(TABLES.count, places), half_life), half_life))
     if left > 0 and not redis.call('SET', prefix .. 'credited:' .. account, '', 'NX', 'PX', half_life) then left = 0 end
   end
   return -math.min(-amount, left)
@@ -62,9 +62,9 @@ end
 for at = 1, #ARGV, 5 do
   local kind, half_life, a, b = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   local amount = tonumber(ARGV[at + 4])
-  if kind == 'count' then
+  if kind == 'count' or kind == 'exempt' then
     if amount < 0 then amount = taken(a, half_life, amount) end
-    if amount ~= 0 then add_to_cells(a, half_life, amount) end
+    if amount ~= 0 then add_to_cells(TABLES[kind], a, half_life, amount) end
   elseif kind == 'total' then
     local level = faded(total(), half_life)
     redis.call('SET', prefix .. 'total', pack_count(plus(level, amount)), 'PX', COUNTS)
@@ -82,7 +82,7 @@ for at = 1, #ARGV, 5 do
       redis.call('HSET', sources, source, login .. pack_count(plus(faded(count, half_life), amount)))
     elseif amount > 0 then
       -- What is cleared in a sketch may be somebody else's.
-      add_to_cells(b, half_life, amount)
+      add_to_cells(TABLES[kind], b, half_life, amount)
     end
   end
   -- Logins from a source, whoever's, follow from those above.

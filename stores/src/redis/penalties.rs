@@ -29,6 +29,7 @@ impl RedisStore {
             PenaltyKey::KnownSource(..) => "known",
             PenaltyKey::Logins(..) => "logins",
             PenaltyKey::LoginsFrom(_) => "from",
+            PenaltyKey::ExemptSource(..) => "exempt",
             _ => "count",
         };
         let (a, b) = match key {
