@@ -55,7 +55,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// **Nobody can be locked out by others for good.** A source that has logged in to an account has a count of its own with it, which
 /// is the only one that counts for its passwords there: whatever others do behind the same address, in the same network, or from
 /// everywhere. The first login to a name from a source takes a failure off the counts of the source and of the block around it, where the source has any; once an
-/// hour for a name. Tickets, keys
+/// hour for a principal, in however many ways its name may be written. Tickets, keys
 /// and tokens can't be guessed, and wait for nothing once a ClientHello is taken; a ticket also where the source waits.
 ///
 /// From a source that has logged in to the account, the same wrong password again is no new guess: a program that has an old one saved does not keep its owner out.
@@ -73,8 +73,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// login; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends after the ServerHello, and a login
 /// whose password was not looked at because its name had to wait. Nothing is counted of a source while it waits, or the block around it does.
 ///
-/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 13 MiB for 65,536 pairs of a source
-/// and an account that it has logged in to (2 MiB more once something fails at an exempt source); at a restart they begin anew. Servers that share their accounts can share them:
+/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 16 MiB for 65,536 pairs of a source
+/// and a name that it has logged in under, 64 for each principal (2 MiB more once something fails at an exempt source); at a restart they begin anew. Servers that share their accounts can share them:
 /// [`Penalties::with_store`]. Where nobody has logged in to an account from for 200 days is not known any more. No clock but the monotonic one is looked at.
 ///
 /// ```

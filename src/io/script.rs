@@ -194,7 +194,7 @@ async fn settle<L: Link>(
     let login = match greeted {
         Greeted::Resumed(started) => {
             let principal = started.session.info.grant().principal();
-            penalised::note_accepted(server, link, visit.place.source(), principal).await;
+            penalised::note_accepted(server, link, visit.place.source(), (principal, principal)).await;
             return Ok(Visited::Accepted(started));
         }
         Greeted::Refused(refusal) => {

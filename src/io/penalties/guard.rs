@@ -299,24 +299,25 @@ impl Guard {
         }
     }
 
-    /// A good login to this account.
-    pub(in crate::io) fn accepted(&self, source: &Source, user: &str) -> Amounts {
+    /// A good login of this principal, under this name.
+    pub(in crate::io) fn accepted(&self, source: &Source, user: &str, principal: &str) -> Amounts {
         let (Some(shared), Some(name)) = (&self.0, exact(user)) else { return Vec::new() };
         let now = shared.now();
         let mut amounts = vec![(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)), f64::MIN)];
         let mut state = shared.lock();
-        let is_first = state.known.note(source, &name, now);
+        let is_first = state.known.note(source, &name, principal, now);
         if is_first && shared.counts_source(source) {
             // Whoever shares an address with a thousand others must not wait for what ten of them mistyped. Nor does the network around it, but for
             // no more than failed from there.
             let failed = state.read(&PenaltyKey::Source(source.clone()), now).faded(super::sketch::HALF_LIFE);
-            if failed > 0.0 && state.known.take_credit(&name, now) {
+            if failed > 0.0 && state.known.take_credit(principal, now) {
                 let credit = failed.min(1.0);
                 amounts.extend(shared.blocks(source).map(|block| (block, -credit)));
             }
         }
         drop(state);
         // Each time: a store may have lost what it was told.
+        amounts.push((PenaltyKey::LoginsOf(principal.into()), 1.0));
         amounts.push((PenaltyKey::LoginsFrom(source.clone()), 1.0));
         amounts.push((PenaltyKey::Logins(source.clone(), name), 1.0));
         shared.add(amounts, Named::Nobody)
@@ -389,7 +390,7 @@ impl Shared {
                 f64::from(self.penalties().account.free)
             }
             PenaltyKey::Total => self.limit(counts),
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return false,
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => return false,
         };
         held > 0 && counts.level(key) + f64::from(held) > free
     }
@@ -467,7 +468,9 @@ impl Shared {
                 PenaltyKey::Source(source) | PenaltyKey::Block(source) => (Some(source), Named::Nobody),
                 PenaltyKey::Account(_) => (None, named),
                 PenaltyKey::KnownSource(source, _) | PenaltyKey::ExemptSource(source, _) => (Some(source), named),
-                PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => (None, Named::Nobody),
+                PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => {
+                    (None, Named::Nobody)
+                }
             };
             self.tell(&PenaltyEvent::Wait { penalty, source, user, wait });
         }
@@ -495,7 +498,7 @@ impl Shared {
                 let is_new = before.faded(super::MINUTE) <= limit && after.level > limit;
                 (Penalty::Total, if is_new { super::MINUTE } else { Duration::ZERO })
             }
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return None,
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => return None,
         };
         (!wait.is_zero()).then_some((penalty, wait))
     }

@@ -61,8 +61,13 @@ fn failed(guard: &Guard, source: &Source, user: &str, guess: Guess) {
 fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
     guard.greet(source, &Others::None)?;
     look(guard, source, user, &Others::None)?.give_back();
-    guard.accepted(source, user);
+    accepted(guard, source, user);
     Ok(())
+}
+
+/// A good login.
+fn accepted(guard: &Guard, source: &Source, user: &str) {
+    guard.accepted(source, user, user);
 }
 
 fn guard() -> Guard {
@@ -144,7 +149,8 @@ fn what_failed_is_forgotten_by_half_in_an_hour_and_where_people_log_in_in_a_mont
     ];
     assert!(failures.iter().all(|key| key.half_life() == HOUR));
     assert_eq!(PenaltyKey::Total.half_life(), MINUTE);
-    let logins = [PenaltyKey::Logins(source.clone(), name), PenaltyKey::LoginsFrom(source)];
+    let of = PenaltyKey::LoginsOf(Arc::clone(&name));
+    let logins = [PenaltyKey::Logins(source.clone(), name), PenaltyKey::LoginsFrom(source), of];
     assert!(logins.iter().all(|key| key.half_life() == 30 * 24 * HOUR));
 }
 
@@ -237,7 +243,7 @@ fn a_day_of_guessing_at_all_accounts_from_everywhere_is_sixty_a_minute() {
 fn a_day_of_guessing_at_all_accounts_from_where_somebody_has_logged_in_is_240_a_minute() {
     let guard = guard();
     // Be it the guesser to an account of their own, by ticket or key, which wait for nothing.
-    let guesses = hour_at_all(&guard, |source| drop(guard.accepted(source, "mallory")));
+    let guesses = hour_at_all(&guard, |source| accepted(&guard, source, "mallory"));
     assert!((4 * 3600..4 * 3700).contains(&guesses), "{guesses} in an hour");
 }
 
@@ -418,14 +424,27 @@ fn an_account_of_ones_own_and_more_addresses_than_are_remembered_pay_for_no_gues
     let guesses = (0..6500).filter(|number| {
         let source = &addresses[number % 65];
         // By ticket or key, which wait for nothing.
-        guard.accepted(source, "mallory");
+        accepted(&guard, source, "mallory");
         guess(&guard, source, &format!("user {number}")).is_none()
     });
     // Of the network around them: sixty-four, and the one after that.
     assert!(guesses.count() <= 66);
     // Where nothing has failed there is nothing to take off, and least of all from the neighbours.
-    (100..200).for_each(|host| drop(guard.accepted(&v4([2, host]), &format!("clerk {host}"))));
+    (100..200).for_each(|host| accepted(&guard, &v4([2, host]), &format!("clerk {host}")));
     assert_eq!(guess(&guard, &v4([2, 250]), "alice"), Some(Penalty::Block));
+}
+
+/// Where a directory takes all ways to write a name for one.
+#[test]
+fn one_account_whose_name_is_written_in_many_ways_pays_for_no_guesses() {
+    let (guard, attacker) = (guard(), v4([2, 1]));
+    let looked_at = (0..1000).filter(|number| {
+        let way: String = (0..10).map(|bit| if number >> bit & 1 == 1 { 'M' } else { 'm' }).collect();
+        // By ticket or key, which wait for nothing.
+        guard.accepted(&attacker, &way, "mmmmmmmmmm");
+        guess(&guard, &attacker, &number.to_string()).is_none()
+    });
+    assert!(looked_at.count() <= 10);
 }
 
 #[test]
@@ -457,7 +476,7 @@ fn past_the_total_it_is_not_now_where_nobody_has_logged_in_whatever_the_name_and
     for number in 0..400 {
         let source = Source::named(&number.to_string());
         // From known places, too: by strangers to those who have logged in from there.
-        guard.accepted(&source, &format!("mallory {number}"));
+        accepted(&guard, &source, &format!("mallory {number}"));
         guess(&guard, &source, &number.to_string());
     }
     for name in ["alice", "bob", "carol", "nobody", "", "\u{ad}"] {
@@ -551,7 +570,7 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
         }
         assert_eq!(guard.greet(&source, &Others::Away).is_err(), is_shut);
         assert_eq!(check(&guard, &source, "alice", &Others::Away).is_err(), is_shut);
-        guard.accepted(&source, "alice");
+        accepted(&guard, &source, "alice");
         assert!(guard.greet(&source, &Others::Away).is_ok() && check(&guard, &source, "alice", &Others::Away).is_ok());
     }
 }

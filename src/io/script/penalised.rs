@@ -126,9 +126,14 @@ pub(super) async fn note_refused<L: Link>(
     tell(server, link, amounts).await;
 }
 
-/// A login to this account was good.
-pub(super) async fn note_accepted<L: Link>(server: &ServerState, link: &mut L, source: &Source, user: &str) {
-    let amounts = server.guard.accepted(source, user);
+/// A login under this name was good, and whose it was.
+pub(super) async fn note_accepted<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    source: &Source,
+    (user, principal): (&str, &str),
+) {
+    let amounts = server.guard.accepted(source, user, principal);
     tell(server, link, amounts).await;
 }
 

@@ -20,6 +20,30 @@ local function note_source(name, source)
   return is_over
 end
 
+-- Of all that a principal has logged in under, from wherever. The oldest of more than there is room for go; gives whether any did. A directory has
+-- thousands of ways to write one name: what is kept must not grow with them.
+local function note_pair(principal, name, source)
+  local all, have_gone = prefix .. 'pairs:' .. principal, false
+  redis.call('ZADD', all, now, name .. source)
+  redis.call('PEXPIRE', all, LOGINS)
+  while redis.call('ZCARD', all) > SOURCES do
+    local oldest = redis.call('ZPOPMIN', all)[1]
+    local of, from = string.sub(oldest, 1, 16), string.sub(oldest, 17, 32)
+    redis.call('HDEL', prefix .. 'sources:' .. of, from)
+    redis.call('SREM', prefix .. 'accounts:' .. from, of)
+    have_gone = true
+  end
+  return have_gone
+end
+
+-- Whether it has logged in from there, under whichever name.
+local function has_pair_from(principal, source)
+  for _, pair in ipairs(redis.call('ZRANGE', prefix .. 'pairs:' .. principal, 0, -1)) do
+    if string.sub(pair, 17, 32) == source then return true end
+  end
+  return false
+end
+
 local function add_to_cells(counts, places, half_life, amount)
   local found = cells(counts, places)
   local own = faded(lowest(found, half_life), half_life)
@@ -39,14 +63,26 @@ local function add_to_cells(counts, places, half_life, amount)
   redis.call('PEXPIRE', counts, COUNTS)
 end
 
+local principal
+for at = 1, #ARGV, 5 do
+  if ARGV[at] == 'principal' then principal = ARGV[at + 2] end
+end
+
 -- A first good login takes a failure off its source: once for a pair, whichever server it comes to and however often that starts anew, once in a
--- half-life for an account, not where another source is forgotten for it; and off the block no more than off the source.
+-- half-life for a principal (which servers of an older version do not tell), not where another source is forgotten for it; and off the block no more than
+-- off the source.
 local account, left = nil, nil
 for at = 1, #ARGV, 5 do
   local name, source = ARGV[at + 2], ARGV[at + 3]
   if ARGV[at] == 'logins' and tonumber(ARGV[at + 4]) > 0 then
-    account, left = name, 0
-    if not known(name, source) and not note_source(name, source) then left = nil end
+    account, left = principal or name, 0
+    local is_first = not known(name, source)
+    if is_first then
+      local was_there = principal and has_pair_from(principal, source)
+      is_first = not note_source(name, source) and not was_there
+    end
+    if principal and note_pair(principal, name, source) then is_first = false end
+    if is_first then left = nil end
   end
 end
 
@@ -85,6 +121,6 @@ for at = 1, #ARGV, 5 do
       add_to_cells(TABLES[kind], b, half_life, amount)
     end
   end
-  -- Logins from a source, whoever's, follow from those above.
+  -- Logins from a source, whoever's, and of a principal, follow from those above.
 end
 return {}

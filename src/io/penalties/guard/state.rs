@@ -49,6 +49,8 @@ impl State {
             PenaltyKey::Total => Standing { level: self.total.0, since: now.saturating_since(self.total.1) },
             PenaltyKey::Logins(source, name) => is_there(self.known.has(source, name, now)),
             PenaltyKey::LoginsFrom(source) => is_there(self.known.has_any_from(source)),
+            // Nobody asks.
+            PenaltyKey::LoginsOf(_) => Standing::default(),
         }
     }
 
@@ -66,7 +68,7 @@ impl State {
                 self.total = (plus(level, amount), now);
             }
             // By their good logins: [`Known::note`].
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => {}
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => {}
         }
     }
 }
