@@ -202,7 +202,14 @@ async fn settle<L: Link>(
         }
         Greeted::Login { login, server_name } => (login, server_name),
     };
-    match decide::decide(server, link, &visit, login).await? {
+    let decision = match decide::decide(server, link, &visit, login).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            Box::pin(penalised::note_left(server, link, &visit, &error)).await;
+            return Err(error);
+        }
+    };
+    match decision {
         Ok((frame, started)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &frame).await?;

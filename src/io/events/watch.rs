@@ -192,6 +192,11 @@ impl Trace {
         self.opened.add(since.elapsed());
     }
 
+    /// Whether a private key was used for it.
+    pub(in crate::io) fn has_opened(&self) -> bool {
+        !self.opened.get().is_zero()
+    }
+
     pub(in crate::io) fn verified(&self, since: Instant) {
         self.verified.add(since.elapsed());
     }

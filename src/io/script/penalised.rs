@@ -93,6 +93,25 @@ pub(super) async fn note_end<L: Link>(server: &ServerState, link: &mut L, visit:
     }
 }
 
+/// There is no decision on a login. If that is as its peer left, or said something where it had nothing to say, what was opened for it, a hello or itself, was opened
+/// in vain: whoever leaves the queue must not have that for nothing.
+pub(super) async fn note_left<L: Link>(server: &ServerState, link: &mut L, visit: &Visit, error: &LoginError) {
+    if !matches!(error, LoginError::Disconnected { awaited: FrameType::Data }) {
+        return;
+    }
+    let source = visit.place.source();
+    let amounts = if visit.trace.has_opened() {
+        server.note_refused(source);
+        server.guard.failed(source, None, &Others::None)
+    } else {
+        server.guard.in_vain(source)
+    };
+    server.guard.tell_later(amounts);
+    if server.guard.is_due() {
+        tell(server, link, Amounts::new()).await;
+    }
+}
+
 /// A login was refused.
 pub(super) async fn note_refused<L: Link>(
     server: &ServerState,
