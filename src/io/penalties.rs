@@ -70,7 +70,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// has not logged in since this server's start: give the addresses that it tells ([`crate::Context`]), or exempt it ([`Penalties::with_exempt`]).
 ///
 /// What counts as a failure of a source: a login that was refused, a hello that cost an RSA operation and was followed by no
-/// login, or by one that did not wait to be decided; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends after the ServerHello, and a login
+/// login, or by one that did not wait to be decided; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends or fails after the ServerHello, and a login
 /// whose password was not looked at because its name had to wait. Nothing is counted of a source while it waits, or the block around it does.
 ///
 /// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 16 MiB for 65,536 pairs of a source

@@ -59,8 +59,8 @@ type Says = fn(&LoginError) -> bool;
 
 fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
     use Error::{Decode, Frame, NotConfirmed, Violation};
-    use LoginError::{Disconnected, Protocol};
-    let kinds: [(&str, Does, Says, f64); 7] = [
+    use LoginError::{Disconnected, Io, Protocol};
+    let kinds: [(&str, Does, Says, f64); 8] = [
         (
             "another protocol",
             |peer, _| peer.send(b"GET / HTTP/1.1\r\n\r\n"),
@@ -93,6 +93,17 @@ fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
             "no login after the challenge",
             |peer, _| drop(peer.hello(&Scenario::new())),
             |error| matches!(error, Disconnected { awaited: FrameType::ClientLogin }),
+            1.0,
+        ),
+        (
+            "a reset after the challenge",
+            |peer, _| {
+                peer.send(&hello());
+                // What is there, and is not read, makes a reset of its end.
+                let stream = std::mem::replace(&mut peer.0, pair().0);
+                stream.peek(&mut [0]).unwrap();
+            },
+            |error| matches!(error, Io(_)),
             1.0,
         ),
         // Whoever looks whether anybody listens, and whoever is cut off.

@@ -82,6 +82,8 @@ pub(super) async fn note_end<L: Link>(server: &ServerState, link: &mut L, visit:
             Error::Frame(_) | Error::Decode(_) | Error::Violation(_) | Error::DeadlinePassed | Error::NotConfirmed,
         ) => true,
         LoginError::Disconnected { awaited } => *awaited == FrameType::ClientLogin,
+        // A reset in the place of an end must not make it free.
+        LoginError::Io(_) => visit.trace.is_challenged(),
         _ => false,
     };
     if is_in_vain {
