@@ -198,6 +198,20 @@ fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_
     assert!(days[0].len().abs_diff(days[1].len()) < 5);
 }
 
+/// Whoever has a directory behind this sets its lockout by it.
+#[test]
+fn no_more_wrong_passwords_for_a_name_are_passed_on_in_half_an_hour_than_operators_of_directories_are_told() {
+    let guard = Guard::new(Penalties::default().with_total(1_000_000), Tags::default());
+    let looked_at = day_at_alice(&guard, |second| Source::named(&second.to_string()));
+    let within_half_an_hour = |from: &u32| looked_at.iter().filter(|at| (*from..from + 1800).contains(*at)).count();
+    let most = looked_at.iter().map(within_half_an_hour).max().unwrap();
+    assert_eq!(most, 26);
+    // There is none in the crate as it is published.
+    if let Ok(told) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/accounts.md")) {
+        assert!(told.contains(&format!("up to {most} wrong passwords for a user in half an hour")));
+    }
+}
+
 #[test]
 fn a_day_of_guessing_at_one_name_from_its_owners_address_is_three_hundred_guesses_and_eleven_for_each_of_her_logins() {
     let (guard, home) = (guard(), v4([2, 1]));
