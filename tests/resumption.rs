@@ -12,12 +12,13 @@ use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::server::{self, AwaitConfirm, Hello};
 use countersign::{
-    AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant, KeyExchange,
-    KeyId, Misuse, PublicKey, PuzzleDifficulty, Question, Reason, Received, Returning, Server, ServerConfig, ServerKey,
-    Session, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, Trust, TrustLevel, UnixTime, Untrusted, UsedTickets,
-    Using, Verifier, Violation, limits,
+    AlreadyUsed, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Context, CredentialKind, Differs, Error, Grant,
+    KeyExchange, KeyId, Misuse, PublicKey, PuzzleDifficulty, Question, Reason, Received, Returning, Server,
+    ServerConfig, ServerKey, Session, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, Trust, TrustLevel, UnixTime,
+    Untrusted, UsedTickets, Using, Verifier, Violation, limits,
 };
 use sha2::{Digest, Sha256};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use support::wire::{ClientHello, Message, ServerResumption, Verdict, edit, padded};
@@ -770,6 +771,40 @@ fn k6_a_used_ticket_is_remembered_until_no_server_whose_clock_is_behind_takes_it
     }
     let skew = limits::CLOCK_SKEW.as_secs();
     assert_eq!(*memory.0.lock().unwrap(), [later(2 * LIFETIME + skew), later(100 + skew)]);
+}
+
+/// A memory that counts how often it is asked, and may be away.
+#[derive(Default)]
+struct Asked(AtomicUsize, AtomicBool);
+
+impl TicketMemory for Asked {
+    fn use_once<'a>(&'a self, _: &'a TicketUse) -> Using<'a> {
+        let before = self.0.fetch_add(1, Ordering::SeqCst);
+        let answer = match self.1.load(Ordering::SeqCst) {
+            true => Err(AlreadyUsed::Away),
+            false if before == 0 => Err(AlreadyUsed::Used),
+            false => Ok(()),
+        };
+        Box::pin(core::future::ready(answer))
+    }
+}
+
+/// Whoever has recorded a hello plays it as often as they like.
+#[test]
+fn k6_a_memory_that_is_shared_is_asked_once_at_a_server_about_a_used_ticket() {
+    let memory = Arc::new(Asked::default());
+    let mut world = World::new(keys().with_shared_memory(memory.clone()), &SUITES);
+    let asked = || memory.0.load(Ordering::SeqCst);
+    let hellos = [world.ticket(), world.ticket(), world.ticket()].map(|ticket| world.resume(&ticket).0);
+    // Used at another server, and here.
+    assert!((0..100).all(|_| !is_fresh(&world, &hellos[0], NOW)) && asked() == 1);
+    assert!(is_fresh(&world, &hellos[1], NOW));
+    assert!((0..100).all(|_| !is_fresh(&world, &hellos[1], NOW)) && asked() == 2);
+    // One that could not be asked said nothing of it.
+    memory.1.store(true, Ordering::SeqCst);
+    assert!((0..3).all(|_| !is_fresh(&world, &hellos[2], NOW)) && asked() == 5);
+    memory.1.store(false, Ordering::SeqCst);
+    assert!(is_fresh(&world, &hellos[2], NOW) && asked() == 6);
 }
 
 #[test]

@@ -222,13 +222,15 @@ impl Event<'_> {
     }
 
     /// Whether whoever caused it may have spent no more than a connection: with nothing that it has, and without an RSA operation or a password
-    /// hash being done for it. Bound how many of these you write anywhere.
+    /// hash being done for it, or for a login of random bytes. Bound how many of these you write anywhere.
     pub fn is_cheap(&self) -> bool {
         match self.decision {
             Decision::TurnedAway(_) | Decision::Failed(_) | Decision::Abandoned => true,
             // A hello of a source that waits is refused before anything is looked at.
             Decision::Refused(_) if self.timings.opened.is_zero() && self.timings.verified.is_zero() => true,
-            Decision::Refused(reason) => matches!(reason, Reason::Malformed(_) | Reason::NotAdmitted(_)),
+            Decision::Refused(reason) => {
+                matches!(reason, Reason::Malformed(_) | Reason::NotOpened | Reason::NotAdmitted(_))
+            }
             Decision::Accepted(_) | Decision::Resumed(_) | Decision::Ended(_) => false,
         }
     }

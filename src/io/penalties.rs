@@ -8,7 +8,7 @@
 //! | all wrong passwords of sources that have not logged in to the names | the same | passwords from sources that nobody has logged in from, which are told *not now*; past four times as many, for names that were not logged in to from there |
 //!
 //! A count fades by half in an hour (the total in a minute). What is past the free failures means a wait, which doubles with each
-//! further one. Who is waiting is not looked at, and what is not looked at is not counted as a guess: so nobody can have a
+//! further one. Who is waiting is not looked at, and what is not looked at is not counted as a guess, nor what comes from a source that waits as anything: so nobody can have a
 //! wait that has no end, and whoever guesses learns nothing in it. A password is looked at no sooner because it is right.
 //!
 //! A hundred guesses at once fare no better than a hundred in a row: a password that is being looked at counts as wrong until there is a verdict. Where
@@ -55,7 +55,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// **Nobody can be locked out by others for good.** A source that has logged in to an account has a count of its own with it, which
 /// is the only one that counts for its passwords there: whatever others do behind the same address, in the same network, or from
 /// everywhere. The first login to a name from a source takes a failure off the counts of the source and of the block around it, where the source has any; once an
-/// hour for a name. Tickets, keys
+/// hour for a principal, in however many ways its name may be written. Tickets, keys
 /// and tokens can't be guessed, and wait for nothing once a ClientHello is taken; a ticket also where the source waits.
 ///
 /// From a source that has logged in to the account, the same wrong password again is no new guess: a program that has an old one saved does not keep its owner out.
@@ -70,11 +70,11 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// has not logged in since this server's start: give the addresses that it tells ([`crate::Context`]), or exempt it ([`Penalties::with_exempt`]).
 ///
 /// What counts as a failure of a source: a login that was refused, a hello that cost an RSA operation and was followed by no
-/// login; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends after the ServerHello, and a login
-/// whose password was not looked at because its name had to wait.
+/// login, or by one that did not wait to be decided; and by a quarter a connection that breaks the protocol, that goes on for too long, or that ends or fails after the ServerHello, and a login
+/// whose password was not looked at because its name had to wait. Nothing is counted of a source while it waits, or the block around it does.
 ///
-/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 13 MiB for 65,536 pairs of a source
-/// and an account that it has logged in to; at a restart they begin anew. Servers that share their accounts can share them:
+/// The counts are in memory, 2 MiB for as many sources and names as there are, and up to 16 MiB for 65,536 pairs of a source
+/// and a name that it has logged in under, 64 for each principal (2 MiB more once something fails at an exempt source); at a restart they begin anew. Servers that share their accounts can share them:
 /// [`Penalties::with_store`]. Where nobody has logged in to an account from for 200 days is not known any more. No clock but the monotonic one is looked at.
 ///
 /// ```

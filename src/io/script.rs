@@ -194,7 +194,7 @@ async fn settle<L: Link>(
     let login = match greeted {
         Greeted::Resumed(started) => {
             let principal = started.session.info.login_grant().principal();
-            penalised::note_accepted(server, link, visit.place.source(), principal).await;
+            penalised::note_accepted(server, link, visit.place.source(), (principal, principal)).await;
             return Ok(Visited::Accepted(started));
         }
         Greeted::Refused(refusal) => {
@@ -202,7 +202,14 @@ async fn settle<L: Link>(
         }
         Greeted::Login { login, server_name } => (login, server_name),
     };
-    match decide::decide(server, link, &visit, login).await? {
+    let decision = match decide::decide(server, link, &visit, login).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            Box::pin(penalised::note_left(server, link, &visit, &error)).await;
+            return Err(error);
+        }
+    };
+    match decision {
         Ok((frame, started)) => {
             link.set_deadline(link.now().after(VERDICT_TIMEOUT));
             send(link, &frame).await?;

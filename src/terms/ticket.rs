@@ -6,6 +6,7 @@
 
 mod held;
 mod keys;
+mod refused;
 mod used;
 
 pub(crate) use held::Owner;

@@ -150,9 +150,9 @@ impl fmt::Debug for RedisConfig {
 /// # drop((penalties, tickets)); Ok(()) }
 /// ```
 ///
-/// **As a [`PenaltyStore`](countersign::PenaltyStore)** it counts failures in a count-min sketch of one size, 2.6 MB, as each server does: so no flood makes it
-/// grow, and nobody's count is evicted by somebody else's. Where people have logged in from is remembered by account, 64 sources for each, for
-/// 200 days. What is kept is where a keyed hash of a name or an address points, or 128 bits of it: whoever reads Redis learns how many
+/// **As a [`PenaltyStore`](countersign::PenaltyStore)** it counts failures in a count-min sketch of one size, 2.6 MB (and another for exempt sources, if there are any), as each server does: so no flood makes it
+/// grow, and nobody's count is evicted by somebody else's. Where people have logged in from is remembered by principal, 64 sources for each (one more for each other name, or other way to write it, that
+/// it has logged in under there), for 200 days. What is kept is where a keyed hash of a name or an address points, or 128 bits of it: whoever reads Redis learns how many
 /// there are, and can't try names or addresses without the secret. Passwords are never sent there.
 ///
 /// **As a [`TicketMemory`](countersign::TicketMemory)** it fails closed. Whatever it can't tell sends a client the longer way, to its credential:
@@ -170,7 +170,7 @@ impl fmt::Debug for RedisConfig {
 ///
 /// Redis's clock times how counts fade, and when marks end: not before the asking server's would have.
 ///
-/// Redis needs about 16 KB for an account with as many sources and tickets as are kept, and typically less than 1 KB. Give it a `maxmemory-policy` of `noeviction`, which
+/// Redis needs about 20 KB for an account with as many sources and tickets as are kept, and typically less than 1 KB. Give it a `maxmemory-policy` of `noeviction`, which
 /// is its default.
 #[derive(Clone)]
 pub struct RedisStore(Arc<Inner>);

@@ -33,14 +33,10 @@ async fn what_is_in_it_names_nobody_and_does_not_grow_with_a_flood() {
     // Logins leave something: so much for each account.
     let alice: Arc<str> = "alice".into();
     for number in 0..100 {
-        let amounts = [
-            (PenaltyKey::LoginsFrom(source(number)), 1.0),
-            (PenaltyKey::Logins(source(number), Arc::clone(&alice)), 1.0),
-        ];
-        store.add(&amounts).await.unwrap();
+        store.add(&good_login(number, &alice)).await.unwrap();
     }
     let names: Vec<redis::Value> = redis.ask(&["KEYS", "*"]).await;
-    assert_eq!(names.len(), 2 + 1 + 64);
+    assert_eq!(names.len(), 2 + 2 + 64);
     let known =
         |number| [PenaltyKey::Logins(source(number), Arc::clone(&alice)), PenaltyKey::LoginsFrom(source(number))];
     let levels = store.read(&[known(99), known(0)].concat()).await.unwrap();
@@ -77,6 +73,8 @@ for _, key in ipairs(redis.call('KEYS', prefix .. '*')) do
   if string.find(rest, ':', 1, true) then marks[#marks + 1] = rest end
   if kind == 'set' then
     for _, member in ipairs(redis.call('SMEMBERS', key)) do marks[#marks + 1] = member end
+  elseif string.sub(rest, 1, 6) == 'pairs:' then
+    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do marks[#marks + 1] = member end
   elseif string.sub(rest, 1, 8) == 'sources:' then
     for _, field in ipairs(redis.call('HKEYS', key)) do marks[#marks + 1] = field end
   elseif rest == 'counts' then
@@ -102,6 +100,7 @@ async fn without_the_secret_no_name_and_no_address_can_be_tried_against_what_is_
         let counted = [
             PenaltyKey::Source(source(1)),
             PenaltyKey::Account(Arc::clone(&alice)),
+            PenaltyKey::LoginsOf(Arc::clone(&alice)),
             PenaltyKey::LoginsFrom(source(1)),
             PenaltyKey::Logins(source(1), Arc::clone(&alice)),
             PenaltyKey::KnownSource(source(1), Arc::clone(&alice)),
@@ -112,8 +111,8 @@ async fn without_the_secret_no_name_and_no_address_can_be_tried_against_what_is_
         let found: Vec<Vec<u8>> = redis.ask(&["EVAL", MARKS, "0", &prefix]).await;
         marks.push(found.into_iter().collect::<BTreeSet<_>>());
     }
-    // Four keys, what is in two of them, and four cells for each of two counts.
-    assert_eq!((marks[0].len(), marks[1].len()), (14, 14));
+    // Five keys, what is in three of them, and four cells for each of two counts.
+    assert_eq!((marks[0].len(), marks[1].len()), (16, 16));
     let shared: Vec<_> = marks[0].intersection(&marks[1]).map(|mark| String::from_utf8_lossy(mark)).collect();
     assert_eq!(shared, [""; 0]);
 }
@@ -147,6 +146,25 @@ async fn counts_fade_and_never_fall_below_zero() {
     // Another secret is another service: it sees nothing of these.
     let stranger = RedisStore::new(redis.config(), &secret(8)).unwrap();
     assert_eq!(level(stranger.read(&[PenaltyKey::Logins(source(1), name)]).await.unwrap()), 0.0);
+}
+
+/// Raises all that strangers add to.
+const FILL: &str = r"
+local cell = struct.pack('>fI6', 100, redis.call('TIME')[1] * 1000)
+redis.call('SET', ARGV[1] .. 'counts', string.rep(cell, 4 * 65536))
+return {}";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_exempt_is_counted_apart_from_what_strangers_fill() {
+    let Some(redis) = Redis::start() else { return };
+    let (prefix, store, alice): (_, _, Arc<str>) = ("full:", redis.config().with_prefix("full:"), "alice".into());
+    let store = RedisStore::new(store, &secret(7)).unwrap();
+    let _: Vec<String> = redis.ask(&["EVAL", FILL, "0", prefix]).await;
+    let exempt = [1, 2].map(|from| PenaltyKey::ExemptSource(source(from), Arc::clone(&alice)));
+    store.add(&[(exempt[0].clone(), 3.0)]).await.unwrap();
+    let counts = [&exempt[..], &[PenaltyKey::Account(alice)]].concat();
+    let levels: Vec<f64> = store.read(&counts).await.unwrap().iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [3.0, 0.0, 100.0]);
 }
 
 /// Has all counts under a prefix be from so many seconds from now, by a clock that was wrong.
@@ -225,9 +243,14 @@ end
 return {}";
 
 /// What a good login adds.
-fn good_login(from: u8, name: &Arc<str>) -> [(PenaltyKey, f64); 3] {
+fn good_login(from: u8, name: &Arc<str>) -> [(PenaltyKey, f64); 4] {
+    good_login_of(name, from, name)
+}
+
+fn good_login_of(principal: &Arc<str>, from: u8, name: &Arc<str>) -> [(PenaltyKey, f64); 4] {
     [
         (PenaltyKey::KnownSource(source(from), Arc::clone(name)), f64::MIN),
+        (PenaltyKey::LoginsOf(Arc::clone(principal)), 1.0),
         (PenaltyKey::LoginsFrom(source(from)), 1.0),
         (PenaltyKey::Logins(source(from), Arc::clone(name)), 1.0),
     ]
@@ -246,6 +269,33 @@ async fn where_nobody_has_logged_in_from_for_long_is_not_known_however_busy_the_
     assert_eq!(levels, [0.0, 1.0]);
 }
 
+/// As directories have it, and whoever has one account there.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_a_name_is_written_its_principal_leaves_as_much_and_takes_one_failure_off_in_an_hour() {
+    let Some(redis) = Redis::start() else { return };
+    let store = redis.store();
+    let [mallory, alice]: [Arc<str>; 2] = ["mallory".into(), "alice".into()];
+    store.add(&good_login(0, &alice)).await.unwrap();
+    let near = [1, 2, 3].map(|from| PenaltyKey::Source(source(from)));
+    store.add(&near.clone().map(|key| (key, 5.0))).await.unwrap();
+    for way in 0..200_u8 {
+        let (from, name): (u8, Arc<str>) = (1 + way % 3, format!("mallory {way}").into());
+        let mut amounts = good_login_of(&mallory, from, &name).to_vec();
+        amounts.push((PenaltyKey::Source(source(from)), -1.0));
+        store.add(&amounts).await.unwrap();
+    }
+    let levels = store.read(&near).await.unwrap();
+    let levels: Vec<f64> = levels.iter().map(|standing| standing.level.round()).collect();
+    assert_eq!(levels, [4.0, 5.0, 5.0]);
+    // Whose they are and its credit; an account for each name of the last 64, and three sources. Beside them alice's three, and the counts.
+    let keys: Vec<redis::Value> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(keys.len(), 2 + 64 + 3 + 3 + 1);
+    let known = |from: u8, name: &str| PenaltyKey::Logins(source(from), name.into());
+    let asked = [known(1 + 199 % 3, "mallory 199"), known(1 + 99 % 3, "mallory 99"), known(0, "alice")];
+    let levels: Vec<f64> = store.read(&asked).await.unwrap().iter().map(|standing| standing.level).collect();
+    assert_eq!(levels, [1.0, 0.0, 1.0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_somebody_goes_on_to_log_in_from_stays_known() {
     const DAY: i64 = 24 * 3600;
@@ -254,9 +304,9 @@ async fn where_somebody_goes_on_to_log_in_from_stays_known() {
     let alice: Arc<str> = "alice".into();
     store.add(&good_login(1, &alice)).await.unwrap();
     let mut keys: Vec<Vec<u8>> = redis.ask(&["KEYS", "*sources:*"]).await;
-    let accounts: Vec<Vec<u8>> = redis.ask(&["KEYS", "*accounts:*"]).await;
-    keys.extend(accounts);
-    assert_eq!(keys.len(), 2);
+    let others: [Vec<Vec<u8>>; 2] = [redis.ask(&["KEYS", "*accounts:*"]).await, redis.ask(&["KEYS", "*pairs:*"]).await];
+    keys.extend(others.concat());
+    assert_eq!(keys.len(), 3);
     let _: Vec<String> = redis.ask(&["EVAL", AGE, "0", "199"]).await;
     let client = redis::Client::open(redis.address()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();

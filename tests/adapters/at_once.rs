@@ -3,13 +3,13 @@
 use crate::bounds::{code, junk, start};
 use crate::ends::{Adapter, AsyncAdapter, accepting, config, connector, eventually, eventually_empty, pair};
 use crate::peer::{Peer, VERDICT};
-use crate::penalties::{HOUR, Looked, Shared, acceptor, from, gets_in, penalties, wrong};
+use crate::penalties::{HOUR, Looked, Shared, acceptor, from, gets_in, penalties, why, wrong};
 use crate::places::{Gate, one_at_a_time};
 use crate::support::{ALICE, Counting, RSA2048, Scenario, verify};
 use countersign::events::{Decision, Timings};
 use countersign::{
-    Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, PenaltyKey, PenaltyStore,
-    Reason, ServerKey, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
+    Acceptor, AsyncVerifier, Attempt, Bounds, Credential, Grant, LoginError, Penalties, Penalty, PenaltyKey,
+    PenaltyStore, Reason, ServerKey, Source, Standing, StoreAway, Stored, Verifier, Waits, WhenAway,
 };
 use std::future::{poll_fn, ready};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -194,7 +194,8 @@ fn begin<A: Adapter>(acceptor: &Acceptor, source: &str) -> (Peer, JoinHandle<Res
 }
 
 fn whoever_leaves_while_it_waits_for_others_gives_its_place_back<A: Adapter>() {
-    for (closed, acceptor) in closed(&penalties().with_account(Waits::new(0, HOUR, HOUR))) {
+    let one = Waits::new(0, HOUR, HOUR);
+    for (closed, acceptor) in closed(&penalties().with_account(one).with_source(one)) {
         let first = begin::<A>(&acceptor, "first");
         eventually("it is looked at", || closed.asked("alice") == 1);
         let (waits, leaves) = (begin::<A>(&acceptor, "waits"), begin::<A>(&acceptor, "leaves"));
@@ -204,6 +205,8 @@ fn whoever_leaves_while_it_waits_for_others_gives_its_place_back<A: Adapter>() {
         closed.open();
         assert!(first.1.join().unwrap().is_ok() && waits.1.join().unwrap().is_ok());
         assert!(leaves.1.join().unwrap().is_err());
+        // It was opened for it in vain.
+        assert_eq!(why::<A>(&acceptor, "leaves", ALICE), Reason::Penalty(Penalty::Source));
         drop((first.0, waits.0));
         eventually_empty(&acceptor);
     }

@@ -337,9 +337,12 @@ fn a_hello_is_turned_away_once_a_login_has_waited_for_half_of_what_it_may<A: Ada
     gate.entered.recv().unwrap();
     let second = start::<A>(&acceptor, "another", ALICE);
     logins_are(&acceptor, 2);
+    let mut tries = 0;
     eventually("it is told so", || {
         let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named("new"));
+        // Another each time: whoever comes for nothing has to wait for that.
+        tries += 1;
+        let server = accepting::<A>(&acceptor, server, Source::named(&format!("new {tries}")));
         let (mut peer, mut answer) = (Peer::new(client), [0]);
         peer.send(&Scenario::new().await_challenge().0);
         peer.0.read_exact(&mut answer).unwrap();

@@ -1,15 +1,18 @@
 //! Connections that come to nothing: each is a quarter of a failure of its source, here and for all servers that share their counts.
 
-use crate::ends::{Adapter, Session, accepting, client_config, config, eventually, pair};
+use crate::ends::{
+    Adapter, Session, accepting, asking, client_config, config, connector, disconnected, eventually, pair,
+};
 use crate::logins::{Returns, hello_with, ticket};
 use crate::peer::Peer;
 use crate::penalties::{Shared, gets_in, penalties, why};
+use crate::places::{Gate, logins_are, one_at_a_time};
 use crate::support::wire::{ClientHello, edit};
 use crate::support::{ALICE, RSA2048, Scenario, frame, provider};
 use countersign::frame::FrameType;
 use countersign::{
-    Acceptor, Connector, Error, LoginError, Penalty, PenaltyKey, Reason, Server, ServerConfig, Source, TicketKeys,
-    WhenAway,
+    Acceptor, Connector, Context, Error, LoginError, Penalty, PenaltyKey, Reason, Server, ServerConfig, Source,
+    TicketKeys, WhenAway,
 };
 use std::time::Duration;
 
@@ -18,6 +21,7 @@ for_every_adapter!(
     silence_counts_by_a_quarter_once_its_time_is_over,
     good_resumptions_count_for_nothing_also_with_a_proof,
     a_hello_that_is_opened_in_vain_is_told_to_others,
+    a_login_that_leaves_the_queue_pays_for_what_was_opened_for_it,
 );
 
 /// A server that takes a ticket as often as it is shown, and what it tells others.
@@ -55,8 +59,8 @@ type Says = fn(&LoginError) -> bool;
 
 fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
     use Error::{Decode, Frame, NotConfirmed, Violation};
-    use LoginError::{Disconnected, Protocol};
-    let kinds: [(&str, Does, Says, f64); 7] = [
+    use LoginError::{Disconnected, Io, Protocol};
+    let kinds: [(&str, Does, Says, f64); 8] = [
         (
             "another protocol",
             |peer, _| peer.send(b"GET / HTTP/1.1\r\n\r\n"),
@@ -89,6 +93,17 @@ fn connections_that_come_to_nothing_count_by_a_quarter<A: Adapter>() {
             "no login after the challenge",
             |peer, _| drop(peer.hello(&Scenario::new())),
             |error| matches!(error, Disconnected { awaited: FrameType::ClientLogin }),
+            1.0,
+        ),
+        (
+            "a reset after the challenge",
+            |peer, _| {
+                peer.send(&hello());
+                // What is there, and is not read, makes a reset of its end.
+                let stream = std::mem::replace(&mut peer.0, pair().0);
+                stream.peek(&mut [0]).unwrap();
+            },
+            |error| matches!(error, Io(_)),
             1.0,
         ),
         // Whoever looks whether anybody listens, and whoever is cut off.
@@ -161,4 +176,44 @@ fn a_hello_that_is_opened_in_vain_is_told_to_others<A: Adapter>() {
     gets_in::<A>(&acceptor, "home", ALICE);
     // Each is a failure, and by a quarter a connection that ended after the ServerHello.
     assert_eq!(store.level(&flat()), 3.75);
+}
+
+/// Where one login is computed at a time, and takes its time: others wait for their turn, and leave, or say something.
+fn a_login_that_leaves_the_queue_pays_for_what_was_opened_for_it<A: Adapter>() {
+    for (scenario, each) in [(Scenario::new().known_key(), 1.0), (Scenario::new(), 0.25)] {
+        let ((gate, verifier), store) = (Gate::new(), Shared::default());
+        let acceptor = asking(verifier)
+            .with_bounds(one_at_a_time())
+            .with_penalties(penalties().with_store(store.clone(), WhenAway::GoOn));
+        // Their hellos are opened while there is nothing else to do.
+        let greeted: Vec<_> = (0..3)
+            .map(|_| {
+                let (client, server) = pair();
+                let server = accepting::<A>(&acceptor, server, Source::named("flat"));
+                let mut peer = Peer::new(client);
+                let challenged = peer.hello(&scenario);
+                (peer, challenged, server)
+            })
+            .collect();
+        let (client, server) = pair();
+        let first = accepting::<A>(&acceptor, server, Context::uncounted());
+        let logging_in = std::thread::spawn(move || A::connect(&connector(), client, ALICE).map(drop));
+        gate.entered.recv().unwrap();
+        for (number, (mut peer, challenged, server)) in greeted.into_iter().enumerate() {
+            let logging_in = scenario.clone().credential(ALICE).log_in(challenged.state, &challenged.challenge);
+            peer.send(&logging_in.unwrap().0);
+            logins_are(&acceptor, 2);
+            if number == 0 {
+                peer.send(b"x");
+            } else {
+                peer.end_sending();
+            }
+            assert_eq!(disconnected(server.join().unwrap().map(drop).unwrap_err()), FrameType::Data);
+        }
+        gate.go.send(()).unwrap();
+        logging_in.join().unwrap().unwrap();
+        // With the first one's login others are told.
+        drop(first.join().unwrap().unwrap());
+        assert_eq!((store.level(&flat()), gate.asked()), (3.0 * each, 1));
+    }
 }

@@ -389,6 +389,15 @@ fn what_a_stranger_can_cause_at_no_cost_is_told_from_what_costs_a_login() {
     peer.hello(&Scenario::new());
     peer.send(b"no login");
     drop(server.join().unwrap());
+    // Nothing but the shape of a login.
+    let (client, server) = pair();
+    let server = accepting::<Blocking>(&acceptor, server, Source::uncounted());
+    let (mut peer, scenario) = (Peer::new(client), Scenario::new());
+    let challenged = peer.hello(&scenario);
+    let mut login = scenario.credential(ALICE).log_in(challenged.state, &challenged.challenge).unwrap().0;
+    *login.last_mut().unwrap() ^= 1;
+    peer.send(&login);
+    drop(server.join().unwrap());
     let limited = acceptor.clone().with_limiter(|_, _| Err(Reason::NotAdmitted("not today")));
     drop(failed::<Blocking>(&limited, &connector(), ALICE));
     // A source that waits, whose hello costs nothing to send and nothing to refuse.
@@ -408,6 +417,7 @@ fn what_a_stranger_can_cause_at_no_cost_is_told_from_what_costs_a_login() {
         ("cut", false),
         ("unknown-frame", true),
         ("malformed", true),
+        ("not-opened", true),
         ("not-admitted", true),
         ("unknown-token", false),
         ("penalty-source", true),

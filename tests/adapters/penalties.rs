@@ -21,6 +21,7 @@ for_every_adapter!(
     many_names_from_one_source_are_turned_away_before_any_rsa_operation,
     one_name_from_many_sources_is_not_looked_at_and_its_owner_gets_in_where_she_was_before,
     where_a_principal_has_other_names_a_source_is_known_by_the_one_that_it_showed,
+    one_account_whose_name_is_written_in_many_ways_pays_for_no_guesses,
     a_password_that_is_not_looked_at_is_refused_as_any_other_and_no_sooner,
     tickets_tokens_and_keys_wait_for_nothing_where_somebody_has_logged_in,
     a_source_that_goes_on_at_a_name_that_waits_is_turned_away_in_the_end,
@@ -150,6 +151,36 @@ fn where_a_principal_has_other_names_a_source_is_known_by_the_one_that_it_showed
     gets_in::<A>(&acceptor, "home", credential);
     // Nobody has guessed at her own name.
     gets_in::<A>(&acceptor, "elsewhere", ALICE);
+}
+
+/// Takes upper for lower case, as directories do.
+struct Folding;
+
+impl Verifier for Folding {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Password { user, password } => {
+                verify(Credential::Password { user: &user.to_lowercase(), password })
+            }
+            credential => verify(credential),
+        }
+    }
+}
+
+fn one_account_whose_name_is_written_in_many_ways_pays_for_no_guesses<A: Adapter>() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), Folding).with_penalties(penalties());
+    let Credential::Password { password, .. } = ALICE else { panic!("no password") };
+    let ways = (0..20).map(|number| {
+        let raised =
+            "alice".char_indices().map(|(at, c)| if number >> at & 1 == 1 { c.to_ascii_uppercase() } else { c });
+        raised.collect::<String>()
+    });
+    let looked_at = ways.enumerate().filter(|(number, way)| {
+        let (_, server) = from::<A>(&acceptor, "flat", Credential::Password { user: way, password });
+        server.is_ok() && why::<A>(&acceptor, "flat", wrong(&format!("user {number}"))) == Reason::UnknownUser
+    });
+    // Eight, and the one by which a wait begins.
+    assert_eq!(looked_at.count(), 9);
 }
 
 fn where_a_token_has_logged_in_others_wrong_names_keep_it_out_of_nothing<A: Adapter>() {

@@ -159,8 +159,8 @@ fn log_event(log: &Log, event: &PenaltyEvent<'_>) {
             entry = entry.text("source", &source.to_string());
         }
         user.fields(|name, field| entry.add(name, field));
-        // Whoever guesses with many names must not fill the disk.
-        log.write_stranger(entry.field("seconds", wait.as_secs()));
+        // Whoever guesses with many names must not fill the disk, and whoever makes junk connections not hide who is guessed at.
+        log.write_penalty(entry.field("seconds", wait.as_secs()));
     }
 }
 

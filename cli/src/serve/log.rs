@@ -170,13 +170,15 @@ struct State {
     second: Instant,
     /// Lines about strangers in this second.
     strangers: u32,
+    /// Lines about who has to wait, in the same.
+    penalties: u32,
     /// Lines about strangers that were left out.
     omitted: u64,
     /// No more lines will come.
     closed: bool,
 }
 
-/// Lines a second about connections that never logged in. Whoever floods the server shall not fill the disk, too.
+/// Lines a second about connections that never logged in, and about who has to wait. Whoever floods the server shall not fill the disk, too.
 const STRANGERS_PER_SECOND: u32 = 100;
 
 /// Lines that may wait for a slow reader. One with a full grant takes about 4 KiB, most take 400 bytes.
@@ -193,6 +195,7 @@ impl Log {
             dropped: 0,
             second: Instant::now(),
             strangers: 0,
+            penalties: 0,
             omitted: 0,
             closed: false,
         };
@@ -230,13 +233,23 @@ impl Log {
 
     /// Logs what a stranger did. Past a number a second the lines are only counted, and the count is logged.
     pub(crate) fn write_stranger(&self, entry: Entry) {
+        self.write_some(entry, |state| &mut state.strangers);
+    }
+
+    /// Logs that somebody has to wait: as many of these lines, of their own.
+    pub(crate) fn write_penalty(&self, entry: Entry) {
+        self.write_some(entry, |state| &mut state.penalties);
+    }
+
+    fn write_some(&self, entry: Entry, count: impl Fn(&mut State) -> &mut u32) {
         self.change(|state, shared| {
             if state.second.elapsed().as_secs() > 0 {
-                (state.second, state.strangers) = (Instant::now(), 0);
+                (state.second, state.strangers, state.penalties) = (Instant::now(), 0, 0);
                 state.report_omitted(shared);
             }
-            if state.strangers < STRANGERS_PER_SECOND {
-                state.strangers = state.strangers.saturating_add(1);
+            let count = count(state);
+            if *count < STRANGERS_PER_SECOND {
+                *count = count.saturating_add(1);
                 state.push(entry, shared);
             } else {
                 state.omitted = state.omitted.saturating_add(1);
@@ -428,6 +441,20 @@ mod tests {
         for (line, part) in all[100..].iter().zip(["lines-omitted count=7 cause=strangers", "next", "stopped"]) {
             assert!(line.contains(&format!("event={part}")), "{line}");
         }
+    }
+
+    #[test]
+    fn strangers_hide_nobody_who_has_to_wait_and_these_have_as_many_lines() {
+        let ((came, lines), (go, take)) = (channel(), channel());
+        drop(go);
+        let log = Log::new(Box::new(Slow { came, take }), Format::Logfmt).unwrap();
+        log.0.lock().second = Instant::now().checked_add(Duration::from_secs(3600)).unwrap();
+        (0..1000).for_each(|_| log.write_stranger(Entry::new("stranger")));
+        (0..STRANGERS_PER_SECOND + 7).for_each(|_| log.write_penalty(Entry::new("penalty")));
+        assert_eq!(log.dropped(Cause::Strangers), 1000 - 100 + 7);
+        log.finish(Entry::new("stopped"));
+        drop(log);
+        assert_eq!(lines.iter().filter(|line: &String| line.contains("event=penalty")).count(), 100);
     }
 
     #[test]

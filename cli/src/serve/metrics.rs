@@ -8,7 +8,7 @@ use super::health::Health;
 use super::log::{Cause, Log};
 use super::sharing::Watched;
 use countersign::events::Decision;
-use countersign::{Acceptor, Counts, Event, TicketKeys, UsedCounts};
+use countersign::{Acceptor, Counts, Event, Reason, TicketKeys, UsedCounts};
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -75,7 +75,8 @@ impl Metrics {
         let total = match event.decision {
             Decision::Accepted(_) => &self.accepted,
             Decision::Resumed(_) => &self.resumed,
-            Decision::Refused(_) if !event.is_cheap() => &self.refused,
+            // One that does not open costs nothing to make, and what a login costs here.
+            Decision::Refused(reason) if !event.is_cheap() || matches!(reason, Reason::NotOpened) => &self.refused,
             Decision::Ended(ended) => {
                 self.received.fetch_add(ended.received, Relaxed);
                 self.sent.fetch_add(ended.sent, Relaxed);

@@ -95,6 +95,7 @@ pub(in crate::io) struct Trace {
     shown: OnceLock<Shown>,
     /// The verifier has vouched for whoever was named.
     is_known: AtomicBool,
+    is_challenged: AtomicBool,
     factors: AtomicUsize,
     waited: Nanos,
     opened: Nanos,
@@ -137,6 +138,7 @@ impl Trace {
             answered: OnceLock::new(),
             shown: OnceLock::new(),
             is_known: AtomicBool::new(false),
+            is_challenged: AtomicBool::new(false),
             factors: AtomicUsize::new(0),
             waited: Nanos::default(),
             opened: Nanos::default(),
@@ -153,6 +155,15 @@ impl Trace {
         super::traced::record(&self.span, &server_name, key_id, suite);
         // Once for each handshake.
         let _ = self.answered.set(Answered { server_name, key_id, suite });
+    }
+
+    /// A challenge is made.
+    pub(in crate::io) fn challenged(&self) {
+        self.is_challenged.store(true, Relaxed);
+    }
+
+    pub(in crate::io) fn is_challenged(&self) -> bool {
+        self.is_challenged.load(Relaxed)
     }
 
     /// A ticket is taken whose chain began with this.
@@ -190,6 +201,11 @@ impl Trace {
 
     pub(in crate::io) fn opened(&self, since: Instant) {
         self.opened.add(since.elapsed());
+    }
+
+    /// Whether a private key was used for it.
+    pub(in crate::io) fn has_opened(&self) -> bool {
+        !self.opened.get().is_zero()
     }
 
     pub(in crate::io) fn verified(&self, since: Instant) {

@@ -258,6 +258,10 @@ impl Guard {
         if is_known && guessed.is_some_and(|guessed| guessed.guess == Guess::Again) {
             return Vec::new();
         }
+        // No password was looked at.
+        if name(user).is_none() && shared.waits(source) {
+            return Vec::new();
+        }
         let keys = shared.charged(source, user, is_known);
         shared.add(keys.into_iter().map(|key| (key, 1.0)).collect(), named)
     }
@@ -289,31 +293,32 @@ impl Guard {
     /// A connection came to nothing, or its password was not looked at.
     pub(in crate::io) fn in_vain(&self, source: &Source) -> Amounts {
         match self.on() {
-            Some(shared) if shared.counts_source(source) => {
+            Some(shared) if shared.counts_source(source) && !shared.waits(source) => {
                 shared.add(shared.blocks(source).map(|block| (block, PART)).collect(), Named::Nobody)
             }
             _ => Vec::new(),
         }
     }
 
-    /// A good login to this account.
-    pub(in crate::io) fn accepted(&self, source: &Source, user: &str) -> Amounts {
+    /// A good login of this principal, under this name.
+    pub(in crate::io) fn accepted(&self, source: &Source, user: &str, principal: &str) -> Amounts {
         let (Some(shared), Some(name)) = (self.on(), exact(user)) else { return Vec::new() };
         let now = shared.now();
         let mut amounts = vec![(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)), f64::MIN)];
         let mut state = shared.lock();
-        let is_first = state.known.note(source, &name, now);
+        let is_first = state.known.note(source, &name, principal, now);
         if is_first && shared.counts_source(source) {
             // Whoever shares an address with a thousand others must not wait for what ten of them mistyped. Nor does the network around it, but for
             // no more than failed from there.
             let failed = state.read(&PenaltyKey::Source(source.clone()), now).faded(super::sketch::HALF_LIFE);
-            if failed > 0.0 && state.known.take_credit(&name, now) {
+            if failed > 0.0 && state.known.take_credit(principal, now) {
                 let credit = failed.min(1.0);
                 amounts.extend(shared.blocks(source).map(|block| (block, -credit)));
             }
         }
         drop(state);
         // Each time: a store may have lost what it was told.
+        amounts.push((PenaltyKey::LoginsOf(principal.into()), 1.0));
         amounts.push((PenaltyKey::LoginsFrom(source.clone()), 1.0));
         amounts.push((PenaltyKey::Logins(source.clone(), name), 1.0));
         shared.add(amounts, Named::Nobody)
@@ -386,7 +391,7 @@ impl Shared {
                 f64::from(self.penalties().account.free)
             }
             PenaltyKey::Total => self.limit(counts),
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return false,
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => return false,
         };
         held > 0 && counts.level(key) + f64::from(held) > free
     }
@@ -407,6 +412,13 @@ impl Shared {
         let own = self.penalties().source.left(counts.of(|key| matches!(key, PenaltyKey::Source(_))));
         let around = || self.penalties().block.left(counts.of(|key| matches!(key, PenaltyKey::Block(_))));
         own.map(|left| shut(Penalty::Source, left)).or_else(|| around().map(|left| shut(Penalty::Block, left)))
+    }
+
+    /// Whether a source waits already, as far as this server itself has counted. What comes from there meanwhile adds nothing: it costs nothing to be one
+    /// more, so whoever is shut out could have all the network around wait with them, and the table of counts be filled from one.
+    fn waits(&self, source: &Source) -> bool {
+        let counts = self.look(&self.lock(), self.blocks(source).collect(), &Others::None);
+        self.source_shut(&counts).is_some()
     }
 
     fn password_shut(&self, source: &Source, user: &str, counts: &Standings, others: &Others) -> Option<Shut> {
@@ -457,7 +469,9 @@ impl Shared {
                 PenaltyKey::Source(source) | PenaltyKey::Block(source) => (Some(source), Named::Nobody),
                 PenaltyKey::Account(_) => (None, named),
                 PenaltyKey::KnownSource(source, _) | PenaltyKey::ExemptSource(source, _) => (Some(source), named),
-                PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => (None, Named::Nobody),
+                PenaltyKey::Total | PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => {
+                    (None, Named::Nobody)
+                }
             };
             self.tell(&PenaltyEvent::Wait { penalty, source, user, wait });
         }
@@ -485,7 +499,7 @@ impl Shared {
                 let is_new = before.faded(super::MINUTE) <= limit && after.level > limit;
                 (Penalty::Total, if is_new { super::MINUTE } else { Duration::ZERO })
             }
-            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) => return None,
+            PenaltyKey::Logins(..) | PenaltyKey::LoginsFrom(_) | PenaltyKey::LoginsOf(_) => return None,
         };
         (!wait.is_zero()).then_some((penalty, wait))
     }
@@ -516,6 +530,11 @@ impl Shared {
 impl Guard {
     pub(super) fn skip(&self, time: Duration) {
         self.0.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
+    }
+
+    /// All counts that strangers add to, as if they had been raised to this.
+    pub(super) fn fill(&self, level: f32) {
+        self.0.lock().sketch.fill(level, self.0.now());
     }
 
     /// The bytes of all that strangers can fill, and whether anybody is known.

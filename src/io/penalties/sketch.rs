@@ -59,6 +59,11 @@ impl Sketch {
     }
 
     #[cfg(test)]
+    pub(super) fn fill(&mut self, level: f32, now: Moment) {
+        self.cells.fill(Cell::at(level.into(), now).pack());
+    }
+
+    #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         size_of_val(&*self.cells)
     }

@@ -32,6 +32,8 @@ pub enum PenaltyKey {
     Logins(Source, Arc<str>),
     /// Good logins from this source, whoever's.
     LoginsFrom(Source),
+    /// Good logins of this principal, under whichever name and from wherever. It is told and never asked for.
+    LoginsOf(Arc<str>),
 }
 
 impl PenaltyKey {
@@ -42,7 +44,7 @@ impl PenaltyKey {
                 super::sketch::HALF_LIFE
             }
             Self::Total => super::MINUTE,
-            Self::Logins(..) | Self::LoginsFrom(_) => Duration::from_secs(30 * 24 * 3600),
+            Self::Logins(..) | Self::LoginsFrom(_) | Self::LoginsOf(_) => Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -58,6 +60,7 @@ impl fmt::Display for PenaltyKey {
             Self::Total => f.write_str("total"),
             Self::Logins(source, name) => write!(f, "logins {source} {name}"),
             Self::LoginsFrom(source) => write!(f, "logins-from {source}"),
+            Self::LoginsOf(principal) => write!(f, "logins-of {principal}"),
         }
     }
 }
@@ -111,7 +114,8 @@ pub trait PenaltyStore: Send + Sync {
     ///
     /// [`PenaltyKey::Logins`] are among them at each good login. What is taken there from [`PenaltyKey::Source`] and [`PenaltyKey::Block`] is for a first
     /// login of this source to this account, as this server knows it. A store that knows of one takes nothing: otherwise the same login would count
-    /// at each server, and after each restart.
+    /// at each server, and after each restart. One [`PenaltyKey::LoginsOf`] is beside it: what a principal may take off, and how many sources are to be
+    /// remembered, is to be bounded by that, and not by the name. Directories have thousands of ways to write one.
     ///
     /// # Errors
     /// [`StoreAway`].

@@ -61,8 +61,13 @@ fn failed(guard: &Guard, source: &Source, user: &str, guess: Guess) {
 fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
     guard.greet(source, &Others::None)?;
     look(guard, source, user, &Others::None)?.give_back();
-    guard.accepted(source, user);
+    accepted(guard, source, user);
     Ok(())
+}
+
+/// A good login.
+fn accepted(guard: &Guard, source: &Source, user: &str) {
+    guard.accepted(source, user, user);
 }
 
 fn guard() -> Guard {
@@ -116,8 +121,8 @@ fn typos_cost_nothing_and_guesses_wait_longer_each_time_up_to_a_bound() {
         waits.windows(2).all(|pair| pair[0] <= pair[1]) && (380..=400).contains(waits.last().unwrap()),
         "{waits:?}"
     );
-    // Many at once make it no longer than the longest.
-    (0..1000).for_each(|_| drop(guard.failed(&attacker, None, &Others::None)));
+    // Many that are decided at once make it no longer than the longest.
+    (0..1000).for_each(|number| failed(&guard, &attacker, &format!("user {number}"), Guess::New));
     let wait = guard.greet(&attacker, &Others::None).unwrap_err().left;
     assert!((590..=600).contains(&wait.as_secs()), "{wait:?}");
     guard.skip(12 * HOUR);
@@ -144,7 +149,8 @@ fn what_failed_is_forgotten_by_half_in_an_hour_and_where_people_log_in_in_a_mont
     ];
     assert!(failures.iter().all(|key| key.half_life() == HOUR));
     assert_eq!(PenaltyKey::Total.half_life(), MINUTE);
-    let logins = [PenaltyKey::Logins(source.clone(), name), PenaltyKey::LoginsFrom(source)];
+    let of = PenaltyKey::LoginsOf(Arc::clone(&name));
+    let logins = [PenaltyKey::Logins(source.clone(), name), PenaltyKey::LoginsFrom(source), of];
     assert!(logins.iter().all(|key| key.half_life() == 30 * 24 * HOUR));
 }
 
@@ -192,6 +198,20 @@ fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_
     assert!(days[0].len().abs_diff(days[1].len()) < 5);
 }
 
+/// Whoever has a directory behind this sets its lockout by it.
+#[test]
+fn no_more_wrong_passwords_for_a_name_are_passed_on_in_half_an_hour_than_operators_of_directories_are_told() {
+    let guard = Guard::new(Penalties::default().with_total(1_000_000), Tags::default());
+    let looked_at = day_at_alice(&guard, |second| Source::named(&second.to_string()));
+    let within_half_an_hour = |from: &u32| looked_at.iter().filter(|at| (*from..from + 1800).contains(*at)).count();
+    let most = looked_at.iter().map(within_half_an_hour).max().unwrap();
+    assert_eq!(most, 26);
+    // There is none in the crate as it is published.
+    if let Ok(told) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/accounts.md")) {
+        assert!(told.contains(&format!("up to {most} wrong passwords for a user in half an hour")));
+    }
+}
+
 #[test]
 fn a_day_of_guessing_at_one_name_from_its_owners_address_is_three_hundred_guesses_and_eleven_for_each_of_her_logins() {
     let (guard, home) = (guard(), v4([2, 1]));
@@ -237,7 +257,7 @@ fn a_day_of_guessing_at_all_accounts_from_everywhere_is_sixty_a_minute() {
 fn a_day_of_guessing_at_all_accounts_from_where_somebody_has_logged_in_is_240_a_minute() {
     let guard = guard();
     // Be it the guesser to an account of their own, by ticket or key, which wait for nothing.
-    let guesses = hour_at_all(&guard, |source| drop(guard.accepted(source, "mallory")));
+    let guesses = hour_at_all(&guard, |source| accepted(&guard, source, "mallory"));
     assert!((4 * 3600..4 * 3700).contains(&guesses), "{guesses} in an hour");
 }
 
@@ -310,6 +330,57 @@ fn what_is_not_looked_at_makes_no_wait_longer() {
     login(&guard, &v4([50, 1]), "alice").unwrap();
 }
 
+/// One address, of which nothing is looked at any more, and which goes on all day.
+#[test]
+fn what_comes_from_a_source_that_waits_makes_no_wait_longer_and_has_no_neighbour_wait() {
+    let (guard, [one, neighbour]) = (guard(), [v4([2, 1]), v4([2, 2])]);
+    let mut let_in = 0;
+    for _ in 0..24 * 3600 / 12 {
+        let_in += u32::from(guard.greet(&one, &Others::None).is_ok());
+        (0..4).for_each(|_| drop(guard.failed(&one, None, &Others::None)));
+        (0..4).for_each(|_| drop(guard.in_vain(&one)));
+        assert_eq!(guard.greet(&neighbour, &Others::None).map_err(|shut| shut.reason), Ok(()));
+        guard.skip(Duration::from_secs(12));
+    }
+    // As often as one that waits until it may come again.
+    assert!((100..260).contains(&let_in), "{let_in}");
+}
+
+/// A network of sixty-five thousand sources, such as anybody gets for nothing.
+#[test]
+fn a_network_that_waits_fills_no_table_with_its_sources() {
+    let guard = guard();
+    for network in 0..40_000 {
+        (0..9).for_each(|_| drop(guard.failed(&v6(1, network), None, &Others::None)));
+    }
+    assert_eq!(guess(&guard, &v6(1, 50_000), "x"), Some(Penalty::Block));
+    let is_raised = |number: &u32| {
+        let (source, name) = (Source::named(&number.to_string()), format!("user {number}"));
+        guard.greet(&source, &Others::None).is_err() || check(&guard, &source, &name, &Others::None).is_err()
+    };
+    assert_eq!((0..2000).find(is_raised), None);
+}
+
+/// As thousands of networks could have it.
+#[test]
+fn where_all_strangers_have_failed_too_often_who_is_known_elsewhere_or_exempt_does_not_wait() {
+    let proxy = v4([3, 3]);
+    let penalties = Penalties::default().with_exempt(proxy.clone()).with_store(Nowhere, WhenAway::GoOn);
+    let (guard, office) = (Guard::new(penalties, Tags::default()), v4([2, 1]));
+    guard.fill(20.0);
+    assert_eq!(guess(&guard, &v4([9, 9]), "alice"), Some(Penalty::Source));
+    let known = known_elsewhere(&guard.of_password(&office, "alice"), |_| Standing::default());
+    check(&guard, &office, "alice", &known).unwrap();
+    check(&guard, &proxy, "alice", &Others::None).unwrap();
+    // Each has its own count as before.
+    (0..11).for_each(|_| drop(look(&guard, &office, "alice", &known)));
+    let shut = check(&guard, &office, "alice", &known).unwrap_err();
+    assert_eq!(shut.reason, Reason::Penalty(Penalty::KnownSource));
+    (0..11).for_each(|_| assert_eq!(guess(&guard, &proxy, "alice"), None));
+    assert_eq!(guess(&guard, &proxy, "alice"), Some(Penalty::KnownSource));
+    assert_eq!(guess(&guard, &proxy, "bob"), None);
+}
+
 #[test]
 fn a_source_that_moves_about_in_its_network_is_stopped_with_it() {
     let guard = guard();
@@ -367,14 +438,27 @@ fn an_account_of_ones_own_and_more_addresses_than_are_remembered_pay_for_no_gues
     let guesses = (0..6500).filter(|number| {
         let source = &addresses[number % 65];
         // By ticket or key, which wait for nothing.
-        guard.accepted(source, "mallory");
+        accepted(&guard, source, "mallory");
         guess(&guard, source, &format!("user {number}")).is_none()
     });
     // Of the network around them: sixty-four, and the one after that.
     assert!(guesses.count() <= 66);
     // Where nothing has failed there is nothing to take off, and least of all from the neighbours.
-    (100..200).for_each(|host| drop(guard.accepted(&v4([2, host]), &format!("clerk {host}"))));
+    (100..200).for_each(|host| accepted(&guard, &v4([2, host]), &format!("clerk {host}")));
     assert_eq!(guess(&guard, &v4([2, 250]), "alice"), Some(Penalty::Block));
+}
+
+/// Where a directory takes all ways to write a name for one.
+#[test]
+fn one_account_whose_name_is_written_in_many_ways_pays_for_no_guesses() {
+    let (guard, attacker) = (guard(), v4([2, 1]));
+    let looked_at = (0..1000).filter(|number| {
+        let way: String = (0..10).map(|bit| if number >> bit & 1 == 1 { 'M' } else { 'm' }).collect();
+        // By ticket or key, which wait for nothing.
+        guard.accepted(&attacker, &way, "mmmmmmmmmm");
+        guess(&guard, &attacker, &number.to_string()).is_none()
+    });
+    assert!(looked_at.count() <= 10);
 }
 
 #[test]
@@ -406,7 +490,7 @@ fn past_the_total_it_is_not_now_where_nobody_has_logged_in_whatever_the_name_and
     for number in 0..400 {
         let source = Source::named(&number.to_string());
         // From known places, too: by strangers to those who have logged in from there.
-        guard.accepted(&source, &format!("mallory {number}"));
+        accepted(&guard, &source, &format!("mallory {number}"));
         guess(&guard, &source, &number.to_string());
     }
     for name in ["alice", "bob", "carol", "nobody", "", "\u{ad}"] {
@@ -500,7 +584,7 @@ fn others_count_as_one_does_itself_and_a_store_that_is_away_counts_for_nobody_or
         }
         assert_eq!(guard.greet(&source, &Others::Away).is_err(), is_shut);
         assert_eq!(check(&guard, &source, "alice", &Others::Away).is_err(), is_shut);
-        guard.accepted(&source, "alice");
+        accepted(&guard, &source, "alice");
         assert!(guard.greet(&source, &Others::Away).is_ok() && check(&guard, &source, "alice", &Others::Away).is_ok());
     }
 }

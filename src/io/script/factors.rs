@@ -121,10 +121,11 @@ pub(super) async fn conclude<L: Link>(
     let Some(place) = visit.place.session_place(grant.principal()) else {
         return refused(step.reject(Reason::NotAdmitted("too many sessions of this principal")), Guess::No);
     };
-    let name = user.clone().unwrap_or_else(|| grant.principal().to_owned());
+    let principal = grant.principal().to_owned();
+    let name = user.as_deref().unwrap_or(&principal);
     match step.accept(grant) {
         Ok(Accepted { frame, session }) => {
-            note_accepted(server, link, visit.place.source(), &name).await;
+            note_accepted(server, link, visit.place.source(), (name, &principal)).await;
             let (sessions, shown) = (server.sessions.clone(), visit.shown(server_name, kind, unix_now()));
             Ok(Ok((frame, Box::new(Started { session, place, sessions, shown }))))
         }

@@ -126,6 +126,7 @@ async fn answer<'s, L: Link>(
     }
     let (hello, opening) = Box::pin(open_hello(server, link, hello, visit, Progress::Fresh)).await?;
     let not_before = hello.not_before();
+    visit.trace.challenged();
     let (challenge, state) = hello.challenge(&mut rng()?)?;
     poll_fn(|task| link.poll_wait(task, not_before)).await;
     send(link, &challenge).await?;

@@ -82,12 +82,33 @@ pub(super) async fn note_end<L: Link>(server: &ServerState, link: &mut L, visit:
             Error::Frame(_) | Error::Decode(_) | Error::Violation(_) | Error::DeadlinePassed | Error::NotConfirmed,
         ) => true,
         LoginError::Disconnected { awaited } => *awaited == FrameType::ClientLogin,
+        // A reset in the place of an end must not make it free.
+        LoginError::Io(_) => visit.trace.is_challenged(),
         _ => false,
     };
     if is_in_vain {
         server.guard.tell_later(server.guard.in_vain(visit.place.source()));
     }
     // Not each of them: a connection that comes to nothing costs whoever makes it nothing.
+    if server.guard.is_due() {
+        tell(server, link, Amounts::new()).await;
+    }
+}
+
+/// There is no decision on a login. If that is as its peer left, or said something where it had nothing to say, what was opened for it, a hello or itself, was opened
+/// in vain: whoever leaves the queue must not have that for nothing.
+pub(super) async fn note_left<L: Link>(server: &ServerState, link: &mut L, visit: &Visit, error: &LoginError) {
+    if !matches!(error, LoginError::Disconnected { awaited: FrameType::Data }) {
+        return;
+    }
+    let source = visit.place.source();
+    let amounts = if visit.trace.has_opened() {
+        server.note_refused(source);
+        server.guard.failed(source, None, &Others::None)
+    } else {
+        server.guard.in_vain(source)
+    };
+    server.guard.tell_later(amounts);
     if server.guard.is_due() {
         tell(server, link, Amounts::new()).await;
     }
@@ -126,9 +147,14 @@ pub(super) async fn note_refused<L: Link>(
     tell(server, link, amounts).await;
 }
 
-/// A login to this account was good.
-pub(super) async fn note_accepted<L: Link>(server: &ServerState, link: &mut L, source: &Source, user: &str) {
-    let amounts = server.guard.accepted(source, user);
+/// A login under this name was good, and whose it was.
+pub(super) async fn note_accepted<L: Link>(
+    server: &ServerState,
+    link: &mut L,
+    source: &Source,
+    (user, principal): (&str, &str),
+) {
+    let amounts = server.guard.accepted(source, user, principal);
     tell(server, link, amounts).await;
 }
 

@@ -1,5 +1,6 @@
 //! A server's keys for tickets: a ring, changed by time.
 
+use super::refused::Refused;
 use super::used::{AlreadyUsed, TicketMemory, TicketUse, UsedCounts, UsedTickets, Using};
 use super::{CONTENTS, Chain, FORMAT, NAME, NONCE, TicketContents};
 use crate::crypto::once;
@@ -37,7 +38,7 @@ pub struct TicketKeys {
 /// Who remembers which tickets were used.
 enum Used {
     Here(UsedTickets),
-    Shared(Arc<dyn TicketMemory>),
+    Shared(Arc<dyn TicketMemory>, Refused),
     Nobody,
 }
 
@@ -146,10 +147,11 @@ impl TicketKeys {
         self
     }
 
-    /// Remembers used tickets in a memory that servers share, as those need that share keys.
+    /// Remembers used tickets in a memory that servers share, as those need that share keys. About one that was shown here already it is not asked again (of the last
+    /// 4096 of these, unless it was away).
     #[must_use]
     pub fn with_shared_memory(mut self, memory: impl TicketMemory + 'static) -> Self {
-        self.used = Used::Shared(Arc::new(memory));
+        self.used = Used::Shared(Arc::new(memory), Refused::new());
         self
     }
 
@@ -165,7 +167,7 @@ impl TicketKeys {
     pub fn used(&self) -> Option<UsedCounts> {
         match &self.used {
             Used::Here(memory) => Some(memory.counts()),
-            Used::Shared(_) | Used::Nobody => None,
+            Used::Shared(..) | Used::Nobody => None,
         }
     }
 
@@ -266,7 +268,7 @@ impl TicketKeys {
         let failed = |_: EncodeError| CryptoError::Failed;
         let (used, forgotten, has_uses) = match &self.used {
             Used::Here(memory) => (memory.saved(), memory.forgotten(), 1),
-            Used::Shared(_) | Used::Nobody => (Vec::new(), None, 0),
+            Used::Shared(..) | Used::Nobody => (Vec::new(), None, 0),
         };
         let mut ring = self.ring();
         let forgotten = forgotten.map_or(0, |forgotten| forgotten.as_secs().saturating_add(1));
@@ -389,7 +391,14 @@ impl TicketKeys {
                 let now = self.clock(&mut self.ring(), now);
                 memory.mark(&ticket, now).is_ok()
             }
-            Used::Shared(memory) => memory.use_once(&ticket).await.is_ok(),
+            Used::Shared(_, refused) if refused.has(&ticket) => false,
+            Used::Shared(memory, refused) => {
+                let answer = memory.use_once(&ticket).await;
+                if !matches!(answer, Err(AlreadyUsed::Away)) {
+                    refused.note(&ticket);
+                }
+                answer.is_ok()
+            }
             Used::Nobody => true,
         }
     }

@@ -45,13 +45,16 @@ local function total()
   return righted(count, function(packed) redis.call('SET', prefix .. 'total', packed, 'PX', COUNTS) end)
 end
 
-local function cells(places)
+-- What is exempt has counts of its own, so that strangers elsewhere add nothing to them. Where nothing is exempt they are not there.
+local TABLES = { count = prefix .. 'counts', known = prefix .. 'counts', exempt = prefix .. 'exempt' }
+
+local function cells(counts, places)
   local found = {}
   local columns = { struct.unpack('>HHHH', places) }
   for row = 1, 4 do
     local at = ((row - 1) * WIDTH + columns[row]) * CELL
-    local cell = righted(unpack_count(redis.call('GETRANGE', prefix .. 'counts', at, at + CELL - 1)), function(packed)
-      redis.call('SETRANGE', prefix .. 'counts', at, packed)
+    local cell = righted(unpack_count(redis.call('GETRANGE', counts, at, at + CELL - 1)), function(packed)
+      redis.call('SETRANGE', counts, at, packed)
     end)
     cell.place = at
     found[row] = cell

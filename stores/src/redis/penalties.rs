@@ -29,6 +29,8 @@ impl RedisStore {
             PenaltyKey::KnownSource(..) => "known",
             PenaltyKey::Logins(..) => "logins",
             PenaltyKey::LoginsFrom(_) => "from",
+            PenaltyKey::ExemptSource(..) => "exempt",
+            PenaltyKey::LoginsOf(_) => "principal",
             _ => "count",
         };
         let (a, b) = match key {
@@ -38,6 +40,7 @@ impl RedisStore {
             }
             PenaltyKey::Logins(source, name) => (self.name(name), self.source(source)),
             PenaltyKey::LoginsFrom(source) => (self.source(source), Vec::new()),
+            PenaltyKey::LoginsOf(principal) => (self.name(principal), Vec::new()),
             _ => (self.places(key), Vec::new()),
         };
         [kind.into(), key.half_life().as_millis().to_string().into(), a, b]

@@ -3,13 +3,13 @@ local answer = {}
 for at = 1, #ARGV, 4 do
   local kind, half_life, a, b = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
   local count
-  if kind == 'count' then
-    count = lowest(cells(a), half_life)
+  if kind == 'count' or kind == 'exempt' then
+    count = lowest(cells(TABLES[kind], a), half_life)
   elseif kind == 'total' then
     count = total()
   elseif kind == 'known' then
     local name, source = string.sub(a, 1, 16), string.sub(a, 17, 32)
-    count = known(name, source) or lowest(cells(b), half_life)
+    count = known(name, source) or lowest(cells(TABLES[kind], b), half_life)
   elseif kind == 'logins' then
     count = { level = known(a, b) and 1 or 0, at = now }
   else

@@ -209,7 +209,7 @@ impl Waiting {
             PenaltyKey::Block(_) => Penalty::Block,
             PenaltyKey::Account(_) => Penalty::Account,
             PenaltyKey::KnownSource(..) | PenaltyKey::ExemptSource(..) | PenaltyKey::Logins(..) => Penalty::KnownSource,
-            PenaltyKey::Total => Penalty::Total,
+            PenaltyKey::Total | PenaltyKey::LoginsOf(_) => Penalty::Total,
         })
     }
 }
