@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Rows in one statement: 16 values each, and SQLite takes 32,766.
 const ROWS: usize = 500;
 
-/// How long one statement of them may take, on a slow disk.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long they may take together, on a slow disk.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl SqlStore {
     /// Adds those of these accounts that can be added, 500 in one transaction, and gives the names of the others, and why: those that are there
@@ -37,7 +37,7 @@ impl SqlStore {
                 self.places(some.len(), 16)
             );
             let added = self.write_within(PATIENCE, async {
-                let mut work = self.database().begin().await?;
+                let mut work = self.database().begin_long(PATIENCE).await?;
                 let rows = match work.run(AssertSqlSafe(insert), values).await {
                     Err(error) if is_no_text(&error) => return Err(AccountError::Encoding(String::new()).into()),
                     rows => rows?,
@@ -91,7 +91,7 @@ impl SqlStore {
         let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
         for some in names.chunks(ROWS) {
             let edited = self.write_within(PATIENCE, async {
-                let mut work = self.database().begin().await?;
+                let mut work = self.database().begin_long(PATIENCE).await?;
                 let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
                 for name in some {
                     let old = match stored(&mut work, name).await {

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// How long what was read counts: the list hardly ever changes.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How long who only reads waits for what is written by the way: so much less than for the database that a lock which keeps writers waiting is no absence of it.
+const WRITE: Duration = Duration::from_secs(1);
+
 /// The list as it was read last.
 #[derive(Default)]
 pub(crate) struct Costs(Mutex<Known>);
@@ -60,13 +63,13 @@ impl Costs {
         let costs = rows.iter().map(|row| row.text("cost")).collect::<Result<Vec<_>, _>>()?;
         let default = Imitation::default_cost();
         if !costs.contains(&default) {
-            // A server that may not write imitates it none the less.
-            let _ = async {
+            // A server that may not write imitates it none the less, and one that can't write now reads on.
+            let written = async {
                 let mut work = database.begin().await?;
                 insert(&mut work, &default).await?;
                 work.commit().await
-            }
-            .await;
+            };
+            let _ = tokio::time::timeout(WRITE, written).await;
         }
         let mut known = self.known();
         known.key = bytes;

@@ -171,15 +171,12 @@ const LOCK: i64 = 0x636f_756e_7465_7273;
 /// not to those who log in.
 pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
     const KEY: &str = "SELECT imitation_key FROM countersign";
-    let tables = match database {
-        Database::Sqlite(_) => {
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
-             'account_roles', 'imitated_costs')"
-        }
-        Database::Postgres(_) => {
-            "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign', 'roles', 'account_roles', 'imitated_costs']) \
-             AS t WHERE to_regclass(t) IS NOT NULL"
-        }
+    let tables = if database.is_sqlite() {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
+         'account_roles', 'imitated_costs')"
+    } else {
+        "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign', 'roles', 'account_roles', 'imitated_costs']) \
+         AS t WHERE to_regclass(t) IS NOT NULL"
     };
     let tables = ask(database, tables).await.map_err(OpenError::away)?.len();
     let all_is_there = [
@@ -326,9 +323,10 @@ async fn step(database: &Database, from: i64) -> Result<(), Failed> {
         work.run(WAIT, Vec::new()).await?;
     }
     // Somebody else may have been at it, and is done now: this sees what they did.
-    let is_there = match database {
-        Database::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'",
-        Database::Postgres(_) => "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL",
+    let is_there = if database.is_sqlite() {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'"
+    } else {
+        "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL"
     };
     let is_there = !work.run(is_there, Vec::new()).await?.is_empty();
     let now = if is_there {

@@ -18,14 +18,14 @@ mod tables;
 
 use countersign::Reason;
 use countersign::accounts::{Account, AccountError, AccountStore, Role, StoreError};
-use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
+use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tables::{BACK_TO_1, account, all_but_one, log_in};
+use tables::{BACK_TO_1, account, all_but_one, log_in, read_beside_changes_that_wait, watched};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -283,15 +283,6 @@ async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_ba
     assert!(!store.find("alice").await.unwrap().unwrap().is_locked(), "nothing was half done");
 }
 
-/// Whether it is back, each time that something was told.
-async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let tell = Arc::clone(&told);
-    let store = SqlStore::open(place).await.unwrap();
-    let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
-    (Arc::new(store.with_watcher(tell)), told)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_slow_is_no_more_away_to_a_check_than_to_logins() {
     let Some(server) = Server::with("merely_slow").await else { return };
@@ -447,6 +438,28 @@ async fn whoever_is_slow_is_given_up_and_nobody_else_waits() {
     assert!(bob.unwrap());
     assert!(log_in(&store, "alice").await.is_ok(), "reading waits for nobody");
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+}
+
+/// As while somebody makes an index, or a standby is missing that has to say yes to each change.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_for_a_lock_keep_nobody_from_reading() {
+    let Some(server) = Server::with("lock").await else { return };
+    server.place().migrate().await.unwrap();
+    let (store, told) = watched(&server.place()).await;
+    store.add(&account("alice")).await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    let mut holder = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    for statement in ["BEGIN", "LOCK TABLE accounts IN SHARE MODE"] {
+        sqlx::query(statement).execute(&mut holder).await.unwrap();
+    }
+    read_beside_changes_that_wait(&store).await;
+    assert_eq!(*told.lock().unwrap(), []);
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while store.edit("alice", |account| Ok(account.lock())).await.is_err() {
+        assert!(Instant::now() < end, "no change is made any more");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use tables::{BACK_TO_1, PASSWORD, account, all_but_one, log_in};
+use tables::{BACK_TO_1, PASSWORD, account, all_but_one, log_in, read_beside_changes_that_wait, watched};
 use tempfile::TempDir;
 
 async fn sqlite() -> (TempDir, Place) {
@@ -367,6 +367,19 @@ async fn while_somebody_holds_the_file_it_is_read_and_writes_say_not_now() {
     assert!(log_in(&store, "alice").await.is_ok());
     let away = store.edit("alice", |account| Ok(account.lock())).await;
     assert!(matches!(away, Err(StoreError::Away { .. })), "{away:?}");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert!(store.edit("alice", |account| Ok(account.lock())).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_for_a_lock_keep_nobody_from_reading() {
+    let (_folder, place) = sqlite().await;
+    let (store, told) = watched(&place).await;
+    store.add(&account("alice")).await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    let mut holder = other(&place, &["BEGIN IMMEDIATE"]).await;
+    read_beside_changes_that_wait(&store).await;
+    assert_eq!(*told.lock().unwrap(), []);
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     assert!(store.edit("alice", |account| Ok(account.lock())).await.unwrap());
 }

@@ -1,10 +1,11 @@
-//! An account in a database, a login to it, and the tables of the first version.
+//! An account in a database, a login to it, what is told of it, and the tables of the first version.
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Role};
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Role, StoreError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
-use countersign_stores::SqlStore;
-use std::sync::Arc;
+use countersign_stores::{Availability, Place, SqlStore};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
 
@@ -18,6 +19,39 @@ pub(crate) fn account(name: &str) -> Account {
 pub(crate) async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
     let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
     verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
+}
+
+/// Whether it is back, each time that something was told.
+pub(crate) async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let store = SqlStore::open(place).await.unwrap();
+    let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
+    (Arc::new(store.with_watcher(tell)), told)
+}
+
+/// While somebody keeps all changes waiting, many are wanted; and many look at what there is.
+pub(crate) async fn read_beside_changes_that_wait(store: &Arc<SqlStore>) {
+    let old = store.find("alice").await.unwrap().unwrap();
+    let mut new = old.clone();
+    new.lock();
+    let change = |_| {
+        let (store, old, new) = (Arc::clone(store), old.clone(), new.clone());
+        tokio::spawn(async move { store.update(&old, &new).await })
+    };
+    let changes: Vec<_> = (0..32).map(change).collect();
+    while changes.iter().any(|change| !change.is_finished()) {
+        assert!(store.find("alice").await.unwrap().is_some());
+        store.check().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for change in changes {
+        let given_up = change.await.unwrap();
+        assert!(matches!(given_up, Err(StoreError::Away { .. })), "{given_up:?}");
+    }
+    // Nobody waits for them any more, and they wait still.
+    assert!(log_in(store, "alice").await.is_ok());
+    store.check().await.unwrap();
 }
 
 /// What makes version 1 of the latest, but for what is in it.
