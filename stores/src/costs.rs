@@ -126,7 +126,7 @@ pub(crate) fn parse_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 }
 
 /// Whoever else does the same at the time: there is one row for each.
-async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
     let insert = "INSERT INTO imitated_costs (cost, number) \
                   VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM imitated_costs)) ON CONFLICT (cost) DO NOTHING";
     work.run(insert, vec![Value::from(cost)]).await.map(drop)

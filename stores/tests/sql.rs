@@ -14,9 +14,9 @@ mod heap;
 mod tables;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::Reason;
-use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, Role, StoreError};
+use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, AccountVerifier, Role, StoreError};
 use countersign::files::FileError;
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use std::io::{BufRead, BufReader};
@@ -131,11 +131,23 @@ async fn older_tables_are_refused_until_they_are_migrated_and_keep_what_is_in_th
     let (_folder, place) = sqlite().await;
     let store = SqlStore::open(&place).await.unwrap();
     store.add(&account("alice")).await.unwrap();
+    let mut bob = Account::new("bob", [""; 0]).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(16, 1, 1, None).unwrap());
+    bob.set_password_with(PASSWORD, &argon2).unwrap();
+    store.add(&bob).await.unwrap();
     store.close().await;
-    let was_there = "UPDATE accounts SET more = 'from=192.0.2.0/24', password_cost = 'x' WHERE name = 'alice'";
-    other(&place, &[&BACK_TO_1[..], &[was_there]].concat()).await.close().await.unwrap();
+    let was_there = [
+        "UPDATE accounts SET more = 'from=192.0.2.0/24' WHERE name = 'alice'",
+        "UPDATE accounts SET password_cost = 'the digest of ' || name",
+    ];
+    other(&place, &[&BACK_TO_1[..], &was_there].concat()).await.close().await.unwrap();
     assert_eq!(schema(SqlStore::open(&place).await), Schema::Older { version: 1 });
     assert_eq!(place.migrate().await.unwrap(), Schema::Older { version: 1 });
+    // What unknown names imitated they imitate from then on, before anybody logs in.
+    let listed = costs(&place).await;
+    for known in [account("alice"), bob].map(|account| account.password_cost().unwrap()) {
+        assert!(listed.contains(&known), "{listed:?}");
+    }
     let store = Arc::new(SqlStore::open(&place).await.unwrap());
     let alice = store.find("alice").await.unwrap().unwrap();
     assert_eq!((alice.has_password(), alice.from().map(|from| from.as_str())), (true, Some("192.0.2.0/24")));
