@@ -370,6 +370,36 @@ async fn a_row_that_can_t_be_read_lets_nobody_in_and_is_named() {
     assert!(log_in(&store, "bob").await.is_ok());
 }
 
+/// As `sqlite3` does it, which knows of no foreign keys unless it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_added_has_nothing_that_somebody_else_of_the_name_had() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add_role(&Role::new("clerk", ["orders:read"]).unwrap()).await.unwrap();
+    for is_import in [false, true] {
+        let mut bob = account("bob");
+        bob.add_role("clerk").unwrap();
+        let token = bob.issue_token().unwrap();
+        store.add(&bob).await.unwrap();
+        let rows = ["PRAGMA foreign_keys = OFF", "DELETE FROM accounts WHERE name = 'bob'"];
+        other(&place, &rows).await.close().await.unwrap();
+        let mut another = account("bob");
+        // One that he is to have, too, is in nobody's way.
+        if is_import {
+            another.add_role("clerk").unwrap();
+            assert_eq!(store.add_all(&[account("carol"), another.clone()]).await.unwrap(), []);
+        } else {
+            store.add(&another).await.unwrap();
+        }
+        let found = store.find("bob").await.unwrap().unwrap();
+        assert!(found.is_same(&another), "{:?}", found.roles().collect::<Vec<_>>());
+        let (verifier, context) = (AccountVerifier::new(Arc::clone(&store)), Context::uncounted());
+        let shown = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), &context)).await;
+        assert_eq!(shown, Err(Reason::UnknownToken));
+        store.remove("bob").await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_somebody_holds_the_file_it_is_read_and_writes_say_not_now() {
     let (_folder, place) = sqlite().await;

@@ -95,4 +95,13 @@ pub(crate) async fn all_but_one(store: &SqlStore) {
     }
     let as_before = store.find("bob").await.unwrap().unwrap();
     assert!(as_before.is_same(&bob) && as_before.version() == bob.version());
+    // Of two of one name the first is kept, and nothing of the other with it.
+    let (mut first, mut second) = (account("dora"), account("dora"));
+    first.lock();
+    second.issue_token().unwrap();
+    second.add_role("wide").unwrap();
+    let refused = store.add_all(&[account("erin"), first.clone(), second, account("fred")]).await.unwrap();
+    assert_eq!(refused, [("dora".to_owned(), AccountError::Exists("dora".to_owned()))]);
+    assert!(store.find("dora").await.unwrap().unwrap().is_same(&first));
+    assert!(store.find("fred").await.unwrap().is_some());
 }
