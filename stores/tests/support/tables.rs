@@ -4,8 +4,11 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Role, StoreError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
 use countersign_stores::{Availability, Place, SqlStore};
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
+use tokio::sync::Barrier;
 
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
 
@@ -35,11 +38,19 @@ pub(crate) async fn read_beside_changes_that_wait(store: &Arc<SqlStore>) {
     let old = store.find("alice").await.unwrap().unwrap();
     let mut new = old.clone();
     new.lock();
+    let begun = Arc::new(Barrier::new(33));
     let change = |_| {
-        let (store, old, new) = (Arc::clone(store), old.clone(), new.clone());
-        tokio::spawn(async move { store.update(&old, &new).await })
+        let (store, old, new, begun) = (Arc::clone(store), old.clone(), new.clone(), Arc::clone(&begun));
+        tokio::spawn(async move {
+            let mut update = Box::pin(store.update(&old, &new));
+            // It has asked for a connection by then, before anybody reads.
+            assert!(poll_fn(|task| Poll::Ready(update.as_mut().poll(task))).await.is_pending());
+            begun.wait().await;
+            update.await
+        })
     };
     let changes: Vec<_> = (0..32).map(change).collect();
+    begun.wait().await;
     while changes.iter().any(|change| !change.is_finished()) {
         assert!(store.find("alice").await.unwrap().is_some());
         store.check().await.unwrap();
