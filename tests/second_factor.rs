@@ -506,9 +506,52 @@ fn a_code_stays_used_when_the_file_is_read_anew() {
     file.refresh().unwrap();
     assert!(file.accounts().get("alice").unwrap().own_grant().permits("write"));
     assert_eq!(log_in(&file, &code), Err(Reason::FactorUsed));
+    // An editor may write it in two steps.
+    let whole = fs::read(house.users()).unwrap();
+    for text in [&b"# nobody yet\n"[..], &whole] {
+        fs::write(house.users(), text).unwrap();
+        file.refresh().unwrap();
+    }
+    assert_eq!(log_in(&file, &code), Err(Reason::FactorUsed));
     // One who opens the file now does not know, and takes none of this step.
     let code = rfc().code(system_now());
     assert_eq!(log_in(&house.open(), &code), Err(Reason::FactorUsed));
+}
+
+/// As an operator does it: by a command beside the server.
+#[test]
+fn to_a_new_authenticator_that_another_process_has_written_nothing_is_held() {
+    let (accounts, _) = accounts();
+    let house = House::with(&accounts);
+    let file = house.open();
+    let next = |secret: &TotpSecret| secret.code(secs(system_now().as_secs() + 30)).as_str().to_owned();
+    let write = |change: &dyn Fn(&mut Accounts) -> Result<(), AccountError>| {
+        edit_accounts(house.users(), Missing::Fail, |accounts| change(accounts).map_err(|_| io_error())).unwrap();
+        file.refresh().unwrap();
+    };
+    let enrol = |accounts: &mut Accounts, secret: &TotpSecret| {
+        accounts.edit("alice", |account| {
+            account.set_totp(secret);
+            Ok(())
+        })
+    };
+    (0..5).for_each(|_| drop(log_in(&file, "000000")));
+    assert_eq!(log_in(&file, &next(&rfc())), Err(Reason::FactorLocked));
+    let new = TotpSecret::generate().unwrap();
+    write(&|accounts| enrol(accounts, &new));
+    assert_eq!(log_in(&file, &next(&new)), Ok(()));
+    // The old one is as closed as it was, should it come back.
+    write(&|accounts| enrol(accounts, &rfc()));
+    assert_eq!(log_in(&file, &next(&rfc())), Err(Reason::FactorLocked));
+    // Nor is anything held to somebody else of the name.
+    let another = TotpSecret::generate().unwrap();
+    write(&|accounts| {
+        let mut alice = accounts.get("alice").unwrap().clone();
+        alice.set_totp(&another);
+        accounts.remove("alice")?;
+        accounts.insert(&alice)
+    });
+    assert_eq!(log_in(&file, &next(&another)), Ok(()));
 }
 
 fn io_error() -> countersign::files::FileError {

@@ -310,7 +310,7 @@ impl Accounts {
         self.insert(&Account::new(name, permissions)?)
     }
 
-    /// Adds an account that was made elsewhere.
+    /// Adds an account that was made elsewhere, with what is remembered of it.
     ///
     /// # Errors
     /// As [`Accounts::check_new`], and [`AccountError::DuplicateToken`].
@@ -318,7 +318,9 @@ impl Accounts {
         let name = account.name();
         self.check_new(name)?;
         let new = self.resolved(Account { line: None, since: Since::now(), ..account.clone() })?;
-        self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))
+        self.push(new).map_err(|_| AccountError::DuplicateToken(name.to_owned()))?;
+        self.answers.adopt(account, now().now());
+        Ok(())
     }
 
     /// Changes an account. An error of `change` leaves it as it was.
@@ -331,12 +333,13 @@ impl Accounts {
         change: impl FnOnce(&mut Account) -> Result<T, AccountError>,
     ) -> Result<T, AccountError> {
         let time = now().now();
-        let known = self.answers.known(name, time);
-        let mut new = self.find(name)?.clone().with_answers(known);
+        let old = self.find(name)?;
+        let old = old.clone().with_answers(self.answers.known(old, time));
+        let mut new = old.clone();
         let result = change(&mut new)?;
         let new = self.changed_to(new)?;
         // Of a new authenticator no code was used, nor a wrong one given. Nobody else answers meanwhile: this is borrowed whole.
-        self.answers.replace(name, (known, new.answers), time);
+        let _ = self.answers.replace(&old, &new, time);
         self.put(new);
         Ok(result)
     }
@@ -442,7 +445,7 @@ impl Accounts {
 
     /// The account of this name, with what is remembered of it.
     fn stored(&self, name: &str) -> Option<Account> {
-        self.get(name).map(|account| account.clone().with_answers(self.answers.known(name, now().now())))
+        self.get(name).map(|account| account.clone().with_answers(self.answers.known(account, now().now())))
     }
 
     /// The account that has this token.

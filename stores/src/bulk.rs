@@ -1,19 +1,19 @@
 //! Many accounts at once: for an import.
 
-use crate::database::Value;
+use crate::database::{Value, Work};
 use crate::record::{self, Record, columns};
 use crate::store::{Failed, SqlStore, add_more, hold_roles, is_no_text, stored, version};
 use core::fmt::Write;
 use countersign::accounts::{Account, AccountError, AccountStore, StoreError};
 use sqlx::AssertSqlSafe;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 /// Rows in one statement: 16 values each, and SQLite takes 32,766.
 const ROWS: usize = 500;
 
-/// How long one statement of them may take, on a slow disk.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long they may take together, on a slow disk.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 impl SqlStore {
     /// Adds those of these accounts that can be added, 500 in one transaction, and gives the names of the others, and why: those that are there
@@ -23,9 +23,12 @@ impl SqlStore {
     /// [`StoreError`].
     pub async fn add_all(&self, accounts: &[Account]) -> Result<Vec<(String, AccountError)>, StoreError> {
         let mut refused = Vec::new();
-        for some in accounts.chunks(ROWS) {
+        for rows in accounts.chunks(ROWS) {
+            // Of a name that comes again nothing is to go with the first: by itself it is one that is there.
+            let mut names = HashSet::new();
+            let (some, again): (Vec<_>, Vec<_>) = rows.iter().partition(|account| names.insert(account.name()));
             let mut values = Vec::new();
-            for account in some {
+            for &account in &some {
                 values.extend(Record::of(account).values());
                 values.extend([account.name().into(), version()?]);
                 values.extend(record::numbers(account.answers()));
@@ -37,18 +40,24 @@ impl SqlStore {
                 self.places(some.len(), 16)
             );
             let added = self.write_within(PATIENCE, async {
-                let mut work = self.database().begin().await?;
+                let mut work = self.database().begin_long(PATIENCE).await?;
                 let rows = match work.run(AssertSqlSafe(insert), values).await {
                     Err(error) if is_no_text(&error) => return Err(AccountError::Encoding(String::new()).into()),
                     rows => rows?,
                 };
                 let names = rows.iter().map(|row| row.text("name")).collect::<Result<HashSet<_>, _>>()?;
+                let has_leftovers = matches!(work, Work::Sqlite(_)) && !names.is_empty();
+                for table in ["tokens", "account_roles"].into_iter().filter(|_| has_leftovers) {
+                    let delete = format!("DELETE FROM {table} WHERE account IN {}", self.places(1, names.len()));
+                    work.run(AssertSqlSafe(delete), names.iter().map(|name| name.as_str().into()).collect()).await?;
+                }
                 for account in some.iter().filter(|account| names.contains(account.name())) {
                     let record = Record::of(account);
                     hold_roles(&mut work, &record.roles).await?;
                     add_more(&mut work, account.name(), record).await?;
                 }
-                let costs: HashSet<_> = some.iter().filter_map(Account::password_cost).collect();
+                // In one order, as another import may be adding the same.
+                let costs: BTreeSet<_> = some.iter().filter_map(|account| account.password_cost()).collect();
                 for cost in costs {
                     self.learn(&mut work, &cost).await?;
                 }
@@ -62,19 +71,27 @@ impl SqlStore {
                     refused.extend(others.map(|name| (name.clone(), AccountError::Exists(name))));
                 }
                 // What is wrong with one of them undoes all.
-                Err(StoreError::Account(_)) => {
-                    for account in some {
-                        match self.add(account).await {
-                            Ok(()) => {}
-                            Err(StoreError::Account(error)) => refused.push((account.name().to_owned(), error)),
-                            Err(error) => return Err(error),
-                        }
-                    }
-                }
+                Err(StoreError::Account(_)) => self.add_each(&some, &mut refused).await?,
+                Err(error) => return Err(error),
+            }
+            self.add_each(&again, &mut refused).await?;
+        }
+        Ok(refused)
+    }
+
+    async fn add_each(
+        &self,
+        accounts: &[&Account],
+        refused: &mut Vec<(String, AccountError)>,
+    ) -> Result<(), StoreError> {
+        for account in accounts {
+            match self.add(account).await {
+                Ok(()) => {}
+                Err(StoreError::Account(error)) => refused.push((account.name().to_owned(), error)),
                 Err(error) => return Err(error),
             }
         }
-        Ok(refused)
+        Ok(())
     }
 
     /// Changes the accounts of these names, 500 in one transaction. Gives those that could not be changed, and why: they stay as they are.
@@ -91,7 +108,7 @@ impl SqlStore {
         let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
         for some in names.chunks(ROWS) {
             let edited = self.write_within(PATIENCE, async {
-                let mut work = self.database().begin().await?;
+                let mut work = self.database().begin_long(PATIENCE).await?;
                 let (mut failed, mut overtaken) = (Vec::new(), Vec::new());
                 for name in some {
                     let old = match stored(&mut work, name).await {

@@ -9,6 +9,9 @@ use zeroize::Zeroizing;
 /// How long what was read counts: the list hardly ever changes.
 const FRESH: Duration = Duration::from_secs(10);
 
+/// How long who only reads waits for what is written by the way: so much less than for the database that a lock which keeps writers waiting is no absence of it.
+const WRITE: Duration = Duration::from_secs(1);
+
 /// The list as it was read last.
 #[derive(Default)]
 pub(crate) struct Costs(Mutex<Known>);
@@ -60,13 +63,13 @@ impl Costs {
         let costs = rows.iter().map(|row| row.text("cost")).collect::<Result<Vec<_>, _>>()?;
         let default = Imitation::default_cost();
         if !costs.contains(&default) {
-            // A server that may not write imitates it none the less.
-            let _ = async {
+            // A server that may not write imitates it none the less, and one that can't write now reads on.
+            let written = async {
                 let mut work = database.begin().await?;
                 insert(&mut work, &default).await?;
                 work.commit().await
-            }
-            .await;
+            };
+            let _ = tokio::time::timeout(WRITE, written).await;
         }
         let mut known = self.known();
         known.key = bytes;
@@ -123,7 +126,7 @@ pub(crate) fn parse_key(text: &str) -> Option<Zeroizing<[u8; 32]>> {
 }
 
 /// Whoever else does the same at the time: there is one row for each.
-async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn insert(work: &mut Work, cost: &str) -> Result<(), sqlx::Error> {
     let insert = "INSERT INTO imitated_costs (cost, number) \
                   VALUES ($1, (SELECT coalesce(max(number), 0) + 1 FROM imitated_costs)) ON CONFLICT (cost) DO NOTHING";
     work.run(insert, vec![Value::from(cost)]).await.map(drop)

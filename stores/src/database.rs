@@ -1,54 +1,72 @@
 //! The one place that knows that there are two databases: statements go in, rows of texts and numbers come out.
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, PgRow};
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Error, Executor, Postgres, Row as _, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{Error, Executor, Pool, Postgres, Row as _, SqlSafeStr, Sqlite};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// A pool of connections.
+/// A pool of connections, of which writers have no more than some: a lock that all of them wait for leaves the others to those who read.
 #[derive(Clone)]
-pub(crate) enum Database {
+pub(crate) struct Database {
+    pool: Connections,
+    writers: Arc<Semaphore>,
+}
+
+#[derive(Clone)]
+pub(crate) enum Connections {
     Sqlite(SqlitePool),
     Postgres(PgPool),
 }
 
 /// What is done all or not at all. Dropped, it is undone.
 pub(crate) enum Work {
-    Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Lent),
+    Sqlite(Lent<Sqlite>),
+    Postgres(Lent<Postgres>),
 }
 
-/// A connection to PostgreSQL, which goes back to its pool when this is dropped: in time, or not at all.
+/// A connection, which goes back to its pool when this is dropped: in time, or not at all.
 ///
 /// Before the pool has it back, whatever was begun on it is waited for, and that by itself knows no end: where a network has swallowed a question, all
 /// connections that were in use would be missing for as long as TCP goes on trying, a quarter of an hour after it is mended, too.
-pub(crate) struct Lent {
+pub(crate) struct Lent<D>
+where
+    D: sqlx::Database,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+{
     /// Until it is dropped.
-    connection: Option<PoolConnection<Postgres>>,
+    connection: Option<PoolConnection<D>>,
     is_begun: bool,
+    /// A writer's, until the pool has the connection back.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 /// How long PostgreSQL is waited for then: longer than it goes on with a statement that nobody waits for (`place::ABANDONED`), so that one that is merely
 /// slow has no more of them at once than there are connections.
 pub(crate) const RETURN: Duration = Duration::from_secs(12);
 
-impl Lent {
-    async fn of(pool: &PgPool) -> Result<Self, Error> {
-        Ok(Self { connection: Some(pool.acquire().await?), is_begun: false })
+impl<D> Lent<D>
+where
+    D: sqlx::Database,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+{
+    async fn of(pool: &Pool<D>) -> Result<Self, Error> {
+        Ok(Self { connection: Some(pool.acquire().await?), is_begun: false, turn: None })
     }
 
-    fn get(&mut self) -> Result<&mut PgConnection, Error> {
+    fn get(&mut self) -> Result<&mut D::Connection, Error> {
         self.connection.as_deref_mut().ok_or(Error::PoolClosed)
     }
 
-    async fn begin(pool: &PgPool) -> Result<Self, Error> {
+    async fn begin(pool: &Pool<D>, begin: &'static str, turn: OwnedSemaphorePermit) -> Result<Self, Error> {
         let mut lent = Self::of(pool).await?;
         // Whatever becomes of the statement.
-        lent.is_begun = true;
-        lent.get()?.execute("BEGIN").await?;
+        (lent.is_begun, lent.turn) = (true, Some(turn));
+        lent.get()?.execute(begin).await?;
         Ok(lent)
     }
 
@@ -59,10 +77,14 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl<D> Drop for Lent<D>
+where
+    D: sqlx::Database,
+    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
+{
     fn drop(&mut self) {
-        let (Some(mut connection), Ok(runtime), is_begun) =
-            (self.connection.take(), Handle::try_current(), self.is_begun)
+        let (Some(mut connection), Ok(runtime), is_begun, turn) =
+            (self.connection.take(), Handle::try_current(), self.is_begun, self.turn.take())
         else {
             return;
         };
@@ -73,6 +95,7 @@ impl Drop for Lent {
             }
             // What the pool does itself, and without an end, where it is dropped.
             let _ = timeout(RETURN, connection.return_to_pool()).await;
+            drop(turn);
         });
     }
 }
@@ -119,18 +142,23 @@ macro_rules! run {
 }
 
 impl Database {
+    /// With so many writers at once.
+    pub(crate) fn new(pool: Connections, writers: usize) -> Self {
+        Self { pool, writers: Arc::new(Semaphore::new(writers)) }
+    }
+
     pub(crate) fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Sqlite(_))
+        matches!(self.pool, Connections::Sqlite(_))
     }
 
     /// One statement that changes nothing.
     pub(crate) async fn read(&self, statement: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, Error> {
-        Ok(match self {
-            Self::Sqlite(pool) => {
+        Ok(match &self.pool {
+            Connections::Sqlite(pool) => {
                 let mut connection: PoolConnection<Sqlite> = pool.acquire().await?;
                 run!(statement, values, &mut *connection).into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(pool) => {
+            Connections::Postgres(pool) => {
                 let mut connection = Lent::of(pool).await?;
                 run!(statement, values, connection.get()?).into_iter().map(Row::Postgres).collect()
             }
@@ -138,17 +166,28 @@ impl Database {
     }
 
     pub(crate) async fn begin(&self) -> Result<Work, Error> {
-        Ok(match self {
+        let turn = Arc::clone(&self.writers).acquire_owned().await.map_err(|_| Error::PoolClosed)?;
+        Ok(match &self.pool {
             // It waits for other writers now. A transaction that reads first, and wants to write then, may find that it can't.
-            Self::Sqlite(pool) => Work::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Work::Postgres(Lent::begin(pool).await?),
+            Connections::Sqlite(pool) => Work::Sqlite(Lent::begin(pool, "BEGIN IMMEDIATE", turn).await?),
+            Connections::Postgres(pool) => Work::Postgres(Lent::begin(pool, "BEGIN", turn).await?),
         })
     }
 
+    /// For work that may take this long, each of its statements as well.
+    pub(crate) async fn begin_long(&self, patience: Duration) -> Result<Work, Error> {
+        let mut work = self.begin().await?;
+        if matches!(work, Work::Postgres(_)) {
+            let limits = "SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $1, true)";
+            work.run(limits, vec![Value::Text(format!("{}ms", patience.as_millis()))]).await?;
+        }
+        Ok(work)
+    }
+
     pub(crate) async fn close(&self) {
-        match self {
-            Self::Sqlite(pool) => pool.close().await,
-            Self::Postgres(pool) => pool.close().await,
+        match &self.pool {
+            Connections::Sqlite(pool) => pool.close().await,
+            Connections::Postgres(pool) => pool.close().await,
         }
     }
 }
@@ -156,7 +195,7 @@ impl Database {
 impl Work {
     pub(crate) async fn run(&mut self, statement: impl SqlSafeStr, values: Vec<Value>) -> Result<Vec<Row>, Error> {
         Ok(match self {
-            Self::Sqlite(work) => run!(statement, values, &mut **work).into_iter().map(Row::Sqlite).collect(),
+            Self::Sqlite(work) => run!(statement, values, work.get()?).into_iter().map(Row::Sqlite).collect(),
             Self::Postgres(work) => run!(statement, values, work.get()?).into_iter().map(Row::Postgres).collect(),
         })
     }

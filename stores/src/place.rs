@@ -1,6 +1,6 @@
 //! Where a database is, and how it is opened.
 
-use crate::database::Database;
+use crate::database::{Connections, Database};
 use crate::schema::{self, Schema};
 use core::fmt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -21,8 +21,14 @@ const BUSY: Duration = Duration::from_millis(2500);
 /// Connections at once. What needs more waits: a database that is slow is not helped by more of them.
 const CONNECTIONS: u32 = 16;
 
+/// How many of them writers have at the most. While a lock is on the tables, each change that somebody waited for keeps its connection for longer than that.
+const WRITERS: usize = 8;
+
 /// What a database ends a statement of a server's after, whose server has gone on: longer than any is waited for.
 const ABANDONED: &str = "10s";
+
+/// And how long such a statement waits for a lock: longer than [`PATIENCE`], so that it is the server that gives up, and calls it an absence.
+const LOCKED: &str = "4s";
 
 /// Where a database is. Printed without the password that may be in it.
 #[derive(Clone)]
@@ -148,11 +154,11 @@ impl Place {
                     .foreign_keys(true)
                     .busy_timeout(BUSY);
                 let pool = SqlitePoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-                Ok(Database::Sqlite(pool.connect_lazy_with(options)))
+                Ok(Database::new(Connections::Sqlite(pool.connect_lazy_with(options)), WRITERS))
             }
             Kind::Postgres { options, .. } => {
                 let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
-                Ok(Database::Postgres(pool.connect_lazy_with(impatient(options))))
+                Ok(Database::new(Connections::Postgres(pool.connect_lazy_with(impatient(options))), WRITERS))
             }
         }
     }
@@ -162,7 +168,7 @@ impl Place {
 fn impatient(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().application_name("countersign").options([
         ("statement_timeout", ABANDONED),
-        ("lock_timeout", ABANDONED),
+        ("lock_timeout", LOCKED),
         ("idle_in_transaction_session_timeout", ABANDONED),
     ])
 }
@@ -337,8 +343,8 @@ mod tests {
     fn a_server_is_told_to_end_what_a_process_has_begun_and_waits_for_no_longer() {
         let options = PgConnectOptions::from_str("postgres://countersign@db.example/accounts").unwrap();
         let told = impatient(&options).get_options().unwrap().to_owned();
-        for setting in ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"] {
-            assert!(told.split(" -c ").any(|set| set.trim_start_matches("-c ") == format!("{setting}=10s")), "{told}");
+        for setting in ["statement_timeout=10s", "lock_timeout=4s", "idle_in_transaction_session_timeout=10s"] {
+            assert!(told.split(" -c ").any(|set| set.trim_start_matches("-c ") == setting), "{told}");
         }
     }
 
@@ -357,7 +363,7 @@ mod tests {
             format!("one that hangs costs no other login its {} seconds", PATIENCE.as_secs()),
             "is given up twelve seconds after the question on it was".to_owned(),
             format!("writers wait for each other for up to {} seconds", BUSY.as_secs_f64()),
-            format!("At most {CONNECTIONS} connections for each `SqlStore`"),
+            format!("At most {CONNECTIONS} connections for each `SqlStore`, and at most {WRITERS} of them to write"),
         ] {
             assert!(text.contains(&sentence), "docs/accounts.md does not say: {sentence}");
         }

@@ -1,6 +1,7 @@
 //! Roles as rows.
 
-use crate::database::{Value, Work};
+use crate::bulk::PATIENCE;
+use crate::database::{Row, Value, Work};
 use crate::record;
 use crate::store::{Failed, SqlStore, account, is_taken, select, too_many, version};
 use countersign::accounts::{AccountError, Role, StoreError};
@@ -66,6 +67,16 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
                 FROM account_roles h JOIN roles r ON r.name = h.role WHERE h.account = accounts.name) > $4) \
          ORDER BY accounts.name LIMIT $5"
     );
+    // The most that any of them can have: far less to look for than how much each has.
+    const THE_MOST: &str = "\
+        SELECT CAST(own.words + held.words AS BIGINT) AS words, CAST(own.bytes + held.bytes AS BIGINT) AS bytes FROM \
+        (SELECT coalesce(max(coalesce(length(permissions) - length(replace(permissions, ',', '')) + 1, 0)), 0) AS words, \
+                coalesce(max(length(name) * 4 + coalesce(length(permissions), 0)), 0) AS bytes \
+            FROM accounts JOIN account_roles ON account = name WHERE role = $1) own, \
+        (SELECT coalesce(sum(length(permissions) - length(replace(permissions, ',', '')) + 1), 0) AS words, \
+                coalesce(sum(length(permissions) + 1), 0) AS bytes \
+            FROM roles WHERE name IN \
+            (SELECT h.role FROM account_roles o JOIN account_roles h ON h.account = o.account WHERE o.role = $1)) held";
     if new.name() != old.name() {
         return Err(StoreError::Conflict);
     }
@@ -76,8 +87,8 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
     let bytes = limits::MAX_GRANT.saturating_sub(limits::MAX_PERMISSIONS).saturating_sub(16);
     let bounds = [bound(limits::MAX_PERMISSIONS), bound(bytes), bound(CROWDED)];
     store
-        .write(async {
-            let mut work = store.database().begin().await?;
+        .write_within(PATIENCE, async {
+            let mut work = store.database().begin_long(PATIENCE).await?;
             if matches!(work, Work::Postgres(_)) {
                 // One after the other: two roles that change at once would each be measured beside the other as it was.
                 work.run("SELECT pg_advisory_xact_lock($1)::text", vec![CHANGES.into()]).await?;
@@ -85,7 +96,15 @@ pub(crate) async fn update(store: &SqlStore, old: &Role, new: &Role) -> Result<(
             if work.run(UPDATE, values).await?.is_empty() {
                 return Err(StoreError::Conflict.into());
             }
-            if new.permissions().any(|word| old.permissions().all(|held| held != word)) {
+            let is_within = |row: &Row| {
+                let within = |column, most| {
+                    Ok::<_, sqlx::Error>(usize::try_from(row.number(column)?).is_ok_and(|has| has <= most))
+                };
+                Ok::<_, sqlx::Error>(within("words", limits::MAX_PERMISSIONS)? && within("bytes", bytes)?)
+            };
+            if new.permissions().any(|word| old.permissions().all(|held| held != word))
+                && !work.run(THE_MOST, vec![name.into()]).await?.first().map_or(Ok(false), is_within)?
+            {
                 let mut after = String::new();
                 loop {
                     let values = [Value::from(name), after.as_str().into()].into_iter().chain(bounds.clone());

@@ -1,10 +1,11 @@
 //! The tables, and how they came to be what they are.
 
 use crate::costs;
-use crate::database::{Database, Row, Value};
+use crate::database::{Database, Row, Value, Work};
 use crate::place::{OpenError, PATIENCE};
 use crate::record::columns;
 use core::fmt::{self, Write};
+use countersign::accounts::Account;
 use rand::TryRng;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -171,15 +172,12 @@ const LOCK: i64 = 0x636f_756e_7465_7273;
 /// not to those who log in.
 pub(crate) async fn look(database: &Database) -> Result<Schema, OpenError> {
     const KEY: &str = "SELECT imitation_key FROM countersign";
-    let tables = match database {
-        Database::Sqlite(_) => {
-            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
-             'account_roles', 'imitated_costs')"
-        }
-        Database::Postgres(_) => {
-            "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign', 'roles', 'account_roles', 'imitated_costs']) \
-             AS t WHERE to_regclass(t) IS NOT NULL"
-        }
+    let tables = if database.is_sqlite() {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ('accounts', 'tokens', 'countersign', 'roles', \
+         'account_roles', 'imitated_costs')"
+    } else {
+        "SELECT t AS name FROM unnest(ARRAY['accounts', 'tokens', 'countersign', 'roles', 'account_roles', 'imitated_costs']) \
+         AS t WHERE to_regclass(t) IS NOT NULL"
     };
     let tables = ask(database, tables).await.map_err(OpenError::away)?.len();
     let all_is_there = [
@@ -275,7 +273,13 @@ pub(crate) async fn migrate(database: &Database) -> Result<Schema, OpenError> {
         loop {
             match step(database, from).await {
                 Ok(()) => return Ok(before),
-                Err(Failed::Schema(found)) => return Err(OpenError::Schema(found)),
+                // A later version of this program was first.
+                Err(Failed::Later) => {
+                    return match look(database).await? {
+                        found @ Schema::Compatible { .. } => Ok(found),
+                        other => Err(OpenError::Schema(other)),
+                    };
+                }
                 Err(Failed::Open(error)) => return Err(error),
                 Err(Failed::Sql(error)) if is_locked(&error) => {
                     tries = tries.saturating_sub(1);
@@ -300,7 +304,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Why there are no tables yet.
 enum Failed {
     Sql(sqlx::Error),
-    Schema(Schema),
+    Later,
     Open(OpenError),
 }
 
@@ -326,9 +330,10 @@ async fn step(database: &Database, from: i64) -> Result<(), Failed> {
         work.run(WAIT, Vec::new()).await?;
     }
     // Somebody else may have been at it, and is done now: this sees what they did.
-    let is_there = match database {
-        Database::Sqlite(_) => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'",
-        Database::Postgres(_) => "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL",
+    let is_there = if database.is_sqlite() {
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = 'countersign'"
+    } else {
+        "SELECT 'countersign' AS name WHERE to_regclass('countersign') IS NOT NULL"
     };
     let is_there = !work.run(is_there, Vec::new()).await?.is_empty();
     let now = if is_there {
@@ -337,15 +342,18 @@ async fn step(database: &Database, from: i64) -> Result<(), Failed> {
     } else {
         from
     };
-    // A later version of this program was first.
     if now > LATEST {
-        return Err(Failed::Schema(Schema::Newer { version: now }));
+        return Err(Failed::Later);
     }
+    let costs = if now == 1 { costs_of_version_1(&mut work).await? } else { Vec::new() };
     let migrations = if database.is_sqlite() { SQLITE } else { POSTGRES };
     for statements in migrations.into_iter().skip(usize::try_from(now).unwrap_or_default()) {
         for statement in statements {
             work.run(*statement, Vec::new()).await?;
         }
+    }
+    for cost in costs {
+        costs::insert(&mut work, &cost).await?;
     }
     if now == 0 {
         let values = vec![LATEST.into(), Value::Text(key().map_err(Failed::Open)?), COMPATIBLE_FROM.into()];
@@ -356,6 +364,21 @@ async fn step(database: &Database, from: i64) -> Result<(), Failed> {
         work.run(update, vec![LATEST.into(), COMPATIBLE_FROM.into()]).await?;
     }
     Ok(work.commit().await?)
+}
+
+/// What unknown names imitated before there was a list: what passwords cost, of which each row had a digest.
+async fn costs_of_version_1(work: &mut Work) -> Result<Vec<String>, sqlx::Error> {
+    let select =
+        "SELECT min(password) AS password FROM accounts WHERE password IS NOT NULL GROUP BY password_cost ORDER BY 1";
+    let passwords =
+        work.run(select, Vec::new()).await?.iter().map(|row| row.text("password")).collect::<Result<Vec<_>, _>>()?;
+    let cost = |password: &String| {
+        let mut account = Account::new("anybody", [""; 0]).ok()?;
+        account.set_password_hash(password).ok()?;
+        account.password_cost()
+    };
+    // One that can't be read lets nobody in.
+    Ok(passwords.iter().filter_map(cost).collect())
 }
 
 /// Who has locks on the tables, as far as this role may see it.

@@ -18,14 +18,14 @@ mod tables;
 
 use countersign::Reason;
 use countersign::accounts::{Account, AccountError, AccountStore, Role, StoreError};
-use countersign_stores::{Availability, OpenError, Place, Schema, SqlStore};
+use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use left_out::left_out;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tables::{BACK_TO_1, account, all_but_one, log_in};
+use tables::{BACK_TO_1, account, all_but_one, log_in, read_beside_changes_that_wait, watched};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -219,20 +219,27 @@ async fn a_migration_that_somebody_is_in_the_way_of_lets_logins_through_and_name
 async fn a_migration_that_comes_after_a_later_programs_leaves_the_tables_to_that() {
     let Some(server) = Server::with("later_first").await else { return };
     server.place().migrate().await.unwrap();
-    server.run("UPDATE countersign SET version = 2").await;
-    let mut other = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
-    let lock = format!("SELECT pg_advisory_lock({})", 0x636f_756e_7465_7273_i64);
-    sqlx::query(AssertSqlSafe(lock)).execute(&mut other).await.unwrap();
-    let place = server.place();
-    let migrating = tokio::spawn(async move { place.migrate().await });
-    let waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
-         (SELECT oid FROM pg_database WHERE datname = current_database())";
-    while sqlx::query(waiting).fetch_all(&mut other).await.unwrap().is_empty() {}
-    server.run("UPDATE countersign SET version = 7, compatible_from = 7").await;
-    other.close().await.unwrap();
-    let refused = migrating.await.unwrap();
-    assert!(matches!(refused, Err(OpenError::Schema(Schema::Newer { version: 7 }))), "{refused:?}");
-    assert_eq!(server.place().schema().await.unwrap(), Schema::Newer { version: 7 });
+    for (compatible_from, found) in [(7, Schema::Newer { version: 7 }), (4, Schema::Compatible { version: 7 })] {
+        server.run("UPDATE countersign SET version = 2").await;
+        let mut other = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+        let lock = format!("SELECT pg_advisory_lock({})", 0x636f_756e_7465_7273_i64);
+        sqlx::query(AssertSqlSafe(lock)).execute(&mut other).await.unwrap();
+        let place = server.place();
+        let migrating = tokio::spawn(async move { place.migrate().await });
+        let waiting = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
+             (SELECT oid FROM pg_database WHERE datname = current_database())";
+        while sqlx::query(waiting).fetch_all(&mut other).await.unwrap().is_empty() {}
+        server.run(&format!("UPDATE countersign SET version = 7, compatible_from = {compatible_from}")).await;
+        other.close().await.unwrap();
+        match migrating.await.unwrap() {
+            // As it says itself when it comes a moment later.
+            Ok(said) | Err(OpenError::Schema(said)) => assert_eq!(said, found),
+            Err(error) => panic!("{error:?}"),
+        }
+        assert_eq!(server.place().schema().await.unwrap(), found);
+        let again = server.place().migrate().await;
+        assert_eq!(again.is_ok(), matches!(found, Schema::Compatible { .. }), "{again:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -281,15 +288,6 @@ async fn a_database_that_goes_away_says_not_now_and_is_asked_again_when_it_is_ba
         }
     }
     assert!(!store.find("alice").await.unwrap().unwrap().is_locked(), "nothing was half done");
-}
-
-/// Whether it is back, each time that something was told.
-async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let tell = Arc::clone(&told);
-    let store = SqlStore::open(place).await.unwrap();
-    let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
-    (Arc::new(store.with_observer(tell)), told)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,6 +445,28 @@ async fn whoever_is_slow_is_given_up_and_nobody_else_waits() {
     assert!(bob.unwrap());
     assert!(log_in(&store, "alice").await.is_ok(), "reading waits for nobody");
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+}
+
+/// As while somebody makes an index, or a standby is missing that has to say yes to each change.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_for_a_lock_keep_nobody_from_reading() {
+    let Some(server) = Server::with("lock").await else { return };
+    server.place().migrate().await.unwrap();
+    let (store, told) = watched(&server.place()).await;
+    store.add(&account("alice")).await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    let mut holder = PgConnection::connect(&server.address(&server.socket)).await.unwrap();
+    for statement in ["BEGIN", "LOCK TABLE accounts IN SHARE MODE"] {
+        sqlx::query(statement).execute(&mut holder).await.unwrap();
+    }
+    read_beside_changes_that_wait(&store).await;
+    assert_eq!(*told.lock().unwrap(), []);
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    let end = Instant::now() + Duration::from_secs(60);
+    while store.edit("alice", |account| Ok(account.lock())).await.is_err() {
+        assert!(Instant::now() < end, "no change is made any more");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

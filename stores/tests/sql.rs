@@ -13,16 +13,16 @@ mod heap;
 #[path = "support/tables.rs"]
 mod tables;
 
-use countersign::Reason;
-use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, HashParameters, Role, StoreError};
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, HashParameters, Role, StoreError};
 use countersign::files::{FileError, Missing, edit_accounts};
+use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use tables::{BACK_TO_1, PASSWORD, account, all_but_one, log_in};
+use tables::{BACK_TO_1, PASSWORD, account, all_but_one, log_in, read_beside_changes_that_wait, watched};
 use tempfile::TempDir;
 
 async fn sqlite() -> (TempDir, Place) {
@@ -130,11 +130,23 @@ async fn older_tables_are_refused_until_they_are_migrated_and_keep_what_is_in_th
     let (_folder, place) = sqlite().await;
     let store = SqlStore::open(&place).await.unwrap();
     store.add(&account("alice")).await.unwrap();
+    let mut bob = Account::new("bob", [""; 0]).unwrap();
+    let argon2 = HashParameters::new(16, 1, 1).unwrap();
+    bob.set_password_with(PASSWORD, argon2).unwrap();
+    store.add(&bob).await.unwrap();
     store.close().await;
-    let was_there = "UPDATE accounts SET more = 'from=192.0.2.0/24', password_cost = 'x' WHERE name = 'alice'";
-    other(&place, &[&BACK_TO_1[..], &[was_there]].concat()).await.close().await.unwrap();
+    let was_there = [
+        "UPDATE accounts SET more = 'from=192.0.2.0/24' WHERE name = 'alice'",
+        "UPDATE accounts SET password_cost = 'the digest of ' || name",
+    ];
+    other(&place, &[&BACK_TO_1[..], &was_there].concat()).await.close().await.unwrap();
     assert_eq!(schema(SqlStore::open(&place).await), Schema::Older { version: 1 });
     assert_eq!(place.migrate().await.unwrap(), Schema::Older { version: 1 });
+    // What unknown names imitated they imitate from then on, before anybody logs in.
+    let listed = costs(&place).await;
+    for known in [account("alice"), bob].map(|account| account.password_cost().unwrap()) {
+        assert!(listed.contains(&known), "{listed:?}");
+    }
     let store = Arc::new(SqlStore::open(&place).await.unwrap());
     let alice = store.find("alice").await.unwrap().unwrap();
     assert_eq!((alice.has_password(), alice.allowed_from().map(|from| from.as_str())), (true, Some("192.0.2.0/24")));
@@ -356,6 +368,36 @@ async fn a_row_that_can_t_be_read_lets_nobody_in_and_is_named() {
     assert!(log_in(&store, "bob").await.is_ok());
 }
 
+/// As `sqlite3` does it, which knows of no foreign keys unless it is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_added_has_nothing_that_somebody_else_of_the_name_had() {
+    let (_folder, place) = sqlite().await;
+    let store = Arc::new(SqlStore::open(&place).await.unwrap());
+    store.add_role(&Role::new("clerk", ["orders:read"]).unwrap()).await.unwrap();
+    for is_import in [false, true] {
+        let mut bob = account("bob");
+        bob.add_role("clerk").unwrap();
+        let token = bob.issue_token().unwrap();
+        store.add(&bob).await.unwrap();
+        let rows = ["PRAGMA foreign_keys = OFF", "DELETE FROM accounts WHERE name = 'bob'"];
+        other(&place, &rows).await.close().await.unwrap();
+        let mut another = account("bob");
+        // One that he is to have, too, is in nobody's way.
+        if is_import {
+            another.add_role("clerk").unwrap();
+            assert_eq!(store.add_all(&[account("carol"), another.clone()]).await.unwrap(), []);
+        } else {
+            store.add(&another).await.unwrap();
+        }
+        let found = store.find("bob").await.unwrap().unwrap();
+        assert!(found.is_same(&another), "{:?}", found.roles().collect::<Vec<_>>());
+        let (verifier, context) = (AccountVerifier::new(Arc::clone(&store)), Context::uncounted());
+        let shown = verifier.verify(&Attempt::new(Credential::Token(token.as_bytes()), &context)).await;
+        assert_eq!(shown, Err(Reason::UnknownToken));
+        store.remove("bob").await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_somebody_holds_the_file_it_is_read_and_writes_say_not_now() {
     let (_folder, place) = sqlite().await;
@@ -365,6 +407,19 @@ async fn while_somebody_holds_the_file_it_is_read_and_writes_say_not_now() {
     assert!(log_in(&store, "alice").await.is_ok());
     let away = store.edit("alice", |account| Ok(account.lock())).await;
     assert!(matches!(away, Err(StoreError::Away { .. })), "{away:?}");
+    sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
+    assert!(store.edit("alice", |account| Ok(account.lock())).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_that_wait_for_a_lock_keep_nobody_from_reading() {
+    let (_folder, place) = sqlite().await;
+    let (store, told) = watched(&place).await;
+    store.add(&account("alice")).await.unwrap();
+    assert!(log_in(&store, "alice").await.is_ok());
+    let mut holder = other(&place, &["BEGIN IMMEDIATE"]).await;
+    read_beside_changes_that_wait(&store).await;
+    assert_eq!(*told.lock().unwrap(), []);
     sqlx::query("ROLLBACK").execute(&mut holder).await.unwrap();
     assert!(store.edit("alice", |account| Ok(account.lock())).await.unwrap());
 }

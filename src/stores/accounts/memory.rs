@@ -4,7 +4,7 @@ use super::account::Account;
 use super::imitation::Imitation;
 use super::role::Role;
 use super::store::{AccountStore, StoreError};
-use super::{Accounts, TotpCheck, now};
+use super::{Accounts, now};
 use core::future::{Future, ready};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -22,12 +22,17 @@ impl Accounts {
         found.into_iter().filter_map(|account| self.stored(account.name())).collect()
     }
 
-    /// Puts `new` in the place of `old`, if it has those fields still.
-    pub(super) fn exchange(&mut self, old: &Account, new: &Account) -> Result<(), StoreError> {
+    /// What `new` becomes in the place of `old`, if that has those fields still.
+    fn exchanged(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
         if !self.get(old.name()).is_some_and(|account| account.is_same(old)) || new.name() != old.name() {
             return Err(StoreError::Conflict);
         }
-        let new = self.changed_to(new.clone())?;
+        Ok(self.changed_to(new.clone())?)
+    }
+
+    /// Puts `new` in the place of `old`, if that has those fields still.
+    pub(super) fn exchange(&mut self, old: &Account, new: &Account) -> Result<(), StoreError> {
+        let new = self.exchanged(old, new)?;
         self.put(new);
         Ok(())
     }
@@ -66,16 +71,12 @@ impl Accounts {
         if self.get(old.name()).is_none_or(|account| account.version() != old.version()) {
             return Err(StoreError::Conflict);
         }
-        remember(&self.answers, old, new)?;
-        self.exchange(old, new)?;
+        // What is refused leaves what is remembered as it was.
+        let changed = self.exchanged(old, new)?;
+        self.answers.replace(old, new, now().now())?;
+        self.put(changed);
         self.stored(old.name()).ok_or(StoreError::Conflict)
     }
-}
-
-/// Remembers other answers of an account.
-pub(super) fn remember(answers: &TotpCheck, old: &Account, new: &Account) -> Result<(), StoreError> {
-    let is_as_before = answers.replace(old.name(), (old.answers, new.answers), now().now());
-    if is_as_before { Ok(()) } else { Err(StoreError::Conflict) }
 }
 
 /// As long as the process lives: nothing is written to a disk.

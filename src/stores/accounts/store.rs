@@ -16,7 +16,7 @@ use std::sync::Arc;
 ///
 /// A store keeps of an account its name, [`Account::fields`], [`Account::version`] and [`Account::answers`], and gives all of them
 /// back: [`Account::from_fields`], [`Account::with_version`], [`Account::with_answers`]. It keeps roles beside them, and gives an account with
-/// those that it has: [`Account::with_roles`], [`Role::with_version`]. Its methods are asked from async code and
+/// those that it has, by whatever method: [`Account::with_roles`], [`Role::with_version`]. What the errors name is what they are about, to the letter. Its methods are asked from async code and
 /// must not block; they need a timeout of their own, after which they say [`StoreError::Away`]. A future of theirs may be dropped
 /// at any time.
 pub trait AccountStore: Send + Sync {
@@ -27,7 +27,8 @@ pub trait AccountStore: Send + Sync {
     /// [`StoreError::Away`]; [`StoreError::Account`] where it can't be read: nobody is let in by it, then.
     fn find(&self, name: &str) -> impl Future<Output = Result<Option<Account>, StoreError>> + Send;
 
-    /// The account that has a token with this SHA-256.
+    /// The account that has a token with this SHA-256, as [`AccountStore::find`] gives it. Among [`Account::fields`] it is the `token` whose value is `SHA256:` and
+    /// the base64 of the hash, without padding.
     ///
     /// # Errors
     /// As [`AccountStore::find`].
@@ -44,17 +45,22 @@ pub trait AccountStore: Send + Sync {
     /// before.
     fn imitation(&self) -> impl Future<Output = Imitation> + Send;
 
-    /// Adds an account, under a version of its own.
+    /// Adds an account, with the answers that are remembered of it, under a version of its own: not one that an account of this name has had before.
     ///
     /// # Errors
-    /// [`AccountError::Exists`], within [`StoreError::Account`], and others.
+    /// Within [`StoreError::Account`]: [`AccountError::Exists`]; [`AccountError::DuplicateToken`] where another account has one of its tokens;
+    /// [`AccountError::UnknownRole`]; [`AccountError::Permissions`] where it would have more than a grant may have, with those of its roles
+    /// ([`Account::with_roles`] says the last two). Others as well. Then nothing was added; after [`StoreError::Away`] nobody knows.
     fn add(&self, account: &Account) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Puts `new` in the place of `old`, if that is still how the account is: both its version and the answers that are remembered of
-    /// it. Gives it as it is kept then: under another version, unless only the answers are others.
+    /// it. Gives it as it is kept then: under another version, unless only the answers are others ([`Account::is_same`] with `old`). The answers are those
+    /// of `new`.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where it is not, and others. Then nothing was changed; after [`StoreError::Away`] nobody knows.
+    /// [`StoreError::Conflict`] where it is not, where it is gone, or where `new` has another name; within [`StoreError::Account`], as
+    /// [`AccountStore::add`]: [`AccountError::DuplicateToken`], [`AccountError::UnknownRole`], [`AccountError::Permissions`]. Others as well. Then nothing was
+    /// changed, of what is remembered of answers neither; after [`StoreError::Away`] nobody knows.
     fn update(&self, old: &Account, new: &Account) -> impl Future<Output = Result<Account, StoreError>> + Send;
 
     /// Removes the account of this name, even if it can't be read.
@@ -63,7 +69,7 @@ pub trait AccountStore: Send + Sync {
     /// [`AccountError::Unknown`], within [`StoreError::Account`], and others.
     fn remove(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// The roles, in the order of their names.
+    /// The roles, in the order of their names' bytes.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -85,14 +91,14 @@ pub trait AccountStore: Send + Sync {
     /// then.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] where it is not; [`AccountError::Permissions`], within [`StoreError::Account`], where an account would
+    /// [`StoreError::Conflict`] where it is not, where it is gone, or where `new` has another name; [`AccountError::Permissions`], within [`StoreError::Account`], where an account would
     /// have more permissions than a grant may have; and others. Then nothing was changed; after [`StoreError::Away`] nobody knows.
     fn update_role(&self, old: &Role, new: &Role) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Removes a role that no account has.
     ///
     /// # Errors
-    /// [`AccountError::UnknownRole`] and [`AccountError::RoleInUse`], within [`StoreError::Account`], and others.
+    /// [`AccountError::UnknownRole`], and [`AccountError::RoleInUse`] with the role and one who has it, within [`StoreError::Account`]; and others.
     fn remove_role(&self, name: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Changes a role, as [`AccountStore::edit`] does an account.

@@ -1,11 +1,13 @@
 //! One-time codes of an authenticator: TOTP (RFC 6238), 6 digits of HMAC-SHA-1 every 30 seconds, as all of them show.
 
-use super::AccountError;
+use super::account::{Account, front};
+use super::{AccountError, StoreError};
 use crate::crypto::SecretString;
 use crate::terms::error::Reason;
 use crate::time::{TimeOfDay, UnixTime};
 use core::fmt;
 use rand::TryRng;
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -92,6 +94,11 @@ impl TotpSecret {
     /// Whether this is the code now, or that of a step before or after. For enrolling alone: it does not remember what was used.
     pub fn confirms(&self, code: &[u8], now: UnixTime) -> bool {
         self.steps(&digits(code), now.into()).flatten().count() > 0
+    }
+
+    /// The front of its hash, by which it is told from others.
+    fn front(&self) -> u64 {
+        front(Sha256::new().chain_update(self.0.as_bytes()))
     }
 
     /// The step that this is the code of, which must be after the `last` one that was used.
@@ -195,7 +202,7 @@ impl Answers {
 /// made, and has been set right since, those of the next minute are refused instead. Two processes that let in the same users do not know of each other's.
 ///
 /// After 5 wrong answers in a row none is looked at for 30 seconds, and for twice as long after each further one, up to an hour. Only
-/// whoever has the password gets that far.
+/// whoever has the password gets that far. What was answered for another secret of the user's is not held against a new one.
 ///
 /// ```
 /// use countersign::{Reason, UnixTime, accounts::{TotpCheck, TotpSecret}};
@@ -213,7 +220,15 @@ pub struct TotpCheck(Mutex<State>);
 struct State {
     /// Codes of this step and those before are not taken of anybody.
     floor: u64,
+    /// By [`whose`].
     users: HashMap<String, Answers>,
+}
+
+/// What answers are remembered under: a user, and their authenticator. Whoever has enrolled another one, or is another of the same name, begins anew, also
+/// where that was done by another process; and where an account is gone and comes back, as while somebody edits a file, what was used stays used.
+fn whose(user: &str, secret: Option<&TotpSecret>) -> String {
+    // No name has a blank.
+    secret.map_or_else(|| user.to_owned(), |secret| format!("{user} {:016x}", secret.front()))
 }
 
 impl Default for TotpCheck {
@@ -233,26 +248,39 @@ impl TotpCheck {
     /// # Errors
     /// [`Reason::WrongFactor`]; [`Reason::FactorUsed`] for a code that was good once, or may have been; [`Reason::FactorLocked`].
     pub fn verify(&self, user: &str, secret: &TotpSecret, code: &[u8], now: UnixTime) -> Result<(), Reason> {
-        let mut state = self.lock();
-        let (mut answers, time) = (state.known(user, now), now.into());
+        let (mut state, user) = (self.lock(), whose(user, Some(secret)));
+        let (mut answers, time) = (state.known(&user, now), now.into());
         let verdict = answers.judge(time, |last| secret.judge(code, time, last));
         state.put(user, answers, now);
         verdict
     }
 
-    /// What is remembered of a user.
-    pub(super) fn known(&self, user: &str, now: UnixTime) -> Answers {
-        self.lock().known(user, now)
+    /// What is remembered of an account.
+    pub(super) fn known(&self, account: &Account, now: UnixTime) -> Answers {
+        self.lock().known(&whose(account.name(), account.totp.as_ref()), now)
     }
 
-    /// Remembers something else of a user, unless that is no longer what it was.
-    pub(super) fn replace(&self, user: &str, (old, new): (Answers, Answers), now: UnixTime) -> bool {
-        let mut state = self.lock();
-        let is_as_before = state.known(user, now) == old;
-        if is_as_before && new != old {
-            state.put(user, new, now);
+    /// Remembers of an account that is added what was remembered of it elsewhere.
+    pub(super) fn adopt(&self, account: &Account, now: UnixTime) {
+        if account.answers != Answers::default() {
+            self.lock().put(whose(account.name(), account.totp.as_ref()), account.answers, now);
         }
-        is_as_before
+    }
+
+    /// Remembers something else of an account that is changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] where what is remembered is no longer what it was.
+    pub(super) fn replace(&self, old: &Account, new: &Account, now: UnixTime) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        let [before, after] = [old, new].map(|account| whose(account.name(), account.totp.as_ref()));
+        if state.known(&before, now) != state.floored(old.answers) {
+            return Err(StoreError::Conflict);
+        }
+        if (&after, new.answers) != (&before, old.answers) {
+            state.put(after, new.answers, now);
+        }
+        Ok(())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -276,12 +304,15 @@ impl State {
     fn known(&mut self, user: &str, now: UnixTime) -> Answers {
         // Of a process that began while the clock was ahead: at the time of another zone, say, until the network was there.
         self.floor = at_most_near(self.floor, now);
-        let known = self.users.get(user).copied().unwrap_or_default();
-        Answers { last_step: known.last_step.max(self.floor), ..known }
+        self.floored(self.users.get(user).copied().unwrap_or_default())
     }
 
-    fn put(&mut self, user: &str, answers: Answers, now: UnixTime) {
-        self.users.insert(user.to_owned(), answers);
+    fn floored(&self, answers: Answers) -> Answers {
+        Answers { last_step: answers.last_step.max(self.floor), ..answers }
+    }
+
+    fn put(&mut self, user: String, answers: Answers, now: UnixTime) {
+        self.users.insert(user, answers);
         self.forget_some(now);
     }
 

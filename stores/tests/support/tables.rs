@@ -1,9 +1,13 @@
-//! An account in a database, a login to it, and the tables of the first version.
+//! An account in a database, a login to it, what is told of it, and the tables of the first version.
 
-use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, HashParameters, Role};
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, HashParameters, Role, StoreError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
-use countersign_stores::SqlStore;
-use std::sync::Arc;
+use countersign_stores::{Availability, Place, SqlStore};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+use tokio::sync::Barrier;
 
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
 
@@ -17,6 +21,47 @@ pub(crate) fn account(name: &str) -> Account {
 pub(crate) async fn log_in<S: AccountStore>(store: &Arc<S>, user: &str) -> Result<Grant, Reason> {
     let (verifier, context) = (AccountVerifier::new(Arc::clone(store)), Context::uncounted());
     verifier.verify(&Attempt::new(Credential::Password { user, password: PASSWORD }, &context)).await
+}
+
+/// Whether it is back, each time that something was told.
+pub(crate) async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
+    let store = SqlStore::open(place).await.unwrap();
+    let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
+    (Arc::new(store.with_observer(tell)), told)
+}
+
+/// While somebody keeps all changes waiting, many are wanted; and many look at what there is.
+pub(crate) async fn read_beside_changes_that_wait(store: &Arc<SqlStore>) {
+    let old = store.find("alice").await.unwrap().unwrap();
+    let mut new = old.clone();
+    new.lock();
+    let begun = Arc::new(Barrier::new(33));
+    let change = |_| {
+        let (store, old, new, begun) = (Arc::clone(store), old.clone(), new.clone(), Arc::clone(&begun));
+        tokio::spawn(async move {
+            let mut update = Box::pin(store.update(&old, &new));
+            // It has asked for a connection by then, before anybody reads.
+            assert!(poll_fn(|task| Poll::Ready(update.as_mut().poll(task))).await.is_pending());
+            begun.wait().await;
+            update.await
+        })
+    };
+    let changes: Vec<_> = (0..32).map(change).collect();
+    begun.wait().await;
+    while changes.iter().any(|change| !change.is_finished()) {
+        assert!(store.find("alice").await.unwrap().is_some());
+        store.check().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    for change in changes {
+        let given_up = change.await.unwrap();
+        assert!(matches!(given_up, Err(StoreError::Away { .. })), "{given_up:?}");
+    }
+    // Nobody waits for them any more, and they wait still.
+    assert!(log_in(store, "alice").await.is_ok());
+    store.check().await.unwrap();
 }
 
 /// What makes version 1 of the latest, but for what is in it.
@@ -60,4 +105,13 @@ pub(crate) async fn all_but_one(store: &SqlStore) {
     }
     let as_before = store.find("bob").await.unwrap().unwrap();
     assert!(as_before.is_same(&bob) && as_before.version() == bob.version());
+    // Of two of one name the first is kept, and nothing of the other with it.
+    let (mut first, mut second) = (account("dora"), account("dora"));
+    first.lock();
+    second.issue_token().unwrap();
+    second.add_role("wide").unwrap();
+    let refused = store.add_all(&[account("erin"), first.clone(), second, account("fred")]).await.unwrap();
+    assert_eq!(refused, [("dora".to_owned(), AccountError::Exists("dora".to_owned()))]);
+    assert!(store.find("dora").await.unwrap().unwrap().is_same(&first));
+    assert!(store.find("fred").await.unwrap().is_some());
 }

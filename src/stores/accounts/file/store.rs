@@ -2,11 +2,10 @@
 
 use super::super::account::Account;
 use super::super::imitation::Imitation;
-use super::super::memory::remember;
 use super::super::reader::{Reader, View};
 use super::super::role::Role;
 use super::super::store::{AccountStore, StoreError};
-use super::super::{AccountError, Accounts};
+use super::super::{AccountError, Accounts, now};
 use super::{AccountFile, FIRST, PATIENCE, Reading, STALE};
 use crate::stores::files::{FileError, Missing, edit_accounts};
 use core::future::ready;
@@ -122,24 +121,37 @@ impl AccountStore for AccountFile {
     }
 
     async fn add(&self, account: &Account) -> Result<(), StoreError> {
-        let account = account.clone();
-        let add =
-            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert(&account)?));
+        let (account, accounts) = (account.clone(), self.accounts());
+        let add = move |file: &File| {
+            edit_accounts(&file.path, Missing::Fail, |accounts| Ok::<_, StoreError>(accounts.insert(&account)?))?;
+            accounts.answers.adopt(&account, now().now());
+            Ok(())
+        };
         self.threads.edit(add).await
     }
 
     async fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
         // As the file is now: it may have been removed since it was found.
         let accounts = self.threads.accounts().await?;
-        if accounts.get(old.name()).is_none_or(|account| account.version() != old.version()) {
+        let is_current = accounts.get(old.name()).is_some_and(|account| account.version() == old.version());
+        if !is_current || new.name() != old.name() {
             return Err(StoreError::Conflict);
         }
-        remember(&accounts.answers, old, new)?;
+        // Before the file is changed: of two who have read the same, one comes first.
+        accounts.answers.replace(old, new, now().now())?;
         if new.is_same(old) {
             return Ok(new.clone());
         }
         let (old, new) = (old.clone(), new.clone());
-        self.threads.edit(move |file| file.update(&old, &new)).await
+        let update = move |file: &File| {
+            let updated = file.update(&old, &new);
+            // Of a change that is refused nothing is remembered, either. After an absence nobody knows.
+            if !matches!(updated, Ok(_) | Err(StoreError::Away { .. })) {
+                let _ = accounts.answers.replace(&new, &old, now().now());
+            }
+            updated
+        };
+        self.threads.edit(update).await
     }
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
