@@ -24,6 +24,7 @@ let mut accounts = Accounts::new();
 accounts.add("alice", ["read"])?;
 accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 let verifier = AccountVerifier::new(RwLock::new(accounts));
+// Async, as a store of accounts may have to be waited for. The acceptor does that by itself, and needs no runtime for it.
 let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
 let listener = TcpListener::bind("127.0.0.1:0")?;
 let address = listener.local_addr()?;
