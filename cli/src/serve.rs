@@ -83,9 +83,9 @@ use users::{Told, watched};
 #[command(after_help = "\
 Examples:
   countersign keygen --out server.pem
-  countersign user add alice --users users.txt
-  countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
-  countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
+  countersign user add alice --users users
+  countersign serve --listen [::]:4500 --key server.pem --users users --forward localhost:5432
+  countersign serve --listen [::]:4500 --key server.pem --users users --exec /usr/bin/fortune
   countersign serve --listen [::]:4500 --key server.pem --ldap ldaps://ldap.example \
     --ldap-base ou=people,dc=example --ldap-bind-dn cn=countersign,dc=example \
     --ldap-password-file ldap-password --ldap-group \"cn=clerks,ou=groups,dc=example orders:read\"
@@ -237,7 +237,7 @@ pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
 /// What a command line says.
 #[cfg(test)]
 fn parsed(more: &[&str]) -> Serve {
-    parsed_without_users(&[&["--users", "users.txt"], more].concat())
+    parsed_without_users(&[&["--users", "users"], more].concat())
 }
 
 #[cfg(test)]
