@@ -1,12 +1,15 @@
 //! README.md's first run: what its commands make is what its server and its client read. `.ci/release fresh` follows it as it stands there.
-#![cfg(unix)]
+#![cfg(all(unix, feature = "x509"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod support;
 
 use countersign::accounts::AccountFile;
-use countersign::crypto::rustcrypto;
+use countersign::crypto::{Provider, rustcrypto};
+use countersign::x509::{Roots, X509};
 use countersign::{Acceptor, AccountVerifier, ClientConfig, Connector, Credential, PublicKey, ServerConfig, ServerKey};
+use countersign::{Identity, KnownHosts, Question, Server};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -76,7 +79,7 @@ fn who_follows_the_readme_is_greeted() {
     });
 
     let key = PublicKey::from_pem(&house.read(behind(client, "read_to_string("))).unwrap();
-    let connector = Connector::new(ClientConfig::new(provider), countersign::Server::key(key));
+    let connector = Connector::new(ClientConfig::new(provider), Server::key(key));
     let who = Credential::Password { user, password: password.as_bytes() };
     let mut session = connector.connect_blocking(connect(&address), who).unwrap();
     let mut greeting = String::new();
@@ -117,5 +120,34 @@ fn the_readme_adds_the_features_that_its_programs_need() {
     ] {
         assert!(programs.iter().any(|program| program.contains(used)), "{used}");
         of.iter().for_each(|of| assert!(added("tokio").contains(of), "{used} needs {of}"));
+    }
+}
+
+/// Ways to know a server, compiled, and their text.
+macro_rules! ways {
+    (($($name:ident: $type:ty),*) $($way:expr;)*) => {
+        #[allow(dead_code, reason = "it compiles")]
+        fn compiled($($name: $type),*) -> Result<(), Box<dyn std::error::Error>> {
+            $(let _: Server = $way;)*
+            Ok(())
+        }
+        const WAYS: &[&str] = &[$(stringify!($way)),*];
+    };
+}
+ways! {
+    (key: PublicKey, provider: Provider, ask: fn(&Question<'_>) -> bool)
+    Server::key(key);
+    Server::pinned("SHA256:...".parse()?);
+    Server::trusting(KnownHosts::open("known_hosts")?.at("db.example:4500")?.asking(ask));
+    Server::trusting(X509::new(Roots::parse(&fs::read("ca.crt")?)?)).with_name("db.example")?;
+    Server::trusting(Identity::pinned("SHA256:...".parse()?, provider));
+}
+
+#[test]
+fn the_ways_to_know_a_server_that_the_readme_shows_compile() {
+    let without = |text: &str| text.replace([' ', '\n'], "");
+    let readme = without(README);
+    for way in WAYS {
+        assert!(readme.contains(&format!("`{}`", without(way))), "{way}");
     }
 }
