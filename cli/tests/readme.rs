@@ -82,6 +82,8 @@ fn who_follows_the_readme_is_greeted() {
     let connector = Connector::new(ClientConfig::new(provider), Server::key(key));
     let who = Credential::Password { user, password: password.as_bytes() };
     let mut session = connector.connect_blocking(connect(&address), who).unwrap();
+    assert_eq!(client.matches("session.shutdown().await?").count(), 1);
+    session.close().unwrap();
     let mut greeting = String::new();
     session.read_to_string(&mut greeting).unwrap();
     serving.join().unwrap();
