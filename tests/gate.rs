@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -123,6 +124,49 @@ fn the_scripts_beside_the_gate_stop_at_what_fails_too() {
     assert_eq!(mutants.lines().last(), Some(tried));
     assert!(mutants.contains("\n  git diff \"$base\" -- 'src/*.rs' 'stores/src/*.rs' >\"$diff\"\n"));
     assert_eq!(postgres.lines().last(), Some("\"$@\""));
+}
+
+#[test]
+fn what_is_published_has_an_address_for_its_links_and_a_changelog_with_a_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+    for made in [".ci", "bin"] {
+        fs::create_dir(folder.path().join(made)).unwrap();
+    }
+    write(".ci/release", &read(".ci/release"));
+    write("bin/cargo", "#!/bin/sh\necho \"cargo $*\"\n");
+    fs::set_permissions(folder.path().join("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().join("bin").display(), std::env::var("PATH").unwrap());
+    let said = |manifest: &str, changelog: &str, readme: &str| {
+        write(
+            "Cargo.toml",
+            &format!("[workspace.package]\nversion = \"0.1.0\"\n[package]\nversion.workspace = true\n{manifest}"),
+        );
+        write("CHANGELOG.md", changelog);
+        write("README.md", readme);
+        let mut release = Command::new("bash");
+        let out = release.arg(folder.path().join(".ci/release")).arg("dry-run").env("PATH", &path).output().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap())
+    };
+    let (repository, documentation) =
+        ("repository = \"https://x.example\"\n", "documentation = \"https://y.example\"\n");
+    let (both, dated, taken) =
+        (format!("{repository}{documentation}"), "## 0.1.0, 2027-01-31\n", "cargo add countersign --features tokio\n");
+    let (published, out) = said(&both, dated, taken);
+    assert!(published && out.contains("cargo publish -p countersign --locked --dry-run\n"), "{out}");
+    for (manifest, changelog, readme, names) in [
+        (repository, dated, taken, "no documentation"),
+        (documentation, dated, taken, "no repository"),
+        (&both, "## Unreleased\n", taken, "CHANGELOG.md"),
+        (&both, "## 0.2.0, 2027-01-31\n", taken, "CHANGELOG.md"),
+        (&both, dated, "cargo add countersign --path \"$OLDPWD\"\n", "README.md"),
+    ] {
+        let (published, out) = said(manifest, changelog, readme);
+        assert!(!published && out.contains(names) && !out.contains("cargo publish"), "{names}: {out}");
+    }
+    // What is said of the one that there is now.
+    assert!(read("RELEASING.md").contains("`.ci/release dry-run`"));
+    assert!(read("README.md").lines().any(|line| line.starts_with("cargo add countersign ")));
 }
 
 /// Each feature by itself, or with those that it needs.
