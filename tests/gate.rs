@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn read(file: &str) -> String {
@@ -167,6 +167,60 @@ fn what_is_published_has_an_address_for_its_links_and_a_changelog_with_a_date() 
     // What is said of the one that there is now.
     assert!(read("RELEASING.md").contains("`.ci/release dry-run`"));
     assert!(read("README.md").lines().any(|line| line.starts_with("cargo add countersign ")));
+}
+
+/// Whoever packages it anew runs its tests.
+#[test]
+fn what_is_published_has_all_files_that_its_sources_and_its_own_tests_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = read("Cargo.toml");
+    let (_, include) = manifest.split_once("\ninclude = [").unwrap();
+    let include: Vec<&str> = include
+        .split_once(']')
+        .unwrap()
+        .0
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(|path| path.trim_start_matches('/'))
+        .collect();
+    let is_included = |path: &Path| {
+        let path = path.to_str().unwrap();
+        include.iter().any(|of| match of.split_once('*') {
+            Some((start, end)) => path.starts_with(start) && path.ends_with(end),
+            None => Path::new(path).starts_with(of),
+        })
+    };
+    let mut folders: Vec<PathBuf> = ["src", "examples", "tests"].map(|folder| root.join(folder)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path.strip_prefix(root).unwrap().to_owned()) }
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs") && is_included(file));
+    let mut named = 0;
+    for file in &files {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        for start in ["#[path = \"", "include_str!(\"", "include_bytes!(\""] {
+            for other in text.split(start).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                let mut path = file.parent().unwrap().to_owned();
+                for part in other.split('/') {
+                    if part == ".." { assert!(path.pop(), "{other}") } else { path.push(part) }
+                }
+                if root.join(&path).exists() {
+                    named += 1;
+                    assert!(
+                        is_included(&path),
+                        "{}, which {} names, is not in the package",
+                        path.display(),
+                        file.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
 }
 
 /// Each feature by itself, or with those that it needs.
