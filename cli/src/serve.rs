@@ -156,7 +156,7 @@ What strangers can take is bounded, by address before it is bounded in total: IP
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
 the address that has the most makes way, so that a flood of idle connections does not keep good
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
-of late come first, and where too many wait, one of the address with the most is refused. Each
+of late come first, and where too many wait, one of the address with the most is turned away. Each
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
 bounds still need more they are lowered, with a warning.
 
