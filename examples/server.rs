@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
     let provider = rustcrypto::provider();
     let verifier = AccountVerifier::new(RwLock::new(accounts));
+    // Async, as a store of accounts may have to be waited for. The acceptor does that by itself, and needs no runtime for it.
     let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
     // As many connections as the process may have open: in a flood the newcomers make way for others, and not the listener.
     let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0));

@@ -24,6 +24,7 @@ let mut accounts = Accounts::new();
 accounts.add("alice", ["read"])?;
 accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 let verifier = AccountVerifier::new(RwLock::new(accounts));
+// Async, as a store of accounts may have to be waited for. The acceptor does that by itself, and needs no runtime for it.
 let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
 let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0)); // what the process may have open
 let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -60,7 +61,7 @@ assert_eq!(line, "hello, alice\n");
 //! | read and write afterwards | [`Stream`]: `Read + Write`, or with tokio's streams `AsyncRead + AsyncWrite` |
 //! | put sessions into a pool | `Stream::closing_on_drop`, with the feature `tokio` |
 //! | use blocking streams of your own | [`blocking`] |
-//! | use another event loop | [`Link`] |
+//! | use another event loop | [`Link`], [`Acceptor::accept_over`]: examples/event_loop.rs |
 //! | drive the protocol yourself, without sockets | [`client`], [`server`], [`Session`] |
 //! | say who may do what, and have sessions learn of changes | [`Grant`], [`Verifier::with_policy`], [`Recheck`] |
 //! | have strangers pay for logins in a flood | [`Acceptor::with_puzzles`], [`Puzzles`] |
@@ -71,7 +72,7 @@ assert_eq!(line, "hello, alice\n");
 //! | read keys as OpenSSL, OpenSSH and others write them | [`crypto::KeyFile`], and `files` for those on disk |
 //! | know servers by a file, as OpenSSH does | `KnownHosts` |
 //! | know a server by certificates, and make those | `x509`, `crypto::CertificateChain`, `crypto::CertificateDraft` |
-//! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; `AuthorizedKey` and `ssh_agent` |
+//! | prove a client by its own key | [`ClientKey`], [`SigningKey`], [`VerifyingKey`]; [`AuthorizedKey`] and `ssh_agent` |
 //! | change a server's key while it runs | [`KeySet`], [`Acceptor::set_keys`] |
 //! | let clients follow the keys by an identity | [`ManifestBody`], [`Identity`] |
 //! | keep the private key in an HSM or a key service | [`ServerKey`], [`crypto::Decrypt`], [`crypto::RemoteDecrypt`] |
@@ -84,7 +85,9 @@ assert_eq!(line, "hello, alice\n");
 //!
 //! # Features
 //!
-//! Features add abilities and never change behaviour.
+//! Features add abilities. One shows where nobody calls for it, and can be turned on by any crate of a build: with `ml-kem` the pure-Rust provider has
+//! X25519MLKEM768, which both ends then offer and take first, as they do with `aws_lc`. [`ClientConfig::with_suites`] and
+//! [`ServerConfig::with_suites`] fix what is offered. No other feature changes behaviour.
 //!
 //! | feature | on by default | what it adds |
 //! |---|---|---|
@@ -95,7 +98,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `password-formats` | no | for `accounts`: passwords as other programs have stored them (bcrypt, scrypt, PBKDF2, SHA-crypt, yescrypt, Argon2i and Argon2d) |
 //! | `files` | yes | `files`, keys on disk, and `known_hosts`; [`Bounds`] that fit what a process may have open |
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
-//! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
+//! | `key-formats` | no | key files that are encrypted or OpenSSH's, [`AuthorizedKey`] as a line of text, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
 //! | `stretch` | with `accounts` | clients that stretch passwords for servers that want that ([`Stretching`]) |
 //! | `tokio` | no | logins and sessions over tokio's streams |

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn read(file: &str) -> String {
@@ -124,6 +125,103 @@ fn the_scripts_beside_the_gate_stop_at_what_fails_too() {
     assert_eq!(mutants.lines().last(), Some(tried));
     assert!(mutants.contains("\n  git diff \"$base\" -- 'src/*.rs' 'stores/src/*.rs' >\"$diff\"\n"));
     assert_eq!(postgres.lines().last(), Some("\"$@\""));
+}
+
+#[test]
+fn what_is_published_has_an_address_for_its_links_and_a_changelog_with_a_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| fs::write(folder.path().join(file), text).unwrap();
+    for made in [".ci", "bin"] {
+        fs::create_dir(folder.path().join(made)).unwrap();
+    }
+    write(".ci/release", &read(".ci/release"));
+    write("bin/cargo", "#!/bin/sh\necho \"cargo $*\"\n");
+    fs::set_permissions(folder.path().join("bin/cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().join("bin").display(), std::env::var("PATH").unwrap());
+    let said = |manifest: &str, changelog: &str, readme: &str| {
+        write(
+            "Cargo.toml",
+            &format!("[workspace.package]\nversion = \"0.1.0\"\n[package]\nversion.workspace = true\n{manifest}"),
+        );
+        write("CHANGELOG.md", changelog);
+        write("README.md", readme);
+        let mut release = Command::new("bash");
+        let out = release.arg(folder.path().join(".ci/release")).arg("dry-run").env("PATH", &path).output().unwrap();
+        (out.status.success(), String::from_utf8(out.stdout).unwrap())
+    };
+    let (repository, documentation) =
+        ("repository = \"https://x.example\"\n", "documentation = \"https://y.example\"\n");
+    let (both, dated, taken) =
+        (format!("{repository}{documentation}"), "## 0.1.0, 2027-01-31\n", "cargo add countersign --features tokio\n");
+    let (published, out) = said(&both, dated, taken);
+    assert!(published && out.contains("cargo publish -p countersign --locked --dry-run\n"), "{out}");
+    for (manifest, changelog, readme, names) in [
+        (repository, dated, taken, "no documentation"),
+        (documentation, dated, taken, "no repository"),
+        (&both, "## Unreleased\n", taken, "CHANGELOG.md"),
+        (&both, "## 0.2.0, 2027-01-31\n", taken, "CHANGELOG.md"),
+        (&both, dated, "cargo add countersign --path \"$OLDPWD\"\n", "README.md"),
+    ] {
+        let (published, out) = said(manifest, changelog, readme);
+        assert!(!published && out.contains(names) && !out.contains("cargo publish"), "{names}: {out}");
+    }
+    // What is said of the one that there is now.
+    assert!(read("RELEASING.md").contains("`.ci/release dry-run`"));
+    assert!(read("README.md").lines().any(|line| line.starts_with("cargo add countersign ")));
+}
+
+/// Whoever packages it anew runs its tests.
+#[test]
+fn what_is_published_has_all_files_that_its_sources_and_its_own_tests_name() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = read("Cargo.toml");
+    let (_, include) = manifest.split_once("\ninclude = [").unwrap();
+    let include: Vec<&str> = include
+        .split_once(']')
+        .unwrap()
+        .0
+        .split('"')
+        .skip(1)
+        .step_by(2)
+        .map(|path| path.trim_start_matches('/'))
+        .collect();
+    let is_included = |path: &Path| {
+        let path = path.to_str().unwrap();
+        include.iter().any(|of| match of.split_once('*') {
+            Some((start, end)) => path.starts_with(start) && path.ends_with(end),
+            None => Path::new(path).starts_with(of),
+        })
+    };
+    let mut folders: Vec<PathBuf> = ["src", "examples", "tests"].map(|folder| root.join(folder)).into();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { files.push(path.strip_prefix(root).unwrap().to_owned()) }
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs") && is_included(file));
+    let mut named = 0;
+    for file in &files {
+        let text = fs::read_to_string(root.join(file)).unwrap();
+        for start in ["#[path = \"", "include_str!(\"", "include_bytes!(\""] {
+            for other in text.split(start).skip(1).map(|rest| rest.split('"').next().unwrap()) {
+                let mut path = file.parent().unwrap().to_owned();
+                for part in other.split('/') {
+                    if part == ".." { assert!(path.pop(), "{other}") } else { path.push(part) }
+                }
+                if root.join(&path).exists() {
+                    named += 1;
+                    assert!(
+                        is_included(&path),
+                        "{}, which {} names, is not in the package",
+                        path.display(),
+                        file.display()
+                    );
+                }
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
 }
 
 /// Each feature by itself, or with those that it needs.

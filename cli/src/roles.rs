@@ -17,7 +17,7 @@ notices changes: sessions that are open go on with the new permissions.")]
 pub(crate) enum RoleCommand {
     /// Add a role. The users file or database must be there.
     #[command(
-        after_help = "Example:\n  countersign role add clerk --permission 'orders:*' --permission reports:read --users users.txt"
+        after_help = "Example:\n  countersign role add clerk --permission 'orders:*' --permission reports:read --users users"
     )]
     Add {
         #[command(flatten)]
@@ -28,7 +28,7 @@ pub(crate) enum RoleCommand {
         permissions: Vec<String>,
     },
     /// List the roles, what they permit, and how many users have them.
-    #[command(after_help = "Example:\n  countersign role list --users users.txt")]
+    #[command(after_help = "Example:\n  countersign role list --users users")]
     List {
         #[command(flatten)]
         users: UsersArgs,
@@ -37,13 +37,13 @@ pub(crate) enum RoleCommand {
         json: bool,
     },
     /// Remove a role that no user has.
-    #[command(after_help = "Example:\n  countersign role remove clerk --users users.txt")]
+    #[command(after_help = "Example:\n  countersign role remove clerk --users users")]
     Remove {
         #[command(flatten)]
         role: RoleArgs,
     },
     /// Give a role permissions, and with it all who have it.
-    #[command(after_help = "Example:\n  countersign role grant clerk orders:cancel --users users.txt")]
+    #[command(after_help = "Example:\n  countersign role grant clerk orders:cancel --users users")]
     Grant {
         #[command(flatten)]
         role: RoleArgs,
@@ -51,7 +51,7 @@ pub(crate) enum RoleCommand {
         permissions: PermissionArgs,
     },
     /// Take permissions from a role, and with it from all who have it.
-    #[command(after_help = "Example:\n  countersign role revoke clerk orders:cancel --users users.txt")]
+    #[command(after_help = "Example:\n  countersign role revoke clerk orders:cancel --users users")]
     Revoke {
         #[command(flatten)]
         role: RoleArgs,

@@ -83,9 +83,9 @@ use users::{Told, watched};
 #[command(after_help = "\
 Examples:
   countersign keygen --out server.pem
-  countersign user add alice --users users.txt
-  countersign serve --listen [::]:4500 --key server.pem --users users.txt --forward localhost:5432
-  countersign serve --listen [::]:4500 --key server.pem --users users.txt --exec /usr/bin/fortune
+  countersign user add alice --users users
+  countersign serve --listen [::]:4500 --key server.pem --users users --forward localhost:5432
+  countersign serve --listen [::]:4500 --key server.pem --users users --exec /usr/bin/fortune
   countersign serve --listen [::]:4500 --key server.pem --ldap ldaps://ldap.example \
     --ldap-base ou=people,dc=example --ldap-bind-dn cn=countersign,dc=example \
     --ldap-password-file ldap-password --ldap-group \"cn=clerks,ou=groups,dc=example orders:read\"
@@ -156,7 +156,7 @@ What strangers can take is bounded, by address before it is bounded in total: IP
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
 the address that has the most makes way, so that a flood of idle connections does not keep good
 clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
-of late come first, and where too many wait, one of the address with the most is refused. Each
+of late come first, and where too many wait, one of the address with the most is turned away. Each
 connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
 bounds still need more they are lowered, with a warning.
 
@@ -237,7 +237,7 @@ pub(crate) fn in_force(file: &Path) -> Result<String, Failure> {
 /// What a command line says.
 #[cfg(test)]
 fn parsed(more: &[&str]) -> Serve {
-    parsed_without_users(&[&["--users", "users.txt"], more].concat())
+    parsed_without_users(&[&["--users", "users"], more].concat())
 }
 
 #[cfg(test)]

@@ -36,16 +36,16 @@ pub(crate) enum User {
     /// Asks for the password twice, without showing it.
     #[command(after_help = "\
 Examples:
-  countersign user add alice --users users.txt --permission read --permission write
-  countersign user add guest --users users.txt --expires 30days
-  countersign user add carol --users users.txt --no-password --key id_ed25519.pub
-  countersign user add robot --users users.txt --no-password    (then: countersign user token)")]
+  countersign user add alice --users users --permission read --permission write
+  countersign user add guest --users users --expires 30days
+  countersign user add carol --users users --no-password --key id_ed25519.pub
+  countersign user add robot --users users --no-password    (then: countersign user token)")]
     Add(add::AddArgs),
     /// Change a user's password. Asks for it twice, without showing it.
     #[command(after_help = "\
 Examples:
-  countersign user passwd alice --users users.txt
-  countersign user passwd alice --users users.txt --stretch-realm db.example")]
+  countersign user passwd alice --users users
+  countersign user passwd alice --users users --stretch-realm db.example")]
     Passwd {
         #[command(flatten)]
         account: AccountArgs,
@@ -53,7 +53,7 @@ Examples:
         password: PasswordArgs,
     },
     /// Remove a user, with the password, all keys and tokens, and lines of that name that can't be read.
-    #[command(after_help = "Example:\n  countersign user remove alice --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user remove alice --users users")]
     Remove {
         #[command(flatten)]
         account: AccountArgs,
@@ -61,7 +61,7 @@ Examples:
     /// List the users, their permissions, and what they can log in with.
     ///
     /// Lines of the file that can't be read are reported on standard error, and the exit status is 1 then.
-    #[command(after_help = "Example:\n  countersign user list --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user list --users users")]
     List {
         #[command(flatten)]
         users: UsersArgs,
@@ -70,7 +70,7 @@ Examples:
         json: bool,
     },
     /// Show one user.
-    #[command(after_help = "Example:\n  countersign user show alice --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user show alice --users users")]
     Show {
         #[command(flatten)]
         account: AccountArgs,
@@ -79,7 +79,7 @@ Examples:
         json: bool,
     },
     /// Say whether every line of the file can be read. If not, the exit status is 1.
-    #[command(after_help = "Example:\n  countersign user check --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user check --users users")]
     Check {
         #[command(flatten)]
         users: UsersArgs,
@@ -88,13 +88,13 @@ Examples:
     #[command(subcommand)]
     Key(keys::KeyCommand),
     /// Issue a token for a user: 256 random bits, printed this once on standard output.
-    #[command(after_help = "Example:\n  countersign user token robot --users users.txt > robot.token")]
+    #[command(after_help = "Example:\n  countersign user token robot --users users > robot.token")]
     Token {
         #[command(flatten)]
         account: AccountArgs,
     },
     /// Revoke all of a user's tokens. The password stays.
-    #[command(after_help = "Example:\n  countersign user revoke-tokens robot --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user revoke-tokens robot --users users")]
     RevokeTokens {
         #[command(flatten)]
         account: AccountArgs,
@@ -105,9 +105,9 @@ Examples:
     /// prints ten recovery codes, once.
     #[command(after_help = "\
 Examples:
-  countersign user totp alice --users users.txt
-  countersign user totp alice --users users.txt --recovery-codes
-  countersign user totp alice --users users.txt --remove
+  countersign user totp alice --users users
+  countersign user totp alice --users users --recovery-codes
+  countersign user totp alice --users users --remove
 
 A password then needs a code, too; a token does not. Each code is good once, also within its 30 seconds. After five wrong ones in
 a row none is looked at for half a minute, and for twice as long after each further one, up to an hour. The users file holds the
@@ -119,9 +119,9 @@ not write there takes none.")]
     /// Says on standard output which lines are not taken and why; the exit status is 1 then, and the others are imported.
     #[command(after_help = "\
 Examples:
-  countersign user import htpasswd --users users.txt --dry-run
-  countersign user import people.csv --users users.txt
-  psql --csv -c 'SELECT name, password_hash FROM people' | countersign user import - --format csv --users users.txt
+  countersign user import htpasswd --users users --dry-run
+  countersign user import people.csv --users users
+  psql --csv -c 'SELECT name, password_hash FROM people' | countersign user import - --format csv --users users
 
 htpasswd is NAME:HASH, a line for each user. CSV has a line first that names its columns: name, password_hash, permissions (words, with
 spaces between), expires (2027-01-31), locked (yes or no). name must be there; the others need not be. A value with commas stands in
@@ -135,7 +135,7 @@ a thousand at a time: where that is stopped, what was written stays, and --updat
 With --update, a hash in FILE takes the place of the password that the user has now, also of one that was changed since.")]
     Import(import::ImportArgs),
     /// Give a user permissions. Sessions that are open have them soon, too.
-    #[command(after_help = "Example:\n  countersign user grant alice write admin --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user grant alice write admin --users users")]
     Grant {
         #[command(flatten)]
         account: AccountArgs,
@@ -143,7 +143,7 @@ With --update, a hash in FILE takes the place of the password that the user has 
         permissions: PermissionArgs,
     },
     /// Take permissions from a user. Sessions that are open lose them soon, too.
-    #[command(after_help = "Example:\n  countersign user revoke alice admin --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user revoke alice admin --users users")]
     Revoke {
         #[command(flatten)]
         account: AccountArgs,
@@ -153,13 +153,13 @@ With --update, a hash in FILE takes the place of the password that the user has 
     /// Lock a user out, until `user unlock`: what others call to disable an account.
     ///
     /// Sessions that are open end, and tickets of earlier logins stay dead after that.
-    #[command(after_help = "Example:\n  countersign user lock alice --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user lock alice --users users")]
     Lock {
         #[command(flatten)]
         account: AccountArgs,
     },
     /// Let a locked user in again.
-    #[command(after_help = "Example:\n  countersign user unlock alice --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user unlock alice --users users")]
     Unlock {
         #[command(flatten)]
         account: AccountArgs,
@@ -170,14 +170,14 @@ With --update, a hash in FILE takes the place of the password that the user has 
     /// Say from where alone a user can log in, whatever they log in with.
     #[command(after_help = "\
 Examples:
-  countersign user from alice 192.0.2.0/24,2001:db8::/32 --users users.txt
-  countersign user from alice anywhere --users users.txt")]
+  countersign user from alice 192.0.2.0/24,2001:db8::/32 --users users
+  countersign user from alice anywhere --users users")]
     From(access::FromArgs),
     /// Say from when on a user can't log in.
     #[command(after_help = "\
 Examples:
-  countersign user expire alice 2027-01-31 --users users.txt
-  countersign user expire alice never --users users.txt")]
+  countersign user expire alice 2027-01-31 --users users
+  countersign user expire alice never --users users")]
     Expire {
         #[command(flatten)]
         account: AccountArgs,

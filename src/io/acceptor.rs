@@ -125,7 +125,8 @@ impl Acceptor {
         Self::with_verifier(config, keys.into(), AnyVerifier::Blocking(Arc::new(verifier)))
     }
 
-    /// As [`Acceptor::new`], with a verifier that is asked from async code.
+    /// As [`Acceptor::new`], with a verifier that may have to wait, as one over a store of accounts may. It says nothing of the caller: logins over
+    /// blocking streams drive the verifier, too, and need no runtime for that.
     pub fn new_async(
         config: ServerConfig,
         keys: impl Into<ServerKeys>,

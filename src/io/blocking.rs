@@ -204,7 +204,7 @@ impl Connector {
     ///
     /// ```no_run
     /// # fn log_in(connector: countersign::Connector, alice: countersign::Credential<'_>) -> Result<(), countersign::LoginError> {
-    /// let session = connector.dial_blocking(|| std::net::TcpStream::connect("db.example:7000"), alice)?;
+    /// let session = connector.dial_blocking(|| std::net::TcpStream::connect("db.example:4500"), alice)?;
     /// # Ok(())
     /// # }
     /// ```

@@ -23,9 +23,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Logs in to one server: knows what to trust, and keeps tickets if told to.
 ///
-/// Cheap to clone. `dial` (feature `tokio`) and [`Connector::dial_blocking`] connect to an address over TCP and log in; over streams of
-/// your own `connect` (feature `tokio`) and [`Connector::connect_blocking`] are the calls, over anything else
-/// [`Connector::connect_over`].
+/// Cheap to clone. `connect` (feature `tokio`) and [`Connector::connect_blocking`] log in over a stream that is there; `dial` and
+/// [`Connector::dial_blocking`] make theirs, by a closure, and a second one where that lets the server prove itself; over anything but streams
+/// [`Connector::connect_over`] is the call.
 #[derive(Clone)]
 pub struct Connector {
     pub(super) client: Arc<ClientState>,

@@ -171,7 +171,7 @@ impl Connector {
     ///
     /// ```no_run
     /// # async fn log_in(connector: countersign::Connector, alice: countersign::Credential<'_>) -> Result<(), countersign::LoginError> {
-    /// let session = connector.dial(|| tokio::net::TcpStream::connect("db.example:7000"), alice).await?;
+    /// let session = connector.dial(|| tokio::net::TcpStream::connect("db.example:4500"), alice).await?;
     /// # Ok(())
     /// # }
     /// ```

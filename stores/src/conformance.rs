@@ -25,7 +25,7 @@ mod tokens;
 
 use core::fmt::Debug;
 use core::future::Future;
-use countersign::accounts::{Account, AccountStore, AccountVerifier, Answers, StoreError};
+use countersign::accounts::{Account, AccountStore, AccountVerifier, Answers, HashParameters, StoreError};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, UnixTime};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -27,6 +27,9 @@
 //! | `ldap` | passwords that a directory checks: `LdapVerifier` |
 //! | `conformance` | tests for any store of accounts |
 //!
+//! It is on no registry: take it from the repository, by `git` or `path`, and `countersign` from the same place, as one of a registry's would be
+//! another crate to it.
+//!
 //! It speaks to both databases by `sqlx`, without its macros, and without the MySQL driver and the RSA crate that this brings. The
 //! tables are described in docs/accounts.md.
 //!

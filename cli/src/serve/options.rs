@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// Open handshakes of one address [default: half of them]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     pub(super) max_handshakes_per_address: Option<NonZeroUsize>,
-    /// How long a login may wait for a core before it is refused
+    /// How long a login may wait for a core before it is turned away
     #[arg(long, value_name = "TIME", default_value = term::time(MAX_WAIT), value_parser = term::duration, help_heading = "Bounds")]
     pub(super) max_wait: Duration,
     /// While logins wait for a core, have clients solve a puzzle before this server does anything costly for them: it gets harder for as long
@@ -69,7 +69,7 @@ pub(crate) struct Options {
     /// as many [default: twice --max-handshakes]
     #[arg(long, value_name = "NUMBER", help_heading = "Bounds")]
     pub(super) max_refusals: Option<NonZeroUsize>,
-    /// Sessions at once; past that, logins are refused before they cost an RSA operation
+    /// Sessions at once; past that, logins are turned away before they cost an RSA operation
     #[arg(long, value_name = "NUMBER", default_value_t = MAX_SESSIONS, help_heading = "Bounds")]
     pub(super) max_sessions: NonZeroUsize,
     /// Sessions of one address; past that, too [default: half of them]

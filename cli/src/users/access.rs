@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 )]
 pub(crate) enum UserRole {
     /// Give a user roles.
-    #[command(after_help = "Example:\n  countersign user role add alice clerk --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user role add alice clerk --users users")]
     Add {
         #[command(flatten)]
         account: AccountArgs,
@@ -20,7 +20,7 @@ pub(crate) enum UserRole {
         roles: RoleNames,
     },
     /// Take roles from a user.
-    #[command(after_help = "Example:\n  countersign user role remove alice clerk --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user role remove alice clerk --users users")]
     Remove {
         #[command(flatten)]
         account: AccountArgs,

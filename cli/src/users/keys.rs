@@ -29,12 +29,12 @@ pub(crate) enum KeyCommand {
     /// the bounds that are given now.
     #[command(after_help = "\
 Examples:
-  countersign user key add alice --key id_ed25519.pub --users users.txt
-  countersign user key add alice --key id_ed25519.pub --from 192.0.2.0/24,2001:db8::/32 --until 2027-01-31 --users users.txt
-  ssh-add -L | countersign user key add alice --key - --users users.txt")]
+  countersign user key add alice --key id_ed25519.pub --users users
+  countersign user key add alice --key id_ed25519.pub --from 192.0.2.0/24,2001:db8::/32 --until 2027-01-31 --users users
+  ssh-add -L | countersign user key add alice --key - --users users")]
     Add(AddArgs),
     /// List a user's keys.
-    #[command(after_help = "Example:\n  countersign user key list alice --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user key list alice --users users")]
     List {
         #[command(flatten)]
         account: AccountArgs,
@@ -43,7 +43,7 @@ Examples:
         json: bool,
     },
     /// Take a key from a user. Logins from now on can't use it, nor tickets of earlier ones; sessions by one of their keys end.
-    #[command(after_help = "Example:\n  countersign user key remove alice SHA256:... --users users.txt")]
+    #[command(after_help = "Example:\n  countersign user key remove alice SHA256:... --users users")]
     Remove {
         #[command(flatten)]
         account: AccountArgs,
