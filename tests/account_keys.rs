@@ -139,6 +139,7 @@ fn a_key_that_can_not_be_read_breaks_its_line_alone_and_lets_nobody_in() {
 #[test]
 fn an_account_has_so_many_keys_and_no_more() {
     let mut accounts = with_keys(&[]);
+    assert_eq!(limits::MAX_CLIENT_KEYS, 32);
     for seed in 0..limits::MAX_CLIENT_KEYS {
         let key = AuthorizedKey::new(key(u8::try_from(seed).unwrap()), "");
         assert_eq!(accounts.edit("alice", |account| account.add_key(&key)), Ok(true));

@@ -11,12 +11,14 @@ use countersign::client::AwaitChallenge;
 use countersign::codec::DecodeError;
 use countersign::frame::{FrameError, FrameType};
 use countersign::{
-    Credential, CredentialKind, Differs, Error, KeyError, KeyExchange, Misuse, Server, Suite, Violation, server,
+    ClientKey, Credential, CredentialKind, Differs, Error, KeyError, KeyExchange, Misuse, Server, SigningKey, Suite,
+    Violation, server,
 };
 use sha2::{Digest, Sha256};
 use support::wire::{Message, ServerHello, edit, hello_secret, prove};
 use support::{
     CHALLENGE_AT, DEADLINE, OTHER2048, RSA2048, RSA3072, Scenario, TODAY, at, der, error, frame, not_that_frame,
+    provider,
 };
 
 /// The client of a scenario with the genuine ServerHello changed: what it says, up to the login.
@@ -490,6 +492,15 @@ fn the_client_s_deadline_stays_the_same_through_every_state() {
     let trusted = challenge.trust(scenario.trusted(), TODAY).unwrap();
     assert_eq!(trusted.deadline(), at(DEADLINE));
     let (_, state) = trusted.login(scenario.credential, &mut scenario.rng("login")).unwrap();
+    assert_eq!(state.deadline(), at(DEADLINE));
+    // Where a signer elsewhere is asked, too.
+    let scenario = scenario.server_kinds(&[CredentialKind::Key]);
+    let trusted = scenario.challenge().trust(scenario.trusted(), TODAY).unwrap();
+    let key = SigningKey::from_ed25519(&[7; 32]).unwrap();
+    let signing = trusted.sign("alice", key.public_key(), &mut scenario.rng("login")).unwrap();
+    assert_eq!(signing.deadline(), at(DEADLINE));
+    let signature = ClientKey::load(&key, provider()).unwrap().sign(signing.message(), &mut scenario.rng("signer"));
+    let (_, state) = signing.answer(&signature.unwrap()).unwrap();
     assert_eq!(state.deadline(), at(DEADLINE));
 }
 

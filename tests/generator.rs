@@ -7,6 +7,7 @@
 use countersign::crypto;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use std::cell::{OnceCell, RefCell};
 use std::hint::black_box;
 
 const DEPTH: usize = 32 * 1024;
@@ -51,12 +52,14 @@ fn left_by<R>(work: fn() -> R, makes: impl Fn([u8; 32], &R) -> bool) -> usize {
     bytes.windows(32).filter(|secret| makes((*secret).try_into().unwrap(), &output)).count()
 }
 
+fn makes(seed: [u8; 32], output: &Output) -> bool {
+    let mut again = [0; 64];
+    StdRng::from_seed(seed).fill_bytes(&mut again);
+    again == *output
+}
+
 fn seeds(work: fn() -> Output) -> usize {
-    left_by(work, |seed, output| {
-        let mut again = [0; 64];
-        StdRng::from_seed(seed).fill_bytes(&mut again);
-        again == *output
-    })
+    left_by(work, makes)
 }
 
 #[inline(never)]
@@ -74,10 +77,23 @@ fn careless() -> Output {
     output
 }
 
+/// One that is kept, and not yet used.
+#[inline(never)]
+fn held() -> RefCell<Box<dyn Rng>> {
+    RefCell::new(Box::new(crypto::rng().unwrap()))
+}
+
 #[test]
 fn nothing_on_the_stack_makes_a_generator_again() {
     assert!(seeds(careless) > 0, "does it see what it looks for?");
     assert_eq!(seeds(ours), 0);
+    let output = OnceCell::new();
+    let of = |held: &RefCell<Box<dyn Rng>>| {
+        let mut output = [0; 64];
+        held.borrow_mut().fill_bytes(&mut output);
+        output
+    };
+    assert_eq!(left_by(held, |seed, held| makes(seed, output.get_or_init(|| of(held)))), 0);
 }
 
 #[cfg(feature = "stretch")]

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "support/drawn.rs"]
+mod drawn;
 #[path = "support/folder.rs"]
 mod folder;
 
@@ -291,6 +293,23 @@ fn hashed_names_are_found_and_tell_nobody_which_they_are() {
     assert!(lines[1].starts_with("@revoked |hmac-sha256|"), "{lines:?}");
     assert_eq!(plain.remove(DB, None).unwrap(), 1);
     assert!(plain.lookup(DB).unwrap().is_new() && revoked_ids(&plain, WWW) == [one().id()]);
+}
+
+/// With a few salts a table of all names could be made once, for every file.
+#[test]
+fn each_bit_of_a_hashed_name_s_salt_is_random() {
+    use base64ct::{Base64Unpadded, Encoding};
+    let salt = || {
+        let (_folder, path) = folder();
+        known(&path).with_hashed_names().add(DB, &first_use(one())).unwrap();
+        Base64Unpadded::decode_vec(text(&path).split('|').nth(2).unwrap().trim_end_matches('=')).unwrap()
+    };
+    let salts = std::thread::scope(|scope| {
+        let adding: Vec<_> = (0..64).map(|_| scope.spawn(salt)).collect();
+        adding.into_iter().map(|salt| salt.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(salts.iter().all(|salt| salt.len() == 32), "{salts:?}");
+    drawn::each_bit_varies(&salts, 8);
 }
 
 /// A key, in base64.

@@ -7,6 +7,8 @@
 #![allow(unsafe_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
+#[path = "residue/at_rest.rs"]
+mod at_rest;
 mod support;
 
 use countersign::crypto::{Group, SharedSecret};
@@ -664,6 +666,9 @@ fn what_is_freed_after_a_login_holds_no_credential_and_no_key() {
     over_ephemeral_keys();
     over_tickets();
     over_server_keys();
+    at_rest::over_key_files();
+    #[cfg(feature = "accounts")]
+    at_rest::over_accounts();
     let left = LEFT.lock().unwrap();
     assert!(left.is_empty(), "{left:#?}");
 }

@@ -704,6 +704,8 @@ fn k6_what_was_forgotten_for_want_of_room_is_not_taken_after_a_restart_either() 
 
 #[test]
 fn k6_one_account_empties_no_other_s_memory() {
+    // Enough for a fleet under one account, and a small part of the 4096 that there are at the least.
+    assert_eq!(UsedTickets::OF_A_PRINCIPAL, 64);
     let mut world = World::new(keys().with_memory(UsedTickets::new(1000)), &SUITES);
     let bob = world.login_as(bob(), NOW).0.info.ticket().unwrap().clone();
     let (bobs, _) = world.resume(&bob);

@@ -6,7 +6,10 @@
 
 mod support;
 
-use countersign::crypto::{CryptoError, Provider, RemoteSign, Sign, SignError, Signing, VerifyingParts};
+#[path = "support/drawn.rs"]
+mod drawn;
+
+use countersign::crypto::{CryptoError, Provider, RemoteSign, Sign, SignError, Signing, SigningParts, VerifyingParts};
 use countersign::{ClientKey, CryptoRng, KeyError, PrivateKey, SignatureAlgorithm, SigningKey, VerifyingKey};
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::{EdwardsPoint, Scalar};
@@ -339,6 +342,21 @@ fn a_private_key_is_written_and_read_again() {
     assert_eq!(SigningKey::generate(none).unwrap_err(), KeyError::Provider);
     assert_eq!(ClientKey::load(key, none).unwrap_err(), KeyError::Provider);
     assert_eq!(none.verify(key.public_key(), MESSAGE, &[0; 64]), Err(CryptoError::Unsupported));
+}
+
+#[test]
+fn each_bit_of_a_generated_key_is_random() {
+    let seed = |key: &SigningKey| match key.parts() {
+        SigningParts::Ed25519(seed) => seed.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    for provider in providers() {
+        let seeds: Vec<_> = (0..64).map(|_| seed(&SigningKey::generate(provider).unwrap())).collect();
+        drawn::each_bit_varies(&seeds, 8);
+        let [mut one, mut same] = [0, 1].map(|_| TestRng::new("a generator"));
+        let generated = provider.signatures.unwrap().generate_ed25519(&mut one).unwrap();
+        assert_eq!(seed(&generated), same.bytes(32), "what was drawn, and all of it");
+    }
 }
 
 /// What the standards print (RFC 8032, section 7.1, the second of its tests; RFC 6979, appendix A.2.5, its key).

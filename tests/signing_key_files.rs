@@ -276,6 +276,29 @@ mod formats {
         assert_eq!(error, KeyFileError::Key { line: 1, source: KeyError::NotRsa("1.3.101.112".to_owned()) });
     }
 
+    /// A passphrase is guessed at the cost of its derivation, against all files at once where they have the same salt.
+    #[test]
+    fn a_key_is_written_under_a_passphrase_at_the_documented_cost_and_with_fresh_salt() {
+        use pkcs8::der::{Decode, Document};
+        use pkcs8::pkcs5::pbes2::{EncryptionScheme, Kdf, Pbkdf2Params};
+        let key = SigningKey::from_ed25519(&[9; 32]).unwrap();
+        let [one, two] = [0, 1].map(|_| {
+            let pem = key.to_encrypted_pem(b"correct horse").unwrap();
+            assert_eq!(signing(pem.as_bytes(), Some(b"correct horse")), Ok(key.public_key().clone()));
+            let (label, der) = Document::from_pem(&pem).unwrap();
+            assert_eq!(label, "ENCRYPTED PRIVATE KEY");
+            let info = pkcs8::EncryptedPrivateKeyInfoRef::from_der(der.as_bytes()).unwrap();
+            let scheme = info.encryption_algorithm.pbes2().unwrap();
+            let Kdf::Pbkdf2(kdf) = &scheme.kdf else { panic!("{:?}", scheme.kdf) };
+            assert_eq!(kdf.prf, Pbkdf2Params::hmac_sha256(1, b"").unwrap().prf);
+            assert!(kdf.iteration_count >= 600_000, "{}", kdf.iteration_count);
+            let EncryptionScheme::Aes256Cbc { iv } = &scheme.encryption else { panic!("{:?}", scheme.encryption) };
+            assert!(kdf.salt.as_bytes().len() >= 16);
+            (kdf.salt.as_bytes().to_vec(), iv.to_vec())
+        });
+        assert!(one.0 != two.0 && one.1 != two.1, "{one:?} {two:?}");
+    }
+
     #[test]
     fn keys_of_openssh_are_read_and_written_as_it_writes_them() {
         for kind in ["ed25519", "ecdsa", "rsa"] {

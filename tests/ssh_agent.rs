@@ -250,6 +250,7 @@ fn an_agent_that_talks_nonsense_hangs_or_goes_away_has_its_own_error() {
         assert!(start.elapsed() < Duration::from_secs(5));
     }
     let (_folder, agent) = fake(vec![Act::Dribbles(framed(12, &[0; 4]))]);
+    assert_eq!(ssh_agent::TIMEOUT, Duration::from_secs(10));
     assert_eq!(agent.with_timeout(ssh_agent::TIMEOUT).keys(), Ok(Vec::new()), "slow is not too slow");
 }
 

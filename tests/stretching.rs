@@ -569,4 +569,53 @@ fn while_accounts_move_either_form_lets_them_in() {
     assert_eq!(verify(None, None), Err(Reason::UnknownUser));
     let elsewhere = moving.stretch("bob", b"password").unwrap().newest();
     assert_eq!(verify(Some(&elsewhere), Some(&hash)), Err(Reason::WrongPassword), "it has moved");
+    assert_eq!(verify(Some(&elsewhere), None), Err(Reason::WrongPassword));
+}
+
+#[test]
+fn a_store_of_one_s_own_lets_in_by_what_it_has_of_the_user_and_by_nothing_else() {
+    let (strict, moving) = (realm(&[cheap()]), realm(&[cheap()]).with_moving());
+    let (passwords, hash) = (PasswordCheck::new(), PasswordCheck::hash(b"password").unwrap());
+    let stored = strict.stretch("alice", b"password").unwrap().newest();
+    let [other_realm, other_cost] = [Stretching::new("www.example", &[cheap()]).unwrap(), realm(&[other()])]
+        .map(|elsewhere| elsewhere.stretch("alice", b"password").unwrap().newest());
+    let check = |of: &Stretching, password: &[u8], stretched: Option<&StretchedHash>, hash: Option<&str>| {
+        passwords.verify_stretched("alice", &of.stretch("alice", password).unwrap(), stretched, hash)
+    };
+    for (name, stretched, hash, right, wrong) in [
+        ("stretched", Some(&stored), None, Ok(()), Reason::WrongPassword),
+        ("stretched, and what it was before", Some(&stored), Some(&*hash), Ok(()), Reason::WrongPassword),
+        ("a hash alone", None, Some(&*hash), Err(Reason::WrongPassword), Reason::WrongPassword),
+        ("nothing", None, None, Err(Reason::UnknownUser), Reason::UnknownUser),
+        ("for another realm", Some(&other_realm), None, Err(Reason::OtherStretching), Reason::OtherStretching),
+        ("at another cost", Some(&other_cost), None, Err(Reason::OtherStretching), Reason::OtherStretching),
+    ] {
+        assert_eq!(check(&strict, b"password", stretched, hash), right, "{name}");
+        assert_eq!(check(&strict, b"wrong", stretched, hash), Err(wrong), "{name}, wrong");
+    }
+    // While accounts move, either form counts, and a wrong password is none of them.
+    assert_eq!(check(&moving, b"password", None, Some(&hash)), Ok(()));
+    for (stretched, hash) in [(Some(&stored), None), (Some(&stored), Some(&*hash)), (None, Some(&*hash))] {
+        assert_eq!(check(&moving, b"wrong", stretched, hash), Err(Reason::WrongPassword));
+    }
+}
+
+/// A table may have the hash of nothing, and a client may keep the password to itself.
+#[test]
+fn who_sends_no_password_has_none_that_a_store_of_one_s_own_could_have_the_hash_of() {
+    let moving = realm(&[cheap()]).with_moving();
+    let scenario = Scenario::new().stretching(&moving).trust(RSA2048.trust().with_stretched_only());
+    let claim = scenario.claim();
+    let Credential::Stretched { user: "alice", password: shown } = claim.credential() else {
+        panic!("it is stretched")
+    };
+    assert_eq!(shown.password(), None);
+    let nothing = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
+    let nothing = argon2::PasswordHasher::hash_password(&nothing, b"").unwrap().to_string();
+    let passwords = PasswordCheck::imitating([&nothing]).unwrap();
+    assert_eq!(passwords.verify("alice", b"", Some(&nothing)), Ok(()), "it is the hash of nothing");
+    let verify = |stretched| passwords.verify_stretched("alice", shown, stretched, Some(&nothing));
+    assert_eq!(verify(None), Err(Reason::WrongPassword));
+    let stored = moving.stretch("alice", b"password").unwrap().newest();
+    assert_eq!(verify(Some(&stored)), Ok(()), "what was sent is good where it is what counts");
 }

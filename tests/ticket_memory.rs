@@ -1,14 +1,19 @@
-//! What servers keep of tickets: the memory of used ones, as its bounds make it forget, and keys that are kept in one place for several.
+//! What servers keep of tickets: the memory of used ones, as its bounds make it forget, and keys that are kept in one place for several; and how
+//! what is kept is laid out, which the next release reads.
 
 #![cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
 mod support;
 
-use countersign::{AlreadyUsed, TicketKeys, TicketMemory, TicketUse, UnixTime, UsedTickets};
+use countersign::{
+    AlreadyUsed, ChannelBinding, KeyId, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, UnixTime, UsedTickets,
+    client, limits,
+};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use support::{TestRng, provider};
+use support::{Scenario, TODAY, TestRng, VERDICT_AT, at, grant, provider};
 
 /// Uses the ticket at the start of a chain.
 fn begin(memory: &UsedTickets, principal: &str, chain: u8, began: u64, until: u64) -> Result<(), AlreadyUsed> {
@@ -89,4 +94,69 @@ fn by_default_there_is_room_for_a_chain_a_second_within_bounds() {
         let keys = TicketKeys::new(provider(), Duration::from_secs(lifetime));
         assert_eq!(keys.used().unwrap().room, room, "{lifetime} s");
     }
+}
+
+/// So many seconds after [`TODAY`].
+fn later(seconds: u64) -> UnixTime {
+    UnixTime::from_secs(TODAY.as_secs() + seconds)
+}
+
+fn bytes(time: UnixTime) -> [u8; 8] {
+    time.as_secs().to_be_bytes()
+}
+
+#[test]
+fn a_ticket_that_a_client_has_kept_since_an_earlier_release_is_read_as_it_was_meant() {
+    let (began, received) = (TODAY, later(600_000));
+    let kept = [
+        &[2, 2, 1][..],
+        &[0xa1; 32],
+        b"\x00\x0adb.example",
+        b"\x00\x05alice",
+        &bytes(began),
+        &bytes(received),
+        &3600_u64.to_be_bytes(),
+        &[0xb2; 32],
+        &[0, 5],
+        &[0xc3; 5],
+    ]
+    .concat();
+    let ticket = Ticket::from_bytes(&kept).unwrap();
+    assert_eq!((ticket.suite(), ticket.key_id()), (Suite::X25519_AES_256_GCM, KeyId::from_bytes([0xa1; 32])));
+    assert_eq!((ticket.server_name(), ticket.user()), ("db.example", "alice"));
+    assert_eq!(ticket.expires(), later(603_600));
+    // From when it was received, but for the clocks' skew, and to the end of its lifetime.
+    let usable = |seconds: u64| ticket.is_usable(later(seconds));
+    assert_eq!([590_000, 600_000, 603_599, 603_600].map(usable), [false, true, true, false]);
+    // Of a credential that was shown an hour earlier a week is over before.
+    let older = [&kept[..54], &(began.as_secs() - 3600).to_be_bytes(), &kept[62..]].concat();
+    let older = Ticket::from_bytes(&older).unwrap();
+    assert_eq!((older.expires(), older.is_usable(later(601_300))), (ticket.expires(), false));
+    assert_eq!(ticket.to_bytes().unwrap().as_slice(), kept);
+}
+
+#[test]
+fn what_servers_keep_of_tickets_is_laid_out_as_in_earlier_releases() {
+    let mut drawn = TestRng::new("keys");
+    let keys = Arc::new(TicketKeys::new(provider(), Duration::from_secs(100)));
+    let exported = keys.export(TODAY, &mut TestRng::new("keys")).unwrap();
+    let ends = later(200);
+    let key = [&drawn.bytes(8)[..], &drawn.bytes(32), &bytes(TODAY), &bytes(ends)].concat();
+    assert_eq!(exported.as_slice(), [&[2, 1][..], &key].concat());
+    // A ticket is got, and used.
+    let scenario = Scenario::new().tickets(Arc::clone(&keys));
+    let (rng, none) = (&mut TestRng::new("tickets"), ChannelBinding::none());
+    let accepted = scenario.claim().accept_with_ticket(grant().with_epoch(1), later(5), rng).unwrap();
+    let session = scenario.await_verdict().client.read(&accepted.frame, at(VERDICT_AT), later(5)).unwrap();
+    let shown = scenario.trusted().resume(session.info.ticket().unwrap().clone(), "alice", later(6)).unwrap();
+    let (hello, _) = client::resume(&scenario.client_config(), scenario.trusted(), &none, shown, rng, at(0)).unwrap();
+    scenario.hello(&hello).unwrap().ticket(later(7)).unwrap().use_up_now().unwrap();
+    let saved = keys.save().unwrap();
+    let front = [&[2, 1][..], &key, &bytes(later(7)), &[0; 8], &[1], b"\x00\x05alice"].concat();
+    let (before, used) = saved.split_at(front.len());
+    assert_eq!(before, front);
+    // The chain's id is drawn, and this is its first ticket.
+    let until = UnixTime::from_secs(ends.as_secs() + limits::CLOCK_SKEW.as_secs());
+    let behind = [&[0; 8][..], &bytes(later(5)), &bytes(until)].concat();
+    assert_eq!(used[16..], behind);
 }

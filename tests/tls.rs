@@ -276,6 +276,19 @@ fn tls_1_2_which_may_lack_extended_master_secret_is_refused_as_a_binding() {
     assert_ne!(name(), name());
 }
 
+/// Peers in other languages ask their TLS library for the exporter by this label; RFC 9266, section 4.
+#[test]
+fn a_connection_is_named_by_the_exporter_that_rfc_9266_registers() {
+    let (server_tls, client_tls) = tls(BOTH);
+    let (mut near, far) = pair();
+    let server = std::thread::spawn(move || server_side(far, server_tls).1.unwrap());
+    let mut tls = ClientConnection::new(client_tls, ServerName::try_from("localhost").unwrap()).unwrap();
+    tls.complete_io(&mut near).unwrap();
+    let exporter = tls.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b"")).unwrap();
+    assert_eq!(server.join().unwrap(), ChannelBinding::tls_exporter(exporter));
+    assert_eq!(ChannelBinding::rustls(&tls).unwrap(), ChannelBinding::tls_exporter(exporter));
+}
+
 /// The socket underneath has the deadlines: a peer that goes silent inside TLS holds nobody up.
 #[test]
 fn a_peer_that_is_silent_inside_tls_meets_the_deadline() {

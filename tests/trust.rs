@@ -110,6 +110,29 @@ fn each_is_asked_once_in_order_and_sees_what_was_said_so_far() {
 }
 
 #[test]
+fn who_decides_is_told_whether_there_is_a_binding_and_whether_the_server_has_proved_itself() {
+    struct Sees(bool, bool);
+    impl Trust for Sees {
+        fn decide(&self, question: &Question<'_>) -> Answer {
+            assert_eq!((question.is_bound(), question.is_proved()), (self.0, self.1));
+            yes(TrustLevel::Verified)
+        }
+
+        fn scope(&self) -> String {
+            "sees".to_owned()
+        }
+    }
+    let binding = ChannelBinding::tls_exporter([7; 32]);
+    for (is_bound, is_proved) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut scenario = if is_proved { Scenario::new().known_key() } else { Scenario::new() };
+        if is_bound {
+            scenario = scenario.bindings(binding.clone(), binding.clone());
+        }
+        assert!(scenario.challenge().trust(&Server::trusting(Sees(is_bound, is_proved)), TODAY).is_ok());
+    }
+}
+
+#[test]
 fn t5_a_secret_goes_to_no_key_that_is_trusted_at_first_use_alone() {
     let at = |level| Server::trusting(Says::new(yes(level)));
     let try_login = |server: &Server, credential| {
@@ -200,6 +223,23 @@ fn evidence_is_asked_for_where_somebody_looks_at_it() {
     assert_eq!(asked(wanting(Wants::CERTIFICATES)), [(1, 0)]);
     assert_eq!(asked(wanting(Wants::MANIFEST)), [(2, 0)]);
     assert_eq!(asked(RSA2048.trust().or(wanting(Wants::MANIFEST)).or(wanting(Wants::CERTIFICATES))), [(1, 0), (2, 0)]);
+    // Also for who decides later.
+    struct Looks(Wants);
+    impl AsyncTrust for Looks {
+        async fn decide(&self, _: &Question<'_>) -> Answer {
+            unknown("a")
+        }
+
+        fn wants(&self) -> Wants {
+            self.0
+        }
+    }
+    let looking = |wants| Server::trusting_async(Looks(wants));
+    assert_eq!(asked(looking(Wants::default())), []);
+    assert_eq!(asked(looking(Wants::CERTIFICATES)), [(1, 0)]);
+    assert_eq!(asked(looking(Wants::MANIFEST)), [(2, 0)]);
+    assert_eq!(asked(wanting(Wants::MANIFEST).or(looking(Wants::CERTIFICATES))), [(1, 0), (2, 0)]);
+    assert_eq!(asked(RSA2048.trust().or(looking(Wants::MANIFEST))), [(2, 0)]);
 }
 
 #[test]

@@ -33,6 +33,8 @@ use std::time::Duration;
 #[path = "support/der.rs"]
 #[allow(dead_code, unreachable_pub, clippy::cast_possible_truncation)]
 mod der;
+#[path = "support/drawn.rs"]
+mod drawn;
 
 /// 2026-11-27: within the dates of all certificates but those that are named for it.
 const NOW: UnixTime = UnixTime::from_secs(1_795_737_600);
@@ -502,6 +504,46 @@ fn a_self_signed_certificate_is_for_its_names_its_key_and_its_time() {
     assert!(matches!(no_root, CertificateFileError::NotAuthority { line: 1, .. }), "{no_root}");
     // Another one is another.
     assert_ne!(draft.self_signed(&private_key(), NOW, YEAR).unwrap(), pem);
+    // It is valid until the last second of its time.
+    assert_eq!(pinned.verify(&key(), "localhost", certificate.not_after()), Ok(()));
+    let late = UnixTime::from_secs(certificate.not_after().as_secs() + 1);
+    refuses(pinned.verify(&key(), "localhost", late), "certificate-expired", &[]);
+}
+
+/// RFC 5280, section 4.2.1.3, 4.2.1.9 and 4.2.1.12: a key that opens what is sealed to it vouches for nobody, and is no client's.
+#[test]
+fn a_self_signed_certificate_is_for_opening_and_for_a_server_and_for_nothing_else() {
+    use x509_cert::der::Decode;
+    use x509_cert::der::oid::db::rfc5280::ID_KP_SERVER_AUTH;
+    use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
+    let pem = CertificateDraft::for_names(["db.example"]).unwrap().self_signed(&private_key(), NOW, YEAR).unwrap();
+    let made = certificates_of(pem.as_bytes()).unwrap().remove(0).1;
+    let made = x509_cert::Certificate::from_der(made.der()).unwrap();
+    let says = made.tbs_certificate();
+    let (_, usage) = says.get_extension::<KeyUsage>().unwrap().unwrap();
+    let (_, purposes) = says.get_extension::<ExtendedKeyUsage>().unwrap().unwrap();
+    let (_, basic) = says.get_extension::<BasicConstraints>().unwrap().unwrap();
+    let to_open = KeyUsage(KeyUsages::KeyEncipherment.into());
+    let no_authority = BasicConstraints { ca: false, path_len_constraint: None };
+    assert_eq!((usage, purposes.0, basic), (to_open, vec![ID_KP_SERVER_AUTH], no_authority));
+}
+
+/// RFC 5280, section 4.1.2.2, wants them unique, and the rules of authorities unguessable.
+#[test]
+fn each_bit_of_a_serial_number_is_random_but_those_that_make_it_positive_and_long() {
+    use x509_cert::der::Decode;
+    let draft = CertificateDraft::for_names(["db.example"]).unwrap();
+    let serials: Vec<Vec<u8>> = (0..64)
+        .map(|_| {
+            let pem = draft.self_signed(&private_key(), NOW, YEAR).unwrap();
+            let made = certificates_of(pem.as_bytes()).unwrap().remove(0).1;
+            let made = x509_cert::Certificate::from_der(made.der()).unwrap();
+            made.tbs_certificate().serial_number().as_bytes().to_vec()
+        })
+        .collect();
+    assert!(serials.iter().all(|serial| serial.len() == 16 && serial[0] & 0xc0 == 0x40), "{serials:?}");
+    drawn::each_bit_varies(&serials.iter().map(|serial| vec![serial[0] & 0x3f]).collect::<Vec<_>>(), 6);
+    drawn::each_bit_varies(&serials.iter().map(|serial| serial[1..].to_vec()).collect::<Vec<_>>(), 8);
 }
 
 #[test]
@@ -565,6 +607,15 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
+/// All that a text of OpenSSL's says of what a key may be used for.
+fn usages(said: &str) -> (&str, &str) {
+    let after = |heading: &str| {
+        let line = said.lines().position(|line| line.contains(heading)).map(|line| line + 1);
+        line.and_then(|line| said.lines().nth(line)).unwrap_or_default().trim()
+    };
+    (after("X509v3 Key Usage"), after("X509v3 Extended Key Usage"))
+}
+
 #[test]
 fn openssl_reads_what_is_made() {
     let folder = folder("x509-made");
@@ -572,6 +623,7 @@ fn openssl_reads_what_is_made() {
     fs::write(folder.join("server.crt"), draft.self_signed(&private_key(), NOW, YEAR).unwrap()).unwrap();
     fs::write(folder.join("server.csr"), draft.request(&private_key()).unwrap()).unwrap();
     let Some(said) = openssl(&folder, &["x509", "-in", "server.crt", "-noout", "-text"]) else { return };
+    assert_eq!(usages(&said), ("Key Encipherment", "TLS Web Server Authentication"), "{said}");
     for part in [
         "sha256WithRSAEncryption",
         "CA:FALSE",
@@ -584,6 +636,7 @@ fn openssl_reads_what_is_made() {
     }
     openssl(&folder, &["verify", "-CAfile", "server.crt", "-attime", "1795737700", "server.crt"]).unwrap();
     let said = openssl(&folder, &["req", "-in", "server.csr", "-noout", "-text", "-verify"]).unwrap();
+    assert_eq!(usages(&said), ("Key Encipherment", "TLS Web Server Authentication"), "{said}");
     for part in [
         "CN = db.example",
         "Key Encipherment",
@@ -593,6 +646,15 @@ fn openssl_reads_what_is_made() {
     ] {
         assert!(said.contains(part), "{part} is missing in {said}");
     }
+}
+
+#[test]
+fn who_asks_for_a_certificate_does_not_ask_to_become_an_authority() {
+    let folder = folder("x509-asked");
+    let draft = CertificateDraft::for_names(["db.example"]).unwrap();
+    fs::write(folder.join("server.csr"), draft.request(&private_key()).unwrap()).unwrap();
+    let Some(said) = openssl(&folder, &["req", "-in", "server.csr", "-noout", "-text"]) else { return };
+    assert!(said.contains("DNS:db.example") && !said.contains("CA:") && !said.contains("Basic Constraints"), "{said}");
 }
 
 /// Lets alice in, by password and by ticket.

@@ -180,3 +180,13 @@ fn no_stream(kind: fs::FileType) -> Option<&'static str> {
     }
     kind.is_dir().then_some("a directory")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_waited_for_as_long_as_is_documented() {
+        assert_eq!((OPEN_TIMEOUT, READ_TIMEOUT), (Duration::from_secs(3), Duration::from_secs(120)));
+    }
+}

@@ -3,8 +3,8 @@
 use crate::events;
 use crate::support::{RSA2048, SUITES, provider, verifier};
 use countersign::{
-    Acceptor, Begun, ClientConfig, Connector, Context, Counts, Credential, CurrentGrant, Error, LoginError, Reason,
-    ServerConfig, SessionInfo, Stream, Ticket, TrustedTicket, UnixTime, Verifier,
+    Acceptor, Begun, ClientConfig, ClientKey, Connector, Context, Counts, Credential, CurrentGrant, Error, LoginError,
+    Reason, ServerConfig, SessionInfo, Stream, Ticket, TrustedTicket, UnixTime, Verifier,
 };
 use std::fmt::Debug;
 use std::future::Future;
@@ -343,6 +343,7 @@ impl AsyncAdapter for Events {
 enum Owned {
     Password(String, Vec<u8>),
     Token(Vec<u8>),
+    Key(String, ClientKey),
 }
 
 impl Owned {
@@ -350,6 +351,7 @@ impl Owned {
         match credential {
             Credential::Password { user, password } => Self::Password(user.to_owned(), password.to_vec()),
             Credential::Token(token) => Self::Token(token.to_vec()),
+            Credential::Key { user, key } => Self::Key(user.to_owned(), key.clone()),
             _ => panic!("of no kind that these tests know"),
         }
     }
@@ -358,6 +360,7 @@ impl Owned {
         match self {
             Self::Password(user, password) => Credential::Password { user, password },
             Self::Token(token) => Credential::Token(token),
+            Self::Key(user, key) => Credential::Key { user, key },
         }
     }
 }

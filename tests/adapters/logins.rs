@@ -6,13 +6,13 @@ use crate::ends::{
 };
 use crate::peer::{Peer, VERDICT};
 use crate::support::{ALICE, Counting, OTHER2048, RSA2048, Scenario, TOKEN, at, grant, provider, verifier, wire};
-use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt};
+use countersign::crypto::{Decrypted, Decrypting, RemoteDecrypt, RemoteSign, Signing};
 use countersign::frame::{FrameError, FrameType, split};
 use countersign::{
-    Acceptor, AlreadyUsed, AsyncVerifier, Attempt, Bounds, ChannelBinding, Connector, Context, Credential,
-    CredentialKind, Differs, Error, Grant, KeyExchange, LoginError, MemoryTickets, Misuse, Reason, Recheck, Returning,
-    Server, ServerConfig, ServerKey, ServerKeys, Source, Suite, Ticket, TicketKeys, TicketMemory, TicketUse, UnixTime,
-    Using, Verifier,
+    Acceptor, AlreadyUsed, Answer, AsyncTrust, AsyncVerifier, Attempt, Bounds, ChannelBinding, ClientKey, Connector,
+    Context, Credential, CredentialKind, Differs, Error, Grant, KeyExchange, LoginError, MemoryTickets, Misuse,
+    Question, Reason, Recheck, Returning, Server, ServerConfig, ServerKey, ServerKeys, SigningKey, Source, Suite,
+    Ticket, TicketKeys, TicketMemory, TicketUse, TrustLevel, UnixTime, Using, Verifier,
 };
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -41,6 +41,8 @@ for_every_adapter!(
     a_known_key_is_not_sent_and_works_all_the_same,
     the_session_is_not_read_past_by_the_handshake,
     a_private_key_that_answers_later_opens_logins,
+    a_client_s_key_that_signs_elsewhere_logs_in_when_it_has_answered,
+    a_user_who_decides_on_a_key_later_is_waited_for,
     an_async_verifier_is_asked_and_computes_on_the_acceptors_threads,
     a_ticket_takes_the_place_of_the_credential,
     whoever_the_limiter_turns_away_is_not_let_in_by_a_ticket,
@@ -453,6 +455,58 @@ fn a_private_key_that_answers_later_opens_logins<A: Adapter>() {
     eventually_empty(&acceptor);
     drop(acceptor);
     assert_eq!(service.join().unwrap(), 1);
+}
+
+/// What another thread gives, later.
+async fn later<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = oneshot::channel();
+    std::thread::spawn(move || drop(tell.send(work())));
+    told.await.unwrap()
+}
+
+/// An agent of keys.
+struct Elsewhere(ClientKey);
+
+impl RemoteSign for Elsewhere {
+    fn sign(&self, message: Vec<u8>) -> Signing {
+        let key = self.0.clone();
+        Box::pin(later(move || key.sign(&message, &mut Scenario::new().rng("agent"))))
+    }
+}
+
+fn a_client_s_key_that_signs_elsewhere_logs_in_when_it_has_answered<A: Adapter>() {
+    let key = SigningKey::from_ed25519(&[7; 32]).unwrap();
+    let public = key.public_key().clone();
+    let known = public.clone();
+    let verifier = move |attempt: &Attempt<'_>| match attempt.credential() {
+        Credential::Key { user: "alice", key } if *key.public_key() == known => Ok(grant()),
+        _ => Err(Reason::UnknownKey),
+    };
+    let config = config().with_credential_kinds(&[CredentialKind::Key]).unwrap();
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), verifier);
+    let agent = Elsewhere(ClientKey::load(&key, provider()).unwrap());
+    let key = ClientKey::with_remote_sign(public, Arc::new(agent));
+    let (client, server) = login::<A>(&acceptor, &connector(), Credential::Key { user: "alice", key: &key });
+    let (client, server) = (client.unwrap(), server.unwrap());
+    assert_eq!((client.info().id(), client.info().grant()), (server.info().id(), &grant()));
+}
+
+/// Somebody who compares a fingerprint.
+struct Asked;
+
+impl AsyncTrust for Asked {
+    async fn decide(&self, question: &Question<'_>) -> Answer {
+        let id = question.key().id();
+        let is_theirs = later(move || id == RSA2048.private.public_key().id()).await;
+        assert!(is_theirs);
+        Answer::Trusted(TrustLevel::Verified)
+    }
+}
+
+fn a_user_who_decides_on_a_key_later_is_waited_for<A: Adapter>() {
+    let connector = Connector::new(client_config(), Server::trusting_async(Asked));
+    let (client, server) = login::<A>(&acceptor(), &connector, ALICE);
+    assert_eq!(client.unwrap().info().id(), server.unwrap().info().id());
 }
 
 struct Asynchronous;

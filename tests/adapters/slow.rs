@@ -4,17 +4,22 @@
 //! listens any more before it has said all.
 
 use crate::ends::{
-    Adapter, Session, accepting, acceptor, client_config, config, eventually, eventually_empty, pair, protocol,
-    refused, session,
+    Adapter, Session, accepting, acceptor, client_config, config, disconnected, eventually, eventually_empty, failed,
+    pair, protocol, refused, session,
 };
 use crate::peer::Peer;
 use crate::support::{ALICE, RSA2048, Scenario, frame, verifier};
+use countersign::crypto::{RemoteSign, SignError, Signing};
 use countersign::frame::FrameType;
-use countersign::{Acceptor, Attempt, Bounds, Connector, Context, Credential, Error, LoginError, Reason};
+use countersign::{
+    Acceptor, Answer, AsyncTrust, Attempt, Bounds, ClientKey, Connector, Context, Credential, CredentialKind, Error,
+    LoginError, Question, Reason, Server, SigningKey,
+};
+use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,6 +40,8 @@ for_every_adapter!(
     a_peer_that_floods_while_the_session_is_finished,
     a_peer_that_reads_nothing_while_the_session_is_finished,
     a_verifier_that_never_answers,
+    a_signer_that_never_answers,
+    a_user_who_never_decides_on_a_key,
     a_handshake_that_made_way_is_over_even_where_its_peer_drips,
 );
 
@@ -318,6 +325,42 @@ fn a_verifier_that_never_answers<A: Adapter>() {
     peer.login(&Scenario::new(), ALICE);
     passed(server.join().unwrap().map(drop).unwrap_err());
     assert_eq!(peer.rest(), b"");
+    eventually_empty(&acceptor);
+}
+
+/// As a token that waits to be touched, or somebody who is asked and has gone.
+struct Silent;
+
+impl RemoteSign for Silent {
+    fn sign(&self, _: Vec<u8>) -> Signing {
+        Box::pin(pending())
+    }
+}
+
+impl AsyncTrust for Silent {
+    async fn decide(&self, _: &Question<'_>) -> Answer {
+        pending().await
+    }
+}
+
+fn a_signer_that_never_answers<A: Adapter>() {
+    let config = config().with_credential_kinds(&[CredentialKind::Key]).unwrap();
+    let acceptor = Acceptor::new(config, RSA2048.server.clone(), verifier);
+    let public = SigningKey::from_ed25519(&[7; 32]).unwrap().public_key().clone();
+    let key = ClientKey::with_remote_sign(public, Arc::new(Silent));
+    let (client, server) =
+        failed::<A>(&acceptor, &hurried_connector(LONGER), Credential::Key { user: "alice", key: &key });
+    assert_eq!(protocol(client), Error::Sign(SignError::TimedOut));
+    assert_eq!(disconnected(server), FrameType::ClientLogin);
+    eventually_empty(&acceptor);
+}
+
+fn a_user_who_never_decides_on_a_key<A: Adapter>() {
+    let acceptor = acceptor();
+    let connector = Connector::new(client_config().with_handshake_timeout(LONGER), Server::trusting_async(Silent));
+    let (client, server) = failed::<A>(&acceptor, &connector, ALICE);
+    passed(client);
+    assert_eq!(disconnected(server), FrameType::ClientLogin);
     eventually_empty(&acceptor);
 }
 

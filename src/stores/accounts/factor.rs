@@ -12,7 +12,6 @@ use crate::terms::factor::{Form, Prompt};
 use crate::time::TimeOfDay;
 use rand::TryRng;
 use subtle::{Choice, ConstantTimeEq};
-use totp_rs::Secret;
 use zeroize::Zeroizing;
 
 /// Recovery codes that are issued at once.
@@ -90,7 +89,7 @@ fn is_among(codes: &[[u8; 32]], hash: &[u8; 32]) -> Choice {
 fn recovery_code() -> Result<SecretString, AccountError> {
     let mut bytes = Zeroizing::new([0; CODE]);
     rand::rngs::SysRng.try_fill_bytes(bytes.as_mut_slice()).map_err(|_| AccountError::Hashing)?;
-    let base32 = Zeroizing::new(Secret::from(bytes.as_slice()).to_base32());
+    let base32 = totp::base32(bytes.as_slice());
     let mut code = Zeroizing::new(String::with_capacity(base32.len().saturating_mul(2)));
     for (at, letter) in base32.chars().enumerate() {
         if at > 0 && at % GROUP == 0 {

@@ -180,6 +180,12 @@ mod tests {
         (reader, give, begun)
     }
 
+    /// How late somebody hears of a change who watches the file and does not ask.
+    #[test]
+    fn where_nobody_asks_a_file_is_looked_at_each_second() {
+        assert_eq!(PERIOD, Duration::from_secs(1));
+    }
+
     #[test]
     fn an_answer_is_from_a_look_that_began_after_the_question() {
         let (reader, give, begun) = reader();

@@ -12,7 +12,7 @@ pub(super) struct Since(u64);
 impl Since {
     /// A change now: a number that nothing in this process had before, and whose beginning is random.
     pub(super) fn now() -> Self {
-        static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(RandomState::new().hash_one("since")));
+        static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| AtomicU64::new(first()));
         Self(NEXT.fetch_add(1, Relaxed))
     }
 
@@ -37,12 +37,24 @@ impl Since {
     }
 }
 
+/// Another one at each start of a process: saved ticket keys outlast it, and with them tickets of epochs from before.
+fn first() -> u64 {
+    RandomState::new().hash_one("since")
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::super::Accounts;
     use super::*;
+
+    /// Of 32 bits that are random all are zeros once in 4 billion times.
+    #[test]
+    fn the_first_number_of_a_process_is_random() {
+        assert_ne!(first(), first());
+        assert!(Since::now().number() >> 32 != 0);
+    }
 
     #[test]
     fn a_file_gives_one_number_at_first_and_never_again() {

@@ -34,3 +34,22 @@ pub(super) fn lock(file: &File, path: &Path, deadline: Option<Instant>) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_edit_holds_is_not_edited_and_is_waited_for_as_long_as_is_documented() {
+        let held = tempfile::NamedTempFile::new().unwrap();
+        held.as_file().lock().unwrap();
+        let other = File::open(held.path()).unwrap();
+        let lock = || lock(&other, held.path(), Some(Instant::now()));
+        assert!(matches!(lock(), Err(FileError::Locked { path }) if path == held.path()));
+        held.as_file().unlock().unwrap();
+        assert!(lock().is_ok());
+        // docs/platforms.md
+        assert_eq!(PATIENCE, Duration::from_secs(20));
+    }
+}

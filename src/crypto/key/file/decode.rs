@@ -181,20 +181,16 @@ fn exponent(d: &[u8], prime: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     // No modulus that is taken is longer; what is longer takes no time here.
     let fits = d.len().max(prime.len()) <= crate::limits::MAX_MODULUS_BITS / 8;
     let (d, prime) = fits.then_some((d, prime))?;
-    let mut d = BoxedUint::from_be_slice_vartime(d);
-    let mut less = BoxedUint::from_be_slice_vartime(prime).wrapping_sub(BoxedUint::one());
-    let divisor: Option<NonZero<BoxedUint>> = NonZero::new(less.clone()).into_option();
-    let result = divisor.map(|divisor| {
-        let mut rest = d.rem(&divisor);
-        let mut divisor = divisor.get();
-        divisor.zeroize();
-        let bytes = Zeroizing::new(rest.to_be_bytes().into_vec());
-        rest.zeroize();
-        bytes
-    });
-    d.zeroize();
-    less.zeroize();
-    result
+    let d = Zeroizing::new(BoxedUint::from_be_slice_vartime(d));
+    let prime = Zeroizing::new(BoxedUint::from_be_slice_vartime(prime));
+    let divisor: Option<NonZero<BoxedUint>> = NonZero::new(prime.wrapping_sub(BoxedUint::one())).into_option();
+    let divisor = Zeroizing::new(divisor?);
+    // The quotient, too, leads to the prime.
+    let (mut quotient, mut rest) = d.div_rem(&*divisor);
+    let bytes = Zeroizing::new(rest.to_be_bytes().into_vec());
+    quotient.zeroize();
+    rest.zeroize();
+    Some(bytes)
 }
 
 fn of_ssh_blob(bytes: &[u8]) -> Result<PublicKey, KeyError> {

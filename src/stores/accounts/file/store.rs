@@ -217,5 +217,7 @@ mod tests {
         assert!(matches!(looked(STALE + Duration::from_secs(1)), Err(StoreError::Away { .. })));
         // SECURITY.md, "The account file": a quarter of a second, and up to ten seconds.
         assert_eq!((PATIENCE, STALE), (Duration::from_millis(250), Duration::from_secs(10)));
+        // As long as a server starts, or a change is made.
+        assert_eq!(FIRST, Duration::from_secs(10));
     }
 }
