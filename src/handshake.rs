@@ -138,7 +138,7 @@ pub(crate) enum Opened<'v> {
 pub(crate) struct NewTicket<'v> {
     pub(crate) bytes: &'v [u8],
     pub(crate) lifetime: u64,
-    pub(crate) secret: Box<Key>,
+    pub(crate) secret: Key,
 }
 
 /// The handshake from the moment the secrets are known: the same on both sides, byte for byte.
@@ -146,7 +146,7 @@ pub(crate) struct Secrets {
     cipher: &'static dyn Cipher,
     suite: Suite,
     transcript: Transcript,
-    master: Box<Secret>,
+    master: Secret,
 }
 
 impl Secrets {
@@ -163,7 +163,7 @@ impl Secrets {
             cipher: provider.cipher_or_missing(suite.aead),
             suite,
             transcript,
-            master: Box::new(Secret::master(sources, exchange)),
+            master: Secret::master(sources, exchange),
         }
     }
 
@@ -225,7 +225,7 @@ impl Secrets {
         if bytes.len() > limits::MAX_TICKET || bytes.is_empty() != (lifetime == 0) {
             return Err(Violation::BadTicket.into());
         }
-        let ticket = (lifetime > 0).then(|| NewTicket { bytes, lifetime, secret: Box::new(self.resumption()) });
+        let ticket = (lifetime > 0).then(|| NewTicket { bytes, lifetime, secret: self.resumption() });
         Ok(Opened::Granted(grant, ticket))
     }
 

@@ -66,11 +66,11 @@ impl Session {
         };
         let mut id = [0; 16];
         master.fill("session id", transcript, &mut id);
-        let exporter = Box::new(master.key("exporter", transcript));
+        let exporter = master.key("exporter", transcript);
         Self {
             info: SessionInfo { outcome, suite, id: SessionId(id), exporter },
-            sealer: Sealer { direction: Box::new(ours), closed: false },
-            opener: Opener { direction: Box::new(theirs), end: None },
+            sealer: Sealer { direction: ours, closed: false },
+            opener: Opener { direction: theirs, end: None },
         }
     }
 }
@@ -80,7 +80,7 @@ pub struct SessionInfo {
     outcome: Outcome,
     suite: Suite,
     id: SessionId,
-    exporter: Box<Key>,
+    exporter: Key,
 }
 
 impl SessionInfo {
@@ -188,7 +188,7 @@ impl fmt::Debug for Received<'_> {
 
 /// The sending half of a session.
 pub struct Sealer {
-    direction: Box<Direction>,
+    direction: Direction,
     closed: bool,
 }
 
@@ -306,7 +306,7 @@ impl Sealer {
 
 /// The receiving half of a session.
 pub struct Opener {
-    direction: Box<Direction>,
+    direction: Direction,
     /// How it ended: by the peer's close, or by an error.
     end: Option<Result<(), RecordError>>,
 }
@@ -448,10 +448,7 @@ mod tests {
     fn pair() -> (Sealer, Opener) {
         let cipher = rustcrypto::provider().cipher_or_missing(Aead::Aes256Gcm);
         let direction = || Direction::new(cipher, Key::new([7; 32]));
-        (
-            Sealer { direction: Box::new(direction()), closed: false },
-            Opener { direction: Box::new(direction()), end: None },
-        )
+        (Sealer { direction: direction(), closed: false }, Opener { direction: direction(), end: None })
     }
 
     /// As if this many records had crossed under the first key.

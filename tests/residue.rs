@@ -13,7 +13,7 @@ use countersign::crypto::{Group, SharedSecret};
 use countersign::{
     Acceptor, AsyncVerifier, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, FactorAttempt,
     Form, Further, Grant, KeyExchange, MemoryTickets, PrivateKey, Prompt, Reason, Returning, Server, ServerConfig,
-    ServerKey, Suite, TicketCache, TicketKeys, Verifier, client,
+    ServerKey, Suite, TicketKeys, Verifier, client,
 };
 #[cfg(feature = "accounts")]
 use countersign::{StretchParameters, Stretching};
@@ -23,7 +23,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 use support::{LOGIN_AT, RSA2048, Scenario, Sent, TODAY, at, provider, wire};
@@ -46,27 +46,7 @@ static FOUND: AtomicUsize = AtomicUsize::new(0);
 /// The length of the last block that was found.
 static LENGTH: AtomicUsize = AtomicUsize::new(0);
 
-/// Where what is freed is kept, for secrets that are known only later; nowhere if it is null. And how many bytes of it there are.
-static KEPT: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-static BYTES: AtomicUsize = AtomicUsize::new(0);
-const ROOM: usize = 64 << 20;
-
 struct Looking;
-
-/// # Safety
-/// `pointer` is to `length` readable bytes.
-unsafe fn keep(pointer: *const u8, length: usize) {
-    let kept = KEPT.load(Ordering::SeqCst);
-    // Larger ones are buffers, and Argon2's memory.
-    if kept.is_null() || length > 1 << 16 {
-        return;
-    }
-    let at = BYTES.fetch_add(length, Ordering::SeqCst);
-    if at + length <= ROOM {
-        // SAFETY: within both.
-        unsafe { pointer.copy_to_nonoverlapping(kept.add(at), length) };
-    }
-}
 
 /// # Safety
 /// `pointer` is to `length` readable bytes.
@@ -111,8 +91,6 @@ unsafe impl GlobalAlloc for Looking {
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         // SAFETY: the block is the caller's until it is freed below.
         unsafe { look(pointer, layout.size()) };
-        // SAFETY: as above.
-        unsafe { keep(pointer, layout.size()) };
         // SAFETY: the caller's promise is passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -361,152 +339,23 @@ fn look_for(secrets: &[&[u8]]) {
     *SECRETS.write().unwrap() = marks;
 }
 
-/// What `work` gives, and copies of all blocks that were freed meanwhile, by any thread.
-fn freed_by<T>(work: impl FnOnce() -> T) -> (T, Vec<u8>) {
-    let layout = Layout::from_size_align(ROOM, 1).unwrap();
-    // SAFETY: the layout has a size.
-    let room = unsafe { System.alloc_zeroed(layout) };
-    assert!(!room.is_null());
-    BYTES.store(0, Ordering::SeqCst);
-    KEPT.store(room, Ordering::SeqCst);
-    let made = work();
-    KEPT.store(std::ptr::null_mut(), Ordering::SeqCst);
-    let bytes = BYTES.load(Ordering::SeqCst);
-    assert!(bytes <= ROOM, "{bytes} bytes are too many to keep");
-    // SAFETY: zeroed, and so long.
-    let freed = unsafe { std::slice::from_raw_parts(room, bytes) }.to_vec();
-    // SAFETY: it is of this allocator and layout.
-    unsafe { System.dealloc(room, layout) };
-    (made, freed)
-}
-
-/// Carries all bytes between a client and `server`, and gives those of the one and of the other.
-fn relay(client: TcpStream, server: TcpStream) -> [Vec<u8>; 2] {
-    fn carry(mut from: TcpStream, mut to: TcpStream) -> Vec<u8> {
-        let (mut carried, mut piece) = (Vec::new(), [0; 4096]);
-        while let Ok(count @ 1..) = from.read(&mut piece) {
-            carried.extend_from_slice(&piece[..count]);
-            if to.write_all(&piece[..count]).is_err() {
-                break;
-            }
-        }
-        let _ = to.shutdown(std::net::Shutdown::Write);
-        carried
-    }
-    let (other_client, other_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-    let there = std::thread::spawn(move || carry(client, server));
-    let back = carry(other_server, other_client);
-    [there.join().unwrap(), back]
-}
-
-/// The first two frames of each way, in the order of a login.
-fn frames_of([client, server]: &[Vec<u8>; 2]) -> [Vec<u8>; 4] {
-    let two = |bytes: &[u8]| {
-        let length = |bytes: &[u8]| 3 + usize::from(u16::from_be_bytes([bytes[1], bytes[2]]));
-        let (first, rest) = bytes.split_at(length(bytes));
-        (first.to_vec(), rest[..length(rest)].to_vec())
-    };
-    let ((hello, login), (challenge, verdict)) = (two(client), two(server));
-    [hello, challenge, login, verdict]
-}
-
-/// Who logs in over a relay, at whom, and how, gives the secret of the ticket that the client got.
-type Visit<'a> = &'a (dyn Fn(TcpStream, TcpStream) -> Vec<u8> + Sync);
-
-/// Of a login over an adapter, whose keys nobody can know before: none is left in what is freed, by whom it is moved.
-fn over_an_adapter(what: &str, visit: Visit<'_>) {
-    let ((carried, ticket), freed) = freed_by(|| {
-        let ((client, to_client), (to_server, server)) = (pair(), pair());
-        let relaying = std::thread::spawn(move || relay(to_client, to_server));
-        let ticket = visit(client, server);
-        (relaying.join().unwrap(), ticket)
-    });
-    let mut keys = keys_of(&frames_of(&carried));
-    keys.push(("ticket", ticket));
-    for (name, key) in keys {
-        // Ciphers spread their own keys over the stack, and what is there comes to lie in the padding of what is moved from it.
-        let is_of_a_cipher = ["credential", "verdict", "key"].contains(&name);
-        let found = freed.windows(16).filter(|window| *window == &key[..16]).count();
-        if found > 0 && !is_of_a_cipher {
-            LEFT.lock().unwrap().push(format!("{what}: {name}, {found} times"));
-        }
-    }
-}
-
-fn over_adapters() {
-    let suites = [Suite::RSA_AES_256_GCM];
-    let (blocking, asynchronous) = (Blocking, Asynchronous);
-    let config = || config().with_suites(&suites).unwrap();
-    let acceptors = [
-        ("a blocking verifier", Acceptor::new(config(), RSA2048.server.clone(), blocking)),
-        ("an async one", Acceptor::new_async(config(), RSA2048.server.clone(), asynchronous)),
-    ];
-    let client = || ClientConfig::new(provider()).with_suites(&suites).unwrap();
-    let known = Server::key(RSA2048.private.public_key().clone());
-    for (of, acceptor) in &acceptors {
-        for (by, server) in [("pinned", RSA2048.trust()), ("known", known.clone())] {
-            let connector = Connector::new(client(), server.with_floor(KeyExchange::Rsa));
-            let alice = Credential::Password { user: "alice", password: PASSWORD };
-            over_an_adapter(&format!("{of}, {by}, blocking streams"), &|ours, theirs| {
-                std::thread::scope(|scope| {
-                    let accepting = scope.spawn(|| {
-                        let mut session = acceptor.accept_blocking(theirs, Context::uncounted()).unwrap();
-                        session.read_exact(&mut [0; 5]).unwrap();
-                        session.close().unwrap();
-                    });
-                    let mut session = connector.connect_blocking(ours, alice).unwrap();
-                    let ticket = wire::ticket_secret(session.info().ticket().unwrap());
-                    session.write_all(b"hello").unwrap();
-                    session.update_key().unwrap();
-                    session.close().unwrap();
-                    accepting.join().unwrap();
-                    ticket
-                })
-            });
-            #[cfg(feature = "tokio")]
-            over_an_adapter(&format!("{of}, {by}, tokio"), &|ours, theirs| {
-                use tokio::io::{AsyncReadExt, AsyncWriteExt};
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                let registered = |stream: TcpStream| {
-                    stream.set_nonblocking(true).unwrap();
-                    tokio::net::TcpStream::from_std(stream).unwrap()
-                };
-                runtime.block_on(async {
-                    let accepting = async {
-                        let mut session = acceptor.accept(registered(theirs), Context::uncounted()).await.unwrap();
-                        session.read_exact(&mut [0; 5]).await.unwrap();
-                        session.shutdown().await.unwrap();
-                    };
-                    let connecting = async {
-                        let mut session = connector.connect(registered(ours), alice).await.unwrap();
-                        let ticket = wire::ticket_secret(session.info().ticket().unwrap());
-                        session.write_all(b"hello").await.unwrap();
-                        session.shutdown().await.unwrap();
-                        ticket
-                    };
-                    tokio::join!(connecting, accepting).0
-                })
-            });
-        }
-    }
-}
-
 /// Every key of a handshake, as PROTOCOL.md computes it from what a thief of the server's key could.
-fn keys_of(frames: &[Vec<u8>; 4]) -> Vec<(&'static str, Vec<u8>)> {
+fn keys_of(frames: &[Vec<u8>; 4]) -> Vec<Vec<u8>> {
     let [hello, challenge, login, verdict] = frames.each_ref().map(Vec::as_slice);
-    let secret = wire::secret_of(RSA2048.pem, hello, login);
+    let secret = wire::hello_secret(RSA2048.pem, hello);
     let master = wire::master(&secret, &[0; 32]);
-    let key = |label, frames: &[&[u8]]| (label, wire::expand(&master, label, &wire::transcript(frames), 32));
+    let key = |label, frames: &[&[u8]]| wire::expand(&master, label, &wire::transcript(frames), 32);
     let [two, three] = [&[hello, challenge, &login[..5]][..], &[hello, challenge, login][..]];
     let mut keys = vec![key("credential", two), key("verdict", three), key("resumption", three)];
     for label in ["client traffic", "server traffic", "exporter"] {
-        let (label, secret) = key(label, &[hello, challenge, login, verdict]);
+        let secret = key(label, &[hello, challenge, login, verdict]);
         if label != "exporter" {
-            keys.extend(["key", "update"].map(|label| (label, wire::expand(&secret, label, b"", 32))));
+            keys.push(wire::expand(&secret, "key", b"", 32));
+            keys.push(wire::expand(&secret, "update", b"", 32));
         }
-        keys.push((label, secret));
+        keys.push(secret);
     }
-    keys.extend([("secret", secret), ("master", master.to_vec())]);
+    keys.extend([secret, master.to_vec()]);
     keys
 }
 
@@ -515,8 +364,8 @@ fn over_states_and_sessions() {
     for suite in [Suite::RSA_AES_256_GCM, Suite::RSA_CHACHA20_POLY1305] {
         let scenario = Scenario::new().suite(suite).known_key_under(KeyExchange::Rsa);
         let keys = keys_of(&scenario.finish().frames);
-        look_for(&keys.iter().map(|(_, key)| key.as_slice()).collect::<Vec<_>>());
-        let found = left_behind(|| drop(std::hint::black_box(keys[0].1.clone())));
+        look_for(&keys.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let found = left_behind(|| drop(std::hint::black_box(keys[0].clone())));
         assert_eq!(found, 1, "what is looked for");
         leaves_nothing(suite, || {
             let Sent { login, client, server, .. } = scenario.await_verdict();
@@ -588,13 +437,6 @@ fn over_tickets() {
         drop(Box::new(server.read(resumed.frame, at(0)).unwrap()));
         drop(Box::new(resumed.session));
     });
-    leaves_nothing("a cache of tickets", || {
-        let (cache, server) = (MemoryTickets::new(), scenario.trusted());
-        let users: Vec<String> = (0..40).map(|user| format!("user {user}")).collect();
-        users.iter().for_each(|user| cache.put(server, user, ticket));
-        let taken: Vec<_> = users.iter().map(|user| cache.take(server, user).unwrap()).collect();
-        drop((cache, taken));
-    });
     let exported = keys.export(TODAY, rng).unwrap();
     // A version, how many, a name, and the key.
     look_for(&[&exported[2 + 8..]]);
@@ -660,7 +502,6 @@ fn what_is_freed_after_a_login_holds_no_credential_and_no_key() {
     }
     leaves_nothing("signature keys", over_signature_keys);
     over_states_and_sessions();
-    over_adapters();
     over_ephemeral_keys();
     over_tickets();
     over_server_keys();

@@ -11,7 +11,10 @@ mod drawn;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, LineError, TotpCheck, TotpSecret};
-use countersign::{Accounts, Credential, CredentialKind, Form, Grant, Reason, UnixTime};
+use countersign::{
+    Accounts, AuthorizedKey, ClientKey, Credential, CredentialKind, Form, Grant, Reason, SigningKey, StretchParameters,
+    Stretching, UnixTime,
+};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
@@ -55,8 +58,9 @@ fn accounts() -> (Accounts, String) {
     (accounts, token)
 }
 
-fn alice(accounts: &Accounts) -> Grant {
-    accounts.check(Credential::Password { user: "alice", password: PASSWORD }).unwrap()
+/// What alice's password is good for, before she is asked for a code.
+fn alice(accounts: &Arc<RwLock<Accounts>>) -> Grant {
+    asked::check(accounts, alice_s()).unwrap()
 }
 
 /// A code that was not used before this test began: the next one.
@@ -242,8 +246,8 @@ fn served(accounts: Accounts) -> Arc<RwLock<Accounts>> {
 #[test]
 fn a_password_needs_a_code_and_a_token_none() {
     let (accounts, token) = accounts();
-    let grant = alice(&accounts);
     let accounts = served(accounts);
+    let grant = alice(&accounts);
     let next = |grant, kind, step| asked::further(&accounts, grant, kind, step).unwrap();
     assert_eq!(next(&grant, CredentialKind::Password, 0).map(|prompt| prompt.form()), Some(Form::Code));
     assert_eq!(next(&grant, CredentialKind::Password, 1), None);
@@ -255,15 +259,44 @@ fn a_password_needs_a_code_and_a_token_none() {
     assert_eq!(asked::check(&accounts, alice_s()).unwrap().epoch(), grant.epoch(), "a code is no change");
 }
 
+/// The accounts by themselves can't ask for a code, and so let in nobody who needs one.
+#[test]
+fn where_no_code_can_be_asked_for_who_needs_one_is_not_let_in() {
+    let (mut accounts, token) = accounts();
+    let key = SigningKey::from_ed25519(&[1; 32]).unwrap().public_key().clone();
+    accounts.edit("alice", |account| account.add_key(&AuthorizedKey::new(key.clone(), ""))).unwrap();
+    let key = ClientKey::public_only(key);
+    let by_key = Credential::Key { user: "alice", key: &key };
+    let realm = Stretching::new("example.com", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
+    let shown = realm.stretch("alice", PASSWORD).unwrap();
+    let stretched = Credential::Stretched { user: "alice", password: &shown };
+    let stretch = |account: &mut Account| {
+        account.set_stretched(&shown.newest());
+        Ok(())
+    };
+    let remove = |account: &mut Account| Ok(account.remove_totp());
+
+    let refused = Some(Reason::FactorNotOffered);
+    let wrong = Credential::Password { user: "alice", password: b"battery staple" };
+    assert_eq!(accounts.check(wrong), Err(Reason::WrongPassword));
+    let password = accounts.check(alice_s()).err();
+    accounts.edit("alice", stretch).unwrap();
+    let others = [stretched, by_key].map(|credential| accounts.check(credential).err());
+    assert_eq!((password, others), (refused.clone(), [refused.clone(), refused]));
+    assert!(accounts.check(Credential::Token(token.as_bytes())).is_ok());
+    accounts.edit("alice", remove).unwrap();
+    assert_eq!([stretched, by_key].map(|credential| accounts.check(credential).err()), [None, None]);
+}
+
 #[test]
 fn an_account_without_a_second_factor_takes_none() {
     let (mut accounts, _) = accounts();
     let mut remove = || accounts.edit("alice", |account| Ok(account.remove_totp()));
     assert_eq!((remove(), remove()), (Ok(true), Ok(false)));
-    let grant = alice(&accounts);
     let issued = accounts.edit("alice", Account::issue_recovery_codes);
     assert_eq!(issued.unwrap_err(), AccountError::NoTotp("alice".to_owned()));
     let accounts = served(accounts);
+    let grant = alice(&accounts);
     assert_eq!(asked::further(&accounts, &grant, CredentialKind::Password, 0), Ok(None));
     assert_eq!(asked::answer(&accounts, &grant, &fresh()), Err(Reason::WrongFactor));
 }
@@ -285,10 +318,10 @@ fn an_account_that_changes_between_password_and_code_is_refused() {
         |accounts| accounts.remove("alice").unwrap(),
     ];
     for change in changes {
-        let (mut accounts, _) = accounts();
+        let accounts = served(accounts().0);
         let grant = alice(&accounts);
-        change(&mut accounts);
-        assert!(asked::answer(&served(accounts), &grant, &fresh()).is_err());
+        change(&mut accounts.write().unwrap());
+        assert!(asked::answer(&accounts, &grant, &fresh()).is_err());
     }
 }
 
@@ -297,8 +330,8 @@ fn an_account_that_changes_between_password_and_code_is_refused() {
 fn an_account_that_is_closed_during_its_login_is_not_let_in() {
     let (mut accounts, _) = accounts();
     accounts.edit("alice", |account| Ok(account.remove_totp())).unwrap();
-    let grant = alice(&accounts);
     let accounts = served(accounts);
+    let grant = alice(&accounts);
     let further = || asked::further(&accounts, &grant, CredentialKind::Password, 0);
     assert_eq!(further(), Ok(None));
     accounts.write().unwrap().edit("alice", |account| Ok(account.lock())).unwrap();
@@ -309,18 +342,20 @@ fn an_account_that_is_closed_during_its_login_is_not_let_in() {
 
 #[test]
 fn enrolling_changes_the_epoch_so_that_no_ticket_of_before_goes_round_it() {
-    let (mut accounts, _) = accounts();
-    let mut epochs = vec![alice(&accounts).epoch()];
-    accounts.edit("alice", |account| Ok(account.remove_totp())).unwrap();
-    epochs.push(alice(&accounts).epoch());
-    accounts
-        .edit("alice", |account| {
-            account.set_totp(&rfc());
+    let accounts = served(accounts().0);
+    let change = |change: fn(&mut Account)| {
+        let change = |account: &mut Account| {
+            change(account);
             Ok(())
-        })
-        .unwrap();
+        };
+        accounts.write().unwrap().edit("alice", change).unwrap();
+    };
+    let mut epochs = vec![alice(&accounts).epoch()];
+    change(|account| drop(account.remove_totp()));
     epochs.push(alice(&accounts).epoch());
-    accounts.edit("alice", |account| account.issue_recovery_codes()).unwrap();
+    change(|account| account.set_totp(&rfc()));
+    epochs.push(alice(&accounts).epoch());
+    change(|account| drop(account.issue_recovery_codes().unwrap()));
     epochs.push(alice(&accounts).epoch());
     epochs.sort_unstable();
     epochs.dedup();

@@ -7,8 +7,7 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-/// A 32-byte key, zeroized when dropped. In what is moved, into a future or out of a box, it is boxed: then the bytes are wiped where they are, and what
-/// is left behind is a pointer.
+/// A 32-byte key, zeroized when dropped.
 pub(crate) type Key = Zeroizing<[u8; 32]>;
 
 /// What every `info` begins with, after the length.

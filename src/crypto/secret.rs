@@ -7,8 +7,7 @@ use zeroize::Zeroizing;
 
 /// The secret a key exchange gave, up to 64 bytes. Zeroized, never printed.
 pub struct SharedSecret {
-    // Not in place: see `schedule::Key`.
-    bytes: Box<Zeroizing<[u8; 64]>>,
+    bytes: Zeroizing<[u8; 64]>,
     len: usize,
 }
 
@@ -18,7 +17,7 @@ impl SharedSecret {
     /// # Errors
     /// [`CryptoError::BadKeyShare`] where it is longer.
     pub fn new(secret: &[u8]) -> Result<Self, CryptoError> {
-        let mut bytes = Box::new(Zeroizing::new([0; 64]));
+        let mut bytes = Zeroizing::new([0; 64]);
         bytes.get_mut(..secret.len()).ok_or(CryptoError::BadKeyShare)?.copy_from_slice(secret);
         Ok(Self { bytes, len: secret.len() })
     }
@@ -34,7 +33,7 @@ impl SharedSecret {
 
     /// What the key schedule takes where there is no key exchange: 32 zeros.
     pub(crate) fn none() -> Self {
-        Self { bytes: Box::new(Zeroizing::new([0; 64])), len: 32 }
+        Self { bytes: Zeroizing::new([0; 64]), len: 32 }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

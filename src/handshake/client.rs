@@ -90,7 +90,7 @@ pub fn resume(
     now: Moment,
 ) -> Result<(Vec<u8>, AwaitAnswer), Error> {
     let TrustedTicket { ticket, at } = ticket;
-    let shown = |ticket: Ticket| Shown { stage_0: Box::new(schedule::stage_0(&ticket.secret)), ticket };
+    let shown = |ticket: Ticket| Shown { stage_0: schedule::stage_0(&ticket.secret), ticket };
     // It may have been another server that let it be shown.
     let is_theirs = server.recalls(ticket.key_id, ticket.suite, at) && ticket.server_name() == server.name();
     let ticket = Some(ticket).filter(|ticket| is_theirs && config.suites.contains(&ticket.suite())).map(shown);
@@ -168,7 +168,7 @@ fn hello(
     let sealed = match prover {
         Some(key) => {
             let secret = handshake::seal_secret(&config.provider, key, &transcript, rng, parts.content_mut())?;
-            Some(Sealed { to: key.id(), secret: Box::new(secret) })
+            Some(Sealed { to: key.id(), secret })
         }
         None => None,
     };
@@ -222,13 +222,13 @@ fn known_keys(server: &Server, of_ticket: Option<KeyId>) -> Vec<PublicKey> {
 /// A ticket that stands in the ClientHello, and what is computed from its secret.
 struct Shown {
     ticket: Ticket,
-    stage_0: Box<Key>,
+    stage_0: Key,
 }
 
 /// A secret that stands in the ClientHello.
 struct Sealed {
     to: KeyId,
-    secret: Box<Zeroizing<[u8; limits::SECRET]>>,
+    secret: Zeroizing<[u8; limits::SECRET]>,
 }
 
 /// The ClientHello is out, with a ticket; a ServerResumption is awaited, or a ServerHello.
@@ -303,7 +303,7 @@ impl AwaitAnswer {
         let exchange = state.finish_exchange(suite.key_exchange, &answer.key_share)?;
         let [tail] = answer.tails();
         state.transcript.add(tail.cut(frame).head);
-        let rsa = state.sealed.as_ref().map(|sealed| &**sealed.secret);
+        let rsa = state.sealed.as_ref().map(|sealed| &*sealed.secret);
         let sources = Sources { ticket: Some(&stage_0), rsa };
         let secrets = Secrets::new(&state.config.provider, suite, state.transcript, sources, &exchange);
         let mut sealed = Zeroizing::new(*answer.sealed_verdict);

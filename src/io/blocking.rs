@@ -280,12 +280,7 @@ impl<S: Transport> Stream<S> {
                 Err(error) => return Err(self.outbox.live.blame(error).into()),
             }
         }
-        // A layer under this stream may hold what it has taken.
-        self.transport.set_timeouts(Some(left().unwrap_or(Duration::from_millis(1))))?;
-        match self.transport.flush() {
-            Err(error) if is_timeout(&error) => return Err(Error::DeadlinePassed.into()),
-            flushed => flushed.map_err(|error| self.outbox.live.blame(error))?,
-        }
+        self.transport.flush().map_err(|error| self.outbox.live.blame(error))?;
         let mut scratch = [0; 1024];
         // Whoever has not closed by then is left.
         while let Some(left) = left() {

@@ -222,10 +222,6 @@ impl KeysInUse {
     }
 
     pub(super) fn set(&self, keys: ServerKeys) {
-        let mut in_use = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let before = core::mem::replace(&mut *in_use, Arc::new(keys));
-        drop(in_use);
-        // Not under the lock: it may be the application's to close.
-        drop(before);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 }

@@ -168,14 +168,11 @@ impl Live {
             Way::Reading => reading,
             Way::Writing => writing,
         };
-        let is_new = slot.as_ref().is_none_or(|waiting| !waiting.will_wake(waker));
-        let replaced = if is_new { slot.replace(waker.clone()) } else { None };
+        if slot.as_ref().is_none_or(|waiting| !waiting.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
         // Under the lock: whoever ends it takes the wakers after having said so.
-        let goes_on = !self.is_revoked();
-        drop(state);
-        // What a waker does when it is dropped is not ours to know.
-        drop(replaced);
-        goes_on
+        !self.is_revoked()
     }
 
     pub(super) fn set_stopper(&self, stopper: Option<Stopper>) {

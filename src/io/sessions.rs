@@ -17,7 +17,6 @@ use crate::time::UnixTime;
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::net::Shutdown;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -266,18 +265,13 @@ impl Sessions {
             let late = state.recheck.late();
             drop(state);
             let held = live.grant();
-            {
-                #[cfg(feature = "tokio")]
-                let _runtime = runtime.as_ref().map(tokio::runtime::Handle::enter);
-                let answer = ask::ask(&self.0.verifier, late, &held, &shown);
-                if let Some(revocation) = self.note(id, &live, &held, answer) {
-                    self.end(id, revocation);
-                }
-            }
             #[cfg(feature = "tokio")]
-            drop(runtime);
-            // Not under the lock: if its stream has gone meanwhile, these are the last of it, a value of the application's with them.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop((held, live, shown))));
+            let _runtime = runtime.as_ref().map(tokio::runtime::Handle::enter);
+            let answer = ask::ask(&self.0.verifier, late, &held, &shown);
+            let ended = self.note(id, &live, &held, answer);
+            if let Some(revocation) = ended {
+                self.end(id, revocation);
+            }
             state = self.lock();
         }
     }

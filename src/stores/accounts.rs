@@ -101,8 +101,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// A set of accounts, in memory. An [`AccountStore`] within a [`std::sync::RwLock`], which an [`AccountVerifier`] lets users in by; a machine
-/// driven by hand, which no second factor goes through, asks [`Accounts::check`].
+/// A set of accounts, in memory. An [`AccountStore`] within a [`std::sync::RwLock`], which an [`AccountVerifier`] lets users in by. A machine
+/// driven by hand may ask [`Accounts::check`], which lets nobody in by a password or a key who has a second factor.
 ///
 /// Checking keeps the memory of a hash for the next one, up to 64 MiB for each core: 19 MiB at the usual parameters.
 ///
@@ -511,13 +511,13 @@ impl Accounts {
         self.imitation.now()
     }
 
-    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs. It does not
-    /// ask for second factors: see [`AccountVerifier`].
+    /// Checks a credential, and gives the account's grant with its epoch. An unknown user costs what a wrong password costs.
     ///
-    /// A key that may be used from some addresses alone is not good here: see [`Accounts::check_from`].
+    /// No second factor is asked for here, so an account that has one is let in by tokens alone: see [`AccountVerifier`]. A key that may be used
+    /// from some addresses alone is not good here, either: see [`Accounts::check_from`].
     ///
     /// # Errors
-    /// The local reason for a refusal.
+    /// The local reason for a refusal: [`Reason::FactorNotOffered`] where the password or the key is good, and not enough.
     pub fn check(&self, credential: Credential<'_>) -> Result<Grant, Reason> {
         self.check_from(credential, None)
     }
@@ -528,20 +528,28 @@ impl Accounts {
     /// As [`Accounts::check`].
     pub fn check_from(&self, credential: Credential<'_>, address: Option<IpAddr>) -> Result<Grant, Reason> {
         let account = match credential {
-            Credential::Password { user, password } => {
-                let account = self.get(user);
-                verifier::check_password(account, &self.imitation().of(user), password)?;
-                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Password, address, now());
-            }
             Credential::Token(token) => self.by_token(&hash_token(token)),
-            Credential::Key { user, .. } => self.get(user),
-            Credential::Stretched { user, password } => {
-                let account = self.get(user);
-                stretched::check(account, &self.imitation().of(user), password)?;
-                return account.ok_or(Reason::UnknownUser)?.admit(CredentialKind::Stretched, address, now());
+            Credential::Password { user, .. } | Credential::Key { user, .. } | Credential::Stretched { user, .. } => {
+                self.get(user)
             }
         };
-        verifier::check_other(account, credential, address, now())
+        let admit = |kind| account.ok_or(Reason::UnknownUser)?.admit(kind, address, now());
+        let grant = match credential {
+            Credential::Password { user, password } => {
+                verifier::check_password(account, &self.imitation().of(user), password)?;
+                admit(CredentialKind::Password)?
+            }
+            Credential::Stretched { user, password } => {
+                stretched::check(account, &self.imitation().of(user), password)?;
+                admit(CredentialKind::Stretched)?
+            }
+            Credential::Token(_) | Credential::Key { .. } => {
+                verifier::check_other(account, credential, address, now())?
+            }
+        };
+        // Whoever asks here can't be asked for a code.
+        let is_enough = account.is_none_or(|account| account.next_factor(credential.kind(), 0).is_none());
+        if is_enough { Ok(grant) } else { Err(Reason::FactorNotOffered) }
     }
 
     /// The grant of an account that may log in with a credential of this kind, as it is now: not with a password where it has

@@ -45,7 +45,7 @@ layout! {
         pub(crate) chain: Chain,
         pub(crate) made: UnixTime,
         pub(crate) expires: UnixTime,
-        pub(crate) secret: Box<Key>,
+        pub(crate) secret: Key,
     }
 }
 
@@ -89,7 +89,7 @@ impl Field<'_> for CredentialKind {
 pub struct TicketClaim {
     pub(crate) contents: TicketContents,
     /// Computed from the ticket's secret when the binder was checked.
-    pub(crate) stage_0: Box<Key>,
+    pub(crate) stage_0: Key,
     pub(crate) keys: Arc<TicketKeys>,
     pub(crate) now: UnixTime,
 }

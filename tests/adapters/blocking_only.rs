@@ -475,49 +475,6 @@ fn a_write_that_fails_is_told_at_once() {
     });
 }
 
-/// Holds what it has taken, and can't get rid of it once it is full.
-struct Holding {
-    inner: TcpStream,
-    timeout: Option<Duration>,
-    is_full: bool,
-}
-
-impl Read for Holding {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.inner.read(buffer)
-    }
-}
-
-impl Write for Holding {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.inner.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        assert!(!self.is_full || self.timeout.is_some(), "it would wait for ever");
-        if self.is_full { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
-    }
-}
-
-impl Transport for Holding {
-    fn set_timeouts(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.timeout = timeout;
-        self.inner.set_timeouts(timeout)
-    }
-}
-
-#[test]
-fn no_layer_that_holds_what_it_took_holds_up_the_end_past_its_time() {
-    bounded(|| {
-        let holding = |inner| Holding { inner, timeout: None, is_full: false };
-        let (mut client, _server) = both(pair(), |inner| connect(holding(inner)).unwrap(), accept);
-        client.close().unwrap();
-        client.get_mut().is_full = true;
-        let failed = client.finish_blocking(Duration::from_secs(60)).unwrap_err();
-        assert!(matches!(failed, LoginError::Protocol(Error::DeadlinePassed)), "{failed:?}");
-    });
-}
-
 /// One of a socket that nobody can set up.
 struct Unusable(TcpStream);
 

@@ -513,16 +513,6 @@ pub fn hello_secret(pem: &str, hello: &[u8]) -> Vec<u8> {
     sealed[..32].to_vec()
 }
 
-/// What a client has sealed to the key in `pem`: in its hello, or else in its login.
-pub fn secret_of(pem: &str, hello: &[u8], login: &[u8]) -> Vec<u8> {
-    if !ClientHello::decode(&hello[3..]).unwrap().rsa_ciphertext.is_empty() {
-        return hello_secret(pem, hello);
-    }
-    let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;
-    let key = PrivateKey::from_pkcs8_pem(pem).unwrap();
-    key.decrypt(Oaep::<Sha256>::new(), &ciphertext).unwrap()[..32].to_vec()
-}
-
 /// A ServerVerdict with anything in it, under a suite of RSA alone, by the owner of the key in `pem`.
 pub fn verdict(pem: &str, frames @ [_, challenge, login]: [&[u8]; 3], plaintext: &[u8]) -> Vec<u8> {
     let ciphertext = ClientLogin::decode(&login[3..]).unwrap().rsa_ciphertext;

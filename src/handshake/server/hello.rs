@@ -224,7 +224,7 @@ enum Secret {
     /// It can be opened.
     Sealed,
     /// It was opened, or what takes its place where that failed.
-    Opened(Box<Zeroizing<[u8; limits::SECRET]>>),
+    Opened(Zeroizing<[u8; limits::SECRET]>),
 }
 
 /// A ClientHello, and the key that it is answered under. *Is it admitted? Is its ticket's principal still welcome?*
@@ -325,7 +325,7 @@ impl Hello {
     }
 
     pub(super) fn with_secret(self, secret: Zeroizing<[u8; limits::SECRET]>) -> Self {
-        Self { secret: Secret::Opened(Box::new(secret)), ..self }
+        Self { secret: Secret::Opened(secret), ..self }
     }
 
     fn rsa(&self) -> Option<&[u8; limits::SECRET]> {
@@ -353,7 +353,7 @@ impl Hello {
         let is_of_key = *key_id == self.key.public_key().id() || lacks(Check::K5);
         let is_in_scope = *scope == config.prologue.scope(&hello.server_name) || lacks(Check::K8);
         let is_taken = hello.suites.contains(&suite.number()) && (config.suites.contains(suite) || lacks(Check::K4));
-        let stage_0 = Box::new(schedule::stage_0(secret));
+        let stage_0 = schedule::stage_0(secret);
         let is_held = handshake::is_shown(&handshake::binder(&stage_0, shown), &hello.binder);
         let is_shown_by_owner = bool::from(is_held) || lacks(Check::K3);
         let is_of_kind = config.kinds.contains(&chain.kind) || lacks(Check::K9);
@@ -409,8 +409,6 @@ impl Hello {
     /// Gives the ServerHello frame to send: a fresh challenge under the key, with a proof if a secret was opened.
     ///
     /// # Errors
-    /// [`Misuse::TooLong`] where certificates and manifest take more than 16384 bytes together ([`KeySet::with_manifest`](crate::KeySet::with_manifest)
-    /// checks that beforehand);
     /// [`Error`]; close the connection then, and send nothing.
     pub fn challenge(self, rng: &mut dyn CryptoRng) -> Result<(Vec<u8>, AwaitLogin), Error> {
         let hello = self.choice.hello()?;
@@ -436,12 +434,6 @@ impl Hello {
             if !data.is_empty() {
                 extensions.push(Extension { number, data: Bytes(data) }).ok_or(CryptoError::Failed)?;
             }
-        }
-        // What every client would refuse is not sent.
-        if let Err(Violation::Extensions(len)) = handshake::check_extensions(&extensions, limits::MAX_SERVER_EXTENSIONS)
-        {
-            let (what, limit) = ("what certificates and manifest take together", limits::MAX_SERVER_EXTENSIONS);
-            return Err(Misuse::TooLong { what, len, limit }.into());
         }
         let answer = ServerHello {
             version: VERSION,

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 /// The challenge is out; a ClientLogin is awaited.
 ///
-/// This is the state a half-open connection sits in. It holds no frame, and on the heap one secret alone.
+/// This is the state a half-open connection sits in. It holds no frame, and no heap memory of its own.
 pub struct AwaitLogin {
     pub(super) config: Arc<ServerConfig>,
     pub(super) key: ServerKey,

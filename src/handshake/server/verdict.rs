@@ -39,7 +39,7 @@ pub(super) fn issue(
         chain,
         made: now,
         expires: now,
-        secret: Box::new(secrets.resumption()),
+        secret: secrets.resumption(),
     };
     keys.seal(contents, now, rng)
 }

@@ -48,15 +48,15 @@ impl Eviction {
 
     pub(in crate::io) fn poll(&self, task: &Context<'_>) -> Poll<BusyReason> {
         let mut state = self.lock();
-        if let Some(reason) = state.reason {
-            return Poll::Ready(reason);
+        match state.reason {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(task.waker())) {
+                    state.waker = Some(task.waker().clone());
+                }
+                Poll::Pending
+            }
         }
-        let is_new = state.waker.as_ref().is_none_or(|waker| !waker.will_wake(task.waker()));
-        let replaced = if is_new { state.waker.replace(task.waker().clone()) } else { None };
-        drop(state);
-        // What a waker does when it is dropped is not ours to know.
-        drop(replaced);
-        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, CutState> {

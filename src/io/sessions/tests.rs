@@ -33,16 +33,12 @@ fn grant(name: &str) -> Grant {
 }
 
 fn enter(sessions: &Sessions, name: &str) -> (Entry, Arc<Live>) {
-    enter_with(sessions, name, Context::uncounted())
-}
-
-fn enter_with(sessions: &Sessions, name: &str, context: Context) -> (Entry, Arc<Live>) {
     let live = Arc::new(Live::new(Arc::new(grant(name))));
     let shown = Shown {
         kind: CredentialKind::Password,
         authenticated: UnixTime::from_secs(1_800_000_000),
         server_name: "".into(),
-        context: Arc::new(context),
+        context: Arc::new(Context::uncounted()),
         notices: sessions.notices(),
     };
     (sessions.enter(&live, shown), live)
@@ -201,34 +197,4 @@ fn what_changes_while_somebody_is_asked_about_has_them_asked_about_again() {
     eventually(|| asked() == 2);
     eventually(|| sessions.lock().open.values().all(|open| open.asking.is_none()));
     assert_eq!(asked(), 2);
-}
-
-/// The application's, as it goes with a session: dropped, it looks at all of them, and panics.
-struct Gauge(Sessions, std::sync::mpsc::Sender<(u64, usize)>);
-
-impl Drop for Gauge {
-    fn drop(&mut self) {
-        self.1.send(self.0.counts()).unwrap();
-        panic!("on purpose");
-    }
-}
-
-#[test]
-fn what_the_application_does_as_a_session_goes_holds_up_no_other_and_ends_nobody_who_asks() {
-    let (sessions, counting) = sessions(Duration::from_secs(3600));
-    let (dropped, drops) = std::sync::mpsc::channel();
-    for _ in 0..2 * ASKERS {
-        counting.hangs.store(true, SeqCst);
-        let gauge = Gauge(sessions.clone(), dropped.clone());
-        let (entry, live) = enter_with(&sessions, "alice", Context::uncounted().with_value(gauge));
-        sessions.recheck(Some("alice"));
-        eventually(|| counting.at_once.load(SeqCst) == 1);
-        // It ends while it is asked about: whoever asks is the last to have it.
-        drop((entry, live));
-        counting.hangs.store(false, SeqCst);
-        assert_eq!(drops.recv_timeout(Duration::from_secs(60)), Ok((0, 0)), "whoever drops it has locked all out");
-    }
-    let (_entry, _live) = enter(&sessions, "bob");
-    sessions.recheck(Some("bob"));
-    eventually(|| counting.asked.lock().unwrap().contains_key("bob"));
 }

@@ -21,7 +21,7 @@ layout! {
         pub(crate) of: Owner,
         pub(crate) received: UnixTime,
         pub(crate) lifetime: u64,
-        pub(crate) secret: Box<Key>,
+        pub(crate) secret: Key,
         pub(crate) bytes: Vec<u8> [..=limits::MAX_TICKET],
     }
 }

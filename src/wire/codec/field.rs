@@ -163,23 +163,6 @@ impl<const N: usize> Field<'_> for Zeroizing<[u8; N]> {
     }
 }
 
-/// As the value.
-impl<'a, F: Field<'a>> Field<'a> for Box<F> {
-    const LARGEST: usize = F::LARGEST;
-
-    fn size(&self) -> usize {
-        F::size(self)
-    }
-
-    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        F::write(self, out)
-    }
-
-    fn read(from: &mut Reader<'a>) -> Result<Self, DecodeError> {
-        F::read(from).map(Self::new)
-    }
-}
-
 impl Field<'_> for UnixTime {
     const LARGEST: usize = u64::LARGEST;
 
