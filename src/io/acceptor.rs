@@ -144,7 +144,7 @@ impl Acceptor {
             workers,
             permits,
             refusals: Refusals::default(),
-            guard: Guard::new(Penalties::default(), reports.tags()),
+            guard: Guard::new(Some(Penalties::default()), reports.tags()),
             puzzles: PuzzleControl::new(None),
             reports,
             limiter: None,
@@ -162,14 +162,18 @@ impl Acceptor {
     /// Sets what guessing costs, with counts that begin anew. A clone that was made before keeps the old ones.
     #[must_use]
     pub fn with_penalties(self, penalties: Penalties) -> Self {
-        let guard = Guard::new(penalties, self.0.reports.tags());
-        Self(Arc::new(ServerState { guard, ..ServerState::clone(&self.0) }))
+        self.with_guard(Some(penalties))
     }
 
     /// Lets everybody guess as fast as the [`Bounds`] allow: where passwords can't be guessed, or where something else counts.
     #[must_use]
     pub fn without_penalties(self) -> Self {
-        Self(Arc::new(ServerState { guard: Guard::none(), ..ServerState::clone(&self.0) }))
+        self.with_guard(None)
+    }
+
+    fn with_guard(self, penalties: Option<Penalties>) -> Self {
+        let guard = Guard::new(penalties, self.0.reports.tags());
+        Self(Arc::new(ServerState { guard, ..ServerState::clone(&self.0) }))
     }
 
     /// Has clients solve puzzles while there is more to compute than can be: a stranger pays for a login first, then the server. The
@@ -255,10 +259,10 @@ impl Acceptor {
         self.0.permits.set_bounds(elsewhere);
     }
 
-    /// Other penalties from now on, for this acceptor and all its clones: all of them, a store and an observer among them. What is counted stays, so
-    /// an exemption that is new lets in who had to wait, and one that is gone begins with no failures; those of blocks of another size begin anew. An
-    /// acceptor without penalties stays without.
-    pub fn set_penalties(&self, penalties: Penalties) {
+    /// Other penalties from now on, or none, for this acceptor and all its clones: all of them, a store and an observer among them. What is counted
+    /// stays, so an exemption that is new lets in who had to wait, and one that is gone begins with no failures; those of blocks of another size begin
+    /// anew. Without penalties nothing is counted.
+    pub fn set_penalties(&self, penalties: Option<Penalties>) {
         self.0.guard.set(penalties);
     }
 

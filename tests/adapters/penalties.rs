@@ -418,6 +418,12 @@ fn async_verifiers_are_asked_as_seldom<A: Adapter>() {
     });
     let (client, server) = login::<A>(&acceptor, &connector(), ALICE);
     assert!(client.is_ok() && server.is_ok());
+    // They are switched on while it serves, and off.
+    acceptor.set_penalties(Some(penalties()));
+    let reasons: Vec<_> = (0..20).map(|flat| why::<A>(&acceptor, &flat.to_string(), wrong("alice"))).collect();
+    assert_eq!(reasons[11..], vec![Reason::Penalty(Penalty::Account); 9]);
+    acceptor.set_penalties(None);
+    assert_eq!(why::<A>(&acceptor, "20", wrong("alice")), Reason::WrongPassword);
 }
 
 /// Somebody who types the password where the name belongs, and again, until it has to wait.

@@ -62,11 +62,6 @@ struct Setting {
 }
 
 impl InForce {
-    /// Whether it is set, or has a default. A switch that is off is not.
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.values.contains_key(name)
-    }
-
     /// Names whose values are others there. A default that comes or goes with what it is of is none of them.
     pub(super) fn differences(&self, other: &Self) -> Vec<String> {
         let names: BTreeSet<_> = self.values.keys().chain(other.values.keys()).collect();

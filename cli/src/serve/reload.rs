@@ -49,12 +49,8 @@ const LIVE: &[&str] = &[
     "penalty-exempt",
     "user-penalty-wait",
     "user-penalty-longest",
+    "no-penalties",
 ];
-
-/// What the names of those begin with that say what guessing costs. A server that was started with it, or without it, stays so: there are counts, or there
-/// are none.
-const GUESSING: [&str; 3] = ["failures-", "penalty-", "user-penalty-"];
-const NO_GUESSING: &str = "no-penalties";
 
 pub(super) struct Reload {
     server: Arc<Shared>,
@@ -135,10 +131,7 @@ impl Reload {
         let fitting = descriptors::fit(options.bounds(), serve.more_files(), service.descriptors(), has_balancers);
         acceptor.set_bounds(fitting.bounds);
         acceptor.set_puzzles(puzzles);
-        let counts_guesses = !in_force.has(NO_GUESSING);
-        if let Some(penalties) = penalties.filter(|_| counts_guesses) {
-            acceptor.set_penalties(guessing::over(penalties, log, self.redis.as_ref()));
-        }
+        acceptor.set_penalties(penalties.map(|penalties| guessing::over(penalties, log, self.redis.as_ref())));
         let balancers = serve.proxy_protocol.clone();
         self.server.set_live(Live {
             service: Arc::new(service),
@@ -146,10 +139,8 @@ impl Reload {
             unnamed: fitting.unnamed,
             drain: options.drain,
         });
-        let are_live = counts_guesses && !serve.in_force.has(NO_GUESSING);
-        let is_guessing = |name: &str| GUESSING.iter().any(|front| name.starts_with(front));
         let (taken, waits): (Vec<String>, Vec<String>) =
-            changed.into_iter().partition(|name| LIVE.contains(&name.as_str()) && (are_live || !is_guessing(name)));
+            changed.into_iter().partition(|name| LIVE.contains(&name.as_str()));
         let mut entry = Entry::new("config-reloaded").field("taken", names(&taken));
         if !waits.is_empty() {
             entry = entry.field("needs_restart", names(&waits));

@@ -20,16 +20,18 @@ use crate::terms::error::{Penalty, Reason};
 use crate::time::Moment;
 use core::time::Duration;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 /// The counts of one server. A clone shares them.
 #[derive(Clone)]
-pub(in crate::io) struct Guard(Option<Arc<Shared>>);
+pub(in crate::io) struct Guard(Arc<Shared>);
 
 struct Shared {
+    /// Where nobody has to wait for anything, those that were the last.
     penalties: RwLock<Arc<Penalties>>,
+    is_on: AtomicBool,
     tags: Tags,
     #[cfg_attr(test, allow(dead_code, reason = "in tests time passes when it is skipped"))]
     start: Instant,
@@ -80,10 +82,11 @@ const PART: f64 = 0.25;
 const LAST: f64 = 4.0;
 
 impl Guard {
-    /// With no counts yet. A name that nobody vouches for is told by these tags.
-    pub(in crate::io) fn new(penalties: Penalties, tags: Tags) -> Self {
-        Self(Some(Arc::new(Shared {
-            penalties: RwLock::new(Arc::new(penalties)),
+    /// With no counts yet, and where there are no penalties, nobody has to wait for anything. A name that nobody vouches for is told by these tags.
+    pub(in crate::io) fn new(penalties: Option<Penalties>, tags: Tags) -> Self {
+        Self(Arc::new(Shared {
+            is_on: AtomicBool::new(penalties.is_some()),
+            penalties: RwLock::new(Arc::new(penalties.unwrap_or_default())),
             tags,
             start: Instant::now(),
             state: Mutex::new(State::new()),
@@ -92,45 +95,43 @@ impl Guard {
             store_away: AtomicU64::new(0),
             #[cfg(test)]
             skipped: AtomicU64::new(0),
-        })))
+        }))
     }
 
-    /// Nobody has to wait for anything.
-    pub(in crate::io) fn none() -> Self {
-        Self(None)
-    }
-
-    /// From now on it is these, over the same counts. Where nobody has to wait for anything it stays so.
-    pub(in crate::io) fn set(&self, penalties: Penalties) {
-        if let Some(shared) = &self.0 {
-            *shared.penalties.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(penalties);
+    /// From now on it is these, or none, over the same counts.
+    pub(in crate::io) fn set(&self, penalties: Option<Penalties>) {
+        let is_on = penalties.is_some();
+        if let Some(penalties) = penalties {
+            *self.0.penalties.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(penalties);
         }
+        self.0.is_on.store(is_on, Ordering::Relaxed);
+    }
+
+    /// None where nobody has to wait for anything.
+    fn on(&self) -> Option<&Shared> {
+        self.0.is_on.load(Ordering::Relaxed).then_some(&*self.0)
     }
 
     /// Where other servers' counts are.
     pub(in crate::io) fn store(&self) -> Option<Arc<dyn PenaltyStore>> {
-        self.0.as_ref()?.penalties().store.as_ref().map(|(store, _)| Arc::clone(store))
+        self.on()?.penalties().store.as_ref().map(|(store, _)| Arc::clone(store))
     }
 
     /// How many were turned away, how many passwords not checked, and how often the store was away.
     pub(in crate::io) fn counts(&self) -> (u64, u64, u64) {
-        self.0.as_ref().map_or((0, 0, 0), |shared| {
-            let [a, b, c] =
-                [&shared.turned_away, &shared.unchecked, &shared.store_away].map(|count| count.load(Ordering::Relaxed));
-            (a, b, c)
-        })
+        let Shared { turned_away, unchecked, store_away, .. } = &*self.0;
+        let [a, b, c] = [turned_away, unchecked, store_away].map(|count| count.load(Ordering::Relaxed));
+        (a, b, c)
     }
 
     pub(in crate::io) fn note_store_away(&self) {
-        if let Some(shared) = &self.0 {
-            shared.store_away.fetch_add(1, Ordering::Relaxed);
-            shared.tell(&PenaltyEvent::StoreAway);
-        }
+        self.0.store_away.fetch_add(1, Ordering::Relaxed);
+        self.0.tell(&PenaltyEvent::StoreAway);
     }
 
     /// The counts that say whether a hello is taken; none where it always is.
     pub(in crate::io) fn of_hello(&self, source: &Source) -> Vec<PenaltyKey> {
-        match &self.0 {
+        match self.on() {
             Some(shared) if shared.counts_source(source) => {
                 let mut keys = vec![PenaltyKey::LoginsFrom(source.clone())];
                 keys.extend(shared.blocks(source));
@@ -142,7 +143,7 @@ impl Guard {
 
     /// The counts that say whether a password is looked at.
     pub(in crate::io) fn of_password(&self, source: &Source, user: &str) -> Vec<PenaltyKey> {
-        let Some(shared) = &self.0 else { return Vec::new() };
+        let Some(shared) = self.on() else { return Vec::new() };
         let mut keys = vec![PenaltyKey::LoginsFrom(source.clone()), PenaltyKey::Total];
         if let (Some(name), Some(exact)) = (name(user), exact(user)) {
             keys.push(PenaltyKey::Logins(source.clone(), Arc::clone(&exact)));
@@ -161,7 +162,7 @@ impl Guard {
     /// Whether a hello is taken as far as this server itself can tell. Where it is, or somebody may have logged in from there elsewhere, others are to
     /// be asked.
     pub(in crate::io) fn greet_here(&self, source: &Source) -> Result<(), Shut> {
-        let Some(shared) = &self.0 else { return Ok(()) };
+        let Some(shared) = self.on() else { return Ok(()) };
         let Some(shut) = self.hello_shut(shared, source, &Others::None) else { return Ok(()) };
         let may_ask = || {
             let (ipv4, ipv6) = shared.penalties().blocks;
@@ -173,7 +174,7 @@ impl Guard {
 
     /// Whether a hello is taken.
     pub(in crate::io) fn greet(&self, source: &Source, others: &Others) -> Result<(), Shut> {
-        let Some(shared) = &self.0 else { return Ok(()) };
+        let Some(shared) = self.on() else { return Ok(()) };
         self.hello_shut(shared, source, others).map_or(Ok(()), |shut| shared.turn_away(shut))
     }
 
@@ -199,7 +200,7 @@ impl Guard {
         others: &Others,
         mut waited: Option<Waiting>,
     ) -> Checked {
-        let Some(shared) = &self.0 else { return Checked::Go(Reservation::none()) };
+        let Some(shared) = self.on() else { return Checked::Go(Reservation::none()) };
         let mut state = shared.lock();
         let counts = shared.look(&state, self.of_password(source, user), others);
         // Each way out drops the lock before whoever has waited, which takes it.
@@ -230,25 +231,25 @@ impl Guard {
     /// The counts that say whose failure a wrong password for this user is.
     pub(in crate::io) fn of_failure(&self, source: &Source, user: &str) -> Vec<PenaltyKey> {
         let logins = |name| PenaltyKey::Logins(source.clone(), name);
-        self.0.as_ref().and_then(|_| exact(user)).map(logins).into_iter().collect()
+        self.on().and_then(|_| exact(user)).map(logins).into_iter().collect()
     }
 
     /// Whether somebody has logged in from this source at this server, or it is exempt. Those who are not counted are no one's source.
     pub(in crate::io) fn is_known(&self, source: &Source) -> bool {
         let is_known =
             |shared: &Shared| shared.penalties().is_exempt(source) || shared.lock().known.has_any_from(source);
-        source.is_counted() && self.0.as_deref().is_some_and(is_known)
+        source.is_counted() && self.on().is_some_and(is_known)
     }
 
     /// What a wrong password for this user was.
     pub(in crate::io) fn guess(&self, user: &str, password: &[u8]) -> Guess {
-        let (Some(shared), Some(name)) = (&self.0, exact(user)) else { return Guess::New };
+        let (Some(shared), Some(name)) = (self.on(), exact(user)) else { return Guess::New };
         if shared.lock().tried.note(&name, password) { Guess::Again } else { Guess::New }
     }
 
     /// A login failed, which named this user, or nobody.
     pub(in crate::io) fn failed(&self, source: &Source, guessed: Option<Guessed<'_>>, others: &Others) -> Amounts {
-        let Some(shared) = &self.0 else { return Vec::new() };
+        let Some(shared) = self.on() else { return Vec::new() };
         let guessed = guessed.filter(|guessed| guessed.guess != Guess::No);
         let named = guessed.map_or(Named::Nobody, |guessed| guessed.named);
         let user = guessed.map_or("", |guessed| guessed.user);
@@ -263,31 +264,31 @@ impl Guard {
 
     /// These are to be told to others with whatever comes next, as it costs a stranger nothing to be one more.
     pub(in crate::io) fn tell_later(&self, amounts: Amounts) {
-        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties().store.is_some()) {
+        if let Some(shared) = self.on().filter(|shared| shared.penalties().store.is_some()) {
             shared.lock().untold.add(amounts);
         }
     }
 
     /// As [`Guard::tell_later`], of a guess for which nothing can be waited for, or could not be told.
     pub(in crate::io) fn tell_guess_later(&self, amounts: Amounts) {
-        if let Some(shared) = self.0.as_ref().filter(|shared| shared.penalties().store.is_some()) {
+        if let Some(shared) = self.on().filter(|shared| shared.penalties().store.is_some()) {
             shared.lock().untold.add_guess(amounts);
         }
     }
 
     /// What others were not told yet: connections that came to nothing, and guesses.
     pub(in crate::io) fn take_untold(&self) -> (Amounts, Amounts) {
-        self.0.as_ref().map(|shared| shared.lock().untold.take(shared.now())).unwrap_or_default()
+        self.on().map(|shared| shared.lock().untold.take(shared.now())).unwrap_or_default()
     }
 
     /// Whether others have not been told for so long that it is time.
     pub(in crate::io) fn is_due(&self) -> bool {
-        self.0.as_ref().is_some_and(|shared| shared.lock().untold.is_due(shared.now()))
+        self.on().is_some_and(|shared| shared.lock().untold.is_due(shared.now()))
     }
 
     /// A connection came to nothing, or its password was not looked at.
     pub(in crate::io) fn in_vain(&self, source: &Source) -> Amounts {
-        match &self.0 {
+        match self.on() {
             Some(shared) if shared.counts_source(source) => {
                 shared.add(shared.blocks(source).map(|block| (block, PART)).collect(), Named::Nobody)
             }
@@ -297,7 +298,7 @@ impl Guard {
 
     /// A good login to this account.
     pub(in crate::io) fn accepted(&self, source: &Source, user: &str) -> Amounts {
-        let (Some(shared), Some(name)) = (&self.0, exact(user)) else { return Vec::new() };
+        let (Some(shared), Some(name)) = (self.on(), exact(user)) else { return Vec::new() };
         let now = shared.now();
         let mut amounts = vec![(PenaltyKey::KnownSource(source.clone(), Arc::clone(&name)), f64::MIN)];
         let mut state = shared.lock();
@@ -514,21 +515,17 @@ impl Shared {
 #[cfg(test)]
 impl Guard {
     pub(super) fn skip(&self, time: Duration) {
-        if let Some(shared) = &self.0 {
-            shared.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
-        }
+        self.0.skipped.fetch_add(time.as_secs(), Ordering::Relaxed);
     }
 
     /// The bytes of all that strangers can fill, and whether anybody is known.
     pub(super) fn held(&self) -> (usize, bool) {
-        self.0.as_ref().map_or((0, false), |shared| {
-            let State { sketch, tried, known, .. } = &*shared.lock();
-            (sketch.bytes().saturating_add(tried.bytes()), !known.is_empty())
-        })
+        let State { sketch, tried, known, .. } = &*self.0.lock();
+        (sketch.bytes().saturating_add(tried.bytes()), !known.is_empty())
     }
 
     /// Whether no password is being looked at.
     pub(super) fn is_idle(&self) -> bool {
-        self.0.as_ref().is_none_or(|shared| shared.lock().in_flight.is_empty())
+        self.0.lock().in_flight.is_empty()
     }
 }

@@ -66,7 +66,7 @@ fn login(guard: &Guard, source: &Source, user: &str) -> Result<(), Shut> {
 }
 
 fn guard() -> Guard {
-    Guard::new(Penalties::default(), Tags::default())
+    Guard::new(Some(Penalties::default()), Tags::default())
 }
 
 /// A store of others' counts, which nobody asks here.
@@ -83,7 +83,7 @@ impl PenaltyStore for Nowhere {
 
 /// A server among others.
 fn one_of_several(when_away: WhenAway) -> Guard {
-    Guard::new(Penalties::default().with_store(Nowhere, when_away), Tags::default())
+    Guard::new(Some(Penalties::default().with_store(Nowhere, when_away)), Tags::default())
 }
 
 /// What others have counted, where somebody has logged in from there at one of them.
@@ -184,7 +184,7 @@ fn day_at_alice(guard: &Guard, next: impl Fn(u32) -> Source) -> Vec<u32> {
 fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_or_not() {
     // Nothing here knows which names there are; a name that somebody has logged in to is counted as one that nobody can.
     let penalties = Penalties::default().with_total(1_000_000);
-    let guards = [penalties.clone(), penalties].map(|penalties| Guard::new(penalties, Tags::default()));
+    let guards = [penalties.clone(), penalties].map(|penalties| Guard::new(Some(penalties), Tags::default()));
     login(&guards[0], &v4([9, 9]), "alice").unwrap();
     // A fresh address in a fresh network for each guess.
     let days = guards.map(|guard| day_at_alice(&guard, |second| Source::named(&second.to_string())));
@@ -427,7 +427,7 @@ fn past_the_total_it_is_not_now_where_nobody_has_logged_in_whatever_the_name_and
 #[test]
 fn past_the_total_what_did_not_open_is_refused_at_an_exempt_source() {
     let proxy = Source::block(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)), 24, 64);
-    let guard = Guard::new(Penalties::default().with_exempt(proxy).with_total(0), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_exempt(proxy).with_total(0)), Tags::default());
     assert_eq!(guess(&guard, &Source::named("far"), "x"), None);
     assert_eq!(guess(&guard, &Source::named("far"), "x"), Some(Penalty::Strangers));
     assert_eq!(guess(&guard, &v4([2, 7]), "alice"), None);
@@ -437,7 +437,7 @@ fn past_the_total_what_did_not_open_is_refused_at_an_exempt_source() {
 #[test]
 fn exempt_sources_have_a_count_for_each_name_and_none_of_their_own() {
     let proxy = Source::block(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0)), 24, 64);
-    let guard = Guard::new(Penalties::default().with_exempt(proxy), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_exempt(proxy)), Tags::default());
     (0..1000).for_each(|number| assert_eq!(guess(&guard, &v4([2, 7]), &format!("user {number}")), None));
     login(&guard, &v4([2, 7]), "alice").unwrap();
     (0..11).for_each(|_| assert_eq!(guess(&guard, &v4([2, 7]), "bob"), None));
@@ -512,21 +512,44 @@ fn other_penalties_hold_from_now_on_over_the_same_counts() {
     (0..3).for_each(|number| assert_eq!(guess(&guard, &other, &format!("u{number}")), None));
     assert_eq!(guess(&guard, &office, "x"), Some(Penalty::Source));
     // Whoever is exempt now has had to wait, and has to again when that is over.
-    guard.set(Penalties::default().with_exempt(office.clone()));
+    guard.set(Some(Penalties::default().with_exempt(office.clone())));
     assert_eq!(guess(&guard, &office, "x"), None);
-    guard.set(Penalties::default());
+    guard.set(Some(Penalties::default()));
     assert_eq!(guess(&guard, &office, "x"), Some(Penalty::Source));
     // What has failed counts for those who may fail less often, and for those who may more often.
     let waits = |free| Penalties::default().with_source(Waits::new(free, Duration::from_secs(15), HOUR));
-    guard.set(waits(2));
+    guard.set(Some(waits(2)));
     assert_eq!(guess(&guard, &other, "y"), Some(Penalty::Source));
-    guard.set(waits(20));
+    guard.set(Some(waits(20)));
     assert_eq!(guess(&guard, &other, "y"), None);
     assert_eq!(guess(&guard, &office, "y"), None);
-    // Who counts nothing goes on to.
-    let none = Guard::none();
-    none.set(waits(0));
-    (0..9).for_each(|_| assert_eq!(guess(&none, &office, "alice"), None));
+}
+
+#[test]
+fn penalties_are_switched_off_and_on_over_the_same_counts() {
+    let office = v4([2, 1]);
+    let one = || Penalties::default().with_source(Waits::new(1, HOUR, HOUR));
+    let guard = Guard::new(None, Tags::default());
+    (0..9).for_each(|_| assert_eq!(guess(&guard, &office, "alice"), None));
+    // Nothing was counted so far.
+    guard.set(Some(one()));
+    assert_eq!(["a", "b", "c"].map(|user| guess(&guard, &office, user)), [None, None, Some(Penalty::Source)]);
+    guard.set(None);
+    assert_eq!(guess(&guard, &office, "d"), None);
+    assert!(guard.greet(&office, &Others::None).is_ok() && !guard.is_known(&office));
+    guard.set(Some(one()));
+    assert_eq!(guess(&guard, &office, "e"), Some(Penalty::Source));
+}
+
+#[test]
+fn whoever_is_looked_at_while_penalties_are_switched_off_leaves_nothing_behind() {
+    let (guard, office) = (guard(), v4([2, 1]));
+    let held = look(&guard, &office, "alice", &Others::None);
+    guard.set(None);
+    drop(held);
+    assert!(guard.is_idle());
+    guard.set(Some(Penalties::default().with_source(Waits::new(0, HOUR, HOUR))));
+    assert!(check(&guard, &office, "alice", &Others::None).is_ok(), "it was no guess");
 }
 
 #[test]
@@ -539,7 +562,7 @@ fn an_observer_is_told_of_each_wait_and_may_panic() {
         }
         std::panic::resume_unwind(Box::new(()));
     });
-    let guard = Guard::new(penalties, Tags::default());
+    let guard = Guard::new(Some(penalties), Tags::default());
     (0..9).for_each(|_| assert_eq!(guess(&guard, &v4([2, 1]), "alice"), None));
     assert_eq!(*told.lock().unwrap(), [(Penalty::Source, "192.0.2.1/32".to_owned(), 15)]);
 }
@@ -553,7 +576,7 @@ fn an_observer_is_told_once_that_the_total_is_full_and_of_no_name_with_a_source(
             heard.lock().unwrap().push((*penalty, source.is_some(), *user != Named::Nobody));
         }
     });
-    let guard = Guard::new(penalties.with_account(Waits::new(2, HOUR, HOUR)), Tags::default());
+    let guard = Guard::new(Some(penalties.with_account(Waits::new(2, HOUR, HOUR))), Tags::default());
     let fail = |user: &str, times: u8| (0..times).for_each(|time| failed(&guard, &v4([2, time]), user, Guess::New));
     fail("alice", 3);
     fail("bob", 2);

@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_stretched_password_that_differs_anywhere_is_a_new_guess() {
-        let guard = Guard::new(Penalties::default(), Tags::default());
+        let guard = Guard::new(Some(Penalties::default()), Tags::default());
         let parameters = [(8, 5, 2), (7, 5, 1)].map(|(kib, t, p)| StretchParameters::new(kib, t, p).unwrap());
         let of = Stretching::new("db.example", &parameters).unwrap().with_moving();
         let own = of.stretch("alice", b"secret").unwrap();

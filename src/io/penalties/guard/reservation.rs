@@ -156,8 +156,7 @@ impl Reservation {
 
 impl Held {
     fn give_back(&self) {
-        let Some(shared) = &self.guard.0 else { return };
-        let woken = shared.lock().in_flight.give_back(&self.keys);
+        let woken = self.guard.0.lock().in_flight.give_back(&self.keys);
         woken.into_iter().for_each(Waker::wake);
     }
 }
@@ -166,7 +165,7 @@ impl Drop for Reservation {
     fn drop(&mut self) {
         if let Some(held) = self.0.take() {
             let Held { guard, user, keys } = &*held;
-            if let Some(shared) = &guard.0 {
+            if let Some(shared) = guard.on() {
                 // Nobody knows whether there is such a user.
                 let named = Named::Unknown { name: None, tag: shared.tags.tag(user) };
                 // What it held, and not what this server alone would say that it counts for: somebody may have logged in from there elsewhere.
@@ -204,9 +203,7 @@ impl Waiting {
 
     /// Nobody will look at it.
     pub(in crate::io) fn give_up(&self) -> Reason {
-        if let Some(shared) = &self.guard.0 {
-            shared.unchecked.fetch_add(1, Ordering::Relaxed);
-        }
+        self.guard.0.unchecked.fetch_add(1, Ordering::Relaxed);
         Reason::Penalty(match &self.key {
             PenaltyKey::Source(_) | PenaltyKey::LoginsFrom(_) => Penalty::Source,
             PenaltyKey::Block(_) => Penalty::Block,
@@ -221,9 +218,8 @@ impl Future for Waiting {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
-        let Some(shared) = &self.guard.0 else { return Poll::Ready(()) };
         let waker = task.waker().clone();
-        let mut state = shared.lock();
+        let mut state = self.guard.0.lock();
         let waiter = state.in_flight.waiter(&self.key, self.id);
         let Some(waiter) = waiter.filter(|waiter| !waiter.is_called) else { return Poll::Ready(()) };
         let before = waiter.waker.replace(waker);
@@ -236,8 +232,7 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        let Some(shared) = &self.guard.0 else { return };
-        let (waiter, woken) = shared.lock().in_flight.leave(&self.key, self.id, false);
+        let (waiter, woken) = self.guard.0.lock().in_flight.leave(&self.key, self.id, false);
         drop(waiter);
         if let Some(waker) = woken {
             waker.wake();

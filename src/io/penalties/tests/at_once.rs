@@ -109,7 +109,7 @@ fn is_called(waiting: &mut Pin<Box<Waiting>>) -> bool {
 
 #[test]
 fn who_waits_for_others_is_called_in_turn_one_for_each_verdict_and_nobody_is_overtaken() {
-    let guard = Guard::new(Penalties::default().with_account(Waits::new(0, HOUR, HOUR)), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_account(Waits::new(0, HOUR, HOUR))), Tags::default());
     let from = |number| v4([number, 1]);
     let first = look(&guard, &from(1), "alice", &Others::None).unwrap();
     let [mut second, mut third, mut fourth, mut fifth] =
@@ -141,7 +141,7 @@ fn who_waits_for_others_is_called_in_turn_one_for_each_verdict_and_nobody_is_ove
 #[test]
 fn who_was_called_and_finds_no_room_yet_stands_where_it_stood() {
     let free = Waits::new(2, Duration::ZERO, Duration::ZERO);
-    let guard = Guard::new(Penalties::default().with_account(free), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_account(free)), Tags::default());
     let from = |number| v4([number, 1]);
     let mut looked: Vec<_> = (0..3).map(|n| look(&guard, &from(n), "alice", &Others::None).unwrap()).collect();
     let (mut first, mut second) = (waits(&guard, &from(11), "alice", None), waits(&guard, &from(12), "alice", None));
@@ -166,7 +166,7 @@ fn who_was_called_and_finds_no_room_yet_stands_where_it_stood() {
 #[test]
 fn who_waits_in_one_place_goes_before_those_who_wait_in_another() {
     let one = Waits::new(0, Duration::ZERO, Duration::ZERO);
-    let guard = Guard::new(Penalties::default().with_account(one).with_source(one), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_account(one).with_source(one)), Tags::default());
     let (home, office) = (v4([1, 1]), v4([2, 1]));
     let alice = look(&guard, &home, "alice", &Others::None).unwrap();
     let bob = look(&guard, &office, "bob", &Others::None).unwrap();
@@ -187,7 +187,7 @@ fn who_waits_in_one_place_goes_before_those_who_wait_in_another() {
 
 #[test]
 fn who_comes_from_a_known_place_waits_for_no_stranger_in_the_total_and_for_whoever_came_before_at_its_name() {
-    let guard = Guard::new(Penalties::default().with_account(Waits::new(0, HOUR, HOUR)), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_account(Waits::new(0, HOUR, HOUR))), Tags::default());
     let (home, far) = (v4([2, 1]), |number: u32| Source::named(&number.to_string()));
     login(&guard, &home, "alice").unwrap();
     // As many as may be wrong in all, and one that waits for them.

@@ -8,7 +8,7 @@ const OTHERS: [&str; 3] = ["Alice", "alice ", "al\u{200b}ice"];
 #[test]
 fn whoever_has_an_account_of_almost_the_same_name_has_no_more_guesses_at_this_one() {
     let far = Source::named("far");
-    let guard = Guard::new(Penalties::default().with_exempt(far.clone()), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_exempt(far.clone())), Tags::default());
     for source in [v4([2, 1]), far] {
         for other in OTHERS {
             login(&guard, &source, other).unwrap();
