@@ -9,7 +9,9 @@
 
 use countersign::crypto::rustcrypto;
 use countersign::files::{self, Existing};
-use countersign::{Acceptor, AccountVerifier, Accounts, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey};
+use countersign::{
+    Acceptor, AccountVerifier, Accounts, Bounds, KeySize, LoginError, PrivateKey, ServerConfig, ServerKey,
+};
 use std::error::Error;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -26,6 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let provider = rustcrypto::provider();
     let verifier = AccountVerifier::new(RwLock::new(accounts));
     let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
+    // As many connections as the process may have open: in a flood the newcomers make way for others, and not the listener.
+    let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0));
 
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("cargo run --example client {} {}", listener.local_addr()?, key.public_key().id());

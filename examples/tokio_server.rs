@@ -6,7 +6,7 @@
 //! ```
 //!
 //! With a number it plays the clients, too: it logs in that many times, leaves all sessions open, and prints what the
-//! process holds for each. Two sockets for each session need `ulimit -n` to allow them.
+//! process holds for each. Two sockets for each session need the hard limit of open files (`ulimit -Hn`) to allow them.
 
 use countersign::PrivateKey;
 use countersign::crypto::rustcrypto;
@@ -38,7 +38,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let bounds = bounds.with_sessions_per_source(1_000_000).with_sessions_per_principal(1_000_000);
     let verifier = AccountVerifier::new(RwLock::new(accounts));
     let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
-    let acceptor = acceptor.with_bounds(bounds);
+    // Two for each session: its client's may be in this process, too.
+    let acceptor = acceptor.with_bounds(bounds.fitting_process(2, 0));
 
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;

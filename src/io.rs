@@ -13,6 +13,8 @@ pub mod events;
 mod keys;
 mod link;
 mod live;
+#[cfg(feature = "files")]
+mod open_files;
 mod penalties;
 mod permits;
 mod places;
@@ -39,6 +41,8 @@ pub use error::{BusyReason, LoginError};
 pub use keys::{KeySet, ServerKeys};
 pub use link::Link;
 pub use live::CurrentGrant;
+#[cfg(feature = "files")]
+pub use open_files::raise_open_files;
 pub use penalties::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
 pub use places::Counts;
 pub use puzzles::Puzzles;

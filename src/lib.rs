@@ -5,7 +5,7 @@
     doc = r#"
 ```
 use countersign::crypto::rustcrypto;
-use countersign::{Acceptor, AccountVerifier, Accounts, ClientConfig, Connector, Credential, PrivateKey};
+use countersign::{Acceptor, AccountVerifier, Accounts, Bounds, ClientConfig, Connector, Credential, PrivateKey};
 use countersign::{Server, ServerConfig, ServerKey};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -25,6 +25,7 @@ accounts.add("alice", ["read"])?;
 accounts.edit("alice", |account| account.set_password(b"correct horse"))?;
 let verifier = AccountVerifier::new(RwLock::new(accounts));
 let acceptor = Acceptor::new_async(ServerConfig::new(provider), ServerKey::load(&key, provider)?, verifier);
+let acceptor = acceptor.with_bounds(Bounds::default().fitting_process(1, 0)); // what the process may have open
 let listener = TcpListener::bind("127.0.0.1:0")?;
 let address = listener.local_addr()?;
 let server = std::thread::spawn(move || -> Result<(), countersign::LoginError> {
@@ -92,7 +93,7 @@ assert_eq!(line, "hello, alice\n");
 //! | `aws-lc` | no | the crypto provider `crypto::aws_lc`, several times faster; it needs a C compiler |
 //! | `accounts` | yes | `AccountVerifier` over an account file or a store of your own; `files` with it |
 //! | `password-formats` | no | for `accounts`: passwords as other programs have stored them (bcrypt, scrypt, PBKDF2, SHA-crypt, yescrypt, Argon2i and Argon2d) |
-//! | `files` | yes | `files`, keys on disk, and `known_hosts` |
+//! | `files` | yes | `files`, keys on disk, and `known_hosts`; [`Bounds`] that fit what a process may have open |
 //! | `x509` | no | `x509`, servers known by certificates, and `crypto::CertificateDraft`, which makes those; with it `aws-lc` and `key-formats` |
 //! | `key-formats` | no | key files that are encrypted or OpenSSH's, `AuthorizedKey`, and certificates |
 //! | `ssh-agent` | no | `ssh_agent`, keys that an `ssh-agent` holds, on Unix; `key-formats` with it |
@@ -123,6 +124,8 @@ pub use handshake::VERSION;
 pub use handshake::client::{self, ClientConfig};
 pub use handshake::server::{self, ServerConfig};
 pub use io::events::{self, Event};
+#[cfg(feature = "files")]
+pub use io::raise_open_files;
 pub use io::{
     Acceptor, Begun, Bounds, BusyReason, Connector, Counts, CurrentGrant, KeySet, Link, LoginError, MemoryTickets,
     Puzzles, Recheck, ServerKeys, Stream,

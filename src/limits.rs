@@ -8,6 +8,9 @@ use core::time::Duration;
 /// Length of a frame header: one type byte and a `u16` length.
 pub const FRAME_HEADER: usize = 3;
 
+/// Open files that a server has beside its connections: standard streams, the listener, the runtime's own, a file that it reads.
+pub const OWN_FILES: usize = 20;
+
 /// Length of each side's nonce; the server's is the challenge.
 pub const NONCE: usize = 32;
 

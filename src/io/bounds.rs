@@ -134,7 +134,7 @@ impl Bounds {
     }
 
     /// How many open files a server may need within these bounds, where each session takes `per_session`, its connection counted in. What the
-    /// process has open besides comes on top: some twenty for its standard streams, the listener and the runtime, and what stores and an
+    /// process has open besides comes on top: [`OWN_FILES`](crate::limits::OWN_FILES), and what stores and an
     /// [`AsyncVerifier`](crate::AsyncVerifier) open, such as a pool of connections (`Place::files` in countersign-stores), or a connection for each question
     /// ([`Bounds::questions`]).
     pub fn files(&self, per_session: usize) -> usize {
@@ -147,7 +147,7 @@ impl Bounds {
     ///
     /// `files` is what the process may have open (`ulimit -n`, often 1024), less what it has open besides. The defaults need more than that: a
     /// flood of connections then meets the system's bound before it meets these, by which those of the flood make way for others, and nobody gets
-    /// in until the flood's own deadlines end it. Raise what the process may have open, or lower the bounds.
+    /// in until the flood's own deadlines end it. `fitting_process` (feature `files`) finds out what the process may have open, and raises it.
     ///
     /// ```
     /// use countersign::Bounds;
@@ -166,6 +166,25 @@ impl Bounds {
         let left = files.saturating_sub(Self { sessions: 0, ..self }.files(per_session));
         self.sessions = self.sessions.min(left.checked_div(per_session).unwrap_or(usize::MAX)).max(1);
         self
+    }
+
+    /// As [`Bounds::fitting`], to what this process may have open, which is raised first as far as the system lets it
+    /// ([`raise_open_files`](crate::raise_open_files)). [`OWN_FILES`](crate::limits::OWN_FILES) are left for the process itself, and `besides` for what
+    /// else it has open, stores above all (see [`Bounds::files`]).
+    ///
+    /// ```
+    /// use countersign::Bounds;
+    ///
+    /// let bounds = Bounds::default().fitting_process(1, 0); // where each session is a connection, and nothing else is open
+    /// ```
+    #[cfg(feature = "files")]
+    #[must_use]
+    pub fn fitting_process(self, per_session: usize, besides: usize) -> Self {
+        let own = crate::limits::OWN_FILES.saturating_add(besides);
+        match super::raise_open_files() {
+            Some(files) => self.fitting(files.saturating_sub(own), per_session),
+            None => self,
+        }
     }
 
     /// How many handshakes may be open at once.

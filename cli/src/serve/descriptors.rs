@@ -3,10 +3,8 @@
 use super::{Serve, health};
 #[cfg(feature = "sql")]
 use crate::accounts::Users;
-use countersign::Bounds;
-
-/// What a server has open beside its connections, and what it asks: standard streams, the listener, the runtime's own, a file that it reads.
-const OWN: usize = 20;
+use countersign::limits::OWN_FILES;
+use countersign::{Bounds, raise_open_files};
 
 /// A question to a directory: a connection, and what its name is looked up with.
 const OF_A_QUESTION: usize = 2;
@@ -44,11 +42,11 @@ pub(super) struct Fitting {
 
 /// Raises what the process may have open as far as the system lets it, and lowers the bounds where they need more beside what else is open.
 pub(super) fn fit(bounds: Bounds, more: usize, for_session: usize, has_balancers: bool) -> Fitting {
-    lower(bounds, (raise().unwrap_or(usize::MAX), more), for_session, has_balancers)
+    lower(bounds, (raise_open_files().unwrap_or(usize::MAX), more), for_session, has_balancers)
 }
 
 fn lower(bounds: Bounds, (limit, more): (usize, usize), for_session: usize, has_balancers: bool) -> Fitting {
-    let own = OWN.saturating_add(more);
+    let own = OWN_FILES.saturating_add(more);
     let room = limit.saturating_sub(own);
     // As many as there are handshakes may wait for a header, where there is somebody who sends one.
     let waiting = |count: usize| if has_balancers { count } else { 0 };
@@ -67,21 +65,6 @@ fn lower(bounds: Bounds, (limit, more): (usize, usize), for_session: usize, has_
         bounds.sessions(),
     );
     Fitting { bounds, unnamed, warning: Some(warning) }
-}
-
-/// The limit; `None` where there is none, or none that is known.
-#[cfg(unix)]
-fn raise() -> Option<usize> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limits = getrlimit(Resource::Nofile);
-    // Where the system does not let it, it stays as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, maximum: limits.maximum });
-    getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok())
-}
-
-#[cfg(not(unix))]
-fn raise() -> Option<usize> {
-    None
 }
 
 #[cfg(test)]
@@ -104,7 +87,7 @@ mod tests {
     #[test]
     fn bounds_are_lowered_only_where_they_do_not_fit() {
         let bounds = Bounds::default();
-        let need = bounds.files(2) + OWN;
+        let need = bounds.files(2) + OWN_FILES;
         assert!(lower(bounds, (need, 0), 2, false).warning.is_none());
         assert!(lower(bounds, (need + bounds.handshakes(), 0), 2, true).warning.is_none());
         assert!(lower(bounds, (need + 48, 48), 2, false).warning.is_none());
@@ -114,7 +97,7 @@ mod tests {
             let fitting = lower(bounds, (limit, more), 2, has_balancers);
             assert!(fitting.warning.is_some_and(|warning| warning.contains("ulimit -n")));
             let waiting = if has_balancers { fitting.unnamed } else { 0 };
-            assert!(fitting.bounds.files(2) + waiting <= limit - OWN - more, "{limit}: {:?}", fitting.bounds);
+            assert!(fitting.bounds.files(2) + waiting <= limit - OWN_FILES - more, "{limit}: {:?}", fitting.bounds);
         }
     }
 }
