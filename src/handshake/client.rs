@@ -248,6 +248,7 @@ pub enum Answer {
 }
 
 /// A login by ticket.
+#[must_use = "the server lets nobody in before it has the frame"]
 pub struct Resumed {
     /// The Confirm frame to send, at once: the server waits for it.
     pub frame: Vec<u8>,

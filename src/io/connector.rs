@@ -301,6 +301,7 @@ impl fmt::Debug for Connector {
 
 /// How a login goes on after its beginning.
 #[allow(clippy::large_enum_variant, reason = "moved once, on the stack")]
+#[must_use = "nobody is logged in yet where a credential is wanted"]
 pub enum Begun<L: Link> {
     /// The server took the ticket: the login is over.
     Resumed(Stream<L::Stream>),
@@ -309,6 +310,7 @@ pub enum Begun<L: Link> {
 }
 
 /// A server whose key is trusted, waiting for a credential until the handshake's deadline.
+#[must_use = "nobody is logged in yet"]
 pub struct Trusted<L> {
     link: L,
     state: client::Trusted,

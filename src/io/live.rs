@@ -234,6 +234,7 @@ impl CurrentGrant {
     }
 
     /// Whether the grant permits this now; nothing once the session was ended from outside.
+    #[must_use = "this decides what they may do"]
     pub fn permits(&self, permission: &str) -> bool {
         self.0.permits(permission)
     }

@@ -64,6 +64,7 @@ impl AddressPatterns {
     }
 
     /// Whether one fits, and none that is negated. An IPv4 address that is written as one of IPv6 is one of IPv4.
+    #[must_use = "this decides whether they may log in"]
     pub fn admit(&self, address: Option<IpAddr>) -> bool {
         let Some(address) = address.map(|address| address.to_canonical()) else { return false };
         let mut fitting = self.patterns.iter().filter(|pattern| pattern.of.fits(address)).peekable();

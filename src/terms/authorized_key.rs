@@ -133,6 +133,7 @@ impl AuthorizedKey {
 
     /// Whether the key may be used from this address, at this time. Where the address is not known, one that is bound to
     /// addresses may not. An IPv4 address that is written as one of IPv6 is one of IPv4.
+    #[must_use = "this decides whether they may log in"]
     pub fn admits(&self, address: Option<IpAddr>, now: UnixTime) -> bool {
         let is_in_time = self.expiry.is_none_or(|expiry| now <= expiry);
         let is_from_there = self.from.as_ref().is_none_or(|from| from.admit(address));

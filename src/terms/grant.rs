@@ -166,6 +166,7 @@ impl Grant {
     }
 
     /// Whether one of the grant's permissions covers this one; never where it has a `*`, or can't be a permission.
+    #[must_use = "this decides what they may do"]
     pub fn permits(&self, permission: &str) -> bool {
         let can_be_asked_for = within("", permission, limits::MAX_PERMISSION, |c| is_of_permissions(c) && c != '*');
         can_be_asked_for.is_ok() && self.permissions().any(|held| covers(held, permission))

@@ -115,6 +115,7 @@ impl TicketClaim {
 /// A good ticket that a client came with, and that is used up now. *Is its principal still welcome?*
 ///
 /// Look the principal up: if the account is gone, or its epoch is another than the ticket's, go on with the challenge.
+#[must_use = "it is used up, and its client waits for an answer"]
 pub struct FreshTicket(pub(crate) TicketClaim);
 
 impl FreshTicket {
@@ -147,6 +148,7 @@ impl FreshTicket {
     }
 
     /// Whether `grant`, the account as it is now, is the account that the ticket was made for.
+    #[must_use = "this decides whether they may come back"]
     pub fn is_current(&self, grant: &Grant) -> bool {
         grant.principal() == self.principal() && (grant.epoch() == Some(self.epoch()) || lacks(Check::K7))
     }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The server's key is trusted. *Which credential?*
+#[must_use = "nobody is logged in yet"]
 pub struct Trusted {
     pub(super) challenge: Challenge,
     pub(super) approved: Approved,

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 ///
 /// Either call [`Open::run`] on whatever thread suits, or await [`Open::remote`], or hand [`Open::ciphertext`] to a queue or
 /// a hardware module; from the last two come back with [`Open::answer`].
+#[must_use = "nothing is opened before it is run, or answered"]
 pub struct Open<S>(S);
 
 /// A ClientHello whose secret is to be opened; it goes on as a [`Hello`].

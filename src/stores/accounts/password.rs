@@ -134,6 +134,7 @@ impl fmt::Debug for PasswordCheck {
 }
 
 /// A password check that is yet to be done: [`PasswordCheck::prepare`] makes one.
+#[must_use = "nothing is checked before it is run"]
 pub struct PreparedCheck {
     imitated: Imitated,
     password: Zeroizing<Vec<u8>>,
