@@ -124,14 +124,16 @@ impl Connector {
     #[must_use]
     pub fn with_binding(self, binding: ChannelBinding) -> Self {
         let context = self.client.context.clone().with_binding(binding);
-        self.with_context(context)
+        Self { client: Arc::new(ClientState { context, ..ClientState::clone(&self.client) }), ..self }
     }
 
     /// Tells those who decide whether a key is the server's of the connection: [`crate::Question::context`]. What it is bound to is part
-    /// of that.
+    /// of that; where it is bound to nothing, what [`Connector::with_binding`] has said before stays.
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Context>) -> Self {
-        self.client = Arc::new(ClientState { context: context.into(), ..ClientState::clone(&self.client) });
+        let (context, before) = (context.into(), self.client.context.binding());
+        let context = if context.binding().is_none() { context.with_binding(before.clone()) } else { context };
+        self.client = Arc::new(ClientState { context, ..ClientState::clone(&self.client) });
         self
     }
 

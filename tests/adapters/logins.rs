@@ -53,6 +53,7 @@ for_every_adapter!(
     a_server_that_has_another_key_that_is_trusted_proves_itself_at_the_second_connection,
     nobody_dials_again_for_a_proof_that_was_asked_for_and_left_out,
     both_ends_see_that_they_mean_different_connections_before_a_credential_leaves,
+    what_a_login_is_bound_to_stays_when_the_connection_is_told_of,
     a_name_that_the_server_does_not_go_by_is_turned_away,
     a_store_that_is_away_says_not_now_to_whoever_asks,
     the_answer_of_a_module_shows_no_earlier_than_a_floor,
@@ -812,6 +813,26 @@ fn both_ends_see_that_they_mean_different_connections_before_a_credential_leaves
             assert_eq!(protocol(server), Error::DifferentContext(differs));
         }
     }
+}
+
+fn what_a_login_is_bound_to_stays_when_the_connection_is_told_of<A: Adapter>() {
+    let acceptor = Acceptor::new(config(), RSA2048.server.clone(), verifier);
+    let [one, other] = [7, 8].map(|byte| ChannelBinding::tls_exporter([byte; 32]));
+    let bound = |by: &dyn Fn(Connector) -> Connector| {
+        let (client, server) = pair();
+        let server = accepting::<A>(&acceptor, server, Context::uncounted().with_binding(one.clone()));
+        let client = A::connect(&by(connector()), client, ALICE);
+        (client.is_ok(), server.join().unwrap().is_ok())
+    };
+    let here = || Source::named("here");
+    assert_eq!(bound(&|connector| connector.with_binding(one.clone()).with_context(here())), (true, true));
+    assert_eq!(bound(&|connector| connector.with_context(here()).with_binding(one.clone())), (true, true));
+    let context = |binding: &ChannelBinding| Context::new(here()).with_binding(binding.clone());
+    assert_eq!(bound(&|connector| connector.with_binding(other.clone()).with_context(context(&one))), (true, true));
+    assert_eq!(bound(&|connector| connector.with_binding(one.clone()).with_context(context(&other))), (false, false));
+    // A clone for the next connection is bound to nothing where that is said.
+    let unbound = |connector: Connector| connector.with_binding(one.clone()).with_binding(ChannelBinding::none());
+    assert_eq!(bound(&unbound), (false, false));
 }
 
 fn a_name_that_the_server_does_not_go_by_is_turned_away<A: Adapter>() {
