@@ -80,13 +80,33 @@ fn a_server_announces_to_everybody_what_it_was_configured_with() {
     }
     let hello = wire::ServerHello::decode(&Scenario::new().await_login().challenge[3..]).unwrap();
     assert!(hello.extensions.iter().all(|(number, _)| *number != 4));
-    // Whatever was said before: the kind is there, once.
-    let tokens = Scenario::new().server_kinds(&[CredentialKind::Token]);
-    let kinds = [stretched(), tokens].map(|scenario| {
-        let challenge = scenario.stretching(&realm(&[cheap()])).await_login().challenge;
+}
+
+#[test]
+fn what_a_server_takes_does_not_depend_on_what_was_said_of_it_first() {
+    use CredentialKind::{Key, Password, Stretched, Token};
+    let taken = |scenario: Scenario| {
+        let challenge = scenario.await_login().challenge;
         wire::ServerHello::decode(&challenge[3..]).unwrap().credential_kinds
-    });
-    assert_eq!(kinds, [[4, 2]; 2]);
+    };
+    let realm = realm(&[cheap()]);
+    for (named, expected) in [
+        (&[Password, Token][..], &[4, 2][..]),
+        (&[Token, Password, Key], &[2, 4, 3]),
+        // Not in the place of anything.
+        (&[Token], &[4, 2]),
+        (&[Key], &[4, 3]),
+    ] {
+        assert_eq!(taken(Scenario::new().server_kinds(named).stretching(&realm)), expected, "{named:?}");
+        assert_eq!(taken(Scenario::new().stretching(&realm).server_kinds(named)), expected, "{named:?}");
+        let twice = Scenario::new().stretching(&realm).server_kinds(named).stretching(&realm);
+        assert_eq!(taken(twice), expected, "{named:?}");
+    }
+    // Whoever names both takes both.
+    let both = Scenario::new().stretching(&realm).server_kinds(&[Password, Stretched]);
+    assert_eq!(taken(both), [1, 4]);
+    let both = Scenario::new().stretching(&realm).server_kinds(&[Password, Stretched]).stretching(&realm);
+    assert_eq!(taken(both), [1, 4]);
 }
 
 #[test]

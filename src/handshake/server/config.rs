@@ -25,6 +25,9 @@ use std::sync::Arc;
 pub struct ServerConfig {
     pub(super) provider: Provider,
     pub(super) suites: Vec<Suite>,
+    /// As they were named.
+    named: Vec<CredentialKind>,
+    /// As they are taken.
     pub(super) kinds: Vec<CredentialKind>,
     pub(super) prologue: Prologue,
     pub(super) handshake_timeout: Duration,
@@ -62,6 +65,7 @@ impl ServerConfig {
         Self {
             provider,
             suites: handshake::default_suites(&provider),
+            named: CredentialKind::DEFAULT.to_vec(),
             kinds: CredentialKind::DEFAULT.to_vec(),
             prologue: Prologue::default(),
             handshake_timeout: limits::HANDSHAKE_TIMEOUT,
@@ -82,12 +86,12 @@ impl ServerConfig {
         Ok(self)
     }
 
-    /// Takes these credential kinds; the default is [`CredentialKind::DEFAULT`]. A login that does not open costs what refusing the first of
-    /// them costs.
+    /// Takes these credential kinds; the default is [`CredentialKind::DEFAULT`]. What [`ServerConfig::with_stretching`] makes of passwords holds
+    /// for these, too, whichever is called first. A login that does not open costs what refusing the first of them costs.
     ///
     /// # Errors
     /// [`Misuse`] where the list is empty or names one twice, where it names keys and the provider checks no signatures, or where it names stretched
-    /// passwords and [`ServerConfig::with_stretching`] was not called before.
+    /// passwords and how they are stretched was not said before.
     pub fn with_credential_kinds(mut self, kinds: &[CredentialKind]) -> Result<Self, Misuse> {
         if kinds.is_empty() {
             return Err(Misuse::BadInput("the list of credential kinds"));
@@ -101,15 +105,15 @@ impl ServerConfig {
         if kinds.contains(&CredentialKind::Stretched) && self.stretching.is_none() {
             return Err(Misuse::UnsupportedKind(CredentialKind::Stretched));
         }
-        self.kinds = kinds.to_vec();
-        Ok(self)
+        self.named = kinds.to_vec();
+        Ok(self.resolved())
     }
 
-    /// Takes passwords that its clients have stretched as this says, in the place of passwords: a login by password costs the server no password
+    /// Takes passwords that its clients have stretched as this says: in the place of passwords, or beside what else
+    /// [`ServerConfig::with_credential_kinds`] names. A login by password costs the server no password
     /// hash then, and a login that does not open costs nothing but its RSA operation. The verifier gets a [`Credential::Stretched`].
     ///
-    /// Clients that can't stretch are turned away. To take passwords as they are, too, at their cost, name both kinds with
-    /// [`ServerConfig::with_credential_kinds`] afterwards.
+    /// Clients that can't stretch are turned away. To take passwords as they are, too, at their cost, name both kinds afterwards.
     ///
     /// # Errors
     /// [`Misuse`] where it can't be announced.
@@ -120,17 +124,24 @@ impl ServerConfig {
         })?;
         let decoy = StretchedPassword::decoy(&stretching);
         self.stretching = Some(Arc::new(Announced { stretching, bytes, decoy }));
-        self.kinds.retain(|kind| *kind != CredentialKind::Stretched);
-        match self.kinds.iter_mut().find(|kind| **kind == CredentialKind::Password) {
-            Some(kind) => *kind = CredentialKind::Stretched,
-            None => self.kinds.insert(0, CredentialKind::Stretched),
+        Ok(self.resolved())
+    }
+
+    /// With the kinds that are taken: of what was named and how passwords are stretched, whichever was said last.
+    fn resolved(mut self) -> Self {
+        self.kinds.clone_from(&self.named);
+        if self.stretching.is_some() && !self.kinds.contains(&CredentialKind::Stretched) {
+            match self.kinds.iter_mut().find(|kind| **kind == CredentialKind::Password) {
+                Some(kind) => *kind = CredentialKind::Stretched,
+                None => self.kinds.insert(0, CredentialKind::Stretched),
+            }
         }
-        Ok(self)
+        self
     }
 
     /// What every ServerHello says of stretching, if stretched passwords are taken.
     pub(super) fn announced(&self) -> Option<&Announced> {
-        self.stretching.as_deref().filter(|_| self.kinds.contains(&CredentialKind::Stretched))
+        self.stretching.as_deref()
     }
 
     /// What stands in for a credential that did not open.
