@@ -45,6 +45,8 @@ pub use provider::{AeadKey, Agreement, Cipher, Exchange, KeyGeneration, Provider
 pub use rand_core::CryptoRng;
 pub use random::rng;
 pub use secret::{SecretBytes, SecretString, SharedSecret};
+#[cfg(feature = "key-formats")]
+pub use sign::OpenSshFingerprint;
 pub use sign::{ClientKey, RemoteSign, Sign, SignError, SignatureAlgorithm, Signing};
 pub use sign::{SigningKey, SigningParts, VerifyingKey, VerifyingParts};
 pub(crate) use stack::hash_secret;

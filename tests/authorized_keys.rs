@@ -6,11 +6,13 @@
 
 mod support;
 
-use countersign::crypto::KeyFileError;
+use base64ct::{Base64, Base64Unpadded, Encoding};
+use countersign::crypto::{KeyFileError, OpenSshFingerprint};
 use countersign::{
     AuthorizedKey, AuthorizedKeyError as Error, AuthorizedKeysError, BadAddressPattern, KeyError, SigningKey, UnixTime,
     VerifyingKey,
 };
+use sha2::{Digest, Sha256};
 use std::net::IpAddr;
 
 fn tool(name: &str) -> String {
@@ -87,6 +89,20 @@ fn every_other_option_is_refused_by_its_name() {
     }
     let error = with("no-pty").unwrap_err();
     assert!(error.to_string().contains("no-pty") && error.to_string().contains("from="), "{error}");
+}
+
+#[test]
+fn what_openssh_calls_a_key_by_is_no_key_id() {
+    let key = alice();
+    let line = key.to_openssh("");
+    let blob = Base64::decode_vec(line.split(' ').nth(1).unwrap()).unwrap();
+    let printed = format!("SHA256:{}", Base64Unpadded::encode_string(&Sha256::digest(blob)));
+    assert_eq!(key.openssh_fingerprint().to_string(), printed);
+    assert_eq!(printed.parse::<OpenSshFingerprint>(), Ok(key.openssh_fingerprint()));
+    assert_ne!(key.id().to_string(), printed);
+    for bad in ["", "MD5:00", &printed[..49], &format!("{printed}=")] {
+        assert!(bad.parse::<OpenSshFingerprint>().is_err(), "{bad}");
+    }
 }
 
 /// As editors and people write them: a mark of Windows in front, an old encoding in a comment, a heading.

@@ -5,13 +5,14 @@ mod agent;
 
 use crate::crypto;
 use crate::failure::Failure;
+use crate::fingerprint::Fingerprint;
 use crate::keys::key_error;
 use crate::secrets::Passphrase;
 use crate::term;
 use clap::Args;
 use countersign::crypto::{KeyFile, KeyFileError};
 use countersign::files::{self, FileError};
-use countersign::{ClientKey, KeyError, KeyId, SigningKey, VerifyingKey};
+use countersign::{ClientKey, KeyError, SigningKey, VerifyingKey};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ pub(crate) struct KeyArgs {
     /// `ssh-add -l` or `user key list` prints it
     #[arg(long, value_name = "SHA256:...", num_args = 0..=1)]
     #[arg(conflicts_with_all = ["key_file", "password_stdin", "token_stdin"])]
-    agent: Option<Option<KeyId>>,
+    agent: Option<Option<Fingerprint>>,
     #[command(flatten)]
     passphrase: Passphrase,
 }
@@ -125,7 +126,7 @@ fn unusable(path: &Path, error: KeyFileError) -> Failure {
 }
 
 #[cfg(all(feature = "ssh-agent", unix))]
-fn of_agent(wanted: Option<KeyId>, patience: Duration) -> Result<ClientKey, Failure> {
+fn of_agent(wanted: Option<Fingerprint>, patience: Duration) -> Result<ClientKey, Failure> {
     agent::find(wanted, patience)
 }
 
@@ -137,7 +138,7 @@ fn held_by_agent(key: &VerifyingKey, path: &Path, patience: Duration) -> Result<
 }
 
 #[cfg(not(all(feature = "ssh-agent", unix)))]
-fn of_agent(_: Option<KeyId>, _: Duration) -> Result<ClientKey, Failure> {
+fn of_agent(_: Option<Fingerprint>, _: Duration) -> Result<ClientKey, Failure> {
     Err(Failure::usage("this build asks no ssh-agent (feature ssh-agent, on Unix); give a private key with --identity"))
 }
 

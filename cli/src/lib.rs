@@ -16,6 +16,7 @@ mod db;
 mod demo;
 mod dial;
 mod failure;
+mod fingerprint;
 pub mod fuzzed;
 mod generate;
 mod inspect;

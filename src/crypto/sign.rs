@@ -21,6 +21,8 @@ mod verifying;
 
 pub use client::ClientKey;
 pub use error::SignError;
+#[cfg(feature = "key-formats")]
+pub use openssh::OpenSshFingerprint;
 #[cfg(any(feature = "rustcrypto", feature = "aws-lc"))]
 pub(super) use rules::check_form;
 pub use signer::{RemoteSign, Sign, Signing};

@@ -2,10 +2,11 @@
 
 use crate::crypto;
 use crate::failure::Failure;
+use crate::fingerprint::Fingerprint;
 use crate::term;
 use countersign::crypto::{CryptoError, RemoteSign, Sign, SignError, Signing};
 use countersign::ssh_agent::{Agent, AgentKey};
-use countersign::{ClientKey, KeyId, SignatureAlgorithm, VerifyingKey};
+use countersign::{ClientKey, SignatureAlgorithm, VerifyingKey};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 
 /// The agent's only key, or the one of this fingerprint.
-pub(super) fn find(wanted: Option<KeyId>, patience: Duration) -> Result<ClientKey, Failure> {
+pub(super) fn find(wanted: Option<Fingerprint>, patience: Duration) -> Result<ClientKey, Failure> {
     let agent = agent(patience)?;
     let held = agent.keys().map_err(|error| failed(&agent, &error))?;
     let found = match wanted {
-        Some(id) => held.iter().find(|held| held.key.id() == id || held.key.openssh_fingerprint() == id),
+        Some(wanted) => held.iter().find(|held| wanted.names(&held.key)),
         None => the_only(&agent, &held)?,
     };
     match found {

@@ -2,12 +2,13 @@
 
 use super::AccountArgs;
 use crate::failure::{Failure, chain};
+use crate::fingerprint::Fingerprint;
 use crate::users::show::{date, json};
 use crate::{keys, term};
 use clap::{Args, Subcommand};
 use countersign::accounts::Account;
 use countersign::files::{self, FileError};
-use countersign::{AuthorizedKey, AuthorizedKeysError, KeyId, UnixTime};
+use countersign::{AuthorizedKey, AuthorizedKeysError, UnixTime};
 use serde::Serialize;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ Examples:
         account: AccountArgs,
         /// The key, as `user key list` or ssh-keygen -l prints it
         #[arg(value_name = "SHA256:...")]
-        key: KeyId,
+        key: Fingerprint,
     },
 }
 
@@ -201,10 +202,9 @@ fn list(account: &Account, as_json: bool) -> Result<(), Failure> {
     term::aligned(&rows, 1, term::width()).into_iter().try_for_each(term::line)
 }
 
-fn remove(account: &AccountArgs, wanted: KeyId) -> Result<(), Failure> {
+fn remove(account: &AccountArgs, wanted: Fingerprint) -> Result<(), Failure> {
     let removed = account.edit(|account| {
-        let named = |key: &&AuthorizedKey| key.key().id() == wanted || key.key().openssh_fingerprint() == wanted;
-        let found = account.keys().iter().find(named).map(|key| key.key().id());
+        let found = account.keys().iter().find(|held| wanted.names(held.key())).map(|held| held.key().id());
         Ok(found.is_some_and(|id| account.remove_key(id)))
     })?;
     if !removed {

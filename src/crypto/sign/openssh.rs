@@ -2,10 +2,36 @@
 
 use super::{VerifyingKey, VerifyingParts};
 use crate::crypto::key::{is_openssh_certificate, of_ssh_rsa};
-use crate::crypto::{KeyError, KeyId};
+use crate::crypto::{KeyError, KeyId, ParseKeyIdError};
+use core::fmt;
+use core::str::FromStr;
 use sha2::{Digest, Sha256};
 use ssh_key::public::{EcdsaPublicKey, Ed25519PublicKey, KeyData, RsaPublicKey};
 use ssh_key::{Mpint, PublicKey};
+
+/// What OpenSSH calls a key by: SHA-256 of another encoding than that of a [`KeyId`], so that the two never say the same. It prints and parses alike.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OpenSshFingerprint(KeyId);
+
+impl fmt::Display for OpenSshFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for OpenSshFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for OpenSshFingerprint {
+    type Err = ParseKeyIdError;
+
+    fn from_str(text: &str) -> Result<Self, ParseKeyIdError> {
+        text.parse().map(Self)
+    }
+}
 
 impl VerifyingKey {
     /// Reads what stands in base64 in a line of OpenSSH's.
@@ -28,8 +54,8 @@ impl VerifyingKey {
     /// The fingerprint that `ssh-keygen -l` and `ssh-add -l` print, SHA-256 of what stands in base64 in a line of OpenSSH's: for
     /// finding a key that somebody names by it. Everything here goes by [`VerifyingKey::id`], which is another.
     #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
-    pub fn openssh_fingerprint(&self) -> KeyId {
-        KeyId::from_bytes(Sha256::digest(self.openssh_blob()).into())
+    pub fn openssh_fingerprint(&self) -> OpenSshFingerprint {
+        OpenSshFingerprint(KeyId::from_bytes(Sha256::digest(self.openssh_blob()).into()))
     }
 
     /// What stands in base64 in a line of OpenSSH's.
