@@ -638,7 +638,7 @@ fn k6_a_ticket_is_taken_once_unless_the_server_says_otherwise() {
     let counts = world.keys.used().unwrap();
     assert_eq!((counts.chains, counts.used), (0, 3));
 
-    let mut lax = World::new(keys().with_reuse(), &SUITES);
+    let mut lax = World::new(keys().with_unlimited_reuse(), &SUITES);
     let ticket = lax.ticket();
     let (hello, _) = lax.resume(&ticket);
     assert!(is_fresh(&lax, &hello, NOW) && is_fresh(&lax, &hello, NOW));
@@ -1272,7 +1272,7 @@ fn a4_a_key_share_that_is_none_is_refused() {
 
 #[test]
 fn a5_every_other_bit_of_the_answer_is_covered_by_the_verdict() {
-    let mut world = World::new(keys().with_reuse(), &SUITES);
+    let mut world = World::new(keys().with_unlimited_reuse(), &SUITES);
     let ticket = world.ticket();
     let mut again = |seed: u8| {
         world.rng = TestRng::new([seed]);

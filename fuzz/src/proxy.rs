@@ -32,7 +32,7 @@ fn meet(data: &[u8]) -> Reached {
     let factors = if what & 0x40 == 0 { 0 } else { 2 };
     let mut peers = Peers::new(what >> 1 & 15).with_login(what & 0x20 != 0, factors).seeded(seed);
     if what & 0x80 != 0 {
-        peers = peers.with_tickets(ticket_keys(toy::provider()).with_reuse());
+        peers = peers.with_tickets(ticket_keys(toy::provider()).with_unlimited_reuse());
     }
     if peers.is_extended() {
         peers = peers.with_stretching();

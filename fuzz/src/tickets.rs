@@ -68,7 +68,7 @@ fn with(hello: &[u8], ticket: &[u8], binder: &[u8]) -> Vec<u8> {
 
 fn hello(choice: u8, once: bool, seconds: usize, change: impl FnOnce(&mut Vec<u8>)) -> Reached {
     let keys = ticket_keys(toy::provider());
-    let peers = Peers::new(choice).with_tickets(if once { keys } else { keys.with_reuse() });
+    let peers = Peers::new(choice).with_tickets(if once { keys } else { keys.with_unlimited_reuse() });
     let ticket = peers.ticket();
     let peers = peers.later(seconds);
     let (sent, client) = peers.open(Some(&ticket));
@@ -117,7 +117,7 @@ fn keys(choice: u8, seconds: usize, bytes: &[u8]) -> Reached {
     let ticket = peers.ticket();
     let genuine = peers.tickets.export(peers.today, &mut CountingRng(7)).unwrap();
     // What was used it does not know, so that it takes nothing from before with a memory of its own.
-    let (keys, careful) = (ticket_keys(toy::provider()).with_reuse(), ticket_keys(toy::provider()));
+    let (keys, careful) = (ticket_keys(toy::provider()).with_unlimited_reuse(), ticket_keys(toy::provider()));
     if keys.follow(bytes).is_err() {
         assert_ne!(bytes, genuine.as_slice(), "genuine keys were not taken over");
         return Reached::AwaitHello;
@@ -255,7 +255,7 @@ impl Life {
     /// A server that begins anew.
     fn keys(&self) -> Peers {
         let keys = ticket_keys(toy::provider()).with_memory(UsedTickets::new(self.room));
-        let keys = if self.once { keys } else { keys.with_reuse() };
+        let keys = if self.once { keys } else { keys.with_unlimited_reuse() };
         self.peers.clone().with_tickets(keys)
     }
 

@@ -25,7 +25,7 @@ use core::time::Duration;
 /// use countersign::Recheck;
 /// use std::time::Duration;
 ///
-/// let hourly = Recheck::every(Duration::from_secs(3600)).with_grace(None).closing_on_change();
+/// let hourly = Recheck::every(Duration::from_secs(3600)).with_unlimited_grace().closing_on_change();
 /// let by_notice_alone = Recheck::never(); // `Acceptor::recheck` and `Acceptor::revoke` work as ever
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -55,11 +55,17 @@ impl Recheck {
     }
 
     /// How long a session goes on about which nobody can tell whether its principal is still welcome: the store is away, or does not
-    /// answer. `None` is for ever: then whoever can keep the store away keeps sessions that it would end. Counted by
-    /// [`crate::Counts::unconfirmed`].
+    /// answer. Counted by [`crate::Counts::unconfirmed`].
     #[must_use]
-    pub fn with_grace(mut self, grace: Option<Duration>) -> Self {
-        self.grace = grace;
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    /// Has such a session go on for ever: whoever can keep the store away then keeps sessions that it would end.
+    #[must_use]
+    pub fn with_unlimited_grace(mut self) -> Self {
+        self.grace = None;
         self
     }
 

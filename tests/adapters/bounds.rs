@@ -404,7 +404,7 @@ fn sessions_are_bounded_for_those_who_come_back_by_ticket_too<A: Adapter>() {
         Bounds::default().with_sessions_per_principal(2),
     ] {
         let returns = Arc::new(Returns::default());
-        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_unlimited_reuse();
         let config = config().with_tickets(keys);
         let acceptor = Acceptor::new(config, RSA2048.server.clone(), Arc::clone(&returns))
             .with_bounds(bounds)

@@ -217,7 +217,7 @@ impl AsyncVerifier for AsksAboutTickets {
 fn tickets_are_asked_about_elsewhere_so_many_at_once<A: Adapter>() {
     let (elsewhere, asked) = Elsewhere::new();
     let verifier = AsksAboutTickets(Store(Some(Arc::clone(&elsewhere))));
-    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_unlimited_reuse();
     let acceptor = Acceptor::new_async(config().with_tickets(keys), RSA2048.server.clone(), verifier)
         .with_recheck(Recheck::never());
     let acceptor = acceptor.with_bounds(Bounds::default().with_remote(1).with_patience(Duration::from_secs(3600)));

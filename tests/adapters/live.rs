@@ -319,7 +319,7 @@ fn a_write_that_waits_ends_too<A: Adapter>() {
 fn sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer<A: Adapter>() {
     let store = Store::of(&["alice", "bob"]);
     store.trouble("alice", Some(Trouble::Away));
-    let patient = acceptor(&store, Recheck::every(SOON).with_grace(None));
+    let patient = acceptor(&store, Recheck::every(SOON).with_unlimited_grace());
     let (mut client, mut server) = meet::<A>(&patient, "alice");
     store.all_asked_again(&["alice"]);
     eventually("it is counted", || patient.counts().unconfirmed == 1);
@@ -340,7 +340,7 @@ fn sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer<A: Adapter
     store.trouble("alice", None);
     assert_eq!(reading(server).join().unwrap().1, refused_as(Reason::UnknownUser));
 
-    let strict = acceptor(&store, Recheck::every(SOON).with_grace(Some(SOON)));
+    let strict = acceptor(&store, Recheck::every(SOON).with_grace(SOON));
     let (client, server) = meet::<A>(&strict, "bob");
     store.trouble("bob", Some(Trouble::Away));
     assert_eq!(reading(server).join().unwrap().1, Revocation::Unconfirmed);
@@ -349,7 +349,7 @@ fn sessions_go_on_while_the_store_is_away_for_the_grace_and_no_longer<A: Adapter
 }
 
 fn a_verifier_that_can_not_look_again_keeps_its_sessions<A: Adapter>() {
-    let acceptor = crate::ends::acceptor().with_recheck(Recheck::every(SOON).with_grace(Some(Duration::ZERO)));
+    let acceptor = crate::ends::acceptor().with_recheck(Recheck::every(SOON).with_grace(Duration::ZERO));
     let (client, server) = login::<A>(&acceptor, &connector(), crate::support::ALICE);
     let (mut client, mut server) = (client.unwrap(), server.unwrap());
     // As long as another's is looked at many times.
@@ -365,7 +365,7 @@ fn a_verifier_that_can_not_look_again_keeps_its_sessions<A: Adapter>() {
 
 fn a_verifier_that_hangs_or_panics_holds_up_neither_logins_nor_other_sessions<A: Adapter>() {
     let store = Store::of(&["alice", "bob", "carol", "dave"]);
-    let acceptor = acceptor(&store, Recheck::every(SOON).with_grace(Some(Duration::from_millis(1))));
+    let acceptor = acceptor(&store, Recheck::every(SOON).with_grace(Duration::from_millis(1)));
     let [alice, bob, carol] = ["alice", "bob", "carol"].map(|name| meet::<A>(&acceptor, name));
     store.trouble("alice", Some(Trouble::Hangs));
     eventually("it hangs", || store.asked("alice") > 0);
@@ -577,7 +577,7 @@ fn an_async_verifier_that_hangs_or_panics_holds_up_no_other_sessions<A: Adapter>
     // As many as are asked about at once.
     let troubled = ["alice", "bob", "carol", "dave"];
     let store = Store::of(&["alice", "bob", "carol", "dave", "erin"]);
-    let recheck = Recheck::every(SOON).with_grace(None);
+    let recheck = Recheck::every(SOON).with_unlimited_grace();
     let acceptor = Acceptor::new_async(config(), RSA2048.server.clone(), Async(store.clone())).with_recheck(recheck);
     let open = troubled.map(|name| meet::<A>(&acceptor, name));
     let (client, server) = meet::<A>(&acceptor, "erin");
@@ -605,7 +605,7 @@ fn a_session_never_becomes_that_of_another_principal<A: Adapter>() {
 
 fn somebody_who_was_asked_about_by_a_word_while_the_store_was_away_is_asked_about_again<A: Adapter>() {
     let store = Store::of(&["alice"]);
-    let acceptor = acceptor(&store, Recheck::never().with_grace(None));
+    let acceptor = acceptor(&store, Recheck::never().with_unlimited_grace());
     let (client, server) = meet::<A>(&acceptor, "alice");
     store.trouble("alice", Some(Trouble::Away));
     acceptor.recheck("alice");

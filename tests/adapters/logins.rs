@@ -640,7 +640,7 @@ pub fn hello_with_proof(ticket: Ticket) -> Vec<u8> {
 
 fn a_resumption_is_no_session_before_its_client_has_spoken<A: Adapter>() {
     // Every use is the first, so that a recording is answered, too.
-    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_reuse();
+    let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_unlimited_reuse();
     let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
     let hello = hello_with(ticket::<A>(&acceptor));
     let lies: [&dyn Fn(&mut Peer); 4] = [

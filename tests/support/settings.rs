@@ -209,7 +209,7 @@ impl Setting {
     /// Ticket keys that are not made yet, or not loaded.
     pub fn ticket_keys(&self) -> TicketKeys {
         let keys = TicketKeys::new(self.provider, LIFETIME);
-        if self.takes_twice { keys.with_reuse() } else { keys }
+        if self.takes_twice { keys.with_unlimited_reuse() } else { keys }
     }
 
     /// The server gives tickets, and the client has one; besides there are some that the server takes no more.

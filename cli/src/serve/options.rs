@@ -122,7 +122,7 @@ impl Options {
 
     pub(super) fn recheck(&self, looks_once: bool) -> Recheck {
         let recheck = if self.recheck.is_zero() { Recheck::never() } else { Recheck::every(self.recheck) };
-        let recheck = recheck.with_grace(Some(self.recheck_grace));
+        let recheck = recheck.with_grace(self.recheck_grace);
         if looks_once { recheck.closing_on_change() } else { recheck }
     }
 
@@ -215,7 +215,7 @@ mod tests {
         let bounds = bounds.with_sessions(9).with_sessions_per_source(4).with_sessions_per_principal(3);
         let hardest = |bits| PuzzleDifficulty::new(bits).unwrap();
         let puzzles = Puzzles::default().with_most(hardest(3)).with_wait(ms(10));
-        let recheck = Recheck::every(ms(1000)).with_grace(Some(ms(3000)));
+        let recheck = Recheck::every(ms(1000)).with_grace(ms(3000));
         let times = [ms(2000), ms(20), ms(60_000)];
         assert_eq!(shown(&less.options), expected(times, bounds.with_patience(ms(80)), Some(puzzles), recheck));
 
@@ -240,7 +240,7 @@ mod tests {
         let bounds = Bounds::default().with_handshakes(9000).with_handshakes_per_source(8000).with_refusals(50_000);
         let bounds = bounds.with_sessions(6000).with_sessions_per_source(5900).with_sessions_per_principal(5800);
         let puzzles = Puzzles::default().with_most(hardest(20)).with_wait(ms(1000));
-        let recheck = Recheck::every(ms(600_000)).with_grace(Some(ms(86_400_000)));
+        let recheck = Recheck::every(ms(600_000)).with_grace(ms(86_400_000));
         let times = [ms(100_000), ms(3000), ms(5 * 3_600_000)];
         assert_eq!(shown(&more.options), expected(times, bounds.with_patience(ms(8000)), Some(puzzles), recheck));
         assert!(more.options.log_unknown_names && more.options.drain == ms(60_000));
@@ -251,7 +251,7 @@ mod tests {
     fn what_is_not_said_is_as_help_says_and_nothing_is_none() {
         let bounds = Bounds::default().with_handshakes(1024).with_refusals(2048).with_sessions(512);
         let bounds = bounds.with_patience(ms(1000));
-        let recheck = Recheck::every(ms(30_000)).with_grace(Some(ms(600_000)));
+        let recheck = Recheck::every(ms(30_000)).with_grace(ms(600_000));
         let times = [limits::HANDSHAKE_TIMEOUT, limits::REFUSAL_FLOOR, ms(3_600_000)];
         let options = parsed(&[]).options;
         assert_eq!(shown(&options), expected(times, bounds, None, recheck));
@@ -261,9 +261,6 @@ mod tests {
         assert_eq!(format!("{:?}", impatient.bounds()), format!("{:?}", bounds.with_patience(ms(3000))));
         let none = parsed(&["--ticket-lifetime=0s", "--recheck=0s"]).options;
         assert!(none.tickets(&Sharing::default()).is_none());
-        assert_eq!(
-            format!("{:?}", none.recheck(false)),
-            format!("{:?}", Recheck::never().with_grace(Some(ms(600_000))))
-        );
+        assert_eq!(format!("{:?}", none.recheck(false)), format!("{:?}", Recheck::never().with_grace(ms(600_000))));
     }
 }

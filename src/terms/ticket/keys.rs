@@ -156,7 +156,7 @@ impl TicketKeys {
     /// Takes each ticket as often as it is shown, until it expires. Whoever gets hold of a copy can then use it beside its owner,
     /// and nobody notices.
     #[must_use]
-    pub fn with_reuse(mut self) -> Self {
+    pub fn with_unlimited_reuse(mut self) -> Self {
         self.used = Used::Nobody;
         self
     }
