@@ -354,7 +354,7 @@ fn what_one_of_several_keys_began_ends_with_its_bounds_and_nothing_else_does() {
         let passed = std::time::Duration::from_secs(now.load(SeqCst) - start);
         (Moment::after_origin(passed), UnixTime::from_secs(now.load(SeqCst)))
     });
-    let keys = Keys(AccountVerifier::new(Arc::clone(&store)).with_clock(Arc::new(clock)));
+    let keys = Keys(AccountVerifier::new(Arc::clone(&store)).with_clock(clock));
     let [first, second, third] = [1, 2, 3].map(|seed| keys.log_in(seed, ELSEWHERE).unwrap());
     for held in [&first, &second, &third] {
         assert_eq!((keys.come_back(held, ELSEWHERE), keys.go_on(held, ELSEWHERE)), (Ok(true), Ok(true)));
@@ -400,7 +400,7 @@ fn a_clock_that_jumps_ahead_ends_no_key_before_that_time_is_believed() {
         let (passed, time) = *read.lock().unwrap();
         (Moment::after_origin(Duration::from_secs(passed)), UnixTime::from_secs(time))
     });
-    let keys = Keys(AccountVerifier::new(Store::with(&alice)).with_clock(Arc::new(clock)));
+    let keys = Keys(AccountVerifier::new(Store::with(&alice)).with_clock(clock));
     let held = keys.log_in(1, OFFICE).unwrap();
     *hands.lock().unwrap() = (10, start + year + 10);
     assert!(keys.log_in(1, OFFICE).is_ok());

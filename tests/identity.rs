@@ -453,6 +453,15 @@ fn what_was_learnt_is_kept_in_a_file_and_no_old_manifest_takes_its_place() {
     let text = files().load(pin).unwrap().unwrap();
     assert!(text.contains("BEGIN COUNTERSIGN MANIFEST") && text.contains("BEGIN PUBLIC KEY"), "{text}");
     assert_eq!(identity().with_store(files()).manifest().unwrap().unwrap().body().sequence, 5);
+    // Several may have one store.
+    let shared = Arc::new(files());
+    let [one, another] = [0, 1].map(|_| identity().with_store(Arc::clone(&shared)));
+    assert!(meet(&Server::trusting(one), &keys(6), *NOW).is_ok());
+    assert_eq!(another.manifest().unwrap().unwrap().body().sequence, 6);
+    std::fs::write(shared.path(pin), "nonsense").unwrap();
+    let error = meet(&Server::trusting(another), &keys(6), *NOW).unwrap_err();
+    assert!(error.to_string().contains(shared.path(pin).to_str().unwrap()), "{error}");
+    std::fs::write(shared.path(pin), &text).unwrap();
     // Whatever else is in the file, the server is not trusted, and the file stays as it is.
     for broken in ["nonsense", &text[..100], &text.replace("MANIFEST", "MANIFESTO"), "\0"] {
         std::fs::write(files().path(pin), broken).unwrap();

@@ -108,6 +108,15 @@ fn whoever_comes_back_takes_no_more_room() {
 }
 
 #[test]
+fn connectors_that_share_a_memory_have_one_ticket_of_each_user() {
+    let (tickets, server) = (Arc::new(MemoryTickets::new()), RSA2048.trust());
+    let cache = || -> Box<dyn TicketCache> { Box::new(Arc::clone(&tickets)) };
+    cache().put(&server, "alice", &ticket(1));
+    assert_eq!(cache().take(&server, "alice").map(|ticket| ticket.expires().as_secs()), Some(1));
+    assert_eq!(taken(&tickets, &server, "alice"), None);
+}
+
+#[test]
 fn a_ticket_cache_prints_nothing() {
     let tickets = MemoryTickets::new();
     tickets.put(&RSA2048.trust(), "alice", &ticket(1));

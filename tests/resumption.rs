@@ -721,7 +721,7 @@ fn k6_one_account_empties_no_other_s_memory() {
 
 #[test]
 fn k6_servers_that_share_keys_can_share_the_memory() {
-    let memory: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
+    let memory = Arc::new(UsedTickets::new(100));
     let mut one = World::new(keys().with_shared_memory(memory.clone()), &SUITES);
     let two = World::new(keys().with_shared_memory(memory), &SUITES);
     let ticket = one.ticket();
@@ -791,8 +791,7 @@ fn k6_a_memory_that_began_after_the_chain_can_t_tell() {
         assert!(!is_fresh(&follower, &new, later(1)));
     }
     // The same for keys that were saved where the memory was elsewhere.
-    let shared: Arc<dyn TicketMemory> = Arc::new(UsedTickets::new(100));
-    let mut before = World::new(keys().with_shared_memory(shared), &SUITES);
+    let mut before = World::new(keys().with_shared_memory(UsedTickets::new(100)), &SUITES);
     let ticket = before.ticket();
     let (hello, _) = before.resume(&ticket);
     let after = default();

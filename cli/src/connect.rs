@@ -7,7 +7,7 @@ use crate::relay::{Broken, Far, Stop, relay};
 use crate::remote::{Identity, Remote, block_on};
 use crate::{login, term};
 use clap::Args;
-use countersign::{Connector, Error, LoginError, MemoryTickets, PublicKey, Server, Ticket, TicketCache};
+use countersign::{Connector, Error, LoginError, MemoryTickets, PublicKey};
 use pace::{After, Attempt, No, Pace};
 use std::future::pending;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -67,25 +67,12 @@ pub(crate) struct Connect {
 /// How long to leave the system alone that could not give a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The tickets of all connections, whatever is learnt of the server meanwhile.
-#[derive(Clone, Default)]
-struct Tickets(Arc<MemoryTickets>);
-
-impl TicketCache for Tickets {
-    fn take(&self, server: &Server, user: &str) -> Option<Ticket> {
-        self.0.take(server, user)
-    }
-
-    fn put(&self, server: &Server, user: &str, ticket: &Ticket) {
-        self.0.put(server, user, ticket);
-    }
-}
-
 /// What all connections share.
 struct Shared {
     remote: Remote,
     connector: RwLock<Connector>,
-    tickets: Tickets,
+    /// Those of all connections, whatever is learnt of the server meanwhile.
+    tickets: Arc<MemoryTickets>,
     identity: Identity,
     pace: Pace,
     /// Whose login it is.
@@ -112,7 +99,7 @@ impl Connect {
         let identity = who.identity()?;
         remote.read_factor()?;
         let (fatal, failures) = mpsc::unbounded_channel();
-        let (tickets, pace) = (Tickets::default(), Pace::default());
+        let (tickets, pace) = (Arc::<MemoryTickets>::default(), Pace::default());
         let connector = RwLock::new(with_tickets(&remote, connector, &tickets));
         let shared = Shared { remote, connector, tickets, identity, pace, turn: Mutex::new(()), fatal };
         let shared = Arc::new(shared);
@@ -187,8 +174,8 @@ impl Connect {
     }
 }
 
-fn with_tickets(remote: &Remote, connector: Connector, tickets: &Tickets) -> Connector {
-    if remote.no_resume { connector } else { connector.with_tickets(tickets.clone()) }
+fn with_tickets(remote: &Remote, connector: Connector, tickets: &Arc<MemoryTickets>) -> Connector {
+    if remote.no_resume { connector } else { connector.with_tickets(Arc::clone(tickets)) }
 }
 
 impl Shared {

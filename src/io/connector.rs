@@ -56,7 +56,18 @@ pub trait TicketCache: Send + Sync {
     fn put(&self, server: &Server, user: &str, ticket: &Ticket);
 }
 
+impl<T: TicketCache + ?Sized> TicketCache for Arc<T> {
+    fn take(&self, server: &Server, user: &str) -> Option<Ticket> {
+        (**self).take(server, user)
+    }
+
+    fn put(&self, server: &Server, user: &str, ticket: &Ticket) {
+        (**self).put(server, user, ticket);
+    }
+}
+
 /// Tickets in memory: up to 1024 of them, by the server's name and key and by user. Past that, those that expire first go.
+/// In an [`Arc`], they are those of several connectors.
 #[derive(Default)]
 pub struct MemoryTickets(Mutex<HashMap<(String, String), Ticket>>);
 

@@ -138,7 +138,6 @@ impl fmt::Debug for RedisConfig {
 /// ```
 /// use countersign::{Penalties, WhenAway};
 /// use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
-/// use std::sync::Arc;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -147,7 +146,7 @@ impl fmt::Debug for RedisConfig {
 /// let redis = RedisStore::new(RedisConfig::parse("redis+unix:///run/redis/redis.sock")?, &secret)?;
 /// let penalties = Penalties::default().with_store(redis.clone(), WhenAway::GoOn); // for Acceptor::with_penalties
 /// # let provider = countersign::crypto::rustcrypto::provider();
-/// let tickets = countersign::TicketKeys::new(provider, std::time::Duration::from_secs(3600)).with_shared_memory(Arc::new(redis));
+/// let tickets = countersign::TicketKeys::new(provider, std::time::Duration::from_secs(3600)).with_shared_memory(redis);
 /// # drop((penalties, tickets)); Ok(()) }
 /// ```
 ///

@@ -56,7 +56,7 @@ fn servers(stores: [RedisStore; 2], when_away: WhenAway) -> [Acceptor; 2] {
     }
     let keys = stores.each_ref().map(|store| {
         let keys = TicketKeys::new(rustcrypto::provider(), HOUR);
-        Arc::new(keys.with_shared_memory(Arc::new(store.clone())))
+        Arc::new(keys.with_shared_memory(store.clone()))
     });
     keys[1].follow(&keys[0].export(now(), &mut rand::rng()).unwrap()).unwrap();
     let mut stores = stores.into_iter();

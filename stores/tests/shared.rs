@@ -96,7 +96,7 @@ async fn no_key_seals_before_servers_that_look_late_have_it() {
     // A server that has the new key still seals under the old one, and one that has not opens it.
     let memory = Arc::new(UsedTickets::new(10));
     let with = |exported: &[u8]| {
-        let keys = keys(HOUR).with_shared_memory(Arc::clone(&memory) as _);
+        let keys = keys(HOUR).with_shared_memory(Arc::clone(&memory));
         keys.follow(exported).unwrap();
         Arc::new(keys)
     };

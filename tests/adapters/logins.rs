@@ -907,7 +907,7 @@ impl TicketMemory for Trouble {
 
 fn a_memory_of_tickets_that_panics_or_hangs_leads_to_the_full_login<A: Adapter>() {
     for trouble in [Trouble::Panics, Trouble::Hangs, Trouble::Away] {
-        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_shared_memory(Arc::new(trouble));
+        let keys = TicketKeys::new(provider(), Duration::from_secs(3600)).with_shared_memory(trouble);
         let acceptor = Acceptor::new(config().with_tickets(keys), RSA2048.server.clone(), Returns::default());
         let acceptor = acceptor.with_bounds(Bounds::default().with_patience(Duration::from_secs(2)));
         let connector = connector().with_tickets(MemoryTickets::new());

@@ -459,8 +459,8 @@ fn a_password_in_the_place_of_a_name_is_told_to_no_log<A: Adapter>() {
 }
 
 fn what_all_servers_share_is_not_asked_about_who_has_to_wait_here_anyway<A: Adapter>() {
-    let (looked, store) = (Looked::default(), Shared::default());
-    let shared = || penalties().with_store(store.clone(), WhenAway::GoOn);
+    let (looked, store) = (Looked::default(), Arc::new(Shared::default()));
+    let shared = || penalties().with_store(Arc::clone(&store), WhenAway::GoOn);
     let [here, there] = [0, 1].map(|_| acceptor(&looked).with_penalties(shared()));
     gets_in::<A>(&there, "office", ALICE);
     for source in ["flat", "office"] {

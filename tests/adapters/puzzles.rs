@@ -11,7 +11,7 @@ use crate::support::{ALICE, Counting, RSA2048, Scenario, frame, verifier};
 use countersign::frame::FrameType;
 use countersign::{
     Acceptor, Bounds, Connector, Credential, Error, LoginError, MemoryTickets, Penalties, PuzzleDifficulty, Puzzles,
-    Recheck, Server, ServerKey, Source, TicketCache, WhenAway,
+    Recheck, Server, ServerKey, Source, WhenAway,
 };
 use std::cell::Cell;
 use std::sync::Arc;
@@ -111,25 +111,12 @@ fn who_comes_back_by_ticket_is_not_asked<A: Adapter>() {
     let acceptor = Acceptor::new(with_tickets(config()), RSA2048.server.clone(), returns)
         .with_recheck(Recheck::never())
         .with_puzzles(always());
-    let tickets = Arc::new(MemoryTickets::new());
-    let connector = connector().with_tickets(Shared(Arc::clone(&tickets)));
+    let connector = connector().with_tickets(MemoryTickets::new());
     for resumed in [false, true, true] {
         let (client, _) = login::<A>(&acceptor, &connector, ALICE);
         assert_eq!(crate::ends::Session::info(&client.unwrap()).is_resumed(), resumed);
     }
     assert_eq!(puzzles(&acceptor), (1, 1, 0));
-}
-
-struct Shared(Arc<MemoryTickets>);
-
-impl TicketCache for Shared {
-    fn take(&self, server: &Server, user: &str) -> Option<countersign::Ticket> {
-        self.0.take(server, user)
-    }
-
-    fn put(&self, server: &Server, user: &str, ticket: &countersign::Ticket) {
-        self.0.put(server, user, ticket);
-    }
 }
 
 fn who_comes_from_where_somebody_has_logged_in_is_not_asked_until_a_login_is_refused<A: Adapter>() {
@@ -250,8 +237,7 @@ fn who_comes_back_by_a_ticket_that_is_not_taken_solves_what_it_is_asked<A: Adapt
             .with_recheck(Recheck::never())
             .with_puzzles(always())
     };
-    let tickets = Arc::new(MemoryTickets::new());
-    let connector = connector().with_tickets(Shared(Arc::clone(&tickets)));
+    let connector = connector().with_tickets(MemoryTickets::new());
     // A server that has been started anew, and has kept no ticket keys.
     for acceptor in [acceptor(Arc::new(Returns::default())), acceptor(Arc::new(Returns::default()))] {
         let (client, server) = login::<A>(&acceptor, &connector, ALICE);

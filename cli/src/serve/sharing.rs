@@ -219,7 +219,7 @@ impl Sharing {
     /// The keys with a memory that is shared, where the keys are. One without the other would let a ticket in once at each server.
     pub(super) fn tickets(&self, keys: TicketKeys) -> TicketKeys {
         match &self.0 {
-            Some(Shared { redis, database: Some(_), .. }) => keys.with_shared_memory(Arc::new(redis.clone())),
+            Some(Shared { redis, database: Some(_), .. }) => keys.with_shared_memory(redis.clone()),
             _ => keys,
         }
     }

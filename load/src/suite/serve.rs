@@ -151,7 +151,7 @@ fn acceptor(options: &Serve, store: impl AccountStore + 'static, faults: &Faults
     let mut tickets = TicketKeys::new(provider, Duration::from_secs(3600));
     let mut penalties = Penalties::default();
     if options.shared {
-        tickets = tickets.with_shared_memory(Arc::new(Elsewhere::new(&faults.shared)));
+        tickets = tickets.with_shared_memory(Elsewhere::new(&faults.shared));
         penalties = penalties.with_store(Elsewhere::new(&faults.shared), WhenAway::GoOn);
     }
     let kinds = [CredentialKind::Password, CredentialKind::Token, CredentialKind::Key];

@@ -112,3 +112,13 @@ pub trait PenaltyStore: Send + Sync {
     /// [`StoreAway`].
     fn add<'a>(&'a self, amounts: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()>;
 }
+
+impl<S: PenaltyStore + ?Sized> PenaltyStore for Arc<S> {
+    fn read<'a>(&'a self, keys: &'a [PenaltyKey]) -> Stored<'a, Vec<Standing>> {
+        (**self).read(keys)
+    }
+
+    fn add<'a>(&'a self, amounts: &'a [(PenaltyKey, f64)]) -> Stored<'a, ()> {
+        (**self).add(amounts)
+    }
+}

@@ -103,8 +103,8 @@ impl<S: AccountStore> AccountVerifier<S> {
 
     /// Goes by another clock than [`Clock::system`].
     #[must_use]
-    pub fn with_clock(mut self, clock: Arc<Clock>) -> Self {
-        self.clock = clock;
+    pub fn with_clock(mut self, clock: impl Into<Arc<Clock>>) -> Self {
+        self.clock = clock.into();
         self
     }
 

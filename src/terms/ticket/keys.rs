@@ -148,8 +148,8 @@ impl TicketKeys {
 
     /// Remembers used tickets in a memory that servers share, as those need that share keys.
     #[must_use]
-    pub fn with_shared_memory(mut self, memory: Arc<dyn TicketMemory>) -> Self {
-        self.used = Used::Shared(memory);
+    pub fn with_shared_memory(mut self, memory: impl TicketMemory + 'static) -> Self {
+        self.used = Used::Shared(Arc::new(memory));
         self
     }
 

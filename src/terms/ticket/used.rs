@@ -57,6 +57,12 @@ pub trait TicketMemory: Send + Sync {
     fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a>;
 }
 
+impl<M: TicketMemory + ?Sized> TicketMemory for Arc<M> {
+    fn use_once<'a>(&'a self, ticket: &'a TicketUse) -> Using<'a> {
+        (**self).use_once(ticket)
+    }
+}
+
 /// Used tickets in memory, of one server.
 ///
 /// There is room for some number of chains, and in it for some of each principal ([`UsedTickets::OF_A_PRINCIPAL`] by default). Where there is no more, the

@@ -211,8 +211,8 @@ impl LdapConfig {
 
     /// Goes by another clock than [`Clock::system`] where an entry says when its account ends.
     #[must_use]
-    pub fn with_clock(mut self, clock: Arc<Clock>) -> Self {
-        self.clock = clock;
+    pub fn with_clock(mut self, clock: impl Into<Arc<Clock>>) -> Self {
+        self.clock = clock.into();
         self
     }
 

@@ -279,7 +279,7 @@ mod tests {
         let time = Arc::new(AtomicU64::new(20_000 * DAY));
         let told = Arc::clone(&time);
         let clock = Clock::new(move || (Moment::ORIGIN, UnixTime::from_secs(told.load(Relaxed))));
-        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_clock(Arc::new(clock));
+        let config = LdapConfig::parse("ldaps://ldap.example").unwrap().with_clock(clock);
         let grant = |ends_on: u64| person(entry(&[("shadowExpire", &ends_on.to_string())])).grant(&config).map(drop);
         let expired = Err(Reason::AccountExpired);
         assert_eq!((grant(20_000), grant(20_001)), (expired.clone(), Ok(())));

@@ -5,7 +5,7 @@ use crate::crypto::{KeyFile, KeyId, Provider, PublicKey};
 use crate::limits;
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where a client keeps what it has learnt of an identity. Nothing of it is secret; who can change it can make an old manifest look new.
 ///
@@ -27,6 +27,20 @@ pub trait ManifestStore: Send + Sync {
     /// # Errors
     /// As [`ManifestStore::load`].
     fn update(&self, identity: KeyId, change: &mut dyn FnMut(Option<&str>) -> Option<String>) -> io::Result<()>;
+}
+
+impl<S: ManifestStore + ?Sized> ManifestStore for Arc<S> {
+    fn place(&self, identity: KeyId) -> String {
+        (**self).place(identity)
+    }
+
+    fn load(&self, identity: KeyId) -> io::Result<Option<String>> {
+        (**self).load(identity)
+    }
+
+    fn update(&self, identity: KeyId, change: &mut dyn FnMut(Option<&str>) -> Option<String>) -> io::Result<()> {
+        (**self).update(identity, change)
+    }
 }
 
 /// What was learnt in this process, for as long as it runs.
