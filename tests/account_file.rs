@@ -588,7 +588,7 @@ fn a_file_that_is_only_touched_is_not_taken_apart_again() {
 fn who_watches_is_told_of_each_change_once_before_it_counts() {
     let (_folder, path) = folder();
     let (tell, told) = std::sync::mpsc::channel();
-    let file = AccountFile::open(&path).unwrap().with_watcher(move |news| {
+    let file = AccountFile::open(&path).unwrap().with_observer(move |news| {
         let _ = tell.send(match news {
             News::Read { accounts, broken } => format!("{} {}", accounts.iter().count(), broken.len()),
             News::Unreadable(error) => error.code().to_owned(),

@@ -238,7 +238,7 @@ impl Penalties {
         self
     }
 
-    /// Tells `observer` what happens, for a log: on the thread of the login, which it must not hold up.
+    /// Tells `observer` what happens, for a log: on the thread of the login, which it must not hold up. A second observer takes the first one's place.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Fn(&PenaltyEvent<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));

@@ -91,10 +91,10 @@ impl LdapVerifier {
     }
 
     /// Tells when the directory goes away, and when it is back: as soon as a login finds it so, or [`LdapVerifier::check`].
-    /// The first that is given is told.
+    /// A second observer takes the first one's place.
     #[must_use]
-    pub fn with_watcher(self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
-        self.0.watcher.set(tell);
+    pub fn with_observer(self, observer: impl Fn(Availability<'_>) + Send + Sync + 'static) -> Self {
+        self.0.watcher.set(observer);
         self
     }
 

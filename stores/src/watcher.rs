@@ -1,7 +1,7 @@
 //! Who is told that accounts can't be asked for, and that they can be again.
 
 use countersign::accounts::StoreError;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 /// Whether a database or a directory answers: for the log, and for those who watch a server.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub(crate) enum Asker {
 #[derive(Default)]
 pub(crate) struct Watcher {
     absence: Mutex<Absence>,
-    tell: OnceLock<Box<Tell>>,
+    tell: RwLock<Option<Arc<Tell>>>,
 }
 
 /// Who has found it away, and has not found it back since. A login that is answered is no proof that what a check found is mended: were they to take
@@ -46,14 +46,20 @@ impl Absence {
 }
 
 impl Watcher {
-    /// The first that is given is told.
+    /// In the place of whoever was told before. What is away is told anew.
     pub(crate) fn set(&self, tell: impl Fn(Availability<'_>) + Send + Sync + 'static) {
-        let _ = self.tell.set(Box::new(tell));
+        let mut absence = self.absence.lock().unwrap_or_else(PoisonError::into_inner);
+        *absence = Absence::default();
+        *self.tell.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tell));
+    }
+
+    fn told(&self) -> Option<Arc<Tell>> {
+        self.tell.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Where nobody is there to be told yet, it is not noted, so that whoever comes is.
     pub(crate) fn away(&self, asker: Asker, error: &StoreError) {
-        if self.tell.get().is_some() {
+        if self.told().is_some() {
             self.note(Availability::Away(error), |absence| match asker {
                 Asker::Login => absence.of_logins = true,
                 Asker::Check => absence.of_checks = true,
@@ -74,7 +80,7 @@ impl Watcher {
         let before = absence.is_any();
         change(&mut absence);
         if before != absence.is_any()
-            && let Some(tell) = self.tell.get()
+            && let Some(tell) = self.told()
         {
             tell(news);
         }
@@ -113,6 +119,21 @@ mod tests {
         watcher.away(Asker::Login, &away());
         watcher.back(Asker::Login);
         assert_eq!(*told.lock().unwrap(), [false, true, false, true]);
+    }
+
+    #[test]
+    fn who_comes_second_takes_the_place_of_the_first_and_is_told_what_is_away_by_then() {
+        let (watcher, told) = (Watcher::default(), Arc::new(Mutex::new(Vec::new())));
+        let observer = |name: char| {
+            let told = Arc::clone(&told);
+            move |news: Availability<'_>| told.lock().unwrap().push((name, matches!(news, Availability::Back)))
+        };
+        watcher.set(observer('a'));
+        watcher.away(Asker::Login, &away());
+        watcher.set(observer('b'));
+        watcher.away(Asker::Login, &away());
+        watcher.back(Asker::Login);
+        assert_eq!(*told.lock().unwrap(), [('a', false), ('b', false), ('b', true)]);
     }
 
     /// One finds it away, and is held up while it says so; another finds it back.

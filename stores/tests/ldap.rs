@@ -298,7 +298,7 @@ async fn while_a_directory_takes_connections_and_says_nothing_few_logins_wait_fo
     for verifier in [searching(config()), named].map(|config| LdapVerifier::new(config).unwrap()) {
         let told = Arc::new(Mutex::new(Vec::new()));
         let tell = Arc::clone(&told);
-        let verifier = verifier.with_watcher(move |news| tell.lock().unwrap().push(format!("{news:?}")));
+        let verifier = verifier.with_observer(move |news| tell.lock().unwrap().push(format!("{news:?}")));
         let before = asked.load(SeqCst);
         assert!(matches!(log_in(&verifier, "alice", PASSWORD).await, Err(Reason::NotNow(_))));
         let mut not_asked = 0;
@@ -322,7 +322,7 @@ async fn a_directory_that_hangs_and_comes_back_is_noticed_by_itself() {
     let config = searching(directory.config().with_patience(Duration::from_secs(3)));
     let told = Arc::new(Mutex::new(Vec::new()));
     let tell = Arc::clone(&told);
-    let verifier = LdapVerifier::new(config).unwrap().with_watcher(move |news| {
+    let verifier = LdapVerifier::new(config).unwrap().with_observer(move |news| {
         tell.lock().unwrap().push(matches!(news, Availability::Back));
     });
     assert!(log_in(&verifier, "alice", PASSWORD).await.is_ok());

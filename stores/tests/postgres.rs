@@ -289,7 +289,7 @@ async fn watched(place: &Place) -> (Arc<SqlStore>, Arc<Mutex<Vec<bool>>>) {
     let tell = Arc::clone(&told);
     let store = SqlStore::open(place).await.unwrap();
     let tell = move |news: Availability<'_>| tell.lock().unwrap().push(matches!(news, Availability::Back));
-    (Arc::new(store.with_watcher(tell)), told)
+    (Arc::new(store.with_observer(tell)), told)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -336,7 +336,7 @@ async fn a_name_that_the_database_can_not_have_is_nobodys_and_no_absence_of_it()
     server.place().migrate().await.unwrap();
     let told = Arc::new(AtomicBool::new(false));
     let tell = Arc::clone(&told);
-    let store = SqlStore::open(&server.place()).await.unwrap().with_watcher(move |_| tell.store(true, SeqCst));
+    let store = SqlStore::open(&server.place()).await.unwrap().with_observer(move |_| tell.store(true, SeqCst));
     let store = Arc::new(store);
     store.add(&account("alice")).await.unwrap();
     for name in ["", "\0", "alice\0", "\u{10ffff}", "\u{feff}alice"] {

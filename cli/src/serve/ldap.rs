@@ -224,7 +224,7 @@ impl Directory {
 
     /// What decides, with its absences told.
     pub(super) fn verifier(self, told: Told) -> LdapVerifier {
-        let verifier = self.verifier.with_watcher(move |news| told.tell(&news));
+        let verifier = self.verifier.with_observer(move |news| told.tell(&news));
         let asked = verifier.clone();
         // Who watches it is told.
         keep_asking(move || {

@@ -150,7 +150,7 @@ pub(super) fn watched(store: Store, told: Told) -> Store {
         Store::File(file) => Store::File(watched_file(file, told)),
         #[cfg(feature = "sql")]
         Store::Sql(store) => {
-            let store = store.with_watcher(move |news| told.tell(&news));
+            let store = store.with_observer(move |news| told.tell(&news));
             let asked = store.clone();
             // Who watches it is told.
             keep_asking(move || {
@@ -179,7 +179,7 @@ pub(super) fn keep_asking<F: Future<Output = ()> + Send>(ask: impl Fn() -> F + S
 
 /// The file, with each of its changes logged, and the trouble with reading it. Sessions are looked at after each change.
 fn watched_file(file: AccountFile, told: Told) -> AccountFile {
-    file.with_watcher(move |news| match news {
+    file.with_observer(move |news| match news {
         News::Read { accounts, broken } => {
             let Told { log, health, .. } = &told;
             health.no_accounts.store(false, Relaxed);

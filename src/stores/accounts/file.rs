@@ -118,10 +118,10 @@ impl AccountFile {
     }
 
     /// Tells of each change, and of trouble with reading the file, once. Called by the thread that reads, before a login is
-    /// decided by it.
+    /// decided by it. A second observer takes the first one's place.
     #[must_use]
-    pub fn with_watcher(self, tell: impl FnMut(News<'_>) + Send + 'static) -> Self {
-        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).tell = Some(Box::new(tell));
+    pub fn with_observer(self, observer: impl FnMut(News<'_>) + Send + 'static) -> Self {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).tell = Some(Box::new(observer));
         self
     }
 
