@@ -265,7 +265,7 @@ fn login(suite: Suite, proof: Proof, counted: Step) -> (Peers, Session, Session)
     };
     let grant = grant();
     let accept = || claim.accept_with_ticket(grant, TODAY, rng);
-    let Accepted { frame, session } = counted.of(&[Accept, Server], accept).unwrap();
+    let Accepted { frame, session, .. } = counted.of(&[Accept, Server], accept).unwrap();
     let client = counted.of(&[Verdict, Client], || client.read(&frame, NOW, TODAY)).unwrap();
     (peers, client, session)
 }

@@ -34,6 +34,7 @@ pub(crate) struct Outcome {
 /// A login that succeeded: a named peer, and keys for both directions.
 ///
 /// Only an accepting verdict creates one.
+#[non_exhaustive]
 pub struct Session {
     /// Who the peer is, and what both ends know beside the keys of their records.
     pub info: SessionInfo,

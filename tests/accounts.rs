@@ -38,6 +38,11 @@ fn verify(accounts: &Accounts, credential: Credential<'_>) -> Result<String, Rea
     accounts.check(credential).map(|grant| grant.principal().to_owned())
 }
 
+/// The numbers of lines, and what is wrong with them.
+fn faults(broken: &[BrokenLine]) -> Vec<(usize, LineError)> {
+    broken.iter().map(|line| (line.number, line.error)).collect()
+}
+
 /// The hash of the token "token one".
 const TOKEN_ONE: &str = "SHA256:/K6YqKtISs5VNDg8gDFOyFAq+jsTw4ZjBcxFn0Iqiak";
 
@@ -80,7 +85,7 @@ fn a_file_is_printed_as_it_was_read() {
 fn changes_keep_comments_and_broken_lines_where_they_were() {
     let text = "# first\nalice\n!broken line\nbob permissions=read\n\n# last\n";
     let (mut accounts, broken) = Accounts::parse(text);
-    assert_eq!(broken, [BrokenLine { number: 3, error: LineError::Field }]);
+    assert_eq!(faults(&broken), [(3, LineError::Field)]);
     accounts.remove("alice").unwrap();
     accounts.add("carol", ["write"]).unwrap();
     assert_eq!(
@@ -134,7 +139,7 @@ fn each_broken_line_is_reported_with_its_number_and_its_fault() {
     for (line, error) in cases {
         let text = format!("# comment\ngood password={good} token={TOKEN_ONE}\n\n{line}\nafter password={good}\n");
         let (accounts, broken) = Accounts::parse(&text);
-        assert_eq!(broken, [BrokenLine { number: 4, error }], "{line:?}");
+        assert_eq!(faults(&broken), [(4, error)], "{line:?}");
         assert_eq!(accounts.to_string(), text);
         assert!(broken[0].to_string().starts_with("line 4: "), "{}", broken[0]);
         // The other lines still work.
@@ -197,7 +202,7 @@ fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
     }
     for (m, t, p) in [((1 << 20) + 1, 1, 1), (4_194_304_000, 1, 1), (8, 33, 1), (8, u32::MAX, 1), (136, 1, 17)] {
         let (broken, mut set) = with(m, t, p);
-        assert_eq!(broken, [BrokenLine { number: 1, error: LineError::Password }], "m={m},t={t},p={p}");
+        assert_eq!(faults(&broken), [(1, LineError::Password)], "m={m},t={t},p={p}");
         assert!(broken[0].to_string().contains("m=1048576, t=32, p=16"), "{}", broken[0]);
         assert_eq!(set(), Err(AccountError::Hashing), "m={m},t={t},p={p}");
     }
@@ -425,13 +430,13 @@ fn lines_of_other_programs_and_passwords_in_clear_are_called_that() {
         ("alice expires=2027-01-31", LineError::Expires),
     ] {
         let (accounts, broken) = Accounts::parse(format!("{line}\n"));
-        assert_eq!(broken, [BrokenLine { number: 1, error }], "{line:?}");
+        assert_eq!(faults(&broken), [(1, error)], "{line:?}");
         assert!(accounts.get("alice").is_none());
         assert!(!broken[0].to_string().contains("hunter22"));
     }
     let long = format!("alice permissions={}\nbob\n", "x".repeat(1 << 16));
     let (accounts, broken) = Accounts::parse(&long);
-    assert_eq!(broken, [BrokenLine { number: 1, error: LineError::TooLong }]);
+    assert_eq!(faults(&broken), [(1, LineError::TooLong)]);
     assert!(accounts.get("bob").is_some() && broken[0].to_string().contains("64 KiB"));
 }
 
@@ -478,7 +483,7 @@ fn a_last_line_without_a_line_feed_is_not_taken_for_another_line() {
     for end in first + 2..=whole.len() {
         let (accounts, broken) = Accounts::parse(&whole[..end]);
         assert_eq!(names(&accounts), ["bob"], "{}", &whole[..end]);
-        assert_eq!(broken, [BrokenLine { number: 2, error: LineError::Unended }], "{}", &whole[..end]);
+        assert_eq!(faults(&broken), [(2, LineError::Unended)], "{}", &whole[..end]);
     }
     let (mut accounts, _) = Accounts::parse(&whole);
     // Nothing that is added gives it the line feed that it lacks.
@@ -487,7 +492,7 @@ fn a_last_line_without_a_line_feed_is_not_taken_for_another_line() {
     assert_eq!(accounts.to_string(), expected);
     let (again, broken) = Accounts::parse(accounts.to_bytes().as_slice());
     assert_eq!(names(&again), ["bob", "carol"]);
-    assert_eq!(broken, [BrokenLine { number: 3, error: LineError::Unended }]);
+    assert_eq!(faults(&broken), [(3, LineError::Unended)]);
     let taken = AccountError::Broken { name: "alice".to_owned(), line: 3 };
     assert_eq!(accounts.add("alice", [""; 0]), Err(taken));
     accounts.remove("alice").unwrap();
@@ -666,7 +671,7 @@ fn permissions_are_granted_and_revoked_within_their_bounds() {
 fn an_account_has_a_bounded_number_of_tokens() {
     let tokens: String = (0..512).map(|number: u32| format!(" token={}", token_hash(&number.to_be_bytes()))).collect();
     let (mut accounts, broken) = Accounts::parse(format!("alice{tokens}\nbob{tokens} token={TOKEN_ONE}\n"));
-    assert_eq!(broken, [BrokenLine { number: 2, error: LineError::TooManyTokens }]);
+    assert_eq!(faults(&broken), [(2, LineError::TooManyTokens)]);
     assert_eq!(
         accounts.edit("alice", |account| account.issue_token()).map(drop),
         Err(AccountError::TooManyTokens("alice".to_owned()))

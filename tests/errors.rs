@@ -457,7 +457,7 @@ fn no_error_of_a_store_says_what_it_came_from() {
 #[test]
 fn no_error_of_known_hosts_says_what_it_came_from() {
     use countersign::files::FileError;
-    use countersign::known_hosts::{BrokenLine, HostsError, LineError};
+    use countersign::known_hosts::{Hosts, HostsError, LineError};
     let path = std::path::PathBuf::from("known_hosts");
     let (name, key) = ("db.example:4500".to_owned(), RSA2048.private.public_key().id());
     let lines = {
@@ -469,7 +469,7 @@ fn no_error_of_known_hosts_says_what_it_came_from() {
     are_all(&lines, include_str!("../src/stores/known_hosts/line.rs"), "LineError");
     lines.iter().for_each(|error| says_nothing_twice(error));
     are_codes(lines.iter().map(LineError::code));
-    let broken = BrokenLine { number: 3, error: LineError::Field };
+    let broken = Hosts::parse("a:1 what\n").broken_lines().next().unwrap();
     let errors = [
         HostsError::File(FileError::TooLong { path: path.clone(), most: 1 << 20 }),
         HostsError::BrokenRevocation { path, broken },

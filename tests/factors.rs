@@ -64,7 +64,7 @@ impl Wanted {
     }
 
     fn asked(mut frames: Vec<Vec<u8>>, client: AwaitVerdict, asked: Result<Asked, Refusal>, when: u64) -> Self {
-        let Asked { frame, state } = asked.unwrap();
+        let Asked { frame, state, .. } = asked.unwrap();
         let client = wanted(client.read_step(&frame, at(when), TODAY));
         frames.push(frame);
         Self { frames, client, server: state }
@@ -136,7 +136,7 @@ fn a_login_with_a_further_factor_ends_in_the_same_session_at_both_ends() {
         assert_eq!((frame.len(), frame[0]), (531, 11));
         let claim = claim(server, &frame).unwrap();
         assert_eq!((claim.answer(), claim.kind()), (&b"123456"[..], CredentialKind::Password));
-        let Accepted { frame, session } = claim.accept(grant()).unwrap();
+        let Accepted { frame, session, .. } = claim.accept(grant()).unwrap();
         assert_eq!(frame.len(), 2067);
         same_session(&client.read(&frame, at(ANSWER_AT + 1), TODAY).unwrap(), &session);
     }
@@ -155,7 +155,7 @@ fn four_factors_may_be_asked_for_one_after_the_other() {
                 Wanted::asked([frames, vec![frame]].concat(), client, claim.ask(&prompt(), at(ANSWER_AT)), ANSWER_AT);
         }
         let (frame, client, server) = answered(wanted, b"the last");
-        let Accepted { frame, session } = claim(server, &frame).unwrap().accept(grant()).unwrap();
+        let Accepted { frame, session, .. } = claim(server, &frame).unwrap().accept(grant()).unwrap();
         same_session(&client.read(&frame, at(ANSWER_AT), TODAY).unwrap(), &session);
     }
 }
@@ -334,7 +334,7 @@ fn n3_slow_typing_is_waited_for_and_each_factor_has_its_own_time() {
     let claim = claim(server, &frame).unwrap();
     assert_eq!(claim.deadline(), at(ANSWER_AT + DEADLINE));
     assert_eq!(client.deadline(), at(ANSWER_AT + DEADLINE));
-    let Asked { frame, state } = claim.ask(&prompt(), at(ANSWER_AT)).unwrap();
+    let Asked { frame, state, .. } = claim.ask(&prompt(), at(ANSWER_AT)).unwrap();
     assert_eq!(state.deadline(), at(ANSWER_AT + 40_000));
     let wanted = wanted_at(client, &frame, ANSWER_AT);
     assert_eq!(wanted.deadline(), at(ANSWER_AT + 40_000));
@@ -506,7 +506,7 @@ fn a_request_and_its_answer_are_bound_to_the_handshake() {
     // The answer of one step is none for the next, and no other handshake's verdict asks for one.
     let wanted = Wanted::of(&scenario());
     let (first, client, server) = answered(wanted, b"123456");
-    let Asked { frame, state } = claim(server, &first).unwrap().ask(&prompt(), at(ANSWER_AT)).unwrap();
+    let Asked { frame, state, .. } = claim(server, &first).unwrap().ask(&prompt(), at(ANSWER_AT)).unwrap();
     drop(wanted_at(client, &frame, ANSWER_AT));
     assert_eq!(error(claim(state, &first)).reason, Reason::NotOpened);
     let other = Wanted::of(&scenario().seed("another")).frames[3].clone();

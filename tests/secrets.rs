@@ -131,7 +131,7 @@ fn no_state_prints_a_secret() {
     for state in states {
         prints_none(state, &secrets);
     }
-    let Session { info, sealer, opener } = accepted.session;
+    let Session { info, sealer, opener, .. } = accepted.session;
     for state in [&info as &dyn Debug, &sealer, &opener] {
         prints_none(state, &secrets);
     }

@@ -146,7 +146,7 @@ impl Report {
             FrameType::ServerHello | FrameType::ServerVerdict | FrameType::ServerResumption | FrameType::Busy => {
                 self.from_server = true;
             }
-            FrameType::Data | FrameType::KeyUpdate | FrameType::Close => {}
+            _ => {}
         }
         if self.from_client && self.from_server && !(client && server) {
             return self.problem(offset, "frames of both directions in one stream; each has its own");

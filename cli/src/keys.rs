@@ -446,8 +446,8 @@ fn check_target(path: &Path, existing: Existing) -> Result<(), Failure> {
             let path = path.display();
             Err(Failure::new(format_args!("{path}: not a file, so it can't be replaced; pick another --out")))
         }
-        Existing::Keep => Err(exists(&FileError::Exists { path: path.to_owned() })),
         Existing::Replace => Ok(()),
+        _ => Err(exists(&FileError::Exists { path: path.to_owned() })),
     }
 }
 

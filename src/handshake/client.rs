@@ -248,6 +248,7 @@ pub enum Answer {
 }
 
 /// A login by ticket.
+#[non_exhaustive]
 #[must_use = "the server lets nobody in before it has the frame"]
 pub struct Resumed {
     /// The Confirm frame to send, at once: the server waits for it.

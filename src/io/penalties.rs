@@ -142,6 +142,7 @@ impl Waits {
 
 /// What becomes of a login while the [`PenaltyStore`] does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum WhenAway {
     /// It goes on, by what this server itself has counted.
     GoOn,

@@ -216,6 +216,7 @@ impl FileError {
 
 /// What to do where the file is there already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Existing {
     /// Leave it, and fail with [`FileError::Exists`].
     Keep,
@@ -242,6 +243,7 @@ pub fn write_public_key(path: impl AsRef<Path>, key: &PublicKey, existing: Exist
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Readers {
     /// Its owner: mode 0600. What takes another file's place is for those who could use that, as with [`write_private_key`].
     Owner,

@@ -136,6 +136,7 @@ fn shown(prompt: &Prompt) -> String {
 
 /// What two ends mean differently that they must mean alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Differs {
     /// The prologue: they speak other applications' protocols, or other versions of one.
     Prologue,

@@ -246,6 +246,7 @@ impl NoGrant {
 /// [`Forbidden::has_ended`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", forbidden(permission, *has_ended))]
+#[non_exhaustive]
 pub struct Forbidden {
     /// What is missing, as it was asked for.
     pub permission: String,

@@ -101,6 +101,7 @@ impl Wants {
 
 /// What one way to know keys says of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// It is the server's, and that is known this well.
     Trusted(TrustLevel),

@@ -11,6 +11,7 @@ use core::fmt;
 
 /// What a frame is. The numbers are the type bytes on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum FrameType {
     /// Frame 1, client to server: offers and the client's nonce.
@@ -154,6 +155,7 @@ impl FrameError {
 
 /// A frame's header: its type and the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Header {
     /// The frame's type.
     pub kind: FrameType,

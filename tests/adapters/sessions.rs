@@ -8,8 +8,8 @@ use crate::peer::Peer;
 use crate::support::{ALICE, Scenario, TestRng, grant};
 use countersign::frame::{FrameError, FrameType};
 use countersign::{
-    Attempt, BusyReason, Context, Credential, Error, Forbidden, Grant, KeyId, LoginError, Misuse, Reason, RecordError,
-    Suite, Violation,
+    Attempt, BusyReason, Context, Credential, Error, Grant, KeyId, LoginError, Misuse, Reason, RecordError, Suite,
+    Violation,
 };
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -347,7 +347,7 @@ fn every_error_becomes_one_of_the_kind_that_is_expected() {
             assert_eq!((inner(&direct), inner(&wrapped)), ((kind, Some(&error)), (kind, Some(&error))));
         }
         let refused = LoginError::LoginRefused { user: None, reason: Reason::UnknownUser };
-        let forbidden = Forbidden { permission: "read".to_owned(), has_ended: false };
+        let forbidden = grant().require("admin").unwrap_err();
         for (error, kind) in [
             (LoginError::Busy(BusyReason::MadeWay).into(), ErrorKind::ConnectionAborted),
             (LoginError::Disconnected { awaited: FrameType::ClientHello }.into(), ErrorKind::UnexpectedEof),

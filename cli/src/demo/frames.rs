@@ -156,5 +156,6 @@ fn of_body(kind: FrameType, body: &[u8]) -> Result<View, DecodeError> {
         FrameType::Close => {
             View { seen: "that this direction ends".to_owned(), hidden: "nothing; but nobody else can make this frame" }
         }
+        _ => View { seen: format!("{} bytes", body.len()), hidden: "what they are" },
     })
 }

@@ -35,6 +35,7 @@ pub(crate) fn decode(kind: FrameType, body: &[u8]) -> Result<Vec<Field>, DecodeE
         FrameType::KeyUpdate | FrameType::Close | FrameType::Confirm => {
             Ok(vec![sealed("tag", body.len(), 0, "message")])
         }
+        _ => Ok(vec![sealed("body", body.len(), 0, "message")]),
     }
 }
 

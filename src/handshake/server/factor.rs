@@ -14,6 +14,7 @@ use crate::wire::frame::{self, FrameType};
 use zeroize::Zeroizing;
 
 /// A login whose client is asked for a further factor.
+#[non_exhaustive]
 #[must_use = "the client is asked by the frame"]
 pub struct Asked {
     /// The ServerVerdict frame to send, at once.

@@ -148,6 +148,7 @@ fn failed(error: Error) -> Reason {
 }
 
 /// A login that was accepted.
+#[non_exhaustive]
 #[must_use = "the client is told by the frame"]
 pub struct Accepted {
     /// The ServerVerdict frame to send, at once.
@@ -158,6 +159,7 @@ pub struct Accepted {
 
 /// A login that was refused, or that can't be decided now. On the wire every refusal is the same.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 #[must_use = "the client is told by the frame, when that is due"]
 pub struct Refusal {
     /// The ServerVerdict frame to send. Then close the connection. Empty if nothing is to be sent (the deadline has passed, or the

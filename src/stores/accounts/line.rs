@@ -233,6 +233,7 @@ const OTHER_BOUNDS: &str = if cfg!(feature = "password-formats") {
 /// A line that is no account, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
+#[non_exhaustive]
 pub struct BrokenLine {
     /// The line's number; the first is 1.
     pub number: usize,

@@ -250,6 +250,7 @@ fn parse_date(text: &str) -> Result<UnixTime, LineError> {
 /// A line that can't be read, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {number}: {error}")]
+#[non_exhaustive]
 pub struct BrokenLine {
     /// The line's number; the first is 1.
     pub number: usize,

@@ -5,6 +5,7 @@ use core::fmt;
 
 /// How well a client knows that a key is its server's. The numbers are PROTOCOL.md's ("Which keys are trusted").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 #[repr(u8)]
 pub enum TrustLevel {
     /// It came first, and nothing spoke against it. Whoever was in the middle at that time is trusted instead, for as long as the
