@@ -65,6 +65,43 @@ fn codes(source: &str) -> BTreeSet<String> {
     found
 }
 
+/// The errors that a file makes public, and the types in it that have a code.
+fn errors(source: &str) -> (BTreeSet<&str>, BTreeSet<&str>) {
+    let (mut errors, mut with_code, mut of, mut is_error) = (BTreeSet::new(), BTreeSet::new(), "", false);
+    for line in source.lines() {
+        of = type_of(line).unwrap_or(of);
+        if line.starts_with("codes!(")
+            || ["pub fn code(", "pub const fn code("].iter().any(|front| line.trim_start().starts_with(front))
+        {
+            with_code.insert(of);
+        }
+        is_error |= line.starts_with("#[derive(") && line.contains("thiserror::Error");
+        let declared = ["pub enum ", "pub struct "].iter().find_map(|front| line.strip_prefix(front));
+        if let Some(name) = declared.and_then(|rest| rest.split(|c: char| !c.is_alphanumeric()).next()) {
+            errors.extend(std::mem::take(&mut is_error).then_some(name));
+        }
+        // One that is not public.
+        is_error &= !["enum ", "struct ", "pub(", "}"].iter().any(|front| line.starts_with(front));
+    }
+    (errors, with_code)
+}
+
+#[test]
+fn every_public_error_has_a_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut paths = Vec::new();
+    ["src", "stores/src"].iter().for_each(|folder| sources(&root.join(folder), &mut paths));
+    let texts: Vec<String> = paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let (mut count, mut without) = (0, Vec::new());
+    for text in &texts {
+        let (errors, with_code) = errors(text);
+        count += errors.len();
+        without.extend(errors.difference(&with_code).map(|name| (*name).to_owned()));
+    }
+    assert!(without.is_empty(), "without a code: {without:?}");
+    assert!(count > 30, "does it see what it looks for?");
+}
+
 #[test]
 fn every_code_is_the_one_that_it_was() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

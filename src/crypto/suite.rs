@@ -204,3 +204,12 @@ impl core::str::FromStr for Suite {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a suite: expected rsa+x25519mlkem768/, rsa+x25519/ or rsa/, and aes-256-gcm or chacha20-poly1305")]
 pub struct ParseSuiteError;
+
+impl ParseSuiteError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self => "not-a-suite",
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! `from=`: patterns of addresses, as in ssh_config(5), "PATTERNS".
 
+use crate::terms::error::codes;
 use std::net::IpAddr;
 
 /// From where a key or an account may be used, as `from=` of OpenSSH's `authorized_keys` has it: addresses, blocks and patterns of addresses, with commas
@@ -45,6 +46,10 @@ pub struct BadAddressPattern(
     /// The part, without what a terminal would act on.
     pub String,
 );
+
+codes!(BadAddressPattern {
+    Self(_) => "bad-addresses",
+});
 
 impl AddressPatterns {
     /// Reads such a list: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, `!192.0.2.13`. Addresses and blocks of IPv4 that are written as

@@ -1,7 +1,7 @@
 //! Grants: who a client is, and what it may do.
 
 use crate::limits;
-use crate::terms::error::{Misuse, Violation};
+use crate::terms::error::{Misuse, Violation, codes};
 use crate::wire::codec::{Bytes, Field, GrantMessage, List, Text, VerdictMessage};
 
 /// A principal and its permissions: what a server's verifier says of a good credential, and what both ends hold after
@@ -253,6 +253,11 @@ pub struct Forbidden {
     /// The session was ended from outside, and permits nothing any more: [`crate::CurrentGrant::check`] says why.
     pub has_ended: bool,
 }
+
+codes!(Forbidden {
+    Self { has_ended: true, .. } => "session-ended",
+    Self { has_ended: false, .. } => "forbidden",
+});
 
 fn forbidden(permission: &str, has_ended: bool) -> String {
     if has_ended {

@@ -86,6 +86,16 @@ pub enum EncodeError {
     DoesNotFit(usize),
 }
 
+impl EncodeError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::StringTooLong(_) => "string-too-long",
+            Self::DoesNotFit(_) => "does-not-fit",
+        }
+    }
+}
+
 /// Decodes one message that takes up all of `bytes`.
 ///
 /// # Errors

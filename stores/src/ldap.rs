@@ -280,3 +280,18 @@ pub enum LdapError {
     #[error("the directory refuses: {0}")]
     Refused(String),
 }
+
+impl LdapError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Address => "directory-address",
+            Self::People => "directory-people",
+            Self::Permissions => "directory-permissions",
+            Self::Roots => "directory-roots",
+            Self::NoRuntime => "no-runtime",
+            Self::Away(_) => "directory-away",
+            Self::Refused(_) => "directory-refused",
+        }
+    }
+}

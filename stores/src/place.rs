@@ -273,6 +273,21 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Address => "database-address",
+            Self::Away(_) => "database-away",
+            Self::Refused(_) => "database-refused",
+            Self::File { .. } => "database-file",
+            Self::Exposed { .. } => "database-exposed",
+            Self::Locked { .. } => "database-locked",
+            Self::Schema(_) => "database-schema",
+        }
+    }
+}
+
+impl OpenError {
     /// What a database says, or why it says nothing.
     pub(crate) fn away(error: sqlx::Error) -> Self {
         // Of PostgreSQL's (SQLSTATE): it starts, stops, or has no room; somebody has locked it, or was in the way. Of SQLite's: somebody has locked

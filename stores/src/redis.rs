@@ -267,6 +267,18 @@ pub enum RedisError {
     Refused(String),
 }
 
+impl RedisError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Address => "redis-address",
+            Self::NoRuntime => "no-runtime",
+            Self::Away(_) => "redis-away",
+            Self::Refused(_) => "redis-refused",
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {

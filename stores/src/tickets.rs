@@ -229,6 +229,19 @@ pub enum TicketSharingError {
     Random,
 }
 
+impl TicketSharingError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Unreadable => "ticket-keys-unreadable",
+            Self::Clock { .. } => "clock-off",
+            Self::Misuse(error) => error.code(),
+            Self::Random => "no-randomness",
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)]
 mod tests {

@@ -148,6 +148,16 @@ pub enum NotTimely {
     },
 }
 
+impl NotTimely {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Expired { .. } => "certificate-expired",
+            Self::NotYet { .. } => "certificate-not-yet-valid",
+        }
+    }
+}
+
 /// `line 3: `, or nothing where the file is no text.
 struct At(usize);
 

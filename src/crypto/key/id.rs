@@ -60,3 +60,12 @@ impl FromStr for KeyId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a fingerprint: expected SHA256: and 43 characters of unpadded base64")]
 pub struct ParseKeyIdError;
+
+impl ParseKeyIdError {
+    /// A word for logs and metrics: kebab-case, and the same in every version.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self => "not-a-fingerprint",
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! What is counted, and where the counts of several servers may live.
 
 use crate::terms::context::Source;
+use crate::terms::error::codes;
 use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
@@ -82,6 +83,10 @@ impl Standing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store of failed logins does not answer")]
 pub struct StoreAway;
+
+codes!(StoreAway {
+    Self => "penalty-store-away",
+});
 
 /// A store's answer, some time later.
 pub type Stored<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreAway>> + Send + 'a>>;

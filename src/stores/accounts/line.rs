@@ -241,6 +241,13 @@ pub struct BrokenLine {
     pub error: LineError,
 }
 
+impl BrokenLine {
+    /// That of what is wrong with it.
+    pub fn code(&self) -> &'static str {
+        self.error.code()
+    }
+}
+
 /// What is wrong with a line. Nothing of the line is in it: that may be a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -258,6 +258,13 @@ pub struct BrokenLine {
     pub error: LineError,
 }
 
+impl BrokenLine {
+    /// That of what is wrong with it.
+    pub fn code(&self) -> &'static str {
+        self.error.code()
+    }
+}
+
 /// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -3,6 +3,7 @@
 use super::{ParseStretchParametersError, StretchParameters, Stretching, is_realm};
 use crate::crypto::hash_secret;
 use crate::limits;
+use crate::terms::error::codes;
 use base64ct::{Base64Unpadded, Encoding};
 use core::fmt;
 use core::str::FromStr;
@@ -73,6 +74,11 @@ pub enum ParseStretchedHashError {
     #[error(transparent)]
     Parameters(#[from] ParseStretchParametersError),
 }
+
+codes!(ParseStretchedHashError {
+    Self::Form => "not-a-stretched-hash",
+    Self::Parameters(error) => error.code(),
+});
 
 impl FromStr for StretchedHash {
     type Err = ParseStretchedHashError;

@@ -2,6 +2,7 @@
 
 use super::StretchError;
 use crate::limits;
+use crate::terms::error::codes;
 use core::fmt;
 use core::str::FromStr;
 
@@ -94,6 +95,11 @@ pub enum ParseStretchParametersError {
     #[error("{0}")]
     Bounds(StretchError),
 }
+
+codes!(ParseStretchParametersError {
+    Self::Form => "not-stretch-parameters",
+    Self::Bounds(error) => error.code(),
+});
 
 impl FromStr for StretchParameters {
     type Err = ParseStretchParametersError;

@@ -5,6 +5,7 @@
 
 use super::Chain;
 use crate::limits;
+use crate::terms::error::codes;
 use crate::time::UnixTime;
 use core::fmt;
 use core::future::Future;
@@ -45,6 +46,12 @@ pub enum AlreadyUsed {
     #[error("the memory of used tickets does not answer")]
     Away,
 }
+
+codes!(AlreadyUsed {
+    Self::Used => "ticket-used",
+    Self::Forgotten => "ticket-forgotten",
+    Self::Away => "ticket-memory-away",
+});
 
 /// Remembers which tickets were used. [`UsedTickets`] is one, for one server; servers that share ticket keys need one that
 /// they share, too (a database, say), or each ticket is good for one login at each of them.
