@@ -87,13 +87,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Client: an accepting verdict makes a session here, too. It proves that the server has the private key and saw
     // every byte as this side did.
     let mut client = client.read(&receive(&mut to_client, client::AwaitVerdict::EXPECTS)?, now, today)?;
-    println!("client: logged in as {}, session {}", client.info.grant().principal(), client.info.id());
+    println!("client: logged in as {}, session {}", client.info.login_grant().principal(), client.info.id());
 
     // One sealed record each way: what is sent goes through a sealer, what is received through an opener.
     client.sealer.seal(b"what time is it?", &mut to_server)?;
     let mut record = receive(&mut to_server, Session::EXPECTS)?;
     if let Received::Data(question) = server.opener.open(&mut record)? {
-        println!("server: {} asks: {}", server.info.grant().principal(), str::from_utf8(question)?);
+        println!("server: {} asks: {}", server.info.login_grant().principal(), str::from_utf8(question)?);
     }
     server.sealer.seal(b"there is no clock here", &mut to_client)?;
     let mut record = receive(&mut to_client, Session::EXPECTS)?;

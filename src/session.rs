@@ -85,8 +85,8 @@ pub struct SessionInfo {
 }
 
 impl SessionInfo {
-    /// Who the client is, and what it may do, as the login gave it. ([`crate::Stream::grant`] is what it may do now.)
-    pub fn grant(&self) -> &Grant {
+    /// Who the client is, and what it might do when it had logged in. ([`crate::Stream::grant`] is what it may do now.)
+    pub fn login_grant(&self) -> &Grant {
         &self.outcome.grant
     }
 
@@ -434,7 +434,7 @@ impl Direction {
 
 impl fmt::Debug for SessionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionInfo").field("id", &self.id).field("grant", self.grant()).finish_non_exhaustive()
+        f.debug_struct("SessionInfo").field("id", &self.id).field("grant", self.login_grant()).finish_non_exhaustive()
     }
 }
 

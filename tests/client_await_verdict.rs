@@ -39,7 +39,10 @@ fn forged(plaintext: &[u8]) -> Result<Session, Error> {
     // With a proof before, and without: the verdict is the same.
     let proved = read(rsa_alone().known_key_under(KeyExchange::Rsa));
     let read = read(rsa_alone());
-    assert_eq!(read.as_ref().map(|session| session.info.grant()), proved.as_ref().map(|session| session.info.grant()));
+    assert_eq!(
+        read.as_ref().map(|session| session.info.login_grant()),
+        proved.as_ref().map(|session| session.info.login_grant())
+    );
     read
 }
 
@@ -160,7 +163,7 @@ fn v3_a_grant_of_more_than_1024_bytes_is_refused_and_never_made() {
         let words: Vec<&[u8]> = permissions.iter().map(String::as_bytes).collect();
         let made = Grant::new("alice", &permissions);
         match forged(&verdict(1, b"alice", &words)) {
-            Ok(session) if is_good => assert_eq!(made.as_ref(), Ok(session.info.grant())),
+            Ok(session) if is_good => assert_eq!(made.as_ref(), Ok(session.info.login_grant())),
             read => {
                 let len = 1 + 2 + "alice".len() + 1 + 15 * (2 + 64) + 2 + last;
                 assert_eq!(made, Err(Misuse::TooLong { what: "the grant", len, limit: limits::MAX_GRANT }));
@@ -237,14 +240,14 @@ fn a_grant_at_every_bound_arrives() {
         let Sent { login, client, server, .. } = scenario.await_verdict();
         let accepted = scenario.open(server, &login).unwrap().accept(grant.clone()).unwrap();
         assert_eq!(accepted.frame.len(), 2067);
-        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap().info.grant(), &grant);
+        assert_eq!(client.read(&accepted.frame, at(VERDICT_AT), TODAY).unwrap().info.login_grant(), &grant);
     }
 }
 
 #[test]
 fn the_forged_verdict_of_these_tests_is_accepted_where_nothing_is_wrong_with_it() {
     let session = forged(&verdict(1, b"alice", &[b"read", b"write"])).unwrap();
-    assert_eq!(session.info.grant(), &grant());
+    assert_eq!(session.info.login_grant(), &grant());
     assert_eq!(error(forged(&verdict(0, b"", &[]))), Error::Refused);
 }
 

@@ -121,7 +121,7 @@ fn same_session(client: &Session, server: &Session) {
     let facts = |session: &Session| {
         let mut key = [0; 32];
         session.info.export("a test", b"", &mut key).unwrap();
-        (session.info.grant().clone(), session.info.suite(), session.info.id(), key)
+        (session.info.login_grant().clone(), session.info.suite(), session.info.id(), key)
     };
     assert_eq!(facts(client), facts(server));
 }

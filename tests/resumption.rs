@@ -162,7 +162,7 @@ fn a_ticket_takes_the_place_of_a_credential_in_every_suite() {
             let mut server = server.read(confirm, at(0)).unwrap();
             assert!(client.info.is_resumed() && server.info.is_resumed());
             assert_eq!(
-                (client.info.grant().principal(), client.info.suite(), client.info.id()),
+                (client.info.login_grant().principal(), client.info.suite(), client.info.id()),
                 ("alice", suite, server.info.id())
             );
             says(&mut client, &mut server, b"hello");
@@ -185,7 +185,7 @@ fn a_resumption_keeps_the_time_of_the_credential_and_has_the_permissions_of_now(
     let grant = Grant::new("alice", ["read", "admin"]).unwrap().with_epoch(EPOCH);
     let (frame, _) = read.resume(fresh, grant, later(10), &mut TestRng::new("x")).unwrap();
     let session = resumed(state.read(&frame, at(0), later(10)));
-    assert!(session.info.grant().permits("admin"));
+    assert!(session.info.login_grant().permits("admin"));
     let next = session.info.ticket().unwrap().clone();
     let (hello, _) = world.resume(&next);
     let fresh = world.read(&hello).ticket(later(20)).unwrap().use_up_now().unwrap();
@@ -320,7 +320,7 @@ fn a_ticket_that_is_not_taken_leads_to_the_full_login() {
     let (login, client) = challenge.trust(&trust(), NOW).unwrap().login(support::ALICE, &mut world.rng).unwrap();
     let claim = server.read(login, at(0)).unwrap().admit().open(&mut world.rng);
     let accepted = claim.accept(alice()).unwrap();
-    assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.grant().principal(), "alice");
+    assert_eq!(client.read(&accepted.frame, at(0), NOW).unwrap().info.login_grant().principal(), "alice");
 }
 
 #[test]
@@ -1317,7 +1317,11 @@ fn a6_a_verdict_out_of_bounds_is_refused() {
             Verdict { decision: 1, principal, permissions: vec![], ticket, ticket_lifetime, extensions: vec![] };
         padded(verdict.encode(), 2048)
     };
-    assert_eq!(resumed(read(&verdict(b"", 0))).info.grant().principal(), "alice", "a forgery that keeps to the rules");
+    assert_eq!(
+        resumed(read(&verdict(b"", 0))).info.login_grant().principal(),
+        "alice",
+        "a forgery that keeps to the rules"
+    );
     assert!(read(&verdict(&[1; limits::MAX_TICKET], 1)).is_ok());
     // A server that does not want a ticket sends a challenge: a reject has no place here.
     assert_eq!(read(&[0; 2048]).unwrap_err(), Violation::UnknownDecision(0).into());
@@ -1397,7 +1401,7 @@ fn b1_a_client_with_a_ticket_solves_one_puzzle_and_its_ticket_is_good_after_that
     let hello = waits.read(&solved, at(0)).unwrap();
     let ticket = hello.ticket(NOW).unwrap().use_up_now().unwrap();
     let (answer, _) = hello.resume(ticket, alice(), NOW, &mut world.rng).unwrap();
-    assert_eq!(resumed(state.read(&answer, at(0), NOW)).info.grant().principal(), "alice");
+    assert_eq!(resumed(state.read(&answer, at(0), NOW)).info.login_grant().principal(), "alice");
     // Without having solved it, and after the first, it is a Busy.
     let ticket = world.ticket();
     let (_, state) = world.resume(&ticket);

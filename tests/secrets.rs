@@ -136,7 +136,10 @@ fn no_state_prints_a_secret() {
         prints_none(state, &secrets);
     }
     // What it exports from is not known here: so it prints this and nothing else.
-    assert_eq!(format!("{info:?}"), format!("SessionInfo {{ id: {}, grant: {:?}, .. }}", info.id(), info.grant()));
+    assert_eq!(
+        format!("{info:?}"),
+        format!("SessionInfo {{ id: {}, grant: {:?}, .. }}", info.id(), info.login_grant())
+    );
     assert_eq!(format!("{:?}", scenario.await_login().server), "AwaitLogin { .. }");
     assert_eq!(format!("{:?}", claim()), "Claim { .. }");
 }

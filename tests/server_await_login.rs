@@ -571,6 +571,6 @@ fn the_rsa_operation_can_be_done_on_another_thread() {
     let claim = std::thread::spawn(move || open.run(&mut rng)).join().unwrap();
     assert!(matches!((claim.credential(), ALICE), (Credential::Password { user, .. }, _) if user == "alice"));
     let accepted = claim.accept(grant()).unwrap();
-    assert_eq!(accepted.session.info.grant(), &grant());
+    assert_eq!(accepted.session.info.login_grant(), &grant());
     assert_eq!(accepted.frame.len(), 2067);
 }

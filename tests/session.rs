@@ -77,8 +77,8 @@ fn what_one_end_seals_the_other_opens() {
 #[test]
 fn both_ends_have_the_same_names_for_the_session() {
     let (client, server) = sessions();
-    assert_eq!(client.info.grant(), &grant());
-    assert_eq!(client.info.grant(), server.info.grant());
+    assert_eq!(client.info.login_grant(), &grant());
+    assert_eq!(client.info.login_grant(), server.info.login_grant());
     assert_eq!(client.info.suite(), server.info.suite());
     assert_eq!(client.info.id(), server.info.id());
     assert_eq!(client.info.id().to_string(), hex::encode(client.info.id().as_bytes()));
@@ -287,7 +287,7 @@ fn our_own_close_is_the_last_thing_we_send() {
 fn the_halves_of_a_session_work_apart() {
     let (client, server) = sessions();
     let (Session { mut sealer, .. }, Session { info, mut opener, .. }) = (client, server);
-    assert_eq!(info.grant(), &grant());
+    assert_eq!(info.login_grant(), &grant());
     let mut out = Vec::new();
     sealer.seal(b"data", &mut out).unwrap();
     assert_eq!(opener.open(&mut out).unwrap(), Received::Data(b"data"));

@@ -154,8 +154,8 @@ pub(crate) fn agree(client: &Session, server: &Session) {
     assert_eq!(client.info.id(), server.info.id());
     assert_eq!(client.info.suite(), server.info.suite());
     assert_eq!(client.info.is_resumed(), server.info.is_resumed());
-    assert_eq!(*client.info.grant(), grant());
-    assert_eq!(*server.info.grant(), account());
+    assert_eq!(*client.info.login_grant(), grant());
+    assert_eq!(*server.info.login_grant(), account());
 }
 
 /// No bytes of the peer's make it our caller's fault, or the provider's.
@@ -185,9 +185,9 @@ pub(crate) fn received(result: &Result<Received<'_>, Error>, next: Option<&Sent>
 
 /// What the client takes for a grant, and for a ticket, encodes to what the server sealed.
 pub(crate) fn grant_is(peers: &Peers, session: &Session, plaintext: &[u8]) {
-    let permissions: Vec<_> = session.info.grant().permissions().map(Text).collect();
+    let permissions: Vec<_> = session.info.login_grant().permissions().map(Text).collect();
     let ticket = session.info.ticket().map(shown).unwrap_or_default();
-    let principal = Text(session.info.grant().principal());
+    let principal = Text(session.info.login_grant().principal());
     let lifetime = session.info.ticket().map(|ticket| lifetime(ticket, peers.today));
     verdict_is(
         GrantMessage { decision: 1, principal, permissions: List::from_slice(&permissions).unwrap() },

@@ -206,7 +206,7 @@ impl Event<'_> {
     /// Who has logged in, if somebody has.
     pub fn principal(&self) -> Option<&str> {
         match self.decision {
-            Decision::Accepted(info) | Decision::Resumed(info) => Some(info.grant().principal()),
+            Decision::Accepted(info) | Decision::Resumed(info) => Some(info.login_grant().principal()),
             Decision::Ended(Ended { principal, .. }) => Some(principal),
             _ => None,
         }
@@ -244,7 +244,7 @@ impl Event<'_> {
             None => tell("source", Field::Text(&self.context.source().to_string())),
         }
         if let Decision::Accepted(info) | Decision::Resumed(info) = self.decision {
-            let permissions: Vec<&str> = info.grant().permissions().collect();
+            let permissions: Vec<&str> = info.login_grant().permissions().collect();
             tell("permissions", Field::Text(&permissions.join(",")));
         }
         if let Some(suite) = self.suite {

@@ -193,7 +193,7 @@ async fn settle<L: Link>(
 ) -> Result<Visited, LoginError> {
     let login = match greeted {
         Greeted::Resumed(started) => {
-            let principal = started.session.info.grant().principal();
+            let principal = started.session.info.login_grant().principal();
             penalised::note_accepted(server, link, visit.place.source(), principal).await;
             return Ok(Visited::Accepted(started));
         }

@@ -69,12 +69,19 @@ impl<S> Stream<S> {
     }
 
     /// Who the client is, and what it may do now. At a server it is looked at again while the session lasts ([`crate::Recheck`]);
-    /// [`SessionInfo::grant`] is what the login gave, and all that a client knows.
+    /// [`SessionInfo::login_grant`] is what the login gave, and all that a client knows. It stays as it was when the session is ended from
+    /// outside: to decide, ask [`Stream::permits`] or [`Stream::require`].
     pub fn grant(&self) -> Arc<Grant> {
         self.inbox.live.grant()
     }
 
-    /// As [`Grant::require`], by what the client may do now; nothing, once the session was ended from outside.
+    /// Whether the client may do this now; nothing, once the session was ended from outside.
+    #[must_use = "this decides what they may do"]
+    pub fn permits(&self, permission: &str) -> bool {
+        self.inbox.live.permits(permission)
+    }
+
+    /// As [`Stream::permits`], for `?`.
     ///
     /// # Errors
     /// [`Forbidden`].
@@ -136,7 +143,7 @@ impl<S> fmt::Debug for Stream<S> {
 
 /// What is known of a session, and both directions of it, as an adapter moves them.
 fn parts(Session { info, sealer, opener }: Session) -> (SessionInfo, Inbox, Outbox) {
-    let live = Arc::new(Live::new(Arc::new(info.grant().clone())));
+    let live = Arc::new(Live::new(Arc::new(info.login_grant().clone())));
     let inbox = Inbox { opener, bytes: Vec::new(), ready: 0..0, next: 0, closed: false, live: Arc::clone(&live) };
     (info, inbox, Outbox { sealer, sealed: Vec::new(), sent: 0, lacks: false, live })
 }

@@ -47,7 +47,7 @@ fn eight_megabytes_go_both_ways_at_once_in_pieces_of_any_size() {
     }
     fn end(stream: Stream<TcpStream>, seed: &'static str) -> Vec<u8> {
         let (info, mut reader, mut writer) = stream.split(TcpStream::try_clone).unwrap();
-        assert_eq!(info.grant().principal(), "alice");
+        assert_eq!(info.login_grant().principal(), "alice");
         let arrived = std::thread::spawn(move || {
             let (mut out, mut rng) = (Vec::new(), TestRng::new(seed));
             let mut buffer = vec![0; 70_000];

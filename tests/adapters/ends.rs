@@ -88,7 +88,8 @@ macro_rules! about {
 
         fn permits(&self, permission: &str) -> bool {
             let required = self.$field.require(permission);
-            assert_eq!(required.is_ok(), self.$field.current_grant().permits(permission));
+            let permits = [self.$field.permits(permission), self.$field.current_grant().permits(permission)];
+            assert_eq!(permits, [required.is_ok(); 2]);
             required.is_ok()
         }
 

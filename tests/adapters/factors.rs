@@ -137,7 +137,7 @@ fn a_further_factor_is_asked_for_and_then_both_ends_have_the_same_session<A: Ada
         let (client, server) = login::<A>(&acceptor, &answering(), ALICE);
         let (mut client, mut server) = (client.unwrap(), server.unwrap());
         assert_eq!((client.info().id(), server.info().id()), (server.info().id(), client.info().id()));
-        assert_eq!(client.info().grant(), &grant());
+        assert_eq!(client.info().login_grant(), &grant());
         client.write_all(b"hello").unwrap();
         client.flush().unwrap();
         let mut bytes = [0; 5];

@@ -220,8 +220,8 @@ fn a_removed_user_is_cut_off_while_it_waits_and_nobody_else_is<A: Adapter>() {
     store.remove("alice");
     let (mut client, (server, revocation)) = (alice.0, alice.1.join().unwrap());
     assert_eq!(revocation, refused_as(Reason::UnknownUser));
-    assert_eq!(server.info().grant().principal(), "alice");
-    assert!(!server.permits("read") && !handle.permits("read"));
+    assert_eq!(server.info().login_grant().principal(), "alice");
+    assert!(!server.permits("read") && !handle.permits("read") && handle.get().permits("read"));
     // Not that something is missing which it has.
     let forbidden = handle.require("read").unwrap_err();
     assert_eq!((forbidden.has_ended, forbidden.to_string().as_str()), (true, "the session has ended"));
@@ -254,7 +254,7 @@ fn a_session_goes_on_with_new_permissions_and_ends_with_a_new_password<A: Adapte
     assert!(!server.permits("read"));
     assert_eq!(server.current_grant().get().epoch(), Some(2));
     // What the login gave.
-    assert!(client.permits("read") && server.info().grant().permits("read"));
+    assert!(client.permits("read") && server.info().login_grant().permits("read"));
     works(&mut client, &mut server);
     // Another epoch and nothing else: an expiry that was set, say.
     store.put("alice", &["write"], 3, Some(1));

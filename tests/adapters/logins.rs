@@ -67,10 +67,10 @@ fn a_login_gives_both_ends_the_same_session<A: Adapter>() {
     let facts = |end: &A::Session| {
         let mut key = [0; 32];
         end.info().export("a test", b"", &mut key).unwrap();
-        (end.info().grant().clone(), end.info().suite(), end.info().id(), key)
+        (end.info().login_grant().clone(), end.info().suite(), end.info().id(), key)
     };
     assert_eq!(facts(&client), facts(&server));
-    assert_eq!((client.info().grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
+    assert_eq!((client.info().login_grant(), client.info().suite()), (&grant(), Suite::X25519_AES_256_GCM));
 }
 
 fn tokens_and_every_suite_log_in<A: Adapter>() {
@@ -81,7 +81,10 @@ fn tokens_and_every_suite_log_in<A: Adapter>() {
         let server = RSA2048.trust().with_floor(suite.key_exchange);
         let connector = Connector::new(client_config().with_suites(&[suite]).unwrap(), server);
         let (client, server) = login::<A>(&acceptor, &connector, Credential::Token(TOKEN));
-        assert_eq!((client.unwrap().info().suite(), server.unwrap().info().grant().principal()), (suite, "robot"));
+        assert_eq!(
+            (client.unwrap().info().suite(), server.unwrap().info().login_grant().principal()),
+            (suite, "robot")
+        );
     }
 }
 

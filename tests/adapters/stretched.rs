@@ -83,7 +83,7 @@ fn accounts_move_while_the_server_asks_for_the_password_too<A: Adapter>() {
     let acceptor = acceptor(stretching().with_moving());
     for user in ["alice", "carol"] {
         let (client, server) = login::<A>(&acceptor, &connector(), password(user, b"password"));
-        assert_eq!((client.unwrap().info().grant().principal(), server.is_ok()), (user, true));
+        assert_eq!((client.unwrap().info().login_grant().principal(), server.is_ok()), (user, true));
     }
     let strict = Connector::new(client_config(), RSA2048.trust().with_stretched_only());
     assert!(login::<A>(&acceptor, &strict, ALICE).0.is_ok());

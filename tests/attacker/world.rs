@@ -145,7 +145,7 @@ pub fn run(world: &World, process: &[usize], history: &[(usize, Frame)], frames:
         if reply.stage == Stage::Session {
             let info = &machine.machine_mut().session().info;
             view.session = Some(Reached {
-                principal: info.grant().principal().to_owned(),
+                principal: info.login_grant().principal().to_owned(),
                 id: *info.id().as_bytes(),
                 suite: info.suite(),
                 is_resumed: info.is_resumed(),

@@ -522,7 +522,7 @@ impl AwaitConfirm {
 
     /// Whose session it will be.
     pub fn principal(&self) -> &str {
-        self.session.info.grant().principal()
+        self.session.info.login_grant().principal()
     }
 
     /// Reads the Confirm, one whole frame: the client is there, and has checked the answer.

@@ -68,7 +68,7 @@ async fn confirm<L: Link>(
     let session = taken.state.read(frame, link.now())?;
     taken.opening.was_worth_it();
     // There was room when the ticket was taken.
-    let place = visit.place.session_place(session.info.grant().principal()).ok_or(BusyReason::NoSession)?;
+    let place = visit.place.session_place(session.info.login_grant().principal()).ok_or(BusyReason::NoSession)?;
     let sessions = server.sessions.clone();
     Ok(Greeted::Resumed(Box::new(Started { session, place, sessions, shown: taken.shown })))
 }
