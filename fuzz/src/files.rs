@@ -134,10 +134,10 @@ fn authorized_keys(file: &[u8]) -> usize {
         let line = key.to_string();
         let again = AuthorizedKey::parse(&line);
         assert_eq!(again.as_ref(), Ok(key), "{line}");
-        let in_time = key.expiry().unwrap_or(TODAY);
-        assert_eq!(key.admits(None, in_time), key.from().is_none(), "{line}");
-        if let Some(expiry) = key.expiry() {
-            assert!(!key.admits(None, UnixTime::from_secs(expiry.as_secs() + 1)), "{line}");
+        let last = key.until().map_or(TODAY, |until| UnixTime::from_secs(until.as_secs() - 1));
+        assert_eq!(key.admits(None, last), key.allowed_from().is_none(), "{line}");
+        if let Some(until) = key.until() {
+            assert!(!key.admits(None, until), "{line}");
         }
         text = text + &line + "\n";
     }
@@ -170,7 +170,7 @@ fn accounts(file: &[u8]) -> usize {
         for key in listed.chain([nobodys]) {
             let good = accounts.check(Credential::Key { user: name, key: &key }).is_ok();
             let held = account.keys().iter().find(|listed| listed.key() == key.public_key());
-            let may = !is_closed && !account.has_totp() && held.is_some_and(|held| held.from().is_none());
+            let may = !is_closed && !account.has_totp() && held.is_some_and(|held| held.allowed_from().is_none());
             assert!(!good || may, "{name} got in");
         }
     }
@@ -222,7 +222,8 @@ fn word(line: &[u8]) -> Option<&str> {
 fn state(accounts: &Accounts, name: &str) -> String {
     let account = accounts.get(name).expect("it was there");
     let key = |key: &AuthorizedKey| {
-        format!("{} {:?} {:?}", key.key(), key.from().map(|from| from.replace(' ', "")), key.expiry())
+        let from = key.allowed_from().map(|from| from.as_str().replace(' ', ""));
+        format!("{} {from:?} {:?}", key.key(), key.until())
     };
     let keys: Vec<String> = account.keys().iter().map(key).collect();
     let permissions: Vec<&str> = account.grant().permissions().collect();

@@ -48,29 +48,30 @@ use std::net::IpAddr;
 pub struct AuthorizedKey {
     key: VerifyingKey,
     comment: String,
-    from: Option<AddressPatterns>,
-    expiry: Option<UnixTime>,
+    allowed_from: Option<AddressPatterns>,
+    until: Option<UnixTime>,
 }
 
 impl AuthorizedKey {
     /// A key that may be used from everywhere, for ever. Control characters are left out of the comment.
     pub fn new(key: VerifyingKey, comment: &str) -> Self {
         let comment: String = comment.chars().filter(|c| !c.is_control()).collect();
-        Self { key, comment: comment.trim().to_owned(), from: None, expiry: None }
+        Self { key, comment: comment.trim().to_owned(), allowed_from: None, until: None }
     }
 
-    /// A key that may be used from these addresses alone, if any are given, as `from=` of [`AuthorizedKey::parse`] has them, and up to this time.
+    /// A key that may be used from these addresses alone, if any are given, as `from=` of [`AuthorizedKey::parse`] has them, and until then: at
+    /// that time it is over.
     ///
     /// # Errors
     /// [`AuthorizedKeyError::From`].
     pub fn bounded(
         key: VerifyingKey,
         comment: &str,
-        from: Option<&str>,
-        expiry: Option<UnixTime>,
+        allowed_from: Option<&str>,
+        until: Option<UnixTime>,
     ) -> Result<Self, AuthorizedKeyError> {
-        let from = from.map(AddressPatterns::parse).transpose().map_err(AuthorizedKeyError::From)?;
-        Ok(Self { from, expiry, ..Self::new(key, comment) })
+        let allowed_from = allowed_from.map(AddressPatterns::parse).transpose().map_err(AuthorizedKeyError::From)?;
+        Ok(Self { allowed_from, until, ..Self::new(key, comment) })
     }
 
     /// Reads one line, of up to 64 KiB.
@@ -78,7 +79,7 @@ impl AuthorizedKey {
     /// | option | means |
     /// |---|---|
     /// | `from="PATTERNS"` | usable from these addresses alone: `192.0.2.7`, `2001:db8::/32`, `192.0.2.*`, `10.?.0.1`, with commas between; one with `!` before it excludes what it fits, whatever else fits. Host names are refused. |
-    /// | `expiry-time="TIME"` | usable up to then: `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, in UTC, with a `Z` behind it or not. (Without it, sshd takes the time zone of its machine.) |
+    /// | `expiry-time="TIME"` | usable up to and with that second, so until the next: `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, in UTC, with a `Z` behind it or not. (Without it, sshd takes the time zone of its machine.) |
     ///
     /// # Errors
     /// [`AuthorizedKeyError`].
@@ -121,22 +122,22 @@ impl AuthorizedKey {
         &self.comment
     }
 
-    /// From where it may be used, as it was written; none where it may from everywhere.
-    pub fn from(&self) -> Option<&str> {
-        self.from.as_ref().map(AddressPatterns::as_str)
+    /// From where it may be used; none where it may from everywhere.
+    pub fn allowed_from(&self) -> Option<&AddressPatterns> {
+        self.allowed_from.as_ref()
     }
 
-    /// The last second in which it may be used; none where it may for ever.
-    pub fn expiry(&self) -> Option<UnixTime> {
-        self.expiry
+    /// From when on it may not be used; none where it may for ever.
+    pub fn until(&self) -> Option<UnixTime> {
+        self.until
     }
 
     /// Whether the key may be used from this address, at this time. Where the address is not known, one that is bound to
     /// addresses may not. An IPv4 address that is written as one of IPv6 is one of IPv4.
     #[must_use = "this decides whether they may log in"]
     pub fn admits(&self, address: Option<IpAddr>, now: UnixTime) -> bool {
-        let is_in_time = self.expiry.is_none_or(|expiry| now <= expiry);
-        let is_from_there = self.from.as_ref().is_none_or(|from| from.admit(address));
+        let is_in_time = self.until.is_none_or(|until| now < until);
+        let is_from_there = self.allowed_from.as_ref().is_none_or(|from| from.admit(address));
         is_in_time && is_from_there
     }
 }
@@ -146,8 +147,8 @@ impl AuthorizedKey {
 #[cfg_attr(docsrs, doc(cfg(feature = "key-formats")))]
 impl fmt::Display for AuthorizedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.from.as_ref().map(|from| format!("from=\"{}\"", from.as_str()));
-        let expiry = self.expiry.map(|expiry| format!("expiry-time=\"{}\"", expiry::Written(expiry)));
+        let from = self.allowed_from.as_ref().map(|from| format!("from=\"{}\"", from.as_str()));
+        let expiry = self.until.map(|until| format!("expiry-time=\"{}\"", expiry::LastSecond(until)));
         let options: Vec<String> = from.into_iter().chain(expiry).collect();
         if !options.is_empty() {
             write!(f, "{} ", options.join(","))?;

@@ -138,7 +138,7 @@ async fn older_tables_are_refused_until_they_are_migrated_and_keep_what_is_in_th
     assert_eq!(place.migrate().await.unwrap(), Schema::Older { version: 1 });
     let store = Arc::new(SqlStore::open(&place).await.unwrap());
     let alice = store.find("alice").await.unwrap().unwrap();
-    assert_eq!((alice.has_password(), alice.from().map(|from| from.as_str())), (true, Some("192.0.2.0/24")));
+    assert_eq!((alice.has_password(), alice.allowed_from().map(|from| from.as_str())), (true, Some("192.0.2.0/24")));
     assert_eq!(store.edit("alice", |account| account.set_from(None)).await.unwrap(), ());
     assert!(log_in(&store, "alice").await.is_ok());
 }

@@ -8,7 +8,7 @@ use crate::{keys, term};
 use clap::{Args, Subcommand};
 use countersign::accounts::Account;
 use countersign::files::{self, FileError};
-use countersign::{AuthorizedKey, AuthorizedKeysError, UnixTime};
+use countersign::{AddressPatterns, AuthorizedKey, AuthorizedKeysError, UnixTime};
 use serde::Serialize;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -99,8 +99,8 @@ impl AddArgs {
     /// A key with the bounds of the command line. Those of its own line are not loosened without a word.
     fn bound(&self, key: &AuthorizedKey) -> Result<AuthorizedKey, Failure> {
         for (option, is_twice) in [
-            ("from", self.from.is_some() && key.from().is_some()),
-            ("until", self.until.is_some() && key.expiry().is_some()),
+            ("from", self.from.is_some() && key.allowed_from().is_some()),
+            ("until", self.until.is_some() && key.until().is_some()),
         ] {
             if is_twice {
                 let id = key.key().id();
@@ -109,10 +109,9 @@ impl AddArgs {
                 )));
             }
         }
-        let from = self.from.as_deref().or(key.from());
-        // The last second in which it can be used.
-        let until = self.until.map(|until| UnixTime::from_secs(until.as_secs().saturating_sub(1)));
-        AuthorizedKey::bounded(key.key().clone(), key.comment(), from, until.or(key.expiry())).map_err(Failure::usage)
+        let from = self.from.as_deref().or(key.allowed_from().map(AddressPatterns::as_str));
+        let until = self.until.or(key.until());
+        AuthorizedKey::bounded(key.key().clone(), key.comment(), from, until).map_err(Failure::usage)
     }
 }
 
@@ -163,7 +162,7 @@ pub(super) struct Shown {
     algorithm: String,
     comment: String,
     from: Option<String>,
-    /// RFC 3339, in UTC: the last second.
+    /// RFC 3339, in UTC: from when on it is over.
     until: Option<String>,
 }
 
@@ -174,8 +173,8 @@ impl Shown {
             openssh_fingerprint: key.key().openssh_fingerprint().to_string(),
             algorithm: key.key().algorithm().to_string(),
             comment: key.comment().to_owned(),
-            from: key.from().map(str::to_owned),
-            until: key.expiry().map(date),
+            from: key.allowed_from().map(|from| from.as_str().to_owned()),
+            until: key.until().map(date),
         }
     }
 

@@ -93,7 +93,7 @@ impl<'a> Shown<'a> {
     fn of(account: &'a Account) -> Self {
         let now = UnixTime::from_system(SystemTime::now());
         let expired = account.expires().is_some_and(|expires| expires <= now);
-        let has_key = account.keys().iter().any(|key| key.expiry().is_none_or(|expiry| now <= expiry));
+        let has_key = account.keys().iter().any(|key| key.until().is_none_or(|until| now < until));
         let stretched = account.stretched();
         let password = account.has_password() || stretched.is_some();
         let (tokens, locked) = (account.tokens(), account.is_locked());
@@ -102,7 +102,7 @@ impl<'a> Shown<'a> {
             name: account.name(),
             permissions: account.grant().permissions().collect(),
             roles: account.roles().collect(),
-            from: account.from().map(AddressPatterns::as_str),
+            from: account.allowed_from().map(AddressPatterns::as_str),
             password,
             stretched: stretched.map(shown),
             keys: account.keys().iter().map(keys::Shown::of).collect(),

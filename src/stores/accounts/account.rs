@@ -148,7 +148,7 @@ impl Account {
     }
 
     /// From where it may be used; none where from everywhere.
-    pub fn from(&self) -> Option<&AddressPatterns> {
+    pub fn allowed_from(&self) -> Option<&AddressPatterns> {
         self.from.as_ref()
     }
 

@@ -85,11 +85,11 @@ impl fmt::Display for Written<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(key) = self;
         f.write_str(&Base64Unpadded::encode_string(key.key().spki_der()))?;
-        if let Some(from) = key.from() {
-            write!(f, ";from={}", from.replace(' ', ""))?;
+        if let Some(from) = key.allowed_from() {
+            write!(f, ";from={}", from.as_str().replace(' ', ""))?;
         }
-        if let Some(expiry) = key.expiry() {
-            write!(f, ";until={}", Date(expiry))?;
+        if let Some(until) = key.until() {
+            write!(f, ";until={}", Date(until))?;
         }
         if !key.comment().is_empty() {
             let is_plain = |c: char| !c.is_whitespace() && !c.is_control() && c != ';';

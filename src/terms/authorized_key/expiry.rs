@@ -5,7 +5,8 @@ use core::fmt;
 
 const DAY: u64 = 24 * 3600;
 
-/// A time of the forms `YYYYMMDD`, `YYYYMMDDHHMM` and `YYYYMMDDHHMMSS`, from 1970 on, with a `Z` or not; in UTC.
+/// The second after a time of the forms `YYYYMMDD`, `YYYYMMDDHHMM` and `YYYYMMDDHHMMSS`, from 1970 on, with a `Z` or not; in UTC. To sshd that time is
+/// the last at which a key is good.
 pub(super) fn parse(text: &str) -> Option<UnixTime> {
     let digits = text.strip_suffix('Z').unwrap_or(text);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) || ![8, 12, 14].contains(&digits.len()) {
@@ -25,7 +26,7 @@ pub(super) fn parse(text: &str) -> Option<UnixTime> {
     let months: u64 = (1..month).map(|month| days_of(year, month)).sum();
     let days = days_before(year).checked_add(months)?.checked_add(day)?.checked_sub(1)?;
     let seconds = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
-    days.checked_mul(DAY)?.checked_add(seconds).map(UnixTime::from_secs)
+    days.checked_mul(DAY)?.checked_add(seconds)?.checked_add(1).map(UnixTime::from_secs)
 }
 
 const fn is_leap(year: u64) -> bool {
@@ -47,12 +48,13 @@ fn days_before(year: u64) -> u64 {
     year.saturating_sub(1970).saturating_mul(365).saturating_add(leaps)
 }
 
-/// A time as it is written: `YYYYMMDDHHMMSSZ`, and shorter where it is midnight.
-pub(super) struct Written(pub(super) UnixTime);
+/// The second before a time, as it is written: `YYYYMMDDHHMMSSZ`, and shorter where it is midnight.
+pub(super) struct LastSecond(pub(super) UnixTime);
 
-impl fmt::Display for Written {
+impl fmt::Display for LastSecond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut days, seconds) = (self.0.as_secs() / DAY, self.0.as_secs() % DAY);
+        let last = self.0.as_secs().saturating_sub(1);
+        let (mut days, seconds) = (last / DAY, last % DAY);
         let mut year = 1970;
         while days >= 365_u64.saturating_add(is_leap(year).into()) {
             days = days.saturating_sub(365_u64.saturating_add(is_leap(year).into()));

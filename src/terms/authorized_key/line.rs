@@ -26,8 +26,8 @@ pub(super) fn parse(line: &str) -> Result<AuthorizedKey, Error> {
         return Err(Error::NoKey);
     }
     let key = key(algorithm, blob)?;
-    let Options { from, expiry } = options;
-    Ok(AuthorizedKey { from, expiry, ..AuthorizedKey::new(key, comment) })
+    let Options { from: allowed_from, until } = options;
+    Ok(AuthorizedKey { allowed_from, until, ..AuthorizedKey::new(key, comment) })
 }
 
 /// Whether there is nothing in it, or a comment.
@@ -74,7 +74,7 @@ const EXPIRY: &str = "expiry-time";
 #[derive(Default)]
 struct Options {
     from: Option<AddressPatterns>,
-    expiry: Option<UnixTime>,
+    until: Option<UnixTime>,
 }
 
 impl Options {
@@ -104,7 +104,7 @@ impl Options {
             EXPIRY => {
                 let (value, rest) = quoted(EXPIRY, after)?;
                 let time = expiry::parse(value).ok_or_else(|| Error::Expiry(printable(value)))?;
-                let is_second = self.expiry.replace(time).is_some();
+                let is_second = self.until.replace(time).is_some();
                 if is_second { Err(Error::Twice(EXPIRY)) } else { Ok(rest) }
             }
             _ => Err(Error::Option(printable(name))),
