@@ -172,7 +172,8 @@ pub use terms::trust::{
     Answer, Approved, AsyncTrust, Question, Server, Trust, TrustLevel, Untrusted, UntrustedKey, Wants,
 };
 pub use terms::trust::{
-    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+    Identity, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, ManifestStore, MemoryManifests,
+    SignedManifest,
 };
 pub use terms::verifier::{AsyncVerifier, Attempt, FactorAttempt, Further, Returning, Verifier};
 pub use time::{Clock, Moment, TimeOfDay, UnixTime};

@@ -10,9 +10,9 @@ use countersign::client;
 use countersign::crypto::SigningKey;
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyId, KeySet, LoginError,
-    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig, ServerKeys,
-    SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
+    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyExchange, KeyId, KeySet,
+    LoginError, ManifestBody, ManifestFiles, ManifestKey, ManifestStore, Misuse, Question, Server, ServerConfig,
+    ServerKeys, SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
 };
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};
@@ -42,7 +42,7 @@ fn body(sequence: u64, keys: &[&TestKey]) -> ManifestBody {
         id: key.private.public_key().id(),
         not_before: earlier(DAY),
         not_after: later(90 * DAY),
-        floor: 2,
+        floor: KeyExchange::X25519.into(),
     };
     let keys = keys.iter().map(key).collect();
     ManifestBody { sequence, issued: *NOW, expires: later(90 * DAY), names: Vec::new(), keys }
@@ -217,7 +217,7 @@ fn m6_a_key_that_the_manifest_does_not_name_now_is_not_trusted() {
     for (change, now, code) in [
         ((|key| key.not_before = later(10)) as fn(&mut ManifestKey), *NOW, "manifest-key-not-yet"),
         (|key| key.not_after = later(10), later(10), "manifest-key-over"),
-        (|key| key.floor = 3, *NOW, "manifest-under-floor"),
+        (|key| key.floor = KeyExchange::X25519MlKem768.into(), *NOW, "manifest-under-floor"),
     ] {
         let mut body = body(2, &[&RSA2048]);
         change(&mut body.keys[0]);
@@ -339,7 +339,7 @@ fn a_ticket_is_shown_while_the_kept_manifest_is_good_and_names_its_key_for_its_s
     assert!(follow(&RSA2048, over).is_ok());
     assert!(shows(later(49)) && !shows(later(50)), "the key's end");
     let mut strict = body(3, &[&RSA2048]);
-    strict.keys[0].floor = 3;
+    strict.keys[0].floor = KeyExchange::X25519MlKem768.into();
     assert_eq!(follow(&RSA2048, strict), Err("manifest-under-floor"));
     assert!(!shows(*NOW), "the suite is under the key's floor");
     assert!(follow(&RSA2048, body(4, &[&RSA2048, &OTHER2048])).is_ok());

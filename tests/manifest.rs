@@ -10,7 +10,8 @@ use countersign::crypto::{
     CryptoError, CryptoRng, KeyError, Provider, Sign, SignError, Signatures, SigningKey, VerifyingKey,
 };
 use countersign::{
-    KeyExchange, KeyId, Manifest, ManifestBody, ManifestError, ManifestKey, SignedManifest, UnixTime, limits,
+    KeyExchange, KeyId, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, SignedManifest, UnixTime,
+    limits,
 };
 use std::sync::{Arc, LazyLock};
 use support::{TODAY, TestRng, provider};
@@ -36,7 +37,12 @@ fn id(number: u8) -> KeyId {
 }
 
 fn key(number: u8) -> ManifestKey {
-    ManifestKey { id: id(number), not_before: earlier(DAY), not_after: later(30 * DAY), floor: 2 }
+    ManifestKey {
+        id: id(number),
+        not_before: earlier(DAY),
+        not_after: later(30 * DAY),
+        floor: KeyExchange::X25519.into(),
+    }
 }
 
 fn body() -> ManifestBody {
@@ -61,7 +67,7 @@ fn unsigned(identity: &VerifyingKey, body: &ManifestBody) -> Vec<u8> {
         out.extend_from_slice(key.id.as_bytes());
         out.extend_from_slice(&key.not_before.as_secs().to_be_bytes());
         out.extend_from_slice(&key.not_after.as_secs().to_be_bytes());
-        out.push(key.floor);
+        out.push(key.floor.number());
     }
     out
 }
@@ -130,7 +136,7 @@ fn m1_every_list_and_every_name_is_within_its_bounds() {
         |body| body.keys.truncate(1),
         |body| (body.sequence, body.issued, body.expires) = (1, UnixTime::from_secs(0), UnixTime::from_secs(1)),
         |body| (body.sequence, body.expires) = (u64::MAX, UnixTime::from_secs(u64::MAX)),
-        |body| body.keys[0].floor = 255,
+        |body| body.keys[0].floor = ManifestFloor::from_number(255),
         |body| body.names = vec!["[2001:db8::1]:7000".to_owned()],
     ];
     for change in good {
@@ -321,10 +327,10 @@ fn m5_its_names_are_compared_byte_for_byte() {
 #[test]
 fn m6_a_key_is_good_in_its_time_and_above_its_floor() {
     let (from, until) = (earlier(DAY), later(30 * DAY));
-    let manifest = made(|body| body.keys[1].floor = 3);
+    let manifest = made(|body| body.keys[1].floor = KeyExchange::X25519MlKem768.into());
     let (x25519, hybrid) = (KeyExchange::X25519, KeyExchange::X25519MlKem768);
     let before = |time: UnixTime| UnixTime::from_secs(time.as_secs() - 1);
-    let floor = |found, floor| Err(ManifestError::UnderFloor { found, floor });
+    let floor = |found, floor| Err(ManifestError::UnderFloor { found, floor: ManifestFloor::from_number(floor) });
     for (number, now, exchange, result) in [
         (1, TODAY, x25519, Ok(())),
         (1, TODAY, hybrid, Ok(())),
@@ -340,7 +346,13 @@ fn m6_a_key_is_good_in_its_time_and_above_its_floor() {
         assert_eq!(manifest.check_key(id(number), now, exchange), result, "key {number} at {now}");
     }
     // A floor that is not known is one that nothing known reaches; one of no exchange is one that all do.
-    let odd = made(|body| (body.keys[0].floor, body.keys[1].floor) = (4, 0));
+    let odd = made(|body| [body.keys[0].floor, body.keys[1].floor] = [4, 0].map(ManifestFloor::from_number));
+    assert_eq!(odd.body().keys[0].floor.exchange(), None);
+    assert_eq!(manifest.body().keys[1].floor.exchange(), Some(hybrid));
+    assert_eq!(
+        [4, 3].map(|number| ManifestFloor::from_number(number).to_string()),
+        ["an unknown one (0x04)", "rsa+x25519mlkem768"]
+    );
     assert_eq!(odd.check_key(id(1), TODAY, hybrid), floor(hybrid, 4));
     assert_eq!(odd.check_key(id(2), TODAY, KeyExchange::Rsa), Ok(()));
 }

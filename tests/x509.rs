@@ -15,10 +15,10 @@ use countersign::crypto::{
 use countersign::server::AwaitHello;
 use countersign::x509::{CertificateError, PinnedCertificate, Roots, X509};
 use countersign::{
-    Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeyError, KeyId,
-    KeySet, LoginError, ManifestBody, ManifestKey, MemoryTickets, Misuse, Moment, PrivateKey, PublicKey, Reason,
-    Returning, Server, ServerConfig, ServerKey, ServerKeys, Suite, TicketKeys, Trust, TrustLevel, UnixTime, Verifier,
-    client, limits,
+    Acceptor, Answer, Attempt, ChannelBinding, ClientConfig, Connector, Context, Credential, Grant, KeyError,
+    KeyExchange, KeyId, KeySet, LoginError, ManifestBody, ManifestKey, MemoryTickets, Misuse, Moment, PrivateKey,
+    PublicKey, Reason, Returning, Server, ServerConfig, ServerKey, ServerKeys, Suite, TicketKeys, Trust, TrustLevel,
+    UnixTime, Verifier, client, limits,
 };
 use left_out::left_out;
 use rand::SeedableRng;
@@ -448,8 +448,9 @@ fn certificates_and_a_manifest_that_do_not_fit_together_are_refused_before() {
     };
     let identity = SigningKey::from_ed25519(&[7; 32]).unwrap();
     let (not_before, not_after) = (NOW, UnixTime::from_secs(NOW.as_secs() + 1));
-    let keys =
-        [&own, &other].map(|key| ManifestKey { id: key.public_key().id(), not_before, not_after, floor: 2 }).to_vec();
+    let keys = [&own, &other]
+        .map(|key| ManifestKey { id: key.public_key().id(), not_before, not_after, floor: KeyExchange::X25519.into() })
+        .to_vec();
     let names = (0..16).map(|number| format!("{number:0>255}")).collect();
     let body = ManifestBody { sequence: 1, issued: not_before, expires: not_after, names, keys };
     let manifest = body.sign(&identity, aws_lc::provider()).unwrap();

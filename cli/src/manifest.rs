@@ -134,7 +134,7 @@ impl Sign {
         for Key { file, from, until, floor } in &self.keys {
             for key in public_halves(file)? {
                 let (not_before, not_after) = (from.unwrap_or(before), until.unwrap_or(expires));
-                keys.push(ManifestKey { id: key.id(), not_before, not_after, floor: floor.number() });
+                keys.push(ManifestKey { id: key.id(), not_before, not_after, floor: (*floor).into() });
             }
         }
         if let Some(folder) = &self.folder {
@@ -147,7 +147,7 @@ impl Sign {
                 };
                 let half = folder.half(name)?;
                 half.stale.iter().for_each(|stale| term::note(stale.said()));
-                let (id, floor) = (half.key.id(), KeyExchange::X25519.number());
+                let (id, floor) = (half.key.id(), KeyExchange::X25519.into());
                 keys.push(ManifestKey { id, not_before: before, not_after, floor });
             }
         }
@@ -214,8 +214,6 @@ fn describe(manifest: &SignedManifest, signature: &str) -> Result<String, Failur
         "identity:  {identity}\nsignature: {signature}\nnumber:    {sequence}\nissued:    {issued}\nexpires:   {expires}{over}\nnames:     {names}"
     );
     for ManifestKey { id, not_before, not_after, floor } in keys {
-        let floor = KeyExchange::ALL.into_iter().find(|exchange| exchange.number() == *floor);
-        let floor = floor.map_or_else(|| "an unknown one".to_owned(), |floor| floor.to_string());
         let over = if now >= *not_after { " (over)" } else { "" };
         text.push_str(&format!("\nkey:       {id}  from {not_before} until {not_after}{over}, {floor} or stronger"));
     }

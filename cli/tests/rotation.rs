@@ -8,8 +8,8 @@ mod support;
 use countersign::crypto::rustcrypto;
 use countersign::files::read_public_keys;
 use countersign::{
-    ClientConfig, Connector, Credential, Identity, KeyId, ManifestBody, ManifestKey, MemoryTickets, PublicKey, Stream,
-    UnixTime,
+    ClientConfig, Connector, Credential, Identity, KeyExchange, KeyId, ManifestBody, ManifestKey, MemoryTickets,
+    PublicKey, Stream, UnixTime,
 };
 use std::fs;
 use std::net::TcpStream;
@@ -497,7 +497,7 @@ fn operators_are_told_of_a_manifest_and_of_keys_that_are_over_at_each_start_and_
         id: key(&house, "current").id(),
         not_before: seconds(0),
         not_after: seconds(now() + DAY),
-        floor: 1,
+        floor: KeyExchange::Rsa.into(),
     };
     let expires = now() - 60;
     let (issued, names) = (seconds(expires - 30 * DAY), Vec::new());
@@ -538,7 +538,12 @@ fn operators_are_told_for_what_clients_would_refuse_a_manifest() {
     let house = house();
     let (now, seconds) = (now(), UnixTime::from_secs);
     let id = key(&house, "current").id();
-    let current = ManifestKey { id, not_before: seconds(now - DAY), not_after: seconds(now + DAY), floor: 1 };
+    let current = ManifestKey {
+        id,
+        not_before: seconds(now - DAY),
+        not_after: seconds(now + DAY),
+        floor: KeyExchange::Rsa.into(),
+    };
     let (issued, expires) = (seconds(now - DAY), seconds(now + DAY));
     let good = ManifestBody { sequence: 2, issued, expires, names: Vec::new(), keys: vec![current] };
     let signed = |body: &ManifestBody, by: &str| {

@@ -144,7 +144,7 @@ impl Peers {
             issued: time(0),
             expires: time(LIFETIME),
             names: vec![NAME.to_owned()],
-            keys: vec![ManifestKey { id: key, not_before, not_after, floor: KeyExchange::Rsa.number() }],
+            keys: vec![ManifestKey { id: key, not_before, not_after, floor: KeyExchange::Rsa.into() }],
         };
         let identity = SigningKey::from_ed25519(&[8; 32]).unwrap();
         let manifest = Some(body.sign(&identity, toy::provider()).unwrap());

@@ -14,7 +14,8 @@ pub mod x509;
 pub(crate) use level::Levels;
 pub use level::TrustLevel;
 pub use manifest::{
-    Identity, Manifest, ManifestBody, ManifestError, ManifestKey, ManifestStore, MemoryManifests, SignedManifest,
+    Identity, Manifest, ManifestBody, ManifestError, ManifestFloor, ManifestKey, ManifestStore, MemoryManifests,
+    SignedManifest,
 };
 pub(crate) use pins::Pins;
 pub use question::Question;

@@ -91,7 +91,7 @@ pub(super) fn play(folder: &Path) -> Result<(), Failure> {
 
 fn sign(identity: &SigningKey, sequence: u64, key: &PrivateKey) -> Result<SignedManifest, Failure> {
     let (issued, expires) = (now(), UnixTime::from_secs(now().as_secs().saturating_add(MONTH)));
-    let (id, floor) = (key.public_key().id(), KeyExchange::X25519.number());
+    let (id, floor) = (key.public_key().id(), KeyExchange::X25519.into());
     let keys = vec![ManifestKey { id, not_before: issued, not_after: expires, floor }];
     let body = ManifestBody { sequence, issued, expires, names: Vec::new(), keys };
     body.sign(identity, crypto::provider()).map_err(Failure::new)

@@ -14,7 +14,7 @@ mod identity;
 mod kept;
 mod signed;
 
-pub use body::{ManifestBody, ManifestKey};
+pub use body::{ManifestBody, ManifestFloor, ManifestKey};
 pub use error::ManifestError;
 pub use identity::Identity;
 pub use kept::{ManifestStore, MemoryManifests};

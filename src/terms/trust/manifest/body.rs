@@ -1,22 +1,24 @@
 //! What a manifest says, and its bytes.
 
 use super::{ManifestError, SignedManifest};
-use crate::crypto::{KeyId, Provider, SigningKey, VerifyingKey, VerifyingParts, rng};
+use crate::crypto::{KeyExchange, KeyId, Provider, SigningKey, VerifyingKey, VerifyingParts, rng};
 use crate::limits;
 use crate::terms::trust::server::is_server_name;
 use crate::time::UnixTime;
 use crate::wire::codec::{self, Bytes, List, Text, layout};
+use core::fmt;
 
 /// What a manifest says: which keys the servers of some names have, from when until when.
 ///
 /// ```
 /// # #[cfg(feature = "rustcrypto")] {
 /// use countersign::crypto::{SigningKey, rustcrypto};
-/// use countersign::{KeyId, ManifestBody, ManifestKey, UnixTime};
+/// use countersign::{KeyExchange, KeyId, ManifestBody, ManifestKey, UnixTime};
 ///
 /// # let (current, next) = (KeyId::from_bytes([1; 32]), KeyId::from_bytes([2; 32]));
 /// let (now, in_90_days) = (UnixTime::from_secs(1_800_000_000), UnixTime::from_secs(1_807_776_000));
-/// let key = |id| ManifestKey { id, not_before: now, not_after: in_90_days, floor: 2 };
+/// let floor = KeyExchange::X25519.into();
+/// let key = |id| ManifestKey { id, not_before: now, not_after: in_90_days, floor };
 /// let keys = vec![key(current), key(next)];
 /// let body = ManifestBody { sequence: 1, issued: now, expires: in_90_days, names: Vec::new(), keys };
 ///
@@ -50,9 +52,51 @@ pub struct ManifestKey {
     pub not_before: UnixTime,
     /// The first second in which it is not good any more.
     pub not_after: UnixTime,
-    /// The weakest key exchange to take under it, by its number ([`KeyExchange::number`](crate::KeyExchange::number)). Numbers that
-    /// are not known yet are taken for stronger ones.
-    pub floor: u8,
+    /// The weakest key exchange to take under it.
+    pub floor: ManifestFloor,
+}
+
+/// The weakest key exchange to take under a key of a manifest: a [`KeyExchange`], or one that only whoever made the manifest knows. That is taken for a
+/// stronger one than any that is known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ManifestFloor(u8);
+
+impl ManifestFloor {
+    /// That of this number ([`KeyExchange::number`]).
+    pub const fn from_number(number: u8) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The key exchange, if it is known here.
+    pub fn exchange(self) -> Option<KeyExchange> {
+        KeyExchange::ALL.into_iter().find(|exchange| exchange.number() == self.0)
+    }
+
+    /// Whether this key exchange is not under it.
+    #[must_use = "this decides whether the key is taken"]
+    pub fn admits(self, exchange: KeyExchange) -> bool {
+        exchange.number() >= self.0
+    }
+}
+
+impl From<KeyExchange> for ManifestFloor {
+    fn from(exchange: KeyExchange) -> Self {
+        Self(exchange.number())
+    }
+}
+
+impl fmt::Display for ManifestFloor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.exchange() {
+            Some(exchange) => exchange.fmt(f),
+            None => write!(f, "an unknown one ({:#04x})", self.0),
+        }
+    }
 }
 
 layout! {
@@ -128,7 +172,7 @@ impl ManifestBody {
             name_list.push(Text(name)).ok_or(ManifestError::Field("more than 16 names"))?;
         }
         for ManifestKey { id, not_before, not_after, floor } in keys.iter().copied() {
-            let key = KeyMessage { id: *id.as_bytes(), not_before, not_after, floor };
+            let key = KeyMessage { id: *id.as_bytes(), not_before, not_after, floor: floor.number() };
             key_list.push(key).ok_or(ManifestError::Field("more than 8 keys"))?;
         }
         let (sequence, issued, expires) = (*sequence, *issued, *expires);
@@ -139,7 +183,7 @@ impl ManifestBody {
         let BodyMessage { sequence, issued, expires, names, keys, .. } = message;
         let key = |key: &KeyMessage| {
             let KeyMessage { id, not_before, not_after, floor } = *key;
-            ManifestKey { id: KeyId::from_bytes(id), not_before, not_after, floor }
+            ManifestKey { id: KeyId::from_bytes(id), not_before, not_after, floor: ManifestFloor::from_number(floor) }
         };
         Self {
             sequence: *sequence,

@@ -1,5 +1,6 @@
 //! Why a manifest, or a key because of one, is not taken.
 
+use super::ManifestFloor;
 use crate::crypto::{KeyExchange, KeyId};
 use crate::terms::error::codes;
 use crate::time::UnixTime;
@@ -91,12 +92,12 @@ pub enum ManifestError {
         until: UnixTime,
     },
     /// M6: the suite's key exchange is under the floor that the manifest has for this key.
-    #[error("the server picked {found}, and by its manifest the weakest to take is the key exchange {floor:#04x}")]
+    #[error("the server picked {found}, and by its manifest the weakest key exchange to take is {floor}")]
     UnderFloor {
         /// What the server picked.
         found: KeyExchange,
-        /// The number of the weakest key exchange to take.
-        floor: u8,
+        /// The weakest key exchange to take.
+        floor: ManifestFloor,
     },
     /// The server sent no manifest, and none of its identity is kept.
     #[error("the server sent no manifest of the identity {0}; its operator has to give it one")]

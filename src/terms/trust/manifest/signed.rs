@@ -196,7 +196,7 @@ impl Manifest {
     /// [`ManifestError::UnknownKey`], [`ManifestError::KeyNotYet`], [`ManifestError::KeyOver`] and [`ManifestError::UnderFloor`].
     pub fn check_key(&self, id: KeyId, now: UnixTime, exchange: KeyExchange) -> Result<(), ManifestError> {
         let ManifestKey { floor, .. } = self.valid_key(id, now)?;
-        if exchange.number() < *floor {
+        if !floor.admits(exchange) {
             return Err(ManifestError::UnderFloor { found: exchange, floor: *floor });
         }
         Ok(())
