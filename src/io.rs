@@ -36,7 +36,7 @@ pub use acceptor::Acceptor;
 pub use bounds::Bounds;
 #[cfg(feature = "tokio")]
 pub use closing::ClosingStream;
-pub use connector::{Begun, Connector, MemoryTickets, TicketCache, Trusted};
+pub use connector::{Begun, Connector, MemoryTickets, ServerTrusted, TicketCache};
 pub use error::{BusyReason, LoginError};
 pub use keys::{KeySet, ServerKeys};
 pub use link::Link;

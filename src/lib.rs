@@ -133,7 +133,7 @@ pub use io::{
 #[cfg(feature = "tokio")]
 pub use io::{ClosingStream, TokioLink};
 pub use io::{Penalties, PenaltyEvent, PenaltyKey, PenaltyStore, Standing, StoreAway, Stored, Waits, WhenAway};
-pub use io::{TicketCache, Trusted, blocking};
+pub use io::{ServerTrusted, TicketCache, blocking};
 pub use session::{Opener, Received, Sealer, Session, SessionId, SessionInfo};
 #[cfg(feature = "accounts")]
 pub use stores::accounts::{self, AccountVerifier, Accounts};

@@ -294,7 +294,7 @@ fn second_factor(provider: Provider) {
     let code = secret.code(UnixTime::from_system(SystemTime::now() + Duration::from_secs(30)));
     for answer in [b"000000", recovery[3].as_bytes(), code.as_bytes()] {
         let (mut peers, mut rng) = peers(provider, SUITE);
-        peers.client = ClientConfig::clone(&peers.client).with_factors().into();
+        peers.client = ClientConfig::clone(&peers.client).offering_factors().into();
         let password = typed(b"correct horse");
         let credential = Credential::Password { user: "alice", password: &password };
         let (login, admit, client) = arrived(&peers, &mut rng, credential);

@@ -375,7 +375,7 @@ fn signed(provider: Provider) -> (VerifyingKey, Vec<u8>, Vec<u8>) {
 // ---- Further factors --------------------------------------------------------------------------------------------------
 
 fn by_factor(mut peers: Peers, what: &str) -> (Reason, Reason) {
-    peers.client = ClientConfig::clone(&peers.client).with_factors().into();
+    peers.client = ClientConfig::clone(&peers.client).offering_factors().into();
     let start = SystemTime::now();
     let secret = TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
     let accounts = verifying(accounts_of(what, |account| {

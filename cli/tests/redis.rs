@@ -14,7 +14,7 @@ mod support;
 
 use countersign::crypto::rustcrypto;
 use countersign::{Begun, TicketKeys, UnixTime};
-use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
+use countersign_stores::{FleetSecret, Place, SharedTicketKeys, SqlStore};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::HashSet;
@@ -154,7 +154,7 @@ async fn a_server_goes_on_to_make_the_keys_that_are_shared() {
     // One that looks on, and makes none as long as there is one.
     let store = SqlStore::open(&Place::sqlite(house.path("accounts.db"))).await.unwrap();
     let keys = Arc::new(TicketKeys::new(rustcrypto::provider(), Duration::from_secs(3600)));
-    let looking = SharedTicketKeys::new(&store, &keys, &SharedSecret::new([0x5a; 32]));
+    let looking = SharedTicketKeys::new(&store, &keys, &FleetSecret::new([0x5a; 32]));
     let (mut seen, end) = (HashSet::new(), Instant::now() + PATIENCE);
     while seen.len() <= 6 {
         assert!(Instant::now() < end, "there were {} only", seen.len());

@@ -112,7 +112,7 @@ impl Peers {
         let server = server.with_credential_kinds(&kinds).unwrap();
         let client = ClientConfig::new(client).with_suites(&[suite]).unwrap();
         Self {
-            client: Arc::new(if is_extended { client.with_factors().with_proof_at_resumption() } else { client }),
+            client: Arc::new(if is_extended { client.offering_factors().with_proof_at_resumption() } else { client }),
             server: Arc::new(server),
             trust: trust.with_floor(KeyExchange::Rsa),
             key: ServerKey::with_decrypt(public.clone(), Arc::new(counting)),
@@ -131,7 +131,7 @@ impl Peers {
     /// Alice logs in by her key, or not, and with so many further factors.
     pub(crate) fn with_login(self, has_key: bool, factors: usize) -> Self {
         let client = ClientConfig::clone(&self.client);
-        let client = if factors > 0 { client.with_factors() } else { client };
+        let client = if factors > 0 { client.offering_factors() } else { client };
         Self { client: client.into(), has_key, factors, ..self }
     }
 

@@ -1,7 +1,7 @@
 //! Over blocking streams: anything that is `Read + Write` and takes deadlines.
 
 use super::acceptor::Acceptor;
-use super::connector::{Begun, Connector, Trusted};
+use super::connector::{Begun, Connector, ServerTrusted};
 use super::drive::block_on;
 use super::error::{LoginError, of_write};
 use super::events::Seat;
@@ -236,11 +236,11 @@ fn linked<S: Transport>(mut dial: impl FnMut() -> io::Result<S>) -> impl FnMut()
     move || ready(dial().and_then(|stream| BlockingLink::new(stream, None)))
 }
 
-impl<S: Transport> Trusted<BlockingLink<S>> {
-    /// As [`Trusted::login`], on this thread.
+impl<S: Transport> ServerTrusted<BlockingLink<S>> {
+    /// As [`ServerTrusted::login`], on this thread.
     ///
     /// # Errors
-    /// As [`Trusted::login`].
+    /// As [`ServerTrusted::login`].
     pub fn login_blocking(self, credential: Credential<'_>) -> Result<Stream<S>, LoginError> {
         block_on(self.login(credential))
     }

@@ -179,7 +179,7 @@ impl Connector {
 
     fn with_answerer(mut self, answerer: Arc<Answerer>) -> Self {
         let client = ClientState::clone(&self.client);
-        let config = Arc::new(ClientConfig::clone(&client.config).with_factors());
+        let config = Arc::new(ClientConfig::clone(&client.config).offering_factors());
         self.client = Arc::new(ClientState { config, answerer: Some(answerer), ..client });
         self
     }
@@ -295,7 +295,7 @@ impl Connector {
         Ok(match begun {
             script::Begun::Resumed(session) => Begun::Resumed(into_stream(link, session)?),
             script::Begun::Trusted(state) => {
-                Begun::Trusted(Trusted { link, state, answerer: self.client.answerer.clone() })
+                Begun::Trusted(ServerTrusted { link, state, answerer: self.client.answerer.clone() })
             }
             script::Begun::Unproved(key) => return Err(Error::NoProof(key.id()).into()),
         })
@@ -319,18 +319,18 @@ pub enum Begun<L: Link> {
     /// The server took the ticket: the login is over.
     Resumed(Stream<L::Stream>),
     /// The server wants a credential, and its key is trusted.
-    Trusted(Trusted<L>),
+    Trusted(ServerTrusted<L>),
 }
 
 /// A server whose key is trusted, waiting for a credential until the handshake's deadline.
 #[must_use = "nobody is logged in yet"]
-pub struct Trusted<L> {
+pub struct ServerTrusted<L> {
     link: L,
     state: client::Trusted,
     answerer: Option<Arc<Answerer>>,
 }
 
-impl<L: Link> Trusted<L> {
+impl<L: Link> ServerTrusted<L> {
     /// The server's key.
     pub fn server_key(&self) -> &PublicKey {
         self.state.key()
@@ -355,8 +355,8 @@ impl<L: Link> fmt::Debug for Begun<L> {
     }
 }
 
-impl<L> fmt::Debug for Trusted<L> {
+impl<L> fmt::Debug for ServerTrusted<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trusted").finish_non_exhaustive()
+        f.debug_struct("ServerTrusted").finish_non_exhaustive()
     }
 }

@@ -75,7 +75,7 @@ pub use place::{OpenError, Place};
 #[cfg(feature = "sql")]
 pub use schema::Schema;
 #[cfg(any(feature = "redis", feature = "sql"))]
-pub use secret::SharedSecret;
+pub use secret::FleetSecret;
 #[cfg(feature = "sql")]
 pub use store::{PasswordCounts, SqlStore};
 #[cfg(feature = "sql")]

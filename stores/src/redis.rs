@@ -4,7 +4,7 @@ mod link;
 mod penalties;
 mod tickets;
 
-use crate::secret::{Secret, SharedSecret};
+use crate::secret::{FleetSecret, Secret};
 use core::fmt;
 use core::time::Duration;
 use link::Link;
@@ -137,12 +137,12 @@ impl fmt::Debug for RedisConfig {
 ///
 /// ```
 /// use countersign::{Penalties, WhenAway};
-/// use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
+/// use countersign_stores::{RedisConfig, RedisStore, FleetSecret};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let private_key = countersign::PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem"))?;
-/// let secret = SharedSecret::of(&private_key); // all servers have the same key
+/// let secret = FleetSecret::of(&private_key); // all servers have the same key
 /// let redis = RedisStore::new(RedisConfig::parse("redis+unix:///run/redis/redis.sock")?, &secret)?;
 /// let penalties = Penalties::default().with_store(redis.clone(), WhenAway::GoOn); // for Acceptor::with_penalties
 /// # let provider = countersign::crypto::rustcrypto::provider();
@@ -177,7 +177,7 @@ pub struct RedisStore(Arc<Inner>);
 
 struct Inner {
     link: Link,
-    secret: SharedSecret,
+    secret: FleetSecret,
     /// Which of those is in use there, as Redis said last.
     in_use: AtomicUsize,
     prefix: String,
@@ -197,7 +197,7 @@ impl RedisStore {
     ///
     /// # Errors
     /// [`RedisError::NoRuntime`].
-    pub fn new(config: RedisConfig, secret: &SharedSecret) -> Result<Self, RedisError> {
+    pub fn new(config: RedisConfig, secret: &FleetSecret) -> Result<Self, RedisError> {
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| RedisError::NoRuntime)?;
         let client = redis::Client::open(config.info).map_err(|_| RedisError::Address)?;
         let link = Link::new(client, runtime, config.patience, config.observer);

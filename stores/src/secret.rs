@@ -15,22 +15,22 @@ use zeroize::Zeroizing;
 /// a retired one. `RedisStore` and `SharedTicketKeys` do so.
 ///
 /// ```
-/// # fn secret(keys: [&countersign::PrivateKey; 3]) -> countersign_stores::SharedSecret {
-/// use countersign_stores::SharedSecret;
+/// # fn secret(keys: [&countersign::PrivateKey; 3]) -> countersign_stores::FleetSecret {
+/// use countersign_stores::FleetSecret;
 ///
-/// let [current, next, retired] = keys.map(SharedSecret::of);
+/// let [current, next, retired] = keys.map(FleetSecret::of);
 /// current.with_next(next).with_retired(retired)
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct SharedSecret {
+pub struct FleetSecret {
     /// The current one, those to come, and those that are retired.
     all: Vec<Secret>,
     /// How many of them are not retired.
     live: usize,
 }
 
-impl SharedSecret {
+impl FleetSecret {
     /// 32 random bytes, the same at all servers.
     pub fn new(secret: [u8; 32]) -> Self {
         Self { all: vec![Secret(Arc::new(Zeroizing::new(secret)))], live: 1 }
@@ -89,9 +89,9 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     mac.finalize().into_bytes().into()
 }
 
-impl fmt::Debug for SharedSecret {
+impl fmt::Debug for FleetSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSecret").finish_non_exhaustive()
+        f.debug_struct("FleetSecret").finish_non_exhaustive()
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_follows_from_a_key_follows_from_its_private_half() {
         let key = PrivateKey::from_pem(include_str!("../../tests/keys/rsa2048.pem")).unwrap();
-        let secret = SharedSecret::of(&key);
+        let secret = FleetSecret::of(&key);
         let hex: String = secret.all().first().unwrap().0.iter().map(|byte| format!("{byte:02x}")).collect();
         // openssl pkcs8 -topk8 -nocrypt -in rsa2048.pem -outform der | openssl dgst -sha256 -hmac "countersign shared secret"
         assert_eq!(hex, "b2cc046360cda5dc33c2cab827a6a9e19c9ff1070454f5eebd5cf777ed760a27");

@@ -1,7 +1,7 @@
 //! Keys for tickets in a database, for all servers over it.
 
 use crate::database::Value;
-use crate::secret::{Secret, SharedSecret};
+use crate::secret::{FleetSecret, Secret};
 use crate::store::SqlStore;
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
@@ -22,14 +22,14 @@ use zeroize::Zeroizing;
 /// come and go by the database's clock; a server whose own is off by more than a minute takes and gives no tickets of the others, and harms nobody. It is told so
 /// ([`TicketSharingError::Clock`]), and goes on by itself when its clock is right again.
 ///
-/// What is in the database is encrypted (AES-256-GCM) under the servers' [`SharedSecret`], and stays under the one that it is under until that is retired: whoever steals the database, or a backup, has no ticket key. Whoever can write
+/// What is in the database is encrypted (AES-256-GCM) under the servers' [`FleetSecret`], and stays under the one that it is under until that is retired: whoever steals the database, or a backup, has no ticket key. Whoever can write
 /// to it can put an old row back, in which keys are that have ended, or none.
 ///
 /// Used tickets have to be remembered in one place as well ([`TicketKeys::with_shared_memory`]), or each is good once at each server.
 ///
 /// ```no_run
 /// use countersign::{ServerConfig, TicketKeys};
-/// use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore};
+/// use countersign_stores::{Place, FleetSecret, SharedTicketKeys, SqlStore};
 /// use std::sync::Arc;
 /// use std::time::Duration;
 ///
@@ -37,7 +37,7 @@ use zeroize::Zeroizing;
 /// # let provider = countersign::crypto::rustcrypto::provider();
 /// let store = SqlStore::open(&Place::parse("postgres://countersign@db.example/accounts")?).await?;
 /// let keys = Arc::new(TicketKeys::new(provider, Duration::from_secs(24 * 3600)));
-/// let shared = SharedTicketKeys::new(&store, &keys, &SharedSecret::of(&private_key));
+/// let shared = SharedTicketKeys::new(&store, &keys, &FleetSecret::of(&private_key));
 /// shared.sync().await?;
 /// tokio::spawn(shared.keep(|error| eprintln!("{error}")));
 /// let config = ServerConfig::new(provider).with_tickets(keys);
@@ -46,7 +46,7 @@ use zeroize::Zeroizing;
 pub struct SharedTicketKeys {
     store: SqlStore,
     keys: Arc<TicketKeys>,
-    secret: SharedSecret,
+    secret: FleetSecret,
 }
 
 /// How long before its time a new key is there, unless a lifetime is so short that half of it is less.
@@ -57,7 +57,7 @@ const TRIES: usize = 8;
 
 impl SharedTicketKeys {
     /// These keys, from now on as they are in the database.
-    pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &SharedSecret) -> Self {
+    pub fn new(store: &SqlStore, keys: &Arc<TicketKeys>, secret: &FleetSecret) -> Self {
         Self { store: store.clone(), keys: Arc::clone(keys), secret: secret.clone() }
     }
 

@@ -8,12 +8,12 @@
 mod redis_server;
 
 use countersign::{AlreadyUsed, PenaltyKey, PenaltyStore, TicketMemory, TicketUse, UnixTime};
-use countersign_stores::{RedisStore, SharedSecret};
+use countersign_stores::{FleetSecret, RedisStore};
 use redis_server::{Redis, secret};
 use std::time::{Duration, SystemTime};
 
 /// A server's view of it, which waits for an answer for as long as it takes.
-fn store(redis: &Redis, secret: SharedSecret) -> RedisStore {
+fn store(redis: &Redis, secret: FleetSecret) -> RedisStore {
     RedisStore::new(redis.config().with_patience(Duration::from_secs(60)), &secret).unwrap()
 }
 

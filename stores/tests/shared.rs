@@ -10,7 +10,7 @@ mod support;
 use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier};
 use countersign::crypto::rustcrypto;
 use countersign::{Acceptor, Context, Credential, Recheck, ServerConfig, TicketKeys, UnixTime, UsedTickets};
-use countersign_stores::{Place, SharedSecret, SharedTicketKeys, SqlStore, TicketSharingError};
+use countersign_stores::{FleetSecret, Place, SharedTicketKeys, SqlStore, TicketSharingError};
 use databases::databases;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -32,8 +32,8 @@ fn keys(lifetime: Duration) -> TicketKeys {
     TicketKeys::new(rustcrypto::provider(), lifetime)
 }
 
-fn secret(byte: u8) -> SharedSecret {
-    SharedSecret::new([byte; 32])
+fn secret(byte: u8) -> FleetSecret {
+    FleetSecret::new([byte; 32])
 }
 
 fn exported(keys: &TicketKeys) -> Vec<u8> {

@@ -330,7 +330,7 @@ impl Scenario {
 
     /// The client takes requests for further factors.
     pub fn factors(mut self) -> Self {
-        self.client = self.client.with_factors();
+        self.client = self.client.offering_factors();
         self
     }
 

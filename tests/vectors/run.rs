@@ -257,7 +257,7 @@ fn handshake(
     ]);
     let config = ClientConfig::new(provider()).with_suites(&case.client_suites).unwrap();
     let config = config.with_prologue(PROLOGUE).unwrap();
-    let config = if case.factors.are_offered { config.with_factors() } else { config };
+    let config = if case.factors.are_offered { config.offering_factors() } else { config };
     let config = Arc::new(if case.proof_at_resumption { config.with_proof_at_resumption() } else { config });
     let bound_to = binding(&inputs.binding_type, &inputs.binding_bytes);
     let (hello, started) = match ticket {

@@ -7,7 +7,7 @@
 use crate::failure::Failure;
 use crate::remote::{Identity, Remote};
 use crate::tickets::Tickets;
-use countersign::{Begun, Connector, Error, LoginError, PublicKey, Stream, TokioLink, Trusted, TrustedTicket};
+use countersign::{Begun, Connector, Error, LoginError, PublicKey, ServerTrusted, Stream, TokioLink, TrustedTicket};
 use tokio::net::TcpStream;
 
 /// How tickets are used.
@@ -67,7 +67,10 @@ async fn anew(remote: &Remote, key: &PublicKey, identity: &Identity) -> Result<S
     }
 }
 
-async fn login(trusted: Trusted<TokioLink<TcpStream>>, identity: &Identity) -> Result<Stream<TcpStream>, LoginError> {
+async fn login(
+    trusted: ServerTrusted<TokioLink<TcpStream>>,
+    identity: &Identity,
+) -> Result<Stream<TcpStream>, LoginError> {
     trusted.login(identity.credential()).await
 }
 

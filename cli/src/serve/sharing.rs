@@ -11,7 +11,7 @@ use crate::{secrets, term};
 use clap::{Args, ValueEnum};
 use countersign::files;
 use countersign::{Penalties, TicketKeys, WhenAway};
-use countersign_stores::{RedisConfig, RedisError, RedisEvent, RedisStore, SharedSecret, SharedTicketKeys, SqlStore};
+use countersign_stores::{FleetSecret, RedisConfig, RedisError, RedisEvent, RedisStore, SharedTicketKeys, SqlStore};
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -119,15 +119,15 @@ impl SharingArgs {
     }
 
     /// The secret that everything is kept under, and those of before and to come, which servers that were started before or after this one may have.
-    fn secret(&self, keys: &Source) -> Result<SharedSecret, Failure> {
+    fn secret(&self, keys: &Source) -> Result<FleetSecret, Failure> {
         if let Some(path) = &self.shared_secret {
             return read_secret(path);
         }
         let mut all = keys.private_keys()?.into_iter();
         let (current, _) = all.next().ok_or_else(|| Failure::new("there is no key"))?;
-        let secret = all.fold(SharedSecret::of(&current), |secret, (key, role)| match role {
-            Role::Current | Role::Next => secret.with_next(SharedSecret::of(&key)),
-            Role::Retired(_) => secret.with_retired(SharedSecret::of(&key)),
+        let secret = all.fold(FleetSecret::of(&current), |secret, (key, role)| match role {
+            Role::Current | Role::Next => secret.with_next(FleetSecret::of(&key)),
+            Role::Retired(_) => secret.with_retired(FleetSecret::of(&key)),
         });
         Ok(secret)
     }
@@ -175,13 +175,13 @@ pub(super) fn shown(address: &OsStr) -> String {
     parse(address).map_or_else(|_| String::new(), |config| config.to_string())
 }
 
-fn read_secret(path: &Path) -> Result<SharedSecret, Failure> {
+fn read_secret(path: &Path) -> Result<FleetSecret, Failure> {
     let mut secret = Zeroizing::new([0; 32]);
     hex::decode_to_slice(files::read_secret(path)?.as_slice(), secret.as_mut_slice()).map_err(|_| {
         let failure = Failure::usage(format_args!("{}: it is not 64 hexadecimal digits", path.display()));
         failure.and(format_args!("make it with: (umask 077; openssl rand -hex 32 > {})", term::quoted(path)))
     })?;
-    Ok(SharedSecret::new(*secret))
+    Ok(FleetSecret::new(*secret))
 }
 
 /// What this server shares with others; by default nothing.
@@ -193,7 +193,7 @@ struct Shared {
     /// Where it is.
     named: String,
     down: Down,
-    secret: SharedSecret,
+    secret: FleetSecret,
     /// Where keys for tickets are, if there are any in a place that servers share.
     database: Option<SqlStore>,
     state: Arc<State>,

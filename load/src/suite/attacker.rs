@@ -170,7 +170,7 @@ impl Attacker {
 
     /// Logs in as somebody who is asked for a code as well, up to where the server does that. By a key, which costs it no password hash.
     pub(crate) async fn be_asked_for_a_code(&self, peer: &mut Peer) -> Option<()> {
-        let config = Arc::new(ClientConfig::clone(&self.config).with_factors());
+        let config = Arc::new(ClientConfig::clone(&self.config).offering_factors());
         let (hello, state) =
             client::start(&config, &self.pinned, &ChannelBinding::none(), &mut crypto::rng().ok()?, Moment::ORIGIN)
                 .ok()?;

@@ -83,7 +83,7 @@ impl ClientConfig {
     /// Offers to answer requests for further factors: a verdict may be one then ([`super::AwaitVerdict::read_step`]). Without it an
     /// account that needs more than its credential is refused.
     #[must_use]
-    pub fn with_factors(mut self) -> Self {
+    pub fn offering_factors(mut self) -> Self {
         self.factors = true;
         self
     }

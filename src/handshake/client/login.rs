@@ -301,7 +301,7 @@ impl AwaitVerdict {
     }
 
     /// As [`AwaitVerdict::read`], for a client that offered to answer requests for further factors
-    /// ([`ClientConfig::with_factors`]).
+    /// ([`ClientConfig::offering_factors`]).
     ///
     /// # Errors
     /// As [`AwaitVerdict::read`].

@@ -27,7 +27,7 @@ pub enum RedisEvent {
     /// It is new, was started anew, flushed, has evicted something, or is another than before: what was known of used tickets may be gone, and
     /// those of before are no longer taken.
     TicketsForgotten,
-    /// Somebody else keeps tickets there, under the same prefix and another [`SharedSecret`](crate::SharedSecret), none that this one knows: a server of this service with
+    /// Somebody else keeps tickets there, under the same prefix and another [`FleetSecret`](crate::FleetSecret), none that this one knows: a server of this service with
     /// another private key, or another service. Neither finds what the other marks, so tickets of before are no longer taken; as long as both are
     /// there, none are. Told once a minute.
     OtherSecret,

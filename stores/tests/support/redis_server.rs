@@ -5,14 +5,14 @@
 mod left_out;
 
 use countersign::{TicketUse, UnixTime};
-use countersign_stores::{RedisConfig, RedisStore, SharedSecret};
+use countersign_stores::{FleetSecret, RedisConfig, RedisStore};
 use left_out::left_out;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-pub fn secret(byte: u8) -> SharedSecret {
-    SharedSecret::new([byte; 32])
+pub fn secret(byte: u8) -> FleetSecret {
+    FleetSecret::new([byte; 32])
 }
 
 pub fn now() -> UnixTime {
