@@ -11,7 +11,7 @@ mod folder;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
-use countersign::files::{FileError, MAX_FILE};
+use countersign::files::{FileError, MAX_FILE, Missing, edit_accounts};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use folder::files;
 use std::fs;
@@ -44,7 +44,7 @@ const TOKEN_ONE: &str = "SHA256:/K6YqKtISs5VNDg8gDFOyFAq+jsTw4ZjBcxFn0Iqiak";
 fn folder() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
+    edit_accounts(&path, Missing::Make, |accounts| -> Result<(), FileError> {
         accounts.add("alice", ["read"]).unwrap();
         accounts.edit("alice", |account| account.set_password_with(b"password", &cheap())).unwrap();
         Ok(())
@@ -54,7 +54,7 @@ fn folder() -> (TempDir, PathBuf) {
 }
 
 fn add(path: &Path, name: &str) -> Result<(), FileError> {
-    AccountFile::edit(path, false, |accounts| {
+    edit_accounts(path, Missing::Fail, |accounts| {
         accounts.add(name, ["read"]).unwrap();
         accounts.edit(name, |account| account.set_password_with(b"password", &cheap())).unwrap();
         Ok(())
@@ -72,7 +72,7 @@ fn a_file_is_made_only_where_that_was_asked_for() {
     assert!(matches!(AccountFile::open(&path), Err(FileError::Io { path: named, .. }) if named == path));
     assert!(matches!(add(&path, "alice"), Err(FileError::Io { .. })));
     assert!(!path.exists());
-    AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+    edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "");
     add(&path, "alice").unwrap();
     assert_eq!(names(&path), ["alice"]);
@@ -109,12 +109,12 @@ impl From<FileError> for Stop {
 fn an_edit_that_fails_leaves_no_new_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+    assert!(edit_accounts(&path, Missing::Make, |_| Err::<(), _>(Stop)).is_err());
     assert_eq!(files(&folder), 0);
     // But an empty one that was there.
     fs::write(&path, "").unwrap();
     restrict(&path);
-    assert!(AccountFile::edit(&path, true, |_| Err::<(), _>(Stop)).is_err());
+    assert!(edit_accounts(&path, Missing::Make, |_| Err::<(), _>(Stop)).is_err());
     assert!(path.exists());
 }
 
@@ -122,7 +122,7 @@ fn an_edit_that_fails_leaves_no_new_file() {
 fn an_edit_that_fails_leaves_the_file_as_it_was() {
     let (folder, path) = folder();
     let before = fs::read_to_string(&path).unwrap();
-    let stopped = AccountFile::edit(&path, false, |accounts| {
+    let stopped = edit_accounts(&path, Missing::Fail, |accounts| {
         accounts.remove("alice").unwrap();
         Err::<(), _>(Stop)
     });
@@ -204,7 +204,7 @@ fn an_edit_leaves_the_file_to_its_owner_and_group_with_their_permissions() {
 fn an_edit_has_the_file_locked_while_it_changes_it_and_no_longer() {
     let (_folder, path) = folder();
     let lock = || fs::File::open(&path).unwrap().try_lock();
-    AccountFile::edit(&path, false, |accounts| {
+    edit_accounts(&path, Missing::Fail, |accounts| {
         assert!(matches!(lock(), Err(fs::TryLockError::WouldBlock)));
         accounts.add("bob", ["read"]).unwrap();
         Ok::<_, FileError>(())
@@ -259,7 +259,7 @@ fn a_link_to_nowhere_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let link = folder.path().join("link");
     std::os::unix::fs::symlink("nowhere", &link).unwrap();
-    let edited = AccountFile::edit(&link, true, |_| Ok::<_, FileError>(()));
+    let edited = edit_accounts(&link, Missing::Make, |_| Ok::<_, FileError>(()));
     assert!(matches!(edited, Err(FileError::Io { path, .. }) if path == link));
     assert!(link.is_symlink());
     assert_eq!(files(&folder), 1);
@@ -337,7 +337,7 @@ fn edit_by_hand(path: &Path, line: &str, meanwhile: impl FnOnce()) {
 fn an_edit_by_hand_during_an_edit_is_kept() {
     let (folder, path) = folder();
     let mut edits = 0;
-    AccountFile::edit(&path, false, |accounts| -> Result<(), FileError> {
+    edit_accounts(&path, Missing::Fail, |accounts| -> Result<(), FileError> {
         if edits < 3 {
             edit_by_hand(&path, &format!("# edit {edits}"), || {});
         }
@@ -502,7 +502,7 @@ fn a_file_that_changes_is_read_anew() {
     // Without being told to.
     add(&path, "carol").unwrap();
     assert_eq!(verify(&file, password("carol", b"password")), Ok("carol".to_owned()));
-    AccountFile::edit(&path, false, |accounts| {
+    edit_accounts(&path, Missing::Fail, |accounts| {
         accounts.remove("bob").unwrap();
         Ok::<_, FileError>(())
     })

@@ -8,7 +8,7 @@
 mod asked;
 
 use countersign::accounts::{Account, AccountFile, AccountStore, StoreError};
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use std::fs::File;
 use std::future::Future;
 use std::task::{Context, Waker};
@@ -18,7 +18,7 @@ use std::task::{Context, Waker};
 fn while_a_file_is_locked_eight_edits_wait_for_it_and_all_others_are_told_so_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    AccountFile::edit(&path, true, |accounts| {
+    edit_accounts(&path, Missing::Make, |accounts| {
         accounts.add("alice", ["read"]).unwrap();
         Ok::<_, FileError>(())
     })

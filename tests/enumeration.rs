@@ -13,7 +13,7 @@ mod provider;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{AccountFile, AccountStore, Imitation, LineError, PasswordCheck};
-use countersign::files::{self, FileError};
+use countersign::files::{self, FileError, Missing, edit_accounts};
 use countersign::{
     Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
     ServerConfig, ServerKey, StretchParameters, Stretching, Verifier, client, server,
@@ -97,7 +97,7 @@ fn file() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
     let text = accounts(1024).to_string() + &accounts(4096).to_string().replace("alice", "bob").replace("robot", "#");
-    AccountFile::edit(&path, true, |accounts| -> Result<(), FileError> {
+    edit_accounts(&path, Missing::Make, |accounts| -> Result<(), FileError> {
         *accounts = Accounts::parse(&text).0;
         Ok(())
     })
@@ -130,7 +130,7 @@ fn costs_of_strangers(file: &Arc<AccountFile>, reason: &Reason) -> Vec<usize> {
 const DEFAULT: usize = 19_456;
 
 fn change(path: &Path, change: impl Fn(&mut Accounts)) {
-    AccountFile::edit(path, false, |accounts| -> Result<(), FileError> {
+    edit_accounts(path, Missing::Fail, |accounts| -> Result<(), FileError> {
         change(accounts);
         Ok(())
     })

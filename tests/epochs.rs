@@ -8,7 +8,7 @@
 mod asked;
 
 use countersign::accounts::{AccountError, AccountFile, Accounts};
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use countersign::{Credential, CredentialKind};
 use std::collections::BTreeSet;
 use std::fs;
@@ -101,7 +101,7 @@ fn an_epoch_never_comes_back_with_an_account_that_is_deleted_and_made_again() {
     }
     are_different(&epochs);
     for is_locked in [true, false] {
-        AccountFile::edit(&path, false, |accounts| {
+        edit_accounts(&path, Missing::Fail, |accounts| {
             let done = if is_locked {
                 accounts.edit("alice", |account| Ok(account.lock()))
             } else {

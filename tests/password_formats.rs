@@ -8,6 +8,7 @@ mod asked;
 mod heap;
 
 use countersign::accounts::{AccountFile, AccountVerifier, LineError, PasswordCheck};
+use countersign::files::{Missing, edit_accounts};
 use countersign::{
     Accounts, AsyncVerifier, Attempt, Context, Credential, CredentialKind, Grant, Reason, Returning, StretchParameters,
     Stretching, UnixTime, limits,
@@ -364,7 +365,7 @@ fn an_upgrade_keeps_what_others_change_at_the_same_time() {
         let (logged_in, edited) = std::thread::scope(|scope| {
             let login = scope.spawn(|| log_in(&verifier, b"correct horse"));
             let edit = scope.spawn(|| {
-                AccountFile::edit(&path, false, |accounts| {
+                edit_accounts(&path, Missing::Fail, |accounts| {
                     accounts.add("carol", [""; 0]).unwrap();
                     if change.contains("admin") {
                         accounts.edit("alice", |account| account.add_permission("admin")).unwrap();

@@ -11,6 +11,7 @@ mod drawn;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, LineError, TotpCheck, TotpSecret};
+use countersign::files::{Missing, edit_accounts};
 use countersign::{
     Accounts, AuthorizedKey, ClientKey, Credential, CredentialKind, Form, Grant, Reason, SigningKey, StretchParameters,
     Stretching, UnixTime,
@@ -467,7 +468,7 @@ struct House(tempfile::TempDir);
 impl House {
     fn with(accounts: &Accounts) -> Self {
         let house = Self(tempfile::tempdir().unwrap());
-        AccountFile::edit(house.users(), true, |file| {
+        edit_accounts(house.users(), Missing::Make, |file| {
             *file = Accounts::parse(&*accounts.to_bytes()).0;
             Ok::<_, countersign::files::FileError>(())
         })
@@ -497,7 +498,7 @@ fn a_code_stays_used_when_the_file_is_read_anew() {
     let file = house.open();
     let code = fresh();
     assert_eq!(log_in(&file, &code), Ok(()));
-    AccountFile::edit(house.users(), false, |accounts| {
+    edit_accounts(house.users(), Missing::Fail, |accounts| {
         accounts.edit("alice", |account| account.add_permission("write")).map_err(|_| io_error())
     })
     .unwrap();

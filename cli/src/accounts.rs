@@ -12,7 +12,7 @@ use clap::Args;
 #[cfg(feature = "sql")]
 use countersign::accounts::AccountStore;
 use countersign::accounts::{Account, AccountError, AccountFile, StoreError};
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 #[cfg(feature = "sql")]
 use countersign_stores::{OpenError, Place, Schema};
 use std::ffi::{OsStr, OsString};
@@ -162,7 +162,7 @@ impl Users {
         match self {
             Self::File(path) => {
                 let insert = |accounts: &mut countersign::Accounts| Ok::<_, StoreError>(accounts.insert(account)?);
-                AccountFile::edit(path, true, insert).map_err(NotAdded::Store)
+                edit_accounts(path, Missing::Make, insert).map_err(NotAdded::Store)
             }
             #[cfg(feature = "sql")]
             Self::Sql(_) => {

@@ -21,7 +21,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use clap::Args;
 use countersign::accounts::AccountFile;
 use countersign::crypto::Provider;
-use countersign::files::{self, Existing};
+use countersign::files::{self, Existing, Missing, edit_accounts};
 use countersign::{KeySize, PrivateKey, Suite};
 use handshakes::{Combinations, PASSWORD};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -202,7 +202,7 @@ impl Bench {
     fn accounts(&self, path: &Path) -> Result<Vec<String>, Failure> {
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.argon2.clone());
         let names: Vec<String> = (1..=ACCOUNTS).map(|number| format!("user{number}")).collect();
-        AccountFile::edit(path, true, |accounts| -> Result<(), Failure> {
+        edit_accounts(path, Missing::Make, |accounts| -> Result<(), Failure> {
             // One hash for all of them: the server computes it anew at each login.
             let hash =
                 argon2.hash_password(PASSWORD).map_err(|error| Failure::new(format_args!("hashing: {error}")))?;

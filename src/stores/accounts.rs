@@ -56,7 +56,7 @@
 mod account;
 mod error;
 mod factor;
-mod file;
+pub(super) mod file;
 mod hash;
 mod imitation;
 mod keys;

@@ -18,6 +18,8 @@ pub(crate) mod text;
 #[cfg(not(unix))]
 pub(crate) use edit_elsewhere as edit;
 
+#[cfg(feature = "accounts")]
+pub use super::accounts::file::edit_accounts;
 #[cfg(feature = "x509")]
 pub use super::certificate_files::{
     read_certificate_chain, read_certificates, read_pinned_certificate, read_roots, write_certificate,
@@ -212,6 +214,17 @@ impl FileError {
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+}
+
+/// What to do where there is no file to edit.
+#[cfg(feature = "accounts")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missing {
+    /// Make one.
+    Make,
+    /// Fail.
+    Fail,
 }
 
 /// What to do where the file is there already.

@@ -12,7 +12,7 @@ use countersign::accounts::{
     Account, AccountFile, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
 };
 use countersign::crypto::rustcrypto;
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use countersign::{
     Acceptor, Accounts, Answer, AsyncVerifier, Attempt, AuthorizedKey, ClientConfig, ClientKey, Clock, Connector,
     Context, Credential, CredentialKind, Error, FactorAttempt, Further, Grant, KeyId, LoginError, Moment, Question,
@@ -41,7 +41,7 @@ macro_rules! over_each_store {
         $test(Arc::new(RwLock::new(Accounts::new()))).await;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("accounts");
-        AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+        edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
         $test(Arc::new(AccountFile::open(&path).unwrap())).await;
         for (place, _folder) in databases($name).await {
             $test(Arc::new(SqlStore::open(&place).await.unwrap())).await;

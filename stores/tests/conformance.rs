@@ -7,7 +7,7 @@ mod left_out;
 
 use base64ct::{Base64Unpadded, Encoding};
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, Accounts, Imitation, Role, StoreError};
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use countersign_stores::{Place, SqlStore, conformance};
 use left_out::left_out;
 use std::collections::{BTreeMap, HashMap};
@@ -23,7 +23,7 @@ async fn accounts_in_memory() {
 async fn an_account_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+    edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
     conformance::check(Arc::new(AccountFile::open(&path).unwrap())).await;
 }
 

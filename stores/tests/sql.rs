@@ -16,7 +16,7 @@ mod tables;
 use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::Reason;
 use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, Role, StoreError};
-use countersign::files::FileError;
+use countersign::files::{FileError, Missing, edit_accounts};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use std::io::{BufRead, BufReader};
@@ -542,7 +542,7 @@ async fn whoever_is_killed_while_writing_to_sqlite_loses_and_halves_nothing() {
 async fn whoever_is_killed_while_writing_to_an_account_file_loses_and_halves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("accounts");
-    AccountFile::edit(&path, true, |_| Ok::<_, FileError>(())).unwrap();
+    edit_accounts(&path, Missing::Make, |_| Ok::<_, FileError>(())).unwrap();
     killed("file", &path, async || AccountFile::open(&path).unwrap()).await;
     assert!(AccountFile::open(&path).unwrap().broken_lines().is_empty());
 }

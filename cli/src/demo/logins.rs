@@ -11,7 +11,7 @@ use crate::secrets::Passphrase;
 use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::{keys, term};
 use countersign::accounts::AccountFile;
-use countersign::files::{self, Existing};
+use countersign::files::{self, Existing, Missing, edit_accounts};
 use countersign::frame::FrameType;
 use countersign::limits::{CREDENTIAL_BLOCK, REFUSAL_FLOOR, TAG};
 use countersign::{
@@ -227,7 +227,7 @@ impl Stage {
         item("fingerprint", pin)?;
 
         let start = Instant::now();
-        AccountFile::edit(&users, true, |accounts| -> Result<(), Failure> {
+        edit_accounts(&users, Missing::Make, |accounts| -> Result<(), Failure> {
             accounts.add(USER, ["read", "write"])?;
             Ok(accounts.edit(USER, |account| account.set_password(PASSWORD.as_bytes()))?)
         })?;
@@ -288,7 +288,7 @@ impl Stage {
         print(&format!("{number}. {}", scene.title))?;
         term::line("")?;
         if scene.change {
-            AccountFile::edit(&self.users, false, |accounts| -> Result<(), Failure> {
+            edit_accounts(&self.users, Missing::Fail, |accounts| -> Result<(), Failure> {
                 Ok(accounts.edit(scene.user, |account| account.set_password(scene.password.as_bytes()))?)
             })?;
             said("before", &format!("the password of {} was changed to \"{}\"", scene.user, scene.password))?;

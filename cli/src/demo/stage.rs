@@ -11,6 +11,7 @@ use crate::login::{Conversation, describe};
 use crate::serve::{Backend, Guessing, Log, LogFormat, Options, Plan, Service, Sharing};
 use crate::term;
 use countersign::accounts::{Account, AccountError, AccountFile};
+use countersign::files::{Missing, edit_accounts};
 use countersign::frame::FrameType;
 use countersign::{
     ClientConfig, Connector, Credential, KeySize, LoginError, PrivateKey, Server, ServerKey, ServerKeys, Stretching,
@@ -142,7 +143,7 @@ impl<'a> Stage<'a> {
         mut change: impl FnMut(&mut Account) -> Result<(), AccountError>,
     ) -> Result<PathBuf, Failure> {
         let path = self.path("users.txt");
-        AccountFile::edit(&path, true, |accounts| -> Result<(), Failure> {
+        edit_accounts(&path, Missing::Make, |accounts| -> Result<(), Failure> {
             let mut alice = Account::new(USER, ["read", "write"])?;
             change(&mut alice)?;
             Ok(accounts.insert(&alice)?)

@@ -9,7 +9,7 @@ use super::since::Since;
 use super::{Accounts, BrokenLine, TotpCheck};
 use crate::stores::files::access::Kind;
 use crate::stores::files::stamp::{Seen, Stamp, look};
-use crate::stores::files::{FileError, MAX_FILE, edit};
+use crate::stores::files::{FileError, MAX_FILE, Missing, edit};
 use core::fmt;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use store::Desk;
 /// counts, for ten seconds. Then, and while the file can't be read, nobody is let in: the accounts read last may hold one that
 /// has been removed since. A line that can't be read locks out its own account alone.
 ///
-/// Changes by the store are edits of the file, as by [`AccountFile::edit`], each on a thread of its own, and at most 8 at once. A
+/// Changes by the store are edits of the file, as by [`edit_accounts`], each on a thread of its own, and at most 8 at once. A
 /// server that must not write the file takes no recovery codes.
 pub struct AccountFile {
     path: PathBuf,
@@ -147,38 +147,38 @@ impl AccountFile {
     pub fn broken_lines(&self) -> Arc<[BrokenLine]> {
         Arc::clone(&self.reader.latest().broken)
     }
+}
 
-    /// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically.
-    ///
-    /// The file keeps its owner, its group and their permissions; a new one gets mode 0600. Where `path` is a link, its
-    /// target is edited. A missing file is made, if `create` says so; comments, broken lines and whatever is not changed are
-    /// kept to the byte. An error leaves the file as it was, or missing.
-    ///
-    /// Edits wait for each other. If others change the file meanwhile, by hand, `change` is called again, on what they made of
-    /// it: what it gave last is what counts. An editor that had read the file before and writes it within a tenth of a second
-    /// after this edit is waited for, so an edit takes that long. On file systems that can't exchange two files (NFS is one), and on
-    /// other systems than Linux and Apple's, a change by hand in the moment of the replacing can be lost.
-    ///
-    /// # Errors
-    /// [`FileError`], and what `change` says.
-    pub fn edit<T, E: From<FileError>>(
-        path: impl AsRef<Path>,
-        create: bool,
-        mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let path = path.as_ref();
-        edit::edit(path, KIND, create, |text| {
-            let (mut accounts, _) = Accounts::parse(text);
-            let result = change(&mut accounts)?;
-            accounts.keep_imitation();
-            let text = accounts.text();
-            // It could not be read again, and would lock everybody out.
-            if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {
-                return Err(FileError::TooLong { path: path.to_owned(), most: MAX_FILE }.into());
-            }
-            Ok((text, result))
-        })
-    }
+/// Edits a file in place: reads it, lets `change` work on the accounts, and writes it atomically.
+///
+/// The file keeps its owner, its group and their permissions; a new one gets mode 0600. Where `path` is a link, its
+/// target is edited. A missing one is made, or is an error, as `missing` says; comments, broken lines and whatever is not changed are
+/// kept to the byte. An error leaves the file as it was, or missing.
+///
+/// Edits wait for each other. If others change the file meanwhile, by hand, `change` is called again, on what they made of
+/// it: what it gave last is what counts. An editor that had read the file before and writes it within a tenth of a second
+/// after this edit is waited for, so an edit takes that long. On file systems that can't exchange two files (NFS is one), and on
+/// other systems than Linux and Apple's, a change by hand in the moment of the replacing can be lost.
+///
+/// # Errors
+/// [`FileError`], and what `change` says.
+pub fn edit_accounts<T, E: From<FileError>>(
+    path: impl AsRef<Path>,
+    missing: Missing,
+    mut change: impl FnMut(&mut Accounts) -> Result<T, E>,
+) -> Result<T, E> {
+    let path = path.as_ref();
+    edit::edit(path, KIND, missing == Missing::Make, |text| {
+        let (mut accounts, _) = Accounts::parse(text);
+        let result = change(&mut accounts)?;
+        accounts.keep_imitation();
+        let text = accounts.text();
+        // It could not be read again, and would lock everybody out.
+        if u64::try_from(text.len()).is_ok_and(|length| length > MAX_FILE) {
+            return Err(FileError::TooLong { path: path.to_owned(), most: MAX_FILE }.into());
+        }
+        Ok((text, result))
+    })
 }
 
 impl fmt::Debug for AccountFile {

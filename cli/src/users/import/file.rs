@@ -5,7 +5,7 @@ use crate::accounts::{Users, lines, missing, warnings};
 use crate::failure::Failure;
 use crate::term;
 use countersign::accounts::{AccountError, AccountFile, Accounts};
-use countersign::files::{FileError, MAX_FILE};
+use countersign::files::{FileError, MAX_FILE, Missing, edit_accounts};
 use std::path::{Path, PathBuf};
 
 /// Records for a users file.
@@ -58,7 +58,7 @@ impl super::Import for Import {
             return Ok(Imported::default());
         }
         let edited =
-            AccountFile::edit(&path, true, |accounts| Ok::<_, FileError>(import(accounts, &records, existing)));
+            edit_accounts(&path, Missing::Make, |accounts| Ok::<_, FileError>(import(accounts, &records, existing)));
         edited.map_err(|error| match error {
             FileError::TooLong { .. } => too_many(&path),
             error => missing(&path, &error),

@@ -8,7 +8,7 @@ use super::super::role::Role;
 use super::super::store::{AccountStore, StoreError};
 use super::super::{AccountError, Accounts};
 use super::{AccountFile, FIRST, PATIENCE, Reading, STALE};
-use crate::stores::files::FileError;
+use crate::stores::files::{FileError, Missing, edit_accounts};
 use core::future::ready;
 use futures_channel::oneshot;
 use std::io;
@@ -78,7 +78,7 @@ impl Desk {
 
 impl File {
     fn update(&self, old: &Account, new: &Account) -> Result<Account, StoreError> {
-        AccountFile::edit(&self.path, false, |accounts| accounts.exchange(old, new))?;
+        edit_accounts(&self.path, Missing::Fail, |accounts| accounts.exchange(old, new))?;
         // Under the epoch that its next logins have.
         let accounts = served(self.reader.ask(FIRST))?;
         // As it is written: a key's comment loses its blanks there, for one.
@@ -123,7 +123,8 @@ impl AccountStore for AccountFile {
 
     async fn add(&self, account: &Account) -> Result<(), StoreError> {
         let account = account.clone();
-        let add = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert(&account)?));
+        let add =
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert(&account)?));
         self.desk.edit(add).await
     }
 
@@ -143,7 +144,8 @@ impl AccountStore for AccountFile {
 
     async fn remove(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
-        let remove = move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove(&name)?));
+        let remove =
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove(&name)?));
         self.desk.edit(remove).await
     }
 
@@ -157,8 +159,9 @@ impl AccountStore for AccountFile {
 
     async fn add_role(&self, role: &Role) -> Result<(), StoreError> {
         let role = role.clone();
-        let add =
-            move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.insert_role(role.clone())?));
+        let add = move |file: &File| {
+            edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.insert_role(role.clone())?))
+        };
         self.desk.edit(add).await
     }
 
@@ -168,14 +171,14 @@ impl AccountStore for AccountFile {
         }
         let (old, new) = (old.clone(), new.clone());
         let update =
-            move |file: &File| AccountFile::edit(&file.path, false, |accounts| accounts.exchange_role(&old, &new));
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| accounts.exchange_role(&old, &new));
         self.desk.edit(update).await
     }
 
     async fn remove_role(&self, name: &str) -> Result<(), StoreError> {
         let name = name.to_owned();
         let remove =
-            move |file: &File| AccountFile::edit(&file.path, false, |accounts| Ok(accounts.remove_role(&name)?));
+            move |file: &File| edit_accounts(&file.path, Missing::Fail, |accounts| Ok(accounts.remove_role(&name)?));
         self.desk.edit(remove).await
     }
 }
@@ -192,7 +195,7 @@ mod tests {
     fn a_file_that_was_looked_at_too_long_ago_lets_nobody_in() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("users.txt");
-        AccountFile::edit(&path, true, |_| Ok::<_, StoreError>(())).unwrap();
+        edit_accounts(&path, Missing::Make, |_| Ok::<_, StoreError>(())).unwrap();
         let file = AccountFile::open(&path).unwrap();
         let View { good, .. } = file.reader.ask(FIRST);
         let looked = |ago| {
