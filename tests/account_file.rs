@@ -574,7 +574,8 @@ fn a_change_in_place_that_keeps_the_length_and_the_time_is_noticed() {
         fs::File::options().write(true).open(&path).unwrap().set_modified(before).unwrap();
         file.refresh().unwrap();
         assert!(
-            format!("{:?}", file.accounts().iter().next().unwrap().grant()).contains(&to.replace("permissions=", ""))
+            format!("{:?}", file.accounts().iter().next().unwrap().own_grant())
+                .contains(&to.replace("permissions=", ""))
         );
     }
 }

@@ -250,7 +250,7 @@ fn an_edit_is_made_on_what_others_made_of_the_account_and_an_error_changes_nothi
     }))
     .unwrap();
     assert_eq!(seen.len(), 2);
-    assert!(store.alice().grant().permits("write"));
+    assert!(store.alice().own_grant().permits("write"));
     assert!(log_in(&AccountVerifier::new(Arc::clone(&store)), b"another").is_ok(), "the other change is kept");
     let unchanged = store.alice();
     let failed = block_on(store.edit("alice", |account| {

@@ -73,7 +73,7 @@ fn a_file_is_printed_as_it_was_read() {
     assert_eq!(names, ["alice", "bob", "dave", "\u{e9}mile"]);
     let alice = accounts.get("alice").unwrap();
     assert!(alice.has_password() && alice.tokens() == 1);
-    assert_eq!(alice.grant().permissions().collect::<Vec<_>>(), ["read", "write"]);
+    assert_eq!(alice.own_grant().permissions().collect::<Vec<_>>(), ["read", "write"]);
     assert_eq!(alice.to_string(), text.lines().nth(2).unwrap());
     assert!(accounts.get("carol").is_none());
     // And once more.

@@ -503,7 +503,7 @@ fn a_code_stays_used_when_the_file_is_read_anew() {
     })
     .unwrap();
     file.refresh().unwrap();
-    assert!(file.accounts().get("alice").unwrap().grant().permits("write"));
+    assert!(file.accounts().get("alice").unwrap().own_grant().permits("write"));
     assert_eq!(log_in(&file, &code), Err(Reason::FactorUsed));
     // One who opens the file now does not know, and takes none of this step.
     let code = rfc().code(system_now());

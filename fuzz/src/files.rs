@@ -186,7 +186,7 @@ fn accounts(file: &[u8]) -> usize {
         for permission in granted.permissions() {
             let has =
                 |role: &str| accounts.role(role).is_some_and(|role| role.permissions().any(|held| held == permission));
-            let is_own = account.grant().permissions().any(|held| held == permission);
+            let is_own = account.own_grant().permissions().any(|held| held == permission);
             assert!(is_own || account.roles().any(has), "{name} may {permission}, and why");
         }
     }
@@ -226,7 +226,7 @@ fn state(accounts: &Accounts, name: &str) -> String {
         format!("{} {from:?} {:?}", key.key(), key.until())
     };
     let keys: Vec<String> = account.keys().iter().map(key).collect();
-    let permissions: Vec<&str> = account.grant().permissions().collect();
+    let permissions: Vec<&str> = account.own_grant().permissions().collect();
     let closed = (account.is_locked(), account.expires());
     let factors = (account.has_totp(), account.recovery_codes());
     let roles: Vec<&str> = account.roles().collect();

@@ -345,7 +345,7 @@ async fn edits_at_once_lose_nothing<S: AccountStore + 'static>(store: &Arc<S>) {
     for edit in edits {
         assert!(good(good(edit.await)));
     }
-    assert_eq!(found(&**store, "alice").await.grant().permissions().count(), 6);
+    assert_eq!(found(&**store, "alice").await.own_grant().permissions().count(), 6);
     // Nor where what is changed stands in a table of its own.
     let edits: Vec<_> = (0..6)
         .map(|_| {

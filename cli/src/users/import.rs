@@ -271,7 +271,7 @@ fn progress(length: u64) -> ProgressBar {
 /// Gives an account what a record says.
 fn set(account: &mut Account, record: &Record) -> Result<(), AccountError> {
     if let Some(permissions) = &record.permissions {
-        let held: Vec<String> = account.grant().permissions().map(str::to_owned).collect();
+        let held: Vec<String> = account.own_grant().permissions().map(str::to_owned).collect();
         for old in held.iter().filter(|held| !permissions.contains(held)) {
             account.remove_permission(old)?;
         }

@@ -100,7 +100,7 @@ impl<'a> Shown<'a> {
         let shown = |of: &'a StretchedHash| Stretched { realm: of.realm(), parameters: of.parameters().to_string() };
         Self {
             name: account.name(),
-            permissions: account.grant().permissions().collect(),
+            permissions: account.own_grant().permissions().collect(),
             roles: account.roles().collect(),
             from: account.allowed_from().map(AddressPatterns::as_str),
             password,

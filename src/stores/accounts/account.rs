@@ -91,8 +91,8 @@ impl Account {
         self.grant.principal()
     }
 
-    /// What the user is granted on login, beside what the roles give.
-    pub fn grant(&self) -> &Grant {
+    /// What the account has of its own: its roles give more ([`Account::granted`]).
+    pub fn own_grant(&self) -> &Grant {
         &self.grant
     }
 

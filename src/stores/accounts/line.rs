@@ -42,7 +42,7 @@ impl Account {
     /// use countersign::accounts::Account;
     ///
     /// let account = Account::from_fields("alice", [("permissions", "read,write"), ("locked", "yes")])?;
-    /// assert!(account.is_locked() && account.grant().permits("write"));
+    /// assert!(account.is_locked() && account.own_grant().permits("write"));
     /// # Ok::<(), countersign::accounts::LineError>(())
     /// ```
     ///

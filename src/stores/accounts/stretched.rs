@@ -8,11 +8,6 @@ use crate::terms::error::Reason;
 use crate::terms::stretch::{StretchedHash, StretchedPassword};
 
 impl Account {
-    /// Whether a stretched password is set.
-    pub fn has_stretched(&self) -> bool {
-        self.stretched.is_some()
-    }
-
     /// What is kept of a password that is stretched at the client.
     pub fn stretched(&self) -> Option<&StretchedHash> {
         self.stretched.as_ref()

@@ -269,7 +269,7 @@ pub(super) fn check_return(
 ) -> Result<Grant, Reason> {
     let account = account.ok_or(Reason::UnknownUser)?;
     let can_log_in = match kind {
-        CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.has_stretched(),
+        CredentialKind::Password | CredentialKind::Stretched => account.has_password() || account.stretched().is_some(),
         CredentialKind::Token => account.tokens() > 0,
         CredentialKind::Key => account.admits_key(address, time),
     };
