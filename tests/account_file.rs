@@ -9,8 +9,7 @@ mod asked;
 #[path = "support/folder.rs"]
 mod folder;
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, LineError, News};
+use countersign::accounts::{AccountFile, AccountVerifier, BrokenLine, HashParameters, LineError, News};
 use countersign::files::{FileError, MAX_FILE, Missing, edit_accounts};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use folder::files;
@@ -20,8 +19,8 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
-fn cheap() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
+fn cheap() -> HashParameters {
+    HashParameters::new(8, 1, 1).unwrap()
 }
 
 fn password<'a>(user: &'a str, password: &'a [u8]) -> Credential<'a> {
@@ -46,7 +45,7 @@ fn folder() -> (TempDir, PathBuf) {
     let path = folder.path().join("accounts");
     edit_accounts(&path, Missing::Make, |accounts| -> Result<(), FileError> {
         accounts.add("alice", ["read"]).unwrap();
-        accounts.edit("alice", |account| account.set_password_with(b"password", &cheap())).unwrap();
+        accounts.edit("alice", |account| account.set_password_with(b"password", cheap())).unwrap();
         Ok(())
     })
     .unwrap();
@@ -56,7 +55,7 @@ fn folder() -> (TempDir, PathBuf) {
 fn add(path: &Path, name: &str) -> Result<(), FileError> {
     edit_accounts(path, Missing::Fail, |accounts| {
         accounts.add(name, ["read"]).unwrap();
-        accounts.edit(name, |account| account.set_password_with(b"password", &cheap())).unwrap();
+        accounts.edit(name, |account| account.set_password_with(b"password", cheap())).unwrap();
         Ok(())
     })
 }

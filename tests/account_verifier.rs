@@ -7,10 +7,9 @@
 #[path = "support/asked.rs"]
 mod asked;
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use asked::block_on;
 use countersign::accounts::{
-    Account, AccountError, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
+    Account, AccountError, AccountStore, AccountVerifier, HashParameters, Imitation, Role, StoreError, TotpSecret,
 };
 use countersign::{
     Accounts, AsyncVerifier, Attempt, AuthorizedKey, ClientKey, Clock, Context, Credential, CredentialKind,
@@ -24,13 +23,13 @@ use std::time::Duration;
 
 const PASSWORD: &[u8] = b"correct horse";
 
-fn cheap(passes: u32) -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, passes, 1, None).unwrap())
+fn cheap(passes: u32) -> HashParameters {
+    HashParameters::new(8, passes, 1).unwrap()
 }
 
 fn alice() -> Account {
     let mut alice = Account::new("alice", ["read"]).unwrap();
-    alice.set_password_with(PASSWORD, &cheap(1)).unwrap();
+    alice.set_password_with(PASSWORD, cheap(1)).unwrap();
     alice
 }
 
@@ -105,7 +104,7 @@ impl AccountStore for Store {
             Fault::Crowded => return Err(StoreError::Conflict),
             Fault::Overtaken => {
                 *self.fault.lock().unwrap() = Fault::None;
-                let other = |account: &mut Account| account.set_password_with(b"another", &cheap(1));
+                let other = |account: &mut Account| account.set_password_with(b"another", cheap(1));
                 self.accounts.write().unwrap().edit("alice", other).unwrap();
             }
         }
@@ -147,7 +146,7 @@ fn upgrading(store: &Arc<Store>) -> AccountVerifier<Arc<Store>> {
     AccountVerifier::new(Arc::clone(store)).with_upgrade(|account, password| {
         let is_old = account.to_string().contains("t=1");
         let mut better = account.clone();
-        better.set_password_with(password, &cheap(2)).unwrap();
+        better.set_password_with(password, cheap(2)).unwrap();
         is_old.then_some(better)
     })
 }

@@ -7,20 +7,19 @@
 #[path = "support/drawn.rs"]
 mod drawn;
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{self, Account, AccountError, BrokenLine, LineError};
+use countersign::accounts::{self, Account, AccountError, BrokenLine, HashParameters, LineError};
 use countersign::{Accounts, Credential, CredentialKind, Misuse, Reason, UnixTime};
 use sha2::{Digest, Sha256};
 
 /// As cheap as Argon2id gets: these tests are not about its strength.
-fn cheap() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
+fn cheap() -> HashParameters {
+    HashParameters::new(8, 1, 1).unwrap()
 }
 
 fn hash(password: &[u8]) -> String {
     let mut accounts = Accounts::new();
     accounts.add("x", [""; 0]).unwrap();
-    accounts.edit("x", |account| account.set_password_with(password, &cheap())).unwrap();
+    accounts.edit("x", |account| account.set_password_with(password, cheap())).unwrap();
     accounts.to_string().trim().trim_start_matches("x password=").to_owned()
 }
 
@@ -194,8 +193,11 @@ fn a_hash_that_costs_more_than_a_server_can_spend_is_neither_read_nor_made() {
         let (_, broken) = Accounts::parse(format!("alice password={line}\n"));
         let mut accounts = Accounts::new();
         accounts.add("alice", [""; 0]).unwrap();
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(m, t, p, None).unwrap());
-        (broken, move || accounts.edit("alice", |account| account.set_password_with(b"password", &argon2)))
+        let set = move || {
+            let parameters = HashParameters::new(m, t, p)?;
+            accounts.edit("alice", |account| account.set_password_with(b"password", parameters))
+        };
+        (broken, set)
     };
     for (m, t, p) in [(1 << 20, 1, 1), (8, 32, 1), (128, 1, 16)] {
         assert_eq!(with(m, t, p).0, [], "m={m},t={t},p={p}");
@@ -213,7 +215,7 @@ fn verifying_says_what_was_wrong_to_the_local_side() {
     let (mut accounts, _) = Accounts::parse(format!("robot token={}\n", token_hash(b"token one")));
     for (name, secret) in [("alice", &b"correct horse"[..]), ("bob", b"\0\xff binary \n")] {
         accounts.add(name, ["read"]).unwrap();
-        accounts.edit(name, |account| account.set_password_with(secret, &cheap())).unwrap();
+        accounts.edit(name, |account| account.set_password_with(secret, cheap())).unwrap();
     }
     let ok = |name: &str| Ok(name.to_owned());
     for (credential, expected) in [
@@ -243,12 +245,12 @@ fn a_password_can_be_changed_and_the_old_one_is_gone() {
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
     assert!(!accounts.get("alice").unwrap().has_password());
-    accounts.edit("alice", |account| account.set_password_with(b"old", &cheap())).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(b"old", cheap())).unwrap();
     let first = accounts.to_string();
-    accounts.edit("alice", |account| account.set_password_with(b"new", &cheap())).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(b"new", cheap())).unwrap();
     assert_eq!(verify(&accounts, password("alice", b"old")), Err(Reason::WrongPassword));
     assert_eq!(verify(&accounts, password("alice", b"new")), Ok("alice".to_owned()));
-    accounts.edit("alice", |account| account.set_password_with(b"old", &cheap())).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(b"old", cheap())).unwrap();
     assert_ne!(accounts.to_string(), first, "a fresh salt");
     let text = accounts.to_string();
     assert!(text.contains("password=$argon2id$v=19$m=8,t=1,p=1$") && !text.contains("old"), "{text}");
@@ -309,7 +311,7 @@ fn a_removed_account_is_gone_with_its_password_and_its_tokens() {
     let mut accounts = Accounts::new();
     for name in ["alice", "robot", "zoe"] {
         accounts.add(name, [name]).unwrap();
-        accounts.edit(name, |account| account.set_password_with(b"password", &cheap())).unwrap();
+        accounts.edit(name, |account| account.set_password_with(b"password", cheap())).unwrap();
     }
     let [robot, zoe] = ["robot", "zoe"].map(|name| accounts.edit(name, |account| account.issue_token()).unwrap());
     accounts.remove("robot").unwrap();
@@ -340,7 +342,7 @@ fn each_change_that_can_t_be_made_says_why() {
     for bad in [&b""[..], &[b'x'; 4097]] {
         assert_eq!(accounts.edit("alice", |account| account.set_password(bad)), Err(AccountError::BadPassword));
     }
-    accounts.edit("alice", |account| account.set_password_with(&[b'x'; 4096], &cheap())).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(&[b'x'; 4096], cheap())).unwrap();
     let twice = AccountError::Permissions(Misuse::Duplicate("the permissions"));
     assert_eq!(accounts.add("carol", ["a", "a"]), Err(twice));
     let comma = AccountError::Permissions(Misuse::BadInput("a permission"));

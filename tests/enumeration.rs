@@ -11,8 +11,7 @@ mod heap;
 #[path = "support/provider.rs"]
 mod provider;
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{AccountFile, AccountStore, Imitation, LineError, PasswordCheck};
+use countersign::accounts::{AccountFile, AccountStore, HashParameters, Imitation, LineError, PasswordCheck};
 use countersign::files::{self, FileError, Missing, edit_accounts};
 use countersign::{
     Accounts, Attempt, ChannelBinding, ClientConfig, Context, Credential, Grant, Moment, PrivateKey, Reason, Server,
@@ -37,10 +36,10 @@ fn is_one_hash(kib: usize, memory: usize) -> bool {
 }
 
 fn accounts(memory: u32) -> Accounts {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+    let argon2 = HashParameters::new(memory, 1, 1).unwrap();
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    accounts.edit("alice", |account| account.set_password_with(b"correct horse", &argon2)).unwrap();
+    accounts.edit("alice", |account| account.set_password_with(b"correct horse", argon2)).unwrap();
     accounts.add("robot", [""; 0]).unwrap();
     accounts
 }
@@ -138,9 +137,9 @@ fn change(path: &Path, change: impl Fn(&mut Accounts)) {
 }
 
 fn add_password(accounts: &mut Accounts, name: &str, memory: u32) {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+    let argon2 = HashParameters::new(memory, 1, 1).unwrap();
     accounts.add(name, [""; 0]).unwrap();
-    accounts.edit(name, |account| account.set_password_with(b"password", &argon2)).unwrap();
+    accounts.edit(name, |account| account.set_password_with(b"password", argon2)).unwrap();
 }
 
 #[test]
@@ -397,8 +396,7 @@ fn a_stretched_password_costs_no_hash_and_one_for_everybody_alike_while_accounts
             assert!(expected, "{user}, moving {moving}: {cost} KiB");
         }
         // The same for a store of one's own.
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 1, 1, None).unwrap());
-        let hash = argon2::PasswordHasher::hash_password(&argon2, b"correct horse").unwrap().to_string();
+        let hash = PasswordCheck::hash_with(b"correct horse", HashParameters::new(4096, 1, 1).unwrap()).unwrap();
         let passwords = PasswordCheck::imitating([&hash]).unwrap();
         let shown = stretching.stretch("alice", b"correct horse").unwrap();
         let stored = shown.newest();
@@ -414,7 +412,8 @@ fn while_accounts_move_who_sends_no_password_costs_a_hash_and_is_let_in_by_none(
     let of = Stretching::new("db.example", &[StretchParameters::new(7, 5, 1).unwrap()]).unwrap();
     let mut accounts = moving_accounts(&of);
     // A file may hold the hash of nothing.
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(4096, 1, 1, None).unwrap());
+    let params = argon2::Params::new(4096, 1, 1, None).unwrap();
+    let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let nothing = argon2::PasswordHasher::hash_password(&argon2, b"").unwrap().to_string();
     accounts.add("eve", [""; 0]).unwrap();
     accounts.edit("eve", |account| account.set_password_hash(&nothing)).unwrap();

@@ -7,8 +7,7 @@
 #[path = "support/heap.rs"]
 mod heap;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
-use countersign::accounts::{AccountError, LineError, PasswordCheck};
+use countersign::accounts::{AccountError, HashParameters, LineError, PasswordCheck};
 use countersign::{Reason, limits};
 
 /// What `work` gives, and the bytes that it allocates, in KiB.
@@ -24,8 +23,8 @@ fn is_one_hash(kib: usize, memory: usize) -> bool {
 
 /// A hash of `correct horse` at this memory cost, as it stands in the store.
 fn stored(memory: u32) -> String {
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
-    argon2.hash_password(b"correct horse").unwrap().to_string()
+    let argon2 = HashParameters::new(memory, 1, 1).unwrap();
+    PasswordCheck::hash_with(b"correct horse", argon2).unwrap()
 }
 
 #[test]
@@ -117,7 +116,7 @@ fn a_password_check_with_a_key_imitates_the_same_in_every_process() {
 
 #[test]
 fn a_password_check_without_a_store_to_imitate_costs_a_default_hash() {
-    let memory = usize::try_from(Params::DEFAULT_M_COST).unwrap();
+    let memory = usize::try_from(HashParameters::default().memory()).unwrap();
     // The first of this size, and the only one that shows: it leaves its memory for the next.
     let (verdict, cost) = kib(|| PasswordCheck::new().verify("mallory", b"wrong", None));
     assert_eq!(verdict, Err(Reason::UnknownUser));

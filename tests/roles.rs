@@ -4,8 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 #![allow(clippy::arithmetic_side_effects)]
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountError, Accounts, LineError, Role, TotpSecret};
+use countersign::accounts::{Account, AccountError, Accounts, HashParameters, LineError, Role, TotpSecret};
 use countersign::{
     AuthorizedKey, Credential, CredentialKind, Reason, SigningKey, StretchParameters, Stretching, UnixTime, limits,
 };
@@ -216,8 +215,8 @@ fn key(seed: u8) -> AuthorizedKey {
 
 /// A password as the server hashes it.
 fn set_hashed(account: &mut Account, password: &[u8]) {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-    account.set_password_with(password, &cheap).unwrap();
+    let cheap = HashParameters::new(8, 1, 1).unwrap();
+    account.set_password_with(password, cheap).unwrap();
 }
 
 /// A password as the client stretches it.

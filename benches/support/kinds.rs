@@ -1,7 +1,6 @@
 //! Kinds of accounts, and ways to be refused at them.
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::Account;
+use countersign::accounts::{Account, HashParameters};
 use countersign::{Accounts, AuthorizedKey, SigningKey, UnixTime};
 
 /// What is right for each account that has a password. All names and passwords have one length: that of their own, those who log in
@@ -10,8 +9,8 @@ const RIGHT: &[u8] = b"correct horse";
 const WRONG: &[u8] = b"a wrong guess";
 
 /// The smallest Argon2id there is: it costs so little that it hides nothing else.
-pub(crate) fn cheap() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap())
+pub(crate) fn cheap() -> HashParameters {
+    HashParameters::new(8, 1, 1).unwrap()
 }
 
 /// One account of each kind.
@@ -27,7 +26,7 @@ pub(crate) fn accounts() -> Accounts {
             }
             "tokens" => drop(account.issue_token().unwrap()),
             "nocred" => {}
-            _ => account.set_password_with(RIGHT, &argon2).unwrap(),
+            _ => account.set_password_with(RIGHT, argon2).unwrap(),
         }
         match name {
             "locked" => drop(account.lock()),
@@ -53,8 +52,8 @@ pub(crate) const BY_OTHERS: [&str; 3] =
 /// The accounts that a login of this class is refused at.
 pub(crate) fn accounts_of(class: &str) -> Accounts {
     if class.ends_with("hashed otherwise") {
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(32, 2, 1, None).unwrap());
-        return hashed(|account| account.set_password_with(RIGHT, &argon2).unwrap());
+        let argon2 = HashParameters::new(32, 2, 1).unwrap();
+        return hashed(|account| account.set_password_with(RIGHT, argon2).unwrap());
     }
     if class.ends_with("bcrypt") {
         // `correct horse` at 2^5 rounds.

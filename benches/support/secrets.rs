@@ -5,7 +5,6 @@ use crate::hidden::{all_but_the_secret, all_but_the_values, nothing, showing};
 use crate::kinds::{accounts, cheap, login_of};
 use crate::memcheck::{hide, is_hidden, show, unreported};
 use crate::support::{KEYS, NOW, Peers, TODAY, account, private_key, resumed};
-use argon2::PasswordHasher;
 use core::hint::black_box;
 use core::pin::pin;
 use core::task::{Context as Waiting, Poll, Waker};
@@ -218,7 +217,7 @@ fn proved(provider: Provider) {
 fn against_a_hidden_hash(provider: Provider) {
     let accounts = unreported(|| {
         let mut alice = Account::new("alice", ["read"]).unwrap();
-        let mut hash = cheap().hash_password(b"correct horse").unwrap().to_string().into_bytes();
+        let mut hash = PasswordCheck::hash_with(b"correct horse", cheap()).unwrap().into_bytes();
         let output = hash.iter().rposition(|&byte| byte == b'$').unwrap() + 1;
         hide(&mut hash[output..]);
         alice.set_password_hash(&String::from_utf8(hash).unwrap()).unwrap();
@@ -286,7 +285,7 @@ fn second_factor(provider: Provider) {
     let mut alice = Account::new("alice", ["read"]).unwrap();
     alice.set_totp(&secret);
     let recovery = alice.issue_recovery_codes().unwrap();
-    alice.set_password_with(b"correct horse", &cheap()).unwrap();
+    alice.set_password_with(b"correct horse", cheap()).unwrap();
     let mut accounts = Accounts::new();
     accounts.insert(&alice).unwrap();
     let accounts = over(accounts);

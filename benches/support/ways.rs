@@ -240,7 +240,7 @@ fn accounts_of(what: &str, give: impl FnOnce(&mut Account)) -> Accounts {
     let mut accounts = Accounts::new();
     // What unknown names are imitated by.
     let mut other = Account::new("user02", ["read"]).unwrap();
-    other.set_password_with(b"correct horse", &cheap()).unwrap();
+    other.set_password_with(b"correct horse", cheap()).unwrap();
     accounts.insert(&account).unwrap();
     accounts.insert(&other).unwrap();
     accounts
@@ -306,7 +306,7 @@ fn by_stretched_password(peers: Peers, what: &str, stretching: Stretching) -> (R
     let accounts = accounts_of(what, |account| {
         if what.contains("account with a password alone") {
             let password: &[u8] = if is_right { b"correct horse" } else { b"a better hors" };
-            return account.set_password_with(password, &cheap()).unwrap();
+            return account.set_password_with(password, cheap()).unwrap();
         }
         let stored = shown.newest().to_string();
         let (hash, rest) = stored.split_once(';').unwrap();
@@ -380,7 +380,7 @@ fn by_factor(mut peers: Peers, what: &str) -> (Reason, Reason) {
     let secret = TotpSecret::parse("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
     let accounts = verifying(accounts_of(what, |account| {
         account.set_totp(&secret);
-        account.set_password_with(b"correct horse", &cheap()).unwrap();
+        account.set_password_with(b"correct horse", cheap()).unwrap();
     }));
     let credential = Credential::Password { user: USER, password: b"correct horse" };
     let (open, client) = peers.arrived_with(credential, false, 1);

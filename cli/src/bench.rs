@@ -17,9 +17,8 @@ mod table;
 
 use crate::failure::Failure;
 use crate::{keys, term};
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use clap::Args;
-use countersign::accounts::AccountFile;
+use countersign::accounts::{AccountFile, HashParameters, PasswordCheck};
 use countersign::crypto::Provider;
 use countersign::files::{self, Existing, Missing, edit_accounts};
 use countersign::{KeySize, PrivateKey, Suite};
@@ -71,7 +70,7 @@ pub(crate) struct Bench {
     providers: Vec<Provider>,
     /// What a password hash costs: KiB of memory, passes, lanes; the default is what `user add` writes
     #[arg(long, value_name = "PARAMETERS", default_value = "m=19456,t=2,p=1", value_parser = options::argon2)]
-    argon2: Params,
+    argon2: HashParameters,
     /// The share of logins that come with a ticket, in the second load and in the answer
     #[arg(long, value_name = "SHARE", default_value = "0.9", value_parser = options::share)]
     resumed: f64,
@@ -129,9 +128,8 @@ impl Bench {
 
         let answer = setup.answer(&handshakes)?;
         let key = self.key(&setup, &keys)?;
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.argon2.clone());
         let rounds = if self.quick { 3 } else { 31 };
-        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2, rounds };
+        let measure = Measure { provider: setup.provider, key, suite: setup.suite, argon2: self.argon2, rounds };
         let relief = measure.run()?;
         self.say([String::new()].into_iter().chain(table::relief(plan, &relief, answer)))?;
 
@@ -200,13 +198,10 @@ impl Bench {
 
     /// Makes the users file. Gives the names in it.
     fn accounts(&self, path: &Path) -> Result<Vec<String>, Failure> {
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, self.argon2.clone());
         let names: Vec<String> = (1..=ACCOUNTS).map(|number| format!("user{number}")).collect();
         edit_accounts(path, Missing::Make, |accounts| -> Result<(), Failure> {
             // One hash for all of them: the server computes it anew at each login.
-            let hash =
-                argon2.hash_password(PASSWORD).map_err(|error| Failure::new(format_args!("hashing: {error}")))?;
-            let hash = hash.to_string();
+            let hash = PasswordCheck::hash_with(PASSWORD, self.argon2)?;
             names.iter().try_for_each(|name| {
                 accounts.add(name, ["read", "write"])?;
                 Ok(accounts.edit(name, |account| account.set_password_hash(&hash))?)

@@ -75,6 +75,7 @@ mod verifier;
 pub use account::Account;
 pub use error::AccountError;
 pub use file::{AccountFile, News};
+pub use hash::HashParameters;
 pub use imitation::Imitation;
 pub use line::{BrokenLine, LineError};
 pub use password::{PasswordCheck, PreparedCheck};

@@ -7,10 +7,9 @@
 //! # }
 //! ```
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use core::fmt::Debug;
 use countersign::accounts::{
-    Account, AccountError, AccountStore, AccountVerifier, Answers, Role, StoreError, TotpSecret,
+    Account, AccountError, AccountStore, AccountVerifier, Answers, HashParameters, Role, StoreError, TotpSecret,
 };
 use countersign::{
     AsyncVerifier, Attempt, AuthorizedKey, Context, Credential, CredentialKind, FactorAttempt, Further, Grant, Reason,
@@ -62,17 +61,17 @@ fn some<T>(option: Option<T>) -> T {
 
 const PASSWORD: &[u8] = b"correct horse";
 
-fn argon2(memory: u32) -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, good(Params::new(memory, 1, 1, None)))
+fn argon2(memory: u32) -> HashParameters {
+    good(HashParameters::new(memory, 1, 1))
 }
 
-fn cheap() -> Argon2<'static> {
+fn cheap() -> HashParameters {
     argon2(8)
 }
 
 fn account(name: &str) -> Account {
     let mut account = good(Account::new(name, ["read"]));
-    good(account.set_password_with(PASSWORD, &cheap()));
+    good(account.set_password_with(PASSWORD, cheap()));
     account
 }
 
@@ -178,7 +177,7 @@ const CHANGES: [(&str, Change); 13] = [
         let key = good(SigningKey::from_ed25519(&[1; 32])).public_key().clone();
         account.add_key(&good(AuthorizedKey::bounded(key, "a laptop", None, None))).map(drop)
     }),
-    ("a password", |account| account.set_password_with(b"battery staple", &cheap())),
+    ("a password", |account| account.set_password_with(b"battery staple", cheap())),
     ("a second factor", |account| {
         account.set_totp(&good(TotpSecret::generate()));
         Ok(())
@@ -410,7 +409,7 @@ async fn an_unknown_name_costs_the_same_each_time(store: &impl AccountStore) {
     let (mut users, mut costs) = (Vec::new(), Vec::new());
     for memory in [16, 24, 32] {
         let mut user = good(Account::new(&format!("user{memory}"), [""; 0]));
-        good(user.set_password_with(PASSWORD, &argon2(memory)));
+        good(user.set_password_with(PASSWORD, argon2(memory)));
         good(store.add(&user).await);
         costs.push(some(user.password_cost()));
         users.push(user);

@@ -7,9 +7,8 @@
 mod databases;
 mod support;
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::accounts::{
-    Account, AccountFile, AccountStore, AccountVerifier, Imitation, Role, StoreError, TotpSecret,
+    Account, AccountFile, AccountStore, AccountVerifier, HashParameters, Imitation, Role, StoreError, TotpSecret,
 };
 use countersign::crypto::rustcrypto;
 use countersign::files::{FileError, Missing, edit_accounts};
@@ -170,8 +169,8 @@ impl Change {
             Self::Remove => store.remove("alice").await,
             Self::Lock => store.edit("alice", |alice| Ok(alice.lock())).await.map(drop),
             Self::Password => {
-                let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
-                store.edit("alice", |alice| alice.set_password_with(b"battery staple", &cheap)).await
+                let cheap = HashParameters::new(8, 1, 1).unwrap();
+                store.edit("alice", |alice| alice.set_password_with(b"battery staple", cheap)).await
             }
         }
         .unwrap();

@@ -13,9 +13,8 @@ mod heap;
 #[path = "support/tables.rs"]
 mod tables;
 
-use argon2::{Algorithm, Argon2, Params, Version};
 use countersign::Reason;
-use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, Role, StoreError};
+use countersign::accounts::{Account, AccountError, AccountFile, AccountStore, HashParameters, Role, StoreError};
 use countersign::files::{FileError, Missing, edit_accounts};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
@@ -179,10 +178,9 @@ async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_s
             let place = place.clone();
             tokio::spawn(async move {
                 let store = SqlStore::open(&place).await.unwrap();
-                let argon2 =
-                    Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8 + number % 2, 1, 1, None).unwrap());
+                let argon2 = HashParameters::new(8 + number % 2, 1, 1).unwrap();
                 let mut account = Account::new(&format!("user{number}"), [""; 0]).unwrap();
-                account.set_password_with(PASSWORD, &argon2).unwrap();
+                account.set_password_with(PASSWORD, argon2).unwrap();
                 store.add(&account).await.unwrap();
             })
         })
@@ -211,10 +209,10 @@ async fn the_list_of_imitated_costs_grows_with_each_kind_of_password_and_never_s
 async fn what_an_import_or_an_edit_makes_passwords_cost_is_on_the_list_before_anybody_logs_in() {
     let (_folder, place) = sqlite().await;
     let store = SqlStore::open(&place).await.unwrap();
-    let argon2 = |memory| Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(memory, 1, 1, None).unwrap());
+    let argon2 = |memory| HashParameters::new(memory, 1, 1).unwrap();
     let hashed = |name, memory| {
         let mut account = Account::new(name, [""; 0]).unwrap();
-        account.set_password_with(PASSWORD, &argon2(memory)).unwrap();
+        account.set_password_with(PASSWORD, argon2(memory)).unwrap();
         account
     };
     let is_listed = async |memory: u32| {
@@ -223,9 +221,9 @@ async fn what_an_import_or_an_edit_makes_passwords_cost_is_on_the_list_before_an
     };
     assert_eq!(store.add_all(&[hashed("alice", 16), hashed("bob", 24)]).await.unwrap(), []);
     assert!(is_listed(16).await && is_listed(24).await);
-    store.edit("alice", |account| account.set_password_with(PASSWORD, &argon2(32))).await.unwrap();
+    store.edit("alice", |account| account.set_password_with(PASSWORD, argon2(32))).await.unwrap();
     assert!(is_listed(32).await);
-    let failed = store.edit_all(&["bob"], |account| account.set_password_with(PASSWORD, &argon2(40))).await.unwrap();
+    let failed = store.edit_all(&["bob"], |account| account.set_password_with(PASSWORD, argon2(40))).await.unwrap();
     assert!(failed.is_empty() && is_listed(40).await);
 }
 
@@ -267,9 +265,9 @@ fn an_unknown_name_costs_what_a_stored_password_costs() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (_folder, place) = runtime.block_on(sqlite());
     let store = Arc::new(runtime.block_on(SqlStore::open(&place)).unwrap());
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(1024, 1, 1, None).unwrap());
+    let argon2 = HashParameters::new(1024, 1, 1).unwrap();
     let mut alice = Account::new("alice", [""; 0]).unwrap();
-    alice.set_password_with(PASSWORD, &argon2).unwrap();
+    alice.set_password_with(PASSWORD, argon2).unwrap();
     runtime.block_on(store.add(&alice)).unwrap();
     let mut costs = (0..64).map(|number| {
         let user = format!("mallory{number}");

@@ -4,6 +4,7 @@ use super::handshakes::{PASSWORD, broken, clock, today};
 use super::report::Relief;
 use super::stats::{median, millis};
 use crate::failure::Failure;
+use countersign::accounts::HashParameters;
 use countersign::client;
 use countersign::crypto::{CryptoRng, Provider};
 use countersign::server::AwaitHello;
@@ -25,7 +26,7 @@ pub(crate) struct Measure<'a> {
     pub(crate) key: &'a PrivateKey,
     pub(crate) suite: Suite,
     /// What a password hash costs at the server.
-    pub(crate) argon2: argon2::Argon2<'a>,
+    pub(crate) argon2: HashParameters,
     pub(crate) rounds: u32,
 }
 
@@ -45,7 +46,7 @@ impl Measure<'_> {
         let config = || ServerConfig::new(self.provider).with_suites(&[self.suite]).map_err(broken);
         let mut plain = Way { server: Arc::new(config()?), accounts: Accounts::new() };
         plain.accounts.add(USER, ["read"])?;
-        plain.accounts.edit(USER, |account| account.set_password_with(PASSWORD, &self.argon2))?;
+        plain.accounts.edit(USER, |account| account.set_password_with(PASSWORD, self.argon2))?;
         let server = config()?.with_stretching(stretching.clone()).map_err(broken)?;
         let mut relieved = Way { server: Arc::new(server), accounts: Accounts::new() };
         relieved.accounts.add(USER, ["read"])?;

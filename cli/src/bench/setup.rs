@@ -76,9 +76,9 @@ impl Setup {
             plan: Plan {
                 quick: bench.quick,
                 argon2: Argon2Parameters {
-                    m: bench.argon2.m_cost(),
-                    t: bench.argon2.t_cost(),
-                    p: bench.argon2.p_cost(),
+                    m: bench.argon2.memory(),
+                    t: bench.argon2.passes(),
+                    p: bench.argon2.lanes(),
                 },
                 resumed_share: bench.resumed,
                 within_ms: millis(bench.within),

@@ -6,8 +6,7 @@ use crate::suite::crowd::{CLIENTS, PASSWORD, user};
 use crate::suite::pace::Pace;
 use crate::suite::serve::Store;
 use crate::suite::server::{Plan, Recipe, Server};
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountError, AccountStore, TotpSecret};
+use countersign::accounts::{Account, AccountError, AccountStore, HashParameters, TotpSecret};
 use countersign::{Accounts, AuthorizedKey, SigningKey};
 use countersign_stores::{Place, SqlStore};
 use std::sync::{Mutex, PoisonError};
@@ -48,13 +47,13 @@ pub(crate) struct People {
 impl People {
     pub(crate) fn new() -> Result<Self, Failure> {
         let (mut token, key, start) = (String::new(), SigningKey::from_ed25519(&[7; 32])?, Instant::now());
-        let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(WEAK, 1, 1, None)?);
+        let weak = HashParameters::new(WEAK, 1, 1)?;
         let mut hash = Duration::ZERO;
-        let [strong, weak] = [&Argon2::default(), &weak].map(|argon2| -> Result<Accounts, AccountError> {
+        let [strong, weak] = [HashParameters::default(), weak].map(|parameters| -> Result<Accounts, AccountError> {
             let mut accounts = Accounts::new();
             for name in (0..CLIENTS).map(user).chain([MALLORY.to_owned()]) {
                 accounts.add(&name, ["read"])?;
-                accounts.edit(&name, |account| account.set_password_with(PASSWORD, argon2))?;
+                accounts.edit(&name, |account| account.set_password_with(PASSWORD, parameters))?;
             }
             accounts.add(TRUDY, ["read"])?;
             accounts.edit(TRUDY, |account| {

@@ -1,6 +1,6 @@
 //! One account: what is kept of a user, and how it is changed.
 
-use super::hash::{self, Cost};
+use super::hash::{Cost, HashParameters};
 use super::line::hash_token;
 use super::role::{self, Role};
 use super::since::Since;
@@ -17,7 +17,6 @@ use crate::terms::error::Reason;
 use crate::terms::grant::Grant;
 use crate::terms::stretch::StretchedHash;
 use crate::time::{TimeOfDay, UnixTime};
-use argon2::{Argon2, PasswordHasher};
 use base64ct::{Base64UrlUnpadded, Encoding};
 use core::fmt;
 use rand::TryRng;
@@ -316,21 +315,15 @@ impl Account {
     /// # Errors
     /// [`AccountError`].
     pub fn set_password(&mut self, password: &[u8]) -> Result<(), AccountError> {
-        self.set_password_with(password, &Argon2::default())
+        self.set_password_with(password, HashParameters::default())
     }
 
-    /// Sets the password under parameters of your own, up to 1 GiB, 32 passes and 16 lanes.
+    /// Sets the password under parameters of your own.
     ///
     /// # Errors
     /// [`AccountError`].
-    pub fn set_password_with(&mut self, password: &[u8], argon2: &Argon2<'_>) -> Result<(), AccountError> {
-        if password.is_empty() || password.len() > limits::MAX_SECRET {
-            return Err(AccountError::BadPassword);
-        }
-        if !hash::is_affordable(argon2.params()) {
-            return Err(AccountError::Hashing);
-        }
-        let hash = argon2.hash_password(password).map_err(|_| AccountError::Hashing)?.to_string();
+    pub fn set_password_with(&mut self, password: &[u8], parameters: HashParameters) -> Result<(), AccountError> {
+        let hash = parameters.hash(password)?;
         self.set_password_hash(&hash).map_err(|_| AccountError::Hashing)
     }
 

@@ -7,10 +7,12 @@ mod argon2;
 #[cfg(feature = "password-formats")]
 mod formats;
 mod memory;
+mod parameters;
 
 use super::LineError;
 use crate::terms::error::Reason;
-pub(super) use argon2::{MAX_LANES, MAX_MEMORY, MAX_PASSES, is_affordable};
+pub(super) use argon2::{MAX_LANES, MAX_MEMORY, MAX_PASSES};
+pub use parameters::HashParameters;
 
 /// Least bytes of a stored hash: one with fewer was cut, or can be guessed.
 const MIN_OUTPUT: usize = 16;

@@ -1,11 +1,9 @@
 //! Checking a password against the hash of a store of one's own, at a cost that tells nothing.
 
-use super::hash::{self, Cost};
+use super::hash::{self, Cost, HashParameters};
 use super::imitation::{Imitated, Imitation};
 use super::{AccountError, LineError};
-use crate::limits;
 use crate::terms::error::Reason;
-use argon2::{Argon2, PasswordHasher};
 use core::fmt;
 use zeroize::Zeroizing;
 
@@ -77,10 +75,15 @@ impl PasswordCheck {
     /// # Errors
     /// [`AccountError::BadPassword`] where it is empty or has more than 4096 bytes; [`AccountError::Hashing`].
     pub fn hash(password: &[u8]) -> Result<String, AccountError> {
-        if password.is_empty() || password.len() > limits::MAX_SECRET {
-            return Err(AccountError::BadPassword);
-        }
-        Argon2::default().hash_password(password).map(|phc| phc.to_string()).map_err(|_| AccountError::Hashing)
+        Self::hash_with(password, HashParameters::default())
+    }
+
+    /// As [`PasswordCheck::hash`], at parameters of your own.
+    ///
+    /// # Errors
+    /// As [`PasswordCheck::hash`].
+    pub fn hash_with(password: &[u8], parameters: HashParameters) -> Result<String, AccountError> {
+        parameters.hash(password)
     }
 
     /// Whether a stored hash should be replaced at the next good login: it is no Argon2id of the present version with one of OWASP's

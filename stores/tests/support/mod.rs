@@ -1,8 +1,7 @@
 //! What the tests of several servers have in common: servers and clients in one process, over real sockets.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::Account;
+use countersign::accounts::{Account, HashParameters};
 use countersign::crypto::rustcrypto;
 use countersign::{
     Acceptor, ClientConfig, Connector, Context, Credential, LoginError, PrivateKey, Server, ServerKey, Source, Ticket,
@@ -16,9 +15,9 @@ use tokio::net::UnixStream;
 pub const PASSWORD: &[u8] = b"correct horse";
 
 pub fn account(name: &str) -> Account {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let cheap = HashParameters::new(8, 1, 1).unwrap();
     let mut account = Account::new(name, ["read"]).unwrap();
-    account.set_password_with(PASSWORD, &cheap).unwrap();
+    account.set_password_with(PASSWORD, cheap).unwrap();
     account
 }
 

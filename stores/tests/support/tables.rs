@@ -1,7 +1,6 @@
 //! An account in a database, a login to it, and the tables of the first version.
 
-use argon2::{Algorithm, Argon2, Params, Version};
-use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, Role};
+use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, HashParameters, Role};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Grant, Reason};
 use countersign_stores::SqlStore;
 use std::sync::Arc;
@@ -9,9 +8,9 @@ use std::sync::Arc;
 pub(crate) const PASSWORD: &[u8] = b"correct horse";
 
 pub(crate) fn account(name: &str) -> Account {
-    let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).unwrap());
+    let cheap = HashParameters::new(8, 1, 1).unwrap();
     let mut account = Account::new(name, ["read"]).unwrap();
-    account.set_password_with(PASSWORD, &cheap).unwrap();
+    account.set_password_with(PASSWORD, cheap).unwrap();
     account
 }
 

@@ -105,7 +105,7 @@ impl Default for Cost {
     }
 }
 
-pub(in crate::stores::accounts) fn is_affordable(params: &Params) -> bool {
+fn is_affordable(params: &Params) -> bool {
     params.m_cost() <= MAX_MEMORY && params.t_cost() <= MAX_PASSES && params.p_cost() <= MAX_LANES
 }
 
