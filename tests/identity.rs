@@ -10,9 +10,9 @@ use countersign::client;
 use countersign::crypto::{SigningKey, VerifyingKey};
 use countersign::server::AwaitHello;
 use countersign::{
-    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyExchange, KeyId, KeySet, LoginError,
-    ManifestBody, ManifestFiles, ManifestKey, ManifestStore, MemoryManifests, Misuse, Question, Server, ServerConfig,
-    ServerKeys, SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
+    Acceptor, Answer, ChannelBinding, ClientConfig, Connector, Context, Error, Identity, KeyExchange, KeyId, KeySet,
+    LoginError, ManifestBody, ManifestFiles, ManifestKey, ManifestStore, MemoryManifests, Misuse, Question, Server,
+    ServerConfig, ServerKeys, SignedManifest, Stream, Ticket, TicketKeys, Trust, TrustLevel, UnixTime, Wants, limits,
 };
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, LazyLock};

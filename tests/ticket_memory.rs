@@ -150,7 +150,7 @@ fn what_servers_keep_of_tickets_is_laid_out_as_in_earlier_releases() {
     let session = scenario.await_verdict().client.read(&accepted.frame, at(VERDICT_AT), later(5)).unwrap();
     let shown = scenario.trusted().resume(session.info.ticket().unwrap().clone(), "alice", later(6)).unwrap();
     let (hello, _) = client::resume(&scenario.client_config(), scenario.trusted(), &none, shown, rng, at(0)).unwrap();
-    scenario.hello(&hello).unwrap().ticket(later(7)).unwrap().use_up_now().unwrap();
+    drop(scenario.hello(&hello).unwrap().ticket(later(7)).unwrap().use_up_now().unwrap());
     let saved = keys.save().unwrap();
     let front = [&[2, 1][..], &key, &bytes(later(7)), &[0; 8], &[1], b"\x00\x05alice"].concat();
     let (before, used) = saved.split_at(front.len());

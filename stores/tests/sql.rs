@@ -13,7 +13,9 @@ mod heap;
 #[path = "support/tables.rs"]
 mod tables;
 
-use countersign::accounts::{Account, AccountError, AccountStore, AccountVerifier, HashParameters, Role, StoreError};
+use countersign::accounts::{
+    Account, AccountError, AccountFile, AccountStore, AccountVerifier, HashParameters, Role, StoreError,
+};
 use countersign::files::{FileError, Missing, edit_accounts};
 use countersign::{AsyncVerifier, Attempt, Context, Credential, Reason};
 use countersign_stores::{OpenError, Place, Schema, SqlStore};

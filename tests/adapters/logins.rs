@@ -488,7 +488,7 @@ fn a_client_s_key_that_signs_elsewhere_logs_in_when_it_has_answered<A: Adapter>(
     let key = ClientKey::with_remote_sign(public, Arc::new(agent));
     let (client, server) = login::<A>(&acceptor, &connector(), Credential::Key { user: "alice", key: &key });
     let (client, server) = (client.unwrap(), server.unwrap());
-    assert_eq!((client.info().id(), client.info().grant()), (server.info().id(), &grant()));
+    assert_eq!((client.info().id(), client.info().login_grant()), (server.info().id(), &grant()));
 }
 
 /// Somebody who compares a fingerprint.

@@ -201,7 +201,7 @@ fn a_day_of_guessing_at_one_name_from_everywhere_is_three_hundred_guesses_known_
 /// Whoever has a directory behind this sets its lockout by it.
 #[test]
 fn no_more_wrong_passwords_for_a_name_are_passed_on_in_half_an_hour_than_operators_of_directories_are_told() {
-    let guard = Guard::new(Penalties::default().with_total(1_000_000), Tags::default());
+    let guard = Guard::new(Some(Penalties::default().with_total(1_000_000)), Tags::default());
     let looked_at = day_at_alice(&guard, |second| Source::named(&second.to_string()));
     let within_half_an_hour = |from: &u32| looked_at.iter().filter(|at| (*from..from + 1800).contains(*at)).count();
     let most = looked_at.iter().map(within_half_an_hour).max().unwrap();
@@ -366,7 +366,7 @@ fn a_network_that_waits_fills_no_table_with_its_sources() {
 fn where_all_strangers_have_failed_too_often_who_is_known_elsewhere_or_exempt_does_not_wait() {
     let proxy = v4([3, 3]);
     let penalties = Penalties::default().with_exempt(proxy.clone()).with_store(Nowhere, WhenAway::GoOn);
-    let (guard, office) = (Guard::new(penalties, Tags::default()), v4([2, 1]));
+    let (guard, office) = (Guard::new(Some(penalties), Tags::default()), v4([2, 1]));
     guard.fill(20.0);
     assert_eq!(guess(&guard, &v4([9, 9]), "alice"), Some(Penalty::Source));
     let known = known_elsewhere(&guard.of_password(&office, "alice"), |_| Standing::default());
