@@ -38,7 +38,7 @@
 //! | A6, A8, C14, V4, V6 | nothing is granted, so there is nothing that could be taken |
 //! | T6 | each sequence would cost an Argon2id; of one that was computed before, the parameters are compared besides |
 //! | R3 to R6 | of one direction of a session alone, after what the sequences hold or beyond their length |
-//! | H1 and H2, M1 to M8, X1 to X3 | of evidence for a key: it is decided on between the machines' steps, and no world has any; of manifests `formal/manifest.pv` |
+//! | H1 to H2, M1 to M8, X1 to X3 | of evidence for a key: it is decided on between the machines' steps, and no world has any; of manifests `formal/manifest.pv` |
 //! | P1, P2 | of a word and a list, after the login: no frame |
 //! | ClientHello: key_shares, rsa_ciphertext | what is changed there is another secret, and so are all keys |
 //! | ClientHello: context | each end compares it with its own: no other gets there (C11, K11) |
