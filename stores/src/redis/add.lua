@@ -1,10 +1,16 @@
 -- ARGV: five for each count: as for reading, and the amount.
 
--- Somebody has logged in from a new source. The oldest of more than there is room for goes; gives whether one went.
+-- Whose login it is, if it is one. Servers of an older version do not tell.
+local principal
+for at = 1, #ARGV, 5 do
+  if ARGV[at] == 'principal' then principal = ARGV[at + 2] end
+end
+
+-- Somebody has logged in from a new source. Where nobody tells whose it is, the oldest of more than there is room for goes; gives whether one went.
 local function note_source(name, source)
   local sources, accounts = prefix .. 'sources:' .. name, prefix .. 'accounts:' .. source
   redis.call('HSET', sources, source, struct.pack('>I6', now) .. pack_count(0))
-  local is_over = redis.call('HLEN', sources) > SOURCES
+  local is_over = not principal and redis.call('HLEN', sources) > SOURCES
   if is_over then
     local all, oldest, when = redis.call('HGETALL', sources), nil, nil
     for at = 1, #all, 2 do
@@ -22,7 +28,7 @@ end
 
 -- Of all that a principal has logged in under, from wherever. The oldest of more than there is room for go; gives whether any did. A directory has
 -- thousands of ways to write one name: what is kept must not grow with them.
-local function note_pair(principal, name, source)
+local function note_pair(name, source)
   local all, have_gone = prefix .. 'pairs:' .. principal, false
   redis.call('ZADD', all, now, name .. source)
   redis.call('PEXPIRE', all, LOGINS)
@@ -37,7 +43,7 @@ local function note_pair(principal, name, source)
 end
 
 -- Whether it has logged in from there, under whichever name.
-local function has_pair_from(principal, source)
+local function has_pair_from(source)
   for _, pair in ipairs(redis.call('ZRANGE', prefix .. 'pairs:' .. principal, 0, -1)) do
     if string.sub(pair, 17, 32) == source then return true end
   end
@@ -63,13 +69,8 @@ local function add_to_cells(counts, places, half_life, amount)
   redis.call('PEXPIRE', counts, COUNTS)
 end
 
-local principal
-for at = 1, #ARGV, 5 do
-  if ARGV[at] == 'principal' then principal = ARGV[at + 2] end
-end
-
 -- A first good login takes a failure off its source: once for a pair, whichever server it comes to and however often that starts anew, once in a
--- half-life for a principal (which servers of an older version do not tell), not where another source is forgotten for it; and off the block no more than
+-- half-life for a principal, not where another source is forgotten for it; and off the block no more than
 -- off the source.
 local account, left = nil, nil
 for at = 1, #ARGV, 5 do
@@ -78,10 +79,10 @@ for at = 1, #ARGV, 5 do
     account, left = principal or name, 0
     local is_first = not known(name, source)
     if is_first then
-      local was_there = principal and has_pair_from(principal, source)
+      local was_there = principal and has_pair_from(source)
       is_first = not note_source(name, source) and not was_there
     end
-    if principal and note_pair(principal, name, source) then is_first = false end
+    if principal and note_pair(name, source) then is_first = false end
     if is_first then left = nil end
   end
 end
