@@ -1,58 +1,21 @@
 //! Secrets on their way to and from files and people: base64, what a passphrase has opened, tokens and codes as they are issued and typed.
-//!
-//! What some of them are is known only when they are there. So what is freed stays until it has been looked at.
 
-use super::{LEFT, PASSWORD, RSA2048};
+use super::{LEFT, PASSWORD, RSA2048, freed_by};
 use countersign::PrivateKey;
 use rsa::pkcs8::DecodePrivateKey;
 use rsa::traits::PrivateKeyParts;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
-/// More blocks than any of this frees.
-const ROOM: usize = 1 << 16;
-
-static KEEPING: AtomicBool = AtomicBool::new(false);
-static KEPT: [(AtomicPtr<u8>, AtomicUsize); ROOM] =
-    [const { (AtomicPtr::new(std::ptr::null_mut()), AtomicUsize::new(0)) }; ROOM];
-static COUNT: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether a block is not to be freed.
-pub(super) fn keeps(pointer: *mut u8, length: usize) -> bool {
-    if !KEEPING.load(Ordering::SeqCst) {
-        return false;
-    }
-    let Some(place) = KEPT.get(COUNT.fetch_add(1, Ordering::SeqCst)) else { return false };
-    place.0.store(pointer, Ordering::SeqCst);
-    place.1.store(length, Ordering::SeqCst);
-    true
-}
-
-/// What `work` gives, and what was freed meanwhile, as it was left.
-fn freed<R>(work: impl FnOnce() -> R) -> (R, Vec<Vec<u8>>) {
-    COUNT.store(0, Ordering::SeqCst);
-    KEEPING.store(true, Ordering::SeqCst);
-    let result = work();
-    KEEPING.store(false, Ordering::SeqCst);
-    let kept = &KEPT[..COUNT.load(Ordering::SeqCst)];
-    let block = |(pointer, length): &(AtomicPtr<u8>, AtomicUsize)| {
-        let (pointer, length) = (pointer.load(Ordering::SeqCst), length.load(Ordering::SeqCst));
-        // SAFETY: nobody has freed the block, and the allocator has zeroed it before it was somebody's.
-        (0..length).map(|at| unsafe { pointer.add(at).read_volatile() }).collect()
-    };
-    (result, kept.iter().map(block).collect())
-}
-
-fn count(blocks: &[Vec<u8>], mark: &[u8]) -> usize {
-    blocks.iter().filter(|block| block.windows(mark.len()).any(|window| window == mark)).count()
+fn count(freed: &[u8], mark: &[u8]) -> usize {
+    freed.windows(mark.len()).filter(|window| *window == mark).count()
 }
 
 /// That none of these stands in what was freed.
-fn stands_nowhere(what: &str, blocks: &[Vec<u8>], marks: &[&[u8]]) {
+fn stands_nowhere(what: &str, freed: &[u8], marks: &[&[u8]]) {
     for (number, mark) in marks.iter().enumerate() {
-        let found = count(blocks, mark);
+        let found = count(freed, mark);
         if found > 0 {
-            LEFT.lock().unwrap().push(format!("{what}, mark {number}: {found} blocks"));
+            LEFT.lock().unwrap().push(format!("{what}, mark {number}: {found} times"));
         }
     }
 }
@@ -85,20 +48,24 @@ fn marks_of(pem: &str) -> Vec<Vec<u8>> {
 }
 
 pub(super) fn over_key_files() {
-    assert_eq!(count(&freed(|| drop(black_box(PASSWORD.to_vec()))).1, PASSWORD), 1, "does it see what it looks for?");
+    assert_eq!(
+        count(&freed_by(|| drop(black_box(PASSWORD.to_vec()))).1, PASSWORD),
+        1,
+        "does it see what it looks for?"
+    );
     let marks = marks_of(RSA2048.pem);
     let text = marks.last().unwrap();
-    assert_eq!(count(&freed(|| drop(black_box(RSA2048.pem.to_owned()))).1, text), 1, "what is looked for");
+    assert_eq!(count(&freed_by(|| drop(black_box(RSA2048.pem.to_owned()))).1, text), 1, "what is looked for");
     let marks: Vec<&[u8]> = marks.iter().map(Vec::as_slice).collect();
-    let (_, blocks) = freed(|| drop(PrivateKey::from_pem(RSA2048.pem).unwrap().to_pem()));
-    stands_nowhere("a private key as text", &blocks, &marks);
+    let (_, freed) = freed_by(|| drop(PrivateKey::from_pem(RSA2048.pem).unwrap().to_pem()));
+    stands_nowhere("a private key as text", &freed, &marks);
     #[cfg(feature = "files")]
     {
         use std::io::Write;
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(RSA2048.pem.as_bytes()).unwrap();
-        let (_, blocks) = freed(|| drop(countersign::files::read_private_key(file.path()).unwrap()));
-        stands_nowhere("a private key's file", &blocks, &marks);
+        let (_, freed) = freed_by(|| drop(countersign::files::read_private_key(file.path()).unwrap()));
+        stands_nowhere("a private key's file", &freed, &marks);
     }
     #[cfg(feature = "key-formats")]
     {
@@ -112,13 +79,13 @@ pub(super) fn over_key_files() {
             ("OpenSSH's, encrypted", include_str!("../keys/tools/encrypted-openssh.pem"), Some(b"secret")),
         ] {
             let file = KeyFile::parse(text.as_bytes()).unwrap();
-            let (_, blocks) = freed(|| drop(file.private_key(passphrase).unwrap()));
-            stands_nowhere(what, &blocks, &marks);
+            let (_, freed) = freed_by(|| drop(file.private_key(passphrase).unwrap()));
+            stands_nowhere(what, &freed, &marks);
         }
         let seed = b"a seed that is 32 bytes of text!";
         let key = SigningKey::from_ed25519(seed).unwrap();
-        let (_, blocks) = freed(|| drop(key.to_encrypted_pem(b"correct horse").unwrap()));
-        stands_nowhere("a key that is encrypted", &blocks, &[&seed[..16]]);
+        let (_, freed) = freed_by(|| drop(key.to_encrypted_pem(b"correct horse").unwrap()));
+        stands_nowhere("a key that is encrypted", &freed, &[&seed[..16]]);
         for (what, text, passphrase) in [
             ("OpenSSH's of Ed25519", include_str!("../keys/signing/id_ed25519"), None),
             ("the same, encrypted", include_str!("../keys/signing/id_ed25519.encrypted"), Some(&b"x"[..])),
@@ -131,8 +98,8 @@ pub(super) fn over_key_files() {
                 | countersign::crypto::SigningParts::EcdsaP256(secret) => secret,
                 _ => panic!("it is of a curve"),
             };
-            let (_, blocks) = freed(|| drop(file.signing_key(passphrase).unwrap()));
-            stands_nowhere(what, &blocks, &[&secret[..16]]);
+            let (_, freed) = freed_by(|| drop(file.signing_key(passphrase).unwrap()));
+            stands_nowhere(what, &freed, &[&secret[..16]]);
         }
     }
 }
@@ -143,31 +110,31 @@ pub(super) fn over_accounts() {
     use countersign::accounts::{Account, Accounts, TotpCheck, TotpSecret};
     let mut accounts = Accounts::new();
     accounts.add("alice", ["read"]).unwrap();
-    let (token, blocks) = freed(|| accounts.edit("alice", Account::issue_token).unwrap());
-    stands_nowhere("a token", &blocks, &[&token.as_bytes()[token.len() - 16..]]);
+    let (token, freed) = freed_by(|| accounts.edit("alice", Account::issue_token).unwrap());
+    stands_nowhere("a token", &freed, &[&token.as_bytes()[token.len() - 16..]]);
 
-    let (secret, blocks) = freed(|| TotpSecret::generate().unwrap());
+    let (secret, freed) = freed_by(|| TotpSecret::generate().unwrap());
     let base32 = secret.to_base32();
     let raw = totp_rs::Secret::try_from_base32(base32.as_str()).unwrap();
     // In groups of eight letters, too.
     let marks = [&base32.as_bytes()[..8], &raw.as_bytes()[..16]];
-    stands_nowhere("an authenticator's secret", &blocks, &marks);
-    let (_, blocks) = freed(|| {
+    stands_nowhere("an authenticator's secret", &freed, &marks);
+    let (_, freed) = freed_by(|| {
         drop(secret.to_base32());
         drop(secret.url("db.example", "alice"));
         drop(secret.url(&"the server of ".repeat(20), "alice"));
         drop(TotpSecret::parse(&base32).unwrap());
         drop(secret.clone());
     });
-    stands_nowhere("an authenticator's secret as text", &blocks, &marks);
+    stands_nowhere("an authenticator's secret as text", &freed, &marks);
 
     // Another authenticator's need not be whole groups of base32.
     for length in [16, 17, 33] {
         let raw: Vec<u8> = (7..).take(length).collect();
         let text = TotpSecret::parse(&encoded(&raw)).unwrap().to_base32();
         assert_eq!(text.as_str(), encoded(&raw));
-        let (_, blocks) = freed(|| drop(TotpSecret::parse(&text).unwrap().to_base32()));
-        stands_nowhere("another secret", &blocks, &[&text.as_bytes()[..8], &raw[..16]]);
+        let (_, freed) = freed_by(|| drop(TotpSecret::parse(&text).unwrap().to_base32()));
+        stands_nowhere("another secret", &freed, &[&text.as_bytes()[..8], &raw[..16]]);
     }
 
     accounts
@@ -176,23 +143,23 @@ pub(super) fn over_accounts() {
             Ok(())
         })
         .unwrap();
-    let (codes, blocks) = freed(|| accounts.edit("alice", Account::issue_recovery_codes).unwrap());
+    let (codes, freed) = freed_by(|| accounts.edit("alice", Account::issue_recovery_codes).unwrap());
     for code in &codes {
         // As it is issued, as it is compared, and as what it is made of.
         let letters = code.replace('-', "");
         let marks = [code.as_str(), &letters, &letters.to_uppercase()];
-        stands_nowhere("a recovery code", &blocks, &marks.map(|mark| &mark.as_bytes()[..8]));
+        stands_nowhere("a recovery code", &freed, &marks.map(|mark| &mark.as_bytes()[..8]));
     }
 
     let (start, later) = (UnixTime::from_secs(1_800_000_000), UnixTime::from_secs(1_800_000_060));
     let check = TotpCheck::new(start);
     let code = secret.code(later);
     let typed = format!("{} {}", &code[..3], &code[3..]);
-    let (verdict, blocks) = freed(|| check.verify("alice", &secret, typed.as_bytes(), later));
+    let (verdict, freed) = freed_by(|| check.verify("alice", &secret, typed.as_bytes(), later));
     assert_eq!(verdict, Ok(()));
-    stands_nowhere("a code that was typed", &blocks, &[code.as_bytes()]);
-    let (_, blocks) = freed(|| drop(secret.code(later)));
-    stands_nowhere("a code that is shown", &blocks, &[code.as_bytes()]);
+    stands_nowhere("a code that was typed", &freed, &[code.as_bytes()]);
+    let (_, freed) = freed_by(|| drop(secret.code(later)));
+    stands_nowhere("a code that is shown", &freed, &[code.as_bytes()]);
 
     #[cfg(feature = "password-formats")]
     {
@@ -200,9 +167,9 @@ pub(super) fn over_accounts() {
         let hash = format!("bcrypt_sha256$$2b$04${}", ".".repeat(53));
         let hex = hex::encode(Sha256::digest(PASSWORD));
         let passwords = countersign::accounts::PasswordCheck::new();
-        let (verdict, blocks) = freed(|| passwords.verify("alice", PASSWORD, Some(&hash)));
+        let (verdict, freed) = freed_by(|| passwords.verify("alice", PASSWORD, Some(&hash)));
         assert_eq!(verdict, Err(countersign::Reason::WrongPassword));
-        stands_nowhere("a password for Django's bcrypt", &blocks, &[&hex.as_bytes()[..16], PASSWORD]);
+        stands_nowhere("a password for Django's bcrypt", &freed, &[&hex.as_bytes()[..16], PASSWORD]);
     }
 }
 
