@@ -140,11 +140,16 @@ fn refusals(stage: &mut Stage<'_>, server: &Host, pin: KeyId, right: &Seen) -> R
     };
     check(right.sizes().starts_with(&stage.play(&untrusted)?.sizes()), same)?;
 
+    let flip_one = |_: Towards, kind: FrameType, frame: &mut Vec<u8>| {
+        if kind == FrameType::ClientLogin {
+            flip(frame);
+        }
+    };
     let flipped = Scene {
         title: "The right password, and one bit flipped on the way",
         connector: client(),
         credential: Credential::Password { user: USER, password: NEW_PASSWORD.as_bytes() },
-        alter: Some(&flip),
+        alter: Some(&flip_one),
         error: Some("verdict-not-authentic"),
         frames: FULL,
         log: &["event=login-refused", "does not open"],
@@ -156,10 +161,9 @@ fn refusals(stage: &mut Stage<'_>, server: &Host, pin: KeyId, right: &Seen) -> R
 }
 
 /// Flips the lowest bit of the RSA ciphertext: the sealed credential follows it, and its own length of two bytes.
-fn flip(_: Towards, kind: FrameType, frame: &mut Vec<u8>) {
+fn flip(frame: &mut [u8]) {
     let after = CREDENTIAL_BLOCK.saturating_add(TAG).saturating_add(3);
-    let at = frame.len().checked_sub(after).filter(|_| kind == FrameType::ClientLogin);
-    if let Some(byte) = at.and_then(|at| frame.get_mut(at)) {
+    if let Some(byte) = frame.len().checked_sub(after).and_then(|at| frame.get_mut(at)) {
         *byte ^= 1;
     }
 }
