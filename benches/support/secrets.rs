@@ -8,7 +8,7 @@ use crate::support::{KEYS, NOW, Peers, TODAY, account, private_key, resumed};
 use core::hint::black_box;
 use core::pin::pin;
 use core::task::{Context as Waiting, Poll, Waker};
-use countersign::accounts::{Account, TotpSecret};
+use countersign::accounts::{Account, PasswordCheck, TotpSecret};
 use countersign::client::{AwaitVerdict, Verdict};
 use countersign::crypto::{Decrypted, Provider};
 use countersign::server::{Admitted, AwaitConfirm, AwaitLogin, Claim, Open, SealedLogin};
