@@ -309,7 +309,7 @@ const WITH_ONE_PROVIDER: [(&str, &[&str]); 7] = [
     ),
     (
         "sockets, streams and threads, and bounds of them",
-        &["adapters", "closing", "context", "idle", "ssh_agent", "tickets", "tls", "tracing"],
+        &["adapters", "closing", "context", "idle", "open_files", "ssh_agent", "tickets", "tls", "tracing"],
     ),
     ("what is remembered of tickets", &["memory_tickets", "ticket_memory"]),
     (

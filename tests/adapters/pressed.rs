@@ -136,14 +136,16 @@ fn hellos_are_turned_away_while_others_wait_too_long_for_a_key_that_is_elsewhere
     let acceptor = at_a_remote_key(&elsewhere, Duration::from_secs(2));
     let first = begin::<A>(&acceptor, "first", ALICE);
     let go = asked.recv().unwrap();
-    let mut waits = begin::<A>(&acceptor, "another", ALICE);
+    let (mut waits, mut tries) = (begin::<A>(&acceptor, "another", ALICE), 0);
     eventually("a hello is turned away", || {
         // Once its time is over nobody waits.
         if waits.1.is_finished() {
             waits = begin::<A>(&acceptor, "another", ALICE);
         }
         let (client, server) = pair();
-        let server = accepting::<A>(&acceptor, server, Source::named("a third"));
+        // Of whom nothing has come to nothing yet.
+        tries += 1;
+        let server = accepting::<A>(&acceptor, server, Source::named(&format!("stranger {tries}")));
         let mut peer = Peer::new(client);
         peer.send(&Scenario::new().await_challenge().0);
         eventually("it has an answer", || peer.has_answer());
