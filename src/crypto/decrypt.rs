@@ -57,14 +57,14 @@ pub trait RemoteDecrypt: Send + Sync {
 
 /// What an RSA-OAEP decryption gave: 64 bytes or a failure, which can't be told apart from outside.
 pub struct Decrypted {
-    bytes: Box<Zeroizing<[u8; limits::SEALED_SECRET]>>,
+    bytes: Zeroizing<[u8; limits::SEALED_SECRET]>,
     ok: Choice,
 }
 
 impl Decrypted {
     /// A plaintext. One that is not 64 bytes long is a failure.
     pub fn new(plaintext: &[u8]) -> Self {
-        let mut bytes = Box::new(Zeroizing::new([0; limits::SEALED_SECRET]));
+        let mut bytes = Zeroizing::new([0; limits::SEALED_SECRET]);
         for (slot, byte) in bytes.iter_mut().zip(plaintext) {
             *slot = *byte;
         }
@@ -73,7 +73,7 @@ impl Decrypted {
 
     /// A failure: bad padding, or a module that did not answer.
     pub fn failed() -> Self {
-        Self { bytes: Box::new(Zeroizing::new([0; limits::SEALED_SECRET])), ok: Choice::from(0) }
+        Self { bytes: Zeroizing::new([0; limits::SEALED_SECRET]), ok: Choice::from(0) }
     }
 
     /// The secret, if this decrypted and is bound to `transcript_hash`; otherwise `fallback`. Does not branch.

@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
+use subtle::ConstantTimeEq;
 use totp_rs::{Builder, Secret, Totp};
 use zeroize::Zeroizing;
 
@@ -35,6 +36,9 @@ const LONGEST: u64 = 3600;
 
 /// Users that are remembered.
 const USERS: usize = 1 << 16;
+
+/// Authenticators of one account that are remembered: with the one before, should it come back.
+const OF_ONE: usize = 2;
 
 /// The secret that an authenticator and the server share. Zeroized, never printed.
 ///
@@ -247,15 +251,13 @@ pub struct TotpCheck(Mutex<State>);
 struct State {
     /// Codes of this step and those before are not taken of anybody.
     floor: u64,
-    /// By [`whose`].
-    users: HashMap<String, Answers>,
+    /// By name: of which authenticator, the last [`OF_ONE`] of them, and what is remembered of it.
+    users: HashMap<String, Vec<(u64, Answers)>>,
 }
 
-/// What answers are remembered under: a user, and their authenticator. Whoever has enrolled another one, or is another of the same name, begins anew, also
-/// where that was done by another process; and where an account is gone and comes back, as while somebody edits a file, what was used stays used.
-fn whose(user: &str, secret: Option<&TotpSecret>) -> String {
-    // No name has a blank.
-    secret.map_or_else(|| user.to_owned(), |secret| format!("{user} {:016x}", secret.front()))
+/// An account's name, and its authenticator: the front of a hash of that's secret. What is remembered of one is not of the next one.
+fn whose(account: &Account) -> (&str, u64) {
+    (account.name(), account.totp.as_ref().map_or(0, TotpSecret::front))
 }
 
 impl Default for TotpCheck {
@@ -275,22 +277,22 @@ impl TotpCheck {
     /// # Errors
     /// [`Reason::WrongFactor`]; [`Reason::FactorUsed`] for a code that was good once, or may have been; [`Reason::FactorLocked`].
     pub fn verify(&self, user: &str, secret: &TotpSecret, code: &[u8], now: UnixTime) -> Result<(), Reason> {
-        let (mut state, user) = (self.lock(), whose(user, Some(secret)));
-        let (mut answers, time) = (state.known(&user, now), now.into());
+        let (mut state, front) = (self.lock(), secret.front());
+        let (mut answers, time) = (state.known((user, front), now), now.into());
         let verdict = answers.judge(time, |last| secret.judge(code, time, last));
-        state.put(user, answers, now);
+        state.put((user, front), answers, now);
         verdict
     }
 
     /// What is remembered of an account.
     pub(super) fn known(&self, account: &Account, now: UnixTime) -> Answers {
-        self.lock().known(&whose(account.name(), account.totp.as_ref()), now)
+        self.lock().known(whose(account), now)
     }
 
     /// Remembers of an account that is added what was remembered of it elsewhere.
     pub(super) fn adopt(&self, account: &Account, now: UnixTime) {
         if account.answers != Answers::default() {
-            self.lock().put(whose(account.name(), account.totp.as_ref()), account.answers, now);
+            self.lock().put(whose(account), account.answers, now);
         }
     }
 
@@ -300,12 +302,11 @@ impl TotpCheck {
     /// [`StoreError::Conflict`] where what is remembered is no longer what it was.
     pub(super) fn replace(&self, old: &Account, new: &Account, now: UnixTime) -> Result<(), StoreError> {
         let mut state = self.lock();
-        let [before, after] = [old, new].map(|account| whose(account.name(), account.totp.as_ref()));
-        if state.known(&before, now) != state.floored(old.answers) {
+        if state.known(whose(old), now) != state.floored(old.answers) {
             return Err(StoreError::Conflict);
         }
-        if (&after, new.answers) != (&before, old.answers) {
-            state.put(after, new.answers, now);
+        if state.known(whose(new), now) != state.floored(new.answers) {
+            state.put(whose(new), new.answers, now);
         }
         Ok(())
     }
@@ -327,19 +328,38 @@ fn wait(wrong: u32) -> Option<u64> {
     Some(FIRST.saturating_mul(1 << more.min(20)).min(LONGEST))
 }
 
+/// What is remembered of an authenticator, among an account's.
+fn slot(all: &mut [(u64, Answers)], front: u64) -> Option<&mut Answers> {
+    all.iter_mut().find(|(of, _)| of.ct_eq(&front).into()).map(|(_, answers)| answers)
+}
+
+/// The most wrong answers in a row, and the last step that was used, of an account's authenticators.
+fn most(all: &[(u64, Answers)]) -> (u32, u64) {
+    all.iter().fold((0, 0), |(wrong, step), (_, user)| (user.wrong.max(wrong), user.last_step.max(step)))
+}
+
 impl State {
-    fn known(&mut self, user: &str, now: UnixTime) -> Answers {
+    fn known(&mut self, (user, front): (&str, u64), now: UnixTime) -> Answers {
         // Of a process that began while the clock was ahead: at the time of another zone, say, until the network was there.
         self.floor = at_most_near(self.floor, now);
-        self.floored(self.users.get(user).copied().unwrap_or_default())
+        let remembered = self.users.get_mut(user).and_then(|all| slot(all, front)).copied();
+        self.floored(remembered.unwrap_or_default())
     }
 
     fn floored(&self, answers: Answers) -> Answers {
         Answers { last_step: answers.last_step.max(self.floor), ..answers }
     }
 
-    fn put(&mut self, user: String, answers: Answers, now: UnixTime) {
-        self.users.insert(user, answers);
+    fn put(&mut self, (user, front): (&str, u64), answers: Answers, now: UnixTime) {
+        let all = self.users.entry(user.to_owned()).or_default();
+        if let Some(remembered) = slot(all, front) {
+            *remembered = answers;
+        } else {
+            if all.len() >= OF_ONE {
+                all.remove(0);
+            }
+            all.push((front, answers));
+        }
         self.forget_some(now);
     }
 
@@ -350,10 +370,10 @@ impl State {
         }
         let present = step_of(now);
         let floor = self.floor.max(present.saturating_sub(WINDOW.saturating_add(1)));
-        self.users.retain(|_, user| user.last_step > floor || user.wrong > 0);
+        self.users.retain(|_, all| all.iter().any(|(_, user)| user.last_step > floor || user.wrong > 0));
         while self.users.len() > USERS {
-            let first = self.users.iter().min_by_key(|(_, user)| (user.wrong, user.last_step));
-            let Some((name, last)) = first.map(|(name, user)| (name.clone(), user.last_step)) else { return };
+            let first = self.users.iter().min_by_key(|(_, all)| most(all));
+            let Some((name, last)) = first.map(|(name, all)| (name.clone(), most(all).1)) else { return };
             self.users.remove(&name);
             self.floor = self.floor.max(last);
         }

@@ -145,8 +145,9 @@ impl AccountStore for AccountFile {
         let (old, new) = (old.clone(), new.clone());
         let update = move |file: &File| {
             let updated = file.update(&old, &new);
-            // Of a change that is refused nothing is remembered, either. After an absence nobody knows.
-            if !matches!(updated, Ok(_) | Err(StoreError::Away { .. })) {
+            // Of a change that is refused nothing is remembered, either. After an absence nobody knows; and where another change came first, what is
+            // remembered may be of that.
+            if !matches!(updated, Ok(_) | Err(StoreError::Away { .. } | StoreError::Conflict)) {
                 let _ = accounts.answers.replace(&new, &old, now().now());
             }
             updated
