@@ -2,7 +2,7 @@
 //!
 //! A stranger can open connections faster than anyone can tell good from bad. So a newcomer is not refused for want of
 //! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
-//! their own; none of a source from where somebody has logged in, while it has few, and these together no more than half; one that its peer has kept waiting for longer than a good client takes, where there is one; one that has sent
+//! their own; one that its peer has kept waiting for longer than a good client takes, where there is one; one that has sent
 //! nothing before one that has; and at random among those alike, so that nobody can tell whom.
 //!
 //! A login that has arrived is different: it has done its part and waits for us. It holds a place of another kind, takes none
@@ -12,21 +12,18 @@
 mod eviction;
 mod held;
 mod principals;
-mod waiting;
 
 pub(super) use eviction::Eviction;
 
 use held::Held;
 use principals::Principals;
-use waiting::{SPARED, Waiting};
 
 use super::bounds::Bounds;
 use super::error::BusyReason;
 use super::live::Live;
-use super::queue::Origin;
 use super::sessions::{Entry, Sessions, Shown};
 use crate::terms::context::Source;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -54,7 +51,7 @@ struct State {
     sources: HashMap<Source, Held>,
     /// Of the sources, those with handshakes that wait for their peers: sessions, of which there may be very many, have no part
     /// in who makes way.
-    waiting: Waiting,
+    waiting: HashSet<Source>,
     /// Whose the sessions are.
     principals: Principals,
     /// Of whom logins wait for a further factor.
@@ -65,18 +62,7 @@ struct State {
     sessions: usize,
     made_way: u64,
     stopping: bool,
-    /// Sources that were looked at to find who makes way.
-    #[cfg(test)]
-    looked_at: usize,
 }
-
-/// So many handshakes of a source from where somebody has logged in make way for nobody: people log in one after the other. Strangers who hold one each, from
-/// more addresses than there are places, would otherwise push out whoever is slower than they come.
-const OF_A_KNOWN_SOURCE: usize = 4;
-
-/// So many of the sources alike are looked at, at random, to find one that makes way: with all of them, whoever comes from many would have each newcomer cost
-/// more than a good one does. Of those that stall, where every tenth does, one is missed once in a thousand times.
-const LOOKED_AT: usize = 64;
 
 struct Handshake {
     source: Source,
@@ -143,11 +129,11 @@ impl Places {
     }
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
-    pub(super) fn enter(&self, of: (&Source, Origin)) -> Result<Place, BusyReason> {
-        self.enter_at(of, Instant::now())
+    pub(super) fn enter(&self, source: &Source) -> Result<Place, BusyReason> {
+        self.enter_at(source, Instant::now())
     }
 
-    fn enter_at(&self, (source, origin): (&Source, Origin), now: Instant) -> Result<Place, BusyReason> {
+    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, BusyReason> {
         let mut state = self.lock();
         if state.stopping {
             return Err(BusyReason::Stopping);
@@ -155,9 +141,7 @@ impl Places {
         let cut = state.make_room(&self.0.bounds(), source, now);
         let (id, cut_of_newcomer) = (state.next, Arc::new(Eviction::default()));
         state.next = id.wrapping_add(1);
-        let held = state.sources.entry(source.clone()).or_default();
-        held.is_known = origin == Origin::Known;
-        held.add(id, Stage::Silent, now);
+        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
         state.handshakes.insert(id, handshake);
         state.note_waiting(source);
@@ -204,7 +188,7 @@ impl State {
         if source.is_counted() && own >= bounds.handshakes_of_a_source() {
             self.take_one_of(source, now)
         } else if all >= bounds.handshakes {
-            self.take_one(bounds, now)
+            self.take_one(now)
         } else {
             None
         }
@@ -212,32 +196,27 @@ impl State {
 
     /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
     /// sent nothing.
-    fn take_one(&mut self, bounds: &Bounds, now: Instant) -> Option<Arc<Eviction>> {
-        let line = self.waiting.last(bounds.handshakes / 2);
+    fn take_one(&mut self, now: Instant) -> Option<Arc<Eviction>> {
         let weight = |source: &Source| {
             let held = self.sources.get(source)?;
-            Some((rank(source, held), held.is_stalling(now), !held.silent.is_empty()))
+            // Those that are not counted are no one's flood: each is a source of its own here.
+            let handshakes = if source.is_counted() { held.handshakes() } else { 1 };
+            Some((handshakes, held.is_stalling(now), !held.silent.is_empty()))
         };
-        let looked_at: Vec<&Source> = if line.len() <= LOOKED_AT {
-            line.iter().collect()
-        } else {
-            (0..LOOKED_AT).filter_map(|turn| line.get(self.roll(turn, line.len())?)).collect()
-        };
-        let most = looked_at.iter().filter_map(|source| weight(source)).max()?;
-        let alike: Vec<&&Source> = looked_at.iter().filter(|source| weight(source) == Some(most)).collect();
-        let source = (**alike.get(self.pick(alike.len())?)?).clone();
-        #[cfg(test)]
-        {
-            self.looked_at = self.looked_at.saturating_add(looked_at.len());
-        }
+        let most = self.waiting.iter().filter_map(weight).max()?;
+        let alike = self.waiting.iter().filter(|source| weight(source) == Some(most));
+        let pick = self.pick(alike.clone().count())?;
+        let source = alike.clone().nth(pick)?.clone();
         self.take_one_of(&source, now)
     }
 
     /// Keeps [`State::waiting`] up to date with what a source holds.
     fn note_waiting(&mut self, source: &Source) {
-        let held = self.sources.get(source).filter(|held| held.handshakes() > 0);
-        let stands = held.map(|held| (rank(source, held), held.handshakes()));
-        self.waiting.set(source, stands);
+        if self.sources.get(source).is_some_and(|held| held.handshakes() > 0) {
+            self.waiting.insert(source.clone());
+        } else {
+            self.waiting.remove(source);
+        }
     }
 
     /// Takes the place of a handshake of this source.
@@ -252,12 +231,7 @@ impl State {
 
     /// One of so many, at random.
     fn pick(&self, count: usize) -> Option<usize> {
-        self.roll(LOOKED_AT, count)
-    }
-
-    /// The same, several times in a row.
-    fn roll(&self, turn: usize, count: usize) -> Option<usize> {
-        let roll = self.random.hash_one((self.next, self.made_way, turn, count));
+        let roll = self.random.hash_one((self.next, self.made_way, count));
         u64::try_from(count).ok().and_then(|count| roll.checked_rem(count)).and_then(|pick| usize::try_from(pick).ok())
     }
 
@@ -290,17 +264,6 @@ impl State {
                 self.sources.remove(source);
             }
         }
-    }
-}
-
-/// The line in which a source stands: who holds the most makes way first.
-fn rank(source: &Source, held: &Held) -> usize {
-    let handshakes = held.handshakes();
-    match source.is_counted() {
-        true if held.is_known && handshakes <= OF_A_KNOWN_SOURCE => SPARED,
-        true => handshakes,
-        // Those that are not counted are no one's flood: each is a source of its own here.
-        false => 1,
     }
 }
 
