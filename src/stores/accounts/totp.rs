@@ -407,4 +407,17 @@ mod tests {
         codes.verify("another", &secret, secret.code(much_later).as_bytes(), much_later).unwrap();
         assert!(codes.lock().users.len() < 10);
     }
+
+    #[test]
+    fn of_one_account_two_authenticators_are_remembered_whoever_enrols_how_many() {
+        let (start, later) = (UnixTime::from_secs(1_800_000_000), UnixTime::from_secs(1_800_000_060));
+        let codes = TotpCheck::new(start);
+        let secrets: Vec<TotpSecret> = (0..10).map(|_| TotpSecret::generate().unwrap()).collect();
+        let show = |secret: &TotpSecret| codes.verify("alice", secret, secret.code(later).as_bytes(), later);
+        assert!(secrets.iter().all(|secret| show(secret).is_ok()), "each begins anew");
+        assert_eq!(codes.lock().users.values().map(Vec::len).collect::<Vec<_>>(), [2]);
+        // The one before the last may come back: with a copy of the file, say.
+        let used: Vec<_> = secrets.iter().rev().take(2).map(show).collect();
+        assert_eq!(used, [Err(Reason::FactorUsed), Err(Reason::FactorUsed)]);
+    }
 }
