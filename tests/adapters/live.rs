@@ -120,19 +120,11 @@ impl Store {
     fn look_up(&self, name: &str) -> Result<Grant, Reason> {
         self.change(|rows| rows.grants.get(name).cloned()).ok_or(Reason::UnknownUser)
     }
-}
 
-impl Verifier for Store {
-    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
-        match attempt.credential() {
-            Credential::Password { user, password: b"password" } => self.look_up(user),
-            _ => Err(Reason::WrongPassword),
-        }
-    }
-
-    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+    /// Notes a question, and gives what is to become of it.
+    fn note(&self, returning: &Returning<'_>) -> Option<Trouble> {
         let name = returning.principal();
-        let trouble = self.change(|rows| {
+        self.change(|rows| {
             rows.told.push((returning.is_session(), returning.epoch(), returning.credential_epoch()));
             if returning.is_session() {
                 rows.asked.push((name.to_owned(), returning.kind()));
@@ -142,7 +134,10 @@ impl Verifier for Store {
                 return Some(Trouble::Blinks);
             }
             rows.trouble.get(name).copied()
-        });
+        })
+    }
+
+    fn answer(&self, name: &str, trouble: Option<Trouble>) -> Result<Grant, Reason> {
         match trouble {
             Some(Trouble::Blinks) => Err(Reason::UnknownUser),
             Some(Trouble::Locked) => Err(Reason::AccountLocked),
@@ -156,6 +151,19 @@ impl Verifier for Store {
             }
             None => self.look_up(name),
         }
+    }
+}
+
+impl Verifier for Store {
+    fn verify(&self, attempt: &Attempt<'_>) -> Result<Grant, Reason> {
+        match attempt.credential() {
+            Credential::Password { user, password: b"password" } => self.look_up(user),
+            _ => Err(Reason::WrongPassword),
+        }
+    }
+
+    fn resume(&self, returning: &Returning<'_>) -> Result<Grant, Reason> {
+        self.answer(returning.principal(), self.note(returning))
     }
 }
 
@@ -507,11 +515,12 @@ impl AsyncVerifier for Async {
             core::task::Poll::Pending
         })
         .await;
-        if self.0.change(|rows| rows.trouble.get(returning.principal()) == Some(&Trouble::Hangs)) {
-            self.0.change(|rows| rows.asked.push((returning.principal().to_owned(), returning.kind())));
+        // Read once: a trouble that becomes another one meanwhile must not block here, as it does in a blocking verifier.
+        let trouble = self.0.note(returning);
+        if trouble == Some(Trouble::Hangs) {
             core::future::pending::<()>().await;
         }
-        self.0.resume(returning)
+        self.0.answer(returning.principal(), trouble)
     }
 }
 
