@@ -100,7 +100,8 @@ impl ServerState {
     }
 
     pub(super) fn enter(&self, context: &Context) -> Result<Place, LoginError> {
-        self.places.enter(context.source()).map_err(|busy| self.lost(context, busy.into()))
+        let of = (context.source(), self.origin(context.source()));
+        self.places.enter(of).map_err(|busy| self.lost(context, busy.into()))
     }
 
     /// A connection came to an end before its handshake began: it is told of, too.

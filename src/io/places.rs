@@ -3,7 +3,8 @@
 //! A stranger can open connections faster than anyone can tell good from bad. So a newcomer is not refused for want of
 //! room: somebody makes way. It is one of the source that holds the most places, so that whoever floods the table pushes out
 //! their own; one that its peer has kept waiting for longer than a good client takes, where there is one; one that has sent
-//! nothing before one that has; and at random among those alike, so that nobody can tell whom.
+//! nothing before one that has; and at random among those alike, so that nobody can tell whom. Of sources that hold as many,
+//! those from where somebody has logged in come last, as long as such hold no more than half of the places.
 //!
 //! A login that has arrived is different: it has done its part and waits for us. It holds a place of another kind, takes none
 //! from those who are still on their way, and makes way for nobody. So does a refusal: could newcomers push it out before it is
@@ -12,18 +13,21 @@
 mod eviction;
 mod held;
 mod principals;
+mod waiting;
 
 pub(super) use eviction::Eviction;
 
 use held::Held;
 use principals::Principals;
+use waiting::{Stand, Waiting};
 
 use super::bounds::Bounds;
 use super::error::BusyReason;
 use super::live::Live;
+use super::queue::Origin;
 use super::sessions::{Entry, Sessions, Shown};
 use crate::terms::context::Source;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -51,7 +55,7 @@ struct State {
     sources: HashMap<Source, Held>,
     /// Of the sources, those with handshakes that wait for their peers: sessions, of which there may be very many, have no part
     /// in who makes way.
-    waiting: HashSet<Source>,
+    waiting: Waiting,
     /// Whose the sessions are.
     principals: Principals,
     /// Of whom logins wait for a further factor.
@@ -62,7 +66,14 @@ struct State {
     sessions: usize,
     made_way: u64,
     stopping: bool,
+    /// Sources that were looked at to find who makes way.
+    #[cfg(test)]
+    looked_at: usize,
 }
+
+/// So many of the sources alike are looked at, at random, to find one that makes way: with all of them, whoever comes from many would
+/// have each newcomer cost more than a good one does. Where every tenth of them stalls, none of those is found once in a thousand times.
+const LOOKED_AT: usize = 64;
 
 struct Handshake {
     source: Source,
@@ -129,11 +140,11 @@ impl Places {
     }
 
     /// A place for a newcomer; somebody makes way for it where that is needed and can be had.
-    pub(super) fn enter(&self, source: &Source) -> Result<Place, BusyReason> {
-        self.enter_at(source, Instant::now())
+    pub(super) fn enter(&self, of: (&Source, Origin)) -> Result<Place, BusyReason> {
+        self.enter_at(of, Instant::now())
     }
 
-    fn enter_at(&self, source: &Source, now: Instant) -> Result<Place, BusyReason> {
+    fn enter_at(&self, (source, origin): (&Source, Origin), now: Instant) -> Result<Place, BusyReason> {
         let mut state = self.lock();
         if state.stopping {
             return Err(BusyReason::Stopping);
@@ -141,7 +152,9 @@ impl Places {
         let cut = state.make_room(&self.0.bounds(), source, now);
         let (id, cut_of_newcomer) = (state.next, Arc::new(Eviction::default()));
         state.next = id.wrapping_add(1);
-        state.sources.entry(source.clone()).or_default().add(id, Stage::Silent, now);
+        let held = state.sources.entry(source.clone()).or_default();
+        held.is_known = origin == Origin::Known;
+        held.add(id, Stage::Silent, now);
         let handshake = Handshake { source: source.clone(), stage: Stage::Silent, cut: Arc::clone(&cut_of_newcomer) };
         state.handshakes.insert(id, handshake);
         state.note_waiting(source);
@@ -188,7 +201,7 @@ impl State {
         if source.is_counted() && own >= bounds.handshakes_of_a_source() {
             self.take_one_of(source, now)
         } else if all >= bounds.handshakes {
-            self.take_one(now)
+            self.take_one(bounds, now)
         } else {
             None
         }
@@ -196,27 +209,31 @@ impl State {
 
     /// Takes the place of a handshake of the source that has the most of them; among sources alike, of one that stalls, or has
     /// sent nothing.
-    fn take_one(&mut self, now: Instant) -> Option<Arc<Eviction>> {
+    fn take_one(&mut self, bounds: &Bounds, now: Instant) -> Option<Arc<Eviction>> {
+        let line = self.waiting.last(bounds.handshakes / 2);
         let weight = |source: &Source| {
             let held = self.sources.get(source)?;
-            // Those that are not counted are no one's flood: each is a source of its own here.
-            let handshakes = if source.is_counted() { held.handshakes() } else { 1 };
-            Some((handshakes, held.is_stalling(now), !held.silent.is_empty()))
+            Some((held.is_stalling(now), !held.silent.is_empty()))
         };
-        let most = self.waiting.iter().filter_map(weight).max()?;
-        let alike = self.waiting.iter().filter(|source| weight(source) == Some(most));
-        let pick = self.pick(alike.clone().count())?;
-        let source = alike.clone().nth(pick)?.clone();
+        let looked_at: Vec<&Source> = if line.len() <= LOOKED_AT {
+            line.iter().collect()
+        } else {
+            (0..LOOKED_AT).filter_map(|turn| line.get(self.roll(turn, line.len())?)).collect()
+        };
+        let most = looked_at.iter().filter_map(|source| weight(source)).max()?;
+        let alike: Vec<&&Source> = looked_at.iter().filter(|source| weight(source) == Some(most)).collect();
+        let source = (**alike.get(self.pick(alike.len())?)?).clone();
+        #[cfg(test)]
+        {
+            self.looked_at = self.looked_at.saturating_add(looked_at.len());
+        }
         self.take_one_of(&source, now)
     }
 
     /// Keeps [`State::waiting`] up to date with what a source holds.
     fn note_waiting(&mut self, source: &Source) {
-        if self.sources.get(source).is_some_and(|held| held.handshakes() > 0) {
-            self.waiting.insert(source.clone());
-        } else {
-            self.waiting.remove(source);
-        }
+        let held = self.sources.get(source).filter(|held| held.handshakes() > 0);
+        self.waiting.set(source, held.map(|held| stand(source, held)));
     }
 
     /// Takes the place of a handshake of this source.
@@ -231,7 +248,12 @@ impl State {
 
     /// One of so many, at random.
     fn pick(&self, count: usize) -> Option<usize> {
-        let roll = self.random.hash_one((self.next, self.made_way, count));
+        self.roll(LOOKED_AT, count)
+    }
+
+    /// The same, several times in a row.
+    fn roll(&self, turn: usize, count: usize) -> Option<usize> {
+        let roll = self.random.hash_one((self.next, self.made_way, turn, count));
         u64::try_from(count).ok().and_then(|count| roll.checked_rem(count)).and_then(|pick| usize::try_from(pick).ok())
     }
 
@@ -264,6 +286,16 @@ impl State {
                 self.sources.remove(source);
             }
         }
+    }
+}
+
+/// Where a source stands among those who may make way.
+fn stand(source: &Source, held: &Held) -> Stand {
+    if source.is_counted() {
+        Stand { is_known: held.is_known, handshakes: held.handshakes() }
+    } else {
+        // Those that are not counted are no one's flood: each is a source of its own here.
+        Stand { is_known: false, handshakes: 1 }
     }
 }
 

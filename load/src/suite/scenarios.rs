@@ -66,6 +66,13 @@ pub(crate) const ALL: &[Scenario] = &[
         USUAL,
         "hellos from fifty addresses, at 0, 20 and 100 ms, from which no login comes"
     ),
+    scenario!(
+        "half-open-thousands",
+        floods::greeting_from_thousands,
+        Known,
+        Plan { handshakes: Some(64), ..USUAL },
+        "hellos from 30,000 addresses, one connection each that stays, at a server with 64 places; more than three times as many a second as there are places"
+    ),
     scenario!("drip-hello", floods::dripping_hellos, Strangers, USUAL, "hellos that come byte by byte, ten a second"),
     scenario!(
         "drip-login",

@@ -49,6 +49,9 @@ pub(crate) struct Serve {
     /// So many files may be open, and the bounds are lowered to what fits
     #[arg(long)]
     files: Option<u64>,
+    /// So many handshakes may be open
+    #[arg(long)]
+    handshakes: Option<usize>,
     /// With counts of failed logins and a memory of tickets that are somebody else's
     #[arg(long)]
     shared: bool,
@@ -173,6 +176,7 @@ fn acceptor(options: &Serve, store: impl AccountStore + 'static, faults: &Faults
         Some(files) => Bounds::default().fitting(usize::try_from(files)?.saturating_sub(OWN), 1),
         None => Bounds::default(),
     };
+    let bounds = options.handshakes.map_or(bounds, |count| bounds.with_handshakes(count));
     let (bounds, acceptor) =
         if options.without_limits { (boundless(), acceptor.without_penalties()) } else { (bounds, acceptor) };
     Ok(acceptor.with_bounds(bounds.with_working(workers())))

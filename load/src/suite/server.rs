@@ -21,6 +21,7 @@ pub(crate) struct Plan {
     pub(crate) is_weak: bool,
     pub(crate) puzzles: Asking,
     pub(crate) files: Option<u64>,
+    pub(crate) handshakes: Option<usize>,
     pub(crate) shared: bool,
     /// What it logs goes to a disk that is full.
     pub(crate) has_full_log: bool,
@@ -34,6 +35,7 @@ impl Plan {
         is_weak: false,
         puzzles: Asking::Never,
         files: None,
+        handshakes: None,
         shared: false,
         has_full_log: false,
         has_clock: false,
@@ -69,6 +71,7 @@ impl Server {
         command.args(["serve", "--listen", &listen.to_string(), "--accounts"]).arg(accounts);
         command.args(["--store", &name(plan.store), "--puzzles", &name(plan.puzzles)]);
         command.args(plan.files.map(|files| format!("--files={files}")));
+        command.args(plan.handshakes.map(|count| format!("--handshakes={count}")));
         command.args(plan.shared.then_some("--shared")).args(without_limits.then_some("--without-limits"));
         if plan.has_clock {
             let library = faketime().ok_or("libfaketime is not installed")?;

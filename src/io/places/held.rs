@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 /// What one source holds.
 #[derive(Default)]
 pub(super) struct Held {
+    /// Somebody has logged in from there.
+    pub(super) is_known: bool,
     pub(super) silent: ByAge,
     pub(super) greeted: ByAge,
     pub(super) logins: usize,

@@ -9,7 +9,12 @@ fn source(name: &str) -> Source {
 }
 
 fn enter(places: &Places, name: &str) -> Place {
-    places.enter(&source(name)).unwrap()
+    places.enter((&source(name), Origin::New)).unwrap()
+}
+
+/// From where somebody has logged in.
+fn enter_known(places: &Places, name: &str) -> Place {
+    places.enter((&source(name), Origin::Known)).unwrap()
 }
 
 fn is_cut(place: &Place) -> bool {
@@ -34,7 +39,7 @@ fn the_source_with_the_most_loses_one_and_the_silent_go_first() {
 #[test]
 fn those_that_are_not_counted_are_not_pushed_out_for_being_many() {
     let places = Places::new(Bounds::default().with_handshakes(20));
-    let local: Vec<Place> = (0..10).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+    let local: Vec<Place> = (0..10).map(|_| places.enter((&Source::uncounted(), Origin::New)).unwrap()).collect();
     let _flood: Vec<Place> = (0..40).map(|number| enter(&places, &format!("flood {}", number % 5))).collect();
     assert!(!local.iter().any(is_cut));
 }
@@ -43,7 +48,8 @@ fn those_that_are_not_counted_are_not_pushed_out_for_being_many() {
 fn whoever_keeps_the_server_waiting_makes_way_before_one_that_has_just_come() {
     let places = Places::new(Bounds::default().with_handshakes(8).with_handshakes_per_source(8));
     let start = Instant::now();
-    let enter = |after: u64| places.enter_at(&source("nat"), start + Duration::from_millis(after)).unwrap();
+    let enter =
+        |after: u64| places.enter_at((&source("nat"), Origin::New), start + Duration::from_millis(after)).unwrap();
     let stalled: Vec<Place> = (0..4).map(|_| enter(0)).collect();
     let late: Vec<Place> = (0..4).map(|_| enter(600)).collect();
     let flood: Vec<Place> = (0..4).map(|_| enter(700)).collect();
@@ -71,7 +77,7 @@ fn among_sources_alike_one_that_stands_still_makes_way_for_newcomers_also_after_
     for has_greeted in [false, true] {
         let places = Places::new(Bounds::default().with_handshakes(8));
         let later = Instant::now() + Duration::from_secs(700);
-        let enter_later = |name: String| places.enter_at(&source(&name), later).unwrap();
+        let enter_later = |name: String| places.enter_at((&source(&name), Origin::New), later).unwrap();
         let stalled: Vec<Place> = (0..4).map(|number| enter(&places, &format!("stalled {number}"))).collect();
         if has_greeted {
             stalled.iter().for_each(Place::greeted);
@@ -80,6 +86,58 @@ fn among_sources_alike_one_that_stands_still_makes_way_for_newcomers_also_after_
         let _more: Vec<Place> = (0..4).map(|number| enter_later(format!("more {number}"))).collect();
         assert!(stalled.iter().all(is_cut) && !newcomers.iter().any(is_cut));
     }
+}
+
+/// Strangers from more addresses than there are places, with one handshake each.
+#[test]
+fn those_from_where_somebody_has_logged_in_make_way_for_no_stranger_who_holds_as_many() {
+    let places = Places::new(Bounds::default().with_handshakes(16).with_handshakes_per_source(16));
+    // Slower than any stranger is.
+    let later = Instant::now() + Duration::from_secs(5);
+    let [home, office] = ["home", "office"].map(|name| enter_known(&places, name));
+    home.greeted();
+    let stranger = |number: u32| places.enter_at((&source(&number.to_string()), Origin::New), later).unwrap();
+    let strangers: Vec<Place> = (0..200).map(stranger).collect();
+    assert!(!is_cut(&home) && !is_cut(&office));
+    assert_eq!(strangers.iter().filter(|place| !is_cut(place)).count(), 14);
+    // Nor do they make way for one another, where there is a stranger.
+    let others: Vec<Place> = (0..3).map(|number| enter_known(&places, &format!("office {number}"))).collect();
+    assert!(!others.iter().chain([&home, &office]).any(is_cut));
+    // One that holds more does.
+    let second = enter_known(&places, "home");
+    let _more: Vec<Place> = (200..210).map(stranger).collect();
+    assert!(is_cut(&home) != is_cut(&second) && !others.iter().chain([&office]).any(is_cut));
+}
+
+/// Or somebody with some accounts could keep strangers out by what those are spared.
+#[test]
+fn those_from_where_somebody_has_logged_in_keep_no_more_than_half_of_the_places_from_strangers() {
+    let places = Places::new(Bounds::default().with_handshakes(16));
+    let known: Vec<Place> = (0..20).map(|number| enter_known(&places, &format!("known {number}"))).collect();
+    assert_eq!(known.iter().filter(|place| is_cut(place)).count(), 4);
+    let strangers: Vec<Place> = (0..8).map(|number| enter(&places, &format!("stranger {number}"))).collect();
+    assert!(!strangers.iter().any(is_cut));
+    assert_eq!(known.iter().filter(|place| !is_cut(place)).count(), 8);
+    let _more: Vec<Place> = (8..40).map(|number| enter(&places, &format!("stranger {number}"))).collect();
+    assert_eq!(known.iter().filter(|place| !is_cut(place)).count(), 8);
+}
+
+#[test]
+fn a_newcomer_at_a_full_table_costs_no_more_the_more_sources_there_are_and_one_that_stalls_is_found() {
+    const MANY: usize = 5000;
+    let places = Places::new(Bounds::default().with_handshakes(MANY));
+    let start = Instant::now();
+    let enter = |number: usize, after| {
+        places.enter_at((&source(&number.to_string()), Origin::New), start + Duration::from_millis(after)).unwrap()
+    };
+    let stalled: Vec<Place> = (0..MANY / 2).map(|number| enter(number, 0)).collect();
+    let late: Vec<Place> = (MANY / 2..MANY).map(|number| enter(number, 600)).collect();
+    assert_eq!(places.lock().looked_at, 0);
+    let newcomers: Vec<Place> = (MANY..MANY + 1000).map(|number| enter(number, 700)).collect();
+    assert_eq!(places.lock().looked_at, 1000 * LOOKED_AT);
+    assert_eq!(stalled.iter().filter(|place| is_cut(place)).count(), 1000);
+    drop((stalled, late, newcomers));
+    assert!(places.lock().waiting.is_empty());
 }
 
 #[test]
@@ -102,7 +160,7 @@ fn which_of_the_sources_alike_makes_way_is_a_matter_of_chance() {
 
 #[test]
 fn those_that_are_not_counted_are_bounded_by_the_total_alone() {
-    let uncounted = |places: &Places| places.enter(&Source::uncounted()).unwrap();
+    let uncounted = |places: &Places| places.enter((&Source::uncounted(), Origin::New)).unwrap();
     // More than one source may have, of each.
     let places = Places::new(Bounds::default().with_handshakes(100));
     let handshakes: Vec<Place> = (0..100).map(|_| uncounted(&places)).collect();
@@ -121,7 +179,7 @@ fn a_source_at_its_own_bound_makes_way_for_itself_and_uncounted_ones_have_none()
     let places = Places::new(Bounds::default().with_handshakes(100));
     let ours: Vec<Place> = (0..60).map(|_| enter(&places, "one")).collect();
     assert_eq!(ours.iter().filter(|place| is_cut(place)).count(), 60 - 50);
-    let local: Vec<Place> = (0..50).map(|_| places.enter(&Source::uncounted()).unwrap()).collect();
+    let local: Vec<Place> = (0..50).map(|_| places.enter((&Source::uncounted(), Origin::New)).unwrap()).collect();
     assert!(!local.iter().any(is_cut));
 }
 
@@ -158,7 +216,7 @@ fn a_login_that_arrives_as_its_place_is_taken_is_too_late() {
     let places = Places::new(Bounds::default().with_handshakes(1));
     let first = enter(&places, "one");
     // The newcomer has the place, and has not told anybody yet.
-    let untold = places.lock().take_one(Instant::now()).unwrap();
+    let untold = places.lock().take_one(&Bounds::default(), Instant::now()).unwrap();
     assert_eq!((untold.reason(), first.arrived()), (None, Err(BusyReason::MadeWay)));
 }
 
@@ -210,7 +268,7 @@ fn a_server_that_stops_cuts_handshakes_and_lets_nobody_in() {
     places.stop();
     assert!(!is_cut(&arrived), "a login that has arrived is answered");
     assert_eq!(
-        (place.cut.reason(), places.enter(&source("three")).err()),
+        (place.cut.reason(), places.enter((&source("three"), Origin::New)).err()),
         (Some(BusyReason::Stopping), Some(BusyReason::Stopping))
     );
     assert_eq!(places.counts().sessions, 1);

@@ -33,13 +33,23 @@ const ANSWERS: [FrameType; 2] = [FrameType::ServerHello, FrameType::Busy];
 
 pub(super) async fn greeting(stage: &Stage) -> Result<(), Failure> {
     let one = |attacker: Attacker, number| async move {
-        let mut peer = attacker.dial_slowly(of_fifty(number), number).await?;
-        peer.send(&attacker.hello()?.0).await?;
-        peer.receive(&ANSWERS).await?;
-        attacker.note(0);
-        peer.hold().await
+        greet(&attacker, attacker.dial_slowly(of_fifty(number), number).await?).await
     };
     stage.attacker.again(200.0, one).await
+}
+
+pub(super) async fn greeting_from_thousands(stage: &Stage) -> Result<(), Failure> {
+    let one = |attacker: Attacker, number| async move {
+        greet(&attacker, attacker.dial(of_many(number, 30_000)).await?).await
+    };
+    stage.attacker.again(220.0, one).await
+}
+
+async fn greet(attacker: &Attacker, mut peer: Peer) -> Option<()> {
+    peer.send(&attacker.hello()?.0).await?;
+    peer.receive(&ANSWERS).await?;
+    attacker.note(0);
+    peer.hold().await
 }
 
 pub(super) async fn dripping_hellos(stage: &Stage) -> Result<(), Failure> {
