@@ -93,7 +93,6 @@ fn login(peers: &Peers, name: &str) {
     let mut session = client.of(|| awaiting.read(&accepted.frame, NOW, TODAY).unwrap());
     let mut out = Vec::with_capacity(64);
     let (_, in_use, _) = measure(|| session.sealer.seal(b"hello", &mut out).unwrap());
-    assert_eq!(half_open, 0, "{name}: a half-open login holds heap memory");
     println!("{name}");
     println!("  half-open at the server, on the heap: {half_open}; a direction of a session in use: {in_use}");
     for (side, cost) in [("server", server), ("client", client)] {
