@@ -154,11 +154,12 @@ was given that name: whoever trusts the keys of two servers can't be led to the 
 
 What strangers can take is bounded, by address before it is bounded in total: IPv4 addresses
 count one by one, IPv6 addresses by their /64. When the table of open handshakes is full, one of
-the address that has the most makes way, so that a flood of idle connections does not keep good
-clients out. Where logins have to wait for a core, those of addresses with the fewest refused ones
-of late come first, and where too many wait, one of the address with the most is turned away. Each
-connection takes a file descriptor: the limit is raised as far as the system lets it, and if the
-bounds still need more they are lowered, with a warning.
+the address that has the most makes way, and among those alike one from where nobody has logged
+in, so that a flood of idle connections does not keep good clients out. Where logins have to wait
+for a core, those of addresses with the fewest refused ones of late come first, and where too many
+wait, one of the address with the most is turned away. Each connection takes a file descriptor:
+the limit is raised as far as the system lets it, and if the bounds still need more they are
+lowered, with a warning.
 
 Guessing is made slow: whoever has failed to log in too often waits, by address and by the network
 around it, by user, and in all (see Guessing). An address that waits is told that the server is
